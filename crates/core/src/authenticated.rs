@@ -1,0 +1,330 @@
+//! The verified token, as caches keep it and as a request carries it.
+
+use std::{
+    any::Any,
+    fmt,
+    ops::Deref,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde::de::DeserializeOwned;
+
+use crate::{
+    Claims, ClaimsError, KeyDigest, RejectionFormat, RevocationKey, Revocations, TokenId, UnixTime,
+};
+
+/// A token whose signature and claims were found good: what verifiers keep, and what a
+/// revocation list is asked about.
+pub struct VerifiedToken {
+    id: TokenId,
+    claims: Arc<Claims>,
+    leeway: Duration,
+    keys: Vec<KeyDigest>,
+    revocations: Option<Arc<dyn Revocations>>,
+    known_good: KnownGood,
+    typed: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl VerifiedToken {
+    /// `leeway` is the clock skew that the verifier allows: the token may be used, and must be
+    /// remembered, until `exp + leeway`.
+    pub fn new(id: TokenId, claims: Claims, leeway: Duration) -> Self {
+        let mut keys = vec![KeyDigest::of_token(id)];
+        if let Some(issuer) = claims.issuer() {
+            keys.push(KeyDigest::of_issuer(issuer));
+            let rules = [
+                ("sub", claims.subject()),
+                ("client_id", claims.client()),
+                ("sid", claims.session()),
+            ];
+            for (name, value) in rules {
+                keys.extend(value.map(|value| KeyDigest::of_claim(issuer, name, value)));
+            }
+        }
+        Self {
+            id,
+            claims: Arc::new(claims),
+            leeway,
+            keys,
+            revocations: None,
+            known_good: KnownGood::default(),
+            typed: OnceLock::new(),
+        }
+    }
+
+    /// Lets rules over the claim `name` concern this token, see [`RevocationKey::claim`].
+    ///
+    /// # Errors
+    /// [`ClaimsError::WrongType`] if the token carries the claim and it is no string: such a token
+    /// can't be told apart by a rule, and must be refused.
+    pub fn with_rule_claim(mut self, name: &str) -> Result<Self, ClaimsError> {
+        if let Some(value) = self.claims.get(name) {
+            let value = value
+                .as_str()
+                .ok_or_else(|| ClaimsError::WrongType(name.to_owned()))?;
+            let issuer = self.claims.issuer().unwrap_or_default();
+            self.keys.push(KeyDigest::of_claim(issuer, name, value));
+        }
+        Ok(self)
+    }
+
+    /// Names the list that this token was, and will be, checked against.
+    #[must_use]
+    pub fn with_revocations(mut self, revocations: Arc<dyn Revocations>) -> Self {
+        self.revocations = Some(revocations);
+        self
+    }
+
+    /// Under what the token is listed.
+    pub fn id(&self) -> TokenId {
+        self.id
+    }
+
+    /// What it says.
+    pub fn claims(&self) -> &Arc<Claims> {
+        &self.claims
+    }
+
+    /// The last second at which it may still be accepted: `exp + leeway`. `None`: it never expires.
+    pub fn usable_until(&self) -> Option<UnixTime> {
+        let exp = self.claims.expires_at()?;
+        Some(exp.saturating_add(self.leeway))
+    }
+
+    /// Whether its time has come: `exp` is strictly after now, leeway allowed (RFC 7519 §4.1.4).
+    pub fn is_expired(&self, now: UnixTime) -> bool {
+        self.usable_until().is_some_and(|until| now >= until)
+    }
+
+    /// The keys that concern it: its own first, then its issuer's, subject's, client's, session's
+    /// and those of chosen claims.
+    pub fn keys(&self) -> &[KeyDigest] {
+        &self.keys
+    }
+
+    /// Whether a rule over all tokens issued at or before `time` concerns this one. A token that
+    /// doesn't say when it was issued is concerned by all; a leeway is allowed for an issuer whose
+    /// clock runs ahead.
+    pub fn issued_at_or_before(&self, time: UnixTime) -> bool {
+        self.claims
+            .issued_at()
+            .is_none_or(|iat| iat <= time.saturating_add(self.leeway))
+    }
+
+    /// The list that it is checked against.
+    pub fn revocations(&self) -> Option<&Arc<dyn Revocations>> {
+        self.revocations.as_ref()
+    }
+
+    /// When a list last found it good.
+    pub fn known_good(&self) -> &KnownGood {
+        &self.known_good
+    }
+
+    fn typed<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<C>, ClaimsError> {
+        let kept = self.typed.get().cloned().map(Arc::downcast);
+        if let Some(Ok(claims)) = kept {
+            return Ok(claims);
+        }
+        let claims = Arc::new(self.claims.parse::<C>()?);
+        // Kept for the first type that is asked for: programs have one.
+        let _ = self.typed.set(claims.clone());
+        Ok(claims)
+    }
+}
+
+impl fmt::Debug for VerifiedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedToken")
+            .field("id", &self.id)
+            .field("claims", &self.claims)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A list's last good answer about one token, kept beside the token so that the next request
+/// needs no look-up. Only a list writes it, and only "good" is ever kept.
+#[derive(Debug, Default)]
+pub struct KnownGood {
+    /// The list's stamp when it was asked, plus one; 0: never.
+    stamp: AtomicU64,
+    asked_at_millis: AtomicU64,
+}
+
+impl KnownGood {
+    /// Keeps a good answer: `stamp` and `asked_at` (the clock's uptime) were read, in this order
+    /// or the other, *before* the store was asked.
+    pub fn keep(&self, stamp: u64, asked_at: Duration) {
+        let millis = u64::try_from(asked_at.as_millis()).unwrap_or(u64::MAX);
+        self.asked_at_millis.store(millis, Ordering::Release);
+        self.stamp.store(stamp.wrapping_add(1), Ordering::Release);
+    }
+
+    /// The uptime at which the list was asked, if its stamp is still `stamp`.
+    ///
+    /// Writers may overlap, so the time read here may be another good answer's; it is never one
+    /// that was asked before the stamp was.
+    pub fn asked_at(&self, stamp: u64) -> Option<Duration> {
+        (self.stamp.load(Ordering::Acquire) == stamp.wrapping_add(1))
+            .then(|| Duration::from_millis(self.asked_at_millis.load(Ordering::Acquire)))
+    }
+}
+
+/// The verified token in a request's extensions; as an extractor, typed by the user.
+///
+/// It derefs to the claims, so a handler reads them as fields of its own type:
+///
+/// ```
+/// use serde::Deserialize;
+/// use tower_revoke_core::Authenticated;
+///
+/// #[derive(Deserialize)]
+/// struct MyClaims {
+///     sub: String,
+/// }
+///
+/// async fn orders(caller: Authenticated<MyClaims>) -> String {
+///     format!("orders of {}", caller.sub)
+/// }
+/// ```
+pub struct Authenticated<C = Claims> {
+    token: Arc<VerifiedToken>,
+    claims: Arc<C>,
+}
+
+impl Authenticated {
+    /// Only for what was verified: whoever holds one is taken for its subject.
+    pub fn new(token: Arc<VerifiedToken>) -> Self {
+        let claims = token.claims.clone();
+        Self { token, claims }
+    }
+
+    /// The same token with its claims read as `C`, once per token.
+    ///
+    /// # Errors
+    /// [`ClaimsError::DoNotFit`] if the claims are no `C`.
+    pub fn typed<C>(&self) -> Result<Authenticated<C>, ClaimsError>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
+        Ok(Authenticated {
+            claims: self.token.typed()?,
+            token: self.token.clone(),
+        })
+    }
+}
+
+impl<C> Authenticated<C> {
+    /// The claims, as `C`.
+    pub fn claims(&self) -> &C {
+        &self.claims
+    }
+
+    /// All that is known of the token.
+    pub fn token(&self) -> &Arc<VerifiedToken> {
+        &self.token
+    }
+
+    /// Under what the token is listed.
+    pub fn token_id(&self) -> TokenId {
+        self.token.id
+    }
+
+    /// `iss`.
+    pub fn issuer(&self) -> Option<&str> {
+        self.token.claims.issuer()
+    }
+
+    /// `sub`.
+    pub fn subject(&self) -> Option<&str> {
+        self.token.claims.subject()
+    }
+
+    /// `exp`.
+    pub fn expires_at(&self) -> Option<UnixTime> {
+        self.token.claims.expires_at()
+    }
+
+    /// Whether the token carries `scope`.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.token.claims.has_scope(scope)
+    }
+
+    /// The key under which all tokens of this token's subject are revoked: "log out everywhere".
+    /// `None` without `iss` and `sub`.
+    pub fn subject_key(&self) -> Option<RevocationKey> {
+        Some(RevocationKey::subject(self.issuer()?, self.subject()?))
+    }
+}
+
+impl<C> Deref for Authenticated<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.claims
+    }
+}
+
+impl<C> Clone for Authenticated<C> {
+    fn clone(&self) -> Self {
+        Self {
+            token: self.token.clone(),
+            claims: self.claims.clone(),
+        }
+    }
+}
+
+impl<C> fmt::Debug for Authenticated<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticated")
+            .field("token", &self.token.id)
+            .field("subject", &self.subject())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Left in the request's extensions by a bearer layer, whether or not it found a token: inner
+/// layers refuse in the same format, and tell "nobody checked" from "nobody is there".
+#[derive(Clone, Debug)]
+pub struct BearerChecked(pub Arc<RejectionFormat>);
+
+impl BearerChecked {
+    /// The format of the bearer layer that the request came through; the default if there is none.
+    pub fn format_of(extensions: &http::Extensions) -> Arc<RejectionFormat> {
+        extensions
+            .get::<Self>()
+            .map(|checked| checked.0.clone())
+            .unwrap_or_default()
+    }
+}
+
+/// Through which an outer layer learns who calls: it puts an empty slot into the request's
+/// extensions, the bearer layer fills it.
+///
+/// ```
+/// use tower_revoke_core::IdentitySlot;
+///
+/// let slot = IdentitySlot::default();
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(slot.clone());
+/// // … the request is on its way …
+/// assert!(slot.get().is_none());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct IdentitySlot(Arc<OnceLock<Authenticated>>);
+
+impl IdentitySlot {
+    /// Says who calls. The first word counts.
+    pub fn fill(&self, caller: Authenticated) {
+        let _ = self.0.set(caller);
+    }
+
+    /// Who calls, if a bearer layer found out.
+    pub fn get(&self) -> Option<&Authenticated> {
+        self.0.get()
+    }
+}

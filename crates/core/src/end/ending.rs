@@ -1,0 +1,213 @@
+//! Where a response will end, told from its head.
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
+use http_body::Body;
+
+/// What a request says about the end of its response. Taken before the inner call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestShape {
+    version: Version,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Head,
+    Connect,
+    Grpc,
+    Other,
+}
+
+impl RequestShape {
+    /// The shape of this request.
+    pub fn of<B>(request: &Request<B>) -> Self {
+        let kind = match *request.method() {
+            Method::HEAD => Kind::Head,
+            Method::CONNECT => Kind::Connect,
+            _ if is_grpc(request.headers()) => Kind::Grpc,
+            _ => Kind::Other,
+        };
+        Self {
+            version: request.version(),
+            kind,
+        }
+    }
+
+    /// Whether it is a gRPC call, whose caller wants a gRPC status.
+    pub fn is_grpc(&self) -> bool {
+        self.kind == Kind::Grpc
+    }
+}
+
+/// Whether the content type is `application/grpc` or `application/grpc+…`; grpc-web is another.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().split_at_checked(b"application/grpc".len()))
+        .is_some_and(|(kind, rest)| {
+            kind.eq_ignore_ascii_case(b"application/grpc")
+                && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+        })
+}
+
+/// Where a response ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With its head: whatever the body holds, the client has all when it has the head. Also for
+    /// HTTP/1.0 without a length, where a body that is cut off looks complete.
+    WithHead,
+    /// With the byte that uses up the promised length, unless the body ends before.
+    AfterBytes(u64),
+    /// When the body says so: its last frame, its trailers, or an error.
+    WithBody,
+}
+
+impl Ending {
+    /// Where this response to that request will end.
+    ///
+    /// The promised length is the smaller of `Content-Length` and an exact
+    /// [`size_hint`](Body::size_hint), from which a server makes the header itself.
+    pub fn of<B: Body>(request: RequestShape, response: &Response<B>) -> Self {
+        let status = response.status();
+        let no_body_follows = match request.kind {
+            Kind::Head => true,
+            Kind::Connect => status.is_success(),
+            Kind::Grpc | Kind::Other => false,
+        } || matches!(
+            status,
+            StatusCode::SWITCHING_PROTOCOLS
+                | StatusCode::NO_CONTENT
+                | StatusCode::RESET_CONTENT
+                | StatusCode::NOT_MODIFIED
+        );
+        if no_body_follows || response.body().is_end_stream() {
+            return Self::WithHead;
+        }
+        if request.kind == Kind::Grpc {
+            return Self::WithBody;
+        }
+        let hinted = response.body().size_hint().exact();
+        let promised = match (content_length(response.headers()), hinted) {
+            (Some(header), Some(hint)) => Some(header.min(hint)),
+            (header, hint) => header.or(hint),
+        };
+        match promised {
+            Some(0) => Self::WithHead,
+            Some(length) => Self::AfterBytes(length),
+            None if request.version <= Version::HTTP_10 => Self::WithHead,
+            None => Self::WithBody,
+        }
+    }
+}
+
+/// The smallest of several, should a handler have set more than one.
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get_all(header::CONTENT_LENGTH)
+        .iter()
+        .filter_map(|value| value.to_str().ok()?.parse().ok())
+        .min()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+
+    use super::*;
+    use crate::BoxError;
+
+    type TestBody = UnsyncBoxBody<Bytes, BoxError>;
+
+    fn full(text: &'static str) -> TestBody {
+        Full::from(text)
+            .map_err(|never| match never {})
+            .boxed_unsync()
+    }
+
+    fn stream() -> TestBody {
+        StreamBody::new(futures_util::stream::empty()).boxed_unsync()
+    }
+
+    fn request(method: Method, version: Version) -> RequestShape {
+        RequestShape::of(
+            &Request::builder()
+                .method(method)
+                .version(version)
+                .body(())
+                .unwrap(),
+        )
+    }
+
+    fn ending(request: RequestShape, status: u16, length: Option<&str>, body: TestBody) -> Ending {
+        let mut response = Response::builder().status(status);
+        if let Some(length) = length {
+            response = response.header("content-length", length);
+        }
+        Ending::of(request, &response.body(body).unwrap())
+    }
+
+    /// TRAPS 10, 24 and 25: the truth table of body ends.
+    #[test]
+    fn trap_10_24_25_truth_table() {
+        let get = request(Method::GET, Version::HTTP_11);
+        let old = request(Method::GET, Version::HTTP_10);
+        let head = request(Method::HEAD, Version::HTTP_11);
+        let connect = request(Method::CONNECT, Version::HTTP_2);
+        for (request, status, length, body, expected) in [
+            (get, 200, None, full("hello"), Ending::AfterBytes(5)),
+            (get, 200, Some("3"), full("hello"), Ending::AfterBytes(3)),
+            (get, 200, Some("9"), full("hello"), Ending::AfterBytes(5)),
+            (get, 200, Some("9"), stream(), Ending::AfterBytes(9)),
+            (get, 200, Some("0"), stream(), Ending::WithHead),
+            (get, 200, Some("x"), stream(), Ending::WithBody),
+            (get, 200, None, full(""), Ending::WithHead),
+            (get, 200, None, stream(), Ending::WithBody),
+            (get, 101, None, stream(), Ending::WithHead),
+            (get, 204, None, stream(), Ending::WithHead),
+            (get, 205, None, stream(), Ending::WithHead),
+            (get, 304, Some("9"), full("hello"), Ending::WithHead),
+            (head, 200, Some("9"), full("hello"), Ending::WithHead),
+            (connect, 200, None, stream(), Ending::WithHead),
+            (connect, 400, None, full("no"), Ending::AfterBytes(2)),
+            (old, 200, None, stream(), Ending::WithHead),
+            (old, 200, Some("9"), stream(), Ending::AfterBytes(9)),
+        ] {
+            let actual = ending(request, status, length, body);
+            assert_eq!(actual, expected, "{request:?} {status} {length:?}");
+        }
+    }
+
+    #[test]
+    fn grpc_ends_with_its_trailers_whatever_the_length() {
+        let request = Request::builder()
+            .method(Method::POST)
+            .version(Version::HTTP_2)
+            .header("content-type", "application/grpc+proto")
+            .body(())
+            .unwrap();
+        let shape = RequestShape::of(&request);
+        assert_eq!(
+            ending(shape, 200, Some("5"), full("hello")),
+            Ending::WithBody
+        );
+        assert_eq!(ending(shape, 200, None, full("")), Ending::WithHead);
+    }
+
+    #[test]
+    fn grpc_web_is_not_grpc() {
+        for (content_type, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("Application/GRPC", true),
+            ("application/grpc;charset=utf-8", true),
+            ("application/grpc-web", false),
+            ("application/grpc-web+proto", false),
+            ("application/json", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+            assert_eq!(is_grpc(&headers), expected, "{content_type}");
+        }
+    }
+}

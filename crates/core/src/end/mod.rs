@@ -1,0 +1,39 @@
+//! The end of a response: when it is, and how to act before a client can see it.
+//!
+//! A response is over for the client when it has the last byte that was promised, the terminator
+//! or the trailers; servers stop polling a body as soon as they know that much. [`Ending::of`]
+//! says which of these it will be, and [`WatchedBody`] calls an [`OnEnd`] once, holding back the
+//! frame that would end the response until the future that it returns is done.
+//!
+//! ```
+//! use http_body_util::{BodyExt, Full};
+//! use tower_revoke_core::{BoxError, end::{BodyEnd, Ending, OnEnd, RequestShape, WatchedBody}};
+//!
+//! struct Log;
+//!
+//! impl OnEnd for Log {
+//!     type Hold = std::future::Ready<Result<(), BoxError>>;
+//!
+//!     fn on_end(self, end: BodyEnd<'_>) -> Self::Hold {
+//!         println!("{end:?}");
+//!         std::future::ready(Ok(()))
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+//! let request = RequestShape::of(&http::Request::new(()));
+//! let response = http::Response::new(Full::<bytes::Bytes>::from("hello"));
+//! let ending = Ending::of(request, &response);
+//! assert_eq!(ending, Ending::AfterBytes(5));
+//! let body = WatchedBody::new(response.into_body(), ending, Log);
+//! assert_eq!(body.collect().await?.to_bytes(), "hello");
+//! # Ok(()) }
+//! ```
+
+mod body;
+mod ending;
+
+pub use self::{
+    body::{BodyEnd, OnEnd, WatchedBody},
+    ending::{Ending, RequestShape, is_grpc},
+};

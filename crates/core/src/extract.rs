@@ -1,0 +1,88 @@
+//! The extractor for axum handlers. It lives with its type, as Rust asks.
+
+use std::sync::Arc;
+
+use axum_core::{
+    body::Body,
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    response::{IntoResponse, Response},
+};
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::{Authenticated, BearerChecked, Reason, Rejection, RejectionFormat, end::is_grpc};
+
+/// A refusal in the format of the bearer layer that let the request in.
+#[derive(Clone, Debug)]
+pub struct ExtractRejection {
+    rejection: Rejection,
+    format: Arc<RejectionFormat>,
+    grpc: bool,
+}
+
+impl ExtractRejection {
+    fn new(parts: &Parts, rejection: Rejection) -> Self {
+        Self {
+            rejection,
+            format: BearerChecked::format_of(&parts.extensions),
+            grpc: is_grpc(&parts.headers),
+        }
+    }
+
+    /// Why.
+    pub fn rejection(&self) -> &Rejection {
+        &self.rejection
+    }
+}
+
+impl IntoResponse for ExtractRejection {
+    fn into_response(self) -> Response {
+        self.format
+            .respond(self.rejection, self.grpc)
+            .map(Body::new)
+    }
+}
+
+fn extract<C>(parts: &Parts) -> Result<Option<Authenticated<C>>, ExtractRejection>
+where
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    if parts.extensions.get::<BearerChecked>().is_none() {
+        let missing = Rejection::layer_missing("RequireBearerLayer");
+        return Err(ExtractRejection::new(parts, missing));
+    }
+    let caller = parts.extensions.get::<Authenticated>();
+    caller
+        .map(Authenticated::typed)
+        .transpose()
+        .map_err(|error| ExtractRejection::new(parts, error.into()))
+}
+
+/// Fails closed: 401 if nobody is there or the claims are no `C`, 500 if no bearer layer looked.
+impl<S, C> FromRequestParts<S> for Authenticated<C>
+where
+    S: Send + Sync,
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    type Rejection = ExtractRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
+        extract(parts)?.ok_or_else(|| ExtractRejection::new(parts, Reason::NoToken.into()))
+    }
+}
+
+/// `Option<Authenticated<C>>`: `None` if nobody is there, as behind an optional bearer layer.
+impl<S, C> OptionalFromRequestParts<S> for Authenticated<C>
+where
+    S: Send + Sync,
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    type Rejection = ExtractRejection;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _: &S,
+    ) -> Result<Option<Self>, ExtractRejection> {
+        extract(parts)
+    }
+}

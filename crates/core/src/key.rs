@@ -1,0 +1,154 @@
+//! What can be revoked: one token, or all tokens that share a claim.
+
+use std::{borrow::Cow, fmt};
+
+use crate::{
+    TokenId,
+    id::{digest, write_hex},
+};
+
+/// What a revocation is about.
+///
+/// All but [`Token`](Self::Token) are **rules**: they end every token that carries the claim and
+/// was issued at or before a given time. Rule keys stay readable, for operators; the token is a
+/// hash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RevocationKey {
+    /// One token.
+    Token(TokenId),
+    /// Every token of an issuer whose claim `name` is the string `value`; without a claim, every
+    /// token of the issuer.
+    Rule {
+        /// `iss`.
+        issuer: String,
+        /// The claim's name and value.
+        claim: Option<(Cow<'static, str>, String)>,
+    },
+}
+
+impl RevocationKey {
+    /// All tokens of an issuer.
+    pub fn issuer(issuer: impl Into<String>) -> Self {
+        Self::Rule {
+            issuer: issuer.into(),
+            claim: None,
+        }
+    }
+
+    /// All tokens of an issuer's subject (`sub`): "log out everywhere".
+    pub fn subject(issuer: impl Into<String>, subject: impl Into<String>) -> Self {
+        Self::claim(issuer, "sub", subject)
+    }
+
+    /// All tokens issued to a client (`client_id`, or `azp` where there is no `client_id`).
+    pub fn client(issuer: impl Into<String>, client: impl Into<String>) -> Self {
+        Self::claim(issuer, "client_id", client)
+    }
+
+    /// All tokens of a session (`sid`).
+    pub fn session(issuer: impl Into<String>, session: impl Into<String>) -> Self {
+        Self::claim(issuer, "sid", session)
+    }
+
+    /// All tokens with a claim of the user's choice. The verifier must be told of it, see
+    /// [`VerifiedToken::with_rule_claim`](crate::VerifiedToken::with_rule_claim).
+    pub fn claim(
+        issuer: impl Into<String>,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<String>,
+    ) -> Self {
+        Self::Rule {
+            issuer: issuer.into(),
+            claim: Some((name.into(), value.into())),
+        }
+    }
+
+    /// The fixed-length key under which stores keep this.
+    pub fn digest(&self) -> KeyDigest {
+        match self {
+            Self::Token(id) => KeyDigest::of_token(*id),
+            Self::Rule {
+                issuer,
+                claim: None,
+            } => KeyDigest::of_issuer(issuer),
+            Self::Rule {
+                issuer,
+                claim: Some((name, value)),
+            } => KeyDigest::of_claim(issuer, name, value),
+        }
+    }
+
+    /// True of every key but a token's.
+    pub fn is_rule(&self) -> bool {
+        matches!(self, Self::Rule { .. })
+    }
+}
+
+impl From<TokenId> for RevocationKey {
+    fn from(id: TokenId) -> Self {
+        Self::Token(id)
+    }
+}
+
+/// A [`RevocationKey`] in the 32 bytes that stores and caches keep.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    /// The digest of a token's key: its id, which is a hash already.
+    pub const fn of_token(id: TokenId) -> Self {
+        Self(*id.as_bytes())
+    }
+
+    pub(crate) fn of_issuer(issuer: &str) -> Self {
+        Self(digest("rule-issuer", &[issuer.as_bytes()]))
+    }
+
+    pub(crate) fn of_claim(issuer: &str, name: &str, value: &str) -> Self {
+        Self(digest(
+            "rule-claim",
+            &[issuer.as_bytes(), name.as_bytes(), value.as_bytes()],
+        ))
+    }
+
+    /// A digest that was stored before.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The hash.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyDigest(")?;
+        write_hex(f, &self.0[..4])?;
+        f.write_str(")")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_different_kinds_never_meet() {
+        let keys = [
+            RevocationKey::issuer("a"),
+            RevocationKey::subject("a", "b"),
+            RevocationKey::client("a", "b"),
+            RevocationKey::session("a", "b"),
+            RevocationKey::claim("a", "tenant", "b"),
+            RevocationKey::Token(TokenId::of_jwt("a", "b")),
+        ];
+        for (at, key) in keys.iter().enumerate() {
+            for other in &keys[at + 1..] {
+                assert_ne!(key.digest(), other.digest(), "{key:?} {other:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The words that every part of tower-revoke uses, and the ports between its parts.
+//!
+//! Nothing here does I/O or needs a runtime. Most people want the `tower-revoke` crate, which
+//! re-exports what an application names; this crate is for those who write a [`Store`], a
+//! [`TokenVerifier`] or a layer of their own.
+//!
+//! | to | look at |
+//! |---|---|
+//! | keep revocations somewhere new | [`Store`] |
+//! | check a new kind of token | [`TokenVerifier`], [`VerifiedToken`] |
+//! | see who calls | [`Authenticated`] |
+//! | learn why a call was refused | [`Rejection`], in the response's extensions |
+//! | act on the end of a response | [`end`] |
+
+mod authenticated;
+mod claims;
+pub mod end;
+#[cfg(feature = "axum")]
+mod extract;
+mod id;
+mod key;
+mod outcome;
+mod rejection;
+mod remote;
+mod revocation;
+mod revocations;
+mod store;
+mod time;
+mod token;
+mod verifier;
+
+/// Any error, as tower and hyper pass it on.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+#[cfg(feature = "axum")]
+pub use self::extract::ExtractRejection;
+pub use self::{
+    authenticated::{Authenticated, BearerChecked, IdentitySlot, KnownGood, VerifiedToken},
+    claims::{Claims, ClaimsError},
+    id::{ClaimId, TokenId},
+    key::{KeyDigest, RevocationKey},
+    outcome::Outcome,
+    rejection::{Reason, Rejection, RejectionBody, RejectionFormat},
+    remote::{QueueFull, RemoteRevocation, RemoteSlot},
+    revocation::{Revocation, RevocationError},
+    revocations::{Revocations, Standing},
+    store::{Change, Changes, Claim, ClaimOutcome, Cursor, Lift, Listed, Store, StoreError},
+    time::{Clock, ManualClock, UnixTime},
+    token::{BearerToken, MalformedToken},
+    verifier::TokenVerifier,
+};

@@ -1,0 +1,166 @@
+//! Why a request was refused, and the response that says so.
+
+mod body;
+mod format;
+mod reason;
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+pub use self::{body::RejectionBody, format::RejectionFormat, reason::Reason};
+use crate::{ClaimsError, MalformedToken, StoreError, TokenId};
+
+/// A refusal, with what a caller, an operator and a metric need to know of it.
+///
+/// It goes into the extensions of the response that it becomes, so that outer layers can see it:
+///
+/// ```
+/// use tower_revoke_core::{Reason, Rejection, RejectionFormat};
+///
+/// let response = RejectionFormat::default().respond(Reason::Revoked.into(), false);
+/// assert_eq!(response.status(), 401);
+/// assert_eq!(
+///     response.headers()["www-authenticate"],
+///     r#"Bearer realm="api", error="invalid_token", error_description="the token was revoked""#,
+/// );
+/// let rejection = response.extensions().get::<Rejection>().expect("typed");
+/// assert_eq!(rejection.reason(), Reason::Revoked);
+/// ```
+#[derive(Clone)]
+pub struct Rejection {
+    reason: Reason,
+    detail: Option<Cow<'static, str>>,
+    scope: Option<Arc<str>>,
+    token: Option<TokenId>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Rejection {
+    /// A refusal for this reason.
+    pub fn new(reason: Reason) -> Self {
+        Self {
+            reason,
+            detail: None,
+            scope: None,
+            token: None,
+            source: None,
+        }
+    }
+
+    /// Says in the response what would be needed; 403 only (RFC 6750 §3, `scope`).
+    pub fn insufficient_scope(scope: impl Into<Arc<str>>) -> Self {
+        Self {
+            scope: Some(scope.into()),
+            ..Self::new(Reason::InsufficientScope)
+        }
+    }
+
+    /// The program forgot a layer: a 500 for the caller, its name for the log.
+    pub fn layer_missing(layer: &'static str) -> Self {
+        Self::new(Reason::Misconfigured).source(LayerMissing(layer))
+    }
+
+    /// Adds words for the caller, in place of the reason's own. What must not stand in an
+    /// `error_description` (RFC 6750 §3) is replaced. Never put a token, or a part of one, here.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Names the token, for the log.
+    #[must_use]
+    pub fn token(mut self, token: TokenId) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// Keeps the error behind it, for the log; callers don't see it.
+    #[must_use]
+    pub fn source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// Why.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The token's id, if it came so far.
+    pub fn token_id(&self) -> Option<TokenId> {
+        self.token
+    }
+
+    /// The scope that would be needed.
+    pub fn scope(&self) -> Option<&str> {
+        self.scope.as_deref()
+    }
+
+    /// What the caller is told, in words.
+    pub fn description(&self) -> &str {
+        self.detail
+            .as_deref()
+            .unwrap_or_else(|| self.reason.description())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("no {0} has seen the request; it must stand outside of this layer or extractor")]
+struct LayerMissing(&'static str);
+
+impl From<Reason> for Rejection {
+    fn from(reason: Reason) -> Self {
+        Self::new(reason)
+    }
+}
+
+/// Before the inner service was called: what can't be known is refused.
+impl From<StoreError> for Rejection {
+    fn from(error: StoreError) -> Self {
+        let reason = match error {
+            StoreError::LifeIsPast => Reason::Expired,
+            StoreError::OtherLimit { .. } => Reason::Misconfigured,
+            _ => Reason::Unavailable,
+        };
+        Self::new(reason).source(error)
+    }
+}
+
+impl From<MalformedToken> for Rejection {
+    fn from(error: MalformedToken) -> Self {
+        Self::new(Reason::MalformedRequest).source(error)
+    }
+}
+
+impl From<ClaimsError> for Rejection {
+    fn from(error: ClaimsError) -> Self {
+        let reason = match error {
+            ClaimsError::DoNotFit(_) => Reason::ClaimsDoNotFit,
+            _ => Reason::MalformedToken,
+        };
+        Self::new(reason).source(error)
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejection")
+            .field("reason", &self.reason)
+            .field("description", &self.description())
+            .field("token", &self.token)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.description())
+    }
+}
+
+impl std::error::Error for Rejection {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as _)
+    }
+}

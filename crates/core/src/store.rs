@@ -1,0 +1,180 @@
+//! The port behind which revocations and uses are kept.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use crate::{BoxError, ClaimId, KeyDigest, Revocation, RevocationKey, TokenId, UnixTime};
+
+/// Where revocations and uses live, durable and shared.
+///
+/// A store is exact: what it has acknowledged it gives back until its time has passed, whatever
+/// else happens to it. What "durable" means is each store's own, and must stand in its docs.
+///
+/// Every method may be dropped at any await point; what was asked may then have happened or not,
+/// and is asked again under the same key or claim id. `now` and `until` are wall-clock seconds.
+/// A method that can't know the answer returns [`StoreError::Unavailable`] in bounded time.
+pub trait Store: Send + Sync + 'static {
+    /// Remembers revocations; durable when it returns. Idempotent. Never shortens: of two
+    /// revocations of one key the later `until` stays, and of two rules the later
+    /// `issued_at_or_before` too. All or an error; after an error some may have been kept.
+    fn revoke(
+        &self,
+        revocations: &[Revocation],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Ends a revocation early; durable when it returns. `true` if there was one. Uses that were
+    /// claimed stay claimed. It is an event of the feed, newer than what it lifts.
+    fn lift(&self, lift: &Lift) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// What is listed under each key, in the order of the keys, in one round trip. A token whose
+    /// uses are all claimed is [`Listed::Spent`]. Sees every write that was acknowledged before the
+    /// call.
+    fn look_up(
+        &self,
+        keys: &[KeyDigest],
+    ) -> impl Future<Output = Result<Vec<Option<Listed>>, StoreError>> + Send;
+
+    /// Takes one of a token's `limit` uses; durable when it returns. Atomic: of any number of
+    /// claims, on any number of nodes, at most `limit` win that were not released. Idempotent by
+    /// [`Claim::id`]: asked again, the same claim gets the same answer. Never wins on a life that
+    /// is past.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherLimit`] if the token's uses were counted with another limit before,
+    /// [`StoreError::LifeIsPast`] if `until` is not after now.
+    fn claim(&self, claim: &Claim)
+    -> impl Future<Output = Result<ClaimOutcome, StoreError>> + Send;
+
+    /// Gives one use back; durable when it returns. `true` if the use was held by this very claim
+    /// id: nobody else's use is ever given back.
+    fn release(&self, claim: &Claim) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// What has changed since a cursor; `None` gives everything that is alive. No change is lost
+    /// between two calls, whatever happens to the connection between them; one may come twice.
+    ///
+    /// # Errors
+    /// [`StoreError::CursorTooOld`] if changes after `since` were trimmed: load all again.
+    fn changes(
+        &self,
+        since: Option<&Cursor>,
+    ) -> impl Future<Output = Result<Changes, StoreError>> + Send;
+
+    /// Forgets what ended before `before` (its `until` is earlier). The number of entries dropped.
+    /// The caller allows for clock skew, and reads a clock that never steps back.
+    fn purge(&self, before: UnixTime) -> impl Future<Output = Result<u64, StoreError>> + Send;
+}
+
+/// What a store knows under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Listed {
+    /// One token was revoked.
+    Revoked {
+        /// Until when this is remembered; `None`: for ever.
+        until: Option<UnixTime>,
+    },
+    /// One token's uses are all claimed.
+    Spent {
+        /// Until when this is remembered; `None`: for ever.
+        until: Option<UnixTime>,
+    },
+    /// All tokens under the key that were issued at or before a time are revoked.
+    Rule {
+        /// That time.
+        issued_at_or_before: UnixTime,
+        /// Until when this is remembered; `None`: for ever.
+        until: Option<UnixTime>,
+    },
+}
+
+/// One use of a token that may be used `limit` times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The token.
+    pub token: TokenId,
+    /// The name of this use; the same claim asked again carries the same id.
+    pub id: ClaimId,
+    /// How many uses the token has in all.
+    pub limit: NonZeroU32,
+    /// The last second at which the token may be accepted; `None`: it never expires.
+    pub until: Option<UnixTime>,
+}
+
+/// How a claim ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimOutcome {
+    /// The use is the caller's.
+    Won {
+        /// How many uses were left after this claim, when it was made or asked again.
+        left: u32,
+    },
+    /// Others have them all.
+    Spent,
+}
+
+/// The early end of a revocation, with who wants it and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lift {
+    /// What is no longer revoked.
+    pub key: RevocationKey,
+    /// When it was said.
+    pub at: UnixTime,
+    /// Who said it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A place in a store's history, in the store's own bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cursor(pub Vec<u8>);
+
+/// A stretch of a store's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// What happened, oldest first.
+    pub changes: Vec<Change>,
+    /// From where to ask the next time.
+    pub next: Cursor,
+}
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// The key is listed like this from now on.
+    Listed(KeyDigest, Listed),
+    /// The key is no longer listed.
+    Lifted(KeyDigest),
+}
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It did not answer, or not with an answer. What was asked may have happened.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] BoxError),
+    /// It did not answer in time. What was asked may have happened.
+    #[error("the store did not answer within {0:?}")]
+    TimedOut(Duration),
+    /// It has no room, and refuses rather than forget.
+    #[error("the store is full ({0} entries)")]
+    Full(u64),
+    /// The token's uses were counted with another limit before.
+    #[error("the token's uses are counted up to {stored}, not up to {asked}")]
+    OtherLimit {
+        /// The limit of the claims that are kept.
+        stored: u32,
+        /// The limit of this one.
+        asked: u32,
+    },
+    /// Nothing can be claimed on a life that is past.
+    #[error("the token's life is past")]
+    LifeIsPast,
+    /// Changes after the cursor were trimmed.
+    #[error("the cursor is older than the history that is kept")]
+    CursorTooOld,
+    /// The cursor was not made by this store.
+    #[error("the cursor is none of this store's")]
+    ForeignCursor,
+}

@@ -1,0 +1,208 @@
+//! The credential as presented, and the one place that reads an `Authorization` value.
+
+use std::fmt;
+
+use http::HeaderValue;
+
+/// A bearer token as it was presented: a cheap handle on the header value that carried it.
+///
+/// Its text never shows in `Debug`; ask for it by name with [`as_str`](Self::as_str).
+///
+/// ```
+/// use http::HeaderValue;
+/// use tower_revoke_core::BearerToken;
+///
+/// let header = HeaderValue::from_static("bearer abc.def.ghi");
+/// let token = BearerToken::from_authorization(&header)?.expect("a bearer credential");
+/// assert_eq!(token.as_str(), "abc.def.ghi");
+/// assert_eq!(format!("{token:?}"), "BearerToken(11 bytes)");
+///
+/// let other = HeaderValue::from_static("Basic dXNlcjpwYXNz");
+/// assert!(BearerToken::from_authorization(&other)?.is_none());
+/// # Ok::<(), tower_revoke_core::MalformedToken>(())
+/// ```
+#[derive(Clone)]
+pub struct BearerToken {
+    value: HeaderValue,
+    start: usize,
+}
+
+/// What was presented is not `Bearer`, one space, and a `b64token` (RFC 6750 §2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MalformedToken {
+    /// The scheme stands alone.
+    #[error("the Bearer scheme carries no token")]
+    Empty,
+    /// A character that no bearer token may have, or a separator other than a space.
+    #[error("the token is not of the form that RFC 6750 gives it")]
+    Characters,
+}
+
+const SCHEME: &[u8] = b"bearer";
+
+impl BearerToken {
+    /// Reads an `Authorization` value; the scheme is matched without regard to case
+    /// (RFC 9110 §11.1). `Ok(None)`: another scheme.
+    ///
+    /// # Errors
+    /// [`MalformedToken`] if the scheme is `Bearer` and what follows is no token.
+    pub fn from_authorization(value: &HeaderValue) -> Result<Option<Self>, MalformedToken> {
+        let bytes = value.as_bytes();
+        let Some((scheme, rest)) = bytes.split_at_checked(SCHEME.len()) else {
+            return Ok(None);
+        };
+        if !scheme.eq_ignore_ascii_case(SCHEME) {
+            return Ok(None);
+        }
+        let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+        match rest.first() {
+            None => Err(MalformedToken::Empty),
+            Some(b' ') if spaces == rest.len() => Err(MalformedToken::Empty),
+            Some(b' ') => Self::checked(value.clone(), SCHEME.len() + spaces).map(Some),
+            // A longer scheme that only starts alike, such as `BearerX`.
+            Some(byte) if is_scheme_char(*byte) => Ok(None),
+            Some(_) => Err(MalformedToken::Characters),
+        }
+    }
+
+    /// A token that was presented by other means than `Authorization`.
+    ///
+    /// # Errors
+    /// [`MalformedToken`] if `token` is empty or no `b64token`.
+    pub fn new(token: &str) -> Result<Self, MalformedToken> {
+        let mut value = HeaderValue::from_str(token).map_err(|_| MalformedToken::Characters)?;
+        value.set_sensitive(true);
+        Self::checked(value, 0)
+    }
+
+    fn checked(mut value: HeaderValue, start: usize) -> Result<Self, MalformedToken> {
+        let token = &value.as_bytes()[start..];
+        let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
+        let body = &token[..token.len() - padding];
+        if body.is_empty() {
+            return Err(MalformedToken::Empty);
+        }
+        if !body.iter().all(|byte| B64TOKEN[usize::from(*byte)]) {
+            return Err(MalformedToken::Characters);
+        }
+        value.set_sensitive(true);
+        Ok(Self { value, start })
+    }
+
+    /// The token itself. Whoever holds it can use it: keep it out of logs.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// The token itself, as bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.value.as_bytes()[self.start..]
+    }
+
+    /// Its length in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "a token is never empty")]
+    pub fn len(&self) -> usize {
+        self.value.len() - self.start
+    }
+}
+
+impl fmt::Debug for BearerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BearerToken({} bytes)", self.len())
+    }
+}
+
+/// `tchar` of RFC 9110 §5.6.2, of which schemes are made.
+fn is_scheme_char(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+const B64TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let char = byte as u8;
+        table[byte] =
+            char.is_ascii_alphanumeric() || matches!(char, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        byte += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(value: &str) -> Result<Option<String>, MalformedToken> {
+        let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        BearerToken::from_authorization(&value)
+            .map(|token| token.map(|token| token.as_str().to_owned()))
+    }
+
+    #[test]
+    fn scheme_is_matched_without_regard_to_case() {
+        for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
+            assert_eq!(read(&format!("{scheme} a.b")), Ok(Some("a.b".into())));
+        }
+    }
+
+    #[test]
+    fn other_schemes_are_no_bearer_credentials() {
+        for value in [
+            "",
+            "Bear",
+            "Basic YTpi",
+            "BearerX abc",
+            "Bearer-Like abc",
+            "abc.def",
+        ] {
+            assert_eq!(read(value), Ok(None), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_malformed() {
+        for (value, expected) in [
+            ("Bearer", MalformedToken::Empty),
+            ("Bearer   ", MalformedToken::Empty),
+            ("Bearer ==", MalformedToken::Empty),
+            ("Bearer\tabc", MalformedToken::Characters),
+            ("Bearer a b", MalformedToken::Characters),
+            ("Bearer a=b", MalformedToken::Characters),
+            ("Bearer a,b", MalformedToken::Characters),
+            ("Bearer \"abc\"", MalformedToken::Characters),
+            ("Bearer,abc", MalformedToken::Characters),
+        ] {
+            assert_eq!(read(value), Err(expected), "{value}");
+        }
+        assert_eq!(
+            BearerToken::from_authorization(&HeaderValue::from_bytes(b"Bearer \xff").unwrap())
+                .unwrap_err(),
+            MalformedToken::Characters
+        );
+    }
+
+    #[test]
+    fn the_handle_is_sensitive_and_silent() {
+        let token = BearerToken::new("secret").unwrap();
+        assert!(token.value.is_sensitive());
+        assert!(!format!("{token:?}").contains("secret"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_well_formed_token_comes_back_whole(token in "[A-Za-z0-9._~+/-]{1,200}={0,2}") {
+            prop_assert_eq!(read(&format!("Bearer {token}")), Ok(Some(token)));
+        }
+
+        #[test]
+        fn nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let _ = BearerToken::from_authorization(&value);
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! tower-revoke-spend
