@@ -1,0 +1,189 @@
+//! A store that works, fails, hangs or dawdles when a test tells it to.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+use tower_revoke_core::{
+    Changes, Claim, ClaimOutcome, Cursor, KeyDigest, Lift, Listed, Revocation, Store, StoreError,
+    UnixTime,
+};
+
+/// What a store is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StoreOp {
+    /// [`Store::revoke`].
+    Revoke,
+    /// [`Store::lift`].
+    Lift,
+    /// [`Store::look_up`].
+    LookUp,
+    /// [`Store::claim`].
+    Claim,
+    /// [`Store::release`].
+    Release,
+    /// [`Store::changes`].
+    Changes,
+    /// [`Store::purge`].
+    Purge,
+}
+
+/// How a store takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// As the store behind it does.
+    Works,
+    /// It fails at once, and nothing happened.
+    Fails,
+    /// It does what it was asked, and its answer is lost.
+    LosesTheAnswer,
+    /// It never answers, and nothing happens.
+    Frozen,
+    /// It works after so long.
+    Slow(Duration),
+}
+
+/// A store with a script: each operation works, until the test says otherwise.
+///
+/// ```
+/// use tower_revoke_core::Store;
+/// use tower_revoke_testing::{Mood, ScriptedStore, StoreOp};
+///
+/// # async fn example(memory: impl Store) {
+/// let (store, script) = ScriptedStore::over(memory);
+/// script.set(StoreOp::LookUp, Mood::Fails);
+/// assert!(store.look_up(&[]).await.is_err());
+/// assert_eq!(script.calls(StoreOp::LookUp), 1);
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ScriptedStore<S> {
+    store: S,
+    script: StoreScript,
+}
+
+/// The hand that steers a [`ScriptedStore`].
+#[derive(Clone, Debug)]
+pub struct StoreScript(Arc<Script>);
+
+#[derive(Debug)]
+struct Script {
+    moods: Mutex<HashMap<StoreOp, Mood>>,
+    calls: watch::Sender<HashMap<StoreOp, u64>>,
+}
+
+impl<S: Store> ScriptedStore<S> {
+    /// Steers `store`.
+    pub fn over(store: S) -> (Self, StoreScript) {
+        let script = StoreScript(Arc::new(Script {
+            moods: Mutex::default(),
+            calls: watch::Sender::default(),
+        }));
+        let scripted = Self {
+            store,
+            script: script.clone(),
+        };
+        (scripted, script)
+    }
+
+    async fn run<T>(
+        &self,
+        op: StoreOp,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let mood = self.script.begin(op);
+        match mood {
+            Mood::Works => call.await,
+            Mood::Fails => Err(StoreError::Unavailable("told to fail".into())),
+            Mood::LosesTheAnswer => {
+                call.await?;
+                Err(StoreError::Unavailable("told to lose the answer".into()))
+            }
+            Mood::Frozen => std::future::pending().await,
+            Mood::Slow(after) => {
+                tokio::time::sleep(after).await;
+                call.await
+            }
+        }
+    }
+}
+
+impl StoreScript {
+    /// From now on, `op` is taken like this.
+    pub fn set(&self, op: StoreOp, mood: Mood) {
+        self.moods().insert(op, mood);
+    }
+
+    /// From now on, everything is taken like this.
+    pub fn set_all(&self, mood: Mood) {
+        for op in [
+            StoreOp::Revoke,
+            StoreOp::Lift,
+            StoreOp::LookUp,
+            StoreOp::Claim,
+            StoreOp::Release,
+            StoreOp::Changes,
+            StoreOp::Purge,
+        ] {
+            self.set(op, mood);
+        }
+    }
+
+    /// How often `op` was asked.
+    pub fn calls(&self, op: StoreOp) -> u64 {
+        self.0.calls.borrow().get(&op).copied().unwrap_or_default()
+    }
+
+    /// Waits until `op` was asked so often.
+    pub async fn called(&self, op: StoreOp, times: u64) {
+        let mut calls = self.0.calls.subscribe();
+        let enough = |calls: &HashMap<StoreOp, u64>| calls.get(&op).is_some_and(|n| *n >= times);
+        // The sender lives in `self`: this can't fail.
+        let _ = calls.wait_for(enough).await;
+    }
+
+    fn begin(&self, op: StoreOp) -> Mood {
+        self.0
+            .calls
+            .send_modify(|calls| *calls.entry(op).or_default() += 1);
+        self.moods().get(&op).copied().unwrap_or(Mood::Works)
+    }
+
+    fn moods(&self) -> MutexGuard<'_, HashMap<StoreOp, Mood>> {
+        self.0.moods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Store> Store for ScriptedStore<S> {
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        self.run(StoreOp::Revoke, self.store.revoke(revocations))
+            .await
+    }
+
+    async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
+        self.run(StoreOp::Lift, self.store.lift(lift)).await
+    }
+
+    async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
+        self.run(StoreOp::LookUp, self.store.look_up(keys)).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+        self.run(StoreOp::Claim, self.store.claim(claim)).await
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+        self.run(StoreOp::Release, self.store.release(claim)).await
+    }
+
+    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
+        self.run(StoreOp::Changes, self.store.changes(since)).await
+    }
+
+    async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
+        self.run(StoreOp::Purge, self.store.purge(before)).await
+    }
+}
