@@ -2,13 +2,16 @@
 //!
 //! | to | use |
 //! |---|---|
+//! | sign tokens, publish, rotate and withdraw keys | [`TestIssuer`] |
 //! | play a response, frame by frame | [`ScriptedBody`], [`Gate`] |
 //! | let a store fail, hang or dawdle | [`ScriptedStore`], [`Mood`] |
 
 mod body;
+mod issuer;
 mod store;
 
 pub use self::{
     body::{Gate, ScriptedBody},
+    issuer::{TestAlgorithm, TestIssuer, TestToken},
     store::{Mood, ScriptedStore, StoreOp, StoreScript},
 };
