@@ -1,0 +1,99 @@
+//! A token before it is signed.
+
+use std::{fmt, time::Duration};
+
+use serde_json::{Map, Value};
+use tower_revoke_core::UnixTime;
+
+use super::TestIssuer;
+
+/// A token before it is signed, see [`TestIssuer::token`].
+#[derive(Clone)]
+#[must_use = "a token is nothing until it is signed"]
+pub struct TestToken<'a> {
+    pub(super) issuer: &'a TestIssuer,
+    pub(super) header: Map<String, Value>,
+    pub(super) claims: Map<String, Value>,
+}
+
+impl TestToken<'_> {
+    /// Sets `sub`.
+    pub fn subject(self, subject: &str) -> Self {
+        self.claim("sub", subject)
+    }
+
+    /// Sets `aud`, to this one.
+    pub fn audience(self, audience: &str) -> Self {
+        self.claim("aud", audience)
+    }
+
+    /// Sets `scope`: words with spaces between them.
+    pub fn scope(self, scope: &str) -> Self {
+        self.claim("scope", scope)
+    }
+
+    /// Sets `jti`.
+    pub fn jwt_id(self, jwt_id: &str) -> Self {
+        self.claim("jti", jwt_id)
+    }
+
+    /// Sets any claim, to any value.
+    pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.claims.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Leaves a claim out.
+    pub fn without(mut self, name: &str) -> Self {
+        self.claims.remove(name);
+        self
+    }
+
+    /// Sets `iat`.
+    pub fn issued_at(self, at: UnixTime) -> Self {
+        self.claim("iat", at.as_secs())
+    }
+
+    /// Sets `exp`, to a time from now; whole seconds.
+    pub fn expires_in(self, life: Duration) -> Self {
+        let exp = self.issuer.clock.now().saturating_add(life);
+        self.claim("exp", exp.as_secs())
+    }
+
+    /// Makes it a token of two hours ago that expired an hour ago.
+    pub fn expired(self) -> Self {
+        let now = self.issuer.clock.now();
+        let hours = |count: u64| now.saturating_sub(Duration::from_secs(count * 3_600));
+        self.issued_at(hours(2)).claim("exp", hours(1).as_secs())
+    }
+
+    /// Sets any header parameter. The signature is always made with the issuer's algorithm,
+    /// whatever `alg` says.
+    pub fn header(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.header.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Leaves a header parameter out.
+    pub fn without_header(mut self, name: &str) -> Self {
+        self.header.remove(name);
+        self
+    }
+
+    /// The token.
+    pub fn sign(self) -> String {
+        self.issuer.sign_raw(
+            Value::Object(self.header).to_string(),
+            Value::Object(self.claims).to_string(),
+        )
+    }
+}
+
+impl fmt::Debug for TestToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestToken")
+            .field("header", &self.header)
+            .field("claims", &self.claims)
+            .finish_non_exhaustive()
+    }
+}
