@@ -14,7 +14,8 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Claims, ClaimsError, KeyDigest, RejectionFormat, RevocationKey, Revocations, TokenId, UnixTime,
+    BearerToken, Claims, ClaimsError, KeyDigest, RejectionFormat, RevocationKey, Revocations,
+    TokenId, UnixTime,
 };
 
 /// A token whose signature and claims were found good: what verifiers keep, and what a
@@ -288,16 +289,30 @@ impl<C> fmt::Debug for Authenticated<C> {
 }
 
 /// Left in the request's extensions by a bearer layer, whether or not it found a token: inner
-/// layers refuse in the same format, and tell "nobody checked" from "nobody is there".
+/// layers refuse in the same format, tell "nobody checked" from "nobody is there", and find the
+/// token wherever it was presented.
 #[derive(Clone, Debug)]
-pub struct BearerChecked(pub Arc<RejectionFormat>);
+pub struct BearerChecked {
+    format: Arc<RejectionFormat>,
+    token: Option<BearerToken>,
+}
 
 impl BearerChecked {
+    /// `token`: as it was presented, good or (in a layer that only observes) bad.
+    pub fn new(format: Arc<RejectionFormat>, token: Option<BearerToken>) -> Self {
+        Self { format, token }
+    }
+
+    /// The token as it was presented.
+    pub fn token(&self) -> Option<&BearerToken> {
+        self.token.as_ref()
+    }
+
     /// The format of the bearer layer that the request came through; the default if there is none.
     pub fn format_of(extensions: &http::Extensions) -> Arc<RejectionFormat> {
         extensions
             .get::<Self>()
-            .map(|checked| checked.0.clone())
+            .map(|checked| checked.format.clone())
             .unwrap_or_default()
     }
 }
