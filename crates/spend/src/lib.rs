@@ -1,1 +1,60 @@
-//! tower-revoke-spend
+//! What a response costs the token that paid for it.
+//!
+//! [`RevokeLayer`] stands between the bearer layer and the service:
+//!
+//! * [`RevokeLayer::single_use`] and [`RevokeLayer::uses`] claim a use *before* the call. Of any
+//!   number of calls, on any number of nodes that share a store, exactly so many reach the service.
+//! * [`RevokeLayer::after_response`] revokes the token *before the last byte* of the response is
+//!   handed to the transport: the client that has a whole response has a dead token.
+//!
+//! ```
+//! use tower_revoke_core::Outcome;
+//! use tower_revoke_spend::{RevokeLayer, When};
+//!
+//! let download = RevokeLayer::single_use();
+//! let patient = RevokeLayer::uses(3).give_back_on(Outcome::Exception);
+//! let like_wso2 = RevokeLayer::after_response().when(When::scope("OTT"));
+//! ```
+//!
+//! # How a use ends
+//! Every outcome spends, unless a rule gives the use back ([`RevokeLayer::give_back_on`]). A rule
+//! is asked once, at the head of the response. A client that leaves spends; so do a panic, a
+//! time-out further out, and a crash of the whole program after a claim.
+//!
+//! # When the end is
+//! [`tower_revoke_core::end`] says when a response is over. Where nothing follows the head (HEAD,
+//! 204, 304, an upgrade, an empty body, HTTP/1.0 without a length), the head waits for the store;
+//! else the last frame does.
+//!
+//! # When the store fails
+//! Before the inner call: 503, and nothing happened; a claim whose answer was lost is given back
+//! by its id. After it, for `after_response`: the store is asked again and again. What it doesn't
+//! confirm within [`RevokeLayer::finish_within`] turns into a 500 while the head is still to come,
+//! and otherwise into a body that is cut off, unless [`OnStoreError::Deliver`] was chosen. The work
+//! goes on in either case, in a [place](Slots) that was taken before the call.
+//!
+//! # What it doesn't do
+//! A revocation does not cut a stream that was admitted before. An automatic retry outside of this
+//! layer finds its token spent; one inside of it keeps its claim.
+//!
+//! It needs a tokio runtime with its timer.
+
+mod body;
+mod config;
+mod future;
+mod layer;
+mod owed;
+mod service;
+mod slots;
+mod when;
+
+pub use self::{
+    body::RevokeBody,
+    config::{Head, OnStoreError},
+    future::RevokeFuture,
+    layer::RevokeLayer,
+    owed::NotRecorded,
+    service::Revoke,
+    slots::Slots,
+    when::{Call, When},
+};

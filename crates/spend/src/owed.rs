@@ -1,0 +1,334 @@
+//! What a call owes the list, and the work that sees it written down whatever becomes of the call.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    time::{Sleep, Timeout, sleep, timeout},
+};
+use tower_revoke_core::{
+    BearerToken, BoxError, BoxFuture, Claim, ClaimOutcome, Reason, Rejection, RemoteSlot,
+    Revocation, Revocations, StoreError, TokenId, UnixTime,
+    end::{BodyEnd, OnEnd},
+};
+
+use crate::{OnStoreError, config::Config, slots::Slot};
+
+/// One call's token, its list, and the place that its work will run in.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) token: TokenId,
+    pub(crate) until: Option<UnixTime>,
+    pub(crate) list: Arc<dyn Revocations>,
+    pub(crate) slot: Slot,
+    pub(crate) remote: Option<Box<Remote>>,
+    pub(crate) config: Arc<Config>,
+}
+
+/// The authorization servers that are told when the token has ended.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    pub(crate) token: BearerToken,
+    pub(crate) slots: Vec<RemoteSlot>,
+}
+
+fn tell_servers(remote: Option<Box<Remote>>) {
+    if let Some(remote) = remote {
+        for slot in remote.slots {
+            slot.send(remote.token.clone());
+        }
+    }
+}
+
+/// A revocation that is owed from the call on: dropped in any state, it is paid all the same.
+#[derive(Debug)]
+pub(crate) struct Debt {
+    tell: oneshot::Sender<Word>,
+    paid: oneshot::Receiver<()>,
+    config: Arc<Config>,
+    runtime: Handle,
+}
+
+#[derive(Debug)]
+enum Word {
+    Pay,
+    Spare,
+}
+
+impl Debt {
+    pub(crate) fn incur(account: Account) -> Self {
+        let (tell, told) = oneshot::channel();
+        let (pay, paid) = oneshot::channel();
+        let Account {
+            token,
+            until,
+            list,
+            slot,
+            remote,
+            config,
+        } = account;
+        let debt = Self {
+            tell,
+            paid,
+            config: config.clone(),
+            runtime: slot.runtime.clone(),
+        };
+        slot.run(async move {
+            // Not told within the deadline, or never: a client that stopped reading, or left.
+            if let Ok(Ok(Word::Spare)) = timeout(config.deadline, told).await {
+                return;
+            }
+            let revocation = Revocation::of_token(token, until).because("response delivered");
+            let revoke = || list.clone().revoke(revocation.clone());
+            insist("revocation", token, until, &config, revoke).await;
+            tell_servers(remote);
+            let _ = pay.send(());
+        });
+        debt
+    }
+
+    /// The token need not die.
+    pub(crate) fn spare(self) {
+        let _ = self.tell.send(Word::Spare);
+    }
+
+    /// Done when the revocation is written down.
+    pub(crate) fn pay(self) -> Settle {
+        // Refused if the deadline has passed: it is being paid then.
+        let _ = self.tell.send(Word::Pay);
+        Settle::new(
+            &self.runtime,
+            self.paid,
+            self.config.finish_within,
+            self.config.on_store_error,
+        )
+    }
+}
+
+/// Holds the end of a body until the revocation is written down.
+impl OnEnd for Debt {
+    type Hold = Hold;
+
+    fn on_end(self, _: BodyEnd<'_>) -> Hold {
+        Hold { settle: self.pay() }
+    }
+}
+
+/// A use that was won.
+#[derive(Debug)]
+pub(crate) struct Use {
+    claim: Claim,
+    account: Option<Account>,
+    is_last: bool,
+}
+
+impl Use {
+    /// Gives it back. Done when that is written down; if it can't be, the use stays spent.
+    pub(crate) fn give_back(mut self) -> Option<Settle> {
+        let account = self.account.take()?;
+        let (done, given_back) = oneshot::channel();
+        let settle = Settle::new(
+            &account.slot.runtime,
+            given_back,
+            account.config.finish_within,
+            OnStoreError::Deliver,
+        );
+        release(account, self.claim, Some(done));
+        Some(settle)
+    }
+}
+
+/// Committed, or abandoned: the right to give it back is gone, and if it was the last use, the
+/// authorization server learns of it.
+impl Drop for Use {
+    fn drop(&mut self) {
+        if let (Some(account), true) = (&mut self.account, self.is_last) {
+            tell_servers(account.remote.take());
+        }
+    }
+}
+
+fn release(account: Account, claim: Claim, done: Option<oneshot::Sender<()>>) {
+    let Account {
+        token,
+        until,
+        list,
+        slot,
+        config,
+        ..
+    } = account;
+    slot.run(async move {
+        let release = || list.clone().release(claim);
+        insist("release", token, until, &config, release).await;
+        if let Some(done) = done {
+            let _ = done.send(());
+        }
+    });
+}
+
+pin_project! {
+    /// A claim on its way. Dropped, it is brought to its end without the caller.
+    pub(crate) struct Claiming {
+        claim: Claim,
+        pending: Option<(BoxFuture<'static, Result<ClaimOutcome, StoreError>>, Account)>,
+        #[pin]
+        limit: Sleep,
+    }
+
+    impl PinnedDrop for Claiming {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let Some((call, mut account)) = this.pending.take() {
+                let limit = account.config.finish_within;
+                let runtime = account.slot.runtime.clone();
+                runtime.spawn(async move {
+                    if let Ok(Ok(ClaimOutcome::Won { left: 0 })) = timeout(limit, call).await {
+                        tell_servers(account.remote.take());
+                    }
+                });
+            }
+        }
+    }
+}
+
+impl Claiming {
+    pub(crate) fn new(claim: Claim, account: Account) -> Self {
+        Self {
+            claim,
+            limit: sleep(account.config.finish_within),
+            pending: Some((account.list.clone().claim(claim), account)),
+        }
+    }
+}
+
+impl Future for Claiming {
+    type Output = Result<Use, Rejection>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Some((call, account)) = this.pending else {
+            return Poll::Pending;
+        };
+        let outcome = match call.as_mut().poll(cx) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => {
+                ready!(this.limit.poll(cx));
+                Err(StoreError::TimedOut(account.config.finish_within))
+            }
+        };
+        let Some((_, account)) = this.pending.take() else {
+            return Poll::Pending;
+        };
+        let token = account.token;
+        Poll::Ready(match outcome {
+            Ok(ClaimOutcome::Won { left }) => Ok(Use {
+                claim: *this.claim,
+                account: Some(account),
+                is_last: left == 0,
+            }),
+            Ok(ClaimOutcome::Spent) => Err(Rejection::new(Reason::Spent).token(token)),
+            Err(error) => {
+                // The use may have been taken all the same: it is given back by its id.
+                if matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_)) {
+                    release(account, *this.claim, None);
+                }
+                Err(Rejection::from(error).token(token))
+            }
+        })
+    }
+}
+
+/// Asks until it is done, or until the token's life is past and it doesn't matter any more.
+async fn insist<T>(
+    what: &'static str,
+    token: TokenId,
+    until: Option<UnixTime>,
+    config: &Config,
+    ask: impl Fn() -> BoxFuture<'static, Result<T, StoreError>>,
+) {
+    let mut pause = Duration::from_millis(25);
+    loop {
+        let error = match timeout(config.finish_within, ask()).await {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => error,
+            Err(_) => StoreError::TimedOut(config.finish_within),
+        };
+        log_owed(what, token, &error);
+        if until.is_some_and(|until| config.clock.now() > until) {
+            return;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+fn log_owed(what: &'static str, token: TokenId, error: &(dyn std::error::Error + 'static)) {
+    tracing::error!(%token, error, "a {what} is still owed");
+}
+
+pin_project! {
+    /// Waits until what is owed is written down, at most `finish_within`.
+    pub(crate) struct Settle {
+        #[pin]
+        paid: Timeout<oneshot::Receiver<()>>,
+        on_store_error: OnStoreError,
+    }
+}
+
+impl Settle {
+    fn new(
+        runtime: &Handle,
+        paid: oneshot::Receiver<()>,
+        limit: Duration,
+        on_store_error: OnStoreError,
+    ) -> Self {
+        // A body may be polled to its end where no runtime is entered.
+        let _entered = runtime.enter();
+        Self {
+            paid: timeout(limit, paid),
+            on_store_error,
+        }
+    }
+}
+
+/// The end of a token could not be written down in time; the client must not take what it has for
+/// a whole response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the end of the token could not be recorded in time")]
+pub struct NotRecorded;
+
+impl Future for Settle {
+    type Output = Result<(), NotRecorded>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let paid = ready!(this.paid.poll(cx));
+        Poll::Ready(match (paid, this.on_store_error) {
+            (Ok(Ok(())), _) | (_, OnStoreError::Deliver) => Ok(()),
+            (_, OnStoreError::CutOff) => Err(NotRecorded),
+        })
+    }
+}
+
+pin_project! {
+    /// [`Settle`], as the end of a body wants it.
+    pub(crate) struct Hold {
+        #[pin]
+        settle: Settle,
+    }
+}
+
+impl Future for Hold {
+    type Output = Result<(), BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().settle.poll(cx).map_err(BoxError::from)
+    }
+}
