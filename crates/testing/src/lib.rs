@@ -4,14 +4,17 @@
 //! |---|---|
 //! | sign tokens, publish, rotate and withdraw keys | [`TestIssuer`] |
 //! | play a response, frame by frame | [`ScriptedBody`], [`Gate`] |
+//! | see whether a layer keeps to `poll_ready` | [`readiness_conformance`] |
 //! | let a store fail, hang or dawdle | [`ScriptedStore`], [`Mood`] |
 
 mod body;
 mod issuer;
+mod readiness;
 mod store;
 
 pub use self::{
     body::{Gate, ScriptedBody},
     issuer::{TestAlgorithm, TestIssuer, TestToken},
+    readiness::{ReadinessService, readiness_conformance},
     store::{Mood, ScriptedStore, StoreOp, StoreScript},
 };

@@ -1,0 +1,151 @@
+//! What a layer is tried over: a service with little room, and the means to see whether all of it
+//! came back.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use http_body_util::Full;
+use tokio::{sync::Semaphore, task::yield_now, time::timeout};
+use tower::{BoxError, buffer::Buffer, limit::ConcurrencyLimit, service_fn};
+use tower_revoke_core::BoxFuture;
+use tower_test::mock;
+
+use super::{
+    ReadinessService, ready,
+    strict::{Strict, Watch},
+};
+
+/// How long a layer may wait for what has long come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) struct Ground<B> {
+    name: &'static str,
+    service: ReadinessService<B>,
+    /// The permits below, where the suite can count them.
+    permits: Option<Arc<Semaphore>>,
+    watch: Watch,
+}
+
+/// One place: who holds it keeps all others waiting.
+const ROOM: usize = 1;
+
+impl<B: Send + 'static> Ground<B> {
+    pub(super) fn concurrency_limit() -> Self {
+        let permits = Arc::new(Semaphore::new(ROOM));
+        let inner = ConcurrencyLimit::with_semaphore(service_fn(answer), permits.clone());
+        let watch = Watch::default();
+        Self {
+            name: "ConcurrencyLimit",
+            service: ReadinessService::new(Strict::new(inner, watch.clone())),
+            permits: Some(permits),
+            watch,
+        }
+    }
+
+    pub(super) fn buffer() -> Self {
+        let inner = Buffer::new(service_fn(answer), ROOM);
+        let watch = Watch::default();
+        Self {
+            name: "Buffer",
+            service: ReadinessService::new(Strict::new(inner, watch.clone())),
+            permits: None,
+            watch,
+        }
+    }
+
+    /// Over a limit, since the mock alone has room without end.
+    pub(super) fn mock() -> Self {
+        let (inner, mut handle) = mock::pair::<Request<B>, _>();
+        tokio::spawn(async move {
+            while let Some((_, respond)) = handle.next_request().await {
+                yield_now().await;
+                respond.send_response(Response::new(Full::from("ok")));
+            }
+        });
+        let permits = Arc::new(Semaphore::new(ROOM));
+        let inner = ConcurrencyLimit::with_semaphore(inner, permits.clone());
+        let watch = Watch::default();
+        Self {
+            name: "tower-test's mock",
+            service: ReadinessService::new(Strict::new(inner, watch.clone())),
+            permits: Some(permits),
+            watch,
+        }
+    }
+
+    pub(super) fn service(&self) -> ReadinessService<B> {
+        self.service.clone()
+    }
+
+    /// Takes all room, until what it returns is dropped.
+    pub(super) async fn make_busy(&self) -> ReadinessService<B> {
+        let mut other = self.service();
+        self.succeeds("before the layer was there", ready(&mut other))
+            .await;
+        other
+    }
+
+    /// Panics if a rule was broken so far.
+    #[track_caller]
+    pub(super) fn keeps_the_rules(&self, when: &str) {
+        assert!(
+            !self.watch.called_unready(),
+            "over {}, {when}: the layer called a service that was not made ready. A clone made \
+             after `poll_ready` is not ready: swap the ready service out with `mem::replace`",
+            self.name,
+        );
+    }
+
+    /// Panics if a rule was broken, it failed, or it never came to an end.
+    pub(super) async fn succeeds<T>(
+        &self,
+        when: &str,
+        doing: impl Future<Output = Result<T, BoxError>>,
+    ) {
+        let result = timeout(PATIENCE, doing).await;
+        self.keeps_the_rules(when);
+        match result {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => panic!("over {}, {when}: the layer failed: {error}", self.name),
+            Err(_) => panic!(
+                "over {}, {when}: the layer never came to an end. It lost a permit, or waits for \
+                 one while it holds another",
+                self.name
+            ),
+        }
+    }
+
+    /// Panics if a permit was not given back.
+    pub(super) async fn all_is_back(&self, when: &str) {
+        self.keeps_the_rules(when);
+        let mut other = self.service();
+        let all: BoxFuture<'_, bool> = match &self.permits {
+            Some(permits) => Box::pin(async {
+                let all = permits.acquire_many(ROOM as u32).await;
+                all.is_ok()
+            }),
+            None => Box::pin(async move { ready(&mut other).await.is_ok() }),
+        };
+        let back = timeout(PATIENCE, all).await;
+        assert!(
+            back == Ok(true),
+            "over {}, {when}: the layer lost a permit of its inner service",
+            self.name
+        );
+    }
+}
+
+impl<B> fmt::Debug for Ground<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ground").field("name", &self.name).finish()
+    }
+}
+
+/// Answers after a few waits, so that there are points at which its future can be dropped.
+async fn answer<B>(request: Request<B>) -> Result<Response<Full<bytes::Bytes>>, BoxError> {
+    for _ in 0..3 {
+        yield_now().await;
+    }
+    drop(request);
+    Ok(Response::new(Full::from("ok")))
+}
