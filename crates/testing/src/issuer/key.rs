@@ -9,7 +9,7 @@ use base64::{Engine, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{EncodingKey, crypto::aws_lc::DEFAULT_PROVIDER};
 use serde_json::{Value, json};
 
-/// With what a [`TestIssuer`] signs.
+/// With what a [`TestIssuer`](crate::TestIssuer) signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[expect(
