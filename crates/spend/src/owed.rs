@@ -185,12 +185,12 @@ pin_project! {
     impl PinnedDrop for Claiming {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if let Some((call, mut account)) = this.pending.take() {
-                let limit = account.config.finish_within;
-                let runtime = account.slot.runtime.clone();
-                runtime.spawn(async move {
-                    if let Ok(Ok(ClaimOutcome::Won { left: 0 })) = timeout(limit, call).await {
-                        tell_servers(account.remote.take());
+            if let Some((call, account)) = this.pending.take() {
+                let Account { slot, remote, config, .. } = account;
+                slot.run(async move {
+                    let outcome = timeout(config.finish_within, call).await;
+                    if let Ok(Ok(ClaimOutcome::Won { left: 0 })) = outcome {
+                        tell_servers(remote);
                     }
                 });
             }
