@@ -1,6 +1,9 @@
 //! What a verified token says.
 
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
 use serde_json::{Map, Value};
 
 use crate::UnixTime;
@@ -174,6 +177,13 @@ impl Claims {
     }
 }
 
+/// So that `Authenticated`, without a type of the program's, is an extractor too.
+impl<'de> Deserialize<'de> for Claims {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_value(Value::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
 fn date(
     all: &Map<String, Value>,
     name: &str,
@@ -222,6 +232,13 @@ mod tests {
         ] {
             assert!(Claims::from_value(claims.clone()).is_err(), "{claims}");
         }
+    }
+
+    #[test]
+    fn claims_are_read_as_claims() {
+        let claims = Claims::from_value(json!({"sub": "ann", "exp": 10.9})).unwrap();
+        assert_eq!(claims.parse::<Claims>().unwrap(), claims);
+        assert!(serde_json::from_value::<Claims>(json!({"sub": 7})).is_err());
     }
 
     #[test]
