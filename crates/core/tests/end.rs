@@ -1,0 +1,189 @@
+//! The end-of-body hook: called once, before the end is handed on, with the size hint kept.
+
+use std::{
+    sync::{Arc, Mutex},
+    task::Poll,
+};
+
+use http::{HeaderMap, HeaderValue};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tower_revoke_core::{
+    BoxError, BoxFuture,
+    end::{BodyEnd, Ending, OnEnd, WatchedBody},
+};
+use tower_revoke_testing::{Gate, ScriptedBody};
+
+/// Writes down how the body ended, and holds the end until a gate opens.
+struct Watcher {
+    seen: Arc<Mutex<Vec<String>>>,
+    gate: Gate,
+    fails: bool,
+}
+
+impl OnEnd for Watcher {
+    type Hold = BoxFuture<'static, Result<(), BoxError>>;
+
+    fn on_end(self, end: BodyEnd<'_>) -> Self::Hold {
+        let seen = match end {
+            BodyEnd::Complete { trailers: None } => "complete".to_owned(),
+            BodyEnd::Complete {
+                trailers: Some(trailers),
+            } => format!("complete with {} trailers", trailers.len()),
+            BodyEnd::Failed => "failed".to_owned(),
+            BodyEnd::Cancelled => "cancelled".to_owned(),
+            _ => "unknown".to_owned(),
+        };
+        self.seen.lock().unwrap().push(seen);
+        Box::pin(async move {
+            self.gate.passed().await;
+            match self.fails {
+                true => Err("as told".into()),
+                false => Ok(()),
+            }
+        })
+    }
+}
+
+struct Watched {
+    body: std::pin::Pin<Box<WatchedBody<ScriptedBody, Watcher>>>,
+    seen: Arc<Mutex<Vec<String>>>,
+    gate: Gate,
+}
+
+fn watch(body: ScriptedBody, ending: Ending, fails: bool) -> Watched {
+    let seen = Arc::default();
+    let gate = Gate::closed();
+    let watcher = Watcher {
+        seen: Arc::clone(&seen),
+        gate: gate.clone(),
+        fails,
+    };
+    Watched {
+        body: Box::pin(WatchedBody::new(body, ending, watcher)),
+        seen,
+        gate,
+    }
+}
+
+impl Watched {
+    /// The next frame as text; `None` while it is held back.
+    async fn next(&mut self) -> Option<String> {
+        let poll = futures_util::poll!(self.body.frame());
+        match poll {
+            Poll::Pending => None,
+            Poll::Ready(None) => Some("end".to_owned()),
+            Poll::Ready(Some(Err(error))) => Some(format!("error: {error}")),
+            Poll::Ready(Some(Ok(frame))) => Some(match frame.into_data() {
+                Ok(data) => String::from_utf8(data.to_vec()).unwrap(),
+                Err(_) => "trailers".to_owned(),
+            }),
+        }
+    }
+
+    fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+fn trailers() -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    trailers
+}
+
+#[tokio::test]
+async fn the_frame_that_uses_up_the_promise_is_held() {
+    let body = ScriptedBody::new().data("hello ").data("world").hint(11);
+    let mut watched = watch(body, Ending::AfterBytes(11), false);
+    assert_eq!(watched.body.size_hint().exact(), Some(11));
+    assert_eq!(watched.next().await.unwrap(), "hello ");
+    assert_eq!(watched.seen(), [""; 0]);
+    assert_eq!(watched.next().await, None);
+    assert_eq!(watched.seen(), ["complete"]);
+    // What is held back still counts.
+    assert_eq!(watched.body.size_hint().exact(), Some(5));
+    assert!(!watched.body.is_end_stream());
+    watched.gate.open();
+    assert_eq!(watched.next().await.unwrap(), "world");
+    assert_eq!(watched.body.size_hint().exact(), Some(0));
+    assert_eq!(watched.next().await.unwrap(), "end");
+    drop(watched.body);
+    assert_eq!(*watched.seen.lock().unwrap(), ["complete"]);
+}
+
+#[tokio::test]
+async fn the_frame_after_which_the_body_says_it_ended_is_held() {
+    let body = ScriptedBody::new().data("a").data("b").says_when_it_ends();
+    let mut watched = watch(body, Ending::WithBody, false);
+    assert_eq!(watched.next().await.unwrap(), "a");
+    assert_eq!(watched.next().await, None);
+    assert!(!watched.body.is_end_stream());
+    watched.gate.open();
+    assert_eq!(watched.next().await.unwrap(), "b");
+    assert!(watched.body.is_end_stream());
+}
+
+#[tokio::test]
+async fn without_a_promise_the_end_itself_is_held() {
+    let mut watched = watch(ScriptedBody::new().data("a"), Ending::WithBody, false);
+    assert_eq!(watched.next().await.unwrap(), "a");
+    assert_eq!(watched.next().await, None);
+    watched.gate.open();
+    assert_eq!(watched.next().await.unwrap(), "end");
+}
+
+#[tokio::test]
+async fn trailers_are_held_and_kept() {
+    let body = ScriptedBody::new().data("a").trailers(trailers());
+    let mut watched = watch(body, Ending::WithBody, false);
+    assert_eq!(watched.next().await.unwrap(), "a");
+    assert_eq!(watched.next().await, None);
+    assert_eq!(watched.seen(), ["complete with 1 trailers"]);
+    watched.gate.open();
+    assert_eq!(watched.next().await.unwrap(), "trailers");
+    assert_eq!(watched.next().await.unwrap(), "end");
+}
+
+#[tokio::test]
+async fn a_body_that_ends_before_its_promise_ends() {
+    let mut watched = watch(ScriptedBody::new().data("a"), Ending::AfterBytes(9), false);
+    assert_eq!(watched.next().await.unwrap(), "a");
+    assert_eq!(watched.next().await, None);
+    assert_eq!(watched.seen(), ["complete"]);
+}
+
+#[tokio::test]
+async fn an_error_is_held_and_kept() {
+    let mut watched = watch(ScriptedBody::new().fail(), Ending::WithBody, false);
+    assert_eq!(watched.next().await, None);
+    assert_eq!(watched.seen(), ["failed"]);
+    watched.gate.open();
+    assert_eq!(
+        watched.next().await.unwrap(),
+        "error: the body was told to fail"
+    );
+}
+
+#[tokio::test]
+async fn a_watcher_that_fails_cuts_the_body_off() {
+    let body = ScriptedBody::new().data("hello");
+    let mut watched = watch(body, Ending::AfterBytes(5), true);
+    watched.gate.open();
+    assert_eq!(watched.next().await.unwrap(), "error: as told");
+}
+
+#[tokio::test]
+async fn a_body_that_is_dropped_was_cancelled_once() {
+    let body = ScriptedBody::new().data("a").data("b");
+    let mut watched = watch(body, Ending::WithBody, false);
+    assert_eq!(watched.next().await.unwrap(), "a");
+    drop(watched.body);
+    assert_eq!(*watched.seen.lock().unwrap(), ["cancelled"]);
+
+    // Dropped while its end is held, it had its word already.
+    let mut watched = watch(ScriptedBody::new(), Ending::WithBody, false);
+    assert_eq!(watched.next().await, None);
+    drop(watched.body);
+    assert_eq!(*watched.seen.lock().unwrap(), ["complete"]);
+}
