@@ -1,0 +1,263 @@
+//! One issuer as it was configured, and the checks on that.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use tower_revoke_core::UnixTime;
+use zeroize::Zeroizing;
+
+use crate::{
+    Algorithm, BuildError, KeySetError,
+    algorithm::AlgorithmSet,
+    backend::{KeyError, Material},
+    keys::{
+        Key, KeyFile, KeySet, Skipped, Source, public_der, read_set, seems_public, starts_as_der,
+    },
+    rules::Rules,
+    verifier::TrustedIssuer,
+};
+
+/// What key sets are read with, unless algorithms are named: one for each type of key.
+const SET_ALGORITHMS: [Algorithm; 4] = [
+    Algorithm::RS256,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+pub(super) struct IssuerConfig {
+    name: String,
+    pub(super) rules: Rules,
+    pub(super) algorithms: Option<AlgorithmSet>,
+    pub(super) keys: Vec<Given>,
+}
+
+/// A key, or a place with keys, as it was given.
+pub(super) enum Given {
+    File(PathBuf),
+    Set(String),
+    Pem(Algorithm, Vec<u8>),
+    Der(Algorithm, Vec<u8>),
+    Secret(Algorithm, Zeroizing<Vec<u8>>),
+}
+
+impl Given {
+    /// The algorithm that it was named with.
+    fn algorithm(&self) -> Option<Algorithm> {
+        match self {
+            Self::File(_) | Self::Set(_) => None,
+            Self::Pem(algorithm, _) | Self::Der(algorithm, _) | Self::Secret(algorithm, _) => {
+                Some(*algorithm)
+            }
+        }
+    }
+
+    fn is_secret(&self) -> bool {
+        matches!(self, Self::Secret(..))
+    }
+}
+
+impl IssuerConfig {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            rules: Rules::default(),
+            algorithms: None,
+            keys: Vec::new(),
+        }
+    }
+
+    pub(super) fn build(self, now: UnixTime) -> Result<TrustedIssuer, BuildError> {
+        self.check_rules()?;
+        let algorithms = self.check_algorithms()?;
+        let mut sources = Vec::with_capacity(self.keys.len());
+        let (mut usable, mut skipped) = (0, Vec::new());
+        for given in &self.keys {
+            let (source, not_used) = self.source(given, algorithms, now)?;
+            usable += source.keys().len();
+            skipped.extend(not_used);
+            sources.push(source);
+        }
+        if usable == 0 {
+            return Err(BuildError::NoUsableKey {
+                issuer: self.name,
+                skipped: skipped.len(),
+                first: skipped
+                    .first()
+                    .map_or_else(|| "the set is empty".to_owned(), Skipped::to_string),
+            });
+        }
+        Ok(TrustedIssuer {
+            name: self.name,
+            algorithms,
+            rules: self.rules,
+            keys: KeySet::new(sources, now),
+        })
+    }
+
+    fn check_rules(&self) -> Result<(), BuildError> {
+        let issuer = || self.name.clone();
+        let rules = &self.rules;
+        if self.name.is_empty() {
+            return Err(BuildError::MissingIssuer);
+        }
+        let is_named = rules.audiences.iter().any(|audience| !audience.is_empty());
+        if !is_named && !rules.any_audience {
+            return Err(BuildError::MissingAudience { issuer: issuer() });
+        }
+        let contradictions = [
+            (
+                is_named && rules.any_audience,
+                ".audience(…) and .any_audience()",
+            ),
+            (
+                rules.allow_no_expiry && rules.access_tokens_only,
+                ".allow_no_expiry() and .access_tokens_only()",
+            ),
+            (
+                rules.allow_no_expiry && rules.max_token_life.is_some(),
+                ".allow_no_expiry() and .max_token_life(…)",
+            ),
+        ];
+        match contradictions.iter().find(|(is_there, _)| *is_there) {
+            Some((_, settings)) => Err(BuildError::Contradiction {
+                issuer: issuer(),
+                settings,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The allow-list, in which secrets and public keys never meet.
+    fn check_algorithms(&self) -> Result<AlgorithmSet, BuildError> {
+        let issuer = || self.name.clone();
+        if self.keys.is_empty() {
+            return Err(BuildError::MissingKeys { issuer: issuer() });
+        }
+        let has_secret = self.keys.iter().any(Given::is_secret);
+        if has_secret && !self.keys.iter().all(Given::is_secret) {
+            return Err(BuildError::SecretsMixed { issuer: issuer() });
+        }
+        let mut named: AlgorithmSet = self.keys.iter().filter_map(Given::algorithm).collect();
+        let Some(allowed) = self.algorithms else {
+            if self.keys.iter().any(|given| given.algorithm().is_none()) {
+                named.extend(SET_ALGORITHMS);
+            }
+            return Ok(named);
+        };
+        if allowed.is_empty() {
+            return Err(BuildError::NoAlgorithms { issuer: issuer() });
+        }
+        if let Some(algorithm) = named.iter().find(|named| !allowed.contains(*named)) {
+            return Err(BuildError::AlgorithmNotAllowed {
+                issuer: issuer(),
+                algorithm,
+            });
+        }
+        let without_secret = allowed
+            .iter()
+            .find(|algorithm| algorithm.is_symmetric() && !named.contains(*algorithm));
+        if let Some(algorithm) = without_secret {
+            return Err(BuildError::MissingSecret {
+                issuer: issuer(),
+                algorithm,
+            });
+        }
+        if has_secret && !allowed.iter().all(Algorithm::is_symmetric) {
+            return Err(BuildError::SecretsMixed { issuer: issuer() });
+        }
+        Ok(allowed)
+    }
+
+    fn source(
+        &self,
+        given: &Given,
+        allowed: AlgorithmSet,
+        now: UnixTime,
+    ) -> Result<(Source, Vec<Skipped>), BuildError> {
+        let fixed = |key: Key| (Source::Fixed(vec![Arc::new(key)]), Vec::new());
+        match given {
+            Given::File(path) => {
+                let opened = KeyFile::open(path.clone(), allowed, now);
+                let (file, skipped) = opened.map_err(|error| BuildError::BadKeyFile {
+                    issuer: self.name.clone(),
+                    path: path.clone(),
+                    error,
+                })?;
+                Ok((Source::File(file), skipped))
+            }
+            Given::Set(json) => {
+                let read = read_set(json.as_bytes(), allowed, &[]);
+                let (keys, skipped) = read.map_err(|error| self.bad_set(error))?;
+                Ok((Source::Fixed(keys), skipped))
+            }
+            Given::Pem(algorithm, pem) => {
+                takes_public(*algorithm)?;
+                key(*algorithm, Material::Der(&public_der(pem)?)).map(fixed)
+            }
+            Given::Der(algorithm, der) => {
+                takes_public(*algorithm)?;
+                // Raw points and raw Ed25519 keys are no DER.
+                if !starts_as_der(der) {
+                    return Err(BuildError::BadKey {
+                        algorithm: *algorithm,
+                    });
+                }
+                key(*algorithm, Material::Der(der)).map(fixed)
+            }
+            Given::Secret(algorithm, secret) => {
+                check_secret(*algorithm, secret)?;
+                key(*algorithm, Material::Secret(secret)).map(fixed)
+            }
+        }
+    }
+
+    fn bad_set(&self, error: KeySetError) -> BuildError {
+        BuildError::BadKeySet {
+            issuer: self.name.clone(),
+            error,
+        }
+    }
+}
+
+fn takes_public(algorithm: Algorithm) -> Result<(), BuildError> {
+    match algorithm.is_symmetric() {
+        true => Err(BuildError::WrongKind { algorithm }),
+        false => Ok(()),
+    }
+}
+
+fn check_secret(algorithm: Algorithm, secret: &[u8]) -> Result<(), BuildError> {
+    if !algorithm.is_symmetric() {
+        return Err(BuildError::WrongKind { algorithm });
+    }
+    if seems_public(secret) {
+        return Err(BuildError::SecretIsPublic);
+    }
+    let least = algorithm.least_secret();
+    if secret.len() < least {
+        return Err(BuildError::WeakSecret {
+            algorithm,
+            least,
+            actual: secret.len(),
+        });
+    }
+    Ok(())
+}
+
+fn key(algorithm: Algorithm, material: Material<'_>) -> Result<Key, BuildError> {
+    Key::new(None, algorithm, material).map_err(|error| match error {
+        KeyError::NoBackend => BuildError::NoBackend,
+        KeyError::RsaSize => BuildError::RsaSize,
+        KeyError::Invalid => BuildError::BadKey { algorithm },
+    })
+}
+
+impl fmt::Debug for IssuerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer")
+            .field("name", &self.name)
+            .field("rules", &self.rules)
+            .field("algorithms", &self.algorithms)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,176 @@
+//! The compact form of a signed token (RFC 7515 §7.1), and JSON in which no name stands twice.
+
+use std::fmt;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::{
+    Deserialize,
+    de::{Deserializer, Error, MapAccess, Visitor},
+};
+use serde_json::{Map, Value};
+use tower_revoke_core::{Reason, Rejection};
+
+use crate::algorithm::Algorithm;
+
+/// A token in its three parts.
+#[derive(Clone, Copy)]
+pub(crate) struct Compact<'a> {
+    /// `header.payload`: what is signed.
+    pub(crate) signing_input: &'a str,
+    header: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Compact<'a> {
+    pub(crate) fn split(token: &'a str) -> Result<Self, Rejection> {
+        let split = || {
+            let (signing_input, signature) = token.rsplit_once('.')?;
+            let (header, payload) = signing_input.split_once('.')?;
+            (!payload.contains('.')).then_some(Self {
+                signing_input,
+                header,
+                payload,
+                signature,
+            })
+        };
+        split().ok_or_else(malformed)
+    }
+
+    pub(crate) fn header(&self) -> Result<Header, Rejection> {
+        Header::read(object(self.header)?)
+    }
+
+    /// The claims, unverified.
+    pub(crate) fn payload(&self) -> Result<Map<String, Value>, Rejection> {
+        object(self.payload)
+    }
+
+    pub(crate) fn signature(&self) -> Result<Vec<u8>, Rejection> {
+        decode(self.signature)
+    }
+}
+
+/// What a header says that is listened to. `jku`, `jwk`, `x5u` and `x5c` are not: a token never
+/// brings its own key, nor says where to fetch one (RFC 8725 §3.10).
+pub(crate) struct Header {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) key_id: Option<String>,
+    pub(crate) kind: Kind,
+}
+
+/// What kind of token it says it is (RFC 8725 §3.11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// No `typ`, or one that says no more than that it is a token.
+    Any,
+    /// `at+jwt` (RFC 9068 §2.1).
+    AccessToken,
+    /// A kind that is no access token, such as `logout+jwt`.
+    Other,
+}
+
+impl Header {
+    fn read(mut header: Map<String, Value>) -> Result<Self, Rejection> {
+        if header.contains_key("crit") || header.contains_key("b64") {
+            return Err(
+                malformed().detail("the token has header extensions that are not understood")
+            );
+        }
+        let algorithm = header
+            .get("alg")
+            .and_then(Value::as_str)
+            .ok_or_else(malformed)?;
+        let algorithm = Algorithm::named(algorithm).ok_or(Reason::AlgorithmNotAllowed)?;
+        let kind = match header.get("typ") {
+            None => Kind::Any,
+            Some(typ) => Kind::named(typ.as_str().ok_or_else(malformed)?),
+        };
+        let key_id = match header.remove("kid") {
+            None => None,
+            Some(Value::String(id)) => Some(id),
+            Some(_) => return Err(malformed()),
+        };
+        Ok(Self {
+            algorithm,
+            key_id,
+            kind,
+        })
+    }
+}
+
+impl Kind {
+    /// Media types are compared without regard to case, and `application/` may be left out
+    /// (RFC 7515 §4.1.9).
+    fn named(typ: &str) -> Self {
+        const PREFIX: &str = "application/";
+        let name = match typ.split_at_checked(PREFIX.len()) {
+            Some((prefix, name)) if prefix.eq_ignore_ascii_case(PREFIX) => name,
+            _ => typ,
+        };
+        if name.eq_ignore_ascii_case("at+jwt") {
+            Self::AccessToken
+        } else if name.eq_ignore_ascii_case("JWT") || name.eq_ignore_ascii_case("JOSE") {
+            Self::Any
+        } else {
+            Self::Other
+        }
+    }
+}
+
+fn malformed() -> Rejection {
+    Reason::MalformedToken.into()
+}
+
+fn object(part: &str) -> Result<Map<String, Value>, Rejection> {
+    let json = decode(part)?;
+    let Unique(object) =
+        serde_json::from_slice(&json).map_err(|error| malformed().source(NoObject(error)))?;
+    Ok(object)
+}
+
+/// No padding, and no bits that carry nothing: else one signature had many spellings.
+fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
+    BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed())
+}
+
+/// A serde_json error says where in the JSON it happened, and may quote from it: its kind alone is
+/// shown.
+#[derive(thiserror::Error)]
+#[error("no JSON object with unique names ({:?}, line {}, column {})", .0.classify(), .0.line(), .0.column())]
+struct NoObject(serde_json::Error);
+
+impl fmt::Debug for NoObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// An object in which no name stands twice (RFC 7515 §4, RFC 7519 §4).
+struct Unique(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(UniqueVisitor)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = Unique;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Unique, A::Error> {
+        let mut object = Map::new();
+        while let Some((name, value)) = entries.next_entry()? {
+            if object.insert(name, value).is_some() {
+                return Err(A::Error::custom("a name stands twice"));
+            }
+        }
+        Ok(Unique(object))
+    }
+}

@@ -1,0 +1,197 @@
+//! JWK sets (RFC 7517), each key read on its own: one bad key never drops the set.
+
+use std::sync::Arc;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, CommonParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Key;
+use crate::{
+    algorithm::{Algorithm, AlgorithmSet, Family},
+    backend::{KeyError, Material},
+    error::KeySetError,
+};
+
+/// The largest set that is read.
+pub(super) const MAX_BYTES: u64 = 1 << 20;
+
+/// The most keys that a set may have.
+const MAX_KEYS: usize = 256;
+
+/// Why a key of a set is not used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Skipped {
+    #[error("it is no JWK: {0}")]
+    NoJwk(serde_json::Error),
+    #[error("its type is not supported")]
+    Type,
+    #[error("its `use` is not `sig`")]
+    Use,
+    #[error("its `key_ops` lack `verify`")]
+    Operations,
+    #[error("it is a shared secret, which has no place in a key set")]
+    Secret,
+    #[error("its `alg` is not allowed, or is not for its type")]
+    Algorithm,
+    #[error("it has no `alg`, and more than one allowed algorithm could use it, or none")]
+    Unbound,
+    #[error("it is not encoded as RFC 7518 §6 says")]
+    Encoding,
+    #[error("{0}")]
+    Key(#[from] KeyError),
+}
+
+impl Skipped {
+    /// Whether the key was never meant for us, so that nobody need hear of it.
+    fn is_expected(&self) -> bool {
+        matches!(self, Self::Use | Self::Operations | Self::Type)
+    }
+}
+
+/// Unknown members are ignored (RFC 7517 §5).
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<Value>,
+}
+
+/// Reads a set. A key that was known before stays the same object, and is not parsed again.
+///
+/// Every key is bound to one algorithm: the one that it names, if that is allowed; else the only
+/// allowed one that can use it. What can't be used is logged and skipped.
+pub(crate) fn read_set(
+    json: &[u8],
+    allowed: AlgorithmSet,
+    known: &[Arc<Key>],
+) -> Result<(Vec<Arc<Key>>, Vec<Skipped>), KeySetError> {
+    if json.len() as u64 > MAX_BYTES {
+        return Err(KeySetError::TooLarge(MAX_BYTES));
+    }
+    let set: Set = serde_json::from_slice(json).map_err(KeySetError::NoKeySet)?;
+    if set.keys.len() > MAX_KEYS {
+        return Err(KeySetError::TooManyKeys(MAX_KEYS));
+    }
+    let mut keys = Vec::with_capacity(set.keys.len());
+    let mut skipped = Vec::new();
+    for jwk in set.keys {
+        let key_id = jwk.get("kid").and_then(Value::as_str).map(str::to_owned);
+        match read_key(jwk, allowed, known) {
+            Ok(key) => keys.push(key),
+            Err(why) => {
+                if why.is_expected() {
+                    tracing::debug!(kid = key_id, %why, "a key is not for us");
+                } else {
+                    tracing::warn!(kid = key_id, %why, "a key is skipped");
+                }
+                skipped.push(why);
+            }
+        }
+    }
+    Ok((keys, skipped))
+}
+
+fn read_key(jwk: Value, allowed: AlgorithmSet, known: &[Arc<Key>]) -> Result<Arc<Key>, Skipped> {
+    let jwk: Jwk = serde_json::from_value(jwk).map_err(Skipped::NoJwk)?;
+    check_use(&jwk.common)?;
+    let (family, bytes) = match &jwk.algorithm {
+        AlgorithmParameters::RSA(rsa) => {
+            let parts = (unsigned(&rsa.n)?, unsigned(&rsa.e)?);
+            (Family::Rsa, Bytes::Rsa(parts))
+        }
+        AlgorithmParameters::EllipticCurve(ec) => {
+            let (family, len) = match ec.curve {
+                EllipticCurve::P256 => (Family::P256, 32),
+                EllipticCurve::P384 => (Family::P384, 48),
+                _ => return Err(Skipped::Type),
+            };
+            let (x, y) = (fixed(&ec.x, len)?, fixed(&ec.y, len)?);
+            let point = [[4].as_slice(), &x, &y].concat();
+            (family, Bytes::EcPoint(point))
+        }
+        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
+            (Family::Ed25519, Bytes::Ed25519(fixed(&pair.x, 32)?))
+        }
+        AlgorithmParameters::OctetKey(_) => return Err(Skipped::Secret),
+        _ => return Err(Skipped::Type),
+    };
+    let algorithm = bound(&jwk.common, family, allowed)?;
+    let (id, material) = (jwk.common.key_id, bytes.as_material());
+    let again = known
+        .iter()
+        .find(|key| key.is(id.as_deref(), algorithm, material));
+    match again {
+        Some(key) => Ok(key.clone()),
+        None => Ok(Arc::new(Key::new(id, algorithm, material)?)),
+    }
+}
+
+/// RFC 7517 §4.2, §4.3.
+fn check_use(common: &CommonParameters) -> Result<(), Skipped> {
+    match &common.public_key_use {
+        None | Some(PublicKeyUse::Signature) => {}
+        Some(_) => return Err(Skipped::Use),
+    }
+    match &common.key_operations {
+        Some(operations) if !operations.contains(&KeyOperations::Verify) => {
+            Err(Skipped::Operations)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One key, one algorithm (RFC 8725 §3.1).
+fn bound(
+    common: &CommonParameters,
+    family: Family,
+    allowed: AlgorithmSet,
+) -> Result<Algorithm, Skipped> {
+    match common.key_algorithm {
+        Some(named) => Algorithm::named(&named.to_string())
+            .filter(|algorithm| algorithm.family() == family && allowed.contains(*algorithm))
+            .ok_or(Skipped::Algorithm),
+        None => allowed.only_of(family).ok_or(Skipped::Unbound),
+    }
+}
+
+enum Bytes {
+    Rsa((Vec<u8>, Vec<u8>)),
+    EcPoint(Vec<u8>),
+    Ed25519(Vec<u8>),
+}
+
+impl Bytes {
+    fn as_material(&self) -> Material<'_> {
+        match self {
+            Self::Rsa((n, e)) => Material::Rsa { n, e },
+            Self::EcPoint(point) => Material::EcPoint(point),
+            Self::Ed25519(key) => Material::Ed25519(key),
+        }
+    }
+}
+
+/// A `Base64urlUInt`. Zeros in front are dropped: RFC 7518 §6.3.1.1 warns that some write them.
+fn unsigned(text: &str) -> Result<Vec<u8>, Skipped> {
+    let mut bytes = decode(text)?;
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    bytes.drain(..zeros);
+    Ok(bytes)
+}
+
+/// Octets whose number is fixed (RFC 7518 §6.2.1.2, RFC 8037 §2).
+fn fixed(text: &str, len: usize) -> Result<Vec<u8>, Skipped> {
+    let bytes = decode(text)?;
+    if bytes.len() == len {
+        Ok(bytes)
+    } else {
+        Err(Skipped::Encoding)
+    }
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, Skipped> {
+    BASE64_URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|_| Skipped::Encoding)
+}

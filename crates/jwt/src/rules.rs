@@ -1,0 +1,144 @@
+//! What an issuer's tokens must say.
+
+use std::{ops::Range, time::Duration};
+
+use serde_json::{Map, Value};
+use tower_revoke_core::{Claims, Reason, Rejection, TokenId, UnixTime, VerifiedToken};
+
+use crate::compact::{Header, Kind};
+
+/// RFC 9068 §2.2.
+const ACCESS_TOKEN_CLAIMS: [&str; 7] = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"];
+
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) audiences: Vec<String>,
+    pub(crate) any_audience: bool,
+    pub(crate) access_tokens_only: bool,
+    pub(crate) required: Vec<String>,
+    pub(crate) max_token_life: Option<Duration>,
+    pub(crate) allow_no_expiry: bool,
+    pub(crate) rule_claims: Vec<String>,
+}
+
+impl Rules {
+    /// What can be said before the signature is looked at.
+    pub(crate) fn check_header(&self, header: &Header) -> Result<(), Rejection> {
+        match header.kind {
+            Kind::AccessToken => Ok(()),
+            Kind::Any if !self.access_tokens_only => Ok(()),
+            _ => Err(Reason::WrongType.into()),
+        }
+    }
+
+    /// Reads the claims of a token whose signature is good. The seconds in which they hold go with
+    /// it.
+    pub(crate) fn check_claims(
+        &self,
+        claims: Map<String, Value>,
+        signing_input: &str,
+        now: UnixTime,
+        leeway: Duration,
+    ) -> Result<(VerifiedToken, Range<u64>), Rejection> {
+        let claims = Claims::from_value(Value::Object(claims))?;
+        let id = token_id(&claims, signing_input);
+        let named = |rejection: Rejection| rejection.token(id);
+        self.check_required(&claims).map_err(named)?;
+        self.check_audience(&claims).map_err(named)?;
+        let window = self.check_times(&claims, now, leeway).map_err(named)?;
+        // RFC 9449 §7.2, RFC 8705 §3: as a bearer token it is worth nothing.
+        if claims.get("cnf").is_some() {
+            return Err(named(Reason::Bound.into()));
+        }
+        let mut token = VerifiedToken::new(id, claims, leeway);
+        for name in &self.rule_claims {
+            token = token
+                .with_rule_claim(name)
+                .map_err(|error| named(error.into()))?;
+        }
+        Ok((token, window))
+    }
+
+    fn check_required(&self, claims: &Claims) -> Result<(), Rejection> {
+        let by_rfc = match self.access_tokens_only {
+            true => ACCESS_TOKEN_CLAIMS.as_slice(),
+            false => &[],
+        };
+        let required = by_rfc
+            .iter()
+            .copied()
+            .chain(self.required.iter().map(String::as_str));
+        for name in required {
+            if claims.get(name).is_none_or(Value::is_null) {
+                return Err(missing(name));
+            }
+        }
+        let has_id = claims.jwt_id().is_some_and(|id| !id.is_empty());
+        if self.access_tokens_only && !has_id {
+            return Err(missing("jti"));
+        }
+        Ok(())
+    }
+
+    fn check_audience(&self, claims: &Claims) -> Result<(), Rejection> {
+        if self.any_audience {
+            return Ok(());
+        }
+        if claims.get("aud").is_none() {
+            return Err(missing("aud"));
+        }
+        if self.audiences.iter().any(|ours| claims.has_audience(ours)) {
+            return Ok(());
+        }
+        Err(Reason::WrongAudience.into())
+    }
+
+    fn check_times(
+        &self,
+        claims: &Claims,
+        now: UnixTime,
+        leeway: Duration,
+    ) -> Result<Range<u64>, Rejection> {
+        let (expires_at, issued_at) = (claims.expires_at(), claims.issued_at());
+        if expires_at.is_none() && !self.allow_no_expiry {
+            return Err(Rejection::new(Reason::Expired).detail("the token has no expiry"));
+        }
+        let window = window(claims, leeway);
+        if now.as_secs() >= window.end {
+            return Err(Reason::Expired.into());
+        }
+        if now.as_secs() < window.start {
+            return Err(Reason::NotYetValid.into());
+        }
+        if let Some(max) = self.max_token_life {
+            let expires_at = expires_at.ok_or_else(|| missing("exp"))?;
+            let issued_at = issued_at.ok_or_else(|| missing("iat"))?;
+            if expires_at > issued_at.saturating_add(max) {
+                return Err(Reason::LifeTooLong.into());
+            }
+        }
+        Ok(window)
+    }
+}
+
+/// The seconds in which a token may be used. An `iat` that lies ahead counts like `nbf`: a token
+/// from the future would escape the rules that end all that was issued up to now.
+fn window(claims: &Claims, leeway: Duration) -> Range<u64> {
+    let start = claims.not_before().max(claims.issued_at());
+    let start = start.map_or(0, |start| start.saturating_sub(leeway).as_secs());
+    let end = claims.expires_at();
+    let end = end.map_or(u64::MAX, |end| end.saturating_add(leeway).as_secs());
+    start..end
+}
+
+/// A `jti` names a token only if it is a string, and not the empty one.
+fn token_id(claims: &Claims, signing_input: &str) -> TokenId {
+    match (claims.issuer(), claims.jwt_id()) {
+        (Some(issuer), Some(jwt_id)) if !jwt_id.is_empty() => TokenId::of_jwt(issuer, jwt_id),
+        _ => TokenId::of_signing_input(signing_input),
+    }
+}
+
+fn missing(claim: &str) -> Rejection {
+    Rejection::new(Reason::MissingClaim).detail(format!("the token lacks the claim {claim}"))
+}

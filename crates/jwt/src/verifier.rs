@@ -1,0 +1,270 @@
+//! The verifier: how the checks follow each other, and what is kept of them.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tower_revoke_core::{
+    Authenticated, BearerToken, Clock, Reason, Rejection, Revocations, Standing, TokenVerifier,
+    VerifiedToken,
+};
+
+use crate::{
+    JwtVerifierBuilder,
+    algorithm::AlgorithmSet,
+    cache::{TokenCache, TokenHash, Verified},
+    compact::{Compact, Header},
+    keys::{KeySet, candidates},
+    rules::Rules,
+};
+
+/// Verifies JWTs that were sent as bearer tokens: signature, claims, and the revocation list.
+///
+/// ```
+/// use tower_revoke_core::{BearerToken, Reason, TokenVerifier};
+/// use tower_revoke_jwt::JwtVerifier;
+/// use tower_revoke_testing::TestIssuer;
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// # if cfg!(not(feature = "aws-lc-rs")) { return Ok(()) }
+/// # let folder = tempfile::tempdir()?;
+/// # let keys = folder.path().join("keys.json");
+/// # let id = TestIssuer::new("https://id.example.com");
+/// # id.write_jwks(&keys)?;
+/// let tokens = JwtVerifier::issuer("https://id.example.com")
+///     .audience("orders")
+///     .jwks_file(keys)
+///     .without_revocations() // or .revocations(list)
+///     .build()?;
+///
+/// let good = BearerToken::new(&id.token().audience("orders").sign())?;
+/// let caller = tokens.verify(&good).await?;
+/// assert_eq!(caller.subject(), Some("ann"));
+///
+/// let foreign = BearerToken::new(&id.token().audience("payments").sign())?;
+/// let refused = tokens.verify(&foreign).await.unwrap_err();
+/// assert_eq!(refused.reason(), Reason::WrongAudience);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Clones share keys and cache. It needs no layer and no runtime: `RequireBearerLayer` of
+/// tower-revoke-bearer is one way to ask it.
+#[derive(Clone)]
+pub struct JwtVerifier {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) issuers: Vec<TrustedIssuer>,
+    pub(crate) leeway: Duration,
+    pub(crate) max_token_bytes: usize,
+    pub(crate) clock: Clock,
+    pub(crate) revocations: Option<Arc<dyn Revocations>>,
+    pub(crate) cache: Option<TokenCache>,
+}
+
+/// An issuer, with the keys that are its own (RFC 8725 §3.8).
+pub(crate) struct TrustedIssuer {
+    pub(crate) name: String,
+    pub(crate) algorithms: AlgorithmSet,
+    pub(crate) rules: Rules,
+    pub(crate) keys: KeySet,
+}
+
+impl JwtVerifier {
+    /// Begins with the issuer whose tokens are taken; `iss` must be exactly this.
+    pub fn issuer(issuer: impl Into<String>) -> JwtVerifierBuilder {
+        JwtVerifierBuilder::new(issuer.into())
+    }
+
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    #[cfg(all(test, feature = "aws-lc-rs"))]
+    pub(crate) fn cached_tokens(&self) -> usize {
+        self.inner.cache.as_ref().map_or(0, TokenCache::len)
+    }
+}
+
+impl TokenVerifier for JwtVerifier {
+    /// A token that was verified before, is within its time, whose key is still there, and of
+    /// which the list knows without waiting how it stands.
+    fn verify_cached(&self, token: &BearerToken) -> Option<Result<Authenticated, Rejection>> {
+        let cache = self.inner.cache.as_ref()?;
+        let hash = cache.hash(token.as_bytes());
+        let known = self.inner.known(cache, &hash)?;
+        let standing = self.inner.standing(&known)?;
+        Some(answer(known, standing))
+    }
+
+    async fn verify(&self, token: &BearerToken) -> Result<Authenticated, Rejection> {
+        let inner = &*self.inner;
+        let token = inner.verified(token)?;
+        let standing = match (inner.standing(&token), &inner.revocations) {
+            (Some(standing), _) => standing,
+            (None, Some(list)) => list
+                .check(&token)
+                .await
+                .map_err(|error| Rejection::from(error).token(token.id()))?,
+            (None, None) => Standing::Good,
+        };
+        answer(token, standing)
+    }
+}
+
+fn answer(token: Arc<VerifiedToken>, standing: Standing) -> Result<Authenticated, Rejection> {
+    let reason = match standing {
+        Standing::Good => return Ok(Authenticated::new(token)),
+        Standing::Revoked => Reason::Revoked,
+        Standing::Spent => Reason::Spent,
+    };
+    Err(Rejection::new(reason).token(token.id()))
+}
+
+impl Inner {
+    /// How a token stands, if that is known without waiting. Without a list all are good.
+    fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
+        match &self.revocations {
+            Some(list) => list.standing(token),
+            None => Some(Standing::Good),
+        }
+    }
+
+    /// A token that was verified before, if a new verification would find the same.
+    fn known(&self, cache: &TokenCache, hash: &TokenHash) -> Option<Arc<VerifiedToken>> {
+        let known = cache.get(hash)?;
+        let now = self.clock.now();
+        let keys = &self.issuers.get(known.issuer)?.keys;
+        keys.look(now);
+        let generation = keys.generation();
+        if known.generation != generation {
+            if !keys.has(known.key) {
+                cache.forget(hash);
+                return None;
+            }
+            let confirmed = Verified {
+                generation,
+                ..known.clone()
+            };
+            cache.put(*hash, confirmed);
+        }
+        known.window.contains(&now.as_secs()).then_some(known.token)
+    }
+
+    /// The token with its signature and claims found good, now or before.
+    fn verified(&self, token: &BearerToken) -> Result<Arc<VerifiedToken>, Rejection> {
+        let Some(cache) = &self.cache else {
+            return Ok(self.check(token)?.token);
+        };
+        let hash = cache.hash(token.as_bytes());
+        if let Some(known) = self.known(cache, &hash) {
+            return Ok(known);
+        }
+        // A token that is refused leaves nothing behind.
+        let verified = self.check(token)?;
+        let token = verified.token.clone();
+        cache.put(hash, verified);
+        Ok(token)
+    }
+
+    /// Everything but the list.
+    fn check(&self, token: &BearerToken) -> Result<Verified, Rejection> {
+        if token.len() > self.max_token_bytes {
+            return Err(Reason::TokenTooLong.into());
+        }
+        let compact = Compact::split(token.as_str())?;
+        let header = compact.header()?;
+        let claims = compact.payload()?;
+        let (number, issuer) = self.issuer_of(claims.get("iss"))?;
+        if !issuer.algorithms.contains(header.algorithm) {
+            return Err(Reason::AlgorithmNotAllowed.into());
+        }
+        issuer.rules.check_header(&header)?;
+        let now = self.clock.now();
+        issuer.keys.look(now);
+        let signature = compact.signature()?;
+        let signed = Signed {
+            header: &header,
+            message: compact.signing_input.as_bytes(),
+            signature: &signature,
+        };
+        let (key, generation) = signed.verify(&issuer.keys, &self.clock)?;
+        let (token, window) =
+            issuer
+                .rules
+                .check_claims(claims, compact.signing_input, now, self.leeway)?;
+        let token = match &self.revocations {
+            Some(list) => token.with_revocations(list.clone()),
+            None => token,
+        };
+        Ok(Verified {
+            token: Arc::new(token),
+            window,
+            issuer: number,
+            key,
+            generation,
+        })
+    }
+
+    /// `iss`, which nobody has verified yet, only selects whose keys are asked: a token that lies
+    /// here fails there.
+    fn issuer_of(
+        &self,
+        claim: Option<&serde_json::Value>,
+    ) -> Result<(usize, &TrustedIssuer), Rejection> {
+        let claim = claim.ok_or_else(|| {
+            Rejection::new(Reason::MissingClaim).detail("the token lacks the claim iss")
+        })?;
+        self.issuers
+            .iter()
+            .enumerate()
+            .find(|(_, issuer)| claim == issuer.name.as_str())
+            .ok_or_else(|| Reason::WrongIssuer.into())
+    }
+}
+
+struct Signed<'a> {
+    header: &'a Header,
+    message: &'a [u8],
+    signature: &'a [u8],
+}
+
+impl Signed<'_> {
+    /// The serial of the key that verifies it, and the generation of the set in which it stood.
+    fn verify(&self, keys: &KeySet, clock: &Clock) -> Result<(u64, u64), Rejection> {
+        let generation = keys.generation();
+        match self.verify_once(keys) {
+            Ok(key) => Ok((key, generation)),
+            Err(Reason::UnknownKey) if keys.look_anew(clock, generation) => {
+                let generation = keys.generation();
+                Ok((self.verify_once(keys)?, generation))
+            }
+            Err(reason) => Err(reason.into()),
+        }
+    }
+
+    fn verify_once(&self, keys: &KeySet) -> Result<u64, Reason> {
+        let keys = keys.current();
+        candidates(&keys, self.header.algorithm, self.header.key_id.as_deref())?
+            .find(|key| key.verifies(self.message, self.signature))
+            .map(|key| key.serial())
+            .ok_or(Reason::BadSignature)
+    }
+}
+
+impl fmt::Debug for JwtVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let issuers: Vec<_> = self
+            .inner
+            .issuers
+            .iter()
+            .map(|issuer| &issuer.name)
+            .collect();
+        f.debug_struct("JwtVerifier")
+            .field("issuers", &issuers)
+            .finish_non_exhaustive()
+    }
+}

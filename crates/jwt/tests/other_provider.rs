@@ -1,0 +1,42 @@
+//! A process in which jsonwebtoken's default provider panics, as it does where two crates switch two
+//! crypto features on.
+#![cfg(feature = "aws-lc-rs")]
+
+mod support;
+
+use jsonwebtoken::crypto::{CryptoProvider, KeyUtils};
+use tower_revoke_testing::TestAlgorithm;
+
+use self::support::*;
+
+static PANICS: CryptoProvider = CryptoProvider {
+    signer_factory: |_, _| panic!("the process-wide provider was asked to sign"),
+    verifier_factory: |_, _| panic!("the process-wide provider was asked to verify"),
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+/// TRAPS 13 and 36: a process-wide default is neither installed nor relied on.
+#[tokio::test]
+async fn trap_13_trap_36_no_process_wide_provider_is_asked() {
+    PANICS
+        .install_default()
+        .expect("nothing of ours has installed one");
+    for algorithm in TestAlgorithm::ALL {
+        let (issuer, clock, _hand) = issuer_with(algorithm);
+        let tokens = verifier(&issuer, &clock);
+        let token = issuer.token().sign();
+        assert!(verify(&tokens, &token).await.is_ok(), "{algorithm:?}");
+    }
+    assert!(
+        std::panic::catch_unwind(|| {
+            jsonwebtoken::crypto::verify(
+                "",
+                b"",
+                &jsonwebtoken::DecodingKey::from_secret(b""),
+                jsonwebtoken::Algorithm::HS256,
+            )
+        })
+        .is_err(),
+        "the provider is the one that panics"
+    );
+}

@@ -1,0 +1,181 @@
+//! What the tests of the verifier share: an issuer, a verifier for it, and a list that does as it
+//! is told.
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "this is a test")]
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tower_revoke_core::{
+    Authenticated, BearerToken, BoxFuture, Claim, ClaimOutcome, Clock, ManualClock, Reason,
+    Rejection, Revocation, RevocationKey, Revocations, Standing, StoreError, TokenId,
+    TokenVerifier, UnixTime, VerifiedToken,
+};
+use tower_revoke_jwt::{Algorithm, JwtVerifier, JwtVerifierBuilder};
+use tower_revoke_testing::{TestAlgorithm, TestIssuer};
+
+pub const ISSUER: &str = "https://id.example.com";
+pub const START: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+/// An issuer whose keys are made fast, and a clock that stands still.
+pub fn issuer() -> (TestIssuer, Clock, ManualClock) {
+    issuer_with(TestAlgorithm::ES256)
+}
+
+pub fn issuer_with(algorithm: TestAlgorithm) -> (TestIssuer, Clock, ManualClock) {
+    let (clock, hand) = Clock::manual(START);
+    let issuer = TestIssuer::with(ISSUER, algorithm).clock(clock.clone());
+    (issuer, clock, hand)
+}
+
+pub fn algorithm(algorithm: TestAlgorithm) -> Algorithm {
+    Algorithm::ALL
+        .into_iter()
+        .find(|ours| ours.name() == algorithm.name())
+        .unwrap()
+}
+
+/// A builder with the issuer's keys, whatever they are.
+pub fn keys_of(builder: JwtVerifierBuilder, issuer: &TestIssuer) -> JwtVerifierBuilder {
+    let algorithm = algorithm(issuer.algorithm());
+    if issuer.algorithm().is_symmetric() {
+        builder.secret(algorithm, issuer.secret())
+    } else {
+        builder
+            .jwks(issuer.jwks().to_string())
+            .algorithms([algorithm])
+    }
+}
+
+/// A builder that lacks nothing but a word on revocations.
+pub fn for_issuer(issuer: &TestIssuer, clock: &Clock) -> JwtVerifierBuilder {
+    let builder = JwtVerifier::issuer(issuer.issuer())
+        .audience("orders")
+        .clock(clock.clone());
+    keys_of(builder, issuer)
+}
+
+pub fn verifier(issuer: &TestIssuer, clock: &Clock) -> JwtVerifier {
+    for_issuer(issuer, clock)
+        .without_revocations()
+        .build()
+        .unwrap()
+}
+
+pub fn bearer(token: &str) -> BearerToken {
+    BearerToken::new(token).unwrap()
+}
+
+pub async fn verify(tokens: &JwtVerifier, token: &str) -> Result<Authenticated, Rejection> {
+    tokens.verify(&bearer(token)).await
+}
+
+/// Why a token is refused.
+pub async fn refusal(tokens: &JwtVerifier, token: &str) -> Reason {
+    verify(tokens, token).await.unwrap_err().reason()
+}
+
+pub fn cached(tokens: &JwtVerifier, token: &str) -> Option<Result<Authenticated, Reason>> {
+    let answer = tokens.verify_cached(&bearer(token))?;
+    Some(answer.map_err(|rejection| rejection.reason()))
+}
+
+/// How a [`FakeList`] answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    AtOnce,
+    WhenAsked,
+    Never,
+}
+
+/// A list in memory, whose store can go away.
+#[derive(Clone, Debug)]
+pub struct FakeList(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    answers: Mutex<Answers>,
+    listed: Mutex<HashMap<TokenId, Standing>>,
+    asked: AtomicUsize,
+}
+
+impl Default for FakeList {
+    fn default() -> Self {
+        Self(Arc::new(State {
+            answers: Mutex::new(Answers::AtOnce),
+            listed: Mutex::default(),
+            asked: AtomicUsize::new(0),
+        }))
+    }
+}
+
+impl FakeList {
+    pub fn answer(&self, answers: Answers) {
+        *self.0.answers.lock().unwrap() = answers;
+    }
+
+    pub fn list(&self, token: TokenId, standing: Standing) {
+        self.0.listed.lock().unwrap().insert(token, standing);
+    }
+
+    /// How often the store was asked.
+    pub fn asked(&self) -> usize {
+        self.0.asked.load(Ordering::SeqCst)
+    }
+
+    fn standing_of(&self, token: &VerifiedToken) -> Standing {
+        let listed = self.0.listed.lock().unwrap();
+        listed.get(&token.id()).copied().unwrap_or(Standing::Good)
+    }
+}
+
+impl From<FakeList> for Arc<dyn Revocations> {
+    fn from(list: FakeList) -> Self {
+        Arc::new(list)
+    }
+}
+
+impl Revocations for FakeList {
+    fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
+        let at_once = *self.0.answers.lock().unwrap() == Answers::AtOnce;
+        at_once.then(|| self.standing_of(token))
+    }
+
+    fn check<'a>(
+        &'a self,
+        token: &'a VerifiedToken,
+    ) -> BoxFuture<'a, Result<Standing, StoreError>> {
+        Box::pin(async move {
+            self.0.asked.fetch_add(1, Ordering::SeqCst);
+            if *self.0.answers.lock().unwrap() == Answers::Never {
+                return Err(StoreError::Unavailable("the store is gone".into()));
+            }
+            Ok(self.standing_of(token))
+        })
+    }
+
+    fn revoke(
+        self: Arc<Self>,
+        revocation: Revocation,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        Box::pin(async move {
+            if let RevocationKey::Token(id) = revocation.key() {
+                self.list(*id, Standing::Revoked);
+            }
+            Ok(())
+        })
+    }
+
+    fn claim(self: Arc<Self>, _: Claim) -> BoxFuture<'static, Result<ClaimOutcome, StoreError>> {
+        Box::pin(async { Ok(ClaimOutcome::Won { left: 0 }) })
+    }
+
+    fn release(self: Arc<Self>, _: Claim) -> BoxFuture<'static, Result<bool, StoreError>> {
+        Box::pin(async { Ok(false) })
+    }
+}
