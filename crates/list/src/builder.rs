@@ -1,0 +1,98 @@
+//! How a list is put together.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tower_revoke_core::{Clock, Store};
+
+use crate::{
+    RevocationList,
+    engine::Engine,
+    shared::{Shared, TokioTimer},
+};
+
+/// Puts a [`RevocationList`] together; made by [`RevocationList::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_revoke_list::{MemoryStore, RevocationList};
+///
+/// let list = RevocationList::builder(MemoryStore::new())
+///     .max_staleness(Duration::from_secs(1))
+///     .answers(1_000_000)
+///     .build();
+/// ```
+#[must_use]
+pub struct RevocationListBuilder<S> {
+    store: S,
+    clock: Clock,
+    max_staleness: Duration,
+    answer_within: Duration,
+    answers: u64,
+}
+
+impl<S> RevocationListBuilder<S> {
+    pub(crate) fn new(store: S) -> Self {
+        Self {
+            store,
+            clock: Clock::system(),
+            max_staleness: Duration::from_secs(5),
+            answer_within: Duration::from_secs(2),
+            answers: 100_000,
+        }
+    }
+
+    /// How old an answer may get, counted from before the store was asked: 5 s unless this is
+    /// called. A revocation on one node is obeyed by every other within this time, and a store
+    /// that is down is not missed for this long by tokens that were seen before. Zero: every
+    /// request asks the store.
+    pub fn max_staleness(mut self, age: Duration) -> Self {
+        self.max_staleness = age;
+        self
+    }
+
+    /// How long one call waits for the store: 2 s unless this is called. Then it fails with
+    /// [`StoreError::TimedOut`](tower_revoke_core::StoreError::TimedOut), and the request is
+    /// refused.
+    pub fn answer_within(mut self, time: Duration) -> Self {
+        self.answer_within = time;
+        self
+    }
+
+    /// For how many tokens answers are kept, in about 250 bytes each: 100,000 unless this is
+    /// called. More tokens than that cost questions to the store, never a revocation.
+    pub fn answers(mut self, tokens: u64) -> Self {
+        self.answers = tokens;
+        self
+    }
+
+    /// Where the time comes from: the machine unless this is called.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+}
+
+impl<S: Store> RevocationListBuilder<S> {
+    /// The list. It has asked nothing yet: see [`RevocationList::ready`].
+    pub fn build(self) -> RevocationList {
+        let timer = TokioTimer(self.answer_within);
+        let engine = Engine::new(
+            self.store,
+            timer,
+            self.clock,
+            self.max_staleness,
+            self.answers,
+        );
+        RevocationList(Arc::new(Shared::new(engine)))
+    }
+}
+
+impl<S> fmt::Debug for RevocationListBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RevocationListBuilder")
+            .field("max_staleness", &self.max_staleness)
+            .field("answer_within", &self.answer_within)
+            .field("answers", &self.answers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,246 @@
+//! The engine on the real moka under the shuttle scheduler.
+//!
+//! Explored: every order of the steps between the await points of the scripted store, of the
+//! engine, and of moka's lock per key. Not explored: what moka, the executor and the atomics do
+//! between two await points, which runs here as one step on one thread; and no weak memory.
+//! `tests/under_load.rs` races real threads over those.
+
+mod known_bad;
+mod scheduled;
+
+use std::{
+    num::NonZeroU32,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::json;
+use shuttle::{
+    Config, Runner,
+    future::{block_on, spawn, yield_now},
+    scheduler::{DfsScheduler, RandomScheduler},
+};
+use tower_revoke_core::{
+    Changes, Claim, ClaimId, ClaimOutcome, Claims, Clock, Cursor, KeyDigest, Lift, Listed,
+    Revocation, RevocationKey, Standing, Store, StoreError, TokenId, UnixTime, VerifiedToken,
+};
+
+use super::{Engine, Timer, judge};
+use crate::MemoryStore;
+
+const ISSUER: &str = "https://id.example.com";
+
+fn token() -> VerifiedToken {
+    let claims = json!({"iss": ISSUER, "sub": "ann", "iat": 1_000});
+    let claims = Claims::from_value(claims).expect("claims");
+    VerifiedToken::new(TokenId::of_jwt(ISSUER, "1"), claims, Duration::ZERO)
+}
+
+/// The only use.
+fn claim() -> Claim {
+    Claim {
+        token: token().id(),
+        id: ClaimId::from_bytes([1; 16]),
+        limit: NonZeroU32::MIN,
+        until: None,
+    }
+}
+
+fn lift() -> Lift {
+    Lift {
+        key: token().id().into(),
+        at: UnixTime::from_secs(1),
+        by: "ann".into(),
+        reason: "found again".into(),
+    }
+}
+
+/// Lets others run before and after everything that it is asked.
+struct Yielding(MemoryStore);
+
+async fn yielding<T>(call: impl Future<Output = T>) -> T {
+    yield_now().await;
+    let result = call.await;
+    yield_now().await;
+    result
+}
+
+impl Store for Yielding {
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        yielding(self.0.revoke(revocations)).await
+    }
+
+    async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
+        yielding(self.0.lift(lift)).await
+    }
+
+    async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
+        yielding(self.0.look_up(keys)).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+        yielding(self.0.claim(claim)).await
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+        yielding(self.0.release(claim)).await
+    }
+
+    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
+        self.0.changes(since).await
+    }
+
+    async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
+        self.0.purge(before).await
+    }
+}
+
+/// Waits as long as it takes: there is no time under the scheduler.
+struct Untimed;
+
+impl Timer for Untimed {
+    async fn within<F>(&self, call: F) -> Result<F::Output, StoreError>
+    where
+        F: Future<Output: Send> + Send,
+    {
+        Ok(call.await)
+    }
+}
+
+fn engine() -> Engine<Yielding, Untimed> {
+    let (clock, _) = Clock::manual(UnixTime::from_secs(2_000));
+    let store = MemoryStore::with_clock(clock.clone());
+    Engine::new(Yielding(store), Untimed, clock, Duration::from_secs(5), 100)
+}
+
+/// What the scheduler drives: the engine, or a cache that is known to be wrong.
+trait Subject: Send + Sync + 'static {
+    /// Whether the token is good.
+    fn check(&self) -> impl Future<Output = bool> + Send;
+
+    /// Whether it is known to be good without waiting.
+    fn known_good(&self) -> bool;
+
+    fn revoke(&self) -> impl Future<Output = ()> + Send;
+}
+
+struct OurEngine {
+    engine: Engine<Yielding, Untimed>,
+    token: VerifiedToken,
+    end: End,
+}
+
+/// How a token ends.
+#[derive(Clone, Copy)]
+enum End {
+    Token,
+    Rule,
+    Claim,
+}
+
+impl OurEngine {
+    fn new(end: End) -> Self {
+        Self {
+            engine: engine(),
+            token: token(),
+            end,
+        }
+    }
+
+    async fn end(&self, end: End) {
+        let revocation = match end {
+            End::Token => Revocation::of_token(self.token.id(), None),
+            End::Rule => {
+                let subject = RevocationKey::subject(ISSUER, "ann");
+                Revocation::rule(subject, UnixTime::from_secs(1_000)).expect("a rule")
+            }
+            End::Claim => {
+                self.engine.claim(&claim()).await.expect("claimed");
+                return;
+            }
+        };
+        self.engine.revoke(revocation).await.expect("revoked");
+    }
+}
+
+impl Subject for OurEngine {
+    async fn check(&self) -> bool {
+        self.engine.check(&self.token).await.expect("an answer") == Standing::Good
+    }
+
+    fn known_good(&self) -> bool {
+        self.engine.standing(&self.token).is_some()
+    }
+
+    async fn revoke(&self) {
+        self.end(self.end).await;
+    }
+}
+
+/// Two readers, each with so many checks, and one revoker: after the revoke has returned, nothing that begins says good.
+fn two_readers_and_a_revoker<S: Subject>(subject: S, checks: usize) {
+    let subject = Arc::new(subject);
+    let revoked = Arc::new(AtomicBool::new(false));
+    let at_work = Arc::new(AtomicUsize::new(3));
+    for _ in 0..2 {
+        let (subject, revoked, at_work) = (subject.clone(), revoked.clone(), at_work.clone());
+        spawn(async move {
+            for _ in 0..checks {
+                let was_revoked = revoked.load(Ordering::SeqCst);
+                let good = subject.check().await;
+                assert!(!(was_revoked && good), "a stale answer was checked");
+                let stale = revoked.load(Ordering::SeqCst) && subject.known_good();
+                assert!(!stale, "a stale answer was kept");
+            }
+            nothing_is_stale(&*subject, &at_work).await;
+        });
+    }
+    block_on(async {
+        subject.revoke().await;
+        revoked.store(true, Ordering::SeqCst);
+        nothing_is_stale(&*subject, &at_work).await;
+    });
+}
+
+/// Whoever is done last looks at what is left; nobody waits, which keeps the schedules few.
+async fn nothing_is_stale<S: Subject>(subject: &S, at_work: &AtomicUsize) {
+    if at_work.fetch_sub(1, Ordering::SeqCst) == 1 {
+        assert!(!subject.known_good(), "a stale answer was kept");
+        assert!(!subject.check().await, "a stale answer outlived the revoke");
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    // moka in a debug build needs more than the default of 32 KiB.
+    config.stack_size = 0x4_0000;
+    config
+}
+
+/// Walks every schedule; their number.
+fn exhaustively(run: impl Fn() + Send + Sync + 'static) -> usize {
+    Runner::new(DfsScheduler::new(None, false), config()).run(run)
+}
+
+fn at_random(schedules: usize, run: impl Fn() + Send + Sync + 'static) {
+    Runner::new(RandomScheduler::new(schedules), config()).run(run);
+}
+
+/// Whether the exploration finds a schedule that fails.
+fn is_caught(run: impl Fn() + Send + Sync + 'static) -> bool {
+    let explored = catch_unwind(AssertUnwindSafe(|| exhaustively(run)));
+    let Err(panic) = explored else {
+        return false;
+    };
+    let said = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+    let said = said + panic.downcast_ref::<&str>().copied().unwrap_or_default();
+    assert!(
+        said.contains("a stale answer"),
+        "it failed otherwise: {said}"
+    );
+    true
+}

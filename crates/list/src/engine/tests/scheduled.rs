@@ -1,0 +1,93 @@
+//! The engine itself: no schedule lets a stale answer through.
+
+use super::*;
+
+#[test]
+fn trap_02_no_schedule_of_two_readers_and_a_revoker_keeps_a_stale_answer() {
+    let walked = exhaustively(|| two_readers_and_a_revoker(OurEngine::new(End::Token), 2));
+    // Far fewer would mean that the readers and the revoker no longer meet.
+    assert!(walked > 5_000, "all of {walked} schedules");
+}
+
+#[test]
+fn trap_02_no_schedule_of_two_readers_and_a_rule_keeps_a_stale_answer() {
+    let walked = exhaustively(|| two_readers_and_a_revoker(OurEngine::new(End::Rule), 2));
+    assert!(walked > 1_000, "all of {walked} schedules");
+}
+
+#[test]
+fn trap_02_no_schedule_of_two_readers_and_the_last_claim_keeps_a_stale_answer() {
+    let walked = exhaustively(|| two_readers_and_a_revoker(OurEngine::new(End::Claim), 2));
+    assert!(walked > 5_000, "all of {walked} schedules");
+}
+
+/// Without any staleness nothing is answered from what was asked before.
+#[test]
+fn trap_02_no_schedule_keeps_a_stale_answer_where_none_may_age() {
+    let walked = exhaustively(|| {
+        let mut subject = OurEngine::new(End::Token);
+        subject.engine.max_staleness = Duration::ZERO;
+        two_readers_and_a_revoker(subject, 1);
+    });
+    assert!(walked > 500, "all of {walked} schedules");
+}
+
+/// Each way to end the token, at once: whichever has returned, no check that begins says good.
+#[test]
+fn trap_02_many_readers_and_every_end_at_random() {
+    at_random(3_000, || {
+        let ours = Arc::new(OurEngine::new(End::Token));
+        let ended = Arc::new(AtomicBool::new(false));
+        for _ in 0..4 {
+            let (ours, ended) = (ours.clone(), ended.clone());
+            spawn(async move {
+                for _ in 0..3 {
+                    let was_ended = ended.load(Ordering::SeqCst);
+                    let good = ours.check().await;
+                    assert!(!(was_ended && good), "a stale answer was checked");
+                    let stale = ended.load(Ordering::SeqCst) && ours.known_good();
+                    assert!(!stale, "a stale answer was kept");
+                }
+            });
+        }
+        for end in [End::Token, End::Rule, End::Claim, End::Claim] {
+            let (ours, ended) = (ours.clone(), ended.clone());
+            spawn(async move {
+                ours.end(end).await;
+                ended.store(true, Ordering::SeqCst);
+            });
+        }
+    });
+}
+
+/// What comes and goes: in the end the list says what the store says.
+#[test]
+fn revoke_lift_claim_and_release_at_random_leave_the_store_s_answer() {
+    at_random(3_000, || {
+        let ours = Arc::new(OurEngine::new(End::Token));
+        let at_work = Arc::new(AtomicUsize::new(5));
+        for task in 0..5 {
+            let (ours, at_work) = (ours.clone(), at_work.clone());
+            spawn(async move {
+                let engine = &ours.engine;
+                match task {
+                    0 => ours.end(End::Token).await,
+                    1 => drop(engine.lift(&lift()).await.expect("an answer")),
+                    2 => ours.end(End::Claim).await,
+                    3 => drop(engine.release(&claim()).await.expect("an answer")),
+                    _ => drop(ours.check().await),
+                }
+                ours.check().await;
+                if at_work.fetch_sub(1, Ordering::SeqCst) == 1 {
+                    let listed = engine.store.0.look_up(ours.token.keys()).await;
+                    let truth = judge(&ours.token, &listed.expect("an answer"));
+                    let truth = truth.expect("an answer");
+                    let checked = engine.check(&ours.token).await.expect("an answer");
+                    assert_eq!(checked, truth, "a stale answer was left");
+                    let known = engine.standing(&ours.token);
+                    assert_eq!(known.is_some(), truth == Standing::Good);
+                }
+            });
+        }
+    });
+}

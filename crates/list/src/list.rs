@@ -1,0 +1,131 @@
+//! The handle that programs and layers hold.
+
+use std::{fmt, sync::Arc};
+
+use tower_revoke_core::{
+    Claim, ClaimOutcome, Lift, Revocation, Revocations, Standing, Store, StoreError, VerifiedToken,
+};
+
+use crate::{ListStats, MemoryStore, RevocationListBuilder, shared::List};
+
+/// A revocation list: answers over a [`Store`], kept for a short and known time.
+///
+/// A cheap handle; clones are the same list. Layers take it as `Arc<dyn Revocations>`, into which
+/// it turns.
+///
+/// Every call that asks the store fails with [`StoreError::TimedOut`] after
+/// [`answer_within`](RevocationListBuilder::answer_within), measured by tokio's timer, which the
+/// runtime must have enabled. Outside a tokio runtime a call waits as long as the store does.
+#[derive(Clone)]
+pub struct RevocationList(pub(crate) Arc<dyn List>);
+
+impl RevocationList {
+    /// A list over a [`MemoryStore`] of its own: for one process, forgotten when it ends.
+    pub fn in_memory() -> Self {
+        Self::over(MemoryStore::new())
+    }
+
+    /// A list over a store, with the default settings.
+    pub fn over<S: Store>(store: S) -> Self {
+        Self::builder(store).build()
+    }
+
+    /// A list over a store, with other settings.
+    pub fn builder<S: Store>(store: S) -> RevocationListBuilder<S> {
+        RevocationListBuilder::new(store)
+    }
+
+    /// Ends a token, or all tokens that a rule concerns; durable when it returns. From then on
+    /// this list refuses them, and every other list over the store does within its
+    /// `max_staleness`. What is not said about when is filled in from the clock.
+    ///
+    /// # Errors
+    /// The revocation may or may not have been kept: say it again.
+    pub async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
+        self.0.clone().revoke(revocation).await
+    }
+
+    /// Ends a revocation early: the only way to do so. `true` if there was one. Uses that were
+    /// claimed stay claimed.
+    ///
+    /// # Errors
+    /// The revocation may or may not have been lifted: say it again.
+    pub async fn lift(&self, lift: Lift) -> Result<bool, StoreError> {
+        self.0.clone().lift(lift).await
+    }
+
+    /// How the token stands, if it was found good a short while ago. Takes some nanoseconds,
+    /// locks nothing and allocates nothing. `None`: ask [`check`](Self::check).
+    pub fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
+        self.0.standing(token)
+    }
+
+    /// How the token stands. A token that was refused before stays refused while the store can't
+    /// be asked.
+    ///
+    /// # Errors
+    /// If the store can't answer and the last answer is too old: the caller must refuse.
+    pub async fn check(&self, token: &VerifiedToken) -> Result<Standing, StoreError> {
+        self.0.check(token).await
+    }
+
+    /// Takes one use of a token, see [`Store::claim`]. The last use spends it.
+    ///
+    /// # Errors
+    /// As of [`Store::claim`]; the caller must refuse.
+    pub async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, StoreError> {
+        self.0.clone().claim(claim).await
+    }
+
+    /// Gives one use back, see [`Store::release`].
+    ///
+    /// # Errors
+    /// The use may or may not have been given back: say it again.
+    pub async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
+        self.0.clone().release(claim).await
+    }
+
+    /// Lets the store forget what has ended, by a clock that never steps back and with a minute to
+    /// spare for clocks that differ; the number of entries dropped. Writes start one about once a
+    /// minute by themselves, in a task of its own, where there is a tokio runtime. It is not bound
+    /// to `answer_within`.
+    ///
+    /// Rules that say no end are never dropped.
+    ///
+    /// # Errors
+    /// Some entries may have been dropped; the next purge drops the rest.
+    pub async fn purge(&self) -> Result<u64, StoreError> {
+        self.0.purge().await
+    }
+
+    /// Asks the store something, to see that it answers: a node is not ready before.
+    ///
+    /// # Errors
+    /// It does not, or not in time.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.0.ready().await
+    }
+
+    /// Whether the store has answered at least once. For how long ago, see
+    /// [`ListStats::answered_ago`].
+    pub fn is_ready(&self) -> bool {
+        self.0.is_ready()
+    }
+
+    /// What the list has done so far.
+    pub fn stats(&self) -> ListStats {
+        self.0.stats()
+    }
+}
+
+impl From<RevocationList> for Arc<dyn Revocations> {
+    fn from(list: RevocationList) -> Self {
+        list.0
+    }
+}
+
+impl fmt::Debug for RevocationList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

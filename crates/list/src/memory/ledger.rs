@@ -1,0 +1,114 @@
+//! What the memory store keeps once for all keys: its feed of changes, and how full it is.
+
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
+};
+
+use tower_revoke_core::{Change, Changes, Cursor, KeyDigest, Listed, StoreError};
+
+/// Written under the lock of the key's shard, so that the changes of one key stand in the order
+/// in which they were made.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    /// Tells the cursors of this store from those of any other, of an earlier process too.
+    store: u64,
+    changes: VecDeque<Change>,
+    /// The number of the oldest change that is kept.
+    first: u64,
+    pub(super) changes_kept: usize,
+    pub(super) entries: u64,
+    pub(super) max_entries: u64,
+    alerted: bool,
+}
+
+impl Ledger {
+    pub(super) fn new(changes_kept: usize) -> Self {
+        Self {
+            store: RandomState::new().hash_one("memory store"),
+            changes: VecDeque::new(),
+            first: 0,
+            changes_kept,
+            entries: 0,
+            max_entries: u64::MAX,
+            alerted: false,
+        }
+    }
+
+    /// Whether one more entry may be kept. Raises the alert once per time that it gets full.
+    pub(super) fn room(&mut self) -> Result<(), StoreError> {
+        if self.entries < self.max_entries {
+            return Ok(());
+        }
+        if !self.alerted {
+            self.alerted = true;
+            tracing::error!(
+                entries = self.entries,
+                "the memory store is full: new revocations and claims are refused"
+            );
+        }
+        Err(StoreError::Full(self.entries))
+    }
+
+    /// Counts what has become more or less.
+    pub(super) fn weigh(&mut self, before: u64, after: u64) {
+        self.entries = (self.entries + after).saturating_sub(before);
+        if self.entries < self.max_entries {
+            self.alerted = false;
+        }
+    }
+
+    /// Writes down that a key is listed in another way than before.
+    pub(super) fn write(&mut self, key: KeyDigest, before: Option<Listed>, after: Option<Listed>) {
+        if before == after {
+            return;
+        }
+        self.changes.push_back(match after {
+            Some(listed) => Change::Listed(key, listed),
+            None => Change::Lifted(key),
+        });
+        self.trim();
+    }
+
+    pub(super) fn keep_changes(&mut self, kept: usize) {
+        self.changes_kept = kept;
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        while self.changes.len() > self.changes_kept {
+            self.changes.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// After all that was written.
+    pub(super) fn end(&self) -> Cursor {
+        let mut bytes = self.store.to_be_bytes().to_vec();
+        let end = self.first + self.changes.len() as u64;
+        bytes.extend(end.to_be_bytes());
+        Cursor(bytes)
+    }
+
+    pub(super) fn since(&self, cursor: &Cursor) -> Result<Changes, StoreError> {
+        let (store, at) = cursor
+            .0
+            .split_first_chunk()
+            .ok_or(StoreError::ForeignCursor)?;
+        let at = at.try_into().map_err(|_| StoreError::ForeignCursor)?;
+        if u64::from_be_bytes(*store) != self.store {
+            return Err(StoreError::ForeignCursor);
+        }
+        let Some(seen) = u64::from_be_bytes(at).checked_sub(self.first) else {
+            return Err(StoreError::CursorTooOld);
+        };
+        let seen = usize::try_from(seen).map_err(|_| StoreError::ForeignCursor)?;
+        if seen > self.changes.len() {
+            return Err(StoreError::ForeignCursor);
+        }
+        Ok(Changes {
+            changes: self.changes.range(seen..).copied().collect(),
+            next: self.end(),
+        })
+    }
+}

@@ -1,0 +1,249 @@
+//! The store that lives in the memory of one process.
+
+mod ledger;
+mod record;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, PoisonError},
+};
+
+use tower_revoke_core::{
+    Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed, Revocation,
+    Store, StoreError, UnixTime,
+};
+
+use self::{ledger::Ledger, record::Record};
+use crate::sync::{Mutex, MutexGuard};
+
+/// A power of two; enough that cores seldom meet.
+const SHARDS: usize = 64;
+
+/// About 5 MB at most.
+const CHANGES_KEPT: usize = 65_536;
+
+/// A [`Store`] in the memory of one process, exact and shared by its clones.
+///
+/// Its durability is the life of the process: whatever it has acknowledged it gives back until
+/// the process ends, and then all is gone. What it holds is never evicted; at
+/// [`max_entries`](Self::max_entries) it refuses to take more. For more than one node, or for
+/// revocations that outlive a restart, take another store.
+///
+/// ```
+/// use tower_revoke_core::{Revocation, Store, TokenId};
+/// use tower_revoke_list::MemoryStore;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_revoke_core::StoreError> {
+/// let store = MemoryStore::new().max_entries(1_000_000);
+/// let token = TokenId::of_jwt("https://id.example.com", "42");
+/// store.revoke(&[Revocation::of_token(token, None)]).await?;
+/// assert_eq!(store.len(), 1);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct MemoryStore(Arc<Inner>);
+
+struct Inner {
+    shards: Box<[Mutex<Shard>]>,
+    /// Locked after a shard, never before one.
+    ledger: Mutex<Ledger>,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct Shard {
+    records: HashMap<KeyDigest, Record>,
+    /// What ended before this may have been forgotten here.
+    purged_before: Option<UnixTime>,
+}
+
+impl MemoryStore {
+    /// An empty store, on the machine's clock.
+    pub fn new() -> Self {
+        Self::with_clock(Clock::system())
+    }
+
+    /// An empty store; `clock` says which claims come too late.
+    pub fn with_clock(clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            ledger: Mutex::new(Ledger::new(CHANGES_KEPT)),
+            clock,
+        }))
+    }
+
+    /// How many revocations, rules and claimed uses it takes; without limit unless this is
+    /// called. A full store logs an error and answers [`StoreError::Full`] to new ones; it still
+    /// prolongs what it holds. Counts for all clones from now on.
+    #[must_use]
+    pub fn max_entries(self, entries: u64) -> Self {
+        self.ledger().max_entries = entries;
+        self
+    }
+
+    /// How many of the last changes it keeps for [`Store::changes`]; 65,536 unless this is called.
+    /// Counts for all clones from now on.
+    #[must_use]
+    pub fn changes_kept(self, changes: usize) -> Self {
+        self.ledger().keep_changes(changes);
+        self
+    }
+
+    /// How many revocations, rules and claimed uses it holds.
+    pub fn len(&self) -> u64 {
+        self.ledger().entries
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shard(&self, key: &KeyDigest) -> MutexGuard<'_, Shard> {
+        let shard = usize::from(key.as_bytes()[0]) % SHARDS;
+        locked(&self.0.shards[shard])
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        locked(&self.0.ledger)
+    }
+
+    /// Changes what stands under a key, and writes it down, in one step.
+    fn change<T>(
+        &self,
+        shard: &mut Shard,
+        key: KeyDigest,
+        act: impl FnOnce(&mut Record, &mut Ledger) -> T,
+    ) -> T {
+        let record = shard.records.entry(key).or_default();
+        let mut ledger = self.ledger();
+        let (listed, weight) = (record.listed(), record.weight());
+        let result = act(record, &mut ledger);
+        ledger.write(key, listed, record.listed());
+        ledger.weigh(weight, record.weight());
+        if record.is_empty() {
+            shard.records.remove(&key);
+        }
+        result
+    }
+}
+
+impl Store for MemoryStore {
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        for revocation in revocations {
+            let key = revocation.key().digest();
+            self.change(&mut self.shard(&key), key, |record, ledger| {
+                record.revoke(revocation, || ledger.room())
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
+        let key = lift.key.digest();
+        Ok(self.change(&mut self.shard(&key), key, |record, _| record.lift()))
+    }
+
+    async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
+        let listed = |key| self.shard(key).records.get(key)?.listed();
+        Ok(keys.iter().map(listed).collect())
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+        let key = KeyDigest::of_token(claim.token);
+        let now = self.0.clock.now();
+        let mut shard = self.shard(&key);
+        // The wall clock may have been set back since uses were forgotten: they must not be won
+        // a second time.
+        let is_past = |until| until <= now || Some(until) < shard.purged_before;
+        if claim.until.is_some_and(is_past) {
+            return Err(StoreError::LifeIsPast);
+        }
+        self.change(&mut shard, key, |record, ledger| {
+            record.claim(claim, || ledger.room())
+        })
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let key = KeyDigest::of_token(claim.token);
+        Ok(self.change(&mut self.shard(&key), key, |record, _| {
+            record.release(claim.id)
+        }))
+    }
+
+    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
+        if let Some(cursor) = since {
+            return self.ledger().since(cursor);
+        }
+        // Taken first: what changes while the shards are read comes again with the next call.
+        let next = self.ledger().end();
+        let mut changes = Vec::new();
+        for shard in &self.0.shards {
+            let shard = locked(shard);
+            let listed =
+                |(key, record): (&KeyDigest, &Record)| Some(Change::Listed(*key, record.listed()?));
+            changes.extend(shard.records.iter().filter_map(listed));
+        }
+        Ok(Changes { changes, next })
+    }
+
+    async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
+        let mut dropped = 0;
+        for shard in &self.0.shards {
+            dropped += self.purge_shard(&mut locked(shard), before);
+            // Millions of entries take a while: let others have their turn.
+            tokio::task::yield_now().await;
+        }
+        Ok(dropped)
+    }
+}
+
+impl MemoryStore {
+    fn purge_shard(&self, shard: &mut Shard, before: UnixTime) -> u64 {
+        shard.purged_before = shard.purged_before.max(Some(before));
+        let (mut had, mut has) = (0, 0);
+        let mut changed = Vec::new();
+        shard.records.retain(|key, record| {
+            let listed = record.listed();
+            had += record.weight();
+            record.purge(before);
+            has += record.weight();
+            // Whoever follows the feed forgets by itself what has ended, but can't know what
+            // stood behind it.
+            if !record.is_empty() && listed != record.listed() {
+                changed.push((*key, listed, record.listed()));
+            }
+            !record.is_empty()
+        });
+        if shard.records.len() < shard.records.capacity() / 4 {
+            shard.records.shrink_to(2 * shard.records.len());
+        }
+        let mut ledger = self.ledger();
+        for (key, before, after) in changed {
+            ledger.write(key, before, after);
+        }
+        ledger.weigh(had, has);
+        had - has
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("entries", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Nothing here panics while it holds a lock; if that is ever wrong, what is kept must still be
+/// told.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,176 @@
+//! The engine behind one pointer, without its store's type, and with tokio's timer.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::runtime::Handle;
+use tower_revoke_core::{
+    BoxFuture, Claim, ClaimOutcome, Lift, Revocation, Revocations, Standing, Store, StoreError,
+    VerifiedToken,
+};
+
+use crate::{
+    ListStats,
+    engine::{Engine, Timer},
+};
+
+/// Between two purges that the list starts by itself.
+const PURGE_EVERY: Duration = Duration::from_secs(60);
+
+/// What a list can do beyond what layers ask of it.
+pub(crate) trait List: Revocations {
+    fn lift(self: Arc<Self>, lift: Lift) -> BoxFuture<'static, Result<bool, StoreError>>;
+    fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
+    fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn is_ready(&self) -> bool;
+    fn stats(&self) -> ListStats;
+}
+
+pub(crate) struct Shared<S> {
+    engine: Engine<S, TokioTimer>,
+    /// In seconds of the clock's uptime.
+    next_purge: AtomicU64,
+}
+
+impl<S: Store> Shared<S> {
+    pub(crate) fn new(engine: Engine<S, TokioTimer>) -> Self {
+        Self {
+            next_purge: AtomicU64::new(engine.clock().uptime().as_secs() + PURGE_EVERY.as_secs()),
+            engine,
+        }
+    }
+
+    /// Purges in a task of its own, once in a while.
+    fn tidy(self: &Arc<Self>) {
+        let now = self.engine.clock().uptime().as_secs();
+        let due = self.next_purge.load(Ordering::Relaxed);
+        if now < due {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let next = now + PURGE_EVERY.as_secs();
+        let (won, lost) = (Ordering::Relaxed, Ordering::Relaxed);
+        if self
+            .next_purge
+            .compare_exchange(due, next, won, lost)
+            .is_ok()
+        {
+            let list = self.clone();
+            runtime.spawn(async move {
+                // A failure is logged and counted by the engine; the next purge makes up for it.
+                let _ = list.engine.purge().await;
+            });
+        }
+    }
+}
+
+impl<S: Store> Revocations for Shared<S> {
+    fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
+        self.engine.standing(token)
+    }
+
+    fn check<'a>(
+        &'a self,
+        token: &'a VerifiedToken,
+    ) -> BoxFuture<'a, Result<Standing, StoreError>> {
+        Box::pin(self.engine.check(token))
+    }
+
+    fn revoke(
+        self: Arc<Self>,
+        revocation: Revocation,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.tidy();
+            let (key, by, reason) = (revocation.key(), revocation.said_by(), revocation.reason());
+            // A rule is an operator's word; tokens end by themselves all the time.
+            if key.is_rule() {
+                tracing::info!(?key, by, reason, "revoke");
+            } else {
+                tracing::debug!(?key, by, reason, "revoke");
+            }
+            self.engine.revoke(revocation).await
+        })
+    }
+
+    fn claim(
+        self: Arc<Self>,
+        claim: Claim,
+    ) -> BoxFuture<'static, Result<ClaimOutcome, StoreError>> {
+        Box::pin(async move {
+            self.tidy();
+            self.engine.claim(&claim).await
+        })
+    }
+
+    fn release(self: Arc<Self>, claim: Claim) -> BoxFuture<'static, Result<bool, StoreError>> {
+        Box::pin(async move { self.engine.release(&claim).await })
+    }
+}
+
+impl<S: Store> List for Shared<S> {
+    fn lift(self: Arc<Self>, lift: Lift) -> BoxFuture<'static, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let Lift {
+                key, by, reason, ..
+            } = &lift;
+            tracing::info!(?key, by, reason, "lift a revocation");
+            self.engine.lift(&lift).await
+        })
+    }
+
+    fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.engine.purge())
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.engine.ready())
+    }
+
+    fn is_ready(&self) -> bool {
+        self.engine.has_answered()
+    }
+
+    fn stats(&self) -> ListStats {
+        self.engine.stats()
+    }
+}
+
+impl<S> fmt::Debug for Shared<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RevocationList").finish_non_exhaustive()
+    }
+}
+
+/// Bounds every call by the same time.
+pub(crate) struct TokioTimer(pub(crate) Duration);
+
+impl Timer for TokioTimer {
+    async fn within<F>(&self, call: F) -> Result<F::Output, StoreError>
+    where
+        F: Future<Output: Send> + Send,
+    {
+        let mut call = pin!(call);
+        // A store in memory answers at once: no timer is made for it, and no runtime is needed.
+        if let Poll::Ready(output) = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
+            return Ok(output);
+        }
+        if Handle::try_current().is_err() {
+            return Ok(call.await);
+        }
+        tokio::time::timeout(self.0, call)
+            .await
+            .map_err(|_| StoreError::TimedOut(self.0))
+    }
+}

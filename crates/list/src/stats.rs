@@ -1,0 +1,96 @@
+//! Plain numbers about a list, for whoever exports metrics.
+
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+/// What a list has done since it was built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListStats {
+    /// Answers that were given without asking the store.
+    pub served: u64,
+    /// Questions to the store about a token.
+    pub asked: u64,
+    /// Calls of any kind that the store did not answer, or not in time.
+    pub failures: u64,
+    /// The age of the oldest answer that was ever served, counted from before the store was asked:
+    /// never more than `max_staleness`.
+    pub oldest_served: Duration,
+    /// How long ago the store last answered a question; `None`: it never has.
+    pub answered_ago: Option<Duration>,
+    /// How many answers are kept, about.
+    pub kept: u64,
+}
+
+/// Numbers that every request moves: one for all cores would be what they wait for.
+const STRIPES: usize = 16;
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Stripe(AtomicU64);
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    served: [Stripe; STRIPES],
+    oldest_served_millis: AtomicU64,
+    asked: AtomicU64,
+    failures: AtomicU64,
+    /// In milliseconds of the clock's uptime, plus one; 0: never.
+    answered_at: AtomicU64,
+}
+
+static NEXT_STRIPE: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static STRIPE: usize = NEXT_STRIPE.fetch_add(1, Ordering::Relaxed) % STRIPES;
+}
+
+impl Counters {
+    pub(crate) fn served(&self, age: Duration) {
+        STRIPE.with(|stripe| self.served[*stripe].0.fetch_add(1, Ordering::Relaxed));
+        let age = millis(age);
+        // Read first: the maximum seldom moves, and reading it costs other cores nothing.
+        if self.oldest_served_millis.load(Ordering::Relaxed) < age {
+            self.oldest_served_millis.fetch_max(age, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn asked(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn answered(&self, uptime: Duration) {
+        self.answered_at
+            .fetch_max(millis(uptime) + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_answered(&self) -> bool {
+        self.answered_at.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn snapshot(&self, uptime: Duration, kept: u64) -> ListStats {
+        let answered_at = self.answered_at.load(Ordering::Relaxed).checked_sub(1);
+        ListStats {
+            served: self
+                .served
+                .iter()
+                .map(|stripe| stripe.0.load(Ordering::Relaxed))
+                .sum(),
+            asked: self.asked.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+            oldest_served: Duration::from_millis(self.oldest_served_millis.load(Ordering::Relaxed)),
+            answered_ago: answered_at.map(|at| uptime.saturating_sub(Duration::from_millis(at))),
+            kept,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
+}
