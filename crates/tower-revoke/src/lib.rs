@@ -5,6 +5,15 @@ pub use tower_revoke_core::{
     self as core, Authenticated, BearerToken, Claims, Clock, Lift, Outcome, Reason, Rejection,
     RejectionFormat, Revocation, RevocationKey, StoreError, TokenId, UnixTime,
 };
+#[cfg(feature = "axum")]
+#[doc(inline)]
+pub use tower_revoke_core::ExtractRejection;
+#[cfg(feature = "jwt")]
+#[doc(inline)]
+pub use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier, JwtVerifierBuilder, KeySetError};
+#[cfg(feature = "list")]
+#[doc(inline)]
+pub use tower_revoke_list::{ListStats, MemoryStore, RevocationList, RevocationListBuilder};
 #[cfg(feature = "spend")]
 #[doc(inline)]
 pub use tower_revoke_spend::{Head, NotRecorded, OnStoreError, RevokeLayer, Slots, When};
