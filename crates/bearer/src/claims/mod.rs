@@ -1,0 +1,131 @@
+//! The layer for a route that asks what the caller's token grants.
+
+mod future;
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use serde_json::Value;
+use tower_layer::Layer;
+use tower_revoke_core::{
+    Authenticated, BearerChecked, Reason, Rejection, RejectionBody, end::is_grpc,
+};
+use tower_service::Service;
+
+pub use self::future::RequireClaimsFuture;
+use crate::requirement::Requirement;
+
+/// Lets requests through whose token grants what a route needs. It stands inside of a
+/// [`RequireBearerLayer`](crate::RequireBearerLayer), and refuses in its format.
+///
+/// ```
+/// use tower_revoke_bearer::RequireClaimsLayer;
+///
+/// let layer = RequireClaimsLayer::scope("orders:write").and_claim("tenant", "acme");
+/// ```
+///
+/// | who calls | HTTP | error |
+/// |---|---|---|
+/// | nobody, as behind an optional or observing bearer layer | 401 | none |
+/// | a token that doesn't grant it | 403 | `insufficient_scope`, and the scope |
+/// | no bearer layer has seen the request | 500 | no challenge; the log names the layer |
+#[derive(Clone, Debug)]
+#[must_use = "a layer does nothing until it is put around a service"]
+pub struct RequireClaimsLayer {
+    requirement: Arc<Requirement>,
+}
+
+impl RequireClaimsLayer {
+    /// Asks for a scope. One scope, without spaces.
+    pub fn scope(scope: impl Into<String>) -> Self {
+        Self::new().and_scope(scope)
+    }
+
+    /// Asks for one of these scopes. No token has one of none.
+    pub fn any_scope<T: Into<String>>(scopes: impl IntoIterator<Item = T>) -> Self {
+        Self::new().and_any_scope(scopes)
+    }
+
+    /// Asks for a claim that equals `value`, as `serde_json` compares: a string, or any JSON value.
+    pub fn claim(name: impl Into<String>, value: impl Into<Value>) -> Self {
+        Self::new().and_claim(name, value)
+    }
+
+    /// Asks for this scope too.
+    pub fn and_scope(self, scope: impl Into<String>) -> Self {
+        self.with(|requirement| requirement.scope(scope.into()))
+    }
+
+    /// Asks for one of these scopes too.
+    pub fn and_any_scope<T: Into<String>>(self, scopes: impl IntoIterator<Item = T>) -> Self {
+        let scopes = scopes.into_iter().map(Into::into).collect();
+        self.with(|requirement| requirement.any_scope(scopes))
+    }
+
+    /// Asks for this claim too.
+    pub fn and_claim(self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.with(|requirement| requirement.claim(name.into(), value.into()))
+    }
+
+    fn new() -> Self {
+        Self {
+            requirement: Arc::default(),
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Requirement)) -> Self {
+        change(Arc::make_mut(&mut self.requirement));
+        self
+    }
+}
+
+impl<S> Layer<S> for RequireClaimsLayer {
+    type Service = RequireClaims<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequireClaims {
+            inner,
+            requirement: self.requirement.clone(),
+        }
+    }
+}
+
+/// The service of [`RequireClaimsLayer`].
+#[derive(Clone, Debug)]
+pub struct RequireClaims<S> {
+    inner: S,
+    requirement: Arc<Requirement>,
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RequireClaims<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+{
+    type Response = Response<RejectionBody<ResBody>>;
+    type Error = S::Error;
+    type Future = RequireClaimsFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let extensions = request.extensions();
+        let verdict = match extensions.get::<Authenticated>() {
+            Some(caller) => self.requirement.check(caller),
+            None if extensions.get::<BearerChecked>().is_some() => Err(Reason::NoToken.into()),
+            None => Err(Rejection::layer_missing("RequireBearerLayer")),
+        };
+        match verdict {
+            Ok(()) => RequireClaimsFuture::calling(self.inner.call(request)),
+            Err(rejection) => {
+                let format = BearerChecked::format_of(extensions);
+                let response = format.respond(rejection, is_grpc(request.headers()));
+                RequireClaimsFuture::refused(response)
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What a token must grant, for a whole service or for a route.
+
+use serde_json::Value;
+use tower_revoke_core::{Authenticated, Reason, Rejection};
+
+/// All of these must be met. Empty: every token does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Requirement {
+    /// Of each, one; a scope that is required is an only choice.
+    scopes: Vec<Vec<String>>,
+    claims: Vec<(String, Value)>,
+}
+
+impl Requirement {
+    pub(crate) fn scope(&mut self, scope: String) {
+        self.scopes.push(vec![scope]);
+    }
+
+    pub(crate) fn any_scope(&mut self, scopes: Vec<String>) {
+        self.scopes.push(scopes);
+    }
+
+    pub(crate) fn claim(&mut self, name: String, value: Value) {
+        self.claims.push((name, value));
+    }
+
+    pub(crate) fn check(&self, caller: &Authenticated) -> Result<(), Rejection> {
+        let holds_one = |choice: &Vec<String>| choice.iter().any(|scope| caller.has_scope(scope));
+        if !self.scopes.iter().all(holds_one) {
+            let rejection = Rejection::insufficient_scope(self.necessary());
+            return Err(rejection.token(caller.token_id()));
+        }
+        let claims = caller.token().claims();
+        let holds = |(name, value): &(String, Value)| claims.get(name) == Some(value);
+        if !self.claims.iter().all(holds) {
+            return Err(Rejection::new(Reason::InsufficientScope).token(caller.token_id()));
+        }
+        Ok(())
+    }
+
+    /// "The scope necessary to access the protected resource" (RFC 6750 §3.1), which has no word
+    /// for "or": the first of each choice.
+    fn necessary(&self) -> String {
+        let firsts: Vec<&str> = self
+            .scopes
+            .iter()
+            .filter_map(|choice| choice.first().map(String::as_str))
+            .collect();
+        firsts.join(" ")
+    }
+}

@@ -1,0 +1,83 @@
+//! Where a token is read from.
+
+mod cookie;
+mod header;
+mod query;
+mod websocket;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, Request, header::COOKIE};
+use tower_revoke_core::{BearerToken, Reason, Rejection};
+
+pub(crate) use self::query::keep_private;
+
+/// The sources beside the header, which is always one (RFC 6750 §2.1).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    pub(crate) cookie: Option<Arc<str>>,
+    pub(crate) query: bool,
+    pub(crate) websocket_prefix: Option<Arc<str>>,
+}
+
+/// What a request presents as its credentials.
+pub(crate) struct Presented {
+    /// `Ok(None)`: no bearer credentials.
+    pub(crate) token: Result<Option<BearerToken>, Rejection>,
+    /// Whether the token, or what should have been one, stood in the query.
+    pub(crate) in_query: bool,
+}
+
+/// What one source holds: nothing, a token, or what can't be one.
+type Found = Option<Result<BearerToken, Rejection>>;
+
+impl Sources {
+    /// Reads the token, and takes it from where inner services must not see it.
+    pub(crate) fn take<B>(&self, request: &mut Request<B>) -> Presented {
+        let in_header = header::read(request.headers_mut());
+        let in_query = match self.query {
+            true => query::take(request.uri_mut()),
+            false => None,
+        };
+        let in_protocol = match &self.websocket_prefix {
+            Some(prefix) => websocket::take(request, prefix),
+            None => None,
+        };
+        if self.cookie.is_some() {
+            mark_sensitive(request.headers_mut(), &COOKIE);
+        }
+        Presented {
+            in_query: in_query.is_some(),
+            token: match one_of([in_header, in_query, in_protocol]) {
+                Ok(None) => match &self.cookie {
+                    Some(name) => cookie::read(request.headers(), name).transpose(),
+                    None => Ok(None),
+                },
+                found => found,
+            },
+        }
+    }
+}
+
+/// RFC 6750 §2: "Clients MUST NOT use more than one method to transmit the token".
+fn one_of(found: [Found; 3]) -> Result<Option<BearerToken>, Rejection> {
+    let mut found = found.into_iter().flatten();
+    match (found.next(), found.next()) {
+        (first, None) => first.transpose(),
+        (_, Some(_)) => Err(ambiguous("a token came by more than one method")),
+    }
+}
+
+/// Nobody can tell which of several credentials is meant.
+fn ambiguous(detail: &'static str) -> Rejection {
+    Rejection::new(Reason::MalformedRequest).detail(detail)
+}
+
+/// Keeps the values of a header out of `Debug`, and of HPACK's tables.
+fn mark_sensitive(headers: &mut HeaderMap, name: &HeaderName) {
+    for (other, value) in headers.iter_mut() {
+        if other == name {
+            value.set_sensitive(true);
+        }
+    }
+}

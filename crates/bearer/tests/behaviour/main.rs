@@ -1,0 +1,14 @@
+//! What a user sees of the bearer layers.
+
+mod claims;
+mod compile_time;
+mod deferred;
+mod grpc;
+mod kit;
+mod modes;
+mod readiness;
+mod requirements;
+mod rfc6750;
+mod rfc9110;
+mod sources;
+mod stack;

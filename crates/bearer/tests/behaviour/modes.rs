@@ -1,0 +1,200 @@
+//! Require, optional, observe.
+
+use std::sync::{Arc, Mutex};
+
+use http::Request;
+use tower::{Layer, ServiceExt};
+use tower_revoke_core::{BearerChecked, IdentitySlot, Reason};
+use tower_revoke_testing::Gate;
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+use super::kit::*;
+
+fn malformed() -> [Request<()>; 3] {
+    let twice = get("/").header("authorization", "Bearer ann");
+    [
+        with("authorization", "Bearer"),
+        build(twice.header("authorization", "Bearer ann")),
+        build(get("/?access_token=ann&access_token=ann")),
+    ]
+}
+
+#[tokio::test]
+async fn optional_lets_nobody_in_as_nobody() {
+    let answer = call(&layer().optional(), build(get("/"))).await;
+    assert_eq!(answer.status(), 200);
+    assert!(caller(&answer).is_none());
+    let answer = call(&layer().optional(), bearer("ann")).await;
+    assert!(caller(&answer).is_some());
+}
+
+#[tokio::test]
+async fn optional_refuses_a_bad_token() {
+    let layer = layer().optional().query().scope("orders:write");
+    for (token, status) in [("bad", 401), ("unavailable", 503), ("ann", 403)] {
+        assert_eq!(call(&layer, bearer(token)).await.status(), status);
+    }
+    for request in malformed() {
+        assert_eq!(call(&layer, request).await.status(), 400);
+    }
+}
+
+#[tokio::test]
+async fn observe_refuses_nobody_and_names_only_the_good() {
+    let gate = Gate::closed();
+    gate.open();
+    let later = tower_revoke_bearer::RequireBearerLayer::new(Tokens::later(&gate));
+    for layer in [layer(), later] {
+        let layer = layer.observe().query();
+        assert!(caller(&call(&layer, bearer("ann")).await).is_some());
+        let bad = [bearer("bad"), bearer("unavailable"), build(get("/"))];
+        for request in bad.into_iter().chain(malformed()) {
+            let answer = call(&layer, request).await;
+            assert_eq!(answer.status(), 200);
+            assert!(caller(&answer).is_none());
+        }
+    }
+}
+
+#[tokio::test]
+async fn observe_gives_no_caller_who_lacks_what_the_layer_asks() {
+    for layer in [
+        layer().scope("orders:write"),
+        layer().claim("tenant", "other"),
+    ] {
+        let slot = IdentitySlot::default();
+        let mut request = bearer("ann");
+        request.extensions_mut().insert(slot.clone());
+        let answer = call(&layer.observe(), request).await;
+        assert_eq!(answer.status(), 200);
+        assert!(caller(&answer).is_none());
+        assert!(slot.get().is_some(), "verified all the same");
+    }
+}
+
+#[tokio::test]
+async fn the_last_word_on_the_mode_counts() {
+    let answer = call(&layer().observe().optional(), bearer("bad")).await;
+    assert_eq!(answer.status(), 401);
+    let answer = call(&layer().optional().observe(), bearer("bad")).await;
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn inner_layers_learn_that_a_bearer_layer_ran_and_what_it_was_given() {
+    for (layer, request, token) in [
+        (layer(), bearer("ann"), Some("ann")),
+        (layer().optional(), build(get("/")), None),
+        (layer().observe(), bearer("bad"), Some("bad")),
+        (layer().observe(), with("authorization", "Bearer"), None),
+        (
+            layer().query(),
+            build(get("/?access_token=ann")),
+            Some("ann"),
+        ),
+    ] {
+        let answer = call(&layer.realm("orders"), request).await;
+        let extensions = &seen(&answer).unwrap().extensions;
+        let checked: &BearerChecked = extensions.get().unwrap();
+        assert_eq!(checked.token().map(|token| token.as_str()), token);
+        let format = BearerChecked::format_of(extensions);
+        let refusal = format.respond(Reason::NoToken.into(), false);
+        assert_eq!(
+            refusal.headers()["www-authenticate"],
+            "Bearer realm=\"orders\""
+        );
+    }
+}
+
+/// TRAPS 15: only verified identities may become labels.
+#[tokio::test]
+async fn trap_15_the_identity_slot_is_filled_by_verified_tokens_only() {
+    let all = [
+        bearer("ann"),
+        bearer("bad"),
+        bearer("unavailable"),
+        build(get("/")),
+        with("authorization", "Bearer"),
+        with("authorization", "Basic YW5uOmFubg=="),
+    ];
+    for layer in [layer(), layer().optional(), layer().observe()] {
+        for request in &all {
+            let slot = IdentitySlot::default();
+            let mut request = request.clone();
+            request.extensions_mut().insert(slot.clone());
+            let good = request
+                .headers()
+                .get("authorization")
+                .is_some_and(|value| value == "Bearer ann");
+            call(&layer, request).await;
+            assert_eq!(slot.get().is_some(), good);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_inner_of_two_bearer_layers_has_the_last_word() {
+    let strict = layer().scope("orders:write").observe();
+    let service = layer().layer(strict.layer(inner()));
+    let answer = service.oneshot(bearer("ann")).await.unwrap();
+    let seen = answer.extensions().get::<Seen>().unwrap();
+    assert!(
+        seen.0
+            .extensions
+            .get::<tower_revoke_core::Authenticated>()
+            .is_none()
+    );
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<(Level, String)>>>);
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        struct Text(String);
+        impl Visit for Text {
+            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+                self.0.push_str(&format!("{field}={value:?} "));
+            }
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        let line = (*event.metadata().level(), text.0);
+        self.0.lock().expect("no panic before").push(line);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test]
+async fn observe_logs_what_would_have_been_refused_and_never_the_token() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    call(&layer().observe(), bearer("bad-but-secret")).await;
+    call(&layer(), bearer("bad-but-secret")).await;
+    let lines = log.0.lock().unwrap();
+    let observed = &lines[0];
+    assert_eq!(observed.0, Level::INFO);
+    assert!(observed.1.contains("would be refused"), "{observed:?}");
+    assert!(observed.1.contains("bad_signature"), "{observed:?}");
+    assert_eq!(lines.len(), 2);
+    assert!(lines.iter().all(|(_, line)| !line.contains("secret")));
+}
