@@ -1,13 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "axum")]
+#[doc(inline)]
+pub use tower_revoke_core::ExtractRejection;
 #[doc(inline)]
 pub use tower_revoke_core::{
     self as core, Authenticated, BearerToken, Claims, Clock, Lift, Outcome, Reason, Rejection,
     RejectionFormat, Revocation, RevocationKey, StoreError, TokenId, UnixTime,
 };
-#[cfg(feature = "axum")]
-#[doc(inline)]
-pub use tower_revoke_core::ExtractRejection;
 #[cfg(feature = "jwt")]
 #[doc(inline)]
 pub use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier, JwtVerifierBuilder, KeySetError};
