@@ -43,7 +43,7 @@ pub use self::{
     id::{ClaimId, TokenId},
     key::{KeyDigest, RevocationKey},
     outcome::Outcome,
-    rejection::{Reason, Rejection, RejectionBody, RejectionFormat},
+    rejection::{Reason, Rejection, RejectionBody, RejectionFormat, RejectionFuture},
     remote::{QueueFull, RemoteRevocation, RemoteSlot},
     revocation::{Revocation, RevocationError},
     revocations::{Revocations, Standing},

@@ -2,11 +2,14 @@
 
 mod body;
 mod format;
+mod future;
 mod reason;
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-pub use self::{body::RejectionBody, format::RejectionFormat, reason::Reason};
+pub use self::{
+    body::RejectionBody, format::RejectionFormat, future::RejectionFuture, reason::Reason,
+};
 use crate::{ClaimsError, MalformedToken, StoreError, TokenId};
 
 /// A refusal, with what a caller, an operator and a metric need to know of it.
