@@ -1,1 +1,9 @@
-//! Tests across the crates.
+//! What the tests across the crates share: servers and clients on real sockets, and a stack to try.
+
+mod net;
+mod world;
+
+pub use self::{
+    net::{Answer, Client, Server, Wire, get},
+    world::World,
+};

@@ -1,5 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "bearer")]
+#[doc(inline)]
+pub use tower_revoke_bearer::{
+    RequireBearer, RequireBearerLayer, RequireClaims, RequireClaimsLayer,
+};
 #[cfg(feature = "axum")]
 #[doc(inline)]
 pub use tower_revoke_core::ExtractRejection;
@@ -16,4 +21,6 @@ pub use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier, JwtVerifierBuilde
 pub use tower_revoke_list::{ListStats, MemoryStore, RevocationList, RevocationListBuilder};
 #[cfg(feature = "spend")]
 #[doc(inline)]
-pub use tower_revoke_spend::{Head, NotRecorded, OnStoreError, RevokeLayer, Slots, When};
+pub use tower_revoke_spend::{
+    Call, Head, NotRecorded, OnStoreError, Revoke, RevokeLayer, Slots, When,
+};

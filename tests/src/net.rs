@@ -1,0 +1,232 @@
+//! Servers and clients over loopback sockets, with nothing between them and hyper.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header::AUTHORIZATION};
+use http_body::Body;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tower::Service;
+use tower_revoke::core::BoxError;
+
+/// A server on a free loopback port; it ends when dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Serves HTTP/1.0, HTTP/1.1 and HTTP/2 (by prior knowledge), and upgrades.
+    pub async fn start<S, B>(service: S) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("a bound socket");
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                stream.set_nodelay(true).expect("a socket");
+                let service = TowerToHyperService::new(service.clone());
+                connections.spawn(async move {
+                    let mut builder = auto::Builder::new(TokioExecutor::new());
+                    builder.http2().max_concurrent_streams(10_000);
+                    // A client that leaves, or a body that is cut off, ends the connection.
+                    let _ = builder
+                        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+                        .await;
+                });
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Self {
+            addr,
+            _tasks: tasks,
+        }
+    }
+}
+
+/// How a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 by prior knowledge.
+    Http2,
+}
+
+impl Wire {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Http1, Self::Http2];
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Client {
+    sender: Sender,
+    _task: JoinSet<()>,
+}
+
+#[derive(Debug)]
+enum Sender {
+    Http1(hyper::client::conn::http1::SendRequest<Empty<Bytes>>),
+    Http2(hyper::client::conn::http2::SendRequest<Empty<Bytes>>),
+}
+
+/// A whole answer, or as much of one as came.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The bytes that came.
+    pub bytes: Bytes,
+    /// The trailers.
+    pub trailers: Option<HeaderMap>,
+    /// Whether the body came to its end, as far as the client can tell.
+    pub whole: bool,
+}
+
+impl Answer {
+    /// Status and error code in one, such as `401 invalid_token`.
+    pub fn verdict(&self) -> String {
+        let challenge = self.headers.get("www-authenticate");
+        let code = challenge.and_then(|value| {
+            let (_, rest) = value.to_str().ok()?.split_once("error=\"")?;
+            Some(rest.split_once('"')?.0.to_owned())
+        });
+        match code {
+            Some(code) => format!("{} {code}", self.status.as_u16()),
+            None => self.status.as_u16().to_string(),
+        }
+    }
+}
+
+impl Client {
+    /// Opens a connection.
+    pub async fn connect(addr: SocketAddr, wire: Wire) -> Self {
+        let stream = TcpStream::connect(addr).await.expect("a listening server");
+        stream.set_nodelay(true).expect("a socket");
+        let io = TokioIo::new(stream);
+        let mut tasks = JoinSet::new();
+        let sender = match wire {
+            Wire::Http1 => {
+                let (sender, connection) = hyper::client::conn::http1::handshake(io)
+                    .await
+                    .expect("a handshake");
+                tasks.spawn(async move {
+                    let _ = connection.with_upgrades().await;
+                });
+                Sender::Http1(sender)
+            }
+            Wire::Http2 => {
+                let executor = TokioExecutor::new();
+                let (sender, connection) = hyper::client::conn::http2::Builder::new(executor)
+                    .initial_stream_window_size(1 << 20)
+                    .handshake(io)
+                    .await
+                    .expect("a handshake");
+                tasks.spawn(async move {
+                    let _ = connection.await;
+                });
+                Sender::Http2(sender)
+            }
+        };
+        Self {
+            sender,
+            _task: tasks,
+        }
+    }
+
+    /// Sends a request; the answer's body is still to be read.
+    ///
+    /// # Errors
+    /// hyper's, if no head came.
+    pub async fn head(
+        &mut self,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, hyper::Error> {
+        match &mut self.sender {
+            Sender::Http1(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+            Sender::Http2(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+        }
+    }
+
+    /// Sends a request and reads the answer to its end.
+    ///
+    /// # Errors
+    /// hyper's, if no head came.
+    pub async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<Answer, hyper::Error> {
+        let response = self.head(request).await?;
+        let (parts, mut body) = response.into_parts();
+        let mut bytes = Vec::new();
+        let mut trailers = None;
+        let whole = loop {
+            match body.frame().await {
+                None => break true,
+                Some(Err(_)) => break false,
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => bytes.extend_from_slice(&data),
+                    Err(frame) => trailers = frame.into_trailers().ok(),
+                },
+            }
+        };
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            bytes: bytes.into(),
+            trailers,
+            whole,
+        })
+    }
+
+    /// A handle for another stream of the same HTTP/2 connection.
+    ///
+    /// # Panics
+    /// On HTTP/1, which has one stream.
+    pub fn another(&self) -> Self {
+        let Sender::Http2(sender) = &self.sender else {
+            panic!("an HTTP/1 connection has one stream");
+        };
+        Self {
+            sender: Sender::Http2(sender.clone()),
+            _task: JoinSet::new(),
+        }
+    }
+}
+
+/// A GET with a bearer token.
+pub fn get(path: &str, token: &str) -> Request<Empty<Bytes>> {
+    Request::builder()
+        .uri(format!("http://localhost{path}"))
+        .header("host", "localhost")
+        .header(AUTHORIZATION, format!("Bearer {token}"))
+        .body(Empty::new())
+        .expect("a request")
+}

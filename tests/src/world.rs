@@ -1,0 +1,62 @@
+//! An issuer, a list over a store that can be told to fail, and the stack around a service.
+
+use tower::Layer;
+use tower_revoke::{
+    JwtVerifier, MemoryStore, RequireBearer, RequireBearerLayer, RevocationList, Revoke,
+    RevokeLayer,
+};
+use tower_revoke_testing::{ScriptedStore, StoreScript, TestAlgorithm, TestIssuer};
+
+/// All that a protected service stands on.
+#[derive(Debug)]
+pub struct World {
+    /// Signs the tokens.
+    pub issuer: TestIssuer,
+    /// What the layers ask.
+    pub list: RevocationList,
+    /// Steers the store behind the list.
+    pub store: StoreScript,
+    /// Checks the tokens.
+    pub tokens: JwtVerifier,
+}
+
+impl World {
+    /// An issuer with an ES256 key, and an empty list.
+    pub fn new() -> Self {
+        let issuer = TestIssuer::with("https://id.example.com", TestAlgorithm::ES256);
+        let (store, script) = ScriptedStore::over(MemoryStore::new());
+        let list = RevocationList::over(store);
+        let tokens = JwtVerifier::issuer(issuer.issuer())
+            .audience("api")
+            .jwks(issuer.jwks().to_string())
+            .revocations(list.clone())
+            .build()
+            .expect("a verifier");
+        Self {
+            issuer,
+            list,
+            store: script,
+            tokens,
+        }
+    }
+
+    /// A token that is good for an hour.
+    pub fn token(&self) -> String {
+        self.issuer.token().audience("api").sign()
+    }
+
+    /// The bearer check around `revoke` around `service`.
+    pub fn protect<S>(
+        &self,
+        revoke: &RevokeLayer,
+        service: S,
+    ) -> RequireBearer<Revoke<S>, JwtVerifier> {
+        RequireBearerLayer::new(self.tokens.clone()).layer(revoke.layer(service))
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}

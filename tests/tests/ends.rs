@@ -1,0 +1,665 @@
+//! G1 over real sockets: the client that has a whole response finds its token spent, on HTTP/1.0,
+//! HTTP/1.1 and HTTP/2, however the response ends; and what becomes of it when the store fails.
+
+use std::{convert::Infallible, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tower::{ServiceBuilder, service_fn};
+use tower_http::compression::CompressionLayer;
+use tower_revoke::{OnStoreError, Outcome, RevokeLayer, Slots};
+use tower_revoke_testing::{Gate, Mood, ScriptedBody, StoreOp};
+use tower_revoke_tests::{Answer, Client, Server, Wire, World, get};
+
+/// The ways in which a response can end, each a path of the service.
+const WAYS: [&str; 17] = [
+    "/204",
+    "/205",
+    "/304",
+    "/empty",
+    "/empty-by-surprise",
+    "/length",
+    "/length-in-frames",
+    "/hint-only",
+    "/length-zero",
+    "/length-zero-header",
+    "/chunked",
+    "/chunked-one-frame",
+    "/says-when-it-ends",
+    "/trailers",
+    "/sse",
+    "/404",
+    "/500",
+];
+
+/// Those whose head is the last thing that a client gets.
+const WITH_HEAD: [&str; 6] = [
+    "/204",
+    "/205",
+    "/304",
+    "/empty",
+    "/length-zero",
+    "/length-zero-header",
+];
+
+fn trailers() -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-sum", HeaderValue::from_static("3"));
+    trailers
+}
+
+fn answer(path: &str) -> Response<ScriptedBody> {
+    let response = Response::builder();
+    let body = ScriptedBody::new();
+    match path {
+        "/204" => response.status(204).body(body),
+        "/205" => response.status(205).body(body),
+        "/304" => response.status(304).header("etag", "\"1\"").body(body),
+        "/empty" => response.body(body.hint(0).says_when_it_ends()),
+        "/empty-by-surprise" => response.body(body),
+        "/length" => response
+            .header("content-length", 5)
+            .body(body.data("hello")),
+        "/length-in-frames" => response
+            .header("content-length", 11)
+            .body(body.data("hello").data(" ").data("world")),
+        "/hint-only" => response.body(body.data("hello ").data("world").hint(11)),
+        "/length-zero" => response.body(body.hint(0)),
+        "/length-zero-header" => response.header("content-length", 0).body(body),
+        "/chunked" => response.body(body.data("hello ").data("world")),
+        "/chunked-one-frame" => response.body(body.data("hello")),
+        "/says-when-it-ends" => response.body(body.data("a").data("b").says_when_it_ends()),
+        "/trailers" => response
+            .header("trailer", "x-sum")
+            .body(body.data("abc").trailers(trailers())),
+        "/sse" => response
+            .header(header::CONTENT_TYPE, "text/event-stream")
+            .body(body.data("data: 1\n\n").data("data: 2\n\n")),
+        "/404" => response.status(404).body(body.data("no")),
+        "/500" => response.status(500).body(body.data("broken")),
+        "/compress" => response
+            .header(header::CONTENT_TYPE, "text/plain")
+            .body(body.data("a".repeat(10_000))),
+        "/too-short" => response
+            .header("content-length", 9)
+            .body(body.data("hello")),
+        "/too-long" => response
+            .header("content-length", 3)
+            .body(body.data("hello").data("more")),
+        "/breaks" => response.body(body.data("hello").fail()),
+        "/breaks-in-length" => response
+            .header("content-length", 9)
+            .body(body.data("hello").fail()),
+        other => panic!("no such way: {other}"),
+    }
+    .expect("a response")
+}
+
+async fn ways(request: Request<Incoming>) -> Result<Response<ScriptedBody>, Infallible> {
+    Ok(answer(request.uri().path()))
+}
+
+async fn serve(world: &World, layer: &RevokeLayer) -> Server {
+    Server::start(world.protect(layer, service_fn(ways))).await
+}
+
+async fn ask(server: &Server, wire: Wire, request: Request<Empty<Bytes>>) -> Answer {
+    let mut client = Client::connect(server.addr, wire).await;
+    client.send(request).await.expect("a head")
+}
+
+async fn assert_spent(server: &Server, wire: Wire, token: &str, way: &str) {
+    let again = ask(server, wire, get("/length", token)).await;
+    assert_eq!(again.verdict(), "401 invalid_token", "{wire:?} {way}");
+}
+
+#[tokio::test]
+async fn g1_who_has_the_whole_response_has_a_dead_token() {
+    let world = World::new();
+    for layer in [RevokeLayer::after_response(), RevokeLayer::single_use()] {
+        let server = serve(&world, &layer).await;
+        for wire in Wire::ALL {
+            for way in WAYS {
+                let token = world.token();
+                let first = ask(&server, wire, get(way, &token)).await;
+                assert!(first.whole, "{wire:?} {way}");
+                assert_ne!(first.status, 401, "{wire:?} {way}");
+                assert_spent(&server, wire, &token, way).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn g1_bodies_trailers_and_lengths_arrive_as_they_were_sent() {
+    let world = World::new();
+    let server = serve(&world, &RevokeLayer::after_response()).await;
+    for wire in Wire::ALL {
+        let length = ask(&server, wire, get("/length", &world.token())).await;
+        assert_eq!(length.bytes, "hello");
+        assert_eq!(length.headers["content-length"], "5");
+
+        // TRAPS 11: a size hint is still worth a Content-Length.
+        let hinted = ask(&server, wire, get("/hint-only", &world.token())).await;
+        assert_eq!(hinted.bytes, "hello world");
+        assert_eq!(hinted.headers["content-length"], "11", "{wire:?}");
+
+        let chunked = ask(&server, wire, get("/chunked", &world.token())).await;
+        assert_eq!(chunked.bytes, "hello world");
+        assert!(!chunked.headers.contains_key("content-length"));
+    }
+    let trailed = ask(&server, Wire::Http2, get("/trailers", &world.token())).await;
+    assert_eq!(trailed.trailers, Some(trailers()));
+}
+
+#[tokio::test]
+async fn g1_head_spends_and_can_be_excepted() {
+    let world = World::new();
+    let head = |token: &str| {
+        let mut request = get("/length", token);
+        *request.method_mut() = Method::HEAD;
+        request
+    };
+    let spends = serve(&world, &RevokeLayer::after_response()).await;
+    let spares = RevokeLayer::after_response().except_methods([Method::HEAD]);
+    let spares = serve(&world, &spares).await;
+    for wire in Wire::ALL {
+        let token = world.token();
+        let answer = ask(&spends, wire, head(&token)).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.headers["content-length"], "5");
+        assert_spent(&spends, wire, &token, "HEAD").await;
+
+        let token = world.token();
+        assert_eq!(ask(&spares, wire, head(&token)).await.status, 200);
+        assert_eq!(ask(&spares, wire, get("/length", &token)).await.status, 200);
+        assert_spent(&spares, wire, &token, "GET after HEAD").await;
+    }
+}
+
+#[tokio::test]
+async fn a_content_length_that_lies_spends_all_the_same() {
+    let world = World::new();
+    let slots = Slots::default();
+    let server = serve(&world, &RevokeLayer::after_response().slots(&slots)).await;
+    for wire in Wire::ALL {
+        for way in ["/too-short", "/too-long"] {
+            let token = world.token();
+            let mut client = Client::connect(server.addr, wire).await;
+            // What hyper makes of the lie is its own affair.
+            let _ = client.send(get(way, &token)).await;
+            drop(client);
+            slots.idle().await;
+            assert_spent(&server, wire, &token, way).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_the_middle_spends_and_is_seen() {
+    let world = World::new();
+    let slots = Slots::default();
+    let server = serve(&world, &RevokeLayer::after_response().slots(&slots)).await;
+    for wire in Wire::ALL {
+        for way in ["/breaks", "/breaks-in-length"] {
+            let token = world.token();
+            let answer = ask(&server, wire, get(way, &token)).await;
+            assert!(!answer.whole, "{wire:?} {way}");
+            slots.idle().await;
+            assert_spent(&server, wire, &token, way).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn g1_holds_under_and_over_compression() {
+    let world = World::new();
+    let layer = RevokeLayer::after_response();
+    let outside = ServiceBuilder::new()
+        .layer(CompressionLayer::new())
+        .service(world.protect(&layer, service_fn(ways)));
+    let outside = Server::start(outside).await;
+    let inside = ServiceBuilder::new()
+        .layer(CompressionLayer::new())
+        .service_fn(ways);
+    let inside = Server::start(world.protect(&layer, inside)).await;
+    for server in [&outside, &inside] {
+        for wire in Wire::ALL {
+            let token = world.token();
+            let mut request = get("/compress", &token);
+            let gzip = HeaderValue::from_static("gzip");
+            request.headers_mut().insert(header::ACCEPT_ENCODING, gzip);
+            let answer = ask(server, wire, request).await;
+            assert!(answer.whole);
+            assert_eq!(answer.headers[header::CONTENT_ENCODING], "gzip");
+            assert!(answer.bytes.len() < 1_000);
+            assert_spent(server, wire, &token, "/compress").await;
+        }
+    }
+}
+
+/// TRAPS 25: HTTP/1.0 without a length, where a body that is cut off looks complete.
+#[tokio::test]
+async fn trap_25_http_1_0_is_spent_before_the_head() {
+    let world = World::new();
+    let layer = RevokeLayer::after_response().finish_within(Duration::from_millis(50));
+    let server = serve(&world, &layer).await;
+    let old = async |path: &str, token: &str| {
+        let mut stream = TcpStream::connect(server.addr).await.unwrap();
+        let request = format!("GET {path} HTTP/1.0\r\nauthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    for way in ["/chunked", "/length", "/hint-only", "/sse"] {
+        let token = world.token();
+        assert!(old(way, &token).await.starts_with("HTTP/1.0 200"), "{way}");
+        assert!(old(way, &token).await.starts_with("HTTP/1.0 401"), "{way}");
+    }
+    world.store.set(StoreOp::Revoke, Mood::Fails);
+    let answer = old("/chunked", &world.token()).await;
+    assert!(answer.starts_with("HTTP/1.0 500"), "{answer}");
+    assert!(!answer.contains("hello"));
+}
+
+#[tokio::test]
+async fn an_upgrade_is_spent_before_it_begins() {
+    async fn upgrade(request: Request<Incoming>) -> Result<Response<ScriptedBody>, Infallible> {
+        if request.uri().path() != "/upgrade" {
+            return Ok(answer(request.uri().path()));
+        }
+        tokio::spawn(async move {
+            let upgraded = hyper::upgrade::on(request).await.expect("an upgrade");
+            let mut io = hyper_util::rt::TokioIo::new(upgraded);
+            let mut word = [0; 4];
+            io.read_exact(&mut word).await.expect("four bytes");
+            io.write_all(&word).await.expect("an echo");
+        });
+        let response = Response::builder()
+            .status(StatusCode::SWITCHING_PROTOCOLS)
+            .header(header::CONNECTION, "upgrade")
+            .header(header::UPGRADE, "echo")
+            .body(ScriptedBody::new());
+        Ok(response.expect("a response"))
+    }
+    let world = World::new();
+    let layer = RevokeLayer::after_response();
+    let server = Server::start(world.protect(&layer, service_fn(upgrade))).await;
+    let token = world.token();
+    let mut request = get("/upgrade", &token);
+    request
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    request
+        .headers_mut()
+        .insert(header::UPGRADE, HeaderValue::from_static("echo"));
+    let mut client = Client::connect(server.addr, Wire::Http1).await;
+    let response = client.head(request).await.unwrap();
+    assert_eq!(response.status(), 101);
+    assert_spent(&server, Wire::Http1, &token, "/upgrade").await;
+    let upgraded = hyper::upgrade::on(response).await.unwrap();
+    let mut io = hyper_util::rt::TokioIo::new(upgraded);
+    io.write_all(b"ping").await.unwrap();
+    let mut echo = [0; 4];
+    io.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"ping");
+}
+
+#[tokio::test]
+async fn grpc_streams_are_spent_before_their_trailers() {
+    async fn grpc(request: Request<Incoming>) -> Result<Response<ScriptedBody>, Infallible> {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        let body = ScriptedBody::new();
+        let body = match request.uri().path() {
+            "/stream" => body.data("one").data("two").trailers(trailers),
+            // A body that knows its length and still has trailers to come.
+            "/unary" => body.data("one").hint(3).trailers(trailers),
+            _ => body.hint(0).says_when_it_ends(),
+        };
+        let mut response = Response::new(body);
+        let kind = HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if request.uri().path() == "/trailers-only" {
+            let status = HeaderValue::from_static("5");
+            response.headers_mut().insert("grpc-status", status);
+        }
+        Ok(response)
+    }
+    let call = |path: &str, token: &str| {
+        let mut request = get(path, token);
+        *request.method_mut() = Method::POST;
+        let kind = HeaderValue::from_static("application/grpc");
+        request.headers_mut().insert(header::CONTENT_TYPE, kind);
+        request
+    };
+    let world = World::new();
+    let slots = Slots::default();
+    let layer = RevokeLayer::after_response()
+        .finish_within(Duration::from_millis(50))
+        .slots(&slots);
+    let server = Server::start(world.protect(&layer, service_fn(grpc))).await;
+    for path in ["/stream", "/unary", "/trailers-only"] {
+        let token = world.token();
+        let first = ask(&server, Wire::Http2, call(path, &token)).await;
+        assert_eq!(first.status, 200);
+        assert!(first.whole);
+        if path != "/trailers-only" {
+            assert_eq!(first.trailers.unwrap()["grpc-status"], "0", "{path}");
+        }
+        let again = ask(&server, Wire::Http2, call(path, &token)).await;
+        assert_eq!(again.status, 200);
+        assert_eq!(again.headers["grpc-status"], "16");
+        assert!(again.bytes.is_empty());
+
+        world.store.set(StoreOp::Revoke, Mood::Fails);
+        let cut = ask(&server, Wire::Http2, call(path, &world.token())).await;
+        if path == "/trailers-only" {
+            assert_eq!(cut.headers["grpc-status"], "13");
+        } else {
+            assert!(!cut.whole && cut.trailers.is_none(), "{path}");
+        }
+        world.store.set(StoreOp::Revoke, Mood::Works);
+        slots.idle().await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_before_the_call_is_a_503() {
+    let world = World::new();
+    let token = world.token();
+    for mood in [Mood::Fails, Mood::Frozen, Mood::LosesTheAnswer] {
+        let slots = Slots::default();
+        let layer = RevokeLayer::single_use()
+            .finish_within(Duration::from_millis(50))
+            .slots(&slots);
+        let server = serve(&world, &layer).await;
+        for wire in Wire::ALL {
+            world.store.set(StoreOp::Claim, mood);
+            let answer = ask(&server, wire, get("/length", &token)).await;
+            assert_eq!(answer.status, 503, "{mood:?}");
+            assert!(answer.headers.contains_key("retry-after"));
+            assert!(!answer.headers.contains_key("www-authenticate"));
+            // A claim whose answer was lost is given back by its id, so the token still works.
+            slots.idle().await;
+        }
+    }
+    world.store.set(StoreOp::Claim, Mood::Works);
+    let server = serve(&world, &RevokeLayer::single_use()).await;
+    assert_eq!(
+        ask(&server, Wire::Http1, get("/length", &token))
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_fails_at_the_end_leaves_nobody_a_whole_response() {
+    let world = World::new();
+    for mood in [Mood::Fails, Mood::Frozen] {
+        let slots = Slots::default();
+        let layer = RevokeLayer::after_response()
+            .finish_within(Duration::from_millis(30))
+            .slots(&slots);
+        let server = serve(&world, &layer).await;
+        for wire in Wire::ALL {
+            for way in WAYS {
+                world.store.set(StoreOp::Revoke, mood);
+                let token = world.token();
+                let answer = ask(&server, wire, get(way, &token)).await;
+                if WITH_HEAD.contains(&way) {
+                    assert_eq!(answer.status, 500, "{mood:?} {wire:?} {way}");
+                    assert!(answer.whole);
+                    assert!(!answer.headers.contains_key("retry-after"));
+                } else {
+                    assert!(!answer.whole, "{mood:?} {wire:?} {way}");
+                }
+                // Nothing is lost: when the store is back, the token ends.
+                world.store.set(StoreOp::Revoke, Mood::Works);
+                slots.idle().await;
+                assert_spent(&server, wire, &token, way).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn on_store_error_deliver_completes_and_keeps_trying() {
+    let world = World::new();
+    let slots = Slots::default();
+    let layer = RevokeLayer::after_response()
+        .on_store_error(OnStoreError::Deliver)
+        .finish_within(Duration::from_millis(30))
+        .slots(&slots);
+    let server = serve(&world, &layer).await;
+    for wire in Wire::ALL {
+        for way in ["/204", "/length", "/chunked"] {
+            world.store.set(StoreOp::Revoke, Mood::Fails);
+            let token = world.token();
+            let answer = ask(&server, wire, get(way, &token)).await;
+            assert!(answer.status.is_success() && answer.whole);
+            world.store.set(StoreOp::Revoke, Mood::Works);
+            slots.idle().await;
+            assert_spent(&server, wire, &token, way).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn rules_give_the_use_back_at_the_head() {
+    let world = World::new();
+    for layer in [RevokeLayer::single_use(), RevokeLayer::after_response()] {
+        let layer = layer
+            .give_back_on(Outcome::Exception)
+            .give_back_if(|head| head.status == StatusCode::NOT_FOUND);
+        let server = serve(&world, &layer).await;
+        for wire in Wire::ALL {
+            let token = world.token();
+            for way in ["/500", "/404", "/500"] {
+                let answer = ask(&server, wire, get(way, &token)).await;
+                assert_eq!(answer.status.to_string()[..3], way[1..], "{wire:?}");
+            }
+            assert_eq!(ask(&server, wire, get("/length", &token)).await.status, 200);
+            assert_spent(&server, wire, &token, "/length").await;
+        }
+    }
+}
+
+mod clients_that_leave {
+    use super::*;
+
+    /// A service that answers only when its gate is opened, and says when it was asked.
+    async fn gated(
+        world: &World,
+        layer: &RevokeLayer,
+        before: Gate,
+        after: Gate,
+        asked: Gate,
+    ) -> Server {
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (before, after, asked) = (before.clone(), after.clone(), asked.clone());
+            async move {
+                if request.uri().path() != "/gated" {
+                    return Ok(answer(request.uri().path()));
+                }
+                asked.open();
+                before.passed().await;
+                let body = ScriptedBody::new()
+                    .data("first")
+                    .wait_for(&after)
+                    .data("last");
+                Ok::<_, Infallible>(Response::new(body))
+            }
+        });
+        Server::start(world.protect(layer, service)).await
+    }
+
+    /// TRAPS 28: the response future is dropped before there is a body.
+    #[tokio::test]
+    async fn trap_28_before_the_head() {
+        for layer in [RevokeLayer::after_response(), RevokeLayer::single_use()] {
+            for wire in Wire::ALL {
+                let world = World::new();
+                let slots = Slots::default();
+                let asked = Gate::closed();
+                let layer = layer.clone().slots(&slots);
+                let server = gated(
+                    &world,
+                    &layer,
+                    Gate::closed(),
+                    Gate::closed(),
+                    asked.clone(),
+                )
+                .await;
+                let token = world.token();
+                let mut client = Client::connect(server.addr, wire).await;
+                tokio::select! {
+                    _ = client.head(get("/gated", &token)) => panic!("no head was sent"),
+                    () = asked.passed() => {}
+                }
+                drop(client);
+                slots.idle().await;
+                assert_spent(&server, wire, &token, "left before the head").await;
+            }
+        }
+    }
+
+    /// TRAPS 27: what a client has read buys nothing back.
+    #[tokio::test]
+    async fn trap_27_in_the_middle() {
+        let rule = RevokeLayer::single_use().give_back_on(Outcome::Cancelled);
+        for layer in [
+            RevokeLayer::after_response(),
+            RevokeLayer::single_use(),
+            rule,
+        ] {
+            for wire in Wire::ALL {
+                let world = World::new();
+                let slots = Slots::default();
+                let before = Gate::closed();
+                before.open();
+                let layer = layer.clone().slots(&slots);
+                let server = gated(&world, &layer, before, Gate::closed(), Gate::closed()).await;
+                let token = world.token();
+                let mut client = Client::connect(server.addr, wire).await;
+                let response = client.head(get("/gated", &token)).await.unwrap();
+                let mut body = response.into_body();
+                let first = body.frame().await.unwrap().unwrap();
+                assert_eq!(first.into_data().unwrap(), "first");
+                drop(body);
+                drop(client);
+                slots.idle().await;
+                assert_spent(&server, wire, &token, "left in the middle").await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn one_byte_before_the_end() {
+        let world = World::new();
+        let slots = Slots::default();
+        let server = serve(&world, &RevokeLayer::after_response().slots(&slots)).await;
+        for way in ["/length", "/chunked", "/hint-only"] {
+            let token = world.token();
+            let mut stream = TcpStream::connect(server.addr).await.unwrap();
+            let request =
+                format!("GET {way} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut read = Vec::new();
+            let end = if way == "/chunked" {
+                "world\r\n0\r\n\r\n"
+            } else {
+                "o"
+            };
+            let almost = &end.as_bytes()[..end.len() - 1];
+            let last = if way == "/length" {
+                "hell"
+            } else {
+                "hello worl"
+            };
+            while !read.ends_with(almost) && !read.ends_with(last.as_bytes()) {
+                read.push(stream.read_u8().await.unwrap());
+            }
+            drop(stream);
+            slots.idle().await;
+            assert_spent(&server, Wire::Http1, &token, way).await;
+        }
+    }
+
+    /// TRAPS 26: a client that stops reading keeps its token only until the deadline.
+    #[tokio::test]
+    async fn trap_26_that_stop_reading() {
+        let world = World::new();
+        let slots = Slots::default();
+        let layer = RevokeLayer::after_response()
+            .deadline(Duration::from_millis(50))
+            .slots(&slots);
+        let endless = service_fn(|request: Request<Incoming>| async move {
+            let path = request.uri().path().to_owned();
+            if path != "/endless" {
+                return Ok(answer(&path));
+            }
+            let block = Bytes::from(vec![0; 1 << 20]);
+            let body = (0..64).fold(ScriptedBody::new(), |body, _| body.data(block.clone()));
+            Ok::<_, Infallible>(Response::new(body))
+        });
+        let server = Server::start(world.protect(&layer, endless)).await;
+        for wire in Wire::ALL {
+            let token = world.token();
+            let mut client = Client::connect(server.addr, wire).await;
+            let response = client.head(get("/endless", &token)).await.unwrap();
+            assert_eq!(slots.taken(), 1);
+            slots.idle().await;
+            assert_spent(&server, wire, &token, "stopped reading").await;
+            // The stream itself goes on.
+            let body = response.into_body().collect().await.unwrap();
+            assert_eq!(body.to_bytes().len(), 64 << 20);
+        }
+    }
+}
+
+/// No slot, no call: what is owed always has a place to be paid from.
+#[tokio::test]
+async fn trap_28_no_slot_is_a_503_before_the_call() {
+    let world = World::new();
+    let slots = Slots::new(1);
+    let layer = RevokeLayer::after_response().slots(&slots);
+    let hold = Gate::closed();
+    let held = hold.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let held = held.clone();
+        async move {
+            let body = ScriptedBody::new().data("first").wait_for(&held);
+            match request.uri().path() {
+                "/held" => Ok::<_, Infallible>(Response::new(body)),
+                _ => Ok(answer("/length")),
+            }
+        }
+    });
+    let server = Server::start(world.protect(&layer, service)).await;
+    for wire in Wire::ALL {
+        let mut client = Client::connect(server.addr, wire).await;
+        let first = client.head(get("/held", &world.token())).await.unwrap();
+        let busy = ask(&server, wire, get("/length", &world.token())).await;
+        assert_eq!(busy.status, 503);
+        assert_eq!(busy.headers["retry-after"], "1");
+        drop(first);
+        drop(client);
+        slots.idle().await;
+        assert_eq!(
+            ask(&server, wire, get("/length", &world.token()))
+                .await
+                .status,
+            200
+        );
+    }
+    hold.open();
+}

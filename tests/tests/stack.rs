@@ -1,0 +1,135 @@
+//! The README's order of layers on an axum router, over sockets.
+
+use std::time::Duration;
+
+use axum::{Router, http::StatusCode, routing::get};
+use http::{HeaderValue, Method, Request, header};
+use http_body_util::Empty;
+use tower::ServiceBuilder;
+use tower_http::{
+    compression::CompressionLayer, cors::CorsLayer, timeout::TimeoutLayer, trace::TraceLayer,
+};
+use tower_revoke::{
+    Authenticated, RequireBearerLayer, RequireClaimsLayer, RevokeLayer,
+    Slots,
+};
+use tower_revoke_tests::{Client, Server, Wire, World, get as request};
+
+async fn serve(world: &World, slots: &Slots) -> Server {
+    let costly = |layer: RevokeLayer| {
+        ServiceBuilder::new()
+            .layer(RequireClaimsLayer::scope("invoices:read"))
+            .layer(layer.slots(slots))
+    };
+    let router = Router::new()
+        .route(
+            "/orders",
+            get(async |caller: Authenticated| caller.subject().unwrap_or("nobody").to_owned()),
+        )
+        .route(
+            "/invoice",
+            get(async || "once ".repeat(100)).layer(costly(RevokeLayer::single_use())),
+        )
+        .route(
+            "/slow",
+            get(std::future::pending::<()>).layer(costly(RevokeLayer::after_response())),
+        )
+        .layer(
+            ServiceBuilder::new()
+                .layer(TraceLayer::new_for_http())
+                .layer(CorsLayer::permissive())
+                .layer(CompressionLayer::new())
+                .layer(TimeoutLayer::with_status_code(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    Duration::from_millis(200),
+                ))
+                .layer(RequireBearerLayer::new(world.tokens.clone())),
+        );
+    Server::start(router).await
+}
+
+async fn ask(server: &Server, wire: Wire, path: &str, token: &str) -> String {
+    let mut client = Client::connect(server.addr, wire).await;
+    let answer = client.send(request(path, token)).await.expect("a head");
+    answer.verdict()
+}
+
+#[tokio::test]
+async fn the_whole_stack_refuses_admits_and_spends() {
+    let world = World::new();
+    let slots = Slots::default();
+    let server = serve(&world, &slots).await;
+    for wire in Wire::ALL {
+        let plain = world.token();
+        assert_eq!(ask(&server, wire, "/orders", &plain).await, "200");
+        // A refusal for want of scope costs no use.
+        assert_eq!(
+            ask(&server, wire, "/invoice", &plain).await,
+            "403 insufficient_scope"
+        );
+        assert_eq!(ask(&server, wire, "/orders", &plain).await, "200");
+
+        let scoped = world
+            .issuer
+            .token()
+            .audience("api")
+            .scope("invoices:read")
+            .sign();
+        assert_eq!(ask(&server, wire, "/invoice", &scoped).await, "200");
+        assert_eq!(
+            ask(&server, wire, "/invoice", &scoped).await,
+            "401 invalid_token"
+        );
+        assert_eq!(
+            ask(&server, wire, "/orders", &scoped).await,
+            "401 invalid_token"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_passes_without_a_token() {
+    let world = World::new();
+    let server = serve(&world, &Slots::default()).await;
+    let preflight = Request::builder()
+        .method(Method::OPTIONS)
+        .uri("http://localhost/invoice")
+        .header(header::HOST, "localhost")
+        .header(header::ORIGIN, "https://app.example.com")
+        .header(header::ACCESS_CONTROL_REQUEST_METHOD, "GET")
+        .header(header::ACCESS_CONTROL_REQUEST_HEADERS, "authorization")
+        .body(Empty::new())
+        .expect("a request");
+    let mut client = Client::connect(server.addr, Wire::Http1).await;
+    let answer = client.send(preflight).await.expect("a head");
+    assert_eq!(answer.status, 200);
+    assert!(answer.headers.contains_key("access-control-allow-origin"));
+
+    // A refusal carries the CORS headers too, so that a browser lets its page see the 401.
+    let mut refused = request("/orders", "no.such.token");
+    let origin = HeaderValue::from_static("https://app.example.com");
+    refused.headers_mut().insert(header::ORIGIN, origin);
+    let answer = client.send(refused).await.expect("a head");
+    assert_eq!(answer.verdict(), "401 invalid_token");
+    assert!(answer.headers.contains_key("access-control-allow-origin"));
+}
+
+/// TRAPS 28: a time-out further out drops the call, which is a client that left.
+#[tokio::test]
+async fn trap_28_a_timeout_further_out_spends() {
+    let world = World::new();
+    let slots = Slots::default();
+    let server = serve(&world, &slots).await;
+    let token = world
+        .issuer
+        .token()
+        .audience("api")
+        .scope("invoices:read")
+        .sign();
+    assert_eq!(ask(&server, Wire::Http1, "/slow", &token).await, "504");
+    slots.idle().await;
+    assert_eq!(
+        ask(&server, Wire::Http1, "/orders", &token).await,
+        "401 invalid_token"
+    );
+}
