@@ -90,7 +90,7 @@ mod service;
 mod source;
 
 pub use self::{
-    claims::{RequireClaims, RequireClaimsFuture, RequireClaimsLayer},
+    claims::{RequireClaims, RequireClaimsLayer},
     future::RequireBearerFuture,
     layer::RequireBearerLayer,
     service::RequireBearer,

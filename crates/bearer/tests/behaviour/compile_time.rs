@@ -6,8 +6,7 @@ use http::{Request, Response};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use tower::Service;
 use tower_revoke_bearer::{
-    RequireBearer, RequireBearerFuture, RequireBearerLayer, RequireClaims, RequireClaimsFuture,
-    RequireClaimsLayer,
+    RequireBearer, RequireBearerFuture, RequireBearerLayer, RequireClaims, RequireClaimsLayer,
 };
 
 use super::kit::{Inner, Tokens};
@@ -20,7 +19,6 @@ assert_impl_all!(RequireBearer<Inner, Tokens>: Clone, Send, Sync, Debug);
 assert_impl_all!(RequireBearerFuture<Inner, ()>: Send, Debug);
 assert_impl_all!(RequireClaimsLayer: Clone, Send, Sync, Debug);
 assert_impl_all!(RequireClaims<Inner>: Clone, Send, Sync, Debug);
-assert_impl_all!(RequireClaimsFuture<std::future::Ready<()>>: Send, Sync, Debug);
 
 /// Parts that are not `Send` make a whole that is not; nothing demands that they be.
 #[derive(Clone)]

@@ -51,6 +51,8 @@ async fn a_claim_must_equal_what_is_asked() {
         let answer = call(&layer().claim(name, value.clone()), bearer("ann")).await;
         assert_eq!(answer.status(), status, "{name} {value}");
     }
+    let both = layer().claim("tenant", "acme").claim("level", 4);
+    assert_eq!(call(&both, bearer("ann")).await.status(), 403);
     let answer = call(&layer().claim("tenant", "other"), bearer("ann")).await;
     assert_eq!(reason(&answer), Some(Reason::InsufficientScope));
     assert!(

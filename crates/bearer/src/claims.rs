@@ -1,7 +1,5 @@
 //! The layer for a route that asks what the caller's token grants.
 
-mod future;
-
 use std::{
     sync::Arc,
     task::{Context, Poll},
@@ -11,11 +9,10 @@ use http::{Request, Response};
 use serde_json::Value;
 use tower_layer::Layer;
 use tower_revoke_core::{
-    Authenticated, BearerChecked, Reason, Rejection, RejectionBody, end::is_grpc,
+    Authenticated, BearerChecked, Reason, Rejection, RejectionBody, RejectionFuture, end::is_grpc,
 };
 use tower_service::Service;
 
-pub use self::future::RequireClaimsFuture;
 use crate::requirement::Requirement;
 
 /// Lets requests through whose token grants what a route needs. It stands inside of a
@@ -106,7 +103,7 @@ where
 {
     type Response = Response<RejectionBody<ResBody>>;
     type Error = S::Error;
-    type Future = RequireClaimsFuture<S::Future>;
+    type Future = RejectionFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -120,11 +117,11 @@ where
             None => Err(Rejection::layer_missing("RequireBearerLayer")),
         };
         match verdict {
-            Ok(()) => RequireClaimsFuture::calling(self.inner.call(request)),
+            Ok(()) => RejectionFuture::inner(self.inner.call(request)),
             Err(rejection) => {
                 let format = BearerChecked::format_of(extensions);
                 let response = format.respond(rejection, is_grpc(request.headers()));
-                RequireClaimsFuture::refused(response)
+                RejectionFuture::rejected(response)
             }
         }
     }
