@@ -1,17 +1,17 @@
 //! What a call owes the list, and the work that sees it written down whatever becomes of the call.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use futures_util::future::{Either, select};
 use pin_project_lite::pin_project;
 use tokio::{
-    runtime::Handle,
     sync::oneshot,
-    time::{Sleep, Timeout, sleep, timeout},
+    time::{Sleep, sleep, timeout},
 };
 use tower_revoke_core::{
     BearerToken, BoxError, BoxFuture, Claim, ClaimOutcome, Reason, Rejection, RemoteSlot,
@@ -51,9 +51,7 @@ fn tell_servers(remote: Option<Box<Remote>>) {
 #[derive(Debug)]
 pub(crate) struct Debt {
     tell: oneshot::Sender<Word>,
-    paid: oneshot::Receiver<()>,
-    config: Arc<Config>,
-    runtime: Handle,
+    paid: Settle,
 }
 
 #[derive(Debug)]
@@ -64,8 +62,6 @@ enum Word {
 
 impl Debt {
     pub(crate) fn incur(account: Account) -> Self {
-        let (tell, told) = oneshot::channel();
-        let (pay, paid) = oneshot::channel();
         let Account {
             token,
             until,
@@ -74,24 +70,33 @@ impl Debt {
             remote,
             config,
         } = account;
-        let debt = Self {
-            tell,
-            paid,
-            config: config.clone(),
-            runtime: slot.runtime.clone(),
-        };
+        let (tell, mut told) = oneshot::channel();
+        let (paid, report) = Settle::new(config.on_store_error);
         slot.run(async move {
-            // Not told within the deadline, or never: a client that stopped reading, or left.
-            if let Ok(Ok(Word::Spare)) = timeout(config.deadline, told).await {
+            let word = timeout(config.deadline, &mut told).await;
+            if let Ok(Ok(Word::Spare)) = word {
                 return;
             }
             let revocation = Revocation::of_token(token, until).because("response delivered");
-            let revoke = || list.clone().revoke(revocation.clone());
-            insist("revocation", token, until, &config, revoke).await;
-            tell_servers(remote);
-            let _ = pay.send(());
+            let pay = pin!(async {
+                let revoke = || list.clone().revoke(revocation.clone());
+                insist("revocation", token, until, &config, revoke).await;
+                tell_servers(remote);
+            });
+            // Past the deadline nobody waits for it yet: the response is still on its way.
+            let pay = match word {
+                Ok(_) => pay,
+                Err(_) => match select(pay, told).await {
+                    Either::Left(((), _)) => {
+                        let _ = report.send(true);
+                        return;
+                    }
+                    Either::Right((_, pay)) => pay,
+                },
+            };
+            report_within(config.finish_within, pay, report).await;
         });
-        debt
+        Self { tell, paid }
     }
 
     /// The token need not die.
@@ -101,14 +106,22 @@ impl Debt {
 
     /// Done when the revocation is written down.
     pub(crate) fn pay(self) -> Settle {
-        // Refused if the deadline has passed: it is being paid then.
+        // Refused if it was paid at the deadline.
         let _ = self.tell.send(Word::Pay);
-        Settle::new(
-            &self.runtime,
-            self.paid,
-            self.config.finish_within,
-            self.config.on_store_error,
-        )
+        self.paid
+    }
+}
+
+/// Does `work` to its end, and reports whether it was done in time.
+async fn report_within(
+    limit: Duration,
+    mut work: Pin<&mut impl Future<Output = ()>>,
+    report: oneshot::Sender<bool>,
+) {
+    let in_time = timeout(limit, work.as_mut()).await.is_ok();
+    let _ = report.send(in_time);
+    if !in_time {
+        work.await;
     }
 }
 
@@ -117,7 +130,7 @@ impl OnEnd for Debt {
     type Hold = Hold;
 
     fn on_end(self, _: BodyEnd<'_>) -> Hold {
-        Hold { settle: self.pay() }
+        Hold(self.pay())
     }
 }
 
@@ -133,14 +146,8 @@ impl Use {
     /// Gives it back. Done when that is written down; if it can't be, the use stays spent.
     pub(crate) fn give_back(mut self) -> Option<Settle> {
         let account = self.account.take()?;
-        let (done, given_back) = oneshot::channel();
-        let settle = Settle::new(
-            &account.slot.runtime,
-            given_back,
-            account.config.finish_within,
-            OnStoreError::Deliver,
-        );
-        release(account, self.claim, Some(done));
+        let (settle, report) = Settle::new(OnStoreError::Deliver);
+        release(account, self.claim, report);
         Some(settle)
     }
 }
@@ -155,7 +162,7 @@ impl Drop for Use {
     }
 }
 
-fn release(account: Account, claim: Claim, done: Option<oneshot::Sender<()>>) {
+fn release(account: Account, claim: Claim, report: oneshot::Sender<bool>) {
     let Account {
         token,
         until,
@@ -166,10 +173,8 @@ fn release(account: Account, claim: Claim, done: Option<oneshot::Sender<()>>) {
     } = account;
     slot.run(async move {
         let release = || list.clone().release(claim);
-        insist("release", token, until, &config, release).await;
-        if let Some(done) = done {
-            let _ = done.send(());
-        }
+        let work = pin!(insist("release", token, until, &config, release));
+        report_within(config.finish_within, work, report).await;
     });
 }
 
@@ -237,7 +242,8 @@ impl Future for Claiming {
             Err(error) => {
                 // The use may have been taken all the same: it is given back by its id.
                 if matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_)) {
-                    release(account, *this.claim, None);
+                    let (_, report) = Settle::new(OnStoreError::Deliver);
+                    release(account, *this.claim, report);
                 }
                 Err(Rejection::from(error).token(token))
             }
@@ -273,29 +279,11 @@ fn log_owed(what: &'static str, token: TokenId, error: &(dyn std::error::Error +
     tracing::error!(%token, error, "a {what} is still owed");
 }
 
-pin_project! {
-    /// Waits until what is owed is written down, at most `finish_within`.
-    pub(crate) struct Settle {
-        #[pin]
-        paid: Timeout<oneshot::Receiver<()>>,
-        on_store_error: OnStoreError,
-    }
-}
-
-impl Settle {
-    fn new(
-        runtime: &Handle,
-        paid: oneshot::Receiver<()>,
-        limit: Duration,
-        on_store_error: OnStoreError,
-    ) -> Self {
-        // A body may be polled to its end where no runtime is entered.
-        let _entered = runtime.enter();
-        Self {
-            paid: timeout(limit, paid),
-            on_store_error,
-        }
-    }
+/// Waits until what is owed is written down, or known to be late.
+#[derive(Debug)]
+pub(crate) struct Settle {
+    paid: oneshot::Receiver<bool>,
+    on_store_error: OnStoreError,
 }
 
 /// The end of a token could not be written down in time; the client must not take what it has for
@@ -304,31 +292,38 @@ impl Settle {
 #[error("the end of the token could not be recorded in time")]
 pub struct NotRecorded;
 
+impl Settle {
+    fn new(on_store_error: OnStoreError) -> (Self, oneshot::Sender<bool>) {
+        let (report, paid) = oneshot::channel();
+        let settle = Self {
+            paid,
+            on_store_error,
+        };
+        (settle, report)
+    }
+}
+
 impl Future for Settle {
     type Output = Result<(), NotRecorded>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let paid = ready!(this.paid.poll(cx));
-        Poll::Ready(match (paid, this.on_store_error) {
-            (Ok(Ok(())), _) | (_, OnStoreError::Deliver) => Ok(()),
-            (_, OnStoreError::CutOff) => Err(NotRecorded),
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // An error: the runtime that would have paid is gone.
+        let paid = ready!(Pin::new(&mut self.paid).poll(cx)).unwrap_or(false);
+        Poll::Ready(match (paid, self.on_store_error) {
+            (true, _) | (_, OnStoreError::Deliver) => Ok(()),
+            (false, OnStoreError::CutOff) => Err(NotRecorded),
         })
     }
 }
 
-pin_project! {
-    /// [`Settle`], as the end of a body wants it.
-    pub(crate) struct Hold {
-        #[pin]
-        settle: Settle,
-    }
-}
+/// [`Settle`], as the end of a body wants it.
+#[derive(Debug)]
+pub(crate) struct Hold(Settle);
 
 impl Future for Hold {
     type Output = Result<(), BoxError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().settle.poll(cx).map_err(BoxError::from)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map_err(BoxError::from)
     }
 }

@@ -60,10 +60,7 @@ impl Slots {
             .clone()
             .try_acquire_owned()
             .map_err(|_| NoSlot::Full)?;
-        Ok(Slot {
-            runtime,
-            _permit: permit,
-        })
+        Ok(Slot { runtime, permit })
     }
 }
 
@@ -82,16 +79,17 @@ pub(crate) enum NoSlot {
 /// One place.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    pub(crate) runtime: Handle,
-    _permit: OwnedSemaphorePermit,
+    runtime: Handle,
+    permit: OwnedSemaphorePermit,
 }
 
 impl Slot {
     /// Runs `work` to its end, whatever becomes of the request, and gives the place back then.
     pub(crate) fn run(self, work: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.clone().spawn(async move {
+        let permit = self.permit;
+        self.runtime.spawn(async move {
             work.await;
-            drop(self);
+            drop(permit);
         });
     }
 }

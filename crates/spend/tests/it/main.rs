@@ -1,0 +1,5 @@
+//! What the layer promises, without sockets.
+
+mod common;
+mod layer;
+mod owed;

@@ -1,0 +1,285 @@
+//! What is owed is paid, whatever becomes of the call; time stands still unless it is waited for.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use crate::common::{Caller, hello};
+use http::{Request, Response, Version};
+use http_body_util::BodyExt;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_revoke_core::{
+    BearerToken, Outcome, QueueFull, Reason, Rejection, RemoteRevocation, RemoteSlot, Standing,
+};
+use tower_revoke_spend::{NotRecorded, OnStoreError, RevokeLayer, Slots};
+use tower_revoke_testing::{Gate, Mood, ScriptedBody, StoreOp};
+
+#[tokio::test(start_paused = true)]
+async fn the_last_frame_waits_for_the_store() {
+    let caller = Caller::new();
+    caller
+        .store
+        .set(StoreOp::Revoke, Mood::Slow(Duration::from_secs(1)));
+    let mut service = RevokeLayer::after_response().layer(service_fn(hello));
+    let mut body = service.call(caller.request()).await.unwrap().into_body();
+    // Without a length the data comes at once, and the end waits.
+    assert!(body.frame().await.is_some());
+    assert_eq!(caller.store.calls(StoreOp::Revoke), 0);
+    assert!(body.frame().await.is_none());
+    assert_eq!(caller.standing().await, Standing::Revoked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_slower_than_finish_within_counts_as_failed() {
+    let caller = Caller::new();
+    caller
+        .store
+        .set(StoreOp::Revoke, Mood::Slow(Duration::from_secs(3)));
+    let mut service = RevokeLayer::after_response()
+        .finish_within(Duration::from_secs(2))
+        .layer(service_fn(hello));
+    let body = service.call(caller.request()).await.unwrap().into_body();
+    let error = body.collect().await.expect_err("cut off");
+    assert!(error.is::<NotRecorded>());
+
+    let mut request = caller.request();
+    *request.version_mut() = Version::HTTP_10;
+    let response = service.call(request).await.unwrap();
+    assert_eq!(response.status(), 500);
+    let rejection = response.extensions().get::<Rejection>().unwrap();
+    assert_eq!(rejection.reason(), Reason::NotRecorded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_recovers_in_time_costs_nobody_a_response() {
+    let caller = Caller::new();
+    caller.store.set(StoreOp::Revoke, Mood::Fails);
+    let mut service = RevokeLayer::after_response().layer(service_fn(hello));
+    let body = service.call(caller.request()).await.unwrap().into_body();
+    let recover = async {
+        caller.store.called(StoreOp::Revoke, 3).await;
+        caller.store.set(StoreOp::Revoke, Mood::Works);
+    };
+    let (body, ()) = tokio::join!(body.collect(), recover);
+    assert_eq!(body.unwrap().to_bytes(), "hello");
+    assert_eq!(caller.standing().await, Standing::Revoked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_dropped_is_paid_when_the_store_is_back() {
+    let caller = Caller::new();
+    let slots = Slots::default();
+    caller.store.set_all(Mood::Fails);
+    let mut service = RevokeLayer::after_response()
+        .slots(&slots)
+        .layer(service_fn(hello));
+    drop(service.call(caller.request()).await.unwrap());
+    caller.store.called(StoreOp::Revoke, 20).await;
+    assert_eq!(slots.taken(), 1);
+    caller.store.set_all(Mood::Works);
+    slots.idle().await;
+    assert_eq!(caller.standing().await, Standing::Revoked);
+}
+
+/// A panic of the inner service is no way out.
+#[tokio::test(start_paused = true)]
+async fn a_panic_spends() {
+    for layer in [RevokeLayer::after_response(), RevokeLayer::single_use()] {
+        let caller = Caller::new();
+        let slots = Slots::default();
+        let broken = service_fn(|_: Request<()>| async {
+            if true {
+                panic!("as told");
+            }
+            Ok::<_, Infallible>(Response::new(ScriptedBody::new()))
+        });
+        let call = layer.slots(&slots).layer(broken).oneshot(caller.request());
+        assert!(tokio::spawn(call).await.is_err());
+        slots.idle().await;
+        assert_ne!(caller.standing().await, Standing::Good);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_inner_service_spends_unless_a_rule_says_otherwise() {
+    for (rule, expected) in [(false, true), (true, false)] {
+        for layer in [RevokeLayer::after_response(), RevokeLayer::single_use()] {
+            let caller = Caller::new();
+            let slots = Slots::default();
+            let layer = if rule {
+                layer.give_back_on(Outcome::Exception)
+            } else {
+                layer
+            };
+            let fails = service_fn(|_: Request<()>| async {
+                Err::<Response<ScriptedBody>, _>(std::io::Error::other("as told"))
+            });
+            let result = layer
+                .slots(&slots)
+                .layer(fails)
+                .oneshot(caller.request())
+                .await;
+            assert!(result.is_err());
+            slots.idle().await;
+            assert_eq!(caller.standing().await != Standing::Good, expected);
+        }
+    }
+}
+
+/// TRAPS 26: from the call on, not from the head.
+#[tokio::test(start_paused = true)]
+async fn trap_26_the_deadline_counts_from_the_call() {
+    let caller = Caller::new();
+    let gate = Gate::closed();
+    let slow = service_fn({
+        let gate = gate.clone();
+        move |_: Request<()>| {
+            let gate = gate.clone();
+            async move {
+                gate.passed().await;
+                Ok::<_, Infallible>(Response::new(ScriptedBody::new().data("late")))
+            }
+        }
+    });
+    let layer = RevokeLayer::after_response().deadline(Duration::from_secs(30));
+    let call = tokio::spawn(layer.layer(slow).oneshot(caller.request()));
+    caller.store.called(StoreOp::Revoke, 1).await;
+    while caller.standing().await == Standing::Good {
+        tokio::task::yield_now().await;
+    }
+    gate.open();
+    let body = call.await.unwrap().unwrap().into_body();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "late");
+    assert_eq!(caller.store.calls(StoreOp::Revoke), 1);
+}
+
+/// TRAPS 32: a claim in doubt is given back by its id.
+#[tokio::test(start_paused = true)]
+async fn trap_32_a_claim_in_doubt_is_a_503_and_given_back_by_id() {
+    let caller = Caller::new();
+    let slots = Slots::default();
+    let mut service = RevokeLayer::single_use()
+        .slots(&slots)
+        .layer(service_fn(hello));
+    caller.store.set(StoreOp::Claim, Mood::LosesTheAnswer);
+    let response = service.call(caller.request()).await.unwrap();
+    assert_eq!(response.status(), 503);
+    caller.store.set(StoreOp::Claim, Mood::Works);
+    slots.idle().await;
+    assert_eq!(caller.store.calls(StoreOp::Release), 1);
+    let response = service.call(caller.request()).await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+/// A client that leaves while the claim is on its way has spent the use, if the claim wins.
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_caller_left_is_brought_to_its_end() {
+    let caller = Caller::new();
+    let slots = Slots::default();
+    let server = Arc::new(Server::default());
+    caller
+        .store
+        .set(StoreOp::Claim, Mood::Slow(Duration::from_secs(1)));
+    let mut service = RevokeLayer::single_use()
+        .slots(&slots)
+        .also_at(server.clone() as Arc<dyn RemoteRevocation>)
+        .layer(service_fn(hello));
+    {
+        let mut call = Box::pin(service.call(caller.request()));
+        assert!(futures_util::poll!(&mut call).is_pending());
+    }
+    slots.idle().await;
+    assert_eq!(caller.standing().await, Standing::Spent);
+    assert_eq!(server.told(), ["e30.e30.c2ln"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deliver_completes_the_response_while_the_store_is_away() {
+    let caller = Caller::new();
+    let slots = Slots::default();
+    caller.store.set(StoreOp::Revoke, Mood::Frozen);
+    let mut service = RevokeLayer::after_response()
+        .on_store_error(OnStoreError::Deliver)
+        .slots(&slots)
+        .layer(service_fn(hello));
+    let body = service.call(caller.request()).await.unwrap().into_body();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "hello");
+    assert_eq!(slots.taken(), 1);
+}
+
+/// An authorization server that keeps what it is told.
+#[derive(Debug, Default)]
+struct Server {
+    told: Arc<Mutex<Vec<String>>>,
+    full: bool,
+}
+
+impl Server {
+    fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap().clone()
+    }
+}
+
+impl RemoteRevocation for Server {
+    fn reserve(&self) -> Result<RemoteSlot, QueueFull> {
+        if self.full {
+            return Err(QueueFull);
+        }
+        let told = self.told.clone();
+        Ok(RemoteSlot::new(move |token: BearerToken| {
+            told.lock().unwrap().push(token.as_str().to_owned());
+        }))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_authorization_server_is_told_once_the_token_has_ended_here() {
+    for (layer, calls_until_told) in [
+        (RevokeLayer::after_response(), 1),
+        (RevokeLayer::single_use(), 1),
+        (RevokeLayer::uses(3), 3),
+    ] {
+        let caller = Caller::new();
+        let server = Arc::new(Server::default());
+        let mut service = layer
+            .also_at(server.clone() as Arc<dyn RemoteRevocation>)
+            .layer(service_fn(hello));
+        for call in 1..=calls_until_told {
+            assert!(server.told().is_empty());
+            let response = service.call(caller.request()).await.unwrap();
+            assert_eq!(response.status(), 200, "{call}");
+            response.into_body().collect().await.unwrap();
+        }
+        assert_eq!(server.told(), ["e30.e30.c2ln"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_to_the_authorization_server_is_a_503_before_the_call() {
+    let caller = Caller::new();
+    let server = Server {
+        full: true,
+        ..Server::default()
+    };
+    let mut service = RevokeLayer::single_use()
+        .also_at(Arc::new(server) as Arc<dyn RemoteRevocation>)
+        .layer(service_fn(hello));
+    let response = service.call(caller.request()).await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert_eq!(caller.store.calls(StoreOp::Claim), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_use_that_was_given_back_is_not_told() {
+    let caller = Caller::new();
+    let server = Arc::new(Server::default());
+    let mut service = RevokeLayer::single_use()
+        .give_back_if(|_| true)
+        .also_at(server.clone() as Arc<dyn RemoteRevocation>)
+        .layer(service_fn(hello));
+    service.call(caller.request()).await.unwrap();
+    assert!(server.told().is_empty());
+    assert_eq!(caller.standing().await, Standing::Good);
+}
