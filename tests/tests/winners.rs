@@ -72,7 +72,7 @@ async fn race(layer: &RevokeLayer) -> (usize, usize, usize, usize) {
 
 /// TRAPS 1: check, then consume.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn trap_1_g2_one_winner_of_ten_thousand_twenty_times() {
+async fn trap_01_g2_one_winner_of_ten_thousand_twenty_times() {
     for _ in 0..20 {
         let counts = race(&RevokeLayer::single_use()).await;
         assert_eq!(counts, (1, CALLS - 1, 0, 1));
@@ -80,7 +80,7 @@ async fn trap_1_g2_one_winner_of_ten_thousand_twenty_times() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn trap_1_g2_n_winners_for_n_uses() {
+async fn trap_01_g2_n_winners_for_n_uses() {
     for n in [2, 7, 100] {
         let counts = race(&RevokeLayer::uses(n)).await;
         let n = n as usize;

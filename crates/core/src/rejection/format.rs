@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc6750_3_1_no_credentials_no_error_code() {
+    fn without_credentials_there_is_no_error_code() {
         assert_eq!(challenge(Reason::NoToken.into()), "Bearer realm=\"api\"");
     }
 

@@ -171,7 +171,7 @@ async fn trap_18_a_retry_inside_of_the_claim_keeps_it() {
 
 /// TRAPS 9: the service that was made ready is the one that is called.
 #[tokio::test]
-async fn trap_9_readiness() {
+async fn trap_09_readiness_of_every_cost() {
     for layer in [
         RevokeLayer::single_use(),
         RevokeLayer::uses(1_000_000),
