@@ -1,1 +1,39 @@
-//! tower-revoke-preserve
+//! The layers that keep the caller's `Authorization` header, and say what an upstream gets of it.
+//!
+//! # Inbound
+//!
+//! [`PreserveAuthorizationLayer`] stands outside of all that may touch the header, and keeps its
+//! value as [`OriginalAuthorization`] in the request's extensions. In a proxy,
+//! [`for_proxy`](PreserveAuthorizationLayer::for_proxy) also refuses requests that name the header
+//! in `Connection`.
+//!
+//! # Outbound
+//!
+//! [`OutboundAuthorizationLayer`] stands around the HTTP client of a proxy, next to the connection,
+//! and decides by upstream what becomes of the header. No upstream gets it that is not named.
+//!
+//! ```
+//! use tower_revoke_preserve::{Outbound, OutboundAuthorizationLayer};
+//!
+//! # fn layer(token: &str) -> Result<OutboundAuthorizationLayer, tower_revoke_preserve::ConfigError> {
+//! let outbound = OutboundAuthorizationLayer::strip()
+//!     .upstream("orders.internal", Outbound::keep())?
+//!     .upstream("legacy.internal:8080", Outbound::rename("x-forwarded-authorization")?)?
+//!     .upstream("id.internal", Outbound::client_credentials("id", "secret"))?
+//!     .upstream("stock.internal", Outbound::bearer(token)?)?;
+//! # Ok(outbound) }
+//! # layer("abc").expect("valid");
+//! ```
+
+mod connection;
+mod inbound;
+mod original;
+mod outbound;
+mod proxy;
+
+pub use self::{
+    inbound::{PreserveAuthorization, PreserveAuthorizationLayer},
+    original::OriginalAuthorization,
+    outbound::{ConfigError, Outbound, OutboundAuthorization, OutboundAuthorizationLayer},
+    proxy::{PreserveForProxy, PreserveForProxyLayer},
+};

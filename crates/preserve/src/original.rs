@@ -1,0 +1,48 @@
+//! The header's value, as it came.
+
+use http::{HeaderValue, Request, header::AUTHORIZATION};
+
+/// The `Authorization` value as the client sent it, in the request's extensions.
+///
+/// It is marked sensitive, so that `Debug` doesn't show it. A proxy that builds a new request for
+/// its upstream takes it along:
+///
+/// ```
+/// use http::Request;
+/// use tower_revoke_preserve::OriginalAuthorization;
+///
+/// fn to_upstream(request: &Request<()>, mut upstream: Request<()>) -> Request<()> {
+///     if let Some(original) = request.extensions().get::<OriginalAuthorization>() {
+///         upstream.extensions_mut().insert(original.clone());
+///     }
+///     upstream
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct OriginalAuthorization(HeaderValue);
+
+impl OriginalAuthorization {
+    /// Marks the value sensitive.
+    pub fn new(mut value: HeaderValue) -> Self {
+        value.set_sensitive(true);
+        Self(value)
+    }
+
+    /// The value, scheme and all. Whoever holds it can use it: keep it out of logs.
+    pub fn value(&self) -> &HeaderValue {
+        &self.0
+    }
+
+    /// Keeps the value, if there is exactly one; of several, nobody can tell which is meant. What
+    /// was kept further out stays: that is the original.
+    pub(crate) fn keep<B>(request: &mut Request<B>) {
+        if request.extensions().get::<Self>().is_some() {
+            return;
+        }
+        let mut values = request.headers().get_all(AUTHORIZATION).iter();
+        if let (Some(value), None) = (values.next(), values.next()) {
+            let original = Self::new(value.clone());
+            request.extensions_mut().insert(original);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What can be wrong with the settings.
+
+use http::header::InvalidHeaderName;
+use tower_revoke_core::MalformedToken;
+
+/// Settings that can't work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Not a host, nor a host with a port.
+    #[error("`{0}` is no host, nor a host with a port")]
+    InvalidUpstream(String),
+    /// The same host and port twice.
+    #[error("the upstream `{0}` is named twice")]
+    UpstreamNamedTwice(String),
+    /// Not the name of a header.
+    #[error("`{name}` is no header name")]
+    InvalidHeaderName {
+        /// What was given.
+        name: String,
+        /// Why.
+        source: InvalidHeaderName,
+    },
+    /// A header that means something else already, and would be dropped from every request.
+    #[error("credentials can't be renamed into `{0}`, which has another meaning")]
+    ReservedHeader(String),
+    /// Not a bearer token. The token itself is not shown.
+    #[error("the backend's token can't be sent")]
+    InvalidToken(#[source] MalformedToken),
+}

@@ -1,0 +1,86 @@
+//! The outbound layer: what an upstream gets of the caller's credentials.
+
+mod action;
+mod error;
+mod secret;
+mod service;
+mod upstream;
+
+use std::sync::Arc;
+
+use http::HeaderName;
+use tower_layer::Layer;
+
+use self::{action::Action, upstream::Upstream};
+pub use self::{action::Outbound, error::ConfigError, service::OutboundAuthorization};
+
+/// Decides by upstream what becomes of the `Authorization` header. Upstreams that are not named get
+/// none.
+///
+/// It stands around the client, next to the connection: inside of whatever follows redirects,
+/// retries or changes the URI, so that each request is judged by where it goes.
+///
+/// # The upstream
+///
+/// is host and port of the request's URI, or of its `Host` header if the URI has no host; set that
+/// header yourself, a client's word must not choose the credentials. The host must be the named one,
+/// without regard to case; user information in a URI is no part of it. A port must be the named one;
+/// where none is named, it is the default of the URI's scheme, 80 or 443.
+///
+/// # What never leaves
+///
+/// - `Authorization`, to an upstream that is not named. There is no way to keep it for all.
+/// - A header into which the credentials are [renamed](Outbound::rename), if a client sent it: it is
+///   dropped for every upstream, so that nobody can forge it (RFC 9700 §4.13).
+/// - `Proxy-Authorization`: it is for the first proxy that asks for it, which is this one (RFC 9110
+///   §11.7.2). A next proxy's credentials are set further in, by the connector.
+///
+/// What a request's `Connection` names is left to the proxy, which removes it and the header itself
+/// (RFC 9110 §7.6.1) before it calls its client.
+#[derive(Clone, Debug)]
+#[must_use = "a layer does nothing until it is put around a service"]
+pub struct OutboundAuthorizationLayer {
+    rules: Arc<Rules>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Rules {
+    upstreams: Vec<(Upstream, Outbound)>,
+    /// Names into which some upstream's credentials are renamed.
+    reserved: Vec<HeaderName>,
+}
+
+impl OutboundAuthorizationLayer {
+    /// No upstream gets the header, but for those named with [`upstream`](Self::upstream).
+    pub fn strip() -> Self {
+        Self {
+            rules: Arc::default(),
+        }
+    }
+
+    /// Names an upstream, as `host` or `host:port`, and says what it gets.
+    ///
+    /// # Errors
+    /// [`ConfigError::InvalidUpstream`] if `upstream` is no host with or without a port;
+    /// [`ConfigError::UpstreamNamedTwice`].
+    pub fn upstream(mut self, upstream: &str, outbound: Outbound) -> Result<Self, ConfigError> {
+        let named = Upstream::parse(upstream)?;
+        let rules = Arc::make_mut(&mut self.rules);
+        if rules.upstreams.iter().any(|(other, _)| *other == named) {
+            return Err(ConfigError::UpstreamNamedTwice(upstream.to_owned()));
+        }
+        if let Action::Rename(name) = &outbound.0 {
+            rules.reserved.push(name.clone());
+        }
+        rules.upstreams.push((named, outbound));
+        Ok(self)
+    }
+}
+
+impl<S> Layer<S> for OutboundAuthorizationLayer {
+    type Service = OutboundAuthorization<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        OutboundAuthorization::new(inner, self.rules.clone())
+    }
+}

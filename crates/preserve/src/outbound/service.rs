@@ -1,0 +1,86 @@
+//! The service: takes the header off, and puts on what the upstream is to get.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{
+    HeaderValue, Request,
+    header::{AUTHORIZATION, PROXY_AUTHORIZATION},
+};
+use tower_service::Service;
+
+use super::{Rules, action::Action, upstream::Target};
+use crate::OriginalAuthorization;
+
+/// The service of [`OutboundAuthorizationLayer`](super::OutboundAuthorizationLayer).
+#[derive(Clone, Debug)]
+pub struct OutboundAuthorization<S> {
+    inner: S,
+    rules: Arc<Rules>,
+}
+
+impl<S> OutboundAuthorization<S> {
+    pub(super) fn new(inner: S, rules: Arc<Rules>) -> Self {
+        Self { inner, rules }
+    }
+}
+
+impl<S, B> Service<Request<B>> for OutboundAuthorization<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        self.rules.apply(&mut request);
+        self.inner.call(request)
+    }
+}
+
+impl Rules {
+    fn apply<B>(&self, request: &mut Request<B>) {
+        let target = Target::of(request);
+        let named = self.upstreams.iter().find(|(name, _)| name.is(&target));
+        let headers = request.headers_mut();
+        headers.remove(PROXY_AUTHORIZATION);
+        for name in &self.reserved {
+            headers.remove(name);
+        }
+        let (name, value) = match named.map(|(_, outbound)| &outbound.0) {
+            None => {
+                headers.remove(AUTHORIZATION);
+                return;
+            }
+            Some(Action::Keep) => (&AUTHORIZATION, callers(request)),
+            Some(Action::Rename(name)) => (name, callers(request)),
+            Some(Action::Replace(value)) => (&AUTHORIZATION, Some(value.clone())),
+        };
+        let headers = request.headers_mut();
+        headers.remove(AUTHORIZATION);
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// The caller's credentials: as the header has them now, else as they came. Of two nobody can tell
+/// which is meant, so that they are none.
+fn callers<B>(request: &Request<B>) -> Option<HeaderValue> {
+    let mut values = request.headers().get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Some(OriginalAuthorization::new(value.clone()).value().clone()),
+        (Some(_), Some(_)) => None,
+        (None, _) => {
+            let original = request.extensions().get::<OriginalAuthorization>();
+            original.map(|original| original.value().clone())
+        }
+    }
+}

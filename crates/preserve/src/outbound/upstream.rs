@@ -1,0 +1,208 @@
+//! Which upstream a request goes to.
+
+use http::{
+    Request, Uri,
+    header::HOST,
+    uri::{Authority, Scheme},
+};
+
+use super::ConfigError;
+
+/// A host, in lower case, with its port if it isn't the default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Upstream {
+    host: String,
+    port: Option<u16>,
+}
+
+impl Upstream {
+    pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
+        let invalid = || ConfigError::InvalidUpstream(text.to_owned());
+        let authority: Authority = text.parse().map_err(|_| invalid())?;
+        // A `*` would be taken for a pattern, which there is none of.
+        if text.contains(['@', '*']) || text.ends_with(':') {
+            return Err(invalid());
+        }
+        let (host, port) = split(authority.as_str()).ok_or_else(invalid)?;
+        Ok(Self {
+            host: host.to_ascii_lowercase(),
+            port,
+        })
+    }
+
+    pub(super) fn is(&self, target: &Target<'_>) -> bool {
+        let Some((host, port)) = target.host_and_port() else {
+            return false;
+        };
+        let default = match target.scheme {
+            Some(scheme) if *scheme == Scheme::HTTP => Some(80),
+            Some(scheme) if *scheme == Scheme::HTTPS => Some(443),
+            _ => None,
+        };
+        let port_fits = match self.port {
+            // Neither of them says a port: it is the same default, whichever it is.
+            None => port.is_none() || port == default,
+            Some(_) => self.port == port.or(default),
+        };
+        port_fits && self.host.eq_ignore_ascii_case(host)
+    }
+}
+
+/// Where a request goes.
+pub(super) struct Target<'a> {
+    scheme: Option<&'a Scheme>,
+    authority: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    /// By its URI; by `Host`, if the URI has no host and there is exactly one such header.
+    pub(super) fn of<B>(request: &'a Request<B>) -> Self {
+        let uri: &Uri = request.uri();
+        let authority = match uri.authority() {
+            Some(authority) => Some(authority.as_str()),
+            None => {
+                let mut hosts = request.headers().get_all(HOST).iter();
+                match (hosts.next(), hosts.next()) {
+                    (Some(host), None) => host.to_str().ok().filter(|host| !host.contains('@')),
+                    _ => None,
+                }
+            }
+        };
+        Self {
+            scheme: uri.scheme(),
+            authority,
+        }
+    }
+
+    fn host_and_port(&self) -> Option<(&'a str, Option<u16>)> {
+        split(self.authority?)
+    }
+}
+
+/// Host and port of an authority, without its user information. `None` if the port is none.
+fn split(authority: &str) -> Option<(&str, Option<u16>)> {
+    let host_port = match authority.rsplit_once('@') {
+        Some((_, host_port)) => host_port,
+        None => authority,
+    };
+    // The colons of an IPv6 address stand in brackets.
+    let after_address = host_port.find(']').map_or(0, |end| end + 1);
+    let (host, port) = match host_port[after_address..].find(':') {
+        Some(colon) => host_port.split_at(after_address + colon),
+        None => (host_port, ""),
+    };
+    let port = match port.strip_prefix(':').unwrap_or_default() {
+        "" => None,
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
+        _ => return None,
+    };
+    (!host.is_empty()).then_some((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is(upstream: &str, uri: &str) -> bool {
+        let upstream = Upstream::parse(upstream).unwrap();
+        let request = match uri.strip_prefix("Host: ") {
+            Some(host) => Request::get("/path").header(HOST, host),
+            None => Request::get(uri),
+        };
+        upstream.is(&Target::of(&request.body(()).unwrap()))
+    }
+
+    #[test]
+    fn the_named_host_and_port_is_the_upstream() {
+        for (upstream, uri) in [
+            ("orders.internal", "http://orders.internal/a"),
+            ("orders.internal", "https://Orders.INTERNAL/a"),
+            ("ORDERS.internal", "http://orders.internal:80/"),
+            ("orders.internal", "https://orders.internal:443/"),
+            ("orders.internal", "http://orders.internal:/"),
+            ("orders.internal:80", "http://orders.internal/"),
+            ("orders.internal:443", "https://orders.internal/"),
+            ("orders.internal:8080", "http://orders.internal:8080/"),
+            ("orders.internal", "http://user:pw@orders.internal/"),
+            ("[::1]:8080", "http://[::1]:8080/"),
+            ("[::1]", "http://[::1]/"),
+            ("127.0.0.1:3000", "http://127.0.0.1:3000/"),
+            ("orders.internal", "Host: orders.internal"),
+            ("orders.internal:8080", "Host: Orders.Internal:8080"),
+        ] {
+            assert!(is(upstream, uri), "{upstream} {uri}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_another() {
+        for (upstream, uri) in [
+            ("orders.internal", "http://orders.internal:8080/"),
+            ("orders.internal", "http://orders.internal:443/"),
+            ("orders.internal", "https://orders.internal:80/"),
+            ("orders.internal:443", "http://orders.internal/"),
+            ("orders.internal:80", "https://orders.internal/"),
+            ("orders.internal:8080", "http://orders.internal/"),
+            ("orders.internal", "http://orders.internal.evil.example/"),
+            ("orders.internal", "http://evil-orders.internal/"),
+            ("orders.internal", "http://a.orders.internal/"),
+            ("orders.internal", "http://orders.internal./"),
+            ("orders.internal", "http://orders.internal@evil.example/"),
+            ("orders.internal", "http://orders.internal:80@evil.example/"),
+            ("orders.internal", "http://evil.example/orders.internal"),
+            ("[::1]", "http://[::1]:8080/"),
+            // Without a scheme nobody can tell what is meant by no port, or by 443.
+            ("orders.internal:443", "Host: orders.internal"),
+            ("orders.internal", "Host: orders.internal:443"),
+            ("orders.internal", "Host: orders.internal@evil.example"),
+            ("evil.example", "Host: orders.internal@evil.example"),
+            ("orders.internal", "Host: orders.internal:99999"),
+            ("orders.internal", "Host: orders.internal:+80"),
+            ("orders.internal", "Host: orders.internal evil.example"),
+            ("orders.internal", "/no-host"),
+        ] {
+            assert!(!is(upstream, uri), "{upstream} {uri}");
+        }
+    }
+
+    #[test]
+    fn the_uri_has_precedence_over_the_host_header() {
+        let request = Request::get("http://evil.example/")
+            .header(HOST, "orders.internal")
+            .body(())
+            .unwrap();
+        let upstream = Upstream::parse("orders.internal").unwrap();
+        assert!(!upstream.is(&Target::of(&request)));
+    }
+
+    #[test]
+    fn two_host_headers_are_no_upstream() {
+        let request = Request::get("/")
+            .header(HOST, "orders.internal")
+            .header(HOST, "orders.internal")
+            .body(())
+            .unwrap();
+        let upstream = Upstream::parse("orders.internal").unwrap();
+        assert!(!upstream.is(&Target::of(&request)));
+    }
+
+    #[test]
+    fn what_is_no_host_can_not_be_named() {
+        for text in [
+            "",
+            ":80",
+            "host:",
+            "host:99999",
+            "host:port",
+            "user@host",
+            "http://host",
+            "host/path",
+            "a b",
+            "*",
+            "*.internal",
+            "::1",
+        ] {
+            assert!(Upstream::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The inbound layers.
+
+use std::convert::Infallible;
+
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_revoke_core::{Reason, Rejection, RejectionFormat};
+use tower_revoke_preserve::{OriginalAuthorization, PreserveAuthorizationLayer};
+
+const BASIC: &str = "Basic YTpi";
+
+/// Answers with what was kept.
+async fn kept(request: Request<()>) -> Result<Response<Option<OriginalAuthorization>>, Infallible> {
+    Ok(Response::new(request.extensions().get().cloned()))
+}
+
+fn request(headers: &[(&str, &str)]) -> Request<()> {
+    let request = headers
+        .iter()
+        .fold(Request::get("/"), |request, (name, value)| {
+            request.header(*name, *value)
+        });
+    request.body(()).expect("a request")
+}
+
+async fn server(headers: &[(&str, &str)]) -> Option<HeaderValue> {
+    let service = PreserveAuthorizationLayer::new().layer(service_fn(kept));
+    let answer = service.oneshot(request(headers)).await.expect("no error");
+    answer.into_body().map(|kept| kept.value().clone())
+}
+
+/// What was kept, or why the request was refused.
+async fn proxy(headers: &[(&str, &str)]) -> Result<String, Option<Reason>> {
+    let service = PreserveAuthorizationLayer::new()
+        .for_proxy()
+        .layer(service_fn(kept));
+    let answer = service.oneshot(request(headers)).await.expect("no error");
+    match answer.status().as_u16() {
+        200 => Ok(format!("{:?}", answer.body())),
+        _ => Err(answer.extensions().get().map(Rejection::reason)),
+    }
+}
+
+#[tokio::test]
+async fn the_value_is_kept_as_it_came_whatever_the_scheme() {
+    for value in ["Bearer abc", "bEARER  abc", BASIC, "", "nonsense, more"] {
+        let kept = server(&[("authorization", value)]).await.unwrap();
+        assert_eq!(kept, value);
+        assert!(kept.is_sensitive());
+    }
+}
+
+#[tokio::test]
+async fn it_outlives_an_inner_layer_that_takes_the_header_away() {
+    let take = tower::util::MapRequestLayer::new(|mut request: Request<()>| {
+        request.headers_mut().remove(AUTHORIZATION);
+        request
+    });
+    let layer = PreserveAuthorizationLayer::new();
+    let service = layer.layer(take.layer(service_fn(kept)));
+    let answer = service.oneshot(request(&[("authorization", BASIC)])).await;
+    assert_eq!(answer.unwrap().body().as_ref().unwrap().value(), BASIC);
+}
+
+#[tokio::test]
+async fn the_outermost_layer_keeps_the_original() {
+    let layer = PreserveAuthorizationLayer::new();
+    let change = tower::util::MapRequestLayer::new(|mut request: Request<()>| {
+        let other = HeaderValue::from_static("Bearer other");
+        request.headers_mut().insert(AUTHORIZATION, other);
+        request
+    });
+    let service = layer.layer(change.layer(layer.layer(service_fn(kept))));
+    let answer = service.oneshot(request(&[("authorization", BASIC)])).await;
+    assert_eq!(answer.unwrap().body().as_ref().unwrap().value(), BASIC);
+}
+
+#[tokio::test]
+async fn none_and_two_are_not_kept() {
+    assert!(server(&[]).await.is_none());
+    let twice = [("authorization", "Bearer a"), ("authorization", "Bearer a")];
+    assert!(server(&twice).await.is_none());
+}
+
+#[tokio::test]
+async fn rfc9110_11_6_2_the_header_itself_is_left_as_it_is() {
+    let inner = service_fn(async |request: Request<()>| {
+        Ok::<_, Infallible>(Response::new(request.headers()["authorization"].clone()))
+    });
+    let service = PreserveAuthorizationLayer::new().layer(inner);
+    let answer = service.oneshot(request(&[("authorization", BASIC)])).await;
+    assert_eq!(answer.unwrap().body(), BASIC);
+}
+
+#[tokio::test]
+async fn debug_shows_no_credentials() {
+    let kept = OriginalAuthorization::new(HeaderValue::from_static("Bearer secret"));
+    assert!(!format!("{kept:?}").contains("secret"));
+}
+
+/// TRAPS 19.
+#[tokio::test]
+async fn trap_19_a_server_is_not_moved_by_a_connection_that_names_authorization() {
+    for listing in ["authorization", "close, Authorization"] {
+        let headers = [("connection", listing), ("authorization", BASIC)];
+        assert_eq!(server(&headers).await.unwrap(), BASIC);
+    }
+}
+
+/// TRAPS 19.
+#[tokio::test]
+async fn trap_19_a_proxy_refuses_a_connection_that_names_authorization() {
+    for listing in [
+        "authorization",
+        "AUTHORIZATION",
+        "close ,\tAuthorization , te",
+    ] {
+        let headers = [("connection", listing), ("authorization", BASIC)];
+        let refused = Err(Some(Reason::HopByHopAuthorization));
+        assert_eq!(proxy(&headers).await, refused, "{listing}");
+    }
+    let second = [("connection", "te"), ("connection", "authorization")];
+    assert!(proxy(&second).await.is_err(), "also without credentials");
+}
+
+#[tokio::test]
+async fn rfc9110_7_6_1_a_proxy_takes_other_options_for_what_they_are() {
+    for listing in [
+        "close",
+        "keep-alive, te",
+        "proxy-authorization",
+        "x-authorization",
+    ] {
+        let headers = [("connection", listing), ("authorization", BASIC)];
+        assert!(proxy(&headers).await.unwrap().contains("Sensitive"));
+    }
+}
+
+#[tokio::test]
+async fn the_refusal_of_a_proxy_is_a_400_in_the_format_that_is_asked_for() {
+    let layer = PreserveAuthorizationLayer::new()
+        .for_proxy()
+        .rejection_format(RejectionFormat::default().realm("edge"));
+    let headers = [("connection", "authorization")];
+    let answer = layer.layer(service_fn(kept)).oneshot(request(&headers));
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 400);
+    let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
+    assert!(challenge.starts_with("Bearer realm=\"edge\", error=\"invalid_request\""));
+
+    let grpc = [
+        ("connection", "authorization"),
+        ("content-type", "application/grpc"),
+    ];
+    let answer = layer.layer(service_fn(kept)).oneshot(request(&grpc));
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["grpc-status"], "16");
+}

@@ -1,0 +1,271 @@
+//! The outbound layer.
+
+use std::convert::Infallible;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
+use proptest::prelude::*;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_revoke_preserve::{
+    ConfigError, OriginalAuthorization, Outbound, OutboundAuthorizationLayer,
+};
+
+const TOKEN: &str = "Bearer callers";
+
+fn layer() -> Result<OutboundAuthorizationLayer, ConfigError> {
+    OutboundAuthorizationLayer::strip()
+        .upstream("orders.internal", Outbound::keep())?
+        .upstream(
+            "legacy.internal:8080",
+            Outbound::rename("X-Forwarded-Authorization")?,
+        )?
+        .upstream(
+            "id.internal",
+            Outbound::client_credentials("my id", "s:cret"),
+        )?
+        .upstream("stock.internal", Outbound::bearer("backends")?)
+}
+
+/// The headers as the upstream gets them.
+async fn sent(request: Request<()>) -> HeaderMap {
+    let client = service_fn(async |request: Request<()>| {
+        Ok::<_, Infallible>(Response::new(request.headers().clone()))
+    });
+    let service = layer().expect("valid").layer(client);
+    service
+        .oneshot(request)
+        .await
+        .expect("no error")
+        .into_body()
+}
+
+fn to(uri: &str) -> Request<()> {
+    with(uri, &[("authorization", TOKEN)])
+}
+
+fn with(uri: &str, headers: &[(&str, &str)]) -> Request<()> {
+    let request = headers
+        .iter()
+        .fold(Request::get(uri), |request, (name, value)| {
+            request.header(*name, *value)
+        });
+    request.body(()).expect("a request")
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_not_named_gets_nothing() {
+    for uri in [
+        "http://other.internal/",
+        "http://orders.internal:81/",
+        "http://orders.internal@evil.example/",
+        "http://legacy.internal/",
+        "/",
+    ] {
+        assert!(!sent(to(uri)).await.contains_key("authorization"), "{uri}");
+        let mut request = with(uri, &[]);
+        let original = OriginalAuthorization::new(HeaderValue::from_static(TOKEN));
+        request.extensions_mut().insert(original);
+        assert!(sent(request).await.is_empty(), "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn rfc9110_11_6_2_a_kept_header_is_handed_on_unchanged_and_sensitive() {
+    for uri in ["http://orders.internal/", "https://ORDERS.internal:443/"] {
+        let headers = sent(to(uri)).await;
+        assert_eq!(headers["authorization"], TOKEN);
+        assert!(headers["authorization"].is_sensitive());
+    }
+    let by_host = with(
+        "/",
+        &[("host", "orders.internal"), ("authorization", TOKEN)],
+    );
+    assert_eq!(sent(by_host).await["authorization"], TOKEN);
+}
+
+#[tokio::test]
+async fn a_kept_header_comes_back_if_a_layer_has_removed_it() {
+    let original = OriginalAuthorization::new(HeaderValue::from_static(TOKEN));
+    for (uri, name) in [
+        ("http://orders.internal/", "authorization"),
+        ("http://legacy.internal:8080/", "x-forwarded-authorization"),
+    ] {
+        let mut request = with(uri, &[]);
+        request.extensions_mut().insert(original.clone());
+        let headers = sent(request).await;
+        assert_eq!(headers[name], TOKEN);
+        assert_eq!(headers.len(), 1);
+    }
+    // What a layer has set in its place is its own choice.
+    let mut request = with(
+        "http://orders.internal/",
+        &[("authorization", "Bearer new")],
+    );
+    request.extensions_mut().insert(original);
+    assert_eq!(sent(request).await["authorization"], "Bearer new");
+}
+
+#[tokio::test]
+async fn two_headers_are_none() {
+    let twice = [("authorization", TOKEN), ("authorization", "Bearer other")];
+    for uri in ["http://orders.internal/", "http://legacy.internal:8080/"] {
+        assert!(sent(with(uri, &twice)).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_renamed_header_takes_the_place_of_the_other() {
+    let headers = sent(to("http://legacy.internal:8080/")).await;
+    assert_eq!(headers["x-forwarded-authorization"], TOKEN);
+    assert!(headers["x-forwarded-authorization"].is_sensitive());
+    assert!(!headers.contains_key("authorization"));
+}
+
+#[tokio::test]
+async fn rfc6749_2_3_1_client_credentials_are_form_urlencoded_and_the_only_method() {
+    let headers = sent(to("http://id.internal/revoke")).await;
+    let values: Vec<_> = headers.get_all("authorization").iter().collect();
+    assert_eq!(values.len(), 1);
+    let basic = values[0].to_str().unwrap().strip_prefix("Basic ").unwrap();
+    let pair = BASE64_STANDARD.decode(basic).unwrap();
+    assert_eq!(pair, b"my+id:s%3Acret");
+    assert!(values[0].is_sensitive());
+}
+
+#[tokio::test]
+async fn a_backend_gets_its_own_token() {
+    for request in [
+        to("http://stock.internal/"),
+        with("http://stock.internal/", &[]),
+    ] {
+        let headers = sent(request).await;
+        assert_eq!(headers["authorization"], "Bearer backends");
+        assert_eq!(headers.get_all("authorization").iter().count(), 1);
+        assert!(headers["authorization"].is_sensitive());
+    }
+}
+
+#[tokio::test]
+async fn rfc9700_4_13_a_renamed_header_that_a_client_sends_is_dropped_for_every_upstream() {
+    let forged = [
+        ("x-forwarded-authorization", "Bearer forged"),
+        ("X-FORWARDED-Authorization", "Bearer forged too"),
+    ];
+    for uri in [
+        "http://orders.internal/",
+        "http://legacy.internal:8080/",
+        "http://id.internal/",
+        "http://stock.internal/",
+        "http://other.internal/",
+    ] {
+        let headers = sent(with(uri, &forged)).await;
+        assert!(!headers.contains_key("x-forwarded-authorization"), "{uri}");
+    }
+    let mut both = with("http://legacy.internal:8080/", &forged);
+    let token = HeaderValue::from_static(TOKEN);
+    both.headers_mut().insert(AUTHORIZATION, token);
+    let headers = sent(both).await;
+    let values: Vec<_> = headers
+        .get_all("x-forwarded-authorization")
+        .iter()
+        .collect();
+    assert_eq!(values, [TOKEN]);
+}
+
+#[tokio::test]
+async fn rfc9110_11_7_2_credentials_for_this_proxy_end_here() {
+    for uri in ["http://orders.internal/", "http://other.internal/"] {
+        let request = with(uri, &[("proxy-authorization", "Basic YTpi")]);
+        assert!(sent(request).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn other_headers_and_the_uri_stay() {
+    let headers = [
+        ("accept", "text/html"),
+        ("cookie", "a=b"),
+        ("authorization", TOKEN),
+    ];
+    let sent = sent(with("http://orders.internal/a?b", &headers)).await;
+    assert_eq!(sent.len(), 3);
+}
+
+#[tokio::test]
+async fn every_request_of_one_service_is_judged_by_where_it_goes() {
+    let client = service_fn(async |request: Request<()>| {
+        let kept = request.headers().contains_key("authorization");
+        Ok::<_, Infallible>(Response::new(kept))
+    });
+    let mut service = layer().unwrap().layer(client);
+    for (uri, kept) in [
+        ("http://orders.internal/", true),
+        ("http://evil.example/", false),
+        ("http://orders.internal/", true),
+    ] {
+        let answer = service.ready().await.unwrap().call(to(uri)).await;
+        assert_eq!(*answer.unwrap().body(), kept, "{uri}");
+    }
+}
+
+#[test]
+fn settings_that_can_not_work_are_errors() {
+    let strip = OutboundAuthorizationLayer::strip;
+    assert!(matches!(
+        strip().upstream("http://orders.internal", Outbound::keep()),
+        Err(ConfigError::InvalidUpstream(_))
+    ));
+    let once = strip().upstream("a:80", Outbound::keep()).unwrap();
+    assert!(matches!(
+        once.upstream("A:80", Outbound::client_credentials("a", "b")),
+        Err(ConfigError::UpstreamNamedTwice(_))
+    ));
+    assert!(matches!(
+        Outbound::rename("no header"),
+        Err(ConfigError::InvalidHeaderName { .. })
+    ));
+    for name in ["Authorization", "host", "Connection", "content-length"] {
+        let error = Outbound::rename(name).unwrap_err();
+        assert!(matches!(error, ConfigError::ReservedHeader(_)), "{name}");
+    }
+    for token in ["", "a b", "a\r\nb", "é"] {
+        let error = Outbound::bearer(token).unwrap_err();
+        assert!(matches!(error, ConfigError::InvalidToken(_)), "{token}");
+    }
+}
+
+/// RFC 9700 §4.9.3: tokens are secrets.
+#[test]
+fn debug_and_errors_show_no_secret() {
+    let shown = format!("{:?}", layer().unwrap());
+    for secret in ["s:cret", "s%3Acret", "backends", "bXk", "Basic", "Bearer"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    let error = Outbound::bearer("se cret").unwrap_err();
+    assert!(!format!("{error:?} {error}").contains("cret"));
+}
+
+proptest! {
+    #[test]
+    fn a_token_goes_to_no_host_that_is_not_named(
+        https: bool,
+        user in prop::option::of("[a-z.]{1,8}(:[a-z0-9]{0,3})?"),
+        host in "[oO]rders\\.internal|evil\\.example|orders\\.internal\\.example|[a-z.-]{1,12}",
+        port in prop::option::of(prop_oneof![Just(80), Just(443), 0..100_000_u32]),
+        rest in "(/[a-z@.:/]{0,20})?(\\?[a-z@.:/]{0,20})?",
+    ) {
+        let scheme = if https { "https" } else { "http" };
+        let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+        let colon_port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        let uri = format!("{scheme}://{user}{host}{colon_port}{rest}");
+        if uri.parse::<http::Uri>().is_err() {
+            return Ok(());
+        }
+        let default = if https { 443 } else { 80 };
+        let named = host.eq_ignore_ascii_case("orders.internal")
+            && port.is_none_or(|port| port == default);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let sent = runtime.block_on(sent(to(&uri)));
+        prop_assert_eq!(sent.contains_key("authorization"), named);
+    }
+}

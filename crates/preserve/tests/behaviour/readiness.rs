@@ -1,0 +1,28 @@
+//! TRAPS 9: the readiness suite.
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tower_revoke_preserve::{Outbound, OutboundAuthorizationLayer, PreserveAuthorizationLayer};
+use tower_revoke_testing::readiness_conformance;
+
+fn request(connection: &str) -> Request<Full<Bytes>> {
+    Request::get("http://orders.internal/")
+        .header("connection", connection)
+        .header("authorization", "Bearer abc")
+        .body(Full::default())
+        .expect("a request")
+}
+
+#[tokio::test]
+async fn trap_09_readiness_is_kept() {
+    let inbound = PreserveAuthorizationLayer::new();
+    readiness_conformance(inbound, || request("close")).await;
+    for connection in ["close", "authorization"] {
+        readiness_conformance(inbound.for_proxy(), || request(connection)).await;
+    }
+    let outbound = OutboundAuthorizationLayer::strip()
+        .upstream("orders.internal", Outbound::keep())
+        .unwrap();
+    readiness_conformance(outbound, || request("close")).await;
+}
