@@ -16,7 +16,8 @@ use crate::{RequireBearerFuture, policy::Policy, source::Presented};
 ///
 /// It is as ready as its inner service. While a token is known to its verifier, nothing is boxed;
 /// else the request waits in the response future, together with the inner service that was made
-/// ready for it, and that is why the inner service must be `Clone`.
+/// ready for it and the place that it may hold in a limit further in. That is why the inner service
+/// must be `Clone`.
 pub struct RequireBearer<S, V> {
     inner: S,
     verifier: Arc<V>,

@@ -192,6 +192,26 @@ async fn other_headers_and_the_uri_stay() {
 }
 
 #[tokio::test]
+async fn of_two_upstreams_that_fit_the_first_counts() {
+    let client = service_fn(async |request: Request<()>| {
+        let kept = request.headers().contains_key("authorization");
+        Ok::<_, Infallible>(Response::new(kept))
+    });
+    let renamed = || Outbound::rename("x-renamed").unwrap();
+    for (first, second, kept) in [
+        (Outbound::keep(), renamed(), true),
+        (renamed(), Outbound::keep(), false),
+    ] {
+        let layer = OutboundAuthorizationLayer::strip()
+            .upstream("host", first)
+            .and_then(|layer| layer.upstream("host:80", second))
+            .unwrap();
+        let answer = layer.layer(client).oneshot(to("http://host/")).await;
+        assert_eq!(*answer.unwrap().body(), kept);
+    }
+}
+
+#[tokio::test]
 async fn every_request_of_one_service_is_judged_by_where_it_goes() {
     let client = service_fn(async |request: Request<()>| {
         let kept = request.headers().contains_key("authorization");
