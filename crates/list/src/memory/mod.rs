@@ -15,10 +15,7 @@ use tower_revoke_core::{
 };
 
 use self::{ledger::Ledger, record::Record};
-use crate::sync::{Mutex, MutexGuard};
-
-/// A power of two; enough that cores seldom meet.
-const SHARDS: usize = 64;
+use crate::sync::{Mutex, MutexGuard, SHARDS};
 
 /// About 5 MB at most.
 const CHANGES_KEPT: usize = 65_536;

@@ -1,0 +1,148 @@
+//! What the tests of the list share: tokens, revocations, and a store that can be told to fail.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use serde_json::json;
+use tokio::sync::watch;
+use tower_revoke_core::{
+    Changes, Claim, ClaimId, ClaimOutcome, Claims, Cursor, KeyDigest, Lift, Listed, Revocation,
+    RevocationKey, Store, StoreError, TokenId, UnixTime, VerifiedToken,
+};
+use tower_revoke_list::MemoryStore;
+
+pub const ISSUER: &str = "https://id.example.com";
+pub const ISSUED: UnixTime = UnixTime::from_secs(1_000_000);
+pub const LEEWAY: Duration = Duration::from_secs(30);
+
+/// A token of `ann`'s, issued at [`ISSUED`], for an hour.
+pub fn token(jti: &str) -> VerifiedToken {
+    token_of(json!({
+        "iss": ISSUER, "sub": "ann", "jti": jti,
+        "iat": ISSUED, "exp": ISSUED.as_secs() + 3_600,
+    }))
+}
+
+pub fn token_of(claims: serde_json::Value) -> VerifiedToken {
+    let claims = Claims::from_value(claims).unwrap();
+    let id = TokenId::of_jwt(ISSUER, claims.jwt_id().unwrap());
+    VerifiedToken::new(id, claims, LEEWAY)
+}
+
+pub fn end_of(token: &VerifiedToken) -> Revocation {
+    Revocation::of_token(token.id(), token.usable_until())
+}
+
+pub fn ann_logs_out(at: UnixTime) -> Revocation {
+    Revocation::rule(RevocationKey::subject(ISSUER, "ann"), at).unwrap()
+}
+
+pub fn lift(key: impl Into<RevocationKey>) -> Lift {
+    Lift {
+        key: key.into(),
+        at: ISSUED,
+        by: "ann".into(),
+        reason: "found again".into(),
+    }
+}
+
+pub fn claim(token: &VerifiedToken, id: u8, limit: u32) -> Claim {
+    Claim {
+        token: token.id(),
+        id: ClaimId::from_bytes([id; 16]),
+        limit: NonZeroU32::new(limit).unwrap(),
+        until: token.usable_until(),
+    }
+}
+
+/// How a [`Steered`] store takes what it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    Works,
+    Fails,
+    /// Waits until the mood changes.
+    Hangs,
+    /// Does what it is asked, and loses the answer.
+    Forgets,
+}
+
+/// A memory store with a hand on it.
+#[derive(Clone)]
+pub struct Steered {
+    pub store: MemoryStore,
+    mood: Arc<watch::Sender<Mood>>,
+    asked: Arc<watch::Sender<u64>>,
+}
+
+impl Steered {
+    pub fn new(store: MemoryStore) -> Self {
+        Self {
+            store,
+            mood: Arc::new(watch::Sender::new(Mood::Works)),
+            asked: Arc::default(),
+        }
+    }
+
+    pub fn set(&self, mood: Mood) {
+        self.mood.send_replace(mood);
+    }
+
+    /// How many calls have come.
+    pub fn asked(&self) -> u64 {
+        *self.asked.borrow()
+    }
+
+    /// Waits for so many calls in all.
+    pub async fn was_asked(&self, times: u64) {
+        let mut asked = self.asked.subscribe();
+        asked.wait_for(|asked| *asked >= times).await.unwrap();
+    }
+
+    async fn run<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.asked.send_modify(|asked| *asked += 1);
+        let mut mood = self.mood.subscribe();
+        let mood = *mood.wait_for(|mood| *mood != Mood::Hangs).await.unwrap();
+        match mood {
+            Mood::Fails => Err(StoreError::Unavailable("told to fail".into())),
+            Mood::Forgets => {
+                call.await?;
+                Err(StoreError::Unavailable("told to lose the answer".into()))
+            }
+            Mood::Works | Mood::Hangs => call.await,
+        }
+    }
+}
+
+impl Store for Steered {
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        self.run(self.store.revoke(revocations)).await
+    }
+
+    async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
+        self.run(self.store.lift(lift)).await
+    }
+
+    async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
+        self.run(self.store.look_up(keys)).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+        self.run(self.store.claim(claim)).await
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+        self.run(self.store.release(claim)).await
+    }
+
+    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
+        self.run(self.store.changes(since)).await
+    }
+
+    async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
+        self.run(self.store.purge(before)).await
+    }
+}

@@ -1,0 +1,361 @@
+//! The memory store, clause by clause of the `Store` contract.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{ISSUED, ann_logs_out, claim, end_of, lift, token, token_of};
+use serde_json::json;
+use tower_revoke_core::{
+    Change, ClaimOutcome, Clock, Cursor, KeyDigest, Listed, ManualClock, Revocation, Store,
+    StoreError, UnixTime, VerifiedToken,
+};
+use tower_revoke_list::MemoryStore;
+
+fn store() -> (MemoryStore, ManualClock) {
+    let (clock, hand) = Clock::manual(ISSUED);
+    (MemoryStore::with_clock(clock), hand)
+}
+
+async fn listed(store: &MemoryStore, token: &VerifiedToken) -> Option<Listed> {
+    let keys = [KeyDigest::of_token(token.id())];
+    store.look_up(&keys).await.unwrap()[0]
+}
+
+#[tokio::test]
+async fn look_up_keeps_the_order_of_the_keys() {
+    let (store, _) = store();
+    let (ann, bob) = (token("1"), token("2"));
+    store
+        .revoke(&[end_of(&ann), ann_logs_out(ISSUED)])
+        .await
+        .unwrap();
+    let keys = [
+        KeyDigest::of_token(bob.id()),
+        KeyDigest::of_token(ann.id()),
+        ann_logs_out(ISSUED).key().digest(),
+    ];
+    let revoked = Listed::Revoked {
+        until: ann.usable_until(),
+    };
+    let rule = Listed::Rule {
+        issued_at_or_before: ISSUED,
+        until: None,
+    };
+    assert_eq!(
+        store.look_up(&keys).await.unwrap(),
+        [None, Some(revoked), Some(rule)]
+    );
+}
+
+#[tokio::test]
+async fn a_revocation_is_never_shortened() {
+    let (store, _) = store();
+    let token = token("1");
+    let until = |secs| Some(UnixTime::from_secs(secs));
+    for (said, kept) in [
+        (until(20), until(20)),
+        (until(10), until(20)),
+        (until(30), until(30)),
+        (None, None),
+        (until(40), None),
+    ] {
+        let revocation = Revocation::of_token(token.id(), said);
+        store.revoke(&[revocation]).await.unwrap();
+        assert_eq!(
+            listed(&store, &token).await,
+            Some(Listed::Revoked { until: kept })
+        );
+    }
+    assert_eq!(store.len(), 1);
+}
+
+#[tokio::test]
+async fn a_rule_is_never_shortened() {
+    let (store, _) = store();
+    let at = UnixTime::from_secs;
+    let key = ann_logs_out(at(0)).key().digest();
+    for (said, kept) in [
+        (ann_logs_out(at(20)).until(at(99)), (at(20), Some(at(99)))),
+        (ann_logs_out(at(10)).until(at(50)), (at(20), Some(at(99)))),
+        (ann_logs_out(at(30)).until(at(50)), (at(30), Some(at(99)))),
+        (ann_logs_out(at(5)), (at(30), None)),
+    ] {
+        store.revoke(&[said]).await.unwrap();
+        let (issued_at_or_before, until) = kept;
+        let rule = Listed::Rule {
+            issued_at_or_before,
+            until,
+        };
+        assert_eq!(store.look_up(&[key]).await.unwrap(), [Some(rule)]);
+    }
+}
+
+#[tokio::test]
+async fn n_uses_are_claimed_once_each() {
+    let (store, _) = store();
+    let token = token("1");
+    for (id, outcome) in [
+        (1, ClaimOutcome::Won { left: 1 }),
+        (1, ClaimOutcome::Won { left: 1 }),
+        (2, ClaimOutcome::Won { left: 0 }),
+        (3, ClaimOutcome::Spent),
+        (1, ClaimOutcome::Won { left: 0 }),
+    ] {
+        assert_eq!(store.claim(&claim(&token, id, 2)).await.unwrap(), outcome);
+    }
+    let until = token.usable_until();
+    assert_eq!(listed(&store, &token).await, Some(Listed::Spent { until }));
+}
+
+#[tokio::test]
+async fn another_limit_is_an_error_that_names_both() {
+    let (store, _) = store();
+    let token = token("1");
+    store.claim(&claim(&token, 1, 2)).await.unwrap();
+    store.release(&claim(&token, 1, 2)).await.unwrap();
+    let error = store.claim(&claim(&token, 1, 3)).await.unwrap_err();
+    assert!(matches!(
+        error,
+        StoreError::OtherLimit {
+            stored: 2,
+            asked: 3
+        }
+    ));
+    assert!(error.to_string().contains('2') && error.to_string().contains('3'));
+}
+
+#[tokio::test]
+async fn only_the_claim_that_took_a_use_gives_it_back() {
+    let (store, _) = store();
+    let token = token("1");
+    store.claim(&claim(&token, 1, 1)).await.unwrap();
+    assert!(!store.release(&claim(&token, 2, 1)).await.unwrap());
+    let second = claim(&token, 2, 1);
+    assert_eq!(store.claim(&second).await.unwrap(), ClaimOutcome::Spent);
+    assert!(store.release(&claim(&token, 1, 1)).await.unwrap());
+    assert!(!store.release(&claim(&token, 1, 1)).await.unwrap());
+    assert_eq!(
+        store.claim(&second).await.unwrap(),
+        ClaimOutcome::Won { left: 0 }
+    );
+}
+
+/// TRAPS 29: a claim whose end is past was "won" by everybody.
+#[tokio::test]
+async fn trap_29_nothing_is_claimed_on_a_life_that_is_past() {
+    let (store, hand) = store();
+    let token = token("1");
+    let life = token.usable_until().unwrap().as_secs() - ISSUED.as_secs();
+    hand.advance(Duration::from_secs(life - 1));
+    store.claim(&claim(&token, 1, 9)).await.unwrap();
+    hand.advance(Duration::from_secs(1));
+    for id in [1, 2] {
+        assert!(matches!(
+            store.claim(&claim(&token, id, 9)).await,
+            Err(StoreError::LifeIsPast)
+        ));
+    }
+}
+
+#[tokio::test]
+async fn uses_that_were_forgotten_are_not_won_again_when_the_clock_is_set_back() {
+    let (store, hand) = store();
+    let token = token("1");
+    store.claim(&claim(&token, 1, 1)).await.unwrap();
+    hand.advance(Duration::from_secs(9_000));
+    let now = ISSUED.saturating_add(Duration::from_secs(9_000));
+    assert_eq!(store.purge(now).await.unwrap(), 1);
+    hand.step_wall(-9_000);
+    assert!(matches!(
+        store.claim(&claim(&token, 2, 1)).await,
+        Err(StoreError::LifeIsPast)
+    ));
+}
+
+#[tokio::test]
+async fn a_revocation_hides_the_uses_and_its_lift_shows_them_again() {
+    let (store, _) = store();
+    let token = token("1");
+    let until = token.usable_until();
+    store.claim(&claim(&token, 1, 1)).await.unwrap();
+    store.revoke(&[end_of(&token)]).await.unwrap();
+    assert_eq!(
+        listed(&store, &token).await,
+        Some(Listed::Revoked { until })
+    );
+    assert!(store.lift(&lift(token.id())).await.unwrap());
+    assert_eq!(listed(&store, &token).await, Some(Listed::Spent { until }));
+    assert!(!store.lift(&lift(token.id())).await.unwrap());
+    assert_eq!(
+        store.claim(&claim(&token, 2, 1)).await.unwrap(),
+        ClaimOutcome::Spent
+    );
+}
+
+#[tokio::test]
+async fn a_rule_is_lifted_by_its_key() {
+    let (store, _) = store();
+    let rule = ann_logs_out(ISSUED);
+    store.revoke(std::slice::from_ref(&rule)).await.unwrap();
+    assert!(store.lift(&lift(rule.key().clone())).await.unwrap());
+    assert!(store.is_empty());
+}
+
+#[tokio::test]
+async fn a_full_store_refuses_what_is_new_and_forgets_nothing() {
+    let (store, _) = store();
+    let store = store.max_entries(2);
+    let (ann, bob, new) = (token("1"), token("2"), token("3"));
+    store.revoke(&[end_of(&ann)]).await.unwrap();
+    store.claim(&claim(&bob, 1, 2)).await.unwrap();
+    for refused in [
+        store.revoke(&[end_of(&new)]).await,
+        store.claim(&claim(&new, 1, 1)).await.map(drop),
+        store.claim(&claim(&bob, 2, 2)).await.map(drop),
+    ] {
+        assert!(matches!(refused, Err(StoreError::Full(2))), "{refused:?}");
+    }
+    assert_eq!(store.len(), 2);
+    // What is known is prolonged, and asked again, all the same.
+    let for_ever = Revocation::of_token(ann.id(), None);
+    store.revoke(&[for_ever]).await.unwrap();
+    assert_eq!(
+        listed(&store, &ann).await,
+        Some(Listed::Revoked { until: None })
+    );
+    store.claim(&claim(&bob, 1, 2)).await.unwrap();
+    // What is given back makes no room while its limit is remembered, what is lifted does.
+    store.release(&claim(&bob, 1, 2)).await.unwrap();
+    assert!(store.revoke(&[end_of(&new)]).await.is_err());
+    store.lift(&lift(ann.id())).await.unwrap();
+    store.revoke(&[end_of(&new)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn purge_drops_what_has_ended_and_nothing_else() {
+    let (store, _) = store();
+    let (ann, bob, eve) = (token("1"), token("2"), token("3"));
+    let until = ann.usable_until().unwrap();
+    store.revoke(&[end_of(&ann)]).await.unwrap();
+    store
+        .revoke(&[Revocation::of_token(bob.id(), None)])
+        .await
+        .unwrap();
+    store.claim(&claim(&eve, 1, 1)).await.unwrap();
+    assert_eq!(store.purge(until).await.unwrap(), 0);
+    let later = until.saturating_add(Duration::from_secs(1));
+    assert_eq!(store.purge(later).await.unwrap(), 2);
+    assert_eq!(listed(&store, &ann).await, None);
+    assert!(listed(&store, &bob).await.is_some());
+    assert_eq!(listed(&store, &eve).await, None);
+    assert_eq!(store.len(), 1);
+}
+
+/// TRAPS 33: a rule was forgotten while a token that it concerns lived on.
+#[tokio::test]
+async fn trap_33_a_rule_without_an_end_is_kept_for_ever() {
+    let (store, _) = store();
+    let rule = ann_logs_out(ISSUED);
+    store.revoke(std::slice::from_ref(&rule)).await.unwrap();
+    assert_eq!(store.purge(UnixTime::from_secs(u64::MAX)).await.unwrap(), 0);
+    let listed = store.look_up(&[rule.key().digest()]).await.unwrap();
+    assert!(matches!(listed[0], Some(Listed::Rule { until: None, .. })));
+}
+
+#[tokio::test]
+async fn changes_come_in_order_after_all_that_is_alive() {
+    let (store, _) = store();
+    let (ann, bob) = (token("1"), token("2"));
+    let (ann_key, bob_key) = (KeyDigest::of_token(ann.id()), KeyDigest::of_token(bob.id()));
+    let until = ann.usable_until();
+    store.revoke(&[end_of(&ann)]).await.unwrap();
+    let all = store.changes(None).await.unwrap();
+    let revoked = Change::Listed(ann_key, Listed::Revoked { until });
+    assert_eq!(all.changes, [revoked]);
+
+    store.lift(&lift(ann.id())).await.unwrap();
+    store.claim(&claim(&bob, 1, 1)).await.unwrap();
+    store.release(&claim(&bob, 1, 1)).await.unwrap();
+    store.claim(&claim(&bob, 2, 1)).await.unwrap();
+    let spent = Change::Listed(bob_key, Listed::Spent { until });
+    let since = store.changes(Some(&all.next)).await.unwrap();
+    assert_eq!(
+        since.changes,
+        [
+            Change::Lifted(ann_key),
+            spent,
+            Change::Lifted(bob_key),
+            spent
+        ]
+    );
+    let nothing = store.changes(Some(&since.next)).await.unwrap();
+    assert_eq!((nothing.changes, nothing.next), (vec![], since.next));
+}
+
+#[tokio::test]
+async fn what_says_nothing_new_is_no_change() {
+    let (store, _) = store();
+    let ann = token("1");
+    store.revoke(&[end_of(&ann)]).await.unwrap();
+    let all = store.changes(None).await.unwrap();
+    store.revoke(&[end_of(&ann)]).await.unwrap();
+    store.claim(&claim(&ann, 1, 1)).await.unwrap();
+    let since = store.changes(Some(&all.next)).await.unwrap();
+    assert_eq!(since.changes, []);
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_too_old_or_of_another_store_is_refused() {
+    let (store, _) = store();
+    let store = store.changes_kept(2);
+    let start = store.changes(None).await.unwrap().next;
+    for jti in ["1", "2"] {
+        store.revoke(&[end_of(&token(jti))]).await.unwrap();
+    }
+    assert_eq!(store.changes(Some(&start)).await.unwrap().changes.len(), 2);
+    store.revoke(&[end_of(&token("3"))]).await.unwrap();
+    assert!(matches!(
+        store.changes(Some(&start)).await,
+        Err(StoreError::CursorTooOld)
+    ));
+    assert_eq!(store.changes(None).await.unwrap().changes.len(), 3);
+
+    let other = MemoryStore::new().changes(None).await.unwrap().next;
+    let mut ahead = start.clone();
+    ahead.0[15] = 9;
+    let mut long = start;
+    long.0.push(0);
+    for foreign in [other, ahead, long, Cursor(vec![]), Cursor(vec![0; 9])] {
+        assert!(matches!(
+            store.changes(Some(&foreign)).await,
+            Err(StoreError::ForeignCursor)
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_purge_tells_what_stood_behind_what_it_dropped() {
+    let (store, _) = store();
+    let ann = token("1");
+    let until = ann.usable_until();
+    store.claim(&claim(&ann, 1, 1)).await.unwrap();
+    let soon = ISSUED.saturating_add(Duration::from_secs(60));
+    let short = Revocation::of_token(ann.id(), Some(soon));
+    store.revoke(&[short]).await.unwrap();
+    let all = store.changes(None).await.unwrap();
+    let later = soon.saturating_add(Duration::from_secs(1));
+    assert_eq!(store.purge(later).await.unwrap(), 1);
+    let since = store.changes(Some(&all.next)).await.unwrap();
+    let spent = Change::Listed(KeyDigest::of_token(ann.id()), Listed::Spent { until });
+    assert_eq!(since.changes, [spent]);
+}
+
+#[tokio::test]
+async fn clones_share_what_they_hold() {
+    let (store, _) = store();
+    let ann = token_of(json!({"iss": "i", "jti": "1"}));
+    store.clone().revoke(&[end_of(&ann)]).await.unwrap();
+    assert_eq!(store.len(), 1);
+    assert!(format!("{store:?}").contains("entries: 1"));
+}

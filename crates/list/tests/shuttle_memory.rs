@@ -1,0 +1,220 @@
+//! The memory store's own source over shuttle's locks: every order in which claims can meet.
+//!
+//! Explored: every order of the locks that the store takes. Its clock and its hash maps are not
+//! shuttle's; they have no part in who wins.
+
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the store is used in part, and its module is private here"
+)]
+#[path = "../src/memory/mod.rs"]
+mod memory;
+
+mod sync {
+    pub(crate) use shuttle::sync::{Mutex, MutexGuard};
+
+    pub(crate) const SHARDS: usize = 2;
+}
+
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use shuttle::{
+    Config, Runner,
+    future::block_on,
+    scheduler::{DfsScheduler, RandomScheduler},
+    thread,
+};
+use tower_revoke_core::{
+    Change, Changes, Claim, ClaimId, ClaimOutcome, KeyDigest, Lift, Listed, Revocation, Store,
+    TokenId, UnixTime,
+};
+
+use self::memory::MemoryStore;
+
+fn token() -> TokenId {
+    TokenId::from_bytes([7; 32])
+}
+
+fn claim(id: usize, limit: u32) -> Claim {
+    Claim {
+        token: token(),
+        id: ClaimId::from_bytes([u8::try_from(id).expect("few claims"); 16]),
+        limit: NonZeroU32::new(limit).expect("not zero"),
+        until: None,
+    }
+}
+
+fn exhaustively(run: impl Fn() + Send + Sync + 'static) -> usize {
+    let mut config = Config::new();
+    config.stack_size = 0x4_0000;
+    Runner::new(DfsScheduler::new(None, false), config).run(run)
+}
+
+fn at_random(run: impl Fn() + Send + Sync + 'static) {
+    let mut config = Config::new();
+    config.stack_size = 0x4_0000;
+    Runner::new(RandomScheduler::new(3_000), config).run(run);
+}
+
+/// Lets `claimers` claim at once, this thread among them; how many have won.
+fn winners(claimers: usize, claim_one: impl Fn(usize) -> bool + Clone + Send + 'static) -> usize {
+    let others: Vec<_> = (1..claimers)
+        .map(|id| {
+            let claim_one = claim_one.clone();
+            thread::spawn(move || claim_one(id))
+        })
+        .collect();
+    let own = claim_one(0);
+    let won = |claimer: thread::JoinHandle<bool>| claimer.join().expect("no claimer fails");
+    let won = others.into_iter().map(won).chain([own]);
+    won.filter(|won| *won).count()
+}
+
+fn exactly_as_many_win(claimers: usize, limit: u32) {
+    let store = MemoryStore::new();
+    let claimed = store.clone();
+    let won = winners(claimers, move |id| {
+        let outcome = block_on(claimed.claim(&claim(id, limit)));
+        matches!(outcome.expect("an answer"), ClaimOutcome::Won { .. })
+    });
+    assert_eq!(won, claimers.min(limit as usize), "winners");
+    let listed = block_on(store.look_up(&[KeyDigest::of_token(token())])).expect("an answer")[0];
+    let spent = claimers >= limit as usize;
+    assert_eq!(matches!(listed, Some(Listed::Spent { .. })), spent);
+}
+
+#[test]
+fn trap_01_two_claimers_of_one_use_have_one_winner_in_every_schedule() {
+    let walked = exhaustively(|| exactly_as_many_win(2, 1));
+    assert!(walked >= 12, "all of {walked} schedules");
+}
+
+#[test]
+fn trap_01_three_claimers_of_two_uses_have_two_winners_in_every_schedule() {
+    let walked = exhaustively(|| exactly_as_many_win(3, 2));
+    assert!(walked > 2_000, "all of {walked} schedules");
+}
+
+#[test]
+fn trap_01_many_claimers_at_random_have_as_many_winners_as_uses() {
+    at_random(|| exactly_as_many_win(8, 3));
+}
+
+/// One claim that is asked twice at once, as after a lost answer, is one use.
+#[test]
+fn one_claim_asked_twice_is_one_use_in_every_schedule() {
+    exhaustively(|| {
+        let store = MemoryStore::new();
+        let claimed = store.clone();
+        let won = winners(2, move |_| {
+            let outcome = block_on(claimed.claim(&claim(1, 2)));
+            matches!(outcome.expect("an answer"), ClaimOutcome::Won { left: 1 })
+        });
+        assert_eq!(won, 2);
+        assert_eq!(store.len(), 1);
+    });
+}
+
+/// A use that is given back is won once, by whoever comes after.
+#[test]
+fn a_use_that_is_given_back_is_never_won_twice_in_every_schedule() {
+    exhaustively(|| {
+        let store = MemoryStore::new();
+        block_on(store.claim(&claim(0, 1))).expect("claimed");
+        let claimed = store.clone();
+        let won = winners(3, move |id| match id {
+            0 => {
+                let released = block_on(claimed.release(&claim(0, 1)));
+                assert!(released.expect("an answer"));
+                false
+            }
+            _ => {
+                let outcome = block_on(claimed.claim(&claim(id, 1)));
+                matches!(outcome.expect("an answer"), ClaimOutcome::Won { .. })
+            }
+        });
+        assert!(won <= 1, "{won} winners of one use");
+        assert_eq!(store.len(), 1);
+    });
+}
+
+/// The last place of a full store is given away once.
+#[test]
+fn the_last_place_is_taken_once_in_every_schedule() {
+    exhaustively(|| {
+        let store = MemoryStore::new().max_entries(1);
+        let filled = store.clone();
+        let kept = winners(2, move |id| {
+            let token = TokenId::from_bytes([u8::try_from(id).expect("few tokens"); 32]);
+            block_on(filled.revoke(&[Revocation::of_token(token, None)])).is_ok()
+        });
+        assert_eq!((kept, store.len()), (1, 1));
+    });
+}
+
+/// A mirror that loads all, and then follows, ends where the store does, whatever is written
+/// while it loads.
+#[test]
+fn a_mirror_misses_nothing_in_every_schedule() {
+    exhaustively(|| {
+        let store = MemoryStore::new();
+        let revocation = Revocation::of_token(token(), None);
+        block_on(store.revoke(&[revocation])).expect("revoked");
+        let writer = {
+            let store = store.clone();
+            thread::spawn(move || {
+                let lift = Lift {
+                    key: token().into(),
+                    at: UnixTime::from_secs(1),
+                    by: "ann".into(),
+                    reason: "found again".into(),
+                };
+                block_on(store.lift(&lift)).expect("lifted");
+                block_on(store.claim(&claim(1, 1))).expect("claimed");
+            })
+        };
+        let Changes { changes, next } = block_on(store.changes(None)).expect("all");
+        writer.join().expect("the writer does not fail");
+        let since = block_on(store.changes(Some(&next))).expect("changes");
+        let mut mirror = HashMap::new();
+        for change in changes.into_iter().chain(since.changes) {
+            match change {
+                Change::Listed(key, listed) => mirror.insert(key, listed),
+                Change::Lifted(key) => mirror.remove(&key),
+                _ => None,
+            };
+        }
+        let spent = Listed::Spent { until: None };
+        assert_eq!(
+            mirror,
+            HashMap::from([(KeyDigest::of_token(token()), spent)])
+        );
+    });
+}
+
+/// Known bad: it looks under one lock and writes under the next. The exploration must find it.
+#[test]
+fn trap_01_check_then_insert_is_caught() {
+    let explored = catch_unwind(AssertUnwindSafe(|| {
+        exhaustively(|| {
+            let uses = Arc::new(shuttle::sync::Mutex::new(Vec::new()));
+            let won = winners(2, move |id| {
+                let is_free = uses.lock().expect("no claimer fails").is_empty();
+                if is_free {
+                    uses.lock().expect("no claimer fails").push(id);
+                }
+                is_free
+            });
+            assert_eq!(won, 1, "winners");
+        })
+    }));
+    let panic = explored.expect_err("two winners are found");
+    let said = panic.downcast_ref::<String>().expect("words");
+    assert!(said.contains("winners"), "it failed otherwise: {said}");
+}
