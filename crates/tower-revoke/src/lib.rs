@@ -3,7 +3,7 @@
 #[cfg(feature = "bearer")]
 #[doc(inline)]
 pub use tower_revoke_bearer::{
-    RequireBearer, RequireBearerLayer, RequireClaims, RequireClaimsLayer,
+    RequireBearer, RequireBearerFuture, RequireBearerLayer, RequireClaims, RequireClaimsLayer,
 };
 #[cfg(feature = "axum")]
 #[doc(inline)]
@@ -19,8 +19,16 @@ pub use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier, JwtVerifierBuilde
 #[cfg(feature = "list")]
 #[doc(inline)]
 pub use tower_revoke_list::{ListStats, MemoryStore, RevocationList, RevocationListBuilder};
+#[cfg(feature = "preserve")]
+#[doc(inline)]
+pub use tower_revoke_preserve::{
+    ConfigError, OriginalAuthorization, Outbound, OutboundAuthorization,
+    OutboundAuthorizationLayer, PreserveAuthorization, PreserveAuthorizationLayer,
+    PreserveForProxy, PreserveForProxyLayer,
+};
 #[cfg(feature = "spend")]
 #[doc(inline)]
 pub use tower_revoke_spend::{
-    Call, Head, NotRecorded, OnStoreError, Revoke, RevokeLayer, Slots, When,
+    Call, Head, NotRecorded, OnStoreError, Revoke, RevokeBody, RevokeFuture, RevokeLayer, Slots,
+    When,
 };
