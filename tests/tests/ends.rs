@@ -166,7 +166,8 @@ async fn g1_head_spends_and_can_be_excepted() {
         *request.method_mut() = Method::HEAD;
         request
     };
-    let spends = serve(&world, &RevokeLayer::after_response()).await;
+    let spends = RevokeLayer::after_response().finish_within(Duration::from_millis(30));
+    let spends = serve(&world, &spends).await;
     let spares = RevokeLayer::after_response().except_methods([Method::HEAD]);
     let spares = serve(&world, &spares).await;
     for wire in Wire::ALL {
@@ -175,6 +176,11 @@ async fn g1_head_spends_and_can_be_excepted() {
         assert_eq!(answer.status, 200);
         assert_eq!(answer.headers["content-length"], "5");
         assert_spent(&spends, wire, &token, "HEAD").await;
+        // Nothing follows the head, so it waits for the store, and says so if that fails.
+        world.store.set(StoreOp::Revoke, Mood::Fails);
+        let answer = ask(&spends, wire, head(&world.token())).await;
+        assert_eq!(answer.status, 500);
+        world.store.set(StoreOp::Revoke, Mood::Works);
 
         let token = world.token();
         assert_eq!(ask(&spares, wire, head(&token)).await.status, 200);
@@ -476,6 +482,9 @@ async fn rules_give_the_use_back_at_the_head() {
 mod clients_that_leave {
     use super::*;
 
+    /// So long that only what the client did can have ended the token.
+    const NEVER: Duration = Duration::from_secs(3_600);
+
     /// A service that answers only when its gate is opened, and says when it was asked.
     async fn gated(
         world: &World,
@@ -510,7 +519,7 @@ mod clients_that_leave {
                 let world = World::new();
                 let slots = Slots::default();
                 let asked = Gate::closed();
-                let layer = layer.clone().slots(&slots);
+                let layer = layer.clone().deadline(NEVER).slots(&slots);
                 let server = gated(
                     &world,
                     &layer,
@@ -546,7 +555,7 @@ mod clients_that_leave {
                 let slots = Slots::default();
                 let before = Gate::closed();
                 before.open();
-                let layer = layer.clone().slots(&slots);
+                let layer = layer.clone().deadline(NEVER).slots(&slots);
                 let server = gated(&world, &layer, before, Gate::closed(), Gate::closed()).await;
                 let token = world.token();
                 let mut client = Client::connect(server.addr, wire).await;
@@ -566,7 +575,8 @@ mod clients_that_leave {
     async fn one_byte_before_the_end() {
         let world = World::new();
         let slots = Slots::default();
-        let server = serve(&world, &RevokeLayer::after_response().slots(&slots)).await;
+        let layer = RevokeLayer::after_response().deadline(NEVER).slots(&slots);
+        let server = serve(&world, &layer).await;
         for way in ["/length", "/chunked", "/hint-only"] {
             let token = world.token();
             let mut stream = TcpStream::connect(server.addr).await.unwrap();

@@ -10,7 +10,7 @@ use tower_http::{
     compression::CompressionLayer, cors::CorsLayer, timeout::TimeoutLayer, trace::TraceLayer,
 };
 use tower_revoke::{
-    Authenticated, RequireBearerLayer, RequireClaimsLayer, RevokeLayer,
+    Authenticated, PreserveAuthorizationLayer, RequireBearerLayer, RequireClaimsLayer, RevokeLayer,
     Slots,
 };
 use tower_revoke_tests::{Client, Server, Wire, World, get as request};
@@ -43,6 +43,7 @@ async fn serve(world: &World, slots: &Slots) -> Server {
                     StatusCode::GATEWAY_TIMEOUT,
                     Duration::from_millis(200),
                 ))
+                .layer(PreserveAuthorizationLayer::new())
                 .layer(RequireBearerLayer::new(world.tokens.clone())),
         );
     Server::start(router).await

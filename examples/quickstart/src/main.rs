@@ -1,1 +1,119 @@
-fn main() {}
+//! The whole life of a token, over real sockets, in one command.
+//!
+//! `cargo run -p quickstart` tells what it does and exits with 0 if all was as promised, else with
+//! 1. `cargo run -p quickstart -- serve` keeps it up and prints the `curl` lines to try.
+
+#![expect(clippy::print_stdout, reason = "it tells a story")]
+
+mod api;
+mod client;
+mod issuer;
+mod story;
+
+use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tower_revoke::core::BoxError;
+use tower_revoke_testing::TestIssuer;
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, BoxError> {
+    let serve = match std::env::args().nth(1).as_deref() {
+        None => false,
+        Some("serve") => true,
+        Some(other) => {
+            println!("unknown argument `{other}`; try: cargo run -p quickstart [-- serve]");
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let scene = Scene::set().await?;
+    if serve {
+        print_curl_lines(&scene);
+        tokio::signal::ctrl_c().await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let as_promised = story::tell(&scene).await?;
+    Ok(if as_promised {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Three servers on free loopback ports: who issues tokens, who asks for them, and who stands
+/// behind.
+struct Scene {
+    issuer: Arc<TestIssuer>,
+    issuer_at: SocketAddr,
+    api_at: SocketAddr,
+    // The key file lives as long as this.
+    _keys: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn set() -> Result<Self, BoxError> {
+        let issuer_socket = TcpListener::bind("127.0.0.1:0").await?;
+        let issuer_at = issuer_socket.local_addr()?;
+        let issuer = Arc::new(TestIssuer::new(format!("http://{issuer_at}")));
+        let keys = tempfile::tempdir()?;
+        let key_file = keys.path().join("keys.json");
+        issuer.write_jwks(&key_file)?;
+        serve(issuer_socket, issuer::router(issuer.clone()));
+
+        let backend_at = start(api::backend()).await?;
+        let stranger_at = start(api::backend()).await?;
+        let api = api::router(issuer.issuer(), &key_file, backend_at, stranger_at)?;
+        Ok(Self {
+            issuer,
+            issuer_at,
+            api_at: start(api).await?,
+            _keys: keys,
+        })
+    }
+}
+
+async fn start(router: Router) -> Result<SocketAddr, BoxError> {
+    let socket = TcpListener::bind("127.0.0.1:0").await?;
+    let addr = socket.local_addr()?;
+    serve(socket, router);
+    Ok(addr)
+}
+
+fn serve(socket: TcpListener, router: Router) {
+    tokio::spawn(async move { axum::serve(socket, router).await });
+}
+
+fn print_curl_lines(scene: &Scene) {
+    let Scene {
+        issuer_at, api_at, ..
+    } = scene;
+    println!(
+        r#"The quickstart is up; end it with Ctrl-C. In another terminal:
+
+# no token: a challenge
+curl -i -w '\n' http://{api_at}/orders
+
+# a token, as often as you like
+TOKEN=$(curl -s -X POST http://{issuer_at}/token)
+curl -i -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/orders
+
+# a route that spends it: 200, then 401 invalid_token, on every route
+curl -i -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/invoice
+curl -i -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/invoice
+curl -i -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/orders
+
+# 50 at once with one token: one 200
+TOKEN=$(curl -s -X POST http://{issuer_at}/token)
+for i in $(seq 50); do curl -s -o /dev/null -w '%{{http_code}}\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/invoice & done | sort | uniq -c
+
+# the header as a named upstream sees it, and as another does
+TOKEN=$(curl -s -X POST http://{issuer_at}/token)
+curl -s -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/upstream/named
+curl -s -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/upstream/other
+
+# log out everywhere
+curl -i -w '\n' -X POST -H "Authorization: Bearer $TOKEN" http://{api_at}/logout
+curl -i -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/orders"#
+    );
+}

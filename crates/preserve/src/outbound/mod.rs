@@ -22,11 +22,11 @@ pub use self::{action::Outbound, error::ConfigError, service::OutboundAuthorizat
 ///
 /// # The upstream
 ///
-/// is host and port of the request's URI, or of its `Host` header if the URI has no host; set that
-/// header yourself, a client's word must not choose the credentials. The host must be the named one,
-/// without regard to case; user information in a URI is no part of it. A port must be the named one;
-/// where none is named, it is the default of the URI's scheme, 80 or 443. Of two that fit, as
-/// `host` and `host:80`, the first that was named counts.
+/// is host and port of the request's URI, and no other: a `Host` header may be a caller's, who must
+/// not choose where credentials go. A URI without a host is an upstream that nobody named. The host
+/// must be the named one, without regard to case; user information in a URI is no part of it. A port
+/// must be the named one; where none is named, it is the default of the URI's scheme, 80 or 443. Of
+/// two that fit, as `host` and `host:80`, the first that was named counts.
 ///
 /// # What never leaves
 ///

@@ -1,0 +1,139 @@
+//! The API: what a team would write, with the whole stack on it.
+
+use std::{net::SocketAddr, path::Path};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{self, State},
+    http::{HeaderMap, Request, StatusCode, Uri},
+    response::Response,
+    routing::{get, post},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde::Deserialize;
+use tower::{Layer, ServiceExt};
+use tower_http::trace::TraceLayer;
+use tower_revoke::{
+    Authenticated, Clock, JwtVerifier, Outbound, OutboundAuthorization, OutboundAuthorizationLayer,
+    PreserveAuthorizationLayer, RequireBearerLayer, Revocation, RevocationList, RevokeLayer,
+    core::BoxError,
+};
+
+#[derive(Deserialize)]
+struct MyClaims {
+    sub: String,
+}
+
+type HttpClient = OutboundAuthorization<Client<HttpConnector, Body>>;
+
+#[derive(Clone)]
+struct Upstreams {
+    client: HttpClient,
+    named: SocketAddr,
+    other: SocketAddr,
+}
+
+/// Checks tokens of `issuer` by the keys in `key_file`; hands the header on to `named` only.
+pub(crate) fn router(
+    issuer: &str,
+    key_file: &Path,
+    named: SocketAddr,
+    other: SocketAddr,
+) -> Result<Router, BoxError> {
+    let list = RevocationList::in_memory();
+    let tokens = JwtVerifier::issuer(issuer)
+        .audience("orders")
+        .jwks_file(key_file)
+        .revocations(list.clone())
+        .build()?;
+    let outbound =
+        OutboundAuthorizationLayer::strip().upstream(&named.to_string(), Outbound::keep())?;
+    let upstreams = Upstreams {
+        client: outbound.layer(Client::builder(TokioExecutor::new()).build_http()),
+        named,
+        other,
+    };
+    Ok(Router::new()
+        .route("/orders", get(orders))
+        .route("/invoice", get(invoice).layer(RevokeLayer::single_use()))
+        .route("/report", get(report).layer(RevokeLayer::after_response()))
+        .route("/logout", post(logout).with_state(list.clone()))
+        .route("/upstream/{name}", get(upstream).with_state(upstreams))
+        .route("/ready", get(ready).with_state(list))
+        .layer(RequireBearerLayer::new(tokens))
+        .layer(PreserveAuthorizationLayer::new())
+        .layer(TraceLayer::new_for_http()))
+}
+
+/// A server that says which `Authorization` it got.
+pub(crate) fn backend() -> Router {
+    Router::new().fallback(
+        async |headers: HeaderMap| match headers.get("authorization") {
+            Some(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            None => "none".to_owned(),
+        },
+    )
+}
+
+async fn orders(caller: Authenticated<MyClaims>) -> String {
+    format!("orders of {}", caller.sub)
+}
+
+async fn invoice(caller: Authenticated<MyClaims>) -> String {
+    format!("the one look of {} at the invoice", caller.sub)
+}
+
+/// A body in pieces, without a length: its end is the terminator of the stream.
+async fn report() -> Body {
+    let pieces =
+        ["a report ", "in three ", "pieces"].map(|piece| Ok::<_, BoxError>(Bytes::from(piece)));
+    Body::from_stream(stream::iter(pieces))
+}
+
+/// Ends every token of the caller's, here and on every node that shares the store.
+async fn logout(
+    State(list): State<RevocationList>,
+    caller: Authenticated,
+) -> Result<&'static str, StatusCode> {
+    let everything = caller.subject_key().ok_or(StatusCode::BAD_REQUEST)?;
+    let now = Clock::system().now();
+    let revocation = Revocation::rule(everything, now)
+        .map_err(|_| StatusCode::BAD_REQUEST)?
+        .because("log out everywhere");
+    list.revoke(revocation)
+        .await
+        .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    Ok("logged out everywhere")
+}
+
+async fn ready(State(list): State<RevocationList>) -> StatusCode {
+    match list.ready().await {
+        Ok(()) => StatusCode::OK,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// Passes the call on, as a proxy does.
+async fn upstream(
+    State(upstreams): State<Upstreams>,
+    extract::Path(name): extract::Path<String>,
+    mut request: Request<Body>,
+) -> Result<Response, StatusCode> {
+    let to = match name.as_str() {
+        "named" => upstreams.named,
+        _ => upstreams.other,
+    };
+    *request.uri_mut() = format!("http://{to}/")
+        .parse::<Uri>()
+        .map_err(|_| StatusCode::BAD_GATEWAY)?;
+    request.headers_mut().remove("host");
+    let answer = upstreams.client.oneshot(request).await;
+    let answer = answer.map_err(|_| StatusCode::BAD_GATEWAY)?;
+    Ok(answer.map(Body::new))
+}
