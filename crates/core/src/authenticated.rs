@@ -30,11 +30,15 @@ pub struct VerifiedToken {
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
+/// How many keys concern a token, if no claims are chosen besides.
+const KEYS: usize = 5;
+
 impl VerifiedToken {
     /// `leeway` is the clock skew that the verifier allows: the token may be used, and must be
     /// remembered, until `exp + leeway`.
     pub fn new(id: TokenId, claims: Claims, leeway: Duration) -> Self {
-        let mut keys = vec![KeyDigest::of_token(id)];
+        let mut keys = Vec::with_capacity(KEYS);
+        keys.push(KeyDigest::of_token(id));
         if let Some(issuer) = claims.issuer() {
             keys.push(KeyDigest::of_issuer(issuer));
             let rules = [
