@@ -2,7 +2,11 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::json;
 use tokio::sync::watch;
@@ -64,28 +68,39 @@ pub enum Mood {
     /// Waits until the mood changes.
     Hangs,
     /// Does what it is asked, and loses the answer.
-    Forgets,
+    LosesTheAnswer,
+    /// Looks up, and answers for no key at all.
+    Miscounts,
 }
 
 /// A memory store with a hand on it.
 #[derive(Clone)]
 pub struct Steered {
     pub store: MemoryStore,
-    mood: Arc<watch::Sender<Mood>>,
+    look_up: Arc<watch::Sender<Mood>>,
+    rest: Arc<watch::Sender<Mood>>,
     asked: Arc<watch::Sender<u64>>,
+    said_at: Arc<Mutex<Vec<Option<UnixTime>>>>,
 }
 
 impl Steered {
     pub fn new(store: MemoryStore) -> Self {
         Self {
             store,
-            mood: Arc::new(watch::Sender::new(Mood::Works)),
+            look_up: Arc::new(watch::Sender::new(Mood::Works)),
+            rest: Arc::new(watch::Sender::new(Mood::Works)),
             asked: Arc::default(),
+            said_at: Arc::default(),
         }
     }
 
     pub fn set(&self, mood: Mood) {
-        self.mood.send_replace(mood);
+        self.set_look_up(mood);
+        self.rest.send_replace(mood);
+    }
+
+    pub fn set_look_up(&self, mood: Mood) {
+        self.look_up.send_replace(mood);
     }
 
     /// How many calls have come.
@@ -99,50 +114,60 @@ impl Steered {
         asked.wait_for(|asked| *asked >= times).await.unwrap();
     }
 
+    /// When the revocations that came were made.
+    pub fn said_at(&self) -> Vec<Option<UnixTime>> {
+        self.said_at.lock().unwrap().clone()
+    }
+
     async fn run<T>(
         &self,
+        moods: &watch::Sender<Mood>,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         self.asked.send_modify(|asked| *asked += 1);
-        let mut mood = self.mood.subscribe();
+        let mut mood = moods.subscribe();
         let mood = *mood.wait_for(|mood| *mood != Mood::Hangs).await.unwrap();
         match mood {
             Mood::Fails => Err(StoreError::Unavailable("told to fail".into())),
-            Mood::Forgets => {
+            Mood::LosesTheAnswer => {
                 call.await?;
                 Err(StoreError::Unavailable("told to lose the answer".into()))
             }
-            Mood::Works | Mood::Hangs => call.await,
+            Mood::Works | Mood::Hangs | Mood::Miscounts => call.await,
         }
     }
 }
 
 impl Store for Steered {
     async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
-        self.run(self.store.revoke(revocations)).await
+        let said_at = revocations.iter().map(Revocation::said_at);
+        self.said_at.lock().unwrap().extend(said_at);
+        self.run(&self.rest, self.store.revoke(revocations)).await
     }
 
     async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
-        self.run(self.store.lift(lift)).await
+        self.run(&self.rest, self.store.lift(lift)).await
     }
 
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
-        self.run(self.store.look_up(keys)).await
+        let look_up = self.run(&self.look_up, self.store.look_up(keys)).await;
+        let miscounts = *self.look_up.borrow() == Mood::Miscounts;
+        if miscounts { Ok(vec![]) } else { look_up }
     }
 
     async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
-        self.run(self.store.claim(claim)).await
+        self.run(&self.rest, self.store.claim(claim)).await
     }
 
     async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
-        self.run(self.store.release(claim)).await
+        self.run(&self.rest, self.store.release(claim)).await
     }
 
     async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        self.run(self.store.changes(since)).await
+        self.run(&self.rest, self.store.changes(since)).await
     }
 
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
-        self.run(self.store.purge(before)).await
+        self.run(&self.rest, self.store.purge(before)).await
     }
 }
