@@ -1,5 +1,7 @@
 //! The memory store, clause by clause of the `Store` contract.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::time::Duration;

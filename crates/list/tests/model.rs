@@ -1,6 +1,8 @@
 //! Any row of operations: the memory store does what a plain model does, and who follows its
 //! feed knows what it knows.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::{

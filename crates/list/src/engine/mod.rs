@@ -1,5 +1,6 @@
 //! How answers are kept, and when they count: the whole coherence of the list.
 
+mod answer;
 mod generations;
 #[cfg(test)]
 mod tests;
@@ -16,11 +17,14 @@ use moka::{
     ops::compute::{CompResult, Op},
 };
 use tower_revoke_core::{
-    Claim, ClaimOutcome, Clock, KeyDigest, Lift, Listed, Revocation, RevocationKey, Standing,
-    Store, StoreError, TokenId, UnixTime, VerifiedToken,
+    Claim, ClaimOutcome, Clock, KeyDigest, Lift, Revocation, RevocationKey, Standing, Store,
+    StoreError, TokenId, UnixTime, VerifiedToken,
 };
 
-use self::generations::Generations;
+use self::{
+    answer::{Answer, Asked, judge},
+    generations::Generations,
+};
 use crate::stats::{Counters, ListStats};
 
 /// How far the clocks of nodes, stores and issuers may lie apart before something is forgotten
@@ -56,20 +60,6 @@ pub(crate) struct Engine<S, T> {
     /// The stamp is read too late, which the scheduler must find out.
     #[cfg(test)]
     pub(crate) stamp_late: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Answer {
-    standing: Standing,
-    /// `None` for what was not asked but done here: it is known, but does not count as an answer.
-    asked: Option<Asked>,
-}
-
-/// What was read before the store was asked, in this order.
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    at: Duration,
-    stamp: u64,
 }
 
 /// What a write means for the answer that is kept about the token.
@@ -379,25 +369,4 @@ impl<S: Store, T: Timer> Engine<S, T> {
             );
         }
     }
-}
-
-/// The worst that is known under any of the token's keys.
-fn judge(token: &VerifiedToken, listed: &[Option<Listed>]) -> Result<Standing, StoreError> {
-    if listed.len() != token.keys().len() {
-        let error = "the store answered for another number of keys";
-        return Err(StoreError::Unavailable(error.into()));
-    }
-    let mut standing = Standing::Good;
-    for listed in listed.iter().flatten() {
-        match listed {
-            Listed::Rule {
-                issued_at_or_before,
-                ..
-            } if !token.issued_at_or_before(*issued_at_or_before) => {}
-            Listed::Spent { .. } => standing = Standing::Spent,
-            // And whatever kind of listing is not known here.
-            _ => return Ok(Standing::Revoked),
-        }
-    }
-    Ok(standing)
 }

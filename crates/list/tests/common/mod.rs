@@ -1,6 +1,7 @@
 //! What the tests of the list share: tokens, revocations, and a store that can be told to fail.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     num::NonZeroU32,
