@@ -1,11 +1,11 @@
 //! The compact form of a signed token (RFC 7515 §7.1), and JSON in which no name stands twice.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{
     Deserialize,
-    de::{Deserializer, Error, MapAccess, Visitor},
+    de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::{Map, Value};
 use tower_revoke_core::{Reason, Rejection};
@@ -38,12 +38,16 @@ impl<'a> Compact<'a> {
     }
 
     pub(crate) fn header(&self) -> Result<Header, Rejection> {
-        Header::read(object(self.header)?)
+        Header::read(&decode(self.header)?)
     }
 
     /// The claims, unverified.
     pub(crate) fn payload(&self) -> Result<Map<String, Value>, Rejection> {
-        object(self.payload)
+        let json = decode(self.payload)?;
+        // Looked at once here, and not again for each text in it.
+        let json = std::str::from_utf8(&json).map_err(|_| malformed())?;
+        let Unique(claims) = serde_json::from_str(json).map_err(unreadable)?;
+        Ok(claims)
     }
 
     pub(crate) fn signature(&self) -> Result<Vec<u8>, Rejection> {
@@ -71,30 +75,18 @@ pub(crate) enum Kind {
 }
 
 impl Header {
-    fn read(mut header: Map<String, Value>) -> Result<Self, Rejection> {
-        if header.contains_key("crit") || header.contains_key("b64") {
+    fn read(json: &[u8]) -> Result<Self, Rejection> {
+        let header: RawHeader<'_> = serde_json::from_slice(json).map_err(unreadable)?;
+        if header.has_extensions {
             return Err(
                 malformed().detail("the token has header extensions that are not understood")
             );
         }
-        let algorithm = header
-            .get("alg")
-            .and_then(Value::as_str)
-            .ok_or_else(malformed)?;
-        let algorithm = Algorithm::named(algorithm).ok_or(Reason::AlgorithmNotAllowed)?;
-        let kind = match header.get("typ") {
-            None => Kind::Any,
-            Some(typ) => Kind::named(typ.as_str().ok_or_else(malformed)?),
-        };
-        let key_id = match header.remove("kid") {
-            None => None,
-            Some(Value::String(id)) => Some(id),
-            Some(_) => return Err(malformed()),
-        };
+        let algorithm = header.algorithm.ok_or_else(malformed)?;
         Ok(Self {
-            algorithm,
-            key_id,
-            kind,
+            algorithm: Algorithm::named(&algorithm).ok_or(Reason::AlgorithmNotAllowed)?,
+            key_id: header.key_id.map(Cow::into_owned),
+            kind: header.kind.map_or(Kind::Any, |typ| Kind::named(&typ)),
         })
     }
 }
@@ -122,11 +114,8 @@ fn malformed() -> Rejection {
     Reason::MalformedToken.into()
 }
 
-fn object(part: &str) -> Result<Map<String, Value>, Rejection> {
-    let json = decode(part)?;
-    let Unique(object) =
-        serde_json::from_slice(&json).map_err(|error| malformed().source(NoObject(error)))?;
-    Ok(object)
+fn unreadable(error: serde_json::Error) -> Rejection {
+    malformed().source(NoObject(error))
 }
 
 /// No padding, and no bits that carry nothing: else one signature had many spellings.
@@ -145,6 +134,89 @@ impl fmt::Debug for NoObject {
         fmt::Display::fmt(self, f)
     }
 }
+
+/// The members of a header that are listened to, as they stand there.
+#[derive(Default)]
+struct RawHeader<'a> {
+    algorithm: Option<Cow<'a, str>>,
+    kind: Option<Cow<'a, str>>,
+    key_id: Option<Cow<'a, str>>,
+    /// `crit` or `b64`.
+    has_extensions: bool,
+}
+
+impl<'de> Deserialize<'de> for RawHeader<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = RawHeader<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<RawHeader<'de>, A::Error> {
+        let mut header = RawHeader::default();
+        let mut seen: Vec<Cow<'de, str>> = Vec::with_capacity(4);
+        while let Some(Text(name)) = members.next_key()? {
+            if seen.contains(&name) {
+                return Err(A::Error::custom(TWICE));
+            }
+            if seen.len() == MAX_MEMBERS {
+                return Err(A::Error::custom("a header has too many members"));
+            }
+            let mut text = || members.next_value().map(|Text(text)| Some(text));
+            match &*name {
+                "alg" => header.algorithm = text()?,
+                "typ" => header.kind = text()?,
+                "kid" => header.key_id = text()?,
+                other => {
+                    header.has_extensions |= matches!(other, "crit" | "b64");
+                    members.next_value::<IgnoredAny>()?;
+                }
+            }
+            seen.push(name);
+        }
+        Ok(header)
+    }
+}
+
+/// A text that is only copied if it is escaped.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(text.to_owned())))
+    }
+}
+
+/// Far more than any header has: names are compared with each other before anything is verified.
+const MAX_MEMBERS: usize = 32;
+
+const TWICE: &str = "a name stands twice";
 
 /// An object in which no name stands twice (RFC 7515 §4, RFC 7519 §4).
 struct Unique(Map<String, Value>);
@@ -168,7 +240,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
         let mut object = Map::new();
         while let Some((name, value)) = entries.next_entry()? {
             if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("a name stands twice"));
+                return Err(A::Error::custom(TWICE));
             }
         }
         Ok(Unique(object))

@@ -17,7 +17,7 @@ static PANICS: CryptoProvider = CryptoProvider {
 
 /// TRAPS 13 and 36: a process-wide default is neither installed nor relied on.
 #[tokio::test]
-async fn trap_13_trap_36_no_process_wide_provider_is_asked() {
+async fn trap_36_no_process_wide_provider_is_asked() {
     PANICS
         .install_default()
         .expect("nothing of ours has installed one");

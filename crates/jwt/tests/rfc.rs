@@ -86,6 +86,9 @@ async fn rfc7515_4_header_names_stand_once() {
         let token = issuer.sign_raw(header, claims(|_| {}));
         assert_eq!(refusal(&tokens, &token).await, Reason::MalformedToken);
     }
+    let members: String = (0..32).map(|at| format!(r#","{at}":1"#)).collect();
+    let token = issuer.sign_raw(format!(r#"{{"alg":"ES256"{members}}}"#), claims(|_| {}));
+    assert_eq!(refusal(&tokens, &token).await, Reason::MalformedToken);
     let token = issuer.sign_raw(r#"{"alg":"ES256","x":1}"#, claims(|_| {}));
     assert!(
         verify(&tokens, &token).await.is_ok(),
