@@ -14,6 +14,7 @@
 
 mod authenticated;
 mod claims;
+mod client;
 pub mod end;
 #[cfg(feature = "axum")]
 mod extract;
@@ -40,6 +41,7 @@ pub use self::extract::ExtractRejection;
 pub use self::{
     authenticated::{Authenticated, BearerChecked, IdentitySlot, KnownGood, VerifiedToken},
     claims::{Claims, ClaimsError},
+    client::{Endpoint, EndpointError, HttpClient, HttpClientError},
     id::{ClaimId, TokenId},
     key::{KeyDigest, RevocationKey},
     outcome::Outcome,

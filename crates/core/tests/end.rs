@@ -1,5 +1,7 @@
 //! The end-of-body hook: called once, before the end is handed on, with the size hint kept.
 
+#![allow(clippy::unwrap_used, reason = "a test that stops has failed")]
+
 use std::{
     sync::{Arc, Mutex},
     task::Poll,

@@ -1,0 +1,1 @@
+//! Counters per service and client for tower-revoke.

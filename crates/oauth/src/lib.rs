@@ -1,0 +1,1 @@
+//! RFC 7009 for tower-revoke: the authorization server is told.
