@@ -15,6 +15,7 @@
 mod authenticated;
 mod claims;
 mod client;
+mod discovery;
 pub mod end;
 #[cfg(feature = "axum")]
 mod extract;
@@ -42,6 +43,7 @@ pub use self::{
     authenticated::{Authenticated, BearerChecked, IdentitySlot, KnownGood, VerifiedToken},
     claims::{Claims, ClaimsError},
     client::{Endpoint, EndpointError, HttpClient, HttpClientError},
+    discovery::{DiscoveryError, IssuerMetadata},
     id::{ClaimId, TokenId},
     key::{KeyDigest, RevocationKey},
     outcome::Outcome,

@@ -1,0 +1,315 @@
+//! What an issuer says of itself: where the document stands, and how it is read. No I/O.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{Endpoint, EndpointError};
+
+const OPENID: &str = "/.well-known/openid-configuration";
+const OAUTH: &str = "/.well-known/oauth-authorization-server";
+
+/// No URL in the document may be longer.
+const MAX_URL: usize = 2_048;
+
+/// The part of an issuer's metadata (OpenID Connect Discovery 1.0 §3, RFC 8414 §2) that is used
+/// here.
+///
+/// ```
+/// use tower_revoke_core::IssuerMetadata;
+///
+/// let [openid, oauth] = IssuerMetadata::urls("https://id.example.com/shop")?;
+/// assert_eq!(
+///     openid.to_string(),
+///     "https://id.example.com/shop/.well-known/openid-configuration",
+/// );
+/// assert_eq!(
+///     oauth.to_string(),
+///     "https://id.example.com/.well-known/oauth-authorization-server/shop",
+/// );
+///
+/// let document = br#"{
+///     "issuer": "https://id.example.com/shop",
+///     "jwks_uri": "https://id.example.com/shop/keys"
+/// }"#;
+/// let metadata = IssuerMetadata::parse("https://id.example.com/shop", document)?;
+/// assert_eq!(metadata.jwks_uri()?.uri().path(), "/shop/keys");
+/// assert!(metadata.revocation_endpoint().is_err());
+/// # Ok::<(), tower_revoke_core::DiscoveryError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct IssuerMetadata {
+    jwks_uri: Value,
+    revocation_endpoint: Value,
+}
+
+/// Why an issuer's metadata can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiscoveryError {
+    /// The issuer is no URL whose metadata could be fetched.
+    #[error("the issuer has no URL for its metadata")]
+    Issuer(#[source] EndpointError),
+    /// The issuer has a query or a fragment, which RFC 8414 §2 forbids.
+    #[error("the issuer has a query or a fragment")]
+    IssuerParts,
+    /// The document has more bytes than [`IssuerMetadata::MAX_BYTES`].
+    #[error("the metadata is longer than {} bytes", IssuerMetadata::MAX_BYTES)]
+    TooLarge,
+    /// The document is no JSON object with a string as its `issuer`, or says one thing twice.
+    #[error("the metadata can't be read")]
+    Unreadable,
+    /// The document is another issuer's; RFC 8414 §3.3 forbids its use.
+    #[error("the metadata is another issuer's")]
+    OtherIssuer,
+    /// The document lacks this member.
+    #[error("the metadata has no `{0}`")]
+    Missing(&'static str),
+    /// This member is no string, or too long to be a URL.
+    #[error("`{0}` of the metadata is no URL")]
+    NoUrl(&'static str),
+    /// This member can't be an endpoint.
+    #[error("`{member}` of the metadata can't be used")]
+    Endpoint {
+        /// Its name.
+        member: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: EndpointError,
+    },
+}
+
+impl IssuerMetadata {
+    /// The longest document that is read.
+    pub const MAX_BYTES: usize = 64 * 1024;
+
+    /// Where an issuer's metadata may stand, in the order in which to ask: OpenID Connect
+    /// Discovery 1.0 §4 appends to the issuer's path, RFC 8414 §3 inserts before it.
+    ///
+    /// # Errors
+    /// [`DiscoveryError::Issuer`] if the issuer is no [`Endpoint`] (so: not `https`, nor on the
+    /// loopback); [`DiscoveryError::IssuerParts`].
+    pub fn urls(issuer: &str) -> Result<[Endpoint; 2], DiscoveryError> {
+        if issuer.contains(['?', '#']) {
+            return Err(DiscoveryError::IssuerParts);
+        }
+        let whole = Endpoint::new(issuer).map_err(DiscoveryError::Issuer)?;
+        let uri = whole.uri();
+        let path = uri.path().strip_suffix('/').unwrap_or(uri.path());
+        let origin = format!(
+            "{}://{}",
+            uri.scheme_str().unwrap_or("https"),
+            uri.authority().map_or("", |authority| authority.as_str()),
+        );
+        let at = |url: String| Endpoint::new(&url).map_err(DiscoveryError::Issuer);
+        Ok([
+            at(format!("{origin}{path}{OPENID}"))?,
+            at(format!("{origin}{OAUTH}{path}"))?,
+        ])
+    }
+
+    /// Reads the document that was fetched for `issuer`; its own `issuer` must be the same,
+    /// character by character (RFC 8414 §3.3).
+    ///
+    /// # Errors
+    /// [`DiscoveryError`]. What is wrong with an endpoint shows when it is asked for.
+    pub fn parse(issuer: &str, document: &[u8]) -> Result<Self, DiscoveryError> {
+        #[derive(Deserialize)]
+        struct Document {
+            issuer: String,
+            #[serde(default)]
+            jwks_uri: Value,
+            #[serde(default)]
+            revocation_endpoint: Value,
+        }
+        if document.len() > Self::MAX_BYTES {
+            return Err(DiscoveryError::TooLarge);
+        }
+        // A derived reader takes an array for a struct; metadata is an object (RFC 8414 §3.2).
+        if document.trim_ascii_start().first() != Some(&b'{') {
+            return Err(DiscoveryError::Unreadable);
+        }
+        let document: Document =
+            serde_json::from_slice(document).map_err(|_| DiscoveryError::Unreadable)?;
+        if document.issuer != issuer {
+            return Err(DiscoveryError::OtherIssuer);
+        }
+        Ok(Self {
+            jwks_uri: document.jwks_uri,
+            revocation_endpoint: document.revocation_endpoint,
+        })
+    }
+
+    /// Where the issuer's keys are.
+    ///
+    /// # Errors
+    /// [`DiscoveryError::Missing`], [`NoUrl`](DiscoveryError::NoUrl) or
+    /// [`Endpoint`](DiscoveryError::Endpoint).
+    pub fn jwks_uri(&self) -> Result<Endpoint, DiscoveryError> {
+        endpoint("jwks_uri", &self.jwks_uri)
+    }
+
+    /// Where tokens are revoked (RFC 7009 §2).
+    ///
+    /// # Errors
+    /// As [`jwks_uri`](Self::jwks_uri).
+    pub fn revocation_endpoint(&self) -> Result<Endpoint, DiscoveryError> {
+        endpoint("revocation_endpoint", &self.revocation_endpoint)
+    }
+}
+
+fn endpoint(member: &'static str, value: &Value) -> Result<Endpoint, DiscoveryError> {
+    match value {
+        Value::Null => Err(DiscoveryError::Missing(member)),
+        Value::String(url)
+            if url.len() <= MAX_URL && url.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Endpoint::new(url).map_err(|source| DiscoveryError::Endpoint { member, source })
+        }
+        _ => Err(DiscoveryError::NoUrl(member)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ISSUER: &str = "https://id.example.com/shop";
+
+    fn parse(document: &str) -> Result<IssuerMetadata, DiscoveryError> {
+        IssuerMetadata::parse(ISSUER, document.as_bytes())
+    }
+
+    fn urls(issuer: &str) -> [String; 2] {
+        IssuerMetadata::urls(issuer)
+            .unwrap()
+            .map(|url| url.to_string())
+    }
+
+    #[test]
+    fn rfc8414_3_1_the_well_known_part_stands_before_the_path() {
+        for (issuer, [openid, oauth]) in [
+            (
+                "https://example.com",
+                [
+                    "https://example.com/.well-known/openid-configuration",
+                    "https://example.com/.well-known/oauth-authorization-server",
+                ],
+            ),
+            (
+                "https://example.com/",
+                [
+                    "https://example.com/.well-known/openid-configuration",
+                    "https://example.com/.well-known/oauth-authorization-server",
+                ],
+            ),
+            (
+                "https://example.com:8443/realms/shop/",
+                [
+                    "https://example.com:8443/realms/shop/.well-known/openid-configuration",
+                    "https://example.com:8443/.well-known/oauth-authorization-server/realms/shop",
+                ],
+            ),
+            (
+                "http://[::1]:80/a%2Fb",
+                [
+                    "http://[::1]:80/a%2Fb/.well-known/openid-configuration",
+                    "http://[::1]:80/.well-known/oauth-authorization-server/a%2Fb",
+                ],
+            ),
+        ] {
+            assert_eq!(urls(issuer), [openid, oauth], "{issuer}");
+        }
+    }
+
+    #[test]
+    fn rfc8414_2_an_issuer_is_https_without_query_or_fragment() {
+        for issuer in ["https://a.example/?b", "https://a.example/#b"] {
+            let error = IssuerMetadata::urls(issuer).unwrap_err();
+            assert_eq!(error, DiscoveryError::IssuerParts, "{issuer}");
+        }
+        for issuer in ["http://a.example", "ftp://a.example", "a.example", ""] {
+            let error = IssuerMetadata::urls(issuer).unwrap_err();
+            assert!(matches!(error, DiscoveryError::Issuer(_)), "{issuer}");
+        }
+    }
+
+    #[test]
+    fn rfc8414_3_3_the_issuer_must_be_the_one_that_was_asked() {
+        for other in [
+            "https://id.example.com/shop/",
+            "https://id.example.com/Shop",
+            "https://id.example.com:443/shop",
+            "https://evil.example/shop",
+            "",
+        ] {
+            let document = format!(r#"{{"issuer":"{other}"}}"#);
+            let error = parse(&document).unwrap_err();
+            assert_eq!(error, DiscoveryError::OtherIssuer, "{other}");
+        }
+        assert!(parse(&format!(r#"{{"issuer":"{ISSUER}"}}"#)).is_ok());
+    }
+
+    #[test]
+    fn rfc8414_3_2_what_is_no_metadata_is_refused() {
+        let twice = format!(r#"{{"issuer":"{ISSUER}","issuer":"{ISSUER}"}}"#);
+        let array = format!(r#"["{ISSUER}"]"#);
+        for document in [
+            "",
+            "null",
+            "{}",
+            "<html>",
+            r#"{"issuer":1}"#,
+            &twice,
+            &array,
+        ] {
+            let error = parse(document).unwrap_err();
+            assert_eq!(error, DiscoveryError::Unreadable, "{document}");
+        }
+        let long = format!(
+            r#"{{"issuer":"{ISSUER}"{}}}"#,
+            " ".repeat(IssuerMetadata::MAX_BYTES)
+        );
+        assert_eq!(parse(&long).unwrap_err(), DiscoveryError::TooLarge);
+    }
+
+    #[test]
+    fn one_bad_endpoint_does_not_spoil_the_other() {
+        let long = format!(r#""https://a.example/{}""#, "a".repeat(MAX_URL));
+        for (value, fails) in [
+            ("null", DiscoveryError::Missing("jwks_uri")),
+            ("5", DiscoveryError::NoUrl("jwks_uri")),
+            ("[]", DiscoveryError::NoUrl("jwks_uri")),
+            (
+                r#""https://a.example/\n""#,
+                DiscoveryError::NoUrl("jwks_uri"),
+            ),
+            (&long, DiscoveryError::NoUrl("jwks_uri")),
+            (
+                r#""http://a.example/""#,
+                DiscoveryError::Endpoint {
+                    member: "jwks_uri",
+                    source: EndpointError::PlainHttp("http://a.example/".into()),
+                },
+            ),
+        ] {
+            let metadata = parse(&format!(
+                r#"{{"issuer":"{ISSUER}","jwks_uri":{value},
+                    "revocation_endpoint":"https://id.example.com/revoke","more":[1,{{}}]}}"#
+            ))
+            .unwrap();
+            assert_eq!(metadata.jwks_uri().unwrap_err(), fails, "{value}");
+            let endpoint = metadata.revocation_endpoint().unwrap();
+            assert_eq!(endpoint.to_string(), "https://id.example.com/revoke");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(issuer in ".{0,40}", document in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = IssuerMetadata::urls(&issuer);
+            let _ = IssuerMetadata::parse(&issuer, &document);
+        }
+    }
+}
