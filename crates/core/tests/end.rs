@@ -7,12 +7,12 @@ use std::{
     task::Poll,
 };
 
-use http::{HeaderMap, HeaderValue};
-use http_body::Body;
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tower_revoke_core::{
     BoxError, BoxFuture,
-    end::{BodyEnd, Ending, OnEnd, WatchedBody},
+    end::{BodyEnd, Ending, OnEnd, RequestShape, WatchedBody},
 };
 use tower_revoke_testing::{Gate, ScriptedBody};
 
@@ -188,4 +188,107 @@ async fn a_body_that_is_dropped_was_cancelled_once() {
     assert_eq!(watched.next().await, None);
     drop(watched.body);
     assert_eq!(*watched.seen.lock().unwrap(), ["complete"]);
+}
+
+fn ending(
+    request: http::request::Builder,
+    response: http::response::Builder,
+    body: ScriptedBody,
+) -> Ending {
+    let shape = RequestShape::of(&request.body(()).unwrap());
+    Ending::of(shape, &response.body(body).unwrap())
+}
+
+/// Else its client had all of a file before the end was seen.
+#[test]
+fn a_request_that_only_calls_itself_grpc_does_not_move_the_end() {
+    const GRPC: (&str, &str) = ("content-type", "application/grpc");
+    let call = |version| Request::get("/").version(version).header(GRPC.0, GRPC.1);
+    let file = || Response::builder().header("content-length", "5");
+    let grpc = || file().header(GRPC.0, GRPC.1);
+    let body = || ScriptedBody::new().data("hello");
+
+    for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
+        let actual = ending(call(version), file(), body());
+        assert_eq!(actual, Ending::AfterBytes(5), "{version:?}");
+    }
+    let unknown = Response::builder();
+    assert_eq!(
+        ending(call(Version::HTTP_10), unknown, body()),
+        Ending::WithHead
+    );
+    // There is no gRPC before HTTP/2, whatever the service says.
+    assert_eq!(
+        ending(call(Version::HTTP_11), grpc(), body()),
+        Ending::AfterBytes(5)
+    );
+    assert_eq!(
+        ending(call(Version::HTTP_2), grpc(), body()),
+        Ending::WithBody
+    );
+}
+
+/// A proxy hands on its upstream's response, version and all; hyper then ends it with the
+/// connection, and a body that is cut off looks complete.
+#[test]
+fn trap_25_a_response_of_http_1_0_without_a_length_ends_with_its_head() {
+    for (request, response, expected) in [
+        (Version::HTTP_11, Version::HTTP_10, Ending::WithHead),
+        (Version::HTTP_11, Version::HTTP_11, Ending::WithBody),
+        (Version::HTTP_10, Version::HTTP_11, Ending::WithHead),
+        (Version::HTTP_2, Version::HTTP_10, Ending::WithBody),
+    ] {
+        let actual = ending(
+            Request::get("/").version(request),
+            Response::builder().version(response),
+            ScriptedBody::new().data("hello"),
+        );
+        assert_eq!(actual, expected, "{request:?} {response:?}");
+    }
+}
+
+#[test]
+fn rfc9110_8_6_a_list_of_lengths_is_read() {
+    for (values, expected) in [
+        (&["5, 5"][..], Ending::AfterBytes(5)),
+        (&["9,5"], Ending::AfterBytes(5)),
+        (&["9", "5"], Ending::AfterBytes(5)),
+    ] {
+        let mut response = Response::builder();
+        for value in values {
+            response = response.header("content-length", *value);
+        }
+        let actual = ending(Request::get("/"), response, ScriptedBody::new().data("a"));
+        assert_eq!(actual, expected, "{values:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_size_hint_that_lies_about_the_far_end_is_no_panic() {
+    struct Endless;
+
+    impl Body for Endless {
+        type Data = bytes::Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> Poll<Option<Result<Frame<bytes::Bytes>, BoxError>>> {
+            Poll::Ready(Some(Ok(Frame::data("hello".into()))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(u64::MAX)
+        }
+    }
+
+    let watcher = Watcher {
+        seen: Arc::default(),
+        gate: Gate::closed(),
+        fails: false,
+    };
+    let mut body = Box::pin(WatchedBody::new(Endless, Ending::AfterBytes(5), watcher));
+    assert!(futures_util::poll!(body.frame()).is_pending());
+    assert_eq!(body.size_hint().exact(), Some(u64::MAX));
 }

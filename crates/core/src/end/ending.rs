@@ -83,9 +83,19 @@ impl Ending {
         if no_body_follows || response.body().is_end_stream() {
             return Self::WithHead;
         }
-        if request.kind == Kind::Grpc {
+        // A request may call itself a gRPC call without being one: the service says whether it is.
+        let is_grpc_stream = request.kind == Kind::Grpc
+            && request.version >= Version::HTTP_2
+            && is_grpc(response.headers());
+        if is_grpc_stream {
             return Self::WithBody;
         }
+        // A server takes the response's own version too, as that of an upstream's answer. HTTP/2
+        // and later have none in their messages.
+        let version = match request.version < Version::HTTP_2 {
+            true => request.version.min(response.version()),
+            false => request.version,
+        };
         let hinted = response.body().size_hint().exact();
         let promised = match (content_length(response.headers()), hinted) {
             (Some(header), Some(hint)) => Some(header.min(hint)),
@@ -94,18 +104,21 @@ impl Ending {
         match promised {
             Some(0) => Self::WithHead,
             Some(length) => Self::AfterBytes(length),
-            None if request.version <= Version::HTTP_10 => Self::WithHead,
+            None if version <= Version::HTTP_10 => Self::WithHead,
             None => Self::WithBody,
         }
     }
 }
 
-/// The smallest of several, should a handler have set more than one.
+/// The smallest of several, should a handler have set more than one: as headers of their own, or as
+/// a list in one (RFC 9110 §8.6).
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers
         .get_all(header::CONTENT_LENGTH)
         .iter()
-        .filter_map(|value| value.to_str().ok()?.parse().ok())
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|length| length.trim().parse().ok())
         .min()
 }
 
@@ -187,11 +200,15 @@ mod tests {
             .body(())
             .unwrap();
         let shape = RequestShape::of(&request);
-        assert_eq!(
-            ending(shape, 200, Some("5"), full("hello")),
-            Ending::WithBody
-        );
-        assert_eq!(ending(shape, 200, None, full("")), Ending::WithHead);
+        let answer = |body| {
+            let mut response = Response::new(body);
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, "application/grpc".parse().unwrap());
+            headers.insert(header::CONTENT_LENGTH, 5.into());
+            Ending::of(shape, &response)
+        };
+        assert_eq!(answer(full("hello")), Ending::WithBody);
+        assert_eq!(answer(full("")), Ending::WithHead);
     }
 
     #[test]
