@@ -58,7 +58,7 @@ impl<S> RevocationListBuilder<S> {
         self
     }
 
-    /// For how many tokens answers are kept, in about 250 bytes each: 100,000 unless this is
+    /// For how many tokens answers are kept, in about 300 bytes each: 100,000 unless this is
     /// called. More tokens than that cost questions to the store, never a revocation.
     pub fn answers(mut self, tokens: u64) -> Self {
         self.answers = tokens;

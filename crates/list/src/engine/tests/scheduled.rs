@@ -1,5 +1,7 @@
 //! The engine itself: no schedule lets a stale answer through.
 
+use std::{future::poll_fn, pin::pin, task::Poll};
+
 use super::*;
 
 #[test]
@@ -58,6 +60,50 @@ fn trap_02_many_readers_and_every_end_at_random() {
             });
         }
     });
+}
+
+/// Callers that leave in the middle, of a check as of a revoke, block nobody and hide nothing.
+#[test]
+fn trap_02_callers_that_leave_midway_at_random() {
+    at_random(1_000, || {
+        let ours = Arc::new(OurEngine::new(End::Token));
+        for polls in 1..4 {
+            let ours = ours.clone();
+            spawn(async move {
+                leave_after(polls, ours.check()).await;
+                leave_after(polls, ours.end(End::Rule)).await;
+            });
+        }
+        let ended = Arc::new(AtomicBool::new(false));
+        for _ in 0..2 {
+            let (ours, ended) = (ours.clone(), ended.clone());
+            spawn(async move {
+                for _ in 0..2 {
+                    let was_ended = ended.load(Ordering::SeqCst);
+                    let good = ours.check().await;
+                    assert!(!(was_ended && good), "a stale answer was checked");
+                }
+            });
+        }
+        block_on(async {
+            ours.end(End::Token).await;
+            ended.store(true, Ordering::SeqCst);
+            assert!(!ours.check().await, "a stale answer was checked");
+        });
+    });
+}
+
+async fn leave_after(polls: usize, call: impl Future) {
+    let mut call = pin!(call);
+    let mut left = polls;
+    poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        call.as_mut().poll(cx).map(drop)
+    })
+    .await;
 }
 
 /// What comes and goes: in the end the list says what the store says.
