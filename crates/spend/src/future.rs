@@ -23,6 +23,9 @@ use crate::{
 
 type Answer<B> = Response<RejectionBody<RevokeBody<B>>>;
 
+/// What the caller gets: an answer, or the inner service's error.
+type Output<B, E> = Result<Answer<B>, E>;
+
 pin_project! {
     /// The future of [`Revoke`](crate::Revoke).
     pub struct RevokeFuture<S, ReqBody, ResBody>
@@ -31,14 +34,14 @@ pin_project! {
         ResBody: Body,
     {
         #[pin]
-        state: State<S, S::Future, ReqBody, ResBody>,
+        state: State<S, S::Future, S::Error, ReqBody, ResBody>,
         refusing: Option<Refusing>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, F, ReqBody, ResBody: Body> {
+    enum State<S, F, E, ReqBody, ResBody: Body> {
         Claiming {
             #[pin]
             claiming: Claiming,
@@ -52,10 +55,10 @@ pin_project! {
         Settling {
             #[pin]
             settle: Settle,
-            answer: Option<Answer<ResBody>>,
+            output: Option<Output<ResBody, E>>,
         },
         Answered {
-            answer: Option<Answer<ResBody>>,
+            output: Option<Output<ResBody, E>>,
         },
     }
 }
@@ -89,7 +92,7 @@ where
     pub(crate) fn refused(answer: Answer<ResBody>) -> Self {
         Self {
             state: State::Answered {
-                answer: Some(answer),
+                output: Some(Ok(answer)),
             },
             refusing: None,
         }
@@ -131,15 +134,20 @@ where
     }
 }
 
-/// What comes after the head.
-enum Next<B: Body> {
-    Answer(Answer<B>),
-    Settle(Settle, Answer<B>),
+/// What comes after the call.
+enum Next<B: Body, E> {
+    Answer(Output<B, E>),
+    Settle(Settle, Output<B, E>),
 }
 
-fn after_head<B: Body>(response: Response<B>, owed: Owed, refusing: Option<&Refusing>) -> Next<B> {
-    let plain =
-        |response: Response<B>| response.map(|body| RejectionBody::inner(RevokeBody::plain(body)));
+fn after_head<B: Body, E>(
+    response: Response<B>,
+    owed: Owed,
+    refusing: Option<&Refusing>,
+) -> Next<B, E> {
+    let plain = |response: Response<B>| {
+        Ok(response.map(|body| RejectionBody::inner(RevokeBody::plain(body))))
+    };
     let Some(refusing) = refusing else {
         return Next::Answer(plain(response));
     };
@@ -154,24 +162,32 @@ fn after_head<B: Body>(response: Response<B>, owed: Owed, refusing: Option<&Refu
             debt.spare();
             Next::Answer(plain(response))
         }
-        Owed::Life(debt) => match Ending::of(refusing.shape, &response) {
-            Ending::WithHead => Next::Settle(debt.pay(), plain(response)),
-            ending => Next::Answer(
-                response.map(|body| RejectionBody::inner(RevokeBody::owing(body, ending, debt))),
-            ),
-        },
+        Owed::Life(debt) => {
+            match Ending::of(refusing.shape, &response) {
+                Ending::WithHead => Next::Settle(debt.pay(), plain(response)),
+                ending => Next::Answer(Ok(response
+                    .map(|body| RejectionBody::inner(RevokeBody::owing(body, ending, debt))))),
+            }
+        }
     }
 }
 
-/// The inner service failed without a response: an exception, and nobody is left to wait for.
-fn settle_error(owed: Owed, refusing: Option<&Refusing>) {
-    if !refusing.is_some_and(|refusing| refusing.config.gives_back_errors()) {
-        return;
-    }
-    match owed {
-        Owed::Nothing => {}
-        Owed::Life(debt) => debt.spare(),
-        Owed::Use(used) => drop(used.give_back()),
+/// The inner service failed without a response: an exception. A layer further out may make a
+/// response of the error, so that it waits as a head would.
+fn after_error<B: Body, E>(error: E, owed: Owed, refusing: Option<&Refusing>) -> Next<B, E> {
+    let gives_back = refusing.is_some_and(|refusing| refusing.config.gives_back_errors());
+    let settle = match owed {
+        Owed::Life(debt) if gives_back => {
+            debt.spare();
+            None
+        }
+        Owed::Life(debt) => Some(debt.pay()),
+        Owed::Use(used) if gives_back => used.give_back(),
+        Owed::Use(_) | Owed::Nothing => None,
+    };
+    match settle {
+        Some(settle) => Next::Settle(settle, Err(error)),
+        None => Next::Answer(Err(error)),
     }
 }
 
@@ -193,7 +209,7 @@ where
                             owed: Owed::Use(used),
                         },
                         (Err(rejection), _, Some(refusing)) => State::Answered {
-                            answer: Some(refusing.respond(rejection)),
+                            output: Some(Ok(refusing.respond(rejection))),
                         },
                         _ => return Poll::Pending,
                     }
@@ -201,35 +217,33 @@ where
                 StateProj::Calling { call, owed } => {
                     let result = ready!(call.poll(cx));
                     let owed = std::mem::replace(owed, Owed::Nothing);
-                    match result {
-                        Ok(response) => match after_head(response, owed, this.refusing.as_ref()) {
-                            Next::Answer(answer) => State::Answered {
-                                answer: Some(answer),
-                            },
-                            Next::Settle(settle, answer) => State::Settling {
-                                settle,
-                                answer: Some(answer),
-                            },
+                    let next = match result {
+                        Ok(response) => after_head(response, owed, this.refusing.as_ref()),
+                        Err(error) => after_error(error, owed, this.refusing.as_ref()),
+                    };
+                    match next {
+                        Next::Answer(output) => State::Answered {
+                            output: Some(output),
                         },
-                        Err(error) => {
-                            settle_error(owed, this.refusing.as_ref());
-                            return Poll::Ready(Err(error));
-                        }
+                        Next::Settle(settle, output) => State::Settling {
+                            settle,
+                            output: Some(output),
+                        },
                     }
                 }
-                StateProj::Settling { settle, answer } => {
+                StateProj::Settling { settle, output } => {
                     let settled = ready!(settle.poll(cx));
-                    let answer = match (settled, &this.refusing) {
+                    let output = match (settled, &this.refusing) {
                         (Err(NotRecorded), Some(refusing)) => {
-                            Some(refusing.respond(Reason::NotRecorded.into()))
+                            Some(Ok(refusing.respond(Reason::NotRecorded.into())))
                         }
-                        _ => answer.take(),
+                        _ => output.take(),
                     };
-                    State::Answered { answer }
+                    State::Answered { output }
                 }
-                StateProj::Answered { answer } => {
-                    return match answer.take() {
-                        Some(answer) => Poll::Ready(Ok(answer)),
+                StateProj::Answered { output } => {
+                    return match output.take() {
+                        Some(output) => Poll::Ready(output),
                         // Polled after it was done: as a fused future.
                         None => Poll::Pending,
                     };

@@ -23,8 +23,12 @@
 //!
 //! # When the end is
 //! [`tower_revoke_core::end`] says when a response is over. Where nothing follows the head (HEAD,
-//! 204, 304, an upgrade, an empty body, HTTP/1.0 without a length), the head waits for the store;
-//! else the last frame does.
+//! 204, 304, an upgrade, an empty body, HTTP/1.0 without a length), the head waits for the store,
+//! and so does an error of the inner service; else the last frame does.
+//!
+//! What answers in the inner service's place belongs inside of this layer: a time-out, or what
+//! catches panics. Further out, it has an answer of its own while the token's end is still being
+//! written down.
 //!
 //! # When the store fails
 //! Before the inner call: 503, and nothing happened; a claim whose answer was lost is given back

@@ -267,7 +267,9 @@ async fn insist<T>(
             Err(_) => StoreError::TimedOut(config.finish_within),
         };
         log_owed(what, token, &error);
-        if until.is_some_and(|until| config.clock.now() > until) {
+        // The wall clock alone may have been set ahead, and back again later.
+        let now = config.clock.now().min(config.clock.steady_now());
+        if until.is_some_and(|until| now > until) {
             return;
         }
         sleep(pause).await;

@@ -45,8 +45,8 @@ impl Slots {
         self.all.saturating_sub(free)
     }
 
-    /// Waits until everything that is owed is written down. Calls that come while it waits are
-    /// served after it, so stop taking them first; bound it with a timeout, for a store that is
+    /// Waits until everything that is owed is written down. Calls that spend are refused with 503
+    /// while it waits, so stop taking them first; bound it with a timeout, for a store that is
     /// gone may never come back.
     pub async fn idle(&self) {
         // The semaphore is never closed.

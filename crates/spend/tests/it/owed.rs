@@ -11,7 +11,8 @@ use http::{Request, Response, Version};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_revoke_core::{
-    BearerToken, Outcome, QueueFull, Reason, Rejection, RemoteRevocation, RemoteSlot, Standing,
+    BearerToken, Clock, Outcome, QueueFull, Reason, Rejection, RemoteRevocation, RemoteSlot,
+    Standing, UnixTime,
 };
 use tower_revoke_spend::{NotRecorded, OnStoreError, RevokeLayer, Slots};
 use tower_revoke_testing::{Gate, Mood, ScriptedBody, StoreOp};
@@ -83,6 +84,24 @@ async fn what_was_dropped_is_paid_when_the_store_is_back() {
     assert_eq!(caller.standing().await, Standing::Revoked);
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_calls_while_idle_waits_is_refused() {
+    let caller = Caller::new();
+    let slots = Slots::default();
+    let mut service = RevokeLayer::after_response()
+        .slots(&slots)
+        .layer(service_fn(hello));
+    let first = service.call(caller.request()).await.unwrap();
+    let mut idle = Box::pin(slots.idle());
+    assert!(futures_util::poll!(&mut idle).is_pending());
+    let response = service.call(caller.request()).await.unwrap();
+    assert_eq!(response.status(), 503);
+    drop(first);
+    idle.await;
+    let response = service.call(caller.request()).await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
 /// A panic of the inner service is no way out.
 #[tokio::test(start_paused = true)]
 async fn a_panic_spends() {
@@ -126,6 +145,57 @@ async fn an_error_of_the_inner_service_spends_unless_a_rule_says_otherwise() {
             assert_eq!(caller.standing().await != Standing::Good, expected);
         }
     }
+}
+
+/// A layer further out may make a whole response of the error, as axum's `HandleErrorLayer` does.
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_inner_service_waits_for_the_store_as_a_head_does() {
+    let fails = service_fn(|_: Request<()>| async {
+        Err::<Response<ScriptedBody>, _>(std::io::Error::other("as told"))
+    });
+    let caller = Caller::new();
+    let slow = Mood::Slow(Duration::from_secs(1));
+    caller.store.set(StoreOp::Revoke, slow);
+    let call = RevokeLayer::after_response().layer(fails);
+    assert!(call.oneshot(caller.request()).await.is_err());
+    assert_eq!(caller.standing().await, Standing::Revoked);
+
+    let caller = Caller::new();
+    caller.store.set(StoreOp::Revoke, Mood::Fails);
+    let call = RevokeLayer::after_response().layer(fails);
+    let response = call.oneshot(caller.request()).await.expect("a refusal");
+    assert_eq!(response.status(), 500);
+    let rejection = response.extensions().get::<Rejection>().unwrap();
+    assert_eq!(rejection.reason(), Reason::NotRecorded);
+
+    // A use that a rule gives back is there for whoever has seen the error.
+    let caller = Caller::new();
+    caller.store.set(StoreOp::Release, slow);
+    let layer = RevokeLayer::single_use().give_back_on(Outcome::Exception);
+    let call = layer.layer(fails).oneshot(caller.request());
+    assert!(call.await.is_err());
+    assert_eq!(caller.standing().await, Standing::Good);
+}
+
+/// A wall clock that is set ahead ends no token: it may be set back.
+#[tokio::test(start_paused = true)]
+async fn a_step_of_the_clock_pays_nothing() {
+    let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000_000_000));
+    let caller = Caller::new();
+    let slots = Slots::default();
+    caller.store.set(StoreOp::Revoke, Mood::Fails);
+    let mut service = RevokeLayer::after_response()
+        .clock(clock)
+        .slots(&slots)
+        .layer(service_fn(hello));
+    hand.step_wall(4_000_000_000);
+    let body = service.call(caller.request()).await.unwrap().into_body();
+    let error = body.collect().await.expect_err("cut off");
+    assert!(error.is::<NotRecorded>());
+    hand.step_wall(-4_000_000_000);
+    caller.store.set(StoreOp::Revoke, Mood::Works);
+    slots.idle().await;
+    assert_eq!(caller.standing().await, Standing::Revoked);
 }
 
 /// TRAPS 26: from the call on, not from the head.
