@@ -76,3 +76,29 @@ async fn trap_17_no_token_is_kept() {
     // The key is 16 bytes, whatever the token's length.
     assert_eq!(size_of::<crate::cache::TokenHash>(), 16);
 }
+
+/// After a rotation a token that is still good is looked up in the new set once, not each time.
+#[tokio::test]
+async fn a_key_that_stays_is_confirmed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    let (clock, hand) = Clock::manual(UnixTime::from_secs(1_800_000_000));
+    let issuer = TestIssuer::with("https://id.example.com", TestAlgorithm::EdDSA);
+    let issuer = issuer.clock(clock.clone());
+    issuer.write_jwks(&path).unwrap();
+    let tokens = JwtVerifier::issuer(issuer.issuer())
+        .audience("orders")
+        .jwks_file(&path)
+        .clock(clock)
+        .without_revocations()
+        .build()
+        .unwrap();
+    let token = BearerToken::new(&issuer.token().sign()).unwrap();
+    tokens.verify(&token).await.unwrap();
+    let before = tokens.cached_generation(&token);
+    issuer.rotate();
+    issuer.write_jwks(&path).unwrap();
+    hand.advance(Duration::from_secs(1));
+    assert!(tokens.verify_cached(&token).unwrap().is_ok());
+    assert!(tokens.cached_generation(&token) > before);
+}

@@ -87,6 +87,13 @@ impl JwtVerifier {
     pub(crate) fn cached_tokens(&self) -> usize {
         self.inner.cache.as_ref().map_or(0, TokenCache::len)
     }
+
+    #[cfg(all(test, feature = "aws-lc-rs"))]
+    pub(crate) fn cached_generation(&self, token: &BearerToken) -> Option<u64> {
+        let cache = self.inner.cache.as_ref()?;
+        let known = cache.get(&cache.hash(token.as_bytes()))?;
+        Some(known.generation)
+    }
 }
 
 impl TokenVerifier for JwtVerifier {

@@ -122,6 +122,16 @@ async fn a_withdrawn_key_is_refused_on_the_next_call() {
 }
 
 #[tokio::test]
+async fn a_withdrawn_key_signs_no_new_token_either() {
+    let setup = Setup::new();
+    let unseen = setup.issuer.token().sign();
+    setup.issuer.withdraw(&setup.issuer.key_id());
+    setup.publish();
+    setup.later();
+    assert_eq!(refusal(&setup.tokens, &unseen).await, Reason::UnknownKey);
+}
+
+#[tokio::test]
 async fn the_last_key_may_be_withdrawn_too() {
     let setup = Setup::new();
     let token = setup.issuer.token().sign();
@@ -181,6 +191,23 @@ async fn a_settled_file_is_noticed_by_its_stamp() {
             .await
             .is_ok()
     );
+    assert!(cached(&setup.tokens, &token).unwrap().is_ok());
+}
+
+/// A look that finds nothing new costs a question to the file system, and no more.
+#[tokio::test]
+async fn a_settled_file_is_not_read_again() {
+    let setup = Setup::new();
+    let long_ago = 1_000_000_000;
+    setup.written_at(long_ago);
+    setup.later();
+    let token = setup.issuer.token().sign();
+    verify(&setup.tokens, &token).await.unwrap();
+    let len = fs::metadata(&setup.path).unwrap().len() as usize;
+    let empty = format!("{:len$}", r#"{"keys":[]}"#);
+    fs::write(&setup.path, empty).unwrap();
+    setup.written_at(long_ago);
+    setup.later();
     assert!(cached(&setup.tokens, &token).unwrap().is_ok());
 }
 
