@@ -16,7 +16,7 @@ pub(super) struct Upstream {
 
 impl Upstream {
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
-        let invalid = || ConfigError::InvalidUpstream(text.to_owned());
+        let invalid = || ConfigError::InvalidUpstream(without_user_information(text));
         let authority: Authority = text.parse().map_err(|_| invalid())?;
         // A `*` would be taken for a pattern, which there is none of.
         if text.contains(['@', '*']) || text.ends_with(':') {
@@ -44,6 +44,14 @@ impl Upstream {
             Some(_) => self.port == port.or(default),
         };
         port_fits && self.host.eq_ignore_ascii_case(host)
+    }
+}
+
+/// For an error that is shown: a password may stand there.
+fn without_user_information(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, host)) => format!("…@{host}"),
+        None => text.to_owned(),
     }
 }
 

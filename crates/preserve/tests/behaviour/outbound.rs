@@ -264,6 +264,13 @@ fn debug_and_errors_show_no_secret() {
     }
     let error = Outbound::bearer("se cret").unwrap_err();
     assert!(!format!("{error:?} {error}").contains("cret"));
+    for upstream in ["me:s@cret@host", "https://me:secret@host:80/"] {
+        let error = OutboundAuthorizationLayer::strip()
+            .upstream(upstream, Outbound::keep())
+            .unwrap_err();
+        let shown = format!("{error:?} {error}");
+        assert!(!shown.contains("cret") && shown.contains("host"), "{shown}");
+    }
 }
 
 proptest! {
