@@ -25,8 +25,9 @@ const MAX_KEYS: usize = 256;
 /// Why a key of a set is not used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Skipped {
-    #[error("it is no JWK: {0}")]
-    NoJwk(serde_json::Error),
+    /// The error itself may quote what stands there, which may be a private key.
+    #[error("it is no JWK")]
+    NoJwk,
     #[error("its type is not supported")]
     Type,
     #[error("its `use` is not `sig`")]
@@ -94,7 +95,7 @@ pub(crate) fn read_set(
 }
 
 fn read_key(jwk: Value, allowed: AlgorithmSet, known: &[Arc<Key>]) -> Result<Arc<Key>, Skipped> {
-    let jwk: Jwk = serde_json::from_value(jwk).map_err(Skipped::NoJwk)?;
+    let jwk: Jwk = serde_json::from_value(jwk).map_err(|_| Skipped::NoJwk)?;
     check_use(&jwk.common)?;
     let (family, bytes) = match &jwk.algorithm {
         AlgorithmParameters::RSA(rsa) => {
