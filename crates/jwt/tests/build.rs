@@ -31,10 +31,13 @@ fn what_is_missing_is_named() {
         error(with_key()),
         BuildError::MissingAudience { issuer } if issuer == ISSUER
     ));
-    assert!(matches!(
-        error(with_key().audience("")),
-        BuildError::MissingAudience { .. }
-    ));
+    for builder in [
+        with_key().audience(""),
+        with_key().audience("orders").audience(""),
+        with_key().audience("").any_audience(),
+    ] {
+        assert!(matches!(error(builder), BuildError::MissingAudience { .. }));
+    }
     assert!(matches!(
         error(JwtVerifier::issuer(ISSUER).audience("orders")),
         BuildError::MissingKeys { .. }

@@ -100,8 +100,10 @@ impl IssuerConfig {
         if self.name.is_empty() {
             return Err(BuildError::MissingIssuer);
         }
-        let is_named = rules.audiences.iter().any(|audience| !audience.is_empty());
-        if !is_named && !rules.any_audience {
+        let is_named = !rules.audiences.is_empty();
+        // An empty one, as of a variable that is not set, would be found in a token's empty `aud`.
+        let is_empty = rules.audiences.iter().any(String::is_empty);
+        if is_empty || (!is_named && !rules.any_audience) {
             return Err(BuildError::MissingAudience { issuer: issuer() });
         }
         let contradictions = [
