@@ -158,6 +158,35 @@ async fn g1_bodies_trailers_and_lengths_arrive_as_they_were_sent() {
     assert_eq!(trailed.trailers, Some(trailers()));
 }
 
+/// Nor can it have all of a file whose length is promised while the store is away.
+#[tokio::test]
+async fn g1_a_client_that_calls_itself_grpc_does_not_move_the_end() {
+    let world = World::new();
+    let slots = Slots::default();
+    let layer = RevokeLayer::after_response()
+        .finish_within(Duration::from_millis(30))
+        .slots(&slots);
+    let server = serve(&world, &layer).await;
+    let grpc = |token: &str| {
+        let mut request = get("/length", token);
+        let kind = HeaderValue::from_static("application/grpc");
+        request.headers_mut().insert(header::CONTENT_TYPE, kind);
+        request
+    };
+    for wire in Wire::ALL {
+        let token = world.token();
+        let first = ask(&server, wire, grpc(&token)).await;
+        assert!(first.whole && first.bytes == "hello", "{wire:?}");
+        assert_spent(&server, wire, &token, "/length").await;
+
+        world.store.set(StoreOp::Revoke, Mood::Fails);
+        let cut = ask(&server, wire, grpc(&world.token())).await;
+        assert!(!cut.whole && cut.bytes != "hello", "{wire:?}");
+        world.store.set(StoreOp::Revoke, Mood::Works);
+        slots.idle().await;
+    }
+}
+
 #[tokio::test]
 async fn g1_head_spends_and_can_be_excepted() {
     let world = World::new();
