@@ -1,6 +1,6 @@
 //! The port to the network: how keys are fetched, and how an authorization server is told.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response, Uri, uri::Scheme};
@@ -23,6 +23,16 @@ pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
         request: Request<Bytes>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Response<Bytes>, HttpClientError>>;
+}
+
+impl<C: HttpClient + ?Sized> HttpClient for Arc<C> {
+    fn send(
+        &self,
+        request: Request<Bytes>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Response<Bytes>, HttpClientError>> {
+        (**self).send(request, limit)
+    }
 }
 
 /// Why there is no answer.
