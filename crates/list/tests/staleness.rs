@@ -212,6 +212,34 @@ async fn without_staleness_every_request_asks() {
     assert_eq!(list.check(&token).await.unwrap(), Standing::Revoked);
 }
 
+/// Even then nobody asks alone: an answer that was asked for after a request began is as new as
+/// its own.
+#[tokio::test]
+async fn without_staleness_who_waits_shares_what_was_asked_since() {
+    let (clock, hand) = Clock::manual(ISSUED);
+    let store = Steered::new(MemoryStore::with_clock(clock.clone()));
+    let list = RevocationList::builder(store.clone())
+        .max_staleness(Duration::ZERO)
+        .clock(clock)
+        .build();
+    let token = token("1");
+    store.set(Mood::Hangs);
+    let waiters = futures_util::future::join_all((0..100).map(|_| list.check(&token)));
+    let release = async {
+        store.was_asked(1).await;
+        hand.advance(Duration::from_millis(1));
+        store.set(Mood::Works);
+    };
+    let (standings, ()) = tokio::join!(waiters, release);
+    for standing in standings {
+        assert_eq!(standing.unwrap(), Standing::Good);
+    }
+    // The first was asked when all began, the second after that: the rest share it.
+    assert_eq!(store.asked(), 2);
+    list.check(&token).await.unwrap();
+    assert_eq!(store.asked(), 3);
+}
+
 #[tokio::test]
 async fn a_token_that_was_seen_costs_no_question() {
     let Nodes { a, store, .. } = nodes();

@@ -112,7 +112,10 @@ impl Steered {
     /// Waits for so many calls in all.
     pub async fn was_asked(&self, times: u64) {
         let mut asked = self.asked.subscribe();
-        asked.wait_for(|asked| *asked >= times).await.unwrap();
+        let enough = asked.wait_for(|asked| *asked >= times);
+        // Only a broken list lets this time run out: it fails then, rather than hang.
+        let in_time = tokio::time::timeout(Duration::from_secs(60), enough).await;
+        in_time.expect("a call that never came").unwrap();
     }
 
     /// When the revocations that came were made.
