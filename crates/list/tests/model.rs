@@ -283,7 +283,7 @@ fn block_on(run: impl Future<Output = ()>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(800))]
 
     #[test]
     fn the_store_does_what_the_model_does(ops in prop::collection::vec(op(), 0..60)) {
