@@ -1,0 +1,58 @@
+//! The revocation request, as RFC 7009 §2.1 writes it.
+
+use bytes::Bytes;
+use form_urlencoded::Serializer;
+use http::{HeaderValue, Method, Request, header};
+use tower_revoke_core::{BearerToken, Endpoint};
+
+use crate::credentials::Credentials;
+
+/// Where the client's credentials go: never both (RFC 6749 §2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placement {
+    Basic,
+    Form,
+}
+
+pub(crate) fn revocation(
+    endpoint: &Endpoint,
+    token: &BearerToken,
+    hint: &str,
+    credentials: &Credentials,
+    placement: Placement,
+) -> Request<Bytes> {
+    let mut form = Serializer::new(String::with_capacity(token.len() + 256));
+    form.append_pair("token", token.as_str());
+    if !hint.is_empty() {
+        form.append_pair("token_type_hint", hint);
+    }
+    if placement == Placement::Form {
+        form.extend_pairs(credentials.form());
+    }
+    let mut request = to(endpoint, Method::POST, form.finish().into());
+    request.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-www-form-urlencoded"),
+    );
+    if placement == Placement::Basic {
+        request
+            .headers_mut()
+            .insert(header::AUTHORIZATION, credentials.basic());
+    }
+    request
+}
+
+/// A request for the issuer's metadata (RFC 8414 §3.1).
+pub(crate) fn metadata(at: &Endpoint) -> Request<Bytes> {
+    to(at, Method::GET, Bytes::new())
+}
+
+fn to(endpoint: &Endpoint, method: Method, body: Bytes) -> Request<Bytes> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = endpoint.uri().clone();
+    request
+        .headers_mut()
+        .insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    request
+}

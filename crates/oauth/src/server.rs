@@ -1,0 +1,349 @@
+//! The server as layers see it: a queue, and the tasks that empty it.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{Instant, timeout, timeout_at},
+};
+use tower_revoke_core::{
+    BearerToken, Clock, Endpoint, HttpClient, QueueFull, RemoteRevocation, RemoteSlot,
+};
+
+use crate::{
+    AuthorizationServerBuilder, Drained, Failure, RemoteStats,
+    answer::Verdict,
+    credentials::{Credentials, CredentialsError},
+    place::Place,
+    queue::{Item, Queue, Step},
+    report::Report,
+    request::{self, Placement},
+};
+
+/// The longest answer that is read.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// An authorization server that is told, by RFC 7009, which tokens have ended here.
+///
+/// Clones share one queue. See the [crate's docs](crate) for what is promised.
+#[derive(Clone)]
+pub struct AuthorizationServer {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) place: Place,
+    pub(crate) client: Arc<dyn HttpClient>,
+    pub(crate) placement: Placement,
+    pub(crate) hint: String,
+    pub(crate) answer_within: Duration,
+    pub(crate) clock: Clock,
+    pub(crate) state: Mutex<State>,
+    /// The scheduler has something to look at.
+    pub(crate) work: Notify,
+    /// A place became free, or the scheduler ended.
+    pub(crate) settled: Notify,
+}
+
+pub(crate) struct State {
+    pub(crate) queue: Queue,
+    pub(crate) report: Report,
+    pub(crate) credentials: Arc<Credentials>,
+    /// How often they were replaced.
+    pub(crate) generation: u64,
+    pub(crate) is_running: bool,
+}
+
+impl AuthorizationServer {
+    /// The server whose revocation endpoint this is.
+    pub fn at(endpoint: Endpoint) -> AuthorizationServerBuilder {
+        AuthorizationServerBuilder::at(endpoint)
+    }
+
+    /// The server that issues as `issuer`, such as `https://id.example.com`; its endpoint is found
+    /// in its metadata: OpenID Connect Discovery first, then RFC 8414. That is fetched when the
+    /// first token has ended, and again until it is there, so that neither need be up before the
+    /// other. An `http` issuer must be on the loopback; name the endpoint of any other.
+    pub fn discover(issuer: impl Into<String>) -> AuthorizationServerBuilder {
+        AuthorizationServerBuilder::discover(issuer.into())
+    }
+
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Replaces the client's credentials. The tokens that wait for good ones are tried at once.
+    ///
+    /// # Errors
+    /// [`CredentialsError`]: the former ones stay.
+    pub fn set_client_credentials(
+        &self,
+        id: impl Into<String>,
+        secret: impl Into<String>,
+    ) -> Result<(), CredentialsError> {
+        let credentials = Credentials::new(id.into().into(), secret.into().into())?;
+        let mut state = self.shared.lock();
+        state.credentials = Arc::new(credentials);
+        state.generation += 1;
+        state.queue.credentials_changed(Instant::now());
+        drop(state);
+        self.shared.wake(None);
+        Ok(())
+    }
+
+    /// How it stands.
+    pub fn stats(&self) -> RemoteStats {
+        self.shared.lock().queue.stats()
+    }
+
+    /// Tries everything once more now, however long it was to wait, and waits until nothing is
+    /// left and no call holds a place, or until `limit` has passed. For the shutdown: stop serving
+    /// first, since calls may go on reserving places meanwhile. What is left then is lost with the
+    /// process, unless it is drained again.
+    ///
+    /// It must be called in a tokio runtime, with its timer on.
+    pub async fn drain(&self, limit: Duration) -> Drained {
+        let before = {
+            let mut state = self.shared.lock();
+            state.queue.hurry_all(Instant::now());
+            state.queue.counts()
+        };
+        // Past the limit, what is left is counted below.
+        let _ = timeout(limit, self.shared.idle()).await;
+        let state = self.shared.lock();
+        let after = state.queue.counts();
+        Drained {
+            delivered: after.delivered - before.delivered,
+            refused: after.refused - before.refused,
+            given_up: after.given_up - before.given_up,
+            left: state.queue.left(),
+            reserved: state.queue.reserved(),
+        }
+    }
+}
+
+impl RemoteRevocation for AuthorizationServer {
+    fn reserve(&self) -> Result<RemoteSlot, QueueFull> {
+        if !self.shared.lock().queue.reserve() {
+            return Err(QueueFull);
+        }
+        let reserved = Reserved(Some(self.shared.clone()));
+        let runtime = Handle::try_current().ok();
+        Ok(RemoteSlot::new(move |token| {
+            reserved.put(token, runtime.as_ref());
+        }))
+    }
+}
+
+impl From<AuthorizationServer> for Arc<dyn RemoteRevocation> {
+    fn from(server: AuthorizationServer) -> Self {
+        Arc::new(server)
+    }
+}
+
+impl fmt::Debug for AuthorizationServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared.lock();
+        f.debug_struct("AuthorizationServer")
+            .field("host", &state.report.server())
+            .field("stats", &state.queue.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A place that is free again when dropped unused.
+struct Reserved(Option<Arc<Shared>>);
+
+impl Reserved {
+    fn put(mut self, token: BearerToken, runtime: Option<&Handle>) {
+        if let Some(shared) = self.0.take() {
+            shared.lock().queue.put(token, Instant::now());
+            shared.wake(runtime);
+        }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.take() {
+            shared.lock().queue.unreserve();
+            shared.settled.notify_waiters();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change is whole before anything that could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that the scheduler runs, in the current runtime, else in `runtime`. Without any,
+    /// tokens wait for a later use that has one.
+    fn wake(self: &Arc<Self>, runtime: Option<&Handle>) {
+        let mut state = self.lock();
+        if state.is_running || !state.queue.has_waiting() {
+            drop(state);
+            self.work.notify_one();
+            return;
+        }
+        let current = Handle::try_current().ok();
+        let Some(runtime) = current.as_ref().or(runtime) else {
+            return;
+        };
+        state.is_running = true;
+        drop(state);
+        let scheduler = Scheduler {
+            shared: self.clone(),
+            is_done: false,
+        };
+        // A runtime that is shutting down drops it at once, and so ends it.
+        runtime.spawn(scheduler.run());
+    }
+
+    async fn idle(self: &Arc<Self>) {
+        loop {
+            let mut settled = std::pin::pin!(self.settled.notified());
+            settled.as_mut().enable();
+            self.wake(None);
+            {
+                let state = self.lock();
+                if state.queue.left() == 0 && state.queue.reserved() == 0 {
+                    return;
+                }
+            }
+            settled.await;
+        }
+    }
+
+    /// One try, from the endpoint to the answer.
+    async fn attempt(&self, token: &BearerToken, credentials: &Credentials) -> Verdict {
+        let Some(endpoint) = self.place.endpoint(&self.client, self.answer_within).await else {
+            return Verdict::Failed(Failure::Discovery, None);
+        };
+        let request =
+            request::revocation(&endpoint, token, &self.hint, credentials, self.placement);
+        let answer = self.client.send(request, MAX_ANSWER);
+        let verdict = match timeout(self.answer_within, answer).await {
+            Ok(Ok(answer)) => Verdict::of(&answer, self.clock.now()),
+            Ok(Err(error)) => Verdict::of_error(&error),
+            Err(_) => Verdict::Failed(Failure::TimedOut, None),
+        };
+        if matches!(verdict, Verdict::Failed(failure, _) if failure.may_have_moved()) {
+            self.place.forget().await;
+        }
+        verdict
+    }
+}
+
+/// Starts tries when they are due, and ends when nothing is left.
+struct Scheduler {
+    shared: Arc<Shared>,
+    is_done: bool,
+}
+
+impl Scheduler {
+    async fn run(mut self) {
+        loop {
+            match self.next_step() {
+                Step::Try(item) => {
+                    let attempt = Try::new(self.shared.clone(), item);
+                    tokio::spawn(attempt.run());
+                }
+                Step::Wait(Some(until)) => {
+                    // Either way there may be something to do.
+                    let _ = timeout_at(until, self.shared.work.notified()).await;
+                }
+                Step::Wait(None) => self.shared.work.notified().await,
+                Step::Done => return,
+            }
+        }
+    }
+
+    fn next_step(&mut self) -> Step {
+        let now = Instant::now();
+        let mut state = self.shared.lock();
+        let given_up = state.queue.give_up(now);
+        if given_up > 0 {
+            state.report.given_up(given_up, &self.shared.clock);
+            self.shared.settled.notify_waiters();
+        }
+        let step = state.queue.next_step(now);
+        if matches!(step, Step::Done) {
+            // Under the lock, so that whoever adds a token next starts another one.
+            state.is_running = false;
+            self.is_done = true;
+        }
+        step
+    }
+}
+
+/// Its runtime may end before its work does: the next use starts another one.
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.shared.lock().is_running = false;
+            self.shared.settled.notify_waiters();
+        }
+    }
+}
+
+/// A token in flight; dropped unfinished, it waits again.
+struct Try {
+    shared: Arc<Shared>,
+    credentials: Arc<Credentials>,
+    generation: u64,
+    item: Option<Item>,
+}
+
+impl Try {
+    fn new(shared: Arc<Shared>, item: Item) -> Self {
+        let state = shared.lock();
+        let (credentials, generation) = (state.credentials.clone(), state.generation);
+        drop(state);
+        Self {
+            shared,
+            credentials,
+            generation,
+            item: Some(item),
+        }
+    }
+
+    async fn run(mut self) {
+        if let Some(item) = &self.item {
+            let attempt = self.shared.attempt(&item.token, &self.credentials);
+            let verdict = attempt.await;
+            self.settle(verdict);
+        }
+    }
+
+    fn settle(&mut self, verdict: Verdict) {
+        let Some(item) = self.item.take() else {
+            return;
+        };
+        let shared = &self.shared;
+        let mut state = shared.lock();
+        let stale = state.generation != self.generation;
+        let (now, wall) = (Instant::now(), shared.clock.now());
+        state.queue.settle(item, verdict, stale, now, wall);
+        if !stale {
+            state.report.verdict(verdict, &shared.clock);
+        }
+        drop(state);
+        shared.work.notify_one();
+        shared.settled.notify_waiters();
+    }
+}
+
+impl Drop for Try {
+    fn drop(&mut self) {
+        self.settle(Verdict::Failed(Failure::BrokenOff, None));
+    }
+}

@@ -1,0 +1,197 @@
+//! With and without a runtime, behind a layer, and what shows of a secret.
+
+use std::{convert::Infallible, error::Error, future::pending, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use serde_json::json;
+use tokio::runtime::{Builder, Runtime};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower_revoke_core::{
+    Authenticated, BearerChecked, BearerToken, Claims, Endpoint, HttpClient, RejectionFormat,
+    RemoteRevocation, Revocations, TokenId, VerifiedToken,
+};
+use tower_revoke_http::HttpsClient;
+use tower_revoke_list::RevocationList;
+use tower_revoke_oauth::{
+    AuthorizationServer, AuthorizationServerBuilder, BuildError, CredentialsError,
+};
+use tower_revoke_spend::RevokeLayer;
+
+use crate::support::{SECRET, Server, member, scripted, status, tell};
+
+const LONG: Duration = Duration::from_secs(60);
+
+static_assertions::assert_impl_all!(AuthorizationServer: Clone, Send, Sync, std::fmt::Debug);
+static_assertions::assert_impl_all!(AuthorizationServerBuilder: Send, Sync, std::fmt::Debug);
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_runtime_that_ends_takes_no_token_with_it() {
+    let (client, mut tries) = scripted(async |n, _| {
+        if n < 2 {
+            pending::<()>().await;
+        }
+        Ok(status(200))
+    });
+    let client = client.at_once(2).build().unwrap();
+    let first = runtime();
+    first.block_on(async {
+        for n in 0..5 {
+            tell(&client, &format!("token-{n}"));
+        }
+        tries.recv().await.unwrap();
+        tries.recv().await.unwrap();
+    });
+    // Two in flight, three waiting, one place held.
+    let held = first.block_on(async { client.reserve().unwrap() });
+    drop(first);
+    held.send(BearerToken::new("token-5").unwrap());
+    assert_eq!(client.stats().queued, 6);
+    let told = runtime().block_on(client.drain(LONG));
+    assert_eq!((told.delivered, told.left), (6, 0));
+}
+
+#[test]
+fn no_runtime_is_needed_to_reserve_and_to_hand_over() {
+    let (client, _tries) = scripted(async |_, _| Ok(status(200)));
+    let client = client.build().unwrap();
+    tell(&client, "abc");
+    client.set_client_credentials("shop", "other").unwrap();
+    assert_eq!(client.stats().queued, 1);
+    let runtime = runtime();
+    // Any use in a runtime takes the older one along.
+    runtime.block_on(async {
+        tell(&client, "def");
+        assert!(client.drain(LONG).await.is_complete());
+    });
+    assert_eq!(client.stats().delivered, 2);
+}
+
+#[test]
+fn a_place_held_in_a_runtime_hands_over_outside_of_it() {
+    let (client, mut tries) = scripted(async |_, _| Ok(status(200)));
+    let client = client.build().unwrap();
+    let runtime = runtime();
+    let slot = runtime.block_on(async { client.reserve().unwrap() });
+    slot.send(BearerToken::new("abc").unwrap());
+    let seen = runtime.block_on(tries.recv()).unwrap();
+    assert_eq!(seen.token, "abc");
+}
+
+#[tokio::test]
+async fn a_token_that_is_spent_here_is_revoked_there() {
+    let mut server = Server::start([status(200)]).await;
+    let client = server.client().queue(2).build().unwrap();
+    let list: Arc<dyn Revocations> = RevocationList::in_memory().into();
+    let claims = json!({
+        "iss": "https://id.example.com", "sub": "ann", "jti": "1", "exp": 4_000_000_000_u64,
+    });
+    let token = VerifiedToken::new(
+        TokenId::of_jwt("https://id.example.com", "1"),
+        Claims::from_value(claims).unwrap(),
+        Duration::from_secs(30),
+    );
+    let token = Arc::new(token.with_revocations(list));
+    let call = || {
+        let mut request = Request::new(());
+        let presented = BearerToken::new("e30.e30.c2ln").unwrap();
+        let extensions = request.extensions_mut();
+        extensions.insert(BearerChecked::new(
+            Arc::new(RejectionFormat::default()),
+            Some(presented),
+        ));
+        extensions.insert(Authenticated::new(token.clone()));
+        let service = ServiceBuilder::new()
+            .layer(RevokeLayer::single_use().also_at(client.clone()))
+            .service(service_fn(async |_: Request<()>| {
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
+            }));
+        async move { service.oneshot(request).await.unwrap() }
+    };
+    // No place to the server: the call is refused, and the token lives.
+    let held = [client.reserve().unwrap(), client.reserve().unwrap()];
+    assert_eq!(call().await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    drop(held);
+
+    let answer = call().await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(
+        answer.into_body().collect().await.unwrap().to_bytes(),
+        "hello"
+    );
+    let (_, body) = server.next().await;
+    assert_eq!(member(&body, "token").as_deref(), Some("e30.e30.c2ln"));
+    assert_eq!(call().await.status(), StatusCode::UNAUTHORIZED);
+    let told = client.drain(LONG).await;
+    assert_eq!((told.left, client.stats().delivered), (0, 1));
+    assert!(server.rest().is_empty());
+}
+
+fn builder(id: &str, secret: &str) -> AuthorizationServerBuilder {
+    AuthorizationServer::at(Endpoint::new("https://id.example.com/revoke?key=k3y").unwrap())
+        .client_credentials(id, secret)
+}
+
+#[test]
+fn what_is_missing_is_said_when_it_is_built() {
+    let client: Arc<dyn HttpClient> = Arc::new(HttpsClient::new().unwrap());
+    let error = |builder: AuthorizationServerBuilder| builder.build().unwrap_err();
+    assert_eq!(error(builder("shop", SECRET)), BuildError::NoHttpClient);
+    assert_eq!(
+        error(builder("", SECRET).http(client.clone())),
+        BuildError::Credentials(CredentialsError::EmptyId),
+    );
+    assert_eq!(
+        error(builder("shop", "").http(client.clone())),
+        BuildError::Credentials(CredentialsError::EmptySecret),
+    );
+    let endpoint = Endpoint::new("https://id.example.com/revoke").unwrap();
+    assert_eq!(
+        error(AuthorizationServer::at(endpoint).http(client.clone())),
+        BuildError::NoCredentials,
+    );
+    for issuer in [
+        "http://id.example.com",
+        "id.example.com",
+        "https://a.example/?x",
+    ] {
+        let server = AuthorizationServer::discover(issuer)
+            .client_credentials("shop", SECRET)
+            .http(client.clone());
+        let error = error(server);
+        assert!(matches!(error, BuildError::Issuer(_)), "{issuer}");
+        assert!(error.source().is_some());
+    }
+    assert!(builder("shop", SECRET).http(client).build().is_ok());
+}
+
+#[test]
+fn no_debug_output_shows_a_secret_or_a_token() {
+    let building = builder("shop", SECRET).http(HttpsClient::new().unwrap());
+    let shown = format!("{building:?}");
+    assert!(
+        shown.contains("id.example.com") && !shown.contains(SECRET),
+        "{shown}"
+    );
+    let server = building.build().unwrap();
+    tell(&server, "the-very-token");
+    let remote: Arc<dyn RemoteRevocation> = server.clone().into();
+    let slot = remote.reserve().unwrap();
+    let shown = format!(
+        "{server:?} {server:#?} {remote:?} {slot:?} {:?}",
+        server.stats()
+    );
+    assert!(shown.contains("id.example.com"), "{shown}");
+    for secret in [SECRET, "the-very-token", "k3y", "c2hvcDp"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}

@@ -1,0 +1,248 @@
+//! A server that answers by a script, a client that does, and a log to look into.
+
+use std::{
+    collections::VecDeque,
+    fmt::{self, Write},
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use axum::{Router, body::to_bytes, extract::Request as AxumRequest};
+use bytes::Bytes;
+use http::{Request, Response, request::Parts};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinHandle,
+    time::Instant,
+};
+use tower_revoke_core::{
+    BearerToken, BoxFuture, Endpoint, HttpClient, HttpClientError, RemoteRevocation,
+};
+use tower_revoke_http::HttpsClient;
+use tower_revoke_oauth::{AuthorizationServer, AuthorizationServerBuilder};
+use tracing::{Event, Metadata, Subscriber, field::Visit, span};
+
+pub(crate) const SECRET: &str = "open-sesame-4711";
+
+/// Tells `server` of `token`.
+pub(crate) fn tell(server: &AuthorizationServer, token: &str) {
+    let slot = server.reserve().unwrap();
+    slot.send(BearerToken::new(token).unwrap());
+}
+
+/// What a form says under `name`.
+pub(crate) fn member(body: &[u8], name: &str) -> Option<String> {
+    let mut members = form_urlencoded::parse(body);
+    let found = members.find(|(member, _)| member == name);
+    found.map(|(_, value)| value.into_owned())
+}
+
+pub(crate) fn status(status: u16) -> Response<Bytes> {
+    answer(status, &[], "")
+}
+
+pub(crate) fn answer(
+    status: u16,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Response<Bytes> {
+    let mut answer = Response::builder().status(status);
+    for (name, value) in headers {
+        answer = answer.header(*name, *value);
+    }
+    answer.body(body.into()).unwrap()
+}
+
+/// A server on the loopback. It gives the scripted answers in their order, the last one for ever.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    seen: UnboundedReceiver<(Parts, Bytes)>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) async fn start(answers: impl IntoIterator<Item = Response<Bytes>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let script = Mutex::new(answers.into_iter().collect::<VecDeque<_>>());
+        Self::on(listener, move |_, _| {
+            let mut script = script.lock().unwrap();
+            if script.len() > 1 {
+                script.pop_front().unwrap()
+            } else {
+                script.front().unwrap().clone()
+            }
+        })
+    }
+
+    pub(crate) fn on(
+        listener: TcpListener,
+        respond: impl Fn(&Parts, &Bytes) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        let address = listener.local_addr().unwrap();
+        let (tell, seen) = unbounded_channel();
+        let respond = Arc::new(respond);
+        let router = Router::new().fallback(move |request: AxumRequest| {
+            let (tell, respond) = (tell.clone(), respond.clone());
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = to_bytes(body, 1 << 20).await.unwrap();
+                let answer = respond(&parts, &body);
+                let _ = tell.send((parts, body));
+                answer.map(axum::body::Body::from)
+            }
+        });
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self {
+            address,
+            seen,
+            task,
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A client of this server, over a socket.
+    pub(crate) fn client(&self) -> AuthorizationServerBuilder {
+        AuthorizationServer::at(Endpoint::new(&self.url("/revoke")).unwrap())
+            .client_credentials("shop", SECRET)
+            .http(HttpsClient::new().unwrap())
+            .seed(1)
+    }
+
+    /// The next request.
+    pub(crate) async fn next(&mut self) -> (Parts, Bytes) {
+        self.seen.recv().await.unwrap()
+    }
+
+    /// The requests that came, none of which was looked at.
+    pub(crate) fn rest(&mut self) -> Vec<(Parts, Bytes)> {
+        std::iter::from_fn(|| self.seen.try_recv().ok()).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+type Answer = Result<Response<Bytes>, HttpClientError>;
+
+/// One request that a [`Scripted`] was given.
+#[derive(Debug)]
+pub(crate) struct Try {
+    pub(crate) at: Instant,
+    pub(crate) token: String,
+    pub(crate) request: Request<Bytes>,
+}
+
+/// A client without a socket: `answer` gets the number of the request, and the token.
+pub(crate) struct Scripted<F> {
+    answer: F,
+    tell: UnboundedSender<Try>,
+    count: Mutex<usize>,
+}
+
+impl<F> fmt::Debug for Scripted<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scripted")
+    }
+}
+
+impl<F, R> HttpClient for Scripted<F>
+where
+    F: Fn(usize, String) -> R + Send + Sync + 'static,
+    R: Future<Output = Answer> + Send + 'static,
+{
+    fn send(&self, request: Request<Bytes>, _: usize) -> BoxFuture<'_, Answer> {
+        let token = member(request.body(), "token").unwrap_or_default();
+        let number = {
+            let mut count = self.count.lock().unwrap();
+            *count += 1;
+            *count - 1
+        };
+        let _ = self.tell.send(Try {
+            at: Instant::now(),
+            token: token.clone(),
+            request,
+        });
+        Box::pin((self.answer)(number, token))
+    }
+}
+
+/// A client that answers by `answer`, and where its tries can be seen.
+pub(crate) fn scripted<F, R>(answer: F) -> (AuthorizationServerBuilder, UnboundedReceiver<Try>)
+where
+    F: Fn(usize, String) -> R + Send + Sync + 'static,
+    R: Future<Output = Answer> + Send + 'static,
+{
+    let (tell, tries) = unbounded_channel();
+    let client = Scripted {
+        answer,
+        tell,
+        count: Mutex::new(0),
+    };
+    let server = AuthorizationServer::at(Endpoint::new("https://id.example.com/revoke").unwrap())
+        .client_credentials("shop", SECRET)
+        .http(client)
+        .seed(1);
+    (server, tries)
+}
+
+/// The tries that were made, none of which was looked at.
+pub(crate) fn rest(tries: &mut UnboundedReceiver<Try>) -> Vec<Try> {
+    std::iter::from_fn(|| tries.try_recv().ok()).collect()
+}
+
+/// Everything that is logged on this thread, in full.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    pub(crate) fn lines_with(&self, text: &str) -> usize {
+        let lines = self.0.lock().unwrap();
+        lines.iter().filter(|line| line.contains(text)).count()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().unwrap().join("\n")
+    }
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+        write!(self.0, " {field}={value:?}").unwrap();
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        let mut line = Line(span.metadata().name().to_owned());
+        span.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(event.metadata().level().to_string());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}

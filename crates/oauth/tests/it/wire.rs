@@ -1,0 +1,321 @@
+//! What goes over the wire, and what the answers lead to. Real sockets.
+
+use std::time::Duration;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{Method, StatusCode};
+use tokio::net::TcpListener;
+use tower_revoke_core::Endpoint;
+use tower_revoke_http::HttpsClient;
+use tower_revoke_oauth::{AuthorizationServer, Failure};
+
+use crate::support::{Log, SECRET, Server, answer, member, status, tell};
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn rfc7009_2_1_the_request_is_a_form_with_the_token_and_a_hint() {
+    let mut server = Server::start([status(200)]).await;
+    let client = server.client().build().unwrap();
+    tell(&client, "a.b+c/d~e==");
+    assert!(client.drain(LONG).await.is_complete());
+    let (head, body) = server.next().await;
+    assert_eq!((head.method, head.uri.path()), (Method::POST, "/revoke"));
+    let form = "application/x-www-form-urlencoded";
+    assert_eq!(head.headers["content-type"], form);
+    let members: Vec<_> = form_urlencoded::parse(&body).into_owned().collect();
+    let expected = [
+        ("token".to_owned(), "a.b+c/d~e==".to_owned()),
+        ("token_type_hint".to_owned(), "access_token".to_owned()),
+    ];
+    assert_eq!(members, expected);
+}
+
+#[tokio::test]
+async fn rfc7009_2_1_the_hint_is_chosen_or_left_out() {
+    let mut server = Server::start([status(200)]).await;
+    for (hint, sent) in [("refresh_token", Some("refresh_token")), ("", None)] {
+        let client = server.client().token_type_hint(hint).build().unwrap();
+        tell(&client, "abc");
+        assert!(client.drain(LONG).await.is_complete());
+        let (_, body) = server.next().await;
+        assert_eq!(member(&body, "token_type_hint").as_deref(), sent);
+    }
+}
+
+const HOSTILE: [(&str, &str); 5] = [
+    ("shop", "s3cret"),
+    ("a:b", ":c:"),
+    ("100%", "%41+ &=?"),
+    ("two words", "\u{7f}\r\nX: y"),
+    ("bücher", "пароль"),
+];
+
+#[tokio::test]
+async fn rfc6749_2_3_1_basic_carries_any_id_and_secret() {
+    let mut server = Server::start([status(200)]).await;
+    for (id, secret) in HOSTILE {
+        let client = server.client().client_credentials(id, secret);
+        let client = client.build().unwrap();
+        tell(&client, "abc");
+        assert!(client.drain(LONG).await.is_complete());
+        let (head, body) = server.next().await;
+        let value = head.headers["authorization"].to_str().unwrap();
+        let pair = BASE64_STANDARD.decode(value.strip_prefix("Basic ").unwrap());
+        let pair = String::from_utf8(pair.unwrap()).unwrap();
+        // As a server reads it: at the first colon, then each half is decoded.
+        let (first, second) = pair.split_once(':').unwrap();
+        let decode = |half: &str| {
+            let mut members = form_urlencoded::parse(half.as_bytes());
+            members.next().unwrap().0.into_owned()
+        };
+        assert_eq!(
+            (decode(first).as_str(), decode(second).as_str()),
+            (id, secret)
+        );
+        assert_eq!(member(&body, "client_id"), None);
+        assert_eq!(member(&body, "client_secret"), None);
+    }
+}
+
+#[tokio::test]
+async fn rfc6749_2_3_1_credentials_in_the_form_are_never_in_the_header_too() {
+    let mut server = Server::start([status(200)]).await;
+    for (id, secret) in HOSTILE {
+        let client = server.client().client_credentials(id, secret);
+        let client = client.credentials_in_form().build().unwrap();
+        tell(&client, "abc");
+        assert!(client.drain(LONG).await.is_complete());
+        let (head, body) = server.next().await;
+        assert!(!head.headers.contains_key("authorization"));
+        assert_eq!(member(&body, "client_id").as_deref(), Some(id));
+        assert_eq!(member(&body, "client_secret").as_deref(), Some(secret));
+        assert_eq!(member(&body, "token").as_deref(), Some("abc"));
+    }
+}
+
+#[tokio::test]
+async fn trap_16_wso2_s_empty_answer_is_a_success_and_what_its_headers_tell_is_not_kept() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let mut server = Server::start([answer(
+        200,
+        &[
+            ("content-type", "text/html"),
+            ("content-length", "0"),
+            ("cache-control", "no-store"),
+            ("pragma", "no-cache"),
+            ("revokedaccesstoken", "the-very-token"),
+            ("authorizeduser", "ann-of-wso2"),
+            ("revokedrefreshtoken", "its-refresh-token"),
+        ],
+        "",
+    )])
+    .await;
+    let client = server.client().build().unwrap();
+    tell(&client, "the-very-token");
+    let told = client.drain(LONG).await;
+    assert_eq!((told.delivered, told.left), (1, 0));
+    assert_eq!(client.stats().failing_since, None);
+    assert!(
+        log.text().contains(&server.address.to_string()),
+        "{}",
+        log.text()
+    );
+    let shown = format!("{} {client:?} {told:?}", log.text());
+    for secret in ["the-very-token", "ann-of-wso2", "its-refresh-token", SECRET] {
+        assert!(!shown.contains(secret), "{secret}");
+    }
+    assert_eq!(server.rest().len(), 1);
+}
+
+#[tokio::test]
+async fn trap_35_an_error_in_the_body_of_a_200_is_a_success() {
+    let error = r#"{"error":"unsupported_token_type"}"#;
+    let json = [("content-type", "application/json")];
+    let mut server = Server::start([answer(200, &json, error)]).await;
+    let client = server.client().build().unwrap();
+    tell(&client, "abc");
+    let told = client.drain(LONG).await;
+    assert_eq!((told.delivered, told.refused), (1, 0));
+    assert_eq!(server.rest().len(), 1);
+}
+
+#[tokio::test]
+async fn trap_35_unsupported_token_type_is_counted_and_never_tried_again() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let error = r#"{"error":"unsupported_token_type","error_description":"no JWT abc0"}"#;
+    let mut server = Server::start([answer(400, &[], error)]).await;
+    let client = server.client().build().unwrap();
+    for n in 0..20 {
+        tell(&client, &format!("abc{n}"));
+    }
+    let told = client.drain(LONG).await;
+    assert_eq!((told.delivered, told.refused, told.left), (0, 20, 0));
+    assert!(told.is_complete());
+    assert_eq!(server.rest().len(), 20);
+    let stats = client.stats();
+    assert_eq!(stats.refused, 20);
+    assert_eq!(stats.last_refusal, Some("unsupported_token_type"));
+    assert_eq!(stats.failing_since, None);
+    assert_eq!(log.lines_with("refuses for good"), 1, "{}", log.text());
+    assert!(!log.text().contains("abc0"));
+}
+
+#[tokio::test]
+async fn trap_16_bad_credentials_wait_until_they_are_mended() {
+    for refusal in [
+        status(401),
+        status(403),
+        answer(400, &[], r#"{"error":"invalid_client"}"#),
+    ] {
+        let log = Log::default();
+        let _guard = tracing::subscriber::set_default(log.clone());
+        let mut server = Server::start([refusal, status(200)]).await;
+        let client = server.client().build().unwrap();
+        tell(&client, "the-waiting-token");
+        server.next().await;
+        // The pause would be 30 s; this try is made because the credentials are new.
+        client
+            .set_client_credentials("shop", "a-mended-secret")
+            .unwrap();
+        let (head, body) = server.next().await;
+        let mended = BASE64_STANDARD.encode("shop:a-mended-secret");
+        assert_eq!(head.headers["authorization"], format!("Basic {mended}"));
+        assert_eq!(member(&body, "token").as_deref(), Some("the-waiting-token"));
+        assert!(client.drain(LONG).await.left == 0);
+        assert_eq!((client.stats().delivered, client.stats().refused), (1, 0));
+        assert!(!client.stats().needs_a_person);
+        for secret in [SECRET, "a-mended-secret", "the-waiting-token"] {
+            assert!(!log.text().contains(secret), "{secret}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_fails_is_asked_until_it_answers() {
+    let answers = [500, 502, 500, 200].map(status);
+    let mut server = Server::start(answers).await;
+    let client = server.client().build().unwrap();
+    tell(&client, "abc");
+    for _ in 0..4 {
+        let (_, body) = server.next().await;
+        assert_eq!(member(&body, "token").as_deref(), Some("abc"));
+    }
+    assert_eq!(client.drain(LONG).await.left, 0);
+    let stats = client.stats();
+    assert_eq!((stats.delivered, stats.queued), (1, 0));
+    assert_eq!(
+        stats.last_failure,
+        Some(Failure::Server(StatusCode::INTERNAL_SERVER_ERROR))
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_with_the_token() {
+    for code in [301, 302, 303, 307, 308] {
+        let mut server =
+            Server::start([answer(code, &[("location", "/elsewhere")], ""), status(200)]).await;
+        let client = server.client();
+        let client = client
+            .retry_slowly_every(Duration::from_millis(1))
+            .build()
+            .unwrap();
+        tell(&client, "abc");
+        server.next().await;
+        let (head, _) = server.next().await;
+        assert_eq!((head.method, head.uri.path()), (Method::POST, "/revoke"));
+        assert_eq!(client.drain(LONG).await.left, 0);
+        let redirect = StatusCode::from_u16(code).unwrap();
+        assert_eq!(
+            client.stats().last_failure,
+            Some(Failure::Endpoint(redirect))
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_cut_off() {
+    let huge = vec![b' '; 65 * 1024];
+    let mut server = Server::start([answer(200, &[], huge), status(200)]).await;
+    let client = server.client();
+    let client = client
+        .retry_slowly_every(Duration::from_millis(1))
+        .build()
+        .unwrap();
+    tell(&client, "abc");
+    server.next().await;
+    server.next().await;
+    assert_eq!(client.drain(LONG).await.left, 0);
+    assert_eq!(client.stats().last_failure, Some(Failure::TooLarge));
+}
+
+#[tokio::test]
+async fn a_server_that_takes_the_request_and_never_answers_is_left_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let endpoint = Endpoint::new(&format!("http://{address}/revoke")).unwrap();
+    let client = AuthorizationServer::at(endpoint)
+        .client_credentials("shop", SECRET)
+        .http(HttpsClient::new().unwrap())
+        .answer_within(Duration::from_millis(50))
+        .build()
+        .unwrap();
+    tell(&client, "abc");
+    // Connections are taken and kept open, and nothing is ever said.
+    let first = listener.accept().await.unwrap();
+    let second = listener.accept().await.unwrap();
+    assert_eq!(client.stats().last_failure, Some(Failure::TimedOut));
+    assert_eq!((client.stats().queued, client.stats().delivered), (1, 0));
+    drop((first, second));
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_at_the_start_is_told_when_it_is_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let endpoint = Endpoint::new(&format!("http://{address}/revoke")).unwrap();
+    let client = AuthorizationServer::at(endpoint)
+        .client_credentials("shop", SECRET)
+        .http(HttpsClient::new().unwrap())
+        .build()
+        .unwrap();
+    tell(&client, "abc");
+    tell(&client, "def");
+    let told = client.drain(Duration::from_millis(100)).await;
+    assert_eq!((told.delivered, told.left), (0, 2));
+    assert!(!told.is_complete());
+    assert_eq!(client.stats().last_failure, Some(Failure::Unreachable));
+    assert!(client.stats().failing_since.is_some());
+
+    let listener = TcpListener::bind(address).await.unwrap();
+    let _server = Server::on(listener, |_, _| status(200));
+    let told = client.drain(LONG).await;
+    assert_eq!((told.delivered, told.left), (2, 0));
+    assert_eq!(client.stats().failing_since, None);
+}
+
+#[tokio::test]
+async fn ten_thousand_tokens_are_all_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let mut server = Server::on(listener, move |_, _| {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        status(if number % 1_000 == 7 { 500 } else { 200 })
+    });
+    let client = server.client().queue(10_000).build().unwrap();
+    for n in 0..10_000 {
+        tell(&client, &format!("token-{n}"));
+    }
+    assert!(client.drain(LONG).await.is_complete());
+    assert_eq!(client.stats().delivered, 10_000);
+    let seen = server.rest();
+    let tokens: std::collections::HashSet<_> = seen
+        .iter()
+        .map(|(_, body)| member(body, "token").unwrap())
+        .collect();
+    assert_eq!(tokens.len(), 10_000);
+    assert!(seen.len() > 10_000, "some were tried twice");
+}
