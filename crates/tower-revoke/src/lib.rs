@@ -13,12 +13,21 @@ pub use tower_revoke_core::{
     self as core, Authenticated, BearerToken, Claims, Clock, Lift, Outcome, Reason, Rejection,
     RejectionFormat, Revocation, RevocationKey, StoreError, TokenId, UnixTime,
 };
+#[cfg(feature = "oauth")]
+#[doc(inline)]
+pub use tower_revoke_core::{Endpoint, EndpointError, HttpClient, HttpClientError};
 #[cfg(feature = "jwt")]
 #[doc(inline)]
 pub use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier, JwtVerifierBuilder, KeySetError};
 #[cfg(feature = "list")]
 #[doc(inline)]
 pub use tower_revoke_list::{ListStats, MemoryStore, RevocationList, RevocationListBuilder};
+#[cfg(feature = "oauth")]
+#[doc(inline)]
+pub use tower_revoke_oauth::{
+    AuthorizationServer, AuthorizationServerBuilder, BuildError as AuthorizationServerBuildError,
+    CredentialsError, Drained, Failure, RemoteStats,
+};
 #[cfg(feature = "preserve")]
 #[doc(inline)]
 pub use tower_revoke_preserve::{
