@@ -1,6 +1,7 @@
 //! What the tests across the crates share: servers and clients on real sockets, and a stack to try.
 
 mod net;
+pub mod servers;
 mod world;
 
 pub use self::{

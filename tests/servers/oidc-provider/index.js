@@ -1,0 +1,55 @@
+// An authorization server on a free loopback port, with one client, and tokens of three kinds by
+// the `resource` that is asked for. It says where it listens on its first line.
+import { generateKeyPairSync } from 'node:crypto';
+import { createServer } from 'node:http';
+import Provider from 'oidc-provider';
+
+const jwk = (kid, alg, { privateKey }) => ({ ...privateKey.export({ format: 'jwk' }), kid, alg, use: 'sig' });
+
+const lives = { audience: 'api', scope: 'read OTT', accessTokenTTL: 600 };
+const resources = {
+  'https://api.example.com/rs256': { ...lives, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } } },
+  'https://api.example.com/es256': { ...lives, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } },
+  'https://api.example.com/opaque': { ...lives, accessTokenFormat: 'opaque' },
+};
+
+const configuration = {
+  clients: [
+    {
+      client_id: 'shop',
+      client_secret: "shop's secret: 100 % & more",
+      grant_types: ['client_credentials'],
+      redirect_uris: [],
+      response_types: [],
+    },
+  ],
+  scopes: ['read', 'OTT'],
+  jwks: {
+    keys: [
+      jwk('rsa', 'RS256', generateKeyPairSync('rsa', { modulusLength: 2048 })),
+      jwk('ec', 'ES256', generateKeyPairSync('ec', { namedCurve: 'P-256' })),
+    ],
+  },
+  features: {
+    clientCredentials: { enabled: true },
+    devInteractions: { enabled: false },
+    introspection: { enabled: true },
+    revocation: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      getResourceServerInfo(ctx, resource) {
+        const info = resources[resource];
+        if (!info) throw new Error(`no such resource: ${resource}`);
+        return info;
+      },
+    },
+  },
+};
+
+// The issuer's name holds the port, so the port comes first.
+const server = createServer();
+server.listen(0, '127.0.0.1', () => {
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  server.on('request', new Provider(issuer, configuration).callback());
+  console.log(`listening on ${issuer}`);
+});

@@ -1,0 +1,158 @@
+//! What a test asks of an authorization server by itself, apart from the library under test.
+
+use std::time::Duration;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use form_urlencoded::{Serializer, byte_serialize};
+use http::{
+    HeaderMap, Method, Request, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
+use serde_json::Value;
+use tower_revoke::core::HttpClient;
+use tower_revoke_http::HttpsClient;
+
+/// Longer than any answer of a server that lives.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// The name and secret of a client of the authorization server.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientId {
+    /// `client_id`.
+    pub id: &'static str,
+    /// `client_secret`.
+    pub secret: &'static str,
+}
+
+impl ClientId {
+    /// RFC 6749 §2.3.1: each part is form-urlencoded first.
+    fn basic(self) -> String {
+        let part = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+        let pair = format!("{}:{}", part(self.id), part(self.secret));
+        format!("Basic {}", BASE64_STANDARD.encode(pair))
+    }
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, if it is JSON; else null.
+    pub json: Value,
+}
+
+/// One issuer of a server, with the endpoints that its metadata name.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// Its name, as in `iss`.
+    pub name: String,
+    metadata: Value,
+}
+
+impl Issuer {
+    /// Reads `/.well-known/openid-configuration`.
+    pub async fn discover(name: &str) -> Self {
+        let url = format!("{name}/.well-known/openid-configuration");
+        let metadata = get(&url).await.json;
+        assert_eq!(metadata["issuer"], name, "{metadata}");
+        Self {
+            name: name.to_owned(),
+            metadata,
+        }
+    }
+
+    /// The URL of an endpoint, by its name in the metadata.
+    pub fn endpoint(&self, name: &str) -> &str {
+        self.metadata[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("no {name} in {}", self.metadata))
+    }
+
+    /// A token by client_credentials, with the parameters given besides.
+    pub async fn token(&self, client: ClientId, parameters: &[(&str, &str)]) -> String {
+        let grant = [("grant_type", "client_credentials")];
+        let form = [&grant, parameters].concat();
+        let reply = post(self.endpoint("token_endpoint"), client, &form).await;
+        match reply.json["access_token"].as_str() {
+            Some(token) => token.to_owned(),
+            None => panic!("no token for {}: {reply:?}", client.id),
+        }
+    }
+
+    /// Its key set, as it is now.
+    pub async fn jwks(&self) -> Value {
+        get(self.endpoint("jwks_uri")).await.json
+    }
+
+    /// RFC 7662: what the server says of the token.
+    pub async fn introspect(&self, client: ClientId, token: &str) -> Reply {
+        let url = self.endpoint("introspection_endpoint");
+        post(url, client, &[("token", token)]).await
+    }
+
+    /// RFC 7009: the token is to end.
+    pub async fn revoke(&self, client: ClientId, token: &str) -> Reply {
+        let url = self.endpoint("revocation_endpoint");
+        post(url, client, &[("token", token)]).await
+    }
+}
+
+async fn get(url: &str) -> Reply {
+    let reply = send(Method::GET, url, None, Body::None).await;
+    assert_eq!(reply.status, StatusCode::OK, "{url}: {reply:?}");
+    reply
+}
+
+async fn post(url: &str, client: ClientId, form: &[(&str, &str)]) -> Reply {
+    send(Method::POST, url, Some(client.basic()), Body::Form(form)).await
+}
+
+/// What a request carries.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Body<'a> {
+    None,
+    Form(&'a [(&'a str, &'a str)]),
+    Json(&'a Value),
+}
+
+/// Sends a request and reads the answer, whatever its status.
+pub(super) async fn send(
+    method: Method,
+    url: &str,
+    authorization: Option<String>,
+    body: Body<'_>,
+) -> Reply {
+    let mut request = Request::builder().method(method).uri(url);
+    if let Some(authorization) = authorization {
+        request = request.header(AUTHORIZATION, authorization);
+    }
+    let (kind, body) = match body {
+        Body::None => (None, String::new()),
+        Body::Form(form) => (
+            Some("application/x-www-form-urlencoded"),
+            Serializer::new(String::new()).extend_pairs(form).finish(),
+        ),
+        Body::Json(json) => (Some("application/json"), json.to_string()),
+    };
+    if let Some(kind) = kind {
+        request = request.header(CONTENT_TYPE, kind);
+    }
+    let request = request.body(Bytes::from(body)).expect("a request");
+    let client = HttpsClient::new().expect("a client");
+    let answer = tokio::time::timeout(ANSWERS_WITHIN, client.send(request, MAX_ANSWER_BYTES))
+        .await
+        .unwrap_or_else(|_| panic!("no answer from {url} within {ANSWERS_WITHIN:?}"))
+        .unwrap_or_else(|error| panic!("no answer from {url}: {error:?}"));
+    let (parts, body) = answer.into_parts();
+    Reply {
+        status: parts.status,
+        headers: parts.headers,
+        json: serde_json::from_slice(&body).unwrap_or_default(),
+    }
+}

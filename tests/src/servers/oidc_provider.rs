@@ -1,0 +1,63 @@
+//! oidc-provider: JWT access tokens that it never revokes, and opaque ones that it does.
+
+use std::{fs, os::unix::fs::symlink, time::Duration};
+
+use tempfile::TempDir;
+
+use super::{ClientId, Issuer, installed, process::Process};
+
+const PROGRAM: &str = include_str!("../../servers/oidc-provider/index.js");
+const PACKAGE: &str = include_str!("../../servers/oidc-provider/package.json");
+const LOCK: &str = include_str!("../../servers/oidc-provider/package-lock.json");
+
+/// It takes about 2 s; a machine that is busy building takes more.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// A running oidc-provider; it ends when dropped.
+#[derive(Debug)]
+pub struct OidcProvider {
+    /// Its one issuer.
+    pub issuer: Issuer,
+    _process: Process,
+}
+
+impl OidcProvider {
+    /// Its client. The secret is one that must be form-urlencoded (RFC 6749 §2.3.1).
+    pub const SHOP: ClientId = ClientId {
+        id: "shop",
+        secret: "shop's secret: 100 % & more",
+    };
+    /// Ask for this `resource` to get a JWT, signed with RS256.
+    pub const RS256: &'static str = "https://api.example.com/rs256";
+    /// Ask for this `resource` to get a JWT, signed with ES256.
+    pub const ES256: &'static str = "https://api.example.com/es256";
+    /// Ask for this `resource` to get an opaque token.
+    pub const OPAQUE: &'static str = "https://api.example.com/opaque";
+
+    /// Starts it on a free port.
+    pub async fn start() -> Self {
+        let installed = installed("oidc-provider");
+        let lock = fs::read_to_string(installed.join("package-lock.json")).unwrap_or_default();
+        assert_eq!(lock, LOCK, "another version: run tests/servers/install");
+
+        let data = TempDir::new().expect("a temp dir");
+        for (file, text) in [("index.js", PROGRAM), ("package.json", PACKAGE)] {
+            fs::write(data.path().join(file), text).expect("a file in the temp dir");
+        }
+        let modules = data.path().join("node_modules");
+        symlink(installed.join("node_modules"), modules).expect("a link in the temp dir");
+
+        let mut process = Process::start("oidc-provider", "node", data, |command| {
+            command.arg("index.js");
+        });
+        let name = process
+            .says("where it listens", STARTS_WITHIN, |line| {
+                line.strip_prefix("listening on ").map(str::to_owned)
+            })
+            .await;
+        Self {
+            issuer: Issuer::discover(&name).await,
+            _process: process,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A server in a process of its own: it says when it is ready, and never outlives its test.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+/// How many lines of a server's log are shown where something went wrong.
+const TAIL: usize = 60;
+
+type Tail = Arc<Mutex<VecDeque<String>>>;
+
+/// A running server. It ends when it is dropped, and when the thread that started it ends, however
+/// that may be: start it on the test's own thread.
+pub(super) struct Process {
+    name: &'static str,
+    child: Child,
+    lines: mpsc::UnboundedReceiver<String>,
+    tail: Tail,
+    /// Its data, which go when it has ended.
+    _data: TempDir,
+}
+
+impl Process {
+    /// Starts `program` in the folder `data`, with what `set` adds to the command.
+    pub(super) fn start(
+        name: &'static str,
+        program: &str,
+        data: TempDir,
+        set: impl FnOnce(&mut Command),
+    ) -> Self {
+        // A test that is killed runs no destructor.
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", program])
+            .current_dir(data.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        set(&mut command);
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("setpriv, of util-linux, does not run: {error}"));
+        let (sender, lines) = mpsc::unbounded_channel();
+        let tail = Tail::default();
+        pump(child.stdout.take(), &sender, &tail);
+        pump(child.stderr.take(), &sender, &tail);
+        Self {
+            name,
+            child,
+            lines,
+            tail,
+            _data: data,
+        }
+    }
+
+    /// Reads the log up to the line in which `read` finds something.
+    pub(super) async fn says<T>(
+        &mut self,
+        what: &str,
+        within: Duration,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> T {
+        let found = async {
+            while let Some(line) = self.lines.recv().await {
+                if let Some(found) = read(&line) {
+                    return Some(found);
+                }
+            }
+            None
+        };
+        let name = self.name;
+        match tokio::time::timeout(within, found).await {
+            Ok(Some(found)) => found,
+            // Dropped by the panic, it shows its log.
+            Ok(None) => panic!("{name} ended before it said {what}"),
+            Err(_) => panic!("{name} did not say {what} within {within:?}"),
+        }
+    }
+}
+
+/// Reads to the end, also when nobody listens any more: a full pipe would stop the server.
+fn pump(
+    pipe: Option<impl Read + Send + 'static>,
+    sender: &mpsc::UnboundedSender<String>,
+    tail: &Tail,
+) {
+    let pipe = pipe.expect("a pipe was asked for");
+    let (sender, tail) = (sender.clone(), tail.clone());
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            {
+                let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+                if tail.len() == TAIL {
+                    tail.pop_front();
+                }
+                tail.push_back(line.clone());
+            }
+            let _ = sender.send(line);
+        }
+    });
+}
+
+impl Drop for Process {
+    #[expect(
+        clippy::print_stderr,
+        reason = "a failed test shows what its server said"
+    )]
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+            eprintln!("the last lines of {}:", self.name);
+            for line in tail.iter() {
+                eprintln!("  {line}");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.name)
+            .field("id", &self.child.id())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,194 @@
+//! The stack with the tokens and keys of a real Keycloak. It takes its time to start, so one test
+//! takes all steps.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use axum::{Router, routing::get};
+use http::StatusCode;
+use tempfile::TempDir;
+use tower_revoke::{
+    JwtVerifier, Reason, RequireBearerLayer, RevocationList, RevokeLayer, When,
+    core::{BearerToken, Clock, ManualClock, TokenVerifier},
+};
+use tower_revoke_tests::{
+    Client, Server, Wire, get as request,
+    servers::{ClientId, Issuer, Keycloak},
+};
+
+const SHOP: ClientId = Keycloak::SHOP;
+
+const ONE_TIME: &[(&str, &str)] = &[("scope", "OTT")];
+
+#[tokio::test]
+async fn a_real_keycloak() {
+    let keycloak = Keycloak::start().await;
+    for realm in [&keycloak.rs256, &keycloak.es256] {
+        one_time_tokens_are_spent_and_others_are_not(realm).await;
+        tokens_that_say_what_they_are_pass_where_that_is_asked(realm).await;
+        tokens_for_others_are_refused(realm).await;
+        what_is_revoked_there_is_inactive_there(realm).await;
+    }
+    tokens_of_another_realm_are_refused(&keycloak).await;
+    // The last: it leaves other keys.
+    keys_are_rotated_and_withdrawn(&keycloak).await;
+}
+
+async fn one_time_tokens_are_spent_and_others_are_not(realm: &Issuer) {
+    let service = Service::of(realm).await;
+    let plain = realm.token(SHOP, &[]).await;
+    for wire in Wire::ALL {
+        let one_time = realm.token(SHOP, ONE_TIME).await;
+        assert_eq!(service.ask(wire, &plain).await, "200", "{}", realm.name);
+        assert_eq!(service.ask(wire, &one_time).await, "200");
+        assert_eq!(service.ask(wire, &one_time).await, "401 invalid_token");
+        assert_eq!(service.refusal(&one_time).await, Some(Reason::Spent));
+        assert_eq!(service.ask(wire, &plain).await, "200");
+    }
+}
+
+/// Keycloak sends `at+jwt` only if the client is set so (RFC 9068).
+async fn tokens_that_say_what_they_are_pass_where_that_is_asked(realm: &Issuer) {
+    let strict = Service::strict(realm).await;
+    let typed = realm.token(Keycloak::TYPED_SHOP, &[]).await;
+    assert_eq!(strict.ask(Wire::Http1, &typed).await, "200");
+    let untyped = realm.token(SHOP, &[]).await;
+    assert_eq!(strict.refusal(&untyped).await, Some(Reason::WrongType));
+    let service = Service::of(realm).await;
+    assert_eq!(service.ask(Wire::Http1, &typed).await, "200");
+}
+
+async fn tokens_for_others_are_refused(realm: &Issuer) {
+    let service = Service::of(realm).await;
+    let token = realm.token(Keycloak::TILL, &[]).await;
+    assert_eq!(service.ask(Wire::Http1, &token).await, "401 invalid_token");
+    assert_eq!(service.refusal(&token).await, Some(Reason::WrongAudience));
+}
+
+/// Nobody has told the service: without a word from there it takes the token until it expires.
+async fn what_is_revoked_there_is_inactive_there(realm: &Issuer) {
+    let service = Service::of(realm).await;
+    let token = realm.token(SHOP, &[]).await;
+    let before = realm.introspect(Keycloak::API, &token).await;
+    assert_eq!(before.json["active"], true, "{before:?}");
+    let reply = realm.revoke(SHOP, &token).await;
+    assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+    let after = realm.introspect(Keycloak::API, &token).await;
+    assert_eq!(after.json["active"], false, "{after:?}");
+    assert_eq!(service.ask(Wire::Http1, &token).await, "200");
+}
+
+async fn tokens_of_another_realm_are_refused(keycloak: &Keycloak) {
+    let service = Service::of(&keycloak.rs256).await;
+    let foreign = keycloak.es256.token(SHOP, &[]).await;
+    assert_eq!(
+        service.ask(Wire::Http1, &foreign).await,
+        "401 invalid_token"
+    );
+    assert_eq!(service.refusal(&foreign).await, Some(Reason::WrongIssuer));
+
+    // Nor do the keys of one realm open the door to tokens of the other.
+    let mut mixed = keycloak.rs256.clone();
+    mixed.name.clone_from(&keycloak.es256.name);
+    let service = Service::of(&mixed).await;
+    assert_eq!(service.refusal(&foreign).await, Some(Reason::UnknownKey));
+}
+
+async fn keys_are_rotated_and_withdrawn(keycloak: &Keycloak) {
+    let realm = &keycloak.rs256;
+    let service = Service::of(realm).await;
+    let old = realm.token(SHOP, &[]).await;
+    assert_eq!(service.ask(Wire::Http1, &old).await, "200");
+
+    keycloak.rotate().await;
+    let new = realm.token(SHOP, &[]).await;
+    assert_eq!(service.refusal(&new).await, Some(Reason::UnknownKey));
+    service.fetch_keys(realm).await;
+    assert_eq!(service.ask(Wire::Http1, &new).await, "200");
+    assert_eq!(service.ask(Wire::Http1, &old).await, "200");
+    let one_time = realm.token(SHOP, ONE_TIME).await;
+    assert_eq!(service.ask(Wire::Http2, &one_time).await, "200");
+    assert_eq!(
+        service.ask(Wire::Http2, &one_time).await,
+        "401 invalid_token"
+    );
+
+    keycloak.disable_first_key().await;
+    service.fetch_keys(realm).await;
+    assert_eq!(service.ask(Wire::Http1, &old).await, "401 invalid_token");
+    assert_eq!(service.refusal(&old).await, Some(Reason::UnknownKey));
+    assert_eq!(service.ask(Wire::Http1, &new).await, "200");
+}
+
+/// A service behind the stack, which knows a realm's keys from a file.
+struct Service {
+    server: Server,
+    tokens: JwtVerifier,
+    keys: PathBuf,
+    hand: ManualClock,
+    _folder: TempDir,
+}
+
+impl Service {
+    async fn of(realm: &Issuer) -> Self {
+        Self::with(realm, false).await
+    }
+
+    /// One that takes only what says that it is an access token.
+    async fn strict(realm: &Issuer) -> Self {
+        Self::with(realm, true).await
+    }
+
+    async fn with(realm: &Issuer, is_strict: bool) -> Self {
+        let folder = TempDir::new().expect("a temp dir");
+        let keys = folder.path().join("keys.json");
+        write_keys(realm, &keys).await;
+        let (clock, hand) = Clock::manual(Clock::system().now());
+        let mut tokens = JwtVerifier::issuer(&realm.name)
+            .audience("api")
+            .jwks_file(&keys)
+            .clock(clock)
+            .revocations(RevocationList::in_memory());
+        if is_strict {
+            tokens = tokens.access_tokens_only();
+        }
+        let tokens = tokens.build().expect("a verifier");
+        let router = Router::new()
+            .route("/", get(async || "hello"))
+            .layer(RevokeLayer::single_use().when(When::scope("OTT")))
+            .layer(RequireBearerLayer::new(tokens.clone()));
+        Self {
+            server: Server::start(router).await,
+            tokens,
+            keys,
+            hand,
+            _folder: folder,
+        }
+    }
+
+    /// Puts the keys that the realm has now into the file, and lets the second pass in which it
+    /// was last looked at.
+    async fn fetch_keys(&self, realm: &Issuer) {
+        write_keys(realm, &self.keys).await;
+        self.hand.advance(Duration::from_secs(1));
+    }
+
+    async fn ask(&self, wire: Wire, token: &str) -> String {
+        let mut client = Client::connect(self.server.addr, wire).await;
+        let answer = client.send(request("/", token)).await.expect("a head");
+        answer.verdict()
+    }
+
+    /// Why the verifier refuses a token, in more detail than a caller is told.
+    async fn refusal(&self, token: &str) -> Option<Reason> {
+        let token = BearerToken::new(token).expect("a token");
+        let refusal = self.tokens.verify(&token).await.err()?;
+        Some(refusal.reason())
+    }
+}
+
+/// By a rename, as the docs of `jwks_file` ask.
+async fn write_keys(realm: &Issuer, file: &PathBuf) {
+    let new = file.with_extension("new");
+    fs::write(&new, realm.jwks().await.to_string()).expect("a file in the temp dir");
+    fs::rename(&new, file).expect("a file in the temp dir");
+}
