@@ -46,7 +46,7 @@ pub use self::{
     discovery::{DiscoveryError, IssuerMetadata},
     id::{ClaimId, TokenId},
     key::{KeyDigest, RevocationKey},
-    outcome::Outcome,
+    outcome::{ByStatus, Classify, Outcome},
     rejection::{Reason, Rejection, RejectionBody, RejectionFormat, RejectionFuture},
     remote::{QueueFull, RemoteRevocation, RemoteSlot},
     revocation::{Revocation, RevocationError},

@@ -53,6 +53,55 @@ impl Outcome {
     }
 }
 
+/// Judges how calls ended. Each call is judged by a clone of its own, which may keep between the
+/// head and the trailers what it needs.
+///
+/// Only what a response says is put to it: an error, a panic and a client that leaves need no
+/// judgement, and a [`Rejection`] in the response's extensions is [`Outcome::Refused`] whatever it
+/// says.
+///
+/// ```
+/// use http::{HeaderMap, Response, StatusCode};
+/// use tower_revoke_core::{ByStatus, Classify, Outcome};
+///
+/// /// An answer that there is nothing is as good as any other.
+/// #[derive(Clone)]
+/// struct NotFoundIsFine;
+///
+/// impl Classify for NotFoundIsFine {
+///     fn of_head<B>(&mut self, response: &Response<B>) -> Option<Outcome> {
+///         match response.status() {
+///             StatusCode::NOT_FOUND => Some(Outcome::Success),
+///             _ => ByStatus.of_head(response),
+///         }
+///     }
+/// }
+/// ```
+pub trait Classify: Clone {
+    /// Called once, with the head. `None`: the end of the body decides.
+    fn of_head<B>(&mut self, response: &Response<B>) -> Option<Outcome>;
+
+    /// Called once if the head left it open and the body came to its end; `None`: without
+    /// trailers. As [`Outcome::of_trailers`] unless implemented; without trailers, a success.
+    fn of_trailers(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
+        trailers.map_or(Outcome::Success, Outcome::of_trailers)
+    }
+}
+
+/// The default judgement: [`Outcome::of_head`], and if that is a success without a `grpc-status`,
+/// [`Outcome::of_trailers`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByStatus;
+
+impl Classify for ByStatus {
+    fn of_head<B>(&mut self, response: &Response<B>) -> Option<Outcome> {
+        match Outcome::of_head(response) {
+            Outcome::Success if !response.headers().contains_key("grpc-status") => None,
+            outcome => Some(outcome),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +123,21 @@ mod tests {
         assert_eq!(judge(200, Some("0")), Outcome::Success);
         assert_eq!(judge(200, Some("5")), Outcome::Failure);
         assert_eq!(judge(200, Some("13")), Outcome::Exception);
+    }
+
+    #[test]
+    fn a_head_that_says_nothing_ill_leaves_it_to_the_trailers() {
+        let judge = |head: Response<()>| ByStatus.of_head(&head);
+        assert_eq!(judge(Response::new(())), None);
+        let head = Response::builder().status(404).body(()).unwrap();
+        assert_eq!(judge(head), Some(Outcome::Failure));
+        let head = Response::builder().header("grpc-status", "0").body(());
+        assert_eq!(judge(head.unwrap()), Some(Outcome::Success));
+
+        let broken = [("grpc-status".parse().unwrap(), "13".parse().unwrap())];
+        let trailers = HeaderMap::from_iter(broken);
+        assert_eq!(ByStatus.of_trailers(Some(&trailers)), Outcome::Exception);
+        assert_eq!(ByStatus.of_trailers(None), Outcome::Success);
     }
 
     #[test]

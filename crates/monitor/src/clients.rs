@@ -1,0 +1,231 @@
+//! The clients of one service: found without a lock, and bounded.
+//!
+//! A call only writes the time into its client. Whom to forget is found when room is needed: the
+//! ledger's heap orders clients by the time they were seen when they were last put into it, which
+//! is never later than the true one. So the first client whose two times agree is the least
+//! recently seen, and each call pays for at most one step of the search.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, binary_heap::PeekMut},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use crate::{
+    ServiceSnapshot,
+    counters::Counters,
+    series::{Series, ServiceSeries},
+};
+
+/// Names are cut to so many bytes, so that the memory of a service is bounded too.
+const LONGEST_NAME: usize = 256;
+
+/// After how many clients that made room their counts are put together; at least.
+const SWEEP_AT: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) counters: Counters,
+    pub(crate) series: Series,
+    name: Arc<str>,
+    /// The uptime of the clock.
+    seen_nanos: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Clients {
+    pub(crate) anonymous: Arc<Client>,
+    pub(crate) series: ServiceSeries,
+    other: Arc<Client>,
+    max: usize,
+    known: papaya::HashMap<Arc<str>, Arc<Client>>,
+    ledger: Mutex<Ledger>,
+}
+
+/// Who adds, forgets or adds up clients holds it.
+#[derive(Debug, Default)]
+struct Ledger {
+    by_age: BinaryHeap<Reverse<Aged>>,
+    /// Clients that made room and may still be counted to: by a call on its way, or by one that
+    /// had just found it.
+    retired: Vec<Arc<Client>>,
+    sweep_at: usize,
+}
+
+#[derive(Debug)]
+struct Aged {
+    seen_nanos: u64,
+    client: Arc<Client>,
+}
+
+impl PartialEq for Aged {
+    fn eq(&self, other: &Self) -> bool {
+        self.seen_nanos == other.seen_nanos
+    }
+}
+
+impl Eq for Aged {}
+
+impl PartialOrd for Aged {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Aged {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.seen_nanos.cmp(&other.seen_nanos)
+    }
+}
+
+impl Clients {
+    pub(crate) fn new(series: ServiceSeries, max: usize) -> Self {
+        let nameless = |series| {
+            Arc::new(Client {
+                counters: Counters::default(),
+                series,
+                name: Arc::from(""),
+                seen_nanos: AtomicU64::new(0),
+            })
+        };
+        Self {
+            anonymous: nameless(series.of_anonymous()),
+            other: nameless(series.of_other()),
+            series,
+            max,
+            known: papaya::HashMap::new(),
+            ledger: Mutex::default(),
+        }
+    }
+
+    /// The verified client of this name, which is seen `now`.
+    pub(crate) fn find(&self, name: &str, now: Duration) -> Arc<Client> {
+        let name = cut(name);
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(client) = self.known.pin().get(name) {
+            client.seen_nanos.store(now, Relaxed);
+            return client.clone();
+        }
+        self.add(name, now)
+    }
+
+    fn add(&self, name: &str, now: u64) -> Arc<Client> {
+        let mut ledger = self.ledger();
+        let known = self.known.pin();
+        // Another call may have been faster.
+        if let Some(client) = known.get(name) {
+            return client.clone();
+        }
+        while ledger.by_age.len() >= self.max {
+            let Some(oldest) = ledger.pop_least_recent() else {
+                // Room for none.
+                return self.other.clone();
+            };
+            known.remove(&oldest.name);
+            ledger.retire(oldest, &self.other.counters);
+        }
+        let name: Arc<str> = Arc::from(name);
+        let client = Arc::new(Client {
+            counters: Counters::default(),
+            series: self.series.of_client(&name),
+            name: name.clone(),
+            seen_nanos: AtomicU64::new(now),
+        });
+        known.insert(name, client.clone());
+        ledger.by_age.push(Reverse(Aged {
+            seen_nanos: now,
+            client: client.clone(),
+        }));
+        client
+    }
+
+    /// All counts. The clients are kept alive until they are read, so none of them is put to the
+    /// others twice.
+    pub(crate) fn snapshot(&self) -> ServiceSnapshot {
+        let (live, retired, mut other) = {
+            let ledger = self.ledger();
+            let live = ledger.by_age.iter().map(|Reverse(aged)| &aged.client);
+            (
+                live.cloned().collect::<Vec<_>>(),
+                ledger.retired.clone(),
+                self.other.counters.read(),
+            )
+        };
+        for client in retired {
+            other.add(&client.counters.read());
+        }
+        let anonymous = self.anonymous.counters.read();
+        let mut total = other.clone();
+        total.add(&anonymous);
+        let clients = live.into_iter().map(|client| {
+            let counts = client.counters.read();
+            total.add(&counts);
+            (client.name.clone(), counts)
+        });
+        ServiceSnapshot {
+            clients: clients.collect(),
+            anonymous,
+            other,
+            total,
+        }
+    }
+
+    /// Nothing under the lock panics half way through a change.
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn cut(name: &str) -> &str {
+    let longest = (0..=LONGEST_NAME.min(name.len())).rev();
+    longest
+        .filter_map(|length| name.get(..length))
+        .next()
+        .unwrap_or_default()
+}
+
+impl Ledger {
+    fn pop_least_recent(&mut self) -> Option<Arc<Client>> {
+        loop {
+            let mut oldest = self.by_age.peek_mut()?;
+            let Reverse(aged) = &mut *oldest;
+            let seen = aged.client.seen_nanos.load(Relaxed);
+            if seen <= aged.seen_nanos {
+                let Reverse(aged) = PeekMut::pop(oldest);
+                return Some(aged.client);
+            }
+            aged.seen_nanos = seen;
+        }
+    }
+
+    fn retire(&mut self, client: Arc<Client>, other: &Counters) {
+        self.retired.push(client);
+        if self.retired.len() < self.sweep_at.max(SWEEP_AT) {
+            return;
+        }
+        for client in std::mem::take(&mut self.retired) {
+            // Whoever else has it may still count to it.
+            match Arc::try_unwrap(client) {
+                Ok(client) => other.take_over(client.counters),
+                Err(client) => self.retired.push(client),
+            }
+        }
+        self.sweep_at = self.retired.len() * 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_cut_between_two_characters() {
+        assert_eq!(cut("ann"), "ann");
+        assert_eq!(cut(&"a".repeat(300)).len(), 256);
+        assert_eq!(cut(&format!("a{}", "ä".repeat(300))).len(), 255);
+    }
+}

@@ -1,0 +1,93 @@
+//! The response future: judges the head, and hands the call on to the body.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::Response;
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tower_revoke_core::{
+    Classify, Rejection,
+    end::{Ending, RequestShape},
+};
+
+use crate::{MonitorBody, body::Watcher, counters::Verdict, guard::InFlight};
+
+pin_project! {
+    /// The response future of [`Monitored`](crate::Monitored).
+    #[derive(Debug)]
+    pub struct MonitorFuture<F, C> {
+        #[pin]
+        inner: F,
+        shape: RequestShape,
+        call: Option<(InFlight, C)>,
+    }
+}
+
+impl<F, C> MonitorFuture<F, C> {
+    pub(crate) fn new(inner: F, shape: RequestShape, call: InFlight, classify: C) -> Self {
+        Self {
+            inner,
+            shape,
+            call: Some((call, classify)),
+        }
+    }
+}
+
+impl<F, C, B, E> Future for MonitorFuture<F, C>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+    C: Classify,
+{
+    type Output = Result<Response<MonitorBody<B, C>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // Taken out: a panic of the inner future drops it on its way, whoever catches it.
+        let Some((mut call, classify)) = this.call.take() else {
+            // Polled after it was done: as a fused future.
+            return Poll::Pending;
+        };
+        let result = this.inner.poll(cx);
+        call.find_client();
+        match result {
+            Poll::Pending => {
+                *this.call = Some((call, classify));
+                Poll::Pending
+            }
+            Poll::Ready(Ok(response)) => {
+                Poll::Ready(Ok(after_head(response, *this.shape, call, classify)))
+            }
+            Poll::Ready(Err(error)) => {
+                call.judge(Verdict::Exception);
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+}
+
+/// Counts the call now if nothing follows the head, else with its body.
+fn after_head<B: Body, C: Classify>(
+    response: Response<B>,
+    shape: RequestShape,
+    mut call: InFlight,
+    mut classify: C,
+) -> Response<MonitorBody<B, C>> {
+    let rejection = response.extensions().get::<Rejection>();
+    let head = match rejection {
+        Some(rejection) => Some(Verdict::Refused(Some(rejection.reason()))),
+        None => classify.of_head(&response).map(Verdict::from),
+    };
+    let ending = Ending::of(shape, &response);
+    if ending == Ending::WithHead {
+        let verdict = head.unwrap_or_else(|| classify.of_trailers(None).into());
+        call.judge(verdict);
+        drop(call);
+        return response.map(MonitorBody::plain);
+    }
+    let watcher = Watcher::new(call, head, classify);
+    response.map(|body| MonitorBody::watched(body, ending, watcher))
+}

@@ -1,0 +1,142 @@
+//! The layer and its settings.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use tower_layer::Layer;
+use tower_revoke_core::{Authenticated, ByStatus};
+
+use crate::{Monitor, Monitored, clients::Clients};
+
+/// Counts the calls of a service, see the [crate's documentation](crate).
+///
+/// It stands outside of the layer that checks tokens. It asks nothing of the inner service but
+/// that it answers with an HTTP response; refusals of layers further out don't come to it.
+#[derive(Clone, Debug)]
+#[must_use = "a layer does nothing until it is put around a service"]
+pub struct MonitorLayer<C = ByStatus> {
+    config: Arc<Config>,
+    classify: C,
+}
+
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) monitor: Monitor,
+    pub(crate) clients: Arc<Clients>,
+    client_by: ClientBy,
+}
+
+type NameOf = dyn for<'a> Fn(&'a Authenticated) -> Option<Cow<'a, str>> + Send + Sync;
+
+#[derive(Clone)]
+enum ClientBy {
+    Subject,
+    Claim(Arc<str>),
+    Fn(Arc<NameOf>),
+}
+
+impl MonitorLayer {
+    /// Counts to a monitor of its own, see [`monitor`](Self::monitor). To read several services at
+    /// once, make their layers from one [`Monitor`].
+    pub fn service(name: impl Into<Arc<str>>) -> Self {
+        Monitor::new().layer(name)
+    }
+
+    pub(crate) fn new(monitor: Monitor, clients: Arc<Clients>) -> Self {
+        Self {
+            config: Arc::new(Config {
+                monitor,
+                clients,
+                client_by: ClientBy::Subject,
+            }),
+            classify: ByStatus,
+        }
+    }
+}
+
+impl<C> MonitorLayer<C> {
+    /// What it counts to.
+    pub fn monitor(&self) -> &Monitor {
+        &self.config.monitor
+    }
+
+    /// Names the client by this claim of its verified token, in place of `sub`: a string, a number
+    /// or a boolean. A token without it, or with any other value, is counted as anonymous.
+    pub fn client_claim(self, name: impl Into<Arc<str>>) -> Self {
+        self.named_by(ClientBy::Claim(name.into()))
+    }
+
+    /// Names the client by a rule of your own over its verified token. `None` is counted as
+    /// anonymous. Asked once a call.
+    ///
+    /// Subjects are unique within their issuer only. A service with several issuers may want both:
+    ///
+    /// ```
+    /// use tower_revoke_monitor::MonitorLayer;
+    ///
+    /// let layer = MonitorLayer::service("orders")
+    ///     .client_by(|caller| Some(format!("{} {}", caller.issuer()?, caller.subject()?).into()));
+    /// let by_client = MonitorLayer::service("orders")
+    ///     .client_by(|caller| caller.claims().client().map(Into::into));
+    /// ```
+    pub fn client_by<F>(self, name: F) -> Self
+    where
+        F: for<'a> Fn(&'a Authenticated) -> Option<Cow<'a, str>> + Send + Sync + 'static,
+    {
+        self.named_by(ClientBy::Fn(Arc::new(name)))
+    }
+
+    /// Judges calls by other rules than [`ByStatus`].
+    pub fn classify<D>(self, classify: D) -> MonitorLayer<D> {
+        MonitorLayer {
+            config: self.config,
+            classify,
+        }
+    }
+
+    fn named_by(mut self, client_by: ClientBy) -> Self {
+        Arc::make_mut(&mut self.config).client_by = client_by;
+        self
+    }
+}
+
+impl<S, C: Clone> Layer<S> for MonitorLayer<C> {
+    type Service = Monitored<S, C>;
+
+    fn layer(&self, inner: S) -> Monitored<S, C> {
+        Monitored::new(inner, self.config.clone(), self.classify.clone())
+    }
+}
+
+impl Config {
+    /// The name of a verified client.
+    pub(crate) fn name_of<'a>(&self, caller: &'a Authenticated) -> Option<Cow<'a, str>> {
+        match &self.client_by {
+            ClientBy::Subject => caller.subject().map(Cow::Borrowed),
+            ClientBy::Claim(name) => {
+                let value = caller.claims().get(name)?;
+                match value.as_str() {
+                    Some(text) => Some(Cow::Borrowed(text)),
+                    None if value.is_number() || value.is_boolean() => {
+                        Some(Cow::Owned(value.to_string()))
+                    }
+                    None => None,
+                }
+            }
+            ClientBy::Fn(name_of) => name_of(caller),
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let client_by = match &self.client_by {
+            ClientBy::Subject => "sub",
+            ClientBy::Claim(name) => name,
+            ClientBy::Fn(_) => "…",
+        };
+        f.debug_struct("Config")
+            .field("monitor", &self.monitor)
+            .field("client_by", &client_by)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,227 @@
+//! The counts as the `metrics` facade has them; without the feature, nothing at all.
+
+#[cfg(feature = "metrics")]
+pub(crate) use self::facade::{Labels, Series, ServiceSeries};
+#[cfg(not(feature = "metrics"))]
+pub(crate) use self::nothing::{Labels, Series, ServiceSeries};
+
+#[cfg(feature = "metrics")]
+mod facade {
+    use std::{
+        collections::HashSet,
+        sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+        time::Duration,
+    };
+
+    use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
+    use tower_revoke_core::Reason;
+
+    use crate::counters::{NO_REASON, Verdict};
+
+    const CALLS: &str = "tower_revoke_calls_total";
+    const DURATION: &str = "tower_revoke_call_duration_seconds";
+    const IN_FLIGHT: &str = "tower_revoke_calls_in_flight";
+
+    /// Which labels there are beside service, outcome and reason.
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct Labels {
+        /// How many clients get a label of their own.
+        pub(crate) clients: Option<usize>,
+    }
+
+    impl Labels {
+        pub(crate) fn of_service(&self, service: &Arc<str>) -> ServiceSeries {
+            let of_all = vec![Label::new("service", service.clone())];
+            ServiceSeries {
+                all: Series::new(of_all.clone()),
+                others: self
+                    .clients
+                    .map(|_| Series::new(with_client(&of_all, "other".into()))),
+                in_flight: OnceLock::new(),
+                max_clients: self.clients.unwrap_or(0),
+                labelled: Mutex::default(),
+                labels: of_all,
+            }
+        }
+    }
+
+    fn with_client(labels: &[Label], client: Arc<str>) -> Vec<Label> {
+        let mut labels = labels.to_vec();
+        labels.push(Label::new("client", client));
+        labels
+    }
+
+    /// The series of one service.
+    #[derive(Debug)]
+    pub(crate) struct ServiceSeries {
+        labels: Vec<Label>,
+        /// Of all calls, or if clients are labelled, of those without one.
+        all: Series,
+        others: Option<Series>,
+        in_flight: OnceLock<Gauge>,
+        max_clients: usize,
+        /// A recorder forgets no series, so neither is a name forgotten.
+        labelled: Mutex<HashSet<Arc<str>>>,
+    }
+
+    impl ServiceSeries {
+        pub(crate) fn of_anonymous(&self) -> Series {
+            self.all.clone()
+        }
+
+        pub(crate) fn of_other(&self) -> Series {
+            self.others.as_ref().unwrap_or(&self.all).clone()
+        }
+
+        pub(crate) fn of_client(&self, name: &Arc<str>) -> Series {
+            if self.others.is_none() {
+                return self.all.clone();
+            }
+            let labelled = self.labelled.lock();
+            let mut labelled = labelled.unwrap_or_else(PoisonError::into_inner);
+            if !labelled.contains(name) {
+                if labelled.len() >= self.max_clients {
+                    return self.of_other();
+                }
+                labelled.insert(name.clone());
+            }
+            Series::new(with_client(&self.labels, name.clone()))
+        }
+
+        pub(crate) fn enter(&self) {
+            self.in_flight().increment(1);
+        }
+
+        pub(crate) fn leave(&self) {
+            self.in_flight().decrement(1);
+        }
+
+        fn in_flight(&self) -> &Gauge {
+            self.in_flight
+                .get_or_init(|| gauge!(IN_FLIGHT, self.labels.clone()))
+        }
+    }
+
+    /// The series of one set of labels. They are registered by the first call, when the program
+    /// has installed its recorder.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Series(Arc<Registered>);
+
+    #[derive(Debug)]
+    struct Registered {
+        labels: Vec<Label>,
+        handles: OnceLock<Handles>,
+        refused: Mutex<Vec<(Option<Reason>, Counter)>>,
+    }
+
+    #[derive(Debug)]
+    struct Handles {
+        success: Counter,
+        failure: Counter,
+        exception: Counter,
+        cancelled: Counter,
+        duration: Histogram,
+    }
+
+    impl Series {
+        fn new(labels: Vec<Label>) -> Self {
+            Self(Arc::new(Registered {
+                labels,
+                handles: OnceLock::new(),
+                refused: Mutex::default(),
+            }))
+        }
+
+        pub(crate) fn count(&self, verdict: Verdict, took: Duration) {
+            let handles = self.0.handles.get_or_init(|| self.0.register());
+            let counter = match verdict {
+                Verdict::Success => &handles.success,
+                Verdict::Failure => &handles.failure,
+                Verdict::Exception => &handles.exception,
+                Verdict::Cancelled => &handles.cancelled,
+                Verdict::Refused(reason) => return self.0.refused(reason).increment(1),
+            };
+            counter.increment(1);
+            handles.duration.record(took);
+        }
+    }
+
+    impl Registered {
+        fn register(&self) -> Handles {
+            Handles {
+                success: self.counter("success", None),
+                failure: self.counter("failure", None),
+                exception: self.counter("exception", None),
+                cancelled: self.counter("cancelled", None),
+                duration: histogram!(DURATION, self.labels.clone()),
+            }
+        }
+
+        fn counter(&self, outcome: &'static str, reason: Option<&'static str>) -> Counter {
+            let mut labels = self.labels.clone();
+            labels.push(Label::from_static_parts("outcome", outcome));
+            labels.extend(reason.map(|reason| Label::from_static_parts("reason", reason)));
+            counter!(CALLS, labels)
+        }
+
+        fn refused(&self, reason: Option<Reason>) -> Counter {
+            let mut refused = self.registered();
+            if let Some((_, counter)) = refused.iter().find(|(known, _)| *known == reason) {
+                return counter.clone();
+            }
+            let label = reason.map_or(NO_REASON, Reason::label);
+            let counter = self.counter("refused", Some(label));
+            refused.push((reason, counter.clone()));
+            counter
+        }
+
+        /// A recorder that panics leaves the list as it was.
+        fn registered(&self) -> MutexGuard<'_, Vec<(Option<Reason>, Counter)>> {
+            self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+}
+
+#[cfg(not(feature = "metrics"))]
+mod nothing {
+    use std::{sync::Arc, time::Duration};
+
+    use crate::counters::Verdict;
+
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct Labels {}
+
+    impl Labels {
+        pub(crate) fn of_service(&self, _: &Arc<str>) -> ServiceSeries {
+            ServiceSeries
+        }
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct ServiceSeries;
+
+    impl ServiceSeries {
+        pub(crate) fn of_anonymous(&self) -> Series {
+            Series
+        }
+
+        pub(crate) fn of_other(&self) -> Series {
+            Series
+        }
+
+        pub(crate) fn of_client(&self, _: &Arc<str>) -> Series {
+            Series
+        }
+
+        pub(crate) fn enter(&self) {}
+
+        pub(crate) fn leave(&self) {}
+    }
+
+    #[derive(Clone, Debug)]
+    pub(crate) struct Series;
+
+    impl Series {
+        pub(crate) fn count(&self, _: Verdict, _: Duration) {}
+    }
+}

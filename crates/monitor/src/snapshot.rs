@@ -1,0 +1,145 @@
+//! The counts at one moment, as plain data.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde::{Serialize, Serializer};
+
+/// The counts of all services of a monitor.
+///
+/// Each number is read on its own while calls go on. A call that ends at that moment may be in one
+/// number and not yet in another, and one whose client is just being found out may be in flight
+/// twice or not at all. Once no call is on its way, all numbers fit each other. No finished call is
+/// ever counted twice or lost, whichever clients made room meanwhile.
+///
+/// Taking one costs about as much as copying it: it stops no call, and holds up only the first call
+/// of a client not seen before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// By name.
+    pub services: BTreeMap<Arc<str>, ServiceSnapshot>,
+}
+
+/// The counts of one service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ServiceSnapshot {
+    /// All calls: the sum of what follows.
+    pub total: Counts,
+    /// By verified client.
+    pub clients: BTreeMap<Arc<str>, Counts>,
+    /// Calls without a verified token, with one that lacks the attribute that names the client, or
+    /// whose client is not known yet.
+    pub anonymous: Counts,
+    /// Clients that made room for others.
+    pub other: Counts,
+}
+
+/// What was counted of a service, a client, or several together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Calls that are on their way now, until the end of the response's body.
+    pub in_flight: u64,
+    /// Calls that went well.
+    pub success: u64,
+    /// Calls to which the service said no.
+    pub failure: u64,
+    /// Calls that broke.
+    pub exception: u64,
+    /// Calls whose caller left.
+    pub cancelled: u64,
+    /// Calls that one of our layers refused.
+    pub refused: u64,
+    /// The same by [`Reason::label`](tower_revoke_core::Reason::label).
+    pub refused_by: BTreeMap<&'static str, u64>,
+    /// How long the calls took that were not refused.
+    pub latency: Latency,
+}
+
+impl Counts {
+    /// How many calls have ended.
+    pub fn calls(&self) -> u64 {
+        self.success + self.failure + self.exception + self.cancelled + self.refused
+    }
+
+    pub(crate) fn add(&mut self, more: &Self) {
+        self.in_flight += more.in_flight;
+        self.success += more.success;
+        self.failure += more.failure;
+        self.exception += more.exception;
+        self.cancelled += more.cancelled;
+        self.refused += more.refused;
+        for (reason, times) in &more.refused_by {
+            *self.refused_by.entry(reason).or_default() += times;
+        }
+        self.latency.add(&more.latency);
+    }
+}
+
+/// How long calls took, from the call to the end of the response's body, whatever their outcome.
+/// Refused calls have no part in it: the service was not asked.
+///
+/// Serialized, times are seconds with a fraction: `sum_seconds`, `min_seconds`, `max_seconds`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Latency {
+    /// All of it together.
+    #[serde(rename = "sum_seconds", serialize_with = "as_seconds")]
+    pub sum: Duration,
+    /// The shortest; `None` before the first call has ended.
+    #[serde(rename = "min_seconds", serialize_with = "as_some_seconds")]
+    pub min: Option<Duration>,
+    /// The longest.
+    #[serde(rename = "max_seconds", serialize_with = "as_some_seconds")]
+    pub max: Option<Duration>,
+    /// How many calls took at most [`bound(i)`](Self::bound) and longer than `bound(i - 1)`.
+    pub buckets: [u64; Self::BUCKETS],
+}
+
+impl Latency {
+    /// How many buckets there are.
+    pub const BUCKETS: usize = 27;
+
+    /// The upper bound of a bucket, inclusive: 2^i microseconds, from 1 µs to 33.6 s. `None`: the
+    /// last one, which has none.
+    pub const fn bound(bucket: usize) -> Option<Duration> {
+        match bucket + 1 < Self::BUCKETS {
+            true => Some(Duration::from_micros(1 << bucket)),
+            false => None,
+        }
+    }
+
+    /// How many calls are in the buckets.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// The mean; `None` before the first call has ended.
+    pub fn avg(&self) -> Option<Duration> {
+        let nanos = self.sum.as_nanos().checked_div(self.count().into())?;
+        Some(Duration::from_nanos(
+            u64::try_from(nanos).unwrap_or(u64::MAX),
+        ))
+    }
+
+    fn add(&mut self, more: &Self) {
+        self.sum = self.sum.saturating_add(more.sum);
+        self.min = [self.min, more.min].into_iter().flatten().min();
+        self.max = self.max.max(more.max);
+        for (to, from) in self.buckets.iter_mut().zip(more.buckets) {
+            *to += from;
+        }
+    }
+}
+
+fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
+fn as_some_seconds<S: Serializer>(
+    time: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(serializer)
+}

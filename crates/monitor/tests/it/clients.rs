@@ -1,0 +1,232 @@
+//! Whom calls are counted to.
+
+use std::{convert::Infallible, time::Duration};
+
+use http::{Request, Response};
+use http_body_util::Empty;
+use serde_json::{Value, json};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_revoke_core::{Authenticated, Clock, Reason, RejectionFormat, UnixTime};
+use tower_revoke_monitor::{Monitor, MonitorLayer, ServiceSnapshot};
+
+use crate::common::*;
+
+fn orders(monitor: &Monitor) -> ServiceSnapshot {
+    monitor.snapshot().services["orders"].clone()
+}
+
+fn names(service: &ServiceSnapshot) -> Vec<&str> {
+    service.clients.keys().map(|name| &**name).collect()
+}
+
+async fn call_as(layer: &MonitorLayer, caller: Authenticated) {
+    let service = layer.layer(service_fn(|request: Request<()>| {
+        identify(&request, caller.clone());
+        async { Ok::<_, Infallible>(hello()) }
+    }));
+    let response = service.oneshot(Request::new(())).await.unwrap();
+    drain(response.into_body()).await;
+}
+
+#[tokio::test]
+async fn the_client_is_named_by_the_chosen_attribute() {
+    let claims = json!({"iss": ISSUER, "sub": "ann", "client_id": "app", "n": 7, "list": ["a"]});
+    let name = |layer: MonitorLayer| {
+        let caller = caller_with(claims.clone());
+        async move {
+            call_as(&layer, caller).await;
+            let service = orders(layer.monitor());
+            assert_eq!(service.total.calls(), 1);
+            service
+                .clients
+                .into_keys()
+                .next()
+                .map(|name| name.to_string())
+        }
+    };
+    let layer = || MonitorLayer::service("orders");
+    assert_eq!(name(layer()).await.as_deref(), Some("ann"));
+    let claim = |claim: &str| name(layer().client_claim(claim));
+    assert_eq!(claim("client_id").await.as_deref(), Some("app"));
+    assert_eq!(claim("n").await.as_deref(), Some("7"));
+    assert_eq!(claim("list").await, None);
+    assert_eq!(claim("none").await, None);
+    let by = layer().client_by(|caller| caller.issuer().map(Into::into));
+    assert_eq!(name(by).await.as_deref(), Some(ISSUER));
+    assert_eq!(name(layer().client_by(|_| None)).await, None);
+}
+
+#[tokio::test]
+async fn a_verified_token_without_the_attribute_is_anonymous() {
+    let layer = MonitorLayer::service("orders");
+    call_as(&layer, caller_with(json!({"iss": ISSUER}))).await;
+    let service = orders(layer.monitor());
+    assert_eq!(numbers(&service.anonymous), SUCCESS);
+    assert!(service.clients.is_empty());
+}
+
+#[tokio::test]
+async fn clients_of_odd_names_are_told_from_those_without() {
+    let layer = MonitorLayer::service("orders");
+    call(&layer, "", hello()).await;
+    call(&layer, "anonymous", hello()).await;
+    call(&layer, "other", hello()).await;
+    let service = orders(layer.monitor());
+    assert_eq!(names(&service), ["anonymous", "other"]);
+    assert_eq!(numbers(&service.anonymous), SUCCESS);
+    assert_eq!(numbers(&service.other), [0; 6]);
+    assert_eq!(numbers(&service.total), [0, 3, 0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_client_may_be_found_out_after_the_call_has_begun() {
+    let layer = MonitorLayer::service("orders");
+    let (verified, verdict) = tokio::sync::oneshot::channel::<()>();
+    let (answered, answer) = tokio::sync::oneshot::channel::<()>();
+    let mut channels = Some((verdict, answer));
+    let mut service = layer.layer(service_fn(|request: Request<()>| {
+        let (verdict, answer) = channels.take().unwrap();
+        async move {
+            verdict.await.unwrap();
+            identify(&request, caller("ann"));
+            answer.await.unwrap();
+            Ok::<_, Infallible>(hello())
+        }
+    }));
+    let mut future = Box::pin(start(&mut service));
+    assert!(poll_once(future.as_mut()).is_pending());
+    assert_eq!(orders(layer.monitor()).anonymous.in_flight, 1);
+    verified.send(()).unwrap();
+    assert!(poll_once(future.as_mut()).is_pending());
+    let service = orders(layer.monitor());
+    assert_eq!(service.anonymous.in_flight, 0);
+    assert_eq!(service.clients["ann"].in_flight, 1);
+    assert_eq!(service.total.in_flight, 1);
+    answered.send(()).unwrap();
+    drain(future.await.unwrap().into_body()).await;
+    assert_eq!(numbers(&orders(layer.monitor()).clients["ann"]), SUCCESS);
+}
+
+/// The call is with another task, as behind tower's `Buffer`, which finds out who calls.
+#[tokio::test]
+async fn a_client_found_out_since_the_last_poll_is_counted_when_the_call_is_dropped() {
+    let layer = MonitorLayer::service("orders");
+    let mut elsewhere = None;
+    let mut service = layer.layer(service_fn(|request: Request<()>| {
+        elsewhere = Some(request);
+        std::future::pending::<Result<Answer, Infallible>>()
+    }));
+    let mut future = Box::pin(start(&mut service));
+    assert!(poll_once(future.as_mut()).is_pending());
+    drop(service);
+    identify(&elsewhere.unwrap(), caller("ann"));
+    drop(future);
+    let service = orders(layer.monitor());
+    assert_eq!(numbers(&service.clients["ann"]), CANCELLED);
+    assert_eq!(numbers(&service.total), CANCELLED);
+}
+
+#[tokio::test]
+async fn layers_in_each_other_learn_the_same_caller() {
+    let monitor = Monitor::new();
+    let all = monitor.layer("all");
+    let service = all.layer(
+        monitor
+            .layer("orders")
+            .layer(service_fn(|request: Request<()>| {
+                identify(&request, caller("ann"));
+                async { Ok::<_, Infallible>(hello()) }
+            })),
+    );
+    let response = service.oneshot(Request::new(())).await.unwrap();
+    drain(response.into_body()).await;
+    for (name, service) in monitor.snapshot().services {
+        assert_eq!(numbers(&service.clients["ann"]), SUCCESS, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_route_inside_of_the_bearer_layer_knows_its_caller() {
+    let layer = MonitorLayer::service("orders");
+    let service = layer.layer(service_fn(|_: Request<()>| async {
+        Ok::<_, Infallible>(Response::new(Empty::<bytes::Bytes>::new()))
+    }));
+    let mut request = Request::new(());
+    request.extensions_mut().insert(caller("ann"));
+    service.oneshot(request).await.unwrap();
+    assert_eq!(numbers(&orders(layer.monitor()).clients["ann"]), SUCCESS);
+}
+
+#[tokio::test]
+async fn layers_of_one_name_count_together() {
+    let monitor = Monitor::new();
+    call(&monitor.layer("orders"), "ann", hello()).await;
+    call(&monitor.clone().layer("orders"), "ann", hello()).await;
+    call(&monitor.layer("invoices"), "ann", hello()).await;
+    let snapshot = monitor.snapshot();
+    assert_eq!(snapshot.services["orders"].clients["ann"].success, 2);
+    assert_eq!(snapshot.services["invoices"].clients["ann"].success, 1);
+}
+
+#[tokio::test]
+async fn a_snapshot_is_plain_data() {
+    let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000));
+    let layer = Monitor::builder().clock(clock).build().layer("orders");
+    let mut service = layer.layer(service_fn(|request: Request<()>| {
+        identify(&request, caller("ann"));
+        async { Ok::<_, Infallible>(hello()) }
+    }));
+    let response = start(&mut service).await.unwrap();
+    hand.advance(Duration::from_millis(1_500));
+    drain(response.into_body()).await;
+    let json = serde_json::to_value(layer.monitor().snapshot()).unwrap();
+    let ann = &json["services"]["orders"]["clients"]["ann"];
+    assert_eq!(ann["success"], 1);
+    assert_eq!(ann["latency"]["min_seconds"], 1.5);
+    assert_eq!(ann["latency"]["buckets"][21], 1);
+    let nobody = &json["services"]["orders"]["anonymous"]["latency"];
+    assert_eq!(nobody["min_seconds"], Value::Null);
+}
+
+/// fogo-sessions 618: a scan made 179,000 series.
+#[tokio::test]
+async fn trap_15_a_scan_with_unknown_tokens_adds_no_client() {
+    const SCAN: u64 = 200_000;
+    let layer = MonitorLayer::service("orders");
+    let service = layer.layer(service_fn(|request: Request<()>| async move {
+        // A bearer layer says nothing of a token that is not good; what it claims is in the request.
+        assert!(request.headers().contains_key("authorization"));
+        let reason = Reason::BadSignature;
+        Ok::<_, Infallible>(RejectionFormat::default().respond(reason.into(), false))
+    }));
+    for claimed in 0..SCAN {
+        let request = Request::builder()
+            .header("authorization", format!("Bearer forged-{claimed}"))
+            .body(())
+            .unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
+        drain(response.into_body()).await;
+    }
+    let service = orders(layer.monitor());
+    assert!(service.clients.is_empty());
+    assert_eq!(numbers(&service.other), [0; 6]);
+    assert_eq!(service.anonymous.refused_by["bad_signature"], SCAN);
+    assert_eq!(service.total, service.anonymous);
+}
+
+#[tokio::test]
+async fn trap_15_verified_clients_keep_to_the_cap_and_no_call_is_lost() {
+    let layer = MonitorLayer::service("orders");
+    for client in 0..20_000 {
+        call(&layer, &format!("client-{client}"), hello()).await;
+    }
+    let service = orders(layer.monitor());
+    assert_eq!(service.clients.len(), 10_000);
+    assert_eq!(service.other.success, 10_000);
+    assert_eq!(service.total.success, 20_000);
+    assert_eq!(service.total.latency.count(), 20_000);
+    assert_eq!(service.total.in_flight, 0);
+    // The least recently seen made room.
+    assert!(service.clients.contains_key("client-19999"));
+    assert!(!service.clients.contains_key("client-0"));
+}

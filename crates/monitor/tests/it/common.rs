@@ -1,0 +1,94 @@
+//! Callers whose token was verified, and a bearer layer that says so.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use http_body::Body;
+use serde_json::{Value, json};
+use tower::{Service, ServiceExt};
+use tower_revoke_core::{Authenticated, Claims, IdentitySlot, TokenId, VerifiedToken};
+use tower_revoke_monitor::{Classify, Counts, MonitorLayer};
+use tower_revoke_testing::ScriptedBody;
+
+pub(crate) const ISSUER: &str = "https://id.example.com";
+
+pub(crate) fn caller(subject: &str) -> Authenticated {
+    caller_with(json!({"iss": ISSUER, "sub": subject}))
+}
+
+pub(crate) fn caller_with(claims: Value) -> Authenticated {
+    let claims = Claims::from_value(claims).expect("claims");
+    let token = VerifiedToken::new(TokenId::of_jwt(ISSUER, "1"), claims, Duration::ZERO);
+    Authenticated::new(Arc::new(token))
+}
+
+/// As the bearer layer does.
+pub(crate) fn identify<B>(request: &Request<B>, caller: Authenticated) {
+    let slot = request.extensions().get::<IdentitySlot>();
+    slot.expect("the monitor's slot").fill(caller);
+}
+
+pub(crate) type Answer = Response<ScriptedBody>;
+
+pub(crate) fn hello() -> Answer {
+    Response::new(ScriptedBody::new().data("hello"))
+}
+
+/// Calls a service behind this layer, as `subject`, and takes its whole answer.
+pub(crate) async fn call<C: Classify>(layer: &MonitorLayer<C>, subject: &str, answer: Answer) {
+    let mut answer = Some(answer);
+    let service = tower::service_fn(|request: Request<()>| {
+        if !subject.is_empty() {
+            identify(&request, caller(subject));
+        }
+        std::future::ready(Ok::<_, Infallible>(answer.take().expect("one call")))
+    });
+    let service = tower::Layer::layer(layer, service);
+    let response = service.oneshot(Request::new(())).await.expect("an answer");
+    drain(response.into_body()).await;
+}
+
+/// Takes frames until there are no more, or one fails.
+pub(crate) async fn drain<B: Body>(body: B) {
+    let mut body = std::pin::pin!(body);
+    while let Some(Ok(_)) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {}
+}
+
+pub(crate) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+pub(crate) fn total<C>(layer: &MonitorLayer<C>) -> Counts {
+    let snapshot = layer.monitor().snapshot();
+    let mut services = snapshot.services.into_values();
+    services.next().expect("a service").total
+}
+
+/// The five outcomes and in-flight, in the order of the fields.
+pub(crate) fn numbers(counts: &Counts) -> [u64; 6] {
+    [
+        counts.in_flight,
+        counts.success,
+        counts.failure,
+        counts.exception,
+        counts.cancelled,
+        counts.refused,
+    ]
+}
+
+pub(crate) const IN_FLIGHT: [u64; 6] = [1, 0, 0, 0, 0, 0];
+pub(crate) const SUCCESS: [u64; 6] = [0, 1, 0, 0, 0, 0];
+pub(crate) const FAILURE: [u64; 6] = [0, 0, 1, 0, 0, 0];
+pub(crate) const EXCEPTION: [u64; 6] = [0, 0, 0, 1, 0, 0];
+pub(crate) const CANCELLED: [u64; 6] = [0, 0, 0, 0, 1, 0];
+
+/// A service that is ready at once.
+pub(crate) fn start<S: Service<Request<()>>>(service: &mut S) -> S::Future {
+    service.call(Request::new(()))
+}
