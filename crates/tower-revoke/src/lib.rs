@@ -13,6 +13,12 @@ pub use tower_revoke_core::{
     self as core, Authenticated, BearerToken, Claims, Clock, Lift, Outcome, Reason, Rejection,
     RejectionFormat, Revocation, RevocationKey, StoreError, TokenId, UnixTime,
 };
+#[cfg(feature = "monitor")]
+#[doc(inline)]
+pub use tower_revoke_monitor::{
+    ByStatus, Classify, Counts, Latency, Monitor, MonitorBody, MonitorBuilder, MonitorFuture,
+    MonitorLayer, Monitored, ServiceSnapshot, Snapshot,
+};
 #[cfg(feature = "oauth")]
 #[doc(inline)]
 pub use tower_revoke_core::{Endpoint, EndpointError, HttpClient, HttpClientError};
