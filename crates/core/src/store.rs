@@ -13,6 +13,10 @@ use crate::{BoxError, ClaimId, KeyDigest, Revocation, RevocationKey, TokenId, Un
 /// and is asked again under the same key or claim id. `now` and `until` are wall-clock seconds.
 /// A method that can't know the answer returns [`StoreError::Unavailable`] in bounded time.
 pub trait Store: Send + Sync + 'static {
+    /// Whether [`look_up`](Self::look_up) is done as soon as it is polled, as in a store that is
+    /// all in memory. Such a store is asked without waiting, and no answers are kept beside it.
+    const ANSWERS_AT_ONCE: bool = false;
+
     /// Remembers revocations; durable when it returns. Idempotent. Never shortens: of two
     /// revocations of one key the later `until` stays, and of two rules the later
     /// `issued_at_or_before` too. All or an error; after an error some may have been kept.

@@ -54,8 +54,9 @@ impl RevocationList {
         self.0.clone().lift(lift).await
     }
 
-    /// How the token stands, if it was found good a short while ago. Takes some nanoseconds,
-    /// locks nothing and allocates nothing. `None`: ask [`check`](Self::check).
+    /// How the token stands, if it was found good a short while ago, which takes some nanoseconds,
+    /// locks nothing and allocates nothing; or if the store
+    /// [answers at once](Store::ANSWERS_AT_ONCE). `None`: ask [`check`](Self::check).
     pub fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
         self.0.standing(token)
     }

@@ -7,7 +7,9 @@ mod tests;
 
 use std::{
     future::ready,
+    pin::pin,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -95,22 +97,42 @@ impl<S: Store, T: Timer> Engine<S, T> {
         }
     }
 
-    /// How the token stands, if its last good answer still counts. Nothing is locked, allocated
-    /// or awaited.
+    /// How the token stands, if its last good answer still counts: nothing is locked, allocated
+    /// or awaited then. Else, if the store answers at once.
     pub(crate) fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
-        let asked_at = token.known_good().asked_at(self.generations.stamp(token))?;
-        let age = self.clock.uptime().saturating_sub(asked_at);
-        if age >= self.max_staleness || self.may_be_forgotten(token) {
+        if self.is_known_good(token) {
+            return Some(Standing::Good);
+        }
+        if !S::ANSWERS_AT_ONCE {
             return None;
         }
-        self.counters.served(age);
-        Some(Standing::Good)
+        let asked = pin!(self.ask_at_once(token));
+        match asked.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(standing)) => Some(standing),
+            Poll::Ready(Err(_)) | Poll::Pending => None,
+        }
+    }
+
+    fn is_known_good(&self, token: &VerifiedToken) -> bool {
+        let stamp = self.generations.stamp(token);
+        let Some(asked_at) = token.known_good().asked_at(stamp) else {
+            return false;
+        };
+        let age = self.clock.uptime().saturating_sub(asked_at);
+        let counts = age < self.max_staleness && !self.may_be_forgotten(token);
+        if counts {
+            self.counters.served(age);
+        }
+        counts
     }
 
     /// How the token stands. A refusal that is known stays one while the store can't answer.
     pub(crate) async fn check(&self, token: &VerifiedToken) -> Result<Standing, StoreError> {
         if self.may_be_forgotten(token) {
             return Ok(Standing::Revoked);
+        }
+        if S::ANSWERS_AT_ONCE {
+            return self.ask_at_once(token).await;
         }
         let begun = self.clock.uptime();
         let known = self.answers.get(&token.id()).await;
@@ -126,6 +148,20 @@ impl<S: Store, T: Timer> Engine<S, T> {
                     .map(|answer| answer.standing)
                     .filter(|standing| *standing != Standing::Good)
                     .ok_or(error)
+            }
+        }
+    }
+
+    /// Asks a store that needs no waiting, and no answers beside it.
+    async fn ask_at_once(&self, token: &VerifiedToken) -> Result<Standing, StoreError> {
+        if self.may_be_forgotten(token) {
+            return Ok(Standing::Revoked);
+        }
+        match self.ask_store(token, None).await {
+            Ok(answer) => Ok(answer.standing),
+            Err(error) => {
+                self.failed(&error);
+                Err(error)
             }
         }
     }
@@ -278,7 +314,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
     }
 
     async fn keep(&self, id: TokenId, after: After) {
-        if matches!(after, After::Unchanged) {
+        if S::ANSWERS_AT_ONCE || matches!(after, After::Unchanged) {
             return;
         }
         let entry = self.answers.entry(id);

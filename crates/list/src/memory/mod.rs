@@ -127,6 +127,8 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    const ANSWERS_AT_ONCE: bool = true;
+
     async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
         for revocation in revocations {
             let key = revocation.key().digest();
