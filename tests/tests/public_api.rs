@@ -78,9 +78,6 @@ fn published_crates_name_only_allowed_types() {
 
 #[test]
 fn a_foreign_type_is_seen_wherever_it_stands() {
-    let dir = tempfile::tempdir().unwrap();
-    let inner = compile_fixture(dir.path());
-    let source = dir.path().join("leaky.rs");
     let public = [
         (
             "returned",
@@ -107,19 +104,9 @@ fn a_foreign_type_is_seen_wherever_it_stands() {
         ),
         (
             "deep",
-            "mod private { pub fn deep() -> inner::Key { loop {} } } pub use private::deep;",
+            "mod private { pub fn deep() -> inner::Key { loop {} } } pub use self::private::deep;",
         ),
     ];
-    for (at, code) in public {
-        fs::write(&source, code).unwrap();
-        let found = leaks(&document(&source, &inner), &BTreeSet::new());
-        let place = format!("leaky.rs:1: {at} names");
-        assert!(
-            found.iter().any(|leak| leak.contains(&place)),
-            "{code}\n{found:?}"
-        );
-    }
-
     let private = [
         "fn private() -> inner::Key { loop {} }",
         "pub struct Private { key: inner::Key }",
@@ -129,12 +116,31 @@ fn a_foreign_type_is_seen_wherever_it_stands() {
         // `inner` has an impl for every type: it is there, and nobody wrote it here.
         "pub struct Our;",
     ];
-    for code in private {
-        fs::write(&source, code).unwrap();
-        assert_eq!(
-            leaks(&document(&source, &inner), &BTreeSet::new()),
-            [""; 0],
-            "{code}"
+
+    // A module and a line for each, so that one run of rustdoc tells them all.
+    let dir = tempfile::tempdir().unwrap();
+    let inner = compile_fixture(dir.path());
+    let source = dir.path().join("leaky.rs");
+    let codes = public.iter().map(|(_, code)| *code).chain(private);
+    let lines: Vec<_> = (1..)
+        .zip(codes)
+        .map(|(line, code)| format!("pub mod line{line} {{ {code} }}\n"))
+        .collect();
+    fs::write(&source, lines.concat()).unwrap();
+    let found = leaks(&document(&source, &inner), &BTreeSet::new());
+
+    for (line, (at, code)) in (1..).zip(public) {
+        let place = format!("leaky.rs:{line}: {at} names");
+        assert!(
+            found.iter().any(|leak| leak.contains(&place)),
+            "{code}\n{found:#?}"
+        );
+    }
+    for (line, code) in (public.len() + 1..).zip(private) {
+        let place = format!("leaky.rs:{line}:");
+        assert!(
+            !found.iter().any(|leak| leak.contains(&place)),
+            "{code}\n{found:#?}"
         );
     }
 }
