@@ -1,6 +1,8 @@
 //! What is asked of a verifier, before it is built.
 
 mod issuer;
+#[cfg(feature = "remote")]
+mod remote;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -50,6 +52,8 @@ pub struct JwtVerifierBuilder {
     cache_entries: usize,
     clock: Clock,
     revocations: List,
+    #[cfg(feature = "remote")]
+    remote: remote::Settings,
 }
 
 enum List {
@@ -77,6 +81,8 @@ impl JwtVerifierBuilder {
             cache_entries: CACHE_ENTRIES,
             clock: Clock::system(),
             revocations: List::NotSaid,
+            #[cfg(feature = "remote")]
+            remote: remote::Settings::default(),
         }
     }
 
@@ -254,7 +260,11 @@ impl JwtVerifierBuilder {
         };
         let mut issuers: Vec<TrustedIssuer> = Vec::with_capacity(self.others.len() + 1);
         for issuer in self.others.into_iter().chain([self.issuer]) {
-            let issuer = issuer.build(self.clock.now())?;
+            let issuer = issuer.build(
+                &self.clock,
+                #[cfg(feature = "remote")]
+                &self.remote,
+            )?;
             if issuers.iter().any(|other| other.name == issuer.name) {
                 return Err(BuildError::DuplicateIssuer(issuer.name));
             }

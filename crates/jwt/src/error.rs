@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use tower_revoke_core::DiscoveryError;
+
 use crate::Algorithm;
 
 /// What is wrong with the configuration. Nothing is served on a wrong one: these come from
@@ -130,6 +132,27 @@ pub enum BuildError {
         skipped: usize,
         /// Why the first one was skipped.
         first: String,
+    },
+    /// Keys shall be fetched, and `.http(…)` doesn't say by whom.
+    #[error("{issuer}: keys are to be fetched; name the client with .http(…)")]
+    MissingHttpClient {
+        /// Whose.
+        issuer: String,
+    },
+    /// Keys shall be discovered, and the issuer has no metadata.
+    #[error("{issuer}: nothing can be discovered")]
+    Discovery {
+        /// Whose.
+        issuer: String,
+        /// Why.
+        #[source]
+        error: DiscoveryError,
+    },
+    /// A time that is nothing.
+    #[error("{setting} must be longer than nothing")]
+    NoTime {
+        /// Which.
+        setting: &'static str,
     },
     /// The crate was built without a signature backend.
     #[error("no signature backend: switch the feature `aws-lc-rs` on")]

@@ -30,9 +30,14 @@
 //! key and the list are looked at. A key that was withdrawn and a token that was revoked are refused
 //! on the next call. What was refused in 1 to 8 leaves nothing behind.
 //!
+//! # Keys over the network
+//! With the feature `remote` keys are fetched, from a URL (`jwks_url`) or from where the issuer's
+//! metadata says (`discover`), by a tokio task of its own that starts with the first token. Without
+//! it the verifier needs no runtime.
+//!
 //! # Not covered
-//! Encrypted tokens (five parts), ES512 and Ed448, keys over the network, and tokens bound to a key
-//! (DPoP, mutual TLS), which are refused.
+//! Encrypted tokens (five parts), ES512 and Ed448, and tokens bound to a key (DPoP, mutual TLS),
+//! which are refused.
 
 mod algorithm;
 mod backend;
@@ -40,6 +45,8 @@ mod builder;
 mod cache;
 mod compact;
 mod error;
+#[cfg(feature = "remote")]
+mod health;
 mod keys;
 mod rules;
 #[cfg(test)]
@@ -51,4 +58,9 @@ pub use self::{
     builder::JwtVerifierBuilder,
     error::{BuildError, KeySetError},
     verifier::JwtVerifier,
+};
+#[cfg(feature = "remote")]
+pub use self::{
+    health::KeyStats,
+    keys::remote::{KeyFetchError, KeysUnavailable},
 };

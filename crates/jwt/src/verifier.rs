@@ -12,7 +12,7 @@ use crate::{
     algorithm::AlgorithmSet,
     cache::{TokenCache, TokenHash, Verified},
     compact::{Compact, Header},
-    keys::{KeySet, candidates},
+    keys::{KeySet, candidates, names},
     rules::Rules,
 };
 
@@ -47,7 +47,7 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Clones share keys and cache. It needs no layer and no runtime: `RequireBearerLayer` of
+/// Clones share keys and cache. It needs no layer, and no runtime unless keys are fetched: `RequireBearerLayer` of
 /// tower-revoke-bearer is one way to ask it.
 #[derive(Clone)]
 pub struct JwtVerifier {
@@ -68,7 +68,7 @@ pub(crate) struct TrustedIssuer {
     pub(crate) name: String,
     pub(crate) algorithms: AlgorithmSet,
     pub(crate) rules: Rules,
-    pub(crate) keys: KeySet,
+    pub(crate) keys: Arc<KeySet>,
 }
 
 impl JwtVerifier {
@@ -81,6 +81,11 @@ impl JwtVerifier {
         Self {
             inner: Arc::new(inner),
         }
+    }
+
+    #[cfg(feature = "remote")]
+    pub(crate) fn issuers(&self) -> &[TrustedIssuer] {
+        &self.inner.issuers
     }
 
     #[cfg(all(test, feature = "aws-lc-rs"))]
@@ -109,7 +114,7 @@ impl TokenVerifier for JwtVerifier {
 
     async fn verify(&self, token: &BearerToken) -> Result<Authenticated, Rejection> {
         let inner = &*self.inner;
-        let token = inner.verified(token)?;
+        let token = inner.verified(token).await?;
         let standing = match (inner.standing(&token), &inner.revocations) {
             (Some(standing), _) => standing,
             (None, Some(list)) => list
@@ -162,32 +167,51 @@ impl Inner {
     }
 
     /// The token with its signature and claims found good, now or before.
-    fn verified(&self, token: &BearerToken) -> Result<Arc<VerifiedToken>, Rejection> {
+    async fn verified(&self, token: &BearerToken) -> Result<Arc<VerifiedToken>, Rejection> {
         let Some(cache) = &self.cache else {
-            return Ok(self.check(token)?.token);
+            return Ok(self.check_with_newer_keys(token).await?.token);
         };
         let hash = cache.hash(token.as_bytes());
         if let Some(known) = self.known(cache, &hash) {
             return Ok(known);
         }
         // A token that is refused leaves nothing behind.
-        let verified = self.check(token)?;
+        let verified = self.check_with_newer_keys(token).await?;
         let token = verified.token.clone();
         cache.put(hash, verified);
         Ok(token)
     }
 
-    /// Everything but the list.
-    fn check(&self, token: &BearerToken) -> Result<Verified, Rejection> {
+    /// Everything but the list. Where no key verifies the token, it waits for those that may.
+    async fn check_with_newer_keys(&self, token: &BearerToken) -> Result<Verified, Rejection> {
+        match self.check(token) {
+            Ok(verified) => Ok(verified),
+            Err(Refused::ByKeys {
+                keys,
+                generation,
+                reason,
+            }) => {
+                if keys.newer(generation).await? {
+                    self.check(token).map_err(Rejection::from)
+                } else {
+                    Err(reason.into())
+                }
+            }
+            Err(Refused::For(rejection)) => Err(rejection),
+        }
+    }
+
+    /// Everything but the list, with the keys that are there.
+    fn check(&self, token: &BearerToken) -> Result<Verified, Refused<'_>> {
         if token.len() > self.max_token_bytes {
-            return Err(Reason::TokenTooLong.into());
+            return Err(Refused::For(Reason::TokenTooLong.into()));
         }
         let compact = Compact::split(token.as_str())?;
         let header = compact.header()?;
         let claims = compact.payload()?;
         let (number, issuer) = self.issuer_of(claims.get("iss"))?;
         if !issuer.algorithms.contains(header.algorithm) {
-            return Err(Reason::AlgorithmNotAllowed.into());
+            return Err(Refused::For(Reason::AlgorithmNotAllowed.into()));
         }
         issuer.rules.check_header(&header)?;
         let now = self.clock.now();
@@ -233,6 +257,33 @@ impl Inner {
     }
 }
 
+/// Why a token does not pass.
+enum Refused<'a> {
+    For(Rejection),
+    /// None of the issuer's keys verifies it, and none has the `kid` that it names: a key that is
+    /// newer than this generation might.
+    ByKeys {
+        keys: &'a Arc<KeySet>,
+        generation: u64,
+        reason: Reason,
+    },
+}
+
+impl From<Rejection> for Refused<'_> {
+    fn from(rejection: Rejection) -> Self {
+        Self::For(rejection)
+    }
+}
+
+impl From<Refused<'_>> for Rejection {
+    fn from(refused: Refused<'_>) -> Self {
+        match refused {
+            Refused::For(rejection) => rejection,
+            Refused::ByKeys { reason, .. } => reason.into(),
+        }
+    }
+}
+
 struct Signed<'a> {
     header: &'a Header,
     message: &'a [u8],
@@ -241,24 +292,39 @@ struct Signed<'a> {
 
 impl Signed<'_> {
     /// The serial of the key that verifies it, and the generation of the set in which it stood.
-    fn verify(&self, keys: &KeySet, clock: &Clock) -> Result<(u64, u64), Rejection> {
+    fn verify<'k>(&self, keys: &'k Arc<KeySet>, clock: &Clock) -> Result<(u64, u64), Refused<'k>> {
         let generation = keys.generation();
-        match self.verify_once(keys) {
-            Ok(key) => Ok((key, generation)),
-            Err(Reason::UnknownKey) if keys.look_anew(clock, generation) => {
-                let generation = keys.generation();
-                Ok((self.verify_once(keys)?, generation))
-            }
-            Err(reason) => Err(reason.into()),
+        match self.verify_once(keys, generation) {
+            Err(Refused::ByKeys {
+                reason: Reason::UnknownKey,
+                ..
+            }) if keys.look_anew(clock, generation) => self.verify_once(keys, keys.generation()),
+            answer => answer,
         }
     }
 
-    fn verify_once(&self, keys: &KeySet) -> Result<u64, Reason> {
-        let keys = keys.current();
-        candidates(&keys, self.header.algorithm, self.header.key_id.as_deref())?
-            .find(|key| key.verifies(self.message, self.signature))
-            .map(|key| key.serial())
-            .ok_or(Reason::BadSignature)
+    /// `generation` was read before.
+    fn verify_once<'k>(
+        &self,
+        keys: &'k Arc<KeySet>,
+        generation: u64,
+    ) -> Result<(u64, u64), Refused<'k>> {
+        let current = keys.current();
+        let key_id = self.header.key_id.as_deref();
+        let verified = candidates(&current, self.header.algorithm, key_id).and_then(|mut keys| {
+            keys.find(|key| key.verifies(self.message, self.signature))
+                .map(|key| key.serial())
+                .ok_or(Reason::BadSignature)
+        });
+        match verified {
+            Ok(serial) => Ok((serial, generation)),
+            Err(reason) if names(&current, key_id) => Err(Refused::For(reason.into())),
+            Err(reason) => Err(Refused::ByKeys {
+                keys,
+                generation,
+                reason,
+            }),
+        }
     }
 }
 

@@ -2,9 +2,14 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
+use tower_revoke_core::Clock;
+#[cfg(feature = "remote")]
+use tower_revoke_core::Endpoint;
 use tower_revoke_core::UnixTime;
 use zeroize::Zeroizing;
 
+#[cfg(feature = "remote")]
+use super::remote::Settings;
 use crate::{
     Algorithm, BuildError, KeySetError,
     algorithm::AlgorithmSet,
@@ -35,6 +40,12 @@ pub(super) struct IssuerConfig {
 pub(super) enum Given {
     File(PathBuf),
     Set(String),
+    /// A key set that is fetched.
+    #[cfg(feature = "remote")]
+    Url(Endpoint),
+    /// A key set that is fetched from where the issuer says.
+    #[cfg(feature = "remote")]
+    Discovery,
     Pem(Algorithm, Vec<u8>),
     Der(Algorithm, Vec<u8>),
     Secret(Algorithm, Zeroizing<Vec<u8>>),
@@ -44,10 +55,10 @@ impl Given {
     /// The algorithm that it was named with.
     fn algorithm(&self) -> Option<Algorithm> {
         match self {
-            Self::File(_) | Self::Set(_) => None,
             Self::Pem(algorithm, _) | Self::Der(algorithm, _) | Self::Secret(algorithm, _) => {
                 Some(*algorithm)
             }
+            _ => None,
         }
     }
 
@@ -66,9 +77,20 @@ impl IssuerConfig {
         }
     }
 
-    pub(super) fn build(self, now: UnixTime) -> Result<TrustedIssuer, BuildError> {
+    pub(super) fn build(
+        self,
+        clock: &Clock,
+        #[cfg(feature = "remote")] settings: &Settings,
+    ) -> Result<TrustedIssuer, BuildError> {
         self.check_rules()?;
         let algorithms = self.check_algorithms()?;
+        #[cfg(feature = "remote")]
+        let remote = settings.remote(&self.name, &self.keys, algorithms, clock)?;
+        #[cfg(feature = "remote")]
+        let is_fetched = remote.is_some();
+        #[cfg(not(feature = "remote"))]
+        let is_fetched = false;
+        let now = clock.now();
         let mut sources = Vec::with_capacity(self.keys.len());
         let (mut usable, mut skipped) = (0, Vec::new());
         for given in &self.keys {
@@ -77,7 +99,7 @@ impl IssuerConfig {
             skipped.extend(not_used);
             sources.push(source);
         }
-        if usable == 0 {
+        if usable == 0 && !is_fetched {
             return Err(BuildError::NoUsableKey {
                 issuer: self.name,
                 skipped: skipped.len(),
@@ -86,11 +108,14 @@ impl IssuerConfig {
                     .map_or_else(|| "the set is empty".to_owned(), Skipped::to_string),
             });
         }
+        let keys = KeySet::new(sources, now);
+        #[cfg(feature = "remote")]
+        let keys = keys.fetched_by(remote);
         Ok(TrustedIssuer {
             name: self.name,
             algorithms,
             rules: self.rules,
-            keys: KeySet::new(sources, now),
+            keys: Arc::new(keys),
         })
     }
 
@@ -192,6 +217,8 @@ impl IssuerConfig {
                 let (keys, skipped) = read.map_err(|error| self.bad_set(error))?;
                 Ok((Source::Fixed(keys), skipped))
             }
+            #[cfg(feature = "remote")]
+            Given::Url(_) | Given::Discovery => Ok((Source::Fetched(Vec::new()), Vec::new())),
             Given::Pem(algorithm, pem) => {
                 takes_public(*algorithm)?;
                 key(*algorithm, Material::Der(&public_der(pem)?)).map(fixed)

@@ -71,6 +71,11 @@ pub(crate) fn read_set(
     if json.len() as u64 > MAX_BYTES {
         return Err(KeySetError::TooLarge(MAX_BYTES));
     }
+    // A derived reader takes an array for a struct; an empty one in it would withdraw all keys.
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        let error = serde::de::Error::custom("a JWK set is an object");
+        return Err(KeySetError::NoKeySet(error));
+    }
     let set: Set = serde_json::from_slice(json).map_err(KeySetError::NoKeySet)?;
     if set.keys.len() > MAX_KEYS {
         return Err(KeySetError::TooManyKeys(MAX_KEYS));

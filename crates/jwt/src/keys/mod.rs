@@ -4,15 +4,19 @@
 mod file;
 mod jwk;
 mod pem;
+#[cfg(feature = "remote")]
+pub(crate) mod remote;
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError, RwLock, TryLockError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+#[cfg(not(feature = "remote"))]
+use tower_revoke_core::Rejection;
 use tower_revoke_core::{Clock, Reason, UnixTime};
 
 pub(crate) use self::{
@@ -93,6 +97,9 @@ pub(crate) enum Source {
     Fixed(Vec<Arc<Key>>),
     /// A file that may change.
     File(KeyFile),
+    /// Those that were fetched last, while they are trusted.
+    #[cfg(feature = "remote")]
+    Fetched(Vec<Arc<Key>>),
 }
 
 impl Source {
@@ -100,17 +107,18 @@ impl Source {
         match self {
             Self::Fixed(keys) => keys,
             Self::File(file) => file.keys(),
+            #[cfg(feature = "remote")]
+            Self::Fetched(keys) => keys,
         }
     }
 
     fn may_change(&self) -> bool {
-        matches!(self, Self::File(_))
+        !matches!(self, Self::Fixed(_))
     }
 
     fn look(&mut self, now: UnixTime) {
-        match self {
-            Self::Fixed(_) => {}
-            Self::File(file) => file.look(now),
+        if let Self::File(file) = self {
+            file.look(now);
         }
     }
 }
@@ -124,6 +132,8 @@ pub(crate) struct KeySet {
     /// The second in which the sources were last looked at.
     looked_at: AtomicU64,
     sources: Mutex<Sources>,
+    #[cfg(feature = "remote")]
+    remote: Option<remote::Remote>,
 }
 
 struct Sources {
@@ -143,7 +153,19 @@ impl KeySet {
                 all: sources,
                 looked_anew_at: None,
             }),
+            #[cfg(feature = "remote")]
+            remote: None,
         }
+    }
+
+    /// The keys of [`Source::Fetched`] come from there.
+    #[cfg(feature = "remote")]
+    pub(crate) fn fetched_by(self, remote: Option<remote::Remote>) -> Self {
+        Self { remote, ..self }
+    }
+
+    fn lock_sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The number of the set as it is now. Read it *before* [`current`](Self::current): then what
@@ -166,7 +188,7 @@ impl KeySet {
 
     /// Looks whether a source has changed, at most once in a second. One caller looks; others go
     /// on with what is there.
-    pub(crate) fn look(&self, now: UnixTime) {
+    pub(crate) fn look(self: &Arc<Self>, now: UnixTime) {
         if !self.may_change || self.looked_at.load(Ordering::Relaxed) == now.as_secs() {
             return;
         }
@@ -181,11 +203,11 @@ impl KeySet {
 
     /// Looks at once, because a token names a key that is not there: it may be newer than the last
     /// look. Made-up names can't make this often. Whether the set is another than `generation`.
-    pub(crate) fn look_anew(&self, clock: &Clock, generation: u64) -> bool {
+    pub(crate) fn look_anew(self: &Arc<Self>, clock: &Clock, generation: u64) -> bool {
         if !self.may_change {
             return false;
         }
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.lock_sources();
         let uptime = clock.uptime();
         let due = sources
             .looked_anew_at
@@ -197,10 +219,23 @@ impl KeySet {
         self.generation() != generation
     }
 
-    fn refresh(&self, sources: &mut Sources, now: UnixTime) {
+    /// Nothing is fetched unless a feature says so.
+    #[cfg(not(feature = "remote"))]
+    pub(crate) async fn newer(&self, _: u64) -> Result<bool, Rejection> {
+        Ok(false)
+    }
+
+    fn refresh(self: &Arc<Self>, sources: &mut Sources, now: UnixTime) {
         for source in &mut sources.all {
             source.look(now);
         }
+        #[cfg(feature = "remote")]
+        self.look_at_remote(sources);
+        self.take(sources);
+    }
+
+    /// Goes on with the keys that the sources have now.
+    fn take(&self, sources: &Sources) {
         let found = merged(&sources.all);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let same = current.len() == found.len()
@@ -210,6 +245,11 @@ impl KeySet {
             self.generation.fetch_add(1, Ordering::Release);
         }
     }
+}
+
+/// Whether a key has the `kid` that a token names.
+pub(crate) fn names(keys: &[Arc<Key>], key_id: Option<&str>) -> bool {
+    key_id.is_some_and(|id| keys.iter().any(|key| key.id.as_deref() == Some(id)))
 }
 
 fn merged(sources: &[Source]) -> Arc<[Arc<Key>]> {
@@ -224,7 +264,7 @@ pub(crate) fn candidates<'a>(
     algorithm: Algorithm,
     key_id: Option<&'a str>,
 ) -> Result<impl Iterator<Item = &'a Arc<Key>>, Reason> {
-    let is_named = key_id.is_some_and(|id| keys.iter().any(|key| key.id.as_deref() == Some(id)));
+    let is_named = names(keys, key_id);
     let mut named = keys
         .iter()
         .filter(move |key| match (key_id, is_named) {

@@ -1,0 +1,54 @@
+//! Why keys could not be fetched, or are not trusted.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use tower_revoke_core::{DiscoveryError, HttpClientError};
+
+use crate::KeySetError;
+
+/// Why an issuer's keys could not be fetched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyFetchError {
+    /// No whole answer came, or one that is too large.
+    #[error("no answer came")]
+    NoAnswer(#[source] HttpClientError),
+    /// No answer came within the time that it may take.
+    #[error("no answer came within {0:?}")]
+    TimedOut(Duration),
+    /// The answer has another status than 200. A redirect is not followed.
+    #[error("the answer's status is {0}")]
+    Status(StatusCode),
+    /// The issuer's metadata can't be used.
+    #[error("the issuer's metadata can't be used")]
+    Discovery(#[source] DiscoveryError),
+    /// What came is no key set.
+    #[error("the key set can't be used")]
+    KeySet(#[source] KeySetError),
+    /// There is no tokio runtime that could fetch them.
+    #[error("there is no tokio runtime")]
+    NoRuntime,
+}
+
+/// An issuer has no keys that are trusted now: none were fetched yet, or not for too long.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{issuer}: there are no keys that can be trusted")]
+pub struct KeysUnavailable {
+    pub(super) issuer: Arc<str>,
+    #[source]
+    pub(super) error: Option<Arc<KeyFetchError>>,
+}
+
+impl KeysUnavailable {
+    /// Whose keys.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Why the last fetch failed; `None` if none has ended yet, or if what it brought holds no key
+    /// that can be used.
+    pub fn error(&self) -> Option<&KeyFetchError> {
+        self.error.as_deref()
+    }
+}

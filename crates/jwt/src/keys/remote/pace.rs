@@ -1,0 +1,187 @@
+//! How long to wait from one fetch to the next.
+
+use std::time::Duration;
+
+use http::{HeaderMap, header};
+
+/// How often keys are fetched, and how long they are trusted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    pub(crate) refresh_every: Duration,
+    pub(crate) refetch_window: Duration,
+    pub(crate) fetch_within: Duration,
+    pub(crate) trust_for: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            refresh_every: Duration::from_secs(5 * 60),
+            refetch_window: Duration::from_secs(10),
+            fetch_within: Duration::from_secs(5),
+            trust_for: Duration::from_secs(2 * 60 * 60),
+        }
+    }
+}
+
+/// Whatever the issuer says of its answer's life, it is asked this seldom and this often.
+const LEAST_LIFE: Duration = Duration::from_secs(60);
+const MOST_LIFE: Duration = Duration::from_secs(60 * 60);
+
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// Draws the pauses, so that many nodes don't ask at the same moment.
+pub(super) struct Pace {
+    timing: Timing,
+    random: fastrand::Rng,
+    failures: u32,
+}
+
+impl Pace {
+    pub(super) fn new(timing: Timing, seed: u64) -> Self {
+        Self {
+            timing,
+            random: fastrand::Rng::with_seed(seed),
+            failures: 0,
+        }
+    }
+
+    /// The pause after keys came that the issuer called fresh for `life`: up to a tenth less. Where
+    /// a fetch fails then, half of the keys' time is left to try again.
+    pub(super) fn after_success(&mut self, life: Option<Duration>) -> Duration {
+        self.failures = 0;
+        let life = life.map(|life| life.clamp(LEAST_LIFE, MOST_LIFE));
+        let pause = life.unwrap_or(self.timing.refresh_every);
+        let pause = pause.min(self.timing.trust_for / 2);
+        pause.mul_f64(1.0 - 0.1 * self.random.f64())
+    }
+
+    /// The pause after a fetch failed: a second, and twice as long with each failure, to half a
+    /// minute; up to a half less.
+    pub(super) fn after_failure(&mut self) -> Duration {
+        let doubled = FIRST_RETRY * (1 << self.failures.min(5));
+        self.failures = self.failures.saturating_add(1);
+        let pause = doubled.min(LAST_RETRY).min(self.timing.trust_for / 2);
+        pause.mul_f64(1.0 - 0.5 * self.random.f64())
+    }
+}
+
+/// For how long an answer is fresh (RFC 9111 §4.2): `max-age`, less the `Age` that it has already;
+/// the smallest where several are named. `None`: it doesn't say, or only that it must not be kept.
+pub(super) fn life(headers: &HeaderMap) -> Option<Duration> {
+    let max_age = headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|directive| {
+            let (name, value) = directive.split_once('=')?;
+            let is_max_age = name.trim().eq_ignore_ascii_case("max-age");
+            is_max_age.then(|| seconds(value.trim().trim_matches('"')))?
+        })
+        .min()?;
+    let age = headers.get(header::AGE);
+    let age = age.and_then(|age| seconds(age.to_str().ok()?.trim()));
+    Some(Duration::from_secs(
+        max_age.saturating_sub(age.unwrap_or(0)),
+    ))
+}
+
+/// `delta-seconds` (RFC 9111 §1.2.2): one that doesn't fit is as good as for ever.
+fn seconds(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(headers: &[(header::HeaderName, &'static str)]) -> Option<u64> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name, header::HeaderValue::from_static(value));
+        }
+        life(&map).map(|life| life.as_secs())
+    }
+
+    #[test]
+    fn rfc9111_5_2_max_age_is_read_as_it_is_written() {
+        for (value, secs) in [
+            ("max-age=300", Some(300)),
+            ("public, Max-Age=300 , must-revalidate", Some(300)),
+            ("max-age=\"300\"", Some(300)),
+            ("max-age=300, max-age=60", Some(60)),
+            ("max-age=99999999999999999999999", Some(u64::MAX)),
+            ("max-age=0", Some(0)),
+            ("s-maxage=300", None),
+            ("no-cache", None),
+            ("no-store, max-age", None),
+            ("max-age=-5", None),
+            ("max-age=", None),
+            ("", None),
+        ] {
+            assert_eq!(said(&[(header::CACHE_CONTROL, value)]), secs, "{value}");
+        }
+        assert_eq!(said(&[]), None);
+        let twice = [
+            (header::CACHE_CONTROL, "public"),
+            (header::CACHE_CONTROL, "max-age=7"),
+        ];
+        assert_eq!(said(&twice), Some(7));
+    }
+
+    #[test]
+    fn rfc9111_4_2_3_the_age_counts() {
+        let max_age = (header::CACHE_CONTROL, "max-age=300");
+        for (age, left) in [("100", 200), ("400", 0), ("x", 300)] {
+            assert_eq!(said(&[max_age.clone(), (header::AGE, age)]), Some(left));
+        }
+    }
+
+    #[test]
+    fn the_pause_is_within_its_bounds() {
+        let between = |pause: Duration, least: f64, most: f64| {
+            let secs = pause.as_secs_f64();
+            assert!((least..=most).contains(&secs), "{secs}");
+        };
+        for seed in 0..100 {
+            let mut pace = Pace::new(Timing::default(), seed);
+            between(pace.after_success(None), 270.0, 300.0);
+            let secs = Duration::from_secs;
+            between(pace.after_success(Some(secs(0))), 54.0, 60.0);
+            between(pace.after_success(Some(secs(600))), 540.0, 600.0);
+            between(pace.after_success(Some(Duration::MAX)), 3_240.0, 3_600.0);
+            for most in [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {
+                between(pace.after_failure(), most / 2.0, most);
+            }
+            let _ = pace.after_success(None);
+            between(pace.after_failure(), 0.5, 1.0);
+        }
+    }
+
+    #[test]
+    fn keys_are_refreshed_well_before_their_time_is_over() {
+        let timing = Timing {
+            trust_for: Duration::from_secs(20),
+            ..Timing::default()
+        };
+        let mut pace = Pace::new(timing, 7);
+        assert!(pace.after_success(None) <= Duration::from_secs(10));
+        assert!(pace.after_success(Some(Duration::MAX)) <= Duration::from_secs(10));
+        for _ in 0..10 {
+            assert!(pace.after_failure() <= Duration::from_secs(10));
+        }
+    }
+
+    #[test]
+    fn a_seed_says_it_all() {
+        let draw = |seed| {
+            let mut pace = Pace::new(Timing::default(), seed);
+            [pace.after_success(None), pace.after_failure()]
+        };
+        assert_eq!(draw(1), draw(1));
+        assert_ne!(draw(1), draw(2));
+    }
+}
