@@ -10,6 +10,8 @@ use tower_revoke::{
     JwtVerifier, Reason, RequireBearerLayer, RevocationList, RevokeLayer, When,
     core::{BearerToken, Clock, ManualClock, TokenVerifier},
 };
+use tower_revoke_http::HttpsClient;
+use tower_revoke_oauth::AuthorizationServer;
 use tower_revoke_tests::{
     Client, Server, Wire, get as request,
     servers::{ClientId, Issuer, Keycloak},
@@ -27,6 +29,7 @@ async fn a_real_keycloak() {
         tokens_that_say_what_they_are_pass_where_that_is_asked(realm).await;
         tokens_for_others_are_refused(realm).await;
         what_is_revoked_there_is_inactive_there(realm).await;
+        it_is_told_of_what_is_spent_here(realm).await;
     }
     tokens_of_another_realm_are_refused(&keycloak).await;
     // The last: it leaves other keys.
@@ -77,6 +80,31 @@ async fn what_is_revoked_there_is_inactive_there(realm: &Issuer) {
     assert_eq!(service.ask(Wire::Http1, &token).await, "200");
 }
 
+/// RFC 7009, with Basic credentials that must be form-urlencoded.
+async fn it_is_told_of_what_is_spent_here(realm: &Issuer) {
+    let server = AuthorizationServer::discover(&realm.name)
+        .client_credentials(SHOP.id, SHOP.secret)
+        .http(HttpsClient::new().expect("a client"))
+        .build()
+        .expect("a server");
+    let layer = one_time_tokens().also_at(server.clone());
+    let service = Service::with(realm, false, layer).await;
+    let plain = realm.token(SHOP, &[]).await;
+    let one_time = realm.token(SHOP, ONE_TIME).await;
+    for token in [&plain, &one_time] {
+        let before = realm.introspect(Keycloak::API, token).await;
+        assert_eq!(before.json["active"], true, "{before:?}");
+        assert_eq!(service.ask(Wire::Http1, token).await, "200");
+    }
+    let told = server.drain(Duration::from_secs(30)).await;
+    assert!(told.is_complete(), "{told:?}");
+    assert_eq!(server.stats().delivered, 1, "{:?}", server.stats());
+    let spent = realm.introspect(Keycloak::API, &one_time).await;
+    assert_eq!(spent.json["active"], false, "{spent:?}");
+    let kept = realm.introspect(Keycloak::API, &plain).await;
+    assert_eq!(kept.json["active"], true, "{kept:?}");
+}
+
 async fn tokens_of_another_realm_are_refused(keycloak: &Keycloak) {
     let service = Service::of(&keycloak.rs256).await;
     let foreign = keycloak.es256.token(SHOP, &[]).await;
@@ -119,6 +147,10 @@ async fn keys_are_rotated_and_withdrawn(keycloak: &Keycloak) {
     assert_eq!(service.ask(Wire::Http1, &new).await, "200");
 }
 
+fn one_time_tokens() -> RevokeLayer {
+    RevokeLayer::single_use().when(When::scope("OTT"))
+}
+
 /// A service behind the stack, which knows a realm's keys from a file.
 struct Service {
     server: Server,
@@ -130,15 +162,15 @@ struct Service {
 
 impl Service {
     async fn of(realm: &Issuer) -> Self {
-        Self::with(realm, false).await
+        Self::with(realm, false, one_time_tokens()).await
     }
 
     /// One that takes only what says that it is an access token.
     async fn strict(realm: &Issuer) -> Self {
-        Self::with(realm, true).await
+        Self::with(realm, true, one_time_tokens()).await
     }
 
-    async fn with(realm: &Issuer, is_strict: bool) -> Self {
+    async fn with(realm: &Issuer, is_strict: bool, revoke: RevokeLayer) -> Self {
         let folder = TempDir::new().expect("a temp dir");
         let keys = folder.path().join("keys.json");
         write_keys(realm, &keys).await;
@@ -154,7 +186,7 @@ impl Service {
         let tokens = tokens.build().expect("a verifier");
         let router = Router::new()
             .route("/", get(async || "hello"))
-            .layer(RevokeLayer::single_use().when(When::scope("OTT")))
+            .layer(revoke)
             .layer(RequireBearerLayer::new(tokens.clone()));
         Self {
             server: Server::start(router).await,

@@ -1,12 +1,21 @@
 //! The stack with the tokens of a real oidc-provider, a second opinion on RFC 9068, 7662 and 7009.
 
+use std::time::Duration;
+
 use axum::{Router, routing::get};
 use http::StatusCode;
-use tower_revoke::{JwtVerifier, RequireBearerLayer, RevocationList, RevokeLayer, When};
+use tower_revoke::{
+    JwtVerifier, RequireBearerLayer, RevocationList, RevokeLayer, When,
+    core::{BearerToken, RemoteRevocation},
+};
+use tower_revoke_http::HttpsClient;
+use tower_revoke_oauth::AuthorizationServer;
 use tower_revoke_tests::{
     Client, Server, Wire, get as request,
     servers::{ClientId, Issuer, OidcProvider},
 };
+
+const DRAINS_WITHIN: Duration = Duration::from_secs(30);
 
 const SHOP: ClientId = OidcProvider::SHOP;
 
@@ -17,6 +26,8 @@ async fn a_real_oidc_provider() {
     jwt_access_tokens_pass_and_are_spent(issuer).await;
     it_neither_introspects_nor_revokes_jwts(issuer).await;
     opaque_tokens_are_revoked_there_and_are_no_jwts_here(issuer).await;
+    its_refusal_to_revoke_a_jwt_is_final(issuer).await;
+    opaque_tokens_are_revoked_through_the_client(issuer).await;
 }
 
 /// RFC 9068, as another has read it: `typ` is `at+jwt`, and all required claims are there.
@@ -65,8 +76,57 @@ async fn opaque_tokens_are_revoked_there_and_are_no_jwts_here(issuer: &Issuer) {
     assert_eq!(after.json["active"], false, "{after:?}");
 }
 
-/// A service behind the stack, with the keys that the server has now.
+/// The token is spent here all the same, and nothing is tried again.
+async fn its_refusal_to_revoke_a_jwt_is_final(issuer: &Issuer) {
+    let server = server_of(issuer);
+    let protected = protect_with(issuer, one_time_tokens().also_at(server.clone())).await;
+    let parameters = [("resource", OidcProvider::RS256), ("scope", "OTT")];
+    let token = issuer.token(SHOP, &parameters).await;
+    assert_eq!(ask(&protected, Wire::Http1, &token).await, "200");
+    let again = ask(&protected, Wire::Http1, &token).await;
+    assert_eq!(again, "401 invalid_token");
+    let told = server.drain(DRAINS_WITHIN).await;
+    assert!(told.is_complete(), "{told:?}");
+    let stats = server.stats();
+    assert_eq!((stats.delivered, stats.refused), (0, 1), "{stats:?}");
+    assert_eq!(stats.last_refusal, Some("unsupported_token_type"));
+    assert!(!stats.needs_a_person, "{stats:?}");
+}
+
+async fn opaque_tokens_are_revoked_through_the_client(issuer: &Issuer) {
+    let server = server_of(issuer);
+    let token = issuer
+        .token(SHOP, &[("resource", OidcProvider::OPAQUE)])
+        .await;
+    let before = issuer.introspect(SHOP, &token).await;
+    assert_eq!(before.json["active"], true, "{before:?}");
+    let place = server.reserve().expect("a place");
+    place.send(BearerToken::new(&token).expect("a token"));
+    let told = server.drain(DRAINS_WITHIN).await;
+    assert!(told.is_complete(), "{told:?}");
+    assert_eq!(server.stats().delivered, 1, "{:?}", server.stats());
+    let after = issuer.introspect(SHOP, &token).await;
+    assert_eq!(after.json["active"], false, "{after:?}");
+}
+
+fn server_of(issuer: &Issuer) -> AuthorizationServer {
+    AuthorizationServer::discover(&issuer.name)
+        .client_credentials(SHOP.id, SHOP.secret)
+        .http(HttpsClient::new().expect("a client"))
+        .build()
+        .expect("a server")
+}
+
+fn one_time_tokens() -> RevokeLayer {
+    RevokeLayer::single_use().when(When::scope("OTT"))
+}
+
 async fn protect(issuer: &Issuer) -> Server {
+    protect_with(issuer, one_time_tokens()).await
+}
+
+/// A service behind the stack, with the keys that the server has now.
+async fn protect_with(issuer: &Issuer, revoke: RevokeLayer) -> Server {
     let tokens = JwtVerifier::issuer(&issuer.name)
         .audience("api")
         .access_tokens_only()
@@ -76,7 +136,7 @@ async fn protect(issuer: &Issuer) -> Server {
         .expect("a verifier");
     let router = Router::new()
         .route("/", get(async || "hello"))
-        .layer(RevokeLayer::single_use().when(When::scope("OTT")))
+        .layer(revoke)
         .layer(RequireBearerLayer::new(tokens));
     Server::start(router).await
 }
