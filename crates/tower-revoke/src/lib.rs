@@ -13,21 +13,27 @@ pub use tower_revoke_core::{
     self as core, Authenticated, BearerToken, Claims, Clock, Lift, Outcome, Reason, Rejection,
     RejectionFormat, Revocation, RevocationKey, StoreError, TokenId, UnixTime,
 };
+#[cfg(any(feature = "oauth", feature = "remote-keys"))]
+#[doc(inline)]
+pub use tower_revoke_core::{Endpoint, EndpointError, HttpClient, HttpClientError};
+#[cfg(feature = "https")]
+#[doc(inline)]
+pub use tower_revoke_http::{HttpsClient, HttpsClientError};
+#[cfg(feature = "jwt")]
+#[doc(inline)]
+pub use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier, JwtVerifierBuilder, KeySetError};
+#[cfg(feature = "remote-keys")]
+#[doc(inline)]
+pub use tower_revoke_jwt::{KeyFetchError, KeyStats, KeysUnavailable};
+#[cfg(feature = "list")]
+#[doc(inline)]
+pub use tower_revoke_list::{ListStats, MemoryStore, RevocationList, RevocationListBuilder};
 #[cfg(feature = "monitor")]
 #[doc(inline)]
 pub use tower_revoke_monitor::{
     ByStatus, Classify, Counts, Latency, Monitor, MonitorBody, MonitorBuilder, MonitorFuture,
     MonitorLayer, Monitored, ServiceSnapshot, Snapshot,
 };
-#[cfg(feature = "oauth")]
-#[doc(inline)]
-pub use tower_revoke_core::{Endpoint, EndpointError, HttpClient, HttpClientError};
-#[cfg(feature = "jwt")]
-#[doc(inline)]
-pub use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier, JwtVerifierBuilder, KeySetError};
-#[cfg(feature = "list")]
-#[doc(inline)]
-pub use tower_revoke_list::{ListStats, MemoryStore, RevocationList, RevocationListBuilder};
 #[cfg(feature = "oauth")]
 #[doc(inline)]
 pub use tower_revoke_oauth::{
