@@ -1,6 +1,6 @@
 //! The API: what a team would write, with the whole stack on it.
 
-use std::{net::SocketAddr, path::Path};
+use std::net::SocketAddr;
 
 use axum::{
     Router,
@@ -20,9 +20,9 @@ use serde::Deserialize;
 use tower::{Layer, ServiceExt};
 use tower_http::trace::TraceLayer;
 use tower_revoke::{
-    Authenticated, Clock, JwtVerifier, Outbound, OutboundAuthorization, OutboundAuthorizationLayer,
-    PreserveAuthorizationLayer, RequireBearerLayer, Revocation, RevocationList, RevokeLayer,
-    core::BoxError,
+    Authenticated, Clock, HttpsClient, JwtVerifier, Monitor, Outbound, OutboundAuthorization,
+    OutboundAuthorizationLayer, PreserveAuthorizationLayer, RequireBearerLayer, Revocation,
+    RevocationList, RevokeLayer, core::BoxError,
 };
 
 #[derive(Deserialize)]
@@ -39,17 +39,19 @@ struct Upstreams {
     other: SocketAddr,
 }
 
-/// Checks tokens of `issuer` by the keys in `key_file`; hands the header on to `named` only.
+/// Checks tokens by the keys that `issuer` publishes; counts calls; hands the header on to `named`
+/// only.
 pub(crate) fn router(
     issuer: &str,
-    key_file: &Path,
+    monitor: &Monitor,
     named: SocketAddr,
     other: SocketAddr,
 ) -> Result<Router, BoxError> {
     let list = RevocationList::in_memory();
     let tokens = JwtVerifier::issuer(issuer)
         .audience("orders")
-        .jwks_file(key_file)
+        .discover()
+        .http(HttpsClient::new()?)
         .revocations(list.clone())
         .build()?;
     let outbound =
@@ -68,6 +70,7 @@ pub(crate) fn router(
         .route("/ready", get(ready).with_state(list))
         .layer(RequireBearerLayer::new(tokens))
         .layer(PreserveAuthorizationLayer::new())
+        .layer(monitor.layer("api"))
         .layer(TraceLayer::new_for_http()))
 }
 

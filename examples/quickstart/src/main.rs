@@ -14,7 +14,7 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tower_revoke::core::BoxError;
+use tower_revoke::{Monitor, core::BoxError};
 use tower_revoke_testing::TestIssuer;
 
 #[tokio::main]
@@ -47,8 +47,7 @@ struct Scene {
     issuer: Arc<TestIssuer>,
     issuer_at: SocketAddr,
     api_at: SocketAddr,
-    // The key file lives as long as this.
-    _keys: tempfile::TempDir,
+    monitor: Monitor,
 }
 
 impl Scene {
@@ -56,19 +55,17 @@ impl Scene {
         let issuer_socket = TcpListener::bind("127.0.0.1:0").await?;
         let issuer_at = issuer_socket.local_addr()?;
         let issuer = Arc::new(TestIssuer::new(format!("http://{issuer_at}")));
-        let keys = tempfile::tempdir()?;
-        let key_file = keys.path().join("keys.json");
-        issuer.write_jwks(&key_file)?;
         serve(issuer_socket, issuer::router(issuer.clone()));
 
         let backend_at = start(api::backend()).await?;
         let stranger_at = start(api::backend()).await?;
-        let api = api::router(issuer.issuer(), &key_file, backend_at, stranger_at)?;
+        let monitor = Monitor::new();
+        let api = api::router(issuer.issuer(), &monitor, backend_at, stranger_at)?;
         Ok(Self {
             issuer,
             issuer_at,
             api_at: start(api).await?,
-            _keys: keys,
+            monitor,
         })
     }
 }

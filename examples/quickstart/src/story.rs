@@ -1,5 +1,7 @@
 //! The story: each step says what it does, what came back, and whether that was promised.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use axum::http::Method;
 use futures_util::future::join_all;
 use tower_revoke::core::BoxError;
@@ -14,6 +16,7 @@ pub(crate) async fn tell(scene: &Scene) -> Result<bool, BoxError> {
     let mut story = Story {
         scene,
         client: Caller::new(),
+        calls: AtomicU32::new(0),
         broken: 0,
     };
     println!(
@@ -26,6 +29,7 @@ pub(crate) async fn tell(scene: &Scene) -> Result<bool, BoxError> {
     story.one_winner().await?;
     story.handed_on().await?;
     story.ended_by_hand().await?;
+    story.counted();
     match story.broken {
         0 => println!("\nAll was as promised."),
         broken => println!("\n{broken} promises were broken."),
@@ -36,6 +40,7 @@ pub(crate) async fn tell(scene: &Scene) -> Result<bool, BoxError> {
 struct Story<'a> {
     scene: &'a Scene,
     client: Caller,
+    calls: AtomicU32,
     broken: u32,
 }
 
@@ -151,6 +156,35 @@ impl Story<'_> {
         Ok(())
     }
 
+    fn counted(&mut self) {
+        println!("\n7. What was counted, by verified client.");
+        let snapshot = self.scene.monitor.snapshot();
+        let Some(api) = snapshot.services.get("api") else {
+            return self.verdict("no service was counted", false);
+        };
+        println!("          client        calls  success  refused  in flight   average");
+        let clients = api.clients.iter().map(|(name, counts)| (&**name, counts));
+        for (name, counts) in clients.chain([("(anonymous)", &api.anonymous)]) {
+            println!(
+                "          {name:<12} {:>6} {:>8} {:>8} {:>10} {:>9.0?}",
+                counts.calls(),
+                counts.success,
+                counts.refused,
+                counts.in_flight,
+                counts.latency.avg().unwrap_or_default(),
+            );
+        }
+        let calls = u64::from(self.calls.load(Ordering::Relaxed));
+        self.verdict(
+            &format!("{calls} calls were made, {} counted", api.total.calls()),
+            api.total.calls() == calls && api.total.in_flight == 0,
+        );
+        self.verdict(
+            "bob called once; nobody is known by a token that was not verified",
+            api.clients.len() == 2 && api.clients.get("bob").is_some_and(|bob| bob.success == 1),
+        );
+    }
+
     fn token(&self) -> String {
         self.scene
             .issuer
@@ -170,6 +204,7 @@ impl Story<'_> {
         path: &str,
         token: Option<&str>,
     ) -> Result<Answer, BoxError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         self.client
             .call(method, self.scene.api_at, path, token)
             .await
