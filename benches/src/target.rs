@@ -1,0 +1,82 @@
+//! One router under load: requests in, statuses counted.
+
+use std::{collections::BTreeMap, convert::Infallible, fmt, pin::Pin};
+
+use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
+use http_body_util::BodyExt;
+use tower::Service;
+
+/// What is answered, by status.
+#[derive(Default)]
+pub struct Statuses(BTreeMap<StatusCode, u64>);
+
+/// A router of any version of axum.
+pub trait Target {
+    /// Sends `count` requests, one after the other, with the headers in turn from `start` on.
+    fn send<'a>(
+        &'a mut self,
+        headers: &'a [HeaderValue],
+        start: usize,
+        count: usize,
+    ) -> Pin<Box<dyn Future<Output = Statuses> + 'a>>;
+}
+
+/// A service whose requests have the body `B`.
+pub struct Serving<S, B>(S, std::marker::PhantomData<fn(B)>);
+
+impl<S, B> Serving<S, B> {
+    pub fn new(service: S) -> Self {
+        Self(service, std::marker::PhantomData)
+    }
+}
+
+impl<S, B, R> Target for Serving<S, B>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+    B: Default,
+    R: http_body::Body + Unpin,
+{
+    fn send<'a>(
+        &'a mut self,
+        headers: &'a [HeaderValue],
+        start: usize,
+        count: usize,
+    ) -> Pin<Box<dyn Future<Output = Statuses> + 'a>> {
+        Box::pin(async move {
+            let (mut good, mut others) = (0, Statuses::default());
+            for header in headers
+                .iter()
+                .cycle()
+                .skip(start % headers.len())
+                .take(count)
+            {
+                let mut request = Request::new(B::default());
+                request.headers_mut().insert(AUTHORIZATION, header.clone());
+                let Ok(response) = self.0.call(request).await;
+                let (head, mut body) = response.into_parts();
+                while body.frame().await.is_some() {}
+                match head.status {
+                    StatusCode::OK => good += 1,
+                    other => *others.0.entry(other).or_default() += 1,
+                }
+            }
+            if good > 0 {
+                others.0.insert(StatusCode::OK, good);
+            }
+            others
+        })
+    }
+}
+
+impl Statuses {
+    /// Whether all answers, and as many as were asked for, are `status`.
+    pub fn are_all(&self, status: StatusCode, count: usize) -> bool {
+        self.0.len() == 1 && self.0.get(&status) == Some(&(count as u64))
+    }
+}
+
+impl fmt::Display for Statuses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(&self.0).finish()
+    }
+}
