@@ -1,17 +1,18 @@
 //! The stack with the tokens and keys of a real Keycloak. It takes its time to start, so one test
 //! takes all steps.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use axum::{Router, routing::get};
 use http::StatusCode;
-use tempfile::TempDir;
 use tower_revoke::{
-    JwtVerifier, Reason, RequireBearerLayer, RevocationList, RevokeLayer, When,
-    core::{BearerToken, Clock, ManualClock, TokenVerifier},
+    Endpoint, JwtVerifier, JwtVerifierBuilder, Reason, RequireBearerLayer, RevocationList,
+    RevokeLayer, When,
+    core::{BearerToken, TokenVerifier},
 };
 use tower_revoke_http::HttpsClient;
 use tower_revoke_oauth::AuthorizationServer;
+use tower_revoke_testing::TestIssuer;
 use tower_revoke_tests::{
     Client, Server, Wire, get as request,
     servers::{ClientId, Issuer, Keycloak},
@@ -115,9 +116,9 @@ async fn tokens_of_another_realm_are_refused(keycloak: &Keycloak) {
     assert_eq!(service.refusal(&foreign).await, Some(Reason::WrongIssuer));
 
     // Nor do the keys of one realm open the door to tokens of the other.
-    let mut mixed = keycloak.rs256.clone();
-    mixed.name.clone_from(&keycloak.es256.name);
-    let service = Service::of(&mixed).await;
+    let keys = Endpoint::new(keycloak.rs256.endpoint("jwks_uri")).expect("a URL");
+    let mixed = JwtVerifier::issuer(&keycloak.es256.name).jwks_url(keys);
+    let service = Service::start(mixed, one_time_tokens()).await;
     assert_eq!(service.refusal(&foreign).await, Some(Reason::UnknownKey));
 }
 
@@ -127,10 +128,9 @@ async fn keys_are_rotated_and_withdrawn(keycloak: &Keycloak) {
     let old = realm.token(SHOP, &[]).await;
     assert_eq!(service.ask(Wire::Http1, &old).await, "200");
 
+    // The first token under a key that is not known yet has the keys fetched again.
     keycloak.rotate().await;
     let new = realm.token(SHOP, &[]).await;
-    assert_eq!(service.refusal(&new).await, Some(Reason::UnknownKey));
-    service.fetch_keys(realm).await;
     assert_eq!(service.ask(Wire::Http1, &new).await, "200");
     assert_eq!(service.ask(Wire::Http1, &old).await, "200");
     let one_time = realm.token(SHOP, ONE_TIME).await;
@@ -140,8 +140,10 @@ async fn keys_are_rotated_and_withdrawn(keycloak: &Keycloak) {
         "401 invalid_token"
     );
 
+    // And so has one under a key that nobody has; the withdrawn key is gone from then on.
     keycloak.disable_first_key().await;
-    service.fetch_keys(realm).await;
+    let forged = TestIssuer::new(&realm.name).token().audience("api").sign();
+    assert_eq!(service.refusal(&forged).await, Some(Reason::UnknownKey));
     assert_eq!(service.ask(Wire::Http1, &old).await, "401 invalid_token");
     assert_eq!(service.refusal(&old).await, Some(Reason::UnknownKey));
     assert_eq!(service.ask(Wire::Http1, &new).await, "200");
@@ -151,13 +153,10 @@ fn one_time_tokens() -> RevokeLayer {
     RevokeLayer::single_use().when(When::scope("OTT"))
 }
 
-/// A service behind the stack, which knows a realm's keys from a file.
+/// A service behind the stack, which finds a realm's keys by discovery.
 struct Service {
     server: Server,
     tokens: JwtVerifier,
-    keys: PathBuf,
-    hand: ManualClock,
-    _folder: TempDir,
 }
 
 impl Service {
@@ -171,19 +170,23 @@ impl Service {
     }
 
     async fn with(realm: &Issuer, is_strict: bool, revoke: RevokeLayer) -> Self {
-        let folder = TempDir::new().expect("a temp dir");
-        let keys = folder.path().join("keys.json");
-        write_keys(realm, &keys).await;
-        let (clock, hand) = Clock::manual(Clock::system().now());
-        let mut tokens = JwtVerifier::issuer(&realm.name)
+        let tokens = JwtVerifier::issuer(&realm.name).discover();
+        let tokens = match is_strict {
+            true => tokens.access_tokens_only(),
+            false => tokens,
+        };
+        Self::start(tokens, revoke).await
+    }
+
+    async fn start(tokens: JwtVerifierBuilder, revoke: RevokeLayer) -> Self {
+        let tokens = tokens
             .audience("api")
-            .jwks_file(&keys)
-            .clock(clock)
-            .revocations(RevocationList::in_memory());
-        if is_strict {
-            tokens = tokens.access_tokens_only();
-        }
-        let tokens = tokens.build().expect("a verifier");
+            .http(HttpsClient::new().expect("a client"))
+            // So short that each unknown key is looked for.
+            .refetch_window(Duration::from_millis(1))
+            .revocations(RevocationList::in_memory())
+            .build()
+            .expect("a verifier");
         let router = Router::new()
             .route("/", get(async || "hello"))
             .layer(revoke)
@@ -191,17 +194,7 @@ impl Service {
         Self {
             server: Server::start(router).await,
             tokens,
-            keys,
-            hand,
-            _folder: folder,
         }
-    }
-
-    /// Puts the keys that the realm has now into the file, and lets the second pass in which it
-    /// was last looked at.
-    async fn fetch_keys(&self, realm: &Issuer) {
-        write_keys(realm, &self.keys).await;
-        self.hand.advance(Duration::from_secs(1));
     }
 
     async fn ask(&self, wire: Wire, token: &str) -> String {
@@ -216,11 +209,4 @@ impl Service {
         let refusal = self.tokens.verify(&token).await.err()?;
         Some(refusal.reason())
     }
-}
-
-/// By a rename, as the docs of `jwks_file` ask.
-async fn write_keys(realm: &Issuer, file: &PathBuf) {
-    let new = file.with_extension("new");
-    fs::write(&new, realm.jwks().await.to_string()).expect("a file in the temp dir");
-    fs::rename(&new, file).expect("a file in the temp dir");
 }

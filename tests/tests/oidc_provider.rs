@@ -125,12 +125,13 @@ async fn protect(issuer: &Issuer) -> Server {
     protect_with(issuer, one_time_tokens()).await
 }
 
-/// A service behind the stack, with the keys that the server has now.
+/// A service behind the stack, which finds the server's keys by discovery.
 async fn protect_with(issuer: &Issuer, revoke: RevokeLayer) -> Server {
     let tokens = JwtVerifier::issuer(&issuer.name)
         .audience("api")
         .access_tokens_only()
-        .jwks(issuer.jwks().await.to_string())
+        .discover()
+        .http(HttpsClient::new().expect("a client"))
         .revocations(RevocationList::in_memory())
         .build()
         .expect("a verifier");

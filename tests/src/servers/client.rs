@@ -85,11 +85,6 @@ impl Issuer {
         }
     }
 
-    /// Its key set, as it is now.
-    pub async fn jwks(&self) -> Value {
-        get(self.endpoint("jwks_uri")).await.json
-    }
-
     /// RFC 7662: what the server says of the token.
     pub async fn introspect(&self, client: ClientId, token: &str) -> Reply {
         let url = self.endpoint("introspection_endpoint");
