@@ -2,7 +2,8 @@
 //! `Service::call`, with this project's stack and with its peers.
 //!
 //! `cargo run --release --manifest-path benches/Cargo.toml` takes less than three minutes,
-//! `-- --quick` less than half of one; `-- RS256` measures one algorithm only.
+//! `-- --quick` less than half of one; `-- RS256` measures one algorithm only; and
+//! `-- RS256 '--profile=seen before, list of 0'` sends to one row for five seconds, for a profiler.
 
 mod alloc;
 mod ours;
@@ -36,6 +37,8 @@ struct Settings {
     /// Of the large list.
     listed: u64,
     algorithms: Vec<TestAlgorithm>,
+    /// The end of the name of the one row that is sent to.
+    profiled: Option<String>,
 }
 
 impl Settings {
@@ -51,6 +54,8 @@ impl Settings {
         if args.iter().any(|arg| !arg.starts_with("--")) {
             algorithms.retain(|algorithm| args.iter().any(|arg| arg == algorithm.name()));
         }
+        let profiled = args.iter().find_map(|arg| arg.strip_prefix("--profile="));
+        let profiled = profiled.map(str::to_owned);
         let plan = |rounds, millis| Plan {
             rounds,
             slice: Duration::from_millis(millis),
@@ -61,12 +66,14 @@ impl Settings {
                 tokens: 2_000,
                 listed: 1_000_000,
                 algorithms,
+                profiled,
             },
             false => Self {
                 plan: plan(11, 25),
                 tokens: 20_000,
                 listed: 10_000_000,
                 algorithms,
+                profiled,
             },
         }
     }
@@ -114,6 +121,10 @@ fn run(settings: &Settings) -> Outcome<()> {
             listed: &listed,
             large: large.as_ref(),
         };
+        if let Some(name) = &settings.profiled {
+            case.profile(plan, name)?;
+            continue;
+        }
         for count in [1, *tokens] {
             let table = case.measure(plan, count)?;
             table.print();
@@ -166,6 +177,17 @@ impl Case<'_> {
             title += &format!("; left out: {reason}");
         }
         Ok(Table::new(title, &contenders, &figures))
+    }
+
+    /// Nothing but one row of this project's, with one token.
+    fn profile(&self, plan: &Plan, name: &str) -> Outcome<()> {
+        let mut rows = self.ours(plan, 1);
+        rows.retain(|row| row.name.ends_with(name));
+        let plan = Plan {
+            rounds: 5,
+            slice: Duration::from_secs(1),
+        };
+        plan.run(self.runtime, &mut rows, self.tokens, 1).map(drop)
     }
 
     fn ours(&self, plan: &Plan, count: usize) -> Vec<Contender> {

@@ -1,6 +1,5 @@
 //! This project's stack, over a list with entries.
 
-use axum::body::Body;
 use tower::ServiceBuilder;
 use tower_revoke::{
     Algorithm, JwtVerifier, MemoryStore, MonitorLayer, PreserveAuthorizationLayer,
@@ -9,8 +8,8 @@ use tower_revoke::{
 use tower_revoke_testing::TestIssuer;
 
 use crate::{
-    peers::route,
-    target::{Serving, Target},
+    peers::{boxed, route},
+    target::Target,
     tokens::{AUDIENCE, ISSUER, Tokens},
 };
 
@@ -52,7 +51,7 @@ pub fn stack(issuer: &TestIssuer, store: &MemoryStore, cache: Cache) -> Box<dyn 
     let layers = ServiceBuilder::new()
         .layer(PreserveAuthorizationLayer::new())
         .layer(bearer(issuer, store, cache));
-    Box::new(Serving::<_, Body>::new(route().layer(layers)))
+    boxed(route().layer(layers))
 }
 
 /// The whole stack, and the layer that counts calls by client around it.
@@ -61,7 +60,7 @@ pub fn monitored(issuer: &TestIssuer, store: &MemoryStore) -> Box<dyn Target> {
         .layer(PreserveAuthorizationLayer::new())
         .layer(MonitorLayer::service("orders"))
         .layer(bearer(issuer, store, Cache::Default));
-    Box::new(Serving::<_, Body>::new(route().layer(layers)))
+    boxed(route().layer(layers))
 }
 
 fn bearer(

@@ -51,12 +51,22 @@ pub fn route() -> Router {
     Router::new().route("/", get(answer))
 }
 
+/// As axum serves it: else its routes were put together anew for each request.
+pub fn boxed(router: Router) -> Boxed {
+    Box::new(Serving::<_, Body>::new(router.with_state::<()>(())))
+}
+
+fn boxed_axum07(router: axum07::Router) -> Boxed {
+    let router = router.with_state::<()>(());
+    Box::new(Serving::<_, axum07::body::Body>::new(router))
+}
+
 pub fn bare() -> Boxed {
-    Box::new(Serving::<_, Body>::new(route()))
+    boxed(route())
 }
 
 pub fn bare_axum07() -> Boxed {
-    Box::new(Serving::<_, axum07::body::Body>::new(route_axum07()))
+    boxed_axum07(route_axum07())
 }
 
 fn route_axum07() -> axum07::Router {
@@ -164,7 +174,7 @@ impl AsyncAuthorizeRequest<Body> for Verify {
 fn tower_http(issuer: &TestIssuer) -> Boxed {
     let verify = Verify(Arc::new(key_and_rules!(jsonwebtoken, issuer)));
     let layer = AsyncRequireAuthorizationLayer::new(verify);
-    Box::new(Serving::<_, Body>::new(route().layer(layer)))
+    boxed(route().layer(layer))
 }
 
 #[derive(Clone, FromRef)]
@@ -200,7 +210,7 @@ async fn tower_oauth2(issuer: &TestIssuer) -> Result<Boxed, &'static str> {
         .await
         .expect("one tenant");
     let router = route().layer(server.into_layer());
-    Ok(Box::new(Serving::<_, Body>::new(router)))
+    Ok(boxed(router))
 }
 
 async fn oauth_resource_server(issuer: &TestIssuer) -> Result<Boxed, &'static str> {
@@ -230,7 +240,7 @@ async fn oauth_resource_server(issuer: &TestIssuer) -> Result<Boxed, &'static st
         .oauth(validator)
         .build()
         .expect("a validator is there");
-    Ok(Box::new(Serving::<_, Body>::new(route().layer(layer))))
+    Ok(boxed(route().layer(layer)))
 }
 
 async fn jwt_authorizer(issuer: &TestIssuer) -> Boxed {
@@ -245,5 +255,5 @@ async fn jwt_authorizer(issuer: &TestIssuer) -> Boxed {
     let rules = Validation::new().iss(&[ISSUER]).aud(&[AUDIENCE]);
     let keys = keys.validation(rules).build().await.expect("a key");
     let router = route_axum07().layer(keys.into_layer());
-    Box::new(Serving::<_, axum07::body::Body>::new(router))
+    boxed_axum07(router)
 }
