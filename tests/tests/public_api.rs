@@ -26,6 +26,7 @@ const ALLOWED: &[&str] = &[
     "serde_core",
     "serde_json",
     "std",
+    "tower_http",
     "tower_layer",
     "tower_service",
 ];

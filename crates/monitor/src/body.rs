@@ -20,16 +20,7 @@ pin_project! {
     #[derive(Debug)]
     pub struct MonitorBody<B: Body, C: Classify = ByStatus> {
         #[pin]
-        kind: Kind<B, C>,
-    }
-}
-
-pin_project! {
-    #[project = KindProj]
-    #[derive(Debug)]
-    enum Kind<B: Body, C: Classify> {
-        Plain { #[pin] body: B },
-        Watched { #[pin] body: WatchedBody<B, Watcher<C>> },
+        body: WatchedBody<B, Watcher<C>>,
     }
 }
 
@@ -37,15 +28,13 @@ impl<B: Body, C: Classify> MonitorBody<B, C> {
     /// A body whose call is counted already.
     pub(crate) fn plain(body: B) -> Self {
         Self {
-            kind: Kind::Plain { body },
+            body: WatchedBody::unwatched(body),
         }
     }
 
     pub(crate) fn watched(body: B, ending: Ending, watcher: Watcher<C>) -> Self {
         Self {
-            kind: Kind::Watched {
-                body: WatchedBody::new(body, ending, watcher),
-            },
+            body: WatchedBody::new(body, ending, watcher),
         }
     }
 }
@@ -63,26 +52,15 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
-        match self.project().kind.project() {
-            KindProj::Plain { body } => body
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
-            KindProj::Watched { body } => body.poll_frame(cx),
-        }
+        self.project().body.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Plain { body } => body.is_end_stream(),
-            Kind::Watched { body } => body.is_end_stream(),
-        }
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Plain { body } => body.size_hint(),
-            Kind::Watched { body } => body.size_hint(),
-        }
+        self.body.size_hint()
     }
 }
 

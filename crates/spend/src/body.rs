@@ -19,31 +19,20 @@ pin_project! {
     #[derive(Debug)]
     pub struct RevokeBody<B: Body> {
         #[pin]
-        kind: Kind<B>,
-    }
-}
-
-pin_project! {
-    #[project = KindProj]
-    #[derive(Debug)]
-    enum Kind<B: Body> {
-        Plain { #[pin] body: B },
-        Watched { #[pin] body: WatchedBody<B, Debt> },
+        body: WatchedBody<B, Debt>,
     }
 }
 
 impl<B: Body> RevokeBody<B> {
     pub(crate) fn plain(body: B) -> Self {
         Self {
-            kind: Kind::Plain { body },
+            body: WatchedBody::unwatched(body),
         }
     }
 
     pub(crate) fn owing(body: B, ending: Ending, debt: Debt) -> Self {
         Self {
-            kind: Kind::Watched {
-                body: WatchedBody::new(body, ending, debt),
-            },
+            body: WatchedBody::new(body, ending, debt),
         }
     }
 }
@@ -60,25 +49,14 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
-        match self.project().kind.project() {
-            KindProj::Plain { body } => body
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
-            KindProj::Watched { body } => body.poll_frame(cx),
-        }
+        self.project().body.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Plain { body } => body.is_end_stream(),
-            Kind::Watched { body } => body.is_end_stream(),
-        }
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Plain { body } => body.size_hint(),
-            Kind::Watched { body } => body.size_hint(),
-        }
+        self.body.size_hint()
     }
 }

@@ -70,6 +70,16 @@ enum State<W> {
 type Held<D> = Option<Result<Frame<D>, BoxError>>;
 
 impl<B: Body, W: OnEnd> WatchedBody<B, W> {
+    /// A body whose end nobody waits for: it is handed on as it is.
+    pub fn unwatched(inner: B) -> Self {
+        Self {
+            inner,
+            state: State::Ended,
+            held: None,
+            hold: None,
+        }
+    }
+
     /// Watches a body that doesn't end with its head ([`Ending::WithHead`] is taken as
     /// [`Ending::WithBody`]: who builds a body for it wants to see it polled).
     pub fn new(inner: B, ending: Ending, watcher: W) -> Self {
