@@ -35,7 +35,8 @@ pin_project! {
         S: Service<Request<B>>,
     {
         Refused { response: Option<Response<Full<Bytes>>> },
-        Verifying { verdict: Verdict, waiting: Option<Waiting<S, B>> },
+        // Boxed, so that a request whose token is known doesn't carry its room about.
+        Verifying { verdict: Verdict, waiting: Option<Box<Waiting<S, B>>> },
         Calling { #[pin] call: S::Future, in_query: bool },
     }
 }
@@ -68,12 +69,12 @@ where
         policy: Arc<Policy>,
         in_query: bool,
     ) -> Self {
-        let waiting = Some(Waiting {
+        let waiting = Some(Box::new(Waiting {
             service,
             request,
             policy,
             in_query,
-        });
+        }));
         Self {
             state: State::Verifying { verdict, waiting },
         }
@@ -108,7 +109,7 @@ where
                         mut request,
                         policy,
                         in_query,
-                    } = waiting.take().expect(POLLED_AGAIN);
+                    } = *waiting.take().expect(POLLED_AGAIN);
                     let next = match policy.admit(answer, request.extensions_mut()) {
                         Ok(()) => State::Calling {
                             call: service.call(request),
