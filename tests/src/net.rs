@@ -125,6 +125,12 @@ impl Answer {
 impl Client {
     /// Opens a connection.
     pub async fn connect(addr: SocketAddr, wire: Wire) -> Self {
+        Self::connect_with_window(addr, wire, 1 << 20).await
+    }
+
+    /// Opens a connection; on HTTP/2 the server may send so many bytes of a body before the client
+    /// has read any.
+    pub async fn connect_with_window(addr: SocketAddr, wire: Wire, window: u32) -> Self {
         let stream = TcpStream::connect(addr).await.expect("a listening server");
         stream.set_nodelay(true).expect("a socket");
         let io = TokioIo::new(stream);
@@ -142,7 +148,7 @@ impl Client {
             Wire::Http2 => {
                 let executor = TokioExecutor::new();
                 let (sender, connection) = hyper::client::conn::http2::Builder::new(executor)
-                    .initial_stream_window_size(1 << 20)
+                    .initial_stream_window_size(window)
                     .handshake(io)
                     .await
                     .expect("a handshake");

@@ -633,6 +633,26 @@ mod clients_that_leave {
         }
     }
 
+    #[tokio::test]
+    async fn one_byte_before_the_end_on_http_2() {
+        let world = World::new();
+        let slots = Slots::default();
+        let layer = RevokeLayer::after_response().deadline(NEVER).slots(&slots);
+        let server = serve(&world, &layer).await;
+        for (way, almost) in [("/length", "hell"), ("/chunked-one-frame", "hell")] {
+            let token = world.token();
+            let mut client = Client::connect_with_window(server.addr, Wire::Http2, 4).await;
+            let response = client.head(get(way, &token)).await.unwrap();
+            let mut body = response.into_body();
+            let frame = body.frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), almost);
+            drop(body);
+            drop(client);
+            slots.idle().await;
+            assert_spent(&server, Wire::Http2, &token, way).await;
+        }
+    }
+
     /// TRAPS 26: a client that stops reading keeps its token only until the deadline.
     #[tokio::test]
     async fn trap_26_that_stop_reading() {
