@@ -109,7 +109,7 @@ TOKEN=$(curl -s -X POST http://{issuer_at}/token)
 curl -s -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/upstream/named
 curl -s -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/upstream/other
 
-# log out everywhere
+# log out everywhere (a token issued within 30 s after it is refused too)
 curl -i -w '\n' -X POST -H "Authorization: Bearer $TOKEN" http://{api_at}/logout
 curl -i -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/orders"#
     );
