@@ -9,7 +9,7 @@ use http::{Request, Response};
 use serde_json::Value;
 use tower_layer::Layer;
 use tower_revoke_core::{
-    Authenticated, BearerChecked, Reason, Rejection, RejectionBody, RejectionFuture, end::is_grpc,
+    Authenticated, BearerChecked, RejectionBody, RejectionFuture, end::is_grpc,
 };
 use tower_service::Service;
 
@@ -111,11 +111,8 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let extensions = request.extensions();
-        let verdict = match extensions.get::<Authenticated>() {
-            Some(caller) => self.requirement.check(caller),
-            None if extensions.get::<BearerChecked>().is_some() => Err(Reason::NoToken.into()),
-            None => Err(Rejection::layer_missing("RequireBearerLayer")),
-        };
+        let caller = Authenticated::of(extensions);
+        let verdict = caller.and_then(|caller| self.requirement.check(caller));
         match verdict {
             Ok(()) => RejectionFuture::inner(self.inner.call(request)),
             Err(rejection) => {

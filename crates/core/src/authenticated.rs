@@ -14,8 +14,8 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    BearerToken, Claims, ClaimsError, KeyDigest, RejectionFormat, RevocationKey, Revocations,
-    TokenId, UnixTime,
+    BearerToken, Claims, ClaimsError, KeyDigest, Reason, Rejection, RejectionFormat, RevocationKey,
+    Revocations, TokenId, UnixTime,
 };
 
 /// A token whose signature and claims were found good: what verifiers keep, and what a
@@ -206,6 +206,18 @@ impl Authenticated {
     pub fn new(token: Arc<VerifiedToken>) -> Self {
         let claims = token.claims.clone();
         Self { token, claims }
+    }
+
+    /// Who calls, as the bearer layer left it in the request.
+    ///
+    /// # Errors
+    /// [`Reason::NoToken`] if nobody is there, [`Reason::Misconfigured`] if no bearer layer looked.
+    pub fn of(extensions: &http::Extensions) -> Result<&Self, Rejection> {
+        match extensions.get::<Self>() {
+            Some(caller) => Ok(caller),
+            None if extensions.get::<BearerChecked>().is_some() => Err(Reason::NoToken.into()),
+            None => Err(Rejection::layer_missing("RequireBearerLayer")),
+        }
     }
 
     /// The same token with its claims read as `C`, once per token.

@@ -105,24 +105,22 @@ fn open_account<B>(
     if config.except.contains(request.method()) {
         return Ok(None);
     }
-    let extensions = request.extensions();
-    let Some(caller) = extensions.get::<Authenticated>() else {
-        return Err(match extensions.get::<BearerChecked>() {
-            Some(_) => Reason::NoToken.into(),
-            None => Rejection::layer_missing("RequireBearerLayer"),
-        });
-    };
+    let caller = Authenticated::of(request.extensions())?;
     let call = Call::new(caller, request);
     if config.when.as_ref().is_some_and(|when| !when.holds(&call)) {
         return Ok(None);
     }
     let token = caller.token();
     let Some(list) = token.revocations() else {
-        return Err(Rejection::layer_missing("revocation list in the verifier").token(token.id()));
+        return Err(
+            Rejection::misconfigured("the verifier has no revocation list").token(token.id()),
+        );
     };
     let slot = config.slots.reserve().map_err(|none| match none {
         NoSlot::Full => Rejection::new(Reason::Busy).token(token.id()),
-        NoSlot::NoRuntime => Rejection::layer_missing("tokio runtime"),
+        NoSlot::NoRuntime => {
+            Rejection::misconfigured("the call is made outside of a tokio runtime")
+        }
     })?;
     Ok(Some(Account {
         token: token.id(),

@@ -59,7 +59,12 @@ impl Rejection {
 
     /// The program forgot a layer: a 500 for the caller, its name for the log.
     pub fn layer_missing(layer: &'static str) -> Self {
-        Self::new(Reason::Misconfigured).source(LayerMissing(layer))
+        Self::new(Reason::Misconfigured).source(Misconfigured::LayerMissing(layer))
+    }
+
+    /// The program is put together wrongly: a 500 for the caller, what is wrong for the log.
+    pub fn misconfigured(what: &'static str) -> Self {
+        Self::new(Reason::Misconfigured).source(Misconfigured::Other(what))
     }
 
     /// Adds words for the caller, in place of the reason's own. What must not stand in an
@@ -108,8 +113,12 @@ impl Rejection {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("no {0} has seen the request; it must stand outside of this layer or extractor")]
-struct LayerMissing(&'static str);
+enum Misconfigured {
+    #[error("no {0} has seen the request; it must stand outside of this layer or extractor")]
+    LayerMissing(&'static str),
+    #[error("{0}")]
+    Other(&'static str),
+}
 
 impl From<Reason> for Rejection {
     fn from(reason: Reason) -> Self {

@@ -2,7 +2,11 @@
 
 use std::{
     convert::Infallible,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use crate::common::{Caller, hello};
@@ -11,7 +15,9 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
 use serde_json::json;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_revoke_core::{BearerChecked, Reason, Rejection, Standing};
+use tower_revoke_core::{
+    Authenticated, BearerChecked, Claims, Reason, Rejection, Standing, TokenId, VerifiedToken,
+};
 use tower_revoke_spend::{Call, Head, Revoke, RevokeBody, RevokeLayer, When};
 use tower_revoke_testing::readiness_conformance;
 
@@ -64,6 +70,21 @@ async fn without_a_caller_it_refuses_and_without_a_bearer_layer_it_says_so() {
     let response = service.call(nobody).await.expect("a response");
     assert_eq!(response.status(), 401);
     assert_eq!(reason(&response), Some(Reason::NoToken));
+}
+
+#[tokio::test]
+async fn a_verifier_without_a_list_is_an_error_that_says_so() {
+    let claims = Claims::from_value(json!({"iss": "i", "jti": "1"})).unwrap();
+    let token = VerifiedToken::new(TokenId::of_jwt("i", "1"), claims, Duration::ZERO);
+    let mut request = Caller::new().request();
+    let caller = Authenticated::new(Arc::new(token));
+    request.extensions_mut().insert(caller);
+    let mut service = RevokeLayer::single_use().layer(service_fn(hello));
+    let response = service.call(request).await.unwrap();
+    assert_eq!(response.status(), 500);
+    let rejection = response.extensions().get::<Rejection>().unwrap();
+    let source = std::error::Error::source(rejection).unwrap();
+    assert_eq!(source.to_string(), "the verifier has no revocation list");
 }
 
 #[tokio::test]
@@ -138,7 +159,7 @@ async fn trap_18_a_retry_inside_of_the_claim_keeps_it() {
         }
     }
 
-    let attempts = std::sync::Arc::new(AtomicU32::new(0));
+    let attempts = Arc::new(AtomicU32::new(0));
     let count = attempts.clone();
     let flaky = service_fn(move |_: Request<()>| {
         let status = if count.fetch_add(1, Ordering::SeqCst) == 0 {
