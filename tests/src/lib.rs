@@ -1,6 +1,8 @@
 //! What the tests across the crates share: servers and clients on real sockets, and a stack to try.
 
 mod net;
+mod process;
+pub mod program;
 pub mod servers;
 mod world;
 

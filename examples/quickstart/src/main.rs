@@ -7,15 +7,14 @@
 
 mod api;
 mod client;
-mod issuer;
 mod story;
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{net::SocketAddr, process::ExitCode};
 
 use axum::Router;
+use example_issuer::Issuer;
 use tokio::net::TcpListener;
 use tower_revoke::{Monitor, core::BoxError};
-use tower_revoke_testing::TestIssuer;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
@@ -44,26 +43,20 @@ async fn main() -> Result<ExitCode, BoxError> {
 /// Three servers on free loopback ports: who issues tokens, who asks for them, and who stands
 /// behind.
 struct Scene {
-    issuer: Arc<TestIssuer>,
-    issuer_at: SocketAddr,
+    issuer: Issuer,
     api_at: SocketAddr,
     monitor: Monitor,
 }
 
 impl Scene {
     async fn set() -> Result<Self, BoxError> {
-        let issuer_socket = TcpListener::bind("127.0.0.1:0").await?;
-        let issuer_at = issuer_socket.local_addr()?;
-        let issuer = Arc::new(TestIssuer::new(format!("http://{issuer_at}")));
-        serve(issuer_socket, issuer::router(issuer.clone()));
-
+        let issuer = Issuer::start().await?;
         let backend_at = start(api::backend()).await?;
         let stranger_at = start(api::backend()).await?;
         let monitor = Monitor::new();
-        let api = api::router(issuer.issuer(), &monitor, backend_at, stranger_at)?;
+        let api = api::router(issuer.url(), &monitor, backend_at, stranger_at)?;
         Ok(Self {
             issuer,
-            issuer_at,
             api_at: start(api).await?,
             monitor,
         })
@@ -73,18 +66,13 @@ impl Scene {
 async fn start(router: Router) -> Result<SocketAddr, BoxError> {
     let socket = TcpListener::bind("127.0.0.1:0").await?;
     let addr = socket.local_addr()?;
-    serve(socket, router);
+    tokio::spawn(async move { axum::serve(socket, router).await });
     Ok(addr)
 }
 
-fn serve(socket: TcpListener, router: Router) {
-    tokio::spawn(async move { axum::serve(socket, router).await });
-}
-
 fn print_curl_lines(scene: &Scene) {
-    let Scene {
-        issuer_at, api_at, ..
-    } = scene;
+    let Scene { issuer, api_at, .. } = scene;
+    let issuer = issuer.url();
     println!(
         r#"The quickstart is up; end it with Ctrl-C. In another terminal:
 
@@ -92,7 +80,7 @@ fn print_curl_lines(scene: &Scene) {
 curl -i -w '\n' http://{api_at}/orders
 
 # a token, as often as you like
-TOKEN=$(curl -s -X POST http://{issuer_at}/token)
+TOKEN=$(curl -s -X POST {issuer}/token)
 curl -i -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/orders
 
 # a route that spends it: 200, then 401 invalid_token, on every route
@@ -101,11 +89,11 @@ curl -i -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/invoice
 curl -i -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/orders
 
 # 50 at once with one token: one 200
-TOKEN=$(curl -s -X POST http://{issuer_at}/token)
+TOKEN=$(curl -s -X POST {issuer}/token)
 for i in $(seq 50); do curl -s -o /dev/null -w '%{{http_code}}\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/invoice & done | sort | uniq -c
 
 # the header as a named upstream sees it, and as another does
-TOKEN=$(curl -s -X POST http://{issuer_at}/token)
+TOKEN=$(curl -s -X POST {issuer}/token)
 curl -s -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/upstream/named
 curl -s -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/upstream/other
 

@@ -21,7 +21,8 @@ pub(crate) async fn tell(scene: &Scene) -> Result<bool, BoxError> {
     };
     println!(
         "An issuer on {}, an API on {}.",
-        scene.issuer_at, scene.api_at
+        scene.issuer.url(),
+        scene.api_at
     );
     story.checked().await?;
     story.single_use().await?;

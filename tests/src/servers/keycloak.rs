@@ -11,8 +11,8 @@ use super::{
     ClientId, Issuer, Reply,
     client::{Body, send},
     installed,
-    process::Process,
 };
+use crate::process::Process;
 
 const VERSION: &str = include_str!("../../servers/keycloak/VERSION");
 const REALM: &str = include_str!("../../servers/keycloak/realm.json");

@@ -4,7 +4,6 @@
 mod client;
 mod keycloak;
 mod oidc_provider;
-mod process;
 
 use std::path::PathBuf;
 

@@ -4,7 +4,8 @@ use std::{fs, os::unix::fs::symlink, time::Duration};
 
 use tempfile::TempDir;
 
-use super::{ClientId, Issuer, installed, process::Process};
+use super::{ClientId, Issuer, installed};
+use crate::process::Process;
 
 const PROGRAM: &str = include_str!("../../servers/oidc-provider/index.js");
 const PACKAGE: &str = include_str!("../../servers/oidc-provider/package.json");

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     fmt,
     io::{BufRead, BufReader, Read},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,7 +19,7 @@ type Tail = Arc<Mutex<VecDeque<String>>>;
 
 /// A running server. It ends when it is dropped, and when the thread that started it ends, however
 /// that may be: start it on the test's own thread.
-pub(super) struct Process {
+pub(crate) struct Process {
     name: &'static str,
     child: Child,
     lines: mpsc::UnboundedReceiver<String>,
@@ -30,7 +30,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts `program` in the folder `data`, with what `set` adds to the command.
-    pub(super) fn start(
+    pub(crate) fn start(
         name: &'static str,
         program: &str,
         data: TempDir,
@@ -62,7 +62,7 @@ impl Process {
     }
 
     /// Reads the log up to the line in which `read` finds something.
-    pub(super) async fn says<T>(
+    pub(crate) async fn says<T>(
         &mut self,
         what: &str,
         within: Duration,
@@ -83,6 +83,26 @@ impl Process {
             Ok(None) => panic!("{name} ended before it said {what}"),
             Err(_) => panic!("{name} did not say {what} within {within:?}"),
         }
+    }
+
+    /// Sends a signal, by its short name such as `TERM`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status();
+        assert!(
+            sent.is_ok_and(|status| status.success()),
+            "kill -s {signal} {id}"
+        );
+    }
+
+    /// Waits until it has ended: both its pipes are closed then.
+    pub(crate) async fn ended(mut self, within: Duration) -> ExitStatus {
+        let closed = async { while self.lines.recv().await.is_some() {} };
+        let name = self.name;
+        if tokio::time::timeout(within, closed).await.is_err() {
+            panic!("{name} did not end within {within:?}");
+        }
+        self.child.wait().expect("a child of ours")
     }
 }
 

@@ -1,0 +1,88 @@
+//! The example programs, as a user starts them: they say where they are, and end on SIGTERM.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Command, ExitStatus, Output},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use crate::process::Process;
+
+/// How long a program may take to say what is expected of it, or to end.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// A running example, built beside the tests by `--workspace`. It ends when it is dropped.
+pub struct Program(Process);
+
+impl Program {
+    /// Starts an example by its package's name, with what `set` adds to its command. Call it on
+    /// the test's own thread.
+    ///
+    /// # Panics
+    /// If it was not built: build the whole workspace.
+    pub fn start(name: &'static str, set: impl FnOnce(&mut Command)) -> Self {
+        let program = built(name);
+        let program = program.to_str().expect("a path in UTF-8");
+        let data = TempDir::new().expect("a temp dir");
+        Self(Process::start(name, program, data, set))
+    }
+
+    /// Reads what it prints, up to the line that begins with `before`, and gives the rest of it.
+    pub async fn says(&mut self, before: &str) -> String {
+        let rest = |line: &str| Some(line.strip_prefix(before)?.trim().to_owned());
+        self.0.says(before, WITHIN, rest).await
+    }
+
+    /// The address in the line that begins with `before`.
+    pub async fn address(&mut self, before: &str) -> SocketAddr {
+        let url = self.says(before).await;
+        let address = url.strip_prefix("http://").unwrap_or(&url);
+        let address = address.trim_end_matches('/');
+        address.parse().expect("an address and a port")
+    }
+
+    /// Asks it to end, as a service manager does.
+    pub fn terminate(&self) {
+        self.0.signal("TERM");
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(self) -> ExitStatus {
+        self.0.ended(WITHIN).await
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where cargo puts what it builds: beside the running test.
+fn built(name: &str) -> PathBuf {
+    let me = std::env::current_exe().expect("a path");
+    let folder = me.ancestors().nth(2).expect("the target folder");
+    let program = folder.join(name);
+    assert!(
+        program.exists(),
+        "build the whole workspace: {program:?} is missing"
+    );
+    program
+}
+
+/// Runs `curl` with these arguments, quiet and without the user's settings, and gives what it says.
+///
+/// # Panics
+/// If there is no `curl`.
+pub async fn curl(arguments: &[&str]) -> Output {
+    tokio::process::Command::new("curl")
+        .args(["--disable", "--silent", "--show-error", "--max-time", "60"])
+        .args(arguments)
+        .output()
+        .await
+        .expect("curl is installed")
+}
