@@ -1,4 +1,4 @@
-//! The extractor for axum handlers. It lives with its type, as Rust asks.
+//! The extractor and the refusals of axum handlers. They live with their types, as Rust asks.
 
 use std::sync::Arc;
 
@@ -39,6 +39,17 @@ impl IntoResponse for ExtractRejection {
     fn into_response(self) -> Response {
         self.format
             .respond(self.rejection, self.grpc)
+            .map(Body::new)
+    }
+}
+
+/// In the default format, for handlers: `list.revoke(rule).await?` in one that returns
+/// `Result<_, Rejection>` is a 503 where the store can't answer. In the format of a bearer layer it
+/// is [`BearerChecked::format_of`] and [`RejectionFormat::respond`].
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        RejectionFormat::default()
+            .respond(self, false)
             .map(Body::new)
     }
 }
@@ -84,5 +95,22 @@ where
         _: &S,
     ) -> Result<Option<Self>, ExtractRejection> {
         extract(parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreError;
+
+    #[test]
+    fn a_handler_s_refusal_looks_like_a_layer_s() {
+        let refused = Rejection::from(StoreError::Unavailable("down".into())).into_response();
+        assert_eq!(refused.status(), 503);
+        assert_eq!(refused.headers()["retry-after"], "1");
+        let refused = Rejection::from(Reason::MissingClaim).into_response();
+        assert_eq!(refused.status(), 401);
+        assert!(refused.headers().contains_key("www-authenticate"));
+        assert!(refused.extensions().get::<Rejection>().is_some());
     }
 }

@@ -91,14 +91,19 @@ impl From<TokenId> for RevocationKey {
     }
 }
 
-/// A [`RevocationKey`] in the 32 bytes that stores and caches keep.
+/// A [`RevocationKey`] in the 16 bytes that stores and caches keep.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyDigest([u8; 32]);
+pub struct KeyDigest([u8; 16]);
 
 impl KeyDigest {
     /// The digest of a token's key: its id, which is a hash already.
     pub const fn of_token(id: TokenId) -> Self {
         Self(*id.as_bytes())
+    }
+
+    /// The token, if this is the digest of a token's key and not of a rule's.
+    pub const fn as_token(&self) -> TokenId {
+        TokenId::from_bytes(self.0)
     }
 
     pub(crate) fn of_issuer(issuer: &str) -> Self {
@@ -113,12 +118,12 @@ impl KeyDigest {
     }
 
     /// A digest that was stored before.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
     /// The hash.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
+    pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 }

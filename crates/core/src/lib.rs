@@ -51,7 +51,10 @@ pub use self::{
     remote::{QueueFull, RemoteRevocation, RemoteSlot},
     revocation::{Revocation, RevocationError},
     revocations::{Revocations, Standing},
-    store::{Change, Changes, Claim, ClaimOutcome, Cursor, Lift, Listed, Store, StoreError},
+    store::{
+        Change, Changes, Claim, ClaimOutcome, Cursor, Lift, Listed, Record, Records, RecordsPage,
+        Store, StoreError, Wanted,
+    },
     time::{Clock, ManualClock, UnixTime},
     token::{BearerToken, MalformedToken},
     verifier::TokenVerifier,

@@ -25,6 +25,9 @@ use serde::{Deserialize, Serialize};
 pub struct UnixTime(u64);
 
 impl UnixTime {
+    /// The first second of 1970: said before anything else.
+    pub const EPOCH: Self = Self(0);
+
     /// `secs` seconds after 1970 began.
     pub const fn from_secs(secs: u64) -> Self {
         Self(secs)

@@ -273,23 +273,31 @@ async fn changes_come_in_order_after_all_that_is_alive() {
     let until = ann.usable_until();
     store.revoke(&[end_of(&ann)]).await.unwrap();
     let all = store.changes(None).await.unwrap();
-    let revoked = Change::Listed(ann_key, Listed::Revoked { until });
+    let revoked = Change::Listed {
+        key: ann_key,
+        listed: Listed::Revoked { until },
+        at: UnixTime::EPOCH,
+    };
     assert_eq!(all.changes, [revoked]);
 
     store.lift(&lift(ann.id())).await.unwrap();
     store.claim(&claim(&bob, 1, 1)).await.unwrap();
     store.release(&claim(&bob, 1, 1)).await.unwrap();
     store.claim(&claim(&bob, 2, 1)).await.unwrap();
-    let spent = Change::Listed(bob_key, Listed::Spent { until });
+    let spent = Change::Listed {
+        key: bob_key,
+        listed: Listed::Spent { until },
+        at: UnixTime::EPOCH,
+    };
+    let lifted = Change::Lifted {
+        key: ann_key,
+        at: lift(ann.id()).at,
+        until,
+    };
     let since = store.changes(Some(&all.next)).await.unwrap();
     assert_eq!(
         since.changes,
-        [
-            Change::Lifted(ann_key),
-            spent,
-            Change::Lifted(bob_key),
-            spent
-        ]
+        [lifted, spent, Change::Freed { key: bob_key }, spent]
     );
     let nothing = store.changes(Some(&since.next)).await.unwrap();
     assert_eq!((nothing.changes, nothing.next), (vec![], since.next));
@@ -302,7 +310,7 @@ async fn what_says_nothing_new_is_no_change() {
     store.revoke(&[end_of(&ann)]).await.unwrap();
     let all = store.changes(None).await.unwrap();
     store.revoke(&[end_of(&ann)]).await.unwrap();
-    store.claim(&claim(&ann, 1, 1)).await.unwrap();
+    store.claim(&claim(&ann, 1, 2)).await.unwrap();
     let since = store.changes(Some(&all.next)).await.unwrap();
     assert_eq!(since.changes, []);
 }
@@ -336,21 +344,28 @@ async fn a_cursor_that_is_too_old_or_of_another_store_is_refused() {
     }
 }
 
+/// A token's revocation and the end of its uses are two things: neither hides the other.
 #[tokio::test]
-async fn a_purge_tells_what_stood_behind_what_it_dropped() {
+async fn the_feed_tells_both_what_was_revoked_and_what_was_spent() {
     let (store, _) = store();
     let ann = token("1");
-    let until = ann.usable_until();
+    let (key, until) = (KeyDigest::of_token(ann.id()), ann.usable_until());
     store.claim(&claim(&ann, 1, 1)).await.unwrap();
-    let soon = ISSUED.saturating_add(Duration::from_secs(60));
-    let short = Revocation::of_token(ann.id(), Some(soon));
-    store.revoke(&[short]).await.unwrap();
+    store.revoke(&[end_of(&ann)]).await.unwrap();
     let all = store.changes(None).await.unwrap();
-    let later = soon.saturating_add(Duration::from_secs(1));
-    assert_eq!(store.purge(later).await.unwrap(), 1);
-    let since = store.changes(Some(&all.next)).await.unwrap();
-    let spent = Change::Listed(KeyDigest::of_token(ann.id()), Listed::Spent { until });
-    assert_eq!(since.changes, [spent]);
+    let listed = |listed| Change::Listed {
+        key,
+        listed,
+        at: UnixTime::EPOCH,
+    };
+    let both = [
+        listed(Listed::Revoked { until }),
+        listed(Listed::Spent { until }),
+    ];
+    assert_eq!(all.changes, both);
+    store.lift(&lift(ann.id())).await.unwrap();
+    let listed = store.look_up(&[key]).await.unwrap();
+    assert_eq!(listed, [Some(Listed::Spent { until })]);
 }
 
 #[tokio::test]

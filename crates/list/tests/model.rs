@@ -57,7 +57,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn token(number: u8) -> TokenId {
-    TokenId::from_bytes([number; 32])
+    TokenId::from_bytes([number; 16])
 }
 
 fn rule(number: u8) -> RevocationKey {
@@ -172,22 +172,35 @@ impl From<Result<ClaimOutcome, StoreError>> for Answer {
 #[derive(Default)]
 struct Mirror {
     cursor: Option<Cursor>,
-    listed: BTreeMap<KeyDigest, Listed>,
+    revoked: BTreeMap<KeyDigest, Listed>,
+    spent: BTreeMap<KeyDigest, Listed>,
 }
 
 impl Mirror {
+    /// As the store answers: a revocation hides the uses.
+    fn listed(&self) -> BTreeMap<KeyDigest, Listed> {
+        let mut listed = self.spent.clone();
+        listed.extend(self.revoked.clone());
+        listed
+    }
+
     async fn follow(&mut self, store: &MemoryStore) {
         let mut changes = store.changes(self.cursor.as_ref()).await;
         if matches!(changes, Err(StoreError::CursorTooOld)) {
-            self.listed.clear();
+            self.revoked.clear();
+            self.spent.clear();
             changes = store.changes(None).await;
         }
         let changes = changes.unwrap();
         self.cursor = Some(changes.next);
         for change in changes.changes {
             match change {
-                Change::Listed(key, listed) => drop(self.listed.insert(key, listed)),
-                Change::Lifted(key) => drop(self.listed.remove(&key)),
+                Change::Listed { key, listed, .. } => drop(match listed {
+                    Listed::Spent { .. } => self.spent.insert(key, listed),
+                    _ => self.revoked.insert(key, listed),
+                }),
+                Change::Lifted { key, .. } => drop(self.revoked.remove(&key)),
+                Change::Freed { key } => drop(self.spent.remove(&key)),
                 other => panic!("{other:?}"),
             }
         }
@@ -196,12 +209,9 @@ impl Mirror {
     /// Follows first: what is purged now may be what the feed tells next.
     async fn purge(&mut self, store: &MemoryStore, before: UnixTime) {
         self.follow(store).await;
-        self.listed.retain(|_, listed| match listed {
-            Listed::Revoked { until } | Listed::Spent { until } | Listed::Rule { until, .. } => {
-                until.is_none_or(|until| until >= before)
-            }
-            other => panic!("{other:?}"),
-        });
+        for listed in [&mut self.revoked, &mut self.spent] {
+            listed.retain(|_, listed| listed.until().is_none_or(|until| until >= before));
+        }
     }
 }
 
@@ -274,7 +284,7 @@ async fn run(ops: Vec<Op>, changes_kept: usize) {
         }
     }
     mirror.follow(&store).await;
-    assert_eq!(mirror.listed, model.listed());
+    assert_eq!(mirror.listed(), model.listed());
 }
 
 fn block_on(run: impl Future<Output = ()>) {

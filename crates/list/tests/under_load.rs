@@ -166,7 +166,7 @@ fn on_all_cores<S: Store>(store_of: fn(MemoryStore) -> S) {
 }
 
 fn numbered(number: usize) -> TokenId {
-    let mut bytes = [0; 32];
+    let mut bytes = [0; 16];
     for (at, chunk) in bytes.chunks_mut(8).enumerate() {
         let mixed = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15 + 2 * at as u64);
         chunk.copy_from_slice(&mixed.to_le_bytes());

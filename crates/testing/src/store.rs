@@ -8,8 +8,8 @@ use std::{
 
 use tokio::sync::watch;
 use tower_revoke_core::{
-    Changes, Claim, ClaimOutcome, Cursor, KeyDigest, Lift, Listed, Revocation, Store, StoreError,
-    UnixTime,
+    Change, Changes, Claim, ClaimOutcome, Cursor, KeyDigest, Lift, Listed, Records, Revocation,
+    Store, StoreError, UnixTime,
 };
 
 /// What a store is asked to do.
@@ -27,6 +27,8 @@ pub enum StoreOp {
     Release,
     /// [`Store::changes`].
     Changes,
+    /// [`Store::restore`].
+    Restore,
     /// [`Store::purge`].
     Purge,
 }
@@ -126,6 +128,7 @@ impl StoreScript {
             StoreOp::Claim,
             StoreOp::Release,
             StoreOp::Changes,
+            StoreOp::Restore,
             StoreOp::Purge,
         ] {
             self.set(op, mood);
@@ -183,7 +186,20 @@ impl<S: Store> Store for ScriptedStore<S> {
         self.run(StoreOp::Changes, self.store.changes(since)).await
     }
 
+    fn changed(&self, since: &Cursor) -> impl Future<Output = ()> + Send {
+        self.store.changed(since)
+    }
+
+    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
+        self.run(StoreOp::Restore, self.store.restore(known)).await
+    }
+
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         self.run(StoreOp::Purge, self.store.purge(before)).await
+    }
+
+    /// Not scripted.
+    fn records(&self) -> Option<&dyn Records> {
+        self.store.records()
     }
 }

@@ -10,7 +10,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 pub use self::{
     body::RejectionBody, format::RejectionFormat, future::RejectionFuture, reason::Reason,
 };
-use crate::{ClaimsError, MalformedToken, StoreError, TokenId};
+use crate::{ClaimsError, MalformedToken, RevocationError, StoreError, TokenId};
 
 /// A refusal, with what a caller, an operator and a metric need to know of it.
 ///
@@ -135,6 +135,13 @@ impl From<StoreError> for Rejection {
             _ => Reason::Unavailable,
         };
         Self::new(reason).source(error)
+    }
+}
+
+/// The program takes the key of a token for a rule's.
+impl From<RevocationError> for Rejection {
+    fn from(error: RevocationError) -> Self {
+        Self::new(Reason::Misconfigured).source(error)
     }
 }
 

@@ -358,7 +358,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     /// One question about no token, bounded in time.
     pub(crate) async fn ready(&self) -> Result<(), StoreError> {
-        let nobody = [KeyDigest::from_bytes([0; 32])];
+        let nobody = [KeyDigest::from_bytes([0; 16])];
         let answer = self.timer.within(self.store.look_up(&nobody)).await;
         match answer.and_then(|answer| answer) {
             Ok(_) => {

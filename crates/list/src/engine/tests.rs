@@ -25,7 +25,7 @@ use shuttle::{
     scheduler::{DfsScheduler, RandomScheduler},
 };
 use tower_revoke_core::{
-    Changes, Claim, ClaimId, ClaimOutcome, Claims, Clock, Cursor, KeyDigest, Lift, Listed,
+    Change, Changes, Claim, ClaimId, ClaimOutcome, Claims, Clock, Cursor, KeyDigest, Lift, Listed,
     Revocation, RevocationKey, Standing, Store, StoreError, TokenId, UnixTime, VerifiedToken,
 };
 
@@ -92,6 +92,10 @@ impl Store for Yielding {
 
     async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
         self.0.changes(since).await
+    }
+
+    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
+        self.0.restore(known).await
     }
 
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {

@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-use tower_revoke_core::{Change, Changes, Cursor, KeyDigest, Listed, StoreError};
+use tower_revoke_core::{Change, Changes, Cursor, StoreError};
 
 /// Written under the lock of the key's shard, so that the changes of one key stand in the order
 /// in which they were made.
@@ -58,15 +58,9 @@ impl Ledger {
         }
     }
 
-    /// Writes down that a key is listed in another way than before.
-    pub(super) fn write(&mut self, key: KeyDigest, before: Option<Listed>, after: Option<Listed>) {
-        if before == after {
-            return;
-        }
-        self.changes.push_back(match after {
-            Some(listed) => Change::Listed(key, listed),
-            None => Change::Lifted(key),
-        });
+    /// Writes down what has happened.
+    pub(super) fn write(&mut self, change: Change) {
+        self.changes.push_back(change);
         self.trim();
     }
 
@@ -109,6 +103,7 @@ impl Ledger {
         Ok(Changes {
             changes: self.changes.range(seen..).copied().collect(),
             next: self.end(),
+            more: false,
         })
     }
 }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use tower_revoke_core::{
-    Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed, Revocation,
-    Store, StoreError, UnixTime,
+    BoxFuture, Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed,
+    Record as Details, Records, RecordsPage, Revocation, Store, StoreError, UnixTime, Wanted,
 };
 
 use self::{ledger::Ledger, record::Record};
@@ -98,8 +98,11 @@ impl MemoryStore {
     }
 
     fn shard(&self, key: &KeyDigest) -> MutexGuard<'_, Shard> {
-        let shard = usize::from(key.as_bytes()[0]) % SHARDS;
-        locked(&self.0.shards[shard])
+        locked(&self.0.shards[Self::shard_of(key)])
+    }
+
+    fn shard_of(key: &KeyDigest) -> usize {
+        usize::from(key.as_bytes()[0]) % SHARDS
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -111,18 +114,34 @@ impl MemoryStore {
         &self,
         shard: &mut Shard,
         key: KeyDigest,
-        act: impl FnOnce(&mut Record, &mut Ledger) -> T,
+        act: impl FnOnce(&mut Record, &mut Ledger) -> (T, Option<Change>),
     ) -> T {
         let record = shard.records.entry(key).or_default();
         let mut ledger = self.ledger();
-        let (listed, weight) = (record.listed(), record.weight());
-        let result = act(record, &mut ledger);
-        ledger.write(key, listed, record.listed());
+        let weight = record.weight();
+        let (result, change) = act(record, &mut ledger);
+        if let Some(change) = change {
+            ledger.write(change);
+        }
         ledger.weigh(weight, record.weight());
         if record.is_empty() {
             shard.records.remove(&key);
         }
         result
+    }
+
+    /// As [`change`](Self::change), where it may fail.
+    fn try_change(
+        &self,
+        key: KeyDigest,
+        act: impl FnOnce(&mut Record, &mut Ledger) -> Result<Option<Change>, StoreError>,
+    ) -> Result<(), StoreError> {
+        self.change(&mut self.shard(&key), key, |record, ledger| {
+            match act(record, ledger) {
+                Ok(change) => (Ok(()), change),
+                Err(error) => (Err(error), None),
+            }
+        })
     }
 }
 
@@ -132,7 +151,7 @@ impl Store for MemoryStore {
     async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
         for revocation in revocations {
             let key = revocation.key().digest();
-            self.change(&mut self.shard(&key), key, |record, ledger| {
+            self.try_change(key, |record, ledger| {
                 record.revoke(revocation, || ledger.room())
             })?;
         }
@@ -141,7 +160,11 @@ impl Store for MemoryStore {
 
     async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
         let key = lift.key.digest();
-        Ok(self.change(&mut self.shard(&key), key, |record, _| record.lift()))
+        let mut shard = self.shard(&key);
+        Ok(self.change(&mut shard, key, |record, _| {
+            let change = record.lift(lift);
+            (change.is_some(), change)
+        }))
     }
 
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
@@ -160,14 +183,19 @@ impl Store for MemoryStore {
             return Err(StoreError::LifeIsPast);
         }
         self.change(&mut shard, key, |record, ledger| {
-            record.claim(claim, || ledger.room())
+            match record.claim(claim, || ledger.room()) {
+                Ok((outcome, change)) => (Ok(outcome), change),
+                Err(error) => (Err(error), None),
+            }
         })
     }
 
     async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
         let key = KeyDigest::of_token(claim.token);
-        Ok(self.change(&mut self.shard(&key), key, |record, _| {
-            record.release(claim.id)
+        let mut shard = self.shard(&key);
+        Ok(self.change(&mut shard, key, |record, _| {
+            let change = record.release(claim);
+            (change.is_some(), change.flatten())
         }))
     }
 
@@ -180,11 +208,23 @@ impl Store for MemoryStore {
         let mut changes = Vec::new();
         for shard in &self.0.shards {
             let shard = locked(shard);
-            let listed =
-                |(key, record): (&KeyDigest, &Record)| Some(Change::Listed(*key, record.listed()?));
-            changes.extend(shard.records.iter().filter_map(listed));
+            let all = shard.records.iter();
+            changes.extend(all.flat_map(|(key, record)| record.changes(*key)));
         }
-        Ok(Changes { changes, next })
+        Ok(Changes {
+            changes,
+            next,
+            more: false,
+        })
+    }
+
+    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
+        for change in known {
+            self.try_change(*change.key(), |record, ledger| {
+                record.restore(change, || ledger.room())
+            })?;
+        }
+        Ok(())
     }
 
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
@@ -196,35 +236,74 @@ impl Store for MemoryStore {
         }
         Ok(dropped)
     }
+
+    fn records(&self) -> Option<&dyn Records> {
+        Some(self)
+    }
 }
 
 impl MemoryStore {
     fn purge_shard(&self, shard: &mut Shard, before: UnixTime) -> u64 {
         shard.purged_before = shard.purged_before.max(Some(before));
         let (mut had, mut has) = (0, 0);
-        let mut changed = Vec::new();
-        shard.records.retain(|key, record| {
-            let listed = record.listed();
+        shard.records.retain(|_, record| {
             had += record.weight();
             record.purge(before);
             has += record.weight();
-            // Whoever follows the feed forgets by itself what has ended, but can't know what
-            // stood behind it.
-            if !record.is_empty() && listed != record.listed() {
-                changed.push((*key, listed, record.listed()));
-            }
             !record.is_empty()
         });
         if shard.records.len() < shard.records.capacity() / 4 {
             shard.records.shrink_to(2 * shard.records.len());
         }
-        let mut ledger = self.ledger();
-        for (key, before, after) in changed {
-            ledger.write(key, before, after);
-        }
-        ledger.weigh(had, has);
+        self.ledger().weigh(had, has);
         had - has
     }
+}
+
+/// In the order of the shards, and of the keys in each.
+impl Records for MemoryStore {
+    fn page<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> BoxFuture<'a, Result<RecordsPage, StoreError>> {
+        Box::pin(async move {
+            let after = after.map(last_of_page).transpose()?;
+            let first = after.as_ref().map_or(0, Self::shard_of);
+            let mut records = Vec::new();
+            for shard in first..SHARDS {
+                let wanted = |record: &Details| {
+                    wanted.wants(record)
+                        && after.is_none_or(|last| shard > first || last < record.digest)
+                };
+                let mut more: Vec<_> = {
+                    let shard = locked(&self.0.shards[shard]);
+                    let all = shard.records.iter();
+                    all.filter_map(|(key, record)| record.details(*key))
+                        .filter(wanted)
+                        .collect()
+                };
+                more.sort_unstable_by_key(|record| record.digest);
+                records.append(&mut more);
+                if records.len() > at_most {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            let has_more = records.len() > at_most.max(1);
+            records.truncate(at_most.max(1));
+            let next = records.last().filter(|_| has_more);
+            let next = next.map(|record| Cursor(record.digest.as_bytes().to_vec()));
+            Ok(RecordsPage { records, next })
+        })
+    }
+}
+
+fn last_of_page(cursor: &Cursor) -> Result<KeyDigest, StoreError> {
+    let bytes = cursor.0.as_slice().try_into();
+    let bytes = bytes.map_err(|_| StoreError::ForeignCursor)?;
+    Ok(KeyDigest::from_bytes(bytes))
 }
 
 impl Default for MemoryStore {

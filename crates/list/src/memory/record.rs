@@ -2,14 +2,41 @@
 
 use std::num::NonZeroU32;
 
-use tower_revoke_core::{Claim, ClaimId, ClaimOutcome, Listed, Revocation, StoreError, UnixTime};
+use tower_revoke_core::{
+    Change, Claim, ClaimId, ClaimOutcome, KeyDigest, Lift, Listed, Record as Details, Revocation,
+    RevocationKey, StoreError, UnixTime,
+};
 
-/// A revocation or a rule, and the uses that were claimed. Never both a token's and a rule's: the
-/// keys of the two can't meet.
+/// A revocation or a rule, how it was lifted, and the uses that were claimed. Never both a token's
+/// and a rule's: the keys of the two can't meet.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    revoked: Option<Listed>,
+    revoked: Option<Revoked>,
+    lifted: Option<Lifted>,
     uses: Option<Box<Uses>>,
+}
+
+#[derive(Debug)]
+struct Revoked {
+    listed: Listed,
+    at: UnixTime,
+    /// `None` where nothing was said about a token.
+    said: Option<Box<Said>>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    /// Of a rule; a token's key is its digest.
+    rule: Option<RevocationKey>,
+    by: String,
+    reason: String,
+}
+
+/// The last lift, remembered for as long as what it lifted.
+#[derive(Clone, Copy, Debug)]
+struct Lifted {
+    at: UnixTime,
+    until: Option<UnixTime>,
 }
 
 #[derive(Debug)]
@@ -23,7 +50,41 @@ struct Uses {
 impl Record {
     /// How the key looks from outside: a revocation hides the uses.
     pub(super) fn listed(&self) -> Option<Listed> {
-        self.revoked.or_else(|| self.uses.as_ref()?.spent())
+        self.revoked().or_else(|| self.spent())
+    }
+
+    fn revoked(&self) -> Option<Listed> {
+        Some(self.revoked.as_ref()?.listed)
+    }
+
+    fn spent(&self) -> Option<Listed> {
+        self.uses.as_ref()?.spent()
+    }
+
+    /// What somebody who knows nothing yet must be told.
+    pub(super) fn changes(&self, key: KeyDigest) -> impl Iterator<Item = Change> + use<> {
+        let revoked = (self.revoked.as_ref()).map(|revoked| (revoked.listed, revoked.at));
+        let spent = self.spent().map(|spent| (spent, UnixTime::EPOCH));
+        let listed = move |(listed, at)| Change::Listed { key, listed, at };
+        revoked.into_iter().chain(spent).map(listed)
+    }
+
+    /// The revocation, with all that was said about it.
+    pub(super) fn details(&self, digest: KeyDigest) -> Option<Details> {
+        let revoked = self.revoked.as_ref()?;
+        let said = revoked.said.as_deref();
+        let token = || Some(RevocationKey::Token(digest.as_token()));
+        Some(Details {
+            digest,
+            key: match revoked.listed {
+                Listed::Rule { .. } => said.and_then(|said| said.rule.clone()),
+                _ => token(),
+            },
+            listed: revoked.listed,
+            at: revoked.at,
+            by: said.map_or_else(String::new, |said| said.by.clone()),
+            reason: said.map_or_else(String::new, |said| said.reason.clone()),
+        })
     }
 
     /// How many entries it counts for: a revocation or rule, and every claimed use.
@@ -33,7 +94,7 @@ impl Record {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.revoked.is_none() && self.uses.is_none()
+        self.revoked.is_none() && self.lifted.is_none() && self.uses.is_none()
     }
 
     /// Adds a revocation; never shortens the one that is there.
@@ -41,43 +102,120 @@ impl Record {
         &mut self,
         revocation: &Revocation,
         room: impl FnOnce() -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        if self.revoked.is_none() {
-            room()?;
-        }
+    ) -> Result<Option<Change>, StoreError> {
         let until = revocation.remembered_until();
-        self.revoked = Some(
-            match (self.revoked.as_ref(), revocation.issued_at_or_before()) {
-                (
-                    Some(Listed::Rule {
-                        issued_at_or_before: before,
-                        until: old,
-                    }),
-                    Some(time),
-                ) => Listed::Rule {
-                    issued_at_or_before: time.max(*before),
-                    until: longer(*old, until),
-                },
-                (Some(Listed::Revoked { until: old }), None) => Listed::Revoked {
-                    until: longer(*old, until),
-                },
-                (_, Some(issued_at_or_before)) => Listed::Rule {
-                    issued_at_or_before,
-                    until,
-                },
-                (_, None) => Listed::Revoked { until },
+        let listed = match revocation.issued_at_or_before() {
+            Some(issued_at_or_before) => Listed::Rule {
+                issued_at_or_before,
+                until,
             },
-        );
-        Ok(())
+            None => Listed::Revoked { until },
+        };
+        let at = revocation.said_at().unwrap_or(UnixTime::EPOCH);
+        // It is newer than any lift, whatever the clocks said.
+        let at = self.lifted.map_or(at, |lifted| at.max(lifted.at));
+        let key = revocation.key();
+        let said = Said {
+            rule: key.is_rule().then(|| key.clone()),
+            by: revocation.said_by().to_owned(),
+            reason: revocation.reason().to_owned(),
+        };
+        self.list(key.digest(), listed, at, said, room)
+    }
+
+    fn list(
+        &mut self,
+        key: KeyDigest,
+        listed: Listed,
+        at: UnixTime,
+        said: Said,
+        room: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<Option<Change>, StoreError> {
+        let said = (!said.is_empty()).then(|| Box::new(said));
+        let Some(revoked) = &mut self.revoked else {
+            room()?;
+            self.revoked = Some(Revoked { listed, at, said });
+            return Ok(Some(Change::Listed { key, listed, at }));
+        };
+        let longer = revoked.listed.longer(listed);
+        let is_new = longer != revoked.listed || at > revoked.at;
+        revoked.listed = longer;
+        revoked.at = revoked.at.max(at);
+        if said.is_some() {
+            revoked.said = said;
+        }
+        Ok(is_new.then_some(Change::Listed {
+            key,
+            listed: longer,
+            at: revoked.at,
+        }))
     }
 
     /// Ends the revocation; claimed uses stay.
-    pub(super) fn lift(&mut self) -> bool {
-        self.revoked.take().is_some()
+    pub(super) fn lift(&mut self, lift: &Lift) -> Option<Change> {
+        let revoked = self.revoked.take()?;
+        let after = UnixTime::from_secs(revoked.at.as_secs().saturating_add(1));
+        Some(self.lifted(
+            lift.key.digest(),
+            lift.at.max(after),
+            revoked.listed.until(),
+        ))
+    }
+
+    fn lifted(&mut self, key: KeyDigest, at: UnixTime, until: Option<UnixTime>) -> Change {
+        self.lifted = Some(Lifted { at, until });
+        Change::Lifted { key, at, until }
+    }
+
+    /// Takes back what somebody has seen here before.
+    pub(super) fn restore(
+        &mut self,
+        known: &Change,
+        room: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<Option<Change>, StoreError> {
+        match *known {
+            Change::Listed { key, listed, at } => {
+                if self.lifted.is_some_and(|lifted| at < lifted.at) {
+                    return Ok(None);
+                }
+                let listed = match listed {
+                    Listed::Spent { until } => Listed::Revoked { until },
+                    other => other,
+                };
+                self.list(key, listed, at, Said::default(), room)
+            }
+            Change::Lifted { key, at, until } => {
+                let is_older = |time: UnixTime| time < at;
+                if !self.lifted.is_none_or(|lifted| is_older(lifted.at)) {
+                    return Ok(None);
+                }
+                let had = self.revoked.take_if(|revoked| is_older(revoked.at));
+                let change = self.lifted(key, at, until);
+                Ok(had.map(|_| change))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Takes one use; the caller has seen that the life is not past.
     pub(super) fn claim(
+        &mut self,
+        claim: &Claim,
+        room: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<(ClaimOutcome, Option<Change>), StoreError> {
+        let before = self.spent();
+        let outcome = self.take_use(claim, room)?;
+        let after = self.spent();
+        let change = after.filter(|_| after != before);
+        let change = change.map(|listed| Change::Listed {
+            key: KeyDigest::of_token(claim.token),
+            listed,
+            at: UnixTime::EPOCH,
+        });
+        Ok((outcome, change))
+    }
+
+    fn take_use(
         &mut self,
         claim: &Claim,
         room: impl FnOnce() -> Result<(), StoreError>,
@@ -112,23 +250,28 @@ impl Record {
         Ok(ClaimOutcome::Won { left: uses.left() })
     }
 
-    /// Gives back the use that `id` holds. The limit stays known.
-    pub(super) fn release(&mut self, id: ClaimId) -> bool {
-        let Some(uses) = &mut self.uses else {
-            return false;
-        };
-        let place = uses.held.binary_search(&id);
-        if let Ok(place) = place {
-            uses.held.remove(place);
-        }
-        place.is_ok()
+    /// Gives back the use that the claim holds; `None` if it holds none. The limit stays known.
+    pub(super) fn release(&mut self, claim: &Claim) -> Option<Option<Change>> {
+        let uses = self.uses.as_mut()?;
+        let place = uses.held.binary_search(&claim.id).ok()?;
+        let was_spent = uses.left() == 0;
+        uses.held.remove(place);
+        let key = KeyDigest::of_token(claim.token);
+        Some(was_spent.then_some(Change::Freed { key }))
     }
 
     /// Forgets what ended before a time.
     pub(super) fn purge(&mut self, before: UnixTime) {
         let past = |until: Option<UnixTime>| until.is_some_and(|until| until < before);
-        self.revoked.take_if(|revoked| past(until_of(revoked)));
+        self.revoked.take_if(|revoked| past(revoked.listed.until()));
+        self.lifted.take_if(|lifted| past(lifted.until));
         self.uses.take_if(|uses| past(uses.until));
+    }
+}
+
+impl Said {
+    fn is_empty(&self) -> bool {
+        self.rule.is_none() && self.by.is_empty() && self.reason.is_empty()
     }
 }
 
@@ -151,12 +294,4 @@ impl Uses {
 /// The later of two ends; `None` never ends.
 fn longer(one: Option<UnixTime>, other: Option<UnixTime>) -> Option<UnixTime> {
     Some(one?.max(other?))
-}
-
-fn until_of(listed: &Listed) -> Option<UnixTime> {
-    match listed {
-        Listed::Revoked { until } | Listed::Spent { until } | Listed::Rule { until, .. } => *until,
-        // A kind that is not known here is kept for ever.
-        _ => None,
-    }
 }

@@ -12,8 +12,8 @@ use std::{
 use serde_json::json;
 use tokio::sync::watch;
 use tower_revoke_core::{
-    Changes, Claim, ClaimId, ClaimOutcome, Claims, Cursor, KeyDigest, Lift, Listed, Revocation,
-    RevocationKey, Store, StoreError, TokenId, UnixTime, VerifiedToken,
+    Change, Changes, Claim, ClaimId, ClaimOutcome, Claims, Cursor, KeyDigest, Lift, Listed,
+    Revocation, RevocationKey, Store, StoreError, TokenId, UnixTime, VerifiedToken,
 };
 use tower_revoke_list::MemoryStore;
 
@@ -169,6 +169,10 @@ impl Store for Steered {
 
     async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
         self.run(&self.rest, self.store.changes(since)).await
+    }
+
+    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
+        self.run(&self.rest, self.store.restore(known)).await
     }
 
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {

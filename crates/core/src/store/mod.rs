@@ -1,17 +1,27 @@
 //! The port behind which revocations and uses are kept.
 
+mod feed;
+mod records;
+
 use std::{num::NonZeroU32, time::Duration};
 
+pub use self::{
+    feed::{Change, Changes, Cursor},
+    records::{Record, Records, RecordsPage, Wanted},
+};
 use crate::{BoxError, ClaimId, KeyDigest, Revocation, RevocationKey, TokenId, UnixTime};
 
 /// Where revocations and uses live, durable and shared.
 ///
 /// A store is exact: what it has acknowledged it gives back until its time has passed, whatever
-/// else happens to it. What "durable" means is each store's own, and must stand in its docs.
+/// else happens to it. What "durable" means is each store's own, and must stand in its docs. The
+/// conformance suite of tower-revoke-testing (`store_conformance!`) proves a store against this
+/// contract.
 ///
 /// Every method may be dropped at any await point; what was asked may then have happened or not,
 /// and is asked again under the same key or claim id. `now` and `until` are wall-clock seconds.
-/// A method that can't know the answer returns [`StoreError::Unavailable`] in bounded time.
+/// A method that can't know the answer returns [`StoreError::Unavailable`] or
+/// [`StoreError::TimedOut`] in bounded time.
 pub trait Store: Send + Sync + 'static {
     /// Whether [`look_up`](Self::look_up) is done as soon as it is polled, as in a store that is
     /// all in memory. Such a store is asked without waiting, and no answers are kept beside it.
@@ -19,19 +29,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// Remembers revocations; durable when it returns. Idempotent. Never shortens: of two
     /// revocations of one key the later `until` stays, and of two rules the later
-    /// `issued_at_or_before` too. All or an error; after an error some may have been kept.
+    /// `issued_at_or_before` too. It stands also where the key was lifted before. All or an error;
+    /// after an error some may have been kept.
     fn revoke(
         &self,
         revocations: &[Revocation],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Ends a revocation early; durable when it returns. `true` if there was one. Uses that were
-    /// claimed stay claimed. It is an event of the feed, newer than what it lifts.
+    /// claimed stay claimed. It is an event of the feed, newer than what it lifts, and remembered
+    /// for as long as that would have been: no [`restore`](Self::restore) revives it.
     fn lift(&self, lift: &Lift) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// What is listed under each key, in the order of the keys, in one round trip. A token whose
-    /// uses are all claimed is [`Listed::Spent`]. Sees every write that was acknowledged before the
-    /// call.
+    /// uses are all claimed is [`Listed::Spent`], unless it was revoked as well. Sees every write
+    /// that was acknowledged before the call.
     fn look_up(
         &self,
         keys: &[KeyDigest],
@@ -52,23 +64,54 @@ pub trait Store: Send + Sync + 'static {
     /// id: nobody else's use is ever given back.
     fn release(&self, claim: &Claim) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// What has changed since a cursor; `None` gives everything that is alive. No change is lost
-    /// between two calls, whatever happens to the connection between them; one may come twice.
+    /// What has changed since a cursor, in pages of the store's own size; `None` gives everything
+    /// that is alive, from its first page on. No change is lost between two calls, whatever
+    /// happens to the connection or the store between them; one may come twice. Changes of one key
+    /// come in the order in which they were made.
     ///
     /// # Errors
     /// [`StoreError::CursorTooOld`] if changes after `since` were trimmed: load all again.
+    /// [`StoreError::HistoryWentBack`] if the store has forgotten what the cursor has seen: write
+    /// back what is known by [`restore`](Self::restore), then load all again.
+    /// [`StoreError::ForeignCursor`] if the cursor is none of this store's.
+    /// [`StoreError::Unsupported`] if the store has no feed.
     fn changes(
         &self,
         since: Option<&Cursor>,
     ) -> impl Future<Output = Result<Changes, StoreError>> + Send;
 
+    /// Resolves soon after something has changed since a cursor: a hint that spares waiting for
+    /// the next poll. It may come for nothing, and may fail to come; whoever follows the feed asks
+    /// [`changes`](Self::changes) from time to time all the same. A store that can't tell never
+    /// resolves, which is what the default does.
+    fn changed(&self, since: &Cursor) -> impl Future<Output = ()> + Send {
+        let _ = since;
+        std::future::pending()
+    }
+
+    /// Writes back what a node has seen in the feed and the store has forgotten; durable when it
+    /// returns. In any order, by any number of nodes, any number of times:
+    /// * [`Change::Listed`] counts as a revocation said [`at`](Change::Listed::at) that time, a
+    ///   spent token as one that was revoked; it never shortens, and it doesn't stand where the key
+    ///   was lifted after that time.
+    /// * [`Change::Lifted`] lifts what was said before that time, and only that.
+    /// * [`Change::Freed`] is not a thing to write back, and changes nothing.
+    ///
+    /// Claims are written back by [`claim`](Self::claim), under their own ids.
+    fn restore(&self, known: &[Change]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Forgets what ended before `before` (its `until` is earlier). The number of entries dropped.
     /// The caller allows for clock skew, and reads a clock that never steps back.
     fn purge(&self, before: UnixTime) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// What operators can ask of this store; `None` if nothing.
+    fn records(&self) -> Option<&dyn Records> {
+        None
+    }
 }
 
 /// What a store knows under a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Listed {
     /// One token was revoked.
@@ -88,6 +131,45 @@ pub enum Listed {
         /// Until when this is remembered; `None`: for ever.
         until: Option<UnixTime>,
     },
+}
+
+impl Listed {
+    /// Until when this is remembered; `None`: for ever.
+    pub const fn until(&self) -> Option<UnixTime> {
+        match *self {
+            Self::Revoked { until } | Self::Spent { until } | Self::Rule { until, .. } => until,
+        }
+    }
+
+    /// The two as one that never shortens either: the later `until`, and of rules the later
+    /// `issued_at_or_before`. A rule and a token's listing never meet under one key; if they do,
+    /// `self` stays.
+    #[must_use]
+    pub fn longer(self, other: Self) -> Self {
+        let later = |one: Option<UnixTime>, other: Option<UnixTime>| Some(one?.max(other?));
+        match (self, other) {
+            (
+                Self::Rule {
+                    issued_at_or_before: one,
+                    until,
+                },
+                Self::Rule {
+                    issued_at_or_before: two,
+                    until: other,
+                },
+            ) => Self::Rule {
+                issued_at_or_before: one.max(two),
+                until: later(until, other),
+            },
+            (Self::Revoked { until }, Self::Revoked { until: other }) => Self::Revoked {
+                until: later(until, other),
+            },
+            (Self::Spent { until }, Self::Spent { until: other }) => Self::Spent {
+                until: later(until, other),
+            },
+            (one, _) => one,
+        }
+    }
 }
 
 /// One use of a token that may be used `limit` times.
@@ -128,29 +210,6 @@ pub struct Lift {
     pub reason: String,
 }
 
-/// A place in a store's history, in the store's own bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Cursor(pub Vec<u8>);
-
-/// A stretch of a store's history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changes {
-    /// What happened, oldest first.
-    pub changes: Vec<Change>,
-    /// From where to ask the next time.
-    pub next: Cursor,
-}
-
-/// One thing that happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Change {
-    /// The key is listed like this from now on.
-    Listed(KeyDigest, Listed),
-    /// The key is no longer listed.
-    Lifted(KeyDigest),
-}
-
 /// Why a store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -181,4 +240,11 @@ pub enum StoreError {
     /// The cursor was not made by this store.
     #[error("the cursor is none of this store's")]
     ForeignCursor,
+    /// The store has forgotten what the cursor has seen: a fail-over that lost writes, or a backup
+    /// that was played back.
+    #[error("the store's history went back behind what was read from it")]
+    HistoryWentBack,
+    /// The store has no such ability.
+    #[error("the store has no {0}")]
+    Unsupported(&'static str),
 }
