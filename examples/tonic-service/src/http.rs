@@ -1,0 +1,45 @@
+//! What the same port has for HTTP: how it goes, and a way to end a token by hand.
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::StatusCode,
+    routing::{get, post},
+};
+use tower_revoke::{
+    Authenticated, JwtVerifier, Monitor, RequireBearerLayer, Revocation, RevocationList, Snapshot,
+};
+
+use crate::App;
+
+pub(crate) fn router(app: &App, bearer: RequireBearerLayer<JwtVerifier>) -> Router {
+    Router::new()
+        .route("/logout", post(logout).layer(bearer))
+        .with_state(app.list.clone())
+        .route("/ready", get(ready).with_state(app.list.clone()))
+        .route("/counts", get(counts).with_state(app.monitor.clone()))
+}
+
+/// Ends the caller's token, for gRPC as well.
+async fn logout(
+    State(list): State<RevocationList>,
+    caller: Authenticated,
+) -> Result<&'static str, StatusCode> {
+    let token = caller.token();
+    let revocation = Revocation::of_token(token.id(), token.usable_until()).because("logout");
+    list.revoke(revocation)
+        .await
+        .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    Ok("logged out\n")
+}
+
+async fn ready(State(list): State<RevocationList>) -> StatusCode {
+    match list.ready().await {
+        Ok(()) => StatusCode::OK,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+async fn counts(State(monitor): State<Monitor>) -> Json<Snapshot> {
+    Json(monitor.snapshot())
+}

@@ -1,0 +1,70 @@
+//! `cargo run -p tonic-service [-- ADDRESS]`: serves, prints what to call, and stops on SIGTERM or
+//! Ctrl-C.
+
+#![expect(clippy::print_stdout, reason = "it says where it is")]
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use example_issuer::Issuer;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tonic_service::App;
+use tower_revoke::{RevocationList, core::BoxError};
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, BoxError> {
+    let address = std::env::args().nth(1);
+    let address = address.as_deref().unwrap_or("127.0.0.1:3000");
+    let Ok(address) = address.parse::<SocketAddr>() else {
+        println!("unknown argument `{address}`; try: cargo run -p tonic-service [-- ADDRESS]");
+        return Ok(ExitCode::from(2));
+    };
+    let issuer = Issuer::start().await?;
+    println!("issuer: {}", issuer.url());
+    let socket = TcpListener::bind(address).await?;
+    let address = socket.local_addr()?;
+
+    let app = App::new(RevocationList::in_memory());
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    };
+    println!("listening on http://{address}");
+    print_lines(issuer.url(), address);
+    let stopped = app.serve(socket, issuer.url(), stop).await?;
+    println!("stopped: {stopped}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_lines(issuer: &str, at: SocketAddr) {
+    println!(
+        r#"
+# is it up, and what is counted
+curl -s -w '%{{http_code}}\n' http://{at}/ready
+curl -s -w '\n' http://{at}/counts
+
+# gRPC with nothing but curl: one tea, please. No token: grpc-status 16, UNAUTHENTICATED
+TEA='\0\0\0\0\7\12\3tea\20\1'
+grpc() {{ curl -s --http2-prior-knowledge -D - -o /dev/null -H 'content-type: application/grpc' -H 'te: trailers' "$@"; }}
+printf "$TEA" | grpc --data-binary @- http://{at}/orders.v1.Orders/Place
+
+# a token is good for one call: grpc-status 0 in the trailers, then 16 without any
+TOKEN=$(curl -s -X POST "{issuer}/token?scope=orders")
+printf "$TEA" | grpc -H "Authorization: Bearer $TOKEN" --data-binary @- http://{at}/orders.v1.Orders/Place
+printf "$TEA" | grpc -H "Authorization: Bearer $TOKEN" --data-binary @- http://{at}/orders.v1.Orders/Place
+
+# without the scope `orders`: 7, PERMISSION_DENIED
+TOKEN=$(curl -s -X POST "{issuer}/token")
+printf "$TEA" | grpc -H "Authorization: Bearer $TOKEN" --data-binary @- http://{at}/orders.v1.Orders/Place
+
+# a token that is ended by HTTP has ended for gRPC too
+TOKEN=$(curl -s -X POST "{issuer}/token?scope=orders")
+curl -s -X POST -H "Authorization: Bearer $TOKEN" http://{at}/logout
+printf "$TEA" | grpc -H "Authorization: Bearer $TOKEN" --data-binary @- http://{at}/orders.v1.Orders/Place"#
+    );
+}
