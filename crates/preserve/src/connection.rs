@@ -2,18 +2,27 @@
 
 use http::{HeaderMap, HeaderName, header::CONNECTION};
 
-/// Whether any `Connection` header names `field`. Lists may have spaces, tabs and empty members
-/// (RFC 9110 §5.6.1); names are matched without regard to case.
-pub(crate) fn names(headers: &HeaderMap, field: &HeaderName) -> bool {
+/// The members of a list in any of the header's lines. It may have spaces, tabs and empty members
+/// (RFC 9110 §5.6.1).
+pub(crate) fn list<'a>(
+    headers: &'a HeaderMap,
+    field: &HeaderName,
+) -> impl Iterator<Item = &'a [u8]> {
     headers
-        .get_all(CONNECTION)
-        .iter()
+        .get_all(field)
+        .into_iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|option| {
-            option
-                .trim_ascii()
-                .eq_ignore_ascii_case(field.as_str().as_bytes())
-        })
+        .map(<[u8]>::trim_ascii)
+}
+
+/// What the `Connection` headers name.
+pub(crate) fn options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    list(headers, &CONNECTION)
+}
+
+/// Whether any `Connection` header names `field`, without regard to case.
+pub(crate) fn names(headers: &HeaderMap, field: &HeaderName) -> bool {
+    options(headers).any(|option| option.eq_ignore_ascii_case(field.as_str().as_bytes()))
 }
 
 #[cfg(test)]

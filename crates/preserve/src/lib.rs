@@ -24,14 +24,18 @@
 //! # Ok(outbound) }
 //! # layer("abc").expect("valid");
 //! ```
+//!
+//! [`HopByHopLayer`] stands outside of it, and takes off what belongs to one connection.
 
 mod connection;
+mod hop_by_hop;
 mod inbound;
 mod original;
 mod outbound;
 mod proxy;
 
 pub use self::{
+    hop_by_hop::{HopByHop, HopByHopFuture, HopByHopLayer},
     inbound::{PreserveAuthorization, PreserveAuthorizationLayer},
     original::OriginalAuthorization,
     outbound::{ConfigError, Outbound, OutboundAuthorization, OutboundAuthorizationLayer},

@@ -43,9 +43,9 @@ pub use tower_revoke_oauth::{
 #[cfg(feature = "preserve")]
 #[doc(inline)]
 pub use tower_revoke_preserve::{
-    ConfigError, OriginalAuthorization, Outbound, OutboundAuthorization,
-    OutboundAuthorizationLayer, PreserveAuthorization, PreserveAuthorizationLayer,
-    PreserveForProxy, PreserveForProxyLayer,
+    ConfigError, HopByHop, HopByHopFuture, HopByHopLayer, OriginalAuthorization, Outbound,
+    OutboundAuthorization, OutboundAuthorizationLayer, PreserveAuthorization,
+    PreserveAuthorizationLayer, PreserveForProxy, PreserveForProxyLayer,
 };
 #[cfg(feature = "spend")]
 #[doc(inline)]

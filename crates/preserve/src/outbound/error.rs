@@ -24,6 +24,9 @@ pub enum ConfigError {
     /// A header that means something else already, and would be dropped from every request.
     #[error("credentials can't be renamed into `{0}`, which has another meaning")]
     ReservedHeader(String),
+    /// Not what `Via` can name.
+    #[error("`{0}` is no host, nor a pseudonym")]
+    InvalidPseudonym(String),
     /// Not a bearer token. The token itself is not shown.
     #[error("the backend's token can't be sent")]
     InvalidToken(#[source] MalformedToken),

@@ -36,8 +36,8 @@ pub use self::{action::Outbound, error::ConfigError, service::OutboundAuthorizat
 /// - `Proxy-Authorization`: it is for the first proxy that asks for it, which is this one (RFC 9110
 ///   §11.7.2). A next proxy's credentials are set further in, by the connector.
 ///
-/// What a request's `Connection` names is left to the proxy, which removes it and the header itself
-/// (RFC 9110 §7.6.1) before it calls its client.
+/// What a request's `Connection` names is left to [`HopByHopLayer`](crate::HopByHopLayer), further
+/// out.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct OutboundAuthorizationLayer {

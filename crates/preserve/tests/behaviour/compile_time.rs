@@ -11,7 +11,7 @@ use http::{Request, Response};
 use static_assertions::{assert_impl_all, assert_type_eq_all};
 use tower::Service;
 use tower_revoke_preserve::{
-    ConfigError, OriginalAuthorization, Outbound, OutboundAuthorization,
+    ConfigError, HopByHop, HopByHopLayer, OriginalAuthorization, Outbound, OutboundAuthorization,
     OutboundAuthorizationLayer, PreserveAuthorization, PreserveAuthorizationLayer,
     PreserveForProxy, PreserveForProxyLayer,
 };
@@ -19,11 +19,13 @@ use tower_revoke_preserve::{
 assert_impl_all!(PreserveAuthorizationLayer: Clone, Copy, Send, Sync, Debug, Default);
 assert_impl_all!(PreserveForProxyLayer: Clone, Send, Sync, Debug, Default);
 assert_impl_all!(OutboundAuthorizationLayer: Clone, Send, Sync, Debug);
+assert_impl_all!(HopByHopLayer: Clone, Send, Sync, Debug);
 assert_impl_all!(Outbound: Clone, Send, Sync, Debug);
 assert_impl_all!(OriginalAuthorization: Clone, Send, Sync, Debug);
 assert_impl_all!(ConfigError: std::error::Error, Send, Sync);
 assert_impl_all!(PreserveAuthorization<()>: Clone, Send, Sync, Debug);
 assert_impl_all!(PreserveForProxy<()>: Clone, Send, Sync, Debug);
+assert_impl_all!(HopByHop<()>: Clone, Send, Sync, Debug);
 assert_impl_all!(OutboundAuthorization<()>: Clone, Send, Sync, Debug);
 
 /// Neither `Clone` nor `Send`, with a body that is not either.

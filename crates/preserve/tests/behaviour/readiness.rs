@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use tower_revoke_preserve::{Outbound, OutboundAuthorizationLayer, PreserveAuthorizationLayer};
+use tower_revoke_preserve::{
+    HopByHopLayer, Outbound, OutboundAuthorizationLayer, PreserveAuthorizationLayer,
+};
 use tower_revoke_testing::readiness_conformance;
 
 fn request(connection: &str) -> Request<Full<Bytes>> {
@@ -25,4 +27,6 @@ async fn trap_09_readiness_is_kept() {
         .upstream("orders.internal", Outbound::keep())
         .unwrap();
     readiness_conformance(outbound, || request("close")).await;
+    let hop_by_hop = HopByHopLayer::via("edge").unwrap();
+    readiness_conformance(hop_by_hop, || request("close")).await;
 }

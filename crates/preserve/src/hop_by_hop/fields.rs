@@ -1,0 +1,103 @@
+//! The fields that belong to one connection, and those that stand for them on the next.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+
+use crate::connection;
+
+/// The versions in `Via`, as RFC 9110 §7.6.3 writes them without the name.
+pub(super) const VERSIONS: [(Version, &str); 4] = [
+    (Version::HTTP_11, "1.1"),
+    (Version::HTTP_2, "2"),
+    (Version::HTTP_10, "1.0"),
+    (Version::HTTP_3, "3"),
+];
+
+/// A `Via` value for each of [`VERSIONS`], if `name` is a host, a host with a port, or a token.
+pub(super) fn via(name: &str) -> Option<[HeaderValue; VERSIONS.len()]> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:[]".contains(&byte);
+    if name.is_empty() || !name.bytes().all(fits) {
+        return None;
+    }
+    let value = |(_, version)| HeaderValue::try_from(format!("{version} {name}"));
+    let [first, second, third, fourth] = VERSIONS.map(value);
+    Some([first.ok()?, second.ok()?, third.ok()?, fourth.ok()?])
+}
+
+/// Adds the proxy to `Via`, with the version in which the message came.
+pub(super) fn add_via(
+    headers: &mut HeaderMap,
+    via: &[HeaderValue; VERSIONS.len()],
+    version: Version,
+) {
+    let known = VERSIONS.iter().position(|(known, _)| *known == version);
+    headers.append(header::VIA, via[known.unwrap_or(0)].clone());
+}
+
+/// What is taken off, whether or not `Connection` names it. Beside these, all that starts with
+/// `Proxy-`.
+const ONE_HOP: [HeaderName; 6] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Takes off what belongs to the connection that the message came by.
+pub(super) fn remove(headers: &mut HeaderMap) {
+    let is_proxys = |name: &&HeaderName| name.as_str().starts_with("proxy-");
+    let proxys: Vec<HeaderName> = headers.keys().filter(is_proxys).cloned().collect();
+    let named: Vec<HeaderName> = connection::options(headers)
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
+        .collect();
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    for name in named.iter().chain(&proxys).chain(&ONE_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Whether the message asks to go on as a WebSocket, or says that it does (RFC 6455 §4): that
+/// protocol alone, named in `Connection`.
+pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(header::UPGRADE).iter();
+    let first = protocols.next().map(HeaderValue::as_bytes);
+    first.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+        && protocols.next().is_none()
+        && connection::names(headers, &header::UPGRADE)
+}
+
+/// Says so on the next connection.
+pub(super) fn insert_websocket(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// Whether `TE` says that trailers are understood (RFC 9110 §10.1.4).
+pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
+    connection::list(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Says so on the next connection.
+pub(super) fn insert_te(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+}
+
+/// One `Cookie` line of several (RFC 9113 §8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if lines.len() < 2 {
+        return;
+    }
+    if let Ok(mut joined) = HeaderValue::from_bytes(&lines.join(b"; ".as_slice())) {
+        joined.set_sensitive(true);
+        headers.insert(header::COOKIE, joined);
+    }
+}
