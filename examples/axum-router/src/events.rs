@@ -1,0 +1,50 @@
+//! Server-sent events, for as long as the caller's token is good.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    extract::State,
+    response::sse::{Event, Sse},
+};
+use futures_util::{Stream, StreamExt, stream};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tower_revoke::{Authenticated, Clock, core::Standing};
+
+use crate::app::App;
+
+/// Each second, how many orders the caller has.
+///
+/// A layer checks a token when the call begins. A call without an end asks the list again by
+/// itself, before each event; it has the answer in memory as a rule. The end of the stream makes
+/// the client call again, and that call is answered as any other.
+pub(crate) async fn stream(
+    State(app): State<App>,
+    caller: Authenticated,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    // Else the stream would hold up the shutdown.
+    let stopping = app.stopping.clone().cancelled_owned();
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    Sse::new(stream::unfold((app, caller, seconds), next).take_until(stopping))
+}
+
+type Listener = (App, Authenticated, Interval);
+
+async fn next(
+    (app, caller, mut seconds): Listener,
+) -> Option<(Result<Event, Infallible>, Listener)> {
+    seconds.tick().await;
+    if !is_still_good(&app, &caller).await {
+        return None;
+    }
+    let orders = app.orders.of(caller.subject()?).len();
+    let event = Event::default().event("orders").data(orders.to_string());
+    Some((Ok(event), (app, caller, seconds)))
+}
+
+/// A list that can't be asked is no yes.
+async fn is_still_good(app: &App, caller: &Authenticated) -> bool {
+    let token = caller.token();
+    !token.is_expired(Clock::system().now())
+        && matches!(app.list.check(token).await, Ok(Standing::Good))
+}

@@ -1,0 +1,81 @@
+//! A small API on axum, with every kind of route that a token can meet: [`router`] says which.
+//!
+//! It is a library so that its tests can give it a store that fails; `main.rs` is the program.
+
+mod account;
+mod app;
+mod catalog;
+mod download;
+mod events;
+mod health;
+mod orders;
+mod report;
+mod shutdown;
+
+use axum::{
+    Router,
+    extract::Request,
+    routing::{get, post},
+};
+use tower::ServiceBuilder;
+use tower_http::trace::{DefaultOnResponse, TraceLayer};
+use tower_revoke::{Head, RequireBearerLayer, RequireClaimsLayer, RevokeLayer};
+use tracing::{Level, Span, info_span};
+
+pub use self::{
+    app::App,
+    download::write_export,
+    shutdown::{Limits, Stopped, serve},
+};
+
+/// All routes, and who may use them.
+pub fn router(app: App) -> Router {
+    let bearer = RequireBearerLayer::new(app.tokens.clone());
+    Router::new()
+        .route("/", get(catalog::welcome))
+        .route("/ready", get(health::ready))
+        .route(
+            "/catalog",
+            get(catalog::prices).layer(bearer.clone().optional()),
+        )
+        .route("/download", download::route(&app, bearer.clone()))
+        .nest("/api", api(&app).layer(bearer.scope("api")))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_response(DefaultOnResponse::new().level(Level::INFO)),
+        )
+        .with_state(app)
+}
+
+/// The routes that ask for a token with the scope `api`.
+fn api(app: &App) -> Router<App> {
+    let once = ServiceBuilder::new()
+        // Outside of the layer that spends: a refusal costs nothing.
+        .layer(RequireClaimsLayer::scope("invoices"))
+        .layer(RevokeLayer::single_use().slots(&app.slots));
+    let three_times = RevokeLayer::uses(3)
+        .give_back_if(|head: &Head<'_>| head.status == 404)
+        .slots(&app.slots);
+    let until_the_last_byte = RevokeLayer::after_response()
+        .deadline(shutdown::CALLS_END_WITHIN)
+        .slots(&app.slots);
+    Router::new()
+        .route(
+            "/orders",
+            // A layer is around the methods before it: whoever reads needs no more than `api`.
+            post(orders::place)
+                .layer(RequireClaimsLayer::scope("orders:write"))
+                .get(orders::mine),
+        )
+        .route("/invoice", get(orders::invoice).layer(once))
+        .route("/quote/{item}", get(catalog::quote).layer(three_times))
+        .route("/report", get(report::csv).layer(until_the_last_byte))
+        .route("/events", get(events::stream))
+        .route("/log-out-everywhere", post(account::log_out_everywhere))
+}
+
+/// The path and never the query, where a token may be.
+fn span(request: &Request) -> Span {
+    info_span!("call", method = %request.method(), path = request.uri().path())
+}

@@ -1,0 +1,102 @@
+//! The program: an authorization server to play with, the API, and the lines to call it.
+//!
+//! `cargo run -p axum-router [-- ADDRESS]`, by default on 127.0.0.1:3000.
+
+#![expect(clippy::print_stdout, reason = "it tells how to call it")]
+
+use std::{io, net::SocketAddr, process::ExitCode};
+
+use axum_router::{App, Limits, serve, write_export};
+use example_issuer::Issuer;
+use tokio::net::TcpListener;
+use tower_revoke::{HttpsClient, JwtVerifier, RevocationList, core::BoxError};
+use tracing::Level;
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, BoxError> {
+    let address = match address(std::env::args().skip(1)) {
+        Ok(address) => address,
+        Err(unknown) => {
+            println!(
+                "unknown argument `{unknown}`; try: cargo run -p axum-router [-- 127.0.0.1:3000]"
+            );
+            return Ok(ExitCode::from(2));
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(Level::INFO)
+        .init();
+
+    let issuer = Issuer::start().await?;
+    println!("issuer: {}", issuer.url());
+    let files = tempfile::tempdir()?;
+    let export = files.path().join("export.bin");
+    write_export(&export)?;
+
+    let list = RevocationList::in_memory();
+    let tokens = JwtVerifier::issuer(issuer.url())
+        .audience("orders")
+        .discover()
+        .http(HttpsClient::new()?)
+        .revocations(list.clone())
+        .build()?;
+    let app = App::new(tokens, list, export);
+
+    let stopping = app.stopping.clone();
+    let signal = stop_signal()?;
+    tokio::spawn(async move {
+        signal.await;
+        stopping.cancel();
+    });
+    let socket = TcpListener::bind(address).await?;
+    let api = format!("http://{}", socket.local_addr()?);
+    println!("listening on {api}\n");
+    println!(
+        "ISSUER={}\nAPI={api}\n{}",
+        issuer.url(),
+        include_str!("../try.sh")
+    );
+    let stopped = serve(socket, app, Limits::default()).await;
+    println!("stopped: {stopped}");
+    Ok(match stopped.owed {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+fn address(mut arguments: impl Iterator<Item = String>) -> Result<SocketAddr, String> {
+    let address = match arguments.next() {
+        None => SocketAddr::from(([127, 0, 0, 1], 3000)),
+        Some(argument) => argument.parse().map_err(|_| argument)?,
+    };
+    match arguments.next() {
+        None => Ok(address),
+        Some(unknown) => Err(unknown),
+    }
+}
+
+/// Ctrl-C, or what a service manager sends. It is listened for from now on.
+#[cfg(unix)]
+fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
+    Ok(async {
+        // It fails where Ctrl-C can't be listened for; then the program is ended otherwise.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}

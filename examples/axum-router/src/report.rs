@@ -1,0 +1,30 @@
+//! A report in rows, whose last byte waits until its token has ended.
+
+use std::convert::Infallible;
+
+use axum::{
+    body::Body,
+    extract::Query,
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+pub(crate) struct Wanted {
+    #[serde(default = "a_hundred")]
+    rows: u32,
+}
+
+fn a_hundred() -> u32 {
+    100
+}
+
+/// Streamed, without a length: its end is that of the stream.
+pub(crate) async fn csv(Query(wanted): Query<Wanted>) -> Response {
+    let rows = (0..wanted.rows).map(|row| Ok::<_, Infallible>(Bytes::from(format!("{row},tea\n"))));
+    let body = Body::from_stream(stream::iter(rows));
+    ([(CONTENT_TYPE, "text/csv")], body).into_response()
+}
