@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     fmt::{self, Write},
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use axum::{Router, body::to_bytes, extract::Request as AxumRequest};
@@ -21,7 +21,7 @@ use tower_revoke_core::{
 };
 use tower_revoke_http::HttpsClient;
 use tower_revoke_oauth::{AuthorizationServer, AuthorizationServerBuilder};
-use tracing::{Event, Metadata, Subscriber, field::Visit, span};
+use tracing::{Dispatch, Event, Metadata, Subscriber, field::Visit, span};
 
 pub(crate) const SECRET: &str = "open-sesame-4711";
 
@@ -79,6 +79,7 @@ impl Server {
         listener: TcpListener,
         respond: impl Fn(&Parts, &Bytes) -> Response<Bytes> + Send + Sync + 'static,
     ) -> Self {
+        LazyLock::force(&LISTENING);
         let address = listener.local_addr().unwrap();
         let (tell, seen) = unbounded_channel();
         let respond = Arc::new(respond);
@@ -179,6 +180,7 @@ where
     F: Fn(usize, String) -> R + Send + Sync + 'static,
     R: Future<Output = Answer> + Send + 'static,
 {
+    LazyLock::force(&LISTENING);
     let (tell, tries) = unbounded_channel();
     let client = Scripted {
         answer,
@@ -196,6 +198,10 @@ where
 pub(crate) fn rest(tries: &mut UnboundedReceiver<Try>) -> Vec<Try> {
     std::iter::from_fn(|| tries.try_recv().ok()).collect()
 }
+
+/// Whether an event is logged at all is decided once for all threads, by the first that comes to
+/// it: somebody must be listening before any does.
+static LISTENING: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Log::default()));
 
 /// Everything that is logged on this thread, in full.
 #[derive(Clone, Default)]
