@@ -5,7 +5,8 @@
 //! [`PreserveAuthorizationLayer`] stands outside of all that may touch the header, and keeps its
 //! value as [`OriginalAuthorization`] in the request's extensions. In a proxy,
 //! [`for_proxy`](PreserveAuthorizationLayer::for_proxy) also refuses requests that name the header
-//! in `Connection`.
+//! in `Connection`. [`RefuseAmbiguousLayer`] stands further out still: it refuses what the proxy and
+//! an upstream could understand in two ways.
 //!
 //! # Outbound
 //!
@@ -27,6 +28,7 @@
 //!
 //! [`HopByHopLayer`] stands outside of it, and takes off what belongs to one connection.
 
+mod ambiguous;
 mod connection;
 mod hop_by_hop;
 mod inbound;
@@ -35,6 +37,7 @@ mod outbound;
 mod proxy;
 
 pub use self::{
+    ambiguous::{RefuseAmbiguous, RefuseAmbiguousLayer},
     hop_by_hop::{HopByHop, HopByHopFuture, HopByHopLayer},
     inbound::{PreserveAuthorization, PreserveAuthorizationLayer},
     original::OriginalAuthorization,

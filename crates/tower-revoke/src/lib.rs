@@ -45,7 +45,8 @@ pub use tower_revoke_oauth::{
 pub use tower_revoke_preserve::{
     ConfigError, HopByHop, HopByHopFuture, HopByHopLayer, OriginalAuthorization, Outbound,
     OutboundAuthorization, OutboundAuthorizationLayer, PreserveAuthorization,
-    PreserveAuthorizationLayer, PreserveForProxy, PreserveForProxyLayer,
+    PreserveAuthorizationLayer, PreserveForProxy, PreserveForProxyLayer, RefuseAmbiguous,
+    RefuseAmbiguousLayer,
 };
 #[cfg(feature = "spend")]
 #[doc(inline)]

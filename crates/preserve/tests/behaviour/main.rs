@@ -1,6 +1,7 @@
 //! What a user sees of the layers that keep, rename and replace the header, and of the one that
 //! ends what belongs to one connection.
 
+mod ambiguous;
 mod compile_time;
 mod hop_by_hop;
 mod inbound;

@@ -5,6 +5,7 @@ use http::Request;
 use http_body_util::Full;
 use tower_revoke_preserve::{
     HopByHopLayer, Outbound, OutboundAuthorizationLayer, PreserveAuthorizationLayer,
+    RefuseAmbiguousLayer,
 };
 use tower_revoke_testing::readiness_conformance;
 
@@ -27,6 +28,15 @@ async fn trap_09_readiness_is_kept() {
         .upstream("orders.internal", Outbound::keep())
         .unwrap();
     readiness_conformance(outbound, || request("close")).await;
+    for host in ["a", "orders.internal"] {
+        let ambiguous = RefuseAmbiguousLayer::new();
+        readiness_conformance(ambiguous, || {
+            let mut request = request("close");
+            request.headers_mut().insert("host", host.parse().unwrap());
+            request
+        })
+        .await;
+    }
     let hop_by_hop = HopByHopLayer::via("edge").unwrap();
     readiness_conformance(hop_by_hop, || request("close")).await;
 }
