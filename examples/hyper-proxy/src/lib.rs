@@ -1,0 +1,245 @@
+//! A proxy on hyper: it checks the token of each call, ends it where the call costs it, and hands
+//! the call on to the upstream that its path names.
+
+use std::{convert::Infallible, pin::pin, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderName, StatusCode, Uri, header, uri::PathAndQuery};
+use http_body_util::{Either, Empty};
+use hyper::{Request, Response, body::Incoming, upgrade::OnUpgrade};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{io::copy_bidirectional, net::TcpListener, task::JoinSet, time};
+use tower::{ServiceBuilder, ServiceExt};
+use tower_revoke::{
+    AuthorizationServer, Call, Drained, Head, HopByHop, HopByHopLayer, HttpsClient, JwtVerifier,
+    Outbound, OutboundAuthorization, OutboundAuthorizationLayer, PreserveAuthorizationLayer,
+    RefuseAmbiguousLayer, RequireBearerLayer, RevocationList, RevokeLayer, Slots, When,
+    core::BoxError,
+};
+
+/// How long the shutdown waits: for running calls, for the list, and for the authorization server.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How large the head of a request may be. It must hold a token, which may have 8 KiB.
+const MAX_HEAD: u32 = 32 * 1024;
+
+/// The upstreams, as `host:port`.
+#[derive(Clone, Debug)]
+pub struct Upstreams {
+    /// For `/orders/…` and `/tickets/…`: gets the caller's `Authorization`.
+    pub orders: String,
+    /// For `/stock/…`: gets the proxy's own client credentials.
+    pub stock: String,
+    /// For `/maps/…`: gets no `Authorization`.
+    pub maps: String,
+}
+
+impl Upstreams {
+    /// By the first part of the path, to the letter; the caller has no other say in it.
+    fn of(&self, uri: &Uri) -> Option<&str> {
+        match uri.path().split('/').nth(1)? {
+            "orders" | "tickets" => Some(&self.orders),
+            "stock" => Some(&self.stock),
+            "maps" => Some(&self.maps),
+            _ => None,
+        }
+    }
+}
+
+/// The proxy, ready to serve.
+#[derive(Debug)]
+pub struct Proxy {
+    tokens: JwtVerifier,
+    server: AuthorizationServer,
+    slots: Slots,
+    forward: Forward,
+}
+
+impl Proxy {
+    /// Takes this issuer's tokens, and tells the issuer when they have ended.
+    ///
+    /// # Errors
+    /// What is configured and can't work.
+    pub fn new(issuer: &str, list: RevocationList, to: Upstreams) -> Result<Self, BoxError> {
+        let http = HttpsClient::new()?;
+        let tokens = JwtVerifier::issuer(issuer)
+            .audience("orders")
+            .discover()
+            .http(http.clone())
+            .revocations(list)
+            .build()?;
+        let server = AuthorizationServer::discover(issuer)
+            .client_credentials("orders", "secret")
+            .http(http)
+            .build()?;
+        Ok(Self {
+            tokens,
+            server,
+            slots: Slots::default(),
+            forward: Forward::new(to)?,
+        })
+    }
+
+    /// A token with the scope `OTT` is good for one call, and any token dies with the response from
+    /// `/tickets/…`. A call that never reached its upstream costs nothing.
+    fn costs(&self) -> [RevokeLayer; 2] {
+        let tickets = |call: &Call<'_>| call.uri.path().starts_with("/tickets/");
+        let costs = [
+            RevokeLayer::single_use().when(When::scope("OTT")),
+            RevokeLayer::after_response().when(tickets),
+        ];
+        costs.map(|layer| {
+            layer
+                .give_back_if(|head: &Head<'_>| head.extensions.get::<NotSent>().is_some())
+                .also_at(self.server.clone())
+                .slots(&self.slots)
+        })
+    }
+
+    /// Serves HTTP/1 and HTTP/2 until `stop`, lets running calls end, and tells the authorization
+    /// server what it has not heard yet.
+    pub async fn serve(self, socket: TcpListener, stop: impl Future<Output = ()>) -> Drained {
+        let [one_time, tickets] = self.costs();
+        let forward = self.forward.clone();
+        let service = ServiceBuilder::new()
+            .layer(RefuseAmbiguousLayer::new())
+            .layer(PreserveAuthorizationLayer::new().for_proxy())
+            .layer(RequireBearerLayer::new(self.tokens.clone()).scope("proxy"))
+            .layer(one_time)
+            .layer(tickets)
+            .service_fn(move |request| forward.clone().call(request));
+
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        http.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_secs(10))
+            .max_buf_size(MAX_HEAD as usize);
+        http.http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_secs(20))
+            .max_header_list_size(MAX_HEAD);
+        let graceful = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
+        let mut stop = pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = &mut stop => break,
+            };
+            // Out of file handles: some will be free again.
+            let Ok((stream, _)) = accepted else {
+                time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let service = TowerToHyperService::new(service.clone());
+            let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            connections.spawn(graceful.watch(connection.into_owned()));
+            while connections.try_join_next().is_some() {}
+        }
+        drop(socket);
+        let _ = time::timeout(GRACE, graceful.shutdown()).await;
+        // What still runs is cut off, and has spent its token. What is owed is paid all the same.
+        connections.shutdown().await;
+        let _ = time::timeout(GRACE, self.slots.idle()).await;
+        self.server.drain(GRACE).await
+    }
+}
+
+/// Hands calls on.
+#[derive(Clone, Debug)]
+struct Forward {
+    to: Upstreams,
+    client: HopByHop<OutboundAuthorization<Client<HttpConnector, Incoming>>>,
+}
+
+/// In the extensions of a 502: no byte of the request reached the upstream.
+#[derive(Clone)]
+struct NotSent;
+
+/// What upstreams believe of a caller must not come from the caller (RFC 9700 §4.13). `Host` is the
+/// client's to say: it makes it of the URI.
+const NOT_THE_CALLERS_TO_SAY: [HeaderName; 6] = [
+    header::HOST,
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+];
+
+impl Forward {
+    fn new(to: Upstreams) -> Result<Self, BoxError> {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(Duration::from_secs(5)));
+        let pool = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        let ours = Outbound::client_credentials("proxy", "proxy-secret");
+        let outbound = OutboundAuthorizationLayer::strip()
+            .upstream(&to.orders, Outbound::keep())?
+            .upstream(&to.stock, ours)?;
+        let client = ServiceBuilder::new()
+            .layer(HopByHopLayer::via("hyper-proxy")?)
+            .layer(outbound)
+            .service(pool);
+        Ok(Self { to, client })
+    }
+
+    async fn call(self, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let Some(upstream) = self.to.of(request.uri()) else {
+            return Ok(empty(StatusCode::NOT_FOUND));
+        };
+        let path = request.uri().path_and_query();
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(upstream)
+            .path_and_query(path.map_or("/", PathAndQuery::as_str));
+        let Ok(uri) = uri.build() else {
+            return Ok(empty(StatusCode::BAD_REQUEST));
+        };
+        *request.uri_mut() = uri;
+        for name in &NOT_THE_CALLERS_TO_SAY {
+            request.headers_mut().remove(name);
+        }
+        let caller = hyper::upgrade::on(&mut request);
+        match self.client.oneshot(request).await {
+            Ok(mut response) => {
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    let upstream = hyper::upgrade::on(&mut response);
+                    tokio::spawn(join(caller, upstream));
+                }
+                Ok(response.map(Either::Left))
+            }
+            Err(error) => {
+                let mut response = empty(StatusCode::BAD_GATEWAY);
+                if error.is_connect() {
+                    response.extensions_mut().insert(NotSent);
+                }
+                Ok(response)
+            }
+        }
+    }
+}
+
+/// What comes from the upstream is streamed.
+type Body = Either<Incoming, Empty<Bytes>>;
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Either::Right(Empty::new()));
+    *response.status_mut() = status;
+    response
+}
+
+/// Makes two connections one, until both sides have ended. If one of them is not upgraded after
+/// all, the other is closed.
+async fn join(caller: OnUpgrade, upstream: OnUpgrade) {
+    if let Ok((caller, upstream)) = tokio::try_join!(caller, upstream) {
+        let (mut caller, mut upstream) = (TokioIo::new(caller), TokioIo::new(upstream));
+        let _ = copy_bidirectional(&mut caller, &mut upstream).await;
+    }
+}
