@@ -6,8 +6,10 @@
 //! | play a response, frame by frame | [`ScriptedBody`], [`Gate`] |
 //! | see whether a layer keeps to `poll_ready` | [`readiness_conformance`] |
 //! | let a store fail, hang or dawdle | [`ScriptedStore`], [`Mood`] |
+//! | prove a store against its contract | [`store_conformance!`], [`conformance`] |
 
 mod body;
+pub mod conformance;
 mod issuer;
 mod readiness;
 mod store;

@@ -1,0 +1,95 @@
+//! Clauses of `lift`.
+
+use std::time::Duration;
+
+use tower_revoke_core::{Listed, Revocation};
+
+use super::{
+    Ground,
+    world::{World, lift, rule, subject, token},
+};
+
+/// A revocation hides that the token is spent; its lift shows it again.
+pub async fn a_revocation_hides_the_uses_until_it_is_lifted<G: Ground>() {
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    let until = Some(world.end());
+    let (spent, revoked) = (Listed::Spent { until }, Listed::Revoked { until });
+    assert!(node.wins(&world.claim(token(1), 1, 1)).await);
+    assert_eq!(node.listed(token(1)).await, Some(spent));
+    node.revoke(&[Revocation::of_token(token(1), until)]).await;
+    assert_eq!(node.listed(token(1)).await, Some(revoked));
+    assert!(node.lift(&lift(token(1), world.now())).await);
+    assert_eq!(node.listed(token(1)).await, Some(spent));
+    // The other way round.
+    node.revoke(&[Revocation::of_token(token(2), until)]).await;
+    assert!(node.wins(&world.claim(token(2), 1, 1)).await);
+    assert_eq!(node.listed(token(2)).await, Some(revoked));
+    assert!(node.release(&world.claim(token(2), 1, 1)).await);
+    assert_eq!(node.listed(token(2)).await, Some(revoked));
+}
+
+/// A lift ends a revocation or a rule for every handle and says `true`; where there is none, or
+/// none any more, it says `false`.
+pub async fn a_revocation_is_lifted_once<G: Ground>() {
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let (by_token, by_rule) = (lift(token(1), world.now()), lift(subject(1), world.now()));
+    for end in [&by_token, &by_rule] {
+        assert!(!nodes[0].lift(end).await, "there was nothing to lift");
+    }
+    // What was lifted before it was said is not lifted.
+    let revocations = [
+        Revocation::of_token(token(1), Some(world.end())).at(world.now()),
+        rule(subject(1), world.now()).at(world.now()),
+        Revocation::of_token(token(2), None).at(world.now()),
+    ];
+    nodes[0].revoke(&revocations).await;
+    for end in [&by_token, &by_rule] {
+        assert!(nodes[0].listed(end.key.clone()).await.is_some());
+        assert!(nodes[1].lift(end).await, "{end:?}");
+        for node in &nodes {
+            assert_eq!(node.listed(end.key.clone()).await, None, "{end:?}");
+            assert!(!node.lift(end).await, "a second time: {end:?}");
+        }
+    }
+    assert!(nodes[0].listed(token(2)).await.is_some(), "not asked for");
+}
+
+/// Uses that were claimed stay claimed when a revocation is lifted.
+pub async fn a_lift_gives_no_use_back<G: Ground>() {
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    let own = world.claim(token(1), 1, 1);
+    assert!(node.wins(&own).await);
+    assert!(!node.lift(&lift(token(1), world.now())).await, "only spent");
+    node.revoke(&[Revocation::of_token(token(1), Some(world.end()))])
+        .await;
+    assert!(node.lift(&lift(token(1), world.now())).await);
+    assert!(!node.wins(&world.claim(token(1), 2, 1)).await);
+    assert!(node.release(&own).await, "its claim still holds it");
+}
+
+/// What is revoked after a lift stands, in the same second too, and if the clock was set back.
+pub async fn a_revocation_after_a_lift_stands<G: Ground>() {
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let now = world.now();
+    let earlier = now.saturating_sub(Duration::from_secs(600));
+    let until = Some(world.end());
+    for (number, said_again) in [(1, Some(now)), (2, Some(earlier)), (3, None)] {
+        let revocation = Revocation::of_token(token(number), until);
+        let again = match said_again {
+            Some(at) => revocation.clone().at(at),
+            None => revocation.clone(),
+        };
+        nodes[0].revoke(&[revocation.at(now)]).await;
+        assert!(nodes[0].lift(&lift(token(number), now)).await);
+        nodes[1].revoke(&[again]).await;
+        for node in &nodes {
+            let listed = node.listed(token(number)).await;
+            assert_eq!(listed, Some(Listed::Revoked { until }), "{said_again:?}");
+        }
+        assert!(nodes[0].lift(&lift(token(number), now)).await, "and again");
+    }
+}

@@ -1,0 +1,64 @@
+//! The names of all clauses, in one place, and the tests that are made of them.
+
+/// Makes one `#[test]` of each clause of the store contract, named as the clause is, over the type
+/// of a [`Ground`](crate::conformance::Ground). See [`conformance`](crate::conformance) for an
+/// example. Several grounds in one file want a module each.
+#[macro_export]
+macro_rules! store_conformance {
+    ($ground:ty) => {
+        $crate::__store_clauses!(tests $ground);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __store_clauses {
+    ($what:ident $ground:ty) => {
+        $crate::__each_store_clause! { $what $ground:
+            a_revocation_is_seen_by_every_handle,
+            what_was_acknowledged_survives_a_restart,
+            revoking_again_changes_nothing,
+            a_revocation_is_never_shortened,
+            a_rule_is_never_shortened,
+            a_batch_is_revoked_whole,
+            look_ups_answer_in_the_order_of_the_keys,
+            one_of_a_thousand_claims_wins,
+            n_of_n_claims_win,
+            a_claim_asked_again_gets_the_same_answer,
+            a_claim_asked_many_times_at_once_takes_one_use,
+            a_claim_dropped_halfway_can_be_asked_again,
+            another_limit_is_refused_and_both_are_named,
+            nothing_is_claimed_on_a_life_that_is_past,
+            uses_that_were_purged_are_not_won_again,
+            a_claim_without_an_end_is_kept,
+            only_its_own_claim_gives_a_use_back,
+            a_use_given_back_can_be_claimed_again,
+            a_token_is_spent_when_its_last_use_is_claimed,
+            a_revocation_hides_the_uses_until_it_is_lifted,
+            a_revocation_is_lifted_once,
+            a_lift_gives_no_use_back,
+            a_revocation_after_a_lift_stands,
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __each_store_clause {
+    (tests $ground:ty: $($clause:ident,)*) => {
+        $(
+            #[test]
+            fn $clause() {
+                $crate::conformance::run($crate::conformance::$clause::<$ground>());
+            }
+        )*
+    };
+    (list $ground:ty: $($clause:ident,)*) => {
+        vec![$(
+            Clause {
+                name: stringify!($clause),
+                check: || Box::pin($clause::<$ground>()),
+            },
+        )*]
+    };
+}

@@ -1,0 +1,213 @@
+//! Clauses of `revoke` and `look_up`.
+
+use tower_revoke_core::{KeyDigest, Listed, Revocation, UnixTime};
+
+use super::{
+    Ability, Ground, Harm,
+    world::{World, key, lacks, lift, rule, subject, token},
+};
+
+/// What `revoke` has acknowledged, every handle to the data sees at once, one that is opened
+/// afterwards too.
+pub async fn a_revocation_is_seen_by_every_handle<G: Ground>() {
+    let world = World::<G>::new().await;
+    let (one, other) = (world.node().await, world.node().await);
+    assert_eq!(other.listed(token(1)).await, None, "before it was revoked");
+    let until = Some(world.end());
+    let logged_out = rule(subject(1), world.now());
+    one.revoke(&[Revocation::of_token(token(1), until), logged_out])
+        .await;
+    let revoked = Some(Listed::Revoked { until });
+    let rule = Some(Listed::Rule {
+        issued_at_or_before: world.now(),
+        until: None,
+    });
+    for node in [one, other, world.node().await] {
+        assert_eq!(node.listed(token(1)).await, revoked);
+        assert_eq!(node.listed(subject(1)).await, rule);
+        assert_eq!(node.listed(token(2)).await, None);
+    }
+}
+
+/// What was acknowledged before the store ended without notice is there afterwards: revocations,
+/// rules, claimed uses and their limit, and that something was lifted or given back.
+pub async fn what_was_acknowledged_survives_a_restart<G: Ground>() {
+    if lacks::<G>(Ability::Restart) {
+        return;
+    }
+    let world = World::<G>::alone().await;
+    let until = Some(world.end());
+    let node = world.node().await;
+    node.revoke(&[
+        Revocation::of_token(token(1), until),
+        Revocation::of_token(token(2), until),
+        rule(subject(1), world.now()),
+    ])
+    .await;
+    assert!(node.lift(&lift(token(2), world.now())).await);
+    assert!(node.wins(&world.claim(token(3), 1, 1)).await);
+    assert!(node.wins(&world.claim(token(4), 1, 2)).await);
+    assert!(node.wins(&world.claim(token(5), 1, 1)).await);
+    assert!(node.release(&world.claim(token(5), 1, 1)).await);
+    drop(node);
+    world.harm(Harm::Restart).await;
+    let node = world.node().await;
+    assert_eq!(
+        node.listed(token(1)).await,
+        Some(Listed::Revoked { until }),
+        "a revocation was forgotten"
+    );
+    assert!(node.listed(subject(1)).await.is_some(), "a rule is gone");
+    assert_eq!(node.listed(token(2)).await, None, "a lift was forgotten");
+    assert!(
+        !node.wins(&world.claim(token(3), 2, 1)).await,
+        "a use was won twice"
+    );
+    assert!(node.wins(&world.claim(token(3), 1, 1)).await);
+    assert!(node.wins(&world.claim(token(4), 2, 2)).await);
+    assert!(!node.wins(&world.claim(token(4), 3, 2)).await);
+    assert!(node.wins(&world.claim(token(5), 2, 1)).await);
+}
+
+/// The same revocation said again leaves all as it was.
+pub async fn revoking_again_changes_nothing<G: Ground>() {
+    let world = World::<G>::new().await;
+    let until = Some(world.end());
+    let revocations = [
+        Revocation::of_token(token(1), until).at(world.now()),
+        rule(subject(1), world.now()).at(world.now()),
+    ];
+    let keys = [key(1), subject(1).digest()];
+    for node in world.nodes(3).await {
+        node.revoke(&revocations).await;
+        let listed = [
+            Some(Listed::Revoked { until }),
+            Some(Listed::Rule {
+                issued_at_or_before: world.now(),
+                until: None,
+            }),
+        ];
+        assert_eq!(node.look_up(&keys).await, listed);
+    }
+}
+
+/// Of two revocations of a token the later `until` stays; `None` is for ever.
+pub async fn a_revocation_is_never_shortened<G: Ground>() {
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let end = |secs| {
+        Some(
+            world
+                .end()
+                .saturating_add(std::time::Duration::from_secs(secs)),
+        )
+    };
+    for (at, (said, kept)) in [
+        (end(20), end(20)),
+        (end(10), end(20)),
+        (end(30), end(30)),
+        (None, None),
+        (end(40), None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let node = &nodes[at % 2];
+        node.revoke(&[Revocation::of_token(token(1), said)]).await;
+        assert_eq!(
+            node.listed(token(1)).await,
+            Some(Listed::Revoked { until: kept }),
+            "after a revocation until {said:?}"
+        );
+    }
+}
+
+/// Of two rules of one key the later `until` and the later `issued_at_or_before` stay.
+pub async fn a_rule_is_never_shortened<G: Ground>() {
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let (at, end) = (
+        |secs| world.after(secs),
+        |secs: u64| world.after(9_000 + secs),
+    );
+    let ann = || subject(1);
+    for (turn, (said, issued, until)) in [
+        (rule(ann(), at(20)).until(end(99)), 20, Some(end(99))),
+        (rule(ann(), at(10)).until(end(50)), 20, Some(end(99))),
+        (rule(ann(), at(30)).until(end(50)), 30, Some(end(99))),
+        (rule(ann(), at(5)), 30, None),
+        (rule(ann(), at(7)).until(end(1)), 30, None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let node = &nodes[turn % 2];
+        let words = format!("after {said:?}");
+        node.revoke(&[said]).await;
+        let kept = Listed::Rule {
+            issued_at_or_before: at(issued),
+            until,
+        };
+        assert_eq!(node.listed(ann()).await, Some(kept), "{words}");
+    }
+}
+
+/// All of a batch stands, in whatever order its parts come, also if a key comes twice in it, and
+/// a batch of nothing is no error.
+pub async fn a_batch_is_revoked_whole<G: Ground>() {
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    node.revoke(&[]).await;
+    let end = |number: u64| {
+        world
+            .end()
+            .saturating_add(std::time::Duration::from_secs(number))
+    };
+    let mut batch: Vec<_> = (0..1_000)
+        .map(|number| Revocation::of_token(token(number), Some(end(number))))
+        .collect();
+    // Twice in one batch, the longer one first and last.
+    batch.push(Revocation::of_token(token(7), Some(world.end())));
+    batch.insert(0, Revocation::of_token(token(9), Some(world.end())));
+    batch.push(rule(subject(1), world.now()));
+    node.revoke(&batch).await;
+    let keys: Vec<_> = (0..1_000).map(key).collect();
+    let listed = world.node().await.look_up(&keys).await;
+    for (number, listed) in (0..).zip(listed) {
+        let until = Some(end(number));
+        assert_eq!(listed, Some(Listed::Revoked { until }), "number {number}");
+    }
+    assert!(node.listed(subject(1)).await.is_some());
+}
+
+/// `look_up` answers once per key and in their order, for no key, one, many, and one asked twice.
+pub async fn look_ups_answer_in_the_order_of_the_keys<G: Ground>() {
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    let end = |number: u64| UnixTime::from_secs(world.end().as_secs() + number);
+    let revoked: Vec<_> = (0..1_000)
+        .filter(|number: &u64| number.is_multiple_of(3))
+        .map(|number| Revocation::of_token(token(number), Some(end(number))))
+        .collect();
+    node.revoke(&revoked).await;
+    let listed = |number: u64| {
+        let until = Some(end(number));
+        number
+            .is_multiple_of(3)
+            .then_some(Listed::Revoked { until })
+    };
+    let scattered = (0..1_000).map(|number| number * 7 % 1_000);
+    for asked in [
+        vec![],
+        vec![3],
+        vec![4],
+        vec![9, 1, 0, 2, 6],
+        vec![6, 6, 5, 6, 5],
+        scattered.collect::<Vec<u64>>(),
+        (0..1_000).rev().collect(),
+    ] {
+        let keys: Vec<KeyDigest> = asked.iter().copied().map(key).collect();
+        let expected: Vec<_> = asked.iter().copied().map(listed).collect();
+        assert_eq!(node.look_up(&keys).await, expected, "asked for {asked:?}");
+    }
+}

@@ -1,0 +1,219 @@
+//! What the clauses share: a ground with its clock, handles that answer in time or fail the
+//! clause, and the names of tokens and claims.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use tower_revoke_core::{
+    Claim, ClaimId, ClaimOutcome, Clock, KeyDigest, Lift, Listed, ManualClock, Revocation,
+    RevocationKey, Store, StoreError, TokenId, UnixTime,
+};
+
+use super::{Ability, Ground, Harm};
+
+pub(super) const ISSUER: &str = "https://id.example.com";
+
+/// Long enough that nothing ends by itself while a clause runs.
+pub(super) const LIFE: Duration = Duration::from_secs(6 * 3_600);
+
+/// Whether the ground has no such ability. Says why, so that a log shows what was not asked.
+#[expect(clippy::print_stdout, reason = "for who reads the log of the tests")]
+pub(super) fn lacks<G: Ground>(ability: Ability) -> bool {
+    let lack = G::LACKS.iter().find(|(lacked, _)| *lacked == ability);
+    if let Some((_, why)) = lack {
+        println!("not asked of this store, it has no {ability:?}: {why}");
+    }
+    lack.is_some()
+}
+
+/// A ground and the hand of its clock.
+pub(super) struct World<G> {
+    pub(super) ground: G,
+    pub(super) clock: Clock,
+    pub(super) hand: ManualClock,
+}
+
+impl<G: Ground> World<G> {
+    pub(super) async fn new() -> Self {
+        Self::on(G::empty).await
+    }
+
+    /// Of a server that may be harmed.
+    pub(super) async fn alone() -> Self {
+        Self::on(G::alone).await
+    }
+
+    async fn on<F: Future<Output = G>>(ground: impl FnOnce(Clock) -> F) -> Self {
+        let (clock, hand) = Clock::manual(Clock::system().now());
+        Self {
+            ground: ground(clock.clone()).await,
+            clock,
+            hand,
+        }
+    }
+
+    pub(super) async fn node(&self) -> Node<G::Store> {
+        Node {
+            store: Arc::new(self.ground.open().await),
+            patience: G::PATIENCE,
+        }
+    }
+
+    pub(super) async fn nodes(&self, count: usize) -> Vec<Node<G::Store>> {
+        let mut nodes = Vec::new();
+        for _ in 0..count {
+            nodes.push(self.node().await);
+        }
+        nodes
+    }
+
+    pub(super) async fn harm(&self, harm: Harm) {
+        self.ground.harm(harm).await;
+    }
+
+    pub(super) fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+
+    /// So many seconds from now.
+    pub(super) fn after(&self, secs: u64) -> UnixTime {
+        self.now().saturating_add(Duration::from_secs(secs))
+    }
+
+    /// After all that a clause does.
+    pub(super) fn end(&self) -> UnixTime {
+        self.now().saturating_add(LIFE)
+    }
+
+    /// One use of a token that lives on.
+    pub(super) fn claim(&self, token: TokenId, id: u64, limit: u32) -> Claim {
+        claim(token, id, limit, Some(self.end()))
+    }
+}
+
+/// A handle of a node's. Whatever is asked is answered in time, or the clause fails.
+pub(super) struct Node<S> {
+    pub(super) store: Arc<S>,
+    patience: Duration,
+}
+
+impl<S> Clone for Node<S> {
+    fn clone(&self) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            patience: self.patience,
+        }
+    }
+}
+
+impl<S: Store> Node<S> {
+    pub(super) async fn in_time<T>(&self, what: &str, call: impl Future<Output = T> + Send) -> T {
+        let answer = tokio::time::timeout(self.patience, call).await;
+        answer.unwrap_or_else(|_| panic!("`{what}` was not answered in {:?}", self.patience))
+    }
+
+    pub(super) async fn revoke(&self, revocations: &[Revocation]) {
+        let answer = self.in_time("revoke", self.store.revoke(revocations)).await;
+        worked("revoke", answer);
+    }
+
+    pub(super) async fn lift(&self, lift: &Lift) -> bool {
+        worked("lift", self.in_time("lift", self.store.lift(lift)).await)
+    }
+
+    pub(super) async fn look_up(&self, keys: &[KeyDigest]) -> Vec<Option<Listed>> {
+        let answer = self.in_time("look_up", self.store.look_up(keys)).await;
+        let listed = worked("look_up", answer);
+        assert_eq!(listed.len(), keys.len(), "look_up answers once per key");
+        listed
+    }
+
+    /// What stands under one key.
+    pub(super) async fn listed(&self, key: impl Into<RevocationKey>) -> Option<Listed> {
+        self.look_up(&[key.into().digest()]).await[0]
+    }
+
+    pub(super) async fn try_claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+        self.in_time("claim", self.store.claim(claim)).await
+    }
+
+    /// As a caller does it: what is not known is asked again under the same id.
+    pub(super) async fn claim(&self, claim: &Claim) -> ClaimOutcome {
+        for _ in 0..20 {
+            match self.try_claim(claim).await {
+                Err(StoreError::Unavailable(_) | StoreError::TimedOut(_)) => {}
+                answer => return worked("claim", answer),
+            }
+        }
+        worked("claim, the 21st time", self.try_claim(claim).await)
+    }
+
+    /// Whether the claim won.
+    pub(super) async fn wins(&self, claim: &Claim) -> bool {
+        matches!(self.claim(claim).await, ClaimOutcome::Won { .. })
+    }
+
+    pub(super) async fn release(&self, claim: &Claim) -> bool {
+        let answer = self.in_time("release", self.store.release(claim)).await;
+        worked("release", answer)
+    }
+
+    pub(super) async fn purge(&self, before: UnixTime) -> u64 {
+        let answer = self.in_time("purge", self.store.purge(before)).await;
+        worked("purge", answer)
+    }
+}
+
+pub(super) fn worked<T>(what: &str, answer: Result<T, StoreError>) -> T {
+    answer.unwrap_or_else(|error| panic!("`{what}` failed: {error} ({error:?})"))
+}
+
+/// Runs all at once, on several threads where the runtime has them.
+pub(super) async fn at_once<T: Send + 'static>(
+    tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let tasks: Vec<_> = tasks.into_iter().map(tokio::spawn).collect();
+    let mut results = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        match task.await {
+            Ok(result) => results.push(result),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+    results
+}
+
+pub(super) fn token(number: u64) -> TokenId {
+    TokenId::of_jwt(ISSUER, &number.to_string())
+}
+
+pub(super) fn key(number: u64) -> KeyDigest {
+    KeyDigest::of_token(token(number))
+}
+
+pub(super) fn subject(number: u64) -> RevocationKey {
+    RevocationKey::subject(ISSUER, number.to_string())
+}
+
+pub(super) fn rule(key: RevocationKey, issued_at_or_before: UnixTime) -> Revocation {
+    Revocation::rule(key, issued_at_or_before).expect("the clauses give the key of a rule")
+}
+
+pub(super) fn claim(token: TokenId, id: u64, limit: u32, until: Option<UnixTime>) -> Claim {
+    let mut bytes = [0xC1; 16];
+    bytes[8..].copy_from_slice(&id.to_be_bytes());
+    Claim {
+        token,
+        id: ClaimId::from_bytes(bytes),
+        limit: NonZeroU32::new(limit).expect("the clauses give a limit of at least one"),
+        until,
+    }
+}
+
+pub(super) fn lift(key: impl Into<RevocationKey>, at: UnixTime) -> Lift {
+    Lift {
+        key: key.into(),
+        at,
+        by: "ann@example.com".into(),
+        reason: "found again".into(),
+    }
+}
