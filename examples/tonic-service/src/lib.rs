@@ -30,9 +30,10 @@ pub mod proto {
     pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/orders.v1.bin");
 }
 
-/// How long running calls have to end when the program is told to stop, and how long the store has
-/// then to take what is owed.
+/// How long running calls have to end when the program is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long the store has then to take what is owed.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// The service, and what one wants to keep at hand of it.
 #[derive(Clone, Debug)]
@@ -126,7 +127,7 @@ impl App {
         if let Ok(ended) = timeout(GRACE, server).await {
             ended?;
         }
-        let _ = timeout(GRACE, self.slots.idle()).await;
+        let _ = timeout(WRITTEN_WITHIN, self.slots.idle()).await;
         Ok(Stopped {
             owed: self.slots.taken(),
         })

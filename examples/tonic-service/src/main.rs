@@ -48,23 +48,22 @@ fn print_lines(issuer: &str, at: SocketAddr) {
 curl -s -w '%{{http_code}}\n' http://{at}/ready
 curl -s -w '\n' http://{at}/counts
 
-# gRPC with nothing but curl: one tea, please. No token: grpc-status 16, UNAUTHENTICATED
-TEA='\0\0\0\0\7\12\3tea\20\1'
-grpc() {{ curl -s --http2-prior-knowledge -D - -o /dev/null -H 'content-type: application/grpc' -H 'te: trailers' "$@"; }}
-printf "$TEA" | grpc --data-binary @- http://{at}/orders.v1.Orders/Place
+# gRPC with nothing but curl. No token: grpc-status 16, before any message is read
+grpc() {{ curl -s --http2-prior-knowledge -X POST -D - -H 'content-type: application/grpc' -H 'te: trailers' -o /dev/null http://{at}/orders.v1.Orders/Place "$@"; }}
+grpc
 
-# a token is good for one call: grpc-status 0 in the trailers, then 16 without any
+# a token is good for one call, and buys one tea: grpc-status 0 in the trailers, then 16 without any
 TOKEN=$(curl -s -X POST "{issuer}/token?scope=orders")
-printf "$TEA" | grpc -H "Authorization: Bearer $TOKEN" --data-binary @- http://{at}/orders.v1.Orders/Place
-printf "$TEA" | grpc -H "Authorization: Bearer $TOKEN" --data-binary @- http://{at}/orders.v1.Orders/Place
+printf '\0\0\0\0\7\12\3tea\20\1' | grpc -H "Authorization: Bearer $TOKEN" --data-binary @-
+grpc -H "Authorization: Bearer $TOKEN"
 
-# without the scope `orders`: 7, PERMISSION_DENIED
+# without the scope `orders`: 7
 TOKEN=$(curl -s -X POST "{issuer}/token")
-printf "$TEA" | grpc -H "Authorization: Bearer $TOKEN" --data-binary @- http://{at}/orders.v1.Orders/Place
+grpc -H "Authorization: Bearer $TOKEN"
 
-# a token that is ended by HTTP has ended for gRPC too
+# a token that is ended by HTTP has ended for gRPC too: 16
 TOKEN=$(curl -s -X POST "{issuer}/token?scope=orders")
 curl -s -X POST -H "Authorization: Bearer $TOKEN" http://{at}/logout
-printf "$TEA" | grpc -H "Authorization: Bearer $TOKEN" --data-binary @- http://{at}/orders.v1.Orders/Place"#
+grpc -H "Authorization: Bearer $TOKEN""#
     );
 }

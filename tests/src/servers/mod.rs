@@ -1,7 +1,8 @@
-//! Real authorization servers for the tests, started from what `tests/servers/install` has put
-//! ready. Nothing is fetched here.
+//! Real authorization servers, and a gRPC client, for the tests, started from what
+//! `tests/servers/install` has put ready. Nothing is fetched here.
 
 mod client;
+mod grpcio;
 mod keycloak;
 mod oidc_provider;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 pub use self::{
     client::{ClientId, Issuer, Reply},
+    grpcio::grpcio,
     keycloak::Keycloak,
     oidc_provider::OidcProvider,
 };

@@ -1,0 +1,135 @@
+//! What callers see of a refusal: the same for each kind of method, and in both families of gRPC.
+
+use http::Method;
+use tonic::Code;
+use tower_revoke_testing::{Mood, StoreOp};
+use tower_revoke_tests::{Client, Wire};
+
+use crate::kit::{Example, Inside, Kind, Outcome, ask, call, channel, python, step};
+
+/// A case, its token, and what comes of a call with it.
+type Case = (&'static str, Option<String>, Outcome);
+
+/// Every case that a program alone can show, with fresh tokens. Nothing but the good one, and the
+/// spent one once before, costs a use.
+async fn cases(example: &mut Example, kind: Kind) -> Vec<Case> {
+    let unauthenticated = |details| Outcome::refused(Code::Unauthenticated, details);
+    let good = example.token().await;
+    let forged = format!("{}AAAA", &good[..good.len() - 4]);
+    let expired = example.token_with("scope=orders&expired").await;
+    let revoked = example.token().await;
+    let mut client = Client::connect(example.at, Wire::Http1).await;
+    let logout = ask(&mut client, Method::POST, "/logout", Some(&revoked)).await;
+    assert_eq!(logout, (200, "logged out\n".to_owned()));
+    let elsewhere = example.token_with("scope=orders&audience=billing").await;
+    let unscoped = example.token_with("scope=orders.read").await;
+    vec![
+        ("none", None, unauthenticated("a bearer token is required")),
+        (
+            "bad",
+            Some(forged),
+            unauthenticated("the token's signature is wrong"),
+        ),
+        (
+            "no token at all",
+            Some("secret".to_owned()),
+            unauthenticated("the token is malformed"),
+        ),
+        (
+            "expired",
+            Some(expired),
+            unauthenticated("the token has expired"),
+        ),
+        (
+            "revoked",
+            Some(revoked),
+            unauthenticated("the token was revoked"),
+        ),
+        (
+            "for others",
+            Some(elsewhere),
+            unauthenticated("the token is for another audience"),
+        ),
+        (
+            "too little scope",
+            Some(unscoped),
+            Outcome::refused(Code::PermissionDenied, "the token doesn't grant this"),
+        ),
+        ("good", Some(good.clone()), Outcome::good(kind)),
+        ("spent", Some(good), Outcome::spent()),
+    ]
+}
+
+#[tokio::test]
+async fn grpc_every_refusal_is_a_status_for_a_tonic_client() {
+    let mut example = Example::start().await;
+    let channel = channel(example.at).await;
+    for kind in Kind::ALL {
+        for (case, token, expected) in cases(&mut example, kind).await {
+            let outcome = call(&channel, kind, token.as_deref()).await;
+            assert_eq!(outcome, expected, "{kind:?} {case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn grpc_every_refusal_is_a_status_for_grpcio() {
+    let mut example = Example::start().await;
+    for kind in Kind::ALL {
+        let cases = cases(&mut example, kind).await;
+        let steps = cases
+            .iter()
+            .map(|(_, token, _)| step(kind, token.as_deref()));
+        let outcomes = python(example.at, steps.collect(), false).await;
+        for ((case, _, expected), outcome) in cases.iter().zip(&outcomes) {
+            assert_eq!(outcome, expected, "{kind:?} {case}");
+        }
+        assert_eq!(outcomes.len(), cases.len());
+    }
+}
+
+/// A caller that still has much to say is refused at once.
+#[tokio::test]
+async fn grpc_a_stream_that_stays_open_is_refused_too() {
+    let example = Example::start().await;
+    for kind in [Kind::Import, Kind::Quote] {
+        let mut endless = step(kind, None);
+        endless["endless"] = true.into();
+        let outcomes = python(example.at, vec![endless], false).await;
+        let refused = Outcome::refused(Code::Unauthenticated, "a bearer token is required");
+        assert_eq!(outcomes, [refused], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn grpc_a_store_that_is_down_is_unavailable() {
+    let inside = Inside::start().await;
+    let channel = channel(inside.at).await;
+    let unavailable = Outcome::refused(Code::Unavailable, "the token can't be checked now");
+    for kind in Kind::ALL {
+        // All of it, and the claim alone: then the check of the token goes well.
+        for down in [None, Some(StoreOp::Claim)] {
+            let token = inside.token();
+            match down {
+                Some(op) => inside.store.set(op, Mood::Fails),
+                None => inside.store.set_all(Mood::Fails),
+            }
+            let tonic = call(&channel, kind, Some(&token)).await;
+            assert_eq!(tonic, unavailable, "{kind:?} {down:?}");
+            let grpcio = python(inside.at, vec![step(kind, Some(&token))], false).await;
+            assert_eq!(
+                grpcio,
+                std::slice::from_ref(&unavailable),
+                "{kind:?} {down:?}"
+            );
+            // Nothing happened, and so nothing was spent.
+            inside.store.set_all(Mood::Works);
+            let good = call(&channel, kind, Some(&token)).await;
+            assert_eq!(good, Outcome::good(kind), "{kind:?} {down:?}");
+        }
+    }
+    let counts = inside.app.monitor().snapshot().services["orders"]
+        .total
+        .clone();
+    assert_eq!((counts.success, counts.refused), (8, 16));
+}

@@ -1,0 +1,168 @@
+//! SIGTERM with a use in flight: it ends as spent or given back, never undecided.
+
+use std::{process::Command, time::Duration};
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::Code;
+use tonic_service::proto::{Line, orders_client::OrdersClient};
+use tower_revoke_testing::{Mood, StoreOp};
+use tower_revoke_tests::program::Program;
+
+use crate::kit::{Example, Inside, Kind, Outcome, call, channel, line, watch, with_token};
+
+type Lines = UnboundedReceiverStream<Line>;
+
+/// A stream of requests that the test feeds.
+fn fed() -> (mpsc::UnboundedSender<Line>, Lines) {
+    let (feed, lines) = mpsc::unbounded_channel();
+    (feed, UnboundedReceiverStream::new(lines))
+}
+
+async fn stopped(mut program: Program) -> String {
+    let said = program.says("stopped: ").await;
+    let status = program.ended().await;
+    assert_eq!(status.code(), Some(0));
+    said
+}
+
+#[tokio::test]
+async fn open_streams_are_served_to_their_end() {
+    let mut example = Example::start().await;
+    let mut orders = OrdersClient::new(channel(example.at).await);
+
+    let (to_quote, lines) = fed();
+    let token = example.token().await;
+    let quotes = orders.quote(with_token(lines, Some(&token))).await;
+    let mut quotes = quotes.expect("a head").into_inner();
+    to_quote.send(line("tea", 1)).expect("it is open");
+    assert!(quotes.message().await.expect("no error").is_some());
+
+    // Nothing of its answer has come: whether its use is given back is still open.
+    let (to_import, lines) = fed();
+    let token = example.token().await;
+    let mut other = orders.clone();
+    let import = tokio::spawn(async move { other.import(with_token(lines, Some(&token))).await });
+    to_import.send(line("tea", 1)).expect("it is open");
+    example
+        .counts(|counts| counts["total"]["in_flight"] == 2)
+        .await;
+
+    example.program.terminate();
+    example.refuses_connections().await;
+
+    to_quote.send(line("coffee", 1)).expect("it is open");
+    let price = quotes.message().await.expect("no error");
+    assert_eq!(price.expect("a price").cents, 780);
+    drop(to_quote);
+    assert!(quotes.message().await.expect("no error").is_none());
+    to_import.send(line("coffee", 2)).expect("it is open");
+    drop(to_import);
+    let order = import
+        .await
+        .expect("no panic")
+        .expect("an order")
+        .into_inner();
+    assert_eq!((order.lines, order.cents), (2, 2_010));
+    assert_eq!(stopped(example.program).await, "nothing is owed");
+}
+
+#[tokio::test]
+async fn a_stream_without_an_end_is_cut_off() {
+    let mut example = Example::start().await;
+    let mut orders = OrdersClient::new(channel(example.at).await);
+    let token = example.token().await;
+    let prices = orders.watch(with_token(watch(0), Some(&token))).await;
+    let mut prices = prices.expect("a head").into_inner();
+    assert!(prices.message().await.expect("no error").is_some());
+    example.program.terminate();
+    // The client reads on for as long as there is something.
+    while let Ok(Some(_)) = prices.message().await {}
+    assert_eq!(stopped(example.program).await, "nothing is owed");
+}
+
+/// What the store knows after it, as a program that is started anew over the same store sees it.
+#[tokio::test]
+async fn a_use_in_flight_ends_as_spent_or_given_back() {
+    let inside = Inside::start().await;
+    let mut orders = OrdersClient::new(channel(inside.at).await);
+    let mut open = Vec::new();
+    for (last, code) in [
+        ("tea", Code::Ok),
+        ("cocoa", Code::NotFound),
+        ("saffron", Code::Unavailable),
+    ] {
+        let (feed, lines) = fed();
+        let token = inside.token();
+        let request = with_token(lines, Some(&token));
+        let mut orders = orders.clone();
+        let import = tokio::spawn(async move { orders.import(request).await });
+        open.push((feed, token, import, last, code));
+    }
+    // One that its client leaves while the program stops.
+    let (feed, lines) = fed();
+    let left = inside.token();
+    let request = with_token(lines, Some(&left));
+    let leaving = tokio::spawn(async move { orders.import(request).await });
+    inside.store.called(StoreOp::Claim, 4).await;
+    // The store is slow to hear what is given back, and it is waited for.
+    let slow = Mood::Slow(Duration::from_millis(300));
+    inside.store.set(StoreOp::Release, slow);
+
+    let stopping = inside.stop();
+    leaving.abort();
+    drop(feed);
+    let mut tokens = Vec::new();
+    for (feed, token, import, last, code) in open {
+        feed.send(line(last, 1)).expect("it is open");
+        drop(feed);
+        let answer = import.await.expect("no panic");
+        let said = answer.map_or_else(|status| status.code(), |_| Code::Ok);
+        assert_eq!(said, code, "{last}");
+        tokens.push((last, token));
+    }
+    tokens.push(("left", left));
+
+    let (stopped, inside) = stopping.restart().await;
+    assert_eq!(stopped.owed, 0);
+    assert_eq!(inside.store.calls(StoreOp::Release), 1);
+    let channel = channel(inside.at).await;
+    for (last, token) in tokens {
+        let expected = match last {
+            "saffron" => Outcome::good(Kind::Place),
+            _ => Outcome::spent(),
+        };
+        let again = call(&channel, Kind::Place, Some(&token)).await;
+        assert_eq!(again, expected, "{last}");
+    }
+}
+
+/// A call that outlives the grace is cut off; its use was claimed, and stays spent.
+#[tokio::test]
+async fn a_call_that_is_cut_off_has_spent() {
+    let inside = Inside::start().await;
+    let mut orders = OrdersClient::new(channel(inside.at).await);
+    let (feed, lines) = fed();
+    let token = inside.token();
+    let request = with_token(lines, Some(&token));
+    let import = tokio::spawn(async move { orders.import(request).await });
+    inside.store.called(StoreOp::Claim, 1).await;
+    let (stopped, inside) = inside.stop().restart().await;
+    assert_eq!(stopped.owed, 1);
+    assert_eq!(inside.store.calls(StoreOp::Release), 0);
+    let channel = channel(inside.at).await;
+    let again = call(&channel, Kind::Place, Some(&token)).await;
+    assert_eq!(again, Outcome::spent());
+    drop(feed);
+    import.abort();
+}
+
+#[tokio::test]
+async fn an_argument_that_it_does_not_know_is_an_error_that_names_it() {
+    let mut program = Program::start("tonic-service", |command: &mut Command| {
+        command.arg("serve");
+    });
+    let said = program.says("unknown argument ").await;
+    assert!(said.starts_with("`serve`"), "{said}");
+    assert_eq!(program.ended().await.code(), Some(2));
+}
