@@ -3,7 +3,7 @@
 use tower_revoke_core::Clock;
 use tower_revoke_list::MemoryStore;
 use tower_revoke_testing::{
-    conformance::{Ability, Ground},
+    conformance::{Ability, Ground, Harm},
     store_conformance,
 };
 
@@ -16,6 +16,10 @@ impl Ground for Memory {
         (Ability::Restart, "it ends with its process"),
         (Ability::Outage, "there is no server"),
         (Ability::Freeze, "there is no server"),
+        (
+            Ability::Push,
+            "it lives in one process, where nobody has to wait",
+        ),
         (Ability::SetBack, "there is no backup"),
     ];
 
@@ -25,6 +29,12 @@ impl Ground for Memory {
 
     async fn open(&self) -> MemoryStore {
         self.0.clone()
+    }
+
+    async fn harm(&self, harm: Harm) {
+        assert_eq!(harm, Harm::Trim, "nothing else can happen to it");
+        // Clones share what they hold: set to nothing, then back.
+        let _ = self.0.clone().changes_kept(0).changes_kept(65_536);
     }
 }
 

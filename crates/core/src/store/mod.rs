@@ -38,7 +38,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends a revocation early; durable when it returns. `true` if there was one. Uses that were
     /// claimed stay claimed. It is an event of the feed, newer than what it lifts, and remembered
-    /// for as long as that would have been: no [`restore`](Self::restore) revives it.
+    /// for as long as that would have been, and no shorter than earlier lifts of the key: no
+    /// [`restore`](Self::restore) revives it.
     fn lift(&self, lift: &Lift) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// What is listed under each key, in the order of the keys, in one round trip. A token whose
@@ -96,6 +97,10 @@ pub trait Store: Send + Sync + 'static {
     ///   was lifted after that time.
     /// * [`Change::Lifted`] lifts what was said before that time, and only that.
     /// * [`Change::Freed`] is not a thing to write back, and changes nothing.
+    ///
+    /// Whether the key is listed in the end doesn't depend on the order. How long may: what was
+    /// lifted meanwhile may have prolonged what stands. Who said it and why is not in it; what is
+    /// known of that stays.
     ///
     /// Claims are written back by [`claim`](Self::claim), under their own ids.
     fn restore(&self, known: &[Change]) -> impl Future<Output = Result<(), StoreError>> + Send;

@@ -269,6 +269,7 @@ impl Records for MemoryStore {
         at_most: usize,
     ) -> BoxFuture<'a, Result<RecordsPage, StoreError>> {
         Box::pin(async move {
+            let at_most = at_most.max(1);
             let after = after.map(last_of_page).transpose()?;
             let first = after.as_ref().map_or(0, Self::shard_of);
             let mut records = Vec::new();
@@ -291,8 +292,8 @@ impl Records for MemoryStore {
                 }
                 tokio::task::yield_now().await;
             }
-            let has_more = records.len() > at_most.max(1);
-            records.truncate(at_most.max(1));
+            let has_more = records.len() > at_most;
+            records.truncate(at_most);
             let next = records.last().filter(|_| has_more);
             let next = next.map(|record| Cursor(record.digest.as_bytes().to_vec()));
             Ok(RecordsPage { records, next })

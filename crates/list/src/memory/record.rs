@@ -32,7 +32,7 @@ struct Said {
     reason: String,
 }
 
-/// The last lift, remembered for as long as what it lifted.
+/// The last lift, remembered for as long as the longest that was ever lifted here.
 #[derive(Clone, Copy, Debug)]
 struct Lifted {
     at: UnixTime,
@@ -162,8 +162,10 @@ impl Record {
         ))
     }
 
+    /// The caller has seen that it is newer than the last one.
     fn lifted(&mut self, key: KeyDigest, at: UnixTime, until: Option<UnixTime>) -> Change {
-        self.lifted = Some(Lifted { at, until });
+        let kept = self.lifted.map_or(until, |last| longer(last.until, until));
+        self.lifted = Some(Lifted { at, until: kept });
         Change::Lifted { key, at, until }
     }
 
@@ -186,7 +188,10 @@ impl Record {
             }
             Change::Lifted { key, at, until } => {
                 let is_older = |time: UnixTime| time < at;
-                if !self.lifted.is_none_or(|lifted| is_older(lifted.at)) {
+                if let Some(last) = &mut self.lifted
+                    && !is_older(last.at)
+                {
+                    last.until = longer(last.until, until);
                     return Ok(None);
                 }
                 let had = self.revoked.take_if(|revoked| is_older(revoked.at));

@@ -23,6 +23,7 @@
 //!         (Ability::Restart, "it ends with its process"),
 //!         (Ability::Outage, "there is no server"),
 //!         (Ability::Freeze, "there is no server"),
+//!         (Ability::Push, "it lives in one process, where nobody has to wait"),
 //!         (Ability::SetBack, "there is no backup"),
 //!         (Ability::Trim, "it keeps the last 65,536 changes"),
 //!     ];
@@ -50,16 +51,27 @@
 //! say how.
 
 mod claim;
+mod feed;
+mod follower;
+mod hostile;
 mod lift;
 mod list;
+mod outage;
+mod purge;
+mod records;
+mod restore;
 mod revoke;
+mod wake;
 mod world;
 
 use std::time::Duration;
 
 use tower_revoke_core::{BoxFuture, Clock, Store};
 
-pub use self::{claim::*, lift::*, revoke::*};
+pub use self::{
+    claim::*, feed::*, hostile::*, lift::*, outage::*, purge::*, records::*, restore::*, revoke::*,
+    wake::*,
+};
 
 /// A place where the suite can drive one kind of store.
 ///
@@ -106,6 +118,8 @@ pub enum Ability {
     ///
     /// [`Unsupported`]: tower_revoke_core::StoreError::Unsupported
     Feed,
+    /// [`Store::changed`] wakes who waits. Without, it never resolves.
+    Push,
     /// [`Store::records`] gives the port for operators. Without: `None`.
     Records,
     /// [`Store::purge`] forgets what has ended by itself. Without, the server sees to it.
@@ -139,9 +153,10 @@ pub enum Harm {
     Thaw,
     /// The feed forgets all changes up to now; the data stay.
     Trim,
-    /// A copy of the data is put aside, with its feed.
+    /// A copy of the data is put aside, with its feed. All handles were dropped before.
     Backup,
-    /// The copy takes the place of the data, as after a fail-over that lost writes.
+    /// The copy takes the place of the data, as after a fail-over that lost writes. All handles were
+    /// dropped before.
     PlayBack,
 }
 

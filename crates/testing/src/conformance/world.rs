@@ -4,8 +4,8 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use tower_revoke_core::{
-    Claim, ClaimId, ClaimOutcome, Clock, KeyDigest, Lift, Listed, ManualClock, Revocation,
-    RevocationKey, Store, StoreError, TokenId, UnixTime,
+    Change, Changes, Claim, ClaimId, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed,
+    ManualClock, Revocation, RevocationKey, Store, StoreError, TokenId, UnixTime,
 };
 
 use super::{Ability, Ground, Harm};
@@ -93,7 +93,7 @@ impl<G: Ground> World<G> {
 /// A handle of a node's. Whatever is asked is answered in time, or the clause fails.
 pub(super) struct Node<S> {
     pub(super) store: Arc<S>,
-    patience: Duration,
+    pub(super) patience: Duration,
 }
 
 impl<S> Clone for Node<S> {
@@ -155,6 +155,19 @@ impl<S: Store> Node<S> {
     pub(super) async fn release(&self, claim: &Claim) -> bool {
         let answer = self.in_time("release", self.store.release(claim)).await;
         worked("release", answer)
+    }
+
+    pub(super) async fn try_changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
+        self.in_time("changes", self.store.changes(since)).await
+    }
+
+    pub(super) async fn changes(&self, since: Option<&Cursor>) -> Changes {
+        worked("changes", self.try_changes(since).await)
+    }
+
+    pub(super) async fn restore(&self, known: &[Change]) {
+        let answer = self.in_time("restore", self.store.restore(known)).await;
+        worked("restore", answer);
     }
 
     pub(super) async fn purge(&self, before: UnixTime) -> u64 {

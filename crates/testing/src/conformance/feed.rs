@@ -1,0 +1,377 @@
+//! Clauses of `changes` and `changed`: what a follower may rely on.
+
+use tower_revoke_core::{
+    Change, Clock, Cursor, KeyDigest, Listed, Revocation, Store, StoreError, UnixTime,
+};
+
+use super::{
+    Ability, Ground, Harm,
+    follower::Follower,
+    world::{Node, World, at_once, key, lacks, lift, rule, subject, token},
+};
+
+/// More than a page of any store's.
+const MANY: u64 = 6_000;
+
+/// Whether the ground has a feed; where it says that it has none, the store must say so too.
+async fn has_feed<G: Ground>() -> bool {
+    if !lacks::<G>(Ability::Feed) {
+        return true;
+    }
+    let answer = World::<G>::new().await.node().await.try_changes(None).await;
+    let says_so = matches!(answer, Err(StoreError::Unsupported(_)));
+    assert!(says_so, "a store without a feed says so: {answer:?}");
+    false
+}
+
+async fn revoke_many<S: Store>(node: &Node<S>, numbers: std::ops::Range<u64>, until: UnixTime) {
+    let all: Vec<_> = numbers
+        .map(|number| Revocation::of_token(token(number), Some(until)))
+        .collect();
+    for batch in all.chunks(1_000) {
+        node.revoke(batch).await;
+    }
+}
+
+/// Who begins to follow is told all that is alive, page by page: what is revoked, what is spent,
+/// both of a token that is both, and the rules.
+pub async fn a_full_load_tells_all_that_is_alive<G: Ground>() {
+    if !has_feed::<G>().await {
+        return;
+    }
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let until = Some(world.end());
+    assert_eq!(Follower::default().catch_up(&nodes[1]).await, []);
+    revoke_many(&nodes[0], 0..MANY, world.end()).await;
+    nodes[0].revoke(&[rule(subject(1), world.now())]).await;
+    assert!(nodes[0].lift(&lift(token(5), world.now())).await);
+    for number in [MANY, MANY + 1, 3] {
+        assert!(nodes[0].wins(&world.claim(token(number), 1, 1)).await);
+    }
+    assert!(nodes[0].release(&world.claim(token(MANY + 1), 1, 1)).await);
+    let mut keys: Vec<_> = (0..MANY + 2).map(key).collect();
+    keys.push(subject(1).digest());
+    let mut follower = Follower::default();
+    let told = follower.catch_up(&nodes[1]).await;
+    follower.agrees(&nodes[1], &keys).await;
+    let tells = |wanted: Listed, number| {
+        told.iter().any(|change| {
+            matches!(change, Change::Listed { key: of, listed, .. }
+                if *of == key(number) && *listed == wanted)
+        })
+    };
+    assert!(tells(Listed::Revoked { until }, 3), "revoked, and spent");
+    assert!(tells(Listed::Spent { until }, 3), "spent, and revoked");
+}
+
+/// A full load loses nothing that happens while it goes on, and goes on through another handle.
+pub async fn a_full_load_goes_on_while_others_write<G: Ground>() {
+    if !has_feed::<G>().await {
+        return;
+    }
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(3).await;
+    revoke_many(&nodes[0], 0..MANY, world.end()).await;
+    let mut follower = Follower::default();
+    let mut number = 0;
+    for turn in 0.. {
+        let is_new = MANY + turn;
+        revoke_many(&nodes[0], is_new..is_new + 1, world.end()).await;
+        assert!(nodes[0].lift(&lift(token(number), world.now())).await);
+        let before = follower.cursor.clone();
+        let page = follower.turn(&nodes[1 + turn as usize % 2]).await;
+        let page = super::world::worked("changes", page);
+        // Both ends of the store's order, whichever it has.
+        number = (number + 997) % MANY;
+        if before.is_some() && page.len() < 4 || turn == 900 {
+            break;
+        }
+    }
+    let keys: Vec<_> = (0..MANY + 1_000).map(key).collect();
+    follower.agrees(&nodes[1], &keys).await;
+}
+
+/// Who follows while many write, through several handles, ends with what the store knows.
+pub async fn no_change_is_lost_while_many_write<G: Ground>() {
+    if !has_feed::<G>().await {
+        return;
+    }
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(4).await;
+    let (now, end) = (world.now(), world.end());
+    revoke_many(&nodes[0], 0..1_000, end).await;
+    let mut follower = Follower::default();
+    follower.catch_up(&nodes[3]).await;
+    let writers = nodes.iter().take(3).enumerate().map(|(writer, node)| {
+        let node = node.clone();
+        let writer = writer as u64;
+        async move {
+            for turn in 0..60 {
+                // Keys of its own, and some that all three write to.
+                let own = 10_000 * (writer + 1) + turn;
+                let shared = 5_000 + turn % 7;
+                let said = Revocation::of_token(token(own), Some(end));
+                let also = Revocation::of_token(token(shared), Some(end));
+                node.revoke(&[said, also]).await;
+                if turn % 3 == 0 {
+                    node.lift(&lift(token(shared), now)).await;
+                }
+                let claim = super::world::claim(token(7_000 + turn % 5), own, 1, Some(end));
+                if node.wins(&claim).await && turn % 2 == 0 {
+                    assert!(node.release(&claim).await);
+                }
+            }
+        }
+    });
+    let mut writing = tokio::spawn(at_once(writers.collect::<Vec<_>>()));
+    loop {
+        tokio::select! {
+            done = &mut writing => {
+                if let Err(error) = done {
+                    std::panic::resume_unwind(error.into_panic());
+                }
+                break;
+            }
+            _ = follower.catch_up(&nodes[3]) => {}
+        }
+        tokio::task::yield_now().await;
+    }
+    let own = (1..4).flat_map(|writer| (0..60).map(move |turn| 10_000 * writer + turn));
+    let numbers = (0..1_000)
+        .chain(5_000..5_007)
+        .chain(7_000..7_005)
+        .chain(own);
+    let keys: Vec<KeyDigest> = numbers.map(key).collect();
+    follower.agrees(&nodes[3], &keys).await;
+}
+
+/// The feed tells each kind of change: listed, lifted (later than what it lifts was said), spent,
+/// freed; of one key in the order in which they were made.
+pub async fn the_feed_tells_what_was_listed_lifted_spent_and_freed<G: Ground>() {
+    if !has_feed::<G>().await {
+        return;
+    }
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let now = world.now();
+    let until = Some(world.end());
+    let mut follower = Follower::default();
+    follower.catch_up(&nodes[1]).await;
+    let mut last_lift = UnixTime::EPOCH;
+    for round in 0..5 {
+        let revocation = Revocation::of_token(token(1), until).at(now);
+        nodes[0].revoke(&[revocation]).await;
+        let told = news(&mut follower, &nodes[1], key(1)).await;
+        let Change::Listed { listed, at, .. } = told else {
+            panic!("round {round}: it was revoked, and the feed says {told:?}");
+        };
+        assert_eq!(listed, Listed::Revoked { until });
+        assert!(
+            at >= last_lift.max(now),
+            "said at {at}, lifted at {last_lift}"
+        );
+        assert!(nodes[0].lift(&lift(token(1), now)).await);
+        let said = at;
+        let told = news(&mut follower, &nodes[1], key(1)).await;
+        let Change::Lifted { at, until: end, .. } = told else {
+            panic!("round {round}: it was lifted, and the feed says {told:?}");
+        };
+        assert!(at > said, "a lift is newer than what it lifts");
+        assert_eq!(end, until, "until when it would have been remembered");
+        last_lift = at;
+    }
+    for id in 0..3 {
+        assert!(nodes[0].wins(&world.claim(token(2), id, 1)).await);
+        let told = news(&mut follower, &nodes[1], key(2)).await;
+        let is_spent = matches!(told, Change::Listed { listed, .. }
+            if listed == Listed::Spent { until });
+        assert!(is_spent, "it was spent, and the feed says {told:?}");
+        assert!(nodes[0].release(&world.claim(token(2), id, 1)).await);
+        let told = news(&mut follower, &nodes[1], key(2)).await;
+        let is_freed = matches!(told, Change::Freed { .. });
+        assert!(is_freed, "a use was given back, and the feed says {told:?}");
+    }
+}
+
+/// Follows until the store and the follower agree; the last that was told of the key.
+async fn news<S: Store>(follower: &mut Follower, node: &Node<S>, key: KeyDigest) -> Change {
+    let listed = node.look_up(&[key]).await[0];
+    let mut last = None;
+    let told = tokio::time::timeout(node.patience, async {
+        while last.is_none() || follower.listed(&key) != listed {
+            let told = follower.catch_up(node).await;
+            last = told
+                .into_iter()
+                .rfind(|change| *change.key() == key)
+                .or(last);
+            tokio::task::yield_now().await;
+        }
+    });
+    let in_time = told.await.is_ok();
+    match last {
+        Some(last) if in_time => last,
+        last => panic!("the feed doesn't tell that {key:?} is {listed:?}, only {last:?}"),
+    }
+}
+
+/// A cursor is as good through any handle, one that is opened later too.
+pub async fn a_cursor_outlives_its_handle<G: Ground>() {
+    if !has_feed::<G>().await {
+        return;
+    }
+    let world = World::<G>::new().await;
+    let mut node = world.node().await;
+    let mut follower = Follower::default();
+    for round in 0..4 {
+        follower.catch_up(&node).await;
+        let writer = world.node().await;
+        revoke_many(&writer, 10 * round..10 * round + 10, world.end()).await;
+        assert!(writer.lift(&lift(token(10 * round), world.now())).await);
+        drop(node);
+        node = world.node().await;
+    }
+    let keys: Vec<_> = (0..40).map(key).collect();
+    follower.agrees(&node, &keys).await;
+}
+
+/// A cursor is as good after a restart of the store: nothing is lost between before and after.
+pub async fn a_cursor_outlives_a_restart<G: Ground>() {
+    if !has_feed::<G>().await || lacks::<G>(Ability::Restart) {
+        return;
+    }
+    let world = World::<G>::alone().await;
+    let mut node = world.node().await;
+    let mut follower = Follower::default();
+    revoke_many(&node, 0..30, world.end()).await;
+    for round in 0..3 {
+        follower.catch_up(&node).await;
+        assert!(node.lift(&lift(token(round), world.now())).await);
+        assert!(node.wins(&world.claim(token(100 + round), 1, 1)).await);
+        drop(node);
+        world.harm(Harm::Restart).await;
+        node = world.node().await;
+        revoke_many(&node, 200 + round..201 + round, world.end()).await;
+    }
+    let keys: Vec<_> = (0..30).chain(100..103).chain(200..203).map(key).collect();
+    follower.agrees(&node, &keys).await;
+}
+
+/// A cursor that is none of this store's is refused by name, and one that was damaged does no
+/// harm.
+pub async fn a_foreign_cursor_is_refused<G: Ground>() {
+    if !has_feed::<G>().await {
+        return;
+    }
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    revoke_many(&node, 0..5, world.end()).await;
+    let own = node.changes(None).await.next;
+    let other = G::empty(Clock::system()).await.open().await;
+    let others = node.in_time("changes", other.changes(None)).await;
+    let others = super::world::worked("changes", others).next;
+    let foreign = [
+        vec![],
+        vec![0],
+        vec![0; 8],
+        vec![0xff; 16],
+        vec![0; 24],
+        b"0-0".to_vec(),
+        vec![b'9'; 40],
+        vec![0xAA; 100_000],
+        others.0,
+    ];
+    for bytes in foreign {
+        let shown = format!("{:02x?}", &bytes[..bytes.len().min(40)]);
+        let answer = node.try_changes(Some(&Cursor(bytes))).await;
+        let refused = matches!(answer, Err(StoreError::ForeignCursor));
+        assert!(refused, "{shown}: {answer:?}");
+    }
+    let cut = (0..own.0.len()).map(|len| own.0[..len].to_vec());
+    let flipped = (0..own.0.len()).map(|at| {
+        let mut bytes = own.0.clone();
+        bytes[at] ^= 0x81;
+        bytes
+    });
+    for bytes in cut.chain(flipped) {
+        let answer = node.try_changes(Some(&Cursor(bytes))).await;
+        let is_harmless = matches!(
+            answer,
+            Ok(_)
+                | Err(StoreError::ForeignCursor
+                    | StoreError::CursorTooOld
+                    | StoreError::HistoryWentBack)
+        );
+        assert!(is_harmless, "{answer:?}");
+    }
+    revoke_many(&node, 5..6, world.end()).await;
+    let since = node.changes(Some(&own)).await.changes;
+    let has_news = since.iter().any(|change| *change.key() == key(5));
+    assert!(has_news, "after all that its own cursor works: {since:?}");
+}
+
+/// Who has missed what was trimmed is told so, and loads all again.
+pub async fn a_cursor_older_than_the_feed_is_told_so<G: Ground>() {
+    if !has_feed::<G>().await || lacks::<G>(Ability::Trim) {
+        return;
+    }
+    let world = World::<G>::alone().await;
+    let node = world.node().await;
+    let mut follower = Follower::default();
+    revoke_many(&node, 0..5, world.end()).await;
+    follower.catch_up(&node).await;
+    let begun = follower.cursor.clone();
+    revoke_many(&node, 5..10, world.end()).await;
+    assert!(node.lift(&lift(token(7), world.now())).await);
+    world.harm(Harm::Trim).await;
+    let answer = node.try_changes(begun.as_ref()).await;
+    let told = matches!(answer, Err(StoreError::CursorTooOld));
+    assert!(told, "changes since the cursor are gone: {answer:?}");
+    let mut follower = Follower::default();
+    let keys: Vec<_> = (0..20).map(key).collect();
+    follower.agrees(&node, &keys).await;
+    revoke_many(&node, 10..15, world.end()).await;
+    follower.agrees(&node, &keys).await;
+    // The trimmed stretch stays trimmed.
+    let answer = node.try_changes(begun.as_ref()).await;
+    assert!(
+        matches!(answer, Err(StoreError::CursorTooOld)),
+        "{answer:?}"
+    );
+}
+
+/// A store whose history went back says so to who has seen more than it knows, at once, and also
+/// when new history has grown beyond that. What was lost can be written back.
+pub async fn a_history_that_went_back_is_noticed<G: Ground>() {
+    if !has_feed::<G>().await || lacks::<G>(Ability::SetBack) {
+        return;
+    }
+    for grown in [0, 20] {
+        let world = World::<G>::alone().await;
+        let node = world.node().await;
+        revoke_many(&node, 0..5, world.end()).await;
+        drop(node);
+        world.harm(Harm::Backup).await;
+        let node = world.node().await;
+        let mut follower = Follower::default();
+        follower.catch_up(&node).await;
+        revoke_many(&node, 5..8, world.end()).await;
+        let own = world.claim(token(100), 1, 1);
+        assert!(node.wins(&own).await);
+        let lost = follower.catch_up(&node).await;
+        drop(node);
+        world.harm(Harm::PlayBack).await;
+        let node = world.node().await;
+        assert_eq!(node.listed(token(5)).await, None, "the ground played back");
+        revoke_many(&node, 1_000..1_000 + grown, world.end()).await;
+        let answer = node.try_changes(follower.cursor.as_ref()).await;
+        let noticed = matches!(answer, Err(StoreError::HistoryWentBack));
+        assert!(noticed, "with {grown} new changes: {answer:?}");
+        node.restore(&lost).await;
+        assert!(node.wins(&own).await, "a claim is written back by its id");
+        let keys: Vec<_> = (0..8).chain(1_000..1_000 + grown).map(key).collect();
+        let listed = node.look_up(&keys).await;
+        assert!(listed.iter().all(Option::is_some), "{listed:?}");
+        Follower::default().agrees(&node, &keys).await;
+    }
+}

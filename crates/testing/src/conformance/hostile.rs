@@ -1,0 +1,213 @@
+//! Clauses of what is unlikely and allowed: keys, words and numbers at their ends.
+
+use tower_revoke_core::{
+    Claim, ClaimId, ClaimOutcome, Listed, Revocation, RevocationKey, TokenId, UnixTime, Wanted,
+};
+
+use super::{
+    Ability, Ground,
+    follower::Follower,
+    records::all_records,
+    world::{ISSUER, World, claim, key, lacks, lift, rule, subject, token},
+};
+
+/// Keys of any bytes are keys: none is cut, folded or taken for another.
+pub async fn keys_of_any_bytes_are_kept_apart<G: Ground>() {
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    let mut keys: Vec<[u8; 16]> = [
+        0x00, 0xff, 0x80, b'\'', b'"', b'%', b'\\', b'\n', b' ', b'a', b'A', b'{', b'*', b':',
+    ]
+    .map(|byte| [byte; 16])
+    .to_vec();
+    for at in [0, 7, 8, 15] {
+        for byte in [0x00, 0xff] {
+            let mut almost = [byte; 16];
+            almost[at] ^= 0x01;
+            keys.push(almost);
+        }
+    }
+    let tokens: Vec<_> = keys.iter().copied().map(TokenId::from_bytes).collect();
+    let until = |number: usize| {
+        let secs = world.end().as_secs() + number as u64;
+        Some(UnixTime::from_secs(secs))
+    };
+    let digests: Vec<_> = tokens
+        .iter()
+        .map(|token| RevocationKey::from(*token).digest())
+        .collect();
+    for (number, token) in tokens.iter().enumerate() {
+        let id = ClaimId::from_bytes(keys[keys.len() - 1 - number]);
+        let own = Claim {
+            token: *token,
+            id,
+            ..claim(*token, 0, 1, until(number))
+        };
+        assert!(node.wins(&own).await, "{token:?}");
+        assert!(node.wins(&own).await, "{token:?}, asked again");
+        assert!(!node.wins(&claim(*token, 9, 1, until(number))).await);
+    }
+    let spent: Vec<_> = (0..keys.len())
+        .map(|number| {
+            Some(Listed::Spent {
+                until: until(number),
+            })
+        })
+        .collect();
+    assert_eq!(node.look_up(&digests).await, spent);
+    let revocations: Vec<_> = tokens
+        .iter()
+        .enumerate()
+        .map(|(number, token)| Revocation::of_token(*token, until(number)))
+        .collect();
+    node.revoke(&revocations).await;
+    let revoked: Vec<_> = (0..keys.len())
+        .map(|number| {
+            Some(Listed::Revoked {
+                until: until(number),
+            })
+        })
+        .collect();
+    assert_eq!(node.look_up(&digests).await, revoked);
+    if !lacks::<G>(Ability::Feed) {
+        Follower::default().agrees(&node, &digests).await;
+    }
+    for (number, token) in tokens.iter().enumerate().step_by(2) {
+        assert!(node.lift(&lift(*token, world.now())).await);
+        let mut expected = revoked[number + 1..].to_vec();
+        expected.insert(0, spent[number]);
+        assert_eq!(node.look_up(&digests[number..]).await, expected);
+    }
+}
+
+/// Words of any length and any letters are kept, as what is revoked, by whom and why; as audit
+/// records they come back to the letter.
+pub async fn words_of_any_kind_are_kept<G: Ground>() {
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    let words = [
+        String::new(),
+        " ".to_owned(),
+        "\0".to_owned(),
+        "a\0b".to_owned(),
+        "'; DROP TABLE revocations; --".to_owned(),
+        "\"quoted\" \\ back\\\\slash % _ $1 ? :name {} `tick`".to_owned(),
+        "line\r\nbreak\ttab".to_owned(),
+        "😀 é e\u{301} \u{202e}right to left\u{fffd}\u{10ffff}".to_owned(),
+        "NULL".to_owned(),
+        "x".repeat(64 * 1_024),
+        "😀".repeat(16 * 1_024),
+    ];
+    let mut revocations = Vec::new();
+    for (number, word) in (0..).zip(&words) {
+        let of_token = Revocation::of_token(token(number), Some(world.end()));
+        let keys = [
+            RevocationKey::issuer(format!("{word}{number}")),
+            RevocationKey::subject(word.clone(), number.to_string()),
+            RevocationKey::subject(ISSUER, format!("{number}{word}")),
+            RevocationKey::claim(ISSUER, format!("{word}{number}"), word.clone()),
+        ];
+        let rules = keys.into_iter().map(|key| rule(key, world.now()));
+        let all = std::iter::once(of_token).chain(rules);
+        revocations
+            .extend(all.map(|said| said.by(word.clone()).because(word.clone()).at(world.now())));
+    }
+    for batch in revocations.chunks(5) {
+        node.revoke(batch).await;
+    }
+    for said in &revocations {
+        let listed = node.listed(said.key().clone()).await;
+        assert!(listed.is_some(), "{}", shown(said));
+    }
+    if let Some(records) = super::records::port::<G, _>(&node) {
+        for said in &revocations {
+            let wanted = Wanted::all().key(said.key().clone());
+            let found = all_records(&node, records, &wanted, 10).await;
+            let same = matches!(&found[..], [one] if one.revocation().as_ref() == Some(said));
+            assert!(same, "{} came back as {}", shown(said), shown(&found));
+        }
+        for word in words.iter().filter(|word| !word.is_empty()) {
+            let wanted = Wanted::all().because(word.clone());
+            let found = all_records(&node, records, &wanted, 3).await;
+            assert_eq!(found.len(), 5, "because of {}", shown(word));
+        }
+    }
+    for said in &revocations {
+        let mut end = lift(said.key().clone(), world.now());
+        end.by = said.said_by().to_owned();
+        end.reason = said.reason().to_owned();
+        assert!(node.lift(&end).await, "{}", shown(said));
+    }
+}
+
+/// Cut to what a log can take.
+fn shown(what: &impl std::fmt::Debug) -> String {
+    format!("{what:?}").chars().take(600).collect()
+}
+
+/// Times and counts at their ends are kept, or something that says no less.
+pub async fn numbers_at_their_ends_are_kept<G: Ground>() {
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let node = &nodes[0];
+    let reaches = |listed: Option<Listed>, until: UnixTime| {
+        listed.is_some_and(|listed| listed.until().is_none_or(|end| end >= until))
+    };
+    // One beyond what a double, a signed integer, and a DateTime can say.
+    let far = [
+        u64::MAX,
+        u64::MAX - 1,
+        1 << 63,
+        (1 << 53) + 1,
+        1 << 40,
+        (1 << 32) + 1,
+    ];
+    for (number, secs) in (0..).zip(far) {
+        let until = UnixTime::from_secs(secs);
+        node.revoke(&[
+            Revocation::of_token(token(number), Some(until)).at(world.now()),
+            rule(subject(number), until).until(until),
+        ])
+        .await;
+        let listed = nodes[1].listed(token(number)).await;
+        assert!(reaches(listed, until), "until {secs}: {listed:?}");
+        let listed = nodes[1].listed(subject(number)).await;
+        let concerns = matches!(listed, Some(Listed::Rule { issued_at_or_before, .. })
+            if issued_at_or_before >= until.min(UnixTime::from_secs(1 << 62)));
+        assert!(reaches(listed, until) && concerns, "{secs}: {listed:?}");
+        let own = claim(token(100 + number), 1, 1, Some(until));
+        assert!(node.wins(&own).await);
+        let other = claim(token(100 + number), 2, 1, Some(until));
+        assert!(!nodes[1].wins(&other).await, "won twice, until {secs}");
+        let listed = nodes[1].listed(token(100 + number)).await;
+        assert!(reaches(listed, until), "spent until {secs}: {listed:?}");
+    }
+    // Said when time began, and about tokens that were issued then.
+    node.revoke(&[
+        Revocation::of_token(token(50), None).at(UnixTime::EPOCH),
+        rule(subject(50), UnixTime::EPOCH).at(UnixTime::EPOCH),
+    ])
+    .await;
+    assert!(node.listed(token(50)).await.is_some());
+    let listed = node.listed(subject(50)).await;
+    let from_epoch = Some(Listed::Rule {
+        issued_at_or_before: UnixTime::EPOCH,
+        until: None,
+    });
+    assert_eq!(listed, from_epoch);
+    assert!(node.lift(&lift(token(50), UnixTime::EPOCH)).await);
+    assert_eq!(node.listed(token(50)).await, None);
+    // The most uses that a token can have.
+    for (id, left) in [(1, u32::MAX - 1), (2, u32::MAX - 2)] {
+        let outcome = node.claim(&world.claim(token(51), id, u32::MAX)).await;
+        assert_eq!(outcome, ClaimOutcome::Won { left });
+    }
+    assert!(node.release(&world.claim(token(51), 1, u32::MAX)).await);
+    // An end that is past is an end all the same: kept until it is purged, and no error.
+    node.revoke(&[Revocation::of_token(token(52), Some(UnixTime::EPOCH))])
+        .await;
+    if !lacks::<G>(Ability::Feed) {
+        let keys: Vec<_> = (0..6).chain(100..106).map(key).collect();
+        Follower::default().agrees(node, &keys).await;
+    }
+}

@@ -1,0 +1,131 @@
+//! Clauses of a store that can't answer: a typed error in bounded time, and afterwards all is well
+//! without a new handle.
+
+use std::time::Duration;
+
+use tower_revoke_core::{ClaimOutcome, Listed, Revocation, Store, StoreError};
+
+use super::{
+    Ability, Ground, Harm,
+    follower::Follower,
+    world::{Node, World, at_once, key, lacks, lift, token},
+};
+
+/// A store whose server is gone says so, whatever it is asked, in bounded time. When the server
+/// is back, the same handles work again, and everything is there.
+pub async fn a_store_that_is_down_says_so_and_recovers<G: Ground>() {
+    if !lacks::<G>(Ability::Outage) {
+        outage::<G>(Harm::Stop, Harm::Start).await;
+    }
+}
+
+/// The same of a server that takes requests and doesn't answer. What was asked meanwhile may have
+/// happened or not; asked again under its id it is known.
+pub async fn a_store_that_is_frozen_says_so_and_recovers<G: Ground>() {
+    if !lacks::<G>(Ability::Freeze) {
+        outage::<G>(Harm::Freeze, Harm::Thaw).await;
+    }
+}
+
+async fn outage<G: Ground>(begin: Harm, end: Harm) {
+    let world = World::<G>::alone().await;
+    let nodes = world.nodes(2).await;
+    let until = Some(world.end());
+    let before = Revocation::of_token(token(1), until);
+    nodes[0].revoke(&[before]).await;
+    assert!(nodes[0].wins(&world.claim(token(2), 1, 1)).await);
+    let mut follower = Follower::default();
+    if !lacks::<G>(Ability::Feed) {
+        follower.catch_up(&nodes[1]).await;
+    }
+    world.harm(begin).await;
+    for node in &nodes {
+        all_say_so(&world, node).await;
+    }
+    // Claims in doubt: which of them came through is nobody's guess.
+    let asked = (10..14).map(|id| {
+        let (node, claim) = (nodes[id as usize % 2].clone(), world.claim(token(3), id, 1));
+        async move { node.try_claim(&claim).await }
+    });
+    for answer in at_once(asked.collect::<Vec<_>>()).await {
+        is_an_outage("claim", answer);
+    }
+    world.harm(end).await;
+    for node in &nodes {
+        recovers(node).await;
+        let listed = node.look_up(&[key(1), key(2)]).await;
+        let there = [
+            Some(Listed::Revoked { until }),
+            Some(Listed::Spent { until }),
+        ];
+        assert_eq!(listed, there, "forgotten after {begin:?} and {end:?}");
+    }
+    let mut won = 0;
+    for id in 10..14 {
+        let answer = nodes[id as usize % 2]
+            .claim(&world.claim(token(3), id, 1))
+            .await;
+        won += u32::from(matches!(answer, ClaimOutcome::Won { .. }));
+    }
+    assert_eq!(
+        won, 1,
+        "of four claims in doubt, asked again under their ids"
+    );
+    let after = Revocation::of_token(token(4), until);
+    nodes[0].revoke(&[after]).await;
+    assert!(nodes[1].lift(&lift(token(1), world.now())).await);
+    if !lacks::<G>(Ability::Feed) {
+        let keys: Vec<_> = (1..5).map(key).collect();
+        follower.agrees(&nodes[1], &keys).await;
+    }
+}
+
+async fn all_say_so<G: Ground>(world: &World<G>, node: &Node<G::Store>) {
+    let revocations = [Revocation::of_token(token(9), Some(world.end()))];
+    let claim = world.claim(token(9), 1, 1);
+    let (keys, lift) = ([key(9)], lift(token(9), world.now()));
+    let store = &node.store;
+    let all = async {
+        tokio::join!(
+            async { is_an_outage("revoke", store.revoke(&revocations).await) },
+            async { is_an_outage("lift", store.lift(&lift).await) },
+            async { is_an_outage("look_up", store.look_up(&keys).await) },
+            async { is_an_outage("claim", store.claim(&claim).await) },
+            async { is_an_outage("release", store.release(&claim).await) },
+            async { is_an_outage("purge", store.purge(world.now()).await) },
+            async {
+                let known = tower_revoke_core::Change::Listed {
+                    key: key(9),
+                    listed: Listed::Revoked { until: None },
+                    at: world.now(),
+                };
+                is_an_outage("restore", store.restore(&[known]).await);
+            },
+            async {
+                if !lacks::<G>(Ability::Feed) {
+                    is_an_outage("changes", store.changes(None).await);
+                }
+            },
+        );
+    };
+    node.in_time("all at once", all).await;
+}
+
+fn is_an_outage<T>(what: &str, answer: Result<T, StoreError>) {
+    match answer {
+        Err(StoreError::Unavailable(_) | StoreError::TimedOut(_)) => {}
+        Err(error) => panic!("`{what}` says something else: {error} ({error:?})"),
+        Ok(_) => panic!("`{what}` has an answer, and nobody is there to give it"),
+    }
+}
+
+/// Asks, as a health check does, until it is answered.
+async fn recovers<S: Store>(node: &Node<S>) {
+    let answered = tokio::time::timeout(node.patience, async {
+        while node.store.look_up(&[key(1)]).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let recovered = answered.await.is_ok();
+    assert!(recovered, "it doesn't recover in {:?}", node.patience);
+}

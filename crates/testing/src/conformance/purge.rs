@@ -1,0 +1,142 @@
+//! Clauses of `purge`.
+
+use tower_revoke_core::{Change, Listed, Revocation};
+
+use super::{
+    Ability, Ground,
+    world::{World, claim, key, lacks, lift, rule, subject, token},
+};
+
+/// What is alive in the second before which all is forgotten, or never ends, is kept: its `until`
+/// is that second or a later one.
+pub async fn what_is_alive_is_kept<G: Ground>() {
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let before = world.after(7_200);
+    let later = world.after(7_201);
+    nodes[0]
+        .revoke(&[
+            Revocation::of_token(token(1), Some(before)),
+            Revocation::of_token(token(2), Some(later)),
+            Revocation::of_token(token(3), None),
+            rule(subject(1), world.now()),
+            rule(subject(2), world.now()).until(before),
+        ])
+        .await;
+    let claims = [
+        claim(token(4), 1, 1, Some(before)),
+        claim(token(5), 1, 1, Some(later)),
+        claim(token(6), 1, 1, None),
+        claim(token(7), 1, 2, Some(before)),
+    ];
+    for claim in &claims {
+        assert!(nodes[0].wins(claim).await);
+    }
+    assert_eq!(nodes[0].purge(before).await, 0, "nothing has ended");
+    for node in &nodes {
+        for number in 1..7 {
+            let listed = node.listed(token(number)).await;
+            assert!(listed.is_some(), "token {number} was forgotten");
+        }
+        for number in [1, 2] {
+            let listed = node.listed(subject(number)).await;
+            assert!(listed.is_some(), "rule {number} was forgotten");
+        }
+    }
+    let held = claim(token(7), 1, 2, Some(before));
+    assert!(nodes[1].release(&held).await, "a claimed use was forgotten");
+}
+
+/// A rule without an end outlives everything (TRAPS 33: a token that it concerns may live on).
+pub async fn a_rule_without_an_end_is_kept_for_ever<G: Ground>() {
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    node.revoke(&[rule(subject(1), world.now())]).await;
+    node.purge(tower_revoke_core::UnixTime::from_secs(u64::MAX))
+        .await;
+    let kept = Listed::Rule {
+        issued_at_or_before: world.now(),
+        until: None,
+    };
+    assert_eq!(node.listed(subject(1)).await, Some(kept));
+}
+
+/// What ended before is forgotten, revocations, rules and uses, and nothing else.
+pub async fn what_has_ended_is_purged<G: Ground>() {
+    if lacks::<G>(Ability::Purge) {
+        return;
+    }
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    let ended = Some(world.after(3_600));
+    let before = world.after(3_601);
+    node.revoke(&[
+        Revocation::of_token(token(1), ended),
+        Revocation::of_token(token(2), Some(before)),
+        rule(subject(1), world.now()).until(world.after(3_600)),
+    ])
+    .await;
+    assert!(node.wins(&claim(token(3), 1, 1, ended)).await);
+    assert!(node.wins(&claim(token(4), 1, 1, Some(before))).await);
+    let dropped = node.purge(before).await;
+    assert!(dropped >= 3, "it says that {dropped} were dropped");
+    for node in [&node, &world.node().await] {
+        assert_eq!(node.listed(token(1)).await, None);
+        assert!(node.listed(token(2)).await.is_some());
+        assert_eq!(node.listed(subject(1)).await, None);
+        assert_eq!(node.listed(token(3)).await, None);
+        assert!(node.listed(token(4)).await.is_some());
+    }
+    assert_eq!(node.purge(before).await, 0, "all was dropped before");
+}
+
+/// A lift is remembered for as long as the longest of what was ever lifted there.
+pub async fn a_lift_is_remembered_as_long_as_what_it_lifted<G: Ground>() {
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    let (now, soon, long) = (world.now(), world.after(3_600), world.after(7_200));
+    for until in [long, soon] {
+        let revocation = Revocation::of_token(token(1), Some(until)).at(now);
+        node.revoke(&[revocation]).await;
+        assert!(node.lift(&lift(token(1), now)).await);
+    }
+    let lifted = |number, at, until| Change::Lifted {
+        key: key(number),
+        at: world.after(at),
+        until: Some(until),
+    };
+    node.restore(&[lifted(2, 10, long), lifted(2, 20, soon)])
+        .await;
+    node.restore(&[lifted(3, 20, soon), lifted(3, 10, long)])
+        .await;
+    node.revoke(&[rule(subject(1), now).at(now)]).await;
+    assert!(node.lift(&lift(subject(1), now)).await);
+    for before in [world.after(3_601), long] {
+        node.purge(before).await;
+        for known in [key(1), key(2), key(3)] {
+            let listed = Listed::Revoked { until: Some(long) };
+            node.restore(&[Change::Listed {
+                key: known,
+                listed,
+                at: now,
+            }])
+            .await;
+        }
+        let listed = Listed::Rule {
+            issued_at_or_before: now,
+            until: None,
+        };
+        node.restore(&[Change::Listed {
+            key: subject(1).digest(),
+            listed,
+            at: now,
+        }])
+        .await;
+        let keys = [key(1), key(2), key(3), subject(1).digest()];
+        let listed = node.look_up(&keys).await;
+        assert_eq!(
+            listed, [None; 4],
+            "revived after a purge of before {before}"
+        );
+    }
+}

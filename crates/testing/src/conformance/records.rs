@@ -1,0 +1,287 @@
+//! Clauses of `records`: what operators see.
+
+use std::collections::BTreeSet;
+
+use tower_revoke_core::{
+    Change, Cursor, Listed, Record, Records, RecordsPage, Revocation, RevocationKey, Store,
+    StoreError, Wanted,
+};
+
+use super::{
+    Ability, Ground,
+    world::{Node, World, key, lacks, lift, rule, subject, token, worked},
+};
+
+/// The port; `None` where the ground says that there is none, and the store says so too.
+pub(super) fn port<G: Ground, S: Store>(node: &Node<S>) -> Option<&dyn Records> {
+    let records = node.store.records();
+    let lacks = lacks::<G>(Ability::Records);
+    assert_eq!(records.is_none(), lacks, "`records` and LACKS say the same");
+    records
+}
+
+pub(super) async fn page<S: Store>(
+    node: &Node<S>,
+    records: &dyn Records,
+    wanted: &Wanted,
+    after: Option<&Cursor>,
+    at_most: usize,
+) -> Result<RecordsPage, StoreError> {
+    let page = records.page(wanted, after, at_most);
+    node.in_time("records().page", page).await
+}
+
+/// All that are wanted, in pages of so many.
+pub(super) async fn all_records<S: Store>(
+    node: &Node<S>,
+    records: &dyn Records,
+    wanted: &Wanted,
+    at_most: usize,
+) -> Vec<Record> {
+    let mut all = Vec::new();
+    let mut after = None;
+    for _ in 0..20_000 {
+        let answer = page(node, records, wanted, after.as_ref(), at_most).await;
+        let mut page = worked("records().page", answer);
+        let most = at_most.max(1);
+        assert!(page.records.len() <= most, "{} a page", page.records.len());
+        all.append(&mut page.records);
+        after = page.next;
+        if after.is_none() {
+            return all;
+        }
+    }
+    panic!("the records have no last page");
+}
+
+/// Pages of any size give every record once, also while others are revoked and lifted meanwhile.
+pub async fn records_come_once_each_in_pages_of_any_size<G: Ground>() {
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    let Some(records) = port::<G, _>(&node) else {
+        return;
+    };
+    let nothing = all_records(&node, records, &Wanted::all(), 10).await;
+    assert_eq!(nothing, [], "nothing was revoked");
+    let revocations: Vec<_> = (0..100)
+        .map(|number| Revocation::of_token(token(number), Some(world.end())))
+        .chain((0..20).map(|number| rule(subject(number), world.now())))
+        .collect();
+    node.revoke(&revocations).await;
+    let keys: BTreeSet<_> = revocations.iter().map(|said| said.key().digest()).collect();
+    for at_most in [1, 7, 119, 120, 121, 100_000, 0] {
+        let all = all_records(&node, records, &Wanted::all(), at_most).await;
+        assert_eq!(all.len(), 120, "in pages of {at_most}");
+        let told: BTreeSet<_> = all.iter().map(|record| record.digest).collect();
+        assert_eq!(told, keys, "in pages of {at_most}");
+    }
+    let (mut told, mut after, mut turn) = (Vec::new(), None, 0);
+    loop {
+        let answer = page(&node, records, &Wanted::all(), after.as_ref(), 9).await;
+        let page = worked("records().page", answer);
+        told.extend(page.records.into_iter().map(|record| record.digest));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+        let other = Revocation::of_token(token(1_000 + turn), Some(world.end()));
+        node.revoke(&[other]).await;
+        if turn > 0 {
+            assert!(node.lift(&lift(token(1_000 + turn - 1), world.now())).await);
+        }
+        turn += 1;
+        assert!(turn < 500, "the records have no last page");
+    }
+    told.retain(|key| keys.contains(key));
+    assert_eq!(told.len(), 120, "while others were revoked and lifted");
+    assert_eq!(told.into_iter().collect::<BTreeSet<_>>(), keys);
+}
+
+/// Only what is wanted comes: by key, by reason, since a time, and by all of them.
+pub async fn records_are_those_that_are_wanted<G: Ground>() {
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    let Some(records) = port::<G, _>(&node) else {
+        return;
+    };
+    let reasons = ["lost", "stolen", "Lost", "lost "];
+    let revocations: Vec<_> = (0..40_u64)
+        .map(|number| {
+            let said = match number % 2 {
+                0 => Revocation::of_token(token(number), Some(world.end())),
+                _ => rule(subject(number), world.now()),
+            };
+            said.at(world.after(number / 4))
+                .because(reasons[number as usize % 4])
+        })
+        .collect();
+    node.revoke(&revocations).await;
+    let since = world.after(6);
+    for wanted in [
+        Wanted::all().because("lost"),
+        Wanted::all().because("los"),
+        Wanted::all().because("LOST"),
+        Wanted::all().since(since),
+        Wanted::all().since(world.after(9)),
+        Wanted::all().since(world.after(10)),
+        Wanted::all().key(token(4)),
+        Wanted::all().key(subject(5)),
+        Wanted::all().key(token(5)),
+        Wanted::all().key(token(4)).because("lost"),
+        Wanted::all().key(token(4)).because("stolen"),
+        Wanted::all().because("stolen").since(since),
+        Wanted::all().key(token(4)).since(since),
+    ] {
+        let mut expected: Vec<_> = revocations
+            .iter()
+            .filter(|said| {
+                let digest = said.key().digest();
+                wanted.only_key().is_none_or(|key| *key == digest)
+                    && wanted
+                        .only_reason()
+                        .is_none_or(|reason| reason == said.reason())
+                    && wanted.earliest() <= said.said_at()
+            })
+            .map(|said| said.key().digest())
+            .collect();
+        expected.sort_unstable();
+        for at_most in [1, 4, 100] {
+            let found = all_records(&node, records, &wanted, at_most).await;
+            let mut found: Vec<_> = found.into_iter().map(|record| record.digest).collect();
+            found.sort_unstable();
+            assert_eq!(found, expected, "{wanted:?}, in pages of {at_most}");
+        }
+    }
+}
+
+/// A record says what was said, to the letter: key, how long, when, by whom and why. What is
+/// lifted, purged, or only spent is not among them.
+pub async fn records_say_what_was_said<G: Ground>() {
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let node = &nodes[1];
+    let Some(records) = port::<G, _>(node) else {
+        return;
+    };
+    let now = world.now();
+    let said = [
+        Revocation::of_token(token(1), Some(world.end()))
+            .at(now)
+            .by("ann@example.com")
+            .because("laptop lost"),
+        Revocation::of_token(token(2), None).at(world.after(1)),
+        rule(RevocationKey::issuer(ISSUER_OF_OTHERS), now)
+            .at(world.after(2))
+            .by("bob"),
+        rule(subject(3), world.after(9))
+            .until(world.end())
+            .at(world.after(3))
+            .because("left the company"),
+        rule(RevocationKey::claim(ISSUER_OF_OTHERS, "tenant", "7"), now).at(world.after(4)),
+    ];
+    let gone = [
+        Revocation::of_token(token(4), Some(world.end())),
+        rule(subject(4), now),
+        Revocation::of_token(token(5), Some(now)),
+    ];
+    nodes[0].revoke(&said).await;
+    nodes[0].revoke(&gone).await;
+    assert!(nodes[0].lift(&lift(token(4), now)).await);
+    assert!(nodes[0].lift(&lift(subject(4), now)).await);
+    assert!(nodes[0].wins(&world.claim(token(6), 1, 1)).await);
+    let is_purged = !lacks::<G>(Ability::Purge);
+    if is_purged {
+        nodes[0].purge(world.after(1)).await;
+    }
+    let mut found = all_records(node, records, &Wanted::all(), 2).await;
+    found.retain(|record| is_purged || record.digest != key(5));
+    found.sort_by_key(|record| record.at);
+    for (record, said) in found.iter().zip(&said) {
+        assert_eq!(record.digest, said.key().digest());
+        assert_eq!(record.key.as_ref(), Some(said.key()));
+        let listed = match said.issued_at_or_before() {
+            Some(issued_at_or_before) => Listed::Rule {
+                issued_at_or_before,
+                until: said.remembered_until(),
+            },
+            None => Listed::Revoked {
+                until: said.remembered_until(),
+            },
+        };
+        assert_eq!(record.listed, listed);
+        assert_eq!(Some(record.at), said.said_at());
+        assert_eq!(record.by, said.said_by());
+        assert_eq!(record.reason, said.reason());
+        assert_eq!(record.revocation().as_ref(), Some(said));
+    }
+    assert_eq!(found.len(), said.len(), "{found:?}");
+}
+
+const ISSUER_OF_OTHERS: &str = "https://login.example.org/tenant?a=b&c=d";
+
+/// What was written back is among the records, without words; of a rule no more is known than its
+/// digest, and a token's key is its digest. Words that were there stay.
+pub async fn records_of_what_was_written_back_have_no_words<G: Ground>() {
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    let Some(records) = port::<G, _>(&node) else {
+        return;
+    };
+    let (now, until) = (world.now(), Some(world.end()));
+    let revoked = Listed::Revoked { until };
+    let ruled = Listed::Rule {
+        issued_at_or_before: now,
+        until: None,
+    };
+    let digest = subject(1).digest();
+    let back = |key, listed| Change::Listed {
+        key,
+        listed,
+        at: now,
+    };
+    let known = [back(key(1), revoked), back(digest, ruled)];
+    node.restore(&known).await;
+    let without_words = |digest, key, listed| Record {
+        digest,
+        key,
+        listed,
+        at: now,
+        by: String::new(),
+        reason: String::new(),
+    };
+    let all = [
+        without_words(key(1), Some(token(1).into()), revoked),
+        without_words(digest, None, ruled),
+    ];
+    for expected in all {
+        let found = all_records(&node, records, &Wanted::all(), 1).await;
+        assert!(found.contains(&expected), "{expected:?} in {found:?}");
+    }
+    let of_rule = Wanted::all().key(subject(1));
+    let found = all_records(&node, records, &of_rule, 9).await;
+    assert_eq!(found.len(), 1, "found by its key all the same");
+    assert_eq!(found[0].revocation(), None);
+    // Now somebody says it, then it is written back once more.
+    let said = rule(subject(1), now).at(now).by("ann").because("lost");
+    node.revoke(std::slice::from_ref(&said)).await;
+    node.restore(&known).await;
+    let found = all_records(&node, records, &of_rule, 9).await;
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].revocation(), Some(said));
+}
+
+/// A cursor of the records that is none of this store's is refused by name.
+pub async fn a_foreign_cursor_of_the_records_is_refused<G: Ground>() {
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    let Some(records) = port::<G, _>(&node) else {
+        return;
+    };
+    node.revoke(&[Revocation::of_token(token(1), None)]).await;
+    for bytes in [vec![], vec![0], vec![0xff; 3], vec![b'9'; 1_000]] {
+        let cursor = Cursor(bytes);
+        let answer = page(&node, records, &Wanted::all(), Some(&cursor), 9).await;
+        let refused = matches!(answer, Err(StoreError::ForeignCursor));
+        assert!(refused, "{cursor:?}: {answer:?}");
+    }
+}

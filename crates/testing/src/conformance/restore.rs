@@ -1,0 +1,242 @@
+//! Clauses of `restore`.
+
+use std::time::Duration;
+
+use proptest::{
+    prelude::{Just, Strategy, any, prop},
+    prop_oneof,
+    strategy::ValueTree,
+    test_runner::TestRunner,
+};
+use tower_revoke_core::{Change, KeyDigest, Listed, Revocation, UnixTime};
+
+use super::{
+    Ground,
+    world::{World, key, lift, rule, subject, token},
+};
+
+const fn revoked(key: KeyDigest, until: Option<UnixTime>, at: UnixTime) -> Change {
+    let listed = Listed::Revoked { until };
+    Change::Listed { key, listed, at }
+}
+
+/// What is written back stands for every handle: a revocation, a rule, and a spent token as one
+/// that was revoked. That a use was given back, and nothing at all, change nothing.
+pub async fn what_is_written_back_stands<G: Ground>() {
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let (now, until) = (world.now(), Some(world.end()));
+    let logged_out = Listed::Rule {
+        issued_at_or_before: now,
+        until: None,
+    };
+    let known = [
+        revoked(key(1), until, now),
+        Change::Listed {
+            key: subject(1).digest(),
+            listed: logged_out,
+            at: now,
+        },
+        Change::Listed {
+            key: key(2),
+            listed: Listed::Spent { until },
+            at: UnixTime::EPOCH,
+        },
+        Change::Freed { key: key(2) },
+        Change::Freed { key: key(3) },
+    ];
+    nodes[0].restore(&[]).await;
+    for node in [&nodes[0], &nodes[1], &nodes[0]] {
+        node.restore(&known).await;
+        for node in &nodes {
+            let stands = Some(Listed::Revoked { until });
+            assert_eq!(node.listed(token(1)).await, stands);
+            assert_eq!(node.listed(subject(1)).await, Some(logged_out));
+            assert_eq!(node.listed(token(2)).await, stands, "it was spent");
+            assert_eq!(node.listed(token(3)).await, None);
+        }
+    }
+    assert!(nodes[1].lift(&lift(token(1), now)).await);
+    assert!(nodes[1].lift(&lift(subject(1), now)).await);
+}
+
+/// What is written back never shortens what stands, and prolongs it where it says more.
+pub async fn writing_back_never_shortens<G: Ground>() {
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    let now = world.now();
+    let end = |secs| Some(world.end().saturating_add(Duration::from_secs(secs)));
+    node.revoke(&[
+        Revocation::of_token(token(1), end(20)).at(now),
+        rule(subject(1), world.after(20)).at(now),
+    ])
+    .await;
+    for (said, kept) in [
+        (end(10), end(20)),
+        (end(30), end(30)),
+        (None, None),
+        (end(99), None),
+    ] {
+        node.restore(&[revoked(key(1), said, now)]).await;
+        let listed = node.listed(token(1)).await;
+        assert_eq!(listed, Some(Listed::Revoked { until: kept }));
+    }
+    for (said, kept) in [(10, 20), (30, 30), (25, 30)] {
+        let ruled = |secs, until| Listed::Rule {
+            issued_at_or_before: world.after(secs),
+            until,
+        };
+        node.restore(&[Change::Listed {
+            key: subject(1).digest(),
+            listed: ruled(said, end(1)),
+            at: now,
+        }])
+        .await;
+        let listed = node.listed(subject(1)).await;
+        assert_eq!(listed, Some(ruled(kept, None)), "after {said}");
+    }
+}
+
+/// Nobody who writes back what he has seen before a lift revives what was lifted.
+pub async fn writing_back_never_revives_what_was_lifted<G: Ground>() {
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let (now, until) = (world.now(), Some(world.end()));
+    let ruled = |at| Change::Listed {
+        key: subject(1).digest(),
+        listed: Listed::Rule {
+            issued_at_or_before: now,
+            until: None,
+        },
+        at,
+    };
+    nodes[0]
+        .revoke(&[
+            Revocation::of_token(token(1), until).at(now),
+            rule(subject(1), now).at(now),
+        ])
+        .await;
+    assert!(nodes[0].lift(&lift(token(1), now)).await);
+    assert!(nodes[0].lift(&lift(subject(1), now)).await);
+    for at in [now, UnixTime::EPOCH] {
+        let known = [
+            revoked(key(1), until, at),
+            revoked(key(1), None, at),
+            ruled(at),
+        ];
+        nodes[1].restore(&known).await;
+        for node in &nodes {
+            assert_eq!(node.listed(token(1)).await, None, "said at {at}");
+            assert_eq!(node.listed(subject(1)).await, None, "said at {at}");
+        }
+    }
+    // What was said after the lift is no older news.
+    let later = world.after(60);
+    let known = [revoked(key(1), until, later), ruled(later)];
+    nodes[1].restore(&known).await;
+    assert!(nodes[0].listed(token(1)).await.is_some());
+    assert!(nodes[0].listed(subject(1)).await.is_some());
+}
+
+/// A lift that is written back ends what was said before it and nothing else, and is remembered
+/// where nothing stands.
+pub async fn a_lift_written_back_ends_what_was_said_before_it<G: Ground>() {
+    let world = World::<G>::new().await;
+    let node = world.node().await;
+    let (now, until) = (world.now(), Some(world.end()));
+    let lifted = |number, at| Change::Lifted {
+        key: key(number),
+        at,
+        until,
+    };
+    node.revoke(&[Revocation::of_token(token(1), until).at(now)])
+        .await;
+    for older in [
+        UnixTime::EPOCH,
+        now.saturating_sub(Duration::from_secs(9)),
+        now,
+    ] {
+        node.restore(&[lifted(1, older)]).await;
+        let listed = node.listed(token(1)).await;
+        assert!(listed.is_some(), "said at {now}, lifted at {older}");
+    }
+    node.restore(&[lifted(1, world.after(5))]).await;
+    assert_eq!(node.listed(token(1)).await, None);
+    assert!(!node.lift(&lift(token(1), world.after(9))).await);
+    // Of a token that nothing is known of yet.
+    node.restore(&[lifted(2, world.after(5))]).await;
+    node.restore(&[revoked(key(2), until, now)]).await;
+    assert_eq!(node.listed(token(2)).await, None);
+    // Uses are another thing.
+    assert!(node.wins(&world.claim(token(3), 1, 1)).await);
+    node.restore(&[lifted(3, world.after(5)), Change::Freed { key: key(3) }])
+        .await;
+    assert_eq!(node.listed(token(3)).await, Some(Listed::Spent { until }));
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Known {
+    Listed { at: u64, until: Option<u64> },
+    Lifted { at: u64 },
+}
+
+/// The same news in another order, twice, from several nodes, end in the same: it is listed or it
+/// isn't. (How long may differ: what was lifted meanwhile may have prolonged what stands.)
+pub async fn what_is_written_back_may_come_in_any_order<G: Ground>() {
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let known = prop_oneof![
+        (0..6_u64, prop::option::of(0..4_u64)).prop_map(|(at, until)| Known::Listed { at, until }),
+        (0..6_u64).prop_map(|at| Known::Lifted { at }),
+    ];
+    let history = prop::collection::vec(known, 1..6);
+    let case = (history, any::<bool>())
+        .prop_flat_map(|(history, at_once)| (Just(history).prop_shuffle(), Just(at_once)));
+    let mut runner = TestRunner::default();
+    for number in 0..60 {
+        let tree = case.new_tree(&mut runner);
+        let (history, all_at_once) = tree.expect("nothing is filtered").current();
+        let changes = history.iter().map(|known| match *known {
+            Known::Listed { at, until } => {
+                let until =
+                    until.map(|until| world.end().saturating_add(Duration::from_secs(until)));
+                revoked(key(number), until, world.after(at))
+            }
+            Known::Lifted { at } => Change::Lifted {
+                key: key(number),
+                at: world.after(at),
+                until: None,
+            },
+        });
+        let changes: Vec<_> = changes.collect();
+        if all_at_once {
+            nodes[0].restore(&changes).await;
+        }
+        for (turn, change) in changes.iter().enumerate() {
+            nodes[turn % 2].restore(&[*change]).await;
+        }
+        let lifted = history.iter().filter_map(|known| match known {
+            Known::Lifted { at } => Some(*at),
+            Known::Listed { .. } => None,
+        });
+        let lifted = lifted.max();
+        let stands = history.iter().filter_map(|known| match known {
+            Known::Listed { at, until } if Some(*at) >= lifted => Some(*until),
+            _ => None,
+        });
+        // `None` is the longest of all.
+        let shortest = stands.max_by_key(|until| until.unwrap_or(u64::MAX));
+        let shortest = shortest.map(|until| until.unwrap_or(u64::MAX));
+        let listed = nodes[1].listed(token(number)).await;
+        let kept = listed.map(|listed| match listed.until() {
+            Some(until) => until.as_secs() - world.end().as_secs(),
+            None => u64::MAX,
+        });
+        assert_eq!(
+            kept.is_some(),
+            shortest.is_some(),
+            "{history:?}: {listed:?}"
+        );
+        assert!(kept >= shortest, "{history:?}: shortened to {listed:?}");
+    }
+}

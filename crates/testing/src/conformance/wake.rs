@@ -1,0 +1,67 @@
+//! Clauses of `changed`: a hint, and never a busy loop.
+
+use std::time::Duration;
+
+use tower_revoke_core::{Revocation, Store};
+
+use super::{
+    Ability, Ground,
+    follower::Follower,
+    world::{World, key, lacks, token},
+};
+
+/// Who waits for a change while nothing happens is not woken over and over.
+pub async fn a_quiet_store_wakes_nobody<G: Ground>() {
+    if lacks::<G>(Ability::Feed) {
+        return;
+    }
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let said = Revocation::of_token(token(1), Some(world.end()));
+    nodes[1].revoke(&[said]).await;
+    let mut follower = Follower::default();
+    follower.catch_up(&nodes[0]).await;
+    let mut woken = 0;
+    // The time that it is watched for, not one that anything has to happen in.
+    let watched = tokio::time::timeout(Duration::from_millis(300), async {
+        while woken < 100 {
+            let cursor = follower.cursor.clone().expect("it has caught up");
+            nodes[0].store.changed(&cursor).await;
+            follower.catch_up(&nodes[0]).await;
+            woken += 1;
+            tokio::task::yield_now().await;
+        }
+    });
+    let still_waits = watched.await.is_err();
+    assert!(still_waits, "woken {woken} times for nothing");
+}
+
+/// Who waits is woken after another handle has written, and then finds the change in the feed.
+/// One hint may fail to come, not all of them.
+pub async fn a_write_by_another_wakes_who_waits<G: Ground>() {
+    if lacks::<G>(Ability::Feed) || lacks::<G>(Ability::Push) {
+        return;
+    }
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let mut follower = Follower::default();
+    follower.catch_up(&nodes[0]).await;
+    let cursor = follower.cursor.clone().expect("it has caught up");
+    let mut keys = Vec::new();
+    let woken = async {
+        let mut woken = std::pin::pin!(nodes[0].store.changed(&cursor));
+        for number in 0.. {
+            let said = Revocation::of_token(token(number), Some(world.end()));
+            nodes[1].revoke(&[said]).await;
+            keys.push(key(number));
+            if tokio::time::timeout(Duration::from_millis(200), woken.as_mut())
+                .await
+                .is_ok()
+            {
+                break;
+            }
+        }
+    };
+    nodes[0].in_time("changed", woken).await;
+    follower.agrees(&nodes[0], &keys).await;
+}
