@@ -81,8 +81,9 @@ impl RevokeLayer {
         self
     }
 
-    /// Calls with these methods pass without spending, and without a token. Without it HEAD spends
-    /// too, and so does the HEAD that a chat program sends to preview a link.
+    /// Calls with these methods pass without spending; behind an optional bearer layer, also without
+    /// a token. Without it HEAD spends too, and so does the HEAD that a chat program sends to preview
+    /// a link.
     pub fn except_methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
         self.config.except.extend(methods);
         self

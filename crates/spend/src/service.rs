@@ -102,10 +102,15 @@ fn open_account<B>(
     config: &Arc<Config>,
     request: &Request<B>,
 ) -> Result<Option<Account>, Rejection> {
+    let caller = Authenticated::of(request.extensions());
     if config.except.contains(request.method()) {
-        return Ok(None);
+        // Nobody need be there, but a bearer layer must have looked.
+        return match caller {
+            Err(rejection) if rejection.reason() == Reason::Misconfigured => Err(rejection),
+            _ => Ok(None),
+        };
     }
-    let caller = Authenticated::of(request.extensions())?;
+    let caller = caller?;
     let call = Call::new(caller, request);
     if config.when.as_ref().is_some_and(|when| !when.holds(&call)) {
         return Ok(None);
