@@ -85,6 +85,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, by its short name such as `TERM`.
     pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
@@ -95,14 +100,20 @@ impl Process {
         );
     }
 
-    /// Waits until it has ended: both its pipes are closed then.
-    pub(crate) async fn ended(mut self, within: Duration) -> ExitStatus {
-        let closed = async { while self.lines.recv().await.is_some() {} };
+    /// Waits until it has ended: both its pipes are closed then. Gives what it said since the last
+    /// line that was read.
+    pub(crate) async fn ended(mut self, within: Duration) -> (ExitStatus, Vec<String>) {
+        let mut said = Vec::new();
+        let closed = async {
+            while let Some(line) = self.lines.recv().await {
+                said.push(line);
+            }
+        };
         let name = self.name;
         if tokio::time::timeout(within, closed).await.is_err() {
             panic!("{name} did not end within {within:?}");
         }
-        self.child.wait().expect("a child of ours")
+        (self.child.wait().expect("a child of ours"), said)
     }
 }
 

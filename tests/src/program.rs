@@ -45,6 +45,11 @@ impl Program {
         address.parse().expect("an address and a port")
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Asks it to end, as a service manager does.
     pub fn terminate(&self) {
         self.0.signal("TERM");
@@ -52,6 +57,12 @@ impl Program {
 
     /// Waits until it has ended.
     pub async fn ended(self) -> ExitStatus {
+        self.0.ended(WITHIN).await.0
+    }
+
+    /// Waits until it has ended, and gives all that it said, on both pipes, since the last line
+    /// that was read.
+    pub async fn last_words(self) -> (ExitStatus, Vec<String>) {
         self.0.ended(WITHIN).await
     }
 }

@@ -8,7 +8,7 @@ use std::{io, net::SocketAddr, process::ExitCode};
 
 use axum_router::{App, Limits, serve, write_export};
 use example_issuer::Issuer;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tower_revoke::{HttpsClient, JwtVerifier, RevocationList, core::BoxError};
 use tracing::Level;
 
@@ -49,7 +49,7 @@ async fn main() -> Result<ExitCode, BoxError> {
         signal.await;
         stopping.cancel();
     });
-    let socket = TcpListener::bind(address).await?;
+    let socket = listen(address)?;
     let api = format!("http://{}", socket.local_addr()?);
     println!("listening on {api}\n");
     println!(
@@ -74,6 +74,20 @@ fn address(mut arguments: impl Iterator<Item = String>) -> Result<SocketAddr, St
         None => Ok(address),
         Some(unknown) => Err(unknown),
     }
+}
+
+/// As `TcpListener::bind`, but for callers that come in crowds: of those that wait to be taken, it
+/// lets the system turn away all but 128.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart doesn't wait for old connections to be forgotten.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(4_096)
 }
 
 /// Ctrl-C, or what a service manager sends. It is listened for from now on.

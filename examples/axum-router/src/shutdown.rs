@@ -49,7 +49,7 @@ impl Display for Stopped {
         };
         match self.owed {
             0 => write!(f, "{calls}, nothing is owed"),
-            owed => write!(f, "{calls}, {owed} revocations are still owed"),
+            owed => write!(f, "{calls}, still owed: {owed}"),
         }
     }
 }

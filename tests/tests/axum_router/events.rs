@@ -1,0 +1,74 @@
+//! Server-sent events: for as long as the token is good.
+
+use std::process::Stdio;
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+
+use crate::kit::{Shop, WIRES, call};
+
+/// A curl that listens. Its first event has come.
+struct Listener {
+    curl: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Listener {
+    async fn of(shop: &Shop, wire: &str, token: &str) -> Self {
+        let mut curl = Command::new("curl")
+            .args(["--disable", "--silent", "--no-buffer", "-f", wire, "-H"])
+            .arg(format!("Authorization: Bearer {token}"))
+            .arg(format!("http://{}/api/events", shop.at))
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("curl is installed");
+        let lines = BufReader::new(curl.stdout.take().expect("a pipe")).lines();
+        let mut listener = Self { curl, lines };
+        let first = listener.lines.next_line().await.expect("text");
+        assert_eq!(first.as_deref(), Some("event: orders"));
+        listener
+    }
+
+    /// Waits for the end of the stream, which must be a proper one.
+    async fn ended(mut self) {
+        while self.lines.next_line().await.expect("text").is_some() {}
+        assert!(self.curl.wait().await.expect("curl ends").success());
+    }
+}
+
+#[tokio::test]
+async fn events_end_with_the_token() {
+    let shop = Shop::open().await;
+    for (wire, customer) in WIRES.into_iter().zip(["ann", "bob"]) {
+        let theirs = format!("subject={customer}&scope=api");
+        let (phone, laptop) = (shop.token(&theirs).await, shop.token(&theirs).await);
+        let listening = Listener::of(&shop, wire, &phone).await;
+        let header = format!("Authorization: Bearer {laptop}");
+        let path = "/api/log-out-everywhere";
+        let out = call(shop.at, path, &[wire, "-X", "POST", "-H", &header]).await;
+        assert_eq!(out.status, 204);
+        listening.ended().await;
+        let again = shop.show(wire, "/api/events", &phone).await;
+        assert_eq!(again.verdict(), "401 invalid_token");
+    }
+}
+
+#[tokio::test]
+async fn events_do_not_hold_up_the_shutdown() {
+    let mut shop = Shop::open().await;
+    let token = shop.token("scope=api").await;
+    let mut listening = Vec::new();
+    for wire in WIRES {
+        listening.push(Listener::of(&shop, wire, &token).await);
+    }
+    shop.program.terminate();
+    for listener in listening {
+        listener.ended().await;
+    }
+    let stopped = shop.program.says("stopped: ").await;
+    assert_eq!(stopped, "all calls ended, nothing is owed");
+    assert!(shop.program.ended().await.success());
+}

@@ -1,0 +1,11 @@
+//! The example `axum-router`, called with curl over HTTP/1.1 and HTTP/2: as the program that a user
+//! starts, and, where the store must fail, as the same routes inside the test.
+
+mod download;
+mod events;
+mod kit;
+mod lines;
+mod races;
+mod refusals;
+mod shutdown;
+mod store_down;

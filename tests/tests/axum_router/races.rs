@@ -1,0 +1,103 @@
+//! G1 and G2: one winner of a thousand, and a dead token after the last byte, a thousand times.
+
+use std::{fmt::Write, io::Write as _};
+
+use futures_util::future::join_all;
+use tempfile::NamedTempFile;
+use tower_revoke_tests::program::curl;
+
+use crate::kit::{Shop, WIRES};
+
+/// A connection of its own for each name: curl resolves them to the loopback by itself, and curl
+/// 7.88 can't use an HTTP/2 connection twice that was begun without TLS.
+fn host(shop: &Shop, wire: &str, name: &str) -> String {
+    match wire {
+        "--http1.1" => shop.at.to_string(),
+        _ => format!("{name}.localhost:{}", shop.at.port()),
+    }
+}
+
+const CURLS: usize = 4;
+const CALLS_EACH: usize = 250;
+
+/// A thousand calls at once with one token: how many got 200, and how many 401.
+async fn race(shop: &Shop, wire: &str, path: &str, token: &str) -> (usize, usize) {
+    let numbers = format!("[1-{CALLS_EACH}]");
+    let url = match wire {
+        "--http1.1" => format!("http://{}{path}?{numbers}", shop.at),
+        _ => format!("http://{}{path}", host(shop, wire, &numbers)),
+    };
+    let header = format!("Authorization: Bearer {token}");
+    let parallel = ["--parallel", "--parallel-immediate", "--parallel-max"];
+    let told = [
+        wire,
+        "250",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}\\n",
+        "-H",
+    ];
+    let arguments = [&told[..1], &parallel, &told[1..], &[&header, &url]].concat();
+    let outputs = join_all((0..CURLS).map(|_| curl(&arguments))).await;
+    let printed = outputs
+        .into_iter()
+        .map(|output| String::from_utf8(output.stdout).expect("text"));
+    let printed: String = printed.collect();
+    let statuses: Vec<_> = printed.lines().collect();
+    assert_eq!(statuses.len(), CURLS * CALLS_EACH, "{wire}");
+    let of = |status: &str| statuses.iter().filter(|given| **given == status).count();
+    (of("200"), of("401"))
+}
+
+/// TRAPS 1: check, then consume.
+#[tokio::test]
+async fn trap_01_g2_of_a_thousand_calls_through_axum_one_wins_or_three() {
+    let shop = Shop::open().await;
+    for wire in WIRES {
+        let token = shop.token("scope=api+invoices").await;
+        let counts = race(&shop, wire, "/api/invoice", &token).await;
+        assert_eq!(counts, (1, 999), "{wire}");
+        let token = shop.token("scope=api").await;
+        let counts = race(&shop, wire, "/api/quote/tea", &token).await;
+        assert_eq!(counts, (3, 997), "{wire}");
+    }
+}
+
+#[tokio::test]
+async fn g1_who_has_read_the_last_byte_is_refused_a_thousand_times_of_a_thousand() {
+    const TIMES: usize = 1_000;
+    let shop = Shop::open().await;
+    for wire in WIRES {
+        let url = format!("{}/token?scope=api&[1-{TIMES}]", shop.issuer);
+        let output = curl(&["-X", "POST", "-w", "\\n", &url]).await;
+        let tokens = String::from_utf8(output.stdout).expect("text");
+        assert_eq!(tokens.lines().count(), TIMES);
+
+        // One curl, one call after the other.
+        let mut calls = String::new();
+        for (number, token) in tokens.lines().enumerate() {
+            for (again, end) in [("first", " "), ("again", "\\n")] {
+                writeln!(
+                    calls,
+                    "{}\nurl = \"http://{}/api/report?rows=3\"\nheader = \"Authorization: Bearer {token}\"\n\
+                     output = \"/dev/null\"\nwrite-out = \"%{{http_code}} %{{size_download}}{end}\"\nnext",
+                    &wire[2..],
+                    host(&shop, wire, &format!("{again}-{number}")),
+                )
+                .expect("a string");
+            }
+        }
+        let calls = calls.trim_end_matches("next\n");
+        let mut file = NamedTempFile::new().expect("a temp file");
+        file.write_all(calls.as_bytes()).expect("a temp file");
+        let path = file.path().to_str().expect("a path in UTF-8");
+        let output = curl(&["-K", path]).await;
+        assert!(output.status.success(), "{:?}", output.status);
+        let printed = String::from_utf8(output.stdout).expect("text");
+        assert_eq!(printed.lines().count(), TIMES);
+        for line in printed.lines() {
+            assert!(line.starts_with("200 18 401 "), "{wire} {line}");
+        }
+    }
+}

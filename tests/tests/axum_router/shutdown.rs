@@ -1,0 +1,128 @@
+//! SIGTERM with a use in flight: it ends as spent or given back, and the program says so.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum_router::{Limits, Stopped, write_export};
+use tokio::{io::AsyncReadExt, net::TcpStream};
+use tower_revoke::Reason;
+use tower_revoke_testing::{Mood, StoreOp};
+use tower_revoke_tests::program::curl;
+
+use crate::{
+    download::{begin, is_whole},
+    kit::{Inside, Shop, WIRES, show},
+};
+
+/// Rows that no buffer between a server and a client that doesn't read can hold.
+const MANY: u32 = 1_000_000;
+
+/// Waits until no more calls are taken.
+async fn refuses(at: SocketAddr) {
+    while TcpStream::connect(at).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn read_to_end(mut stream: TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.expect("the rest");
+    bytes
+}
+
+#[tokio::test]
+async fn sigterm_lets_a_download_end_and_the_program_says_so() {
+    let mut shop = Shop::open().await;
+    let token = shop.token("scope=download").await;
+    let download = begin(shop.at, &format!("/download?access_token={token}"), None).await;
+    shop.program.terminate();
+    refuses(shop.at).await;
+    assert!(is_whole(&read_to_end(download).await));
+    let stopped = shop.program.says("stopped: ").await;
+    assert_eq!(stopped, "all calls ended, nothing is owed");
+    assert!(shop.program.ended().await.success());
+}
+
+#[tokio::test]
+async fn uses_in_flight_are_spent_when_it_has_stopped() {
+    let inside = Inside::open(Limits::default()).await;
+    write_export(&inside.export).expect("a file");
+    let (single, life) = (inside.token("download"), inside.token("api"));
+    let link = format!("/download?access_token={single}");
+    let download = begin(inside.at, &link, None).await;
+    let rows = format!("/api/report?rows={MANY}");
+    let report = begin(inside.at, &rows, Some(&life)).await;
+    inside.app.stopping.cancel();
+    refuses(inside.at).await;
+    // The report is owed a revocation until somebody reads it.
+    assert_eq!(inside.app.slots.taken(), 1);
+    assert!(is_whole(&read_to_end(download).await));
+    assert!(read_to_end(report).await.ends_with(b"\r\n0\r\n\r\n"));
+
+    let slots = inside.app.slots.clone();
+    assert_eq!(inside.standing(&single).await, Some(Reason::Spent));
+    assert_eq!(inside.standing(&life).await, Some(Reason::Revoked));
+    let stopped = inside.stopped().await;
+    let nothing_open = Stopped {
+        all_calls_ended: true,
+        owed: 0,
+    };
+    assert_eq!(stopped, nothing_open);
+    assert_eq!(slots.taken(), 0);
+}
+
+/// The rule gives the use back before the caller has an answer.
+#[tokio::test]
+async fn a_use_that_is_given_back_is_back_when_it_has_stopped() {
+    let inside = Inside::open(Limits::default()).await;
+    let token = inside.token("api");
+    let slow = Mood::Slow(Duration::from_millis(200));
+    inside.store.set(StoreOp::Release, slow);
+    let call = {
+        let (at, token) = (inside.at, token.clone());
+        tokio::spawn(async move { show(at, WIRES[0], "/api/quote/rum", &token).await })
+    };
+    inside.store.called(StoreOp::Release, 1).await;
+    inside.app.stopping.cancel();
+    assert_eq!(call.await.expect("an answer").status, 404);
+    assert_eq!(inside.standing(&token).await, None);
+    let stopped = inside.stopped().await;
+    assert_eq!(stopped.to_string(), "all calls ended, nothing is owed");
+}
+
+/// What the store doesn't take is not passed over in silence.
+#[tokio::test]
+async fn what_can_not_be_written_down_is_said() {
+    let limits = Limits {
+        calls: Duration::from_secs(10),
+        owed: Duration::from_millis(100),
+    };
+    let inside = Inside::open(limits).await;
+    inside.store.set(StoreOp::Revoke, Mood::Fails);
+    let url = format!("http://{}/api/report", inside.at);
+    let header = format!("Authorization: Bearer {}", inside.token("api"));
+    assert!(!curl(&["-H", &header, &url]).await.status.success());
+    inside.app.stopping.cancel();
+    let stopped = inside.stopped().await;
+    assert_eq!(stopped.to_string(), "all calls ended, still owed: 1");
+}
+
+/// TRAPS 26: a client that stops reading.
+#[tokio::test]
+async fn trap_26_a_client_that_stopped_reading_does_not_hold_up_the_shutdown() {
+    let limits = Limits {
+        calls: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let inside = Inside::open(limits).await;
+    write_export(&inside.export).expect("a file");
+    let token = inside.token("download");
+    let stalled = begin(inside.at, &format!("/download?access_token={token}"), None).await;
+    inside.app.stopping.cancel();
+    assert_eq!(inside.standing(&token).await, Some(Reason::Spent));
+    let stopped = inside.stopped().await;
+    assert_eq!(
+        stopped.to_string(),
+        "some calls were cut off, nothing is owed"
+    );
+    drop(stalled);
+}

@@ -1,0 +1,88 @@
+//! The same routes over a store that fails.
+
+use axum_router::Limits;
+use tower_revoke::Reason;
+use tower_revoke_testing::{Mood, StoreOp};
+use tower_revoke_tests::program::curl;
+
+use crate::kit::{Inside, Reply, WIRES, call, show};
+
+fn is_503(reply: &Reply) -> bool {
+    reply.status == 503
+        && reply.header("retry-after") == Some("1")
+        && reply.header("www-authenticate").is_none()
+        && reply.header("content-type") == Some("application/problem+json")
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_a_503_with_a_time_to_wait() {
+    for mood in [Mood::Fails, Mood::Frozen] {
+        let inside = Inside::open(Limits::default()).await;
+        for wire in WIRES {
+            let token = inside.token("api invoices download");
+            inside.store.set_all(mood);
+            for path in [
+                "/api/orders",
+                "/api/invoice",
+                "/api/quote/tea",
+                "/api/report",
+                "/api/events",
+                "/download",
+                "/catalog",
+            ] {
+                let reply = show(inside.at, wire, path, &token).await;
+                assert!(is_503(&reply), "{mood:?} {path} {reply:?}");
+            }
+            // Who needs no token is served.
+            assert_eq!(call(inside.at, "/catalog", &[wire]).await.status, 200);
+            let ready = call(inside.at, "/ready", &[wire]).await;
+            assert_eq!(ready.status, 503);
+
+            inside.store.set_all(Mood::Works);
+            let ready = call(inside.at, "/ready", &[wire]).await;
+            assert_eq!(ready.status, 204);
+            let reply = show(inside.at, wire, "/api/invoice", &token).await;
+            assert_eq!(reply.status, 200, "nothing was spent: {reply:?}");
+        }
+    }
+}
+
+/// A token that was found good a moment ago needs no store, and a claim always does.
+#[tokio::test]
+async fn a_claim_needs_the_store_and_a_young_answer_does_not() {
+    let inside = Inside::open(Limits::default()).await;
+    for wire in WIRES {
+        let token = inside.token("api invoices");
+        let known = show(inside.at, wire, "/api/orders", &token).await;
+        assert_eq!(known.status, 200);
+        inside.store.set_all(Mood::Fails);
+        let known = show(inside.at, wire, "/api/orders", &token).await;
+        assert_eq!(known.status, 200);
+        let claim = show(inside.at, wire, "/api/invoice", &token).await;
+        assert!(is_503(&claim), "{claim:?}");
+        let header = format!("Authorization: Bearer {token}");
+        let log_out = ["-X", "POST", "-H", &header, wire];
+        let log_out = call(inside.at, "/api/log-out-everywhere", &log_out).await;
+        assert!(is_503(&log_out), "the handler's own refusal: {log_out:?}");
+        inside.store.set_all(Mood::Works);
+    }
+}
+
+#[tokio::test]
+async fn a_report_whose_token_can_not_be_ended_is_never_whole() {
+    let inside = Inside::open(Limits::default()).await;
+    for wire in WIRES {
+        let token = inside.token("api");
+        inside.store.set(StoreOp::Revoke, Mood::Fails);
+        let url = format!("http://{}/api/report?rows=3", inside.at);
+        let header = format!("Authorization: Bearer {token}");
+        // It is streamed: what is held back is the end mark, without which it is no whole message.
+        let output = curl(&[wire, "-H", &header, &url]).await;
+        assert!(!output.status.success(), "{output:?}");
+
+        // The store is asked on, until it is written down.
+        inside.store.set(StoreOp::Revoke, Mood::Works);
+        inside.app.slots.idle().await;
+        assert_eq!(inside.standing(&token).await, Some(Reason::Revoked));
+    }
+}
