@@ -22,9 +22,6 @@ use tower_revoke::{
     core::BoxError,
 };
 
-/// How long the shutdown waits: for running calls, for the list, and for the authorization server.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// How large the head of a request may be. It must hold a token, which may have 8 KiB.
 const MAX_HEAD: u32 = 32 * 1024;
 
@@ -102,8 +99,13 @@ impl Proxy {
     }
 
     /// Serves HTTP/1 and HTTP/2 until `stop`, lets running calls end, and tells the authorization
-    /// server what it has not heard yet.
-    pub async fn serve(self, socket: TcpListener, stop: impl Future<Output = ()>) -> Drained {
+    /// server what it has not heard yet. Waits for each of these as long as `grace`.
+    pub async fn serve(
+        self,
+        socket: TcpListener,
+        grace: Duration,
+        stop: impl Future<Output = ()>,
+    ) -> Drained {
         let [one_time, tickets] = self.costs();
         let forward = self.forward.clone();
         let service = ServiceBuilder::new()
@@ -136,17 +138,19 @@ impl Proxy {
                 time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
+            // The end of a response may come by itself, and small: it must not wait for more.
+            let _ = stream.set_nodelay(true);
             let service = TowerToHyperService::new(service.clone());
             let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
             connections.spawn(graceful.watch(connection.into_owned()));
             while connections.try_join_next().is_some() {}
         }
         drop(socket);
-        let _ = time::timeout(GRACE, graceful.shutdown()).await;
+        let _ = time::timeout(grace, graceful.shutdown()).await;
         // What still runs is cut off, and has spent its token. What is owed is paid all the same.
         connections.shutdown().await;
-        let _ = time::timeout(GRACE, self.slots.idle()).await;
-        self.server.drain(GRACE).await
+        let _ = time::timeout(grace, self.slots.idle()).await;
+        self.server.drain(grace).await
     }
 }
 
@@ -176,6 +180,7 @@ impl Forward {
     fn new(to: Upstreams) -> Result<Self, BoxError> {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(Duration::from_secs(5)));
+        connector.set_nodelay(true);
         let pool = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .build(connector);
@@ -215,18 +220,16 @@ impl Forward {
                 }
                 Ok(response.map(Either::Left))
             }
-            Err(error) => {
+            Err(error) if error.is_connect() => {
                 let mut response = empty(StatusCode::BAD_GATEWAY);
-                if error.is_connect() {
-                    response.extensions_mut().insert(NotSent);
-                }
+                response.extensions_mut().insert(NotSent);
                 Ok(response)
             }
+            Err(_) => Ok(empty(StatusCode::BAD_GATEWAY)),
         }
     }
 }
 
-/// What comes from the upstream is streamed.
 type Body = Either<Incoming, Empty<Bytes>>;
 
 fn empty(status: StatusCode) -> Response<Body> {

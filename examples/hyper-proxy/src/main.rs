@@ -5,7 +5,7 @@
 
 mod demo;
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use example_issuer::Issuer;
 use hyper_proxy::{Proxy, Upstreams};
@@ -14,6 +14,9 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tower_revoke::{RevocationList, core::BoxError};
+
+/// For running calls, for the list, and for the authorization server.
+const GRACE: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
@@ -42,7 +45,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     };
     println!("listening on http://{address}");
     demo::print_lines(issuer.url(), address);
-    let drained = proxy.serve(socket, stop).await;
+    let drained = proxy.serve(socket, GRACE, stop).await;
     println!(
         "stopped: {} told at the end, {} left untold",
         drained.delivered, drained.left

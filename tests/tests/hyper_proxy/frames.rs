@@ -1,0 +1,152 @@
+//! HTTP/2, frame by frame, for what no client would send.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const PING: u8 = 6;
+const CONTINUATION: u8 = 9;
+
+/// What one frame may hold, unless its receiver says otherwise.
+const MOST: usize = 16_384;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// An answer with this status.
+    Answer(u16),
+    /// The stream was reset, or the connection ended.
+    Reset,
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short frame");
+    let mut frame = length.to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// HPACK (RFC 7541): each field a literal with a name of its own, neither indexed nor compressed.
+fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
+    fn text(block: &mut Vec<u8>, text: &str) {
+        let length = text.len();
+        if length < 127 {
+            block.push(u8::try_from(length).expect("a byte"));
+        } else {
+            block.push(127);
+            let mut rest = length - 127;
+            while rest >= 128 {
+                block.push(u8::try_from(rest % 128 + 128).expect("a byte"));
+                rest /= 128;
+            }
+            block.push(u8::try_from(rest).expect("a byte"));
+        }
+        block.extend(text.as_bytes());
+    }
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        text(&mut block, name);
+        text(&mut block, value);
+    }
+    block
+}
+
+/// Sends one request, with a body if there is one and trailers if there are, and waits for its fate.
+pub(crate) async fn send(
+    at: SocketAddr,
+    head: &[(&str, &str)],
+    body: Option<&str>,
+    trailers: Option<&[(&str, &str)]>,
+) -> Fate {
+    let mut stream = TcpStream::connect(at).await.expect("a listening proxy");
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(SETTINGS, 0, 0, &[]));
+    let (end_headers, end_stream) = (4, 1);
+    let is_last = body.is_none() && trailers.is_none();
+    let block = fields(head);
+    let parts = block.chunks(MOST).collect::<Vec<_>>();
+    for (at, part) in parts.iter().enumerate() {
+        let kind = if at == 0 { HEADERS } else { CONTINUATION };
+        let mut flags = if at + 1 == parts.len() {
+            end_headers
+        } else {
+            0
+        };
+        if at == 0 && is_last {
+            flags |= end_stream;
+        }
+        bytes.extend(frame(kind, flags, 1, part));
+    }
+    if let Some(body) = body {
+        let flags = if trailers.is_none() { end_stream } else { 0 };
+        bytes.extend(frame(DATA, flags, 1, body.as_bytes()));
+    }
+    if let Some(trailers) = trailers {
+        bytes.extend(frame(
+            HEADERS,
+            end_headers | end_stream,
+            1,
+            &fields(trailers),
+        ));
+    }
+    // What is refused half-way need not be read.
+    let _ = stream.write_all(&bytes).await;
+    loop {
+        let mut header = [0; 9];
+        if stream.read_exact(&mut header).await.is_err() {
+            return Fate::Reset;
+        }
+        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+        let mut payload = vec![0; length as usize];
+        if stream.read_exact(&mut payload).await.is_err() {
+            return Fate::Reset;
+        }
+        match header[3] {
+            HEADERS => return Fate::Answer(status(&payload)),
+            RST_STREAM | GOAWAY => return Fate::Reset,
+            SETTINGS | WINDOW_UPDATE | PING => {}
+            other => panic!("a frame of kind {other}"),
+        }
+    }
+}
+
+/// The first field of an answer: an index of the static table, or a literal with the name `:status`.
+fn status(block: &[u8]) -> u16 {
+    match block {
+        [indexed @ 0x88..=0x8e, ..] => {
+            [200, 204, 206, 304, 400, 404, 500][usize::from(indexed - 0x88)]
+        }
+        // Huffman's code: 5 bits for 0, 1 and 2, 6 for the other digits.
+        [0x48 | 0x08, length @ (0x82 | 0x83), code @ ..] => {
+            let bytes = code[..usize::from(length - 0x80)].iter();
+            let mut bits = bytes.fold(0, |bits, byte| (bits << 8) | u32::from(*byte));
+            bits <<= 32 - 8 * u32::from(length - 0x80);
+            let mut digit = || {
+                let (value, length) = match bits >> 27 {
+                    short @ 0..=2 => (short, 5),
+                    _ => ((bits >> 26) - 0x19 + 3, 6),
+                };
+                bits <<= length;
+                u16::try_from(value).expect("a digit")
+            };
+            digit() * 100 + digit() * 10 + digit()
+        }
+        [0x48 | 0x08, 3, digits @ ..] => std::str::from_utf8(&digits[..3])
+            .expect("digits")
+            .parse()
+            .expect("a status"),
+        other => panic!("no status: {other:?}"),
+    }
+}

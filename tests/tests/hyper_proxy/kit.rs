@@ -1,0 +1,244 @@
+//! The proxy, started either way, and curl to call it.
+
+use std::{future::Future, net::SocketAddr, time::Duration};
+
+use example_issuer::Issuer;
+use hyper_proxy::{Proxy, Upstreams};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tower_revoke::{Drained, MemoryStore, RevocationList};
+use tower_revoke_testing::{ScriptedStore, StoreScript};
+use tower_revoke_tests::program::{Program, curl};
+
+use crate::{
+    raw::{Raw, Reply},
+    upstream::{Act, Seen, Upstream},
+};
+
+/// How curl speaks, in its own words.
+pub(crate) const WIRES: [&str; 2] = ["--http1.1", "--http2-prior-knowledge"];
+
+/// The program, with its issuer and its backends.
+pub(crate) struct Demo {
+    pub(crate) program: Program,
+    pub(crate) issuer: String,
+    pub(crate) at: SocketAddr,
+}
+
+impl Demo {
+    pub(crate) async fn start() -> Self {
+        let mut program = Program::start("hyper-proxy", |command| {
+            command.arg("127.0.0.1:0");
+        });
+        let issuer = program.says("issuer: ").await;
+        let at = program.address("listening on ").await;
+        Self {
+            program,
+            issuer,
+            at,
+        }
+    }
+
+    /// A token, by the query of the issuer's `/token`, such as `scope=proxy`.
+    pub(crate) async fn token(&self, query: &str) -> String {
+        let url = format!("{}/token?{query}", self.issuer);
+        let output = curl(&["-f", "-X", "POST", &url]).await;
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// What curl prints with `-i` for `PATH`.
+    pub(crate) async fn call(&self, path: &str, more: &[&str]) -> Reply {
+        let url = format!("http://{}{path}", self.at);
+        let output = curl(&[&["-i", "--globoff", "--path-as-is", &url], more].concat()).await;
+        let text = String::from_utf8(output.stdout).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| {
+            panic!(
+                "no head: {text} {}",
+                String::from_utf8_lossy(&output.stderr)
+            )
+        });
+        let status = head.split(' ').nth(1).expect("a status");
+        Reply {
+            status: status.parse().expect("a number"),
+            head: head.to_owned(),
+            body: body.to_owned(),
+        }
+    }
+
+    /// The same with a token.
+    pub(crate) async fn show(&self, wire: &str, path: &str, token: &str) -> Reply {
+        let header = format!("Authorization: Bearer {token}");
+        self.call(path, &[wire, "-H", &header]).await
+    }
+}
+
+impl Reply {
+    /// The value of a header, if it came.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        let (_, value) = lines.find(|(given, _)| given.eq_ignore_ascii_case(name))?;
+        Some(value)
+    }
+
+    /// Status and error code, such as `401 invalid_token`.
+    pub(crate) fn verdict(&self) -> String {
+        let challenge = self.header("www-authenticate").unwrap_or_default();
+        let code = challenge.split("error=\"").nth(1);
+        match code.and_then(|rest| rest.split('"').next()) {
+            Some(code) => format!("{} {code}", self.status),
+            None => self.status.to_string(),
+        }
+    }
+}
+
+/// Whether the authorization server still takes a token for good.
+pub(crate) async fn is_active(issuer: &str, token: &str) -> bool {
+    let url = format!("{issuer}/introspect");
+    let form = format!("token={token}");
+    let output = curl(&["-f", "-u", "orders:secret", "-d", &form, &url]).await;
+    match output.stdout.as_slice() {
+        br#"{"active":true}"# => true,
+        br#"{"active":false}"# => false,
+        _ => panic!("{output:?}"),
+    }
+}
+
+/// Waits until the authorization server has been told that a token has ended.
+pub(crate) async fn told(issuer: &str, token: &str) {
+    let told = async { while is_active(issuer, token).await {} };
+    let within = Duration::from_secs(30);
+    tokio::time::timeout(within, told)
+        .await
+        .expect("the authorization server is told");
+}
+
+/// The proxy inside the test, over a store and upstreams that do what the test says.
+pub(crate) struct Stage {
+    pub(crate) at: SocketAddr,
+    pub(crate) issuer: Issuer,
+    pub(crate) list: RevocationList,
+    pub(crate) store: StoreScript,
+    pub(crate) orders: Upstream,
+    pub(crate) stock: Upstream,
+    pub(crate) maps: Upstream,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<Drained>,
+}
+
+impl Stage {
+    pub(crate) async fn with(act: Act) -> Self {
+        Self::set(act, Duration::from_secs(30)).await
+    }
+
+    /// With another limit for the shutdown.
+    pub(crate) async fn set(act: Act, grace: Duration) -> Self {
+        let issuer = Issuer::start().await.expect("a free port");
+        let (store, script) = ScriptedStore::over(MemoryStore::new());
+        let list = RevocationList::builder(store)
+            .answer_within(Duration::from_millis(200))
+            .build();
+        let [orders, stock, maps] = [
+            Upstream::start(act.clone()).await,
+            Upstream::start(act.clone()).await,
+            Upstream::start(act).await,
+        ];
+        let upstreams = Upstreams {
+            orders: orders.addr.to_string(),
+            stock: stock.addr.to_string(),
+            maps: maps.addr.to_string(),
+        };
+        let (stop, stopped) = oneshot::channel();
+        let (at, served) = serve(issuer.url(), &list, upstreams, grace, async move {
+            let _ = stopped.await;
+        })
+        .await;
+        Self {
+            at,
+            issuer,
+            list,
+            store: script,
+            orders,
+            stock,
+            maps,
+            stop,
+            served,
+        }
+    }
+
+    /// A token with this scope.
+    pub(crate) fn token(&self, scope: &str) -> String {
+        self.issuer.token().audience("orders").scope(scope).sign()
+    }
+
+    /// Ends the proxy. When it has ended and all connections with it, what `/orders` and
+    /// `/tickets` got.
+    pub(crate) async fn end(self) -> Seen3 {
+        let (stop, served) = (self.stop, self.served);
+        let _ = stop.send(());
+        let drained = served.await.expect("it serves to its end");
+        for upstream in [&self.orders, &self.stock, &self.maps] {
+            upstream.is_alone().await;
+        }
+        Seen3 {
+            orders: self.orders.seen(),
+            stock: self.stock.seen(),
+            maps: self.maps.seen(),
+            drained,
+        }
+    }
+
+    /// Asks it to end, and goes on.
+    pub(crate) fn stop(self) -> (JoinHandle<Drained>, Upstream, Issuer, RevocationList) {
+        let _ = self.stop.send(());
+        (self.served, self.orders, self.issuer, self.list)
+    }
+
+    /// Sends these bytes, in which `TOKEN` stands for a good token, and gives that and the first
+    /// answer.
+    pub(crate) async fn send(&self, request: &str) -> (Raw, Reply) {
+        let request = request.replace("TOKEN", &self.token("proxy"));
+        let mut raw = Raw::send(self.at, request).await;
+        let reply = raw.reply().await;
+        (raw, reply)
+    }
+}
+
+/// What all upstreams got, when all is over.
+pub(crate) struct Seen3 {
+    pub(crate) orders: Vec<Seen>,
+    pub(crate) stock: Vec<Seen>,
+    pub(crate) maps: Vec<Seen>,
+    pub(crate) drained: Drained,
+}
+
+impl Seen3 {
+    /// The one request that came, at `/orders`; it has one `Authorization`.
+    pub(crate) fn one(&self) -> &Seen {
+        assert!(self.stock.is_empty() && self.maps.is_empty());
+        assert_eq!(self.orders.len(), 1, "{:#?}", self.orders);
+        let seen = &self.orders[0];
+        assert!(seen.is_whole, "{seen:#?}");
+        assert_eq!(seen.all("authorization").len(), 1, "{seen:#?}");
+        seen
+    }
+
+    /// No upstream got a byte.
+    pub(crate) fn none(&self) {
+        let all = [&self.orders, &self.stock, &self.maps];
+        assert!(all.iter().all(|seen| seen.is_empty()), "{all:#?}");
+    }
+}
+
+/// Serves on a free port.
+pub(crate) async fn serve(
+    issuer: &str,
+    list: &RevocationList,
+    upstreams: Upstreams,
+    grace: Duration,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> (SocketAddr, JoinHandle<Drained>) {
+    let proxy = Proxy::new(issuer, list.clone(), upstreams).expect("a proxy");
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let at = socket.local_addr().expect("a bound socket");
+    (at, tokio::spawn(proxy.serve(socket, grace, stop)))
+}

@@ -1,0 +1,208 @@
+//! WebSockets go through, checked at the handshake; nothing else gets past the proxy that way.
+
+use futures_util::{SinkExt, StreamExt};
+use tokio_tungstenite::tungstenite::{
+    Error, Message, client::IntoClientRequest, handshake::client::Request,
+};
+use tower_revoke_tests::{Client, Wire, get};
+
+use crate::{
+    kit::{Demo, Stage, told},
+    raw::Raw,
+    upstream::{Act, OK},
+};
+
+fn handshake(demo: &Demo, path: &str, token: Option<&str>) -> Request {
+    let url = format!("ws://{}{path}", demo.at);
+    let mut request = url.into_client_request().expect("a request");
+    if let Some(token) = token {
+        let value = format!("Bearer {token}").parse().expect("a value");
+        request.headers_mut().insert("authorization", value);
+    }
+    request
+}
+
+#[tokio::test]
+async fn a_websocket_goes_both_ways_and_its_handshake_has_spent_the_token() {
+    let demo = Demo::start().await;
+    for (path, scope, upstreams) in [
+        ("/orders/websocket", "proxy", "Bearer TOKEN"),
+        ("/orders/websocket", "proxy+OTT", "Bearer TOKEN"),
+        ("/tickets/websocket", "proxy", "Bearer TOKEN"),
+        (
+            "/stock/websocket",
+            "proxy+OTT",
+            "Basic cHJveHk6cHJveHktc2VjcmV0",
+        ),
+        ("/maps/websocket", "proxy+OTT", "none"),
+    ] {
+        let token = demo.token(&format!("scope={scope}")).await;
+        let request = handshake(&demo, path, Some(&token));
+        let (mut socket, response) = tokio_tungstenite::connect_async(request)
+            .await
+            .expect("a WebSocket");
+        assert_eq!(response.status(), 101);
+        let said = socket.next().await.expect("a message").expect("no error");
+        assert_eq!(said.to_string(), upstreams.replace("TOKEN", &token));
+
+        // The WebSocket is still open, and its token is gone.
+        let costs = scope.ends_with("OTT") || path.starts_with("/tickets");
+        let mut client = Client::connect(demo.at, Wire::Http1).await;
+        let again = client.send(get("/maps/1", &token)).await;
+        let expected = if costs { "401 invalid_token" } else { "200" };
+        assert_eq!(
+            again.expect("an answer").verdict(),
+            expected,
+            "{path} {scope}"
+        );
+
+        for message in [
+            Message::text("hello"),
+            Message::binary(vec![7; 300_000]),
+            Message::text("and again"),
+        ] {
+            socket.send(message.clone()).await.expect("it is open");
+            let back = socket.next().await.expect("a message");
+            assert_eq!(back.expect("no error"), message);
+        }
+        socket.close(None).await.expect("it is open");
+        while let Some(Ok(_)) = socket.next().await {}
+        if costs {
+            told(&demo.issuer, &token).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_is_refused_as_any_request_is() {
+    let demo = Demo::start().await;
+    let expired = demo.token("scope=proxy&expired").await;
+    let narrow = demo.token("scope=other").await;
+    let spent = demo.token("scope=proxy+OTT").await;
+    let mut client = Client::connect(demo.at, Wire::Http1).await;
+    let first = client.send(get("/maps/1", &spent)).await;
+    assert_eq!(first.expect("an answer").verdict(), "200");
+    for (token, expected) in [
+        (None, 401),
+        (Some("no.such.token"), 401),
+        (Some(&*expired), 401),
+        (Some(&*spent), 401),
+        (Some(&*narrow), 403),
+    ] {
+        let request = handshake(&demo, "/orders/websocket", token);
+        let refused = tokio_tungstenite::connect_async(request).await;
+        let Err(Error::Http(response)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(response.status(), expected);
+    }
+}
+
+const WEBSOCKET: &str = "GET /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer TOKEN\r\n\
+                         connection: Upgrade\r\nupgrade: websocket\r\n\
+                         sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+
+const SWITCHING: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+
+/// The bytes of both sides, however early they are sent.
+#[tokio::test]
+async fn rfc9110_7_8_bytes_that_follow_the_handshake_at_once_get_there() {
+    let stage = Stage::with(Act::Echo(SWITCHING)).await;
+    let token = stage.token("proxy");
+    let request = format!("{WEBSOCKET}early ").replace("TOKEN", &token);
+    let mut raw = Raw::send(stage.at, request).await;
+    let (status, head) = raw.head().await;
+    assert_eq!(status, 101, "{head}");
+    assert_eq!(raw.take(6).await, "early ");
+    raw.more("late").await;
+    assert_eq!(raw.take(4).await, "late");
+    drop(raw);
+    let seen = stage.end().await;
+    assert_eq!(seen.one().all("connection"), ["upgrade"]);
+    assert_eq!(seen.one().all("upgrade"), ["websocket"]);
+}
+
+/// A handshake that the upstream declines leaves HTTP behind, not a tunnel: what follows is a
+/// request, and is checked.
+#[tokio::test]
+async fn a_handshake_that_is_declined_leaves_no_tunnel() {
+    for declined in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.1 426 Upgrade Required\r\nconnection: upgrade\r\nupgrade: websocket\r\ncontent-length: 2\r\n\r\nno",
+        "HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\nno",
+    ] {
+        let stage = Stage::with(Act::Answer(declined)).await;
+        let hidden = "GET /orders/hidden HTTP/1.1\r\nhost: a\r\n\r\n";
+        let (mut raw, reply) = stage.send(&format!("{WEBSOCKET}{hidden}")).await;
+        assert_eq!(reply.body.len(), 2);
+        assert_eq!(raw.reply().await.verdict(), "401");
+        drop(raw);
+        assert_eq!(
+            stage.end().await.one().request_line(),
+            "GET /orders/1 HTTP/1.1"
+        );
+    }
+}
+
+/// Through `h2c` a caller would send the upstream whatever it likes, past all that is checked here.
+#[tokio::test]
+async fn no_other_protocol_is_asked_for() {
+    for upgrade in [
+        "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__",
+        "connection: upgrade\r\nupgrade: websocket, h2c",
+        "connection: upgrade\r\nupgrade: h2c\r\nupgrade: websocket",
+        "connection: upgrade\r\nupgrade: tls/1.0",
+        "upgrade: websocket",
+        "connection: upgrade\r\nupgrade: websocket\r\ncontent-length: 5",
+    ] {
+        let stage = Stage::with(OK).await;
+        let (_raw, reply) = stage
+            .send(&format!(
+                "GET /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer TOKEN\r\n{upgrade}\r\n\r\nhello"
+            ))
+            .await;
+        assert_eq!(reply.status, 200, "{upgrade}");
+        let seen = stage.end().await;
+        let seen = &seen.orders[0];
+        for name in ["connection", "upgrade", "http2-settings"] {
+            assert_eq!(seen.all(name), [""; 0], "{upgrade}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_101_that_nobody_asked_for_is_a_502_and_no_tunnel() {
+    let plain = "GET /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer TOKEN\r\n\r\n";
+    let h2c = "GET /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer TOKEN\r\n\
+               connection: upgrade\r\nupgrade: h2c\r\n\r\n";
+    let to_h2c = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n";
+    for (request, answer) in [
+        (plain, SWITCHING),
+        (h2c, to_h2c),
+        (WEBSOCKET, to_h2c),
+        (WEBSOCKET, "HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+    ] {
+        let stage = Stage::with(Act::Echo(answer)).await;
+        let hidden = "GET /orders/hidden HTTP/1.1\r\nhost: a\r\n\r\n";
+        let (mut raw, reply) = stage.send(&format!("{request}{hidden}")).await;
+        assert_eq!(reply.status, 502, "{answer:?}");
+        assert_eq!(raw.reply().await.verdict(), "401");
+        drop(raw);
+        assert_eq!(
+            stage.end().await.one().request_line(),
+            "GET /orders/1 HTTP/1.1"
+        );
+    }
+}
+
+/// HTTP/2 has no such upgrade, and this proxy offers no other (RFC 8441).
+#[tokio::test]
+async fn rfc9113_8_6_http_2_asks_for_no_upgrade() {
+    let demo = Demo::start().await;
+    let token = format!("Authorization: Bearer {}", demo.token("scope=proxy").await);
+    let upgrade = ["-H", "Connection: upgrade", "-H", "Upgrade: websocket"];
+    let more = [&["--http2-prior-knowledge", "-H", &token], &upgrade[..]].concat();
+    let reply = demo.call("/maps/1", &more).await;
+    assert!(!reply.body.contains("upgrade"), "{}", reply.body);
+}
