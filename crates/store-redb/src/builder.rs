@@ -1,0 +1,108 @@
+//! How a store is put together.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tower_revoke_core::Clock;
+
+use crate::{OpenError, RedbStore, disk::Health, file::Place, shared::Shared, threads::Threads};
+
+/// Puts a [`RedbStore`] together; made by [`RedbStore::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_revoke_store_redb::RedbStore;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("revocations.redb");
+/// let store = RedbStore::builder(path)
+///     .cache_bytes(256 << 20)
+///     .changes_kept(1_000_000)
+///     .answer_within(Duration::from_secs(5))
+///     .open()?;
+/// # drop(store);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct RedbStoreBuilder {
+    path: PathBuf,
+    clock: Clock,
+    answer_within: Duration,
+    cache_bytes: usize,
+    changes_kept: u64,
+    changes_kept_for: Duration,
+}
+
+impl RedbStoreBuilder {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            clock: Clock::system(),
+            answer_within: Duration::from_secs(2),
+            cache_bytes: 64 << 20,
+            changes_kept: 100_000,
+            changes_kept_for: Duration::from_secs(86_400),
+        }
+    }
+
+    /// How long one call waits for the disk: 2 s unless this is called. Then it fails with
+    /// [`StoreError::TimedOut`](tower_revoke_core::StoreError::TimedOut), and what was asked may
+    /// still happen. By tokio's timer, which the runtime must have enabled; outside of a runtime
+    /// a call waits as long as the disk does. `purge` and `compact` are not bound to it.
+    pub fn answer_within(mut self, time: Duration) -> Self {
+        self.answer_within = time;
+        self
+    }
+
+    /// How much of the file is kept in memory at most: 64 MiB unless this is called. The system
+    /// keeps more of it, in memory that is free.
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// How many of the last changes are kept for
+    /// [`Store::changes`](tower_revoke_core::Store::changes): 100,000 unless this is called, in
+    /// about 60 bytes each. Who falls behind further loads all again.
+    pub fn changes_kept(mut self, changes: u64) -> Self {
+        self.changes_kept = changes;
+        self
+    }
+
+    /// For how long changes are kept, if there are not too many: a day unless this is called.
+    pub fn changes_kept_for(mut self, time: Duration) -> Self {
+        self.changes_kept_for = time;
+        self
+    }
+
+    /// Where the time comes from: the machine unless this is called.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens the file, or creates it. The folder must be there.
+    ///
+    /// Blocks: some milliseconds; after a crash, while the whole file is checked, about half a
+    /// second for a million entries.
+    ///
+    /// # Errors
+    /// It says which, and [`OpenError`] what to do.
+    pub fn open(self) -> Result<RedbStore, OpenError> {
+        let place = Place {
+            path: self.path.clone(),
+            cache_bytes: self.cache_bytes,
+            health: Arc::new(Health::default()),
+        };
+        let failed = |error: tower_revoke_core::BoxError| OpenError::Io {
+            path: self.path.clone(),
+            source: error,
+        };
+        let (db, identity) = place.begin()?;
+        let kept = (self.changes_kept, self.changes_kept_for);
+        let shared = Shared::new(place, self.clock, db, identity, kept);
+        let shared = Arc::new(shared.map_err(|fault| failed(fault.into()))?);
+        let threads = Threads::start(&shared).map_err(|error| failed(error.into()))?;
+        Ok(RedbStore::new(shared, threads, self.answer_within))
+    }
+}

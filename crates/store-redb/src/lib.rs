@@ -1,0 +1,64 @@
+//! Revocations and uses in one file of this machine, by [redb](https://docs.rs/redb).
+//!
+//! ```
+//! use tower_revoke_list::RevocationList;
+//! use tower_revoke_store_redb::RedbStore;
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # std::env::set_current_dir(&folder)?;
+//! let list = RevocationList::over(RedbStore::open("revocations.redb")?);
+//! # drop(list);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it promises
+//!
+//! * **Durable** means: written to the file and flushed to the disk by the system (`fdatasync`)
+//!   before the call returns. It outlives the program, a `kill -9` at any moment, and a power cut,
+//!   as far as the disk keeps what it said was kept. It does not outlive the disk.
+//! * **A claim has one winner** among all who use this file, and that is one process: a second one
+//!   that opens it is refused ([`OpenError::Locked`]). For several nodes take another store.
+//! * **A crash loses nothing that was acknowledged.** The next start checks the whole file, about
+//!   half a second for a million entries.
+//! * **A backup that is played back** has forgotten what came after it. Who follows the feed is told
+//!   so ([`HistoryWentBack`](tower_revoke_core::StoreError::HistoryWentBack)); but that is this
+//!   process itself, and it ends before the file is replaced: after playing back a backup, revoke
+//!   again what was revoked since. Copy the file only while no process has it open.
+//!
+//! # How it works
+//!
+//! Writes go to a thread of their own, which does all that wait at once in one transaction with one
+//! flush: the more callers, the cheaper each. Reads see the last state that was committed and wait
+//! for no write. They have threads of their own too: a look-up takes some microseconds from memory,
+//! but milliseconds from a disk, for which no thread of the runtime should wait.
+//!
+//! What has ended leaves with `purge`; its room is used again, and given back to the disk where
+//! that is worth it ([`RedbStore::compact`]).
+//!
+//! # When something fails
+//!
+//! | | |
+//! |---|---|
+//! | the disk is full | reads go on; writes fail with [`Full`](tower_revoke_core::StoreError::Full), are tried again once a second, and go on when there is room |
+//! | a read or a write fails | [`Unavailable`](tower_revoke_core::StoreError::Unavailable); the file is opened anew, and all goes on if that helps |
+//! | a flush fails | nothing that the system then says about the file can be relied on: the store refuses all until the program is started again |
+//! | the file is damaged | likewise, or [`OpenError::Corrupt`] at the start |
+//! | the disk hangs | [`TimedOut`](tower_revoke_core::StoreError::TimedOut) after [`answer_within`](RedbStoreBuilder::answer_within) |
+
+mod builder;
+mod cursor;
+mod disk;
+mod error;
+mod fault;
+mod file;
+mod reading;
+mod rows;
+mod schema;
+mod shared;
+mod store;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod threads;
+
+pub use self::{builder::RedbStoreBuilder, error::OpenError, store::RedbStore};

@@ -1,0 +1,216 @@
+//! What is read from one state of the file: look-ups, the feed, a full load, records.
+
+use std::ops::Bound;
+
+use redb::{ReadTransaction, ReadableTable};
+use tower_revoke_core::{
+    Change, Changes, KeyDigest, Listed, Record, RecordsPage, RevocationKey, StoreError, Wanted,
+};
+
+use crate::{
+    cursor::{FeedCursor, Load, RecordsCursor},
+    fault::Fault,
+    rows::{self, Event, Revoked, Uses},
+    schema::{FEED, Identity, META, OPENINGS, Opening, REVOKED, USES, feed_end},
+    tables::Done,
+};
+
+/// How many rows one page reads.
+const PAGE: usize = 4_096;
+
+pub(crate) fn look_up(
+    txn: &ReadTransaction,
+    keys: &[KeyDigest],
+) -> Result<Vec<Option<Listed>>, Fault> {
+    let (revoked, uses) = (txn.open_table(REVOKED)?, txn.open_table(USES)?);
+    let listed = |key: &KeyDigest| {
+        if let Some(row) = revoked.get(key.as_bytes())? {
+            return Ok(Some(Revoked::read(row.value())?.listed()));
+        }
+        let Some(row) = uses.get(key.as_bytes())? else {
+            return Ok(None);
+        };
+        Ok(rows::read::<Uses>(row.value())?.spent())
+    };
+    keys.iter().map(listed).collect()
+}
+
+/// The page of the feed, or of a full load, that comes next.
+pub(crate) fn changes(
+    txn: &ReadTransaction,
+    identity: &Identity,
+    since: Option<&FeedCursor>,
+) -> Done<Changes> {
+    let feed = txn.open_table(FEED)?;
+    let end = feed_end(&txn.open_table(META)?, &feed)?;
+    let first = feed.first()?.map_or(end, |(first, _)| first.value());
+    let load = match since {
+        None => Some((end, Load::Revoked(None))),
+        Some(cursor) => {
+            if let Err(error) = stands(txn, identity, cursor, first, end)? {
+                return Ok(Err(error));
+            }
+            cursor.load.map(|load| (cursor.position, load))
+        }
+    };
+    let (changes, position, load) = match load {
+        Some((position, load)) => {
+            let (changes, load) = load_page(txn, load)?;
+            (changes, position, load)
+        }
+        None => {
+            let position = since.map_or(end, |cursor| cursor.position);
+            let mut changes = Vec::new();
+            for row in feed.range(position..)?.take(PAGE) {
+                changes.push(rows::read::<Event>(row?.1.value())?.change());
+            }
+            let next = position + changes.len() as u64;
+            (changes, next, None)
+        }
+    };
+    Ok(Ok(Changes {
+        changes,
+        next: FeedCursor::new(identity, position, load).write(),
+        more: load.is_some() || position < end,
+    }))
+}
+
+/// Whether what the cursor has seen is what this file remembers.
+fn stands(
+    txn: &ReadTransaction,
+    identity: &Identity,
+    cursor: &FeedCursor,
+    first: u64,
+    end: u64,
+) -> Done<()> {
+    if cursor.store != identity.store {
+        return Ok(Err(StoreError::ForeignCursor));
+    }
+    let openings = txn.open_table(OPENINGS)?;
+    let mut from = openings.range(cursor.opening..)?;
+    let mut next = || -> Result<Option<(u64, Opening)>, Fault> {
+        let Some((number, row)) = from.next().transpose()? else {
+            return Ok(None);
+        };
+        Ok(Some((number.value(), Opening::read(row.value())?)))
+    };
+    let is_old = (openings.first()?).is_some_and(|(oldest, _)| cursor.opening < oldest.value());
+    if is_old {
+        return Ok(Err(StoreError::CursorTooOld));
+    }
+    // A copy that was played back has openings of its own since then, or none.
+    let is_known = next()?
+        .is_some_and(|(number, opening)| (number, opening.name) == (cursor.opening, cursor.name));
+    if !is_known {
+        return Ok(Err(StoreError::HistoryWentBack));
+    }
+    if cursor.position > next()?.map_or(end, |(_, opening)| opening.began_at) {
+        return Ok(Err(StoreError::HistoryWentBack));
+    }
+    if cursor.position < first {
+        return Ok(Err(StoreError::CursorTooOld));
+    }
+    Ok(Ok(()))
+}
+
+/// Some of what is alive, and where to go on.
+fn load_page(txn: &ReadTransaction, load: Load) -> Result<(Vec<Change>, Option<Load>), Fault> {
+    let mut changes = Vec::new();
+    let mut room = PAGE;
+    let mut last = None;
+    let after = match load {
+        Load::Revoked(after) => {
+            let revoked = txn.open_table(REVOKED)?;
+            for row in revoked.range(from(after))?.take(room) {
+                let (key, row) = row?;
+                last = Some(key.value());
+                let key = KeyDigest::from_bytes(key.value());
+                changes.push(Revoked::read(row.value())?.change(key));
+            }
+            room -= changes.len();
+            if room == 0 {
+                return Ok((changes, Some(Load::Revoked(last))));
+            }
+            last = None;
+            None
+        }
+        Load::Uses(after) => after,
+    };
+    let uses = txn.open_table(USES)?;
+    for row in uses.range(from(after))?.take(room) {
+        let (key, row) = row?;
+        last = Some(key.value());
+        let key = KeyDigest::from_bytes(key.value());
+        if let Some(spent) = rows::read::<Uses>(row.value())?.spent() {
+            changes.push(rows::spent(key, spent.until()));
+        }
+        room -= 1;
+    }
+    let next = (room == 0).then_some(Load::Uses(last));
+    Ok((changes, next))
+}
+
+/// Some records, and after which digest to go on looking; no more rows than a page are read.
+pub(crate) fn records(
+    txn: &ReadTransaction,
+    identity: &Identity,
+    wanted: &Wanted,
+    after: Option<[u8; 16]>,
+    at_most: usize,
+) -> Result<(RecordsPage, Option<[u8; 16]>), Fault> {
+    let revoked = txn.open_table(REVOKED)?;
+    let mut page = RecordsPage::default();
+    if let Some(key) = wanted.only_key() {
+        let is_before = after.is_some_and(|after| *key.as_bytes() <= after);
+        if let Some(row) = revoked.get(key.as_bytes())?.filter(|_| !is_before) {
+            let record = record(*key, row.value())?;
+            page.records
+                .extend(Some(record).filter(|record| wanted.wants(record)));
+        }
+        return Ok((page, None));
+    }
+    let mut last = after;
+    let mut rows = revoked.range(from(after))?;
+    for _ in 0..PAGE {
+        let Some(row) = rows.next() else {
+            return Ok((page, None));
+        };
+        let (key, row) = row?;
+        let record = record(KeyDigest::from_bytes(key.value()), row.value())?;
+        if wanted.wants(&record) {
+            if page.records.len() == at_most {
+                // There is one more: the page is full, and not the last.
+                let last = last.unwrap_or_default();
+                let store = identity.store;
+                page.next = Some(RecordsCursor { store, last }.write());
+                return Ok((page, None));
+            }
+            page.records.push(record);
+        }
+        last = Some(key.value());
+    }
+    Ok((page, last))
+}
+
+fn record(digest: KeyDigest, row: &[u8]) -> Result<Record, Fault> {
+    let (revoked, said) = Revoked::read_all(row)?;
+    let listed = revoked.listed();
+    let key = match listed {
+        Listed::Rule { .. } => said.rule(),
+        _ => Some(RevocationKey::Token(digest.as_token())),
+    };
+    Ok(Record {
+        digest,
+        key,
+        listed,
+        at: revoked.at,
+        by: said.by,
+        reason: said.reason,
+    })
+}
+
+/// All keys after one.
+fn from(after: Option<[u8; 16]>) -> (Bound<[u8; 16]>, Bound<[u8; 16]>) {
+    let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+    (start, Bound::Unbounded)
+}

@@ -1,0 +1,269 @@
+//! The open file that the threads share, and what happens to it when something fails.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use redb::{Database, ReadTransaction, ReadableTableMetadata};
+use tokio::sync::watch;
+use tower_revoke_core::{Clock, StoreError};
+
+use crate::{
+    fault::Fault,
+    file::{Place, unwound},
+    schema::{FEED, Identity, META, REVOKED, USES, feed_end},
+    tables::Tables,
+};
+
+/// Between two attempts at what has just failed for want of room, or could not be opened.
+const PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) struct Shared {
+    pub(crate) place: Place,
+    pub(crate) clock: Clock,
+    pub(crate) identity: Identity,
+    pub(crate) changes_kept: u64,
+    pub(crate) changes_kept_for: Duration,
+    /// The end of the feed, for those who wait for news.
+    pub(crate) news: watch::Sender<u64>,
+    entries: AtomicU64,
+    /// Readers and the writer hold it as long as their transaction; who replaces it, alone.
+    db: RwLock<Option<Database>>,
+    refusing: Mutex<Refusing>,
+}
+
+/// What is not even tried.
+#[derive(Default)]
+struct Refusing {
+    /// Until an uptime of the clock.
+    writes: Option<(Fault, Duration)>,
+    /// Likewise, reads as well; for good, if there is no time.
+    all: Option<(Fault, Option<Duration>)>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        place: Place,
+        clock: Clock,
+        db: Database,
+        identity: Identity,
+        (changes_kept, changes_kept_for): (u64, Duration),
+    ) -> Result<Self, Fault> {
+        let txn = db.begin_read()?;
+        let end = feed_end(&txn.open_table(META)?, &txn.open_table(FEED)?)?;
+        let entries = txn.open_table(REVOKED)?.len()? + txn.open_table(USES)?.len()?;
+        drop(txn);
+        Ok(Self {
+            place,
+            clock,
+            identity,
+            changes_kept,
+            changes_kept_for,
+            news: watch::Sender::new(end),
+            entries: AtomicU64::new(entries),
+            db: RwLock::new(Some(db)),
+            refusing: Mutex::default(),
+        })
+    }
+
+    /// Reads one state of the file.
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let done = self.with_db(|db| unwound(|| read(&db.begin_read()?)));
+        done.map_err(|fault| self.failed(fault, false))
+    }
+
+    /// Writes all or nothing, durably, and tells those who wait for news.
+    pub(crate) fn write<T>(
+        &self,
+        write: impl FnOnce(&mut Tables<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.may_write()?;
+        let now = self.clock.now();
+        let done = self.with_db(|db| {
+            unwound(|| {
+                let txn = db.begin_write()?;
+                let mut tables = Tables::open(&txn, now)?;
+                let done = write(&mut tables)?;
+                if !tables.has_written() {
+                    drop(tables);
+                    txn.abort()?;
+                    return Ok((done, None));
+                }
+                let since = now.saturating_sub(self.changes_kept_for);
+                tables.trim(self.changes_kept, since)?;
+                let after = (tables.feed_end(), tables.entries()?);
+                drop(tables);
+                txn.commit()?;
+                Ok((done, Some(after)))
+            })
+        });
+        match done {
+            Ok((done, after)) => {
+                if let Some((end, entries)) = after {
+                    self.entries.store(entries, Ordering::Relaxed);
+                    self.news.send_if_modified(|news| {
+                        let is_new = *news != end;
+                        *news = end;
+                        is_new
+                    });
+                }
+                Ok(done)
+            }
+            Err(fault) => {
+                let told = fault.clone();
+                self.failed(fault, true);
+                Err(told)
+            }
+        }
+    }
+
+    /// Moves what is kept to the front of the file, and cuts off the rest. Nothing else can be
+    /// done meanwhile.
+    pub(crate) fn compact(
+        &self,
+        is_worth_it: impl FnOnce(u64, u64) -> bool,
+    ) -> Result<bool, StoreError> {
+        let done = self.may_write().and_then(|()| {
+            let used = self.with_db(|db| {
+                unwound(|| {
+                    let txn = db.begin_write()?;
+                    let stats = txn.stats()?;
+                    txn.abort()?;
+                    Ok(stats.allocated_pages() * stats.page_size() as u64)
+                })
+            })?;
+            let size = self.place.bytes().unwrap_or(0);
+            if !is_worth_it(used, size) {
+                return Ok(false);
+            }
+            let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+            match &mut *db {
+                Some(db) => unwound(|| Ok(db.compact()?)),
+                None => Ok(false),
+            }
+        });
+        done.map_err(|fault| self.failed(fault, true))
+    }
+
+    pub(crate) fn tell(&self, fault: Fault) -> StoreError {
+        fault.tell(self.entries.load(Ordering::Relaxed))
+    }
+
+    fn may_write(&self) -> Result<(), Fault> {
+        match &self.refusing().writes {
+            Some((fault, until)) if self.clock.uptime() < *until => Err(fault.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn with_db<T>(&self, act: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
+        if let Some(db) = &*self.db() {
+            return act(db);
+        }
+        self.open_again()?;
+        match &*self.db() {
+            Some(db) => act(db),
+            None => Err(Fault::Ended),
+        }
+    }
+
+    fn db(&self) -> RwLockReadGuard<'_, Option<Database>> {
+        self.db.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refusing(&self) -> MutexGuard<'_, Refusing> {
+        self.refusing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// redb does nothing more with a file after the first error that it met there. What may pass
+    /// is tried again with the file opened anew; what can't be relied on is closed for good.
+    fn failed(&self, fault: Fault, in_write: bool) -> StoreError {
+        let fault = match self.place.health.sync_failed() {
+            true => Fault::NotDurable,
+            false => fault,
+        };
+        match fault {
+            Fault::Full(_) | Fault::Storage(_) => {
+                self.log(&fault);
+                if in_write {
+                    let until = self.clock.uptime() + PAUSE;
+                    self.refusing().writes = Some((fault.clone(), until));
+                }
+                self.close();
+                // If this fails, so do all who ask, until it works.
+                let _ = self.open_again();
+            }
+            Fault::NotDurable | Fault::Damaged(_) => {
+                let is_known = matches!(self.refusing().all, Some((_, None)));
+                if !is_known {
+                    self.log(&fault);
+                    self.refusing().all = Some((fault.clone(), None));
+                    self.close();
+                }
+            }
+            Fault::Row(_) => self.log(&fault),
+            Fault::Closed(_) | Fault::Ended => {}
+        }
+        self.tell(fault)
+    }
+
+    fn log(&self, fault: &Fault) {
+        tracing::error!(
+            file = %self.place.path.display(),
+            error = fault as &dyn std::error::Error,
+            "the store's file failed"
+        );
+    }
+
+    fn close(&self) {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        // Closing writes a little, and redb takes a damaged file at its word there too.
+        let _ = catch_unwind(AssertUnwindSafe(|| *db = None));
+    }
+
+    fn open_again(&self) -> Result<(), Fault> {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        if db.is_some() {
+            return Ok(());
+        }
+        let mut refusing = self.refusing();
+        match &refusing.all {
+            Some((fault, None)) => return Err(fault.clone()),
+            Some((fault, Some(until))) if self.clock.uptime() < *until => {
+                return Err(fault.clone());
+            }
+            _ => {}
+        }
+        match self.place.open() {
+            Ok(open) => {
+                tracing::info!(file = %self.place.path.display(), "the store's file is open again");
+                *db = Some(open);
+                refusing.all = None;
+                Ok(())
+            }
+            Err(error) => {
+                let fault = Fault::Closed(Arc::new(error));
+                self.log(&fault);
+                let until = self.clock.uptime() + PAUSE;
+                refusing.all = Some((fault.clone(), Some(until)));
+                Err(fault)
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("path", &self.place.path)
+            .finish_non_exhaustive()
+    }
+}

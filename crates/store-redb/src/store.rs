@@ -1,0 +1,260 @@
+//! The store: what is asked of the threads, and how long that may take.
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+use tower_revoke_core::{
+    BoxFuture, Change, Changes, Claim, ClaimOutcome, Cursor, KeyDigest, Lift, Listed, Records,
+    RecordsPage, Revocation, Store, StoreError, UnixTime, Wanted,
+};
+
+use crate::{
+    OpenError, RedbStoreBuilder,
+    cursor::{FeedCursor, RecordsCursor},
+    reading,
+    shared::Shared,
+    threads::Threads,
+};
+
+/// How many revocations share one transaction at most; more are several.
+const AT_ONCE: usize = 4_096;
+
+/// Below this, what could be given back is not worth anybody's wait.
+const WORTH_COMPACTING: u64 = 16 << 20;
+
+/// What is kept is moved at about 100 MB a second, and all wait meanwhile.
+const QUICKLY_COMPACTED: u64 = 32 << 20;
+
+/// A [`Store`] in one file of this machine, by redb; a cheap handle, clones are the same store.
+///
+/// See the [docs of the crate](crate) for what it promises. The last handle that is dropped waits
+/// until what was asked is written, and closes the file.
+#[derive(Clone)]
+pub struct RedbStore(Arc<Inner>);
+
+struct Inner {
+    // Dropped first: the threads hold the file.
+    threads: Threads,
+    shared: Arc<Shared>,
+    answer_within: Duration,
+}
+
+impl RedbStore {
+    /// Opens the store in a file, or creates it, with the default settings; see
+    /// [`RedbStoreBuilder::open`].
+    ///
+    /// # Errors
+    /// It says which, and [`OpenError`] what to do.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
+        Self::builder(path).open()
+    }
+
+    /// The store in a file, with other settings.
+    pub fn builder(path: impl Into<PathBuf>) -> RedbStoreBuilder {
+        RedbStoreBuilder::new(path.into())
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>, threads: Threads, answer_within: Duration) -> Self {
+        Self(Arc::new(Inner {
+            threads,
+            shared,
+            answer_within,
+        }))
+    }
+
+    /// Makes the file as small as it can be, and tells whether it got any smaller. All calls wait
+    /// meanwhile, about a second for each million entries that are kept, and may time out: for a
+    /// quiet hour, after many entries have ended. `purge` does it by itself where that is worth it
+    /// and takes less than half a second; room that is not given back is used for new entries.
+    ///
+    /// # Errors
+    /// The file is as it was, or a part of it was given back.
+    pub async fn compact(&self) -> Result<bool, StoreError> {
+        self.compact_if(|_, _| true).await
+    }
+
+    async fn compact_if(
+        &self,
+        is_worth_it: impl FnOnce(u64, u64) -> bool + Send + 'static,
+    ) -> Result<bool, StoreError> {
+        let work = move |shared: &Shared| shared.compact(is_worth_it);
+        self.0.threads.alone(work).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        if Handle::try_current().is_err() {
+            return call.await;
+        }
+        let limit = self.0.answer_within;
+        let in_time = tokio::time::timeout(limit, call).await;
+        in_time.unwrap_or(Err(StoreError::TimedOut(limit)))
+    }
+
+    /// Forgets the whole feed.
+    #[cfg(test)]
+    pub(crate) async fn trim_all(&self) {
+        let trim = |tables: &mut crate::tables::Tables<'_>| {
+            tables.trim_all()?;
+            Ok(Ok(()))
+        };
+        self.0.threads.write(trim).await.expect("a feed");
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+}
+
+impl Store for RedbStore {
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        for some in revocations.chunks(AT_ONCE) {
+            let some = some.to_vec();
+            let write = self.0.threads.write(move |tables| {
+                some.iter().try_for_each(|one| tables.revoke(one))?;
+                Ok(Ok(()))
+            });
+            self.in_time(write).await?;
+        }
+        Ok(())
+    }
+
+    async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
+        let lift = lift.clone();
+        let write = self
+            .0
+            .threads
+            .write(move |tables| Ok(Ok(tables.lift(&lift)?)));
+        self.in_time(write).await
+    }
+
+    async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
+        let keys = keys.to_vec();
+        let read = move |shared: &Shared| shared.read(|txn| reading::look_up(txn, &keys));
+        self.in_time(self.0.threads.read(read)).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+        let claim = *claim;
+        let write = self.0.threads.write(move |tables| tables.claim(&claim));
+        self.in_time(write).await
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let claim = *claim;
+        let write = self
+            .0
+            .threads
+            .write(move |tables| Ok(Ok(tables.release(&claim)?)));
+        self.in_time(write).await
+    }
+
+    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
+        let since = since.map(FeedCursor::read).transpose()?;
+        let read = move |shared: &Shared| {
+            shared.read(|txn| reading::changes(txn, &shared.identity, since.as_ref()))?
+        };
+        self.in_time(self.0.threads.read(read)).await
+    }
+
+    async fn changed(&self, since: &Cursor) {
+        match FeedCursor::read(since) {
+            Ok(FeedCursor {
+                store,
+                position,
+                load: None,
+                ..
+            }) if store == self.0.shared.identity.store => {
+                let mut news = self.0.shared.news.subscribe();
+                // It ends with this handle, and so never while somebody waits.
+                let _ = news.wait_for(|end| *end > position).await;
+            }
+            // There is something to be told at once.
+            _ => {}
+        }
+    }
+
+    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
+        for some in known.chunks(AT_ONCE) {
+            let some = some.to_vec();
+            let write = self.0.threads.write(move |tables| {
+                some.iter().try_for_each(|one| tables.restore(one))?;
+                Ok(Ok(()))
+            });
+            self.in_time(write).await?;
+        }
+        Ok(())
+    }
+
+    async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
+        let mut dropped = 0;
+        loop {
+            let step = self
+                .0
+                .threads
+                .write(move |tables| Ok(Ok(tables.purge(before)?)));
+            let (some, has_more) = step.await?;
+            dropped += some;
+            if !has_more {
+                break;
+            }
+        }
+        if dropped > 0 {
+            let is_worth_it = |used: u64, size: u64| {
+                size >= WORTH_COMPACTING && used <= size / 4 && used <= QUICKLY_COMPACTED
+            };
+            self.compact_if(is_worth_it).await?;
+        }
+        Ok(dropped)
+    }
+
+    fn records(&self) -> Option<&dyn Records> {
+        Some(self)
+    }
+}
+
+/// In the order of the digests.
+impl Records for RedbStore {
+    fn page<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> BoxFuture<'a, Result<RecordsPage, StoreError>> {
+        Box::pin(async move {
+            let mut after = match after.map(RecordsCursor::read).transpose()? {
+                Some(cursor) if cursor.store != self.0.shared.identity.store => {
+                    return Err(StoreError::ForeignCursor);
+                }
+                cursor => cursor.map(|cursor| cursor.last),
+            };
+            let at_most = at_most.max(1);
+            let mut page = RecordsPage::default();
+            loop {
+                let (wanted, room) = (wanted.clone(), at_most - page.records.len());
+                let read = move |shared: &Shared| {
+                    let identity = &shared.identity;
+                    shared.read(|txn| reading::records(txn, identity, &wanted, after, room))
+                };
+                let (more, last) = self.in_time(self.0.threads.read(read)).await?;
+                page.records.extend(more.records);
+                page.next = more.next;
+                if last.is_none() {
+                    return Ok(page);
+                }
+                after = last;
+            }
+        })
+    }
+}
+
+impl fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbStore")
+            .field("path", &self.0.shared.place.path)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,163 @@
+//! What each write does to the tables, inside of a transaction that others share.
+
+mod listing;
+mod purge;
+mod uses;
+
+use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
+use tower_revoke_core::{Change, KeyDigest, StoreError, UnixTime};
+
+use crate::{
+    fault::Fault,
+    rows::{self, Event, Lifted, Revoked, Said, Uses},
+    schema::{
+        self, ENDS, FEED, FEED_END, HELD, LIFTED, META, PURGED_BEFORE, REVOKED, USES, feed_end,
+    },
+};
+
+/// The answer to the caller, or what is wrong with the whole transaction.
+pub(crate) type Done<T> = Result<Result<T, StoreError>, Fault>;
+
+/// The tables, open for writing. A key's facets stand in three of them: how it is revoked, how it
+/// was lifted, and the uses that were claimed. None ends another.
+pub(crate) struct Tables<'txn> {
+    meta: Table<'txn, &'static str, &'static [u8]>,
+    revoked: Table<'txn, [u8; 16], &'static [u8]>,
+    lifted: Table<'txn, [u8; 16], &'static [u8]>,
+    uses: Table<'txn, [u8; 16], &'static [u8]>,
+    held: Table<'txn, [u8; 32], ()>,
+    ends: Table<'txn, [u8; 25], ()>,
+    feed: Table<'txn, u64, &'static [u8]>,
+    purged_before: Option<UnixTime>,
+    now: UnixTime,
+    feed_began_at: u64,
+    feed_end: u64,
+    has_written: bool,
+}
+
+/// In which table something ends. Part of the file: numbers stay as they are.
+#[derive(Clone, Copy)]
+enum Facet {
+    Revoked = 0,
+    Lifted = 1,
+    Uses = 2,
+}
+
+impl<'txn> Tables<'txn> {
+    pub(crate) fn open(txn: &'txn WriteTransaction, now: UnixTime) -> Result<Self, Fault> {
+        let meta = txn.open_table(META)?;
+        let feed = txn.open_table(FEED)?;
+        let feed_end = feed_end(&meta, &feed)?;
+        let purged_before = schema::number(&meta, PURGED_BEFORE)?.map(UnixTime::from_secs);
+        Ok(Self {
+            meta,
+            revoked: txn.open_table(REVOKED)?,
+            lifted: txn.open_table(LIFTED)?,
+            uses: txn.open_table(USES)?,
+            held: txn.open_table(HELD)?,
+            ends: txn.open_table(ENDS)?,
+            feed,
+            purged_before,
+            now,
+            feed_began_at: feed_end,
+            feed_end,
+            has_written: false,
+        })
+    }
+
+    /// Whether there is anything to commit.
+    pub(crate) fn has_written(&self) -> bool {
+        self.has_written
+    }
+
+    pub(crate) fn feed_end(&self) -> u64 {
+        self.feed_end
+    }
+
+    /// How many revocations, rules, and tokens with claimed uses there are.
+    pub(crate) fn entries(&self) -> Result<u64, Fault> {
+        Ok(self.revoked.len()? + self.uses.len()?)
+    }
+
+    fn revoked(&self, key: KeyDigest) -> Result<Option<(Revoked, Said)>, Fault> {
+        let row = self.revoked.get(key.as_bytes())?;
+        row.map(|row| Revoked::read_all(row.value())).transpose()
+    }
+
+    fn lifted(&self, key: KeyDigest) -> Result<Option<Lifted>, Fault> {
+        let row = self.lifted.get(key.as_bytes())?;
+        row.map(|row| rows::read(row.value())).transpose()
+    }
+
+    fn uses(&self, key: KeyDigest) -> Result<Option<Uses>, Fault> {
+        let row = self.uses.get(key.as_bytes())?;
+        row.map(|row| rows::read(row.value())).transpose()
+    }
+
+    fn set(&mut self, name: &'static str, number: u64) -> Result<(), Fault> {
+        self.has_written = true;
+        (self.meta).insert(name, number.to_be_bytes().as_slice())?;
+        Ok(())
+    }
+
+    /// Adds to the feed.
+    fn tell(&mut self, change: &Change) -> Result<(), Fault> {
+        let Some(event) = Event::new(change, self.now) else {
+            return Ok(());
+        };
+        let row = rows::write(&event)?;
+        self.feed.insert(self.feed_end, row.as_slice())?;
+        self.feed_end += 1;
+        self.has_written = true;
+        Ok(())
+    }
+
+    /// Forgets the oldest of the feed: what is too much, and what is too old. Not all at once, if
+    /// it is a good deal more than was added.
+    pub(crate) fn trim(&mut self, kept: u64, since: UnixTime) -> Result<(), Fault> {
+        let added = self.feed_end - self.feed_began_at;
+        for _ in 0..2 * added + 64 {
+            let Some((first, written)) = self.oldest()? else {
+                break;
+            };
+            let is_old = written.is_none_or(|written| written < since);
+            if !is_old && self.feed.len()? <= kept {
+                break;
+            }
+            self.forget(first)?;
+        }
+        Ok(())
+    }
+
+    /// The oldest entry of the feed, and when it was written, if it says so.
+    fn oldest(&self) -> Result<Option<(u64, Option<UnixTime>)>, Fault> {
+        let first = self.feed.first()?;
+        let oldest = first.map(|(position, row)| {
+            let event = rows::read::<Event>(row.value());
+            (position.value(), event.ok().map(|event| event.written))
+        });
+        Ok(oldest)
+    }
+
+    fn forget(&mut self, position: u64) -> Result<(), Fault> {
+        if position + 1 == self.feed_end {
+            self.set(FEED_END, self.feed_end)?;
+        }
+        self.feed.remove(position)?;
+        self.has_written = true;
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn trim_all(&mut self) -> Result<(), Fault> {
+        while let Some((first, _)) = self.oldest()? {
+            self.forget(first)?;
+        }
+        Ok(())
+    }
+}
+
+/// The later of two ends; `None` never ends.
+fn longer(one: Option<UnixTime>, other: Option<UnixTime>) -> Option<UnixTime> {
+    Some(one?.max(other?))
+}

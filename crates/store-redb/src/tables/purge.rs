@@ -1,0 +1,99 @@
+//! Forgetting what has ended, by an index of ends.
+
+use redb::ReadableTable;
+use tower_revoke_core::{KeyDigest, UnixTime};
+
+use super::{Facet, Tables};
+use crate::{
+    fault::Fault,
+    rows::{self, Uses},
+    schema::{PURGED_BEFORE, fixed},
+};
+
+/// How many rows one step drops: others have their turn between two.
+const PURGED_AT_ONCE: usize = 2_048;
+
+impl Tables<'_> {
+    /// Forgets some of what ended before a time: how many entries, and whether there are more.
+    pub(crate) fn purge(&mut self, before: UnixTime) -> Result<(u64, bool), Fault> {
+        let mut first = [0; 25];
+        first[..8].copy_from_slice(&before.as_secs().to_be_bytes());
+        let due: Vec<_> = self
+            .ends
+            .range(..first)?
+            .take(PURGED_AT_ONCE)
+            .map(|row| row.map(|(end, _)| end.value()))
+            .collect::<Result<_, _>>()?;
+        // Said even if nothing is dropped: a purge before this one may have been cut off.
+        if self.purged_before < Some(before) {
+            self.purged_before = Some(before);
+            self.set(PURGED_BEFORE, before.as_secs())?;
+        }
+        let mut dropped = 0;
+        for end in &due {
+            dropped += self.drop_ended(end)?;
+        }
+        Ok((dropped, due.len() == PURGED_AT_ONCE))
+    }
+    /// One row of the index, and what it points at.
+    fn drop_ended(&mut self, end: &[u8; 25]) -> Result<u64, Fault> {
+        let key: [u8; 16] = fixed(&end[9..])?;
+        let dropped = match end[8] {
+            facet if facet == Facet::Revoked as u8 => {
+                u64::from(self.revoked.remove(&key)?.is_some())
+            }
+            // A lift is no entry of its own.
+            facet if facet == Facet::Lifted as u8 => {
+                self.lifted.remove(&key)?;
+                0
+            }
+            _ => {
+                let row = self.uses.remove(&key)?;
+                let uses = row.map(|row| rows::read::<Uses>(row.value())).transpose()?;
+                if uses.is_some_and(|uses| uses.held > 0 && uses.only.is_none()) {
+                    let of_token = held_by(&key, 0)..=held_by(&key, 0xff);
+                    self.held.retain_in(of_token, |_, ()| false)?;
+                }
+                uses.map_or(0, |uses| uses.weight())
+            }
+        };
+        self.ends.remove(end)?;
+        self.has_written = true;
+        Ok(dropped)
+    }
+
+    /// Moves the row of the index; `None`: there is no such entry.
+    pub(super) fn ends_move(
+        &mut self,
+        facet: Facet,
+        key: KeyDigest,
+        from: Option<Option<UnixTime>>,
+        to: Option<Option<UnixTime>>,
+    ) -> Result<(), Fault> {
+        self.has_written = true;
+        if from == to {
+            return Ok(());
+        }
+        if let Some(Some(from)) = from {
+            self.ends.remove(end_row(from, facet, key))?;
+        }
+        if let Some(Some(to)) = to {
+            self.ends.insert(end_row(to, facet, key), ())?;
+        }
+        Ok(())
+    }
+}
+
+fn end_row(until: UnixTime, facet: Facet, key: KeyDigest) -> [u8; 25] {
+    let mut row = [0; 25];
+    row[..8].copy_from_slice(&until.as_secs().to_be_bytes());
+    row[8] = facet as u8;
+    row[9..].copy_from_slice(key.as_bytes());
+    row
+}
+
+fn held_by(token: &[u8; 16], rest: u8) -> [u8; 32] {
+    let mut row = [rest; 32];
+    row[..16].copy_from_slice(token);
+    row
+}

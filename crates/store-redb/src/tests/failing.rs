@@ -1,0 +1,211 @@
+//! What the store says and does when the disk, or what is on it, fails.
+
+use std::{fs, io::ErrorKind, num::NonZeroU32, path::Path, time::Duration};
+
+use tower_revoke_core::{
+    Claim, ClaimId, ClaimOutcome, Clock, KeyDigest, ManualClock, Revocation, Store, StoreError,
+    TokenId, UnixTime,
+};
+
+use crate::{OpenError, RedbStore, disk::tests::Harm};
+
+const NOW: UnixTime = UnixTime::from_secs(1_000_000);
+
+fn open(path: &Path) -> (RedbStore, ManualClock) {
+    let (clock, hand) = Clock::manual(NOW);
+    // No cache: what is read comes from the file.
+    let builder = RedbStore::builder(path).clock(clock).cache_bytes(0);
+    (builder.open().expect("a store"), hand)
+}
+
+fn token(number: u8) -> TokenId {
+    TokenId::from_bytes([number; 16])
+}
+
+fn end_of(number: u8) -> Revocation {
+    Revocation::of_token(token(number), None)
+}
+
+async fn is_revoked(store: &RedbStore, number: u8) -> Result<bool, StoreError> {
+    let keys = [KeyDigest::of_token(token(number))];
+    Ok(store.look_up(&keys).await?[0].is_some())
+}
+
+fn harm(store: &RedbStore, harm: Harm) {
+    store.shared().place.health.set(harm);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_answers_reads_and_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, hand) = open(&folder.path().join("a"));
+    let long = "long ".repeat(20_000);
+    let mut kept = 0;
+    for kind in [
+        ErrorKind::StorageFull,
+        ErrorKind::QuotaExceeded,
+        ErrorKind::FileTooLarge,
+    ] {
+        let full = Harm {
+            grow: Some(kind),
+            ..Harm::default()
+        };
+        harm(&store, full);
+        let refused = loop {
+            match store.revoke(&[end_of(kept).because(&long)]).await {
+                Ok(()) => kept += 1,
+                Err(error) => break error,
+            }
+        };
+        let is_full = |refused: &StoreError| matches!(refused, StoreError::Full(count) if *count == u64::from(kept));
+        assert!(is_full(&refused), "{refused:?}");
+        harm(&store, Harm::default());
+        hand.advance(Duration::from_millis(500));
+        let refused = store.revoke(&[end_of(kept)]).await.unwrap_err();
+        assert!(is_full(&refused), "too early: {refused:?}");
+        for number in 0..=kept {
+            assert_eq!(is_revoked(&store, number).await.unwrap(), number < kept);
+        }
+        hand.advance(Duration::from_millis(500));
+        store.revoke(&[end_of(kept).because(&long)]).await.unwrap();
+        kept += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_comes_back_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, hand) = open(&folder.path().join("a"));
+    store.revoke(&[end_of(1)]).await.unwrap();
+    for broken in [
+        Harm {
+            read: Some(ErrorKind::Other),
+            ..Harm::default()
+        },
+        Harm {
+            write: Some(ErrorKind::Other),
+            read: Some(ErrorKind::Other),
+            ..Harm::default()
+        },
+    ] {
+        harm(&store, broken);
+        let refused = store.revoke(&[end_of(2)]).await;
+        assert!(
+            matches!(refused, Err(StoreError::Unavailable(_))),
+            "{refused:?}"
+        );
+        let refused = is_revoked(&store, 1).await;
+        assert!(
+            matches!(refused, Err(StoreError::Unavailable(_))),
+            "{refused:?}"
+        );
+        harm(&store, Harm::default());
+        hand.advance(Duration::from_secs(1));
+        assert!(is_revoked(&store, 1).await.unwrap());
+    }
+    hand.advance(Duration::from_secs(1));
+    store.revoke(&[end_of(2)]).await.unwrap();
+}
+
+/// After a flush that failed, the system may show what is not on the disk, and report success for
+/// the next flush.
+#[tokio::test]
+async fn a_flush_that_fails_ends_the_store_until_it_is_opened_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let (store, hand) = open(&path);
+    store.revoke(&[end_of(1)]).await.unwrap();
+    let failing = Harm {
+        sync: Some(ErrorKind::Other),
+        ..Harm::default()
+    };
+    harm(&store, failing);
+    let refused = store.revoke(&[end_of(2)]).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+    harm(&store, Harm::default());
+    hand.advance(Duration::from_secs(3_600));
+    for refused in [
+        store.revoke(&[end_of(2)]).await,
+        is_revoked(&store, 1).await.map(drop),
+        store.changes(None).await.map(drop),
+    ] {
+        let Err(StoreError::Unavailable(why)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(why.to_string().contains("mend the disk"), "{why}");
+    }
+    drop(store);
+    let (store, _) = open(&path);
+    assert!(is_revoked(&store, 1).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_failure_is_told_to_all_who_shared_the_transaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, hand) = open(&folder.path().join("a"));
+    let full = Harm {
+        write: Some(ErrorKind::StorageFull),
+        ..Harm::default()
+    };
+    harm(&store, full);
+    let claim = |id| Claim {
+        token: token(1),
+        id: ClaimId::from_bytes([id; 16]),
+        limit: NonZeroU32::MIN,
+        until: None,
+    };
+    let claims: Vec<_> = (0..20).map(claim).collect();
+    let asked = futures_util::future::join_all(claims.iter().map(|claim| store.claim(claim)));
+    for refused in asked.await {
+        assert!(matches!(refused, Err(StoreError::Full(0))), "{refused:?}");
+    }
+    harm(&store, Harm::default());
+    hand.advance(Duration::from_secs(1));
+    assert!(!is_revoked(&store, 1).await.unwrap());
+}
+
+#[tokio::test]
+async fn pages_that_are_damaged_fail_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let (store, _) = open(&path);
+    let many: Vec<_> = (0..=255).map(end_of).collect();
+    store.revoke(&many).await.unwrap();
+    drop(store);
+    let (store, _) = open(&path);
+    // Everything after the headers.
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4_096..].fill(0xA5);
+    fs::write(&path, bytes).unwrap();
+    for number in 0..=255 {
+        let looked = is_revoked(&store, number).await;
+        assert!(!matches!(looked, Ok(false)), "a revoked token was let in");
+    }
+    assert!(store.revoke(&[end_of(1)]).await.is_err());
+    drop(store);
+    let refused = RedbStore::open(&path).unwrap_err();
+    assert!(matches!(refused, OpenError::Corrupt { .. }), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_crash_between_two_writes_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("a"), folder.path().join("b"));
+    let (store, _) = open(&path);
+    let own = Claim {
+        token: token(9),
+        id: ClaimId::from_bytes([1; 16]),
+        limit: NonZeroU32::MIN,
+        until: None,
+    };
+    store.revoke(&[end_of(1)]).await.unwrap();
+    store.claim(&own).await.unwrap();
+    // As it is on the disk while the store is open.
+    fs::copy(&path, &copy).unwrap();
+    let (after, _) = open(&copy);
+    assert!(is_revoked(&after, 1).await.unwrap());
+    assert_eq!(
+        after.claim(&own).await.unwrap(),
+        ClaimOutcome::Won { left: 0 }
+    );
+}
