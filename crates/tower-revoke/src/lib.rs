@@ -54,3 +54,6 @@ pub use tower_revoke_spend::{
     Call, Head, NotRecorded, OnStoreError, Revoke, RevokeBody, RevokeFuture, RevokeLayer, Slots,
     When,
 };
+#[cfg(feature = "redb")]
+#[doc(inline)]
+pub use tower_revoke_store_redb::{OpenError as RedbOpenError, RedbStore, RedbStoreBuilder};
