@@ -28,6 +28,7 @@ pub struct RevocationListBuilder<S> {
     max_staleness: Duration,
     answer_within: Duration,
     answers: u64,
+    mirror_limit: u64,
 }
 
 impl<S> RevocationListBuilder<S> {
@@ -38,6 +39,7 @@ impl<S> RevocationListBuilder<S> {
             max_staleness: Duration::from_secs(5),
             answer_within: Duration::from_secs(2),
             answers: 100_000,
+            mirror_limit: 2_000_000,
         }
     }
 
@@ -65,6 +67,20 @@ impl<S> RevocationListBuilder<S> {
         self
     }
 
+    /// How many entries the mirror of a store with a feed may hold, in about 40 bytes each (26 to
+    /// 53: tables grow by doubling): 2,000,000 unless this is called. Entries are revocations,
+    /// rules, spent tokens, lifts, and the uses that were won through this list; those without an
+    /// end, and those that are not of one token, take some more. While it is loaded again, it is
+    /// there twice.
+    ///
+    /// Above the limit there is no mirror any more, which is logged: the store is asked about each
+    /// token, within [`max_staleness`](Self::max_staleness), and this list writes nothing back to
+    /// a store that forgets. Zero: never a mirror.
+    pub fn mirror_limit(mut self, entries: u64) -> Self {
+        self.mirror_limit = entries;
+        self
+    }
+
     /// Where the time comes from: the machine unless this is called.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -82,6 +98,7 @@ impl<S: Store> RevocationListBuilder<S> {
             self.clock,
             self.max_staleness,
             self.answers,
+            self.mirror_limit,
         );
         RevocationList(Arc::new(Shared::new(engine)))
     }
@@ -93,6 +110,7 @@ impl<S> fmt::Debug for RevocationListBuilder<S> {
             .field("max_staleness", &self.max_staleness)
             .field("answer_within", &self.answer_within)
             .field("answers", &self.answers)
+            .field("mirror_limit", &self.mirror_limit)
             .finish_non_exhaustive()
     }
 }

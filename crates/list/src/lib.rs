@@ -56,12 +56,17 @@
 
 mod builder;
 mod engine;
+mod judge;
 mod list;
 mod memory;
+mod mirror;
 mod shared;
 mod stats;
 mod sync;
 
 pub use self::{
-    builder::RevocationListBuilder, list::RevocationList, memory::MemoryStore, stats::ListStats,
+    builder::RevocationListBuilder,
+    list::RevocationList,
+    memory::MemoryStore,
+    stats::{ListStats, MirrorState},
 };

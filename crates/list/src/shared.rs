@@ -1,18 +1,18 @@
-//! The engine behind one pointer, without its store's type, and with tokio's timer.
+//! The engine behind one pointer, without its store's type, with tokio's timer and tasks.
 
 use std::{
     fmt,
     future::poll_fn,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::Poll,
     time::Duration,
 };
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::AbortHandle};
 use tower_revoke_core::{
     BoxFuture, Claim, ClaimOutcome, Lift, Revocation, Revocations, Standing, Store, StoreError,
     VerifiedToken,
@@ -36,7 +36,9 @@ pub(crate) trait List: Revocations {
 }
 
 pub(crate) struct Shared<S> {
-    engine: Engine<S, TokioTimer>,
+    engine: Arc<Engine<S, TokioTimer>>,
+    /// Follows the store's feed. It holds the engine, and ends with this.
+    follower: Mutex<Option<AbortHandle>>,
     /// In seconds of the clock's uptime.
     next_purge: AtomicU64,
 }
@@ -45,7 +47,25 @@ impl<S: Store> Shared<S> {
     pub(crate) fn new(engine: Engine<S, TokioTimer>) -> Self {
         Self {
             next_purge: AtomicU64::new(engine.clock().uptime().as_secs() + PURGE_EVERY.as_secs()),
-            engine,
+            follower: Mutex::new(None),
+            engine: Arc::new(engine),
+        }
+    }
+
+    /// Sees to it that somebody follows the store's feed, where there is a tokio runtime and a
+    /// feed to follow. It is begun anew if it ended, as with the runtime that it was in.
+    fn start(&self) {
+        if !self.engine.wants_a_follower() {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        // Others may have come first.
+        if self.engine.wants_a_follower() {
+            let task = runtime.spawn(self.engine.clone().follow());
+            *follower = Some(task.abort_handle());
         }
     }
 
@@ -75,6 +95,18 @@ impl<S: Store> Shared<S> {
     }
 }
 
+impl<S> Drop for Shared<S> {
+    fn drop(&mut self) {
+        let follower = self
+            .follower
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = follower {
+            task.abort();
+        }
+    }
+}
+
 impl<S: Store> Revocations for Shared<S> {
     fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
         self.engine.standing(token)
@@ -84,6 +116,7 @@ impl<S: Store> Revocations for Shared<S> {
         &'a self,
         token: &'a VerifiedToken,
     ) -> BoxFuture<'a, Result<Standing, StoreError>> {
+        self.start();
         Box::pin(self.engine.check(token))
     }
 
@@ -92,6 +125,7 @@ impl<S: Store> Revocations for Shared<S> {
         revocation: Revocation,
     ) -> BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async move {
+            self.start();
             self.tidy();
             let (key, by, reason) = (revocation.key(), revocation.said_by(), revocation.reason());
             // A rule is an operator's word; tokens end by themselves all the time.
@@ -109,6 +143,7 @@ impl<S: Store> Revocations for Shared<S> {
         claim: Claim,
     ) -> BoxFuture<'static, Result<ClaimOutcome, StoreError>> {
         Box::pin(async move {
+            self.start();
             self.tidy();
             self.engine.claim(&claim).await
         })
@@ -126,6 +161,7 @@ impl<S: Store> List for Shared<S> {
                 key, by, reason, ..
             } = &lift;
             tracing::info!(?key, by, reason, "lift a revocation");
+            self.start();
             self.engine.lift(&lift).await
         })
     }
@@ -135,11 +171,12 @@ impl<S: Store> List for Shared<S> {
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.start();
         Box::pin(self.engine.ready())
     }
 
     fn is_ready(&self) -> bool {
-        self.engine.has_answered()
+        self.engine.is_ready()
     }
 
     fn stats(&self) -> ListStats {
@@ -172,5 +209,13 @@ impl Timer for TokioTimer {
         tokio::time::timeout(self.0, call)
             .await
             .map_err(|_| StoreError::TimedOut(self.0))
+    }
+
+    async fn pause<F>(&self, at_most: Duration, wake: F)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        // Either will do.
+        let _ = tokio::time::timeout(at_most, wake).await;
     }
 }

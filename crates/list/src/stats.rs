@@ -22,6 +22,36 @@ pub struct ListStats {
     pub answered_ago: Option<Duration>,
     /// How many answers are kept, about.
     pub kept: u64,
+    /// Whether all that the store lists is known here.
+    pub mirror: MirrorState,
+    /// How many entries the mirror holds: listed keys, lifts, and uses that were won here.
+    pub mirrored: u64,
+    /// How long ago the last call of the store's feed began that told everything: a live mirror's
+    /// is less than `max_staleness`. `None`: the mirror has no answers to give.
+    pub mirror_lag: Option<Duration>,
+    /// How often the mirror had to be loaded again, the first time not counted.
+    pub mirror_reloads: u64,
+    /// How many entries were written back to a store that had forgotten them.
+    pub written_back: u64,
+}
+
+/// What has become of a list's mirror.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MirrorState {
+    /// There is none: the store needs none or has no feed, more is listed than
+    /// [`mirror_limit`](crate::RevocationListBuilder::mirror_limit), or nothing was asked yet in a
+    /// tokio runtime. The store is asked about each token, within `max_staleness`.
+    #[default]
+    Off,
+    /// It is being loaded for the first time. The store is asked in the meantime, but the list is
+    /// not ready.
+    Loading,
+    /// It is younger than `max_staleness`: every question is answered from memory.
+    Live,
+    /// It is too old, since the feed is broken, or the store has forgotten something and is being
+    /// told: the store is asked about each token, within `max_staleness`.
+    Lost,
 }
 
 /// Numbers that every request moves: one for all cores would be what they wait for.
@@ -87,6 +117,7 @@ impl Counters {
             oldest_served: Duration::from_millis(self.oldest_served_millis.load(Ordering::Relaxed)),
             answered_ago: answered_at.map(|at| uptime.saturating_sub(Duration::from_millis(at))),
             kept,
+            ..ListStats::default()
         }
     }
 }

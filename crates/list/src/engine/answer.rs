@@ -1,8 +1,8 @@
-//! What the cache keeps about a token, and how the store's listings make up its standing.
+//! What the cache keeps about a token.
 
 use std::time::Duration;
 
-use tower_revoke_core::{Listed, Standing, StoreError, VerifiedToken};
+use tower_revoke_core::Standing;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
@@ -16,28 +16,4 @@ pub(super) struct Answer {
 pub(super) struct Asked {
     pub(super) at: Duration,
     pub(super) stamp: u64,
-}
-
-/// The worst that is known under any of the token's keys.
-pub(super) fn judge(
-    token: &VerifiedToken,
-    listed: &[Option<Listed>],
-) -> Result<Standing, StoreError> {
-    if listed.len() != token.keys().len() {
-        let error = "the store answered for another number of keys";
-        return Err(StoreError::Unavailable(error.into()));
-    }
-    let mut standing = Standing::Good;
-    for listed in listed.iter().flatten() {
-        match listed {
-            Listed::Rule {
-                issued_at_or_before,
-                ..
-            } if !token.issued_at_or_before(*issued_at_or_before) => {}
-            Listed::Spent { .. } => standing = Standing::Spent,
-            // And whatever kind of listing is not known here.
-            _ => return Ok(Standing::Revoked),
-        }
-    }
-    Ok(standing)
 }

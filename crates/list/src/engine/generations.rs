@@ -17,6 +17,9 @@ const RULE_SLOTS: usize = if cfg!(test) { 64 } else { 1_024 };
 /// Spreads a time over 64 bits, so that it can't be taken for a few moves of a slot.
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// As large, and another one.
+const RENEWAL: u64 = 0xd1b5_4a32_d192_ed03;
+
 /// Slots that only ever grow, of which each key has one.
 ///
 /// A token's **stamp** is the sum over all its keys. Since no slot ever goes back, two equal
@@ -31,7 +34,7 @@ const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Keys that share a slot cost each other a question to the store, never an answer.
 pub(super) struct Generations {
     /// Random, so that no other list's stamp is taken for one of this list's.
-    origin: u64,
+    origin: AtomicU64,
     tokens: Box<[AtomicU64]>,
     rules: Box<[AtomicU64]>,
 }
@@ -40,7 +43,7 @@ impl Generations {
     pub(super) fn new() -> Self {
         let slots = |count| (0..count).map(|_| AtomicU64::new(0)).collect();
         Self {
-            origin: RandomState::new().hash_one("generations"),
+            origin: AtomicU64::new(RandomState::new().hash_one("generations")),
             tokens: slots(TOKEN_SLOTS),
             rules: slots(RULE_SLOTS),
         }
@@ -50,10 +53,22 @@ impl Generations {
         let own = KeyDigest::of_token(token.id());
         // The first key is the token's own.
         let rules = token.keys().iter().skip(1);
-        let stamp = self.origin.wrapping_add(part(&self.tokens, &own));
+        let origin = self.origin.load(Ordering::Acquire);
+        let stamp = origin.wrapping_add(part(&self.tokens, &own));
         let stamp = rules.fold(stamp, |sum, key| sum.wrapping_add(part(&self.rules, key)));
         let issued_at = token.claims().issued_at().map_or(0, UnixTime::as_secs);
         stamp.wrapping_add(issued_at.wrapping_mul(ODD))
+    }
+
+    /// Makes every answer too old.
+    pub(super) fn renew(&self) {
+        self.origin.fetch_add(RENEWAL, Ordering::AcqRel);
+    }
+
+    /// Something was changed under a key.
+    pub(super) fn moved(&self, key: &KeyDigest, is_rule: bool) {
+        let slots = if is_rule { &self.rules } else { &self.tokens };
+        slot(slots, key).fetch_add(1, Ordering::AcqRel);
     }
 
     /// Makes every answer about one token too old.
@@ -157,6 +172,15 @@ mod tests {
             .with_rule_claim("tenant")
             .unwrap();
         assert_ne!(generations.stamp(&ann), generations.stamp(&ruled));
+    }
+
+    #[test]
+    fn a_renewal_moves_every_stamp() {
+        let generations = Generations::new();
+        let ann = token("1", "ann");
+        let before = generations.stamp(&ann);
+        generations.renew();
+        assert_ne!(generations.stamp(&ann), before);
     }
 
     #[test]

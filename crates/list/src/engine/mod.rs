@@ -1,12 +1,13 @@
 //! How answers are kept, and when they count: the whole coherence of the list.
 
 mod answer;
+mod follow;
 mod generations;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::{
-    future::ready,
     pin::pin,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     task::{Context, Poll, Waker},
@@ -19,15 +20,18 @@ use moka::{
     ops::compute::{CompResult, Op},
 };
 use tower_revoke_core::{
-    Claim, ClaimOutcome, Clock, KeyDigest, Lift, Revocation, RevocationKey, Standing, Store,
-    StoreError, TokenId, UnixTime, VerifiedToken,
+    Clock, KeyDigest, Standing, Store, StoreError, TokenId, UnixTime, VerifiedToken,
 };
 
 use self::{
-    answer::{Answer, Asked, judge},
+    answer::{Answer, Asked},
     generations::Generations,
 };
-use crate::stats::{Counters, ListStats};
+use crate::{
+    judge::judge,
+    mirror::{Mirror, Phase},
+    stats::{Counters, ListStats, MirrorState},
+};
 
 /// How far the clocks of nodes, stores and issuers may lie apart before something is forgotten
 /// that somebody still accepts.
@@ -39,6 +43,11 @@ pub(crate) trait Timer: Send + Sync + 'static {
     fn within<F>(&self, call: F) -> impl Future<Output = Result<F::Output, StoreError>> + Send
     where
         F: Future<Output: Send> + Send;
+
+    /// Waits for `wake`, but not for longer than that.
+    fn pause<F>(&self, at_most: Duration, wake: F) -> impl Future<Output = ()> + Send
+    where
+        F: Future<Output = ()> + Send;
 }
 
 /// Answers over a store.
@@ -48,6 +57,9 @@ pub(crate) trait Timer: Send + Sync + 'static {
 /// `max_staleness`. The cache may lose any answer at any time, and even hold a stale one: the
 /// stamp alone decides. Its lock per key makes of many questions about one token a single one,
 /// and keeps the answers about one token in the order in which they were given.
+///
+/// Where the store has a feed, a mirror of all that it lists stands before the cache
+/// (`follow.rs`): while it is young, nothing else is asked.
 pub(crate) struct Engine<S, T> {
     store: S,
     timer: T,
@@ -55,6 +67,8 @@ pub(crate) struct Engine<S, T> {
     max_staleness: Duration,
     answers: Cache<TokenId, Answer>,
     generations: Generations,
+    /// `None`: none is wanted, or of use.
+    mirror: Option<Mirror>,
     counters: Counters,
     /// What ended before this may have been forgotten.
     purged_before: AtomicU64,
@@ -64,16 +78,6 @@ pub(crate) struct Engine<S, T> {
     pub(crate) stamp_late: bool,
 }
 
-/// What a write means for the answer that is kept about the token.
-enum After {
-    /// Nothing has changed.
-    Unchanged,
-    /// The token stands like this now.
-    Stands(Standing),
-    /// The token stands like this no longer.
-    StandsNoLonger(Standing),
-}
-
 impl<S: Store, T: Timer> Engine<S, T> {
     pub(crate) fn new(
         store: S,
@@ -81,8 +85,11 @@ impl<S: Store, T: Timer> Engine<S, T> {
         clock: Clock,
         max_staleness: Duration,
         answers: u64,
+        mirror_limit: u64,
     ) -> Self {
+        let mirrors = !S::ANSWERS_AT_ONCE && mirror_limit > 0 && !max_staleness.is_zero();
         Self {
+            mirror: mirrors.then(|| Mirror::new(mirror_limit)),
             store,
             timer,
             clock,
@@ -98,13 +105,13 @@ impl<S: Store, T: Timer> Engine<S, T> {
     }
 
     /// How the token stands, if its last good answer still counts: nothing is locked, allocated
-    /// or awaited then. Else, if the store answers at once.
+    /// or awaited then. Else, if the mirror tells, or the store answers at once.
     pub(crate) fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
         if self.is_known_good(token) {
             return Some(Standing::Good);
         }
         if !S::ANSWERS_AT_ONCE {
-            return None;
+            return self.mirrored(token);
         }
         let asked = pin!(self.ask_at_once(token));
         match asked.poll(&mut Context::from_waker(Waker::noop())) {
@@ -118,12 +125,41 @@ impl<S: Store, T: Timer> Engine<S, T> {
         let Some(asked_at) = token.known_good().asked_at(stamp) else {
             return false;
         };
-        let age = self.clock.uptime().saturating_sub(asked_at);
+        let now = self.clock.uptime();
+        // Nothing that concerns the token was told since: while the mirror is young, so is this.
+        let mirrored = self.mirror.as_ref().and_then(|mirror| mirror.age(now));
+        let age = now.saturating_sub(asked_at);
+        let age = mirrored.map_or(age, |mirrored| mirrored.min(age));
         let counts = age < self.max_staleness && !self.may_be_forgotten(token);
         if counts {
             self.counters.served(age);
         }
         counts
+    }
+
+    /// How the token stands by the mirror, while that is young.
+    fn mirrored(&self, token: &VerifiedToken) -> Option<Standing> {
+        let mirror = self.mirror.as_ref()?;
+        let now = self.clock.uptime();
+        let age = mirror.age(now).filter(|age| *age < self.max_staleness)?;
+        if self.may_be_forgotten(token) {
+            return Some(Standing::Revoked);
+        }
+        let stamp = self.generations.stamp(token);
+        let standing = mirror.standing(token)?;
+        self.counters.served(age);
+        if standing == Standing::Good {
+            token.known_good().keep(stamp, now.saturating_sub(age));
+        }
+        Some(standing)
+    }
+
+    /// How the mirror saw the token refused, if the store has forgotten and is not yet told.
+    fn kept_from_a_store_that_forgot(&self, token: &VerifiedToken) -> Option<Standing> {
+        let mirror = self.mirror.as_ref()?;
+        (mirror.phase() == Phase::WritingBack)
+            .then(|| mirror.refusal(token))
+            .flatten()
     }
 
     /// How the token stands. A refusal that is known stays one while the store can't answer.
@@ -133,6 +169,12 @@ impl<S: Store, T: Timer> Engine<S, T> {
         }
         if S::ANSWERS_AT_ONCE {
             return self.ask_at_once(token).await;
+        }
+        if let Some(standing) = self.mirrored(token) {
+            return Ok(standing);
+        }
+        if let Some(refused) = self.kept_from_a_store_that_forgot(token) {
+            return Ok(refused);
         }
         let begun = self.clock.uptime();
         let known = self.answers.get(&token.id()).await;
@@ -144,10 +186,10 @@ impl<S: Store, T: Timer> Engine<S, T> {
             Ok(standing) => Ok(standing),
             Err(error) => {
                 self.failed(&error);
-                known
-                    .map(|answer| answer.standing)
-                    .filter(|standing| *standing != Standing::Good)
-                    .ok_or(error)
+                let known = known.map(|answer| answer.standing);
+                let refused = known.filter(|standing| *standing != Standing::Good);
+                let mirrored = || self.mirror.as_ref()?.refusal(token);
+                refused.or_else(mirrored).ok_or(error)
             }
         }
     }
@@ -241,110 +283,23 @@ impl<S: Store, T: Timer> Engine<S, T> {
         Some(answer.standing)
     }
 
-    pub(crate) async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
-        let revocation = match revocation.said_at() {
-            Some(_) => revocation,
-            None => revocation.at(self.clock.now()),
-        };
-        let revocations = [revocation];
-        let key = revocations[0].key();
-        let after = |(): &()| After::Stands(Standing::Revoked);
-        self.write(key, self.store.revoke(&revocations), after)
-            .await
-    }
-
-    pub(crate) async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
-        let after = |_: &bool| After::StandsNoLonger(Standing::Revoked);
-        self.write(&lift.key, self.store.lift(lift), after).await
-    }
-
-    pub(crate) async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
-        let after = |outcome: &ClaimOutcome| match outcome {
-            ClaimOutcome::Won { left: 1.. } => After::Unchanged,
-            ClaimOutcome::Won { left: 0 } | ClaimOutcome::Spent => After::Stands(Standing::Spent),
-        };
-        let key = claim.token.into();
-        self.write(&key, self.store.claim(claim), after).await
-    }
-
-    pub(crate) async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
-        let after = |released: &bool| match released {
-            true => After::StandsNoLonger(Standing::Spent),
-            false => After::Unchanged,
-        };
-        let key = claim.token.into();
-        self.write(&key, self.store.release(claim), after).await
-    }
-
-    /// First the durable write, then the stamp, then the answer that is kept. From the stamp on
-    /// no older answer counts; moving the kept one only saves what is known from a store that
-    /// fails next, so nothing is lost if time runs out over it.
-    async fn write<R: Send>(
-        &self,
-        key: &RevocationKey,
-        call: impl Future<Output = Result<R, StoreError>> + Send,
-        after: impl FnOnce(&R) -> After + Send,
-    ) -> Result<R, StoreError> {
-        let mut done = None;
-        let in_time = self
-            .timer
-            .within(async {
-                let mut stamp = self.generations.move_after(key);
-                let result = call.await;
-                let after = result.as_ref().map_or(After::Unchanged, after);
-                if result.is_ok() && matches!(after, After::Unchanged) {
-                    stamp.cancel();
-                }
-                drop(stamp);
-                done = Some(result);
-                if let RevocationKey::Token(id) = key {
-                    self.keep(*id, after).await;
-                }
-            })
-            .await;
-        let result = match (done, in_time) {
-            (Some(result), _) => result,
-            (None, Err(error)) => Err(error),
-            (None, Ok(())) => Err(StoreError::Unavailable("the call did not end".into())),
-        };
-        if let Err(error) = &result {
-            self.failed(error);
-        }
-        result
-    }
-
-    async fn keep(&self, id: TokenId, after: After) {
-        if S::ANSWERS_AT_ONCE || matches!(after, After::Unchanged) {
-            return;
-        }
-        let entry = self.answers.entry(id);
-        entry
-            .and_compute_with(|known| {
-                let known = known.map(|entry| entry.into_value().standing);
-                ready(match after {
-                    After::Stands(standing) => Op::Put(Answer {
-                        standing,
-                        asked: None,
-                    }),
-                    After::StandsNoLonger(standing) if known == Some(standing) => Op::Remove,
-                    After::StandsNoLonger(_) | After::Unchanged => Op::Nop,
-                })
-            })
-            .await;
-    }
-
     /// Lets the store forget what has ended, by the clock that is further behind: neither a step
     /// of the wall clock forwards nor one back makes it forget what may still be accepted.
     pub(crate) async fn purge(&self) -> Result<u64, StoreError> {
-        let now = self.clock.now().min(self.clock.steady_now());
-        let before = now.saturating_sub(CLOCK_SKEW);
-        self.purged_before
-            .fetch_max(before.as_secs(), Ordering::AcqRel);
-        let purged = self.store.purge(before).await;
+        let purged = self.store.purge(self.forgettable()).await;
         if let Err(error) = &purged {
             self.failed(error);
         }
         purged
+    }
+
+    /// What ended before this is forgotten from now on.
+    fn forgettable(&self) -> UnixTime {
+        let now = self.clock.now().min(self.clock.steady_now());
+        let before = now.saturating_sub(CLOCK_SKEW);
+        self.purged_before
+            .fetch_max(before.as_secs(), Ordering::AcqRel);
+        before
     }
 
     /// Whether the token ended before something was forgotten. It is expired, unless the wall
@@ -356,8 +311,11 @@ impl<S: Store, T: Timer> Engine<S, T> {
             .is_some_and(|until| until < UnixTime::from_secs(purged_before))
     }
 
-    /// One question about no token, bounded in time.
+    /// The mirror as it must be, and one question about no token: both bounded in time.
     pub(crate) async fn ready(&self) -> Result<(), StoreError> {
+        if let Some(mirror) = &self.mirror {
+            self.timer.within(mirror.settled()).await?;
+        }
         let nobody = [KeyDigest::from_bytes([0; 16])];
         let answer = self.timer.within(self.store.look_up(&nobody)).await;
         match answer.and_then(|answer| answer) {
@@ -372,13 +330,28 @@ impl<S: Store, T: Timer> Engine<S, T> {
         }
     }
 
-    pub(crate) fn has_answered(&self) -> bool {
-        self.counters.has_answered()
+    pub(crate) fn is_ready(&self) -> bool {
+        let phase = self.mirror.as_ref().map(Mirror::phase);
+        self.counters.has_answered() && !matches!(phase, Some(Phase::Loading | Phase::WritingBack))
     }
 
     pub(crate) fn stats(&self) -> ListStats {
-        self.counters
-            .snapshot(self.clock.uptime(), self.answers.entry_count())
+        let now = self.clock.uptime();
+        let mut stats = self.counters.snapshot(now, self.answers.entry_count());
+        if let Some(mirror) = &self.mirror {
+            let age = mirror.age(now);
+            stats.mirror = match mirror.phase() {
+                Phase::Off | Phase::Idle => MirrorState::Off,
+                Phase::Loading => MirrorState::Loading,
+                Phase::Following if self.is_young(mirror, now) => MirrorState::Live,
+                Phase::Following | Phase::WritingBack => MirrorState::Lost,
+            };
+            stats.mirrored = mirror.entries();
+            stats.mirror_lag = age;
+            stats.mirror_reloads = mirror.reloads.load(Ordering::Relaxed);
+            stats.written_back = mirror.written_back.load(Ordering::Relaxed);
+        }
+        stats
     }
 
     pub(crate) fn clock(&self) -> &Clock {

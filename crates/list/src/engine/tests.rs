@@ -29,8 +29,8 @@ use tower_revoke_core::{
     Revocation, RevocationKey, Standing, Store, StoreError, TokenId, UnixTime, VerifiedToken,
 };
 
-use super::{Engine, Timer, judge};
-use crate::MemoryStore;
+use super::{Engine, Timer};
+use crate::{MemoryStore, judge::judge};
 
 const ISSUER: &str = "https://id.example.com";
 
@@ -91,7 +91,7 @@ impl Store for Yielding {
     }
 
     async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        self.0.changes(since).await
+        yielding(self.0.changes(since)).await
     }
 
     async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
@@ -113,12 +113,26 @@ impl Timer for Untimed {
     {
         Ok(call.await)
     }
+
+    async fn pause<F>(&self, _: Duration, _: F)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        yield_now().await;
+    }
 }
 
 fn engine() -> Engine<Yielding, Untimed> {
     let (clock, _) = Clock::manual(UnixTime::from_secs(2_000));
     let store = MemoryStore::with_clock(clock.clone());
-    Engine::new(Yielding(store), Untimed, clock, Duration::from_secs(5), 100)
+    Engine::new(
+        Yielding(store),
+        Untimed,
+        clock,
+        Duration::from_secs(5),
+        100,
+        1_000,
+    )
 }
 
 /// What the scheduler drives: the engine, or a cache that is known to be wrong.

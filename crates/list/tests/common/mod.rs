@@ -74,7 +74,7 @@ pub enum Mood {
     Miscounts,
 }
 
-/// A memory store with a hand on it.
+/// A memory store without a feed, and with a hand on it.
 #[derive(Clone)]
 pub struct Steered {
     pub store: MemoryStore,
@@ -167,8 +167,9 @@ impl Store for Steered {
         self.run(&self.rest, self.store.release(claim)).await
     }
 
-    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        self.run(&self.rest, self.store.changes(since)).await
+    /// A store without a feed: the list has to ask.
+    async fn changes(&self, _: Option<&Cursor>) -> Result<Changes, StoreError> {
+        Err(StoreError::Unsupported("feed"))
     }
 
     async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {

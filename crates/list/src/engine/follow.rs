@@ -1,0 +1,387 @@
+//! Keeps the mirror as the store is: loads it, follows the feed, and writes back what was lost.
+
+use std::{
+    future::pending,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, future::select, stream};
+use tower_revoke_core::{
+    Change, Changes, Claim, ClaimOutcome, Cursor, KeyDigest, Store, StoreError,
+};
+
+use super::{Engine, Timer};
+use crate::mirror::{AT_ONCE, Lost, Mirror, Phase, Tables};
+
+/// Between the beginnings of two calls of the feed, however often a store wakes us.
+const MIN_GAP: Duration = Duration::from_millis(5);
+
+/// Before the page after one that was empty.
+const EMPTY_PAGE: Duration = Duration::from_millis(1);
+
+/// Between two rounds in which the mirror forgets what has ended.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+
+/// How many changes are written back in one call.
+const BACK_AT_ONCE: usize = 1_000;
+
+/// How many claims are written back at the same time.
+const CLAIMS_AT_ONCE: usize = 32;
+
+/// Why the feed can't be followed from where it was left.
+#[derive(Clone, Copy)]
+enum Gap {
+    /// All must be loaded again.
+    Reload,
+    /// The store has forgotten what it had told.
+    WentBack,
+    /// The store has no feed.
+    NoFeed,
+    /// More is listed than the mirror may hold.
+    TooMany,
+}
+
+/// One page, and what was read before it was asked for.
+struct Page {
+    began: Duration,
+    number: u64,
+    page: Changes,
+}
+
+/// Ends the mirror's time when nobody follows any more, for whatever reason.
+struct Following<S, T>(Arc<Engine<S, T>>);
+
+impl<S, T> Drop for Following<S, T> {
+    fn drop(&mut self) {
+        if let Some(mirror) = &self.0.mirror {
+            mirror.stop();
+        }
+    }
+}
+
+impl<S: Store, T: Timer> Engine<S, T> {
+    /// Whether there is a feed that nobody follows.
+    pub(crate) fn wants_a_follower(&self) -> bool {
+        let mirror = self.mirror.as_ref();
+        mirror.is_some_and(|mirror| mirror.phase() == Phase::Idle)
+    }
+
+    /// Follows the store's feed until it is dropped; ends only where there can be no mirror.
+    pub(crate) fn follow(self: Arc<Self>) -> impl Future<Output = ()> + Send {
+        if let Some(mirror) = &self.mirror {
+            mirror.enter(Phase::Loading);
+        }
+        // Ends what was begun here, even if nobody ever polls it.
+        let following = Following(self);
+        async move {
+            let engine = &following.0;
+            if let Some(mirror) = &engine.mirror {
+                engine.follow_into(mirror).await;
+            }
+        }
+    }
+
+    async fn follow_into(&self, mirror: &Mirror) {
+        let mut tidy_at = self.clock.uptime() + TIDY_EVERY;
+        let mut place = None;
+        let mut has_followed = true;
+        loop {
+            let followed = match place.take() {
+                Some(cursor) => self.catch_up(mirror, cursor).await,
+                None => {
+                    if !std::mem::take(&mut has_followed) {
+                        // It was no use to load just now: don't do it all the time.
+                        self.timer.pause(self.poll_every(), pending()).await;
+                    }
+                    self.load(mirror).await
+                }
+            };
+            match followed {
+                Ok((cursor, began)) => {
+                    if mirror.entries() > mirror.limit {
+                        return give_up(mirror, Gap::TooMany);
+                    }
+                    if tidy_at <= self.clock.uptime() {
+                        tidy_at = self.clock.uptime() + TIDY_EVERY;
+                        self.tidy_mirror(mirror).await;
+                    }
+                    self.wait(mirror, &cursor, began).await;
+                    has_followed = true;
+                    place = Some(cursor);
+                }
+                Err(Gap::Reload) => {
+                    mirror.reloads.fetch_add(1, Ordering::Relaxed);
+                    tracing::info!("the feed has a gap: the mirror of the list is loaded again");
+                }
+                Err(Gap::WentBack) => {
+                    mirror.enter(Phase::WritingBack);
+                    mirror.reloads.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(
+                        "the revocation store has forgotten what it had told: \
+                         what is known here is written back before this node is ready again"
+                    );
+                    self.write_back(mirror).await;
+                }
+                Err(gap) => return give_up(mirror, gap),
+            }
+        }
+    }
+
+    fn poll_every(&self) -> Duration {
+        (self.max_staleness / 4).max(MIN_GAP)
+    }
+
+    /// Until there may be something new.
+    async fn wait(&self, mirror: &Mirror, cursor: &Cursor, began: Duration) {
+        let wake = async {
+            let told = pin!(self.store.changed(cursor));
+            let woken = pin!(mirror.wake.notified());
+            select(told, woken).await;
+        };
+        self.timer.pause(self.poll_every(), wake).await;
+        let gap = MIN_GAP.saturating_sub(self.clock.uptime().saturating_sub(began));
+        if !gap.is_zero() {
+            self.timer.pause(gap, pending()).await;
+        }
+    }
+
+    /// All that is alive, into tables of its own, and then all that has happened meanwhile.
+    async fn load(&self, mirror: &Mirror) -> Result<(Cursor, Duration), Gap> {
+        let mut tables = Tables::empty();
+        let mut since = None;
+        let mut is_loaded = false;
+        loop {
+            let Page {
+                began,
+                number,
+                page,
+            } = self.page(mirror, since.as_ref()).await?;
+            for changes in page.changes.chunks(AT_ONCE) {
+                changes.iter().for_each(|change| tables.follow(change));
+                tokio::task::yield_now().await;
+            }
+            if tables.len() > mirror.limit {
+                return Err(Gap::TooMany);
+            }
+            if !page.more && is_loaded {
+                mirror.replace(tables, number);
+                // Every answer that was given before is asked for again: the tables tell what was
+                // missed, but not of which tokens.
+                self.generations.renew();
+                mirror.caught_up(began);
+                return Ok((page.next, began));
+            }
+            is_loaded |= !page.more;
+            since = Some(page.next);
+        }
+    }
+
+    /// All that has happened since.
+    async fn catch_up(
+        &self,
+        mirror: &Mirror,
+        mut since: Cursor,
+    ) -> Result<(Cursor, Duration), Gap> {
+        loop {
+            let Page {
+                began,
+                number,
+                page,
+            } = self.page(mirror, Some(&since)).await?;
+            for changes in page.changes.chunks(AT_ONCE) {
+                mirror.follow(changes, |key, is_rule| self.generations.moved(key, is_rule));
+                tokio::task::yield_now().await;
+            }
+            since = page.next;
+            if page.more {
+                if mirror.entries() > mirror.limit {
+                    return Err(Gap::TooMany);
+                }
+                continue;
+            }
+            let lost = self.settle(mirror, number, true);
+            mirror.caught_up(began);
+            if !lost.is_empty() {
+                self.say_again(mirror, lost).await;
+            }
+            return Ok((since, began));
+        }
+    }
+
+    fn settle(&self, mirror: &Mirror, number: u64, complete: bool) -> Lost {
+        mirror.settle(number, complete, |key, is_rule| {
+            self.generations.moved(key, is_rule);
+        })
+    }
+
+    /// One page; asked for again until the store answers, or says that it can't.
+    async fn page(&self, mirror: &Mirror, since: Option<&Cursor>) -> Result<Page, Gap> {
+        let mut is_failing = false;
+        loop {
+            let number = mirror.next_write();
+            let began = self.clock.uptime();
+            if !self.is_young(mirror, began) {
+                // What was written before is told by this call, if it ends well; and who asks in
+                // the meantime is not answered from here.
+                self.settle(mirror, number, false);
+            }
+            let page = self.timer.within(self.store.changes(since)).await;
+            let error = match page.and_then(|page| page) {
+                Ok(page) => {
+                    if is_failing {
+                        tracing::info!("the revocation store's feed is followed again");
+                    }
+                    self.answered();
+                    if page.more && page.changes.is_empty() {
+                        // There may be many of them, or no end.
+                        self.timer.pause(EMPTY_PAGE, pending()).await;
+                    }
+                    return Ok(Page {
+                        began,
+                        number,
+                        page,
+                    });
+                }
+                Err(StoreError::CursorTooOld | StoreError::ForeignCursor) => {
+                    return Err(Gap::Reload);
+                }
+                Err(StoreError::HistoryWentBack) => return Err(Gap::WentBack),
+                Err(StoreError::Unsupported(_)) => return Err(Gap::NoFeed),
+                Err(error) => error,
+            };
+            self.failed(&error);
+            if !is_failing {
+                is_failing = true;
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    max_staleness = ?self.max_staleness,
+                    "the feed of the revocation store failed: what is known here is told for \
+                     max_staleness at most, then the store is asked about each token"
+                );
+            }
+            self.timer.pause(self.poll_every(), pending()).await;
+        }
+    }
+
+    pub(super) fn is_young(&self, mirror: &Mirror, uptime: Duration) -> bool {
+        mirror
+            .age(uptime)
+            .is_some_and(|age| age < self.max_staleness)
+    }
+
+    /// By the clock that is further behind, as [`purge`](Self::purge).
+    async fn tidy_mirror(&self, mirror: &Mirror) {
+        let before = self.forgettable();
+        let mut table = 0;
+        while mirror.forget(table, before) {
+            table += 1;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// What was acknowledged here, and is neither in the feed nor ended by it.
+    async fn say_again(&self, mirror: &Mirror, lost: Lost) {
+        let now = self.clock.now();
+        let is_alive = |change: &Change| match change {
+            Change::Listed { listed, .. } => listed.until().is_none_or(|until| until > now),
+            _ => true,
+        };
+        let changes: Vec<_> = lost.changes.into_iter().filter(is_alive).collect();
+        let claims = |key: &KeyDigest| mirror.claims(Some(key));
+        let claims: Vec<_> = lost.claimed.iter().flat_map(claims).collect();
+        if changes.is_empty() && claims.is_empty() {
+            return;
+        }
+        tracing::error!(
+            revocations = changes.len(),
+            claims = claims.len(),
+            "the revocation store has not told of what it had acknowledged: it is written again"
+        );
+        self.restore(mirror, &changes).await;
+        self.claim_again(mirror, claims).await;
+    }
+
+    /// Tells the store all that is known here, until it has taken it.
+    async fn write_back(&self, mirror: &Mirror) {
+        let before = mirror.written_back.load(Ordering::Relaxed);
+        self.claim_again(mirror, mirror.claims(None)).await;
+        let mut table = 0;
+        while let Some(known) = mirror.known(table, self.clock.now()) {
+            self.restore(mirror, &known).await;
+            table += 1;
+        }
+        let entries = mirror.written_back.load(Ordering::Relaxed) - before;
+        tracing::warn!(
+            entries,
+            "what the revocation store had forgotten is written back"
+        );
+    }
+
+    async fn restore(&self, mirror: &Mirror, known: &[Change]) {
+        for known in known.chunks(BACK_AT_ONCE) {
+            while let Err(error) = self.in_time(self.store.restore(known)).await {
+                self.could_not_write_back(&error).await;
+            }
+            let restored = known.len() as u64;
+            mirror.written_back.fetch_add(restored, Ordering::Relaxed);
+        }
+    }
+
+    async fn claim_again(&self, mirror: &Mirror, claims: Vec<Claim>) {
+        stream::iter(claims)
+            .for_each_concurrent(CLAIMS_AT_ONCE, |claim| self.claim_one_again(mirror, claim))
+            .await;
+    }
+
+    async fn claim_one_again(&self, mirror: &Mirror, claim: Claim) {
+        loop {
+            match self.in_time(self.store.claim(&claim)).await {
+                Ok(ClaimOutcome::Won { .. }) => {
+                    mirror.written_back.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+                Ok(ClaimOutcome::Spent) => {
+                    let token = claim.token;
+                    tracing::error!(%token, "a use that the store had forgotten was won again");
+                    return;
+                }
+                Err(StoreError::LifeIsPast | StoreError::OtherLimit { .. }) => return,
+                Err(error) => self.could_not_write_back(&error).await,
+            }
+        }
+    }
+
+    async fn in_time<R: Send>(
+        &self,
+        call: impl Future<Output = Result<R, StoreError>> + Send,
+    ) -> Result<R, StoreError> {
+        self.timer.within(call).await.and_then(|done| done)
+    }
+
+    async fn could_not_write_back(&self, error: &StoreError) {
+        self.failed(error);
+        if !matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_)) {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "what the revocation store has forgotten can't be written back"
+            );
+        }
+        self.timer.pause(self.poll_every(), pending()).await;
+    }
+}
+
+fn give_up(mirror: &Mirror, gap: Gap) {
+    mirror.give_up();
+    match gap {
+        Gap::TooMany => tracing::warn!(
+            mirror_limit = mirror.limit,
+            "more is listed than the mirror of the list may hold: from now on the store is asked \
+             about each token, within max_staleness"
+        ),
+        _ => tracing::info!(
+            "the revocation store has no feed: it is asked about each token, within max_staleness"
+        ),
+    }
+}

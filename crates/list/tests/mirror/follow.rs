@@ -1,0 +1,336 @@
+//! The feed is healthy: a miss is an answer, and what one node does the others know.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+use tokio::time::Instant;
+use tower_revoke_core::{ClaimOutcome, Revocation, Standing, Store, StoreError, UnixTime};
+use tower_revoke_list::MirrorState;
+use tower_revoke_testing::{Mood, StoreOp};
+
+use crate::{
+    ANSWER_WITHIN, MAX_STALENESS, World,
+    common::{ISSUED, ISSUER, ann_logs_out, claim, end_of, lift, token, token_of},
+};
+
+#[tokio::test(start_paused = true)]
+async fn who_is_listed_and_who_is_not_is_known_without_asking() {
+    let world = World::new();
+    let server = &world.server;
+    server.page(3);
+    let revoked: Vec<_> = (0..10).map(|jti| token(&format!("r{jti}"))).collect();
+    for token in &revoked {
+        server.revoke(&[end_of(token)]).await.unwrap();
+    }
+    let (spent, half_spent) = (token("s"), token("h"));
+    server.claim(&claim(&spent, 1, 1)).await.unwrap();
+    server.claim(&claim(&half_spent, 1, 2)).await.unwrap();
+    let bob = token_of(json!({"iss": ISSUER, "sub": "bob", "jti": "b", "iat": ISSUED}));
+    let bob_logs_out = tower_revoke_core::RevocationKey::subject(ISSUER, "bob");
+    let bob_logs_out = Revocation::rule(bob_logs_out, ISSUED).unwrap();
+    server.revoke(&[bob_logs_out]).await.unwrap();
+    let for_ever = token("f");
+    let revocation = Revocation::of_token(for_ever.id(), None);
+    server.revoke(&[revocation]).await.unwrap();
+
+    let node = world.ready_node().await;
+    for token in revoked.iter().chain([&bob, &for_ever]) {
+        assert_eq!(node.list.standing(token), Some(Standing::Revoked));
+        assert_eq!(node.check(token).await, Standing::Revoked);
+    }
+    assert_eq!(node.list.standing(&spent), Some(Standing::Spent));
+    let later = token_of(json!({
+        "iss": ISSUER, "sub": "bob", "jti": "l", "iat": ISSUED.as_secs() + 31,
+    }));
+    for token in [&half_spent, &token("new"), &later] {
+        for _ in 0..2 {
+            assert_eq!(node.list.standing(token), Some(Standing::Good));
+            assert_eq!(node.check(token).await, Standing::Good);
+        }
+    }
+    let stats = node.list.stats();
+    // `ready` asks whether the store answers; nothing else was asked.
+    assert_eq!((node.asked(), stats.asked), (1, 0));
+    assert_eq!(stats.mirrored, 13);
+    assert_eq!(stats.mirror_lag, Some(Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn g4_a_revocation_on_one_node_is_refused_on_the_other_right_after_its_poll() {
+    let world = World::new();
+    let (a, b) = (world.ready_node().await, world.ready_node().await);
+    let (seen, spent, new) = (token("1"), token("2"), token("3"));
+    for token in [&seen, &spent] {
+        assert_eq!(b.list.standing(token), Some(Standing::Good));
+    }
+    a.list.revoke(end_of(&token("1"))).await.unwrap();
+    a.list.revoke(end_of(&new)).await.unwrap();
+    a.list.claim(claim(&token("2"), 1, 1)).await.unwrap();
+    b.polled().await;
+    assert_eq!(b.list.standing(&seen), Some(Standing::Revoked));
+    assert_eq!(b.list.standing(&new), Some(Standing::Revoked));
+    assert_eq!(b.list.standing(&spent), Some(Standing::Spent));
+    let ann = token("4");
+    assert_eq!(b.list.standing(&ann), Some(Standing::Good));
+    a.list.revoke(ann_logs_out(ISSUED)).await.unwrap();
+    b.polled().await;
+    assert_eq!(b.list.standing(&ann), Some(Standing::Revoked));
+    assert_eq!(b.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lift_and_a_use_that_is_given_back_come_by_the_feed_too() {
+    let world = World::new();
+    let (a, b) = (world.ready_node().await, world.ready_node().await);
+    let (revoked, spent) = (token("1"), token("2"));
+    a.list.revoke(end_of(&revoked)).await.unwrap();
+    a.list.revoke(end_of(&spent)).await.unwrap();
+    a.list.claim(claim(&spent, 1, 1)).await.unwrap();
+    b.polled().await;
+    for token in [&revoked, &spent] {
+        assert_eq!(b.list.standing(token), Some(Standing::Revoked));
+        assert!(a.list.lift(lift(token.id())).await.unwrap());
+    }
+    b.polled().await;
+    assert_eq!(b.list.standing(&revoked), Some(Standing::Good));
+    assert_eq!(b.list.standing(&spent), Some(Standing::Spent));
+    assert!(a.list.release(claim(&spent, 1, 1)).await.unwrap());
+    b.polled().await;
+    assert_eq!(b.list.standing(&spent), Some(Standing::Good));
+    // Both lifts stay known, for a store that forgets them.
+    assert_eq!(b.list.stats().mirrored, 2);
+}
+
+/// Without a push the next poll would come in 15 minutes.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_pushes_is_followed_at_once() {
+    let world = World::new();
+    world.server.push();
+    let node = world.node_with(|builder| builder.max_staleness(Duration::from_secs(3_600)));
+    node.list.ready().await.unwrap();
+    let token = token("1");
+    assert_eq!(node.list.standing(&token), Some(Standing::Good));
+    let begun = Instant::now();
+    world.server.revoke(&[end_of(&token)]).await.unwrap();
+    while node.list.standing(&token) != Some(Standing::Revoked) {
+        assert!(begun.elapsed() < Duration::from_secs(1), "nobody woke up");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// TRAPS 7: served although the start-up load had failed.
+#[tokio::test(start_paused = true)]
+async fn trap_07_a_node_is_not_ready_before_its_mirror_is_loaded() {
+    let world = World::new();
+    let revoked = token("1");
+    world.server.revoke(&[end_of(&revoked)]).await.unwrap();
+    for mood in [Mood::Frozen, Mood::Fails, Mood::Slow(ANSWER_WITHIN * 2)] {
+        let node = world.node();
+        node.script.set(StoreOp::Changes, mood);
+        let begun = Instant::now();
+        let error = node.list.ready().await.unwrap_err();
+        assert!(
+            matches!(error, StoreError::TimedOut(ANSWER_WITHIN)),
+            "{error:?}"
+        );
+        assert_eq!(begun.elapsed(), ANSWER_WITHIN);
+        assert!(!node.list.is_ready());
+        assert_eq!(node.list.stats().mirror, MirrorState::Loading);
+        // Who asks all the same is answered by the store.
+        assert_eq!(node.list.standing(&revoked), None);
+        assert_eq!(node.check(&revoked).await, Standing::Revoked);
+        assert_eq!(node.check(&token("2")).await, Standing::Good);
+        assert_eq!(node.asked(), 2);
+        assert!(!node.list.is_ready());
+        node.script.set(StoreOp::Changes, Mood::Works);
+        node.becomes(MirrorState::Live).await;
+        node.list.ready().await.unwrap();
+        assert!(node.list.is_ready());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_check_loads_the_mirror() {
+    let world = World::new();
+    let node = world.node();
+    assert_eq!(node.list.stats().mirror, MirrorState::Off);
+    assert_eq!(node.list.standing(&token("1")), None);
+    assert_eq!(node.check(&token("1")).await, Standing::Good);
+    node.becomes(MirrorState::Live).await;
+    assert!(node.list.is_ready());
+    assert_eq!(node.list.standing(&token("2")), Some(Standing::Good));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_follows_ends_with_the_last_handle() {
+    let world = World::new();
+    let node = world.ready_node().await;
+    let clone = node.list.clone();
+    drop(node.list);
+    assert!(world.server.shared() > 1);
+    drop(clone);
+    while world.server.shared() > 1 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_list_that_outlives_its_runtime_is_followed_in_the_next_one() {
+    let world = World::new();
+    let node = world.node();
+    for _ in 0..2 {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            node.list.ready().await.unwrap();
+            assert_eq!(node.list.stats().mirror, MirrorState::Live);
+        });
+        drop(runtime);
+        assert_eq!(node.list.stats().mirror, MirrorState::Off);
+        assert_eq!(node.list.standing(&token("1")), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_in_the_feed_loads_all_again_and_no_old_answer_survives() {
+    let world = World::new();
+    let node = world.ready_node().await;
+    let (seen, lifted) = (token("1"), token("2"));
+    world.server.revoke(&[end_of(&lifted)]).await.unwrap();
+    node.polled().await;
+    assert_eq!(node.list.standing(&seen), Some(Standing::Good));
+    node.script.set(StoreOp::Changes, Mood::Fails);
+    node.polled().await;
+    world.server.revoke(&[end_of(&seen)]).await.unwrap();
+    world.server.lift(&lift(lifted.id())).await.unwrap();
+    world.server.trim();
+    node.script.set(StoreOp::Changes, Mood::Works);
+    node.polled().await;
+    node.polled().await;
+    assert_eq!(node.list.standing(&seen), Some(Standing::Revoked));
+    assert_eq!(node.list.standing(&lifted), Some(Standing::Good));
+    let stats = node.list.stats();
+    assert_eq!((stats.mirror_reloads, stats.mirror), (1, MirrorState::Live));
+    assert_eq!(stats.written_back, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn above_its_limit_there_is_no_mirror_and_the_store_is_asked() {
+    let world = World::new();
+    let node = world.node_with(|builder| builder.mirror_limit(3));
+    node.list.ready().await.unwrap();
+    for jti in 0..3 {
+        let revocation = end_of(&token(&jti.to_string()));
+        world.server.revoke(&[revocation]).await.unwrap();
+    }
+    node.polled().await;
+    assert_eq!(node.list.stats().mirror, MirrorState::Live);
+    let seen = token("seen");
+    assert_eq!(node.list.standing(&seen), Some(Standing::Good));
+    // Its own writes count as well.
+    node.list.revoke(end_of(&token("3"))).await.unwrap();
+    node.becomes(MirrorState::Off).await;
+    assert_eq!(node.list.stats().mirrored, 0);
+    assert_eq!(node.list.standing(&token("3")), None);
+    assert_eq!(node.check(&token("3")).await, Standing::Revoked);
+    // What was seen before is good within the bound.
+    assert_eq!(node.list.standing(&seen), Some(Standing::Good));
+    world.hand.advance(MAX_STALENESS);
+    assert_eq!(node.list.standing(&seen), None);
+    assert_eq!(node.check(&seen).await, Standing::Good);
+    node.list.ready().await.unwrap();
+    assert!(node.list.is_ready());
+
+    // And at the start.
+    let late = world.node_with(|builder| builder.mirror_limit(3));
+    late.list.ready().await.unwrap();
+    assert_eq!(late.list.stats().mirror, MirrorState::Off);
+    assert_eq!(late.check(&token("3")).await, Standing::Revoked);
+    let none = world.node_with(|builder| builder.mirror_limit(0));
+    none.list.ready().await.unwrap();
+    assert_eq!(none.check(&token("3")).await, Standing::Revoked);
+    assert_eq!(none.script.calls(StoreOp::Changes), 0);
+}
+
+/// What has ended leaves the mirror, by a clock that never steps back; and whoever sets it back
+/// finds nothing good that was forgotten.
+#[tokio::test(start_paused = true)]
+async fn what_has_ended_leaves_the_mirror_and_is_good_for_nobody() {
+    let world = World::new();
+    let node = world.ready_node().await;
+    let (revoked, spent, other) = (token("1"), token("2"), token("3"));
+    node.list.revoke(end_of(&revoked)).await.unwrap();
+    node.list.claim(claim(&spent, 1, 1)).await.unwrap();
+    world
+        .server
+        .revoke(&[ann_logs_out(UnixTime::EPOCH)])
+        .await
+        .unwrap();
+    node.polled().await;
+    // Two keys, a rule, and the use that was won here.
+    assert_eq!(node.list.stats().mirrored, 4);
+    world.hand.step_wall(1_000_000);
+    world.hand.advance(Duration::from_secs(61));
+    node.polled().await;
+    assert_eq!(node.list.stats().mirrored, 4, "the clock was stepped");
+    world.hand.step_wall(-1_000_000);
+    world.hand.advance(Duration::from_secs(10_000));
+    node.polled().await;
+    assert_eq!(node.list.stats().mirrored, 1, "the rule has no end");
+    world.hand.step_wall(-10_000);
+    for token in [&revoked, &spent, &other] {
+        assert_eq!(node.list.standing(token), Some(Standing::Revoked));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_use_that_is_won_here_is_known_until_it_is_given_back() {
+    let world = World::new();
+    let node = world.ready_node().await;
+    let token = token("1");
+    let won = node.list.claim(claim(&token, 1, 2)).await.unwrap();
+    assert_eq!(won, ClaimOutcome::Won { left: 1 });
+    assert_eq!(node.list.stats().mirrored, 1);
+    assert!(node.list.release(claim(&token, 1, 2)).await.unwrap());
+    assert_eq!(node.list.stats().mirrored, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn threads_that_read_while_the_feed_is_followed_see_every_revocation() {
+    let world = World::new();
+    world.server.push();
+    world.server.page(7);
+    let (a, b) = (world.ready_node().await, world.ready_node().await);
+    let tokens: Arc<Vec<_>> = Arc::new((0..2_000).map(|jti| token(&jti.to_string())).collect());
+    let (done, is_done) = tokio::sync::watch::channel(0);
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let (list, tokens, is_done) = (a.list.clone(), tokens.clone(), is_done.clone());
+        readers.spawn(async move {
+            while *is_done.borrow() < tokens.len() {
+                let revoked = *is_done.borrow();
+                for token in &tokens[..revoked] {
+                    assert_ne!(list.standing(token), Some(Standing::Good));
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    for (number, token) in tokens.iter().enumerate() {
+        a.list.revoke(end_of(token)).await.unwrap();
+        done.send_replace(number + 1);
+        tokio::task::yield_now().await;
+    }
+    while let Some(reader) = readers.join_next().await {
+        reader.unwrap();
+    }
+    world.server.page(usize::MAX);
+    b.polled().await;
+    for token in tokens.iter() {
+        assert_eq!(b.list.standing(token), Some(Standing::Revoked));
+        assert_eq!(a.list.standing(token), Some(Standing::Revoked));
+    }
+}

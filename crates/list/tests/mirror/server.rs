@@ -1,0 +1,289 @@
+//! A store that many nodes share: with a feed in pages, a hand on its pages, and a history that
+//! can be set back.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use tokio::sync::watch;
+use tower_revoke_core::{
+    Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed, Records,
+    Revocation, Store, StoreError, UnixTime,
+};
+use tower_revoke_list::MemoryStore;
+
+/// What was asked of the server, so that it can be asked again of another one.
+#[derive(Clone, Debug)]
+enum Said {
+    Revoke(Vec<Revocation>),
+    Lift(Lift),
+    Claim(Claim),
+    Release(Claim),
+    Restore(Vec<Change>),
+}
+
+pub type Lie = fn(Option<&Cursor>, Changes) -> Result<Changes, StoreError>;
+
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    clock: Clock,
+    store: Mutex<MemoryStore>,
+    said: Mutex<Vec<Said>>,
+    /// How often its history was set back, as its cursors know.
+    epoch: AtomicUsize,
+    page: AtomicUsize,
+    pushes: AtomicBool,
+    lie: Mutex<Option<Lie>>,
+    /// Pages that were read wait here before they are handed out.
+    open: watch::Sender<bool>,
+    /// How many pages have waited there.
+    held: watch::Sender<usize>,
+    wrote: watch::Sender<u64>,
+}
+
+impl Server {
+    pub fn new(clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            store: Mutex::new(MemoryStore::with_clock(clock.clone())),
+            clock,
+            said: Mutex::default(),
+            epoch: AtomicUsize::new(0),
+            page: AtomicUsize::new(usize::MAX),
+            pushes: AtomicBool::new(false),
+            lie: Mutex::default(),
+            open: watch::Sender::new(true),
+            held: watch::Sender::new(0),
+            wrote: watch::Sender::new(0),
+        }))
+    }
+
+    /// How many changes come at once.
+    pub fn page(&self, changes: usize) {
+        self.0.page.store(changes, Ordering::SeqCst);
+    }
+
+    pub fn push(&self) {
+        self.0.pushes.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on the feed says this instead.
+    pub fn lie(&self, lie: Option<Lie>) {
+        *self.0.lie.lock().unwrap() = lie;
+    }
+
+    /// Pages are read, and wait; or come.
+    pub fn hold(&self, hold: bool) {
+        self.0.open.send_replace(!hold);
+    }
+
+    /// Waits until a page was read that is held.
+    pub async fn holds(&self, times: usize) {
+        let mut held = self.0.held.subscribe();
+        held.wait_for(|held| *held >= times).await.unwrap();
+    }
+
+    pub fn held(&self) -> usize {
+        *self.0.held.borrow()
+    }
+
+    /// How much was said so far.
+    pub fn history(&self) -> usize {
+        self.0.said.lock().unwrap().len()
+    }
+
+    /// Forgets what was said after `history`, as a replica that takes over does. `noticed`: it
+    /// knows a cursor that is ahead of it.
+    pub async fn set_back(&self, history: usize, noticed: bool) {
+        let said = {
+            let mut said = self.0.said.lock().unwrap();
+            said.truncate(history);
+            said.clone()
+        };
+        let store = MemoryStore::with_clock(self.0.clock.clone());
+        for said in said {
+            match said {
+                Said::Revoke(revocations) => store.revoke(&revocations).await.unwrap(),
+                Said::Lift(lift) => drop(store.lift(&lift).await.unwrap()),
+                Said::Claim(claim) => drop(store.claim(&claim).await),
+                Said::Release(claim) => drop(store.release(&claim).await.unwrap()),
+                Said::Restore(known) => store.restore(&known).await.unwrap(),
+            }
+        }
+        *self.0.store.lock().unwrap() = store;
+        if noticed {
+            self.0.epoch.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Forgets the feed's past.
+    pub fn trim(&self) {
+        let _ = self.store().changes_kept(0).changes_kept(65_536);
+    }
+
+    pub async fn lists(&self, key: KeyDigest) -> Option<Listed> {
+        self.store().look_up(&[key]).await.unwrap()[0]
+    }
+
+    /// How many share it.
+    pub fn shared(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
+    fn store(&self) -> MemoryStore {
+        self.0.store.lock().unwrap().clone()
+    }
+
+    fn say(&self, said: Said) {
+        self.0.said.lock().unwrap().push(said);
+    }
+
+    fn wrote(&self) {
+        self.0.wrote.send_modify(|wrote| *wrote += 1);
+    }
+
+    /// The memory store's own cursor, of the store that is there now.
+    async fn place(&self, position: u64) -> Cursor {
+        let mut end = self.store().changes(None).await.unwrap().next;
+        end.0.truncate(8);
+        end.0.extend(position.to_be_bytes());
+        end
+    }
+
+    async fn end(&self) -> u64 {
+        let end = self.store().changes(None).await.unwrap().next;
+        u64::from_be_bytes(end.0[8..].try_into().unwrap())
+    }
+
+    async fn read(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
+        let epoch = self.0.epoch.load(Ordering::SeqCst) as u64;
+        let page = self.0.page.load(Ordering::SeqCst);
+        let (position, after) = match since {
+            None => (self.end().await, Some(None)),
+            Some(cursor) => {
+                let (head, after) = cursor
+                    .0
+                    .split_at_checked(16)
+                    .ok_or(StoreError::ForeignCursor)?;
+                if head[..8] != epoch.to_be_bytes() {
+                    return Err(StoreError::HistoryWentBack);
+                }
+                let position = u64::from_be_bytes(head[8..].try_into().unwrap());
+                let key: Option<[u8; 16]> = after.try_into().ok();
+                (position, key.map(Some))
+            }
+        };
+        let cursor = |position: u64, after: Option<KeyDigest>| {
+            let mut bytes = epoch.to_be_bytes().to_vec();
+            bytes.extend(position.to_be_bytes());
+            bytes.extend(after.iter().flat_map(|key| key.as_bytes()));
+            Cursor(bytes)
+        };
+        if let Some(after) = after {
+            // Loading, in the order of the keys.
+            let mut all = self.store().changes(None).await?.changes;
+            all.sort_by_key(|change| *change.key());
+            let after = after.map(KeyDigest::from_bytes);
+            all.retain(|change| Some(*change.key()) > after);
+            let mut some: Vec<_> = all.iter().take(page).copied().collect();
+            let last = some.last().map(|change| *change.key());
+            // Both that stand under one key.
+            let rest = all.iter().skip(some.len());
+            some.extend(rest.take_while(|change| Some(*change.key()) == last));
+            let more = some.len() < all.len();
+            return Ok(Changes {
+                changes: some,
+                next: cursor(position, last.filter(|_| more)),
+                more,
+            });
+        }
+        let mut changes = self
+            .store()
+            .changes(Some(&self.place(position).await))
+            .await?
+            .changes;
+        let more = changes.len() > page;
+        changes.truncate(page);
+        let next = position + changes.len() as u64;
+        Ok(Changes {
+            changes,
+            next: cursor(next, None),
+            more,
+        })
+    }
+}
+
+impl Store for Server {
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        self.store().revoke(revocations).await?;
+        self.say(Said::Revoke(revocations.to_vec()));
+        self.wrote();
+        Ok(())
+    }
+
+    async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
+        let lifted = self.store().lift(lift).await?;
+        self.say(Said::Lift(lift.clone()));
+        self.wrote();
+        Ok(lifted)
+    }
+
+    async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
+        self.store().look_up(keys).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+        let outcome = self.store().claim(claim).await?;
+        self.say(Said::Claim(*claim));
+        self.wrote();
+        Ok(outcome)
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let released = self.store().release(claim).await?;
+        self.say(Said::Release(*claim));
+        self.wrote();
+        Ok(released)
+    }
+
+    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
+        let read = self.read(since).await;
+        let mut open = self.0.open.subscribe();
+        if !*open.borrow() {
+            self.0.held.send_modify(|held| *held += 1);
+            open.wait_for(|open| *open).await.unwrap();
+        }
+        let lie = *self.0.lie.lock().unwrap();
+        match lie {
+            Some(lie) => lie(since, read?),
+            None => read,
+        }
+    }
+
+    async fn changed(&self, since: &Cursor) {
+        let mut wrote = self.0.wrote.subscribe();
+        let position = u64::from_be_bytes(since.0[8..16].try_into().unwrap());
+        while !self.0.pushes.load(Ordering::SeqCst) || self.end().await <= position {
+            if wrote.changed().await.is_err() {
+                std::future::pending().await
+            }
+        }
+    }
+
+    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
+        self.store().restore(known).await?;
+        self.say(Said::Restore(known.to_vec()));
+        self.wrote();
+        Ok(())
+    }
+
+    async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
+        self.store().purge(before).await
+    }
+
+    fn records(&self) -> Option<&dyn Records> {
+        None
+    }
+}

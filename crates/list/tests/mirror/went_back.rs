@@ -1,0 +1,229 @@
+//! The store forgets what it had acknowledged: the nodes write back what they know before they
+//! are ready again, and no lift is undone by that.
+
+use tower_revoke_core::{ClaimOutcome, KeyDigest, Standing, Store, StoreError, UnixTime};
+use tower_revoke_list::MirrorState;
+use tower_revoke_testing::{Mood, StoreOp};
+
+use crate::{
+    ANSWER_WITHIN, MAX_STALENESS, Node, World,
+    common::{ISSUED, ann_logs_out, claim, end_of, lift, token},
+};
+
+/// Until the node has noticed, written back and loaded again.
+async fn comes_back(node: &Node) {
+    for _ in 0..3 {
+        node.polled().await;
+    }
+    node.becomes(MirrorState::Live).await;
+    node.list.ready().await.unwrap();
+    assert!(node.list.is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn g3_what_a_store_has_forgotten_is_written_back() {
+    let world = World::new();
+    let (a, b) = (world.ready_node().await, world.ready_node().await);
+    let (kept, lost, spent, used) = (token("1"), token("2"), token("3"), token("4"));
+    a.list.revoke(end_of(&kept)).await.unwrap();
+    let history = world.server.history();
+    a.list.revoke(end_of(&lost)).await.unwrap();
+    a.list.claim(claim(&spent, 1, 1)).await.unwrap();
+    a.list.claim(claim(&used, 1, 3)).await.unwrap();
+    a.list.claim(claim(&used, 2, 3)).await.unwrap();
+    b.list.claim(claim(&used, 3, 3)).await.unwrap();
+    let bob = tower_revoke_core::RevocationKey::subject(crate::common::ISSUER, "bob");
+    let rule = tower_revoke_core::Revocation::rule(bob.clone(), ISSUED).unwrap();
+    a.list.revoke(rule).await.unwrap();
+    a.polled().await;
+    b.polled().await;
+
+    world.server.set_back(history, true).await;
+    assert_eq!(world.server.lists(lost.keys()[0]).await, None);
+    // What the mirrors know counts within its bound.
+    assert_eq!(b.list.standing(&lost), Some(Standing::Revoked));
+    comes_back(&a).await;
+    comes_back(&b).await;
+    for key in [kept.keys()[0], lost.keys()[0], bob.digest()] {
+        assert!(world.server.lists(key).await.is_some());
+    }
+    for node in [&a, &b] {
+        for token in [&kept, &lost] {
+            assert_eq!(node.check(token).await, Standing::Revoked);
+        }
+        assert_ne!(node.check(&spent).await, Standing::Good);
+        assert_ne!(node.check(&used).await, Standing::Good);
+        assert!(node.list.stats().written_back > 0);
+        assert_eq!(node.list.stats().mirror_reloads, 1);
+    }
+    // Whoever claims now has lost, under a new id as before.
+    for token in [&spent, &used] {
+        let limit = if token.id() == spent.id() { 1 } else { 3 };
+        let again = a.list.claim(claim(token, 9, limit)).await.unwrap();
+        assert_eq!(again, ClaimOutcome::Spent);
+    }
+}
+
+/// A token whose uses were all won here is claimed again, not revoked: a use can be given back.
+#[tokio::test(start_paused = true)]
+async fn g2_claims_are_written_back_under_their_own_ids() {
+    let world = World::new();
+    let node = world.ready_node().await;
+    let (spent, half) = (token("1"), token("2"));
+    node.list.claim(claim(&spent, 1, 1)).await.unwrap();
+    node.list.claim(claim(&half, 1, 2)).await.unwrap();
+    node.list.claim(claim(&half, 2, 2)).await.unwrap();
+    assert!(node.list.release(claim(&half, 2, 2)).await.unwrap());
+    node.polled().await;
+    world.server.set_back(0, true).await;
+    comes_back(&node).await;
+    assert_eq!(node.list.stats().written_back, 2);
+    assert_eq!(node.check(&spent).await, Standing::Spent);
+    assert_eq!(node.check(&half).await, Standing::Good);
+    let won = node.list.claim(claim(&half, 3, 2)).await.unwrap();
+    assert_eq!(won, ClaimOutcome::Won { left: 0 });
+    assert!(node.list.release(claim(&spent, 1, 1)).await.unwrap());
+    node.polled().await;
+    assert_eq!(node.check(&spent).await, Standing::Good);
+}
+
+#[tokio::test(start_paused = true)]
+async fn g5_a_node_is_not_ready_and_lets_nobody_pass_until_the_store_was_told() {
+    for mood in [Mood::Fails, Mood::Frozen] {
+        let world = World::new();
+        let node = world.ready_node().await;
+        let (revoked, spent) = (token("1"), token("2"));
+        world.server.revoke(&[end_of(&revoked)]).await.unwrap();
+        world.server.claim(&claim(&spent, 1, 1)).await.unwrap();
+        node.polled().await;
+        node.script.set(StoreOp::Restore, mood);
+        world.server.set_back(0, true).await;
+        node.script.called(StoreOp::Restore, 1).await;
+        let error = node.list.ready().await.unwrap_err();
+        assert!(
+            matches!(error, StoreError::TimedOut(ANSWER_WITHIN)),
+            "{error:?}"
+        );
+        assert!(!node.list.is_ready());
+        world.hand.advance(MAX_STALENESS);
+        assert_eq!(node.list.stats().mirror, MirrorState::Lost);
+        // The store would call them good.
+        assert_eq!(node.check(&revoked).await, Standing::Revoked);
+        assert_eq!(node.check(&spent).await, Standing::Spent);
+        assert_eq!(node.check(&token("3")).await, Standing::Good);
+        node.script.set(StoreOp::Restore, Mood::Works);
+        comes_back(&node).await;
+        assert_eq!(node.check(&revoked).await, Standing::Revoked);
+        assert_ne!(node.check(&spent).await, Standing::Good);
+        let listed = world.server.lists(spent.keys()[0]).await;
+        assert!(
+            listed.is_some(),
+            "what others had won is written back as a revocation"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_lift_is_undone_by_what_is_written_back() {
+    let world = World::new();
+    let (a, b) = (world.ready_node().await, world.ready_node().await);
+    let (lifted, unseen) = (token("1"), token("2"));
+    for token in [&lifted, &unseen] {
+        let said = end_of(token).at(UnixTime::from_secs(ISSUED.as_secs() - 10));
+        world.server.revoke(&[said]).await.unwrap();
+    }
+    a.polled().await;
+    b.polled().await;
+    let history = world.server.history();
+    // Both have seen one lift; neither has seen the other, which the store still knows.
+    world.server.lift(&lift(unseen.id())).await.unwrap();
+    let with_unseen = world.server.history();
+    assert_eq!(with_unseen, history + 1);
+    for node in [&a, &b] {
+        node.script.set(StoreOp::Changes, Mood::Fails);
+    }
+    a.polled().await;
+    b.polled().await;
+    world.server.set_back(with_unseen, true).await;
+    for node in [&a, &b] {
+        node.script.set(StoreOp::Changes, Mood::Works);
+        comes_back(node).await;
+        assert_eq!(node.check(&unseen).await, Standing::Good);
+        assert_eq!(node.check(&lifted).await, Standing::Revoked);
+    }
+    // One that was seen is written back itself.
+    let before = world.server.history();
+    world.server.lift(&lift(lifted.id())).await.unwrap();
+    a.polled().await;
+    b.polled().await;
+    assert_eq!(a.list.standing(&lifted), Some(Standing::Good));
+    world.server.set_back(before, true).await;
+    assert!(world.server.lists(lifted.keys()[0]).await.is_some());
+    comes_back(&a).await;
+    comes_back(&b).await;
+    for node in [&a, &b] {
+        assert_eq!(node.check(&lifted).await, Standing::Good);
+        assert_eq!(node.check(&unseen).await, Standing::Good);
+    }
+    assert_eq!(world.server.lists(lifted.keys()[0]).await, None);
+}
+
+/// Revoked again after a lift: that is newer, and comes back.
+#[tokio::test(start_paused = true)]
+async fn what_was_revoked_after_a_lift_is_written_back_and_stands() {
+    let world = World::new();
+    let token = token("1");
+    world
+        .server
+        .revoke(&[end_of(&token).at(ISSUED)])
+        .await
+        .unwrap();
+    world.server.lift(&lift(token.id())).await.unwrap();
+    let history = world.server.history();
+    let again = UnixTime::from_secs(ISSUED.as_secs() + 9);
+    world
+        .server
+        .revoke(&[end_of(&token).at(again)])
+        .await
+        .unwrap();
+    // It has never seen the lift, only what stands.
+    let node = world.ready_node().await;
+    assert_eq!(node.list.standing(&token), Some(Standing::Revoked));
+    world.server.set_back(history, true).await;
+    comes_back(&node).await;
+    assert!(world.server.lists(token.keys()[0]).await.is_some());
+    assert_eq!(node.check(&token).await, Standing::Revoked);
+}
+
+/// A fail-over that lost the last writes shows in no cursor: whoever wrote them notices.
+#[tokio::test(start_paused = true)]
+async fn g3_an_own_write_that_the_feed_never_tells_of_is_written_again() {
+    let world = World::new();
+    let node = world.ready_node().await;
+    let (kept, revoked, spent) = (token("1"), token("2"), token("3"));
+    node.list.revoke(end_of(&kept)).await.unwrap();
+    node.polled().await;
+    let history = world.server.history();
+    world.server.hold(true);
+    world.server.holds(world.server.held() + 1).await;
+    node.list.revoke(end_of(&revoked)).await.unwrap();
+    node.list.claim(claim(&spent, 1, 1)).await.unwrap();
+    node.list
+        .revoke(ann_logs_out(UnixTime::EPOCH))
+        .await
+        .unwrap();
+    world.server.set_back(history, false).await;
+    assert_eq!(world.server.lists(revoked.keys()[0]).await, None);
+    world.server.hold(false);
+    for _ in 0..3 {
+        node.polled().await;
+        assert_eq!(node.list.standing(&revoked), Some(Standing::Revoked));
+    }
+    assert!(world.server.lists(revoked.keys()[0]).await.is_some());
+    let rule = ann_logs_out(UnixTime::EPOCH).key().digest();
+    assert!(world.server.lists(rule).await.is_some());
+    assert_eq!(node.check(&spent).await, Standing::Spent);
+    assert_eq!(node.list.stats().written_back, 3);
+    let key: KeyDigest = spent.keys()[0];
+    assert!(world.server.lists(key).await.is_some());
+}
