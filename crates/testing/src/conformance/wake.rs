@@ -24,7 +24,7 @@ pub async fn a_quiet_store_wakes_nobody<G: Ground>() {
     let mut woken = 0;
     // The time that it is watched for, not one that anything has to happen in.
     let watched = tokio::time::timeout(Duration::from_millis(300), async {
-        while woken < 100 {
+        while woken < 20 {
             let cursor = follower.cursor.clone().expect("it has caught up");
             nodes[0].store.changed(&cursor).await;
             follower.catch_up(&nodes[0]).await;

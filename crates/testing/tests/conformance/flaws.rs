@@ -1,0 +1,151 @@
+//! Each flaw, and the clauses that catch it.
+
+catches! {
+    // What is revoked.
+    RemembersWhatWasFree:
+        a_revocation_is_seen_by_every_handle
+        a_token_is_spent_when_its_last_use_is_claimed
+        writing_back_never_revives_what_was_lifted
+        the_feed_tells_what_was_listed_lifted_spent_and_freed
+        a_cursor_older_than_the_feed_is_told_so
+        a_history_that_went_back_is_noticed,
+    ForgetsOneOnRestart: what_was_acknowledged_survives_a_restart,
+    TogglesARevocation: revoking_again_changes_nothing,
+    ShortensTokens: a_revocation_is_never_shortened,
+    ShortensRules:
+        a_rule_is_never_shortened
+        records_of_what_was_written_back_have_no_words,
+    TakesAThousandOfABatch: a_batch_is_revoked_whole,
+    AnswersAKeyOnce: look_ups_answer_in_the_order_of_the_keys,
+    // What is claimed.
+    ChecksThenClaims:
+        one_of_a_thousand_claims_wins
+        n_of_n_claims_win,
+    LosesTheLastOfMany: n_of_n_claims_win,
+    RefusesWhoAsksAgain:
+        a_claim_asked_again_gets_the_same_answer
+        a_claim_asked_many_times_at_once_takes_one_use
+        a_claim_dropped_halfway_can_be_asked_again
+        what_was_acknowledged_survives_a_restart
+        a_history_that_went_back_is_noticed
+        keys_of_any_bytes_are_kept_apart,
+    TakesAUseForEachAsking:
+        a_claim_asked_many_times_at_once_takes_one_use
+        a_claim_dropped_halfway_can_be_asked_again,
+    BurnsADroppedUse: a_claim_dropped_halfway_can_be_asked_again,
+    TakesAnyLimit:
+        another_limit_is_refused_and_both_are_named
+        a_use_given_back_can_be_claimed_again,
+    WinsOnAPastLife: nothing_is_claimed_on_a_life_that_is_past,
+    WinsWhatWasPurged: uses_that_were_purged_are_not_won_again,
+    ForgetsAfterADay:
+        a_claim_without_an_end_is_kept
+        what_is_alive_is_kept,
+    GivesBackAnothersUse: only_its_own_claim_gives_a_use_back,
+    GivesBackTwice: only_its_own_claim_gives_a_use_back,
+    KeepsWhatIsGivenBack:
+        a_use_given_back_can_be_claimed_again
+        a_token_is_spent_when_its_last_use_is_claimed
+        only_its_own_claim_gives_a_use_back
+        what_was_acknowledged_survives_a_restart
+        the_feed_tells_what_was_listed_lifted_spent_and_freed,
+    CountsOneUseOnly: a_token_is_spent_when_its_last_use_is_claimed,
+    // What is lifted.
+    LiftsUsesToo:
+        a_lift_gives_no_use_back
+        a_revocation_hides_the_uses_until_it_is_lifted
+        keys_of_any_bytes_are_kept_apart,
+    ShowsUsesFirst:
+        a_revocation_hides_the_uses_until_it_is_lifted
+        a_full_load_tells_all_that_is_alive
+        keys_of_any_bytes_are_kept_apart,
+    LiftsWhatIsNot:
+        a_revocation_is_lifted_once
+        a_lift_gives_no_use_back
+        a_lift_written_back_ends_what_was_said_before_it,
+    LiftsWinTies:
+        a_revocation_after_a_lift_stands
+        a_lift_is_remembered_as_long_as_what_it_lifted
+        the_feed_tells_what_was_listed_lifted_spent_and_freed,
+    // What is written back.
+    WritesNoSpentTokenBack: what_is_written_back_stands,
+    WritesBackOverWhatStands:
+        writing_back_never_shortens
+        what_is_written_back_may_come_in_any_order,
+    RevivesWhatWasLifted:
+        writing_back_never_revives_what_was_lifted
+        a_lift_written_back_ends_what_was_said_before_it
+        what_is_written_back_may_come_in_any_order
+        a_lift_is_remembered_as_long_as_what_it_lifted,
+    LiftsAllWhenWrittenBack:
+        a_lift_written_back_ends_what_was_said_before_it
+        what_is_written_back_may_come_in_any_order
+        a_lift_is_remembered_as_long_as_what_it_lifted,
+    ForgetsALiftOfNothing:
+        what_is_written_back_may_come_in_any_order
+        a_lift_written_back_ends_what_was_said_before_it
+        a_lift_is_remembered_as_long_as_what_it_lifted,
+    // What is purged.
+    PurgesASecondEarly:
+        what_is_alive_is_kept
+        what_has_ended_is_purged
+        a_lift_is_remembered_as_long_as_what_it_lifted,
+    PurgesNothing:
+        what_has_ended_is_purged
+        records_say_what_was_said,
+    PurgesRulesInTheEnd: a_rule_without_an_end_is_kept_for_ever,
+    PurgesLifts: a_lift_is_remembered_as_long_as_what_it_lifted,
+    // What is told.
+    SkipsOneAtABorderOfALoad:
+        a_full_load_tells_all_that_is_alive
+        a_full_load_goes_on_while_others_write
+        no_change_is_lost_while_many_write,
+    NotesTheFeedAfterTheLoad: a_full_load_goes_on_while_others_write,
+    SkipsOneAtABorder: a_long_stretch_is_followed_page_by_page,
+    SaysMoreForEver:
+        a_long_stretch_is_followed_page_by_page
+        a_full_load_tells_all_that_is_alive
+        a_full_load_goes_on_while_others_write,
+    NumbersBeforeItCommits: no_change_is_lost_while_many_write,
+    TellsOfNoUseGivenBack: the_feed_tells_what_was_listed_lifted_spent_and_freed,
+    TellsLiftsInTheirOwnTime:
+        the_feed_tells_what_was_listed_lifted_spent_and_freed
+        no_change_is_lost_while_many_write,
+    TiesACursorToItsHandle:
+        a_cursor_outlives_its_handle
+        a_full_load_goes_on_while_others_write
+        a_cursor_outlives_a_restart
+        a_history_that_went_back_is_noticed,
+    ForgetsItsFeedOnRestart: a_cursor_outlives_a_restart,
+    PanicsOnAForeignCursor: a_foreign_cursor_is_refused,
+    TakesAForeignCursorForNone: a_foreign_cursor_is_refused,
+    GoesOnAfterATrim: a_cursor_older_than_the_feed_is_told_so,
+    GoesOnAfterASetBack: a_history_that_went_back_is_noticed,
+    NoticesNoGrownHistory: a_history_that_went_back_is_noticed,
+    WakesForNothing: a_quiet_store_wakes_nobody,
+    NeverWakes: a_write_by_another_wakes_who_waits,
+    // What is unlikely.
+    FoldsCase: keys_of_any_bytes_are_kept_apart,
+    CutsWordsAtNul: words_of_any_kind_are_kept,
+    RefusesLongWords: words_of_any_kind_are_kept,
+    CountsTimeInSignedNumbers: numbers_at_their_ends_are_kept,
+    // What operators see.
+    SkipsARecordAtABorder:
+        records_come_once_each_in_pages_of_any_size
+        records_are_those_that_are_wanted
+        records_say_what_was_said,
+    FindsReasonsInAnyCase: records_are_those_that_are_wanted,
+    ForgetsWho:
+        records_say_what_was_said
+        words_of_any_kind_are_kept
+        records_of_what_was_written_back_have_no_words,
+    SignsWhatIsWrittenBack: records_of_what_was_written_back_have_no_words,
+    TakesNoForeignCursorOfRecordsAmiss: a_foreign_cursor_of_the_records_is_refused,
+    // What happens to it.
+    IsOpenWhileDown:
+        a_store_that_is_down_says_so_and_recovers
+        a_store_that_is_frozen_says_so_and_recovers,
+    NeverComesBack: a_store_that_is_down_says_so_and_recovers,
+    AnswersNoClaimWhileFrozen: a_store_that_is_frozen_says_so_and_recovers,
+    ClaimsLateUnderAnotherId: a_store_that_is_frozen_says_so_and_recovers,
+}

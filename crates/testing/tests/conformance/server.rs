@@ -1,0 +1,342 @@
+//! A store server as a test can play it: data that outlive their handles, pages, wake-ups, and
+//! every harm that the suite knows.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::watch;
+use tower_revoke_core::{
+    Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed, Records,
+    Revocation, Store, StoreError, UnixTime,
+};
+use tower_revoke_list::MemoryStore;
+use tower_revoke_testing::conformance::Harm;
+
+/// Small, so that there are many borders.
+pub(crate) const PAGE: usize = 500;
+const ANSWER_WITHIN: Duration = Duration::from_millis(50);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Up,
+    Down,
+    Frozen,
+}
+
+pub(crate) struct Server {
+    clock: Clock,
+    inner: Mutex<Inner>,
+    /// Moved by every write.
+    writes: watch::Sender<u64>,
+}
+
+struct Inner {
+    state: State,
+    store: MemoryStore,
+    /// Histories that were set back.
+    past: Vec<MemoryStore>,
+    journal: Vec<Op>,
+    backup: usize,
+    loads: HashMap<u64, Load>,
+}
+
+/// A full load that is under way: what is told, and the place in the feed before it began.
+#[derive(Clone)]
+struct Load {
+    changes: Arc<Vec<Change>>,
+    feed: Cursor,
+}
+
+#[derive(Clone)]
+pub(crate) enum Op {
+    Revoke(Vec<Revocation>),
+    Lift(Lift),
+    Claim(Claim),
+    Release(Claim),
+    Restore(Vec<Change>),
+    Purge(UnixTime),
+}
+
+static LOADS: AtomicU64 = AtomicU64::new(1);
+
+impl Server {
+    pub(crate) fn new(clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Mutex::new(Inner {
+                state: State::Up,
+                store: MemoryStore::with_clock(clock.clone()),
+                past: Vec::new(),
+                journal: Vec::new(),
+                backup: 0,
+                loads: HashMap::new(),
+            }),
+            clock,
+            writes: watch::Sender::new(0),
+        })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    /// The store behind, whatever state the server is in.
+    pub(crate) fn store(&self) -> MemoryStore {
+        self.inner().store.clone()
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.inner().state == State::Up
+    }
+
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.inner().state == State::Frozen
+    }
+
+    pub(crate) async fn harm(&self, harm: Harm) {
+        match harm {
+            Harm::Stop => self.inner().state = State::Down,
+            Harm::Freeze => self.inner().state = State::Frozen,
+            Harm::Restart => {}
+            Harm::Trim => {
+                let _ = self.store().changes_kept(0).changes_kept(65_536);
+            }
+            Harm::Backup => {
+                let mut inner = self.inner();
+                inner.backup = inner.journal.len();
+            }
+            Harm::PlayBack => self.play_back().await,
+            _ => self.inner().state = State::Up,
+        }
+    }
+
+    async fn play_back(&self) {
+        let store = MemoryStore::with_clock(self.clock.clone());
+        let journal = {
+            let inner = self.inner();
+            inner.journal[..inner.backup].to_vec()
+        };
+        for op in journal {
+            // What failed then fails again.
+            match op {
+                Op::Revoke(revocations) => drop(store.revoke(&revocations).await),
+                Op::Lift(lift) => drop(store.lift(&lift).await),
+                Op::Claim(claim) => drop(store.claim(&claim).await),
+                Op::Release(claim) => drop(store.release(&claim).await),
+                Op::Restore(known) => drop(store.restore(&known).await),
+                Op::Purge(before) => drop(store.purge(before).await),
+            }
+        }
+        let mut inner = self.inner();
+        let backup = inner.backup;
+        inner.journal.truncate(backup);
+        let past = std::mem::replace(&mut inner.store, store);
+        inner.past.push(past);
+        inner.loads.clear();
+    }
+}
+
+/// What a node has in its hand.
+#[derive(Clone)]
+pub(crate) struct Handle(pub(crate) Arc<Server>);
+
+impl Handle {
+    /// The store, if the server answers.
+    async fn reach(&self) -> Result<MemoryStore, StoreError> {
+        let state = self.0.inner().state;
+        match state {
+            State::Up => Ok(self.0.store()),
+            State::Down => Err(StoreError::Unavailable("connection refused".into())),
+            State::Frozen => {
+                tokio::time::sleep(ANSWER_WITHIN).await;
+                Err(StoreError::TimedOut(ANSWER_WITHIN))
+            }
+        }
+    }
+
+    async fn write(&self, op: Op) -> Result<MemoryStore, StoreError> {
+        let store = self.reach().await?;
+        self.0.inner().journal.push(op);
+        Ok(store)
+    }
+
+    fn wrote(&self) {
+        self.0.writes.send_modify(|writes| *writes += 1);
+    }
+
+    /// One page of a load: `[1, id, from]`.
+    pub(crate) fn load_page(&self, id: u64, from: usize) -> Result<Changes, StoreError> {
+        let load = self.0.inner().loads.get(&id).cloned();
+        let load = load.ok_or(StoreError::ForeignCursor)?;
+        let to = load.changes.len().min(from + PAGE);
+        let changes = load.changes.get(from..to);
+        let more = to < load.changes.len();
+        Ok(Changes {
+            changes: changes.ok_or(StoreError::ForeignCursor)?.to_vec(),
+            next: if more {
+                load_cursor(id, to)
+            } else {
+                feed_cursor(&load.feed)
+            },
+            more,
+        })
+    }
+
+    async fn load(&self, store: &MemoryStore) -> Result<Changes, StoreError> {
+        let all = store.changes(None).await?;
+        let id = LOADS.fetch_add(1, Ordering::SeqCst);
+        let load = Load {
+            changes: Arc::new(all.changes),
+            feed: all.next,
+        };
+        self.0.inner().loads.insert(id, load);
+        self.load_page(id, 0)
+    }
+
+    /// One page of the feed: `[0, …the cursor of the store…]`.
+    async fn follow(&self, store: &MemoryStore, since: &[u8]) -> Result<Changes, StoreError> {
+        let since = Cursor(since.to_vec());
+        let all = match store.changes(Some(&since)).await {
+            Err(StoreError::ForeignCursor) => {
+                let past = self.0.inner().past.clone();
+                for store in past {
+                    if store.changes(Some(&since)).await.is_ok() {
+                        return Err(StoreError::HistoryWentBack);
+                    }
+                }
+                return Err(StoreError::ForeignCursor);
+            }
+            all => all?,
+        };
+        let page = all.changes.len().min(PAGE);
+        Ok(Changes {
+            changes: all.changes[..page].to_vec(),
+            next: feed_cursor(&moved(&since, page as u64)),
+            more: page < all.changes.len(),
+        })
+    }
+}
+
+fn feed_cursor(of_store: &Cursor) -> Cursor {
+    Cursor([&[0], &of_store.0[..]].concat())
+}
+
+fn load_cursor(id: u64, from: usize) -> Cursor {
+    let from = (from as u64).to_be_bytes();
+    Cursor([&[1], &id.to_be_bytes()[..], &from].concat())
+}
+
+/// A load's number and place, if the cursor is in one.
+pub(crate) fn in_load(cursor: &Cursor) -> Option<(u64, usize)> {
+    let (1, rest) = cursor.0.split_first()? else {
+        return None;
+    };
+    let (id, from) = rest.split_first_chunk()?;
+    let from = u64::from_be_bytes(from.try_into().ok()?);
+    Some((u64::from_be_bytes(*id), usize::try_from(from).ok()?))
+}
+
+/// The memory store's cursor, so many changes on: its last eight bytes count them.
+fn moved(cursor: &Cursor, by: u64) -> Cursor {
+    let (store, at) = cursor.0.split_at(8);
+    let at = u64::from_be_bytes(at.try_into().unwrap()) + by;
+    Cursor([store, &at.to_be_bytes()].concat())
+}
+
+impl Store for Handle {
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        let store = self.write(Op::Revoke(revocations.to_vec())).await?;
+        store.revoke(revocations).await?;
+        self.wrote();
+        Ok(())
+    }
+
+    async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
+        let store = self.write(Op::Lift(lift.clone())).await?;
+        let lifted = store.lift(lift).await?;
+        self.wrote();
+        Ok(lifted)
+    }
+
+    async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
+        self.reach().await?.look_up(keys).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+        let store = self.write(Op::Claim(*claim)).await?;
+        // Others come in between, as with a real server.
+        tokio::task::yield_now().await;
+        let outcome = store.claim(claim).await?;
+        self.wrote();
+        Ok(outcome)
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let store = self.write(Op::Release(*claim)).await?;
+        let released = store.release(claim).await?;
+        self.wrote();
+        Ok(released)
+    }
+
+    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
+        let store = self.reach().await?;
+        let Some(cursor) = since else {
+            return self.load(&store).await;
+        };
+        match cursor.0.split_first() {
+            Some((0, since)) => self.follow(&store, since).await,
+            Some((1, _)) => {
+                let (id, from) = in_load(cursor).ok_or(StoreError::ForeignCursor)?;
+                self.load_page(id, from)
+            }
+            _ => Err(StoreError::ForeignCursor),
+        }
+    }
+
+    async fn changed(&self, since: &Cursor) {
+        let mut writes = self.0.writes.subscribe();
+        loop {
+            let news = self.changes(Some(since)).await;
+            if news.is_ok_and(|news| !news.changes.is_empty()) {
+                return;
+            }
+            // The sender lives in the server: this can't fail.
+            let _ = writes.changed().await;
+        }
+    }
+
+    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
+        let store = self.write(Op::Restore(known.to_vec())).await?;
+        store.restore(known).await?;
+        self.wrote();
+        Ok(())
+    }
+
+    async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
+        let store = self.write(Op::Purge(before)).await?;
+        store.purge(before).await
+    }
+
+    fn records(&self) -> Option<&dyn Records> {
+        Some(self)
+    }
+}
+
+impl Records for Handle {
+    fn page<'a>(
+        &'a self,
+        wanted: &'a tower_revoke_core::Wanted,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> tower_revoke_core::BoxFuture<'a, Result<tower_revoke_core::RecordsPage, StoreError>> {
+        Box::pin(async move {
+            let store = self.reach().await?;
+            store.page(wanted, after, at_most).await
+        })
+    }
+}
