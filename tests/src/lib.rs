@@ -1,5 +1,6 @@
 //! What the tests across the crates share: servers and clients on real sockets, and a stack to try.
 
+pub mod acks;
 mod net;
 mod process;
 pub mod program;

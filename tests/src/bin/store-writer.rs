@@ -1,0 +1,98 @@
+//! Writes to a store until it is killed, and says on stdout what was acknowledged: the other half
+//! of the test `kill_nine`.
+//!
+//! `store-writer KIND PLACE SEED`; each line that it prints is an [`Ack`].
+
+use std::{
+    convert::Infallible,
+    env,
+    io::{Write, stdout},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::task::JoinSet;
+use tower_revoke::{
+    RedbOpenError, RedbStore, Revocation, StoreError,
+    core::{BoxError, ClaimOutcome, Store},
+};
+use tower_revoke_tests::acks::Ack;
+
+/// As many are in doubt when the end comes.
+const WRITERS: usize = 8;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let Err(error) = run(&arguments).await;
+    let _ = writeln!(std::io::stderr(), "{error}");
+    ExitCode::FAILURE
+}
+
+async fn run(arguments: &[String]) -> Result<Infallible, BoxError> {
+    let [kind, place, seed] = arguments else {
+        return Err("store-writer KIND PLACE SEED".into());
+    };
+    let seed = seed.parse()?;
+    match kind.as_str() {
+        "redb" => write(redb(place)?, seed).await,
+        other => Err(format!("no store is named {other}").into()),
+    }
+}
+
+/// A slow disk is no failure here.
+fn redb(place: &str) -> Result<RedbStore, RedbOpenError> {
+    let builder = RedbStore::builder(place);
+    builder.answer_within(Duration::from_secs(600)).open()
+}
+
+async fn write<S: Store>(store: S, seed: u64) -> Result<Infallible, BoxError> {
+    let store = Arc::new(store);
+    let next = Arc::new(AtomicU64::new(seed << 32));
+    let mut writers = JoinSet::new();
+    for _ in 0..WRITERS {
+        let (store, next) = (store.clone(), next.clone());
+        writers.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                one(&*store, number).await?;
+            }
+        });
+    }
+    let Some(ended) = writers.join_next().await else {
+        return Err("there are writers".into());
+    };
+    ended?
+}
+
+/// A revocation, or two claims of one use at once.
+async fn one<S: Store>(store: &S, number: u64) -> Result<(), BoxError> {
+    let token = Ack::token(number);
+    if number % 2 == 0 {
+        store.revoke(&[Revocation::of_token(token, None)]).await?;
+        return say(Ack::Revoked(number));
+    }
+    let claimed = async |claim: u8| -> Result<(), BoxError> {
+        let outcome: Result<ClaimOutcome, StoreError> =
+            store.claim(&Ack::claim(number, claim)).await;
+        match outcome? {
+            ClaimOutcome::Won { .. } => say(Ack::Won(number, claim)),
+            ClaimOutcome::Spent => say(Ack::Lost(number, claim)),
+        }
+    };
+    let (one, other) = tokio::join!(claimed(1), claimed(2));
+    one.and(other)
+}
+
+/// In one piece, so that a line is whole or not there.
+fn say(ack: Ack) -> Result<(), BoxError> {
+    let line = format!("{ack}\n");
+    let mut out = stdout().lock();
+    out.write_all(line.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! A program that writes to an embedded store is killed at random points, again and again over the
+//! same file: what was acknowledged is there, and the file opens.
+
+mod rounds;
+
+use std::time::Duration;
+
+use tower_revoke::RedbStore;
+
+#[tokio::test]
+async fn redb_keeps_all_that_it_acknowledged() {
+    let folder = tempfile::tempdir().expect("a temp dir");
+    let file = folder.path().join("revocations.redb");
+    let open = async || {
+        // A slow disk is no failure here.
+        let builder = RedbStore::builder(&file).answer_within(Duration::from_secs(600));
+        builder.open().expect("the file opens")
+    };
+    rounds::survives("redb", &file, open).await;
+}
