@@ -112,6 +112,7 @@ impl App {
             .accept_http1(true)
             .add_routes(self.routes(issuer).await?)
             .serve_with_incoming_shutdown(
+                // Or the trailers, one small write after another, wait for an acknowledgement.
                 TcpIncoming::from(socket).with_nodelay(Some(true)),
                 async {
                     // Dropped is told too.
@@ -119,14 +120,18 @@ impl App {
                 },
             );
         let mut server = pin!(server);
-        tokio::select! {
-            ended = &mut server => ended?,
-            () = stop => drop(tell),
-        }
-        // Streams may be open for ever, and a store may never come back.
-        if let Ok(ended) = timeout(GRACE, server).await {
+        let ended = tokio::select! {
+            ended = &mut server => Ok(ended),
+            () = stop => {
+                drop(tell);
+                // Streams may be open for ever.
+                timeout(GRACE, server).await
+            }
+        };
+        if let Ok(ended) = ended {
             ended?;
         }
+        // A store may never come back.
         let _ = timeout(WRITTEN_WITHIN, self.slots.idle()).await;
         Ok(Stopped {
             owed: self.slots.taken(),
@@ -146,7 +151,7 @@ impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.owed {
             0 => f.write_str("nothing is owed"),
-            owed => write!(f, "{owed} calls were cut off, and their uses stay spent"),
+            owed => write!(f, "calls cut off: {owed}; their uses stay spent"),
         }
     }
 }

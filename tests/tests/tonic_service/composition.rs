@@ -29,8 +29,8 @@ use tonic_service::proto::{
 use tower::{Layer, Service, ServiceBuilder};
 use tower_revoke::{
     Authenticated, MonitorLayer, OriginalAuthorization, Outbound, OutboundAuthorizationLayer,
-    PreserveAuthorizationLayer, RequireBearerLayer, RequireClaimsLayer, RevokeLayer,
-    core::BoxError,
+    PreserveAuthorizationLayer, RefuseAmbiguousLayer, RequireBearerLayer, RequireClaimsLayer,
+    RevokeLayer, core::BoxError,
 };
 use tower_revoke_testing::{Mood, StoreOp};
 use tower_revoke_tests::World;
@@ -187,6 +187,12 @@ async fn grpc_each_layer_stands_around_a_whole_server() {
     let (at, _) = serve_layered(PreserveAuthorizationLayer::new()).await;
     assert_eq!(seen(at, None).await, saw("nobody", false, false));
     assert_eq!(seen(at, Some(&token)).await, saw("nobody", true, true));
+
+    // What proxies stand under lets gRPC through as well.
+    let (at, _) = serve_layered(PreserveAuthorizationLayer::new().for_proxy()).await;
+    assert_eq!(seen(at, Some(&token)).await, saw("nobody", true, true));
+    let (at, _) = serve_layered(RefuseAmbiguousLayer::new()).await;
+    assert_eq!(seen(at, Some(&token)).await, saw("nobody", true, false));
 
     let (at, probe) = serve_layered(bearer()).await;
     assert_eq!(seen(at, None).await, Err(Code::Unauthenticated));

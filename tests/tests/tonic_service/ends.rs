@@ -72,6 +72,10 @@ fn code<T>(result: Result<T, Status>) -> Code {
     result.map_or_else(|status| status.code(), |_| Code::Ok)
 }
 
+fn is_late(code: Code) -> bool {
+    matches!(code, Code::Cancelled | Code::DeadlineExceeded)
+}
+
 /// What the rule of the example promises, and what it doesn't.
 #[tokio::test]
 async fn grpc_a_use_is_given_back_by_a_trailers_only_answer_alone() {
@@ -103,7 +107,7 @@ async fn grpc_a_use_is_given_back_by_a_trailers_only_answer_alone() {
 }
 
 #[tokio::test]
-async fn grpc_a_client_that_leaves_a_stream_has_spent() {
+async fn trap_27_grpc_a_client_that_leaves_a_stream_has_spent() {
     let mut example = Example::start().await;
     let channel = channel(example.at).await;
     let mut orders = OrdersClient::new(channel.clone());
@@ -140,7 +144,7 @@ async fn grpc_a_client_that_leaves_a_stream_has_spent() {
 
 /// `grpc-timeout`: the server gives up as well, before there is a head and after it.
 #[tokio::test]
-async fn grpc_a_deadline_that_passes_has_spent() {
+async fn trap_28_grpc_a_deadline_that_passes_has_spent() {
     const DEADLINE: Duration = Duration::from_secs(1);
     let mut example = Example::start().await;
     let channel = channel(example.at).await;
@@ -154,10 +158,7 @@ async fn grpc_a_deadline_that_passes_has_spent() {
     let mut request = with_token(endless, Some(&token));
     request.set_timeout(DEADLINE);
     let late = orders.import(request).await.expect_err("no answer");
-    assert!(
-        matches!(late.code(), Code::Cancelled | Code::DeadlineExceeded),
-        "{late:?}"
-    );
+    assert!(is_late(late.code()), "{late:?}");
     assert_eq!(counts(&example, "tonic", 1).await, json!([0, 0, 0, 1, 0]));
     let again = call(&channel, Kind::Import, Some(&token)).await;
     assert_eq!(again, Outcome::spent());
@@ -170,7 +171,9 @@ async fn grpc_a_deadline_that_passes_has_spent() {
         late["endless"] = true.into();
         late["deadline"] = DEADLINE.as_secs_f64().into();
         let outcomes = python(example.at, vec![late, step(kind, Some(&token))], false).await;
-        assert_eq!(outcomes[0].code, Code::DeadlineExceeded, "{kind:?}");
+        // tonic's server says CANCELLED, if it is the first to notice.
+        let late = outcomes[0].code;
+        assert!(is_late(late), "{kind:?} {late:?}");
         assert_eq!(outcomes[1], Outcome::spent(), "{kind:?}");
         let counts = counts(&example, &subject, 1).await;
         assert_eq!(counts, json!([0, 0, 0, 1, 0]), "{kind:?}");

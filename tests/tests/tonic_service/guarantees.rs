@@ -24,7 +24,7 @@ async fn counted(example: &Example, calls: u64) -> (u64, u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn g2_a_thousand_tonic_calls_with_one_token_have_one_winner() {
+async fn trap_01_g2_a_thousand_tonic_calls_with_one_token_have_one_winner() {
     let mut example = Example::start().await;
     for kind in Kind::ALL {
         let token = example.token().await;
@@ -43,7 +43,7 @@ async fn g2_a_thousand_tonic_calls_with_one_token_have_one_winner() {
 }
 
 #[tokio::test]
-async fn g2_a_thousand_grpcio_calls_with_one_token_have_one_winner() {
+async fn trap_01_g2_a_thousand_grpcio_calls_with_one_token_have_one_winner() {
     let mut example = Example::start().await;
     let token = example.token().await;
     let steps = vec![step(Kind::Place, Some(&token)); CALLS];

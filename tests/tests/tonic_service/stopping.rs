@@ -85,11 +85,13 @@ async fn a_stream_without_an_end_is_cut_off() {
 #[tokio::test]
 async fn a_use_in_flight_ends_as_spent_or_given_back() {
     let inside = Inside::start().await;
-    let mut orders = OrdersClient::new(channel(inside.at).await);
+    let orders = OrdersClient::new(channel(inside.at).await);
     let mut open = Vec::new();
     for (last, code) in [
         ("tea", Code::Ok),
         ("cocoa", Code::NotFound),
+        ("saffron", Code::Unavailable),
+        ("left", Code::Ok),
         ("saffron", Code::Unavailable),
     ] {
         let (feed, lines) = fed();
@@ -99,20 +101,16 @@ async fn a_use_in_flight_ends_as_spent_or_given_back() {
         let import = tokio::spawn(async move { orders.import(request).await });
         open.push((feed, token, import, last, code));
     }
-    // One that its client leaves while the program stops.
-    let (feed, lines) = fed();
-    let left = inside.token();
-    let request = with_token(lines, Some(&left));
-    let leaving = tokio::spawn(async move { orders.import(request).await });
-    inside.store.called(StoreOp::Claim, 4).await;
-    // The store is slow to hear what is given back, and it is waited for.
-    let slow = Mood::Slow(Duration::from_millis(300));
+    inside.store.called(StoreOp::Claim, 5).await;
+    let slow = Mood::Slow(Duration::from_millis(500));
     inside.store.set(StoreOp::Release, slow);
+    let (impatient_feed, impatient, impatient_import, ..) = open.pop().expect("the last one");
+    // One client leaves before anything is known.
+    let (_, left, import, ..) = open.pop().expect("one more");
+    import.abort();
 
     let stopping = inside.stop();
-    leaving.abort();
-    drop(feed);
-    let mut tokens = Vec::new();
+    let mut tokens = vec![("left", left)];
     for (feed, token, import, last, code) in open {
         feed.send(line(last, 1)).expect("it is open");
         drop(feed);
@@ -121,11 +119,16 @@ async fn a_use_in_flight_ends_as_spent_or_given_back() {
         assert_eq!(said, code, "{last}");
         tokens.push((last, token));
     }
-    tokens.push(("left", left));
+    // One leaves while the store is told of what is given back: the program waits in its place.
+    let saffron = line("saffron", 1);
+    impatient_feed.send(saffron).expect("it is open");
+    stopping.store.called(StoreOp::Release, 2).await;
+    impatient_import.abort();
+    tokens.push(("saffron", impatient));
 
     let (stopped, inside) = stopping.restart().await;
     assert_eq!(stopped.owed, 0);
-    assert_eq!(inside.store.calls(StoreOp::Release), 1);
+    assert_eq!(inside.store.calls(StoreOp::Release), 2);
     let channel = channel(inside.at).await;
     for (last, token) in tokens {
         let expected = match last {
