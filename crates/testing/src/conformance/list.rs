@@ -69,6 +69,7 @@ macro_rules! __store_clauses {
             a_foreign_cursor_of_the_records_is_refused,
             a_store_that_is_down_says_so_and_recovers,
             a_store_that_is_frozen_says_so_and_recovers,
+            any_operations_are_answered_as_a_model_answers_them,
         }
     };
 }

@@ -56,6 +56,7 @@ mod follower;
 mod hostile;
 mod lift;
 mod list;
+mod model;
 mod outage;
 mod purge;
 mod records;
@@ -69,8 +70,8 @@ use std::time::Duration;
 use tower_revoke_core::{BoxFuture, Clock, Store};
 
 pub use self::{
-    claim::*, feed::*, hostile::*, lift::*, outage::*, purge::*, records::*, restore::*, revoke::*,
-    wake::*,
+    claim::*, feed::*, hostile::*, lift::*, model::*, outage::*, purge::*, records::*, restore::*,
+    revoke::*, wake::*,
 };
 
 /// A place where the suite can drive one kind of store.

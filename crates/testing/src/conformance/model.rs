@@ -1,0 +1,288 @@
+//! The contract in its plainest form, and rows of operations that a store must answer alike.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use proptest::{
+    prelude::{Strategy, any, prop},
+    prop_oneof,
+    strategy::ValueTree,
+    test_runner::TestRunner,
+};
+use tower_revoke_core::{
+    Change, Claim, ClaimOutcome, KeyDigest, Listed, Revocation, RevocationKey, StoreError, UnixTime,
+};
+
+use super::{
+    Ability, Ground,
+    follower::Follower,
+    world::{Node, World, lacks, lift, rule, subject, token, worked},
+};
+
+const CASES: u64 = 32;
+
+/// Keys 0 and 1 are tokens' with one and two uses; 2 is a rule's. Few, so that they meet often.
+const TOKENS: u64 = 2;
+const KEYS: u64 = 3;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Revoke {
+        key: u64,
+        at: u64,
+        until: Option<u64>,
+    },
+    Lift {
+        key: u64,
+        at: u64,
+    },
+    RestoreListed {
+        key: u64,
+        at: u64,
+        until: Option<u64>,
+    },
+    RestoreLifted {
+        key: u64,
+        at: u64,
+    },
+    Claim {
+        key: u64,
+        id: u64,
+        other_limit: bool,
+    },
+    Release {
+        key: u64,
+        id: u64,
+    },
+    Follow,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let until = || prop::option::weighted(0.8, 0..4_u64);
+    let op = prop_oneof![
+        4 => (0..KEYS, 0..6_u64, until()).prop_map(|(key, at, until)| Op::Revoke { key, at, until }),
+        3 => (0..KEYS, 0..6_u64).prop_map(|(key, at)| Op::Lift { key, at }),
+        2 => (0..KEYS, 0..9_u64, until())
+            .prop_map(|(key, at, until)| Op::RestoreListed { key, at, until }),
+        2 => (0..KEYS, 0..9_u64).prop_map(|(key, at)| Op::RestoreLifted { key, at }),
+        5 => (0..TOKENS, 0..4_u64, any::<u8>())
+            .prop_map(|(key, id, other)| Op::Claim { key, id, other_limit: other < 16 }),
+        3 => (0..TOKENS, 0..4_u64).prop_map(|(key, id)| Op::Release { key, id }),
+        1 => prop::strategy::Just(Op::Follow),
+    ];
+    prop::collection::vec(op, 0..40)
+}
+
+/// What stands under one key.
+#[derive(Default)]
+struct Stands {
+    revoked: Option<(Listed, UnixTime)>,
+    lifted: Option<UnixTime>,
+    limit: Option<u32>,
+    held: BTreeSet<u64>,
+}
+
+impl Stands {
+    fn list(&mut self, listed: Listed, at: UnixTime) {
+        self.revoked = Some(match self.revoked {
+            Some((before, said)) => (before.longer(listed), said.max(at)),
+            None => (listed, at),
+        });
+    }
+
+    fn listed(&self, end: UnixTime) -> Option<Listed> {
+        let spent = self.limit == u32::try_from(self.held.len()).ok();
+        let spent = (spent && !self.held.is_empty()).then_some(Listed::Spent { until: Some(end) });
+        self.revoked.map(|(listed, _)| listed).or(spent)
+    }
+}
+
+/// Any row of operations, through two handles, is answered as the contract in its plainest form
+/// answers it, and who follows the feed knows the same in the end. The shortest row that isn't is
+/// told.
+pub async fn any_operations_are_answered_as_a_model_answers_them<G: Ground>() {
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let has_feed = !lacks::<G>(Ability::Feed);
+    let mut case = 0;
+    for mut ops in rows_of_ops() {
+        case += 1;
+        let Err(mut why) = run(&world, &nodes, case, has_feed, ops.clone()).await else {
+            continue;
+        };
+        // Whatever can be left out is.
+        let mut at = 0;
+        while at < ops.len() {
+            let mut fewer = ops.clone();
+            fewer.remove(at);
+            case += 1;
+            match run(&world, &nodes, case, has_feed, fewer.clone()).await {
+                Err(still) => (why, ops) = (still, fewer),
+                Ok(()) => at += 1,
+            }
+        }
+        panic!("{why}, after {ops:#?}");
+    }
+}
+
+fn rows_of_ops() -> Vec<Vec<Op>> {
+    let (ops, mut runner) = (ops(), TestRunner::default());
+    let row = |_| {
+        let tree = ops.new_tree(&mut runner);
+        tree.expect("nothing is filtered").current()
+    };
+    (0..CASES).map(row).collect()
+}
+
+/// Under keys that no other case uses.
+async fn run<G: Ground>(
+    world: &World<G>,
+    nodes: &[Node<G::Store>],
+    case: u64,
+    has_feed: bool,
+    ops: Vec<Op>,
+) -> Result<(), String> {
+    let end = world.end();
+    let mut follower = Follower::default();
+    let mut model: HashMap<u64, Stands> = HashMap::new();
+    let time = |at: u64| world.after(at);
+    let until =
+        |until: Option<u64>| until.map(|until| end.saturating_add(Duration::from_secs(until)));
+    for (turn, op) in ops.into_iter().enumerate() {
+        let node = &nodes[turn % 2];
+        let key = match op {
+            Op::Revoke { key, .. }
+            | Op::Lift { key, .. }
+            | Op::RestoreListed { key, .. }
+            | Op::RestoreLifted { key, .. }
+            | Op::Claim { key, .. }
+            | Op::Release { key, .. } => key,
+            Op::Follow => {
+                if has_feed {
+                    follower.catch_up(node).await;
+                }
+                continue;
+            }
+        };
+        let name = name(case, key);
+        let stands = model.entry(key).or_default();
+        match op {
+            Op::Revoke { at, until: end, .. } => {
+                let said = match &name {
+                    RevocationKey::Token(token) => Revocation::of_token(*token, until(end)),
+                    _ => match until(end) {
+                        Some(end) => rule(name.clone(), time(at)).until(end),
+                        None => rule(name.clone(), time(at)),
+                    },
+                };
+                node.revoke(&[said.at(time(at))]).await;
+                let at_least = stands.lifted.unwrap_or(UnixTime::EPOCH);
+                stands.list(listed(&name, time(at), until(end)), time(at).max(at_least));
+            }
+            Op::Lift { at, .. } => {
+                let lifted = node.lift(&lift(name.clone(), time(at))).await;
+                let had = stands.revoked.take();
+                same("lift", lifted, had.is_some())?;
+                if let Some((_, said)) = had {
+                    let after = said.saturating_add(Duration::from_secs(1));
+                    stands.lifted = Some(time(at).max(after));
+                }
+            }
+            Op::RestoreListed { at, until: end, .. } => {
+                let listed = listed(&name, time(at), until(end));
+                node.restore(&[Change::Listed {
+                    key: name.digest(),
+                    listed,
+                    at: time(at),
+                }])
+                .await;
+                if stands.lifted.is_none_or(|lifted| lifted <= time(at)) {
+                    stands.list(listed, time(at));
+                }
+            }
+            Op::RestoreLifted { at, .. } => {
+                node.restore(&[Change::Lifted {
+                    key: name.digest(),
+                    at: time(at),
+                    until: None,
+                }])
+                .await;
+                stands.revoked.take_if(|(_, said)| *said < time(at));
+                stands.lifted = stands.lifted.max(Some(time(at)));
+            }
+            Op::Claim {
+                id, other_limit, ..
+            } => {
+                let limit = key as u32 + 1 + 5 * u32::from(other_limit);
+                let answer = node.try_claim(&claim_of(world, &name, id, limit)).await;
+                let stored = *stands.limit.get_or_insert(limit);
+                if stored != limit {
+                    let refused = matches!(answer, Err(StoreError::OtherLimit { stored: known, asked })
+                        if known == stored && asked == limit);
+                    same("OtherLimit", refused, true)?;
+                } else {
+                    let is_full = stands.held.len() as u32 == limit;
+                    let wins = stands.held.contains(&id) || !is_full;
+                    let outcome = worked("claim", answer);
+                    let won = matches!(outcome, ClaimOutcome::Won { .. });
+                    same("claim", won, wins)?;
+                    if wins {
+                        stands.held.insert(id);
+                    }
+                }
+            }
+            Op::Release { id, .. } => {
+                let limit = stands.limit.unwrap_or(1);
+                let released = node.release(&claim_of(world, &name, id, limit)).await;
+                same("release", released, stands.held.remove(&id))?;
+            }
+            Op::Follow => {}
+        }
+        for node in nodes {
+            let known = node.listed(name.clone()).await;
+            same("look_up", known, stands.listed(end))?;
+        }
+    }
+    if has_feed {
+        let keys: Vec<KeyDigest> = (0..KEYS).map(|key| name(case, key).digest()).collect();
+        follower.agrees(&nodes[0], &keys).await;
+    }
+    Ok(())
+}
+
+fn name(case: u64, key: u64) -> RevocationKey {
+    let number = 10 * case + key;
+    match key {
+        0..TOKENS => token(number).into(),
+        _ => subject(number),
+    }
+}
+
+fn listed(name: &RevocationKey, issued_at_or_before: UnixTime, until: Option<UnixTime>) -> Listed {
+    match name {
+        RevocationKey::Token(_) => Listed::Revoked { until },
+        _ => Listed::Rule {
+            issued_at_or_before,
+            until,
+        },
+    }
+}
+
+fn claim_of<G: Ground>(world: &World<G>, name: &RevocationKey, id: u64, limit: u32) -> Claim {
+    world.claim(name.digest().as_token(), id, limit)
+}
+
+fn same<T: Copy + PartialEq + std::fmt::Debug>(
+    what: &str,
+    told: T,
+    expected: T,
+) -> Result<(), String> {
+    match told == expected {
+        true => Ok(()),
+        false => Err(format!(
+            "`{what}`: {told:?}, and the model says {expected:?}"
+        )),
+    }
+}
