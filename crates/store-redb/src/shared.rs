@@ -23,6 +23,15 @@ use crate::{
 /// Between two attempts at what has just failed for want of room, or could not be opened.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Below this, what could be given back is not worth anybody's wait.
+const WORTH_COMPACTING: u64 = 16 << 20;
+
+/// What is kept is moved at about 100 MB a second, and all wait meanwhile.
+const QUICKLY_COMPACTED: u64 = 32 << 20;
+
+/// In bytes of the file.
+const SMALLEST_ENTRY: u64 = 100;
+
 pub(crate) struct Shared {
     pub(crate) place: Place,
     pub(crate) clock: Clock,
@@ -125,25 +134,10 @@ impl Shared {
         }
     }
 
-    /// Moves what is kept to the front of the file, and cuts off the rest. Nothing else can be
-    /// done meanwhile.
-    pub(crate) fn compact(
-        &self,
-        is_worth_it: impl FnOnce(u64, u64) -> bool,
-    ) -> Result<bool, StoreError> {
+    /// Moves what is kept to the front of the file, and cuts off the rest; whether anything was
+    /// moved. Nothing else can be done meanwhile.
+    pub(crate) fn compact(&self) -> Result<bool, StoreError> {
         let done = self.may_write().and_then(|()| {
-            let used = self.with_db(|db| {
-                unwound(|| {
-                    let txn = db.begin_write()?;
-                    let stats = txn.stats()?;
-                    txn.abort()?;
-                    Ok(stats.allocated_pages() * stats.page_size() as u64)
-                })
-            })?;
-            let size = self.place.bytes().unwrap_or(0);
-            if !is_worth_it(used, size) {
-                return Ok(false);
-            }
             let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
             match &mut *db {
                 Some(db) => unwound(|| Ok(db.compact()?)),
@@ -151,6 +145,23 @@ impl Shared {
             }
         });
         done.map_err(|fault| self.failed(fault, true))
+    }
+
+    /// Likewise, if a good part of a file that is large can be given back in a short time.
+    pub(crate) fn compact_if_worth_it(&self) -> Result<bool, StoreError> {
+        let size = self.place.bytes().unwrap_or(0);
+        let at_least = self.entries.load(Ordering::Relaxed) * SMALLEST_ENTRY;
+        if size < WORTH_COMPACTING || at_least > QUICKLY_COMPACTED {
+            return Ok(false);
+        }
+        let used = self
+            .may_write()
+            .and_then(|()| self.with_db(|db| unwound(|| used(db))));
+        let used = used.map_err(|fault| self.failed(fault, true))?;
+        if used > size / 4 || used > QUICKLY_COMPACTED {
+            return Ok(false);
+        }
+        self.compact()
     }
 
     pub(crate) fn tell(&self, fault: Fault) -> StoreError {
@@ -266,4 +277,16 @@ impl std::fmt::Debug for Shared {
             .field("path", &self.place.path)
             .finish_non_exhaustive()
     }
+}
+
+/// How many bytes of the file are in use.
+fn used(db: &Database) -> Result<u64, Fault> {
+    // What a transaction has freed counts as used until the one after the next.
+    for _ in 0..2 {
+        db.begin_write()?.commit()?;
+    }
+    let txn = db.begin_write()?;
+    let stats = txn.stats()?;
+    txn.abort()?;
+    Ok(stats.allocated_pages() * stats.page_size() as u64)
 }

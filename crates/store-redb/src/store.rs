@@ -19,12 +19,6 @@ use crate::{
 /// How many revocations share one transaction at most; more are several.
 const AT_ONCE: usize = 4_096;
 
-/// Below this, what could be given back is not worth anybody's wait.
-const WORTH_COMPACTING: u64 = 16 << 20;
-
-/// What is kept is moved at about 100 MB a second, and all wait meanwhile.
-const QUICKLY_COMPACTED: u64 = 32 << 20;
-
 /// A [`Store`] in one file of this machine, by redb; a cheap handle, clones are the same store.
 ///
 /// See the [docs of the crate](crate) for what it promises. The last handle that is dropped waits
@@ -70,15 +64,7 @@ impl RedbStore {
     /// # Errors
     /// The file is as it was, or a part of it was given back.
     pub async fn compact(&self) -> Result<bool, StoreError> {
-        self.compact_if(|_, _| true).await
-    }
-
-    async fn compact_if(
-        &self,
-        is_worth_it: impl FnOnce(u64, u64) -> bool + Send + 'static,
-    ) -> Result<bool, StoreError> {
-        let work = move |shared: &Shared| shared.compact(is_worth_it);
-        self.0.threads.alone(work).await
+        self.0.threads.alone(Shared::compact).await
     }
 
     async fn in_time<T>(
@@ -101,6 +87,15 @@ impl RedbStore {
             Ok(Ok(()))
         };
         self.0.threads.write(trim).await.expect("a feed");
+    }
+
+    /// Does something on the writer's thread, for as long as it takes.
+    #[cfg(test)]
+    pub(crate) async fn alone(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        self.0.threads.alone(work).await
     }
 
     #[cfg(test)]
@@ -203,10 +198,7 @@ impl Store for RedbStore {
             }
         }
         if dropped > 0 {
-            let is_worth_it = |used: u64, size: u64| {
-                size >= WORTH_COMPACTING && used <= size / 4 && used <= QUICKLY_COMPACTED
-            };
-            self.compact_if(is_worth_it).await?;
+            self.0.threads.alone(Shared::compact_if_worth_it).await?;
         }
         Ok(dropped)
     }

@@ -1,0 +1,179 @@
+//! What can't be opened is refused in words that say what to do.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{fs, path::Path};
+
+use redb::{Database, TableDefinition};
+use tower_revoke_core::{KeyDigest, Revocation, Store, TokenId};
+use tower_revoke_store_redb::{OpenError, RedbStore};
+
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("tower-revoke");
+
+fn token() -> TokenId {
+    TokenId::of_jwt("https://id.example.com", "42")
+}
+
+async fn with_one_revocation(path: &Path) {
+    let store = RedbStore::open(path).unwrap();
+    let revocation = Revocation::of_token(token(), None);
+    store.revoke(&[revocation]).await.unwrap();
+}
+
+async fn has_it(path: &Path) -> bool {
+    let store = RedbStore::open(path).unwrap();
+    let listed = store.look_up(&[KeyDigest::of_token(token())]).await;
+    listed.unwrap()[0].is_some()
+}
+
+fn refused(path: &Path) -> OpenError {
+    let error = RedbStore::open(path).unwrap_err();
+    let words = error.to_string();
+    assert!(words.contains(path.to_str().unwrap()), "{words}");
+    error
+}
+
+/// Writes into the file what a later release may write.
+fn with_meta(path: &Path, name: &str, bytes: &[u8]) {
+    let db = Database::open(path).unwrap();
+    let txn = db.begin_write().unwrap();
+    txn.open_table(META).unwrap().insert(name, bytes).unwrap();
+    txn.commit().unwrap();
+}
+
+#[tokio::test]
+async fn what_was_closed_opens_again_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    with_one_revocation(&path).await;
+    for _ in 0..20 {
+        assert!(has_it(&path).await);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_open_is_locked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let store = RedbStore::open(&path).unwrap();
+    let clone = store.clone();
+    assert!(matches!(refused(&path), OpenError::Locked { .. }));
+    drop(store);
+    assert!(matches!(refused(&path), OpenError::Locked { .. }));
+    drop(clone);
+    RedbStore::open(&path).unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_both_versions_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    with_one_revocation(&path).await;
+    with_meta(&path, "schema", &7_u32.to_be_bytes());
+    let error = refused(&path);
+    let is_newer = matches!(
+        error,
+        OpenError::Newer {
+            what: "schema",
+            found: 7,
+            known: 1,
+            ..
+        }
+    );
+    assert!(is_newer, "{error:?}");
+    let words = error.to_string();
+    assert!(
+        words.contains("is 7") && words.contains("knows 1"),
+        "{words}"
+    );
+    // It was left as it was.
+    with_meta(&path, "schema", &1_u32.to_be_bytes());
+    assert!(has_it(&path).await);
+}
+
+#[tokio::test]
+async fn a_newer_file_format_is_refused_and_both_versions_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    with_one_revocation(&path).await;
+    let good = fs::read(&path).unwrap();
+    // The version is the first byte of each of redb's two headers.
+    for header in [64, 192] {
+        let mut bytes = good.clone();
+        assert_eq!(bytes[header], 3);
+        bytes[header] = 9;
+        fs::write(&path, bytes).unwrap();
+        let error = refused(&path);
+        let is_newer = matches!(
+            error,
+            OpenError::Newer {
+                what: "file format",
+                found: 9,
+                known: 3,
+                ..
+            }
+        );
+        assert!(is_newer, "{error:?}");
+    }
+    fs::write(&path, good).unwrap();
+    assert!(has_it(&path).await);
+}
+
+#[test]
+fn another_program_s_file_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("of-another-program");
+    let db = Database::create(&other).unwrap();
+    let txn = db.begin_write().unwrap();
+    let table = TableDefinition::<&str, u64>::new("counts");
+    txn.open_table(table).unwrap().insert("a", 1).unwrap();
+    txn.commit().unwrap();
+    drop(db);
+    assert!(matches!(refused(&other), OpenError::Foreign { .. }));
+    let db = Database::open(&other).unwrap();
+    let tables = db.begin_read().unwrap().list_tables().unwrap().count();
+    assert_eq!(tables, 1);
+
+    let text = folder.path().join("text");
+    let words = "no store of revocations, but a long text about one\n".repeat(1_000);
+    fs::write(&text, &words).unwrap();
+    assert!(matches!(refused(&text), OpenError::Foreign { .. }));
+    fs::write(&text, "short").unwrap();
+    assert!(matches!(refused(&text), OpenError::Foreign { .. }));
+    assert_eq!(fs::read(&text).unwrap(), b"short");
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    with_one_revocation(&path).await;
+    let good = fs::read(&path).unwrap();
+    // Cut off, and with nothing but noise after the first page.
+    let mut noise = good.clone();
+    noise[4_096..].fill(0xA5);
+    for bytes in [&good[..good.len() / 2], &good[..5_000], &noise] {
+        fs::write(&path, bytes).unwrap();
+        let error = refused(&path);
+        assert!(matches!(error, OpenError::Corrupt { .. }), "{error:?}");
+    }
+    fs::write(&path, good).unwrap();
+    assert!(has_it(&path).await);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_no_place_for_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = refused(&folder.path().join("none").join("a"));
+    assert!(matches!(error, OpenError::Io { .. }), "{error:?}");
+    let error = refused(folder.path());
+    assert!(matches!(error, OpenError::Io { .. }), "{error:?}");
+}
+
+/// Not even root may write there.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_can_t_be_written_is_said_to_be_so() {
+    let error = refused(Path::new("/proc/sys/kernel/ostype"));
+    assert!(matches!(error, OpenError::ReadOnly { .. }), "{error:?}");
+}
