@@ -10,7 +10,7 @@ use common::{ISSUED, ann_logs_out, claim, end_of, lift, token, token_of};
 use serde_json::json;
 use tower_revoke_core::{
     Change, ClaimOutcome, Clock, Cursor, KeyDigest, Listed, ManualClock, Revocation, Store,
-    StoreError, UnixTime, VerifiedToken,
+    StoreError, UnixTime, VerifiedToken, Wanted,
 };
 use tower_revoke_list::MemoryStore;
 
@@ -375,4 +375,73 @@ async fn clones_share_what_they_hold() {
     store.clone().revoke(&[end_of(&ann)]).await.unwrap();
     assert_eq!(store.len(), 1);
     assert!(format!("{store:?}").contains("entries: 1"));
+}
+
+/// What was lifted first would have been remembered longer than what was lifted last.
+#[tokio::test]
+async fn a_lift_is_remembered_as_long_as_the_longest_that_it_ended() {
+    let (store, _) = store();
+    let ann = token("1");
+    let until = |secs| Some(ISSUED.saturating_add(Duration::from_secs(secs)));
+    for end in [until(200), until(100)] {
+        let revocation = Revocation::of_token(ann.id(), end).at(ISSUED);
+        store.revoke(&[revocation]).await.unwrap();
+        assert!(store.lift(&lift(ann.id())).await.unwrap());
+    }
+    store.purge(until(150).unwrap()).await.unwrap();
+    let known = Change::Listed {
+        key: KeyDigest::of_token(ann.id()),
+        listed: Listed::Revoked { until: until(200) },
+        at: ISSUED,
+    };
+    store.restore(&[known]).await.unwrap();
+    assert_eq!(listed(&store, &ann).await, None);
+    // Past its end nobody remembers, and nobody has to.
+    store.purge(until(201).unwrap()).await.unwrap();
+    store.restore(&[known]).await.unwrap();
+    assert!(listed(&store, &ann).await.is_some());
+}
+
+#[tokio::test]
+async fn what_is_written_back_keeps_the_words_and_takes_room() {
+    let (store, _) = store();
+    let store = store.max_entries(1);
+    let (ann, bob) = (token("1"), token("2"));
+    let said = end_of(&ann).by("ann").because("lost").at(ISSUED);
+    store.revoke(std::slice::from_ref(&said)).await.unwrap();
+    let known = |token: &VerifiedToken| Change::Listed {
+        key: KeyDigest::of_token(token.id()),
+        listed: Listed::Revoked { until: None },
+        at: ISSUED,
+    };
+    store.restore(&[known(&ann)]).await.unwrap();
+    let records = store.records().unwrap();
+    let page = records.page(&Wanted::all(), None, 9).await.unwrap();
+    assert_eq!((page.records.len(), page.next), (1, None));
+    assert_eq!(page.records[0].by, "ann");
+    assert_eq!(page.records[0].reason, "lost");
+    assert_eq!(page.records[0].listed, Listed::Revoked { until: None });
+    let refused = store.restore(&[known(&bob)]).await;
+    assert!(matches!(refused, Err(StoreError::Full(1))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_page_of_no_records_is_a_page_of_one() {
+    let (store, _) = store();
+    for jti in ["1", "2", "3"] {
+        store.revoke(&[end_of(&token(jti))]).await.unwrap();
+    }
+    let records = store.records().unwrap();
+    let (mut found, mut after) = (0, None);
+    let all = Wanted::all();
+    loop {
+        let page = records.page(&all, after.as_ref(), 0).await.unwrap();
+        found += page.records.len();
+        assert!(page.records.len() <= 1);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, 3);
 }
