@@ -25,7 +25,7 @@ curl -i -H "Authorization: Bearer $TOKEN" "$API/api/quote/tea"                  
 curl -i -H "Authorization: Bearer $TOKEN" "$API/api/quote/tea"                      # 200
 curl -i -w '\n' -H "Authorization: Bearer $TOKEN" "$API/api/quote/tea"              # 401
 
-# A report: who has its last byte has a dead token.
+# A report: who has the whole of it has a dead token.
 TOKEN=$(curl -s -X POST "$ISSUER/token?subject=ann&scope=api")
 curl -i -H "Authorization: Bearer $TOKEN" "$API/api/report?rows=3"                  # 200
 curl -i -w '\n' -H "Authorization: Bearer $TOKEN" "$API/api/report?rows=3"          # 401

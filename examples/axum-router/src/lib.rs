@@ -57,7 +57,7 @@ fn api(app: &App) -> Router<App> {
     let three_times = RevokeLayer::uses(3)
         .give_back_if(|head: &Head<'_>| head.status == 404)
         .slots(&app.slots);
-    let until_the_last_byte = RevokeLayer::after_response()
+    let until_its_end = RevokeLayer::after_response()
         .deadline(shutdown::CALLS_END_WITHIN)
         .slots(&app.slots);
     Router::new()
@@ -70,7 +70,7 @@ fn api(app: &App) -> Router<App> {
         )
         .route("/invoice", get(orders::invoice).layer(once))
         .route("/quote/{item}", get(catalog::quote).layer(three_times))
-        .route("/report", get(report::csv).layer(until_the_last_byte))
+        .route("/report", get(report::csv).layer(until_its_end))
         .route("/events", get(events::stream))
         .route("/log-out-everywhere", post(account::log_out_everywhere))
 }

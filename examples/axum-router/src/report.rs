@@ -1,4 +1,4 @@
-//! A report in rows, whose last byte waits until its token has ended.
+//! A report in rows, whose end waits until its token has ended.
 
 use std::convert::Infallible;
 

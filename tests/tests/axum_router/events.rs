@@ -18,7 +18,8 @@ struct Listener {
 impl Listener {
     async fn of(shop: &Shop, wire: &str, token: &str) -> Self {
         let mut curl = Command::new("curl")
-            .args(["--disable", "--silent", "--no-buffer", "-f", wire, "-H"])
+            .args(["--disable", "--silent", "--no-buffer", "--max-time", "60"])
+            .args(["-f", wire, "-H"])
             .arg(format!("Authorization: Bearer {token}"))
             .arg(format!("http://{}/api/events", shop.at))
             .stdout(Stdio::piped())

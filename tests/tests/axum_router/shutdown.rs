@@ -3,14 +3,17 @@
 use std::{net::SocketAddr, time::Duration};
 
 use axum_router::{Limits, Stopped, write_export};
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tower_revoke::Reason;
 use tower_revoke_testing::{Mood, StoreOp};
 use tower_revoke_tests::program::curl;
 
 use crate::{
     download::{begin, is_whole},
-    kit::{Inside, Shop, WIRES, show},
+    kit::{Inside, Shop, WIRES, show, standing},
 };
 
 /// Rows that no buffer between a server and a client that doesn't read can hold.
@@ -58,16 +61,16 @@ async fn uses_in_flight_are_spent_when_it_has_stopped() {
     assert!(is_whole(&read_to_end(download).await));
     assert!(read_to_end(report).await.ends_with(b"\r\n0\r\n\r\n"));
 
-    let slots = inside.app.slots.clone();
-    assert_eq!(inside.standing(&single).await, Some(Reason::Spent));
-    assert_eq!(inside.standing(&life).await, Some(Reason::Revoked));
+    let app = inside.app.clone();
     let stopped = inside.stopped().await;
+    assert_eq!(standing(&app, &single).await, Some(Reason::Spent));
+    assert_eq!(standing(&app, &life).await, Some(Reason::Revoked));
     let nothing_open = Stopped {
         all_calls_ended: true,
         owed: 0,
     };
     assert_eq!(stopped, nothing_open);
-    assert_eq!(slots.taken(), 0);
+    assert_eq!(app.slots.taken(), 0);
 }
 
 /// The rule gives the use back before the caller has an answer.
@@ -84,9 +87,29 @@ async fn a_use_that_is_given_back_is_back_when_it_has_stopped() {
     inside.store.called(StoreOp::Release, 1).await;
     inside.app.stopping.cancel();
     assert_eq!(call.await.expect("an answer").status, 404);
-    assert_eq!(inside.standing(&token).await, None);
+    assert_eq!(standing(&inside.app, &token).await, None);
     let stopped = inside.stopped().await;
     assert_eq!(stopped.to_string(), "all calls ended, nothing is owed");
+}
+
+/// TRAPS 28: nobody is there any more when the store has answered.
+#[tokio::test]
+async fn trap_28_a_caller_who_leaves_during_the_claim_has_spent_it_when_it_has_stopped() {
+    let inside = Inside::open(Limits::default()).await;
+    let token = inside.token("api invoices");
+    let slow = Mood::Slow(Duration::from_millis(200));
+    inside.store.set(StoreOp::Claim, slow);
+    let mut caller = TcpStream::connect(inside.at).await.expect("a server");
+    let request =
+        format!("GET /api/invoice HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer {token}\r\n\r\n");
+    caller.write_all(request.as_bytes()).await.expect("sent");
+    inside.store.called(StoreOp::Claim, 1).await;
+    drop(caller);
+    inside.app.stopping.cancel();
+    let app = inside.app.clone();
+    let stopped = inside.stopped().await;
+    assert_eq!(stopped.to_string(), "all calls ended, nothing is owed");
+    assert_eq!(standing(&app, &token).await, Some(Reason::Spent));
 }
 
 /// What the store doesn't take is not passed over in silence.
@@ -118,7 +141,7 @@ async fn trap_26_a_client_that_stopped_reading_does_not_hold_up_the_shutdown() {
     let token = inside.token("download");
     let stalled = begin(inside.at, &format!("/download?access_token={token}"), None).await;
     inside.app.stopping.cancel();
-    assert_eq!(inside.standing(&token).await, Some(Reason::Spent));
+    assert_eq!(standing(&inside.app, &token).await, Some(Reason::Spent));
     let stopped = inside.stopped().await;
     assert_eq!(
         stopped.to_string(),

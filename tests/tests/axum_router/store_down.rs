@@ -5,7 +5,7 @@ use tower_revoke::Reason;
 use tower_revoke_testing::{Mood, StoreOp};
 use tower_revoke_tests::program::curl;
 
-use crate::kit::{Inside, Reply, WIRES, call, show};
+use crate::kit::{Inside, Reply, WIRES, call, show, standing};
 
 fn is_503(reply: &Reply) -> bool {
     reply.status == 503
@@ -83,6 +83,6 @@ async fn a_report_whose_token_can_not_be_ended_is_never_whole() {
         // The store is asked on, until it is written down.
         inside.store.set(StoreOp::Revoke, Mood::Works);
         inside.app.slots.idle().await;
-        assert_eq!(inside.standing(&token).await, Some(Reason::Revoked));
+        assert_eq!(standing(&inside.app, &token).await, Some(Reason::Revoked));
     }
 }
