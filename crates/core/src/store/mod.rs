@@ -72,8 +72,9 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::CursorTooOld`] if changes after `since` were trimmed: load all again.
-    /// [`StoreError::HistoryWentBack`] if the store has forgotten what the cursor has seen: write
-    /// back what is known by [`restore`](Self::restore), then load all again.
+    /// [`StoreError::HistoryWentBack`] if the store has forgotten what the cursor has seen, also
+    /// where new history has grown beyond that since: write back what is known by
+    /// [`restore`](Self::restore), then load all again.
     /// [`StoreError::ForeignCursor`] if the cursor is none of this store's.
     /// [`StoreError::Unsupported`] if the store has no feed.
     fn changes(
@@ -82,9 +83,9 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Changes, StoreError>> + Send;
 
     /// Resolves soon after something has changed since a cursor: a hint that spares waiting for
-    /// the next poll. It may come for nothing, and may fail to come; whoever follows the feed asks
-    /// [`changes`](Self::changes) from time to time all the same. A store that can't tell never
-    /// resolves, which is what the default does.
+    /// the next poll. It may come for nothing, but not over and over while nothing changes, and may
+    /// fail to come; whoever follows the feed asks [`changes`](Self::changes) from time to time all
+    /// the same. A store that can't tell never resolves, which is what the default does.
     fn changed(&self, since: &Cursor) -> impl Future<Output = ()> + Send {
         let _ = since;
         std::future::pending()
