@@ -1,0 +1,247 @@
+//! One question to the server of a tag: bounded in time, asked again where that is safe.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value, cmd};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::{
+    RedisStoreError,
+    address::Address,
+    error::Failure,
+    link::Live,
+    route::{Lane, Node, Route},
+    scripts::load_all,
+};
+
+/// A question is put at most so often, and only where the server is known not to have acted on it,
+/// or where it may act twice.
+const ATTEMPTS: usize = 4;
+
+/// Keys that are just being moved are asked for again after so long.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Commands on the keys of one tag.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) commands: Vec<Cmd>,
+    /// Whether it may be asked again when nobody knows what became of it.
+    pub(crate) repeatable: bool,
+    /// Whether replicas are waited for.
+    pub(crate) writes: bool,
+}
+
+impl Question {
+    pub(crate) fn read(commands: Vec<Cmd>) -> Self {
+        Self {
+            commands,
+            repeatable: true,
+            writes: false,
+        }
+    }
+
+    pub(crate) fn write(command: Cmd) -> Self {
+        Self {
+            commands: vec![command],
+            repeatable: true,
+            writes: true,
+        }
+    }
+
+    pub(crate) fn once(mut self) -> Self {
+        self.repeatable = false;
+        self
+    }
+}
+
+/// Asks, with what a user has set.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    pub(crate) route: Route,
+    pub(crate) within: Duration,
+    /// How many replicas must have a write, and how long they have for it.
+    pub(crate) replicas: Option<(u32, Duration)>,
+}
+
+/// What to do about an error.
+enum Then {
+    /// The server did not act: ask it again, or who has the tag now.
+    Again,
+    /// The same, on a new connection.
+    Reconnect,
+    /// Ask this server.
+    Redirect { to: Address, for_good: bool },
+    /// The server does not know the scripts.
+    Teach,
+    /// The keys are on their way.
+    Wait,
+    /// The connection broke: nobody knows whether the server acted.
+    Unknown,
+    /// Nothing: it has no room.
+    Full,
+    /// Nothing.
+    Fail,
+}
+
+impl Asker {
+    /// Connects to the server of a tag, and says what is wrong with it.
+    pub(crate) async fn reach(&self, tag: usize) -> Result<(), RedisStoreError> {
+        let node = self.route.node(tag).await?;
+        self.route.live(&node, Lane::Asks).await.map(|_| ())
+    }
+
+    /// The answers to the commands.
+    pub(crate) async fn ask(
+        &self,
+        tag: usize,
+        question: &Question,
+    ) -> Result<Vec<Value>, Failure> {
+        let started = Instant::now();
+        let deadline = started + self.within;
+        let lane = if question.writes && self.replicas.is_some() {
+            Lane::Writes
+        } else {
+            Lane::Asks
+        };
+        let mut redirected: Option<(Arc<Node>, bool)> = None;
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let (node, asking) = match redirected.take() {
+                Some((node, for_good)) => (node, !for_good),
+                None => match timeout_at(deadline, self.route.node(tag)).await {
+                    Ok(node) => (node?, false),
+                    Err(_) => return Err(self.timed_out()),
+                },
+            };
+            let live = match timeout_at(deadline, self.route.live(&node, lane)).await {
+                Ok(Ok(live)) => live,
+                Ok(Err(error)) => {
+                    self.route.suspect();
+                    if !self.route.moves() || last.is_some() {
+                        return Err(error.into());
+                    }
+                    last = Some(error.into());
+                    continue;
+                }
+                Err(_) => {
+                    self.route.suspect();
+                    return Err(self.timed_out());
+                }
+            };
+            let sent = Instant::now();
+            let answered = timeout_at(deadline, self.put(&live, question, asking)).await;
+            let error = match answered {
+                Ok(Ok(answers)) => return Ok(answers),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    // One that had little time left says nothing about the connection.
+                    if sent.elapsed() * 2 >= self.within {
+                        self.give_up(&node, lane, &live);
+                    }
+                    return Err(self.timed_out());
+                }
+            };
+            let error = match error {
+                Put::Refused(error) => error,
+                Put::Failed(failure) => return Err(failure),
+            };
+            match then(&error, &live.node) {
+                Then::Again => self.route.suspect(),
+                Then::Reconnect => self.give_up(&node, lane, &live),
+                Then::Redirect { to, for_good } => {
+                    redirected = Some((self.route.moved(tag, &to, for_good), for_good));
+                }
+                Then::Teach => {
+                    let scripts: Vec<_> = load_all().collect();
+                    if timeout_at(deadline, live.send(&scripts)).await.is_err() {
+                        return Err(self.timed_out());
+                    }
+                }
+                Then::Wait => sleep_until(deadline.min(Instant::now() + PAUSE)).await,
+                Then::Unknown if question.repeatable => self.give_up(&node, lane, &live),
+                Then::Unknown => {
+                    self.give_up(&node, lane, &live);
+                    return Err(of(&error, &live));
+                }
+                Then::Full => return Err(Failure::Full),
+                Then::Fail => return Err(of(&error, &live)),
+            }
+            last = Some(of(&error, &live));
+        }
+        Err(last.unwrap_or_else(|| self.timed_out()))
+    }
+
+    async fn put(
+        &self,
+        live: &Live,
+        question: &Question,
+        asking: bool,
+    ) -> Result<Vec<Value>, Put> {
+        let answers = if asking {
+            let each = question.commands.iter();
+            let each = each.flat_map(|command| [cmd("ASKING"), command.clone()]);
+            let answers = live.send(&each.collect::<Vec<_>>()).await?;
+            answers.into_iter().skip(1).step_by(2).collect()
+        } else {
+            live.send(&question.commands).await?
+        };
+        if let Some((wanted, within)) = self.replicas.filter(|_| question.writes) {
+            let acknowledged = live.acknowledged(wanted, within).await?;
+            if acknowledged < wanted {
+                return Err(Put::Failed(
+                    RedisStoreError::TooFewReplicas {
+                        acknowledged,
+                        wanted,
+                    }
+                    .into(),
+                ));
+            }
+        }
+        Ok(answers)
+    }
+
+    fn give_up(&self, node: &Node, lane: Lane, live: &Live) {
+        node.link(lane).broken(live);
+        self.route.suspect();
+    }
+
+    fn timed_out(&self) -> Failure {
+        Failure::TimedOut(self.within)
+    }
+}
+
+enum Put {
+    Refused(RedisError),
+    Failed(Failure),
+}
+
+impl From<RedisError> for Put {
+    fn from(error: RedisError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+fn of(error: &RedisError, live: &Live) -> Failure {
+    RedisStoreError::of_driver(&live.node.to_string(), error.clone()).into()
+}
+
+fn then(error: &RedisError, node: &Address) -> Then {
+    let redirect = |for_good| {
+        let to = error.redirect_node();
+        let to = to.and_then(|(to, _)| Address::redirected(to, node));
+        to.map_or(Then::Again, |to| Then::Redirect { to, for_good })
+    };
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::Moved) => redirect(true),
+        ErrorKind::Server(ServerErrorKind::Ask) => redirect(false),
+        ErrorKind::Server(ServerErrorKind::TryAgain) => Then::Wait,
+        ErrorKind::Server(ServerErrorKind::NoScript) => Then::Teach,
+        // It was the primary once.
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => Then::Reconnect,
+        _ if error.code() == Some("OOM") => Then::Full,
+        // A server whose role changes sends everybody away who waits for its replicas.
+        _ if error.code() == Some("UNBLOCKED") => Then::Unknown,
+        _ if error.is_io_error() || error.is_unrecoverable_error() => Then::Unknown,
+        _ => Then::Fail,
+    }
+}

@@ -1,0 +1,266 @@
+//! One new connection: TCP, TLS, login, and what must be true of a server before it is trusted.
+
+use std::{
+    collections::HashSet,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, Pipeline, RedisConnectionInfo, Value, aio::MultiplexedConnection,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    RedisStoreError,
+    address::{Address, Login},
+    scripts::load_all,
+    value::{map, text},
+};
+
+/// How connections are made.
+#[derive(Debug)]
+pub(crate) struct Dial {
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::tls::Tls>,
+    pub(crate) login: Login,
+    pub(crate) database: u32,
+    pub(crate) is_cluster: bool,
+    pub(crate) within: Duration,
+    pub(crate) eviction_was_checked: bool,
+    pub(crate) warned: Mutex<HashSet<Address>>,
+}
+
+impl Dial {
+    /// A connection to any server: a sentinel, or one that is asked about its cluster.
+    pub(crate) async fn open(
+        &self,
+        address: &Address,
+        login: &Login,
+        within: Duration,
+    ) -> Result<MultiplexedConnection, RedisStoreError> {
+        let opened = timeout(within, self.handshake(address, login, 0)).await;
+        opened.unwrap_or_else(|_| Err(timed_out(address, within)))
+    }
+
+    /// A connection to a primary that keeps what it is told, and knows our scripts.
+    pub(crate) async fn primary(
+        &self,
+        address: &Address,
+    ) -> Result<MultiplexedConnection, RedisStoreError> {
+        let opened = async {
+            let mut connection = self.handshake(address, &self.login, self.database).await?;
+            self.check(address, &mut connection).await?;
+            Ok(connection)
+        };
+        let opened = timeout(self.within, opened).await;
+        opened.unwrap_or_else(|_| Err(timed_out(address, self.within)))
+    }
+
+    async fn handshake(
+        &self,
+        address: &Address,
+        login: &Login,
+        database: u32,
+    ) -> Result<MultiplexedConnection, RedisStoreError> {
+        let unreachable = |source| RedisStoreError::Unreachable {
+            node: address.to_string(),
+            source: Arc::new(source),
+        };
+        let stream = tcp(address).await.map_err(unreachable)?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            let stream = tls.wrap(&address.host, stream).await;
+            return log_in(address, login, database, stream.map_err(unreachable)?).await;
+        }
+        log_in(address, login, database, stream).await
+    }
+
+    async fn check(
+        &self,
+        address: &Address,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<(), RedisStoreError> {
+        let mut questions = Pipeline::new();
+        questions.cmd("INFO").arg("server");
+        questions.cmd("ROLE");
+        questions.cmd("CONFIG").arg("GET").arg("maxmemory-policy");
+        questions.cmd("CONFIG").arg("GET").arg("append*");
+        for load in load_all() {
+            questions.add_command(load);
+        }
+        let answers = connection.send_packed_commands(&questions, 0, questions.len());
+        let refused = |error| RedisStoreError::of_driver(&address.to_string(), error);
+        let mut answers = answers.await.map_err(refused)?.into_iter();
+        let mut next = || answers.next().unwrap_or(Value::Nil).extract_error();
+
+        // A login may be forbidden to ask for these two: then the first write shows it.
+        match next() {
+            Ok(info) => {
+                let info = text(&info);
+                new_enough(address, &info)?;
+                if !self.is_cluster && said(&info, "redis_mode") == Some("cluster") {
+                    return Err(RedisStoreError::Setting(
+                        "the server is one of a cluster: use RedisStore::cluster",
+                    ));
+                }
+            }
+            Err(error) => without_login(address, error)?,
+        }
+        match next() {
+            Ok(Value::Array(role)) if role.first().is_some_and(|role| text(role) != "master") => {
+                let node = address.to_string();
+                return Err(RedisStoreError::NotPrimary { node });
+            }
+            Ok(_) => {}
+            Err(error) => without_login(address, error)?,
+        }
+        self.keeps_all(address, next())?;
+        if let Ok(settings) = next() {
+            self.warn_of_aof(address, &settings);
+        }
+        for loaded in answers {
+            loaded.extract_error().map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// Our keys have no time to live, so the `volatile-…` policies leave them alone.
+    fn keeps_all(
+        &self,
+        address: &Address,
+        policy: redis::RedisResult<Value>,
+    ) -> Result<(), RedisStoreError> {
+        let node = address.to_string();
+        match policy.map(|settings| map(&settings, "maxmemory-policy")) {
+            Ok(Some(policy)) if policy == "noeviction" || policy.starts_with("volatile-") => Ok(()),
+            Ok(Some(policy)) => Err(RedisStoreError::Evicts { node, policy }),
+            _ if self.eviction_was_checked => Ok(()),
+            Ok(None) => Err(RedisStoreError::EvictionUnknown {
+                node,
+                source: Arc::new(RedisStoreError::Garbled("the answer to CONFIG GET")),
+            }),
+            Err(error) => Err(RedisStoreError::EvictionUnknown {
+                node,
+                source: Arc::new(error),
+            }),
+        }
+    }
+
+    fn warn_of_aof(&self, address: &Address, settings: &Value) {
+        let setting = |name| map(settings, name);
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if !warned.insert(address.clone()) {
+            return;
+        }
+        if setting("appendonly").as_deref() == Some("no") {
+            tracing::warn!(
+                node = %address,
+                "AOF is off (appendonly no): when this Redis ends, the revocations and claims \
+                 since its last snapshot are lost, or all of them if it makes none"
+            );
+        } else if setting("appendfsync").is_some_and(|fsync| fsync != "always") {
+            tracing::info!(
+                node = %address,
+                "appendfsync is not always: when the machine of this Redis stops, the \
+                 revocations and claims of about the last second are lost"
+            );
+        }
+    }
+}
+
+async fn tcp(address: &Address) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn log_in<S>(
+    address: &Address,
+    login: &Login,
+    database: u32,
+    stream: S,
+) -> Result<MultiplexedConnection, RedisStoreError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut info = RedisConnectionInfo::default()
+        .set_db(database.into())
+        .set_skip_set_lib_name();
+    if let Some(user) = &login.user {
+        info = info.set_username(user);
+    }
+    if let Some(password) = &login.password {
+        info = info.set_password(password);
+    }
+    // How long an answer may take is for who asks to say.
+    let config = AsyncConnectionConfig::new()
+        .set_response_timeout(None)
+        .set_connection_timeout(None);
+    let opened = MultiplexedConnection::new_with_config(&info, stream, config).await;
+    let opened = opened.map_err(|error| RedisStoreError::of_driver(&address.to_string(), error));
+    let (connection, driver) = opened?;
+    // It ends with the last clone of the connection.
+    tokio::spawn(driver);
+    Ok(connection)
+}
+
+/// A line of what `INFO` says.
+fn said<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    let mut pairs = info.lines().filter_map(|line| line.trim().split_once(':'));
+    pairs.find(|(found, _)| *found == name).map(|(_, said)| said)
+}
+
+fn new_enough(address: &Address, info: &str) -> Result<(), RedisStoreError> {
+    let Some(version) = said(info, "redis_version") else {
+        return Ok(());
+    };
+    let mut numbers = version.split('.').map_while(|part| part.parse().ok());
+    let is_old = (numbers.next(), numbers.next()) < (Some(6), Some(2));
+    if is_old {
+        return Err(RedisStoreError::TooOld {
+            node: address.to_string(),
+            version: version.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Passes over what is only forbidden, not over a missing login.
+fn without_login(address: &Address, error: redis::RedisError) -> Result<(), RedisStoreError> {
+    match RedisStoreError::of_driver(&address.to_string(), error) {
+        error @ RedisStoreError::Login { .. } => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn timed_out(address: &Address, within: Duration) -> RedisStoreError {
+    RedisStoreError::TimedOut {
+        node: address.to_string(),
+        within,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_new_enough_or_not() {
+        let address = Address {
+            host: "a".to_owned(),
+            port: 1,
+        };
+        let check = |version: &str| {
+            new_enough(&address, &format!("# Server\r\nredis_version:{version}\r\n")).is_ok()
+        };
+        assert!(check("6.2.0") && check("7.0.15") && check("10.1"));
+        assert!(!check("6.0.16") && !check("5.0"));
+        assert!(new_enough(&address, "# Server").is_ok());
+    }
+}

@@ -1,0 +1,141 @@
+//! A connection that is shared by all who ask, and made anew when it breaks.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{Cmd, Pipeline, RedisResult, Value, aio::MultiplexedConnection, cmd};
+use tokio::time::Instant;
+
+use crate::{RedisStoreError, address::Address};
+
+/// After a failed attempt all are told of it for so long, instead of trying again each.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A connection that works, as far as is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Live {
+    pub(crate) node: Address,
+    connection: MultiplexedConnection,
+    number: u64,
+    rounds: Arc<Rounds>,
+}
+
+/// Waiting for replicas: one `WAIT` stands for all writes that were answered before it was sent.
+#[derive(Debug, Default)]
+struct Rounds {
+    begun: AtomicU64,
+    /// The number of the last round that ended, and how many replicas it found.
+    last: tokio::sync::Mutex<(u64, u32)>,
+}
+
+impl Live {
+    /// The answers of the commands; the first error of the server among them.
+    pub(crate) async fn send(&self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
+        let mut connection = self.connection.clone();
+        if let [command] = commands {
+            let answer = connection.send_packed_command(command).await?;
+            return Ok(vec![answer.extract_error()?]);
+        }
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        for command in commands {
+            pipeline.add_command(command.clone());
+        }
+        let answers = connection
+            .send_packed_commands(&pipeline, 0, commands.len())
+            .await?;
+        answers.into_iter().map(Value::extract_error).collect()
+    }
+
+    /// How many replicas have every write that this connection was answered so far.
+    pub(crate) async fn acknowledged(&self, wanted: u32, within: Duration) -> RedisResult<u32> {
+        let before = self.rounds.begun.load(Ordering::Acquire);
+        let mut last = self.rounds.last.lock().await;
+        if last.0 > before {
+            return Ok(last.1);
+        }
+        let round = self.rounds.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut wait = cmd("WAIT");
+        wait.arg(wanted).arg(within.as_millis().max(1) as u64);
+        let answer = self.connection.clone().send_packed_command(&wait).await?;
+        let found = match answer.extract_error()? {
+            Value::Int(found) => u32::try_from(found).unwrap_or(0),
+            _ => 0,
+        };
+        *last = (round, found);
+        Ok(found)
+    }
+}
+
+/// The place of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    state: Mutex<State>,
+    connecting: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    live: Option<Live>,
+    made: u64,
+    failed: Option<(Instant, RedisStoreError)>,
+}
+
+impl Link {
+    /// The connection, or a new one by `connect`, which one caller does for all.
+    pub(crate) async fn live<F>(&self, connect: impl FnOnce() -> F) -> Result<Live, RedisStoreError>
+    where
+        F: Future<Output = Result<(Address, MultiplexedConnection), RedisStoreError>>,
+    {
+        if let Some(known) = self.known() {
+            return known;
+        }
+        let _one = self.connecting.lock().await;
+        if let Some(known) = self.known() {
+            return known;
+        }
+        let connected = connect().await;
+        let mut state = self.state();
+        match connected {
+            Ok((node, connection)) => {
+                state.made += 1;
+                state.failed = None;
+                let live = Live {
+                    node,
+                    connection,
+                    number: state.made,
+                    rounds: Arc::default(),
+                };
+                state.live = Some(live.clone());
+                Ok(live)
+            }
+            Err(error) => {
+                state.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn known(&self) -> Option<Result<Live, RedisStoreError>> {
+        let state = self.state();
+        if let Some(live) = &state.live {
+            return Some(Ok(live.clone()));
+        }
+        let (at, error) = state.failed.as_ref()?;
+        (at.elapsed() < PAUSE).then(|| Err(error.clone()))
+    }
+
+    /// The next who asks makes a new connection, unless somebody has already.
+    pub(crate) fn broken(&self, live: &Live) {
+        let mut state = self.state();
+        state.live.take_if(|now| now.number == live.number);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

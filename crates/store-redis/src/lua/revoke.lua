@@ -1,0 +1,99 @@
+-- KEYS listed, details, lifted, listed index, lifted index, feed, meta.
+-- ARGV keep, stamp, then pairs: an order, and what was said with it ('' if nothing).
+-- An order is a letter and a key; 'R' and 'B' (revoke, bring back): kind, end, at, of a rule also
+-- issued at or before; 'L' (lift): at; 'D' (bring a lift back): at, end. Answers 1 or 0 for each.
+local listed, details, lifted = KEYS[1], KEYS[2], KEYS[3]
+local listed_index, lifted_index, feed, meta = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local changes, answers = {}, {}
+
+local function next_second(time)
+  local high, low = struct.unpack('>I4I4', time)
+  if low < 4294967295 then return struct.pack('>I4I4', high, low + 1) end
+  if high < 4294967295 then return struct.pack('>I4I4', high + 1, 0) end
+  return time
+end
+
+local function list(key, kind, till, at, before, said)
+  local old = call('HGET', listed, key)
+  local new = true
+  if old then
+    local old_kind, old_till = old:sub(1, 1), old:sub(2, 10)
+    local old_at, old_before = old:sub(11, 18), old:sub(19)
+    if kind ~= old_kind then
+      kind, till, before = old_kind, old_till, old_before
+    else
+      till = later(old_till, till)
+      if kind == 'U' then before = max(old_before, before) end
+    end
+    at = max(old_at, at)
+    new = till ~= old_till or at ~= old_at or before ~= old_before
+  end
+  if new then
+    local value = kind .. till .. at .. before
+    call('HSET', listed, key, value)
+    call('ZADD', listed_index, score(till), key)
+    changes[#changes + 1] = kind .. key .. value:sub(2)
+  end
+  if said ~= '' then call('HSET', details, key, said) end
+end
+
+-- A lift is remembered for as long as anything that it lifted would have been.
+local function remember_lift(key, at, till)
+  local old = call('HGET', lifted, key)
+  local stays = till
+  if old then stays = later(old:sub(9), till) end
+  call('HSET', lifted, key, at .. stays)
+  call('ZADD', lifted_index, score(stays), key)
+end
+
+local function drop(key)
+  call('HDEL', listed, key)
+  call('HDEL', details, key)
+  call('ZREM', listed_index, key)
+end
+
+local orders = {
+  R = function(key, rest, said)
+    local lift, at = call('HGET', lifted, key), rest:sub(11, 18)
+    if lift then at = max(lift:sub(1, 8), at) end
+    list(key, rest:sub(1, 1), rest:sub(2, 10), at, rest:sub(19), said)
+    return 1
+  end,
+  B = function(key, rest)
+    local lift, at = call('HGET', lifted, key), rest:sub(11, 18)
+    if lift and less(at, lift:sub(1, 8)) then return 0 end
+    list(key, rest:sub(1, 1), rest:sub(2, 10), at, rest:sub(19), '')
+    return 1
+  end,
+  L = function(key, at)
+    local old = call('HGET', listed, key)
+    if not old then return 0 end
+    local till = old:sub(2, 10)
+    at = max(at, next_second(old:sub(11, 18)))
+    drop(key)
+    remember_lift(key, at, till)
+    changes[#changes + 1] = 'L' .. key .. till .. at
+    return 1
+  end,
+  D = function(key, rest)
+    local at, till = rest:sub(1, 8), rest:sub(9, 17)
+    local lift, old = call('HGET', lifted, key), call('HGET', listed, key)
+    if lift and not less(lift:sub(1, 8), at) then
+      remember_lift(key, lift:sub(1, 8), till)
+      return 0
+    end
+    if old and less(old:sub(11, 18), at) then
+      drop(key)
+      changes[#changes + 1] = 'L' .. key .. till .. at
+    end
+    remember_lift(key, at, till)
+    return 1
+  end,
+}
+
+for i = 3, #ARGV, 2 do
+  local order = ARGV[i]
+  answers[#answers + 1] = orders[order:sub(1, 1)](order:sub(2, 17), order:sub(18), ARGV[i + 1])
+end
+announce(feed, meta, ARGV[1], ARGV[2], changes)
+return answers

@@ -1,0 +1,110 @@
+//! The scripts that run in the server, and the keys that they work on.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, Script, cmd};
+use tower_revoke_core::KeyDigest;
+
+/// One script, by its text and by the hash under which a server knows it.
+pub(crate) struct Lua {
+    text: String,
+    hash: String,
+}
+
+impl Lua {
+    fn new(text: &str) -> Self {
+        let text = format!("{}{text}", include_str!("lua/prelude.lua"));
+        let hash = Script::new(&text).get_hash().to_owned();
+        Self { text, hash }
+    }
+
+    /// A call with these keys; the arguments follow.
+    pub(crate) fn on(&self, keys: &[&str]) -> Cmd {
+        let mut call = cmd("EVALSHA");
+        call.arg(&self.hash).arg(keys.len()).arg(keys);
+        call
+    }
+}
+
+pub(crate) struct Scripts {
+    pub(crate) claim: Lua,
+    pub(crate) release: Lua,
+    pub(crate) revoke: Lua,
+    pub(crate) purge: Lua,
+    pub(crate) load: Lua,
+    pub(crate) feed: Lua,
+}
+
+pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
+    claim: Lua::new(include_str!("lua/claim.lua")),
+    release: Lua::new(include_str!("lua/release.lua")),
+    revoke: Lua::new(include_str!("lua/revoke.lua")),
+    purge: Lua::new(include_str!("lua/purge.lua")),
+    load: Lua::new(include_str!("lua/load.lua")),
+    feed: Lua::new(include_str!("lua/feed.lua")),
+});
+
+/// What makes all scripts known to a server.
+pub(crate) fn load_all() -> impl Iterator<Item = Cmd> {
+    let all = &*SCRIPTS;
+    let scripts = [
+        &all.claim,
+        &all.release,
+        &all.revoke,
+        &all.purge,
+        &all.load,
+        &all.feed,
+    ];
+    scripts.into_iter().map(|script| {
+        let mut load = cmd("SCRIPT");
+        load.arg("LOAD").arg(&script.text);
+        load
+    })
+}
+
+/// The names of what is kept under one hash tag. None has a time to live: nothing but
+/// `purge.lua` forgets.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    /// Hash, key → kind, end, at, of a rule also issued at or before.
+    pub(crate) listed: String,
+    /// Hash, key → what was said.
+    pub(crate) details: String,
+    /// Hash, key → at, end.
+    pub(crate) lifted: String,
+    /// Hash, token → limit, count, end; of a single use also the claim that has it.
+    pub(crate) uses: String,
+    /// Sorted set of token and claim, where a token has several uses.
+    pub(crate) held: String,
+    /// Sorted sets of keys by their ends.
+    pub(crate) listed_index: String,
+    pub(crate) lifted_index: String,
+    pub(crate) uses_index: String,
+    /// Stream of changes.
+    pub(crate) feed: String,
+    /// Hash: the layout, how far the feed is trimmed, what was purged.
+    pub(crate) meta: String,
+}
+
+impl Keys {
+    pub(crate) fn new(prefix: &str, tag: usize) -> Self {
+        let key = |name: &str| format!("{{{prefix}:{tag}}}:{name}");
+        Self {
+            listed: key("listed"),
+            details: key("details"),
+            lifted: key("lifted"),
+            uses: key("uses"),
+            held: key("held"),
+            listed_index: key("listed-by-end"),
+            lifted_index: key("lifted-by-end"),
+            uses_index: key("uses-by-end"),
+            feed: key("feed"),
+            meta: key("meta"),
+        }
+    }
+}
+
+/// Under which of so many tags a key is kept.
+pub(crate) fn tag_of(key: &KeyDigest, tags: usize) -> usize {
+    usize::from(key.as_bytes()[0]) % tags
+}

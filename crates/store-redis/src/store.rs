@@ -1,0 +1,366 @@
+//! The store: what the contract asks, as questions to the servers.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures_util::future::{join_all, try_join_all};
+use redis::{Cmd, Value, cmd};
+use tower_revoke_core::{
+    Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed, Records,
+    Revocation, Store, StoreError, UnixTime,
+};
+
+use crate::{
+    RedisStoreBuilder, RedisStoreError,
+    ask::{Asker, Question},
+    claims::Claims,
+    error::Failure,
+    feed::{Mark, garbled},
+    route::Place,
+    scripts::{Keys, SCRIPTS, tag_of},
+    value::{bytes, list, number, only, text},
+    watch::Watch,
+    wire::{self, Order},
+};
+
+/// Revocations in one script: some milliseconds, in which the server does nothing else.
+const REVOKED_AT_ONCE: usize = 512;
+
+/// Entries of each kind that one script forgets.
+const PURGED_AT_ONCE: usize = 512;
+
+/// A [`Store`] in Redis: one server, a primary that Sentinel watches, or a cluster.
+///
+/// Clones share connections. What it promises and what it does not: see the
+/// [crate's documentation](crate).
+#[derive(Clone)]
+pub struct RedisStore(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) asker: Arc<Asker>,
+    pub(crate) keys: Vec<Keys>,
+    pub(crate) claims: Vec<Claims>,
+    /// Tells the cursors of this store from those of any other.
+    pub(crate) id: [u8; 16],
+    pub(crate) watch: Watch,
+    pub(crate) feeds: Vec<String>,
+    pub(crate) clock: Clock,
+    pub(crate) keep: Duration,
+}
+
+impl RedisStore {
+    /// Opens a store on one server, with all settings as they are by default. `url` is
+    /// `redis[s]://[user][:password@]host[:port][/database]`.
+    ///
+    /// # Errors
+    /// Any [`RedisStoreError`]: what does not work now would not work at the first request.
+    pub async fn connect(url: &str) -> Result<Self, RedisStoreError> {
+        Self::single(url).connect().await
+    }
+
+    /// One server, to be set up further. `url` as for [`connect`](Self::connect).
+    pub fn single(url: &str) -> RedisStoreBuilder {
+        RedisStoreBuilder::new(crate::address::Location::server(url).map(Place::Single))
+    }
+
+    /// The primary that sentinels know under a name. It is asked for at every new connection. The
+    /// URLs are those of the sentinels (port 26379 unless given); with `rediss` the primary is
+    /// reached by TLS, too. The primary's login is that of the first URL, unless
+    /// [`login`](RedisStoreBuilder::login) says another.
+    pub fn sentinel<'a>(
+        name: &str,
+        urls: impl IntoIterator<Item = &'a str>,
+    ) -> RedisStoreBuilder {
+        let sentinels = urls.into_iter().map(crate::address::Location::sentinel);
+        let sentinels = sentinels.collect::<Result<_, _>>();
+        RedisStoreBuilder::new(sentinels.map(|sentinels| Place::Sentinel {
+            name: name.to_owned(),
+            sentinels,
+        }))
+    }
+
+    /// A cluster, found by any of the servers named here. Their logins must be the same.
+    pub fn cluster<'a>(urls: impl IntoIterator<Item = &'a str>) -> RedisStoreBuilder {
+        let seeds = urls.into_iter().map(crate::address::Location::server);
+        RedisStoreBuilder::new(seeds.collect::<Result<_, _>>().map(Place::Cluster))
+    }
+}
+
+impl Store for RedisStore {
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        let orders = revocations.iter().map(Order::revoke);
+        self.0.write(orders).await
+    }
+
+    async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
+        let inner = &self.0;
+        let order = Order::lift(lift.key.digest(), lift.at);
+        let tag = inner.tag(&order.key);
+        let question = Question::write(inner.orders(tag, &[order])).once();
+        let answers = inner.or_error(inner.asker.ask(tag, &question).await).await?;
+        let answer = only(answers).map_err(|error| StoreError::from(Failure::from(error)))?;
+        Ok(list(&answer).first().and_then(number) == Some(1))
+    }
+
+    async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
+        self.0.look_up(keys).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+        let inner = &self.0;
+        if claim.until.is_some_and(|until| until <= inner.clock.now()) {
+            return Err(StoreError::LifeIsPast);
+        }
+        let tag = inner.tag(&KeyDigest::of_token(claim.token));
+        Claims::claim(inner, tag, claim).await
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let inner = &self.0;
+        let tag = inner.tag(&KeyDigest::of_token(claim.token));
+        let keys = &inner.keys[tag];
+        let mut call = SCRIPTS
+            .release
+            .on(&[&keys.uses, &keys.held, &keys.feed, &keys.meta]);
+        inner
+            .stamped(&mut call)
+            .arg(&claim.token.as_bytes()[..])
+            .arg(&claim.id.as_bytes()[..]);
+        let question = Question::write(call).once();
+        let answers = inner.or_error(inner.asker.ask(tag, &question).await).await?;
+        Ok(answers.first().and_then(number) == Some(1))
+    }
+
+    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
+        self.0.changes(since).await
+    }
+
+    async fn changed(&self, since: &Cursor) {
+        let inner = &self.0;
+        match Mark::decode(since, &inner.id, inner.keys.len()) {
+            Ok(Mark::Feed(seen)) => {
+                inner.watch.changed(&inner.asker, &inner.feeds, &seen).await;
+            }
+            // Of a load there is more at once.
+            Ok(Mark::Load(..)) => {}
+            _ => std::future::pending().await,
+        }
+    }
+
+    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
+        let orders = known.iter().filter_map(Order::restore);
+        self.0.write(orders).await
+    }
+
+    async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
+        let inner = &self.0;
+        let mut went = 0;
+        for tag in 0..inner.keys.len() {
+            loop {
+                let purged = inner.or_error(inner.purge(tag, before).await).await?;
+                went += purged.0;
+                if !purged.1 {
+                    break;
+                }
+            }
+        }
+        Ok(went)
+    }
+
+    fn records(&self) -> Option<&dyn Records> {
+        Some(self)
+    }
+}
+
+impl Inner {
+    fn tag(&self, key: &KeyDigest) -> usize {
+        tag_of(key, self.keys.len())
+    }
+
+    /// How long changes are kept, and a stamp that no other entry has.
+    pub(crate) fn stamped<'a>(&self, call: &'a mut Cmd) -> &'a mut Cmd {
+        let keep = u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX);
+        let stamp = fastrand::u64(..).to_be_bytes();
+        call.arg(keep).arg(&stamp[..])
+    }
+
+    async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
+        let mut by_tag = vec![Vec::new(); self.keys.len()];
+        for (at, key) in keys.iter().enumerate() {
+            by_tag[self.tag(key)].push((at, key));
+        }
+        let asked = by_tag.iter().enumerate().filter(|(_, wanted)| !wanted.is_empty());
+        let asked = asked.map(|(tag, wanted)| async move {
+            let get = |hash: &str| {
+                let mut get = cmd("HMGET");
+                get.arg(hash);
+                for (_, key) in wanted {
+                    get.arg(&key.as_bytes()[..]);
+                }
+                get
+            };
+            let of = &self.keys[tag];
+            let question = Question::read(vec![get(&of.listed), get(&of.uses)]);
+            Ok::<_, Failure>((wanted, self.asker.ask(tag, &question).await?))
+        });
+        let mut found = vec![None; keys.len()];
+        for (wanted, answers) in self.or_error(try_join_all(asked).await).await? {
+            let [listed, uses] = answers.as_slice() else {
+                return Err(garbled());
+            };
+            let values = list(listed).iter().zip(list(uses));
+            for ((at, _), values) in wanted.iter().zip(values) {
+                found[*at] = what_is_listed(values).ok_or_else(garbled)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Gives orders under all their tags at once, those of one tag one after the other.
+    async fn write(&self, orders: impl Iterator<Item = Order>) -> Result<(), StoreError> {
+        let mut by_tag: Vec<Vec<Order>> = self.keys.iter().map(|_| Vec::new()).collect();
+        for order in orders {
+            by_tag[self.tag(&order.key)].push(order);
+        }
+        let written = by_tag.iter().enumerate().map(|(tag, orders)| async move {
+            for orders in orders.chunks(REVOKED_AT_ONCE) {
+                let question = Question::write(self.orders(tag, orders));
+                self.asker.ask(tag, &question).await?;
+            }
+            Ok::<_, Failure>(())
+        });
+        // To the end: one tag that fails must not keep the others from being written.
+        for written in join_all(written).await {
+            self.or_error(written).await?;
+        }
+        Ok(())
+    }
+
+    fn orders(&self, tag: usize, orders: &[Order]) -> Cmd {
+        let keys = &self.keys[tag];
+        let mut call = SCRIPTS.revoke.on(&[
+            &keys.listed,
+            &keys.details,
+            &keys.lifted,
+            &keys.listed_index,
+            &keys.lifted_index,
+            &keys.feed,
+            &keys.meta,
+        ]);
+        self.stamped(&mut call);
+        for order in orders {
+            call.arg(&order.order).arg(&order.said);
+        }
+        call
+    }
+
+    /// How many went, and whether there are more.
+    async fn purge(&self, tag: usize, before: UnixTime) -> Result<(u64, bool), Failure> {
+        let keys = &self.keys[tag];
+        let mut call = SCRIPTS.purge.on(&[
+            &keys.listed,
+            &keys.details,
+            &keys.lifted,
+            &keys.uses,
+            &keys.held,
+            &keys.listed_index,
+            &keys.lifted_index,
+            &keys.uses_index,
+            &keys.feed,
+            &keys.meta,
+        ]);
+        let keep = u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX);
+        call.arg(keep)
+            .arg(&wire::time(before)[..])
+            .arg(PURGED_AT_ONCE);
+        let answer = self.asker.ask(tag, &Question::read(vec![call])).await?;
+        let answer = only(answer)?;
+        match list(&answer) {
+            [went, more] => Ok((number(went).unwrap_or(0), number(more) == Some(1))),
+            _ => Err(RedisStoreError::Garbled("the answer to a purge").into()),
+        }
+    }
+
+    /// Checks that what is kept is laid out as we expect it, and takes the id of the store.
+    pub(crate) async fn open(
+        asker: &Asker,
+        keys: &Keys,
+        layout: &str,
+    ) -> Result<[u8; 16], RedisStoreError> {
+        let new = fastrand::u128(..).to_be_bytes();
+        let set = |field: &str, value: &[u8]| {
+            let mut set = cmd("HSETNX");
+            set.arg(&keys.meta).arg(field).arg(value);
+            set
+        };
+        let mut get = cmd("HMGET");
+        get.arg(&keys.meta).arg("layout").arg("id");
+        let question = Question::read(vec![set("layout", layout.as_bytes()), set("id", &new), get]);
+        let answers = match asker.ask(0, &question).await {
+            Ok(answers) => answers,
+            Err(Failure::Unavailable(error)) => return Err(error),
+            Err(Failure::TimedOut(_) | Failure::Full) => {
+                return Err(RedisStoreError::Setting("the server takes no writes"));
+            }
+        };
+        let [.., Value::Array(known)] = answers.as_slice() else {
+            return Err(RedisStoreError::Garbled("the layout"));
+        };
+        let [found, id] = known.as_slice() else {
+            return Err(RedisStoreError::Garbled("the layout"));
+        };
+        if bytes(found) != layout.as_bytes() {
+            return Err(RedisStoreError::OtherLayout {
+                found: text(found),
+                wanted: layout.to_owned(),
+            });
+        }
+        let id = bytes(id).try_into();
+        id.map_err(|_| RedisStoreError::Garbled("the id of the store"))
+    }
+
+    pub(crate) async fn or_error<T>(&self, result: Result<T, Failure>) -> Result<T, StoreError> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(failure) => Err(self.error(failure).await),
+        }
+    }
+
+    /// A full server still says how much it holds.
+    pub(crate) async fn error(&self, failure: Failure) -> StoreError {
+        if !matches!(failure, Failure::Full) {
+            return failure.into();
+        }
+        let counted = self.keys.iter().enumerate().map(|(tag, keys)| {
+            let count = |index: &str| {
+                let mut count = cmd("ZCARD");
+                count.arg(index);
+                count
+            };
+            let question =
+                Question::read(vec![count(&keys.listed_index), count(&keys.uses_index)]);
+            async move { self.asker.ask(tag, &question).await }
+        });
+        let counted = join_all(counted).await;
+        let counted = counted.iter().flatten().flatten();
+        StoreError::Full(counted.filter_map(number).sum())
+    }
+}
+
+/// A revocation hides the uses.
+fn what_is_listed((listed, uses): (&Value, &Value)) -> Option<Option<Listed>> {
+    if !bytes(listed).is_empty() {
+        return wire::listed(bytes(listed)).map(|(listed, _)| Some(listed));
+    }
+    if bytes(uses).is_empty() {
+        return Some(None);
+    }
+    wire::spent(bytes(uses))
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("place", self.0.asker.route.place())
+            .finish_non_exhaustive()
+    }
+}

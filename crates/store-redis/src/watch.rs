@@ -1,0 +1,148 @@
+//! Told by the server that something has changed: a connection for each tag that blocks on its
+//! stream, as soon as somebody wants to know.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use redis::{RedisResult, Value, aio::MultiplexedConnection, cmd};
+use tokio::{
+    sync::watch,
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    ask::Asker,
+    feed::{EntryId, Seen},
+    value::{bytes, list},
+};
+
+/// So long one question blocks; a connection that died without a word is noticed after it.
+const BLOCKS_FOR: Duration = Duration::from_secs(5);
+
+/// After a failure, so long until the next attempt.
+const PAUSE: Duration = Duration::from_millis(200);
+
+#[derive(Debug)]
+pub(crate) struct Watch {
+    news: watch::Sender<News>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+#[derive(Clone, Debug)]
+struct News {
+    /// The last entry under each tag, as far as is known.
+    last: Vec<EntryId>,
+    /// How often connections were made: something may have been missed before.
+    made: u64,
+}
+
+impl Watch {
+    pub(crate) fn new(tags: usize) -> Self {
+        let last = vec![EntryId::default(); tags];
+        Self {
+            news: watch::Sender::new(News { last, made: 0 }),
+            tasks: Mutex::default(),
+        }
+    }
+
+    pub(crate) async fn changed(&self, asker: &Arc<Asker>, feeds: &[String], since: &[Seen]) {
+        self.start(asker, feeds);
+        let mut news = self.news.subscribe();
+        let made = news.borrow().made;
+        let is_new = |news: &News| {
+            let mut pairs = news.last.iter().zip(since);
+            news.made != made || pairs.any(|(last, seen)| *last > seen.id)
+        };
+        // The sender lives as long as we do.
+        let _ = news.wait_for(is_new).await;
+    }
+
+    /// The tasks end with the store.
+    fn start(&self, asker: &Arc<Asker>, feeds: &[String]) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        // A runtime that has ended took its tasks with it.
+        tasks.retain(|task| !task.is_finished());
+        if !tasks.is_empty() {
+            return;
+        }
+        for (tag, feed) in feeds.iter().enumerate() {
+            let follow = follow(asker.clone(), tag, feed.clone(), self.news.clone());
+            tasks.push(tokio::spawn(follow).abort_handle());
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let tasks = self.tasks.get_mut();
+        for task in tasks.unwrap_or_else(PoisonError::into_inner) {
+            task.abort();
+        }
+    }
+}
+
+async fn follow(asker: Arc<Asker>, tag: usize, feed: String, news: watch::Sender<News>) {
+    loop {
+        if let Ok(mut connection) = asker.route.own(tag).await {
+            let failed = block(&mut connection, &asker, tag, &feed, &news).await;
+            tracing::debug!(%failed, "a wait for changes in Redis ended");
+        }
+        asker.route.suspect();
+        sleep(PAUSE).await;
+    }
+}
+
+/// Reports what is new until the connection fails, and how it failed.
+async fn block(
+    connection: &mut MultiplexedConnection,
+    asker: &Asker,
+    tag: usize,
+    feed: &str,
+    news: &watch::Sender<News>,
+) -> redis::RedisError {
+    let mut last = EntryId::default();
+    let mut is_first = true;
+    loop {
+        // It may have grown by many since it was blocked on.
+        let found = match within(asker.within, end(connection, feed)).await {
+            Ok(found) => found.unwrap_or(last),
+            Err(error) => return error,
+        };
+        last = last.max(found);
+        news.send_if_modified(|news| {
+            news.made += u64::from(is_first);
+            let is_new = is_first || news.last[tag] != found;
+            news.last[tag] = found;
+            is_new
+        });
+        is_first = false;
+        let mut read = cmd("XREAD");
+        read.arg("COUNT").arg(1);
+        read.arg("BLOCK").arg(BLOCKS_FOR.as_millis() as u64);
+        read.arg("STREAMS").arg(feed).arg(last.write());
+        let read = async { connection.send_packed_command(&read).await?.extract_error() };
+        if let Err(error) = within(BLOCKS_FOR + asker.within, read).await {
+            return error;
+        }
+    }
+}
+
+async fn within<T>(
+    within: Duration,
+    asked: impl Future<Output = RedisResult<T>>,
+) -> RedisResult<T> {
+    let asked = timeout(within, asked).await;
+    asked.unwrap_or_else(|late| Err(std::io::Error::from(late).into()))
+}
+
+async fn end(connection: &mut MultiplexedConnection, feed: &str) -> RedisResult<Option<EntryId>> {
+    let mut read = cmd("XREVRANGE");
+    read.arg(feed).arg("+").arg("-").arg("COUNT").arg(1);
+    let answer = connection.send_packed_command(&read).await?;
+    let answer = answer.extract_error()?;
+    let id = list(&answer).first().map(list).and_then(<[Value]>::first);
+    Ok(id.and_then(|id| EntryId::read(bytes(id))))
+}

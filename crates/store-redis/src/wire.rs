@@ -1,0 +1,310 @@
+//! The bytes in which scripts, values and events are written; `lua/prelude.lua` is the other half.
+
+use tower_revoke_core::{Change, Claim, KeyDigest, Listed, Revocation, RevocationKey, UnixTime};
+
+/// The bytes of one claim as `claim.lua` reads them.
+pub(crate) const CLAIM: usize = 45;
+
+pub(crate) fn time(time: UnixTime) -> [u8; 8] {
+    time.as_secs().to_be_bytes()
+}
+
+/// An end: a byte that says whether it is for ever, and a time.
+pub(crate) fn till(until: Option<UnixTime>) -> [u8; 9] {
+    let mut bytes = [0; 9];
+    match until {
+        Some(until) => bytes[1..].copy_from_slice(&time(until)),
+        None => bytes[0] = 1,
+    }
+    bytes
+}
+
+pub(crate) fn push_claim(bytes: &mut Vec<u8>, claim: &Claim) {
+    bytes.extend(claim.token.as_bytes());
+    bytes.extend(claim.id.as_bytes());
+    bytes.extend(claim.limit.get().to_be_bytes());
+    bytes.extend(till(claim.until));
+}
+
+/// An order of `revoke.lua`, with what was said.
+pub(crate) struct Order {
+    pub(crate) key: KeyDigest,
+    pub(crate) order: Vec<u8>,
+    pub(crate) said: Vec<u8>,
+}
+
+impl Order {
+    pub(crate) fn revoke(revocation: &Revocation) -> Self {
+        let until = revocation.remembered_until();
+        let listed = match revocation.issued_at_or_before() {
+            Some(issued_at_or_before) => Listed::Rule {
+                issued_at_or_before,
+                until,
+            },
+            None => Listed::Revoked { until },
+        };
+        let key = revocation.key().digest();
+        let at = revocation.said_at().unwrap_or(UnixTime::EPOCH);
+        Self {
+            key,
+            order: list(b'R', key, listed, at),
+            said: Said::of(revocation).encode(),
+        }
+    }
+
+    pub(crate) fn lift(key: KeyDigest, at: UnixTime) -> Self {
+        let mut order = start(b'L', key);
+        order.extend(time(at));
+        Self::silent(key, order)
+    }
+
+    /// `None` if it is nothing to bring back.
+    pub(crate) fn restore(change: &Change) -> Option<Self> {
+        match *change {
+            Change::Listed { key, listed, at } => {
+                Some(Self::silent(key, list(b'B', key, listed, at)))
+            }
+            Change::Lifted { key, at, until } => {
+                let mut order = start(b'D', key);
+                order.extend(time(at));
+                order.extend(till(until));
+                Some(Self::silent(key, order))
+            }
+            _ => None,
+        }
+    }
+
+    fn silent(key: KeyDigest, order: Vec<u8>) -> Self {
+        Self {
+            key,
+            order,
+            said: Vec::new(),
+        }
+    }
+}
+
+fn start(letter: u8, key: KeyDigest) -> Vec<u8> {
+    let mut order = Vec::with_capacity(64);
+    order.push(letter);
+    order.extend(key.as_bytes());
+    order
+}
+
+/// A spent token counts as one that was revoked.
+fn list(letter: u8, key: KeyDigest, listed: Listed, at: UnixTime) -> Vec<u8> {
+    let mut order = start(letter, key);
+    let rule = match listed {
+        Listed::Rule {
+            issued_at_or_before,
+            ..
+        } => Some(issued_at_or_before),
+        _ => None,
+    };
+    order.push(if rule.is_some() { b'U' } else { b'T' });
+    order.extend(till(listed.until()));
+    order.extend(time(at));
+    order.extend(rule.map(time).into_iter().flatten());
+    order
+}
+
+/// Reads bytes from the front; `None` where they end too soon.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn letter(&mut self) -> Option<u8> {
+        self.take::<1>().map(|[letter]| letter)
+    }
+
+    fn key(&mut self) -> Option<KeyDigest> {
+        self.take().map(KeyDigest::from_bytes)
+    }
+
+    fn time(&mut self) -> Option<UnixTime> {
+        let secs = u64::from_be_bytes(self.take()?);
+        Some(UnixTime::from_secs(secs))
+    }
+
+    fn till(&mut self) -> Option<Option<UnixTime>> {
+        let for_ever = self.letter()? == 1;
+        let time = self.time()?;
+        Some((!for_ever).then_some(time))
+    }
+
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(u32::from_be_bytes(self.take()?)).ok()?;
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(text)
+    }
+
+    fn string(&mut self) -> Option<String> {
+        Some(String::from_utf8_lossy(self.text()?).into_owned())
+    }
+}
+
+/// What is listed, and when it was said.
+pub(crate) fn listed(value: &[u8]) -> Option<(Listed, UnixTime)> {
+    let mut from = Reader(value);
+    let letter = from.letter()?;
+    listed_as(letter, &mut from)
+}
+
+fn listed_as(letter: u8, from: &mut Reader<'_>) -> Option<(Listed, UnixTime)> {
+    let until = from.till()?;
+    let at = from.time()?;
+    let listed = match letter {
+        b'T' => Listed::Revoked { until },
+        b'U' => Listed::Rule {
+            issued_at_or_before: from.time()?,
+            until,
+        },
+        _ => return None,
+    };
+    Some((listed, at))
+}
+
+/// `Some(None)` where uses are left.
+pub(crate) fn spent(value: &[u8]) -> Option<Option<Listed>> {
+    let mut from = Reader(value);
+    let limit = u32::from_be_bytes(from.take()?);
+    let count = u32::from_be_bytes(from.take()?);
+    let until = from.till()?;
+    Some((count >= limit).then_some(Listed::Spent { until }))
+}
+
+/// Adds the changes of one entry of the feed; `None` if they can't be read.
+pub(crate) fn read_changes(bytes: &[u8], into: &mut Vec<Change>) -> Option<()> {
+    let mut from = Reader(bytes);
+    while let Some(letter) = from.letter() {
+        let key = from.key()?;
+        into.push(match letter {
+            b'S' => Change::Listed {
+                key,
+                listed: Listed::Spent {
+                    until: from.till()?,
+                },
+                at: UnixTime::EPOCH,
+            },
+            b'F' => Change::Freed { key },
+            b'L' => {
+                let until = from.till()?;
+                let at = from.time()?;
+                Change::Lifted { key, at, until }
+            }
+            letter => {
+                let (listed, at) = listed_as(letter, &mut from)?;
+                Change::Listed { key, listed, at }
+            }
+        });
+    }
+    Some(())
+}
+
+/// What was said with a revocation; readable for operators.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) by: String,
+    pub(crate) reason: String,
+    /// Of a rule; a token's key is its digest.
+    pub(crate) rule: Option<RevocationKey>,
+}
+
+impl Said {
+    fn of(revocation: &Revocation) -> Self {
+        let key = revocation.key();
+        Self {
+            by: revocation.said_by().to_owned(),
+            reason: revocation.reason().to_owned(),
+            rule: key.is_rule().then(|| key.clone()),
+        }
+    }
+
+    /// Texts with their lengths; nothing if nothing was said.
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if *self == Self::default() {
+            return bytes;
+        }
+        let mut push = |text: &str| {
+            // A text of 4 GiB is more than a server takes in one value.
+            let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+            bytes.extend(length.to_be_bytes());
+            bytes.extend(&text.as_bytes()[..length as usize]);
+        };
+        push(&self.by);
+        push(&self.reason);
+        if let Some(RevocationKey::Rule { issuer, claim }) = &self.rule {
+            push(issuer);
+            if let Some((name, value)) = claim {
+                push(name);
+                push(value);
+            }
+        }
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Self {
+        let mut from = Reader(bytes);
+        let by = from.string().unwrap_or_default();
+        let reason = from.string().unwrap_or_default();
+        let rule = from.string().map(|issuer| match from.string() {
+            Some(name) => RevocationKey::claim(issuer, name, from.string().unwrap_or_default()),
+            None => RevocationKey::issuer(issuer),
+        });
+        Self { by, reason, rule }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: UnixTime = UnixTime::from_secs(1_000);
+
+    #[test]
+    fn what_is_said_comes_back() {
+        for revocation in [
+            Revocation::rule(RevocationKey::issuer("iss"), AT).unwrap(),
+            Revocation::rule(RevocationKey::subject("i\0{}\r\n", "ann \u{1f511}"), AT)
+                .unwrap()
+                .by("")
+                .because("laptop lost"),
+        ] {
+            let said = Said::of(&revocation);
+            assert_eq!(Said::decode(&said.encode()), said);
+        }
+        assert_eq!(Said::decode(&[]), Said::default());
+    }
+
+    #[test]
+    fn what_is_listed_comes_back() {
+        let key = KeyDigest::from_bytes([7; 16]);
+        for until in [None, Some(AT), Some(UnixTime::from_secs(u64::MAX))] {
+            for listed in [
+                Listed::Revoked { until },
+                Listed::Rule {
+                    issued_at_or_before: UnixTime::from_secs(u64::MAX),
+                    until,
+                },
+            ] {
+                let order = list(b'R', key, listed, AT);
+                assert_eq!(super::listed(&order[17..]), Some((listed, AT)));
+            }
+        }
+    }
+
+    #[test]
+    fn half_a_change_is_none() {
+        let mut changes = Vec::new();
+        assert_eq!(read_changes(b"F0123456789abcde", &mut changes), None);
+        assert_eq!(read_changes(b"?0123456789abcdef", &mut changes), None);
+        assert_eq!(read_changes(b"", &mut changes), Some(()));
+        assert!(changes.is_empty());
+    }
+}
