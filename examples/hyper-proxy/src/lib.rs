@@ -25,7 +25,7 @@ use tower_revoke::{
 /// How large the head of a request may be. It must hold a token, which may have 8 KiB.
 const MAX_HEAD: u32 = 32 * 1024;
 
-/// The upstreams, as `host:port`.
+/// The upstreams, as `host:port`. Two at the same place would get the same credentials.
 #[derive(Clone, Debug)]
 pub struct Upstreams {
     /// For `/orders/…` and `/tickets/…`: gets the caller's `Authorization`.

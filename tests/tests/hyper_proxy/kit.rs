@@ -134,7 +134,9 @@ impl Stage {
     pub(crate) async fn set(act: Act, grace: Duration) -> Self {
         let issuer = Issuer::start().await.expect("a free port");
         let (store, script) = ScriptedStore::over(MemoryStore::new());
+        // Without a mirror, which would answer for a store that fails.
         let list = RevocationList::builder(store)
+            .mirror_limit(0)
             .answer_within(Duration::from_millis(200))
             .build();
         let [orders, stock, maps] = [
