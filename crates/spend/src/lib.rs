@@ -24,7 +24,9 @@
 //! # When the end is
 //! [`tower_revoke_core::end`] says when a response is over. Where nothing follows the head (HEAD,
 //! 204, 304, an upgrade, an empty body, HTTP/1.0 without a length), the head waits for the store,
-//! and so does an error of the inner service; else the last frame does.
+//! and so does an error of the inner service; else the last frame does. That frame may be small and
+//! come by itself: a server sets `TCP_NODELAY` on its sockets, or the frame waits for the client to
+//! acknowledge what came before it, for up to 40 ms.
 //!
 //! What answers in the inner service's place belongs inside of this layer: a time-out, or what
 //! catches panics. Further out, it has an answer of its own while the token's end is still being
