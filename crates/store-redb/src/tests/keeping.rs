@@ -140,7 +140,6 @@ async fn a_purge_gives_room_back_to_the_disk() {
     assert!(full > 16 << 20, "{full}");
     assert_eq!(store.purge(after(61)).await.unwrap(), 4_000);
     let left = size();
-    println!("{full} bytes before, {left} after");
     assert!(left < full / 8, "{left} of {full} bytes are left");
     let keys = [kept.key().digest(), many[0].key().digest()];
     let listed = store.look_up(&keys).await.unwrap();

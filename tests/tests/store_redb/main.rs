@@ -1,0 +1,84 @@
+//! The redb store in a process of its own, where the system sets it limits.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use tower_revoke::{
+    RedbOpenError, RedbStore,
+    core::{KeyDigest, Store},
+};
+use tower_revoke_tests::acks::Ack;
+
+/// Ended with the test, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A file that may not grow any further, as on a disk that is full.
+#[tokio::test]
+async fn a_file_without_room_refuses_writes_and_keeps_what_it_has() {
+    let folder = tempfile::tempdir().expect("a temp dir");
+    let file = folder.path().join("revocations.redb");
+    // In blocks of 1,024 bytes. Without the trap the system would end it.
+    let limited = r#"trap '' XFSZ; ulimit -f 2000; exec "$@""#;
+    let writer = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "bash", "-c", limited, "bash"])
+        .arg(env!("CARGO_BIN_EXE_store-writer"))
+        .args(["redb".as_ref(), file.as_os_str(), "1".as_ref()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut writer = Running(writer.expect("setpriv and bash run"));
+    let said = writer.0.stdout.take().expect("a pipe was asked for");
+    let mut revoked = BTreeSet::new();
+    for line in BufReader::new(said).lines() {
+        match line.expect("text").parse().expect("an acknowledgement") {
+            Ack::Revoked(number) | Ack::Won(number, _) => revoked.insert(number),
+            Ack::Lost(..) => continue,
+        };
+    }
+    // It ends with the first error.
+    let why = writer.0.stderr.take().expect("a pipe was asked for");
+    let why: Vec<_> = BufReader::new(why).lines().map_while(Result::ok).collect();
+    assert!(
+        why.iter().any(|line| line.starts_with("the store is full")),
+        "{why:?}"
+    );
+    assert!(!revoked.is_empty(), "there was room for some");
+    let store = RedbStore::open(&file).expect("the file opens");
+    let keys: Vec<_> = revoked
+        .iter()
+        .map(|number| KeyDigest::of_token(Ack::token(*number)))
+        .collect();
+    let listed = store.look_up(&keys).await.expect("an answer");
+    let missing = listed.iter().filter(|listed| listed.is_none()).count();
+    assert_eq!(missing, 0, "of {} that were acknowledged", keys.len());
+}
+
+/// The lock is the system's: it ends with the process that holds it.
+#[test]
+fn another_process_that_has_the_file_open_is_noticed() {
+    let folder = tempfile::tempdir().expect("a temp dir");
+    let file = folder.path().join("revocations.redb");
+    let other = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_store-writer")])
+        .args(["redb".as_ref(), file.as_os_str(), "1".as_ref()])
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut other = Running(other.expect("setpriv, of util-linux, runs"));
+    let said = other.0.stdout.take().expect("a pipe was asked for");
+    let first = BufReader::new(said).lines().next();
+    first.expect("a line").expect("text");
+    let refused = RedbStore::open(&file).expect_err("it is open");
+    assert!(matches!(refused, RedbOpenError::Locked { .. }), "{refused}");
+    drop(other);
+    RedbStore::open(&file).expect("nobody has it open any more");
+}
