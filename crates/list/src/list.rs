@@ -3,10 +3,14 @@
 use std::{fmt, sync::Arc};
 
 use tower_revoke_core::{
-    Claim, ClaimOutcome, Lift, Revocation, Revocations, Standing, Store, StoreError, VerifiedToken,
+    Claim, ClaimOutcome, Lift, Revocation, RevocationKey, Revocations, Standing, Store, StoreError,
+    VerifiedToken, Wanted,
 };
 
-use crate::{ListStats, MemoryStore, RevocationListBuilder, shared::List};
+use crate::{
+    Export, ImportError, Inspection, ListStats, MemoryStore, Pages, RevocationListBuilder,
+    operators, shared::List,
+};
 
 /// A revocation list: answers over a [`Store`], kept for a short and known time.
 ///
@@ -55,8 +59,9 @@ impl RevocationList {
     }
 
     /// How the token stands, if it was found good a short while ago, which takes some nanoseconds,
-    /// locks nothing and allocates nothing; or if the store
-    /// [answers at once](Store::ANSWERS_AT_ONCE). `None`: ask [`check`](Self::check).
+    /// locks nothing and allocates nothing; or if a mirror of the store is
+    /// [live](crate::MirrorState::Live), or the store [answers at once](Store::ANSWERS_AT_ONCE).
+    /// `None`: ask [`check`](Self::check).
     pub fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
         self.0.standing(token)
     }
@@ -99,18 +104,83 @@ impl RevocationList {
         self.0.purge().await
     }
 
-    /// Asks the store something, to see that it answers: a node is not ready before.
+    /// Waits until all that a store with a feed lists is loaded, and asks the store something, to
+    /// see that it answers: a node is not ready before. Nor is it while a store that has forgotten
+    /// something is being told.
     ///
     /// # Errors
-    /// It does not, or not in time.
+    /// The store does not answer, or not in time; [`StoreError::TimedOut`] also where loading takes
+    /// longer than [`answer_within`](RevocationListBuilder::answer_within): it goes on, ask again.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.0.ready().await
     }
 
-    /// Whether the store has answered at least once. For how long ago, see
-    /// [`ListStats::answered_ago`].
+    /// Whether the store has answered at least once, and nothing is on its way that
+    /// [`ready`](Self::ready) waits for. For how long ago, see [`ListStats::answered_ago`].
     pub fn is_ready(&self) -> bool {
         self.0.is_ready()
+    }
+
+    /// The revocations that are wanted, with who said them and why, page by page: for operators,
+    /// asked of the store itself. See [the example](crate#for-operators). Uses that were claimed
+    /// are not among them.
+    pub fn records(&self, wanted: Wanted) -> Pages {
+        Pages::new(self.0.clone(), wanted)
+    }
+
+    /// How many revocations are wanted; it turns all their pages.
+    ///
+    /// # Errors
+    /// As of [`Pages::next_page`].
+    pub async fn count(&self, wanted: Wanted) -> Result<u64, StoreError> {
+        let mut pages = self.records(wanted);
+        let mut count = 0;
+        while let Some(page) = pages.next_page().await? {
+            count += page.len() as u64;
+        }
+        Ok(count)
+    }
+
+    /// What the store itself says about one token, or about one rule.
+    ///
+    /// # Errors
+    /// The store does not answer, or not in time.
+    pub async fn inspect(&self, key: impl Into<RevocationKey>) -> Result<Inspection, StoreError> {
+        self.0.inspect(key.into()).await
+    }
+
+    /// The revocations that are wanted, as lines of JSON, for [`import`](Self::import) into this
+    /// or any other store. Times are whole seconds since 1970. One line is one object:
+    ///
+    /// | field | |
+    /// |---|---|
+    /// | `v` | the version of the format: 1 |
+    /// | `token` | of a token: its id, 32 hexadecimal digits. A hash: no token can be had from it |
+    /// | `rule` | of a rule: `{"issuer":…}`, or `{"issuer":…,"claim":…,"value":…}` |
+    /// | `digest` | instead of both, if the store knows no more: the digest of the key |
+    /// | `issued_at_or_before` | of a rule: which tokens it concerns |
+    /// | `until` | until when it is remembered; `null`: for ever |
+    /// | `at` | when it was said |
+    /// | `by`, `reason` | who said it, and why |
+    ///
+    /// Later versions read what earlier ones wrote. Uses that were claimed are not in it.
+    pub fn export(&self, wanted: Wanted) -> Export {
+        Export::new(self.records(wanted))
+    }
+
+    /// Says again what was [exported](Self::export): all of it is durable when this returns; the
+    /// number of lines. Empty lines are passed over. To import a line twice changes nothing, and
+    /// nothing that is there is shortened. A revocation that was lifted since stands again, unless
+    /// only its digest is known: it is an operator who says so.
+    ///
+    /// # Errors
+    /// At the first line that is no revocation, or that the store did not keep. All lines before it
+    /// are kept.
+    pub async fn import<L: AsRef<str>>(
+        &self,
+        lines: impl IntoIterator<Item = L>,
+    ) -> Result<u64, ImportError> {
+        operators::import(&*self.0, lines.into_iter()).await
     }
 
     /// What the list has done so far.

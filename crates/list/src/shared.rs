@@ -14,13 +14,14 @@ use std::{
 
 use tokio::{runtime::Handle, task::AbortHandle};
 use tower_revoke_core::{
-    BoxFuture, Claim, ClaimOutcome, Lift, Revocation, Revocations, Standing, Store, StoreError,
-    VerifiedToken,
+    BoxFuture, Change, Claim, ClaimOutcome, Cursor, Lift, RecordsPage, Revocation, RevocationKey,
+    Revocations, Standing, Store, StoreError, VerifiedToken, Wanted,
 };
 
 use crate::{
     ListStats,
     engine::{Engine, Timer},
+    operators::Inspection,
 };
 
 /// Between two purges that the list starts by itself.
@@ -29,6 +30,15 @@ const PURGE_EVERY: Duration = Duration::from_secs(60);
 /// What a list can do beyond what layers ask of it.
 pub(crate) trait List: Revocations {
     fn lift(self: Arc<Self>, lift: Lift) -> BoxFuture<'static, Result<bool, StoreError>>;
+    fn revoke_all(&self, said: Vec<Revocation>) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn restore(&self, known: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn page<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> BoxFuture<'a, Result<RecordsPage, StoreError>>;
+    fn inspect(&self, key: RevocationKey) -> BoxFuture<'_, Result<Inspection, StoreError>>;
     fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
     fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>>;
     fn is_ready(&self) -> bool;
@@ -164,6 +174,29 @@ impl<S: Store> List for Shared<S> {
             self.start();
             self.engine.lift(&lift).await
         })
+    }
+
+    fn revoke_all(&self, said: Vec<Revocation>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.start();
+        Box::pin(self.engine.revoke_all(said))
+    }
+
+    fn restore(&self, known: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.start();
+        Box::pin(async move { self.engine.restore_all(&known).await })
+    }
+
+    fn page<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> BoxFuture<'a, Result<RecordsPage, StoreError>> {
+        Box::pin(self.engine.page_of_records(wanted, after, at_most))
+    }
+
+    fn inspect(&self, key: RevocationKey) -> BoxFuture<'_, Result<Inspection, StoreError>> {
+        Box::pin(self.engine.inspect(key))
     }
 
     fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>> {

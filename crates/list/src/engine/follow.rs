@@ -31,8 +31,8 @@ const BACK_AT_ONCE: usize = 1_000;
 const CLAIMS_AT_ONCE: usize = 32;
 
 /// Why the feed can't be followed from where it was left.
-#[derive(Clone, Copy)]
-enum Gap {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Gap {
     /// All must be loaded again.
     Reload,
     /// The store has forgotten what it had told.
@@ -148,7 +148,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
     }
 
     /// All that is alive, into tables of its own, and then all that has happened meanwhile.
-    async fn load(&self, mirror: &Mirror) -> Result<(Cursor, Duration), Gap> {
+    pub(super) async fn load(&self, mirror: &Mirror) -> Result<(Cursor, Duration), Gap> {
         let mut tables = Tables::empty();
         let mut since = None;
         let mut is_loaded = false;
@@ -179,7 +179,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
     }
 
     /// All that has happened since.
-    async fn catch_up(
+    pub(super) async fn catch_up(
         &self,
         mirror: &Mirror,
         mut since: Cursor,

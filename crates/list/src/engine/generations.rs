@@ -5,7 +5,9 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use tower_revoke_core::{KeyDigest, RevocationKey, UnixTime, VerifiedToken};
+use tower_revoke_core::{KeyDigest, UnixTime, VerifiedToken};
+
+use crate::mirror::Key;
 
 /// 128 KiB; few in this crate's own tests, which build many engines. With so many, a thousand claims a second disturb another token's answer about once
 /// in 16 s.
@@ -78,13 +80,13 @@ impl Generations {
 
     /// Moves the key's slot when it is dropped: also when the write failed or was given up, since
     /// what was asked may have happened.
-    pub(super) fn move_after(&self, key: &RevocationKey) -> Move<'_> {
-        let slots = if key.is_rule() {
+    pub(super) fn move_after(&self, key: Key) -> Move<'_> {
+        let slots = if key.is_rule {
             &self.rules
         } else {
             &self.tokens
         };
-        Move(Some(slot(slots, &key.digest())))
+        Move(Some(slot(slots, &key.digest)))
     }
 
     fn of_token(&self, token: &VerifiedToken) -> &AtomicU64 {
@@ -126,7 +128,7 @@ mod tests {
     use std::time::Duration;
 
     use serde_json::json;
-    use tower_revoke_core::{Claims, TokenId};
+    use tower_revoke_core::{Claims, RevocationKey, TokenId};
 
     use super::*;
 
@@ -145,11 +147,11 @@ mod tests {
             RevocationKey::subject("i", "ann"),
         ] {
             let before = generations.stamp(&ann);
-            drop(generations.move_after(&key));
+            drop(generations.move_after(Key::of(&key)));
             assert_ne!(generations.stamp(&ann), before, "{key:?}");
         }
         let before = generations.stamp(&ann);
-        drop(generations.move_after(&RevocationKey::subject("i", "bob")));
+        drop(generations.move_after(Key::of(&RevocationKey::subject("i", "bob"))));
         generations.move_token(&token("2", "ann"));
         assert_eq!(generations.stamp(&ann), before);
     }
@@ -188,7 +190,7 @@ mod tests {
         let generations = Generations::new();
         let ann = token("1", "ann");
         let before = generations.stamp(&ann);
-        generations.move_after(&ann.id().into()).cancel();
+        generations.move_after(Key::of(&ann.id().into())).cancel();
         assert_eq!(generations.stamp(&ann), before);
     }
 

@@ -20,7 +20,8 @@ use moka::{
     ops::compute::{CompResult, Op},
 };
 use tower_revoke_core::{
-    Clock, KeyDigest, Standing, Store, StoreError, TokenId, UnixTime, VerifiedToken,
+    Clock, Cursor, KeyDigest, RecordsPage, RevocationKey, Standing, Store, StoreError, TokenId,
+    UnixTime, VerifiedToken, Wanted,
 };
 
 use self::{
@@ -30,6 +31,7 @@ use self::{
 use crate::{
     judge::judge,
     mirror::{Mirror, Phase},
+    operators::Inspection,
     stats::{Counters, ListStats, MirrorState},
 };
 
@@ -328,6 +330,38 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 Err(error)
             }
         }
+    }
+
+    /// One page of the store's records, bounded in time.
+    pub(crate) async fn page_of_records(
+        &self,
+        wanted: &Wanted,
+        after: Option<&Cursor>,
+        at_most: usize,
+    ) -> Result<RecordsPage, StoreError> {
+        let records = self.store.records();
+        let records = records.ok_or(StoreError::Unsupported("records"))?;
+        let page = self.timer.within(records.page(wanted, after, at_most));
+        let page = page.await.and_then(|page| page);
+        page.inspect_err(|error| self.failed(error))
+    }
+
+    /// What the store itself says about one key, bounded in time.
+    pub(crate) async fn inspect(&self, key: RevocationKey) -> Result<Inspection, StoreError> {
+        let keys = [key.digest()];
+        let listed = self.timer.within(self.store.look_up(&keys)).await;
+        let listed = listed.and_then(|listed| listed);
+        let listed = listed.inspect_err(|error| self.failed(error))?;
+        let wanted = Wanted::all().key(key);
+        let record = match self.page_of_records(&wanted, None, 1).await {
+            Ok(page) => page.records.into_iter().next(),
+            Err(StoreError::Unsupported(_)) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Inspection {
+            listed: listed.into_iter().next().flatten(),
+            record,
+        })
     }
 
     pub(crate) fn is_ready(&self) -> bool {

@@ -6,6 +6,7 @@
 //! `tests/under_load.rs` races real threads over those.
 
 mod known_bad;
+mod mirrored;
 mod scheduled;
 
 use std::{
@@ -30,7 +31,7 @@ use tower_revoke_core::{
 };
 
 use super::{Engine, Timer};
-use crate::{MemoryStore, judge::judge};
+use crate::{MemoryStore, judge::judge, mirror::Phase};
 
 const ISSUER: &str = "https://id.example.com";
 

@@ -4,12 +4,12 @@ use std::future::ready;
 
 use moka::ops::compute::Op;
 use tower_revoke_core::{
-    Claim, ClaimOutcome, Lift, Listed, Revocation, RevocationKey, Standing, Store, StoreError,
-    TokenId, UnixTime,
+    Change, Claim, ClaimOutcome, Lift, Listed, Revocation, Standing, Store, StoreError, TokenId,
+    UnixTime,
 };
 
-use super::{Answer, Engine, Timer};
-use crate::mirror::Write;
+use super::{Answer, Engine, Timer, generations::Move};
+use crate::mirror::{Key, Write};
 
 /// What a write means for what is known here.
 struct After {
@@ -20,50 +20,86 @@ struct After {
 }
 
 impl After {
-    fn stands(standing: Standing, write: Write) -> Option<Self> {
-        let stands = true;
-        Some(Self {
+    fn stands(standing: Standing, write: Write) -> Self {
+        Self {
             standing,
-            stands,
+            stands: true,
             write,
-        })
+        }
     }
 
-    fn stands_no_longer(standing: Standing, write: Write) -> Option<Self> {
-        let stands = false;
-        Some(Self {
+    fn stands_no_longer(standing: Standing, write: Write) -> Self {
+        Self {
             standing,
-            stands,
+            stands: false,
             write,
-        })
+        }
+    }
+}
+
+fn listed(revocation: &Revocation) -> Listed {
+    let until = revocation.remembered_until();
+    match revocation.issued_at_or_before() {
+        Some(issued_at_or_before) => Listed::Rule {
+            issued_at_or_before,
+            until,
+        },
+        None => Listed::Revoked { until },
     }
 }
 
 impl<S: Store, T: Timer> Engine<S, T> {
     pub(crate) async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
-        let revocation = match revocation.said_at() {
-            Some(_) => revocation,
-            None => revocation.at(self.clock.now()),
+        self.revoke_all(vec![revocation]).await
+    }
+
+    pub(crate) async fn revoke_all(
+        &self,
+        mut revocations: Vec<Revocation>,
+    ) -> Result<(), StoreError> {
+        for revocation in &mut revocations {
+            if revocation.said_at().is_none() {
+                *revocation = revocation.clone().at(self.clock.now());
+            }
+        }
+        let after = |(): &()| {
+            let said = revocations.iter().map(|revocation| {
+                let at = revocation.said_at().unwrap_or(UnixTime::EPOCH);
+                After::stands(Standing::Revoked, Write::Lists(listed(revocation), at))
+            });
+            said.collect()
         };
-        let at = revocation.said_at().unwrap_or(UnixTime::EPOCH);
-        let until = revocation.remembered_until();
-        let listed = match revocation.issued_at_or_before() {
-            Some(issued_at_or_before) => Listed::Rule {
-                issued_at_or_before,
-                until,
-            },
-            None => Listed::Revoked { until },
+        let keys = revocations.iter().map(|one| Key::of(one.key())).collect();
+        let call = self.store.revoke(&revocations);
+        self.write_all(keys, call, after).await
+    }
+
+    /// Revocations of which only the digest is known.
+    pub(crate) async fn restore_all(&self, known: &[Change]) -> Result<(), StoreError> {
+        let key = |change: &Change| Key {
+            digest: *change.key(),
+            is_rule: matches!(
+                change,
+                Change::Listed {
+                    listed: Listed::Rule { .. },
+                    ..
+                }
+            ),
         };
-        let revocations = [revocation];
-        let key = revocations[0].key();
-        let after = |(): &()| After::stands(Standing::Revoked, Write::Lists(listed, at));
-        self.write(key, self.store.revoke(&revocations), after)
-            .await
+        // What was lifted does not come back by this: only the store knows what stands now.
+        let after = |(): &()| {
+            let doubtful = || After::stands_no_longer(Standing::Revoked, Write::Unknown);
+            known.iter().map(|_| doubtful()).collect()
+        };
+        let keys = known.iter().map(key).collect();
+        self.write_all(keys, self.store.restore(known), after).await
     }
 
     pub(crate) async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
-        let after = |_: &bool| After::stands_no_longer(Standing::Revoked, Write::Lifts(lift.at));
-        self.write(&lift.key, self.store.lift(lift), after).await
+        let lifts = Write::Lifts(lift.at);
+        let after = |_: &bool| Some(After::stands_no_longer(Standing::Revoked, lifts));
+        let key = Key::of(&lift.key);
+        self.write(key, self.store.lift(lift), after).await
     }
 
     pub(crate) async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
@@ -75,12 +111,12 @@ impl<S: Store, T: Timer> Engine<S, T> {
             }
             match outcome {
                 ClaimOutcome::Won { left: 1.. } => None,
-                ClaimOutcome::Won { left: 0 } => spends(true),
-                ClaimOutcome::Spent => spends(false),
+                ClaimOutcome::Won { left: 0 } => Some(spends(true)),
+                ClaimOutcome::Spent => Some(spends(false)),
             }
         };
-        let key = claim.token.into();
-        self.write(&key, self.store.claim(claim), after).await
+        let key = Key::of(&claim.token.into());
+        self.write(key, self.store.claim(claim), after).await
     }
 
     pub(crate) async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
@@ -89,40 +125,55 @@ impl<S: Store, T: Timer> Engine<S, T> {
             mirror.drop_claim(claim);
         }
         let after = |released: &bool| {
-            released
-                .then(|| After::stands_no_longer(Standing::Spent, Write::Frees))
-                .flatten()
+            released.then(|| After::stands_no_longer(Standing::Spent, Write::Frees))
         };
-        let key = claim.token.into();
-        self.write(&key, self.store.release(claim), after).await
+        let key = Key::of(&claim.token.into());
+        self.write(key, self.store.release(claim), after).await
     }
 
-    /// First the durable write, then the mirror, then the stamp, then the answer that is kept.
-    /// From the stamp on no older answer counts; moving the kept one only saves what is known from
-    /// a store that fails next, so nothing is lost if time runs out over it.
     async fn write<R: Send>(
         &self,
-        key: &RevocationKey,
+        key: Key,
         call: impl Future<Output = Result<R, StoreError>> + Send,
         after: impl FnOnce(&R) -> Option<After> + Send,
+    ) -> Result<R, StoreError> {
+        let after = |result: &R| after(result).into_iter().collect();
+        self.write_all(vec![key], call, after).await
+    }
+
+    /// First the durable write, then the mirror, then the stamps, then the answers that are kept.
+    /// From the stamp on no older answer counts; moving a kept one only saves what is known from a
+    /// store that fails next, so nothing is lost if time runs out over it.
+    ///
+    /// `after` says what has become of each key; nothing, if nothing has changed.
+    async fn write_all<R: Send>(
+        &self,
+        keys: Vec<Key>,
+        call: impl Future<Output = Result<R, StoreError>> + Send,
+        after: impl FnOnce(&R) -> Vec<After> + Send,
     ) -> Result<R, StoreError> {
         let mut done = None;
         let in_time = self
             .timer
             .within(async {
-                let mut stamp = self.generations.move_after(key);
+                let stamps = keys.iter().map(|key| self.generations.move_after(*key));
+                let mut stamps: Vec<_> = stamps.collect();
                 let result = call.await;
-                let after = result.as_ref().map_or(None, after);
-                if result.is_ok() && after.is_none() {
-                    stamp.cancel();
+                let after = result.as_ref().map_or_else(|_| Vec::new(), after);
+                if result.is_ok() && after.is_empty() {
+                    stamps.iter_mut().for_each(Move::cancel);
                 }
-                if let (Some(after), Some(mirror)) = (&after, &self.mirror) {
-                    mirror.write(key, after.write);
+                if let Some(mirror) = &self.mirror {
+                    for (key, after) in keys.iter().zip(&after) {
+                        mirror.write(*key, after.write);
+                    }
                 }
-                drop(stamp);
+                drop(stamps);
                 done = Some(result);
-                if let (RevocationKey::Token(id), Some(after)) = (key, after) {
-                    self.keep(*id, after).await;
+                for (key, after) in keys.iter().zip(after) {
+                    if !key.is_rule {
+                        self.keep(key.digest.as_token(), after).await;
+                    }
                 }
             })
             .await;

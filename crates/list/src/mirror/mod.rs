@@ -63,6 +63,22 @@ pub(crate) struct Tables<T> {
     rules: T,
 }
 
+/// A key, and which kind: rules and tokens are kept apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    pub(crate) digest: KeyDigest,
+    pub(crate) is_rule: bool,
+}
+
+impl Key {
+    pub(crate) fn of(key: &RevocationKey) -> Self {
+        Self {
+            digest: key.digest(),
+            is_rule: key.is_rule(),
+        }
+    }
+}
+
 /// What the mirror is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -182,12 +198,12 @@ impl Mirror {
     }
 
     /// Takes in a write through this list, which is durable.
-    pub(crate) fn write(&self, key: &RevocationKey, write: Write) {
+    pub(crate) fn write(&self, key: Key, write: Write) {
         if matches!(self.phase(), Phase::Idle | Phase::Off) {
             return;
         }
-        let digest = key.digest();
-        let table = if key.is_rule() {
+        let Key { digest, is_rule } = key;
+        let table = if is_rule {
             self.has_rules.store(true, Ordering::Release);
             &self.tables.rules
         } else {
@@ -199,7 +215,7 @@ impl Mirror {
         let number = self.writes.fetch_add(1, Ordering::SeqCst);
         shard.write(&digest, write, number);
         drop(shard);
-        if matches!(write, Write::Lifts(_) | Write::Frees) {
+        if matches!(write, Write::Lifts(_) | Write::Frees | Write::Unknown) {
             // Until the feed tells of it, the store must be asked.
             self.wake.notify_one();
         }

@@ -50,6 +50,8 @@ pub(crate) enum Write {
     Lifts(UnixTime),
     /// A use was given back.
     Frees,
+    /// Something that only the store can judge.
+    Unknown,
 }
 
 /// What is known under a key.
@@ -195,6 +197,7 @@ impl Shard {
                 (own.ask, own.untold) = (true, false);
                 state.apply(&Change::Freed { key: *key });
             }
+            Write::Unknown => own.ask = true,
         }
         self.put(key, state);
     }

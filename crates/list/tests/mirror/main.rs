@@ -9,6 +9,7 @@ mod common;
 
 mod broken;
 mod follow;
+mod model;
 mod own;
 mod server;
 mod went_back;

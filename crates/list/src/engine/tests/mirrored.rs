@@ -1,0 +1,228 @@
+//! The mirror: no page that was read before a write undoes it, in whatever order they come.
+
+use super::*;
+
+/// An engine with a live mirror, on a store of which other nodes take part.
+struct Mirrored(Arc<OurEngine>);
+
+impl Mirrored {
+    /// The token had its end, and the mirror knows; then other nodes took that back, which is in
+    /// the feed and not yet read. So the next page says "good" of a token that is ended again.
+    fn new(end: End) -> (Self, Cursor) {
+        let ours = OurEngine::new(end);
+        let cursor = block_on(async {
+            let store = &ours.engine.store.0;
+            match end {
+                End::Token => {
+                    let revocation = Revocation::of_token(token().id(), None);
+                    store.revoke(&[revocation]).await.expect("revoked");
+                }
+                End::Rule => {
+                    let subject = RevocationKey::subject(ISSUER, "ann");
+                    let rule = Revocation::rule(subject, UnixTime::from_secs(1_000));
+                    store
+                        .revoke(&[rule.expect("a rule")])
+                        .await
+                        .expect("revoked");
+                }
+                End::Claim => drop(store.claim(&others()).await.expect("claimed")),
+            }
+            let cursor = ours.load().await;
+            assert!(!ours.check().await);
+            match end {
+                End::Token => drop(store.lift(&lift_ahead()).await.expect("lifted")),
+                End::Rule => {
+                    let key = RevocationKey::subject(ISSUER, "ann");
+                    let lift = Lift {
+                        key,
+                        ..lift_ahead()
+                    };
+                    store.lift(&lift).await.expect("lifted");
+                }
+                End::Claim => drop(store.release(&others()).await.expect("released")),
+            }
+            cursor
+        });
+        (Self(Arc::new(ours)), cursor)
+    }
+}
+
+impl OurEngine {
+    async fn load(&self) -> Cursor {
+        let mirror = self.engine.mirror.as_ref().expect("a mirror");
+        mirror.enter(Phase::Loading);
+        let loaded = self.engine.load(mirror).await;
+        loaded.expect("no gap").0
+    }
+
+    async fn catch_up(&self, cursor: Cursor) -> Cursor {
+        let mirror = self.engine.mirror.as_ref().expect("a mirror");
+        let followed = self.engine.catch_up(mirror, cursor).await;
+        followed.expect("no gap").0
+    }
+}
+
+/// By a clock that is ahead of the engine's: only the order in the feed tells which came last.
+fn lift_ahead() -> Lift {
+    Lift {
+        at: UnixTime::from_secs(9_000),
+        ..lift()
+    }
+}
+
+/// A use that was won elsewhere.
+fn others() -> Claim {
+    Claim {
+        id: ClaimId::from_bytes([2; 16]),
+        ..claim()
+    }
+}
+
+impl Subject for Mirrored {
+    async fn check(&self) -> bool {
+        self.0.check().await
+    }
+
+    fn known_good(&self) -> bool {
+        self.0.engine.standing(&self.0.token) == Some(Standing::Good)
+    }
+
+    async fn revoke(&self) {
+        self.0.revoke().await;
+    }
+}
+
+fn a_page_two_readers_and_a_revoker(subject: Mirrored, cursor: Cursor) {
+    let ours = subject.0.clone();
+    spawn(async move {
+        ours.catch_up(cursor).await;
+    });
+    two_readers_and_a_revoker(subject, 1);
+}
+
+fn every_schedule(end: End) -> usize {
+    exhaustively(move || {
+        let (subject, cursor) = Mirrored::new(end);
+        a_page_two_readers_and_a_revoker(subject, cursor);
+    })
+}
+
+#[test]
+fn trap_02_no_schedule_of_a_page_and_a_revocation_undoes_it() {
+    let walked = every_schedule(End::Token);
+    assert!(walked > 500, "all of {walked} schedules");
+}
+
+#[test]
+fn trap_02_no_schedule_of_a_page_and_a_rule_undoes_it() {
+    let walked = every_schedule(End::Rule);
+    assert!(walked > 500, "all of {walked} schedules");
+}
+
+#[test]
+fn trap_02_no_schedule_of_a_page_and_the_last_claim_undoes_it() {
+    let walked = every_schedule(End::Claim);
+    assert!(walked > 500, "all of {walked} schedules");
+}
+
+#[test]
+fn trap_02_a_mirror_that_forgets_what_was_written_here_is_caught() {
+    for end in [End::Token, End::Rule, End::Claim] {
+        assert!(is_caught(move || {
+            let (mut subject, cursor) = Mirrored::new(end);
+            let ours = Arc::get_mut(&mut subject.0).expect("nobody else has it");
+            ours.engine.mirror.as_mut().expect("a mirror").forgets_own = true;
+            a_page_two_readers_and_a_revoker(subject, cursor);
+        }));
+    }
+}
+
+/// While the mirror is loaded: what is written before the tables take its place is in them.
+#[test]
+fn trap_02_no_schedule_of_a_load_and_a_revocation_forgets_it() {
+    let walked = exhaustively(|| {
+        let subject = Arc::new(Mirrored(Arc::new(OurEngine::new(End::Token))));
+        let at_work = Arc::new(AtomicUsize::new(2));
+        let (loading, left) = (subject.clone(), at_work.clone());
+        spawn(async move {
+            loading.0.load().await;
+            nothing_is_stale(&*loading, &left).await;
+        });
+        block_on(async {
+            subject.revoke().await;
+            assert!(!subject.known_good(), "a stale answer was kept");
+            nothing_is_stale(&*subject, &at_work).await;
+        });
+    });
+    assert!(walked > 20, "all of {walked} schedules");
+}
+
+#[test]
+fn trap_02_a_load_two_readers_and_a_revocation_at_random() {
+    at_random(1_000, || {
+        let ours = Arc::new(OurEngine::new(End::Token));
+        let loader = ours.clone();
+        spawn(async move {
+            loader.load().await;
+        });
+        two_readers_and_a_revoker(Mirrored(ours), 2);
+    });
+}
+
+/// Writes here and elsewhere, and pages in between: once a call that began after all of them is
+/// taken in, the mirror says what the store says.
+#[test]
+fn writes_here_and_elsewhere_at_random_leave_the_store_s_answer() {
+    at_random(3_000, || {
+        let (subject, cursor) = Mirrored::new(End::Token);
+        let ours = subject.0;
+        let at_work = Arc::new(AtomicUsize::new(7));
+        let follower = ours.clone();
+        let (cursors, left) = (Arc::new(std::sync::Mutex::new(cursor)), at_work.clone());
+        let followed = cursors.clone();
+        spawn(async move {
+            for _ in 0..3 {
+                let cursor = followed.lock().expect("a cursor").clone();
+                let cursor = follower.catch_up(cursor).await;
+                *followed.lock().expect("a cursor") = cursor;
+            }
+            the_mirror_is_right(&follower, &followed, &left).await;
+        });
+        for task in 0..6 {
+            let (ours, at_work, cursors) = (ours.clone(), at_work.clone(), cursors.clone());
+            spawn(async move {
+                let (engine, store) = (&ours.engine, &ours.engine.store);
+                let revocation = Revocation::of_token(ours.token.id(), None);
+                match task {
+                    0 => ours.end(End::Token).await,
+                    1 => drop(engine.lift(&lift()).await.expect("an answer")),
+                    2 => ours.end(End::Claim).await,
+                    3 => drop(engine.release(&claim()).await.expect("an answer")),
+                    4 => store.revoke(&[revocation]).await.expect("revoked"),
+                    _ => drop(store.lift(&lift()).await.expect("an answer")),
+                }
+                the_mirror_is_right(&ours, &cursors, &at_work).await;
+            });
+        }
+    });
+}
+
+/// Looked at by whoever is done last.
+async fn the_mirror_is_right(
+    ours: &OurEngine,
+    cursor: &std::sync::Mutex<Cursor>,
+    at_work: &AtomicUsize,
+) {
+    if at_work.fetch_sub(1, Ordering::SeqCst) > 1 {
+        return;
+    }
+    let cursor = cursor.lock().expect("a cursor").clone();
+    ours.catch_up(cursor).await;
+    let listed = ours.engine.store.0.look_up(ours.token.keys()).await;
+    let truth = judge(&ours.token, &listed.expect("an answer")).expect("an answer");
+    let seen = ours.engine.standing(&ours.token);
+    assert_eq!(seen, Some(truth), "a stale answer was left");
+    let mirror = ours.engine.mirror.as_ref().expect("a mirror");
+    assert_eq!(mirror.standing(&ours.token), Some(truth));
+    assert_eq!(mirror.written_back.load(Ordering::Relaxed), 0);
+}

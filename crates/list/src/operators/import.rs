@@ -1,0 +1,124 @@
+//! Says again what was exported.
+
+use std::mem;
+
+use tower_revoke_core::{BoxError, Change, Revocation, StoreError};
+
+use super::{
+    PAGE,
+    line::{self, LineError, Said},
+};
+use crate::shared::List;
+
+/// Why an import stopped. All lines before the one that is named are kept; to import them again
+/// changes nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The line is no revocation.
+    #[error("line {line} is no revocation")]
+    Malformed {
+        /// Its number; the first is 1.
+        line: u64,
+        /// What is wrong with it.
+        #[source]
+        source: BoxError,
+    },
+    /// The line was written by a later version of this crate.
+    #[error("line {line} is of version {version}, which is not known here")]
+    Version {
+        /// Its number; the first is 1.
+        line: u64,
+        /// What it says.
+        version: u32,
+    },
+    /// The store did not keep the lines from this one on, or not all of them.
+    #[error("the lines from {line} on were not kept")]
+    Store {
+        /// Its number; the first is 1.
+        line: u64,
+        /// What the store says.
+        #[source]
+        source: StoreError,
+    },
+}
+
+/// What was read and is not kept yet.
+struct Batch {
+    /// The number of its first line.
+    first: u64,
+    revocations: Vec<Revocation>,
+    digests: Vec<Change>,
+}
+
+impl Batch {
+    fn new(first: u64) -> Self {
+        Self {
+            first,
+            revocations: Vec::new(),
+            digests: Vec::new(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.revocations.len() + self.digests.len()
+    }
+
+    async fn keep(self, list: &dyn List) -> Result<u64, ImportError> {
+        let kept = self.len() as u64;
+        let failed = |source| ImportError::Store {
+            line: self.first,
+            source,
+        };
+        if !self.revocations.is_empty() {
+            list.revoke_all(self.revocations).await.map_err(failed)?;
+        }
+        if !self.digests.is_empty() {
+            list.restore(self.digests).await.map_err(failed)?;
+        }
+        Ok(kept)
+    }
+}
+
+pub(crate) async fn import<L: AsRef<str>>(
+    list: &dyn List,
+    lines: impl Iterator<Item = L>,
+) -> Result<u64, ImportError> {
+    let mut kept = 0;
+    let mut number = 0;
+    let mut batch = Batch::new(1);
+    for text in lines {
+        number += 1;
+        let text = text.as_ref().trim();
+        if text.is_empty() {
+            continue;
+        }
+        let said = match line::read(text) {
+            Ok(said) => said,
+            Err(error) => {
+                // First all that stands before it.
+                batch.keep(list).await?;
+                return Err(match error {
+                    LineError::Version(version) => ImportError::Version {
+                        line: number,
+                        version,
+                    },
+                    LineError::Malformed(source) => ImportError::Malformed {
+                        line: number,
+                        source,
+                    },
+                });
+            }
+        };
+        match said {
+            Said::Revocation(revocation) => batch.revocations.push(revocation),
+            Said::Digest(change) => batch.digests.push(change),
+        }
+        if batch.len() == PAGE {
+            kept += mem::replace(&mut batch, Batch::new(number + 1))
+                .keep(list)
+                .await?;
+        }
+    }
+    Ok(kept + batch.keep(list).await?)
+}
