@@ -91,11 +91,7 @@ impl Asker {
     }
 
     /// The answers to the commands.
-    pub(crate) async fn ask(
-        &self,
-        tag: usize,
-        question: &Question,
-    ) -> Result<Vec<Value>, Failure> {
+    pub(crate) async fn ask(&self, tag: usize, question: &Question) -> Result<Vec<Value>, Failure> {
         let started = Instant::now();
         let deadline = started + self.within;
         let lane = if question.writes && self.replicas.is_some() {
@@ -171,12 +167,7 @@ impl Asker {
         Err(last.unwrap_or_else(|| self.timed_out()))
     }
 
-    async fn put(
-        &self,
-        live: &Live,
-        question: &Question,
-        asking: bool,
-    ) -> Result<Vec<Value>, Put> {
+    async fn put(&self, live: &Live, question: &Question, asking: bool) -> Result<Vec<Value>, Put> {
         let answers = if asking {
             let each = question.commands.iter();
             let each = each.flat_map(|command| [cmd("ASKING"), command.clone()]);

@@ -213,7 +213,9 @@ where
 /// A line of what `INFO` says.
 fn said<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     let mut pairs = info.lines().filter_map(|line| line.trim().split_once(':'));
-    pairs.find(|(found, _)| *found == name).map(|(_, said)| said)
+    pairs
+        .find(|(found, _)| *found == name)
+        .map(|(_, said)| said)
 }
 
 fn new_enough(address: &Address, info: &str) -> Result<(), RedisStoreError> {
@@ -257,7 +259,11 @@ mod tests {
             port: 1,
         };
         let check = |version: &str| {
-            new_enough(&address, &format!("# Server\r\nredis_version:{version}\r\n")).is_ok()
+            new_enough(
+                &address,
+                &format!("# Server\r\nredis_version:{version}\r\n"),
+            )
+            .is_ok()
         };
         assert!(check("6.2.0") && check("7.0.15") && check("10.1"));
         assert!(!check("6.0.16") && !check("5.0"));

@@ -215,38 +215,15 @@ impl Inner {
 
     /// One page of everything that is alive: of each tag what is listed, then what is spent.
     async fn load(&self, seen: Vec<Seen>, place: Place) -> Result<Changes, StoreError> {
-        let is_listed = place.index == 0;
-        let keys = &self.keys[place.tag];
-        let (index, values) = if is_listed {
-            (&keys.listed_index, &keys.listed)
-        } else {
-            (&keys.uses_index, &keys.uses)
-        };
-        let page = self.page(&place, [index, values], None, PAGE).await;
-        let (rows, end) = self.or_error(page).await?;
-        let mut changes = Vec::with_capacity(rows.len());
-        for Row { key, value, .. } in rows {
-            let known = if is_listed {
-                Some(wire::listed(&value).ok_or_else(garbled)?)
-            } else {
-                let spent = wire::spent(&value).ok_or_else(garbled)?;
-                spent.map(|spent| (spent, UnixTime::EPOCH))
-            };
-            changes.extend(known.map(|(listed, at)| Change::Listed { key, listed, at }));
+        let mut changes = Vec::new();
+        let mut room = PAGE;
+        let mut next = Some(place);
+        // What has room in one page comes in one, also where it is spread over many tags.
+        while let Some(place) = next.take_if(|_| room > 0) {
+            let (read, end) = self.load_from(&place, room, &mut changes).await?;
+            room -= read;
+            next = end.or_else(|| self.next_index(&place));
         }
-        let next = match end {
-            Some(place) => Some(place),
-            None if is_listed => Some(Place {
-                tag: place.tag,
-                index: 1,
-                ..Place::default()
-            }),
-            None if place.tag + 1 < self.keys.len() => Some(Place {
-                tag: place.tag + 1,
-                ..Place::default()
-            }),
-            None => None,
-        };
         let more = next.is_some();
         let next = match next {
             Some(place) => Mark::Load(seen, place),
@@ -256,6 +233,47 @@ impl Inner {
             changes,
             next: next.encode(&self.id),
             more,
+        })
+    }
+
+    /// How much was read, and where there may be more in the same index.
+    async fn load_from(
+        &self,
+        place: &Place,
+        at_most: usize,
+        changes: &mut Vec<Change>,
+    ) -> Result<(usize, Option<Place>), StoreError> {
+        let is_listed = place.index == 0;
+        let keys = &self.keys[place.tag];
+        let (index, values) = if is_listed {
+            (&keys.listed_index, &keys.listed)
+        } else {
+            (&keys.uses_index, &keys.uses)
+        };
+        let page = self.page(place, [index, values], None, at_most).await;
+        let (rows, end) = self.or_error(page).await?;
+        let read = rows.len();
+        for Row { key, value, .. } in rows {
+            let known = if is_listed {
+                Some(wire::listed(&value).ok_or_else(garbled)?)
+            } else {
+                let spent = wire::spent(&value).ok_or_else(garbled)?;
+                spent.map(|spent| (spent, UnixTime::EPOCH))
+            };
+            changes.extend(known.map(|(listed, at)| Change::Listed { key, listed, at }));
+        }
+        Ok((read, end))
+    }
+
+    fn next_index(&self, place: &Place) -> Option<Place> {
+        let (tag, index) = match place.index {
+            0 => (place.tag, 1),
+            _ => (place.tag + 1, 0),
+        };
+        (tag < self.keys.len()).then(|| Place {
+            tag,
+            index,
+            ..Place::default()
         })
     }
 
@@ -270,7 +288,10 @@ impl Inner {
         let keys: Vec<_> = of.into_iter().chain(said).collect();
         let mut call = SCRIPTS.load.on(&keys);
         call.arg(at_most).arg(&place.score).arg(&place.key);
-        let answers = self.asker.ask(place.tag, &Question::read(vec![call])).await?;
+        let answers = self
+            .asker
+            .ask(place.tag, &Question::read(vec![call]))
+            .await?;
         let answer = only(answers)?;
         let rows = list(&answer).chunks_exact(4);
         let next = rows.clone().nth(at_most - 1).map(|last| Place {
@@ -331,14 +352,18 @@ mod tests {
             }),
             tags,
         );
-        let place = (0..tags, 0..2_usize, "[0-9inf.]{0,20}", any::<Option<[u8; 16]>>()).prop_map(
-            |(tag, index, score, key)| Place {
+        let place = (
+            0..tags,
+            0..2_usize,
+            "[0-9inf.]{0,20}",
+            any::<Option<[u8; 16]>>(),
+        )
+            .prop_map(|(tag, index, score, key)| Place {
                 tag,
                 index,
                 score: score.into_bytes(),
                 key: key.map_or_else(Vec::new, Vec::from),
-            },
-        );
+            });
         (seen, place, 0..3).prop_map(|(seen, place, kind)| match kind {
             0 => Mark::Feed(seen),
             1 => Mark::Load(seen, place),

@@ -1,5 +1,69 @@
-//! Revocations and uses of bearer tokens in Redis (6.2 or newer, or Valkey), as a
-//! [`Store`](tower_revoke_core::Store) for tower-revoke.
+//! Revocations and uses of bearer tokens in Redis 6.2 or newer (or Valkey), as a
+//! [`Store`](tower_revoke_core::Store): one server, a primary that Sentinel watches, or a cluster.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use tower_revoke_list::RevocationList;
+//! use tower_revoke_store_redis::RedisStore;
+//!
+//! # async fn run(password: String) -> Result<(), Box<dyn std::error::Error>> {
+//! let store = RedisStore::connect("redis://127.0.0.1:6379").await?;
+//!
+//! let store = RedisStore::sentinel("primary", ["rediss://sentinel-1", "rediss://sentinel-2"])
+//!     .login(Some("orders"), password)
+//!     .wait_for_replicas(1, Duration::from_millis(500))
+//!     .connect()
+//!     .await?;
+//!
+//! let list = RevocationList::over(store);
+//! # let _ = list;
+//! # Ok(()) }
+//! ```
+//!
+//! # What is promised
+//!
+//! * **A claim has one winner on one primary** (of a cluster: on the master of the token's slot).
+//!   Each claim, revocation, lift and release is one script, with its event in the feed: all of it
+//!   happens, or nothing. Claims that wait for the server go to it together.
+//! * **Durable is what the server calls so.** With `appendonly yes` and `appendfsync always`, what
+//!   was acknowledged survives a crash of the server and of its machine. With `everysec` a crash of
+//!   the machine loses about the last second. Without AOF a restart loses everything since the last
+//!   snapshot: the store opens, and logs a warning.
+//! * **A fail-over may lose what the replica had not got yet**: Redis replicates after it has
+//!   answered. Revocations from that moment are gone, and a use that was claimed in it can be
+//!   claimed a second time. [`wait_for_replicas`](RedisStoreBuilder::wait_for_replicas) answers only
+//!   when so many replicas have a write; then a loss takes all of them at once, or a fail-over to a
+//!   replica that is behind, which Sentinel and Cluster avoid but do not rule out. A primary that is
+//!   cut off and does not know it takes writes that will be lost; `min-replicas-to-write` on the
+//!   servers bounds for how long.
+//! * **What was lost is noticed.** Every entry of the feed has a random stamp, and a cursor carries
+//!   that of the last entry it has seen. If the server does not know it,
+//!   [`HistoryWentBack`](tower_revoke_core::StoreError::HistoryWentBack) is the answer, also when new
+//!   history has grown past it.
+//! * **Nothing is evicted, and nothing expires by itself.** The store opens only where
+//!   `maxmemory-policy` is `noeviction`, or a `volatile-…` policy, since no key of ours has a time to
+//!   live: only [`purge`](tower_revoke_core::Store::purge) forgets, and it does so by the caller's
+//!   clock. A server whose memory is full refuses ([`Full`](tower_revoke_core::StoreError::Full)).
+//! * **A step of the server's clock revives nothing.** The server's clock only says which changes
+//!   are so old that they leave the feed: a step forward makes nodes load all again.
+//! * **It recovers without being opened again**: connections are made anew, Sentinel is asked who
+//!   the primary is at every one of them, and a cluster who serves a slot whenever something fails.
+//!   A server that is down gives an error at once, one that is frozen after
+//!   [`answer_within`](RedisStoreBuilder::answer_within).
+//!
+//! # What is kept where
+//!
+//! Hashes, sorted sets by end and a stream, all under one hash tag `{prefix:number}`: 16 tags in a
+//! cluster, by the first byte of the key, and one elsewhere. Tokens and claims are hashes; the keys
+//! of rules, and who revoked and why, are readable. A load reads the sorted sets and never scans the
+//! keys of others. Since all of a tag is one slot, moving that slot to another master moves a large
+//! value at once: do it when little is asked.
+//!
+//! # Connections
+//!
+//! One to each server for all questions, and one more where writes wait for replicas. As soon as
+//! somebody waits for [`changed`](tower_revoke_core::Store::changed), one for each tag, which blocks
+//! on its stream (`XREAD BLOCK`).
 
 mod address;
 mod ask;

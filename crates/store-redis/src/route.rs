@@ -184,9 +184,12 @@ impl Route {
             let mut question = cmd("SENTINEL");
             question.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
             let answer = self
-                .once(&sentinel.address, &sentinel.login, sentinels.len(), &[
-                    question,
-                ])
+                .once(
+                    &sentinel.address,
+                    &sentinel.login,
+                    sentinels.len(),
+                    &[question],
+                )
                 .await
                 .and_then(only);
             match answer.as_ref().map(list) {
@@ -238,8 +241,7 @@ impl Route {
             return Ok(());
         };
         let mut asked = self.asking.lock().await;
-        if !self.stale.load(Ordering::Acquire)
-            || asked.is_some_and(|asked| asked.elapsed() < PAUSE)
+        if !self.stale.load(Ordering::Acquire) || asked.is_some_and(|asked| asked.elapsed() < PAUSE)
         {
             return Ok(());
         }
@@ -275,9 +277,7 @@ impl Route {
             question.arg("KEYSLOT").arg(key);
             questions.push(question);
         }
-        let answers = self
-            .once(server, &self.dial.login, of, &questions)
-            .await?;
+        let answers = self.once(server, &self.dial.login, of, &questions).await?;
         let (ranges, slots) = answers
             .split_first()
             .ok_or(RedisStoreError::Garbled("an answer without a value"))?;

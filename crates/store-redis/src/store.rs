@@ -66,10 +66,7 @@ impl RedisStore {
     /// URLs are those of the sentinels (port 26379 unless given); with `rediss` the primary is
     /// reached by TLS, too. The primary's login is that of the first URL, unless
     /// [`login`](RedisStoreBuilder::login) says another.
-    pub fn sentinel<'a>(
-        name: &str,
-        urls: impl IntoIterator<Item = &'a str>,
-    ) -> RedisStoreBuilder {
+    pub fn sentinel<'a>(name: &str, urls: impl IntoIterator<Item = &'a str>) -> RedisStoreBuilder {
         let sentinels = urls.into_iter().map(crate::address::Location::sentinel);
         let sentinels = sentinels.collect::<Result<_, _>>();
         RedisStoreBuilder::new(sentinels.map(|sentinels| Place::Sentinel {
@@ -96,7 +93,9 @@ impl Store for RedisStore {
         let order = Order::lift(lift.key.digest(), lift.at);
         let tag = inner.tag(&order.key);
         let question = Question::write(inner.orders(tag, &[order])).once();
-        let answers = inner.or_error(inner.asker.ask(tag, &question).await).await?;
+        let answers = inner
+            .or_error(inner.asker.ask(tag, &question).await)
+            .await?;
         let answer = only(answers).map_err(|error| StoreError::from(Failure::from(error)))?;
         Ok(list(&answer).first().and_then(number) == Some(1))
     }
@@ -126,7 +125,9 @@ impl Store for RedisStore {
             .arg(&claim.token.as_bytes()[..])
             .arg(&claim.id.as_bytes()[..]);
         let question = Question::write(call).once();
-        let answers = inner.or_error(inner.asker.ask(tag, &question).await).await?;
+        let answers = inner
+            .or_error(inner.asker.ask(tag, &question).await)
+            .await?;
         Ok(answers.first().and_then(number) == Some(1))
     }
 
@@ -188,7 +189,10 @@ impl Inner {
         for (at, key) in keys.iter().enumerate() {
             by_tag[self.tag(key)].push((at, key));
         }
-        let asked = by_tag.iter().enumerate().filter(|(_, wanted)| !wanted.is_empty());
+        let asked = by_tag
+            .iter()
+            .enumerate()
+            .filter(|(_, wanted)| !wanted.is_empty());
         let asked = asked.map(|(tag, wanted)| async move {
             let get = |hash: &str| {
                 let mut get = cmd("HMGET");
@@ -336,8 +340,7 @@ impl Inner {
                 count.arg(index);
                 count
             };
-            let question =
-                Question::read(vec![count(&keys.listed_index), count(&keys.uses_index)]);
+            let question = Question::read(vec![count(&keys.listed_index), count(&keys.uses_index)]);
             async move { self.asker.ask(tag, &question).await }
         });
         let counted = join_all(counted).await;

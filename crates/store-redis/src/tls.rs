@@ -87,7 +87,9 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, RedisStoreEr
         .collect::<Result<_, _>>()
         .map_err(failed)?;
     if certificates.is_empty() {
-        return Err(RedisStoreError::Setting("there is no certificate in the PEM"));
+        return Err(RedisStoreError::Setting(
+            "there is no certificate in the PEM",
+        ));
     }
     Ok(certificates)
 }

@@ -57,3 +57,6 @@ pub use tower_revoke_spend::{
 #[cfg(feature = "redb")]
 #[doc(inline)]
 pub use tower_revoke_store_redb::{OpenError as RedbOpenError, RedbStore, RedbStoreBuilder};
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use tower_revoke_store_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};

@@ -5,6 +5,7 @@ mod client;
 mod grpcio;
 mod keycloak;
 mod oidc_provider;
+mod redis;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ pub use self::{
     grpcio::grpcio,
     keycloak::Keycloak,
     oidc_provider::OidcProvider,
+    redis::{Redis, RedisCluster, SharedRedis, WatchedRedis, wait_until},
 };
 
 /// Where the servers are: `TOWER_REVOKE_SERVERS`, else the user's cache folder, so that all

@@ -1,0 +1,301 @@
+//! Redis servers of Debian: one, a primary with Sentinel, or a cluster. Their data outlive them, so
+//! that they can be killed and started again.
+
+use std::{fmt, net::TcpListener, path::Path, process::Command, time::Duration};
+
+use tempfile::TempDir;
+
+use crate::process::Process;
+
+/// They start at once; a busy machine takes longer.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// `host:port` of a server that tests may use instead of one of their own, where nothing has to be
+/// done to it.
+const VARIABLE: &str = "TOWER_REVOKE_TEST_REDIS";
+
+/// One server.
+pub struct Redis {
+    process: Option<Process>,
+    data: TempDir,
+    port: u16,
+    args: Vec<String>,
+}
+
+impl Redis {
+    /// Starts one on a free port, with more options, as on its command line. By default it is as
+    /// durable as it can be: every write is on the disk before it is answered.
+    pub async fn start(args: &[&str]) -> Self {
+        Self::start_on(free_port(), args).await
+    }
+
+    async fn start_on(port: u16, args: &[&str]) -> Self {
+        let data = TempDir::new().expect("a temp dir");
+        let mut redis = Self {
+            process: None,
+            data,
+            port,
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+        };
+        redis.restart().await;
+        redis
+    }
+
+    /// Starts it again after [`kill`](Self::kill), with what it has on disk.
+    pub async fn restart(&mut self) {
+        let is_sentinel = self.args.iter().any(|arg| arg == "--sentinel");
+        let rest = TempDir::new().expect("a temp dir");
+        let mut process = Process::start("redis-server", "redis-server", rest, |command| {
+            if is_sentinel {
+                command.arg(self.data.path().join("sentinel.conf"));
+            } else {
+                command
+                    .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+                    .args([
+                        "--save",
+                        "",
+                        "--appendonly",
+                        "yes",
+                        "--appendfsync",
+                        "always",
+                    ])
+                    .arg("--dir")
+                    .arg(self.data.path());
+            }
+            command.args(&self.args);
+        });
+        process
+            .says("that it is ready", WITHIN, |line| {
+                let ready =
+                    line.contains("Ready to accept connections") || line.contains("Sentinel ID is");
+                ready.then_some(())
+            })
+            .await;
+        self.process = Some(process);
+    }
+
+    /// Ends it as a crash does.
+    pub async fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.signal("KILL");
+            process.ended(WITHIN).await;
+        }
+    }
+
+    /// It takes connections, and says nothing any more.
+    pub fn freeze(&self) {
+        self.running().signal("STOP");
+    }
+
+    /// Sends its replicas away. One that is frozen gets nothing of what is written after this, not
+    /// even into the buffers of its machine.
+    pub fn cut_replicas(&self) {
+        self.cli(&["CLIENT", "KILL", "TYPE", "replica"]);
+    }
+
+    /// It goes on.
+    pub fn thaw(&self) {
+        self.running().signal("CONT");
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("a server that runs")
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `redis://127.0.0.1:port`.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The folder of its data.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// What it answers to a command, as redis-cli writes it.
+    pub fn cli(&self, args: &[&str]) -> String {
+        cli(self.port, args)
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("port", &self.port)
+            .field("process", &self.process)
+            .finish_non_exhaustive()
+    }
+}
+
+fn cli(port: u16, args: &[&str]) -> String {
+    let asked = Command::new("redis-cli")
+        .args(["-p", &port.to_string()])
+        .args(args)
+        .output()
+        .unwrap_or_else(|error| panic!("redis-cli, of redis-tools, does not run: {error}"));
+    String::from_utf8_lossy(&asked.stdout).trim().to_owned()
+}
+
+/// A server that nothing is done to: the one that the variable names, or one of our own.
+#[derive(Debug)]
+pub enum SharedRedis {
+    /// Somebody's.
+    Theirs(String),
+    /// Ours.
+    Ours(Redis),
+}
+
+impl SharedRedis {
+    /// The one that the variable names, or a new one.
+    pub async fn start() -> Self {
+        match std::env::var(VARIABLE) {
+            Ok(address) => Self::Theirs(format!("redis://{address}")),
+            Err(_) => Self::Ours(Redis::start(&[]).await),
+        }
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Theirs(url) => url.clone(),
+            Self::Ours(redis) => redis.url(),
+        }
+    }
+}
+
+/// A primary with a replica, watched by one sentinel, which suffices here.
+#[derive(Debug)]
+pub struct WatchedRedis {
+    /// Both data servers; the first is the primary at the start.
+    pub servers: [Redis; 2],
+    /// The sentinel.
+    pub sentinel: Redis,
+}
+
+impl WatchedRedis {
+    /// Under this name the sentinel knows the primary.
+    pub const NAME: &'static str = "revocations";
+
+    /// Starts all three; the replica is in step when this returns.
+    pub async fn start() -> Self {
+        let primary = Redis::start(&["--repl-diskless-sync-delay", "0"]).await;
+        let of = format!("127.0.0.1 {}", primary.port);
+        let replica = Redis::start(&["--repl-diskless-sync-delay", "0", "--replicaof", &of]).await;
+        wait_until("the replica is in step", || {
+            replica
+                .cli(&["INFO", "replication"])
+                .contains("master_link_status:up")
+        })
+        .await;
+        let data = TempDir::new().expect("a temp dir");
+        let port = free_port();
+        let name = Self::NAME;
+        let config = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor {name} 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds {name} 500\nsentinel failover-timeout {name} 3000\n",
+            primary.port
+        );
+        std::fs::write(data.path().join("sentinel.conf"), config).expect("a temp dir of ours");
+        let mut sentinel = Redis {
+            process: None,
+            data,
+            port,
+            args: vec!["--sentinel".to_owned()],
+        };
+        sentinel.restart().await;
+        wait_until("the sentinel knows the replica", || {
+            let replicas = sentinel.cli(&["SENTINEL", "REPLICAS", name]);
+            replicas.contains(&replica.port.to_string())
+        })
+        .await;
+        Self {
+            servers: [primary, replica],
+            sentinel,
+        }
+    }
+
+    /// Where the sentinel is.
+    pub fn url(&self) -> String {
+        self.sentinel.url()
+    }
+}
+
+/// Three masters, each with a replica.
+#[derive(Debug)]
+pub struct RedisCluster {
+    /// The first three are masters at the start.
+    pub servers: Vec<Redis>,
+}
+
+impl RedisCluster {
+    /// Starts it; it takes writes, and all replicas are in step, when this returns.
+    pub async fn start() -> Self {
+        let mut servers = Vec::new();
+        for _ in 0..6 {
+            let port = bus_port();
+            let args = [
+                "--cluster-enabled",
+                "yes",
+                "--cluster-node-timeout",
+                "500",
+                "--repl-diskless-sync-delay",
+                "0",
+            ];
+            servers.push(Redis::start_on(port, &args).await);
+        }
+        let addresses: Vec<_> = (servers.iter())
+            .map(|server| format!("127.0.0.1:{}", server.port))
+            .collect();
+        let mut create = vec!["--cluster", "create"];
+        create.extend(addresses.iter().map(String::as_str));
+        create.extend(["--cluster-replicas", "1", "--cluster-yes"]);
+        let said = servers[0].cli(&create);
+        assert!(said.contains("All 16384 slots covered"), "{said}");
+        wait_until("the cluster is ready", || {
+            servers.iter().all(|server| {
+                let replication = server.cli(&["INFO", "replication"]);
+                let in_step = replication.contains("role:master")
+                    && replication.contains("state=online")
+                    || replication.contains("master_link_status:up");
+                in_step && (server.cli(&["CLUSTER", "INFO"])).contains("cluster_state:ok")
+            })
+        })
+        .await;
+        Self { servers }
+    }
+
+    /// Where the servers are.
+    pub fn urls(&self) -> Vec<String> {
+        self.servers.iter().map(Redis::url).collect()
+    }
+}
+
+/// Asks again and again, a little later each time, until something outside of us has come about.
+pub async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let asked = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let asked = tokio::time::timeout(WITHIN, asked).await;
+    asked.unwrap_or_else(|_| panic!("it was not seen within {WITHIN:?} that {what}"));
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("a socket of ours").port()
+}
+
+/// A port for a server of a cluster, whose bus has a port 10,000 higher.
+fn bus_port() -> u16 {
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let from = 11_000 + u16::try_from(std::process::id() % 9_000).expect("less than 9,000");
+    let mut ports = (from..20_000).chain(11_000..from);
+    let free = ports.find(|port| is_free(*port) && is_free(port + 10_000));
+    free.expect("two free ports")
+}

@@ -1,0 +1,134 @@
+//! A cluster that loses a master.
+
+use std::time::Duration;
+
+use tower_revoke_core::{ClaimOutcome, Store, StoreError};
+use tower_revoke_store_redis::{RedisStore, RedisStoreError};
+use tower_revoke_tests::servers::{RedisCluster, wait_until};
+
+use super::tools::{Load, claim, key, revocation};
+
+async fn open(cluster: &RedisCluster) -> RedisStore {
+    let urls = cluster.urls();
+    let store = RedisStore::cluster(urls.iter().map(String::as_str));
+    store.connect().await.expect("a cluster that is ready")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_killed_under_load_is_replaced() {
+    let mut cluster = RedisCluster::start().await;
+    let stores = [open(&cluster).await, open(&cluster).await];
+    let load = Load::start(&stores);
+    load.goes_on(3_000).await;
+    cluster.servers[0].kill().await;
+    load.goes_on(3_000).await;
+    wait_until("all slots are served again", || {
+        cluster.servers[1]
+            .cli(&["CLUSTER", "INFO"])
+            .contains("cluster_state:ok")
+    })
+    .await;
+    load.goes_on(3_000).await;
+    let done = load.stop().await;
+    let lost = done.lost(&stores[0]).await;
+    println!(
+        "Cluster: {} acknowledged, {lost} lost in the replication lag, {} won twice",
+        done.acknowledged.load(std::sync::atomic::Ordering::SeqCst),
+        done.won_twice()
+    );
+    assert!(lost < 1_000, "{lost} is more than a lag");
+    // Every token has its server again, and its one winner.
+    for number in 900_000..900_064 {
+        let won = stores[0].claim(&claim(number, 1, 1)).await.unwrap();
+        assert_eq!(won, ClaimOutcome::Won { left: 0 });
+        let spent = stores[1].claim(&claim(number, 2, 1)).await.unwrap();
+        assert_eq!(spent, ClaimOutcome::Spent);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_lost_writes_is_noticed() {
+    let mut cluster = RedisCluster::start().await;
+    let store = open(&cluster).await;
+    let numbers = || 0..200_u64;
+    // All replicas miss what comes now, and the first master will not be there to tell them.
+    for server in &cluster.servers[3..] {
+        server.freeze();
+    }
+    for server in &cluster.servers[..3] {
+        server.cut_replicas();
+    }
+    for number in numbers() {
+        store.revoke(&[revocation(number)]).await.unwrap();
+    }
+    let mut since = None;
+    let mut known = Vec::new();
+    loop {
+        let page = store.changes(since.as_ref()).await.unwrap();
+        known.extend(page.changes);
+        since = Some(page.next);
+        if !page.more {
+            break;
+        }
+    }
+    cluster.servers[0].kill().await;
+    for server in &cluster.servers[3..] {
+        server.thaw();
+    }
+    let notices = async {
+        loop {
+            match store.changes(since.as_ref()).await {
+                Err(StoreError::Unavailable(_) | StoreError::TimedOut(_)) => {}
+                Ok(page) => assert!(page.changes.is_empty(), "nobody writes"),
+                Err(noticed) => return noticed,
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let noticed = tokio::time::timeout(Duration::from_secs(60), notices).await;
+    let noticed = noticed.expect("a replica that took over without what was written");
+    assert!(
+        matches!(noticed, StoreError::HistoryWentBack),
+        "{noticed:?}"
+    );
+    store.restore(&known).await.unwrap();
+    let keys: Vec<_> = numbers().map(key).collect();
+    let found = store.look_up(&keys).await.unwrap();
+    assert!(found.iter().all(Option::is_some));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_that_move_take_their_tokens_along() {
+    let cluster = RedisCluster::start().await;
+    let store = open(&cluster).await;
+    for number in 0..200 {
+        store.claim(&claim(number, 1, 1)).await.unwrap();
+    }
+    let id = |server: usize| cluster.servers[server].cli(&["CLUSTER", "MYID"]);
+    let load = Load::start(&[store.clone(), open(&cluster).await]);
+    load.goes_on(500).await;
+    let (from, to) = (id(0), id(1));
+    let url = format!("127.0.0.1:{}", cluster.servers[0].port());
+    let args = ["--cluster-from", &from, "--cluster-to", &to];
+    let said = [&["--cluster", "reshard", &url][..], &args]
+        .concat()
+        .into_iter()
+        .chain(["--cluster-slots", "5461", "--cluster-yes"]);
+    let said = cluster.servers[0].cli(&said.collect::<Vec<_>>());
+    assert!(!said.contains("ERR"), "{said}");
+    load.goes_on(500).await;
+    let done = load.stop().await;
+    assert_eq!(done.lost(&store).await, 0);
+    assert_eq!(done.won_twice(), 0);
+    for number in 0..200 {
+        let outcome = store.claim(&claim(number, 2, 1)).await.unwrap();
+        assert_eq!(outcome, ClaimOutcome::Spent, "{number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_and_a_single_server_are_not_mixed_up() {
+    let cluster = RedisCluster::start().await;
+    let error = RedisStore::connect(&cluster.urls()[0]).await.unwrap_err();
+    assert!(matches!(error, RedisStoreError::Setting(_)), "{error:?}");
+}

@@ -1,0 +1,183 @@
+//! The conformance suite on one server, and on a cluster.
+
+use std::sync::{
+    Mutex, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tower_revoke_core::Clock;
+use tower_revoke_store_redis::RedisStore;
+use tower_revoke_testing::{
+    conformance::{Ability, Ground, Harm, clauses},
+    store_conformance,
+};
+use tower_revoke_tests::servers::{Redis, RedisCluster, SharedRedis};
+
+static GROUNDS: AtomicU64 = AtomicU64::new(0);
+
+/// Not even on a server that somebody else has filled before.
+fn prefix() -> String {
+    let now = Clock::system().now();
+    let number = GROUNDS.fetch_add(1, Ordering::Relaxed);
+    format!("test-{}-{now}-{number}", std::process::id())
+}
+
+/// Where the server is that is shared by all clauses which do it no harm. It is started by a thread
+/// that lives as long as the process: a server ends with the thread that started it.
+fn shared() -> &'static str {
+    static URL: OnceLock<String> = OnceLock::new();
+    URL.get_or_init(|| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            let server = runtime.block_on(SharedRedis::start());
+            sender.send(server.url()).expect("somebody who waits");
+            loop {
+                std::thread::park();
+            }
+        });
+        receiver.recv().expect("a server that starts")
+    })
+}
+
+/// A name space of its own on one server.
+struct Single {
+    server: Server,
+    prefix: String,
+    clock: Clock,
+}
+
+enum Server {
+    Shared,
+    Alone(Box<Alone>),
+}
+
+struct Alone {
+    redis: tokio::sync::Mutex<Redis>,
+    backup: Mutex<Vec<u8>>,
+}
+
+impl Ground for Single {
+    type Store = RedisStore;
+
+    async fn empty(clock: Clock) -> Self {
+        Self {
+            server: Server::Shared,
+            prefix: prefix(),
+            clock,
+        }
+    }
+
+    async fn alone(clock: Clock) -> Self {
+        Self {
+            server: Server::Alone(Box::new(Alone {
+                redis: tokio::sync::Mutex::new(Redis::start(&[]).await),
+                backup: Mutex::default(),
+            })),
+            prefix: prefix(),
+            clock,
+        }
+    }
+
+    async fn open(&self) -> RedisStore {
+        let url = match &self.server {
+            Server::Shared => shared().to_owned(),
+            Server::Alone(alone) => alone.redis.lock().await.url(),
+        };
+        let store = RedisStore::single(&url)
+            .prefix(&self.prefix)
+            .clock(self.clock.clone());
+        store.connect().await.expect("a server that is up")
+    }
+
+    async fn harm(&self, harm: Harm) {
+        let Server::Alone(alone) = &self.server else {
+            panic!("{harm:?} would come to a server of others");
+        };
+        let Alone { redis, backup } = &**alone;
+        let mut redis = redis.lock().await;
+        // A server without a rewrite has all in one file.
+        let aof = redis.data().join("appendonlydir/appendonly.aof.1.incr.aof");
+        match harm {
+            Harm::Restart => {
+                redis.kill().await;
+                redis.restart().await;
+            }
+            Harm::Stop => redis.kill().await,
+            Harm::Start => redis.restart().await,
+            Harm::Freeze => redis.freeze(),
+            Harm::Thaw => redis.thaw(),
+            Harm::Trim => {
+                // By a store that keeps changes for no time at all; purging trims.
+                let store = RedisStore::single(&redis.url())
+                    .prefix(&self.prefix)
+                    .changes_kept_for(std::time::Duration::ZERO);
+                let store = store.connect().await.expect("a server that is up");
+                let purged =
+                    tower_revoke_core::Store::purge(&store, tower_revoke_core::UnixTime::EPOCH);
+                assert_eq!(purged.await.expect("a server that is up"), 0);
+            }
+            Harm::Backup => *backup.lock().unwrap() = std::fs::read(aof).unwrap(),
+            Harm::PlayBack => {
+                redis.kill().await;
+                std::fs::write(aof, &*backup.lock().unwrap()).unwrap();
+                redis.restart().await;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+mod single {
+    use super::*;
+    store_conformance!(Single);
+}
+
+/// Where the cluster is on which the suite runs; it takes seconds to start.
+static CLUSTER: OnceLock<Vec<String>> = OnceLock::new();
+
+/// A name space of its own on a cluster.
+struct Clustered {
+    prefix: String,
+    clock: Clock,
+}
+
+impl Ground for Clustered {
+    type Store = RedisStore;
+
+    const LACKS: &'static [(Ability, &'static str)] = &[
+        (Ability::Restart, "asked of one server"),
+        (Ability::Outage, "asked of one server"),
+        (Ability::Freeze, "asked of one server"),
+        (Ability::Trim, "asked of one server"),
+        (Ability::SetBack, "asked of one server"),
+    ];
+
+    async fn empty(clock: Clock) -> Self {
+        Self {
+            prefix: prefix(),
+            clock,
+        }
+    }
+
+    async fn open(&self) -> RedisStore {
+        let urls = CLUSTER.get().expect("a cluster that was started");
+        let store = RedisStore::cluster(urls.iter().map(String::as_str))
+            .prefix(&self.prefix)
+            .clock(self.clock.clone());
+        store.connect().await.expect("a cluster that is ready")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_keeps_every_clause() {
+    let cluster = RedisCluster::start().await;
+    CLUSTER.set(cluster.urls()).expect("the only cluster");
+    for clause in clauses::<Clustered>() {
+        println!("{}", clause.name);
+        clause.check().await;
+    }
+}

@@ -1,0 +1,11 @@
+//! The Redis store on real servers: one, with Sentinel, and a cluster.
+
+#![expect(clippy::print_stdout, reason = "what a fail-over lost is printed")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod cluster;
+mod conformance;
+mod crash;
+mod opening;
+mod sentinel;
+mod tools;

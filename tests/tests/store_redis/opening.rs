@@ -1,0 +1,285 @@
+//! What must be right before a store opens, and what is said where it is not.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tower_revoke_core::{ClaimOutcome, Store, StoreError};
+use tower_revoke_store_redis::{RedisStore, RedisStoreError};
+use tower_revoke_tests::servers::Redis;
+
+use super::tools::{claim, key, revocation};
+
+const SECRET: &str = "correct-horse";
+
+/// The error, having looked for the password in all that it shows.
+async fn refused(url: &str) -> RedisStoreError {
+    let error = RedisStore::connect(url).await.unwrap_err();
+    silent(&error);
+    error
+}
+
+fn silent(error: &dyn std::error::Error) {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains(SECRET), "{shown}");
+        next = error.source();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_evicts_is_refused() {
+    let redis = Redis::start(&["--maxmemory-policy", "allkeys-lru"]).await;
+    let error = refused(&redis.url()).await;
+    assert!(
+        matches!(&error, RedisStoreError::Evicts { policy, .. } if policy == "allkeys-lru"),
+        "{error:?}"
+    );
+    // A word is not enough where the server says otherwise.
+    let store = RedisStore::single(&redis.url()).eviction_was_checked_by_hand();
+    assert!(matches!(
+        store.connect().await.unwrap_err(),
+        RedisStoreError::Evicts { .. }
+    ));
+    // What has no time to live is not evicted.
+    redis.cli(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]);
+    RedisStore::connect(&redis.url()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_tell_its_policy_was_checked_by_hand() {
+    let redis = Redis::start(&["--rename-command", "CONFIG", ""]).await;
+    let error = refused(&redis.url()).await;
+    assert!(
+        matches!(error, RedisStoreError::EvictionUnknown { .. }),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("eviction_was_checked_by_hand"));
+    let store = RedisStore::single(&redis.url()).eviction_was_checked_by_hand();
+    let store = store.connect().await.unwrap();
+    store.revoke(&[revocation(1)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_named_but_not_shown() {
+    let redis = Redis::start(&["--requirepass", SECRET]).await;
+    let url = |login: &str| format!("redis://{login}127.0.0.1:{}", redis.port());
+    for login in ["", ":wrong-horse@", "nobody:wrong-horse@"] {
+        let error = refused(&url(login)).await;
+        assert!(matches!(error, RedisStoreError::Login { .. }), "{error:?}");
+        let shown = format!("{error:?}");
+        assert!(!shown.contains("wrong-horse"), "{shown}");
+    }
+    let builder = RedisStore::single(&url(&format!(":{SECRET}@")));
+    assert!(!format!("{builder:?}").contains(SECRET));
+    let store = builder.connect().await.unwrap();
+    store.revoke(&[revocation(1)]).await.unwrap();
+    assert!(!format!("{store:?}").contains(SECRET));
+    // The password changes while we run: the next connection is refused, and says so.
+    redis.cli(&["-a", SECRET, "CONFIG", "SET", "requirepass", "another"]);
+    redis.cli(&["-a", "another", "CLIENT", "KILL", "TYPE", "normal"]);
+    let error = store.look_up(&[key(1)]).await.unwrap_err();
+    silent(&error);
+    let StoreError::Unavailable(source) = error else {
+        panic!("{error:?}");
+    };
+    assert!(
+        matches!(source.downcast_ref(), Some(RedisStoreError::Login { .. })),
+        "{source:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let url = format!("redis://:{SECRET}@nowhere.invalid:6379");
+    let error = refused(&url).await;
+    let RedisStoreError::Unreachable { node, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(node, "nowhere.invalid:6379");
+    let mut redis = Redis::start(&[]).await;
+    let url = redis.url();
+    redis.kill().await;
+    let error = refused(&url).await;
+    let RedisStoreError::Unreachable { source, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_a_server_that_is_trusted() {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let files = tempfile::TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let cert_file = file("cert.pem", &cert.pem());
+    let key_file = file("key.pem", &signing_key.serialize_pem());
+    let redis = Redis::start(&[
+        "--tls-port",
+        "0",
+        "--tls-cert-file",
+        &cert_file,
+        "--tls-key-file",
+        &key_file,
+        "--tls-ca-cert-file",
+        &cert_file,
+        "--tls-auth-clients",
+        "optional",
+    ])
+    .await;
+    // A port of its own for TLS, found by trying: the other one stays for redis-cli.
+    let tls_port = (0..50)
+        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
+        .map(|listener| listener.local_addr().unwrap().port().to_string())
+        .find(|port| redis.cli(&["CONFIG", "SET", "tls-port", port]) == "OK")
+        .expect("a free port");
+    let url = |host: &str| format!("rediss://:{SECRET}@{host}:{tls_port}");
+    redis.cli(&["CONFIG", "SET", "requirepass", SECRET]);
+
+    let store = RedisStore::single(&url("localhost")).trust_only(cert.pem());
+    let store = store.connect().await.unwrap();
+    let won = store.claim(&claim(1, 1, 1)).await.unwrap();
+    assert_eq!(won, ClaimOutcome::Won { left: 0 });
+
+    // Nobody vouches for it.
+    let error = refused(&url("localhost")).await;
+    assert!(
+        matches!(error, RedisStoreError::Unreachable { .. }),
+        "{error:?}"
+    );
+    // The certificate is for another name.
+    let other = RedisStore::single(&url("127.0.0.1")).trust_only(cert.pem());
+    let error = other.connect().await.unwrap_err();
+    silent(&error);
+    assert!(
+        matches!(error, RedisStoreError::Unreachable { .. }),
+        "{error:?}"
+    );
+    // TLS to a port that has none, and none to a port that has: the server may wait for more
+    // before it hangs up.
+    for url in [
+        format!("rediss://:{SECRET}@localhost:{}", redis.port()),
+        format!("redis://:{SECRET}@localhost:{tls_port}"),
+    ] {
+        let error = refused(&url).await;
+        assert!(
+            matches!(
+                error,
+                RedisStoreError::Unreachable { .. } | RedisStoreError::TimedOut { .. }
+            ),
+            "{error:?}"
+        );
+    }
+    // What is no certificate is said before anything is sent.
+    let wrong = RedisStore::single(&url("localhost")).trust_only("no certificate");
+    let error = wrong.connect().await.unwrap_err();
+    assert!(matches!(error, RedisStoreError::Setting(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn settings_that_make_no_sense_are_refused() {
+    let url = "redis://127.0.0.1:1";
+    for store in [
+        RedisStore::single(url).prefix(""),
+        RedisStore::single(url).prefix("{a}"),
+        RedisStore::single(url).answer_within(Duration::ZERO),
+        RedisStore::single(url).wait_for_replicas(1, Duration::from_secs(2)),
+        RedisStore::single("http://127.0.0.1"),
+        RedisStore::cluster([]),
+        RedisStore::cluster([url, "rediss://127.0.0.1:2"]),
+        RedisStore::cluster([url]).database(1),
+        RedisStore::sentinel("name", []),
+    ] {
+        let error = store.connect().await.unwrap_err();
+        assert!(matches!(error, RedisStoreError::Setting(_)), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_another_version_has_laid_out_is_left_alone() {
+    let redis = Redis::start(&[]).await;
+    RedisStore::connect(&redis.url()).await.unwrap();
+    redis.cli(&["HSET", "{tower-revoke:0}:meta", "layout", "2, 1 tags"]);
+    let error = refused(&redis.url()).await;
+    assert!(
+        matches!(&error, RedisStoreError::OtherLayout { found, .. } if found == "2, 1 tags"),
+        "{error:?}"
+    );
+    let other = RedisStore::single(&redis.url()).prefix("other");
+    other.connect().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_server_refuses_and_forgets_nothing() {
+    let redis = Redis::start(&[]).await;
+    let store = RedisStore::connect(&redis.url()).await.unwrap();
+    store.revoke(&[revocation(1), revocation(2)]).await.unwrap();
+    store.claim(&claim(3, 1, 1)).await.unwrap();
+    redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    let full = |error: StoreError| matches!(error, StoreError::Full(3));
+    assert!(full(store.revoke(&[revocation(4)]).await.unwrap_err()));
+    assert!(full(store.claim(&claim(5, 1, 1)).await.unwrap_err()));
+    let found = store
+        .look_up(&[key(1), key(2), key(3), key(4)])
+        .await
+        .unwrap();
+    assert_eq!(found.iter().filter(|found| found.is_some()).count(), 3);
+    redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    store.revoke(&[revocation(4)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_without_aof_is_warned_of() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer({
+            let log = log.clone();
+            move || log.clone()
+        })
+        .with_ansi(false)
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let redis = Redis::start(&[]).await;
+    RedisStore::connect(&redis.url()).await.unwrap();
+    assert_eq!(log.text(), "", "as durable as can be");
+    redis.cli(&["CONFIG", "SET", "appendfsync", "everysec"]);
+    RedisStore::connect(&redis.url()).await.unwrap();
+    assert!(
+        log.text().contains("about the last second"),
+        "{}",
+        log.text()
+    );
+    redis.cli(&["CONFIG", "SET", "appendonly", "no"]);
+    RedisStore::connect(&redis.url()).await.unwrap();
+    assert!(log.text().contains("WARN"), "{}", log.text());
+    assert!(log.text().contains("AOF is off"), "{}", log.text());
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! A primary that is lost, with Sentinel.
+
+use std::time::Duration;
+
+use tower_revoke_core::{Changes, ClaimOutcome, Cursor, Store, StoreError};
+use tower_revoke_store_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
+use tower_revoke_tests::servers::{WatchedRedis, wait_until};
+
+use super::tools::{Load, claim, key, revocation};
+
+fn store(servers: &WatchedRedis) -> RedisStoreBuilder {
+    RedisStore::sentinel(WatchedRedis::NAME, [servers.url().as_str()])
+}
+
+async fn open(servers: &WatchedRedis) -> RedisStore {
+    let store = store(servers).connect().await;
+    store.expect("a primary that is up")
+}
+
+/// Reads the feed to its end.
+async fn read_all(store: &RedisStore) -> (Cursor, Vec<tower_revoke_core::Change>) {
+    let mut since = None;
+    let mut known = Vec::new();
+    loop {
+        let Changes {
+            changes,
+            next,
+            more,
+        } = store.changes(since.as_ref()).await.unwrap();
+        known.extend(changes);
+        since = Some(next);
+        if !more {
+            return (since.expect("just set"), known);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_killed_under_load_is_replaced() {
+    let mut servers = WatchedRedis::start().await;
+    let stores = [open(&servers).await, open(&servers).await];
+    let load = Load::start(&stores);
+    load.goes_on(2_000).await;
+    servers.servers[0].kill().await;
+    load.goes_on(2_000).await;
+    let done = load.stop().await;
+    // Without a restart of ours.
+    let lost = done.lost(&stores[0]).await;
+    let won_twice = done.won_twice();
+    println!(
+        "Sentinel: {} acknowledged, {lost} lost in the replication lag, {won_twice} won twice",
+        done.acknowledged.load(std::sync::atomic::Ordering::SeqCst)
+    );
+    assert!(lost < 1_000, "{lost} is more than a lag");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_that_went_back_is_noticed_and_written_back() {
+    let mut servers = WatchedRedis::start().await;
+    let store = open(&servers).await;
+    store.revoke(&[revocation(1)]).await.unwrap();
+    wait_until("the replica has it", || {
+        let index = "{tower-revoke:0}:listed-by-end";
+        servers.servers[1].cli(&["ZCARD", index]) == "1"
+    })
+    .await;
+
+    // The replica misses what comes now.
+    servers.servers[1].freeze();
+    servers.servers[0].cut_replicas();
+    store.revoke(&[revocation(2)]).await.unwrap();
+    let claim = claim(3, 7, 1);
+    assert_eq!(
+        store.claim(&claim).await.unwrap(),
+        ClaimOutcome::Won { left: 0 }
+    );
+    let (cursor, known) = read_all(&store).await;
+    servers.servers[0].kill().await;
+    servers.servers[1].thaw();
+    wait_until("the replica is the primary", || {
+        servers.servers[1].cli(&["ROLE"]).starts_with("master")
+    })
+    .await;
+
+    // Also when new history has grown beyond what was lost.
+    for number in 10..20 {
+        while store.revoke(&[revocation(number)]).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let found = store.look_up(&[key(1), key(2), key(3)]).await.unwrap();
+    assert!(found[0].is_some() && found[1].is_none() && found[2].is_none());
+    assert!(matches!(
+        store.changes(Some(&cursor)).await,
+        Err(StoreError::HistoryWentBack)
+    ));
+    store.restore(&known).await.unwrap();
+    store.claim(&claim).await.unwrap();
+    let found = store.look_up(&[key(1), key(2), key(3)]).await.unwrap();
+    assert!(found.iter().all(Option::is_some), "{found:?}");
+    assert!(read_all(&store).await.1.len() >= 13);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_no_replica_has_is_not_acknowledged() {
+    let servers = WatchedRedis::start().await;
+    let careful = store(&servers).wait_for_replicas(1, Duration::from_millis(300));
+    let careful = careful.connect().await.unwrap();
+    careful.revoke(&[revocation(1)]).await.unwrap();
+    // Many who wait share their waiting.
+    let claims = (0..200).map(|number| {
+        let careful = careful.clone();
+        tokio::spawn(async move { careful.claim(&claim(number, 1, 1)).await })
+    });
+    for claim in claims.collect::<Vec<_>>() {
+        assert_eq!(claim.await.unwrap().unwrap(), ClaimOutcome::Won { left: 0 });
+    }
+
+    servers.servers[1].freeze();
+    for error in [
+        careful.revoke(&[revocation(900)]).await.unwrap_err(),
+        careful.claim(&claim(901, 1, 1)).await.unwrap_err(),
+    ] {
+        let StoreError::Unavailable(source) = &error else {
+            panic!("{error:?}");
+        };
+        assert!(
+            matches!(
+                source.downcast_ref(),
+                Some(RedisStoreError::TooFewReplicas {
+                    acknowledged: 0,
+                    wanted: 1
+                })
+            ),
+            "{source:?}"
+        );
+    }
+    // It may have happened, and has: the claim is this caller's, and nobody else's.
+    servers.servers[1].thaw();
+    let mine = loop {
+        if let Ok(outcome) = careful.claim(&claim(901, 1, 1)).await {
+            break outcome;
+        }
+    };
+    assert_eq!(mine, ClaimOutcome::Won { left: 0 });
+    assert_eq!(
+        careful.claim(&claim(901, 2, 1)).await.unwrap(),
+        ClaimOutcome::Spent
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_no_sentinel_knows_is_an_error() {
+    let servers = WatchedRedis::start().await;
+    let error = RedisStore::sentinel("somebody", [servers.url().as_str()])
+        .connect()
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, RedisStoreError::NoPrimary { .. }),
+        "{error:?}"
+    );
+    // One of two sentinels is enough.
+    let urls = ["redis://127.0.0.1:1", &servers.url()];
+    let store = RedisStore::sentinel(WatchedRedis::NAME, urls)
+        .connect()
+        .await;
+    store.expect("a sentinel that is up");
+}
