@@ -10,6 +10,7 @@ mod ours;
 mod peers;
 mod report;
 mod rounds;
+mod stores;
 mod target;
 mod tokens;
 
@@ -80,7 +81,14 @@ impl Settings {
 }
 
 fn main() -> ExitCode {
-    match run(&Settings::read()) {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let is_quick = args.iter().any(|arg| arg == "--quick");
+    let mut words = args.iter().filter(|arg| !arg.starts_with("--"));
+    let measured = match words.next().map(String::as_str) {
+        Some("stores") => stores::run(is_quick, words.next().map(String::as_str)),
+        _ => run(&Settings::read()),
+    };
+    match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("\n{error}");

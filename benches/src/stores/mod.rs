@@ -1,0 +1,93 @@
+//! Durable claims a second on each store, beside its bare driver.
+
+mod redb;
+
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tower_revoke::{
+    TokenId,
+    core::{Claim, ClaimId, ClaimOutcome, Store},
+};
+
+use crate::{report::median, rounds::Outcome};
+
+const CALLERS: [u64; 3] = [1, 32, 256];
+
+/// Long enough for a busy disk to show its usual side.
+const SLICE: Duration = Duration::from_millis(500);
+
+/// Something that makes claims durable.
+trait Claims: Send + Sync + 'static {
+    /// A claim that nobody else makes, of the only use of a token.
+    fn claim(&self, number: u64) -> impl Future<Output = Outcome<()>> + Send;
+}
+
+/// All stores, or the one that is named.
+pub fn run(quick: bool, named: Option<&str>) -> Outcome<()> {
+    let rounds = if quick { 3 } else { 9 };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    println!("Durable claims a second, median of {rounds} rounds in which all take turns");
+    if named.is_none_or(|name| name == "redb") {
+        runtime.block_on(redb::measure(rounds))?;
+    }
+    Ok(())
+}
+
+/// So many callers, each waiting for its claim before it makes the next; claims a second.
+async fn rate<C: Claims>(claims: &Arc<C>, callers: u64) -> Outcome<f64> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let started = Instant::now();
+    let one = |_| {
+        let claims = claims.clone();
+        tokio::spawn(async move {
+            let mut made = 0.0;
+            while started.elapsed() < SLICE {
+                claims.claim(NEXT.fetch_add(1, Ordering::Relaxed)).await?;
+                made += 1.0;
+            }
+            Ok::<f64, String>(made)
+        })
+    };
+    let callers: Vec<_> = (0..callers).map(one).collect();
+    let mut made = 0.0;
+    for caller in callers {
+        made += caller.await.map_err(|error| error.to_string())??;
+    }
+    Ok(made / started.elapsed().as_secs_f64())
+}
+
+/// The claim of a number, through a store of ours.
+async fn claim<S: Store>(store: &S, number: u64) -> Outcome<()> {
+    let claim = Claim {
+        token: TokenId::of_jwt("benches", &number.to_string()),
+        id: ClaimId::from_bytes([7; 16]),
+        limit: NonZeroU32::MIN,
+        until: None,
+    };
+    match store.claim(&claim).await {
+        Ok(ClaimOutcome::Won { left: 0 }) => Ok(()),
+        other => Err(format!("a new claim got {other:?}")),
+    }
+}
+
+/// One line of the table: the first is what the others are compared with.
+fn print_row(callers: u64, names: &[&str], rates: &[Vec<f64>]) {
+    print!("  {callers:>4} callers");
+    for (name, rates_of) in names.iter().zip(rates) {
+        let pairs = rates_of.iter().zip(&rates[0]);
+        let ratios: Vec<f64> = pairs.map(|(own, base)| own / base).collect();
+        print!("   {name} {:.0} ({:.1})", median(rates_of), median(&ratios));
+    }
+    println!();
+}

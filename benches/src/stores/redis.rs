@@ -1,0 +1,108 @@
+//! Redis: claims that wait go to the server together, beside the bare driver's
+//! `SET NX GET PXAT` on one multiplexed connection.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use redis::aio::MultiplexedConnection;
+use tempfile::TempDir;
+use tower_revoke::RedisStore;
+
+use super::{CALLERS, Claims, claim, print_row, rate};
+use crate::rounds::Outcome;
+
+struct Ours(RedisStore);
+
+struct Bare(MultiplexedConnection);
+
+impl Claims for Ours {
+    async fn claim(&self, number: u64) -> Outcome<()> {
+        claim(&self.0, number).await
+    }
+}
+
+impl Claims for Bare {
+    async fn claim(&self, number: u64) -> Outcome<()> {
+        // A key as far from others and as long as the hash of a token, and an end.
+        let key = u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+        let mut set = redis::cmd("SET");
+        set.arg(&key.to_be_bytes()).arg(&[7; 16]);
+        set.arg("NX")
+            .arg("GET")
+            .arg("PXAT")
+            .arg(4_102_444_800_000_u64);
+        let before: Option<Vec<u8>> = (set.query_async(&mut self.0.clone()).await)
+            .map_err(|error: redis::RedisError| error.to_string())?;
+        match before {
+            None => Ok(()),
+            Some(_) => Err("a new claim was lost".to_owned()),
+        }
+    }
+}
+
+/// A server without a disk, so that it is no slower than it can be; ends when dropped.
+struct Server {
+    process: Child,
+    url: String,
+    _data: TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn start() -> Outcome<Server> {
+    let said = |error: std::io::Error| format!("redis-server: {error}");
+    let data = tempfile::tempdir().map_err(said)?;
+    let port = TcpListener::bind("127.0.0.1:0").map_err(said)?;
+    let port = port.local_addr().map_err(said)?.port();
+    let process = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "redis-server"])
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--appendonly", "no"])
+        .current_dir(data.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(said)?;
+    let server = Server {
+        process,
+        url: format!("redis://127.0.0.1:{port}"),
+        _data: data,
+    };
+    for _ in 0..500 {
+        if tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .is_ok()
+        {
+            return Ok(server);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Err("redis-server does not listen".to_owned())
+}
+
+pub(super) async fn measure(rounds: usize) -> Outcome<()> {
+    let server = start().await?;
+    let client = redis::Client::open(server.url.as_str()).map_err(|error| error.to_string())?;
+    let bare = client.get_multiplexed_async_connection().await;
+    let bare = Arc::new(Bare(bare.map_err(|error| error.to_string())?));
+    let ours = RedisStore::connect(&server.url).await;
+    let ours = Arc::new(Ours(ours.map_err(|error| error.to_string())?));
+    println!("Redis (in brackets: times the bare driver; to reach: 0.8)");
+    for callers in CALLERS {
+        let mut rates = vec![Vec::new(); 2];
+        for _ in 0..rounds {
+            rates[0].push(rate(&bare, callers).await?);
+            rates[1].push(rate(&ours, callers).await?);
+        }
+        print_row(callers, &["bare", "ours"], &rates);
+    }
+    Ok(())
+}
