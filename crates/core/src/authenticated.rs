@@ -199,13 +199,26 @@ impl KnownGood {
 pub struct Authenticated<C = Claims> {
     token: Arc<VerifiedToken>,
     claims: Arc<C>,
+    /// Here and not beside it in the extensions, where each value costs an allocation.
+    checked: Option<BearerChecked>,
 }
 
 impl Authenticated {
     /// Only for what was verified: whoever holds one is taken for its subject.
     pub fn new(token: Arc<VerifiedToken>) -> Self {
         let claims = token.claims.clone();
-        Self { token, claims }
+        Self {
+            token,
+            claims,
+            checked: None,
+        }
+    }
+
+    /// With what a bearer layer leaves for inner layers.
+    #[must_use]
+    pub fn with_checked(mut self, checked: BearerChecked) -> Self {
+        self.checked = Some(checked);
+        self
     }
 
     /// Who calls, as the bearer layer left it in the request.
@@ -215,7 +228,7 @@ impl Authenticated {
     pub fn of(extensions: &http::Extensions) -> Result<&Self, Rejection> {
         match extensions.get::<Self>() {
             Some(caller) => Ok(caller),
-            None if extensions.get::<BearerChecked>().is_some() => Err(Reason::NoToken.into()),
+            None if BearerChecked::of(extensions).is_some() => Err(Reason::NoToken.into()),
             None => Err(Rejection::layer_missing("RequireBearerLayer")),
         }
     }
@@ -231,6 +244,7 @@ impl Authenticated {
         Ok(Authenticated {
             claims: self.token.typed()?,
             token: self.token.clone(),
+            checked: self.checked.clone(),
         })
     }
 }
@@ -291,6 +305,7 @@ impl<C> Clone for Authenticated<C> {
         Self {
             token: self.token.clone(),
             claims: self.claims.clone(),
+            checked: self.checked.clone(),
         }
     }
 }
@@ -304,9 +319,10 @@ impl<C> fmt::Debug for Authenticated<C> {
     }
 }
 
-/// Left in the request's extensions by a bearer layer, whether or not it found a token: inner
-/// layers refuse in the same format, tell "nobody checked" from "nobody is there", and find the
-/// token wherever it was presented.
+/// Left in the request by a bearer layer, whether or not it found a token: inner layers refuse in
+/// the same format, tell "nobody checked" from "nobody is there", and find the token wherever it
+/// was presented. It stands in the extensions, or in the [`Authenticated`] there:
+/// [`of`](Self::of) finds it.
 #[derive(Clone, Debug)]
 pub struct BearerChecked {
     format: Arc<RejectionFormat>,
@@ -319,6 +335,13 @@ impl BearerChecked {
         Self { format, token }
     }
 
+    /// What the bearer layer left that the request came through.
+    pub fn of(extensions: &http::Extensions) -> Option<&Self> {
+        let caller = extensions.get::<Authenticated>();
+        let beside_caller = caller.and_then(|caller| caller.checked.as_ref());
+        beside_caller.or_else(|| extensions.get())
+    }
+
     /// The token as it was presented.
     pub fn token(&self) -> Option<&BearerToken> {
         self.token.as_ref()
@@ -326,8 +349,7 @@ impl BearerChecked {
 
     /// The format of the bearer layer that the request came through; the default if there is none.
     pub fn format_of(extensions: &http::Extensions) -> Arc<RejectionFormat> {
-        extensions
-            .get::<Self>()
+        Self::of(extensions)
             .map(|checked| checked.format.clone())
             .unwrap_or_default()
     }

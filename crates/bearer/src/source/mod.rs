@@ -22,7 +22,7 @@ pub(crate) struct Sources {
 
 /// What a request presents as its credentials.
 pub(crate) struct Presented {
-    /// `Ok(None)`: no bearer credentials.
+    /// `Ok(None)`: no bearer credentials. The characters of one from the header are not checked.
     pub(crate) token: Result<Option<BearerToken>, Rejection>,
     /// Whether the token, or what should have been one, stood in the query.
     pub(crate) in_query: bool,
@@ -61,10 +61,9 @@ impl Sources {
 
 /// RFC 6750 §2: "Clients MUST NOT use more than one method to transmit the token".
 fn one_of(found: [Found; 3]) -> Result<Option<BearerToken>, Rejection> {
-    let mut found = found.into_iter().flatten();
-    match (found.next(), found.next()) {
-        (first, None) => first.transpose(),
-        (_, Some(_)) => Err(ambiguous("a token came by more than one method")),
+    match found {
+        [one, None, None] | [None, one, None] | [None, None, one] => one.transpose(),
+        _ => Err(ambiguous("a token came by more than one method")),
     }
 }
 
