@@ -1,7 +1,7 @@
 //! The verified token, as caches keep it and as a request carries it.
 
 use std::{
-    any::Any,
+    any::{Any, TypeId},
     fmt,
     ops::Deref,
     sync::{
@@ -22,11 +22,12 @@ use crate::{
 /// revocation list is asked about.
 pub struct VerifiedToken {
     id: TokenId,
-    claims: Arc<Claims>,
+    claims: Claims,
     leeway: Duration,
     keys: Vec<KeyDigest>,
     revocations: Option<Arc<dyn Revocations>>,
     known_good: KnownGood,
+    note: OnceLock<Box<dyn Any + Send + Sync>>,
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -52,11 +53,12 @@ impl VerifiedToken {
         }
         Self {
             id,
-            claims: Arc::new(claims),
+            claims,
             leeway,
             keys,
             revocations: None,
             known_good: KnownGood::default(),
+            note: OnceLock::new(),
             typed: OnceLock::new(),
         }
     }
@@ -90,7 +92,7 @@ impl VerifiedToken {
     }
 
     /// What it says.
-    pub fn claims(&self) -> &Arc<Claims> {
+    pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
@@ -128,6 +130,13 @@ impl VerifiedToken {
     /// When a list last found it good.
     pub fn known_good(&self) -> &KnownGood {
         &self.known_good
+    }
+
+    /// A place where one layer keeps what it found out about this token, so that it need not find
+    /// it out with the next request. Whoever comes first has it: an `Any` of another type, or with
+    /// another layer's mark, is somebody else's.
+    pub fn note(&self) -> &OnceLock<Box<dyn Any + Send + Sync>> {
+        &self.note
     }
 
     fn typed<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<C>, ClaimsError> {
@@ -198,18 +207,18 @@ impl KnownGood {
 /// ```
 pub struct Authenticated<C = Claims> {
     token: Arc<VerifiedToken>,
-    claims: Arc<C>,
-    /// Here and not beside it in the extensions, where each value costs an allocation.
-    checked: Option<BearerChecked>,
+    /// `None`: the token's own, and `C` is `Claims`.
+    typed: Option<Arc<C>>,
+    /// Here and not beside it in the extensions: one entry is cheaper than two.
+    checked: Option<Arc<BearerChecked>>,
 }
 
 impl Authenticated {
     /// Only for what was verified: whoever holds one is taken for its subject.
     pub fn new(token: Arc<VerifiedToken>) -> Self {
-        let claims = token.claims.clone();
         Self {
             token,
-            claims,
+            typed: None,
             checked: None,
         }
     }
@@ -217,7 +226,7 @@ impl Authenticated {
     /// With what a bearer layer leaves for inner layers.
     #[must_use]
     pub fn with_checked(mut self, checked: BearerChecked) -> Self {
-        self.checked = Some(checked);
+        self.checked = Some(Arc::new(checked));
         self
     }
 
@@ -241,20 +250,31 @@ impl Authenticated {
     where
         C: DeserializeOwned + Send + Sync + 'static,
     {
+        let is_untyped = TypeId::of::<C>() == TypeId::of::<Claims>();
         Ok(Authenticated {
-            claims: self.token.typed()?,
+            typed: match is_untyped {
+                true => None,
+                false => Some(self.token.typed()?),
+            },
             token: self.token.clone(),
             checked: self.checked.clone(),
         })
     }
 }
 
-impl<C> Authenticated<C> {
+impl<C: 'static> Authenticated<C> {
     /// The claims, as `C`.
     pub fn claims(&self) -> &C {
-        &self.claims
+        let own = || {
+            let claims: &dyn Any = &self.token.claims;
+            claims.downcast_ref()
+        };
+        let claims = self.typed.as_deref().or_else(own);
+        claims.expect("claims of any other type than the token's own are kept beside it")
     }
+}
 
+impl<C> Authenticated<C> {
     /// All that is known of the token.
     pub fn token(&self) -> &Arc<VerifiedToken> {
         &self.token
@@ -292,11 +312,11 @@ impl<C> Authenticated<C> {
     }
 }
 
-impl<C> Deref for Authenticated<C> {
+impl<C: 'static> Deref for Authenticated<C> {
     type Target = C;
 
     fn deref(&self) -> &C {
-        &self.claims
+        self.claims()
     }
 }
 
@@ -304,7 +324,7 @@ impl<C> Clone for Authenticated<C> {
     fn clone(&self) -> Self {
         Self {
             token: self.token.clone(),
-            claims: self.claims.clone(),
+            typed: self.typed.clone(),
             checked: self.checked.clone(),
         }
     }
@@ -338,7 +358,7 @@ impl BearerChecked {
     /// What the bearer layer left that the request came through.
     pub fn of(extensions: &http::Extensions) -> Option<&Self> {
         let caller = extensions.get::<Authenticated>();
-        let beside_caller = caller.and_then(|caller| caller.checked.as_ref());
+        let beside_caller = caller.and_then(|caller| caller.checked.as_deref());
         beside_caller.or_else(|| extensions.get())
     }
 
