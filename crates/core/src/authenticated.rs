@@ -14,8 +14,8 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    BearerToken, Claims, ClaimsError, KeyDigest, Reason, Rejection, RejectionFormat, RevocationKey,
-    Revocations, TokenId, UnixTime,
+    BearerToken, Claims, ClaimsError, IssuerDigests, KeyDigest, Reason, Rejection, RejectionFormat,
+    RevocationKey, Revocations, TokenId, UnixTime,
 };
 
 /// A token whose signature and claims were found good: what verifiers keep, and what a
@@ -38,18 +38,36 @@ impl VerifiedToken {
     /// `leeway` is the clock skew that the verifier allows: the token may be used, and must be
     /// remembered, until `exp + leeway`.
     pub fn new(id: TokenId, claims: Claims, leeway: Duration) -> Self {
+        let issuer = claims.issuer().map(IssuerDigests::new);
+        Self::with_digests(id, claims, leeway, issuer.as_ref())
+    }
+
+    /// As [`new`](Self::new), for a token of this issuer.
+    pub fn of_issuer(
+        id: TokenId,
+        claims: Claims,
+        leeway: Duration,
+        issuer: &IssuerDigests,
+    ) -> Self {
+        match claims.issuer() == Some(issuer.name()) {
+            true => Self::with_digests(id, claims, leeway, Some(issuer)),
+            false => Self::new(id, claims, leeway),
+        }
+    }
+
+    fn with_digests(
+        id: TokenId,
+        claims: Claims,
+        leeway: Duration,
+        issuer: Option<&IssuerDigests>,
+    ) -> Self {
         let mut keys = Vec::with_capacity(KEYS);
         keys.push(KeyDigest::of_token(id));
-        if let Some(issuer) = claims.issuer() {
-            keys.push(KeyDigest::of_issuer(issuer));
-            let rules = [
-                ("sub", claims.subject()),
-                ("client_id", claims.client()),
-                ("sid", claims.session()),
-            ];
-            for (name, value) in rules {
-                keys.extend(value.map(|value| KeyDigest::of_claim(issuer, name, value)));
-            }
+        if let Some(issuer) = issuer {
+            keys.push(issuer.key());
+            keys.extend(claims.subject().map(|value| issuer.subject(value)));
+            keys.extend(claims.client().map(|value| issuer.client(value)));
+            keys.extend(claims.session().map(|value| issuer.session(value)));
         }
         Self {
             id,
