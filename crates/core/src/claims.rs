@@ -87,10 +87,10 @@ impl Claims {
     /// A `jti` may be anything: what is no string names no token, see
     /// [`TokenId::of_signing_input`](crate::TokenId::of_signing_input).
     pub fn from_value(value: Value) -> Result<Self, ClaimsError> {
-        match value.is_object() {
-            true => Self::from_json(value.to_string()),
-            false => Err(ClaimsError::NoObject),
-        }
+        let Value::Object(all) = value else {
+            return Err(ClaimsError::NoObject);
+        };
+        Self::from_json(Value::Object(all).to_string())
     }
 
     /// Reads the payload of a token.
