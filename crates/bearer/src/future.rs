@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
-use tower_revoke_core::{Authenticated, BoxFuture, Rejection, RejectionBody};
+use tower_revoke_core::{Authenticated, BearerToken, BoxFuture, Rejection, RejectionBody};
 use tower_service::Service;
 
 use crate::{policy::Policy, source::keep_private};
@@ -41,7 +41,8 @@ pin_project! {
     }
 }
 
-type Verdict = BoxFuture<'static, Result<Authenticated, Rejection>>;
+/// What the verifier says, and of which token.
+type Verdict = BoxFuture<'static, (Result<Authenticated, Rejection>, BearerToken)>;
 
 /// What waits for the verdict: the request, and the service that was made ready for it.
 struct Waiting<S, B> {
@@ -103,14 +104,15 @@ where
                     return Poll::Ready(Ok(RejectionBody::rejected(response)));
                 }
                 StateProj::Verifying { verdict, waiting } => {
-                    let answer = ready!(verdict.as_mut().poll(cx)).map(Some);
+                    let (answer, token) = ready!(verdict.as_mut().poll(cx));
                     let Waiting {
                         mut service,
                         mut request,
                         policy,
                         in_query,
                     } = *waiting.take().expect(POLLED_AGAIN);
-                    let next = match policy.admit(answer, request.extensions_mut()) {
+                    let answer = answer.map(Some);
+                    let next = match policy.admit(answer, Some(token), request.extensions_mut()) {
                         Ok(()) => State::Calling {
                             call: service.call(request),
                             in_query,

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{Extensions, HeaderMap, Response};
 use http_body_util::Full;
 use tower_revoke_core::{
-    Authenticated, IdentitySlot, Reason, Rejection, RejectionFormat, end::is_grpc,
+    Authenticated, BearerChecked, BearerToken, IdentitySlot, Reason, Rejection, RejectionFormat,
+    end::is_grpc,
 };
 
 use crate::{requirement::Requirement, source::Sources};
@@ -28,30 +29,41 @@ pub(crate) enum Mode {
 }
 
 impl Policy {
-    /// Lets a request pass, with or without a caller in its extensions, or says why not.
-    /// `Ok(None)`: no token came.
+    /// Lets a request with this token pass, with or without a caller in its extensions, or says
+    /// why not. `Ok(None)`: no token came.
     pub(crate) fn admit(
         &self,
         answer: Result<Option<Authenticated>, Rejection>,
+        token: Option<BearerToken>,
         extensions: &mut Extensions,
     ) -> Result<(), Rejection> {
-        match self.judge(answer, extensions) {
+        let caller = match self.judge(answer, extensions) {
             Err(rejection) if self.mode == Mode::Observe => {
                 log_unenforced(&rejection);
-                Ok(())
+                None
             }
-            verdict => verdict,
+            verdict => verdict?,
+        };
+        let checked = BearerChecked::new(self.format.clone(), token);
+        match caller {
+            Some(caller) => drop(extensions.insert(caller.with_checked(checked))),
+            None => {
+                // What another bearer layer let through has not been found good by this one.
+                extensions.remove::<Authenticated>();
+                extensions.insert(checked);
+            }
         }
+        Ok(())
     }
 
     fn judge(
         &self,
         answer: Result<Option<Authenticated>, Rejection>,
-        extensions: &mut Extensions,
-    ) -> Result<(), Rejection> {
+        extensions: &Extensions,
+    ) -> Result<Option<Authenticated>, Rejection> {
         let Some(caller) = answer? else {
             return match self.mode {
-                Mode::Optional => Ok(()),
+                Mode::Optional => Ok(None),
                 Mode::Require | Mode::Observe => Err(Reason::NoToken.into()),
             };
         };
@@ -59,8 +71,7 @@ impl Policy {
             slot.fill(caller.clone());
         }
         self.requirement.check(&caller)?;
-        extensions.insert(caller);
-        Ok(())
+        Ok(Some(caller))
     }
 
     pub(crate) fn refuse(

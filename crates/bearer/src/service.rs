@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use tower_revoke_core::{Authenticated, BearerChecked, RejectionBody, TokenVerifier};
+use tower_revoke_core::{RejectionBody, TokenVerifier};
 use tower_service::Service;
 
 use crate::{RequireBearerFuture, policy::Policy, source::Presented};
@@ -20,6 +20,11 @@ use crate::{RequireBearerFuture, policy::Policy, source::Presented};
 /// must be `Clone`.
 pub struct RequireBearer<S, V> {
     inner: S,
+    // One handle to clone: servers and routers clone a service with each request.
+    shared: Arc<Shared<V>>,
+}
+
+struct Shared<V> {
     verifier: Arc<V>,
     policy: Arc<Policy>,
 }
@@ -28,8 +33,7 @@ impl<S, V> RequireBearer<S, V> {
     pub(crate) fn new(inner: S, verifier: Arc<V>, policy: Arc<Policy>) -> Self {
         Self {
             inner,
-            verifier,
-            policy,
+            shared: Arc::new(Shared { verifier, policy }),
         }
     }
 }
@@ -48,35 +52,36 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let Presented { token, in_query } = self.policy.sources.take(&mut request);
-        let format = self.policy.format.clone();
-        let presented = token.as_ref().ok().cloned().flatten();
-        let extensions = request.extensions_mut();
-        extensions.insert(BearerChecked::new(format, presented));
-        // What another bearer layer let through has not been found good by this one.
-        extensions.remove::<Authenticated>();
-        let answer = match token {
-            Ok(Some(token)) => match self.verifier.verify_cached(&token) {
-                Some(answer) => answer.map(Some),
-                None => {
-                    let verifier = self.verifier.clone();
-                    let verdict = Box::pin(async move { verifier.verify(&token).await });
-                    // The clone is not ready: the service that was made ready goes along.
-                    let next = self.inner.clone();
-                    let ready = mem::replace(&mut self.inner, next);
-                    let policy = self.policy.clone();
-                    return RequireBearerFuture::verifying(
-                        verdict, ready, request, policy, in_query,
-                    );
-                }
+        let Shared { verifier, policy } = &*self.shared;
+        let Presented { token, in_query } = policy.sources.take(&mut request);
+        let (answer, token) = match token {
+            Ok(Some(token)) => match verifier.verify_cached(&token) {
+                // What was found good needs no look at its characters.
+                Some(Ok(caller)) => (Ok(Some(caller)), Some(token)),
+                answer => match (token.check(), answer) {
+                    (Err(malformed), _) => (Err(malformed.into()), None),
+                    (Ok(()), Some(answer)) => (answer.map(Some), Some(token)),
+                    (Ok(()), None) => {
+                        let verifier = verifier.clone();
+                        let verdict =
+                            Box::pin(async move { (verifier.verify(&token).await, token) });
+                        // The clone is not ready: the service that was made ready goes along.
+                        let next = self.inner.clone();
+                        let ready = mem::replace(&mut self.inner, next);
+                        let policy = policy.clone();
+                        return RequireBearerFuture::verifying(
+                            verdict, ready, request, policy, in_query,
+                        );
+                    }
+                },
             },
-            Ok(None) => Ok(None),
-            Err(rejection) => Err(rejection),
+            Ok(None) => (Ok(None), None),
+            Err(rejection) => (Err(rejection), None),
         };
-        match self.policy.admit(answer, request.extensions_mut()) {
+        match policy.admit(answer, token, request.extensions_mut()) {
             Ok(()) => RequireBearerFuture::calling(self.inner.call(request), in_query),
             Err(rejection) => {
-                RequireBearerFuture::refused(self.policy.refuse(rejection, request.headers()))
+                RequireBearerFuture::refused(policy.refuse(rejection, request.headers()))
             }
         }
     }
@@ -86,8 +91,7 @@ impl<S: Clone, V> Clone for RequireBearer<S, V> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            verifier: self.verifier.clone(),
-            policy: self.policy.clone(),
+            shared: self.shared.clone(),
         }
     }
 }
@@ -96,7 +100,7 @@ impl<S: fmt::Debug, V> fmt::Debug for RequireBearer<S, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireBearer")
             .field("inner", &self.inner)
-            .field("policy", &self.policy)
+            .field("policy", &self.shared.policy)
             .finish_non_exhaustive()
     }
 }

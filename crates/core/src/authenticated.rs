@@ -1,7 +1,7 @@
 //! The verified token, as caches keep it and as a request carries it.
 
 use std::{
-    any::Any,
+    any::{Any, TypeId},
     fmt,
     ops::Deref,
     sync::{
@@ -14,19 +14,20 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    BearerToken, Claims, ClaimsError, KeyDigest, Reason, Rejection, RejectionFormat, RevocationKey,
-    Revocations, TokenId, UnixTime,
+    BearerToken, Claims, ClaimsError, IssuerDigests, KeyDigest, Reason, Rejection, RejectionFormat,
+    RevocationKey, Revocations, TokenId, UnixTime,
 };
 
 /// A token whose signature and claims were found good: what verifiers keep, and what a
 /// revocation list is asked about.
 pub struct VerifiedToken {
     id: TokenId,
-    claims: Arc<Claims>,
+    claims: Claims,
     leeway: Duration,
     keys: Vec<KeyDigest>,
     revocations: Option<Arc<dyn Revocations>>,
     known_good: KnownGood,
+    note: OnceLock<Box<dyn Any + Send + Sync>>,
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -37,26 +38,45 @@ impl VerifiedToken {
     /// `leeway` is the clock skew that the verifier allows: the token may be used, and must be
     /// remembered, until `exp + leeway`.
     pub fn new(id: TokenId, claims: Claims, leeway: Duration) -> Self {
+        let issuer = claims.issuer().map(IssuerDigests::new);
+        Self::with_digests(id, claims, leeway, issuer.as_ref())
+    }
+
+    /// As [`new`](Self::new), for a token of this issuer.
+    pub fn of_issuer(
+        id: TokenId,
+        claims: Claims,
+        leeway: Duration,
+        issuer: &IssuerDigests,
+    ) -> Self {
+        match claims.issuer() == Some(issuer.name()) {
+            true => Self::with_digests(id, claims, leeway, Some(issuer)),
+            false => Self::new(id, claims, leeway),
+        }
+    }
+
+    fn with_digests(
+        id: TokenId,
+        claims: Claims,
+        leeway: Duration,
+        issuer: Option<&IssuerDigests>,
+    ) -> Self {
         let mut keys = Vec::with_capacity(KEYS);
         keys.push(KeyDigest::of_token(id));
-        if let Some(issuer) = claims.issuer() {
-            keys.push(KeyDigest::of_issuer(issuer));
-            let rules = [
-                ("sub", claims.subject()),
-                ("client_id", claims.client()),
-                ("sid", claims.session()),
-            ];
-            for (name, value) in rules {
-                keys.extend(value.map(|value| KeyDigest::of_claim(issuer, name, value)));
-            }
+        if let Some(issuer) = issuer {
+            keys.push(issuer.key());
+            keys.extend(claims.subject().map(|value| issuer.subject(value)));
+            keys.extend(claims.client().map(|value| issuer.client(value)));
+            keys.extend(claims.session().map(|value| issuer.session(value)));
         }
         Self {
             id,
-            claims: Arc::new(claims),
+            claims,
             leeway,
             keys,
             revocations: None,
             known_good: KnownGood::default(),
+            note: OnceLock::new(),
             typed: OnceLock::new(),
         }
     }
@@ -90,7 +110,7 @@ impl VerifiedToken {
     }
 
     /// What it says.
-    pub fn claims(&self) -> &Arc<Claims> {
+    pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
@@ -128,6 +148,13 @@ impl VerifiedToken {
     /// When a list last found it good.
     pub fn known_good(&self) -> &KnownGood {
         &self.known_good
+    }
+
+    /// A place where one layer keeps what it found out about this token, so that it need not find
+    /// it out with the next request. Whoever comes first has it: an `Any` of another type, or with
+    /// another layer's mark, is somebody else's.
+    pub fn note(&self) -> &OnceLock<Box<dyn Any + Send + Sync>> {
+        &self.note
     }
 
     fn typed<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<C>, ClaimsError> {
@@ -198,14 +225,27 @@ impl KnownGood {
 /// ```
 pub struct Authenticated<C = Claims> {
     token: Arc<VerifiedToken>,
-    claims: Arc<C>,
+    /// `None`: the token's own, and `C` is `Claims`.
+    typed: Option<Arc<C>>,
+    /// Here and not beside it in the extensions: one entry is cheaper than two.
+    checked: Option<Arc<BearerChecked>>,
 }
 
 impl Authenticated {
     /// Only for what was verified: whoever holds one is taken for its subject.
     pub fn new(token: Arc<VerifiedToken>) -> Self {
-        let claims = token.claims.clone();
-        Self { token, claims }
+        Self {
+            token,
+            typed: None,
+            checked: None,
+        }
+    }
+
+    /// With what a bearer layer leaves for inner layers.
+    #[must_use]
+    pub fn with_checked(mut self, checked: BearerChecked) -> Self {
+        self.checked = Some(Arc::new(checked));
+        self
     }
 
     /// Who calls, as the bearer layer left it in the request.
@@ -215,7 +255,7 @@ impl Authenticated {
     pub fn of(extensions: &http::Extensions) -> Result<&Self, Rejection> {
         match extensions.get::<Self>() {
             Some(caller) => Ok(caller),
-            None if extensions.get::<BearerChecked>().is_some() => Err(Reason::NoToken.into()),
+            None if BearerChecked::of(extensions).is_some() => Err(Reason::NoToken.into()),
             None => Err(Rejection::layer_missing("RequireBearerLayer")),
         }
     }
@@ -228,19 +268,31 @@ impl Authenticated {
     where
         C: DeserializeOwned + Send + Sync + 'static,
     {
+        let is_untyped = TypeId::of::<C>() == TypeId::of::<Claims>();
         Ok(Authenticated {
-            claims: self.token.typed()?,
+            typed: match is_untyped {
+                true => None,
+                false => Some(self.token.typed()?),
+            },
             token: self.token.clone(),
+            checked: self.checked.clone(),
         })
     }
 }
 
-impl<C> Authenticated<C> {
+impl<C: 'static> Authenticated<C> {
     /// The claims, as `C`.
     pub fn claims(&self) -> &C {
-        &self.claims
+        let own = || {
+            let claims: &dyn Any = &self.token.claims;
+            claims.downcast_ref()
+        };
+        let claims = self.typed.as_deref().or_else(own);
+        claims.expect("claims of any other type than the token's own are kept beside it")
     }
+}
 
+impl<C> Authenticated<C> {
     /// All that is known of the token.
     pub fn token(&self) -> &Arc<VerifiedToken> {
         &self.token
@@ -278,11 +330,11 @@ impl<C> Authenticated<C> {
     }
 }
 
-impl<C> Deref for Authenticated<C> {
+impl<C: 'static> Deref for Authenticated<C> {
     type Target = C;
 
     fn deref(&self) -> &C {
-        &self.claims
+        self.claims()
     }
 }
 
@@ -290,7 +342,8 @@ impl<C> Clone for Authenticated<C> {
     fn clone(&self) -> Self {
         Self {
             token: self.token.clone(),
-            claims: self.claims.clone(),
+            typed: self.typed.clone(),
+            checked: self.checked.clone(),
         }
     }
 }
@@ -304,9 +357,10 @@ impl<C> fmt::Debug for Authenticated<C> {
     }
 }
 
-/// Left in the request's extensions by a bearer layer, whether or not it found a token: inner
-/// layers refuse in the same format, tell "nobody checked" from "nobody is there", and find the
-/// token wherever it was presented.
+/// Left in the request by a bearer layer, whether or not it found a token: inner layers refuse in
+/// the same format, tell "nobody checked" from "nobody is there", and find the token wherever it
+/// was presented. It stands in the extensions, or in the [`Authenticated`] there:
+/// [`of`](Self::of) finds it.
 #[derive(Clone, Debug)]
 pub struct BearerChecked {
     format: Arc<RejectionFormat>,
@@ -319,6 +373,13 @@ impl BearerChecked {
         Self { format, token }
     }
 
+    /// What the bearer layer left that the request came through.
+    pub fn of(extensions: &http::Extensions) -> Option<&Self> {
+        let caller = extensions.get::<Authenticated>();
+        let beside_caller = caller.and_then(|caller| caller.checked.as_deref());
+        beside_caller.or_else(|| extensions.get())
+    }
+
     /// The token as it was presented.
     pub fn token(&self) -> Option<&BearerToken> {
         self.token.as_ref()
@@ -326,8 +387,7 @@ impl BearerChecked {
 
     /// The format of the bearer layer that the request came through; the default if there is none.
     pub fn format_of(extensions: &http::Extensions) -> Arc<RejectionFormat> {
-        extensions
-            .get::<Self>()
+        Self::of(extensions)
             .map(|checked| checked.format.clone())
             .unwrap_or_default()
     }

@@ -1,11 +1,16 @@
 //! What a verified token says.
 
+mod read;
+
+use std::{fmt, sync::OnceLock};
+
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _},
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, error::Category};
 
+use self::read::{Members, Name, Shape};
 use crate::UnixTime;
 
 /// The claims of a verified token, with the registered ones read once.
@@ -26,9 +31,13 @@ use crate::UnixTime;
 /// assert!(claims.has_scope("orders:write"));
 /// # Ok::<(), tower_revoke_core::ClaimsError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone)]
 pub struct Claims {
-    all: Map<String, Value>,
+    /// As they came. Texts are read from it where they stand: most are never asked for.
+    json: String,
+    members: Members,
+    /// All of them, once something asks for what is no text.
+    all: OnceLock<Map<String, Value>>,
     expires_at: Option<UnixTime>,
     issued_at: Option<UnixTime>,
     not_before: Option<UnixTime>,
@@ -41,6 +50,17 @@ pub enum ClaimsError {
     /// The claims are no JSON object.
     #[error("the claims are no JSON object")]
     NoObject,
+    /// The claims are no JSON object in which no name stands twice (RFC 7519 §4). What stands there
+    /// instead is not quoted.
+    #[error("no JSON object with unique names ({kind:?}, line {line}, column {column})")]
+    Unreadable {
+        /// What is wrong.
+        kind: Category,
+        /// Where, from 1.
+        line: usize,
+        /// Where in the line, from 1.
+        column: usize,
+    },
     /// A registered claim has a value of another type than its RFC gives it.
     #[error("the claim `{0}` is of the wrong type")]
     WrongType(String),
@@ -50,7 +70,13 @@ pub enum ClaimsError {
 }
 
 /// Claims that are strings wherever they appear (RFC 7519 §4.1, RFC 9068 §2.2, OpenID Connect).
-const STRINGS: [&str; 5] = ["iss", "sub", "client_id", "azp", "sid"];
+const STRINGS: [(Name, &str); 5] = [
+    (Name::Issuer, "iss"),
+    (Name::Subject, "sub"),
+    (Name::ClientId, "client_id"),
+    (Name::AuthorizedParty, "azp"),
+    (Name::Session, "sid"),
+];
 
 impl Claims {
     /// Reads a JSON object.
@@ -64,60 +90,87 @@ impl Claims {
         let Value::Object(all) = value else {
             return Err(ClaimsError::NoObject);
         };
-        for name in STRINGS {
-            if all.get(name).is_some_and(|value| !value.is_string()) {
-                return Err(ClaimsError::WrongType(name.to_owned()));
+        Self::from_json(Value::Object(all).to_string())
+    }
+
+    /// Reads the payload of a token.
+    ///
+    /// # Errors
+    /// [`ClaimsError::Unreadable`] if it is no JSON object, or a name stands in it twice; else as of
+    /// [`from_value`](Self::from_value).
+    pub fn from_json(json: String) -> Result<Self, ClaimsError> {
+        let members = Members::read(&json).map_err(|error| ClaimsError::Unreadable {
+            kind: error.classify(),
+            line: error.line(),
+            column: error.column(),
+        })?;
+        let is_text = |shape: &Shape| matches!(shape, Shape::Text(_));
+        for (name, written) in STRINGS {
+            if members
+                .registered(name)
+                .is_some_and(|shape| !is_text(shape))
+            {
+                return Err(ClaimsError::WrongType(written.to_owned()));
             }
         }
-        let audience_fits = match all.get("aud") {
-            None | Some(Value::String(_)) => true,
-            Some(Value::Array(items)) => items.iter().all(Value::is_string),
-            Some(_) => false,
-        };
-        if !audience_fits {
+        let audience = members.registered(Name::Audience);
+        if audience.is_some_and(|shape| !is_text(shape) && !matches!(shape, Shape::Texts(_))) {
             return Err(ClaimsError::WrongType("aud".to_owned()));
         }
+        let date = |name, written, round| date(members.registered(name), written, round);
         Ok(Self {
-            expires_at: date(&all, "exp", f64::floor)?,
-            issued_at: date(&all, "iat", f64::floor)?,
-            not_before: date(&all, "nbf", f64::ceil)?,
-            all,
+            expires_at: date(Name::ExpiresAt, "exp", f64::floor)?,
+            issued_at: date(Name::IssuedAt, "iat", f64::floor)?,
+            not_before: date(Name::NotBefore, "nbf", f64::ceil)?,
+            all: OnceLock::new(),
+            members,
+            json,
         })
     }
 
     /// Any claim, as it stands in the token.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.all.get(name)
+        self.members.get(&self.json, name)?;
+        self.as_map().get(name)
+    }
+
+    /// Whether there is a claim of this name that is not null.
+    pub fn has(&self, name: &str) -> bool {
+        let shape = self.members.get(&self.json, name);
+        shape.is_some_and(|shape| !matches!(shape, Shape::Null))
     }
 
     /// All claims.
     pub fn as_map(&self) -> &Map<String, Value> {
-        &self.all
+        let read = || serde_json::from_str(&self.json);
+        self.all
+            .get_or_init(|| read().expect("it was read before, as an object"))
     }
 
     /// `iss`.
     pub fn issuer(&self) -> Option<&str> {
-        self.string("iss")
+        self.text(Name::Issuer)
     }
 
     /// `sub`.
     pub fn subject(&self) -> Option<&str> {
-        self.string("sub")
+        self.text(Name::Subject)
     }
 
     /// `client_id`, or `azp` where there is none.
     pub fn client(&self) -> Option<&str> {
-        self.string("client_id").or_else(|| self.string("azp"))
+        self.text(Name::ClientId)
+            .or_else(|| self.text(Name::AuthorizedParty))
     }
 
     /// `sid`.
     pub fn session(&self) -> Option<&str> {
-        self.string("sid")
+        self.text(Name::Session)
     }
 
     /// `jti`, if it is a string.
     pub fn jwt_id(&self) -> Option<&str> {
-        self.string("jti")
+        self.text(Name::JwtId)
     }
 
     /// `exp`.
@@ -137,26 +190,30 @@ impl Claims {
 
     /// Whether `audience` stands in `aud`, which is a string or a list of them.
     pub fn has_audience(&self, audience: &str) -> bool {
-        match self.all.get("aud") {
-            Some(Value::Array(items)) => items.iter().any(|item| item == audience),
-            Some(value) => value == audience,
-            None => false,
+        match self.members.registered(Name::Audience) {
+            Some(Shape::Text(text)) => text.of(&self.json) == audience,
+            Some(Shape::Texts(texts)) => texts.iter().any(|text| text.of(&self.json) == audience),
+            _ => false,
         }
     }
 
     /// The scopes: `scope`, a string of words (RFC 9068 §2.2.3) or a list; or `scp`, where there
-    /// is no `scope`.
+    /// is no `scope`. In a list, what is no string is none.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        let value = self.all.get("scope").or_else(|| self.all.get("scp"));
-        let (words, list) = match value {
-            Some(Value::String(words)) => (words.as_str(), [].as_slice()),
-            Some(Value::Array(list)) => ("", list.as_slice()),
-            _ => ("", [].as_slice()),
+        let scope = self.members.registered(Name::Scope);
+        let (scopes, name) = match scope {
+            Some(_) => (scope, "scope"),
+            None => (self.members.registered(Name::Scp), "scp"),
+        };
+        let (words, list) = match scopes {
+            Some(Shape::Text(words)) => (words.of(&self.json), None),
+            Some(_) => ("", self.get(name).and_then(Value::as_array)),
+            None => ("", None),
         };
         words
             .split(' ')
             .filter(|word| !word.is_empty())
-            .chain(list.iter().filter_map(Value::as_str))
+            .chain(list.into_iter().flatten().filter_map(Value::as_str))
     }
 
     /// Whether `scope` is among the [`scopes`](Self::scopes).
@@ -169,11 +226,26 @@ impl Claims {
     /// # Errors
     /// [`ClaimsError::DoNotFit`] if they are not of that type.
     pub fn parse<C: DeserializeOwned>(&self) -> Result<C, ClaimsError> {
-        C::deserialize(&self.all).map_err(ClaimsError::DoNotFit)
+        C::deserialize(self.as_map()).map_err(ClaimsError::DoNotFit)
     }
 
-    fn string(&self, name: &str) -> Option<&str> {
-        self.all.get(name)?.as_str()
+    fn text(&self, name: Name) -> Option<&str> {
+        match self.members.registered(name)? {
+            Shape::Text(text) => Some(text.of(&self.json)),
+            _ => None,
+        }
+    }
+}
+
+impl PartialEq for Claims {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_map() == other.as_map()
+    }
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.as_map()).finish()
     }
 }
 
@@ -185,14 +257,16 @@ impl<'de> Deserialize<'de> for Claims {
 }
 
 fn date(
-    all: &Map<String, Value>,
-    name: &str,
+    shape: Option<&Shape>,
+    name: &'static str,
     round: fn(f64) -> f64,
 ) -> Result<Option<UnixTime>, ClaimsError> {
-    let Some(value) = all.get(name) else {
-        return Ok(None);
+    let number = match shape {
+        None => return Ok(None),
+        Some(Shape::Number(number)) => number,
+        Some(_) => return Err(ClaimsError::WrongType(name.to_owned())),
     };
-    let secs = match (value.as_u64(), value.as_f64()) {
+    let secs = match (number.as_u64(), number.as_f64()) {
         (Some(secs), _) => secs,
         // Saturates: what lies beyond 2^64 seconds is as good as that.
         (None, Some(secs)) if secs >= 0.0 => round(secs) as u64,

@@ -58,15 +58,15 @@ fn extract<C>(parts: &Parts) -> Result<Option<Authenticated<C>>, ExtractRejectio
 where
     C: DeserializeOwned + Send + Sync + 'static,
 {
-    if parts.extensions.get::<BearerChecked>().is_none() {
-        let missing = Rejection::layer_missing("RequireBearerLayer");
-        return Err(ExtractRejection::new(parts, missing));
+    let refused = |rejection| ExtractRejection::new(parts, rejection);
+    match Authenticated::of(&parts.extensions) {
+        Ok(caller) => match caller.typed() {
+            Ok(caller) => Ok(Some(caller)),
+            Err(error) => Err(refused(error.into())),
+        },
+        Err(rejection) if rejection.reason() == Reason::NoToken => Ok(None),
+        Err(rejection) => Err(refused(rejection)),
     }
-    let caller = parts.extensions.get::<Authenticated>();
-    caller
-        .map(Authenticated::typed)
-        .transpose()
-        .map_err(|error| ExtractRejection::new(parts, error.into()))
 }
 
 /// Fails closed: 401 if nobody is there or the claims are no `C`, 500 if no bearer layer looked.

@@ -80,14 +80,32 @@ impl fmt::Debug for ClaimId {
 /// The first half of a SHA-256 over a tag and fields, each with its length. A list of many millions
 /// needs half the room, and to find a second input for a digest stays out of reach.
 pub(crate) fn digest(tag: &str, fields: &[&[u8]]) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    hash.update(b"tower-revoke/1/");
-    for field in std::iter::once(&tag.as_bytes()).chain(fields) {
-        hash.update((field.len() as u64).to_be_bytes());
-        hash.update(field);
+    let fields = fields.iter();
+    fields
+        .fold(Fields::new(tag), |hash, field| hash.field(field))
+        .finish()
+}
+
+/// The same, field by field.
+#[derive(Clone)]
+pub(crate) struct Fields(Sha256);
+
+impl Fields {
+    pub(crate) fn new(tag: &str) -> Self {
+        let hash = Sha256::new().chain_update(b"tower-revoke/1/");
+        Self(hash).field(tag.as_bytes())
     }
-    let whole = hash.finalize();
-    std::array::from_fn(|at| whole[at])
+
+    pub(crate) fn field(mut self, field: &[u8]) -> Self {
+        self.0.update((field.len() as u64).to_be_bytes());
+        self.0.update(field);
+        self
+    }
+
+    pub(crate) fn finish(self) -> [u8; 16] {
+        let whole = self.0.finalize();
+        std::array::from_fn(|at| whole[at])
+    }
 }
 
 pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {

@@ -20,6 +20,7 @@ pub mod end;
 #[cfg(feature = "axum")]
 mod extract;
 mod id;
+mod issuer;
 mod key;
 mod outcome;
 mod rejection;
@@ -45,6 +46,7 @@ pub use self::{
     client::{Endpoint, EndpointError, HttpClient, HttpClientError},
     discovery::{DiscoveryError, IssuerMetadata},
     id::{ClaimId, TokenId},
+    issuer::IssuerDigests,
     key::{KeyDigest, RevocationKey},
     outcome::{ByStatus, Classify, Outcome},
     rejection::{Reason, Rejection, RejectionBody, RejectionFormat, RejectionFuture},

@@ -1,8 +1,10 @@
 //! How a call ended, in five words.
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderName, Response};
 
 use crate::Rejection;
+
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +40,7 @@ impl Outcome {
 
     /// What trailers say: success, unless there is a `grpc-status` that says otherwise.
     pub fn of_trailers(trailers: &HeaderMap) -> Self {
-        let Some(status) = trailers.get("grpc-status") else {
+        let Some(status) = trailers.get(&GRPC_STATUS) else {
             return Self::Success;
         };
         match status.as_bytes() {
@@ -96,7 +98,7 @@ pub struct ByStatus;
 impl Classify for ByStatus {
     fn of_head<B>(&mut self, response: &Response<B>) -> Option<Outcome> {
         match Outcome::of_head(response) {
-            Outcome::Success if !response.headers().contains_key("grpc-status") => None,
+            Outcome::Success if !response.headers().contains_key(&GRPC_STATUS) => None,
             outcome => Some(outcome),
         }
     }

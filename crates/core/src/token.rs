@@ -48,6 +48,17 @@ impl BearerToken {
     /// # Errors
     /// [`MalformedToken`] if the scheme is `Bearer` and what follows is no token.
     pub fn from_authorization(value: &HeaderValue) -> Result<Option<Self>, MalformedToken> {
+        let token = Self::presented_in(value)?;
+        token.map(Self::checked).transpose()
+    }
+
+    /// As [`from_authorization`](Self::from_authorization), but the characters of the token are
+    /// not looked at yet: [`check`](Self::check) does that. A token that was seen before needs no
+    /// second look.
+    ///
+    /// # Errors
+    /// [`MalformedToken`] if the scheme is `Bearer` and nothing, or no space, follows it.
+    pub fn presented_in(value: &HeaderValue) -> Result<Option<Self>, MalformedToken> {
         let bytes = value.as_bytes();
         let Some((scheme, rest)) = bytes.split_at_checked(SCHEME.len()) else {
             return Ok(None);
@@ -59,7 +70,7 @@ impl BearerToken {
         match rest.first() {
             None => Err(MalformedToken::Empty),
             Some(b' ') if spaces == rest.len() => Err(MalformedToken::Empty),
-            Some(b' ') => Self::checked(value.clone(), SCHEME.len() + spaces).map(Some),
+            Some(b' ') => Ok(Some(Self::at(value.clone(), SCHEME.len() + spaces))),
             // A longer scheme that only starts alike, such as `BearerX`.
             Some(byte) if is_scheme_char(*byte) => Ok(None),
             Some(_) => Err(MalformedToken::Characters),
@@ -71,13 +82,26 @@ impl BearerToken {
     /// # Errors
     /// [`MalformedToken`] if `token` is empty or no `b64token`.
     pub fn new(token: &str) -> Result<Self, MalformedToken> {
-        let mut value = HeaderValue::from_str(token).map_err(|_| MalformedToken::Characters)?;
-        value.set_sensitive(true);
-        Self::checked(value, 0)
+        let value = HeaderValue::from_str(token).map_err(|_| MalformedToken::Characters)?;
+        Self::at(value, 0).checked()
     }
 
-    fn checked(mut value: HeaderValue, start: usize) -> Result<Self, MalformedToken> {
-        let token = &value.as_bytes()[start..];
+    fn at(mut value: HeaderValue, start: usize) -> Self {
+        value.set_sensitive(true);
+        Self { value, start }
+    }
+
+    fn checked(self) -> Result<Self, MalformedToken> {
+        self.check()?;
+        Ok(self)
+    }
+
+    /// Whether it is a `b64token`. Only one of [`presented_in`](Self::presented_in) may be none.
+    ///
+    /// # Errors
+    /// [`MalformedToken`] if it is not.
+    pub fn check(&self) -> Result<(), MalformedToken> {
+        let token = self.as_bytes();
         let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
         let body = &token[..token.len() - padding];
         if body.is_empty() {
@@ -87,8 +111,7 @@ impl BearerToken {
         if !body.iter().fold(true, |all, byte| all & is_b64token(*byte)) {
             return Err(MalformedToken::Characters);
         }
-        value.set_sensitive(true);
-        Ok(Self { value, start })
+        Ok(())
     }
 
     /// The token itself. Whoever holds it can use it: keep it out of logs.

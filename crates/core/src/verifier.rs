@@ -10,6 +10,9 @@ use crate::{Authenticated, BearerToken, Rejection};
 pub trait TokenVerifier: Send + Sync + 'static {
     /// The answer, if it can be given without waiting, as for a token that was seen before.
     /// `None`: ask [`verify`](Self::verify).
+    ///
+    /// It is asked before the token's characters are looked at, which is done only if the answer is
+    /// not a caller: what is no token needs no care here, it must only not be found good.
     fn verify_cached(&self, token: &BearerToken) -> Option<Result<Authenticated, Rejection>> {
         let _ = token;
         None

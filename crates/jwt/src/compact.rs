@@ -7,8 +7,7 @@ use serde::{
     Deserialize,
     de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor},
 };
-use serde_json::{Map, Value};
-use tower_revoke_core::{Reason, Rejection};
+use tower_revoke_core::{Claims, ClaimsError, Reason, Rejection};
 
 use crate::algorithm::Algorithm;
 
@@ -43,12 +42,13 @@ impl<'a> Compact<'a> {
     }
 
     /// The claims, unverified.
-    pub(crate) fn payload(&self) -> Result<Map<String, Value>, Rejection> {
-        let json = decode(self.payload)?;
-        // Looked at once here, and not again for each text in it.
-        let json = std::str::from_utf8(&json).map_err(|_| malformed())?;
-        let Unique(claims) = serde_json::from_str(json).map_err(unreadable)?;
-        Ok(claims)
+    pub(crate) fn payload(&self) -> Result<Claims, Rejection> {
+        let json = String::from_utf8(decode(self.payload)?).map_err(|_| malformed())?;
+        Claims::from_json(json).map_err(|error| match error {
+            // Whatever it is, it is no issuer that is trusted.
+            ClaimsError::WrongType(name) if name == "iss" => Reason::WrongIssuer.into(),
+            error => error.into(),
+        })
     }
 
     pub(crate) fn signature(&self) -> Result<Vec<u8>, Rejection> {
@@ -218,32 +218,3 @@ impl<'de> Visitor<'de> for TextVisitor {
 const MAX_MEMBERS: usize = 32;
 
 const TWICE: &str = "a name stands twice";
-
-/// An object in which no name stands twice (RFC 7515 §4, RFC 7519 §4).
-struct Unique(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(UniqueVisitor)
-    }
-}
-
-struct UniqueVisitor;
-
-impl<'de> Visitor<'de> for UniqueVisitor {
-    type Value = Unique;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Unique, A::Error> {
-        let mut object = Map::new();
-        while let Some((name, value)) = entries.next_entry()? {
-            if object.insert(name, value).is_some() {
-                return Err(A::Error::custom(TWICE));
-            }
-        }
-        Ok(Unique(object))
-    }
-}

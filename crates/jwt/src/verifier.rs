@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_revoke_core::{
-    Authenticated, BearerToken, Clock, Reason, Rejection, Revocations, Standing, TokenVerifier,
-    VerifiedToken,
+    Authenticated, BearerToken, Clock, IssuerDigests, Reason, Rejection, Revocations, Standing,
+    TokenVerifier, VerifiedToken,
 };
 
 use crate::{
@@ -66,6 +66,7 @@ pub(crate) struct Inner {
 /// An issuer, with the keys that are its own (RFC 8725 §3.8).
 pub(crate) struct TrustedIssuer {
     pub(crate) name: String,
+    pub(crate) digests: IssuerDigests,
     pub(crate) algorithms: AlgorithmSet,
     pub(crate) rules: Rules,
     pub(crate) keys: Arc<KeySet>,
@@ -209,7 +210,7 @@ impl Inner {
         let compact = Compact::split(token.as_str())?;
         let header = compact.header()?;
         let claims = compact.payload()?;
-        let (number, issuer) = self.issuer_of(claims.get("iss"))?;
+        let (number, issuer) = self.issuer_of(claims.issuer())?;
         if !issuer.algorithms.contains(header.algorithm) {
             return Err(Refused::For(Reason::AlgorithmNotAllowed.into()));
         }
@@ -223,10 +224,13 @@ impl Inner {
             signature: &signature,
         };
         let (key, generation) = signed.verify(&issuer.keys, &self.clock)?;
-        let (token, window) =
-            issuer
-                .rules
-                .check_claims(claims, compact.signing_input, now, self.leeway)?;
+        let (token, window) = issuer.rules.check_claims(
+            claims,
+            &issuer.digests,
+            compact.signing_input,
+            now,
+            self.leeway,
+        )?;
         let token = match &self.revocations {
             Some(list) => token.with_revocations(list.clone()),
             None => token,
@@ -242,17 +246,14 @@ impl Inner {
 
     /// `iss`, which nobody has verified yet, only selects whose keys are asked: a token that lies
     /// here fails there.
-    fn issuer_of(
-        &self,
-        claim: Option<&serde_json::Value>,
-    ) -> Result<(usize, &TrustedIssuer), Rejection> {
+    fn issuer_of(&self, claim: Option<&str>) -> Result<(usize, &TrustedIssuer), Rejection> {
         let claim = claim.ok_or_else(|| {
             Rejection::new(Reason::MissingClaim).detail("the token lacks the claim iss")
         })?;
         self.issuers
             .iter()
             .enumerate()
-            .find(|(_, issuer)| claim == issuer.name.as_str())
+            .find(|(_, issuer)| claim == issuer.name)
             .ok_or_else(|| Reason::WrongIssuer.into())
     }
 }

@@ -10,7 +10,7 @@ use std::{
     collections::{BinaryHeap, binary_heap::PeekMut},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -34,6 +34,30 @@ pub(crate) struct Client {
     name: Arc<str>,
     /// The uptime of the clock.
     seen_nanos: AtomicU64,
+    /// It has made room: whoever kept it must look for its name again.
+    is_gone: AtomicBool,
+}
+
+impl Client {
+    fn new(name: Arc<str>, series: Series, now: u64) -> Self {
+        Self {
+            counters: Counters::default(),
+            series,
+            name,
+            seen_nanos: AtomicU64::new(now),
+            is_gone: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether it is still known; if so, it is seen `now`.
+    pub(crate) fn see_again(&self, now: Duration) -> bool {
+        self.seen_nanos.store(nanos(now), Relaxed);
+        !self.is_gone.load(Relaxed)
+    }
+}
+
+fn nanos(uptime: Duration) -> u64 {
+    u64::try_from(uptime.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[derive(Debug)]
@@ -84,14 +108,7 @@ impl Ord for Aged {
 
 impl Clients {
     pub(crate) fn new(series: ServiceSeries, max: usize) -> Self {
-        let nameless = |series| {
-            Arc::new(Client {
-                counters: Counters::default(),
-                series,
-                name: Arc::from(""),
-                seen_nanos: AtomicU64::new(0),
-            })
-        };
+        let nameless = |series| Arc::new(Client::new(Arc::from(""), series, 0));
         Self {
             anonymous: nameless(series.of_anonymous()),
             other: nameless(series.of_other()),
@@ -105,7 +122,7 @@ impl Clients {
     /// The verified client of this name, which is seen `now`.
     pub(crate) fn find(&self, name: &str, now: Duration) -> Arc<Client> {
         let name = cut(name);
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let now = nanos(now);
         if let Some(client) = self.known.pin().get(name) {
             client.seen_nanos.store(now, Relaxed);
             return client.clone();
@@ -126,15 +143,12 @@ impl Clients {
                 return self.other.clone();
             };
             known.remove(&oldest.name);
+            oldest.is_gone.store(true, Relaxed);
             ledger.retire(oldest, &self.other.counters);
         }
         let name: Arc<str> = Arc::from(name);
-        let client = Arc::new(Client {
-            counters: Counters::default(),
-            series: self.series.of_client(&name),
-            name: name.clone(),
-            seen_nanos: AtomicU64::new(now),
-        });
+        let series = self.series.of_client(&name);
+        let client = Arc::new(Client::new(name.clone(), series, now));
         known.insert(name, client.clone());
         ledger.by_age.push(Reverse(Aged {
             seen_nanos: now,

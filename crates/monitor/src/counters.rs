@@ -39,7 +39,8 @@ pub(crate) const NO_REASON: &str = "unspecified";
 
 #[derive(Debug)]
 pub(crate) struct Counters {
-    in_flight: AtomicU64,
+    /// Those in flight are those that began and are not counted as ended.
+    begun: AtomicU64,
     success: AtomicU64,
     failure: AtomicU64,
     exception: AtomicU64,
@@ -55,7 +56,7 @@ pub(crate) struct Counters {
 impl Default for Counters {
     fn default() -> Self {
         Self {
-            in_flight: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
             success: AtomicU64::new(0),
             failure: AtomicU64::new(0),
             exception: AtomicU64::new(0),
@@ -70,14 +71,17 @@ impl Default for Counters {
 }
 
 impl Counters {
-    pub(crate) fn enter(&self) {
-        self.in_flight.fetch_add(1, Relaxed);
+    /// One more call, until it is counted.
+    pub(crate) fn begin(&self) {
+        self.begun.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn leave(&self) {
-        self.in_flight.fetch_sub(1, Relaxed);
+    /// The call is another client's.
+    pub(crate) fn give_away(&self) {
+        self.begun.fetch_sub(1, Relaxed);
     }
 
+    /// Ends a call that has begun.
     pub(crate) fn count(&self, verdict: Verdict, took: Duration) {
         let counter = match verdict {
             Verdict::Success => &self.success,
@@ -119,6 +123,7 @@ impl Counters {
     /// Takes over the counts of a client that has made room, and to which nobody counts any more.
     pub(crate) fn take_over(&self, gone: Self) {
         for (to, from) in [
+            (&self.begun, gone.begun),
             (&self.success, gone.success),
             (&self.failure, gone.failure),
             (&self.exception, gone.exception),
@@ -140,7 +145,6 @@ impl Counters {
     pub(crate) fn read(&self) -> Counts {
         let read = |counter: &AtomicU64| counter.load(Relaxed);
         let mut counts = Counts {
-            in_flight: read(&self.in_flight),
             success: read(&self.success),
             failure: read(&self.failure),
             exception: read(&self.exception),
@@ -152,6 +156,9 @@ impl Counters {
             let label = reason.map_or(NO_REASON, Reason::label);
             *counts.refused_by.entry(label).or_default() += times;
         }
+        // Read last, so that none has ended without having begun.
+        let ended = counts.calls();
+        counts.in_flight = read(&self.begun).saturating_sub(ended);
         let latency = &mut counts.latency;
         for (to, from) in latency.buckets.iter_mut().zip(&self.buckets) {
             *to = read(from);

@@ -13,20 +13,16 @@ pub(crate) struct InFlight {
     config: Arc<Config>,
     slot: IdentitySlot,
     started: Duration,
-    who: Who,
+    has_begun: bool,
+    has_asked: bool,
+    /// `None`: anonymous, at least so far.
+    client: Option<Arc<Client>>,
     /// What it is counted as, if it ends now.
     verdict: Verdict,
 }
 
-#[derive(Debug)]
-enum Who {
-    NotKnownYet,
-    Anonymous,
-    Known(Arc<Client>),
-}
-
 impl InFlight {
-    /// Counts one more call on its way, and asks who makes it.
+    /// Puts the question who calls into the request.
     pub(crate) fn start(config: Arc<Config>, extensions: &mut Extensions) -> Self {
         let slot = match extensions.get::<IdentitySlot>() {
             // A monitor further out waits for the same answer.
@@ -41,47 +37,57 @@ impl InFlight {
                 slot
             }
         };
-        config.clients.anonymous.counters.enter();
         config.clients.series.enter();
         Self {
             started: config.monitor.clock().uptime(),
             config,
             slot,
-            who: Who::NotKnownYet,
+            has_begun: false,
+            has_asked: false,
+            client: None,
             verdict: Verdict::Cancelled,
+        }
+    }
+
+    /// Counts one more call on its way. Its client may be known by now, and need not be counted
+    /// from anonymous.
+    pub(crate) fn begin(&mut self) {
+        self.find_client();
+        self.begin_anonymous();
+    }
+
+    fn begin_anonymous(&mut self) {
+        if !self.has_begun {
+            self.config.clients.anonymous.counters.begin();
+            self.has_begun = true;
         }
     }
 
     /// Finds the client, once the bearer layer has said who calls.
     pub(crate) fn find_client(&mut self) {
-        if !matches!(self.who, Who::NotKnownYet) {
+        if self.has_asked {
             return;
         }
         let Some(caller) = self.slot.get() else {
             return;
         };
         // Before the program's own rule, so that it is asked once, also if it panics.
-        self.who = Who::Anonymous;
-        let Some(name) = self.config.name_of(caller) else {
+        self.has_asked = true;
+        let Some(client) = self.config.client_of(caller, self.started) else {
             return;
         };
-        let client = self.config.clients.find(&name, self.started);
-        client.counters.enter();
-        self.config.clients.anonymous.counters.leave();
-        self.who = Who::Known(client);
+        client.counters.begin();
+        if self.has_begun {
+            self.config.clients.anonymous.counters.give_away();
+        }
+        self.has_begun = true;
+        self.client = Some(client);
     }
 
     /// Says as what the call is counted when it ends. Until then its end means that its caller has
     /// left.
     pub(crate) fn judge(&mut self, verdict: Verdict) {
         self.verdict = verdict;
-    }
-
-    fn client(&self) -> &Client {
-        match &self.who {
-            Who::Known(client) => client,
-            Who::NotKnownYet | Who::Anonymous => &self.config.clients.anonymous,
-        }
     }
 }
 
@@ -111,10 +117,12 @@ impl Drop for Counting<'_> {
             Verdict::Cancelled if panicking() => Verdict::Exception,
             verdict => verdict,
         };
-        let client = self.call.client();
+        // A service may panic when it is called.
+        self.call.begin_anonymous();
+        let clients = &self.call.config.clients;
+        let client = self.call.client.as_ref().unwrap_or(&clients.anonymous);
         client.counters.count(verdict, self.took);
-        client.counters.leave();
         client.series.count(verdict, self.took);
-        self.call.config.clients.series.leave();
+        clients.series.leave();
     }
 }

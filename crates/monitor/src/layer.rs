@@ -1,11 +1,22 @@
 //! The layer and its settings.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tower_layer::Layer;
 use tower_revoke_core::{Authenticated, ByStatus};
 
-use crate::{Monitor, Monitored, clients::Clients};
+use crate::{
+    Monitor, Monitored,
+    clients::{Client, Clients},
+};
 
 /// Counts the calls of a service, see the [crate's documentation](crate).
 ///
@@ -23,6 +34,21 @@ pub(crate) struct Config {
     pub(crate) monitor: Monitor,
     pub(crate) clients: Arc<Clients>,
     client_by: ClientBy,
+    /// By which this layer knows its notes again: no other layer has it, unless it is a clone.
+    mark: u64,
+}
+
+/// The client of a token, kept beside the token.
+struct Note {
+    /// Of the layer that found it.
+    mark: u64,
+    // Weak, so that a token that is kept for long doesn't keep a client that made room.
+    client: Weak<Client>,
+}
+
+fn next_mark() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 type NameOf = dyn for<'a> Fn(&'a Authenticated) -> Option<Cow<'a, str>> + Send + Sync;
@@ -47,6 +73,7 @@ impl MonitorLayer {
                 monitor,
                 clients,
                 client_by: ClientBy::Subject,
+                mark: next_mark(),
             }),
             classify: ByStatus,
         }
@@ -94,7 +121,9 @@ impl<C> MonitorLayer<C> {
     }
 
     fn named_by(mut self, client_by: ClientBy) -> Self {
-        Arc::make_mut(&mut self.config).client_by = client_by;
+        let config = Arc::make_mut(&mut self.config);
+        config.client_by = client_by;
+        config.mark = next_mark();
         self
     }
 }
@@ -108,8 +137,27 @@ impl<S, C: Clone> Layer<S> for MonitorLayer<C> {
 }
 
 impl Config {
-    /// The name of a verified client.
-    pub(crate) fn name_of<'a>(&self, caller: &'a Authenticated) -> Option<Cow<'a, str>> {
+    /// The verified client, which is seen `now`; `None`: it has no name.
+    pub(crate) fn client_of(&self, caller: &Authenticated, now: Duration) -> Option<Arc<Client>> {
+        let note = caller.token().note();
+        let noted = note.get().and_then(|note| note.downcast_ref::<Note>());
+        let noted = noted.filter(|note| note.mark == self.mark);
+        if let Some(client) = noted.and_then(|note| note.client.upgrade())
+            && client.see_again(now)
+        {
+            return Some(client);
+        }
+        let client = self.clients.find(&self.name_of(caller)?, now);
+        // A program's rule may say something else of the same token next time.
+        if !matches!(self.client_by, ClientBy::Fn(_)) {
+            let (mark, client) = (self.mark, Arc::downgrade(&client));
+            // Another layer may have been faster.
+            let _ = note.set(Box::new(Note { mark, client }));
+        }
+        Some(client)
+    }
+
+    fn name_of<'a>(&self, caller: &'a Authenticated) -> Option<Cow<'a, str>> {
         match &self.client_by {
             ClientBy::Subject => caller.subject().map(Cow::Borrowed),
             ClientBy::Claim(name) => {

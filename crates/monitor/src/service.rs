@@ -49,7 +49,7 @@ where
         let mut call = InFlight::start(self.config.clone(), request.extensions_mut());
         let inner = self.inner.call(request);
         // A token seen before is checked by now.
-        call.find_client();
+        call.begin();
         MonitorFuture::new(inner, shape, call, self.classify.clone())
     }
 }

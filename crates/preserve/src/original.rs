@@ -39,8 +39,13 @@ impl OriginalAuthorization {
         if request.extensions().get::<Self>().is_some() {
             return;
         }
-        let mut values = request.headers().get_all(AUTHORIZATION).iter();
-        if let (Some(value), None) = (values.next(), values.next()) {
+        let headers = request.headers();
+        // No name stands twice in most requests, which need no second look-up.
+        let has_repeated = headers.len() > headers.keys_len();
+        if has_repeated && headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
+            return;
+        }
+        if let Some(value) = headers.get(AUTHORIZATION) {
             let original = Self::new(value.clone());
             request.extensions_mut().insert(original);
         }

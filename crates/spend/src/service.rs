@@ -144,9 +144,7 @@ fn reserve_remote<B>(
     if config.remotes.is_empty() {
         return Ok(None);
     }
-    let token = request
-        .extensions()
-        .get::<BearerChecked>()
+    let token = BearerChecked::of(request.extensions())
         .and_then(BearerChecked::token)
         .ok_or_else(|| Rejection::layer_missing("RequireBearerLayer"))?;
     let slots = config.remotes.iter().map(|remote| remote.reserve());

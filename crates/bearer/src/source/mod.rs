@@ -22,7 +22,7 @@ pub(crate) struct Sources {
 
 /// What a request presents as its credentials.
 pub(crate) struct Presented {
-    /// `Ok(None)`: no bearer credentials.
+    /// `Ok(None)`: no bearer credentials. The characters of one from the header are not checked.
     pub(crate) token: Result<Option<BearerToken>, Rejection>,
     /// Whether the token, or what should have been one, stood in the query.
     pub(crate) in_query: bool,
@@ -34,37 +34,35 @@ type Found = Option<Result<BearerToken, Rejection>>;
 impl Sources {
     /// Reads the token, and takes it from where inner services must not see it.
     pub(crate) fn take<B>(&self, request: &mut Request<B>) -> Presented {
-        let in_header = header::read(request.headers_mut());
-        let in_query = match self.query {
-            true => query::take(request.uri_mut()),
-            false => None,
-        };
-        let in_protocol = match &self.websocket_prefix {
-            Some(prefix) => websocket::take(request, prefix),
-            None => None,
-        };
-        if self.cookie.is_some() {
+        let mut token = header::read(request.headers_mut());
+        let mut in_query = false;
+        if self.query {
+            let found = query::take(request.uri_mut());
+            in_query = found.is_some();
+            token = one_of(token, found);
+        }
+        if let Some(prefix) = &self.websocket_prefix {
+            token = one_of(token, websocket::take(request, prefix));
+        }
+        if let Some(name) = &self.cookie {
             mark_sensitive(request.headers_mut(), &COOKIE);
+            if matches!(token, Ok(None)) {
+                token = cookie::read(request.headers(), name).transpose();
+            }
         }
-        Presented {
-            in_query: in_query.is_some(),
-            token: match one_of([in_header, in_query, in_protocol]) {
-                Ok(None) => match &self.cookie {
-                    Some(name) => cookie::read(request.headers(), name).transpose(),
-                    None => Ok(None),
-                },
-                found => found,
-            },
-        }
+        Presented { token, in_query }
     }
 }
 
 /// RFC 6750 §2: "Clients MUST NOT use more than one method to transmit the token".
-fn one_of(found: [Found; 3]) -> Result<Option<BearerToken>, Rejection> {
-    let mut found = found.into_iter().flatten();
-    match (found.next(), found.next()) {
-        (first, None) => first.transpose(),
-        (_, Some(_)) => Err(ambiguous("a token came by more than one method")),
+fn one_of(
+    token: Result<Option<BearerToken>, Rejection>,
+    other: Found,
+) -> Result<Option<BearerToken>, Rejection> {
+    match (token, other) {
+        (token, None) => token,
+        (Ok(None), other) => other.transpose(),
+        _ => Err(ambiguous("a token came by more than one method")),
     }
 }
 

@@ -92,7 +92,7 @@ async fn inner_layers_learn_that_a_bearer_layer_ran_and_what_it_was_given() {
     ] {
         let answer = call(&layer.realm("orders"), request).await;
         let extensions = &seen(&answer).unwrap().extensions;
-        let checked: &BearerChecked = extensions.get().unwrap();
+        let checked = BearerChecked::of(extensions).unwrap();
         assert_eq!(checked.token().map(|token| token.as_str()), token);
         let format = BearerChecked::format_of(extensions);
         let refusal = format.respond(Reason::NoToken.into(), false);

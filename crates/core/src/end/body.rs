@@ -146,19 +146,16 @@ where
             let next = ready!(this.inner.as_mut().poll_frame(cx));
             let next = next.map(|frame| frame.map_err(Into::into));
             let at_end = this.inner.is_end_stream();
-            match mem::replace(this.state, State::Ended) {
-                State::Open {
-                    watcher,
-                    mut ending,
-                } => {
-                    if !ends(&next, &mut ending, at_end) {
-                        *this.state = State::Open { watcher, ending };
-                        return Poll::Ready(next);
-                    }
-                    this.hold.set(Some(watcher.on_end(body_end(&next))));
-                    *this.held = Some(next);
-                }
-                State::Ended => return Poll::Ready(next),
+            let is_last = match this.state {
+                State::Open { ending, .. } => ends(&next, ending, at_end),
+                State::Ended => false,
+            };
+            if !is_last {
+                return Poll::Ready(next);
+            }
+            if let State::Open { watcher, .. } = mem::replace(this.state, State::Ended) {
+                this.hold.set(Some(watcher.on_end(body_end(&next))));
+                *this.held = Some(next);
             }
         }
     }

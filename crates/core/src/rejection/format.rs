@@ -278,7 +278,7 @@ mod tests {
         #[test]
         fn rfc6750_3_whatever_is_said_fits_the_challenge(detail: String, realm: String, scope: String) {
             let mut rejection = Rejection::insufficient_scope(scope);
-            rejection.detail = Some(detail.into());
+            rejection = rejection.detail(detail);
             let format = RejectionFormat::default().realm(realm);
             let challenge = format.challenge(&rejection);
             let challenge = challenge.to_str().unwrap();

@@ -29,7 +29,11 @@ use crate::{ClaimsError, MalformedToken, RevocationError, StoreError, TokenId};
 /// assert_eq!(rejection.reason(), Reason::Revoked);
 /// ```
 #[derive(Clone)]
-pub struct Rejection {
+pub struct Rejection(Box<Refusal>);
+
+// Boxed: on the way of a request that is not refused, it is moved about as the other case.
+#[derive(Clone)]
+struct Refusal {
     reason: Reason,
     detail: Option<Cow<'static, str>>,
     scope: Option<Arc<str>>,
@@ -40,21 +44,20 @@ pub struct Rejection {
 impl Rejection {
     /// A refusal for this reason.
     pub fn new(reason: Reason) -> Self {
-        Self {
+        Self(Box::new(Refusal {
             reason,
             detail: None,
             scope: None,
             token: None,
             source: None,
-        }
+        }))
     }
 
     /// Says in the response what would be needed; 403 only (RFC 6750 §3, `scope`).
     pub fn insufficient_scope(scope: impl Into<Arc<str>>) -> Self {
-        Self {
-            scope: Some(scope.into()),
-            ..Self::new(Reason::InsufficientScope)
-        }
+        let mut rejection = Self::new(Reason::InsufficientScope);
+        rejection.0.scope = Some(scope.into());
+        rejection
     }
 
     /// The program forgot a layer: a 500 for the caller, its name for the log.
@@ -71,44 +74,45 @@ impl Rejection {
     /// `error_description` (RFC 6750 §3) is replaced. Never put a token, or a part of one, here.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
-        self.detail = Some(detail.into());
+        self.0.detail = Some(detail.into());
         self
     }
 
     /// Names the token, for the log.
     #[must_use]
     pub fn token(mut self, token: TokenId) -> Self {
-        self.token = Some(token);
+        self.0.token = Some(token);
         self
     }
 
     /// Keeps the error behind it, for the log; callers don't see it.
     #[must_use]
     pub fn source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        self.source = Some(Arc::new(source));
+        self.0.source = Some(Arc::new(source));
         self
     }
 
     /// Why.
     pub fn reason(&self) -> Reason {
-        self.reason
+        self.0.reason
     }
 
     /// The token's id, if it came so far.
     pub fn token_id(&self) -> Option<TokenId> {
-        self.token
+        self.0.token
     }
 
     /// The scope that would be needed.
     pub fn scope(&self) -> Option<&str> {
-        self.scope.as_deref()
+        self.0.scope.as_deref()
     }
 
     /// What the caller is told, in words.
     pub fn description(&self) -> &str {
-        self.detail
+        self.0
+            .detail
             .as_deref()
-            .unwrap_or_else(|| self.reason.description())
+            .unwrap_or_else(|| self.0.reason.description())
     }
 }
 
@@ -164,10 +168,10 @@ impl From<ClaimsError> for Rejection {
 impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rejection")
-            .field("reason", &self.reason)
+            .field("reason", &self.0.reason)
             .field("description", &self.description())
-            .field("token", &self.token)
-            .field("source", &self.source)
+            .field("token", &self.0.token)
+            .field("source", &self.0.source)
             .finish()
     }
 }
@@ -180,6 +184,6 @@ impl fmt::Display for Rejection {
 
 impl std::error::Error for Rejection {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|source| &**source as _)
+        self.0.source.as_ref().map(|source| &**source as _)
     }
 }

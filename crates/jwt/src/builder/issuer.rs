@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use tower_revoke_core::Clock;
 #[cfg(feature = "remote")]
 use tower_revoke_core::Endpoint;
-use tower_revoke_core::UnixTime;
+use tower_revoke_core::{IssuerDigests, UnixTime};
 use zeroize::Zeroizing;
 
 #[cfg(feature = "remote")]
@@ -112,6 +112,7 @@ impl IssuerConfig {
         #[cfg(feature = "remote")]
         let keys = keys.fetched_by(remote);
         Ok(TrustedIssuer {
+            digests: IssuerDigests::new(&*self.name),
             name: self.name,
             algorithms,
             rules: self.rules,

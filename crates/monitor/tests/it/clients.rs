@@ -146,6 +146,34 @@ async fn layers_in_each_other_learn_the_same_caller() {
 }
 
 #[tokio::test]
+async fn layers_that_name_the_client_of_one_token_otherwise_do_not_mix_it_up() {
+    let monitor = Monitor::new();
+    let by_tenant = monitor.layer("tenants").client_claim("tenant");
+    let by_rule = monitor
+        .layer("rules")
+        .client_by(|caller| caller.subject().map(Into::into));
+    let ann = caller_with(json!({"iss": ISSUER, "sub": "ann", "tenant": "acme"}));
+    for _ in 0..2 {
+        let service = monitor
+            .layer("orders")
+            .layer(
+                by_tenant.layer(by_rule.layer(service_fn(|request: Request<()>| {
+                    identify(&request, ann.clone());
+                    async { Ok::<_, Infallible>(hello()) }
+                }))),
+            );
+        let response = service.oneshot(Request::new(())).await.unwrap();
+        drain(response.into_body()).await;
+    }
+    let services = monitor.snapshot().services;
+    for (service, client) in [("orders", "ann"), ("tenants", "acme"), ("rules", "ann")] {
+        let clients = &services[service].clients;
+        assert_eq!(clients.len(), 1, "{service}");
+        assert_eq!(clients[client].success, 2, "{service}");
+    }
+}
+
+#[tokio::test]
 async fn a_route_inside_of_the_bearer_layer_knows_its_caller() {
     let layer = MonitorLayer::service("orders");
     let service = layer.layer(service_fn(|_: Request<()>| async {

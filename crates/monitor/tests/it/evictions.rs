@@ -63,6 +63,31 @@ async fn the_least_recently_seen_makes_room() {
 }
 
 #[tokio::test]
+async fn a_token_whose_client_made_room_is_counted_by_its_name_again() {
+    let (layer, hand) = small(1);
+    let ann = caller("ann");
+    let call = async || {
+        let service = layer.layer(service_fn(|request: Request<()>| {
+            identify(&request, ann.clone());
+            async { Ok::<_, Infallible>(hello()) }
+        }));
+        let response = tower::ServiceExt::oneshot(service, Request::new(())).await;
+        drain(response.unwrap().into_body()).await;
+    };
+    call().await;
+    call().await;
+    assert_eq!(orders(&layer).clients["ann"].success, 2);
+    calls(&layer, &hand, "bob").await;
+    hand.advance(Duration::from_millis(1));
+    call().await;
+    call().await;
+    let service = orders(&layer);
+    assert_eq!(service.clients["ann"].success, 2);
+    assert_eq!(service.other.success, 3);
+    assert_eq!(service.total.success, 5);
+}
+
+#[tokio::test]
 async fn without_room_all_clients_are_others() {
     let (layer, hand) = small(0);
     calls(&layer, &hand, "a b a").await;
@@ -165,6 +190,8 @@ proptest! {
         steps in proptest::collection::vec(step(), 0..200),
     ) {
         let (layer, hand) = small(max);
+        // One token each, beside which its client is kept.
+        let callers: Vec<_> = (0..7).map(|client| caller(&client.to_string())).collect();
         let mut started = 0;
         let mut open: VecDeque<Open> = VecDeque::new();
         let mut service = layer.layer(service_fn(
@@ -172,7 +199,7 @@ proptest! {
                 let slot = request.extensions().get::<IdentitySlot>().unwrap().clone();
                 let (client, answer) = request.into_body();
                 if let Some(client) = client {
-                    slot.fill(caller(&client.to_string()));
+                    slot.fill(callers[usize::from(client)].clone());
                 }
                 answer
             },
@@ -196,7 +223,7 @@ proptest! {
                 }
                 Step::Identify(call) => {
                     if let Some(open) = open.get_mut(call) {
-                        open.slot.fill(caller(&open.client.to_string()));
+                        open.slot.fill(callers[usize::from(open.client)].clone());
                         poll(open);
                     }
                 }
