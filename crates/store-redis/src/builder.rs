@@ -22,7 +22,7 @@ use crate::{
 /// |---|---|
 /// | [`prefix`](Self::prefix) | `tower-revoke` |
 /// | [`answer_within`](Self::answer_within) | 2 s |
-/// | [`changes_kept_for`](Self::changes_kept_for) | 1 h |
+/// | [`changes_kept_for`](Self::changes_kept_for) | 10 min |
 /// | [`wait_for_replicas`](Self::wait_for_replicas) | no waiting |
 /// | [`login`](Self::login), [`database`](Self::database) | as in the URL |
 /// | [`trust_only`](Self::trust_only) | the machine's trusted certificates |
@@ -51,7 +51,7 @@ impl RedisStoreBuilder {
             place,
             prefix: "tower-revoke".to_owned(),
             answer_within: Duration::from_secs(2),
-            keep: Duration::from_secs(3600),
+            keep: Duration::from_secs(600),
             replicas: None,
             login: None,
             database: None,

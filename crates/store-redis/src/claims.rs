@@ -48,7 +48,10 @@ impl Claims {
     ) -> Result<ClaimOutcome, StoreError> {
         let answer = match inner.claims[tag].wait_or_go(claim) {
             None => {
-                let turn = Turn::new(inner, tag);
+                let turn = Turn {
+                    inner: inner.clone(),
+                    tag,
+                };
                 let answers = ask(inner, tag, std::slice::from_ref(claim)).await;
                 drop(turn);
                 match answers.map(|answers| answers.first().copied()) {
@@ -93,18 +96,12 @@ impl Claims {
 }
 
 /// The right to have a script under way; passed on to those who wait, also by a caller who left.
-struct Turn<'a> {
-    inner: &'a Arc<Inner>,
+struct Turn {
+    inner: Arc<Inner>,
     tag: usize,
 }
 
-impl<'a> Turn<'a> {
-    fn new(inner: &'a Arc<Inner>, tag: usize) -> Self {
-        Self { inner, tag }
-    }
-}
-
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         let claims = &self.inner.claims[self.tag];
         let mut queue = claims.queue();
@@ -119,11 +116,14 @@ impl Drop for Turn<'_> {
         let next = queue.waiting.len().min(AT_ONCE);
         let batch: Vec<_> = queue.waiting.drain(..next).collect();
         drop(queue);
-        let (inner, tag) = (self.inner.clone(), self.tag);
+        // Made here: a runtime that ends may drop the task before it begins.
+        let turn = Self {
+            inner: self.inner.clone(),
+            tag: self.tag,
+        };
         runtime.spawn(async move {
-            let turn = Turn::new(&inner, tag);
             let (claims, senders): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-            let answers = ask(&inner, tag, &claims).await;
+            let answers = ask(&turn.inner, turn.tag, &claims).await;
             drop(turn);
             for (at, sender) in senders.into_iter().enumerate() {
                 let answer = match &answers {

@@ -66,6 +66,25 @@ async fn a_frozen_server_is_given_up_in_time_and_taken_again() {
     );
 }
 
+/// TRAPS 29: `SET NX PXAT` with a time in the past answers OK and keeps nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_29_a_life_that_is_past_is_refused_before_redis_is_asked() {
+    let redis = Redis::start(&[]).await;
+    let store = open(&redis).await;
+    // Nobody is there who could answer.
+    redis.freeze();
+    for ago in [0, 1, 3600] {
+        let mut claim = claim(1, 1, 1);
+        let now = tower_revoke_core::Clock::system().now();
+        claim.until = Some(now.saturating_sub(Duration::from_secs(ago)));
+        let refused = store.claim(&claim).await;
+        assert!(
+            matches!(refused, Err(StoreError::LifeIsPast)),
+            "{refused:?}"
+        );
+    }
+}
+
 fn is_late(error: &StoreError) -> bool {
     matches!(error, StoreError::TimedOut(_) | StoreError::Unavailable(_))
 }

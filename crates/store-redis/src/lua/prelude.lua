@@ -34,7 +34,9 @@ end
 local function trim(feed, meta, keep)
   local time = call('TIME')
   local before = time[1] * 1000 + math.floor(time[2] / 1000) - keep
-  if before < 1 then return end
+  -- Looked at first: from a place before all entries, Redis would search them all.
+  local first = call('XRANGE', feed, '-', '+', 'COUNT', 1)[1]
+  if not first or tonumber(first[1]:match('^%d+')) >= before then return end
   local last = call('XREVRANGE', feed, string.format('%.0f', before - 1), '-', 'COUNT', 1)[1]
   if last then
     call('HSET', meta, 'floor', last[2][4] .. last[1])
