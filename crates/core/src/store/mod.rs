@@ -68,7 +68,9 @@ pub trait Store: Send + Sync + 'static {
     /// What has changed since a cursor, in pages of the store's own size; `None` gives everything
     /// that is alive, from its first page on. No change is lost between two calls, whatever
     /// happens to the connection or the store between them; one may come twice. Changes of one key
-    /// come in the order in which they were made.
+    /// come in the order in which they were made. Once `more` is false, every write is told that
+    /// was acknowledged before the call: whoever has read it all knows as much as
+    /// [`look_up`](Self::look_up) did then.
     ///
     /// # Errors
     /// [`StoreError::CursorTooOld`] if changes after `since` were trimmed: load all again.
