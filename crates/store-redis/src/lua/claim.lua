@@ -2,7 +2,13 @@
 -- Answers 5 bytes a claim: a letter and a number.
 local uses, held, index, feed, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local claims = ARGV[3]
-local changes, answers = {}, {}
+local changes, answers, ends = {}, {}, {}
+
+local function ends_at(key, till)
+  ends[#ends + 1] = score(till)
+  ends[#ends + 1] = key
+end
+
 local purged = call('HGET', meta, 'purged')
 
 local function ask_again(key, id, limit, till)
@@ -28,7 +34,7 @@ local function ask_again(key, id, limit, till)
     local value = limit .. struct.pack('>I4', count) .. till
     if limit == ONE then value = value .. id end
     call('HSET', uses, key, value)
-    call('ZADD', index, score(till), key)
+    ends_at(key, till)
     if count >= of then changes[#changes + 1] = 'S' .. key .. till end
   end
   return 'W' .. struct.pack('>I4', of - count)
@@ -42,16 +48,17 @@ for at = 1, #claims, 45 do
     answer = 'P\0\0\0\0'
   elseif limit == ONE then
     if call('HSETNX', uses, key, '\0\0\0\1\0\0\0\1' .. till .. id) == 1 then
-      call('ZADD', index, score(till), key)
+      ends_at(key, till)
       changes[#changes + 1] = 'S' .. key .. till
       answer = 'W\0\0\0\0'
     end
   elseif call('HSETNX', uses, key, limit .. ONE .. till) == 1 then
     call('ZADD', held, 0, key .. id)
-    call('ZADD', index, score(till), key)
+    ends_at(key, till)
     answer = 'W' .. struct.pack('>I4', struct.unpack('>I4', limit) - 1)
   end
   answers[#answers + 1] = answer or ask_again(key, id, limit, till)
 end
+if #ends > 0 then call('ZADD', index, unpack(ends)) end
 announce(feed, meta, ARGV[1], ARGV[2], changes)
 return table.concat(answers)
