@@ -6,7 +6,7 @@ use tower_revoke_core::Clock;
 
 use crate::{
     RedisStore, RedisStoreError,
-    address::{Location, Login},
+    address::Login,
     ask::Asker,
     claims::Claims,
     dial::Dial,
@@ -214,7 +214,7 @@ impl RedisStoreBuilder {
 
 #[cfg(feature = "tls")]
 fn tls(
-    location: &Location,
+    location: &crate::address::Location,
     pem: &crate::tls::Pem,
 ) -> Result<Option<crate::tls::Tls>, RedisStoreError> {
     location.tls.then(|| crate::tls::Tls::new(pem)).transpose()
