@@ -1,6 +1,7 @@
 //! Durable claims a second on each store, beside its bare driver.
 
 mod redb;
+mod redis;
 
 use std::{
     num::NonZeroU32,
@@ -12,7 +13,7 @@ use std::{
 };
 
 use tower_revoke::{
-    TokenId,
+    TokenId, UnixTime,
     core::{Claim, ClaimId, ClaimOutcome, Store},
 };
 
@@ -40,6 +41,9 @@ pub fn run(quick: bool, named: Option<&str>) -> Outcome<()> {
     println!("Durable claims a second, median of {rounds} rounds in which all take turns");
     if named.is_none_or(|name| name == "redb") {
         runtime.block_on(redb::measure(rounds))?;
+    }
+    if named.is_none_or(|name| name == "redis") {
+        runtime.block_on(redis::measure(rounds))?;
     }
     Ok(())
 }
@@ -69,11 +73,16 @@ async fn rate<C: Claims>(claims: &Arc<C>, callers: u64) -> Outcome<f64> {
 
 /// The claim of a number, through a store of ours.
 async fn claim<S: Store>(store: &S, number: u64) -> Outcome<()> {
+    claim_until(store, number, None).await
+}
+
+/// The same, of a token that ends.
+async fn claim_until<S: Store>(store: &S, number: u64, until: Option<UnixTime>) -> Outcome<()> {
     let claim = Claim {
         token: TokenId::of_jwt("benches", &number.to_string()),
         id: ClaimId::from_bytes([7; 16]),
         limit: NonZeroU32::MIN,
-        until: None,
+        until,
     };
     match store.claim(&claim).await {
         Ok(ClaimOutcome::Won { left: 0 }) => Ok(()),

@@ -10,10 +10,13 @@ use std::{
 
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
-use tower_revoke::RedisStore;
+use tower_revoke::{Clock, RedisStore};
 
-use super::{CALLERS, Claims, claim, print_row, rate};
+use super::{CALLERS, Claims, claim_until, print_row, rate};
 use crate::rounds::Outcome;
+
+/// Of a token.
+const LIFE: Duration = Duration::from_secs(3600);
 
 struct Ours(RedisStore);
 
@@ -21,16 +24,17 @@ struct Bare(MultiplexedConnection);
 
 impl Claims for Ours {
     async fn claim(&self, number: u64) -> Outcome<()> {
-        claim(&self.0, number).await
+        let end = Clock::system().now().saturating_add(LIFE);
+        claim_until(&self.0, number, Some(end)).await
     }
 }
 
 impl Claims for Bare {
     async fn claim(&self, number: u64) -> Outcome<()> {
-        // A key as far from others and as long as the hash of a token, and an end.
+        // A key as far from others and as long as the hash of a token.
         let key = u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
         let mut set = redis::cmd("SET");
-        set.arg(&key.to_be_bytes()).arg(&[7; 16]);
+        set.arg(&key.to_be_bytes()[..]).arg(&[7_u8; 16][..]);
         set.arg("NX")
             .arg("GET")
             .arg("PXAT")
@@ -61,8 +65,10 @@ impl Drop for Server {
 async fn start() -> Outcome<Server> {
     let said = |error: std::io::Error| format!("redis-server: {error}");
     let data = tempfile::tempdir().map_err(said)?;
-    let port = TcpListener::bind("127.0.0.1:0").map_err(said)?;
-    let port = port.local_addr().map_err(said)?.port();
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(said)?;
+        listener.local_addr().map_err(said)?.port()
+    };
     let process = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "redis-server"])
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
