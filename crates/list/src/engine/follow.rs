@@ -117,6 +117,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 }
                 Err(Gap::WentBack) => {
                     mirror.enter(Phase::WritingBack);
+                    // What the store has said since it forgot counts no more.
+                    self.generations.renew();
                     mirror.reloads.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(
                         "the revocation store has forgotten what it had told: \

@@ -8,10 +8,7 @@ use std::{
 use hashbrown::HashTable;
 use tower_revoke_core::{Change, KeyDigest, Listed, UnixTime};
 
-use super::{
-    packed::Packed,
-    state::{Said, State},
-};
+use super::{packed::Packed, state::State};
 
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
@@ -35,6 +32,8 @@ struct Own {
     feed: State,
     /// Something was ended, or both was written at once: the store knows, nobody here does.
     ask: bool,
+    /// When a revocation was said here, as it was said: a lift at a later time may be its own.
+    said_at: Option<UnixTime>,
     /// A claim that was won took the last use, of which the feed must tell.
     untold: bool,
 }
@@ -159,11 +158,13 @@ impl Shard {
             number,
             feed: before,
             ask: false,
+            said_at: None,
             untold: false,
         });
         own.number = number;
         match write {
             Write::Lists(listed, at) => {
+                own.said_at = own.said_at.max(Some(at));
                 // It is newer than any lift, whatever the clocks said.
                 let at = state.lifted.map_or(at, |lifted| at.max(lifted.at));
                 state.apply(&Change::Listed {
@@ -173,7 +174,8 @@ impl Shard {
                 });
             }
             Write::Spends { until, own: won } => {
-                own.untold |= won;
+                // A use that may be given back already is not missed.
+                own.untold |= won && !own.ask;
                 let (listed, at) = (Listed::Spent { until }, UnixTime::EPOCH);
                 state.apply(&Change::Listed {
                     key: *key,
@@ -219,14 +221,14 @@ impl Shard {
             let (here, mut state) = (self.known(&key), own.feed);
             // The feed tells neither of a revocation that was acknowledged here, nor of its end:
             // the store has lost it, or has not told yet.
-            let untold = here.said.filter(|said| {
-                let lifted_before = own.feed.lifted.is_none_or(|lifted| lifted.at <= said.at);
+            let untold = own.said_at.filter(|at| {
+                let lifted_before = own.feed.lifted.is_none_or(|lifted| lifted.at <= *at);
                 own.feed.said.is_none() && lifted_before
             });
-            if let Some(said) = untold {
+            if let (Some(at), Some(said)) = (untold, here.said) {
                 state.said = Some(said);
                 if complete {
-                    let Said { listed, at } = said;
+                    let listed = said.listed;
                     lost.changes.push(Change::Listed { key, listed, at });
                 }
             }

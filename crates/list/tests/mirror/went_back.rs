@@ -123,6 +123,30 @@ async fn g5_a_node_is_not_ready_and_lets_nobody_pass_until_the_store_was_told() 
     }
 }
 
+/// The feed was broken when the store forgot, so the store was asked, and said "good".
+#[tokio::test(start_paused = true)]
+async fn g3_what_a_store_said_after_it_forgot_counts_no_more_once_that_is_noticed() {
+    let world = World::new();
+    let node = world.ready_node().await;
+    let revoked = token("1");
+    world.server.revoke(&[end_of(&revoked)]).await.unwrap();
+    node.polled().await;
+    node.script.set(StoreOp::Changes, Mood::Fails);
+    node.script.set(StoreOp::Restore, Mood::Fails);
+    node.polled().await;
+    world.server.set_back(0, true).await;
+    world.hand.advance(MAX_STALENESS);
+    assert_eq!(node.check(&revoked).await, Standing::Good);
+    assert_eq!(node.list.standing(&revoked), Some(Standing::Good));
+    node.script.set(StoreOp::Changes, Mood::Works);
+    node.script.called(StoreOp::Restore, 1).await;
+    assert_eq!(node.list.standing(&revoked), None);
+    assert_eq!(node.check(&revoked).await, Standing::Revoked);
+    node.script.set(StoreOp::Restore, Mood::Works);
+    comes_back(&node).await;
+    assert_eq!(node.list.standing(&revoked), Some(Standing::Revoked));
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_lift_is_undone_by_what_is_written_back() {
     let world = World::new();
