@@ -5,6 +5,7 @@ mod client;
 mod grpcio;
 mod keycloak;
 mod oidc_provider;
+mod postgres;
 mod redis;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub use self::{
     grpcio::grpcio,
     keycloak::Keycloak,
     oidc_provider::OidcProvider,
+    postgres::{Postgres, SharedPostgres},
     redis::{Redis, RedisCluster, SharedRedis, WatchedRedis, wait_until},
 };
 

@@ -1,0 +1,374 @@
+-- The first version of the schema. {schema} stands for its name, {store} for 32 hex digits.
+
+CREATE TABLE {schema}.store (
+    only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    version integer NOT NULL,
+    id bytea NOT NULL CHECK (octet_length(id) = 16),
+    -- The last event, and the mark of the transaction that made it.
+    seq bigint NOT NULL DEFAULT 0,
+    mark bigint NOT NULL DEFAULT 0,
+    -- The same of the last event that was forgotten.
+    trimmed bigint NOT NULL DEFAULT 0,
+    trimmed_mark bigint NOT NULL DEFAULT 0,
+    -- What ended before this may have been forgotten.
+    purged_before bigint
+) WITH (fillfactor = 10);
+
+INSERT INTO {schema}.store (version, id) VALUES (1, decode('{store}', 'hex'));
+
+-- Times are seconds since 1970; no end is NULL. In texts a backslash stands for itself when it is
+-- doubled, and \0 for the character that PostgreSQL can't keep.
+CREATE TABLE {schema}.revoked (
+    digest bytea PRIMARY KEY CHECK (octet_length(digest) = 16),
+    -- Of a rule; NULL: one token is revoked.
+    issued_at_or_before bigint,
+    until bigint,
+    at bigint NOT NULL,
+    -- The key of a rule, where it is known.
+    issuer text,
+    claim text,
+    value text,
+    said_by text NOT NULL,
+    reason text NOT NULL
+);
+CREATE INDEX revoked_ends ON {schema}.revoked (until) WHERE until IS NOT NULL;
+
+-- The last lift of each key, kept for as long as what it lifted would have been.
+CREATE TABLE {schema}.lifted (
+    digest bytea PRIMARY KEY CHECK (octet_length(digest) = 16),
+    at bigint NOT NULL,
+    until bigint,
+    said_by text NOT NULL,
+    reason text NOT NULL
+);
+CREATE INDEX lifted_ends ON {schema}.lifted (until) WHERE until IS NOT NULL;
+
+-- How many uses of a token are held. A row stays when they are given back: the limit stays known.
+CREATE TABLE {schema}.uses (
+    token bytea PRIMARY KEY CHECK (octet_length(token) = 16),
+    max_uses bigint NOT NULL,
+    held bigint NOT NULL,
+    until bigint,
+    -- By which claim, of a token with one use.
+    holder bytea CHECK (octet_length(holder) = 16)
+);
+CREATE INDEX uses_end ON {schema}.uses (until) WHERE until IS NOT NULL;
+
+-- By which claims, of tokens with more than one use.
+CREATE TABLE {schema}.held (
+    token bytea NOT NULL CHECK (octet_length(token) = 16),
+    claim bytea NOT NULL CHECK (octet_length(claim) = 16),
+    PRIMARY KEY (token, claim)
+);
+
+-- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 freed.
+CREATE TABLE {schema}.events (
+    seq bigint PRIMARY KEY,
+    mark bigint NOT NULL,
+    written bigint NOT NULL,
+    what smallint NOT NULL,
+    digest bytea NOT NULL,
+    issued_at_or_before bigint,
+    until bigint,
+    at bigint NOT NULL
+);
+
+-- Held by whoever writes, until the commit: so events are committed in the order of their numbers,
+-- and every statement of a function sees all that was written before. No lock of a table, for which
+-- an autovacuum would have to be cancelled, and no row, which would have to be written.
+CREATE FUNCTION {schema}.take_turn() RETURNS void LANGUAGE sql VOLATILE AS $$
+    SELECT pg_advisory_xact_lock(1953656434, '{schema}.events'::regclass::oid::integer)
+$$;
+
+-- Does all that is asked, in the order of the arrays, as one transaction.
+-- kinds: 0 revoke, 1 lift, 2 claim, 3 release, 4 restore a revocation, 5 restore a lift.
+-- Answers only for 1, 2 and 3. outcome: 0 no, 1 yes, 2 another limit, 3 its life is past;
+-- number: the uses that are left, or the limit that is known.
+CREATE FUNCTION {schema}.apply(
+    our_now bigint, our_mark bigint,
+    kinds smallint[], digests bytea[], ids bytea[], limits bigint[], issued bigint[],
+    untils bigint[], ats bigint[], issuers text[], claims text[], vals text[], bys text[],
+    reasons text[]
+) RETURNS TABLE (n bigint, outcome smallint, number bigint) LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    op record;
+    s record;
+    r record;
+    u record;
+    l record;
+    next_seq bigint;
+    is_held boolean;
+    now_held bigint;
+    new_issued bigint;
+    new_until bigint;
+    new_at bigint;
+    says_nothing boolean;
+    told smallint;
+    told_issued bigint;
+    told_until bigint;
+    told_at bigint;
+BEGIN
+    -- What is acknowledged is on the disk, whatever the default of the server or of the role is.
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    PERFORM {schema}.take_turn();
+    SELECT seq, purged_before INTO STRICT s FROM {schema}.store;
+    next_seq := s.seq;
+    FOR op IN
+        SELECT * FROM unnest(kinds, digests, ids, limits, issued, untils, ats, issuers, claims,
+            vals, bys, reasons) WITH ORDINALITY AS asked (kind, digest, id, max_uses, issued,
+            until, at, issuer, claim, value, said_by, reason, place)
+    LOOP
+        told := NULL;
+        told_issued := NULL;
+        told_at := 0;
+        IF op.kind = 0 OR op.kind = 4 THEN
+            new_at := op.at;
+            SELECT at INTO l FROM {schema}.lifted WHERE digest = op.digest;
+            IF FOUND AND l.at > new_at THEN
+                CONTINUE WHEN op.kind = 4;
+                -- It is newer than any lift, whatever the clocks said.
+                new_at := l.at;
+            END IF;
+            new_issued := op.issued;
+            new_until := op.until;
+            told := 0;
+            SELECT * INTO r FROM {schema}.revoked WHERE digest = op.digest;
+            IF FOUND THEN
+                IF (r.issued_at_or_before IS NULL) = (op.issued IS NULL) THEN
+                    -- Never shorter than it was.
+                    new_issued := greatest(r.issued_at_or_before, op.issued);
+                    IF r.until IS NULL OR op.until IS NULL THEN
+                        new_until := NULL;
+                    ELSE
+                        new_until := greatest(r.until, op.until);
+                    END IF;
+                ELSE
+                    new_issued := r.issued_at_or_before;
+                    new_until := r.until;
+                END IF;
+                new_at := greatest(r.at, new_at);
+                IF (r.issued_at_or_before, r.until, r.at)
+                    IS NOT DISTINCT FROM (new_issued, new_until, new_at) THEN
+                    told := NULL;
+                END IF;
+                says_nothing := op.issuer IS NULL AND op.said_by = '' AND op.reason = '';
+                IF NOT says_nothing THEN
+                    IF told IS NOT NULL OR (r.issuer, r.claim, r.value, r.said_by, r.reason)
+                        IS DISTINCT FROM (op.issuer, op.claim, op.value, op.said_by, op.reason) THEN
+                        UPDATE {schema}.revoked SET issued_at_or_before = new_issued,
+                            until = new_until, at = new_at, issuer = op.issuer, claim = op.claim,
+                            value = op.value, said_by = op.said_by, reason = op.reason
+                            WHERE digest = op.digest;
+                    END IF;
+                ELSIF told IS NOT NULL THEN
+                    UPDATE {schema}.revoked SET issued_at_or_before = new_issued,
+                        until = new_until, at = new_at WHERE digest = op.digest;
+                END IF;
+            ELSE
+                INSERT INTO {schema}.revoked VALUES (op.digest, new_issued, new_until, new_at,
+                    op.issuer, op.claim, op.value, op.said_by, op.reason);
+            END IF;
+            told_issued := new_issued;
+            told_until := new_until;
+            told_at := new_at;
+        ELSIF op.kind = 1 THEN
+            DELETE FROM {schema}.revoked WHERE digest = op.digest RETURNING * INTO r;
+            n := op.place;
+            number := 0;
+            outcome := 0;
+            IF FOUND THEN
+                outcome := 1;
+                told := 2;
+                told_until := r.until;
+                told_at := greatest(op.at, least(r.at, 9223372036854775806) + 1);
+                INSERT INTO {schema}.lifted AS old
+                    VALUES (op.digest, told_at, r.until, op.said_by, op.reason)
+                    ON CONFLICT (digest) DO UPDATE SET
+                        at = greatest(old.at, excluded.at),
+                        until = CASE WHEN old.until IS NULL OR excluded.until IS NULL THEN NULL
+                            ELSE greatest(old.until, excluded.until) END,
+                        said_by = excluded.said_by, reason = excluded.reason;
+            END IF;
+            RETURN NEXT;
+        ELSIF op.kind = 5 THEN
+            SELECT at INTO l FROM {schema}.lifted WHERE digest = op.digest;
+            is_held := NOT FOUND OR l.at < op.at;
+            INSERT INTO {schema}.lifted AS old VALUES (op.digest, op.at, op.until, '', '')
+                ON CONFLICT (digest) DO UPDATE SET
+                    at = greatest(old.at, excluded.at),
+                    until = CASE WHEN old.until IS NULL OR excluded.until IS NULL THEN NULL
+                        ELSE greatest(old.until, excluded.until) END;
+            IF is_held THEN
+                DELETE FROM {schema}.revoked WHERE digest = op.digest AND at < op.at;
+                IF FOUND THEN
+                    told := 2;
+                    told_until := op.until;
+                    told_at := op.at;
+                END IF;
+            END IF;
+        ELSIF op.kind = 2 THEN
+            n := op.place;
+            SELECT * INTO u FROM {schema}.uses WHERE token = op.digest;
+            -- A wall clock may have been set back since uses were forgotten.
+            IF op.until < s.purged_before THEN
+                outcome := 3;
+                number := 0;
+            ELSIF u.token IS NULL THEN
+                INSERT INTO {schema}.uses VALUES (op.digest, op.max_uses, 1, op.until,
+                    CASE WHEN op.max_uses = 1 THEN op.id END);
+                IF op.max_uses = 1 THEN
+                    told := 1;
+                    told_until := op.until;
+                ELSE
+                    INSERT INTO {schema}.held VALUES (op.digest, op.id);
+                END IF;
+                outcome := 1;
+                number := op.max_uses - 1;
+            ELSIF u.max_uses <> op.max_uses THEN
+                outcome := 2;
+                number := u.max_uses;
+            ELSE
+                IF u.max_uses = 1 THEN
+                    is_held := u.holder IS NOT DISTINCT FROM op.id;
+                ELSE
+                    is_held := EXISTS (SELECT FROM {schema}.held
+                        WHERE token = op.digest AND claim = op.id);
+                END IF;
+                IF NOT is_held AND u.held >= u.max_uses THEN
+                    outcome := 0;
+                    number := 0;
+                ELSE
+                    now_held := u.held;
+                    new_until := NULL;
+                    IF u.until IS NOT NULL AND op.until IS NOT NULL THEN
+                        new_until := greatest(u.until, op.until);
+                    END IF;
+                    IF NOT is_held THEN
+                        now_held := u.held + 1;
+                        IF u.max_uses > 1 THEN
+                            INSERT INTO {schema}.held VALUES (op.digest, op.id);
+                        END IF;
+                    END IF;
+                    IF NOT is_held OR u.until IS DISTINCT FROM new_until THEN
+                        UPDATE {schema}.uses SET held = now_held, until = new_until,
+                            holder = CASE WHEN op.max_uses = 1 THEN op.id END
+                            WHERE token = op.digest;
+                        IF now_held >= u.max_uses THEN
+                            told := 1;
+                            told_until := new_until;
+                        END IF;
+                    END IF;
+                    outcome := 1;
+                    number := u.max_uses - now_held;
+                END IF;
+            END IF;
+            RETURN NEXT;
+        ELSIF op.kind = 3 THEN
+            n := op.place;
+            number := 0;
+            outcome := 0;
+            SELECT * INTO u FROM {schema}.uses WHERE token = op.digest;
+            IF FOUND THEN
+                IF u.max_uses = 1 THEN
+                    is_held := u.holder IS NOT DISTINCT FROM op.id;
+                ELSE
+                    DELETE FROM {schema}.held WHERE token = op.digest AND claim = op.id;
+                    is_held := FOUND;
+                END IF;
+                IF is_held THEN
+                    UPDATE {schema}.uses SET held = u.held - 1, holder = NULL
+                        WHERE token = op.digest;
+                    outcome := 1;
+                    IF u.held >= u.max_uses THEN
+                        told := 3;
+                        told_until := NULL;
+                    END IF;
+                END IF;
+            END IF;
+            RETURN NEXT;
+        END IF;
+        IF told IS NOT NULL THEN
+            next_seq := next_seq + 1;
+            INSERT INTO {schema}.events VALUES (next_seq, our_mark, our_now, told, op.digest,
+                told_issued, told_until, told_at);
+        END IF;
+    END LOOP;
+    IF next_seq > s.seq THEN
+        UPDATE {schema}.store SET seq = next_seq, mark = our_mark;
+        -- By the store's id: the name of a channel has its limit, and that of a schema any letters.
+        PERFORM pg_notify('tower-revoke-{store}', next_seq::text);
+    END IF;
+END
+$$;
+
+-- Forgets some of what ended before a time: how many entries, and whether there may be more.
+CREATE FUNCTION {schema}.purge(before bigint, at_once bigint)
+RETURNS TABLE (dropped bigint, more boolean) LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    rows_gone bigint;
+    is_full boolean;
+BEGIN
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    PERFORM {schema}.take_turn();
+    -- Said even if nothing is dropped: a purge before this one may have been cut off.
+    UPDATE {schema}.store SET purged_before = before
+        WHERE purged_before IS NULL OR purged_before < before;
+    WITH due AS (SELECT digest FROM {schema}.revoked WHERE until < before LIMIT at_once)
+    DELETE FROM {schema}.revoked AS t USING due WHERE t.digest = due.digest;
+    GET DIAGNOSTICS rows_gone = ROW_COUNT;
+    dropped := rows_gone;
+    more := rows_gone = at_once;
+    WITH due AS (SELECT digest FROM {schema}.lifted WHERE until < before LIMIT at_once)
+    DELETE FROM {schema}.lifted AS t USING due WHERE t.digest = due.digest;
+    GET DIAGNOSTICS rows_gone = ROW_COUNT;
+    more := more OR rows_gone = at_once;
+    WITH due AS (
+        SELECT token FROM {schema}.uses WHERE until < before LIMIT at_once
+    ), gone AS (
+        DELETE FROM {schema}.uses AS t USING due WHERE t.token = due.token RETURNING t.*
+    ), claims AS (
+        DELETE FROM {schema}.held AS t USING gone
+            WHERE gone.max_uses > 1 AND t.token = gone.token
+    )
+    SELECT count(*) = at_once, dropped + coalesce(sum(greatest(held, 1)), 0)::bigint
+        FROM gone INTO is_full, dropped;
+    more := more OR is_full;
+    RETURN NEXT;
+END
+$$;
+
+-- Forgets the oldest events: what is too much, and what was written too long ago. Not all at
+-- once: how many it forgot.
+CREATE FUNCTION {schema}.trim_feed(kept bigint, since bigint, at_once bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    s record;
+    cut bigint;
+    last record;
+    rows_gone bigint;
+BEGIN
+    PERFORM {schema}.take_turn();
+    SELECT * INTO STRICT s FROM {schema}.store;
+    SELECT min(seq) - 1 INTO cut FROM {schema}.events WHERE seq <= s.trimmed + at_once
+        AND written >= since;
+    IF cut IS NULL THEN
+        cut := s.seq;
+    END IF;
+    cut := least(greatest(cut, s.seq - kept), s.trimmed + at_once, s.seq);
+    IF cut <= s.trimmed THEN
+        RETURN 0;
+    END IF;
+    SELECT mark INTO STRICT last FROM {schema}.events WHERE seq = cut;
+    DELETE FROM {schema}.events WHERE seq <= cut;
+    GET DIAGNOSTICS rows_gone = ROW_COUNT;
+    UPDATE {schema}.store SET trimmed = cut, trimmed_mark = last.mark;
+    RETURN rows_gone;
+END
+$$;

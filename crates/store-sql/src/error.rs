@@ -1,0 +1,132 @@
+//! What can be wrong with a database, or with the way to it.
+
+use std::{sync::Arc, time::Duration};
+
+use tower_revoke_core::{BoxError, StoreError};
+
+/// Why a store could not be opened. No password is in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// A setting can't be used.
+    #[error("the setting can't be used: {0}")]
+    Setting(&'static str),
+    /// The address can't be read, or no connection could be made: no such host, nobody listens, a
+    /// certificate that is not trusted, TLS that is wanted and not compiled in.
+    #[error("the database can't be reached")]
+    Unreachable(#[source] BoxError),
+    /// It did not answer in time.
+    #[error("the database did not answer within {0:?}")]
+    TimedOut(Duration),
+    /// The user or the password is wrong, or there is no such database, or it may not be used.
+    #[error("the database does not accept the login")]
+    Login(#[source] BoxError),
+    /// It answered with an error.
+    #[error("the database answered with an error")]
+    Refused(#[source] BoxError),
+    /// It keeps texts in another encoding than UTF-8, and would refuse some.
+    #[error("the database keeps texts as {0}; it must be UTF8")]
+    Encoding(String),
+    /// The tables are not there, or older, and creating them was left to somebody else.
+    #[error("the schema {schema} is at version {found}, not at {known}; run the migration")]
+    Older {
+        /// The schema's name.
+        schema: String,
+        /// Its version; 0: it is not there.
+        found: u32,
+        /// The version that this release needs.
+        known: u32,
+    },
+    /// The tables were made by a newer release.
+    #[error("the schema {schema} is at version {found}; this release knows {known}")]
+    Newer {
+        /// The schema's name.
+        schema: String,
+        /// Its version.
+        found: u32,
+        /// The newest version that this release knows.
+        known: u32,
+    },
+}
+
+/// Why something that was asked of the database got no answer. Given to everybody who waited for
+/// the same transaction.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("the database did not do what was asked")]
+    Database(#[source] Arc<sqlx::Error>),
+    #[error("the database did not answer within {0:?}")]
+    TimedOut(Duration),
+    #[error("the connection broke, and what was asked may have happened")]
+    InDoubt(#[source] Arc<sqlx::Error>),
+    #[error("the runtime in which the store was opened has ended")]
+    Ended,
+    #[error("{0} of the database can't be read")]
+    Garbled(&'static str),
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::TimedOut(within) => Self::TimedOut(within),
+            other => Self::Unavailable(Box::new(other)),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+/// What can be done about an error of the driver's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The connection is of no use any more; what was asked may have happened.
+    Broken,
+    /// Nothing has happened, and the next attempt may do.
+    Again,
+    /// It took too long.
+    TimedOut,
+    /// It won't get better by asking again.
+    Other,
+}
+
+impl Kind {
+    pub(crate) fn of(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+                Self::Broken
+            }
+            sqlx::Error::PoolTimedOut => Self::TimedOut,
+            sqlx::Error::Database(said) => match said.code().as_deref() {
+                // Ended by an administrator, by a crash of a neighbour; or it starts up.
+                Some("57P01" | "57P02" | "57P03" | "57P05") => Self::Broken,
+                // It has become a standby: the primary is elsewhere by now.
+                Some("25006") => Self::Broken,
+                Some("40001" | "40P01") => Self::Again,
+                Some("57014") => Self::TimedOut,
+                _ => Self::Other,
+            },
+            _ => Self::Other,
+        }
+    }
+}
+
+impl ConnectError {
+    /// Sorts an error of the driver's; its types stay behind ours.
+    pub(crate) fn of_driver(error: sqlx::Error) -> Self {
+        let code = match &error {
+            sqlx::Error::Database(said) => said.code().map(|code| code.into_owned()),
+            _ => None,
+        };
+        match (code.as_deref(), Kind::of(&error)) {
+            (Some("28000" | "28P01" | "3D000" | "42501"), _) => Self::Login(Box::new(error)),
+            (Some("57P03"), _) | (None, _) => Self::Unreachable(Box::new(error)),
+            _ => Self::Refused(Box::new(error)),
+        }
+    }
+}

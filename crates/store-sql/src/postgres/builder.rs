@@ -1,0 +1,243 @@
+//! The settings of a store, and how it is opened.
+
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+
+use sqlx::{
+    ConnectOptions, Connection, PgConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tower_revoke_core::Clock;
+
+use super::{PostgresStore, migrate, statements::Statements, store::Inner, writer::Writer};
+use crate::ConnectError;
+
+/// How many times longer than one answer opening may take: it is several, and creates tables.
+const ANSWERS_TO_OPEN: u32 = 5;
+
+/// Sets up a [`PostgresStore`]; made by [`PostgresStore::builder`].
+///
+/// | setting | default |
+/// |---|---|
+/// | [`schema`](Self::schema) | `tower_revoke` |
+/// | [`migrates`](Self::migrates) | `true` |
+/// | [`connections`](Self::connections) | 8 for reading |
+/// | [`answer_within`](Self::answer_within) | 2 s |
+/// | [`changes_kept`](Self::changes_kept) | 100,000 |
+/// | [`changes_kept_for`](Self::changes_kept_for) | 1 day |
+/// | [`clock`](Self::clock) | the machine's |
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_revoke_store_sql::PostgresStore;
+///
+/// let store = PostgresStore::builder("postgres://orders@db.example.com/orders")
+///     .schema("revocations")
+///     .migrates(false)
+///     .connect()
+///     .await?;
+/// # let _ = store;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct PostgresStoreBuilder {
+    address: String,
+    schema: String,
+    migrates: bool,
+    connections: u32,
+    answer_within: Duration,
+    changes_kept: u64,
+    changes_kept_for: Duration,
+    clock: Clock,
+}
+
+impl PostgresStoreBuilder {
+    pub(crate) fn new(address: String) -> Self {
+        Self {
+            address,
+            schema: "tower_revoke".to_owned(),
+            migrates: true,
+            connections: 8,
+            answer_within: Duration::from_secs(2),
+            changes_kept: 100_000,
+            changes_kept_for: Duration::from_secs(86_400),
+            clock: Clock::system(),
+        }
+    }
+
+    /// The schema in which the tables stand: several stores can share a database. One to 63 ASCII
+    /// letters, digits and `_`.
+    pub fn schema(mut self, name: impl Into<String>) -> Self {
+        self.schema = name.into();
+        self
+    }
+
+    /// Whether [`connect`](Self::connect) creates the schema, or brings it to this version's state.
+    /// Without, it must be as [`migrate`](Self::migrate) leaves it.
+    pub fn migrates(mut self, migrates: bool) -> Self {
+        self.migrates = migrates;
+        self
+    }
+
+    /// How many connections there may be for reading, at least one. One more writes, and one more
+    /// listens as soon as somebody waits for [`changed`](tower_revoke_core::Store::changed).
+    pub fn connections(mut self, connections: u32) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// How long one call may take, with a new connection, until it is
+    /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut); each step of a purge by itself.
+    /// Opening may take five times as long. The server ends statements of ours after the same time
+    /// (`statement_timeout`).
+    pub fn answer_within(mut self, time: Duration) -> Self {
+        self.answer_within = time;
+        self
+    }
+
+    /// How many of the last changes are kept for
+    /// [`changes`](tower_revoke_core::Store::changes), about: the oldest go from time to time, while
+    /// something is written. Who falls behind further loads all again.
+    pub fn changes_kept(mut self, changes: u64) -> Self {
+        self.changes_kept = changes;
+        self
+    }
+
+    /// For how long changes are kept, if there are not too many.
+    pub fn changes_kept_for(mut self, time: Duration) -> Self {
+        self.changes_kept_for = time;
+        self
+    }
+
+    /// By which clock a token's life is past, and changes are old.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Creates the schema with its tables and functions, or brings it to this version's state; does
+    /// nothing where it is. By a login that may: `CREATE` on the database, or it owns the schema. Any
+    /// number of nodes may do it at the same time; it is one transaction.
+    ///
+    /// # Errors
+    /// Any [`ConnectError`].
+    pub async fn migrate(&self) -> Result<(), ConnectError> {
+        let options = self.options()?;
+        self.in_time(async {
+            let mut link = open(&options).await?;
+            migrate::check_encoding(&mut link).await?;
+            migrate::run(&mut link, &self.schema).await?;
+            close(link).await
+        })
+        .await
+    }
+
+    /// Opens the store: connects, checks the schema, and creates it if it is to. Must be called in a
+    /// tokio runtime that goes on for as long as the store is used: the task that writes runs in it.
+    ///
+    /// # Errors
+    /// Any [`ConnectError`].
+    pub async fn connect(self) -> Result<PostgresStore, ConnectError> {
+        let options = self.options()?;
+        let id = self
+            .in_time(async {
+                let mut link = open(&options).await?;
+                migrate::check_encoding(&mut link).await?;
+                if self.migrates {
+                    migrate::run(&mut link, &self.schema).await?;
+                }
+                let id = migrate::id_of(&mut link, &self.schema).await?;
+                migrate::warn_if_it_may_lose(&mut link).await?;
+                close(link).await?;
+                Ok(id)
+            })
+            .await?;
+        let millis = self.answer_within.as_millis().max(1).to_string();
+        let bounded = options
+            .clone()
+            .options([("statement_timeout", millis.as_str())]);
+        let pool = PgPoolOptions::new()
+            .max_connections(self.connections)
+            .acquire_timeout(self.answer_within)
+            // What is broken is found by what is asked, and asked again.
+            .test_before_acquire(false)
+            .connect_lazy_with(bounded.clone());
+        let listening = PgPoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .acquire_timeout(self.answer_within)
+            .connect_lazy_with(options);
+        let statements = Arc::new(Statements::new(&migrate::quoted(&self.schema)));
+        let writer = Writer {
+            options: bounded,
+            statements: Arc::clone(&statements),
+            clock: self.clock.clone(),
+            within: self.answer_within,
+            changes_kept: i64::try_from(self.changes_kept).unwrap_or(i64::MAX),
+            changes_kept_for: self.changes_kept_for,
+        };
+        let inner = Inner::start(
+            self.schema,
+            id,
+            pool,
+            listening,
+            statements,
+            writer,
+            self.connections,
+        );
+        Ok(PostgresStore::new(inner))
+    }
+
+    fn options(&self) -> Result<PgConnectOptions, ConnectError> {
+        let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_';
+        if !(1..=63).contains(&self.schema.len()) || !self.schema.bytes().all(is_plain) {
+            return Err(ConnectError::Setting(
+                "the schema's name is not 1 to 63 ASCII letters, digits and _",
+            ));
+        }
+        if self.connections == 0 {
+            return Err(ConnectError::Setting("there are no connections"));
+        }
+        if self.answer_within.is_zero() {
+            return Err(ConnectError::Setting("answer_within is no time at all"));
+        }
+        let mut options =
+            PgConnectOptions::from_str(&self.address).map_err(ConnectError::of_driver)?;
+        if options.get_application_name().is_none() {
+            options = options.application_name("tower-revoke");
+        }
+        // A function sees what was written before it took its turn only if each of its statements
+        // looks anew.
+        let options = options.options([("default_transaction_isolation", "read\\ committed")]);
+        Ok(options.disable_statement_logging())
+    }
+
+    async fn in_time<T>(
+        &self,
+        opening: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        let limit = self.answer_within.saturating_mul(ANSWERS_TO_OPEN);
+        let opened = tokio::time::timeout(limit, opening).await;
+        opened.unwrap_or(Err(ConnectError::TimedOut(limit)))
+    }
+}
+
+async fn open(options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
+    let link = PgConnection::connect_with(options).await;
+    link.map_err(ConnectError::of_driver)
+}
+
+async fn close(link: PgConnection) -> Result<(), ConnectError> {
+    link.close().await.map_err(ConnectError::of_driver)
+}
+
+/// Without the address, in which a password may stand.
+impl fmt::Debug for PostgresStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStoreBuilder")
+            .field("schema", &self.schema)
+            .field("answer_within", &self.answer_within)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,70 @@
+//! The statements, with the name of the schema in them.
+
+/// What is asked of one schema.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    pub(crate) apply: String,
+    pub(crate) purge: String,
+    pub(crate) trim: String,
+    pub(crate) look_up: String,
+    pub(crate) last_event: String,
+    pub(crate) feed: String,
+    pub(crate) load_revoked: String,
+    pub(crate) load_uses: String,
+    pub(crate) record: String,
+    pub(crate) records: String,
+}
+
+impl Statements {
+    /// `schema` is quoted.
+    pub(crate) fn new(schema: &str) -> Self {
+        let named = |text: &str| text.replace("{schema}", schema);
+        Self {
+            apply: named(
+                "SELECT n, outcome, number FROM {schema}.apply($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+                 $10, $11, $12, $13, $14)",
+            ),
+            purge: named("SELECT dropped, more FROM {schema}.purge($1, $2)"),
+            trim: named("SELECT {schema}.trim_feed($1, $2, $3)"),
+            look_up: named(
+                "SELECT r.digest IS NOT NULL, r.issued_at_or_before, r.until, \
+                 u.token IS NOT NULL, u.until \
+                 FROM unnest($1::bytea[]) WITH ORDINALITY AS asked (digest, place) \
+                 LEFT JOIN {schema}.revoked r ON r.digest = asked.digest \
+                 LEFT JOIN {schema}.uses u ON u.token = asked.digest AND u.held >= u.max_uses \
+                 ORDER BY asked.place",
+            ),
+            last_event: named("SELECT seq FROM {schema}.store"),
+            // One statement, and so one snapshot. There is a row also where there is no event.
+            feed: named(
+                "SELECT s.id, s.seq, s.mark, s.trimmed, s.trimmed_mark, \
+                 (SELECT mark FROM {schema}.events WHERE seq = $1) AS seen_mark, \
+                 e.seq AS place, e.mark AS its_mark, e.what, e.digest, e.issued_at_or_before, \
+                 e.until, e.at \
+                 FROM {schema}.store s LEFT JOIN LATERAL \
+                 (SELECT * FROM {schema}.events WHERE seq > $1 ORDER BY seq LIMIT $2) e ON true \
+                 ORDER BY e.seq",
+            ),
+            load_revoked: named(
+                "SELECT digest, issued_at_or_before, until, at FROM {schema}.revoked \
+                 WHERE digest > $1 ORDER BY digest LIMIT $2",
+            ),
+            load_uses: named(
+                "SELECT token, until, held >= max_uses AS is_spent FROM {schema}.uses \
+                 WHERE token > $1 ORDER BY token LIMIT $2",
+            ),
+            record: named("SELECT * FROM {schema}.revoked WHERE digest = $1"),
+            // A window of rows, of which few may be wanted: the answer comes in time all the same.
+            records: named(
+                "WITH seen AS MATERIALIZED (SELECT * FROM {schema}.revoked WHERE digest > $1 \
+                 ORDER BY digest LIMIT $2) \
+                 SELECT (SELECT count(*) FROM seen) AS rows_seen, \
+                 (SELECT digest FROM seen ORDER BY digest DESC LIMIT 1) AS last_seen, wanted.* \
+                 FROM (SELECT 1) AS always LEFT JOIN LATERAL \
+                 (SELECT * FROM seen WHERE ($3::text IS NULL OR reason = $3) \
+                 AND ($4::bigint IS NULL OR at >= $4) ORDER BY digest LIMIT $5) wanted ON true \
+                 ORDER BY wanted.digest",
+            ),
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The store: what is asked of the writing task and of the readers, and how long that may take.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use sqlx::{PgPool, Row};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot, watch},
+    task::AbortHandle,
+};
+use tower_revoke_core::{
+    BoxFuture, Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed,
+    Records, RecordsPage, Revocation, Store, StoreError, UnixTime, Wanted,
+};
+
+use super::{
+    PostgresStoreBuilder, migrate,
+    op::Op,
+    reading,
+    statements::Statements,
+    wake,
+    writer::{Answer, Request, Writer},
+};
+use crate::{
+    ConnectError,
+    cursor::{FeedCursor, RecordsCursor},
+    error::{Failure, Kind},
+    value::secs,
+};
+
+/// How many revocations share one transaction at most; more are several.
+const AT_ONCE: usize = 1_000;
+
+/// How many callers the writing task takes in before others wait.
+const WAITING: usize = 1_024;
+
+/// How many rows of a table one step of a purge drops: others have their turn between two.
+const PURGED_AT_ONCE: i64 = 2_048;
+
+/// A [`Store`] in PostgreSQL; a cheap handle, clones are the same store.
+///
+/// See the [docs of the crate](crate) for what it promises.
+#[derive(Clone)]
+pub struct PostgresStore(Arc<Inner>);
+
+pub(crate) struct Inner {
+    schema: String,
+    id: [u8; 16],
+    pool: PgPool,
+    connections: u32,
+    listening: PgPool,
+    statements: Arc<Statements>,
+    clock: Clock,
+    within: Duration,
+    writer: mpsc::Sender<Request>,
+    news: watch::Sender<i64>,
+    runtime: Handle,
+    listener: Mutex<Option<AbortHandle>>,
+}
+
+impl Inner {
+    pub(crate) fn start(
+        schema: String,
+        id: [u8; 16],
+        pool: PgPool,
+        listening: PgPool,
+        statements: Arc<Statements>,
+        writer: Writer,
+        connections: u32,
+    ) -> Self {
+        let (sender, asked) = mpsc::channel(WAITING);
+        let (clock, within) = (writer.clock.clone(), writer.within);
+        let runtime = Handle::current();
+        runtime.spawn(writer.run(asked));
+        Self {
+            schema,
+            id,
+            pool,
+            connections,
+            listening,
+            statements,
+            clock,
+            within,
+            writer: sender,
+            news: watch::Sender::new(0),
+            runtime,
+            listener: Mutex::new(None),
+        }
+    }
+
+    fn listen(&self) {
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        if listener.as_ref().is_none_or(AbortHandle::is_finished) {
+            let task = wake::listen(
+                self.listening.clone(),
+                Arc::clone(&self.statements),
+                format!("tower-revoke-{}", migrate::hex(&self.id)),
+                self.news.clone(),
+            );
+            *listener = Some(self.runtime.spawn(task).abort_handle());
+        }
+    }
+
+    async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, StoreError> {
+        let in_time = tokio::time::timeout(self.within, call).await;
+        Ok(in_time.unwrap_or(Err(Failure::TimedOut(self.within)))?)
+    }
+
+    async fn write(&self, ops: Vec<Op>) -> Result<Answer, StoreError> {
+        self.in_time(async {
+            let (reply, answer) = oneshot::channel();
+            let request = Request { ops, reply };
+            let sent = self.writer.send(request).await;
+            sent.map_err(|_| Failure::Ended)?;
+            answer.await.map_err(|_| Failure::Ended)?
+        })
+        .await
+    }
+
+    /// Asks, and asks again as long as it meets connections that broke while nobody used them.
+    async fn read<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        ask: impl Fn() -> F,
+    ) -> Result<T, StoreError> {
+        self.in_time(async {
+            let mut broken = 0;
+            loop {
+                match ask().await {
+                    Err(Failure::Database(error)) if Kind::of(&error) == Kind::TimedOut => {
+                        return Err(Failure::TimedOut(self.within));
+                    }
+                    Err(Failure::Database(error))
+                        if Kind::of(&error) == Kind::Broken && broken < self.connections =>
+                    {
+                        broken += 1;
+                    }
+                    answer => return answer,
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let listener = self.listener.get_mut();
+        if let Some(task) = listener.unwrap_or_else(PoisonError::into_inner) {
+            task.abort();
+        }
+    }
+}
+
+impl PostgresStore {
+    /// Opens the store at `postgres://user:password@host:port/database`, with the default settings;
+    /// see [`PostgresStoreBuilder::connect`].
+    ///
+    /// # Errors
+    /// Any [`ConnectError`].
+    pub async fn connect(address: impl Into<String>) -> Result<Self, ConnectError> {
+        Self::builder(address).connect().await
+    }
+
+    /// The store at an address, with other settings. What libpq takes as parameters, such as
+    /// `sslmode`, stands behind a `?`; what is not said is taken from the variables of libpq
+    /// (`PGHOST`, …) and the file `.pgpass`.
+    pub fn builder(address: impl Into<String>) -> PostgresStoreBuilder {
+        PostgresStoreBuilder::new(address.into())
+    }
+
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+}
+
+impl Store for PostgresStore {
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        for some in revocations.chunks(AT_ONCE) {
+            self.0.write(some.iter().map(Op::revoke).collect()).await?;
+        }
+        Ok(())
+    }
+
+    async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
+        let answer = self.0.write(vec![Op::lift(lift)]).await?;
+        Ok(answer.outcome == 1)
+    }
+
+    async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inner = &*self.0;
+        inner
+            .read(|| reading::look_up(&inner.pool, &inner.statements, keys))
+            .await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+        if claim.until.is_some_and(|until| until <= self.0.clock.now()) {
+            return Err(StoreError::LifeIsPast);
+        }
+        let Answer { outcome, number } = self.0.write(vec![Op::claim(claim)]).await?;
+        let number = u32::try_from(number).map_err(|_| Failure::Garbled("a number of uses"))?;
+        match outcome {
+            0 => Ok(ClaimOutcome::Spent),
+            1 => Ok(ClaimOutcome::Won { left: number }),
+            2 => Err(StoreError::OtherLimit {
+                stored: number,
+                asked: claim.limit.get(),
+            }),
+            3 => Err(StoreError::LifeIsPast),
+            _ => Err(Failure::Garbled("an answer").into()),
+        }
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let answer = self.0.write(vec![Op::release(claim)]).await?;
+        Ok(answer.outcome == 1)
+    }
+
+    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
+        let since = since.map(FeedCursor::read).transpose()?;
+        let inner = &*self.0;
+        inner
+            .read(|| reading::changes(&inner.pool, &inner.statements, since.as_ref()))
+            .await?
+    }
+
+    async fn changed(&self, since: &Cursor) {
+        match FeedCursor::read(since) {
+            Ok(FeedCursor {
+                store,
+                position,
+                load: None,
+                ..
+            }) if store == self.0.id => {
+                let mut news = self.0.news.subscribe();
+                self.0.listen();
+                // It ends with this handle, and so never while somebody waits.
+                let _ = news.wait_for(|last| *last > position).await;
+            }
+            // There is something to be told at once.
+            _ => {}
+        }
+    }
+
+    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
+        for some in known.chunks(AT_ONCE) {
+            let ops: Vec<_> = some.iter().filter_map(Op::restore).collect();
+            if !ops.is_empty() {
+                self.0.write(ops).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
+        let inner = &*self.0;
+        let mut dropped = 0;
+        loop {
+            let step = || async {
+                let row = sqlx::query(&inner.statements.purge)
+                    .bind(secs(before))
+                    .bind(PURGED_AT_ONCE)
+                    .fetch_one(&inner.pool)
+                    .await?;
+                Ok((row.try_get::<i64, _>(0)?, row.try_get::<bool, _>(1)?))
+            };
+            let (some, has_more) = inner.read(step).await?;
+            dropped += u64::try_from(some).unwrap_or(0);
+            if !has_more {
+                return Ok(dropped);
+            }
+        }
+    }
+
+    fn records(&self) -> Option<&dyn Records> {
+        Some(self)
+    }
+}
+
+/// In the order of the digests.
+impl Records for PostgresStore {
+    fn page<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> BoxFuture<'a, Result<RecordsPage, StoreError>> {
+        Box::pin(async move {
+            let inner = &*self.0;
+            let store = inner.id;
+            let mut after = match after.map(RecordsCursor::read).transpose()? {
+                Some(cursor) if cursor.store != store => return Err(StoreError::ForeignCursor),
+                cursor => cursor.map(|cursor| cursor.last),
+            };
+            let at_most = at_most.clamp(1, 10_000);
+            let mut page = RecordsPage::default();
+            loop {
+                // One more than there is room for says that the page is not the last.
+                let room = at_most + 1 - page.records.len();
+                let (more, last) = inner
+                    .read(|| reading::records(&inner.pool, &inner.statements, wanted, after, room))
+                    .await?;
+                page.records.extend(more);
+                if page.records.len() > at_most {
+                    page.records.truncate(at_most);
+                    let last = page.records.last();
+                    let last = last.map(|last| *last.digest.as_bytes());
+                    page.next = last.map(|last| RecordsCursor { store, last }.write());
+                    return Ok(page);
+                }
+                if last.is_none() {
+                    return Ok(page);
+                }
+                after = last;
+            }
+        })
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore")
+            .field("schema", &self.0.schema)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,71 @@
+//! Times and texts as a database can keep them.
+
+use tower_revoke_core::UnixTime;
+
+/// A time as a signed number; one that is too far is the farthest.
+pub(crate) fn secs(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// An end as a signed number; one that is too far is none.
+pub(crate) fn end(until: Option<UnixTime>) -> Option<i64> {
+    until.and_then(|until| i64::try_from(until.as_secs()).ok())
+}
+
+/// A time that was kept.
+pub(crate) fn time(secs: i64) -> UnixTime {
+    UnixTime::from_secs(u64::try_from(secs).unwrap_or(0))
+}
+
+/// A text without NUL, which PostgreSQL can't keep, from which [`read`] finds back.
+pub(crate) fn written(text: &str) -> String {
+    if text.contains(['\\', '\0']) {
+        text.replace('\\', "\\\\").replace('\0', "\\0")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// The text that was [`written`].
+pub(crate) fn read(text: String) -> String {
+    if !text.contains('\\') {
+        return text;
+    }
+    let mut read = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => match letters.next() {
+                Some('0') => read.push('\0'),
+                Some(other) => read.push(other),
+                None => read.push('\\'),
+            },
+            other => read.push(other),
+        }
+    }
+    read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_come_back_to_the_letter() {
+        for text in ["", "a", "\0", "\\", "\\0", "\\\0", "a\\\\0\0\\", "é😀\0é"] {
+            let kept = written(text);
+            assert!(!kept.contains('\0'), "{kept:?}");
+            assert_eq!(read(kept), text);
+        }
+    }
+
+    #[test]
+    fn an_end_that_is_too_far_is_none_and_a_time_the_farthest() {
+        let far = UnixTime::from_secs(u64::MAX);
+        assert_eq!(end(Some(far)), None);
+        assert_eq!(secs(far), i64::MAX);
+        let near = UnixTime::from_secs(i64::MAX as u64);
+        assert_eq!(end(Some(near)), Some(i64::MAX));
+        assert_eq!(time(secs(near)), near);
+    }
+}

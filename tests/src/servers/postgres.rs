@@ -1,0 +1,225 @@
+//! A PostgreSQL server of Debian. Its data outlive it, so that it can be killed and started again.
+
+use std::{
+    fmt, fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use crate::process::Process;
+
+/// It starts in less than a second; a busy machine takes longer, and so does one that crashed.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// `postgres://…` of a server that tests may use instead of one of their own, where nothing has to
+/// be done to it. The user must be allowed to create schemas.
+const VARIABLE: &str = "TOWER_REVOKE_TEST_POSTGRES";
+
+/// One server, with the user `postgres` and the database `postgres`, and no password.
+pub struct Postgres {
+    process: Option<Process>,
+    data: TempDir,
+    programs: PathBuf,
+    port: u16,
+    args: Vec<String>,
+}
+
+impl Postgres {
+    /// Starts one on a free port, with more options, as on its command line.
+    pub async fn start(args: &[&str]) -> Self {
+        let data = TempDir::new().expect("a temp dir");
+        let programs = programs();
+        if is_root() {
+            let mut chown = Command::new("chown");
+            ran("chown", chown.arg("postgres:postgres").arg(data.path()));
+        }
+        let (program, before) = as_postgres(&programs.join("initdb"));
+        let mut initdb = Command::new(program);
+        initdb
+            .args(before)
+            .args(["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8"])
+            .args(["--locale", "C", "-D"])
+            .arg(data.path().join("db"))
+            .current_dir(data.path());
+        ran("initdb", &mut initdb);
+        let mut postgres = Self {
+            process: None,
+            data,
+            programs,
+            port: free_port(),
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+        };
+        postgres.restart().await;
+        postgres
+    }
+
+    /// Starts it again after [`kill`](Self::kill), with what it has on disk.
+    pub async fn restart(&mut self) {
+        let (program, before) = as_postgres(&self.programs.join("postgres"));
+        let rest = TempDir::new().expect("a temp dir");
+        let mut process = Process::start("postgres", &program, rest, |command| {
+            command
+                .current_dir(self.data.path())
+                .args(before)
+                .arg("-D")
+                .arg(self.data.path().join("db"))
+                .args(["-p", &self.port.to_string()])
+                .args(["-c", "listen_addresses=127.0.0.1"])
+                .args(["-c", "unix_socket_directories="])
+                .args(&self.args);
+        });
+        process
+            .says("that it is ready", WITHIN, |line| {
+                line.contains("ready to accept connections").then_some(())
+            })
+            .await;
+        self.process = Some(process);
+    }
+
+    /// Ends it, with all that serve connections, as a crash of the machine does.
+    pub async fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            let children = children(process.id());
+            process.signal("KILL");
+            signal("KILL", &children);
+            process.ended(WITHIN).await;
+        }
+    }
+
+    /// It takes connections, and says nothing any more.
+    pub fn freeze(&self) {
+        self.running().signal("STOP");
+        signal("STOP", &children(self.running().id()));
+    }
+
+    /// It goes on.
+    pub fn thaw(&self) {
+        signal("CONT", &children(self.running().id()));
+        self.running().signal("CONT");
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("a server that runs")
+    }
+
+    /// `postgres://postgres@127.0.0.1:port/postgres`.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// What it answers to statements, a line for each row, with `|` between columns.
+    pub fn sql(&self, statements: &str) -> String {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c"])
+            .arg(statements)
+            .arg(self.url());
+        ran("psql", &mut psql)
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres")
+            .field("port", &self.port)
+            .field("process", &self.process)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A server that nothing is done to: the one that the variable names, or one of our own.
+#[derive(Debug)]
+pub enum SharedPostgres {
+    /// Somebody's.
+    Theirs(String),
+    /// Ours.
+    Ours(Postgres),
+}
+
+impl SharedPostgres {
+    /// The one that the variable names, or a new one.
+    pub async fn start() -> Self {
+        match std::env::var(VARIABLE) {
+            Ok(url) => Self::Theirs(url),
+            Err(_) => Self::Ours(Postgres::start(&[]).await),
+        }
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Theirs(url) => url.clone(),
+            Self::Ours(postgres) => postgres.url(),
+        }
+    }
+}
+
+/// Debian keeps the programs of each major version in a folder of its own, off the PATH.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql")
+        .unwrap_or_else(|error| panic!("postgresql of Debian is not installed: {error}"));
+    let version = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let newest = versions
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join("bin/postgres").exists())
+        .max_by_key(version);
+    newest.expect("postgresql of Debian").join("bin")
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
+}
+
+/// The server refuses to run as root. The signal for when its test dies is asked for again: it is
+/// forgotten where the user changes.
+fn as_postgres(program: &Path) -> (String, Vec<String>) {
+    let program = program.display().to_string();
+    if !is_root() {
+        return (program, Vec::new());
+    }
+    let args = "--reuid=postgres --regid=postgres --init-groups --pdeathsig KILL";
+    let mut args: Vec<_> = args.split(' ').map(str::to_owned).collect();
+    args.push(program);
+    ("setpriv".to_owned(), args)
+}
+
+fn ran(name: &str, command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{name} does not run: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {said}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// The processes that it started: one for each connection, and some of its own.
+fn children(parent: u32) -> Vec<u32> {
+    let is_child = |id: u32| {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        // The name, in parentheses, may have spaces.
+        let rest = stat.rsplit_once(')')?.1;
+        let its_parent: u32 = rest.split_whitespace().nth(1)?.parse().ok()?;
+        (its_parent == parent).then_some(id)
+    };
+    let all = fs::read_dir("/proc").expect("a Linux");
+    all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(is_child)
+        .collect()
+}
+
+fn signal(signal: &str, ids: &[u32]) {
+    if !ids.is_empty() {
+        let ids = ids.iter().map(u32::to_string);
+        // One may have ended by itself.
+        let _ = Command::new("kill").args(["-s", signal]).args(ids).output();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("a socket of ours").port()
+}

@@ -1,0 +1,66 @@
+//! Numbers are given in another order than that in which transactions are committed.
+
+use sqlx::{Connection, Executor, PgConnection, Row};
+use tower_revoke_core::{Change, Clock, Store};
+use tower_revoke_tests::servers::{Postgres, wait_until};
+
+use super::tools::{key, open, revocation};
+
+async fn session(server: &Postgres) -> PgConnection {
+    let session = PgConnection::connect(&server.url()).await;
+    session.expect("a server that is up")
+}
+
+/// What a feed by a sequence alone loses: the slower of two transactions has the lower number, and
+/// when it is committed the reader has gone past it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_by_a_plain_sequence_loses_a_change() {
+    let server = Postgres::start(&[]).await;
+    server.sql("CREATE TABLE naive (seq bigserial PRIMARY KEY, what text NOT NULL)");
+    let (mut slow, mut fast) = (session(&server).await, session(&server).await);
+    let insert = "INSERT INTO naive (what) VALUES ('x')";
+    let mut slow = slow.begin().await.expect("a transaction");
+    slow.execute(insert).await.expect("an insert");
+    fast.execute(insert).await.expect("an insert");
+    let read = "SELECT coalesce(max(seq), 0) AS last, count(*) AS seen FROM naive WHERE seq > $1";
+    let row = sqlx::query(read).bind(0_i64).fetch_one(&mut fast).await;
+    let row = row.expect("a page");
+    let (cursor, seen): (i64, i64) = (row.get("last"), row.get("seen"));
+    slow.commit().await.expect("a commit");
+    let row = sqlx::query(read).bind(cursor).fetch_one(&mut fast).await;
+    let seen = seen + row.expect("a page").get::<i64, _>("seen");
+    assert_eq!(seen, 1, "of two changes, both committed");
+}
+
+/// The same, with what the store does: who comes second waits until the first is committed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
+    let server = Postgres::start(&[]).await;
+    let store = open(&server).await;
+    let mut since = store.changes(None).await.expect("a page");
+    while since.more {
+        since = store.changes(Some(&since.next)).await.expect("a page");
+    }
+    let mut slow = session(&server).await;
+    let mut slow = slow.begin().await.expect("a transaction");
+    let apply = "SELECT tower_revoke.apply($2, 1, '{0}', $1, '{NULL}', '{NULL}', '{NULL}', '{NULL}', \
+                 '{0}', '{NULL}', '{NULL}', '{NULL}', '{\"\"}', '{\"\"}')";
+    // Else it would be forgotten at once, as too old.
+    let now = i64::try_from(Clock::system().now().as_secs()).expect("a clock that is right");
+    let digest = [*key(1).as_bytes()];
+    let apply = sqlx::query(apply).bind(&digest[..]).bind(now);
+    apply.execute(&mut *slow).await.expect("a revocation");
+    let fast = tokio::spawn({
+        let store = store.clone();
+        async move { store.revoke(&[revocation(2)]).await }
+    });
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    wait_until("the second one waits", || server.sql(waiting) == "1").await;
+    let page = store.changes(Some(&since.next)).await.expect("a page");
+    assert_eq!(page.changes, [], "nothing is committed");
+    slow.commit().await.expect("a commit");
+    fast.await.expect("no panic").expect("a revocation");
+    let page = store.changes(Some(&page.next)).await.expect("a page");
+    let keys: Vec<_> = page.changes.iter().map(Change::key).copied().collect();
+    assert_eq!(keys, [key(1), key(2)]);
+}

@@ -1,0 +1,7 @@
+//! The PostgreSQL store on real servers.
+
+mod conformance;
+mod crash;
+mod feed;
+mod opening;
+mod tools;

@@ -1,0 +1,120 @@
+//! What can't be opened is refused in words that say what to do.
+
+use std::time::Duration;
+
+use tower_revoke_core::{Lift, Revocation, RevocationKey, Store, UnixTime};
+use tower_revoke_store_sql::{ConnectError, PostgresStore};
+use tower_revoke_tests::servers::Postgres;
+
+use super::tools::{claim, open, revocation};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schema_is_created_once_and_a_newer_one_is_refused() {
+    let server = Postgres::start(&[]).await;
+    let builder = || PostgresStore::builder(server.url()).schema("Revocations");
+    let missing = builder().migrates(false).connect().await;
+    let missing = missing.expect_err("there is no schema");
+    let is_missing = matches!(
+        missing,
+        ConnectError::Older {
+            found: 0,
+            known: 1,
+            ..
+        }
+    );
+    assert!(is_missing, "{missing:?}");
+    // All nodes start at the same time.
+    let nodes = (0..8).map(|_| {
+        let builder = builder();
+        tokio::spawn(async move { builder.migrate().await })
+    });
+    for node in nodes.collect::<Vec<_>>() {
+        node.await.expect("no panic").expect("a migration");
+    }
+    let store = builder().migrates(false).connect().await;
+    let store = store.expect("a schema that is there");
+    store.revoke(&[revocation(1)]).await.expect("a revocation");
+    server.sql("UPDATE \"Revocations\".store SET version = 7");
+    for migrates in [false, true] {
+        let newer = builder().migrates(migrates).connect().await;
+        let newer = newer.expect_err("it is newer");
+        let words = newer.to_string();
+        assert!(words.contains("version 7") && words.contains("knows 1"));
+    }
+    let newer = builder().migrate().await;
+    assert!(matches!(newer, Err(ConnectError::Newer { found: 7, .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_with_the_least_rights_suffices_once_the_schema_is_there() {
+    let server = Postgres::start(&[]).await;
+    let builder = PostgresStore::builder(server.url());
+    builder.migrate().await.expect("a migration");
+    server.sql(
+        "CREATE ROLE orders LOGIN; GRANT USAGE ON SCHEMA tower_revoke TO orders; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tower_revoke TO orders; \
+         ALTER ROLE orders SET synchronous_commit = off; \
+         ALTER ROLE orders SET default_transaction_isolation = 'serializable'",
+    );
+    let url = server.url().replace("postgres@", "orders@");
+    let store = PostgresStore::connect(url).await.expect("a login");
+    store.revoke(&[revocation(1)]).await.expect("a revocation");
+    store.claim(&claim(2, 1)).await.expect("a claim");
+    store.purge(UnixTime::from_secs(1)).await.expect("a purge");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_server_of_ours_is_refused_in_words_without_the_password() {
+    let server = Postgres::start(&[]).await;
+    server.sql("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
+    let latin = PostgresStore::connect(server.url().replace("/postgres", "/latin")).await;
+    // The user's name stands in the address too.
+    let latin = match latin {
+        Err(ConnectError::Login(_)) => {
+            let url = server.url();
+            let url = format!("{}/latin", &url[..url.rfind('/').expect("a path")]);
+            PostgresStore::connect(url).await
+        }
+        other => other,
+    };
+    let latin = latin.expect_err("it can't keep all texts");
+    assert!(matches!(&latin, ConnectError::Encoding(it) if it == "LATIN1"));
+    let url = server.url().replace("postgres@", "nobody:s3cret@");
+    let builder = PostgresStore::builder(url);
+    assert!(!format!("{builder:?}").contains("s3cret"));
+    let nobody = builder.connect().await.expect_err("there is no such user");
+    assert!(matches!(nobody, ConnectError::Login(_)), "{nobody:?}");
+    assert!(!format!("{nobody:?} {nobody}").contains("s3cret"));
+    for address in ["postgres://127.0.0.1:1/x", "mysql://127.0.0.1/x", "", "\0"] {
+        let builder = PostgresStore::builder(address).answer_within(Duration::from_secs(5));
+        let refused = builder.connect().await;
+        assert!(refused.is_err(), "{address}");
+    }
+    for name in ["", "a\"b", "a b", &"a".repeat(64)] {
+        let refused = PostgresStore::builder(server.url()).schema(name);
+        let refused = refused.connect().await;
+        assert!(matches!(refused, Err(ConnectError::Setting(_))), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_read_rules_and_words_in_the_tables() {
+    let server = Postgres::start(&[]).await;
+    let store = open(&server).await;
+    let key = RevocationKey::subject("https://id.example.com", "bob");
+    let said = Revocation::rule(key.clone(), UnixTime::from_secs(5)).expect("the key of a rule");
+    let said = said.by("ann@example.com").because("laptop lost");
+    store.revoke(&[said]).await.expect("a revocation");
+    let row = server.sql("SELECT issuer, claim, value, said_by, reason FROM tower_revoke.revoked");
+    let expected = "https://id.example.com|sub|bob|ann@example.com|laptop lost";
+    assert_eq!(row, expected);
+    let lift = Lift {
+        key,
+        at: UnixTime::from_secs(9),
+        by: "eve".to_owned(),
+        reason: "found".to_owned(),
+    };
+    assert!(store.lift(&lift).await.expect("a lift"));
+    let row = server.sql("SELECT at, said_by, reason FROM tower_revoke.lifted");
+    assert_eq!(row, "9|eve|found");
+}
