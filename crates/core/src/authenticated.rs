@@ -275,7 +275,8 @@ impl Authenticated {
                 false => Some(self.token.typed()?),
             },
             token: self.token.clone(),
-            checked: self.checked.clone(),
+            // What a handler keeps for longer than the request doesn't hold the token as it came.
+            checked: None,
         })
     }
 }
@@ -360,7 +361,8 @@ impl<C> fmt::Debug for Authenticated<C> {
 /// Left in the request by a bearer layer, whether or not it found a token: inner layers refuse in
 /// the same format, tell "nobody checked" from "nobody is there", and find the token wherever it
 /// was presented. It stands in the extensions, or in the [`Authenticated`] there:
-/// [`of`](Self::of) finds it.
+/// [`of`](Self::of) finds it. Who replaces that caller, or takes it away, hands it on: by
+/// [`Authenticated::with_checked`], or in the extensions.
 #[derive(Clone, Debug)]
 pub struct BearerChecked {
     format: Arc<RejectionFormat>,
@@ -390,32 +392,5 @@ impl BearerChecked {
         Self::of(extensions)
             .map(|checked| checked.format.clone())
             .unwrap_or_default()
-    }
-}
-
-/// Through which an outer layer learns who calls: it puts an empty slot into the request's
-/// extensions, the bearer layer fills it.
-///
-/// ```
-/// use tower_revoke_core::IdentitySlot;
-///
-/// let slot = IdentitySlot::default();
-/// let mut request = http::Request::new(());
-/// request.extensions_mut().insert(slot.clone());
-/// // … the request is on its way …
-/// assert!(slot.get().is_none());
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct IdentitySlot(Arc<OnceLock<Authenticated>>);
-
-impl IdentitySlot {
-    /// Says who calls. The first word counts.
-    pub fn fill(&self, caller: Authenticated) {
-        let _ = self.0.set(caller);
-    }
-
-    /// Who calls, if a bearer layer found out.
-    pub fn get(&self) -> Option<&Authenticated> {
-        self.0.get()
     }
 }

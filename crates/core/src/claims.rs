@@ -87,10 +87,15 @@ impl Claims {
     /// A `jti` may be anything: what is no string names no token, see
     /// [`TokenId::of_signing_input`](crate::TokenId::of_signing_input).
     pub fn from_value(value: Value) -> Result<Self, ClaimsError> {
-        let Value::Object(all) = value else {
+        if !value.is_object() {
             return Err(ClaimsError::NoObject);
-        };
-        Self::from_json(Value::Object(all).to_string())
+        }
+        let mut claims = Self::from_json(value.to_string())?;
+        // As they were given: what is printed of a float may be read as its neighbour.
+        if let Value::Object(all) = value {
+            claims.all = OnceLock::from(all);
+        }
+        Ok(claims)
     }
 
     /// Reads the payload of a token.
@@ -306,6 +311,14 @@ mod tests {
         ] {
             assert!(Claims::from_value(claims.clone()).is_err(), "{claims}");
         }
+    }
+
+    #[test]
+    fn values_stay_as_they_were_given() {
+        // serde_json reads what it prints of this one as the float beside it.
+        let float = json!(3.720_352_557_724_134_3e137);
+        let claims = Claims::from_value(json!({"sub": "ann", "weight": float})).unwrap();
+        assert_eq!(claims.get("weight"), Some(&float));
     }
 
     #[test]

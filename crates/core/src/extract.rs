@@ -100,8 +100,12 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use serde_json::json;
+
     use super::*;
-    use crate::StoreError;
+    use crate::{BearerToken, Claims, StoreError, TokenId, VerifiedToken};
 
     #[test]
     fn a_handler_s_refusal_looks_like_a_layer_s() {
@@ -112,5 +116,22 @@ mod tests {
         assert_eq!(refused.status(), 401);
         assert!(refused.headers().contains_key("www-authenticate"));
         assert!(refused.extensions().get::<Rejection>().is_some());
+    }
+
+    /// TRAPS 17.
+    #[test]
+    fn trap_17_what_a_handler_keeps_does_not_hold_the_token() {
+        let claims = Claims::from_value(json!({"sub": "ann"})).unwrap();
+        let token = VerifiedToken::new(TokenId::of_jwt("i", "1"), claims, Duration::ZERO);
+        let format = Arc::new(RejectionFormat::default());
+        let presented = BearerToken::new("abc").unwrap();
+        let checked = BearerChecked::new(format.clone(), Some(presented));
+        let caller = Authenticated::new(Arc::new(token)).with_checked(checked);
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.extensions.insert(caller);
+        let kept = extract::<Claims>(&parts).ok().flatten().unwrap();
+        drop(parts);
+        assert_eq!(kept.subject(), Some("ann"));
+        assert_eq!(Arc::strong_count(&format), 1);
     }
 }

@@ -156,4 +156,22 @@ mod tests {
             }
         }
     }
+
+    /// Stores outlive releases: a digest that changes would forget every rule.
+    #[test]
+    fn digests_of_rules_stay_the_same_between_releases() {
+        let issuer = "https://id.example.com";
+        for (key, expected) in [
+            (RevocationKey::issuer(issuer), "161b28d8"),
+            (RevocationKey::subject(issuer, "ann"), "91588327"),
+            (RevocationKey::client(issuer, "app"), "71644bb5"),
+            (RevocationKey::session(issuer, "s1"), "15ed1183"),
+            (RevocationKey::claim(issuer, "tenant", "acme"), "96f69cda"),
+        ] {
+            assert_eq!(
+                format!("{:?}", key.digest()),
+                format!("KeyDigest({expected})")
+            );
+        }
+    }
 }

@@ -20,6 +20,7 @@ pub mod end;
 #[cfg(feature = "axum")]
 mod extract;
 mod id;
+mod identity_slot;
 mod issuer;
 mod key;
 mod outcome;
@@ -41,11 +42,12 @@ pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a
 #[cfg(feature = "axum")]
 pub use self::extract::ExtractRejection;
 pub use self::{
-    authenticated::{Authenticated, BearerChecked, IdentitySlot, KnownGood, VerifiedToken},
+    authenticated::{Authenticated, BearerChecked, KnownGood, VerifiedToken},
     claims::{Claims, ClaimsError},
     client::{Endpoint, EndpointError, HttpClient, HttpClientError},
     discovery::{DiscoveryError, IssuerMetadata},
     id::{ClaimId, TokenId},
+    identity_slot::IdentitySlot,
     issuer::IssuerDigests,
     key::{KeyDigest, RevocationKey},
     outcome::{ByStatus, Classify, Outcome},

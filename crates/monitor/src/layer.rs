@@ -150,9 +150,11 @@ impl Config {
         let client = self.clients.find(&self.name_of(caller)?, now);
         // A program's rule may say something else of the same token next time.
         if !matches!(self.client_by, ClientBy::Fn(_)) {
-            let (mark, client) = (self.mark, Arc::downgrade(&client));
-            // Another layer may have been faster.
-            let _ = note.set(Box::new(Note { mark, client }));
+            // Another layer may have been faster, or the client that was kept has made room.
+            note.get_or_init(|| {
+                let (mark, client) = (self.mark, Arc::downgrade(&client));
+                Box::new(Note { mark, client })
+            });
         }
         Some(client)
     }
