@@ -11,7 +11,7 @@ pub use tower_revoke_core::ExtractRejection;
 #[doc(inline)]
 pub use tower_revoke_core::{
     self as core, Authenticated, BearerToken, Claims, Clock, Lift, Outcome, Reason, Rejection,
-    RejectionFormat, Revocation, RevocationKey, StoreError, TokenId, UnixTime,
+    RejectionFormat, Revocation, RevocationKey, StoreError, TokenId, UnixTime, Wanted,
 };
 #[cfg(any(feature = "oauth", feature = "remote-keys"))]
 #[doc(inline)]
@@ -27,7 +27,10 @@ pub use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier, JwtVerifierBuilde
 pub use tower_revoke_jwt::{KeyFetchError, KeyStats, KeysUnavailable};
 #[cfg(feature = "list")]
 #[doc(inline)]
-pub use tower_revoke_list::{ListStats, MemoryStore, RevocationList, RevocationListBuilder};
+pub use tower_revoke_list::{
+    ImportError, Inspection, ListStats, MemoryStore, MirrorState, Pages, RevocationList,
+    RevocationListBuilder,
+};
 #[cfg(feature = "monitor")]
 #[doc(inline)]
 pub use tower_revoke_monitor::{
@@ -60,3 +63,8 @@ pub use tower_revoke_store_redb::{OpenError as RedbOpenError, RedbStore, RedbSto
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use tower_revoke_store_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
+#[cfg(feature = "postgres")]
+#[doc(inline)]
+pub use tower_revoke_store_sql::{
+    ConnectError as DatabaseConnectError, PostgresStore, PostgresStoreBuilder,
+};
