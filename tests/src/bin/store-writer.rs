@@ -72,7 +72,7 @@ async fn write<S: Store>(store: S, seed: u64) -> Result<Infallible, BoxError> {
 /// A revocation, or two claims of one use at once.
 async fn one<S: Store>(store: &S, number: u64) -> Result<(), BoxError> {
     let token = Ack::token(number);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         store.revoke(&[Revocation::of_token(token, None)]).await?;
         return say(Ack::Revoked(number));
     }

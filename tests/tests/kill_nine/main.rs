@@ -1,6 +1,11 @@
 //! A program that writes to an embedded store is killed at random points, again and again over the
 //! same file: what was acknowledged is there, and the file opens.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "the seed and what was acknowledged are printed"
+)]
+
 mod rounds;
 
 use std::time::Duration;
