@@ -3,5 +3,6 @@
 mod conformance;
 mod crash;
 mod feed;
+mod keeping;
 mod opening;
 mod tools;

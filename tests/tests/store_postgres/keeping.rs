@@ -1,0 +1,138 @@
+//! What is kept, what goes, and what goes on when the server was restarted.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use tower_revoke_core::{Claim, ClaimOutcome, Clock, Revocation, Store, StoreError, UnixTime};
+use tower_revoke_store_sql::PostgresStore;
+use tower_revoke_tests::servers::Postgres;
+
+use super::tools::{claim, key, open, revocation};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_feed_forgets_while_it_grows() {
+    let server = Postgres::start(&[]).await;
+    let store = PostgresStore::builder(server.url()).changes_kept(100);
+    let store = store.connect().await.expect("a server that is up");
+    let begun = store.changes(None).await.expect("a page").next;
+    for batch in 0..10 {
+        let some: Vec<_> = (batch * 1_000..(batch + 1) * 1_000)
+            .map(revocation)
+            .collect();
+        store.revoke(&some).await.expect("revocations");
+    }
+    // What was asked later is done later: trimming is behind by as much as one batch.
+    store.revoke(&[revocation(0)]).await.expect("a revocation");
+    let kept = server.sql("SELECT count(*) FROM tower_revoke.events");
+    let kept: u64 = kept.parse().expect("a number");
+    assert!((100..4_000).contains(&kept), "{kept} of 10,000");
+    let answer = store.changes(Some(&begun)).await;
+    assert!(
+        matches!(answer, Err(StoreError::CursorTooOld)),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_changes_go_however_few_they_are() {
+    let server = Postgres::start(&[]).await;
+    let (clock, hand) = Clock::manual(Clock::system().now());
+    let store = PostgresStore::builder(server.url())
+        .clock(clock)
+        .changes_kept_for(Duration::from_secs(60));
+    let store = store.connect().await.expect("a server that is up");
+    store.revoke(&[revocation(0)]).await.expect("a revocation");
+    hand.advance(Duration::from_secs(61));
+    for batch in 1..4 {
+        let some: Vec<_> = (batch * 1_000..(batch + 1) * 1_000)
+            .map(revocation)
+            .collect();
+        store.revoke(&some).await.expect("revocations");
+    }
+    let kept = "SELECT min(seq), max(seq) FROM tower_revoke.events";
+    assert_eq!(server.sql(kept), "2|3001");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_takes_as_many_steps_as_it_needs() {
+    let server = Postgres::start(&[]).await;
+    let store = open(&server).await;
+    let past = UnixTime::from_secs(1_000);
+    let ended = |number| {
+        let token = claim(number, 0).token;
+        Revocation::of_token(token, Some(past))
+    };
+    let all: Vec<_> = (0..5_000).map(ended).collect();
+    store.revoke(&all).await.expect("revocations");
+    let until = Clock::system().now();
+    let until = until.saturating_add(Duration::from_secs(600));
+    for id in 0..3 {
+        let one = Claim {
+            limit: NonZeroU32::new(4).expect("more than none"),
+            until: Some(until),
+            ..claim(9_999, id)
+        };
+        store.claim(&one).await.expect("a claim");
+    }
+    assert_eq!(store.purge(past).await.expect("a purge"), 0);
+    let later = UnixTime::from_secs(1_001);
+    assert_eq!(store.purge(later).await.expect("a purge"), 5_000);
+    let later = until.saturating_add(Duration::from_secs(1));
+    assert_eq!(store.purge(later).await.expect("a purge"), 3);
+    for table in ["revoked", "uses", "held"] {
+        let left = server.sql(&format!("SELECT count(*) FROM tower_revoke.{table}"));
+        assert_eq!(left, "0", "{table}");
+    }
+}
+
+/// Who has asked before has connections that are broken, and does not learn of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_the_first_calls_work() {
+    let mut server = Postgres::start(&[]).await;
+    let store = open(&server).await;
+    for round in 0..3 {
+        store
+            .revoke(&[revocation(round)])
+            .await
+            .expect("a revocation");
+        let keys = [key(round)];
+        let all = futures_util::future::join_all((0..8).map(|_| store.look_up(&keys)));
+        for found in all.await {
+            assert!(found.expect("an answer")[0].is_some());
+        }
+        server.kill().await;
+        server.restart().await;
+        let won = store.claim(&claim(100 + round, 1)).await;
+        let won = won.unwrap_or_else(|error| panic!("round {round}: {error:?}"));
+        assert_eq!(won, ClaimOutcome::Won { left: 0 });
+        let all = futures_util::future::join_all((0..8).map(|_| store.look_up(&keys)));
+        for found in all.await {
+            assert!(found.expect("an answer")[0].is_some());
+        }
+    }
+}
+
+/// Who listens hears again after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_change_is_woken_after_a_restart_too() {
+    let mut server = Postgres::start(&[]).await;
+    let (store, other) = (open(&server).await, open(&server).await);
+    for round in 0..2 {
+        let mut since = store.changes(None).await.expect("a page");
+        while since.more {
+            since = store.changes(Some(&since.next)).await.expect("a page");
+        }
+        let woken = tokio::spawn({
+            let store = store.clone();
+            async move { store.changed(&since.next).await }
+        });
+        if round == 1 {
+            server.kill().await;
+            server.restart().await;
+        }
+        let said = other.revoke(&[revocation(round)]).await;
+        said.expect("a revocation");
+        // Far more than it may take: the test is that it ends.
+        let woken = tokio::time::timeout(Duration::from_secs(60), woken).await;
+        woken.expect("a hint").expect("no panic");
+    }
+}
