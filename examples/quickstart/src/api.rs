@@ -30,6 +30,9 @@ struct MyClaims {
     sub: String,
 }
 
+/// Why a token of somebody who has logged out is refused.
+pub(crate) const LOGGED_OUT: &str = "log out everywhere";
+
 type HttpClient = OutboundAuthorization<Client<HttpConnector, Body>>;
 
 #[derive(Clone)]
@@ -43,11 +46,11 @@ struct Upstreams {
 /// only.
 pub(crate) fn router(
     issuer: &str,
+    list: RevocationList,
     monitor: &Monitor,
     named: SocketAddr,
     other: SocketAddr,
 ) -> Result<Router, BoxError> {
-    let list = RevocationList::in_memory();
     let tokens = JwtVerifier::issuer(issuer)
         .audience("orders")
         .discover()
@@ -108,7 +111,8 @@ async fn logout(
     let now = Clock::system().now();
     let revocation = Revocation::rule(everything, now)
         .map_err(|_| StatusCode::BAD_REQUEST)?
-        .because("log out everywhere");
+        .by(caller.subject().unwrap_or_default())
+        .because(LOGGED_OUT);
     list.revoke(revocation)
         .await
         .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;

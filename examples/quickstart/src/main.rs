@@ -13,8 +13,9 @@ use std::{net::SocketAddr, process::ExitCode};
 
 use axum::Router;
 use example_issuer::Issuer;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tower_revoke::{Monitor, core::BoxError};
+use tower_revoke::{Monitor, RedbStore, RevocationList, core::BoxError};
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
@@ -45,6 +46,9 @@ async fn main() -> Result<ExitCode, BoxError> {
 struct Scene {
     issuer: Issuer,
     api_at: SocketAddr,
+    /// In a file, which goes with its folder.
+    list: RevocationList,
+    _folder: TempDir,
     monitor: Monitor,
 }
 
@@ -53,11 +57,22 @@ impl Scene {
         let issuer = Issuer::start().await?;
         let backend_at = start(api::backend()).await?;
         let stranger_at = start(api::backend()).await?;
+        let folder = tempfile::tempdir()?;
+        let store = RedbStore::open(folder.path().join("revocations.redb"))?;
+        let list = RevocationList::over(store);
         let monitor = Monitor::new();
-        let api = api::router(issuer.url(), &monitor, backend_at, stranger_at)?;
+        let api = api::router(
+            issuer.url(),
+            list.clone(),
+            &monitor,
+            backend_at,
+            stranger_at,
+        )?;
         Ok(Self {
             issuer,
             api_at: start(api).await?,
+            list,
+            _folder: folder,
             monitor,
         })
     }

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::http::Method;
 use futures_util::future::join_all;
-use tower_revoke::core::BoxError;
+use tower_revoke::{Clock, Lift, Wanted, core::BoxError};
 
 use crate::{
     Scene,
+    api::LOGGED_OUT,
     client::{Answer, Caller},
 };
 
@@ -29,7 +30,8 @@ pub(crate) async fn tell(scene: &Scene) -> Result<bool, BoxError> {
     story.after_response().await?;
     story.one_winner().await?;
     story.handed_on().await?;
-    story.ended_by_hand().await?;
+    let laptop = story.ended_by_hand().await?;
+    story.looked_into(&laptop).await?;
     story.counted();
     match story.broken {
         0 => println!("\nAll was as promised."),
@@ -132,7 +134,8 @@ impl Story<'_> {
         Ok(())
     }
 
-    async fn ended_by_hand(&mut self) -> Result<(), BoxError> {
+    /// Gives the token of ann's laptop.
+    async fn ended_by_hand(&mut self) -> Result<String, BoxError> {
         println!("\n6. Log out everywhere.");
         let [phone, laptop] = [self.token(), self.token()];
         let bob = self
@@ -154,11 +157,35 @@ impl Story<'_> {
         );
         let good = self.get("/orders", Some(&bob)).await?;
         self.promise("bob's: 200", &good, |answer| answer.status == 200);
+        Ok(laptop)
+    }
+
+    async fn looked_into(&mut self, laptop: &str) -> Result<(), BoxError> {
+        println!("\n7. An operator asks who was logged out, and lifts it.");
+        let list = &self.scene.list;
+        let logouts = Wanted::all().because(LOGGED_OUT);
+        let records = list.records(logouts).next_page().await?.unwrap_or_default();
+        let found = records.len() == 1 && records[0].by == "ann";
+        if let Some(key) = records.into_iter().find_map(|record| record.key) {
+            println!("          {key:?}");
+            let lift = Lift {
+                key,
+                at: Clock::system().now(),
+                by: "an operator".into(),
+                reason: "she was on the phone".into(),
+            };
+            list.lift(lift).await?;
+        }
+        self.verdict("one logout is in the store, said by ann", found);
+        let good = self.get("/orders", Some(laptop)).await?;
+        self.promise("her laptop's token: 200", &good, |answer| {
+            answer.status == 200
+        });
         Ok(())
     }
 
     fn counted(&mut self) {
-        println!("\n7. What was counted, by verified client.");
+        println!("\n8. What was counted, by verified client.");
         let snapshot = self.scene.monitor.snapshot();
         let Some(api) = snapshot.services.get("api") else {
             return self.verdict("no service was counted", false);
