@@ -304,6 +304,45 @@ BEGIN
 END
 $$;
 
+-- Takes the only uses of tokens that nobody has claimed before, all in one statement: the places in
+-- the arrays of those that were won. What is not won here is not decided; apply decides it.
+CREATE FUNCTION {schema}.claim_new(
+    our_now bigint, our_mark bigint, digests bytea[], ids bytea[], untils bigint[]
+) RETURNS SETOF bigint LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    s record;
+BEGIN
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    PERFORM {schema}.take_turn();
+    SELECT seq, purged_before INTO STRICT s FROM {schema}.store;
+    RETURN QUERY
+    WITH asked AS MATERIALIZED (
+        SELECT DISTINCT ON (digest) digest, id, until, place
+            FROM unnest(digests, ids, untils) WITH ORDINALITY AS all_asked (digest, id, until, place)
+            ORDER BY digest
+    ), won AS (
+        INSERT INTO {schema}.uses
+            SELECT digest, 1, 1, until, id FROM asked
+            WHERE until IS NULL OR s.purged_before IS NULL OR until >= s.purged_before
+            ON CONFLICT DO NOTHING RETURNING token, until
+    ), told AS (
+        INSERT INTO {schema}.events
+            SELECT s.seq + row_number() OVER (), our_mark, our_now, 1, token, NULL, until, 0
+            FROM won
+    ), counted AS (
+        UPDATE {schema}.store SET seq = seq + (SELECT count(*) FROM won), mark = our_mark
+            WHERE EXISTS (SELECT FROM won)
+    )
+    SELECT place FROM asked JOIN won ON won.token = asked.digest;
+    IF FOUND THEN
+        PERFORM pg_notify('tower-revoke-{store}', seq::text) FROM {schema}.store;
+    END IF;
+END
+$$;
+
 -- Forgets some of what ended before a time: how many entries, and whether there may be more.
 CREATE FUNCTION {schema}.purge(before bigint, at_once bigint)
 RETURNS TABLE (dropped bigint, more boolean) LANGUAGE plpgsql VOLATILE AS $$

@@ -207,9 +207,13 @@ impl PostgresStoreBuilder {
         if options.get_application_name().is_none() {
             options = options.application_name("tower-revoke");
         }
-        // A function sees what was written before it took its turn only if each of its statements
-        // looks anew.
-        let options = options.options([("default_transaction_isolation", "read\\ committed")]);
+        let options = options.options([
+            // A function sees what was written before it took its turn only if each of its statements
+            // looks anew.
+            ("default_transaction_isolation", "read\\ committed"),
+            // Compiling a statement takes longer than any of ours.
+            ("jit", "off"),
+        ]);
         Ok(options.disable_statement_logging())
     }
 

@@ -123,10 +123,34 @@ impl Op {
         }
     }
 
+    /// Whether it claims the only use of a token.
+    pub(crate) fn is_single_claim(&self) -> bool {
+        self.what == Do::Claim && self.limit == Some(1)
+    }
+
     /// Whether a second time gives the answer of the first.
     pub(crate) fn can_be_repeated(&self) -> bool {
         !matches!(self.what, Do::Lift | Do::Release)
     }
+}
+
+fn column<'a, T>(ops: &[&'a Op], of: impl Fn(&'a Op) -> T) -> Vec<T> {
+    ops.iter().map(|op| of(op)).collect()
+}
+
+/// Binds claims of only uses to the statement that calls `claim_new`.
+pub(crate) fn bound_singles<'a>(
+    statement: &'a str,
+    now: UnixTime,
+    mark: i64,
+    ops: &[&'a Op],
+) -> Query<'a, Postgres, PgArguments> {
+    sqlx::query(statement)
+        .bind(secs(now))
+        .bind(mark)
+        .bind(column(ops, |op| &op.digest[..]))
+        .bind(column(ops, |op| op.id.as_ref().map(|id| &id[..])))
+        .bind(column(ops, |op| op.until))
 }
 
 /// Binds what is to be done to the statement that calls `apply`.
@@ -134,11 +158,8 @@ pub(crate) fn bound<'a>(
     statement: &'a str,
     now: UnixTime,
     mark: i64,
-    ops: &'a [&'a Op],
+    ops: &[&'a Op],
 ) -> Query<'a, Postgres, PgArguments> {
-    fn column<'a, T>(ops: &[&'a Op], of: impl Fn(&'a Op) -> T) -> Vec<T> {
-        ops.iter().map(|op| of(op)).collect()
-    }
     sqlx::query(statement)
         .bind(secs(now))
         .bind(mark)

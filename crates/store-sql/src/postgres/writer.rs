@@ -59,9 +59,19 @@ impl Writer {
                     Some(request) => queue.push_back(request),
                     None => break,
                 }
+                tokio::task::yield_now().await;
             }
-            while let Ok(request) = asked.try_recv() {
-                queue.push_back(request);
+            // Who was just answered asks again at once. For as long as more come they are waited
+            // for, else a first few would take the flush that all could share.
+            loop {
+                let before = queue.len();
+                while let Ok(request) = asked.try_recv() {
+                    queue.push_back(request);
+                }
+                if queue.len() == before || queue.len() >= AT_ONCE {
+                    break;
+                }
+                tokio::task::yield_now().await;
             }
             let mut some = Vec::new();
             let mut count = 0;
@@ -160,17 +170,44 @@ impl Writer {
             Some(open) => open,
             None => PgConnection::connect_with(&self.options).await?,
         };
+        let answers = self.ask(&mut open, ops).await;
+        *link = Some(open);
+        answers
+    }
+
+    /// First, in one statement, the new claims among claims of only uses, which are most of what is
+    /// ever asked; then all the rest. Two transactions do no harm: nobody who waits here was
+    /// promised an order.
+    async fn ask(&self, open: &mut PgConnection, ops: &[&Op]) -> Result<Vec<Answer>, Failure> {
         let mut mark = [0; 8];
         getrandom::fill(&mut mark).map_err(|_| Failure::Random)?;
         let mark = i64::from_be_bytes(mark);
-        let statement = op::bound(&self.statements.apply, self.clock.now(), mark, ops);
-        let rows = statement.fetch_all(&mut open).await;
-        *link = Some(open);
+        let now = self.clock.now();
         let mut answers = vec![Answer::default(); ops.len()];
-        for row in rows? {
-            let place: i64 = row.try_get(0)?;
-            let answer = usize::try_from(place - 1).ok();
-            let answer = answer.and_then(|place| answers.get_mut(place));
+        let (mut singles, mut rest): (Vec<_>, Vec<_>) =
+            (0..ops.len()).partition(|place| ops[*place].is_single_claim());
+        if !singles.is_empty() {
+            let claims: Vec<_> = singles.iter().map(|place| ops[*place]).collect();
+            let claim_new = op::bound_singles(&self.statements.claim_new, now, mark, &claims);
+            for row in claim_new.fetch_all(&mut *open).await? {
+                let won = place(row.try_get(0)?);
+                let won = won.and_then(|won| singles.get_mut(won));
+                let won = won.ok_or(Failure::Garbled("an answer"))?;
+                // Nobody's place: it is decided.
+                let decided = std::mem::replace(won, usize::MAX);
+                let answer = answers.get_mut(decided);
+                answer.ok_or(Failure::Garbled("an answer"))?.outcome = 1;
+            }
+            rest.extend(singles.into_iter().filter(|place| *place != usize::MAX));
+        }
+        if rest.is_empty() {
+            return Ok(answers);
+        }
+        let others: Vec<_> = rest.iter().map(|place| ops[*place]).collect();
+        let apply = op::bound(&self.statements.apply, now, mark, &others);
+        for row in apply.fetch_all(open).await? {
+            let asked = place(row.try_get(0)?).and_then(|asked| rest.get(asked));
+            let answer = asked.and_then(|asked| answers.get_mut(*asked));
             *answer.ok_or(Failure::Garbled("an answer"))? = Answer {
                 outcome: row.try_get(1)?,
                 number: row.try_get(2)?,
@@ -196,6 +233,11 @@ impl Writer {
             Err(_) => tracing::warn!("old changes could not be forgotten in time"),
         }
     }
+}
+
+/// Arrays of the server's begin at 1.
+fn place(number: i64) -> Option<usize> {
+    usize::try_from(number.checked_sub(1)?).ok()
 }
 
 /// The last answer of each request: what has an answer is asked alone.
