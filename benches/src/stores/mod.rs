@@ -1,5 +1,6 @@
 //! Durable claims a second on each store, beside its bare driver.
 
+mod postgres;
 mod redb;
 mod redis;
 
@@ -44,6 +45,9 @@ pub fn run(quick: bool, named: Option<&str>) -> Outcome<()> {
     }
     if named.is_none_or(|name| name == "redis") {
         runtime.block_on(redis::measure(rounds))?;
+    }
+    if named.is_none_or(|name| name == "postgres") {
+        runtime.block_on(postgres::measure(rounds))?;
     }
     Ok(())
 }

@@ -1,0 +1,162 @@
+//! PostgreSQL: claims that wait are one transaction, beside the bare driver's one `INSERT` each, on
+//! 16 connections, which is about as many as serve it.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use sqlx::{Executor, PgPool, postgres::PgPoolOptions};
+use tempfile::TempDir;
+use tower_revoke::{Clock, PostgresStore};
+
+use super::{CALLERS, Claims, claim_until, print_row, rate};
+use crate::rounds::Outcome;
+
+/// Of a token.
+const LIFE: Duration = Duration::from_secs(3600);
+
+const CONNECTIONS: u32 = 16;
+
+struct Ours(PostgresStore);
+
+struct Bare(PgPool);
+
+impl Claims for Ours {
+    async fn claim(&self, number: u64) -> Outcome<()> {
+        let end = Clock::system().now().saturating_add(LIFE);
+        claim_until(&self.0, number, Some(end)).await
+    }
+}
+
+impl Claims for Bare {
+    async fn claim(&self, number: u64) -> Outcome<()> {
+        // A key as far from others and as long as the hash of a token.
+        let key = u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+        let insert = "INSERT INTO claims VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+        let inserted = sqlx::query(insert)
+            .bind(&key.to_be_bytes()[..])
+            .bind(&[7_u8; 16][..])
+            .bind(4_102_444_800_i64)
+            .execute(&self.0)
+            .await
+            .map_err(|error| error.to_string())?;
+        match inserted.rows_affected() {
+            1 => Ok(()),
+            _ => Err("a new claim was lost".to_owned()),
+        }
+    }
+}
+
+/// A server as durable as it is by default; ends when dropped.
+struct Server {
+    process: Child,
+    url: String,
+    _data: TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The server refuses to run as root.
+fn as_postgres(program: PathBuf) -> Command {
+    let is_root = Command::new("id").arg("-u").output();
+    let mut command = Command::new("setpriv");
+    if is_root.is_ok_and(|id| id.stdout.trim_ascii() == b"0") {
+        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]);
+    }
+    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command
+}
+
+async fn start() -> Outcome<Server> {
+    let said = |error: std::io::Error| format!("postgres: {error}");
+    let versions = fs::read_dir("/usr/lib/postgresql").map_err(said)?;
+    let programs = versions
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .find(|folder| folder.join("postgres").exists())
+        .ok_or("postgresql of Debian is not installed")?;
+    let data = tempfile::tempdir().map_err(said)?;
+    // Fails where we are not root, and needn't be.
+    let _ = Command::new("chown")
+        .arg("postgres")
+        .arg(data.path())
+        .stderr(Stdio::null())
+        .status();
+    let db = data.path().join("db");
+    let made = as_postgres(programs.join("initdb"))
+        .args(["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8"])
+        .args(["--locale", "C", "-D"])
+        .arg(&db)
+        .current_dir(data.path())
+        .stdout(Stdio::null())
+        .status()
+        .map_err(said)?;
+    if !made.success() {
+        return Err("initdb failed".to_owned());
+    }
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(said)?;
+        listener.local_addr().map_err(said)?.port()
+    };
+    let process = as_postgres(programs.join("postgres"))
+        .arg("-D")
+        .arg(&db)
+        .args(["-p", &port.to_string()])
+        .args(["-c", "listen_addresses=127.0.0.1"])
+        .args(["-c", "unix_socket_directories="])
+        .current_dir(data.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(said)?;
+    let server = Server {
+        process,
+        url: format!("postgres://postgres@127.0.0.1:{port}/postgres"),
+        _data: data,
+    };
+    for _ in 0..1_000 {
+        if tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .is_ok()
+        {
+            return Ok(server);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Err("postgres does not listen".to_owned())
+}
+
+pub(super) async fn measure(rounds: usize) -> Outcome<()> {
+    let server = start().await?;
+    let bare = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .test_before_acquire(false)
+        .connect(&server.url)
+        .await
+        .map_err(|error| error.to_string())?;
+    let table = "CREATE TABLE claims (token bytea PRIMARY KEY, claim bytea, until bigint)";
+    let table = bare.execute(table).await;
+    table.map_err(|error| error.to_string())?;
+    let bare = Arc::new(Bare(bare));
+    let ours = PostgresStore::connect(&server.url).await;
+    let ours = Arc::new(Ours(ours.map_err(|error| error.to_string())?));
+    println!("PostgreSQL (in brackets: times one INSERT each; to reach with 256: 5)");
+    for callers in CALLERS {
+        let mut rates = vec![Vec::new(); 2];
+        for _ in 0..rounds {
+            rates[0].push(rate(&bare, callers).await?);
+            rates[1].push(rate(&ours, callers).await?);
+        }
+        print_row(callers, &["bare", "ours"], &rates);
+    }
+    Ok(())
+}
