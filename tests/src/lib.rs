@@ -1,6 +1,8 @@
 //! What the tests across the crates share: servers and clients on real sockets, and a stack to try.
 
 pub mod acks;
+pub mod curl;
+pub mod load;
 mod net;
 mod process;
 pub mod program;

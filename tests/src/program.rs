@@ -4,7 +4,7 @@ use std::{
     fmt,
     net::SocketAddr,
     path::PathBuf,
-    process::{Command, ExitStatus, Output},
+    process::{Command, ExitStatus},
     time::Duration,
 };
 
@@ -83,17 +83,4 @@ fn built(name: &str) -> PathBuf {
         "build the whole workspace: {program:?} is missing"
     );
     program
-}
-
-/// Runs `curl` with these arguments, quiet and without the user's settings, and gives what it says.
-///
-/// # Panics
-/// If there is no `curl`.
-pub async fn curl(arguments: &[&str]) -> Output {
-    tokio::process::Command::new("curl")
-        .args(["--disable", "--silent", "--show-error", "--max-time", "60"])
-        .args(arguments)
-        .output()
-        .await
-        .expect("curl is installed")
 }

@@ -8,7 +8,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tower_revoke_tests::program::curl;
+use tower_revoke_tests::curl::curl;
 
 use crate::kit::{Inside, Shop, WIRES, call};
 

@@ -1,4 +1,4 @@
-//! The example, started either way, and curl to call it.
+//! The example, started either way.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -9,66 +9,8 @@ use tower_revoke::{
     BearerToken, JwtVerifier, MemoryStore, Reason, RevocationList, core::TokenVerifier,
 };
 use tower_revoke_testing::{ScriptedStore, StoreScript, TestIssuer};
-use tower_revoke_tests::program::{Program, curl};
-
-/// How curl speaks, in its own words.
-pub(crate) const WIRES: [&str; 2] = ["--http1.1", "--http2-prior-knowledge"];
-
-/// An answer, as curl wrote it down.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    head: String,
-    pub(crate) body: String,
-}
-
-impl Reply {
-    fn read(text: &str) -> Self {
-        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
-        let status = head.split(' ').nth(1).expect("a status");
-        Self {
-            status: status.parse().expect("a number"),
-            head: head.to_owned(),
-            body: body.to_owned(),
-        }
-    }
-
-    /// The value of a header, if it came once.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.head.lines().filter_map(|line| {
-            let (given, value) = line.split_once(": ")?;
-            given.eq_ignore_ascii_case(name).then_some(value)
-        });
-        let value = values.next();
-        assert_eq!(values.next(), None, "{name} came twice");
-        value
-    }
-
-    /// Status and error code, such as `401 invalid_token`.
-    pub(crate) fn verdict(&self) -> String {
-        let challenge = self.header("www-authenticate").unwrap_or_default();
-        let code = challenge.split("error=\"").nth(1);
-        match code.and_then(|rest| rest.split('"').next()) {
-            Some(code) => format!("{} {code}", self.status),
-            None => self.status.to_string(),
-        }
-    }
-}
-
-/// Calls `http://AT/PATH`.
-pub(crate) async fn call(at: SocketAddr, path: &str, more: &[&str]) -> Reply {
-    let url = format!("http://{at}{path}");
-    let output = curl(&[&["-i", "--globoff", &url], more].concat()).await;
-    let text = String::from_utf8(output.stdout).expect("text");
-    assert!(!text.is_empty(), "{:?}", output.stderr);
-    Reply::read(&text)
-}
-
-/// Calls with a token in the header.
-pub(crate) async fn show(at: SocketAddr, wire: &str, path: &str, token: &str) -> Reply {
-    let header = format!("Authorization: Bearer {token}");
-    call(at, path, &[wire, "-H", &header]).await
-}
+pub(crate) use tower_revoke_tests::curl::{Reply, WIRES, call, show};
+use tower_revoke_tests::{curl::token, program::Program};
 
 /// The program, and the authorization server in it.
 pub(crate) struct Shop {
@@ -93,10 +35,7 @@ impl Shop {
 
     /// A token, by the query of the issuer's `/token`, such as `subject=ann&scope=api`.
     pub(crate) async fn token(&self, query: &str) -> String {
-        let url = format!("{}/token?{query}", self.issuer);
-        let output = curl(&["-f", "-X", "POST", &url]).await;
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).expect("text")
+        token(&self.issuer, query).await
     }
 
     pub(crate) async fn show(&self, wire: &str, path: &str, token: &str) -> Reply {

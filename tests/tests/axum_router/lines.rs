@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tempfile::TempDir;
-use tower_revoke_tests::program::{Program, curl};
+use tower_revoke_tests::{curl::curl, program::Program};
 
 use crate::kit::{Shop, WIRES, call};
 

@@ -4,7 +4,7 @@ use std::{fmt::Write, io::Write as _};
 
 use futures_util::future::join_all;
 use tempfile::NamedTempFile;
-use tower_revoke_tests::program::curl;
+use tower_revoke_tests::curl::curl;
 
 use crate::kit::{Shop, WIRES};
 

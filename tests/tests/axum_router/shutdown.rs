@@ -9,7 +9,7 @@ use tokio::{
 };
 use tower_revoke::Reason;
 use tower_revoke_testing::{Mood, StoreOp};
-use tower_revoke_tests::program::curl;
+use tower_revoke_tests::curl::curl;
 
 use crate::{
     download::{begin, is_whole},

@@ -3,7 +3,7 @@
 use axum_router::Limits;
 use tower_revoke::Reason;
 use tower_revoke_testing::{Mood, StoreOp};
-use tower_revoke_tests::program::curl;
+use tower_revoke_tests::curl::curl;
 
 use crate::kit::{Inside, Reply, WIRES, call, show, standing};
 

@@ -7,15 +7,16 @@ use hyper_proxy::{Proxy, Upstreams};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tower_revoke::{Drained, MemoryStore, RevocationList};
 use tower_revoke_testing::{ScriptedStore, StoreScript};
-use tower_revoke_tests::program::{Program, curl};
-
-use crate::{
-    raw::{Raw, Reply},
-    upstream::{Act, Seen, Upstream},
+pub(crate) use tower_revoke_tests::curl::WIRES;
+use tower_revoke_tests::{
+    curl::{Reply, call, curl, show, token},
+    program::Program,
 };
 
-/// How curl speaks, in its own words.
-pub(crate) const WIRES: [&str; 2] = ["--http1.1", "--http2-prior-knowledge"];
+use crate::{
+    raw::Raw,
+    upstream::{Act, Seen, Upstream},
+};
 
 /// The program, with its issuer and its backends.
 pub(crate) struct Demo {
@@ -40,54 +41,17 @@ impl Demo {
 
     /// A token, by the query of the issuer's `/token`, such as `scope=proxy`.
     pub(crate) async fn token(&self, query: &str) -> String {
-        let url = format!("{}/token?{query}", self.issuer);
-        let output = curl(&["-f", "-X", "POST", &url]).await;
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).expect("text")
+        token(&self.issuer, query).await
     }
 
     /// What curl prints with `-i` for `PATH`.
     pub(crate) async fn call(&self, path: &str, more: &[&str]) -> Reply {
-        let url = format!("http://{}{path}", self.at);
-        let output = curl(&[&["-i", "--globoff", "--path-as-is", &url], more].concat()).await;
-        let text = String::from_utf8(output.stdout).expect("text");
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| {
-            panic!(
-                "no head: {text} {}",
-                String::from_utf8_lossy(&output.stderr)
-            )
-        });
-        let status = head.split(' ').nth(1).expect("a status");
-        Reply {
-            status: status.parse().expect("a number"),
-            head: head.to_owned(),
-            body: body.to_owned(),
-        }
+        call(self.at, path, more).await
     }
 
     /// The same with a token.
     pub(crate) async fn show(&self, wire: &str, path: &str, token: &str) -> Reply {
-        let header = format!("Authorization: Bearer {token}");
-        self.call(path, &[wire, "-H", &header]).await
-    }
-}
-
-impl Reply {
-    /// The value of a header, if it came.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        let (_, value) = lines.find(|(given, _)| given.eq_ignore_ascii_case(name))?;
-        Some(value)
-    }
-
-    /// Status and error code, such as `401 invalid_token`.
-    pub(crate) fn verdict(&self) -> String {
-        let challenge = self.header("www-authenticate").unwrap_or_default();
-        let code = challenge.split("error=\"").nth(1);
-        match code.and_then(|rest| rest.split('"').next()) {
-            Some(code) => format!("{} {code}", self.status),
-            None => self.status.to_string(),
-        }
+        show(self.at, wire, path, token).await
     }
 }
 

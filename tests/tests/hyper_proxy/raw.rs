@@ -6,19 +6,12 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+pub(crate) use tower_revoke_tests::curl::Reply;
 
 /// One connection.
 pub(crate) struct Raw {
     stream: TcpStream,
     unread: Vec<u8>,
-}
-
-/// One answer.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: String,
 }
 
 impl Raw {

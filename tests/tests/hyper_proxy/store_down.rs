@@ -4,26 +4,9 @@ use tower_revoke_testing::{Mood, StoreOp};
 
 use crate::{
     kit::{Stage, WIRES},
-    raw::Reply,
     upstream::OK,
 };
-use tower_revoke_tests::program::curl;
-
-async fn show(stage: &Stage, wire: &str, path: &str, token: &str) -> Reply {
-    let (url, header) = (
-        format!("http://{}{path}", stage.at),
-        format!("Authorization: Bearer {token}"),
-    );
-    let output = curl(&["-i", wire, "-H", &header, &url]).await;
-    let text = String::from_utf8(output.stdout).expect("text");
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
-    let status = head.split(' ').nth(1).expect("a status");
-    Reply {
-        status: status.parse().expect("a number"),
-        head: head.to_owned(),
-        body: body.to_owned(),
-    }
-}
+use tower_revoke_tests::curl::{curl, show};
 
 #[tokio::test]
 async fn a_store_that_is_down_is_a_503_with_retry_after_and_no_call() {
@@ -35,7 +18,7 @@ async fn a_store_that_is_down_is_a_503_with_retry_after_and_no_call() {
     ] {
         for wire in WIRES {
             stage.store.set(op, mood);
-            let reply = show(&stage, wire, "/orders/1", &stage.token(scope)).await;
+            let reply = show(stage.at, wire, "/orders/1", &stage.token(scope)).await;
             assert_eq!(reply.status, 503, "{op:?} {mood:?}");
             assert_eq!(reply.header("retry-after"), Some("1"));
             assert_eq!(reply.header("www-authenticate"), None);
@@ -60,7 +43,7 @@ async fn an_end_that_can_not_be_written_down_is_no_whole_answer() {
         stage.store.set(StoreOp::Revoke, Mood::Works);
         // It is paid as soon as the store is back; then the token is dead.
         crate::kit::told(stage.issuer.url(), &token).await;
-        let again = show(&stage, wire, "/orders/1", &token).await;
+        let again = show(stage.at, wire, "/orders/1", &token).await;
         assert_eq!(again.verdict(), "401 invalid_token");
     }
     assert_eq!(stage.end().await.orders.len(), 2);

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use tempfile::TempDir;
-use tower_revoke_tests::program::curl;
+use tower_revoke_tests::curl::curl;
 
 use crate::{
     kit::{Demo, Stage, WIRES},

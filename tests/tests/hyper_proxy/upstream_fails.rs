@@ -9,7 +9,7 @@ use crate::{
 };
 use hyper_proxy::Upstreams;
 use std::time::Duration;
-use tower_revoke_tests::{Client, Wire, get, program::curl};
+use tower_revoke_tests::{Client, Wire, curl::curl, get};
 
 /// The call never left, so that its token is as good as before.
 #[tokio::test]

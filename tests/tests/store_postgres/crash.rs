@@ -46,7 +46,7 @@ async fn a_frozen_postgres_is_given_up_in_time_and_taken_again() {
     let store = store.connect().await.expect("a server that is up");
     server.freeze();
     for round in 0..3 {
-        let (claim, keys) = (claim(1, 1), [key(1)]);
+        let (claim, keys) = (claim(1, 1, 1), [key(1)]);
         let answers = async {
             tokio::join!(
                 store.claim(&claim),
@@ -69,7 +69,7 @@ async fn a_frozen_postgres_is_given_up_in_time_and_taken_again() {
     }
     server.thaw();
     let mine = loop {
-        match store.claim(&claim(1, 1)).await {
+        match store.claim(&claim(1, 1, 1)).await {
             Ok(outcome) => break outcome,
             // For a moment, all are told of the last attempt.
             Err(error) => assert!(is_outage(&error), "{error:?}"),
@@ -77,7 +77,7 @@ async fn a_frozen_postgres_is_given_up_in_time_and_taken_again() {
     };
     assert_eq!(mine, ClaimOutcome::Won { left: 0 });
     let other = store
-        .claim(&claim(1, 2))
+        .claim(&claim(1, 2, 1))
         .await
         .expect("a server that is up");
     assert_eq!(other, ClaimOutcome::Spent);

@@ -58,7 +58,7 @@ async fn a_purge_takes_as_many_steps_as_it_needs() {
     let store = open(&server).await;
     let past = UnixTime::from_secs(1_000);
     let ended = |number| {
-        let token = claim(number, 0).token;
+        let token = claim(number, 0, 1).token;
         Revocation::of_token(token, Some(past))
     };
     let all: Vec<_> = (0..5_000).map(ended).collect();
@@ -69,7 +69,7 @@ async fn a_purge_takes_as_many_steps_as_it_needs() {
         let one = Claim {
             limit: NonZeroU32::new(4).expect("more than none"),
             until: Some(until),
-            ..claim(9_999, id)
+            ..claim(9_999, id, 1)
         };
         store.claim(&one).await.expect("a claim");
     }
@@ -101,7 +101,7 @@ async fn after_a_restart_the_first_calls_work() {
         }
         server.kill().await;
         server.restart().await;
-        let won = store.claim(&claim(100 + round, 1)).await;
+        let won = store.claim(&claim(100 + round, 1, 1)).await;
         let won = won.unwrap_or_else(|error| panic!("round {round}: {error:?}"));
         assert_eq!(won, ClaimOutcome::Won { left: 0 });
         let all = futures_util::future::join_all((0..8).map(|_| store.look_up(&keys)));

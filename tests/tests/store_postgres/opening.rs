@@ -59,7 +59,7 @@ async fn a_login_with_the_least_rights_suffices_once_the_schema_is_there() {
     let url = server.url().replace("postgres@", "orders@");
     let store = PostgresStore::connect(url).await.expect("a login");
     store.revoke(&[revocation(1)]).await.expect("a revocation");
-    store.claim(&claim(2, 1)).await.expect("a claim");
+    store.claim(&claim(2, 1, 1)).await.expect("a claim");
     store.purge(UnixTime::from_secs(1)).await.expect("a purge");
 }
 

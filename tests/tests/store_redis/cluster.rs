@@ -6,7 +6,7 @@ use tower_revoke_core::{ClaimOutcome, Store, StoreError};
 use tower_revoke_store_redis::{RedisStore, RedisStoreError};
 use tower_revoke_tests::servers::{RedisCluster, wait_until};
 
-use super::tools::{Load, claim, key, revocation};
+use tower_revoke_tests::load::{Load, claim, key, revocation};
 
 async fn open(cluster: &RedisCluster) -> RedisStore {
     let urls = cluster.urls();
@@ -33,7 +33,7 @@ async fn a_master_killed_under_load_is_replaced() {
     let lost = done.lost(&stores[0]).await;
     println!(
         "Cluster: {} acknowledged, {lost} lost in the replication lag, {} won twice",
-        done.acknowledged.load(std::sync::atomic::Ordering::SeqCst),
+        done.acknowledged(),
         done.won_twice()
     );
     assert!(lost < 1_000, "{lost} is more than a lag");

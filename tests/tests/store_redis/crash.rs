@@ -6,7 +6,7 @@ use tower_revoke_core::{ClaimOutcome, Store, StoreError};
 use tower_revoke_store_redis::RedisStore;
 use tower_revoke_tests::servers::Redis;
 
-use super::tools::{Load, claim, key, revocation};
+use tower_revoke_tests::load::{Load, claim, key, revocation};
 
 async fn open(redis: &Redis) -> RedisStore {
     let store = RedisStore::connect(&redis.url()).await;

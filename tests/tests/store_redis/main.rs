@@ -8,4 +8,3 @@ mod conformance;
 mod crash;
 mod opening;
 mod sentinel;
-mod tools;

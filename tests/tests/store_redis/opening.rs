@@ -11,7 +11,7 @@ use tower_revoke_core::{ClaimOutcome, Store, StoreError};
 use tower_revoke_store_redis::{RedisStore, RedisStoreError};
 use tower_revoke_tests::servers::Redis;
 
-use super::tools::{claim, key, revocation};
+use tower_revoke_tests::load::{claim, key, revocation};
 
 const SECRET: &str = "correct-horse";
 

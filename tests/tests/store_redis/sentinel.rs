@@ -6,7 +6,7 @@ use tower_revoke_core::{Changes, ClaimOutcome, Cursor, Store, StoreError};
 use tower_revoke_store_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
 use tower_revoke_tests::servers::{WatchedRedis, wait_until};
 
-use super::tools::{Load, claim, key, revocation};
+use tower_revoke_tests::load::{Load, claim, key, revocation};
 
 fn store(servers: &WatchedRedis) -> RedisStoreBuilder {
     RedisStore::sentinel(WatchedRedis::NAME, [servers.url().as_str()])
@@ -49,7 +49,7 @@ async fn a_primary_killed_under_load_is_replaced() {
     let won_twice = done.won_twice();
     println!(
         "Sentinel: {} acknowledged, {lost} lost in the replication lag, {won_twice} won twice",
-        done.acknowledged.load(std::sync::atomic::Ordering::SeqCst)
+        done.acknowledged()
     );
     assert!(lost < 1_000, "{lost} is more than a lag");
 }

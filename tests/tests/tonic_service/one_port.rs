@@ -15,7 +15,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 use tonic_service::proto::orders_client::OrdersClient;
-use tower_revoke_tests::{Client, Wire, program::curl};
+use tower_revoke_tests::{Client, Wire, curl::curl};
 
 use crate::kit::{Example, ask, channel, line, with_token};
 

@@ -1,38 +1,44 @@
-//! What the tests of the Redis store share: names, and a load that counts its winners.
+//! A load on a store that counts its winners, and the names in it.
 
 use std::{
     collections::HashMap,
     num::NonZeroU32,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use tokio::task::JoinSet;
-use tower_revoke_core::{
+use tower_revoke::core::{
     Claim, ClaimId, ClaimOutcome, Clock, KeyDigest, Revocation, Store, StoreError, TokenId,
     UnixTime,
 };
-use tower_revoke_store_redis::RedisStore;
 
-pub(crate) fn token(number: u64) -> TokenId {
+use crate::servers::wait_until;
+
+/// The token of a number.
+pub fn token(number: u64) -> TokenId {
     TokenId::of_jwt("https://id.example.com", &number.to_string())
 }
 
-pub(crate) fn key(number: u64) -> KeyDigest {
+/// Its key.
+pub fn key(number: u64) -> KeyDigest {
     KeyDigest::of_token(token(number))
 }
 
 /// An hour from now.
-pub(crate) fn end() -> UnixTime {
-    Clock::system()
-        .now()
-        .saturating_add(Duration::from_secs(3600))
+fn end() -> UnixTime {
+    let now = Clock::system().now();
+    now.saturating_add(Duration::from_secs(3_600))
 }
 
-pub(crate) fn claim(number: u64, id: u64, limit: u32) -> Claim {
+/// A claim of one of its uses.
+///
+/// # Panics
+/// If the limit is 0.
+pub fn claim(number: u64, id: u64, limit: u32) -> Claim {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&id.to_be_bytes());
     bytes[8..].copy_from_slice(&number.to_be_bytes());
@@ -44,43 +50,49 @@ pub(crate) fn claim(number: u64, id: u64, limit: u32) -> Claim {
     }
 }
 
-pub(crate) fn revocation(number: u64) -> Revocation {
+/// Its end.
+pub fn revocation(number: u64) -> Revocation {
     Revocation::of_token(token(number), Some(end())).because("a test")
 }
 
+/// Whether a store that can't be reached says so.
+pub fn is_outage(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_))
+}
+
 /// Callers who claim and revoke without end, and remember what was acknowledged.
-pub(crate) struct Load {
+#[derive(Debug)]
+pub struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<Done>,
     callers: JoinSet<()>,
 }
 
 /// What a load saw.
-#[derive(Default)]
-pub(crate) struct Done {
+#[derive(Debug, Default)]
+pub struct Done {
     /// Tokens that were claimed, by the ids of those who were told that they won.
-    pub(crate) winners: Mutex<HashMap<u64, Vec<u64>>>,
+    winners: Mutex<HashMap<u64, Vec<u64>>>,
     /// Tokens whose revocation was acknowledged.
-    pub(crate) revoked: Mutex<Vec<u64>>,
-    pub(crate) errors: AtomicU64,
-    pub(crate) acknowledged: AtomicU64,
+    revoked: Mutex<Vec<u64>>,
+    errors: AtomicU64,
+    acknowledged: AtomicU64,
 }
 
 impl Load {
     /// Pairs of callers, each with a store of its own, who want the same tokens.
-    pub(crate) fn start(stores: &[RedisStore; 2]) -> Self {
+    pub fn start<S: Store + Clone>(stores: &[S; 2]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let done = Arc::new(Done::default());
         let mut callers = JoinSet::new();
-        for pair in 0..8 {
-            for (id, store) in stores.iter().enumerate() {
+        for pair in 0..8_u64 {
+            for (id, store) in (0..).zip(stores) {
                 let (store, stop, done) = (store.clone(), stop.clone(), done.clone());
                 callers.spawn(async move {
                     let mut number = pair << 32;
                     while !stop.load(Ordering::SeqCst) {
                         number += 1;
-                        done.one(&store, number, id as u64).await;
-                        tokio::task::yield_now().await;
+                        done.one(&store, number, id).await;
                     }
                 });
             }
@@ -93,13 +105,21 @@ impl Load {
     }
 
     /// Returns when so many more writes were acknowledged.
-    pub(crate) async fn goes_on(&self, writes: u64) {
+    pub async fn goes_on(&self, writes: u64) {
         let from = self.done.acknowledged.load(Ordering::SeqCst);
         let wanted = || self.done.acknowledged.load(Ordering::SeqCst) >= from + writes;
-        tower_revoke_tests::servers::wait_until("writes are acknowledged", wanted).await;
+        wait_until("writes are acknowledged", wanted).await;
     }
 
-    pub(crate) async fn stop(mut self) -> Arc<Done> {
+    /// Returns when so many more calls have failed.
+    pub async fn fails(&self, times: u64) {
+        let from = self.done.errors.load(Ordering::SeqCst);
+        let wanted = || self.done.errors.load(Ordering::SeqCst) >= from + times;
+        wait_until("calls fail", wanted).await;
+    }
+
+    /// Ends it, and gives what it saw.
+    pub async fn stop(mut self) -> Arc<Done> {
         self.stop.store(true, Ordering::SeqCst);
         while let Some(ended) = self.callers.join_next().await {
             ended.expect("no caller panics");
@@ -110,11 +130,11 @@ impl Load {
 
 impl Done {
     /// One of four tokens is revoked, the others are claimed.
-    async fn one(&self, store: &RedisStore, number: u64, id: u64) {
+    async fn one(&self, store: &impl Store, number: u64, id: u64) {
         if number.is_multiple_of(4) {
             match store.revoke(&[revocation(number)]).await {
                 Ok(()) => {
-                    self.revoked.lock().unwrap().push(number);
+                    locked(&self.revoked).push(number);
                     self.acknowledged.fetch_add(1, Ordering::SeqCst);
                 }
                 Err(error) => self.failed(&error).await,
@@ -127,8 +147,7 @@ impl Done {
             match store.claim(&claim).await {
                 Ok(outcome) => {
                     if matches!(outcome, ClaimOutcome::Won { .. }) {
-                        let mut winners = self.winners.lock().unwrap();
-                        winners.entry(number).or_default().push(id);
+                        locked(&self.winners).entry(number).or_default().push(id);
                     }
                     self.acknowledged.fetch_add(1, Ordering::SeqCst);
                     return;
@@ -139,31 +158,38 @@ impl Done {
     }
 
     async fn failed(&self, error: &StoreError) {
-        assert!(
-            matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_)),
-            "{error:?}"
-        );
+        assert!(is_outage(error), "{error:?}");
         self.errors.fetch_add(1, Ordering::SeqCst);
         // A server that is down is not asked as fast as the machine can.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 
+    /// How many writes were acknowledged.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+
     /// Tokens that two callers were told to have won.
-    pub(crate) fn won_twice(&self) -> usize {
-        let winners = self.winners.lock().unwrap();
+    pub fn won_twice(&self) -> usize {
+        let winners = locked(&self.winners);
         winners.values().filter(|ids| ids.len() > 1).count()
     }
 
     /// How many acknowledged claims and revocations the store knows nothing of any more.
-    pub(crate) async fn lost(&self, store: &RedisStore) -> usize {
-        let mut numbers: Vec<u64> = self.winners.lock().unwrap().keys().copied().collect();
-        numbers.extend(self.revoked.lock().unwrap().iter());
+    pub async fn lost(&self, store: &impl Store) -> usize {
+        let mut numbers: Vec<u64> = locked(&self.winners).keys().copied().collect();
+        numbers.extend(locked(&self.revoked).iter());
+        assert!(!numbers.is_empty(), "nothing was acknowledged");
         let mut lost = 0;
-        for numbers in numbers.chunks(1000) {
+        for numbers in numbers.chunks(1_000) {
             let keys: Vec<_> = numbers.iter().map(|number| key(*number)).collect();
             let found = store.look_up(&keys).await.expect("a store that is up");
             lost += found.iter().filter(|found| found.is_none()).count();
         }
         lost
     }
+}
+
+fn locked<T>(lock: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
