@@ -186,10 +186,11 @@ impl WatchedRedis {
         let primary = Redis::start(&["--repl-diskless-sync-delay", "0"]).await;
         let of = format!("127.0.0.1 {}", primary.port);
         let replica = Redis::start(&["--repl-diskless-sync-delay", "0", "--replicaof", &of]).await;
+        // Only the primary knows: the replica calls the link up a second before it is sent anything.
         wait_until("the replica is in step", || {
-            replica
+            primary
                 .cli(&["INFO", "replication"])
-                .contains("master_link_status:up")
+                .contains("state=online")
         })
         .await;
         let data = TempDir::new().expect("a temp dir");
