@@ -10,7 +10,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::process::Process;
+use crate::{
+    curl::{self, Reply},
+    process::Process,
+};
 
 /// How long a program may take to say what is expected of it, or to end.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -70,6 +73,51 @@ impl Program {
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// A running example with the authorization server in it, on a free loopback port.
+#[derive(Debug)]
+pub struct Example {
+    /// The program.
+    pub program: Program,
+    /// The authorization server's address.
+    pub issuer: String,
+    /// Where the example listens.
+    pub at: SocketAddr,
+}
+
+impl Example {
+    /// Starts it, and returns when it listens. Call it on the test's own thread.
+    ///
+    /// # Panics
+    /// If it was not built: build the whole workspace.
+    pub async fn start(name: &'static str) -> Self {
+        let mut program = Program::start(name, |command| {
+            command.arg("127.0.0.1:0");
+        });
+        let issuer = program.says("issuer: ").await;
+        let at = program.address("listening on ").await;
+        Self {
+            program,
+            issuer,
+            at,
+        }
+    }
+
+    /// A token, by the query of the issuer's `/token`, such as `subject=ann&scope=api`.
+    pub async fn token(&self, query: &str) -> String {
+        curl::token(&self.issuer, query).await
+    }
+
+    /// What curl prints with `-i` for a path.
+    pub async fn call(&self, path: &str, more: &[&str]) -> Reply {
+        curl::call(self.at, path, more).await
+    }
+
+    /// The same with a token.
+    pub async fn show(&self, wire: &str, path: &str, token: &str) -> Reply {
+        curl::show(self.at, wire, path, token).await
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tower_revoke_tests::curl::curl;
 
-use crate::kit::{Inside, Shop, WIRES, call};
+use crate::kit::{Example, Inside, SHOP, WIRES, call};
 
 pub(crate) const LENGTH: usize = 50_000_000;
 
@@ -42,7 +42,7 @@ pub(crate) async fn begin(at: SocketAddr, path: &str, token: Option<&str>) -> Tc
 
 #[tokio::test]
 async fn a_link_gives_the_whole_file_once_also_after_previews() {
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let link = format!(
             "/download?access_token={}",
@@ -74,7 +74,7 @@ async fn a_link_gives_the_whole_file_once_also_after_previews() {
 /// A preview shows a good link only.
 #[tokio::test]
 async fn a_head_needs_the_token_too() {
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     for wire in WIRES {
         for (query, verdict) in [
             ("", "401"),
@@ -90,7 +90,7 @@ async fn a_head_needs_the_token_too() {
 
 #[tokio::test]
 async fn who_leaves_half_way_has_spent_it_and_a_range_does_not_resume() {
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let link = format!(
             "/download?access_token={}",
@@ -109,7 +109,7 @@ async fn who_leaves_half_way_has_spent_it_and_a_range_does_not_resume() {
 
 #[tokio::test]
 async fn the_first_call_gets_the_whole_file_whatever_range_it_asks_for() {
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let token = shop.token("scope=download").await;
         let url = format!("http://{}/download?access_token={token}", shop.at);
@@ -123,7 +123,7 @@ async fn the_first_call_gets_the_whole_file_whatever_range_it_asks_for() {
 
 #[tokio::test]
 async fn rfc6750_2_3_a_link_is_private_and_opens_nothing_else() {
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let token = shop.token("scope=download").await;
         let link = format!("/download?access_token={token}");

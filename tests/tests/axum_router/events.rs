@@ -7,7 +7,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::kit::{Shop, WIRES, call};
+use crate::kit::{Example, SHOP, WIRES, call};
 
 /// A curl that listens. Its first event has come.
 struct Listener {
@@ -16,7 +16,7 @@ struct Listener {
 }
 
 impl Listener {
-    async fn of(shop: &Shop, wire: &str, token: &str) -> Self {
+    async fn of(shop: &Example, wire: &str, token: &str) -> Self {
         let mut curl = Command::new("curl")
             .args(["--disable", "--silent", "--no-buffer", "--max-time", "60"])
             .args(["-f", wire, "-H"])
@@ -42,7 +42,7 @@ impl Listener {
 
 #[tokio::test]
 async fn events_end_with_the_token() {
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     for (wire, customer) in WIRES.into_iter().zip(["ann", "bob"]) {
         let theirs = format!("subject={customer}&scope=api");
         let (phone, laptop) = (shop.token(&theirs).await, shop.token(&theirs).await);
@@ -59,7 +59,7 @@ async fn events_end_with_the_token() {
 
 #[tokio::test]
 async fn events_do_not_hold_up_the_shutdown() {
-    let mut shop = Shop::open().await;
+    let mut shop = Example::start(SHOP).await;
     let token = shop.token("scope=api").await;
     let mut listening = Vec::new();
     for wire in WIRES {

@@ -9,39 +9,13 @@ use tower_revoke::{
     BearerToken, JwtVerifier, MemoryStore, Reason, RevocationList, core::TokenVerifier,
 };
 use tower_revoke_testing::{ScriptedStore, StoreScript, TestIssuer};
-pub(crate) use tower_revoke_tests::curl::{Reply, WIRES, call, show};
-use tower_revoke_tests::{curl::token, program::Program};
+pub(crate) use tower_revoke_tests::{
+    curl::{Reply, WIRES, call, show},
+    program::Example,
+};
 
-/// The program, and the authorization server in it.
-pub(crate) struct Shop {
-    pub(crate) program: Program,
-    pub(crate) issuer: String,
-    pub(crate) at: SocketAddr,
-}
-
-impl Shop {
-    pub(crate) async fn open() -> Self {
-        let mut program = Program::start("axum-router", |command| {
-            command.arg("127.0.0.1:0");
-        });
-        let issuer = program.says("issuer: ").await;
-        let at = program.address("listening on ").await;
-        Self {
-            program,
-            issuer,
-            at,
-        }
-    }
-
-    /// A token, by the query of the issuer's `/token`, such as `subject=ann&scope=api`.
-    pub(crate) async fn token(&self, query: &str) -> String {
-        token(&self.issuer, query).await
-    }
-
-    pub(crate) async fn show(&self, wire: &str, path: &str, token: &str) -> Reply {
-        show(self.at, wire, path, token).await
-    }
-}
+/// The program's name.
+pub(crate) const SHOP: &str = "axum-router";
 
 /// The same routes inside the test, over a store that does what the test says.
 pub(crate) struct Inside {

@@ -5,7 +5,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use tower_revoke_tests::{curl::curl, program::Program};
 
-use crate::kit::{Shop, WIRES, call};
+use crate::kit::{Example, SHOP, WIRES, call};
 
 /// The shell lines of the README, without the two addresses at their top.
 fn readme() -> Vec<String> {
@@ -30,7 +30,7 @@ fn promised(lines: &[String]) -> Vec<u16> {
 
 #[tokio::test]
 async fn the_lines_of_the_readme_are_those_that_it_prints_and_do_what_they_say() {
-    let mut shop = Shop::open().await;
+    let mut shop = Example::start(SHOP).await;
     let lines = readme();
     let mut script = String::new();
     for variable in ["ISSUER=", "API="] {
@@ -66,7 +66,7 @@ async fn the_lines_of_the_readme_are_those_that_it_prints_and_do_what_they_say()
 /// TRAPS 17, on the whole program: also the token that came in the query.
 #[tokio::test]
 async fn trap_17_neither_the_log_nor_the_output_shows_a_token() {
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     let link = shop.token("scope=download").await;
     let token = shop.token("scope=api").await;
     for wire in WIRES {

@@ -6,11 +6,11 @@ use futures_util::future::join_all;
 use tempfile::NamedTempFile;
 use tower_revoke_tests::curl::curl;
 
-use crate::kit::{Shop, WIRES};
+use crate::kit::{Example, SHOP, WIRES};
 
 /// A connection of its own for each name: curl resolves them to the loopback by itself, and curl
 /// 7.88 can't use an HTTP/2 connection twice that was begun without TLS.
-fn host(shop: &Shop, wire: &str, name: &str) -> String {
+fn host(shop: &Example, wire: &str, name: &str) -> String {
     match wire {
         "--http1.1" => shop.at.to_string(),
         _ => format!("{name}.localhost:{}", shop.at.port()),
@@ -21,7 +21,7 @@ const CURLS: usize = 4;
 const CALLS_EACH: usize = 250;
 
 /// A thousand calls at once with one token: how many got 200, and how many 401.
-async fn race(shop: &Shop, wire: &str, path: &str, token: &str) -> (usize, usize) {
+async fn race(shop: &Example, wire: &str, path: &str, token: &str) -> (usize, usize) {
     let numbers = format!("[1-{CALLS_EACH}]");
     let url = match wire {
         "--http1.1" => format!("http://{}{path}?{numbers}", shop.at),
@@ -53,7 +53,7 @@ async fn race(shop: &Shop, wire: &str, path: &str, token: &str) -> (usize, usize
 /// TRAPS 1: check, then consume.
 #[tokio::test]
 async fn trap_01_g2_of_a_thousand_calls_through_axum_one_wins_or_three() {
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let token = shop.token("scope=api+invoices").await;
         let counts = race(&shop, wire, "/api/invoice", &token).await;
@@ -67,7 +67,7 @@ async fn trap_01_g2_of_a_thousand_calls_through_axum_one_wins_or_three() {
 #[tokio::test]
 async fn g1_who_has_read_the_last_byte_is_refused_a_thousand_times_of_a_thousand() {
     const TIMES: usize = 1_000;
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let url = format!("{}/token?scope=api&[1-{TIMES}]", shop.issuer);
         let output = curl(&["-X", "POST", "-w", "\\n", &url]).await;

@@ -1,12 +1,12 @@
 //! What a caller sees: without a token, with a good one, and with each kind of bad one.
 
-use crate::kit::{Shop, WIRES, call};
+use crate::kit::{Example, SHOP, WIRES, call};
 
 const READY: &str = "/ready";
 
 #[tokio::test]
 async fn public_routes_ask_for_nothing() {
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     for wire in WIRES {
         assert_eq!(call(shop.at, READY, &[wire]).await.status, 204);
         let welcome = call(shop.at, "/", &[wire]).await;
@@ -17,7 +17,7 @@ async fn public_routes_ask_for_nothing() {
 
 #[tokio::test]
 async fn an_optional_token_may_be_missing_and_may_not_be_bad() {
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let guest = call(shop.at, "/catalog", &[wire]).await;
         assert_eq!(guest.status, 200);
@@ -33,7 +33,7 @@ async fn an_optional_token_may_be_missing_and_may_not_be_bad() {
 /// RFC 6750 §3.1, each line of it.
 #[tokio::test]
 async fn rfc6750_3_1_each_refusal_as_curl_sees_it() {
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let good = shop.token("subject=ann&scope=api").await;
         let forged = format!("{}AAAA", &good[..good.len() - 4]);
@@ -77,7 +77,7 @@ async fn rfc6750_3_1_each_refusal_as_curl_sees_it() {
 
 #[tokio::test]
 async fn a_scope_is_asked_for_by_method_and_named() {
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let reader = shop.token("subject=ann&scope=api").await;
         // Without a body: curl 7.88 forgets an answer that comes before it has sent all of one.
@@ -102,7 +102,7 @@ async fn a_scope_is_asked_for_by_method_and_named() {
 
 #[tokio::test]
 async fn a_token_is_good_for_one_invoice_and_a_refusal_costs_nothing() {
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let short = shop.token("subject=ann&scope=api").await;
         for _ in 0..2 {
@@ -123,7 +123,7 @@ async fn a_token_is_good_for_one_invoice_and_a_refusal_costs_nothing() {
 
 #[tokio::test]
 async fn a_token_is_good_for_three_quotes_and_what_is_not_there_costs_none() {
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let token = shop.token("subject=ann&scope=api").await;
         for (item, verdict) in [
@@ -145,7 +145,7 @@ async fn a_token_is_good_for_three_quotes_and_what_is_not_there_costs_none() {
 
 #[tokio::test]
 async fn a_log_out_everywhere_ends_all_tokens_of_one_customer() {
-    let shop = Shop::open().await;
+    let shop = Example::start(SHOP).await;
     for (wire, customer) in WIRES.into_iter().zip(["ann", "bob"]) {
         let phone = shop.token(&format!("subject={customer}&scope=api")).await;
         let laptop = shop.token(&format!("subject={customer}&scope=api")).await;

@@ -13,7 +13,7 @@ use tower_revoke_tests::curl::curl;
 
 use crate::{
     download::{begin, is_whole},
-    kit::{Inside, Shop, WIRES, show, standing},
+    kit::{Example, Inside, SHOP, WIRES, show, standing},
 };
 
 /// Rows that no buffer between a server and a client that doesn't read can hold.
@@ -34,7 +34,7 @@ async fn read_to_end(mut stream: TcpStream) -> Vec<u8> {
 
 #[tokio::test]
 async fn sigterm_lets_a_download_end_and_the_program_says_so() {
-    let mut shop = Shop::open().await;
+    let mut shop = Example::start(SHOP).await;
     let token = shop.token("scope=download").await;
     let download = begin(shop.at, &format!("/download?access_token={token}"), None).await;
     shop.program.terminate();

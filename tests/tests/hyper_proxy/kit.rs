@@ -7,53 +7,16 @@ use hyper_proxy::{Proxy, Upstreams};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tower_revoke::{Drained, MemoryStore, RevocationList};
 use tower_revoke_testing::{ScriptedStore, StoreScript};
-pub(crate) use tower_revoke_tests::curl::WIRES;
-use tower_revoke_tests::{
-    curl::{Reply, call, curl, show, token},
-    program::Program,
-};
+use tower_revoke_tests::curl::curl;
+pub(crate) use tower_revoke_tests::{curl::WIRES, program::Example};
 
 use crate::{
-    raw::Raw,
+    raw::{Raw, Reply},
     upstream::{Act, Seen, Upstream},
 };
 
-/// The program, with its issuer and its backends.
-pub(crate) struct Demo {
-    pub(crate) program: Program,
-    pub(crate) issuer: String,
-    pub(crate) at: SocketAddr,
-}
-
-impl Demo {
-    pub(crate) async fn start() -> Self {
-        let mut program = Program::start("hyper-proxy", |command| {
-            command.arg("127.0.0.1:0");
-        });
-        let issuer = program.says("issuer: ").await;
-        let at = program.address("listening on ").await;
-        Self {
-            program,
-            issuer,
-            at,
-        }
-    }
-
-    /// A token, by the query of the issuer's `/token`, such as `scope=proxy`.
-    pub(crate) async fn token(&self, query: &str) -> String {
-        token(&self.issuer, query).await
-    }
-
-    /// What curl prints with `-i` for `PATH`.
-    pub(crate) async fn call(&self, path: &str, more: &[&str]) -> Reply {
-        call(self.at, path, more).await
-    }
-
-    /// The same with a token.
-    pub(crate) async fn show(&self, wire: &str, path: &str, token: &str) -> Reply {
-        show(self.at, wire, path, token).await
-    }
-}
+/// The program's name.
+pub(crate) const DEMO: &str = "hyper-proxy";
 
 /// Whether the authorization server still takes a token for good.
 pub(crate) async fn is_active(issuer: &str, token: &str) -> bool {

@@ -2,11 +2,11 @@
 
 use tokio::process::Command;
 
-use crate::kit::Demo;
+use crate::kit::{DEMO, Example};
 
 #[tokio::test]
 async fn its_lines_work_as_printed() {
-    let mut demo = Demo::start().await;
+    let mut demo = Example::start(DEMO).await;
     let mut script = String::new();
     // The last one is a loop.
     while !script.contains("\nfor ") {

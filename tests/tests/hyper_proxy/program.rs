@@ -1,10 +1,10 @@
 //! What a caller sees of the program, by curl, on HTTP/1.1 and HTTP/2; and what its upstreams see.
 
-use crate::kit::{Demo, WIRES, told};
+use crate::kit::{DEMO, Example, WIRES, told};
 
 #[tokio::test]
 async fn each_refusal_is_as_the_standards_say() {
-    let demo = Demo::start().await;
+    let demo = Example::start(DEMO).await;
     for wire in WIRES {
         let none = demo.call("/orders/1", &[wire]).await;
         assert_eq!(none.verdict(), "401");
@@ -58,7 +58,7 @@ async fn each_refusal_is_as_the_standards_say() {
 /// WSO2's two policies: a route that revokes, and a scope that does.
 #[tokio::test]
 async fn what_ends_a_token_ends_it_on_every_route_and_at_the_authorization_server() {
-    let demo = Demo::start().await;
+    let demo = Example::start(DEMO).await;
     for wire in WIRES {
         let revoked = demo.token("scope=proxy").await;
         assert_eq!(
@@ -79,7 +79,7 @@ async fn what_ends_a_token_ends_it_on_every_route_and_at_the_authorization_serve
 
 #[tokio::test]
 async fn one_upstream_gets_the_token_one_the_proxys_credentials_and_one_nothing() {
-    let demo = Demo::start().await;
+    let demo = Example::start(DEMO).await;
     let token = demo.token("scope=proxy").await;
     for wire in WIRES {
         let callers = format!("authorization: Bearer {token}\n");
@@ -116,7 +116,7 @@ async fn one_upstream_gets_the_token_one_the_proxys_credentials_and_one_nothing(
 /// RFC 9113 §8.2.3, by a client that sends cookies a line each over HTTP/2.
 #[tokio::test]
 async fn cookies_of_http_2_arrive_in_one_line() {
-    let demo = Demo::start().await;
+    let demo = Example::start(DEMO).await;
     let token = format!("Authorization: Bearer {}", demo.token("scope=proxy").await);
     let lines = ["-H", &token, "-H", "Cookie: a=1", "-H", "Cookie: b=2"];
     let http2 = [&["--http2-prior-knowledge"], &lines[..]].concat();

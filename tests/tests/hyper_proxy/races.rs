@@ -6,13 +6,13 @@ use http_body_util::Empty;
 use tokio::task::JoinSet;
 use tower_revoke_tests::{Client, Wire, get};
 
-use crate::kit::Demo;
+use crate::kit::{DEMO, Example};
 
 /// Tokens from the issuer, over one connection.
 struct Tokens(Client);
 
 impl Tokens {
-    async fn of(demo: &Demo) -> Self {
+    async fn of(demo: &Example) -> Self {
         let at = demo.issuer.strip_prefix("http://").expect("a URL");
         Self(Client::connect(at.parse().expect("an address"), Wire::Http1).await)
     }
@@ -31,7 +31,7 @@ impl Tokens {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn g1_who_has_the_last_byte_and_calls_again_at_once_is_refused_1000_times() {
-    let demo = Demo::start().await;
+    let demo = Example::start(DEMO).await;
     let mut tokens = Tokens::of(&demo).await;
     for wire in Wire::ALL {
         let mut client = Client::connect(demo.at, wire).await;
@@ -50,7 +50,7 @@ async fn g1_who_has_the_last_byte_and_calls_again_at_once_is_refused_1000_times(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trap_01_g2_one_of_1000_calls_at_once_wins() {
-    let demo = Demo::start().await;
+    let demo = Example::start(DEMO).await;
     let mut tokens = Tokens::of(&demo).await;
     for wire in Wire::ALL {
         let token = tokens.next("proxy%20OTT").await;

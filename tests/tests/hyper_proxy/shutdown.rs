@@ -17,7 +17,7 @@ use tower_revoke_testing::TestIssuer;
 use tower_revoke_tests::{Client, Wire, get};
 
 use crate::{
-    kit::{Demo, Stage, is_active, serve},
+    kit::{DEMO, Example, Stage, is_active, serve},
     raw::Raw,
     upstream::{Act, OK, Upstream},
 };
@@ -27,7 +27,7 @@ use hyper_proxy::Upstreams;
 #[tokio::test]
 async fn on_sigterm_a_running_call_comes_to_its_end_and_the_program_to_0() {
     for path in ["/tickets/1", "/orders/1"] {
-        let mut demo = Demo::start().await;
+        let mut demo = Example::start(DEMO).await;
         let token = demo.token("scope=proxy+OTT").await;
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\

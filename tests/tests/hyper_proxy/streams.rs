@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tower_revoke_tests::curl::curl;
 
 use crate::{
-    kit::{Demo, Stage, WIRES},
+    kit::{DEMO, Example, Stage, WIRES},
     raw::Raw,
     upstream::Act,
 };
@@ -14,7 +14,7 @@ use crate::{
 const SIZE: usize = 50_000_000;
 
 /// The most memory that the program has had, in bytes.
-fn peak(demo: &Demo) -> usize {
+fn peak(demo: &Example) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", demo.program.id()));
     let status = status.expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -28,7 +28,7 @@ fn peak(demo: &Demo) -> usize {
 
 #[tokio::test]
 async fn fifty_megabytes_go_up_and_down_and_are_never_held_whole() {
-    let demo = Demo::start().await;
+    let demo = Example::start(DEMO).await;
     let files = TempDir::new().expect("a temp dir");
     let file = |name: &str| files.path().join(name).to_str().expect("a path").to_owned();
     let (up, down) = (file("up"), file("down"));

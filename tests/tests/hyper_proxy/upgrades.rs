@@ -7,12 +7,12 @@ use tokio_tungstenite::tungstenite::{
 use tower_revoke_tests::{Client, Wire, get};
 
 use crate::{
-    kit::{Demo, Stage, told},
+    kit::{DEMO, Example, Stage, told},
     raw::Raw,
     upstream::{Act, OK},
 };
 
-fn handshake(demo: &Demo, path: &str, token: Option<&str>) -> Request {
+fn handshake(demo: &Example, path: &str, token: Option<&str>) -> Request {
     let url = format!("ws://{}{path}", demo.at);
     let mut request = url.into_client_request().expect("a request");
     if let Some(token) = token {
@@ -24,7 +24,7 @@ fn handshake(demo: &Demo, path: &str, token: Option<&str>) -> Request {
 
 #[tokio::test]
 async fn a_websocket_goes_both_ways_and_its_handshake_has_spent_the_token() {
-    let demo = Demo::start().await;
+    let demo = Example::start(DEMO).await;
     for (path, scope, upstreams) in [
         ("/orders/websocket", "proxy", "Bearer TOKEN"),
         ("/orders/websocket", "proxy+OTT", "Bearer TOKEN"),
@@ -75,7 +75,7 @@ async fn a_websocket_goes_both_ways_and_its_handshake_has_spent_the_token() {
 
 #[tokio::test]
 async fn a_handshake_is_refused_as_any_request_is() {
-    let demo = Demo::start().await;
+    let demo = Example::start(DEMO).await;
     let expired = demo.token("scope=proxy&expired").await;
     let narrow = demo.token("scope=other").await;
     let spent = demo.token("scope=proxy+OTT").await;
@@ -199,7 +199,7 @@ async fn a_101_that_nobody_asked_for_is_a_502_and_no_tunnel() {
 /// HTTP/2 has no such upgrade, and this proxy offers no other (RFC 8441).
 #[tokio::test]
 async fn rfc9113_8_6_http_2_asks_for_no_upgrade() {
-    let demo = Demo::start().await;
+    let demo = Example::start(DEMO).await;
     let token = format!("Authorization: Bearer {}", demo.token("scope=proxy").await);
     let upgrade = ["-H", "Connection: upgrade", "-H", "Upgrade: websocket"];
     let more = [&["--http2-prior-knowledge", "-H", &token], &upgrade[..]].concat();
