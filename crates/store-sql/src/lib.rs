@@ -68,16 +68,20 @@
 //! | `postgres` | `PostgresStore` |
 //! | `tls` | TLS by rustls and aws-lc-rs, as the address says (`sslmode=verify-full`, `sslrootcert`) |
 
-#[cfg(feature = "postgres")]
+#![cfg(feature = "postgres")]
+
+mod backend;
 mod cursor;
-#[cfg(feature = "postgres")]
 mod error;
-#[cfg(feature = "postgres")]
+mod feed;
+mod op;
 mod postgres;
-#[cfg(feature = "postgres")]
+mod public;
+mod queue;
+mod settings;
+mod store;
 mod value;
 
-#[cfg(feature = "postgres")]
 pub use self::{
     error::ConnectError,
     postgres::{PostgresStore, PostgresStoreBuilder},

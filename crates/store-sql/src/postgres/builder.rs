@@ -1,6 +1,6 @@
 //! The settings of a store, and how it is opened.
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, PgConnection,
@@ -8,11 +8,8 @@ use sqlx::{
 };
 use tower_revoke_core::Clock;
 
-use super::{PostgresStore, migrate, statements::Statements, store::Inner, writer::Writer};
-use crate::ConnectError;
-
-/// How many times longer than one answer opening may take: it is several, and creates tables.
-const ANSWERS_TO_OPEN: u32 = 5;
+use super::{Postgres, PostgresStore, migrate, statements::Statements};
+use crate::{ConnectError, settings::Settings, store::SqlStore};
 
 /// Sets up a [`PostgresStore`]; made by [`PostgresStore::builder`].
 ///
@@ -43,12 +40,7 @@ const ANSWERS_TO_OPEN: u32 = 5;
 pub struct PostgresStoreBuilder {
     address: String,
     schema: String,
-    migrates: bool,
-    connections: u32,
-    answer_within: Duration,
-    changes_kept: u64,
-    changes_kept_for: Duration,
-    clock: Clock,
+    settings: Settings,
 }
 
 impl PostgresStoreBuilder {
@@ -56,12 +48,7 @@ impl PostgresStoreBuilder {
         Self {
             address,
             schema: "tower_revoke".to_owned(),
-            migrates: true,
-            connections: 8,
-            answer_within: Duration::from_secs(2),
-            changes_kept: 100_000,
-            changes_kept_for: Duration::from_secs(86_400),
-            clock: Clock::system(),
+            settings: Settings::default(),
         }
     }
 
@@ -75,14 +62,14 @@ impl PostgresStoreBuilder {
     /// Whether [`connect`](Self::connect) creates the schema, or brings it to this version's state.
     /// Without, it must be as [`migrate`](Self::migrate) leaves it.
     pub fn migrates(mut self, migrates: bool) -> Self {
-        self.migrates = migrates;
+        self.settings.migrates = migrates;
         self
     }
 
     /// How many connections there may be for reading, at least one. One more writes, and one more
     /// listens as soon as somebody waits for [`changed`](tower_revoke_core::Store::changed).
     pub fn connections(mut self, connections: u32) -> Self {
-        self.connections = connections;
+        self.settings.connections = connections;
         self
     }
 
@@ -91,7 +78,7 @@ impl PostgresStoreBuilder {
     /// Opening may take five times as long. The server ends statements of ours after the same time
     /// (`statement_timeout`).
     pub fn answer_within(mut self, time: Duration) -> Self {
-        self.answer_within = time;
+        self.settings.answer_within = time;
         self
     }
 
@@ -99,19 +86,19 @@ impl PostgresStoreBuilder {
     /// [`changes`](tower_revoke_core::Store::changes), about: the oldest go from time to time, while
     /// something is written. Who falls behind further loads all again.
     pub fn changes_kept(mut self, changes: u64) -> Self {
-        self.changes_kept = changes;
+        self.settings.changes_kept = changes;
         self
     }
 
     /// For how long changes are kept, if there are not too many.
     pub fn changes_kept_for(mut self, time: Duration) -> Self {
-        self.changes_kept_for = time;
+        self.settings.changes_kept_for = time;
         self
     }
 
     /// By which clock a token's life is past, and changes are old.
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
+        self.settings.clock = clock;
         self
     }
 
@@ -123,13 +110,14 @@ impl PostgresStoreBuilder {
     /// Any [`ConnectError`].
     pub async fn migrate(&self) -> Result<(), ConnectError> {
         let options = self.options()?;
-        self.in_time(async {
-            let mut link = open(&options).await?;
-            migrate::check_encoding(&mut link).await?;
-            migrate::run(&mut link, &self.schema).await?;
-            close(link).await
-        })
-        .await
+        self.settings
+            .in_time(async {
+                let mut link = open(&options).await?;
+                migrate::check_encoding(&mut link).await?;
+                migrate::run(&mut link, &self.schema).await?;
+                close(link).await
+            })
+            .await
     }
 
     /// Opens the store: connects, checks the schema, and creates it if it is to. Must be called in a
@@ -140,10 +128,11 @@ impl PostgresStoreBuilder {
     pub async fn connect(self) -> Result<PostgresStore, ConnectError> {
         let options = self.options()?;
         let id = self
+            .settings
             .in_time(async {
                 let mut link = open(&options).await?;
                 migrate::check_encoding(&mut link).await?;
-                if self.migrates {
+                if self.settings.migrates {
                     migrate::run(&mut link, &self.schema).await?;
                 }
                 let id = migrate::id_of(&mut link, &self.schema).await?;
@@ -152,13 +141,15 @@ impl PostgresStoreBuilder {
                 Ok(id)
             })
             .await?;
-        let millis = self.answer_within.as_millis().max(1).to_string();
+        let within = self.settings.answer_within;
+        let millis = within.as_millis().max(1).to_string();
         let bounded = options
             .clone()
             .options([("statement_timeout", millis.as_str())]);
+        let connections = self.settings.connections;
         let pool = PgPoolOptions::new()
-            .max_connections(self.connections)
-            .acquire_timeout(self.answer_within)
+            .max_connections(connections)
+            .acquire_timeout(within)
             // What is broken is found by what is asked, and asked again.
             .test_before_acquire(false)
             .connect_lazy_with(bounded.clone());
@@ -166,27 +157,18 @@ impl PostgresStoreBuilder {
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
-            .acquire_timeout(self.answer_within)
+            .acquire_timeout(within)
             .connect_lazy_with(options);
-        let statements = Arc::new(Statements::new(&migrate::quoted(&self.schema)));
-        let writer = Writer {
+        let backend = Postgres {
+            statements: Statements::new(&migrate::quoted(&self.schema)),
+            channel: format!("tower-revoke-{}", migrate::hex(&id)),
+            schema: self.schema,
             options: bounded,
-            statements: Arc::clone(&statements),
-            clock: self.clock.clone(),
-            within: self.answer_within,
-            changes_kept: i64::try_from(self.changes_kept).unwrap_or(i64::MAX),
-            changes_kept_for: self.changes_kept_for,
-        };
-        let inner = Inner::start(
-            self.schema,
-            id,
             pool,
+            connections,
             listening,
-            statements,
-            writer,
-            self.connections,
-        );
-        Ok(PostgresStore::new(inner))
+        };
+        Ok(PostgresStore(SqlStore::start(id, backend, &self.settings)))
     }
 
     fn options(&self) -> Result<PgConnectOptions, ConnectError> {
@@ -196,12 +178,7 @@ impl PostgresStoreBuilder {
                 "the schema's name is not 1 to 63 ASCII letters, digits and _",
             ));
         }
-        if self.connections == 0 {
-            return Err(ConnectError::Setting("there are no connections"));
-        }
-        if self.answer_within.is_zero() {
-            return Err(ConnectError::Setting("answer_within is no time at all"));
-        }
+        self.settings.check()?;
         let mut options =
             PgConnectOptions::from_str(&self.address).map_err(ConnectError::of_driver)?;
         if options.get_application_name().is_none() {
@@ -215,15 +192,6 @@ impl PostgresStoreBuilder {
             ("jit", "off"),
         ]);
         Ok(options.disable_statement_logging())
-    }
-
-    async fn in_time<T>(
-        &self,
-        opening: impl Future<Output = Result<T, ConnectError>>,
-    ) -> Result<T, ConnectError> {
-        let limit = self.answer_within.saturating_mul(ANSWERS_TO_OPEN);
-        let opened = tokio::time::timeout(limit, opening).await;
-        opened.unwrap_or(Err(ConnectError::TimedOut(limit)))
     }
 }
 
@@ -241,7 +209,7 @@ impl fmt::Debug for PostgresStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStoreBuilder")
             .field("schema", &self.schema)
-            .field("answer_within", &self.answer_within)
+            .field("answer_within", &self.settings.answer_within)
             .finish_non_exhaustive()
     }
 }

@@ -1,32 +1,25 @@
 //! The task that listens for what others write, so that nobody has to poll for it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use sqlx::{PgPool, Row, postgres::PgListener};
 use tokio::sync::watch;
 
-use super::statements::Statements;
-
 /// How long it waits before it tries to listen again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Tells the number of the last event, for as long as the store lives.
-pub(crate) async fn listen(
-    pool: PgPool,
-    statements: Arc<Statements>,
-    channel: String,
-    news: watch::Sender<i64>,
-) {
+/// Tells the number of the last event; `last` is the statement that asks for it.
+pub(super) async fn listen(pool: &PgPool, last: &str, channel: &str, news: &watch::Sender<i64>) {
     loop {
         // Hints may be lost while it is not heard; asking from time to time is the caller's part.
-        let _ = hear(&pool, &statements, &channel, &news).await;
+        let _ = hear(pool, last, channel, news).await;
         tokio::time::sleep(PAUSE).await;
     }
 }
 
 async fn hear(
     pool: &PgPool,
-    statements: &Statements,
+    last: &str,
     channel: &str,
     news: &watch::Sender<i64>,
 ) -> Result<(), sqlx::Error> {
@@ -35,9 +28,7 @@ async fn hear(
     listener.listen(channel).await?;
     // What was written before it listened. The number may also be lower than what was told before:
     // by a server that was set back.
-    let row = sqlx::query(&statements.last_event)
-        .fetch_one(&mut listener)
-        .await?;
+    let row = sqlx::query(last).fetch_one(&mut listener).await?;
     news.send_replace(row.try_get(0)?);
     while let Some(note) = listener.try_recv().await? {
         if let Ok(last) = note.payload().parse() {

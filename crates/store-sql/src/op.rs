@@ -1,6 +1,5 @@
-//! What is written, as the function `apply` takes it: one array for each column.
+//! What is written, and what is answered.
 
-use sqlx::{Postgres, postgres::PgArguments, query::Query};
 use tower_revoke_core::{Change, Claim, Lift, Listed, Revocation, RevocationKey, UnixTime};
 
 use crate::value::{end, secs, written};
@@ -16,20 +15,29 @@ pub(crate) enum Do {
     RestoreLifted = 5,
 }
 
+/// The answer to a lift, a claim or a release; the other ones have none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// 0 no, 1 yes; of a claim also 2, another limit, and 3, its life is past.
+    pub(crate) outcome: i16,
+    /// Of a claim: the uses that are left, or the limit that is known.
+    pub(crate) number: i64,
+}
+
 /// One thing to do.
 #[derive(Clone, Debug)]
 pub(crate) struct Op {
-    what: Do,
-    digest: [u8; 16],
-    id: Option<[u8; 16]>,
-    limit: Option<i64>,
-    issued: Option<i64>,
-    until: Option<i64>,
-    at: i64,
-    issuer: Option<String>,
-    claim: Option<(String, String)>,
-    by: String,
-    reason: String,
+    pub(crate) what: Do,
+    pub(crate) digest: [u8; 16],
+    pub(crate) id: Option<[u8; 16]>,
+    pub(crate) limit: Option<i64>,
+    pub(crate) issued: Option<i64>,
+    pub(crate) until: Option<i64>,
+    pub(crate) at: i64,
+    pub(crate) issuer: Option<String>,
+    pub(crate) claim: Option<(String, String)>,
+    pub(crate) by: String,
+    pub(crate) reason: String,
 }
 
 impl Op {
@@ -132,51 +140,4 @@ impl Op {
     pub(crate) fn can_be_repeated(&self) -> bool {
         !matches!(self.what, Do::Lift | Do::Release)
     }
-}
-
-fn column<'a, T>(ops: &[&'a Op], of: impl Fn(&'a Op) -> T) -> Vec<T> {
-    ops.iter().map(|op| of(op)).collect()
-}
-
-/// Binds claims of only uses to the statement that calls `claim_new`.
-pub(crate) fn bound_singles<'a>(
-    statement: &'a str,
-    now: UnixTime,
-    mark: i64,
-    ops: &[&'a Op],
-) -> Query<'a, Postgres, PgArguments> {
-    sqlx::query(statement)
-        .bind(secs(now))
-        .bind(mark)
-        .bind(column(ops, |op| &op.digest[..]))
-        .bind(column(ops, |op| op.id.as_ref().map(|id| &id[..])))
-        .bind(column(ops, |op| op.until))
-}
-
-/// Binds what is to be done to the statement that calls `apply`.
-pub(crate) fn bound<'a>(
-    statement: &'a str,
-    now: UnixTime,
-    mark: i64,
-    ops: &[&'a Op],
-) -> Query<'a, Postgres, PgArguments> {
-    sqlx::query(statement)
-        .bind(secs(now))
-        .bind(mark)
-        .bind(column(ops, |op| op.what as i16))
-        .bind(column(ops, |op| &op.digest[..]))
-        .bind(column(ops, |op| op.id.as_ref().map(|id| &id[..])))
-        .bind(column(ops, |op| op.limit))
-        .bind(column(ops, |op| op.issued))
-        .bind(column(ops, |op| op.until))
-        .bind(column(ops, |op| op.at))
-        .bind(column(ops, |op| op.issuer.as_deref()))
-        .bind(column(ops, |op| {
-            op.claim.as_ref().map(|(name, _)| &name[..])
-        }))
-        .bind(column(ops, |op| {
-            op.claim.as_ref().map(|(_, value)| &value[..])
-        }))
-        .bind(column(ops, |op| op.by.as_str()))
-        .bind(column(ops, |op| op.reason.as_str()))
 }

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{PgPool, Row};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
@@ -17,19 +16,14 @@ use tower_revoke_core::{
     Records, RecordsPage, Revocation, Store, StoreError, UnixTime, Wanted,
 };
 
-use super::{
-    PostgresStoreBuilder, migrate,
-    op::Op,
-    reading,
-    statements::Statements,
-    wake,
-    writer::{Answer, Request, Writer},
-};
 use crate::{
-    ConnectError,
+    backend::{Backend, Digest},
     cursor::{FeedCursor, RecordsCursor},
     error::{Failure, Kind},
-    value::secs,
+    feed,
+    op::{Answer, Op},
+    queue::{Queue, Request},
+    settings::Settings,
 };
 
 /// How many revocations share one transaction at most; more are several.
@@ -41,19 +35,13 @@ const WAITING: usize = 1_024;
 /// How many rows of a table one step of a purge drops: others have their turn between two.
 const PURGED_AT_ONCE: i64 = 2_048;
 
-/// A [`Store`] in PostgreSQL; a cheap handle, clones are the same store.
-///
-/// See the [docs of the crate](crate) for what it promises.
-#[derive(Clone)]
-pub struct PostgresStore(Arc<Inner>);
+/// A [`Store`] in one kind of database; a cheap handle, clones are the same store.
+pub(crate) struct SqlStore<D>(Arc<Inner<D>>);
 
-pub(crate) struct Inner {
-    schema: String,
-    id: [u8; 16],
-    pool: PgPool,
-    connections: u32,
-    listening: PgPool,
-    statements: Arc<Statements>,
+struct Inner<D> {
+    /// Of this store, among all that there are.
+    id: Digest,
+    backend: Arc<D>,
     clock: Clock,
     within: Duration,
     writer: mpsc::Sender<Request>,
@@ -62,46 +50,15 @@ pub(crate) struct Inner {
     listener: Mutex<Option<AbortHandle>>,
 }
 
-impl Inner {
-    pub(crate) fn start(
-        schema: String,
-        id: [u8; 16],
-        pool: PgPool,
-        listening: PgPool,
-        statements: Arc<Statements>,
-        writer: Writer,
-        connections: u32,
-    ) -> Self {
-        let (sender, asked) = mpsc::channel(WAITING);
-        let (clock, within) = (writer.clock.clone(), writer.within);
-        let runtime = Handle::current();
-        runtime.spawn(writer.run(asked));
-        Self {
-            schema,
-            id,
-            pool,
-            connections,
-            listening,
-            statements,
-            clock,
-            within,
-            writer: sender,
-            news: watch::Sender::new(0),
-            runtime,
-            listener: Mutex::new(None),
-        }
-    }
-
+impl<D: Backend> Inner<D> {
     fn listen(&self) {
         let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         if listener.as_ref().is_none_or(AbortHandle::is_finished) {
-            let task = wake::listen(
-                self.listening.clone(),
-                Arc::clone(&self.statements),
-                format!("tower-revoke-{}", migrate::hex(&self.id)),
-                self.news.clone(),
-            );
-            *listener = Some(self.runtime.spawn(task).abort_handle());
+            let (backend, news) = (Arc::clone(&self.backend), self.news.clone());
+            let task = self
+                .runtime
+                .spawn(async move { backend.listen(&news).await });
+            *listener = Some(task.abort_handle());
         }
     }
 
@@ -137,7 +94,7 @@ impl Inner {
                         return Err(Failure::TimedOut(self.within));
                     }
                     Err(Failure::Database(error))
-                        if Kind::of(&error) == Kind::Broken && broken < self.connections =>
+                        if Kind::of(&error) == Kind::Broken && broken < self.backend.readers() =>
                     {
                         broken += 1;
                     }
@@ -149,7 +106,7 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
+impl<D> Drop for Inner<D> {
     fn drop(&mut self) {
         let listener = self.listener.get_mut();
         if let Some(task) = listener.unwrap_or_else(PoisonError::into_inner) {
@@ -158,29 +115,40 @@ impl Drop for Inner {
     }
 }
 
-impl PostgresStore {
-    /// Opens the store at `postgres://user:password@host:port/database`, with the default settings;
-    /// see [`PostgresStoreBuilder::connect`].
-    ///
-    /// # Errors
-    /// Any [`ConnectError`].
-    pub async fn connect(address: impl Into<String>) -> Result<Self, ConnectError> {
-        Self::builder(address).connect().await
-    }
-
-    /// The store at an address, with other settings. What libpq takes as parameters, such as
-    /// `sslmode`, stands behind a `?`; what is not said is taken from the variables of libpq
-    /// (`PGHOST`, …) and the file `.pgpass`.
-    pub fn builder(address: impl Into<String>) -> PostgresStoreBuilder {
-        PostgresStoreBuilder::new(address.into())
-    }
-
-    pub(crate) fn new(inner: Inner) -> Self {
-        Self(Arc::new(inner))
+impl<D: Backend> SqlStore<D> {
+    /// Begins to work on an open database, in the runtime in which it is called.
+    pub(crate) fn start(id: Digest, backend: D, settings: &Settings) -> Self {
+        let (writer, asked) = mpsc::channel(WAITING);
+        let backend = Arc::new(backend);
+        let queue = Queue {
+            backend: Arc::clone(&backend),
+            clock: settings.clock.clone(),
+            within: settings.answer_within,
+            changes_kept: i64::try_from(settings.changes_kept).unwrap_or(i64::MAX),
+            changes_kept_for: settings.changes_kept_for,
+        };
+        let runtime = Handle::current();
+        runtime.spawn(queue.run(asked));
+        Self(Arc::new(Inner {
+            id,
+            backend,
+            clock: settings.clock.clone(),
+            within: settings.answer_within,
+            writer,
+            news: watch::Sender::new(0),
+            runtime,
+            listener: Mutex::new(None),
+        }))
     }
 }
 
-impl Store for PostgresStore {
+impl<D> Clone for SqlStore<D> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<D: Backend> Store for SqlStore<D> {
     async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
         for some in revocations.chunks(AT_ONCE) {
             self.0.write(some.iter().map(Op::revoke).collect()).await?;
@@ -198,9 +166,7 @@ impl Store for PostgresStore {
             return Ok(Vec::new());
         }
         let inner = &*self.0;
-        inner
-            .read(|| reading::look_up(&inner.pool, &inner.statements, keys))
-            .await
+        inner.read(|| inner.backend.look_up(keys)).await
     }
 
     async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
@@ -230,7 +196,7 @@ impl Store for PostgresStore {
         let since = since.map(FeedCursor::read).transpose()?;
         let inner = &*self.0;
         inner
-            .read(|| reading::changes(&inner.pool, &inner.statements, since.as_ref()))
+            .read(|| feed::changes(&*inner.backend, since.as_ref()))
             .await?
     }
 
@@ -266,16 +232,10 @@ impl Store for PostgresStore {
         let inner = &*self.0;
         let mut dropped = 0;
         loop {
-            let step = || async {
-                let row = sqlx::query(&inner.statements.purge)
-                    .bind(secs(before))
-                    .bind(PURGED_AT_ONCE)
-                    .fetch_one(&inner.pool)
-                    .await?;
-                Ok((row.try_get::<i64, _>(0)?, row.try_get::<bool, _>(1)?))
-            };
-            let (some, has_more) = inner.read(step).await?;
-            dropped += u64::try_from(some).unwrap_or(0);
+            let (some, has_more) = inner
+                .read(|| inner.backend.purge(before, PURGED_AT_ONCE))
+                .await?;
+            dropped += some;
             if !has_more {
                 return Ok(dropped);
             }
@@ -288,7 +248,7 @@ impl Store for PostgresStore {
 }
 
 /// In the order of the digests.
-impl Records for PostgresStore {
+impl<D: Backend> Records for SqlStore<D> {
     fn page<'a>(
         &'a self,
         wanted: &'a Wanted,
@@ -308,7 +268,7 @@ impl Records for PostgresStore {
                 // One more than there is room for says that the page is not the last.
                 let room = at_most + 1 - page.records.len();
                 let (more, last) = inner
-                    .read(|| reading::records(&inner.pool, &inner.statements, wanted, after, room))
+                    .read(|| feed::records(&*inner.backend, wanted, after, room))
                     .await?;
                 page.records.extend(more);
                 if page.records.len() > at_most {
@@ -327,10 +287,8 @@ impl Records for PostgresStore {
     }
 }
 
-impl fmt::Debug for PostgresStore {
+impl<D: Backend> fmt::Debug for SqlStore<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresStore")
-            .field("schema", &self.0.schema)
-            .finish_non_exhaustive()
+        self.0.backend.fmt(f)
     }
 }

@@ -1,18 +1,14 @@
-//! The task that writes: what waits at the same time goes to the server as one transaction.
+//! The task that writes: what waits at the same time goes to the database as one transaction.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use sqlx::{Connection, PgConnection, Row, postgres::PgConnectOptions};
 use tokio::sync::{mpsc, oneshot};
 use tower_revoke_core::Clock;
 
-use super::{
-    op::{self, Op},
-    statements::Statements,
-};
 use crate::{
+    backend::{Backend, Batch, Trim},
     error::{Failure, Kind},
-    value::secs,
+    op::{Answer, Op},
 };
 
 /// How much goes into one transaction, about.
@@ -25,29 +21,21 @@ const TRIMMED_AT_ONCE: i64 = 8_192;
 /// How often what was rolled back is tried again.
 const ATTEMPTS: usize = 5;
 
-/// The answer to a lift, a claim or a release; the other ones have none.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Answer {
-    pub(crate) outcome: i16,
-    pub(crate) number: i64,
-}
-
 /// What one caller asked.
 pub(crate) struct Request {
     pub(crate) ops: Vec<Op>,
     pub(crate) reply: oneshot::Sender<Result<Answer, Failure>>,
 }
 
-pub(crate) struct Writer {
-    pub(crate) options: PgConnectOptions,
-    pub(crate) statements: Arc<Statements>,
+pub(crate) struct Queue<D> {
+    pub(crate) backend: Arc<D>,
     pub(crate) clock: Clock,
     pub(crate) within: Duration,
     pub(crate) changes_kept: i64,
     pub(crate) changes_kept_for: Duration,
 }
 
-impl Writer {
+impl<D: Backend> Queue<D> {
     /// Works until nobody can ask any more.
     pub(crate) async fn run(self, mut asked: mpsc::Receiver<Request>) {
         let mut link = None;
@@ -97,13 +85,13 @@ impl Writer {
             }
         }
         if let Some(link) = link {
-            let _ = tokio::time::timeout(self.within, PgConnection::close(link)).await;
+            let _ = tokio::time::timeout(self.within, D::close(link)).await;
         }
     }
 
     /// One transaction for all; where its connection broke, a second one for those that may be
     /// asked twice.
-    async fn serve(&self, link: &mut Option<PgConnection>, requests: Vec<Request>) {
+    async fn serve(&self, link: &mut Option<D::Link>, requests: Vec<Request>) {
         let was_open = link.is_some();
         let failure = match self.write(link, &requests).await {
             Ok(answers) => return reply(requests, answers),
@@ -127,14 +115,13 @@ impl Writer {
 
     async fn write(
         &self,
-        link: &mut Option<PgConnection>,
+        link: &mut Option<D::Link>,
         requests: &[Request],
     ) -> Result<Vec<Answer>, Failure> {
-        let ops: Vec<&Op> = requests.iter().flat_map(|request| &request.ops).collect();
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let written = tokio::time::timeout(self.within, self.attempt(link, &ops)).await;
+            let written = tokio::time::timeout(self.within, self.attempt(link, requests)).await;
             let error = match written {
                 Ok(Ok(answers)) => return Ok(per_request(requests, &answers)),
                 Ok(Err(failure)) => failure,
@@ -162,82 +149,43 @@ impl Writer {
 
     async fn attempt(
         &self,
-        link: &mut Option<PgConnection>,
-        ops: &[&Op],
+        link: &mut Option<D::Link>,
+        requests: &[Request],
     ) -> Result<Vec<Answer>, Failure> {
         // Taken out: a call that is cut off leaves a connection of no use.
         let mut open = match link.take() {
             Some(open) => open,
-            None => PgConnection::connect_with(&self.options).await?,
+            None => self.backend.open().await?,
         };
-        let answers = self.ask(&mut open, ops).await;
+        let mut mark = [0; 8];
+        getrandom::fill(&mut mark).map_err(|_| Failure::Random)?;
+        let batch = Batch {
+            now: self.clock.now(),
+            mark: i64::from_be_bytes(mark),
+            ops: requests.iter().flat_map(|request| &request.ops).collect(),
+        };
+        let answers = self.backend.apply(&mut open, &batch).await;
         *link = Some(open);
         answers
     }
 
-    /// First, in one statement, the new claims among claims of only uses, which are most of what is
-    /// ever asked; then all the rest. Two transactions do no harm: nobody who waits here was
-    /// promised an order.
-    async fn ask(&self, open: &mut PgConnection, ops: &[&Op]) -> Result<Vec<Answer>, Failure> {
-        let mut mark = [0; 8];
-        getrandom::fill(&mut mark).map_err(|_| Failure::Random)?;
-        let mark = i64::from_be_bytes(mark);
-        let now = self.clock.now();
-        let mut answers = vec![Answer::default(); ops.len()];
-        let (mut singles, mut rest): (Vec<_>, Vec<_>) =
-            (0..ops.len()).partition(|place| ops[*place].is_single_claim());
-        if !singles.is_empty() {
-            let claims: Vec<_> = singles.iter().map(|place| ops[*place]).collect();
-            let claim_new = op::bound_singles(&self.statements.claim_new, now, mark, &claims);
-            for row in claim_new.fetch_all(&mut *open).await? {
-                let won = place(row.try_get(0)?);
-                let won = won.and_then(|won| singles.get_mut(won));
-                let won = won.ok_or(Failure::Garbled("an answer"))?;
-                // Nobody's place: it is decided.
-                let decided = std::mem::replace(won, usize::MAX);
-                let answer = answers.get_mut(decided);
-                answer.ok_or(Failure::Garbled("an answer"))?.outcome = 1;
-            }
-            rest.extend(singles.into_iter().filter(|place| *place != usize::MAX));
-        }
-        if rest.is_empty() {
-            return Ok(answers);
-        }
-        let others: Vec<_> = rest.iter().map(|place| ops[*place]).collect();
-        let apply = op::bound(&self.statements.apply, now, mark, &others);
-        for row in apply.fetch_all(open).await? {
-            let asked = place(row.try_get(0)?).and_then(|asked| rest.get(asked));
-            let answer = asked.and_then(|asked| answers.get_mut(*asked));
-            *answer.ok_or(Failure::Garbled("an answer"))? = Answer {
-                outcome: row.try_get(1)?,
-                number: row.try_get(2)?,
-            };
-        }
-        Ok(answers)
-    }
-
     /// Forgets old changes. What is not done now is done the next time.
-    async fn trim(&self, link: &mut Option<PgConnection>) {
+    async fn trim(&self, link: &mut Option<D::Link>) {
         let Some(mut open) = link.take() else {
             return;
         };
-        let since = self.clock.now().saturating_sub(self.changes_kept_for);
-        let trim = sqlx::query(&self.statements.trim)
-            .bind(self.changes_kept)
-            .bind(secs(since))
-            .bind(TRIMMED_AT_ONCE)
-            .execute(&mut open);
+        let trim = Trim {
+            kept: self.changes_kept,
+            since: self.clock.now().saturating_sub(self.changes_kept_for),
+            at_once: TRIMMED_AT_ONCE,
+        };
+        let trim = self.backend.trim(&mut open, trim);
         match tokio::time::timeout(self.within, trim).await {
-            Ok(Ok(_)) => *link = Some(open),
+            Ok(Ok(())) => *link = Some(open),
             Ok(Err(error)) => tracing::warn!(%error, "old changes could not be forgotten"),
             Err(_) => tracing::warn!("old changes could not be forgotten in time"),
         }
     }
-}
-
-/// Arrays of the server's begin at 1.
-fn place(number: i64) -> Option<usize> {
-    usize::try_from(number.checked_sub(1)?).ok()
 }
 
 /// The last answer of each request: what has an answer is asked alone.

@@ -1,0 +1,132 @@
+//! What is written: as arrays, one for each column, to functions of the schema.
+
+use sqlx::{PgConnection, PgPool, Postgres, Row, postgres::PgArguments, query::Query};
+use tower_revoke_core::UnixTime;
+
+use super::statements::Statements;
+use crate::{
+    backend::{Batch, Trim},
+    error::Failure,
+    op::{Answer, Op},
+    value::secs,
+};
+
+/// First, in one statement, the new claims among claims of only uses, which are most of what is
+/// ever asked; then all the rest. Two transactions do no harm: nobody who waits here was
+/// promised an order.
+pub(super) async fn apply(
+    open: &mut PgConnection,
+    statements: &Statements,
+    batch: &Batch<'_>,
+) -> Result<Vec<Answer>, Failure> {
+    let mut answers = vec![Answer::default(); batch.ops.len()];
+    let (mut singles, mut rest): (Vec<_>, Vec<_>) =
+        (0..batch.ops.len()).partition(|place| batch.ops[*place].is_single_claim());
+    if !singles.is_empty() {
+        let claims: Vec<_> = singles.iter().map(|place| batch.ops[*place]).collect();
+        let claim_new = bound_singles(&statements.claim_new, batch, &claims);
+        for row in claim_new.fetch_all(&mut *open).await? {
+            let won = place(row.try_get(0)?);
+            let won = won.and_then(|won| singles.get_mut(won));
+            let won = won.ok_or(Failure::Garbled("an answer"))?;
+            // Nobody's place: it is decided.
+            let decided = std::mem::replace(won, usize::MAX);
+            let answer = answers.get_mut(decided);
+            answer.ok_or(Failure::Garbled("an answer"))?.outcome = 1;
+        }
+        rest.extend(singles.into_iter().filter(|place| *place != usize::MAX));
+    }
+    if rest.is_empty() {
+        return Ok(answers);
+    }
+    let others: Vec<_> = rest.iter().map(|place| batch.ops[*place]).collect();
+    let apply = bound(&statements.apply, batch, &others);
+    for row in apply.fetch_all(open).await? {
+        let asked = place(row.try_get(0)?).and_then(|asked| rest.get(asked));
+        let answer = asked.and_then(|asked| answers.get_mut(*asked));
+        *answer.ok_or(Failure::Garbled("an answer"))? = Answer {
+            outcome: row.try_get(1)?,
+            number: row.try_get(2)?,
+        };
+    }
+    Ok(answers)
+}
+
+/// Arrays of the server's begin at 1.
+fn place(number: i64) -> Option<usize> {
+    usize::try_from(number.checked_sub(1)?).ok()
+}
+
+fn column<'a, T>(ops: &[&'a Op], of: impl Fn(&'a Op) -> T) -> Vec<T> {
+    ops.iter().map(|op| of(op)).collect()
+}
+
+/// Binds claims of only uses to the statement that calls `claim_new`.
+fn bound_singles<'a>(
+    statement: &'a str,
+    batch: &Batch<'_>,
+    ops: &[&'a Op],
+) -> Query<'a, Postgres, PgArguments> {
+    sqlx::query(statement)
+        .bind(secs(batch.now))
+        .bind(batch.mark)
+        .bind(column(ops, |op| &op.digest[..]))
+        .bind(column(ops, |op| op.id.as_ref().map(|id| &id[..])))
+        .bind(column(ops, |op| op.until))
+}
+
+/// Binds what is to be done to the statement that calls `apply`.
+fn bound<'a>(
+    statement: &'a str,
+    batch: &Batch<'_>,
+    ops: &[&'a Op],
+) -> Query<'a, Postgres, PgArguments> {
+    sqlx::query(statement)
+        .bind(secs(batch.now))
+        .bind(batch.mark)
+        .bind(column(ops, |op| op.what as i16))
+        .bind(column(ops, |op| &op.digest[..]))
+        .bind(column(ops, |op| op.id.as_ref().map(|id| &id[..])))
+        .bind(column(ops, |op| op.limit))
+        .bind(column(ops, |op| op.issued))
+        .bind(column(ops, |op| op.until))
+        .bind(column(ops, |op| op.at))
+        .bind(column(ops, |op| op.issuer.as_deref()))
+        .bind(column(ops, |op| {
+            op.claim.as_ref().map(|(name, _)| &name[..])
+        }))
+        .bind(column(ops, |op| {
+            op.claim.as_ref().map(|(_, value)| &value[..])
+        }))
+        .bind(column(ops, |op| op.by.as_str()))
+        .bind(column(ops, |op| op.reason.as_str()))
+}
+
+pub(super) async fn trim(
+    open: &mut PgConnection,
+    statements: &Statements,
+    trim: Trim,
+) -> Result<(), Failure> {
+    sqlx::query(&statements.trim)
+        .bind(trim.kept)
+        .bind(secs(trim.since))
+        .bind(trim.at_once)
+        .execute(open)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn purge(
+    pool: &PgPool,
+    statements: &Statements,
+    before: UnixTime,
+    at_once: i64,
+) -> Result<(u64, bool), Failure> {
+    let row = sqlx::query(&statements.purge)
+        .bind(secs(before))
+        .bind(at_once)
+        .fetch_one(pool)
+        .await?;
+    let dropped: i64 = row.try_get(0)?;
+    Ok((u64::try_from(dropped).unwrap_or(0), row.try_get(1)?))
+}

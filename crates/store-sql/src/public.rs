@@ -1,0 +1,61 @@
+//! The public type of each store: what all databases share stays behind it.
+
+/// Makes a [`Store`](tower_revoke_core::Store) of a struct around a
+/// [`SqlStore`](crate::store::SqlStore).
+macro_rules! is_a_store {
+    ($store:ident) => {
+        const _: () = {
+            use tower_revoke_core::{
+                Change, Changes, Claim, ClaimOutcome, Cursor, KeyDigest, Lift, Listed, Records,
+                Revocation, Store, StoreError, UnixTime,
+            };
+
+            impl Store for $store {
+                async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+                    self.0.revoke(revocations).await
+                }
+
+                async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
+                    self.0.lift(lift).await
+                }
+
+                async fn look_up(
+                    &self,
+                    keys: &[KeyDigest],
+                ) -> Result<Vec<Option<Listed>>, StoreError> {
+                    self.0.look_up(keys).await
+                }
+
+                async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+                    self.0.claim(claim).await
+                }
+
+                async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+                    self.0.release(claim).await
+                }
+
+                async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
+                    self.0.changes(since).await
+                }
+
+                async fn changed(&self, since: &Cursor) {
+                    self.0.changed(since).await;
+                }
+
+                async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
+                    self.0.restore(known).await
+                }
+
+                async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
+                    self.0.purge(before).await
+                }
+
+                fn records(&self) -> Option<&dyn Records> {
+                    self.0.records()
+                }
+            }
+        };
+    };
+}
+
+pub(crate) use is_a_store;

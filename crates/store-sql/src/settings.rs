@@ -1,0 +1,55 @@
+//! The settings that all databases have.
+
+use std::time::Duration;
+
+use tower_revoke_core::Clock;
+
+use crate::ConnectError;
+
+/// How many times longer than one answer opening may take: it is several, and creates tables.
+const ANSWERS_TO_OPEN: u32 = 5;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) migrates: bool,
+    pub(crate) connections: u32,
+    pub(crate) answer_within: Duration,
+    pub(crate) changes_kept: u64,
+    pub(crate) changes_kept_for: Duration,
+    pub(crate) clock: Clock,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            migrates: true,
+            connections: 8,
+            answer_within: Duration::from_secs(2),
+            changes_kept: 100_000,
+            changes_kept_for: Duration::from_secs(86_400),
+            clock: Clock::system(),
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn check(&self) -> Result<(), ConnectError> {
+        if self.connections == 0 {
+            return Err(ConnectError::Setting("there are no connections"));
+        }
+        if self.answer_within.is_zero() {
+            return Err(ConnectError::Setting("answer_within is no time at all"));
+        }
+        Ok(())
+    }
+
+    /// Opens in bounded time.
+    pub(crate) async fn in_time<T>(
+        &self,
+        opening: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        let limit = self.answer_within.saturating_mul(ANSWERS_TO_OPEN);
+        let opened = tokio::time::timeout(limit, opening).await;
+        opened.unwrap_or(Err(ConnectError::TimedOut(limit)))
+    }
+}
