@@ -107,6 +107,8 @@ struct Certain {
     revoked: Option<Instant>,
     /// How many lifts were ever begun.
     lifts: u64,
+    /// How many of them may still come.
+    under_way: u64,
 }
 
 pub struct History {
@@ -261,7 +263,7 @@ impl History {
                 let mut all = self.certain.borrow_mut();
                 let certain = all.entry(key.clone()).or_default();
                 // A lift that was begun meanwhile may have come later.
-                if certain.lifts == lifts {
+                if certain.lifts == lifts && certain.under_way == 0 {
                     certain.revoked.get_or_insert(Instant::now());
                 }
             }
@@ -276,21 +278,16 @@ impl History {
                 {
                     let mut all = self.certain.borrow_mut();
                     let certain = all.entry(key.clone()).or_default();
-                    *certain = Certain {
-                        revoked: None,
-                        lifts: certain.lifts + 1,
-                    };
+                    certain.revoked = None;
+                    certain.lifts += 1;
+                    certain.under_way += 1;
                 }
-                let lifted = list.lift(lift).await;
-                // Until it is answered it may yet come, and undo what is revoked from now on.
+                if list.lift(lift).await.is_err() {
+                    // It may yet come, and undo what is revoked from now on.
+                    sleep(wire::LONGEST).await;
+                }
                 let mut all = self.certain.borrow_mut();
-                let certain = all.entry(key).or_default();
-                certain.lifts += if lifted.is_ok() {
-                    1
-                } else {
-                    u64::from(u32::MAX)
-                };
-                certain.revoked = None;
+                all.entry(key).or_default().under_way -= 1;
             }
         }
     }

@@ -96,10 +96,14 @@ impl Wire {
     }
 }
 
+/// Nothing is longer on its way to the store.
+pub const LONGEST: Duration = Duration::from_millis(900);
+
 /// Mostly short, sometimes long enough to be overtaken by everything.
 fn delay() -> Duration {
+    let longest = LONGEST.as_millis() as u64;
     Duration::from_millis(chance(|rng| match rng.u8(..) {
-        0..8 => rng.u64(0..900),
+        0..8 => rng.u64(0..longest),
         _ => rng.u64(0..20),
     }))
 }
