@@ -67,8 +67,8 @@ impl<S> RevocationListBuilder<S> {
         self
     }
 
-    /// How many entries the mirror of a store with a feed may hold, in about 40 bytes each (26 to
-    /// 53: tables grow by doubling): 2,000,000 unless this is called. Entries are revocations,
+    /// How many entries the mirror of a store with a feed may hold, in about 30 bytes each (26 to
+    /// 33: tables grow by a quarter): 2,000,000 unless this is called. Entries are revocations,
     /// rules, spent tokens, lifts, and the uses that were won through this list; those without an
     /// end, and those that are not of one token, take some more. While it is loaded again, it is
     /// there twice.

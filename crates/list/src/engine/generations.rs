@@ -9,8 +9,8 @@ use tower_revoke_core::{KeyDigest, UnixTime, VerifiedToken};
 
 use crate::mirror::Key;
 
-/// 128 KiB; few in this crate's own tests, which build many engines. With so many, a thousand claims a second disturb another token's answer about once
-/// in 16 s.
+/// 128 KiB; few in this crate's own tests, which build many engines. With so many, a thousand claims
+/// a second disturb another token's answer about once in 16 s.
 const TOKEN_SLOTS: usize = if cfg!(test) { 64 } else { 16_384 };
 
 /// Rules are seldom made, but each token has several.

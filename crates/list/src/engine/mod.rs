@@ -109,11 +109,13 @@ impl<S: Store, T: Timer> Engine<S, T> {
     /// How the token stands, if its last good answer still counts: nothing is locked, allocated
     /// or awaited then. Else, if the mirror tells, or the store answers at once.
     pub(crate) fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
-        if self.is_known_good(token) {
+        let stamp = self.generations.stamp(token);
+        let now = self.clock.uptime();
+        if self.is_known_good(token, stamp, now) {
             return Some(Standing::Good);
         }
         if !S::ANSWERS_AT_ONCE {
-            return self.mirrored(token);
+            return self.mirrored(token, stamp, now);
         }
         let asked = pin!(self.ask_at_once(token));
         match asked.poll(&mut Context::from_waker(Waker::noop())) {
@@ -122,12 +124,10 @@ impl<S: Store, T: Timer> Engine<S, T> {
         }
     }
 
-    fn is_known_good(&self, token: &VerifiedToken) -> bool {
-        let stamp = self.generations.stamp(token);
+    fn is_known_good(&self, token: &VerifiedToken, stamp: u64, now: Duration) -> bool {
         let Some(asked_at) = token.known_good().asked_at(stamp) else {
             return false;
         };
-        let now = self.clock.uptime();
         // Nothing that concerns the token was told since: while the mirror is young, so is this.
         let mirrored = self.mirror.as_ref().and_then(|mirror| mirror.age(now));
         let age = now.saturating_sub(asked_at);
@@ -139,15 +139,13 @@ impl<S: Store, T: Timer> Engine<S, T> {
         counts
     }
 
-    /// How the token stands by the mirror, while that is young.
-    fn mirrored(&self, token: &VerifiedToken) -> Option<Standing> {
+    /// How the token stands by the mirror, while that is young. The stamp was read before.
+    fn mirrored(&self, token: &VerifiedToken, stamp: u64, now: Duration) -> Option<Standing> {
         let mirror = self.mirror.as_ref()?;
-        let now = self.clock.uptime();
         let age = mirror.age(now).filter(|age| *age < self.max_staleness)?;
         if self.may_be_forgotten(token) {
             return Some(Standing::Revoked);
         }
-        let stamp = self.generations.stamp(token);
         let standing = mirror.standing(token)?;
         self.counters.served(age);
         if standing == Standing::Good {
@@ -172,13 +170,14 @@ impl<S: Store, T: Timer> Engine<S, T> {
         if S::ANSWERS_AT_ONCE {
             return self.ask_at_once(token).await;
         }
-        if let Some(standing) = self.mirrored(token) {
+        let stamp = self.generations.stamp(token);
+        let begun = self.clock.uptime();
+        if let Some(standing) = self.mirrored(token, stamp, begun) {
             return Ok(standing);
         }
         if let Some(refused) = self.kept_from_a_store_that_forgot(token) {
             return Ok(refused);
         }
-        let begun = self.clock.uptime();
         let known = self.answers.get(&token.id()).await;
         if let Some(standing) = known.and_then(|answer| self.counting(answer, token, begun)) {
             return Ok(standing);

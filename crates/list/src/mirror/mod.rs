@@ -4,6 +4,7 @@ mod claims;
 mod packed;
 mod shard;
 mod state;
+mod table;
 
 use std::{
     sync::{

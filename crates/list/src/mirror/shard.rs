@@ -5,14 +5,13 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-use hashbrown::HashTable;
 use tower_revoke_core::{Change, KeyDigest, Listed, UnixTime};
 
-use super::{packed::Packed, state::State};
+use super::{packed::Packed, state::State, table::Table};
 
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
-    packed: HashTable<Packed>,
+    packed: Table,
     /// What does not fit into the short form. A key is here or there, never in both.
     apart: Map<State>,
     own: Map<Own>,
@@ -94,8 +93,7 @@ impl Shard {
 
     /// How the key was listed last, as far as is known here.
     pub(super) fn listed(&self, key: &KeyDigest) -> Option<Listed> {
-        let found = self.packed.find(Packed::hash_of(key), |one| one.is(key));
-        if let Some(packed) = found {
+        if let Some(packed) = self.packed.get(key) {
             return Some(packed.listed());
         }
         if self.apart.is_empty() {
@@ -105,27 +103,20 @@ impl Shard {
     }
 
     fn known(&self, key: &KeyDigest) -> State {
-        let found = self.packed.find(Packed::hash_of(key), |one| one.is(key));
-        let packed = found.map(Packed::state);
+        let packed = self.packed.get(key).map(Packed::state);
         packed.unwrap_or_else(|| self.apart.get(key).copied().unwrap_or_default())
     }
 
     fn put(&mut self, key: &KeyDigest, state: State) {
-        let hash = Packed::hash_of(key);
         let packed = Packed::new(key, &state);
         if packed.is_some() || state.is_empty() {
             self.apart.remove(key);
         } else {
             self.apart.insert(*key, state);
         }
-        let found = self.packed.find_entry(hash, |one| one.is(key));
-        match (found, packed) {
-            (Ok(mut there), Some(packed)) => *there.get_mut() = packed,
-            (Ok(there), None) => drop(there.remove()),
-            (Err(_), Some(packed)) => {
-                self.packed.insert_unique(hash, packed, Packed::hash);
-            }
-            (Err(_), None) => {}
+        match packed {
+            Some(packed) => self.packed.insert(key, packed),
+            None => self.packed.remove(key),
         }
     }
 
@@ -278,10 +269,6 @@ impl Shard {
             state.forget(before);
             !state.is_empty()
         });
-        let (len, capacity) = (self.packed.len(), self.packed.capacity());
-        if len < capacity / 4 {
-            self.packed.shrink_to(2 * len, Packed::hash);
-        }
         if self.apart.len() < self.apart.capacity() / 4 {
             self.apart.shrink_to(2 * self.apart.len());
         }
