@@ -16,7 +16,7 @@ use tower_revoke::core::{
     UnixTime,
 };
 
-use crate::servers::wait_until;
+use crate::servers::{is_outage, wait_until};
 
 /// The token of a number.
 pub fn token(number: u64) -> TokenId {
@@ -53,11 +53,6 @@ pub fn claim(number: u64, id: u64, limit: u32) -> Claim {
 /// Its end.
 pub fn revocation(number: u64) -> Revocation {
     Revocation::of_token(token(number), Some(end())).because("a test")
-}
-
-/// Whether a store that can't be reached says so.
-pub fn is_outage(error: &StoreError) -> bool {
-    matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_))
 }
 
 /// Callers who claim and revoke without end, and remember what was acknowledged.

@@ -7,6 +7,7 @@ mod keycloak;
 mod oidc_provider;
 mod postgres;
 mod redis;
+mod store_server;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ pub use self::{
     oidc_provider::OidcProvider,
     postgres::{Postgres, SharedPostgres},
     redis::{Redis, RedisCluster, SharedRedis, WatchedRedis, wait_until},
+    store_server::{StoreServer, is_outage},
 };
 
 /// Where the servers are: `TOWER_REVOKE_SERVERS`, else the user's cache folder, so that all

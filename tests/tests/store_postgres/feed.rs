@@ -2,9 +2,10 @@
 
 use sqlx::{Connection, Executor, PgConnection, Row};
 use tower_revoke_core::{Change, Clock, Store};
-use tower_revoke_tests::servers::{Postgres, wait_until};
-
-use super::tools::{key, open, revocation};
+use tower_revoke_tests::{
+    load::{key, revocation},
+    servers::{Postgres, StoreServer, wait_until},
+};
 
 async fn session(server: &Postgres) -> PgConnection {
     let session = PgConnection::connect(&server.url()).await;
@@ -36,7 +37,7 @@ async fn a_feed_by_a_plain_sequence_loses_a_change() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
     let server = Postgres::start(&[]).await;
-    let store = open(&server).await;
+    let store = server.open().await;
     let mut since = store.changes(None).await.expect("a page");
     while since.more {
         since = store.changes(Some(&since.next)).await.expect("a page");

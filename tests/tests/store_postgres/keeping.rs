@@ -4,9 +4,10 @@ use std::{num::NonZeroU32, time::Duration};
 
 use tower_revoke_core::{Claim, ClaimOutcome, Clock, Revocation, Store, StoreError, UnixTime};
 use tower_revoke_store_sql::PostgresStore;
-use tower_revoke_tests::servers::Postgres;
-
-use super::tools::{claim, key, open, revocation};
+use tower_revoke_tests::{
+    load::{claim, key, revocation},
+    servers::{Postgres, StoreServer},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_feed_forgets_while_it_grows() {
@@ -55,7 +56,7 @@ async fn old_changes_go_however_few_they_are() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_takes_as_many_steps_as_it_needs() {
     let server = Postgres::start(&[]).await;
-    let store = open(&server).await;
+    let store = server.open().await;
     let past = UnixTime::from_secs(1_000);
     let ended = |number| {
         let token = claim(number, 0, 1).token;
@@ -88,7 +89,7 @@ async fn a_purge_takes_as_many_steps_as_it_needs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_the_first_calls_work() {
     let mut server = Postgres::start(&[]).await;
-    let store = open(&server).await;
+    let store = server.open().await;
     for round in 0..3 {
         store
             .revoke(&[revocation(round)])
@@ -115,7 +116,7 @@ async fn after_a_restart_the_first_calls_work() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_a_change_is_woken_after_a_restart_too() {
     let mut server = Postgres::start(&[]).await;
-    let (store, other) = (open(&server).await, open(&server).await);
+    let (store, other) = (server.open().await, server.open().await);
     for round in 0..2 {
         let mut since = store.changes(None).await.expect("a page");
         while since.more {

@@ -5,4 +5,3 @@ mod crash;
 mod feed;
 mod keeping;
 mod opening;
-mod tools;

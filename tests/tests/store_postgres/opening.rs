@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tower_revoke_core::{Lift, Revocation, RevocationKey, Store, UnixTime};
 use tower_revoke_store_sql::{ConnectError, PostgresStore};
-use tower_revoke_tests::servers::Postgres;
-
-use super::tools::{claim, open, revocation};
+use tower_revoke_tests::{
+    load::{claim, revocation},
+    servers::{Postgres, StoreServer},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_schema_is_created_once_and_a_newer_one_is_refused() {
@@ -100,7 +101,7 @@ async fn what_is_no_server_of_ours_is_refused_in_words_without_the_password() {
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_read_rules_and_words_in_the_tables() {
     let server = Postgres::start(&[]).await;
-    let store = open(&server).await;
+    let store = server.open().await;
     let key = RevocationKey::subject("https://id.example.com", "bob");
     let said = Revocation::rule(key.clone(), UnixTime::from_secs(5)).expect("the key of a rule");
     let said = said.by("ann@example.com").because("laptop lost");

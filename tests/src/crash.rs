@@ -1,0 +1,109 @@
+//! What every store must survive of its server: kills and freezes, under load and without.
+
+use std::time::Duration;
+
+use tower_revoke::core::{ClaimOutcome, Store};
+
+use crate::{
+    load::{Load, claim, key},
+    servers::{StoreServer, is_outage},
+};
+
+/// Makes a test of each function of [`crash`](self), for one kind of [`StoreServer`].
+#[macro_export]
+macro_rules! crash_tests {
+    ($server:ty) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn ten_kills_lose_nothing_that_was_acknowledged() {
+            $crate::crash::ten_kills::<$server>().await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn a_server_that_freezes_under_load_has_no_two_winners() {
+            $crate::crash::freezes_under_load::<$server>().await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn a_frozen_server_is_given_up_in_time_and_taken_again() {
+            $crate::crash::frozen::<$server>().await;
+        }
+    };
+}
+
+/// A load of two nodes goes on through ten kills; nothing that was acknowledged is lost.
+pub async fn ten_kills<S: StoreServer>() {
+    let mut server = S::fresh().await;
+    let load = Load::start(&[server.open().await, server.open().await]);
+    for _ in 0..10 {
+        load.goes_on(300).await;
+        server.kill().await;
+        server.restart().await;
+    }
+    load.goes_on(300).await;
+    kept_all(load, &server).await;
+}
+
+/// The same with three freezes: those who waited must not win what others have won meanwhile.
+pub async fn freezes_under_load<S: StoreServer>() {
+    let server = S::fresh().await;
+    let load = Load::start(&[server.open().await, server.open().await]);
+    for _ in 0..3 {
+        load.goes_on(200).await;
+        server.freeze();
+        load.fails(16).await;
+        server.thaw();
+    }
+    load.goes_on(200).await;
+    kept_all(load, &server).await;
+}
+
+async fn kept_all<S: StoreServer>(load: Load, server: &S) {
+    let done = load.stop().await;
+    assert_eq!(done.lost(&server.open().await).await, 0);
+    assert_eq!(done.won_twice(), 0);
+}
+
+/// Every call to a frozen server ends; when it is thawed, a claim in doubt is its caller's.
+pub async fn frozen<S: StoreServer>() {
+    let server = S::fresh().await;
+    let store = server.open_impatient(Duration::from_millis(500)).await;
+    server.freeze();
+    for round in 0..3 {
+        let (claim, keys) = (claim(1, 1, 1), [key(1)]);
+        let answers = async {
+            tokio::join!(
+                store.claim(&claim),
+                store.look_up(&keys),
+                store.changes(None),
+            )
+        };
+        // Far more than it may take: the test is that it ends.
+        let answers = tokio::time::timeout(Duration::from_secs(30), answers).await;
+        let (claimed, found, changes) = answers.expect("an answer in bounded time");
+        let errors = [
+            ("claim", claimed.err()),
+            ("look_up", found.err()),
+            ("changes", changes.err()),
+        ];
+        for (call, error) in errors {
+            let is_late = error.as_ref().is_some_and(is_outage);
+            assert!(is_late, "{call} in round {round}: {error:?}");
+        }
+    }
+    server.thaw();
+    let mine = async {
+        loop {
+            match store.claim(&claim(1, 1, 1)).await {
+                Ok(outcome) => break outcome,
+                // For a moment, all are told of the last attempt to connect.
+                Err(error) => assert!(is_outage(&error), "{error:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let mine = tokio::time::timeout(Duration::from_secs(60), mine).await;
+    let mine = mine.expect("a server that is taken again");
+    assert_eq!(mine, ClaimOutcome::Won { left: 0 });
+    let other = store.claim(&claim(1, 2, 1)).await;
+    assert_eq!(other.expect("a server that is up"), ClaimOutcome::Spent);
+}

@@ -1,0 +1,149 @@
+//! A server that stores share, and what may be done to it.
+
+use std::time::Duration;
+
+use tower_revoke::{
+    PostgresStore, RedisStore,
+    core::{Store, StoreError},
+};
+use tower_revoke_testing::conformance::Harm;
+
+use super::{Postgres, Redis};
+
+/// A server of its own for a test, which may kill it and freeze it. Its data outlive it.
+#[expect(
+    async_fn_in_trait,
+    reason = "a test waits for them on its own thread, on which servers are started"
+)]
+pub trait StoreServer: Sized {
+    /// The store on it.
+    type Store: Store + Clone;
+
+    /// Starts one, as durable as it can be.
+    async fn fresh() -> Self;
+
+    /// Where it is, as the store is told.
+    fn place(&self) -> String;
+
+    /// Opens the store on it as users do.
+    ///
+    /// # Panics
+    /// If the server is not up.
+    async fn open(&self) -> Self::Store;
+
+    /// The same, but each call waits no longer than that for the server.
+    ///
+    /// # Panics
+    /// If the server is not up.
+    async fn open_impatient(&self, answer_within: Duration) -> Self::Store;
+
+    /// Ends it as a crash does.
+    async fn kill(&mut self);
+
+    /// Starts it again after [`kill`](Self::kill), with what it has on disk.
+    async fn restart(&mut self);
+
+    /// It takes connections, and says nothing any more.
+    fn freeze(&self);
+
+    /// It goes on.
+    fn thaw(&self);
+
+    /// What the conformance suite does to servers of all kinds. `false`: how the rest is done only
+    /// the store's own test knows.
+    async fn suffers(&mut self, harm: Harm) -> bool {
+        match harm {
+            Harm::Restart => {
+                self.kill().await;
+                self.restart().await;
+            }
+            Harm::Stop => self.kill().await,
+            Harm::Start => self.restart().await,
+            Harm::Freeze => self.freeze(),
+            Harm::Thaw => self.thaw(),
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Whether a store that can't be reached says so.
+pub fn is_outage(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_))
+}
+
+impl StoreServer for Redis {
+    type Store = RedisStore;
+
+    async fn fresh() -> Self {
+        Self::start(&[]).await
+    }
+
+    fn place(&self) -> String {
+        self.url()
+    }
+
+    async fn open(&self) -> RedisStore {
+        let store = RedisStore::connect(&self.url()).await;
+        store.expect("a server that is up")
+    }
+
+    async fn open_impatient(&self, answer_within: Duration) -> RedisStore {
+        let store = RedisStore::single(&self.url()).answer_within(answer_within);
+        store.connect().await.expect("a server that is up")
+    }
+
+    async fn kill(&mut self) {
+        Self::kill(self).await;
+    }
+
+    async fn restart(&mut self) {
+        Self::restart(self).await;
+    }
+
+    fn freeze(&self) {
+        Self::freeze(self);
+    }
+
+    fn thaw(&self) {
+        Self::thaw(self);
+    }
+}
+
+impl StoreServer for Postgres {
+    type Store = PostgresStore;
+
+    async fn fresh() -> Self {
+        Self::start(&[]).await
+    }
+
+    fn place(&self) -> String {
+        self.url()
+    }
+
+    async fn open(&self) -> PostgresStore {
+        let store = PostgresStore::connect(self.url()).await;
+        store.expect("a server that is up")
+    }
+
+    async fn open_impatient(&self, answer_within: Duration) -> PostgresStore {
+        let store = PostgresStore::builder(self.url()).answer_within(answer_within);
+        store.connect().await.expect("a server that is up")
+    }
+
+    async fn kill(&mut self) {
+        Self::kill(self).await;
+    }
+
+    async fn restart(&mut self) {
+        Self::restart(self).await;
+    }
+
+    fn freeze(&self) {
+        Self::freeze(self);
+    }
+
+    fn thaw(&self) {
+        Self::thaw(self);
+    }
+}
