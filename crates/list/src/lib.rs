@@ -109,6 +109,32 @@
 //! step, and memory is sequentially consistent there. The claims of the [`MemoryStore`] are
 //! explored over shuttle's own locks. Real threads race in further tests.
 
+#![cfg_attr(
+    feature = "metrics",
+    doc = "
+# Metrics
+With the feature `metrics`, [`ListStats::report`] tells the recorder of the program what the list
+does, without labels:
+
+| name | kind | |
+|---|---|---|
+| `tower_revoke_list_max_staleness_seconds` | gauge | within this time a revocation on one node is obeyed by every other |
+| `tower_revoke_list_oldest_served_seconds` | gauge | the oldest answer ever served: never more than that |
+| `tower_revoke_list_answered_ago_seconds` | gauge | how long ago the store last answered; NaN: never |
+| `tower_revoke_list_mirror_live` | gauge | 1 while the mirror answers; 0 while the store is asked about each token |
+| `tower_revoke_list_mirror_age_seconds` | gauge | how old what the mirror knows is; NaN: it has no answers to give |
+| `tower_revoke_list_mirror_entries` | gauge | what it holds |
+| `tower_revoke_list_answers_kept` | gauge | answers beside the mirror |
+| `tower_revoke_list_served_total` | counter | answers without asking the store |
+| `tower_revoke_list_asked_total` | counter | questions to the store about a token |
+| `tower_revoke_list_failures_total` | counter | calls of any kind that the store did not answer, or not in time |
+| `tower_revoke_list_mirror_reloads_total` | counter | the mirror was loaded again |
+| `tower_revoke_list_written_back_total` | counter | entries that the store had forgotten |
+
+A feed that breaks shows as a mirror whose age grows; at the bound it is live no more.
+"
+)]
+
 mod builder;
 mod engine;
 mod judge;
@@ -116,6 +142,8 @@ mod list;
 mod memory;
 mod mirror;
 mod operators;
+#[cfg(feature = "metrics")]
+mod series;
 mod shared;
 mod stats;
 mod sync;

@@ -9,6 +9,8 @@ use std::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListStats {
+    /// The bound itself, as it was set: how old an answer may get.
+    pub max_staleness: Duration,
     /// Answers that were given without asking the store.
     pub served: u64,
     /// Questions to the store about a token.

@@ -371,6 +371,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
     pub(crate) fn stats(&self) -> ListStats {
         let now = self.clock.uptime();
         let mut stats = self.counters.snapshot(now, self.answers.entry_count());
+        stats.max_staleness = self.max_staleness;
         if let Some(mirror) = &self.mirror {
             let age = mirror.age(now);
             stats.mirror = match mirror.phase() {

@@ -11,6 +11,8 @@ mod broken;
 mod follow;
 mod model;
 mod own;
+#[cfg(feature = "metrics")]
+mod series;
 mod server;
 mod went_back;
 

@@ -1,0 +1,120 @@
+//! The numbers about a list as the `metrics` facade has them.
+
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+
+use crate::{ListStats, MirrorState};
+
+impl ListStats {
+    /// Tells the recorder of the program these numbers, under the names [above](crate#metrics).
+    /// Nothing is told by itself: call it before each scrape, or every second or so.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_revoke_list::RevocationList;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let list = RevocationList::in_memory();
+    /// let told = list.clone();
+    /// tokio::spawn(async move {
+    ///     let mut every = tokio::time::interval(Duration::from_secs(1));
+    ///     loop {
+    ///         every.tick().await;
+    ///         told.stats().report();
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    pub fn report(&self) {
+        let is_live = self.mirror == MirrorState::Live;
+        for (name, unit, value, what) in [
+            (
+                "tower_revoke_list_max_staleness_seconds",
+                Unit::Seconds,
+                self.max_staleness.as_secs_f64(),
+                "Within this time a revocation on one node is obeyed by every other",
+            ),
+            (
+                "tower_revoke_list_oldest_served_seconds",
+                Unit::Seconds,
+                self.oldest_served.as_secs_f64(),
+                "The age of the oldest answer ever served, counted from before the store was asked",
+            ),
+            (
+                "tower_revoke_list_answered_ago_seconds",
+                Unit::Seconds,
+                seconds(self.answered_ago),
+                "How long ago the store last answered; NaN: it never has",
+            ),
+            (
+                "tower_revoke_list_mirror_live",
+                Unit::Count,
+                f64::from(u8::from(is_live)),
+                "1: every question is answered by the mirror; 0: the store is asked about each token",
+            ),
+            (
+                "tower_revoke_list_mirror_age_seconds",
+                Unit::Seconds,
+                seconds(self.mirror_lag),
+                "How long ago the last call of the feed began that told everything; NaN: there is none",
+            ),
+            (
+                "tower_revoke_list_mirror_entries",
+                Unit::Count,
+                count(self.mirrored),
+                "Listed keys, lifts and own uses that the mirror holds",
+            ),
+            (
+                "tower_revoke_list_answers_kept",
+                Unit::Count,
+                count(self.kept),
+                "Answers that are kept, about",
+            ),
+        ] {
+            describe_gauge!(name, unit, what);
+            gauge!(name).set(value);
+        }
+        for (name, value, what) in [
+            (
+                "tower_revoke_list_served_total",
+                self.served,
+                "Answers that were given without asking the store",
+            ),
+            (
+                "tower_revoke_list_asked_total",
+                self.asked,
+                "Questions to the store about a token",
+            ),
+            (
+                "tower_revoke_list_failures_total",
+                self.failures,
+                "Calls that the store did not answer, or not in time",
+            ),
+            (
+                "tower_revoke_list_mirror_reloads_total",
+                self.mirror_reloads,
+                "How often the mirror was loaded again",
+            ),
+            (
+                "tower_revoke_list_written_back_total",
+                self.written_back,
+                "Entries that were written back to a store that had forgotten them",
+            ),
+        ] {
+            describe_counter!(name, Unit::Count, what);
+            counter!(name).absolute(value);
+        }
+    }
+}
+
+/// What there is none of is no number, so that no alert on a bound takes it for a young one.
+fn seconds(time: Option<Duration>) -> f64 {
+    time.map_or(f64::NAN, |time| time.as_secs_f64())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+fn count(entries: u64) -> f64 {
+    entries as f64
+}
