@@ -78,6 +78,8 @@ mod op;
 mod postgres;
 mod public;
 mod queue;
+#[cfg(test)]
+mod rules;
 mod settings;
 mod store;
 mod value;

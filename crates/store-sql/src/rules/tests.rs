@@ -1,0 +1,336 @@
+//! The rules give the answers, the events and the rows that the memory store gives.
+
+use std::{collections::BTreeMap, num::NonZeroU32};
+
+use proptest::prelude::*;
+use tower_revoke_core::{
+    Change, Claim, ClaimId, ClaimOutcome, Clock, KeyDigest, Lift, Listed, Records, Revocation,
+    RevocationKey, Store, StoreError, TokenId, UnixTime, Wanted,
+};
+use tower_revoke_list::MemoryStore;
+
+use super::*;
+use crate::value::secs;
+
+/// A database in its plainest form.
+#[derive(Default)]
+struct Tables {
+    seq: i64,
+    purged_before: Option<i64>,
+    revoked: BTreeMap<Digest, Revoked>,
+    lifted: BTreeMap<Digest, Lifted>,
+    uses: BTreeMap<Digest, Uses>,
+    held: BTreeMap<Held, ()>,
+    events: Vec<Event>,
+}
+
+fn read<K: Copy + Ord, R: Clone + PartialEq>(
+    table: &BTreeMap<K, R>,
+    keys: &BTreeSet<K>,
+) -> Rows<K, R> {
+    let mut rows = Rows::default();
+    for key in keys {
+        if let Some(row) = table.get(key) {
+            rows.found(*key, row.clone());
+        }
+    }
+    rows
+}
+
+fn write<K: Copy + Ord, R: Clone + PartialEq>(table: &mut BTreeMap<K, R>, rows: &Rows<K, R>) {
+    for key in rows.deleted() {
+        assert!(table.remove(key).is_some(), "what goes was there");
+    }
+    for (key, row) in rows.put_rows() {
+        let old = table.insert(*key, row.clone());
+        assert!(old.as_ref() != Some(row), "what is written is new");
+    }
+}
+
+impl Tables {
+    fn apply(&mut self, ops: &[Op]) -> Vec<Answer> {
+        let batch = Batch {
+            now: UnixTime::EPOCH,
+            mark: 7,
+            ops: ops.iter().collect(),
+        };
+        let keys = Keys::of(&batch.ops);
+        let mut known = Known {
+            seq: self.seq,
+            purged_before: self.purged_before,
+            revoked: read(&self.revoked, &keys.revoked),
+            lifted: read(&self.lifted, &keys.lifted),
+            uses: read(&self.uses, &keys.uses),
+            held: read(&self.held, &keys.held),
+        };
+        let done = known.apply(&batch);
+        write(&mut self.revoked, &known.revoked);
+        write(&mut self.lifted, &known.lifted);
+        write(&mut self.uses, &known.uses);
+        write(&mut self.held, &known.held);
+        for event in &done.events {
+            assert_eq!((event.seq, event.mark), (self.seq + 1, 7));
+            self.seq = event.seq;
+        }
+        assert_eq!(known.seq, self.seq);
+        self.events.extend(done.events);
+        done.answers
+    }
+
+    fn purge(&mut self, before: UnixTime) {
+        let before = secs(before);
+        self.purged_before = self.purged_before.max(Some(before));
+        let stays = |until: Option<i64>| until.is_none_or(|until| until >= before);
+        self.revoked.retain(|_, row| stays(row.until));
+        self.lifted.retain(|_, row| stays(row.until));
+        self.uses.retain(|_, row| stays(row.until));
+        self.held.retain(|key, ()| self.uses.contains_key(&key.0));
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Ask {
+    Revoke(Revocation),
+    Lift(Lift),
+    Restore(Change),
+    Claim(Claim),
+    Release(Claim),
+}
+
+impl Ask {
+    fn op(&self) -> Option<Op> {
+        match self {
+            Self::Revoke(said) => Some(Op::revoke(said)),
+            Self::Lift(lift) => Some(Op::lift(lift)),
+            Self::Restore(known) => Op::restore(known),
+            Self::Claim(claim) => Some(Op::claim(claim)),
+            Self::Release(claim) => Some(Op::release(claim)),
+        }
+    }
+
+    /// As the tables have it.
+    async fn of(&self, store: &MemoryStore) -> Answer {
+        match self {
+            Self::Revoke(said) => {
+                store
+                    .revoke(std::slice::from_ref(said))
+                    .await
+                    .expect("room");
+                NO
+            }
+            Self::Restore(known) => {
+                store.restore(&[*known]).await.expect("room");
+                NO
+            }
+            Self::Lift(lift) => yes(store.lift(lift).await.expect("an answer")),
+            Self::Release(claim) => yes(store.release(claim).await.expect("an answer")),
+            Self::Claim(claim) => {
+                let (outcome, number) = match store.claim(claim).await {
+                    Ok(ClaimOutcome::Spent) => (0, 0),
+                    Ok(ClaimOutcome::Won { left }) => (1, left),
+                    Err(StoreError::OtherLimit { stored, .. }) => (2, stored),
+                    Err(StoreError::LifeIsPast) => (3, 0),
+                    Err(error) => panic!("{error}"),
+                };
+                Answer {
+                    outcome,
+                    number: number.into(),
+                }
+            }
+        }
+    }
+}
+
+fn yes(is_so: bool) -> Answer {
+    if is_so { YES } else { NO }
+}
+
+fn token(number: u8) -> TokenId {
+    TokenId::from_bytes([number; 16])
+}
+
+/// Keys 0 and 1 are tokens', 2 is a rule's.
+fn key(number: u8) -> RevocationKey {
+    match number {
+        0 | 1 => RevocationKey::Token(token(number)),
+        _ => RevocationKey::subject("https://id.example.com", "alice"),
+    }
+}
+
+fn end(until: Option<u64>) -> Option<UnixTime> {
+    until.map(UnixTime::from_secs)
+}
+
+fn asks() -> impl Strategy<Value = Vec<Ask>> {
+    let key_of = 0..3_u8;
+    let at = || 0..6_u64;
+    let until = || prop::option::weighted(0.8, 1..5_u64);
+    let words = || prop_oneof![Just(""), Just("bob"), Just("eve")];
+    let listed = (key_of.clone(), at(), until(), at(), any::<bool>()).prop_map(
+        |(number, at, until, issued, spent)| {
+            let until = end(until);
+            let listed = match number {
+                2 => Listed::Rule {
+                    issued_at_or_before: UnixTime::from_secs(issued),
+                    until,
+                },
+                _ if spent => Listed::Spent { until },
+                _ => Listed::Revoked { until },
+            };
+            let at = UnixTime::from_secs(at);
+            let key = key(number).digest();
+            Ask::Restore(Change::Listed { key, listed, at })
+        },
+    );
+    let revoke = (key_of.clone(), at(), until(), at(), words(), words()).prop_map(
+        |(number, at, until, issued, by, why)| {
+            let said = match key(number) {
+                RevocationKey::Token(token) => Revocation::of_token(token, None),
+                rule => Revocation::rule(rule, UnixTime::from_secs(issued)).expect("a rule"),
+            };
+            let said = said.at(UnixTime::from_secs(at)).by(by).because(why);
+            Ask::Revoke(match end(until) {
+                Some(until) => said.until(until),
+                None => said,
+            })
+        },
+    );
+    let lift = (key_of.clone(), at(), words()).prop_map(|(number, at, by)| {
+        Ask::Lift(Lift {
+            key: key(number),
+            at: UnixTime::from_secs(at),
+            by: by.to_owned(),
+            reason: "wrong".to_owned(),
+        })
+    });
+    let lifted = (key_of, 0..9_u64, until()).prop_map(|(number, at, until)| {
+        Ask::Restore(Change::Lifted {
+            key: key(number).digest(),
+            at: UnixTime::from_secs(at),
+            until: end(until),
+        })
+    });
+    let claim = || {
+        (0..2_u8, 0..4_u8, until(), 0..16_u8).prop_map(|(number, id, until, other)| Claim {
+            token: token(number),
+            id: ClaimId::from_bytes([id; 16]),
+            limit: NonZeroU32::new(u32::from(number) + 1 + u32::from(other == 0)).expect("some"),
+            until: end(until),
+        })
+    };
+    let freed = Ask::Restore(Change::Freed {
+        key: KeyDigest::of_token(token(0)),
+    });
+    let ask = prop_oneof![
+        4 => revoke,
+        3 => lift,
+        2 => listed,
+        2 => lifted,
+        6 => claim().prop_map(Ask::Claim),
+        3 => claim().prop_map(Ask::Release),
+        1 => Just(freed),
+    ];
+    prop::collection::vec(ask, 1..8)
+}
+
+type Said = (Option<RevocationKey>, Listed, UnixTime, String, String);
+
+async fn said(store: &MemoryStore) -> BTreeMap<Digest, Said> {
+    let page = store.page(&Wanted::all(), None, 100).await.expect("a page");
+    let said = page.records.into_iter().map(|record| {
+        let what = (
+            record.key,
+            record.listed,
+            record.at,
+            record.by,
+            record.reason,
+        );
+        (*record.digest.as_bytes(), what)
+    });
+    said.collect()
+}
+
+fn said_in(tables: &Tables) -> BTreeMap<Digest, Said> {
+    let said = tables.revoked.iter().map(|(digest, row)| {
+        let listed = crate::backend::listed(row.issued, row.until);
+        let key = match (&row.issuer, &row.claim) {
+            (Some(issuer), Some((name, value))) => {
+                Some(RevocationKey::claim(issuer, name.clone(), value))
+            }
+            (None, None) if row.issued.is_none() => {
+                Some(RevocationKey::Token(TokenId::from_bytes(*digest)))
+            }
+            _ => None,
+        };
+        let at = UnixTime::from_secs(u64::try_from(row.at).expect("a time"));
+        let what = (key, listed, at, row.by.clone(), row.reason.clone());
+        (*digest, what)
+    });
+    said.collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn any_batches_are_answered_as_the_memory_store_answers_them_one_by_one(
+        batches in prop::collection::vec((asks(), prop::option::weighted(0.2, 0..4_u64)), 1..8),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let store = MemoryStore::with_clock(Clock::manual(UnixTime::EPOCH).0);
+            let start = store.changes(None).await.expect("an empty load").next;
+            let mut tables = Tables::default();
+            for (asks, purged) in batches {
+                let asks: Vec<_> =
+                    asks.iter().filter_map(|ask| Some((ask, ask.op()?))).collect();
+                let ops: Vec<_> = asks.iter().map(|(_, op)| op.clone()).collect();
+                let answers = tables.apply(&ops);
+                for ((ask, _), answer) in asks.iter().zip(answers) {
+                    prop_assert_eq!(answer, ask.of(&store).await, "{:?}", ask);
+                }
+                prop_assert_eq!(said_in(&tables), said(&store).await);
+                if let Some(before) = end(purged) {
+                    tables.purge(before);
+                    store.purge(before).await.expect("an answer");
+                }
+            }
+            let told = store.changes(Some(&start)).await.expect("the feed").changes;
+            let events = tables.events.iter().map(|event| event.change().expect("a change"));
+            prop_assert_eq!(events.collect::<Vec<_>>(), told);
+            Ok(())
+        })?;
+    }
+}
+
+#[test]
+fn what_changes_nothing_is_not_written() {
+    let claim = Claim {
+        token: token(1),
+        id: ClaimId::from_bytes([1; 16]),
+        limit: NonZeroU32::MIN,
+        until: None,
+    };
+    let said = Revocation::of_token(token(0), None).by("bob");
+    let ops = [Op::revoke(&said), Op::claim(&claim)];
+    let mut tables = Tables::default();
+    tables.apply(&ops);
+    let batch = Batch {
+        now: UnixTime::EPOCH,
+        mark: 8,
+        ops: ops.iter().collect(),
+    };
+    let keys = Keys::of(&batch.ops);
+    let mut known = Known {
+        seq: tables.seq,
+        revoked: read(&tables.revoked, &keys.revoked),
+        uses: read(&tables.uses, &keys.uses),
+        ..Known::default()
+    };
+    let done = known.apply(&batch);
+    assert_eq!(done.answers, [NO, YES]);
+    assert!(done.events.is_empty());
+    assert_eq!(known.revoked.put_rows().count(), 0);
+    assert_eq!(known.uses.put_rows().count(), 0);
+    assert!(keys.held.is_empty(), "nobody asks who holds an only use");
+}
