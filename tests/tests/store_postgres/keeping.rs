@@ -33,6 +33,46 @@ async fn the_feed_forgets_while_it_grows() {
     );
 }
 
+/// Tokens that are spent at once are one row of the feed, which goes as a whole or stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_spent_at_once_is_told_and_forgotten_at_once() {
+    let server = Postgres::start(&[]).await;
+    let store = PostgresStore::builder(server.url()).changes_kept(100);
+    let store = store.connect().await.expect("a server that is up");
+    let mut since = store.changes(None).await.expect("a page");
+    while since.more {
+        since = store.changes(Some(&since.next)).await.expect("a page");
+    }
+    let begun = since.next;
+    let spend = async |numbers: std::ops::Range<u64>| {
+        let claims: Vec<_> = numbers.map(|number| claim(number, 1, 1)).collect();
+        let claimed = claims.iter().map(|claim| store.claim(claim));
+        for won in futures_util::future::join_all(claimed).await {
+            assert_eq!(won.expect("a claim"), ClaimOutcome::Won { left: 0 });
+        }
+    };
+    spend(0..900).await;
+    let rows = server.sql("SELECT count(*) FROM tower_revoke.events");
+    let rows: u64 = rows.parse().expect("a number");
+    assert!((1..450).contains(&rows), "{rows} for 900");
+    let page = store.changes(Some(&begun)).await.expect("a page");
+    assert_eq!((page.changes.len(), page.more), (900, false));
+    for round in 1..5 {
+        spend(round * 900..(round + 1) * 900).await;
+    }
+    let kept = "SELECT sum(cardinality(untils)) FROM tower_revoke.events";
+    let kept: u64 = server.sql(kept).parse().expect("a number");
+    assert!((100..3_000).contains(&kept), "{kept} of 4,500");
+    let answer = store.changes(Some(&begun)).await;
+    assert!(
+        matches!(answer, Err(StoreError::CursorTooOld)),
+        "{answer:?}"
+    );
+    let oldest = "SELECT e.seq = trimmed + cardinality(untils) FROM tower_revoke.events e, \
+                  tower_revoke.store ORDER BY e.seq LIMIT 1";
+    assert_eq!(server.sql(oldest), "t", "no part of a row is forgotten");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn old_changes_go_however_few_they_are() {
     let server = Postgres::start(&[]).await;

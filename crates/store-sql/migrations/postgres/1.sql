@@ -61,15 +61,16 @@ CREATE TABLE {schema}.held (
     PRIMARY KEY (token, claim)
 );
 
--- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 freed.
+-- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 freed. Tokens that were spent at once are one row:
+-- seq is the number of the last of its events, and those before it have the numbers before.
 CREATE TABLE {schema}.events (
     seq bigint PRIMARY KEY,
     mark bigint NOT NULL,
     written bigint NOT NULL,
     what smallint NOT NULL,
-    digest bytea NOT NULL,
+    digests bytea NOT NULL CHECK (octet_length(digests) = 16 * cardinality(untils)),
     issued_at_or_before bigint,
-    until bigint,
+    untils bigint[] NOT NULL,
     at bigint NOT NULL
 );
 
@@ -293,7 +294,7 @@ BEGIN
         IF told IS NOT NULL THEN
             next_seq := next_seq + 1;
             INSERT INTO {schema}.events VALUES (next_seq, our_mark, our_now, told, op.digest,
-                told_issued, told_until, told_at);
+                told_issued, ARRAY[told_until], told_at);
         END IF;
     END LOOP;
     IF next_seq > s.seq THEN
@@ -304,42 +305,38 @@ BEGIN
 END
 $$;
 
--- Takes the only uses of tokens that nobody has claimed before, all in one statement: the places in
--- the arrays of those that were won. What is not won here is not decided; apply decides it.
+-- Takes the only uses of tokens that nobody has claimed before, each of which is asked once: the
+-- digests of those that were won, one behind the other, or null. What is not won here is not decided;
+-- apply decides it.
 CREATE FUNCTION {schema}.claim_new(
     our_now bigint, our_mark bigint, digests bytea[], ids bytea[], untils bigint[]
-) RETURNS SETOF bigint LANGUAGE plpgsql VOLATILE AS $$
+) RETURNS bytea LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
     s record;
+    won record;
 BEGIN
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     PERFORM {schema}.take_turn();
     SELECT seq, purged_before INTO STRICT s FROM {schema}.store;
-    RETURN QUERY
-    WITH asked AS MATERIALIZED (
-        SELECT DISTINCT ON (digest) digest, id, until, place
-            FROM unnest(digests, ids, untils) WITH ORDINALITY AS all_asked (digest, id, until, place)
-            ORDER BY digest
-    ), won AS (
+    WITH new AS (
         INSERT INTO {schema}.uses
-            SELECT digest, 1, 1, until, id FROM asked
+            SELECT digest, 1, 1, until, id
+            FROM unnest(digests, ids, untils) AS asked (digest, id, until)
             WHERE until IS NULL OR s.purged_before IS NULL OR until >= s.purged_before
             ON CONFLICT DO NOTHING RETURNING token, until
-    ), told AS (
-        INSERT INTO {schema}.events
-            SELECT s.seq + row_number() OVER (), our_mark, our_now, 1, token, NULL, until, 0
-            FROM won
-    ), counted AS (
-        UPDATE {schema}.store SET seq = seq + (SELECT count(*) FROM won), mark = our_mark
-            WHERE EXISTS (SELECT FROM won)
     )
-    SELECT place FROM asked JOIN won ON won.token = asked.digest;
-    IF FOUND THEN
-        PERFORM pg_notify('tower-revoke-{store}', seq::text) FROM {schema}.store;
+    SELECT string_agg(token, '') AS tokens, array_agg(until) AS untils, count(*) AS number
+        INTO STRICT won FROM new;
+    IF won.number > 0 THEN
+        INSERT INTO {schema}.events VALUES (s.seq + won.number, our_mark, our_now, 1, won.tokens,
+            NULL, won.untils, 0);
+        UPDATE {schema}.store SET seq = s.seq + won.number, mark = our_mark;
+        PERFORM pg_notify('tower-revoke-{store}', (s.seq + won.number)::text);
     END IF;
+    RETURN won.tokens;
 END
 $$;
 
@@ -401,6 +398,8 @@ BEGIN
         cut := s.seq;
     END IF;
     cut := least(greatest(cut, s.seq - kept), s.trimmed + at_once, s.seq);
+    -- A row goes as a whole, or stays.
+    SELECT coalesce(max(seq), s.trimmed) INTO STRICT cut FROM {schema}.events WHERE seq <= cut;
     IF cut <= s.trimmed THEN
         RETURN 0;
     END IF;

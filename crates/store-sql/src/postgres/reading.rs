@@ -58,18 +58,9 @@ pub(super) async fn feed(
     let first = rows.first().ok_or(Failure::Garbled("the feed's state"))?;
     let mut events = Vec::with_capacity(rows.len());
     for row in &rows {
-        let Some(seq) = row.try_get("place")? else {
-            break;
-        };
-        events.push(Event {
-            seq,
-            mark: row.try_get("its_mark")?,
-            what: row.try_get::<i16, _>("what")?.into(),
-            digest: digest(row, "digest")?,
-            issued: row.try_get("issued_at_or_before")?,
-            until: row.try_get("until")?,
-            at: row.try_get("at")?,
-        });
+        if row.try_get::<Option<i64>, _>("place")?.is_some() {
+            add_events(row, &mut events)?;
+        }
     }
     Ok(Feed {
         store: digest(first, "id")?,
@@ -78,6 +69,27 @@ pub(super) async fn feed(
         seen: first.try_get("seen_mark")?,
         events,
     })
+}
+
+/// The events of a row, of which the last has its number.
+fn add_events(row: &PgRow, events: &mut Vec<Event>) -> Result<(), Failure> {
+    let last: i64 = row.try_get("place")?;
+    let (digests, _) = row.try_get::<&[u8], _>("digests")?.as_chunks();
+    let untils: Vec<Option<i64>> = row.try_get("untils")?;
+    let what: i16 = row.try_get("what")?;
+    for (at, (digest, until)) in digests.iter().zip(untils).enumerate() {
+        let before_last = digests.len() - 1 - at;
+        events.push(Event {
+            seq: last.saturating_sub(i64::try_from(before_last).unwrap_or(i64::MAX)),
+            mark: row.try_get("its_mark")?,
+            what: what.into(),
+            digest: *digest,
+            issued: row.try_get("issued_at_or_before")?,
+            until,
+            at: row.try_get("at")?,
+        });
+    }
+    Ok(())
 }
 
 pub(super) async fn revoked(

@@ -37,14 +37,15 @@ impl Statements {
                  ORDER BY asked.place",
             ),
             last_event: named("SELECT seq FROM {schema}.store"),
-            // One statement, and so one snapshot. There is a row also where there is no event.
+            // One statement, and so one snapshot. There is a row also where there is no event. Events
+            // are numbered without a gap, and a page has room for the largest row.
             feed: named(
                 "SELECT s.id, s.seq, s.mark, s.trimmed, s.trimmed_mark, \
                  (SELECT mark FROM {schema}.events WHERE seq = $1) AS seen_mark, \
-                 e.seq AS place, e.mark AS its_mark, e.what, e.digest, e.issued_at_or_before, \
-                 e.until, e.at \
+                 e.seq AS place, e.mark AS its_mark, e.what, e.digests, e.issued_at_or_before, \
+                 e.untils, e.at \
                  FROM {schema}.store s LEFT JOIN LATERAL \
-                 (SELECT * FROM {schema}.events WHERE seq > $1 ORDER BY seq LIMIT $2) e ON true \
+                 (SELECT * FROM {schema}.events WHERE seq > $1 AND seq <= $1 + $2) e ON true \
                  ORDER BY e.seq",
             ),
             load_revoked: named(

@@ -1,5 +1,7 @@
 //! What is written: as arrays, one for each column, to functions of the schema.
 
+use std::collections::BTreeMap;
+
 use sqlx::{PgConnection, PgPool, Postgres, Row, postgres::PgArguments, query::Query};
 use tower_revoke_core::UnixTime;
 
@@ -20,21 +22,27 @@ pub(super) async fn apply(
     batch: &Batch<'_>,
 ) -> Result<Vec<Answer>, Failure> {
     let mut answers = vec![Answer::default(); batch.ops.len()];
-    let (mut singles, mut rest): (Vec<_>, Vec<_>) =
-        (0..batch.ops.len()).partition(|place| batch.ops[*place].is_single_claim());
+    let mut singles = BTreeMap::new();
+    let mut rest = Vec::new();
+    for (place, op) in batch.ops.iter().enumerate() {
+        // Of several claims of one token, apply decides between those that come later.
+        let is_first = op.is_single_claim() && !singles.contains_key(&op.digest);
+        match is_first {
+            true => drop(singles.insert(op.digest, place)),
+            false => rest.push(place),
+        }
+    }
     if !singles.is_empty() {
-        let claims: Vec<_> = singles.iter().map(|place| batch.ops[*place]).collect();
+        let claims: Vec<_> = singles.values().map(|place| batch.ops[*place]).collect();
         let claim_new = bound_singles(&statements.claim_new, batch, &claims);
-        for row in claim_new.fetch_all(&mut *open).await? {
-            let won = place(row.try_get(0)?);
-            let won = won.and_then(|won| singles.get_mut(won));
-            let won = won.ok_or(Failure::Garbled("an answer"))?;
-            // Nobody's place: it is decided.
-            let decided = std::mem::replace(won, usize::MAX);
-            let answer = answers.get_mut(decided);
+        let won = claim_new.fetch_one(&mut *open).await?;
+        let won: Option<&[u8]> = won.try_get(0)?;
+        for token in won.unwrap_or_default().as_chunks().0 {
+            let place = singles.remove(token);
+            let answer = place.and_then(|place| answers.get_mut(place));
             answer.ok_or(Failure::Garbled("an answer"))?.outcome = 1;
         }
-        rest.extend(singles.into_iter().filter(|place| *place != usize::MAX));
+        rest.extend(singles.into_values());
     }
     if rest.is_empty() {
         return Ok(answers);
