@@ -100,7 +100,7 @@ fn print_row(callers: u64, names: &[&str], rates: &[Vec<f64>]) {
     for (name, rates_of) in names.iter().zip(rates) {
         let pairs = rates_of.iter().zip(&rates[0]);
         let ratios: Vec<f64> = pairs.map(|(own, base)| own / base).collect();
-        print!("   {name} {:.0} ({:.1})", median(rates_of), median(&ratios));
+        print!("   {name} {:.0} ({:.2})", median(rates_of), median(&ratios));
     }
     println!();
 }

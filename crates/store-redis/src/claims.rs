@@ -1,7 +1,11 @@
 //! Claims that wait for the server go to it together: one script for all that came meanwhile.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
+use redis::Value;
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use tower_revoke_core::{Claim, ClaimOutcome, StoreError};
 
@@ -12,7 +16,7 @@ use crate::{
     scripts::SCRIPTS,
     store::Inner,
     value::{bytes, only},
-    wire::{CLAIM, push_claim},
+    wire::push_claims,
 };
 
 /// So many scripts of one tag are under way at once; further claims wait and go together.
@@ -114,8 +118,9 @@ impl Drop for Turn {
             return;
         };
         let next = queue.waiting.len().min(AT_ONCE);
-        let batch: Vec<_> = queue.waiting.drain(..next).collect();
+        let mut batch: Vec<_> = queue.waiting.drain(..next).collect();
         drop(queue);
+        batch.sort_unstable_by_key(|(claim, _)| claim.until);
         // Made here: a runtime that ends may drop the task before it begins.
         let turn = Self {
             inner: self.inner.clone(),
@@ -137,22 +142,23 @@ impl Drop for Turn {
     }
 }
 
+/// The answers, in the order of the claims.
 async fn ask(inner: &Inner, tag: usize, claims: &[Claim]) -> Result<Vec<Answer>, Failure> {
     let keys = &inner.keys[tag];
-    let mut packed = Vec::with_capacity(claims.len() * CLAIM);
-    for claim in claims {
-        push_claim(&mut packed, claim);
+    let mut of = vec![keys.uses.as_str(), &keys.uses_index, &keys.feed];
+    let trims = inner.trims();
+    if trims.is_some() || claims.iter().any(|claim| claim.limit != NonZeroU32::MIN) {
+        of.extend([keys.meta.as_str(), &keys.held]);
     }
-    let mut call = SCRIPTS.claim.on(&[
-        &keys.uses,
-        &keys.held,
-        &keys.uses_index,
-        &keys.feed,
-        &keys.meta,
-    ]);
-    inner.stamped(&mut call).arg(packed);
+    let mut call = SCRIPTS.claim.on(&of);
+    inner.stamped(&mut call, trims);
+    push_claims(&mut call, claims);
     let answers = inner.asker.ask(tag, &Question::write(call)).await?;
     let answers = only(answers)?;
+    // Each is the first of a single use.
+    if answers == Value::Int(1) {
+        return Ok(vec![Answer::Won(0); claims.len()]);
+    }
     let answers = bytes(&answers).chunks_exact(5).map(|answer| {
         let number = u32::from_be_bytes([answer[1], answer[2], answer[3], answer[4]]);
         Some(match answer[0] {

@@ -11,7 +11,7 @@ use crate::{
     scripts::SCRIPTS,
     store::Inner,
     value::{bytes, list, only},
-    wire,
+    wire::{self, TOGETHER},
 };
 
 /// Entries of the feed in one answer, over all tags.
@@ -42,14 +42,17 @@ pub(crate) struct Seen {
     stamp: [u8; 8],
 }
 
+/// The number of the index of uses among those that a load reads; before it, what is listed.
+const USES: usize = 1;
+
 /// Where in a sorted index somebody is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) tag: usize,
     pub(crate) index: usize,
-    /// The score as the server writes it, and the key; both empty at the start.
+    /// The score as the server writes it, and the keys that stand there; both empty at the start.
     pub(crate) score: Vec<u8>,
-    pub(crate) key: Vec<u8>,
+    pub(crate) keys: Vec<u8>,
 }
 
 /// What a cursor says.
@@ -79,8 +82,8 @@ impl Mark {
         if let Some(place) = place {
             bytes.push(place.tag as u8);
             bytes.push(place.index as u8);
-            bytes.push(place.key.len() as u8);
-            bytes.extend(&place.key);
+            bytes.push(place.keys.len() as u8);
+            bytes.extend(&place.keys);
             bytes.extend(&place.score);
         }
         Cursor(bytes)
@@ -120,12 +123,12 @@ impl Mark {
         let [tag, index, length, rest @ ..] = bytes else {
             return None;
         };
-        let (key, score) = rest.split_at_checked(usize::from(*length))?;
+        let (keys, score) = rest.split_at_checked(usize::from(*length))?;
         let place = Place {
             tag: usize::from(*tag),
             index: usize::from(*index),
             score: score.to_vec(),
-            key: key.to_vec(),
+            keys: keys.to_vec(),
         };
         (place.tag < tags && place.index < indexes).then_some(place)
     }
@@ -221,7 +224,7 @@ impl Inner {
         // What has room in one page comes in one, also where it is spread over many tags.
         while let Some(place) = next.take_if(|_| room > 0) {
             let (read, end) = self.load_from(&place, room, &mut changes).await?;
-            room -= read;
+            room = room.saturating_sub(read);
             next = end.or_else(|| self.next_index(&place));
         }
         let more = next.is_some();
@@ -243,7 +246,7 @@ impl Inner {
         at_most: usize,
         changes: &mut Vec<Change>,
     ) -> Result<(usize, Option<Place>), StoreError> {
-        let is_listed = place.index == 0;
+        let is_listed = place.index != USES;
         let keys = &self.keys[place.tag];
         let (index, values) = if is_listed {
             (&keys.listed_index, &keys.listed)
@@ -267,8 +270,8 @@ impl Inner {
 
     fn next_index(&self, place: &Place) -> Option<Place> {
         let (tag, index) = match place.index {
-            0 => (place.tag, 1),
-            _ => (place.tag + 1, 0),
+            USES => (place.tag + 1, 0),
+            _ => (place.tag, USES),
         };
         (tag < self.keys.len()).then(|| Place {
             tag,
@@ -277,7 +280,8 @@ impl Inner {
         })
     }
 
-    /// What stands in an index after a place, and the place of the last if there may be more.
+    /// What stands in an index after a place, and the place of the last if there may be more. Of
+    /// uses a few more than `at_most` may come.
     pub(crate) async fn page(
         &self,
         place: &Place,
@@ -287,23 +291,27 @@ impl Inner {
     ) -> Result<(Vec<Row>, Option<Place>), Failure> {
         let keys: Vec<_> = of.into_iter().chain(said).collect();
         let mut call = SCRIPTS.load.on(&keys);
-        call.arg(at_most).arg(&place.score).arg(&place.key);
+        let together = if place.index == USES { TOGETHER } else { 1 };
+        call.arg(at_most).arg(together);
+        call.arg(&place.score).arg(&place.keys);
         let answers = self
             .asker
             .ask(place.tag, &Question::read(vec![call]))
             .await?;
         let answer = only(answers)?;
-        let rows = list(&answer).chunks_exact(4);
-        let next = rows.clone().nth(at_most - 1).map(|last| Place {
-            score: bytes(&last[1]).to_vec(),
-            key: bytes(&last[0]).to_vec(),
+        let [score, last, rows @ ..] = list(&answer) else {
+            return Err(RedisStoreError::Garbled("the answer to a load").into());
+        };
+        let next = (!bytes(last).is_empty()).then(|| Place {
+            score: bytes(score).to_vec(),
+            keys: bytes(last).to_vec(),
             ..place.clone()
         });
-        let rows = rows.filter_map(|row| {
-            let [key, _, value, said] = row else {
+        let rows = rows.chunks_exact(3).filter_map(|row| {
+            let [key, value, said] = row else {
                 return None;
             };
-            // An index may name what has gone since a server broke down.
+            // An index may name what has gone.
             if bytes(value).is_empty() {
                 return None;
             }
@@ -356,13 +364,13 @@ mod tests {
             0..tags,
             0..2_usize,
             "[0-9inf.]{0,20}",
-            any::<Option<[u8; 16]>>(),
+            prop::collection::vec(any::<[u8; 16]>(), 0..=TOGETHER),
         )
-            .prop_map(|(tag, index, score, key)| Place {
+            .prop_map(|(tag, index, score, keys)| Place {
                 tag,
                 index,
                 score: score.into_bytes(),
-                key: key.map_or_else(Vec::new, Vec::from),
+                keys: keys.concat(),
             });
         (seen, place, 0..3).prop_map(|(seen, place, kind)| match kind {
             0 => Mark::Feed(seen),

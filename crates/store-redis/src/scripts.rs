@@ -13,7 +13,12 @@ pub(crate) struct Lua {
 
 impl Lua {
     fn new(text: &str) -> Self {
-        let text = format!("{}{text}", include_str!("lua/prelude.lua"));
+        Self::starting("", text)
+    }
+
+    /// With a beginning that does without what is shared.
+    fn starting(first: &str, text: &str) -> Self {
+        let text = format!("{first}{}{text}", include_str!("lua/prelude.lua"));
         let hash = Script::new(&text).get_hash().to_owned();
         Self { text, hash }
     }
@@ -36,7 +41,7 @@ pub(crate) struct Scripts {
 }
 
 pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
-    claim: Lua::new(include_str!("lua/claim.lua")),
+    claim: Lua::starting(include_str!("lua/first.lua"), include_str!("lua/claim.lua")),
     release: Lua::new(include_str!("lua/release.lua")),
     revoke: Lua::new(include_str!("lua/revoke.lua")),
     purge: Lua::new(include_str!("lua/purge.lua")),
@@ -72,17 +77,20 @@ pub(crate) struct Keys {
     pub(crate) details: String,
     /// Hash, key → at, end.
     pub(crate) lifted: String,
-    /// Hash, token → limit, count, end; of a single use also the claim that has it.
+    /// Hash, token → limit, count, end; of a single use also the claim that has it. Also what was
+    /// purged, as a score.
     pub(crate) uses: String,
     /// Sorted set of token and claim, where a token has several uses.
     pub(crate) held: String,
     /// Sorted sets of keys by their ends.
     pub(crate) listed_index: String,
     pub(crate) lifted_index: String,
+    /// Keys that were claimed together and end together stand in one, behind each other. One that
+    /// was claimed until later since then also stands there.
     pub(crate) uses_index: String,
     /// Stream of changes.
     pub(crate) feed: String,
-    /// Hash: the layout, how far the feed is trimmed, what was purged.
+    /// Hash: the layout, the id of the store, how far the feed is trimmed.
     pub(crate) meta: String,
 }
 

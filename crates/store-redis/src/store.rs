@@ -25,6 +25,9 @@ use crate::{
 /// Revocations in one script: some milliseconds, in which the server does nothing else.
 const REVOKED_AT_ONCE: usize = 512;
 
+/// One script out of so many looks whether the feed can be trimmed.
+const TRIMMED_ONCE_IN: u8 = 32;
+
 /// Entries of each kind that one script forgets.
 const PURGED_AT_ONCE: usize = 512;
 
@@ -121,7 +124,7 @@ impl Store for RedisStore {
             .release
             .on(&[&keys.uses, &keys.held, &keys.feed, &keys.meta]);
         inner
-            .stamped(&mut call)
+            .stamped(&mut call, inner.trims())
             .arg(&claim.token.as_bytes()[..])
             .arg(&claim.id.as_bytes()[..]);
         let question = Question::write(call).once();
@@ -177,11 +180,23 @@ impl Inner {
         tag_of(key, self.keys.len())
     }
 
-    /// How long changes are kept, and a stamp that no other entry has.
-    pub(crate) fn stamped<'a>(&self, call: &'a mut Cmd) -> &'a mut Cmd {
-        let keep = u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX);
+    /// How long changes are kept, if somebody is to look now what may go.
+    pub(crate) fn trims(&self) -> Option<u64> {
+        (fastrand::u8(..TRIMMED_ONCE_IN) == 0).then(|| self.keep_millis())
+    }
+
+    fn keep_millis(&self) -> u64 {
+        u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How the feed is trimmed, and a stamp that no other entry has.
+    pub(crate) fn stamped<'a>(&self, call: &'a mut Cmd, trims: Option<u64>) -> &'a mut Cmd {
         let stamp = fastrand::u64(..).to_be_bytes();
-        call.arg(keep).arg(&stamp[..])
+        match trims {
+            Some(keep) => call.arg(keep),
+            None => call.arg(""),
+        };
+        call.arg(&stamp[..])
     }
 
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
@@ -250,7 +265,7 @@ impl Inner {
             &keys.feed,
             &keys.meta,
         ]);
-        self.stamped(&mut call);
+        self.stamped(&mut call, self.trims());
         for order in orders {
             call.arg(&order.order).arg(&order.said);
         }
@@ -272,8 +287,7 @@ impl Inner {
             &keys.feed,
             &keys.meta,
         ]);
-        let keep = u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX);
-        call.arg(keep)
+        call.arg(self.keep_millis())
             .arg(&wire::time(before)[..])
             .arg(PURGED_AT_ONCE);
         let answer = self.asker.ask(tag, &Question::read(vec![call])).await?;
@@ -335,17 +349,25 @@ impl Inner {
             return failure.into();
         }
         let counted = self.keys.iter().enumerate().map(|(tag, keys)| {
-            let count = |index: &str| {
-                let mut count = cmd("ZCARD");
-                count.arg(index);
-                count
+            let ask = |name: &str, hash: &str| {
+                let mut ask = cmd(name);
+                ask.arg(hash);
+                ask
             };
-            let question = Question::read(vec![count(&keys.listed_index), count(&keys.uses_index)]);
+            let mut purged = ask("HEXISTS", &keys.uses);
+            purged.arg("purged");
+            let counts = [ask("HLEN", &keys.listed), ask("HLEN", &keys.uses), purged];
+            let question = Question::read(counts.into());
             async move { self.asker.ask(tag, &question).await }
         });
         let counted = join_all(counted).await;
-        let counted = counted.iter().flatten().flatten();
-        StoreError::Full(counted.filter_map(number).sum())
+        let counted = counted.iter().flatten().filter_map(|counts| {
+            let [listed, uses, purged] = counts.as_slice() else {
+                return None;
+            };
+            Some(number(listed)? + number(uses)? - number(purged)?)
+        });
+        StoreError::Full(counted.sum())
     }
 }
 

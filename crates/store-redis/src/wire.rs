@@ -1,9 +1,15 @@
 //! The bytes in which scripts, values and events are written; `lua/prelude.lua` is the other half.
 
+use redis::Cmd;
 use tower_revoke_core::{Change, Claim, KeyDigest, Listed, Revocation, RevocationKey, UnixTime};
 
-/// The bytes of one claim as `claim.lua` reads them.
-pub(crate) const CLAIM: usize = 45;
+/// So many keys of uses stand together in the index at most; they fit a [`Cursor`]'s byte.
+///
+/// [`Cursor`]: tower_revoke_core::Cursor
+pub(crate) const TOGETHER: usize = 15;
+
+/// The highest score that is exact; later ends stand with it.
+const LAST_SCORE: u64 = (1 << 53) - 1;
 
 pub(crate) fn time(time: UnixTime) -> [u8; 8] {
     time.as_secs().to_be_bytes()
@@ -19,11 +25,49 @@ pub(crate) fn till(until: Option<UnixTime>) -> [u8; 9] {
     bytes
 }
 
-pub(crate) fn push_claim(bytes: &mut Vec<u8>, claim: &Claim) {
-    bytes.extend(claim.token.as_bytes());
-    bytes.extend(claim.id.as_bytes());
-    bytes.extend(claim.limit.get().to_be_bytes());
-    bytes.extend(till(claim.until));
+/// What is kept of a token's first claim.
+fn first(claim: &Claim) -> [u8; 33] {
+    let mut bytes = [0; 33];
+    bytes[..4].copy_from_slice(&claim.limit.get().to_be_bytes());
+    bytes[7] = 1;
+    bytes[8..17].copy_from_slice(&till(claim.until));
+    bytes[17..].copy_from_slice(claim.id.as_bytes());
+    bytes
+}
+
+/// An end as the score of an index.
+fn score(until: Option<UnixTime>) -> Option<u64> {
+    until.map(|until| until.as_secs().min(LAST_SCORE))
+}
+
+/// The arguments of `claim.lua` that say what is claimed, in the order of their ends.
+pub(crate) fn push_claims(call: &mut Cmd, claims: &[Claim]) {
+    let mut spent = Vec::with_capacity(claims.len() * 26);
+    for claim in claims {
+        spent.push(b'S');
+        spent.extend(claim.token.as_bytes());
+        spent.extend(till(claim.until));
+    }
+    call.arg(spent);
+    let ends = claims.chunk_by(|one, next| one.until == next.until);
+    let groups = ends.flat_map(|claims| claims.chunks(TOGETHER));
+    let earliest = claims.iter().filter_map(|claim| score(claim.until)).min();
+    call.arg(earliest.unwrap_or(LAST_SCORE));
+    call.arg(groups.clone().count() * 2);
+    for claims in groups {
+        match score(claims[0].until) {
+            Some(score) => call.arg(score),
+            None => call.arg("+inf"),
+        };
+        let keys: Vec<u8> = claims
+            .iter()
+            .flat_map(|claim| *claim.token.as_bytes())
+            .collect();
+        call.arg(keys);
+    }
+    for claim in claims {
+        call.arg(&claim.token.as_bytes()[..]).arg(&first(claim)[..]);
+    }
 }
 
 /// An order of `revoke.lua`, with what was said.

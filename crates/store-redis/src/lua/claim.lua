@@ -1,7 +1,9 @@
--- KEYS uses, held, index, feed, meta. ARGV keep, stamp, claims of 45 bytes: token, id, limit, end.
+-- KEYS uses, index, feed; of claims that may be more than the first ones of single uses, or that trim
+-- the feed, also meta, held. ARGV keep, stamp, the changes if all are first, the earliest end as a
+-- score, how many arguments index the claims, these (scores and keys), and then of each claim the key
+-- and what is kept if it is the first: limit, 1, end, id.
 -- Answers 5 bytes a claim: a letter and a number.
-local uses, held, index, feed, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local claims = ARGV[3]
+local uses, index, feed, meta, held = unpack(KEYS)
 local changes, answers, ends = {}, {}, {}
 
 local function ends_at(key, till)
@@ -9,7 +11,7 @@ local function ends_at(key, till)
   ends[#ends + 1] = key
 end
 
-local purged = call('HGET', meta, 'purged')
+local purged = call('HGET', uses, 'purged')
 
 local function ask_again(key, id, limit, till)
   local old = call('HGET', uses, key)
@@ -40,19 +42,19 @@ local function ask_again(key, id, limit, till)
   return 'W' .. struct.pack('>I4', of - count)
 end
 
-for at = 1, #claims, 45 do
-  local key, id = claims:sub(at, at + 15), claims:sub(at + 16, at + 31)
-  local limit, till = claims:sub(at + 32, at + 35), claims:sub(at + 36, at + 44)
+for at = 6 + ARGV[5], #ARGV, 2 do
+  local key, first = ARGV[at], ARGV[at + 1]
+  local limit, till, id = first:sub(1, 4), first:sub(9, 17), first:sub(18)
   local answer
-  if purged and till:byte(1) == 0 and less(till:sub(2), purged) then
+  if purged and tonumber(score(till)) < tonumber(purged) then
     answer = 'P\0\0\0\0'
   elseif limit == ONE then
-    if call('HSETNX', uses, key, '\0\0\0\1\0\0\0\1' .. till .. id) == 1 then
+    if call('HSETNX', uses, key, first) == 1 then
       ends_at(key, till)
       changes[#changes + 1] = 'S' .. key .. till
       answer = 'W\0\0\0\0'
     end
-  elseif call('HSETNX', uses, key, limit .. ONE .. till) == 1 then
+  elseif call('HSETNX', uses, key, first:sub(1, 17)) == 1 then
     call('ZADD', held, 0, key .. id)
     ends_at(key, till)
     answer = 'W' .. struct.pack('>I4', struct.unpack('>I4', limit) - 1)

@@ -1,36 +1,47 @@
--- KEYS index, values, details (or none). ARGV at most, and the score and key after which to go on
--- ('' at the start). Answers key, score, value and details of each, by score and key.
+-- KEYS index, values, details (or none). ARGV at most, how many keys may stand together in the index,
+-- and the score and keys after which to go on ('' at the start). Answers score and keys after which
+-- there may be more ('' if not), and key, value and details of each, by score: at most so many, but
+-- what stands together comes together.
 local index, values = KEYS[1], KEYS[2]
-local at_most, last_score, last_key = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local at_most, together = tonumber(ARGV[1]), tonumber(ARGV[2])
+local last_score, last_keys = ARGV[3], ARGV[4]
 
 local from = 0
-if last_key ~= '' then
-  local now = call('ZSCORE', index, last_key)
-  if now ~= last_score then call('ZADD', index, last_score, last_key) end
-  from = call('ZRANK', index, last_key) + 1
+if last_keys ~= '' then
+  local now = call('ZSCORE', index, last_keys)
+  if now ~= last_score then call('ZADD', index, last_score, last_keys) end
+  from = call('ZRANK', index, last_keys) + 1
   if not now then
     -- It went since: only its place was wanted.
-    call('ZREM', index, last_key)
+    call('ZREM', index, last_keys)
     from = from - 1
   elseif now ~= last_score then
-    call('ZADD', index, now, last_key)
+    call('ZADD', index, now, last_keys)
     -- It moved: what stood behind its old place moved up by one, unless it went before it.
-    local rank = call('ZRANK', index, last_key)
+    local rank = call('ZRANK', index, last_keys)
     if rank >= from - 1 then from = from - 1 end
   end
 end
 
-local page = call('ZRANGE', index, from, from + at_most - 1, 'WITHSCORES')
-if #page == 0 then return {} end
-local keys = {}
-for i = 1, #page, 2 do keys[#keys + 1] = page[i] end
+local keys, found_all = {}, false
+while #keys < at_most and not found_all do
+  local wanted = math.ceil((at_most - #keys) / together)
+  local page = call('ZRANGE', index, from, from + wanted - 1, 'WITHSCORES')
+  for i = 1, #page, 2 do
+    last_keys, last_score = page[i], page[i + 1]
+    for at = 1, #last_keys, 16 do keys[#keys + 1] = last_keys:sub(at, at + 15) end
+  end
+  from = from + wanted
+  found_all = #page < 2 * wanted
+end
+if found_all then last_score, last_keys = '', '' end
+local answer = { last_score, last_keys }
+if #keys == 0 then return answer end
 local found = call('HMGET', values, unpack(keys))
 local said
 if KEYS[3] then said = call('HMGET', KEYS[3], unpack(keys)) end
-local answer = {}
 for i = 1, #keys do
   answer[#answer + 1] = keys[i]
-  answer[#answer + 1] = page[2 * i]
   answer[#answer + 1] = found[i] or ''
   answer[#answer + 1] = said and said[i] or ''
 end

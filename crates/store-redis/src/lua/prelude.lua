@@ -44,9 +44,10 @@ local function trim(feed, meta, keep)
   end
 end
 
--- Writes changes down as one entry. The stamp is random: no other history has the same entry.
+-- Writes changes down as one entry, and trims the feed unless `keep` is ''. The stamp is random: no
+-- other history has the same entry.
 local function announce(feed, meta, keep, stamp, changes)
   if #changes == 0 then return end
   call('XADD', feed, '*', 'c', table.concat(changes), 'n', stamp)
-  if stamp:byte(1) % 32 == 0 then trim(feed, meta, tonumber(keep)) end
+  if keep ~= '' then trim(feed, meta, tonumber(keep)) end
 end
