@@ -145,10 +145,10 @@ impl Drop for Turn {
 /// The answers, in the order of the claims.
 async fn ask(inner: &Inner, tag: usize, claims: &[Claim]) -> Result<Vec<Answer>, Failure> {
     let keys = &inner.keys[tag];
-    let mut of = vec![keys.uses.as_str(), &keys.uses_index, &keys.feed];
+    let mut of = vec![keys.uses.as_str(), &keys.uses_waiting, &keys.feed];
     let trims = inner.trims();
     if trims.is_some() || claims.iter().any(|claim| claim.limit != NonZeroU32::MIN) {
-        of.extend([keys.meta.as_str(), &keys.held]);
+        of.extend([keys.meta.as_str(), &keys.held, &keys.uses_index]);
     }
     let mut call = SCRIPTS.claim.on(&of);
     inner.stamped(&mut call, trims);

@@ -11,7 +11,7 @@ use crate::{
     scripts::SCRIPTS,
     store::Inner,
     value::{bytes, list, only},
-    wire::{self, TOGETHER},
+    wire,
 };
 
 /// Entries of the feed in one answer, over all tags.
@@ -248,12 +248,13 @@ impl Inner {
     ) -> Result<(usize, Option<Place>), StoreError> {
         let is_listed = place.index != USES;
         let keys = &self.keys[place.tag];
-        let (index, values) = if is_listed {
-            (&keys.listed_index, &keys.listed)
+        let page = if is_listed {
+            let of = [keys.listed_index.as_str(), &keys.listed];
+            self.page(place, &of, at_most).await
         } else {
-            (&keys.uses_index, &keys.uses)
+            let of = [keys.uses_index.as_str(), &keys.uses, &keys.uses_waiting];
+            self.page(place, &of, at_most).await
         };
-        let page = self.page(place, [index, values], None, at_most).await;
         let (rows, end) = self.or_error(page).await?;
         let read = rows.len();
         for Row { key, value, .. } in rows {
@@ -280,19 +281,21 @@ impl Inner {
         })
     }
 
-    /// What stands in an index after a place, and the place of the last if there may be more. Of
+    /// What stands in an index after a place (`keys` are those of `load.lua`), and the place of the last if there may be more. Of
     /// uses a few more than `at_most` may come.
     pub(crate) async fn page(
         &self,
         place: &Place,
-        of: [&str; 2],
-        said: Option<&str>,
+        keys: &[&str],
         at_most: usize,
     ) -> Result<(Vec<Row>, Option<Place>), Failure> {
-        let keys: Vec<_> = of.into_iter().chain(said).collect();
-        let mut call = SCRIPTS.load.on(&keys);
-        let together = if place.index == USES { TOGETHER } else { 1 };
-        call.arg(at_most).arg(together);
+        let mut call = SCRIPTS.load.on(keys);
+        let kind = if place.index == USES {
+            "uses"
+        } else {
+            "listed"
+        };
+        call.arg(at_most).arg(kind);
         call.arg(&place.score).arg(&place.keys);
         let answers = self
             .asker
@@ -364,7 +367,7 @@ mod tests {
             0..tags,
             0..2_usize,
             "[0-9inf.]{0,20}",
-            prop::collection::vec(any::<[u8; 16]>(), 0..=TOGETHER),
+            prop::collection::vec(any::<[u8; 16]>(), 0..=15),
         )
             .prop_map(|(tag, index, score, keys)| Place {
                 tag,

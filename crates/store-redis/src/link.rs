@@ -17,12 +17,12 @@ use crate::{RedisStoreError, address::Address};
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection that works, as far as is known.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) node: Address,
     connection: MultiplexedConnection,
     number: u64,
-    rounds: Arc<Rounds>,
+    rounds: Rounds,
 }
 
 /// Waiting for replicas: one `WAIT` stands for all writes that were answered before it was sent.
@@ -80,14 +80,17 @@ pub(crate) struct Link {
 
 #[derive(Debug, Default)]
 struct State {
-    live: Option<Live>,
+    live: Option<Arc<Live>>,
     made: u64,
     failed: Option<(Instant, RedisStoreError)>,
 }
 
 impl Link {
     /// The connection, or a new one by `connect`, which one caller does for all.
-    pub(crate) async fn live<F>(&self, connect: impl FnOnce() -> F) -> Result<Live, RedisStoreError>
+    pub(crate) async fn live<F>(
+        &self,
+        connect: impl FnOnce() -> F,
+    ) -> Result<Arc<Live>, RedisStoreError>
     where
         F: Future<Output = Result<(Address, MultiplexedConnection), RedisStoreError>>,
     {
@@ -104,12 +107,12 @@ impl Link {
             Ok((node, connection)) => {
                 state.made += 1;
                 state.failed = None;
-                let live = Live {
+                let live = Arc::new(Live {
                     node,
                     connection,
                     number: state.made,
-                    rounds: Arc::default(),
-                };
+                    rounds: Rounds::default(),
+                });
                 state.live = Some(live.clone());
                 Ok(live)
             }
@@ -120,7 +123,7 @@ impl Link {
         }
     }
 
-    fn known(&self) -> Option<Result<Live, RedisStoreError>> {
+    fn known(&self) -> Option<Result<Arc<Live>, RedisStoreError>> {
         let state = self.state();
         if let Some(live) = &state.live {
             return Some(Ok(live.clone()));

@@ -58,8 +58,8 @@ impl Inner {
             let keys = &self.keys[place.tag];
             // No more than fit: the place after the last is the place of the page.
             let room = PAGE.min(at_most - records.len());
-            let of = [keys.listed_index.as_str(), &keys.listed];
-            let page = self.page(&place, of, Some(&keys.details), room).await;
+            let of = [keys.listed_index.as_str(), &keys.listed, &keys.details];
+            let page = self.page(&place, &of, room).await;
             let (rows, end) = self.or_error(page).await?;
             for row in rows {
                 let record = record(&row).ok_or_else(garbled)?;

@@ -132,7 +132,7 @@ impl Route {
     }
 
     /// A connection to a server.
-    pub(crate) async fn live(&self, node: &Node, lane: Lane) -> Result<Live, RedisStoreError> {
+    pub(crate) async fn live(&self, node: &Node, lane: Lane) -> Result<Arc<Live>, RedisStoreError> {
         node.link(lane).live(|| self.connect(node)).await
     }
 

@@ -12,13 +12,9 @@ pub(crate) struct Lua {
 }
 
 impl Lua {
-    fn new(text: &str) -> Self {
-        Self::starting("", text)
-    }
-
-    /// With a beginning that does without what is shared.
-    fn starting(first: &str, text: &str) -> Self {
-        let text = format!("{first}{}{text}", include_str!("lua/prelude.lua"));
+    /// Of parts, in this order.
+    fn of(parts: &[&str]) -> Self {
+        let text = parts.concat();
         let hash = Script::new(&text).get_hash().to_owned();
         Self { text, hash }
     }
@@ -40,13 +36,18 @@ pub(crate) struct Scripts {
     pub(crate) feed: Lua,
 }
 
-pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
-    claim: Lua::starting(include_str!("lua/first.lua"), include_str!("lua/claim.lua")),
-    release: Lua::new(include_str!("lua/release.lua")),
-    revoke: Lua::new(include_str!("lua/revoke.lua")),
-    purge: Lua::new(include_str!("lua/purge.lua")),
-    load: Lua::new(include_str!("lua/load.lua")),
-    feed: Lua::new(include_str!("lua/feed.lua")),
+pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
+    let first = include_str!("lua/first.lua");
+    let prelude = include_str!("lua/prelude.lua");
+    let waiting = include_str!("lua/waiting.lua");
+    Scripts {
+        claim: Lua::of(&[first, prelude, waiting, include_str!("lua/claim.lua")]),
+        release: Lua::of(&[prelude, include_str!("lua/release.lua")]),
+        revoke: Lua::of(&[prelude, include_str!("lua/revoke.lua")]),
+        purge: Lua::of(&[prelude, waiting, include_str!("lua/purge.lua")]),
+        load: Lua::of(&[prelude, waiting, include_str!("lua/load.lua")]),
+        feed: Lua::of(&[prelude, include_str!("lua/feed.lua")]),
+    }
 });
 
 /// What makes all scripts known to a server.
@@ -85,9 +86,11 @@ pub(crate) struct Keys {
     /// Sorted sets of keys by their ends.
     pub(crate) listed_index: String,
     pub(crate) lifted_index: String,
-    /// Keys that were claimed together and end together stand in one, behind each other. One that
-    /// was claimed until later since then also stands there.
+    /// Several keys that end together stand in one place, behind each other. One that was claimed
+    /// until later since then stands in two.
     pub(crate) uses_index: String,
+    /// List of what is still to come into the index of uses: score, keys, score, keys.
+    pub(crate) uses_waiting: String,
     /// Stream of changes.
     pub(crate) feed: String,
     /// Hash: the layout, the id of the store, how far the feed is trimmed.
@@ -106,6 +109,7 @@ impl Keys {
             listed_index: key("listed-by-end"),
             lifted_index: key("lifted-by-end"),
             uses_index: key("uses-by-end"),
+            uses_waiting: key("uses-waiting"),
             feed: key("feed"),
             meta: key("meta"),
         }

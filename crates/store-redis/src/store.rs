@@ -25,7 +25,7 @@ use crate::{
 /// Revocations in one script: some milliseconds, in which the server does nothing else.
 const REVOKED_AT_ONCE: usize = 512;
 
-/// One script out of so many looks whether the feed can be trimmed.
+/// One script out of so many trims the feed, and gives claims their places in the index.
 const TRIMMED_ONCE_IN: u8 = 32;
 
 /// Entries of each kind that one script forgets.
@@ -286,6 +286,7 @@ impl Inner {
             &keys.uses_index,
             &keys.feed,
             &keys.meta,
+            &keys.uses_waiting,
         ]);
         call.arg(self.keep_millis())
             .arg(&wire::time(before)[..])

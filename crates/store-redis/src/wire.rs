@@ -3,11 +3,6 @@
 use redis::Cmd;
 use tower_revoke_core::{Change, Claim, KeyDigest, Listed, Revocation, RevocationKey, UnixTime};
 
-/// So many keys of uses stand together in the index at most; they fit a [`Cursor`]'s byte.
-///
-/// [`Cursor`]: tower_revoke_core::Cursor
-pub(crate) const TOGETHER: usize = 15;
-
 /// The highest score that is exact; later ends stand with it.
 const LAST_SCORE: u64 = (1 << 53) - 1;
 
@@ -49,21 +44,17 @@ pub(crate) fn push_claims(call: &mut Cmd, claims: &[Claim]) {
         spent.extend(till(claim.until));
     }
     call.arg(spent);
-    let ends = claims.chunk_by(|one, next| one.until == next.until);
-    let groups = ends.flat_map(|claims| claims.chunks(TOGETHER));
     let earliest = claims.iter().filter_map(|claim| score(claim.until)).min();
     call.arg(earliest.unwrap_or(LAST_SCORE));
-    call.arg(groups.clone().count() * 2);
-    for claims in groups {
+    let ends = claims.chunk_by(|one, next| one.until == next.until);
+    call.arg(ends.clone().count() * 2);
+    for claims in ends {
         match score(claims[0].until) {
             Some(score) => call.arg(score),
             None => call.arg("+inf"),
         };
-        let keys: Vec<u8> = claims
-            .iter()
-            .flat_map(|claim| *claim.token.as_bytes())
-            .collect();
-        call.arg(keys);
+        let keys = claims.iter().flat_map(|claim| *claim.token.as_bytes());
+        call.arg(keys.collect::<Vec<u8>>());
     }
     for claim in claims {
         call.arg(&claim.token.as_bytes()[..]).arg(&first(claim)[..]);

@@ -8,3 +8,4 @@ mod conformance;
 mod crash;
 mod opening;
 mod sentinel;
+mod uses;

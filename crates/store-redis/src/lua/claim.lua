@@ -1,9 +1,9 @@
--- KEYS uses, index, feed; of claims that may be more than the first ones of single uses, or that trim
--- the feed, also meta, held. ARGV keep, stamp, the changes if all are first, the earliest end as a
--- score, how many arguments index the claims, these (scores and keys), and then of each claim the key
--- and what is kept if it is the first: limit, 1, end, id.
+-- KEYS uses, waiting, feed; of claims that may be more than the first ones of single uses, or that
+-- trim the feed, also meta, held, index. ARGV keep, stamp, the changes if all are first, the earliest
+-- end as a score, how many arguments are to wait for the index, these (scores and keys), and then of
+-- each claim the key and what is kept if it is the first: limit, 1, end, id.
 -- Answers 5 bytes a claim: a letter and a number.
-local uses, index, feed, meta, held = unpack(KEYS)
+local uses, waiting, feed, meta, held, index = unpack(KEYS)
 local changes, answers, ends = {}, {}, {}
 
 local function ends_at(key, till)
@@ -61,6 +61,7 @@ for at = 6 + ARGV[5], #ARGV, 2 do
   end
   answers[#answers + 1] = answer or ask_again(key, id, limit, till)
 end
-if #ends > 0 then call('ZADD', index, unpack(ends)) end
+if #ends > 0 then call('RPUSH', waiting, unpack(ends)) end
+if ARGV[1] ~= '' then index_waiting(waiting, index) end
 announce(feed, meta, ARGV[1], ARGV[2], changes)
 return table.concat(answers)

@@ -14,7 +14,7 @@ if #KEYS == 3 then
   for i = 2, #found do all_first = all_first and not found[i] end
   if all_first and (not found[1] or tonumber(ARGV[4]) >= tonumber(found[1])) then
     redis.call('HSET', KEYS[1], unpack(ARGV, from))
-    redis.call('ZADD', KEYS[2], unpack(ARGV, 6, from - 1))
+    redis.call('RPUSH', KEYS[2], unpack(ARGV, 6, from - 1))
     redis.call('XADD', KEYS[3], '*', 'c', ARGV[3], 'n', ARGV[2])
     return 1
   end

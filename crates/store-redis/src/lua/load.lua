@@ -1,10 +1,11 @@
--- KEYS index, values, details (or none). ARGV at most, how many keys may stand together in the index,
--- and the score and keys after which to go on ('' at the start). Answers score and keys after which
--- there may be more ('' if not), and key, value and details of each, by score: at most so many, but
--- what stands together comes together.
-local index, values = KEYS[1], KEYS[2]
-local at_most, together = tonumber(ARGV[1]), tonumber(ARGV[2])
+-- KEYS index, values, and waiting of uses, or details (or none) of what is listed. ARGV at most,
+-- 'uses' or 'listed', and the score and keys after which to go on ('' at the start). Answers score and
+-- keys after which there may be more ('' if not), and key, value and details of each, by score: at
+-- most so many, but what stands together comes together.
+local index, values, third = KEYS[1], KEYS[2], KEYS[3]
+local at_most, are_uses = tonumber(ARGV[1]), ARGV[2] == 'uses'
 local last_score, last_keys = ARGV[3], ARGV[4]
+if are_uses then index_waiting(third, index) end
 
 local from = 0
 if last_keys ~= '' then
@@ -23,6 +24,7 @@ if last_keys ~= '' then
   end
 end
 
+local together = are_uses and TOGETHER or 1
 local keys, found_all = {}, false
 while #keys < at_most and not found_all do
   local wanted = math.ceil((at_most - #keys) / together)
@@ -39,7 +41,7 @@ local answer = { last_score, last_keys }
 if #keys == 0 then return answer end
 local found = call('HMGET', values, unpack(keys))
 local said
-if KEYS[3] then said = call('HMGET', KEYS[3], unpack(keys)) end
+if third and not are_uses then said = call('HMGET', third, unpack(keys)) end
 for i = 1, #keys do
   answer[#answer + 1] = keys[i]
   answer[#answer + 1] = found[i] or ''

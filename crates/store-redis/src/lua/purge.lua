@@ -1,4 +1,5 @@
--- KEYS listed, details, lifted, uses, held, listed index, lifted index, uses index, feed, meta.
+-- KEYS listed, details, lifted, uses, held, listed index, lifted index, uses index, feed, meta,
+-- waiting.
 -- ARGV keep, before, at most. Answers how many entries went, and whether there may be more.
 local listed, details, lifted, uses, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local listed_index, lifted_index, uses_index = KEYS[6], KEYS[7], KEYS[8]
@@ -7,7 +8,12 @@ local before, at_most = ARGV[2], tonumber(ARGV[3])
 local went, more = 0, 0
 
 local purged, now = call('HGET', uses, 'purged'), score('\0' .. before)
-if not purged or tonumber(purged) < tonumber(now) then call('HSET', uses, 'purged', now) end
+if not purged or tonumber(purged) < tonumber(now) then
+  -- Deleted first: a full server lets a script add only after that.
+  call('HDEL', uses, 'purged')
+  call('HSET', uses, 'purged', now)
+end
+index_waiting(KEYS[11], uses_index)
 local ended = '(' .. now
 
 local function ended_in(index)
@@ -44,7 +50,8 @@ for _, keys in ipairs(ended_in(uses_index)) do
       if old:sub(1, 4) ~= ONE then
         call('ZREMRANGEBYLEX', held, '[' .. key, '[' .. key .. string.rep('\255', 16))
       end
-      went = went + math.max(1, struct.unpack('>I4', old:sub(5, 8)))
+      local count = struct.unpack('>I4', old:sub(5, 8))
+      went = went + math.max(1, count)
       call('HDEL', uses, key)
     end
     seen = seen + 1

@@ -1,0 +1,133 @@
+//! Claims that go together, and how uses come into the index by which they are loaded and purged.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use tower_revoke_core::{
+    Change, Claim, ClaimOutcome, Clock, KeyDigest, Listed, Store, StoreError, UnixTime,
+};
+use tower_revoke_store_redis::RedisStore;
+use tower_revoke_tests::{
+    load::{claim, key, revocation},
+    servers::Redis,
+};
+
+const TOKENS: u64 = 400;
+
+async fn open(redis: &Redis) -> RedisStore {
+    let store = RedisStore::connect(&redis.url()).await;
+    store.expect("a server that is up")
+}
+
+/// A time so many seconds from a start that all the tests' tokens outlive.
+fn at(start: UnixTime, seconds: u64) -> UnixTime {
+    UnixTime::from_secs(start.as_secs() + 10_000 + seconds)
+}
+
+/// What a load tells as spent.
+async fn loaded(store: &RedisStore) -> BTreeSet<KeyDigest> {
+    let (mut spent, mut since) = (BTreeSet::new(), None);
+    loop {
+        let page = store.changes(since.as_ref()).await.unwrap();
+        for change in page.changes {
+            if let Change::Listed {
+                key,
+                listed: Listed::Spent { .. },
+                ..
+            } = change
+            {
+                spent.insert(key);
+            }
+        }
+        since = Some(page.next);
+        if !page.more {
+            return spent;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_use_is_loaded_and_goes_at_its_last_end() {
+    let redis = Redis::start(&[]).await;
+    let store = open(&redis).await;
+    let start = Clock::system().now();
+    let until = |number: u64, seconds: u64| Claim {
+        until: Some(at(start, seconds)),
+        ..claim(number, 1, 1)
+    };
+    let claim_all = async |claims: Vec<Claim>| {
+        for outcome in join_all(claims.iter().map(|claim| store.claim(claim))).await {
+            assert_eq!(outcome.unwrap(), ClaimOutcome::Won { left: 0 });
+        }
+    };
+    // Together, with a few ends among them.
+    claim_all((0..TOKENS).map(|n| until(n, n % 5)).collect()).await;
+    // Some of them for longer, one by one: for a while they wait for two ends.
+    let lasting = |n: &u64| n.is_multiple_of(3);
+    for number in (0..TOKENS).filter(lasting) {
+        claim_all(vec![until(number, 20)]).await;
+        claim_all(vec![until(number, 10)]).await;
+    }
+    // Alone at each of its ends.
+    for number in TOKENS..TOKENS + 40 {
+        claim_all(vec![until(number, 1_000 + number)]).await;
+        claim_all(vec![until(number, 2_000 + number)]).await;
+    }
+    let all = |from: u64, to: u64| (from..to).map(key).collect::<BTreeSet<_>>();
+    assert_eq!(loaded(&store).await, all(0, TOKENS + 40));
+
+    let few = (0..TOKENS).filter(|n| !lasting(n)).count() as u64;
+    assert_eq!(store.purge(at(start, 5)).await.unwrap(), few);
+    let mut left: BTreeSet<_> = (0..TOKENS).filter(lasting).map(key).collect();
+    left.extend(all(TOKENS, TOKENS + 40));
+    assert_eq!(loaded(&store).await, left);
+    assert_eq!(store.purge(at(start, 20)).await.unwrap(), 0);
+    assert_eq!(store.purge(at(start, 21)).await.unwrap(), TOKENS - few);
+    assert_eq!(loaded(&store).await, all(TOKENS, TOKENS + 40));
+    assert_eq!(store.purge(at(start, 2_000)).await.unwrap(), 0);
+    assert_eq!(loaded(&store).await, all(TOKENS, TOKENS + 40));
+    assert_eq!(store.purge(at(start, 9_000)).await.unwrap(), 40);
+
+    // Nothing stays behind but the mark of what was purged.
+    let cli =
+        |command: &str, name: &str| redis.cli(&[command, &format!("{{tower-revoke:0}}:{name}")]);
+    assert_eq!(cli("HKEYS", "uses"), "purged");
+    assert_eq!(cli("EXISTS", "uses-by-end"), "0");
+    assert_eq!(cli("EXISTS", "uses-waiting"), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_claims_that_go_together_one_wins() {
+    let redis = Redis::start(&[]).await;
+    let store = open(&redis).await;
+    // The first two go alone, and all others wait for them.
+    let claims: Vec<_> = (0..100)
+        .flat_map(|number| [claim(number, 1, 1), claim(number, 2, 1)])
+        .collect();
+    let outcomes = join_all(claims.iter().map(|claim| store.claim(claim))).await;
+    for outcomes in outcomes.chunks(2) {
+        let won = outcomes
+            .iter()
+            .filter(|outcome| matches!(outcome, Ok(ClaimOutcome::Won { left: 0 })));
+        assert_eq!(won.count(), 1, "{outcomes:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_server_is_loaded_and_purged() {
+    let redis = Redis::start(&[]).await;
+    let store = open(&redis).await;
+    store.revoke(&[revocation(0)]).await.unwrap();
+    for number in 1..4 {
+        store.claim(&claim(number, 1, 1)).await.unwrap();
+    }
+    redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(loaded(&store).await.len(), 3);
+    let later = UnixTime::from_secs(u64::MAX);
+    assert_eq!(store.purge(later).await.unwrap(), 4);
+    // As full as before, since so little is much too much; and as much as it says.
+    assert!(matches!(
+        store.revoke(&[revocation(5)]).await,
+        Err(StoreError::Full(0))
+    ));
+}
