@@ -24,7 +24,8 @@
 //!
 //! * **A claim has one winner on one primary** (of a cluster: on the master of the token's slot).
 //!   Each claim, revocation, lift and release is one script, with its event in the feed: all of it
-//!   happens, or nothing. Claims that wait for the server go to it together.
+//!   happens, or nothing. Claims that wait for the server go to it together; where all of them are
+//!   the first of a single use, they cost it one command of each kind.
 //! * **Durable is what the server calls so.** With `appendonly yes` and `appendfsync always`, what
 //!   was acknowledged survives a crash of the server and of its machine. With `everysec` a crash of
 //!   the machine loses about the last second. Without AOF a restart loses everything since the last
@@ -43,7 +44,8 @@
 //! * **Nothing is evicted, and nothing expires by itself.** The store opens only where
 //!   `maxmemory-policy` is `noeviction`, or a `volatile-…` policy, since no key of ours has a time to
 //!   live: only [`purge`](tower_revoke_core::Store::purge) forgets, and it does so by the caller's
-//!   clock. A server whose memory is full refuses ([`Full`](tower_revoke_core::StoreError::Full)).
+//!   clock. A server whose memory is full refuses ([`Full`](tower_revoke_core::StoreError::Full)),
+//!   and can still be purged.
 //! * **A step of the server's clock revives nothing.** The server's clock only says which changes
 //!   are so old that they leave the feed: a step forward makes nodes load all again.
 //! * **It recovers without being opened again**: connections are made anew, Sentinel is asked who
@@ -53,11 +55,13 @@
 //!
 //! # What is kept where
 //!
-//! Hashes, sorted sets by end and a stream, all under one hash tag `{prefix:number}`: 16 tags in a
-//! cluster, by the first byte of the key, and one elsewhere. Tokens and claims are hashes; the keys
-//! of rules, and who revoked and why, are readable. A load reads the sorted sets and never scans the
-//! keys of others. Since all of a tag is one slot, moving that slot to another master moves a large
-//! value at once: do it when little is asked.
+//! Hashes, sorted sets by end, a list and a stream, all under one hash tag `{prefix:number}`: 16 tags
+//! in a cluster, by the first byte of the key, and one elsewhere. Tokens and claims are hashes; the
+//! keys of rules, and who revoked and why, are readable. A load reads the sorted sets and never scans
+//! the keys of others. New claims stand in the list first; about every 32nd script, a load and a
+//! purge bring them into their sorted set, in which those that end together share a member. Since
+//! all of a tag is one slot, moving that slot to another master moves a large value at once: do it
+//! when little is asked.
 //!
 //! # Connections
 //!
