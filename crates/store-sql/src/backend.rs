@@ -89,6 +89,11 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
         at_most: usize,
     ) -> impl Future<Output = Result<Window, Failure>> + Send;
 
+    /// How many bytes of words one thing to do may have.
+    fn longest(&self) -> usize {
+        usize::MAX
+    }
+
     /// How many reads can be under way at once.
     fn readers(&self) -> u32;
 

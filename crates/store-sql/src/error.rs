@@ -27,10 +27,13 @@ pub enum ConnectError {
     /// It keeps texts in another encoding than UTF-8, and would refuse some.
     #[error("the database keeps texts as {0}; it must be UTF8")]
     Encoding(String),
+    /// A table is kept by another engine than InnoDB, which alone has transactions.
+    #[error("the table {0} is not kept by InnoDB")]
+    Engine(String),
     /// The tables are not there, or older, and creating them was left to somebody else.
     #[error("the schema {schema} is at version {found}, not at {known}; run the migration")]
     Older {
-        /// The schema's name.
+        /// The schema's name; in MariaDB and MySQL, the prefix of the tables' names.
         schema: String,
         /// Its version; 0: it is not there.
         found: u32,
@@ -40,7 +43,7 @@ pub enum ConnectError {
     /// The tables were made by a newer release.
     #[error("the schema {schema} is at version {found}; this release knows {known}")]
     Newer {
-        /// The schema's name.
+        /// The schema's name; in MariaDB and MySQL, the prefix of the tables' names.
         schema: String,
         /// Its version.
         found: u32,
@@ -59,6 +62,12 @@ pub(crate) enum Failure {
     TimedOut(Duration),
     #[error("the connection broke, and what was asked may have happened")]
     InDoubt(#[source] Arc<sqlx::Error>),
+    #[error("the connection broke before anything was written")]
+    Undone(#[source] Arc<sqlx::Error>),
+    #[error("the database has no room")]
+    Full,
+    #[error("the words are longer than the database takes at once")]
+    TooLong,
     #[error("the runtime in which the store was opened has ended")]
     Ended,
     #[error("{0} of the database can't be read")]
@@ -71,6 +80,9 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::TimedOut(within) => Self::TimedOut(within),
+            // Nobody has counted them.
+            Failure::Full => Self::Full(0),
+            Failure::TooLong => Self::Unsupported("room for words that are so long"),
             other => Self::Unavailable(Box::new(other)),
         }
     }
@@ -91,6 +103,8 @@ pub(crate) enum Kind {
     Again,
     /// It took too long.
     TimedOut,
+    /// There is no room, and nothing has happened.
+    Full,
     /// It won't get better by asking again.
     Other,
 }
@@ -102,22 +116,31 @@ impl Kind {
                 Self::Broken
             }
             sqlx::Error::PoolTimedOut => Self::TimedOut,
-            sqlx::Error::Database(said) => match said.code().as_deref() {
-                // Ended by an administrator, by a crash of a neighbour; or it starts up.
-                Some("57P01" | "57P02" | "57P03" | "57P05") => Self::Broken,
-                // It has become a standby: the primary is elsewhere by now.
-                Some("25006") => Self::Broken,
-                Some("40001" | "40P01") => Self::Again,
-                Some("57014") => Self::TimedOut,
-                _ => Self::Other,
-            },
+            sqlx::Error::Database(said) => Self::of_database(&**said),
+            _ => Self::Other,
+        }
+    }
+
+    fn of_database(said: &(dyn sqlx::error::DatabaseError + 'static)) -> Self {
+        #[cfg(feature = "mysql")]
+        if let Some(said) = said.try_downcast_ref() {
+            return crate::mysql::kind(said);
+        }
+        match said.code().as_deref() {
+            // Ended by an administrator, by a crash of a neighbour; or it starts up.
+            Some("57P01" | "57P02" | "57P03" | "57P05") => Self::Broken,
+            // It has become a standby: the primary is elsewhere by now.
+            Some("25006") => Self::Broken,
+            Some("40001" | "40P01") => Self::Again,
+            Some("57014") => Self::TimedOut,
             _ => Self::Other,
         }
     }
 }
 
 impl ConnectError {
-    /// Sorts an error of the driver's; its types stay behind ours.
+    /// Sorts an error of PostgreSQL's; the driver's types stay behind ours.
+    #[cfg(feature = "postgres")]
     pub(crate) fn of_driver(error: sqlx::Error) -> Self {
         let code = match &error {
             sqlx::Error::Database(said) => said.code().map(|code| code.into_owned()),

@@ -68,23 +68,27 @@
 //! | `postgres` | `PostgresStore` |
 //! | `tls` | TLS by rustls and aws-lc-rs, as the address says (`sslmode=verify-full`, `sslrootcert`) |
 
-#![cfg(feature = "postgres")]
+#![cfg(any(feature = "mysql", feature = "postgres"))]
 
 mod backend;
 mod cursor;
 mod error;
 mod feed;
+#[cfg(feature = "mysql")]
+mod mysql;
 mod op;
+#[cfg(feature = "postgres")]
 mod postgres;
 mod public;
 mod queue;
-#[cfg(test)]
+#[cfg(any(test, feature = "mysql"))]
 mod rules;
 mod settings;
 mod store;
 mod value;
 
-pub use self::{
-    error::ConnectError,
-    postgres::{PostgresStore, PostgresStoreBuilder},
-};
+pub use self::error::ConnectError;
+#[cfg(feature = "mysql")]
+pub use self::mysql::{MySqlStore, MySqlStoreBuilder};
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresStore, PostgresStoreBuilder};

@@ -131,6 +131,15 @@ impl Op {
         }
     }
 
+    /// How long its words are, in bytes.
+    pub(crate) fn words(&self) -> usize {
+        let claim = self.claim.as_ref();
+        self.by.len()
+            + self.reason.len()
+            + self.issuer.as_ref().map_or(0, String::len)
+            + claim.map_or(0, |(name, value)| name.len() + value.len())
+    }
+
     /// Whether it claims the only use of a token.
     pub(crate) fn is_single_claim(&self) -> bool {
         self.what == Do::Claim && self.limit == Some(1)

@@ -127,9 +127,16 @@ impl<D: Backend> Queue<D> {
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::TimedOut(self.within),
             };
-            let Failure::Database(error) = error else {
-                *link = None;
-                return Err(error);
+            let error = match error {
+                Failure::Database(error) => error,
+                Failure::Undone(_) if attempt < ATTEMPTS => {
+                    *link = None;
+                    continue;
+                }
+                other => {
+                    *link = None;
+                    return Err(other);
+                }
             };
             match Kind::of(&error) {
                 Kind::Again if attempt < ATTEMPTS => {}
@@ -138,6 +145,7 @@ impl<D: Backend> Queue<D> {
                     return Err(Failure::InDoubt(error));
                 }
                 Kind::TimedOut => return Err(Failure::TimedOut(self.within)),
+                Kind::Full => return Err(Failure::Full),
                 Kind::Again | Kind::Other => {
                     // Whatever it is, a new connection may find another server.
                     *link = None;

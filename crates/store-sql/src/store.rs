@@ -71,6 +71,10 @@ impl<D: Backend> Inner<D> {
     }
 
     async fn write(&self, ops: Vec<Op>) -> Result<Answer, StoreError> {
+        // Here, since in a transaction it would take the others with it.
+        if ops.iter().any(|op| op.words() > self.backend.longest()) {
+            return Err(Failure::TooLong.into());
+        }
         self.in_time(async {
             let (reply, answer) = oneshot::channel();
             let request = Request { ops, reply };
@@ -98,6 +102,7 @@ impl<D: Backend> Inner<D> {
                     {
                         broken += 1;
                     }
+                    Err(Failure::Undone(_)) if broken < self.backend.readers() => broken += 1,
                     answer => return answer,
                 }
             }

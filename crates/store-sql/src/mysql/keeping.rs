@@ -1,0 +1,120 @@
+//! What is forgotten, step by step, under the same lock as all that is written.
+
+use sqlx::Row;
+use tower_revoke_core::UnixTime;
+
+use super::{
+    reading::digest,
+    session::Link,
+    sql::{Packets, Tables, literal},
+    writing::{begin, end},
+};
+use crate::{
+    backend::{Digest, Trim},
+    error::Failure,
+    value::secs,
+};
+
+/// Forgets the oldest events.
+pub(super) async fn trim(link: &mut Link, tables: &Tables, trim: Trim) -> Result<(), Failure> {
+    let Tables { store, events, .. } = tables;
+    let mut packets = Packets::new(link.packet);
+    begin(&mut packets, tables);
+    packets.add(&format!(
+        "SELECT 1, MIN(seq) FROM {events} WHERE seq <= (SELECT trimmed FROM {store} \
+         WHERE only_one=1) + {} AND written >= {}",
+        trim.at_once,
+        secs(trim.since),
+    ));
+    let rows = link.begin(&packets.into_packets()).await?;
+    let [state, kept] = rows.as_slice() else {
+        link.back().await?;
+        return Err(Failure::Garbled("the feed's state"));
+    };
+    let (seq, trimmed): (i64, i64) = (state.try_get_unchecked(1)?, state.try_get_unchecked(3)?);
+    let first_kept: Option<i64> = kept.try_get_unchecked(1)?;
+    let cut = first_kept.map_or(seq, |first| first.saturating_sub(1));
+    let cut = cut.max(seq.saturating_sub(trim.kept));
+    let cut = cut.min(trimmed.saturating_add(trim.at_once)).min(seq);
+    if cut <= trimmed {
+        return link.back().await;
+    }
+    let mut packets = Packets::new(link.packet);
+    packets.add(&format!(
+        "UPDATE {store} SET trimmed={cut}, trimmed_mark=(SELECT mark FROM {events} \
+         WHERE seq={cut}) WHERE only_one=1"
+    ));
+    packets.add(&format!("DELETE FROM {events} WHERE seq <= {cut}"));
+    end(&mut packets);
+    link.end(&packets.into_packets()).await
+}
+
+/// Forgets some of what ended before a time: how many entries, and whether there may be more.
+pub(super) async fn purge(
+    link: &mut Link,
+    tables: &Tables,
+    before: UnixTime,
+    at_once: i64,
+) -> Result<(u64, bool), Failure> {
+    let before = secs(before);
+    // In the order of the index, to the last row: a replica that repeats it does the same.
+    let due = |columns: &str, table: &str, key: &str| {
+        format!(
+            "SELECT {columns} FROM {table} WHERE until < {before} ORDER BY until, {key} \
+             LIMIT {at_once}"
+        )
+    };
+    let mut packets = Packets::new(link.packet);
+    begin(&mut packets, tables);
+    packets.add(&due("1, digest, 1, 1", &tables.revoked, "digest"));
+    packets.add(&due("2, digest, 1, 1", &tables.lifted, "digest"));
+    packets.add(&due("3, token, held, max_uses", &tables.uses, "token"));
+    let rows = link.begin(&packets.into_packets()).await?;
+    let (mut revoked, mut lifted) = (Vec::new(), Vec::new());
+    let (mut used, mut held) = (Vec::new(), Vec::new());
+    let mut dropped = 0;
+    for row in &rows {
+        let from: i64 = row.try_get_unchecked(0)?;
+        if from == 0 {
+            continue;
+        }
+        let key = digest(row, 1)?;
+        match from {
+            1 => {
+                revoked.push(key);
+                dropped += 1;
+            }
+            2 => lifted.push(key),
+            _ => {
+                let uses: i64 = row.try_get_unchecked(2)?;
+                dropped += u64::try_from(uses).unwrap_or(0).max(1);
+                used.push(key);
+                if row.try_get_unchecked::<i64, _>(3)? > 1 {
+                    held.push(key);
+                }
+            }
+        }
+    }
+    let mut packets = Packets::new(link.packet);
+    // Said even if nothing is dropped: a purge before this one may have been cut off.
+    packets.add(&format!(
+        "UPDATE {} SET purged_before={before} \
+         WHERE only_one=1 AND (purged_before IS NULL OR purged_before < {before})",
+        tables.store
+    ));
+    let mut drop = |table: &str, key: &str, keys: &[Digest]| {
+        let head = format!("DELETE FROM {table} WHERE {key} IN (");
+        packets.rows(&head, keys.iter().map(literal), ")")
+    };
+    drop(&tables.revoked, "digest", &revoked)?;
+    drop(&tables.lifted, "digest", &lifted)?;
+    drop(&tables.uses, "token", &used)?;
+    drop(&tables.held, "token", &held)?;
+    end(&mut packets);
+    link.end(&packets.into_packets()).await?;
+    let fullest = revoked.len().max(lifted.len()).max(used.len());
+    Ok((
+        dropped,
+        i64::try_from(fullest).is_ok_and(|rows| rows >= at_once),
+    ))
+}
