@@ -63,8 +63,12 @@ pub use tower_revoke_store_redb::{OpenError as RedbOpenError, RedbStore, RedbSto
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use tower_revoke_store_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+#[doc(inline)]
+pub use tower_revoke_store_sql::ConnectError as DatabaseConnectError;
+#[cfg(feature = "mysql")]
+#[doc(inline)]
+pub use tower_revoke_store_sql::{MySqlStore, MySqlStoreBuilder};
 #[cfg(feature = "postgres")]
 #[doc(inline)]
-pub use tower_revoke_store_sql::{
-    ConnectError as DatabaseConnectError, PostgresStore, PostgresStoreBuilder,
-};
+pub use tower_revoke_store_sql::{PostgresStore, PostgresStoreBuilder};

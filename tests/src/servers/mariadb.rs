@@ -1,13 +1,10 @@
 //! A MariaDB server of Debian. Its data outlive it, so that it can be killed and started again.
 
-use std::{
-    fmt,
-    process::{Command, Output},
-    time::Duration,
-};
+use std::{fmt, process::Command, time::Duration};
 
 use tempfile::TempDir;
 
+use super::{free_port, is_root, ran};
 use crate::process::Process;
 
 /// It starts in less than a second; a busy machine takes longer, and so does one that crashed.
@@ -76,7 +73,10 @@ impl MariaDb {
                 .arg(format!("--socket={}", data.join("socket").display()))
                 .arg(format!("--port={}", self.port))
                 // As small as they may be: the tests run several.
-                .args(["--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M"])
+                .args([
+                    "--innodb-buffer-pool-size=32M",
+                    "--innodb-log-file-size=16M",
+                ])
                 .args(&self.args);
         });
         process

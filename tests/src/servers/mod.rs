@@ -4,17 +4,19 @@
 mod client;
 mod grpcio;
 mod keycloak;
+mod mariadb;
 mod oidc_provider;
 mod postgres;
 mod redis;
 mod store_server;
 
-use std::path::PathBuf;
+use std::{net::TcpListener, path::PathBuf, process::Command};
 
 pub use self::{
     client::{ClientId, Issuer, Reply},
     grpcio::grpcio,
     keycloak::Keycloak,
+    mariadb::{MariaDb, SharedMariaDb},
     oidc_provider::OidcProvider,
     postgres::{Postgres, SharedPostgres},
     redis::{Redis, RedisCluster, SharedRedis, WatchedRedis, wait_until},
@@ -41,4 +43,24 @@ fn cache() -> PathBuf {
         .or_else(|| Some(PathBuf::from(set("HOME")?).join(".cache")))
         .expect("HOME, XDG_CACHE_HOME or TOWER_REVOKE_SERVERS is set");
     cache.join("tower-revoke/servers")
+}
+
+/// Servers that refuse to run as root are given another user then.
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
+}
+
+fn ran(name: &str, command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{name} does not run: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {said}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("a socket of ours").port()
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fmt, fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -10,6 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
+use super::{free_port, is_root, ran};
 use crate::process::Process;
 
 /// It starts in less than a second; a busy machine takes longer, and so does one that crashed.
@@ -169,11 +169,6 @@ fn programs() -> PathBuf {
     newest.expect("postgresql of Debian").join("bin")
 }
 
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output();
-    id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
-}
-
 /// The server refuses to run as root. The signal for when its test dies is asked for again: it is
 /// forgotten where the user changes.
 fn as_postgres(program: &Path) -> (String, Vec<String>) {
@@ -185,15 +180,6 @@ fn as_postgres(program: &Path) -> (String, Vec<String>) {
     let mut args: Vec<_> = args.split(' ').map(str::to_owned).collect();
     args.push(program);
     ("setpriv".to_owned(), args)
-}
-
-fn ran(name: &str, command: &mut Command) -> String {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{name} does not run: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name}: {said}");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// The processes that it started: one for each connection, and some of its own.
@@ -217,9 +203,4 @@ fn signal(signal: &str, ids: &[u32]) {
         // One may have ended by itself.
         let _ = Command::new("kill").args(["-s", signal]).args(ids).output();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a socket of ours").port()
 }

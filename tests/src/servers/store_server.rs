@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use tower_revoke::{
-    PostgresStore, RedisStore,
+    MySqlStore, PostgresStore, RedisStore,
     core::{Store, StoreError},
 };
 use tower_revoke_testing::conformance::Harm;
 
-use super::{Postgres, Redis};
+use super::{MariaDb, Postgres, Redis};
 
 /// A server of its own for a test, which may kill it and freeze it. Its data outlive it.
 #[expect(
@@ -128,6 +128,44 @@ impl StoreServer for Postgres {
 
     async fn open_impatient(&self, answer_within: Duration) -> PostgresStore {
         let store = PostgresStore::builder(self.url()).answer_within(answer_within);
+        store.connect().await.expect("a server that is up")
+    }
+
+    async fn kill(&mut self) {
+        Self::kill(self).await;
+    }
+
+    async fn restart(&mut self) {
+        Self::restart(self).await;
+    }
+
+    fn freeze(&self) {
+        Self::freeze(self);
+    }
+
+    fn thaw(&self) {
+        Self::thaw(self);
+    }
+}
+
+impl StoreServer for MariaDb {
+    type Store = MySqlStore;
+
+    async fn fresh() -> Self {
+        Self::start(&[]).await
+    }
+
+    fn place(&self) -> String {
+        self.url()
+    }
+
+    async fn open(&self) -> MySqlStore {
+        let store = MySqlStore::connect(self.url()).await;
+        store.expect("a server that is up")
+    }
+
+    async fn open_impatient(&self, answer_within: Duration) -> MySqlStore {
+        let store = MySqlStore::builder(self.url()).answer_within(answer_within);
         store.connect().await.expect("a server that is up")
     }
 

@@ -1,0 +1,113 @@
+//! The conformance suite.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tower_revoke_core::Clock;
+use tower_revoke_store_sql::MySqlStore;
+use tower_revoke_testing::conformance::{Ability, Ground, Harm, clauses};
+use tower_revoke_tests::servers::{MariaDb, SharedMariaDb, StoreServer};
+
+static GROUNDS: AtomicU64 = AtomicU64::new(0);
+
+/// Where the server is that is shared by all clauses which do it no harm.
+static SHARED: OnceLock<String> = OnceLock::new();
+
+const TABLES: [&str; 6] = ["store", "revoked", "lifted", "uses", "held", "events"];
+
+/// Tables of its own.
+struct Tables {
+    alone: Option<tokio::sync::Mutex<MariaDb>>,
+    prefix: String,
+    clock: Clock,
+}
+
+impl Tables {
+    fn new(alone: Option<MariaDb>, clock: Clock) -> Self {
+        let now = Clock::system().now();
+        let number = GROUNDS.fetch_add(1, Ordering::Relaxed);
+        Self {
+            alone: alone.map(tokio::sync::Mutex::new),
+            // Not even on a server that somebody else has filled before.
+            prefix: format!("Test_{}_{now}_{number}_", std::process::id()),
+            clock,
+        }
+    }
+}
+
+impl Ground for Tables {
+    type Store = MySqlStore;
+
+    const LACKS: &'static [(Ability, &'static str)] = &[(
+        Ability::Push,
+        "the server tells nobody of what others write",
+    )];
+
+    async fn empty(clock: Clock) -> Self {
+        Self::new(None, clock)
+    }
+
+    async fn alone(clock: Clock) -> Self {
+        Self::new(Some(MariaDb::fresh().await), clock)
+    }
+
+    async fn open(&self) -> MySqlStore {
+        let url = match &self.alone {
+            Some(server) => server.lock().await.url(),
+            None => SHARED.get().expect("a server that was started").clone(),
+        };
+        let store = MySqlStore::builder(url)
+            .prefix(&self.prefix)
+            .clock(self.clock.clone());
+        store.connect().await.expect("a server that is up")
+    }
+
+    async fn harm(&self, harm: Harm) {
+        let server = self.alone.as_ref().expect("a server that is its own");
+        let mut server = server.lock().await;
+        if server.suffers(harm).await {
+            return;
+        }
+        let prefix = &self.prefix;
+        match harm {
+            Harm::Trim => {
+                server.sql(&format!(
+                    "START TRANSACTION; UPDATE {prefix}store SET trimmed = seq, trimmed_mark = mark; \
+                     DELETE FROM {prefix}events; COMMIT"
+                ));
+            }
+            Harm::Backup => {
+                for table in TABLES {
+                    server.sql(&format!(
+                        "CREATE TABLE {prefix}backup_{table} AS SELECT * FROM {prefix}{table}"
+                    ));
+                }
+            }
+            Harm::PlayBack => {
+                for table in TABLES {
+                    server.sql(&format!(
+                        "START TRANSACTION; DELETE FROM {prefix}{table}; \
+                         INSERT INTO {prefix}{table} SELECT * FROM {prefix}backup_{table}; COMMIT"
+                    ));
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[expect(
+    clippy::print_stdout,
+    reason = "the last line of a failure names its clause"
+)]
+async fn mariadb_keeps_every_clause() {
+    let server = SharedMariaDb::start().await;
+    SHARED.set(server.url()).expect("the only server");
+    for clause in clauses::<Tables>() {
+        println!("{}", clause.name);
+        clause.check().await;
+    }
+}

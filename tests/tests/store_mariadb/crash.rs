@@ -1,0 +1,5 @@
+//! A server that is killed and frozen while it is asked.
+
+use tower_revoke_tests::{crash_tests, servers::MariaDb};
+
+crash_tests!(MariaDb);

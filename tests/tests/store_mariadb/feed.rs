@@ -1,0 +1,95 @@
+//! Numbers are given in another order than that in which transactions are committed.
+
+use sqlx::{Connection, Executor, MySqlConnection, Row};
+use tower_revoke_core::{Change, Changes, Store};
+use tower_revoke_store_sql::MySqlStore;
+use tower_revoke_tests::servers::{MariaDb, wait_until};
+
+use super::tools::{key, open, revocation};
+
+async fn session(server: &MariaDb) -> MySqlConnection {
+    let session = MySqlConnection::connect(&server.url()).await;
+    session.expect("a server that is up")
+}
+
+async fn caught_up(store: &MySqlStore) -> Changes {
+    let mut since = store.changes(None).await.expect("a page");
+    while since.more {
+        since = store.changes(Some(&since.next)).await.expect("a page");
+    }
+    since
+}
+
+/// What a feed by the server's own numbers loses: the slower of two transactions has the lower
+/// number, and when it is committed the reader has gone past it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_by_plain_auto_increment_loses_a_change() {
+    let server = MariaDb::start(&[]).await;
+    server.sql("CREATE TABLE naive (seq BIGINT AUTO_INCREMENT PRIMARY KEY, what TEXT NOT NULL)");
+    let (mut slow, mut fast) = (session(&server).await, session(&server).await);
+    let insert = "INSERT INTO naive (what) VALUES ('x')";
+    let mut slow = slow.begin().await.expect("a transaction");
+    slow.execute(insert).await.expect("an insert");
+    fast.execute(insert).await.expect("an insert");
+    let read = "SELECT COALESCE(MAX(seq), 0) AS last, COUNT(*) AS seen FROM naive WHERE seq > ?";
+    let row = sqlx::query(read).bind(0_i64).fetch_one(&mut fast).await;
+    let row = row.expect("a page");
+    let (cursor, seen): (i64, i64) = (row.get("last"), row.get("seen"));
+    slow.commit().await.expect("a commit");
+    let row = sqlx::query(read).bind(cursor).fetch_one(&mut fast).await;
+    let seen = seen + row.expect("a page").get::<i64, _>("seen");
+    assert_eq!(seen, 1, "of two changes, both committed");
+}
+
+/// The same, with what the store does: who comes second waits until the first is committed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
+    let server = MariaDb::start(&[]).await;
+    let store = open(&server).await;
+    let since = caught_up(&store).await;
+    // What another node does, up to its commit.
+    let mut slow = session(&server).await;
+    let mut slow = slow.begin().await.expect("a transaction");
+    let lock = "SELECT seq FROM tower_revoke_store WHERE only_one = 1 FOR UPDATE";
+    let row = slow.fetch_one(lock).await.expect("the lock");
+    let seq: i64 = row.get(0);
+    let digest = key(1);
+    let event =
+        "INSERT INTO tower_revoke_events VALUES (?, 1, UNIX_TIMESTAMP(), 0, ?, NULL, NULL, 0)";
+    let event = sqlx::query(event)
+        .bind(seq + 1)
+        .bind(&digest.as_bytes()[..]);
+    event.execute(&mut *slow).await.expect("an event");
+    let last = "UPDATE tower_revoke_store SET seq = seq + 1, mark = 1";
+    slow.execute(last).await.expect("the last event");
+    let fast = tokio::spawn({
+        let store = store.clone();
+        async move { store.revoke(&[revocation(2)]).await }
+    });
+    let waiting =
+        "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'";
+    wait_until("the second one waits", || server.sql(waiting) == "1").await;
+    let page = store.changes(Some(&since.next)).await.expect("a page");
+    assert_eq!(page.changes, [], "nothing is committed");
+    slow.commit().await.expect("a commit");
+    fast.await.expect("no panic").expect("a revocation");
+    let page = store.changes(Some(&page.next)).await.expect("a page");
+    let keys: Vec<_> = page.changes.iter().map(Change::key).copied().collect();
+    assert_eq!(keys, [key(1), key(2)]);
+}
+
+/// The server tells nobody, but who waits on the same handle is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_here_wakes_who_waits_here() {
+    let server = MariaDb::start(&[]).await;
+    let store = open(&server).await;
+    let since = caught_up(&store).await;
+    let woken = tokio::spawn({
+        let store = store.clone();
+        async move { store.changed(&since.next).await }
+    });
+    store.revoke(&[revocation(1)]).await.expect("a revocation");
+    // Far more than it may take: the test is that it ends.
+    let woken = tokio::time::timeout(std::time::Duration::from_secs(60), woken).await;
+    woken.expect("a hint").expect("no panic");
+}

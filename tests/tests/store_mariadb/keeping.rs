@@ -1,0 +1,172 @@
+//! What is kept, what goes, and what goes on when the server was restarted.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use tower_revoke_core::{
+    Claim, ClaimId, ClaimOutcome, Clock, Revocation, Store, StoreError, TokenId, UnixTime,
+};
+use tower_revoke_store_sql::MySqlStore;
+use tower_revoke_tests::servers::MariaDb;
+
+use super::tools::{claim, key, open, revocation};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_feed_forgets_while_it_grows() {
+    let server = MariaDb::start(&[]).await;
+    let store = MySqlStore::builder(server.url()).changes_kept(100);
+    let store = store.connect().await.expect("a server that is up");
+    let begun = store.changes(None).await.expect("a page").next;
+    for batch in 0..10 {
+        let some: Vec<_> = (batch * 1_000..(batch + 1) * 1_000)
+            .map(revocation)
+            .collect();
+        store.revoke(&some).await.expect("revocations");
+    }
+    // What was asked later is done later: trimming is behind by as much as one batch.
+    store.revoke(&[revocation(0)]).await.expect("a revocation");
+    let kept = server.sql("SELECT COUNT(*) FROM tower_revoke_events");
+    let kept: u64 = kept.parse().expect("a number");
+    assert!((100..4_000).contains(&kept), "{kept} of 10,000");
+    let answer = store.changes(Some(&begun)).await;
+    assert!(
+        matches!(answer, Err(StoreError::CursorTooOld)),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_changes_go_however_few_they_are() {
+    let server = MariaDb::start(&[]).await;
+    let (clock, hand) = Clock::manual(Clock::system().now());
+    let store = MySqlStore::builder(server.url())
+        .clock(clock)
+        .changes_kept_for(Duration::from_secs(60));
+    let store = store.connect().await.expect("a server that is up");
+    store.revoke(&[revocation(0)]).await.expect("a revocation");
+    hand.advance(Duration::from_secs(61));
+    for batch in 1..4 {
+        let some: Vec<_> = (batch * 1_000..(batch + 1) * 1_000)
+            .map(revocation)
+            .collect();
+        store.revoke(&some).await.expect("revocations");
+    }
+    let kept = "SELECT MIN(seq), MAX(seq) FROM tower_revoke_events";
+    assert_eq!(server.sql(kept), "2|3001");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_takes_as_many_steps_as_it_needs() {
+    let server = MariaDb::start(&[]).await;
+    let store = open(&server).await;
+    let past = UnixTime::from_secs(1_000);
+    let ended = |number| {
+        let token = claim(number, 0, 1).token;
+        Revocation::of_token(token, Some(past))
+    };
+    let all: Vec<_> = (0..5_000).map(ended).collect();
+    store.revoke(&all).await.expect("revocations");
+    let until = Clock::system().now();
+    let until = until.saturating_add(Duration::from_secs(600));
+    for id in 0..3 {
+        let one = Claim {
+            limit: NonZeroU32::new(4).expect("more than none"),
+            until: Some(until),
+            ..claim(9_999, id, 1)
+        };
+        store.claim(&one).await.expect("a claim");
+    }
+    assert_eq!(store.purge(past).await.expect("a purge"), 0);
+    let later = UnixTime::from_secs(1_001);
+    assert_eq!(store.purge(later).await.expect("a purge"), 5_000);
+    let later = until.saturating_add(Duration::from_secs(1));
+    assert_eq!(store.purge(later).await.expect("a purge"), 3);
+    for table in ["revoked", "uses", "held"] {
+        let left = server.sql(&format!("SELECT COUNT(*) FROM tower_revoke_{table}"));
+        assert_eq!(left, "0", "{table}");
+    }
+}
+
+/// Who has asked before has connections that are broken, and does not learn of it; not even who
+/// lifts or gives back, since nothing was written before the connection was found to be broken.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_the_first_calls_work() {
+    let mut server = MariaDb::start(&[]).await;
+    let store = open(&server).await;
+    for round in 0..3 {
+        store
+            .revoke(&[revocation(round)])
+            .await
+            .expect("a revocation");
+        let mine = claim(100 + round, 1, 1);
+        let won = store.claim(&mine).await.expect("a claim");
+        assert_eq!(won, ClaimOutcome::Won { left: 0 });
+        let keys = [key(round)];
+        let all = futures_util::future::join_all((0..8).map(|_| store.look_up(&keys)));
+        for found in all.await {
+            assert!(found.expect("an answer")[0].is_some());
+        }
+        server.kill().await;
+        server.restart().await;
+        let is_back = store.release(&mine).await;
+        assert!(is_back.unwrap_or_else(|error| panic!("round {round}: {error:?}")));
+        let all = futures_util::future::join_all((0..8).map(|_| store.look_up(&keys)));
+        for found in all.await {
+            assert!(found.expect("an answer")[0].is_some());
+        }
+    }
+}
+
+/// TRAPS 30: `INSERT IGNORE` cuts a key that is too long to a warning, on a server that is not strict
+/// any `INSERT` does, and a claim of one token hits another.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_30_keys_that_begin_alike_are_not_one() {
+    let server = MariaDb::start(&["--sql-mode="]).await;
+    server.sql("CREATE TABLE naive (token VARBINARY(15) PRIMARY KEY)");
+    server.sql("INSERT IGNORE INTO naive VALUES (REPEAT('a', 15)), (CONCAT(REPEAT('a', 15), 'b'))");
+    assert_eq!(server.sql("SELECT COUNT(*) FROM naive"), "1", "the trap");
+    let store = open(&server).await;
+    for last in [0, b' ', b'a', b'b', 0xff] {
+        let mut bytes = [b'a'; 16];
+        bytes[15] = last;
+        let one = Claim {
+            token: TokenId::from_bytes(bytes),
+            id: ClaimId::from_bytes(bytes),
+            ..claim(1, 1, 1)
+        };
+        let won = store.claim(&one).await.expect("a claim");
+        assert_eq!(won, ClaimOutcome::Won { left: 0 }, "{last}");
+    }
+    let cut = "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'tower' \
+               AND TABLE_NAME LIKE 'tower_revoke_%' \
+               AND COLUMN_NAME IN ('digest', 'token', 'claim', 'holder', 'id') \
+               AND COLUMN_TYPE NOT IN ('binary(16)', 'longtext')";
+    assert_eq!(server.sql(cut), "0");
+}
+
+/// A row must fit into what the server takes at once. What does not is refused, by itself: not the
+/// connection breaks over it, and not the others' writes fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn words_that_are_too_long_are_refused_and_none_are_cut() {
+    let server = MariaDb::start(&["--max-allowed-packet=1M", "--sql-mode="]).await;
+    let store = open(&server).await;
+    let said = |number, bytes: usize| {
+        let words = "é".repeat(bytes / 2);
+        Revocation::of_token(claim(number, 0, 1).token, None).because(words)
+    };
+    // Together they are several times what the server takes.
+    let long: Vec<_> = (0..10).map(|number| said(number, 400_000)).collect();
+    store.revoke(&long).await.expect("words that fit");
+    let (long, short) = ([said(10, 600_000)], [said(11, 2)]);
+    let (long, short) = tokio::join!(store.revoke(&long), store.revoke(&short));
+    assert!(matches!(long, Err(StoreError::Unsupported(_))), "{long:?}");
+    short.expect("a revocation");
+    let kept =
+        "SELECT COUNT(*), MIN(LENGTH(reason)), MAX(LENGTH(reason)) FROM tower_revoke_revoked";
+    assert_eq!(server.sql(kept), "11|2|400000");
+    // They are read with the row, when it is written again.
+    store
+        .revoke(&[said(0, 2)])
+        .await
+        .expect("a row with long words");
+    assert!(store.look_up(&[key(10)]).await.expect("an answer")[0].is_none());
+}

@@ -1,0 +1,9 @@
+//! The store for MariaDB and MySQL on real servers of MariaDB.
+
+mod conformance;
+mod crash;
+mod feed;
+mod keeping;
+mod opening;
+mod stalled;
+mod tools;

@@ -1,0 +1,199 @@
+//! What can't be opened is refused in words that say what to do.
+
+use std::time::Duration;
+
+use tower_revoke_core::{Lift, Revocation, RevocationKey, Store, UnixTime};
+use tower_revoke_store_sql::{ConnectError, MySqlStore};
+use tower_revoke_tests::servers::MariaDb;
+
+use super::tools::{claim, open, revocation};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_are_created_once_and_newer_ones_are_refused() {
+    let server = MariaDb::start(&[]).await;
+    let builder = || MySqlStore::builder(server.url()).prefix("Revocations_");
+    let missing = builder().migrates(false).connect().await;
+    let missing = missing.expect_err("there are no tables");
+    let is_missing = matches!(
+        missing,
+        ConnectError::Older {
+            found: 0,
+            known: 1,
+            ..
+        }
+    );
+    assert!(is_missing, "{missing:?}");
+    // All nodes start at the same time.
+    let nodes = (0..8).map(|_| {
+        let builder = builder();
+        tokio::spawn(async move { builder.migrate().await })
+    });
+    for node in nodes.collect::<Vec<_>>() {
+        node.await.expect("no panic").expect("a migration");
+    }
+    let store = builder().migrates(false).connect().await;
+    let store = store.expect("tables that are there");
+    store.revoke(&[revocation(1)]).await.expect("a revocation");
+    server.sql("UPDATE Revocations_store SET version = 7");
+    for migrates in [false, true] {
+        let newer = builder().migrates(migrates).connect().await;
+        let newer = newer.expect_err("they are newer");
+        let words = newer.to_string();
+        assert!(words.contains("version 7") && words.contains("knows 1"));
+    }
+    let newer = builder().migrate().await;
+    assert!(matches!(newer, Err(ConnectError::Newer { found: 7, .. })));
+}
+
+/// These servers have no transactions around tables.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_was_cut_off_anywhere_is_begun_again() {
+    let server = MariaDb::start(&[]).await;
+    let tables = ["store", "events", "held", "uses", "lifted", "revoked"];
+    for cut_after in 0..=tables.len() {
+        MySqlStore::builder(server.url())
+            .prefix("")
+            .migrate()
+            .await
+            .unwrap_or_else(|error| panic!("{cut_after}: {error:?}"));
+        let store = MySqlStore::builder(server.url()).prefix("").connect().await;
+        let store = store.expect("tables that are there");
+        store.revoke(&[revocation(1)]).await.expect("a revocation");
+        // Backwards, what a step does is: the row, the table of the row, then the other tables.
+        server.sql("DELETE FROM store");
+        let missing = MySqlStore::builder(server.url()).prefix("").migrates(false);
+        let missing = missing.connect().await;
+        assert!(matches!(missing, Err(ConnectError::Older { found: 0, .. })));
+        for table in &tables[..cut_after] {
+            server.sql(&format!("DROP TABLE {table}"));
+        }
+        for table in &tables[cut_after..] {
+            server.sql(&format!("DELETE FROM {table}"));
+        }
+    }
+    let last = MySqlStore::builder(server.url()).prefix("").connect().await;
+    last.expect("a migration from nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_with_the_least_rights_suffices_whatever_the_defaults_are() {
+    let server = MariaDb::start(&[
+        "--sql-mode=ANSI,NO_BACKSLASH_ESCAPES",
+        "--transaction-isolation=READ-UNCOMMITTED",
+        "--autocommit=OFF",
+        "--completion-type=RELEASE",
+        "--character-set-server=latin1",
+        "--collation-server=latin1_swedish_ci",
+        "--skip-character-set-client-handshake",
+        "--default-storage-engine=MyISAM",
+        "--init-connect=SET sql_safe_updates=1, sql_select_limit=1",
+    ])
+    .await;
+    let builder = MySqlStore::builder(server.url());
+    builder.migrate().await.expect("a migration");
+    server.sql(
+        "CREATE USER orders@'127.0.0.1' IDENTIFIED BY 's3cret'; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON tower.* TO orders@'127.0.0.1'; COMMIT",
+    );
+    let url = server.url().replace("root@", "orders:s3cret@");
+    let store = MySqlStore::connect(url).await.expect("a login");
+    let said: Vec<_> = (0..3).map(revocation).collect();
+    store.revoke(&said).await.expect("revocations");
+    for number in 10..13 {
+        store.claim(&claim(number, 1, 1)).await.expect("a claim");
+        store.claim(&claim(number, 1, 1)).await.expect("a repeat");
+    }
+    store.purge(UnixTime::from_secs(1)).await.expect("a purge");
+    let mut page = store.changes(None).await.expect("a page");
+    let mut changes = page.changes;
+    while page.more {
+        page = store.changes(Some(&page.next)).await.expect("a page");
+        changes.append(&mut page.changes);
+    }
+    assert_eq!(changes.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_server_of_ours_is_refused_in_words_without_the_password() {
+    let server = MariaDb::start(&[]).await;
+    server.sql(
+        "CREATE USER orders@'127.0.0.1' IDENTIFIED BY 'right'; \
+         GRANT SELECT ON tower.* TO orders@'127.0.0.1'",
+    );
+    let login = |from: &str, to: &str| server.url().replace(from, to);
+    for (what, url) in [
+        ("no such user", login("root@", "nobody:s3cret@")),
+        ("wrong password", login("root@", "orders:s3cret@")),
+        ("no such database", login("/tower", "/s3cret")),
+        ("no right to create", login("root@", "orders:right@")),
+    ] {
+        let builder = MySqlStore::builder(url).answer_within(Duration::from_secs(5));
+        assert!(!format!("{builder:?}").contains("s3cret"), "{what}");
+        let refused = builder.connect().await.expect_err(what);
+        assert!(
+            matches!(refused, ConnectError::Login(_)),
+            "{what}: {refused:?}"
+        );
+        let is_told = format!("{refused:?} {refused}").contains("s3cret");
+        assert_eq!(is_told, what == "no such database", "{what}: {refused:?}");
+    }
+    let nobody = MySqlStore::connect("mysql://127.0.0.1:1/x").await;
+    assert!(
+        matches!(nobody, Err(ConnectError::Unreachable(_))),
+        "{nobody:?}"
+    );
+    for address in [
+        login("/tower", ""),
+        "postgres://127.0.0.1/x".to_owned(),
+        String::new(),
+        "\0".to_owned(),
+    ] {
+        let refused = MySqlStore::connect(address.as_str()).await;
+        assert!(
+            matches!(refused, Err(ConnectError::Setting(_))),
+            "{address}: {refused:?}"
+        );
+    }
+    for prefix in ["a`b", "a b", &"a".repeat(49)] {
+        let refused = MySqlStore::builder(server.url()).prefix(prefix);
+        let refused = refused.connect().await;
+        assert!(matches!(refused, Err(ConnectError::Setting(_))), "{prefix}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_without_transactions_and_packets_without_room_are_refused() {
+    let server = MariaDb::start(&["--max-allowed-packet=16K"]).await;
+    let small = MySqlStore::connect(server.url()).await;
+    assert!(matches!(small, Err(ConnectError::Setting(words)) if words.contains("packet")));
+    server.sql("SET GLOBAL max_allowed_packet = 16777216");
+    let store = open(&server).await;
+    server.sql("ALTER TABLE tower_revoke_uses ENGINE = MyISAM");
+    drop(store);
+    let other = MySqlStore::connect(server.url()).await;
+    let is_told =
+        matches!(&other, Err(ConnectError::Engine(table)) if table == "tower_revoke_uses");
+    assert!(is_told, "{other:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_read_rules_and_words_in_the_tables() {
+    let server = MariaDb::start(&[]).await;
+    let store = open(&server).await;
+    let key = RevocationKey::subject("https://id.example.com", "bob");
+    let said = Revocation::rule(key.clone(), UnixTime::from_secs(5)).expect("the key of a rule");
+    let said = said.by("ann@example.com").because("laptop lost, é😀");
+    store.revoke(&[said]).await.expect("a revocation");
+    let row = server.sql("SELECT issuer, claim, value, said_by, reason FROM tower_revoke_revoked");
+    let expected = "https://id.example.com|sub|bob|ann@example.com|laptop lost, é😀";
+    assert_eq!(row, expected);
+    let lift = Lift {
+        key,
+        at: UnixTime::from_secs(9),
+        by: "eve".to_owned(),
+        reason: "found".to_owned(),
+    };
+    assert!(store.lift(&lift).await.expect("a lift"));
+    let row = server.sql("SELECT at, said_by, reason FROM tower_revoke_lifted");
+    assert_eq!(row, "9|eve|found");
+}
