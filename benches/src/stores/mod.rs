@@ -1,5 +1,6 @@
 //! Durable claims a second on each store, beside its bare driver.
 
+mod mariadb;
 mod postgres;
 mod redb;
 mod redis;
@@ -48,6 +49,9 @@ pub fn run(quick: bool, named: Option<&str>) -> Outcome<()> {
     }
     if named.is_none_or(|name| name == "postgres") {
         runtime.block_on(postgres::measure(rounds))?;
+    }
+    if named.is_none_or(|name| name == "mariadb") {
+        runtime.block_on(mariadb::measure(rounds))?;
     }
     Ok(())
 }

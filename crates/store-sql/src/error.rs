@@ -63,6 +63,13 @@ pub(crate) enum Failure {
     #[error("the connection broke, and what was asked may have happened")]
     InDoubt(#[source] Arc<sqlx::Error>),
     #[error("the connection broke before anything was written")]
+    #[cfg_attr(
+        not(feature = "mysql"),
+        expect(
+            dead_code,
+            reason = "others write in one statement, or not over a network"
+        )
+    )]
     Undone(#[source] Arc<sqlx::Error>),
     #[error("the database has no room")]
     Full,
@@ -133,6 +140,7 @@ impl Kind {
             Some("25006") => Self::Broken,
             Some("40001" | "40P01") => Self::Again,
             Some("57014") => Self::TimedOut,
+            Some("53100") => Self::Full,
             _ => Self::Other,
         }
     }

@@ -1,6 +1,7 @@
 //! Revocations and uses of bearer tokens in a database that all nodes share, as a
-//! [`Store`](tower_revoke_core::Store): PostgreSQL (13 or newer; tested with 15), by
-//! [sqlx](https://docs.rs/sqlx).
+//! [`Store`](tower_revoke_core::Store), by [sqlx](https://docs.rs/sqlx): PostgreSQL (13 or newer;
+//! tested with 15), MariaDB (10.6 or newer; tested with 10.11), and MySQL (8.0 or newer; not tested:
+//! what is said to it is what its manual and MariaDB's have in common).
 //!
 //! ```no_run
 //! # #[cfg(feature = "postgres")]
@@ -16,15 +17,19 @@
 //!
 //! # What is promised
 //!
-//! * **A claim has one winner** among all nodes that use this schema of this primary: whoever
-//!   writes takes an advisory lock first, and so sees all that was written before.
-//! * **Durable** means: committed by the primary, with its write-ahead log flushed to the disk. Where
-//!   `synchronous_commit` is `off`, it is switched on for each write of ours. It survives a crash of
-//!   the server and of its machine, as long as the server runs with `fsync` on; without, the store
-//!   opens and logs a warning. With `synchronous_standby_names` set, the standbys have it too.
-//! * **A fail-over to a standby that was behind loses what that had not got yet**: revocations, and
-//!   claimed uses, which can then be claimed a second time. A backup that is played back likewise.
-//!   Who follows the feed is told so
+//! * **A claim has one winner** among all nodes that use this schema, or these tables, of this primary:
+//!   whoever writes takes a lock first, and so sees all that was written before. In PostgreSQL it is
+//!   an advisory lock, in MariaDB and MySQL that of the one row of the table `store`.
+//! * **Durable** means: committed by the primary, with its log flushed to the disk. It survives a crash
+//!   of the server and of its machine, as long as the server is set to flush; where it is not, the
+//!   store opens and logs a warning.
+//!   * PostgreSQL: `fsync` is on. Where `synchronous_commit` is `off`, it is switched on for each write
+//!     of ours. With `synchronous_standby_names` set, the standbys have it too.
+//!   * MariaDB and MySQL: `innodb_flush_log_at_trx_commit` is 1, and so is `sync_binlog` where a binary
+//!     log is kept (MariaDB's default is 0). These are the server's; no session can set them.
+//! * **A fail-over to a standby or replica that was behind loses what that had not got yet**:
+//!   revocations, and claimed uses, which can then be claimed a second time. A backup that is played
+//!   back likewise. Who follows the feed is told so
 //!   ([`HistoryWentBack`](tower_revoke_core::StoreError::HistoryWentBack)), also when new history has
 //!   grown past the loss: each event carries a random mark of its transaction.
 //!   Synchronous replication loses nothing.
@@ -34,39 +39,66 @@
 //!   is written back, it is asked again under the same id, over a new connection; a lift or a release
 //!   is not, since the second answer would not be that of the first. A server that is down gives
 //!   [`Unavailable`](tower_revoke_core::StoreError::Unavailable) at once, one that is frozen
-//!   [`TimedOut`](tower_revoke_core::StoreError::TimedOut) after
-//!   [`answer_within`](PostgresStoreBuilder::answer_within). Afterwards it goes on by itself.
+//!   [`TimedOut`](tower_revoke_core::StoreError::TimedOut) after `answer_within`. Afterwards it goes on
+//!   by itself.
 //!
 //! # How it works
 //!
-//! What callers of one node write at the same time goes to the server as one call of a function of
-//! the schema, and is one transaction with one flush: the more callers, the cheaper each. The lock is
-//! taken and given back inside of that call, so that a node that stops holds up nobody. The feed is
-//! numbered under the same lock: its numbers are committed in their order, and none is ever missed.
-//! `NOTIFY` wakes who waits for [`changed`](tower_revoke_core::Store::changed).
+//! What callers of one node write at the same time goes to the server as one transaction with one
+//! flush: the more callers, the cheaper each. The feed is numbered under the lock of those who write:
+//! its numbers are committed in their order, and none is ever missed.
+//!
+//! ## PostgreSQL
+//!
+//! A transaction is one call of a function of the schema. The lock is taken and given back inside of
+//! that call, so that a node that stops holds up nobody. `NOTIFY` wakes who waits for
+//! [`changed`](tower_revoke_core::Store::changed).
 //!
 //! Give it the primary's address. A pooler in front of the server must keep sessions
 //! (`pool_mode = session` of PgBouncer): statements are prepared, and settings belong to a session.
 //!
+//! Tables and functions stand in a schema of their own, `tower_revoke` unless
+//! [another](PostgresStoreBuilder::schema) is named. The login needs `USAGE` on the schema, `SELECT`,
+//! `INSERT`, `UPDATE` and `DELETE` on its tables, and `EXECUTE` on its functions; to create it,
+//! `CREATE` on the database.
+//!
+//! ## MariaDB and MySQL
+//!
+//! A transaction is two round trips: the first locks and reads, the second writes and commits. A node
+//! that stops between the two has the lock taken away by the server after a second; until then the
+//! others wait, which is less long than a call may take. No server tells of what others write: a
+//! write wakes who waits for [`changed`](tower_revoke_core::Store::changed) on the same handle, and of
+//! the other nodes' writes a list hears when it asks the next time.
+//!
+//! Give it the primary's address. A proxy in front of the server must keep sessions, and must not send
+//! reads elsewhere than writes. Of a Galera cluster all nodes must be given the same member: another
+//! one may be behind, and two who write refuse each other's commits, which are then tried again. It
+//! was not tested.
+//!
+//! The tables stand in the database that the address names, and their names begin with
+//! `tower_revoke_` unless [another prefix](MySqlStoreBuilder::prefix) is named. They are InnoDB's,
+//! and what is not is refused. The login needs `SELECT`, `INSERT`, `UPDATE` and `DELETE` on them; to
+//! create them, `CREATE`. Words that are longer than half of the server's `max_allowed_packet` are
+//! refused ([`Unsupported`](tower_revoke_core::StoreError::Unsupported)); nothing is cut. Settings of
+//! the server that would change what statements mean (`sql_mode`, the isolation level, `autocommit`,
+//! `completion_type`) are set for each session.
+//!
+//! The driver encrypts by default where the server can, and checks nobody's certificate: say
+//! `ssl-mode=VERIFY_IDENTITY`, and `ssl-ca`, where the network is not yours.
+//!
 //! # The schema
 //!
-//! Tables and functions stand in a schema of their own, `tower_revoke` unless
-//! [another](PostgresStoreBuilder::schema) is named. [`connect`](PostgresStoreBuilder::connect)
-//! creates it, or brings it to this version's state, unless
-//! [`migrates(false)`](PostgresStoreBuilder::migrates) is said; then
-//! [`migrate`](PostgresStoreBuilder::migrate) is called by somebody who may. A schema that is newer
-//! than this version is refused. Tokens and claims are hashes; the keys of rules, and who revoked and
-//! why, are readable there.
-//!
-//! The login needs `USAGE` on the schema, `SELECT`, `INSERT`, `UPDATE` and `DELETE` on its tables, and
-//! `EXECUTE` on its functions; to create it, `CREATE` on the database.
+//! `connect` creates it, or brings it to this version's state, unless `migrates(false)` is said; then
+//! `migrate` is called by somebody who may. A schema that is newer than this version is refused.
+//! Tokens and claims are hashes; the keys of rules, and who revoked and why, are readable there.
 //!
 //! # Features
 //!
 //! | | |
 //! |---|---|
 //! | `postgres` | `PostgresStore` |
-//! | `tls` | TLS by rustls and aws-lc-rs, as the address says (`sslmode=verify-full`, `sslrootcert`) |
+//! | `mysql` | `MySqlStore`, for MariaDB and MySQL |
+//! | `tls` | TLS by rustls and aws-lc-rs, as the address says (`sslmode=verify-full`, `sslrootcert`; `ssl-mode`, `ssl-ca`) |
 
 #![cfg(any(feature = "mysql", feature = "postgres"))]
 

@@ -145,6 +145,15 @@ impl Op {
         self.what == Do::Claim && self.limit == Some(1)
     }
 
+    /// Whether that it was done is all that is told.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn has_no_answer(&self) -> bool {
+        matches!(
+            self.what,
+            Do::Revoke | Do::RestoreListed | Do::RestoreLifted
+        )
+    }
+
     /// Whether a second time gives the answer of the first.
     pub(crate) fn can_be_repeated(&self) -> bool {
         !matches!(self.what, Do::Lift | Do::Release)

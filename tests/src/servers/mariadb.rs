@@ -31,6 +31,8 @@ impl MariaDb {
             .args(["--no-defaults", "--skip-test-db"])
             .arg("--auth-root-authentication-method=normal")
             .arg(format!("--datadir={}", data.path().join("db").display()))
+            // Two at the same time take each other's files away in a folder that they share.
+            .arg(format!("--tmpdir={}", data.path().display()))
             .current_dir(data.path());
         if is_root() {
             let mut chown = Command::new("chown");
@@ -70,6 +72,7 @@ impl MariaDb {
                 .args(["--no-defaults", "--bind-address=127.0.0.1"])
                 .args(["--skip-name-resolve", "--skip-ssl"])
                 .arg(format!("--datadir={}", data.join("db").display()))
+                .arg(format!("--tmpdir={}", data.display()))
                 .arg(format!("--socket={}", data.join("socket").display()))
                 .arg(format!("--port={}", self.port))
                 // As small as they may be: the tests run several.

@@ -116,6 +116,27 @@ async fn after_a_restart_the_first_calls_work() {
     }
 }
 
+/// InnoDB shows to others what is not flushed yet. Who asks again, and finds their claim there, is told
+/// of it only when it is on the disk; who only loses has nothing to wait for.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_there_is_flushed_before_it_is_acknowledged() {
+    let server = MariaDb::start(&[]).await;
+    let store = open(&server).await;
+    let repeats = || server.sql("SELECT repeats FROM tower_revoke_store");
+    let said = [revocation(1)];
+    store.revoke(&said).await.expect("a revocation");
+    let mine = claim(2, 1, 1);
+    store.claim(&mine).await.expect("a claim");
+    let lost = store.claim(&claim(2, 2, 1)).await.expect("an answer");
+    assert_eq!(lost, ClaimOutcome::Spent);
+    assert_eq!(repeats(), "0");
+    let again = store.claim(&mine).await.expect("an answer");
+    assert_eq!(again, ClaimOutcome::Won { left: 0 });
+    assert_eq!(repeats(), "1");
+    store.revoke(&said).await.expect("a revocation");
+    assert_eq!(repeats(), "2");
+}
+
 /// TRAPS 30: `INSERT IGNORE` cuts a key that is too long to a warning, on a server that is not strict
 /// any `INSERT` does, and a claim of one token hits another.
 #[tokio::test(flavor = "multi_thread")]

@@ -72,7 +72,9 @@ CREATE TABLE IF NOT EXISTS `{p}store` (
     trimmed BIGINT NOT NULL,
     trimmed_mark BIGINT NOT NULL,
     -- What ended before this may have been forgotten.
-    purged_before BIGINT
+    purged_before BIGINT,
+    -- How often something was acknowledged that was found there already.
+    repeats BIGINT NOT NULL
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
-INSERT INTO `{p}store` VALUES (1, 1, x'{store}', 0, 0, 0, 0, NULL);
+INSERT INTO `{p}store` VALUES (1, 1, x'{store}', 0, 0, 0, 0, NULL, 0);

@@ -6,7 +6,7 @@ use super::{
     error::{is_no_table, of_opening},
     sql::{Tables, literal},
 };
-use crate::{ConnectError, backend::Digest};
+use crate::{ConnectError, backend::Digest, error::Failure};
 
 /// What leads from each version to the next; from none to 1 first. What was released stays as it
 /// is: a change is one more step. A step may have been cut off anywhere, and is begun again.
@@ -144,28 +144,31 @@ pub(super) async fn warn_if_it_may_lose(link: &mut MySqlConnection) -> Result<()
                      @@GLOBAL.sync_binlog, @@GLOBAL.read_only";
     let rows = ask(link, statement).await.map_err(of_opening)?;
     let setting = |place: usize| {
-        let value = rows
-            .first()
-            .map(|row| row.try_get_unchecked::<i64, _>(place));
-        value.transpose().map_err(of_opening)
+        let value = rows.first().map(|row| super::reading::text(row, place));
+        value
+            .transpose()
+            .map(Option::flatten)
+            .map(Option::unwrap_or_default)
     };
-    let flushes = setting(0)?;
-    if flushes.is_some_and(|flushes| flushes != 1 && flushes != 3) {
+    let read =
+        || -> Result<_, Failure> { Ok([setting(0)?, setting(1)?, setting(2)?, setting(3)?]) };
+    let Ok([flushes, logs, syncs, read_only]) = read() else {
+        return Err(ConnectError::Setting("the server's settings can't be read"));
+    };
+    // 3 is MariaDB's, and flushes more often still.
+    if !["1", "3"].contains(&&*flushes) {
         tracing::warn!(
-            "the server runs with innodb_flush_log_at_trx_commit = {}, not 1: a crash of its \
-             machine may lose revocations and claims that were acknowledged",
-            flushes.unwrap_or_default()
+            "the server runs with innodb_flush_log_at_trx_commit = {flushes}, not 1: a crash of \
+             its machine may lose revocations and claims that were acknowledged"
         );
     }
-    let (logs, syncs) = (setting(1)?, setting(2)?);
-    if logs == Some(1) && syncs != Some(1) {
+    if logs == "1" && syncs != "1" {
         tracing::warn!(
-            "the server keeps a binary log with sync_binlog = {}, not 1: a crash of its machine \
-             may lose revocations and claims that were acknowledged",
-            syncs.unwrap_or_default()
+            "the server keeps a binary log with sync_binlog = {syncs}, not 1: a crash of its \
+             machine may lose revocations and claims that were acknowledged"
         );
     }
-    if setting(3)?.is_some_and(|read_only| read_only != 0) {
+    if !["0", "OFF"].contains(&&*read_only) {
         tracing::warn!("the server is read-only: nothing can be revoked or claimed there");
     }
     Ok(())

@@ -176,6 +176,10 @@ impl Packets {
         Ok(())
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.full.is_empty() && self.last.is_empty()
+    }
+
     fn end(&mut self, tail: &str) {
         self.last.push_str(tail);
         self.last.push(';');

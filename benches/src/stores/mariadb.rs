@@ -1,0 +1,151 @@
+//! MariaDB: claims that wait are one transaction, beside the bare driver's one `INSERT` each, on 16
+//! connections, which is about as many as serve it.
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use sqlx::{Connection, Executor, MySqlConnection, MySqlPool, mysql::MySqlPoolOptions};
+use tempfile::TempDir;
+use tower_revoke::{Clock, MySqlStore};
+
+use super::{CALLERS, Claims, claim_until, print_row, rate};
+use crate::rounds::Outcome;
+
+/// Of a token.
+const LIFE: Duration = Duration::from_secs(3600);
+
+const CONNECTIONS: u32 = 16;
+
+struct Ours(MySqlStore);
+
+struct Bare(MySqlPool);
+
+impl Claims for Ours {
+    async fn claim(&self, number: u64) -> Outcome<()> {
+        let end = Clock::system().now().saturating_add(LIFE);
+        claim_until(&self.0, number, Some(end)).await
+    }
+}
+
+impl Claims for Bare {
+    async fn claim(&self, number: u64) -> Outcome<()> {
+        // A key as far from others and as long as the hash of a token.
+        let key = u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+        let inserted = sqlx::query("INSERT IGNORE INTO claims VALUES (?, ?, ?)")
+            .bind(&key.to_be_bytes()[..])
+            .bind(&[7_u8; 16][..])
+            .bind(4_102_444_800_i64)
+            .execute(&self.0)
+            .await
+            .map_err(|error| error.to_string())?;
+        match inserted.rows_affected() {
+            1 => Ok(()),
+            _ => Err("a new claim was lost".to_owned()),
+        }
+    }
+}
+
+/// A server as durable as it is by default; ends when dropped.
+struct Server {
+    process: Child,
+    url: String,
+    _data: TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The server refuses to run as root.
+fn as_mysql(program: &str, data: &Path) -> Command {
+    let is_root = Command::new("id").arg("-u").output();
+    let mut command = Command::new("setpriv");
+    if is_root.is_ok_and(|id| id.stdout.trim_ascii() == b"0") {
+        command.args(["--reuid=mysql", "--regid=mysql", "--init-groups"]);
+    }
+    command
+        .args(["--pdeathsig", "KILL", program, "--no-defaults"])
+        .arg(format!("--datadir={}", data.join("db").display()))
+        .arg(format!("--tmpdir={}", data.display()))
+        .current_dir(data)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+async fn start() -> Outcome<Server> {
+    let said = |error: std::io::Error| format!("mariadbd: {error}");
+    let data = tempfile::tempdir().map_err(said)?;
+    // Fails where we are not root, and needn't be.
+    let _ = Command::new("chown")
+        .arg("mysql")
+        .arg(data.path())
+        .stderr(Stdio::null())
+        .status();
+    let made = as_mysql("mariadb-install-db", data.path())
+        .args(["--skip-test-db", "--auth-root-authentication-method=normal"])
+        .status()
+        .map_err(said)?;
+    if !made.success() {
+        return Err("mariadb-install-db failed".to_owned());
+    }
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(said)?;
+        listener.local_addr().map_err(said)?.port()
+    };
+    let process = as_mysql("/usr/sbin/mariadbd", data.path())
+        .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])
+        .arg(format!("--port={port}"))
+        .arg(format!("--socket={}", data.path().join("socket").display()))
+        .spawn()
+        .map_err(said)?;
+    let server = Server {
+        process,
+        url: format!("mysql://root@127.0.0.1:{port}"),
+        _data: data,
+    };
+    for _ in 0..1_000 {
+        if let Ok(mut link) = MySqlConnection::connect(&server.url).await {
+            let made = link.execute("CREATE DATABASE benches").await;
+            return made.map(|_| server).map_err(|error| error.to_string());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Err("mariadbd does not listen".to_owned())
+}
+
+pub(super) async fn measure(rounds: usize) -> Outcome<()> {
+    let server = start().await?;
+    let url = format!("{}/benches", server.url);
+    let bare = MySqlPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .test_before_acquire(false)
+        .connect(&url)
+        .await
+        .map_err(|error| error.to_string())?;
+    let table =
+        "CREATE TABLE claims (token BINARY(16) PRIMARY KEY, claim BINARY(16), until BIGINT)";
+    let table = bare.execute(table).await;
+    table.map_err(|error| error.to_string())?;
+    let bare = Arc::new(Bare(bare));
+    let ours = MySqlStore::connect(&url).await;
+    let ours = Arc::new(Ours(ours.map_err(|error| error.to_string())?));
+    println!("MariaDB (in brackets: times one INSERT each; to reach with 256: 5)");
+    for callers in CALLERS {
+        let mut rates = vec![Vec::new(); 2];
+        for _ in 0..rounds {
+            rates[0].push(rate(&bare, callers).await?);
+            rates[1].push(rate(&ours, callers).await?);
+        }
+        print_row(callers, &["bare", "ours"], &rates);
+    }
+    Ok(())
+}
