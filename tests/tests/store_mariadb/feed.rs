@@ -44,7 +44,8 @@ async fn a_feed_by_plain_auto_increment_loses_a_change() {
 /// The same, with what the store does: who comes second waits until the first is committed.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
-    let server = MariaDb::start(&[]).await;
+    // Of which the store must not make use.
+    let server = MariaDb::start(&["--transaction-isolation=READ-UNCOMMITTED"]).await;
     let store = open(&server).await;
     let since = caught_up(&store).await;
     // What another node does, up to its commit.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::{Lift, Revocation, RevocationKey, Store, UnixTime};
+use tower_revoke_core::{Lift, Records, Revocation, RevocationKey, Store, UnixTime, Wanted};
 use tower_revoke_store_sql::{ConnectError, MySqlStore};
 use tower_revoke_tests::servers::MariaDb;
 
-use super::tools::{claim, open, revocation};
+use super::tools::{claim, key, open, revocation};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tables_are_created_once_and_newer_ones_are_refused() {
@@ -96,13 +96,33 @@ async fn a_login_with_the_least_rights_suffices_whatever_the_defaults_are() {
          GRANT SELECT, INSERT, UPDATE, DELETE ON tower.* TO orders@'127.0.0.1'; COMMIT",
     );
     let url = server.url().replace("root@", "orders:s3cret@");
-    let store = MySqlStore::connect(url).await.expect("a login");
-    let said: Vec<_> = (0..3).map(revocation).collect();
+    let store = MySqlStore::builder(url).connections(1).connect().await;
+    let store = store.expect("a login");
+    let said: Vec<_> = (0..3)
+        .map(|number| revocation(number).because("é😀"))
+        .collect();
     store.revoke(&said).await.expect("revocations");
     for number in 10..13 {
+        let keys = [key(number)];
+        assert_eq!(store.look_up(&keys).await.expect("an answer"), [None]);
         store.claim(&claim(number, 1, 1)).await.expect("a claim");
-        store.claim(&claim(number, 1, 1)).await.expect("a repeat");
+        // No snapshot of a transaction that nobody has begun.
+        assert!(store.look_up(&keys).await.expect("an answer")[0].is_some());
+        assert!(
+            store
+                .release(&claim(number, 1, 1))
+                .await
+                .expect("an answer")
+        );
+        store.claim(&claim(number, 1, 1)).await.expect("a claim");
     }
+    let records = store.records().expect("records");
+    let page = records
+        .page(&Wanted::all(), None, 10)
+        .await
+        .expect("a page");
+    assert_eq!(page.records.len(), 3);
+    assert!(page.records.iter().all(|record| record.reason == "é😀"));
     store.purge(UnixTime::from_secs(1)).await.expect("a purge");
     let mut page = store.changes(None).await.expect("a page");
     let mut changes = page.changes;

@@ -1,47 +1,103 @@
 //! Whoever stops in the middle holds up nobody for long, and what a server refuses is sorted.
 
-use std::time::Duration;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use sqlx::{Connection, Executor, MySqlConnection};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 use tower_revoke_core::{ClaimOutcome, Store, StoreError};
 use tower_revoke_store_sql::MySqlStore;
 use tower_revoke_tests::servers::{MariaDb, is_outage, wait_until};
 
 use super::tools::{claim, key, open, revocation};
 
-/// A node that is frozen in the middle of a transaction, as the store has them.
+/// A way to a server on which a node can be stopped: what would commit is not sent on, and the
+/// connection stays open.
+struct Way {
+    addr: SocketAddr,
+    is_stopped: Arc<AtomicBool>,
+    /// How often something was held back.
+    held: Arc<AtomicUsize>,
+    _task: JoinSet<()>,
+}
+
+impl Way {
+    async fn to(server: &MariaDb) -> Self {
+        let url = server.url();
+        let to = url.split(['@', '/']).nth(3).expect("an address").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("a socket of ours");
+        let (is_stopped, held) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
+        let mut task = JoinSet::new();
+        let (stops, counts) = (is_stopped.clone(), held.clone());
+        task.spawn(async move {
+            let mut both = JoinSet::new();
+            while let Ok((node, _)) = listener.accept().await {
+                let server = TcpStream::connect(&to).await.expect("a server that is up");
+                let (mut from_node, mut to_node) = node.into_split();
+                let (mut from_server, mut to_server) = server.into_split();
+                both.spawn(async move {
+                    let _ = tokio::io::copy(&mut from_server, &mut to_node).await;
+                });
+                let (stops, counts) = (stops.clone(), counts.clone());
+                both.spawn(async move {
+                    let mut some = vec![0; 1 << 16];
+                    while let Ok(count @ 1..) = from_node.read(&mut some).await {
+                        let commits = some[..count].windows(6).any(|word| word == b"COMMIT");
+                        if commits && stops.load(Ordering::SeqCst) {
+                            counts.fetch_add(1, Ordering::SeqCst);
+                            std::future::pending::<()>().await;
+                        }
+                        let sent = to_server.write_all(&some[..count]).await;
+                        sent.expect("a server that listens");
+                    }
+                });
+            }
+        });
+        Self {
+            addr,
+            is_stopped,
+            held,
+            _task: task,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("mysql://root@{}/tower", self.addr)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_stops_while_it_writes_holds_up_the_others_for_a_moment() {
+async fn a_node_that_stops_before_its_commit_holds_up_the_others_for_a_moment() {
     let server = MariaDb::start(&[]).await;
+    let way = Way::to(&server).await;
+    let stopped = MySqlStore::builder(way.url()).answer_within(Duration::from_millis(500));
+    let stopped = stopped.connect().await.expect("a server that is up");
     let store = MySqlStore::builder(server.url()).answer_within(Duration::from_secs(30));
     let store = store.connect().await.expect("a server that is up");
-    // Its own first statements, as the server saw them.
-    server.sql("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = ON");
-    store.claim(&claim(1, 1, 1)).await.expect("a claim");
-    server.sql("SET GLOBAL general_log = OFF");
-    let said = server.sql(
-        "SELECT argument FROM mysql.general_log WHERE command_type = 'Query' \
-         AND (argument LIKE 'SET SESSION wait_timeout=1%' OR argument LIKE 'START TRANSACTION%' \
-         OR argument LIKE '%FOR UPDATE%') ORDER BY event_time, argument",
-    );
-    assert!(said.contains("FOR UPDATE"), "{said}");
-    let mut stopped = MySqlConnection::connect(&server.url())
+    way.is_stopped.store(true, Ordering::SeqCst);
+    let late = stopped
+        .claim(&claim(1, 1, 1))
         .await
-        .expect("a server that is up");
-    for statement in ["SET SESSION wait_timeout=1", "START TRANSACTION"] {
-        assert!(said.contains(statement), "{said}");
-        stopped.execute(statement).await.expect("an answer");
-    }
-    let lock = said.lines().find(|line| line.contains("FOR UPDATE"));
-    stopped
-        .execute(lock.expect("the lock"))
-        .await
-        .expect("the lock");
+        .expect_err("it has stopped");
+    assert!(is_outage(&late), "{late:?}");
+    assert!(way.held.load(Ordering::SeqCst) > 0, "it had the lock");
     // It never says anything again, and its connection stays open.
-    let won = store.claim(&claim(2, 1, 1)).await.expect("a claim");
+    let won = store.claim(&claim(1, 2, 1)).await.expect("a claim");
     assert_eq!(won, ClaimOutcome::Won { left: 0 });
-    let gone = stopped.execute("COMMIT").await;
-    gone.expect_err("its connection was taken away");
+    way.is_stopped.store(false, Ordering::SeqCst);
+    let lost = stopped.claim(&claim(1, 1, 1)).await.expect("an answer");
+    assert_eq!(lost, ClaimOutcome::Spent);
 }
 
 /// What waits for a lock for too long is late, not lost, and the lock that it had is given back.
@@ -150,6 +206,11 @@ async fn a_server_without_room_is_full() {
         assert!(number < 10_000, "it is never full");
     };
     assert!(matches!(refused, StoreError::Full(_)), "{refused:?}");
+    let kept = server.sql("SELECT COUNT(*) FROM tower_revoke_revoked");
+    assert_eq!(kept, number.to_string());
+    // What comes next on the same connection commits nothing of it.
+    let next = store.claim(&claim(1, 1, 1)).await;
+    assert!(matches!(next, Ok(_) | Err(StoreError::Full(_))), "{next:?}");
     let kept = server.sql("SELECT COUNT(*) FROM tower_revoke_revoked");
     assert_eq!(kept, number.to_string());
     assert!(store.look_up(&[key(0)]).await.expect("an answer")[0].is_some());
