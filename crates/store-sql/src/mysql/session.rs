@@ -7,7 +7,7 @@ use sqlx::{
     mysql::{MySqlConnectOptions, MySqlRow},
 };
 
-use super::error::said;
+use super::error::{is_read_only, said};
 use crate::error::{Failure, Kind};
 
 /// Said before the lock is taken. A node that stops in the middle of a transaction has it taken away
@@ -99,22 +99,14 @@ impl Link {
         Ok(())
     }
 
-    /// The lock must not be kept until somebody writes again.
+    /// The lock must not be kept until somebody writes again. If the connection is broken that fails,
+    /// and whoever uses it next finds out before anything is written.
     async fn gives_up(&mut self, error: sqlx::Error, is_undone: bool) -> Failure {
-        let refused = said(&error).is_some_and(super::error::is_read_only);
-        let failure = if Kind::of(&error) == Kind::Broken && (is_undone || refused) {
-            Failure::Undone(error.into())
-        } else {
-            error.into()
-        };
-        match self.back().await {
-            Ok(()) => failure,
-            // The connection is of no use; whether it was committed is what the first error says.
-            Err(_) if matches!(failure, Failure::Undone(_)) || is_undone => match failure {
-                Failure::Database(error) => Failure::Undone(error),
-                other => other,
-            },
-            Err(broken) => broken,
+        let _ = self.back().await;
+        let is_undone = is_undone || said(&error).is_some_and(is_read_only);
+        match Kind::of(&error) {
+            Kind::Broken if is_undone => Failure::Undone(error.into()),
+            _ => error.into(),
         }
     }
 }

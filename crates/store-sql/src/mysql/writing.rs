@@ -53,6 +53,8 @@ pub(super) async fn apply(
 /// The statements that take the lock of whoever writes. All that is read after them was committed by
 /// those who had it before: a snapshot is taken by the first statement that reads without a lock.
 pub(super) fn begin(packets: &mut Packets, tables: &Tables) {
+    // A transaction that is begun commits one that was left open.
+    packets.add("ROLLBACK");
     packets.add(IN_A_HURRY);
     packets.add("START TRANSACTION");
     packets.add(&format!(
