@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::{Lift, Records, Revocation, RevocationKey, Store, UnixTime, Wanted};
+use tower_revoke_core::{Lift, Revocation, RevocationKey, Store, UnixTime, Wanted};
 use tower_revoke_store_sql::{ConnectError, MySqlStore};
 use tower_revoke_tests::servers::MariaDb;
 

@@ -208,10 +208,49 @@ async fn a_server_without_room_is_full() {
     assert!(matches!(refused, StoreError::Full(_)), "{refused:?}");
     let kept = server.sql("SELECT COUNT(*) FROM tower_revoke_revoked");
     assert_eq!(kept, number.to_string());
-    // What comes next on the same connection commits nothing of it.
-    let next = store.claim(&claim(1, 1, 1)).await;
-    assert!(matches!(next, Ok(_) | Err(StoreError::Full(_))), "{next:?}");
-    let kept = server.sql("SELECT COUNT(*) FROM tower_revoke_revoked");
-    assert_eq!(kept, number.to_string());
     assert!(store.look_up(&[key(0)]).await.expect("an answer")[0].is_some());
+}
+
+/// The next writes fail, so many times, after a part of each was done.
+fn fails_next(server: &MariaDb, times: u32, number: u32) {
+    server.sql(&format!(
+        "CREATE OR REPLACE TABLE failures (n INT) ENGINE = MyISAM; \
+         INSERT INTO failures VALUES ({times});\nDELIMITER //\n\
+         CREATE OR REPLACE TRIGGER fails BEFORE INSERT ON tower_revoke_events FOR EACH ROW \
+         IF (SELECT n FROM failures) > 0 THEN UPDATE failures SET n = n - 1; \
+         SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}; END IF //"
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_half_way_is_undone_and_a_deadlock_is_tried_again() {
+    let server = MariaDb::start(&[]).await;
+    let store = open(&server).await;
+    let revoked = || server.sql("SELECT COUNT(*) FROM tower_revoke_revoked");
+    // The disk is full.
+    fails_next(&server, 1, 1114);
+    let full = store.revoke(&[revocation(1)]).await;
+    assert!(matches!(full, Err(StoreError::Full(_))), "{full:?}");
+    // On the same connection.
+    let won = store.claim(&claim(1, 1, 1)).await.expect("a claim");
+    assert_eq!(won, ClaimOutcome::Won { left: 0 });
+    assert_eq!(revoked(), "0");
+    for deadlock in [1213, 1205] {
+        fails_next(&server, 3, deadlock);
+        let said = [revocation(u64::from(deadlock))];
+        store.revoke(&said).await.expect("a revocation");
+        assert_eq!(server.sql("SELECT n FROM failures"), "0");
+    }
+    assert_eq!(revoked(), "2");
+    assert_eq!(server.sql("SELECT COUNT(*) FROM tower_revoke_events"), "3");
+    // Without end.
+    fails_next(&server, 1_000, 1213);
+    let refused = store
+        .revoke(&[revocation(2)])
+        .await
+        .expect_err("it always fails");
+    assert!(is_outage(&refused), "{refused:?}");
+    fails_next(&server, 0, 1213);
+    store.revoke(&[revocation(3)]).await.expect("a revocation");
+    assert_eq!(revoked(), "3");
 }
