@@ -1,6 +1,9 @@
 //! Clauses of `changes` and `changed`: what a follower may rely on.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tower_revoke_core::{
     Change, Clock, Cursor, KeyDigest, Listed, Revocation, Store, StoreError, UnixTime,
@@ -160,6 +163,58 @@ pub async fn no_change_is_lost_while_many_write<G: Ground>() {
         .chain(own);
     let keys: Vec<KeyDigest> = numbers.map(key).collect();
     follower.agrees(&nodes[3], &keys).await;
+}
+
+/// A page that says that there is no more has told every write that was acknowledged before it was
+/// asked for, while others go on writing: not one call later.
+pub async fn no_more_means_that_all_acknowledged_is_told<G: Ground>() {
+    if !has_feed::<G>().await {
+        return;
+    }
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(4).await;
+    let end = world.end();
+    let mut follower = Follower::default();
+    follower.catch_up(&nodes[3]).await;
+    let acknowledged = Arc::new(Mutex::new(Vec::new()));
+    let writers = nodes.iter().take(3).enumerate().map(|(writer, node)| {
+        let (node, acknowledged) = (node.clone(), Arc::clone(&acknowledged));
+        async move {
+            for turn in 0..50 {
+                let number = 1_000 * (writer as u64 + 1) + turn;
+                if turn % 2 == 0 {
+                    let said = Revocation::of_token(token(number), Some(end));
+                    node.revoke(&[said]).await;
+                } else {
+                    let claim = super::world::claim(token(number), number, 1, Some(end));
+                    assert!(node.wins(&claim).await);
+                }
+                acknowledged.lock().expect("no writer panics").push(number);
+            }
+        }
+    });
+    let writing = tokio::spawn(at_once(writers.collect::<Vec<_>>()));
+    let (mut told, mut has_ended) = (0, false);
+    while !has_ended {
+        has_ended = writing.is_finished();
+        let before = acknowledged.lock().expect("no writer panics").len();
+        follower.catch_up(&nodes[3]).await;
+        // What was acknowledged before the last of these pages is more than that.
+        let all = acknowledged.lock().expect("no writer panics")[told..before].to_vec();
+        for number in all {
+            let listed = follower.listed(&key(number));
+            assert!(
+                listed.is_some(),
+                "{number} was acknowledged, and is not told"
+            );
+        }
+        told = before;
+        tokio::task::yield_now().await;
+    }
+    if let Err(error) = writing.await {
+        std::panic::resume_unwind(error.into_panic());
+    }
+    assert_eq!(told, 150);
 }
 
 /// The feed tells each kind of change: listed, lifted (later than what it lifts was said), spent,

@@ -50,6 +50,7 @@ macro_rules! __store_clauses {
             a_full_load_tells_all_that_is_alive,
             a_full_load_goes_on_while_others_write,
             a_long_stretch_is_followed_page_by_page,
+            no_more_means_that_all_acknowledged_is_told,
             no_change_is_lost_while_many_write,
             the_feed_tells_what_was_listed_lifted_spent_and_freed,
             a_cursor_outlives_its_handle,

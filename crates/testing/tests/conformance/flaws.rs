@@ -106,7 +106,11 @@ catches! {
         a_long_stretch_is_followed_page_by_page
         a_full_load_tells_all_that_is_alive
         a_full_load_goes_on_while_others_write,
-    NumbersBeforeItCommits: no_change_is_lost_while_many_write,
+    TellsOneCallLate:
+        no_more_means_that_all_acknowledged_is_told,
+    NumbersBeforeItCommits:
+        no_change_is_lost_while_many_write
+        no_more_means_that_all_acknowledged_is_told,
     TellsOfNoUseGivenBack: the_feed_tells_what_was_listed_lifted_spent_and_freed,
     TellsLiftsInTheirOwnTime:
         the_feed_tells_what_was_listed_lifted_spent_and_freed

@@ -33,6 +33,7 @@ pub(crate) struct Notes {
     pub(crate) boot: Mutex<u64>,
     pub(crate) was_down: Mutex<bool>,
     pub(crate) grown: Mutex<u64>,
+    is_late: Mutex<bool>,
 }
 
 pub(crate) struct Flawed {

@@ -69,6 +69,16 @@ impl Flawed {
             Flaw::NotesTheFeedAfterTheLoad if load.is_some() && !page.more => {
                 page.next = self.end_of_feed().await?;
             }
+            Flaw::TellsOneCallLate if load.is_none() && !page.changes.is_empty() => {
+                // As who reads a replica.
+                let mut is_late = self.notes.is_late.lock().unwrap();
+                *is_late = !*is_late;
+                if let (true, Some(since)) = (*is_late, since) {
+                    page.changes.clear();
+                    page.next = since.clone();
+                    page.more = false;
+                }
+            }
             Flaw::NumbersBeforeItCommits => {
                 let under_way = self.notes.under_way.lock().unwrap();
                 page.changes
