@@ -18,6 +18,9 @@ use crate::mirror::{AT_ONCE, Lost, Mirror, Phase, Tables};
 /// Between the beginnings of two calls of the feed, however often a store wakes us.
 const MIN_GAP: Duration = Duration::from_millis(5);
 
+/// At most, between two attempts to do what the store did not answer.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
 /// Before the page after one that was empty.
 const EMPTY_PAGE: Duration = Duration::from_millis(1);
 
@@ -93,7 +96,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 None => {
                     if !std::mem::take(&mut has_followed) {
                         // It was no use to load just now: don't do it all the time.
-                        self.timer.pause(self.poll_every(), pending()).await;
+                        self.timer.pause(self.retry_every(), pending()).await;
                     }
                     self.load(mirror).await
                 }
@@ -133,6 +136,12 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     fn poll_every(&self) -> Duration {
         (self.max_staleness / 4).max(MIN_GAP)
+    }
+
+    /// What failed is tried again soon, however long the bound is: until then nothing that the store
+    /// pushes is heard.
+    fn retry_every(&self) -> Duration {
+        self.poll_every().min(RETRY_EVERY)
     }
 
     /// Until there may be something new.
@@ -263,7 +272,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
                      max_staleness at most, then the store is asked about each token"
                 );
             }
-            self.timer.pause(self.poll_every(), pending()).await;
+            self.timer.pause(self.retry_every(), pending()).await;
         }
     }
 
@@ -370,7 +379,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 "what the revocation store has forgotten can't be written back"
             );
         }
-        self.timer.pause(self.poll_every(), pending()).await;
+        self.timer.pause(self.retry_every(), pending()).await;
     }
 }
 

@@ -172,6 +172,20 @@ async fn a_store_without_a_feed_is_asked() {
     assert_eq!(node.script.calls(StoreOp::Changes), 1);
 }
 
+/// A long bound is no reason to be deaf for a quarter of it.
+#[tokio::test(start_paused = true)]
+async fn a_feed_that_failed_is_asked_again_soon_however_long_the_bound_is() {
+    let world = World::new();
+    let node = world.node_with(|builder| builder.max_staleness(Duration::from_secs(600)));
+    node.list.ready().await.unwrap();
+    node.script.set(StoreOp::Changes, Mood::Fails);
+    let calls = node.script.calls(StoreOp::Changes);
+    node.script.called(StoreOp::Changes, calls + 1).await;
+    let failed = Instant::now();
+    node.script.called(StoreOp::Changes, calls + 3).await;
+    assert!(failed.elapsed() < Duration::from_secs(5));
+}
+
 /// One that dies in the middle is begun again by the next who asks.
 #[tokio::test(start_paused = true)]
 async fn a_follower_that_panics_is_replaced() {
