@@ -1,0 +1,152 @@
+//! One node of several that share a store: the whole stack over HTTP, in a process of its own.
+//!
+//! `store-node KIND PLACE KEYS [SETTING=VALUE]…`: the kind of the store and where it is, the file of
+//! the issuer's keys, and what is set of the list, times in milliseconds. It prints where it listens
+//! once its list is ready.
+
+#![expect(clippy::print_stdout, reason = "it tells where it listens")]
+
+use std::{env, fmt::Write, io, process::ExitCode, time::Duration};
+
+use axum::{
+    Extension, Router,
+    http::StatusCode,
+    routing::{get, post},
+};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use tower_revoke::{
+    Authenticated, Clock, JwtVerifier, PostgresStore, Reason, RedisStore, Rejection,
+    RequireBearerLayer, Revocation, RevocationList, RevocationListBuilder, RevokeLayer,
+    core::{BoxError, Store},
+};
+use tower_revoke_tests::servers::WatchedRedis;
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, BoxError> {
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_max_level(tracing::Level::WARN)
+        .init();
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [kind, place, keys, settings @ ..] = arguments.as_slice() else {
+        return Err("store-node KIND PLACE KEYS [SETTING=VALUE]…".into());
+    };
+    let list = match kind.as_str() {
+        "redis" => list(RedisStore::connect(place).await?, settings),
+        "redis-sentinel" => {
+            let store = RedisStore::sentinel(WatchedRedis::NAME, [place.as_str()]);
+            list(store.connect().await?, settings)
+        }
+        "redis-cluster" => {
+            let store = RedisStore::cluster(place.split(','));
+            list(store.connect().await?, settings)
+        }
+        "postgres" => list(PostgresStore::connect(place).await?, settings),
+        other => Err(format!("no store is named {other}").into()),
+    }?;
+    serve(list, keys).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(store: impl Store, settings: &[String]) -> Result<RevocationList, BoxError> {
+    let start = RevocationList::builder(store);
+    let list = settings.iter().try_fold(start, |list, setting| {
+        let pair = setting.split_once('=');
+        let (name, value) = pair.ok_or_else(|| format!("{setting} is no SETTING=VALUE"))?;
+        set(list, name, value.parse()?)
+    });
+    Ok(list?.build())
+}
+
+fn set<S>(
+    list: RevocationListBuilder<S>,
+    name: &str,
+    value: u64,
+) -> Result<RevocationListBuilder<S>, BoxError> {
+    Ok(match name {
+        "max_staleness" => list.max_staleness(Duration::from_millis(value)),
+        "answer_within" => list.answer_within(Duration::from_millis(value)),
+        "mirror_limit" => list.mirror_limit(value),
+        other => return Err(format!("no setting is named {other}").into()),
+    })
+}
+
+async fn serve(list: RevocationList, keys: &str) -> Result<(), BoxError> {
+    let recorder = DebuggingRecorder::new();
+    let told = recorder.snapshotter();
+    recorder.install()?;
+    let tokens = JwtVerifier::issuer("https://id.example.com")
+        .audience("api")
+        .jwks_file(keys)
+        .revocations(list.clone())
+        .build()?;
+    list.ready().await?;
+    let open = Router::new()
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .layer(Extension(told));
+    let app = Router::new()
+        .route("/orders", get(async || "some orders"))
+        .route(
+            "/invoice",
+            get(async || "your only look at it").layer(RevokeLayer::single_use()),
+        )
+        .route("/log-out", post(log_out))
+        .route("/log-out-everywhere", post(log_out_everywhere))
+        .layer(RequireBearerLayer::new(tokens))
+        .merge(open)
+        .layer(Extension(list));
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    println!("listening on http://{}", socket.local_addr()?);
+    axum::serve(socket, app).await?;
+    Ok(())
+}
+
+/// Ends the token that it is called with, on all nodes. It is durable when this has answered.
+async fn log_out(
+    Extension(list): Extension<RevocationList>,
+    caller: Authenticated,
+) -> Result<StatusCode, Rejection> {
+    let until = caller.token().usable_until();
+    list.revoke(Revocation::of_token(caller.token_id(), until))
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The same with all tokens that its subject has so far.
+async fn log_out_everywhere(
+    Extension(list): Extension<RevocationList>,
+    caller: Authenticated,
+) -> Result<StatusCode, Rejection> {
+    let theirs = caller.subject_key().ok_or(Reason::MissingClaim)?;
+    let rule = Revocation::rule(theirs, Clock::system().now())?;
+    list.revoke(rule).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn ready(Extension(list): Extension<RevocationList>) -> StatusCode {
+    match list.ready().await {
+        Ok(()) => StatusCode::NO_CONTENT,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// A line for each series: its name and its value.
+async fn metrics(
+    Extension(list): Extension<RevocationList>,
+    Extension(told): Extension<Snapshotter>,
+) -> String {
+    list.stats().report();
+    let mut lines = String::new();
+    for (key, _, _, value) in told.snapshot().into_vec() {
+        let value = match value {
+            DebugValue::Counter(count) => count.to_string(),
+            DebugValue::Gauge(level) => level.to_string(),
+            DebugValue::Histogram(_) => continue,
+        };
+        // A string takes all that is written to it.
+        let _ = writeln!(lines, "{} {value}", key.key().name());
+    }
+    lines
+}

@@ -1,0 +1,165 @@
+//! Nodes over one store, the tokens for them, and how they are called.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use http::{Method, StatusCode};
+use tempfile::TempDir;
+use tower_revoke_testing::{TestAlgorithm, TestIssuer};
+use tower_revoke_tests::{Client, Wire, get, program::Program};
+
+/// Longer than any answer may take: it only says that there is one.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+
+/// For what comes about in a moment, on a machine that is busy.
+pub(crate) const IN_THE_END: Duration = Duration::from_secs(60);
+
+/// Ten minutes: what a mirror is asked for in the meantime, every quarter of that, explains nothing
+/// that a test sees.
+pub(crate) const PATIENT: &str = "max_staleness=600000";
+
+pub(crate) const SPENT: &str = "401 invalid_token";
+
+/// An issuer, and where its nodes find their store.
+pub(crate) struct Stage {
+    issuer: TestIssuer,
+    files: TempDir,
+    kind: &'static str,
+    place: String,
+}
+
+impl Stage {
+    pub(crate) fn new(kind: &'static str, place: String) -> Self {
+        let issuer = TestIssuer::with("https://id.example.com", TestAlgorithm::ES256);
+        let files = TempDir::new().expect("a temp dir");
+        let written = issuer.write_jwks(files.path().join("keys.json"));
+        written.expect("a file in the temp dir");
+        Self {
+            issuer,
+            files,
+            kind,
+            place,
+        }
+    }
+
+    /// A process that may or may not listen in the end.
+    pub(crate) fn program(&self, settings: &[&str]) -> Program {
+        Program::start("store-node", |command| {
+            command
+                .args([self.kind, &self.place])
+                .arg(self.files.path().join("keys.json"))
+                .args(settings);
+        })
+    }
+
+    /// A node that listens.
+    pub(crate) async fn node(&self, settings: &[&str]) -> Node {
+        let mut program = self.program(settings);
+        let at = program.address("listening on ").await;
+        Node {
+            at,
+            _program: program,
+        }
+    }
+
+    /// A token of this subject that is good for an hour.
+    pub(crate) fn token(&self, subject: &str) -> String {
+        let token = self.issuer.token().audience("api");
+        token.subject(subject).sign()
+    }
+
+    pub(crate) fn tokens(&self, count: usize) -> Vec<String> {
+        let subjects = (0..count).map(|number| number.to_string());
+        subjects.map(|subject| self.token(&subject)).collect()
+    }
+}
+
+/// One process. It ends when it is dropped.
+pub(crate) struct Node {
+    pub(crate) at: SocketAddr,
+    _program: Program,
+}
+
+impl Node {
+    pub(crate) async fn caller(&self) -> Caller {
+        Caller(Client::connect(self.at, Wire::Http1).await)
+    }
+
+    /// What it tells a recorder of metrics, without what all of a list's names begin with.
+    pub(crate) async fn metrics(&self) -> BTreeMap<String, f64> {
+        let mut client = Client::connect(self.at, Wire::Http1).await;
+        let answer = client.send(get("/metrics", "")).await.expect("an answer");
+        assert_eq!(answer.status, StatusCode::OK);
+        let text = String::from_utf8(answer.bytes.to_vec()).expect("text");
+        let series = text.lines().filter_map(|line| {
+            let (name, value) = line.split_once(' ')?;
+            let name = name.strip_prefix("tower_revoke_list_")?;
+            Some((name.to_owned(), value.parse().expect("a number")))
+        });
+        series.collect()
+    }
+
+    /// Waits until it tells this.
+    pub(crate) async fn tells(&self, what: &str, is_so: impl Fn(&BTreeMap<String, f64>) -> bool) {
+        let told = async {
+            while !is_so(&self.metrics().await) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(IN_THE_END, told).await.is_err() {
+            panic!("{what}: {:?}", self.metrics().await);
+        }
+    }
+
+    pub(crate) async fn is_ready(&self) -> bool {
+        let mut client = Client::connect(self.at, Wire::Http1).await;
+        let answer = client.send(get("/ready", "")).await.expect("an answer");
+        answer.status == StatusCode::NO_CONTENT
+    }
+}
+
+/// A connection.
+pub(crate) struct Caller(pub(crate) Client);
+
+impl Caller {
+    /// Status and error code of an answer that is as it must be: a refusal for want of the store
+    /// says when to come again, and nothing else does.
+    pub(crate) async fn ask(&mut self, method: Method, path: &str, token: &str) -> String {
+        let mut request = get(path, token);
+        *request.method_mut() = method;
+        let answer = tokio::time::timeout(ANSWERS_WITHIN, self.0.send(request)).await;
+        let answer = answer.expect("an answer in bounded time");
+        let answer = answer.expect("a connection that holds");
+        assert!(answer.whole, "{answer:?}");
+        let come_again = answer.headers.get("retry-after");
+        let is_unavailable = answer.status == StatusCode::SERVICE_UNAVAILABLE;
+        assert_eq!(
+            come_again.is_some_and(|secs| secs == "1"),
+            is_unavailable,
+            "{answer:?}"
+        );
+        answer.verdict()
+    }
+
+    pub(crate) async fn orders(&mut self, token: &str) -> String {
+        self.ask(Method::GET, "/orders", token).await
+    }
+
+    pub(crate) async fn invoice(&mut self, token: &str) -> String {
+        self.ask(Method::GET, "/invoice", token).await
+    }
+
+    /// Returns when the token is refused for good; whatever else is said meanwhile is one of these.
+    pub(crate) async fn is_refused(&mut self, token: &str, meanwhile: &[&str]) {
+        let refused = async {
+            loop {
+                let verdict = self.orders(token).await;
+                if verdict == SPENT {
+                    break;
+                }
+                assert!(meanwhile.contains(&verdict.as_str()), "{verdict}");
+            }
+        };
+        let refused = tokio::time::timeout(IN_THE_END, refused).await;
+        refused.expect("the token is refused in the end");
+    }
+}

@@ -1,0 +1,51 @@
+//! The whole stack in several processes over one shared store, as HTTP clients see it.
+
+#![expect(clippy::print_stdout, reason = "what was measured is printed")]
+
+mod failover;
+mod kit;
+mod load;
+mod outage;
+mod refused;
+mod winners;
+
+use tower_revoke_tests::servers::{Postgres, Redis};
+
+/// What every store must show: a row for each, with its name as `store-node` has it.
+macro_rules! stores {
+    ($($module:ident: $server:ty, $kind:literal;)*) => {$(
+        mod $module {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn trap_01_g2_three_processes_have_one_winner_of_ten_thousand() {
+                winners::of_one_token::<$server>($kind).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn trap_01_g2_three_processes_have_a_hundred_winners_of_a_hundred_tokens() {
+                winners::of_many_tokens::<$server>($kind).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn g4_what_one_process_revokes_the_other_refuses() {
+                refused::elsewhere::<$server>($kind).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn trap_06_g5_an_outage_is_a_503_and_nobody_passes() {
+                outage::under_load::<$server>($kind).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn trap_07_38_a_node_whose_store_is_down_does_not_start() {
+                outage::at_the_start::<$server>($kind).await;
+            }
+        }
+    )*};
+}
+
+stores! {
+    redis: Redis, "redis";
+    postgres: Postgres, "postgres";
+}

@@ -1,0 +1,72 @@
+//! G4 across processes: how long after a revocation on one node another refuses the token.
+
+use std::time::Duration;
+
+use http::Method;
+use tower_revoke::Clock;
+use tower_revoke_tests::servers::StoreServer;
+
+use crate::kit::{Node, PATIENT, SPENT, Stage};
+
+/// How often a token that was refused is asked about again.
+const NEVER_AGAIN: usize = 20;
+
+pub(crate) async fn elsewhere<S: StoreServer>(kind: &'static str) {
+    let server = S::fresh().await;
+    let stage = Stage::new(kind, server.place());
+    for (how, number, settings) in [
+        // Only what the store pushes explains a refusal before the end of the test.
+        (
+            "pushed, bound 600 s",
+            200,
+            [PATIENT, "mirror_limit=2000000"],
+        ),
+        (
+            "asked, bound 0.5 s",
+            20,
+            ["max_staleness=500", "mirror_limit=0"],
+        ),
+    ] {
+        let (one, other) = (stage.node(&settings).await, stage.node(&settings).await);
+        let mut times = rounds(&stage, [&one, &other], how, number).await;
+        times.sort();
+        let of = |part: usize| times[(times.len() - 1) * part / 100];
+        println!(
+            "{kind}, {how}: refused elsewhere after {:?} (p50), {:?} (p99), {:?} at most",
+            of(50),
+            of(99),
+            of(100)
+        );
+        for node in [&one, &other] {
+            let told = node.metrics().await;
+            let (oldest, bound) = (told["oldest_served_seconds"], told["max_staleness_seconds"]);
+            assert!(oldest < bound, "{told:?}");
+            assert_eq!(told["failures_total"], 0.0, "{told:?}");
+        }
+    }
+}
+
+/// The times from when a revocation was acknowledged on one node to its first refusal on another.
+async fn rounds(stage: &Stage, nodes: [&Node; 2], how: &str, number: usize) -> Vec<Duration> {
+    let (clock, mut times) = (Clock::system(), Vec::new());
+    for round in 0..number {
+        // A token in one round, all of a subject's in the next.
+        let path = ["/log-out", "/log-out-everywhere"][round % 2];
+        let (here, there) = (nodes[round / 2 % 2], nodes[1 - round / 2 % 2]);
+        let (mut here, mut there) = (here.caller().await, there.caller().await);
+        let token = stage.token(&format!("{how} {round}"));
+        // Both know it as good.
+        assert_eq!(here.orders(&token).await, "200");
+        assert_eq!(there.orders(&token).await, "200");
+        assert_eq!(here.ask(Method::POST, path, &token).await, "204");
+        let said = clock.uptime();
+        there.is_refused(&token, &["200"]).await;
+        times.push(clock.uptime() - said);
+        for caller in [&mut here, &mut there] {
+            for _ in 0..NEVER_AGAIN {
+                assert_eq!(caller.orders(&token).await, SPENT, "{how}, round {round}");
+            }
+        }
+    }
+    times
+}
