@@ -84,7 +84,9 @@
 //! `completion_type`) are set for each session.
 //!
 //! The driver encrypts by default where the server can, and checks nobody's certificate: say
-//! `ssl-mode=VERIFY_IDENTITY`, and `ssl-ca`, where the network is not yours.
+//! `ssl-mode=VERIFY_IDENTITY`, and `ssl-ca`, where the network is not yours. It brings the crate `rsa`,
+//! of which RUSTSEC-2023-0071 says that timing betrays private keys; the driver has none, and only
+//! encrypts a password with the server's public key, where there is no TLS.
 //!
 //! # The schema
 //!
