@@ -138,7 +138,7 @@ pub(super) async fn measure(rounds: usize) -> Outcome<()> {
     let bare = Arc::new(Bare(bare));
     let ours = MySqlStore::connect(&url).await;
     let ours = Arc::new(Ours(ours.map_err(|error| error.to_string())?));
-    println!("MariaDB (in brackets: times one INSERT each; to reach with 256: 5)");
+    println!("MariaDB (in brackets: times one INSERT each)");
     for callers in CALLERS {
         let mut rates = vec![Vec::new(); 2];
         for _ in 0..rounds {
