@@ -1,6 +1,7 @@
 //! Real authorization servers, and a gRPC client, for the tests, started from what
 //! `tests/servers/install` has put ready. Nothing is fetched here.
 
+mod cassandra;
 mod client;
 mod grpcio;
 mod keycloak;
@@ -13,6 +14,7 @@ mod store_server;
 use std::{net::TcpListener, path::PathBuf, process::Command};
 
 pub use self::{
+    cassandra::{Cassandra, SharedCassandra},
     client::{ClientId, Issuer, Reply},
     grpcio::grpcio,
     keycloak::Keycloak,

@@ -1,0 +1,174 @@
+//! The way to the cluster: every question has a time by which it is answered, and is asked again
+//! until then where nobody knows its answer.
+
+use std::{fmt, time::Duration};
+
+use scylla::{
+    DeserializeRow,
+    client::session::Session,
+    errors::ExecutionError,
+    response::query_result::QueryResult,
+    serialize::row::SerializeRow,
+    statement::{
+        Consistency, SerialConsistency,
+        batch::{Batch, BatchType},
+        prepared::PreparedStatement,
+    },
+    value::CqlValue,
+};
+use tokio::time::Instant;
+
+use crate::error::{Failure, is_worth_repeating};
+
+/// The first pause before a question is repeated, and the longest.
+const PAUSE: Duration = Duration::from_millis(4);
+const LONGEST_PAUSE: Duration = Duration::from_millis(128);
+
+/// Values of a statement in a batch.
+pub(crate) type Values = Vec<Option<CqlValue>>;
+
+/// By when there must be an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    at: Instant,
+    within: Duration,
+}
+
+impl Deadline {
+    pub(crate) fn after(within: Duration) -> Self {
+        Self {
+            at: Instant::now() + within,
+            within,
+        }
+    }
+
+    /// The outcome of what is waited for until then.
+    pub(crate) async fn bound<T>(self, waited: impl Future<Output = T>) -> Result<T, Failure> {
+        let waited = tokio::time::timeout_at(self.at, waited).await;
+        waited.map_err(|_| Failure::TimedOut(self.within))
+    }
+}
+
+pub(crate) struct Link {
+    pub(crate) session: Session,
+    pub(crate) consistency: Consistency,
+    pub(crate) serial: SerialConsistency,
+    pub(crate) within: Duration,
+}
+
+impl Link {
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline::after(self.within)
+    }
+
+    /// Asks until there is an answer; what is asked must bear being asked twice.
+    pub(crate) async fn ask(
+        &self,
+        deadline: Deadline,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<QueryResult, Failure> {
+        repeated(deadline, || {
+            self.session.execute_unpaged(statement, &values)
+        })
+        .await
+    }
+
+    /// The rows of the answer.
+    pub(crate) async fn rows<R>(
+        &self,
+        deadline: Deadline,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<Vec<R>, Failure>
+    where
+        R: for<'a, 'b> DeserializeRowOwned<'a, 'b>,
+    {
+        let answer = self.ask(deadline, statement, values).await?;
+        rows_of(answer)
+    }
+
+    /// The same for several statements on one partition, which all happen or none.
+    pub(crate) async fn ask_all(
+        &self,
+        deadline: Deadline,
+        statements: Vec<(PreparedStatement, Values)>,
+    ) -> Result<QueryResult, Failure> {
+        let mut batch = Batch::new(BatchType::Unlogged);
+        batch.set_consistency(self.consistency);
+        batch.set_serial_consistency(Some(self.serial));
+        let mut values = Vec::with_capacity(statements.len());
+        for (statement, its_values) in statements {
+            batch.append_statement(statement);
+            values.push(its_values);
+        }
+        repeated(deadline, || self.session.batch(&batch, &values)).await
+    }
+}
+
+/// A row that keeps nothing of the answer's memory.
+pub(crate) trait DeserializeRowOwned<'a, 'b>:
+    scylla::deserialize::row::DeserializeRow<'a, 'b>
+{
+}
+
+impl<'a, 'b, R: scylla::deserialize::row::DeserializeRow<'a, 'b>> DeserializeRowOwned<'a, 'b>
+    for R
+{
+}
+
+pub(crate) fn rows_of<R>(answer: QueryResult) -> Result<Vec<R>, Failure>
+where
+    R: for<'a, 'b> DeserializeRowOwned<'a, 'b>,
+{
+    let rows = answer.into_rows_result().map_err(Failure::driver)?;
+    let rows = rows.rows::<R>().map_err(Failure::driver)?;
+    rows.collect::<Result<_, _>>().map_err(Failure::driver)
+}
+
+/// Whether the condition of a write was met. The row that stood in its way is not looked at.
+pub(crate) fn was_applied(answer: QueryResult) -> Result<bool, Failure> {
+    #[derive(DeserializeRow)]
+    #[scylla(allow_missing)]
+    struct Outcome {
+        #[scylla(rename = "[applied]")]
+        applied: bool,
+    }
+    let _ = std::any::type_name::<Outcome>();
+    let rows = answer.into_rows_result().map_err(Failure::driver)?;
+    let row = rows
+        .maybe_first_row::<scylla::value::Row>()
+        .map_err(Failure::driver)?;
+    let first = row.and_then(|row| row.columns.into_iter().next().flatten());
+    match first {
+        Some(CqlValue::Boolean(applied)) => Ok(applied),
+        _ => Err(Failure::Garbled("the answer to a write with a condition")),
+    }
+}
+
+async fn repeated<F>(deadline: Deadline, ask: impl Fn() -> F) -> Result<QueryResult, Failure>
+where
+    F: Future<Output = Result<QueryResult, ExecutionError>>,
+{
+    let mut pause = PAUSE;
+    loop {
+        match deadline.bound(ask()).await? {
+            Ok(answer) => return Ok(answer),
+            Err(error) if is_worth_repeating(&error) => {
+                tracing::debug!(%error, "asked again");
+                deadline.bound(tokio::time::sleep(pause)).await?;
+                pause = LONGEST_PAUSE.min(pause * 2);
+            }
+            Err(error) => return Err(Failure::driver(error)),
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("consistency", &self.consistency)
+            .field("within", &self.within)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,155 @@
+//! The tables: created, and checked.
+
+use scylla::{client::session::Session, errors::ExecutionError, statement::Statement};
+
+use crate::{CassandraStoreError, error::Failure, link::{Deadline, Link, rows_of}};
+
+/// The version that this release works with.
+pub(crate) const KNOWN: u32 = 1;
+
+/// For how long what was deleted leaves a trace. A replica that was away for longer may bring it
+/// back, which does no harm: it was superseded, or has ended, and is forgotten again.
+const TABLES: [&str; 5] = [
+    "CREATE TABLE IF NOT EXISTS {keyspace}.store (only_one int PRIMARY KEY, version int, id blob, \
+     purged_before bigint)",
+    // A row for each thing that was said, under an id that is used once. They are merged when they
+    // are read. kind: 0 revoked, 1 lifted. Times are seconds since 1970; no end is null.
+    "CREATE TABLE IF NOT EXISTS {keyspace}.revoked (digest blob, id blob, kind tinyint, \
+     issued_at_or_before bigint, until bigint, at bigint, issuer text, claim text, value text, \
+     said_by text, reason text, PRIMARY KEY (digest, id)) WITH gc_grace_seconds = 10800",
+    // Written with conditions only. turn is another one with each change. holder: by which claim,
+    // of a token with one use; of one with more, each claim has a row.
+    "CREATE TABLE IF NOT EXISTS {keyspace}.uses (token blob, claim blob, max_uses bigint static, \
+     held bigint static, holder blob static, turn bigint static, until bigint static, \
+     PRIMARY KEY (token, claim)) WITH gc_grace_seconds = 10800",
+    // Who writes: a program's handle. beat: when it last said so, by its own clock.
+    "CREATE TABLE IF NOT EXISTS {keyspace}.writers (only_one int, writer bigint, beat bigint, \
+     retired boolean, trimmed bigint, trimmed_mark bigint, PRIMARY KEY (only_one, writer)) \
+     WITH gc_grace_seconds = 10800",
+    // What each of them has written: keys of 17 bytes, the first says of which table. All up to
+    // the number `settled` was done when the entry was made.
+    "CREATE TABLE IF NOT EXISTS {keyspace}.log (writer bigint, seq bigint, mark bigint, \
+     settled bigint, keys blob, PRIMARY KEY (writer, seq)) WITH gc_grace_seconds = 10800",
+];
+
+/// The name as CQL has it. It has no quotes in it, see the builder.
+pub(crate) fn quoted(keyspace: &str) -> String {
+    format!("\"{keyspace}\"")
+}
+
+/// Creates what is not there.
+pub(crate) async fn run(
+    link: &Link,
+    keyspace: &str,
+    replication: &str,
+    deadline: Deadline,
+) -> Result<(), CassandraStoreError> {
+    let found = version(link, keyspace, deadline).await?;
+    refuse_newer(keyspace, found)?;
+    if found == KNOWN {
+        return Ok(());
+    }
+    let name = quoted(keyspace);
+    let create = format!("CREATE KEYSPACE IF NOT EXISTS {name} WITH replication = {replication}");
+    deadline
+        .bound(link.session.query_unpaged(create, ()))
+        .await?
+        .map_err(refused)?;
+    for table in TABLES {
+        let create = table.replace("{keyspace}", &name);
+        deadline
+            .bound(link.session.query_unpaged(create, ()))
+            .await?
+            .map_err(refused)?;
+    }
+    // Whoever is first names it.
+    let id = fastrand::u128(..).to_be_bytes().to_vec();
+    let mut insert = Statement::new(format!(
+        "INSERT INTO {name}.store (only_one, version, id) VALUES (0, 1, ?) IF NOT EXISTS"
+    ));
+    insert.set_consistency(link.consistency);
+    insert.set_serial_consistency(Some(link.serial));
+    deadline
+        .bound(link.session.query_unpaged(insert, (id,)))
+        .await?
+        .map_err(refused)?;
+    Ok(())
+}
+
+/// The store's id, if the tables are at this release's version.
+pub(crate) async fn id_of(
+    link: &Link,
+    keyspace: &str,
+    deadline: Deadline,
+) -> Result<[u8; 16], CassandraStoreError> {
+    let found = version(link, keyspace, deadline).await?;
+    refuse_newer(keyspace, found)?;
+    if found < KNOWN {
+        return Err(CassandraStoreError::Older {
+            keyspace: keyspace.to_owned(),
+            found,
+            known: KNOWN,
+        });
+    }
+    let select = format!("SELECT id FROM {}.store WHERE only_one = 0", quoted(keyspace));
+    let ids: Vec<(Vec<u8>,)> = read(&link.session, select, link, deadline).await?;
+    let id = ids.into_iter().next().and_then(|(id,)| id.try_into().ok());
+    id.ok_or(CassandraStoreError::Setting(
+        "the keyspace's store table is none of ours",
+    ))
+}
+
+fn refuse_newer(keyspace: &str, found: u32) -> Result<(), CassandraStoreError> {
+    if found <= KNOWN {
+        return Ok(());
+    }
+    Err(CassandraStoreError::Newer {
+        keyspace: keyspace.to_owned(),
+        found,
+        known: KNOWN,
+    })
+}
+
+/// 0: there is none.
+async fn version(
+    link: &Link,
+    keyspace: &str,
+    deadline: Deadline,
+) -> Result<u32, CassandraStoreError> {
+    let is_there = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND \
+                    table_name = 'store'";
+    let answer = deadline
+        .bound(link.session.query_unpaged(is_there, (keyspace,)))
+        .await?
+        .map_err(refused)?;
+    let tables: Vec<(String,)> = rows_of(answer)?;
+    if tables.is_empty() {
+        return Ok(0);
+    }
+    let select = format!(
+        "SELECT version FROM {}.store WHERE only_one = 0",
+        quoted(keyspace)
+    );
+    let found: Vec<(i32,)> = read(&link.session, select, link, deadline).await?;
+    let found = found.first().map_or(0, |(version,)| *version);
+    Ok(u32::try_from(found).unwrap_or(u32::MAX))
+}
+
+async fn read<R>(
+    session: &Session,
+    select: String,
+    link: &Link,
+    deadline: Deadline,
+) -> Result<Vec<R>, CassandraStoreError>
+where
+    R: for<'a, 'b> crate::link::DeserializeRowOwned<'a, 'b>,
+{
+    let mut select = Statement::new(select);
+    select.set_consistency(link.consistency);
+    let answer = deadline.bound(session.query_unpaged(select, ())).await?;
+    Ok(rows_of(answer.map_err(refused)?)?)
+}
+
+fn refused(error: ExecutionError) -> CassandraStoreError {
+    Failure::driver(error).into()
+}

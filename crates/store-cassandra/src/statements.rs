@@ -1,0 +1,77 @@
+//! The statements, prepared once.
+
+use scylla::statement::prepared::PreparedStatement;
+
+use crate::{CassandraStoreError, link::{Deadline, Link}, schema::quoted};
+
+macro_rules! statements {
+    ($($name:ident: $text:literal,)*) => {
+        /// Each as its name says.
+        #[derive(Debug)]
+        pub(crate) struct Statements {
+            $(pub(crate) $name: PreparedStatement,)*
+        }
+
+        impl Statements {
+            pub(crate) async fn prepare(
+                link: &Link,
+                keyspace: &str,
+                deadline: Deadline,
+            ) -> Result<Self, CassandraStoreError> {
+                let keyspace = quoted(keyspace);
+                Ok(Self {
+                    $($name: prepared(link, &$text.replace("{k}", &keyspace), deadline).await?,)*
+                })
+            }
+        }
+    };
+}
+
+statements! {
+    look_up_said: "SELECT digest, id, kind, issued_at_or_before, until, at, issuer, claim, value, \
+        said_by, reason FROM {k}.revoked WHERE digest IN ?",
+    look_up_uses: "SELECT DISTINCT token, max_uses, held, until FROM {k}.uses WHERE token IN ?",
+    scan_said: "SELECT token(digest), digest, id, kind, issued_at_or_before, until, at, issuer, \
+        claim, value, said_by, reason FROM {k}.revoked WHERE token(digest) >= ? LIMIT ?",
+    scan_uses: "SELECT DISTINCT token(token), token, max_uses, held, turn, until FROM {k}.uses \
+        WHERE token(token) >= ? LIMIT ?",
+    say: "INSERT INTO {k}.revoked (digest, id, kind, issued_at_or_before, until, at, issuer, claim, \
+        value, said_by, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    unsay: "DELETE FROM {k}.revoked WHERE digest = ? AND id = ?",
+    claim_new: "INSERT INTO {k}.uses (token, max_uses, held, holder, turn, until) \
+        VALUES (?, ?, 1, ?, ?, ?) IF NOT EXISTS",
+    uses: "SELECT DISTINCT max_uses, held, holder, turn, until FROM {k}.uses WHERE token = ?",
+    held: "SELECT claim FROM {k}.uses WHERE token = ? AND claim = ?",
+    all_held: "SELECT claim FROM {k}.uses WHERE token = ? LIMIT ?",
+    change_uses: "UPDATE {k}.uses SET max_uses = ?, held = ?, holder = ?, turn = ?, until = ? \
+        WHERE token = ? IF turn = ?",
+    hold: "INSERT INTO {k}.uses (token, claim) VALUES (?, ?)",
+    let_go: "DELETE FROM {k}.uses WHERE token = ? AND claim = ?",
+    forget_uses: "DELETE max_uses, held, holder, turn, until FROM {k}.uses WHERE token = ? \
+        IF turn = ?",
+    purged_before: "SELECT purged_before FROM {k}.store WHERE only_one = 0",
+    purge_begins: "UPDATE {k}.store SET purged_before = ? WHERE only_one = 0 IF purged_before = ?",
+    register: "INSERT INTO {k}.writers (only_one, writer, beat, retired) VALUES (0, ?, ?, false)",
+    writers: "SELECT writer, beat, retired, trimmed, trimmed_mark FROM {k}.writers \
+        WHERE only_one = 0",
+    retire: "UPDATE {k}.writers SET retired = true WHERE only_one = 0 AND writer = ?",
+    forget_writer: "DELETE FROM {k}.writers WHERE only_one = 0 AND writer = ?",
+    trimmed: "UPDATE {k}.writers SET trimmed = ?, trimmed_mark = ? WHERE only_one = 0 AND writer = ?",
+    write: "INSERT INTO {k}.log (writer, seq, mark, settled, keys) VALUES (?, ?, ?, ?, ?)",
+    newest: "SELECT seq, mark, settled FROM {k}.log WHERE writer = ? ORDER BY seq DESC LIMIT 1",
+    entry: "SELECT mark FROM {k}.log WHERE writer = ? AND seq = ?",
+    entries: "SELECT seq, keys FROM {k}.log WHERE writer = ? AND seq > ? AND seq <= ? LIMIT ?",
+    trim: "DELETE FROM {k}.log WHERE writer = ? AND seq <= ?",
+}
+
+async fn prepared(
+    link: &Link,
+    text: &str,
+    deadline: Deadline,
+) -> Result<PreparedStatement, CassandraStoreError> {
+    let mut statement = deadline.bound(link.session.prepare(text)).await??;
+    statement.set_consistency(link.consistency);
+    statement.set_serial_consistency(Some(link.serial));
+    statement.set_is_idempotent(true);
+    Ok(statement)
+}

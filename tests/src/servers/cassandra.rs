@@ -1,0 +1,234 @@
+//! An Apache Cassandra of one node. Its data outlive it, so that it can be killed and started again.
+
+use std::{
+    fmt, fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use super::installed;
+use crate::process::Process;
+
+const SETTINGS: &str = include_str!("../../servers/cassandra/cassandra.yaml");
+const LOGBACK: &str = include_str!("../../servers/cassandra/logback.xml");
+
+/// It takes about 10 s; a machine that is busy building takes much longer.
+const WITHIN: Duration = Duration::from_secs(240);
+
+/// `host:port` of a server that tests may use instead of one of their own, where nothing has to be
+/// done to it. Whoever asks there must be allowed to create keyspaces.
+const VARIABLE: &str = "TOWER_REVOKE_TEST_CASSANDRA";
+
+/// Packages of the JVM that it looks into, as in its own `jvm17-server.options`.
+const EXPORTS: &[&str] = &[
+    "java.base/java.lang.ref",
+    "java.base/jdk.internal.misc",
+    "java.management/com.sun.jmx.remote.security",
+    "java.rmi/sun.rmi.registry",
+    "java.rmi/sun.rmi.server",
+    "java.sql/java.sql",
+    "jdk.unsupported/sun.misc",
+];
+const OPENS: &[&str] = &[
+    "java.base/java.io",
+    "java.base/java.lang",
+    "java.base/java.lang.module",
+    "java.base/java.lang.reflect",
+    "java.base/java.net",
+    "java.base/java.nio",
+    "java.base/java.util",
+    "java.base/java.util.concurrent",
+    "java.base/java.util.concurrent.atomic",
+    "java.base/jdk.internal.loader",
+    "java.base/jdk.internal.math",
+    "java.base/jdk.internal.module",
+    "java.base/jdk.internal.ref",
+    "java.base/jdk.internal.reflect",
+    "java.base/jdk.internal.util.jar",
+    "java.base/sun.nio.ch",
+    "jdk.management/com.sun.management.internal",
+];
+
+/// Nobody else is waited for: it is alone. Without a word of JMX, which would listen on every
+/// address.
+const PROPERTIES: &[&str] = &[
+    "-Xms512m",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-Djdk.attach.allowAttachSelf=true",
+    "-Dcassandra.ring_delay_ms=1",
+    "-Dcassandra.skip_wait_for_gossip_to_settle=0",
+    "-Dcassandra.superuser_setup_delay_ms=0",
+];
+
+/// One server, which asks nobody for a password.
+pub struct Cassandra {
+    process: Option<Process>,
+    data: TempDir,
+    jars: PathBuf,
+    port: u16,
+}
+
+impl Cassandra {
+    /// Starts one on free ports, with more settings, as lines of its `cassandra.yaml`.
+    pub async fn start(settings: &[&str]) -> Self {
+        let jars = installed("cassandra").join("lib");
+        let data = TempDir::new().expect("a temp dir");
+        let [port, storage_port] = free_ports();
+        let mut yaml = SETTINGS
+            .replace("{port}", &port.to_string())
+            .replace("{storage_port}", &storage_port.to_string());
+        for line in settings {
+            yaml.push_str(line);
+            yaml.push('\n');
+        }
+        for (name, text) in [("cassandra.yaml", yaml.as_str()), ("logback.xml", LOGBACK)] {
+            fs::write(data.path().join(name), text).expect("a temp dir to write to");
+        }
+        let mut cassandra = Self {
+            process: None,
+            data,
+            jars,
+            port,
+        };
+        cassandra.restart().await;
+        cassandra
+    }
+
+    /// Starts it again after [`kill`](Self::kill), with what it has on disk.
+    pub async fn restart(&mut self) {
+        let rest = TempDir::new().expect("a temp dir");
+        let mut process = Process::start("Cassandra", "java", rest, |command| {
+            let file = |name: &str| format!("file://{}", self.data.path().join(name).display());
+            let folder = self.data.path().join("data");
+            for (option, packages) in [("--add-exports", EXPORTS), ("--add-opens", OPENS)] {
+                for package in packages {
+                    command.arg(format!("{option}={package}=ALL-UNNAMED"));
+                }
+            }
+            command
+                .current_dir(self.data.path())
+                .args(PROPERTIES)
+                .arg(format!("-Dcassandra.config={}", file("cassandra.yaml")))
+                .arg(format!("-Dcassandra.storagedir={}", folder.display()))
+                .arg(format!(
+                    "-Dlogback.configurationFile={}",
+                    file("logback.xml")
+                ))
+                .arg(format!("-Djava.io.tmpdir={}", self.data.path().display()))
+                .arg("-cp")
+                .arg(self.jars.join("*"))
+                .arg("org.apache.cassandra.service.CassandraDaemon");
+        });
+        process
+            .says("that it is ready", WITHIN, |line| {
+                line.contains("Startup complete").then_some(())
+            })
+            .await;
+        self.process = Some(process);
+    }
+
+    /// Ends it as a crash of its process does.
+    pub async fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.signal("KILL");
+            process.ended(WITHIN).await;
+        }
+    }
+
+    /// It takes connections, and says nothing any more.
+    pub fn freeze(&self) {
+        self.running().signal("STOP");
+    }
+
+    /// It goes on.
+    pub fn thaw(&self) {
+        self.running().signal("CONT");
+    }
+
+    /// Where it keeps its data; they can be copied while it is not running.
+    pub fn data(&self) -> PathBuf {
+        self.data.path().join("data")
+    }
+
+    /// Puts a copy of its data somewhere, or takes them from there; it must not be running.
+    ///
+    /// # Panics
+    /// If it runs.
+    pub fn copy_data(&self, from: &Path, to: &Path) {
+        assert!(self.process.is_none(), "it would go on writing");
+        let _ = fs::remove_dir_all(to);
+        copy(from, to).expect("folders to copy");
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("a server that runs")
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
+impl fmt::Debug for Cassandra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cassandra")
+            .field("port", &self.port)
+            .field("process", &self.process)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A server that nothing is done to: the one that the variable names, or one of our own.
+#[derive(Debug)]
+pub enum SharedCassandra {
+    /// Somebody's.
+    Theirs(String),
+    /// Ours.
+    Ours(Cassandra),
+}
+
+impl SharedCassandra {
+    /// The one that the variable names, or a new one.
+    pub async fn start() -> Self {
+        match std::env::var(VARIABLE) {
+            Ok(address) => Self::Theirs(address),
+            Err(_) => Self::Ours(Cassandra::start(&[]).await),
+        }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> String {
+        match self {
+            Self::Theirs(address) => address.clone(),
+            Self::Ours(cassandra) => cassandra.address(),
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}
+
+/// Both at once, or they could be the same.
+fn free_ports() -> [u16; 2] {
+    let listeners = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.map(|listener| {
+        let address = listener.local_addr();
+        address.expect("a socket of ours").port()
+    })
+}
