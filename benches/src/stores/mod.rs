@@ -1,5 +1,6 @@
 //! Durable claims a second on each store, beside its bare driver.
 
+mod cassandra;
 mod mariadb;
 mod postgres;
 mod redb;
@@ -52,6 +53,9 @@ pub fn run(quick: bool, named: Option<&str>) -> Outcome<()> {
     }
     if named.is_none_or(|name| name == "mariadb") {
         runtime.block_on(mariadb::measure(rounds))?;
+    }
+    if named.is_none_or(|name| name == "cassandra") {
+        runtime.block_on(cassandra::measure(rounds))?;
     }
     Ok(())
 }

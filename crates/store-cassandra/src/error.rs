@@ -13,8 +13,10 @@ pub enum CassandraStoreError {
     #[error("the setting can't be used: {0}")]
     Setting(&'static str),
     /// The consistency would lose what was acknowledged, or have two winners.
-    #[error("the consistency {0} is not enough: a read would not see what was written before")]
-    Consistency(&'static str),
+    #[error(
+        "the consistency {0} is none of QUORUM and LOCAL_QUORUM: a read must see what was written"
+    )]
+    Consistency(String),
     /// The certificates that were given can't be used.
     #[error("TLS can't be set up")]
     Tls(#[source] BoxError),

@@ -4,7 +4,6 @@
 use std::{fmt, time::Duration};
 
 use scylla::{
-    DeserializeRow,
     client::session::Session,
     errors::ExecutionError,
     response::query_result::QueryResult,
@@ -57,6 +56,14 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// How reads see all that conditional writes have done.
+    pub(crate) fn serial_read(&self) -> Consistency {
+        match self.serial {
+            SerialConsistency::Serial => Consistency::Serial,
+            SerialConsistency::LocalSerial => Consistency::LocalSerial,
+        }
+    }
+
     pub(crate) fn deadline(&self) -> Deadline {
         Deadline::after(self.within)
     }
@@ -128,13 +135,6 @@ where
 
 /// Whether the condition of a write was met. The row that stood in its way is not looked at.
 pub(crate) fn was_applied(answer: QueryResult) -> Result<bool, Failure> {
-    #[derive(DeserializeRow)]
-    #[scylla(allow_missing)]
-    struct Outcome {
-        #[scylla(rename = "[applied]")]
-        applied: bool,
-    }
-    let _ = std::any::type_name::<Outcome>();
     let rows = answer.into_rows_result().map_err(Failure::driver)?;
     let row = rows
         .maybe_first_row::<scylla::value::Row>()

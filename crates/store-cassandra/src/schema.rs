@@ -2,7 +2,11 @@
 
 use scylla::{client::session::Session, errors::ExecutionError, statement::Statement};
 
-use crate::{CassandraStoreError, error::Failure, link::{Deadline, Link, rows_of}};
+use crate::{
+    CassandraStoreError,
+    error::Failure,
+    link::{Deadline, Link, rows_of},
+};
 
 /// The version that this release works with.
 pub(crate) const KNOWN: u32 = 1;
@@ -19,9 +23,9 @@ const TABLES: [&str; 5] = [
      said_by text, reason text, PRIMARY KEY (digest, id)) WITH gc_grace_seconds = 10800",
     // Written with conditions only. turn is another one with each change. holder: by which claim,
     // of a token with one use; of one with more, each claim has a row.
-    "CREATE TABLE IF NOT EXISTS {keyspace}.uses (token blob, claim blob, max_uses bigint static, \
+    "CREATE TABLE IF NOT EXISTS {keyspace}.uses (digest blob, claim blob, max_uses bigint static, \
      held bigint static, holder blob static, turn bigint static, until bigint static, \
-     PRIMARY KEY (token, claim)) WITH gc_grace_seconds = 10800",
+     PRIMARY KEY (digest, claim)) WITH gc_grace_seconds = 10800",
     // Who writes: a program's handle. beat: when it last said so, by its own clock.
     "CREATE TABLE IF NOT EXISTS {keyspace}.writers (only_one int, writer bigint, beat bigint, \
      retired boolean, trimmed bigint, trimmed_mark bigint, PRIMARY KEY (only_one, writer)) \
@@ -91,7 +95,10 @@ pub(crate) async fn id_of(
             known: KNOWN,
         });
     }
-    let select = format!("SELECT id FROM {}.store WHERE only_one = 0", quoted(keyspace));
+    let select = format!(
+        "SELECT id FROM {}.store WHERE only_one = 0",
+        quoted(keyspace)
+    );
     let ids: Vec<(Vec<u8>,)> = read(&link.session, select, link, deadline).await?;
     let id = ids.into_iter().next().and_then(|(id,)| id.try_into().ok());
     id.ok_or(CassandraStoreError::Setting(

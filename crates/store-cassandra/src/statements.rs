@@ -2,7 +2,11 @@
 
 use scylla::statement::prepared::PreparedStatement;
 
-use crate::{CassandraStoreError, link::{Deadline, Link}, schema::quoted};
+use crate::{
+    CassandraStoreError,
+    link::{Deadline, Link},
+    schema::quoted,
+};
 
 macro_rules! statements {
     ($($name:ident: $text:literal,)*) => {
@@ -19,9 +23,13 @@ macro_rules! statements {
                 deadline: Deadline,
             ) -> Result<Self, CassandraStoreError> {
                 let keyspace = quoted(keyspace);
-                Ok(Self {
+                let mut all = Self {
                     $($name: prepared(link, &$text.replace("{k}", &keyspace), deadline).await?,)*
-                })
+                };
+                // They finish what others have begun.
+                all.uses_now.set_consistency(link.serial_read());
+                all.held_now.set_consistency(link.serial_read());
+                Ok(all)
             }
         }
     };
@@ -30,24 +38,26 @@ macro_rules! statements {
 statements! {
     look_up_said: "SELECT digest, id, kind, issued_at_or_before, until, at, issuer, claim, value, \
         said_by, reason FROM {k}.revoked WHERE digest IN ?",
-    look_up_uses: "SELECT DISTINCT token, max_uses, held, until FROM {k}.uses WHERE token IN ?",
+    look_up_uses: "SELECT DISTINCT digest, max_uses, held, until FROM {k}.uses WHERE digest IN ?",
     scan_said: "SELECT token(digest), digest, id, kind, issued_at_or_before, until, at, issuer, \
         claim, value, said_by, reason FROM {k}.revoked WHERE token(digest) >= ? LIMIT ?",
-    scan_uses: "SELECT DISTINCT token(token), token, max_uses, held, turn, until FROM {k}.uses \
-        WHERE token(token) >= ? LIMIT ?",
+    scan_uses: "SELECT DISTINCT token(digest), digest, max_uses, held, turn, until FROM {k}.uses \
+        WHERE token(digest) >= ? LIMIT ?",
     say: "INSERT INTO {k}.revoked (digest, id, kind, issued_at_or_before, until, at, issuer, claim, \
         value, said_by, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     unsay: "DELETE FROM {k}.revoked WHERE digest = ? AND id = ?",
-    claim_new: "INSERT INTO {k}.uses (token, max_uses, held, holder, turn, until) \
+    claim_new: "INSERT INTO {k}.uses (digest, max_uses, held, holder, turn, until) \
         VALUES (?, ?, 1, ?, ?, ?) IF NOT EXISTS",
-    uses: "SELECT DISTINCT max_uses, held, holder, turn, until FROM {k}.uses WHERE token = ?",
-    held: "SELECT claim FROM {k}.uses WHERE token = ? AND claim = ?",
-    all_held: "SELECT claim FROM {k}.uses WHERE token = ? LIMIT ?",
+    uses: "SELECT DISTINCT max_uses, held, holder, turn, until FROM {k}.uses WHERE digest = ?",
+    held: "SELECT claim FROM {k}.uses WHERE digest = ? AND claim = ?",
+    uses_now: "SELECT DISTINCT max_uses, held, holder, turn, until FROM {k}.uses WHERE digest = ?",
+    held_now: "SELECT claim FROM {k}.uses WHERE digest = ? AND claim = ?",
+    all_held: "SELECT claim FROM {k}.uses WHERE digest = ? LIMIT ?",
     change_uses: "UPDATE {k}.uses SET max_uses = ?, held = ?, holder = ?, turn = ?, until = ? \
-        WHERE token = ? IF turn = ?",
-    hold: "INSERT INTO {k}.uses (token, claim) VALUES (?, ?)",
-    let_go: "DELETE FROM {k}.uses WHERE token = ? AND claim = ?",
-    forget_uses: "DELETE max_uses, held, holder, turn, until FROM {k}.uses WHERE token = ? \
+        WHERE digest = ? IF turn = ?",
+    hold: "INSERT INTO {k}.uses (digest, claim) VALUES (?, ?)",
+    let_go: "DELETE FROM {k}.uses WHERE digest = ? AND claim = ?",
+    forget_uses: "DELETE max_uses, held, holder, turn, until FROM {k}.uses WHERE digest = ? \
         IF turn = ?",
     purged_before: "SELECT purged_before FROM {k}.store WHERE only_one = 0",
     purge_begins: "UPDATE {k}.store SET purged_before = ? WHERE only_one = 0 IF purged_before = ?",

@@ -57,6 +57,11 @@ pub use tower_revoke_spend::{
     Call, Head, NotRecorded, OnStoreError, Revoke, RevokeBody, RevokeFuture, RevokeLayer, Slots,
     When,
 };
+#[cfg(feature = "cassandra")]
+#[doc(inline)]
+pub use tower_revoke_store_cassandra::{
+    CassandraStore, CassandraStoreBuilder, CassandraStoreError,
+};
 #[cfg(feature = "redb")]
 #[doc(inline)]
 pub use tower_revoke_store_redb::{OpenError as RedbOpenError, RedbStore, RedbStoreBuilder};

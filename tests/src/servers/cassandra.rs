@@ -59,6 +59,8 @@ const PROPERTIES: &[&str] = &[
     "-Xmx512m",
     "-XX:+UseSerialGC",
     "-Djdk.attach.allowAttachSelf=true",
+    // Or it would close its output.
+    "-Dcassandra-foreground=yes",
     "-Dcassandra.ring_delay_ms=1",
     "-Dcassandra.skip_wait_for_gossip_to_settle=0",
     "-Dcassandra.superuser_setup_delay_ms=0",

@@ -1,0 +1,335 @@
+//! The feed: the logs of all writers, followed; and everything that is alive, page by page.
+
+use std::collections::{BTreeSet, HashMap};
+
+use futures_util::future::try_join_all;
+use scylla::statement::SerialConsistency;
+use tower_revoke_core::{Change, Changes, Cursor, KeyDigest, StoreError, UnixTime};
+
+use crate::{
+    cursor::{FeedCursor, Load, Pass, Place},
+    error::Failure,
+    link::Deadline,
+    log::{Changed, Table},
+    store::Inner,
+    uses,
+};
+
+/// Entries of each log in one page.
+const ENTRIES: i32 = 16;
+
+/// Rows of a full load in one page.
+const ROWS: i32 = 1_000;
+
+/// What the register says of a writer.
+struct Registered {
+    retired: bool,
+    trimmed: i64,
+    trimmed_mark: i64,
+}
+
+impl Inner {
+    pub(crate) async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
+        if self.link.serial == SerialConsistency::LocalSerial {
+            // An entry of another data centre's log may come before what it tells of.
+            return Err(StoreError::Unsupported(
+                "feed where each data centre answers for itself",
+            ));
+        }
+        let deadline = self.link.deadline();
+        let cursor = match since {
+            Some(since) => FeedCursor::read(since, self.id)?,
+            // Taken first: what changes while all is read comes again afterwards.
+            None => FeedCursor {
+                store: self.id,
+                load: Some(Load::Said(None)),
+                places: self.ends(deadline).await?,
+            },
+        };
+        match cursor.load {
+            Some(load) => self.load(deadline, cursor, load).await,
+            None => self.follow(deadline, cursor).await,
+        }
+    }
+
+    async fn register(&self, deadline: Deadline) -> Result<HashMap<i64, Registered>, Failure> {
+        type Row = (i64, Option<i64>, Option<bool>, Option<i64>, Option<i64>);
+        let rows: Vec<Row> = self
+            .link
+            .rows(deadline, &self.statements.writers, ())
+            .await?;
+        let registered = rows.into_iter().map(|(writer, _, retired, trimmed, mark)| {
+            let registered = Registered {
+                retired: retired == Some(true),
+                trimmed: trimmed.unwrap_or(0),
+                trimmed_mark: mark.unwrap_or(0),
+            };
+            (writer, registered)
+        });
+        Ok(registered.collect())
+    }
+
+    /// The last entry of a log, with its mark and what it says is done.
+    async fn newest(
+        &self,
+        deadline: Deadline,
+        writer: i64,
+        registered: &Registered,
+    ) -> Result<(i64, i64, i64), Failure> {
+        let newest = &self.statements.newest;
+        let rows: Vec<(i64, i64, i64)> = self.link.rows(deadline, newest, (writer,)).await?;
+        let trimmed = registered.trimmed;
+        let ends = rows.first().copied().filter(|(seq, ..)| *seq > trimmed);
+        let (seq, mark, settled) = ends.unwrap_or((trimmed, registered.trimmed_mark, trimmed));
+        Ok((seq, mark, settled.max(trimmed)))
+    }
+
+    async fn ends(&self, deadline: Deadline) -> Result<Vec<Place>, Failure> {
+        let register = self.register(deadline).await?;
+        let alive = register
+            .iter()
+            .filter(|(_, registered)| !registered.retired);
+        try_join_all(alive.map(|(writer, registered)| async move {
+            let (last, mark, from) = self.newest(deadline, *writer, registered).await?;
+            Ok(Place {
+                writer: *writer,
+                from,
+                last,
+                mark,
+                pass: None,
+            })
+        }))
+        .await
+    }
+
+    async fn follow(
+        &self,
+        deadline: Deadline,
+        mut cursor: FeedCursor,
+    ) -> Result<Changes, StoreError> {
+        let register = self.register(deadline).await?;
+        for (writer, registered) in &register {
+            let is_known = cursor.places.iter().any(|place| place.writer == *writer);
+            if !is_known && !registered.retired {
+                cursor.places.push(Place {
+                    writer: *writer,
+                    from: registered.trimmed,
+                    last: registered.trimmed,
+                    mark: registered.trimmed_mark,
+                    pass: None,
+                });
+            }
+        }
+        let mut places = Vec::new();
+        for place in cursor.places {
+            match register.get(&place.writer) {
+                None => return Err(StoreError::HistoryWentBack),
+                // All that it has told was told long ago.
+                Some(registered) if registered.retired => {}
+                Some(registered) => places.push((place, registered)),
+            }
+        }
+        let read = places
+            .into_iter()
+            .map(|(place, registered)| self.advance(deadline, place, registered));
+        let mut next = FeedCursor {
+            store: self.id,
+            load: None,
+            places: Vec::new(),
+        };
+        let mut changed = BTreeSet::new();
+        let mut more = false;
+        for (place, keys, is_late) in try_join_all(read).await? {
+            next.places.push(place);
+            changed.extend(keys);
+            more |= is_late;
+        }
+        Ok(Changes {
+            // What stands now: at least as new as the entries that were read.
+            changes: self.tell(deadline, changed).await?,
+            next: next.write(),
+            more,
+        })
+    }
+
+    /// Reads on in one log. The keys, and whether there may be more.
+    async fn advance(
+        &self,
+        deadline: Deadline,
+        mut place: Place,
+        registered: &Registered,
+    ) -> Result<(Place, Vec<Changed>, bool), StoreError> {
+        if place.from < registered.trimmed {
+            return Err(StoreError::CursorTooOld);
+        }
+        let (pass, is_new) = match place.pass {
+            Some(pass) => (pass, false),
+            None => {
+                let (goal, mark, settled) = self.newest(deadline, place.writer, registered).await?;
+                let pass = Pass {
+                    at: place.from,
+                    goal,
+                    mark,
+                    settled,
+                };
+                (pass, true)
+            }
+        };
+        self.still_there(deadline, &place, &pass, registered)
+            .await?;
+        let mut keys = Vec::new();
+        let mut at = pass.at;
+        if at < pass.goal {
+            let values = (place.writer, at, pass.goal, ENTRIES);
+            let entries = &self.statements.entries;
+            let rows: Vec<(i64, Option<Vec<u8>>)> =
+                self.link.rows(deadline, entries, values).await?;
+            at = match rows.last() {
+                Some((last, _)) if rows.len() >= usize::try_from(ENTRIES).unwrap_or(0) => *last,
+                _ => pass.goal,
+            };
+            for (_, bytes) in rows {
+                read_keys(&bytes.unwrap_or_default(), &mut keys)?;
+            }
+        }
+        let is_over = at >= pass.goal;
+        if is_over {
+            place = Place {
+                writer: place.writer,
+                from: place.from.max(pass.settled),
+                last: pass.goal,
+                mark: pass.mark,
+                pass: None,
+            };
+        } else {
+            place.pass = Some(Pass { at, ..pass });
+        }
+        // What was written since a longer pass began is in the next one.
+        Ok((place, keys, !is_over || !is_new))
+    }
+
+    /// Whether the log still has what was seen of it.
+    async fn still_there(
+        &self,
+        deadline: Deadline,
+        place: &Place,
+        pass: &Pass,
+        registered: &Registered,
+    ) -> Result<(), StoreError> {
+        let seen = (place.last, place.mark);
+        if seen == (pass.goal, pass.mark) || seen == (registered.trimmed, registered.trimmed_mark) {
+            return Ok(());
+        }
+        let values = (place.writer, place.last);
+        let rows: Vec<(i64,)> = self
+            .link
+            .rows(deadline, &self.statements.entry, values)
+            .await?;
+        if rows.first().is_some_and(|(mark,)| *mark == place.mark) {
+            return Ok(());
+        }
+        // It may have been trimmed since the register was read.
+        let register = self.register(deadline).await?;
+        match register.get(&place.writer) {
+            Some(now) if rows.is_empty() && now.trimmed >= place.last && place.last > 0 => {
+                Err(StoreError::CursorTooOld)
+            }
+            _ => Err(StoreError::HistoryWentBack),
+        }
+    }
+
+    /// How keys stand.
+    async fn tell(
+        &self,
+        deadline: Deadline,
+        changed: BTreeSet<Changed>,
+    ) -> Result<Vec<Change>, Failure> {
+        let of = |table: Table| {
+            let keys = changed.iter().filter(move |(of, _)| *of == table);
+            keys.map(|(_, key)| *key).collect::<Vec<_>>()
+        };
+        let (said, used) = (of(Table::Said), of(Table::Uses));
+        let (said, used) =
+            tokio::try_join!(self.said(deadline, &said), self.used(deadline, &used))?;
+        let mut changes = Vec::new();
+        for (key, stands) in said {
+            stands.tell(key, &mut changes);
+        }
+        for (key, spent) in used {
+            changes.push(match spent {
+                Some(listed) => Change::Listed {
+                    key,
+                    listed,
+                    at: UnixTime::EPOCH,
+                },
+                None => Change::Freed { key },
+            });
+        }
+        Ok(changes)
+    }
+
+    /// One page of everything that is alive; what has room in one comes in one.
+    async fn load(
+        &self,
+        deadline: Deadline,
+        mut cursor: FeedCursor,
+        mut load: Load,
+    ) -> Result<Changes, StoreError> {
+        let mut changes = Vec::new();
+        loop {
+            let is_full = match load {
+                Load::Said(after) => {
+                    let (page, next) = self.scan_said(deadline, after, ROWS).await?;
+                    let mut told = Vec::new();
+                    for (key, stands) in page {
+                        stands.tell(key, &mut told);
+                    }
+                    told.retain(|told| matches!(told, Change::Listed { .. }));
+                    changes.extend(told);
+                    cursor.load =
+                        Some(next.map_or(Load::Uses(None), |next| Load::Said(Some(next))));
+                    next.is_some()
+                }
+                Load::Uses(after) => {
+                    let (page, next) = self.scan_uses(deadline, after, ROWS).await?;
+                    for row in page {
+                        let spent = uses::spent(row.max_uses, row.held, row.until);
+                        changes.extend(spent.map(|listed| Change::Listed {
+                            key: row.key,
+                            listed,
+                            at: UnixTime::EPOCH,
+                        }));
+                    }
+                    cursor.load = next.map(|next| Load::Uses(Some(next)));
+                    next.is_some()
+                }
+            };
+            match cursor.load {
+                Some(next) if !is_full => load = next,
+                _ => break,
+            }
+        }
+        Ok(Changes {
+            changes,
+            next: cursor.write(),
+            more: true,
+        })
+    }
+}
+
+fn read_keys(bytes: &[u8], keys: &mut Vec<Changed>) -> Result<(), Failure> {
+    let entries = bytes.chunks_exact(17);
+    if !entries.remainder().is_empty() {
+        return Err(Failure::Garbled("an entry of a log"));
+    }
+    for entry in entries {
+        let table = match entry[0] {
+            0 => Table::Said,
+            _ => Table::Uses,
+        };
+        let key = entry[1..].try_into();
+        let key: [u8; 16] = key.map_err(|_| Failure::Garbled("an entry of a log"))?;
+        keys.push((table, KeyDigest::from_bytes(key)));
+    }
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! The log of what one handle writes: which keys, numbered, for those who follow the feed.
+//!
+//! An entry is made beside the write that it tells of, not after it, and says up to which number all
+//! that was told before is done. Who reads it reads what is not done again the next time: so nobody
+//! has to compare clocks, and a write costs no second round trip.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use tower_revoke_core::{Clock, KeyDigest};
+
+use crate::{
+    error::Failure,
+    link::{Deadline, Link},
+    said::secs,
+    statements::Statements,
+};
+
+/// Keys in one entry, about.
+const AT_ONCE: usize = 256;
+
+/// After how long without another entry it is told that all is done.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// How often it is said that the writer is there, and old entries are forgotten.
+const BEAT: Duration = Duration::from_secs(60);
+
+/// When a key is told again of which nobody knows whether it was written: after the servers have
+/// given up, and once more.
+const AGAIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+
+/// So many failed calls are remembered; in an outage that is longer, most were never sent.
+const MOST_AGAIN: usize = 65_536;
+
+/// In which table a key has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Table {
+    Said,
+    Uses,
+}
+
+/// A key, and where it has changed.
+pub(crate) type Changed = (Table, KeyDigest);
+
+/// The end of the log at which writers ask.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    asked: mpsc::Sender<Asked>,
+    open: Arc<Open>,
+}
+
+struct Asked {
+    keys: Vec<Changed>,
+    reply: oneshot::Sender<Result<u64, Failure>>,
+}
+
+/// Writes that have begun, by the numbers of their entries; and what has to be told again.
+#[derive(Debug, Default)]
+struct Open {
+    begun: Mutex<BTreeMap<u64, usize>>,
+    again: Mutex<Vec<(Instant, Vec<Changed>)>>,
+}
+
+fn locked<T>(lock: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Open {
+    fn done(&self, seq: u64) {
+        let mut begun = locked(&self.begun);
+        if let Some(count) = begun.get_mut(&seq) {
+            *count -= 1;
+            if *count == 0 {
+                begun.remove(&seq);
+            }
+        }
+    }
+
+    /// The number up to which all is done, of those before `next`.
+    fn settled(&self, next: u64) -> u64 {
+        let begun = locked(&self.begun);
+        let first = begun.first_key_value().map_or(next, |(first, _)| *first);
+        first.min(next) - 1
+    }
+
+    fn due(&self, now: Instant) -> Vec<Changed> {
+        let mut again = locked(&self.again);
+        let mut due = Vec::new();
+        again.retain(|(when, keys)| {
+            let is_due = *when <= now;
+            if is_due {
+                due.extend_from_slice(keys);
+            }
+            !is_due
+        });
+        due
+    }
+}
+
+impl Log {
+    /// Does a write and tells of it, both at once; done when both are.
+    pub(crate) async fn telling<T>(
+        &self,
+        keys: Vec<Changed>,
+        deadline: Deadline,
+        write: impl Future<Output = T>,
+        failed: impl Fn(&T) -> bool,
+    ) -> Result<T, Failure> {
+        let (told, written) = tokio::join!(self.tell(keys.clone(), deadline), write);
+        if told.is_err() || failed(&written) {
+            let now = Instant::now();
+            let mut again = locked(&self.open.again);
+            if again.len() < MOST_AGAIN {
+                again.extend(AGAIN.map(|after| (now + after, keys.clone())));
+            }
+        }
+        self.open.done(told?);
+        Ok(written)
+    }
+
+    async fn tell(&self, keys: Vec<Changed>, deadline: Deadline) -> Result<u64, Failure> {
+        let (reply, told) = oneshot::channel();
+        let sent = deadline
+            .bound(self.asked.send(Asked { keys, reply }))
+            .await?;
+        sent.map_err(|_| Failure::Ended)?;
+        deadline.bound(told).await?.map_err(|_| Failure::Ended)?
+    }
+}
+
+pub(crate) struct Writer {
+    link: Arc<Link>,
+    statements: Arc<Statements>,
+    clock: Clock,
+    keep: Duration,
+    open: Arc<Open>,
+    writer: i64,
+    next: u64,
+    /// What the last entry has told, and whether there were keys in it.
+    told: u64,
+    had_keys: bool,
+    beat: Option<Instant>,
+    /// The entries that are kept: when they were made, their numbers and marks.
+    kept: VecDeque<(Instant, u64, i64)>,
+}
+
+impl Writer {
+    /// Starts one in this runtime; it ends with the last handle.
+    pub(crate) fn start(
+        link: Arc<Link>,
+        statements: Arc<Statements>,
+        clock: Clock,
+        keep: Duration,
+    ) -> Log {
+        let (asked, asks) = mpsc::channel(4_096);
+        let open = Arc::new(Open::default());
+        let writer = Self {
+            link,
+            statements,
+            clock,
+            keep,
+            open: Arc::clone(&open),
+            writer: fastrand::i64(..),
+            next: 1,
+            told: 0,
+            had_keys: false,
+            beat: None,
+            kept: VecDeque::new(),
+        };
+        tokio::spawn(writer.run(asks));
+        Log { asked, open }
+    }
+
+    async fn run(mut self, mut asks: mpsc::Receiver<Asked>) {
+        loop {
+            let idle = tokio::time::sleep(if self.next == 1 { BEAT } else { IDLE });
+            let first = tokio::select! {
+                first = asks.recv() => match first {
+                    Some(first) => first,
+                    None => break,
+                },
+                () = idle => {
+                    self.while_idle().await;
+                    continue;
+                }
+            };
+            let mut some = vec![first];
+            let mut count = some[0].keys.len();
+            // Who was just answered asks again at once, and shares the entry.
+            tokio::task::yield_now().await;
+            while count < AT_ONCE
+                && let Ok(more) = asks.try_recv()
+            {
+                count += more.keys.len();
+                some.push(more);
+            }
+            some.retain(|asked| !asked.reply.is_closed());
+            if !some.is_empty() {
+                self.serve(some).await;
+            }
+            self.house_keeping().await;
+        }
+        self.while_idle().await;
+    }
+
+    async fn serve(&mut self, some: Vec<Asked>) {
+        let mut keys: Vec<Changed> = some.iter().flat_map(|asked| asked.keys.clone()).collect();
+        keys.extend(self.open.due(Instant::now()));
+        keys.sort_unstable();
+        keys.dedup();
+        let seq = self.next;
+        // Before the entry is there: whoever is answered may be done at once.
+        locked(&self.open.begun).insert(seq, some.len());
+        let written = self.write(&keys).await;
+        for asked in some {
+            let answer = written.clone().map(|()| seq);
+            if asked.reply.send(answer).is_err() || written.is_err() {
+                // Nobody waits who could say that it is done.
+                self.open.done(seq);
+            }
+        }
+    }
+
+    async fn write(&mut self, keys: &[Changed]) -> Result<(), Failure> {
+        let deadline = self.link.deadline();
+        if self.beat.is_none() {
+            self.register(deadline).await?;
+        }
+        let mut bytes = Vec::with_capacity(keys.len() * 17);
+        for (table, key) in keys {
+            bytes.push(*table as u8);
+            bytes.extend(key.as_bytes());
+        }
+        let (seq, mark) = (self.next, fastrand::i64(..));
+        // A number is used once, whatever becomes of its entry.
+        self.next += 1;
+        let settled = self.open.settled(seq);
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let values = (self.writer, number(seq), mark, number(settled), bytes);
+        self.link
+            .ask(deadline, &self.statements.write, values)
+            .await?;
+        self.told = settled;
+        self.had_keys = !keys.is_empty();
+        self.kept.push_back((Instant::now(), seq, mark));
+        Ok(())
+    }
+
+    /// Says that all is done, where nobody else would.
+    async fn while_idle(&mut self) {
+        let due = self.open.due(Instant::now());
+        // Of an entry that only says what is done, nothing has to be said.
+        let not_told = self.open.settled(self.next).saturating_sub(self.told);
+        let is_told = not_told <= u64::from(!self.had_keys);
+        if (!due.is_empty() || !is_told) && self.write(&due).await.is_err() && !due.is_empty() {
+            let after = Instant::now() + AGAIN[0];
+            locked(&self.open.again).push((after, due));
+        }
+        self.house_keeping().await;
+    }
+
+    async fn register(&mut self, deadline: Deadline) -> Result<(), Failure> {
+        let now = secs(self.clock.now());
+        let values = (self.writer, now);
+        self.link
+            .ask(deadline, &self.statements.register, values)
+            .await?;
+        self.beat = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Says that it is there, and forgets old entries. What fails is done the next time.
+    async fn house_keeping(&mut self) {
+        if self.beat.is_none_or(|beat| beat.elapsed() < BEAT) {
+            return;
+        }
+        let deadline = self.link.deadline();
+        if let Err(error) = self.register(deadline).await {
+            tracing::warn!(%error, "the writer could not say that it is there");
+            return;
+        }
+        let mut last = None;
+        while let Some((made, seq, mark)) = self.kept.front().copied()
+            && made.elapsed() >= self.keep
+            && seq <= self.told
+        {
+            last = Some((seq, mark));
+            self.kept.pop_front();
+        }
+        let Some((seq, mark)) = last else {
+            return;
+        };
+        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+        let trim = async {
+            let values = (seq, mark, self.writer);
+            self.link
+                .ask(deadline, &self.statements.trimmed, values)
+                .await?;
+            let values = (self.writer, seq);
+            self.link.ask(deadline, &self.statements.trim, values).await
+        };
+        if let Err(error) = trim.await {
+            tracing::warn!(%error, "old changes could not be forgotten");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The conformance suite.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+use tower_revoke_core::Clock;
+use tower_revoke_store_cassandra::CassandraStore;
+use tower_revoke_testing::conformance::{Ability, Ground, Harm, clauses};
+use tower_revoke_tests::servers::Cassandra;
+
+use super::tools::{driver, keyspace, numbers};
+
+static GROUNDS: AtomicU64 = AtomicU64::new(0);
+
+/// One server for all: the clauses come one after the other, and each has a keyspace of its own.
+static SERVER: OnceLock<Mutex<Cassandra>> = OnceLock::new();
+
+struct Keyspace {
+    name: String,
+    clock: Clock,
+    backup: TempDir,
+}
+
+async fn address() -> String {
+    let server = SERVER.get().expect("a server that was started");
+    server.lock().await.address()
+}
+
+impl Ground for Keyspace {
+    type Store = CassandraStore;
+
+    const LACKS: &'static [(Ability, &'static str)] = &[(
+        Ability::Push,
+        "Cassandra tells nobody of a write; who follows asks from time to time",
+    )];
+
+    async fn empty(clock: Clock) -> Self {
+        let number = GROUNDS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("Test_{number}");
+        let _made = keyspace(&address().await, &name).await;
+        Self {
+            name,
+            clock,
+            backup: TempDir::new().expect("a temp dir"),
+        }
+    }
+
+    async fn open(&self) -> CassandraStore {
+        let store = CassandraStore::builder([address().await])
+            .keyspace(&self.name)
+            .clock(self.clock.clone());
+        store.connect().await.expect("a server that is up")
+    }
+
+    async fn harm(&self, harm: Harm) {
+        let server = SERVER.get().expect("a server that was started");
+        let mut server = server.lock().await;
+        match harm {
+            Harm::Restart => {
+                server.kill().await;
+                server.restart().await;
+            }
+            Harm::Stop => server.kill().await,
+            Harm::Start => server.restart().await,
+            Harm::Freeze => server.freeze(),
+            Harm::Thaw => server.thaw(),
+            Harm::Trim => trim(&server.address(), &self.name).await,
+            Harm::Backup => {
+                server.kill().await;
+                server.copy_data(&server.data(), self.backup.path());
+                server.restart().await;
+            }
+            Harm::PlayBack => {
+                server.kill().await;
+                server.copy_data(self.backup.path(), &server.data());
+                server.restart().await;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// As each writer does it with its own log.
+async fn trim(address: &str, name: &str) {
+    let session = driver(address).await;
+    let select = format!("SELECT writer FROM \"{name}\".writers");
+    for writer in numbers(&session, &select).await {
+        let of = |column: &str| {
+            format!(
+                "SELECT {column} FROM \"{name}\".log WHERE writer = {writer} \
+                 ORDER BY seq DESC LIMIT 1"
+            )
+        };
+        let seq = numbers(&session, &of("seq")).await[0];
+        let mark = numbers(&session, &of("mark")).await[0];
+        for statement in [
+            format!(
+                "UPDATE \"{name}\".writers SET trimmed = {seq}, trimmed_mark = {mark} \
+                 WHERE only_one = 0 AND writer = {writer}"
+            ),
+            format!("DELETE FROM \"{name}\".log WHERE writer = {writer} AND seq <= {seq}"),
+        ] {
+            let done = session.query_unpaged(statement, ()).await;
+            done.expect("a server that is up");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[expect(
+    clippy::print_stdout,
+    reason = "the last line of a failure names its clause"
+)]
+async fn cassandra_keeps_every_clause() {
+    let server = Cassandra::start(&[]).await;
+    SERVER.set(Mutex::new(server)).expect("the only server");
+    for clause in clauses::<Keyspace>() {
+        println!("{}", clause.name);
+        clause.check().await;
+    }
+}

@@ -1,0 +1,104 @@
+//! Writes under conditions that nobody knows the outcome of (TRAPS 32), and what else bites there.
+
+use tokio::task::JoinSet;
+use tower_revoke_core::{ClaimOutcome, Store, UnixTime};
+use tower_revoke_store_cassandra::CassandraStore;
+use tower_revoke_tests::servers::Cassandra;
+
+use super::tools::{claim, driver, key, keyspace, numbers, open, revocation};
+
+/// How many of a thousand callers of one use were told that they won. As callers do it: what
+/// nobody knows is asked again under the same id.
+async fn winners(stores: &[CassandraStore; 4], number: u64) -> usize {
+    let mut callers = JoinSet::new();
+    for id in 0..1_000_u64 {
+        let store = stores[id as usize % 4].clone();
+        callers.spawn(async move {
+            let claim = claim(number, id, 1);
+            loop {
+                match store.claim(&claim).await {
+                    Ok(outcome) => return matches!(outcome, ClaimOutcome::Won { .. }),
+                    Err(error) => assert!(super::tools::is_outage(&error), "{error:?}"),
+                }
+            }
+        });
+    }
+    let won = callers.join_all().await;
+    won.into_iter().filter(|won| *won).count()
+}
+
+/// With a timeout so short that the server gives up on many of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_32_a_thousand_claims_of_one_use_have_one_winner_whatever_times_out() {
+    let server = Cassandra::start(&["cas_contention_timeout: 30ms"]).await;
+    let address = server.address();
+    let stores = [
+        open(&address).await,
+        open(&address).await,
+        open(&address).await,
+        open(&address).await,
+    ];
+    for number in 0..3 {
+        assert_eq!(winners(&stores, number).await, 1, "token {number}");
+    }
+    what_is_kept_has_no_time_to_live(&address, &stores[0]).await;
+    a_life_that_is_past_is_refused(&stores[0]).await;
+    a_write_of_a_clock_that_is_behind_counts(&address).await;
+}
+
+/// `USING TTL 0` would be for ever, any other would forget by the server's clock.
+async fn what_is_kept_has_no_time_to_live(address: &str, store: &CassandraStore) {
+    store.revoke(&[revocation(50)]).await.expect("a revocation");
+    store.claim(&claim(51, 1, 1)).await.expect("a claim");
+    store.claim(&claim(52, 1, 2)).await.expect("a claim");
+    let session = driver(address).await;
+    for (table, column) in [("revoked", "at"), ("uses", "until"), ("uses", "held")] {
+        let all = format!("SELECT {column}, TTL({column}) FROM tower_revoke.{table}");
+        let answer = session.query_unpaged(all, ()).await.expect("an answer");
+        let rows = answer.into_rows_result().expect("rows");
+        let rows = rows.rows::<(Option<i64>, Option<i32>)>().expect("numbers");
+        let mut count = 0;
+        for row in rows {
+            let (_, ttl) = row.expect("a row");
+            assert_eq!(ttl, None, "of {table}.{column}");
+            count += 1;
+        }
+        assert!(count > 0, "nothing in {table}");
+    }
+}
+
+async fn a_life_that_is_past_is_refused(store: &CassandraStore) {
+    let mut past = claim(60, 1, 1);
+    past.until = Some(UnixTime::from_secs(1));
+    let refused = store.claim(&past).await;
+    let is_past = matches!(refused, Err(tower_revoke_core::StoreError::LifeIsPast));
+    assert!(is_past, "{refused:?}");
+}
+
+/// A lift whose node's clock, and so the driver's timestamps, are far ahead of those of who revokes
+/// afterwards: rows that were written over would be lost.
+async fn a_write_of_a_clock_that_is_behind_counts(address: &str) {
+    let store = keyspace(address, "skewed").await.connect().await;
+    let store = store.expect("a server that is up");
+    store.revoke(&[revocation(1)]).await.expect("a revocation");
+    let session = driver(address).await;
+    // An hour ahead, as a row of a node with such a clock would be.
+    let ahead = "INSERT INTO skewed.revoked (digest, id, kind, at, said_by, reason) \
+                 VALUES (?, ?, 1, 5, '', '') USING TIMESTAMP ?";
+    let now = tower_revoke_core::Clock::system().now().as_secs() as i64;
+    let values = (
+        key(1).as_bytes().to_vec(),
+        vec![1_u8; 16],
+        (now + 3_600) * 1_000_000,
+    );
+    session.query_unpaged(ahead, values).await.expect("a write");
+    store.revoke(&[revocation(1)]).await.expect("a revocation");
+    let listed = store.look_up(&[key(1)]).await.expect("an answer")[0];
+    assert!(listed.is_some(), "a later revocation was lost");
+    assert_eq!(
+        numbers(&session, "SELECT at FROM skewed.revoked")
+            .await
+            .len(),
+        2
+    );
+}

@@ -1,0 +1,7 @@
+//! The Cassandra store on real servers.
+
+mod conformance;
+mod contention;
+mod crash;
+mod opening;
+mod tools;

@@ -1,0 +1,102 @@
+//! What can't be opened is refused in words that say what to do.
+
+use std::time::Duration;
+
+use tower_revoke_core::{Store, StoreError};
+use tower_revoke_store_cassandra::{CassandraStore, CassandraStoreError};
+use tower_revoke_tests::servers::SharedCassandra;
+
+use super::tools::{ONE_COPY, claim, driver, keyspace, revocation};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_opened_is_refused_in_words() {
+    let server = SharedCassandra::start().await;
+    let address = server.address();
+    let name = format!("Opening_{}", std::process::id());
+    let builder = || {
+        let builder = CassandraStore::builder([address.clone()]).keyspace(&name);
+        builder.answer_within(Duration::from_secs(10))
+    };
+    let missing = builder().connect().await.expect_err("there is no keyspace");
+    let is_missing = matches!(
+        missing,
+        CassandraStoreError::Older {
+            found: 0,
+            known: 1,
+            ..
+        }
+    );
+    assert!(
+        is_missing && missing.to_string().contains("migration"),
+        "{missing:?}"
+    );
+    // Somebody's mistake comes back in the server's words.
+    let refused = builder().migrate("{'class': 'NoSuchStrategy'}").await;
+    let refused = refused.expect_err("there is no such class");
+    assert!(
+        format!("{refused:?}").contains("NoSuchStrategy"),
+        "{refused:?}"
+    );
+    for _ in 0..2 {
+        builder().migrate(ONE_COPY).await.expect("a migration");
+    }
+    let store = builder().connect().await.expect("a keyspace that is there");
+    store.revoke(&[revocation(1)]).await.expect("a revocation");
+    one_winner_per_datacenter(&address, &name).await;
+    let session = driver(&address).await;
+    let newer = format!("UPDATE \"{name}\".store SET version = 7 WHERE only_one = 0");
+    session.query_unpaged(newer, ()).await.expect("a write");
+    let words = builder()
+        .connect()
+        .await
+        .expect_err("it is newer")
+        .to_string();
+    assert!(
+        words.contains("version 7") && words.contains("knows 1"),
+        "{words}"
+    );
+    let newer = builder().migrate(ONE_COPY).await;
+    assert!(matches!(
+        newer,
+        Err(CassandraStoreError::Newer { found: 7, .. })
+    ));
+    let drop = format!("DROP KEYSPACE \"{name}\"");
+    session.query_unpaged(drop, ()).await.expect("it was ours");
+}
+
+async fn one_winner_per_datacenter(address: &str, name: &str) {
+    let local = || keyspace(address, name);
+    let local = local().await.consistency("LOCAL_QUORUM");
+    let unnamed = local.clone().connect().await;
+    assert!(matches!(unnamed, Err(CassandraStoreError::Setting(_))));
+    let store = local.datacenter("datacenter1").connect().await;
+    let store = store.expect("a data centre");
+    store.claim(&claim(9, 1, 1)).await.expect("a claim");
+    let feed = store.changes(None).await;
+    assert!(matches!(feed, Err(StoreError::Unsupported(_))), "{feed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_would_lose_something_are_refused_before_anybody_is_asked() {
+    let builder = || CassandraStore::builder(["127.0.0.1:1"]).login("ann", "s3cret");
+    for weak in ["ONE", "ANY", "TWO", "LOCAL_ONE", "quorum", ""] {
+        let refused = builder().consistency(weak).connect().await;
+        let refused = refused.expect_err("it would not read what was written");
+        let is_named = matches!(&refused, CassandraStoreError::Consistency(name) if name == weak);
+        assert!(is_named, "{refused:?}");
+    }
+    for name in ["", "a\"b", "a b", &"a".repeat(49)] {
+        let refused = builder().keyspace(name).connect().await;
+        assert!(
+            matches!(refused, Err(CassandraStoreError::Setting(_))),
+            "{name}"
+        );
+    }
+    assert!(!format!("{:?}", builder()).contains("s3cret"));
+    let nobody = builder().connect().await.expect_err("nobody listens");
+    assert!(
+        matches!(nobody, CassandraStoreError::Unreachable(_)),
+        "{nobody:?}"
+    );
+    assert!(!format!("{nobody:?} {nobody}").contains("s3cret"));
+}
