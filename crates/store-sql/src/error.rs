@@ -2,9 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tower_revoke_core::{BoxError, StoreError};
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use tower_revoke_core::BoxError;
+use tower_revoke_core::StoreError;
 
 /// Why a store could not be opened. No password is in it.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -133,6 +136,10 @@ impl Kind {
         if let Some(said) = said.try_downcast_ref() {
             return crate::mysql::kind(said);
         }
+        #[cfg(feature = "sqlite")]
+        if let Some(said) = said.try_downcast_ref() {
+            return crate::sqlite::kind(said);
+        }
         match said.code().as_deref() {
             // Ended by an administrator, by a crash of a neighbour; or it starts up.
             Some("57P01" | "57P02" | "57P03" | "57P05") => Self::Broken,
@@ -146,6 +153,7 @@ impl Kind {
     }
 }
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 impl ConnectError {
     /// Sorts an error of PostgreSQL's; the driver's types stay behind ours.
     #[cfg(feature = "postgres")]

@@ -2,6 +2,8 @@
 //! [`Store`](tower_revoke_core::Store), by [sqlx](https://docs.rs/sqlx): PostgreSQL (13 or newer;
 //! tested with 15), MariaDB (10.6 or newer; tested with 10.11), and MySQL (8.0 or newer; not tested:
 //! what is said to it is what its manual and MariaDB's have in common).
+//! [`SqliteStore`] keeps them in a file, for the processes of one machine; what it promises stands in
+//! its own docs, and what follows here is of servers.
 //!
 //! ```no_run
 //! # #[cfg(feature = "postgres")]
@@ -100,9 +102,10 @@
 //! |---|---|
 //! | `postgres` | `PostgresStore` |
 //! | `mysql` | `MySqlStore`, for MariaDB and MySQL |
+//! | `sqlite` | `SqliteStore`; SQLite itself is compiled in |
 //! | `tls` | TLS by rustls and aws-lc-rs, as the address says (`sslmode=verify-full`, `sslrootcert`; `ssl-mode`, `ssl-ca`) |
 
-#![cfg(any(feature = "mysql", feature = "postgres"))]
+#![cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 
 mod backend;
 mod cursor;
@@ -115,14 +118,19 @@ mod op;
 mod postgres;
 mod public;
 mod queue;
-#[cfg(any(test, feature = "mysql"))]
+#[cfg(any(test, feature = "mysql", feature = "sqlite"))]
 mod rules;
 mod settings;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 mod value;
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 pub use self::error::ConnectError;
 #[cfg(feature = "mysql")]
 pub use self::mysql::{MySqlStore, MySqlStoreBuilder};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::{SqliteOpenError, SqliteStore, SqliteStoreBuilder};

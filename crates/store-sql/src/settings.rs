@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use tower_revoke_core::Clock;
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 use crate::ConnectError;
 
 /// How many times longer than one answer opening may take: it is several, and creates tables.
-const ANSWERS_TO_OPEN: u32 = 5;
+pub(crate) const ANSWERS_TO_OPEN: u32 = 5;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
     pub(crate) migrates: bool,
     pub(crate) connections: u32,
     pub(crate) answer_within: Duration,
@@ -22,6 +24,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            #[cfg(any(feature = "mysql", feature = "postgres"))]
             migrates: true,
             connections: 8,
             answer_within: Duration::from_secs(2),
@@ -32,6 +35,7 @@ impl Default for Settings {
     }
 }
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 impl Settings {
     pub(crate) fn check(&self) -> Result<(), ConnectError> {
         if self.connections == 0 {

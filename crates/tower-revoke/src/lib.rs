@@ -77,3 +77,6 @@ pub use tower_revoke_store_sql::{MySqlStore, MySqlStoreBuilder};
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use tower_revoke_store_sql::{PostgresStore, PostgresStoreBuilder};
+#[cfg(feature = "sqlite")]
+#[doc(inline)]
+pub use tower_revoke_store_sql::{SqliteOpenError, SqliteStore, SqliteStoreBuilder};

@@ -17,7 +17,7 @@ use std::{
 
 use tokio::task::JoinSet;
 use tower_revoke::{
-    RedbOpenError, RedbStore, Revocation, StoreError,
+    RedbOpenError, RedbStore, Revocation, SqliteOpenError, SqliteStore, StoreError,
     core::{BoxError, ClaimOutcome, Store},
 };
 use tower_revoke_tests::acks::Ack;
@@ -40,6 +40,7 @@ async fn run(arguments: &[String]) -> Result<Infallible, BoxError> {
     let seed = seed.parse()?;
     match kind.as_str() {
         "redb" => write(redb(place)?, seed).await,
+        "sqlite" => write(sqlite(place).await?, seed).await,
         other => Err(format!("no store is named {other}").into()),
     }
 }
@@ -48,6 +49,11 @@ async fn run(arguments: &[String]) -> Result<Infallible, BoxError> {
 fn redb(place: &str) -> Result<RedbStore, RedbOpenError> {
     let builder = RedbStore::builder(place);
     builder.answer_within(Duration::from_secs(600)).open()
+}
+
+async fn sqlite(place: &str) -> Result<SqliteStore, SqliteOpenError> {
+    let builder = SqliteStore::builder(place);
+    builder.answer_within(Duration::from_secs(600)).open().await
 }
 
 async fn write<S: Store>(store: S, seed: u64) -> Result<Infallible, BoxError> {

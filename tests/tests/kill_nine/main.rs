@@ -10,7 +10,7 @@ mod rounds;
 
 use std::time::Duration;
 
-use tower_revoke::RedbStore;
+use tower_revoke::{RedbStore, SqliteStore};
 
 #[tokio::test]
 async fn redb_keeps_all_that_it_acknowledged() {
@@ -22,4 +22,16 @@ async fn redb_keeps_all_that_it_acknowledged() {
         builder.open().expect("the file opens")
     };
     rounds::survives("redb", &file, open).await;
+}
+
+#[tokio::test]
+async fn sqlite_keeps_all_that_it_acknowledged() {
+    let folder = tempfile::tempdir().expect("a temp dir");
+    let file = folder.path().join("revocations.sqlite");
+    let open = async || {
+        // A slow disk is no failure here.
+        let builder = SqliteStore::builder(&file).answer_within(Duration::from_secs(600));
+        builder.open().await.expect("the file opens")
+    };
+    rounds::survives("sqlite", &file, open).await;
 }

@@ -1,0 +1,245 @@
+//! The rows that a batch is about: read before, written afterwards, many with each statement.
+
+use sqlx::{
+    Arguments, Row, SqliteConnection,
+    sqlite::{SqliteArguments, SqliteRow},
+};
+use tower_revoke_core::BoxError;
+
+use crate::{
+    backend::{Batch, Digest, Event},
+    error::Failure,
+    rules::{Held, Keys, Known, Lifted, Revoked, Uses},
+    value::secs,
+};
+
+/// How many rows one statement reads or writes.
+const ROWS: usize = 64;
+
+/// Adds what one row needs to the arguments of a statement.
+type Add<'a, T> = fn(&mut SqliteArguments<'a>, T) -> Result<(), BoxError>;
+
+pub(super) async fn read(link: &mut SqliteConnection, keys: &Keys) -> Result<Known, Failure> {
+    let store = sqlx::query("SELECT seq, purged_before FROM store");
+    let store = store.fetch_one(&mut *link).await?;
+    let mut known = Known {
+        seq: store.try_get(0)?,
+        purged_before: store.try_get(1)?,
+        ..Known::default()
+    };
+    let select = [
+        "SELECT digest, issued_at_or_before, until, at, issuer, claim, value, said_by, \
+                  reason FROM revoked WHERE digest IN (",
+        "?",
+        ")",
+    ];
+    let some = keys.revoked.iter().collect();
+    for row in fetched(link, select, some, add_key).await? {
+        let (claim, value): (Option<String>, Option<String>) = (row.try_get(5)?, row.try_get(6)?);
+        let revoked = Revoked {
+            issued: row.try_get(1)?,
+            until: row.try_get(2)?,
+            at: row.try_get(3)?,
+            issuer: row.try_get(4)?,
+            claim: claim.zip(value),
+            by: row.try_get(7)?,
+            reason: row.try_get(8)?,
+        };
+        known.revoked.found(digest(&row, 0)?, revoked);
+    }
+    let select = [
+        "SELECT digest, at, until, said_by, reason FROM lifted WHERE digest IN (",
+        "?",
+        ")",
+    ];
+    let some = keys.lifted.iter().collect();
+    for row in fetched(link, select, some, add_key).await? {
+        let lifted = Lifted {
+            at: row.try_get(1)?,
+            until: row.try_get(2)?,
+            by: row.try_get(3)?,
+            reason: row.try_get(4)?,
+        };
+        known.lifted.found(digest(&row, 0)?, lifted);
+    }
+    let select = [
+        "SELECT token, max_uses, held, until, holder FROM uses WHERE token IN (",
+        "?",
+        ")",
+    ];
+    let some = keys.uses.iter().collect();
+    for row in fetched(link, select, some, add_key).await? {
+        let has_holder = row.try_get::<Option<&[u8]>, _>(4)?.is_some();
+        let uses = Uses {
+            limit: row.try_get(1)?,
+            held: row.try_get(2)?,
+            until: row.try_get(3)?,
+            holder: has_holder.then(|| digest(&row, 4)).transpose()?,
+        };
+        known.uses.found(digest(&row, 0)?, uses);
+    }
+    let select = [
+        "SELECT token, claim FROM held WHERE (token, claim) IN (VALUES ",
+        "(?,?)",
+        ")",
+    ];
+    let some = keys.held.iter().collect();
+    for row in fetched(link, select, some, add_pair).await? {
+        known.held.found((digest(&row, 0)?, digest(&row, 1)?), ());
+    }
+    Ok(known)
+}
+
+pub(super) async fn write(
+    link: &mut SqliteConnection,
+    batch: &Batch<'_>,
+    known: &Known,
+    events: &[Event],
+) -> Result<(), Failure> {
+    let gone = known.revoked.deleted().collect();
+    let delete = ["DELETE FROM revoked WHERE digest IN (", "?", ")"];
+    executed(link, delete, gone, add_key).await?;
+    let gone = known.held.deleted().collect();
+    let delete = [
+        "DELETE FROM held WHERE (token, claim) IN (VALUES ",
+        "(?,?)",
+        ")",
+    ];
+    executed(link, delete, gone, add_pair).await?;
+    let put = known.revoked.put_rows().collect();
+    let replace = ["REPLACE INTO revoked VALUES ", "(?,?,?,?,?,?,?,?,?)", ""];
+    executed(link, replace, put, add_revoked).await?;
+    let put = known.lifted.put_rows().collect();
+    let replace = ["REPLACE INTO lifted VALUES ", "(?,?,?,?,?)", ""];
+    executed(link, replace, put, add_lifted).await?;
+    let put = known.uses.put_rows().collect();
+    let replace = ["REPLACE INTO uses VALUES ", "(?,?,?,?,?)", ""];
+    executed(link, replace, put, add_uses).await?;
+    let put = known.held.put_rows().map(|(pair, ())| pair).collect();
+    let replace = ["REPLACE INTO held VALUES ", "(?,?)", ""];
+    executed(link, replace, put, add_pair).await?;
+    let now = secs(batch.now);
+    let told = events.iter().map(|event| (event, now)).collect();
+    let insert = ["INSERT INTO events VALUES ", "(?,?,?,?,?,?,?,?)", ""];
+    executed(link, insert, told, add_event).await?;
+    if let Some(last) = events.last() {
+        let end = sqlx::query("UPDATE store SET seq = ?, mark = ?");
+        end.bind(last.seq).bind(last.mark).execute(link).await?;
+    }
+    Ok(())
+}
+
+fn add_key<'a>(to: &mut SqliteArguments<'a>, key: &'a Digest) -> Result<(), BoxError> {
+    Arguments::add(to, &key[..])
+}
+
+fn add_pair<'a>(to: &mut SqliteArguments<'a>, (token, claim): &'a Held) -> Result<(), BoxError> {
+    add_key(to, token)?;
+    add_key(to, claim)
+}
+
+fn add_revoked<'a>(
+    to: &mut SqliteArguments<'a>,
+    (digest, row): (&'a Digest, &'a Revoked),
+) -> Result<(), BoxError> {
+    let claim = row.claim.as_ref();
+    add_key(to, digest)?;
+    Arguments::add(to, row.issued)?;
+    Arguments::add(to, row.until)?;
+    Arguments::add(to, row.at)?;
+    Arguments::add(to, row.issuer.as_deref())?;
+    Arguments::add(to, claim.map(|(name, _)| &name[..]))?;
+    Arguments::add(to, claim.map(|(_, value)| &value[..]))?;
+    Arguments::add(to, &row.by[..])?;
+    Arguments::add(to, &row.reason[..])
+}
+
+fn add_lifted<'a>(
+    to: &mut SqliteArguments<'a>,
+    (digest, row): (&'a Digest, &'a Lifted),
+) -> Result<(), BoxError> {
+    add_key(to, digest)?;
+    Arguments::add(to, row.at)?;
+    Arguments::add(to, row.until)?;
+    Arguments::add(to, &row.by[..])?;
+    Arguments::add(to, &row.reason[..])
+}
+
+fn add_uses<'a>(
+    to: &mut SqliteArguments<'a>,
+    (token, row): (&'a Digest, &'a Uses),
+) -> Result<(), BoxError> {
+    add_key(to, token)?;
+    Arguments::add(to, row.limit)?;
+    Arguments::add(to, row.held)?;
+    Arguments::add(to, row.until)?;
+    Arguments::add(to, row.holder.as_ref().map(|holder| &holder[..]))
+}
+
+fn add_event<'a>(
+    to: &mut SqliteArguments<'a>,
+    (event, now): (&'a Event, i64),
+) -> Result<(), BoxError> {
+    Arguments::add(to, event.seq)?;
+    Arguments::add(to, event.mark)?;
+    Arguments::add(to, now)?;
+    Arguments::add(to, event.what)?;
+    add_key(to, &event.digest)?;
+    Arguments::add(to, event.issued)?;
+    Arguments::add(to, event.until)?;
+    Arguments::add(to, event.at)
+}
+
+/// The rows of a query; its text ends in a list of what is asked.
+async fn fetched<'a, T: Copy>(
+    link: &mut SqliteConnection,
+    parts: [&str; 3],
+    asked: Vec<T>,
+    add: Add<'a, T>,
+) -> Result<Vec<SqliteRow>, Failure> {
+    let mut rows = Vec::new();
+    for some in asked.chunks(ROWS) {
+        let (text, arguments) = statement(parts, some, add)?;
+        let query = sqlx::query_with(&text, arguments).persistent(is_kept(some));
+        rows.append(&mut query.fetch_all(&mut *link).await?);
+    }
+    Ok(rows)
+}
+
+async fn executed<'a, T: Copy>(
+    link: &mut SqliteConnection,
+    parts: [&str; 3],
+    rows: Vec<T>,
+    add: Add<'a, T>,
+) -> Result<(), Failure> {
+    for some in rows.chunks(ROWS) {
+        let (text, arguments) = statement(parts, some, add)?;
+        let query = sqlx::query_with(&text, arguments).persistent(is_kept(some));
+        query.execute(&mut *link).await?;
+    }
+    Ok(())
+}
+
+/// Of the many lengths that a list can have, the two that come often stay prepared.
+fn is_kept<T>(rows: &[T]) -> bool {
+    rows.len() == 1 || rows.len() == ROWS
+}
+
+/// Its first part, its second part as often as there are rows, its third part.
+fn statement<'a, T: Copy>(
+    [head, each, tail]: [&str; 3],
+    rows: &[T],
+    add: Add<'a, T>,
+) -> Result<(String, SqliteArguments<'a>), Failure> {
+    let mut arguments = SqliteArguments::default();
+    for row in rows {
+        add(&mut arguments, *row).map_err(sqlx::Error::Encode)?;
+    }
+    let list = vec![each; rows.len()].join(",");
+    Ok((format!("{head}{list}{tail}"), arguments))
+}
+
+pub(super) fn digest(row: &SqliteRow, column: usize) -> Result<Digest, Failure> {
+    let bytes: &[u8] = row.try_get(column)?;
+    bytes.try_into().map_err(|_| Failure::Garbled("a key"))
+}

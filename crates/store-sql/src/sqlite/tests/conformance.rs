@@ -1,0 +1,114 @@
+//! The store keeps every clause of the contract.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use sqlx::{ConnectOptions, Connection};
+use tempfile::TempDir;
+use tower_revoke_core::{Clock, UnixTime};
+use tower_revoke_testing::{
+    conformance::{Ability, Ground, Harm},
+    store_conformance,
+};
+
+use crate::{
+    backend::Trim,
+    public::is_a_store,
+    sqlite::{SqliteStore, file, writing},
+};
+
+/// A node, for which the folder is there as long as it lives.
+struct Node(
+    SqliteStore,
+    #[expect(dead_code, reason = "it is held")] Arc<TempDir>,
+);
+
+is_a_store!(Node);
+
+/// Each node has connections of its own, as it had in a process of its own.
+struct File {
+    folder: Arc<TempDir>,
+    clock: Clock,
+}
+
+impl File {
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("revocations.sqlite")
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.folder.path().join("backup.sqlite")
+    }
+}
+
+/// Until all who had it open have closed it. The last one takes the log away.
+pub(super) async fn closed(path: &Path) {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let gone = async {
+        while Path::new(&log).exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(60), gone).await;
+    in_time.expect("all handles were dropped");
+}
+
+/// Forgets all changes up to now.
+pub(super) async fn trim(path: &Path) {
+    let mut link = file::options(path).connect().await.unwrap();
+    let all = Trim {
+        kept: 0,
+        since: UnixTime::EPOCH,
+        at_once: 1_000_000,
+    };
+    writing::trim(&mut link, all).await.unwrap();
+    link.close().await.unwrap();
+}
+
+impl Ground for File {
+    type Store = Node;
+
+    const LACKS: &'static [(Ability, &'static str)] = &[
+        (Ability::Outage, "there is no server"),
+        (Ability::Freeze, "there is no server"),
+    ];
+
+    async fn empty(clock: Clock) -> Self {
+        Self {
+            folder: Arc::new(tempfile::tempdir().expect("a temp dir")),
+            clock,
+        }
+    }
+
+    async fn open(&self) -> Node {
+        // A slow disk is no failure here.
+        let builder = SqliteStore::builder(self.path())
+            .clock(self.clock.clone())
+            .answer_within(Duration::from_secs(20));
+        let store = builder.open().await.expect("a file");
+        Node(store, Arc::clone(&self.folder))
+    }
+
+    async fn harm(&self, harm: Harm) {
+        match harm {
+            Harm::Restart => closed(&self.path()).await,
+            Harm::Trim => trim(&self.path()).await,
+            Harm::Backup => {
+                closed(&self.path()).await;
+                fs::copy(self.path(), self.copy()).expect("a copy");
+            }
+            Harm::PlayBack => {
+                closed(&self.path()).await;
+                fs::copy(self.copy(), self.path()).expect("a copy");
+            }
+            other => panic!("there is no server that could {other:?}"),
+        }
+    }
+}
+
+store_conformance!(File);

@@ -1,0 +1,154 @@
+//! What is kept, for how long, what becomes of its room, and what several who write do.
+
+use std::{fs, num::NonZeroU32, path::Path, time::Duration};
+
+use sqlx::{ConnectOptions, Connection, Executor, Row};
+use tower_revoke_core::{
+    Claim, ClaimId, ClaimOutcome, KeyDigest, Revocation, Store, StoreError, TokenId, UnixTime,
+};
+
+use super::conformance::closed;
+use crate::sqlite::{SqliteStore, file};
+
+const END: UnixTime = UnixTime::from_secs(4_000_000_000);
+
+fn token(number: u64) -> TokenId {
+    TokenId::of_jwt("keeping", &number.to_string())
+}
+
+fn end_of(number: u64) -> Revocation {
+    Revocation::of_token(token(number), Some(END))
+}
+
+async fn open(path: &Path) -> SqliteStore {
+    // A slow disk is no failure here.
+    let builder = SqliteStore::builder(path).answer_within(Duration::from_secs(600));
+    builder.open().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_gives_room_back_to_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let store = open(&path).await;
+    let long = "long ".repeat(2_000);
+    let many: Vec<_> = (0..4_000).map(|n| end_of(n).because(&long)).collect();
+    store.revoke(&many).await.unwrap();
+    let later = END.saturating_add(Duration::from_secs(1));
+    let kept = Revocation::of_token(token(1_000_000), Some(later));
+    store.revoke(std::slice::from_ref(&kept)).await.unwrap();
+    let mut link = file::options(&path).connect().await.unwrap();
+    let to_file = "PRAGMA wal_checkpoint(TRUNCATE)";
+    link.execute(to_file).await.unwrap();
+    let size = || fs::metadata(&path).unwrap().len();
+    let full = size();
+    assert!(full > 16 << 20, "{full}");
+    assert_eq!(store.purge(later).await.unwrap(), 4_000);
+    link.execute(to_file).await.unwrap();
+    let left = size();
+    assert!(left < full / 2, "{left} of {full} bytes are left");
+    let keys = [kept.key().digest(), many[0].key().digest()];
+    let listed = store.look_up(&keys).await.unwrap();
+    assert!(listed[0].is_some() && listed[1].is_none());
+    let sound = link.fetch_one("PRAGMA integrity_check").await.unwrap();
+    assert_eq!(sound.get::<String, _>(0), "ok");
+}
+
+#[tokio::test]
+async fn every_connection_flushes_what_it_commits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    drop(open(&path).await);
+    closed(&path).await;
+    let mut link = file::durable(file::options(&path)).connect().await.unwrap();
+    for (pragma, expected) in [("synchronous", 2), ("fullfsync", 1), ("auto_vacuum", 2)] {
+        let row = link.fetch_one(&*format!("PRAGMA {pragma}")).await.unwrap();
+        assert_eq!(row.get::<i64, _>(0), expected, "{pragma}");
+    }
+    let row = link.fetch_one("PRAGMA journal_mode").await.unwrap();
+    assert_eq!(row.get::<String, _>(0), "wal");
+    let refused = link.execute("INSERT INTO held VALUES (x'00', x'00')").await;
+    assert!(refused.unwrap_err().to_string().contains("CHECK"));
+}
+
+/// Who writes all the time leaves the others their turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_several_who_write_all_the_time_each_has_its_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let stores = [open(&path).await, open(&path).await];
+    let claims = |node: usize| {
+        let store = stores[node].clone();
+        async move {
+            let mut won = 0;
+            for number in 0..300 {
+                let claim = Claim {
+                    token: token(number),
+                    id: ClaimId::from_bytes([node as u8; 16]),
+                    limit: NonZeroU32::MIN,
+                    until: None,
+                };
+                let outcome = store.claim(&claim).await.unwrap();
+                won += u64::from(matches!(outcome, ClaimOutcome::Won { .. }));
+            }
+            won
+        }
+    };
+    let nodes = [tokio::spawn(claims(0)), tokio::spawn(claims(1))];
+    let mut won = 0;
+    for node in nodes {
+        won += node.await.unwrap();
+    }
+    assert_eq!(won, 300, "each use has one winner");
+}
+
+/// As a process that was stopped in the middle of a transaction does it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_somebody_holds_is_not_waited_for_longer_than_was_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let within = Duration::from_secs(1);
+    let builder = SqliteStore::builder(&path).answer_within(within);
+    let store = builder.open().await.unwrap();
+    while store.revoke(&[end_of(1)]).await.is_err() {}
+    let mut other = file::options(&path).connect().await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let refused = store.revoke(&[end_of(2)]).await;
+    assert!(matches!(refused, Err(StoreError::TimedOut(time)) if time == within));
+    let refused = store.purge(UnixTime::from_secs(1)).await;
+    assert!(matches!(refused, Err(StoreError::TimedOut(time)) if time == within));
+    // Reads don't wait for writes.
+    let keys = [1, 2].map(|number| KeyDigest::of_token(token(number)));
+    let listed = store.look_up(&keys).await.unwrap();
+    assert!(listed[0].is_some() && listed[1].is_none());
+    other.execute("ROLLBACK").await.unwrap();
+    other.close().await.unwrap();
+    while store.revoke(&[end_of(2)]).await.is_err() {}
+    assert!(store.look_up(&keys).await.unwrap()[1].is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_are_damaged_fail_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let store = open(&path).await;
+    let many: Vec<_> = (0..2_000).map(end_of).collect();
+    store.revoke(&many).await.unwrap();
+    drop(store);
+    closed(&path).await;
+    let store = open(&path).await;
+    // Everything after the first pages, on which the schema stands.
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[16 * 4_096..].fill(0xA5);
+    fs::write(&path, bytes).unwrap();
+    let mut failed = 0;
+    for number in 0..2_000 {
+        let keys = [KeyDigest::of_token(token(number))];
+        match store.look_up(&keys).await {
+            Ok(listed) => assert!(listed[0].is_some(), "a revoked token was let in"),
+            Err(StoreError::Unavailable(_)) => failed += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(failed > 0, "something was damaged");
+}

@@ -1,0 +1,188 @@
+//! What is written: whoever writes has the file to himself, reads the rows that it is about, and
+//! writes what the rules make of them.
+
+use sqlx::{Row, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
+use tower_revoke_core::UnixTime;
+
+use super::{
+    error::Code,
+    rows::{read, write},
+};
+use crate::{
+    backend::{Batch, Trim},
+    error::Failure,
+    op::Answer,
+    rules::Keys,
+    value::secs,
+};
+
+/// How many pages are given back to the disk at once. So many have to be free, and a quarter of the
+/// file, before any is: what is free is used again first.
+const PAGES: i64 = 1_024;
+
+/// Waits until nobody else writes, for as long as the caller waits for this. SQLite by itself asks
+/// ever more seldom, and whoever writes all the time would let nobody else in.
+pub(super) async fn begin(link: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    loop {
+        match sqlx::query("BEGIN IMMEDIATE").execute(&mut *link).await {
+            Err(error) if Code::of(&error) == Code::Busy => tokio::task::yield_now().await,
+            begun => return begun.map(drop),
+        }
+    }
+}
+
+/// Ends what was begun: all of it is on the disk, or none.
+pub(super) async fn end<T, E: From<sqlx::Error>>(
+    link: &mut SqliteConnection,
+    done: Result<T, E>,
+) -> Result<T, E> {
+    let done = match done {
+        Ok(done) => match sqlx::query("COMMIT").execute(&mut *link).await {
+            Ok(_) => return Ok(done),
+            Err(error) => E::from(error),
+        },
+        Err(error) => error,
+    };
+    // Where it fails, SQLite has rolled back by itself.
+    let _ = sqlx::query("ROLLBACK").execute(link).await;
+    Err(done)
+}
+
+/// The answers, and the number of the last event.
+pub(super) async fn apply(
+    link: &mut SqliteConnection,
+    batch: &Batch<'_>,
+) -> Result<(Vec<Answer>, i64), Failure> {
+    begin(link).await?;
+    let done = apply_in_turn(link, batch).await;
+    end(link, done).await
+}
+
+async fn apply_in_turn(
+    link: &mut SqliteConnection,
+    batch: &Batch<'_>,
+) -> Result<(Vec<Answer>, i64), Failure> {
+    let mut known = read(link, &Keys::of(&batch.ops)).await?;
+    let done = known.apply(batch);
+    write(link, batch, &known, &done.events).await?;
+    Ok((done.answers, known.seq))
+}
+
+pub(super) async fn trim(link: &mut SqliteConnection, trim: Trim) -> Result<(), Failure> {
+    begin(link).await?;
+    let done = trim_in_turn(link, trim).await;
+    end(link, done).await
+}
+
+async fn trim_in_turn(link: &mut SqliteConnection, trim: Trim) -> Result<(), Failure> {
+    let row = sqlx::query(
+        "SELECT seq, trimmed, (SELECT min(seq) - 1 FROM events \
+         WHERE seq <= trimmed + ?1 AND written >= ?2) FROM store",
+    )
+    .bind(trim.at_once)
+    .bind(secs(trim.since))
+    .fetch_one(&mut *link)
+    .await?;
+    let (seq, trimmed): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let too_old = row.try_get::<Option<i64>, _>(2)?.unwrap_or(seq);
+    let cut = too_old
+        .max(seq.saturating_sub(trim.kept))
+        .min(trimmed.saturating_add(trim.at_once))
+        .min(seq);
+    if cut <= trimmed {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE store SET trimmed = ?1, \
+         trimmed_mark = (SELECT mark FROM events WHERE events.seq = ?1)",
+    )
+    .bind(cut)
+    .execute(&mut *link)
+    .await?;
+    let gone = sqlx::query("DELETE FROM events WHERE seq <= ?").bind(cut);
+    gone.execute(link).await?;
+    Ok(())
+}
+
+/// Where nothing is left to be forgotten, pages are given back to the disk, some with each call.
+pub(super) async fn purge(
+    link: &mut SqliteConnection,
+    before: UnixTime,
+    at_once: i64,
+) -> Result<(u64, bool), Failure> {
+    begin(link).await?;
+    let done = purge_in_turn(link, secs(before), at_once).await;
+    let (dropped, has_more) = end(link, done).await?;
+    if has_more {
+        return Ok((dropped, true));
+    }
+    begin(link).await?;
+    let done = give_back(link).await;
+    let has_more = end(link, done).await?;
+    if !has_more {
+        // The file ends earlier only when what was written is in it. Others may still read the log:
+        // then a later one does it.
+        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)");
+        checkpoint.execute(link).await?;
+    }
+    Ok((dropped, has_more))
+}
+
+async fn purge_in_turn(
+    link: &mut SqliteConnection,
+    before: i64,
+    at_once: i64,
+) -> Result<(u64, bool), Failure> {
+    let due = |statement| -> Query<'static, Sqlite, SqliteArguments<'static>> {
+        sqlx::query(statement).bind(before).bind(at_once)
+    };
+    // Said even if nothing is dropped: a purge before this one may have been cut off.
+    sqlx::query(
+        "UPDATE store SET purged_before = ?1 WHERE purged_before IS NULL OR purged_before < ?1",
+    )
+    .bind(before)
+    .execute(&mut *link)
+    .await?;
+    let revoked = due("DELETE FROM revoked WHERE digest IN \
+        (SELECT digest FROM revoked WHERE until < ?1 LIMIT ?2)");
+    let revoked = revoked.execute(&mut *link).await?.rows_affected();
+    let lifted = due("DELETE FROM lifted WHERE digest IN \
+        (SELECT digest FROM lifted WHERE until < ?1 LIMIT ?2)");
+    let lifted = lifted.execute(&mut *link).await?.rows_affected();
+    let weight = due("SELECT coalesce(sum(max(held, 1)), 0) FROM \
+        (SELECT held FROM uses WHERE until < ?1 ORDER BY until, token LIMIT ?2)");
+    let weight: i64 = weight.fetch_one(&mut *link).await?.try_get(0)?;
+    let held = due("DELETE FROM held WHERE token IN \
+        (SELECT token FROM uses WHERE until < ?1 ORDER BY until, token LIMIT ?2)");
+    held.execute(&mut *link).await?;
+    let uses = due("DELETE FROM uses WHERE token IN \
+        (SELECT token FROM uses WHERE until < ?1 ORDER BY until, token LIMIT ?2)");
+    let uses = uses.execute(link).await?.rows_affected();
+    let dropped = revoked.saturating_add(u64::try_from(weight).unwrap_or(0));
+    let is_full = |rows: u64| i64::try_from(rows).is_ok_and(|rows| rows == at_once);
+    Ok((dropped, [revoked, lifted, uses].into_iter().any(is_full)))
+}
+
+/// Whether there may be more to give back.
+async fn give_back(link: &mut SqliteConnection) -> Result<bool, Failure> {
+    let free = free_pages(link).await?;
+    if free == 0 {
+        return Ok(false);
+    }
+    let statement = format!("PRAGMA incremental_vacuum({PAGES})");
+    sqlx::query(&statement).execute(&mut *link).await?;
+    // Of a file that somebody has made anew without that setting, none are.
+    Ok(free_pages(link).await? < free)
+}
+
+/// How many are free, if that is worth giving them back.
+async fn free_pages(link: &mut SqliteConnection) -> Result<i64, Failure> {
+    let row = sqlx::query(
+        "SELECT freelist_count, page_count FROM pragma_freelist_count, pragma_page_count",
+    )
+    .fetch_one(link)
+    .await?;
+    let (free, all): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let is_worth_it = free >= PAGES && free >= all / 4;
+    Ok(if is_worth_it { free } else { 0 })
+}
