@@ -55,6 +55,7 @@ impl Literal for i64 {
 
 impl Literal for [u8] {
     fn write(&self, sql: &mut String) {
+        sql.reserve(2 * self.len() + 3);
         sql.push_str("x'");
         for byte in self {
             for half in [byte >> 4, byte & 15] {
