@@ -15,7 +15,7 @@ use axum::{
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tower_revoke::{
-    Authenticated, Clock, JwtVerifier, PostgresStore, Reason, RedisStore, Rejection,
+    Authenticated, Clock, JwtVerifier, MySqlStore, PostgresStore, Reason, RedisStore, Rejection,
     RequireBearerLayer, Revocation, RevocationList, RevocationListBuilder, RevokeLayer,
     core::{BoxError, Store},
 };
@@ -42,6 +42,7 @@ async fn main() -> Result<ExitCode, BoxError> {
             let store = RedisStore::cluster(place.split(','));
             list(store.connect().await?, settings)
         }
+        "mariadb" => list(MySqlStore::connect(place).await?, settings),
         "postgres" => list(PostgresStore::connect(place).await?, settings),
         other => Err(format!("no store is named {other}").into()),
     }?;

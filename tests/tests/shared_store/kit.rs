@@ -19,6 +19,15 @@ pub(crate) const PATIENT: &str = "max_staleness=600000";
 
 pub(crate) const SPENT: &str = "401 invalid_token";
 
+/// When nodes are told of what others have written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Told {
+    /// The store pushes.
+    AtOnce,
+    /// When a mirror asks, every quarter of the bound.
+    WhenAsked,
+}
+
 /// An issuer, and where its nodes find their store.
 pub(crate) struct Stage {
     issuer: TestIssuer,

@@ -9,11 +9,13 @@ mod outage;
 mod refused;
 mod winners;
 
-use tower_revoke_tests::servers::{Postgres, Redis};
+use kit::Told;
+use tower_revoke_tests::servers::{MariaDb, Postgres, Redis};
 
-/// What every store must show: a row for each, with its name as `store-node` has it.
+/// What every store must show: a row for each, with its name as `store-node` has it, and whether it
+/// tells its nodes by itself what others have written.
 macro_rules! stores {
-    ($($module:ident: $server:ty, $kind:literal;)*) => {$(
+    ($($module:ident: $server:ty, $kind:literal, $told:expr;)*) => {$(
         mod $module {
             use super::*;
 
@@ -29,12 +31,12 @@ macro_rules! stores {
 
             #[tokio::test(flavor = "multi_thread")]
             async fn g4_what_one_process_revokes_the_other_refuses() {
-                refused::elsewhere::<$server>($kind).await;
+                refused::elsewhere::<$server>($kind, $told).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
             async fn trap_06_g5_an_outage_is_a_503_and_nobody_passes() {
-                outage::under_load::<$server>($kind).await;
+                outage::under_load::<$server>($kind, $told).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
@@ -46,6 +48,7 @@ macro_rules! stores {
 }
 
 stores! {
-    redis: Redis, "redis";
-    postgres: Postgres, "postgres";
+    mariadb: MariaDb, "mariadb", Told::WhenAsked;
+    redis: Redis, "redis", Told::AtOnce;
+    postgres: Postgres, "postgres", Told::AtOnce;
 }

@@ -6,27 +6,28 @@ use http::Method;
 use tower_revoke::Clock;
 use tower_revoke_tests::servers::StoreServer;
 
-use crate::kit::{Node, PATIENT, SPENT, Stage};
+use crate::kit::{Node, PATIENT, SPENT, Stage, Told};
+
+/// As it is by default.
+const MIRROR: &str = "mirror_limit=2000000";
 
 /// How often a token that was refused is asked about again.
 const NEVER_AGAIN: usize = 20;
 
-pub(crate) async fn elsewhere<S: StoreServer>(kind: &'static str) {
+pub(crate) async fn elsewhere<S: StoreServer>(kind: &'static str, told: Told) {
     let server = S::fresh().await;
     let stage = Stage::new(kind, server.place());
-    for (how, number, settings) in [
+    let mirrored = match told {
         // Only what the store pushes explains a refusal before the end of the test.
-        (
-            "pushed, bound 600 s",
-            200,
-            [PATIENT, "mirror_limit=2000000"],
-        ),
-        (
-            "asked, bound 0.5 s",
-            20,
-            ["max_staleness=500", "mirror_limit=0"],
-        ),
-    ] {
+        Told::AtOnce => ("pushed, bound 600 s", 200, [PATIENT, MIRROR]),
+        Told::WhenAsked => ("polled, bound 2 s", 20, ["max_staleness=2000", MIRROR]),
+    };
+    let read_through = (
+        "asked, bound 0.5 s",
+        20,
+        ["max_staleness=500", "mirror_limit=0"],
+    );
+    for (how, number, settings) in [mirrored, read_through] {
         let (one, other) = (stage.node(&settings).await, stage.node(&settings).await);
         let mut times = rounds(&stage, [&one, &other], how, number).await;
         times.sort();
