@@ -15,8 +15,9 @@ use axum::{
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tower_revoke::{
-    Authenticated, Clock, JwtVerifier, MySqlStore, PostgresStore, Reason, RedisStore, Rejection,
-    RequireBearerLayer, Revocation, RevocationList, RevocationListBuilder, RevokeLayer,
+    Authenticated, CassandraStore, Clock, JwtVerifier, MySqlStore, PostgresStore, Reason,
+    RedisStore, Rejection, RequireBearerLayer, Revocation, RevocationList, RevocationListBuilder,
+    RevokeLayer,
     core::{BoxError, Store},
 };
 use tower_revoke_tests::servers::WatchedRedis;
@@ -43,6 +44,7 @@ async fn main() -> Result<ExitCode, BoxError> {
             list(store.connect().await?, settings)
         }
         "mariadb" => list(MySqlStore::connect(place).await?, settings),
+        "cassandra" => list(CassandraStore::builder([place]).connect().await?, settings),
         "postgres" => list(PostgresStore::connect(place).await?, settings),
         other => Err(format!("no store is named {other}").into()),
     }?;

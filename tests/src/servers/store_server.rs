@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use tower_revoke::{
-    MySqlStore, PostgresStore, RedisStore,
+    CassandraStore, MySqlStore, PostgresStore, RedisStore,
     core::{Store, StoreError},
 };
 use tower_revoke_testing::conformance::Harm;
 
-use super::{MariaDb, Postgres, Redis};
+use super::{Cassandra, MariaDb, Postgres, Redis};
 
 /// A server of its own for a test, which may kill it and freeze it. Its data outlive it.
 #[expect(
@@ -166,6 +166,51 @@ impl StoreServer for MariaDb {
 
     async fn open_impatient(&self, answer_within: Duration) -> MySqlStore {
         let store = MySqlStore::builder(self.url()).answer_within(answer_within);
+        store.connect().await.expect("a server that is up")
+    }
+
+    async fn kill(&mut self) {
+        Self::kill(self).await;
+    }
+
+    async fn restart(&mut self) {
+        Self::restart(self).await;
+    }
+
+    fn freeze(&self) {
+        Self::freeze(self);
+    }
+
+    fn thaw(&self) {
+        Self::thaw(self);
+    }
+}
+
+/// With its keyspace.
+impl StoreServer for Cassandra {
+    type Store = CassandraStore;
+
+    async fn fresh() -> Self {
+        let server = Self::start(&[]).await;
+        let builder = CassandraStore::builder([server.address()]);
+        // On a machine that may be busy.
+        let patient = builder.answer_within(Duration::from_secs(10));
+        let made = patient.migrate("{'class': 'SimpleStrategy', 'replication_factor': 1}");
+        made.await.expect("a server that is up");
+        server
+    }
+
+    fn place(&self) -> String {
+        self.address()
+    }
+
+    async fn open(&self) -> CassandraStore {
+        let store = CassandraStore::builder([self.address()]).connect().await;
+        store.expect("a server that is up")
+    }
+
+    async fn open_impatient(&self, answer_within: Duration) -> CassandraStore {
+        let store = CassandraStore::builder([self.address()]).answer_within(answer_within);
         store.connect().await.expect("a server that is up")
     }
 

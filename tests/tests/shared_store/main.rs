@@ -10,7 +10,7 @@ mod refused;
 mod winners;
 
 use kit::Told;
-use tower_revoke_tests::servers::{MariaDb, Postgres, Redis};
+use tower_revoke_tests::servers::{Cassandra, MariaDb, Postgres, Redis};
 
 /// What every store must show: a row for each, with its name as `store-node` has it, and whether it
 /// tells its nodes by itself what others have written.
@@ -51,4 +51,5 @@ stores! {
     mariadb: MariaDb, "mariadb", Told::WhenAsked;
     redis: Redis, "redis", Told::AtOnce;
     postgres: Postgres, "postgres", Told::AtOnce;
+    cassandra: Cassandra, "cassandra", Told::WhenAsked;
 }

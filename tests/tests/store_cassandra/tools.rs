@@ -5,7 +5,7 @@ use std::time::Duration;
 use scylla::client::{session::Session, session_builder::SessionBuilder};
 use tower_revoke_store_cassandra::{CassandraStore, CassandraStoreBuilder};
 pub(crate) use tower_revoke_tests::{
-    load::{Load, claim, key, revocation},
+    load::{claim, key, revocation},
     servers::is_outage,
 };
 

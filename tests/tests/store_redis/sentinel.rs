@@ -104,7 +104,10 @@ async fn history_that_went_back_is_noticed_and_written_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_no_replica_has_is_not_acknowledged() {
     let servers = WatchedRedis::start().await;
-    let careful = store(&servers).wait_for_replicas(1, Duration::from_millis(300));
+    // A busy machine has its replica wait too.
+    let careful = store(&servers)
+        .answer_within(Duration::from_secs(20))
+        .wait_for_replicas(1, Duration::from_secs(3));
     let careful = careful.connect().await.unwrap();
     careful.revoke(&[revocation(1)]).await.unwrap();
     // Many who wait share their waiting.
