@@ -5,6 +5,7 @@ mod mariadb;
 mod postgres;
 mod redb;
 mod redis;
+mod sqlite;
 
 use std::{
     num::NonZeroU32,
@@ -44,6 +45,9 @@ pub fn run(quick: bool, named: Option<&str>) -> Outcome<()> {
     println!("Durable claims a second, median of {rounds} rounds in which all take turns");
     if named.is_none_or(|name| name == "redb") {
         runtime.block_on(redb::measure(rounds))?;
+    }
+    if named.is_none_or(|name| name == "sqlite") {
+        runtime.block_on(sqlite::measure(rounds))?;
     }
     if named.is_none_or(|name| name == "redis") {
         runtime.block_on(redis::measure(rounds))?;

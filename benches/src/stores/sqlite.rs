@@ -1,0 +1,71 @@
+//! SQLite: claims that wait are one transaction, beside the bare driver's one `INSERT` each, on the
+//! one connection that can write.
+
+use std::sync::Arc;
+
+use sqlx::{
+    Executor, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tower_revoke::SqliteStore;
+
+use super::{CALLERS, Claims, claim, print_row, rate};
+use crate::rounds::Outcome;
+
+struct Ours(SqliteStore);
+
+/// As durable as ours.
+struct Bare(SqlitePool);
+
+impl Claims for Ours {
+    async fn claim(&self, number: u64) -> Outcome<()> {
+        claim(&self.0, number).await
+    }
+}
+
+impl Claims for Bare {
+    async fn claim(&self, number: u64) -> Outcome<()> {
+        // Keys as far apart as hashes.
+        let key = u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+        let inserted = sqlx::query("INSERT INTO claims VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(&key.to_be_bytes()[..])
+            .bind(&[7_u8; 16][..])
+            .execute(&self.0)
+            .await
+            .map_err(|error| error.to_string())?;
+        match inserted.rows_affected() {
+            1 => Ok(()),
+            _ => Err("a new claim was lost".to_owned()),
+        }
+    }
+}
+
+pub(super) async fn measure(rounds: usize) -> Outcome<()> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let said = |error: sqlx::Error| error.to_string();
+    let options = SqliteConnectOptions::new()
+        .filename(folder.path().join("bare"))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    let bare = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(options)
+        .await
+        .map_err(said)?;
+    let table = "CREATE TABLE claims (token BLOB PRIMARY KEY, claim BLOB) STRICT, WITHOUT ROWID";
+    bare.execute(table).await.map_err(said)?;
+    let bare = Arc::new(Bare(bare));
+    let ours = SqliteStore::open(folder.path().join("ours")).await;
+    let ours = Arc::new(Ours(ours.map_err(|error| error.to_string())?));
+    println!("SQLite (in brackets: times one INSERT each)");
+    for callers in CALLERS {
+        let mut rates = vec![Vec::new(); 2];
+        for _ in 0..rounds {
+            rates[0].push(rate(&bare, callers).await?);
+            rates[1].push(rate(&ours, callers).await?);
+        }
+        print_row(callers, &["bare", "ours"], &rates);
+    }
+    Ok(())
+}
