@@ -207,7 +207,8 @@ impl CassandraStoreBuilder {
         if let Some(trust) = &self.tls {
             builder = builder.tls_context(Some(trust.config()?));
         }
-        let session: Session = deadline.bound(builder.build()).await??;
+        let session = deadline.bound(builder.build()).await?;
+        let session: Session = session.map_err(CassandraStoreError::unreachable)?;
         Ok(Link {
             session,
             consistency,

@@ -107,14 +107,13 @@ pub(crate) fn is_worth_repeating(error: &ExecutionError) -> bool {
     }
 }
 
-impl From<NewSessionError> for CassandraStoreError {
-    fn from(error: NewSessionError) -> Self {
+/// The driver's types stay behind ours.
+impl CassandraStoreError {
+    pub(crate) fn unreachable(error: NewSessionError) -> Self {
         Self::Unreachable(Box::new(error))
     }
-}
 
-impl From<PrepareError> for CassandraStoreError {
-    fn from(error: PrepareError) -> Self {
+    pub(crate) fn refused(error: PrepareError) -> Self {
         Self::Refused(Box::new(error))
     }
 }

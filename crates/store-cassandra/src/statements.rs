@@ -79,7 +79,8 @@ async fn prepared(
     text: &str,
     deadline: Deadline,
 ) -> Result<PreparedStatement, CassandraStoreError> {
-    let mut statement = deadline.bound(link.session.prepare(text)).await??;
+    let prepared = deadline.bound(link.session.prepare(text)).await?;
+    let mut statement = prepared.map_err(CassandraStoreError::refused)?;
     statement.set_consistency(link.consistency);
     statement.set_serial_consistency(Some(link.serial));
     statement.set_is_idempotent(true);
