@@ -171,8 +171,8 @@ pub(super) async fn measure(rounds: usize) -> Outcome<()> {
     let one_copy = "{'class': 'SimpleStrategy', 'replication_factor': 1}";
     builder.migrate(one_copy).await.map_err(said)?;
     let ours = Arc::new(Ours(builder.connect().await.map_err(said)?));
-    let session = SessionBuilder::new().known_node(&server.address).build();
-    let session = session.await.map_err(said)?;
+    let builder = SessionBuilder::new().known_node(&server.address);
+    let session = builder.build().await.map_err(said)?;
     let create = "CREATE TABLE tower_revoke.bare (digest blob PRIMARY KEY, claim blob)";
     session.query_unpaged(create, ()).await.map_err(said)?;
     let insert = "INSERT INTO tower_revoke.bare (digest, claim) VALUES (?, ?) IF NOT EXISTS";
