@@ -72,6 +72,27 @@ pub fn is_outage(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_))
 }
 
+/// What is done to a server by methods of its own, which have the same names.
+macro_rules! suffers_by_its_own_methods {
+    () => {
+        async fn kill(&mut self) {
+            Self::kill(self).await;
+        }
+
+        async fn restart(&mut self) {
+            Self::restart(self).await;
+        }
+
+        fn freeze(&self) {
+            Self::freeze(self);
+        }
+
+        fn thaw(&self) {
+            Self::thaw(self);
+        }
+    };
+}
+
 impl StoreServer for Redis {
     type Store = RedisStore;
 
@@ -93,21 +114,7 @@ impl StoreServer for Redis {
         store.connect().await.expect("a server that is up")
     }
 
-    async fn kill(&mut self) {
-        Self::kill(self).await;
-    }
-
-    async fn restart(&mut self) {
-        Self::restart(self).await;
-    }
-
-    fn freeze(&self) {
-        Self::freeze(self);
-    }
-
-    fn thaw(&self) {
-        Self::thaw(self);
-    }
+    suffers_by_its_own_methods!();
 }
 
 impl StoreServer for Postgres {
@@ -131,21 +138,7 @@ impl StoreServer for Postgres {
         store.connect().await.expect("a server that is up")
     }
 
-    async fn kill(&mut self) {
-        Self::kill(self).await;
-    }
-
-    async fn restart(&mut self) {
-        Self::restart(self).await;
-    }
-
-    fn freeze(&self) {
-        Self::freeze(self);
-    }
-
-    fn thaw(&self) {
-        Self::thaw(self);
-    }
+    suffers_by_its_own_methods!();
 }
 
 impl StoreServer for MariaDb {
@@ -169,21 +162,7 @@ impl StoreServer for MariaDb {
         store.connect().await.expect("a server that is up")
     }
 
-    async fn kill(&mut self) {
-        Self::kill(self).await;
-    }
-
-    async fn restart(&mut self) {
-        Self::restart(self).await;
-    }
-
-    fn freeze(&self) {
-        Self::freeze(self);
-    }
-
-    fn thaw(&self) {
-        Self::thaw(self);
-    }
+    suffers_by_its_own_methods!();
 }
 
 /// With its keyspace.
@@ -214,19 +193,5 @@ impl StoreServer for Cassandra {
         store.connect().await.expect("a server that is up")
     }
 
-    async fn kill(&mut self) {
-        Self::kill(self).await;
-    }
-
-    async fn restart(&mut self) {
-        Self::restart(self).await;
-    }
-
-    fn freeze(&self) {
-        Self::freeze(self);
-    }
-
-    fn thaw(&self) {
-        Self::thaw(self);
-    }
+    suffers_by_its_own_methods!();
 }
