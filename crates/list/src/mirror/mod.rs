@@ -3,6 +3,7 @@
 mod claims;
 mod packed;
 mod shard;
+mod slots;
 mod state;
 mod table;
 
@@ -26,8 +27,10 @@ use self::{
 };
 use crate::judge::worse;
 
-/// One for each first byte of a key, so that a table grows in small steps.
-const SHARDS: usize = 256;
+/// One table for each beginning of a key, so that it grows in small steps; few enough that with some
+/// million keys each fills large pages.
+const SHARDS: usize = 1 << SHARD_BITS;
+const SHARD_BITS: u32 = 6;
 
 /// How many changes are taken in before others have their turn.
 pub(crate) const AT_ONCE: usize = 4_096;
@@ -104,8 +107,12 @@ impl<T> Tables<T> {
     }
 
     fn token(&self, key: &KeyDigest) -> &T {
-        &self.tokens[usize::from(key.as_bytes()[0])]
+        &self.tokens[shard_of(key)]
     }
+}
+
+fn shard_of(key: &KeyDigest) -> usize {
+    usize::from(key.as_bytes()[0] >> (8 - SHARD_BITS))
 }
 
 /// Tables that nobody reads yet.
@@ -124,7 +131,7 @@ impl Tables<Shard> {
         if is_rule(change) || self.rules.knows(key) {
             self.rules.follow(change);
         } else {
-            self.tokens[usize::from(key.as_bytes()[0])].follow(change);
+            self.tokens[shard_of(key)].follow(change);
         }
     }
 }
@@ -333,7 +340,7 @@ impl Mirror {
     /// What the table of this number knows, but for what claims tell; `None` after the last.
     pub(crate) fn known(&self, table: usize, now: UnixTime) -> Option<Vec<Change>> {
         let shard = read(self.all().nth(table)?);
-        let mut known = shard.changes(u8::try_from(table).unwrap_or_default());
+        let mut known = shard.changes();
         drop(shard);
         known.retain(|change| match change {
             Change::Listed { key, listed, .. } => {

@@ -1,18 +1,21 @@
-//! The common state of a token in 22 bytes: revoked or spent, until when, and since when.
-
-use std::cmp::Ordering;
+//! The common state of a token in 23 bytes: revoked or spent, until when, and since when.
 
 use tower_revoke_core::{KeyDigest, Listed, UnixTime};
 
-use super::state::{Said, State};
+use super::{
+    SHARD_BITS,
+    state::{Said, State},
+};
 
-/// Ten million of them fit into 300 MB, with the room that their table leaves empty.
+/// Ten million of them fit into 340 MB, with the room that their table leaves empty.
 ///
-/// 15 bytes of the key, of which the shard knows the first; the end as 31 bits of seconds since
-/// [`START`] below a bit for "spent"; 24 bits for how long before the end it was said. Whatever
-/// does not fit (no end, an end after 2071, a longer life) is kept apart, in full.
+/// The key; the end as 31 bits of seconds since [`START`] below a bit for "spent"; 24 bits for how
+/// long before the end it was said. Whatever does not fit (no end, an end after 2071, a longer life)
+/// is kept apart, in full.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Packed([u8; 22]);
+pub(super) struct Packed(pub(super) [u8; BYTES]);
+
+pub(super) const BYTES: usize = 23;
 
 /// Early in 2004: no token that ended before is worth a short form.
 const START: u64 = 1 << 30;
@@ -24,7 +27,7 @@ const UNKNOWN: u32 = 0xff_ffff;
 
 impl Packed {
     /// A place where nothing is; no state comes out like this.
-    pub(super) const EMPTY: Self = Self([0; 22]);
+    pub(super) const EMPTY: Self = Self([0; BYTES]);
 
     pub(super) fn is_empty(&self) -> bool {
         self.0 == Self::EMPTY.0
@@ -53,34 +56,27 @@ impl Packed {
         if end >= SPENT {
             return None;
         }
-        let mut bytes = [0; 22];
-        bytes[..15].copy_from_slice(&key.as_bytes()[1..]);
-        bytes[15..19].copy_from_slice(&(end | spent).to_le_bytes());
-        bytes[19..].copy_from_slice(&before.to_le_bytes()[..3]);
+        let mut bytes = [0; BYTES];
+        bytes[..16].copy_from_slice(key.as_bytes());
+        bytes[16..20].copy_from_slice(&(end | spent).to_le_bytes());
+        bytes[20..].copy_from_slice(&before.to_le_bytes()[..3]);
         let packed = Self(bytes);
         (!packed.is_empty()).then_some(packed)
     }
 
-    /// In the order of keys, of which that of hashes is the first part.
-    pub(super) fn cmp(&self, key: &KeyDigest) -> Ordering {
-        self.0[..15].cmp(&key.as_bytes()[1..])
-    }
-
-    /// Where it stands in the table of its shard: the key is a hash already.
+    /// Where it stands in its table: the key is a hash already, whose first bits say which table.
     pub(super) fn hash(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        Self::hash_of(&self.key())
     }
 
     pub(super) fn hash_of(key: &KeyDigest) -> u64 {
-        let [_, a, b, c, d, e, f, g, h, ..] = *key.as_bytes();
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        let [a, b, c, d, e, f, g, h, ..] = *key.as_bytes();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]) << SHARD_BITS
     }
 
-    /// The key, in the shard of this number.
-    pub(super) fn key(&self, shard: u8) -> KeyDigest {
-        let mut bytes = [shard; 16];
-        bytes[1..].copy_from_slice(&self.0[..15]);
+    pub(super) fn key(&self) -> KeyDigest {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&self.0[..16]);
         KeyDigest::from_bytes(bytes)
     }
 
@@ -168,7 +164,6 @@ mod tests {
                 assert_eq!(packed.state(), state);
             }
         }
-        assert_eq!(size_of::<Packed>(), 22);
     }
 
     proptest! {
@@ -187,8 +182,7 @@ mod tests {
             };
             let packed = Packed::new(&key, &state).expect("it fits");
             prop_assert_eq!(packed.state(), state);
-            prop_assert_eq!(packed.key(bytes[0]), key);
-            prop_assert_eq!(packed.cmp(&key), Ordering::Equal);
+            prop_assert_eq!(packed.key(), key);
             prop_assert_eq!(packed.hash(), Packed::hash_of(&key));
             prop_assert_eq!(Some(packed.listed()), state.listed());
         }

@@ -103,7 +103,7 @@ impl Shard {
     }
 
     fn known(&self, key: &KeyDigest) -> State {
-        let packed = self.packed.get(key).map(Packed::state);
+        let packed = self.packed.get(key).map(|packed| packed.state());
         packed.unwrap_or_else(|| self.apart.get(key).copied().unwrap_or_default())
     }
 
@@ -274,9 +274,9 @@ impl Shard {
         }
     }
 
-    /// All that a store must be told that has forgotten it; this is shard `number`.
-    pub(super) fn changes(&self, number: u8) -> Vec<Change> {
-        let packed = self.packed.iter().map(|one| (one.key(number), one.state()));
+    /// All that a store must be told that has forgotten it.
+    pub(super) fn changes(&self) -> Vec<Change> {
+        let packed = self.packed.iter().map(|one| (one.key(), one.state()));
         let apart = self.apart.iter().map(|(key, state)| (*key, *state));
         let all = packed.chain(apart);
         all.flat_map(|(key, state)| state.changes(key)).collect()
