@@ -105,6 +105,21 @@ struct Turn {
     tag: usize,
 }
 
+impl Turn {
+    /// Who was just answered asks again at once, and goes with the next script: it is not worth its
+    /// while for those few who waited already.
+    async fn while_more_come(&self) {
+        let claims = &self.inner.claims[self.tag];
+        loop {
+            let before = claims.queue().waiting.len();
+            tokio::task::yield_now().await;
+            if claims.queue().waiting.len() <= before {
+                return;
+            }
+        }
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         let claims = &self.inner.claims[self.tag];
@@ -129,7 +144,6 @@ impl Drop for Turn {
         runtime.spawn(async move {
             let (claims, senders): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             let answers = ask(&turn.inner, turn.tag, &claims).await;
-            drop(turn);
             for (at, sender) in senders.into_iter().enumerate() {
                 let answer = match &answers {
                     Ok(answers) => answers.get(at).copied().ok_or(garbled()),
@@ -138,6 +152,7 @@ impl Drop for Turn {
                 // Who has left meanwhile asks again under the same id, or not at all.
                 let _ = sender.send(answer);
             }
+            turn.while_more_come().await;
         });
     }
 }
