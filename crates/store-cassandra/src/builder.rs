@@ -18,7 +18,7 @@ use crate::{
     schema,
     statements::Statements,
     store::Inner,
-    uses::Turns,
+    turns::{Shared, Turns},
 };
 
 /// How many times longer than one answer opening may take, and creating the tables.
@@ -176,6 +176,7 @@ impl CassandraStoreBuilder {
             clock: self.clock,
             keep: self.changes_kept_for,
             turns: Turns::default(),
+            purged: Shared::default(),
         })))
     }
 

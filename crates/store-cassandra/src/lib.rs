@@ -59,7 +59,9 @@
 //! five seconds and after a minute. A poll costs two small reads for each writer.
 //!
 //! A writer that has said nothing for a day is forgotten with its log by a
-//! [`purge`](tower_revoke_core::Store::purge). A purge and a full load read all tables in pages.
+//! [`purge`](tower_revoke_core::Store::purge). A purge and a full load read all tables in pages. A purge
+//! that forgets uses is announced a second before: claims look for announcements, at most four times a
+//! second, so that none wins what was forgotten where a wall clock was set back.
 //!
 //! # The tables
 //!
@@ -92,6 +94,7 @@ mod statements;
 mod store;
 #[cfg(feature = "tls")]
 mod tls;
+mod turns;
 mod uses;
 
 pub use self::{builder::CassandraStoreBuilder, error::CassandraStoreError, store::CassandraStore};

@@ -152,7 +152,8 @@ where
 {
     let mut pause = PAUSE;
     loop {
-        match deadline.bound(ask()).await? {
+        // The driver's futures take 8 kB each.
+        match deadline.bound(Box::pin(ask())).await? {
             Ok(answer) => return Ok(answer),
             Err(error) if is_worth_repeating(&error) => {
                 tracing::debug!(%error, "asked again");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use scylla::{DeserializeRow, value::CqlValue};
+use tokio::time::Instant;
 use tower_revoke_core::{
     BoxFuture, Cursor, KeyDigest, Records, RecordsPage, StoreError, UnixTime, Wanted,
 };
@@ -16,7 +17,7 @@ use crate::{
     link::{Deadline, was_applied},
     said::{Key, Row, secs},
     store::{AT_ONCE, Inner, by_key, key_of},
-    uses,
+    uses::{self, NOTICE},
 };
 
 /// Rows that are read at once while somebody looks for a few.
@@ -163,6 +164,7 @@ impl Inner {
     pub(crate) async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         // First, so that nobody wins what is forgotten by then.
         self.purge_begins(before).await?;
+        let forgets = Instant::now() + NOTICE;
         let mut dropped = 0;
         let mut after = None;
         loop {
@@ -198,19 +200,14 @@ impl Inner {
             let ended = rows
                 .into_iter()
                 .filter(|row| uses::ended(row.until, before));
+            let ended: Vec<_> = ended.collect();
+            if !ended.is_empty() {
+                tokio::time::sleep_until(forgets).await;
+            }
             let forgotten: Vec<bool> = stream::iter(ended)
                 .map(|row| async move {
-                    let deadline = self.link.deadline();
-                    let (token, link) = (row.key.as_bytes().as_slice(), &self.link);
-                    uses::forget(
-                        link,
-                        &self.statements,
-                        deadline,
-                        token,
-                        row.turn,
-                        row.max_uses,
-                    )
-                    .await
+                    self.forget(row.key.as_bytes(), row.turn, row.max_uses)
+                        .await
                 })
                 .buffer_unordered(AT_ONCE / 4)
                 .try_collect()

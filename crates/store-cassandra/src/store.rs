@@ -15,7 +15,8 @@ use crate::{
     log::{Log, Table},
     said::{Key, Order, Row},
     statements::Statements,
-    uses::{self, Turns},
+    turns::{Shared, Turns},
+    uses::{self, Uses},
 };
 
 /// Keys in one question; the cluster asks all their replicas.
@@ -43,7 +44,9 @@ pub(crate) struct Inner {
     pub(crate) keyspace: String,
     pub(crate) clock: Clock,
     pub(crate) keep: Duration,
-    pub(crate) turns: Turns,
+    pub(crate) turns: Turns<Uses>,
+    /// When everything before it was purged.
+    pub(crate) purged: Shared<Option<i64>>,
 }
 
 impl CassandraStore {
@@ -92,41 +95,14 @@ impl Store for CassandraStore {
             return Err(StoreError::LifeIsPast);
         }
         let (inner, claim) = (Arc::clone(inner), *claim);
-        self.to_the_end(async move {
-            let deadline = inner.link.deadline();
-            let turn = inner.turns.of(claim.token);
-            let (turn, has_waited) = match turn.try_lock() {
-                Ok(turn) => (turn, false),
-                Err(_) => (deadline.bound(turn.lock()).await?, true),
-            };
-            let keys = vec![(Table::Uses, KeyDigest::of_token(claim.token))];
-            let write = uses::claim(&inner.link, &inner.statements, deadline, &claim, has_waited);
-            let claimed = inner
-                .log
-                .telling(keys, deadline, write, Result::is_err)
-                .await?;
-            drop(turn);
-            claimed
-        })
-        .await
+        self.to_the_end(async move { inner.claim(&claim).await })
+            .await
     }
 
     async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
         let (inner, claim) = (Arc::clone(&self.0), *claim);
-        self.to_the_end(async move {
-            let deadline = inner.link.deadline();
-            let turn = inner.turns.of(claim.token);
-            let turn = deadline.bound(turn.lock()).await?;
-            let keys = vec![(Table::Uses, KeyDigest::of_token(claim.token))];
-            let write = uses::release(&inner.link, &inner.statements, deadline, &claim);
-            let released = inner
-                .log
-                .telling(keys, deadline, write, Result::is_err)
-                .await?;
-            drop(turn);
-            Ok(released?)
-        })
-        .await
+        self.to_the_end(async move { inner.release(&claim).await })
+            .await
     }
 
     async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {

@@ -1,9 +1,6 @@
 //! The uses of a token: one partition each, written with conditions only.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
-};
+use std::time::Duration;
 
 use scylla::{
     DeserializeRow,
@@ -11,22 +8,30 @@ use scylla::{
     statement::prepared::PreparedStatement,
     value::{CqlValue, Row},
 };
-use tower_revoke_core::{Claim, ClaimOutcome, StoreError, TokenId};
+use tokio::time::Instant;
+use tower_revoke_core::{Claim, ClaimOutcome, KeyDigest, StoreError, TokenId};
 
 use crate::{
     error::Failure,
-    link::{Deadline, Link, was_applied},
+    link::{Deadline, was_applied},
+    log::Table,
     said::{end, later, secs, time},
     statements::Statements,
+    store::Inner,
+    turns::Answer,
 };
 
 /// Rows of claims that are forgotten in one write.
 const HELD_AT_ONCE: i32 = 500;
 
+/// Between the announcement of a purge and the first use that it forgets. A claim that found nothing
+/// has read the announcements, by the time it is done, no longer ago than half of this.
+pub(crate) const NOTICE: Duration = Duration::from_secs(1);
+
 /// What stands of a token's uses.
-#[derive(Clone, Debug, DeserializeRow)]
+#[derive(Clone, Debug, Default, DeserializeRow)]
 #[scylla(flavor = "enforce_order", skip_name_checks)]
-struct Uses {
+pub(crate) struct Uses {
     max_uses: Option<i64>,
     held: Option<i64>,
     holder: Option<Vec<u8>>,
@@ -43,44 +48,82 @@ struct NewClaim {
     until: Option<i64>,
 }
 
-/// Claims of one token go one after the other through one handle: at the server, all that came at
-/// the same time would begin again and again after each other.
-#[derive(Debug, Default)]
-pub(crate) struct Turns(Mutex<HashMap<TokenId, Weak<tokio::sync::Mutex<()>>>>);
-
-impl Turns {
-    pub(crate) fn of(&self, token: TokenId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turn) = turns.get(&token).and_then(Weak::upgrade) {
-            return turn;
-        }
-        if turns.len() >= 1_024 {
-            turns.retain(|_, turn| turn.strong_count() > 0);
-        }
-        let turn = Arc::default();
-        turns.insert(token, Arc::downgrade(&turn));
-        turn
-    }
-}
-
-/// What became of a claim, and whether it has to be told.
-pub(crate) type Claimed = Result<ClaimOutcome, StoreError>;
+/// When everything before it was purged.
+type Purged = Answer<Option<i64>>;
 
 fn blob(bytes: &[u8; 16]) -> Option<CqlValue> {
     Some(CqlValue::Blob(bytes.to_vec()))
 }
 
-/// Takes a use. Who `has_waited` for others of the same token looks first at what they have left: a
-/// read costs the cluster much less than a condition.
-pub(crate) async fn claim(
-    link: &Link,
-    statements: &Statements,
-    deadline: Deadline,
-    claim: &Claim,
-    has_waited: bool,
-) -> Claimed {
-    let until = end(claim.until);
-    if claim.limit.get() == 1 && !has_waited {
+/// How uses stand for one claim.
+struct Stands {
+    uses: Uses,
+    is_held: bool,
+}
+
+impl Uses {
+    fn are_all_held(&self, claim: &Claim) -> bool {
+        self.held.unwrap_or(0) >= i64::from(claim.limit.get())
+    }
+}
+
+impl Stands {
+    fn is_spent(&self, claim: &Claim) -> bool {
+        !self.is_held && self.uses.are_all_held(claim)
+    }
+}
+
+impl Inner {
+    /// Takes a use.
+    pub(crate) async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+        let (began, deadline) = (Instant::now(), self.link.deadline());
+        let turn = self.turns.of(claim.token);
+        let (_lock, seen) = match turn.lock.try_lock() {
+            Ok(lock) => (Some(lock), None),
+            Err(_) => {
+                let lock = deadline.bound(turn.lock.lock()).await?;
+                // A read costs the cluster much less than a condition, and all who wait share it.
+                let read = self.read(deadline, &self.statements.uses, claim.token);
+                let seen = deadline.bound(turn.seen.since(began, read)).await??.is;
+                // Who can't take any needs no turn to find out whether it has one.
+                let lock = Some(lock).filter(|_| !seen.are_all_held(claim));
+                let stands = self.stands(deadline, claim, seen).await?;
+                if stands.is_spent(claim) {
+                    return Ok(ClaimOutcome::Spent);
+                }
+                (lock, Some(stands))
+            }
+        };
+        let not_long_ago = began.checked_sub(NOTICE / 4).unwrap_or(began);
+        let taken = async {
+            match seen {
+                None if claim.limit.get() == 1 => self.take_the_only(deadline, claim).await,
+                seen => self.take(deadline, claim, seen).await,
+            }
+        };
+        let write = async {
+            let (taken, purged) = tokio::join!(taken, self.purged(deadline, not_long_ago));
+            match taken? {
+                ClaimOutcome::Won { left } => {
+                    self.sure_of_its_life(deadline, claim, purged?).await?;
+                    Ok(ClaimOutcome::Won { left })
+                }
+                ClaimOutcome::Spent => Ok(ClaimOutcome::Spent),
+            }
+        };
+        let keys = vec![(Table::Uses, KeyDigest::of_token(claim.token))];
+        self.log
+            .telling(keys, deadline, write, Result::is_err)
+            .await?
+    }
+
+    /// Takes a use that most likely nobody has.
+    async fn take_the_only(
+        &self,
+        deadline: Deadline,
+        claim: &Claim,
+    ) -> Result<ClaimOutcome, StoreError> {
+        let until = end(claim.until);
         let values = (
             claim.token.as_bytes().as_slice(),
             1_i64,
@@ -88,224 +131,238 @@ pub(crate) async fn claim(
             fastrand::i64(..),
             until,
         );
-        let answer = link.ask(deadline, &statements.claim_new, values).await?;
-        let found: NewClaim = first(answer)?;
+        let claim_new = &self.statements.claim_new;
+        let found: NewClaim = first(self.link.ask(deadline, claim_new, values).await?)?;
         let is_mine = found.holder.as_deref() == Some(claim.id.as_bytes().as_slice());
-        if found.applied {
-            return sure_of_its_life(link, statements, deadline, claim).await;
-        }
-        if found.max_uses == Some(1) {
-            if is_mine && later(found.until, until) == found.until {
-                // Also where nobody knew what had become of it before.
-                return sure_of_its_life(link, statements, deadline, claim).await;
-            }
-            if found.holder.is_some() && !is_mine {
-                return Ok(ClaimOutcome::Spent);
-            }
-        }
-    }
-    claim_by_turns(link, statements, deadline, claim).await
-}
-
-async fn claim_by_turns(
-    link: &Link,
-    statements: &Statements,
-    deadline: Deadline,
-    claim: &Claim,
-) -> Claimed {
-    let limit = i64::from(claim.limit.get());
-    loop {
-        let uses = read(link, &statements.uses, deadline, claim.token).await?;
-        if let Some(stored) = uses.max_uses
-            && stored != limit
-        {
-            return Err(StoreError::OtherLimit {
-                stored: u32::try_from(stored).unwrap_or(u32::MAX),
-                asked: claim.limit.get(),
-            });
-        }
-        let is_held = is_held(link, &statements.held, deadline, claim, &uses).await?;
-        let held = uses.held.unwrap_or(0);
-        if !is_held && held >= limit {
+        if found.max_uses == Some(1) && found.holder.is_some() && !is_mine {
             return Ok(ClaimOutcome::Spent);
         }
-        let until = match uses.max_uses {
-            Some(_) => later(uses.until, end(claim.until)),
-            None => end(claim.until),
-        };
-        let now_held = held + i64::from(!is_held);
-        let done = is_held && until == uses.until;
-        if done
-            || change(
-                link, statements, deadline, claim, &uses, now_held, until, true,
-            )
-            .await?
-        {
-            if !is_held {
-                sure_of_its_life(link, statements, deadline, claim).await?;
+        // Also where nobody knew what had become of it before.
+        let stands_as_asked = is_mine && later(found.until, until) == found.until;
+        if found.applied || (found.max_uses == Some(1) && stands_as_asked) {
+            return Ok(ClaimOutcome::Won { left: 0 });
+        }
+        self.take(deadline, claim, None).await
+    }
+
+    /// Takes a use of those that are left, as far as they were seen.
+    async fn take(
+        &self,
+        deadline: Deadline,
+        claim: &Claim,
+        mut seen: Option<Stands>,
+    ) -> Result<ClaimOutcome, StoreError> {
+        let limit = i64::from(claim.limit.get());
+        loop {
+            let stands = match seen.take() {
+                Some(stands) => stands,
+                None => {
+                    let uses = &self.statements.uses;
+                    let uses = self.read(deadline, uses, claim.token).await?;
+                    self.stands(deadline, claim, uses).await?
+                }
+            };
+            if stands.is_spent(claim) {
+                return Ok(ClaimOutcome::Spent);
             }
-            let left = u32::try_from(limit - now_held).unwrap_or(0);
-            return Ok(ClaimOutcome::Won { left });
+            let Stands { uses, is_held } = stands;
+            let held = uses.held.unwrap_or(0) + i64::from(!is_held);
+            let until = match uses.max_uses {
+                Some(_) => later(uses.until, end(claim.until)),
+                None => end(claim.until),
+            };
+            if (is_held && until == uses.until)
+                || self
+                    .change(deadline, claim, &uses, held, until, true)
+                    .await?
+            {
+                let left = u32::try_from(limit - held).unwrap_or(0);
+                return Ok(ClaimOutcome::Won { left });
+            }
         }
     }
-}
 
-/// Gives a use back.
-pub(crate) async fn release(
-    link: &Link,
-    statements: &Statements,
-    deadline: Deadline,
-    claim: &Claim,
-) -> Result<bool, Failure> {
-    loop {
-        // After what others have begun and not finished, a claim of its own too.
-        let uses = read(link, &statements.uses_now, deadline, claim.token).await?;
-        if !is_held(link, &statements.held_now, deadline, claim, &uses).await? {
-            return Ok(false);
+    async fn stands(
+        &self,
+        deadline: Deadline,
+        claim: &Claim,
+        uses: Uses,
+    ) -> Result<Stands, StoreError> {
+        let asked = claim.limit.get();
+        if let Some(stored) = uses.max_uses
+            && stored != i64::from(asked)
+        {
+            let stored = u32::try_from(stored).unwrap_or(u32::MAX);
+            return Err(StoreError::OtherLimit { stored, asked });
         }
-        let held = uses.held.unwrap_or(1) - 1;
-        let until = uses.until;
-        if change(link, statements, deadline, claim, &uses, held, until, false).await? {
+        let held = &self.statements.held;
+        let is_held = self.is_held(deadline, held, claim, &uses).await?;
+        Ok(Stands { uses, is_held })
+    }
+
+    /// Gives a use back.
+    pub(crate) async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let deadline = self.link.deadline();
+        let turn = self.turns.of(claim.token);
+        let _lock = deadline.bound(turn.lock.lock()).await?;
+        let keys = vec![(Table::Uses, KeyDigest::of_token(claim.token))];
+        let write = self.give_back(deadline, claim);
+        let released = self
+            .log
+            .telling(keys, deadline, write, Result::is_err)
+            .await?;
+        Ok(released?)
+    }
+
+    async fn give_back(&self, deadline: Deadline, claim: &Claim) -> Result<bool, Failure> {
+        let Statements {
+            uses_now, held_now, ..
+        } = &*self.statements;
+        loop {
+            // After what others have begun and not finished, a claim of its own too.
+            let uses = self.read(deadline, uses_now, claim.token).await?;
+            if !self.is_held(deadline, held_now, claim, &uses).await? {
+                return Ok(false);
+            }
+            let held = uses.held.unwrap_or(1) - 1;
+            let change = self.change(deadline, claim, &uses, held, uses.until, false);
+            if change.await? {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Forgets all uses of a token, if nothing has happened to them since they were read.
+    pub(crate) async fn forget(
+        &self,
+        token: &[u8],
+        turn: Option<i64>,
+        max_uses: Option<i64>,
+    ) -> Result<bool, Failure> {
+        let deadline = self.link.deadline();
+        let token = CqlValue::Blob(token.to_vec());
+        let mut writes = vec![(
+            self.statements.forget_uses.clone(),
+            vec![Some(token.clone()), turn.map(CqlValue::BigInt)],
+        )];
+        if max_uses != Some(1) {
+            let values = (token.clone(), HELD_AT_ONCE);
+            let all_held = &self.statements.all_held;
+            let rows: Vec<(Option<Vec<u8>>,)> = self.link.rows(deadline, all_held, values).await?;
+            for claim in rows.into_iter().filter_map(|(claim,)| claim) {
+                let values = vec![Some(token.clone()), Some(CqlValue::Blob(claim))];
+                writes.push((self.statements.let_go.clone(), values));
+            }
+        }
+        was_applied(self.link.ask_all(deadline, writes).await?)
+    }
+
+    /// What was announced to be purged.
+    async fn purged(&self, deadline: Deadline, since: Instant) -> Result<Purged, Failure> {
+        let ask = async {
+            let purged_before = &self.statements.purged_before;
+            let rows: Vec<(Option<i64>,)> = self.link.rows(deadline, purged_before, ()).await?;
+            Ok(rows.first().and_then(|(purged,)| *purged))
+        };
+        deadline.bound(self.purged.since(since, ask)).await?
+    }
+
+    /// A wall clock may have been set back since uses were forgotten. A claim that found nothing
+    /// knows of it, see [`NOTICE`].
+    async fn sure_of_its_life(
+        &self,
+        deadline: Deadline,
+        claim: &Claim,
+        mut purged: Purged,
+    ) -> Result<(), StoreError> {
+        let Some(until) = end(claim.until) else {
+            return Ok(());
+        };
+        if purged.asked.elapsed() > NOTICE / 2 {
+            purged = self.purged(deadline, Instant::now()).await?;
+        }
+        if purged.is.is_none_or(|purged| purged <= until) {
+            return Ok(());
+        }
+        self.give_back(deadline, claim).await?;
+        Err(StoreError::LifeIsPast)
+    }
+
+    async fn read(
+        &self,
+        deadline: Deadline,
+        statement: &PreparedStatement,
+        token: TokenId,
+    ) -> Result<Uses, Failure> {
+        let token = token.as_bytes().as_slice();
+        let rows: Vec<Uses> = self.link.rows(deadline, statement, (token,)).await?;
+        Ok(rows.into_iter().next().unwrap_or_default())
+    }
+
+    async fn is_held(
+        &self,
+        deadline: Deadline,
+        statement: &PreparedStatement,
+        claim: &Claim,
+        uses: &Uses,
+    ) -> Result<bool, Failure> {
+        match uses.max_uses {
+            None => Ok(false),
+            Some(1) => Ok(uses.holder.as_deref() == Some(claim.id.as_bytes().as_slice())),
+            Some(_) => {
+                let values = (
+                    claim.token.as_bytes().as_slice(),
+                    claim.id.as_bytes().as_slice(),
+                );
+                let rows: Vec<(Vec<u8>,)> = self.link.rows(deadline, statement, values).await?;
+                Ok(!rows.is_empty())
+            }
+        }
+    }
+
+    /// Writes what stands now, if nobody else has written since it was read. Asked twice it
+    /// recognizes itself by its turn.
+    async fn change(
+        &self,
+        deadline: Deadline,
+        claim: &Claim,
+        uses: &Uses,
+        held: i64,
+        until: Option<i64>,
+        takes: bool,
+    ) -> Result<bool, Failure> {
+        let limit = uses.max_uses.unwrap_or(i64::from(claim.limit.get()));
+        let (token, id) = (blob(claim.token.as_bytes()), blob(claim.id.as_bytes()));
+        let turn = fastrand::i64(..);
+        let holder = id.clone().filter(|_| takes && limit == 1);
+        let mut writes = vec![(
+            self.statements.change_uses.clone(),
+            vec![
+                Some(CqlValue::BigInt(limit)),
+                Some(CqlValue::BigInt(held)),
+                holder,
+                Some(CqlValue::BigInt(turn)),
+                until.map(CqlValue::BigInt),
+                token.clone(),
+                uses.turn.map(CqlValue::BigInt),
+            ],
+        )];
+        if limit > 1 {
+            let row = if takes {
+                &self.statements.hold
+            } else {
+                &self.statements.let_go
+            };
+            writes.push((row.clone(), vec![token, id]));
+        }
+        if was_applied(self.link.ask_all(deadline, writes).await?)? {
             return Ok(true);
         }
+        let found = self
+            .read(deadline, &self.statements.uses, claim.token)
+            .await?;
+        Ok(found.turn == Some(turn))
     }
-}
-
-/// Forgets all uses of a token, if nothing has happened to them since they were read.
-pub(crate) async fn forget(
-    link: &Link,
-    statements: &Statements,
-    deadline: Deadline,
-    token: &[u8],
-    turn: Option<i64>,
-    max_uses: Option<i64>,
-) -> Result<bool, Failure> {
-    let token = CqlValue::Blob(token.to_vec());
-    let mut writes = vec![(
-        statements.forget_uses.clone(),
-        vec![Some(token.clone()), turn.map(CqlValue::BigInt)],
-    )];
-    if max_uses != Some(1) {
-        let values = (token.clone(), HELD_AT_ONCE);
-        let rows: Vec<(Option<Vec<u8>>,)> =
-            link.rows(deadline, &statements.all_held, values).await?;
-        for claim in rows.into_iter().filter_map(|(claim,)| claim) {
-            let values = vec![Some(token.clone()), Some(CqlValue::Blob(claim))];
-            writes.push((statements.let_go.clone(), values));
-        }
-    }
-    was_applied(link.ask_all(deadline, writes).await?)
-}
-
-/// A wall clock may have been set back since uses were forgotten. What was forgotten was so after
-/// this time was written: whoever found nothing, and reads it afterwards, knows of it.
-async fn sure_of_its_life(
-    link: &Link,
-    statements: &Statements,
-    deadline: Deadline,
-    claim: &Claim,
-) -> Claimed {
-    let won = ClaimOutcome::Won {
-        left: claim.limit.get() - 1,
-    };
-    let Some(until) = end(claim.until) else {
-        return Ok(won);
-    };
-    let purged: Vec<(Option<i64>,)> = link.rows(deadline, &statements.purged_before, ()).await?;
-    if purged
-        .first()
-        .and_then(|(purged,)| *purged)
-        .is_none_or(|purged| purged <= until)
-    {
-        return Ok(won);
-    }
-    release(link, statements, deadline, claim).await?;
-    Err(StoreError::LifeIsPast)
-}
-
-async fn read(
-    link: &Link,
-    statement: &PreparedStatement,
-    deadline: Deadline,
-    token: TokenId,
-) -> Result<Uses, Failure> {
-    let token = token.as_bytes().as_slice();
-    let rows: Vec<Uses> = link.rows(deadline, statement, (token,)).await?;
-    Ok(rows.into_iter().next().unwrap_or(Uses {
-        max_uses: None,
-        held: None,
-        holder: None,
-        turn: None,
-        until: None,
-    }))
-}
-
-async fn is_held(
-    link: &Link,
-    statement: &PreparedStatement,
-    deadline: Deadline,
-    claim: &Claim,
-    uses: &Uses,
-) -> Result<bool, Failure> {
-    match uses.max_uses {
-        None => Ok(false),
-        Some(1) => Ok(uses.holder.as_deref() == Some(claim.id.as_bytes().as_slice())),
-        Some(_) => {
-            let values = (
-                claim.token.as_bytes().as_slice(),
-                claim.id.as_bytes().as_slice(),
-            );
-            let rows: Vec<(Vec<u8>,)> = link.rows(deadline, statement, values).await?;
-            Ok(!rows.is_empty())
-        }
-    }
-}
-
-/// Writes what stands now, if nobody else has written since it was read. Asked twice it recognizes
-/// itself by its turn.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one write, which has as many columns"
-)]
-async fn change(
-    link: &Link,
-    statements: &Statements,
-    deadline: Deadline,
-    claim: &Claim,
-    uses: &Uses,
-    held: i64,
-    until: Option<i64>,
-    takes: bool,
-) -> Result<bool, Failure> {
-    let limit = uses.max_uses.unwrap_or(i64::from(claim.limit.get()));
-    let (token, id) = (blob(claim.token.as_bytes()), blob(claim.id.as_bytes()));
-    let turn = fastrand::i64(..);
-    let holder = id.clone().filter(|_| takes && limit == 1);
-    let mut writes = vec![(
-        statements.change_uses.clone(),
-        vec![
-            Some(CqlValue::BigInt(limit)),
-            Some(CqlValue::BigInt(held)),
-            holder,
-            Some(CqlValue::BigInt(turn)),
-            until.map(CqlValue::BigInt),
-            token.clone(),
-            uses.turn.map(CqlValue::BigInt),
-        ],
-    )];
-    if limit > 1 {
-        let row = if takes {
-            &statements.hold
-        } else {
-            &statements.let_go
-        };
-        writes.push((row.clone(), vec![token, id]));
-    }
-    if was_applied(link.ask_all(deadline, writes).await?)? {
-        return Ok(true);
-    }
-    let found = read(link, &statements.uses, deadline, claim.token).await?;
-    Ok(found.turn == Some(turn))
 }
 
 /// By the names of the columns: of a claim that was made there is only the first.

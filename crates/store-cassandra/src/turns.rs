@@ -1,0 +1,132 @@
+//! Callers who want the same at the same time: one goes first, and one asks for all who wait.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use tokio::time::Instant;
+use tower_revoke_core::TokenId;
+
+/// A question that is asked for one caller at a time. Who had to wait for another's answer shares
+/// the next one.
+#[derive(Debug)]
+pub(crate) struct Shared<T>(tokio::sync::Mutex<Option<Answer<T>>>);
+
+/// An answer, and a time before it was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer<T> {
+    pub(crate) asked: Instant,
+    pub(crate) is: T,
+}
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self(tokio::sync::Mutex::new(None))
+    }
+}
+
+impl<T: Clone> Shared<T> {
+    /// An answer that was asked for since then.
+    pub(crate) async fn since<E>(
+        &self,
+        then: Instant,
+        ask: impl Future<Output = Result<T, E>>,
+    ) -> Result<Answer<T>, E> {
+        let mut last = self.0.lock().await;
+        if let Some(answer) = last.as_ref().filter(|answer| answer.asked >= then) {
+            return Ok(answer.clone());
+        }
+        let asked = Instant::now();
+        let is = ask.await?;
+        Ok(last.insert(Answer { asked, is }).clone())
+    }
+}
+
+/// The callers who want to change one token's uses.
+#[derive(Debug)]
+pub(crate) struct Turn<T> {
+    /// They go one after the other through one handle: at the server, all that came at the same time
+    /// would begin again and again after each other.
+    pub(crate) lock: tokio::sync::Mutex<()>,
+    /// How the uses stand.
+    pub(crate) seen: Shared<T>,
+}
+
+/// By tokens.
+#[derive(Debug)]
+pub(crate) struct Turns<T>(Mutex<HashMap<TokenId, Weak<Turn<T>>>>);
+
+impl<T> Default for Turns<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Turns<T> {
+    pub(crate) fn of(&self, token: TokenId) -> Arc<Turn<T>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(&token).and_then(Weak::upgrade) {
+            return turn;
+        }
+        if turns.len() >= 1_024 {
+            turns.retain(|_, turn| turn.strong_count() > 0);
+        }
+        let turn = Arc::new(Turn {
+            lock: tokio::sync::Mutex::default(),
+            seen: Shared::default(),
+        });
+        turns.insert(token, Arc::downgrade(&turn));
+        turn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::Cell,
+        convert::Infallible,
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// Counts what is asked; an answer comes when it is let go.
+    async fn asks(asked: &Cell<u32>, answer: oneshot::Receiver<()>) -> Result<u32, Infallible> {
+        let number = asked.get() + 1;
+        asked.set(number);
+        let _ = answer.await;
+        Ok(number)
+    }
+
+    #[test]
+    fn who_comes_while_another_asks_shares_the_next_answer() {
+        let (shared, asked) = (Shared::default(), Cell::new(0));
+        let mut context = Context::from_waker(Waker::noop());
+        let start = Instant::now();
+        let (let_go, answer) = oneshot::channel();
+        let mut first = pin!(shared.since(start, asks(&asked, answer)));
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        let later = Instant::now();
+        let (let_second_go, answer) = oneshot::channel();
+        let mut second = pin!(shared.since(later, asks(&asked, answer)));
+        let mut third = pin!(shared.since(later, asks(&asked, oneshot::channel().1)));
+        assert!(second.as_mut().poll(&mut context).is_pending());
+        assert!(third.as_mut().poll(&mut context).is_pending());
+        let_go.send(()).expect("it waits");
+        let is = |poll| match poll {
+            Poll::Ready(Ok::<Answer<u32>, Infallible>(answer)) => Some(answer.is),
+            Poll::Pending => None,
+        };
+        assert_eq!(is(first.poll(&mut context)), Some(1));
+        assert_eq!(is(second.as_mut().poll(&mut context)), None);
+        let_second_go.send(()).expect("it waits");
+        assert_eq!(is(second.poll(&mut context)), Some(2));
+        assert_eq!(is(third.poll(&mut context)), Some(2));
+        let mut fourth = pin!(shared.since(Instant::now(), asks(&asked, oneshot::channel().1)));
+        assert_eq!(is(fourth.as_mut().poll(&mut context)), Some(3));
+    }
+}
