@@ -180,9 +180,18 @@ pub async fn uses_that_were_purged_are_not_won_again<G: Ground>() {
     let until = Some(world.after(3_600));
     assert!(nodes[0].wins(&claim(token(1), 1, 1, until)).await);
     world.hand.advance(Duration::from_secs(7_200));
-    nodes[0].purge(world.now()).await;
+    // Also where the other node claims all the time, and may know something by heart.
+    let mut purge = pin!(nodes[0].purge(world.now()));
+    for other in 2.. {
+        let another = world.claim(token(other), 1, 1);
+        tokio::select! {
+            biased;
+            _ = &mut purge => break,
+            won = nodes[1].wins(&another) => assert!(won, "of a token of its own"),
+        }
+    }
     world.hand.step_wall(-7_200);
-    for (id, node) in (2..).zip(&nodes) {
+    for (id, node) in (2..).zip(nodes.iter().rev()) {
         let answer = node.try_claim(&claim(token(1), id, 1, until)).await;
         let refused = matches!(
             answer,
