@@ -35,6 +35,35 @@ async fn winners<G: Ground>(limit: u32, callers: u32) -> u32 {
     won.into_iter().map(u32::from).sum()
 }
 
+/// Claims of many tokens that come at once, some of them asked twice, are each judged by their own
+/// token, and answered with their own outcome: asked again, it is the same.
+pub async fn claims_that_come_together_are_kept_apart<G: Ground>() {
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let claims: Vec<_> = (0..100)
+        .flat_map(|number| {
+            let limit = 1 + u32::try_from(number % 2).unwrap_or_default();
+            let ids = [1, 2, 3, 1].into_iter();
+            ids.map(move |id| (number, id, limit))
+        })
+        .map(|(number, id, limit)| world.claim(token(number), id, limit))
+        .collect();
+    let asked = claims.iter().zip(nodes.iter().cycle());
+    let asked = asked.map(|(claim, node)| {
+        let (claim, node) = (*claim, node.clone());
+        async move { node.wins(&claim).await }
+    });
+    let won = at_once(asked.collect::<Vec<_>>()).await;
+    for (claims, won) in claims.chunks(4).zip(won.chunks(4)) {
+        assert_eq!(won[0], won[3], "one claim, asked twice");
+        let winners = won[..3].iter().filter(|won| **won).count();
+        assert_eq!(winners, claims[0].limit.get() as usize, "of three claims");
+        for (claim, won) in claims.iter().zip(won) {
+            assert_eq!(nodes[0].wins(claim).await, *won, "asked again");
+        }
+    }
+}
+
 /// The same claim asked again gets the same answer, through any handle: who won has won, also
 /// after the last use is gone and after everybody else was refused; who lost has lost.
 pub async fn a_claim_asked_again_gets_the_same_answer<G: Ground>() {

@@ -24,6 +24,7 @@ macro_rules! __store_clauses {
             look_ups_answer_in_the_order_of_the_keys,
             one_of_a_thousand_claims_wins,
             n_of_n_claims_win,
+            claims_that_come_together_are_kept_apart,
             a_claim_asked_again_gets_the_same_answer,
             a_claim_asked_many_times_at_once_takes_one_use,
             a_claim_dropped_halfway_can_be_asked_again,

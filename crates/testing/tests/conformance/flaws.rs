@@ -20,10 +20,13 @@ catches! {
     // What is claimed.
     ChecksThenClaims:
         one_of_a_thousand_claims_wins
-        n_of_n_claims_win,
+        n_of_n_claims_win
+        claims_that_come_together_are_kept_apart,
     LosesTheLastOfMany: n_of_n_claims_win,
+    MixesAnswersUp: claims_that_come_together_are_kept_apart,
     RefusesWhoAsksAgain:
         a_claim_asked_again_gets_the_same_answer
+        claims_that_come_together_are_kept_apart
         a_claim_asked_many_times_at_once_takes_one_use
         a_claim_dropped_halfway_can_be_asked_again
         what_was_acknowledged_survives_a_restart
@@ -31,6 +34,7 @@ catches! {
         keys_of_any_bytes_are_kept_apart,
     TakesAUseForEachAsking:
         a_claim_asked_many_times_at_once_takes_one_use
+        claims_that_come_together_are_kept_apart
         a_claim_dropped_halfway_can_be_asked_again,
     BurnsADroppedUse: a_claim_dropped_halfway_can_be_asked_again,
     TakesAnyLimit:

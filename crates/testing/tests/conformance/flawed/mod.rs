@@ -9,8 +9,8 @@ use std::{
 };
 
 use tower_revoke_core::{
-    Claim, ClaimId, Clock, KeyDigest, Lift, Listed, Revocation, RevocationKey, Store, TokenId,
-    UnixTime,
+    Claim, ClaimId, ClaimOutcome, Clock, KeyDigest, Lift, Listed, Revocation, RevocationKey, Store,
+    TokenId, UnixTime,
 };
 
 use crate::{
@@ -26,6 +26,8 @@ pub(crate) struct Notes {
     winners: Mutex<HashMap<TokenId, Vec<Claim>>>,
     /// What is being written at the moment.
     under_way: Mutex<Vec<KeyDigest>>,
+    /// What is to be answered to two who asked at the same time.
+    outcomes: Mutex<Vec<ClaimOutcome>>,
     asked: Mutex<HashMap<ClaimId, u32>>,
     lifted: Mutex<HashMap<KeyDigest, UnixTime>>,
     last: Mutex<HashMap<KeyDigest, Revocation>>,

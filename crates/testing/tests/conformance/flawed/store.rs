@@ -149,6 +149,13 @@ impl Store for Flawed {
         tokio::task::yield_now().await;
         let outcome = self.sound.claim(&claim).await;
         burns.0 = None;
+        if let (Flaw::MixesAnswersUp, Ok(outcome)) = (self.flaw, &outcome) {
+            self.notes.outcomes.lock().unwrap().push(*outcome);
+            // If somebody else comes meanwhile, one has the other's.
+            tokio::task::yield_now().await;
+            let mut outcomes = self.notes.outcomes.lock().unwrap();
+            return Ok(outcomes.pop().unwrap_or(*outcome));
+        }
         if self.is(Flaw::TakesAUseForEachAsking) {
             self.notes.asked.lock().unwrap().remove(&claim.id);
         }
