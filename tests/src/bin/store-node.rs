@@ -17,7 +17,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tower_revoke::{
     Authenticated, CassandraStore, Clock, JwtVerifier, MySqlStore, PostgresStore, Reason,
     RedisStore, Rejection, RequireBearerLayer, Revocation, RevocationList, RevocationListBuilder,
-    RevokeLayer,
+    RevokeLayer, SqliteStore,
     core::{BoxError, Store},
 };
 use tower_revoke_tests::servers::WatchedRedis;
@@ -45,6 +45,7 @@ async fn main() -> Result<ExitCode, BoxError> {
         }
         "mariadb" => list(MySqlStore::connect(place).await?, settings),
         "cassandra" => list(CassandraStore::builder([place]).connect().await?, settings),
+        "sqlite" => list(SqliteStore::open(place).await?, settings),
         "postgres" => list(PostgresStore::connect(place).await?, settings),
         other => Err(format!("no store is named {other}").into()),
     }?;

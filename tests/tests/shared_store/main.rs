@@ -10,7 +10,7 @@ mod refused;
 mod winners;
 
 use kit::Told;
-use tower_revoke_tests::servers::{Cassandra, MariaDb, Postgres, Redis};
+use tower_revoke_tests::servers::{Cassandra, MariaDb, Postgres, Redis, StoreServer};
 
 /// What every store must show: a row for each, with its name as `store-node` has it, and whether it
 /// tells its nodes by itself what others have written.
@@ -21,17 +21,20 @@ macro_rules! stores {
 
             #[tokio::test(flavor = "multi_thread")]
             async fn trap_01_g2_three_processes_have_one_winner_of_ten_thousand() {
-                winners::of_one_token::<$server>($kind).await;
+                let server = <$server>::fresh().await;
+                winners::race_of_three($kind, server.place(), 1).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
             async fn trap_01_g2_three_processes_have_a_hundred_winners_of_a_hundred_tokens() {
-                winners::of_many_tokens::<$server>($kind).await;
+                let server = <$server>::fresh().await;
+                winners::race_of_three($kind, server.place(), 100).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
             async fn g4_what_one_process_revokes_the_other_refuses() {
-                refused::elsewhere::<$server>($kind, $told).await;
+                let server = <$server>::fresh().await;
+                refused::elsewhere($kind, server.place(), $told).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
@@ -52,4 +55,36 @@ stores! {
     redis: Redis, "redis", Told::AtOnce;
     postgres: Postgres, "postgres", Told::AtOnce;
     cassandra: Cassandra, "cassandra", Told::WhenAsked;
+}
+
+/// A file that processes of one machine share.
+mod sqlite {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn file() -> (TempDir, String) {
+        let folder = TempDir::new().expect("a temp dir");
+        let file = folder.path().join("revocations.sqlite");
+        let place = file.to_str().expect("a path of letters").to_owned();
+        (folder, place)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn trap_01_g2_three_processes_have_one_winner_of_ten_thousand() {
+        let (_folder, place) = file();
+        winners::race_of_three("sqlite", place, 1).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn trap_01_g2_three_processes_have_a_hundred_winners_of_a_hundred_tokens() {
+        let (_folder, place) = file();
+        winners::race_of_three("sqlite", place, 100).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn g4_what_one_process_revokes_the_other_refuses() {
+        let (_folder, place) = file();
+        refused::elsewhere("sqlite", place, Told::WhenAsked).await;
+    }
 }

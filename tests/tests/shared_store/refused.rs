@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use http::Method;
 use tower_revoke::Clock;
-use tower_revoke_tests::servers::StoreServer;
 
 use crate::kit::{Node, PATIENT, SPENT, Stage, Told};
 
@@ -14,9 +13,8 @@ const MIRROR: &str = "mirror_limit=2000000";
 /// How often a token that was refused is asked about again.
 const NEVER_AGAIN: usize = 20;
 
-pub(crate) async fn elsewhere<S: StoreServer>(kind: &'static str, told: Told) {
-    let server = S::fresh().await;
-    let stage = Stage::new(kind, server.place());
+pub(crate) async fn elsewhere(kind: &'static str, place: String, told: Told) {
+    let stage = Stage::new(kind, place);
     let mirrored = match told {
         // Only what the store pushes explains a refusal before the end of the test.
         Told::AtOnce => ("pushed, bound 600 s", 200, [PATIENT, MIRROR]),

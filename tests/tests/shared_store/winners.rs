@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::task::JoinSet;
-use tower_revoke_tests::{Client, Wire, get, servers::StoreServer};
+use tower_revoke_tests::{Client, Wire, get};
 
 use crate::kit::{Node, PATIENT, SPENT, Stage};
 
@@ -66,9 +66,8 @@ async fn race(nodes: &[Node], tokens: Vec<String>) -> Vec<Counts> {
     counts
 }
 
-async fn race_of_three<S: StoreServer>(kind: &'static str, tokens: usize) {
-    let server = S::fresh().await;
-    let stage = Stage::new(kind, server.place());
+pub(crate) async fn race_of_three(kind: &'static str, place: String, tokens: usize) {
+    let stage = Stage::new(kind, place);
     let mut nodes = Vec::new();
     for _ in 0..3 {
         nodes.push(stage.node(&[PATIENT]).await);
@@ -88,12 +87,4 @@ async fn race_of_three<S: StoreServer>(kind: &'static str, tokens: usize) {
             assert_eq!(caller.invoice(token).await, SPENT);
         }
     }
-}
-
-pub(crate) async fn of_one_token<S: StoreServer>(kind: &'static str) {
-    race_of_three::<S>(kind, 1).await;
-}
-
-pub(crate) async fn of_many_tokens<S: StoreServer>(kind: &'static str) {
-    race_of_three::<S>(kind, 100).await;
 }
