@@ -199,7 +199,9 @@ impl CassandraStoreBuilder {
         let mut builder = SessionBuilder::new()
             .known_nodes(&self.nodes)
             .connection_timeout(self.answer_within)
-            .fetch_schema_metadata(false)
+            // Which nodes have which keys, so that they are asked.
+            .keyspaces_to_fetch([&self.keyspace])
+            .fetch_full_schema_metadata(false)
             .default_execution_profile_handle(profile.into_handle());
         if let Some((user, password)) = &self.login {
             builder = builder.user(user, password);
