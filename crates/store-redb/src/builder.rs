@@ -4,7 +4,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tower_revoke_core::Clock;
 
-use crate::{OpenError, RedbStore, disk::Health, file::Place, shared::Shared, threads::Threads};
+use crate::{
+    OpenError, RedbStore, disk::Health, file::Place, shared::Shared, staged, threads::Threads,
+};
 
 /// Puts a [`RedbStore`] together; made by [`RedbStore::builder`].
 ///
@@ -31,6 +33,7 @@ pub struct RedbStoreBuilder {
     cache_bytes: usize,
     changes_kept: u64,
     changes_kept_for: Duration,
+    gathered: usize,
 }
 
 impl RedbStoreBuilder {
@@ -42,6 +45,7 @@ impl RedbStoreBuilder {
             cache_bytes: 64 << 20,
             changes_kept: 100_000,
             changes_kept_for: Duration::from_secs(86_400),
+            gathered: staged::GATHERED,
         }
     }
 
@@ -81,6 +85,13 @@ impl RedbStoreBuilder {
         self
     }
 
+    /// How many claims are staged before they are moved.
+    #[cfg(test)]
+    pub(crate) fn gathered(mut self, claims: usize) -> Self {
+        self.gathered = claims;
+        self
+    }
+
     /// Opens the file, or creates it. The folder must be there.
     ///
     /// Blocks: some milliseconds; after a crash, while the whole file is checked, about half a
@@ -100,7 +111,7 @@ impl RedbStoreBuilder {
         };
         let (db, identity) = place.begin()?;
         let kept = (self.changes_kept, self.changes_kept_for);
-        let shared = Shared::new(place, self.clock, db, identity, kept);
+        let shared = Shared::new(place, self.clock, db, identity, kept, self.gathered);
         let shared = Arc::new(shared.map_err(|fault| failed(fault.into()))?);
         let threads = Threads::start(&shared).map_err(|error| failed(error.into()))?;
         Ok(RedbStore::new(shared, threads, self.answer_within))

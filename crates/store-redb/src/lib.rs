@@ -55,6 +55,7 @@ mod reading;
 mod rows;
 mod schema;
 mod shared;
+mod staged;
 mod store;
 mod tables;
 #[cfg(test)]

@@ -12,6 +12,8 @@ use crate::{
     fault::Fault,
     rows::{self, Event, Revoked, Uses},
     schema::{FEED, Identity, META, OPENINGS, Opening, REVOKED, USES, feed_end},
+    shared::Shared,
+    staged::{Entry, Token},
     tables::Done,
 };
 
@@ -19,60 +21,74 @@ use crate::{
 const PAGE: usize = 4_096;
 
 pub(crate) fn look_up(
-    txn: &ReadTransaction,
+    shared: &Shared,
     keys: &[KeyDigest],
-) -> Result<Vec<Option<Listed>>, Fault> {
-    let (revoked, uses) = (txn.open_table(REVOKED)?, txn.open_table(USES)?);
-    let listed = |key: &KeyDigest| {
-        if let Some(row) = revoked.get(key.as_bytes())? {
-            return Ok(Some(Revoked::read(row.value())?.listed()));
-        }
-        let Some(row) = uses.get(key.as_bytes())? else {
-            return Ok(None);
-        };
-        Ok(rows::read::<Uses>(row.value())?.spent())
+) -> Result<Vec<Option<Listed>>, StoreError> {
+    // Before the transaction begins: what is moved after this is found there.
+    let staged: Vec<_> = {
+        let staged = shared.staged();
+        let uses = |key: &KeyDigest| staged.get(key.as_bytes()).map(Entry::uses);
+        keys.iter().map(uses).collect()
     };
-    keys.iter().map(listed).collect()
+    shared.read(|txn| {
+        let (revoked, uses) = (txn.open_table(REVOKED)?, txn.open_table(USES)?);
+        let listed = |(key, staged): (&KeyDigest, Option<Uses>)| {
+            if let Some(row) = revoked.get(key.as_bytes())? {
+                return Ok(Some(Revoked::read(row.value())?.listed()));
+            }
+            if let Some(staged) = staged {
+                return Ok(staged.spent());
+            }
+            let Some(row) = uses.get(key.as_bytes())? else {
+                return Ok(None);
+            };
+            Ok(rows::read::<Uses>(row.value())?.spent())
+        };
+        keys.iter().zip(staged).map(listed).collect()
+    })
 }
 
 /// The page of the feed, or of a full load, that comes next.
-pub(crate) fn changes(
-    txn: &ReadTransaction,
-    identity: &Identity,
-    since: Option<&FeedCursor>,
-) -> Done<Changes> {
-    let feed = txn.open_table(FEED)?;
-    let end = feed_end(&txn.open_table(META)?, &feed)?;
-    let first = feed.first()?.map_or(end, |(first, _)| first.value());
-    let load = match since {
-        None => Some((end, Load::Revoked(None))),
-        Some(cursor) => {
-            if let Err(error) = stands(txn, identity, cursor, first, end)? {
+pub(crate) fn changes(shared: &Shared, since: Option<&FeedCursor>) -> Result<Changes, StoreError> {
+    let (position, load) = match since {
+        // What is committed after this is told by the feed.
+        None => (*shared.news.borrow(), Some(Load::Staged(None))),
+        Some(cursor) => (cursor.position, cursor.load),
+    };
+    let staged = match load {
+        // What is moved after this is found among the uses.
+        Some(Load::Staged(after)) => shared.staged().page(after, PAGE),
+        _ => Vec::new(),
+    };
+    shared.read(|txn| {
+        let feed = txn.open_table(FEED)?;
+        let end = feed_end(&txn.open_table(META)?, &feed)?;
+        if let Some(cursor) = since {
+            let first = feed.first()?.map_or(end, |(first, _)| first.value());
+            if let Err(error) = stands(txn, &shared.identity, cursor, first, end)? {
                 return Ok(Err(error));
             }
-            cursor.load.map(|load| (cursor.position, load))
         }
-    };
-    let (changes, position, load) = match load {
-        Some((position, load)) => {
-            let (changes, load) = load_page(txn, load)?;
-            (changes, position, load)
-        }
-        None => {
-            let position = since.map_or(end, |cursor| cursor.position);
-            let mut changes = Vec::new();
-            for row in feed.range(position..)?.take(PAGE) {
-                changes.push(rows::read::<Event>(row?.1.value())?.change());
+        let (changes, position, load) = match load {
+            Some(load) => {
+                let (changes, load) = load_page(txn, load, &staged)?;
+                (changes, position, load)
             }
-            let next = position + changes.len() as u64;
-            (changes, next, None)
-        }
-    };
-    Ok(Ok(Changes {
-        changes,
-        next: FeedCursor::new(identity, position, load).write(),
-        more: load.is_some() || position < end,
-    }))
+            None => {
+                let mut changes = Vec::new();
+                for row in feed.range(position..)?.take(PAGE) {
+                    changes.push(rows::read::<Event>(row?.1.value())?.change());
+                }
+                let next = position + changes.len() as u64;
+                (changes, next, None)
+            }
+        };
+        Ok(Ok(Changes {
+            changes,
+            next: FeedCursor::new(&shared.identity, position, load).write(),
+            more: load.is_some() || position < end,
+        }))
+    })?
 }
 
 /// Whether what the cursor has seen is what this file remembers.
@@ -114,30 +130,41 @@ fn stands(
 }
 
 /// Some of what is alive, and where to go on.
-fn load_page(txn: &ReadTransaction, load: Load) -> Result<(Vec<Change>, Option<Load>), Fault> {
-    let mut changes = Vec::new();
-    let mut room = PAGE;
-    let mut last = None;
-    let after = match load {
-        Load::Revoked(after) => {
-            let revoked = txn.open_table(REVOKED)?;
-            for row in revoked.range(from(after))?.take(room) {
-                let (key, row) = row?;
-                last = Some(key.value());
-                let key = KeyDigest::from_bytes(key.value());
-                changes.push(Revoked::read(row.value())?.change(key));
-            }
-            room -= changes.len();
-            if room == 0 {
-                return Ok((changes, Some(Load::Revoked(last))));
-            }
-            last = None;
-            None
-        }
-        Load::Uses(after) => after,
+fn load_page(
+    txn: &ReadTransaction,
+    load: Load,
+    staged: &[(Token, Entry)],
+) -> Result<(Vec<Change>, Option<Load>), Fault> {
+    let told = |(token, entry): &(Token, Entry)| {
+        let key = KeyDigest::from_bytes(*token);
+        rows::spent(key, entry.until)
     };
+    let mut changes: Vec<_> = staged.iter().map(told).collect();
+    let mut room = PAGE - changes.len();
+    let mut last = staged.last().map(|(token, _)| *token);
+    if room == 0 {
+        return Ok((changes, Some(Load::Staged(last))));
+    }
+    let (revoked_after, uses_after) = match load {
+        Load::Staged(_) => (Some(None), None),
+        Load::Revoked(after) => (Some(after), None),
+        Load::Uses(after) => (None, after),
+    };
+    if let Some(after) = revoked_after {
+        let revoked = txn.open_table(REVOKED)?;
+        for row in revoked.range(from(after))?.take(room) {
+            let (key, row) = row?;
+            last = Some(key.value());
+            let key = KeyDigest::from_bytes(key.value());
+            changes.push(Revoked::read(row.value())?.change(key));
+        }
+        room = PAGE - changes.len();
+        if room == 0 {
+            return Ok((changes, Some(Load::Revoked(last))));
+        }
+    }
     let uses = txn.open_table(USES)?;
-    for row in uses.range(from(after))?.take(room) {
+    for row in uses.range(from(uses_after))?.take(room) {
         let (key, row) = row?;
         last = Some(key.value());
         let key = KeyDigest::from_bytes(key.value());

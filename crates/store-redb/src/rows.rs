@@ -48,6 +48,22 @@ pub(crate) struct Uses {
     pub(crate) only: Option<[u8; 16]>,
 }
 
+/// The claim of the only use of a token, in the order in which claims were made.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct StagedClaim {
+    pub(crate) token: [u8; 16],
+    pub(crate) id: [u8; 16],
+    pub(crate) until: Option<UnixTime>,
+}
+
+/// Which rows of staged claims stand among the uses already, and are void: those with a lower
+/// number than this, of the tokens up to this one.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Moved {
+    pub(crate) below: u64,
+    pub(crate) up_to: Option<[u8; 16]>,
+}
+
 /// A change, with when it was written.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Event {

@@ -5,7 +5,7 @@ use redb::{Database, ReadableTable, ReadableTableMetadata, TableDefinition, Tabl
 use crate::fault::Fault;
 
 /// Raised with every change that an older release would misread.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Version, name of the store, and numbers. Its name tells our files from those of others.
 pub(crate) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("tower-revoke");
@@ -17,6 +17,9 @@ pub(crate) const LIFTED: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new
 pub(crate) const USES: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("uses");
 /// By token and claim: a use that is held, of a token with more than one.
 pub(crate) const HELD: TableDefinition<[u8; 32], ()> = TableDefinition::new("held");
+/// By number, in the order in which they were made: [`StagedClaim`](crate::rows::StagedClaim),
+/// claims that are not yet in [`USES`] and [`ENDS`].
+pub(crate) const STAGED: TableDefinition<u64, &[u8]> = TableDefinition::new("staged");
 /// What ends, by when: seconds, table and digest. What never ends is not in it.
 pub(crate) const ENDS: TableDefinition<[u8; 25], ()> = TableDefinition::new("ends");
 /// By position: [`Event`](crate::rows::Event).
@@ -29,6 +32,8 @@ const SCHEMA: &str = "schema";
 const STORE: &str = "store";
 /// What ended before this may have been forgotten.
 pub(crate) const PURGED_BEFORE: &str = "purged-before";
+/// [`Moved`](crate::rows::Moved), if anything ever was.
+pub(crate) const STAGED_MOVED: &str = "staged-moved";
 /// The next position of the feed, if no entry of it is left.
 pub(crate) const FEED_END: &str = "feed-end";
 
@@ -96,15 +101,19 @@ pub(crate) fn begin(db: &Database) -> Result<Found, Fault> {
         let version = meta
             .get(SCHEMA)?
             .map(|row| fixed(row.value()))
-            .transpose()?;
-        match version.map(u32::from_be_bytes) {
+            .transpose()?
+            .map(u32::from_be_bytes);
+        match version {
             Some(version) if version > VERSION => return Ok(Found::Newer(version)),
             Some(_) => {}
             None if has_meta => return Ok(Found::Foreign),
             None => {
-                meta.insert(SCHEMA, VERSION.to_be_bytes().as_slice())?;
                 meta.insert(STORE, random::<16>()?.as_slice())?;
             }
+        }
+        // What an older release lacks is made below; it can't read the file from now on.
+        if version != Some(VERSION) {
+            meta.insert(SCHEMA, VERSION.to_be_bytes().as_slice())?;
         }
         let store = meta.get(STORE)?.map(|row| fixed(row.value())).transpose()?;
         let store = store.ok_or_else(|| Fault::Damaged("it has no name".to_owned()))?;
@@ -113,6 +122,7 @@ pub(crate) fn begin(db: &Database) -> Result<Found, Fault> {
             txn.open_table(table)?;
         }
         txn.open_table(HELD)?;
+        txn.open_table(STAGED)?;
         txn.open_table(ENDS)?;
         let began_at = feed_end(&meta, &txn.open_table(FEED)?)?;
         let mut openings = txn.open_table(OPENINGS)?;

@@ -3,7 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -17,6 +17,7 @@ use crate::{
     fault::Fault,
     file::{Place, unwound},
     schema::{FEED, Identity, META, REVOKED, USES, feed_end},
+    staged::Staged,
     tables::Tables,
 };
 
@@ -41,6 +42,11 @@ pub(crate) struct Shared {
     /// The end of the feed, for those who wait for news.
     pub(crate) news: watch::Sender<u64>,
     entries: AtomicU64,
+    /// How many claims are staged before they are moved.
+    gathered: usize,
+    /// Never more than was committed, and all of it before its callers are answered. Taken after
+    /// `db`, if both are.
+    staged: RwLock<Staged>,
     /// Readers and the writer hold it as long as their transaction; who replaces it, alone.
     db: RwLock<Option<Database>>,
     refusing: Mutex<Refusing>,
@@ -62,10 +68,12 @@ impl Shared {
         db: Database,
         identity: Identity,
         (changes_kept, changes_kept_for): (u64, Duration),
+        gathered: usize,
     ) -> Result<Self, Fault> {
         let txn = db.begin_read()?;
         let end = feed_end(&txn.open_table(META)?, &txn.open_table(FEED)?)?;
-        let entries = txn.open_table(REVOKED)?.len()? + txn.open_table(USES)?.len()?;
+        let staged = Staged::read(&txn)?;
+        let listed = txn.open_table(REVOKED)?.len()? + txn.open_table(USES)?.len()?;
         drop(txn);
         Ok(Self {
             place,
@@ -74,10 +82,22 @@ impl Shared {
             changes_kept,
             changes_kept_for,
             news: watch::Sender::new(end),
-            entries: AtomicU64::new(entries),
+            entries: AtomicU64::new(listed + staged.len() as u64),
+            gathered,
+            staged: RwLock::new(staged),
             db: RwLock::new(Some(db)),
             refusing: Mutex::default(),
         })
+    }
+
+    /// The claims that are staged. Who looks for a claim looks here before the transaction begins
+    /// in which it reads: one that has left since is found there.
+    pub(crate) fn staged(&self) -> RwLockReadGuard<'_, Staged> {
+        self.staged.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn staged_mut(&self) -> RwLockWriteGuard<'_, Staged> {
+        self.staged.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads one state of the file.
@@ -99,7 +119,8 @@ impl Shared {
         let done = self.with_db(|db| {
             unwound(|| {
                 let txn = db.begin_write()?;
-                let mut tables = Tables::open(&txn, now)?;
+                let staged = self.staged();
+                let mut tables = Tables::open(&txn, now, &staged)?;
                 let done = write(&mut tables)?;
                 if !tables.has_written() {
                     drop(tables);
@@ -108,9 +129,12 @@ impl Shared {
                 }
                 let since = now.saturating_sub(self.changes_kept_for);
                 tables.trim(self.changes_kept, since)?;
+                tables.move_staged(self.gathered)?;
                 let after = (tables.feed_end(), tables.entries()?);
-                drop(tables);
+                let changes = tables.into_staged();
+                drop(staged);
                 txn.commit()?;
+                self.staged_mut().apply(changes);
                 Ok((done, Some(after)))
             })
         });
@@ -253,15 +277,19 @@ impl Shared {
             }
             _ => {}
         }
-        match self.place.open() {
-            Ok(open) => {
+        let open = self.place.open();
+        let open = open.map_err(|error| Fault::Closed(Arc::new(error)));
+        // Only the file knows what became of a transaction that failed.
+        let open = open.and_then(|db| unwound(move || Ok((Staged::read(&db.begin_read()?)?, db))));
+        match open {
+            Ok((staged, open)) => {
                 tracing::info!(file = %self.place.path.display(), "the store's file is open again");
+                *self.staged_mut() = staged;
                 *db = Some(open);
                 refusing.all = None;
                 Ok(())
             }
-            Err(error) => {
-                let fault = Fault::Closed(Arc::new(error));
+            Err(fault) => {
                 self.log(&fault);
                 let until = self.clock.uptime() + PAUSE;
                 refusing.all = Some((fault.clone(), Some(until)));

@@ -128,7 +128,7 @@ impl Store for RedbStore {
 
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
         let keys = keys.to_vec();
-        let read = move |shared: &Shared| shared.read(|txn| reading::look_up(txn, &keys));
+        let read = move |shared: &Shared| reading::look_up(shared, &keys);
         self.in_time(self.0.threads.read(read)).await
     }
 
@@ -149,9 +149,7 @@ impl Store for RedbStore {
 
     async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
         let since = since.map(FeedCursor::read).transpose()?;
-        let read = move |shared: &Shared| {
-            shared.read(|txn| reading::changes(txn, &shared.identity, since.as_ref()))?
-        };
+        let read = move |shared: &Shared| reading::changes(shared, since.as_ref());
         self.in_time(self.0.threads.read(read)).await
     }
 

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{fs, path::Path};
+use std::{fs, num::NonZeroU32, path::Path};
 
 use redb::{Database, TableDefinition};
-use tower_revoke_core::{KeyDigest, Revocation, Store, TokenId};
+use tower_revoke_core::{
+    Claim, ClaimId, ClaimOutcome, KeyDigest, Listed, Revocation, Store, TokenId,
+};
 use tower_revoke_store_redb::{OpenError, RedbStore};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("tower-revoke");
@@ -76,19 +78,76 @@ async fn a_newer_schema_is_refused_and_both_versions_are_named() {
         OpenError::Newer {
             what: "schema",
             found: 7,
-            known: 1,
+            known: 2,
             ..
         }
     );
     assert!(is_newer, "{error:?}");
     let words = error.to_string();
     assert!(
-        words.contains("is 7") && words.contains("knows 1"),
+        words.contains("is 7") && words.contains("knows 2"),
         "{words}"
     );
     // It was left as it was.
-    with_meta(&path, "schema", &1_u32.to_be_bytes());
+    with_meta(&path, "schema", &2_u32.to_be_bytes());
     assert!(has_it(&path).await);
+}
+
+/// A file of the first version has all claims among the uses, and nothing else.
+#[tokio::test]
+async fn a_file_of_an_older_schema_opens_and_goes_on() {
+    type Rows = TableDefinition<'static, [u8; 16], &'static [u8]>;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let db = Database::create(&path).unwrap();
+    let txn = db.begin_write().unwrap();
+    {
+        let mut meta = txn.open_table(META).unwrap();
+        let version = 1_u32.to_be_bytes();
+        meta.insert("schema", version.as_slice()).unwrap();
+        meta.insert("store", [9; 16].as_slice()).unwrap();
+        let rows = |name| txn.open_table(Rows::new(name)).unwrap();
+        drop((rows("revoked"), rows("lifted")));
+        // One use, without an end; one is held, by the claim 1.
+        let uses = [[1, 0, 1, 1].as_slice(), &[1; 16]].concat();
+        let row = (*token().as_bytes(), uses.as_slice());
+        rows("uses").insert(row.0, row.1).unwrap();
+        let held = TableDefinition::<[u8; 32], ()>::new("held");
+        let ends = TableDefinition::<[u8; 25], ()>::new("ends");
+        let feed = TableDefinition::<u64, &[u8]>::new("feed");
+        let openings = TableDefinition::<u64, &[u8]>::new("openings");
+        txn.open_table(held).unwrap();
+        txn.open_table(ends).unwrap();
+        txn.open_table(feed).unwrap();
+        let mut openings = txn.open_table(openings).unwrap();
+        openings.insert(0, [7; 16].as_slice()).unwrap();
+    }
+    txn.commit().unwrap();
+    drop(db);
+    let claim = |token, id| Claim {
+        token,
+        id: ClaimId::from_bytes([id; 16]),
+        limit: NonZeroU32::MIN,
+        until: None,
+    };
+    let other = TokenId::of_jwt("https://id.example.com", "43");
+    let won = ClaimOutcome::Won { left: 0 };
+    // The second time, it is of this version.
+    for _ in 0..2 {
+        let store = RedbStore::open(&path).unwrap();
+        let outcome = store.claim(&claim(token(), 2)).await.unwrap();
+        assert_eq!(outcome, ClaimOutcome::Spent);
+        assert_eq!(store.claim(&claim(token(), 1)).await.unwrap(), won);
+        assert_eq!(store.claim(&claim(other, 2)).await.unwrap(), won);
+        let keys = [token(), other].map(KeyDigest::of_token);
+        let spent = Some(Listed::Spent { until: None });
+        assert_eq!(store.look_up(&keys).await.unwrap(), [spent, spent]);
+    }
+    // An older release would not see what is staged.
+    let db = Database::open(&path).unwrap();
+    let meta = db.begin_read().unwrap().open_table(META).unwrap();
+    let version = meta.get("schema").unwrap().unwrap();
+    assert_eq!(version.value(), 2_u32.to_be_bytes());
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod listing;
 mod purge;
+mod staging;
 mod uses;
 
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
@@ -11,8 +12,10 @@ use crate::{
     fault::Fault,
     rows::{self, Event, Lifted, Revoked, Said, Uses},
     schema::{
-        self, ENDS, FEED, FEED_END, HELD, LIFTED, META, PURGED_BEFORE, REVOKED, USES, feed_end,
+        self, ENDS, FEED, FEED_END, HELD, LIFTED, META, PURGED_BEFORE, REVOKED, STAGED, USES,
+        feed_end,
     },
+    staged::{Staged, Staging},
 };
 
 /// The answer to the caller, or what is wrong with the whole transaction.
@@ -26,8 +29,11 @@ pub(crate) struct Tables<'txn> {
     lifted: Table<'txn, [u8; 16], &'static [u8]>,
     uses: Table<'txn, [u8; 16], &'static [u8]>,
     held: Table<'txn, [u8; 32], ()>,
+    staged: Table<'txn, u64, &'static [u8]>,
     ends: Table<'txn, [u8; 25], ()>,
     feed: Table<'txn, u64, &'static [u8]>,
+    staging: Staging<'txn>,
+    staged_end: u64,
     purged_before: Option<UnixTime>,
     now: UnixTime,
     feed_began_at: u64,
@@ -44,19 +50,31 @@ enum Facet {
 }
 
 impl<'txn> Tables<'txn> {
-    pub(crate) fn open(txn: &'txn WriteTransaction, now: UnixTime) -> Result<Self, Fault> {
+    pub(crate) fn open(
+        txn: &'txn WriteTransaction,
+        now: UnixTime,
+        committed: &'txn Staged,
+    ) -> Result<Self, Fault> {
         let meta = txn.open_table(META)?;
         let feed = txn.open_table(FEED)?;
         let feed_end = feed_end(&meta, &feed)?;
         let purged_before = schema::number(&meta, PURGED_BEFORE)?.map(UnixTime::from_secs);
+        let staged = txn.open_table(STAGED)?;
+        let staged_end = staged.last()?.map_or(0, |(last, _)| last.value() + 1);
+        let staging = Staging::new(committed);
+        // Numbers below that are void.
+        let staged_end = staged_end.max(staging.below());
         Ok(Self {
             meta,
             revoked: txn.open_table(REVOKED)?,
             lifted: txn.open_table(LIFTED)?,
             uses: txn.open_table(USES)?,
             held: txn.open_table(HELD)?,
+            staged,
             ends: txn.open_table(ENDS)?,
             feed,
+            staging,
+            staged_end,
             purged_before,
             now,
             feed_began_at: feed_end,
@@ -76,7 +94,7 @@ impl<'txn> Tables<'txn> {
 
     /// How many revocations, rules, and tokens with claimed uses there are.
     pub(crate) fn entries(&self) -> Result<u64, Fault> {
-        Ok(self.revoked.len()? + self.uses.len()?)
+        Ok(self.revoked.len()? + self.uses.len()? + self.staging.len() as u64)
     }
 
     fn revoked(&self, key: KeyDigest) -> Result<Option<(Revoked, Said)>, Fault> {
@@ -90,6 +108,9 @@ impl<'txn> Tables<'txn> {
     }
 
     fn uses(&self, key: KeyDigest) -> Result<Option<Uses>, Fault> {
+        if let Some(entry) = self.staging.get(key.as_bytes()) {
+            return Ok(Some(entry.uses()));
+        }
         let row = self.uses.get(key.as_bytes())?;
         row.map(|row| rows::read(row.value())).transpose()
     }

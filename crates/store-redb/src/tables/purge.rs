@@ -33,8 +33,15 @@ impl Tables<'_> {
         for end in &due {
             dropped += self.drop_ended(end)?;
         }
-        Ok((dropped, due.len() == PURGED_AT_ONCE))
+        let staged = self
+            .staging
+            .ended_before(before, PURGED_AT_ONCE - due.len());
+        for token in &staged {
+            dropped += u64::from(self.unstage(token)?);
+        }
+        Ok((dropped, due.len() + staged.len() == PURGED_AT_ONCE))
     }
+
     /// One row of the index, and what it points at.
     fn drop_ended(&mut self, end: &[u8; 25]) -> Result<u64, Fault> {
         let key: [u8; 16] = fixed(&end[9..])?;

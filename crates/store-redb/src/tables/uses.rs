@@ -47,7 +47,10 @@ impl Tables<'_> {
         }
         if !is_held || old.is_some_and(|old| old.until != uses.until) {
             let was_spent = old.and_then(|old| old.spent());
-            self.keep_uses(key, old, &uses)?;
+            match old {
+                None if uses.limit.get() == 1 => self.stage(claim)?,
+                _ => self.keep_uses(key, old, &uses)?,
+            }
             if let Some(Listed::Spent { until }) =
                 uses.spent().filter(|_| uses.spent() != was_spent)
             {
@@ -91,7 +94,10 @@ impl Tables<'_> {
     fn keep_uses(&mut self, key: KeyDigest, old: Option<Uses>, new: &Uses) -> Result<(), Fault> {
         let row = rows::write(new)?;
         self.uses.insert(key.as_bytes(), row.as_slice())?;
-        self.ends_move(Facet::Uses, key, old.map(|old| old.until), Some(new.until))
+        // What is staged is not in the index.
+        let was_staged = self.unstage(key.as_bytes())?;
+        let from = old.filter(|_| !was_staged).map(|old| old.until);
+        self.ends_move(Facet::Uses, key, from, Some(new.until))
     }
 }
 

@@ -5,3 +5,4 @@
 mod conformance;
 mod failing;
 mod keeping;
+mod staging;

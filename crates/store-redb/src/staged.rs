@@ -1,0 +1,232 @@
+//! Claims of single-use tokens that wait, in memory and durable in a table of their own, for their
+//! place among the uses.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    ops::Bound,
+};
+
+use redb::{ReadTransaction, ReadableTable};
+use tower_revoke_core::{Claim, UnixTime};
+
+use crate::{
+    fault::Fault,
+    rows::{self, Moved, StagedClaim, Uses},
+    schema::{META, STAGED, STAGED_MOVED},
+};
+
+/// How many claims are gathered before they are moved: the more, the more of them share a page of
+/// the uses. At most about twice as many are in memory.
+pub(crate) const GATHERED: usize = 65_536;
+
+pub(crate) type Token = [u8; 16];
+
+type Claims = BTreeMap<Token, Entry>;
+
+/// The only use of a token, held by a claim.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Entry {
+    /// Of its row.
+    pub(crate) number: u64,
+    pub(crate) id: [u8; 16],
+    pub(crate) until: Option<UnixTime>,
+}
+
+/// The claims that were committed and not yet moved, in two generations.
+#[derive(Debug, Default)]
+pub(crate) struct Staged {
+    /// The new ones.
+    young: Claims,
+    /// Those that are being moved, in the order of the tokens.
+    old: Claims,
+    /// Rows with lower numbers are those of the old generation, or were moved.
+    below: u64,
+}
+
+/// What an open transaction sees, and what it changes. The changes take effect when it is
+/// committed, and are forgotten if it isn't.
+pub(crate) struct Staging<'a> {
+    committed: &'a Staged,
+    changes: Changes,
+}
+
+/// What a transaction changed.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    added: Claims,
+    gone: BTreeSet<Token>,
+    /// All that were young are old now: those with lower numbers.
+    aged: Option<u64>,
+}
+
+impl Entry {
+    pub(crate) fn uses(&self) -> Uses {
+        Uses {
+            limit: NonZeroU32::MIN,
+            until: self.until,
+            held: 1,
+            only: Some(self.id),
+        }
+    }
+
+    fn ended_before(&self, time: UnixTime) -> bool {
+        self.until.is_some_and(|until| until < time)
+    }
+}
+
+impl Staged {
+    /// What a file says.
+    pub(crate) fn read(txn: &ReadTransaction) -> Result<Self, Fault> {
+        let moved = moved(&txn.open_table(META)?)?;
+        let mut staged = Self {
+            below: moved.below,
+            ..Self::default()
+        };
+        for row in txn.open_table(STAGED)?.iter()? {
+            let (number, row) = row?;
+            let number = number.value();
+            let StagedClaim { token, id, until } = rows::read(row.value())?;
+            let entry = Entry { number, id, until };
+            if number >= moved.below {
+                staged.young.insert(token, entry);
+            } else if Some(token) > moved.up_to {
+                staged.old.insert(token, entry);
+            }
+        }
+        Ok(staged)
+    }
+
+    pub(crate) fn get(&self, token: &Token) -> Option<&Entry> {
+        self.young.get(token).or_else(|| self.old.get(token))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    /// The next ones after a token, in the order of the tokens.
+    pub(crate) fn page(&self, after: Option<Token>, at_most: usize) -> Vec<(Token, Entry)> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let some = |claims: &Claims| -> Vec<_> {
+            let rest = claims.range((start, Bound::Unbounded)).take(at_most);
+            rest.map(|(token, entry)| (*token, *entry)).collect()
+        };
+        let mut page = some(&self.young);
+        page.extend(some(&self.old));
+        page.sort_unstable_by_key(|(token, _)| *token);
+        page.truncate(at_most);
+        page
+    }
+
+    /// Takes over what a transaction has changed that was committed.
+    pub(crate) fn apply(&mut self, changes: Changes) {
+        for token in &changes.gone {
+            if self.old.remove(token).is_none() {
+                self.young.remove(token);
+            }
+        }
+        self.young.extend(changes.added);
+        if let Some(below) = changes.aged {
+            self.old = std::mem::take(&mut self.young);
+            self.below = below;
+        }
+    }
+}
+
+impl<'a> Staging<'a> {
+    pub(crate) fn new(committed: &'a Staged) -> Self {
+        Self {
+            committed,
+            changes: Changes::default(),
+        }
+    }
+
+    pub(crate) fn into_changes(self) -> Changes {
+        self.changes
+    }
+
+    pub(crate) fn get(&self, token: &Token) -> Option<Entry> {
+        let Changes { added, gone, .. } = &self.changes;
+        let committed = || self.committed.get(token).filter(|_| !gone.contains(token));
+        added.get(token).or_else(committed).copied()
+    }
+
+    pub(crate) fn add(&mut self, number: u64, claim: &Claim) {
+        let entry = Entry {
+            number,
+            id: *claim.id.as_bytes(),
+            until: claim.until,
+        };
+        self.changes.added.insert(*claim.token.as_bytes(), entry);
+    }
+
+    pub(crate) fn remove(&mut self, token: &Token) -> Option<Entry> {
+        let entry = self.get(token)?;
+        if self.changes.added.remove(token).is_none() {
+            self.changes.gone.insert(*token);
+        }
+        Some(entry)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.committed.len() + self.changes.added.len() - self.changes.gone.len()
+    }
+
+    /// How many this transaction has added.
+    pub(crate) fn added(&self) -> usize {
+        self.changes.added.len()
+    }
+
+    /// Rows with lower numbers are those of the old generation, or were moved.
+    pub(crate) fn below(&self) -> u64 {
+        self.changes.aged.unwrap_or(self.committed.below)
+    }
+
+    /// The first of the old generation that are to be moved.
+    pub(crate) fn first_old(&self, at_most: usize) -> Vec<(Token, Entry)> {
+        let old = self
+            .committed
+            .old
+            .iter()
+            .map(|(token, entry)| (*token, *entry));
+        let is_there = |(token, _): &(Token, _)| !self.changes.gone.contains(token);
+        old.filter(is_there).take(at_most).collect()
+    }
+
+    /// How many were young when the transaction began.
+    pub(crate) fn young(&self) -> usize {
+        self.committed.young.len()
+    }
+
+    /// All with lower numbers are the old generation from now on. There must be no older one.
+    pub(crate) fn age(&mut self, below: u64) {
+        self.changes.aged = Some(below);
+    }
+
+    /// Some that ended before a time.
+    pub(crate) fn ended_before(&self, time: UnixTime, at_most: usize) -> Vec<Token> {
+        let Changes { added, gone, .. } = &self.changes;
+        let Staged { young, old, .. } = self.committed;
+        let committed = old
+            .iter()
+            .chain(young)
+            .filter(|(token, _)| !gone.contains(*token));
+        let ended = committed
+            .chain(added)
+            .filter(|(_, entry)| entry.ended_before(time));
+        ended.map(|(token, _)| *token).take(at_most).collect()
+    }
+}
+
+/// How far the old generation was moved.
+pub(crate) fn moved(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+) -> Result<Moved, Fault> {
+    let row = meta.get(STAGED_MOVED)?;
+    Ok(row
+        .map(|row| rows::read(row.value()))
+        .transpose()?
+        .unwrap_or_default())
+}

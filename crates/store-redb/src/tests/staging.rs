@@ -1,0 +1,486 @@
+//! Claims that are staged, moved and given back answer like those that stand in their places.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::ErrorKind,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use proptest::prelude::*;
+use tempfile::TempDir;
+use tower_revoke_core::{
+    Change, Claim, ClaimId, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed, ManualClock,
+    Revocation, Store, StoreError, TokenId, UnixTime,
+};
+use tower_revoke_list::MemoryStore;
+
+use crate::{RedbStore, disk::tests::Harm, schema::STAGED};
+
+const NOW: UnixTime = UnixTime::from_secs(1_000_000);
+
+/// So few that claims are staged, being moved and moved in one short history.
+const GATHERED: usize = 3;
+
+const TOKENS: u32 = 16;
+
+fn after(secs: u64) -> UnixTime {
+    NOW.saturating_add(Duration::from_secs(secs))
+}
+
+fn token(number: u32) -> TokenId {
+    TokenId::of_jwt("staging", &number.to_string())
+}
+
+fn key(number: u32) -> KeyDigest {
+    KeyDigest::of_token(token(number))
+}
+
+fn claim(number: u32, id: u8) -> Claim {
+    Claim {
+        token: token(number),
+        id: ClaimId::from_bytes([id; 16]),
+        limit: NonZeroU32::MIN,
+        until: None,
+    }
+}
+
+fn open(path: &Path, clock: Clock) -> RedbStore {
+    let builder = RedbStore::builder(path).clock(clock).gathered(GATHERED);
+    builder.open().unwrap()
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// At once, so that they share a transaction.
+    Claims(Vec<Use>),
+    Release(Use),
+    Revoke(u32, Option<UnixTime>),
+    Lift(u32),
+    Purge(UnixTime),
+    Advance(u64),
+    Compact,
+    Reopen,
+    /// Opens a copy of the file as it is on the disk while the store is open.
+    Crash,
+    /// One page.
+    Follow,
+    LoadAll,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    number: u32,
+    id: u8,
+    limit: u32,
+    until: Option<UnixTime>,
+}
+
+impl Use {
+    fn claim(self) -> Claim {
+        Claim {
+            limit: NonZeroU32::new(self.limit).unwrap(),
+            until: self.until,
+            ..claim(self.number, self.id)
+        }
+    }
+}
+
+fn time() -> impl Strategy<Value = UnixTime> {
+    (0..200_u64).prop_map(after)
+}
+
+fn end() -> impl Strategy<Value = Option<UnixTime>> {
+    prop::option::weighted(0.8, time())
+}
+
+fn a_use() -> impl Strategy<Value = Use> {
+    let limit = prop_oneof![9 => Just(1), 1 => Just(2)];
+    let parts = (0..TOKENS, 0..2_u8, limit, end());
+    parts.prop_map(|(number, id, limit, until)| Use {
+        number,
+        id,
+        limit,
+        until,
+    })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        10 => prop::collection::vec(a_use(), 1..5).prop_map(Op::Claims),
+        4 => a_use().prop_map(Op::Release),
+        1 => (0..TOKENS, end()).prop_map(|(number, end)| Op::Revoke(number, end)),
+        1 => (0..TOKENS).prop_map(Op::Lift),
+        1 => time().prop_map(Op::Purge),
+        1 => (0..40_u64).prop_map(Op::Advance),
+        1 => Just(Op::Compact),
+        2 => Just(Op::Reopen),
+        2 => Just(Op::Crash),
+        2 => Just(Op::Follow),
+        1 => Just(Op::LoadAll),
+    ]
+}
+
+/// Who knows only what the feed tells.
+#[derive(Default)]
+struct Follower {
+    cursor: Option<Cursor>,
+    revoked: BTreeMap<KeyDigest, Listed>,
+    spent: BTreeMap<KeyDigest, Listed>,
+}
+
+impl Follower {
+    /// Reads a page; whether there are more.
+    async fn turn(&mut self, store: &RedbStore) -> bool {
+        let page = store.changes(self.cursor.as_ref()).await.unwrap();
+        self.cursor = Some(page.next);
+        for change in page.changes {
+            match change {
+                Change::Listed { key, listed, .. } => drop(match listed {
+                    Listed::Spent { .. } => self.spent.insert(key, listed),
+                    _ => self.revoked.insert(key, listed),
+                }),
+                Change::Lifted { key, .. } => drop(self.revoked.remove(&key)),
+                Change::Freed { key } => drop(self.spent.remove(&key)),
+                other => panic!("{other:?}"),
+            }
+        }
+        page.more
+    }
+
+    async fn catch_up(&mut self, store: &RedbStore) {
+        while self.turn(store).await {}
+    }
+
+    /// Forgets what has ended, as all do who follow.
+    fn purge(&mut self, before: UnixTime) {
+        for listed in [&mut self.revoked, &mut self.spent] {
+            listed.retain(|_, listed| listed.until().is_none_or(|until| until >= before));
+        }
+    }
+
+    fn listed(&self, key: &KeyDigest) -> Option<Listed> {
+        let listed = self.revoked.get(key).or_else(|| self.spent.get(key));
+        listed.copied()
+    }
+}
+
+/// The store, and one that is all in memory, to which the same is done.
+struct Pair {
+    folder: TempDir,
+    crashes: u32,
+    clocks: (Clock, ManualClock, ManualClock),
+    store: Option<RedbStore>,
+    model: MemoryStore,
+    follower: Follower,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (clock, hand) = Clock::manual(NOW);
+        let (model_clock, model_hand) = Clock::manual(NOW);
+        let store = open(&folder.path().join("0"), clock.clone());
+        Self {
+            folder,
+            crashes: 0,
+            clocks: (clock, hand, model_hand),
+            store: Some(store),
+            model: MemoryStore::with_clock(model_clock),
+            follower: Follower::default(),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join(self.crashes.to_string())
+    }
+
+    fn store(&self) -> &RedbStore {
+        self.store.as_ref().unwrap()
+    }
+
+    async fn act(&mut self, op: Op) {
+        match op {
+            Op::Claims(uses) => {
+                let claims: Vec<_> = uses.into_iter().map(Use::claim).collect();
+                let store = self.store();
+                let told = join_all(claims.iter().map(|claim| store.claim(claim))).await;
+                for (claim, told) in claims.iter().zip(told) {
+                    let expected = self.model.claim(claim).await;
+                    assert_eq!(format!("{told:?}"), format!("{expected:?}"), "{claim:?}");
+                }
+            }
+            Op::Release(one) => {
+                let told = self.store().release(&one.claim()).await.unwrap();
+                assert_eq!(told, self.model.release(&one.claim()).await.unwrap());
+            }
+            Op::Revoke(number, end) => {
+                let revocation = [Revocation::of_token(token(number), end)];
+                self.store().revoke(&revocation).await.unwrap();
+                self.model.revoke(&revocation).await.unwrap();
+            }
+            Op::Lift(number) => {
+                let lift = Lift {
+                    key: token(number).into(),
+                    at: NOW,
+                    by: String::new(),
+                    reason: String::new(),
+                };
+                let told = self.store().lift(&lift).await.unwrap();
+                assert_eq!(told, self.model.lift(&lift).await.unwrap());
+            }
+            Op::Purge(before) => {
+                let store = self.store.clone().unwrap();
+                self.follower.catch_up(&store).await;
+                self.follower.purge(before);
+                let dropped = store.purge(before).await.unwrap();
+                assert_eq!(dropped, self.model.purge(before).await.unwrap());
+            }
+            Op::Advance(secs) => {
+                self.clocks.1.advance(Duration::from_secs(secs));
+                self.clocks.2.advance(Duration::from_secs(secs));
+            }
+            Op::Compact => drop(self.store().compact().await.unwrap()),
+            Op::Reopen => {
+                self.store = None;
+                self.store = Some(open(&self.path(), self.clocks.0.clone()));
+            }
+            Op::Crash => {
+                let path = self.path();
+                self.crashes += 1;
+                fs::copy(&path, self.path()).unwrap();
+                self.store = Some(open(&self.path(), self.clocks.0.clone()));
+            }
+            Op::Follow => {
+                let store = self.store.clone().unwrap();
+                self.follower.turn(&store).await;
+            }
+            Op::LoadAll => {
+                let mut new = Follower::default();
+                new.catch_up(self.store()).await;
+                self.agrees(&new).await;
+            }
+        }
+    }
+
+    async fn answers_alike(&self) {
+        let keys: Vec<_> = (0..TOKENS).map(key).collect();
+        let told = self.store().look_up(&keys).await.unwrap();
+        assert_eq!(told, self.model.look_up(&keys).await.unwrap());
+    }
+
+    async fn agrees(&self, follower: &Follower) {
+        for number in 0..TOKENS {
+            let expected = self.model.look_up(&[key(number)]).await.unwrap()[0];
+            assert_eq!(follower.listed(&key(number)), expected, "token {number}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn any_history_is_answered_as_from_memory(ops in prop::collection::vec(op(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(async {
+            let mut pair = Pair::new();
+            for op in ops {
+                pair.act(op).await;
+                pair.answers_alike().await;
+            }
+            let store = pair.store.clone().unwrap();
+            pair.follower.catch_up(&store).await;
+            pair.agrees(&pair.follower).await;
+            pair.act(Op::LoadAll).await;
+        });
+    }
+}
+
+async fn claim_all(store: &RedbStore, numbers: std::ops::Range<u32>) {
+    let claims: Vec<_> = numbers.map(|number| claim(number, 1)).collect();
+    for won in join_all(claims.iter().map(|claim| store.claim(claim))).await {
+        assert_eq!(won.unwrap(), ClaimOutcome::Won { left: 0 });
+    }
+}
+
+/// How many are staged, of how many rows.
+async fn staged(store: &RedbStore) -> (usize, u64) {
+    use redb::ReadableTableMetadata;
+    let rows = store
+        .shared()
+        .read(|txn| Ok(txn.open_table(STAGED)?.len()?));
+    (store.shared().staged().len(), rows.unwrap())
+}
+
+#[tokio::test]
+async fn a_full_load_misses_nothing_that_is_moved_meanwhile() {
+    const CLAIMED: u32 = 10_000;
+    let folder = tempfile::tempdir().unwrap();
+    let builder = RedbStore::builder(folder.path().join("a")).gathered(CLAIMED as usize);
+    let store = builder.open().unwrap();
+    claim_all(&store, 0..CLAIMED).await;
+    let mut follower = Follower::default();
+    assert!(follower.turn(&store).await);
+    let mut pages = 1;
+    loop {
+        // Moves two of the first for each.
+        claim_all(
+            &store,
+            CLAIMED + pages * 1_000..CLAIMED + (pages + 1) * 1_000,
+        )
+        .await;
+        // What comes by the feed is not what the load told.
+        let is_loading = crate::cursor::FeedCursor::read(follower.cursor.as_ref().unwrap());
+        if is_loading.unwrap().load.is_none() {
+            break;
+        }
+        follower.turn(&store).await;
+        pages += 1;
+    }
+    assert!(pages > 2, "{pages}");
+    let missed = (0..CLAIMED).filter(|number| follower.listed(&key(*number)).is_none());
+    assert_eq!(missed.count(), 0);
+}
+
+#[tokio::test]
+async fn what_was_moved_and_given_back_stays_so_while_its_row_is_still_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let open = || RedbStore::builder(&path).gathered(10).open().unwrap();
+    let store = open();
+    // The last of the first eleven makes them old; then each moves two.
+    for number in 0..16 {
+        claim_all(&store, number..number + 1).await;
+    }
+    assert_eq!(staged(&store).await, (6, 16), "ten rows are void");
+    for number in 0..11 {
+        assert!(store.release(&claim(number, 1)).await.unwrap());
+    }
+    assert_eq!(staged(&store).await, (5, 15));
+    drop(store);
+    let store = open();
+    assert_eq!(staged(&store).await, (5, 15));
+    for number in 0..11 {
+        assert_eq!(store.look_up(&[key(number)]).await.unwrap(), [None]);
+        let won = store.claim(&claim(number, 2)).await.unwrap();
+        assert_eq!(won, ClaimOutcome::Won { left: 0 });
+    }
+}
+
+/// The longer a store runs, the more rows would be left over.
+#[tokio::test]
+async fn what_is_staged_stays_within_two_generations() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = RedbStore::builder(folder.path().join("a")).gathered(100);
+    let store = builder.open().unwrap();
+    for tens in 0..100 {
+        claim_all(&store, 10 * tens..10 * tens + 10).await;
+        let (staged, rows) = staged(&store).await;
+        assert!(
+            staged <= 220 && rows <= 220,
+            "{staged} are staged in {rows} rows"
+        );
+    }
+    // Repeated, given back, or asked for by others: no transaction is made where nothing changes.
+    let before = staged(&store).await;
+    assert_eq!(
+        store.claim(&claim(999, 1)).await.unwrap(),
+        ClaimOutcome::Won { left: 0 }
+    );
+    assert_eq!(
+        store.claim(&claim(999, 2)).await.unwrap(),
+        ClaimOutcome::Spent
+    );
+    assert!(!store.release(&claim(999, 2)).await.unwrap());
+    assert_eq!(staged(&store).await, before);
+    assert!(store.release(&claim(999, 1)).await.unwrap());
+    assert_eq!(staged(&store).await, (before.0 - 1, before.1 - 1));
+}
+
+#[tokio::test]
+async fn a_purge_of_very_many_staged_claims_forgets_them_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, _hand) = Clock::manual(NOW);
+    let store = RedbStore::builder(folder.path().join("a"))
+        .clock(clock)
+        .open()
+        .unwrap();
+    let until = |number: u32| Claim {
+        until: Some(after(if number < 5_000 { 60 } else { 120 })),
+        ..claim(number, 1)
+    };
+    let claims: Vec<_> = (0..6_000).map(until).collect();
+    for won in join_all(claims.iter().map(|claim| store.claim(claim))).await {
+        won.unwrap();
+    }
+    assert_eq!(staged(&store).await, (6_000, 6_000));
+    assert_eq!(store.purge(after(61)).await.unwrap(), 5_000);
+    assert_eq!(staged(&store).await, (1_000, 1_000));
+    let refused = store.claim(&claims[0]).await;
+    assert!(
+        matches!(refused, Err(StoreError::LifeIsPast)),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_could_not_be_committed_is_not_staged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, hand) = Clock::manual(NOW);
+    let store = open(&folder.path().join("a"), clock);
+    claim_all(&store, 0..20).await;
+    let full = Harm {
+        write: Some(ErrorKind::StorageFull),
+        ..Harm::default()
+    };
+    store.shared().place.health.set(full);
+    let refused = store.claim(&claim(20, 1)).await;
+    assert!(matches!(refused, Err(StoreError::Full(20))), "{refused:?}");
+    store.shared().place.health.set(Harm::default());
+    hand.advance(Duration::from_secs(1));
+    assert_eq!(store.look_up(&[key(20)]).await.unwrap(), [None]);
+    let won = store.claim(&claim(20, 2)).await.unwrap();
+    assert_eq!(won, ClaimOutcome::Won { left: 0 });
+    let keys: Vec<_> = (0..21).map(key).collect();
+    let spent = Some(Listed::Spent { until: None });
+    assert_eq!(store.look_up(&keys).await.unwrap(), [spent; 21]);
+}
+
+/// A transaction that failed may stand in the file all the same.
+#[tokio::test]
+async fn a_file_that_is_opened_again_says_what_is_staged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let (clock, hand) = Clock::manual(NOW);
+    let builder = RedbStore::builder(&path).clock(clock).cache_bytes(0);
+    let store = builder.open().unwrap();
+    claim_all(&store, 0..1).await;
+    let broken = Harm {
+        read: Some(ErrorKind::Other),
+        ..Harm::default()
+    };
+    store.shared().place.health.set(broken);
+    store.look_up(&[key(1)]).await.unwrap_err();
+    let db = redb::Database::open(&path).unwrap();
+    let txn = db.begin_write().unwrap();
+    let row = crate::rows::write(&crate::rows::StagedClaim {
+        token: *token(1).as_bytes(),
+        id: [1; 16],
+        until: None,
+    });
+    let mut rows = txn.open_table(STAGED).unwrap();
+    rows.insert(1, row.unwrap().as_slice()).unwrap();
+    drop(rows);
+    txn.commit().unwrap();
+    drop(db);
+    store.shared().place.health.set(Harm::default());
+    hand.advance(Duration::from_secs(1));
+    let refused = store.claim(&claim(1, 2)).await.unwrap();
+    assert_eq!(refused, ClaimOutcome::Spent);
+    let spent = Some(Listed::Spent { until: None });
+    assert_eq!(store.look_up(&[key(0), key(1)]).await.unwrap(), [spent; 2]);
+}
