@@ -94,8 +94,8 @@ impl RedbStoreBuilder {
 
     /// Opens the file, or creates it. The folder must be there.
     ///
-    /// Blocks: some milliseconds; after a crash, while the whole file is checked, about half a
-    /// second for a million entries.
+    /// Blocks: some milliseconds, or up to 0.1 s where very many claims were made of late; after a
+    /// crash, while the whole file is checked, about half a second for a million entries.
     ///
     /// # Errors
     /// It says which, and [`OpenError`] what to do.

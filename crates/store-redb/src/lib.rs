@@ -32,6 +32,14 @@
 //! for no write. They have threads of their own too: a look-up takes some microseconds from memory,
 //! but milliseconds from a disk, for which no thread of the runtime should wait.
 //!
+//! The first claim of a single-use token, which is what most writes are, is appended to a table of
+//! claims in the order in which they came, and is in memory too, where look-ups see it. Thousands of
+//! them at a time go to their places in the order of the tokens, where neighbours share a page: a
+//! few with each transaction that adds others, so that none takes long. A crash or a restart finds
+//! them where they were. At most about 67,000 claims wait like that, in about 100 bytes of memory
+//! each, 7 MB in all; reading them takes a start less than 0.1 s. Claims of tokens with more uses,
+//! and what is claimed again with a longer life or given back, go to their places at once.
+//!
 //! What has ended leaves with `purge`; its room is used again, and given back to the disk where
 //! that is worth it ([`RedbStore::compact`]).
 //!

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How many claims are gathered before they are moved: the more, the more of them share a page of
-/// the uses. At most about twice as many are in memory.
+/// the uses. No more are in memory, but for those of one transaction, in some 100 bytes each.
 pub(crate) const GATHERED: usize = 65_536;
 
 pub(crate) type Token = [u8; 16];
@@ -229,4 +229,95 @@ pub(crate) fn moved(
         .map(|row| rows::read(row.value()))
         .transpose()?
         .unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use tower_revoke_core::{ClaimId, TokenId};
+
+    use super::*;
+
+    fn claim(token: u8, until: u64) -> Claim {
+        Claim {
+            token: TokenId::from_bytes([token; 16]),
+            id: ClaimId::from_bytes([token; 16]),
+            limit: NonZeroU32::MIN,
+            until: Some(UnixTime::from_secs(until)),
+        }
+    }
+
+    fn with(tokens: impl IntoIterator<Item = u8>) -> Staged {
+        let mut staged = Staged::default();
+        let mut staging = Staging::new(&staged);
+        for token in tokens {
+            staging.add(u64::from(token), &claim(token, u64::from(token)));
+        }
+        let changes = staging.into_changes();
+        staged.apply(changes);
+        staged
+    }
+
+    fn tokens(of: &[(Token, Entry)]) -> Vec<u8> {
+        of.iter().map(|(token, _)| token[0]).collect()
+    }
+
+    #[test]
+    fn a_transaction_sees_what_it_changed_and_others_see_it_when_it_is_committed() {
+        let mut staged = with([1, 2]);
+        let mut staging = Staging::new(&staged);
+        staging.add(3, &claim(3, 3));
+        assert!(staging.remove(&[1; 16]).is_some());
+        assert!(staging.remove(&[1; 16]).is_none());
+        assert!(staging.get(&[1; 16]).is_none() && staging.get(&[3; 16]).is_some());
+        // Forgotten and claimed anew.
+        staging.add(4, &claim(1, 9));
+        assert!(staging.remove(&[3; 16]).is_some());
+        assert_eq!(
+            (staging.len(), staging.get(&[1; 16]).unwrap().number),
+            (2, 4)
+        );
+        let changes = staging.into_changes();
+        assert_eq!(staged.get(&[1; 16]).unwrap().number, 1);
+        staged.apply(changes);
+        assert_eq!(staged.get(&[1; 16]).unwrap().number, 4);
+        assert_eq!((staged.len(), staged.get(&[3; 16])), (2, None));
+    }
+
+    #[test]
+    fn the_old_ones_are_moved_in_the_order_of_the_tokens() {
+        let mut staged = with([5, 1, 3]);
+        let mut staging = Staging::new(&staged);
+        staging.add(9, &claim(2, 2));
+        staging.age(10);
+        let changes = staging.into_changes();
+        staged.apply(changes);
+        let mut staging = Staging::new(&staged);
+        staging.add(10, &claim(4, 4));
+        assert!(staging.remove(&[2; 16]).is_some());
+        assert_eq!(tokens(&staging.first_old(2)), [1, 3]);
+        assert_eq!((staging.below(), staging.young()), (10, 0));
+        let changes = staging.into_changes();
+        staged.apply(changes);
+        assert_eq!(tokens(&Staging::new(&staged).first_old(9)), [1, 3, 5]);
+        // A page has both generations.
+        assert_eq!(tokens(&staged.page(None, 3)), [1, 3, 4]);
+        assert_eq!(tokens(&staged.page(Some([3; 16]), 3)), [4, 5]);
+    }
+
+    #[test]
+    fn what_has_ended_is_found_in_both_generations_and_among_what_is_new() {
+        let mut staged = with([1, 2, 8]);
+        let mut staging = Staging::new(&staged);
+        staging.age(10);
+        let changes = staging.into_changes();
+        staged.apply(changes);
+        let mut staging = Staging::new(&staged);
+        staging.add(10, &claim(3, 3));
+        staging.remove(&[1; 16]);
+        let ended = |at_most| {
+            let ended = staging.ended_before(UnixTime::from_secs(4), at_most);
+            ended.iter().map(|token| token[0]).collect::<Vec<_>>()
+        };
+        assert_eq!((ended(9), ended(1)), (vec![2, 3], vec![2]));
+    }
 }
