@@ -18,7 +18,7 @@ use tower_revoke_core::{
 };
 use tower_revoke_list::MemoryStore;
 
-use crate::{RedbStore, RedbStoreBuilder, disk::tests::Harm, schema::STAGED};
+use crate::{RedbStore, RedbStoreBuilder, cursor::FeedCursor, disk::tests::Harm, schema::STAGED};
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
@@ -341,20 +341,18 @@ async fn a_full_load_misses_nothing_that_is_moved_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let builder = patient(&folder.path().join("a")).gathered(CLAIMED as usize);
     let store = builder.open().unwrap();
+    // From the next claim on, each moves two of the first.
     claim_all(&store, 0..CLAIMED).await;
+    claim_all(&store, CLAIMED..CLAIMED + 1).await;
     let mut follower = Follower::default();
     assert!(follower.turn(&store).await);
     let mut pages = 1;
     loop {
-        // Moves two of the first for each.
-        claim_all(
-            &store,
-            CLAIMED + pages * 1_000..CLAIMED + (pages + 1) * 1_000,
-        )
-        .await;
+        let next = CLAIMED + pages * 1_000;
+        claim_all(&store, next..next + 1_000).await;
         // What comes by the feed is not what the load told.
-        let is_loading = crate::cursor::FeedCursor::read(follower.cursor.as_ref().unwrap());
-        if is_loading.unwrap().load.is_none() {
+        let cursor = FeedCursor::read(follower.cursor.as_ref().unwrap());
+        if cursor.unwrap().load.is_none() {
             break;
         }
         follower.turn(&store).await;
