@@ -16,6 +16,9 @@ const ROUNDS: u64 = 100;
 /// The longest that a writer lives, in acknowledgements.
 const LIFE: u64 = 400;
 
+const REVOKED: Listed = Listed::Revoked { until: None };
+const SPENT: Listed = Listed::Spent { until: None };
+
 /// All that was ever acknowledged, by every writer on the file.
 #[derive(Default)]
 struct Acknowledged {
@@ -36,12 +39,20 @@ impl Drop for Writer {
     }
 }
 
-/// Kills a writer on the store of this kind a hundred times.
-pub(crate) async fn survives<S: Store>(kind: &str, place: &Path, open: impl AsyncFn() -> S) {
+/// Kills a writer on the store of this kind a hundred times, after so many claims were made.
+pub(crate) async fn survives<S: Store>(
+    kind: &str,
+    place: &Path,
+    earlier: u64,
+    open: impl AsyncFn() -> S,
+) {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut all = Acknowledged::default();
+    // No writer comes as far.
+    let earlier: Vec<_> = (u64::MAX - earlier..u64::MAX).collect();
+    claim_once(&open().await, &earlier).await;
     for round in 0..ROUNDS {
         // Some end while they still open the file.
         let life = random.u64(0..LIFE).saturating_sub(LIFE / 10);
@@ -55,6 +66,10 @@ pub(crate) async fn survives<S: Store>(kind: &str, place: &Path, open: impl Asyn
     }
     let store = open().await;
     all.is_there(&store, (0, 0)).await;
+    let keys: Vec<_> = earlier.iter().map(key).collect();
+    for (number, listed) in earlier.iter().zip(look_up(&store, &keys).await) {
+        assert_eq!(listed, Some(SPENT), "of the earlier {number}");
+    }
     println!(
         "{} revocations, {} claims won, {} lost",
         all.revoked.len(),
@@ -63,6 +78,24 @@ pub(crate) async fn survives<S: Store>(kind: &str, place: &Path, open: impl Asyn
     );
     assert!(all.revoked.len() > 1_000 && all.won.len() > 1_000);
     assert!(all.lost.len() > 1_000, "of two claims one has to lose");
+}
+
+async fn claim_once<S: Store>(store: &S, numbers: &[u64]) {
+    for some in numbers.chunks(1_024) {
+        let claims = some.iter().map(async |number| {
+            let outcome = store.claim(&Ack::claim(*number, 1)).await;
+            assert_eq!(outcome.expect("an answer"), ClaimOutcome::Won { left: 0 });
+        });
+        join_all(claims).await;
+    }
+}
+
+fn key(number: &u64) -> KeyDigest {
+    KeyDigest::of_token(Ack::token(*number))
+}
+
+async fn look_up<S: Store>(store: &S, keys: &[KeyDigest]) -> Vec<Option<Listed>> {
+    store.look_up(keys).await.expect("an answer")
 }
 
 impl Acknowledged {
@@ -103,30 +136,13 @@ impl Acknowledged {
 
     /// All is listed; and each claim that came later than so many gets the same answer again.
     async fn is_there<S: Store>(&self, store: &S, (won_before, lost_before): (usize, usize)) {
-        let key = |number: &u64| KeyDigest::of_token(Ack::token(*number));
         let revoked: Vec<_> = self.revoked.iter().map(key).collect();
-        for (place, listed) in store
-            .look_up(&revoked)
-            .await
-            .expect("an answer")
-            .iter()
-            .enumerate()
-        {
-            let is_revoked = matches!(listed, Some(Listed::Revoked { until: None }));
-            assert!(
-                is_revoked,
-                "the revocation of {} is gone: {listed:?}",
-                self.revoked[place]
-            );
+        for (number, listed) in self.revoked.iter().zip(look_up(store, &revoked).await) {
+            assert_eq!(listed, Some(REVOKED), "the revocation of {number} is gone");
         }
         let spent: Vec<_> = self.won.keys().map(key).collect();
-        for (number, listed) in self
-            .won
-            .keys()
-            .zip(store.look_up(&spent).await.expect("an answer"))
-        {
-            let is_spent = matches!(listed, Some(Listed::Spent { until: None }));
-            assert!(is_spent, "the use of {number} is free again: {listed:?}");
+        for (number, listed) in self.won.keys().zip(look_up(store, &spent).await) {
+            assert_eq!(listed, Some(SPENT), "the use of {number} is free again");
         }
         let won = self.won.iter().map(|(number, claim)| (*number, *claim));
         let won = won.skip(won_before).map(async |(number, claim)| {
