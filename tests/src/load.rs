@@ -113,6 +113,11 @@ impl Load {
         wait_until("calls fail", wanted).await;
     }
 
+    /// The tokens whose claims and revocations were acknowledged.
+    pub fn so_far(&self) -> Vec<u64> {
+        self.done.tokens()
+    }
+
     /// Ends it, and gives what it saw.
     pub async fn stop(mut self) -> Arc<Done> {
         self.stop.store(true, Ordering::SeqCst);
@@ -170,19 +175,31 @@ impl Done {
         winners.values().filter(|ids| ids.len() > 1).count()
     }
 
+    fn tokens(&self) -> Vec<u64> {
+        let mut tokens: Vec<u64> = locked(&self.winners).keys().copied().collect();
+        tokens.extend(locked(&self.revoked).iter());
+        tokens
+    }
+
     /// How many acknowledged claims and revocations the store knows nothing of any more.
     pub async fn lost(&self, store: &impl Store) -> usize {
-        let mut numbers: Vec<u64> = locked(&self.winners).keys().copied().collect();
-        numbers.extend(locked(&self.revoked).iter());
-        assert!(!numbers.is_empty(), "nothing was acknowledged");
-        let mut lost = 0;
-        for numbers in numbers.chunks(1_000) {
-            let keys: Vec<_> = numbers.iter().map(|number| key(*number)).collect();
-            let found = store.look_up(&keys).await.expect("a store that is up");
-            lost += found.iter().filter(|found| found.is_none()).count();
-        }
-        lost
+        forgotten(store, &self.tokens()).await
     }
+}
+
+/// Of how many of these tokens, all claimed or revoked, the store knows nothing.
+///
+/// # Panics
+/// If there are none, or the store is not up.
+pub async fn forgotten(store: &impl Store, tokens: &[u64]) -> usize {
+    assert!(!tokens.is_empty(), "nothing was acknowledged");
+    let mut forgotten = 0;
+    for tokens in tokens.chunks(1_000) {
+        let keys: Vec<_> = tokens.iter().map(|number| key(*number)).collect();
+        let found = store.look_up(&keys).await.expect("a store that is up");
+        forgotten += found.iter().filter(|found| found.is_none()).count();
+    }
+    forgotten
 }
 
 fn locked<T>(lock: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

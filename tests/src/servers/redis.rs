@@ -1,7 +1,9 @@
 //! Redis servers of Debian: one, a primary with Sentinel, or a cluster. Their data outlive them, so
 //! that they can be killed and started again.
 
-use std::{fmt, net::TcpListener, path::Path, process::Command, time::Duration};
+use std::{
+    collections::HashMap, fmt, net::TcpListener, path::Path, process::Command, time::Duration,
+};
 
 use tempfile::TempDir;
 
@@ -96,6 +98,13 @@ impl Redis {
     /// It goes on.
     pub fn thaw(&self) {
         self.running().signal("CONT");
+    }
+
+    /// A number that it tells of its replication.
+    fn replication(&self, name: &str) -> Option<u64> {
+        let told = self.cli(&["INFO", "replication"]);
+        let mut pairs = told.lines().filter_map(|line| line.split_once(':'));
+        pairs.find(|(its, _)| *its == name)?.1.trim().parse().ok()
     }
 
     fn running(&self) -> &Process {
@@ -220,6 +229,11 @@ impl WatchedRedis {
         }
     }
 
+    /// Returns when the replica has all that the primary has done so far.
+    pub async fn replica_catches_up(&self) {
+        replicas_catch_up(&self.servers).await;
+    }
+
     /// Where the sentinel is.
     pub fn url(&self) -> String {
         self.sentinel.url()
@@ -270,10 +284,36 @@ impl RedisCluster {
         Self { servers }
     }
 
+    /// Returns when the replicas have all that their masters have done so far.
+    pub async fn replicas_catch_up(&self) {
+        replicas_catch_up(&self.servers).await;
+    }
+
     /// Where the servers are.
     pub fn urls(&self) -> Vec<String> {
         self.servers.iter().map(Redis::url).collect()
     }
+}
+
+async fn replicas_catch_up(servers: &[Redis]) {
+    let done = servers.iter().map(|server| {
+        let done = server.replication("master_repl_offset");
+        (
+            server.port,
+            done.expect("a server that tells how far it is"),
+        )
+    });
+    let done: HashMap<_, _> = done.collect();
+    wait_until("the replicas have what was done", || {
+        servers.iter().all(|server| {
+            let Some(master) = server.replication("master_port") else {
+                return true;
+            };
+            let wanted = u16::try_from(master).ok().and_then(|port| done.get(&port));
+            server.replication("slave_repl_offset").as_ref() >= wanted
+        })
+    })
+    .await;
 }
 
 /// Asks again and again, a little later each time, until something outside of us has come about.
