@@ -164,6 +164,7 @@ mod tests {
                 assert_eq!(packed.state(), state);
             }
         }
+        assert_eq!(size_of::<Packed>(), 23);
     }
 
     proptest! {
