@@ -16,7 +16,7 @@ use crate::{
     said::{Key, Order, Row},
     statements::Statements,
     turns::{Shared, Turns},
-    uses::{self, Uses},
+    uses,
 };
 
 /// Keys in one question; the cluster asks all their replicas.
@@ -44,7 +44,7 @@ pub(crate) struct Inner {
     pub(crate) keyspace: String,
     pub(crate) clock: Clock,
     pub(crate) keep: Duration,
-    pub(crate) turns: Turns<Uses>,
+    pub(crate) turns: Turns,
     /// When everything before it was purged.
     pub(crate) purged: Shared<Option<i64>>,
 }

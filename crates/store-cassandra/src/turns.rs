@@ -8,6 +8,8 @@ use std::{
 use tokio::time::Instant;
 use tower_revoke_core::TokenId;
 
+use crate::uses::Uses;
+
 /// A question that is asked for one caller at a time. Who had to wait for another's answer shares
 /// the next one.
 #[derive(Debug)]
@@ -44,27 +46,21 @@ impl<T: Clone> Shared<T> {
 }
 
 /// The callers who want to change one token's uses.
-#[derive(Debug)]
-pub(crate) struct Turn<T> {
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
     /// They go one after the other through one handle: at the server, all that came at the same time
     /// would begin again and again after each other.
     pub(crate) lock: tokio::sync::Mutex<()>,
     /// How the uses stand.
-    pub(crate) seen: Shared<T>,
+    pub(crate) seen: Shared<Uses>,
 }
 
 /// By tokens.
-#[derive(Debug)]
-pub(crate) struct Turns<T>(Mutex<HashMap<TokenId, Weak<Turn<T>>>>);
+#[derive(Debug, Default)]
+pub(crate) struct Turns(Mutex<HashMap<TokenId, Weak<Turn>>>);
 
-impl<T> Default for Turns<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<T> Turns<T> {
-    pub(crate) fn of(&self, token: TokenId) -> Arc<Turn<T>> {
+impl Turns {
+    pub(crate) fn of(&self, token: TokenId) -> Arc<Turn> {
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(turn) = turns.get(&token).and_then(Weak::upgrade) {
             return turn;
@@ -72,10 +68,7 @@ impl<T> Turns<T> {
         if turns.len() >= 1_024 {
             turns.retain(|_, turn| turn.strong_count() > 0);
         }
-        let turn = Arc::new(Turn {
-            lock: tokio::sync::Mutex::default(),
-            seen: Shared::default(),
-        });
+        let turn = Arc::default();
         turns.insert(token, Arc::downgrade(&turn));
         turn
     }

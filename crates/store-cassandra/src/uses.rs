@@ -94,7 +94,6 @@ impl Inner {
                 (lock, Some(stands))
             }
         };
-        let not_long_ago = began.checked_sub(NOTICE / 4).unwrap_or(began);
         let taken = async {
             match seen {
                 None if claim.limit.get() == 1 => self.take_the_only(deadline, claim).await,
@@ -102,14 +101,17 @@ impl Inner {
             }
         };
         let write = async {
+            let Some(until) = end(claim.until) else {
+                return taken.await;
+            };
+            let not_long_ago = began.checked_sub(NOTICE / 4).unwrap_or(began);
             let (taken, purged) = tokio::join!(taken, self.purged(deadline, not_long_ago));
-            match taken? {
-                ClaimOutcome::Won { left } => {
-                    self.sure_of_its_life(deadline, claim, purged?).await?;
-                    Ok(ClaimOutcome::Won { left })
-                }
-                ClaimOutcome::Spent => Ok(ClaimOutcome::Spent),
+            let taken = taken?;
+            if let ClaimOutcome::Won { .. } = taken {
+                self.sure_of_its_life(deadline, claim, until, purged?)
+                    .await?;
             }
+            Ok(taken)
         };
         let keys = vec![(Table::Uses, KeyDigest::of_token(claim.token))];
         self.log
@@ -273,11 +275,9 @@ impl Inner {
         &self,
         deadline: Deadline,
         claim: &Claim,
+        until: i64,
         mut purged: Purged,
     ) -> Result<(), StoreError> {
-        let Some(until) = end(claim.until) else {
-            return Ok(());
-        };
         if purged.asked.elapsed() > NOTICE / 2 {
             purged = self.purged(deadline, Instant::now()).await?;
         }
