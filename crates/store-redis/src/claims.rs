@@ -113,7 +113,8 @@ impl Turn {
         loop {
             let before = claims.queue().waiting.len();
             tokio::task::yield_now().await;
-            if claims.queue().waiting.len() <= before {
+            let now = claims.queue().waiting.len();
+            if now <= before || now >= AT_ONCE {
                 return;
             }
         }
