@@ -21,7 +21,7 @@ pub use self::{
     mariadb::{MariaDb, SharedMariaDb},
     oidc_provider::OidcProvider,
     postgres::{Postgres, SharedPostgres},
-    redis::{Redis, RedisCluster, SharedRedis, WatchedRedis, wait_until},
+    redis::{Redis, RedisCluster, SharedRedis, WatchedRedis, replicas_catch_up, wait_until},
     store_server::{StoreServer, is_outage},
 };
 

@@ -229,11 +229,6 @@ impl WatchedRedis {
         }
     }
 
-    /// Returns when the replica has all that the primary has done so far.
-    pub async fn replica_catches_up(&self) {
-        replicas_catch_up(&self.servers).await;
-    }
-
     /// Where the sentinel is.
     pub fn url(&self) -> String {
         self.sentinel.url()
@@ -284,18 +279,14 @@ impl RedisCluster {
         Self { servers }
     }
 
-    /// Returns when the replicas have all that their masters have done so far.
-    pub async fn replicas_catch_up(&self) {
-        replicas_catch_up(&self.servers).await;
-    }
-
     /// Where the servers are.
     pub fn urls(&self) -> Vec<String> {
         self.servers.iter().map(Redis::url).collect()
     }
 }
 
-async fn replicas_catch_up(servers: &[Redis]) {
+/// Returns when the replicas among them have all that their masters have done so far.
+pub async fn replicas_catch_up(servers: &[Redis]) {
     let done = servers.iter().map(|server| {
         let done = server.replication("master_repl_offset");
         (

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_revoke_core::{ClaimOutcome, Store, StoreError};
 use tower_revoke_store_redis::{RedisStore, RedisStoreError};
-use tower_revoke_tests::servers::{RedisCluster, wait_until};
+use tower_revoke_tests::servers::{RedisCluster, replicas_catch_up, wait_until};
 
 use tower_revoke_tests::load::{Load, claim, forgotten, key, revocation};
 
@@ -21,7 +21,7 @@ async fn a_master_killed_under_load_is_replaced() {
     let load = Load::start(&stores);
     load.goes_on(3_000).await;
     let replicated = load.so_far();
-    cluster.replicas_catch_up().await;
+    replicas_catch_up(&cluster.servers).await;
     cluster.servers[0].kill().await;
     load.goes_on(3_000).await;
     wait_until("all slots are served again", || {

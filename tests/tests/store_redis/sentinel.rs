@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_revoke_core::{Changes, ClaimOutcome, Cursor, Store, StoreError};
 use tower_revoke_store_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
-use tower_revoke_tests::servers::{WatchedRedis, wait_until};
+use tower_revoke_tests::servers::{WatchedRedis, replicas_catch_up, wait_until};
 
 use tower_revoke_tests::load::{Load, claim, forgotten, key, revocation};
 
@@ -42,7 +42,7 @@ async fn a_primary_killed_under_load_is_replaced() {
     let load = Load::start(&stores);
     load.goes_on(2_000).await;
     let replicated = load.so_far();
-    servers.replica_catches_up().await;
+    replicas_catch_up(&servers.servers).await;
     servers.servers[0].kill().await;
     load.goes_on(2_000).await;
     let done = load.stop().await;
