@@ -1,6 +1,7 @@
 //! Claims that wait for the server go to it together: one script for all that came meanwhile.
 
 use std::{
+    collections::HashSet,
     num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -134,9 +135,8 @@ impl Drop for Turn {
             return;
         };
         let next = queue.waiting.len().min(AT_ONCE);
-        let mut batch: Vec<_> = queue.waiting.drain(..next).collect();
+        let batch: Vec<_> = queue.waiting.drain(..next).collect();
         drop(queue);
-        batch.sort_unstable_by_key(|(claim, _)| claim.until);
         // Made here: a runtime that ends may drop the task before it begins.
         let turn = Self {
             inner: self.inner.clone(),
@@ -161,9 +161,9 @@ impl Drop for Turn {
 /// The answers, in the order of the claims.
 async fn ask(inner: &Inner, tag: usize, claims: &[Claim]) -> Result<Vec<Answer>, Failure> {
     let keys = &inner.keys[tag];
-    let mut of = vec![keys.uses.as_str(), &keys.uses_waiting, &keys.feed];
-    let trims = inner.trims();
-    if trims.is_some() || claims.iter().any(|claim| claim.limit != NonZeroU32::MIN) {
+    let mut of = vec![keys.uses.as_str(), &keys.feed];
+    let trims = inner.trims(claims.len());
+    if trims.is_some() || !may_all_be_first(claims) {
         of.extend([keys.meta.as_str(), &keys.held, &keys.uses_index]);
     }
     let mut call = SCRIPTS.claim.on(&of);
@@ -186,6 +186,13 @@ async fn ask(inner: &Inner, tag: usize, claims: &[Claim]) -> Result<Vec<Answer>,
         })
     });
     answers.collect::<Option<_>>().ok_or_else(garbled)
+}
+
+/// Whether they are claims of single uses, of one token each.
+fn may_all_be_first(claims: &[Claim]) -> bool {
+    let mut seen = HashSet::with_capacity(claims.len());
+    let mut claims = claims.iter();
+    claims.all(|claim| claim.limit == NonZeroU32::MIN && seen.insert(claim.token))
 }
 
 fn garbled() -> Failure {

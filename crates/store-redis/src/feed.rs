@@ -82,7 +82,7 @@ impl Mark {
         if let Some(place) = place {
             bytes.push(place.tag as u8);
             bytes.push(place.index as u8);
-            bytes.push(place.keys.len() as u8);
+            bytes.extend((place.keys.len() as u16).to_be_bytes());
             bytes.extend(&place.keys);
             bytes.extend(&place.score);
         }
@@ -120,10 +120,11 @@ impl Mark {
     }
 
     fn place(bytes: &[u8], tags: usize, indexes: usize) -> Option<Place> {
-        let [tag, index, length, rest @ ..] = bytes else {
+        let [tag, index, high, low, rest @ ..] = bytes else {
             return None;
         };
-        let (keys, score) = rest.split_at_checked(usize::from(*length))?;
+        let length = u16::from_be_bytes([*high, *low]);
+        let (keys, score) = rest.split_at_checked(usize::from(length))?;
         let place = Place {
             tag: usize::from(*tag),
             index: usize::from(*index),
@@ -252,7 +253,7 @@ impl Inner {
             let of = [keys.listed_index.as_str(), &keys.listed];
             self.page(place, &of, at_most).await
         } else {
-            let of = [keys.uses_index.as_str(), &keys.uses, &keys.uses_waiting];
+            let of = [keys.uses_index.as_str(), &keys.uses, &keys.feed, &keys.meta];
             self.page(place, &of, at_most).await
         };
         let (rows, end) = self.or_error(page).await?;
@@ -367,7 +368,7 @@ mod tests {
             0..tags,
             0..2_usize,
             "[0-9inf.]{0,20}",
-            prop::collection::vec(any::<[u8; 16]>(), 0..=15),
+            prop::collection::vec(any::<[u8; 16]>(), 0..=60),
         )
             .prop_map(|(tag, index, score, keys)| Place {
                 tag,

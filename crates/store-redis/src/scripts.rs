@@ -39,13 +39,12 @@ pub(crate) struct Scripts {
 pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
     let first = include_str!("lua/first.lua");
     let prelude = include_str!("lua/prelude.lua");
-    let waiting = include_str!("lua/waiting.lua");
     Scripts {
-        claim: Lua::of(&[first, prelude, waiting, include_str!("lua/claim.lua")]),
+        claim: Lua::of(&[first, prelude, include_str!("lua/claim.lua")]),
         release: Lua::of(&[prelude, include_str!("lua/release.lua")]),
         revoke: Lua::of(&[prelude, include_str!("lua/revoke.lua")]),
-        purge: Lua::of(&[prelude, waiting, include_str!("lua/purge.lua")]),
-        load: Lua::of(&[prelude, waiting, include_str!("lua/load.lua")]),
+        purge: Lua::of(&[prelude, include_str!("lua/purge.lua")]),
+        load: Lua::of(&[prelude, include_str!("lua/load.lua")]),
         feed: Lua::of(&[prelude, include_str!("lua/feed.lua")]),
     }
 });
@@ -89,11 +88,10 @@ pub(crate) struct Keys {
     /// Several keys that end together stand in one place, behind each other. One that was claimed
     /// until later since then stands in two.
     pub(crate) uses_index: String,
-    /// List of what is still to come into the index of uses: score, keys, score, keys.
-    pub(crate) uses_waiting: String,
     /// Stream of changes.
     pub(crate) feed: String,
-    /// Hash: the layout, the id of the store, how far the feed is trimmed.
+    /// Hash: the layout, the id of the store, how far the feed is trimmed, and how far it came into
+    /// the index of uses.
     pub(crate) meta: String,
 }
 
@@ -109,7 +107,6 @@ impl Keys {
             listed_index: key("listed-by-end"),
             lifted_index: key("lifted-by-end"),
             uses_index: key("uses-by-end"),
-            uses_waiting: key("uses-waiting"),
             feed: key("feed"),
             meta: key("meta"),
         }

@@ -25,8 +25,8 @@ use crate::{
 /// Revocations in one script: some milliseconds, in which the server does nothing else.
 const REVOKED_AT_ONCE: usize = 512;
 
-/// One script out of so many trims the feed, and gives claims their places in the index.
-const TRIMMED_ONCE_IN: u8 = 32;
+/// After about so many entries a script trims the feed, and gives claims their places in the index.
+const TRIMMED_ONCE_IN: usize = 1024;
 
 /// Entries of each kind that one script forgets.
 const PURGED_AT_ONCE: usize = 512;
@@ -120,11 +120,15 @@ impl Store for RedisStore {
         let inner = &self.0;
         let tag = inner.tag(&KeyDigest::of_token(claim.token));
         let keys = &inner.keys[tag];
-        let mut call = SCRIPTS
-            .release
-            .on(&[&keys.uses, &keys.held, &keys.feed, &keys.meta]);
+        let mut call = SCRIPTS.release.on(&[
+            &keys.uses,
+            &keys.held,
+            &keys.feed,
+            &keys.meta,
+            &keys.uses_index,
+        ]);
         inner
-            .stamped(&mut call, inner.trims())
+            .stamped(&mut call, inner.trims(1))
             .arg(&claim.token.as_bytes()[..])
             .arg(&claim.id.as_bytes()[..]);
         let question = Question::write(call).once();
@@ -180,9 +184,9 @@ impl Inner {
         tag_of(key, self.keys.len())
     }
 
-    /// How long changes are kept, if somebody is to look now what may go.
-    pub(crate) fn trims(&self) -> Option<u64> {
-        (fastrand::u8(..TRIMMED_ONCE_IN) == 0).then(|| self.keep_millis())
+    /// How long changes are kept, if who writes so many entries is to look what may go.
+    pub(crate) fn trims(&self, entries: usize) -> Option<u64> {
+        (fastrand::usize(..TRIMMED_ONCE_IN) < entries).then(|| self.keep_millis())
     }
 
     fn keep_millis(&self) -> u64 {
@@ -264,8 +268,9 @@ impl Inner {
             &keys.lifted_index,
             &keys.feed,
             &keys.meta,
+            &keys.uses_index,
         ]);
-        self.stamped(&mut call, self.trims());
+        self.stamped(&mut call, self.trims(orders.len()));
         for order in orders {
             call.arg(&order.order).arg(&order.said);
         }
@@ -286,7 +291,6 @@ impl Inner {
             &keys.uses_index,
             &keys.feed,
             &keys.meta,
-            &keys.uses_waiting,
         ]);
         call.arg(self.keep_millis())
             .arg(&wire::time(before)[..])

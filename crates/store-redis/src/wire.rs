@@ -35,7 +35,7 @@ fn score(until: Option<UnixTime>) -> Option<u64> {
     until.map(|until| until.as_secs().min(LAST_SCORE))
 }
 
-/// The arguments of `claim.lua` that say what is claimed, in the order of their ends.
+/// The arguments of `claim.lua` that say what is claimed.
 pub(crate) fn push_claims(call: &mut Cmd, claims: &[Claim]) {
     let mut spent = Vec::with_capacity(claims.len() * 26);
     for claim in claims {
@@ -46,16 +46,6 @@ pub(crate) fn push_claims(call: &mut Cmd, claims: &[Claim]) {
     call.arg(spent);
     let earliest = claims.iter().filter_map(|claim| score(claim.until)).min();
     call.arg(earliest.unwrap_or(LAST_SCORE));
-    let ends = claims.chunk_by(|one, next| one.until == next.until);
-    call.arg(ends.clone().count() * 2);
-    for claims in ends {
-        match score(claims[0].until) {
-            Some(score) => call.arg(score),
-            None => call.arg("+inf"),
-        };
-        let keys = claims.iter().flat_map(|claim| *claim.token.as_bytes());
-        call.arg(keys.collect::<Vec<u8>>());
-    }
     for claim in claims {
         call.arg(&claim.token.as_bytes()[..]).arg(&first(claim)[..]);
     }

@@ -1,6 +1,6 @@
 //! Claims that go together, and how uses come into the index by which they are loaded and purged.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
 use tower_revoke_core::{
@@ -12,7 +12,8 @@ use tower_revoke_tests::{
     servers::Redis,
 };
 
-const TOKENS: u64 = 400;
+/// More than one script purges.
+const TOKENS: u64 = 2_000;
 
 async fn open(redis: &Redis) -> RedisStore {
     let store = RedisStore::connect(&redis.url()).await;
@@ -62,7 +63,7 @@ async fn each_use_is_loaded_and_goes_at_its_last_end() {
     };
     // Together, with a few ends among them.
     claim_all((0..TOKENS).map(|n| until(n, n % 5)).collect()).await;
-    // Some of them for longer, one by one: for a while they wait for two ends.
+    // Some of them for longer, one by one: they stand in the index at up to three ends.
     let lasting = |n: &u64| n.is_multiple_of(3);
     for number in (0..TOKENS).filter(lasting) {
         claim_all(vec![until(number, 20)]).await;
@@ -93,7 +94,29 @@ async fn each_use_is_loaded_and_goes_at_its_last_end() {
         |command: &str, name: &str| redis.cli(&[command, &format!("{{tower-revoke:0}}:{name}")]);
     assert_eq!(cli("HKEYS", "uses"), "purged");
     assert_eq!(cli("EXISTS", "uses-by-end"), "0");
-    assert_eq!(cli("EXISTS", "uses-waiting"), "0");
+}
+
+#[tokio::test]
+async fn uses_that_have_left_the_feed_are_loaded_and_go() {
+    let redis = Redis::start(&[]).await;
+    let kept = Duration::from_millis(1);
+    let store = RedisStore::single(&redis.url()).changes_kept_for(kept);
+    let store = store.connect().await.unwrap();
+    for number in 0..20 {
+        store.claim(&claim(number, 1, 1)).await.unwrap();
+    }
+    // One script out of about two trims the feed.
+    let mut first = 100;
+    while redis.cli(&["HEXISTS", "{tower-revoke:0}:meta", "floor"]) != "1" {
+        tokio::time::sleep(5 * kept).await;
+        let many: Vec<_> = (first..first + 500).map(revocation).collect();
+        store.revoke(&many).await.unwrap();
+        first += 500;
+    }
+    assert_eq!(loaded(&store).await, (0..20).map(key).collect());
+    let later = UnixTime::from_secs(u64::MAX);
+    assert_eq!(store.purge(later).await.unwrap(), 20 + first - 100);
+    assert_eq!(redis.cli(&["HKEYS", "{tower-revoke:0}:uses"]), "purged");
 }
 
 #[tokio::test(flavor = "multi_thread")]

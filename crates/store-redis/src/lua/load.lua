@@ -1,11 +1,11 @@
--- KEYS index, values, and waiting of uses, or details (or none) of what is listed. ARGV at most,
+-- KEYS index, values, and feed and meta of uses, or details (or none) of what is listed. ARGV at most,
 -- 'uses' or 'listed', and the score and keys after which to go on ('' at the start). Answers score and
 -- keys after which there may be more ('' if not), and key, value and details of each, by score: at
 -- most so many, but what stands together comes together.
 local index, values, third = KEYS[1], KEYS[2], KEYS[3]
 local at_most, are_uses = tonumber(ARGV[1]), ARGV[2] == 'uses'
 local last_score, last_keys = ARGV[3], ARGV[4]
-if are_uses then index_waiting(third, index) end
+if are_uses then index_spent(third, KEYS[4], index) end
 
 local from = 0
 if last_keys ~= '' then

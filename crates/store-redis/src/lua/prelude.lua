@@ -29,9 +29,48 @@ local function score(till)
   return string.format('%.0f', secs)
 end
 
--- Drops from the feed what is older than it is kept, and notes the last that went: who has seen
--- that one has missed nothing.
-local function trim(feed, meta, keep)
+-- Keys that end together get one place in the index of uses: a place costs the server more than what
+-- stands in it.
+local TOGETHER = 60
+
+-- How long a change is in the feed.
+local LENGTHS = { S = 26, F = 17, L = 34, T = 34, U = 42 }
+
+-- Gives the tokens that were spent their places in the index: the feed has told of them.
+local function index_spent(feed, meta, index)
+  local from = call('HGET', meta, 'indexed')
+  local entries = call('XRANGE', feed, from and '(' .. from or '-', '+')
+  if #entries == 0 then return end
+  -- Deleted first: a full server lets a script add only after that.
+  call('HDEL', meta, 'indexed')
+  call('HSET', meta, 'indexed', entries[#entries][1])
+  local by_end = {}
+  for _, entry in ipairs(entries) do
+    local changes, at = entry[2][2], 1
+    while at <= #changes do
+      local letter = changes:sub(at, at)
+      if letter == 'S' then
+        local till = score(changes:sub(at + 17, at + 25))
+        local keys = by_end[till] or {}
+        keys[#keys + 1] = changes:sub(at + 1, at + 16)
+        by_end[till] = keys
+      end
+      at = at + LENGTHS[letter]
+    end
+  end
+  for till, keys in pairs(by_end) do
+    for at = 1, #keys, TOGETHER do
+      local place = table.concat(keys, '', at, math.min(at + TOGETHER - 1, #keys))
+      -- Never back: the same keys may have been spent until two ends.
+      call('ZADD', index, 'GT', till, place)
+    end
+  end
+end
+
+-- Drops from the feed what is older than it is kept and has its place in the index, and notes the
+-- last that went: who has seen that one has missed nothing.
+local function trim(feed, meta, index, keep)
+  index_spent(feed, meta, index)
   local time = call('TIME')
   local before = time[1] * 1000 + math.floor(time[2] / 1000) - keep
   -- Looked at first: from a place before all entries, Redis would search them all.
@@ -39,6 +78,7 @@ local function trim(feed, meta, keep)
   if not first or tonumber(first[1]:match('^%d+')) >= before then return end
   local last = call('XREVRANGE', feed, string.format('%.0f', before - 1), '-', 'COUNT', 1)[1]
   if last then
+    call('HDEL', meta, 'floor')
     call('HSET', meta, 'floor', last[2][4] .. last[1])
     call('XTRIM', feed, 'MINID', '=', string.format('%.0f', before))
   end
@@ -46,8 +86,7 @@ end
 
 -- Writes changes down as one entry, and trims the feed unless `keep` is ''. The stamp is random: no
 -- other history has the same entry.
-local function announce(feed, meta, keep, stamp, changes)
-  if #changes == 0 then return end
-  call('XADD', feed, '*', 'c', table.concat(changes), 'n', stamp)
-  if keep ~= '' then trim(feed, meta, tonumber(keep)) end
+local function announce(feed, meta, index, keep, stamp, changes)
+  if #changes > 0 then call('XADD', feed, '*', 'c', table.concat(changes), 'n', stamp) end
+  if keep ~= '' then trim(feed, meta, index, tonumber(keep)) end
 end

@@ -1,5 +1,5 @@
--- KEYS uses, held, feed, meta. ARGV keep, stamp, token, id. Answers 1 if the use was the claim's.
-local uses, held, feed, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- KEYS uses, held, feed, meta, index. ARGV keep, stamp, token, id. Answers 1 if the use was the claim's.
+local uses, held, feed, meta, index = unpack(KEYS)
 local key, id = ARGV[3], ARGV[4]
 local old = call('HGET', uses, key)
 if not old then return 0 end
@@ -11,5 +11,5 @@ elseif call('ZREM', held, key .. id) == 0 then
 end
 local was_spent = count >= struct.unpack('>I4', limit)
 call('HSET', uses, key, limit .. struct.pack('>I4', count - 1) .. old:sub(9, 17))
-if was_spent then announce(feed, meta, ARGV[1], ARGV[2], { 'F' .. key }) end
+if was_spent then announce(feed, meta, index, ARGV[1], ARGV[2], { 'F' .. key }) end
 return 1

@@ -1,9 +1,9 @@
--- KEYS listed, details, lifted, listed index, lifted index, feed, meta.
+-- KEYS listed, details, lifted, listed index, lifted index, feed, meta, index of uses.
 -- ARGV keep, stamp, then pairs: an order, and what was said with it ('' if nothing).
 -- An order is a letter and a key; 'R' and 'B' (revoke, bring back): kind, end, at, of a rule also
 -- issued at or before; 'L' (lift): at; 'D' (bring a lift back): at, end. Answers 1 or 0 for each.
 local listed, details, lifted = KEYS[1], KEYS[2], KEYS[3]
-local listed_index, lifted_index, feed, meta = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local listed_index, lifted_index, feed, meta, uses_index = unpack(KEYS, 4)
 local changes, answers = {}, {}
 
 local function next_second(time)
@@ -95,5 +95,5 @@ for i = 3, #ARGV, 2 do
   local order = ARGV[i]
   answers[#answers + 1] = orders[order:sub(1, 1)](order:sub(2, 17), order:sub(18), ARGV[i + 1])
 end
-announce(feed, meta, ARGV[1], ARGV[2], changes)
+announce(feed, meta, uses_index, ARGV[1], ARGV[2], changes)
 return answers
