@@ -15,13 +15,13 @@ use scylla::{
     value::Row,
 };
 use tempfile::TempDir;
-use tower_revoke::{CassandraStore, Clock};
+use tower_revoke::{
+    CassandraStore,
+    core::{Claim, Store as _},
+};
 
-use super::{CALLERS, Claims, claim_until, print_row, rate};
+use super::{CALLERS, Claims, print_row, rate, won};
 use crate::rounds::Outcome;
-
-/// Of a token.
-const LIFE: Duration = Duration::from_secs(3600);
 
 const SETTINGS: &str = include_str!("../../../tests/servers/cassandra/cassandra.yaml");
 const LOGBACK: &str = include_str!("../../../tests/servers/cassandra/logback.xml");
@@ -42,17 +42,17 @@ struct Ours(CassandraStore);
 struct Bare(Session, PreparedStatement);
 
 impl Claims for Ours {
-    async fn claim(&self, number: u64) -> Outcome<()> {
-        let end = Clock::system().now().saturating_add(LIFE);
-        claim_until(&self.0, number, Some(end)).await
+    async fn claim(&self, claim: Claim) -> Outcome<()> {
+        won(self.0.claim(&claim).await)
     }
 }
 
 impl Claims for Bare {
-    async fn claim(&self, number: u64) -> Outcome<()> {
-        // A key as far from others and as long as the hash of a token.
-        let key = u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
-        let values = (key.to_be_bytes().to_vec(), vec![7_u8; 16]);
+    async fn claim(&self, claim: Claim) -> Outcome<()> {
+        let values = (
+            claim.token.as_bytes().to_vec(),
+            claim.id.as_bytes().to_vec(),
+        );
         let answer = self
             .0
             .execute_unpaged(&self.1, values)

@@ -11,13 +11,13 @@ use std::{
 
 use sqlx::{Connection, Executor, MySqlConnection, MySqlPool, mysql::MySqlPoolOptions};
 use tempfile::TempDir;
-use tower_revoke::{Clock, MySqlStore};
+use tower_revoke::{
+    MySqlStore,
+    core::{Claim, Store as _},
+};
 
-use super::{CALLERS, Claims, claim_until, print_row, rate};
+use super::{CALLERS, Claims, print_row, rate, won};
 use crate::rounds::Outcome;
-
-/// Of a token.
-const LIFE: Duration = Duration::from_secs(3600);
 
 const CONNECTIONS: u32 = 16;
 
@@ -26,19 +26,16 @@ struct Ours(MySqlStore);
 struct Bare(MySqlPool);
 
 impl Claims for Ours {
-    async fn claim(&self, number: u64) -> Outcome<()> {
-        let end = Clock::system().now().saturating_add(LIFE);
-        claim_until(&self.0, number, Some(end)).await
+    async fn claim(&self, claim: Claim) -> Outcome<()> {
+        won(self.0.claim(&claim).await)
     }
 }
 
 impl Claims for Bare {
-    async fn claim(&self, number: u64) -> Outcome<()> {
-        // A key as far from others and as long as the hash of a token.
-        let key = u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+    async fn claim(&self, claim: Claim) -> Outcome<()> {
         let inserted = sqlx::query("INSERT IGNORE INTO claims VALUES (?, ?, ?)")
-            .bind(&key.to_be_bytes()[..])
-            .bind(&[7_u8; 16][..])
+            .bind(&claim.token.as_bytes()[..])
+            .bind(&claim.id.as_bytes()[..])
             .bind(4_102_444_800_i64)
             .execute(&self.0)
             .await

@@ -17,8 +17,8 @@ use std::{
 };
 
 use tower_revoke::{
-    TokenId, UnixTime,
-    core::{Claim, ClaimId, ClaimOutcome, Store},
+    Clock, TokenId,
+    core::{Claim, ClaimId, ClaimOutcome, StoreError},
 };
 
 use crate::{report::median, rounds::Outcome};
@@ -28,10 +28,13 @@ const CALLERS: [u64; 3] = [1, 32, 256];
 /// Long enough for a busy disk to show its usual side.
 const SLICE: Duration = Duration::from_millis(500);
 
+/// Of a token.
+const LIFE: Duration = Duration::from_secs(3600);
+
 /// Something that makes claims durable.
 trait Claims: Send + Sync + 'static {
     /// A claim that nobody else makes, of the only use of a token.
-    fn claim(&self, number: u64) -> impl Future<Output = Outcome<()>> + Send;
+    fn claim(&self, claim: Claim) -> impl Future<Output = Outcome<()>> + Send;
 }
 
 /// All stores, or the one that is named.
@@ -67,13 +70,21 @@ pub fn run(quick: bool, named: Option<&str>) -> Outcome<()> {
 /// So many callers, each waiting for its claim before it makes the next; claims a second.
 async fn rate<C: Claims>(claims: &Arc<C>, callers: u64) -> Outcome<f64> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
+    let until = Some(Clock::system().now().saturating_add(LIFE));
     let started = Instant::now();
     let one = |_| {
         let claims = claims.clone();
         tokio::spawn(async move {
             let mut made = 0.0;
             while started.elapsed() < SLICE {
-                claims.claim(NEXT.fetch_add(1, Ordering::Relaxed)).await?;
+                let number = NEXT.fetch_add(1, Ordering::Relaxed);
+                let claim = Claim {
+                    token: TokenId::of_jwt("benches", &number.to_string()),
+                    id: ClaimId::from_bytes([7; 16]),
+                    limit: NonZeroU32::MIN,
+                    until,
+                };
+                claims.claim(claim).await?;
                 made += 1.0;
             }
             Ok::<f64, String>(made)
@@ -87,20 +98,9 @@ async fn rate<C: Claims>(claims: &Arc<C>, callers: u64) -> Outcome<f64> {
     Ok(made / started.elapsed().as_secs_f64())
 }
 
-/// The claim of a number, through a store of ours.
-async fn claim<S: Store>(store: &S, number: u64) -> Outcome<()> {
-    claim_until(store, number, None).await
-}
-
-/// The same, of a token that ends.
-async fn claim_until<S: Store>(store: &S, number: u64, until: Option<UnixTime>) -> Outcome<()> {
-    let claim = Claim {
-        token: TokenId::of_jwt("benches", &number.to_string()),
-        id: ClaimId::from_bytes([7; 16]),
-        limit: NonZeroU32::MIN,
-        until,
-    };
-    match store.claim(&claim).await {
+/// What a store of ours said of a claim that nobody else makes.
+fn won(outcome: Result<ClaimOutcome, StoreError>) -> Outcome<()> {
+    match outcome {
         Ok(ClaimOutcome::Won { left: 0 }) => Ok(()),
         other => Err(format!("a new claim got {other:?}")),
     }

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use redb::{Database, Durability, ReadableTable, TableDefinition};
 use tokio::sync::Mutex;
-use tower_revoke::RedbStore;
+use tower_revoke::{
+    RedbStore,
+    core::{Claim, Store as _},
+};
 
-use super::{CALLERS, Claims, claim, print_row, rate};
+use super::{CALLERS, Claims, print_row, rate, won};
 use crate::rounds::Outcome;
 
 const TABLE: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("claims");
@@ -20,37 +23,36 @@ struct InTurn(RedbStore, Mutex<()>);
 struct Bare(Arc<Database>);
 
 impl Claims for Ours {
-    async fn claim(&self, number: u64) -> Outcome<()> {
-        claim(&self.0, number).await
+    async fn claim(&self, claim: Claim) -> Outcome<()> {
+        won(self.0.claim(&claim).await)
     }
 }
 
 impl Claims for InTurn {
-    async fn claim(&self, number: u64) -> Outcome<()> {
+    async fn claim(&self, claim: Claim) -> Outcome<()> {
         let _turn = self.1.lock().await;
-        claim(&self.0, number).await
+        won(self.0.claim(&claim).await)
     }
 }
 
 impl Claims for Bare {
-    async fn claim(&self, number: u64) -> Outcome<()> {
+    async fn claim(&self, claim: Claim) -> Outcome<()> {
         let db = self.0.clone();
-        let written = tokio::task::spawn_blocking(move || insert(&db, number)).await;
+        let written = tokio::task::spawn_blocking(move || insert(&db, &claim)).await;
         written
             .map_err(|error| error.to_string())?
             .map_err(|error| error.to_string())
     }
 }
 
-fn insert(db: &Database, number: u64) -> Result<(), redb::Error> {
-    // Keys as far apart as hashes.
-    let key = u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+fn insert(db: &Database, claim: &Claim) -> Result<(), redb::Error> {
+    let key = *claim.token.as_bytes();
     let mut transaction = db.begin_write()?;
     transaction.set_durability(Durability::Immediate);
     {
         let mut table = transaction.open_table(TABLE)?;
-        if table.get(key.to_be_bytes())?.is_none() {
-            table.insert(key.to_be_bytes(), [7; 32].as_slice())?;
+        if table.get(key)?.is_none() {
+            table.insert(key, [7; 32].as_slice())?;
         }
     }
     Ok(transaction.commit()?)

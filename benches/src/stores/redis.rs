@@ -10,31 +10,29 @@ use std::{
 
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
-use tower_revoke::{Clock, RedisStore};
+use tower_revoke::{
+    RedisStore,
+    core::{Claim, Store as _},
+};
 
-use super::{CALLERS, Claims, claim_until, print_row, rate};
+use super::{CALLERS, Claims, print_row, rate, won};
 use crate::rounds::Outcome;
-
-/// Of a token.
-const LIFE: Duration = Duration::from_secs(3600);
 
 struct Ours(RedisStore);
 
 struct Bare(MultiplexedConnection);
 
 impl Claims for Ours {
-    async fn claim(&self, number: u64) -> Outcome<()> {
-        let end = Clock::system().now().saturating_add(LIFE);
-        claim_until(&self.0, number, Some(end)).await
+    async fn claim(&self, claim: Claim) -> Outcome<()> {
+        won(self.0.claim(&claim).await)
     }
 }
 
 impl Claims for Bare {
-    async fn claim(&self, number: u64) -> Outcome<()> {
-        // A key as far from others and as long as the hash of a token.
-        let key = u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+    async fn claim(&self, claim: Claim) -> Outcome<()> {
         let mut set = redis::cmd("SET");
-        set.arg(&key.to_be_bytes()[..]).arg(&[7_u8; 16][..]);
+        set.arg(&claim.token.as_bytes()[..]);
+        set.arg(&claim.id.as_bytes()[..]);
         set.arg("NX")
             .arg("GET")
             .arg("PXAT")

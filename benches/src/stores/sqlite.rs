@@ -7,9 +7,12 @@ use sqlx::{
     Executor, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tower_revoke::SqliteStore;
+use tower_revoke::{
+    SqliteStore,
+    core::{Claim, Store as _},
+};
 
-use super::{CALLERS, Claims, claim, print_row, rate};
+use super::{CALLERS, Claims, print_row, rate, won};
 use crate::rounds::Outcome;
 
 struct Ours(SqliteStore);
@@ -18,18 +21,16 @@ struct Ours(SqliteStore);
 struct Bare(SqlitePool);
 
 impl Claims for Ours {
-    async fn claim(&self, number: u64) -> Outcome<()> {
-        claim(&self.0, number).await
+    async fn claim(&self, claim: Claim) -> Outcome<()> {
+        won(self.0.claim(&claim).await)
     }
 }
 
 impl Claims for Bare {
-    async fn claim(&self, number: u64) -> Outcome<()> {
-        // Keys as far apart as hashes.
-        let key = u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+    async fn claim(&self, claim: Claim) -> Outcome<()> {
         let inserted = sqlx::query("INSERT INTO claims VALUES (?, ?) ON CONFLICT DO NOTHING")
-            .bind(&key.to_be_bytes()[..])
-            .bind(&[7_u8; 16][..])
+            .bind(&claim.token.as_bytes()[..])
+            .bind(&claim.id.as_bytes()[..])
             .execute(&self.0)
             .await
             .map_err(|error| error.to_string())?;
