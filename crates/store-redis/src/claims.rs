@@ -135,8 +135,9 @@ impl Drop for Turn {
             return;
         };
         let next = queue.waiting.len().min(AT_ONCE);
-        let batch: Vec<_> = queue.waiting.drain(..next).collect();
+        let mut batch: Vec<_> = queue.waiting.drain(..next).collect();
         drop(queue);
+        batch.sort_unstable_by_key(|(claim, _)| claim.until);
         // Made here: a runtime that ends may drop the task before it begins.
         let turn = Self {
             inner: self.inner.clone(),

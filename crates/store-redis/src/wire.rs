@@ -35,13 +35,14 @@ fn score(until: Option<UnixTime>) -> Option<u64> {
     until.map(|until| until.as_secs().min(LAST_SCORE))
 }
 
-/// The arguments of `claim.lua` that say what is claimed.
+/// The arguments of `claim.lua` that say what is claimed, in the order of their ends.
 pub(crate) fn push_claims(call: &mut Cmd, claims: &[Claim]) {
-    let mut spent = Vec::with_capacity(claims.len() * 26);
-    for claim in claims {
-        spent.push(b'S');
-        spent.extend(claim.token.as_bytes());
-        spent.extend(till(claim.until));
+    let mut spent = Vec::with_capacity(claims.len() * 30);
+    for group in claims.chunk_by(|one, next| one.until == next.until) {
+        spent.push(b'G');
+        spent.extend((group.len() as u32).to_be_bytes());
+        spent.extend(till(group[0].until));
+        spent.extend(group.iter().flat_map(|claim| *claim.token.as_bytes()));
     }
     call.arg(spent);
     let earliest = claims.iter().filter_map(|claim| score(claim.until)).min();
@@ -203,19 +204,29 @@ pub(crate) fn spent(value: &[u8]) -> Option<Option<Listed>> {
     Some((count >= limit).then_some(Listed::Spent { until }))
 }
 
+fn spent_until(key: KeyDigest, until: Option<UnixTime>) -> Change {
+    Change::Listed {
+        key,
+        listed: Listed::Spent { until },
+        at: UnixTime::EPOCH,
+    }
+}
+
 /// Adds the changes of one entry of the feed; `None` if they can't be read.
 pub(crate) fn read_changes(bytes: &[u8], into: &mut Vec<Change>) -> Option<()> {
     let mut from = Reader(bytes);
     while let Some(letter) = from.letter() {
+        if letter == b'G' {
+            let count = u32::from_be_bytes(from.take()?);
+            let until = from.till()?;
+            for _ in 0..count {
+                into.push(spent_until(from.key()?, until));
+            }
+            continue;
+        }
         let key = from.key()?;
         into.push(match letter {
-            b'S' => Change::Listed {
-                key,
-                listed: Listed::Spent {
-                    until: from.till()?,
-                },
-                at: UnixTime::EPOCH,
-            },
+            b'S' => spent_until(key, from.till()?),
             b'F' => Change::Freed { key },
             b'L' => {
                 let until = from.till()?;
@@ -328,6 +339,10 @@ mod tests {
     fn half_a_change_is_none() {
         let mut changes = Vec::new();
         assert_eq!(read_changes(b"F0123456789abcde", &mut changes), None);
+        assert_eq!(
+            read_changes(b"G\0\0\0\x02\x01--------0123456789abcdef", &mut vec![]),
+            None
+        );
         assert_eq!(read_changes(b"?0123456789abcdef", &mut changes), None);
         assert_eq!(read_changes(b"", &mut changes), Some(()));
         assert!(changes.is_empty());

@@ -33,7 +33,7 @@ end
 -- stands in it.
 local TOGETHER = 60
 
--- How long a change is in the feed.
+-- How long a change is in the feed, unless it is of a group: 'G', how many, their end, their keys.
 local LENGTHS = { S = 26, F = 17, L = 34, T = 34, U = 42 }
 
 -- Gives the tokens that were spent their places in the index: the feed has told of them.
@@ -45,24 +45,32 @@ local function index_spent(feed, meta, index)
   call('HDEL', meta, 'indexed')
   call('HSET', meta, 'indexed', entries[#entries][1])
   local by_end = {}
+  local function add(till, keys)
+    local all = by_end[till] or {}
+    all[#all + 1] = keys
+    by_end[till] = all
+  end
   for _, entry in ipairs(entries) do
     local changes, at = entry[2][2], 1
     while at <= #changes do
       local letter = changes:sub(at, at)
-      if letter == 'S' then
-        local till = score(changes:sub(at + 17, at + 25))
-        local keys = by_end[till] or {}
-        keys[#keys + 1] = changes:sub(at + 1, at + 16)
-        by_end[till] = keys
+      if letter == 'G' then
+        local length = 16 * struct.unpack('>I4', changes, at + 1)
+        add(changes:sub(at + 5, at + 13), changes:sub(at + 14, at + 13 + length))
+        at = at + 14 + length
+      else
+        if letter == 'S' then add(changes:sub(at + 17, at + 25), changes:sub(at + 1, at + 16)) end
+        at = at + LENGTHS[letter]
       end
-      at = at + LENGTHS[letter]
     end
   end
+  local length = 16 * TOGETHER
   for till, keys in pairs(by_end) do
-    for at = 1, #keys, TOGETHER do
-      local place = table.concat(keys, '', at, math.min(at + TOGETHER - 1, #keys))
+    local till = score(till)
+    keys = table.concat(keys)
+    for at = 1, #keys, length do
       -- Never back: the same keys may have been spent until two ends.
-      call('ZADD', index, 'GT', till, place)
+      call('ZADD', index, 'GT', till, keys:sub(at, at + length - 1))
     end
   end
 end
