@@ -197,10 +197,15 @@ pub enum SharedCassandra {
 impl SharedCassandra {
     /// The one that the variable names, or a new one.
     pub async fn start() -> Self {
-        match std::env::var(VARIABLE) {
-            Ok(address) => Self::Theirs(address),
-            Err(_) => Self::Ours(Cassandra::start(&[]).await),
+        match Self::named() {
+            Some(address) => Self::Theirs(address),
+            None => Self::Ours(Cassandra::start(&[]).await),
         }
+    }
+
+    /// Where the one is that the variable names.
+    pub fn named() -> Option<String> {
+        std::env::var(VARIABLE).ok()
     }
 
     /// Where it is.

@@ -1,33 +1,55 @@
 //! The conformance suite.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tower_revoke_core::Clock;
 use tower_revoke_store_cassandra::CassandraStore;
 use tower_revoke_testing::conformance::{Ability, Ground, Harm, clauses};
-use tower_revoke_tests::servers::Cassandra;
+use tower_revoke_tests::servers::{Cassandra, SharedCassandra};
 
 use super::tools::{driver, keyspace, numbers};
 
 static GROUNDS: AtomicU64 = AtomicU64::new(0);
 
-/// One server for all: the clauses come one after the other, and each has a keyspace of its own.
-static SERVER: OnceLock<Mutex<Cassandra>> = OnceLock::new();
+/// One server for all that need their own: the clauses come one after the other, and each has a
+/// keyspace of its own.
+static OWN: OnceCell<Mutex<Cassandra>> = OnceCell::const_new();
+
+async fn own() -> MutexGuard<'static, Cassandra> {
+    let start = async || Mutex::new(Cassandra::start(&[]).await);
+    OWN.get_or_init(start).await.lock().await
+}
 
 struct Keyspace {
+    theirs: Option<String>,
     name: String,
     clock: Clock,
     backup: TempDir,
 }
 
-async fn address() -> String {
-    let server = SERVER.get().expect("a server that was started");
-    server.lock().await.address()
+impl Keyspace {
+    async fn new(theirs: Option<String>, clock: Clock) -> Self {
+        let now = Clock::system().now();
+        let number = GROUNDS.fetch_add(1, Ordering::Relaxed);
+        let ground = Self {
+            theirs,
+            // Not even on a server that somebody else has filled before.
+            name: format!("Test_{}_{now}_{number}", std::process::id()),
+            clock,
+            backup: TempDir::new().expect("a temp dir"),
+        };
+        let _made = keyspace(&ground.address().await, &ground.name).await;
+        ground
+    }
+
+    async fn address(&self) -> String {
+        match &self.theirs {
+            Some(address) => address.clone(),
+            None => own().await.address(),
+        }
+    }
 }
 
 impl Ground for Keyspace {
@@ -39,26 +61,26 @@ impl Ground for Keyspace {
     )];
 
     async fn empty(clock: Clock) -> Self {
-        let number = GROUNDS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("Test_{number}");
-        let _made = keyspace(&address().await, &name).await;
-        Self {
-            name,
-            clock,
-            backup: TempDir::new().expect("a temp dir"),
-        }
+        Self::new(SharedCassandra::named(), clock).await
+    }
+
+    async fn alone(clock: Clock) -> Self {
+        Self::new(None, clock).await
     }
 
     async fn open(&self) -> CassandraStore {
-        let store = CassandraStore::builder([address().await])
+        let store = CassandraStore::builder([self.address().await])
             .keyspace(&self.name)
             .clock(self.clock.clone());
         store.connect().await.expect("a server that is up")
     }
 
     async fn harm(&self, harm: Harm) {
-        let server = SERVER.get().expect("a server that was started");
-        let mut server = server.lock().await;
+        assert!(
+            self.theirs.is_none(),
+            "{harm:?} of a server that is not ours"
+        );
+        let mut server = own().await;
         match harm {
             Harm::Restart => {
                 server.kill().await;
@@ -116,8 +138,6 @@ async fn trim(address: &str, name: &str) {
     reason = "the last line of a failure names its clause"
 )]
 async fn cassandra_keeps_every_clause() {
-    let server = Cassandra::start(&[]).await;
-    SERVER.set(Mutex::new(server)).expect("the only server");
     for clause in clauses::<Keyspace>() {
         println!("{}", clause.name);
         clause.check().await;
