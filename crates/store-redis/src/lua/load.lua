@@ -24,17 +24,21 @@ if last_keys ~= '' then
   end
 end
 
-local together = are_uses and TOGETHER or 1
+-- A place of uses has one key or many.
+local places = are_uses and 64 or at_most
 local keys, found_all = {}, false
 while #keys < at_most and not found_all do
-  local wanted = math.ceil((at_most - #keys) / together)
-  local page = call('ZRANGE', index, from, from + wanted - 1, 'WITHSCORES')
+  local page = call('ZRANGE', index, from, from + places - 1, 'WITHSCORES')
+  found_all = #page < 2 * places
   for i = 1, #page, 2 do
+    if #keys >= at_most then
+      found_all = false
+      break
+    end
     last_keys, last_score = page[i], page[i + 1]
     for at = 1, #last_keys, 16 do keys[#keys + 1] = last_keys:sub(at, at + 15) end
   end
-  from = from + wanted
-  found_all = #page < 2 * wanted
+  from = from + places
 end
 if found_all then last_score, last_keys = '', '' end
 local answer = { last_score, last_keys }
