@@ -196,6 +196,11 @@ impl KnownGood {
         self.stamp.store(stamp.wrapping_add(1), Ordering::Release);
     }
 
+    /// Whether no good answer was kept so far.
+    pub fn is_empty(&self) -> bool {
+        self.stamp.load(Ordering::Relaxed) == 0
+    }
+
     /// The uptime at which the list was asked, if its stamp is still `stamp`.
     ///
     /// Writers may overlap, so the time read here may be another good answer's; it is never one
@@ -392,5 +397,22 @@ impl BearerChecked {
         Self::of(extensions)
             .map(|checked| checked.format.clone())
             .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_answer_is_kept_under_its_stamp() {
+        let known = KnownGood::default();
+        assert!(known.is_empty());
+        assert_eq!(known.asked_at(3), None);
+        let asked_at = Duration::from_millis(7);
+        known.keep(3, asked_at);
+        assert!(!known.is_empty());
+        assert_eq!(known.asked_at(3), Some(asked_at));
+        assert_eq!(known.asked_at(4), None);
     }
 }

@@ -109,6 +109,11 @@ impl<S: Store, T: Timer> Engine<S, T> {
     /// How the token stands, if its last good answer still counts: nothing is locked, allocated
     /// or awaited then. Else, if the mirror tells, or the store answers at once.
     pub(crate) fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
+        if let Some(mirror) = &self.mirror
+            && token.known_good().is_empty()
+        {
+            mirror.fetch(token);
+        }
         let stamp = self.generations.stamp(token);
         let now = self.clock.uptime();
         if self.is_known_good(token, stamp, now) {

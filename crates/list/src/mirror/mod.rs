@@ -160,6 +160,15 @@ impl Mirror {
         Some(uptime.saturating_sub(Duration::from_millis(began)))
     }
 
+    /// The token will be asked about: what is known of it is most likely in no cache.
+    pub(crate) fn fetch(&self, token: &VerifiedToken) {
+        if let Some(own) = token.keys().first()
+            && let Ok(table) = self.tables.token(own).try_read()
+        {
+            table.fetch(own);
+        }
+    }
+
     /// How the token stands; `None` if only the store knows, or the mirror was given up just now.
     pub(crate) fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
         let standing = self.judge(token, |shard, key| match shard.look(key) {

@@ -84,6 +84,11 @@ impl Shard {
         self.own.contains_key(key) || !self.known(key).is_empty()
     }
 
+    /// See [`Table::fetch`].
+    pub(super) fn fetch(&self, key: &KeyDigest) {
+        self.packed.fetch(key);
+    }
+
     pub(super) fn look(&self, key: &KeyDigest) -> Look {
         if !self.own.is_empty() && self.own.get(key).is_some_and(|own| own.ask) {
             return Look::Ask;

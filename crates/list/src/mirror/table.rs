@@ -38,6 +38,14 @@ impl Table {
         self.slots.get(place).map(|slot| Packed(*slot))
     }
 
+    /// Has the processor fetch the place where the key is looked for, while other things are done.
+    pub(super) fn fetch(&self, key: &KeyDigest) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(slot) = self.slots.get(self.home(Packed::hash_of(key))) {
+            safe_arch::prefetch_t0(slot);
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = Packed> {
         let all = self.slots.iter().map(|slot| Packed(*slot));
         all.filter(|slot| !slot.is_empty())
