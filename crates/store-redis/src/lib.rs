@@ -58,7 +58,7 @@
 //! Hashes, sorted sets by end and a stream, all under one hash tag `{prefix:number}`: 16 tags
 //! in a cluster, by the first byte of the key, and one elsewhere. Tokens and claims are hashes; the
 //! keys of rules, and who revoked and why, are readable. A load reads the sorted sets and never scans
-//! the keys of others. New claims stand in the stream first; after about a thousand of them, by a load
+//! the keys of others. New claims stand in the stream first; after some hundreds of them, by a load
 //! and by a purge they come into their sorted set, in which those that end together share a member.
 //! Since all of a tag is one slot, moving that slot to another master moves a large value at once: do it
 //! when little is asked.

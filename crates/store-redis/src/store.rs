@@ -26,7 +26,7 @@ use crate::{
 const REVOKED_AT_ONCE: usize = 512;
 
 /// After about so many entries a script trims the feed, and gives claims their places in the index.
-const TRIMMED_ONCE_IN: usize = 1024;
+const TRIMMED_ONCE_IN: usize = 512;
 
 /// Entries of each kind that one script forgets.
 const PURGED_AT_ONCE: usize = 512;

@@ -105,7 +105,7 @@ async fn uses_that_have_left_the_feed_are_loaded_and_go() {
     for number in 0..20 {
         store.claim(&claim(number, 1, 1)).await.unwrap();
     }
-    // One script out of about two trims the feed.
+    // Nearly every script of so many trims the feed.
     let mut first = 100;
     while redis.cli(&["HEXISTS", "{tower-revoke:0}:meta", "floor"]) != "1" {
         tokio::time::sleep(5 * kept).await;
