@@ -2,14 +2,17 @@
 -- kind, and not the making of what other claims need, which stands below; `claim.lua` says what is in
 -- KEYS and ARGV. Answers 1 if all have won, and goes on there if it is not so plain.
 if #KEYS == 2 then
-  local keys = {}
-  for at = 5, #ARGV, 2 do keys[#keys + 1] = ARGV[at] end
-  local found = redis.call('HMGET', KEYS[1], 'purged', unpack(keys))
+  local call, keys, count = redis.call, {}, 0
+  for at = 5, #ARGV, 2 do
+    count = count + 1
+    keys[count] = ARGV[at]
+  end
+  local found = call('HMGET', KEYS[1], 'purged', unpack(keys, 1, count))
   local all_first = not found[1] or tonumber(ARGV[4]) >= tonumber(found[1])
-  for i = 2, #found do all_first = all_first and not found[i] end
+  for i = 2, count + 1 do all_first = all_first and not found[i] end
   if all_first then
-    redis.call('HSET', KEYS[1], unpack(ARGV, 5))
-    redis.call('XADD', KEYS[2], '*', 'c', ARGV[3], 'n', ARGV[2])
+    call('HSET', KEYS[1], unpack(ARGV, 5))
+    call('XADD', KEYS[2], '*', 'c', ARGV[3], 'n', ARGV[2])
     return 1
   end
 end
