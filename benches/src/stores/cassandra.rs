@@ -15,12 +15,9 @@ use scylla::{
     value::Row,
 };
 use tempfile::TempDir;
-use tower_revoke::{
-    CassandraStore,
-    core::{Claim, Store as _},
-};
+use tower_revoke::{CassandraStore, core::Claim};
 
-use super::{CALLERS, Claims, print_row, rate, won};
+use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;
 
 const SETTINGS: &str = include_str!("../../../tests/servers/cassandra/cassandra.yaml");
@@ -37,15 +34,7 @@ const OPENS: &str = "java.base/java.io java.base/java.lang java.base/java.lang.m
     java.base/jdk.internal.ref java.base/jdk.internal.reflect java.base/jdk.internal.util.jar \
     java.base/sun.nio.ch jdk.management/com.sun.management.internal";
 
-struct Ours(CassandraStore);
-
 struct Bare(Session, PreparedStatement);
-
-impl Claims for Ours {
-    async fn claim(&self, claim: Claim) -> Outcome<()> {
-        won(self.0.claim(&claim).await)
-    }
-}
 
 impl Claims for Bare {
     async fn claim(&self, claim: Claim) -> Outcome<()> {

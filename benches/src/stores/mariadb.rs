@@ -11,25 +11,14 @@ use std::{
 
 use sqlx::{Connection, Executor, MySqlConnection, MySqlPool, mysql::MySqlPoolOptions};
 use tempfile::TempDir;
-use tower_revoke::{
-    MySqlStore,
-    core::{Claim, Store as _},
-};
+use tower_revoke::{MySqlStore, core::Claim};
 
-use super::{CALLERS, Claims, print_row, rate, won};
+use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;
 
 const CONNECTIONS: u32 = 16;
 
-struct Ours(MySqlStore);
-
 struct Bare(MySqlPool);
-
-impl Claims for Ours {
-    async fn claim(&self, claim: Claim) -> Outcome<()> {
-        won(self.0.claim(&claim).await)
-    }
-}
 
 impl Claims for Bare {
     async fn claim(&self, claim: Claim) -> Outcome<()> {

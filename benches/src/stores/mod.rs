@@ -18,7 +18,7 @@ use std::{
 
 use tower_revoke::{
     Clock, TokenId,
-    core::{Claim, ClaimId, ClaimOutcome, StoreError},
+    core::{Claim, ClaimId, ClaimOutcome, Store},
 };
 
 use crate::{report::median, rounds::Outcome};
@@ -35,6 +35,18 @@ const LIFE: Duration = Duration::from_secs(3600);
 trait Claims: Send + Sync + 'static {
     /// A claim that nobody else makes, of the only use of a token.
     fn claim(&self, claim: Claim) -> impl Future<Output = Outcome<()>> + Send;
+}
+
+/// A store of ours.
+struct Ours<S>(S);
+
+impl<S: Store> Claims for Ours<S> {
+    async fn claim(&self, claim: Claim) -> Outcome<()> {
+        match self.0.claim(&claim).await {
+            Ok(ClaimOutcome::Won { left: 0 }) => Ok(()),
+            other => Err(format!("a new claim got {other:?}")),
+        }
+    }
 }
 
 /// All stores, or the one that is named.
@@ -96,14 +108,6 @@ async fn rate<C: Claims>(claims: &Arc<C>, callers: u64) -> Outcome<f64> {
         made += caller.await.map_err(|error| error.to_string())??;
     }
     Ok(made / started.elapsed().as_secs_f64())
-}
-
-/// What a store of ours said of a claim that nobody else makes.
-fn won(outcome: Result<ClaimOutcome, StoreError>) -> Outcome<()> {
-    match outcome {
-        Ok(ClaimOutcome::Won { left: 0 }) => Ok(()),
-        other => Err(format!("a new claim got {other:?}")),
-    }
 }
 
 /// One line of the table: the first is what the others are compared with.

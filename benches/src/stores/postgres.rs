@@ -12,25 +12,14 @@ use std::{
 
 use sqlx::{Executor, PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
-use tower_revoke::{
-    PostgresStore,
-    core::{Claim, Store as _},
-};
+use tower_revoke::{PostgresStore, core::Claim};
 
-use super::{CALLERS, Claims, print_row, rate, won};
+use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;
 
 const CONNECTIONS: u32 = 16;
 
-struct Ours(PostgresStore);
-
 struct Bare(PgPool);
-
-impl Claims for Ours {
-    async fn claim(&self, claim: Claim) -> Outcome<()> {
-        won(self.0.claim(&claim).await)
-    }
-}
 
 impl Claims for Bare {
     async fn claim(&self, claim: Claim) -> Outcome<()> {

@@ -4,34 +4,23 @@ use std::sync::Arc;
 
 use redb::{Database, Durability, ReadableTable, TableDefinition};
 use tokio::sync::Mutex;
-use tower_revoke::{
-    RedbStore,
-    core::{Claim, Store as _},
-};
+use tower_revoke::{RedbStore, core::Claim};
 
-use super::{CALLERS, Claims, print_row, rate, won};
+use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;
 
 const TABLE: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("claims");
 
-struct Ours(RedbStore);
-
 /// The same store, whose callers take turns: one transaction each.
-struct InTurn(RedbStore, Mutex<()>);
+struct InTurn(Ours<RedbStore>, Mutex<()>);
 
 /// redb with one table, one transaction each.
 struct Bare(Arc<Database>);
 
-impl Claims for Ours {
-    async fn claim(&self, claim: Claim) -> Outcome<()> {
-        won(self.0.claim(&claim).await)
-    }
-}
-
 impl Claims for InTurn {
     async fn claim(&self, claim: Claim) -> Outcome<()> {
         let _turn = self.1.lock().await;
-        won(self.0.claim(&claim).await)
+        self.0.claim(claim).await
     }
 }
 
@@ -64,7 +53,7 @@ pub(super) async fn measure(rounds: usize) -> Outcome<()> {
     let open = |name| RedbStore::open(path(name)).map_err(|error| error.to_string());
     let bare = Database::create(path("bare")).map_err(|error| error.to_string())?;
     let bare = Arc::new(Bare(Arc::new(bare)));
-    let in_turn = Arc::new(InTurn(open("in-turn")?, Mutex::default()));
+    let in_turn = Arc::new(InTurn(Ours(open("in-turn")?), Mutex::default()));
     let ours = Arc::new(Ours(open("ours")?));
     println!("redb (in brackets: times bare redb; to reach with 256: 15 times the store in turn)");
     for callers in CALLERS {

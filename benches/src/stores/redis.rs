@@ -10,23 +10,12 @@ use std::{
 
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
-use tower_revoke::{
-    RedisStore,
-    core::{Claim, Store as _},
-};
+use tower_revoke::{RedisStore, core::Claim};
 
-use super::{CALLERS, Claims, print_row, rate, won};
+use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;
 
-struct Ours(RedisStore);
-
 struct Bare(MultiplexedConnection);
-
-impl Claims for Ours {
-    async fn claim(&self, claim: Claim) -> Outcome<()> {
-        won(self.0.claim(&claim).await)
-    }
-}
 
 impl Claims for Bare {
     async fn claim(&self, claim: Claim) -> Outcome<()> {

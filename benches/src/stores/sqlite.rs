@@ -7,24 +7,13 @@ use sqlx::{
     Executor, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tower_revoke::{
-    SqliteStore,
-    core::{Claim, Store as _},
-};
+use tower_revoke::{SqliteStore, core::Claim};
 
-use super::{CALLERS, Claims, print_row, rate, won};
+use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;
-
-struct Ours(SqliteStore);
 
 /// As durable as ours.
 struct Bare(SqlitePool);
-
-impl Claims for Ours {
-    async fn claim(&self, claim: Claim) -> Outcome<()> {
-        won(self.0.claim(&claim).await)
-    }
-}
 
 impl Claims for Bare {
     async fn claim(&self, claim: Claim) -> Outcome<()> {
