@@ -109,6 +109,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
     /// How the token stands, if its last good answer still counts: nothing is locked, allocated
     /// or awaited then. Else, if the mirror tells, or the store answers at once.
     pub(crate) fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
+        #[cfg(target_arch = "x86_64")]
         if let Some(mirror) = &self.mirror
             && token.known_good().is_empty()
         {

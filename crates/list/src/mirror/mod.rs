@@ -160,7 +160,9 @@ impl Mirror {
         Some(uptime.saturating_sub(Duration::from_millis(began)))
     }
 
-    /// The token will be asked about: what is known of it is most likely in no cache.
+    /// The token will be asked about: what is known of it is most likely in no cache. Where a
+    /// processor can't be told so safely, nothing is done.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn fetch(&self, token: &VerifiedToken) {
         if let Some(own) = token.keys().first()
             && let Ok(table) = self.tables.token(own).try_read()

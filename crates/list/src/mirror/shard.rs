@@ -85,6 +85,7 @@ impl Shard {
     }
 
     /// See [`Table::fetch`].
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn fetch(&self, key: &KeyDigest) {
         self.packed.fetch(key);
     }

@@ -39,8 +39,8 @@ impl Table {
     }
 
     /// Has the processor fetch the place where the key is looked for, while other things are done.
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn fetch(&self, key: &KeyDigest) {
-        #[cfg(target_arch = "x86_64")]
         if let Some(slot) = self.slots.get(self.home(Packed::hash_of(key))) {
             safe_arch::prefetch_t0(slot);
         }
