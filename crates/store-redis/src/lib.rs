@@ -60,8 +60,8 @@
 //! keys of rules, and who revoked and why, are readable. A load reads the sorted sets and never scans
 //! the keys of others. New claims stand in the stream first; after some hundreds of them, by a load
 //! and by a purge they come into their sorted set, in which those that end together share a member.
-//! Since all of a tag is one slot, moving that slot to another master moves a large value at once: do it
-//! when little is asked.
+//! Since all of a tag is one slot, moving that slot to another master moves a large value at once: do
+//! it when little is asked.
 //!
 //! # Connections
 //!

@@ -30,11 +30,6 @@ fn first(claim: &Claim) -> [u8; 33] {
     bytes
 }
 
-/// An end as the score of an index.
-fn score(until: Option<UnixTime>) -> Option<u64> {
-    until.map(|until| until.as_secs().min(LAST_SCORE))
-}
-
 /// The arguments of `claim.lua` that say what is claimed, in the order of their ends.
 pub(crate) fn push_claims(call: &mut Cmd, claims: &[Claim]) {
     let mut spent = Vec::with_capacity(claims.len() * 30);
@@ -45,8 +40,8 @@ pub(crate) fn push_claims(call: &mut Cmd, claims: &[Claim]) {
         spent.extend(group.iter().flat_map(|claim| *claim.token.as_bytes()));
     }
     call.arg(spent);
-    let earliest = claims.iter().filter_map(|claim| score(claim.until)).min();
-    call.arg(earliest.unwrap_or(LAST_SCORE));
+    let earliest = claims.iter().filter_map(|claim| claim.until).min();
+    call.arg(earliest.map_or(LAST_SCORE, |until| until.as_secs().min(LAST_SCORE)));
     for claim in claims {
         call.arg(&claim.token.as_bytes()[..]).arg(&first(claim)[..]);
     }

@@ -30,8 +30,12 @@ local function ask_again(key, id, limit, till)
     local value = limit .. struct.pack('>I4', count) .. till
     if limit == ONE then value = value .. id end
     call('HSET', uses, key, value)
-    if limit ~= ONE then call('ZADD', index, 'GT', score(till), key) end
-    if count >= of then changes[#changes + 1] = 'S' .. key .. till end
+    if count >= of then
+      changes[#changes + 1] = 'S' .. key .. till
+    else
+      -- The feed, from which the others come into the index, does not tell of it.
+      call('ZADD', index, 'GT', score(till), key)
+    end
   end
   return 'W' .. struct.pack('>I4', of - count)
 end

@@ -66,11 +66,11 @@ local function index_spent(feed, meta, index)
   end
   local length = 16 * TOGETHER
   for till, keys in pairs(by_end) do
-    local till = score(till)
+    local last_second = score(till)
     keys = table.concat(keys)
     for at = 1, #keys, length do
       -- Never back: the same keys may have been spent until two ends.
-      call('ZADD', index, 'GT', till, keys:sub(at, at + length - 1))
+      call('ZADD', index, 'GT', last_second, keys:sub(at, at + length - 1))
     end
   end
 end

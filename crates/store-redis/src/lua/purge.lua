@@ -41,6 +41,7 @@ for _, key in ipairs(page_of(lifted_index)) do
   call('HDEL', lifted, key)
   call('ZREM', lifted_index, key)
 end
+
 local function drop_use(key)
   local old = call('HGET', uses, key)
   -- One that was claimed until later since then stands in the index a second time.
