@@ -22,8 +22,8 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     /// Opens a connection that writes.
     fn open(&self) -> impl Future<Output = Result<Self::Link, Failure>> + Send;
 
-    /// Ends it.
-    fn close(link: Self::Link) -> impl Future<Output = ()> + Send;
+    /// Closes all connections, and the one that writes, when nobody can ask any more.
+    fn close(&self, link: Option<Self::Link>) -> impl Future<Output = ()> + Send;
 
     /// Does all that is asked; it is durable when this returns. An answer for each. After an error
     /// nothing is known, unless it is one of those that [`Kind`](crate::error::Kind) knows better.

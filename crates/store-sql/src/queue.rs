@@ -84,9 +84,7 @@ impl<D: Backend> Queue<D> {
                 self.trim(&mut link).await;
             }
         }
-        if let Some(link) = link {
-            let _ = tokio::time::timeout(self.within, D::close(link)).await;
-        }
+        let _ = tokio::time::timeout(self.within, self.backend.close(link)).await;
     }
 
     /// One transaction for all; where its connection broke, a second one for those that may be

@@ -98,8 +98,11 @@ impl Backend for MySql {
         Ok(Link::open(&self.options, &self.settings).await?)
     }
 
-    async fn close(link: Link) {
-        link.close().await;
+    async fn close(&self, link: Option<Link>) {
+        self.pool.close().await;
+        if let Some(link) = link {
+            link.close().await;
+        }
     }
 
     async fn apply(&self, link: &mut Link, batch: &Batch<'_>) -> Result<Vec<Answer>, Failure> {

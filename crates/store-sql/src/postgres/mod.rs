@@ -70,9 +70,13 @@ impl Backend for Postgres {
         Ok(PgConnection::connect_with(&self.options).await?)
     }
 
-    async fn close(link: PgConnection) {
+    async fn close(&self, link: Option<PgConnection>) {
         // The server would find out by itself.
-        let _ = link.close().await;
+        self.listening.close().await;
+        self.pool.close().await;
+        if let Some(link) = link {
+            let _ = link.close().await;
+        }
     }
 
     async fn apply(

@@ -81,8 +81,10 @@ pub(crate) struct Sqlite {
 /// * **A backup that is played back** has forgotten what came after it. Who follows the feed is told
 ///   so ([`HistoryWentBack`](tower_revoke_core::StoreError::HistoryWentBack)); but all processes end
 ///   before the file is replaced: after playing back a backup, revoke again what was revoked since.
-///   Copy the file by itself only while nobody has it open, since the log is a part of it; else by
-///   `VACUUM INTO` or `.backup` of SQLite's shell. Replace it with its `-wal` and `-shm` gone.
+///   Copy the file only while nobody has it open, and with its `-wal` where there is one, since the
+///   log is a part of it; else by `VACUUM INTO` or `.backup` of SQLite's shell. Replace it with its
+///   `-wal` and `-shm` gone. The last handle to be dropped takes the log away, unless two processes
+///   end at the same time.
 /// * **Not over a network**: the processes share memory and locks of the system. On NFS or SMB the
 ///   file can be damaged, and a claim can have two winners.
 ///
@@ -134,10 +136,18 @@ impl Backend for Sqlite {
         }
     }
 
-    async fn close(link: SqliteConnection) {
-        // The last one to close the file puts the log into it. If it fails, the next one to open it
-        // does that.
-        let _ = link.close().await;
+    async fn close(&self, link: Option<SqliteConnection>) {
+        // The last one to close the file puts the log into it, and two that close it at the same
+        // time each leave that to the other: one after the other, then. If it fails, the next one
+        // to open it does that.
+        while self.pool.size() > 0 {
+            // It leaves open what is given back in the last moment.
+            self.pool.close().await;
+        }
+        let purging = self.purging.lock().await.take();
+        for link in [purging, link].into_iter().flatten() {
+            let _ = link.close().await;
+        }
     }
 
     async fn apply(

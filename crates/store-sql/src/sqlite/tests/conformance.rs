@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Executor};
 use tempfile::TempDir;
 use tower_revoke_core::{Clock, UnixTime};
 use tower_revoke_testing::{
@@ -45,13 +45,23 @@ impl File {
     }
 }
 
-/// Until all who had it open have closed it. The last one takes the log away.
-pub(super) async fn closed(path: &Path) {
+/// Where the log of a file is.
+pub(super) fn log(path: &Path) -> PathBuf {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
+    log.into()
+}
+
+/// Until all who had it open have closed it. The last one takes the log away; two handles that are
+/// closed at the same time each leave that to the other, and so to the one here.
+pub(super) async fn closed(path: &Path) {
+    let log = log(path);
     let gone = async {
-        while Path::new(&log).exists() {
-            tokio::task::yield_now().await;
+        while log.exists() {
+            let mut link = file::options(path).connect().await.unwrap();
+            // Refused while somebody else takes the log away.
+            let _ = link.execute("SELECT count(*) FROM sqlite_schema").await;
+            link.close().await.unwrap();
         }
     };
     let in_time = tokio::time::timeout(Duration::from_secs(60), gone).await;

@@ -7,7 +7,7 @@ use tower_revoke_core::{
     Claim, ClaimId, ClaimOutcome, KeyDigest, Revocation, Store, StoreError, TokenId, UnixTime,
 };
 
-use super::conformance::closed;
+use super::conformance::{closed, log};
 use crate::sqlite::{SqliteStore, file};
 
 const END: UnixTime = UnixTime::from_secs(4_000_000_000);
@@ -69,6 +69,31 @@ async fn every_connection_flushes_what_it_commits() {
     assert_eq!(row.get::<String, _>(0), "wal");
     let refused = link.execute("INSERT INTO held VALUES (x'00', x'00')").await;
     assert!(refused.unwrap_err().to_string().contains("CHECK"));
+}
+
+/// Whatever the handle did last: connections that are closed at the same time would leave the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_last_handle_leaves_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..100 {
+        let path = folder.path().join(round.to_string());
+        let store = open(&path).await;
+        store.revoke(&[end_of(round)]).await.unwrap();
+        store.purge(UnixTime::from_secs(1)).await.unwrap();
+        let keys = [KeyDigest::of_token(token(round))];
+        let look_up = || store.look_up(&keys);
+        let found = tokio::join!(look_up(), look_up(), look_up(), look_up());
+        drop(store);
+        assert!(found.0.unwrap()[0].is_some());
+        let log = log(&path);
+        let gone = async {
+            while log.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let gone = tokio::time::timeout(Duration::from_secs(60), gone).await;
+        gone.unwrap_or_else(|_| panic!("the log is left in round {round}"));
+    }
 }
 
 /// Who writes all the time leaves the others their turn.
