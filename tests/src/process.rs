@@ -41,6 +41,8 @@ impl Process {
         command
             .args(["--pdeathsig", "KILL", program])
             .current_dir(data.path())
+            // What it would leave behind when it is killed goes with its data.
+            .env("TMPDIR", data.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

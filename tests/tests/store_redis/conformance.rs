@@ -22,27 +22,6 @@ fn prefix() -> String {
     format!("test-{}-{now}-{number}", std::process::id())
 }
 
-/// Where the server is that is shared by all clauses which do it no harm. It is started by a thread
-/// that lives as long as the process: a server ends with the thread that started it.
-fn shared() -> &'static str {
-    static URL: OnceLock<String> = OnceLock::new();
-    URL.get_or_init(|| {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            let server = runtime.block_on(SharedRedis::start());
-            sender.send(server.url()).expect("somebody who waits");
-            loop {
-                std::thread::park();
-            }
-        });
-        receiver.recv().expect("a server that starts")
-    })
-}
-
 /// A name space of its own on one server.
 struct Single {
     server: Server,
@@ -51,7 +30,7 @@ struct Single {
 }
 
 enum Server {
-    Shared,
+    Unharmed(Box<SharedRedis>),
     Alone(Box<Alone>),
 }
 
@@ -65,7 +44,7 @@ impl Ground for Single {
 
     async fn empty(clock: Clock) -> Self {
         Self {
-            server: Server::Shared,
+            server: Server::Unharmed(Box::new(SharedRedis::start().await)),
             prefix: prefix(),
             clock,
         }
@@ -84,7 +63,7 @@ impl Ground for Single {
 
     async fn open(&self) -> RedisStore {
         let url = match &self.server {
-            Server::Shared => shared().to_owned(),
+            Server::Unharmed(server) => server.url(),
             Server::Alone(alone) => alone.redis.lock().await.url(),
         };
         let store = RedisStore::single(&url)

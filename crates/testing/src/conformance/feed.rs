@@ -338,7 +338,8 @@ pub async fn a_foreign_cursor_is_refused<G: Ground>() {
     let node = world.node().await;
     revoke_many(&node, 0..5, world.end()).await;
     let own = node.changes(None).await.next;
-    let other = G::empty(Clock::system()).await.open().await;
+    let ground = G::empty(Clock::system()).await;
+    let other = ground.open().await;
     let others = node.in_time("changes", other.changes(None)).await;
     let others = super::world::worked("changes", others).next;
     let foreign = [

@@ -76,8 +76,8 @@ pub use self::{
 
 /// A place where the suite can drive one kind of store.
 ///
-/// An instance is the data of one store: every [`Store`] that it opens works on the same. Where
-/// anything of its own fails it may panic.
+/// An instance is the data of one store: every [`Store`] that it opens works on the same, and none is
+/// asked once it is dropped. Where anything of its own fails it may panic.
 pub trait Ground: Sized + Send + Sync + 'static {
     /// The store.
     type Store: Store;

@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -17,21 +16,12 @@ use tower_revoke_testing::{
 
 use crate::{
     backend::Trim,
-    public::is_a_store,
     sqlite::{SqliteStore, file, writing},
 };
 
-/// A node, for which the folder is there as long as it lives.
-struct Node(
-    SqliteStore,
-    #[expect(dead_code, reason = "it is held")] Arc<TempDir>,
-);
-
-is_a_store!(Node);
-
 /// Each node has connections of its own, as it had in a process of its own.
 struct File {
-    folder: Arc<TempDir>,
+    folder: TempDir,
     clock: Clock,
 }
 
@@ -81,7 +71,7 @@ pub(super) async fn trim(path: &Path) {
 }
 
 impl Ground for File {
-    type Store = Node;
+    type Store = SqliteStore;
 
     const LACKS: &'static [(Ability, &'static str)] = &[
         (Ability::Outage, "there is no server"),
@@ -90,18 +80,17 @@ impl Ground for File {
 
     async fn empty(clock: Clock) -> Self {
         Self {
-            folder: Arc::new(tempfile::tempdir().expect("a temp dir")),
+            folder: tempfile::tempdir().expect("a temp dir"),
             clock,
         }
     }
 
-    async fn open(&self) -> Node {
+    async fn open(&self) -> SqliteStore {
         // A slow disk is no failure here.
         let builder = SqliteStore::builder(self.path())
             .clock(self.clock.clone())
             .answer_within(Duration::from_secs(20));
-        let store = builder.open().await.expect("a file");
-        Node(store, Arc::clone(&self.folder))
+        builder.open().await.expect("a file")
     }
 
     async fn harm(&self, harm: Harm) {
