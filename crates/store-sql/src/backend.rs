@@ -1,14 +1,14 @@
 //! What differs from one kind of database to the next, and the rows that they all keep.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use tokio::sync::watch;
-use tower_revoke_core::{Change, KeyDigest, Listed, Record, UnixTime, Wanted};
+use tower_revoke_core::{Change, KeyDigest, Listed, Record, RevocationKey, UnixTime, Wanted};
 
 use crate::{
     error::Failure,
     op::{Answer, Op},
-    value::time,
+    value::{read, time},
 };
 
 /// The half of a hash under which something is kept.
@@ -180,6 +180,40 @@ pub(crate) struct Revoked {
     pub(crate) issued: Option<i64>,
     pub(crate) until: Option<i64>,
     pub(crate) at: i64,
+}
+
+/// The words that are kept with a revocation, each as it was [`written`](crate::value::written).
+#[derive(Debug)]
+pub(crate) struct Words {
+    pub(crate) issuer: Option<String>,
+    pub(crate) claim: Option<String>,
+    pub(crate) value: Option<String>,
+    pub(crate) said_by: Option<String>,
+    pub(crate) reason: Option<String>,
+}
+
+impl Revoked {
+    /// All that is known of it.
+    pub(crate) fn record(self, words: Words) -> Record {
+        let digest = KeyDigest::from_bytes(self.digest);
+        let listed = listed(self.issued, self.until);
+        let key = match listed {
+            Listed::Rule { .. } => words.issuer.map(|issuer| RevocationKey::Rule {
+                issuer: read(issuer),
+                claim: (words.claim.zip(words.value))
+                    .map(|(name, value)| (Cow::Owned(read(name)), read(value))),
+            }),
+            _ => Some(RevocationKey::Token(digest.as_token())),
+        };
+        Record {
+            digest,
+            key,
+            listed,
+            at: time(self.at),
+            by: read(words.said_by.unwrap_or_default()),
+            reason: read(words.reason.unwrap_or_default()),
+        }
+    }
 }
 
 /// One token with claimed uses.

@@ -1,15 +1,15 @@
 //! What is read: look-ups, the feed, a full load, records.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::HashMap;
 
 use sqlx::{ColumnIndex, Executor, MySqlPool, Row, mysql::MySqlRow};
-use tower_revoke_core::{KeyDigest, Listed, Record, RevocationKey, Wanted};
+use tower_revoke_core::{KeyDigest, Listed, Record, Wanted};
 
 use super::sql::{IN_A_LIST, Tables, literal};
 use crate::{
-    backend::{Digest, Event, Feed, Revoked, Used, Window, listed},
+    backend::{Digest, Event, Feed, Revoked, Used, Window, Words, listed},
     error::Failure,
-    value::{read, secs, time, written},
+    value::{secs, time, written},
 };
 
 pub(super) fn digest(
@@ -124,15 +124,17 @@ pub(super) async fn revoked(
         tables.revoked,
         behind("digest", after),
     );
-    let revoked = |row: &MySqlRow| {
-        Ok(Revoked {
-            digest: digest(row, 0)?,
-            issued: row.try_get_unchecked(1)?,
-            until: row.try_get_unchecked(2)?,
-            at: row.try_get_unchecked(3)?,
-        })
-    };
-    rows(pool, &statement).await?.iter().map(revoked).collect()
+    let rows = rows(pool, &statement).await?;
+    rows.iter().map(one_revoked).collect()
+}
+
+fn one_revoked(row: &MySqlRow) -> Result<Revoked, Failure> {
+    Ok(Revoked {
+        digest: digest(row, "digest")?,
+        issued: row.try_get_unchecked("issued_at_or_before")?,
+        until: row.try_get_unchecked("until")?,
+        at: row.try_get_unchecked("at")?,
+    })
 }
 
 pub(super) async fn uses(
@@ -224,28 +226,12 @@ pub(super) async fn records(
 }
 
 fn one_record(row: &MySqlRow) -> Result<Record, Failure> {
-    let digest = KeyDigest::from_bytes(digest(row, "digest")?);
-    let listed = listed(
-        row.try_get_unchecked("issued_at_or_before")?,
-        row.try_get_unchecked("until")?,
-    );
-    let name = text(row, "claim")?;
-    let value = text(row, "value")?;
-    let key = match listed {
-        Listed::Rule { .. } => text(row, "issuer")?.map(|issuer| RevocationKey::Rule {
-            issuer: read(issuer),
-            claim: name
-                .zip(value)
-                .map(|(name, value)| (Cow::Owned(read(name)), read(value))),
-        }),
-        _ => Some(RevocationKey::Token(digest.as_token())),
+    let words = Words {
+        issuer: text(row, "issuer")?,
+        claim: text(row, "claim")?,
+        value: text(row, "value")?,
+        said_by: text(row, "said_by")?,
+        reason: text(row, "reason")?,
     };
-    Ok(Record {
-        digest,
-        key,
-        listed,
-        at: time(row.try_get_unchecked("at")?),
-        by: read(text(row, "said_by")?.unwrap_or_default()),
-        reason: read(text(row, "reason")?.unwrap_or_default()),
-    })
+    Ok(one_revoked(row)?.record(words))
 }

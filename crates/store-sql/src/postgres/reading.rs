@@ -1,15 +1,13 @@
 //! What is read: look-ups, the feed, a full load, records.
 
-use std::borrow::Cow;
-
 use sqlx::{PgPool, Row, postgres::PgRow};
-use tower_revoke_core::{KeyDigest, Listed, Record, RevocationKey, Wanted};
+use tower_revoke_core::{KeyDigest, Listed, Record, Wanted};
 
 use super::statements::Statements;
 use crate::{
-    backend::{Digest, Event, Feed, Revoked, Used, Window, listed},
+    backend::{Digest, Event, Feed, Revoked, Used, Window, Words, listed},
     error::Failure,
-    value::{read, secs, time, written},
+    value::{secs, time, written},
 };
 
 fn digest(row: &PgRow, column: &str) -> Result<Digest, Failure> {
@@ -103,15 +101,16 @@ pub(super) async fn revoked(
         .bind(limit(at_most))
         .fetch_all(pool)
         .await?;
-    let revoked = |row: &PgRow| {
-        Ok(Revoked {
-            digest: digest(row, "digest")?,
-            issued: row.try_get("issued_at_or_before")?,
-            until: row.try_get("until")?,
-            at: row.try_get("at")?,
-        })
-    };
-    rows.iter().map(revoked).collect()
+    rows.iter().map(one_revoked).collect()
+}
+
+fn one_revoked(row: &PgRow) -> Result<Revoked, Failure> {
+    Ok(Revoked {
+        digest: digest(row, "digest")?,
+        issued: row.try_get("issued_at_or_before")?,
+        until: row.try_get("until")?,
+        at: row.try_get("at")?,
+    })
 }
 
 pub(super) async fn uses(
@@ -188,26 +187,12 @@ pub(super) async fn records(
 }
 
 fn one_record(row: &PgRow) -> Result<Record, Failure> {
-    let digest = KeyDigest::from_bytes(digest(row, "digest")?);
-    let listed = listed(row.try_get("issued_at_or_before")?, row.try_get("until")?);
-    let issuer: Option<String> = row.try_get("issuer")?;
-    let name: Option<String> = row.try_get("claim")?;
-    let value: Option<String> = row.try_get("value")?;
-    let key = match listed {
-        Listed::Rule { .. } => issuer.map(|issuer| RevocationKey::Rule {
-            issuer: read(issuer),
-            claim: name
-                .zip(value)
-                .map(|(name, value)| (Cow::Owned(read(name)), read(value))),
-        }),
-        _ => Some(RevocationKey::Token(digest.as_token())),
+    let words = Words {
+        issuer: row.try_get("issuer")?,
+        claim: row.try_get("claim")?,
+        value: row.try_get("value")?,
+        said_by: row.try_get("said_by")?,
+        reason: row.try_get("reason")?,
     };
-    Ok(Record {
-        digest,
-        key,
-        listed,
-        at: time(row.try_get("at")?),
-        by: read(row.try_get("said_by")?),
-        reason: read(row.try_get("reason")?),
-    })
+    Ok(one_revoked(row)?.record(words))
 }

@@ -1,15 +1,13 @@
 //! What is read: look-ups, the feed, a full load, records. None waits for who writes.
 
-use std::borrow::Cow;
-
 use sqlx::{Row, SqlitePool, sqlite::SqliteRow};
-use tower_revoke_core::{KeyDigest, Listed, Record, RevocationKey, Wanted};
+use tower_revoke_core::{KeyDigest, Listed, Record, Wanted};
 
 use super::rows::digest;
 use crate::{
-    backend::{Digest, Event, Feed, Revoked, Used, Window, listed},
+    backend::{Digest, Event, Feed, Revoked, Used, Window, Words, listed},
     error::Failure,
-    value::{read, secs, time, written},
+    value::{secs, time, written},
 };
 
 /// How many keys one statement looks up; a token has few.
@@ -123,15 +121,18 @@ pub(super) async fn revoked(
     let page = "SELECT digest, issued_at_or_before, until, at FROM revoked \
                 WHERE digest > ? ORDER BY digest LIMIT ?";
     let page = sqlx::query(page).bind(behind(&after)).bind(limit(at_most));
-    let revoked = |row: &SqliteRow| {
-        Ok(Revoked {
-            digest: digest(row, 0)?,
-            issued: row.try_get(1)?,
-            until: row.try_get(2)?,
-            at: row.try_get(3)?,
-        })
-    };
-    page.fetch_all(pool).await?.iter().map(revoked).collect()
+    let rows = page.fetch_all(pool).await?;
+    rows.iter().map(one_revoked).collect()
+}
+
+/// Of its first columns.
+fn one_revoked(row: &SqliteRow) -> Result<Revoked, Failure> {
+    Ok(Revoked {
+        digest: digest(row, 0)?,
+        issued: row.try_get(1)?,
+        until: row.try_get(2)?,
+        at: row.try_get(3)?,
+    })
 }
 
 pub(super) async fn uses(
@@ -197,27 +198,14 @@ pub(super) async fn records(
     })
 }
 
+/// Of the columns behind them, too.
 fn one_record(row: &SqliteRow) -> Result<Record, Failure> {
-    let digest = KeyDigest::from_bytes(digest(row, 0)?);
-    let listed = listed(row.try_get(1)?, row.try_get(2)?);
-    let issuer: Option<String> = row.try_get(4)?;
-    let name: Option<String> = row.try_get(5)?;
-    let value: Option<String> = row.try_get(6)?;
-    let key = match listed {
-        Listed::Rule { .. } => issuer.map(|issuer| RevocationKey::Rule {
-            issuer: read(issuer),
-            claim: name
-                .zip(value)
-                .map(|(name, value)| (Cow::Owned(read(name)), read(value))),
-        }),
-        _ => Some(RevocationKey::Token(digest.as_token())),
+    let words = Words {
+        issuer: row.try_get(4)?,
+        claim: row.try_get(5)?,
+        value: row.try_get(6)?,
+        said_by: row.try_get(7)?,
+        reason: row.try_get(8)?,
     };
-    Ok(Record {
-        digest,
-        key,
-        listed,
-        at: time(row.try_get(3)?),
-        by: read(row.try_get(7)?),
-        reason: read(row.try_get(8)?),
-    })
+    Ok(one_revoked(row)?.record(words))
 }
