@@ -57,3 +57,30 @@ impl Settings {
         opened.unwrap_or(Err(ConnectError::TimedOut(limit)))
     }
 }
+
+/// The setters, in the `impl` of a builder with `settings`, of what means the same in all databases.
+macro_rules! sets_what_all_have {
+    () => {
+        /// How many of the last changes are kept for
+        /// [`changes`](tower_revoke_core::Store::changes), about: the oldest go from time to time, while
+        /// something is written. Who falls behind further loads all again.
+        pub fn changes_kept(mut self, changes: u64) -> Self {
+            self.settings.changes_kept = changes;
+            self
+        }
+
+        /// For how long changes are kept, if there are not too many.
+        pub fn changes_kept_for(mut self, time: std::time::Duration) -> Self {
+            self.settings.changes_kept_for = time;
+            self
+        }
+
+        /// By which clock a token's life is past, and changes are old.
+        pub fn clock(mut self, clock: tower_revoke_core::Clock) -> Self {
+            self.settings.clock = clock;
+            self
+        }
+    };
+}
+
+pub(crate) use sets_what_all_have;

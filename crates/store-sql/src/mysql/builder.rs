@@ -6,10 +6,13 @@ use sqlx::{
     ConnectOptions, Connection, Executor, MySqlConnection,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
-use tower_revoke_core::Clock;
 
 use super::{MySql, MySqlStore, error::of_opening, migrate, session, sql::Tables};
-use crate::{ConnectError, settings::Settings, store::SqlStore};
+use crate::{
+    ConnectError,
+    settings::{Settings, sets_what_all_have},
+    store::SqlStore,
+};
 
 /// What one statement of ours needs, with room to spare.
 const SMALLEST_PACKET: usize = 64 * 1_024 - 64;
@@ -85,25 +88,7 @@ impl MySqlStoreBuilder {
         self
     }
 
-    /// How many of the last changes are kept for
-    /// [`changes`](tower_revoke_core::Store::changes), about: the oldest go from time to time, while
-    /// something is written. Who falls behind further loads all again.
-    pub fn changes_kept(mut self, changes: u64) -> Self {
-        self.settings.changes_kept = changes;
-        self
-    }
-
-    /// For how long changes are kept, if there are not too many.
-    pub fn changes_kept_for(mut self, time: Duration) -> Self {
-        self.settings.changes_kept_for = time;
-        self
-    }
-
-    /// By which clock a token's life is past, and changes are old.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.settings.clock = clock;
-        self
-    }
+    sets_what_all_have!();
 
     /// Creates the tables, or brings them to this version's state; does nothing where they are. By a
     /// login that may: `CREATE` on the database. Any number of nodes may do it at the same time, and

@@ -6,10 +6,13 @@ use sqlx::{
     ConnectOptions, Connection, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tower_revoke_core::Clock;
 
 use super::{Postgres, PostgresStore, migrate, statements::Statements};
-use crate::{ConnectError, settings::Settings, store::SqlStore};
+use crate::{
+    ConnectError,
+    settings::{Settings, sets_what_all_have},
+    store::SqlStore,
+};
 
 /// Sets up a [`PostgresStore`]; made by [`PostgresStore::builder`].
 ///
@@ -82,25 +85,7 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// How many of the last changes are kept for
-    /// [`changes`](tower_revoke_core::Store::changes), about: the oldest go from time to time, while
-    /// something is written. Who falls behind further loads all again.
-    pub fn changes_kept(mut self, changes: u64) -> Self {
-        self.settings.changes_kept = changes;
-        self
-    }
-
-    /// For how long changes are kept, if there are not too many.
-    pub fn changes_kept_for(mut self, time: Duration) -> Self {
-        self.settings.changes_kept_for = time;
-        self
-    }
-
-    /// By which clock a token's life is past, and changes are old.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.settings.clock = clock;
-        self
-    }
+    sets_what_all_have!();
 
     /// Creates the schema with its tables and functions, or brings it to this version's state; does
     /// nothing where it is. By a login that may: `CREATE` on the database, or it owns the schema. Any

@@ -4,11 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use sqlx::sqlite::SqlitePoolOptions;
 use tokio::sync::{Mutex, watch};
-use tower_revoke_core::Clock;
 
 use super::{Sqlite, SqliteOpenError, SqliteStore, file};
 use crate::{
-    settings::{ANSWERS_TO_OPEN, Settings},
+    settings::{ANSWERS_TO_OPEN, Settings, sets_what_all_have},
     store::SqlStore,
 };
 
@@ -67,25 +66,7 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// How many of the last changes are kept for
-    /// [`changes`](tower_revoke_core::Store::changes), about: the oldest go from time to time, while
-    /// something is written. Who falls behind further loads all again.
-    pub fn changes_kept(mut self, changes: u64) -> Self {
-        self.settings.changes_kept = changes;
-        self
-    }
-
-    /// For how long changes are kept, if there are not too many.
-    pub fn changes_kept_for(mut self, time: Duration) -> Self {
-        self.settings.changes_kept_for = time;
-        self
-    }
-
-    /// By which clock a token's life is past, and changes are old.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.settings.clock = clock;
-        self
-    }
+    sets_what_all_have!();
 
     /// Opens the file, or creates it in a folder that is there, and brings it to this version's state.
     /// Any number of processes may do it at the same time. Must be called in a tokio runtime that goes
