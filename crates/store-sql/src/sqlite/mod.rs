@@ -83,8 +83,8 @@ pub(crate) struct Sqlite {
 ///   before the file is replaced: after playing back a backup, revoke again what was revoked since.
 ///   Copy the file only while nobody has it open, and with its `-wal` where there is one, since the
 ///   log is a part of it; else by `VACUUM INTO` or `.backup` of SQLite's shell. Replace it with its
-///   `-wal` and `-shm` gone. The last handle to be dropped takes the log away, unless two processes
-///   end at the same time.
+///   `-wal` and `-shm` gone. The last handle to be dropped takes the log away a moment later, unless
+///   its process ends before, or another one at the same time.
 /// * **Not over a network**: the processes share memory and locks of the system. On NFS or SMB the
 ///   file can be damaged, and a claim can have two winners.
 ///
