@@ -178,7 +178,7 @@ fn writes_here_and_elsewhere_at_random_leave_the_store_s_answer() {
         let ours = subject.0;
         let at_work = Arc::new(AtomicUsize::new(7));
         let follower = ours.clone();
-        let (cursors, left) = (Arc::new(std::sync::Mutex::new(cursor)), at_work.clone());
+        let (cursors, left) = (Arc::new(Mutex::new(cursor)), at_work.clone());
         let followed = cursors.clone();
         spawn(async move {
             for _ in 0..3 {
@@ -212,11 +212,7 @@ fn writes_here_and_elsewhere_at_random_leave_the_store_s_answer() {
 }
 
 /// Looked at by whoever is done last.
-async fn the_mirror_is_right(
-    ours: &OurEngine,
-    cursor: &std::sync::Mutex<Cursor>,
-    at_work: &AtomicUsize,
-) {
+async fn the_mirror_is_right(ours: &OurEngine, cursor: &Mutex<Cursor>, at_work: &AtomicUsize) {
     if at_work.fetch_sub(1, Ordering::SeqCst) > 1 {
         return;
     }
