@@ -221,7 +221,7 @@ pub(crate) fn read_changes(bytes: &[u8], into: &mut Vec<Change>) -> Option<()> {
         }
         let key = from.key()?;
         into.push(match letter {
-            b'S' => spent_until(key, from.till()?),
+            b'S' | b'A' => spent_until(key, from.till()?),
             b'F' => Change::Freed { key },
             b'L' => {
                 let until = from.till()?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
 use tower_revoke_core::{
-    Change, Claim, ClaimOutcome, Clock, KeyDigest, Listed, Store, StoreError, UnixTime,
+    Change, Claim, ClaimOutcome, Clock, KeyDigest, Listed, Revocation, Store, StoreError, UnixTime,
 };
 use tower_revoke_store_redis::RedisStore;
 use tower_revoke_tests::{
@@ -153,4 +153,78 @@ async fn a_full_server_is_loaded_and_purged() {
         store.revoke(&[revocation(5)]).await,
         Err(StoreError::Full(0))
     ));
+}
+
+#[tokio::test]
+async fn a_full_server_is_loaded_on_from_where_something_has_gone() {
+    let redis = Redis::start(&[]).await;
+    let store = open(&redis).await;
+    let start = Clock::system().now();
+    let ends = (0..3_000).map(|n| Revocation::of_token(claim(n, 1, 1).token, Some(at(start, n))));
+    store.revoke(&ends.collect::<Vec<_>>()).await.unwrap();
+    let page = store.changes(None).await.unwrap();
+    assert!(page.more);
+    redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(store.purge(at(start, 2_100)).await.unwrap(), 2_100);
+    let mut page = store.changes(Some(&page.next)).await.unwrap();
+    let mut told = page.changes.len();
+    while page.more {
+        page = store.changes(Some(&page.next)).await.unwrap();
+        told += page.changes.len();
+    }
+    assert!(told >= 900, "{told}");
+}
+
+/// A use that is given back and claimed again keeps its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_grows_with_the_tokens_and_not_with_their_claims() {
+    let redis = Redis::start(&[]).await;
+    let store = open(&redis).await;
+    let index = "{tower-revoke:0}:uses-by-end";
+    let mut keys_in_it = None;
+    for round in 0..3 {
+        for number in 0..30 {
+            for turn in 0..50 {
+                let again = claim(number, round * 50 + turn, 1);
+                let until = Some(UnixTime::from_secs(4_000_000_000));
+                let again = Claim { until, ..again };
+                store.claim(&again).await.unwrap();
+                assert!(store.release(&again).await.unwrap());
+            }
+        }
+        assert_eq!(loaded(&store).await.len(), 0);
+        let places = redis.cli(&["ZRANGE", index, "0", "-1"]);
+        assert_eq!(*keys_in_it.get_or_insert(places.len()), places.len());
+    }
+    let last = UnixTime::from_secs(4_000_000_001);
+    assert_eq!(store.purge(last).await.unwrap(), 30);
+    assert_eq!(redis.cli(&["EXISTS", index]), "0");
+}
+
+/// However many uses of one token there are, no script takes them all.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_uses_of_one_token_go_step_by_step() {
+    let redis = Redis::start(&[]).await;
+    let store = open(&redis).await;
+    let start = Clock::system().now();
+    let limit = std::num::NonZeroU32::new(2_000).unwrap();
+    let uses = (0..2_000).map(|id| Claim {
+        limit,
+        until: Some(at(start, 0)),
+        ..claim(1, id, 1)
+    });
+    let uses: Vec<_> = uses.collect();
+    for outcome in join_all(uses.iter().map(|one| store.claim(one))).await {
+        assert!(matches!(outcome.unwrap(), ClaimOutcome::Won { .. }));
+    }
+    redis.cli(&["CONFIG", "RESETSTAT"]);
+    assert_eq!(store.purge(at(start, 1)).await.unwrap(), 2_000);
+    let scripts = redis.cli(&["INFO", "commandstats"]);
+    let scripts = scripts.lines().find_map(|line| {
+        let calls = line.strip_prefix("cmdstat_evalsha:calls=")?;
+        calls.split(',').next()?.parse::<u64>().ok()
+    });
+    assert!(scripts.is_some_and(|scripts| scripts >= 4), "{scripts:?}");
+    assert_eq!(redis.cli(&["EXISTS", "{tower-revoke:0}:held"]), "0");
+    assert_eq!(redis.cli(&["HKEYS", "{tower-revoke:0}:uses"]), "purged");
 }

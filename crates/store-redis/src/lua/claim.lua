@@ -31,7 +31,8 @@ local function ask_again(key, id, limit, till)
     if limit == ONE then value = value .. id end
     call('HSET', uses, key, value)
     if count >= of then
-      changes[#changes + 1] = 'S' .. key .. till
+      -- With the end that it had it has its place in the index, or the feed has told of it.
+      changes[#changes + 1] = (till == old_till and 'A' or 'S') .. key .. till
     else
       -- The feed, from which the others come into the index, does not tell of it.
       call('ZADD', index, 'GT', score(till), key)

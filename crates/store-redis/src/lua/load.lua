@@ -10,7 +10,11 @@ if are_uses then index_spent(third, KEYS[4], index) end
 local from = 0
 if last_keys ~= '' then
   local now = call('ZSCORE', index, last_keys)
-  if now ~= last_score then call('ZADD', index, last_score, last_keys) end
+  if now ~= last_score then
+    -- Removed first: a full server lets a script add only after that.
+    call('ZREM', index, last_keys)
+    call('ZADD', index, last_score, last_keys)
+  end
   from = call('ZRANK', index, last_keys) + 1
   if not now then
     -- It went since: only its place was wanted.

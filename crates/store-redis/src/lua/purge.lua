@@ -42,26 +42,38 @@ for _, key in ipairs(page_of(lifted_index)) do
   call('ZREM', lifted_index, key)
 end
 
+local seen = 0
+
+-- Whether all of it went.
 local function drop_use(key)
+  seen = seen + 1
   local old = call('HGET', uses, key)
   -- One that was claimed until later since then stands in the index a second time.
-  if not old or not has_ended(old:sub(9, 17)) then return end
+  if not old or not has_ended(old:sub(9, 17)) then return true end
   if old:sub(1, 4) ~= ONE then
-    call('ZREMRANGEBYLEX', held, '[' .. key, '[' .. key .. string.rep('\255', 16))
+    local first, last = '[' .. key, '[' .. key .. string.rep('\255', 16)
+    local some = call('ZRANGEBYLEX', held, first, last, 'LIMIT', 0, at_most)
+    if #some > 0 then call('ZREM', held, unpack(some)) end
+    seen = seen + #some
+    if #some == at_most then return false end
   end
   local count = struct.unpack('>I4', old:sub(5, 8))
   went = went + math.max(1, count)
   call('HDEL', uses, key)
+  return true
 end
 
--- A place has one key or many.
-local seen, places = 0, ended_in(uses_index, PLACES)
-while #places > 0 and seen < at_most do
-  for _, keys in ipairs(places) do
-    for at = 1, #keys, 16 do drop_use(keys:sub(at, at + 15)) end
-    seen = seen + #keys / 16
-    call('ZREM', uses_index, keys)
+-- A place has one key or many, and goes after the last of them.
+local function drop_place(keys)
+  for at = 1, #keys, 16 do
+    if seen >= at_most or not drop_use(keys:sub(at, at + 15)) then return end
   end
+  call('ZREM', uses_index, keys)
+end
+
+local places = ended_in(uses_index, PLACES)
+while #places > 0 and seen < at_most do
+  for _, keys in ipairs(places) do drop_place(keys) end
   places = ended_in(uses_index, PLACES)
 end
 if #places > 0 then more = 1 end
