@@ -21,10 +21,11 @@ const ATTEMPTS: usize = 4;
 /// Keys that are just being moved are asked for again after so long.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Commands on the keys of one tag.
+/// A command on the keys of one tag. It is one: while a slot moves, a server may send away some
+/// commands and not others, and the one to which they are sent has no more than those.
 #[derive(Debug)]
 pub(crate) struct Question {
-    pub(crate) commands: Vec<Cmd>,
+    pub(crate) command: Cmd,
     /// Whether it may be asked again when nobody knows what became of it.
     pub(crate) repeatable: bool,
     /// Whether replicas are waited for.
@@ -32,9 +33,9 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    pub(crate) fn read(commands: Vec<Cmd>) -> Self {
+    pub(crate) fn read(command: Cmd) -> Self {
         Self {
-            commands,
+            command,
             repeatable: true,
             writes: false,
         }
@@ -42,7 +43,7 @@ impl Question {
 
     pub(crate) fn write(command: Cmd) -> Self {
         Self {
-            commands: vec![command],
+            command,
             repeatable: true,
             writes: true,
         }
@@ -69,6 +70,8 @@ enum Then {
     Again,
     /// The same, on a new connection.
     Reconnect,
+    /// It may be cut off: ask once who is the primary now.
+    Elsewhere,
     /// Ask this server.
     Redirect { to: Address, for_good: bool },
     /// The server does not know the scripts.
@@ -90,8 +93,8 @@ impl Asker {
         self.route.live(&node, Lane::Asks).await.map(|_| ())
     }
 
-    /// The answers to the commands.
-    pub(crate) async fn ask(&self, tag: usize, question: &Question) -> Result<Vec<Value>, Failure> {
+    /// The answer to the command.
+    pub(crate) async fn ask(&self, tag: usize, question: &Question) -> Result<Value, Failure> {
         let started = Instant::now();
         let deadline = started + self.within;
         let lane = if question.writes && self.replicas.is_some() {
@@ -127,7 +130,7 @@ impl Asker {
             let sent = Instant::now();
             let answered = timeout_at(deadline, self.put(&live, question, asking)).await;
             let error = match answered {
-                Ok(Ok(answers)) => return Ok(answers),
+                Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
                 Err(_) => {
                     // One that had little time left says nothing about the connection.
@@ -139,11 +142,18 @@ impl Asker {
             };
             let error = match error {
                 Put::Refused(error) => error,
-                Put::Failed(failure) => return Err(failure),
+                Put::Failed(failure) => {
+                    self.give_up(&node, lane, &live);
+                    return Err(failure);
+                }
             };
             match then(&error, &live.node) {
                 Then::Again => self.route.suspect(),
                 Then::Reconnect => self.give_up(&node, lane, &live),
+                Then::Elsewhere if self.route.moves() && last.is_none() => {
+                    self.give_up(&node, lane, &live);
+                }
+                Then::Elsewhere => return Err(of(&error, &live)),
                 Then::Redirect { to, for_good } => {
                     redirected = Some((self.route.moved(tag, &to, for_good), for_good));
                 }
@@ -167,15 +177,14 @@ impl Asker {
         Err(last.unwrap_or_else(|| self.timed_out()))
     }
 
-    async fn put(&self, live: &Live, question: &Question, asking: bool) -> Result<Vec<Value>, Put> {
-        let answers = if asking {
-            let each = question.commands.iter();
-            let each = each.flat_map(|command| [cmd("ASKING"), command.clone()]);
-            let answers = live.send(&each.collect::<Vec<_>>()).await?;
-            answers.into_iter().skip(1).step_by(2).collect()
+    async fn put(&self, live: &Live, question: &Question, asking: bool) -> Result<Value, Put> {
+        let mut answers = if asking {
+            live.send(&[cmd("ASKING"), question.command.clone()])
+                .await?
         } else {
-            live.send(&question.commands).await?
+            live.send(std::slice::from_ref(&question.command)).await?
         };
+        let answer = answers.pop().unwrap_or(Value::Nil);
         if let Some((wanted, within)) = self.replicas.filter(|_| question.writes) {
             let acknowledged = live.acknowledged(wanted, within).await?;
             if acknowledged < wanted {
@@ -188,11 +197,15 @@ impl Asker {
                 ));
             }
         }
-        Ok(answers)
+        Ok(answer)
     }
 
     fn give_up(&self, node: &Node, lane: Lane, live: &Live) {
         node.link(lane).broken(live);
+        if self.route.moves() {
+            // Both lead to the same server again, whichever it is now.
+            node.forget();
+        }
         self.route.suspect();
     }
 
@@ -226,9 +239,12 @@ fn then(error: &RedisError, node: &Address) -> Then {
         ErrorKind::Server(ServerErrorKind::Moved) => redirect(true),
         ErrorKind::Server(ServerErrorKind::Ask) => redirect(false),
         ErrorKind::Server(ServerErrorKind::TryAgain) => Then::Wait,
+        // One that is cut off from the others does not know who has the tag now.
+        ErrorKind::Server(ServerErrorKind::ClusterDown) => Then::Again,
         ErrorKind::Server(ServerErrorKind::NoScript) => Then::Teach,
         // It was the primary once.
         ErrorKind::Server(ServerErrorKind::ReadOnly) => Then::Reconnect,
+        _ if error.code() == Some("NOREPLICAS") => Then::Elsewhere,
         _ if error.code() == Some("OOM") => Then::Full,
         // A server whose role changes sends everybody away who waits for its replicas.
         _ if error.code() == Some("UNBLOCKED") => Then::Unknown,

@@ -11,12 +11,7 @@ use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use tower_revoke_core::{Claim, ClaimOutcome, StoreError};
 
 use crate::{
-    RedisStoreError,
-    ask::Question,
-    error::Failure,
-    scripts::SCRIPTS,
-    store::Inner,
-    value::{bytes, only},
+    RedisStoreError, ask::Question, error::Failure, scripts::SCRIPTS, store::Inner, value::bytes,
     wire::push_claims,
 };
 
@@ -170,13 +165,12 @@ async fn ask(inner: &Inner, tag: usize, claims: &[Claim]) -> Result<Vec<Answer>,
     let mut call = SCRIPTS.claim.on(&of);
     inner.stamped(&mut call, trims);
     push_claims(&mut call, claims);
-    let answers = inner.asker.ask(tag, &Question::write(call)).await?;
-    let answers = only(answers)?;
+    let answer = inner.asker.ask(tag, &Question::write(call)).await?;
     // Each is the first of a single use.
-    if answers == Value::Int(1) {
+    if answer == Value::Int(1) {
         return Ok(vec![Answer::Won(0); claims.len()]);
     }
-    let answers = bytes(&answers).chunks_exact(5).map(|answer| {
+    let answers = bytes(&answer).chunks_exact(5).map(|answer| {
         let number = u32::from_be_bytes([answer[1], answer[2], answer[3], answer[4]]);
         Some(match answer[0] {
             b'W' => Answer::Won(number),

@@ -10,7 +10,7 @@ use crate::{
     error::Failure,
     scripts::SCRIPTS,
     store::Inner,
-    value::{bytes, list, only},
+    value::{bytes, list},
     wire,
 };
 
@@ -213,14 +213,14 @@ impl Inner {
         let id = since.map_or_else(String::new, |seen| seen.id.write());
         let stamp = since.unwrap_or_default().stamp;
         call.arg(at_most).arg(id).arg(&stamp[..]);
-        let answers = self.asker.ask(tag, &Question::read(vec![call])).await?;
-        Ok(only(answers)?)
+        self.asker.ask(tag, &Question::read(call)).await
     }
 
     /// One page of everything that is alive: of each tag what is listed, then what is spent.
     async fn load(&self, seen: Vec<Seen>, place: Place) -> Result<Changes, StoreError> {
         let mut changes = Vec::new();
         let mut room = PAGE;
+        let is_first = place == Place::default();
         let mut next = Some(place);
         // What has room in one page comes in one, also where it is spread over many tags.
         while let Some(place) = next.take_if(|_| room > 0) {
@@ -228,7 +228,8 @@ impl Inner {
             room = room.saturating_sub(read);
             next = end.or_else(|| self.next_index(&place));
         }
-        let more = next.is_some();
+        // What was written during a load of several pages stands in the feed.
+        let more = next.is_some() || !is_first;
         let next = match next {
             Some(place) => Mark::Load(seen, place),
             None => Mark::Feed(seen),
@@ -298,11 +299,7 @@ impl Inner {
         };
         call.arg(at_most).arg(kind);
         call.arg(&place.score).arg(&place.keys);
-        let answers = self
-            .asker
-            .ask(place.tag, &Question::read(vec![call]))
-            .await?;
-        let answer = only(answers)?;
+        let answer = self.asker.ask(place.tag, &Question::read(call)).await?;
         let [score, last, rows @ ..] = list(&answer) else {
             return Err(RedisStoreError::Garbled("the answer to a load").into());
         };

@@ -138,6 +138,11 @@ impl Link {
         state.live.take_if(|now| now.number == live.number);
     }
 
+    /// The next who asks makes a new connection.
+    pub(crate) fn forget(&self) {
+        self.state().live = None;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -62,6 +62,12 @@ impl Node {
             Lane::Writes => &self.writes,
         }
     }
+
+    /// The next who asks makes new connections.
+    pub(crate) fn forget(&self) {
+        self.asks.forget();
+        self.writes.forget();
+    }
 }
 
 #[derive(Debug)]

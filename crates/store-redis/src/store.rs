@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::{join_all, try_join, try_join_all};
 use redis::{Cmd, Value, cmd};
 use tower_revoke_core::{
     Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed, Records,
@@ -17,7 +17,7 @@ use crate::{
     feed::{Mark, garbled},
     route::Place,
     scripts::{Keys, SCRIPTS, tag_of},
-    value::{bytes, list, number, only, text},
+    value::{bytes, list, number, text},
     watch::Watch,
     wire::{self, Order},
 };
@@ -96,10 +96,8 @@ impl Store for RedisStore {
         let order = Order::lift(lift.key.digest(), lift.at);
         let tag = inner.tag(&order.key);
         let question = Question::write(inner.orders(tag, &[order])).once();
-        let answers = inner
-            .or_error(inner.asker.ask(tag, &question).await)
-            .await?;
-        let answer = only(answers).map_err(|error| StoreError::from(Failure::from(error)))?;
+        let answer = inner.asker.ask(tag, &question).await;
+        let answer = inner.or_error(answer).await?;
         Ok(list(&answer).first().and_then(number) == Some(1))
     }
 
@@ -132,10 +130,8 @@ impl Store for RedisStore {
             .arg(&claim.token.as_bytes()[..])
             .arg(&claim.id.as_bytes()[..]);
         let question = Question::write(call).once();
-        let answers = inner
-            .or_error(inner.asker.ask(tag, &question).await)
-            .await?;
-        Ok(answers.first().and_then(number) == Some(1))
+        let answer = inner.asker.ask(tag, &question).await;
+        Ok(number(&inner.or_error(answer).await?) == Some(1))
     }
 
     async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
@@ -222,15 +218,13 @@ impl Inner {
                 get
             };
             let of = &self.keys[tag];
-            let question = Question::read(vec![get(&of.listed), get(&of.uses)]);
-            Ok::<_, Failure>((wanted, self.asker.ask(tag, &question).await?))
+            let [listed, uses] = [get(&of.listed), get(&of.uses)].map(Question::read);
+            let asked = try_join(self.asker.ask(tag, &listed), self.asker.ask(tag, &uses));
+            Ok::<_, Failure>((wanted, asked.await?))
         });
         let mut found = vec![None; keys.len()];
-        for (wanted, answers) in self.or_error(try_join_all(asked).await).await? {
-            let [listed, uses] = answers.as_slice() else {
-                return Err(garbled());
-            };
-            let values = list(listed).iter().zip(list(uses));
+        for (wanted, (listed, uses)) in self.or_error(try_join_all(asked).await).await? {
+            let values = list(&listed).iter().zip(list(&uses));
             for ((at, _), values) in wanted.iter().zip(values) {
                 found[*at] = what_is_listed(values).ok_or_else(garbled)?;
             }
@@ -295,8 +289,7 @@ impl Inner {
         call.arg(self.keep_millis())
             .arg(&wire::time(before)[..])
             .arg(PURGED_AT_ONCE);
-        let answer = self.asker.ask(tag, &Question::read(vec![call])).await?;
-        let answer = only(answer)?;
+        let answer = self.asker.ask(tag, &Question::read(call)).await?;
         match list(&answer) {
             [went, more] => Ok((number(went).unwrap_or(0), number(more) == Some(1))),
             _ => Err(RedisStoreError::Garbled("the answer to a purge").into()),
@@ -317,18 +310,17 @@ impl Inner {
         };
         let mut get = cmd("HMGET");
         get.arg(&keys.meta).arg("layout").arg("id");
-        let question = Question::read(vec![set("layout", layout.as_bytes()), set("id", &new), get]);
-        let answers = match asker.ask(0, &question).await {
-            Ok(answers) => answers,
-            Err(Failure::Unavailable(error)) => return Err(error),
-            Err(Failure::TimedOut(_) | Failure::Full) => {
-                return Err(RedisStoreError::Setting("the server takes no writes"));
-            }
-        };
-        let [.., Value::Array(known)] = answers.as_slice() else {
-            return Err(RedisStoreError::Garbled("the layout"));
-        };
-        let [found, id] = known.as_slice() else {
+        let mut answer = Value::Nil;
+        for command in [set("layout", layout.as_bytes()), set("id", &new), get] {
+            answer = match asker.ask(0, &Question::read(command)).await {
+                Ok(answer) => answer,
+                Err(Failure::Unavailable(error)) => return Err(error),
+                Err(Failure::TimedOut(_) | Failure::Full) => {
+                    return Err(RedisStoreError::Setting("the server takes no writes"));
+                }
+            };
+        }
+        let [found, id] = list(&answer) else {
             return Err(RedisStoreError::Garbled("the layout"));
         };
         if bytes(found) != layout.as_bytes() {
@@ -362,15 +354,18 @@ impl Inner {
             let mut purged = ask("HEXISTS", &keys.uses);
             purged.arg("purged");
             let counts = [ask("HLEN", &keys.listed), ask("HLEN", &keys.uses), purged];
-            let question = Question::read(counts.into());
-            async move { self.asker.ask(tag, &question).await }
+            let counts = counts
+                .map(|count| async move { self.asker.ask(tag, &Question::read(count)).await });
+            try_join_all(counts)
         });
         let counted = join_all(counted).await;
         let counted = counted.iter().flatten().filter_map(|counts| {
             let [listed, uses, purged] = counts.as_slice() else {
                 return None;
             };
-            Some(number(listed)? + number(uses)? - number(purged)?)
+            let all = number(listed)? + number(uses)?;
+            // Counted one after the other.
+            Some(all.saturating_sub(number(purged)?))
         });
         StoreError::Full(counted.sum())
     }

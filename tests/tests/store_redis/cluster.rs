@@ -128,6 +128,85 @@ async fn slots_that_move_take_their_tokens_along() {
     }
 }
 
+/// A server that sends a slot away sends away who asks for keys that it doesn't have, and the one that
+/// takes the slot has none of the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_slot_moves_all_answers_are_right() {
+    let cluster = RedisCluster::start().await;
+    let store = open(&cluster).await;
+    // Some tags have revocations and no uses, some uses and no revocations.
+    let tag = |number: &u64| key(*number).as_bytes()[0] % 16;
+    let (revoked, spent): (Vec<_>, Vec<_>) = (0..64).partition(|number| tag(number) < 8);
+    for number in &revoked {
+        store.revoke(&[revocation(*number)]).await.unwrap();
+    }
+    for number in &spent {
+        store.claim(&claim(*number, 1, 1)).await.unwrap();
+    }
+    let id = |server: usize| cluster.servers[server].cli(&["CLUSTER", "MYID"]);
+    let ids = [id(0), id(1), id(2)];
+    let is_sent_away = |server: usize, name: &str| {
+        let answer = cluster.servers[server].cli(&["TYPE", name]);
+        answer.starts_with("MOVED")
+    };
+    for number in 0..16 {
+        let name = format!("{{tower-revoke:{number}}}:feed");
+        let slot = cluster.servers[0].cli(&["CLUSTER", "KEYSLOT", &name]);
+        let from = (0..3).find(|server| !is_sent_away(*server, &name));
+        let from = from.expect("a master that has the slot");
+        let to = (from + 1) % 3;
+        let set = |server: usize, state: &str, other: usize| {
+            let args = ["CLUSTER", "SETSLOT", &slot, state, &ids[other]];
+            assert_eq!(cluster.servers[server].cli(&args), "OK");
+        };
+        set(to, "IMPORTING", from);
+        set(from, "MIGRATING", to);
+    }
+    // No key has moved yet.
+    let keys: Vec<_> = (0..64).map(key).collect();
+    let found = store.look_up(&keys).await.unwrap();
+    assert!(found.iter().all(Option::is_some), "{found:?}");
+}
+
+/// It knows of no others any more, and they have given its slots to its replica.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_was_cut_off_is_left() {
+    let cluster = RedisCluster::start().await;
+    let store = open(&cluster).await;
+    let keys: Vec<_> = (0..64).map(key).collect();
+    let all: Vec<_> = (0..64).map(revocation).collect();
+    store.revoke(&all).await.unwrap();
+    replicas_catch_up(&cluster.servers).await;
+    let ids = cluster.servers.iter();
+    let ids: Vec<_> = ids.map(|server| server.cli(&["CLUSTER", "MYID"])).collect();
+    let heirs = cluster.servers[3..].iter();
+    let mut heirs = heirs.filter(|heir| {
+        heir.cli(&["CLUSTER", "NODES"])
+            .lines()
+            .any(|line| line.contains("myself") && line.contains(&ids[0]))
+    });
+    let heir = heirs.next().expect("a replica");
+    for id in &ids[1..] {
+        cluster.servers[0].cli(&["CLUSTER", "FORGET", id]);
+    }
+    assert_eq!(heir.cli(&["CLUSTER", "FAILOVER", "TAKEOVER"]), "OK");
+    wait_until("the master knows that it is alone", || {
+        let info = cluster.servers[0].cli(&["CLUSTER", "INFO"]);
+        info.contains("cluster_state:fail")
+    })
+    .await;
+    let found = async {
+        loop {
+            if let Ok(found) = store.look_up(&keys).await {
+                return found;
+            }
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(60), found).await;
+    let found = found.expect("another server has its slots");
+    assert!(found.iter().all(Option::is_some), "{found:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_and_a_single_server_are_not_mixed_up() {
     let cluster = RedisCluster::start().await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_revoke_core::{Changes, ClaimOutcome, Cursor, Store, StoreError};
 use tower_revoke_store_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
-use tower_revoke_tests::servers::{WatchedRedis, replicas_catch_up, wait_until};
+use tower_revoke_tests::servers::{Redis, WatchedRedis, replicas_catch_up, wait_until};
 
 use tower_revoke_tests::load::{Load, claim, forgotten, key, revocation};
 
@@ -101,6 +101,61 @@ async fn history_that_went_back_is_noticed_and_written_back() {
     let found = store.look_up(&[key(1), key(2), key(3)]).await.unwrap();
     assert!(found.iter().all(Option::is_some), "{found:?}");
     assert!(read_all(&store).await.1.len() >= 13);
+}
+
+/// Has the sentinel name another primary, of which the old one hears nothing. It has a replica.
+async fn another_primary(servers: &mut WatchedRedis) -> [Redis; 2] {
+    let primary = Redis::start(&[]).await;
+    let port = primary.port().to_string();
+    let of = format!("127.0.0.1 {port}");
+    let replica = Redis::start(&["--replicaof", &of, "--repl-diskless-sync-delay", "0"]).await;
+    wait_until("the new primary has a replica", || {
+        primary
+            .cli(&["INFO", "replication"])
+            .contains("state=online")
+    })
+    .await;
+    let name = WatchedRedis::NAME;
+    let sentinel = &servers.sentinel;
+    assert_eq!(sentinel.cli(&["SENTINEL", "REMOVE", name]), "OK");
+    let monitor = ["SENTINEL", "MONITOR", name, "127.0.0.1", &port, "1"];
+    assert_eq!(sentinel.cli(&monitor), "OK");
+    servers.servers[1].kill().await;
+    [primary, replica]
+}
+
+/// One that takes no writes without a replica, and one whose writes no replica has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_was_cut_off_is_left() {
+    let mut servers = WatchedRedis::start().await;
+    servers.servers[0].cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    let strict = open(&servers).await;
+    let careful = store(&servers)
+        .answer_within(Duration::from_secs(20))
+        .wait_for_replicas(1, Duration::from_secs(3));
+    let careful = careful.connect().await.unwrap();
+    for store in [&strict, &careful] {
+        store.revoke(&[revocation(1)]).await.unwrap();
+    }
+    let _new = another_primary(&mut servers).await;
+    wait_until("the old primary takes no writes", || {
+        servers.servers[0]
+            .cli(&["SET", "a", "b"])
+            .starts_with("NOREPLICAS")
+    })
+    .await;
+    strict.revoke(&[revocation(2)]).await.unwrap();
+
+    servers.servers[0].cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    let refused = careful.revoke(&[revocation(3)]).await;
+    assert!(refused.is_err(), "no replica has it");
+    careful.revoke(&[revocation(4)]).await.unwrap();
+    // Each reads where it writes.
+    for store in [&strict, &careful] {
+        let found = store.look_up(&[key(1), key(2), key(4)]).await.unwrap();
+        let found: Vec<_> = found.iter().map(Option::is_some).collect();
+        assert_eq!(found, [false, true, true]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
