@@ -97,6 +97,33 @@ pub async fn a_full_load_goes_on_while_others_write<G: Ground>() {
     follower.agrees(&nodes[1], &keys).await;
 }
 
+/// A full load says that there is no more when it has told what was acknowledged while it went on, too.
+pub async fn a_full_load_ends_with_what_came_meanwhile<G: Ground>() {
+    if !has_feed::<G>().await {
+        return;
+    }
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    revoke_many(&nodes[0], 0..MANY, world.end()).await;
+    let mut follower = Follower::default();
+    let mut acknowledged = MANY;
+    for page in 0.. {
+        super::world::worked("changes", follower.turn(&nodes[1]).await);
+        if follower.is_at_the_end() {
+            break;
+        }
+        assert!(page < 1_000, "the load comes to no end");
+        // Before and behind what is there in the store's order, whichever it has.
+        for until in [world.end().as_secs() - 1, world.end().as_secs() + 1] {
+            let some = acknowledged..acknowledged + 10;
+            acknowledged = some.end;
+            revoke_many(&nodes[0], some, UnixTime::from_secs(until)).await;
+        }
+    }
+    let not_told = (0..acknowledged).find(|number| follower.listed(&key(*number)).is_none());
+    assert_eq!(not_told, None, "it was acknowledged, and is not told");
+}
+
 /// A long stretch of changes comes page by page, and comes to an end.
 pub async fn a_long_stretch_is_followed_page_by_page<G: Ground>() {
     if !has_feed::<G>().await {

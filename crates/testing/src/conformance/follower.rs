@@ -14,7 +14,6 @@ const MOST_PAGES: usize = 20_000;
 pub(super) struct Follower {
     pub(super) cursor: Option<Cursor>,
     known: HashMap<KeyDigest, Known>,
-    /// Whether the last page said that there is no more.
     is_at_the_end: bool,
 }
 
@@ -38,6 +37,11 @@ impl Follower {
             self.take(change);
         }
         Ok(page.changes)
+    }
+
+    /// Whether the last page said that there is no more.
+    pub(super) fn is_at_the_end(&self) -> bool {
+        self.is_at_the_end
     }
 
     /// Asks until there is no more. All that came.

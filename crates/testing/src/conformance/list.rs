@@ -50,6 +50,7 @@ macro_rules! __store_clauses {
             a_lift_is_remembered_as_long_as_what_it_lifted,
             a_full_load_tells_all_that_is_alive,
             a_full_load_goes_on_while_others_write,
+            a_full_load_ends_with_what_came_meanwhile,
             a_long_stretch_is_followed_page_by_page,
             no_more_means_that_all_acknowledged_is_told,
             no_change_is_lost_while_many_write,

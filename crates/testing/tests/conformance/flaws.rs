@@ -103,13 +103,18 @@ catches! {
     SkipsOneAtABorderOfALoad:
         a_full_load_tells_all_that_is_alive
         a_full_load_goes_on_while_others_write
+        a_full_load_ends_with_what_came_meanwhile
         no_change_is_lost_while_many_write,
-    NotesTheFeedAfterTheLoad: a_full_load_goes_on_while_others_write,
+    NotesTheFeedAfterTheLoad:
+        a_full_load_goes_on_while_others_write
+        a_full_load_ends_with_what_came_meanwhile,
+    EndsALoadWithItsLastPage: a_full_load_ends_with_what_came_meanwhile,
     SkipsOneAtABorder: a_long_stretch_is_followed_page_by_page,
     SaysMoreForEver:
         a_long_stretch_is_followed_page_by_page
         a_full_load_tells_all_that_is_alive
-        a_full_load_goes_on_while_others_write,
+        a_full_load_goes_on_while_others_write
+        a_full_load_ends_with_what_came_meanwhile,
     TellsOneCallLate:
         no_more_means_that_all_acknowledged_is_told,
     NumbersBeforeItCommits:

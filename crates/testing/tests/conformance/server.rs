@@ -183,7 +183,8 @@ impl Handle {
             } else {
                 feed_cursor(&load.feed)
             },
-            more,
+            // What was written while it went on is in the feed.
+            more: more || from > 0,
         })
     }
 

@@ -73,6 +73,8 @@ pub(super) async fn trim(path: &Path) {
 impl Ground for File {
     type Store = SqliteStore;
 
+    const PATIENCE: Duration = Duration::from_secs(200);
+
     const LACKS: &'static [(Ability, &'static str)] = &[
         (Ability::Outage, "there is no server"),
         (Ability::Freeze, "there is no server"),
@@ -89,7 +91,7 @@ impl Ground for File {
         // A slow disk is no failure here.
         let builder = SqliteStore::builder(self.path())
             .clock(self.clock.clone())
-            .answer_within(Duration::from_secs(20));
+            .answer_within(Duration::from_secs(100));
         builder.open().await.expect("a file")
     }
 

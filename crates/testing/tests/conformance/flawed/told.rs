@@ -66,7 +66,10 @@ impl Flawed {
             Flaw::SkipsOneAtABorder if load.is_none() && since.is_some() && page.more => {
                 page.changes.pop();
             }
-            Flaw::NotesTheFeedAfterTheLoad if load.is_some() && !page.more => {
+            Flaw::EndsALoadWithItsLastPage if load.is_some() && in_load(&page.next).is_none() => {
+                page.more = false;
+            }
+            Flaw::NotesTheFeedAfterTheLoad if load.is_some() && in_load(&page.next).is_none() => {
                 page.next = self.end_of_feed().await?;
             }
             Flaw::TellsOneCallLate if load.is_none() && !page.changes.is_empty() => {
