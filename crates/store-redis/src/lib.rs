@@ -36,18 +36,21 @@
 //!   when so many replicas have a write; then a loss takes all of them at once, or a fail-over to a
 //!   replica that is behind, which Sentinel and Cluster avoid but do not rule out. A primary that is
 //!   cut off and does not know it takes writes that will be lost; `min-replicas-to-write` on the
-//!   servers bounds for how long.
+//!   servers bounds for how long. Who was cut off with it and only reads hears nothing new until it
+//!   is back; who writes is refused, and asks who the primary is now.
 //! * **What was lost is noticed.** Every entry of the feed has a random stamp, and a cursor carries
 //!   that of the last entry it has seen. If the server does not know it,
 //!   [`HistoryWentBack`](tower_revoke_core::StoreError::HistoryWentBack) is the answer, also when new
-//!   history has grown past it.
+//!   history has grown past it, until that has left the feed; then it is
+//!   [`CursorTooOld`](tower_revoke_core::StoreError::CursorTooOld).
 //! * **Nothing is evicted, and nothing expires by itself.** The store opens only where
 //!   `maxmemory-policy` is `noeviction`, or a `volatile-…` policy, since no key of ours has a time to
 //!   live: only [`purge`](tower_revoke_core::Store::purge) forgets, and it does so by the caller's
 //!   clock. A server whose memory is full refuses ([`Full`](tower_revoke_core::StoreError::Full)),
 //!   and can still be purged.
 //! * **A step of the server's clock revives nothing.** The server's clock only says which changes
-//!   are so old that they leave the feed: a step forward makes nodes load all again.
+//!   are so old that they leave the feed: a step forward makes nodes load all again, and after a step
+//!   back the feed grows until the clock is where it was.
 //! * **It recovers without being opened again**: connections are made anew, Sentinel is asked who
 //!   the primary is at every one of them, and a cluster who serves a slot whenever something fails.
 //!   A server that is down gives an error at once, one that is frozen after
@@ -60,8 +63,9 @@
 //! keys of rules, and who revoked and why, are readable. A load reads the sorted sets and never scans
 //! the keys of others. New claims stand in the stream first; after some hundreds of them, by a load
 //! and by a purge they come into their sorted set, in which those that end together share a member.
-//! Since all of a tag is one slot, moving that slot to another master moves a large value at once: do
-//! it when little is asked.
+//! Since all of a tag is one slot, moving that slot to another master moves a large value at once, and
+//! as long as it goes on, writes, loads and the feed of that tag may be refused: do it when little is
+//! asked.
 //!
 //! # Connections
 //!
