@@ -1,6 +1,7 @@
 //! What the tests across the crates share: servers and clients on real sockets, and a stack to try.
 
 pub mod acks;
+pub mod conformance;
 pub mod crash;
 pub mod curl;
 pub mod load;

@@ -1,17 +1,16 @@
 //! The conformance suite.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tower_revoke_core::Clock;
 use tower_revoke_store_cassandra::CassandraStore;
-use tower_revoke_testing::conformance::{Ability, Ground, Harm, clauses};
-use tower_revoke_tests::servers::{Cassandra, SharedCassandra};
+use tower_revoke_testing::conformance::{Ability, Ground, Harm};
+use tower_revoke_tests::{
+    conformance::{keeps_every_clause, own_name},
+    servers::{Cassandra, SharedCassandra},
+};
 
 use super::tools::{driver, keyspace, numbers};
-
-static GROUNDS: AtomicU64 = AtomicU64::new(0);
 
 /// One server for all that need their own: the clauses come one after the other, and each has a
 /// keyspace of its own.
@@ -31,12 +30,9 @@ struct Keyspace {
 
 impl Keyspace {
     async fn new(theirs: Option<String>, clock: Clock) -> Self {
-        let now = Clock::system().now();
-        let number = GROUNDS.fetch_add(1, Ordering::Relaxed);
         let ground = Self {
             theirs,
-            // Not even on a server that somebody else has filled before.
-            name: format!("Test_{}_{now}_{number}", std::process::id()),
+            name: own_name(),
             clock,
             backup: TempDir::new().expect("a temp dir"),
         };
@@ -133,13 +129,6 @@ async fn trim(address: &str, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[expect(
-    clippy::print_stdout,
-    reason = "the last line of a failure names its clause"
-)]
 async fn cassandra_keeps_every_clause() {
-    for clause in clauses::<Keyspace>() {
-        println!("{}", clause.name);
-        clause.check().await;
-    }
+    keeps_every_clause::<Keyspace>().await;
 }

@@ -1,16 +1,14 @@
 //! The conformance suite.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::OnceLock;
 
 use tower_revoke_core::Clock;
 use tower_revoke_store_sql::MySqlStore;
-use tower_revoke_testing::conformance::{Ability, Ground, Harm, clauses};
-use tower_revoke_tests::servers::{MariaDb, SharedMariaDb, StoreServer};
-
-static GROUNDS: AtomicU64 = AtomicU64::new(0);
+use tower_revoke_testing::conformance::{Ability, Ground, Harm};
+use tower_revoke_tests::{
+    conformance::{keeps_every_clause, own_name},
+    servers::{MariaDb, SharedMariaDb, StoreServer},
+};
 
 /// Where the server is that is shared by all clauses which do it no harm.
 static SHARED: OnceLock<String> = OnceLock::new();
@@ -26,12 +24,9 @@ struct Tables {
 
 impl Tables {
     fn new(alone: Option<MariaDb>, clock: Clock) -> Self {
-        let now = Clock::system().now();
-        let number = GROUNDS.fetch_add(1, Ordering::Relaxed);
         Self {
             alone: alone.map(tokio::sync::Mutex::new),
-            // Not even on a server that somebody else has filled before.
-            prefix: format!("Test_{}_{now}_{number}_", std::process::id()),
+            prefix: format!("{}_", own_name()),
             clock,
         }
     }
@@ -99,15 +94,8 @@ impl Ground for Tables {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[expect(
-    clippy::print_stdout,
-    reason = "the last line of a failure names its clause"
-)]
 async fn mariadb_keeps_every_clause() {
     let server = SharedMariaDb::start().await;
     SHARED.set(server.url()).expect("the only server");
-    for clause in clauses::<Tables>() {
-        println!("{}", clause.name);
-        clause.check().await;
-    }
+    keeps_every_clause::<Tables>().await;
 }
