@@ -4,6 +4,7 @@ pub mod acks;
 pub mod conformance;
 pub mod crash;
 pub mod curl;
+pub mod feed;
 pub mod load;
 mod net;
 mod process;

@@ -1,23 +1,17 @@
 //! Numbers are given in another order than that in which transactions are committed.
 
 use sqlx::{Connection, Executor, MySqlConnection, Row};
-use tower_revoke_core::{Change, Changes, Store};
-use tower_revoke_store_sql::MySqlStore;
-use tower_revoke_tests::servers::{MariaDb, wait_until};
+use tower_revoke_core::{Change, Store};
+use tower_revoke_tests::{
+    feed::whole_feed,
+    servers::{MariaDb, wait_until},
+};
 
 use super::tools::{key, open, revocation};
 
 async fn session(server: &MariaDb) -> MySqlConnection {
     let session = MySqlConnection::connect(&server.url()).await;
     session.expect("a server that is up")
-}
-
-async fn caught_up(store: &MySqlStore) -> Changes {
-    let mut since = store.changes(None).await.expect("a page");
-    while since.more {
-        since = store.changes(Some(&since.next)).await.expect("a page");
-    }
-    since
 }
 
 /// What a feed by the server's own numbers loses: the slower of two transactions has the lower
@@ -47,7 +41,7 @@ async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
     // Of which the store must not make use.
     let server = MariaDb::start(&["--transaction-isolation=READ-UNCOMMITTED"]).await;
     let store = open(&server).await;
-    let since = caught_up(&store).await;
+    let since = whole_feed(&store).await.next;
     // What another node does, up to its commit.
     let mut slow = session(&server).await;
     let mut slow = slow.begin().await.expect("a transaction");
@@ -70,7 +64,7 @@ async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
     let waiting =
         "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'";
     wait_until("the second one waits", || server.sql(waiting) == "1").await;
-    let page = store.changes(Some(&since.next)).await.expect("a page");
+    let page = store.changes(Some(&since)).await.expect("a page");
     assert_eq!(page.changes, [], "nothing is committed");
     slow.commit().await.expect("a commit");
     fast.await.expect("no panic").expect("a revocation");
@@ -84,10 +78,10 @@ async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
 async fn what_is_written_here_wakes_who_waits_here() {
     let server = MariaDb::start(&[]).await;
     let store = open(&server).await;
-    let since = caught_up(&store).await;
+    let since = whole_feed(&store).await.next;
     let woken = tokio::spawn({
         let store = store.clone();
-        async move { store.changed(&since.next).await }
+        async move { store.changed(&since).await }
     });
     store.revoke(&[revocation(1)]).await.expect("a revocation");
     // Far more than it may take: the test is that it ends.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_revoke_core::{Lift, Revocation, RevocationKey, Store, UnixTime, Wanted};
 use tower_revoke_store_sql::{ConnectError, MySqlStore};
-use tower_revoke_tests::servers::MariaDb;
+use tower_revoke_tests::{feed::whole_feed, servers::MariaDb};
 
 use super::tools::{claim, key, open, revocation};
 
@@ -124,13 +124,7 @@ async fn a_login_with_the_least_rights_suffices_whatever_the_defaults_are() {
     assert_eq!(page.records.len(), 3);
     assert!(page.records.iter().all(|record| record.reason == "é😀"));
     store.purge(UnixTime::from_secs(1)).await.expect("a purge");
-    let mut page = store.changes(None).await.expect("a page");
-    let mut changes = page.changes;
-    while page.more {
-        page = store.changes(Some(&page.next)).await.expect("a page");
-        changes.append(&mut page.changes);
-    }
-    assert_eq!(changes.len(), 6);
+    assert_eq!(whole_feed(&store).await.changes.len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use sqlx::{Connection, Executor, PgConnection, Row};
 use tower_revoke_core::{Change, Clock, Store};
 use tower_revoke_tests::{
+    feed::whole_feed,
     load::{key, revocation},
     servers::{Postgres, StoreServer, wait_until},
 };
@@ -38,10 +39,7 @@ async fn a_feed_by_a_plain_sequence_loses_a_change() {
 async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
     let server = Postgres::start(&[]).await;
     let store = server.open().await;
-    let mut since = store.changes(None).await.expect("a page");
-    while since.more {
-        since = store.changes(Some(&since.next)).await.expect("a page");
-    }
+    let since = whole_feed(&store).await.next;
     let mut slow = session(&server).await;
     let mut slow = slow.begin().await.expect("a transaction");
     let apply = "SELECT tower_revoke.apply($2, 1, '{0}', $1, '{NULL}', '{NULL}', '{NULL}', '{NULL}', \
@@ -57,7 +55,7 @@ async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
     });
     let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
     wait_until("the second one waits", || server.sql(waiting) == "1").await;
-    let page = store.changes(Some(&since.next)).await.expect("a page");
+    let page = store.changes(Some(&since)).await.expect("a page");
     assert_eq!(page.changes, [], "nothing is committed");
     slow.commit().await.expect("a commit");
     fast.await.expect("no panic").expect("a revocation");

@@ -5,6 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use tower_revoke_core::{Claim, ClaimOutcome, Clock, Revocation, Store, StoreError, UnixTime};
 use tower_revoke_store_sql::PostgresStore;
 use tower_revoke_tests::{
+    feed::whole_feed,
     load::{claim, key, revocation},
     servers::{Postgres, StoreServer},
 };
@@ -39,11 +40,7 @@ async fn what_was_spent_at_once_is_told_and_forgotten_at_once() {
     let server = Postgres::start(&[]).await;
     let store = PostgresStore::builder(server.url()).changes_kept(100);
     let store = store.connect().await.expect("a server that is up");
-    let mut since = store.changes(None).await.expect("a page");
-    while since.more {
-        since = store.changes(Some(&since.next)).await.expect("a page");
-    }
-    let begun = since.next;
+    let begun = whole_feed(&store).await.next;
     let spend = async |numbers: std::ops::Range<u64>| {
         let claims: Vec<_> = numbers.map(|number| claim(number, 1, 1)).collect();
         let claimed = claims.iter().map(|claim| store.claim(claim));
@@ -158,13 +155,10 @@ async fn who_waits_for_a_change_is_woken_after_a_restart_too() {
     let mut server = Postgres::start(&[]).await;
     let (store, other) = (server.open().await, server.open().await);
     for round in 0..2 {
-        let mut since = store.changes(None).await.expect("a page");
-        while since.more {
-            since = store.changes(Some(&since.next)).await.expect("a page");
-        }
+        let since = whole_feed(&store).await.next;
         let woken = tokio::spawn({
             let store = store.clone();
-            async move { store.changed(&since.next).await }
+            async move { store.changed(&since).await }
         });
         if round == 1 {
             server.kill().await;

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use tower_revoke_core::{ClaimOutcome, Store, StoreError};
 use tower_revoke_store_redis::{RedisStore, RedisStoreError};
-use tower_revoke_tests::servers::{RedisCluster, replicas_catch_up, wait_until};
-
-use tower_revoke_tests::load::{Load, claim, forgotten, key, revocation};
+use tower_revoke_tests::{
+    feed::whole_feed,
+    load::{Load, claim, forgotten, key, revocation},
+    servers::{RedisCluster, replicas_catch_up, wait_until},
+};
 
 async fn open(cluster: &RedisCluster) -> RedisStore {
     let urls = cluster.urls();
@@ -63,23 +65,14 @@ async fn a_master_that_lost_writes_is_noticed() {
     for number in numbers() {
         store.revoke(&[revocation(number)]).await.unwrap();
     }
-    let mut since = None;
-    let mut known = Vec::new();
-    loop {
-        let page = store.changes(since.as_ref()).await.unwrap();
-        known.extend(page.changes);
-        since = Some(page.next);
-        if !page.more {
-            break;
-        }
-    }
+    let known = whole_feed(&store).await;
     cluster.servers[0].kill().await;
     for server in &cluster.servers[3..] {
         server.thaw();
     }
     let notices = async {
         loop {
-            match store.changes(since.as_ref()).await {
+            match store.changes(Some(&known.next)).await {
                 Err(StoreError::Unavailable(_) | StoreError::TimedOut(_)) => {}
                 Ok(page) => assert!(page.changes.is_empty(), "nobody writes"),
                 Err(noticed) => return noticed,
@@ -93,7 +86,7 @@ async fn a_master_that_lost_writes_is_noticed() {
         matches!(noticed, StoreError::HistoryWentBack),
         "{noticed:?}"
     );
-    store.restore(&known).await.unwrap();
+    store.restore(&known.changes).await.unwrap();
     let keys: Vec<_> = numbers().map(key).collect();
     let found = store.look_up(&keys).await.unwrap();
     assert!(found.iter().all(Option::is_some));

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::{Changes, ClaimOutcome, Cursor, Store, StoreError};
+use tower_revoke_core::{ClaimOutcome, Store, StoreError};
 use tower_revoke_store_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
-use tower_revoke_tests::servers::{Redis, WatchedRedis, replicas_catch_up, wait_until};
-
-use tower_revoke_tests::load::{Load, claim, forgotten, key, revocation};
+use tower_revoke_tests::{
+    feed::whole_feed,
+    load::{Load, claim, forgotten, key, revocation},
+    servers::{Redis, WatchedRedis, replicas_catch_up, wait_until},
+};
 
 fn store(servers: &WatchedRedis) -> RedisStoreBuilder {
     RedisStore::sentinel(WatchedRedis::NAME, [servers.url().as_str()])
@@ -15,24 +17,6 @@ fn store(servers: &WatchedRedis) -> RedisStoreBuilder {
 async fn open(servers: &WatchedRedis) -> RedisStore {
     let store = store(servers).connect().await;
     store.expect("a primary that is up")
-}
-
-/// Reads the feed to its end.
-async fn read_all(store: &RedisStore) -> (Cursor, Vec<tower_revoke_core::Change>) {
-    let mut since = None;
-    let mut known = Vec::new();
-    loop {
-        let Changes {
-            changes,
-            next,
-            more,
-        } = store.changes(since.as_ref()).await.unwrap();
-        known.extend(changes);
-        since = Some(next);
-        if !more {
-            return (since.expect("just set"), known);
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +60,7 @@ async fn history_that_went_back_is_noticed_and_written_back() {
         store.claim(&claim).await.unwrap(),
         ClaimOutcome::Won { left: 0 }
     );
-    let (cursor, known) = read_all(&store).await;
+    let known = whole_feed(&store).await;
     servers.servers[0].kill().await;
     servers.servers[1].thaw();
     wait_until("the replica is the primary", || {
@@ -93,14 +77,14 @@ async fn history_that_went_back_is_noticed_and_written_back() {
     let found = store.look_up(&[key(1), key(2), key(3)]).await.unwrap();
     assert!(found[0].is_some() && found[1].is_none() && found[2].is_none());
     assert!(matches!(
-        store.changes(Some(&cursor)).await,
+        store.changes(Some(&known.next)).await,
         Err(StoreError::HistoryWentBack)
     ));
-    store.restore(&known).await.unwrap();
+    store.restore(&known.changes).await.unwrap();
     store.claim(&claim).await.unwrap();
     let found = store.look_up(&[key(1), key(2), key(3)]).await.unwrap();
     assert!(found.iter().all(Option::is_some), "{found:?}");
-    assert!(read_all(&store).await.1.len() >= 13);
+    assert!(whole_feed(&store).await.changes.len() >= 13);
 }
 
 /// Has the sentinel name another primary, of which the old one hears nothing. It has a replica.

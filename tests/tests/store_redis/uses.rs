@@ -8,6 +8,7 @@ use tower_revoke_core::{
 };
 use tower_revoke_store_redis::RedisStore;
 use tower_revoke_tests::{
+    feed::whole_feed,
     load::{claim, key, revocation},
     servers::Redis,
 };
@@ -27,24 +28,16 @@ fn at(start: UnixTime, seconds: u64) -> UnixTime {
 
 /// What a load tells as spent.
 async fn loaded(store: &RedisStore) -> BTreeSet<KeyDigest> {
-    let (mut spent, mut since) = (BTreeSet::new(), None);
-    loop {
-        let page = store.changes(since.as_ref()).await.unwrap();
-        for change in page.changes {
-            if let Change::Listed {
-                key,
-                listed: Listed::Spent { .. },
-                ..
-            } = change
-            {
-                spent.insert(key);
-            }
-        }
-        since = Some(page.next);
-        if !page.more {
-            return spent;
-        }
-    }
+    let changes = whole_feed(store).await.changes.into_iter();
+    let spent = changes.filter_map(|change| match change {
+        Change::Listed {
+            key,
+            listed: Listed::Spent { .. },
+            ..
+        } => Some(key),
+        _ => None,
+    });
+    spent.collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

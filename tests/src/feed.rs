@@ -1,0 +1,18 @@
+//! A store's feed, as tests read it.
+
+use tower_revoke::core::{Changes, Store};
+
+/// All that the feed tells up to its end, as one page.
+///
+/// # Panics
+/// If the store is not up.
+pub async fn whole_feed(store: &impl Store) -> Changes {
+    let mut whole = store.changes(None).await.expect("a page");
+    while whole.more {
+        let page = store.changes(Some(&whole.next)).await.expect("a page");
+        whole.changes.extend(page.changes);
+        whole.next = page.next;
+        whole.more = page.more;
+    }
+    whole
+}
