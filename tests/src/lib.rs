@@ -10,6 +10,7 @@ mod net;
 mod process;
 pub mod program;
 pub mod servers;
+pub mod sql;
 mod world;
 
 pub use self::{

@@ -1,13 +1,14 @@
 //! What is kept, what goes, and what goes on when the server was restarted.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
-use tower_revoke_core::{Claim, ClaimOutcome, Clock, Revocation, Store, StoreError, UnixTime};
+use tower_revoke_core::{ClaimOutcome, Clock, Store, StoreError};
 use tower_revoke_store_sql::PostgresStore;
 use tower_revoke_tests::{
     feed::whole_feed,
     load::{claim, key, revocation},
     servers::{Postgres, StoreServer},
+    sql,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -15,23 +16,8 @@ async fn the_feed_forgets_while_it_grows() {
     let server = Postgres::start(&[]).await;
     let store = PostgresStore::builder(server.url()).changes_kept(100);
     let store = store.connect().await.expect("a server that is up");
-    let begun = store.changes(None).await.expect("a page").next;
-    for batch in 0..10 {
-        let some: Vec<_> = (batch * 1_000..(batch + 1) * 1_000)
-            .map(revocation)
-            .collect();
-        store.revoke(&some).await.expect("revocations");
-    }
-    // What was asked later is done later: trimming is behind by as much as one batch.
-    store.revoke(&[revocation(0)]).await.expect("a revocation");
-    let kept = server.sql("SELECT count(*) FROM tower_revoke.events");
-    let kept: u64 = kept.parse().expect("a number");
-    assert!((100..4_000).contains(&kept), "{kept} of 10,000");
-    let answer = store.changes(Some(&begun)).await;
-    assert!(
-        matches!(answer, Err(StoreError::CursorTooOld)),
-        "{answer:?}"
-    );
+    let events = || server.sql("SELECT count(*) FROM tower_revoke.events");
+    sql::feed_forgets_while_it_grows(&store, events).await;
 }
 
 /// Tokens that are spent at once are one row of the feed, which goes as a whole or stays.
@@ -78,48 +64,15 @@ async fn old_changes_go_however_few_they_are() {
         .clock(clock)
         .changes_kept_for(Duration::from_secs(60));
     let store = store.connect().await.expect("a server that is up");
-    store.revoke(&[revocation(0)]).await.expect("a revocation");
-    hand.advance(Duration::from_secs(61));
-    for batch in 1..4 {
-        let some: Vec<_> = (batch * 1_000..(batch + 1) * 1_000)
-            .map(revocation)
-            .collect();
-        store.revoke(&some).await.expect("revocations");
-    }
-    let kept = "SELECT min(seq), max(seq) FROM tower_revoke.events";
-    assert_eq!(server.sql(kept), "2|3001");
+    let kept = || server.sql("SELECT min(seq), max(seq) FROM tower_revoke.events");
+    sql::old_changes_go(&store, &hand, kept).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_takes_as_many_steps_as_it_needs() {
     let server = Postgres::start(&[]).await;
-    let store = server.open().await;
-    let past = UnixTime::from_secs(1_000);
-    let ended = |number| {
-        let token = claim(number, 0, 1).token;
-        Revocation::of_token(token, Some(past))
-    };
-    let all: Vec<_> = (0..5_000).map(ended).collect();
-    store.revoke(&all).await.expect("revocations");
-    let until = Clock::system().now();
-    let until = until.saturating_add(Duration::from_secs(600));
-    for id in 0..3 {
-        let one = Claim {
-            limit: NonZeroU32::new(4).expect("more than none"),
-            until: Some(until),
-            ..claim(9_999, id, 1)
-        };
-        store.claim(&one).await.expect("a claim");
-    }
-    assert_eq!(store.purge(past).await.expect("a purge"), 0);
-    let later = UnixTime::from_secs(1_001);
-    assert_eq!(store.purge(later).await.expect("a purge"), 5_000);
-    let later = until.saturating_add(Duration::from_secs(1));
-    assert_eq!(store.purge(later).await.expect("a purge"), 3);
-    for table in ["revoked", "uses", "held"] {
-        let left = server.sql(&format!("SELECT count(*) FROM tower_revoke.{table}"));
-        assert_eq!(left, "0", "{table}");
-    }
+    let rows = |table: &str| server.sql(&format!("SELECT count(*) FROM tower_revoke.{table}"));
+    sql::purge_takes_many_steps(&server.open().await, rows).await;
 }
 
 /// Who has asked before has connections that are broken, and does not learn of it.

@@ -1,0 +1,76 @@
+//! What a store must do in every SQL database, whatever its tables are called there.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use tower_revoke::core::{Claim, Clock, ManualClock, Revocation, Store, StoreError, UnixTime};
+
+use crate::load::{claim, revocation};
+
+/// The feed of a store that keeps 100 changes forgets the older ones. `events` counts the rows of the
+/// feed.
+pub async fn feed_forgets_while_it_grows(store: &impl Store, events: impl FnOnce() -> String) {
+    let begun = store.changes(None).await.expect("a page").next;
+    for batch in 0..10 {
+        revoke_thousand(store, batch).await;
+    }
+    // What was asked later is done later: trimming is behind by as much as one batch.
+    store.revoke(&[revocation(0)]).await.expect("a revocation");
+    let kept: u64 = events().parse().expect("a number");
+    assert!((100..4_000).contains(&kept), "{kept} of 10,000");
+    let answer = store.changes(Some(&begun)).await;
+    assert!(
+        matches!(answer, Err(StoreError::CursorTooOld)),
+        "{answer:?}"
+    );
+}
+
+/// A store that keeps changes for a minute, by the clock of this hand, forgets one that is older.
+/// `first_and_last` reads the numbers of the feed's first and last row.
+pub async fn old_changes_go(
+    store: &impl Store,
+    hand: &ManualClock,
+    first_and_last: impl FnOnce() -> String,
+) {
+    store.revoke(&[revocation(0)]).await.expect("a revocation");
+    hand.advance(Duration::from_secs(61));
+    for batch in 1..4 {
+        revoke_thousand(store, batch).await;
+    }
+    assert_eq!(first_and_last(), "2|3001");
+}
+
+async fn revoke_thousand(store: &impl Store, batch: u64) {
+    let some: Vec<_> = (batch * 1_000..(batch + 1) * 1_000)
+        .map(revocation)
+        .collect();
+    store.revoke(&some).await.expect("revocations");
+}
+
+/// A purge forgets all that has ended, however much it is. `rows` counts the rows of a table.
+pub async fn purge_takes_many_steps(store: &impl Store, rows: impl Fn(&str) -> String) {
+    let past = UnixTime::from_secs(1_000);
+    let ended = |number| {
+        let token = claim(number, 0, 1).token;
+        Revocation::of_token(token, Some(past))
+    };
+    let all: Vec<_> = (0..5_000).map(ended).collect();
+    store.revoke(&all).await.expect("revocations");
+    let until = Clock::system().now();
+    let until = until.saturating_add(Duration::from_secs(600));
+    for id in 0..3 {
+        let one = Claim {
+            limit: NonZeroU32::new(4).expect("more than none"),
+            until: Some(until),
+            ..claim(9_999, id, 1)
+        };
+        store.claim(&one).await.expect("a claim");
+    }
+    assert_eq!(store.purge(past).await.expect("a purge"), 0);
+    let later = UnixTime::from_secs(1_001);
+    assert_eq!(store.purge(later).await.expect("a purge"), 5_000);
+    let later = until.saturating_add(Duration::from_secs(1));
+    assert_eq!(store.purge(later).await.expect("a purge"), 3);
+    for table in ["revoked", "uses", "held"] {
+        assert_eq!(rows(table), "0", "{table}");
+    }
+}
