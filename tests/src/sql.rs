@@ -2,9 +2,46 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use tower_revoke::core::{Claim, Clock, ManualClock, Revocation, Store, StoreError, UnixTime};
+use futures_util::future::join_all;
+use tower_revoke::{
+    DatabaseConnectError as ConnectError,
+    core::{Claim, Clock, ManualClock, Revocation, Store, StoreError, UnixTime},
+};
 
 use crate::load::{claim, revocation};
+
+/// Without its tables it is not opened; all nodes may create them at the same time; newer ones are
+/// refused. `connect` is told whether it migrates.
+pub async fn tables_are_created_once<S: Store>(
+    connect: impl AsyncFn(bool) -> Result<S, ConnectError>,
+    migrate: impl AsyncFn() -> Result<(), ConnectError>,
+    make_version_7: impl FnOnce(),
+) {
+    let missing = connect(false).await.err();
+    let is_missing = matches!(
+        missing,
+        Some(ConnectError::Older {
+            found: 0,
+            known: 1,
+            ..
+        })
+    );
+    assert!(is_missing, "{missing:?}");
+    // All nodes start at the same time.
+    for migrated in join_all((0..8).map(|_| migrate())).await {
+        migrated.expect("a migration");
+    }
+    let store = connect(false).await.expect("tables that are there");
+    store.revoke(&[revocation(1)]).await.expect("a revocation");
+    make_version_7();
+    for migrates in [false, true] {
+        let newer = connect(migrates).await.err().expect("they are newer");
+        let words = newer.to_string();
+        assert!(words.contains("version 7") && words.contains("knows 1"));
+    }
+    let newer = migrate().await;
+    assert!(matches!(newer, Err(ConnectError::Newer { found: 7, .. })));
+}
 
 /// The feed of a store that keeps 100 changes forgets the older ones. `events` counts the rows of the
 /// feed.

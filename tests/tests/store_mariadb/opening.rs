@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_revoke_core::{Lift, Revocation, RevocationKey, Store, UnixTime, Wanted};
 use tower_revoke_store_sql::{ConnectError, MySqlStore};
-use tower_revoke_tests::{feed::whole_feed, servers::MariaDb};
+use tower_revoke_tests::{feed::whole_feed, servers::MariaDb, sql};
 
 use super::tools::{claim, key, open, revocation};
 
@@ -12,37 +12,10 @@ use super::tools::{claim, key, open, revocation};
 async fn the_tables_are_created_once_and_newer_ones_are_refused() {
     let server = MariaDb::start(&[]).await;
     let builder = || MySqlStore::builder(server.url()).prefix("Revocations_");
-    let missing = builder().migrates(false).connect().await;
-    let missing = missing.expect_err("there are no tables");
-    let is_missing = matches!(
-        missing,
-        ConnectError::Older {
-            found: 0,
-            known: 1,
-            ..
-        }
-    );
-    assert!(is_missing, "{missing:?}");
-    // All nodes start at the same time.
-    let nodes = (0..8).map(|_| {
-        let builder = builder();
-        tokio::spawn(async move { builder.migrate().await })
-    });
-    for node in nodes.collect::<Vec<_>>() {
-        node.await.expect("no panic").expect("a migration");
-    }
-    let store = builder().migrates(false).connect().await;
-    let store = store.expect("tables that are there");
-    store.revoke(&[revocation(1)]).await.expect("a revocation");
-    server.sql("UPDATE Revocations_store SET version = 7");
-    for migrates in [false, true] {
-        let newer = builder().migrates(migrates).connect().await;
-        let newer = newer.expect_err("they are newer");
-        let words = newer.to_string();
-        assert!(words.contains("version 7") && words.contains("knows 1"));
-    }
-    let newer = builder().migrate().await;
-    assert!(matches!(newer, Err(ConnectError::Newer { found: 7, .. })));
+    let connect = async |migrates| builder().migrates(migrates).connect().await;
+    let migrate = async || builder().migrate().await;
+    let make_version_7 = || drop(server.sql("UPDATE Revocations_store SET version = 7"));
+    sql::tables_are_created_once(connect, migrate, make_version_7).await;
 }
 
 /// These servers have no transactions around tables.

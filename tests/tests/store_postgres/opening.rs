@@ -7,43 +7,17 @@ use tower_revoke_store_sql::{ConnectError, PostgresStore};
 use tower_revoke_tests::{
     load::{claim, revocation},
     servers::{Postgres, StoreServer},
+    sql,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_schema_is_created_once_and_a_newer_one_is_refused() {
     let server = Postgres::start(&[]).await;
     let builder = || PostgresStore::builder(server.url()).schema("Revocations");
-    let missing = builder().migrates(false).connect().await;
-    let missing = missing.expect_err("there is no schema");
-    let is_missing = matches!(
-        missing,
-        ConnectError::Older {
-            found: 0,
-            known: 1,
-            ..
-        }
-    );
-    assert!(is_missing, "{missing:?}");
-    // All nodes start at the same time.
-    let nodes = (0..8).map(|_| {
-        let builder = builder();
-        tokio::spawn(async move { builder.migrate().await })
-    });
-    for node in nodes.collect::<Vec<_>>() {
-        node.await.expect("no panic").expect("a migration");
-    }
-    let store = builder().migrates(false).connect().await;
-    let store = store.expect("a schema that is there");
-    store.revoke(&[revocation(1)]).await.expect("a revocation");
-    server.sql("UPDATE \"Revocations\".store SET version = 7");
-    for migrates in [false, true] {
-        let newer = builder().migrates(migrates).connect().await;
-        let newer = newer.expect_err("it is newer");
-        let words = newer.to_string();
-        assert!(words.contains("version 7") && words.contains("knows 1"));
-    }
-    let newer = builder().migrate().await;
-    assert!(matches!(newer, Err(ConnectError::Newer { found: 7, .. })));
+    let connect = async |migrates| builder().migrates(migrates).connect().await;
+    let migrate = async || builder().migrate().await;
+    let make_version_7 = || drop(server.sql("UPDATE \"Revocations\".store SET version = 7"));
+    sql::tables_are_created_once(connect, migrate, make_version_7).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
