@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::installed;
+use super::{installed, server_process::ServerProcess};
 use crate::process::Process;
 
 const SETTINGS: &str = include_str!("../../servers/cassandra/cassandra.yaml");
@@ -68,7 +68,7 @@ const PROPERTIES: &[&str] = &[
 
 /// One server, which asks nobody for a password.
 pub struct Cassandra {
-    process: Option<Process>,
+    pub(super) process: ServerProcess,
     data: TempDir,
     jars: PathBuf,
     port: u16,
@@ -91,7 +91,7 @@ impl Cassandra {
             fs::write(data.path().join(name), text).expect("a temp dir to write to");
         }
         let mut cassandra = Self {
-            process: None,
+            process: ServerProcess::default(),
             data,
             jars,
             port,
@@ -100,8 +100,8 @@ impl Cassandra {
         cassandra
     }
 
-    /// Starts it again after [`kill`](Self::kill), with what it has on disk.
-    pub async fn restart(&mut self) {
+    /// Starts it, with what it has on disk.
+    pub(super) async fn restart(&mut self) {
         let rest = TempDir::new().expect("a temp dir");
         let mut process = Process::start("Cassandra", "java", rest, |command| {
             let file = |name: &str| format!("file://{}", self.data.path().join(name).display());
@@ -130,25 +130,7 @@ impl Cassandra {
                 line.contains("Startup complete").then_some(())
             })
             .await;
-        self.process = Some(process);
-    }
-
-    /// Ends it as a crash of its process does.
-    pub async fn kill(&mut self) {
-        if let Some(process) = self.process.take() {
-            process.signal("KILL");
-            process.ended(WITHIN).await;
-        }
-    }
-
-    /// It takes connections, and says nothing any more.
-    pub fn freeze(&self) {
-        self.running().signal("STOP");
-    }
-
-    /// It goes on.
-    pub fn thaw(&self) {
-        self.running().signal("CONT");
+        self.process = ServerProcess::of(process);
     }
 
     /// Where it keeps its data; they can be copied while it is not running.
@@ -161,13 +143,9 @@ impl Cassandra {
     /// # Panics
     /// If it runs.
     pub fn copy_data(&self, from: &Path, to: &Path) {
-        assert!(self.process.is_none(), "it would go on writing");
+        assert!(self.process.is_gone(), "it would go on writing");
         let _ = fs::remove_dir_all(to);
         copy(from, to).expect("folders to copy");
-    }
-
-    fn running(&self) -> &Process {
-        self.process.as_ref().expect("a server that runs")
     }
 
     /// `127.0.0.1:port`.

@@ -4,7 +4,7 @@ use std::{fmt, process::Command, time::Duration};
 
 use tempfile::TempDir;
 
-use super::{free_port, is_root, ran};
+use super::{free_port, is_root, ran, server_process::ServerProcess};
 use crate::process::Process;
 
 /// It starts in less than a second; a busy machine takes longer, and so does one that crashed.
@@ -16,7 +16,7 @@ const VARIABLE: &str = "TOWER_REVOKE_TEST_MARIADB";
 
 /// One server, with the user `root`, the database `tower`, and no password.
 pub struct MariaDb {
-    process: Option<Process>,
+    pub(super) process: ServerProcess,
     data: TempDir,
     port: u16,
     args: Vec<String>,
@@ -41,7 +41,7 @@ impl MariaDb {
         }
         ran("mariadb-install-db", &mut install);
         let mut server = Self {
-            process: None,
+            process: ServerProcess::default(),
             data,
             port: free_port(),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
@@ -51,8 +51,8 @@ impl MariaDb {
         server
     }
 
-    /// Starts it again after [`kill`](Self::kill), with what it has on disk.
-    pub async fn restart(&mut self) {
+    /// Starts it, with what it has on disk.
+    pub(super) async fn restart(&mut self) {
         let mut before: Vec<_> = Vec::new();
         let mut program = "/usr/sbin/mariadbd";
         if is_root() {
@@ -87,29 +87,7 @@ impl MariaDb {
                 line.contains("ready for connections").then_some(())
             })
             .await;
-        self.process = Some(process);
-    }
-
-    /// Ends it as a crash does.
-    pub async fn kill(&mut self) {
-        if let Some(process) = self.process.take() {
-            process.signal("KILL");
-            process.ended(WITHIN).await;
-        }
-    }
-
-    /// It takes connections, and says nothing any more.
-    pub fn freeze(&self) {
-        self.running().signal("STOP");
-    }
-
-    /// It goes on.
-    pub fn thaw(&self) {
-        self.running().signal("CONT");
-    }
-
-    fn running(&self) -> &Process {
-        self.process.as_ref().expect("a server that runs")
+        self.process = ServerProcess::of(process);
     }
 
     /// `mysql://root@127.0.0.1:port/tower`.

@@ -9,6 +9,7 @@ mod mariadb;
 mod oidc_provider;
 mod postgres;
 mod redis;
+mod server_process;
 mod store_server;
 
 use std::{net::TcpListener, path::PathBuf, process::Command};

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{free_port, is_root, ran};
+use super::{free_port, is_root, ran, server_process::ServerProcess};
 use crate::process::Process;
 
 /// It starts in less than a second; a busy machine takes longer, and so does one that crashed.
@@ -21,7 +21,7 @@ const VARIABLE: &str = "TOWER_REVOKE_TEST_POSTGRES";
 
 /// One server, with the user `postgres` and the database `postgres`, and no password.
 pub struct Postgres {
-    process: Option<Process>,
+    pub(super) process: ServerProcess,
     data: TempDir,
     programs: PathBuf,
     port: u16,
@@ -47,7 +47,7 @@ impl Postgres {
             .current_dir(data.path());
         ran("initdb", &mut initdb);
         let mut postgres = Self {
-            process: None,
+            process: ServerProcess::default(),
             data,
             programs,
             port: free_port(),
@@ -57,8 +57,8 @@ impl Postgres {
         postgres
     }
 
-    /// Starts it again after [`kill`](Self::kill), with what it has on disk.
-    pub async fn restart(&mut self) {
+    /// Starts it, with what it has on disk.
+    pub(super) async fn restart(&mut self) {
         let (program, before) = as_postgres(&self.programs.join("postgres"));
         let rest = TempDir::new().expect("a temp dir");
         let mut process = Process::start("postgres", &program, rest, |command| {
@@ -77,33 +77,7 @@ impl Postgres {
                 line.contains("ready to accept connections").then_some(())
             })
             .await;
-        self.process = Some(process);
-    }
-
-    /// Ends it, with all that serve connections, as a crash of the machine does.
-    pub async fn kill(&mut self) {
-        if let Some(process) = self.process.take() {
-            let children = children(process.id());
-            process.signal("KILL");
-            signal("KILL", &children);
-            process.ended(WITHIN).await;
-        }
-    }
-
-    /// It takes connections, and says nothing any more.
-    pub fn freeze(&self) {
-        self.running().signal("STOP");
-        signal("STOP", &children(self.running().id()));
-    }
-
-    /// It goes on.
-    pub fn thaw(&self) {
-        signal("CONT", &children(self.running().id()));
-        self.running().signal("CONT");
-    }
-
-    fn running(&self) -> &Process {
-        self.process.as_ref().expect("a server that runs")
+        self.process = ServerProcess::of(process);
     }
 
     /// `postgres://postgres@127.0.0.1:port/postgres`.
@@ -180,27 +154,4 @@ fn as_postgres(program: &Path) -> (String, Vec<String>) {
     let mut args: Vec<_> = args.split(' ').map(str::to_owned).collect();
     args.push(program);
     ("setpriv".to_owned(), args)
-}
-
-/// The processes that it started: one for each connection, and some of its own.
-fn children(parent: u32) -> Vec<u32> {
-    let is_child = |id: u32| {
-        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // The name, in parentheses, may have spaces.
-        let rest = stat.rsplit_once(')')?.1;
-        let its_parent: u32 = rest.split_whitespace().nth(1)?.parse().ok()?;
-        (its_parent == parent).then_some(id)
-    };
-    let all = fs::read_dir("/proc").expect("a Linux");
-    all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(is_child)
-        .collect()
-}
-
-fn signal(signal: &str, ids: &[u32]) {
-    if !ids.is_empty() {
-        let ids = ids.iter().map(u32::to_string);
-        // One may have ended by itself.
-        let _ = Command::new("kill").args(["-s", signal]).args(ids).output();
-    }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use tempfile::TempDir;
 
+use super::server_process::ServerProcess;
 use crate::process::Process;
 
 /// They start at once; a busy machine takes longer.
@@ -18,7 +19,7 @@ const VARIABLE: &str = "TOWER_REVOKE_TEST_REDIS";
 
 /// One server.
 pub struct Redis {
-    process: Option<Process>,
+    pub(super) process: ServerProcess,
     data: TempDir,
     port: u16,
     args: Vec<String>,
@@ -34,7 +35,7 @@ impl Redis {
     async fn start_on(port: u16, args: &[&str]) -> Self {
         let data = TempDir::new().expect("a temp dir");
         let mut redis = Self {
-            process: None,
+            process: ServerProcess::default(),
             data,
             port,
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
@@ -43,8 +44,8 @@ impl Redis {
         redis
     }
 
-    /// Starts it again after [`kill`](Self::kill), with what it has on disk.
-    pub async fn restart(&mut self) {
+    /// Starts it, with what it has on disk.
+    pub(super) async fn restart(&mut self) {
         let is_sentinel = self.args.iter().any(|arg| arg == "--sentinel");
         let rest = TempDir::new().expect("a temp dir");
         let mut process = Process::start("redis-server", "redis-server", rest, |command| {
@@ -73,20 +74,7 @@ impl Redis {
                 ready.then_some(())
             })
             .await;
-        self.process = Some(process);
-    }
-
-    /// Ends it as a crash does.
-    pub async fn kill(&mut self) {
-        if let Some(process) = self.process.take() {
-            process.signal("KILL");
-            process.ended(WITHIN).await;
-        }
-    }
-
-    /// It takes connections, and says nothing any more.
-    pub fn freeze(&self) {
-        self.running().signal("STOP");
+        self.process = ServerProcess::of(process);
     }
 
     /// Sends its replicas away. One that is frozen gets nothing of what is written after this, not
@@ -95,20 +83,11 @@ impl Redis {
         self.cli(&["CLIENT", "KILL", "TYPE", "replica"]);
     }
 
-    /// It goes on.
-    pub fn thaw(&self) {
-        self.running().signal("CONT");
-    }
-
     /// A number that it tells of its replication.
     fn replication(&self, name: &str) -> Option<u64> {
         let told = self.cli(&["INFO", "replication"]);
         let mut pairs = told.lines().filter_map(|line| line.split_once(':'));
         pairs.find(|(its, _)| *its == name)?.1.trim().parse().ok()
-    }
-
-    fn running(&self) -> &Process {
-        self.process.as_ref().expect("a server that runs")
     }
 
     /// Its port on 127.0.0.1.
@@ -212,7 +191,7 @@ impl WatchedRedis {
         );
         std::fs::write(data.path().join("sentinel.conf"), config).expect("a temp dir of ours");
         let mut sentinel = Redis {
-            process: None,
+            process: ServerProcess::default(),
             data,
             port,
             args: vec!["--sentinel".to_owned()],

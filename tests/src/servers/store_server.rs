@@ -72,11 +72,11 @@ pub fn is_outage(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_))
 }
 
-/// What is done to a server by methods of its own, which have the same names.
-macro_rules! suffers_by_its_own_methods {
+/// What is done to the process of a server.
+macro_rules! suffers_by_its_process {
     () => {
         async fn kill(&mut self) {
-            Self::kill(self).await;
+            self.process.kill().await;
         }
 
         async fn restart(&mut self) {
@@ -84,11 +84,11 @@ macro_rules! suffers_by_its_own_methods {
         }
 
         fn freeze(&self) {
-            Self::freeze(self);
+            self.process.freeze();
         }
 
         fn thaw(&self) {
-            Self::thaw(self);
+            self.process.thaw();
         }
     };
 }
@@ -114,7 +114,7 @@ impl StoreServer for Redis {
         store.connect().await.expect("a server that is up")
     }
 
-    suffers_by_its_own_methods!();
+    suffers_by_its_process!();
 }
 
 impl StoreServer for Postgres {
@@ -138,7 +138,7 @@ impl StoreServer for Postgres {
         store.connect().await.expect("a server that is up")
     }
 
-    suffers_by_its_own_methods!();
+    suffers_by_its_process!();
 }
 
 impl StoreServer for MariaDb {
@@ -162,7 +162,7 @@ impl StoreServer for MariaDb {
         store.connect().await.expect("a server that is up")
     }
 
-    suffers_by_its_own_methods!();
+    suffers_by_its_process!();
 }
 
 /// With its keyspace.
@@ -193,5 +193,5 @@ impl StoreServer for Cassandra {
         store.connect().await.expect("a server that is up")
     }
 
-    suffers_by_its_own_methods!();
+    suffers_by_its_process!();
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use http::Method;
-use tower_revoke_tests::servers::{Redis, RedisCluster, WatchedRedis, wait_until};
+use tower_revoke_tests::servers::{Redis, RedisCluster, StoreServer, WatchedRedis, wait_until};
 
 use crate::{
     kit::{IN_THE_END, Node, PATIENT, SPENT, Stage},

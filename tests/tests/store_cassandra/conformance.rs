@@ -7,7 +7,7 @@ use tower_revoke_store_cassandra::CassandraStore;
 use tower_revoke_testing::conformance::{Ability, Ground, Harm};
 use tower_revoke_tests::{
     conformance::{keeps_every_clause, own_name},
-    servers::{Cassandra, SharedCassandra},
+    servers::{Cassandra, SharedCassandra, StoreServer},
 };
 
 use super::tools::{driver, keyspace, numbers};

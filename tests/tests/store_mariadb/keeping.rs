@@ -6,7 +6,10 @@ use tower_revoke_core::{
     Claim, ClaimId, ClaimOutcome, Clock, Revocation, Store, StoreError, TokenId,
 };
 use tower_revoke_store_sql::MySqlStore;
-use tower_revoke_tests::{servers::MariaDb, sql};
+use tower_revoke_tests::{
+    servers::{MariaDb, StoreServer},
+    sql,
+};
 
 use super::tools::{claim, key, open, revocation};
 

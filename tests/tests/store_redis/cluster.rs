@@ -7,7 +7,7 @@ use tower_revoke_store_redis::{RedisStore, RedisStoreError};
 use tower_revoke_tests::{
     feed::whole_feed,
     load::{Load, claim, forgotten, key, revocation},
-    servers::{RedisCluster, replicas_catch_up, wait_until},
+    servers::{RedisCluster, StoreServer, replicas_catch_up, wait_until},
 };
 
 async fn open(cluster: &RedisCluster) -> RedisStore {

@@ -9,9 +9,10 @@ use std::{
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tower_revoke_core::{ClaimOutcome, Store, StoreError};
 use tower_revoke_store_redis::{RedisStore, RedisStoreError};
-use tower_revoke_tests::servers::Redis;
-
-use tower_revoke_tests::load::{claim, key, revocation};
+use tower_revoke_tests::{
+    load::{claim, key, revocation},
+    servers::{Redis, StoreServer},
+};
 
 const SECRET: &str = "correct-horse";
 

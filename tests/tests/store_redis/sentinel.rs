@@ -7,7 +7,7 @@ use tower_revoke_store_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
 use tower_revoke_tests::{
     feed::whole_feed,
     load::{Load, claim, forgotten, key, revocation},
-    servers::{Redis, WatchedRedis, replicas_catch_up, wait_until},
+    servers::{Redis, StoreServer, WatchedRedis, replicas_catch_up, wait_until},
 };
 
 fn store(servers: &WatchedRedis) -> RedisStoreBuilder {
