@@ -77,15 +77,10 @@ impl Ground for Keyspace {
             "{harm:?} of a server that is not ours"
         );
         let mut server = own().await;
+        if server.suffers(harm).await {
+            return;
+        }
         match harm {
-            Harm::Restart => {
-                server.kill().await;
-                server.restart().await;
-            }
-            Harm::Stop => server.kill().await,
-            Harm::Start => server.restart().await,
-            Harm::Freeze => server.freeze(),
-            Harm::Thaw => server.thaw(),
             Harm::Trim => trim(&server.address(), &self.name).await,
             Harm::Backup => {
                 server.kill().await;
