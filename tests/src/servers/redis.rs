@@ -7,7 +7,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::server_process::ServerProcess;
+use super::{free_port, server_process::ServerProcess};
 use crate::process::Process;
 
 /// They start at once; a busy machine takes longer.
@@ -295,11 +295,6 @@ pub async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     };
     let asked = tokio::time::timeout(WITHIN, asked).await;
     asked.unwrap_or_else(|_| panic!("it was not seen within {WITHIN:?} that {what}"));
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a socket of ours").port()
 }
 
 /// A port for a server of a cluster, whose bus has a port 10,000 higher.
