@@ -143,7 +143,9 @@ impl Asker {
             let error = match error {
                 Put::Refused(error) => error,
                 Put::Failed(failure) => {
-                    self.give_up(&node, lane, &live);
+                    if self.route.moves() {
+                        self.give_up(&node, lane, &live);
+                    }
                     return Err(failure);
                 }
             };
@@ -201,8 +203,7 @@ impl Asker {
     }
 
     fn give_up(&self, node: &Node, lane: Lane, live: &Live) {
-        node.link(lane).broken(live);
-        if self.route.moves() {
+        if node.link(lane).broken(live) && self.route.moves() {
             // Both lead to the same server again, whichever it is now.
             node.forget();
         }

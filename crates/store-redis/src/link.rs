@@ -132,10 +132,11 @@ impl Link {
         (at.elapsed() < PAUSE).then(|| Err(error.clone()))
     }
 
-    /// The next who asks makes a new connection, unless somebody has already.
-    pub(crate) fn broken(&self, live: &Live) {
+    /// The next who asks makes a new connection, unless somebody has already: then it is `false`.
+    pub(crate) fn broken(&self, live: &Live) -> bool {
         let mut state = self.state();
-        state.live.take_if(|now| now.number == live.number);
+        let taken = state.live.take_if(|now| now.number == live.number);
+        taken.is_some()
     }
 
     /// The next who asks makes a new connection.
