@@ -186,7 +186,8 @@ impl Asker {
         } else {
             live.send(std::slice::from_ref(&question.command)).await?
         };
-        let answer = answers.pop().unwrap_or(Value::Nil);
+        let none = RedisStoreError::Garbled("an answer without a value");
+        let answer = answers.pop().ok_or_else(|| Put::Failed(none.into()))?;
         if let Some((wanted, within)) = self.replicas.filter(|_| question.writes) {
             let acknowledged = live.acknowledged(wanted, within).await?;
             if acknowledged < wanted {

@@ -224,8 +224,11 @@ impl Inner {
         });
         let mut found = vec![None; keys.len()];
         for (wanted, (listed, uses)) in self.or_error(try_join_all(asked).await).await? {
-            let values = list(&listed).iter().zip(list(&uses));
-            for ((at, _), values) in wanted.iter().zip(values) {
+            let (listed, uses) = (list(&listed), list(&uses));
+            if listed.len() != wanted.len() || uses.len() != wanted.len() {
+                return Err(garbled());
+            }
+            for ((at, _), values) in wanted.iter().zip(listed.iter().zip(uses)) {
                 found[*at] = what_is_listed(values).ok_or_else(garbled)?;
             }
         }
