@@ -1,7 +1,7 @@
 //! The conformance suite.
 
 use tempfile::TempDir;
-use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tower_revoke_core::Clock;
 use tower_revoke_store_cassandra::CassandraStore;
 use tower_revoke_testing::conformance::{Ability, Ground, Harm};
@@ -14,11 +14,14 @@ use super::tools::{driver, keyspace, numbers};
 
 /// One server for all that need their own: the clauses come one after the other, and each has a
 /// keyspace of its own.
-static OWN: OnceCell<Mutex<Cassandra>> = OnceCell::const_new();
+static OWN: Mutex<Option<Cassandra>> = Mutex::const_new(None);
 
-async fn own() -> MutexGuard<'static, Cassandra> {
-    let start = async || Mutex::new(Cassandra::start(&[]).await);
-    OWN.get_or_init(start).await.lock().await
+async fn own() -> MappedMutexGuard<'static, Cassandra> {
+    let mut own = OWN.lock().await;
+    if own.is_none() {
+        *own = Some(Cassandra::start(&[]).await);
+    }
+    MutexGuard::map(own, |own| own.as_mut().expect("just started"))
 }
 
 struct Keyspace {
@@ -126,4 +129,6 @@ async fn trim(address: &str, name: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cassandra_keeps_every_clause() {
     keeps_every_clause::<Keyspace>().await;
+    // A static server would leave its data behind.
+    drop(OWN.lock().await.take());
 }
