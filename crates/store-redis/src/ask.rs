@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::try_join_all;
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value, cmd};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -177,6 +178,17 @@ impl Asker {
             last = Some(of(&error, &live));
         }
         Err(last.unwrap_or_else(|| self.timed_out()))
+    }
+
+    /// The answers to commands that read, asked at the same time and each by itself.
+    pub(crate) async fn each<const N: usize>(
+        &self,
+        tag: usize,
+        commands: [Cmd; N],
+    ) -> Result<Vec<Value>, Failure> {
+        let questions = commands.map(Question::read);
+        let asked = questions.iter().map(|question| self.ask(tag, question));
+        try_join_all(asked).await
     }
 
     async fn put(&self, live: &Live, question: &Question, asking: bool) -> Result<Value, Put> {

@@ -1,13 +1,11 @@
 //! What operators ask: revocations with all that was said about them, by their ends.
 
-use futures_util::future::try_join;
 use tower_revoke_core::{
     BoxFuture, Cursor, Listed, Record, Records, RecordsPage, RevocationKey, StoreError, Wanted,
 };
 
 use crate::{
     RedisStore,
-    ask::Question,
     feed::{Mark, Place, Row, garbled},
     scripts::tag_of,
     store::Inner,
@@ -94,16 +92,20 @@ impl Inner {
             get.arg(hash).arg(&key.as_bytes()[..]);
             get
         };
-        let [value, said] = [get(&keys.listed), get(&keys.details)].map(Question::read);
-        let asked = try_join(self.asker.ask(tag, &value), self.asker.ask(tag, &said));
-        let (value, said) = self.or_error(asked.await).await?;
-        if bytes(&value).is_empty() {
+        let asked = self
+            .asker
+            .each(tag, [get(&keys.listed), get(&keys.details)]);
+        let answers = self.or_error(asked.await).await?;
+        let [value, said] = answers.as_slice() else {
+            return Err(garbled());
+        };
+        if bytes(value).is_empty() {
             return Ok(None);
         }
         let row = Row {
             key,
-            value: bytes(&value).to_vec(),
-            said: bytes(&said).to_vec(),
+            value: bytes(value).to_vec(),
+            said: bytes(said).to_vec(),
         };
         record(&row).ok_or_else(garbled).map(Some)
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use futures_util::future::{join_all, try_join, try_join_all};
+use futures_util::future::{join_all, try_join_all};
 use redis::{Cmd, Value, cmd};
 use tower_revoke_core::{
     Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed, Records,
@@ -218,13 +218,15 @@ impl Inner {
                 get
             };
             let of = &self.keys[tag];
-            let [listed, uses] = [get(&of.listed), get(&of.uses)].map(Question::read);
-            let asked = try_join(self.asker.ask(tag, &listed), self.asker.ask(tag, &uses));
-            Ok::<_, Failure>((wanted, asked.await?))
+            let answers = self.asker.each(tag, [get(&of.listed), get(&of.uses)]);
+            Ok::<_, Failure>((wanted, answers.await?))
         });
         let mut found = vec![None; keys.len()];
-        for (wanted, (listed, uses)) in self.or_error(try_join_all(asked).await).await? {
-            let (listed, uses) = (list(&listed), list(&uses));
+        for (wanted, answers) in self.or_error(try_join_all(asked).await).await? {
+            let [listed, uses] = answers.as_slice() else {
+                return Err(garbled());
+            };
+            let (listed, uses) = (list(listed), list(uses));
             if listed.len() != wanted.len() || uses.len() != wanted.len() {
                 return Err(garbled());
             }
@@ -357,9 +359,7 @@ impl Inner {
             let mut purged = ask("HEXISTS", &keys.uses);
             purged.arg("purged");
             let counts = [ask("HLEN", &keys.listed), ask("HLEN", &keys.uses), purged];
-            let counts = counts
-                .map(|count| async move { self.asker.ask(tag, &Question::read(count)).await });
-            try_join_all(counts)
+            self.asker.each(tag, counts)
         });
         let counted = join_all(counted).await;
         let counted = counted.iter().flatten().filter_map(|counts| {
