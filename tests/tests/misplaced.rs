@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, middleware::from_extractor, routing::get};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_revoke::{Authenticated, RequireBearerLayer, RequireClaimsLayer, RevokeLayer, When};
@@ -70,8 +70,8 @@ fn costs() -> [RevokeLayer; 6] {
         RevokeLayer::uses(3),
         RevokeLayer::after_response(),
         RevokeLayer::single_use().when(When::scope("OTT")),
-        RevokeLayer::single_use().except_methods([Method::GET]),
-        RevokeLayer::after_response().except_methods([Method::GET]),
+        RevokeLayer::single_use().except_methods([Method::GET, Method::POST]),
+        RevokeLayer::after_response().except_methods([Method::GET, Method::POST]),
     ]
 }
 
@@ -148,10 +148,13 @@ async fn a_layer_without_what_it_needs_outside_is_refused_and_the_log_names_it()
         ] {
             log.read();
             let token = format!("Bearer {}", world.token());
-            let mut request = Request::get("/").header("authorization", &token);
-            if let Some(content_type) = content_type {
-                request = request.header("content-type", content_type);
-            }
+            let request = match content_type {
+                None => Request::get("/"),
+                Some(content_type) => Request::post("/")
+                    .version(Version::HTTP_2)
+                    .header("content-type", content_type),
+            };
+            let request = request.header("authorization", &token);
             let request = request.body(Body::empty()).expect("a request");
             let Ok(answer) = stack.clone().oneshot(request).await;
             let (head, body) = answer.into_parts();

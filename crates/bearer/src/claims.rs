@@ -9,7 +9,7 @@ use http::{Request, Response};
 use serde_json::Value;
 use tower_layer::Layer;
 use tower_revoke_core::{
-    Authenticated, BearerChecked, RejectionBody, RejectionFuture, end::is_grpc,
+    Authenticated, BearerChecked, RejectionBody, RejectionFuture, end::RequestShape,
 };
 use tower_service::Service;
 
@@ -117,7 +117,7 @@ where
             Ok(()) => RejectionFuture::inner(self.inner.call(request)),
             Err(rejection) => {
                 let format = BearerChecked::format_of(extensions);
-                let response = format.respond(rejection, is_grpc(request.headers()));
+                let response = format.respond(rejection, RequestShape::of(&request));
                 RejectionFuture::rejected(response)
             }
         }

@@ -118,7 +118,7 @@ where
                             in_query,
                         },
                         Err(rejection) => State::Refused {
-                            response: Some(policy.refuse(rejection, request.headers())),
+                            response: Some(policy.refuse(rejection, &request)),
                         },
                     };
                     state.set(next);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Response};
+use http::{Extensions, Request, Response};
 use http_body_util::Full;
 use tower_revoke_core::{
     Authenticated, BearerChecked, BearerToken, IdentitySlot, Reason, Rejection, RejectionFormat,
-    end::is_grpc,
+    end::RequestShape,
 };
 
 use crate::{requirement::Requirement, source::Sources};
@@ -74,12 +74,12 @@ impl Policy {
         Ok(Some(caller))
     }
 
-    pub(crate) fn refuse(
+    pub(crate) fn refuse<B>(
         &self,
         rejection: Rejection,
-        headers: &HeaderMap,
+        request: &Request<B>,
     ) -> Response<Full<Bytes>> {
-        self.format.respond(rejection, is_grpc(headers))
+        self.format.respond(rejection, RequestShape::of(request))
     }
 }
 

@@ -80,9 +80,7 @@ where
         };
         match policy.admit(answer, token, request.extensions_mut()) {
             Ok(()) => RequireBearerFuture::calling(self.inner.call(request), in_query),
-            Err(rejection) => {
-                RequireBearerFuture::refused(policy.refuse(rejection, request.headers()))
-            }
+            Err(rejection) => RequireBearerFuture::refused(policy.refuse(rejection, &request)),
         }
     }
 }

@@ -10,14 +10,14 @@ use axum_core::{
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
-use crate::{Authenticated, BearerChecked, Reason, Rejection, RejectionFormat, end::is_grpc};
+use crate::{Authenticated, BearerChecked, Reason, Rejection, RejectionFormat, end::RequestShape};
 
 /// A refusal in the format of the bearer layer that let the request in.
 #[derive(Clone, Debug)]
 pub struct ExtractRejection {
     rejection: Rejection,
     format: Arc<RejectionFormat>,
-    grpc: bool,
+    request: RequestShape,
 }
 
 impl ExtractRejection {
@@ -25,7 +25,7 @@ impl ExtractRejection {
         Self {
             rejection,
             format: BearerChecked::format_of(&parts.extensions),
-            grpc: is_grpc(&parts.headers),
+            request: RequestShape::of_parts(parts),
         }
     }
 
@@ -38,18 +38,18 @@ impl ExtractRejection {
 impl IntoResponse for ExtractRejection {
     fn into_response(self) -> Response {
         self.format
-            .respond(self.rejection, self.grpc)
+            .respond(self.rejection, self.request)
             .map(Body::new)
     }
 }
 
-/// In the default format, for handlers: `list.revoke(rule).await?` in one that returns
+/// In the default format and in HTTP form, for handlers: `list.revoke(rule).await?` in one that returns
 /// `Result<_, Rejection>` is a 503 where the store can't answer. In the format of a bearer layer it
 /// is [`BearerChecked::format_of`] and [`RejectionFormat::respond`].
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         RejectionFormat::default()
-            .respond(self, false)
+            .respond_to_unknown(self)
             .map(Body::new)
     }
 }

@@ -51,7 +51,9 @@ pub use self::{
     issuer::IssuerDigests,
     key::{KeyDigest, RevocationKey},
     outcome::{ByStatus, Classify, Outcome},
-    rejection::{Reason, Rejection, RejectionBody, RejectionFormat, RejectionFuture},
+    rejection::{
+        GrpcRejections, Reason, Rejection, RejectionBody, RejectionFormat, RejectionFuture,
+    },
     remote::{QueueFull, RemoteRevocation, RemoteSlot},
     revocation::{Revocation, RevocationError},
     revocations::{Revocations, Standing},

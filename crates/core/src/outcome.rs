@@ -107,7 +107,7 @@ impl Classify for ByStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Reason, RejectionFormat};
+    use crate::{Reason, RejectionFormat, end::RequestShape};
 
     #[test]
     fn heads_are_judged_by_status_and_trailers_only_by_grpc_status() {
@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn our_own_no_is_told_from_the_services() {
-        let response = RejectionFormat::default().respond(Reason::Revoked.into(), false);
+        let request = RequestShape::of(&http::Request::new(()));
+        let response = RejectionFormat::default().respond(Reason::Revoked.into(), request);
         assert_eq!(Outcome::of_head(&response), Outcome::Refused);
     }
 }

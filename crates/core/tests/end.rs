@@ -203,7 +203,7 @@ fn ending(
 #[test]
 fn a_request_that_only_calls_itself_grpc_does_not_move_the_end() {
     const GRPC: (&str, &str) = ("content-type", "application/grpc");
-    let call = |version| Request::get("/").version(version).header(GRPC.0, GRPC.1);
+    let call = |version| Request::post("/").version(version).header(GRPC.0, GRPC.1);
     let file = || Response::builder().header("content-length", "5");
     let grpc = || file().header(GRPC.0, GRPC.1);
     let body = || ScriptedBody::new().data("hello");
@@ -226,6 +226,9 @@ fn a_request_that_only_calls_itself_grpc_does_not_move_the_end() {
         ending(call(Version::HTTP_2), grpc(), body()),
         Ending::WithBody
     );
+    // Nor by another method than POST.
+    let get = call(Version::HTTP_2).method("GET");
+    assert_eq!(ending(get, grpc(), body()), Ending::AfterBytes(5));
 }
 
 /// A proxy hands on its upstream's response, version and all; hyper then ends it with the

@@ -7,7 +7,9 @@ use std::{
 
 use http::{Request, Response, header::AUTHORIZATION};
 use tower_layer::Layer;
-use tower_revoke_core::{Reason, RejectionBody, RejectionFormat, RejectionFuture, end::is_grpc};
+use tower_revoke_core::{
+    Reason, RejectionBody, RejectionFormat, RejectionFuture, end::RequestShape,
+};
 use tower_service::Service;
 
 use crate::{OriginalAuthorization, connection};
@@ -65,10 +67,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let headers = request.headers();
-        if connection::names(headers, &AUTHORIZATION) {
+        if connection::names(request.headers(), &AUTHORIZATION) {
             let rejection = Reason::HopByHopAuthorization.into();
-            let response = self.format.respond(rejection, is_grpc(headers));
+            let response = self.format.respond(rejection, RequestShape::of(&request));
             return RejectionFuture::rejected(response);
         }
         OriginalAuthorization::keep(&mut request);

@@ -80,7 +80,7 @@ pub(crate) struct Refusing {
 
 impl Refusing {
     pub(crate) fn respond<B: Body>(&self, rejection: Rejection) -> Answer<B> {
-        RejectionBody::rejected(self.format.respond(rejection, self.shape.is_grpc()))
+        RejectionBody::rejected(self.format.respond(rejection, self.shape))
     }
 }
 

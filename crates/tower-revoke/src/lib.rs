@@ -10,8 +10,8 @@ pub use tower_revoke_bearer::{
 pub use tower_revoke_core::ExtractRejection;
 #[doc(inline)]
 pub use tower_revoke_core::{
-    self as core, Authenticated, BearerToken, Claims, Clock, Lift, Outcome, Reason, Rejection,
-    RejectionFormat, Revocation, RevocationKey, StoreError, TokenId, UnixTime, Wanted,
+    self as core, Authenticated, BearerToken, Claims, Clock, GrpcRejections, Lift, Outcome, Reason,
+    Rejection, RejectionFormat, Revocation, RevocationKey, StoreError, TokenId, UnixTime, Wanted,
 };
 #[cfg(any(feature = "oauth", feature = "remote-keys"))]
 #[doc(inline)]

@@ -103,6 +103,8 @@ async fn a_missing_bearer_layer_is_a_mistake_of_the_program() {
 #[tokio::test]
 async fn grpc_callers_get_a_grpc_status_from_the_route() {
     let mut request = bearer("ann");
+    *request.method_mut() = http::Method::POST;
+    *request.version_mut() = http::Version::HTTP_2;
     let grpc = http::HeaderValue::from_static("application/grpc");
     request.headers_mut().insert("content-type", grpc);
     let claims = RequireClaimsLayer::scope("orders:write");

@@ -1,12 +1,13 @@
 //! gRPC calls are refused with a gRPC status, in the head alone.
 
-use http::Request;
+use http::{Request, Version};
 use http_body::Body;
 
 use super::kit::*;
 
 fn grpc(content_type: &str, token: &str) -> Request<()> {
     let request = Request::post("/orders.Orders/List")
+        .version(Version::HTTP_2)
         .header("content-type", content_type)
         .header("authorization", format!("Bearer {token}"));
     build(request)

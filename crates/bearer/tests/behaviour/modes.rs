@@ -2,7 +2,7 @@
 
 use http::Request;
 use tower::{Layer, ServiceExt};
-use tower_revoke_core::{BearerChecked, IdentitySlot, Reason};
+use tower_revoke_core::{BearerChecked, IdentitySlot, Reason, end::RequestShape};
 use tower_revoke_testing::Gate;
 
 use super::kit::*;
@@ -95,7 +95,8 @@ async fn inner_layers_learn_that_a_bearer_layer_ran_and_what_it_was_given() {
         let checked = BearerChecked::of(extensions).unwrap();
         assert_eq!(checked.token().map(|token| token.as_str()), token);
         let format = BearerChecked::format_of(extensions);
-        let refusal = format.respond(Reason::NoToken.into(), false);
+        let get = Request::new(());
+        let refusal = format.respond(Reason::NoToken.into(), RequestShape::of(&get));
         assert_eq!(
             refusal.headers()["www-authenticate"],
             "Bearer realm=\"orders\""

@@ -1,9 +1,13 @@
 //! Where a response will end, told from its head.
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 
-/// What a request says about the end of its response. Taken before the inner call.
+/// What a request says about its response: how it ends, and whether a gRPC status is understood.
+/// Taken before the inner call.
+///
+/// A request is a gRPC call if it is a `POST` over HTTP/2 or later whose content type is
+/// `application/grpc` or `application/grpc+…`. A content type alone is any client's to choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestShape {
     version: Version,
@@ -19,28 +23,34 @@ enum Kind {
 }
 
 impl RequestShape {
-    /// The shape of this request.
+    /// Returns the shape of a request.
     pub fn of<B>(request: &Request<B>) -> Self {
-        let kind = match *request.method() {
-            Method::HEAD => Kind::Head,
-            Method::CONNECT => Kind::Connect,
-            _ if is_grpc(request.headers()) => Kind::Grpc,
-            _ => Kind::Other,
-        };
-        Self {
-            version: request.version(),
-            kind,
-        }
+        Self::new(request.method(), request.version(), request.headers())
     }
 
-    /// Whether it is a gRPC call, whose caller wants a gRPC status.
-    pub fn is_grpc(&self) -> bool {
+    /// Returns the shape of a request of which only the head is at hand, as in an extractor.
+    pub fn of_parts(parts: &Parts) -> Self {
+        Self::new(&parts.method, parts.version, &parts.headers)
+    }
+
+    fn new(method: &Method, version: Version, headers: &HeaderMap) -> Self {
+        let kind = match *method {
+            Method::HEAD => Kind::Head,
+            Method::CONNECT => Kind::Connect,
+            Method::POST if version >= Version::HTTP_2 && has_grpc_type(headers) => Kind::Grpc,
+            _ => Kind::Other,
+        };
+        Self { version, kind }
+    }
+
+    /// Whether it is a gRPC call, whose caller understands a gRPC status.
+    pub(crate) fn is_grpc(self) -> bool {
         self.kind == Kind::Grpc
     }
 }
 
 /// Whether the content type is `application/grpc` or `application/grpc+…`; grpc-web is another.
-pub fn is_grpc(headers: &HeaderMap) -> bool {
+fn has_grpc_type(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.as_bytes().split_at_checked(b"application/grpc".len()))
@@ -84,10 +94,7 @@ impl Ending {
             return Self::WithHead;
         }
         // A request may call itself a gRPC call without being one: the service says whether it is.
-        let is_grpc_stream = request.kind == Kind::Grpc
-            && request.version >= Version::HTTP_2
-            && is_grpc(response.headers());
-        if is_grpc_stream {
+        if request.is_grpc() && has_grpc_type(response.headers()) {
             return Self::WithBody;
         }
         // A server takes the response's own version too, as that of an upstream's answer. HTTP/2
@@ -224,7 +231,36 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
-            assert_eq!(is_grpc(&headers), expected, "{content_type}");
+            assert_eq!(has_grpc_type(&headers), expected, "{content_type}");
+        }
+    }
+
+    /// TRAPS 39: a content type alone makes no gRPC call.
+    #[test]
+    fn trap_39_only_a_post_over_http_2_is_a_grpc_call() {
+        for (method, version, expected) in [
+            (Method::POST, Version::HTTP_2, true),
+            (Method::POST, Version::HTTP_3, true),
+            (Method::POST, Version::HTTP_11, false),
+            (Method::POST, Version::HTTP_10, false),
+            (Method::GET, Version::HTTP_2, false),
+            (Method::GET, Version::HTTP_11, false),
+            (Method::HEAD, Version::HTTP_2, false),
+            (Method::PUT, Version::HTTP_2, false),
+            (Method::CONNECT, Version::HTTP_2, false),
+        ] {
+            let request = Request::builder()
+                .method(method)
+                .version(version)
+                .header("content-type", "application/grpc");
+            let request = request.body(()).unwrap();
+            assert_eq!(
+                RequestShape::of(&request).is_grpc(),
+                expected,
+                "{request:?}"
+            );
+            let (parts, ()) = request.into_parts();
+            assert_eq!(RequestShape::of_parts(&parts).is_grpc(), expected);
         }
     }
 }

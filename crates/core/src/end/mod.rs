@@ -35,5 +35,5 @@ mod ending;
 
 pub use self::{
     body::{BodyEnd, OnEnd, WatchedBody},
-    ending::{Ending, RequestShape, is_grpc},
+    ending::{Ending, RequestShape},
 };

@@ -12,17 +12,48 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 
 use super::Rejection;
+use crate::end::RequestShape;
 
-/// How refusals look: the realm, the time to wait, and the body.
+/// How rejections look: the realm, the time to wait, the body, and when they take the gRPC form.
 ///
-/// Over HTTP: the status, a `WWW-Authenticate: Bearer` challenge per RFC 6750 §3 on 400, 401 and
-/// 403, `Retry-After` on 503, `Cache-Control: no-store`, and an `application/problem+json` body
-/// (RFC 9457). Over gRPC: HTTP 200, trailers only, `grpc-status` and `grpc-message`.
+/// The HTTP form has the status, a `WWW-Authenticate: Bearer` challenge per RFC 6750 §3 on 400, 401
+/// and 403, `Retry-After` on 503, `Cache-Control: no-store`, and an `application/problem+json` body
+/// (RFC 9457). The gRPC form is HTTP 200, trailers only, with `grpc-status` and `grpc-message`.
 #[derive(Clone)]
 pub struct RejectionFormat {
     realm: String,
     retry_after: Duration,
     body: Option<BodyOf>,
+    grpc: GrpcRejections,
+}
+
+/// Which requests are rejected in gRPC form: HTTP 200, trailers only, with a `grpc-status`.
+///
+/// ```
+/// use tower_revoke_core::{GrpcRejections, RejectionFormat};
+///
+/// // For a program that a proxy asks whether a request may pass.
+/// let format = RejectionFormat::default().grpc(GrpcRejections::Never);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GrpcRejections {
+    /// gRPC calls only: `POST` over HTTP/2 or later with the content type `application/grpc` or
+    /// `application/grpc+…`.
+    #[default]
+    Auto,
+    /// All requests, for layers inside of tonic-web that are called over HTTP/1.1. tonic-web turns a
+    /// grpc-web request into `application/grpc`, but keeps its version, and its response into
+    /// grpc-web, whatever the status.
+    ///
+    /// All that is rejected is then an HTTP 200, also a `GET` without a token: only for services
+    /// that speak nothing but gRPC, and whose callers never go by the status.
+    Always,
+    /// None, for a service whose HTTP status decides, such as one that a proxy asks whether it may
+    /// let a request pass (nginx's `auth_request`, Traefik's `ForwardAuth`, Envoy's `ext_authz` over
+    /// HTTP). These take any 200 as a yes, and may ask with the method, the version and the content
+    /// type of their client.
+    Never,
 }
 
 type BodyOf = Arc<dyn Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync>;
@@ -53,13 +84,35 @@ impl RejectionFormat {
         self
     }
 
-    /// The response for a refusal, which is logged and put into the response's extensions.
-    pub fn respond(&self, rejection: Rejection, grpc: bool) -> Response<Full<Bytes>> {
+    /// Sets which requests are rejected in gRPC form. Defaults to [`GrpcRejections::Auto`].
+    #[must_use]
+    pub fn grpc(mut self, grpc: GrpcRejections) -> Self {
+        self.grpc = grpc;
+        self
+    }
+
+    /// Returns the response that rejects a request of this shape. The rejection is logged, and put
+    /// into the response's extensions.
+    pub fn respond(&self, rejection: Rejection, request: RequestShape) -> Response<Full<Bytes>> {
+        let in_grpc_form = match self.grpc {
+            GrpcRejections::Auto => request.is_grpc(),
+            GrpcRejections::Always => true,
+            GrpcRejections::Never => false,
+        };
+        self.respond_in(rejection, in_grpc_form)
+    }
+
+    /// Rejects a request that is not at hand, in HTTP form.
+    #[cfg(feature = "axum")]
+    pub(crate) fn respond_to_unknown(&self, rejection: Rejection) -> Response<Full<Bytes>> {
+        self.respond_in(rejection, false)
+    }
+
+    fn respond_in(&self, rejection: Rejection, grpc_form: bool) -> Response<Full<Bytes>> {
         log(&rejection);
-        let mut response = if grpc {
-            grpc_response(&rejection)
-        } else {
-            self.http_response(&rejection)
+        let mut response = match grpc_form {
+            true => grpc_response(&rejection),
+            false => self.http_response(&rejection),
         };
         response
             .headers_mut()
@@ -117,6 +170,7 @@ impl Default for RejectionFormat {
             realm: "api".to_owned(),
             retry_after: Duration::from_secs(1),
             body: None,
+            grpc: GrpcRejections::default(),
         }
     }
 }
@@ -127,6 +181,7 @@ impl fmt::Debug for RejectionFormat {
             .field("realm", &self.realm)
             .field("retry_after", &self.retry_after)
             .field("body", &self.body.as_ref().map(|_| "swapped"))
+            .field("grpc", &self.grpc)
             .finish()
     }
 }
@@ -192,14 +247,25 @@ fn log(rejection: &Rejection) {
 
 #[cfg(test)]
 mod tests {
+    use http::{Request, Version};
     use http_body::Body;
     use proptest::prelude::*;
 
     use super::*;
     use crate::Reason;
 
+    fn get() -> RequestShape {
+        RequestShape::of(&Request::new(()))
+    }
+
+    fn grpc_call() -> RequestShape {
+        let request = Request::post("/").version(Version::HTTP_2);
+        let request = request.header(CONTENT_TYPE, "application/grpc");
+        RequestShape::of(&request.body(()).unwrap())
+    }
+
     fn challenge(rejection: Rejection) -> String {
-        let response = RejectionFormat::default().respond(rejection, false);
+        let response = RejectionFormat::default().respond(rejection, get());
         response.headers()[WWW_AUTHENTICATE]
             .to_str()
             .unwrap()
@@ -222,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_503_has_no_challenge_and_a_time_to_wait() {
-        let response = RejectionFormat::default().respond(Reason::Unavailable.into(), false);
+        let response = RejectionFormat::default().respond(Reason::Unavailable.into(), get());
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()[RETRY_AFTER], "1");
         assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
@@ -231,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_failure_after_the_call_invites_nobody_to_repeat_it() {
-        let response = RejectionFormat::default().respond(Reason::NotRecorded.into(), false);
+        let response = RejectionFormat::default().respond(Reason::NotRecorded.into(), get());
         assert_eq!(response.status(), 500);
         assert!(!response.headers().contains_key(RETRY_AFTER));
         assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
@@ -247,7 +313,7 @@ mod tests {
             (Reason::Unavailable, "14"),
             (Reason::NotRecorded, "13"),
         ] {
-            let response = RejectionFormat::default().respond(reason.into(), true);
+            let response = RejectionFormat::default().respond(reason.into(), grpc_call());
             assert_eq!(response.status(), 200);
             assert_eq!(response.headers()[CONTENT_TYPE], "application/grpc");
             assert_eq!(response.headers()[GRPC_STATUS], status);
@@ -255,10 +321,25 @@ mod tests {
         }
     }
 
+    /// TRAPS 39: the program says whether a 200 may be the answer.
+    #[test]
+    fn trap_39_a_format_rejects_in_grpc_form_always_or_never() {
+        for (grpc, of_get, of_grpc_call) in [
+            (GrpcRejections::Auto, 401, 200),
+            (GrpcRejections::Always, 200, 200),
+            (GrpcRejections::Never, 401, 401),
+        ] {
+            let format = RejectionFormat::default().grpc(grpc);
+            let status = |request| format.respond(Reason::NoToken.into(), request).status();
+            assert_eq!(status(get()), of_get, "{grpc:?}");
+            assert_eq!(status(grpc_call()), of_grpc_call, "{grpc:?}");
+        }
+    }
+
     #[test]
     fn grpc_message_is_percent_encoded() {
         let rejection = Rejection::new(Reason::Revoked).detail("50 % é\n");
-        let response = RejectionFormat::default().respond(rejection, true);
+        let response = RejectionFormat::default().respond(rejection, grpc_call());
         assert_eq!(response.headers()[GRPC_MESSAGE], "50 %25 %C3%A9%0A");
     }
 
@@ -268,7 +349,7 @@ mod tests {
             let body = Bytes::from(rejection.reason().label());
             (HeaderValue::from_static("text/plain"), body)
         });
-        let response = format.respond(Reason::Revoked.into(), false);
+        let response = format.respond(Reason::Revoked.into(), get());
         assert_eq!(response.headers()[CONTENT_TYPE], "text/plain");
         assert_eq!(response.status(), 401);
         assert!(response.headers().contains_key(WWW_AUTHENTICATE));

@@ -8,7 +8,10 @@ mod reason;
 use std::{borrow::Cow, fmt, sync::Arc};
 
 pub use self::{
-    body::RejectionBody, format::RejectionFormat, future::RejectionFuture, reason::Reason,
+    body::RejectionBody,
+    format::{GrpcRejections, RejectionFormat},
+    future::RejectionFuture,
+    reason::Reason,
 };
 use crate::{ClaimsError, MalformedToken, RevocationError, StoreError, TokenId};
 
@@ -17,9 +20,11 @@ use crate::{ClaimsError, MalformedToken, RevocationError, StoreError, TokenId};
 /// It goes into the extensions of the response that it becomes, so that outer layers can see it:
 ///
 /// ```
-/// use tower_revoke_core::{Reason, Rejection, RejectionFormat};
+/// use tower_revoke_core::{Reason, Rejection, RejectionFormat, end::RequestShape};
 ///
-/// let response = RejectionFormat::default().respond(Reason::Revoked.into(), false);
+/// let request = http::Request::get("/orders").body(())?;
+/// let request = RequestShape::of(&request);
+/// let response = RejectionFormat::default().respond(Reason::Revoked.into(), request);
 /// assert_eq!(response.status(), 401);
 /// assert_eq!(
 ///     response.headers()["www-authenticate"],
@@ -27,6 +32,7 @@ use crate::{ClaimsError, MalformedToken, RevocationError, StoreError, TokenId};
 /// );
 /// let rejection = response.extensions().get::<Rejection>().expect("typed");
 /// assert_eq!(rejection.reason(), Reason::Revoked);
+/// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Rejection(Box<Refusal>);

@@ -15,7 +15,9 @@ use http::{HeaderMap, Method, Request, Response, Version};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_revoke_core::{BoxError, ByStatus, Clock, Outcome, Reason, RejectionFormat, UnixTime};
+use tower_revoke_core::{
+    BoxError, ByStatus, Clock, Outcome, Reason, RejectionFormat, UnixTime, end::RequestShape,
+};
 use tower_revoke_monitor::{
     Classify, Latency, Monitor, MonitorBody, MonitorFuture, MonitorLayer, Monitored,
 };
@@ -117,7 +119,8 @@ async fn a_refusal_is_counted_by_its_reason_and_has_no_latency() {
             true => Reason::NoToken,
             false => Reason::Revoked,
         };
-        let response = RejectionFormat::default().respond(reason.into(), false);
+        let response =
+            RejectionFormat::default().respond(reason.into(), RequestShape::of(&Request::new(())));
         async move { Ok::<_, Infallible>(response) }
     }));
     for first in [true, false, false] {
@@ -374,7 +377,8 @@ async fn a_program_judges_by_its_own_rules() {
     // A refusal of ours is none of its business.
     let layer = layer.clone();
     let service = layer.layer(service_fn(|_: Request<()>| async {
-        let mut response = RejectionFormat::default().respond(Reason::Spent.into(), false);
+        let mut response = RejectionFormat::default()
+            .respond(Reason::Spent.into(), RequestShape::of(&Request::new(())));
         *response.status_mut() = http::StatusCode::NOT_FOUND;
         Ok::<_, Infallible>(response)
     }));

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use http::{HeaderValue, Method, Request, Response, Version, header::AUTHORIZATION};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_revoke_core::{Reason, Rejection, RejectionFormat};
 use tower_revoke_preserve::{OriginalAuthorization, PreserveAuthorizationLayer};
@@ -152,7 +152,10 @@ async fn the_refusal_of_a_proxy_is_a_400_in_the_format_that_is_asked_for() {
         ("connection", "authorization"),
         ("content-type", "application/grpc"),
     ];
-    let answer = layer.layer(service_fn(kept)).oneshot(request(&grpc));
+    let mut grpc = request(&grpc);
+    *grpc.method_mut() = Method::POST;
+    *grpc.version_mut() = Version::HTTP_2;
+    let answer = layer.layer(service_fn(kept)).oneshot(grpc);
     let answer = answer.await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["grpc-status"], "16");
