@@ -11,6 +11,7 @@
 //! | see who calls | [`Authenticated`] |
 //! | learn why a call was refused | [`Rejection`], in the response's extensions |
 //! | act on the end of a response | [`end`] |
+//! | apply a rule to a path | [`read_path`] |
 
 mod authenticated;
 mod claims;
@@ -24,6 +25,7 @@ mod identity_slot;
 mod issuer;
 mod key;
 mod outcome;
+mod path;
 mod rejection;
 mod remote;
 mod revocation;
@@ -51,6 +53,7 @@ pub use self::{
     issuer::IssuerDigests,
     key::{KeyDigest, RevocationKey},
     outcome::{ByStatus, Classify, Outcome},
+    path::{PathAllowances, PathAmbiguity, decode_unreserved, read_path},
     rejection::{
         GrpcRejections, Reason, Rejection, RejectionBody, RejectionFormat, RejectionFuture,
     },

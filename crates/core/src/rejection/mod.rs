@@ -13,7 +13,7 @@ pub use self::{
     future::RejectionFuture,
     reason::Reason,
 };
-use crate::{ClaimsError, MalformedToken, RevocationError, StoreError, TokenId};
+use crate::{ClaimsError, MalformedToken, PathAmbiguity, RevocationError, StoreError, TokenId};
 
 /// A refusal, with what a caller, an operator and a metric need to know of it.
 ///
@@ -158,6 +158,12 @@ impl From<RevocationError> for Rejection {
 impl From<MalformedToken> for Rejection {
     fn from(error: MalformedToken) -> Self {
         Self::new(Reason::MalformedRequest).source(error)
+    }
+}
+
+impl From<PathAmbiguity> for Rejection {
+    fn from(ambiguity: PathAmbiguity) -> Self {
+        Self::new(Reason::AmbiguousPath).detail(ambiguity.description())
     }
 }
 

@@ -12,6 +12,8 @@ pub enum Reason {
     MalformedRequest,
     /// A proxy was asked to drop the credentials on the way (`Connection: authorization`).
     HopByHopAuthorization,
+    /// Servers may read the path differently, and a rule depends on it.
+    AmbiguousPath,
     /// The token is none, or says things that no token can say.
     MalformedToken,
     /// The token is longer than is allowed.
@@ -60,7 +62,9 @@ impl Reason {
     /// The status over HTTP. Over gRPC it is 200 and [`grpc_status`](Self::grpc_status) counts.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::MalformedRequest | Self::HopByHopAuthorization => StatusCode::BAD_REQUEST,
+            Self::MalformedRequest | Self::HopByHopAuthorization | Self::AmbiguousPath => {
+                StatusCode::BAD_REQUEST
+            }
             Self::InsufficientScope => StatusCode::FORBIDDEN,
             Self::Unavailable | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotRecorded | Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
@@ -94,6 +98,7 @@ impl Reason {
             Self::NoToken => "no_token",
             Self::MalformedRequest => "malformed_request",
             Self::HopByHopAuthorization => "hop_by_hop_authorization",
+            Self::AmbiguousPath => "ambiguous_path",
             Self::MalformedToken => "malformed_token",
             Self::TokenTooLong => "token_too_long",
             Self::AlgorithmNotAllowed => "algorithm_not_allowed",
@@ -124,6 +129,7 @@ impl Reason {
             Self::NoToken => "a bearer token is required",
             Self::MalformedRequest => "the credentials can't be read",
             Self::HopByHopAuthorization => "Authorization can't be named in Connection",
+            Self::AmbiguousPath => "the path is ambiguous",
             Self::MalformedToken => "the token is malformed",
             Self::TokenTooLong => "the token is too long",
             Self::AlgorithmNotAllowed => "the token's algorithm is not allowed",

@@ -1,0 +1,366 @@
+//! What makes a path ambiguous, and the decoded path that rules read.
+
+use std::borrow::Cow;
+
+use http::Extensions;
+use percent_encoding::percent_decode_str;
+
+#[cfg(test)]
+mod readers;
+#[cfg(test)]
+mod tests;
+
+/// Why two servers may read a path differently.
+///
+/// A rule over paths, the router behind it and the upstream behind that must read the same path;
+/// otherwise the rule is evaded by another spelling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PathAmbiguity {
+    /// The path doesn't start with a slash, and is neither empty nor `*`.
+    NotAbsolute,
+    /// A segment is empty (`//`), or has only matrix parameters. A trailing slash is none.
+    EmptySegment,
+    /// A segment is `.` or `..`, whether encoded or with matrix parameters. Other names that start
+    /// with a dot, such as `.well-known`, are none.
+    DotSegment,
+    /// A backslash, raw or as `%5c`.
+    Backslash,
+    /// A slash as `%2f`.
+    EncodedSlash,
+    /// A percent sign as `%25`, which becomes another escape when it is decoded twice.
+    EncodedPercent,
+    /// A control character (U+0000 to U+001F, U+007F), raw or encoded, or a raw space.
+    Control,
+    /// A percent sign that two hexadecimal digits don't follow, such as `%zz`, `%2` or `%u0069`.
+    InvalidEscape,
+    /// The decoded path is not UTF-8; overlong forms aren't either.
+    NotUtf8,
+    /// A raw `?` or `#`: this is more than a path.
+    QueryOrFragment,
+    /// A semicolon as `%3b`.
+    EncodedSemicolon,
+    /// A raw semicolon: matrix parameters (path parameters), which some servers strip.
+    MatrixParameters,
+    /// An encoded letter, digit, `-`, `.`, `_` or `~` (RFC 3986 §2.3).
+    EncodedUnreserved,
+}
+
+impl PathAmbiguity {
+    /// What is wrong with the path, in words that fit an `error_description`.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::NotAbsolute => "the path does not start with a slash",
+            Self::EmptySegment => "the path has an empty segment",
+            Self::DotSegment => "the path has a dot segment",
+            Self::Backslash => "the path has a backslash",
+            Self::EncodedSlash => "the path has an encoded slash",
+            Self::EncodedPercent => "the path has an encoded percent sign",
+            Self::Control => "the path has a control character",
+            Self::InvalidEscape => "the path has an invalid escape",
+            Self::NotUtf8 => "the path is not UTF-8",
+            Self::QueryOrFragment => "the path has a query or a fragment",
+            Self::EncodedSemicolon => "the path has an encoded semicolon",
+            Self::MatrixParameters => "the path has matrix parameters",
+            Self::EncodedUnreserved => "the path has an encoded unreserved character",
+        }
+    }
+
+    /// All of them, in the order in which they are reported.
+    const ALL: [Self; 13] = [
+        Self::NotAbsolute,
+        Self::EmptySegment,
+        Self::DotSegment,
+        Self::Backslash,
+        Self::EncodedSlash,
+        Self::EncodedPercent,
+        Self::Control,
+        Self::InvalidEscape,
+        Self::NotUtf8,
+        Self::QueryOrFragment,
+        Self::EncodedSemicolon,
+        Self::MatrixParameters,
+        Self::EncodedUnreserved,
+    ];
+}
+
+impl std::fmt::Display for PathAmbiguity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.description())
+    }
+}
+
+impl std::error::Error for PathAmbiguity {}
+
+/// Which ambiguities of a path are allowed; none by default.
+///
+/// A layer that guards the paths of a service leaves its allowances in the request's extensions, so
+/// that layers further in don't reject what it allowed.
+///
+/// ```
+/// use tower_revoke_core::{PathAllowances, PathAmbiguity, read_path};
+///
+/// let allowed = PathAllowances::default().matrix_parameters();
+/// assert_eq!(read_path("/invoices;v=2/1", allowed)?, "/invoices/1");
+/// assert_eq!(
+///     read_path("/orders/..;/invoices", allowed),
+///     Err(PathAmbiguity::DotSegment),
+/// );
+/// # Ok::<_, PathAmbiguity>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathAllowances {
+    allowed: Classes,
+}
+
+impl PathAllowances {
+    /// Allows [`PathAmbiguity::EncodedUnreserved`]. Dot segments stay rejected.
+    #[must_use]
+    pub const fn encoded_unreserved(self) -> Self {
+        self.with(PathAmbiguity::EncodedUnreserved)
+    }
+
+    /// Allows [`PathAmbiguity::MatrixParameters`]. Rules don't see the parameters.
+    #[must_use]
+    pub const fn matrix_parameters(self) -> Self {
+        self.with(PathAmbiguity::MatrixParameters)
+    }
+
+    /// The allowances that a layer further out left in the request's extensions.
+    pub fn of(extensions: &Extensions) -> Self {
+        extensions.get().copied().unwrap_or_default()
+    }
+
+    const fn with(self, ambiguity: PathAmbiguity) -> Self {
+        Self {
+            allowed: self.allowed.with(ambiguity),
+        }
+    }
+}
+
+/// A set of ambiguities, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Classes(u16);
+
+impl Classes {
+    const fn with(self, ambiguity: PathAmbiguity) -> Self {
+        Self(self.0 | 1 << ambiguity as u16)
+    }
+
+    const fn contains(self, ambiguity: PathAmbiguity) -> bool {
+        self.0 & (1 << ambiguity as u16) != 0
+    }
+
+    fn first_besides(self, allowed: Self) -> Option<PathAmbiguity> {
+        let rest = Self(self.0 & !allowed.0);
+        match rest.0 {
+            0 => None,
+            _ => PathAmbiguity::ALL
+                .into_iter()
+                .find(|ambiguity| rest.contains(*ambiguity)),
+        }
+    }
+}
+
+/// Returns the path that rules read: decoded, and without matrix parameters.
+///
+/// `raw` is [`Uri::path`](http::Uri::path). It is scanned once, and a path that holds no escape is
+/// returned as it is, without an allocation. The path of `OPTIONS *` is `*`, and that of `CONNECT`
+/// (authority form) is empty; both pass.
+///
+/// Encoded characters other than those in [`PathAmbiguity`] pass, such as `%20` or `%40`. Rules
+/// read them decoded.
+///
+/// # Errors
+/// The first reason for which two servers may read the path differently, unless it is allowed.
+///
+/// # Examples
+/// ```
+/// use tower_revoke_core::{PathAllowances, PathAmbiguity, read_path};
+///
+/// let strict = PathAllowances::default();
+/// assert_eq!(read_path("/invoices/caf%C3%A9", strict)?, "/invoices/café");
+/// assert_eq!(read_path("/.well-known/x", strict)?, "/.well-known/x");
+/// assert_eq!(
+///     read_path("/%69nvoices/1", strict),
+///     Err(PathAmbiguity::EncodedUnreserved),
+/// );
+/// # Ok::<_, PathAmbiguity>(())
+/// ```
+pub fn read_path(raw: &str, allowed: PathAllowances) -> Result<Cow<'_, str>, PathAmbiguity> {
+    let scan = Scan::of(raw);
+    match scan.found.first_besides(allowed.allowed) {
+        Some(ambiguity) => Err(ambiguity),
+        None => Ok(scan.decode(raw)),
+    }
+}
+
+/// Decodes the encoded unreserved characters of a path (RFC 3986 §6.2.2.2); everything else stays
+/// as it is.
+///
+/// ```
+/// use tower_revoke_core::decode_unreserved;
+///
+/// assert_eq!(decode_unreserved("/%7Eann/caf%C3%A9"), "/~ann/caf%C3%A9");
+/// ```
+pub fn decode_unreserved(path: &str) -> Cow<'_, str> {
+    let mut pieces = path.split('%');
+    let mut decoded = String::from(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        match hex(piece.as_bytes()) {
+            Some(byte) if is_unreserved(byte) => {
+                decoded.push(byte.into());
+                decoded.push_str(&piece[2..]);
+            }
+            _ => {
+                decoded.push('%');
+                decoded.push_str(piece);
+            }
+        }
+    }
+    match decoded.len() == path.len() {
+        true => Cow::Borrowed(path),
+        false => Cow::Owned(decoded),
+    }
+}
+
+/// What one scan of a path found.
+#[derive(Default)]
+struct Scan {
+    found: Classes,
+    has_escapes: bool,
+}
+
+/// The name of a segment as far as it was scanned: decoded, without matrix parameters.
+#[derive(Clone, Copy)]
+enum Name {
+    Empty,
+    Dot,
+    DotDot,
+    Other,
+}
+
+impl Name {
+    fn push(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Empty, b'.') => Self::Dot,
+            (Self::Dot, b'.') => Self::DotDot,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Scan {
+    fn of(raw: &str) -> Self {
+        let mut scan = Self::default();
+        let bytes = match raw.as_bytes() {
+            b"" | b"*" => return scan,
+            [b'/', rest @ ..] => rest,
+            relative => {
+                scan.add(PathAmbiguity::NotAbsolute);
+                relative
+            }
+        };
+        let mut high_escapes = false;
+        let mut name = Name::Empty;
+        let mut in_parameters = false;
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            at += 1;
+            let mut read = byte;
+            match byte {
+                b'/' => {
+                    scan.end_of(name);
+                    if matches!(name, Name::Empty) {
+                        scan.add(PathAmbiguity::EmptySegment);
+                    }
+                    (name, in_parameters) = (Name::Empty, false);
+                    continue;
+                }
+                b';' => {
+                    scan.add(PathAmbiguity::MatrixParameters);
+                    in_parameters = true;
+                }
+                b'%' => match hex(&bytes[at..]) {
+                    Some(decoded) => {
+                        at += 2;
+                        read = decoded;
+                        scan.has_escapes = true;
+                        high_escapes |= !decoded.is_ascii();
+                        scan.add_escaped(decoded);
+                    }
+                    None => scan.add(PathAmbiguity::InvalidEscape),
+                },
+                b'\\' => scan.add(PathAmbiguity::Backslash),
+                b'?' | b'#' => scan.add(PathAmbiguity::QueryOrFragment),
+                0..=b' ' | 0x7f => scan.add(PathAmbiguity::Control),
+                _ => {}
+            }
+            if !in_parameters {
+                name = name.push(read);
+            }
+        }
+        scan.end_of(name);
+        if high_escapes && percent_decode_str(raw).decode_utf8().is_err() {
+            scan.add(PathAmbiguity::NotUtf8);
+        }
+        scan
+    }
+
+    fn add(&mut self, ambiguity: PathAmbiguity) {
+        self.found = self.found.with(ambiguity);
+    }
+
+    fn add_escaped(&mut self, decoded: u8) {
+        match decoded {
+            b'/' => self.add(PathAmbiguity::EncodedSlash),
+            b'\\' => self.add(PathAmbiguity::Backslash),
+            b'%' => self.add(PathAmbiguity::EncodedPercent),
+            b';' => self.add(PathAmbiguity::EncodedSemicolon),
+            byte if byte.is_ascii_control() => self.add(PathAmbiguity::Control),
+            byte if is_unreserved(byte) => self.add(PathAmbiguity::EncodedUnreserved),
+            _ => {}
+        }
+    }
+
+    fn end_of(&mut self, name: Name) {
+        if matches!(name, Name::Dot | Name::DotDot) {
+            self.add(PathAmbiguity::DotSegment);
+        }
+    }
+
+    fn decode<'a>(&self, raw: &'a str) -> Cow<'a, str> {
+        let names = match self.found.contains(PathAmbiguity::MatrixParameters) {
+            true => Cow::Owned(without_parameters(raw)),
+            false => Cow::Borrowed(raw),
+        };
+        match self.has_escapes {
+            true => Cow::Owned(percent_decode_str(&names).decode_utf8_lossy().into_owned()),
+            false => names,
+        }
+    }
+}
+
+fn without_parameters(raw: &str) -> String {
+    let mut names = String::with_capacity(raw.len());
+    for segment in raw.split_inclusive('/') {
+        match segment.split_once(';') {
+            None => names.push_str(segment),
+            Some((name, parameters)) => {
+                names.push_str(name);
+                names.extend(parameters.ends_with('/').then_some('/'));
+            }
+        }
+    }
+    names
+}
+
+/// The byte that two hexadecimal digits stand for, at the start of what follows a `%`.
+fn hex(digits: &[u8]) -> Option<u8> {
+    let digit = |at: usize| char::from(*digits.get(at)?).to_digit(16);
+    u8::try_from(digit(0)? * 16 + digit(1)?).ok()
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
