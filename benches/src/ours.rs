@@ -8,10 +8,48 @@ use tower_revoke::{
 use tower_revoke_testing::TestIssuer;
 
 use crate::{
-    peers::{boxed, route},
+    rounds::{Contender, Kind, Plan},
+    router::{boxed, route},
     target::Target,
     tokens::{AUDIENCE, ISSUER, Tokens},
 };
+
+/// How many entries the longer of the two lists has that every row is measured with.
+pub const LISTED: u64 = 100_000;
+
+/// The rows of this project, for `count` tokens in turn and lists of these stores.
+pub fn rows(
+    issuer: &TestIssuer,
+    (short, listed): (&MemoryStore, &MemoryStore),
+    large: Option<&MemoryStore>,
+    plan: &Plan,
+    count: usize,
+) -> Vec<Contender> {
+    let (new, cache) = match count {
+        1 => ("verified each time", Cache::None),
+        // Those of the first slice fill it.
+        _ => ("every token new", Cache::Of(count / (plan.rounds + 2))),
+    };
+    let mut all = Vec::new();
+    let mut add = |what: &str, kind, target| {
+        all.push(Contender {
+            has_list: true,
+            once: kind == Kind::New && count > 1,
+            ..Contender::new(&format!("tower-revoke, {what}"), kind, target)
+        });
+    };
+    for store in [Some(short), Some(listed), large].into_iter().flatten() {
+        let what = format!("seen before, list of {}", store.len() - 1);
+        add(&what, Kind::Seen, stack(issuer, store, Cache::Default));
+    }
+    let target = monitored(issuer, listed);
+    add("the same with 100000, monitored", Kind::Monitored, target);
+    for store in [short, listed] {
+        let what = format!("{new}, list of {}", store.len() - 1);
+        add(&what, Kind::New, stack(issuer, store, cache));
+    }
+    all
+}
 
 /// A list in memory, with `entries` that concern no token, and the one that is to be refused.
 pub async fn store(entries: u64) -> MemoryStore {
@@ -36,7 +74,7 @@ pub async fn store(entries: u64) -> MemoryStore {
 
 /// How many tokens are remembered.
 #[derive(Clone, Copy)]
-pub enum Cache {
+enum Cache {
     /// As many as by default.
     Default,
     /// None, so that each is verified each time.
@@ -46,7 +84,7 @@ pub enum Cache {
 }
 
 /// The whole stack, over a list of its own that shares `store`.
-pub fn stack(issuer: &TestIssuer, store: &MemoryStore, cache: Cache) -> Box<dyn Target> {
+fn stack(issuer: &TestIssuer, store: &MemoryStore, cache: Cache) -> Box<dyn Target> {
     let layers = ServiceBuilder::new()
         .layer(PreserveAuthorizationLayer::new())
         .layer(bearer(issuer, store, cache));
@@ -54,7 +92,7 @@ pub fn stack(issuer: &TestIssuer, store: &MemoryStore, cache: Cache) -> Box<dyn 
 }
 
 /// The whole stack, and the layer that counts calls by client around it.
-pub fn monitored(issuer: &TestIssuer, store: &MemoryStore) -> Box<dyn Target> {
+fn monitored(issuer: &TestIssuer, store: &MemoryStore) -> Box<dyn Target> {
     let layers = ServiceBuilder::new()
         .layer(PreserveAuthorizationLayer::new())
         .layer(MonitorLayer::service("orders"))

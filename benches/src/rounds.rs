@@ -1,24 +1,21 @@
-//! The measurement: every contender is checked, then all take turns in short slices.
+//! One contender under measurement: checked first, then sent to in short slices.
 
-use std::{
-    io::{self, Write},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use http::StatusCode;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Runtime;
 
-use crate::{
-    alloc::{self, Allocated},
-    target::Target,
-    tokens::Tokens,
-};
+#[cfg(feature = "peers")]
+use crate::alloc::{self, Allocated};
+use crate::{target::Target, tokens::Tokens};
 
 /// What stands in the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing. Its cost is taken off those that stand on the same axum.
+    /// Nothing. The others are compared with the bare router of the same axum.
     Bare,
+    #[cfg(feature = "peers")]
     Peer,
     /// This project, with tokens that were verified before.
     Seen,
@@ -28,9 +25,17 @@ pub enum Kind {
     New,
 }
 
+impl Kind {
+    /// Whether its tokens were verified before.
+    pub fn is_seen(self) -> bool {
+        matches!(self, Self::Seen | Self::Monitored)
+    }
+}
+
 pub struct Contender {
     pub name: String,
     pub kind: Kind,
+    #[cfg(feature = "peers")]
     pub is_axum07: bool,
     /// Whether it has a list, with one of the tokens on it.
     pub has_list: bool,
@@ -39,14 +44,21 @@ pub struct Contender {
     pub target: Box<dyn Target>,
 }
 
-/// What was found of a contender.
-pub struct Figures {
-    /// Per request, in each round.
-    pub nanos: Vec<f64>,
-    pub allocated: Allocated,
-    pub counted: u64,
+impl Contender {
+    pub fn new(name: &str, kind: Kind, target: Box<dyn Target>) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            #[cfg(feature = "peers")]
+            is_axum07: false,
+            has_list: false,
+            once: false,
+            target,
+        }
+    }
 }
 
+/// How often each contender has its turn, and for how long.
 pub struct Plan {
     pub rounds: usize,
     pub slice: Duration,
@@ -54,47 +66,22 @@ pub struct Plan {
 
 pub type Outcome<T> = Result<T, String>;
 
-impl Plan {
-    /// The figures of each, in the same order.
-    pub fn run(
-        &self,
-        runtime: &Runtime,
-        contenders: &mut [Contender],
-        tokens: &Tokens,
-        headers: usize,
-    ) -> Outcome<Vec<Figures>> {
-        let mut runs = Vec::with_capacity(contenders.len());
-        for contender in contenders {
-            runs.push(Run::prepare(self, runtime, contender, tokens, headers)?);
-        }
-        for _ in 0..self.rounds {
-            for run in &mut runs {
-                run.slice()?;
-            }
-        }
-        runs.into_iter().map(Run::end).collect()
-    }
-}
-
 /// A contender on its way through the tokens.
-struct Run<'a> {
+pub struct Run<'a> {
     runtime: &'a Runtime,
-    contender: &'a mut Contender,
+    contender: Contender,
     tokens: &'a Tokens,
     headers: usize,
     /// How many requests make a slice.
     count: usize,
     sent: usize,
-    nanos: Vec<f64>,
-    allocated: Allocated,
-    counted: u64,
 }
 
 impl<'a> Run<'a> {
-    fn prepare(
+    pub fn prepare(
         plan: &Plan,
         runtime: &'a Runtime,
-        contender: &'a mut Contender,
+        contender: Contender,
         tokens: &'a Tokens,
         headers: usize,
     ) -> Outcome<Self> {
@@ -105,9 +92,6 @@ impl<'a> Run<'a> {
             // One slice to warm up, one to count allocations, and the rounds.
             count: headers / (plan.rounds + 2),
             sent: 0,
-            nanos: Vec::with_capacity(plan.rounds),
-            allocated: Allocated::default(),
-            counted: 0,
             contender,
         };
         run.check_refusals()?;
@@ -121,30 +105,40 @@ impl<'a> Run<'a> {
         } else {
             run.send()?;
         }
-        let slice = run.count;
-        run.count = slice.min(2_000);
-        run.counted = run.count as u64;
-        alloc::start();
-        let sent = run.send();
-        run.allocated = alloc::stop();
-        sent?;
-        run.count = slice;
         Ok(run)
     }
 
-    fn slice(&mut self) -> Outcome<()> {
+    #[cfg(feature = "peers")]
+    pub fn contender(&self) -> &Contender {
+        &self.contender
+    }
+
+    /// What some requests allocate, and how many these were.
+    #[cfg(feature = "peers")]
+    pub fn count_allocations(&mut self) -> Outcome<(Allocated, u64)> {
+        let slice = self.count;
+        self.count = slice.min(2_000);
+        alloc::start();
+        let sent = self.send();
+        let allocated = alloc::stop();
+        let counted = self.count as u64;
+        self.count = slice;
+        sent.map(|_| (allocated, counted))
+    }
+
+    /// Sends a slice; nanoseconds per request.
+    pub fn slice(&mut self) -> Outcome<f64> {
         let took = self.send()?;
-        self.nanos.push(took.as_nanos() as f64 / self.count as f64);
-        Ok(())
+        Ok(took.as_nanos() as f64 / self.count as f64)
     }
 
     /// Sends a slice of good tokens.
     fn send(&mut self) -> Outcome<Duration> {
         let headers = &self.tokens.good[..self.headers];
         let sending = self.contender.target.send(headers, self.sent, self.count);
-        let begun = Instant::now();
+        let begun = worked();
         let statuses = self.runtime.block_on(sending);
-        let took = begun.elapsed();
+        let took = worked().saturating_sub(begun);
         self.sent += self.count;
         match statuses.are_all(StatusCode::OK, self.count) {
             true => Ok(took),
@@ -156,7 +150,7 @@ impl<'a> Run<'a> {
     }
 
     /// What must be refused is refused, before and after anything is timed.
-    fn check_refusals(&mut self) -> Outcome<()> {
+    pub fn check_refusals(&mut self) -> Outcome<()> {
         if self.contender.kind == Kind::Bare {
             return Ok(());
         }
@@ -185,19 +179,16 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
-
-    fn end(mut self) -> Outcome<Figures> {
-        self.check_refusals()?;
-        progress();
-        Ok(Figures {
-            nanos: self.nanos,
-            allocated: self.allocated,
-            counted: self.counted,
-        })
-    }
 }
 
-fn progress() {
-    eprint!(".");
-    let _ = io::stderr().flush();
+/// How long this thread has run, on which all happens: what else the machine does is not counted.
+fn worked() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
 }

@@ -21,7 +21,7 @@ use tower_revoke::{
     core::{Claim, ClaimId, ClaimOutcome, Store},
 };
 
-use crate::{report::median, rounds::Outcome};
+use crate::rounds::{Outcome, median};
 
 const CALLERS: [u64; 3] = [1, 32, 256];
 

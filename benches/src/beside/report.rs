@@ -1,6 +1,7 @@
 //! The table, and the targets beside what was found.
 
-use crate::rounds::{Contender, Figures, Kind};
+use super::Figures;
+use crate::rounds::{Contender, Kind, median};
 
 /// What was found of one contender, beside the others of its table.
 pub struct Row {
@@ -22,8 +23,8 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn new(title: String, contenders: &[Contender], figures: &[Figures]) -> Self {
-        let all = || contenders.iter().zip(figures);
+    pub fn new(title: String, contenders: &[&Contender], figures: &[&Figures]) -> Self {
+        let all = || contenders.iter().copied().zip(figures.iter().copied());
         let bare = |contender: &Contender| {
             let is_its_bare = |other: &Contender| {
                 other.kind == Kind::Bare && other.is_axum07 == contender.is_axum07
@@ -139,12 +140,6 @@ pub fn print_targets(targets: &[Target]) {
             None => println!(),
         }
     }
-}
-
-pub fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
 }
 
 /// Less than a third as 1/n.

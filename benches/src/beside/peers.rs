@@ -17,6 +17,7 @@ use tower_oauth2_resource_server::{
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 
 use crate::{
+    router::{boxed, route},
     target::{Serving, Target},
     tokens::{AUDIENCE, ISSUER},
 };
@@ -43,26 +44,9 @@ pub fn choose_backends() {
         .expect("none was chosen before");
 }
 
-async fn answer() -> &'static str {
-    "ok"
-}
-
-pub fn route() -> Router {
-    Router::new().route("/", get(answer))
-}
-
-/// As axum serves it: else its routes were put together anew for each request.
-pub fn boxed(router: Router) -> Boxed {
-    Box::new(Serving::<_, Body>::new(router.with_state::<()>(())))
-}
-
 fn boxed_axum07(router: axum07::Router) -> Boxed {
     let router = router.with_state::<()>(());
     Box::new(Serving::<_, axum07::body::Body>::new(router))
-}
-
-pub fn bare() -> Boxed {
-    boxed(route())
 }
 
 pub fn bare_axum07() -> Boxed {
@@ -70,7 +54,7 @@ pub fn bare_axum07() -> Boxed {
 }
 
 fn route_axum07() -> axum07::Router {
-    axum07::Router::new().route("/", axum07::routing::get(answer))
+    axum07::Router::new().route("/", axum07::routing::get(async || "ok"))
 }
 
 /// All of them.

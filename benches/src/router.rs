@@ -1,0 +1,22 @@
+//! The router that every row stands in: axum 0.8 with one GET.
+
+use axum::{Router, body::Body, routing::get};
+
+use crate::target::{Serving, Target};
+
+async fn answer() -> &'static str {
+    "ok"
+}
+
+pub fn route() -> Router {
+    Router::new().route("/", get(answer))
+}
+
+/// Boxes the router as axum serves it: else its routes were put together anew for each request.
+pub fn boxed(router: Router) -> Box<dyn Target> {
+    Box::new(Serving::<_, Body>::new(router.with_state::<()>(())))
+}
+
+pub fn bare() -> Box<dyn Target> {
+    boxed(route())
+}
