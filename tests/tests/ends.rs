@@ -347,6 +347,59 @@ async fn an_upgrade_is_spent_before_it_begins() {
     assert_eq!(&echo, b"ping");
 }
 
+/// TRAPS 53: hyper answers HTTP/1 with a 500 of its own, which is all that the client gets; HTTP/2
+/// gets a head that no client takes for a final one.
+#[tokio::test]
+async fn trap_53_a_final_1xx_is_settled_with_its_head() {
+    async fn informational(
+        request: Request<Incoming>,
+    ) -> Result<Response<ScriptedBody>, Infallible> {
+        let path = request.uri().path();
+        let Some(status) = path.strip_prefix("/final-") else {
+            return Ok(answer(path));
+        };
+        let body = ScriptedBody::new().data("hello");
+        Ok(Response::builder()
+            .status(status)
+            .body(body)
+            .expect("a response"))
+    }
+    let world = World::new();
+    let slots = Slots::default();
+    let layer = RevokeLayer::after_response()
+        .finish_within(Duration::from_millis(250))
+        .slots(&slots);
+    let server = Server::start(world.protect(&layer, service_fn(informational))).await;
+    for path in ["/final-100", "/final-102", "/final-103", "/final-199"] {
+        // Whoever asks again at once asks before a slow store could have answered a late payment.
+        let slow = Mood::Slow(Duration::from_millis(50));
+        world.store.set(StoreOp::Revoke, slow);
+        let token = world.token();
+        let first = ask(&server, Wire::Http1, get(path, &token)).await;
+        assert!(first.whole && first.bytes.is_empty());
+        assert_eq!(first.status, 500, "{path}");
+        assert_spent(&server, Wire::Http1, &token, path).await;
+
+        let token = world.token();
+        let mut client = Client::connect(server.addr, Wire::Http2).await;
+        let _no_client_takes_it = client.send(get(path, &token)).await;
+        assert_spent(&server, Wire::Http2, &token, path).await;
+
+        // The 500 of a store that is down is ours, and says so.
+        world.store.set(StoreOp::Revoke, Mood::Fails);
+        for wire in Wire::ALL {
+            let failed = ask(&server, wire, get(path, &world.token())).await;
+            assert_eq!(failed.status, 500, "{wire:?} {path}");
+            assert_eq!(
+                failed.headers[header::CONTENT_TYPE],
+                "application/problem+json"
+            );
+        }
+        world.store.set(StoreOp::Revoke, Mood::Works);
+        slots.idle().await;
+    }
+}
+
 #[tokio::test]
 async fn grpc_streams_are_spent_before_their_trailers() {
     async fn grpc(request: Request<Incoming>) -> Result<Response<ScriptedBody>, Infallible> {

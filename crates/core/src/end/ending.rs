@@ -64,7 +64,8 @@ fn has_grpc_type(headers: &HeaderMap) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// With its head: whatever the body holds, the client has all when it has the head. Also for
-    /// HTTP/1.0 without a length, where a body that is cut off looks complete.
+    /// HTTP/1.0 without a length, where a body that is cut off looks complete, and for a final 1xx,
+    /// whose body a server drops: hyper answers HTTP/1 with a 500 of its own.
     WithHead,
     /// With the byte that uses up the promised length, unless the body ends before.
     AfterBytes(u64),
@@ -83,13 +84,11 @@ impl Ending {
             Kind::Head => true,
             Kind::Connect => status.is_success(),
             Kind::Grpc | Kind::Other => false,
-        } || matches!(
-            status,
-            StatusCode::SWITCHING_PROTOCOLS
-                | StatusCode::NO_CONTENT
-                | StatusCode::RESET_CONTENT
-                | StatusCode::NOT_MODIFIED
-        );
+        } || status.is_informational()
+            || matches!(
+                status,
+                StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+            );
         if no_body_follows || response.body().is_end_stream() {
             return Self::WithHead;
         }
@@ -167,9 +166,9 @@ mod tests {
         Ending::of(request, &response.body(body).unwrap())
     }
 
-    /// TRAPS 10, 24 and 25: the truth table of body ends.
+    /// TRAPS 10, 24, 25 and 53: the truth table of body ends.
     #[test]
-    fn trap_10_24_25_truth_table() {
+    fn trap_10_24_25_53_truth_table() {
         let get = request(Method::GET, Version::HTTP_11);
         let old = request(Method::GET, Version::HTTP_10);
         let head = request(Method::HEAD, Version::HTTP_11);
@@ -184,6 +183,9 @@ mod tests {
             (get, 200, None, full(""), Ending::WithHead),
             (get, 200, None, stream(), Ending::WithBody),
             (get, 101, None, stream(), Ending::WithHead),
+            (get, 100, None, stream(), Ending::WithHead),
+            (get, 103, Some("9"), full("hello"), Ending::WithHead),
+            (get, 199, None, full("hello"), Ending::WithHead),
             (get, 204, None, stream(), Ending::WithHead),
             (get, 205, None, stream(), Ending::WithHead),
             (get, 304, Some("9"), full("hello"), Ending::WithHead),
