@@ -39,7 +39,7 @@ impl Policy {
     ) -> Result<(), Rejection> {
         let caller = match self.judge(answer, extensions) {
             Err(rejection) if self.mode == Mode::Observe => {
-                log_unenforced(&rejection);
+                self.format.log_not_enforced(&rejection);
                 None
             }
             verdict => verdict?,
@@ -81,11 +81,4 @@ impl Policy {
     ) -> Response<Full<Bytes>> {
         self.format.respond(rejection, RequestShape::of(request))
     }
-}
-
-fn log_unenforced(rejection: &Rejection) {
-    let reason = rejection.reason().label();
-    let token = rejection.token_id().map(tracing::field::display);
-    let source = std::error::Error::source(rejection);
-    tracing::info!(reason, token, source, "would be refused: {rejection}");
 }

@@ -395,8 +395,7 @@ impl BearerChecked {
     /// The format of the bearer layer that the request came through; the default if there is none.
     pub fn format_of(extensions: &http::Extensions) -> Arc<RejectionFormat> {
         Self::of(extensions)
-            .map(|checked| checked.format.clone())
-            .unwrap_or_default()
+            .map_or_else(RejectionFormat::of_nobody, |checked| checked.format.clone())
     }
 }
 

@@ -48,7 +48,7 @@ impl IntoResponse for ExtractRejection {
 /// is [`BearerChecked::format_of`] and [`RejectionFormat::respond`].
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        RejectionFormat::default()
+        RejectionFormat::of_nobody()
             .respond_to_unknown(self)
             .map(Body::new)
     }

@@ -24,6 +24,8 @@ mod id;
 mod identity_slot;
 mod issuer;
 mod key;
+#[doc(hidden)]
+pub mod log_limit;
 mod outcome;
 mod path;
 mod rejection;

@@ -3,7 +3,7 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use http::{Extensions, HeaderMap, Method, Response, StatusCode};
-use tower_revoke_core::{Clock, Outcome, RemoteRevocation};
+use tower_revoke_core::{Clock, Outcome, RemoteRevocation, log_limit::OutageLog};
 
 use crate::{Slots, When};
 
@@ -19,6 +19,8 @@ pub(crate) struct Config {
     pub(crate) slots: Slots,
     pub(crate) remotes: Vec<Arc<dyn RemoteRevocation>>,
     pub(crate) clock: Clock,
+    /// Of the lists that what is owed is written to.
+    pub(crate) outage: Arc<OutageLog>,
 }
 
 /// What a response costs its token.

@@ -59,6 +59,7 @@ impl RevokeLayer {
                 slots: Slots::default(),
                 remotes: Vec::new(),
                 clock: Clock::system(),
+                outage: Arc::default(),
             },
         }
     }

@@ -262,11 +262,16 @@ async fn insist<T>(
     let mut pause = Duration::from_millis(25);
     loop {
         let error = match timeout(config.finish_within, ask()).await {
-            Ok(Ok(_)) => return,
+            Ok(Ok(_)) => {
+                if config.outage.works() {
+                    tracing::info!("the list takes what is owed again");
+                }
+                return;
+            }
             Ok(Err(error)) => error,
             Err(_) => StoreError::TimedOut(config.finish_within),
         };
-        log_owed(what, token, &error);
+        log_owed(what, token, config, &error);
         // The wall clock alone may have been set ahead, and back again later.
         let now = config.clock.now().min(config.clock.steady_now());
         if until.is_some_and(|until| now > until) {
@@ -277,8 +282,17 @@ async fn insist<T>(
     }
 }
 
-fn log_owed(what: &'static str, token: TokenId, error: &(dyn std::error::Error + 'static)) {
-    tracing::error!(%token, error, "a {what} is still owed");
+/// Logs a try that failed: all that is owed is tried again and again while a store is down.
+fn log_owed(
+    what: &'static str,
+    token: TokenId,
+    config: &Config,
+    error: &(dyn std::error::Error + 'static),
+) {
+    match config.outage.failed(config.clock.uptime()) {
+        Some(count) => tracing::error!(%token, error, count, "a {what} is still owed"),
+        None => tracing::debug!(%token, error, "a {what} is still owed"),
+    }
 }
 
 /// Waits until what is owed is written down, or known to be late.

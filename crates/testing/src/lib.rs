@@ -6,17 +6,20 @@
 //! | play a response, frame by frame | [`ScriptedBody`], [`Gate`] |
 //! | see whether a layer keeps to `poll_ready` | [`readiness_conformance`] |
 //! | let a store fail, hang or dawdle | [`ScriptedStore`], [`Mood`] |
+//! | count what is logged | [`RecordedLog`] |
 //! | prove a store against its contract | [`store_conformance!`], [`conformance`] |
 
 mod body;
 pub mod conformance;
 mod issuer;
+mod log;
 mod readiness;
 mod store;
 
 pub use self::{
     body::{Gate, ScriptedBody},
     issuer::{TestAlgorithm, TestIssuer, TestToken},
+    log::RecordedLog,
     readiness::{ReadinessService, readiness_conformance},
     store::{Mood, ScriptedStore, StoreOp, StoreScript},
 };

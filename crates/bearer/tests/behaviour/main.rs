@@ -5,6 +5,7 @@ mod compile_time;
 mod deferred;
 mod grpc;
 mod kit;
+mod log;
 mod modes;
 mod readiness;
 mod requirements;

@@ -1,6 +1,10 @@
 //! How a refusal looks on the wire.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{
@@ -11,20 +15,25 @@ use http_body_util::Full;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 
-use super::Rejection;
-use crate::end::RequestShape;
+use super::{Rejection, log::RejectionLog};
+use crate::{Clock, end::RequestShape};
 
 /// How rejections look: the realm, the time to wait, the body, and when they take the gRPC form.
 ///
 /// The HTTP form has the status, a `WWW-Authenticate: Bearer` challenge per RFC 6750 §3 on 400, 401
 /// and 403, `Retry-After` on 503, `Cache-Control: no-store`, and an `application/problem+json` body
 /// (RFC 9457). The gRPC form is HTTP 200, trailers only, with `grpc-status` and `grpc-message`.
+///
+/// Rejections are logged at `DEBUG`. Those that the server is to blame for are logged at `WARN` (503)
+/// or `ERROR` (500) once a minute and reason, with `count`, the number since the line before. Clones
+/// share that count.
 #[derive(Clone)]
 pub struct RejectionFormat {
     realm: String,
     retry_after: Duration,
     body: Option<BodyOf>,
     grpc: GrpcRejections,
+    log: Arc<RejectionLog>,
 }
 
 /// Which requests are rejected in gRPC form: HTTP 200, trailers only, with a `grpc-status`.
@@ -91,6 +100,25 @@ impl RejectionFormat {
         self
     }
 
+    /// Sets the clock that the log goes by, for tests. Clones that were made before keep theirs.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.log = Arc::new(RejectionLog::new(clock));
+        self
+    }
+
+    /// The default format that those share who have none of their own.
+    pub(crate) fn of_nobody() -> Arc<Self> {
+        static SHARED: LazyLock<Arc<RejectionFormat>> = LazyLock::new(Arc::default);
+        SHARED.clone()
+    }
+
+    /// Logs what a bearer layer that observes would have rejected.
+    #[doc(hidden)]
+    pub fn log_not_enforced(&self, rejection: &Rejection) {
+        self.log.not_enforced(rejection);
+    }
+
     /// Returns the response that rejects a request of this shape. The rejection is logged, and put
     /// into the response's extensions.
     pub fn respond(&self, rejection: Rejection, request: RequestShape) -> Response<Full<Bytes>> {
@@ -109,7 +137,7 @@ impl RejectionFormat {
     }
 
     fn respond_in(&self, rejection: Rejection, grpc_form: bool) -> Response<Full<Bytes>> {
-        log(&rejection);
+        self.log.rejected(&rejection);
         let mut response = match grpc_form {
             true => grpc_response(&rejection),
             false => self.http_response(&rejection),
@@ -171,6 +199,7 @@ impl Default for RejectionFormat {
             retry_after: Duration::from_secs(1),
             body: None,
             grpc: GrpcRejections::default(),
+            log: Arc::default(),
         }
     }
 }
@@ -182,7 +211,7 @@ impl fmt::Debug for RejectionFormat {
             .field("retry_after", &self.retry_after)
             .field("body", &self.body.as_ref().map(|_| "swapped"))
             .field("grpc", &self.grpc)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -230,19 +259,6 @@ fn quotable(text: &str) -> String {
     text.chars()
         .map(|char| if allowed(char) { char } else { '?' })
         .collect()
-}
-
-fn log(rejection: &Rejection) {
-    let reason = rejection.reason().label();
-    let token = rejection.token_id().map(tracing::field::display);
-    let source = std::error::Error::source(rejection);
-    match rejection.reason().status() {
-        StatusCode::INTERNAL_SERVER_ERROR => {
-            tracing::error!(reason, token, source, "{rejection}");
-        }
-        StatusCode::SERVICE_UNAVAILABLE => tracing::warn!(reason, token, source, "{rejection}"),
-        _ => tracing::debug!(reason, token, source, "{rejection}"),
-    }
 }
 
 #[cfg(test)]

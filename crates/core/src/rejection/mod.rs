@@ -3,6 +3,7 @@
 mod body;
 mod format;
 mod future;
+mod log;
 mod reason;
 
 use std::{borrow::Cow, fmt, sync::Arc};

@@ -15,7 +15,7 @@ use tower_revoke_core::{
     Standing, UnixTime,
 };
 use tower_revoke_spend::{NotRecorded, OnStoreError, RevokeLayer, Slots};
-use tower_revoke_testing::{Gate, Mood, ScriptedBody, StoreOp};
+use tower_revoke_testing::{Gate, Mood, RecordedLog, ScriptedBody, StoreOp};
 
 #[tokio::test(start_paused = true)]
 async fn the_last_frame_waits_for_the_store() {
@@ -352,4 +352,44 @@ async fn a_use_that_was_given_back_is_not_told() {
     service.call(caller.request()).await.unwrap();
     assert!(server.told().is_empty());
     assert_eq!(caller.standing().await, Standing::Good);
+}
+
+/// TRAPS 48: what is owed is tried some hundred times while the store is down.
+#[tokio::test(start_paused = true)]
+async fn trap_48_what_is_owed_in_an_outage_is_a_line_a_minute() {
+    const CALLS: u64 = 20;
+    let log = RecordedLog::start();
+    let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000_000_000));
+    let slots = Slots::default();
+    let layer = RevokeLayer::after_response().clock(clock).slots(&slots);
+    let callers: Vec<_> = (0..CALLS).map(|_| Caller::new()).collect();
+    for caller in &callers {
+        caller.store.set(StoreOp::Revoke, Mood::Fails);
+        let mut service = layer.layer(service_fn(hello));
+        drop(service.call(caller.request()).await.unwrap());
+    }
+    for _ in 0..180 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        hand.advance(Duration::from_secs(1));
+    }
+    // The lists say for themselves that their stores fail.
+    let owed = || {
+        let mut lines = log.lines();
+        lines.retain(|line| line.contains("owed"));
+        lines
+    };
+    let lines = owed();
+    assert!((3..=4).contains(&lines.len()), "{lines:#?}");
+    assert!(lines.iter().all(|line| line.starts_with("ERROR")));
+    let tries = log.all();
+    let tries = tries.iter().filter(|line| line.contains("still owed"));
+    assert!(tries.count() > 500);
+
+    // The end of it is a line too.
+    for caller in &callers {
+        caller.store.set(StoreOp::Revoke, Mood::Works);
+    }
+    slots.idle().await;
+    let again = "INFO message=the list takes what is owed again";
+    assert_eq!(owed()[lines.len()..], [again]);
 }

@@ -1,0 +1,153 @@
+//! How often the same thing is logged while it lasts.
+//!
+//! Hidden from the docs: our own layers and stores use it, and users have their own subscribers.
+//! Pure: the time comes in, and nothing but counters is kept.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower_revoke_core::log_limit::LogLimit;
+//!
+//! let rejected = LogLimit::default();
+//! let lines = (0..180).filter_map(|secs| rejected.count(Duration::from_secs(secs), 1));
+//! assert_eq!(lines.collect::<Vec<_>>(), [1, 60, 60]);
+//! ```
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// Between two lines of a kind.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// How many beginnings of an outage are logged in a minute: what fails now and then would fill the
+/// log.
+const BEGINNINGS: u32 = 3;
+
+/// Lets one line of a kind pass in a minute, and counts what is not logged.
+#[derive(Debug, Default)]
+pub struct LogLimit(Mutex<Window>);
+
+impl LogLimit {
+    /// Counts `events`. Returns how many there were since the last line if one is due.
+    pub fn count(&self, uptime: Duration, events: u64) -> Option<u64> {
+        lock(&self.0).count(uptime, events, 1)
+    }
+}
+
+/// As [`LogLimit`], for what either works or fails: logs both changes, and once a minute that it
+/// still fails.
+#[derive(Debug, Default)]
+pub struct OutageLog {
+    /// Whether the last line says that it fails.
+    is_logged: AtomicBool,
+    window: Mutex<Window>,
+}
+
+impl OutageLog {
+    /// Counts a failure. Returns how many there were since the last line if one is due.
+    pub fn failed(&self, uptime: Duration) -> Option<u64> {
+        let mut window = lock(&self.window);
+        let at_most = match self.is_logged.load(Ordering::Relaxed) {
+            true => 1,
+            false => BEGINNINGS,
+        };
+        let failures = window.count(uptime, 1, at_most)?;
+        self.is_logged.store(true, Ordering::Relaxed);
+        Some(failures)
+    }
+
+    /// Returns whether to log that it works again: if the log says that it fails.
+    pub fn works(&self) -> bool {
+        // Read first: this is asked with each success.
+        self.is_logged.load(Ordering::Relaxed) && self.is_logged.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// The lines of a minute, which begins with the first of them.
+#[derive(Debug, Default)]
+struct Window {
+    began: Option<Duration>,
+    lines: u32,
+    not_logged: u64,
+}
+
+impl Window {
+    fn count(&mut self, uptime: Duration, events: u64, at_most: u32) -> Option<u64> {
+        self.not_logged = self.not_logged.saturating_add(events);
+        if self.not_logged == 0 {
+            return None;
+        }
+        let is_over = |began| uptime.saturating_sub(began) >= MINUTE;
+        if self.began.is_none_or(is_over) {
+            self.began = Some(uptime);
+            self.lines = 0;
+        }
+        if self.lines >= at_most {
+            return None;
+        }
+        self.lines += 1;
+        Some(std::mem::take(&mut self.not_logged))
+    }
+}
+
+fn lock(window: &Mutex<Window>) -> MutexGuard<'_, Window> {
+    window.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    /// TRAPS 48.
+    #[test]
+    fn trap_48_a_line_a_minute_says_how_many_there_were() {
+        let line = LogLimit::default();
+        assert_eq!(line.count(secs(5), 1), Some(1));
+        assert_eq!(line.count(secs(6), 1), None);
+        assert_eq!(line.count(secs(64), 3), None);
+        assert_eq!(line.count(secs(65), 1), Some(5));
+        assert_eq!(line.count(secs(500), 0), None);
+        assert_eq!(line.count(secs(500), 1), Some(1));
+    }
+
+    /// TRAPS 48.
+    #[test]
+    fn trap_48_an_outage_is_logged_when_it_begins_and_ends() {
+        let store = OutageLog::default();
+        assert!(!store.works());
+        assert_eq!(store.failed(secs(0)), Some(1));
+        assert_eq!(store.failed(secs(1)), None);
+        assert_eq!(store.failed(secs(61)), Some(2));
+        assert!(store.works());
+        assert!(!store.works());
+        // Another one, in the same minute.
+        assert_eq!(store.failed(secs(70)), Some(1));
+        assert!(store.works());
+    }
+
+    /// TRAPS 48: half of all calls fail.
+    #[test]
+    fn trap_48_what_fails_now_and_then_does_not_fill_the_log() {
+        let store = OutageLog::default();
+        let mut lines = 0;
+        let mut failures = 0;
+        for call in 0..18_000 {
+            let logged = store.failed(Duration::from_millis(call * 10));
+            failures += logged.unwrap_or_default();
+            lines += usize::from(logged.is_some()) + usize::from(store.works());
+        }
+        assert_eq!(lines, 18);
+        assert!(
+            failures > 12_000,
+            "what is not logged is counted: {failures}"
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! What is logged of rejections.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use http::StatusCode;
+
+use super::Rejection;
+use crate::{Clock, log_limit::LogLimit};
+
+/// Logs what the server is to blame for once a minute and reason, with how often it happened, and
+/// all else at `DEBUG`: an outage rejects every request.
+#[derive(Debug, Default)]
+pub(super) struct RejectionLog {
+    clock: Clock,
+    // By the label of the reason, so there are no more than reasons.
+    limits: Mutex<BTreeMap<&'static str, LogLimit>>,
+}
+
+impl RejectionLog {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn rejected(&self, rejection: &Rejection) {
+        let reason = rejection.reason().label();
+        let token = rejection.token_id().map(tracing::field::display);
+        let source = std::error::Error::source(rejection);
+        match (rejection.reason().status(), self.due(rejection)) {
+            (StatusCode::INTERNAL_SERVER_ERROR, Some(count)) => {
+                tracing::error!(reason, token, source, count, "{rejection}");
+            }
+            (_, Some(count)) => tracing::warn!(reason, token, source, count, "{rejection}"),
+            (_, None) => tracing::debug!(reason, token, source, "{rejection}"),
+        }
+    }
+
+    /// As [`rejected`](Self::rejected), for what was let through all the same; what the caller is
+    /// to blame for is what somebody observes for, and logged each time.
+    pub(super) fn not_enforced(&self, rejection: &Rejection) {
+        let reason = rejection.reason().label();
+        let token = rejection.token_id().map(tracing::field::display);
+        let source = std::error::Error::source(rejection);
+        match self.due(rejection) {
+            None if is_fault(rejection) => {
+                tracing::debug!(reason, token, source, "would be refused: {rejection}");
+            }
+            count => tracing::info!(
+                reason,
+                token,
+                source,
+                count,
+                "would be refused: {rejection}"
+            ),
+        }
+    }
+
+    /// How many there were since the last line, if one is due.
+    fn due(&self, rejection: &Rejection) -> Option<u64> {
+        if !is_fault(rejection) {
+            return None;
+        }
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = limits.entry(rejection.reason().label()).or_default();
+        limit.count(self.clock.uptime(), 1)
+    }
+}
+
+fn is_fault(rejection: &Rejection) -> bool {
+    rejection.reason().status().is_server_error()
+}
