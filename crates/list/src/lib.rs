@@ -76,8 +76,8 @@
 //! asked about each token, as it is without a feed or above
 //! [`mirror_limit`](RevocationListBuilder::mirror_limit). [`ListStats::mirror`] and the log say so.
 //!
-//! A store whose history went back (a fail-over, a backup that was played back) is told what the
-//! mirrors know before their nodes are ready again: revocations, rules, lifts, spent tokens as
+//! A store whose history went back (a fail-over, a backup that was played back, another database in its
+//! place) is told what the mirrors know before their nodes are ready again: revocations, rules, lifts, spent tokens as
 //! revocations, and the uses that were won through this list under their own ids. Until then what
 //! the mirror knows to be refused is refused. A lift is not undone by that. What was written
 //! through a list and is then missing in the feed is written again.

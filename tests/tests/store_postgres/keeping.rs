@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use tower_revoke::RevocationList;
 use tower_revoke_core::{ClaimOutcome, Clock, Store, StoreError};
 use tower_revoke_store_sql::PostgresStore;
 use tower_revoke_tests::{
     feed::whole_feed,
     load::{claim, key, revocation},
-    servers::{Postgres, StoreServer},
+    servers::{Postgres, StoreServer, wait_until},
     sql,
 };
 
@@ -123,4 +124,31 @@ async fn who_waits_for_a_change_is_woken_after_a_restart_too() {
         let woken = tokio::time::timeout(Duration::from_secs(60), woken).await;
         woken.expect("a hint").expect("no panic");
     }
+}
+
+/// An empty schema takes the place of the one that a running node follows.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_47_what_was_known_of_a_schema_that_was_dropped_is_written_back() {
+    let server = Postgres::start(&[]).await;
+    let (store, other) = (server.open().await, server.open().await);
+    let list = RevocationList::builder(store)
+        .max_staleness(Duration::from_secs(1))
+        .build();
+    list.ready().await.expect("a server that is up");
+    let said = other.revoke(&[revocation(1)]).await;
+    said.expect("a revocation");
+    let won = list.claim(claim(2, 1, 1)).await;
+    assert_eq!(won.expect("an answer"), ClaimOutcome::Won { left: 0 });
+    // The revocation, the token that is spent, and the use that was won here.
+    wait_until("the feed told both", || list.stats().mirrored == 3).await;
+    drop(other);
+
+    server.sql("DROP SCHEMA tower_revoke CASCADE");
+    let fresh = server.open().await;
+    wait_until("both were written back", || list.stats().written_back == 2).await;
+    wait_until("the list is ready again", || list.is_ready()).await;
+    let listed = fresh.look_up(&[key(1), key(2)]).await.expect("an answer");
+    assert!(listed.iter().all(Option::is_some), "{listed:?}");
+    let again = list.claim(claim(2, 9, 1)).await;
+    assert_eq!(again.expect("an answer"), ClaimOutcome::Spent);
 }

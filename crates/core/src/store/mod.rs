@@ -77,7 +77,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::HistoryWentBack`] if the store has forgotten what the cursor has seen, also
     /// where new history has grown beyond that since: write back what is known by
     /// [`restore`](Self::restore), then load all again.
-    /// [`StoreError::ForeignCursor`] if the cursor is none of this store's.
+    /// [`StoreError::ForeignCursor`] if the cursor is none of this store's. To whoever has read it
+    /// through this handle it means that the database was replaced, which is a history that went back.
     /// [`StoreError::Unsupported`] if the store has no feed.
     fn changes(
         &self,

@@ -255,10 +255,12 @@ impl<S: Store, T: Timer> Engine<S, T> {
                         page,
                     });
                 }
-                Err(StoreError::CursorTooOld | StoreError::ForeignCursor) => {
-                    return Err(Gap::Reload);
+                Err(StoreError::CursorTooOld) => return Err(Gap::Reload),
+                // The cursor was read here: a foreign one means that another database has taken the
+                // place of the one that gave it.
+                Err(StoreError::HistoryWentBack | StoreError::ForeignCursor) => {
+                    return Err(Gap::WentBack);
                 }
-                Err(StoreError::HistoryWentBack) => return Err(Gap::WentBack),
                 Err(StoreError::Unsupported(_)) => return Err(Gap::NoFeed),
                 Err(error) => error,
             };

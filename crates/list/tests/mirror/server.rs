@@ -32,6 +32,8 @@ struct Inner {
     clock: Clock,
     store: Mutex<MemoryStore>,
     said: Mutex<Vec<Said>>,
+    /// Which database this is, as its cursors know.
+    database: AtomicUsize,
     /// How often its history was set back, as its cursors know.
     epoch: AtomicUsize,
     page: AtomicUsize,
@@ -50,6 +52,7 @@ impl Server {
             store: Mutex::new(MemoryStore::with_clock(clock.clone())),
             clock,
             said: Mutex::default(),
+            database: AtomicUsize::new(0),
             epoch: AtomicUsize::new(0),
             page: AtomicUsize::new(usize::MAX),
             pushes: AtomicBool::new(false),
@@ -118,6 +121,12 @@ impl Server {
         }
     }
 
+    /// Another database, an empty one, takes the place of this one.
+    pub async fn replace(&self) {
+        self.set_back(0, false).await;
+        self.0.database.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// Forgets the feed's past.
     pub fn trim(&self) {
         let _ = self.store().changes_kept(0).changes_kept(65_536);
@@ -158,7 +167,8 @@ impl Server {
     }
 
     async fn read(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        let epoch = self.0.epoch.load(Ordering::SeqCst) as u64;
+        let database = self.0.database.load(Ordering::SeqCst) as u32;
+        let epoch = self.0.epoch.load(Ordering::SeqCst) as u32;
         let page = self.0.page.load(Ordering::SeqCst);
         let (position, after) = match since {
             None => (self.end().await, Some(None)),
@@ -167,7 +177,10 @@ impl Server {
                     .0
                     .split_at_checked(16)
                     .ok_or(StoreError::ForeignCursor)?;
-                if head[..8] != epoch.to_be_bytes() {
+                if head[..4] != database.to_be_bytes() {
+                    return Err(StoreError::ForeignCursor);
+                }
+                if head[4..8] != epoch.to_be_bytes() {
                     return Err(StoreError::HistoryWentBack);
                 }
                 let position = u64::from_be_bytes(head[8..].try_into().unwrap());
@@ -176,7 +189,8 @@ impl Server {
             }
         };
         let cursor = |position: u64, after: Option<KeyDigest>| {
-            let mut bytes = epoch.to_be_bytes().to_vec();
+            let mut bytes = database.to_be_bytes().to_vec();
+            bytes.extend(epoch.to_be_bytes());
             bytes.extend(position.to_be_bytes());
             bytes.extend(after.iter().flat_map(|key| key.as_bytes()));
             Cursor(bytes)

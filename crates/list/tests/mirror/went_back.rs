@@ -251,3 +251,81 @@ async fn g3_an_own_write_that_the_feed_never_tells_of_is_written_again() {
     let key: KeyDigest = spent.keys()[0];
     assert!(world.server.lists(key).await.is_some());
 }
+
+/// An empty database under the same name: none of its cursors is the one that was read last.
+#[tokio::test(start_paused = true)]
+async fn trap_47_what_was_known_of_a_database_that_was_replaced_is_written_back() {
+    let world = World::new();
+    let (a, b) = (world.ready_node().await, world.ready_node().await);
+    let (revoked, spent, used, lifted) = (token("1"), token("2"), token("3"), token("4"));
+    a.list.revoke(end_of(&revoked)).await.unwrap();
+    a.list.revoke(ann_logs_out(UnixTime::EPOCH)).await.unwrap();
+    a.list.revoke(end_of(&lifted)).await.unwrap();
+    a.list.lift(lift(lifted.id())).await.unwrap();
+    a.list.claim(claim(&spent, 1, 1)).await.unwrap();
+    b.list.claim(claim(&used, 2, 2)).await.unwrap();
+    a.polled().await;
+    b.polled().await;
+
+    world.server.replace().await;
+    comes_back(&a).await;
+    comes_back(&b).await;
+    let rule = ann_logs_out(UnixTime::EPOCH).key().digest();
+    for key in [revoked.keys()[0], spent.keys()[0], rule] {
+        assert!(world.server.lists(key).await.is_some());
+    }
+    for node in [&a, &b] {
+        assert_eq!(node.check(&revoked).await, Standing::Revoked);
+        assert_eq!(node.check(&lifted).await, Standing::Good);
+        assert!(node.list.stats().written_back > 0);
+    }
+    let again = a.list.claim(claim(&spent, 9, 1)).await.unwrap();
+    assert_eq!(again, ClaimOutcome::Spent);
+    let last = a.list.claim(claim(&used, 9, 2)).await.unwrap();
+    assert_eq!(last, ClaimOutcome::Won { left: 0 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn trap_47_a_node_is_not_ready_until_a_replaced_database_was_told() {
+    let world = World::new();
+    let node = world.ready_node().await;
+    let revoked = token("1");
+    node.list.revoke(end_of(&revoked)).await.unwrap();
+    node.polled().await;
+    node.script.set(StoreOp::Restore, Mood::Fails);
+    world.server.replace().await;
+    node.becomes(MirrorState::Lost).await;
+    node.script.called(StoreOp::Restore, 1).await;
+    assert!(!node.list.is_ready());
+    world.hand.advance(MAX_STALENESS);
+    assert_eq!(node.check(&revoked).await, Standing::Revoked);
+    node.script.set(StoreOp::Restore, Mood::Works);
+    comes_back(&node).await;
+    assert!(world.server.lists(revoked.keys()[0]).await.is_some());
+}
+
+/// The database is replaced while a node loads it for the first time.
+#[tokio::test(start_paused = true)]
+async fn trap_47_a_node_that_knows_nothing_loads_a_replaced_database() {
+    let world = World::new();
+    world.server.page(1);
+    for number in ["1", "2", "3"] {
+        world
+            .server
+            .revoke(&[end_of(&token(number))])
+            .await
+            .unwrap();
+    }
+    world.server.hold(true);
+    let node = world.node();
+    let (ready, ()) = tokio::join!(node.list.ready(), async {
+        world.server.holds(1).await;
+        world.server.replace().await;
+        world.server.revoke(&[end_of(&token("4"))]).await.unwrap();
+        world.server.hold(false);
+    });
+    ready.unwrap();
+    assert_eq!(node.list.stats().written_back, 0);
+    assert_eq!(node.check(&token("1")).await, Standing::Good);
+    assert_eq!(node.check(&token("4")).await, Standing::Revoked);
+}
