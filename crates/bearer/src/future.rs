@@ -1,4 +1,4 @@
-//! The response future: a refusal, a token being verified, or the inner service's answer.
+//! The response future: a rejection, a token being verified, or the inner service's answer.
 
 use std::{
     fmt,
@@ -11,32 +11,36 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
-use tower_revoke_core::{Authenticated, BearerToken, BoxFuture, Rejection, RejectionBody};
+use tower_revoke_core::{
+    Authenticated, BearerToken, BoxFuture, Rejection, RejectionBody, TokenVerifier,
+};
 use tower_service::Service;
 
-use crate::{policy::Policy, source::keep_private};
+use crate::{service::Shared, source::keep_private};
 
 pin_project! {
     /// The response future of [`RequireBearer`](crate::RequireBearer). It is `Send` if the inner
     /// service, its future and the request are.
-    pub struct RequireBearerFuture<S, B>
+    pub struct RequireBearerFuture<S, V, B>
     where
         S: Service<Request<B>>,
     {
         #[pin]
-        state: State<S, B>,
+        state: State<S, V, B>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, B>
+    enum State<S, V, B>
     where
         S: Service<Request<B>>,
     {
         Refused { response: Option<Response<Full<Bytes>>> },
         // Boxed, so that a request whose token is known doesn't carry its room about.
-        Verifying { verdict: Verdict, waiting: Option<Box<Waiting<S, B>>> },
+        Verifying { verdict: Verdict, waiting: Option<Box<Waiting<S, V, B>>> },
+        // Admitted, until the inner service is ready.
+        Admitted { token: BearerToken, has_waited: bool, waiting: Option<Box<Waiting<S, V, B>>> },
         Calling { #[pin] call: S::Future, in_query: bool },
     }
 }
@@ -44,15 +48,66 @@ pin_project! {
 /// What the verifier says, and of which token.
 type Verdict = BoxFuture<'static, (Result<Authenticated, Rejection>, BearerToken)>;
 
-/// What waits for the verdict: the request, and the service that was made ready for it.
-struct Waiting<S, B> {
+/// A request that waits, and the service that is to answer it.
+struct Waiting<S, V, B> {
     service: S,
+    is_ready: bool,
     request: Request<B>,
-    policy: Arc<Policy>,
+    shared: Arc<Shared<V>>,
     in_query: bool,
 }
 
-impl<S, B> RequireBearerFuture<S, B>
+impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
+    fn verdict(&self, token: BearerToken) -> Verdict {
+        let verifier = self.shared.verifier.clone();
+        Box::pin(async move { (verifier.verify(&token).await, token) })
+    }
+
+    /// What comes after the verifier's answer, which has admitted the request or not.
+    fn after(
+        mut self: Box<Self>,
+        answer: Result<Authenticated, Rejection>,
+        token: BearerToken,
+    ) -> State<S, V, B>
+    where
+        S: Service<Request<B>>,
+    {
+        let policy = &self.shared.policy;
+        let presented = Some(token.clone());
+        if let Err(rejection) =
+            policy.admit(answer.map(Some), presented, self.request.extensions_mut())
+        {
+            let response = Some(policy.refuse(rejection, &self.request));
+            return State::Refused { response };
+        }
+        if self.is_ready {
+            return self.call();
+        }
+        State::Admitted {
+            token,
+            has_waited: false,
+            waiting: Some(self),
+        }
+    }
+
+    fn call(self) -> State<S, V, B>
+    where
+        S: Service<Request<B>>,
+    {
+        let Self {
+            mut service,
+            request,
+            in_query,
+            ..
+        } = self;
+        State::Calling {
+            call: service.call(request),
+            in_query,
+        }
+    }
+}
+
+impl<S, V, B> RequireBearerFuture<S, V, B>
 where
     S: Service<Request<B>>,
 {
@@ -63,21 +118,29 @@ where
         }
     }
 
+    /// `service` has not been made ready.
     pub(crate) fn verifying(
-        verdict: Verdict,
         service: S,
+        shared: Arc<Shared<V>>,
+        token: BearerToken,
         request: Request<B>,
-        policy: Arc<Policy>,
         in_query: bool,
-    ) -> Self {
-        let waiting = Some(Box::new(Waiting {
+    ) -> Self
+    where
+        V: TokenVerifier,
+    {
+        let waiting = Box::new(Waiting {
             service,
+            is_ready: false,
             request,
-            policy,
+            shared,
             in_query,
-        }));
+        });
         Self {
-            state: State::Verifying { verdict, waiting },
+            state: State::Verifying {
+                verdict: waiting.verdict(token),
+                waiting: Some(waiting),
+            },
         }
     }
 
@@ -88,9 +151,10 @@ where
     }
 }
 
-impl<S, B, ResBody> Future for RequireBearerFuture<S, B>
+impl<S, V, B, ResBody> Future for RequireBearerFuture<S, V, B>
 where
     S: Service<Request<B>, Response = Response<ResBody>>,
+    V: TokenVerifier,
 {
     type Output = Result<Response<RejectionBody<ResBody>>, S::Error>;
 
@@ -98,30 +162,44 @@ where
         const POLLED_AGAIN: &str = "a future is not polled after it has given its output";
         let mut state = self.project().state;
         loop {
-            match state.as_mut().project() {
+            let next = match state.as_mut().project() {
                 StateProj::Refused { response } => {
                     let response = response.take().expect(POLLED_AGAIN);
                     return Poll::Ready(Ok(RejectionBody::rejected(response)));
                 }
                 StateProj::Verifying { verdict, waiting } => {
                     let (answer, token) = ready!(verdict.as_mut().poll(cx));
-                    let Waiting {
-                        mut service,
-                        mut request,
-                        policy,
-                        in_query,
-                    } = *waiting.take().expect(POLLED_AGAIN);
-                    let answer = answer.map(Some);
-                    let next = match policy.admit(answer, Some(token), request.extensions_mut()) {
-                        Ok(()) => State::Calling {
-                            call: service.call(request),
-                            in_query,
-                        },
-                        Err(rejection) => State::Refused {
-                            response: Some(policy.refuse(rejection, &request)),
-                        },
+                    let waiting = waiting.take().expect(POLLED_AGAIN);
+                    waiting.after(answer, token)
+                }
+                StateProj::Admitted {
+                    token,
+                    has_waited,
+                    waiting: place,
+                } => {
+                    let waiting = place.as_mut().expect(POLLED_AGAIN);
+                    let Poll::Ready(ready) = waiting.service.poll_ready(cx) else {
+                        *has_waited = true;
+                        return Poll::Pending;
                     };
-                    state.set(next);
+                    ready?;
+                    let mut waiting = place.take().expect(POLLED_AGAIN);
+                    waiting.is_ready = true;
+                    if *has_waited {
+                        // The verdict may have become old meanwhile. If the verifier has to wait for
+                        // the next one, this request keeps its place: it would never be served where
+                        // every verdict takes longer than the inner service stays ready.
+                        let token = token.clone();
+                        match waiting.shared.verifier.verify_cached(&token) {
+                            Some(answer) => waiting.after(answer, token),
+                            None => State::Verifying {
+                                verdict: waiting.verdict(token),
+                                waiting: Some(waiting),
+                            },
+                        }
+                    } else {
+                        waiting.call()
+                    }
                 }
                 StateProj::Calling { call, in_query } => {
                     let mut response = ready!(call.poll(cx))?;
@@ -130,12 +208,13 @@ where
                     }
                     return Poll::Ready(Ok(response.map(RejectionBody::inner)));
                 }
-            }
+            };
+            state.set(next);
         }
     }
 }
 
-impl<S, B> fmt::Debug for RequireBearerFuture<S, B>
+impl<S, V, B> fmt::Debug for RequireBearerFuture<S, V, B>
 where
     S: Service<Request<B>>,
 {
@@ -143,6 +222,7 @@ where
         let state = match &self.state {
             State::Refused { .. } => "refused",
             State::Verifying { .. } => "verifying",
+            State::Admitted { .. } => "admitted",
             State::Calling { .. } => "calling",
         };
         f.debug_struct("RequireBearerFuture")

@@ -1,7 +1,7 @@
 //! The service: read the token, ask the verifier, and call on or refuse.
 
 use std::{
-    fmt, mem,
+    fmt,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -14,19 +14,23 @@ use crate::{RequireBearerFuture, policy::Policy, source::Presented};
 
 /// The service of [`RequireBearerLayer`](crate::RequireBearerLayer).
 ///
-/// It is as ready as its inner service. While a token is known to its verifier, nothing is boxed;
-/// else the request waits in the response future, together with the inner service that was made
-/// ready for it and the place that it may hold in a limit further in. That is why the inner service
-/// must be `Clone`.
+/// It is as ready as its inner service. A token that its verifier knows is answered at once, and
+/// nothing is boxed. Any other token is verified in the response future. What the inner service
+/// holds while it is ready, such as a permit of a concurrency limit, is given back first: nobody can
+/// occupy the inner service with tokens that are still being verified. Once the token is found good,
+/// the future waits until a clone of the inner service is ready; hence `Clone`.
+///
+/// So a limit further in bounds the calls, and not the requests whose tokens are being verified. A
+/// limit further out bounds both.
 pub struct RequireBearer<S, V> {
     inner: S,
     // One handle to clone: servers and routers clone a service with each request.
     shared: Arc<Shared<V>>,
 }
 
-struct Shared<V> {
-    verifier: Arc<V>,
-    policy: Arc<Policy>,
+pub(crate) struct Shared<V> {
+    pub(crate) verifier: Arc<V>,
+    pub(crate) policy: Arc<Policy>,
 }
 
 impl<S, V> RequireBearer<S, V> {
@@ -45,7 +49,7 @@ where
 {
     type Response = Response<RejectionBody<ResBody>>;
     type Error = S::Error;
-    type Future = RequireBearerFuture<S, ReqBody>;
+    type Future = RequireBearerFuture<S, V, ReqBody>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -62,15 +66,15 @@ where
                     (Err(malformed), _) => (Err(malformed.into()), None),
                     (Ok(()), Some(answer)) => (answer.map(Some), Some(token)),
                     (Ok(()), None) => {
-                        let verifier = verifier.clone();
-                        let verdict =
-                            Box::pin(async move { (verifier.verify(&token).await, token) });
-                        // The clone is not ready: the service that was made ready goes along.
-                        let next = self.inner.clone();
-                        let ready = mem::replace(&mut self.inner, next);
-                        let policy = policy.clone();
+                        // Drops the ready service before a clone is polled: where there is one
+                        // permit, the clone would wait for it in vain.
+                        self.inner = self.inner.clone();
                         return RequireBearerFuture::verifying(
-                            verdict, ready, request, policy, in_query,
+                            self.inner.clone(),
+                            self.shared.clone(),
+                            token,
+                            request,
+                            in_query,
                         );
                     }
                 },

@@ -78,7 +78,8 @@ where
                     limit,
                     until: account.until,
                 };
-                // The service that was made ready is the one that is called.
+                // The ready service is kept for the call: a use that was taken and then waited for
+                // another permit would be burnt if the client left meanwhile.
                 let next = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, next);
                 RevokeFuture::claiming(Claiming::new(claim, account), ready, request, refusing)

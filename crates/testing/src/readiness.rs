@@ -27,10 +27,18 @@ pub type ReadinessService<B> = BoxCloneSyncService<Request<B>, Response<Full<Byt
 ///
 /// It is for the time between `poll_ready` and the end of `call`'s future:
 ///
-/// - the service that is called is the one that was made ready, not a clone of it;
+/// - the service that is called was polled ready itself; a clone of a ready service is not ready;
 /// - nobody waits for a second permit while holding the first;
 /// - a permit comes back after an answer, a refusal, and a future that is dropped at any point;
 /// - a service that was busy becomes ready again.
+///
+/// A layer that waits before it calls has two correct forms. Both leave a clone in the place of the
+/// ready service, with `mem::replace`:
+///
+/// - it keeps the ready service in its future and calls that one. This is right where the wait takes
+///   something that cannot be returned, such as one use of a token;
+/// - it drops the ready service, and polls another clone ready when the wait is over. This is right
+///   where a caller can prolong the wait, since no permit is held meanwhile.
 ///
 /// # Panics
 /// If the layer breaks one of these, with words that say which, over what, and when. A layer that

@@ -16,7 +16,7 @@ type NotSend = Rc<()>;
 assert_not_impl_any!(Tokens: Clone);
 assert_impl_all!(RequireBearerLayer<Tokens>: Clone, Send, Sync, Debug);
 assert_impl_all!(RequireBearer<Inner, Tokens>: Clone, Send, Sync, Debug);
-assert_impl_all!(RequireBearerFuture<Inner, ()>: Send, Debug);
+assert_impl_all!(RequireBearerFuture<Inner, Tokens, ()>: Send, Debug);
 assert_impl_all!(RequireClaimsLayer: Clone, Send, Sync, Debug);
 assert_impl_all!(RequireClaims<Inner>: Clone, Send, Sync, Debug);
 
@@ -42,5 +42,5 @@ impl<B> Service<Request<B>> for Local {
 }
 
 assert_impl_all!(RequireBearer<Local, Tokens>: Service<Request<NotSend>>);
-assert_not_impl_any!(RequireBearerFuture<Local, NotSend>: Send);
+assert_not_impl_any!(RequireBearerFuture<Local, Tokens, NotSend>: Send);
 assert_impl_all!(RequireClaims<Local>: Service<Request<NotSend>>);

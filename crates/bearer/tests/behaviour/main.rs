@@ -13,3 +13,4 @@ mod rfc6750;
 mod rfc9110;
 mod sources;
 mod stack;
+mod waiting;

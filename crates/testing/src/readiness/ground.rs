@@ -91,7 +91,8 @@ impl<B: Send + 'static> Ground<B> {
         assert!(
             !self.watch.called_unready(),
             "over {}, {when}: the layer called a service that was not made ready. A clone made \
-             after `poll_ready` is not ready: swap the ready service out with `mem::replace`",
+             after `poll_ready` is not ready: swap the ready service out with `mem::replace`, or \
+             drop it and poll the clone",
             self.name,
         );
     }

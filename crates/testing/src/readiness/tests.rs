@@ -80,6 +80,19 @@ async fn a_layer_that_keeps_the_rules_passes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_layer_that_drops_the_ready_service_and_polls_a_clone_passes() {
+    run(|inner, request| {
+        drop(swap(inner));
+        let clone = inner.clone();
+        Box::pin(async move {
+            deferred().await;
+            clone.oneshot(request).await
+        })
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_layer_that_refuses_all_passes() {
     run(|_, _| {
         Box::pin(async {
