@@ -4,7 +4,7 @@
 use std::{convert::Infallible, pin::pin, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, StatusCode, Uri, header, uri::PathAndQuery};
+use http::{StatusCode, Uri, uri::PathAndQuery};
 use http_body_util::{Either, Empty};
 use hyper::{Request, Response, body::Incoming, upgrade::OnUpgrade};
 use hyper_util::{
@@ -165,17 +165,6 @@ struct Forward {
 #[derive(Clone)]
 struct NotSent;
 
-/// What upstreams believe of a caller must not come from the caller (RFC 9700 §4.13). `Host` is the
-/// client's to say: it makes it of the URI.
-const NOT_THE_CALLERS_TO_SAY: [HeaderName; 6] = [
-    header::HOST,
-    header::FORWARDED,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-real-ip"),
-];
-
 impl Forward {
     fn new(to: Upstreams) -> Result<Self, BoxError> {
         let mut connector = HttpConnector::new();
@@ -208,9 +197,6 @@ impl Forward {
             return Ok(empty(StatusCode::BAD_REQUEST));
         };
         *request.uri_mut() = uri;
-        for name in &NOT_THE_CALLERS_TO_SAY {
-            request.headers_mut().remove(name);
-        }
         let caller = hyper::upgrade::on(&mut request);
         match self.client.oneshot(request).await {
             Ok(mut response) => {

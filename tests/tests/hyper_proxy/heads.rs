@@ -1,6 +1,7 @@
 //! Heads that are made to confuse: each is refused before an upstream hears of it, or goes on in a
 //! form that has one meaning.
 
+use base64::{Engine, prelude::BASE64_STANDARD as STANDARD};
 use tokio::net::TcpListener;
 
 use crate::{kit::Stage, raw::Raw, upstream::OK};
@@ -334,4 +335,30 @@ async fn rfc9700_4_13_what_only_a_proxy_may_say_is_not_handed_on() {
         "x-other: 2",
     ];
     assert_eq!(lines, expected);
+}
+
+/// TRAPS 41: the proxy's own credentials go to the upstream that its path names, under its name.
+#[tokio::test]
+async fn trap_41_the_proxys_credentials_come_with_no_word_of_the_caller() {
+    let stage = Stage::with(OK).await;
+    let (_, reply) = stage
+        .send(
+            "GET /stock/1 HTTP/1.1\r\nhost: evil-tenant.internal\r\nauthorization: Bearer TOKEN\r\n\
+             forwarded: host=evil\r\nx-forwarded-host: evil\r\nx-forwarded-server: evil\r\n\
+             x-original-host: evil\r\nx-host: evil\r\nx-original-url: /admin\r\n\
+             x-rewrite-url: /admin\r\n\r\n",
+        )
+        .await;
+    assert_eq!(reply.status, 200);
+    let stock = stage.stock.addr;
+    let seen = stage.end().await;
+    assert_eq!(seen.stock.len(), 1);
+    let mut lines: Vec<_> = seen.stock[0].head.trim_end().lines().skip(1).collect();
+    lines.sort_unstable();
+    let basic = STANDARD.encode("proxy:proxy-secret");
+    let (authorization, host) = (
+        format!("authorization: Basic {basic}"),
+        format!("host: {stock}"),
+    );
+    assert_eq!(lines, [&*authorization, &*host, "via: 1.1 hyper-proxy"]);
 }

@@ -7,15 +7,44 @@ use tower_revoke_core::BearerToken;
 
 use super::{ConfigError, secret};
 
-/// What an upstream gets in place of nothing. Secrets never show in `Debug`.
+/// What one upstream gets. Secrets never show in `Debug`.
+///
+/// ```
+/// use tower_revoke_preserve::{ConfigError, Outbound, OutboundAuthorizationLayer};
+///
+/// let layer = OutboundAuthorizationLayer::strip()
+///     .upstream("shop.internal", Outbound::keep().keep_host())?
+///     .upstream("static.internal", Outbound::strip().keep_host())?;
+///
+/// // The caller's `Host` would choose who gets the credentials of the proxy.
+/// let ours = Outbound::client_credentials("id", "secret").keep_host();
+/// assert!(matches!(
+///     layer.upstream("stock.internal", ours),
+///     Err(ConfigError::HostBesideOwnCredentials(_))
+/// ));
+/// # Ok::<(), ConfigError>(())
+/// ```
 #[derive(Clone)]
-pub struct Outbound(pub(super) Action);
+pub struct Outbound {
+    pub(super) action: Action,
+    pub(super) keeps_host: bool,
+}
 
 #[derive(Clone)]
 pub(super) enum Action {
+    Strip,
     Keep,
     Rename(HeaderName),
     Replace(HeaderValue),
+}
+
+impl From<Action> for Outbound {
+    fn from(action: Action) -> Self {
+        Self {
+            action,
+            keeps_host: false,
+        }
+    }
 }
 
 /// What routes, frames or authenticates the message itself.
@@ -36,10 +65,15 @@ const RESERVED: [HeaderName; 13] = [
 ];
 
 impl Outbound {
+    /// No credentials, as an upstream that is not named.
+    pub fn strip() -> Self {
+        Action::Strip.into()
+    }
+
     /// The caller's `Authorization` header. If a layer has removed it, it is put back from
     /// [`OriginalAuthorization`](crate::OriginalAuthorization). Two such headers are none.
     pub fn keep() -> Self {
-        Self(Action::Keep)
+        Action::Keep.into()
     }
 
     /// The caller's credentials, in another header; `Authorization` is removed. Whatever a client
@@ -56,13 +90,13 @@ impl Outbound {
         if RESERVED.contains(&header) {
             return Err(ConfigError::ReservedHeader(name.to_owned()));
         }
-        Ok(Self(Action::Rename(header)))
+        Ok(Action::Rename(header).into())
     }
 
     /// The proxy's own client id and secret, as `Basic`; both are form-urlencoded first
     /// (RFC 6749 §2.3.1). The caller's credentials are removed.
     pub fn client_credentials(id: &str, secret: &str) -> Self {
-        Self(Action::Replace(secret::basic(id, secret)))
+        Action::Replace(secret::basic(id, secret)).into()
     }
 
     /// The proxy's own token for this backend, as `Bearer`. The caller's credentials are removed.
@@ -72,16 +106,35 @@ impl Outbound {
     pub fn bearer(token: &str) -> Result<Self, ConfigError> {
         let value = secret::bearer(token).map_err(ConfigError::InvalidToken)?;
         BearerToken::from_authorization(&value).map_err(ConfigError::InvalidToken)?;
-        Ok(Self(Action::Replace(value)))
+        Ok(Action::Replace(value).into())
+    }
+
+    /// Sends the request's `Host` header as it is. By default it is removed, so that the client
+    /// makes it of the URI.
+    ///
+    /// A caller over HTTP/2 sends `:authority` instead, which is part of the URI: set `Host` from it
+    /// before the URI is replaced by that of the upstream.
+    ///
+    /// [`upstream`](super::OutboundAuthorizationLayer::upstream) rejects it beside
+    /// [`client_credentials`](Self::client_credentials) and [`bearer`](Self::bearer).
+    #[must_use]
+    pub fn keep_host(mut self) -> Self {
+        self.keeps_host = true;
+        self
     }
 }
 
 impl fmt::Debug for Outbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.action {
+            Action::Strip => f.write_str("Strip"),
             Action::Keep => f.write_str("Keep"),
             Action::Rename(name) => f.debug_tuple("Rename").field(name).finish(),
             Action::Replace(_) => f.write_str("Replace"),
+        }?;
+        match self.keeps_host {
+            true => f.write_str(" and Host"),
+            false => Ok(()),
         }
     }
 }

@@ -13,6 +13,9 @@ pub enum ConfigError {
     /// The same host and port twice.
     #[error("the upstream `{0}` is named twice")]
     UpstreamNamedTwice(String),
+    /// The caller's `Host` beside the proxy's own credentials: it would choose who gets them.
+    #[error("the upstream `{0}` gets the proxy's credentials and can't keep the caller's Host")]
+    HostBesideOwnCredentials(String),
     /// Not the name of a header.
     #[error("`{name}` is no header name")]
     InvalidHeaderName {

@@ -1,6 +1,7 @@
 //! The outbound layer: what an upstream gets of the caller's credentials.
 
 mod action;
+mod callers;
 mod error;
 mod secret;
 mod service;
@@ -35,6 +36,33 @@ pub use self::{action::Outbound, error::ConfigError, service::OutboundAuthorizat
 ///   dropped for every upstream, so that nobody can forge it (RFC 9700 §4.13).
 /// - `Proxy-Authorization`: it is for the first proxy that asks for it, which is this one (RFC 9110
 ///   §11.7.2). A next proxy's credentials are set further in, by the connector.
+/// - `Host`, unless the upstream is to [keep](Outbound::keep_host) it: a caller must not choose which
+///   virtual host gets the credentials. The client makes it of the URI, as hyper-util's does for
+///   HTTP/1 and as `:authority` for HTTP/2. A client that doesn't, such as a bare connection of
+///   hyper's, must be given it further in.
+/// - What else an upstream believes of its proxy (RFC 9700 §4.13): `Forwarded`, `X-Forwarded-*`,
+///   `X-Original-*`, `X-Rewrite-*`, `X-Host`, `X-HTTP-Host-Override`, `X-Real-IP`, `X-Client-IP`,
+///   `X-Cluster-Client-IP`, `True-Client-IP`, `Client-Cert` and `Client-Cert-Chain` (RFC 9440 §4), and
+///   `Proxy`, of which CGI makes `HTTP_PROXY`. Set your own further in:
+///
+/// ```
+/// use http::Request;
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use tower::{Service, ServiceBuilder};
+/// use tower_revoke_preserve::OutboundAuthorizationLayer;
+///
+/// # type Body = http_body_util::Empty<bytes::Bytes>;
+/// fn client(outbound: OutboundAuthorizationLayer) -> impl Service<Request<Body>> {
+///     ServiceBuilder::new()
+///         .layer(outbound)
+///         .map_request(|mut request: Request<_>| {
+///             let https = http::HeaderValue::from_static("https");
+///             request.headers_mut().insert("x-forwarded-proto", https);
+///             request
+///         })
+///         .service(Client::builder(TokioExecutor::new()).build_http())
+/// }
+/// ```
 ///
 /// What a request's `Connection` names is left to [`HopByHopLayer`](crate::HopByHopLayer), further
 /// out.
@@ -48,7 +76,7 @@ pub struct OutboundAuthorizationLayer {
 struct Rules {
     upstreams: Vec<(Upstream, Outbound)>,
     /// Names into which some upstream's credentials are renamed.
-    reserved: Vec<HeaderName>,
+    renamed: Vec<HeaderName>,
 }
 
 impl OutboundAuthorizationLayer {
@@ -63,15 +91,19 @@ impl OutboundAuthorizationLayer {
     ///
     /// # Errors
     /// [`ConfigError::InvalidUpstream`] if `upstream` is no host with or without a port;
-    /// [`ConfigError::UpstreamNamedTwice`].
+    /// [`ConfigError::UpstreamNamedTwice`]; [`ConfigError::HostBesideOwnCredentials`] if it is to
+    /// keep the caller's `Host` and to get the proxy's credentials.
     pub fn upstream(mut self, upstream: &str, outbound: Outbound) -> Result<Self, ConfigError> {
         let named = Upstream::parse(upstream)?;
         let rules = Arc::make_mut(&mut self.rules);
         if rules.upstreams.iter().any(|(other, _)| *other == named) {
             return Err(ConfigError::UpstreamNamedTwice(upstream.to_owned()));
         }
-        if let Action::Rename(name) = &outbound.0 {
-            rules.reserved.push(name.clone());
+        if outbound.keeps_host && matches!(outbound.action, Action::Replace(_)) {
+            return Err(ConfigError::HostBesideOwnCredentials(upstream.to_owned()));
+        }
+        if let Action::Rename(name) = &outbound.action {
+            rules.renamed.push(name.clone());
         }
         rules.upstreams.push((named, outbound));
         Ok(self)

@@ -1,4 +1,4 @@
-//! The service: takes the header off, and puts on what the upstream is to get.
+//! The service: removes what is the caller's, and sets what the upstream is to get.
 
 use std::{
     sync::Arc,
@@ -7,11 +7,11 @@ use std::{
 
 use http::{
     HeaderValue, Request,
-    header::{AUTHORIZATION, PROXY_AUTHORIZATION},
+    header::{AUTHORIZATION, HOST},
 };
 use tower_service::Service;
 
-use super::{Rules, action::Action, upstream::Target};
+use super::{Rules, action::Action, callers, upstream::Target};
 use crate::OriginalAuthorization;
 
 /// The service of [`OutboundAuthorizationLayer`](super::OutboundAuthorizationLayer).
@@ -49,23 +49,20 @@ impl Rules {
     fn apply<B>(&self, request: &mut Request<B>) {
         let target = Target::of(request);
         let named = self.upstreams.iter().find(|(name, _)| name.is(&target));
-        let headers = request.headers_mut();
-        headers.remove(PROXY_AUTHORIZATION);
-        for name in &self.reserved {
-            headers.remove(name);
-        }
-        let (name, value) = match named.map(|(_, outbound)| &outbound.0) {
-            None => {
-                headers.remove(AUTHORIZATION);
-                return;
-            }
-            Some(Action::Keep) => (&AUTHORIZATION, callers(request)),
-            Some(Action::Rename(name)) => (name, callers(request)),
-            Some(Action::Replace(value)) => (&AUTHORIZATION, Some(value.clone())),
+        let outbound = named.map(|(_, outbound)| outbound);
+        let set = match outbound.map(|outbound| &outbound.action) {
+            None | Some(Action::Strip) => None,
+            Some(Action::Keep) => credentials(request).map(|value| (&AUTHORIZATION, value)),
+            Some(Action::Rename(name)) => credentials(request).map(|value| (name, value)),
+            Some(Action::Replace(value)) => Some((&AUTHORIZATION, value.clone())),
         };
         let headers = request.headers_mut();
         headers.remove(AUTHORIZATION);
-        if let Some(value) = value {
+        if !outbound.is_some_and(|outbound| outbound.keeps_host) {
+            headers.remove(HOST);
+        }
+        callers::remove(headers, &self.renamed);
+        if let Some((name, value)) = set {
             headers.insert(name, value);
         }
     }
@@ -73,7 +70,7 @@ impl Rules {
 
 /// The caller's credentials: as the header has them now, else as they came. Of two nobody can tell
 /// which is meant, so that they are none.
-fn callers<B>(request: &Request<B>) -> Option<HeaderValue> {
+fn credentials<B>(request: &Request<B>) -> Option<HeaderValue> {
     let mut values = request.headers().get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => Some(OriginalAuthorization::new(value.clone()).value().clone()),

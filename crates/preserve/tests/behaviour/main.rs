@@ -4,7 +4,9 @@
 mod ambiguous;
 mod compile_time;
 mod hop_by_hop;
+mod host;
 mod inbound;
+mod kit;
 mod outbound;
 mod readiness;
 mod sockets;

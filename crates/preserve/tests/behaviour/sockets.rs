@@ -5,43 +5,13 @@ use std::{convert::Infallible, net::SocketAddr};
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioIo},
-    service::TowerToHyperService,
-};
-use tokio::net::TcpListener;
-use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use hyper::body::Incoming;
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_revoke_preserve::{
     OriginalAuthorization, Outbound, OutboundAuthorizationLayer, PreserveAuthorizationLayer,
 };
 
-type HttpClient = Client<HttpConnector, Full<Bytes>>;
-
-fn client() -> HttpClient {
-    Client::builder(TokioExecutor::new()).build_http()
-}
-
-/// Serves HTTP/1.1 on a port of its own, until the test's runtime ends.
-async fn serve<S, B>(service: S) -> SocketAddr
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
-    S: Send + 'static,
-    S::Future: Send + 'static,
-    B: hyper::body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
-{
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let service = TowerToHyperService::new(service.clone());
-            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            tokio::spawn(connection);
-        }
-    });
-    address
-}
+use crate::kit::{client, serve};
 
 /// An upstream that tells what credentials it got.
 async fn upstream() -> SocketAddr {
@@ -60,7 +30,7 @@ async fn upstream() -> SocketAddr {
 
 /// A proxy that sends each request to the address in its path.
 async fn proxy(outbound: OutboundAuthorizationLayer) -> SocketAddr {
-    let client = outbound.layer(client());
+    let client = outbound.layer(client(false));
     let forward = service_fn(move |request: Request<Incoming>| {
         let client = client.clone();
         async move {
@@ -95,7 +65,7 @@ async fn get(uri: String, headers: &[(&str, &str)]) -> (u16, String) {
             request.header(*name, *value)
         });
     let request = request.body(Full::default()).expect("a request");
-    let answer = client().request(request).await.expect("an answer");
+    let answer = client(false).request(request).await.expect("an answer");
     let status = answer.status().as_u16();
     let body = answer
         .into_body()
