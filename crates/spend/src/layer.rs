@@ -66,12 +66,22 @@ impl RevokeLayer {
 
     /// Only calls for which the condition holds spend; the others pass. Of several, all must hold.
     ///
+    /// To spend on some routes, put the layer on these routes instead of a condition on the path:
+    /// the router that picks the handler then also decides what the call costs.
+    ///
+    /// A layer with a condition rejects a path that servers may read differently
+    /// ([`PathAmbiguity`](tower_revoke_core::PathAmbiguity)) with 400
+    /// ([`Reason::AmbiguousPath`](tower_revoke_core::Reason::AmbiguousPath)), since a call to
+    /// another spelling of the path would be free. What a layer further out allows by
+    /// [`PathAllowances`](tower_revoke_core::PathAllowances) in the request's extensions is
+    /// allowed here too. A layer without a condition doesn't look at the path.
+    ///
     /// ```
     /// use tower_revoke_spend::{Call, RevokeLayer, When};
     ///
     /// let one_time = RevokeLayer::single_use().when(When::scope("OTT"));
     /// let invoices = RevokeLayer::single_use()
-    ///     .when(|call: &Call<'_>| call.uri.path().starts_with("/invoices"));
+    ///     .when(|call: &Call<'_>| call.path().starts_with("/invoices"));
     /// ```
     pub fn when(mut self, condition: impl Into<When>) -> Self {
         let condition = condition.into();

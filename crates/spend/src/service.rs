@@ -9,8 +9,8 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use tower_revoke_core::{
-    Authenticated, BearerChecked, Claim, ClaimId, Reason, Rejection, RejectionBody,
-    end::RequestShape,
+    Authenticated, BearerChecked, Claim, ClaimId, PathAllowances, Reason, Rejection, RejectionBody,
+    end::RequestShape, read_path,
 };
 use tower_service::Service;
 
@@ -112,9 +112,13 @@ fn open_account<B>(
         };
     }
     let caller = caller?;
-    let call = Call::new(caller, request);
-    if config.when.as_ref().is_some_and(|when| !when.holds(&call)) {
-        return Ok(None);
+    if let Some(when) = &config.when {
+        let allowed = PathAllowances::of(request.extensions());
+        let path = read_path(request.uri().path(), allowed)
+            .map_err(|ambiguity| Rejection::from(ambiguity).token(caller.token_id()))?;
+        if !when.holds(&Call::new(caller, request, &path)) {
+            return Ok(None);
+        }
     }
     let token = caller.token();
     let Some(list) = token.revocations() else {

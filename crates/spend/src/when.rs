@@ -14,23 +14,44 @@ pub struct Call<'a> {
     pub caller: &'a Authenticated,
     /// The method.
     pub method: &'a Method,
-    /// The target. Below a nested router it is what the router left of it.
-    pub uri: &'a Uri,
     /// The headers.
     pub headers: &'a HeaderMap,
     /// The extensions: what outer layers found out.
     pub extensions: &'a Extensions,
+    uri: &'a Uri,
+    path: &'a str,
 }
 
 impl<'a> Call<'a> {
-    pub(crate) fn new<B>(caller: &'a Authenticated, request: &'a Request<B>) -> Self {
+    /// `path`: as [`read_path`](tower_revoke_core::read_path) returned it.
+    pub(crate) fn new<B>(
+        caller: &'a Authenticated,
+        request: &'a Request<B>,
+        path: &'a str,
+    ) -> Self {
         Self {
             caller,
             method: request.method(),
-            uri: request.uri(),
             headers: request.headers(),
             extensions: request.extensions(),
+            uri: request.uri(),
+            path,
         }
+    }
+
+    /// Returns the path, decoded and without matrix parameters. Below a nested router it is what
+    /// the router left of it.
+    ///
+    /// A path that a server behind the condition may read differently was rejected before, see
+    /// [`RevokeLayer::when`](crate::RevokeLayer::when).
+    pub fn path(&self) -> &'a str {
+        self.path
+    }
+
+    /// Returns the target as it came. Conditions should read [`path`](Self::path) instead: a path
+    /// may be written in several ways, and this is one of them.
+    pub fn raw_uri(&self) -> &'a Uri {
+        self.uri
     }
 }
 

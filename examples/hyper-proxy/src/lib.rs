@@ -85,7 +85,7 @@ impl Proxy {
     /// A token with the scope `OTT` is good for one call, and any token dies with the response from
     /// `/tickets/…`. A call that never reached its upstream costs nothing.
     fn costs(&self) -> [RevokeLayer; 2] {
-        let tickets = |call: &Call<'_>| call.uri.path().starts_with("/tickets/");
+        let tickets = |call: &Call<'_>| call.path().starts_with("/tickets/");
         let costs = [
             RevokeLayer::single_use().when(When::scope("OTT")),
             RevokeLayer::after_response().when(tickets),

@@ -5,3 +5,4 @@
 mod common;
 mod layer;
 mod owed;
+mod paths;

@@ -1,0 +1,132 @@
+//! Layers with a condition reject paths that servers read differently.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_revoke_core::{PathAllowances, Reason, Rejection, Standing};
+use tower_revoke_spend::{Call, RevokeLayer};
+
+use crate::common::{Caller, hello};
+
+fn invoices(call: &Call<'_>) -> bool {
+    call.path().starts_with("/invoices")
+}
+
+/// Calls these paths with one token; returns the statuses, and how many calls reached the service.
+async fn call(layer: RevokeLayer, paths: &[&str]) -> (Vec<StatusCode>, u32) {
+    let caller = Caller::new();
+    let reached = Arc::new(AtomicU32::new(0));
+    let counted = reached.clone();
+    let service = layer.layer(service_fn(move |request: Request<()>| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        hello(request)
+    }));
+    let mut statuses = Vec::new();
+    for path in paths {
+        let mut request = caller.request();
+        *request.uri_mut() = path.parse().expect("a URI");
+        let answer: Result<_, Infallible> = service.clone().oneshot(request).await;
+        statuses.push(answer.expect("an answer").status());
+    }
+    (statuses, reached.load(Ordering::SeqCst))
+}
+
+#[tokio::test]
+async fn trap_40_another_spelling_of_the_path_is_not_a_free_call() {
+    for spelling in [
+        "/%69nvoices/1",
+        "/i%6evoices/1",
+        "/;x/invoices/1",
+        "/invoices;x=1",
+        "/invoices%3bx=1",
+        "/orders/..;/invoices/1",
+        "/orders%2finvoices",
+        "/invoices%00",
+        "/%c0%afinvoices",
+    ] {
+        for layer in [RevokeLayer::single_use(), RevokeLayer::uses(1)] {
+            let paths = [spelling, "/invoices/1", spelling];
+            let (statuses, reached) = call(layer.when(invoices), &paths).await;
+            assert_eq!(statuses, [400, 200, 400], "{spelling}");
+            assert_eq!(reached, 1, "{spelling}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn trap_40_well_known_paths_pass_a_layer_with_a_condition() {
+    let paths = ["/.well-known/x", "/.well-known/x", "/caf%C3%A9"];
+    let (statuses, reached) = call(RevokeLayer::single_use().when(invoices), &paths).await;
+    assert_eq!(statuses, [200, 200, 200]);
+    assert_eq!(reached, 3);
+}
+
+#[tokio::test]
+async fn a_layer_without_a_condition_does_not_look_at_the_path() {
+    let paths = ["/%69nvoices/1", "/%69nvoices/1"];
+    let (statuses, reached) = call(RevokeLayer::single_use(), &paths).await;
+    assert_eq!(statuses, [200, 401]);
+    assert_eq!(reached, 1);
+}
+
+#[tokio::test]
+async fn trap_40_what_a_guard_allowed_is_judged_again_and_allowed() {
+    let layer = RevokeLayer::single_use().when(|call: &Call<'_>| {
+        assert_eq!(call.raw_uri(), "/invoices;x=1/%7Eann?next=%2e");
+        invoices(call) && call.path() == "/invoices/~ann"
+    });
+    let caller = Caller::new();
+    let both = PathAllowances::default()
+        .encoded_unreserved()
+        .matrix_parameters();
+    for (path, allowed, expected) in [
+        (
+            "/invoices;x=1/%7Eann?next=%2e",
+            PathAllowances::default(),
+            400,
+        ),
+        ("/;x=1/invoices", both, 400),
+        ("/orders/..;x=1/invoices", both, 400),
+        ("/invoices;x=1/%7Eann?next=%2e", both, 200),
+        ("/invoices;x=1/%7Eann?next=%2e", both, 401),
+    ] {
+        let mut request = caller.request();
+        *request.uri_mut() = path.parse().expect("a URI");
+        request.extensions_mut().insert(allowed);
+        let answer = layer.layer(service_fn(hello)).oneshot(request).await;
+        assert_eq!(answer.unwrap().status(), expected, "{path} {allowed:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_ambiguous_path_is_rejected_as_other_malformed_requests() {
+    let layer = RevokeLayer::after_response().when(invoices);
+    for (grpc, status) in [(false, 400), (true, 200)] {
+        let caller = Caller::new();
+        let mut request = caller.request();
+        *request.uri_mut() = "/invoices;x=1".parse().unwrap();
+        if grpc {
+            *request.method_mut() = Method::POST;
+            *request.version_mut() = Version::HTTP_2;
+            let value = HeaderValue::from_static("application/grpc");
+            request.headers_mut().insert(header::CONTENT_TYPE, value);
+        }
+        let service = layer.layer(service_fn(hello));
+        let answer = service.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), status);
+        let grpc_status = answer.headers().get("grpc-status");
+        assert_eq!(grpc_status.is_some_and(|value| value == "16"), grpc);
+        let rejection = answer.extensions().get::<Rejection>().unwrap();
+        assert_eq!(rejection.reason(), Reason::AmbiguousPath);
+        assert_eq!(rejection.description(), "the path has matrix parameters");
+        assert_eq!(rejection.token_id(), Some(caller.token.id()));
+        assert_eq!(caller.standing().await, Standing::Good);
+    }
+}
