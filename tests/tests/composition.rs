@@ -11,8 +11,8 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::MapReq
 use tower_http::{compression::CompressionLayer, cors::CorsLayer};
 use tower_revoke::{
     Authenticated, Monitor, OriginalAuthorization, Outbound, OutboundAuthorizationLayer,
-    PreserveAuthorizationLayer, Reason, Rejection, RequireBearerLayer, RequireClaimsLayer,
-    RevokeLayer, core::BoxError,
+    PreserveAuthorizationLayer, Reason, RejectAmbiguousLayer, Rejection, RequireBearerLayer,
+    RequireClaimsLayer, RevokeLayer, core::BoxError,
 };
 use tower_revoke_tests::{Server, World};
 
@@ -88,6 +88,51 @@ async fn in_a_service_builder_with_a_buffer_and_a_limit() {
     let snapshot = monitor.snapshot();
     let counts = &snapshot.services["api"].total;
     assert_eq!((counts.success, counts.refused), (1, 3));
+}
+
+/// A nested router strips its prefix; the condition inside reads the rest again, and the service
+/// that axum reaches is the one that it read.
+#[tokio::test]
+async fn trap_40_allowances_of_a_guard_hold_below_a_nested_router() {
+    let world = World::new();
+    let invoices = |call: &tower_revoke::Call<'_>| call.path().starts_with("/invoices");
+    let api = Router::new()
+        .route("/invoices/{id}", get(async || "an invoice"))
+        .fallback(async || "anything else")
+        .layer(RevokeLayer::single_use().when(invoices));
+    let router = Router::new().nest("/api", api).layer(bearer(&world));
+    let strict = RejectAmbiguousLayer::new();
+    let lenient = strict.allow_encoded_unreserved().allow_matrix_parameters();
+    for (guard, path, expected) in [
+        (Some(lenient), "/api/%69nvoices/1", [200, 401]),
+        (Some(lenient), "/%61pi/i%6evoices/1", [200, 401]),
+        (Some(lenient), "/api/invoices;x=1/1", [200, 401]),
+        (Some(lenient), "/api/;x/invoices/1", [400, 400]),
+        (Some(lenient), "/api/invoices%3bx=1", [400, 400]),
+        (Some(lenient), "/api/orders/%7Eann;x=1", [200, 200]),
+        (Some(strict), "/api/%69nvoices/1", [400, 400]),
+        (Some(strict), "/api/invoices;x=1/1", [400, 400]),
+        (Some(strict), "/api/.well-known/x", [200, 200]),
+        (None, "/api/%69nvoices/1", [400, 400]),
+        (None, "/api/i%6evoices/1", [400, 400]),
+        (None, "/api/;x/invoices/1", [400, 400]),
+        (None, "/api/invoices;x=1", [400, 400]),
+        (None, "/api/invoices%3bx=1", [400, 400]),
+        (None, "/api/.well-known/x", [200, 200]),
+        (None, "/api/invoices/1", [200, 401]),
+    ] {
+        let token = world.token();
+        let ask = async || {
+            let mut request = call(path, Some(&token)).map(Body::new);
+            let host = header::HeaderValue::from_static("api");
+            request.headers_mut().insert(header::HOST, host);
+            match guard {
+                Some(guard) => status(guard.layer(router.clone()), request).await,
+                None => status(router.clone(), request).await,
+            }
+        };
+        assert_eq!([ask().await, ask().await], expected, "{guard:?} {path}");
+    }
 }
 
 /// `Router::layer` is around what is not found too, `Router::route_layer` is not.

@@ -196,7 +196,7 @@ pub fn read_path(raw: &str, allowed: PathAllowances) -> Result<Cow<'_, str>, Pat
 }
 
 /// Decodes the encoded unreserved characters of a path (RFC 3986 §6.2.2.2); everything else stays
-/// as it is.
+/// as it is. A path that [`read_path`] rejects for another reason may still be ambiguous then.
 ///
 /// ```
 /// use tower_revoke_core::decode_unreserved;
@@ -204,6 +204,9 @@ pub fn read_path(raw: &str, allowed: PathAllowances) -> Result<Cow<'_, str>, Pat
 /// assert_eq!(decode_unreserved("/%7Eann/caf%C3%A9"), "/~ann/caf%C3%A9");
 /// ```
 pub fn decode_unreserved(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
     let mut pieces = path.split('%');
     let mut decoded = String::from(pieces.next().unwrap_or_default());
     for piece in pieces {

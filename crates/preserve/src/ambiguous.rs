@@ -1,69 +1,100 @@
-//! The layer that refuses what a proxy and its upstream could understand in two ways.
+//! The layer that rejects what a proxy and its upstream may read differently.
 
-use std::task::{Context, Poll};
+use std::{
+    borrow::Cow,
+    mem,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Version, header};
+use http::{Method, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use http_body_util::Full;
 use tower_layer::Layer;
-use tower_revoke_core::{RejectionBody, RejectionFuture};
+use tower_revoke_core::{
+    PathAllowances, RejectionBody, RejectionFuture, decode_unreserved, read_path,
+};
 use tower_service::Service;
 
-/// Refuses requests that a proxy and its upstream could understand in two ways: what the proxy has
-/// checked must be what the upstream does.
+/// Rejects requests that a proxy and its upstream may read differently: what the proxy has checked
+/// must be what the upstream does.
 ///
-/// It stands outside of all that checks a token, so that a refusal costs nothing. What never becomes
-/// a [`Request`] (bad chunks, two lengths, names with spaces) the server refuses by itself.
+/// It stands outside of all layers that check a token, so that a rejection costs nothing. What never
+/// becomes a [`Request`] (invalid chunks, two lengths, names with spaces) the server rejects by
+/// itself.
 ///
-/// # What is refused
+/// # What is rejected
 /// - 501: `CONNECT`, and `TRACE`, whose answer shows the caller what credentials the upstream got.
-/// - 501: a `Transfer-Encoding` other than `chunked` alone (RFC 9112 §6.1): what else there is would
+/// - 501: a `Transfer-Encoding` other than `chunked` alone (RFC 9112 §6.1): any other coding would
 ///   still be on the body when it is handed on.
 /// - 400: HTTP/1.1 without `Host`; two of them, in any version; one that differs from the authority
 ///   in the URI, without regard to case (RFC 9112 §3.2, RFC 9113 §8.3.1).
-/// - 400: a path that a server may take for another: with an empty part, a part that begins with a
-///   dot, a backslash, or an encoded one of `/`, `\`, `.`, `%` and NUL. What a call costs may hang
-///   on its path.
+/// - 400: a path that servers may read differently, for any reason in
+///   [`PathAmbiguity`](tower_revoke_core::PathAmbiguity): `/%69nvoices`, `/invoices;x=1`, `//`,
+///   `/../` and so on. What a call costs may depend on its path.
 ///
 /// The body is a line of text that says why.
 ///
 /// ```
-/// use tower_revoke_preserve::{PreserveAuthorizationLayer, RefuseAmbiguousLayer};
+/// use tower_revoke_preserve::{PreserveAuthorizationLayer, RejectAmbiguousLayer};
 ///
 /// let proxy = (
-///     RefuseAmbiguousLayer::new(),
+///     RejectAmbiguousLayer::new(),
 ///     PreserveAuthorizationLayer::new().for_proxy(),
 ///     // RequireBearerLayer, RevokeLayer, …
 /// );
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use = "a layer does nothing until it is put around a service"]
-pub struct RefuseAmbiguousLayer {
-    _private: (),
+pub struct RejectAmbiguousLayer {
+    allowed: PathAllowances,
 }
 
-impl RefuseAmbiguousLayer {
-    /// There is nothing to set.
+impl RejectAmbiguousLayer {
+    /// Allows no ambiguity.
     pub fn new() -> Self {
         Self::default()
     }
-}
 
-impl<S> Layer<S> for RefuseAmbiguousLayer {
-    type Service = RefuseAmbiguous<S>;
+    /// Allows encoded unreserved characters in a path, such as `%7E` for `~` from Java, and decodes
+    /// them in the request's URI: inner layers and upstreams see `~`. Where a router is inside, put
+    /// the layer around it; a layer of axum's `Router::layer` runs after the route was chosen.
+    ///
+    /// The allowance is left in the request's extensions, for layers that judge the path again.
+    pub fn allow_encoded_unreserved(mut self) -> Self {
+        self.allowed = self.allowed.encoded_unreserved();
+        self
+    }
 
-    fn layer(&self, inner: S) -> Self::Service {
-        RefuseAmbiguous { inner }
+    /// Allows matrix parameters in a path, such as `/invoices;v=2/1`. Upstreams get them; the
+    /// conditions of `RevokeLayer` see `/invoices/1`.
+    ///
+    /// For upstreams that strip matrix parameters themselves, such as servlet containers. A router
+    /// that doesn't, such as axum's, takes `invoices;v=2` for another name.
+    ///
+    /// The allowance is left in the request's extensions, for layers that judge the path again.
+    pub fn allow_matrix_parameters(mut self) -> Self {
+        self.allowed = self.allowed.matrix_parameters();
+        self
     }
 }
 
-/// The service of [`RefuseAmbiguousLayer`].
-#[derive(Clone, Copy, Debug)]
-pub struct RefuseAmbiguous<S> {
-    inner: S,
+impl<S> Layer<S> for RejectAmbiguousLayer {
+    type Service = RejectAmbiguous<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let allowed = self.allowed;
+        RejectAmbiguous { inner, allowed }
+    }
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RefuseAmbiguous<S>
+/// The service of [`RejectAmbiguousLayer`].
+#[derive(Clone, Copy, Debug)]
+pub struct RejectAmbiguous<S> {
+    inner: S,
+    allowed: PathAllowances,
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RejectAmbiguous<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
 {
@@ -75,11 +106,11 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        match ambiguity(&request) {
-            None => RejectionFuture::inner(self.inner.call(request)),
-            Some((status, why)) => {
-                let mut response = Response::new(Full::new(Bytes::from_static(why.as_bytes())));
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        match judge(&mut request, self.allowed) {
+            Ok(()) => RejectionFuture::inner(self.inner.call(request)),
+            Err((status, why)) => {
+                let mut response = Response::new(Full::new(Bytes::from(format!("{why}\n"))));
                 *response.status_mut() = status;
                 let text = header::HeaderValue::from_static("text/plain; charset=utf-8");
                 response.headers_mut().insert(header::CONTENT_TYPE, text);
@@ -89,25 +120,45 @@ where
     }
 }
 
-/// Parts of a path, in lower case, that servers don't agree on.
-const AMBIGUOUS: [&str; 8] = ["//", "/.", "\\", "%00", "%25", "%2e", "%2f", "%5c"];
-
-fn ambiguity<B>(request: &Request<B>) -> Option<(StatusCode, &'static str)> {
+fn judge<B>(
+    request: &mut Request<B>,
+    allowed: PathAllowances,
+) -> Result<(), (StatusCode, &'static str)> {
     if [Method::CONNECT, Method::TRACE].contains(request.method()) {
-        return Some((StatusCode::NOT_IMPLEMENTED, "no such method here\n"));
+        return Err((StatusCode::NOT_IMPLEMENTED, "no such method here"));
     }
     if !is_chunked_at_most(request) {
-        let why = "no transfer coding but chunked\n";
-        return Some((StatusCode::NOT_IMPLEMENTED, why));
+        let why = "no transfer coding but chunked";
+        return Err((StatusCode::NOT_IMPLEMENTED, why));
     }
     if !is_one_host(request) {
-        return Some((StatusCode::BAD_REQUEST, "one Host, and one only\n"));
+        return Err((StatusCode::BAD_REQUEST, "one Host, and one only"));
     }
-    let path = request.uri().path().to_ascii_lowercase();
-    if AMBIGUOUS.iter().any(|part| path.contains(part)) {
-        return Some((StatusCode::BAD_REQUEST, "a path with two meanings\n"));
+    if let Err(ambiguity) = read_path(request.uri().path(), allowed) {
+        return Err((StatusCode::BAD_REQUEST, ambiguity.description()));
     }
-    None
+    decode_path(request.uri_mut());
+    // Nothing is kept where nothing is allowed: an entry costs an allocation.
+    match allowed == PathAllowances::default() {
+        true => request.extensions_mut().remove(),
+        false => request.extensions_mut().insert(allowed),
+    };
+    Ok(())
+}
+
+/// Decodes the unreserved characters of a path without other ambiguities.
+fn decode_path(uri: &mut Uri) {
+    let Cow::Owned(path) = decode_unreserved(uri.path()) else {
+        return;
+    };
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    let mut parts = mem::take(uri).into_parts();
+    let target = PathAndQuery::try_from(target);
+    parts.path_and_query = Some(target.expect("a path stays valid without some of its escapes"));
+    *uri = Uri::from_parts(parts).expect("a URI stays valid with another path");
 }
 
 fn is_chunked_at_most<B>(request: &Request<B>) -> bool {

@@ -4,9 +4,9 @@
 //!
 //! [`PreserveAuthorizationLayer`] stands outside of all that may touch the header, and keeps its
 //! value as [`OriginalAuthorization`] in the request's extensions. In a proxy,
-//! [`for_proxy`](PreserveAuthorizationLayer::for_proxy) also refuses requests that name the header
-//! in `Connection`. [`RefuseAmbiguousLayer`] stands further out still: it refuses what the proxy and
-//! an upstream could understand in two ways.
+//! [`for_proxy`](PreserveAuthorizationLayer::for_proxy) also rejects requests that name the header
+//! in `Connection`. [`RejectAmbiguousLayer`] stands further out still: it rejects what the proxy and
+//! an upstream may read differently.
 //!
 //! # Outbound
 //!
@@ -37,7 +37,7 @@ mod outbound;
 mod proxy;
 
 pub use self::{
-    ambiguous::{RefuseAmbiguous, RefuseAmbiguousLayer},
+    ambiguous::{RejectAmbiguous, RejectAmbiguousLayer},
     hop_by_hop::{HopByHop, HopByHopFuture, HopByHopLayer},
     inbound::{PreserveAuthorization, PreserveAuthorizationLayer},
     original::OriginalAuthorization,

@@ -48,8 +48,8 @@ pub use tower_revoke_oauth::{
 pub use tower_revoke_preserve::{
     ConfigError, HopByHop, HopByHopFuture, HopByHopLayer, OriginalAuthorization, Outbound,
     OutboundAuthorization, OutboundAuthorizationLayer, PreserveAuthorization,
-    PreserveAuthorizationLayer, PreserveForProxy, PreserveForProxyLayer, RefuseAmbiguous,
-    RefuseAmbiguousLayer,
+    PreserveAuthorizationLayer, PreserveForProxy, PreserveForProxyLayer, RejectAmbiguous,
+    RejectAmbiguousLayer,
 };
 #[cfg(feature = "spend")]
 #[doc(inline)]

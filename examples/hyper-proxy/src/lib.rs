@@ -18,7 +18,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use tower_revoke::{
     AuthorizationServer, Call, Drained, Head, HopByHop, HopByHopLayer, HttpsClient, JwtVerifier,
     Outbound, OutboundAuthorization, OutboundAuthorizationLayer, PreserveAuthorizationLayer,
-    RefuseAmbiguousLayer, RequireBearerLayer, RevocationList, RevokeLayer, Slots, When,
+    RejectAmbiguousLayer, RequireBearerLayer, RevocationList, RevokeLayer, Slots, When,
     core::BoxError,
 };
 
@@ -109,7 +109,7 @@ impl Proxy {
         let [one_time, tickets] = self.costs();
         let forward = self.forward.clone();
         let service = ServiceBuilder::new()
-            .layer(RefuseAmbiguousLayer::new())
+            .layer(RejectAmbiguousLayer::new())
             .layer(PreserveAuthorizationLayer::new().for_proxy())
             .layer(RequireBearerLayer::new(self.tokens.clone()).scope("proxy"))
             .layer(one_time)

@@ -29,7 +29,7 @@ use tonic_service::proto::{
 use tower::{Layer, Service, ServiceBuilder};
 use tower_revoke::{
     Authenticated, MonitorLayer, OriginalAuthorization, Outbound, OutboundAuthorizationLayer,
-    PreserveAuthorizationLayer, RefuseAmbiguousLayer, RequireBearerLayer, RequireClaimsLayer,
+    PreserveAuthorizationLayer, RejectAmbiguousLayer, RequireBearerLayer, RequireClaimsLayer,
     RevokeLayer, core::BoxError,
 };
 use tower_revoke_testing::{Mood, StoreOp};
@@ -191,7 +191,7 @@ async fn grpc_each_layer_stands_around_a_whole_server() {
     // What proxies stand under lets gRPC through as well.
     let (at, _) = serve_layered(PreserveAuthorizationLayer::new().for_proxy()).await;
     assert_eq!(seen(at, Some(&token)).await, saw("nobody", true, true));
-    let (at, _) = serve_layered(RefuseAmbiguousLayer::new()).await;
+    let (at, _) = serve_layered(RejectAmbiguousLayer::new()).await;
     assert_eq!(seen(at, Some(&token)).await, saw("nobody", true, false));
 
     let (at, probe) = serve_layered(bearer()).await;

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_revoke_preserve::RefuseAmbiguousLayer;
+use tower_revoke_core::PathAllowances;
+use tower_revoke_preserve::RejectAmbiguousLayer;
 
 async fn status(request: Request<()>) -> StatusCode {
     let inner = service_fn(async |_: Request<()>| {
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
     });
-    let service = RefuseAmbiguousLayer::new().layer(inner);
+    let service = RejectAmbiguousLayer::new().layer(inner);
     service.oneshot(request).await.expect("no error").status()
 }
 
@@ -85,9 +86,10 @@ async fn rfc9110_9_3_8_trace_and_connect_are_not_for_this_proxy() {
 async fn a_path_has_one_meaning() {
     for (uri, expected) in [
         ("/tickets/1", 200),
-        ("/tickets/a.b~c_d-e;f=g,h", 200),
+        ("/tickets/a.b~c_d-e=f,g", 200),
         ("/tickets/%C3%A9%20", 200),
-        ("/tickets/1?next=//a/../%2f", 200),
+        ("/tickets/1?next=//a/../%2f;%69", 200),
+        ("/.well-known/x", 200),
         ("/", 200),
         ("*", 200),
         ("//tickets/1", 400),
@@ -101,8 +103,76 @@ async fn a_path_has_one_meaning() {
         ("/orders/%5c..%5Ctickets", 400),
         ("/tickets/%252e", 400),
         ("/tickets/1%00", 400),
+        ("/%74ickets/1", 400),
+        ("/tickets;x=1", 400),
+        ("/tickets%3bx=1", 400),
+        ("/tickets%0a", 400),
+        ("/tickets%7F", 400),
+        ("/tickets%c0%af", 400),
+        ("/%u0074ickets", 400),
     ] {
         let status = status(request(Version::HTTP_2, uri, &[])).await;
         assert_eq!(status, expected, "{uri}");
     }
+}
+
+/// What the inner service gets: its URI, and what inner layers are told is allowed.
+async fn handed_on(layer: RejectAmbiguousLayer, uri: &str) -> Option<(String, PathAllowances)> {
+    let inner = service_fn(async |request: Request<()>| {
+        let mut response = Response::new(Full::<Bytes>::default());
+        let allowed = PathAllowances::of(request.extensions());
+        let seen = (request.uri().to_string(), allowed);
+        response.extensions_mut().insert(seen);
+        Ok::<_, Infallible>(response)
+    });
+    let request = request(Version::HTTP_2, uri, &[]);
+    let Ok(mut response) = layer.layer(inner).oneshot(request).await;
+    response.extensions_mut().remove()
+}
+
+#[tokio::test]
+async fn trap_40_encoded_unreserved_characters_are_decoded_where_they_are_allowed() {
+    let layer = RejectAmbiguousLayer::new().allow_encoded_unreserved();
+    let allowed = PathAllowances::default().encoded_unreserved();
+    for (uri, expected) in [
+        ("/%7Eann/%C3%A9?next=%7E", Some("/~ann/%C3%A9?next=%7E")),
+        ("/%69nvoices", Some("/invoices")),
+        ("http://a/%69nvoices?", Some("http://a/invoices?")),
+        ("/invoices/1?a", Some("/invoices/1?a")),
+        ("/%2e%2e/invoices", None),
+        ("/invoices;x", None),
+        ("/%2569nvoices", None),
+    ] {
+        let expected = expected.map(|uri| (uri.to_owned(), allowed));
+        assert_eq!(handed_on(layer, uri).await, expected, "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn trap_40_matrix_parameters_are_handed_on_where_they_are_allowed() {
+    let layer = RejectAmbiguousLayer::new().allow_matrix_parameters();
+    let allowed = PathAllowances::default().matrix_parameters();
+    for (uri, passes) in [
+        ("/invoices;v=2/1;w", true),
+        ("/invoices%3bv=2", false),
+        ("/;x/invoices", false),
+        ("/orders/..;/invoices", false),
+        ("/%69nvoices;v=2", false),
+    ] {
+        let expected = passes.then(|| (uri.to_owned(), allowed));
+        assert_eq!(handed_on(layer, uri).await, expected, "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn the_innermost_guard_says_what_inner_layers_allow() {
+    let outer = RejectAmbiguousLayer::new().allow_matrix_parameters();
+    let inner = service_fn(async |request: Request<()>| {
+        let allowed = PathAllowances::of(request.extensions());
+        assert_eq!(allowed, PathAllowances::default());
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    let service = outer.layer(RejectAmbiguousLayer::new().layer(inner));
+    let request = request(Version::HTTP_2, "/invoices", &[]);
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
 }

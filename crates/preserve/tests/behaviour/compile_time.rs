@@ -13,21 +13,21 @@ use tower::Service;
 use tower_revoke_preserve::{
     ConfigError, HopByHop, HopByHopLayer, OriginalAuthorization, Outbound, OutboundAuthorization,
     OutboundAuthorizationLayer, PreserveAuthorization, PreserveAuthorizationLayer,
-    PreserveForProxy, PreserveForProxyLayer, RefuseAmbiguous, RefuseAmbiguousLayer,
+    PreserveForProxy, PreserveForProxyLayer, RejectAmbiguous, RejectAmbiguousLayer,
 };
 
 assert_impl_all!(PreserveAuthorizationLayer: Clone, Copy, Send, Sync, Debug, Default);
 assert_impl_all!(PreserveForProxyLayer: Clone, Send, Sync, Debug, Default);
 assert_impl_all!(OutboundAuthorizationLayer: Clone, Send, Sync, Debug);
 assert_impl_all!(HopByHopLayer: Clone, Send, Sync, Debug);
-assert_impl_all!(RefuseAmbiguousLayer: Clone, Copy, Send, Sync, Debug, Default);
+assert_impl_all!(RejectAmbiguousLayer: Clone, Copy, Send, Sync, Debug, Default);
 assert_impl_all!(Outbound: Clone, Send, Sync, Debug);
 assert_impl_all!(OriginalAuthorization: Clone, Send, Sync, Debug);
 assert_impl_all!(ConfigError: std::error::Error, Send, Sync);
 assert_impl_all!(PreserveAuthorization<()>: Clone, Send, Sync, Debug);
 assert_impl_all!(PreserveForProxy<()>: Clone, Send, Sync, Debug);
 assert_impl_all!(HopByHop<()>: Clone, Send, Sync, Debug);
-assert_impl_all!(RefuseAmbiguous<()>: Clone, Send, Sync, Debug);
+assert_impl_all!(RejectAmbiguous<()>: Clone, Send, Sync, Debug);
 assert_impl_all!(OutboundAuthorization<()>: Clone, Send, Sync, Debug);
 
 /// Neither `Clone` nor `Send`, with a body that is not either.

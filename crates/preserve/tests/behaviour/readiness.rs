@@ -5,7 +5,7 @@ use http::Request;
 use http_body_util::Full;
 use tower_revoke_preserve::{
     HopByHopLayer, Outbound, OutboundAuthorizationLayer, PreserveAuthorizationLayer,
-    RefuseAmbiguousLayer,
+    RejectAmbiguousLayer,
 };
 use tower_revoke_testing::readiness_conformance;
 
@@ -29,7 +29,7 @@ async fn trap_09_readiness_is_kept() {
         .unwrap();
     readiness_conformance(outbound, || request("close")).await;
     for host in ["a", "orders.internal"] {
-        let ambiguous = RefuseAmbiguousLayer::new();
+        let ambiguous = RejectAmbiguousLayer::new();
         readiness_conformance(ambiguous, || {
             let mut request = request("close");
             request.headers_mut().insert("host", host.parse().unwrap());
