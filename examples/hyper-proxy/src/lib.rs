@@ -28,24 +28,30 @@ const MAX_HEAD: u32 = 32 * 1024;
 /// The upstreams, as `host:port`. Two at the same place would get the same credentials.
 #[derive(Clone, Debug)]
 pub struct Upstreams {
-    /// For `/orders/…` and `/tickets/…`: gets the caller's `Authorization`.
+    /// For `/orders` and `/tickets`, and below: gets the caller's `Authorization`.
     pub orders: String,
-    /// For `/stock/…`: gets the proxy's own client credentials.
+    /// For `/stock` and below: gets the proxy's own client credentials.
     pub stock: String,
-    /// For `/maps/…`: gets no `Authorization`.
+    /// For `/maps` and below: gets no `Authorization`.
     pub maps: String,
 }
 
 impl Upstreams {
-    /// By the first part of the path, to the letter; the caller has no other say in it.
+    /// By the service that the path names; the caller has no other say in it.
     fn of(&self, uri: &Uri) -> Option<&str> {
-        match uri.path().split('/').nth(1)? {
+        match service_of(uri.path())? {
             "orders" | "tickets" => Some(&self.orders),
             "stock" => Some(&self.stock),
             "maps" => Some(&self.maps),
             _ => None,
         }
     }
+}
+
+/// The first segment of a path. Routing and costs both go by it, so that every path that is routed
+/// to a service costs what the service costs.
+fn service_of(path: &str) -> Option<&str> {
+    path.split('/').nth(1)
 }
 
 /// The proxy, ready to serve.
@@ -83,9 +89,9 @@ impl Proxy {
     }
 
     /// A token with the scope `OTT` is good for one call, and any token dies with the response from
-    /// `/tickets/…`. A call that never reached its upstream costs nothing.
+    /// `/tickets` and below. A call that never reached its upstream costs nothing.
     fn costs(&self) -> [RevokeLayer; 2] {
-        let tickets = |call: &Call<'_>| call.path().starts_with("/tickets/");
+        let tickets = |call: &Call<'_>| service_of(call.path()) == Some("tickets");
         let costs = [
             RevokeLayer::single_use().when(When::scope("OTT")),
             RevokeLayer::after_response().when(tickets),

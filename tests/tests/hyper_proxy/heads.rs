@@ -3,6 +3,7 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD as STANDARD};
 use tokio::net::TcpListener;
+use tower_revoke_tests::{Client, Wire, get};
 
 use crate::{kit::Stage, raw::Raw, upstream::OK};
 
@@ -218,6 +219,8 @@ async fn a_path_with_two_meanings_never_gets_there() {
         ("/Tickets/1", 404),
         ("/%74ickets/1", 400),
         ("/tickets;x/1", 400),
+        ("/tickets%3bx/1", 400),
+        ("/;x/tickets/1", 400),
         ("/ticketsx/1", 404),
         ("/nothing/1", 404),
         ("/", 404),
@@ -231,6 +234,24 @@ async fn a_path_with_two_meanings_never_gets_there() {
             .await;
         assert_eq!(reply.status, status, "{path}");
         stage.end().await.none();
+    }
+}
+
+#[tokio::test]
+async fn trap_40_every_path_that_is_routed_to_tickets_costs_the_token() {
+    for wire in Wire::ALL {
+        for path in ["/tickets", "/tickets?x", "/tickets/", "/tickets/1"] {
+            let stage = Stage::with(OK).await;
+            let token = stage.token("proxy");
+            let mut client = Client::connect(stage.at, wire).await;
+            let first = client.send(get(path, &token)).await.expect("an answer");
+            assert_eq!(first.verdict(), "200", "{path}");
+            let again = client.send(get("/orders/1", &token)).await;
+            let again = again.expect("an answer").verdict();
+            assert_eq!(again, "401 invalid_token", "{path}");
+            drop(client);
+            stage.end().await.one();
+        }
     }
 }
 
