@@ -16,6 +16,9 @@ pub use tower_revoke_core::{
 #[cfg(any(feature = "oauth", feature = "remote-keys"))]
 #[doc(inline)]
 pub use tower_revoke_core::{Endpoint, EndpointError, HttpClient, HttpClientError};
+#[cfg(feature = "drain")]
+#[doc(inline)]
+pub use tower_revoke_drain::{DrainUpload, DrainUploadBody, DrainUploadFuture, DrainUploadLayer};
 #[cfg(feature = "https")]
 #[doc(inline)]
 pub use tower_revoke_http::{HttpsClient, HttpsClientError};

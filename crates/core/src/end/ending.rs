@@ -44,7 +44,7 @@ impl RequestShape {
     }
 
     /// Whether it is a gRPC call, whose caller understands a gRPC status.
-    pub(crate) fn is_grpc(self) -> bool {
+    pub fn is_grpc(self) -> bool {
         self.kind == Kind::Grpc
     }
 }

@@ -1,0 +1,154 @@
+//! The request body: it goes back to the layer if it is dropped before its end.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Buf;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// The request body that the inner service of [`DrainUpload`](crate::DrainUpload) gets: the
+    /// server's own, with its frames, hints and trailers.
+    #[derive(Debug)]
+    pub struct DrainUploadBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProj]
+    #[derive(Debug)]
+    enum Kind<B> {
+        Direct { #[pin] body: B },
+        Watched { guard: Guard<B> },
+    }
+}
+
+type NextFrame<B> = Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
+
+/// What is left of an upload.
+#[derive(Debug)]
+pub(crate) struct Rest<B> {
+    body: Pin<Box<B>>,
+    /// The bytes that are still to come by `Content-Length`; `None` once more came than that.
+    left: Option<u64>,
+}
+
+impl<B: Body> Rest<B> {
+    /// How many bytes are to be drained; `None` if there is nothing to wait for.
+    pub(crate) fn to_drain(&self) -> Option<u64> {
+        self.left.filter(|_| !self.body.is_end_stream())
+    }
+
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<NextFrame<B>> {
+        let frame = ready!(self.body.as_mut().poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            let len = data.remaining() as u64;
+            self.left = self.left.and_then(|left| left.checked_sub(len));
+        }
+        Poll::Ready(frame)
+    }
+}
+
+/// Where the guard puts what is left of the upload.
+#[derive(Debug)]
+pub(crate) struct Returned<B>(Arc<Mutex<Option<Rest<B>>>>);
+
+impl<B> Returned<B> {
+    /// What is left of an upload that was dropped before its end.
+    pub(crate) fn take(&self) -> Option<Rest<B>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Holds the upload until its end, and returns it when dropped before.
+#[derive(Debug)]
+struct Guard<B> {
+    rest: Option<Rest<B>>,
+    returned: Returned<B>,
+}
+
+impl<B> Drop for Guard<B> {
+    fn drop(&mut self) {
+        let mut place = self
+            .returned
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *place = self.rest.take();
+    }
+}
+
+impl<B> DrainUploadBody<B> {
+    /// A body that is none of the layer's business.
+    pub(crate) fn direct(body: B) -> Self {
+        Self {
+            kind: Kind::Direct { body },
+        }
+    }
+
+    /// A body of so many bytes, and where it will be returned.
+    pub(crate) fn watched(body: B, len: u64) -> (Self, Returned<B>) {
+        let place = Arc::default();
+        let guard = Guard {
+            rest: Some(Rest {
+                body: Box::pin(body),
+                left: Some(len),
+            }),
+            returned: Returned(Arc::clone(&place)),
+        };
+        let kind = Kind::Watched { guard };
+        (Self { kind }, Returned(place))
+    }
+}
+
+impl<B: Body> Body for DrainUploadBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match self.project().kind.project() {
+            KindProj::Direct { body } => body.poll_frame(cx),
+            KindProj::Watched { guard } => {
+                let Some(rest) = &mut guard.rest else {
+                    return Poll::Ready(None);
+                };
+                let frame = ready!(rest.poll_frame(cx));
+                if !matches!(frame, Some(Ok(_))) {
+                    guard.rest = None;
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Direct { body } => body.is_end_stream(),
+            Kind::Watched { guard } => match &guard.rest {
+                Some(rest) => rest.body.is_end_stream(),
+                None => true,
+            },
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Direct { body } => body.size_hint(),
+            Kind::Watched { guard } => match &guard.rest {
+                Some(rest) => rest.body.size_hint(),
+                None => SizeHint::with_exact(0),
+            },
+        }
+    }
+}

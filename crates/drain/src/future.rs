@@ -1,0 +1,134 @@
+//! The response future: the inner call, then the rest of the upload.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::Response;
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+
+use crate::{
+    body::{Rest, Returned},
+    budget::Reserved,
+    layer::Limits,
+};
+
+pin_project! {
+    /// The response future of [`DrainUpload`](crate::DrainUpload). Dropped, it stops to read.
+    pub struct DrainUploadFuture<F, B, ResBody> {
+        #[pin]
+        state: State<F, B, ResBody>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, B, ResBody> {
+        Calling { #[pin] call: F, watch: Option<(Returned<B>, Limits)> },
+        // Boxed: most requests don't come here.
+        Draining { drain: Pin<Box<Drain<B>>>, response: Option<Response<ResBody>> },
+        Done,
+    }
+}
+
+impl<F, B, ResBody> DrainUploadFuture<F, B, ResBody> {
+    pub(crate) fn new(call: F, watch: Option<(Returned<B>, Limits)>) -> Self {
+        Self {
+            state: State::Calling { call, watch },
+        }
+    }
+}
+
+impl<F, B, ResBody, E> Future for DrainUploadFuture<F, B, ResBody>
+where
+    F: Future<Output = Result<Response<ResBody>, E>>,
+    B: Body,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        const POLLED_AGAIN: &str = "a future is not polled after it has given its output";
+        let mut state = self.project().state;
+        loop {
+            match state.as_mut().project() {
+                StateProj::Calling { call, watch } => {
+                    let response = ready!(call.poll(cx))?;
+                    let watch = watch.take();
+                    // The inner future goes first, with a body or a permit that it still holds.
+                    state.set(State::Done);
+                    let drain =
+                        watch.and_then(|(returned, limits)| Drain::of(returned.take()?, &limits));
+                    let Some(drain) = drain else {
+                        return Poll::Ready(Ok(response));
+                    };
+                    state.set(State::Draining {
+                        drain: Box::pin(drain),
+                        response: Some(response),
+                    });
+                }
+                StateProj::Draining { drain, response } => {
+                    ready!(drain.as_mut().poll(cx));
+                    let response = response.take().expect(POLLED_AGAIN);
+                    // What is left unread is dropped before the head goes out, as ever.
+                    state.set(State::Done);
+                    return Poll::Ready(Ok(response));
+                }
+                StateProj::Done => panic!("{POLLED_AGAIN}"),
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// Reads and drops the rest of an upload: all of it, or as much as comes in time.
+    struct Drain<B> {
+        rest: Rest<B>,
+        #[pin]
+        limit: Sleep,
+        _reserved: Reserved,
+    }
+}
+
+impl<B: Body> Drain<B> {
+    /// `None`: nothing is left to come, or too much is under way.
+    fn of(rest: Rest<B>, limits: &Limits) -> Option<Self> {
+        let reserved = limits.budget.reserve(rest.to_drain()?)?;
+        Some(Self {
+            rest,
+            limit: sleep(limits.timeout),
+            _reserved: reserved,
+        })
+    }
+}
+
+impl<B: Body> Future for Drain<B> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut drain = self.project();
+        while drain.rest.to_drain().is_some() && drain.limit.as_mut().poll(cx).is_pending() {
+            // At the end, and where the client is gone, there is nothing more to read.
+            if !matches!(ready!(drain.rest.poll_frame(cx)), Some(Ok(_))) {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<F, B, ResBody> fmt::Debug for DrainUploadFuture<F, B, ResBody> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Calling { .. } => "calling",
+            State::Draining { .. } => "draining",
+            State::Done => "done",
+        };
+        f.debug_struct("DrainUploadFuture")
+            .field("state", &state)
+            .finish()
+    }
+}

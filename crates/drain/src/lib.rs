@@ -1,0 +1,32 @@
+//! The layer that lets HTTP/2 clients read an early answer to an upload.
+//!
+//! A server that rejects an upload at its head, for a bad token or for its size, answers while the
+//! client still sends. Over HTTP/2 hyper then resets the stream with `NO_ERROR` (RFC 9113 §8.1).
+//! The client shall not discard the answer for that, but some do: curl 7.88 reports a failed
+//! transfer and no status. [`DrainUploadLayer`] holds the head of such an answer until it has read
+//! and dropped the rest of the upload.
+//!
+//! ```
+//! use std::time::Duration;
+//! use axum::{Router, http::StatusCode, routing::post};
+//! use tower_revoke_drain::DrainUploadLayer;
+//!
+//! let app: Router = Router::new()
+//!     .route("/upload", post(async || StatusCode::UNAUTHORIZED))
+//!     .layer(
+//!         DrainUploadLayer::new()
+//!             .max_bytes(16 << 20)
+//!             .capacity(256 << 20)
+//!             .timeout(Duration::from_secs(5)),
+//!     );
+//! ```
+
+mod body;
+mod budget;
+mod future;
+mod layer;
+mod service;
+
+pub use self::{
+    body::DrainUploadBody, future::DrainUploadFuture, layer::DrainUploadLayer, service::DrainUpload,
+};
