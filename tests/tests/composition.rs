@@ -11,8 +11,8 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::MapReq
 use tower_http::{compression::CompressionLayer, cors::CorsLayer};
 use tower_revoke::{
     Authenticated, Monitor, OriginalAuthorization, Outbound, OutboundAuthorizationLayer,
-    PreserveAuthorizationLayer, Reason, RejectAmbiguousLayer, Rejection, RequireBearerLayer,
-    RequireClaimsLayer, RevokeLayer, core::BoxError,
+    OutboundBody, PreserveAuthorizationLayer, Reason, RejectAmbiguousLayer, Rejection,
+    RequireBearerLayer, RequireClaimsLayer, RevokeLayer, core::BoxError,
 };
 use tower_revoke_tests::{Server, World};
 
@@ -229,7 +229,7 @@ async fn upstream() -> Server {
 async fn around_a_client_of_hyper_util() {
     let world = World::new();
     let upstream = upstream().await;
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let client: Client<_, OutboundBody<_>> = Client::builder(TokioExecutor::new()).build_http();
     let host = upstream.addr.to_string();
     let keep = OutboundAuthorizationLayer::strip().upstream(&host, Outbound::keep());
     let outbounds = [

@@ -32,6 +32,7 @@ mod ambiguous;
 mod connection;
 mod hop_by_hop;
 mod inbound;
+mod names;
 mod original;
 mod outbound;
 mod proxy;
@@ -41,6 +42,8 @@ pub use self::{
     hop_by_hop::{HopByHop, HopByHopFuture, HopByHopLayer},
     inbound::{PreserveAuthorization, PreserveAuthorizationLayer},
     original::OriginalAuthorization,
-    outbound::{ConfigError, Outbound, OutboundAuthorization, OutboundAuthorizationLayer},
+    outbound::{
+        ConfigError, Outbound, OutboundAuthorization, OutboundAuthorizationLayer, OutboundBody,
+    },
     proxy::{PreserveForProxy, PreserveForProxyLayer},
 };

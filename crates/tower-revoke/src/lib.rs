@@ -50,7 +50,7 @@ pub use tower_revoke_oauth::{
 #[doc(inline)]
 pub use tower_revoke_preserve::{
     ConfigError, HopByHop, HopByHopFuture, HopByHopLayer, OriginalAuthorization, Outbound,
-    OutboundAuthorization, OutboundAuthorizationLayer, PreserveAuthorization,
+    OutboundAuthorization, OutboundAuthorizationLayer, OutboundBody, PreserveAuthorization,
     PreserveAuthorizationLayer, PreserveForProxy, PreserveForProxyLayer, RejectAmbiguous,
     RejectAmbiguousLayer,
 };

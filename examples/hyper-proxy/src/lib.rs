@@ -17,9 +17,9 @@ use tokio::{io::copy_bidirectional, net::TcpListener, task::JoinSet, time};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_revoke::{
     AuthorizationServer, Call, Drained, Head, HopByHop, HopByHopLayer, HttpsClient, JwtVerifier,
-    Outbound, OutboundAuthorization, OutboundAuthorizationLayer, PreserveAuthorizationLayer,
-    RejectAmbiguousLayer, RequireBearerLayer, RevocationList, RevokeLayer, Slots, When,
-    core::BoxError,
+    Outbound, OutboundAuthorization, OutboundAuthorizationLayer, OutboundBody,
+    PreserveAuthorizationLayer, RejectAmbiguousLayer, RequireBearerLayer, RevocationList,
+    RevokeLayer, Slots, When, core::BoxError,
 };
 
 /// How large the head of a request may be. It must hold a token, which may have 8 KiB.
@@ -164,7 +164,7 @@ impl Proxy {
 #[derive(Clone, Debug)]
 struct Forward {
     to: Upstreams,
-    client: HopByHop<OutboundAuthorization<Client<HttpConnector, Incoming>>>,
+    client: HopByHop<OutboundAuthorization<Client<HttpConnector, OutboundBody<Incoming>>>>,
 }
 
 /// In the extensions of a 502: no byte of the request reached the upstream.

@@ -21,8 +21,8 @@ use tower::{Layer, ServiceExt};
 use tower_http::trace::TraceLayer;
 use tower_revoke::{
     Authenticated, Clock, HttpsClient, JwtVerifier, Monitor, Outbound, OutboundAuthorization,
-    OutboundAuthorizationLayer, PreserveAuthorizationLayer, RequireBearerLayer, Revocation,
-    RevocationList, RevokeLayer, core::BoxError,
+    OutboundAuthorizationLayer, OutboundBody, PreserveAuthorizationLayer, RequireBearerLayer,
+    Revocation, RevocationList, RevokeLayer, core::BoxError,
 };
 
 #[derive(Deserialize)]
@@ -33,7 +33,7 @@ struct MyClaims {
 /// Why a token of somebody who has logged out is refused.
 pub(crate) const LOGGED_OUT: &str = "log out everywhere";
 
-type HttpClient = OutboundAuthorization<Client<HttpConnector, Body>>;
+type HttpClient = OutboundAuthorization<Client<HttpConnector, OutboundBody<Body>>>;
 
 #[derive(Clone)]
 struct Upstreams {

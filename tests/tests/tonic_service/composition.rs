@@ -26,11 +26,11 @@ use tonic_service::proto::{
     orders_client::OrdersClient,
     orders_server::{Orders, OrdersServer},
 };
-use tower::{Layer, Service, ServiceBuilder};
+use tower::{Layer, Service, ServiceBuilder, util::MapRequestLayer};
 use tower_revoke::{
     Authenticated, MonitorLayer, OriginalAuthorization, Outbound, OutboundAuthorizationLayer,
-    PreserveAuthorizationLayer, RejectAmbiguousLayer, RequireBearerLayer, RequireClaimsLayer,
-    RevokeLayer, core::BoxError,
+    OutboundBody, PreserveAuthorizationLayer, RejectAmbiguousLayer, RequireBearerLayer,
+    RequireClaimsLayer, RevokeLayer, core::BoxError,
 };
 use tower_revoke_testing::{Mood, StoreOp};
 use tower_revoke_tests::World;
@@ -320,7 +320,9 @@ async fn a_client_s_channel_sends_the_token_to_named_upstreams_alone() {
     let strip = OutboundAuthorizationLayer::strip();
     let origin = || format!("http://{at}").parse().expect("a URI");
     for (layer, header) in [(keep, true), (strip, false)] {
-        let channel = layer.layer(channel(at).await);
+        let body = |request: http::Request<OutboundBody<_>>| request.map(tonic::body::Body::new);
+        let layers = (layer, MapRequestLayer::new(body));
+        let channel = layers.layer(channel(at).await);
         let mut orders = OrdersClient::with_origin(channel, origin());
         let placed = orders.place(with_token(line("tea", 1), Some("secret")));
         let customer = placed.await.expect("an order").into_inner().customer;

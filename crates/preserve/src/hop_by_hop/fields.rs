@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
-use crate::connection;
+use crate::{connection, names};
 
 /// The versions in `Via`, as RFC 9110 §7.6.3 writes them without the name.
 pub(super) const VERSIONS: [(Version, &str); 4] = [
@@ -33,7 +33,7 @@ pub(super) fn add_via(
     headers.append(header::VIA, via[known.unwrap_or(0)].clone());
 }
 
-/// What is taken off, whether or not `Connection` names it. Beside these, all that starts with
+/// What is removed, whether or not `Connection` names it. Beside these, all that starts with
 /// `Proxy-`.
 const ONE_HOP: [HeaderName; 6] = [
     header::CONNECTION,
@@ -44,17 +44,29 @@ const ONE_HOP: [HeaderName; 6] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Takes off what belongs to the connection that the message came by.
+/// What frames a message here, and what some servers take for it.
+const TWINS: [&str; 4] = [
+    "content-length",
+    "http2-settings",
+    "keep-alive",
+    "transfer-encoding",
+];
+
+/// Removes what belongs to the connection that the message came by.
 pub(super) fn remove(headers: &mut HeaderMap) {
-    let is_proxys = |name: &&HeaderName| name.as_str().starts_with("proxy-");
-    let proxys: Vec<HeaderName> = headers.keys().filter(is_proxys).cloned().collect();
+    let is_twin = |name: &str, known: &str| name != known && names::reads_as(name, known);
+    let is_dropped = |name: &&HeaderName| {
+        let name = name.as_str();
+        names::begins_as(name, "proxy-") || TWINS.iter().any(|known| is_twin(name, known))
+    };
+    let dropped: Vec<HeaderName> = headers.keys().filter(is_dropped).cloned().collect();
     let named: Vec<HeaderName> = connection::options(headers)
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .collect();
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
     }
-    for name in named.iter().chain(&proxys).chain(&ONE_HOP) {
+    for name in named.iter().chain(&dropped).chain(&ONE_HOP) {
         headers.remove(name);
     }
 }

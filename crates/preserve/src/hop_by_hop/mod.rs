@@ -19,6 +19,8 @@ use crate::ConfigError;
 /// # Requests and responses
 /// - `Connection`, and each field that it names, are removed. So are `Keep-Alive`, `TE`,
 ///   `Transfer-Encoding`, `Upgrade`, `HTTP2-Settings` and what starts with `Proxy-`, named or not.
+/// - What CGI, WSGI or Rack take for one of these or for `Content-Length`, as `Transfer_Encoding`, is
+///   removed.
 /// - With a `Transfer-Encoding` goes the `Content-Length` that came beside it (RFC 9112 §6.3).
 /// - `Via` is added, and the version is HTTP/1.1: a proxy speaks for itself (RFC 9110 §6.2).
 /// - `Trailer` stays, since clients and servers need it to hand trailers on.

@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, header};
 use tower_revoke_core::BearerToken;
 
 use super::{ConfigError, secret};
+use crate::names::reads_as;
 
 /// What one upstream gets. Secrets never show in `Debug`.
 ///
@@ -77,17 +78,19 @@ impl Outbound {
     }
 
     /// The caller's credentials, in another header; `Authorization` is removed. Whatever a client
-    /// sends under this name is dropped, for every upstream of the layer.
+    /// sends under this name, or one that CGI takes for it, is dropped for every upstream of the
+    /// layer.
     ///
     /// # Errors
     /// [`ConfigError::InvalidHeaderName`]; [`ConfigError::ReservedHeader`] for a header such as
-    /// `Host`, and for `Authorization` itself: that is [`keep`](Self::keep).
+    /// `Host` or what CGI takes for it, and for `Authorization` itself: that is [`keep`](Self::keep).
     pub fn rename(name: &str) -> Result<Self, ConfigError> {
         let header = HeaderName::try_from(name).map_err(|source| {
             let name = name.to_owned();
             ConfigError::InvalidHeaderName { name, source }
         })?;
-        if RESERVED.contains(&header) {
+        let reads_as = |known: &HeaderName| reads_as(header.as_str(), known.as_str());
+        if RESERVED.iter().any(reads_as) {
             return Err(ConfigError::ReservedHeader(name.to_owned()));
         }
         Ok(Action::Rename(header).into())

@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName};
 
+use crate::names::{begins_as, reads_as};
+
 /// What an upstream believes of its proxy, which a caller must not say (RFC 9700 §4.13, RFC 9440
 /// §4). `Proxy` would become the variable `HTTP_PROXY`, which clients in CGI programs obey.
 const OF_PROXIES: [&str; 12] = [
@@ -22,16 +24,28 @@ const OF_PROXIES: [&str; 12] = [
 /// As [`OF_PROXIES`], by how they begin.
 const OF_PROXIES_BY_PREFIX: [&str; 3] = ["x-forwarded-", "x-original-", "x-rewrite-"];
 
-/// Takes them off. `renamed`: the names into which credentials are renamed.
+/// What a caller may say in its head alone.
+const OF_HEADS: [&str; 3] = ["authorization", "cookie", "host"];
+
+/// Removes them from a head, with all names that servers read alike. `renamed`: the names into which
+/// credentials are renamed.
 pub(super) fn remove(headers: &mut HeaderMap, renamed: &[HeaderName]) {
     remove_if(headers, |name| is_proxys(name, renamed));
 }
 
+/// Removes them from trailers. Some servers take those for headers, against RFC 9110 §6.5.1.
+pub(super) fn remove_trailers(trailers: &mut HeaderMap, renamed: &[HeaderName]) {
+    remove_if(trailers, |name| {
+        OF_HEADS.contains(&name) || is_proxys(name, renamed)
+    });
+}
+
 fn is_proxys(name: &str, renamed: &[HeaderName]) -> bool {
-    let begins = |prefix: &&str| name.starts_with(prefix);
-    OF_PROXIES.contains(&name)
-        || OF_PROXIES_BY_PREFIX.iter().any(begins)
-        || renamed.iter().any(|known| name == known.as_str())
+    OF_PROXIES.iter().any(|known| reads_as(name, known))
+        || OF_PROXIES_BY_PREFIX
+            .iter()
+            .any(|prefix| begins_as(name, prefix))
+        || renamed.iter().any(|known| reads_as(name, known.as_str()))
 }
 
 fn remove_if(headers: &mut HeaderMap, is_dropped: impl Fn(&str) -> bool) {

@@ -1,6 +1,7 @@
 //! The outbound layer: what an upstream gets of the caller's credentials.
 
 mod action;
+mod body;
 mod callers;
 mod error;
 mod secret;
@@ -13,7 +14,9 @@ use http::HeaderName;
 use tower_layer::Layer;
 
 use self::{action::Action, upstream::Upstream};
-pub use self::{action::Outbound, error::ConfigError, service::OutboundAuthorization};
+pub use self::{
+    action::Outbound, body::OutboundBody, error::ConfigError, service::OutboundAuthorization,
+};
 
 /// Decides by upstream what becomes of the `Authorization` header. Upstreams that are not named get
 /// none.
@@ -63,6 +66,10 @@ pub use self::{action::Outbound, error::ConfigError, service::OutboundAuthorizat
 ///         .service(Client::builder(TokioExecutor::new()).build_http())
 /// }
 /// ```
+///
+/// With each of them goes every name that CGI, WSGI or Rack could take for it: `X_Forwarded_For` is
+/// `X-Forwarded-For` there. None of them passes in a trailer either; the client gets the body as an
+/// [`OutboundBody`].
 ///
 /// What a request's `Connection` names is left to [`HopByHopLayer`](crate::HopByHopLayer), further
 /// out.

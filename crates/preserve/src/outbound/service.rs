@@ -11,7 +11,7 @@ use http::{
 };
 use tower_service::Service;
 
-use super::{Rules, action::Action, callers, upstream::Target};
+use super::{OutboundBody, Rules, action::Action, callers, upstream::Target};
 use crate::OriginalAuthorization;
 
 /// The service of [`OutboundAuthorizationLayer`](super::OutboundAuthorizationLayer).
@@ -29,7 +29,7 @@ impl<S> OutboundAuthorization<S> {
 
 impl<S, B> Service<Request<B>> for OutboundAuthorization<S>
 where
-    S: Service<Request<B>>,
+    S: Service<Request<OutboundBody<B>>>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -41,7 +41,9 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         self.rules.apply(&mut request);
-        self.inner.call(request)
+        let rules = self.rules.clone();
+        self.inner
+            .call(request.map(|body| OutboundBody::new(body, rules)))
     }
 }
 

@@ -12,7 +12,7 @@ use static_assertions::{assert_impl_all, assert_type_eq_all};
 use tower::Service;
 use tower_revoke_preserve::{
     ConfigError, HopByHop, HopByHopLayer, OriginalAuthorization, Outbound, OutboundAuthorization,
-    OutboundAuthorizationLayer, PreserveAuthorization, PreserveAuthorizationLayer,
+    OutboundAuthorizationLayer, OutboundBody, PreserveAuthorization, PreserveAuthorizationLayer,
     PreserveForProxy, PreserveForProxyLayer, RejectAmbiguous, RejectAmbiguousLayer,
 };
 
@@ -29,11 +29,12 @@ assert_impl_all!(PreserveForProxy<()>: Clone, Send, Sync, Debug);
 assert_impl_all!(HopByHop<()>: Clone, Send, Sync, Debug);
 assert_impl_all!(RejectAmbiguous<()>: Clone, Send, Sync, Debug);
 assert_impl_all!(OutboundAuthorization<()>: Clone, Send, Sync, Debug);
+assert_impl_all!(OutboundBody<()>: Send, Sync, Debug);
 
 /// Neither `Clone` nor `Send`, with a body that is not either.
 struct Local(#[expect(dead_code, reason = "makes it neither `Send` nor `Sync`")] Rc<()>);
 
-impl Service<Request<Rc<()>>> for Local {
+impl<B> Service<Request<B>> for Local {
     type Response = Response<Rc<()>>;
     type Error = Rc<()>;
     type Future = Ready<Result<Response<Rc<()>>, Rc<()>>>;
@@ -42,8 +43,8 @@ impl Service<Request<Rc<()>>> for Local {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Rc<()>>) -> Self::Future {
-        std::future::ready(Ok(Response::new(request.into_body())))
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        std::future::ready(Ok(Response::new(Rc::new(()))))
     }
 }
 

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Version};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_revoke_preserve::{ConfigError, HopByHopLayer, Outbound, OutboundAuthorizationLayer};
+use tower_revoke_preserve::{
+    ConfigError, HopByHopLayer, Outbound, OutboundAuthorizationLayer, OutboundBody,
+};
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -271,7 +273,7 @@ async fn rfc9110_7_8_a_101_that_nobody_asked_for_is_a_502_with_nothing_to_upgrad
 /// Outside of the layer that sets credentials, so that no caller's `Connection` names them.
 #[tokio::test]
 async fn rfc9110_7_6_1_a_caller_can_not_name_what_is_put_on_further_in() {
-    let client = service_fn(async |request: Request<Body>| {
+    let client = service_fn(async |request: Request<OutboundBody<Body>>| {
         Ok::<_, Infallible>(Response::new(request.headers().clone()))
     });
     let outbound = OutboundAuthorizationLayer::strip()

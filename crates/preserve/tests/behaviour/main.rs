@@ -10,3 +10,4 @@ mod kit;
 mod outbound;
 mod readiness;
 mod sockets;
+mod twins;

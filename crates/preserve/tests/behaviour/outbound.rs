@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
 use proptest::prelude::*;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_revoke_preserve::{
-    ConfigError, OriginalAuthorization, Outbound, OutboundAuthorizationLayer,
+    ConfigError, OriginalAuthorization, Outbound, OutboundAuthorizationLayer, OutboundBody,
 };
 
 const TOKEN: &str = "Bearer callers";
@@ -28,7 +28,7 @@ fn layer() -> Result<OutboundAuthorizationLayer, ConfigError> {
 
 /// The headers as the upstream gets them.
 async fn sent(request: Request<()>) -> HeaderMap {
-    let client = service_fn(async |request: Request<()>| {
+    let client = service_fn(async |request: Request<OutboundBody<()>>| {
         Ok::<_, Infallible>(Response::new(request.headers().clone()))
     });
     let service = layer().expect("valid").layer(client);
@@ -194,7 +194,7 @@ async fn other_headers_and_the_uri_stay() {
 
 #[tokio::test]
 async fn of_two_upstreams_that_fit_the_first_counts() {
-    let client = service_fn(async |request: Request<()>| {
+    let client = service_fn(async |request: Request<OutboundBody<()>>| {
         let kept = request.headers().contains_key("authorization");
         Ok::<_, Infallible>(Response::new(kept))
     });
@@ -214,7 +214,7 @@ async fn of_two_upstreams_that_fit_the_first_counts() {
 
 #[tokio::test]
 async fn every_request_of_one_service_is_judged_by_where_it_goes() {
-    let client = service_fn(async |request: Request<()>| {
+    let client = service_fn(async |request: Request<OutboundBody<()>>| {
         let kept = request.headers().contains_key("authorization");
         Ok::<_, Infallible>(Response::new(kept))
     });
