@@ -77,7 +77,9 @@ pub(crate) enum Kind {
 
 impl Header {
     fn read(json: &[u8]) -> Result<Self, Rejection> {
-        let header: RawHeader<'_> = serde_json::from_slice(json).map_err(unreadable)?;
+        // All of it (RFC 7515 §5.2): serde_json doesn't look into the values that it skips.
+        let json = std::str::from_utf8(json).map_err(|_| malformed())?;
+        let header: RawHeader<'_> = serde_json::from_str(json).map_err(unreadable)?;
         if header.has_extensions {
             return Err(
                 malformed().detail("the token has header extensions that are not understood")

@@ -74,6 +74,20 @@ async fn rfc7515_2_parts_are_base64url_without_padding() {
 }
 
 #[tokio::test]
+async fn rfc7515_5_2_a_header_is_utf8() {
+    let (issuer, clock, _hand) = issuer();
+    let tokens = verifier(&issuer, &clock);
+    for header in [
+        &b"{\"alg\":\"ES256\",\"x\":\"\xff\"}"[..],
+        b"{\"alg\":\"ES256\",\"x\":[\"\xc3\"]}",
+        b"{\"alg\":\"ES256\",\"kid\":\"\xff\"}",
+    ] {
+        let token = issuer.sign_raw(header, claims(|_| {}));
+        assert_eq!(refusal(&tokens, &token).await, Reason::MalformedToken);
+    }
+}
+
+#[tokio::test]
 async fn rfc7515_4_header_names_stand_once() {
     let (issuer, clock, _hand) = issuer();
     let tokens = verifier(&issuer, &clock);
