@@ -1,6 +1,10 @@
 //! The port to the network: how keys are fetched, and how an authorization server is told.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{Request, Response, Uri, uri::Scheme};
@@ -67,7 +71,8 @@ pub struct Endpoint(Uri);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// Not an absolute `http` or `https` URL, or one with user information.
+    /// Not an absolute `http` or `https` URL, or one with user information, or with a host that
+    /// clients read in different ways (`0x7f.1`, `local%68ost`).
     #[error("`{0}` is no http or https URL")]
     NoUrl(String),
     /// Tokens and keys would be sent in the clear.
@@ -100,7 +105,7 @@ impl Endpoint {
         let has_user = uri
             .authority()
             .is_some_and(|host| host.as_str().contains('@'));
-        if !is_http || has_user || uri.host().is_none_or(str::is_empty) {
+        if !is_http || has_user || !uri.host().is_some_and(is_unambiguous) {
             return Err(no_url());
         }
         Ok(Self(uri))
@@ -119,6 +124,24 @@ impl Endpoint {
                 .parse::<std::net::IpAddr>()
                 .is_ok_and(|address| address.is_loopback())
     }
+}
+
+/// Whether the host that is judged here is the one that a client connects to. By the URL standard a
+/// client decodes escapes, and reads a name whose last label is a number as an IPv4 address, in any
+/// notation.
+fn is_unambiguous(host: &str) -> bool {
+    if let Some(host) = host.strip_prefix('[') {
+        let address = host.strip_suffix(']').map(str::parse::<Ipv6Addr>);
+        return matches!(address, Some(Ok(_)));
+    }
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let labels = host.strip_suffix('.').unwrap_or(host);
+    let (_, last) = labels.rsplit_once('.').unwrap_or(("", labels));
+    let is_number = match last.strip_prefix("0x").or(last.strip_prefix("0X")) {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => last.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    host.bytes().all(is_name) && (!is_number || host.parse::<Ipv4Addr>().is_ok())
 }
 
 impl fmt::Display for Endpoint {
@@ -164,6 +187,44 @@ mod tests {
         ] {
             let error = Endpoint::new(url).unwrap_err();
             assert_eq!(error, EndpointError::NoUrl(url.to_owned()));
+        }
+    }
+
+    #[test]
+    fn trap_52_a_host_that_clients_read_in_different_ways_is_rejected() {
+        for host in [
+            "0x7f.1",
+            "0x7f000001",
+            "2130706433",
+            "127.1",
+            "127.0.0.01",
+            "0177.0.0.1",
+            "127.0.0.1.",
+            "a.0x",
+            "a.7",
+            "local%68ost",
+            "127.0.0.%31",
+            "a!b",
+            "[::1",
+            "[::1%25eth0]",
+            ".",
+        ] {
+            for scheme in ["https", "http"] {
+                let url = format!("{scheme}://{host}/");
+                let read = Endpoint::plain_http(&url);
+                assert_eq!(read, Err(EndpointError::NoUrl(url)), "{host}");
+            }
+        }
+        for host in [
+            "1e100.net",
+            "a.0xg",
+            "7.a",
+            "a_b.c",
+            "10.0.0.1",
+            "[fe80::1]",
+            "a.",
+        ] {
+            assert!(Endpoint::new(&format!("https://{host}/")).is_ok(), "{host}");
         }
     }
 }
