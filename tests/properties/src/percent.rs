@@ -1,0 +1,24 @@
+//! Percent-encoding (RFC 3986 §2.1), read without the crate that the layers read it with.
+
+/// Decodes once; a `%` that two digits don't follow stays.
+pub(crate) fn decoded(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let digit = |at: usize| {
+        let digit = char::from(*bytes.get(at)?).to_digit(16)?;
+        u8::try_from(digit).ok()
+    };
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let byte = match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                at += 2;
+                high << 4 | low
+            }
+            (byte, ..) => byte,
+        };
+        decoded.push(byte);
+        at += 1;
+    }
+    decoded
+}
