@@ -268,7 +268,15 @@ impl Scan {
         let mut name = Name::Empty;
         let mut in_parameters = false;
         let mut at = 0;
-        while let Some(&byte) = bytes.get(at) {
+        loop {
+            let plain = plain_bytes(&bytes[at..]);
+            if plain > 0 && !in_parameters {
+                name = Name::Other;
+            }
+            at += plain;
+            let Some(&byte) = bytes.get(at) else {
+                break;
+            };
             at += 1;
             let mut read = byte;
             match byte {
@@ -362,6 +370,24 @@ fn without_parameters(raw: &str) -> String {
 fn hex(digits: &[u8]) -> Option<u8> {
     let digit = |at: usize| char::from(*digits.get(at)?).to_digit(16);
     u8::try_from(digit(0)? * 16 + digit(1)?).ok()
+}
+
+/// How many bytes at the start of a path are nothing but part of a name.
+fn plain_bytes(path: &[u8]) -> usize {
+    const PLAIN: [bool; 256] = {
+        let mut plain = [true; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            plain[byte] = !matches!(
+                byte as u8,
+                0..=b' ' | 0x7f | b'/' | b'.' | b';' | b'%' | b'\\' | b'?' | b'#'
+            );
+            byte += 1;
+        }
+        plain
+    };
+    let end = path.iter().position(|byte| !PLAIN[usize::from(*byte)]);
+    end.unwrap_or(path.len())
 }
 
 fn is_unreserved(byte: u8) -> bool {
