@@ -775,3 +775,47 @@ async fn trap_28_no_slot_is_a_503_before_the_call() {
     }
     hold.open();
 }
+
+/// TRAPS 42: 1,024 calls of one token are one pending revocation, by whatever number of slots.
+#[tokio::test]
+async fn trap_42_a_thousand_calls_of_one_token_leave_everybody_else_their_slots() {
+    const CALLS: usize = 1_024;
+    let world = World::new();
+    let slots = Slots::new(16);
+    let layer = RevokeLayer::after_response()
+        .deadline(Duration::from_secs(3_600))
+        .slots(&slots);
+    let hold = Gate::closed();
+    let held = hold.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let held = held.clone();
+        async move {
+            let body = ScriptedBody::new().data("first").wait_for(&held);
+            match request.uri().path() {
+                "/held" => Ok::<_, Infallible>(Response::new(body)),
+                path => Ok(answer(path)),
+            }
+        }
+    });
+    let server = Server::start(world.protect(&layer, service)).await;
+    let client = Client::connect(server.addr, Wire::Http2).await;
+    let greedy = world.token();
+    let mut responses = Vec::new();
+    for _ in 0..CALLS {
+        let response = client.another().head(get("/held", &greedy)).await;
+        responses.push(response.expect("a head"));
+    }
+    assert!(responses.iter().all(|response| response.status() == 200));
+    assert_eq!(slots.taken(), 1);
+    for wire in Wire::ALL {
+        let other = world.token();
+        assert_eq!(ask(&server, wire, get("/length", &other)).await.status, 200);
+        assert_spent(&server, wire, &other, "/length").await;
+    }
+    hold.open();
+    for response in responses {
+        response.into_body().collect().await.expect("a whole body");
+    }
+    slots.idle().await;
+    assert_spent(&server, Wire::Http1, &greedy, "/held").await;
+}

@@ -6,7 +6,7 @@ use axum::{Router, routing::get};
 use http::StatusCode;
 use tower_revoke::{
     JwtVerifier, RequireBearerLayer, RevocationList, RevokeLayer, When,
-    core::{BearerToken, RemoteRevocation},
+    core::{BearerToken, KeyDigest, RemoteRevocation, TokenCopy, TokenId},
 };
 use tower_revoke_http::HttpsClient;
 use tower_revoke_oauth::AuthorizationServer;
@@ -100,8 +100,10 @@ async fn opaque_tokens_are_revoked_through_the_client(issuer: &Issuer) {
         .await;
     let before = issuer.introspect(SHOP, &token).await;
     assert_eq!(before.json["active"], true, "{before:?}");
-    let place = server.reserve().expect("a place");
-    place.send(BearerToken::new(&token).expect("a token"));
+    let id = TokenId::of_opaque(&issuer.name, token.as_bytes());
+    let place = server.reserve(id, KeyDigest::of_token(id));
+    let presented = BearerToken::new(&token).expect("a token");
+    place.expect("a place").send(TokenCopy::from(&presented));
     let told = server.drain(DRAINS_WITHIN).await;
     assert!(told.is_complete(), "{told:?}");
     assert_eq!(server.stats().delivered, 1, "{:?}", server.stats());

@@ -131,6 +131,19 @@ impl VerifiedToken {
         &self.keys
     }
 
+    /// Returns whose token it is, where callers are limited: the digest of its issuer's subject,
+    /// or of its client if it names no subject, or else of the token itself.
+    pub fn holder(&self) -> KeyDigest {
+        let claims = &self.claims;
+        let is_named = claims.subject().or(claims.client()).is_some();
+        // After those of the token and of the issuer.
+        let named = self
+            .keys
+            .get(2)
+            .filter(|_| is_named && claims.issuer().is_some());
+        named.copied().unwrap_or(KeyDigest::of_token(self.id))
+    }
+
     /// Whether a rule over all tokens issued at or before `time` concerns this one. A token that
     /// doesn't say when it was issued is concerned by all; a leeway is allowed for an issuer whose
     /// clock runs ahead.

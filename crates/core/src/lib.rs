@@ -35,6 +35,7 @@ mod revocations;
 mod store;
 mod time;
 mod token;
+mod token_copy;
 mod verifier;
 
 /// Any error, as tower and hyper pass it on.
@@ -68,5 +69,6 @@ pub use self::{
     },
     time::{Clock, ManualClock, UnixTime},
     token::{BearerToken, MalformedToken},
+    token_copy::TokenCopy,
     verifier::TokenVerifier,
 };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::BearerToken;
+use crate::{KeyDigest, TokenCopy, TokenId};
 
 /// Tells the authorization server, by RFC 7009, what was revoked here.
 ///
@@ -10,24 +10,30 @@ use crate::BearerToken;
 /// token is handed over when it has ended. What was accepted is delivered at least once, or
 /// reported as refused for good.
 pub trait RemoteRevocation: fmt::Debug + Send + Sync + 'static {
-    /// Takes a place in the queue, without waiting. Dropped unused, the place is free again.
+    /// Takes a place in the queue for a token, without waiting. Dropped unused, the place is free
+    /// again. A token takes one place, whatever number of calls reserve it, and until the server was
+    /// told of it.
+    ///
+    /// No single `holder` ([`VerifiedToken::holder`](crate::VerifiedToken::holder)) should take so
+    /// many places that others find none.
     ///
     /// # Errors
-    /// [`QueueFull`]: the request must be refused, since its token's end could not be told.
-    fn reserve(&self) -> Result<RemoteSlot, QueueFull>;
+    /// [`QueueFull`]: the request must be rejected, since the server could not be told that its
+    /// token has ended.
+    fn reserve(&self, token: TokenId, holder: KeyDigest) -> Result<RemoteSlot, QueueFull>;
 }
 
 /// A place in the queue of a [`RemoteRevocation`].
-pub struct RemoteSlot(Box<dyn FnOnce(BearerToken) + Send>);
+pub struct RemoteSlot(Box<dyn FnOnce(TokenCopy) + Send>);
 
 impl RemoteSlot {
     /// `send` puts the token into the place that was reserved; it must not block.
-    pub fn new(send: impl FnOnce(BearerToken) + Send + 'static) -> Self {
+    pub fn new(send: impl FnOnce(TokenCopy) + Send + 'static) -> Self {
         Self(Box::new(send))
     }
 
     /// Hands the token over. It is kept in memory, or sealed on disk, until it is delivered.
-    pub fn send(self, token: BearerToken) {
+    pub fn send(self, token: TokenCopy) {
         (self.0)(token);
     }
 }
@@ -38,7 +44,7 @@ impl fmt::Debug for RemoteSlot {
     }
 }
 
-/// The queue to the authorization server has no place left.
+/// The queue to the authorization server has no place left, for anybody or for this caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the queue to the authorization server is full")]
 pub struct QueueFull;

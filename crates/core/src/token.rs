@@ -4,7 +4,9 @@ use std::fmt;
 
 use http::HeaderValue;
 
-/// A bearer token as it was presented: a cheap handle on the header value that carried it.
+/// A bearer token as it was presented: a cheap handle on the header value that carried it, and with
+/// it on all memory that the server has read the request's head into. What outlives the request
+/// keeps a [`TokenCopy`](crate::TokenCopy) instead.
 ///
 /// Its text never shows in `Debug`; ask for it by name with [`as_str`](Self::as_str).
 ///

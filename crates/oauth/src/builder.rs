@@ -115,8 +115,10 @@ impl AuthorizationServerBuilder {
         self
     }
 
-    /// How many tokens may be on their way at a time, counting those of calls that have not ended;
-    /// 1,024 unless set, at least one. When there are more, calls are refused.
+    /// How many tokens may be on their way at a time, counting those of calls that have not ended.
+    /// Defaults to 1,024, and is at least one. When there are more, calls are rejected. No single
+    /// caller takes more than half of the places: a subject of an issuer, or a client where a token
+    /// names no subject, or else a token.
     pub fn queue(mut self, places: usize) -> Self {
         self.limits.places = places.max(1);
         self

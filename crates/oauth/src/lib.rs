@@ -26,8 +26,9 @@
 //! # What is promised
 //!
 //! * **No request waits for it.** A place in a bounded queue is taken before the inner service is
-//!   called, and free again if the token lives on. No place: the call is refused, so nothing is
-//!   lost silently.
+//!   called, and free again if the token lives on. Without a place the call is rejected, so that
+//!   nothing is lost silently. A token takes one place, however often it is used, and no caller
+//!   takes more than half of them.
 //! * **At least once.** What was accepted is tried until the server says yes, says no for good, or
 //!   [`give_up_after`](AuthorizationServerBuilder::give_up_after) has passed. It may be told twice,
 //!   which RFC 7009 §2.2 makes harmless.
@@ -60,8 +61,8 @@
 //! tokio runtime that ends while the process goes on loses nothing: the next use in another runtime
 //! goes on with the queue.
 //!
-//! The secrets that are kept here are erased from memory when they are dropped. Copies that are
-//! written into requests belong to the HTTP client.
+//! The secrets and tokens that are kept here are copies of their own, which are erased from memory
+//! when they are dropped. Copies that are written into requests belong to the HTTP client.
 
 mod answer;
 mod builder;

@@ -1,13 +1,13 @@
 //! What is waiting to be told, and when which token may be tried. No I/O; the time comes in.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
 use fastrand::Rng;
 use tokio::time::Instant;
-use tower_revoke_core::{BearerToken, UnixTime};
+use tower_revoke_core::{KeyDigest, TokenCopy, TokenId, UnixTime};
 
 use crate::{
     answer::{Failure, Verdict},
@@ -31,11 +31,20 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) id: u64,
-    pub(crate) token: BearerToken,
+    pub(crate) copy: TokenCopy,
+    token: TokenId,
     accepted: Instant,
     tries: u32,
     due: Instant,
     last: Option<Failure>,
+}
+
+/// What one token takes of the queue: calls that may put it there, and itself.
+#[derive(Debug)]
+struct Place {
+    holder: KeyDigest,
+    calls: usize,
+    is_queued: bool,
 }
 
 /// What to do now.
@@ -48,7 +57,9 @@ pub(crate) enum Step {
     Done,
 }
 
-/// Places are reserved, then waiting, then in flight, and free again once the server was told.
+/// Places are reserved, then waiting, then in flight, and free again once the server was told. A
+/// token takes one: it joins itself while it is waiting or in flight, since what the server is told
+/// then holds for ever. No holder takes more than half of them.
 ///
 /// One failure is a matter of that token. A second one, of another token, is taken for the
 /// server's: then one try at a time is made, with growing pauses, until it answers again.
@@ -59,6 +70,8 @@ pub(crate) struct Queue {
     waiting: BTreeMap<u64, Item>,
     schedule: BTreeSet<(Instant, u64)>,
     next_id: u64,
+    places: HashMap<TokenId, Place>,
+    by_holder: HashMap<KeyDigest, usize>,
     reserved: usize,
     in_flight: usize,
     /// At most one try at a time: the server has to prove itself.
@@ -89,6 +102,8 @@ impl Queue {
             waiting: BTreeMap::new(),
             schedule: BTreeSet::new(),
             next_id: 0,
+            places: HashMap::new(),
+            by_holder: HashMap::new(),
             reserved: 0,
             in_flight: 0,
             cautious,
@@ -103,29 +118,68 @@ impl Queue {
         }
     }
 
-    pub(crate) fn reserve(&mut self) -> bool {
-        let has_place = self.left() + self.reserved < self.limits.places;
-        self.reserved += usize::from(has_place);
-        has_place
+    pub(crate) fn reserve(&mut self, token: TokenId, holder: KeyDigest) -> bool {
+        if let Some(place) = self.places.get_mut(&token) {
+            place.calls += 1;
+        } else {
+            let held = self.by_holder.get(&holder).copied().unwrap_or(0);
+            let all = self.limits.places;
+            if self.places.len() >= all || held >= (all / 2).max(1) {
+                return false;
+            }
+            self.by_holder.insert(holder, held + 1);
+            let place = Place {
+                holder,
+                calls: 1,
+                is_queued: false,
+            };
+            self.places.insert(token, place);
+        }
+        self.reserved += 1;
+        true
     }
 
-    pub(crate) fn unreserve(&mut self) {
+    pub(crate) fn unreserve(&mut self, token: TokenId) {
         self.reserved -= 1;
+        self.leave(token, |place| place.calls -= 1);
     }
 
-    /// Puts `token` into a place that was reserved.
-    pub(crate) fn put(&mut self, token: BearerToken, now: Instant) {
-        self.reserved -= 1;
+    /// Puts a token into the place that was reserved for it.
+    pub(crate) fn put(&mut self, token: TokenId, copy: TokenCopy, now: Instant) {
+        let was_queued = self.places.get_mut(&token);
+        let was_queued = was_queued.map(|place| std::mem::replace(&mut place.is_queued, true));
+        self.unreserve(token);
+        if was_queued != Some(false) {
+            return;
+        }
         let id = self.next_id;
         self.next_id += 1;
         self.wait(Item {
             id,
+            copy,
             token,
             accepted: now,
             tries: 0,
             due: now,
             last: None,
         });
+    }
+
+    /// Frees the place of a token if nothing is left in it.
+    fn leave(&mut self, token: TokenId, what: impl FnOnce(&mut Place)) {
+        let Some(place) = self.places.get_mut(&token) else {
+            return;
+        };
+        what(place);
+        if place.calls > 0 || place.is_queued {
+            return;
+        }
+        let holder = place.holder;
+        self.places.remove(&token);
+        match self.by_holder.get_mut(&holder) {
+            Some(held) if *held > 1 => *held -= 1,
+            _ => drop(self.by_holder.remove(&holder)),
+        }
     }
 
     /// How many tokens are not told yet.
@@ -178,6 +232,7 @@ impl Queue {
             }
             let item = oldest.remove();
             self.schedule.remove(&(item.due, item.id));
+            self.leave(item.token, |place| place.is_queued = false);
             self.counts.given_up += 1;
         }
         self.counts.given_up - before
@@ -193,6 +248,9 @@ impl Queue {
         wall: UnixTime,
     ) {
         self.in_flight -= 1;
+        if matches!(verdict, Verdict::Delivered | Verdict::Refused(_)) {
+            self.leave(item.token, |place| place.is_queued = false);
+        }
         match verdict {
             Verdict::Delivered => {
                 self.counts.delivered += 1;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use form_urlencoded::Serializer;
 use http::{HeaderValue, Method, Request, header};
-use tower_revoke_core::{BearerToken, Endpoint};
+use tower_revoke_core::{Endpoint, TokenCopy};
 
 use crate::credentials::Credentials;
 
@@ -16,13 +16,14 @@ pub(crate) enum Placement {
 
 pub(crate) fn revocation(
     endpoint: &Endpoint,
-    token: &BearerToken,
+    token: &TokenCopy,
     hint: &str,
     credentials: &Credentials,
     placement: Placement,
 ) -> Request<Bytes> {
+    let token = token.as_str();
     let mut form = Serializer::new(String::with_capacity(token.len() + 256));
-    form.append_pair("token", token.as_str());
+    form.append_pair("token", token);
     if !hint.is_empty() {
         form.append_pair("token_type_hint", hint);
     }

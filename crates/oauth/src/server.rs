@@ -12,7 +12,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tower_revoke_core::{
-    BearerToken, Clock, Endpoint, HttpClient, QueueFull, RemoteRevocation, RemoteSlot,
+    Clock, Endpoint, HttpClient, KeyDigest, QueueFull, RemoteRevocation, RemoteSlot, TokenCopy,
+    TokenId,
 };
 
 use crate::{
@@ -130,11 +131,14 @@ impl AuthorizationServer {
 }
 
 impl RemoteRevocation for AuthorizationServer {
-    fn reserve(&self) -> Result<RemoteSlot, QueueFull> {
-        if !self.shared.lock().queue.reserve() {
+    fn reserve(&self, token: TokenId, holder: KeyDigest) -> Result<RemoteSlot, QueueFull> {
+        if !self.shared.lock().queue.reserve(token, holder) {
             return Err(QueueFull);
         }
-        let reserved = Reserved(Some(self.shared.clone()));
+        let reserved = Reserved {
+            shared: Some(self.shared.clone()),
+            token,
+        };
         let runtime = Handle::try_current().ok();
         Ok(RemoteSlot::new(move |token| {
             reserved.put(token, runtime.as_ref());
@@ -159,12 +163,15 @@ impl fmt::Debug for AuthorizationServer {
 }
 
 /// A place that is free again when dropped unused.
-struct Reserved(Option<Arc<Shared>>);
+struct Reserved {
+    shared: Option<Arc<Shared>>,
+    token: TokenId,
+}
 
 impl Reserved {
-    fn put(mut self, token: BearerToken, runtime: Option<&Handle>) {
-        if let Some(shared) = self.0.take() {
-            shared.lock().queue.put(token, Instant::now());
+    fn put(mut self, copy: TokenCopy, runtime: Option<&Handle>) {
+        if let Some(shared) = self.shared.take() {
+            shared.lock().queue.put(self.token, copy, Instant::now());
             shared.wake(runtime);
         }
     }
@@ -172,8 +179,8 @@ impl Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.take() {
-            shared.lock().queue.unreserve();
+        if let Some(shared) = self.shared.take() {
+            shared.lock().queue.unreserve(self.token);
             shared.settled.notify_waiters();
         }
     }
@@ -224,7 +231,7 @@ impl Shared {
     }
 
     /// One try, from the endpoint to the answer.
-    async fn attempt(&self, token: &BearerToken, credentials: &Credentials) -> Verdict {
+    async fn attempt(&self, token: &TokenCopy, credentials: &Credentials) -> Verdict {
         let Some(endpoint) = self.place.endpoint(&self.client, self.answer_within).await else {
             return Verdict::Failed(Failure::Discovery, None);
         };
@@ -318,7 +325,7 @@ impl Try {
 
     async fn run(mut self) {
         if let Some(item) = &self.item {
-            let attempt = self.shared.attempt(&item.token, &self.credentials);
+            let attempt = self.shared.attempt(&item.copy, &self.credentials);
             let verdict = attempt.await;
             self.settle(verdict);
         }

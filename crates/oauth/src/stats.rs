@@ -8,7 +8,7 @@ use crate::answer::Failure;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RemoteStats {
-    /// Places that are held for calls whose tokens have not ended yet.
+    /// Calls that hold a place for a token that has not ended yet. Those of one token share it.
     pub reserved: usize,
     /// Tokens that the server is still to be told of, those in flight among them.
     pub queued: usize,

@@ -12,14 +12,14 @@ use tower_revoke_core::{
     end::{Ending, WatchedBody},
 };
 
-use crate::owed::Debt;
+use crate::pending::PendingCall;
 
 pin_project! {
-    /// The inner service's body; its end waits for the token's.
+    /// The inner service's body; its end waits until the token is revoked.
     #[derive(Debug)]
     pub struct RevokeBody<B: Body> {
         #[pin]
-        body: WatchedBody<B, Debt>,
+        body: WatchedBody<B, PendingCall>,
     }
 }
 
@@ -30,9 +30,9 @@ impl<B: Body> RevokeBody<B> {
         }
     }
 
-    pub(crate) fn owing(body: B, ending: Ending, debt: Debt) -> Self {
+    pub(crate) fn revoking(body: B, ending: Ending, call: PendingCall) -> Self {
         Self {
-            body: WatchedBody::new(body, ending, debt),
+            body: WatchedBody::new(body, ending, call),
         }
     }
 }

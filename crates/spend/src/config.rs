@@ -3,9 +3,9 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use http::{Extensions, HeaderMap, Method, Response, StatusCode};
-use tower_revoke_core::{Clock, Outcome, RemoteRevocation, log_limit::OutageLog};
+use tower_revoke_core::{Clock, Outcome, log_limit::OutageLog};
 
-use crate::{Slots, When};
+use crate::{Slots, When, pending::Servers};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -17,7 +17,7 @@ pub(crate) struct Config {
     pub(crate) finish_within: Duration,
     pub(crate) deadline: Duration,
     pub(crate) slots: Slots,
-    pub(crate) remotes: Vec<Arc<dyn RemoteRevocation>>,
+    pub(crate) servers: Servers,
     pub(crate) clock: Clock,
     /// Of the lists that what is owed is written to.
     pub(crate) outage: Arc<OutageLog>,

@@ -18,7 +18,8 @@ use tower_service::Service;
 use crate::{
     NotRecorded, RevokeBody,
     config::Config,
-    owed::{Claiming, Debt, Settle, Use},
+    owed::{Claiming, Settle, Use},
+    pending::PendingCall,
 };
 
 type Answer<B> = Response<RejectionBody<RevokeBody<B>>>;
@@ -66,7 +67,7 @@ pin_project! {
 /// What the call owes while it is with the inner service.
 enum Owed {
     Nothing,
-    Life(Debt),
+    Revocation(PendingCall),
     Use(Use),
 }
 
@@ -108,11 +109,11 @@ where
         }
     }
 
-    pub(crate) fn in_debt(call: S::Future, debt: Debt, refusing: Refusing) -> Self {
+    pub(crate) fn revoking(call: S::Future, pending: PendingCall, refusing: Refusing) -> Self {
         Self {
             state: State::Calling {
                 call,
-                owed: Owed::Life(debt),
+                owed: Owed::Revocation(pending),
             },
             refusing: Some(refusing),
         }
@@ -158,17 +159,15 @@ fn after_head<B: Body, E>(
             None => Next::Answer(plain(response)),
         },
         Owed::Use(_) => Next::Answer(plain(response)),
-        Owed::Life(debt) if refusing.config.gives_back(&response) => {
-            debt.spare();
+        Owed::Revocation(pending) if refusing.config.gives_back(&response) => {
+            pending.withdraw();
             Next::Answer(plain(response))
         }
-        Owed::Life(debt) => {
-            match Ending::of(refusing.shape, &response) {
-                Ending::WithHead => Next::Settle(debt.pay(), plain(response)),
-                ending => Next::Answer(Ok(response
-                    .map(|body| RejectionBody::inner(RevokeBody::owing(body, ending, debt))))),
-            }
-        }
+        Owed::Revocation(pending) => match Ending::of(refusing.shape, &response) {
+            Ending::WithHead => Next::Settle(pending.end(), plain(response)),
+            ending => Next::Answer(Ok(response
+                .map(|body| RejectionBody::inner(RevokeBody::revoking(body, ending, pending))))),
+        },
     }
 }
 
@@ -177,11 +176,11 @@ fn after_head<B: Body, E>(
 fn after_error<B: Body, E>(error: E, owed: Owed, refusing: Option<&Refusing>) -> Next<B, E> {
     let gives_back = refusing.is_some_and(|refusing| refusing.config.gives_back_errors());
     let settle = match owed {
-        Owed::Life(debt) if gives_back => {
-            debt.spare();
+        Owed::Revocation(pending) if gives_back => {
+            pending.withdraw();
             None
         }
-        Owed::Life(debt) => Some(debt.pay()),
+        Owed::Revocation(pending) => Some(pending.end()),
         Owed::Use(used) if gives_back => used.give_back(),
         Owed::Use(_) | Owed::Nothing => None,
     };

@@ -42,6 +42,10 @@ impl RevokeLayer {
     /// The token is revoked at the end of the first response, before its last byte. Until then,
     /// parallel calls with the same token pass: that is how gateways do it, and what
     /// [`single_use`](Self::single_use) doesn't allow.
+    ///
+    /// Calls of one token share one pending revocation, and one [slot](Slots): it is due when the
+    /// first of their responses ends, or at the earliest of their deadlines, and each end waits for
+    /// a revocation that was asked of the store after it.
     pub fn after_response() -> Self {
         Self::with(Cost::Life)
     }
@@ -57,7 +61,7 @@ impl RevokeLayer {
                 finish_within: Duration::from_secs(2),
                 deadline: Duration::from_secs(30),
                 slots: Slots::default(),
-                remotes: Vec::new(),
+                servers: Arc::new([]),
                 clock: Clock::system(),
                 outage: Arc::default(),
             },
@@ -139,14 +143,14 @@ impl RevokeLayer {
     }
 
     /// For [`after_response`](Self::after_response): how long after the call the token is revoked
-    /// in any case, though the client has not read to the end; 30 s unless set. The response goes
-    /// on.
+    /// in any case, though the client has not read to the end. Defaults to 30 s. The response goes
+    /// on; its end waits until the token is revoked once more, which a lift may have undone.
     pub fn deadline(mut self, limit: Duration) -> Self {
         self.config.deadline = limit;
         self
     }
 
-    /// The places for calls that are owed a revocation; 1,024 of its own unless given.
+    /// The slots of calls that spend. Defaults to 1,024 of this layer's own.
     pub fn slots(mut self, slots: &Slots) -> Self {
         self.config.slots = slots.clone();
         self
@@ -154,7 +158,8 @@ impl RevokeLayer {
 
     /// Tells the authorization server too, when the token has ended here.
     pub fn also_at(mut self, server: impl Into<Arc<dyn RemoteRevocation>>) -> Self {
-        self.config.remotes.push(server.into());
+        let others = self.config.servers.iter().cloned();
+        self.config.servers = others.chain([server.into()]).collect();
         self
     }
 

@@ -37,7 +37,7 @@
 //! by its id. After it, for `after_response`: the store is asked again and again. What it doesn't
 //! confirm within [`RevokeLayer::finish_within`] turns into a 500 while the head is still to come,
 //! and otherwise into a body that is cut off, unless [`OnStoreError::Deliver`] was chosen. The work
-//! goes on in either case, in a [place](Slots) that was taken before the call.
+//! goes on in either case, in a [slot](Slots) that was taken before the call.
 //!
 //! # What it doesn't do
 //! A revocation does not cut a stream that was admitted before. An automatic retry outside of this
@@ -50,6 +50,7 @@ mod config;
 mod future;
 mod layer;
 mod owed;
+mod pending;
 mod service;
 mod slots;
 mod when;

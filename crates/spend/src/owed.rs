@@ -7,21 +7,19 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{Either, select};
 use pin_project_lite::pin_project;
 use tokio::{
     sync::oneshot,
     time::{Sleep, sleep, timeout},
 };
 use tower_revoke_core::{
-    BearerToken, BoxError, BoxFuture, Claim, ClaimOutcome, Reason, Rejection, RemoteSlot,
-    Revocation, Revocations, StoreError, TokenId, UnixTime,
-    end::{BodyEnd, OnEnd},
+    BoxError, BoxFuture, Claim, ClaimOutcome, Reason, Rejection, RemoteSlot, Revocations,
+    StoreError, TokenCopy, TokenId, UnixTime,
 };
 
 use crate::{OnStoreError, config::Config, slots::Slot};
 
-/// One call's token, its list, and the place that its work will run in.
+/// One call's token, its list, and the slot that its work will run in.
 #[derive(Debug)]
 pub(crate) struct Account {
     pub(crate) token: TokenId,
@@ -35,80 +33,15 @@ pub(crate) struct Account {
 /// The authorization servers that are told when the token has ended.
 #[derive(Debug)]
 pub(crate) struct Remote {
-    pub(crate) token: BearerToken,
+    pub(crate) token: TokenCopy,
     pub(crate) slots: Vec<RemoteSlot>,
 }
 
-fn tell_servers(remote: Option<Box<Remote>>) {
+pub(crate) fn tell_servers(remote: Option<Box<Remote>>) {
     if let Some(remote) = remote {
         for slot in remote.slots {
             slot.send(remote.token.clone());
         }
-    }
-}
-
-/// A revocation that is owed from the call on: dropped in any state, it is paid all the same.
-#[derive(Debug)]
-pub(crate) struct Debt {
-    tell: oneshot::Sender<Word>,
-    paid: Settle,
-}
-
-#[derive(Debug)]
-enum Word {
-    Pay,
-    Spare,
-}
-
-impl Debt {
-    pub(crate) fn incur(account: Account) -> Self {
-        let Account {
-            token,
-            until,
-            list,
-            slot,
-            remote,
-            config,
-        } = account;
-        let (tell, mut told) = oneshot::channel();
-        let (paid, report) = Settle::new(config.on_store_error);
-        slot.run(async move {
-            let word = timeout(config.deadline, &mut told).await;
-            if let Ok(Ok(Word::Spare)) = word {
-                return;
-            }
-            let revocation = Revocation::of_token(token, until).because("response delivered");
-            let pay = pin!(async {
-                let revoke = || list.clone().revoke(revocation.clone());
-                insist("revocation", token, until, &config, revoke).await;
-                tell_servers(remote);
-            });
-            // Past the deadline nobody waits for it yet: the response is still on its way.
-            let pay = match word {
-                Ok(_) => pay,
-                Err(_) => match select(pay, told).await {
-                    Either::Left(((), _)) => {
-                        let _ = report.send(true);
-                        return;
-                    }
-                    Either::Right((_, pay)) => pay,
-                },
-            };
-            report_within(config.finish_within, pay, report).await;
-        });
-        Self { tell, paid }
-    }
-
-    /// The token need not die.
-    pub(crate) fn spare(self) {
-        let _ = self.tell.send(Word::Spare);
-    }
-
-    /// Done when the revocation is written down.
-    pub(crate) fn pay(self) -> Settle {
-        // Refused if it was paid at the deadline.
-        let _ = self.tell.send(Word::Pay);
-        self.paid
     }
 }
 
@@ -122,15 +55,6 @@ async fn report_within(
     let _ = report.send(in_time);
     if !in_time {
         work.await;
-    }
-}
-
-/// Holds the end of a body until the revocation is written down.
-impl OnEnd for Debt {
-    type Hold = Hold;
-
-    fn on_end(self, _: BodyEnd<'_>) -> Hold {
-        Hold(self.pay())
     }
 }
 
@@ -252,34 +176,42 @@ impl Future for Claiming {
 }
 
 /// Asks until it is done, or until the token's life is past and it doesn't matter any more.
-async fn insist<T>(
+pub(crate) async fn insist<T>(
     what: &'static str,
     token: TokenId,
     until: Option<UnixTime>,
     config: &Config,
-    ask: impl Fn() -> BoxFuture<'static, Result<T, StoreError>>,
+    call: impl Fn() -> BoxFuture<'static, Result<T, StoreError>>,
 ) {
     let mut pause = Duration::from_millis(25);
-    loop {
-        let error = match timeout(config.finish_within, ask()).await {
-            Ok(Ok(_)) => {
-                if config.outage.works() {
-                    tracing::info!("the list takes what is owed again");
-                }
-                return;
-            }
-            Ok(Err(error)) => error,
-            Err(_) => StoreError::TimedOut(config.finish_within),
-        };
-        log_owed(what, token, config, &error);
-        // The wall clock alone may have been set ahead, and back again later.
-        let now = config.clock.now().min(config.clock.steady_now());
-        if until.is_some_and(|until| now > until) {
-            return;
-        }
+    while !ask(what, token, until, config, call()).await {
         sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(5));
     }
+}
+
+/// Asks once. `false` if it has to be asked again.
+pub(crate) async fn ask<T>(
+    what: &'static str,
+    token: TokenId,
+    until: Option<UnixTime>,
+    config: &Config,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> bool {
+    let error = match timeout(config.finish_within, call).await {
+        Ok(Ok(_)) => {
+            if config.outage.works() {
+                tracing::info!("the list takes what is owed again");
+            }
+            return true;
+        }
+        Ok(Err(error)) => error,
+        Err(_) => StoreError::TimedOut(config.finish_within),
+    };
+    log_owed(what, token, config, &error);
+    // The wall clock alone may have been set ahead, and back again later.
+    let now = config.clock.now().min(config.clock.steady_now());
+    until.is_some_and(|until| now > until)
 }
 
 /// Logs a try that failed: all that is owed is tried again and again while a store is down.
@@ -309,7 +241,7 @@ pub(crate) struct Settle {
 pub struct NotRecorded;
 
 impl Settle {
-    fn new(on_store_error: OnStoreError) -> (Self, oneshot::Sender<bool>) {
+    pub(crate) fn new(on_store_error: OnStoreError) -> (Self, oneshot::Sender<bool>) {
         let (report, paid) = oneshot::channel();
         let settle = Self {
             paid,
@@ -334,7 +266,7 @@ impl Future for Settle {
 
 /// [`Settle`], as the end of a body wants it.
 #[derive(Debug)]
-pub(crate) struct Hold(Settle);
+pub(crate) struct Hold(pub(crate) Settle);
 
 impl Future for Hold {
     type Output = Result<(), BoxError>;

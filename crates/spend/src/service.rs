@@ -2,6 +2,7 @@
 
 use std::{
     mem,
+    num::NonZeroU32,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -10,7 +11,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_revoke_core::{
     Authenticated, BearerChecked, Claim, ClaimId, PathAllowances, Reason, Rejection, RejectionBody,
-    end::RequestShape, read_path,
+    TokenCopy, VerifiedToken, end::RequestShape, read_path,
 };
 use tower_service::Service;
 
@@ -18,7 +19,8 @@ use crate::{
     RevokeBody, RevokeFuture,
     config::{Config, Cost},
     future::Refusing,
-    owed::{Account, Claiming, Debt, Remote},
+    owed::{Account, Claiming, Remote},
+    pending::{Key, PendingCall},
     slots::NoSlot,
     when::Call,
 };
@@ -50,24 +52,21 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let account = match open_account(&self.config, &request) {
-            Ok(account) => account,
+        let reserved = match reserve(&self.config, &request) {
+            Ok(Some(reserved)) => reserved,
+            Ok(None) => return RevokeFuture::passing(self.inner.call(request)),
             Err(rejection) => {
                 let refusing = self.refusing(&request);
                 return RevokeFuture::refused(refusing.respond(rejection));
             }
         };
-        let Some(account) = account else {
-            return RevokeFuture::passing(self.inner.call(request));
-        };
         let refusing = self.refusing(&request);
-        match self.config.cost {
-            Cost::Life => {
-                // In debt before the inner service can act, so that no way out is free.
-                let debt = Debt::incur(account);
-                RevokeFuture::in_debt(self.inner.call(request), debt, refusing)
+        match reserved {
+            // Pending before the inner service can act, so that no way out is free.
+            Reserved::Revocation(pending) => {
+                RevokeFuture::revoking(self.inner.call(request), pending, refusing)
             }
-            Cost::Use(limit) => {
+            Reserved::Use(limit, account) => {
                 let id = match random_id() {
                     Ok(id) => id,
                     Err(rejection) => return RevokeFuture::refused(refusing.respond(rejection)),
@@ -98,11 +97,14 @@ impl<S> Revoke<S> {
     }
 }
 
+/// What a call takes before the inner service sees it.
+enum Reserved {
+    Revocation(PendingCall),
+    Use(NonZeroU32, Account),
+}
+
 /// `None` if this call doesn't spend.
-fn open_account<B>(
-    config: &Arc<Config>,
-    request: &Request<B>,
-) -> Result<Option<Account>, Rejection> {
+fn reserve<B>(config: &Arc<Config>, request: &Request<B>) -> Result<Option<Reserved>, Rejection> {
     let caller = Authenticated::of(request.extensions());
     if config.except.contains(request.method()) {
         // Nobody need be there, but a bearer layer must have looked.
@@ -126,38 +128,63 @@ fn open_account<B>(
             Rejection::misconfigured("the verifier has no revocation list").token(token.id()),
         );
     };
-    let slot = config.slots.reserve().map_err(|none| match none {
-        NoSlot::Full => Rejection::new(Reason::Busy).token(token.id()),
-        NoSlot::NoRuntime => {
-            Rejection::misconfigured("the call is made outside of a tokio runtime")
-        }
-    })?;
-    Ok(Some(Account {
+    let until = token.usable_until();
+    let key = Key {
         token: token.id(),
-        until: token.usable_until(),
         list: list.clone(),
-        slot,
-        remote: reserve_remote(config, request)?,
-        config: config.clone(),
+        servers: config.servers.clone(),
+    };
+    if config.cost == Cost::Life
+        && let Some(pending) = PendingCall::join(config, &key, until)
+    {
+        return Ok(Some(Reserved::Revocation(pending)));
+    }
+    let slot = config
+        .slots
+        .reserve(token.holder())
+        .map_err(|none| match none {
+            NoSlot::Full => Rejection::new(Reason::Busy).token(token.id()),
+            NoSlot::NoRuntime => {
+                Rejection::misconfigured("the call is made outside of a tokio runtime")
+            }
+        })?;
+    let remote = reserve_remote(config, request, token)?;
+    Ok(Some(match config.cost {
+        Cost::Life => Reserved::Revocation(PendingCall::begin(config, key, until, slot, remote)),
+        Cost::Use(limit) => Reserved::Use(
+            limit,
+            Account {
+                token: key.token,
+                until,
+                list: key.list,
+                slot,
+                remote,
+                config: config.clone(),
+            },
+        ),
     }))
 }
 
 fn reserve_remote<B>(
     config: &Config,
     request: &Request<B>,
+    token: &VerifiedToken,
 ) -> Result<Option<Box<Remote>>, Rejection> {
-    if config.remotes.is_empty() {
+    if config.servers.is_empty() {
         return Ok(None);
     }
-    let token = BearerChecked::of(request.extensions())
+    let presented = BearerChecked::of(request.extensions())
         .and_then(BearerChecked::token)
         .ok_or_else(|| Rejection::layer_missing("RequireBearerLayer"))?;
-    let slots = config.remotes.iter().map(|remote| remote.reserve());
+    let (id, holder) = (token.id(), token.holder());
+    let slots = config
+        .servers
+        .iter()
+        .map(|server| server.reserve(id, holder));
+    let slots = slots.collect::<Result<_, _>>();
     Ok(Some(Box::new(Remote {
-        token: token.clone(),
-        slots: slots
-            .collect::<Result<_, _>>()
-            .map_err(|full| Rejection::new(Reason::Busy).source(full))?,
+        slots: slots.map_err(|full| Rejection::new(Reason::Busy).source(full).token(id))?,
+        token: TokenCopy::from(presented),
     })))
 }
 

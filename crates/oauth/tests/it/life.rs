@@ -9,8 +9,8 @@ use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_revoke_core::{
-    Authenticated, BearerChecked, BearerToken, Claims, Endpoint, HttpClient, RejectionFormat,
-    RemoteRevocation, Revocations, TokenId, VerifiedToken,
+    Authenticated, BearerChecked, BearerToken, Claims, Endpoint, HttpClient, KeyDigest,
+    RejectionFormat, RemoteRevocation, Revocations, TokenId, VerifiedToken,
 };
 use tower_revoke_http::HttpsClient;
 use tower_revoke_list::RevocationList;
@@ -19,7 +19,10 @@ use tower_revoke_oauth::{
 };
 use tower_revoke_spend::RevokeLayer;
 
-use crate::support::{SECRET, Server, member, scripted, status, tell};
+use crate::{
+    support::{SECRET, Server, copy, member, reserve, rest, scripted, status, tell},
+    timing::unreachable,
+};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -52,9 +55,9 @@ fn a_runtime_that_ends_takes_no_token_with_it() {
         tries.recv().await.unwrap();
     });
     // Two in flight, three waiting, one place held.
-    let held = first.block_on(async { client.reserve().unwrap() });
+    let held = first.block_on(async { reserve(&client, "token-5").unwrap() });
     drop(first);
-    held.send(BearerToken::new("token-5").unwrap());
+    held.send(copy("token-5"));
     assert_eq!(client.stats().queued, 6);
     let told = runtime().block_on(client.drain(LONG));
     assert_eq!((told.delivered, told.left), (6, 0));
@@ -81,8 +84,8 @@ fn a_place_held_in_a_runtime_hands_over_outside_of_it() {
     let (client, mut tries) = scripted(async |_, _| Ok(status(200)));
     let client = client.build().unwrap();
     let runtime = runtime();
-    let slot = runtime.block_on(async { client.reserve().unwrap() });
-    slot.send(BearerToken::new("abc").unwrap());
+    let slot = runtime.block_on(async { reserve(&client, "abc").unwrap() });
+    slot.send(copy("abc"));
     let seen = runtime.block_on(tries.recv()).unwrap();
     assert_eq!(seen.token, "abc");
 }
@@ -118,7 +121,7 @@ async fn a_token_that_is_spent_here_is_revoked_there() {
         async move { service.oneshot(request).await.unwrap() }
     };
     // No place to the server: the call is refused, and the token lives.
-    let held = [client.reserve().unwrap(), client.reserve().unwrap()];
+    let held = ["abc", "def"].map(|token| reserve(&client, token).unwrap());
     assert_eq!(call().await.status(), StatusCode::SERVICE_UNAVAILABLE);
     drop(held);
 
@@ -134,6 +137,68 @@ async fn a_token_that_is_spent_here_is_revoked_there() {
     let told = client.drain(LONG).await;
     assert_eq!((told.left, client.stats().delivered), (0, 1));
     assert!(server.rest().is_empty());
+}
+
+/// TRAPS 42: however often it is used, one token takes one place of the queue, and no caller more
+/// than half of them.
+#[tokio::test(start_paused = true)]
+async fn trap_42_a_token_takes_one_place_of_the_queue_and_a_caller_half_of_it() {
+    let (client, mut tries) = scripted(async |n, _| match n {
+        0..20 => Err(unreachable()),
+        _ => Ok(status(200)),
+    });
+    let client = client.queue(4).build().unwrap();
+    let list: Arc<dyn Revocations> = RevocationList::in_memory().into();
+    let call = |layer: RevokeLayer, subject: &str, jwt_id: &str| {
+        let claims = json!({
+            "iss": "https://id.example.com", "sub": subject, "jti": jwt_id,
+        });
+        let token = VerifiedToken::new(
+            TokenId::of_jwt("https://id.example.com", jwt_id),
+            Claims::from_value(claims).unwrap(),
+            Duration::from_secs(30),
+        );
+        let token = Arc::new(token.with_revocations(list.clone()));
+        let mut request = Request::new(());
+        let presented = BearerToken::new(jwt_id).unwrap();
+        let extensions = request.extensions_mut();
+        extensions.insert(BearerChecked::new(
+            Arc::new(RejectionFormat::default()),
+            Some(presented),
+        ));
+        extensions.insert(Authenticated::new(token));
+        let service = ServiceBuilder::new()
+            .layer(layer.also_at(client.clone()))
+            .service(service_fn(async |_: Request<()>| {
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
+            }));
+        async move {
+            let response = service.oneshot(request).await.unwrap();
+            let status = response.status().as_u16();
+            response.into_body().collect().await.unwrap();
+            status
+        }
+    };
+    for _ in 0..100 {
+        let layer = RevokeLayer::after_response();
+        assert_eq!(call(layer, "ann", "ann-1").await, 200);
+    }
+    assert_eq!(client.stats().queued, 1);
+    assert_eq!(call(RevokeLayer::single_use(), "ann", "ann-2").await, 200);
+    assert_eq!(call(RevokeLayer::single_use(), "ann", "ann-3").await, 503);
+    assert_eq!(call(RevokeLayer::single_use(), "bob", "bob-1").await, 200);
+    assert_eq!(client.stats().queued, 3);
+
+    let told = client.drain(60 * LONG).await;
+    assert_eq!((told.delivered, told.left), (3, 0));
+    assert_eq!(call(RevokeLayer::single_use(), "ann", "ann-3").await, 200);
+    let mut told: Vec<_> = rest(&mut tries)
+        .into_iter()
+        .skip(20)
+        .map(|seen| seen.token)
+        .collect();
+    told.sort();
+    assert_eq!(told, ["ann-1", "ann-2", "bob-1"]);
 }
 
 fn builder(id: &str, secret: &str) -> AuthorizationServerBuilder {
@@ -185,7 +250,8 @@ fn no_debug_output_shows_a_secret_or_a_token() {
     let server = building.build().unwrap();
     tell(&server, "the-very-token");
     let remote: Arc<dyn RemoteRevocation> = server.clone().into();
-    let slot = remote.reserve().unwrap();
+    let id = TokenId::of_opaque("server", b"abc");
+    let slot = remote.reserve(id, KeyDigest::of_token(id)).unwrap();
     let shown = format!(
         "{server:?} {server:#?} {remote:?} {slot:?} {:?}",
         server.stats()

@@ -17,7 +17,8 @@ use tokio::{
     time::Instant,
 };
 use tower_revoke_core::{
-    BearerToken, BoxFuture, Endpoint, HttpClient, HttpClientError, RemoteRevocation,
+    BearerToken, BoxFuture, Endpoint, HttpClient, HttpClientError, KeyDigest, QueueFull,
+    RemoteRevocation, RemoteSlot, TokenCopy, TokenId,
 };
 use tower_revoke_http::HttpsClient;
 use tower_revoke_oauth::{AuthorizationServer, AuthorizationServerBuilder};
@@ -27,8 +28,17 @@ pub(crate) const SECRET: &str = "open-sesame-4711";
 
 /// Tells `server` of `token`.
 pub(crate) fn tell(server: &AuthorizationServer, token: &str) {
-    let slot = server.reserve().unwrap();
-    slot.send(BearerToken::new(token).unwrap());
+    reserve(server, token).unwrap().send(copy(token));
+}
+
+/// A place for `token`, whose holder has no other.
+pub(crate) fn reserve(server: &AuthorizationServer, token: &str) -> Result<RemoteSlot, QueueFull> {
+    let id = TokenId::of_opaque("server", token.as_bytes());
+    server.reserve(id, KeyDigest::of_token(id))
+}
+
+pub(crate) fn copy(token: &str) -> TokenCopy {
+    TokenCopy::from(&BearerToken::new(token).unwrap())
 }
 
 /// What a form says under `name`.

@@ -10,12 +10,10 @@ use std::{
 
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
-use tower_revoke_core::{
-    BearerToken, Clock, HttpClientError, QueueFull, RemoteRevocation, UnixTime,
-};
+use tower_revoke_core::{Clock, HttpClientError, QueueFull, UnixTime};
 use tower_revoke_oauth::Failure;
 
-use crate::support::{Log, answer, rest, scripted, status, tell};
+use crate::support::{Log, answer, copy, reserve, rest, scripted, status, tell};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -23,7 +21,7 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-fn unreachable() -> HttpClientError {
+pub(crate) fn unreachable() -> HttpClientError {
     HttpClientError::Failed("the network is down".into())
 }
 
@@ -266,20 +264,20 @@ async fn a_full_queue_refuses_and_a_place_unused_is_free_again() {
     let (client, _tries) = scripted(async |_, _| Err(unreachable()));
     let client = client.queue(3).build().unwrap();
     tell(&client, "abc");
-    let second = client.reserve().unwrap();
-    let third = client.reserve().unwrap();
-    assert_eq!(client.reserve().unwrap_err(), QueueFull);
+    let second = reserve(&client, "2").unwrap();
+    let third = reserve(&client, "def").unwrap();
+    assert_eq!(reserve(&client, "4").unwrap_err(), QueueFull);
     assert_eq!((client.stats().queued, client.stats().reserved), (1, 2));
     drop(second);
-    let again = client.reserve().unwrap();
-    assert_eq!(client.reserve().unwrap_err(), QueueFull);
-    third.send(BearerToken::new("def").unwrap());
+    let again = reserve(&client, "2").unwrap();
+    assert_eq!(reserve(&client, "4").unwrap_err(), QueueFull);
+    third.send(copy("def"));
     drop(again);
     assert_eq!((client.stats().queued, client.stats().reserved), (2, 0));
     // What was handed over keeps its place until the server was told.
     sleep(secs(3_600)).await;
-    let third = client.reserve().unwrap();
-    assert_eq!(client.reserve().unwrap_err(), QueueFull);
+    let third = reserve(&client, "3").unwrap();
+    assert_eq!(reserve(&client, "4").unwrap_err(), QueueFull);
     drop(third);
 }
 
@@ -289,7 +287,7 @@ async fn a_place_is_free_once_the_server_was_told() {
     let client = client.queue(1).build().unwrap();
     for n in 0..10 {
         tell(&client, &format!("token-{n}"));
-        assert_eq!(client.reserve().unwrap_err(), QueueFull);
+        assert_eq!(reserve(&client, "another").unwrap_err(), QueueFull);
         assert!(client.drain(secs(1)).await.is_complete());
     }
     assert_eq!((client.stats().delivered, client.stats().refused), (5, 5));
@@ -320,7 +318,7 @@ async fn drain_says_what_is_left() {
     let client = client.answer_within(DAY).build().unwrap();
     tell(&client, "stuck");
     tell(&client, "abc");
-    let held = client.reserve().unwrap();
+    let held = reserve(&client, "held").unwrap();
     let start = Instant::now();
     let told = client.drain(secs(10)).await;
     assert_eq!(start.elapsed().as_secs(), 10);
@@ -333,11 +331,11 @@ async fn drain_says_what_is_left() {
 async fn drain_waits_for_calls_that_hold_a_place() {
     let (client, _tries) = scripted(async |_, _| Ok(status(200)));
     let client = client.build().unwrap();
-    let slot = client.reserve().unwrap();
-    let unused = client.reserve().unwrap();
+    let slot = reserve(&client, "abc").unwrap();
+    let unused = reserve(&client, "unused").unwrap();
     let call = tokio::spawn(async move {
         sleep(secs(3)).await;
-        slot.send(BearerToken::new("abc").unwrap());
+        slot.send(copy("abc"));
         sleep(secs(1)).await;
         drop(unused);
     });

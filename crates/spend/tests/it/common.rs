@@ -5,17 +5,20 @@ use std::{convert::Infallible, sync::Arc};
 use http::{Request, Response};
 use serde_json::{Value, json};
 use tower_revoke_core::{
-    Authenticated, BearerChecked, BearerToken, Claims, RejectionFormat, Revocations, Standing,
-    TokenId, VerifiedToken,
+    Authenticated, BearerChecked, BearerToken, Claims, Clock, Lift, RejectionFormat, Revocations,
+    Standing, TokenId, VerifiedToken,
 };
 use tower_revoke_list::{MemoryStore, RevocationList};
 use tower_revoke_testing::{ScriptedBody, ScriptedStore, StoreScript};
 
 pub(crate) struct Caller {
+    pub(crate) revocations: RevocationList,
     pub(crate) list: Arc<dyn Revocations>,
     pub(crate) store: StoreScript,
     pub(crate) token: Arc<VerifiedToken>,
 }
+
+const ISSUER: &str = "https://id.example.com";
 
 impl Caller {
     pub(crate) fn new() -> Self {
@@ -24,30 +27,60 @@ impl Caller {
 
     /// A caller whose token carries these claims beside its own.
     pub(crate) fn with(more: Value) -> Self {
+        let (store, script) = ScriptedStore::over(MemoryStore::new());
+        Self::of(RevocationList::over(store), script, more)
+    }
+
+    /// A caller with another token of the same list: these claims replace the usual ones, and those
+    /// that are null are left out.
+    pub(crate) fn beside(&self, other: Value) -> Self {
+        Self::of(self.revocations.clone(), self.store.clone(), other)
+    }
+
+    fn of(revocations: RevocationList, store: StoreScript, more: Value) -> Self {
         let mut claims = json!({
-            "iss": "https://id.example.com", "sub": "ann", "jti": "1", "exp": 4_000_000_000_u64,
+            "iss": ISSUER, "sub": "ann", "jti": "1", "exp": 4_000_000_000_u64,
         });
         let Value::Object(more) = more else {
             panic!("claims are an object");
         };
-        claims.as_object_mut().expect("an object").extend(more);
-        let (store, script) = ScriptedStore::over(MemoryStore::new());
-        let list: Arc<dyn Revocations> = RevocationList::over(store).into();
+        let all = claims.as_object_mut().expect("an object");
+        all.extend(more);
+        all.retain(|_, claim| !claim.is_null());
+        let list: Arc<dyn Revocations> = revocations.clone().into();
+        let jwt_id = claims["jti"].as_str().expect("a string");
         let token = VerifiedToken::new(
-            TokenId::of_jwt("https://id.example.com", "1"),
-            Claims::from_value(claims).expect("claims"),
+            TokenId::of_jwt(ISSUER, jwt_id),
+            Claims::from_value(claims.clone()).expect("claims"),
             std::time::Duration::from_secs(30),
         )
         .with_revocations(list.clone());
         Self {
+            revocations,
             list,
-            store: script,
+            store,
             token: Arc::new(token),
         }
     }
 
+    /// Lifts what revokes the token.
+    pub(crate) async fn lift(&self) {
+        let lift = Lift {
+            key: self.token.id().into(),
+            at: Clock::system().now(),
+            by: "ann".to_owned(),
+            reason: "a mistake".to_owned(),
+        };
+        self.revocations.lift(lift).await.expect("a lift");
+        assert_eq!(self.standing().await, Standing::Good);
+    }
+
     pub(crate) fn request(&self) -> Request<()> {
-        let token = BearerToken::new("e30.e30.c2ln").expect("a token");
+        self.request_with(BearerToken::new("e30.e30.c2ln").expect("a token"))
+    }
+
+    /// A request that presents `token`.
+    pub(crate) fn request_with(&self, token: BearerToken) -> Request<()> {
         let mut request = Request::new(());
         let extensions = request.extensions_mut();
         extensions.insert(BearerChecked::new(

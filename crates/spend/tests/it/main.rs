@@ -6,3 +6,4 @@ mod common;
 mod layer;
 mod owed;
 mod paths;
+mod shared;

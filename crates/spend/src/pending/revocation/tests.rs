@@ -1,0 +1,346 @@
+//! A model of the calls, the store and the operator around a pending revocation, walked through
+//! every schedule of a few events, and through long ones at random.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Longer than every pause between two attempts.
+const TICK: Duration = Duration::from_secs(10);
+/// How long a response waits for the store.
+const LIMIT: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    /// A call joins; its deadline is so many ticks away.
+    Join(u32),
+    End(usize),
+    Cancel(usize),
+    Withdraw(usize),
+    /// The store writes what it was asked, but has not answered yet.
+    Write,
+    Answer,
+    Fail,
+    Lift,
+    Tick,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Ended at this step of the model.
+    Waiting {
+        since: u64,
+        limit: Instant,
+    },
+    Told(bool),
+    /// Spent the token at this step, and nobody waits.
+    Spent {
+        since: u64,
+    },
+    Withdrawn,
+}
+
+#[derive(Clone, Debug)]
+struct Model {
+    pending: PendingRevocation<usize>,
+    now: Instant,
+    wake_at: Option<Instant>,
+    calls: Vec<(Call, State)>,
+    /// When deadlines passed that calls were open at.
+    deadlines: Vec<u64>,
+    /// Counts events, so that one can be later than another.
+    at: u64,
+    is_revoked: bool,
+    /// When the store last wrote the revocation.
+    written: Option<u64>,
+    /// When the attempt that runs began, and whether the store has written it.
+    attempt: Option<(u64, bool)>,
+    /// When the last attempt that was answered began.
+    answered: Option<u64>,
+    /// Something was spent, and no attempt that began later has been answered, or runs.
+    is_owed: bool,
+    is_done: bool,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            pending: PendingRevocation::new(None),
+            now: Instant::now(),
+            wake_at: None,
+            calls: Vec::new(),
+            deadlines: Vec::new(),
+            at: 0,
+            is_revoked: false,
+            written: None,
+            attempt: None,
+            answered: None,
+            is_owed: false,
+            is_done: false,
+        }
+    }
+
+    fn may(&self, event: Event) -> bool {
+        let is_open = |index: usize| {
+            self.calls
+                .get(index)
+                .is_some_and(|(_, state)| *state == State::Open)
+        };
+        match event {
+            Event::Join(_) | Event::Tick => !self.is_done,
+            // Past its deadline, too, a response can still end or be dropped.
+            Event::End(index) | Event::Cancel(index) | Event::Withdraw(index) => {
+                is_open(index) && !self.is_done
+            }
+            Event::Write => matches!(self.attempt, Some((_, false))),
+            Event::Answer => matches!(self.attempt, Some((_, true))),
+            Event::Fail => self.attempt.is_some(),
+            Event::Lift => self.is_revoked && !self.is_done,
+        }
+    }
+
+    fn happens(&mut self, event: Event) {
+        self.at += 1;
+        let mut reports = Reports::new();
+        match event {
+            Event::Join(ticks) => {
+                let call = Call {
+                    deadline: self.now + TICK * ticks,
+                    id: self.calls.len() as u64,
+                };
+                let first = self
+                    .calls
+                    .iter()
+                    .filter(|(call, state)| *state == State::Open && call.deadline > self.now);
+                let is_first = first
+                    .clone()
+                    .all(|(other, _)| other.deadline > call.deadline);
+                assert_eq!(self.pending.join(call, None), is_first);
+                self.calls.push((call, State::Open));
+            }
+            Event::End(index) => {
+                let limit = self.now + LIMIT;
+                let since = self.at;
+                self.pending.end(self.calls[index].0, limit, index);
+                self.calls[index].1 = State::Waiting { since, limit };
+                self.is_owed = true;
+            }
+            Event::Cancel(index) => {
+                let call = self.calls[index].0;
+                self.pending.cancel(call);
+                // Past the deadline it has spent the token before.
+                let is_news = call.deadline > self.now;
+                self.is_owed |= is_news;
+                self.calls[index].1 = match is_news {
+                    true => State::Spent { since: self.at },
+                    false => State::Withdrawn,
+                };
+            }
+            Event::Withdraw(index) => {
+                self.pending.withdraw(self.calls[index].0);
+                self.calls[index].1 = State::Withdrawn;
+            }
+            Event::Write => {
+                self.attempt = self.attempt.map(|(began, _)| (began, true));
+                self.is_revoked = true;
+                self.written = Some(self.at);
+            }
+            Event::Answer => {
+                self.answered = self.attempt.take().map(|(began, _)| began);
+                reports = self.pending.revoked();
+            }
+            Event::Fail => {
+                self.attempt = None;
+                self.is_owed = true;
+                self.pending.failed(self.now);
+            }
+            Event::Lift => self.is_revoked = false,
+            Event::Tick => {
+                let before = self.now;
+                self.now += TICK;
+                let passes = |call: &Call| before < call.deadline && call.deadline <= self.now;
+                if self
+                    .calls
+                    .iter()
+                    .any(|(call, state)| *state == State::Open && passes(call))
+                {
+                    self.deadlines.push(self.at);
+                    self.is_owed = true;
+                }
+            }
+        }
+        // Every event wakes the task but time, for which it has asked.
+        if event != Event::Tick || self.wake_at.is_some_and(|at| at <= self.now) {
+            self.steps(reports);
+        }
+        self.holds(event);
+    }
+
+    fn steps(&mut self, mut reports: Reports<usize>) {
+        loop {
+            let (step, late) = self.pending.step(self.now);
+            reports.extend(late);
+            match step {
+                Step::Revoke(_) => {
+                    assert!(self.attempt.is_none(), "two attempts at once");
+                    assert!(self.is_owed, "revoked for nobody");
+                    self.attempt = Some((self.at, false));
+                    self.is_owed = false;
+                }
+                Step::Wait | Step::Done => {
+                    self.is_done = step == Step::Done;
+                    break;
+                }
+            }
+        }
+        self.wake_at = self.pending.wake_at();
+        assert!(
+            self.wake_at.is_none_or(|at| at > self.now),
+            "a loop that spins"
+        );
+        for (index, in_time) in reports {
+            self.told(index, in_time);
+        }
+    }
+
+    /// What every report must be able to say.
+    fn told(&mut self, index: usize, in_time: bool) {
+        let State::Waiting { since, limit } = self.calls[index].1 else {
+            panic!("told without having waited: {:?}", self.calls[index]);
+        };
+        if in_time {
+            assert!(
+                self.answered >= Some(since),
+                "covered by an attempt that began before it"
+            );
+            assert!(self.written > Some(since), "nothing was written after it");
+        } else {
+            assert!(limit <= self.now, "given up before its limit");
+        }
+        self.calls[index].1 = State::Told(in_time);
+    }
+
+    /// What holds whenever the task waits.
+    fn holds(&self, event: Event) {
+        for (_, state) in &self.calls {
+            if let State::Waiting { limit, .. } = state {
+                assert!(*limit > self.now, "waits past its limit");
+            }
+        }
+        if event == Event::Tick && self.is_owed {
+            assert!(
+                self.attempt.is_some(),
+                "nothing runs though it is owed and the pause is over"
+            );
+        }
+        if self.is_done {
+            assert!(!self.is_owed && self.attempt.is_none(), "done in debt");
+            for (call, state) in &self.calls {
+                match state {
+                    State::Open => assert!(call.deadline <= self.now, "done before its end"),
+                    State::Waiting { .. } => panic!("done, and it still waits"),
+                    State::Spent { since } => {
+                        assert!(
+                            self.answered >= Some(*since),
+                            "spent, and not revoked after it"
+                        );
+                    }
+                    State::Told(_) | State::Withdrawn => {}
+                }
+            }
+            for since in &self.deadlines {
+                assert!(
+                    self.answered >= Some(*since),
+                    "a deadline passed, and nothing followed"
+                );
+            }
+        }
+    }
+}
+
+/// How often each event may still happen.
+#[derive(Clone, Copy)]
+struct Budget {
+    joins: u32,
+    ticks: u32,
+    fails: u32,
+    lifts: u32,
+}
+
+/// Walks through every schedule; returns how many there are.
+fn walk(model: &Model, budget: Budget) -> u64 {
+    let mut schedules = 0;
+    let mut go = |event: Event, budget: Budget| {
+        if model.may(event) {
+            let mut next = model.clone();
+            next.happens(event);
+            schedules += walk(&next, budget);
+        }
+    };
+    if let Some(joins) = budget.joins.checked_sub(1) {
+        // The one that joins later has the shorter deadline.
+        go(Event::Join(1 + joins), Budget { joins, ..budget });
+    }
+    for index in 0..model.calls.len() {
+        go(Event::End(index), budget);
+        go(Event::Cancel(index), budget);
+        go(Event::Withdraw(index), budget);
+    }
+    go(Event::Write, budget);
+    go(Event::Answer, budget);
+    if let Some(fails) = budget.fails.checked_sub(1) {
+        go(Event::Fail, Budget { fails, ..budget });
+    }
+    if let Some(lifts) = budget.lifts.checked_sub(1) {
+        go(Event::Lift, Budget { lifts, ..budget });
+    }
+    if let Some(ticks) = budget.ticks.checked_sub(1) {
+        go(Event::Tick, Budget { ticks, ..budget });
+    }
+    schedules.max(1)
+}
+
+/// TRAPS 42: two calls, a lift, a failure of the store and time, in every order.
+#[test]
+fn trap_42_every_end_is_covered_by_a_revocation_that_began_after_it_in_every_schedule() {
+    let budget = Budget {
+        joins: 2,
+        ticks: 2,
+        fails: 1,
+        lifts: 1,
+    };
+    let mut model = Model::new();
+    model.happens(Event::Join(2));
+    let schedules = walk(&model, Budget { joins: 1, ..budget });
+    assert!(schedules > 10_000, "{schedules}");
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        2 => (1..6_u32).prop_map(Event::Join),
+        2 => (0..20_usize).prop_map(Event::End),
+        1 => (0..20_usize).prop_map(Event::Cancel),
+        1 => (0..20_usize).prop_map(Event::Withdraw),
+        2 => Just(Event::Write),
+        2 => Just(Event::Answer),
+        1 => Just(Event::Fail),
+        1 => Just(Event::Lift),
+        1 => Just(Event::Tick),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn trap_42_long_schedules_of_many_calls_at_random(
+        events in prop::collection::vec(any_event(), 1..100)
+    ) {
+        let mut model = Model::new();
+        model.happens(Event::Join(3));
+        for event in events {
+            if model.may(event) {
+                model.happens(event);
+            }
+        }
+    }
+}

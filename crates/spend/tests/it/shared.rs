@@ -1,0 +1,396 @@
+//! Calls of one token share a pending revocation, and nobody takes the slots of everybody.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use http_body_util::BodyExt;
+use serde_json::json;
+use tower::{Layer, Service, service_fn};
+use tower_revoke_core::{
+    BearerToken, Outcome, Reason, Rejection, RejectionBody, RemoteRevocation, Standing,
+};
+use tower_revoke_spend::{NotRecorded, RevokeBody, RevokeLayer, Slots};
+use tower_revoke_testing::{Gate, Mood, ScriptedBody, StoreOp};
+
+use crate::{
+    common::{Caller, hello},
+    owed::Server,
+};
+
+/// Later than anything that happens in a test.
+const NEVER: Duration = Duration::from_secs(1_000_000);
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// Calls the service, and leaves its body to be read.
+async fn body(layer: &RevokeLayer, caller: &Caller) -> RejectionBody<RevokeBody<ScriptedBody>> {
+    let mut service = layer.layer(service_fn(hello));
+    let response = service.call(caller.request()).await.expect("a response");
+    assert_eq!(response.status(), 200);
+    response.into_body()
+}
+
+async fn status(layer: &RevokeLayer, caller: &Caller) -> u16 {
+    let mut service = layer.layer(service_fn(hello));
+    let response = service.call(caller.request()).await.expect("a response");
+    if let Some(rejection) = response.extensions().get::<Rejection>() {
+        assert_eq!(rejection.reason(), Reason::Busy);
+    }
+    response.status().as_u16()
+}
+
+fn with_slots(slots: &Slots) -> RevokeLayer {
+    RevokeLayer::after_response().deadline(NEVER).slots(slots)
+}
+
+/// TRAPS 42: however many calls a token makes, they take one slot, and two answers of the store
+/// cover all of their ends.
+#[tokio::test(start_paused = true)]
+async fn trap_42_calls_of_one_token_take_one_slot() {
+    let slots = Slots::new(4);
+    let layer = with_slots(&slots);
+    let ann = Caller::new();
+    let mut bodies = Vec::new();
+    for _ in 0..1_000 {
+        bodies.push(body(&layer, &ann).await);
+    }
+    assert_eq!(slots.taken(), 1);
+    let bob = ann.beside(json!({"sub": "bob", "jti": "2"}));
+    body(&layer, &bob)
+        .await
+        .collect()
+        .await
+        .expect("a whole body");
+    assert_eq!(bob.standing().await, Standing::Revoked);
+    assert_eq!(ann.standing().await, Standing::Good);
+
+    let before = ann.store.calls(StoreOp::Revoke);
+    let slow = Mood::Slow(Duration::from_millis(10));
+    ann.store.set(StoreOp::Revoke, slow);
+    let ends = bodies.into_iter().map(BodyExt::collect);
+    for end in futures_util::future::join_all(ends).await {
+        end.expect("a whole body");
+    }
+    assert_eq!(ann.standing().await, Standing::Revoked);
+    assert!(ann.store.calls(StoreOp::Revoke) - before <= 2);
+    slots.idle().await;
+}
+
+/// TRAPS 42: an end is covered by a revocation that began after it, or a lift would leave a live
+/// token behind a whole response.
+#[tokio::test(start_paused = true)]
+async fn trap_42_a_lift_between_two_ends_leaves_no_live_token() {
+    let slots = Slots::new(4);
+    let layer = with_slots(&slots);
+    let caller = Caller::new();
+    let first = body(&layer, &caller).await;
+    let second = body(&layer, &caller).await;
+    let third = body(&layer, &caller).await;
+    for open in [first, second] {
+        open.collect().await.expect("a whole body");
+        assert_eq!(caller.standing().await, Standing::Revoked);
+        caller.lift().await;
+    }
+    // The client leaves before the end: that spends too.
+    drop(third);
+    slots.idle().await;
+    assert_eq!(caller.standing().await, Standing::Revoked);
+}
+
+/// The same for what the deadline has revoked.
+#[tokio::test(start_paused = true)]
+async fn trap_42_a_lift_between_the_deadline_and_an_end_leaves_no_live_token() {
+    let slots = Slots::new(1);
+    let layer = with_slots(&slots).deadline(secs(30));
+    let caller = Caller::new();
+    let late = body(&layer, &caller).await;
+    caller.store.called(StoreOp::Revoke, 1).await;
+    slots.idle().await;
+    caller.lift().await;
+    // The slot is another's by now, which does not matter.
+    let bob = caller.beside(json!({"sub": "bob", "jti": "2"}));
+    let held = body(&layer, &bob).await;
+    late.collect().await.expect("a whole body");
+    assert_eq!(caller.standing().await, Standing::Revoked);
+
+    // Nor is it whole if the store is down by then.
+    let late = held;
+    caller.store.called(StoreOp::Revoke, 3).await;
+    caller.store.set(StoreOp::Revoke, Mood::Fails);
+    let error = late.collect().await.expect_err("cut off");
+    assert!(error.is::<NotRecorded>());
+}
+
+/// TRAPS 42: a rule cancels the part of its own call only.
+#[tokio::test(start_paused = true)]
+async fn trap_42_a_rule_withdraws_only_its_own_call() {
+    let slots = Slots::new(4);
+    let layer = with_slots(&slots);
+    let cancels = layer.clone().give_back_on(Outcome::Success);
+    let caller = Caller::new();
+
+    let open = body(&layer, &caller).await;
+    body(&cancels, &caller)
+        .await
+        .collect()
+        .await
+        .expect("a whole body");
+    assert_eq!((slots.taken(), caller.store.calls(StoreOp::Revoke)), (1, 0));
+    open.collect().await.expect("a whole body");
+    assert_eq!(caller.standing().await, Standing::Revoked);
+    slots.idle().await;
+
+    let caller = Caller::new();
+    let both = [body(&cancels, &caller).await, body(&cancels, &caller).await];
+    slots.idle().await;
+    drop(both);
+    assert_eq!(caller.store.calls(StoreOp::Revoke), 0);
+    assert_eq!(caller.standing().await, Standing::Good);
+}
+
+/// TRAPS 42: of calls that share a revocation the earliest deadline counts.
+#[tokio::test(start_paused = true)]
+async fn trap_42_the_earliest_deadline_revokes() {
+    let slots = Slots::new(4);
+    let caller = Caller::new();
+    let start = tokio::time::Instant::now();
+    let long = body(&with_slots(&slots), &caller).await;
+    let short = body(&with_slots(&slots).deadline(secs(3)), &caller).await;
+    assert_eq!(slots.taken(), 1);
+    caller.store.called(StoreOp::Revoke, 1).await;
+    assert_eq!(start.elapsed().as_secs(), 3);
+    drop((short, long));
+    slots.idle().await;
+}
+
+/// TRAPS 42: a store that fails makes each response wait for its own limit, and whoever comes
+/// later does not wait for the pause of the others.
+#[tokio::test(start_paused = true)]
+async fn trap_42_each_end_waits_for_its_own_limit() {
+    let slots = Slots::new(4);
+    let layer = with_slots(&slots);
+    let caller = Caller::new();
+    caller.store.set(StoreOp::Revoke, Mood::Fails);
+    let patient = layer.clone().finish_within(secs(4));
+    let (brief, patient) = (body(&layer, &caller).await, body(&patient, &caller).await);
+    let later = body(&layer, &caller).await;
+    let start = tokio::time::Instant::now();
+    let (brief, patient) = tokio::join!(
+        async { (brief.collect().await.is_err(), start.elapsed().as_secs()) },
+        async { (patient.collect().await.is_err(), start.elapsed().as_secs()) },
+    );
+    assert_eq!((brief, patient), ((true, 2), (true, 4)));
+    // By now the store is asked every five seconds.
+    tokio::time::sleep(secs(60)).await;
+    caller.store.set(StoreOp::Revoke, Mood::Works);
+    let start = tokio::time::Instant::now();
+    later.collect().await.expect("a whole body");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    slots.idle().await;
+    assert_eq!(caller.standing().await, Standing::Revoked);
+}
+
+/// TRAPS 42: no subject holds more than half of the slots, by whatever number of tokens, and
+/// neither does a client, or a token that names neither.
+#[tokio::test(start_paused = true)]
+async fn trap_42_no_caller_holds_more_than_half_of_the_slots() {
+    let none = serde_json::Value::Null;
+    for (greedy, other) in [
+        (json!({"sub": "ann"}), json!({"sub": "bob"})),
+        (
+            json!({"sub": none, "client_id": "shop"}),
+            json!({"sub": none, "client_id": "bank"}),
+        ),
+    ] {
+        let slots = Slots::new(8);
+        let layer = with_slots(&slots);
+        let first = Caller::new();
+        let nth = |claims: &serde_json::Value, n: usize| {
+            let mut claims = claims.clone();
+            claims["jti"] = n.to_string().into();
+            first.beside(claims)
+        };
+        let mut held = Vec::new();
+        for n in 0..4 {
+            held.push(body(&layer, &nth(&greedy, n)).await);
+        }
+        assert_eq!(status(&layer, &nth(&greedy, 4)).await, 503);
+        // One that has a revocation pending joins it.
+        held.push(body(&layer, &nth(&greedy, 3)).await);
+        for n in 5..9 {
+            held.push(body(&layer, &nth(&other, n)).await);
+        }
+        assert_eq!(slots.taken(), 8);
+        drop(held);
+        slots.idle().await;
+        assert_eq!(status(&layer, &nth(&greedy, 9)).await, 200);
+        slots.idle().await;
+    }
+}
+
+/// The same for uses, whose calls don't share a slot.
+#[tokio::test(start_paused = true)]
+async fn trap_42_no_caller_holds_more_than_half_of_the_slots_by_uses() {
+    let slots = Slots::new(8);
+    let gate = Gate::closed();
+    let reached = Arc::new(AtomicUsize::new(0));
+    let held = service_fn({
+        let (gate, reached) = (gate.clone(), reached.clone());
+        move |_: Request<()>| {
+            reached.fetch_add(1, Ordering::SeqCst);
+            let gate = gate.clone();
+            async move {
+                gate.passed().await;
+                Ok::<_, Infallible>(Response::new(ScriptedBody::new()))
+            }
+        }
+    });
+    let layer = RevokeLayer::uses(1_000).slots(&slots);
+    let ann = Caller::new();
+    let calls: Vec<_> = (0..100)
+        .map(|_| tokio::spawn(layer.layer(held.clone()).call(ann.request())))
+        .collect();
+    while reached.load(Ordering::SeqCst) < 4 {
+        tokio::task::yield_now().await;
+    }
+    let bob = ann.beside(json!({"sub": "bob", "jti": "2"}));
+    assert_eq!(status(&layer, &bob).await, 200);
+    gate.open();
+    let mut counts = [0, 0];
+    for call in calls {
+        let status = call.await.expect("no panic").expect("a response").status();
+        counts[usize::from(status == 200)] += 1;
+    }
+    assert_eq!(counts, [96, 4]);
+    slots.idle().await;
+}
+
+/// TRAPS 42: what another list or other servers are owed is not joined.
+#[tokio::test(start_paused = true)]
+async fn trap_42_two_lists_or_two_sets_of_servers_never_join() {
+    let slots = Slots::new(8);
+    let server = Arc::new(Server::default());
+    let told = |server: &Arc<Server>| server.clone() as Arc<dyn RemoteRevocation>;
+    let plain = with_slots(&slots);
+    let one = with_slots(&slots).also_at(told(&server));
+    let two = one.clone().also_at(told(&Arc::new(Server::default())));
+    let (here, there) = (Caller::new(), Caller::new());
+    let mut held = Vec::new();
+    for (n, (layer, caller)) in [
+        (&plain, &here),
+        (&one, &here),
+        (&two, &here),
+        (&plain, &there),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for _ in 0..3 {
+            held.push(body(layer, caller).await);
+        }
+        assert_eq!(slots.taken() as usize, n + 1);
+    }
+    drop(held);
+    slots.idle().await;
+    assert_eq!(here.standing().await, Standing::Revoked);
+    assert_eq!(there.standing().await, Standing::Revoked);
+}
+
+/// Calls of several layers and their clones share what is pending, if they share the slots.
+#[tokio::test(start_paused = true)]
+async fn trap_42_layers_that_share_slots_share_what_is_pending() {
+    let slots = Slots::new(8);
+    let server: Arc<dyn RemoteRevocation> = Arc::new(Server::default());
+    let caller = Caller::new();
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let layer = with_slots(&slots).also_at(server.clone());
+        held.push(body(&layer, &caller).await);
+    }
+    assert_eq!(slots.taken(), 1);
+    drop(held);
+    slots.idle().await;
+}
+
+/// A head buffer as hyper has it: it says when the last handle on it is gone.
+struct Head(Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Head {
+    fn as_ref(&self) -> &[u8] {
+        b"Bearer e30.e30.c2lnand-much-more"
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// TRAPS 42: what is kept beyond the request is a copy of the token, not the whole head; and the
+/// server is told once.
+#[tokio::test(start_paused = true)]
+async fn trap_42_a_pending_revocation_does_not_keep_the_head_of_the_request() {
+    let slots = Slots::new(8);
+    let server = Arc::new(Server::default());
+    let layer = with_slots(&slots).also_at(server.clone() as Arc<dyn RemoteRevocation>);
+    let caller = Caller::new();
+    let freed = Arc::new(AtomicUsize::new(0));
+    caller.store.set(StoreOp::Revoke, Mood::Fails);
+    for _ in 0..10 {
+        let head = Bytes::from_owner(Head(freed.clone()));
+        let value = HeaderValue::from_maybe_shared(head.slice(..19)).expect("a value");
+        let token = BearerToken::from_authorization(&value)
+            .expect("a token")
+            .expect("a token");
+        drop((head, value));
+        let mut service = layer.layer(service_fn(hello));
+        let request = caller.request_with(token);
+        drop(service.call(request).await.expect("a response"));
+    }
+    caller.store.called(StoreOp::Revoke, 3).await;
+    assert_eq!((freed.load(Ordering::SeqCst), slots.taken()), (10, 1));
+    caller.store.set(StoreOp::Revoke, Mood::Works);
+    slots.idle().await;
+    assert_eq!(server.told(), ["e30.e30.c2ln"]);
+}
+
+/// A runtime that ends takes what is pending with it, and leaves no slot taken; an end that comes
+/// in another one revokes there.
+#[test]
+fn a_runtime_that_ends_leaves_no_slot_taken() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    };
+    let slots = Slots::new(1);
+    let layer = with_slots(&slots);
+    let caller = Caller::new();
+    let first = runtime();
+    let open = first.block_on(body(&layer, &caller));
+    assert_eq!(slots.taken(), 1);
+    drop(first);
+    assert_eq!(slots.taken(), 0);
+    runtime().block_on(async {
+        open.collect().await.expect("a whole body");
+        assert_eq!(caller.standing().await, Standing::Revoked);
+        body(&layer, &caller)
+            .await
+            .collect()
+            .await
+            .expect("a whole body");
+        slots.idle().await;
+    });
+}
