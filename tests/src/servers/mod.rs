@@ -1,14 +1,16 @@
-//! Real authorization servers, and a gRPC client, for the tests, started from what
+//! Real authorization servers, and gRPC clients, for the tests, started from what
 //! `tests/servers/install` has put ready. Nothing is fetched here.
 
 mod cassandra;
 mod client;
+mod grpc_js;
 mod grpcio;
 mod keycloak;
 mod mariadb;
 mod oidc_provider;
 mod postgres;
 mod redis;
+mod script;
 mod server_process;
 mod store_server;
 
@@ -17,6 +19,7 @@ use std::{net::TcpListener, path::PathBuf, process::Command};
 pub use self::{
     cassandra::{Cassandra, SharedCassandra},
     client::{ClientId, Issuer, Reply},
+    grpc_js::grpc_js,
     grpcio::grpcio,
     keycloak::Keycloak,
     mariadb::{MariaDb, SharedMariaDb},

@@ -26,6 +26,12 @@ def endless():
     NEVER.wait()
 
 
+def megabyte():
+    """A stream of a million bytes in 16 messages."""
+    for _ in range(16):
+        yield bytes(1 << 16)
+
+
 def start(channel, step):
     """Begins a call, and gives what its answers can be read from."""
     kind = step["kind"]
@@ -36,6 +42,8 @@ def start(channel, step):
     request = REQUESTS[kind]
     if step.get("endless"):
         request = NO_END if kind == "Watch" else endless()
+    elif step.get("megabyte"):
+        request = megabyte()
     elif isinstance(request, list):
         request = iter(request)
     if kind == "Place":

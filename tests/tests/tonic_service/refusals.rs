@@ -1,11 +1,18 @@
 //! What callers see of a refusal: the same for each kind of method, and in both families of gRPC.
 
+use futures_util::stream;
 use http::Method;
+use serde_json::json;
 use tonic::Code;
+use tonic_service::proto::orders_client::OrdersClient;
 use tower_revoke_testing::{Mood, StoreOp};
-use tower_revoke_tests::{Client, Wire};
+use tower_revoke_tests::{Client, Wire, servers::grpc_js};
 
-use crate::kit::{Example, Inside, Kind, Outcome, ask, call, channel, python, step};
+use crate::kit::{
+    Example, Inside, Kind, Outcome, ask, call, channel, line, outcomes, python, step, with_token,
+};
+
+const JAVASCRIPT: &str = include_str!("client.js");
 
 /// A case, its token, and what comes of a call with it.
 type Case = (&'static str, Option<String>, Outcome);
@@ -99,6 +106,45 @@ async fn grpc_a_stream_that_stays_open_is_refused_too() {
         let refused = Outcome::refused(Code::Unauthenticated, "a bearer token is required");
         assert_eq!(outcomes, [refused], "{kind:?}");
     }
+}
+
+/// A caller with a bad token, and a megabyte to say, reads the status all the same: it comes while
+/// the caller still sends, and a reset of the stream follows.
+#[tokio::test]
+async fn trap_51_a_long_client_stream_with_a_bad_token_gets_its_status() {
+    const TIMES: usize = 20;
+    let mut example = Example::start().await;
+    let good = example.token().await;
+    let forged = format!("{}AAAA", &good[..good.len() - 4]);
+    let details = "the token's signature is wrong";
+    let rejected = vec![Outcome::refused(Code::Unauthenticated, details); TIMES];
+
+    let mut orders = OrdersClient::new(channel(example.at).await);
+    let mut tonic = Vec::new();
+    for _ in 0..TIMES {
+        let long = line(&"tea".repeat(1 << 14), 1);
+        let lines = stream::iter(vec![long; 22]);
+        let status = orders.import(with_token(lines, Some(&forged))).await;
+        let status = status.expect_err("a bad token");
+        tonic.push(Outcome::refused(status.code(), status.message()));
+    }
+    assert_eq!(tonic, rejected, "tonic");
+
+    let mut long = step(Kind::Import, Some(&forged));
+    long["megabyte"] = true.into();
+    let grpcio = python(example.at, vec![long; TIMES], false).await;
+    assert_eq!(grpcio, rejected, "grpcio");
+
+    let job = json!({
+        "at": example.at.to_string(),
+        "path": "/orders.v1.Orders/Import",
+        "token": forged,
+        "messages": 16,
+        "size": 1 << 16,
+        "times": TIMES,
+    });
+    let grpc_js = outcomes(&grpc_js(JAVASCRIPT, &job).await);
+    assert_eq!(grpc_js, rejected, "grpc-js");
 }
 
 #[tokio::test]

@@ -1,0 +1,35 @@
+// Calls a gRPC method by grpc-js, without generated code: a job comes in as JSON, and what came of
+// each call goes out as JSON. Every call is a stream of requests that is answered once.
+
+import grpc from "@grpc/grpc-js";
+
+const bytes = (value) => value;
+
+function call(client, { path, token, messages, size }) {
+  const metadata = new grpc.Metadata();
+  metadata.set("authorization", `Bearer ${token}`);
+  const deadline = Date.now() + 60_000;
+  return new Promise((done) => {
+    const stream = client.makeClientStreamRequest(
+      path, bytes, bytes, metadata, { deadline },
+      (error) => done({ code: error?.code ?? 0, details: error?.details ?? "" }),
+    );
+    // One after the other, each when the one before is written.
+    const write = (left) =>
+      left ? stream.write(Buffer.alloc(size), () => write(left - 1)) : stream.end();
+    write(messages);
+  });
+}
+
+let text = "";
+for await (const chunk of process.stdin) text += chunk;
+const job = JSON.parse(text);
+// A call is made once: no retry, and no proxy of the environment in between.
+const client = new grpc.Client(job.at, grpc.credentials.createInsecure(), {
+  "grpc.enable_retries": 0,
+  "grpc.enable_http_proxy": 0,
+});
+const outcomes = [];
+for (let times = job.times; times > 0; times--) outcomes.push(await call(client, job));
+client.close();
+console.log(JSON.stringify(outcomes));
