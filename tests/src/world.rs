@@ -23,9 +23,13 @@ pub struct World {
 impl World {
     /// An issuer with an ES256 key, and an empty list.
     pub fn new() -> Self {
-        let issuer = TestIssuer::with("https://id.example.com", TestAlgorithm::ES256);
         let (store, script) = ScriptedStore::over(MemoryStore::new());
-        let list = RevocationList::over(store);
+        Self::over(RevocationList::over(store), script)
+    }
+
+    /// An issuer with an ES256 key, and a list over the store of this script.
+    pub fn over(list: RevocationList, script: StoreScript) -> Self {
+        let issuer = TestIssuer::with("https://id.example.com", TestAlgorithm::ES256);
         let tokens = JwtVerifier::issuer(issuer.issuer())
             .audience("api")
             .jwks(issuer.jwks().to_string())

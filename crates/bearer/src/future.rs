@@ -16,7 +16,11 @@ use tower_revoke_core::{
 };
 use tower_service::Service;
 
-use crate::{service::Shared, source::keep_private};
+use crate::{
+    candidates::{Asked, choose},
+    service::Shared,
+    source::keep_private,
+};
 
 pin_project! {
     /// The response future of [`RequireBearer`](crate::RequireBearer). It is `Send` if the inner
@@ -40,13 +44,13 @@ pin_project! {
         // Boxed, so that a request whose token is known doesn't carry its room about.
         Verifying { verdict: Verdict, waiting: Option<Box<Waiting<S, V, B>>> },
         // Admitted, until the inner service is ready.
-        Admitted { token: BearerToken, has_waited: bool, waiting: Option<Box<Waiting<S, V, B>>> },
+        Admitted { token: Option<BearerToken>, has_waited: bool, waiting: Option<Box<Waiting<S, V, B>>> },
         Calling { #[pin] call: S::Future, in_query: bool },
     }
 }
 
-/// What the verifier says, and of which token.
-type Verdict = BoxFuture<'static, (Result<Authenticated, Rejection>, BearerToken)>;
+/// What the verifier says, and of which token, if there is one.
+type Verdict = BoxFuture<'static, (Result<Authenticated, Rejection>, Option<BearerToken>)>;
 
 /// A request that waits, and the service that is to answer it.
 struct Waiting<S, V, B> {
@@ -58,25 +62,31 @@ struct Waiting<S, V, B> {
 }
 
 impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
-    fn verdict(&self, token: BearerToken) -> Verdict {
+    fn verdict(&self, asked: Asked) -> Verdict {
         let verifier = self.shared.verifier.clone();
-        Box::pin(async move { (verifier.verify(&token).await, token) })
+        match asked {
+            Asked::One(token) => {
+                Box::pin(async move { (verifier.verify(&token).await, Some(token)) })
+            }
+            Asked::OneOf(candidates) => Box::pin(choose(verifier, candidates)),
+        }
     }
 
     /// What comes after the verifier's answer, which has admitted the request or not.
     fn after(
         mut self: Box<Self>,
         answer: Result<Authenticated, Rejection>,
-        token: BearerToken,
+        token: Option<BearerToken>,
     ) -> State<S, V, B>
     where
         S: Service<Request<B>>,
     {
         let policy = &self.shared.policy;
-        let presented = Some(token.clone());
-        if let Err(rejection) =
-            policy.admit(answer.map(Some), presented, self.request.extensions_mut())
-        {
+        if let Err(rejection) = policy.admit(
+            answer.map(Some),
+            token.clone(),
+            self.request.extensions_mut(),
+        ) {
             let response = Some(policy.refuse(rejection, &self.request));
             return State::Refused { response };
         }
@@ -122,7 +132,7 @@ where
     pub(crate) fn verifying(
         service: S,
         shared: Arc<Shared<V>>,
-        token: BearerToken,
+        asked: Asked,
         request: Request<B>,
         in_query: bool,
     ) -> Self
@@ -138,7 +148,7 @@ where
         });
         Self {
             state: State::Verifying {
-                verdict: waiting.verdict(token),
+                verdict: waiting.verdict(asked),
                 waiting: Some(waiting),
             },
         }
@@ -185,15 +195,14 @@ where
                     ready?;
                     let mut waiting = place.take().expect(POLLED_AGAIN);
                     waiting.is_ready = true;
-                    if *has_waited {
+                    if let Some(token) = token.take().filter(|_| *has_waited) {
                         // The verdict may have become old meanwhile. If the verifier has to wait for
                         // the next one, this request keeps its place: it would never be served where
                         // every verdict takes longer than the inner service stays ready.
-                        let token = token.clone();
                         match waiting.shared.verifier.verify_cached(&token) {
-                            Some(answer) => waiting.after(answer, token),
+                            Some(answer) => waiting.after(answer, Some(token)),
                             None => State::Verifying {
-                                verdict: waiting.verdict(token),
+                                verdict: waiting.verdict(token.into()),
                                 waiting: Some(waiting),
                             },
                         }

@@ -91,8 +91,29 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
     /// requests by other means: `SameSite`, a check of `Origin` or `Sec-Fetch-Site` (tower-http's
     /// `csrf`), or a token in the form.
     ///
-    /// An empty cookie is none; two cookies of this name are refused with 400, since one may have
-    /// been planted from a sibling domain. The cookie stays in the request, marked sensitive.
+    /// An empty cookie is none. The cookie stays in the request, marked sensitive.
+    ///
+    /// # Several cookies of this name
+    ///
+    /// A browser sends all cookies of one name that a host, its parent domains and paths have set,
+    /// and doesn't say which is whose. So up to three that differ are candidates, and equal ones
+    /// count as one:
+    ///
+    /// | candidates | answer |
+    /// |---|---|
+    /// | one is good, the others are malformed, expired, of another issuer, … | the good one passes: a stale cookie of a parent domain locks nobody out |
+    /// | one was revoked or spent | 401: the caller has logged out, and the other may be a session that a sibling domain has planted |
+    /// | one can't be checked now | 503: it may have been revoked |
+    /// | good ones of different subjects | 400: one of them was planted |
+    /// | good ones of one issuer and subject | the first passes |
+    /// | none is good | as if the first had come alone |
+    /// | more than three | 400 |
+    ///
+    /// A `JwtVerifier` fetches no keys for a candidate, unless it has none yet of that issuer: a
+    /// stale token must not hold up a good one.
+    ///
+    /// **Use a name that begins with `__Host-`** where you can: browsers take such a cookie from
+    /// the host itself only, so nobody can plant one. Two of them are rejected with 400.
     pub fn cookie(self, name: impl Into<String>) -> Self {
         self.with(|policy| policy.sources.cookie = Some(name.into().into()))
     }

@@ -81,6 +81,7 @@
 //! one that is refused for its scopes, and never with another. Where two bearer layers stand one in
 //! the other, the inner one's word counts: it takes away what the outer one found.
 
+mod candidates;
 mod claims;
 mod future;
 mod layer;

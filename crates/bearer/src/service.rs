@@ -10,7 +10,7 @@ use http::{Request, Response};
 use tower_revoke_core::{RejectionBody, TokenVerifier};
 use tower_service::Service;
 
-use crate::{RequireBearerFuture, policy::Policy, source::Presented};
+use crate::{RequireBearerFuture, candidates::Asked, policy::Policy, source::Presented};
 
 /// The service of [`RequireBearerLayer`](crate::RequireBearerLayer).
 ///
@@ -40,6 +40,23 @@ impl<S, V> RequireBearer<S, V> {
             shared: Arc::new(Shared { verifier, policy }),
         }
     }
+
+    fn verify_later<B>(
+        &mut self,
+        request: Request<B>,
+        in_query: bool,
+        asked: Asked,
+    ) -> RequireBearerFuture<S, V, B>
+    where
+        S: Service<Request<B>> + Clone,
+        V: TokenVerifier,
+    {
+        // Drops the ready service before a clone is polled: where there is one permit, the clone
+        // would wait for it in vain.
+        self.inner = self.inner.clone();
+        let service = self.inner.clone();
+        RequireBearerFuture::verifying(service, self.shared.clone(), asked, request, in_query)
+    }
 }
 
 impl<S, V, ReqBody, ResBody> Service<Request<ReqBody>> for RequireBearer<S, V>
@@ -57,7 +74,11 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let Shared { verifier, policy } = &*self.shared;
-        let Presented { token, in_query } = policy.sources.take(&mut request);
+        let Presented {
+            token,
+            cookies,
+            in_query,
+        } = policy.sources.take(&mut request);
         let (answer, token) = match token {
             Ok(Some(token)) => match verifier.verify_cached(&token) {
                 // What was found good needs no look at its characters.
@@ -65,20 +86,12 @@ where
                 answer => match (token.check(), answer) {
                     (Err(malformed), _) => (Err(malformed.into()), None),
                     (Ok(()), Some(answer)) => (answer.map(Some), Some(token)),
-                    (Ok(()), None) => {
-                        // Drops the ready service before a clone is polled: where there is one
-                        // permit, the clone would wait for it in vain.
-                        self.inner = self.inner.clone();
-                        return RequireBearerFuture::verifying(
-                            self.inner.clone(),
-                            self.shared.clone(),
-                            token,
-                            request,
-                            in_query,
-                        );
-                    }
+                    (Ok(()), None) => return self.verify_later(request, in_query, token.into()),
                 },
             },
+            Ok(None) if !cookies.is_empty() => {
+                return self.verify_later(request, in_query, cookies.into());
+            }
             Ok(None) => (Ok(None), None),
             Err(rejection) => (Err(rejection), None),
         };

@@ -114,18 +114,23 @@ impl TokenVerifier for JwtVerifier {
     }
 
     async fn verify(&self, token: &BearerToken) -> Result<Authenticated, Rejection> {
-        let inner = &*self.inner;
-        let token = inner.verified(token).await?;
-        let standing = match (inner.standing(&token), &inner.revocations) {
-            (Some(standing), _) => standing,
-            (None, Some(list)) => list
-                .check(&token)
-                .await
-                .map_err(|error| Rejection::from(error).token(token.id()))?,
-            (None, None) => Standing::Good,
-        };
-        answer(token, standing)
+        self.inner.verify(token, Missing::IsAwaited).await
     }
+
+    /// As [`verify`](Self::verify), with the keys that are there. Only an issuer that has none at
+    /// all is waited for.
+    async fn verify_candidate(&self, token: &BearerToken) -> Result<Authenticated, Rejection> {
+        self.inner.verify(token, Missing::IsRejected).await
+    }
+}
+
+/// What becomes of a token whose key is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// It waits for a fetch that may bring the key.
+    IsAwaited,
+    /// It is rejected.
+    IsRejected,
 }
 
 fn answer(token: Arc<VerifiedToken>, standing: Standing) -> Result<Authenticated, Rejection> {
@@ -138,6 +143,23 @@ fn answer(token: Arc<VerifiedToken>, standing: Standing) -> Result<Authenticated
 }
 
 impl Inner {
+    async fn verify(
+        &self,
+        token: &BearerToken,
+        missing: Missing,
+    ) -> Result<Authenticated, Rejection> {
+        let token = self.verified(token, missing).await?;
+        let standing = match (self.standing(&token), &self.revocations) {
+            (Some(standing), _) => standing,
+            (None, Some(list)) => list
+                .check(&token)
+                .await
+                .map_err(|error| Rejection::from(error).token(token.id()))?,
+            (None, None) => Standing::Good,
+        };
+        answer(token, standing)
+    }
+
     /// How a token stands, if that is known without waiting. Without a list all are good.
     fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
         match &self.revocations {
@@ -168,25 +190,38 @@ impl Inner {
     }
 
     /// The token with its signature and claims found good, now or before.
-    async fn verified(&self, token: &BearerToken) -> Result<Arc<VerifiedToken>, Rejection> {
+    async fn verified(
+        &self,
+        token: &BearerToken,
+        missing: Missing,
+    ) -> Result<Arc<VerifiedToken>, Rejection> {
         let Some(cache) = &self.cache else {
-            return Ok(self.check_with_newer_keys(token).await?.token);
+            return Ok(self.check_with_newer_keys(token, missing).await?.token);
         };
         let hash = cache.hash(token.as_bytes());
         if let Some(known) = self.known(cache, &hash) {
             return Ok(known);
         }
         // A token that is refused leaves nothing behind.
-        let verified = self.check_with_newer_keys(token).await?;
+        let verified = self.check_with_newer_keys(token, missing).await?;
         let token = verified.token.clone();
         cache.put(hash, verified);
         Ok(token)
     }
 
     /// Everything but the list. Where no key verifies the token, it waits for those that may.
-    async fn check_with_newer_keys(&self, token: &BearerToken) -> Result<Verified, Rejection> {
+    async fn check_with_newer_keys(
+        &self,
+        token: &BearerToken,
+        missing: Missing,
+    ) -> Result<Verified, Rejection> {
         match self.check(token) {
             Ok(verified) => Ok(verified),
+            Err(Refused::ByKeys { keys, reason, .. })
+                if missing == Missing::IsRejected && !keys.current().is_empty() =>
+            {
+                Err(reason.into())
+            }
             Err(Refused::ByKeys {
                 keys,
                 generation,

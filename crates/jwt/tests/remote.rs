@@ -20,7 +20,8 @@ use futures_util::future::join_all;
 use http::{HeaderMap, Request, Response};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tower_revoke_core::{
-    BoxFuture, Clock, Endpoint, HttpClient, HttpClientError, ManualClock, Reason, TokenVerifier,
+    BoxFuture, Clock, Endpoint, HttpClient, HttpClientError, ManualClock, Reason, Standing,
+    TokenVerifier,
 };
 use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier, JwtVerifierBuilder, KeyFetchError};
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
@@ -321,6 +322,57 @@ async fn a_rotated_key_is_fetched_when_a_token_names_it() {
     verify(&setup.tokens, &setup.token()).await.unwrap();
     assert!(cached(&setup.tokens, &old).unwrap().is_ok());
     assert_eq!(setup.client.asked(), 2);
+}
+
+/// TRAPS 50: a stale cookie with a key that is gone would hold up the good one beside it.
+#[tokio::test(start_paused = true)]
+async fn trap_50_no_keys_are_fetched_for_a_candidate() {
+    let setup = Setup::new();
+    let candidate = async |token: &str| setup.tokens.verify_candidate(&bearer(token)).await;
+    // Where there are no keys at all, no token can be good before they are fetched.
+    let good = setup.token();
+    candidate(&good).await.unwrap();
+    assert_eq!(setup.client.asked(), 1);
+    setup.later(20).await;
+    setup.client.hold();
+    let started = tokio::time::Instant::now();
+    for token in [setup.forged(1), setup.forged(2)] {
+        let rejection = candidate(&token).await.unwrap_err();
+        assert_eq!(rejection.reason(), Reason::UnknownKey);
+        candidate(&good).await.unwrap();
+    }
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert_eq!(setup.client.asked(), 1);
+    // The same token alone waits for a fetch.
+    let token = setup.forged(1);
+    let alone = refusal(&setup.tokens, &token);
+    let release = async {
+        setup.client.sent(2).await;
+        setup.client.release();
+    };
+    assert_eq!(tokio::join!(alone, release).0, Reason::UnknownKey);
+}
+
+/// TRAPS 50: with the keys that are there, a candidate is checked as any token is.
+#[tokio::test(start_paused = true)]
+async fn trap_50_a_candidate_is_checked_as_any_token() {
+    let (issuer, clock, hand) = issuer_with(TestAlgorithm::EdDSA);
+    let (client, _gone) = Client::new(&issuer);
+    let list = FakeList::default();
+    let tokens = at_url(&clock, &client).revocations(list.clone());
+    let tokens = tokens.build().unwrap();
+    let token = issuer.token().sign();
+    let candidate = async || tokens.verify_candidate(&bearer(&token)).await;
+    let caller = candidate().await.unwrap();
+    // It is cached as any other, and its issuer may withdraw its key.
+    assert!(cached(&tokens, &token).unwrap().is_ok());
+    list.answer(Answers::Never);
+    assert_eq!(candidate().await.unwrap_err().reason(), Reason::Unavailable);
+    list.answer(Answers::WhenAsked);
+    list.list(caller.token_id(), Standing::Revoked);
+    assert_eq!(candidate().await.unwrap_err().reason(), Reason::Revoked);
+    hand.advance(Duration::from_secs(3_700));
+    assert_eq!(candidate().await.unwrap_err().reason(), Reason::Expired);
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,17 +24,23 @@ pub(crate) struct Sources {
 pub(crate) struct Presented {
     /// `Ok(None)`: no bearer credentials. The characters of one from the header are not checked.
     pub(crate) token: Result<Option<BearerToken>, Rejection>,
+    /// Cookies that differ, of which one may be meant; then there is no other token.
+    pub(crate) cookies: Vec<Candidate>,
     /// Whether the token, or what should have been one, stood in the query.
     pub(crate) in_query: bool,
 }
 
-/// What one source holds: nothing, a token, or what can't be one.
-type Found = Option<Result<BearerToken, Rejection>>;
+/// A token, or what can't be one.
+pub(crate) type Candidate = Result<BearerToken, Rejection>;
+
+/// What one source holds, if it holds something.
+type Found = Option<Candidate>;
 
 impl Sources {
     /// Reads the token, and takes it from where inner services must not see it.
     pub(crate) fn take<B>(&self, request: &mut Request<B>) -> Presented {
         let mut token = header::read(request.headers_mut());
+        let mut cookies = Vec::new();
         let mut in_query = false;
         if self.query {
             let found = query::take(request.uri_mut());
@@ -47,10 +53,18 @@ impl Sources {
         if let Some(name) = &self.cookie {
             mark_sensitive(request.headers_mut(), &COOKIE);
             if matches!(token, Ok(None)) {
-                token = cookie::read(request.headers(), name).transpose();
+                match cookie::read(request.headers(), name) {
+                    cookie::Found::None => {}
+                    cookie::Found::One(found) => token = found.map(Some),
+                    cookie::Found::Several(found) => cookies = found,
+                }
             }
         }
-        Presented { token, in_query }
+        Presented {
+            token,
+            cookies,
+            in_query,
+        }
     }
 }
 
@@ -67,7 +81,7 @@ fn one_of(
 }
 
 /// Nobody can tell which of several credentials is meant.
-fn ambiguous(detail: &'static str) -> Rejection {
+pub(crate) fn ambiguous(detail: &'static str) -> Rejection {
     Rejection::new(Reason::MalformedRequest).detail(detail)
 }
 

@@ -2,6 +2,7 @@
 
 mod claims;
 mod compile_time;
+mod cookies;
 mod deferred;
 mod grpc;
 mod kit;

@@ -46,6 +46,18 @@ async fn trap_09_readiness_is_kept_when_the_token_is_verified_later() {
 }
 
 #[tokio::test]
+async fn trap_09_readiness_is_kept_when_one_of_several_cookies_is_chosen() {
+    for cookies in ["token=bad; token=ann", "token=bad; token=worse"] {
+        let layer = RequireBearerLayer::new(Elsewhere::default()).cookie("token");
+        readiness_conformance(layer, || {
+            let request = Request::get("/").header("cookie", cookies);
+            request.body(Full::<Bytes>::default()).expect("a request")
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn trap_09_readiness_is_kept_on_a_route() {
     for caller in [Some(super::kit::ann()), None] {
         for scope in ["orders:read", "orders:write"] {

@@ -87,7 +87,8 @@ async fn a_cookie_counts_only_if_nothing_else_is_there() {
     assert_eq!(ask("/", "Basic YTpi", "ann").await, 200);
     assert_eq!(ask("/", "", "bad").await, 401);
     assert_eq!(ask("/", "", "").await, 401);
-    assert_eq!(ask("/", "", "ann; token=bad").await, 400);
+    assert_eq!(ask("/", "Bearer ann", "bad; token=ann").await, 200);
+    assert_eq!(ask("/", "Bearer bad", "bad; token=ann").await, 401);
 }
 
 #[tokio::test]

@@ -1,0 +1,85 @@
+//! The one token that is meant, of several that came.
+
+use std::sync::Arc;
+
+use tower_revoke_core::{Authenticated, BearerToken, Reason, Rejection, TokenVerifier};
+
+use crate::source::{Candidate, ambiguous};
+
+/// What a verifier is asked.
+pub(crate) enum Asked {
+    One(BearerToken),
+    OneOf(Vec<Candidate>),
+}
+
+impl From<BearerToken> for Asked {
+    fn from(token: BearerToken) -> Self {
+        Self::One(token)
+    }
+}
+
+impl From<Vec<Candidate>> for Asked {
+    fn from(candidates: Vec<Candidate>) -> Self {
+        Self::OneOf(candidates)
+    }
+}
+
+/// Takes the candidate that is good, with its token.
+///
+/// One that was revoked or spent rejects the request: the caller has logged out, and what is left
+/// may have been planted. So does one that can't be checked now, since it may have been revoked, and
+/// a second good one that is another caller's. Without a good one, the first says why.
+pub(crate) async fn choose<V: TokenVerifier>(
+    verifier: Arc<V>,
+    candidates: Vec<Candidate>,
+) -> (Result<Authenticated, Rejection>, Option<BearerToken>) {
+    let mut good: Option<(Authenticated, BearerToken)> = None;
+    let mut not_good: Option<Rejection> = None;
+    let mut forbidden: Option<Rejection> = None;
+    for candidate in candidates {
+        let answer = match candidate {
+            Ok(token) => match verifier.verify_candidate(&token).await {
+                Ok(caller) => Ok((caller, token)),
+                Err(rejection) => Err(rejection),
+            },
+            Err(malformed) => Err(malformed),
+        };
+        match answer {
+            Ok(found) => match &good {
+                None => good = Some(found),
+                Some((first, _)) if is_same_caller(first, &found.0) => {}
+                Some(_) => {
+                    let two = || ambiguous("the cookies are those of two callers");
+                    forbidden.get_or_insert_with(two);
+                }
+            },
+            Err(rejection) => match rejection.reason() {
+                Reason::Revoked | Reason::Spent => return (Err(rejection), None),
+                reason if reason.status().is_server_error() => {
+                    forbidden.get_or_insert(rejection);
+                }
+                _ => {
+                    not_good.get_or_insert(rejection);
+                }
+            },
+        }
+    }
+    match (forbidden, good) {
+        (Some(rejection), _) => (Err(rejection), None),
+        (None, Some((caller, token))) => (Ok(caller), Some(token)),
+        (None, None) => {
+            let rejection = not_good.unwrap_or_else(|| Reason::NoToken.into());
+            (Err(rejection), None)
+        }
+    }
+}
+
+/// Tokens that name nobody are never those of one caller.
+fn is_same_caller(a: &Authenticated, b: &Authenticated) -> bool {
+    subject_of(a).is_some() && subject_of(a) == subject_of(b)
+}
+
+fn subject_of(caller: &Authenticated) -> Option<(&str, &str)> {
+    let claims = caller.token().claims();
+    Some((claims.issuer()?, claims.subject()?))
+}
