@@ -1,6 +1,6 @@
 //! The path that rules read, beside how others read it.
 
-use tower_revoke_core::{PathAllowances, decode_unreserved, read_path};
+use tower_revoke_core::{PathAllowances, PathAmbiguity, decode_unreserved, read_path};
 use url::Url;
 
 use crate::percent::decoded;
@@ -34,6 +34,8 @@ pub(crate) fn path(input: &[u8]) {
     let normal = decode_unreserved(&raw);
     match read_path(&raw, strict.encoded_unreserved()) {
         Ok(path) => assert_eq!(read_path(&normal, strict), Ok(path)),
+        // Decoding may make a valid escape of an invalid one: `%3%66`.
+        Err(PathAmbiguity::InvalidEscape) => {}
         Err(_) => assert!(read_path(&normal, strict).is_err()),
     }
 }
