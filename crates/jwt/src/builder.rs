@@ -110,8 +110,12 @@ impl JwtVerifierBuilder {
 
     /// Reads keys from a file with a JWK set (RFC 7517 §5), and reads them again when it changes:
     /// it is looked at once in a second while tokens come, and when a token names a key that is
-    /// not there. Replace it by a rename: a file that is half written, broken or gone changes
-    /// nothing but a line in the log.
+    /// not there. Replace it by a rename: a file that is half written, broken or gone leaves the
+    /// keys as they are. Until it is mended, a token whose key is not among them is rejected with
+    /// 503, since its key may be newer.
+    ///
+    /// The file must hold a key that can be used. If it later holds none, its keys stay for 10
+    /// minutes; then the tokens that they signed are rejected with 503.
     ///
     /// At most 1 MiB and 256 keys. A key without `alg` is used with the only allowed algorithm of
     /// its type. Keys that can't be used, and shared secrets, are skipped with a warning.

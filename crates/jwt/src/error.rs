@@ -1,6 +1,6 @@
 //! Why a verifier could not be built.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use tower_revoke_core::DiscoveryError;
 
@@ -123,8 +123,8 @@ pub enum BuildError {
         #[source]
         error: KeySetError,
     },
-    /// Every key was skipped, see the log for the reasons.
-    #[error("{issuer}: none of the {skipped} keys can be used ({first})")]
+    /// Every key of a set or file was skipped, see the log for the reasons.
+    #[error("{issuer}: none of the {skipped} keys of a set can be used ({first})")]
     NoUsableKey {
         /// Whose.
         issuer: String,
@@ -154,6 +154,16 @@ pub enum BuildError {
         /// Which.
         setting: &'static str,
     },
+    /// A time that is longer than a year.
+    #[error("{setting} is {given:?}; it must be at most {most:?}")]
+    TimeTooLong {
+        /// Which setting.
+        setting: &'static str,
+        /// What was given.
+        given: Duration,
+        /// What is allowed.
+        most: Duration,
+    },
     /// The crate was built without a signature backend.
     #[error("no signature backend: switch the feature `aws-lc-rs` on")]
     NoBackend,
@@ -178,4 +188,7 @@ pub enum KeySetError {
     /// It is no JWK set (RFC 7517 §5).
     #[error("it is no JWK set")]
     NoKeySet(#[source] serde_json::Error),
+    /// It is empty, or none of its keys can be used; the log says why.
+    #[error("it holds no key that can be used")]
+    NoUsableKey,
 }

@@ -18,6 +18,8 @@ pub struct KeyStats {
     pub fetches: u64,
     /// Fetches that failed.
     pub failures: u64,
+    /// Those of them that brought a key set without a usable key.
+    pub unusable: u64,
 }
 
 impl JwtVerifier {
@@ -47,6 +49,7 @@ impl JwtVerifier {
                 age: standing.age,
                 fetches: standing.fetches,
                 failures: standing.failures,
+                unusable: standing.unusable,
             })
         });
         stats.collect()

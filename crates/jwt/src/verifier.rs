@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_revoke_core::{
     Authenticated, BearerToken, Clock, IssuerDigests, Reason, Rejection, Revocations, Standing,
-    TokenVerifier, VerifiedToken,
+    TokenVerifier, UnixTime, VerifiedToken,
 };
 
 use crate::{
@@ -173,7 +173,7 @@ impl Inner {
         let known = cache.get(hash)?;
         let now = self.clock.now();
         let keys = &self.issuers.get(known.issuer)?.keys;
-        keys.look(now);
+        keys.look(&self.clock, now);
         let generation = keys.generation();
         if known.generation != generation {
             if !keys.has(known.key) {
@@ -217,6 +217,7 @@ impl Inner {
     ) -> Result<Verified, Rejection> {
         match self.check(token) {
             Ok(verified) => Ok(verified),
+            Err(Refused::For(rejection)) => Err(rejection),
             Err(Refused::ByKeys { keys, reason, .. })
                 if missing == Missing::IsRejected && !keys.current().is_empty() =>
             {
@@ -226,14 +227,17 @@ impl Inner {
                 keys,
                 generation,
                 reason,
+                issued_at,
             }) => {
-                if keys.newer(generation).await? {
-                    self.check(token).map_err(Rejection::from)
-                } else {
-                    Err(reason.into())
-                }
+                let newer = keys.newer(generation, issued_at).await;
+                let reason = match newer.is_changed.then(|| self.check(token)) {
+                    None => reason,
+                    Some(Ok(verified)) => return Ok(verified),
+                    Some(Err(Refused::For(rejection))) => return Err(rejection),
+                    Some(Err(Refused::ByKeys { reason, .. })) => reason,
+                };
+                Err(newer.unavailable.unwrap_or_else(|| reason.into()))
             }
-            Err(Refused::For(rejection)) => Err(rejection),
         }
     }
 
@@ -251,12 +255,13 @@ impl Inner {
         }
         issuer.rules.check_header(&header)?;
         let now = self.clock.now();
-        issuer.keys.look(now);
+        issuer.keys.look(&self.clock, now);
         let signature = compact.signature()?;
         let signed = Signed {
             header: &header,
             message: compact.signing_input.as_bytes(),
             signature: &signature,
+            issued_at: claims.issued_at(),
         };
         let (key, generation) = signed.verify(&issuer.keys, &self.clock)?;
         let (token, window) = issuer.rules.check_claims(
@@ -302,6 +307,8 @@ enum Refused<'a> {
         keys: &'a Arc<KeySet>,
         generation: u64,
         reason: Reason,
+        /// Its `iat`, which nobody has verified.
+        issued_at: Option<UnixTime>,
     },
 }
 
@@ -311,19 +318,11 @@ impl From<Rejection> for Refused<'_> {
     }
 }
 
-impl From<Refused<'_>> for Rejection {
-    fn from(refused: Refused<'_>) -> Self {
-        match refused {
-            Refused::For(rejection) => rejection,
-            Refused::ByKeys { reason, .. } => reason.into(),
-        }
-    }
-}
-
 struct Signed<'a> {
     header: &'a Header,
     message: &'a [u8],
     signature: &'a [u8],
+    issued_at: Option<UnixTime>,
 }
 
 impl Signed<'_> {
@@ -359,6 +358,7 @@ impl Signed<'_> {
                 keys,
                 generation,
                 reason,
+                issued_at: self.issued_at,
             }),
         }
     }

@@ -14,7 +14,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tower_revoke_core::{Clock, ManualClock, Reason};
 use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier, KeySetError};
-use tower_revoke_testing::{TestAlgorithm, TestIssuer};
+use tower_revoke_testing::{RecordedLog, TestAlgorithm, TestIssuer};
 
 use self::support::*;
 
@@ -125,21 +125,89 @@ async fn a_withdrawn_key_is_refused_on_the_next_call() {
 async fn a_withdrawn_key_signs_no_new_token_either() {
     let setup = Setup::new();
     let unseen = setup.issuer.token().sign();
-    setup.issuer.withdraw(&setup.issuer.key_id());
+    let old = setup.issuer.key_id();
+    setup.issuer.rotate();
+    setup.issuer.withdraw(&old);
     setup.publish();
     setup.later();
     assert_eq!(refusal(&setup.tokens, &unseen).await, Reason::UnknownKey);
 }
 
+/// TRAPS 49: a file that is emptied by mistake, and one whose keys were withdrawn after a theft.
 #[tokio::test]
-async fn the_last_key_may_be_withdrawn_too() {
+async fn trap_49_the_keys_of_an_emptied_file_stay_for_ten_minutes() {
+    for (keys, settled) in [
+        (r#"{"keys":[]}"#, false),
+        (r#"{"keys":["no key"]}"#, false),
+        (r#"{"keys":[]}"#, true),
+    ] {
+        let setup = Setup::new();
+        let seen = setup.issuer.token().expires_in(Duration::from_secs(9_000));
+        let seen = seen.sign();
+        let unseen = setup.issuer.token().sign();
+        verify(&setup.tokens, &seen).await.unwrap();
+        let old = setup.issuer.jwks().to_string();
+        setup.issuer.rotate();
+        let new = setup.issuer.token().sign();
+        fs::write(&setup.path, keys).unwrap();
+        if settled {
+            setup.written_at(START.as_secs() - 60);
+        }
+        let log = RecordedLog::start();
+        setup.later();
+        assert!(cached(&setup.tokens, &seen).unwrap().is_ok());
+        setup.hand.advance(Duration::from_secs(599));
+        assert!(cached(&setup.tokens, &seen).unwrap().is_ok());
+        verify(&setup.tokens, &unseen).await.unwrap();
+        assert_eq!(refusal(&setup.tokens, &new).await, Reason::Unavailable);
+        setup.later();
+        assert!(cached(&setup.tokens, &seen).is_none());
+        assert_eq!(refusal(&setup.tokens, &seen).await, Reason::Unavailable);
+        assert_eq!(refusal(&setup.tokens, &new).await, Reason::Unavailable);
+        setup.later();
+        let lines = log.lines().into_iter();
+        let lines: Vec<_> = lines.filter(|line| !line.contains("skipped")).collect();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        fs::write(&setup.path, old).unwrap();
+        setup.later();
+        verify(&setup.tokens, &seen).await.unwrap();
+        assert_eq!(refusal(&setup.tokens, &new).await, Reason::UnknownKey);
+    }
+}
+
+/// TRAPS 44: the key may be in the file that can't be read.
+#[tokio::test]
+async fn trap_44_a_new_key_is_unavailable_while_the_file_is_broken() {
     let setup = Setup::new();
-    let token = setup.issuer.token().sign();
-    verify(&setup.tokens, &token).await.unwrap();
-    setup.issuer.withdraw(&setup.issuer.key_id());
+    setup.issuer.rotate();
+    let new = setup.issuer.token().sign();
+    for broken in ["", "{", "[]"] {
+        fs::write(&setup.path, broken).unwrap();
+        setup.later();
+        assert_eq!(refusal(&setup.tokens, &new).await, Reason::Unavailable);
+    }
+    fs::remove_file(&setup.path).unwrap();
+    setup.later();
+    assert_eq!(refusal(&setup.tokens, &new).await, Reason::Unavailable);
     setup.publish();
     setup.later();
-    assert_eq!(refusal(&setup.tokens, &token).await, Reason::UnknownKey);
+    verify(&setup.tokens, &new).await.unwrap();
+    let made_up = setup.issuer.token().header("kid", "made up").sign();
+    assert_eq!(refusal(&setup.tokens, &made_up).await, Reason::UnknownKey);
+}
+
+/// It would be missed only when a token needs it.
+#[test]
+fn trap_49_an_empty_file_beside_good_keys_is_not_built() {
+    let (issuer, clock, _hand) = issuer();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    fs::write(&path, r#"{"keys":[]}"#).unwrap();
+    let built = for_issuer(&issuer, &clock)
+        .jwks_file(&path)
+        .without_revocations()
+        .build();
+    assert!(matches!(built, Err(BuildError::NoUsableKey { .. })));
 }
 
 #[tokio::test]

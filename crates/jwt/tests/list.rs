@@ -127,7 +127,9 @@ async fn a_stale_answer_asks_the_list_and_not_the_key() {
     assert_eq!(refusal(&tokens, &token).await, Reason::Revoked);
     assert_eq!(list.asked(), 2);
     // A key that is gone is a reason to look again at all of it, before the list is asked.
-    issuer.withdraw(&issuer.key_id());
+    let old = issuer.key_id();
+    issuer.rotate();
+    issuer.withdraw(&old);
     issuer.write_jwks(&path).unwrap();
     hand.advance(Duration::from_secs(1));
     assert_eq!(refusal(&tokens, &token).await, Reason::UnknownKey);

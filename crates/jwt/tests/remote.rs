@@ -23,8 +23,10 @@ use tower_revoke_core::{
     BoxFuture, Clock, Endpoint, HttpClient, HttpClientError, ManualClock, Reason, Standing,
     TokenVerifier,
 };
-use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier, JwtVerifierBuilder, KeyFetchError};
-use tower_revoke_testing::{TestAlgorithm, TestIssuer};
+use tower_revoke_jwt::{
+    Algorithm, BuildError, JwtVerifier, JwtVerifierBuilder, KeyFetchError, KeySetError,
+};
+use tower_revoke_testing::{RecordedLog, TestAlgorithm, TestIssuer};
 
 use self::support::*;
 
@@ -200,8 +202,12 @@ impl Setup {
     }
 
     fn forged(&self, kid: usize) -> String {
+        self.forged_with(kid, "")
+    }
+
+    fn forged_with(&self, kid: usize, claims: &str) -> String {
         let header = format!(r#"{{"alg":"EdDSA","kid":"made up {kid}"}}"#);
-        let payload = format!(r#"{{"iss":"{ISSUER}","aud":"orders","exp":1900000000}}"#);
+        let payload = format!(r#"{{"iss":"{ISSUER}","aud":"orders","exp":1900000000{claims}}}"#);
         use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
         format!(
             "{}.{}.{}",
@@ -273,6 +279,244 @@ async fn no_more_than_1024_callers_wait() {
     };
     tokio::join!(callers, release);
     assert_eq!(refused.load(Ordering::SeqCst), 1_100 - 1_024);
+}
+
+/// TRAPS 44: past the bound, a good token with a new key was a 401, and its client threw it away.
+#[tokio::test(start_paused = true)]
+async fn trap_44_without_a_place_to_wait_in_a_new_key_is_unavailable() {
+    let setup = Setup::new();
+    verify(&setup.tokens, &setup.token()).await.unwrap();
+    setup.issuer.rotate();
+    setup.later(10).await;
+    setup.client.hold();
+    let (tokens, new) = (&setup.tokens, &setup.token());
+    let unsigned: Vec<_> = (0..1_024).map(|kid| setup.forged(kid)).collect();
+    let crowd = join_all(unsigned.iter().map(|token| refusal(tokens, token)));
+    let beyond = async {
+        setup.client.sent(2).await;
+        assert_eq!(refusal(tokens, new).await, Reason::Unavailable);
+        setup.client.release();
+    };
+    let (crowd, ()) = tokio::join!(crowd, beyond);
+    assert!(crowd.iter().all(|reason| *reason == Reason::UnknownKey));
+    verify(tokens, new).await.unwrap();
+    assert_eq!(setup.client.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trap_44_after_a_failed_fetch_a_new_key_is_unavailable_at_once() {
+    let setup = Setup::new();
+    let old = setup.token();
+    verify(&setup.tokens, &old).await.unwrap();
+    setup.issuer.rotate();
+    setup.later(10).await;
+    let (new, unsigned) = (setup.token(), setup.forged(1));
+    for failure in [Answer::Fails, Answer::Is(500, &[], String::new())] {
+        let asked = setup.client.asked();
+        setup.client.then(failure);
+        for token in [&new, &unsigned, &new] {
+            assert_eq!(refusal(&setup.tokens, token).await, Reason::Unavailable);
+            assert_eq!(setup.client.asked(), asked + 1, "one fetch in a window");
+        }
+        assert!(cached(&setup.tokens, &old).unwrap().is_ok());
+        setup.hand.advance(Duration::from_secs(10));
+    }
+    verify(&setup.tokens, &new).await.unwrap();
+    assert_eq!(
+        refusal(&setup.tokens, &unsigned).await,
+        Reason::UnknownKey,
+        "the issuer has said so"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn trap_44_a_token_waits_for_a_fetch_that_hangs_as_long_as_that_may_take() {
+    let setup = Setup::new();
+    let old = setup.token();
+    verify(&setup.tokens, &old).await.unwrap();
+    setup.issuer.rotate();
+    setup.later(10).await;
+    setup.client.hold();
+    let started = tokio::time::Instant::now();
+    let (new, unsigned) = (setup.token(), setup.forged(1));
+    let first = refusal(&setup.tokens, &new);
+    let later = async {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        // A key that is there waits for nothing.
+        assert!(cached(&setup.tokens, &old).unwrap().is_ok());
+        refusal(&setup.tokens, &unsigned).await
+    };
+    let reasons = tokio::join!(first, later);
+    assert_eq!(reasons, (Reason::Unavailable, Reason::Unavailable));
+    assert_eq!(started.elapsed(), Duration::from_secs(5));
+}
+
+/// A fetch that began before a token was issued says nothing of the key of that token.
+#[tokio::test(start_paused = true)]
+async fn trap_44_only_a_fetch_after_its_iat_makes_a_key_unknown() {
+    let setup = Setup::new();
+    verify(&setup.tokens, &setup.token()).await.unwrap();
+    setup.issuer.rotate();
+    setup.later(1).await;
+    let new = setup.token();
+    let issued = |at: u64| setup.forged_with(1, &format!(r#","iat":{at}"#));
+    let began = START.as_secs();
+    for (token, reason) in [
+        (&new, Reason::Unavailable),
+        (&issued(began + 1), Reason::Unavailable),
+        (&issued(began), Reason::Unavailable),
+        (&issued(began - 1), Reason::UnknownKey),
+        (&issued(0), Reason::UnknownKey),
+        (&setup.forged(1), Reason::UnknownKey),
+    ] {
+        assert_eq!(refusal(&setup.tokens, token).await, reason);
+    }
+    assert_eq!(setup.client.asked(), 1, "one fetch in a window");
+    setup.later(9).await;
+    verify(&setup.tokens, &new).await.unwrap();
+    // It came before the fetch that it caused, whatever it says.
+    setup.later(10).await;
+    assert_eq!(
+        refusal(&setup.tokens, &issued(1_899_999_999)).await,
+        Reason::UnknownKey
+    );
+}
+
+/// Nobody has verified the `iat` by then.
+#[tokio::test(start_paused = true)]
+async fn trap_44_a_made_up_iat_causes_no_fetch_beyond_the_window() {
+    let setup = Setup::new();
+    verify(&setup.tokens, &setup.token()).await.unwrap();
+    for window in 0..4_u64 {
+        for second in 0..10_u64 {
+            for iat in [0, START.as_secs() + 10 * window + second, 1_899_999_999] {
+                let token = setup.forged_with(1, &format!(r#","iat":{iat}"#));
+                assert!(verify(&setup.tokens, &token).await.is_err());
+            }
+            assert_eq!(setup.client.asked() as u64, 1 + window);
+            setup.later(1).await;
+        }
+    }
+}
+
+/// The sets that hold no usable key: empty, not for signatures, and broken.
+const WITHOUT_KEYS: [&str; 3] = [
+    r#"{"keys":[]}"#,
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","use":"enc","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
+    r#"{"keys":["no key"]}"#,
+];
+
+fn empty(keys: &str) -> Answer {
+    Answer::Is(200, &[], keys.to_owned())
+}
+
+/// TRAPS 49: an issuer answered an empty set once, and good tokens got 401.
+#[tokio::test(start_paused = true)]
+async fn trap_49_a_set_without_a_key_is_unavailable_and_asked_for_again() {
+    for keys in WITHOUT_KEYS {
+        let setup = Setup::new();
+        setup.client.then(empty(keys));
+        let token = setup.token();
+        assert_eq!(refusal(&setup.tokens, &token).await, Reason::Unavailable);
+        assert_eq!(refusal(&setup.tokens, &token).await, Reason::Unavailable);
+        let error = setup.tokens.ready().await.unwrap_err();
+        assert!(
+            matches!(
+                error.error(),
+                Some(KeyFetchError::KeySet(KeySetError::NoUsableKey))
+            ),
+            "{error:?}"
+        );
+        let stats = &setup.tokens.key_stats()[0];
+        assert_eq!((stats.failures, stats.unusable), (1, 1));
+        let started = tokio::time::Instant::now();
+        setup.client.sent(2).await;
+        assert!(started.elapsed() <= Duration::from_secs(1));
+        tokio::task::yield_now().await;
+        verify(&setup.tokens, &token).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trap_49_the_keys_of_an_emptied_set_stay_for_ten_minutes() {
+    let minutes = |count: u64| Duration::from_secs(count * 60);
+    for keys in WITHOUT_KEYS {
+        for (trust, stay) in [
+            (minutes(120), minutes(10)),
+            (minutes(20), minutes(10)),
+            (minutes(4), minutes(4)),
+        ] {
+            let log = RecordedLog::start();
+            let setup = Setup::with(|builder| builder.trust_keys_for(trust));
+            let long = setup.issuer.token().expires_in(minutes(300)).sign();
+            verify(&setup.tokens, &long).await.unwrap();
+            setup.issuer.rotate();
+            setup.client.always(empty(keys));
+            // The refresh, of which the clock of the verifier hears nothing.
+            setup.client.sent(2).await;
+            tokio::task::yield_now().await;
+            let lines = || {
+                let lines = log.lines().into_iter();
+                lines
+                    .filter(|line| !line.contains("skipped"))
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(lines().len(), 1, "{:?}", lines());
+            let new = setup.token();
+            setup.hand.advance(stay - Duration::from_secs(1));
+            setup.client.sent(20).await;
+            assert!(cached(&setup.tokens, &long).unwrap().is_ok());
+            assert_eq!(refusal(&setup.tokens, &new).await, Reason::Unavailable);
+            setup.hand.advance(Duration::from_secs(1));
+            assert!(cached(&setup.tokens, &long).is_none());
+            assert_eq!(refusal(&setup.tokens, &long).await, Reason::Unavailable);
+            assert!(setup.tokens.ready().await.is_err());
+            let stats = &setup.tokens.key_stats()[0];
+            assert_eq!(stats.keys, 0);
+            assert!(stats.unusable >= 19, "{stats:?}");
+            assert!(lines().len() <= 3, "{:?}", lines());
+            *setup.client.0.always.lock().unwrap() = None;
+            let asked = setup.client.asked();
+            setup.client.sent(asked + 1).await;
+            tokio::task::yield_now().await;
+            verify(&setup.tokens, &long).await.unwrap();
+            verify(&setup.tokens, &new).await.unwrap();
+        }
+    }
+}
+
+/// Nor do failures of another kind, before or after, give an emptied set more time.
+#[tokio::test(start_paused = true)]
+async fn trap_49_an_emptied_set_that_fails_then_gets_no_more_time() {
+    let setup = Setup::new();
+    let token = setup.token();
+    verify(&setup.tokens, &token).await.unwrap();
+    setup.client.then(Answer::Fails);
+    setup.client.then(empty(WITHOUT_KEYS[0]));
+    setup.client.always(Answer::Fails);
+    setup.client.sent(4).await;
+    tokio::task::yield_now().await;
+    setup.hand.advance(Duration::from_secs(599));
+    assert!(cached(&setup.tokens, &token).unwrap().is_ok());
+    setup.hand.advance(Duration::from_secs(1));
+    assert_eq!(refusal(&setup.tokens, &token).await, Reason::Unavailable);
+}
+
+/// Else a 304 to the tag of the empty set would make the old keys young again.
+#[tokio::test(start_paused = true)]
+async fn trap_49_the_tag_of_a_set_without_a_key_is_not_kept() {
+    let setup = Setup::new();
+    let keys = setup.issuer.jwks().to_string();
+    setup
+        .client
+        .then(Answer::Is(200, &[("etag", "\"full\"")], keys));
+    let bare = Answer::Is(200, &[("etag", "\"bare\"")], WITHOUT_KEYS[0].to_owned());
+    setup.client.always(bare);
+    setup.tokens.ready().await.unwrap();
+    for sent in 2..6 {
+        setup.client.sent(sent).await;
+        assert_eq!(setup.client.last_headers()["if-none-match"], "\"full\"");
+    }
 }
 
 /// TRAPS 14: the issuer was down at boot, and that was the end of the service.
@@ -592,20 +836,6 @@ async fn rfc7517_5_one_bad_key_among_fetched_ones_is_skipped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_issuer_that_withdraws_its_last_key_has_none() {
-    let setup = Setup::new();
-    setup
-        .client
-        .always(Answer::Is(200, &[], r#"{"keys":[]}"#.into()));
-    assert_eq!(
-        refusal(&setup.tokens, &setup.token()).await,
-        Reason::UnknownKey
-    );
-    let error = setup.tokens.ready().await.unwrap_err();
-    assert!(error.error().is_none());
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_given_key_needs_no_fetch_and_the_fetched_ones_stand_beside_it() {
     let (issuer, clock, _hand) = issuer_with(TestAlgorithm::EdDSA);
     let (client, _gone) = Client::new(&issuer);
@@ -697,6 +927,38 @@ fn a_runtime_that_is_gone_is_replaced_by_the_next() {
     assert_eq!(client.asked(), 0);
 }
 
+/// The longest times that are built add up nowhere to a panic.
+#[tokio::test(start_paused = true)]
+async fn keys_are_fetched_with_times_of_a_year() {
+    let year = Duration::from_secs(365 * 24 * 60 * 60);
+    for clock_runs in [Duration::ZERO, year] {
+        let setup = Setup::with(|builder| {
+            builder
+                .refresh_keys_every(year)
+                .refetch_window(year)
+                .fetch_keys_within(year)
+                .trust_keys_for(year)
+        });
+        setup.hand.advance(clock_runs);
+        setup.client.then(Answer::Fails);
+        assert!(setup.tokens.ready().await.is_err());
+        setup.client.sent(2).await;
+        tokio::task::yield_now().await;
+        verify(&setup.tokens, &setup.token()).await.unwrap();
+        setup.later(year.as_secs() / 2).await;
+        assert_eq!(
+            refusal(&setup.tokens, &setup.forged(1)).await,
+            Reason::UnknownKey
+        );
+        setup.client.hold();
+        let token = setup.forged(2);
+        setup.hand.advance(year);
+        let waiting = verify(&setup.tokens, &token);
+        assert!(waiting.await.is_err());
+        assert!(cached(&setup.tokens, &setup.token()).is_none());
+    }
+}
+
 #[test]
 fn what_cannot_work_is_not_built() {
     let (issuer, clock, _hand) = issuer_with(TestAlgorithm::EdDSA);
@@ -706,15 +968,27 @@ fn what_cannot_work_is_not_built() {
     assert!(matches!(error, BuildError::Contradiction { .. }), "{error}");
     let error = start().secret(Algorithm::HS256, [7; 32]).build();
     assert!(matches!(error, Err(BuildError::SecretsMixed { .. })));
-    let nothing = Duration::ZERO;
-    for builder in [
-        start().refresh_keys_every(nothing),
-        start().refetch_window(nothing),
-        start().fetch_keys_within(nothing),
-        start().trust_keys_for(nothing),
-    ] {
+    let settings = |time| {
+        [
+            start().refresh_keys_every(time),
+            start().refetch_window(time),
+            start().fetch_keys_within(time),
+            start().trust_keys_for(time),
+        ]
+    };
+    for builder in settings(Duration::ZERO) {
         let error = builder.build().unwrap_err();
         assert!(matches!(error, BuildError::NoTime { .. }), "{error}");
+    }
+    let year = Duration::from_secs(365 * 24 * 60 * 60);
+    for too_long in [Duration::MAX, year + Duration::from_nanos(1)] {
+        for builder in settings(too_long) {
+            let error = builder.build().unwrap_err();
+            assert!(
+                matches!(error, BuildError::TimeTooLong { given, .. } if given == too_long),
+                "{error}"
+            );
+        }
     }
     let without = JwtVerifier::issuer(ISSUER)
         .audience("orders")

@@ -308,6 +308,7 @@ async fn whatever_the_server_answers_instead_of_keys_is_a_503() {
         (Page::Redirect("/elsewhere"), "Status(302)"),
         (Page::Garbage, "NoKeySet"),
         (Page::Json("{}".into()), "NoKeySet"),
+        (Page::Json(r#"{"keys":[]}"#.into()), "NoUsableKey"),
         (Page::Huge, "TooLarge(1048576)"),
     ] {
         setup.site.put("/keys", page);
@@ -396,7 +397,11 @@ async fn an_unchanged_set_is_answered_with_304_and_a_changed_one_is_read() {
     setup.site.put("/keys", Page::Tagged(set));
     let pause = Duration::from_millis(5);
     let tokens = setup.at_url().refresh_keys_every(pause).build().unwrap();
-    let old = setup.issuer.token().sign();
+    // Older than any fetch, so that each can tell that its key is gone.
+    let a_minute_ago = Clock::system()
+        .now()
+        .saturating_sub(Duration::from_secs(60));
+    let old = setup.issuer.token().issued_at(a_minute_ago).sign();
     verify(&tokens, &old).await.unwrap();
     setup.site.asked_times(4).await;
     let asked: Vec<_> = setup
@@ -416,6 +421,32 @@ async fn an_unchanged_set_is_answered_with_304_and_a_changed_one_is_read() {
     // The second fetch from now on began after the change, and the third after it was read.
     setup.site.asked_times(asked + 3).await;
     assert_eq!(refusal(&tokens, &old).await, Reason::UnknownKey);
+    verify(&tokens, &setup.issuer.token().sign()).await.unwrap();
+}
+
+/// TRAPS 49: the set of the issuer is empty for a while.
+#[tokio::test]
+async fn trap_49_an_emptied_set_is_not_missed_and_found_again() {
+    let setup = Setup::new("").await;
+    let set = setup.issuer.jwks().to_string();
+    let pause = Duration::from_millis(5);
+    let tokens = setup.at_url().refresh_keys_every(pause).build().unwrap();
+    tokens.ready().await.unwrap();
+    setup
+        .site
+        .put("/keys", Page::Json(r#"{"keys":[]}"#.to_owned()));
+    while stats(&tokens).unusable == 0 {
+        tokio::task::yield_now().await;
+    }
+    verify(&tokens, &setup.issuer.token().sign()).await.unwrap();
+    let other = TestIssuer::with(setup.issuer.issuer(), TestAlgorithm::EdDSA);
+    let foreign = other.token().sign();
+    assert_eq!(refusal(&tokens, &foreign).await, Reason::Unavailable);
+    setup.site.put("/keys", Page::Json(set));
+    let before = stats(&tokens);
+    while stats(&tokens).fetches - stats(&tokens).failures == before.fetches - before.failures {
+        tokio::task::yield_now().await;
+    }
     verify(&tokens, &setup.issuer.token().sign()).await.unwrap();
 }
 

@@ -65,6 +65,14 @@ impl Given {
     fn is_secret(&self) -> bool {
         matches!(self, Self::Secret(..))
     }
+
+    fn is_fetched(&self) -> bool {
+        match self {
+            #[cfg(feature = "remote")]
+            Self::Url(_) | Self::Discovery => true,
+            _ => false,
+        }
+    }
 }
 
 impl IssuerConfig {
@@ -86,27 +94,21 @@ impl IssuerConfig {
         let algorithms = self.check_algorithms()?;
         #[cfg(feature = "remote")]
         let remote = settings.remote(&self.name, &self.keys, algorithms, clock)?;
-        #[cfg(feature = "remote")]
-        let is_fetched = remote.is_some();
-        #[cfg(not(feature = "remote"))]
-        let is_fetched = false;
         let now = clock.now();
         let mut sources = Vec::with_capacity(self.keys.len());
-        let (mut usable, mut skipped) = (0, Vec::new());
         for given in &self.keys {
-            let (source, not_used) = self.source(given, algorithms, now)?;
-            usable += source.keys().len();
-            skipped.extend(not_used);
+            let (source, skipped) = self.source(given, algorithms, now)?;
+            // What is fetched comes later.
+            if source.keys().is_empty() && !given.is_fetched() {
+                return Err(BuildError::NoUsableKey {
+                    issuer: self.name,
+                    skipped: skipped.len(),
+                    first: skipped
+                        .first()
+                        .map_or_else(|| "the set is empty".to_owned(), Skipped::to_string),
+                });
+            }
             sources.push(source);
-        }
-        if usable == 0 && !is_fetched {
-            return Err(BuildError::NoUsableKey {
-                issuer: self.name,
-                skipped: skipped.len(),
-                first: skipped
-                    .first()
-                    .map_or_else(|| "the set is empty".to_owned(), Skipped::to_string),
-            });
         }
         let keys = KeySet::new(sources, now);
         #[cfg(feature = "remote")]

@@ -11,6 +11,9 @@ use crate::{
     keys::remote::{Origin, Place, Remote, Timing},
 };
 
+/// The longest time of any setting: sums of such times always fit.
+const MOST_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// What is said of fetching, for all issuers.
 #[derive(Default)]
 pub(super) struct Settings {
@@ -36,6 +39,9 @@ impl JwtVerifierBuilder {
     ///   that is no key set) changes nothing until the keys are too old, see
     ///   [`trust_keys_for`](Self::trust_keys_for). It is tried again after 1 second, and less and
     ///   less often, up to half a minute.
+    /// * A set without a key that can be used, as an empty one, is a failed fetch too. The keys that
+    ///   were fetched before stay for 10 minutes at most, since the issuer may have withdrawn them
+    ///   all after a theft; then all tokens of the issuer are rejected with 503.
     /// * One bad key never drops the others.
     ///
     /// ```
@@ -75,8 +81,8 @@ impl JwtVerifierBuilder {
         self
     }
 
-    /// *For all issuers:* how often keys are fetched again; 5 minutes unless said. So long a key
-    /// lives that its issuer withdrew. Where the answer says how long it is fresh
+    /// *For all issuers:* how often keys are fetched again: the upper bound on the use of a key that
+    /// its issuer withdrew. Defaults to 5 minutes, and is at most a year. Where the answer says how long it is fresh
     /// (`Cache-Control: max-age`), that counts in its place, from a minute to an hour. Never less
     /// often than twice in [`trust_keys_for`](Self::trust_keys_for).
     pub fn refresh_keys_every(mut self, pause: Duration) -> Self {
@@ -85,23 +91,38 @@ impl JwtVerifierBuilder {
     }
 
     /// *For all issuers:* tokens with a `kid` that no key has, or without one and with a signature
-    /// that none verifies, make us fetch at most once in this time; 10 seconds unless said. The
-    /// others are refused at once meanwhile, so that made-up ones cost the issuer nothing.
+    /// that none verifies, cause at most one fetch in this time, so that made-up ones cost the issuer
+    /// nothing. Defaults to 10 seconds, and is at most a year.
+    ///
+    /// What becomes of such a token depends on what is known of its issuer's keys:
+    ///
+    /// | the keys | the token is |
+    /// |---|---|
+    /// | were fetched after it came, or within this time and after the second of its `iat` | rejected with 401 |
+    /// | are being fetched | held until the fetch ends, for [`fetch_keys_within`](Self::fetch_keys_within) at most |
+    /// | could not be fetched, or only before its `iat` | rejected with 503 |
+    ///
+    /// At most 1,024 tokens of an issuer are held; those beyond are rejected with 503. A token
+    /// without `iat` counts as an old one. Nobody has verified the `iat` at this point, but one that
+    /// is made up only turns a 401 into a 503, and causes no fetch.
     pub fn refetch_window(mut self, window: Duration) -> Self {
         self.remote.timing.refetch_window = window;
         self
     }
 
-    /// *For all issuers:* how long a fetch may take, with all that it has to ask; 5 seconds unless
-    /// said.
+    /// *For all issuers:* how long a fetch may take, with all that it has to ask. Defaults to 5
+    /// seconds, and is at most a year.
     pub fn fetch_keys_within(mut self, limit: Duration) -> Self {
         self.remote.timing.fetch_within = limit;
         self
     }
 
     /// *For all issuers:* how long fetched keys are trusted, counted from before they were asked
-    /// for; 2 hours unless said. If they can't be fetched again for so long, all tokens of the
-    /// issuer are refused with 503. A whole second may pass until it shows.
+    /// for. Defaults to 2 hours, and is at most a year. If they can't be fetched again for so long,
+    /// all tokens of the issuer are rejected with 503. A whole second may pass until it shows.
+    ///
+    /// It also bounds the 10 minutes for which keys stay whose set is now without a usable key, see
+    /// [`jwks_url`](Self::jwks_url).
     pub fn trust_keys_for(mut self, time: Duration) -> Self {
         self.remote.timing.trust_for = time;
         self
@@ -159,9 +180,18 @@ impl Settings {
             (timing.fetch_within, ".fetch_keys_within(…)"),
             (timing.trust_for, ".trust_keys_for(…)"),
         ];
-        match times.iter().find(|(time, _)| time.is_zero()) {
-            Some((_, setting)) => Err(BuildError::NoTime { setting }),
-            None => Ok(()),
+        for (given, setting) in times {
+            if given.is_zero() {
+                return Err(BuildError::NoTime { setting });
+            }
+            if given > MOST_TIME {
+                return Err(BuildError::TimeTooLong {
+                    setting,
+                    given,
+                    most: MOST_TIME,
+                });
+            }
         }
+        Ok(())
     }
 }

@@ -8,9 +8,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tower_revoke_core::UnixTime;
+use tower_revoke_core::{Clock, UnixTime};
 
-use super::{Key, Skipped, jwk::MAX_BYTES, read_set};
+use super::{EMPTIED_TRUST, Key, Skipped, jwk::MAX_BYTES, read_set};
 use crate::{algorithm::AlgorithmSet, error::KeySetError};
 
 /// A file that was written less than this before it was read may have changed since without
@@ -24,6 +24,8 @@ pub(crate) struct KeyFile {
     /// How the file looked when `keys` were read from it; `None`: read it at the next look.
     stamp: Option<Stamp>,
     is_failing: bool,
+    /// The uptime at which the file was first seen without a usable key.
+    emptied_at: Option<Duration>,
 }
 
 /// What tells one state of a file from the next, also when another file takes its place.
@@ -47,30 +49,63 @@ impl KeyFile {
             keys: Vec::new(),
             stamp: None,
             is_failing: false,
+            emptied_at: None,
         };
-        let skipped = file.read(now)?;
+        let (keys, skipped) = file.read(now)?;
+        file.keys = keys;
         Ok((file, skipped))
+    }
+
+    /// Whether a key may be missing because the file can't be used now.
+    pub(super) fn is_failing(&self) -> bool {
+        self.is_failing
     }
 
     pub(super) fn keys(&self) -> &[Arc<Key>] {
         &self.keys
     }
 
-    /// Reads the file again if it has changed. What can't be read changes nothing.
-    pub(super) fn look(&mut self, now: UnixTime) {
+    /// Reads the file again if it has changed. What can't be used changes nothing, until the set
+    /// has been without a usable key for too long.
+    pub(super) fn look(&mut self, clock: &Clock) {
+        self.look_at_file(clock);
+        let is_over = |at| clock.uptime().saturating_sub(at) >= EMPTIED_TRUST;
+        if self.emptied_at.is_some_and(is_over) && !self.keys.is_empty() {
+            self.keys.clear();
+            tracing::error!(
+                path = %self.path.display(),
+                "the key file has held no key that can be used for too long; the tokens of its keys \
+                 are rejected with 503"
+            );
+        }
+    }
+
+    fn look_at_file(&mut self, clock: &Clock) {
         let unchanged = self.stamp.is_some()
             && fs::metadata(&self.path).is_ok_and(|found| self.stamp == Some(Stamp::of(&found)));
         if unchanged {
             return;
         }
-        match self.read(now) {
-            Ok(_) => {
+        let read = self
+            .read(clock.now())
+            .and_then(|(keys, _)| match keys.is_empty() {
+                true => Err(KeySetError::NoUsableKey),
+                false => Ok(keys),
+            });
+        match read {
+            Ok(keys) => {
+                self.keys = keys;
+                self.emptied_at = None;
                 if std::mem::take(&mut self.is_failing) {
                     tracing::info!(path = %self.path.display(), "the key file can be read again");
                 }
             }
             Err(error) => {
-                self.stamp = None;
+                if matches!(error, KeySetError::NoUsableKey) {
+                    self.emptied_at.get_or_insert(clock.uptime());
+                } else {
+                    self.stamp = None;
+                }
                 // Once, not at every look.
                 if !std::mem::replace(&mut self.is_failing, true) {
                     tracing::warn!(
@@ -83,15 +118,11 @@ impl KeyFile {
         }
     }
 
-    fn read(&mut self, now: UnixTime) -> Result<Vec<Skipped>, KeySetError> {
+    fn read(&mut self, now: UnixTime) -> Result<(Vec<Arc<Key>>, Vec<Skipped>), KeySetError> {
         let (stamp, json) = read_file(&self.path).map_err(KeySetError::Io)?;
-        let (keys, skipped) = read_set(&json, self.allowed, &self.keys)?;
-        if keys.is_empty() {
-            tracing::warn!(path = %self.path.display(), "the key file holds no key that can be used");
-        }
-        self.keys = keys;
+        let read = read_set(&json, self.allowed, &self.keys)?;
         self.stamp = stamp.has_settled(now).then_some(stamp);
-        Ok(skipped)
+        Ok(read)
     }
 }
 

@@ -10,14 +10,12 @@ pub(crate) mod remote;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-#[cfg(not(feature = "remote"))]
-use tower_revoke_core::Rejection;
-use tower_revoke_core::{Clock, Reason, UnixTime};
+use tower_revoke_core::{Clock, Reason, Rejection, UnixTime};
 
 pub(crate) use self::{
     file::KeyFile,
@@ -31,6 +29,10 @@ use crate::{
 
 /// How many keys are tried on one token, where its `kid` doesn't tell them apart.
 const MAX_TRIED: usize = 8;
+
+/// How long the keys of a source stay that now holds no usable key. Its owner may have made a
+/// mistake, or may have withdrawn all keys after a theft.
+const EMPTIED_TRUST: Duration = Duration::from_secs(10 * 60);
 
 /// How often a token with an unknown `kid` may make us look for new keys.
 const LOOK_ANEW_EVERY: Duration = Duration::from_millis(100);
@@ -116,10 +118,14 @@ impl Source {
         !matches!(self, Self::Fixed(_))
     }
 
-    fn look(&mut self, now: UnixTime) {
+    fn look(&mut self, clock: &Clock) {
         if let Self::File(file) = self {
-            file.look(now);
+            file.look(clock);
         }
+    }
+
+    fn is_failing(&self) -> bool {
+        matches!(self, Self::File(file) if file.is_failing())
     }
 }
 
@@ -131,6 +137,8 @@ pub(crate) struct KeySet {
     may_change: bool,
     /// The second in which the sources were last looked at.
     looked_at: AtomicU64,
+    /// Whether a file can't be used now, so that it may have keys that are not here.
+    file_fails: AtomicBool,
     sources: Mutex<Sources>,
     #[cfg(feature = "remote")]
     remote: Option<remote::Remote>,
@@ -149,6 +157,7 @@ impl KeySet {
             current: RwLock::new(merged(&sources)),
             may_change: sources.iter().any(Source::may_change),
             looked_at: AtomicU64::new(now.as_secs()),
+            file_fails: AtomicBool::new(false),
             sources: Mutex::new(Sources {
                 all: sources,
                 looked_anew_at: None,
@@ -188,7 +197,7 @@ impl KeySet {
 
     /// Looks whether a source has changed, at most once in a second. One caller looks; others go
     /// on with what is there.
-    pub(crate) fn look(self: &Arc<Self>, now: UnixTime) {
+    pub(crate) fn look(self: &Arc<Self>, clock: &Clock, now: UnixTime) {
         if !self.may_change || self.looked_at.load(Ordering::Relaxed) == now.as_secs() {
             return;
         }
@@ -198,7 +207,7 @@ impl KeySet {
             Err(TryLockError::WouldBlock) => return,
         };
         self.looked_at.store(now.as_secs(), Ordering::Relaxed);
-        self.refresh(&mut sources, now);
+        self.refresh(&mut sources, clock);
     }
 
     /// Looks at once, because a token names a key that is not there: it may be newer than the last
@@ -214,21 +223,39 @@ impl KeySet {
             .is_none_or(|at| uptime.saturating_sub(at) >= LOOK_ANEW_EVERY);
         if due && self.generation() == generation {
             sources.looked_anew_at = Some(uptime);
-            self.refresh(&mut sources, clock.now());
+            self.refresh(&mut sources, clock);
         }
         self.generation() != generation
     }
 
-    /// Nothing is fetched unless a feature says so.
-    #[cfg(not(feature = "remote"))]
-    pub(crate) async fn newer(&self, _: u64) -> Result<bool, Rejection> {
-        Ok(false)
+    /// For a token that no key of the set with this generation verifies: waits for the fetch that
+    /// may bring its key, if there is one to wait for. `issued_at` is the token's `iat`, which
+    /// nobody has verified.
+    pub(crate) async fn newer(
+        self: &Arc<Self>,
+        generation: u64,
+        issued_at: Option<UnixTime>,
+    ) -> Newer {
+        #[cfg(feature = "remote")]
+        let fetched = self.awaited(issued_at).await.map_err(unavailable);
+        #[cfg(not(feature = "remote"))]
+        let (fetched, _) = (Ok(()), issued_at);
+        let file_fails = || {
+            let fails = self.file_fails.load(Ordering::Relaxed);
+            fails.then(|| unavailable(FileFails))
+        };
+        Newer {
+            is_changed: self.generation() != generation,
+            unavailable: fetched.err().or_else(file_fails),
+        }
     }
 
-    fn refresh(self: &Arc<Self>, sources: &mut Sources, now: UnixTime) {
+    fn refresh(self: &Arc<Self>, sources: &mut Sources, clock: &Clock) {
         for source in &mut sources.all {
-            source.look(now);
+            source.look(clock);
         }
+        let file_fails = sources.all.iter().any(Source::is_failing);
+        self.file_fails.store(file_fails, Ordering::Relaxed);
         #[cfg(feature = "remote")]
         self.look_at_remote(sources);
         self.take(sources);
@@ -245,6 +272,22 @@ impl KeySet {
             self.generation.fetch_add(1, Ordering::Release);
         }
     }
+}
+
+/// What is known of the keys after a token came that none of them verifies.
+pub(crate) struct Newer {
+    /// Whether the set is another now, so that the token may be good.
+    pub(crate) is_changed: bool,
+    /// How to reject it if it is not: a key may be missing. `None`: its issuer has no such key.
+    pub(crate) unavailable: Option<Rejection>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a key file can't be used now")]
+struct FileFails;
+
+fn unavailable(why: impl std::error::Error + Send + Sync + 'static) -> Rejection {
+    Rejection::new(Reason::Unavailable).source(why)
 }
 
 /// Whether a key has the `kid` that a token names.

@@ -31,11 +31,13 @@ pub enum KeyFetchError {
     NoRuntime,
 }
 
-/// An issuer has no keys that are trusted now: none were fetched yet, or not for too long.
+/// An issuer has no keys that are trusted now (none were fetched yet, or not for too long), or it
+/// may have newer ones than those.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{issuer}: there are no keys that can be trusted")]
+#[error("{issuer}: {what}")]
 pub struct KeysUnavailable {
     pub(super) issuer: Arc<str>,
+    pub(super) what: &'static str,
     #[source]
     pub(super) error: Option<Arc<KeyFetchError>>,
 }
@@ -46,8 +48,7 @@ impl KeysUnavailable {
         &self.issuer
     }
 
-    /// Why the last fetch failed; `None` if none has ended yet, or if what it brought holds no key
-    /// that can be used.
+    /// Why the last fetch failed; `None` if it succeeded, or if none has ended yet.
     pub fn error(&self) -> Option<&KeyFetchError> {
         self.error.as_deref()
     }

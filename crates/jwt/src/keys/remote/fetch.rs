@@ -8,6 +8,7 @@ use tower_revoke_core::{Clock, DiscoveryError, Endpoint, HttpClient, IssuerMetad
 
 use super::{KeyFetchError, pace::life};
 use crate::{
+    KeySetError,
     algorithm::AlgorithmSet,
     keys::{Key, jwk::MAX_BYTES, read_set},
 };
@@ -41,6 +42,8 @@ pub(super) struct Fetcher {
     /// Where the metadata said that the keys are, and at which uptime.
     discovered: Option<(Endpoint, Duration)>,
     last: Option<Last>,
+    /// The set that was read last, if it held no usable key.
+    unusable: Option<Bytes>,
     /// What was read last; a key that comes again stays the same key.
     keys: Vec<Arc<Key>>,
 }
@@ -63,6 +66,7 @@ impl Fetcher {
             origin,
             discovered: None,
             last: None,
+            unusable: None,
             keys: Vec::new(),
         }
     }
@@ -136,8 +140,18 @@ impl Fetcher {
     fn take(&mut self, url: &Endpoint, answer: Response<Bytes>) -> Result<(), KeyFetchError> {
         let (head, body) = answer.into_parts();
         // What is the same is not read, and not complained of, again.
+        if self.unusable.as_ref() == Some(&body) {
+            return Err(KeyFetchError::KeySet(KeySetError::NoUsableKey));
+        }
         if self.last.as_ref().is_none_or(|last| last.body != body) {
-            self.keys = self.read(&body)?;
+            self.unusable = None;
+            let read = read_set(&body, self.origin.allowed, &self.keys);
+            let (keys, _) = read.map_err(KeyFetchError::KeySet)?;
+            if keys.is_empty() {
+                self.unusable = Some(body);
+                return Err(KeyFetchError::KeySet(KeySetError::NoUsableKey));
+            }
+            self.keys = keys;
         }
         self.last = Some(Last {
             url: url.clone(),
@@ -145,15 +159,6 @@ impl Fetcher {
             body,
         });
         Ok(())
-    }
-
-    fn read(&self, body: &[u8]) -> Result<Vec<Arc<Key>>, KeyFetchError> {
-        let read = read_set(body, self.origin.allowed, &self.keys);
-        let (keys, _) = read.map_err(KeyFetchError::KeySet)?;
-        if keys.is_empty() {
-            tracing::warn!(issuer = %self.origin.issuer, "the issuer's key set holds no key that can be used");
-        }
-        Ok(keys)
     }
 
     async fn send(

@@ -1,9 +1,10 @@
 //! Keys that are fetched: who waits for a fetch, who causes one, and when keys are not trusted
-//! any more.
+//! any more. No key is kept here: what a set does with them is in `set.rs`.
 
 mod error;
 mod fetch;
 mod pace;
+mod set;
 mod task;
 
 use std::{
@@ -20,7 +21,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tower_revoke_core::{Reason, Rejection};
+use tower_revoke_core::UnixTime;
 
 pub use self::error::{KeyFetchError, KeysUnavailable};
 use self::fetch::Fetcher;
@@ -28,7 +29,7 @@ pub(crate) use self::{
     fetch::{Origin, Place},
     pace::Timing,
 };
-use super::{Key, KeySet, Source, Sources};
+use super::{EMPTIED_TRUST, KeySet};
 
 /// How many requests wait for one fetch. Those that come on top are answered at once.
 const MAX_WAITING: usize = 1_024;
@@ -60,11 +61,22 @@ struct State {
     /// When a request last made us fetch.
     caused_at: Option<Duration>,
     /// When the keys were asked for that are there now.
-    fetched_at: Option<Duration>,
+    fetched: Option<Moment>,
+    /// When the issuer's set was first seen without a usable key, since the last fetch that
+    /// succeeded.
+    emptied_at: Option<Duration>,
     complained_at: Option<Duration>,
     error: Option<Arc<KeyFetchError>>,
     fetches: u64,
     failures: u64,
+    unusable: u64,
+}
+
+/// When a fetch began.
+#[derive(Clone, Copy)]
+struct Moment {
+    uptime: Duration,
+    wall: UnixTime,
 }
 
 /// How the fetched keys stand.
@@ -72,6 +84,7 @@ pub(crate) struct Standing {
     pub(crate) age: Option<Duration>,
     pub(crate) fetches: u64,
     pub(crate) failures: u64,
+    pub(crate) unusable: u64,
 }
 
 impl Remote {
@@ -99,15 +112,42 @@ impl Remote {
     }
 
     fn trusts(&self, state: &State) -> bool {
-        state
-            .fetched_at
-            .is_some_and(|at| self.uptime().saturating_sub(at) < self.timing.trust_for)
+        let now = self.uptime();
+        let is_within = |at: Duration, time| now.saturating_sub(at) < time;
+        let trust_for = self.timing.trust_for;
+        let is_emptied = state
+            .emptied_at
+            .is_some_and(|at| !is_within(at, EMPTIED_TRUST.min(trust_for)));
+        !is_emptied
+            && state
+                .fetched
+                .is_some_and(|at| is_within(at.uptime, trust_for))
+    }
+
+    /// Whether the keys that are there were fetched late enough to include that of a token which
+    /// came at this uptime, and says that it was issued then. Nobody has verified the latter. A
+    /// made-up one only turns a 401 into a 503: what is fetched, and how often, doesn't depend on it.
+    fn covers(&self, came_at: Duration, issued_at: Option<UnixTime>) -> bool {
+        let state = self.lock();
+        let Some(began) = state.fetched else {
+            return false;
+        };
+        let age = self.uptime().saturating_sub(began.uptime);
+        // Times are cut to seconds: a token of the same second may be the newer one.
+        let may_be_newer = issued_at.is_some_and(|at| at >= began.wall);
+        let is_recent = age < self.timing.refetch_window;
+        self.trusts(&state) && (began.uptime >= came_at || (is_recent && !may_be_newer))
     }
 
     fn unavailable(&self) -> KeysUnavailable {
+        let state = self.lock();
         KeysUnavailable {
             issuer: self.origin.issuer.clone(),
-            error: self.lock().error.clone(),
+            what: match self.trusts(&state) {
+                true => "the token may be signed with a key that could not be fetched yet",
+                false => "there are no keys that can be trusted",
+            },
+            error: state.error.clone(),
         }
     }
 
@@ -138,9 +178,14 @@ impl Remote {
 
     /// Whether the task is alive. Its runtime may be gone, or stand still.
     fn runs(&self, state: &State, now: Duration) -> bool {
+        let longest = self
+            .timing
+            .fetch_within
+            .saturating_mul(2)
+            .saturating_add(GRACE);
         let stands_still = state
             .in_flight
-            .is_some_and(|at| now.saturating_sub(at) > self.timing.fetch_within * 2 + GRACE);
+            .is_some_and(|at| now.saturating_sub(at) > longest);
         let is_alive = state.task.as_ref().is_some_and(|task| !task.is_finished());
         is_alive && !stands_still
     }
@@ -212,132 +257,5 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl KeySet {
-    /// For a token that no key of the set with this generation verifies: waits for the fetch that
-    /// may bring its key, if there is one to wait for. Whether the set is another now.
-    pub(crate) async fn newer(self: &Arc<Self>, generation: u64) -> Result<bool, Rejection> {
-        let Some(remote) = &self.remote else {
-            return Ok(false);
-        };
-        if let Some(fetch) = remote.ask(self) {
-            remote.wait(fetch).await;
-        }
-        if remote.is_trusted() {
-            Ok(self.generation() != generation)
-        } else {
-            Err(Rejection::new(Reason::Unavailable).source(remote.unavailable()))
-        }
-    }
-
-    /// Starts to fetch, where there are no trusted keys yet. What to wait for.
-    pub(crate) fn start(self: &Arc<Self>) -> Option<watch::Receiver<()>> {
-        let remote = self.remote.as_ref()?;
-        if remote.is_trusted() {
-            return None;
-        }
-        remote.ask(self)
-    }
-
-    /// Whether there are trusted keys, after `fetch` has ended.
-    pub(crate) async fn ready(
-        &self,
-        fetch: Option<watch::Receiver<()>>,
-    ) -> Result<(), KeysUnavailable> {
-        let Some(remote) = &self.remote else {
-            return Ok(());
-        };
-        if let Some(fetch) = fetch {
-            remote.wait(fetch).await;
-        }
-        if remote.is_trusted() && !self.current().is_empty() {
-            Ok(())
-        } else {
-            Err(remote.unavailable())
-        }
-    }
-
-    /// How the fetched keys stand; `None` where none are fetched.
-    pub(crate) fn standing(&self) -> Option<Standing> {
-        let remote = self.remote.as_ref()?;
-        let state = remote.lock();
-        Some(Standing {
-            age: state
-                .fetched_at
-                .map(|at| remote.uptime().saturating_sub(at)),
-            fetches: state.fetches,
-            failures: state.failures,
-        })
-    }
-
-    /// Looks after the task, whose runtime may be gone, and drops keys that are too old.
-    pub(super) fn look_at_remote(self: &Arc<Self>, sources: &mut Sources) {
-        let Some(remote) = &self.remote else { return };
-        let has_died = {
-            let state = remote.lock();
-            state.task.is_some() && !remote.runs(&state, remote.uptime())
-        };
-        if has_died {
-            remote.ask(self);
-        }
-        if remote.is_trusted() {
-            return;
-        }
-        for source in &mut sources.all {
-            if let Source::Fetched(keys) = source
-                && !keys.is_empty()
-            {
-                keys.clear();
-                tracing::error!(
-                    issuer = %remote.origin.issuer,
-                    "the issuer's keys could not be fetched for too long; its tokens are refused with 503"
-                );
-            }
-        }
-    }
-
-    /// A fetch begins. `None`: the set is gone.
-    fn fetch_begins(&self) -> Option<Duration> {
-        let remote = self.remote.as_ref()?;
-        let mut state = remote.lock();
-        let now = remote.uptime();
-        state.in_flight = Some(now);
-        state.fetches += 1;
-        Some(now)
-    }
-
-    /// A fetch, which began `at`, has brought these keys.
-    fn fetched(&self, keys: &[Arc<Key>], at: Duration) {
-        let Some(remote) = &self.remote else { return };
-        // The time is set while no one can look: keys without it would be dropped again, and it
-        // without keys would refuse a good token.
-        let mut sources = self.lock_sources();
-        for source in &mut sources.all {
-            if let Source::Fetched(known) = source {
-                keys.clone_into(known);
-            }
-        }
-        self.take(&sources);
-        let mut state = remote.lock();
-        state.fetched_at = Some(at);
-        state.error = None;
-        if state.complained_at.take().is_some() {
-            tracing::info!(issuer = %remote.origin.issuer, "the issuer's keys can be fetched again");
-        }
-    }
-
-    fn fetch_failed(&self, error: KeyFetchError) {
-        let Some(remote) = &self.remote else { return };
-        let mut state = remote.lock();
-        state.failures += 1;
-        remote.complain(&mut state, error);
-    }
-
-    fn fetch_ends(&self) {
-        let Some(remote) = &self.remote else { return };
-        remote.lock().in_flight = None;
-        remote.ended.send_replace(());
     }
 }

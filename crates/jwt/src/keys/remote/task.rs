@@ -9,7 +9,7 @@ use std::{
 use tokio::{sync::Notify, time::timeout};
 
 use super::{
-    KeyFetchError,
+    KeyFetchError, Moment,
     fetch::Fetcher,
     pace::{Pace, Timing},
 };
@@ -24,7 +24,7 @@ pub(super) async fn run(
 ) {
     let mut pace = Pace::new(timing, RandomState::new().hash_one(0));
     loop {
-        let Some((flight, began_at)) = Flight::begin(&keys) else {
+        let Some((flight, began)) = Flight::begin(&keys) else {
             return;
         };
         // Who asked while the pause ended meant this fetch.
@@ -34,7 +34,7 @@ pub(super) async fn run(
         let Some(set) = keys.upgrade() else { return };
         let pause = match answer {
             Ok(fetched) => {
-                set.fetched(&fetched.keys, began_at);
+                set.fetched(&fetched.keys, began);
                 pace.after_success(fetched.life)
             }
             Err(error) => {
@@ -52,10 +52,10 @@ pub(super) async fn run(
 struct Flight<'a>(&'a Weak<KeySet>);
 
 impl<'a> Flight<'a> {
-    /// With the uptime at which it begins. `None`: the set is gone.
-    fn begin(keys: &'a Weak<KeySet>) -> Option<(Self, Duration)> {
-        let began_at = keys.upgrade()?.fetch_begins()?;
-        Some((Self(keys), began_at))
+    /// `None`: the set is gone.
+    fn begin(keys: &'a Weak<KeySet>) -> Option<(Self, Moment)> {
+        let began = keys.upgrade()?.fetch_begins()?;
+        Some((Self(keys), began))
     }
 }
 
