@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use axum::{Router, body::Body, routing::get};
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::MapRequestLayer};
@@ -252,6 +252,159 @@ async fn around_a_client_of_hyper_util() {
         };
         assert_eq!(body.to_bytes(), expected);
         assert_eq!(status(proxy, request()).await, 401);
+    }
+}
+
+/// A server that says which credentials it got.
+async fn confidant() -> Server {
+    let says = async |uri: Uri, headers: HeaderMap| {
+        let all = |name| {
+            let values = headers.get_all(name).iter();
+            let values: Vec<_> = values.map(|value| value.to_str().expect("text")).collect();
+            values.join(" + ")
+        };
+        let (authorization, cookie) = (all("authorization"), all("cookie"));
+        let protocol = all("sec-websocket-protocol");
+        format!("{uri} [{authorization}] [{cookie}] [{protocol}]")
+    };
+    Server::start(Router::new().fallback(says)).await
+}
+
+/// TRAPS 46: a token goes on as `Authorization`, wherever it came from, or not at all.
+#[tokio::test]
+async fn trap_46_a_token_that_came_elsewhere_goes_on_as_authorization_or_not_at_all() {
+    let world = World::new();
+    let upstream = confidant().await;
+    let host = upstream.addr.to_string();
+    let token = &*world.token();
+    let other = &*world.token();
+    let in_cookie = &*format!("a=1; session={token}; b=2");
+    let ours = &*format!("Bearer {token}");
+    let in_query = &*format!("/?a=1&access_token={token}");
+    let in_protocol = &*format!("chat, bearer.{token}");
+    let websocket = ("upgrade", "websocket");
+    let basic = ("authorization", "Basic YTpi");
+    for (path, headers, path_left, kept, cookies, protocols) in [
+        ("/", vec![("cookie", in_cookie)], "/", ours, "a=1; b=2", ""),
+        (
+            "/",
+            vec![
+                ("cookie", "a=1"),
+                ("cookie", &in_cookie[5..]),
+                ("cookie", "c=3"),
+            ],
+            "/",
+            ours,
+            "a=1 + b=2 + c=3",
+            "",
+        ),
+        // Beside a token in the header, which counts.
+        (
+            "/",
+            vec![
+                ("authorization", ours),
+                ("cookie", &format!("session={other}")),
+            ],
+            "/",
+            ours,
+            "",
+            "",
+        ),
+        // What was checked goes on, and not what stood beside it.
+        (
+            "/",
+            vec![basic, ("cookie", in_cookie)],
+            "/",
+            ours,
+            "a=1; b=2",
+            "",
+        ),
+        (
+            in_query,
+            vec![("cookie", "session=old; a=1")],
+            "/?a=1",
+            ours,
+            "a=1",
+            "",
+        ),
+        (
+            "/",
+            vec![websocket, ("sec-websocket-protocol", in_protocol)],
+            "/",
+            ours,
+            "",
+            "chat",
+        ),
+        // No token: what else came stays.
+        (
+            "/",
+            vec![basic, ("cookie", "session=; a=1")],
+            "/",
+            basic.1,
+            "a=1",
+            "",
+        ),
+    ] {
+        for (outbound, kept) in [
+            (Outbound::keep(), kept),
+            (Outbound::strip(), ""),
+            (Outbound::client_credentials("id", "pw"), "Basic aWQ6cHc="),
+        ] {
+            let outbound = OutboundAuthorizationLayer::strip().upstream(&host, outbound);
+            let bearer = bearer(&world).cookie("session").query();
+            let proxy = ServiceBuilder::new()
+                .layer(PreserveAuthorizationLayer::new())
+                .layer(bearer.websocket_protocol("bearer.").optional())
+                .layer(outbound.expect("a host"))
+                .service(Client::builder(TokioExecutor::new()).build_http());
+            let mut request = call(&format!("http://{host}{path}"), None);
+            for (name, value) in &headers {
+                let value = value.parse().expect("a value");
+                request.headers_mut().append(*name, value);
+            }
+            let answer = proxy.oneshot(request).await.expect("an answer");
+            let body = answer.into_body().collect().await.expect("a whole body");
+            let expected = format!("{path_left} [{kept}] [{cookies}] [{protocols}]");
+            assert_eq!(body.to_bytes(), expected, "{path} {headers:?}");
+        }
+    }
+}
+
+/// TRAPS 46: whichever of the layers reads it, and whatever that layer makes of it.
+#[tokio::test]
+async fn trap_46_every_cookie_that_a_bearer_layer_reads_is_stripped() {
+    let world = World::new();
+    let upstream = confidant().await;
+    let uri = format!("http://{}/", upstream.addr);
+    let plain = || bearer(&world);
+    let reads = |name| bearer(&world).cookie(name);
+    let (inner, outer) = (
+        format!("inner={}", world.token()),
+        format!("outer={}", world.token()),
+    );
+    for (outer_layer, inner_layer) in [
+        (reads("outer").optional(), reads("inner").optional()),
+        (reads("outer").observe(), reads("inner").optional()),
+        (reads("outer").optional(), reads("inner").observe()),
+        (reads("outer"), reads("inner")),
+    ] {
+        for cookies in [
+            format!("{outer}; a=1; {inner}"),
+            format!("{inner}; {outer}; a=1"),
+        ] {
+            let proxy = ServiceBuilder::new()
+                .layer(outer_layer.clone())
+                .layer(inner_layer.clone())
+                .layer(plain().optional())
+                .layer(OutboundAuthorizationLayer::strip())
+                .service(Client::builder(TokioExecutor::new()).build_http());
+            let mut request = call(&uri, None);
+            let cookies = cookies.parse().expect("a value");
+            request.headers_mut().insert(header::COOKIE, cookies);
+            let answer = proxy.oneshot(request).await.expect("an answer");
+            let body = answer.into_body().collect().await.expect("a whole body");
+            assert_eq!(body.to_bytes(), "/ [] [a=1] []");
+        }
     }
 }
 

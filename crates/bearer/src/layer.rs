@@ -91,7 +91,8 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
     /// requests by other means: `SameSite`, a check of `Origin` or `Sec-Fetch-Site` (tower-http's
     /// `csrf`), or a token in the form.
     ///
-    /// An empty cookie is none. The cookie stays in the request, marked sensitive.
+    /// An empty cookie is none. The cookie stays in the request, marked sensitive. An
+    /// `OutboundAuthorizationLayer` further in removes it, whether or not the token came in it.
     ///
     /// # Several cookies of this name
     ///

@@ -35,6 +35,7 @@ mod revocations;
 mod store;
 mod time;
 mod token;
+mod token_cookies;
 mod token_copy;
 mod verifier;
 
@@ -69,6 +70,7 @@ pub use self::{
     },
     time::{Clock, ManualClock, UnixTime},
     token::{BearerToken, MalformedToken},
+    token_cookies::TokenCookies,
     token_copy::TokenCopy,
     verifier::TokenVerifier,
 };

@@ -35,7 +35,7 @@ impl PreserveAuthorizationLayer {
         Self::default()
     }
 
-    /// For a proxy, which hands the credentials on.
+    /// For a proxy, which hands the credentials on and rejects a `Connection` that names them.
     pub fn for_proxy(self) -> PreserveForProxyLayer {
         PreserveForProxyLayer::default()
     }

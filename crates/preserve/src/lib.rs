@@ -4,8 +4,8 @@
 //!
 //! [`PreserveAuthorizationLayer`] stands outside of all that may touch the header, and keeps its
 //! value as [`OriginalAuthorization`] in the request's extensions. In a proxy,
-//! [`for_proxy`](PreserveAuthorizationLayer::for_proxy) also rejects requests that name the header
-//! in `Connection`. [`RejectAmbiguousLayer`] stands further out still: it rejects what the proxy and
+//! [`for_proxy`](PreserveAuthorizationLayer::for_proxy) also rejects requests that name the header,
+//! `Cookie`, `Host` or `Content-…` in `Connection`. [`RejectAmbiguousLayer`] stands further out still: it rejects what the proxy and
 //! an upstream may read differently.
 //!
 //! # Outbound

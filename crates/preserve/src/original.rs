@@ -5,16 +5,14 @@ use http::{HeaderValue, Request, header::AUTHORIZATION};
 /// The `Authorization` value as the client sent it, in the request's extensions.
 ///
 /// It is marked sensitive, so that `Debug` doesn't show it. A proxy that builds a new request for
-/// its upstream takes it along:
+/// its upstream takes all extensions along, of which
+/// [`OutboundAuthorizationLayer`](crate::OutboundAuthorizationLayer) needs more than this one:
 ///
 /// ```
 /// use http::Request;
-/// use tower_revoke_preserve::OriginalAuthorization;
 ///
-/// fn to_upstream(request: &Request<()>, mut upstream: Request<()>) -> Request<()> {
-///     if let Some(original) = request.extensions().get::<OriginalAuthorization>() {
-///         upstream.extensions_mut().insert(original.clone());
-///     }
+/// fn to_upstream(request: Request<()>, mut upstream: Request<()>) -> Request<()> {
+///     *upstream.extensions_mut() = request.into_parts().0.extensions;
 ///     upstream
 /// }
 /// ```

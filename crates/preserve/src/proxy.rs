@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{Request, Response};
 use tower_layer::Layer;
 use tower_revoke_core::{
     Reason, RejectionBody, RejectionFormat, RejectionFuture, end::RequestShape,
@@ -14,13 +14,19 @@ use tower_service::Service;
 
 use crate::{OriginalAuthorization, connection};
 
-/// [`PreserveAuthorizationLayer`](crate::PreserveAuthorizationLayer), for a proxy: a request whose
-/// `Connection` names `Authorization` is refused with 400.
+/// [`PreserveAuthorizationLayer`](crate::PreserveAuthorizationLayer), for a proxy. It also keeps
+/// `Connection` from removing what the proxy has checked or adds.
 ///
-/// RFC 9110 §7.6.1 has a proxy remove what `Connection` names. A client that names `Authorization`
-/// asks for its own credentials to be dropped between the proxy, which has checked them, and the
-/// upstream, which then takes it for somebody else; and no sender may name a field that is meant
-/// for all recipients.
+/// RFC 9110 §7.6.1 has a proxy remove what `Connection` names.
+///
+/// - A request whose `Connection` names `Authorization`, `Cookie`, `Host` or a field that begins with
+///   `Content-` is rejected with 400. Its sender asks for the credentials to be dropped between the
+///   proxy, which has checked them, and the upstream, which then takes the caller for somebody else;
+///   and no sender may name a field that is meant for all recipients.
+/// - Every other field that `Connection` names is removed here, and its name from `Connection`. So a
+///   caller can't remove what the proxy adds further in, such as a header that says who calls.
+/// - `Close`, `Keep-Alive`, `TE`, `Upgrade` and the like stay for the server and for
+///   [`HopByHopLayer`](crate::HopByHopLayer).
 #[derive(Clone, Debug, Default)]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct PreserveForProxyLayer {
@@ -28,7 +34,7 @@ pub struct PreserveForProxyLayer {
 }
 
 impl PreserveForProxyLayer {
-    /// How the refusal looks.
+    /// How the rejection looks.
     pub fn rejection_format(self, format: RejectionFormat) -> Self {
         Self {
             format: Arc::new(format),
@@ -67,11 +73,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        if connection::names(request.headers(), &AUTHORIZATION) {
-            let rejection = Reason::HopByHopAuthorization.into();
+        if connection::names_end_to_end(request.headers()) {
+            let rejection = Reason::NamedInConnection.into();
             let response = self.format.respond(rejection, RequestShape::of(&request));
             return RejectionFuture::rejected(response);
         }
+        connection::remove_named(request.headers_mut());
         OriginalAuthorization::keep(&mut request);
         RejectionFuture::inner(self.inner.call(request))
     }

@@ -383,3 +383,31 @@ async fn trap_41_the_proxys_credentials_come_with_no_word_of_the_caller() {
     );
     assert_eq!(lines, [&*authorization, &*host, "via: 1.1 hyper-proxy"]);
 }
+
+/// TRAPS 46: in any case, and in any of several lines.
+#[tokio::test]
+async fn trap_46_what_a_connection_names_is_rejected_or_removed_on_the_wire() {
+    for connection in [
+        "connection: cookie",
+        "connection: close, Host",
+        "connection: x\r\nconnection:\tCONTENT-length",
+        "connection: Content-Type,te",
+    ] {
+        let lines = format!("host: a\r\nauthorization: Bearer TOKEN\r\n{connection}");
+        assert_eq!(refused(&lines).await, "400 invalid_request", "{connection}");
+    }
+    let stage = Stage::with(OK).await;
+    let (_, reply) = stage
+        .send(
+            "GET /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer TOKEN\r\n\
+             connection: via, x-original-authorization, x-mine, proxy-authorization\r\n\
+             x-mine: 1\r\ncookie: a=1\r\n\r\n",
+        )
+        .await;
+    assert_eq!(reply.status, 200);
+    let seen = stage.end().await;
+    assert_eq!(seen.one().all("via"), ["1.1 hyper-proxy"]);
+    assert_eq!(seen.one().all("cookie"), ["a=1"]);
+    assert_eq!(seen.one().all("x-mine"), [""; 0]);
+    assert_eq!(seen.one().all("connection"), [""; 0]);
+}

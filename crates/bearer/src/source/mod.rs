@@ -8,7 +8,7 @@ mod websocket;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Request, header::COOKIE};
-use tower_revoke_core::{BearerToken, Reason, Rejection};
+use tower_revoke_core::{BearerToken, Reason, Rejection, TokenCookies};
 
 pub(crate) use self::query::keep_private;
 
@@ -51,6 +51,7 @@ impl Sources {
             token = one_of(token, websocket::take(request, prefix));
         }
         if let Some(name) = &self.cookie {
+            TokenCookies::add(request.extensions_mut(), name.clone());
             mark_sensitive(request.headers_mut(), &COOKIE);
             if matches!(token, Ok(None)) {
                 match cookie::read(request.headers(), name) {

@@ -10,8 +10,8 @@ pub enum Reason {
     NoToken,
     /// Credentials came that can't be read, or more than once.
     MalformedRequest,
-    /// A proxy was asked to drop the credentials on the way (`Connection: authorization`).
-    HopByHopAuthorization,
+    /// `Connection` asks a proxy to drop what is meant for the upstream, such as `Authorization`.
+    NamedInConnection,
     /// Servers may read the path differently, and a rule depends on it.
     AmbiguousPath,
     /// The token is none, or says things that no token can say.
@@ -62,7 +62,7 @@ impl Reason {
     /// The status over HTTP. Over gRPC it is 200 and [`grpc_status`](Self::grpc_status) counts.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::MalformedRequest | Self::HopByHopAuthorization | Self::AmbiguousPath => {
+            Self::MalformedRequest | Self::NamedInConnection | Self::AmbiguousPath => {
                 StatusCode::BAD_REQUEST
             }
             Self::InsufficientScope => StatusCode::FORBIDDEN,
@@ -97,7 +97,7 @@ impl Reason {
         match self {
             Self::NoToken => "no_token",
             Self::MalformedRequest => "malformed_request",
-            Self::HopByHopAuthorization => "hop_by_hop_authorization",
+            Self::NamedInConnection => "named_in_connection",
             Self::AmbiguousPath => "ambiguous_path",
             Self::MalformedToken => "malformed_token",
             Self::TokenTooLong => "token_too_long",
@@ -128,7 +128,7 @@ impl Reason {
         match self {
             Self::NoToken => "a bearer token is required",
             Self::MalformedRequest => "the credentials can't be read",
-            Self::HopByHopAuthorization => "Authorization can't be named in Connection",
+            Self::NamedInConnection => "Connection names a field that is meant for the upstream",
             Self::AmbiguousPath => "the path is ambiguous",
             Self::MalformedToken => "the token is malformed",
             Self::TokenTooLong => "the token is too long",

@@ -73,6 +73,10 @@ impl Outbound {
 
     /// The caller's `Authorization` header. If a layer has removed it, it is put back from
     /// [`OriginalAuthorization`](crate::OriginalAuthorization). Two such headers are none.
+    ///
+    /// A token that a bearer layer read elsewhere (a cookie, the query, a WebSocket subprotocol) goes
+    /// on as `Authorization: Bearer`. Once verified, it also replaces a header of another scheme, such
+    /// as `Basic`, which nobody has checked.
     pub fn keep() -> Self {
         Action::Keep.into()
     }

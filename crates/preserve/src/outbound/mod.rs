@@ -3,6 +3,7 @@
 mod action;
 mod body;
 mod callers;
+mod cookies;
 mod error;
 mod secret;
 mod service;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use tower_layer::Layer;
+#[cfg(doc)]
+use tower_revoke_core::TokenCookies;
 
 use self::{action::Action, upstream::Upstream};
 pub use self::{
@@ -43,6 +46,9 @@ pub use self::{
 ///   virtual host gets the credentials. The client makes it of the URI, as hyper-util's does for
 ///   HTTP/1 and as `:authority` for HTTP/2. A client that doesn't, such as a bare connection of
 ///   hyper's, must be given it further in.
+/// - The cookies from which the [bearer layers](TokenCookies) that the request came through read
+///   tokens, also if the token came elsewhere, and those of [`token_cookie`](Self::token_cookie). All
+///   other cookies stay byte for byte.
 /// - What else an upstream believes of its proxy (RFC 9700 §4.13): `Forwarded`, `X-Forwarded-*`,
 ///   `X-Original-*`, `X-Rewrite-*`, `X-Host`, `X-HTTP-Host-Override`, `X-Real-IP`, `X-Client-IP`,
 ///   `X-Cluster-Client-IP`, `True-Client-IP`, `Client-Cert` and `Client-Cert-Chain` (RFC 9440 §4), and
@@ -84,6 +90,8 @@ struct Rules {
     upstreams: Vec<(Upstream, Outbound)>,
     /// Names into which some upstream's credentials are renamed.
     renamed: Vec<HeaderName>,
+    /// Cookies that may hold a token, beside those that bearer layers read.
+    cookies: Vec<Box<str>>,
 }
 
 impl OutboundAuthorizationLayer {
@@ -114,6 +122,21 @@ impl OutboundAuthorizationLayer {
         }
         rules.upstreams.push((named, outbound));
         Ok(self)
+    }
+
+    /// Removes the cookie of this name from every request. It is needed where a request may come
+    /// without passing the bearer layer that reads the cookie, as on public routes: a browser sends
+    /// the cookie to them too.
+    ///
+    /// ```
+    /// use tower_revoke_preserve::OutboundAuthorizationLayer;
+    ///
+    /// let outbound = OutboundAuthorizationLayer::strip().token_cookie("session");
+    /// ```
+    pub fn token_cookie(mut self, name: &str) -> Self {
+        let rules = Arc::make_mut(&mut self.rules);
+        rules.cookies.push(name.into());
+        self
     }
 }
 

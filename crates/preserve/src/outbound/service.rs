@@ -8,11 +8,13 @@ use std::{
 use http::{
     HeaderValue, Request,
     header::{AUTHORIZATION, HOST},
+    request::Parts,
 };
+use tower_revoke_core::{Authenticated, BearerChecked, BearerToken, TokenCookies};
 use tower_service::Service;
 
-use super::{OutboundBody, Rules, action::Action, callers, upstream::Target};
-use crate::OriginalAuthorization;
+use super::{OutboundBody, Rules, action::Action, callers, cookies, secret, upstream::Target};
+use crate::{OriginalAuthorization, connection};
 
 /// The service of [`OutboundAuthorizationLayer`](super::OutboundAuthorizationLayer).
 #[derive(Clone, Debug)]
@@ -39,47 +41,65 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
-        self.rules.apply(&mut request);
-        let rules = self.rules.clone();
-        self.inner
-            .call(request.map(|body| OutboundBody::new(body, rules)))
+    fn call(&mut self, request: Request<B>) -> S::Future {
+        let (mut head, body) = request.into_parts();
+        self.rules.apply(&mut head);
+        let body = OutboundBody::new(body, self.rules.clone());
+        self.inner.call(Request::from_parts(head, body))
     }
 }
 
 impl Rules {
-    fn apply<B>(&self, request: &mut Request<B>) {
-        let target = Target::of(request);
+    fn apply(&self, head: &mut Parts) {
+        let target = Target::of(&head.uri);
         let named = self.upstreams.iter().find(|(name, _)| name.is(&target));
         let outbound = named.map(|(_, outbound)| outbound);
         let set = match outbound.map(|outbound| &outbound.action) {
             None | Some(Action::Strip) => None,
-            Some(Action::Keep) => credentials(request).map(|value| (&AUTHORIZATION, value)),
-            Some(Action::Rename(name)) => credentials(request).map(|value| (name, value)),
+            Some(Action::Keep) => credentials(head).map(|value| (&AUTHORIZATION, value)),
+            Some(Action::Rename(name)) => credentials(head).map(|value| (name, value)),
             Some(Action::Replace(value)) => Some((&AUTHORIZATION, value.clone())),
         };
-        let headers = request.headers_mut();
+        let headers = &mut head.headers;
         headers.remove(AUTHORIZATION);
         if !outbound.is_some_and(|outbound| outbound.keeps_host) {
             headers.remove(HOST);
         }
         callers::remove(headers, &self.renamed);
+        let told = self.cookies.iter().map(|name| &**name);
+        let names = told.chain(TokenCookies::names(&head.extensions));
+        cookies::remove(headers, &names);
         if let Some((name, value)) = set {
+            // The caller's `Connection`, if it is still there, must not have it removed further in.
+            connection::unlist(headers, name);
             headers.insert(name, value);
         }
     }
 }
 
-/// The caller's credentials: as the header has them now, else as they came. Of two nobody can tell
-/// which is meant, so that they are none.
-fn credentials<B>(request: &Request<B>) -> Option<HeaderValue> {
-    let mut values = request.headers().get_all(AUTHORIZATION).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Some(OriginalAuthorization::new(value.clone()).value().clone()),
-        (Some(_), Some(_)) => None,
+/// The caller's credentials: the header as it is now, else as it came. A token that was checked and
+/// came elsewhere takes the place of a header that is missing or has another scheme. Of two headers
+/// nobody can tell which is meant, so that they are none.
+fn credentials(head: &Parts) -> Option<HeaderValue> {
+    let mut values = head.headers.get_all(AUTHORIZATION).iter();
+    let header = match (values.next(), values.next()) {
+        (Some(_), Some(_)) => return None,
+        (Some(value), _) => Some(value),
         (None, _) => {
-            let original = request.extensions().get::<OriginalAuthorization>();
-            original.map(|original| original.value().clone())
+            let original = head.extensions.get::<OriginalAuthorization>();
+            original.map(OriginalAuthorization::value)
         }
+    };
+    let header = header.map(|value| OriginalAuthorization::new(value.clone()).value().clone());
+    let is_bearer = |value: &HeaderValue| !matches!(BearerToken::presented_in(value), Ok(None));
+    let is_verified = || head.extensions.get::<Authenticated>().is_some();
+    if header
+        .as_ref()
+        .is_some_and(|value| is_bearer(value) || !is_verified())
+    {
+        return header;
     }
+    let token = BearerChecked::of(&head.extensions).and_then(BearerChecked::token);
+    let elsewhere = token.and_then(|token| secret::bearer(token.as_str()).ok());
+    elsewhere.or(header)
 }

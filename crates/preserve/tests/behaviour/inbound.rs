@@ -116,7 +116,7 @@ async fn trap_19_a_proxy_refuses_a_connection_that_names_authorization() {
         "close ,\tAuthorization , te",
     ] {
         let headers = [("connection", listing), ("authorization", BASIC)];
-        let refused = Err(Some(Reason::HopByHopAuthorization));
+        let refused = Err(Some(Reason::NamedInConnection));
         assert_eq!(proxy(&headers).await, refused, "{listing}");
     }
     let second = [("connection", "te"), ("connection", "authorization")];
@@ -159,4 +159,32 @@ async fn the_refusal_of_a_proxy_is_a_400_in_the_format_that_is_asked_for() {
     let answer = answer.await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["grpc-status"], "16");
+}
+
+/// TRAPS 46.
+#[tokio::test]
+async fn trap_46_a_proxy_rejects_a_connection_that_names_what_is_meant_for_the_upstream() {
+    for listing in [
+        "cookie",
+        "close, COOKIE",
+        "host",
+        "content-length",
+        "Content-Type",
+        "content-anything",
+        "te,\tContent-Encoding ,close",
+    ] {
+        assert!(
+            proxy(&[("connection", listing)]).await.is_err(),
+            "{listing}"
+        );
+    }
+    for listing in [
+        "cookies",
+        "x-content-type",
+        "hosts",
+        "contents",
+        "proxy-authorization",
+    ] {
+        assert!(proxy(&[("connection", listing)]).await.is_ok(), "{listing}");
+    }
 }

@@ -3,6 +3,7 @@
 
 mod ambiguous;
 mod compile_time;
+mod cookies;
 mod hop_by_hop;
 mod host;
 mod inbound;

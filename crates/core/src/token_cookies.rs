@@ -1,0 +1,42 @@
+//! The names of the cookies that may hold a token.
+
+use std::{iter, sync::Arc};
+
+use http::Extensions;
+
+/// The names of the cookies from which the bearer layers that a request came through read tokens, in
+/// its extensions: whether or not a token was found there, and whatever became of it.
+///
+/// What forwards the request removes these cookies. A proxy that builds a new request for its upstream
+/// takes the extensions along.
+///
+/// ```
+/// use http::Request;
+/// use tower_revoke_core::TokenCookies;
+///
+/// let mut request = Request::new(());
+/// TokenCookies::add(request.extensions_mut(), "session".into());
+/// TokenCookies::add(request.extensions_mut(), "admin".into());
+/// let names: Vec<_> = TokenCookies::names(request.extensions()).collect();
+/// assert_eq!(names, ["admin", "session"]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct TokenCookies {
+    name: Arc<str>,
+    /// Those of the layers further out.
+    outer: Option<Arc<TokenCookies>>,
+}
+
+impl TokenCookies {
+    /// Adds the name of a cookie to those that are there.
+    pub fn add(extensions: &mut Extensions, name: Arc<str>) {
+        let outer = extensions.remove::<Self>().map(Arc::new);
+        extensions.insert(Self { name, outer });
+    }
+
+    /// The names, the latest first.
+    pub fn names(extensions: &Extensions) -> impl Iterator<Item = &str> + Clone {
+        let all = iter::successors(extensions.get::<Self>(), |cookie| cookie.outer.as_deref());
+        all.map(|cookie| &*cookie.name)
+    }
+}
