@@ -11,7 +11,7 @@
 //! | see who calls | [`Authenticated`] |
 //! | learn why a call was refused | [`Rejection`], in the response's extensions |
 //! | act on the end of a response | [`end`] |
-//! | apply a rule to a path | [`read_path`] |
+//! | apply a rule to a path | [`read_request_path`] |
 
 mod authenticated;
 mod claims;
@@ -57,7 +57,7 @@ pub use self::{
     issuer::IssuerDigests,
     key::{KeyDigest, RevocationKey},
     outcome::{ByStatus, Classify, Outcome},
-    path::{PathAllowances, PathAmbiguity, decode_unreserved, read_path},
+    path::{PathAllowances, PathAmbiguity, decode_unreserved, read_path, read_request_path},
     rejection::{
         GrpcRejections, Reason, Rejection, RejectionBody, RejectionFormat, RejectionFuture,
     },

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::Extensions;
+use http::{Extensions, Method, Request};
 use percent_encoding::percent_decode_str;
 
 #[cfg(test)]
@@ -17,7 +17,7 @@ mod tests;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PathAmbiguity {
-    /// The path doesn't start with a slash, and is neither empty nor `*`.
+    /// The path doesn't start with a slash.
     NotAbsolute,
     /// A segment is empty (`//`), or has only matrix parameters. A trailing slash is none.
     EmptySegment,
@@ -38,6 +38,9 @@ pub enum PathAmbiguity {
     NotUtf8,
     /// A raw `?` or `#`: this is more than a path.
     QueryOrFragment,
+    /// A `?` as `%3f` or a `#` as `%23`, which ends the path where a server sends on what it has
+    /// decoded (nginx's `proxy_pass http://upstream$uri`, CVE-2024-38474 in Apache's httpd).
+    EncodedQueryOrFragment,
     /// A semicolon as `%3b`.
     EncodedSemicolon,
     /// A raw semicolon: matrix parameters (path parameters), which some servers strip.
@@ -60,6 +63,7 @@ impl PathAmbiguity {
             Self::InvalidEscape => "the path has an invalid escape",
             Self::NotUtf8 => "the path is not UTF-8",
             Self::QueryOrFragment => "the path has a query or a fragment",
+            Self::EncodedQueryOrFragment => "the path has an encoded question mark or number sign",
             Self::EncodedSemicolon => "the path has an encoded semicolon",
             Self::MatrixParameters => "the path has matrix parameters",
             Self::EncodedUnreserved => "the path has an encoded unreserved character",
@@ -67,7 +71,7 @@ impl PathAmbiguity {
     }
 
     /// All of them, in the order in which they are reported.
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::NotAbsolute,
         Self::EmptySegment,
         Self::DotSegment,
@@ -78,6 +82,7 @@ impl PathAmbiguity {
         Self::InvalidEscape,
         Self::NotUtf8,
         Self::QueryOrFragment,
+        Self::EncodedQueryOrFragment,
         Self::EncodedSemicolon,
         Self::MatrixParameters,
         Self::EncodedUnreserved,
@@ -162,11 +167,45 @@ impl Classes {
     }
 }
 
+/// Returns the path of a request that rules read, as [`read_path`] does.
+///
+/// The path of `OPTIONS *` is `*`, and that of `CONNECT` (authority form) is empty; both pass. With
+/// any other method these are [`PathAmbiguity::NotAbsolute`] (RFC 9112 §3.2).
+///
+/// # Errors
+/// As [`read_path`].
+///
+/// # Examples
+/// ```
+/// use http::Request;
+/// use tower_revoke_core::{PathAllowances, PathAmbiguity, read_request_path};
+///
+/// let strict = PathAllowances::default();
+/// let request = Request::get("/caf%C3%A9?page=2").body(())?;
+/// assert_eq!(read_request_path(&request, strict).unwrap(), "/café");
+///
+/// let request = Request::get("invoices:80").body(())?;
+/// assert_eq!(
+///     read_request_path(&request, strict),
+///     Err(PathAmbiguity::NotAbsolute),
+/// );
+/// # Ok::<_, http::Error>(())
+/// ```
+pub fn read_request_path<B>(
+    request: &Request<B>,
+    allowed: PathAllowances,
+) -> Result<Cow<'_, str>, PathAmbiguity> {
+    match (request.method(), request.uri().path()) {
+        (&Method::OPTIONS, raw @ "*") | (&Method::CONNECT, raw @ "") => Ok(Cow::Borrowed(raw)),
+        (_, raw) => read_path(raw, allowed),
+    }
+}
+
 /// Returns the path that rules read: decoded, and without matrix parameters.
 ///
 /// `raw` is [`Uri::path`](http::Uri::path). It is scanned once, and a path that holds no escape is
-/// returned as it is, without an allocation. The path of `OPTIONS *` is `*`, and that of `CONNECT`
-/// (authority form) is empty; both pass.
+/// returned as it is, without an allocation. For the path of a request there is
+/// [`read_request_path`].
 ///
 /// Encoded characters other than those in [`PathAmbiguity`] pass, such as `%20` or `%40`. Rules
 /// read them decoded.
@@ -257,7 +296,6 @@ impl Scan {
     fn of(raw: &str) -> Self {
         let mut scan = Self::default();
         let bytes = match raw.as_bytes() {
-            b"" | b"*" => return scan,
             [b'/', rest @ ..] => rest,
             relative => {
                 scan.add(PathAmbiguity::NotAbsolute);
@@ -328,6 +366,7 @@ impl Scan {
             b'\\' => self.add(PathAmbiguity::Backslash),
             b'%' => self.add(PathAmbiguity::EncodedPercent),
             b';' => self.add(PathAmbiguity::EncodedSemicolon),
+            b'?' | b'#' => self.add(PathAmbiguity::EncodedQueryOrFragment),
             byte if byte.is_ascii_control() => self.add(PathAmbiguity::Control),
             byte if is_unreserved(byte) => self.add(PathAmbiguity::EncodedUnreserved),
             _ => {}

@@ -11,7 +11,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version, header, uri::Pat
 use http_body_util::Full;
 use tower_layer::Layer;
 use tower_revoke_core::{
-    PathAllowances, RejectionBody, RejectionFuture, decode_unreserved, read_path,
+    PathAllowances, RejectionBody, RejectionFuture, decode_unreserved, read_request_path,
 };
 use tower_service::Service;
 
@@ -134,7 +134,7 @@ fn judge<B>(
     if !is_one_host(request) {
         return Err((StatusCode::BAD_REQUEST, "one Host, and one only"));
     }
-    if let Err(ambiguity) = read_path(request.uri().path(), allowed) {
+    if let Err(ambiguity) = read_request_path(request, allowed) {
         return Err((StatusCode::BAD_REQUEST, ambiguity.description()));
     }
     decode_path(request.uri_mut());

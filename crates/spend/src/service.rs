@@ -11,7 +11,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_revoke_core::{
     Authenticated, BearerChecked, Claim, ClaimId, PathAllowances, Reason, Rejection, RejectionBody,
-    TokenCopy, VerifiedToken, end::RequestShape, read_path,
+    TokenCopy, VerifiedToken, end::RequestShape, read_request_path,
 };
 use tower_service::Service;
 
@@ -116,7 +116,7 @@ fn reserve<B>(config: &Arc<Config>, request: &Request<B>) -> Result<Option<Reser
     let caller = caller?;
     if let Some(when) = &config.when {
         let allowed = PathAllowances::of(request.extensions());
-        let path = read_path(request.uri().path(), allowed)
+        let path = read_request_path(request, allowed)
             .map_err(|ambiguity| Rejection::from(ambiguity).token(caller.token_id()))?;
         if !when.holds(&Call::new(caller, request, &path)) {
             return Ok(None);

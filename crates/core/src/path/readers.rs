@@ -33,13 +33,17 @@ impl Readers {
     }
 
     /// What each program reads, with its name.
-    pub(super) fn read(&self, raw: &str) -> [(&'static str, Reading); 8] {
+    pub(super) fn read(&self, raw: &str) -> [(&'static str, Reading); 9] {
         [
             ("url", url(raw)),
             ("axum", self.axum(raw)),
             ("nginx", nginx(raw).map(|path| segments(&path))),
             ("Tomcat", tomcat(raw)),
             ("nginx, then Tomcat", nginx_then_tomcat(raw)),
+            (
+                "nginx with $uri, then hyper",
+                nginx_with_uri_then_hyper(raw),
+            ),
             ("PHP", Some(segments(&path_info(raw)))),
             ("PHP that decodes twice", Some(segments(&twice(raw)))),
             ("IIS", Some(segments(&iis(raw)))),
@@ -138,6 +142,14 @@ const ESCAPED_BY_NGINX: &AsciiSet = &CONTROLS.add(b' ').add(b'#').add(b'%').add(
 fn nginx_then_tomcat(raw: &str) -> Reading {
     let uri = nginx(raw)?;
     tomcat(&percent_encode(&uri, ESCAPED_BY_NGINX).to_string())
+}
+
+/// `proxy_pass http://hyper$uri;`: nginx sends on what it has decoded as it is. Rewrites of Apache's
+/// httpd before 2.4.60 did the same with `%3f` (CVE-2024-38474).
+fn nginx_with_uri_then_hyper(raw: &str) -> Reading {
+    let uri = String::from_utf8(nginx(raw)?).ok()?;
+    let target = PathAndQuery::try_from(uri).ok()?;
+    Some(segments(&path_info(target.path())))
 }
 
 /// Tomcat's `CoyoteAdapter`, with `allowBackslash` and `encodedSolidusHandling="decode"`: path

@@ -6,9 +6,14 @@ use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_revoke_preserve::{
     OriginalAuthorization, Outbound, OutboundAuthorizationLayer, PreserveAuthorizationLayer,
+    RejectAmbiguousLayer,
 };
 
 use crate::kit::{client, serve};
@@ -143,4 +148,28 @@ async fn trap_19_a_server_keeps_the_header_on_the_wire() {
     ];
     let answer = get(format!("http://{server}/"), &headers).await;
     assert_eq!(answer, (200, "Bearer abc".to_owned()));
+}
+
+/// RFC 9112 §3.2: hyper hands on a target of any form with any method.
+#[tokio::test]
+async fn trap_40_a_target_without_a_path_does_not_reach_the_inner_service() {
+    let inner = service_fn(async |request: Request<Incoming>| {
+        Ok::<_, Infallible>(Response::new(Full::from(request.uri().to_string())))
+    });
+    let at = serve(RejectAmbiguousLayer::new().layer(inner)).await;
+    for (target, host, status) in [
+        ("/tickets", "a", "200"),
+        ("http://a", "a", "200"),
+        ("tickets:80", "tickets:80", "400"),
+        ("tickets", "tickets", "400"),
+        ("*", "a", "400"),
+    ] {
+        let mut socket = TcpStream::connect(at).await.unwrap();
+        let head = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        let found = answer.split(' ').nth(1);
+        assert_eq!(found, Some(status), "{target}: {answer}");
+    }
 }
