@@ -81,12 +81,11 @@ impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
     where
         S: Service<Request<B>>,
     {
+        // A layer that only observes admits a bad token too, and would admit it again.
+        let to_judge_again = token.clone().filter(|_| answer.is_ok());
         let policy = &self.shared.policy;
-        if let Err(rejection) = policy.admit(
-            answer.map(Some),
-            token.clone(),
-            self.request.extensions_mut(),
-        ) {
+        if let Err(rejection) = policy.admit(answer.map(Some), token, self.request.extensions_mut())
+        {
             let response = Some(policy.refuse(rejection, &self.request));
             return State::Refused { response };
         }
@@ -94,7 +93,7 @@ impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
             return self.call();
         }
         State::Admitted {
-            token,
+            token: to_judge_again,
             has_waited: false,
             waiting: Some(self),
         }

@@ -148,6 +148,28 @@ async fn trap_44_a_token_revoked_while_it_waits_for_a_permit_is_rejected() {
     }
 }
 
+/// A layer that observes lets it pass whatever a second verdict says: it must not be waited for with
+/// a permit in hand.
+#[tokio::test]
+async fn trap_44_a_bad_token_that_is_only_observed_holds_no_permit_for_a_second_verdict() {
+    let permits = Arc::new(Semaphore::new(1));
+    let limited = ConcurrencyLimit::with_semaphore(inner(), permits.clone());
+    let tokens = Revocable::default();
+    tokens.is_revoked.store(true, SeqCst);
+    let observing = RequireBearerLayer::new(tokens.clone()).observe();
+    let mut service = observing.layer(limited);
+    let mut answer = Box::pin(service.ready().await.unwrap().call(bearer("unsigned")));
+    let busy = permits.clone().try_acquire_owned().unwrap();
+    for _ in 0..5 {
+        assert!(answer.as_mut().poll(&mut noop()).is_pending());
+    }
+    drop(busy);
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(caller(&answer).is_none());
+    assert_eq!(tokens.verified.load(SeqCst), 1);
+}
+
 /// It need not wait, so the verdict is as good as when it was given.
 #[tokio::test]
 async fn a_service_that_is_ready_is_called_without_a_second_verdict() {
