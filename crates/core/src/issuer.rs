@@ -92,6 +92,7 @@ mod tests {
             "https://id.example.com/realms/one-of-a-name-that-is-rather-long",
         ] {
             let digests = IssuerDigests::new(issuer);
+            assert_eq!(digests.name(), issuer);
             for value in ["", "ann", "1f6ab5a4-3b4e-4a4e-9d0e-5a3f2f0c6c11"] {
                 assert_eq!(digests.token_id(value), TokenId::of_jwt(issuer, value));
                 for (digest, key) in [

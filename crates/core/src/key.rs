@@ -155,6 +155,9 @@ mod tests {
                 assert_ne!(key.digest(), other.digest(), "{key:?} {other:?}");
             }
         }
+        let rules = keys.iter().filter(|key| key.is_rule()).count();
+        assert_eq!(rules, keys.len() - 1);
+        assert!(!RevocationKey::from(TokenId::of_jwt("a", "b")).is_rule());
     }
 
     /// Stores outlive releases: a digest that changes would forget every rule.
