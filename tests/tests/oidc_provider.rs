@@ -1,6 +1,6 @@
 //! The stack with the tokens of a real oidc-provider, a second opinion on RFC 9068, 7662 and 7009.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, routing::get};
 use http::StatusCode;
@@ -101,7 +101,8 @@ async fn opaque_tokens_are_revoked_through_the_client(issuer: &Issuer) {
     let before = issuer.introspect(SHOP, &token).await;
     assert_eq!(before.json["active"], true, "{before:?}");
     let id = TokenId::of_opaque(&issuer.name, token.as_bytes());
-    let place = server.reserve(id, KeyDigest::of_token(id));
+    let remote = Arc::<dyn RemoteRevocation>::from(server.clone());
+    let place = remote.reserve(id, KeyDigest::of_token(id));
     let presented = BearerToken::new(&token).expect("a token");
     place.expect("a place").send(TokenCopy::from(&presented));
     let told = server.drain(DRAINS_WITHIN).await;

@@ -135,7 +135,7 @@ impl VerifiedToken {
     /// or of its client if it names no subject, or else of the token itself.
     pub fn holder(&self) -> KeyDigest {
         let claims = &self.claims;
-        let is_named = claims.subject().or(claims.client()).is_some();
+        let is_named = claims.subject().or_else(|| claims.client()).is_some();
         // After those of the token and of the issuer.
         let named = self
             .keys

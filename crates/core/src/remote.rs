@@ -1,6 +1,6 @@
 //! The port through which the authorization server is told that a token has ended.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{KeyDigest, TokenCopy, TokenId};
 
@@ -9,6 +9,9 @@ use crate::{KeyDigest, TokenCopy, TokenId};
 /// It never delays a request: a place is reserved before the inner service is called, and the
 /// token is handed over when it has ended. What was accepted is delivered at least once, or
 /// reported as refused for good.
+///
+/// Clones of one server should be one `Arc`: calls that revoke a token at the same servers share
+/// what is pending.
 pub trait RemoteRevocation: fmt::Debug + Send + Sync + 'static {
     /// Takes a place in the queue for a token, without waiting. Dropped unused, the place is free
     /// again. A token takes one place, whatever number of calls reserve it, and until the server was
@@ -20,7 +23,8 @@ pub trait RemoteRevocation: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`QueueFull`]: the request must be rejected, since the server could not be told that its
     /// token has ended.
-    fn reserve(&self, token: TokenId, holder: KeyDigest) -> Result<RemoteSlot, QueueFull>;
+    fn reserve(self: Arc<Self>, token: TokenId, holder: KeyDigest)
+    -> Result<RemoteSlot, QueueFull>;
 }
 
 /// A place in the queue of a [`RemoteRevocation`].

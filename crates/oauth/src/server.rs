@@ -130,13 +130,17 @@ impl AuthorizationServer {
     }
 }
 
-impl RemoteRevocation for AuthorizationServer {
-    fn reserve(&self, token: TokenId, holder: KeyDigest) -> Result<RemoteSlot, QueueFull> {
-        if !self.shared.lock().queue.reserve(token, holder) {
+impl RemoteRevocation for Shared {
+    fn reserve(
+        self: Arc<Self>,
+        token: TokenId,
+        holder: KeyDigest,
+    ) -> Result<RemoteSlot, QueueFull> {
+        if !self.lock().queue.reserve(token, holder) {
             return Err(QueueFull);
         }
         let reserved = Reserved {
-            shared: Some(self.shared.clone()),
+            shared: Some(self),
             token,
         };
         let runtime = Handle::try_current().ok();
@@ -146,15 +150,22 @@ impl RemoteRevocation for AuthorizationServer {
     }
 }
 
+/// The same for all clones.
 impl From<AuthorizationServer> for Arc<dyn RemoteRevocation> {
     fn from(server: AuthorizationServer) -> Self {
-        Arc::new(server)
+        server.shared
     }
 }
 
 impl fmt::Debug for AuthorizationServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.shared.lock();
+        self.shared.fmt(f)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
         f.debug_struct("AuthorizationServer")
             .field("host", &state.report.server())
             .field("stats", &state.queue.stats())

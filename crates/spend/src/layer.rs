@@ -144,7 +144,7 @@ impl RevokeLayer {
 
     /// For [`after_response`](Self::after_response): how long after the call the token is revoked
     /// in any case, though the client has not read to the end. Defaults to 30 s. The response goes
-    /// on; its end waits until the token is revoked once more, which a lift may have undone.
+    /// on. At its end the token is revoked once more, since it may have been lifted meanwhile.
     pub fn deadline(mut self, limit: Duration) -> Self {
         self.config.deadline = limit;
         self

@@ -180,7 +180,7 @@ fn reserve_remote<B>(
     let slots = config
         .servers
         .iter()
-        .map(|server| server.reserve(id, holder));
+        .map(|server| server.clone().reserve(id, holder));
     let slots = slots.collect::<Result<_, _>>();
     Ok(Some(Box::new(Remote {
         slots: slots.map_err(|full| Rejection::new(Reason::Busy).source(full).token(id))?,

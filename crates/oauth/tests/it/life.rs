@@ -17,7 +17,7 @@ use tower_revoke_list::RevocationList;
 use tower_revoke_oauth::{
     AuthorizationServer, AuthorizationServerBuilder, BuildError, CredentialsError,
 };
-use tower_revoke_spend::RevokeLayer;
+use tower_revoke_spend::{RevokeLayer, Slots};
 
 use crate::{
     support::{SECRET, Server, copy, member, reserve, rest, scripted, status, tell},
@@ -179,6 +179,11 @@ async fn trap_42_a_token_takes_one_place_of_the_queue_and_a_caller_half_of_it() 
             status
         }
     };
+    let slots = Slots::new(1);
+    let first = call(RevokeLayer::after_response().slots(&slots), "ann", "ann-1");
+    let second = call(RevokeLayer::after_response().slots(&slots), "ann", "ann-1");
+    // Layers with clones of one server share what is pending, and so the only slot.
+    assert_eq!(tokio::join!(first, second), (200, 200));
     for _ in 0..100 {
         let layer = RevokeLayer::after_response();
         assert_eq!(call(layer, "ann", "ann-1").await, 200);
@@ -251,7 +256,8 @@ fn no_debug_output_shows_a_secret_or_a_token() {
     tell(&server, "the-very-token");
     let remote: Arc<dyn RemoteRevocation> = server.clone().into();
     let id = TokenId::of_opaque("server", b"abc");
-    let slot = remote.reserve(id, KeyDigest::of_token(id)).unwrap();
+    let slot = remote.clone().reserve(id, KeyDigest::of_token(id));
+    let slot = slot.unwrap();
     let shown = format!(
         "{server:?} {server:#?} {remote:?} {slot:?} {:?}",
         server.stats()

@@ -34,7 +34,7 @@ pub(crate) fn tell(server: &AuthorizationServer, token: &str) {
 /// A place for `token`, whose holder has no other.
 pub(crate) fn reserve(server: &AuthorizationServer, token: &str) -> Result<RemoteSlot, QueueFull> {
     let id = TokenId::of_opaque("server", token.as_bytes());
-    server.reserve(id, KeyDigest::of_token(id))
+    Arc::<dyn RemoteRevocation>::from(server.clone()).reserve(id, KeyDigest::of_token(id))
 }
 
 pub(crate) fn copy(token: &str) -> TokenCopy {

@@ -294,7 +294,7 @@ impl Server {
 }
 
 impl RemoteRevocation for Server {
-    fn reserve(&self, _: TokenId, _: KeyDigest) -> Result<RemoteSlot, QueueFull> {
+    fn reserve(self: Arc<Self>, _: TokenId, _: KeyDigest) -> Result<RemoteSlot, QueueFull> {
         if self.full {
             return Err(QueueFull);
         }

@@ -365,6 +365,38 @@ async fn trap_42_a_pending_revocation_does_not_keep_the_head_of_the_request() {
     assert_eq!(server.told(), ["e30.e30.c2ln"]);
 }
 
+/// TRAPS 42: calls that join and calls that end at the same time on two cores: each whole response
+/// leaves a dead token, and what is left in the end is nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trap_42_calls_that_race_on_two_cores_lose_no_end() {
+    let slots = Slots::new(8);
+    let layer = with_slots(&slots);
+    let cancels = layer.clone().give_back_on(Outcome::Success);
+    let first = Caller::new();
+    for round in 0..500 {
+        let caller = Arc::new(first.beside(json!({"jti": round.to_string()})));
+        let calls = (0..4).map(|n| {
+            let (caller, layer) = (caller.clone(), layer.clone());
+            let cancels = cancels.clone();
+            tokio::spawn(async move {
+                drop(body(&cancels, &caller).await);
+                let open = body(&layer, &caller).await;
+                if (round + n) % 3 == 0 {
+                    drop(open);
+                } else {
+                    open.collect().await.expect("a whole body");
+                    assert_eq!(caller.standing().await, Standing::Revoked);
+                }
+            })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            call.await.expect("no panic");
+        }
+        slots.idle().await;
+        assert_eq!(caller.standing().await, Standing::Revoked);
+    }
+}
+
 /// A runtime that ends takes what is pending with it, and leaves no slot taken; an end that comes
 /// in another one revokes there.
 #[test]
