@@ -8,6 +8,7 @@ use common::{ISSUED, Mood, Steered, ann_logs_out, claim, end_of, lift, token};
 use tokio::{task::JoinSet, time::Instant};
 use tower_revoke_core::{Clock, ManualClock, Standing, StoreError};
 use tower_revoke_list::{MemoryStore, RevocationList};
+use tower_revoke_testing::RecordedLog;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -217,4 +218,42 @@ async fn a_full_store_refuses_the_call_and_keeps_what_it_has() {
     assert!(matches!(refused, Err(StoreError::Full(1))));
     assert_eq!(list.check(&first).await.unwrap(), Standing::Revoked);
     assert_eq!(list.check(&second).await.unwrap(), Standing::Good);
+}
+
+/// TRAPS 48.
+#[tokio::test(start_paused = true)]
+async fn trap_48_a_store_that_is_down_is_a_line_a_minute() {
+    let (list, store, hand) = list();
+    list.ready().await.unwrap();
+    let log = RecordedLog::start();
+    store.set(Mood::Fails);
+    for _ in 0..1_000 {
+        list.check(&token("1")).await.expect_err("no answer");
+        hand.advance(Duration::from_millis(180));
+    }
+    let lines = log.lines();
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    assert!(
+        lines.iter().all(|line| line.starts_with("WARN")),
+        "{lines:#?}"
+    );
+    store.set(Mood::Works);
+    list.check(&token("1")).await.unwrap();
+    let again = "INFO message=the revocation store answers again";
+    assert_eq!(log.lines()[3..], [again]);
+}
+
+/// TRAPS 48.
+#[tokio::test(start_paused = true)]
+async fn trap_48_a_store_that_fails_now_and_then_does_not_fill_the_log() {
+    let (list, store, hand) = list();
+    list.ready().await.unwrap();
+    let log = RecordedLog::start();
+    for n in 0..1_000 {
+        store.set([Mood::Fails, Mood::Works][n % 2]);
+        let _ = list.check(&token(&n.to_string())).await;
+        hand.advance(Duration::from_millis(180));
+    }
+    let lines = log.lines();
+    assert!((6..=20).contains(&lines.len()), "{lines:#?}");
 }

@@ -13,6 +13,7 @@ use tower_revoke_core::{
     StoreError, UnixTime, VerifiedToken, Wanted,
 };
 use tower_revoke_list::MemoryStore;
+use tower_revoke_testing::RecordedLog;
 
 fn store() -> (MemoryStore, ManualClock) {
     let (clock, hand) = Clock::manual(ISSUED);
@@ -444,4 +445,22 @@ async fn a_page_of_no_records_is_a_page_of_one() {
         }
     }
     assert_eq!(found, 3);
+}
+
+/// TRAPS 48: full, and with room again, over and over.
+#[tokio::test]
+async fn trap_48_a_full_store_is_a_line_a_minute() {
+    let (store, hand) = store();
+    let store = store.max_entries(1);
+    let log = RecordedLog::start();
+    for n in 0..200 {
+        let (first, second) = (token(&format!("{n}")), token(&format!("{n} more")));
+        store.revoke(&[end_of(&first)]).await.unwrap();
+        store.revoke(&[end_of(&second)]).await.unwrap_err();
+        assert!(store.lift(&lift(first.id())).await.unwrap());
+        hand.advance(Duration::from_secs(1));
+    }
+    let lines = log.lines();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert!(lines[1].contains("count=60"), "{lines:#?}");
 }

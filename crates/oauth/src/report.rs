@@ -1,54 +1,32 @@
 //! What goes to the log, seldom enough to be read.
 
-use std::time::Duration;
-
-use tower_revoke_core::Clock;
+use tower_revoke_core::{
+    Clock,
+    log_limit::{LogLimit, OutageLog},
+};
 
 use crate::answer::{Failure, Verdict};
-
-/// Between two lines of a kind.
-const AT_MOST_EVERY: Duration = Duration::from_secs(60);
-
-/// One kind of line; what is not said is counted.
-#[derive(Debug, Default)]
-struct Seldom {
-    next: Duration,
-    since_the_last: u64,
-}
-
-impl Seldom {
-    /// How many there were since the last line, if it is time for one.
-    fn now(&mut self, uptime: Duration, more: u64) -> Option<u64> {
-        self.since_the_last += more;
-        if uptime < self.next || self.since_the_last == 0 {
-            return None;
-        }
-        self.next = uptime + AT_MOST_EVERY;
-        Some(std::mem::take(&mut self.since_the_last))
-    }
-}
 
 /// Writes neither a token, nor a credential, nor anything of an answer but its status and the
 /// RFCs' error codes.
 #[derive(Debug)]
 pub(crate) struct Report {
     server: String,
-    refused: Seldom,
-    alerts: Seldom,
-    failures: Seldom,
-    given_up: Seldom,
-    is_failing: bool,
+    refused: LogLimit,
+    /// What a person must mend.
+    alerts: OutageLog,
+    failures: OutageLog,
+    given_up: LogLimit,
 }
 
 impl Report {
     pub(crate) fn new(server: String) -> Self {
         Self {
             server,
-            refused: Seldom::default(),
-            alerts: Seldom::default(),
-            failures: Seldom::default(),
-            given_up: Seldom::default(),
-            is_failing: false,
+            refused: LogLimit::default(),
+            alerts: OutageLog::default(),
+            failures: OutageLog::default(),
+            given_up: LogLimit::default(),
         }
     }
 
@@ -56,24 +34,24 @@ impl Report {
         &self.server
     }
 
-    pub(crate) fn verdict(&mut self, verdict: Verdict, clock: &Clock) {
+    pub(crate) fn verdict(&self, verdict: Verdict, clock: &Clock) {
         let (server, uptime) = (&self.server, clock.uptime());
         if let Verdict::Failed(failure, _) = verdict {
-            self.is_failing = true;
             if failure.needs_a_person() {
-                if let Some(count) = self.alerts.now(uptime, 1) {
+                if let Some(count) = self.alerts.failed(uptime) {
                     alert(server, failure, count);
                 }
-            } else if let Some(count) = self.failures.now(uptime, 1) {
+            } else if let Some(count) = self.failures.failed(uptime) {
                 tracing::warn!(%server, ?failure, count, "the authorization server is not told yet");
             }
             return;
         }
-        if std::mem::take(&mut self.is_failing) {
+        // Both are asked, for one line.
+        if self.alerts.works() | self.failures.works() {
             tracing::info!(%server, "the authorization server answers again");
         }
         if let Verdict::Refused(code) = verdict
-            && let Some(count) = self.refused.now(uptime, 1)
+            && let Some(count) = self.refused.count(uptime, 1)
         {
             let code = code.unwrap_or("unknown");
             tracing::warn!(
@@ -83,8 +61,8 @@ impl Report {
         }
     }
 
-    pub(crate) fn given_up(&mut self, count: u64, clock: &Clock) {
-        if let Some(count) = self.given_up.now(clock.uptime(), count) {
+    pub(crate) fn given_up(&self, count: u64, clock: &Clock) {
+        if let Some(count) = self.given_up.count(clock.uptime(), count) {
             let server = &self.server;
             tracing::error!(%server, count, "gave up telling the authorization server of tokens");
         }
@@ -101,22 +79,5 @@ fn alert(server: &str, failure: Failure, count: u64) {
             %server, ?failure, count,
             "this is no revocation endpoint, or it has moved; tokens wait until that is mended"
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_a_minute_says_how_many_there_were() {
-        let mut line = Seldom::default();
-        let secs = Duration::from_secs;
-        assert_eq!(line.now(secs(0), 1), Some(1));
-        assert_eq!(line.now(secs(1), 1), None);
-        assert_eq!(line.now(secs(59), 3), None);
-        assert_eq!(line.now(secs(60), 1), Some(5));
-        assert_eq!(line.now(secs(500), 0), None);
-        assert_eq!(line.now(secs(500), 1), Some(1));
     }
 }

@@ -14,7 +14,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use tower_revoke_core::{Clock, KeyDigest};
+use tower_revoke_core::{Clock, KeyDigest, log_limit::LogLimit};
 
 use crate::{
     error::Failure,
@@ -149,6 +149,8 @@ pub(crate) struct Writer {
     beat: Option<Instant>,
     /// The entries that are kept: when they were made, their numbers and marks.
     kept: VecDeque<(Instant, u64, i64)>,
+    not_there: LogLimit,
+    not_trimmed: LogLimit,
 }
 
 impl Writer {
@@ -173,6 +175,8 @@ impl Writer {
             had_keys: false,
             beat: None,
             kept: VecDeque::new(),
+            not_there: LogLimit::default(),
+            not_trimmed: LogLimit::default(),
         };
         tokio::spawn(writer.run(asks));
         Log { asked, open }
@@ -283,7 +287,9 @@ impl Writer {
         }
         let deadline = self.link.deadline();
         if let Err(error) = self.register(deadline).await {
-            tracing::warn!(%error, "the writer could not say that it is there");
+            if let Some(count) = self.not_there.count(self.clock.uptime(), 1) {
+                tracing::warn!(%error, count, "the writer could not say that it is there");
+            }
             return;
         }
         let mut last = None;
@@ -306,8 +312,10 @@ impl Writer {
             let values = (self.writer, seq);
             self.link.ask(deadline, &self.statements.trim, values).await
         };
-        if let Err(error) = trim.await {
-            tracing::warn!(%error, "old changes could not be forgotten");
+        if let Err(error) = trim.await
+            && let Some(count) = self.not_trimmed.count(self.clock.uptime(), 1)
+        {
+            tracing::warn!(%error, count, "old changes could not be forgotten");
         }
     }
 }

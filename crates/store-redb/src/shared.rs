@@ -11,7 +11,10 @@ use std::{
 
 use redb::{Database, ReadTransaction, ReadableTableMetadata};
 use tokio::sync::watch;
-use tower_revoke_core::{Clock, StoreError};
+use tower_revoke_core::{
+    Clock, StoreError,
+    log_limit::{LogLimit, OutageLog},
+};
 
 use crate::{
     fault::Fault,
@@ -50,6 +53,9 @@ pub(crate) struct Shared {
     /// Readers and the writer hold it as long as their transaction; who replaces it, alone.
     db: RwLock<Option<Database>>,
     refusing: Mutex<Refusing>,
+    /// Faults after which the file is opened again.
+    outage: OutageLog,
+    bad_rows: LogLimit,
 }
 
 /// What is not even tried.
@@ -87,6 +93,8 @@ impl Shared {
             staged: RwLock::new(staged),
             db: RwLock::new(Some(db)),
             refusing: Mutex::default(),
+            outage: OutageLog::default(),
+            bad_rows: LogLimit::default(),
         })
     }
 
@@ -227,7 +235,7 @@ impl Shared {
         };
         match fault {
             Fault::Full(_) | Fault::Storage(_) => {
-                self.log(&fault);
+                self.log_outage(&fault);
                 if in_write {
                     let until = self.clock.uptime() + PAUSE;
                     self.refusing().writes = Some((fault.clone(), until));
@@ -239,21 +247,32 @@ impl Shared {
             Fault::NotDurable | Fault::Damaged(_) => {
                 let is_known = matches!(self.refusing().all, Some((_, None)));
                 if !is_known {
-                    self.log(&fault);
+                    self.log(&fault, 1);
                     self.refusing().all = Some((fault.clone(), None));
                     self.close();
                 }
             }
-            Fault::Row(_) => self.log(&fault),
+            Fault::Row(_) => {
+                if let Some(count) = self.bad_rows.count(self.clock.uptime(), 1) {
+                    self.log(&fault, count);
+                }
+            }
             Fault::Closed(_) | Fault::Ended => {}
         }
         self.tell(fault)
     }
 
-    fn log(&self, fault: &Fault) {
+    fn log_outage(&self, fault: &Fault) {
+        if let Some(count) = self.outage.failed(self.clock.uptime()) {
+            self.log(fault, count);
+        }
+    }
+
+    fn log(&self, fault: &Fault, count: u64) {
         tracing::error!(
             file = %self.place.path.display(),
             error = fault as &dyn std::error::Error,
+            count,
             "the store's file failed"
         );
     }
@@ -283,14 +302,17 @@ impl Shared {
         let open = open.and_then(|db| unwound(move || Ok((Staged::read(&db.begin_read()?)?, db))));
         match open {
             Ok((staged, open)) => {
-                tracing::info!(file = %self.place.path.display(), "the store's file is open again");
+                if self.outage.works() {
+                    let file = self.place.path.display();
+                    tracing::info!(%file, "the store's file is open again");
+                }
                 *self.staged_mut() = staged;
                 *db = Some(open);
                 refusing.all = None;
                 Ok(())
             }
             Err(fault) => {
-                self.log(&fault);
+                self.log_outage(&fault);
                 let until = self.clock.uptime() + PAUSE;
                 refusing.all = Some((fault.clone(), Some(until)));
                 Err(fault)

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
-use tower_revoke_core::Clock;
+use tower_revoke_core::{Clock, log_limit::LogLimit};
 
 use crate::{
     backend::{Backend, Batch, Trim},
@@ -33,6 +33,7 @@ pub(crate) struct Queue<D> {
     pub(crate) within: Duration,
     pub(crate) changes_kept: i64,
     pub(crate) changes_kept_for: Duration,
+    pub(crate) not_trimmed: LogLimit,
 }
 
 impl<D: Backend> Queue<D> {
@@ -188,8 +189,14 @@ impl<D: Backend> Queue<D> {
         let trim = self.backend.trim(&mut open, trim);
         match tokio::time::timeout(self.within, trim).await {
             Ok(Ok(())) => *link = Some(open),
-            Ok(Err(error)) => tracing::warn!(%error, "old changes could not be forgotten"),
-            Err(_) => tracing::warn!("old changes could not be forgotten in time"),
+            Ok(Err(error)) => self.not_trimmed(&error),
+            Err(_) => self.not_trimmed(&Failure::TimedOut(self.within)),
+        }
+    }
+
+    fn not_trimmed(&self, error: &Failure) {
+        if let Some(count) = self.not_trimmed.count(self.clock.uptime(), 1) {
+            tracing::warn!(%error, count, "old changes could not be forgotten");
         }
     }
 }

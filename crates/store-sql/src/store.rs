@@ -131,6 +131,7 @@ impl<D: Backend> SqlStore<D> {
             within: settings.answer_within,
             changes_kept: i64::try_from(settings.changes_kept).unwrap_or(i64::MAX),
             changes_kept_for: settings.changes_kept_for,
+            not_trimmed: Default::default(),
         };
         let runtime = Handle::current();
         runtime.spawn(queue.run(asked));

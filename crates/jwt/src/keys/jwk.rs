@@ -82,6 +82,8 @@ pub(crate) fn read_set(
     }
     let mut keys = Vec::with_capacity(set.keys.len());
     let mut skipped = Vec::new();
+    // One line for all: a set may hold hundreds.
+    let (mut first, mut count) = (None, 0_u64);
     for jwk in set.keys {
         let key_id = jwk.get("kid").and_then(Value::as_str).map(str::to_owned);
         match read_key(jwk, allowed, known) {
@@ -90,11 +92,16 @@ pub(crate) fn read_set(
                 if why.is_expected() {
                     tracing::debug!(kid = key_id, %why, "a key is not for us");
                 } else {
-                    tracing::warn!(kid = key_id, %why, "a key is skipped");
+                    tracing::debug!(kid = key_id, %why, "a key is skipped");
+                    first.get_or_insert((key_id, why.to_string()));
+                    count += 1;
                 }
                 skipped.push(why);
             }
         }
+    }
+    if let Some((kid, why)) = first {
+        tracing::warn!(kid, why, count, "keys of the set are skipped");
     }
     Ok((keys, skipped))
 }

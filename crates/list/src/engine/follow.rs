@@ -116,17 +116,25 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 }
                 Err(Gap::Reload) => {
                     mirror.reloads.fetch_add(1, Ordering::Relaxed);
-                    tracing::info!("the feed has a gap: the mirror of the list is loaded again");
+                    if let Some(count) = self.log.reloads.count(self.clock.uptime(), 1) {
+                        tracing::info!(
+                            count,
+                            "the feed has a gap: the mirror of the list is loaded again"
+                        );
+                    }
                 }
                 Err(Gap::WentBack) => {
                     mirror.enter(Phase::WritingBack);
                     // What the store has said since it forgot counts no more.
                     self.generations.renew();
                     mirror.reloads.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(
-                        "the revocation store has forgotten what it had told: \
-                         what is known here is written back before this node is ready again"
-                    );
+                    if let Some(count) = self.log.histories.count(self.clock.uptime(), 1) {
+                        tracing::error!(
+                            count,
+                            "the revocation store has forgotten what it had told: \
+                             what is known here is written back before this node is ready again"
+                        );
+                    }
                     self.write_back(mirror).await;
                 }
                 Err(gap) => return give_up(mirror, gap),
@@ -229,7 +237,6 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     /// One page; asked for again until the store answers, or says that it can't.
     async fn page(&self, mirror: &Mirror, since: Option<&Cursor>) -> Result<Page, Gap> {
-        let mut is_failing = false;
         loop {
             let number = mirror.next_write();
             let began = self.clock.uptime();
@@ -241,7 +248,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
             let page = self.timer.within(self.store.changes(since)).await;
             let error = match page.and_then(|page| page) {
                 Ok(page) => {
-                    if is_failing {
+                    if self.log.feed.works() {
                         tracing::info!("the revocation store's feed is followed again");
                     }
                     self.answered();
@@ -265,10 +272,10 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 Err(error) => error,
             };
             self.failed(&error);
-            if !is_failing {
-                is_failing = true;
+            if let Some(count) = self.log.feed.failed(self.clock.uptime()) {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
+                    count,
                     max_staleness = ?self.max_staleness,
                     "the feed of the revocation store failed: what is known here is told for \
                      max_staleness at most, then the store is asked about each token"
@@ -307,11 +314,13 @@ impl<S: Store, T: Timer> Engine<S, T> {
         if changes.is_empty() && claims.is_empty() {
             return;
         }
-        tracing::error!(
-            revocations = changes.len(),
-            claims = claims.len(),
-            "the revocation store has not told of what it had acknowledged: it is written again"
-        );
+        let entries = (changes.len() + claims.len()) as u64;
+        if let Some(count) = self.log.said_again.count(self.clock.uptime(), entries) {
+            tracing::error!(
+                count,
+                "the revocation store has not told of what it had acknowledged: it is written again"
+            );
+        }
         self.restore(mirror, &changes).await;
         self.claim_again(mirror, claims).await;
     }
@@ -326,10 +335,13 @@ impl<S: Store, T: Timer> Engine<S, T> {
             table += 1;
         }
         let entries = mirror.written_back.load(Ordering::Relaxed) - before;
-        tracing::warn!(
-            entries,
-            "what the revocation store had forgotten is written back"
-        );
+        if let Some(count) = self.log.written_back.count(self.clock.uptime(), 1) {
+            tracing::warn!(
+                entries,
+                count,
+                "what the revocation store had forgotten is written back"
+            );
+        }
     }
 
     async fn restore(&self, mirror: &Mirror, known: &[Change]) {
@@ -357,7 +369,14 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 }
                 Ok(ClaimOutcome::Spent) => {
                     let token = claim.token;
-                    tracing::error!(%token, "a use that the store had forgotten was won again");
+                    if let Some(count) = self.log.won_again.count(self.clock.uptime(), 1) {
+                        tracing::error!(
+                            %token, count,
+                            "a use that the store had forgotten was won again"
+                        );
+                    } else {
+                        tracing::debug!(%token, "a use that the store had forgotten was won again");
+                    }
                     return;
                 }
                 Err(StoreError::LifeIsPast | StoreError::OtherLimit { .. }) => return,
@@ -375,9 +394,12 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     async fn could_not_write_back(&self, error: &StoreError) {
         self.failed(error);
-        if !matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_)) {
+        if !matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_))
+            && let Some(count) = self.log.not_written_back.count(self.clock.uptime(), 1)
+        {
             tracing::error!(
                 error = error as &dyn std::error::Error,
+                count,
                 "what the revocation store has forgotten can't be written back"
             );
         }

@@ -3,13 +3,14 @@
 mod answer;
 mod follow;
 mod generations;
+mod log;
 #[cfg(test)]
 mod tests;
 mod write;
 
 use std::{
     pin::pin,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -27,6 +28,7 @@ use tower_revoke_core::{
 use self::{
     answer::{Answer, Asked},
     generations::Generations,
+    log::EngineLog,
 };
 use crate::{
     judge::judge,
@@ -74,7 +76,7 @@ pub(crate) struct Engine<S, T> {
     counters: Counters,
     /// What ended before this may have been forgotten.
     purged_before: AtomicU64,
-    failing: AtomicBool,
+    log: EngineLog,
     /// The stamp is read too late, which the scheduler must find out.
     #[cfg(test)]
     pub(crate) stamp_late: bool,
@@ -100,7 +102,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
             generations: Generations::new(),
             counters: Counters::default(),
             purged_before: AtomicU64::new(0),
-            failing: AtomicBool::new(false),
+            log: EngineLog::default(),
             #[cfg(test)]
             stamp_late: false,
         }
@@ -400,20 +402,20 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     fn answered(&self) {
         self.counters.answered(self.clock.uptime());
-        if self.failing.load(Ordering::Relaxed) && self.failing.swap(false, Ordering::Relaxed) {
+        if self.log.store.works() {
             tracing::info!("the revocation store answers again");
         }
     }
 
-    /// Logs the first failure of a row: a store that is down would fill the log.
     fn failed(&self, error: &StoreError) {
         if !matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_)) {
             return;
         }
         self.counters.failed();
-        if !self.failing.swap(true, Ordering::Relaxed) {
+        if let Some(count) = self.log.store.failed(self.clock.uptime()) {
             tracing::warn!(
                 error = error as &dyn std::error::Error,
+                count,
                 "the revocation store failed"
             );
         }

@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-use tower_revoke_core::{Change, Changes, Cursor, StoreError};
+use tower_revoke_core::{Change, Changes, Clock, Cursor, StoreError, log_limit::LogLimit};
 
 /// Written under the lock of the key's shard, so that the changes of one key stand in the order
 /// in which they were made.
@@ -19,7 +19,7 @@ pub(super) struct Ledger {
     pub(super) changes_kept: usize,
     pub(super) entries: u64,
     pub(super) max_entries: u64,
-    alerted: bool,
+    full: LogLimit,
 }
 
 impl Ledger {
@@ -31,19 +31,19 @@ impl Ledger {
             changes_kept,
             entries: 0,
             max_entries: u64::MAX,
-            alerted: false,
+            full: LogLimit::default(),
         }
     }
 
-    /// Whether one more entry may be kept. Raises the alert once per time that it gets full.
-    pub(super) fn room(&mut self) -> Result<(), StoreError> {
+    /// Whether one more entry may be kept. Logs once a minute that there is no room.
+    pub(super) fn room(&self, clock: &Clock) -> Result<(), StoreError> {
         if self.entries < self.max_entries {
             return Ok(());
         }
-        if !self.alerted {
-            self.alerted = true;
+        if let Some(count) = self.full.count(clock.uptime(), 1) {
             tracing::error!(
                 entries = self.entries,
+                count,
                 "the memory store is full: new revocations and claims are refused"
             );
         }
@@ -53,9 +53,6 @@ impl Ledger {
     /// Counts what has become more or less.
     pub(super) fn weigh(&mut self, before: u64, after: u64) {
         self.entries = (self.entries + after).saturating_sub(before);
-        if self.entries < self.max_entries {
-            self.alerted = false;
-        }
     }
 
     /// Writes down what has happened.

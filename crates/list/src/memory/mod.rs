@@ -152,7 +152,7 @@ impl Store for MemoryStore {
         for revocation in revocations {
             let key = revocation.key().digest();
             self.try_change(key, |record, ledger| {
-                record.revoke(revocation, || ledger.room())
+                record.revoke(revocation, || ledger.room(&self.0.clock))
             })?;
         }
         Ok(())
@@ -183,7 +183,7 @@ impl Store for MemoryStore {
             return Err(StoreError::LifeIsPast);
         }
         self.change(&mut shard, key, |record, ledger| {
-            match record.claim(claim, || ledger.room()) {
+            match record.claim(claim, || ledger.room(&self.0.clock)) {
                 Ok((outcome, change)) => (Ok(outcome), change),
                 Err(error) => (Err(error), None),
             }
@@ -221,7 +221,7 @@ impl Store for MemoryStore {
     async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
         for change in known {
             self.try_change(*change.key(), |record, ledger| {
-                record.restore(change, || ledger.room())
+                record.restore(change, || ledger.room(&self.0.clock))
             })?;
         }
         Ok(())

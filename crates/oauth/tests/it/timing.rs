@@ -390,3 +390,20 @@ async fn each_of_ten_thousand_is_told_by_a_server_that_is_hardly_up() {
     assert_eq!(client.stats().delivered, 10_000);
     assert_eq!(told.lock().unwrap().len(), 10_000);
 }
+
+/// TRAPS 48.
+#[tokio::test(start_paused = true)]
+async fn trap_48_a_server_that_fails_now_and_then_does_not_fill_the_log() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let (clock, _hand) = Clock::manual(UnixTime::from_secs(1_000));
+    let (client, _tries) = scripted(async |n, _| Ok(status([500, 200][n as usize % 2])));
+    let client = client.clock(clock).build().unwrap();
+    for n in 0..100 {
+        tell(&client, &n.to_string());
+    }
+    assert_eq!(client.drain(secs(100_000)).await.left, 0);
+    let text = log.text();
+    assert!(log.lines_with("answers again") <= 3, "{text}");
+    assert!(log.lines_with("not told yet") <= 3, "{text}");
+}
