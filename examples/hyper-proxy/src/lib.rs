@@ -84,8 +84,17 @@ impl Proxy {
             tokens,
             server,
             slots: Slots::default(),
-            forward: Forward::new(to)?,
+            forward: Forward::new(to, false)?,
         })
+    }
+
+    /// Speaks HTTP/2 to the upstreams, by prior knowledge, as gRPC needs it on the whole way.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn http2_upstreams(mut self) -> Result<Self, BoxError> {
+        self.forward = Forward::new(self.forward.to, true)?;
+        Ok(self)
     }
 
     /// A token with the scope `OTT` is good for one call, and any token dies with the response from
@@ -172,12 +181,13 @@ struct Forward {
 struct NotSent;
 
 impl Forward {
-    fn new(to: Upstreams) -> Result<Self, BoxError> {
+    fn new(to: Upstreams, http2: bool) -> Result<Self, BoxError> {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(Duration::from_secs(5)));
         connector.set_nodelay(true);
         let pool = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
+            .http2_only(http2)
             .build(connector);
         let ours = Outbound::client_credentials("proxy", "proxy-secret");
         let outbound = OutboundAuthorizationLayer::strip()

@@ -7,14 +7,20 @@ use tokio::{
     net::TcpStream,
 };
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
+
+/// What a client sends first.
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
 /// What one frame may hold, unless its receiver says otherwise.
 const MOST: usize = 16_384;
@@ -28,7 +34,7 @@ pub(crate) enum Fate {
     Reset,
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a short frame");
     let mut frame = length.to_be_bytes()[1..].to_vec();
     frame.extend([kind, flags]);
@@ -38,7 +44,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// HPACK (RFC 7541): each field a literal with a name of its own, neither indexed nor compressed.
-fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
     fn text(block: &mut Vec<u8>, text: &str) {
         let length = text.len();
         if length < 127 {
@@ -63,6 +69,30 @@ fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
+/// A frame that came.
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// The next frame, unless the connection has ended.
+pub(crate) async fn next(stream: &mut TcpStream) -> Option<Frame> {
+    let mut header = [0; 9];
+    stream.read_exact(&mut header).await.ok()?;
+    let [a, b, c, kind, flags, id @ ..] = header;
+    let length = u32::from_be_bytes([0, a, b, c]);
+    let mut payload = vec![0; length as usize];
+    stream.read_exact(&mut payload).await.ok()?;
+    Some(Frame {
+        kind,
+        flags,
+        stream: u32::from_be_bytes(id),
+        payload,
+    })
+}
+
 /// Sends one request, with a body if there is one and trailers if there are, and waits for its fate.
 pub(crate) async fn send(
     at: SocketAddr,
@@ -71,55 +101,46 @@ pub(crate) async fn send(
     trailers: Option<&[(&str, &str)]>,
 ) -> Fate {
     let mut stream = TcpStream::connect(at).await.expect("a listening proxy");
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let mut bytes = PREFACE.to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
-    let (end_headers, end_stream) = (4, 1);
     let is_last = body.is_none() && trailers.is_none();
     let block = fields(head);
     let parts = block.chunks(MOST).collect::<Vec<_>>();
     for (at, part) in parts.iter().enumerate() {
         let kind = if at == 0 { HEADERS } else { CONTINUATION };
         let mut flags = if at + 1 == parts.len() {
-            end_headers
+            END_HEADERS
         } else {
             0
         };
         if at == 0 && is_last {
-            flags |= end_stream;
+            flags |= END_STREAM;
         }
         bytes.extend(frame(kind, flags, 1, part));
     }
     if let Some(body) = body {
-        let flags = if trailers.is_none() { end_stream } else { 0 };
+        let flags = if trailers.is_none() { END_STREAM } else { 0 };
         bytes.extend(frame(DATA, flags, 1, body.as_bytes()));
     }
     if let Some(trailers) = trailers {
         bytes.extend(frame(
             HEADERS,
-            end_headers | end_stream,
+            END_HEADERS | END_STREAM,
             1,
             &fields(trailers),
         ));
     }
     // What is refused half-way need not be read.
     let _ = stream.write_all(&bytes).await;
-    loop {
-        let mut header = [0; 9];
-        if stream.read_exact(&mut header).await.is_err() {
-            return Fate::Reset;
-        }
-        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
-        let mut payload = vec![0; length as usize];
-        if stream.read_exact(&mut payload).await.is_err() {
-            return Fate::Reset;
-        }
-        match header[3] {
-            HEADERS => return Fate::Answer(status(&payload)),
+    while let Some(frame) = next(&mut stream).await {
+        match frame.kind {
+            HEADERS => return Fate::Answer(status(&frame.payload)),
             RST_STREAM | GOAWAY => return Fate::Reset,
             SETTINGS | WINDOW_UPDATE | PING => {}
             other => panic!("a frame of kind {other}"),
         }
     }
+    Fate::Reset
 }
 
 /// The first field of an answer: an index of the static table, or a literal with the name `:status`.

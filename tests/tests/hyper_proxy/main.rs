@@ -14,6 +14,7 @@ mod raw;
 mod shutdown;
 mod store_down;
 mod streams;
+mod trailers_only;
 mod upgrades;
 mod upstream;
 mod upstream_fails;

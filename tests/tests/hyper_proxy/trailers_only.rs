@@ -1,0 +1,163 @@
+//! An upstream that answers in mid-upload, over HTTP/2: a head that ends the stream, and a reset
+//! without an error, as gRPC servers send it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use example_issuer::Issuer;
+use http::{Request, Uri};
+use hyper::body::Incoming;
+use hyper_proxy::{Proxy, Upstreams};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_revoke::{MonitorLayer, Outcome, RequireBearerLayer, RevocationList, RevokeLayer};
+use tower_revoke_tests::{Server, World};
+
+use crate::frames::{
+    DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, fields, frame,
+    next,
+};
+
+/// `UNAVAILABLE`.
+const ANSWER: [(&str, &str); 3] = [
+    (":status", "200"),
+    ("content-type", "application/grpc"),
+    ("grpc-status", "14"),
+];
+
+/// Answers each request as soon as it has a part of its body.
+async fn upstream() -> (SocketAddr, JoinSet<()>) {
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let at = socket.local_addr().expect("a bound socket");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, _) = socket.accept().await.expect("a connection");
+            connections.spawn(answer_all(stream));
+        }
+    });
+    (at, tasks)
+}
+
+async fn answer_all(mut stream: TcpStream) {
+    let mut preface = [0; PREFACE.len()];
+    if stream.read_exact(&mut preface).await.is_err() {
+        return;
+    }
+    let settings = frame(SETTINGS, 0, 0, &[]);
+    let _ = stream.write_all(&settings).await;
+    while let Some(came) = next(&mut stream).await {
+        if came.kind != DATA {
+            continue;
+        }
+        assert_eq!(came.flags & END_STREAM, 0, "the upload has not ended");
+        // In one write, so that both are there when either is read.
+        let both = END_HEADERS | END_STREAM;
+        let mut answer = frame(HEADERS, both, came.stream, &fields(&ANSWER));
+        answer.extend(frame(RST_STREAM, 0, came.stream, &[0; 4]));
+        let _ = stream.write_all(&answer).await;
+    }
+}
+
+/// Begins an upload, and gives the frames of the answer, each as its kind and flags.
+async fn upload(at: SocketAddr, path: &str, token: &str) -> Vec<(u8, u8)> {
+    let token = format!("Bearer {token}");
+    let head = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "a"),
+        (":path", path),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+        ("authorization", &token),
+    ];
+    let mut bytes = PREFACE.to_vec();
+    bytes.extend(frame(SETTINGS, 0, 0, &[]));
+    bytes.extend(frame(HEADERS, END_HEADERS, 1, &fields(&head)));
+    bytes.extend(frame(DATA, 0, 1, b"a part"));
+    let mut stream = TcpStream::connect(at).await.expect("a listening proxy");
+    stream.write_all(&bytes).await.expect("a reading proxy");
+    let mut frames = Vec::new();
+    while let Some(came) = next(&mut stream).await {
+        assert_ne!(came.kind, GOAWAY);
+        if came.stream != 1 || ![DATA, HEADERS, RST_STREAM].contains(&came.kind) {
+            continue;
+        }
+        frames.push((came.kind, came.flags));
+        if came.flags & END_STREAM != 0 || came.kind == RST_STREAM {
+            break;
+        }
+    }
+    frames
+}
+
+/// TRAPS 58: a gRPC client takes a head that doesn't end the stream for one that trailers follow.
+#[tokio::test]
+async fn trap_58_trailers_only_in_mid_upload_still_ends_with_its_head() {
+    let issuer = Issuer::start().await.expect("a free port");
+    let list = RevocationList::in_memory();
+    let (orders, _tasks) = upstream().await;
+    let upstreams = Upstreams {
+        orders: orders.to_string(),
+        stock: "127.0.0.1:1".to_owned(),
+        maps: "127.0.0.1:2".to_owned(),
+    };
+    let proxy = Proxy::new(issuer.url(), list, upstreams).expect("a proxy");
+    let proxy = proxy.http2_upstreams().expect("a proxy");
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let at = socket.local_addr().expect("a bound socket");
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = tokio::spawn(proxy.serve(socket, Duration::from_secs(30), async {
+        let _ = stopped.await;
+    }));
+
+    let token = |scope| issuer.token().audience("orders").scope(scope).sign();
+    let head = [(HEADERS, END_HEADERS | END_STREAM)];
+    for (path, token) in [
+        // Free, a single use, and the life of the token.
+        ("/orders/1", token("proxy")),
+        ("/orders/1", token("proxy OTT")),
+        ("/tickets/1", token("proxy")),
+    ] {
+        assert_eq!(upload(at, path, &token).await, head, "{path}");
+    }
+    let _ = stop.send(());
+    let drained = served.await.expect("it serves to its end");
+    assert_eq!(drained.left, 0);
+}
+
+/// TRAPS 58: monitor and spend go by the status in that head.
+#[tokio::test]
+async fn trap_58_trailers_only_in_mid_upload_is_counted_by_its_status() {
+    let world = World::new();
+    let (upstream, _tasks) = upstream().await;
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    let forward = service_fn(move |mut request: Request<Incoming>| {
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(upstream.to_string());
+        let uri = uri.path_and_query("/").build().expect("a URI");
+        *request.uri_mut() = uri;
+        client.clone().oneshot(request)
+    });
+    let monitor = MonitorLayer::service("orders");
+    let counts = monitor.monitor().clone();
+    let returned = RevokeLayer::single_use().give_back_on(Outcome::Exception);
+    let bearer = RequireBearerLayer::new(world.tokens.clone());
+    let server = Server::start((monitor, bearer, returned).layer(forward)).await;
+    let token = world.token();
+    let head = [(HEADERS, END_HEADERS | END_STREAM)];
+    for calls in 1..=3 {
+        // The same token each time: its use is given back.
+        assert_eq!(upload(server.addr, "/orders/1", &token).await, head);
+        let total = &counts.snapshot().services["orders"].total;
+        assert_eq!((total.calls(), total.exception), (calls, calls));
+    }
+}
