@@ -57,7 +57,10 @@ pub use self::{
     issuer::IssuerDigests,
     key::{KeyDigest, RevocationKey},
     outcome::{ByStatus, Classify, Outcome},
-    path::{PathAllowances, PathAmbiguity, decode_unreserved, read_path, read_request_path},
+    path::{
+        PathAllowances, PathAmbiguity, decode_unreserved, read_path, read_path_as_written,
+        read_request_path,
+    },
     rejection::{
         GrpcRejections, Reason, Rejection, RejectionBody, RejectionFormat, RejectionFuture,
     },

@@ -208,7 +208,8 @@ pub fn read_request_path<B>(
 /// [`read_request_path`].
 ///
 /// Encoded characters other than those in [`PathAmbiguity`] pass, such as `%20` or `%40`. Rules
-/// read them decoded.
+/// read them decoded. A rule that *frees* paths must hold for
+/// [`read_path_as_written`] too: some routers take `/%40public` for another name than `/@public`.
 ///
 /// # Errors
 /// The first reason for which two servers may read the path differently, unless it is allowed.
@@ -232,6 +233,34 @@ pub fn read_path(raw: &str, allowed: PathAllowances) -> Result<Cow<'_, str>, Pat
         Some(ambiguity) => Err(ambiguity),
         None => Ok(scan.decode(raw)),
     }
+}
+
+/// Returns the path as [`read_path`] does, but with encoded reserved characters (RFC 3986 §2.2) and
+/// other ASCII punctuation as they are written; `None` if there are none.
+///
+/// It is what a router reads that matches its routes before it decodes, such as axum's. `path` must
+/// have passed [`read_path`].
+///
+/// ```
+/// use tower_revoke_core::read_path_as_written;
+///
+/// let path = read_path_as_written("/%40public/caf%C3%A9%2bbar");
+/// assert_eq!(path.as_deref(), Some("/%40public/café%2bbar"));
+/// assert_eq!(read_path_as_written("/@public/a%20b"), None);
+/// ```
+pub fn read_path_as_written(raw: &str) -> Option<String> {
+    let mut pieces = raw.split('%');
+    let mut escaped = String::from(pieces.next()?);
+    let mut found = false;
+    for piece in pieces {
+        let is_kept = hex(piece.as_bytes())
+            .is_some_and(|byte| byte.is_ascii_punctuation() && !is_unreserved(byte));
+        found |= is_kept;
+        // What is escaped twice is decoded to what was written.
+        escaped.push_str(if is_kept { "%25" } else { "%" });
+        escaped.push_str(piece);
+    }
+    found.then(|| Scan::of(raw).decode(&escaped).into_owned())
 }
 
 /// Decodes the encoded unreserved characters of a path (RFC 3986 §6.2.2.2); everything else stays

@@ -80,6 +80,13 @@ impl RevokeLayer {
     /// [`PathAllowances`](tower_revoke_core::PathAllowances) in the request's extensions is
     /// allowed here too. A layer without a condition doesn't look at the path.
     ///
+    /// A path with an encoded reserved character, as `/%40public`, is judged twice: decoded, and as
+    /// it is written, since routers differ here. The call spends if the condition holds for either.
+    ///
+    /// What else a server reads alike only the condition can know: letter case (Express, ASP.NET
+    /// Core), a trailing slash, a suffix such as `.json`, or another method in a form field such as
+    /// `_method`.
+    ///
     /// ```
     /// use tower_revoke_spend::{Call, RevokeLayer, When};
     ///

@@ -11,7 +11,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_revoke_core::{
     Authenticated, BearerChecked, Claim, ClaimId, PathAllowances, Reason, Rejection, RejectionBody,
-    TokenCopy, VerifiedToken, end::RequestShape, read_request_path,
+    TokenCopy, VerifiedToken, end::RequestShape, read_path_as_written, read_request_path,
 };
 use tower_service::Service;
 
@@ -118,7 +118,9 @@ fn reserve<B>(config: &Arc<Config>, request: &Request<B>) -> Result<Option<Reser
         let allowed = PathAllowances::of(request.extensions());
         let path = read_request_path(request, allowed)
             .map_err(|ambiguity| Rejection::from(ambiguity).token(caller.token_id()))?;
-        if !when.holds(&Call::new(caller, request, &path)) {
+        let holds = |path: &str| when.holds(&Call::new(caller, request, path));
+        let as_written = || read_path_as_written(request.uri().path());
+        if !holds(&path) && !as_written().is_some_and(|path| holds(&path)) {
             return Ok(None);
         }
     }

@@ -39,8 +39,9 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Returns the path, decoded and without matrix parameters. Below a nested router it is what
-    /// the router left of it.
+    /// Returns the path, decoded and without matrix parameters. Where it has encoded reserved
+    /// characters, the condition is asked again with these as they are written. Below a nested
+    /// router it is what the router left of it.
     ///
     /// A path that a server behind the condition may read differently was rejected before, see
     /// [`RevokeLayer::when`](crate::RevokeLayer::when).

@@ -133,3 +133,31 @@ async fn an_ambiguous_path_is_rejected_as_other_malformed_requests() {
         assert_eq!(caller.standing().await, Standing::Good);
     }
 }
+
+/// A condition that frees paths frees none that a router may take for another: axum's static route
+/// `/@public` doesn't match `/%40public`, which is some other route's.
+#[tokio::test]
+async fn trap_40_what_frees_a_path_does_not_free_an_encoding_of_it() {
+    let layer = || {
+        RevokeLayer::single_use().when(|call: &Call<'_>| {
+            let free = ["/@public/", "/café x/"];
+            !free.iter().any(|free| call.path().starts_with(free))
+        })
+    };
+    for path in ["/@public/%40%7b", "/caf%C3%A9%20x/"] {
+        let (statuses, reached) = call(layer(), &[path; 2]).await;
+        assert_eq!((statuses, reached), (vec![StatusCode::OK; 2], 2), "{path}");
+    }
+    for path in ["/%40public/1", "/a%2b/"] {
+        let (statuses, reached) = call(layer(), &[path; 2]).await;
+        assert_eq!(
+            (statuses[1], reached),
+            (StatusCode::UNAUTHORIZED, 1),
+            "{path}"
+        );
+    }
+    // One that charges paths charges each encoding.
+    let paid = RevokeLayer::single_use().when(|call: &Call<'_>| call.path() == "/@paid");
+    let (statuses, _) = call(paid, &["/%40paid", "/@paid"]).await;
+    assert_eq!(statuses, [200, 401]);
+}
