@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, Uri, uri::Scheme};
 
-use crate::{BoxError, BoxFuture};
+use crate::{BoxError, BoxFuture, locality::Locality};
 
 /// Sends HTTP requests. `HttpsClient` of tower-revoke-http is one; bring your own for a proxy, a
 /// client certificate, or a test.
@@ -114,6 +114,10 @@ impl Endpoint {
     /// The URL.
     pub fn uri(&self) -> &Uri {
         &self.0
+    }
+
+    pub(crate) fn locality(&self) -> Locality {
+        Locality::of(self.0.host().unwrap_or_default())
     }
 
     fn is_loopback(&self) -> bool {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Endpoint, EndpointError};
+use crate::{Endpoint, EndpointError, locality::Locality};
 
 const OPENID: &str = "/.well-known/openid-configuration";
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
@@ -36,8 +36,19 @@ const MAX_URL: usize = 2_048;
 /// assert!(metadata.revocation_endpoint().is_err());
 /// # Ok::<(), tower_revoke_core::DiscoveryError>(())
 /// ```
+///
+/// # Local addresses
+/// Who controls the metadata of an issuer must not make this program ask what stands beside it, as
+/// the service with the credentials of a cloud machine. So an endpoint on a loopback, link-local or
+/// private address, or another one that is not globally reachable, is rejected unless the issuer's
+/// own host is an address of the same kind. `localhost` and the names below it count as loopback. An
+/// issuer on the loopback may name any address.
+///
+/// A name can't be judged so: it may resolve to a local address, now or later. Where that matters,
+/// bring an [`HttpClient`](crate::HttpClient) that checks the addresses it connects to.
 #[derive(Clone, Debug)]
 pub struct IssuerMetadata {
+    issuer: Locality,
     jwks_uri: Value,
     revocation_endpoint: Value,
 }
@@ -75,6 +86,14 @@ pub enum DiscoveryError {
         /// What is wrong with it.
         #[source]
         source: EndpointError,
+    },
+    /// This member is a local address, and the issuer is none of that kind.
+    #[error("`{member}` of the metadata is the local address `{url}`, and the issuer is none")]
+    Local {
+        /// Its name.
+        member: &'static str,
+        /// The URL.
+        url: String,
     },
 }
 
@@ -133,7 +152,10 @@ impl IssuerMetadata {
         if document.issuer != issuer {
             return Err(DiscoveryError::OtherIssuer);
         }
+        // An issuer that is no endpoint is not asked; what it names could be anywhere.
+        let locality = Endpoint::new(issuer).map_or(Locality::Global, |url| url.locality());
         Ok(Self {
+            issuer: locality,
             jwks_uri: document.jwks_uri,
             revocation_endpoint: document.revocation_endpoint,
         })
@@ -142,10 +164,10 @@ impl IssuerMetadata {
     /// Where the issuer's keys are.
     ///
     /// # Errors
-    /// [`DiscoveryError::Missing`], [`NoUrl`](DiscoveryError::NoUrl) or
-    /// [`Endpoint`](DiscoveryError::Endpoint).
+    /// [`DiscoveryError::Missing`], [`NoUrl`](DiscoveryError::NoUrl),
+    /// [`Endpoint`](DiscoveryError::Endpoint) or [`Local`](DiscoveryError::Local).
     pub fn jwks_uri(&self) -> Result<Endpoint, DiscoveryError> {
-        endpoint("jwks_uri", &self.jwks_uri)
+        self.endpoint("jwks_uri", &self.jwks_uri)
     }
 
     /// Where tokens are revoked (RFC 7009 §2).
@@ -153,19 +175,28 @@ impl IssuerMetadata {
     /// # Errors
     /// As [`jwks_uri`](Self::jwks_uri).
     pub fn revocation_endpoint(&self) -> Result<Endpoint, DiscoveryError> {
-        endpoint("revocation_endpoint", &self.revocation_endpoint)
+        self.endpoint("revocation_endpoint", &self.revocation_endpoint)
     }
-}
 
-fn endpoint(member: &'static str, value: &Value) -> Result<Endpoint, DiscoveryError> {
-    match value {
-        Value::Null => Err(DiscoveryError::Missing(member)),
-        Value::String(url)
-            if url.len() <= MAX_URL && url.bytes().all(|byte| byte.is_ascii_graphic()) =>
-        {
-            Endpoint::new(url).map_err(|source| DiscoveryError::Endpoint { member, source })
+    fn endpoint(&self, member: &'static str, value: &Value) -> Result<Endpoint, DiscoveryError> {
+        let url = match value {
+            Value::Null => return Err(DiscoveryError::Missing(member)),
+            Value::String(url)
+                if url.len() <= MAX_URL && url.bytes().all(|byte| byte.is_ascii_graphic()) =>
+            {
+                url
+            }
+            _ => return Err(DiscoveryError::NoUrl(member)),
+        };
+        let url =
+            Endpoint::new(url).map_err(|source| DiscoveryError::Endpoint { member, source })?;
+        match self.issuer.may_name(url.locality()) {
+            true => Ok(url),
+            false => Err(DiscoveryError::Local {
+                member,
+                url: url.to_string(),
+            }),
         }
-        _ => Err(DiscoveryError::NoUrl(member)),
     }
 }
 
@@ -302,6 +333,83 @@ mod tests {
             assert_eq!(metadata.jwks_uri().unwrap_err(), fails, "{value}");
             let endpoint = metadata.revocation_endpoint().unwrap();
             assert_eq!(endpoint.to_string(), "https://id.example.com/revoke");
+        }
+    }
+
+    /// What the metadata of an issuer may name as its endpoints.
+    fn names(issuer: &str, url: &str) -> bool {
+        let document =
+            format!(r#"{{"issuer":"{issuer}","jwks_uri":"{url}","revocation_endpoint":"{url}"}}"#);
+        let metadata = IssuerMetadata::parse(issuer, document.as_bytes()).unwrap();
+        let found = metadata.jwks_uri().is_ok();
+        assert_eq!(metadata.revocation_endpoint().is_ok(), found, "{url}");
+        found
+    }
+
+    #[test]
+    fn trap_52_a_remote_issuer_names_no_local_address() {
+        let remote = "https://id.example.com";
+        for host in [
+            "localhost:8080",
+            "LOCALHOST",
+            "localhost.",
+            "metadata.localhost",
+            "127.0.0.1",
+            "127.1.2.3:1",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "[0:0:0:0:0:ffff:7f00:1]",
+            "0.0.0.0",
+            "[::]",
+            "169.254.169.254",
+            "[fe80::1]",
+            "[::ffff:a9fe:a9fe]",
+            "10.1.2.3",
+            "192.168.0.1",
+            "[fd00:ec2::254]",
+            // As other notations of 127.0.0.1 and 169.254.169.254.
+            "2130706433",
+            "0x7f.1",
+            "0177.0.0.1",
+            "127.1",
+            "127.0.0.1.",
+            "0xa9fea9fe",
+            "local%68ost",
+        ] {
+            for scheme in ["http", "https"] {
+                let url = format!("{scheme}://{host}/latest");
+                assert!(!names(remote, &url), "{url}");
+                // Nor does an issuer by a local name that only DNS could tell, or by no address.
+                assert!(!names("https://id.internal", &url), "{url}");
+            }
+        }
+        assert!(names(remote, "https://keys.example.net/"));
+        assert!(names(remote, "https://9.9.9.9/"));
+        let error = IssuerMetadata::parse(
+            remote,
+            format!(r#"{{"issuer":"{remote}","jwks_uri":"http://127.0.0.1/"}}"#).as_bytes(),
+        );
+        let error = error.unwrap().jwks_uri().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`jwks_uri` of the metadata is the local address `http://127.0.0.1/`, and the issuer is none"
+        );
+    }
+
+    #[test]
+    fn trap_52_a_local_issuer_names_addresses_of_its_kind() {
+        for (issuer, url, may) in [
+            ("http://localhost:8080", "http://127.0.0.1:9090/keys", true),
+            ("http://127.0.0.1", "http://localhost/keys", true),
+            ("http://[::1]", "https://192.168.0.1/keys", true),
+            ("https://10.0.0.1", "https://10.0.0.2/keys", true),
+            ("https://10.0.0.1", "https://id.example.com/keys", true),
+            ("https://10.0.0.1", "http://127.0.0.1/keys", false),
+            ("https://10.0.0.1", "https://169.254.169.254/keys", false),
+            ("https://[fe80::2]", "https://169.254.0.1/keys", true),
+            ("https://0.0.0.0", "https://0.0.0.0/keys", false),
+        ] {
+            assert_eq!(names(issuer, url), may, "{issuer} names {url}");
         }
     }
 

@@ -24,6 +24,7 @@ mod id;
 mod identity_slot;
 mod issuer;
 mod key;
+mod locality;
 #[doc(hidden)]
 pub mod log_limit;
 mod outcome;

@@ -20,8 +20,8 @@ use futures_util::future::join_all;
 use http::{HeaderMap, Request, Response};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tower_revoke_core::{
-    BoxFuture, Clock, Endpoint, HttpClient, HttpClientError, ManualClock, Reason, Standing,
-    TokenVerifier,
+    BoxFuture, Clock, DiscoveryError, Endpoint, HttpClient, HttpClientError, ManualClock, Reason,
+    Standing, TokenVerifier,
 };
 use tower_revoke_jwt::{
     Algorithm, BuildError, JwtVerifier, JwtVerifierBuilder, KeyFetchError, KeySetError,
@@ -925,6 +925,38 @@ fn a_runtime_that_is_gone_is_replaced_by_the_next() {
     let refused = futures_util::FutureExt::now_or_never(verify(&tokens, &issuer.token().sign()));
     assert_eq!(refused.unwrap().unwrap_err().reason(), Reason::Unavailable);
     assert_eq!(client.asked(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trap_52_a_remote_issuer_makes_nobody_ask_a_local_address() {
+    for uri in ["http://localhost/keys", "https://169.254.169.254/keys"] {
+        let (issuer, clock, _hand) = issuer_with(TestAlgorithm::EdDSA);
+        let (client, _gone) = Client::new(&issuer);
+        let metadata = format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{uri}"}}"#);
+        client.then(Answer::Is(200, &[], metadata));
+        let tokens = JwtVerifier::issuer(ISSUER)
+            .audience("orders")
+            .discover()
+            .http(client.clone())
+            .clock(clock)
+            .without_revocations()
+            .build()
+            .unwrap();
+        let token = issuer.token().sign();
+        assert_eq!(refusal(&tokens, &token).await, Reason::Unavailable);
+        let error = tokens.ready().await.unwrap_err();
+        assert!(
+            matches!(
+                error.error(),
+                Some(KeyFetchError::Discovery(DiscoveryError::Local { .. }))
+            ),
+            "{error:?}"
+        );
+        assert_eq!(
+            client.urls(),
+            [format!("{ISSUER}/.well-known/openid-configuration")]
+        );
+    }
 }
 
 /// The longest times that are built add up nowhere to a panic.

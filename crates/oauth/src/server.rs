@@ -69,7 +69,9 @@ impl AuthorizationServer {
     /// The server that issues as `issuer`, such as `https://id.example.com`; its endpoint is found
     /// in its metadata: OpenID Connect Discovery first, then RFC 8414. That is fetched when the
     /// first token has ended, and again until it is there, so that neither need be up before the
-    /// other. An `http` issuer must be on the loopback; name the endpoint of any other.
+    /// other. An `http` issuer must be on the loopback; name the endpoint of any other. A remote
+    /// issuer can't name a local address, see
+    /// [`IssuerMetadata`](tower_revoke_core::IssuerMetadata).
     pub fn discover(issuer: impl Into<String>) -> AuthorizationServerBuilder {
         AuthorizationServerBuilder::discover(issuer.into())
     }

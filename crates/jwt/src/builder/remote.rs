@@ -69,7 +69,8 @@ impl JwtVerifierBuilder {
     /// 1.0 §4 is tried first, then RFC 8414 §3. The metadata must name this very issuer. What is
     /// said of [`jwks_url`](Self::jwks_url) holds.
     ///
-    /// The issuer and its `jwks_uri` must be `https`, or on the loopback. The metadata is read
+    /// The issuer and its `jwks_uri` must be `https`, or on the loopback. A remote issuer can't name a
+    /// local address, see [`IssuerMetadata`]. The metadata is read
     /// again after an hour, and when the keys can't be fetched.
     pub fn discover(self) -> Self {
         self.key(Given::Discovery)
