@@ -7,13 +7,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
+use http::{
+    HeaderName, Method, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery,
+};
 use http_body_util::Full;
 use tower_layer::Layer;
 use tower_revoke_core::{
     PathAllowances, RejectionBody, RejectionFuture, decode_unreserved, read_request_path,
 };
 use tower_service::Service;
+
+use crate::names::reads_as;
 
 /// Rejects requests that a proxy and its upstream may read differently: what the proxy has checked
 /// must be what the upstream does.
@@ -31,6 +35,8 @@ use tower_service::Service;
 /// - 400: a path that servers may read differently, for any reason in
 ///   [`PathAmbiguity`](tower_revoke_core::PathAmbiguity): `/%69nvoices`, `/invoices;x=1`, `//`,
 ///   `/../` and so on. What a call costs may depend on its path.
+/// - 400: a header that has frameworks take another method than the request's:
+///   `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`, and what CGI takes for them.
 ///
 /// The body is a line of text that says why.
 ///
@@ -127,6 +133,9 @@ fn judge<B>(
     if [Method::CONNECT, Method::TRACE].contains(request.method()) {
         return Err((StatusCode::NOT_IMPLEMENTED, "no such method here"));
     }
+    if request.headers().keys().any(overrides_method) {
+        return Err((StatusCode::BAD_REQUEST, "one method, and no override"));
+    }
     if !is_chunked_at_most(request) {
         let why = "no transfer coding but chunked";
         return Err((StatusCode::NOT_IMPLEMENTED, why));
@@ -159,6 +168,15 @@ fn decode_path(uri: &mut Uri) {
     let target = PathAndQuery::try_from(target);
     parts.path_and_query = Some(target.expect("a path stays valid without some of its escapes"));
     *uri = Uri::from_parts(parts).expect("a URI stays valid with another path");
+}
+
+fn overrides_method(name: &HeaderName) -> bool {
+    const OVERRIDES: [&str; 3] = [
+        "x-http-method-override",
+        "x-http-method",
+        "x-method-override",
+    ];
+    OVERRIDES.iter().any(|known| reads_as(name.as_str(), known))
 }
 
 fn is_chunked_at_most<B>(request: &Request<B>) -> bool {

@@ -120,6 +120,24 @@ async fn a_path_has_one_meaning() {
     }
 }
 
+/// Frameworks take another method than the request's from these, and a condition may have judged by
+/// the request's; CGI, WSGI and Rack read names with underscores alike.
+#[tokio::test]
+async fn trap_40_a_request_has_one_method() {
+    for (name, expected) in [
+        ("x-http-method-override", 400),
+        ("x_http_method_override", 400),
+        ("x-http-method", 400),
+        ("x-method-override", 400),
+        ("X-Method.Override", 400),
+        ("x-http-methods", 200),
+        ("access-control-request-method", 200),
+    ] {
+        let status = status(request(Version::HTTP_2, "/", &[(name, "DELETE")])).await;
+        assert_eq!(status, expected, "{name}");
+    }
+}
+
 /// What the inner service gets: its URI, and what inner layers are told is allowed.
 async fn handed_on(layer: RejectAmbiguousLayer, uri: &str) -> Option<(String, PathAllowances)> {
     let inner = service_fn(async |request: Request<()>| {
