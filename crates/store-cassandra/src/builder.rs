@@ -25,6 +25,9 @@ use crate::{
 const ANSWERS_TO_OPEN: u32 = 5;
 const ANSWERS_TO_MIGRATE: u32 = 30;
 
+/// The longest time that one answer may take.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
 /// Sets up a [`CassandraStore`]; made by [`CassandraStore::builder`].
 ///
 /// | setting | default |
@@ -108,6 +111,7 @@ impl CassandraStoreBuilder {
     /// How long one call may take, with what is asked again, until it is
     /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut); of many revocations each 128, of a
     /// purge each step. Opening may take five times as long, and creating the tables thirty times.
+    /// At most a day.
     pub fn answer_within(mut self, time: Duration) -> Self {
         self.answer_within = time;
         self
@@ -229,8 +233,9 @@ impl CassandraStoreBuilder {
         if self.nodes.is_empty() {
             return wrong("no node is given");
         }
-        if self.answer_within.is_zero() {
-            return wrong("answer_within is no time at all");
+        // A longer one might not fit into a point in time.
+        if self.answer_within.is_zero() || self.answer_within > LONGEST {
+            return wrong("answer_within is no time at all, or more than a day");
         }
         match self.consistency.as_str() {
             "QUORUM" => Ok((Consistency::Quorum, SerialConsistency::Serial)),
@@ -252,5 +257,26 @@ impl fmt::Debug for CassandraStoreBuilder {
             .field("consistency", &self.consistency)
             .field("answer_within", &self.answer_within)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_does_not_fit_is_rejected_before_anybody_is_asked() {
+        for time in [
+            Duration::ZERO,
+            LONGEST + Duration::from_nanos(1),
+            Duration::MAX,
+        ] {
+            let builder = CassandraStore::builder(["127.0.0.1:1"]).answer_within(time);
+            let error = builder.checked().unwrap_err();
+            assert!(
+                matches!(error, CassandraStoreError::Setting(_)),
+                "{time:?}: {error}"
+            );
+        }
     }
 }

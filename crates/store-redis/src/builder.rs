@@ -16,6 +16,9 @@ use crate::{
     watch::Watch,
 };
 
+/// The longest time that one answer may take.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
 /// Sets up a [`RedisStore`].
 ///
 /// | setting | default |
@@ -70,7 +73,7 @@ impl RedisStoreBuilder {
     }
 
     /// How long one question may take, with a new connection and repetitions, until it is
-    /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut).
+    /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut). At most a day.
     pub fn answer_within(mut self, within: Duration) -> Self {
         self.answer_within = within;
         self
@@ -149,8 +152,9 @@ impl RedisStoreBuilder {
         if self.prefix.is_empty() || self.prefix.contains(['{', '}']) {
             return wrong("the prefix is empty or has braces");
         }
-        if self.answer_within.is_zero() {
-            return wrong("answer_within is no time at all");
+        // A longer one might not fit into a point in time.
+        if self.answer_within.is_zero() || self.answer_within > LONGEST {
+            return wrong("answer_within is no time at all, or more than a day");
         }
         if (self.replicas).is_some_and(|(_, within)| within >= self.answer_within) {
             return wrong("wait_for_replicas is not shorter than answer_within");
@@ -218,4 +222,28 @@ fn tls(
     pem: &crate::tls::Pem,
 ) -> Result<Option<crate::tls::Tls>, RedisStoreError> {
     location.tls.then(|| crate::tls::Tls::new(pem)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_time_that_does_not_fit_is_rejected_before_anybody_is_asked() {
+        for time in [
+            Duration::ZERO,
+            LONGEST + Duration::from_nanos(1),
+            Duration::MAX,
+        ] {
+            let error = RedisStore::single("redis://127.0.0.1:1")
+                .answer_within(time)
+                .connect()
+                .await
+                .unwrap_err();
+            assert!(
+                matches!(error, RedisStoreError::Setting(_)),
+                "{time:?}: {error}"
+            );
+        }
+    }
 }

@@ -10,6 +10,10 @@ use crate::ConnectError;
 /// How many times longer than one answer opening may take: it is several, and creates tables.
 pub(crate) const ANSWERS_TO_OPEN: u32 = 5;
 
+/// The longest time that one answer may take.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+const LONGEST: Duration = Duration::from_secs(86_400);
+
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     #[cfg(any(feature = "mysql", feature = "postgres"))]
@@ -41,8 +45,11 @@ impl Settings {
         if self.connections == 0 {
             return Err(ConnectError::Setting("there are no connections"));
         }
-        if self.answer_within.is_zero() {
-            return Err(ConnectError::Setting("answer_within is no time at all"));
+        // A longer one might not fit into a point in time.
+        if self.answer_within.is_zero() || self.answer_within > LONGEST {
+            return Err(ConnectError::Setting(
+                "answer_within is no time at all, or more than a day",
+            ));
         }
         Ok(())
     }
@@ -84,3 +91,28 @@ macro_rules! sets_what_all_have {
 }
 
 pub(crate) use sets_what_all_have;
+
+#[cfg(all(test, any(feature = "mysql", feature = "postgres")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_does_not_fit_is_rejected_before_anybody_is_asked() {
+        for time in [
+            Duration::ZERO,
+            LONGEST + Duration::from_nanos(1),
+            Duration::MAX,
+        ] {
+            let error = Settings {
+                answer_within: time,
+                ..Settings::default()
+            }
+            .check()
+            .unwrap_err();
+            assert!(
+                matches!(error, ConnectError::Setting(_)),
+                "{time:?}: {error}"
+            );
+        }
+    }
+}
