@@ -26,12 +26,12 @@ impl Ack {
 
     /// A claim of the only use of a token.
     pub fn claim(number: u64, claim: u8) -> Claim {
-        Claim {
-            token: Self::token(number),
-            id: ClaimId::from_bytes([claim; 16]),
-            limit: NonZeroU32::MIN,
-            until: None,
-        }
+        Claim::new(
+            Self::token(number),
+            ClaimId::from_bytes([claim; 16]),
+            NonZeroU32::MIN,
+            None,
+        )
     }
 }
 

@@ -42,17 +42,20 @@ pub fn claim(number: u64, id: u64, limit: u32) -> Claim {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&id.to_be_bytes());
     bytes[8..].copy_from_slice(&number.to_be_bytes());
-    Claim {
-        token: token(number),
-        id: ClaimId::from_bytes(bytes),
-        limit: NonZeroU32::new(limit).expect("a limit of at least one"),
-        until: Some(end()),
-    }
+    let limit = NonZeroU32::new(limit).expect("a limit of at least one");
+    Claim::new(
+        token(number),
+        ClaimId::from_bytes(bytes),
+        limit,
+        Some(end()),
+    )
 }
 
 /// Its end.
 pub fn revocation(number: u64) -> Revocation {
-    Revocation::of_token(token(number), Some(end())).because("a test")
+    Revocation::of_token(token(number), None)
+        .retained(Some(end()))
+        .because("a test")
 }
 
 /// Callers who claim and revoke without end, and remember what was acknowledged.

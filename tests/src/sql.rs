@@ -1,11 +1,11 @@
 //! What a store must do in every SQL database, whatever its tables are called there.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tower_revoke::{
     DatabaseConnectError as ConnectError,
-    core::{Claim, Clock, ManualClock, Revocation, Store, StoreError, UnixTime},
+    core::{Clock, ManualClock, Revocation, Store, StoreError, UnixTime},
 };
 
 use crate::load::{claim, revocation};
@@ -88,18 +88,15 @@ pub async fn purge_takes_many_steps(store: &impl Store, rows: impl Fn(&str) -> S
     let past = UnixTime::from_secs(1_000);
     let ended = |number| {
         let token = claim(number, 0, 1).token;
-        Revocation::of_token(token, Some(past))
+        Revocation::of_token(token, None).retained(Some(past))
     };
     let all: Vec<_> = (0..5_000).map(ended).collect();
     store.revoke(&all).await.expect("revocations");
     let until = Clock::system().now();
     let until = until.saturating_add(Duration::from_secs(600));
     for id in 0..3 {
-        let one = Claim {
-            limit: NonZeroU32::new(4).expect("more than none"),
-            until: Some(until),
-            ..claim(9_999, id, 1)
-        };
+        let mut one = claim(9_999, id, 4);
+        one.until = Some(until);
         store.claim(&one).await.expect("a claim");
     }
     assert_eq!(store.purge(past).await.expect("a purge"), 0);

@@ -90,12 +90,9 @@ async fn rate<C: Claims>(claims: &Arc<C>, callers: u64) -> Outcome<f64> {
             let mut made = 0.0;
             while started.elapsed() < SLICE {
                 let number = NEXT.fetch_add(1, Ordering::Relaxed);
-                let claim = Claim {
-                    token: TokenId::of_jwt("benches", &number.to_string()),
-                    id: ClaimId::from_bytes([7; 16]),
-                    limit: NonZeroU32::MIN,
-                    until,
-                };
+                let token = TokenId::of_jwt("benches", &number.to_string());
+                let id = ClaimId::from_bytes([7; 16]);
+                let claim = Claim::new(token, id, NonZeroU32::MIN, until);
                 claims.claim(claim).await?;
                 made += 1.0;
             }

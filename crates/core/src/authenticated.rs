@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     BearerToken, Claims, ClaimsError, IssuerDigests, KeyDigest, Reason, Rejection, RejectionFormat,
-    RevocationKey, Revocations, TokenId, UnixTime,
+    RevocationKey, Revocations, TokenId, UnixTime, retention,
 };
 
 /// A token whose signature and claims were found good: what verifiers keep, and what a
@@ -35,8 +35,8 @@ pub struct VerifiedToken {
 const KEYS: usize = 5;
 
 impl VerifiedToken {
-    /// `leeway` is the clock skew that the verifier allows: the token may be used, and must be
-    /// remembered, until `exp + leeway`.
+    /// `leeway` is the clock skew that the verifier allows: the token may be used until `exp` +
+    /// leeway. A leeway above [`retention::MARGIN`] counts as that: stores keep nothing for longer.
     pub fn new(id: TokenId, claims: Claims, leeway: Duration) -> Self {
         let issuer = claims.issuer().map(IssuerDigests::new);
         Self::with_digests(id, claims, leeway, issuer.as_ref())
@@ -72,7 +72,7 @@ impl VerifiedToken {
         Self {
             id,
             claims,
-            leeway,
+            leeway: leeway.min(retention::MARGIN),
             keys,
             revocations: None,
             known_good: KnownGood::default(),
@@ -98,10 +98,34 @@ impl VerifiedToken {
     }
 
     /// Names the list that this token was, and will be, checked against.
-    #[must_use]
-    pub fn with_revocations(mut self, revocations: Arc<dyn Revocations>) -> Self {
+    ///
+    /// # Errors
+    /// The list has a [`max_token_life`](Revocations::max_token_life), and the token lives longer
+    /// ([`Reason::LifeTooLong`]) or doesn't say how long ([`Reason::MissingClaim`]): a rule that
+    /// revokes it may be purged while it is still valid.
+    pub fn with_revocations(
+        mut self,
+        revocations: Arc<dyn Revocations>,
+    ) -> Result<Self, Rejection> {
+        if let Some(life) = revocations.max_token_life() {
+            self.check_life(life)
+                .map_err(|rejection| rejection.token(self.id))?;
+        }
         self.revocations = Some(revocations);
-        self
+        Ok(self)
+    }
+
+    fn check_life(&self, max: Duration) -> Result<(), Rejection> {
+        let missing = |claim| {
+            Rejection::new(Reason::MissingClaim)
+                .detail(format!("the token lacks the claim {claim}"))
+        };
+        let expires_at = self.claims.expires_at().ok_or_else(|| missing("exp"))?;
+        let issued_at = self.claims.issued_at().ok_or_else(|| missing("iat"))?;
+        if expires_at > issued_at.saturating_add(max) {
+            return Err(Reason::LifeTooLong.into());
+        }
+        Ok(())
     }
 
     /// Under what the token is listed.
@@ -114,15 +138,22 @@ impl VerifiedToken {
         &self.claims
     }
 
-    /// The last second at which it may still be accepted: `exp + leeway`. `None`: it never expires.
+    /// The first second at which its verifier no longer accepts it: `exp` + leeway. `None`: it never
+    /// expires.
     pub fn usable_until(&self) -> Option<UnixTime> {
         let exp = self.claims.expires_at()?;
         Some(exp.saturating_add(self.leeway))
     }
 
-    /// Whether its time has come: `exp` is strictly after now, leeway allowed (RFC 7519 §4.1.4).
+    /// Until when stores keep what they know of it, see [`retention::of_token`]; `None`: for ever.
+    pub fn retained_until(&self) -> Option<UnixTime> {
+        retention::of_token(self.claims.expires_at())
+    }
+
+    /// Whether it has expired: a valid token's `exp` is strictly after now, leeway allowed
+    /// (RFC 7519 §4.1.4).
     pub fn is_expired(&self, now: UnixTime) -> bool {
-        self.usable_until().is_some_and(|until| now >= until)
+        retention::has_ended(self.usable_until(), now)
     }
 
     /// The keys that concern it: its own first, then its issuer's, subject's, client's, session's

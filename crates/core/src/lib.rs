@@ -10,6 +10,7 @@
 //! | check a new kind of token | [`TokenVerifier`], [`VerifiedToken`] |
 //! | see who calls | [`Authenticated`] |
 //! | learn why a call was refused | [`Rejection`], in the response's extensions |
+//! | know how long something is kept | [`retention`] |
 //! | act on the end of a response | [`end`] |
 //! | apply a rule to a path | [`read_request_path`] |
 
@@ -31,6 +32,7 @@ mod outcome;
 mod path;
 mod rejection;
 mod remote;
+pub mod retention;
 mod revocation;
 mod revocations;
 mod store;

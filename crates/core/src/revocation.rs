@@ -1,8 +1,11 @@
-//! What is to be remembered about a key that was revoked.
+//! The record of a revocation.
 
-use crate::{RevocationKey, TokenId, UnixTime};
+use std::time::Duration;
 
-/// An end: of what, when, why, by whom, and until when it must be remembered.
+use crate::{RevocationKey, TokenId, UnixTime, retention};
+
+/// Revokes one token, or all tokens that a rule concerns: which, when, why, by whom, and until when
+/// stores keep that.
 ///
 /// ```
 /// use tower_revoke_core::{Revocation, RevocationKey, TokenId, UnixTime};
@@ -23,7 +26,7 @@ use crate::{RevocationKey, TokenId, UnixTime};
 pub struct Revocation {
     key: RevocationKey,
     issued_at_or_before: Option<UnixTime>,
-    until: Option<UnixTime>,
+    retained_until: Option<UnixTime>,
     at: Option<UnixTime>,
     by: String,
     reason: String,
@@ -39,15 +42,16 @@ pub enum RevocationError {
 }
 
 impl Revocation {
-    /// The end of one token. `until` is the last second at which anyone might accept it, that is
-    /// its `exp` and a leeway ([`VerifiedToken::usable_until`](crate::VerifiedToken::usable_until));
-    /// `None`: remembered for ever.
-    pub fn of_token(token: TokenId, until: Option<UnixTime>) -> Self {
-        Self::new(token.into(), None, until)
+    /// Revokes one token. `exp` is the token's own, without any leeway; `None`: it never expires.
+    /// Stores keep it as long as any verifier may accept the token: until `exp` +
+    /// [`retention::MARGIN`].
+    pub fn of_token(token: TokenId, exp: Option<UnixTime>) -> Self {
+        Self::new(token.into(), None, retention::of_token(exp))
     }
 
-    /// The end of all tokens under `key` that were issued at or before a time (`iat` ≤ time +
-    /// leeway). Remembered for ever, or [`until`](Self::until) a time.
+    /// Revokes all tokens under `key` that were issued at or before a time (`iat` ≤ time + leeway).
+    /// Stores keep it for ever, unless the revocation list that takes it has a
+    /// [`max_token_life`](crate::Revocations::max_token_life).
     ///
     /// # Errors
     /// [`RevocationError::NoRule`] if the key is that of one token.
@@ -64,22 +68,38 @@ impl Revocation {
     fn new(
         key: RevocationKey,
         issued_at_or_before: Option<UnixTime>,
-        until: Option<UnixTime>,
+        retained_until: Option<UnixTime>,
     ) -> Self {
         Self {
             key,
             issued_at_or_before,
-            until,
+            retained_until,
             at: None,
             by: String::new(),
             reason: String::new(),
         }
     }
 
-    /// Until when it must be remembered.
+    /// Sets how long a rule is kept: as long as a token that it concerns may be accepted, if none
+    /// lives longer than this, see [`retention::of_rule`]; `None`: for ever. Changes nothing about
+    /// the revocation of one token.
+    ///
+    /// A revocation list applies its own maximum to every rule that it is given, so nobody else needs
+    /// to.
     #[must_use]
-    pub fn until(mut self, until: UnixTime) -> Self {
-        self.until = Some(until);
+    pub fn with_max_token_life(mut self, life: Option<Duration>) -> Self {
+        if let Some(time) = self.issued_at_or_before {
+            self.retained_until = retention::of_rule(time, life);
+        }
+        self
+    }
+
+    // Records of stores, and tests of stores, have ends of their own. Nobody else needs one: a time
+    // without the margin would be forgotten too early.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn retained(mut self, until: Option<UnixTime>) -> Self {
+        self.retained_until = until;
         self
     }
 
@@ -114,9 +134,9 @@ impl Revocation {
         self.issued_at_or_before
     }
 
-    /// Until when it must be remembered; `None`: for ever.
-    pub fn remembered_until(&self) -> Option<UnixTime> {
-        self.until
+    /// Until when stores keep it; `None`: for ever.
+    pub fn retained_until(&self) -> Option<UnixTime> {
+        self.retained_until
     }
 
     /// When it was said.

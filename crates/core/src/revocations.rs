@@ -1,6 +1,6 @@
 //! The port through which layers ask a revocation list, without knowing its store.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{BoxFuture, Claim, ClaimOutcome, Revocation, StoreError, VerifiedToken};
 
@@ -24,6 +24,11 @@ pub enum Standing {
 /// What takes an `Arc<Self>` gives a future that owns what it needs, so that it can outlive the
 /// request that began it.
 pub trait Revocations: fmt::Debug + Send + Sync + 'static {
+    /// The longest life, from `iat` to `exp`, of the tokens that are checked against this list;
+    /// `None`: any. Rules are kept for no longer than such tokens need, so
+    /// [`VerifiedToken::with_revocations`] rejects those that live longer.
+    fn max_token_life(&self) -> Option<Duration>;
+
     /// How the token stands, if that is known without waiting. `None`: ask [`check`](Self::check).
     fn standing(&self, token: &VerifiedToken) -> Option<Standing>;
 

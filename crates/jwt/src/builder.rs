@@ -6,7 +6,7 @@ mod remote;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use tower_revoke_core::{Clock, Revocations};
+use tower_revoke_core::{Clock, Revocations, retention};
 use zeroize::Zeroizing;
 
 use self::issuer::{Given, IssuerConfig};
@@ -184,15 +184,8 @@ impl JwtVerifierBuilder {
         self
     }
 
-    /// Refuses tokens that live longer, from `iat` to `exp`, both of which are then required. It
-    /// bounds how long a rule over all tokens issued before a time must be remembered.
-    pub fn max_token_life(mut self, life: Duration) -> Self {
-        self.issuer.rules.max_token_life = Some(life);
-        self
-    }
-
-    /// Takes tokens without `exp`, which live until they are revoked; and their revocations must
-    /// be remembered for ever.
+    /// Takes tokens without `exp`, which live until they are revoked; their revocations are kept for
+    /// ever. A list with a [`max_token_life`](Revocations::max_token_life) has no room for them.
     pub fn allow_no_expiry(mut self) -> Self {
         self.issuer.rules.allow_no_expiry = true;
         self
@@ -206,7 +199,8 @@ impl JwtVerifierBuilder {
         self
     }
 
-    /// *For all issuers:* refuses what this list says is revoked or spent.
+    /// *For all issuers:* rejects what this list says is revoked or spent, and tokens that live longer
+    /// than its [`max_token_life`](Revocations::max_token_life), or don't say how long.
     pub fn revocations(mut self, list: impl Into<Arc<dyn Revocations>>) -> Self {
         self.revocations = List::Some(list.into());
         self
@@ -219,8 +213,9 @@ impl JwtVerifierBuilder {
         self
     }
 
-    /// *For all issuers:* how far clocks may be apart, whole seconds; 30 unless said. The one
-    /// setting of this kind: `exp`, `nbf` and `iat` are read with it.
+    /// *For all issuers:* how far clocks may be apart, in whole seconds; defaults to 30, at most 300
+    /// ([`retention::MARGIN`]): nothing that is known of a token is kept for longer beyond its `exp`.
+    /// The one setting of this kind: `exp`, `nbf` and `iat` are read with it.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
@@ -262,6 +257,14 @@ impl JwtVerifierBuilder {
             List::None => None,
             List::Some(list) => Some(list),
         };
+        if self.leeway > retention::MARGIN {
+            return Err(BuildError::LeewayTooLong {
+                leeway: self.leeway,
+                most: retention::MARGIN,
+            });
+        }
+        let bounds_lives =
+            (revocations.as_ref()).is_some_and(|list| list.max_token_life().is_some());
         let mut issuers: Vec<TrustedIssuer> = Vec::with_capacity(self.others.len() + 1);
         for issuer in self.others.into_iter().chain([self.issuer]) {
             let issuer = issuer.build(
@@ -271,6 +274,12 @@ impl JwtVerifierBuilder {
             )?;
             if issuers.iter().any(|other| other.name == issuer.name) {
                 return Err(BuildError::DuplicateIssuer(issuer.name));
+            }
+            if bounds_lives && issuer.rules.allow_no_expiry {
+                return Err(BuildError::Contradiction {
+                    issuer: issuer.name,
+                    settings: ".allow_no_expiry() and the list's max_token_life",
+                });
             }
             issuers.push(issuer);
         }

@@ -164,6 +164,15 @@ pub enum BuildError {
         /// What is allowed.
         most: Duration,
     },
+    /// The leeway is larger than the margin for which revocations are kept beyond a token's `exp`:
+    /// what was revoked might be forgotten while it is still accepted.
+    #[error("a leeway of {leeway:?} is more than {most:?}, for which revocations outlive a token")]
+    LeewayTooLong {
+        /// The leeway that was asked for.
+        leeway: Duration,
+        /// The largest that is possible, [`retention::MARGIN`](tower_revoke_core::retention::MARGIN).
+        most: Duration,
+    },
     /// The crate was built without a signature backend.
     #[error("no signature backend: switch the feature `aws-lc-rs` on")]
     NoBackend,

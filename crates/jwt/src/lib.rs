@@ -20,8 +20,8 @@
 //! 8. **Claims**: a JSON object in which no name stands twice, registered claims of the right type
 //!    (RFC 7519 §4). Those that are required are there. `aud` names us (§4.1.3). `exp` is there and
 //!    strictly after now (§4.1.4), `nbf` is not after now (§4.1.5), and neither is `iat`, all three
-//!    with 30 seconds of leeway. The life is no longer than
-//!    [`max_token_life`](JwtVerifierBuilder::max_token_life). There is no `cnf`: a token that is
+//!    with 30 seconds of leeway. The life is no longer than the list's
+//!    [`max_token_life`](tower_revoke_core::Revocations::max_token_life). There is no `cnf`: a token that is
 //!    bound to a key is nothing as a bearer token (RFC 9449 §7.2).
 //! 9. **Revocation list**: the token is not revoked, no rule concerns it, and its uses are not gone.
 //!    What the list can't answer is refused with 503.

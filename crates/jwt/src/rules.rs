@@ -17,7 +17,6 @@ pub(crate) struct Rules {
     pub(crate) any_audience: bool,
     pub(crate) access_tokens_only: bool,
     pub(crate) required: Vec<String>,
-    pub(crate) max_token_life: Option<Duration>,
     pub(crate) allow_no_expiry: bool,
     pub(crate) rule_claims: Vec<String>,
 }
@@ -100,8 +99,7 @@ impl Rules {
         now: UnixTime,
         leeway: Duration,
     ) -> Result<Range<u64>, Rejection> {
-        let (expires_at, issued_at) = (claims.expires_at(), claims.issued_at());
-        if expires_at.is_none() && !self.allow_no_expiry {
+        if claims.expires_at().is_none() && !self.allow_no_expiry {
             return Err(Rejection::new(Reason::Expired).detail("the token has no expiry"));
         }
         let window = window(claims, leeway);
@@ -110,13 +108,6 @@ impl Rules {
         }
         if now.as_secs() < window.start {
             return Err(Reason::NotYetValid.into());
-        }
-        if let Some(max) = self.max_token_life {
-            let expires_at = expires_at.ok_or_else(|| missing("exp"))?;
-            let issued_at = issued_at.ok_or_else(|| missing("iat"))?;
-            if expires_at > issued_at.saturating_add(max) {
-                return Err(Reason::LifeTooLong.into());
-            }
         }
         Ok(window)
     }

@@ -272,7 +272,7 @@ impl Inner {
             self.leeway,
         )?;
         let token = match &self.revocations {
-            Some(list) => token.with_revocations(list.clone()),
+            Some(list) => token.with_revocations(list.clone())?,
             None => token,
         };
         Ok(Verified {

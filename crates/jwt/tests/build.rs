@@ -91,9 +91,6 @@ fn settings_that_contradict_each_other_are_named() {
     for builder in [
         audience().any_audience(),
         audience().allow_no_expiry().access_tokens_only(),
-        audience()
-            .allow_no_expiry()
-            .max_token_life(Duration::from_secs(60)),
     ] {
         let error = error(builder);
         assert!(
@@ -101,6 +98,32 @@ fn settings_that_contradict_each_other_are_named() {
             "{error:?}"
         );
     }
+    let bounded = FakeList::default().with_max_token_life(Duration::from_secs(60));
+    let no_life = audience().allow_no_expiry().revocations(bounded);
+    let error = no_life.build().unwrap_err();
+    assert!(
+        matches!(error, BuildError::Contradiction { .. }),
+        "{error:?}"
+    );
+}
+
+/// What is known of a token is kept for this long beyond its `exp`, and no longer.
+#[test]
+fn trap_43_a_leeway_beyond_the_retention_is_rejected() {
+    let with = |secs| {
+        with_key()
+            .audience("orders")
+            .leeway(Duration::from_secs(secs))
+    };
+    assert!(with(300).without_revocations().build().is_ok());
+    let error = error(with(301));
+    assert!(
+        matches!(error, BuildError::LeewayTooLong { leeway, most }
+            if leeway.as_secs() == 301 && most.as_secs() == 300),
+        "{error:?}"
+    );
+    let words = error.to_string();
+    assert!(words.contains("301s") && words.contains("300s"), "{words}");
 }
 
 #[test]

@@ -63,7 +63,7 @@ async fn the_list_travels_with_the_token() {
     let token = issuer.token().sign();
     let caller = verify(&tokens, &token).await.unwrap();
     let list = caller.token().revocations().unwrap().clone();
-    let revocation = Revocation::of_token(caller.token_id(), caller.token().usable_until());
+    let revocation = Revocation::of_token(caller.token_id(), caller.expires_at());
     list.revoke(revocation).await.unwrap();
     assert_eq!(refusal(&tokens, &token).await, Reason::Revoked);
 
@@ -164,11 +164,10 @@ async fn a_clock_that_steps_back_is_obeyed_while_a_token_is_cached() {
 }
 
 #[tokio::test]
-async fn a_life_may_be_bounded() {
+async fn trap_43_the_list_bounds_the_life_of_tokens() {
     let (issuer, clock, _hand) = issuer();
     let tokens = for_issuer(&issuer, &clock)
-        .max_token_life(Duration::from_secs(600))
-        .without_revocations()
+        .revocations(FakeList::default().with_max_token_life(Duration::from_secs(600)))
         .build()
         .unwrap();
     let token = |secs| issuer.token().expires_in(Duration::from_secs(secs));

@@ -29,6 +29,7 @@ pub struct RevocationListBuilder<S> {
     answer_within: Duration,
     answers: u64,
     mirror_limit: u64,
+    max_token_life: Option<Duration>,
 }
 
 impl<S> RevocationListBuilder<S> {
@@ -40,6 +41,7 @@ impl<S> RevocationListBuilder<S> {
             answer_within: Duration::from_secs(2),
             answers: 100_000,
             mirror_limit: 2_000_000,
+            max_token_life: None,
         }
     }
 
@@ -83,6 +85,20 @@ impl<S> RevocationListBuilder<S> {
         self
     }
 
+    /// The longest life of the tokens that are checked against this list, from `iat` to `exp`; any
+    /// unless this is called. Verifiers that are given the list reject tokens that live longer, and
+    /// those without `iat` or `exp`; in return, rules are kept for no longer than the other tokens
+    /// need ([`retention::of_rule`](tower_revoke_core::retention::of_rule)). Without it they are kept
+    /// for ever.
+    ///
+    /// Give every list over one store the same. Where they differ, the mirror of a list with a longer
+    /// one prolongs the rules that the others write, and logs an error; a list without a mirror can't,
+    /// and finds a token good once the rule that revokes it was purged.
+    pub fn max_token_life(mut self, life: Duration) -> Self {
+        self.max_token_life = Some(life);
+        self
+    }
+
     /// Where the time comes from: the machine unless this is called.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -101,6 +117,7 @@ impl<S: Store> RevocationListBuilder<S> {
             self.max_staleness,
             self.answers,
             self.mirror_limit,
+            self.max_token_life,
         );
         RevocationList(Arc::new(Shared::new(engine)))
     }
@@ -113,6 +130,7 @@ impl<S> fmt::Debug for RevocationListBuilder<S> {
             .field("answer_within", &self.answer_within)
             .field("answers", &self.answers)
             .field("mirror_limit", &self.mirror_limit)
+            .field("max_token_life", &self.max_token_life)
             .finish_non_exhaustive()
     }
 }

@@ -99,7 +99,11 @@
 //!   a token whose life ended before that is refused, even if the wall clock is set back.
 //! * **Rules** concern tokens issued *at or before* a second, so a token that was issued in the
 //!   same second is refused too; so is, for the verifier's leeway, one that was issued a little
-//!   later: a new login may have to wait that long. Rules without an end are kept for ever.
+//!   later: a new login may have to wait that long. Rules are kept for ever, unless
+//!   [`max_token_life`](RevocationListBuilder::max_token_life) is set.
+//! * **One retention.** What is known of a token is kept until its `exp` +
+//!   [`retention::MARGIN`](tower_revoke_core::retention::MARGIN), which no verifier's leeway exceeds:
+//!   verifiers with different leeways may share a list, or a store.
 //!
 //! # What was explored, and what was not
 //! The tests drive the list on the real moka under the shuttle scheduler: all interleavings of

@@ -1,6 +1,6 @@
 //! The handle that programs and layers hold.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tower_revoke_core::{
     Claim, ClaimOutcome, Lift, Revocation, RevocationKey, Revocations, Standing, Store, StoreError,
@@ -58,6 +58,12 @@ impl RevocationList {
         self.0.clone().lift(lift).await
     }
 
+    /// The longest life of the tokens that are checked against this list, see
+    /// [`RevocationListBuilder::max_token_life`].
+    pub fn max_token_life(&self) -> Option<Duration> {
+        self.0.max_token_life()
+    }
+
     /// How the token stands, if it was found good a short while ago, which takes some nanoseconds,
     /// locks nothing and allocates nothing; or if a mirror of the store is
     /// [live](crate::MirrorState::Live), or the store [answers at once](Store::ANSWERS_AT_ONCE).
@@ -96,7 +102,8 @@ impl RevocationList {
     /// minute by themselves, in a task of its own, where there is a tokio runtime. It is not bound
     /// to `answer_within`.
     ///
-    /// Rules that say no end are never dropped.
+    /// Rules are never dropped, unless [`max_token_life`](RevocationListBuilder::max_token_life) is
+    /// set.
     ///
     /// # Errors
     /// Some entries may have been dropped; the next purge drops the rest.
@@ -159,7 +166,7 @@ impl RevocationList {
     /// | `rule` | of a rule: `{"issuer":…}`, or `{"issuer":…,"claim":…,"value":…}` |
     /// | `digest` | instead of both, if the store knows no more: the digest of the key |
     /// | `issued_at_or_before` | of a rule: which tokens it concerns |
-    /// | `until` | until when it is remembered; `null`: for ever |
+    /// | `until` | until when it is kept, of a token its `exp` + 300 s; `null`: for ever |
     /// | `at` | when it was said |
     /// | `by`, `reason` | who said it, and why |
     ///
@@ -171,7 +178,8 @@ impl RevocationList {
     /// Says again what was [exported](Self::export): all of it is durable when this returns; the
     /// number of lines. Empty lines are passed over. To import a line twice changes nothing, and
     /// nothing that is there is shortened. A revocation that was lifted since stands again, unless
-    /// only its digest is known: it is an operator who says so.
+    /// only its digest is known: it is an operator who says so. Rules are kept for as long as this
+    /// list's [`max_token_life`](Self::max_token_life) needs, whatever the line says.
     ///
     /// # Errors
     /// At the first line that is no revocation, or that the store did not keep. All lines before it

@@ -118,6 +118,10 @@ impl<S> Drop for Shared<S> {
 }
 
 impl<S: Store> Revocations for Shared<S> {
+    fn max_token_life(&self) -> Option<Duration> {
+        self.engine.max_token_life()
+    }
+
     fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
         self.engine.standing(token)
     }

@@ -39,7 +39,7 @@ async fn look_up_keeps_the_order_of_the_keys() {
         ann_logs_out(ISSUED).key().digest(),
     ];
     let revoked = Listed::Revoked {
-        until: ann.usable_until(),
+        until: ann.retained_until(),
     };
     let rule = Listed::Rule {
         issued_at_or_before: ISSUED,
@@ -63,7 +63,7 @@ async fn a_revocation_is_never_shortened() {
         (None, None),
         (until(40), None),
     ] {
-        let revocation = Revocation::of_token(token.id(), said);
+        let revocation = Revocation::of_token(token.id(), None).retained(said);
         store.revoke(&[revocation]).await.unwrap();
         assert_eq!(
             listed(&store, &token).await,
@@ -79,9 +79,18 @@ async fn a_rule_is_never_shortened() {
     let at = UnixTime::from_secs;
     let key = ann_logs_out(at(0)).key().digest();
     for (said, kept) in [
-        (ann_logs_out(at(20)).until(at(99)), (at(20), Some(at(99)))),
-        (ann_logs_out(at(10)).until(at(50)), (at(20), Some(at(99)))),
-        (ann_logs_out(at(30)).until(at(50)), (at(30), Some(at(99)))),
+        (
+            ann_logs_out(at(20)).retained(Some(at(99))),
+            (at(20), Some(at(99))),
+        ),
+        (
+            ann_logs_out(at(10)).retained(Some(at(50))),
+            (at(20), Some(at(99))),
+        ),
+        (
+            ann_logs_out(at(30)).retained(Some(at(50))),
+            (at(30), Some(at(99))),
+        ),
         (ann_logs_out(at(5)), (at(30), None)),
     ] {
         store.revoke(&[said]).await.unwrap();
@@ -107,7 +116,7 @@ async fn n_uses_are_claimed_once_each() {
     ] {
         assert_eq!(store.claim(&claim(&token, id, 2)).await.unwrap(), outcome);
     }
-    let until = token.usable_until();
+    let until = token.retained_until();
     assert_eq!(listed(&store, &token).await, Some(Listed::Spent { until }));
 }
 
@@ -149,7 +158,7 @@ async fn only_the_claim_that_took_a_use_gives_it_back() {
 async fn trap_29_nothing_is_claimed_on_a_life_that_is_past() {
     let (store, hand) = store();
     let token = token("1");
-    let life = token.usable_until().unwrap().as_secs() - ISSUED.as_secs();
+    let life = token.retained_until().unwrap().as_secs() - ISSUED.as_secs();
     hand.advance(Duration::from_secs(life - 1));
     store.claim(&claim(&token, 1, 9)).await.unwrap();
     hand.advance(Duration::from_secs(1));
@@ -180,7 +189,7 @@ async fn uses_that_were_forgotten_are_not_won_again_when_the_clock_is_set_back()
 async fn a_revocation_hides_the_uses_and_its_lift_shows_them_again() {
     let (store, _) = store();
     let token = token("1");
-    let until = token.usable_until();
+    let until = token.retained_until();
     store.claim(&claim(&token, 1, 1)).await.unwrap();
     store.revoke(&[end_of(&token)]).await.unwrap();
     assert_eq!(
@@ -239,7 +248,7 @@ async fn a_full_store_refuses_what_is_new_and_forgets_nothing() {
 async fn purge_drops_what_has_ended_and_nothing_else() {
     let (store, _) = store();
     let (ann, bob, eve) = (token("1"), token("2"), token("3"));
-    let until = ann.usable_until().unwrap();
+    let until = ann.retained_until().unwrap();
     store.revoke(&[end_of(&ann)]).await.unwrap();
     store
         .revoke(&[Revocation::of_token(bob.id(), None)])
@@ -271,7 +280,7 @@ async fn changes_come_in_order_after_all_that_is_alive() {
     let (store, _) = store();
     let (ann, bob) = (token("1"), token("2"));
     let (ann_key, bob_key) = (KeyDigest::of_token(ann.id()), KeyDigest::of_token(bob.id()));
-    let until = ann.usable_until();
+    let until = ann.retained_until();
     store.revoke(&[end_of(&ann)]).await.unwrap();
     let all = store.changes(None).await.unwrap();
     let revoked = Change::Listed {
@@ -350,7 +359,7 @@ async fn a_cursor_that_is_too_old_or_of_another_store_is_refused() {
 async fn the_feed_tells_both_what_was_revoked_and_what_was_spent() {
     let (store, _) = store();
     let ann = token("1");
-    let (key, until) = (KeyDigest::of_token(ann.id()), ann.usable_until());
+    let (key, until) = (KeyDigest::of_token(ann.id()), ann.retained_until());
     store.claim(&claim(&ann, 1, 1)).await.unwrap();
     store.revoke(&[end_of(&ann)]).await.unwrap();
     let all = store.changes(None).await.unwrap();
@@ -385,7 +394,9 @@ async fn a_lift_is_remembered_as_long_as_the_longest_that_it_ended() {
     let ann = token("1");
     let until = |secs| Some(ISSUED.saturating_add(Duration::from_secs(secs)));
     for end in [until(200), until(100)] {
-        let revocation = Revocation::of_token(ann.id(), end).at(ISSUED);
+        let revocation = Revocation::of_token(ann.id(), None)
+            .retained(end)
+            .at(ISSUED);
         store.revoke(&[revocation]).await.unwrap();
         assert!(store.lift(&lift(ann.id())).await.unwrap());
     }

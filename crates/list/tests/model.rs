@@ -220,16 +220,16 @@ async fn run(ops: Vec<Op>, changes_kept: usize) {
     let store = MemoryStore::with_clock(clock).changes_kept(changes_kept);
     let mut model = Model::default();
     let mut mirror = Mirror::default();
-    let use_of = |key, id, limit, until| Claim {
-        token: token(key),
-        id: ClaimId::from_bytes([id; 16]),
-        limit: NonZeroU32::new(limit).unwrap(),
-        until,
+    let use_of = |key, id, limit, until| {
+        let (id, limit) = (ClaimId::from_bytes([id; 16]), NonZeroU32::new(limit));
+        let mut claim = Claim::new(token(key), id, limit.unwrap(), None);
+        claim.until = until;
+        claim
     };
     for op in ops {
         match op {
             Op::Revoke(key, end) => {
-                let revocation = Revocation::of_token(token(key), end);
+                let revocation = Revocation::of_token(token(key), None).retained(end);
                 store.revoke(&[revocation]).await.unwrap();
                 let kept = model.revoked.entry(key).or_insert(UnixTime::from_secs(0));
                 *kept = (*kept).max(end_or_for_ever(end));
@@ -237,7 +237,7 @@ async fn run(ops: Vec<Op>, changes_kept: usize) {
             Op::Rule(key, at, end) => {
                 let mut revocation = Revocation::rule(rule(key), at).unwrap();
                 if let Some(end) = end {
-                    revocation = revocation.until(end);
+                    revocation = revocation.retained(Some(end));
                 }
                 store.revoke(&[revocation]).await.unwrap();
                 let zero = UnixTime::from_secs(0);

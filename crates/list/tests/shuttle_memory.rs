@@ -42,12 +42,12 @@ fn token() -> TokenId {
 }
 
 fn claim(id: usize, limit: u32) -> Claim {
-    Claim {
-        token: token(),
-        id: ClaimId::from_bytes([u8::try_from(id).expect("few claims"); 16]),
-        limit: NonZeroU32::new(limit).expect("not zero"),
-        until: None,
-    }
+    Claim::new(
+        token(),
+        ClaimId::from_bytes([u8::try_from(id).expect("few claims"); 16]),
+        NonZeroU32::new(limit).expect("not zero"),
+        None,
+    )
 }
 
 fn exhaustively(run: impl Fn() + Send + Sync + 'static) -> usize {

@@ -309,7 +309,7 @@ async fn purge_leaves_a_minute_for_clocks_that_differ() {
     let Nodes { a, hand, store, .. } = nodes();
     let token = token("1");
     a.revoke(end_of(&token)).await.unwrap();
-    let life = token.usable_until().unwrap().as_secs() - ISSUED.as_secs();
+    let life = token.retained_until().unwrap().as_secs() - ISSUED.as_secs();
     hand.advance(Duration::from_secs(life + 60));
     assert_eq!(a.purge().await.unwrap(), 0);
     hand.advance(Duration::from_secs(1));
@@ -336,7 +336,7 @@ async fn what_was_forgotten_is_not_good_when_the_clock_is_set_back() {
 async fn a_write_starts_a_purge_once_a_minute() {
     let Nodes { a, hand, store, .. } = nodes();
     let soon = ISSUED.saturating_add(Duration::from_secs(1));
-    a.revoke(Revocation::of_token(token("1").id(), Some(soon)))
+    a.revoke(Revocation::of_token(token("1").id(), None).retained(Some(soon)))
         .await
         .unwrap();
     hand.advance(Duration::from_secs(59));

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tower_revoke_core::{
     BoxError, BoxFuture, Claim, ClaimOutcome, Reason, Rejection, RemoteSlot, Revocations,
-    StoreError, TokenCopy, TokenId, UnixTime,
+    StoreError, TokenCopy, TokenId, UnixTime, retention,
 };
 
 use crate::{OnStoreError, config::Config, slots::Slot};
@@ -23,7 +23,7 @@ use crate::{OnStoreError, config::Config, slots::Slot};
 #[derive(Debug)]
 pub(crate) struct Account {
     pub(crate) token: TokenId,
-    pub(crate) until: Option<UnixTime>,
+    pub(crate) exp: Option<UnixTime>,
     pub(crate) list: Arc<dyn Revocations>,
     pub(crate) slot: Slot,
     pub(crate) remote: Option<Box<Remote>>,
@@ -89,7 +89,6 @@ impl Drop for Use {
 fn release(account: Account, claim: Claim, report: oneshot::Sender<bool>) {
     let Account {
         token,
-        until,
         list,
         slot,
         config,
@@ -97,7 +96,7 @@ fn release(account: Account, claim: Claim, report: oneshot::Sender<bool>) {
     } = account;
     slot.run(async move {
         let release = || list.clone().release(claim);
-        let work = pin!(insist("release", token, until, &config, release));
+        let work = pin!(insist("release", token, claim.until, &config, release));
         report_within(config.finish_within, work, report).await;
     });
 }
@@ -175,7 +174,7 @@ impl Future for Claiming {
     }
 }
 
-/// Asks until it is done, or until the token's life is past and it doesn't matter any more.
+/// Asks until it is done, or until `until`, when nobody accepts the token any more.
 pub(crate) async fn insist<T>(
     what: &'static str,
     token: TokenId,
@@ -211,7 +210,7 @@ pub(crate) async fn ask<T>(
     log_owed(what, token, config, &error);
     // The wall clock alone may have been set ahead, and back again later.
     let now = config.clock.now().min(config.clock.steady_now());
-    until.is_some_and(|until| now > until)
+    retention::has_ended(until, now)
 }
 
 /// Logs a try that failed: all that is owed is tried again and again while a store is down.

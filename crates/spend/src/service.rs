@@ -71,12 +71,7 @@ where
                     Ok(id) => id,
                     Err(rejection) => return RevokeFuture::refused(refusing.respond(rejection)),
                 };
-                let claim = Claim {
-                    token: account.token,
-                    id,
-                    limit,
-                    until: account.until,
-                };
+                let claim = Claim::new(account.token, id, limit, account.exp);
                 // The ready service is kept for the call: a use that was taken and then waited for
                 // another permit would be burnt if the client left meanwhile.
                 let next = self.inner.clone();
@@ -130,14 +125,14 @@ fn reserve<B>(config: &Arc<Config>, request: &Request<B>) -> Result<Option<Reser
             Rejection::misconfigured("the verifier has no revocation list").token(token.id()),
         );
     };
-    let until = token.usable_until();
+    let exp = token.claims().expires_at();
     let key = Key {
         token: token.id(),
         list: list.clone(),
         servers: config.servers.clone(),
     };
     if config.cost == Cost::Life
-        && let Some(pending) = PendingCall::join(config, &key, until)
+        && let Some(pending) = PendingCall::join(config, &key, exp)
     {
         return Ok(Some(Reserved::Revocation(pending)));
     }
@@ -152,12 +147,12 @@ fn reserve<B>(config: &Arc<Config>, request: &Request<B>) -> Result<Option<Reser
         })?;
     let remote = reserve_remote(config, request, token)?;
     Ok(Some(match config.cost {
-        Cost::Life => Reserved::Revocation(PendingCall::begin(config, key, until, slot, remote)),
+        Cost::Life => Reserved::Revocation(PendingCall::begin(config, key, exp, slot, remote)),
         Cost::Use(limit) => Reserved::Use(
             limit,
             Account {
                 token: key.token,
-                until,
+                exp,
                 list: key.list,
                 slot,
                 remote,

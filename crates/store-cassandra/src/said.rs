@@ -313,7 +313,7 @@ impl Order {
             .unzip();
         let order = Self::Revoke(Said {
             issued_at_or_before: said.issued_at_or_before().map(secs),
-            until: end(said.remembered_until()),
+            until: end(said.retained_until()),
             at: when(said.said_at().unwrap_or(UnixTime::EPOCH)),
             words: Words {
                 issuer,

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tower_revoke_core::{
     Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed, Records,
-    Revocation, Store, StoreError, UnixTime,
+    Revocation, Store, StoreError, UnixTime, retention,
 };
 
 use crate::{
@@ -91,7 +91,7 @@ impl Store for CassandraStore {
 
     async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
         let inner = &self.0;
-        if claim.until.is_some_and(|until| until <= inner.clock.now()) {
+        if retention::has_ended(claim.until, inner.clock.now()) {
             return Err(StoreError::LifeIsPast);
         }
         let (inner, claim) = (Arc::clone(inner), *claim);

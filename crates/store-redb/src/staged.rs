@@ -238,12 +238,10 @@ mod tests {
     use super::*;
 
     fn claim(token: u8, until: u64) -> Claim {
-        Claim {
-            token: TokenId::from_bytes([token; 16]),
-            id: ClaimId::from_bytes([token; 16]),
-            limit: NonZeroU32::MIN,
-            until: Some(UnixTime::from_secs(until)),
-        }
+        let (id, bytes) = (ClaimId::from_bytes([token; 16]), [token; 16]);
+        let mut claim = Claim::new(TokenId::from_bytes(bytes), id, NonZeroU32::MIN, None);
+        claim.until = Some(UnixTime::from_secs(until));
+        claim
     }
 
     fn with(tokens: impl IntoIterator<Item = u8>) -> Staged {

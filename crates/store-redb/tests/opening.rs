@@ -124,12 +124,7 @@ async fn a_file_of_an_older_schema_opens_and_goes_on() {
     }
     txn.commit().unwrap();
     drop(db);
-    let claim = |token, id| Claim {
-        token,
-        id: ClaimId::from_bytes([id; 16]),
-        limit: NonZeroU32::MIN,
-        until: None,
-    };
+    let claim = |token, id| Claim::new(token, ClaimId::from_bytes([id; 16]), NonZeroU32::MIN, None);
     let other = TokenId::of_jwt("https://id.example.com", "43");
     let won = ClaimOutcome::Won { left: 0 };
     // The second time, it is of this version.

@@ -6,7 +6,7 @@ use futures_util::future::{join_all, try_join_all};
 use redis::{Cmd, Value, cmd};
 use tower_revoke_core::{
     Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed, Records,
-    Revocation, Store, StoreError, UnixTime,
+    Revocation, Store, StoreError, UnixTime, retention,
 };
 
 use crate::{
@@ -107,7 +107,7 @@ impl Store for RedisStore {
 
     async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
         let inner = &self.0;
-        if claim.until.is_some_and(|until| until <= inner.clock.now()) {
+        if retention::has_ended(claim.until, inner.clock.now()) {
             return Err(StoreError::LifeIsPast);
         }
         let tag = inner.tag(&KeyDigest::of_token(claim.token));

@@ -56,7 +56,7 @@ pub(crate) struct Order {
 
 impl Order {
     pub(crate) fn revoke(revocation: &Revocation) -> Self {
-        let until = revocation.remembered_until();
+        let until = revocation.retained_until();
         let listed = match revocation.issued_at_or_before() {
             Some(issued_at_or_before) => Listed::Rule {
                 issued_at_or_before,

@@ -68,7 +68,7 @@ impl Op {
         };
         Self {
             issued: said.issued_at_or_before().map(secs),
-            until: end(said.remembered_until()),
+            until: end(said.retained_until()),
             at: secs(said.said_at().unwrap_or(UnixTime::EPOCH)),
             issuer,
             claim,

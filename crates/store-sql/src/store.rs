@@ -13,7 +13,7 @@ use tokio::{
 };
 use tower_revoke_core::{
     BoxFuture, Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed,
-    Records, RecordsPage, Revocation, Store, StoreError, UnixTime, Wanted,
+    Records, RecordsPage, Revocation, Store, StoreError, UnixTime, Wanted, retention,
 };
 
 use crate::{
@@ -176,7 +176,7 @@ impl<D: Backend> Store for SqlStore<D> {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
-        if claim.until.is_some_and(|until| until <= self.0.clock.now()) {
+        if retention::has_ended(claim.until, self.0.clock.now()) {
             return Err(StoreError::LifeIsPast);
         }
         let Answer { outcome, number } = self.0.write(vec![Op::claim(claim)]).await?;

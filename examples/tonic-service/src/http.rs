@@ -26,7 +26,8 @@ async fn logout(
     caller: Authenticated,
 ) -> Result<&'static str, StatusCode> {
     let token = caller.token();
-    let revocation = Revocation::of_token(token.id(), token.usable_until()).because("logout");
+    let revocation =
+        Revocation::of_token(token.id(), token.claims().expires_at()).because("logout");
     list.revoke(revocation)
         .await
         .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;

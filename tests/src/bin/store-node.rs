@@ -112,8 +112,7 @@ async fn log_out(
     Extension(list): Extension<RevocationList>,
     caller: Authenticated,
 ) -> Result<StatusCode, Rejection> {
-    let until = caller.token().usable_until();
-    list.revoke(Revocation::of_token(caller.token_id(), until))
+    list.revoke(Revocation::of_token(caller.token_id(), caller.expires_at()))
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

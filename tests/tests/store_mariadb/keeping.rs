@@ -104,11 +104,9 @@ async fn trap_30_keys_that_begin_alike_are_not_one() {
     for last in [0, b' ', b'a', b'b', 0xff] {
         let mut bytes = [b'a'; 16];
         bytes[15] = last;
-        let one = Claim {
-            token: TokenId::from_bytes(bytes),
-            id: ClaimId::from_bytes(bytes),
-            ..claim(1, 1, 1)
-        };
+        let mut one = claim(1, 1, 1);
+        one.token = TokenId::from_bytes(bytes);
+        one.id = ClaimId::from_bytes(bytes);
         let won = store.claim(&one).await.expect("a claim");
         assert_eq!(won, ClaimOutcome::Won { left: 0 }, "{last}");
     }

@@ -45,9 +45,10 @@ async fn each_use_is_loaded_and_goes_at_its_last_end() {
     let redis = Redis::start(&[]).await;
     let store = open(&redis).await;
     let start = Clock::system().now();
-    let until = |number: u64, seconds: u64| Claim {
-        until: Some(at(start, seconds)),
-        ..claim(number, 1, 1)
+    let until = |number: u64, seconds: u64| {
+        let mut claim = claim(number, 1, 1);
+        claim.until = Some(at(start, seconds));
+        claim
     };
     let claim_all = async |claims: Vec<Claim>| {
         for outcome in join_all(claims.iter().map(|claim| store.claim(claim))).await {
@@ -153,7 +154,8 @@ async fn a_full_server_is_loaded_on_from_where_something_has_gone() {
     let redis = Redis::start(&[]).await;
     let store = open(&redis).await;
     let start = Clock::system().now();
-    let ends = (0..3_000).map(|n| Revocation::of_token(claim(n, 1, 1).token, Some(at(start, n))));
+    let ends = (0..3_000)
+        .map(|n| Revocation::of_token(claim(n, 1, 1).token, None).retained(Some(at(start, n))));
     store.revoke(&ends.collect::<Vec<_>>()).await.unwrap();
     let page = store.changes(None).await.unwrap();
     assert!(page.more);
@@ -178,9 +180,8 @@ async fn the_index_grows_with_the_tokens_and_not_with_their_claims() {
     for round in 0..3 {
         for number in 0..30 {
             for turn in 0..50 {
-                let again = claim(number, round * 50 + turn, 1);
-                let until = Some(UnixTime::from_secs(4_000_000_000));
-                let again = Claim { until, ..again };
+                let mut again = claim(number, round * 50 + turn, 1);
+                again.until = Some(UnixTime::from_secs(4_000_000_000));
                 store.claim(&again).await.unwrap();
                 assert!(store.release(&again).await.unwrap());
             }
@@ -200,11 +201,10 @@ async fn many_uses_of_one_token_go_step_by_step() {
     let redis = Redis::start(&[]).await;
     let store = open(&redis).await;
     let start = Clock::system().now();
-    let limit = std::num::NonZeroU32::new(2_000).unwrap();
-    let uses = (0..2_000).map(|id| Claim {
-        limit,
-        until: Some(at(start, 0)),
-        ..claim(1, id, 1)
+    let uses = (0..2_000).map(|id| {
+        let mut claim = claim(1, id, 2_000);
+        claim.until = Some(at(start, 0));
+        claim
     });
     let uses: Vec<_> = uses.collect();
     for outcome in join_all(uses.iter().map(|one| store.claim(one))).await {

@@ -9,7 +9,9 @@ pub use self::{
     feed::{Change, Changes, Cursor},
     records::{Record, Records, RecordsPage, Wanted},
 };
-use crate::{BoxError, ClaimId, KeyDigest, Revocation, RevocationKey, TokenId, UnixTime};
+use crate::{
+    BoxError, ClaimId, KeyDigest, Revocation, RevocationKey, TokenId, UnixTime, retention,
+};
 
 /// Where revocations and uses live, durable and shared.
 ///
@@ -19,7 +21,9 @@ use crate::{BoxError, ClaimId, KeyDigest, Revocation, RevocationKey, TokenId, Un
 /// contract.
 ///
 /// Every method may be dropped at any await point; what was asked may then have happened or not,
-/// and is asked again under the same key or claim id. `now` and `until` are wall-clock seconds.
+/// and is asked again under the same key or claim id. `now` and `until` are wall-clock seconds. Every
+/// `until` is absolute, with the margin that verifiers' leeways need in it, see [`retention`]: a
+/// store computes with none, and an entry is over when [`retention::has_ended`] says so.
 /// A method that can't know the answer returns [`StoreError::Unavailable`] or
 /// [`StoreError::TimedOut`] in bounded time.
 pub trait Store: Send + Sync + 'static {
@@ -57,7 +61,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::OtherLimit`] if the token's uses were counted with another limit before,
-    /// [`StoreError::LifeIsPast`] if `until` is not after now.
+    /// [`StoreError::LifeIsPast`] if `until` has come, see [`retention::has_ended`].
     fn claim(&self, claim: &Claim)
     -> impl Future<Output = Result<ClaimOutcome, StoreError>> + Send;
 
@@ -109,7 +113,8 @@ pub trait Store: Send + Sync + 'static {
     /// Claims are written back by [`claim`](Self::claim), under their own ids.
     fn restore(&self, known: &[Change]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Forgets what ended before `before` (its `until` is earlier). The number of entries dropped.
+    /// Forgets what ended before `before`: its `until` is earlier. An entry whose `until` is `before`
+    /// itself ended at that time, not before it, and is kept. The number of entries dropped.
     /// The caller allows for clock skew, and reads a clock that never steps back.
     fn purge(&self, before: UnixTime) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
@@ -182,7 +187,19 @@ impl Listed {
 }
 
 /// One use of a token that may be used `limit` times.
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use tower_revoke_core::{Claim, ClaimId, TokenId, UnixTime};
+///
+/// let token = TokenId::of_jwt("https://id.example.com", "42");
+/// let exp = UnixTime::from_secs(1_700_000_000);
+/// let id = ClaimId::from_bytes([7; 16]); // random
+/// let single = Claim::new(token, id, NonZeroU32::MIN, Some(exp));
+/// assert_eq!(single.until, Some(UnixTime::from_secs(1_700_000_300)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Claim {
     /// The token.
     pub token: TokenId,
@@ -190,8 +207,26 @@ pub struct Claim {
     pub id: ClaimId,
     /// How many uses the token has in all.
     pub limit: NonZeroU32,
-    /// The last second at which the token may be accepted; `None`: it never expires.
+    /// Until when it can be taken and is kept: the token's `exp` with the margin in it, see
+    /// [`retention::of_token`]; `None`: for ever.
     pub until: Option<UnixTime>,
+}
+
+impl Claim {
+    /// A use of a token. `exp` is the token's own, without any leeway; `None`: it never expires.
+    pub const fn new(
+        token: TokenId,
+        id: ClaimId,
+        limit: NonZeroU32,
+        exp: Option<UnixTime>,
+    ) -> Self {
+        Self {
+            token,
+            id,
+            limit,
+            until: retention::of_token(exp),
+        }
+    }
 }
 
 /// How a claim ended.

@@ -120,7 +120,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// The revocation as it was said; `None` where only the digest is known.
+    /// The revocation as the store keeps it; `None` where only the digest is known.
     pub fn revocation(&self) -> Option<Revocation> {
         let revocation = match (self.key.clone()?, self.listed) {
             (
@@ -133,12 +133,9 @@ impl Record {
             (RevocationKey::Token(token), _) => Revocation::of_token(token, None),
             (RevocationKey::Rule { .. }, _) => return None,
         };
-        let revocation = match self.listed.until() {
-            Some(until) => revocation.until(until),
-            None => revocation,
-        };
         Some(
             revocation
+                .retained(self.listed.until())
                 .at(self.at)
                 .by(self.by.clone())
                 .because(self.reason.clone()),

@@ -143,10 +143,6 @@ impl IssuerConfig {
                 rules.allow_no_expiry && rules.access_tokens_only,
                 ".allow_no_expiry() and .access_tokens_only()",
             ),
-            (
-                rules.allow_no_expiry && rules.max_token_life.is_some(),
-                ".allow_no_expiry() and .max_token_life(…)",
-            ),
         ];
         match contradictions.iter().find(|(is_there, _)| *is_there) {
             Some((_, settings)) => Err(BuildError::Contradiction {

@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tower_revoke_core::{
@@ -101,6 +102,7 @@ pub struct FakeList(Arc<State>);
 struct State {
     answers: Mutex<Answers>,
     listed: Mutex<HashMap<TokenId, Standing>>,
+    max_token_life: Mutex<Option<Duration>>,
     asked: AtomicUsize,
 }
 
@@ -109,6 +111,7 @@ impl Default for FakeList {
         Self(Arc::new(State {
             answers: Mutex::new(Answers::AtOnce),
             listed: Mutex::default(),
+            max_token_life: Mutex::default(),
             asked: AtomicUsize::new(0),
         }))
     }
@@ -117,6 +120,11 @@ impl Default for FakeList {
 impl FakeList {
     pub fn answer(&self, answers: Answers) {
         *self.0.answers.lock().unwrap() = answers;
+    }
+
+    pub fn with_max_token_life(self, life: Duration) -> Self {
+        *self.0.max_token_life.lock().unwrap() = Some(life);
+        self
     }
 
     pub fn list(&self, token: TokenId, standing: Standing) {
@@ -141,6 +149,10 @@ impl From<FakeList> for Arc<dyn Revocations> {
 }
 
 impl Revocations for FakeList {
+    fn max_token_life(&self) -> Option<Duration> {
+        *self.0.max_token_life.lock().unwrap()
+    }
+
     fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
         let at_once = *self.0.answers.lock().unwrap() == Answers::AtOnce;
         at_once.then(|| self.standing_of(token))

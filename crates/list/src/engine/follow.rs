@@ -1,4 +1,4 @@
-//! Keeps the mirror as the store is: loads it, follows the feed, and writes back what was lost.
+//! Keeps the mirror as the store is: loads it and follows the feed.
 
 use std::{
     future::pending,
@@ -7,10 +7,8 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, future::select, stream};
-use tower_revoke_core::{
-    Change, Changes, Claim, ClaimOutcome, Cursor, KeyDigest, Store, StoreError,
-};
+use futures_util::future::select;
+use tower_revoke_core::{Changes, Cursor, Store, StoreError};
 
 use super::{Engine, Timer};
 use crate::mirror::{AT_ONCE, Lost, Mirror, Phase, Tables};
@@ -26,12 +24,6 @@ const EMPTY_PAGE: Duration = Duration::from_millis(1);
 
 /// Between two rounds in which the mirror forgets what has ended.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
-
-/// How many changes are written back in one call.
-const BACK_AT_ONCE: usize = 1_000;
-
-/// How many claims are written back at the same time.
-const CLAIMS_AT_ONCE: usize = 32;
 
 /// Why the feed can't be followed from where it was left.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +140,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     /// What failed is tried again soon, however long the bound is: until then nothing that the store
     /// pushes is heard.
-    fn retry_every(&self) -> Duration {
+    pub(super) fn retry_every(&self) -> Duration {
         self.poll_every().min(RETRY_EVERY)
     }
 
@@ -171,12 +163,18 @@ impl<S: Store, T: Timer> Engine<S, T> {
         let mut tables = Tables::empty();
         let mut since = None;
         let mut is_loaded = false;
+        let mut short = Vec::new();
         loop {
             let Page {
                 began,
                 number,
                 page,
             } = self.page(mirror, since.as_ref()).await?;
+            short.extend(
+                page.changes
+                    .iter()
+                    .filter_map(|change| self.prolonged(change)),
+            );
             for changes in page.changes.chunks(AT_ONCE) {
                 changes.iter().for_each(|change| tables.follow(change));
                 tokio::task::yield_now().await;
@@ -190,6 +188,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 // missed, but not of which tokens.
                 self.generations.renew();
                 mirror.caught_up(began);
+                self.prolong(&short).await;
                 return Ok((page.next, began));
             }
             is_loaded |= !page.more;
@@ -209,10 +208,16 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 number,
                 page,
             } = self.page(mirror, Some(&since)).await?;
+            let prolonged = page
+                .changes
+                .iter()
+                .filter_map(|change| self.prolonged(change));
+            let short: Vec<_> = prolonged.collect();
             for changes in page.changes.chunks(AT_ONCE) {
                 mirror.follow(changes, |key, is_rule| self.generations.moved(key, is_rule));
                 tokio::task::yield_now().await;
             }
+            self.prolong(&short).await;
             since = page.next;
             if page.more {
                 if mirror.entries() > mirror.limit {
@@ -299,111 +304,6 @@ impl<S: Store, T: Timer> Engine<S, T> {
             table += 1;
             tokio::task::yield_now().await;
         }
-    }
-
-    /// What was acknowledged here, and is neither in the feed nor ended by it.
-    async fn say_again(&self, mirror: &Mirror, lost: Lost) {
-        let now = self.clock.now();
-        let is_alive = |change: &Change| match change {
-            Change::Listed { listed, .. } => listed.until().is_none_or(|until| until > now),
-            _ => true,
-        };
-        let changes: Vec<_> = lost.changes.into_iter().filter(is_alive).collect();
-        let claims = |key: &KeyDigest| mirror.claims(Some(key));
-        let claims: Vec<_> = lost.claimed.iter().flat_map(claims).collect();
-        if changes.is_empty() && claims.is_empty() {
-            return;
-        }
-        let entries = (changes.len() + claims.len()) as u64;
-        if let Some(count) = self.log.said_again.count(self.clock.uptime(), entries) {
-            tracing::error!(
-                count,
-                "the revocation store has not told of what it had acknowledged: it is written again"
-            );
-        }
-        self.restore(mirror, &changes).await;
-        self.claim_again(mirror, claims).await;
-    }
-
-    /// Tells the store all that is known here, until it has taken it.
-    async fn write_back(&self, mirror: &Mirror) {
-        let before = mirror.written_back.load(Ordering::Relaxed);
-        self.claim_again(mirror, mirror.claims(None)).await;
-        let mut table = 0;
-        while let Some(known) = mirror.known(table, self.clock.now()) {
-            self.restore(mirror, &known).await;
-            table += 1;
-        }
-        let entries = mirror.written_back.load(Ordering::Relaxed) - before;
-        if let Some(count) = self.log.written_back.count(self.clock.uptime(), 1) {
-            tracing::warn!(
-                entries,
-                count,
-                "what the revocation store had forgotten is written back"
-            );
-        }
-    }
-
-    async fn restore(&self, mirror: &Mirror, known: &[Change]) {
-        for known in known.chunks(BACK_AT_ONCE) {
-            while let Err(error) = self.in_time(self.store.restore(known)).await {
-                self.could_not_write_back(&error).await;
-            }
-            let restored = known.len() as u64;
-            mirror.written_back.fetch_add(restored, Ordering::Relaxed);
-        }
-    }
-
-    async fn claim_again(&self, mirror: &Mirror, claims: Vec<Claim>) {
-        stream::iter(claims)
-            .for_each_concurrent(CLAIMS_AT_ONCE, |claim| self.claim_one_again(mirror, claim))
-            .await;
-    }
-
-    async fn claim_one_again(&self, mirror: &Mirror, claim: Claim) {
-        loop {
-            match self.in_time(self.store.claim(&claim)).await {
-                Ok(ClaimOutcome::Won { .. }) => {
-                    mirror.written_back.fetch_add(1, Ordering::Relaxed);
-                    return;
-                }
-                Ok(ClaimOutcome::Spent) => {
-                    let token = claim.token;
-                    if let Some(count) = self.log.won_again.count(self.clock.uptime(), 1) {
-                        tracing::error!(
-                            %token, count,
-                            "a use that the store had forgotten was won again"
-                        );
-                    } else {
-                        tracing::debug!(%token, "a use that the store had forgotten was won again");
-                    }
-                    return;
-                }
-                Err(StoreError::LifeIsPast | StoreError::OtherLimit { .. }) => return,
-                Err(error) => self.could_not_write_back(&error).await,
-            }
-        }
-    }
-
-    async fn in_time<R: Send>(
-        &self,
-        call: impl Future<Output = Result<R, StoreError>> + Send,
-    ) -> Result<R, StoreError> {
-        self.timer.within(call).await.and_then(|done| done)
-    }
-
-    async fn could_not_write_back(&self, error: &StoreError) {
-        self.failed(error);
-        if !matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_))
-            && let Some(count) = self.log.not_written_back.count(self.clock.uptime(), 1)
-        {
-            tracing::error!(
-                error = error as &dyn std::error::Error,
-                count,
-                "what the revocation store has forgotten can't be written back"
-            );
-        }
-        self.timer.pause(self.retry_every(), pending()).await;
     }
 }
 

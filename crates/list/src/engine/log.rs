@@ -10,6 +10,7 @@ pub(super) struct EngineLog {
     /// Whether its feed can be followed.
     pub(super) feed: OutageLog,
     pub(super) reloads: LogLimit,
+    pub(super) prolonged: LogLimit,
     pub(super) histories: LogLimit,
     pub(super) written_back: LogLimit,
     pub(super) not_written_back: LogLimit,

@@ -7,6 +7,7 @@ mod log;
 #[cfg(test)]
 mod tests;
 mod write;
+mod write_back;
 
 use std::{
     pin::pin,
@@ -69,6 +70,7 @@ pub(crate) struct Engine<S, T> {
     timer: T,
     clock: Clock,
     max_staleness: Duration,
+    max_token_life: Option<Duration>,
     answers: Cache<TokenId, Answer>,
     generations: Generations,
     /// `None`: none is wanted, or of use.
@@ -90,6 +92,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         max_staleness: Duration,
         answers: u64,
         mirror_limit: u64,
+        max_token_life: Option<Duration>,
     ) -> Self {
         let mirrors = !S::ANSWERS_AT_ONCE && mirror_limit > 0 && !max_staleness.is_zero();
         Self {
@@ -98,6 +101,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
             timer,
             clock,
             max_staleness,
+            max_token_life,
             answers: Cache::new(answers),
             generations: Generations::new(),
             counters: Counters::default(),
@@ -311,12 +315,12 @@ impl<S: Store, T: Timer> Engine<S, T> {
         before
     }
 
-    /// Whether the token ended before something was forgotten. It is expired, unless the wall
+    /// Whether what is known of the token may have been forgotten. It has expired, unless the wall
     /// clock was set back since: then nobody can vouch for it any more.
     fn may_be_forgotten(&self, token: &VerifiedToken) -> bool {
         let purged_before = self.purged_before.load(Ordering::Acquire);
         token
-            .usable_until()
+            .retained_until()
             .is_some_and(|until| until < UnixTime::from_secs(purged_before))
     }
 
@@ -394,6 +398,10 @@ impl<S: Store, T: Timer> Engine<S, T> {
             stats.written_back = mirror.written_back.load(Ordering::Relaxed);
         }
         stats
+    }
+
+    pub(crate) fn max_token_life(&self) -> Option<Duration> {
+        self.max_token_life
     }
 
     pub(crate) fn clock(&self) -> &Clock {

@@ -44,12 +44,12 @@ fn token() -> VerifiedToken {
 
 /// The only use.
 fn claim() -> Claim {
-    Claim {
-        token: token().id(),
-        id: ClaimId::from_bytes([1; 16]),
-        limit: NonZeroU32::MIN,
-        until: None,
-    }
+    Claim::new(
+        token().id(),
+        ClaimId::from_bytes([1; 16]),
+        NonZeroU32::MIN,
+        None,
+    )
 }
 
 fn lift() -> Lift {
@@ -134,6 +134,7 @@ fn engine() -> Engine<Yielding, Untimed> {
         Duration::from_secs(5),
         100,
         1_000,
+        None,
     )
 }
 

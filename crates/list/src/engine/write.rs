@@ -38,7 +38,7 @@ impl After {
 }
 
 fn listed(revocation: &Revocation) -> Listed {
-    let until = revocation.remembered_until();
+    let until = revocation.retained_until();
     match revocation.issued_at_or_before() {
         Some(issued_at_or_before) => Listed::Rule {
             issued_at_or_before,
@@ -53,15 +53,12 @@ impl<S: Store, T: Timer> Engine<S, T> {
         self.revoke_all(vec![revocation]).await
     }
 
-    pub(crate) async fn revoke_all(
-        &self,
-        mut revocations: Vec<Revocation>,
-    ) -> Result<(), StoreError> {
-        for revocation in &mut revocations {
-            if revocation.said_at().is_none() {
-                *revocation = revocation.clone().at(self.clock.now());
-            }
-        }
+    pub(crate) async fn revoke_all(&self, revocations: Vec<Revocation>) -> Result<(), StoreError> {
+        let complete = |revocation: Revocation| {
+            let at = revocation.said_at().unwrap_or_else(|| self.clock.now());
+            revocation.with_max_token_life(self.max_token_life).at(at)
+        };
+        let revocations: Vec<_> = revocations.into_iter().map(complete).collect();
         let after = |(): &()| {
             let said = revocations.iter().map(|revocation| {
                 let at = revocation.said_at().unwrap_or(UnixTime::EPOCH);
@@ -76,6 +73,9 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     /// Revocations of which only the digest is known.
     pub(crate) async fn restore_all(&self, known: &[Change]) -> Result<(), StoreError> {
+        let prolonged = |change: &Change| self.prolonged(change).unwrap_or(*change);
+        let known: Vec<_> = known.iter().map(prolonged).collect();
+        let known = &known[..];
         let key = |change: &Change| Key {
             digest: *change.key(),
             is_rule: matches!(

@@ -12,6 +12,7 @@ use std::{
 use tower_revoke_core::{
     BoxFuture, Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed,
     Record as Details, Records, RecordsPage, Revocation, Store, StoreError, UnixTime, Wanted,
+    retention,
 };
 
 use self::{ledger::Ledger, record::Record};
@@ -178,8 +179,10 @@ impl Store for MemoryStore {
         let mut shard = self.shard(&key);
         // The wall clock may have been set back since uses were forgotten: they must not be won
         // a second time.
-        let is_past = |until| until <= now || Some(until) < shard.purged_before;
-        if claim.until.is_some_and(is_past) {
+        let is_forgotten = claim
+            .until
+            .is_some_and(|until| Some(until) < shard.purged_before);
+        if is_forgotten || retention::has_ended(claim.until, now) {
             return Err(StoreError::LifeIsPast);
         }
         self.change(&mut shard, key, |record, ledger| {

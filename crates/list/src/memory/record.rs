@@ -103,7 +103,7 @@ impl Record {
         revocation: &Revocation,
         room: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<Option<Change>, StoreError> {
-        let until = revocation.remembered_until();
+        let until = revocation.retained_until();
         let listed = match revocation.issued_at_or_before() {
             Some(issued_at_or_before) => Listed::Rule {
                 issued_at_or_before,

@@ -17,7 +17,7 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 use tower_revoke_core::{
-    Change, Claim, KeyDigest, Listed, RevocationKey, Standing, UnixTime, VerifiedToken,
+    Change, Claim, KeyDigest, Listed, RevocationKey, Standing, UnixTime, VerifiedToken, retention,
 };
 
 pub(crate) use self::shard::{Lost, Write};
@@ -356,10 +356,10 @@ impl Mirror {
         known.retain(|change| match change {
             Change::Listed { key, listed, .. } => {
                 let claimed = || self.claims.hold_all_of(key);
-                listed.until().is_none_or(|until| until >= now)
+                !retention::has_ended(listed.until(), now)
                     && !(matches!(listed, Listed::Spent { .. }) && claimed())
             }
-            Change::Lifted { until, .. } => until.is_none_or(|until| until >= now),
+            Change::Lifted { until, .. } => !retention::has_ended(*until, now),
             _ => false,
         });
         Some(known)

@@ -125,35 +125,27 @@ pub(super) fn read(line: &str) -> Result<Said, LineError> {
 }
 
 fn said(line: Line) -> Result<Said, &'static str> {
-    let (until, issued_at_or_before) = (line.until, line.issued_at_or_before);
-    let revocation = match (line.token, line.rule, line.digest) {
-        (Some(token), None, None) => {
-            if issued_at_or_before.is_some() {
-                return Err("a token with `issued_at_or_before`, which rules have");
-            }
-            Revocation::of_token(TokenId::from_bytes(token.0), until)
+    let until = line.until;
+    let listed = match line.issued_at_or_before {
+        Some(issued_at_or_before) => Listed::Rule {
+            issued_at_or_before,
+            until,
+        },
+        None => Listed::Revoked { until },
+    };
+    let is_rule = matches!(listed, Listed::Rule { .. });
+    let key = match (line.token, line.rule, line.digest) {
+        (Some(_), None, None) if is_rule => {
+            return Err("a token with `issued_at_or_before`, which rules have");
         }
-        (None, Some(rule), None) => {
-            let time = issued_at_or_before.ok_or("a rule without `issued_at_or_before`")?;
-            let key = match (rule.claim, rule.value) {
-                (Some(claim), Some(value)) => RevocationKey::claim(rule.issuer, claim, value),
-                (None, None) => RevocationKey::issuer(rule.issuer),
-                _ => return Err("one of `claim` and `value` without the other"),
-            };
-            let rule = Revocation::rule(key, time).map_err(|_| "the key of a token as a rule's")?;
-            match until {
-                Some(until) => rule.until(until),
-                None => rule,
-            }
-        }
+        (Some(token), None, None) => RevocationKey::Token(TokenId::from_bytes(token.0)),
+        (None, Some(_), None) if !is_rule => return Err("a rule without `issued_at_or_before`"),
+        (None, Some(rule), None) => match (rule.claim, rule.value) {
+            (Some(claim), Some(value)) => RevocationKey::claim(rule.issuer, claim, value),
+            (None, None) => RevocationKey::issuer(rule.issuer),
+            _ => return Err("one of `claim` and `value` without the other"),
+        },
         (None, None, Some(digest)) => {
-            let listed = match issued_at_or_before {
-                Some(issued_at_or_before) => Listed::Rule {
-                    issued_at_or_before,
-                    until,
-                },
-                None => Listed::Revoked { until },
-            };
             return Ok(Said::Digest(Change::Listed {
                 key: KeyDigest::from_bytes(digest.0),
                 listed,
@@ -162,6 +154,16 @@ fn said(line: Line) -> Result<Said, &'static str> {
         }
         _ => return Err("not exactly one of `token`, `rule` and `digest`"),
     };
-    let revocation = revocation.at(line.at).by(line.by).because(line.reason);
+    let record = Record {
+        digest: key.digest(),
+        key: Some(key),
+        listed,
+        at: line.at,
+        by: line.by,
+        reason: line.reason,
+    };
+    let revocation = record
+        .revocation()
+        .ok_or("the key of a token as a rule's")?;
     Ok(Said::Revocation(revocation))
 }

@@ -36,7 +36,7 @@ pub fn token_of(claims: serde_json::Value) -> VerifiedToken {
 }
 
 pub fn end_of(token: &VerifiedToken) -> Revocation {
-    Revocation::of_token(token.id(), token.usable_until())
+    Revocation::of_token(token.id(), token.claims().expires_at())
 }
 
 pub fn ann_logs_out(at: UnixTime) -> Revocation {
@@ -53,12 +53,8 @@ pub fn lift(key: impl Into<RevocationKey>) -> Lift {
 }
 
 pub fn claim(token: &VerifiedToken, id: u8, limit: u32) -> Claim {
-    Claim {
-        token: token.id(),
-        id: ClaimId::from_bytes([id; 16]),
-        limit: NonZeroU32::new(limit).unwrap(),
-        until: token.usable_until(),
-    }
+    let (id, limit) = (ClaimId::from_bytes([id; 16]), NonZeroU32::new(limit));
+    Claim::new(token.id(), id, limit.unwrap(), token.claims().expires_at())
 }
 
 /// How a [`Steered`] store takes what it is asked.

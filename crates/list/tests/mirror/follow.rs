@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use tokio::time::Instant;
-use tower_revoke_core::{ClaimOutcome, Revocation, Standing, Store, StoreError, UnixTime};
+use tower_revoke_core::{
+    ClaimOutcome, Revocation, Standing, Store, StoreError, UnixTime, retention,
+};
 use tower_revoke_list::MirrorState;
 use tower_revoke_testing::{Mood, StoreOp};
 
@@ -332,5 +334,57 @@ async fn threads_that_read_while_the_feed_is_followed_see_every_revocation() {
     for token in tokens.iter() {
         assert_eq!(b.list.standing(token), Some(Standing::Revoked));
         assert_eq!(a.list.standing(token), Some(Standing::Revoked));
+    }
+}
+
+/// Lists that disagree on the longest life of a token: a purge by the shorter one must not revive
+/// what the other accepts.
+#[tokio::test(start_paused = true)]
+async fn trap_43_rules_of_a_list_with_a_shorter_max_token_life_are_prolonged() {
+    for life in [Some(Duration::from_secs(3_600)), None] {
+        let world = World::new();
+        let longer = || {
+            world.node_with(|builder| match life {
+                Some(life) => builder.max_token_life(life),
+                None => builder,
+            })
+        };
+        let minute = Duration::from_secs(60);
+        let shorter = world.node_with(|builder| builder.max_token_life(minute));
+        let follows = longer();
+        follows.list.ready().await.unwrap();
+        shorter.list.ready().await.unwrap();
+        let rule = ann_logs_out(ISSUED).key().digest();
+        let until = retention::of_rule(ISSUED, life);
+
+        shorter.list.revoke(ann_logs_out(ISSUED)).await.unwrap();
+        follows.polled().await;
+        assert_eq!(world.server.lists(rule).await.unwrap().until(), until);
+        shorter.list.revoke(ann_logs_out(ISSUED)).await.unwrap();
+        follows.polled().await;
+        shorter.polled().await;
+        assert_eq!(world.server.lists(rule).await.unwrap().until(), until);
+        assert_eq!(follows.script.calls(StoreOp::Restore), 1);
+        assert_eq!(shorter.script.calls(StoreOp::Restore), 0);
+        assert_eq!(follows.list.stats().written_back, 0);
+        world.hand.advance(Duration::from_secs(3_000));
+        shorter.list.purge().await.unwrap();
+        assert_eq!(follows.check(&token("1")).await, Standing::Revoked);
+
+        // One that comes later finds it in its first load.
+        let bob = tower_revoke_core::RevocationKey::subject(ISSUER, "bob");
+        let bob_logs_out = Revocation::rule(bob.clone(), ISSUED).unwrap();
+        follows
+            .list
+            .lift(lift(ann_logs_out(ISSUED).key().clone()))
+            .await
+            .unwrap();
+        drop(follows);
+        shorter.list.revoke(bob_logs_out).await.unwrap();
+        let loads = longer();
+        loads.list.ready().await.unwrap();
+        loads.polled().await;
+        let kept = world.server.lists(bob.digest()).await.unwrap();
+        assert_eq!(kept.until(), until);
     }
 }

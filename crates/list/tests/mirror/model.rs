@@ -85,7 +85,7 @@ impl Run {
         match op {
             Op::Revoke(who, key, life) => {
                 let until = UnixTime::from_secs(ISSUED.as_secs() + life);
-                self.revoke(who, key, end_of(&token(key)).until(until))
+                self.revoke(who, key, end_of(&token(key)).retained(Some(until)))
                     .await;
             }
             Op::RevokeForEver(who, key) => {

@@ -254,7 +254,7 @@ impl History {
                     (key.clone(), Revocation::rule(key, ISSUED).unwrap())
                 }
                 _ => {
-                    let revocation = Revocation::of_token(token.id(), token.usable_until());
+                    let revocation = Revocation::of_token(token.id(), token.claims().expires_at());
                     (token.id().into(), revocation)
                 }
             };
@@ -334,12 +334,13 @@ impl History {
             sleep(Duration::from_millis(chance(|rng| rng.u64(0..300)))).await;
             let number = chance(|rng| rng.usize(0..TOKENS));
             let limit = u32::try_from(number % 3 + 1).unwrap();
-            let claim = Claim {
-                token: self.tokens[number].id(),
-                id: ClaimId::from_bytes(chance(|rng| rng.u128(..)).to_le_bytes()),
-                limit: NonZeroU32::new(limit).unwrap(),
-                until: self.tokens[number].usable_until(),
-            };
+            let token = &self.tokens[number];
+            let claim = Claim::new(
+                token.id(),
+                ClaimId::from_bytes(chance(|rng| rng.u128(..)).to_le_bytes()),
+                NonZeroU32::new(limit).unwrap(),
+                token.claims().expires_at(),
+            );
             // In doubt it asks again, now and then by another node, under the same id.
             for _ in 0..3 {
                 let list = self.node().list.borrow().clone();

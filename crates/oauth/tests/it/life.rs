@@ -103,7 +103,7 @@ async fn a_token_that_is_spent_here_is_revoked_there() {
         Claims::from_value(claims).unwrap(),
         Duration::from_secs(30),
     );
-    let token = Arc::new(token.with_revocations(list));
+    let token = Arc::new(token.with_revocations(list).unwrap());
     let call = || {
         let mut request = Request::new(());
         let presented = BearerToken::new("e30.e30.c2ln").unwrap();
@@ -158,7 +158,7 @@ async fn trap_42_a_token_takes_one_place_of_the_queue_and_a_caller_half_of_it() 
             Claims::from_value(claims).unwrap(),
             Duration::from_secs(30),
         );
-        let token = Arc::new(token.with_revocations(list.clone()));
+        let token = Arc::new(token.with_revocations(list.clone()).unwrap());
         let mut request = Request::new(());
         let presented = BearerToken::new(jwt_id).unwrap();
         let extensions = request.extensions_mut();

@@ -22,6 +22,7 @@ use tokio::{
 use tower_revoke_core::{
     KeyDigest, RemoteRevocation, Revocation, Revocations, TokenId, UnixTime,
     end::{BodyEnd, OnEnd},
+    retention,
 };
 
 use self::revocation::{Call, PendingRevocation, Reports, Step, after};
@@ -118,7 +119,7 @@ impl Pending {
 pub(crate) struct PendingCall {
     task: Arc<TaskHandle>,
     config: Arc<Config>,
-    until: Option<UnixTime>,
+    exp: Option<UnixTime>,
     call: Call,
     is_open: bool,
 }
@@ -126,11 +127,11 @@ pub(crate) struct PendingCall {
 impl PendingCall {
     /// Joins the revocation that is pending under `key`. `None` if there is none, or if the slots
     /// are waited for to be free.
-    pub(crate) fn join(config: &Arc<Config>, key: &Key, until: Option<UnixTime>) -> Option<Self> {
+    pub(crate) fn join(config: &Arc<Config>, key: &Key, exp: Option<UnixTime>) -> Option<Self> {
         let state = config.slots.shared().lock();
         match state.is_draining() {
             true => None,
-            false => Self::join_in(state, config, key, until).ok(),
+            false => Self::join_in(state, config, key, exp).ok(),
         }
     }
 
@@ -139,18 +140,18 @@ impl PendingCall {
     pub(crate) fn begin(
         config: &Arc<Config>,
         key: Key,
-        until: Option<UnixTime>,
+        exp: Option<UnixTime>,
         slot: Slot,
         remote: Option<Box<Remote>>,
     ) -> Self {
         let shared = config.slots.shared();
-        let mut state = match Self::join_in(shared.lock(), config, &key, until) {
+        let mut state = match Self::join_in(shared.lock(), config, &key, exp) {
             Ok(joined) => return joined,
             Err(state) => state,
         };
         let call = state.pending.new_call(config);
-        let mut revocation = PendingRevocation::new(until);
-        revocation.join(call, until);
+        let mut revocation = PendingRevocation::new(exp);
+        revocation.join(call, exp);
         let task = Arc::new(TaskHandle {
             key: key.clone(),
             runtime: slot.runtime().clone(),
@@ -174,7 +175,7 @@ impl PendingCall {
         Self {
             task,
             config: config.clone(),
-            until,
+            exp,
             call,
             is_open: true,
         }
@@ -184,13 +185,13 @@ impl PendingCall {
         mut state: StateGuard<'a>,
         config: &Arc<Config>,
         key: &Key,
-        until: Option<UnixTime>,
+        exp: Option<UnixTime>,
     ) -> Result<Self, StateGuard<'a>> {
         let call = state.pending.new_call(config);
         let Some(entry) = state.pending.entries.get_mut(key) else {
             return Err(state);
         };
-        let is_next = entry.revocation.join(call, until);
+        let is_next = entry.revocation.join(call, exp);
         let task = entry.task.clone();
         drop(state);
         if is_next {
@@ -199,7 +200,7 @@ impl PendingCall {
         Ok(Self {
             task,
             config: config.clone(),
-            until,
+            exp,
             call,
             is_open: true,
         })
@@ -243,11 +244,17 @@ impl PendingCall {
     /// lifted since. What is asked now lives no longer than the response waits for it.
     fn revoke_again(&self, report: Report) {
         let Key { list, token, .. } = self.task.key.clone();
-        let (config, until) = (self.config.clone(), self.until);
+        let (config, exp) = (self.config.clone(), self.exp);
         let runtime = Handle::try_current().unwrap_or_else(|_| self.task.runtime.clone());
         runtime.spawn(async move {
-            let revoke = || list.clone().revoke(revocation(token, until));
-            let again = insist("revocation", token, until, &config, revoke);
+            let revoke = || list.clone().revoke(revocation(token, exp));
+            let again = insist(
+                "revocation",
+                token,
+                retention::of_token(exp),
+                &config,
+                revoke,
+            );
             let in_time = timeout(config.finish_within, again).await.is_ok();
             let _ = report.send(in_time);
         });
@@ -271,8 +278,8 @@ impl OnEnd for PendingCall {
     }
 }
 
-fn revocation(token: TokenId, until: Option<UnixTime>) -> Revocation {
-    Revocation::of_token(token, until).because("response delivered")
+fn revocation(token: TokenId, exp: Option<UnixTime>) -> Revocation {
+    Revocation::of_token(token, exp).because("response delivered")
 }
 
 /// Records one pending revocation.
@@ -292,7 +299,7 @@ impl Task {
             let (step, wake_at) = self.step(revoked.take());
             match step {
                 Step::Done => return,
-                Step::Revoke(until) => attempt.set(Some(self.attempt(until))),
+                Step::Revoke(exp) => attempt.set(Some(self.attempt(exp))),
                 Step::Wait => {}
             }
             let answer = {
@@ -326,12 +333,19 @@ impl Task {
     }
 
     /// Asks the store once. Whether the token is revoked, or past its life.
-    fn attempt(&self, until: Option<UnixTime>) -> impl Future<Output = bool> + use<> {
+    fn attempt(&self, exp: Option<UnixTime>) -> impl Future<Output = bool> + use<> {
         let Key { list, token, .. } = self.handle.key.clone();
         let config = self.config.clone();
         async move {
-            let revoke = list.revoke(revocation(token, until));
-            ask("revocation", token, until, &config, revoke).await
+            let revoke = list.revoke(revocation(token, exp));
+            ask(
+                "revocation",
+                token,
+                retention::of_token(exp),
+                &config,
+                revoke,
+            )
+            .await
         }
     }
 

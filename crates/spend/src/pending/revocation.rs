@@ -38,7 +38,7 @@ type Waiting<R> = BTreeMap<(Instant, u64), R>;
 /// time, and ends that come while the store is asked wait together for the next attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct PendingRevocation<R> {
-    until: Option<UnixTime>,
+    exp: Option<UnixTime>,
     open: BTreeSet<Call>,
     waiting: Waiting<R>,
     /// Those that the attempt that runs covers.
@@ -53,7 +53,7 @@ pub(crate) struct PendingRevocation<R> {
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Ask the store to revoke the token, and to remember it until then.
+    /// Ask the store to revoke the token, which expires then.
     Revoke(Option<UnixTime>),
     /// Wait for something to happen.
     Wait,
@@ -65,10 +65,10 @@ pub(crate) enum Step {
 pub(crate) type Reports<R> = Vec<(R, bool)>;
 
 impl<R> PendingRevocation<R> {
-    /// `until`: when the token is forgotten.
-    pub(crate) fn new(until: Option<UnixTime>) -> Self {
+    /// `exp`: when the token expires.
+    pub(crate) fn new(exp: Option<UnixTime>) -> Self {
         Self {
-            until,
+            exp,
             open: BTreeSet::new(),
             waiting: Waiting::new(),
             covered: Waiting::new(),
@@ -81,8 +81,8 @@ impl<R> PendingRevocation<R> {
 
     /// Lets a call join, whose token may be remembered for longer than that of the others. Whether
     /// the next deadline is its own.
-    pub(crate) fn join(&mut self, call: Call, until: Option<UnixTime>) -> bool {
-        self.until = self.until.zip(until).map(|(a, b)| a.max(b));
+    pub(crate) fn join(&mut self, call: Call, exp: Option<UnixTime>) -> bool {
+        self.exp = self.exp.zip(exp).map(|(a, b)| a.max(b));
         self.open.insert(call);
         self.open.first() == Some(&call)
     }
@@ -137,7 +137,7 @@ impl<R> PendingRevocation<R> {
             self.retry_at = None;
             self.covered.append(&mut self.waiting);
             // The attempt is polled once before anybody's limit counts.
-            return (Step::Revoke(self.until), Vec::new());
+            return (Step::Revoke(self.exp), Vec::new());
         }
         let mut late = Vec::new();
         for waiting in [&mut self.waiting, &mut self.covered] {

@@ -54,7 +54,8 @@ impl Caller {
             Claims::from_value(claims.clone()).expect("claims"),
             std::time::Duration::from_secs(30),
         )
-        .with_revocations(list.clone());
+        .with_revocations(list.clone())
+        .expect("a list for any life");
         Self {
             revocations,
             list,

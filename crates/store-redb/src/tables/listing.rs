@@ -11,7 +11,7 @@ use crate::{
 impl Tables<'_> {
     pub(crate) fn revoke(&mut self, revocation: &Revocation) -> Result<(), Fault> {
         let key = revocation.key();
-        let until = revocation.remembered_until();
+        let until = revocation.retained_until();
         let listed = match revocation.issued_at_or_before() {
             Some(issued_at_or_before) => Listed::Rule {
                 issued_at_or_before,

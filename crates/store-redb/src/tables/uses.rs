@@ -1,7 +1,7 @@
 //! Uses: claimed and given back.
 
 use redb::ReadableTable;
-use tower_revoke_core::{Change, Claim, ClaimOutcome, KeyDigest, Listed, StoreError};
+use tower_revoke_core::{Change, Claim, ClaimOutcome, KeyDigest, Listed, StoreError, retention};
 
 use super::{Done, Facet, Tables, longer};
 use crate::{
@@ -14,8 +14,8 @@ impl Tables<'_> {
     pub(crate) fn claim(&mut self, claim: &Claim) -> Done<ClaimOutcome> {
         // The wall clock may have been set back since uses were forgotten: they must not be won
         // a second time.
-        let is_past = |until| until <= self.now || Some(until) < self.purged_before;
-        if claim.until.is_some_and(is_past) {
+        let is_forgotten = (claim.until).is_some_and(|until| Some(until) < self.purged_before);
+        if is_forgotten || retention::has_ended(claim.until, self.now) {
             return Ok(Err(StoreError::LifeIsPast));
         }
         let key = KeyDigest::of_token(claim.token);

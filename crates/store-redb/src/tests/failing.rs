@@ -148,11 +148,13 @@ async fn a_failure_is_told_to_all_who_shared_the_transaction() {
         ..Harm::default()
     };
     harm(&store, full);
-    let claim = |id| Claim {
-        token: token(1),
-        id: ClaimId::from_bytes([id; 16]),
-        limit: NonZeroU32::MIN,
-        until: None,
+    let claim = |id| {
+        Claim::new(
+            token(1),
+            ClaimId::from_bytes([id; 16]),
+            NonZeroU32::MIN,
+            None,
+        )
     };
     let claims: Vec<_> = (0..20).map(claim).collect();
     let asked = futures_util::future::join_all(claims.iter().map(|claim| store.claim(claim)));
@@ -192,12 +194,12 @@ async fn a_crash_between_two_writes_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("a"), folder.path().join("b"));
     let (store, _) = open(&path);
-    let own = Claim {
-        token: token(9),
-        id: ClaimId::from_bytes([1; 16]),
-        limit: NonZeroU32::MIN,
-        until: None,
-    };
+    let own = Claim::new(
+        token(9),
+        ClaimId::from_bytes([1; 16]),
+        NonZeroU32::MIN,
+        None,
+    );
     store.revoke(&[end_of(1)]).await.unwrap();
     store.claim(&own).await.unwrap();
     // As it is on the disk while the store is open.

@@ -12,7 +12,7 @@ const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
 fn end_of(number: u32, until: UnixTime) -> Revocation {
     let token = TokenId::of_jwt("keeping", &number.to_string());
-    Revocation::of_token(token, Some(until))
+    Revocation::of_token(token, None).retained(Some(until))
 }
 
 fn after(secs: u64) -> UnixTime {

@@ -40,12 +40,12 @@ fn key(number: u32) -> KeyDigest {
 }
 
 fn claim(number: u32, id: u8) -> Claim {
-    Claim {
-        token: token(number),
-        id: ClaimId::from_bytes([id; 16]),
-        limit: NonZeroU32::MIN,
-        until: None,
-    }
+    Claim::new(
+        token(number),
+        ClaimId::from_bytes([id; 16]),
+        NonZeroU32::MIN,
+        None,
+    )
 }
 
 fn open(path: &Path, clock: Clock) -> RedbStore {
@@ -80,11 +80,10 @@ struct Use {
 
 impl Use {
     fn claim(self) -> Claim {
-        Claim {
-            limit: NonZeroU32::new(self.limit).unwrap(),
-            until: self.until,
-            ..claim(self.number, self.id)
-        }
+        let mut claim = claim(self.number, self.id);
+        claim.limit = NonZeroU32::new(self.limit).unwrap();
+        claim.until = self.until;
+        claim
     }
 }
 
@@ -232,7 +231,7 @@ impl Pair {
                 }
             }
             Op::Revoke(number, end) => {
-                let revocation = [Revocation::of_token(token(number), end)];
+                let revocation = [Revocation::of_token(token(number), None).retained(end)];
                 self.store().revoke(&revocation).await.unwrap();
                 self.model.revoke(&revocation).await.unwrap();
             }
@@ -426,9 +425,10 @@ async fn a_purge_of_very_many_staged_claims_forgets_them_all() {
         .clock(clock)
         .open()
         .unwrap();
-    let until = |number: u32| Claim {
-        until: Some(after(if number < 5_000 { 60 } else { 120 })),
-        ..claim(number, 1)
+    let until = |number: u32| {
+        let mut claim = claim(number, 1);
+        claim.until = Some(after(if number < 5_000 { 60 } else { 120 }));
+        claim
     };
     let claims: Vec<_> = (0..6_000).map(until).collect();
     for won in join_all(claims.iter().map(|claim| store.claim(claim))).await {

@@ -190,7 +190,7 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
             };
             let said = said.at(UnixTime::from_secs(at)).by(by).because(why);
             Ask::Revoke(match end(until) {
-                Some(until) => said.until(until),
+                Some(until) => said.retained(Some(until)),
                 None => said,
             })
         },
@@ -211,11 +211,12 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
         })
     });
     let claim = || {
-        (0..2_u8, 0..4_u8, until(), 0..16_u8).prop_map(|(number, id, until, other)| Claim {
-            token: token(number),
-            id: ClaimId::from_bytes([id; 16]),
-            limit: NonZeroU32::new(u32::from(number) + 1 + u32::from(other == 0)).expect("some"),
-            until: end(until),
+        (0..2_u8, 0..4_u8, until(), 0..16_u8).prop_map(|(number, id, until, other)| {
+            let limit = NonZeroU32::new(u32::from(number) + 1 + u32::from(other == 0));
+            let (id, limit) = (ClaimId::from_bytes([id; 16]), limit.expect("some"));
+            let mut claim = Claim::new(token(number), id, limit, None);
+            claim.until = end(until);
+            claim
         })
     };
     let freed = Ask::Restore(Change::Freed {
@@ -305,12 +306,12 @@ proptest! {
 
 #[test]
 fn what_changes_nothing_is_not_written() {
-    let claim = Claim {
-        token: token(1),
-        id: ClaimId::from_bytes([1; 16]),
-        limit: NonZeroU32::MIN,
-        until: None,
-    };
+    let claim = Claim::new(
+        token(1),
+        ClaimId::from_bytes([1; 16]),
+        NonZeroU32::MIN,
+        None,
+    );
     let said = Revocation::of_token(token(0), None).by("bob");
     let ops = [Op::revoke(&said), Op::claim(&claim)];
     let mut tables = Tables::default();

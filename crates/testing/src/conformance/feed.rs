@@ -31,7 +31,7 @@ async fn has_feed<G: Ground>() -> bool {
 
 async fn revoke_many<S: Store>(node: &Node<S>, numbers: std::ops::Range<u64>, until: UnixTime) {
     let all: Vec<_> = numbers
-        .map(|number| Revocation::of_token(token(number), Some(until)))
+        .map(|number| Revocation::of_token(token(number), None).retained(Some(until)))
         .collect();
     for batch in all.chunks(1_000) {
         node.revoke(batch).await;
@@ -157,8 +157,8 @@ pub async fn no_change_is_lost_while_many_write<G: Ground>() {
                 // Keys of its own, and some that all three write to.
                 let own = 10_000 * (writer + 1) + turn;
                 let shared = 5_000 + turn % 7;
-                let said = Revocation::of_token(token(own), Some(end));
-                let also = Revocation::of_token(token(shared), Some(end));
+                let said = Revocation::of_token(token(own), None).retained(Some(end));
+                let also = Revocation::of_token(token(shared), None).retained(Some(end));
                 node.revoke(&[said, also]).await;
                 if turn % 3 == 0 {
                     node.lift(&lift(token(shared), now)).await;
@@ -210,7 +210,7 @@ pub async fn no_more_means_that_all_acknowledged_is_told<G: Ground>() {
             for turn in 0..50 {
                 let number = 1_000 * (writer as u64 + 1) + turn;
                 if turn % 2 == 0 {
-                    let said = Revocation::of_token(token(number), Some(end));
+                    let said = Revocation::of_token(token(number), None).retained(Some(end));
                     node.revoke(&[said]).await;
                 } else {
                     let claim = super::world::claim(token(number), number, 1, Some(end));
@@ -258,7 +258,7 @@ pub async fn the_feed_tells_what_was_listed_lifted_spent_and_freed<G: Ground>() 
     follower.catch_up(&nodes[1]).await;
     let mut last_lift = UnixTime::EPOCH;
     for round in 0..5 {
-        let revocation = Revocation::of_token(token(1), until).at(now);
+        let revocation = Revocation::of_token(token(1), None).retained(until).at(now);
         nodes[0].revoke(&[revocation]).await;
         let told = news(&mut follower, &nodes[1], key(1)).await;
         let Change::Listed { listed, at, .. } = told else {

@@ -1,7 +1,7 @@
 //! Clauses of what is unlikely and allowed: keys, words and numbers at their ends.
 
 use tower_revoke_core::{
-    Claim, ClaimId, ClaimOutcome, Listed, Revocation, RevocationKey, TokenId, UnixTime, Wanted,
+    ClaimId, ClaimOutcome, Listed, Revocation, RevocationKey, TokenId, UnixTime, Wanted,
 };
 
 use super::{
@@ -38,11 +38,8 @@ pub async fn keys_of_any_bytes_are_kept_apart<G: Ground>() {
         .collect();
     for (number, token) in tokens.iter().enumerate() {
         let id = ClaimId::from_bytes(keys[keys.len() - 1 - number]);
-        let own = Claim {
-            token: *token,
-            id,
-            ..claim(*token, 0, 1, until(number))
-        };
+        let mut own = claim(*token, 0, 1, until(number));
+        own.id = id;
         assert!(node.wins(&own).await, "{token:?}");
         assert!(node.wins(&own).await, "{token:?}, asked again");
         assert!(!node.wins(&claim(*token, 9, 1, until(number))).await);
@@ -58,7 +55,7 @@ pub async fn keys_of_any_bytes_are_kept_apart<G: Ground>() {
     let revocations: Vec<_> = tokens
         .iter()
         .enumerate()
-        .map(|(number, token)| Revocation::of_token(*token, until(number)))
+        .map(|(number, token)| Revocation::of_token(*token, None).retained(until(number)))
         .collect();
     node.revoke(&revocations).await;
     let revoked: Vec<_> = (0..keys.len())
@@ -100,7 +97,7 @@ pub async fn words_of_any_kind_are_kept<G: Ground>() {
     ];
     let mut revocations = Vec::new();
     for (number, word) in (0..).zip(&words) {
-        let of_token = Revocation::of_token(token(number), Some(world.end()));
+        let of_token = Revocation::of_token(token(number), None).retained(Some(world.end()));
         let keys = [
             RevocationKey::issuer(format!("{word}{number}")),
             RevocationKey::subject(word.clone(), number.to_string()),
@@ -165,8 +162,10 @@ pub async fn numbers_at_their_ends_are_kept<G: Ground>() {
     for (number, secs) in (0..).zip(far) {
         let until = UnixTime::from_secs(secs);
         node.revoke(&[
-            Revocation::of_token(token(number), Some(until)).at(world.now()),
-            rule(subject(number), until).until(until),
+            Revocation::of_token(token(number), None)
+                .retained(Some(until))
+                .at(world.now()),
+            rule(subject(number), until).retained(Some(until)),
         ])
         .await;
         let listed = nodes[1].listed(token(number)).await;
@@ -204,7 +203,7 @@ pub async fn numbers_at_their_ends_are_kept<G: Ground>() {
     }
     assert!(node.release(&world.claim(token(51), 1, u32::MAX)).await);
     // An end that is past is an end all the same: kept until it is purged, and no error.
-    node.revoke(&[Revocation::of_token(token(52), Some(UnixTime::EPOCH))])
+    node.revoke(&[Revocation::of_token(token(52), None).retained(Some(UnixTime::EPOCH))])
         .await;
     if !lacks::<G>(Ability::Feed) {
         let keys: Vec<_> = (0..6).chain(100..106).map(key).collect();

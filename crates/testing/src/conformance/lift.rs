@@ -17,12 +17,14 @@ pub async fn a_revocation_hides_the_uses_until_it_is_lifted<G: Ground>() {
     let (spent, revoked) = (Listed::Spent { until }, Listed::Revoked { until });
     assert!(node.wins(&world.claim(token(1), 1, 1)).await);
     assert_eq!(node.listed(token(1)).await, Some(spent));
-    node.revoke(&[Revocation::of_token(token(1), until)]).await;
+    node.revoke(&[Revocation::of_token(token(1), None).retained(until)])
+        .await;
     assert_eq!(node.listed(token(1)).await, Some(revoked));
     assert!(node.lift(&lift(token(1), world.now())).await);
     assert_eq!(node.listed(token(1)).await, Some(spent));
     // The other way round.
-    node.revoke(&[Revocation::of_token(token(2), until)]).await;
+    node.revoke(&[Revocation::of_token(token(2), None).retained(until)])
+        .await;
     assert!(node.wins(&world.claim(token(2), 1, 1)).await);
     assert_eq!(node.listed(token(2)).await, Some(revoked));
     assert!(node.release(&world.claim(token(2), 1, 1)).await);
@@ -40,7 +42,9 @@ pub async fn a_revocation_is_lifted_once<G: Ground>() {
     }
     // What was lifted before it was said is not lifted.
     let revocations = [
-        Revocation::of_token(token(1), Some(world.end())).at(world.now()),
+        Revocation::of_token(token(1), None)
+            .retained(Some(world.end()))
+            .at(world.now()),
         rule(subject(1), world.now()).at(world.now()),
         Revocation::of_token(token(2), None).at(world.now()),
     ];
@@ -63,7 +67,7 @@ pub async fn a_lift_gives_no_use_back<G: Ground>() {
     let own = world.claim(token(1), 1, 1);
     assert!(node.wins(&own).await);
     assert!(!node.lift(&lift(token(1), world.now())).await, "only spent");
-    node.revoke(&[Revocation::of_token(token(1), Some(world.end()))])
+    node.revoke(&[Revocation::of_token(token(1), None).retained(Some(world.end()))])
         .await;
     assert!(node.lift(&lift(token(1), world.now())).await);
     assert!(!node.wins(&world.claim(token(1), 2, 1)).await);
@@ -78,7 +82,7 @@ pub async fn a_revocation_after_a_lift_stands<G: Ground>() {
     let earlier = now.saturating_sub(Duration::from_secs(600));
     let until = Some(world.end());
     for (number, said_again) in [(1, Some(now)), (2, Some(earlier)), (3, None)] {
-        let revocation = Revocation::of_token(token(number), until);
+        let revocation = Revocation::of_token(token(number), None).retained(until);
         let again = match said_again {
             Some(at) => revocation.clone().at(at),
             None => revocation.clone(),

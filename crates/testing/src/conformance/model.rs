@@ -171,9 +171,11 @@ async fn run<G: Ground>(
         match op {
             Op::Revoke { at, until: end, .. } => {
                 let said = match &name {
-                    RevocationKey::Token(token) => Revocation::of_token(*token, until(end)),
+                    RevocationKey::Token(token) => {
+                        Revocation::of_token(*token, None).retained(until(end))
+                    }
                     _ => match until(end) {
-                        Some(end) => rule(name.clone(), time(at)).until(end),
+                        Some(end) => rule(name.clone(), time(at)).retained(Some(end)),
                         None => rule(name.clone(), time(at)),
                     },
                 };

@@ -31,7 +31,7 @@ async fn outage<G: Ground>(begin: Harm, end: Harm) {
     let world = World::<G>::alone().await;
     let nodes = world.nodes(2).await;
     let until = Some(world.end());
-    let before = Revocation::of_token(token(1), until);
+    let before = Revocation::of_token(token(1), None).retained(until);
     nodes[0].revoke(&[before]).await;
     assert!(nodes[0].wins(&world.claim(token(2), 1, 1)).await);
     let mut follower = Follower::default();
@@ -71,7 +71,7 @@ async fn outage<G: Ground>(begin: Harm, end: Harm) {
         won, 1,
         "of four claims in doubt, asked again under their ids"
     );
-    let after = Revocation::of_token(token(4), until);
+    let after = Revocation::of_token(token(4), None).retained(until);
     nodes[0].revoke(&[after]).await;
     assert!(nodes[1].lift(&lift(token(1), world.now())).await);
     if !lacks::<G>(Ability::Feed) {
@@ -81,7 +81,7 @@ async fn outage<G: Ground>(begin: Harm, end: Harm) {
 }
 
 async fn all_say_so<G: Ground>(world: &World<G>, node: &Node<G::Store>) {
-    let revocations = [Revocation::of_token(token(9), Some(world.end()))];
+    let revocations = [Revocation::of_token(token(9), None).retained(Some(world.end()))];
     let claim = world.claim(token(9), 1, 1);
     let (keys, lift) = ([key(9)], lift(token(9), world.now()));
     let store = &node.store;

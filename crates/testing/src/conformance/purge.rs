@@ -16,11 +16,11 @@ pub async fn what_is_alive_is_kept<G: Ground>() {
     let later = world.after(7_201);
     nodes[0]
         .revoke(&[
-            Revocation::of_token(token(1), Some(before)),
-            Revocation::of_token(token(2), Some(later)),
+            Revocation::of_token(token(1), None).retained(Some(before)),
+            Revocation::of_token(token(2), None).retained(Some(later)),
             Revocation::of_token(token(3), None),
             rule(subject(1), world.now()),
-            rule(subject(2), world.now()).until(before),
+            rule(subject(2), world.now()).retained(Some(before)),
         ])
         .await;
     let claims = [
@@ -71,9 +71,9 @@ pub async fn what_has_ended_is_purged<G: Ground>() {
     let ended = Some(world.after(3_600));
     let before = world.after(3_601);
     node.revoke(&[
-        Revocation::of_token(token(1), ended),
-        Revocation::of_token(token(2), Some(before)),
-        rule(subject(1), world.now()).until(world.after(3_600)),
+        Revocation::of_token(token(1), None).retained(ended),
+        Revocation::of_token(token(2), None).retained(Some(before)),
+        rule(subject(1), world.now()).retained(Some(world.after(3_600))),
     ])
     .await;
     assert!(node.wins(&claim(token(3), 1, 1, ended)).await);
@@ -96,7 +96,9 @@ pub async fn a_lift_is_remembered_as_long_as_what_it_lifted<G: Ground>() {
     let node = world.node().await;
     let (now, soon, long) = (world.now(), world.after(3_600), world.after(7_200));
     for until in [long, soon] {
-        let revocation = Revocation::of_token(token(1), Some(until)).at(now);
+        let revocation = Revocation::of_token(token(1), None)
+            .retained(Some(until))
+            .at(now);
         node.revoke(&[revocation]).await;
         assert!(node.lift(&lift(token(1), now)).await);
     }

@@ -64,7 +64,7 @@ pub async fn records_come_once_each_in_pages_of_any_size<G: Ground>() {
     let nothing = all_records(&node, records, &Wanted::all(), 10).await;
     assert_eq!(nothing, [], "nothing was revoked");
     let revocations: Vec<_> = (0..100)
-        .map(|number| Revocation::of_token(token(number), Some(world.end())))
+        .map(|number| Revocation::of_token(token(number), None).retained(Some(world.end())))
         .chain((0..20).map(|number| rule(subject(number), world.now())))
         .collect();
     node.revoke(&revocations).await;
@@ -84,7 +84,7 @@ pub async fn records_come_once_each_in_pages_of_any_size<G: Ground>() {
         if after.is_none() {
             break;
         }
-        let other = Revocation::of_token(token(1_000 + turn), Some(world.end()));
+        let other = Revocation::of_token(token(1_000 + turn), None).retained(Some(world.end()));
         node.revoke(&[other]).await;
         if turn > 0 {
             assert!(node.lift(&lift(token(1_000 + turn - 1), world.now())).await);
@@ -108,7 +108,7 @@ pub async fn records_are_those_that_are_wanted<G: Ground>() {
     let revocations: Vec<_> = (0..40_u64)
         .map(|number| {
             let said = match number % 2 {
-                0 => Revocation::of_token(token(number), Some(world.end())),
+                0 => Revocation::of_token(token(number), None).retained(Some(world.end())),
                 _ => rule(subject(number), world.now()),
             };
             said.at(world.after(number / 4))
@@ -165,7 +165,8 @@ pub async fn records_say_what_was_said<G: Ground>() {
     };
     let now = world.now();
     let said = [
-        Revocation::of_token(token(1), Some(world.end()))
+        Revocation::of_token(token(1), None)
+            .retained(Some(world.end()))
             .at(now)
             .by("ann@example.com")
             .because("laptop lost"),
@@ -174,15 +175,15 @@ pub async fn records_say_what_was_said<G: Ground>() {
             .at(world.after(2))
             .by("bob"),
         rule(subject(3), world.after(9))
-            .until(world.end())
+            .retained(Some(world.end()))
             .at(world.after(3))
             .because("left the company"),
         rule(RevocationKey::claim(ISSUER_OF_OTHERS, "tenant", "7"), now).at(world.after(4)),
     ];
     let gone = [
-        Revocation::of_token(token(4), Some(world.end())),
+        Revocation::of_token(token(4), None).retained(Some(world.end())),
         rule(subject(4), now),
-        Revocation::of_token(token(5), Some(now)),
+        Revocation::of_token(token(5), None).retained(Some(now)),
     ];
     nodes[0].revoke(&said).await;
     nodes[0].revoke(&gone).await;
@@ -202,10 +203,10 @@ pub async fn records_say_what_was_said<G: Ground>() {
         let listed = match said.issued_at_or_before() {
             Some(issued_at_or_before) => Listed::Rule {
                 issued_at_or_before,
-                until: said.remembered_until(),
+                until: said.retained_until(),
             },
             None => Listed::Revoked {
-                until: said.remembered_until(),
+                until: said.retained_until(),
             },
         };
         assert_eq!(record.listed, listed);

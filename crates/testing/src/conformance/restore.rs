@@ -67,7 +67,9 @@ pub async fn writing_back_never_shortens<G: Ground>() {
     let now = world.now();
     let end = |secs| Some(world.end().saturating_add(Duration::from_secs(secs)));
     node.revoke(&[
-        Revocation::of_token(token(1), end(20)).at(now),
+        Revocation::of_token(token(1), None)
+            .retained(end(20))
+            .at(now),
         rule(subject(1), world.after(20)).at(now),
     ])
     .await;
@@ -112,7 +114,7 @@ pub async fn writing_back_never_revives_what_was_lifted<G: Ground>() {
     };
     nodes[0]
         .revoke(&[
-            Revocation::of_token(token(1), until).at(now),
+            Revocation::of_token(token(1), None).retained(until).at(now),
             rule(subject(1), now).at(now),
         ])
         .await;
@@ -149,7 +151,7 @@ pub async fn a_lift_written_back_ends_what_was_said_before_it<G: Ground>() {
         at,
         until,
     };
-    node.revoke(&[Revocation::of_token(token(1), until).at(now)])
+    node.revoke(&[Revocation::of_token(token(1), None).retained(until).at(now)])
         .await;
     for older in [
         UnixTime::EPOCH,

@@ -15,8 +15,11 @@ pub async fn a_revocation_is_seen_by_every_handle<G: Ground>() {
     assert_eq!(other.listed(token(1)).await, None, "before it was revoked");
     let until = Some(world.end());
     let logged_out = rule(subject(1), world.now());
-    one.revoke(&[Revocation::of_token(token(1), until), logged_out])
-        .await;
+    one.revoke(&[
+        Revocation::of_token(token(1), None).retained(until),
+        logged_out,
+    ])
+    .await;
     let revoked = Some(Listed::Revoked { until });
     let rule = Some(Listed::Rule {
         issued_at_or_before: world.now(),
@@ -39,8 +42,8 @@ pub async fn what_was_acknowledged_survives_a_restart<G: Ground>() {
     let until = Some(world.end());
     let node = world.node().await;
     node.revoke(&[
-        Revocation::of_token(token(1), until),
-        Revocation::of_token(token(2), until),
+        Revocation::of_token(token(1), None).retained(until),
+        Revocation::of_token(token(2), None).retained(until),
         rule(subject(1), world.now()),
     ])
     .await;
@@ -74,7 +77,9 @@ pub async fn revoking_again_changes_nothing<G: Ground>() {
     let world = World::<G>::new().await;
     let until = Some(world.end());
     let revocations = [
-        Revocation::of_token(token(1), until).at(world.now()),
+        Revocation::of_token(token(1), None)
+            .retained(until)
+            .at(world.now()),
         rule(subject(1), world.now()).at(world.now()),
     ];
     let keys = [key(1), subject(1).digest()];
@@ -113,7 +118,8 @@ pub async fn a_revocation_is_never_shortened<G: Ground>() {
     .enumerate()
     {
         let node = &nodes[at % 2];
-        node.revoke(&[Revocation::of_token(token(1), said)]).await;
+        node.revoke(&[Revocation::of_token(token(1), None).retained(said)])
+            .await;
         assert_eq!(
             node.listed(token(1)).await,
             Some(Listed::Revoked { until: kept }),
@@ -132,11 +138,23 @@ pub async fn a_rule_is_never_shortened<G: Ground>() {
     );
     let ann = || subject(1);
     for (turn, (said, issued, until)) in [
-        (rule(ann(), at(20)).until(end(99)), 20, Some(end(99))),
-        (rule(ann(), at(10)).until(end(50)), 20, Some(end(99))),
-        (rule(ann(), at(30)).until(end(50)), 30, Some(end(99))),
+        (
+            rule(ann(), at(20)).retained(Some(end(99))),
+            20,
+            Some(end(99)),
+        ),
+        (
+            rule(ann(), at(10)).retained(Some(end(50))),
+            20,
+            Some(end(99)),
+        ),
+        (
+            rule(ann(), at(30)).retained(Some(end(50))),
+            30,
+            Some(end(99)),
+        ),
         (rule(ann(), at(5)), 30, None),
-        (rule(ann(), at(7)).until(end(1)), 30, None),
+        (rule(ann(), at(7)).retained(Some(end(1))), 30, None),
     ]
     .into_iter()
     .enumerate()
@@ -164,11 +182,14 @@ pub async fn a_batch_is_revoked_whole<G: Ground>() {
             .saturating_add(std::time::Duration::from_secs(number))
     };
     let mut batch: Vec<_> = (0..1_000)
-        .map(|number| Revocation::of_token(token(number), Some(end(number))))
+        .map(|number| Revocation::of_token(token(number), None).retained(Some(end(number))))
         .collect();
     // Twice in one batch, the longer one first and last.
-    batch.push(Revocation::of_token(token(7), Some(world.end())));
-    batch.insert(0, Revocation::of_token(token(9), Some(world.end())));
+    batch.push(Revocation::of_token(token(7), None).retained(Some(world.end())));
+    batch.insert(
+        0,
+        Revocation::of_token(token(9), None).retained(Some(world.end())),
+    );
     batch.push(rule(subject(1), world.now()));
     node.revoke(&batch).await;
     let keys: Vec<_> = (0..1_000).map(key).collect();
@@ -187,7 +208,7 @@ pub async fn look_ups_answer_in_the_order_of_the_keys<G: Ground>() {
     let end = |number: u64| UnixTime::from_secs(world.end().as_secs() + number);
     let revoked: Vec<_> = (0..1_000)
         .filter(|number: &u64| number.is_multiple_of(3))
-        .map(|number| Revocation::of_token(token(number), Some(end(number))))
+        .map(|number| Revocation::of_token(token(number), None).retained(Some(end(number))))
         .collect();
     node.revoke(&revoked).await;
     let listed = |number: u64| {

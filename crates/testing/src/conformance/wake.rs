@@ -17,7 +17,7 @@ pub async fn a_quiet_store_wakes_nobody<G: Ground>() {
     }
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
-    let said = Revocation::of_token(token(1), Some(world.end()));
+    let said = Revocation::of_token(token(1), None).retained(Some(world.end()));
     nodes[1].revoke(&[said]).await;
     let mut follower = Follower::default();
     follower.catch_up(&nodes[0]).await;
@@ -51,7 +51,7 @@ pub async fn a_write_by_another_wakes_who_waits<G: Ground>() {
     let woken = async {
         let mut woken = std::pin::pin!(nodes[0].store.changed(&cursor));
         for number in 0.. {
-            let said = Revocation::of_token(token(number), Some(world.end()));
+            let said = Revocation::of_token(token(number), None).retained(Some(world.end()));
             nodes[1].revoke(&[said]).await;
             keys.push(key(number));
             if tokio::time::timeout(Duration::from_millis(200), woken.as_mut())

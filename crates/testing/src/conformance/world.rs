@@ -214,12 +214,10 @@ pub(super) fn rule(key: RevocationKey, issued_at_or_before: UnixTime) -> Revocat
 pub(super) fn claim(token: TokenId, id: u64, limit: u32, until: Option<UnixTime>) -> Claim {
     let mut bytes = [0xC1; 16];
     bytes[8..].copy_from_slice(&id.to_be_bytes());
-    Claim {
-        token,
-        id: ClaimId::from_bytes(bytes),
-        limit: NonZeroU32::new(limit).expect("the clauses give a limit of at least one"),
-        until,
-    }
+    let limit = NonZeroU32::new(limit).expect("the clauses give a limit of at least one");
+    let mut claim = Claim::new(token, ClaimId::from_bytes(bytes), limit, None);
+    claim.until = until;
+    claim
 }
 
 pub(super) fn lift(key: impl Into<RevocationKey>, at: UnixTime) -> Lift {

@@ -72,10 +72,9 @@ fn lift_ahead() -> Lift {
 
 /// A use that was won elsewhere.
 fn others() -> Claim {
-    Claim {
-        id: ClaimId::from_bytes([2; 16]),
-        ..claim()
-    }
+    let mut others = claim();
+    others.id = ClaimId::from_bytes([2; 16]);
+    others
 }
 
 impl Subject for Mirrored {

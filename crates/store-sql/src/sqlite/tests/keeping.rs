@@ -17,7 +17,7 @@ fn token(number: u64) -> TokenId {
 }
 
 fn end_of(number: u64) -> Revocation {
-    Revocation::of_token(token(number), Some(END))
+    Revocation::of_token(token(number), None).retained(Some(END))
 }
 
 async fn open(path: &Path) -> SqliteStore {
@@ -35,7 +35,7 @@ async fn a_purge_gives_room_back_to_the_disk() {
     let many: Vec<_> = (0..4_000).map(|n| end_of(n).because(&long)).collect();
     store.revoke(&many).await.unwrap();
     let later = END.saturating_add(Duration::from_secs(1));
-    let kept = Revocation::of_token(token(1_000_000), Some(later));
+    let kept = Revocation::of_token(token(1_000_000), None).retained(Some(later));
     store.revoke(std::slice::from_ref(&kept)).await.unwrap();
     let mut link = file::options(&path).connect().await.unwrap();
     let to_file = "PRAGMA wal_checkpoint(TRUNCATE)";
@@ -107,12 +107,12 @@ async fn of_several_who_write_all_the_time_each_has_its_turn() {
         async move {
             let mut won = 0;
             for number in 0..300 {
-                let claim = Claim {
-                    token: token(number),
-                    id: ClaimId::from_bytes([node as u8; 16]),
-                    limit: NonZeroU32::MIN,
-                    until: None,
-                };
+                let claim = Claim::new(
+                    token(number),
+                    ClaimId::from_bytes([node as u8; 16]),
+                    NonZeroU32::MIN,
+                    None,
+                );
                 let outcome = store.claim(&claim).await.unwrap();
                 won += u64::from(matches!(outcome, ClaimOutcome::Won { .. }));
             }

@@ -74,7 +74,7 @@ impl Flawed {
         let key = said.key();
         let digest = key.digest();
         let stands = self.stands(digest).await;
-        let until = said.remembered_until();
+        let until = said.retained_until();
         match (self.flaw, stands) {
             (Flaw::ShortensTokens, Some(Listed::Revoked { .. })) if alone => {
                 self.drop_key(key).await;
@@ -105,14 +105,14 @@ impl Flawed {
             (Flaw::CountsTimeInSignedNumbers, _) => {
                 if let Some(until) = until.filter(|until| until.as_secs() > i64::MAX as u64) {
                     let wrapped = UnixTime::from_secs(until.as_secs() & i64::MAX as u64);
-                    return Some(said.clone().until(wrapped));
+                    return Some(said.clone().retained(Some(wrapped)));
                 }
             }
             (Flaw::FoldsCase, _) => {
                 if let RevocationKey::Token(token) = key
                     && fold(*token) != *token
                 {
-                    return Some(Revocation::of_token(fold(*token), until));
+                    return Some(Revocation::of_token(fold(*token), None).retained(until));
                 }
             }
             _ => {}
@@ -151,9 +151,8 @@ struct BurnsWhenDropped(Option<(Arc<Server>, Claim)>);
 
 impl Drop for BurnsWhenDropped {
     fn drop(&mut self) {
-        if let Some((server, claim)) = self.0.take() {
-            let id = other_id(claim.id, 0x55);
-            let burnt = Claim { id, ..claim };
+        if let Some((server, mut burnt)) = self.0.take() {
+            burnt.id = other_id(burnt.id, 0x55);
             let store = server.store();
             // The memory store answers at once.
             let _ = futures_util::FutureExt::now_or_never(store.claim(&burnt));

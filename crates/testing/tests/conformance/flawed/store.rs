@@ -127,13 +127,14 @@ impl Store for Flawed {
                 tokio::task::yield_now().await;
                 let times = self.notes.asked.lock().unwrap()[&claim.id];
                 if times > 1 {
-                    let id = other_id(claim.id, 0x77);
-                    self.sound.claim(&Claim { id, ..claim }).await?;
+                    let mut other = claim;
+                    other.id = other_id(claim.id, 0x77);
+                    self.sound.claim(&other).await?;
                 }
             }
             Flaw::ClaimsLateUnderAnotherId if self.server.is_frozen() => {
-                let id = other_id(claim.id, 0x33);
-                let late = Claim { id, ..claim };
+                let mut late = claim;
+                late.id = other_id(claim.id, 0x33);
                 self.server.store().claim(&late).await?;
             }
             Flaw::AnswersNoClaimWhileFrozen if self.server.is_frozen() => {

@@ -121,7 +121,11 @@ impl Flawed {
                 listed: Listed::Revoked { until },
                 at,
                 ..
-            } => Some(Revocation::of_token(key.as_token(), until).at(at)),
+            } => Some(
+                Revocation::of_token(key.as_token(), None)
+                    .retained(until)
+                    .at(at),
+            ),
             _ => None,
         };
         match (self.flaw, change, said) {

@@ -1,0 +1,170 @@
+//! What the store is told again: what it has forgotten, and rules that it would forget too early.
+
+use std::{future::pending, sync::atomic::Ordering};
+
+use futures_util::{StreamExt, stream};
+use tower_revoke_core::{
+    Change, Claim, ClaimOutcome, KeyDigest, Listed, Store, StoreError, retention,
+};
+
+use super::{Engine, Timer};
+use crate::mirror::{Lost, Mirror};
+
+/// How many changes are written back in one call.
+const BACK_AT_ONCE: usize = 1_000;
+
+/// How many claims are written back at the same time.
+const CLAIMS_AT_ONCE: usize = 32;
+
+impl<S: Store, T: Timer> Engine<S, T> {
+    /// The rule, kept for as long as the tokens that this list accepts may need it, if that is longer.
+    pub(super) fn prolonged(&self, change: &Change) -> Option<Change> {
+        let Change::Listed { key, listed, at } = *change else {
+            return None;
+        };
+        let Listed::Rule {
+            issued_at_or_before,
+            until: Some(kept),
+        } = listed
+        else {
+            return None;
+        };
+        let until = retention::of_rule(issued_at_or_before, self.max_token_life);
+        let listed = Listed::Rule {
+            issued_at_or_before,
+            until,
+        };
+        let is_longer = until.is_none_or(|until| until > kept);
+        is_longer.then_some(Change::Listed { key, listed, at })
+    }
+
+    /// Prolongs rules that a list with a shorter `max_token_life` has written: its purge would forget
+    /// them while a token that they concern is still accepted here.
+    pub(super) async fn prolong(&self, rules: &[Change]) {
+        if rules.is_empty() {
+            return;
+        }
+        let entries = rules.len() as u64;
+        if let Some(count) = self.log.prolonged.count(self.clock.uptime(), entries) {
+            tracing::error!(
+                count,
+                max_token_life = ?self.max_token_life,
+                "another list over this store has a shorter max_token_life: \
+                 its rules are kept for as long as this one needs them"
+            );
+        }
+        for rules in rules.chunks(BACK_AT_ONCE) {
+            self.tell(rules).await;
+        }
+    }
+
+    /// What was acknowledged here, and is neither in the feed nor ended by it.
+    pub(super) async fn say_again(&self, mirror: &Mirror, lost: Lost) {
+        let now = self.clock.now();
+        let is_alive = |change: &Change| match change {
+            Change::Listed { listed, .. } => !retention::has_ended(listed.until(), now),
+            _ => true,
+        };
+        let changes: Vec<_> = lost.changes.into_iter().filter(is_alive).collect();
+        let claims = |key: &KeyDigest| mirror.claims(Some(key));
+        let claims: Vec<_> = lost.claimed.iter().flat_map(claims).collect();
+        if changes.is_empty() && claims.is_empty() {
+            return;
+        }
+        let entries = (changes.len() + claims.len()) as u64;
+        if let Some(count) = self.log.said_again.count(self.clock.uptime(), entries) {
+            tracing::error!(
+                count,
+                "the revocation store has not told of what it had acknowledged: it is written again"
+            );
+        }
+        self.restore(mirror, &changes).await;
+        self.claim_again(mirror, claims).await;
+    }
+
+    /// Tells the store all that is known here, until it has taken it.
+    pub(super) async fn write_back(&self, mirror: &Mirror) {
+        let before = mirror.written_back.load(Ordering::Relaxed);
+        self.claim_again(mirror, mirror.claims(None)).await;
+        let mut table = 0;
+        while let Some(known) = mirror.known(table, self.clock.now()) {
+            self.restore(mirror, &known).await;
+            table += 1;
+        }
+        let entries = mirror.written_back.load(Ordering::Relaxed) - before;
+        if let Some(count) = self.log.written_back.count(self.clock.uptime(), 1) {
+            tracing::warn!(
+                entries,
+                count,
+                "what the revocation store had forgotten is written back"
+            );
+        }
+    }
+
+    async fn restore(&self, mirror: &Mirror, known: &[Change]) {
+        for known in known.chunks(BACK_AT_ONCE) {
+            self.tell(known).await;
+            let restored = known.len() as u64;
+            mirror.written_back.fetch_add(restored, Ordering::Relaxed);
+        }
+    }
+
+    /// Asks the store until it has taken it.
+    async fn tell(&self, known: &[Change]) {
+        while let Err(error) = self.in_time(self.store.restore(known)).await {
+            self.could_not_write_back(&error).await;
+        }
+    }
+
+    async fn claim_again(&self, mirror: &Mirror, claims: Vec<Claim>) {
+        stream::iter(claims)
+            .for_each_concurrent(CLAIMS_AT_ONCE, |claim| self.claim_one_again(mirror, claim))
+            .await;
+    }
+
+    async fn claim_one_again(&self, mirror: &Mirror, claim: Claim) {
+        loop {
+            match self.in_time(self.store.claim(&claim)).await {
+                Ok(ClaimOutcome::Won { .. }) => {
+                    mirror.written_back.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+                Ok(ClaimOutcome::Spent) => {
+                    let token = claim.token;
+                    if let Some(count) = self.log.won_again.count(self.clock.uptime(), 1) {
+                        tracing::error!(
+                            %token, count,
+                            "a use that the store had forgotten was won again"
+                        );
+                    } else {
+                        tracing::debug!(%token, "a use that the store had forgotten was won again");
+                    }
+                    return;
+                }
+                Err(StoreError::LifeIsPast | StoreError::OtherLimit { .. }) => return,
+                Err(error) => self.could_not_write_back(&error).await,
+            }
+        }
+    }
+
+    async fn in_time<R: Send>(
+        &self,
+        call: impl Future<Output = Result<R, StoreError>> + Send,
+    ) -> Result<R, StoreError> {
+        self.timer.within(call).await.and_then(|done| done)
+    }
+
+    async fn could_not_write_back(&self, error: &StoreError) {
+        self.failed(error);
+        if !matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_))
+            && let Some(count) = self.log.not_written_back.count(self.clock.uptime(), 1)
+        {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                count,
+                "what the revocation store has forgotten can't be written back"
+            );
+        }
+        self.timer.pause(self.retry_every(), pending()).await;
+    }
+}
