@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::{
-    Claim, ClaimId, ClaimOutcome, Clock, Revocation, Store, StoreError, TokenId,
-};
+use tower_revoke_core::{ClaimId, ClaimOutcome, Clock, Revocation, Store, StoreError, TokenId};
 use tower_revoke_store_sql::MySqlStore;
 use tower_revoke_tests::{
     servers::{MariaDb, StoreServer},

@@ -354,11 +354,13 @@ impl Mirror {
         let mut known = shard.changes();
         drop(shard);
         known.retain(|change| match change {
-            Change::Listed { key, listed, .. } => {
-                let claimed = || self.claims.hold_all_of(key);
-                !retention::has_ended(listed.until(), now)
-                    && !(matches!(listed, Listed::Spent { .. }) && claimed())
-            }
+            Change::Listed { listed, .. } if retention::has_ended(listed.until(), now) => false,
+            Change::Listed {
+                key,
+                listed: Listed::Spent { .. },
+                ..
+            } => !self.claims.hold_all_of(key),
+            Change::Listed { .. } => true,
             Change::Lifted { until, .. } => !retention::has_ended(*until, now),
             _ => false,
         });

@@ -397,7 +397,7 @@ async fn trap_48_a_server_that_fails_now_and_then_does_not_fill_the_log() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
     let (clock, _hand) = Clock::manual(UnixTime::from_secs(1_000));
-    let (client, _tries) = scripted(async |n, _| Ok(status([500, 200][n as usize % 2])));
+    let (client, _tries) = scripted(async |n, _| Ok(status([500, 200][n % 2])));
     let client = client.clock(clock).build().unwrap();
     for n in 0..100 {
         tell(&client, &n.to_string());
