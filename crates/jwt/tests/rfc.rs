@@ -750,6 +750,8 @@ async fn rfc8725_3_11_and_3_12_other_kinds_of_token_are_refused() {
         "secevent+jwt",
         "dpop+jwt",
         "application/dpop+jwt",
+        // As long as `application/`.
+        "multipart/x/jwt",
         "at",
         "",
         "jwtx",
