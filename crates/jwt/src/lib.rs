@@ -49,6 +49,8 @@ mod error;
 mod health;
 mod keys;
 mod rules;
+#[cfg(all(feature = "metrics", feature = "remote"))]
+mod series;
 #[cfg(test)]
 mod tests;
 mod verifier;

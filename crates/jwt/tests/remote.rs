@@ -437,6 +437,58 @@ async fn trap_49_a_set_without_a_key_is_unavailable_and_asked_for_again() {
     }
 }
 
+/// TRAPS 49: an operator can be alerted by an issuer that answers sets without a usable key.
+#[cfg(feature = "metrics")]
+#[tokio::test(start_paused = true)]
+async fn trap_49_a_recorder_is_told_of_sets_without_a_key() {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    let setup = Setup::new();
+    setup.client.then(empty(WITHOUT_KEYS[0]));
+    assert_eq!(
+        refusal(&setup.tokens, &setup.token()).await,
+        Reason::Unavailable
+    );
+
+    let recorder = DebuggingRecorder::new();
+    let stats = &setup.tokens.key_stats()[0];
+    metrics::with_local_recorder(&recorder, || stats.report());
+    let mut reported: Vec<_> = recorder
+        .snapshotter()
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .map(|(key, unit, described, value)| {
+            let (_, key) = key.into_parts();
+            assert!(unit.is_some() && described.is_some(), "{key}");
+            let labels: Vec<_> = key.labels().map(|label| label.value().to_owned()).collect();
+            assert_eq!(labels, [stats.issuer.clone()]);
+            let value = match value {
+                DebugValue::Counter(count) => count as f64,
+                DebugValue::Gauge(level) => level.0,
+                DebugValue::Histogram(_) => panic!("{key} is a histogram"),
+            };
+            (key.name().to_owned(), value)
+        })
+        .collect();
+    reported.sort_by(|a, b| a.0.cmp(&b.0));
+    let expected = [
+        ("tower_revoke_jwt_key_fetch_failures_total", 1.0),
+        ("tower_revoke_jwt_key_fetches_total", 1.0),
+        ("tower_revoke_jwt_keys", 0.0),
+        ("tower_revoke_jwt_keys_age_seconds", f64::NAN),
+        ("tower_revoke_jwt_unusable_key_sets_total", 1.0),
+    ];
+    assert_eq!(reported.len(), expected.len());
+    for ((name, value), (expected_name, expected)) in reported.iter().zip(expected) {
+        assert_eq!(name, expected_name);
+        assert!(
+            *value == expected || value.is_nan() && expected.is_nan(),
+            "{name} is {value}"
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn trap_49_the_keys_of_an_emptied_set_stay_for_ten_minutes() {
     let minutes = |count: u64| Duration::from_secs(count * 60);

@@ -1,0 +1,73 @@
+//! The statistics of fetched keys, through the `metrics` facade.
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+
+use crate::KeyStats;
+
+impl KeyStats {
+    /// Reports these statistics to the program's recorder. Nothing is reported by itself: call it
+    /// before each scrape, or every second or so.
+    ///
+    /// Each series has the label `issuer`:
+    ///
+    /// | name | kind | value |
+    /// |---|---|---|
+    /// | `tower_revoke_jwt_keys` | gauge | [`keys`](Self::keys) |
+    /// | `tower_revoke_jwt_keys_age_seconds` | gauge | [`age`](Self::age); NaN: none were fetched yet |
+    /// | `tower_revoke_jwt_key_fetches_total` | counter | [`fetches`](Self::fetches) |
+    /// | `tower_revoke_jwt_key_fetch_failures_total` | counter | [`failures`](Self::failures) |
+    /// | `tower_revoke_jwt_unusable_key_sets_total` | counter | [`unusable`](Self::unusable) |
+    ///
+    /// # Examples
+    /// ```
+    /// use tower_revoke_jwt::JwtVerifier;
+    ///
+    /// fn before_a_scrape(tokens: &JwtVerifier) {
+    ///     for stats in tokens.key_stats() {
+    ///         stats.report();
+    ///     }
+    /// }
+    /// ```
+    pub fn report(&self) {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        let keys = self.keys as f64;
+        let age = self.age.map_or(f64::NAN, |age| age.as_secs_f64());
+        for (name, unit, value, what) in [
+            (
+                "tower_revoke_jwt_keys",
+                Unit::Count,
+                keys,
+                "Keys of the issuer that tokens are checked with",
+            ),
+            (
+                "tower_revoke_jwt_keys_age_seconds",
+                Unit::Seconds,
+                age,
+                "Time since the keys were asked for; NaN: none were fetched yet",
+            ),
+        ] {
+            describe_gauge!(name, unit, what);
+            gauge!(name, "issuer" => self.issuer.clone()).set(value);
+        }
+        for (name, value, what) in [
+            (
+                "tower_revoke_jwt_key_fetches_total",
+                self.fetches,
+                "Fetches of the issuer's keys that were begun",
+            ),
+            (
+                "tower_revoke_jwt_key_fetch_failures_total",
+                self.failures,
+                "Fetches of the issuer's keys that failed",
+            ),
+            (
+                "tower_revoke_jwt_unusable_key_sets_total",
+                self.unusable,
+                "Fetches that brought a key set without a usable key",
+            ),
+        ] {
+            describe_counter!(name, Unit::Count, what);
+            counter!(name, "issuer" => self.issuer.clone()).absolute(value);
+        }
+    }
+}
