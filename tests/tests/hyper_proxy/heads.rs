@@ -224,7 +224,7 @@ async fn a_path_with_two_meanings_never_gets_there() {
         ("/ticketsx/1", 404),
         ("/nothing/1", 404),
         ("/", 404),
-        ("*", 404),
+        ("*", 400),
     ] {
         let stage = Stage::with(OK).await;
         let (_raw, reply) = stage

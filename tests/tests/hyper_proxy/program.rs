@@ -80,18 +80,17 @@ async fn what_ends_a_token_ends_it_on_every_route_and_at_the_authorization_serve
 #[tokio::test]
 async fn one_upstream_gets_the_token_one_the_proxys_credentials_and_one_nothing() {
     let demo = Example::start(DEMO).await;
-    let token = demo.token("scope=proxy").await;
     for wire in WIRES {
-        let callers = format!("authorization: Bearer {token}\n");
         for (path, expected) in [
-            ("/orders/1?a=b", Some(callers.as_str())),
-            ("/tickets", Some(&callers)),
-            (
-                "/stock/1",
-                Some("authorization: Basic cHJveHk6cHJveHktc2VjcmV0\n"),
-            ),
+            ("/orders/1?a=b", Some("Bearer TOKEN")),
+            ("/tickets", Some("Bearer TOKEN")),
+            ("/stock/1", Some("Basic cHJveHk6cHJveHktc2VjcmV0")),
             ("/maps/1", None),
         ] {
+            let token = demo.token("scope=proxy").await;
+            let expected = expected.map(|credentials| {
+                format!("authorization: {}\n", credentials.replace("TOKEN", &token))
+            });
             let reply = demo.show(wire, path, &token).await;
             assert_eq!(reply.verdict(), "200");
             assert!(
@@ -104,7 +103,7 @@ async fn one_upstream_gets_the_token_one_the_proxys_credentials_and_one_nothing(
                 usize::from(expected.is_some())
             );
             assert!(
-                reply.body.contains(expected.unwrap_or("")),
+                reply.body.contains(&expected.unwrap_or_default()),
                 "{}",
                 reply.body
             );

@@ -1,0 +1,101 @@
+//! Who may hold a permit of a limit inside of the bearer layer, while an issuer hangs.
+
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{future::join_all, poll};
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower_revoke::{
+    Clock, JwtVerifier, RequireBearerLayer, RevocationList,
+    core::{BoxFuture, Endpoint, HttpClient, HttpClientError, UnixTime},
+};
+use tower_revoke_testing::{TestAlgorithm, TestIssuer};
+use tower_revoke_tests::get;
+
+const PERMITS: usize = 100;
+
+/// Answers the first request with the keys, and no other one.
+#[derive(Debug)]
+struct HangsAfterOne {
+    keys: String,
+    asked: Arc<AtomicUsize>,
+}
+
+impl HttpClient for HangsAfterOne {
+    fn send(
+        &self,
+        _: Request<Bytes>,
+        _: usize,
+    ) -> BoxFuture<'_, Result<Response<Bytes>, HttpClientError>> {
+        Box::pin(async {
+            if self.asked.fetch_add(1, Ordering::Relaxed) > 0 {
+                pending::<()>().await;
+            }
+            Ok(Response::new(Bytes::from(self.keys.clone())))
+        })
+    }
+}
+
+/// TRAPS 44: a known token waited 4.8 s for a permit.
+#[tokio::test(start_paused = true)]
+async fn trap_44_a_known_token_is_served_while_others_wait_for_their_keys() {
+    let (clock, hand) = Clock::manual(UnixTime::from_secs(1_700_000_000));
+    let issuer = TestIssuer::with("https://id.example.com", TestAlgorithm::ES256);
+    let issuer = issuer.clock(clock.clone());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let client = HangsAfterOne {
+        keys: issuer.jwks().to_string(),
+        asked: asked.clone(),
+    };
+    let tokens = JwtVerifier::issuer(issuer.issuer())
+        .audience("api")
+        .jwks_url(Endpoint::new("https://id.example.com/keys").expect("a URL"))
+        .http(client)
+        .clock(clock)
+        .revocations(RevocationList::in_memory())
+        .build()
+        .expect("a verifier");
+    let app = ServiceBuilder::new()
+        .layer(RequireBearerLayer::new(tokens))
+        .concurrency_limit(PERMITS)
+        .service(service_fn(async |_: Request<_>| {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+        }));
+    let call = |token: &str| app.clone().oneshot(get("/", token));
+    let token = || issuer.token().audience("api").sign();
+
+    let known = token();
+    let first = call(&known).await.expect("an answer");
+    assert_eq!(first.status(), StatusCode::OK);
+
+    // Keys that the issuer is never heard to have: their tokens may as well be anybody's.
+    issuer.rotate();
+    hand.advance(Duration::from_secs(60));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let mut waiting: Vec<_> = (0..2 * PERMITS).map(|_| Box::pin(call(&token()))).collect();
+    for call in &mut waiting {
+        assert!(poll!(call).is_pending());
+    }
+    while asked.load(Ordering::Relaxed) < 2 {
+        tokio::task::yield_now().await;
+    }
+
+    let began = tokio::time::Instant::now();
+    let again = call(&known).await.expect("an answer");
+    assert_eq!(again.status(), StatusCode::OK);
+    assert_eq!(began.elapsed(), Duration::ZERO, "it waited for the issuer");
+    for answer in join_all(waiting).await {
+        let status = answer.expect("an answer").status();
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+}
