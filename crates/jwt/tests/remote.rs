@@ -462,7 +462,7 @@ async fn trap_49_a_recorder_is_told_of_sets_without_a_key() {
             let (_, key) = key.into_parts();
             assert!(unit.is_some() && described.is_some(), "{key}");
             let labels: Vec<_> = key.labels().map(|label| label.value().to_owned()).collect();
-            assert_eq!(labels, [stats.issuer.clone()]);
+            assert_eq!(labels, [stats.issuer.as_str()]);
             let value = match value {
                 DebugValue::Counter(count) => count as f64,
                 DebugValue::Gauge(level) => level.0,
