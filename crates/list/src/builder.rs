@@ -85,8 +85,8 @@ impl<S> RevocationListBuilder<S> {
         self
     }
 
-    /// The longest life of the tokens that are checked against this list, from `iat` to `exp`; any
-    /// unless this is called. Verifiers that are given the list reject tokens that live longer, and
+    /// Sets the longest life of the tokens that are checked against this list, from `iat` to `exp`.
+    /// Unlimited by default. Verifiers that are given the list reject tokens that live longer, and
     /// those without `iat` or `exp`; in return, rules are kept for no longer than the other tokens
     /// need ([`retention::of_rule`](tower_revoke_core::retention::of_rule)). Without it they are kept
     /// for ever.

@@ -235,7 +235,7 @@ impl CassandraStoreBuilder {
         }
         // A longer one might not fit into a point in time.
         if self.answer_within.is_zero() || self.answer_within > LONGEST {
-            return wrong("answer_within is no time at all, or more than a day");
+            return wrong("answer_within must be longer than zero and at most a day");
         }
         match self.consistency.as_str() {
             "QUORUM" => Ok((Consistency::Quorum, SerialConsistency::Serial)),

@@ -154,7 +154,7 @@ impl RedisStoreBuilder {
         }
         // A longer one might not fit into a point in time.
         if self.answer_within.is_zero() || self.answer_within > LONGEST {
-            return wrong("answer_within is no time at all, or more than a day");
+            return wrong("answer_within must be longer than zero and at most a day");
         }
         if (self.replicas).is_some_and(|(_, within)| within >= self.answer_within) {
             return wrong("wait_for_replicas is not shorter than answer_within");

@@ -48,7 +48,7 @@ impl Settings {
         // A longer one might not fit into a point in time.
         if self.answer_within.is_zero() || self.answer_within > LONGEST {
             return Err(ConnectError::Setting(
-                "answer_within is no time at all, or more than a day",
+                "answer_within must be longer than zero and at most a day",
             ));
         }
         Ok(())

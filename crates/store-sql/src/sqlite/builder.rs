@@ -83,7 +83,7 @@ impl SqliteStoreBuilder {
         // Of longer ones SQLite would not know.
         if within.is_zero() || within > Duration::from_secs(86_400) {
             return Err(SqliteOpenError::Setting(
-                "answer_within is no time at all, or days",
+                "answer_within must be longer than zero and at most a day",
             ));
         }
         // Some names that are not absolute mean something else to SQLite.
