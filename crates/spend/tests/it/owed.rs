@@ -8,6 +8,7 @@ use std::{
 
 use crate::common::{Caller, hello};
 use http::{Request, Response, Version};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_revoke_core::{
@@ -175,6 +176,48 @@ async fn an_error_of_the_inner_service_waits_for_the_store_as_a_head_does() {
     let call = layer.layer(fails).oneshot(caller.request());
     assert!(call.await.is_err());
     assert_eq!(caller.standing().await, Standing::Good);
+}
+
+/// A use that could not be given back in time is given back when the store answers again.
+#[tokio::test(start_paused = true)]
+async fn a_use_is_given_back_late_rather_than_never() {
+    let caller = Caller::new();
+    let slots = Slots::default();
+    let limit = Duration::from_secs(2);
+    caller.store.set(StoreOp::Release, Mood::Slow(2 * limit));
+    let layer = RevokeLayer::single_use()
+        .give_back_on(Outcome::Success)
+        .finish_within(limit)
+        .slots(&slots);
+    let call = layer.layer(service_fn(hello)).oneshot(caller.request());
+    assert_eq!(call.await.unwrap().status(), 200);
+    assert_eq!(caller.standing().await, Standing::Spent);
+    caller.store.set(StoreOp::Release, Mood::Works);
+    slots.idle().await;
+    assert_eq!(caller.standing().await, Standing::Good);
+}
+
+/// TRAPS 11: a server makes Content-Length of the hint.
+#[tokio::test]
+async fn trap_11_the_body_keeps_its_size_hint_and_its_end() {
+    for hint in [None, Some(5)] {
+        let service = service_fn(async |_: Request<()>| {
+            let body = ScriptedBody::new().data("hello").says_when_it_ends();
+            let body = match hint {
+                Some(bytes) => body.hint(bytes),
+                None => body,
+            };
+            Ok::<_, Infallible>(Response::new(body))
+        });
+        let layer = RevokeLayer::after_response();
+        let caller = Caller::new();
+        let call = layer.layer(service).oneshot(caller.request());
+        let mut body = call.await.unwrap().into_body();
+        assert_eq!(body.size_hint().exact(), hint);
+        assert!(!body.is_end_stream());
+        while body.frame().await.is_some() {}
+        assert!(body.is_end_stream());
+    }
 }
 
 /// A wall clock that is set ahead ends no token: it may be set back.
