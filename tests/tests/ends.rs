@@ -738,6 +738,17 @@ mod clients_that_leave {
     }
 }
 
+/// Answers `/held` with a body that waits for the gate, and any other path as [`answer`] does.
+async fn answer_or_hold(
+    request: Request<Incoming>,
+    hold: Gate,
+) -> Result<Response<ScriptedBody>, Infallible> {
+    Ok(match request.uri().path() {
+        "/held" => Response::new(ScriptedBody::new().data("first").wait_for(&hold)),
+        path => answer(path),
+    })
+}
+
 /// No slot, no call: what is owed always has a place to be paid from.
 #[tokio::test]
 async fn trap_28_no_slot_is_a_503_before_the_call() {
@@ -746,16 +757,7 @@ async fn trap_28_no_slot_is_a_503_before_the_call() {
     let layer = RevokeLayer::after_response().slots(&slots);
     let hold = Gate::closed();
     let held = hold.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let held = held.clone();
-        async move {
-            let body = ScriptedBody::new().data("first").wait_for(&held);
-            match request.uri().path() {
-                "/held" => Ok::<_, Infallible>(Response::new(body)),
-                _ => Ok(answer("/length")),
-            }
-        }
-    });
+    let service = service_fn(move |request| answer_or_hold(request, held.clone()));
     let server = Server::start(world.protect(&layer, service)).await;
     for wire in Wire::ALL {
         let mut client = Client::connect(server.addr, wire).await;
@@ -787,16 +789,7 @@ async fn trap_42_a_thousand_calls_of_one_token_leave_everybody_else_their_slots(
         .slots(&slots);
     let hold = Gate::closed();
     let held = hold.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let held = held.clone();
-        async move {
-            let body = ScriptedBody::new().data("first").wait_for(&held);
-            match request.uri().path() {
-                "/held" => Ok::<_, Infallible>(Response::new(body)),
-                path => Ok(answer(path)),
-            }
-        }
-    });
+    let service = service_fn(move |request| answer_or_hold(request, held.clone()));
     let server = Server::start(world.protect(&layer, service)).await;
     let client = Client::connect(server.addr, Wire::Http2).await;
     let greedy = world.token();
