@@ -152,7 +152,7 @@ impl IssuerMetadata {
         if document.issuer != issuer {
             return Err(DiscoveryError::OtherIssuer);
         }
-        // An issuer that is no endpoint is not asked; what it names could be anywhere.
+        // An issuer that is not a URL is never asked; treat it as remote.
         let locality = Endpoint::new(issuer).map_or(Locality::Global, |url| url.locality());
         Ok(Self {
             issuer: locality,

@@ -100,7 +100,7 @@ mod tests {
         }
     }
 
-    /// Whoever computes it, everybody's retention of one token is the same.
+    /// The retention of a token is the same wherever it is computed.
     #[test]
     fn trap_43_a_token_is_kept_until_its_exp_and_the_margin_whatever_the_leeway() {
         let until = Some(UnixTime::from_secs(EXP + 300));

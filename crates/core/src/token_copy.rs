@@ -25,7 +25,7 @@ use crate::BearerToken;
 pub struct TokenCopy(Arc<Zeroizing<Box<str>>>);
 
 impl TokenCopy {
-    /// Returns the token itself. Whoever holds it can use it: keep it out of logs.
+    /// Returns the token itself. Anyone who has it can use it: keep it out of logs.
     pub fn as_str(&self) -> &str {
         &self.0
     }

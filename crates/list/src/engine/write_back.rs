@@ -1,4 +1,4 @@
-//! What the store is told again: what it has forgotten, and rules that it would forget too early.
+//! Writes back to the store what it has forgotten, and rules that it would purge too early.
 
 use std::{future::pending, sync::atomic::Ordering};
 

@@ -35,7 +35,7 @@ use crate::{
 /// Told whether the token was revoked in time.
 type Report = oneshot::Sender<bool>;
 
-/// The authorization servers that are told beside the list.
+/// The authorization servers to which the end of a token is reported, beside the list.
 pub(crate) type Servers = Arc<[Arc<dyn RemoteRevocation>]>;
 
 /// Calls with one key share a pending revocation: of the same token, on the same list, at the same
@@ -393,7 +393,7 @@ impl State {
     }
 }
 
-/// The runtime ended, or the list panicked: what waits is told that nothing was recorded.
+/// The runtime ended, or the list panicked: waiting responses learn that nothing was recorded.
 impl Drop for Task {
     fn drop(&mut self) {
         if !self.is_done {
