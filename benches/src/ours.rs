@@ -43,7 +43,7 @@ pub fn rows(
         add(&what, Kind::Seen, stack(issuer, store, Cache::Default));
     }
     let target = monitored(issuer, listed);
-    add("the same with 100000, monitored", Kind::Monitored, target);
+    add("the same with 100000, monitored", Kind::MonitorService, target);
     for store in [short, listed] {
         let what = format!("{new}, list of {}", store.len() - 1);
         add(&what, Kind::New, stack(issuer, store, cache));
@@ -51,7 +51,7 @@ pub fn rows(
     all
 }
 
-/// A list in memory, with `entries` that concern no token, and the one that is to be refused.
+/// A list in memory, with `entries` that concern no token, and the one that is to be rejected.
 pub async fn store(entries: u64) -> MemoryStore {
     const AT_ONCE: u64 = 10_000;
     let store = MemoryStore::new();
@@ -107,7 +107,7 @@ fn bearer(
 ) -> RequireBearerLayer<JwtVerifier> {
     let list = RevocationList::builder(store.clone());
     let list = match cache {
-        Cache::Of(entries) => list.answers(entries as u64),
+        Cache::Of(entries) => list.cache_capacity(entries as u64),
         Cache::Default | Cache::None => list,
     };
     let verifier = JwtVerifier::issuer(ISSUER).audience(AUDIENCE);
@@ -118,7 +118,7 @@ fn bearer(
     let verifier = match cache {
         Cache::Default => verifier,
         Cache::None => verifier.no_cache(),
-        Cache::Of(entries) => verifier.cache(entries),
+        Cache::Of(entries) => verifier.cache_capacity(entries),
     };
     let verifier = verifier.revocations(list.build()).build();
     RequireBearerLayer::new(verifier.expect("a valid configuration"))

@@ -20,7 +20,7 @@ pub enum Kind {
     /// This project, with tokens that were verified before.
     Seen,
     /// The same, and calls are counted by client.
-    Monitored,
+    MonitorService,
     /// This project, with tokens that were not.
     New,
 }
@@ -28,7 +28,7 @@ pub enum Kind {
 impl Kind {
     /// Whether its tokens were verified before.
     pub fn is_seen(self) -> bool {
-        matches!(self, Self::Seen | Self::Monitored)
+        matches!(self, Self::Seen | Self::MonitorService)
     }
 }
 
@@ -94,7 +94,7 @@ impl<'a> Run<'a> {
             sent: 0,
             contender,
         };
-        run.check_refusals()?;
+        run.check_rejections()?;
         if !run.contender.once {
             // All tokens are known, and the machine is warm.
             run.count = run.headers.max(200);
@@ -149,8 +149,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What must be refused is refused, before and after anything is timed.
-    pub fn check_refusals(&mut self) -> Outcome<()> {
+    /// What must be rejected is rejected, before and after anything is timed.
+    pub fn check_rejections(&mut self) -> Outcome<()> {
         if self.contender.kind == Kind::Bare {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! The tokens that are sent: good ones, and those that must be refused.
+//! The tokens that are sent: good ones, and those that must be rejected.
 
 use std::thread;
 

@@ -4,7 +4,7 @@ use std::{fmt, num::NonZeroU32, str::FromStr};
 
 use tower_revoke::{
     TokenId,
-    core::{Claim, ClaimId},
+    core::{Use, UseId},
 };
 
 /// One acknowledgement, about the token of a number.
@@ -12,9 +12,9 @@ use tower_revoke::{
 pub enum Ack {
     /// It is revoked.
     Revoked(u64),
-    /// This claim has its only use.
+    /// This use has its only use.
     Won(u64, u8),
-    /// This claim came too late.
+    /// This use came too late.
     Lost(u64, u8),
 }
 
@@ -24,11 +24,11 @@ impl Ack {
         TokenId::of_jwt("store-writer", &number.to_string())
     }
 
-    /// A claim of the only use of a token.
-    pub fn claim(number: u64, claim: u8) -> Claim {
-        Claim::new(
+    /// A use of the only use of a token.
+    pub fn new_use(number: u64, use_: u8) -> Use {
+        Use::new(
             Self::token(number),
-            ClaimId::from_bytes([claim; 16]),
+            UseId::from_bytes([use_; 16]),
             NonZeroU32::MIN,
             None,
         )
@@ -39,8 +39,8 @@ impl fmt::Display for Ack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Revoked(number) => write!(f, "revoked {number}"),
-            Self::Won(number, claim) => write!(f, "won {number} {claim}"),
-            Self::Lost(number, claim) => write!(f, "lost {number} {claim}"),
+            Self::Won(number, use_) => write!(f, "won {number} {use_}"),
+            Self::Lost(number, use_) => write!(f, "lost {number} {use_}"),
         }
     }
 }
@@ -52,11 +52,11 @@ impl FromStr for Ack {
         let words: Vec<_> = line.split(' ').collect();
         let ack = match words[..] {
             ["revoked", number] => number.parse().ok().map(Self::Revoked),
-            [what @ ("won" | "lost"), number, claim] => {
-                let parsed = number.parse().ok().zip(claim.parse().ok());
-                parsed.map(|(number, claim)| match what {
-                    "won" => Self::Won(number, claim),
-                    _ => Self::Lost(number, claim),
+            [what @ ("won" | "lost"), number, use_] => {
+                let parsed = number.parse().ok().zip(use_.parse().ok());
+                parsed.map(|(number, use_)| match what {
+                    "won" => Self::Won(number, use_),
+                    _ => Self::Lost(number, use_),
                 })
             }
             _ => None,

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tower_revoke::core::Clock;
-use tower_revoke_testing::conformance::{Ground, clauses};
+use tower_revoke_testing::conformance::{Fixture, clauses};
 
 static NAMES: AtomicU64 = AtomicU64::new(0);
 
@@ -22,7 +22,7 @@ pub fn own_name() -> String {
     clippy::print_stdout,
     reason = "the last line of a failure names its clause"
 )]
-pub async fn keeps_every_clause<G: Ground>() {
+pub async fn keeps_every_clause<G: Fixture>() {
     for clause in clauses::<G>() {
         println!("{}", clause.name);
         clause.check().await;

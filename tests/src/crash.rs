@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tower_revoke::core::{ClaimOutcome, Store};
+use tower_revoke::core::{Store, UseOutcome};
 
 use crate::{
-    load::{Load, claim, key},
+    load::{Load, key, new_use},
     servers::{StoreServer, is_outage},
 };
 
@@ -63,25 +63,25 @@ async fn kept_all<S: StoreServer>(load: Load, server: &S) {
     assert_eq!(done.won_twice(), 0);
 }
 
-/// Every call to a frozen server ends; when it is thawed, a claim in doubt is its caller's.
+/// Every call to a frozen server ends; when it is thawed, a use in doubt is its caller's.
 pub async fn frozen<S: StoreServer>() {
     let server = S::fresh().await;
     let store = server.open_impatient(Duration::from_millis(500)).await;
     server.freeze();
     for round in 0..3 {
-        let (claim, keys) = (claim(1, 1, 1), [key(1)]);
+        let (use_, keys) = (new_use(1, 1, 1), [key(1)]);
         let answers = async {
             tokio::join!(
-                store.claim(&claim),
+                store.take_use(&use_),
                 store.look_up(&keys),
                 store.changes(None),
             )
         };
         // Far more than it may take: the test is that it ends.
         let answers = tokio::time::timeout(Duration::from_secs(30), answers).await;
-        let (claimed, found, changes) = answers.expect("an answer in bounded time");
+        let (taken, found, changes) = answers.expect("an answer in bounded time");
         let errors = [
-            ("claim", claimed.err()),
+            ("use", taken.err()),
             ("look_up", found.err()),
             ("changes", changes.err()),
         ];
@@ -93,7 +93,7 @@ pub async fn frozen<S: StoreServer>() {
     server.thaw();
     let mine = async {
         loop {
-            match store.claim(&claim(1, 1, 1)).await {
+            match store.take_use(&new_use(1, 1, 1)).await {
                 Ok(outcome) => break outcome,
                 // For a moment, all are told of the last attempt to connect.
                 Err(error) => assert!(is_outage(&error), "{error:?}"),
@@ -103,7 +103,7 @@ pub async fn frozen<S: StoreServer>() {
     };
     let mine = tokio::time::timeout(Duration::from_secs(60), mine).await;
     let mine = mine.expect("a server that is taken again");
-    assert_eq!(mine, ClaimOutcome::Won { left: 0 });
-    let other = store.claim(&claim(1, 2, 1)).await;
-    assert_eq!(other.expect("a server that is up"), ClaimOutcome::Spent);
+    assert_eq!(mine, UseOutcome::Taken { left: 0 });
+    let other = store.take_use(&new_use(1, 2, 1)).await;
+    assert_eq!(other.expect("a server that is up"), UseOutcome::Spent);
 }

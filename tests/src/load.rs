@@ -12,8 +12,7 @@ use std::{
 
 use tokio::task::JoinSet;
 use tower_revoke::core::{
-    Claim, ClaimId, ClaimOutcome, Clock, KeyDigest, Revocation, Store, StoreError, TokenId,
-    UnixTime,
+    Clock, KeyDigest, Revocation, Store, StoreError, TokenId, UnixTime, Use, UseId, UseOutcome,
 };
 
 use crate::servers::{is_outage, wait_until};
@@ -34,21 +33,16 @@ fn end() -> UnixTime {
     now.saturating_add(Duration::from_secs(3_600))
 }
 
-/// A claim of one of its uses.
+/// A use of one of its uses.
 ///
 /// # Panics
 /// If the limit is 0.
-pub fn claim(number: u64, id: u64, limit: u32) -> Claim {
+pub fn new_use(number: u64, id: u64, limit: u32) -> Use {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&id.to_be_bytes());
     bytes[8..].copy_from_slice(&number.to_be_bytes());
     let limit = NonZeroU32::new(limit).expect("a limit of at least one");
-    Claim::new(
-        token(number),
-        ClaimId::from_bytes(bytes),
-        limit,
-        Some(end()),
-    )
+    Use::new(token(number), UseId::from_bytes(bytes), limit, Some(end()))
 }
 
 /// Its end.
@@ -58,7 +52,7 @@ pub fn revocation(number: u64) -> Revocation {
         .because("a test")
 }
 
-/// Callers who claim and revoke without end, and remember what was acknowledged.
+/// Callers who use and revoke without end, and remember what was acknowledged.
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
@@ -69,7 +63,7 @@ pub struct Load {
 /// What a load saw.
 #[derive(Debug, Default)]
 pub struct Done {
-    /// Tokens that were claimed, by the ids of those who were told that they won.
+    /// Tokens that were taken, by the ids of those who were told that they won.
     winners: Mutex<HashMap<u64, Vec<u64>>>,
     /// Tokens whose revocation was acknowledged.
     revoked: Mutex<Vec<u64>>,
@@ -116,7 +110,7 @@ impl Load {
         wait_until("calls fail", wanted).await;
     }
 
-    /// The tokens whose claims and revocations were acknowledged.
+    /// The tokens whose uses and revocations were acknowledged.
     pub fn so_far(&self) -> Vec<u64> {
         self.done.tokens()
     }
@@ -132,7 +126,7 @@ impl Load {
 }
 
 impl Done {
-    /// One of four tokens is revoked, the others are claimed.
+    /// One of four tokens is revoked, the others are taken.
     async fn one(&self, store: &impl Store, number: u64, id: u64) {
         if number.is_multiple_of(4) {
             match store.revoke(&[revocation(number)]).await {
@@ -144,12 +138,12 @@ impl Done {
             }
             return;
         }
-        let claim = claim(number, id, 1);
+        let use_ = new_use(number, id, 1);
         // As callers do it: what nobody knows is asked again under the same id.
         for _ in 0..3 {
-            match store.claim(&claim).await {
+            match store.take_use(&use_).await {
                 Ok(outcome) => {
-                    if matches!(outcome, ClaimOutcome::Won { .. }) {
+                    if matches!(outcome, UseOutcome::Taken { .. }) {
                         locked(&self.winners).entry(number).or_default().push(id);
                     }
                     self.acknowledged.fetch_add(1, Ordering::SeqCst);
@@ -184,13 +178,13 @@ impl Done {
         tokens
     }
 
-    /// How many acknowledged claims and revocations the store knows nothing of any more.
+    /// How many acknowledged uses and revocations the store knows nothing of any more.
     pub async fn lost(&self, store: &impl Store) -> usize {
         forgotten(store, &self.tokens()).await
     }
 }
 
-/// Of how many of these tokens, all claimed or revoked, the store knows nothing.
+/// Of how many of these tokens, all taken or revoked, the store knows nothing.
 ///
 /// # Panics
 /// If there are none, or the store is not up.

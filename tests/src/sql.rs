@@ -4,23 +4,23 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tower_revoke::{
-    DatabaseConnectError as ConnectError,
+    SqlStoreError,
     core::{Clock, ManualClock, Revocation, Store, StoreError, UnixTime},
 };
 
-use crate::load::{claim, revocation};
+use crate::load::{new_use, revocation};
 
 /// Without its tables it is not opened; all nodes may create them at the same time; newer ones are
-/// refused. `connect` is told whether it migrates.
+/// rejected. `connect` is told whether it migrates.
 pub async fn tables_are_created_once<S: Store>(
-    connect: impl AsyncFn(bool) -> Result<S, ConnectError>,
-    migrate: impl AsyncFn() -> Result<(), ConnectError>,
+    connect: impl AsyncFn(bool) -> Result<S, SqlStoreError>,
+    migrate: impl AsyncFn() -> Result<(), SqlStoreError>,
     make_version_7: impl FnOnce(),
 ) {
     let missing = connect(false).await.err();
     let is_missing = matches!(
         missing,
-        Some(ConnectError::Older {
+        Some(SqlStoreError::Older {
             found: 0,
             known: 1,
             ..
@@ -40,7 +40,7 @@ pub async fn tables_are_created_once<S: Store>(
         assert!(words.contains("version 7") && words.contains("knows 1"));
     }
     let newer = migrate().await;
-    assert!(matches!(newer, Err(ConnectError::Newer { found: 7, .. })));
+    assert!(matches!(newer, Err(SqlStoreError::Newer { found: 7, .. })));
 }
 
 /// The feed of a store that keeps 100 changes forgets the older ones. `events` counts the rows of the
@@ -87,7 +87,7 @@ async fn revoke_thousand(store: &impl Store, batch: u64) {
 pub async fn purge_takes_many_steps(store: &impl Store, rows: impl Fn(&str) -> String) {
     let past = UnixTime::from_secs(1_000);
     let ended = |number| {
-        let token = claim(number, 0, 1).token;
+        let token = new_use(number, 0, 1).token;
         Revocation::of_token(token, None).retained(Some(past))
     };
     let all: Vec<_> = (0..5_000).map(ended).collect();
@@ -95,9 +95,9 @@ pub async fn purge_takes_many_steps(store: &impl Store, rows: impl Fn(&str) -> S
     let until = Clock::system().now();
     let until = until.saturating_add(Duration::from_secs(600));
     for id in 0..3 {
-        let mut one = claim(9_999, id, 4);
+        let mut one = new_use(9_999, id, 4);
         one.until = Some(until);
-        store.claim(&one).await.expect("a claim");
+        store.take_use(&one).await.expect("a use");
     }
     assert_eq!(store.purge(past).await.expect("a purge"), 0);
     let later = UnixTime::from_secs(1_001);

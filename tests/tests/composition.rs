@@ -87,7 +87,7 @@ async fn in_a_service_builder_with_a_buffer_and_a_limit() {
     assert_eq!(ask(Some(&token)).await, 401);
     let snapshot = monitor.snapshot();
     let counts = &snapshot.services["api"].total;
-    assert_eq!((counts.success, counts.refused), (1, 3));
+    assert_eq!((counts.success, counts.rejected), (1, 3));
 }
 
 /// A nested router strips its prefix; the condition inside reads the rest again, and the service
@@ -430,15 +430,15 @@ async fn claims_outside_of_revoke_cost_nothing_and_inside_of_it_a_use() {
     for (outside, left) in [(true, 200), (false, 401)] {
         let token = world.token();
         let inner = service_fn(hello);
-        let refused = call("/", Some(&token));
+        let rejected = call("/", Some(&token));
         let answer = match outside {
             true => {
                 let stack = bearer(&world).layer(claims.layer(revoke.layer(inner)));
-                status(stack, refused).await
+                status(stack, rejected).await
             }
             false => {
                 let stack = bearer(&world).layer(revoke.layer(claims.layer(inner)));
-                status(stack, refused).await
+                status(stack, rejected).await
             }
         };
         assert_eq!(answer, 403);
@@ -448,7 +448,7 @@ async fn claims_outside_of_revoke_cost_nothing_and_inside_of_it_a_use() {
 }
 
 #[tokio::test]
-async fn a_monitor_counts_refusals_outside_of_the_bearer_layer_and_names_clients_on_both_sides() {
+async fn a_monitor_counts_rejections_outside_of_the_bearer_layer_and_names_clients_on_both_sides() {
     let world = World::new();
     let (outside, inside) = (Monitor::new(), Monitor::new());
     let stack = ServiceBuilder::new()
@@ -460,11 +460,11 @@ async fn a_monitor_counts_refusals_outside_of_the_bearer_layer_and_names_clients
     let token = world.token();
     assert_eq!(ask(Some(&token)).await, 200);
     assert_eq!(ask(None).await, 401);
-    for (monitor, refused) in [(outside, 1), (inside, 0)] {
+    for (monitor, rejected) in [(outside, 1), (inside, 0)] {
         let snapshot = monitor.snapshot();
         let service = &snapshot.services["api"];
         let total = &service.total;
-        assert_eq!((total.success, total.refused), (1, refused));
+        assert_eq!((total.success, total.rejected), (1, rejected));
         assert_eq!(service.clients.len(), 1, "the subject of the token");
     }
 }
@@ -547,7 +547,7 @@ async fn a_preflight_passes_outside_of_the_bearer_layer_only() {
 
 /// What stands outside finds the reason, typed, in the response.
 #[tokio::test]
-async fn a_layer_outside_sees_the_refusal() {
+async fn a_layer_outside_sees_the_rejection() {
     let world = World::new();
     let stack = ServiceBuilder::new()
         .layer(bearer(&world))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::{Router, routing::get};
 use tower_revoke::{Authenticated, MemoryStore, RequireBearerLayer, RevocationList, RevokeLayer};
-use tower_revoke_testing::{Mood, ScriptedStore, TestAlgorithm, TestIssuer};
+use tower_revoke_testing::{Behavior, ScriptedStore, TestAlgorithm, TestIssuer};
 use tower_revoke_tests::{
     Server, World,
     curl::{WIRES, call},
@@ -114,7 +114,7 @@ async fn trap_50_a_store_that_can_not_say_is_a_503() {
     // Every new token is a question to the store, and an answer is good for the whole test.
     let (store, script) = ScriptedStore::over(MemoryStore::new());
     let list = RevocationList::builder(store)
-        .mirror_limit(0)
+        .mirror_capacity(0)
         .max_staleness(Duration::from_secs(3600))
         .build();
     let world = World::over(list, script);
@@ -126,7 +126,7 @@ async fn trap_50_a_store_that_can_not_say_is_a_503() {
             ask(&server, wire, "/", &cookies(&expired(&world))).await,
             "200 ann"
         );
-        world.store.set_all(Mood::Fails);
+        world.store.set_all(Behavior::Fails);
         let unknown = token(&world, "ann");
         assert_eq!(ask(&server, wire, "/", &cookies(&unknown)).await, "503");
         // Of a token that is not verified the store is not asked.
@@ -134,7 +134,7 @@ async fn trap_50_a_store_that_can_not_say_is_a_503() {
             ask(&server, wire, "/", &cookies(&expired(&world))).await,
             "200 ann"
         );
-        world.store.set_all(Mood::Works);
+        world.store.set_all(Behavior::Works);
         assert_eq!(ask(&server, wire, "/", &cookies(&unknown)).await, "200 ann");
     }
 }

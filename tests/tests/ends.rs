@@ -13,8 +13,8 @@ use tokio::{
 };
 use tower::{ServiceBuilder, service_fn};
 use tower_http::compression::CompressionLayer;
-use tower_revoke::{OnStoreError, Outcome, RevokeLayer, Slots};
-use tower_revoke_testing::{Gate, Mood, ScriptedBody, StoreOp};
+use tower_revoke::{OnStoreError, Outcome, PendingRevocations, RevokeLayer};
+use tower_revoke_testing::{Behavior, Gate, ScriptedBody, StoreOp};
 use tower_revoke_tests::{Answer, Client, Server, Wire, World, get};
 
 /// The ways in which a response can end, each a path of the service.
@@ -162,10 +162,10 @@ async fn g1_bodies_trailers_and_lengths_arrive_as_they_were_sent() {
 #[tokio::test]
 async fn g1_a_client_that_calls_itself_grpc_does_not_move_the_end() {
     let world = World::new();
-    let slots = Slots::default();
+    let slots = PendingRevocations::default();
     let layer = RevokeLayer::after_response()
-        .finish_within(Duration::from_millis(30))
-        .slots(&slots);
+        .commit_timeout(Duration::from_millis(30))
+        .pending_revocations(&slots);
     let server = serve(&world, &layer).await;
     let grpc = |token: &str| {
         let mut request = get("/length", token);
@@ -179,10 +179,10 @@ async fn g1_a_client_that_calls_itself_grpc_does_not_move_the_end() {
         assert!(first.whole && first.bytes == "hello", "{wire:?}");
         assert_spent(&server, wire, &token, "/length").await;
 
-        world.store.set(StoreOp::Revoke, Mood::Fails);
+        world.store.set(StoreOp::Revoke, Behavior::Fails);
         let cut = ask(&server, wire, grpc(&world.token())).await;
         assert!(!cut.whole && cut.bytes != "hello", "{wire:?}");
-        world.store.set(StoreOp::Revoke, Mood::Works);
+        world.store.set(StoreOp::Revoke, Behavior::Works);
         slots.idle().await;
     }
 }
@@ -195,7 +195,7 @@ async fn g1_head_spends_and_can_be_excepted() {
         *request.method_mut() = Method::HEAD;
         request
     };
-    let spends = RevokeLayer::after_response().finish_within(Duration::from_millis(30));
+    let spends = RevokeLayer::after_response().commit_timeout(Duration::from_millis(30));
     let spends = serve(&world, &spends).await;
     let spares = RevokeLayer::after_response().except_methods([Method::HEAD]);
     let spares = serve(&world, &spares).await;
@@ -206,10 +206,10 @@ async fn g1_head_spends_and_can_be_excepted() {
         assert_eq!(answer.headers["content-length"], "5");
         assert_spent(&spends, wire, &token, "HEAD").await;
         // Nothing follows the head, so it waits for the store, and says so if that fails.
-        world.store.set(StoreOp::Revoke, Mood::Fails);
+        world.store.set(StoreOp::Revoke, Behavior::Fails);
         let answer = ask(&spends, wire, head(&world.token())).await;
         assert_eq!(answer.status, 500);
-        world.store.set(StoreOp::Revoke, Mood::Works);
+        world.store.set(StoreOp::Revoke, Behavior::Works);
 
         let token = world.token();
         assert_eq!(ask(&spares, wire, head(&token)).await.status, 200);
@@ -221,8 +221,12 @@ async fn g1_head_spends_and_can_be_excepted() {
 #[tokio::test]
 async fn a_content_length_that_lies_spends_all_the_same() {
     let world = World::new();
-    let slots = Slots::default();
-    let server = serve(&world, &RevokeLayer::after_response().slots(&slots)).await;
+    let slots = PendingRevocations::default();
+    let server = serve(
+        &world,
+        &RevokeLayer::after_response().pending_revocations(&slots),
+    )
+    .await;
     for wire in Wire::ALL {
         for way in ["/too-short", "/too-long"] {
             let token = world.token();
@@ -239,8 +243,12 @@ async fn a_content_length_that_lies_spends_all_the_same() {
 #[tokio::test]
 async fn an_error_in_the_middle_spends_and_is_seen() {
     let world = World::new();
-    let slots = Slots::default();
-    let server = serve(&world, &RevokeLayer::after_response().slots(&slots)).await;
+    let slots = PendingRevocations::default();
+    let server = serve(
+        &world,
+        &RevokeLayer::after_response().pending_revocations(&slots),
+    )
+    .await;
     for wire in Wire::ALL {
         for way in ["/breaks", "/breaks-in-length"] {
             let token = world.token();
@@ -283,7 +291,7 @@ async fn g1_holds_under_and_over_compression() {
 #[tokio::test]
 async fn trap_25_http_1_0_is_spent_before_the_head() {
     let world = World::new();
-    let layer = RevokeLayer::after_response().finish_within(Duration::from_millis(50));
+    let layer = RevokeLayer::after_response().commit_timeout(Duration::from_millis(50));
     let server = serve(&world, &layer).await;
     let old = async |path: &str, token: &str| {
         let mut stream = TcpStream::connect(server.addr).await.unwrap();
@@ -298,7 +306,7 @@ async fn trap_25_http_1_0_is_spent_before_the_head() {
         assert!(old(way, &token).await.starts_with("HTTP/1.0 200"), "{way}");
         assert!(old(way, &token).await.starts_with("HTTP/1.0 401"), "{way}");
     }
-    world.store.set(StoreOp::Revoke, Mood::Fails);
+    world.store.set(StoreOp::Revoke, Behavior::Fails);
     let answer = old("/chunked", &world.token()).await;
     assert!(answer.starts_with("HTTP/1.0 500"), "{answer}");
     assert!(!answer.contains("hello"));
@@ -365,14 +373,14 @@ async fn trap_53_a_final_1xx_is_settled_with_its_head() {
             .expect("a response"))
     }
     let world = World::new();
-    let slots = Slots::default();
+    let slots = PendingRevocations::default();
     let layer = RevokeLayer::after_response()
-        .finish_within(Duration::from_millis(250))
-        .slots(&slots);
+        .commit_timeout(Duration::from_millis(250))
+        .pending_revocations(&slots);
     let server = Server::start(world.protect(&layer, service_fn(informational))).await;
     for path in ["/final-100", "/final-102", "/final-103", "/final-199"] {
         // Whoever asks again at once asks before a slow store could have answered a late payment.
-        let slow = Mood::Slow(Duration::from_millis(50));
+        let slow = Behavior::Slow(Duration::from_millis(50));
         world.store.set(StoreOp::Revoke, slow);
         let token = world.token();
         let first = ask(&server, Wire::Http1, get(path, &token)).await;
@@ -386,7 +394,7 @@ async fn trap_53_a_final_1xx_is_settled_with_its_head() {
         assert_spent(&server, Wire::Http2, &token, path).await;
 
         // The 500 of a store that is down is ours, and says so.
-        world.store.set(StoreOp::Revoke, Mood::Fails);
+        world.store.set(StoreOp::Revoke, Behavior::Fails);
         for wire in Wire::ALL {
             let failed = ask(&server, wire, get(path, &world.token())).await;
             assert_eq!(failed.status, 500, "{wire:?} {path}");
@@ -395,7 +403,7 @@ async fn trap_53_a_final_1xx_is_settled_with_its_head() {
                 "application/problem+json"
             );
         }
-        world.store.set(StoreOp::Revoke, Mood::Works);
+        world.store.set(StoreOp::Revoke, Behavior::Works);
         slots.idle().await;
     }
 }
@@ -429,10 +437,10 @@ async fn grpc_streams_are_spent_before_their_trailers() {
         request
     };
     let world = World::new();
-    let slots = Slots::default();
+    let slots = PendingRevocations::default();
     let layer = RevokeLayer::after_response()
-        .finish_within(Duration::from_millis(50))
-        .slots(&slots);
+        .commit_timeout(Duration::from_millis(50))
+        .pending_revocations(&slots);
     let server = Server::start(world.protect(&layer, service_fn(grpc))).await;
     for path in ["/stream", "/unary", "/trailers-only"] {
         let token = world.token();
@@ -447,14 +455,14 @@ async fn grpc_streams_are_spent_before_their_trailers() {
         assert_eq!(again.headers["grpc-status"], "16");
         assert!(again.bytes.is_empty());
 
-        world.store.set(StoreOp::Revoke, Mood::Fails);
+        world.store.set(StoreOp::Revoke, Behavior::Fails);
         let cut = ask(&server, Wire::Http2, call(path, &world.token())).await;
         if path == "/trailers-only" {
             assert_eq!(cut.headers["grpc-status"], "13");
         } else {
             assert!(!cut.whole && cut.trailers.is_none(), "{path}");
         }
-        world.store.set(StoreOp::Revoke, Mood::Works);
+        world.store.set(StoreOp::Revoke, Behavior::Works);
         slots.idle().await;
     }
 }
@@ -463,23 +471,23 @@ async fn grpc_streams_are_spent_before_their_trailers() {
 async fn a_store_that_fails_before_the_call_is_a_503() {
     let world = World::new();
     let token = world.token();
-    for mood in [Mood::Fails, Mood::Frozen, Mood::LosesTheAnswer] {
-        let slots = Slots::default();
+    for mood in [Behavior::Fails, Behavior::Frozen, Behavior::LosesTheAnswer] {
+        let slots = PendingRevocations::default();
         let layer = RevokeLayer::single_use()
-            .finish_within(Duration::from_millis(50))
-            .slots(&slots);
+            .commit_timeout(Duration::from_millis(50))
+            .pending_revocations(&slots);
         let server = serve(&world, &layer).await;
         for wire in Wire::ALL {
-            world.store.set(StoreOp::Claim, mood);
+            world.store.set(StoreOp::TakeUse, mood);
             let answer = ask(&server, wire, get("/length", &token)).await;
             assert_eq!(answer.status, 503, "{mood:?}");
             assert!(answer.headers.contains_key("retry-after"));
             assert!(!answer.headers.contains_key("www-authenticate"));
-            // A claim whose answer was lost is given back by its id, so the token still works.
+            // A claim whose answer was lost is returned by its id, so the token still works.
             slots.idle().await;
         }
     }
-    world.store.set(StoreOp::Claim, Mood::Works);
+    world.store.set(StoreOp::TakeUse, Behavior::Works);
     let server = serve(&world, &RevokeLayer::single_use()).await;
     assert_eq!(
         ask(&server, Wire::Http1, get("/length", &token))
@@ -492,11 +500,11 @@ async fn a_store_that_fails_before_the_call_is_a_503() {
 #[tokio::test]
 async fn a_store_that_fails_at_the_end_leaves_nobody_a_whole_response() {
     let world = World::new();
-    for mood in [Mood::Fails, Mood::Frozen] {
-        let slots = Slots::default();
+    for mood in [Behavior::Fails, Behavior::Frozen] {
+        let slots = PendingRevocations::default();
         let layer = RevokeLayer::after_response()
-            .finish_within(Duration::from_millis(30))
-            .slots(&slots);
+            .commit_timeout(Duration::from_millis(30))
+            .pending_revocations(&slots);
         let server = serve(&world, &layer).await;
         for wire in Wire::ALL {
             for way in WAYS {
@@ -511,7 +519,7 @@ async fn a_store_that_fails_at_the_end_leaves_nobody_a_whole_response() {
                     assert!(!answer.whole, "{mood:?} {wire:?} {way}");
                 }
                 // Nothing is lost: when the store is back, the token ends.
-                world.store.set(StoreOp::Revoke, Mood::Works);
+                world.store.set(StoreOp::Revoke, Behavior::Works);
                 slots.idle().await;
                 assert_spent(&server, wire, &token, way).await;
             }
@@ -522,19 +530,19 @@ async fn a_store_that_fails_at_the_end_leaves_nobody_a_whole_response() {
 #[tokio::test]
 async fn on_store_error_deliver_completes_and_keeps_trying() {
     let world = World::new();
-    let slots = Slots::default();
+    let slots = PendingRevocations::default();
     let layer = RevokeLayer::after_response()
         .on_store_error(OnStoreError::Deliver)
-        .finish_within(Duration::from_millis(30))
-        .slots(&slots);
+        .commit_timeout(Duration::from_millis(30))
+        .pending_revocations(&slots);
     let server = serve(&world, &layer).await;
     for wire in Wire::ALL {
         for way in ["/204", "/length", "/chunked"] {
-            world.store.set(StoreOp::Revoke, Mood::Fails);
+            world.store.set(StoreOp::Revoke, Behavior::Fails);
             let token = world.token();
             let answer = ask(&server, wire, get(way, &token)).await;
             assert!(answer.status.is_success() && answer.whole);
-            world.store.set(StoreOp::Revoke, Mood::Works);
+            world.store.set(StoreOp::Revoke, Behavior::Works);
             slots.idle().await;
             assert_spent(&server, wire, &token, way).await;
         }
@@ -546,8 +554,8 @@ async fn rules_give_the_use_back_at_the_head() {
     let world = World::new();
     for layer in [RevokeLayer::single_use(), RevokeLayer::after_response()] {
         let layer = layer
-            .give_back_on(Outcome::Exception)
-            .give_back_if(|head| head.status == StatusCode::NOT_FOUND);
+            .return_on(Outcome::Exception)
+            .return_if(|head| head.status == StatusCode::NOT_FOUND);
         let server = serve(&world, &layer).await;
         for wire in Wire::ALL {
             let token = world.token();
@@ -599,9 +607,9 @@ mod clients_that_leave {
         for layer in [RevokeLayer::after_response(), RevokeLayer::single_use()] {
             for wire in Wire::ALL {
                 let world = World::new();
-                let slots = Slots::default();
+                let slots = PendingRevocations::default();
                 let asked = Gate::closed();
-                let layer = layer.clone().deadline(NEVER).slots(&slots);
+                let layer = layer.clone().deadline(NEVER).pending_revocations(&slots);
                 let server = gated(
                     &world,
                     &layer,
@@ -626,7 +634,7 @@ mod clients_that_leave {
     /// TRAPS 27: what a client has read buys nothing back.
     #[tokio::test]
     async fn trap_27_in_the_middle() {
-        let rule = RevokeLayer::single_use().give_back_on(Outcome::Cancelled);
+        let rule = RevokeLayer::single_use().return_on(Outcome::Cancelled);
         for layer in [
             RevokeLayer::after_response(),
             RevokeLayer::single_use(),
@@ -634,10 +642,10 @@ mod clients_that_leave {
         ] {
             for wire in Wire::ALL {
                 let world = World::new();
-                let slots = Slots::default();
+                let slots = PendingRevocations::default();
                 let before = Gate::closed();
                 before.open();
-                let layer = layer.clone().deadline(NEVER).slots(&slots);
+                let layer = layer.clone().deadline(NEVER).pending_revocations(&slots);
                 let server = gated(&world, &layer, before, Gate::closed(), Gate::closed()).await;
                 let token = world.token();
                 let mut client = Client::connect(server.addr, wire).await;
@@ -656,8 +664,10 @@ mod clients_that_leave {
     #[tokio::test]
     async fn one_byte_before_the_end() {
         let world = World::new();
-        let slots = Slots::default();
-        let layer = RevokeLayer::after_response().deadline(NEVER).slots(&slots);
+        let slots = PendingRevocations::default();
+        let layer = RevokeLayer::after_response()
+            .deadline(NEVER)
+            .pending_revocations(&slots);
         let server = serve(&world, &layer).await;
         for way in ["/length", "/chunked", "/hint-only"] {
             let token = world.token();
@@ -689,8 +699,10 @@ mod clients_that_leave {
     #[tokio::test]
     async fn one_byte_before_the_end_on_http_2() {
         let world = World::new();
-        let slots = Slots::default();
-        let layer = RevokeLayer::after_response().deadline(NEVER).slots(&slots);
+        let slots = PendingRevocations::default();
+        let layer = RevokeLayer::after_response()
+            .deadline(NEVER)
+            .pending_revocations(&slots);
         let server = serve(&world, &layer).await;
         for (way, almost) in [("/length", "hell"), ("/chunked-one-frame", "hell")] {
             let token = world.token();
@@ -710,10 +722,10 @@ mod clients_that_leave {
     #[tokio::test]
     async fn trap_26_that_stop_reading() {
         let world = World::new();
-        let slots = Slots::default();
+        let slots = PendingRevocations::default();
         let layer = RevokeLayer::after_response()
             .deadline(Duration::from_millis(50))
-            .slots(&slots);
+            .pending_revocations(&slots);
         let endless = service_fn(|request: Request<Incoming>| async move {
             let path = request.uri().path().to_owned();
             if path != "/endless" {
@@ -753,8 +765,8 @@ async fn answer_or_hold(
 #[tokio::test]
 async fn trap_28_no_slot_is_a_503_before_the_call() {
     let world = World::new();
-    let slots = Slots::new(1);
-    let layer = RevokeLayer::after_response().slots(&slots);
+    let slots = PendingRevocations::new(1);
+    let layer = RevokeLayer::after_response().pending_revocations(&slots);
     let hold = Gate::closed();
     let held = hold.clone();
     let service = service_fn(move |request| answer_or_hold(request, held.clone()));
@@ -783,10 +795,10 @@ async fn trap_28_no_slot_is_a_503_before_the_call() {
 async fn trap_42_a_thousand_calls_of_one_token_leave_everybody_else_their_slots() {
     const CALLS: usize = 1_024;
     let world = World::new();
-    let slots = Slots::new(16);
+    let slots = PendingRevocations::new(16);
     let layer = RevokeLayer::after_response()
         .deadline(Duration::from_secs(3_600))
-        .slots(&slots);
+        .pending_revocations(&slots);
     let hold = Gate::closed();
     let held = hold.clone();
     let service = service_fn(move |request| answer_or_hold(request, held.clone()));

@@ -11,7 +11,7 @@ use tower_revoke::{
     core::{BearerToken, TokenVerifier},
 };
 use tower_revoke_http::HttpsClient;
-use tower_revoke_oauth::AuthorizationServer;
+use tower_revoke_oauth::RevocationClient;
 use tower_revoke_testing::TestIssuer;
 use tower_revoke_tests::{
     Client, Server, Wire, get as request,
@@ -28,11 +28,11 @@ async fn a_real_keycloak() {
     for realm in [&keycloak.rs256, &keycloak.es256] {
         one_time_tokens_are_spent_and_others_are_not(realm).await;
         tokens_that_say_what_they_are_pass_where_that_is_asked(realm).await;
-        tokens_for_others_are_refused(realm).await;
+        tokens_for_others_are_rejected(realm).await;
         what_is_revoked_there_is_inactive_there(realm).await;
         it_is_told_of_what_is_spent_here(realm).await;
     }
-    tokens_of_another_realm_are_refused(&keycloak).await;
+    tokens_of_another_realm_are_rejected(&keycloak).await;
     // The last: it leaves other keys.
     keys_are_rotated_and_withdrawn(&keycloak).await;
 }
@@ -45,7 +45,7 @@ async fn one_time_tokens_are_spent_and_others_are_not(realm: &Issuer) {
         assert_eq!(service.ask(wire, &plain).await, "200", "{}", realm.name);
         assert_eq!(service.ask(wire, &one_time).await, "200");
         assert_eq!(service.ask(wire, &one_time).await, "401 invalid_token");
-        assert_eq!(service.refusal(&one_time).await, Some(Reason::Spent));
+        assert_eq!(service.rejection(&one_time).await, Some(Reason::Spent));
         assert_eq!(service.ask(wire, &plain).await, "200");
     }
 }
@@ -56,16 +56,16 @@ async fn tokens_that_say_what_they_are_pass_where_that_is_asked(realm: &Issuer) 
     let typed = realm.token(Keycloak::TYPED_SHOP, &[]).await;
     assert_eq!(strict.ask(Wire::Http1, &typed).await, "200");
     let untyped = realm.token(SHOP, &[]).await;
-    assert_eq!(strict.refusal(&untyped).await, Some(Reason::WrongType));
+    assert_eq!(strict.rejection(&untyped).await, Some(Reason::WrongType));
     let service = Service::of(realm).await;
     assert_eq!(service.ask(Wire::Http1, &typed).await, "200");
 }
 
-async fn tokens_for_others_are_refused(realm: &Issuer) {
+async fn tokens_for_others_are_rejected(realm: &Issuer) {
     let service = Service::of(realm).await;
     let token = realm.token(Keycloak::TILL, &[]).await;
     assert_eq!(service.ask(Wire::Http1, &token).await, "401 invalid_token");
-    assert_eq!(service.refusal(&token).await, Some(Reason::WrongAudience));
+    assert_eq!(service.rejection(&token).await, Some(Reason::WrongAudience));
 }
 
 /// Nobody has told the service: without a word from there it takes the token until it expires.
@@ -83,9 +83,9 @@ async fn what_is_revoked_there_is_inactive_there(realm: &Issuer) {
 
 /// RFC 7009, with Basic credentials that must be form-urlencoded.
 async fn it_is_told_of_what_is_spent_here(realm: &Issuer) {
-    let server = AuthorizationServer::discover(&realm.name)
+    let server = RevocationClient::discover(&realm.name)
         .client_credentials(SHOP.id, SHOP.secret)
-        .http(HttpsClient::new().expect("a client"))
+        .http_client(HttpsClient::new().expect("a client"))
         .build()
         .expect("a server");
     let layer = one_time_tokens().also_at(server.clone());
@@ -97,7 +97,7 @@ async fn it_is_told_of_what_is_spent_here(realm: &Issuer) {
         assert_eq!(before.json["active"], true, "{before:?}");
         assert_eq!(service.ask(Wire::Http1, token).await, "200");
     }
-    let told = server.drain(Duration::from_secs(30)).await;
+    let told = server.shutdown(Duration::from_secs(30)).await;
     assert!(told.is_complete(), "{told:?}");
     assert_eq!(server.stats().delivered, 1, "{:?}", server.stats());
     let spent = realm.introspect(Keycloak::API, &one_time).await;
@@ -106,20 +106,20 @@ async fn it_is_told_of_what_is_spent_here(realm: &Issuer) {
     assert_eq!(kept.json["active"], true, "{kept:?}");
 }
 
-async fn tokens_of_another_realm_are_refused(keycloak: &Keycloak) {
+async fn tokens_of_another_realm_are_rejected(keycloak: &Keycloak) {
     let service = Service::of(&keycloak.rs256).await;
     let foreign = keycloak.es256.token(SHOP, &[]).await;
     assert_eq!(
         service.ask(Wire::Http1, &foreign).await,
         "401 invalid_token"
     );
-    assert_eq!(service.refusal(&foreign).await, Some(Reason::WrongIssuer));
+    assert_eq!(service.rejection(&foreign).await, Some(Reason::WrongIssuer));
 
     // Nor do the keys of one realm open the door to tokens of the other.
     let keys = Endpoint::new(keycloak.rs256.endpoint("jwks_uri")).expect("a URL");
     let mixed = JwtVerifier::issuer(&keycloak.es256.name).jwks_url(keys);
     let service = Service::start(mixed, one_time_tokens()).await;
-    assert_eq!(service.refusal(&foreign).await, Some(Reason::UnknownKey));
+    assert_eq!(service.rejection(&foreign).await, Some(Reason::UnknownKey));
 }
 
 async fn keys_are_rotated_and_withdrawn(keycloak: &Keycloak) {
@@ -143,9 +143,9 @@ async fn keys_are_rotated_and_withdrawn(keycloak: &Keycloak) {
     // And so has one under a key that nobody has; the withdrawn key is gone from then on.
     keycloak.disable_first_key().await;
     let forged = TestIssuer::new(&realm.name).token().audience("api").sign();
-    assert_eq!(service.refusal(&forged).await, Some(Reason::UnknownKey));
+    assert_eq!(service.rejection(&forged).await, Some(Reason::UnknownKey));
     assert_eq!(service.ask(Wire::Http1, &old).await, "401 invalid_token");
-    assert_eq!(service.refusal(&old).await, Some(Reason::UnknownKey));
+    assert_eq!(service.rejection(&old).await, Some(Reason::UnknownKey));
     assert_eq!(service.ask(Wire::Http1, &new).await, "200");
 }
 
@@ -181,9 +181,9 @@ impl Service {
     async fn start(tokens: JwtVerifierBuilder, revoke: RevokeLayer) -> Self {
         let tokens = tokens
             .audience("api")
-            .http(HttpsClient::new().expect("a client"))
+            .http_client(HttpsClient::new().expect("a client"))
             // So short that each unknown key is looked for.
-            .refetch_window(Duration::from_millis(1))
+            .key_refetch_interval(Duration::from_millis(1))
             .revocations(RevocationList::in_memory())
             .build()
             .expect("a verifier");
@@ -203,10 +203,10 @@ impl Service {
         answer.verdict()
     }
 
-    /// Why the verifier refuses a token, in more detail than a caller is told.
-    async fn refusal(&self, token: &str) -> Option<Reason> {
+    /// Why the verifier rejects a token, in more detail than a caller is told.
+    async fn rejection(&self, token: &str) -> Option<Reason> {
         let token = BearerToken::new(token).expect("a token");
-        let refusal = self.tokens.verify(&token).await.err()?;
-        Some(refusal.reason())
+        let rejection = self.tokens.verify(&token).await.err()?;
+        Some(rejection.reason())
     }
 }

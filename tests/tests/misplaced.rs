@@ -1,4 +1,4 @@
-//! A layer that is missing, or stands on the wrong side: refused at the first call, the missing
+//! A layer that is missing, or stands on the wrong side: rejected at the first call, the missing
 //! layer named in the log, and the service not reached. One test in a process of its own, for the
 //! log is read.
 
@@ -131,7 +131,7 @@ where
 }
 
 #[tokio::test]
-async fn a_layer_without_what_it_needs_outside_is_refused_and_the_log_names_it() {
+async fn a_layer_without_what_it_needs_outside_is_rejected_and_the_log_names_it() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

@@ -9,7 +9,7 @@ use tower_revoke::{
     core::{BearerToken, KeyDigest, RemoteRevocation, TokenCopy, TokenId},
 };
 use tower_revoke_http::HttpsClient;
-use tower_revoke_oauth::AuthorizationServer;
+use tower_revoke_oauth::RevocationClient;
 use tower_revoke_tests::{
     Client, Server, Wire, get as request,
     servers::{ClientId, Issuer, OidcProvider},
@@ -26,7 +26,7 @@ async fn a_real_oidc_provider() {
     jwt_access_tokens_pass_and_are_spent(issuer).await;
     it_neither_introspects_nor_revokes_jwts(issuer).await;
     opaque_tokens_are_revoked_there_and_are_no_jwts_here(issuer).await;
-    its_refusal_to_revoke_a_jwt_is_final(issuer).await;
+    its_rejection_to_revoke_a_jwt_is_final(issuer).await;
     opaque_tokens_are_revoked_through_the_client(issuer).await;
 }
 
@@ -77,7 +77,7 @@ async fn opaque_tokens_are_revoked_there_and_are_no_jwts_here(issuer: &Issuer) {
 }
 
 /// The token is spent here all the same, and nothing is tried again.
-async fn its_refusal_to_revoke_a_jwt_is_final(issuer: &Issuer) {
+async fn its_rejection_to_revoke_a_jwt_is_final(issuer: &Issuer) {
     let server = server_of(issuer);
     let protected = protect_with(issuer, one_time_tokens().also_at(server.clone())).await;
     let parameters = [("resource", OidcProvider::RS256), ("scope", "OTT")];
@@ -85,12 +85,12 @@ async fn its_refusal_to_revoke_a_jwt_is_final(issuer: &Issuer) {
     assert_eq!(ask(&protected, Wire::Http1, &token).await, "200");
     let again = ask(&protected, Wire::Http1, &token).await;
     assert_eq!(again, "401 invalid_token");
-    let told = server.drain(DRAINS_WITHIN).await;
+    let told = server.shutdown(DRAINS_WITHIN).await;
     assert!(told.is_complete(), "{told:?}");
     let stats = server.stats();
-    assert_eq!((stats.delivered, stats.refused), (0, 1), "{stats:?}");
-    assert_eq!(stats.last_refusal, Some("unsupported_token_type"));
-    assert!(!stats.needs_a_person, "{stats:?}");
+    assert_eq!((stats.delivered, stats.rejected), (0, 1), "{stats:?}");
+    assert_eq!(stats.last_rejection, Some("unsupported_token_type"));
+    assert!(!stats.needs_operator, "{stats:?}");
 }
 
 async fn opaque_tokens_are_revoked_through_the_client(issuer: &Issuer) {
@@ -105,17 +105,17 @@ async fn opaque_tokens_are_revoked_through_the_client(issuer: &Issuer) {
     let place = remote.reserve(id, KeyDigest::of_token(id));
     let presented = BearerToken::new(&token).expect("a token");
     place.expect("a place").send(TokenCopy::from(&presented));
-    let told = server.drain(DRAINS_WITHIN).await;
+    let told = server.shutdown(DRAINS_WITHIN).await;
     assert!(told.is_complete(), "{told:?}");
     assert_eq!(server.stats().delivered, 1, "{:?}", server.stats());
     let after = issuer.introspect(SHOP, &token).await;
     assert_eq!(after.json["active"], false, "{after:?}");
 }
 
-fn server_of(issuer: &Issuer) -> AuthorizationServer {
-    AuthorizationServer::discover(&issuer.name)
+fn server_of(issuer: &Issuer) -> RevocationClient {
+    RevocationClient::discover(&issuer.name)
         .client_credentials(SHOP.id, SHOP.secret)
-        .http(HttpsClient::new().expect("a client"))
+        .http_client(HttpsClient::new().expect("a client"))
         .build()
         .expect("a server")
 }
@@ -134,7 +134,7 @@ async fn protect_with(issuer: &Issuer, revoke: RevokeLayer) -> Server {
         .audience("api")
         .access_tokens_only()
         .discover()
-        .http(HttpsClient::new().expect("a client"))
+        .http_client(HttpsClient::new().expect("a client"))
         .revocations(RevocationList::in_memory())
         .build()
         .expect("a verifier");

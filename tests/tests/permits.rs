@@ -61,7 +61,7 @@ async fn trap_44_a_known_token_is_served_while_others_wait_for_their_keys() {
     let tokens = JwtVerifier::issuer(issuer.issuer())
         .audience("api")
         .jwks_url(Endpoint::new("https://id.example.com/keys").expect("a URL"))
-        .http(client)
+        .http_client(client)
         .clock(clock)
         .revocations(RevocationList::in_memory())
         .build()

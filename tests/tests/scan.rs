@@ -50,11 +50,11 @@ async fn trap_15_a_scan_leaves_no_series_no_entry_and_one_fetch() {
     let tokens = JwtVerifier::issuer(issuer.issuer())
         .audience("api")
         .jwks_url(url)
-        .http(HttpsClient::new().expect("a client"))
-        .refetch_window(Duration::from_secs(3600))
+        .http_client(HttpsClient::new().expect("a client"))
+        .key_refetch_interval(Duration::from_secs(3600))
         .revocations(list.clone())
         // Little room: what a scan left here would push the good token out.
-        .cache(64)
+        .cache_capacity(64)
         .build()
         .expect("a verifier");
     let monitor = Monitor::new();
@@ -102,7 +102,7 @@ async fn trap_15_a_scan_leaves_no_series_no_entry_and_one_fetch() {
         api.clients.keys().map(|name| &**name).collect::<Vec<_>>(),
         ["ann"]
     );
-    assert_eq!(api.anonymous.refused, SCAN);
+    assert_eq!(api.anonymous.rejected, SCAN);
     assert_eq!(api.total.in_flight, 0);
     assert_eq!(call(&service, &good).await, "200");
 }

@@ -10,16 +10,16 @@ use tower_http::{
     compression::CompressionLayer, cors::CorsLayer, timeout::TimeoutLayer, trace::TraceLayer,
 };
 use tower_revoke::{
-    Authenticated, PreserveAuthorizationLayer, RequireBearerLayer, RequireClaimsLayer, RevokeLayer,
-    Slots,
+    Authenticated, PendingRevocations, PreserveAuthorizationLayer, RequireBearerLayer,
+    RequireClaimsLayer, RevokeLayer,
 };
 use tower_revoke_tests::{Client, Server, Wire, World, get as request};
 
-async fn serve(world: &World, slots: &Slots) -> Server {
+async fn serve(world: &World, slots: &PendingRevocations) -> Server {
     let costly = |layer: RevokeLayer| {
         ServiceBuilder::new()
             .layer(RequireClaimsLayer::scope("invoices:read"))
-            .layer(layer.slots(slots))
+            .layer(layer.pending_revocations(slots))
     };
     let router = Router::new()
         .route(
@@ -56,14 +56,14 @@ async fn ask(server: &Server, wire: Wire, path: &str, token: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_whole_stack_refuses_admits_and_spends() {
+async fn the_whole_stack_rejects_admits_and_spends() {
     let world = World::new();
-    let slots = Slots::default();
+    let slots = PendingRevocations::default();
     let server = serve(&world, &slots).await;
     for wire in Wire::ALL {
         let plain = world.token();
         assert_eq!(ask(&server, wire, "/orders", &plain).await, "200");
-        // A refusal for want of scope costs no use.
+        // A rejection for want of scope costs no use.
         assert_eq!(
             ask(&server, wire, "/invoice", &plain).await,
             "403 insufficient_scope"
@@ -91,7 +91,7 @@ async fn the_whole_stack_refuses_admits_and_spends() {
 #[tokio::test]
 async fn a_preflight_passes_without_a_token() {
     let world = World::new();
-    let server = serve(&world, &Slots::default()).await;
+    let server = serve(&world, &PendingRevocations::default()).await;
     let preflight = Request::builder()
         .method(Method::OPTIONS)
         .uri("http://localhost/invoice")
@@ -106,11 +106,11 @@ async fn a_preflight_passes_without_a_token() {
     assert_eq!(answer.status, 200);
     assert!(answer.headers.contains_key("access-control-allow-origin"));
 
-    // A refusal carries the CORS headers too, so that a browser lets its page see the 401.
-    let mut refused = request("/orders", "no.such.token");
+    // A rejection carries the CORS headers too, so that a browser lets its page see the 401.
+    let mut rejected = request("/orders", "no.such.token");
     let origin = HeaderValue::from_static("https://app.example.com");
-    refused.headers_mut().insert(header::ORIGIN, origin);
-    let answer = client.send(refused).await.expect("a head");
+    rejected.headers_mut().insert(header::ORIGIN, origin);
+    let answer = client.send(rejected).await.expect("a head");
     assert_eq!(answer.verdict(), "401 invalid_token");
     assert!(answer.headers.contains_key("access-control-allow-origin"));
 }
@@ -119,7 +119,7 @@ async fn a_preflight_passes_without_a_token() {
 #[tokio::test]
 async fn trap_28_a_timeout_further_out_spends() {
     let world = World::new();
-    let slots = Slots::default();
+    let slots = PendingRevocations::default();
     let server = serve(&world, &slots).await;
     let token = world
         .issuer

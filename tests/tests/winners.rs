@@ -65,9 +65,9 @@ async fn race(layer: &RevokeLayer) -> (usize, usize, usize, usize) {
     let verdicts = tasks.join_all().await.concat();
     assert_eq!(verdicts.len(), CALLS);
     let of = |verdict: &str| verdicts.iter().filter(|given| *given == verdict).count();
-    let (won, refused) = (of("200"), of("401 invalid_token"));
-    let rest = CALLS - won - refused;
-    (won, refused, rest, reached.load(Ordering::SeqCst))
+    let (won, rejected) = (of("200"), of("401 invalid_token"));
+    let rest = CALLS - won - rejected;
+    (won, rejected, rest, reached.load(Ordering::SeqCst))
 }
 
 /// TRAPS 1: check, then consume.

@@ -90,7 +90,7 @@ pub fn take_turns(args: &[&str]) -> Outcome<()> {
         writeln!(out, "{}", run.slice()? / bare).map_err(text)?;
     }
     for (.., run) in &mut rows {
-        run.check_refusals()?;
+        run.check_rejections()?;
     }
     Ok(())
 }
@@ -155,7 +155,7 @@ impl Process {
         self.read()?.parse().map_err(text)
     }
 
-    /// Lets it check once more that it refuses what must be refused.
+    /// Lets it check once more that it rejects what must be rejected.
     pub fn end(mut self) -> Outcome<()> {
         self.asks = None;
         let status = self.child.wait().map_err(text)?;

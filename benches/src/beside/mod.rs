@@ -80,7 +80,7 @@ pub fn run(args: &Args, algorithms: &[TestAlgorithm]) -> Outcome<()> {
         plan.rounds
     );
     println!(
-        "Bad signature, expired, revoked: refused by each that has a row. Load {}",
+        "Bad signature, expired, revoked: rejected by each that has a row. Load {}",
         load()
     );
     let short = runtime.block_on(ours::store(0));
@@ -198,7 +198,7 @@ impl Case<'_> {
             }
         }
         for (run, _) in &mut runs {
-            run.check_refusals()?;
+            run.check_rejections()?;
             eprint!(".");
             let _ = std::io::stderr().flush();
         }
@@ -227,7 +227,7 @@ fn judge(table: &Table, algorithm: TestAlgorithm, count: usize, targets: &mut Ve
     for row in &table.rows {
         let (limit, goal) = match (row.kind, algorithm, count) {
             (Kind::Bare | Kind::Peer, ..) => continue,
-            (Kind::Monitored, ..) => {
+            (Kind::MonitorService, ..) => {
                 let what = format!("{}, above that", what(row));
                 targets.push(Target::nanos(what, row.added - seen, 150.0, Some(120.0)));
                 continue;

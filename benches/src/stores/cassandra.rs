@@ -1,4 +1,4 @@
-//! Cassandra: a claim is one `INSERT … IF NOT EXISTS` and an entry of the log beside it; next to the
+//! Cassandra: a use is one `INSERT … IF NOT EXISTS` and an entry of the log beside it; next to the
 //! bare driver's `INSERT … IF NOT EXISTS`.
 
 use std::{
@@ -15,7 +15,7 @@ use scylla::{
     value::Row,
 };
 use tempfile::TempDir;
-use tower_revoke::{CassandraStore, core::Claim};
+use tower_revoke::{CassandraStore, core::Use};
 
 use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;
@@ -37,10 +37,10 @@ const OPENS: &str = "java.base/java.io java.base/java.lang java.base/java.lang.m
 struct Bare(Session, PreparedStatement);
 
 impl Claims for Bare {
-    async fn claim(&self, claim: Claim) -> Outcome<()> {
+    async fn take_use(&self, use_: Use) -> Outcome<()> {
         let values = (
-            claim.token.as_bytes().to_vec(),
-            claim.id.as_bytes().to_vec(),
+            use_.token.as_bytes().to_vec(),
+            use_.id.as_bytes().to_vec(),
         );
         let answer = self
             .0
@@ -55,7 +55,7 @@ impl Claims for Bare {
             .and_then(|value| value.as_ref()?.as_boolean());
         match applied {
             Some(true) => Ok(()),
-            _ => Err("a new claim was lost".to_owned()),
+            _ => Err("a new use was lost".to_owned()),
         }
     }
 }
@@ -156,7 +156,7 @@ async fn start() -> Outcome<Server> {
 pub(super) async fn measure(rounds: usize) -> Outcome<()> {
     let server = start().await?;
     let builder = CassandraStore::builder([&server.address]);
-    let builder = builder.answer_within(Duration::from_secs(10));
+    let builder = builder.request_timeout(Duration::from_secs(10));
     let one_copy = "{'class': 'SimpleStrategy', 'replication_factor': 1}";
     builder.migrate(one_copy).await.map_err(said)?;
     let ours = Arc::new(Ours(builder.connect().await.map_err(said)?));

@@ -1,4 +1,4 @@
-//! MariaDB: claims that wait are one transaction, beside the bare driver's one `INSERT` each, on 16
+//! MariaDB: uses that wait are one transaction, beside the bare driver's one `INSERT` each, on 16
 //! connections, which is about as many as serve it.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 
 use sqlx::{Connection, Executor, MySqlConnection, MySqlPool, mysql::MySqlPoolOptions};
 use tempfile::TempDir;
-use tower_revoke::{MySqlStore, core::Claim};
+use tower_revoke::{MySqlStore, core::Use};
 
 use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;
@@ -21,17 +21,17 @@ const CONNECTIONS: u32 = 16;
 struct Bare(MySqlPool);
 
 impl Claims for Bare {
-    async fn claim(&self, claim: Claim) -> Outcome<()> {
+    async fn take_use(&self, use_: Use) -> Outcome<()> {
         let inserted = sqlx::query("INSERT IGNORE INTO claims VALUES (?, ?, ?)")
-            .bind(&claim.token.as_bytes()[..])
-            .bind(&claim.id.as_bytes()[..])
+            .bind(&use_.token.as_bytes()[..])
+            .bind(&use_.id.as_bytes()[..])
             .bind(4_102_444_800_i64)
             .execute(&self.0)
             .await
             .map_err(|error| error.to_string())?;
         match inserted.rows_affected() {
             1 => Ok(()),
-            _ => Err("a new claim was lost".to_owned()),
+            _ => Err("a new use was lost".to_owned()),
         }
     }
 }
@@ -50,7 +50,7 @@ impl Drop for Server {
     }
 }
 
-/// The server refuses to run as root.
+/// The server rejects to run as root.
 fn as_mysql(program: &str, data: &Path) -> Command {
     let is_root = Command::new("id").arg("-u").output();
     let mut command = Command::new("setpriv");
@@ -118,7 +118,7 @@ pub(super) async fn measure(rounds: usize) -> Outcome<()> {
         .await
         .map_err(|error| error.to_string())?;
     let table =
-        "CREATE TABLE claims (token BINARY(16) PRIMARY KEY, claim BINARY(16), until BIGINT)";
+        "CREATE TABLE uses (token BINARY(16) PRIMARY KEY, use BINARY(16), until BIGINT)";
     let table = bare.execute(table).await;
     table.map_err(|error| error.to_string())?;
     let bare = Arc::new(Bare(bare));

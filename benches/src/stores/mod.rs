@@ -1,4 +1,4 @@
-//! Durable claims a second on each store, beside its bare driver.
+//! Durable uses a second on each store, beside its bare driver.
 
 mod cassandra;
 mod mariadb;
@@ -18,7 +18,7 @@ use std::{
 
 use tower_revoke::{
     Clock, TokenId,
-    core::{Claim, ClaimId, ClaimOutcome, Store},
+    core::{Use, UseId, UseOutcome, Store},
 };
 
 use crate::rounds::{Outcome, median};
@@ -31,20 +31,20 @@ const SLICE: Duration = Duration::from_millis(500);
 /// Of a token.
 const LIFE: Duration = Duration::from_secs(3600);
 
-/// Something that makes claims durable.
+/// Something that makes uses durable.
 trait Claims: Send + Sync + 'static {
-    /// A claim that nobody else makes, of the only use of a token.
-    fn claim(&self, claim: Claim) -> impl Future<Output = Outcome<()>> + Send;
+    /// A use that nobody else makes, of the only use of a token.
+    fn take_use(&self, use_: Use) -> impl Future<Output = Outcome<()>> + Send;
 }
 
 /// A store of ours.
 struct Ours<S>(S);
 
 impl<S: Store> Claims for Ours<S> {
-    async fn claim(&self, claim: Claim) -> Outcome<()> {
-        match self.0.claim(&claim).await {
-            Ok(ClaimOutcome::Won { left: 0 }) => Ok(()),
-            other => Err(format!("a new claim got {other:?}")),
+    async fn take_use(&self, use_: Use) -> Outcome<()> {
+        match self.0.take_use(&use_).await {
+            Ok(UseOutcome::Taken { left: 0 }) => Ok(()),
+            other => Err(format!("a new use got {other:?}")),
         }
     }
 }
@@ -57,7 +57,7 @@ pub fn run(quick: bool, named: Option<&str>) -> Outcome<()> {
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    println!("Durable claims a second, median of {rounds} rounds in which all take turns");
+    println!("Durable uses a second, median of {rounds} rounds in which all take turns");
     if named.is_none_or(|name| name == "redb") {
         runtime.block_on(redb::measure(rounds))?;
     }
@@ -79,21 +79,21 @@ pub fn run(quick: bool, named: Option<&str>) -> Outcome<()> {
     Ok(())
 }
 
-/// So many callers, each waiting for its claim before it makes the next; claims a second.
-async fn rate<C: Claims>(claims: &Arc<C>, callers: u64) -> Outcome<f64> {
+/// So many callers, each waiting for its use before it makes the next; uses a second.
+async fn rate<C: Claims>(uses: &Arc<C>, callers: u64) -> Outcome<f64> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let until = Some(Clock::system().now().saturating_add(LIFE));
     let started = Instant::now();
     let one = |_| {
-        let claims = claims.clone();
+        let uses = uses.clone();
         tokio::spawn(async move {
             let mut made = 0.0;
             while started.elapsed() < SLICE {
                 let number = NEXT.fetch_add(1, Ordering::Relaxed);
                 let token = TokenId::of_jwt("benches", &number.to_string());
-                let id = ClaimId::from_bytes([7; 16]);
-                let claim = Claim::new(token, id, NonZeroU32::MIN, until);
-                claims.claim(claim).await?;
+                let id = UseId::from_bytes([7; 16]);
+                let use_ = Use::new(token, id, NonZeroU32::MIN, until);
+                uses.take_use(use_).await?;
                 made += 1.0;
             }
             Ok::<f64, String>(made)

@@ -1,4 +1,4 @@
-//! PostgreSQL: claims that wait are one transaction, beside the bare driver's one `INSERT` each, on
+//! PostgreSQL: uses that wait are one transaction, beside the bare driver's one `INSERT` each, on
 //! 16 connections, which is about as many as serve it.
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 
 use sqlx::{Executor, PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
-use tower_revoke::{PostgresStore, core::Claim};
+use tower_revoke::{PostgresStore, core::Use};
 
 use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;
@@ -22,18 +22,18 @@ const CONNECTIONS: u32 = 16;
 struct Bare(PgPool);
 
 impl Claims for Bare {
-    async fn claim(&self, claim: Claim) -> Outcome<()> {
+    async fn take_use(&self, use_: Use) -> Outcome<()> {
         let insert = "INSERT INTO claims VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
         let inserted = sqlx::query(insert)
-            .bind(&claim.token.as_bytes()[..])
-            .bind(&claim.id.as_bytes()[..])
+            .bind(&use_.token.as_bytes()[..])
+            .bind(&use_.id.as_bytes()[..])
             .bind(4_102_444_800_i64)
             .execute(&self.0)
             .await
             .map_err(|error| error.to_string())?;
         match inserted.rows_affected() {
             1 => Ok(()),
-            _ => Err("a new claim was lost".to_owned()),
+            _ => Err("a new use was lost".to_owned()),
         }
     }
 }
@@ -52,7 +52,7 @@ impl Drop for Server {
     }
 }
 
-/// The server refuses to run as root.
+/// The server rejects to run as root.
 fn as_postgres(program: PathBuf) -> Command {
     let is_root = Command::new("id").arg("-u").output();
     let mut command = Command::new("setpriv");
@@ -129,7 +129,7 @@ pub(super) async fn measure(rounds: usize) -> Outcome<()> {
         .connect(&server.url)
         .await
         .map_err(|error| error.to_string())?;
-    let table = "CREATE TABLE claims (token bytea PRIMARY KEY, claim bytea, until bigint)";
+    let table = "CREATE TABLE uses (token bytea PRIMARY KEY, use bytea, until bigint)";
     let table = bare.execute(table).await;
     table.map_err(|error| error.to_string())?;
     let bare = Arc::new(Bare(bare));

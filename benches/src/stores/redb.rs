@@ -1,15 +1,15 @@
-//! redb: claims that wait share a flush, beside one transaction each.
+//! redb: uses that wait share a flush, beside one transaction each.
 
 use std::sync::Arc;
 
 use redb::{Database, Durability, ReadableTable, TableDefinition};
 use tokio::sync::Mutex;
-use tower_revoke::{RedbStore, core::Claim};
+use tower_revoke::{RedbStore, core::Use};
 
 use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;
 
-const TABLE: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("claims");
+const TABLE: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("uses");
 
 /// The same store, whose callers take turns: one transaction each.
 struct InTurn(Ours<RedbStore>, Mutex<()>);
@@ -18,24 +18,24 @@ struct InTurn(Ours<RedbStore>, Mutex<()>);
 struct Bare(Arc<Database>);
 
 impl Claims for InTurn {
-    async fn claim(&self, claim: Claim) -> Outcome<()> {
+    async fn take_use(&self, use_: Use) -> Outcome<()> {
         let _turn = self.1.lock().await;
-        self.0.claim(claim).await
+        self.0.take_use(use_).await
     }
 }
 
 impl Claims for Bare {
-    async fn claim(&self, claim: Claim) -> Outcome<()> {
+    async fn take_use(&self, use_: Use) -> Outcome<()> {
         let db = self.0.clone();
-        let written = tokio::task::spawn_blocking(move || insert(&db, &claim)).await;
+        let written = tokio::task::spawn_blocking(move || insert(&db, &use_)).await;
         written
             .map_err(|error| error.to_string())?
             .map_err(|error| error.to_string())
     }
 }
 
-fn insert(db: &Database, claim: &Claim) -> Result<(), redb::Error> {
-    let key = *claim.token.as_bytes();
+fn insert(db: &Database, use_: &Use) -> Result<(), redb::Error> {
+    let key = *use_.token.as_bytes();
     let mut transaction = db.begin_write()?;
     transaction.set_durability(Durability::Immediate);
     {

@@ -1,4 +1,4 @@
-//! Redis: claims that wait go to the server together, beside the bare driver's
+//! Redis: uses that wait go to the server together, beside the bare driver's
 //! `SET NX GET PXAT` on one multiplexed connection.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
-use tower_revoke::{RedisStore, core::Claim};
+use tower_revoke::{RedisStore, core::Use};
 
 use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;
@@ -18,10 +18,10 @@ use crate::rounds::Outcome;
 struct Bare(MultiplexedConnection);
 
 impl Claims for Bare {
-    async fn claim(&self, claim: Claim) -> Outcome<()> {
+    async fn take_use(&self, use_: Use) -> Outcome<()> {
         let mut set = redis::cmd("SET");
-        set.arg(&claim.token.as_bytes()[..]);
-        set.arg(&claim.id.as_bytes()[..]);
+        set.arg(&use_.token.as_bytes()[..]);
+        set.arg(&use_.id.as_bytes()[..]);
         set.arg("NX")
             .arg("GET")
             .arg("PXAT")
@@ -30,7 +30,7 @@ impl Claims for Bare {
             .map_err(|error: redis::RedisError| error.to_string())?;
         match before {
             None => Ok(()),
-            Some(_) => Err("a new claim was lost".to_owned()),
+            Some(_) => Err("a new use was lost".to_owned()),
         }
     }
 }

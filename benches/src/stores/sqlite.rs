@@ -1,4 +1,4 @@
-//! SQLite: claims that wait are one transaction, beside the bare driver's one `INSERT` each, on the
+//! SQLite: uses that wait are one transaction, beside the bare driver's one `INSERT` each, on the
 //! one connection that can write.
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use sqlx::{
     Executor, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tower_revoke::{SqliteStore, core::Claim};
+use tower_revoke::{SqliteStore, core::Use};
 
 use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;
@@ -16,16 +16,16 @@ use crate::rounds::Outcome;
 struct Bare(SqlitePool);
 
 impl Claims for Bare {
-    async fn claim(&self, claim: Claim) -> Outcome<()> {
+    async fn take_use(&self, use_: Use) -> Outcome<()> {
         let inserted = sqlx::query("INSERT INTO claims VALUES (?, ?) ON CONFLICT DO NOTHING")
-            .bind(&claim.token.as_bytes()[..])
-            .bind(&claim.id.as_bytes()[..])
+            .bind(&use_.token.as_bytes()[..])
+            .bind(&use_.id.as_bytes()[..])
             .execute(&self.0)
             .await
             .map_err(|error| error.to_string())?;
         match inserted.rows_affected() {
             1 => Ok(()),
-            _ => Err("a new claim was lost".to_owned()),
+            _ => Err("a new use was lost".to_owned()),
         }
     }
 }
@@ -43,7 +43,7 @@ pub(super) async fn measure(rounds: usize) -> Outcome<()> {
         .connect_with(options)
         .await
         .map_err(said)?;
-    let table = "CREATE TABLE claims (token BLOB PRIMARY KEY, claim BLOB) STRICT, WITHOUT ROWID";
+    let table = "CREATE TABLE uses (token BLOB PRIMARY KEY, use BLOB) STRICT, WITHOUT ROWID";
     bare.execute(table).await.map_err(said)?;
     let bare = Arc::new(Bare(bare));
     let ours = SqliteStore::open(folder.path().join("ours")).await;

@@ -16,7 +16,7 @@ use tower_service::Service;
 use crate::requirement::Requirement;
 
 /// Lets requests through whose token grants what a route needs. It stands inside of a
-/// [`RequireBearerLayer`](crate::RequireBearerLayer), and refuses in its format.
+/// [`RequireBearerLayer`](crate::RequireBearerLayer), and rejects in its format.
 ///
 /// ```
 /// use tower_revoke_bearer::RequireClaimsLayer;

@@ -40,7 +40,7 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        Refused { response: Option<Response<Full<Bytes>>> },
+        Rejected { response: Option<Response<Full<Bytes>>> },
         // Boxed, so that a request whose token is known doesn't carry its room about.
         Verifying { verdict: Verdict, waiting: Option<Box<Waiting<S, V, B>>> },
         // Admitted, until the inner service is ready.
@@ -86,8 +86,8 @@ impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
         let policy = &self.shared.policy;
         if let Err(rejection) = policy.admit(answer.map(Some), token, self.request.extensions_mut())
         {
-            let response = Some(policy.refuse(rejection, &self.request));
-            return State::Refused { response };
+            let response = Some(policy.reject(rejection, &self.request));
+            return State::Rejected { response };
         }
         if self.is_ready {
             return self.call();
@@ -120,10 +120,10 @@ impl<S, V, B> RequireBearerFuture<S, V, B>
 where
     S: Service<Request<B>>,
 {
-    pub(crate) fn refused(response: Response<Full<Bytes>>) -> Self {
+    pub(crate) fn rejected(response: Response<Full<Bytes>>) -> Self {
         let response = Some(response);
         Self {
-            state: State::Refused { response },
+            state: State::Rejected { response },
         }
     }
 
@@ -172,7 +172,7 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProj::Refused { response } => {
+                StateProj::Rejected { response } => {
                     let response = response.take().expect(POLLED_AGAIN);
                     return Poll::Ready(Ok(RejectionBody::rejected(response)));
                 }
@@ -228,7 +228,7 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::Refused { .. } => "refused",
+            State::Rejected { .. } => "rejected",
             State::Verifying { .. } => "verifying",
             State::Admitted { .. } => "admitted",
             State::Calling { .. } => "calling",

@@ -26,13 +26,13 @@ use crate::{
 /// # }
 /// ```
 ///
-/// # What is refused
+/// # What is rejected
 ///
 /// | what came | HTTP | error |
 /// |---|---|---|
 /// | no bearer credentials; those of another scheme, such as `Basic …`, are none | 401 | none |
 /// | two `Authorization` headers, an empty `Bearer`, a token by more than one method | 400 | `invalid_request` |
-/// | a token that the verifier refuses | 401 | `invalid_token` |
+/// | a token that the verifier rejects | 401 | `invalid_token` |
 /// | a token without the scope or claim asked for | 403 | `insufficient_scope` |
 /// | a token that can't be checked now | 503 | no challenge |
 #[must_use = "a layer does nothing until it is put around a service"]
@@ -56,12 +56,12 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
         self.with(|policy| policy.mode = Mode::Optional)
     }
 
-    /// Refuses nobody, for a service that is not protected yet: what would have been refused is
+    /// Rejects nobody, for a service that is not protected yet: what would have been rejected is
     /// logged at level `INFO`, with its reason, and passes without `Authenticated`. So do malformed
     /// credentials, a token that can't be checked now, and one that lacks a scope or claim that
     /// this layer asks for: whoever finds `Authenticated` may rely on all that was asked.
     ///
-    /// What stands further in refuses as ever: [`RequireClaimsLayer`](crate::RequireClaimsLayer),
+    /// What stands further in rejects as ever: [`RequireClaimsLayer`](crate::RequireClaimsLayer),
     /// an extractor, a `RevokeLayer`. Replaces [`optional`](Self::optional).
     pub fn observe(self) -> Self {
         self.with(|policy| policy.mode = Mode::Observe)
@@ -87,7 +87,7 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
     /// Reads the token from the cookie of this name too, if it comes by no other way.
     ///
     /// **Cross-site request forgery**: browsers send cookies with requests that another site
-    /// makes, which they don't do with a header. Whoever reads tokens from cookies must refuse such
+    /// makes, which they don't do with a header. Whoever reads tokens from cookies must reject such
     /// requests by other means: `SameSite`, a check of `Origin` or `Sec-Fetch-Site` (tower-http's
     /// `csrf`), or a token in the form.
     ///
@@ -121,7 +121,7 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
 
     /// Reads the token from the query parameter `access_token` too (RFC 6750 §2.3). The parameter
     /// is taken out of the URI before inner services see it; all others stay byte for byte. It is
-    /// percent-decoded; a `+` stays a `+`, since no token has a space. Twice is refused with 400.
+    /// percent-decoded; a `+` stays a `+`, since no token has a space. Twice is rejected with 400.
     /// Successful answers get `Cache-Control: private`, unless they say `no-store`.
     ///
     /// RFC 6750 advises against it, since a URI is seen by many: the browser's history, proxies on
@@ -134,7 +134,7 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
 
     /// Reads the token from a WebSocket subprotocol too: the one in `Sec-WebSocket-Protocol` that
     /// starts with `prefix`, which is not empty, on a request for a WebSocket (RFC 6455 §4.1, over
-    /// HTTP/2 RFC 8441). It is taken out of the list before inner services see it; two are refused
+    /// HTTP/2 RFC 8441). It is taken out of the list before inner services see it; two are rejected
     /// with 400.
     ///
     /// Browsers have no other way to send a token there. They also want the answer to name one of
@@ -157,8 +157,8 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
         self.reformat(|format| format.retry_after(retry_after))
     }
 
-    /// How refusals look: in place of realm and `Retry-After` set before, and of the body. Layers
-    /// and extractors further in refuse in the same format.
+    /// How rejections look: in place of realm and `Retry-After` set before, and of the body. Layers
+    /// and extractors further in reject in the same format.
     pub fn rejection_format(self, format: RejectionFormat) -> Self {
         self.reformat(|_| format)
     }

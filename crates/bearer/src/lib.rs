@@ -3,7 +3,7 @@
 //! [`RequireBearerLayer`] reads the token from a request, has a
 //! [`TokenVerifier`](tower_revoke_core::TokenVerifier) check it, and leaves
 //! [`Authenticated`](tower_revoke_core::Authenticated) in the request's extensions. Requests
-//! without a good token are refused as RFC 6750 §3 says, gRPC calls with a gRPC status.
+//! without a good token are rejected as RFC 6750 §3 says, gRPC calls with a gRPC status.
 //! [`RequireClaimsLayer`] stands on a route and asks for scopes or claims.
 //!
 //! ```
@@ -48,10 +48,10 @@
 //!     app.clone().oneshot(request.body(axum::body::Body::empty()).expect("a request"))
 //! };
 //! assert_eq!(call("/mine").await.expect("an answer").status(), StatusCode::OK);
-//! let refused = call("/orders").await.expect("an answer");
-//! assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+//! let rejected = call("/orders").await.expect("an answer");
+//! assert_eq!(rejected.status(), StatusCode::FORBIDDEN);
 //! assert!(
-//!     refused.headers()["www-authenticate"].to_str().expect("text")
+//!     rejected.headers()["www-authenticate"].to_str().expect("text")
 //!         .ends_with(r#"scope="orders:write""#),
 //! );
 //! # }
@@ -60,12 +60,12 @@
 //! # Where to put it
 //!
 //! Outside of everything that acts for the caller, inside of everything that must also see
-//! refusals:
+//! rejections:
 //!
 //! - **inside of `CorsLayer`**: a preflight carries no credentials (Fetch, CORS protocol), so it
-//!   must be answered further out; and a browser can read a refusal only with CORS headers on it;
+//!   must be answered further out; and a browser can read a rejection only with CORS headers on it;
 //! - **inside of tracing, metrics, `PreserveAuthorizationLayer` and whatever else watches or
-//!   keeps**: they see the refusal, typed, as
+//!   keeps**: they see the rejection, typed, as
 //!   [`Rejection`](tower_revoke_core::Rejection) in the response's extensions;
 //! - **outside of `RevokeLayer` and [`RequireClaimsLayer`]**, which need what it finds out;
 //! - **outside of the router** if the token may come in the [query](RequireBearerLayer::query).
@@ -78,7 +78,7 @@
 //! | [`BearerChecked`](tower_revoke_core::BearerChecked), which `BearerChecked::of` finds | always, within `Authenticated` if there is one |
 //!
 //! An `IdentitySlot` that an outer layer put there is filled with every verified token, also with
-//! one that is refused for its scopes, and never with another. Where two bearer layers stand one in
+//! one that is rejected for its scopes, and never with another. Where two bearer layers stand one in
 //! the other, the inner one's word counts: it takes away what the outer one found.
 
 mod candidates;

@@ -74,7 +74,7 @@ impl Policy {
         Ok(Some(caller))
     }
 
-    pub(crate) fn refuse<B>(
+    pub(crate) fn reject<B>(
         &self,
         rejection: Rejection,
         request: &Request<B>,

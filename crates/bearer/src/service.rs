@@ -1,4 +1,4 @@
-//! The service: read the token, ask the verifier, and call on or refuse.
+//! The service: read the token, ask the verifier, and call on or reject.
 
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use crate::{RequireBearerFuture, candidates::Asked, policy::Policy, source::Pres
 ///
 /// It is as ready as its inner service. A token that its verifier knows is answered at once, and
 /// nothing is boxed. Any other token is verified in the response future. What the inner service
-/// holds while it is ready, such as a permit of a concurrency limit, is given back first: nobody can
+/// holds while it is ready, such as a permit of a concurrency limit, is returned first: nobody can
 /// occupy the inner service with tokens that are still being verified. Once the token is found good,
 /// the future waits until a clone of the inner service is ready; hence `Clone`.
 ///
@@ -97,7 +97,7 @@ where
         };
         match policy.admit(answer, token, request.extensions_mut()) {
             Ok(()) => RequireBearerFuture::calling(self.inner.call(request), in_query),
-            Err(rejection) => RequireBearerFuture::refused(policy.refuse(rejection, &request)),
+            Err(rejection) => RequireBearerFuture::rejected(policy.reject(rejection, &request)),
         }
     }
 }

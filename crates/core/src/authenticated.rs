@@ -26,7 +26,7 @@ pub struct VerifiedToken {
     leeway: Duration,
     keys: Vec<KeyDigest>,
     revocations: Option<Arc<dyn Revocations>>,
-    known_good: KnownGood,
+    known_good: CachedStatus,
     note: OnceLock<Box<dyn Any + Send + Sync>>,
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
@@ -75,7 +75,7 @@ impl VerifiedToken {
             leeway: leeway.min(retention::MARGIN),
             keys,
             revocations: None,
-            known_good: KnownGood::default(),
+            known_good: CachedStatus::default(),
             note: OnceLock::new(),
             typed: OnceLock::new(),
         }
@@ -85,7 +85,7 @@ impl VerifiedToken {
     ///
     /// # Errors
     /// [`ClaimsError::WrongType`] if the token carries the claim and it is no string: such a token
-    /// can't be told apart by a rule, and must be refused.
+    /// can't be told apart by a rule, and must be rejected.
     pub fn with_rule_claim(mut self, name: &str) -> Result<Self, ClaimsError> {
         if let Some(value) = self.claims.get(name) {
             let value = value
@@ -190,7 +190,7 @@ impl VerifiedToken {
     }
 
     /// When a list last found it good.
-    pub fn known_good(&self) -> &KnownGood {
+    pub fn known_good(&self) -> &CachedStatus {
         &self.known_good
     }
 
@@ -225,32 +225,33 @@ impl fmt::Debug for VerifiedToken {
 /// A list's last good answer about one token, kept beside the token so that the next request
 /// needs no look-up. Only a list writes it, and only "good" is ever kept.
 #[derive(Debug, Default)]
-pub struct KnownGood {
-    /// The list's stamp when it was asked, plus one; 0: never.
-    stamp: AtomicU64,
+pub struct CachedStatus {
+    /// The list's version when it was asked, plus one; 0: never.
+    version: AtomicU64,
     asked_at_millis: AtomicU64,
 }
 
-impl KnownGood {
-    /// Keeps a good answer: `stamp` and `asked_at` (the clock's uptime) were read, in this order
+impl CachedStatus {
+    /// Keeps a good answer: `version` and `asked_at` (the clock's uptime) were read, in this order
     /// or the other, *before* the store was asked.
-    pub fn keep(&self, stamp: u64, asked_at: Duration) {
+    pub fn keep(&self, version: u64, asked_at: Duration) {
         let millis = u64::try_from(asked_at.as_millis()).unwrap_or(u64::MAX);
         self.asked_at_millis.store(millis, Ordering::Release);
-        self.stamp.store(stamp.wrapping_add(1), Ordering::Release);
+        self.version
+            .store(version.wrapping_add(1), Ordering::Release);
     }
 
     /// Whether no good answer was kept so far.
     pub fn is_empty(&self) -> bool {
-        self.stamp.load(Ordering::Relaxed) == 0
+        self.version.load(Ordering::Relaxed) == 0
     }
 
-    /// The uptime at which the list was asked, if its stamp is still `stamp`.
+    /// The uptime at which the list was asked, if its version is still `version`.
     ///
     /// Writers may overlap, so the time read here may be another good answer's; it is never one
-    /// that was asked before the stamp was.
-    pub fn asked_at(&self, stamp: u64) -> Option<Duration> {
-        (self.stamp.load(Ordering::Acquire) == stamp.wrapping_add(1))
+    /// that was asked before the version was.
+    pub fn asked_at(&self, version: u64) -> Option<Duration> {
+        (self.version.load(Ordering::Acquire) == version.wrapping_add(1))
             .then(|| Duration::from_millis(self.asked_at_millis.load(Ordering::Acquire)))
     }
 }
@@ -407,7 +408,7 @@ impl<C> fmt::Debug for Authenticated<C> {
     }
 }
 
-/// Left in the request by a bearer layer, whether or not it found a token: inner layers refuse in
+/// Left in the request by a bearer layer, whether or not it found a token: inner layers reject in
 /// the same format, tell "nobody checked" from "nobody is there", and find the token wherever it
 /// was presented. It stands in the extensions, or in the [`Authenticated`] there:
 /// [`of`](Self::of) finds it. Who replaces that caller, or takes it away, hands it on: by
@@ -449,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_good_answer_is_kept_under_its_stamp() {
-        let known = KnownGood::default();
+        let known = CachedStatus::default();
         assert!(known.is_empty());
         assert_eq!(known.asked_at(3), None);
         let asked_at = Duration::from_millis(7);

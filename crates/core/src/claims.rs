@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_of_the_wrong_type_refuses_the_token() {
+    fn a_claim_of_the_wrong_type_rejects_the_token() {
         for claims in [
             json!({"sub": 7}),
             json!({"iss": ["a"]}),

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc8414_3_2_what_is_no_metadata_is_refused() {
+    fn rfc8414_3_2_what_is_no_metadata_is_rejected() {
         let twice = format!(r#"{{"issuer":"{ISSUER}","issuer":"{ISSUER}"}}"#);
         let array = format!(r#"["{ISSUER}"]"#);
         for document in [

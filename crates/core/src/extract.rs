@@ -1,4 +1,4 @@
-//! The extractor and the refusals of axum handlers. They live with their types, as Rust asks.
+//! The extractor and the rejections of axum handlers. They live with their types, as Rust asks.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{Authenticated, BearerChecked, Reason, Rejection, RejectionFormat, end::RequestShape};
 
-/// A refusal in the format of the bearer layer that let the request in.
+/// A rejection in the format of the bearer layer that let the request in.
 #[derive(Clone, Debug)]
 pub struct ExtractRejection {
     rejection: Rejection,
@@ -58,14 +58,14 @@ fn extract<C>(parts: &Parts) -> Result<Option<Authenticated<C>>, ExtractRejectio
 where
     C: DeserializeOwned + Send + Sync + 'static,
 {
-    let refused = |rejection| ExtractRejection::new(parts, rejection);
+    let rejected = |rejection| ExtractRejection::new(parts, rejection);
     match Authenticated::of(&parts.extensions) {
         Ok(caller) => match caller.typed() {
             Ok(caller) => Ok(Some(caller)),
-            Err(error) => Err(refused(error.into())),
+            Err(error) => Err(rejected(error.into())),
         },
         Err(rejection) if rejection.reason() == Reason::NoToken => Ok(None),
-        Err(rejection) => Err(refused(rejection)),
+        Err(rejection) => Err(rejected(rejection)),
     }
 }
 
@@ -108,14 +108,14 @@ mod tests {
     use crate::{BearerToken, Claims, StoreError, TokenId, VerifiedToken};
 
     #[test]
-    fn a_handler_s_refusal_looks_like_a_layer_s() {
-        let refused = Rejection::from(StoreError::Unavailable("down".into())).into_response();
-        assert_eq!(refused.status(), 503);
-        assert_eq!(refused.headers()["retry-after"], "1");
-        let refused = Rejection::from(Reason::MissingClaim).into_response();
-        assert_eq!(refused.status(), 401);
-        assert!(refused.headers().contains_key("www-authenticate"));
-        assert!(refused.extensions().get::<Rejection>().is_some());
+    fn a_handler_s_rejection_looks_like_a_layer_s() {
+        let rejected = Rejection::from(StoreError::Unavailable("down".into())).into_response();
+        assert_eq!(rejected.status(), 503);
+        assert_eq!(rejected.headers()["retry-after"], "1");
+        let rejected = Rejection::from(Reason::MissingClaim).into_response();
+        assert_eq!(rejected.status(), 401);
+        assert!(rejected.headers().contains_key("www-authenticate"));
+        assert!(rejected.extensions().get::<Rejection>().is_some());
     }
 
     /// TRAPS 17.

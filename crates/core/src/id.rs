@@ -55,9 +55,9 @@ impl fmt::Debug for TokenId {
 
 /// The name of one use of a token, 128 random bits. A claim asked twice under one id is one claim.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClaimId([u8; 16]);
+pub struct UseId([u8; 16]);
 
-impl ClaimId {
+impl UseId {
     /// From random bytes; equal bytes mean the same use.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -69,9 +69,9 @@ impl ClaimId {
     }
 }
 
-impl fmt::Debug for ClaimId {
+impl fmt::Debug for UseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClaimId(")?;
+        f.write_str("UseId(")?;
         write_hex(f, &self.0)?;
         f.write_str(")")
     }

@@ -9,7 +9,7 @@
 //! | keep revocations somewhere new | [`Store`] |
 //! | check a new kind of token | [`TokenVerifier`], [`VerifiedToken`] |
 //! | see who calls | [`Authenticated`] |
-//! | learn why a call was refused | [`Rejection`], in the response's extensions |
+//! | learn why a call was rejected | [`Rejection`], in the response's extensions |
 //! | know how long something is kept | [`retention`] |
 //! | act on the end of a response | [`end`] |
 //! | apply a rule to a path | [`read_request_path`] |
@@ -51,11 +51,11 @@ pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a
 #[cfg(feature = "axum")]
 pub use self::extract::ExtractRejection;
 pub use self::{
-    authenticated::{Authenticated, BearerChecked, KnownGood, VerifiedToken},
+    authenticated::{Authenticated, BearerChecked, CachedStatus, VerifiedToken},
     claims::{Claims, ClaimsError},
     client::{Endpoint, EndpointError, HttpClient, HttpClientError},
     discovery::{DiscoveryError, IssuerMetadata},
-    id::{ClaimId, TokenId},
+    id::{TokenId, UseId},
     identity_slot::IdentitySlot,
     issuer::IssuerDigests,
     key::{KeyDigest, RevocationKey},
@@ -69,10 +69,10 @@ pub use self::{
     },
     remote::{QueueFull, RemoteRevocation, RemoteSlot},
     revocation::{Revocation, RevocationError},
-    revocations::{Revocations, Standing},
+    revocations::{Revocations, TokenStatus},
     store::{
-        Change, Changes, Claim, ClaimOutcome, Cursor, Lift, Listed, Record, Records, RecordsPage,
-        Store, StoreError, Wanted,
+        Change, Changes, Cursor, Lift, Listed, Record, RecordFilter, RecordPage, Records, Store,
+        StoreError, Use, UseOutcome,
     },
     time::{Clock, ManualClock, UnixTime},
     token::{BearerToken, MalformedToken},

@@ -18,7 +18,7 @@ pub enum Outcome {
     /// The client left.
     Cancelled,
     /// One of our layers said no.
-    Refused,
+    Rejected,
 }
 
 impl Outcome {
@@ -26,7 +26,7 @@ impl Outcome {
     /// judged by its `grpc-status`; any other gRPC head says success, and the trailers the rest.
     pub fn of_head<B>(response: &Response<B>) -> Self {
         if response.extensions().get::<Rejection>().is_some() {
-            return Self::Refused;
+            return Self::Rejected;
         }
         let status = response.status();
         if status.is_server_error() {
@@ -59,7 +59,7 @@ impl Outcome {
 /// head and the trailers what it needs.
 ///
 /// Only what a response says is put to it: an error, a panic and a client that leaves need no
-/// judgement, and a [`Rejection`] in the response's extensions is [`Outcome::Refused`] whatever it
+/// judgement, and a [`Rejection`] in the response's extensions is [`Outcome::Rejected`] whatever it
 /// says.
 ///
 /// ```
@@ -146,6 +146,6 @@ mod tests {
     fn our_own_no_is_told_from_the_services() {
         let request = RequestShape::of(&http::Request::new(()));
         let response = RejectionFormat::default().respond(Reason::Revoked.into(), request);
-        assert_eq!(Outcome::of_head(&response), Outcome::Refused);
+        assert_eq!(Outcome::of_head(&response), Outcome::Rejected);
     }
 }

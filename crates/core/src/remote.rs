@@ -8,7 +8,7 @@ use crate::{KeyDigest, TokenCopy, TokenId};
 ///
 /// It never delays a request: a place is reserved before the inner service is called, and the
 /// token is handed over when it has ended. What was accepted is delivered at least once, or
-/// reported as refused for good.
+/// reported as rejected for good.
 ///
 /// Clones of one server should be one `Arc`: calls that revoke a token at the same servers share
 /// what is pending.

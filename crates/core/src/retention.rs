@@ -78,7 +78,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Claim, ClaimId, Claims, Revocation, TokenId, VerifiedToken};
+    use crate::{Claims, Revocation, TokenId, Use, UseId, VerifiedToken};
 
     const EXP: u64 = 1_700_000_000;
 
@@ -112,9 +112,9 @@ mod tests {
                 Revocation::of_token(token.id(), exp).retained_until(),
                 until
             );
-            let claim = Claim::new(
+            let claim = Use::new(
                 token.id(),
-                ClaimId::from_bytes([1; 16]),
+                UseId::from_bytes([1; 16]),
                 std::num::NonZeroU32::MIN,
                 exp,
             );

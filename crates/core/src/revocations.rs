@@ -2,13 +2,13 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{BoxFuture, Claim, ClaimOutcome, Revocation, StoreError, VerifiedToken};
+use crate::{BoxFuture, Revocation, StoreError, Use, UseOutcome, VerifiedToken};
 
 /// How a token stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum TokenStatus {
     /// Nothing is known against it.
-    Good,
+    Valid,
     /// It was revoked, or a rule concerns it.
     Revoked,
     /// Its uses are gone.
@@ -17,8 +17,8 @@ pub enum Standing {
 
 /// A revocation list, as layers see it: `RevocationList` of tower-revoke-list is the one.
 ///
-/// Coherence: when [`revoke`](Self::revoke) or [`claim`](Self::claim) has returned, every
-/// [`standing`](Self::standing) and [`check`](Self::check) that begins afterwards, on this list,
+/// Coherence: when [`revoke`](Self::revoke) or [`use`](Self::take_use) has returned, every
+/// [`status`](Self::known_status) and [`status`](Self::status) that begins afterwards, on this list,
 /// sees it. Lists on other nodes see it within their `max_staleness`.
 ///
 /// What takes an `Arc<Self>` gives a future that owns what it needs, so that it can outlive the
@@ -29,15 +29,17 @@ pub trait Revocations: fmt::Debug + Send + Sync + 'static {
     /// [`VerifiedToken::with_revocations`] rejects those that live longer.
     fn max_token_life(&self) -> Option<Duration>;
 
-    /// How the token stands, if that is known without waiting. `None`: ask [`check`](Self::check).
-    fn standing(&self, token: &VerifiedToken) -> Option<Standing>;
+    /// How the token stands, if that is known without waiting. `None`: ask [`status`](Self::status).
+    fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus>;
 
     /// How the token stands.
     ///
     /// # Errors
-    /// If the store can't answer and the last answer is too old. The caller must refuse.
-    fn check<'a>(&'a self, token: &'a VerifiedToken)
-    -> BoxFuture<'a, Result<Standing, StoreError>>;
+    /// If the store can't answer and the last answer is too old. The caller must reject.
+    fn status<'a>(
+        &'a self,
+        token: &'a VerifiedToken,
+    ) -> BoxFuture<'a, Result<TokenStatus, StoreError>>;
 
     /// Ends a token, or all tokens that a rule concerns; durable when it returns.
     fn revoke(
@@ -45,10 +47,9 @@ pub trait Revocations: fmt::Debug + Send + Sync + 'static {
         revocation: Revocation,
     ) -> BoxFuture<'static, Result<(), StoreError>>;
 
-    /// Takes one use of a token, see [`Store::claim`](crate::Store::claim).
-    fn claim(self: Arc<Self>, claim: Claim)
-    -> BoxFuture<'static, Result<ClaimOutcome, StoreError>>;
+    /// Takes one use of a token, see [`Store::take_use`](crate::Store::take_use).
+    fn take_use(self: Arc<Self>, use_: Use) -> BoxFuture<'static, Result<UseOutcome, StoreError>>;
 
-    /// Gives one use back, see [`Store::release`](crate::Store::release).
-    fn release(self: Arc<Self>, claim: Claim) -> BoxFuture<'static, Result<bool, StoreError>>;
+    /// Gives one use back, see [`Store::return_use`](crate::Store::return_use).
+    fn return_use(self: Arc<Self>, use_: Use) -> BoxFuture<'static, Result<bool, StoreError>>;
 }

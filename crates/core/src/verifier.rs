@@ -5,7 +5,7 @@ use crate::{Authenticated, BearerToken, Rejection};
 /// What a bearer layer asks: `JwtVerifier` is one; a verifier for opaque tokens is another.
 ///
 /// A verifier answers for everything: form, signature or introspection, claims, and the
-/// revocation list. It refuses with a [`Rejection`], and with
+/// revocation list. It rejects with a [`Rejection`], and with
 /// [`Reason::Unavailable`](crate::Reason::Unavailable) when it can't know.
 pub trait TokenVerifier: Send + Sync + 'static {
     /// The answer, if it can be given without waiting, as for a token that was seen before.

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use self::issuer::{Given, IssuerConfig};
 use crate::{
-    Algorithm, BuildError, JwtVerifier, backend,
+    Algorithm, JwtVerifier, JwtVerifierError, backend,
     cache::TokenCache,
     verifier::{Inner, TrustedIssuer},
 };
@@ -40,7 +40,7 @@ use crate::{
 ///     .public_pem(Algorithm::ES256, pem)
 ///     .without_revocations()
 ///     .build()?;
-/// # Ok::<(), tower_revoke_jwt::BuildError>(())
+/// # Ok::<(), tower_revoke_jwt::JwtVerifierError>(())
 /// ```
 #[must_use = "nothing is verified until it is built"]
 pub struct JwtVerifierBuilder {
@@ -178,7 +178,7 @@ impl JwtVerifierBuilder {
         self
     }
 
-    /// Refuses tokens without this claim, or with a `null` in it.
+    /// Rejects tokens without this claim, or with a `null` in it.
     pub fn require(mut self, claim: impl Into<String>) -> Self {
         self.issuer.rules.required.push(claim.into());
         self
@@ -193,7 +193,7 @@ impl JwtVerifierBuilder {
 
     /// Lets revocations of all tokens with some value of this claim concern this issuer's tokens,
     /// see [`RevocationKey::claim`](tower_revoke_core::RevocationKey::claim). A token in which it
-    /// is no string is refused.
+    /// is no string is rejected.
     pub fn rule_claim(mut self, claim: impl Into<String>) -> Self {
         self.issuer.rules.rule_claims.push(claim.into());
         self
@@ -206,7 +206,7 @@ impl JwtVerifierBuilder {
         self
     }
 
-    /// *For all issuers:* asks no list. Nothing that was revoked is refused: a token is good until
+    /// *For all issuers:* asks no list. Nothing that was revoked is rejected: a token is good until
     /// it expires.
     pub fn without_revocations(mut self) -> Self {
         self.revocations = List::None;
@@ -230,14 +230,14 @@ impl JwtVerifierBuilder {
     /// *For all issuers:* how many verified tokens are kept, so that they are not verified again;
     /// 50,000 unless said. One takes about 1 to 2 KB. No token is kept itself, only a keyed hash
     /// and the claims. 0 is [`no_cache`](Self::no_cache).
-    pub fn cache(mut self, entries: usize) -> Self {
+    pub fn cache_capacity(mut self, entries: usize) -> Self {
         self.cache_entries = entries;
         self
     }
 
     /// *For all issuers:* verifies every token anew. The list is asked either way.
     pub fn no_cache(self) -> Self {
-        self.cache(0)
+        self.cache_capacity(0)
     }
 
     /// *For all issuers:* reads the time from this clock. Give the list the same.
@@ -249,16 +249,16 @@ impl JwtVerifierBuilder {
     /// The verifier. Reads the files and parses every key.
     ///
     /// # Errors
-    /// [`BuildError`] if anything that is configured can't work, or something is missing.
-    pub fn build(self) -> Result<JwtVerifier, BuildError> {
-        backend::available().map_err(|_| BuildError::NoBackend)?;
+    /// [`JwtVerifierError`] if anything that is configured can't work, or something is missing.
+    pub fn build(self) -> Result<JwtVerifier, JwtVerifierError> {
+        backend::available().map_err(|_| JwtVerifierError::NoBackend)?;
         let revocations = match self.revocations {
-            List::NotSaid => return Err(BuildError::MissingRevocations),
+            List::NotSaid => return Err(JwtVerifierError::MissingRevocations),
             List::None => None,
             List::Some(list) => Some(list),
         };
         if self.leeway > retention::MARGIN {
-            return Err(BuildError::LeewayTooLong {
+            return Err(JwtVerifierError::LeewayTooLong {
                 leeway: self.leeway,
                 most: retention::MARGIN,
             });
@@ -273,10 +273,10 @@ impl JwtVerifierBuilder {
                 &self.remote,
             )?;
             if issuers.iter().any(|other| other.name == issuer.name) {
-                return Err(BuildError::DuplicateIssuer(issuer.name));
+                return Err(JwtVerifierError::DuplicateIssuer(issuer.name));
             }
             if bounds_lives && issuer.rules.allow_no_expiry {
-                return Err(BuildError::Contradiction {
+                return Err(JwtVerifierError::Contradiction {
                     issuer: issuer.name,
                     settings: ".allow_no_expiry() and the list's max_token_life",
                 });
@@ -285,7 +285,7 @@ impl JwtVerifierBuilder {
         }
         let cache = match self.cache_entries {
             0 => None,
-            entries => Some(TokenCache::new(entries).map_err(BuildError::NoRandomness)?),
+            entries => Some(TokenCache::new(entries).map_err(JwtVerifierError::NoRandomness)?),
         };
         Ok(JwtVerifier::new(Inner {
             issuers,

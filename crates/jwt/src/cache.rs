@@ -32,9 +32,9 @@ pub(crate) struct Verified {
     pub(crate) window: Range<u64>,
     /// Whose it is, by number.
     pub(crate) issuer: usize,
-    /// The key that verified it, and the generation of the key set in which it last stood.
+    /// The key that verified it, and the version of the key set in which it last stood.
     pub(crate) key: u64,
-    pub(crate) generation: u64,
+    pub(crate) version: u64,
 }
 
 /// 128 bits of a keyed hash over the whole token.

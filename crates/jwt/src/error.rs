@@ -10,7 +10,7 @@ use crate::Algorithm;
 /// [`build`](crate::JwtVerifierBuilder::build), never from a request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum BuildError {
+pub enum JwtVerifierError {
     /// The issuer's name is empty.
     #[error("an issuer needs a name")]
     MissingIssuer,
@@ -133,8 +133,8 @@ pub enum BuildError {
         /// Why the first one was skipped.
         first: String,
     },
-    /// Keys shall be fetched, and `.http(…)` doesn't say by whom.
-    #[error("{issuer}: keys are to be fetched; name the client with .http(…)")]
+    /// Keys shall be fetched, and `.http_client(…)` doesn't say by whom.
+    #[error("{issuer}: keys are to be fetched; name the client with .http_client(…)")]
     MissingHttpClient {
         /// Whose.
         issuer: String,

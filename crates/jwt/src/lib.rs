@@ -5,14 +5,14 @@
 //! 2. **Form**: three parts (RFC 7515 §7.1), each in base64url without padding and without bits
 //!    that carry nothing, so that a token has one spelling.
 //! 3. **Header**: a JSON object in which no name stands twice. `alg` is one that is known here;
-//!    `none` is not (RFC 8725 §3.2). `crit` and `b64` are refused. `jku`, `jwk`, `x5u` and `x5c`
+//!    `none` is not (RFC 8725 §3.2). `crit` and `b64` are rejected. `jku`, `jwk`, `x5u` and `x5c`
 //!    are not listened to (§3.10).
 //! 4. **Issuer**: `iss` is exactly one of those that were named. Nobody has verified it yet: it only
 //!    selects whose keys, algorithms and rules are meant (§3.8).
 //! 5. **Algorithm and type**: `alg` is on the issuer's allow-list (§3.1). `typ` is absent or says no
 //!    more than "JWT", or is `at+jwt`; with
 //!    [`access_tokens_only`](JwtVerifierBuilder::access_tokens_only) it is `at+jwt` (RFC 9068 §4).
-//!    Other kinds of token are refused (RFC 8725 §3.12).
+//!    Other kinds of token are rejected (RFC 8725 §3.12).
 //! 6. **Key**: the issuer's key with this `kid`, and with it each other one of the same `kid`;
 //!    those without a `kid` if there is none; all of the issuer's if the token names none; never
 //!    more than eight. Each has one algorithm, and only those of the token's are tried.
@@ -24,11 +24,11 @@
 //!    [`max_token_life`](tower_revoke_core::Revocations::max_token_life). There is no `cnf`: a token that is
 //!    bound to a key is nothing as a bearer token (RFC 9449 §7.2).
 //! 9. **Revocation list**: the token is not revoked, no rule concerns it, and its uses are not gone.
-//!    What the list can't answer is refused with 503.
+//!    What the list can't answer is rejected with 503.
 //!
 //! A token that passed 1 to 8 is kept by a keyed hash, so that the next time only its times, its
-//! key and the list are looked at. A key that was withdrawn and a token that was revoked are refused
-//! on the next call. What was refused in 1 to 8 leaves nothing behind.
+//! key and the list are looked at. A key that was withdrawn and a token that was revoked are rejected
+//! on the next call. What was rejected in 1 to 8 leaves nothing behind.
 //!
 //! # Keys over the network
 //! With the feature `remote` keys are fetched, from a URL (`jwks_url`) or from where the issuer's
@@ -37,7 +37,7 @@
 //!
 //! # Not covered
 //! Encrypted tokens (five parts), ES512 and Ed448, and tokens bound to a key (DPoP, mutual TLS),
-//! which are refused.
+//! which are rejected.
 
 mod algorithm;
 mod backend;
@@ -58,7 +58,7 @@ mod verifier;
 pub use self::{
     algorithm::Algorithm,
     builder::JwtVerifierBuilder,
-    error::{BuildError, KeySetError},
+    error::{JwtVerifierError, KeySetError},
     verifier::JwtVerifier,
 };
 #[cfg(feature = "remote")]

@@ -14,7 +14,7 @@ fn verifier(issuer: &TestIssuer, clock: &Clock, entries: usize) -> JwtVerifier {
         .jwks(issuer.jwks().to_string())
         .clock(clock.clone())
         .without_revocations()
-        .cache(entries)
+        .cache_capacity(entries)
         .build()
         .unwrap()
 }
@@ -26,11 +26,11 @@ fn issuer() -> (TestIssuer, Clock) {
 }
 
 #[tokio::test]
-async fn what_is_refused_leaves_nothing_behind() {
+async fn what_is_rejected_leaves_nothing_behind() {
     let (issuer, clock) = issuer();
     let forger = TestIssuer::with(issuer.issuer(), TestAlgorithm::EdDSA).clock(clock.clone());
     let tokens = verifier(&issuer, &clock, 100);
-    let refused = [
+    let rejected = [
         forger.token().header("kid", issuer.key_id()).sign(),
         issuer.token().audience("others").sign(),
         issuer.token().expired().sign(),
@@ -38,7 +38,7 @@ async fn what_is_refused_leaves_nothing_behind() {
         issuer.token().claim("cnf", "x").sign(),
         "a.b.c".to_owned(),
     ];
-    for token in refused {
+    for token in rejected {
         let token = BearerToken::new(&token).unwrap();
         assert!(tokens.verify(&token).await.is_err());
         assert!(tokens.verify_cached(&token).is_none());

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_revoke_core::{
-    Authenticated, BearerToken, Clock, IssuerDigests, Reason, Rejection, Revocations, Standing,
+    Authenticated, BearerToken, Clock, IssuerDigests, Reason, Rejection, Revocations, TokenStatus,
     TokenVerifier, UnixTime, VerifiedToken,
 };
 
@@ -40,8 +40,8 @@ use crate::{
 /// assert_eq!(caller.subject(), Some("ann"));
 ///
 /// let foreign = BearerToken::new(&id.token().audience("payments").sign())?;
-/// let refused = tokens.verify(&foreign).await.unwrap_err();
-/// assert_eq!(refused.reason(), Reason::WrongAudience);
+/// let rejected = tokens.verify(&foreign).await.unwrap_err();
+/// assert_eq!(rejected.reason(), Reason::WrongAudience);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -98,7 +98,7 @@ impl JwtVerifier {
     pub(crate) fn cached_generation(&self, token: &BearerToken) -> Option<u64> {
         let cache = self.inner.cache.as_ref()?;
         let known = cache.get(&cache.hash(token.as_bytes()))?;
-        Some(known.generation)
+        Some(known.version)
     }
 }
 
@@ -109,8 +109,8 @@ impl TokenVerifier for JwtVerifier {
         let cache = self.inner.cache.as_ref()?;
         let hash = cache.hash(token.as_bytes());
         let known = self.inner.known(cache, &hash)?;
-        let standing = self.inner.standing(&known)?;
-        Some(answer(known, standing))
+        let status = self.inner.known_status(&known)?;
+        Some(answer(known, status))
     }
 
     async fn verify(&self, token: &BearerToken) -> Result<Authenticated, Rejection> {
@@ -133,11 +133,11 @@ enum Missing {
     IsRejected,
 }
 
-fn answer(token: Arc<VerifiedToken>, standing: Standing) -> Result<Authenticated, Rejection> {
-    let reason = match standing {
-        Standing::Good => return Ok(Authenticated::new(token)),
-        Standing::Revoked => Reason::Revoked,
-        Standing::Spent => Reason::Spent,
+fn answer(token: Arc<VerifiedToken>, status: TokenStatus) -> Result<Authenticated, Rejection> {
+    let reason = match status {
+        TokenStatus::Valid => return Ok(Authenticated::new(token)),
+        TokenStatus::Revoked => Reason::Revoked,
+        TokenStatus::Spent => Reason::Spent,
     };
     Err(Rejection::new(reason).token(token.id()))
 }
@@ -149,22 +149,22 @@ impl Inner {
         missing: Missing,
     ) -> Result<Authenticated, Rejection> {
         let token = self.verified(token, missing).await?;
-        let standing = match (self.standing(&token), &self.revocations) {
-            (Some(standing), _) => standing,
+        let status = match (self.known_status(&token), &self.revocations) {
+            (Some(status), _) => status,
             (None, Some(list)) => list
-                .check(&token)
+                .status(&token)
                 .await
                 .map_err(|error| Rejection::from(error).token(token.id()))?,
-            (None, None) => Standing::Good,
+            (None, None) => TokenStatus::Valid,
         };
-        answer(token, standing)
+        answer(token, status)
     }
 
     /// How a token stands, if that is known without waiting. Without a list all are good.
-    fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
+    fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {
         match &self.revocations {
-            Some(list) => list.standing(token),
-            None => Some(Standing::Good),
+            Some(list) => list.known_status(token),
+            None => Some(TokenStatus::Valid),
         }
     }
 
@@ -174,14 +174,14 @@ impl Inner {
         let now = self.clock.now();
         let keys = &self.issuers.get(known.issuer)?.keys;
         keys.look(&self.clock, now);
-        let generation = keys.generation();
-        if known.generation != generation {
+        let version = keys.version();
+        if known.version != version {
             if !keys.has(known.key) {
                 cache.forget(hash);
                 return None;
             }
             let confirmed = Verified {
-                generation,
+                version,
                 ..known.clone()
             };
             cache.put(*hash, confirmed);
@@ -202,7 +202,7 @@ impl Inner {
         if let Some(known) = self.known(cache, &hash) {
             return Ok(known);
         }
-        // A token that is refused leaves nothing behind.
+        // A token that is rejected leaves nothing behind.
         let verified = self.check_with_newer_keys(token, missing).await?;
         let token = verified.token.clone();
         cache.put(hash, verified);
@@ -217,24 +217,24 @@ impl Inner {
     ) -> Result<Verified, Rejection> {
         match self.check(token) {
             Ok(verified) => Ok(verified),
-            Err(Refused::For(rejection)) => Err(rejection),
-            Err(Refused::ByKeys { keys, reason, .. })
+            Err(Rejected::For(rejection)) => Err(rejection),
+            Err(Rejected::ByKeys { keys, reason, .. })
                 if missing == Missing::IsRejected && !keys.current().is_empty() =>
             {
                 Err(reason.into())
             }
-            Err(Refused::ByKeys {
+            Err(Rejected::ByKeys {
                 keys,
-                generation,
+                version,
                 reason,
                 issued_at,
             }) => {
-                let newer = keys.newer(generation, issued_at).await;
+                let newer = keys.newer(version, issued_at).await;
                 let reason = match newer.is_changed.then(|| self.check(token)) {
                     None => reason,
                     Some(Ok(verified)) => return Ok(verified),
-                    Some(Err(Refused::For(rejection))) => return Err(rejection),
-                    Some(Err(Refused::ByKeys { reason, .. })) => reason,
+                    Some(Err(Rejected::For(rejection))) => return Err(rejection),
+                    Some(Err(Rejected::ByKeys { reason, .. })) => reason,
                 };
                 Err(newer.unavailable.unwrap_or_else(|| reason.into()))
             }
@@ -242,16 +242,16 @@ impl Inner {
     }
 
     /// Everything but the list, with the keys that are there.
-    fn check(&self, token: &BearerToken) -> Result<Verified, Refused<'_>> {
+    fn check(&self, token: &BearerToken) -> Result<Verified, Rejected<'_>> {
         if token.len() > self.max_token_bytes {
-            return Err(Refused::For(Reason::TokenTooLong.into()));
+            return Err(Rejected::For(Reason::TokenTooLong.into()));
         }
         let compact = Compact::split(token.as_str())?;
         let header = compact.header()?;
         let claims = compact.payload()?;
         let (number, issuer) = self.issuer_of(claims.issuer())?;
         if !issuer.algorithms.contains(header.algorithm) {
-            return Err(Refused::For(Reason::AlgorithmNotAllowed.into()));
+            return Err(Rejected::For(Reason::AlgorithmNotAllowed.into()));
         }
         issuer.rules.check_header(&header)?;
         let now = self.clock.now();
@@ -263,7 +263,7 @@ impl Inner {
             signature: &signature,
             issued_at: claims.issued_at(),
         };
-        let (key, generation) = signed.verify(&issuer.keys, &self.clock)?;
+        let (key, version) = signed.verify(&issuer.keys, &self.clock)?;
         let (token, window) = issuer.rules.check_claims(
             claims,
             &issuer.digests,
@@ -280,7 +280,7 @@ impl Inner {
             window,
             issuer: number,
             key,
-            generation,
+            version,
         })
     }
 
@@ -299,20 +299,20 @@ impl Inner {
 }
 
 /// Why a token does not pass.
-enum Refused<'a> {
+enum Rejected<'a> {
     For(Rejection),
     /// None of the issuer's keys verifies it, and none has the `kid` that it names: a key that is
-    /// newer than this generation might.
+    /// newer than this version might.
     ByKeys {
         keys: &'a Arc<KeySet>,
-        generation: u64,
+        version: u64,
         reason: Reason,
         /// Its `iat`, which nobody has verified.
         issued_at: Option<UnixTime>,
     },
 }
 
-impl From<Rejection> for Refused<'_> {
+impl From<Rejection> for Rejected<'_> {
     fn from(rejection: Rejection) -> Self {
         Self::For(rejection)
     }
@@ -326,24 +326,24 @@ struct Signed<'a> {
 }
 
 impl Signed<'_> {
-    /// The serial of the key that verifies it, and the generation of the set in which it stood.
-    fn verify<'k>(&self, keys: &'k Arc<KeySet>, clock: &Clock) -> Result<(u64, u64), Refused<'k>> {
-        let generation = keys.generation();
-        match self.verify_once(keys, generation) {
-            Err(Refused::ByKeys {
+    /// The serial of the key that verifies it, and the version of the set in which it stood.
+    fn verify<'k>(&self, keys: &'k Arc<KeySet>, clock: &Clock) -> Result<(u64, u64), Rejected<'k>> {
+        let version = keys.version();
+        match self.verify_once(keys, version) {
+            Err(Rejected::ByKeys {
                 reason: Reason::UnknownKey,
                 ..
-            }) if keys.look_anew(clock, generation) => self.verify_once(keys, keys.generation()),
+            }) if keys.look_anew(clock, version) => self.verify_once(keys, keys.version()),
             answer => answer,
         }
     }
 
-    /// `generation` was read before.
+    /// `version` was read before.
     fn verify_once<'k>(
         &self,
         keys: &'k Arc<KeySet>,
-        generation: u64,
-    ) -> Result<(u64, u64), Refused<'k>> {
+        version: u64,
+    ) -> Result<(u64, u64), Rejected<'k>> {
         let current = keys.current();
         let key_id = self.header.key_id.as_deref();
         let verified = candidates(&current, self.header.algorithm, key_id).and_then(|mut keys| {
@@ -352,11 +352,11 @@ impl Signed<'_> {
                 .ok_or(Reason::BadSignature)
         });
         match verified {
-            Ok(serial) => Ok((serial, generation)),
-            Err(reason) if names(&current, key_id) => Err(Refused::For(reason.into())),
-            Err(reason) => Err(Refused::ByKeys {
+            Ok(serial) => Ok((serial, version)),
+            Err(reason) if names(&current, key_id) => Err(Rejected::For(reason.into())),
+            Err(reason) => Err(Rejected::ByKeys {
                 keys,
-                generation,
+                version,
                 reason,
                 issued_at: self.issued_at,
             }),

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier, JwtVerifierBuilder};
+use tower_revoke_jwt::{Algorithm, JwtVerifier, JwtVerifierBuilder, JwtVerifierError};
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 
 use self::support::*;
@@ -15,7 +15,7 @@ fn with_key() -> JwtVerifierBuilder {
     JwtVerifier::issuer(ISSUER).secret(Algorithm::HS256, [7; 32])
 }
 
-fn error(builder: JwtVerifierBuilder) -> BuildError {
+fn error(builder: JwtVerifierBuilder) -> JwtVerifierError {
     builder.without_revocations().build().unwrap_err()
 }
 
@@ -25,34 +25,37 @@ fn what_is_missing_is_named() {
     assert!(whole().without_revocations().build().is_ok());
     assert!(matches!(
         whole().build().unwrap_err(),
-        BuildError::MissingRevocations
+        JwtVerifierError::MissingRevocations
     ));
     assert!(matches!(
         error(with_key()),
-        BuildError::MissingAudience { issuer } if issuer == ISSUER
+        JwtVerifierError::MissingAudience { issuer } if issuer == ISSUER
     ));
     for builder in [
         with_key().audience(""),
         with_key().audience("orders").audience(""),
         with_key().audience("").any_audience(),
     ] {
-        assert!(matches!(error(builder), BuildError::MissingAudience { .. }));
+        assert!(matches!(
+            error(builder),
+            JwtVerifierError::MissingAudience { .. }
+        ));
     }
     assert!(matches!(
         error(JwtVerifier::issuer(ISSUER).audience("orders")),
-        BuildError::MissingKeys { .. }
+        JwtVerifierError::MissingKeys { .. }
     ));
     assert!(matches!(
         error(JwtVerifier::issuer("").audience("orders")),
-        BuildError::MissingIssuer
+        JwtVerifierError::MissingIssuer
     ));
     assert!(matches!(
         error(whole().algorithms([])),
-        BuildError::NoAlgorithms { .. }
+        JwtVerifierError::NoAlgorithms { .. }
     ));
     assert!(matches!(
         error(whole().algorithms([Algorithm::HS256, Algorithm::HS512])),
-        BuildError::MissingSecret {
+        JwtVerifierError::MissingSecret {
             algorithm: Algorithm::HS512,
             ..
         }
@@ -69,11 +72,11 @@ fn every_issuer_is_checked() {
     };
     assert!(matches!(
         error(two("https://partner.example.net")),
-        BuildError::MissingAudience { issuer } if issuer == "https://partner.example.net"
+        JwtVerifierError::MissingAudience { issuer } if issuer == "https://partner.example.net"
     ));
     assert!(matches!(
         error(two(ISSUER).audience("orders")),
-        BuildError::DuplicateIssuer(issuer) if issuer == ISSUER
+        JwtVerifierError::DuplicateIssuer(issuer) if issuer == ISSUER
     ));
     let first_is_wrong = with_key()
         .and_issuer("https://partner.example.net")
@@ -81,7 +84,7 @@ fn every_issuer_is_checked() {
         .secret(Algorithm::HS256, [8; 32]);
     assert!(matches!(
         error(first_is_wrong),
-        BuildError::MissingAudience { issuer } if issuer == ISSUER
+        JwtVerifierError::MissingAudience { issuer } if issuer == ISSUER
     ));
 }
 
@@ -94,7 +97,7 @@ fn settings_that_contradict_each_other_are_named() {
     ] {
         let error = error(builder);
         assert!(
-            matches!(error, BuildError::Contradiction { .. }),
+            matches!(error, JwtVerifierError::Contradiction { .. }),
             "{error:?}"
         );
     }
@@ -102,7 +105,7 @@ fn settings_that_contradict_each_other_are_named() {
     let no_life = audience().allow_no_expiry().revocations(bounded);
     let error = no_life.build().unwrap_err();
     assert!(
-        matches!(error, BuildError::Contradiction { .. }),
+        matches!(error, JwtVerifierError::Contradiction { .. }),
         "{error:?}"
     );
 }
@@ -118,7 +121,7 @@ fn trap_43_a_leeway_beyond_the_retention_is_rejected() {
     assert!(with(300).without_revocations().build().is_ok());
     let error = error(with(301));
     assert!(
-        matches!(error, BuildError::LeewayTooLong { leeway, most }
+        matches!(error, JwtVerifierError::LeewayTooLong { leeway, most }
             if leeway.as_secs() == 301 && most.as_secs() == 300),
         "{error:?}"
     );
@@ -138,7 +141,7 @@ fn secrets_and_public_keys_are_never_mixed() {
     ] {
         let error = error(builder);
         assert!(
-            matches!(error, BuildError::SecretsMixed { .. }),
+            matches!(error, JwtVerifierError::SecretsMixed { .. }),
             "{error:?}"
         );
     }
@@ -149,7 +152,7 @@ fn secrets_and_public_keys_are_never_mixed() {
         .jwks(symmetric.jwks().to_string());
     assert!(matches!(
         error(published),
-        BuildError::NoUsableKey { skipped: 1, .. }
+        JwtVerifierError::NoUsableKey { skipped: 1, .. }
     ));
 }
 
@@ -166,7 +169,10 @@ fn a_key_of_the_wrong_kind_is_named() {
         builder().public_der(Algorithm::HS512, ec.public_der()),
     ] {
         let error = error(wrong);
-        assert!(matches!(error, BuildError::WrongKind { .. }), "{error:?}");
+        assert!(
+            matches!(error, JwtVerifierError::WrongKind { .. }),
+            "{error:?}"
+        );
     }
     for (algorithm, der) in [
         (Algorithm::RS256, ec.public_der()),
@@ -179,25 +185,25 @@ fn a_key_of_the_wrong_kind_is_named() {
     ] {
         let error = error(builder().public_der(algorithm, der));
         assert!(
-            matches!(error, BuildError::BadKey { algorithm: named } if named == algorithm),
+            matches!(error, JwtVerifierError::BadKey { algorithm: named } if named == algorithm),
             "{error:?}"
         );
     }
     assert!(matches!(
         error(builder().public_pem(Algorithm::RS256, "no pem")),
-        BuildError::BadPem(_)
+        JwtVerifierError::BadPem(_)
     ));
     let private = ec.public_pem().replace("PUBLIC", "PRIVATE");
     assert!(matches!(
         error(builder().public_pem(Algorithm::ES256, private)),
-        BuildError::NotAPublicKey(what) if what == "PRIVATE KEY"
+        JwtVerifierError::NotAPublicKey(what) if what == "PRIVATE KEY"
     ));
     let not_allowed = builder()
         .public_pem(Algorithm::ES256, ec.public_pem())
         .algorithms([Algorithm::RS256]);
     assert!(matches!(
         error(not_allowed),
-        BuildError::AlgorithmNotAllowed {
+        JwtVerifierError::AlgorithmNotAllowed {
             algorithm: Algorithm::ES256,
             ..
         }
@@ -209,7 +215,10 @@ fn a_key_set_that_is_none_is_named() {
     let builder = |json: &str| JwtVerifier::issuer(ISSUER).audience("orders").jwks(json);
     for json in ["", "[]", "{}", r#"{"keys":{}}"#] {
         let error = error(builder(json));
-        assert!(matches!(error, BuildError::BadKeySet { .. }), "{error:?}");
+        assert!(
+            matches!(error, JwtVerifierError::BadKeySet { .. }),
+            "{error:?}"
+        );
         assert!(std::error::Error::source(&error).is_some());
     }
 }

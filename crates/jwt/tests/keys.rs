@@ -13,7 +13,7 @@ use std::{
 use serde_json::json;
 use tempfile::TempDir;
 use tower_revoke_core::{Clock, ManualClock, Reason};
-use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier, KeySetError};
+use tower_revoke_jwt::{Algorithm, JwtVerifier, JwtVerifierError, KeySetError};
 use tower_revoke_testing::{RecordedLog, TestAlgorithm, TestIssuer};
 
 use self::support::*;
@@ -60,7 +60,7 @@ impl Setup {
     }
 }
 
-fn build(path: &PathBuf, clock: &Clock) -> Result<JwtVerifier, BuildError> {
+fn build(path: &PathBuf, clock: &Clock) -> Result<JwtVerifier, JwtVerifierError> {
     JwtVerifier::issuer(ISSUER)
         .audience("orders")
         .jwks_file(path)
@@ -89,12 +89,12 @@ async fn a_rotated_key_is_taken_as_soon_as_it_is_published() {
 async fn unknown_kids_make_us_look_only_now_and_then() {
     let setup = Setup::new();
     let made_up = setup.issuer.token().header("kid", "made up").sign();
-    assert_eq!(refusal(&setup.tokens, &made_up).await, Reason::UnknownKey);
+    assert_eq!(rejection(&setup.tokens, &made_up).await, Reason::UnknownKey);
     setup.issuer.rotate();
     setup.publish();
     let new = setup.issuer.token().sign();
     assert_eq!(
-        refusal(&setup.tokens, &new).await,
+        rejection(&setup.tokens, &new).await,
         Reason::UnknownKey,
         "looked just now"
     );
@@ -103,7 +103,7 @@ async fn unknown_kids_make_us_look_only_now_and_then() {
 }
 
 #[tokio::test]
-async fn a_withdrawn_key_is_refused_on_the_next_call() {
+async fn a_withdrawn_key_is_rejected_on_the_next_call() {
     let setup = Setup::new();
     let token = setup.issuer.token().sign();
     verify(&setup.tokens, &token).await.unwrap();
@@ -113,7 +113,7 @@ async fn a_withdrawn_key_is_refused_on_the_next_call() {
     setup.publish();
     setup.later();
     assert!(cached(&setup.tokens, &token).is_none());
-    assert_eq!(refusal(&setup.tokens, &token).await, Reason::UnknownKey);
+    assert_eq!(rejection(&setup.tokens, &token).await, Reason::UnknownKey);
     assert!(
         verify(&setup.tokens, &setup.issuer.token().sign())
             .await
@@ -130,7 +130,7 @@ async fn a_withdrawn_key_signs_no_new_token_either() {
     setup.issuer.withdraw(&old);
     setup.publish();
     setup.later();
-    assert_eq!(refusal(&setup.tokens, &unseen).await, Reason::UnknownKey);
+    assert_eq!(rejection(&setup.tokens, &unseen).await, Reason::UnknownKey);
 }
 
 /// TRAPS 49: a file that is emptied by mistake, and one whose keys were withdrawn after a theft.
@@ -159,11 +159,11 @@ async fn trap_49_the_keys_of_an_emptied_file_stay_for_ten_minutes() {
         setup.hand.advance(Duration::from_secs(599));
         assert!(cached(&setup.tokens, &seen).unwrap().is_ok());
         verify(&setup.tokens, &unseen).await.unwrap();
-        assert_eq!(refusal(&setup.tokens, &new).await, Reason::Unavailable);
+        assert_eq!(rejection(&setup.tokens, &new).await, Reason::Unavailable);
         setup.later();
         assert!(cached(&setup.tokens, &seen).is_none());
-        assert_eq!(refusal(&setup.tokens, &seen).await, Reason::Unavailable);
-        assert_eq!(refusal(&setup.tokens, &new).await, Reason::Unavailable);
+        assert_eq!(rejection(&setup.tokens, &seen).await, Reason::Unavailable);
+        assert_eq!(rejection(&setup.tokens, &new).await, Reason::Unavailable);
         setup.later();
         let lines = log.lines().into_iter();
         let lines: Vec<_> = lines.filter(|line| !line.contains("skipped")).collect();
@@ -171,7 +171,7 @@ async fn trap_49_the_keys_of_an_emptied_file_stay_for_ten_minutes() {
         fs::write(&setup.path, old).unwrap();
         setup.later();
         verify(&setup.tokens, &seen).await.unwrap();
-        assert_eq!(refusal(&setup.tokens, &new).await, Reason::UnknownKey);
+        assert_eq!(rejection(&setup.tokens, &new).await, Reason::UnknownKey);
     }
 }
 
@@ -184,16 +184,16 @@ async fn trap_44_a_new_key_is_unavailable_while_the_file_is_broken() {
     for broken in ["", "{", "[]"] {
         fs::write(&setup.path, broken).unwrap();
         setup.later();
-        assert_eq!(refusal(&setup.tokens, &new).await, Reason::Unavailable);
+        assert_eq!(rejection(&setup.tokens, &new).await, Reason::Unavailable);
     }
     fs::remove_file(&setup.path).unwrap();
     setup.later();
-    assert_eq!(refusal(&setup.tokens, &new).await, Reason::Unavailable);
+    assert_eq!(rejection(&setup.tokens, &new).await, Reason::Unavailable);
     setup.publish();
     setup.later();
     verify(&setup.tokens, &new).await.unwrap();
     let made_up = setup.issuer.token().header("kid", "made up").sign();
-    assert_eq!(refusal(&setup.tokens, &made_up).await, Reason::UnknownKey);
+    assert_eq!(rejection(&setup.tokens, &made_up).await, Reason::UnknownKey);
 }
 
 /// It would be missed only when a token needs it.
@@ -207,7 +207,7 @@ fn trap_49_an_empty_file_beside_good_keys_is_not_built() {
         .jwks_file(&path)
         .without_revocations()
         .build();
-    assert!(matches!(built, Err(BuildError::NoUsableKey { .. })));
+    assert!(matches!(built, Err(JwtVerifierError::NoUsableKey { .. })));
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ async fn a_key_replaced_under_its_kid_is_withdrawn() {
     fs::write(&setup.path, jwks.to_string()).unwrap();
     setup.later();
     assert!(cached(&setup.tokens, &token).is_none());
-    assert_eq!(refusal(&setup.tokens, &token).await, Reason::BadSignature);
+    assert_eq!(rejection(&setup.tokens, &token).await, Reason::BadSignature);
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn a_file_written_in_place_is_noticed_even_with_the_same_length() {
     setup.written_at(START.as_secs());
     // The same length, inode and time as before: nothing shows it but the bytes.
     setup.later();
-    assert_eq!(refusal(&setup.tokens, &token).await, Reason::UnknownKey);
+    assert_eq!(rejection(&setup.tokens, &token).await, Reason::UnknownKey);
 }
 
 #[tokio::test]
@@ -314,7 +314,7 @@ async fn trap_14_a_broken_or_vanished_file_keeps_the_last_good_set() {
     setup.issuer.withdraw(&old);
     setup.publish();
     setup.later();
-    assert_eq!(refusal(&setup.tokens, &new).await, Reason::UnknownKey);
+    assert_eq!(rejection(&setup.tokens, &new).await, Reason::UnknownKey);
     assert!(
         verify(&setup.tokens, &setup.issuer.token().sign())
             .await
@@ -328,7 +328,7 @@ fn at_the_build_the_file_must_be_good() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     let failure = || match build(&path, &clock) {
-        Err(BuildError::BadKeyFile {
+        Err(JwtVerifierError::BadKeyFile {
             error, path: named, ..
         }) => {
             assert_eq!(named, path);
@@ -349,7 +349,7 @@ fn at_the_build_the_file_must_be_good() {
     fs::write(&path, r#"{"keys":[]}"#).unwrap();
     assert!(matches!(
         build(&path, &clock),
-        Err(BuildError::NoUsableKey { skipped: 0, .. })
+        Err(JwtVerifierError::NoUsableKey { skipped: 0, .. })
     ));
 }
 
@@ -367,7 +367,7 @@ async fn a_static_key_stands_beside_a_file() {
     let system = TestIssuer::with(ISSUER, TestAlgorithm::EdDSA);
     assert!(verify(&tokens, &pinned.token().sign()).await.is_ok());
     assert_eq!(
-        refusal(&tokens, &system.token().sign()).await,
+        rejection(&tokens, &system.token().sign()).await,
         Reason::BadSignature
     );
 }
@@ -387,5 +387,8 @@ async fn without_a_kid_no_more_than_eight_keys_are_tried() {
     for token in [first, eighth, issuer.token().sign()] {
         assert!(verify(&tokens, &token).await.is_ok());
     }
-    assert_eq!(refusal(&tokens, &ninth.sign()).await, Reason::BadSignature);
+    assert_eq!(
+        rejection(&tokens, &ninth.sign()).await,
+        Reason::BadSignature
+    );
 }

@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use static_assertions::assert_impl_all;
-use tower_revoke_core::{Reason, Revocation, RevocationKey, Standing};
+use tower_revoke_core::{Reason, Revocation, RevocationKey, TokenStatus};
 use tower_revoke_jwt::{JwtVerifier, JwtVerifierBuilder};
 
 use self::support::*;
@@ -32,24 +32,24 @@ async fn a_token_is_answered_from_the_cache_once_it_was_verified() {
 }
 
 #[tokio::test]
-async fn a_revoked_and_a_spent_token_are_refused_on_the_next_call() {
+async fn a_revoked_and_a_spent_token_are_rejected_on_the_next_call() {
     let (issuer, clock, _hand) = issuer();
     let list = FakeList::default();
     let tokens = for_issuer(&issuer, &clock)
         .revocations(list.clone())
         .build()
         .unwrap();
-    for (standing, reason) in [
-        (Standing::Revoked, Reason::Revoked),
-        (Standing::Spent, Reason::Spent),
+    for (status, reason) in [
+        (TokenStatus::Revoked, Reason::Revoked),
+        (TokenStatus::Spent, Reason::Spent),
     ] {
         let token = issuer.token().sign();
         let caller = verify(&tokens, &token).await.unwrap();
-        list.list(caller.token_id(), standing);
+        list.list(caller.token_id(), status);
         assert_eq!(cached(&tokens, &token).unwrap().unwrap_err(), reason);
-        let refused = verify(&tokens, &token).await.unwrap_err();
-        assert_eq!(refused.reason(), reason);
-        assert_eq!(refused.token_id(), Some(caller.token_id()));
+        let rejected = verify(&tokens, &token).await.unwrap_err();
+        assert_eq!(rejected.reason(), reason);
+        assert_eq!(rejected.token_id(), Some(caller.token_id()));
     }
 }
 
@@ -65,7 +65,7 @@ async fn the_list_travels_with_the_token() {
     let list = caller.token().revocations().unwrap().clone();
     let revocation = Revocation::of_token(caller.token_id(), caller.expires_at());
     list.revoke(revocation).await.unwrap();
-    assert_eq!(refusal(&tokens, &token).await, Reason::Revoked);
+    assert_eq!(rejection(&tokens, &token).await, Reason::Revoked);
 
     let without = verifier(&issuer, &clock);
     let caller = verify(&without, &issuer.token().sign()).await.unwrap();
@@ -73,7 +73,7 @@ async fn the_list_travels_with_the_token() {
 }
 
 #[tokio::test]
-async fn a_list_that_can_not_answer_refuses_with_503() {
+async fn a_list_that_can_not_answer_rejects_with_503() {
     let (issuer, clock, _hand) = issuer();
     let list = FakeList::default();
     let tokens = for_issuer(&issuer, &clock)
@@ -85,10 +85,10 @@ async fn a_list_that_can_not_answer_refuses_with_503() {
     list.answer(Answers::Never);
     for token in [&seen, &new, &seen] {
         assert!(cached(&tokens, token).is_none());
-        let refused = verify(&tokens, token).await.unwrap_err();
-        assert_eq!(refused.reason(), Reason::Unavailable);
-        assert_eq!(refused.reason().status(), 503);
-        assert!(refused.token_id().is_some());
+        let rejected = verify(&tokens, token).await.unwrap_err();
+        assert_eq!(rejected.reason(), Reason::Unavailable);
+        assert_eq!(rejected.reason().status(), 503);
+        assert!(rejected.token_id().is_some());
     }
     list.answer(Answers::AtOnce);
     for token in [&seen, &new] {
@@ -123,8 +123,8 @@ async fn a_stale_answer_asks_the_list_and_not_the_key() {
         "the token that was verified before"
     );
     assert_eq!(list.asked(), 1);
-    list.list(first.token_id(), Standing::Revoked);
-    assert_eq!(refusal(&tokens, &token).await, Reason::Revoked);
+    list.list(first.token_id(), TokenStatus::Revoked);
+    assert_eq!(rejection(&tokens, &token).await, Reason::Revoked);
     assert_eq!(list.asked(), 2);
     // A key that is gone is a reason to look again at all of it, before the list is asked.
     let old = issuer.key_id();
@@ -132,7 +132,7 @@ async fn a_stale_answer_asks_the_list_and_not_the_key() {
     issuer.withdraw(&old);
     issuer.write_jwks(&path).unwrap();
     hand.advance(Duration::from_secs(1));
-    assert_eq!(refusal(&tokens, &token).await, Reason::UnknownKey);
+    assert_eq!(rejection(&tokens, &token).await, Reason::UnknownKey);
     assert_eq!(list.asked(), 2);
 }
 
@@ -149,7 +149,7 @@ async fn a_token_expires_while_it_is_cached() {
     );
     hand.advance(Duration::from_secs(1));
     assert!(cached(&tokens, &token).is_none());
-    assert_eq!(refusal(&tokens, &token).await, Reason::Expired);
+    assert_eq!(rejection(&tokens, &token).await, Reason::Expired);
 }
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn a_clock_that_steps_back_is_obeyed_while_a_token_is_cached() {
     verify(&tokens, &token).await.unwrap();
     hand.step_wall(-60);
     assert!(cached(&tokens, &token).is_none());
-    assert_eq!(refusal(&tokens, &token).await, Reason::NotYetValid);
+    assert_eq!(rejection(&tokens, &token).await, Reason::NotYetValid);
 }
 
 #[tokio::test]
@@ -173,13 +173,13 @@ async fn trap_43_the_list_bounds_the_life_of_tokens() {
     let token = |secs| issuer.token().expires_in(Duration::from_secs(secs));
     assert!(verify(&tokens, &token(600).sign()).await.is_ok());
     assert_eq!(
-        refusal(&tokens, &token(601).sign()).await,
+        rejection(&tokens, &token(601).sign()).await,
         Reason::LifeTooLong
     );
     let without_iat = token(600).without("iat").sign();
-    assert_eq!(refusal(&tokens, &without_iat).await, Reason::MissingClaim);
+    assert_eq!(rejection(&tokens, &without_iat).await, Reason::MissingClaim);
     let without_exp = token(600).without("exp").sign();
-    assert_eq!(refusal(&tokens, &without_exp).await, Reason::Expired);
+    assert_eq!(rejection(&tokens, &without_exp).await, Reason::Expired);
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn a_claim_of_rules_names_the_token_by_its_key() {
     let caller = verify(&tokens, &issuer.token().sign()).await.unwrap();
     assert!(!caller.token().keys().contains(&key));
     let wrong = issuer.token().claim("tenant", 7).sign();
-    assert_eq!(refusal(&tokens, &wrong).await, Reason::MalformedToken);
+    assert_eq!(rejection(&tokens, &wrong).await, Reason::MalformedToken);
 }
 
 #[tokio::test]
@@ -206,14 +206,14 @@ async fn a_long_token_is_not_read() {
     let (issuer, clock, _hand) = issuer();
     let tokens = verifier(&issuer, &clock);
     let long = issuer.token().claim("x", "y".repeat(8_192)).sign();
-    assert_eq!(refusal(&tokens, &long).await, Reason::TokenTooLong);
+    assert_eq!(rejection(&tokens, &long).await, Reason::TokenTooLong);
     let token = issuer.token().sign();
     let exact = for_issuer(&issuer, &clock).max_token_bytes(token.len());
     let exact = exact.without_revocations().build().unwrap();
     assert!(verify(&exact, &token).await.is_ok());
     let less = for_issuer(&issuer, &clock).max_token_bytes(token.len() - 1);
     let less = less.without_revocations().build().unwrap();
-    assert_eq!(refusal(&less, &token).await, Reason::TokenTooLong);
+    assert_eq!(rejection(&less, &token).await, Reason::TokenTooLong);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Without a signature backend nothing is built, and nothing panics.
 #![cfg(not(feature = "aws-lc-rs"))]
 
-use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier};
+use tower_revoke_jwt::{Algorithm, JwtVerifier, JwtVerifierError};
 
 /// TRAPS 13: the crypto provider panicked on the first request.
 #[test]
@@ -11,5 +11,8 @@ fn trap_13_without_a_backend_the_build_says_so() {
         .secret(Algorithm::HS256, [7; 32])
         .without_revocations()
         .build();
-    assert!(matches!(built, Err(BuildError::NoBackend)), "{built:?}");
+    assert!(
+        matches!(built, Err(JwtVerifierError::NoBackend)),
+        "{built:?}"
+    );
 }

@@ -1,4 +1,4 @@
-//! Every algorithm beside jsonwebtoken: what it takes we take, what it refuses we refuse.
+//! Every algorithm beside jsonwebtoken: what it takes we take, what it rejects we reject.
 #![cfg(feature = "aws-lc-rs")]
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
@@ -89,13 +89,13 @@ fn what_the_oracle_takes_we_take() {
 }
 
 #[test]
-fn what_the_oracle_refuses_we_refuse() {
+fn what_the_oracle_rejects_we_reject() {
     for case in &*CASES {
         let name = case.issuer.algorithm().name();
         let token = || case.issuer.token();
         let (input, signature) = case.token.rsplit_once('.').unwrap();
         let now = Clock::system().now().as_secs();
-        for refused in [
+        for rejected in [
             token().audience("others").sign(),
             token().without("aud").sign(),
             token().claim("iss", "https://evil.example.com").sign(),
@@ -109,8 +109,11 @@ fn what_the_oracle_refuses_we_refuse() {
             input.to_owned(),
             format!("{}.{signature}", input.split_once('.').unwrap().1),
         ] {
-            assert!(!case.oracle(&refused), "{name}: the oracle takes {refused}");
-            assert!(!case.ours(&refused), "{name}: we take {refused}");
+            assert!(
+                !case.oracle(&rejected),
+                "{name}: the oracle takes {rejected}"
+            );
+            assert!(!case.ours(&rejected), "{name}: we take {rejected}");
         }
     }
 }
@@ -182,7 +185,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn a_tampered_token_is_refused_as_the_oracle_refuses_it(
+    fn a_tampered_token_is_rejected_as_the_oracle_rejects_it(
         case in 0..12_usize,
         at in any::<usize>(),
         with in "[A-Za-z0-9_.=-]",

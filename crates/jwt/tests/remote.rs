@@ -21,10 +21,10 @@ use http::{HeaderMap, Request, Response};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tower_revoke_core::{
     BoxFuture, Clock, DiscoveryError, Endpoint, HttpClient, HttpClientError, ManualClock, Reason,
-    Standing, TokenVerifier,
+    TokenStatus, TokenVerifier,
 };
 use tower_revoke_jwt::{
-    Algorithm, BuildError, JwtVerifier, JwtVerifierBuilder, KeyFetchError, KeySetError,
+    Algorithm, JwtVerifier, JwtVerifierBuilder, JwtVerifierError, KeyFetchError, KeySetError,
 };
 use tower_revoke_testing::{RecordedLog, TestAlgorithm, TestIssuer};
 
@@ -167,7 +167,7 @@ fn at_url(clock: &Clock, client: &Client) -> JwtVerifierBuilder {
     JwtVerifier::issuer(ISSUER)
         .audience("orders")
         .jwks_url(Endpoint::new(KEYS).unwrap())
-        .http(client.clone())
+        .http_client(client.clone())
         .clock(clock.clone())
         .without_revocations()
 }
@@ -266,19 +266,19 @@ async fn no_more_than_1024_callers_wait() {
     let setup = Setup::new();
     setup.client.hold();
     let token = setup.token();
-    let refused = AtomicUsize::new(0);
+    let rejected = AtomicUsize::new(0);
     let callers = join_all((0..1_100).map(|_| async {
         if verify(&setup.tokens, &token).await.is_err() {
-            refused.fetch_add(1, Ordering::SeqCst);
+            rejected.fetch_add(1, Ordering::SeqCst);
         }
     }));
     let release = async {
         setup.client.sent(1).await;
-        assert_eq!(refused.load(Ordering::SeqCst), 1_100 - 1_024);
+        assert_eq!(rejected.load(Ordering::SeqCst), 1_100 - 1_024);
         setup.client.release();
     };
     tokio::join!(callers, release);
-    assert_eq!(refused.load(Ordering::SeqCst), 1_100 - 1_024);
+    assert_eq!(rejected.load(Ordering::SeqCst), 1_100 - 1_024);
 }
 
 /// TRAPS 44: past the bound, a good token with a new key was a 401, and its client threw it away.
@@ -291,10 +291,10 @@ async fn trap_44_without_a_place_to_wait_in_a_new_key_is_unavailable() {
     setup.client.hold();
     let (tokens, new) = (&setup.tokens, &setup.token());
     let unsigned: Vec<_> = (0..1_024).map(|kid| setup.forged(kid)).collect();
-    let crowd = join_all(unsigned.iter().map(|token| refusal(tokens, token)));
+    let crowd = join_all(unsigned.iter().map(|token| rejection(tokens, token)));
     let beyond = async {
         setup.client.sent(2).await;
-        assert_eq!(refusal(tokens, new).await, Reason::Unavailable);
+        assert_eq!(rejection(tokens, new).await, Reason::Unavailable);
         setup.client.release();
     };
     let (crowd, ()) = tokio::join!(crowd, beyond);
@@ -315,7 +315,7 @@ async fn trap_44_after_a_failed_fetch_a_new_key_is_unavailable_at_once() {
         let asked = setup.client.asked();
         setup.client.then(failure);
         for token in [&new, &unsigned, &new] {
-            assert_eq!(refusal(&setup.tokens, token).await, Reason::Unavailable);
+            assert_eq!(rejection(&setup.tokens, token).await, Reason::Unavailable);
             assert_eq!(setup.client.asked(), asked + 1, "one fetch in a window");
         }
         assert!(cached(&setup.tokens, &old).unwrap().is_ok());
@@ -323,7 +323,7 @@ async fn trap_44_after_a_failed_fetch_a_new_key_is_unavailable_at_once() {
     }
     verify(&setup.tokens, &new).await.unwrap();
     assert_eq!(
-        refusal(&setup.tokens, &unsigned).await,
+        rejection(&setup.tokens, &unsigned).await,
         Reason::UnknownKey,
         "the issuer has said so"
     );
@@ -339,12 +339,12 @@ async fn trap_44_a_token_waits_for_a_fetch_that_hangs_as_long_as_that_may_take()
     setup.client.hold();
     let started = tokio::time::Instant::now();
     let (new, unsigned) = (setup.token(), setup.forged(1));
-    let first = refusal(&setup.tokens, &new);
+    let first = rejection(&setup.tokens, &new);
     let later = async {
         tokio::time::sleep(Duration::from_secs(4)).await;
         // A key that is there waits for nothing.
         assert!(cached(&setup.tokens, &old).unwrap().is_ok());
-        refusal(&setup.tokens, &unsigned).await
+        rejection(&setup.tokens, &unsigned).await
     };
     let reasons = tokio::join!(first, later);
     assert_eq!(reasons, (Reason::Unavailable, Reason::Unavailable));
@@ -369,7 +369,7 @@ async fn trap_44_only_a_fetch_after_its_iat_makes_a_key_unknown() {
         (&issued(0), Reason::UnknownKey),
         (&setup.forged(1), Reason::UnknownKey),
     ] {
-        assert_eq!(refusal(&setup.tokens, token).await, reason);
+        assert_eq!(rejection(&setup.tokens, token).await, reason);
     }
     assert_eq!(setup.client.asked(), 1, "one fetch in a window");
     setup.later(9).await;
@@ -377,7 +377,7 @@ async fn trap_44_only_a_fetch_after_its_iat_makes_a_key_unknown() {
     // It came before the fetch that it caused, whatever it says.
     setup.later(10).await;
     assert_eq!(
-        refusal(&setup.tokens, &issued(1_899_999_999)).await,
+        rejection(&setup.tokens, &issued(1_899_999_999)).await,
         Reason::UnknownKey
     );
 }
@@ -417,8 +417,8 @@ async fn trap_49_a_set_without_a_key_is_unavailable_and_asked_for_again() {
         let setup = Setup::new();
         setup.client.then(empty(keys));
         let token = setup.token();
-        assert_eq!(refusal(&setup.tokens, &token).await, Reason::Unavailable);
-        assert_eq!(refusal(&setup.tokens, &token).await, Reason::Unavailable);
+        assert_eq!(rejection(&setup.tokens, &token).await, Reason::Unavailable);
+        assert_eq!(rejection(&setup.tokens, &token).await, Reason::Unavailable);
         let error = setup.tokens.ready().await.unwrap_err();
         assert!(
             matches!(
@@ -446,7 +446,7 @@ async fn trap_49_a_recorder_is_told_of_sets_without_a_key() {
     let setup = Setup::new();
     setup.client.then(empty(WITHOUT_KEYS[0]));
     assert_eq!(
-        refusal(&setup.tokens, &setup.token()).await,
+        rejection(&setup.tokens, &setup.token()).await,
         Reason::Unavailable
     );
 
@@ -499,7 +499,7 @@ async fn trap_49_the_keys_of_an_emptied_set_stay_for_ten_minutes() {
             (minutes(4), minutes(4)),
         ] {
             let log = RecordedLog::start();
-            let setup = Setup::with(|builder| builder.trust_keys_for(trust));
+            let setup = Setup::with(|builder| builder.key_max_age(trust));
             let long = setup.issuer.token().expires_in(minutes(300)).sign();
             verify(&setup.tokens, &long).await.unwrap();
             setup.issuer.rotate();
@@ -518,10 +518,10 @@ async fn trap_49_the_keys_of_an_emptied_set_stay_for_ten_minutes() {
             setup.hand.advance(stay - Duration::from_secs(1));
             setup.client.sent(20).await;
             assert!(cached(&setup.tokens, &long).unwrap().is_ok());
-            assert_eq!(refusal(&setup.tokens, &new).await, Reason::Unavailable);
+            assert_eq!(rejection(&setup.tokens, &new).await, Reason::Unavailable);
             setup.hand.advance(Duration::from_secs(1));
             assert!(cached(&setup.tokens, &long).is_none());
-            assert_eq!(refusal(&setup.tokens, &long).await, Reason::Unavailable);
+            assert_eq!(rejection(&setup.tokens, &long).await, Reason::Unavailable);
             assert!(setup.tokens.ready().await.is_err());
             let stats = &setup.tokens.key_stats()[0];
             assert_eq!(stats.keys, 0);
@@ -551,7 +551,7 @@ async fn trap_49_an_emptied_set_that_fails_then_gets_no_more_time() {
     setup.hand.advance(Duration::from_secs(599));
     assert!(cached(&setup.tokens, &token).unwrap().is_ok());
     setup.hand.advance(Duration::from_secs(1));
-    assert_eq!(refusal(&setup.tokens, &token).await, Reason::Unavailable);
+    assert_eq!(rejection(&setup.tokens, &token).await, Reason::Unavailable);
 }
 
 /// Else a 304 to the tag of the empty set would make the old keys young again.
@@ -577,15 +577,15 @@ async fn trap_14_an_issuer_that_is_down_at_boot_is_asked_again() {
     let setup = Setup::new();
     setup.client.always(Answer::Fails);
     let token = setup.token();
-    let refused = verify(&setup.tokens, &token).await.unwrap_err();
-    assert_eq!(refused.reason(), Reason::Unavailable);
-    assert!(format!("{refused:?}").contains("no route"), "{refused:?}");
+    let rejected = verify(&setup.tokens, &token).await.unwrap_err();
+    assert_eq!(rejected.reason(), Reason::Unavailable);
+    assert!(format!("{rejected:?}").contains("no route"), "{rejected:?}");
     let error = setup.tokens.ready().await.unwrap_err();
     assert_eq!(error.issuer(), ISSUER);
     assert!(matches!(error.error(), Some(KeyFetchError::NoAnswer(_))));
     // While it fails, nobody waits, and nobody makes us ask more often.
     for _ in 0..100 {
-        assert_eq!(refusal(&setup.tokens, &token).await, Reason::Unavailable);
+        assert_eq!(rejection(&setup.tokens, &token).await, Reason::Unavailable);
     }
     assert_eq!(setup.client.asked(), 1);
     setup.client.sent(4).await;
@@ -601,8 +601,8 @@ async fn a_fetch_that_takes_too_long_is_a_503() {
     let setup = Setup::new();
     setup.client.hold();
     let started = tokio::time::Instant::now();
-    let refused = verify(&setup.tokens, &setup.token()).await.unwrap_err();
-    assert_eq!(refused.reason(), Reason::Unavailable);
+    let rejected = verify(&setup.tokens, &setup.token()).await.unwrap_err();
+    assert_eq!(rejected.reason(), Reason::Unavailable);
     assert_eq!(started.elapsed(), Duration::from_secs(5));
     let error = setup.tokens.ready().await.unwrap_err();
     assert!(matches!(error.error(), Some(KeyFetchError::TimedOut(_))));
@@ -641,7 +641,7 @@ async fn trap_50_no_keys_are_fetched_for_a_candidate() {
     assert_eq!(setup.client.asked(), 1);
     // The same token alone waits for a fetch.
     let token = setup.forged(1);
-    let alone = refusal(&setup.tokens, &token);
+    let alone = rejection(&setup.tokens, &token);
     let release = async {
         setup.client.sent(2).await;
         setup.client.release();
@@ -665,7 +665,7 @@ async fn trap_50_a_candidate_is_checked_as_any_token() {
     list.answer(Answers::Never);
     assert_eq!(candidate().await.unwrap_err().reason(), Reason::Unavailable);
     list.answer(Answers::WhenAsked);
-    list.list(caller.token_id(), Standing::Revoked);
+    list.list(caller.token_id(), TokenStatus::Revoked);
     assert_eq!(candidate().await.unwrap_err().reason(), Reason::Revoked);
     hand.advance(Duration::from_secs(3_700));
     assert_eq!(candidate().await.unwrap_err().reason(), Reason::Expired);
@@ -688,7 +688,10 @@ async fn a_bad_signature_under_a_known_kid_fetches_nothing() {
     setup.later(10).await;
     let forger = TestIssuer::with(ISSUER, TestAlgorithm::EdDSA).clock(Clock::system());
     let forged = forger.token().header("kid", setup.issuer.key_id()).sign();
-    assert_eq!(refusal(&setup.tokens, &forged).await, Reason::BadSignature);
+    assert_eq!(
+        rejection(&setup.tokens, &forged).await,
+        Reason::BadSignature
+    );
     assert_eq!(setup.client.asked(), 1);
 }
 
@@ -702,8 +705,8 @@ async fn trap_14_unknown_kids_fetch_once_in_a_window() {
         for forged in 0..50_000 {
             let forged = setup.forged(window * 50_000 + forged);
             let token = bearer(&forged);
-            let refused = setup.tokens.verify(&token).await.unwrap_err();
-            assert_eq!(refused.reason(), Reason::UnknownKey);
+            let rejected = setup.tokens.verify(&token).await.unwrap_err();
+            assert_eq!(rejected.reason(), Reason::UnknownKey);
             if window == 3 {
                 assert!(setup.tokens.verify_cached(&token).is_none());
             }
@@ -734,7 +737,7 @@ async fn callers_with_a_new_key_share_one_fetch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_withdrawn_key_is_refused_on_the_call_after_the_refresh() {
+async fn a_withdrawn_key_is_rejected_on_the_call_after_the_refresh() {
     let setup = Setup::new();
     let token = setup.token();
     verify(&setup.tokens, &token).await.unwrap();
@@ -747,7 +750,7 @@ async fn a_withdrawn_key_is_refused_on_the_call_after_the_refresh() {
     tokio::task::yield_now().await;
     assert!(cached(&setup.tokens, &token).is_none());
     setup.hand.advance(Duration::from_secs(10));
-    assert_eq!(refusal(&setup.tokens, &token).await, Reason::UnknownKey);
+    assert_eq!(rejection(&setup.tokens, &token).await, Reason::UnknownKey);
 }
 
 #[tokio::test(start_paused = true)]
@@ -800,7 +803,7 @@ async fn keys_that_are_too_old_are_not_trusted() {
     assert!(cached(&setup.tokens, &long).unwrap().is_ok());
     setup.hand.advance(Duration::from_secs(1));
     assert!(cached(&setup.tokens, &long).is_none());
-    assert_eq!(refusal(&setup.tokens, &long).await, Reason::Unavailable);
+    assert_eq!(rejection(&setup.tokens, &long).await, Reason::Unavailable);
     assert!(setup.tokens.ready().await.is_err());
     assert_eq!(setup.tokens.key_stats()[0].keys, 0);
     // And they are back as soon as one fetch succeeds.
@@ -901,7 +904,7 @@ async fn a_given_key_needs_no_fetch_and_the_fetched_ones_stand_beside_it() {
     // Without the fetched keys nobody can say that this one is bad.
     client.then(Answer::Fails);
     let token = issuer.token().sign();
-    assert_eq!(refusal(&tokens, &token).await, Reason::Unavailable);
+    assert_eq!(rejection(&tokens, &token).await, Reason::Unavailable);
     client.sent(2).await;
     tokio::task::yield_now().await;
     verify(&tokens, &token).await.unwrap();
@@ -923,7 +926,7 @@ async fn each_issuer_has_its_own_keys() {
     verify(&tokens, &ours.token().sign()).await.unwrap();
     // Both answers hold the keys of ours: the partner's token finds none.
     assert_eq!(
-        refusal(&tokens, &theirs.token().sign()).await,
+        rejection(&tokens, &theirs.token().sign()).await,
         Reason::UnknownKey
     );
     assert_eq!(client.urls(), [KEYS, "https://partner.example.net/keys"]);
@@ -974,8 +977,8 @@ fn a_runtime_that_is_gone_is_replaced_by_the_next() {
     let (issuer, clock, _hand) = issuer_with(TestAlgorithm::EdDSA);
     let (client, _gone) = Client::new(&issuer);
     let tokens = at_url(&clock, &client).build().unwrap();
-    let refused = futures_util::FutureExt::now_or_never(verify(&tokens, &issuer.token().sign()));
-    assert_eq!(refused.unwrap().unwrap_err().reason(), Reason::Unavailable);
+    let rejected = futures_util::FutureExt::now_or_never(verify(&tokens, &issuer.token().sign()));
+    assert_eq!(rejected.unwrap().unwrap_err().reason(), Reason::Unavailable);
     assert_eq!(client.asked(), 0);
 }
 
@@ -989,13 +992,13 @@ async fn trap_52_a_remote_issuer_makes_nobody_ask_a_local_address() {
         let tokens = JwtVerifier::issuer(ISSUER)
             .audience("orders")
             .discover()
-            .http(client.clone())
+            .http_client(client.clone())
             .clock(clock)
             .without_revocations()
             .build()
             .unwrap();
         let token = issuer.token().sign();
-        assert_eq!(refusal(&tokens, &token).await, Reason::Unavailable);
+        assert_eq!(rejection(&tokens, &token).await, Reason::Unavailable);
         let error = tokens.ready().await.unwrap_err();
         assert!(
             matches!(
@@ -1018,10 +1021,10 @@ async fn keys_are_fetched_with_times_of_a_year() {
     for clock_runs in [Duration::ZERO, year] {
         let setup = Setup::with(|builder| {
             builder
-                .refresh_keys_every(year)
-                .refetch_window(year)
-                .fetch_keys_within(year)
-                .trust_keys_for(year)
+                .key_refresh_interval(year)
+                .key_refetch_interval(year)
+                .key_fetch_timeout(year)
+                .key_max_age(year)
         });
         setup.hand.advance(clock_runs);
         setup.client.then(Answer::Fails);
@@ -1031,7 +1034,7 @@ async fn keys_are_fetched_with_times_of_a_year() {
         verify(&setup.tokens, &setup.token()).await.unwrap();
         setup.later(year.as_secs() / 2).await;
         assert_eq!(
-            refusal(&setup.tokens, &setup.forged(1)).await,
+            rejection(&setup.tokens, &setup.forged(1)).await,
             Reason::UnknownKey
         );
         setup.client.hold();
@@ -1049,27 +1052,30 @@ fn what_cannot_work_is_not_built() {
     let (client, _gone) = Client::new(&issuer);
     let start = || at_url(&clock, &client);
     let error = start().discover().build().unwrap_err();
-    assert!(matches!(error, BuildError::Contradiction { .. }), "{error}");
+    assert!(
+        matches!(error, JwtVerifierError::Contradiction { .. }),
+        "{error}"
+    );
     let error = start().secret(Algorithm::HS256, [7; 32]).build();
-    assert!(matches!(error, Err(BuildError::SecretsMixed { .. })));
+    assert!(matches!(error, Err(JwtVerifierError::SecretsMixed { .. })));
     let settings = |time| {
         [
-            start().refresh_keys_every(time),
-            start().refetch_window(time),
-            start().fetch_keys_within(time),
-            start().trust_keys_for(time),
+            start().key_refresh_interval(time),
+            start().key_refetch_interval(time),
+            start().key_fetch_timeout(time),
+            start().key_max_age(time),
         ]
     };
     for builder in settings(Duration::ZERO) {
         let error = builder.build().unwrap_err();
-        assert!(matches!(error, BuildError::NoTime { .. }), "{error}");
+        assert!(matches!(error, JwtVerifierError::NoTime { .. }), "{error}");
     }
     let year = Duration::from_secs(365 * 24 * 60 * 60);
     for too_long in [Duration::MAX, year + Duration::from_nanos(1)] {
         for builder in settings(too_long) {
             let error = builder.build().unwrap_err();
             assert!(
-                matches!(error, BuildError::TimeTooLong { given, .. } if given == too_long),
+                matches!(error, JwtVerifierError::TimeTooLong { given, .. } if given == too_long),
                 "{error}"
             );
         }
@@ -1079,15 +1085,18 @@ fn what_cannot_work_is_not_built() {
         .discover()
         .without_revocations();
     let error = without.build().unwrap_err();
-    assert!(matches!(error, BuildError::MissingHttpClient { .. }));
+    assert!(matches!(error, JwtVerifierError::MissingHttpClient { .. }));
     for issuer in ["http://id.example.com", "https://id.example.com?a", "id"] {
         let error = JwtVerifier::issuer(issuer)
             .audience("orders")
             .discover()
-            .http(client.clone())
+            .http_client(client.clone())
             .without_revocations()
             .build()
             .unwrap_err();
-        assert!(matches!(error, BuildError::Discovery { .. }), "{issuer}");
+        assert!(
+            matches!(error, JwtVerifierError::Discovery { .. }),
+            "{issuer}"
+        );
     }
 }

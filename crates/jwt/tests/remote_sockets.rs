@@ -26,7 +26,7 @@ use tower_revoke_http::HttpsClient;
 use tower_revoke_jwt::{JwtVerifier, JwtVerifierBuilder, KeyFetchError, KeyStats};
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 
-use self::support::{refusal, verify};
+use self::support::{rejection, verify};
 
 #[derive(Clone)]
 enum Page {
@@ -157,7 +157,7 @@ impl Setup {
     fn builder(&self) -> JwtVerifierBuilder {
         JwtVerifier::issuer(self.issuer.issuer())
             .audience("orders")
-            .http(HttpsClient::new().unwrap())
+            .http_client(HttpsClient::new().unwrap())
             .without_revocations()
     }
 
@@ -313,7 +313,7 @@ async fn whatever_the_server_answers_instead_of_keys_is_a_503() {
     ] {
         setup.site.put("/keys", page);
         let tokens = setup.at_url().build().unwrap();
-        assert_eq!(refusal(&tokens, &token).await, Reason::Unavailable);
+        assert_eq!(rejection(&tokens, &token).await, Reason::Unavailable);
         let failure = failure(&tokens).await;
         assert!(failure.contains(said), "{said}: {failure}");
     }
@@ -325,9 +325,9 @@ async fn a_server_that_never_answers_is_a_503_within_the_limit() {
     let setup = Setup::new("").await;
     setup.site.put("/keys", Page::Never);
     let limit = Duration::from_millis(200);
-    let tokens = setup.at_url().fetch_keys_within(limit).build().unwrap();
+    let tokens = setup.at_url().key_fetch_timeout(limit).build().unwrap();
     let token = setup.issuer.token().sign();
-    assert_eq!(refusal(&tokens, &token).await, Reason::Unavailable);
+    assert_eq!(rejection(&tokens, &token).await, Reason::Unavailable);
     assert!(failure(&tokens).await.contains("TimedOut"));
 }
 
@@ -340,9 +340,9 @@ async fn keys_of_another_issuer_verify_nothing() {
         .put("/keys", Page::Json(other.jwks().to_string()));
     let tokens = setup.at_url().build().unwrap();
     let token = setup.issuer.token().sign();
-    assert_eq!(refusal(&tokens, &token).await, Reason::UnknownKey);
+    assert_eq!(rejection(&tokens, &token).await, Reason::UnknownKey);
     let theirs = other.token().sign();
-    assert_eq!(refusal(&tokens, &theirs).await, Reason::WrongIssuer);
+    assert_eq!(rejection(&tokens, &theirs).await, Reason::WrongIssuer);
 }
 
 #[tokio::test]
@@ -355,12 +355,12 @@ async fn trap_14_a_server_that_comes_up_later_is_found_without_a_restart() {
     let tokens = JwtVerifier::issuer(issuer.issuer())
         .audience("orders")
         .jwks_url(Endpoint::new(&format!("http://{address}/keys")).unwrap())
-        .http(HttpsClient::new().unwrap())
+        .http_client(HttpsClient::new().unwrap())
         .without_revocations()
         .build()
         .unwrap();
     let token = issuer.token().sign();
-    assert_eq!(refusal(&tokens, &token).await, Reason::Unavailable);
+    assert_eq!(rejection(&tokens, &token).await, Reason::Unavailable);
     let site = Site::new();
     site.put("/keys", Page::Json(issuer.jwks().to_string()));
     let server = site.serve(TcpListener::bind(address).await.unwrap());
@@ -376,7 +376,7 @@ async fn trap_14_a_server_that_comes_up_later_is_found_without_a_restart() {
 async fn trap_14_a_server_that_goes_down_later_is_not_missed() {
     let setup = Setup::new("").await;
     let pause = Duration::from_millis(20);
-    let tokens = setup.at_url().refresh_keys_every(pause).build().unwrap();
+    let tokens = setup.at_url().key_refresh_interval(pause).build().unwrap();
     tokens.ready().await.unwrap();
     for page in [Page::Status(503), Page::Garbage, Page::Redirect("/")] {
         let before = stats(&tokens).failures;
@@ -396,7 +396,7 @@ async fn an_unchanged_set_is_answered_with_304_and_a_changed_one_is_read() {
     let set = setup.issuer.jwks().to_string();
     setup.site.put("/keys", Page::Tagged(set));
     let pause = Duration::from_millis(5);
-    let tokens = setup.at_url().refresh_keys_every(pause).build().unwrap();
+    let tokens = setup.at_url().key_refresh_interval(pause).build().unwrap();
     // Older than any fetch, so that each can tell that its key is gone.
     let a_minute_ago = Clock::system()
         .now()
@@ -420,7 +420,7 @@ async fn an_unchanged_set_is_answered_with_304_and_a_changed_one_is_read() {
     let asked = setup.site.asked().len();
     // The second fetch from now on began after the change, and the third after it was read.
     setup.site.asked_times(asked + 3).await;
-    assert_eq!(refusal(&tokens, &old).await, Reason::UnknownKey);
+    assert_eq!(rejection(&tokens, &old).await, Reason::UnknownKey);
     verify(&tokens, &setup.issuer.token().sign()).await.unwrap();
 }
 
@@ -430,7 +430,7 @@ async fn trap_49_an_emptied_set_is_not_missed_and_found_again() {
     let setup = Setup::new("").await;
     let set = setup.issuer.jwks().to_string();
     let pause = Duration::from_millis(5);
-    let tokens = setup.at_url().refresh_keys_every(pause).build().unwrap();
+    let tokens = setup.at_url().key_refresh_interval(pause).build().unwrap();
     tokens.ready().await.unwrap();
     setup
         .site
@@ -441,7 +441,7 @@ async fn trap_49_an_emptied_set_is_not_missed_and_found_again() {
     verify(&tokens, &setup.issuer.token().sign()).await.unwrap();
     let other = TestIssuer::with(setup.issuer.issuer(), TestAlgorithm::EdDSA);
     let foreign = other.token().sign();
-    assert_eq!(refusal(&tokens, &foreign).await, Reason::Unavailable);
+    assert_eq!(rejection(&tokens, &foreign).await, Reason::Unavailable);
     setup.site.put("/keys", Page::Json(set));
     let before = stats(&tokens);
     while stats(&tokens).fetches - stats(&tokens).failures == before.fetches - before.failures {
@@ -460,8 +460,8 @@ async fn moved_keys_are_discovered_again() {
     let tokens = setup
         .builder()
         .discover()
-        .refresh_keys_every(Duration::from_millis(5))
-        .refetch_window(Duration::from_millis(1))
+        .key_refresh_interval(Duration::from_millis(5))
+        .key_refetch_interval(Duration::from_millis(1))
         .build()
         .unwrap();
     tokens.ready().await.unwrap();

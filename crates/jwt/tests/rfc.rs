@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tower_revoke_core::{Reason, TokenId, UnixTime};
-use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier};
+use tower_revoke_jwt::{Algorithm, JwtVerifier, JwtVerifierError};
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 
 use self::support::*;
@@ -47,7 +47,7 @@ async fn rfc7515_7_1_a_token_has_three_parts() {
         [parts[0], "", parts[1], parts[1], parts[2]].join("."),
     ] {
         assert_eq!(
-            refusal(&tokens, &malformed).await,
+            rejection(&tokens, &malformed).await,
             Reason::MalformedToken,
             "{malformed}"
         );
@@ -69,7 +69,7 @@ async fn rfc7515_2_parts_are_base64url_without_padding() {
         format!("~{}", &signature[1..]),
     ] {
         let token = format!("{input}.{signature}");
-        assert_eq!(refusal(&tokens, &token).await, Reason::MalformedToken);
+        assert_eq!(rejection(&tokens, &token).await, Reason::MalformedToken);
     }
 }
 
@@ -83,7 +83,7 @@ async fn rfc7515_5_2_a_header_is_utf8() {
         b"{\"alg\":\"ES256\",\"kid\":\"\xff\"}",
     ] {
         let token = issuer.sign_raw(header, claims(|_| {}));
-        assert_eq!(refusal(&tokens, &token).await, Reason::MalformedToken);
+        assert_eq!(rejection(&tokens, &token).await, Reason::MalformedToken);
     }
 }
 
@@ -99,11 +99,11 @@ async fn rfc7515_4_header_names_stand_once() {
         r#"{"alg":"ES256","\u0061lg":"ES256"}"#,
     ] {
         let token = issuer.sign_raw(header, claims(|_| {}));
-        assert_eq!(refusal(&tokens, &token).await, Reason::MalformedToken);
+        assert_eq!(rejection(&tokens, &token).await, Reason::MalformedToken);
     }
     let members: String = (0..32).map(|at| format!(r#","{at}":1"#)).collect();
     let token = issuer.sign_raw(format!(r#"{{"alg":"ES256"{members}}}"#), claims(|_| {}));
-    assert_eq!(refusal(&tokens, &token).await, Reason::MalformedToken);
+    assert_eq!(rejection(&tokens, &token).await, Reason::MalformedToken);
     let token = issuer.sign_raw(r#"{"alg":"ES256","x":1}"#, claims(|_| {}));
     assert!(
         verify(&tokens, &token).await.is_ok(),
@@ -124,7 +124,7 @@ async fn rfc7515_4_1_1_alg_is_there_and_is_text() {
         "",
     ] {
         let token = issuer.sign_raw(header, claims(|_| {}));
-        assert_eq!(refusal(&tokens, &token).await, Reason::MalformedToken);
+        assert_eq!(rejection(&tokens, &token).await, Reason::MalformedToken);
     }
 }
 
@@ -134,33 +134,33 @@ async fn rfc7515_4_1_4_a_kid_is_text() {
     let tokens = verifier(&issuer, &clock);
     for kid in [json!(7), json!(null), json!(["a"])] {
         let token = issuer.token().header("kid", kid).sign();
-        assert_eq!(refusal(&tokens, &token).await, Reason::MalformedToken);
+        assert_eq!(rejection(&tokens, &token).await, Reason::MalformedToken);
     }
 }
 
 #[tokio::test]
-async fn rfc7515_4_1_11_critical_headers_are_refused() {
+async fn rfc7515_4_1_11_critical_headers_are_rejected() {
     let (issuer, clock, _hand) = issuer();
     let tokens = verifier(&issuer, &clock);
     for crit in [json!(["exp"]), json!([]), json!(["b64"]), json!(null)] {
         let token = issuer.token().header("crit", crit).sign();
-        assert_eq!(refusal(&tokens, &token).await, Reason::MalformedToken);
+        assert_eq!(rejection(&tokens, &token).await, Reason::MalformedToken);
     }
 }
 
 #[tokio::test]
-async fn rfc7797_3_an_unencoded_payload_is_refused() {
+async fn rfc7797_3_an_unencoded_payload_is_rejected() {
     let (issuer, clock, _hand) = issuer();
     let tokens = verifier(&issuer, &clock);
     for b64 in [false, true] {
         let token = issuer.token().header("b64", b64).sign();
-        assert_eq!(refusal(&tokens, &token).await, Reason::MalformedToken);
+        assert_eq!(rejection(&tokens, &token).await, Reason::MalformedToken);
     }
 }
 
 // RFC 7517: key sets.
 
-fn with_jwks(jwks: &Value) -> Result<JwtVerifier, BuildError> {
+fn with_jwks(jwks: &Value) -> Result<JwtVerifier, JwtVerifierError> {
     JwtVerifier::issuer(ISSUER)
         .audience("orders")
         .jwks(jwks.to_string())
@@ -219,9 +219,9 @@ async fn rfc7517_4_5_a_kid_selects_and_its_absence_tries_all() {
             .is_ok()
     );
     let misnamed = new.clone().header("kid", old_kid).sign();
-    assert_eq!(refusal(&tokens, &misnamed).await, Reason::BadSignature);
+    assert_eq!(rejection(&tokens, &misnamed).await, Reason::BadSignature);
     let unknown = new.header("kid", "who").sign();
-    assert_eq!(refusal(&tokens, &unknown).await, Reason::UnknownKey);
+    assert_eq!(rejection(&tokens, &unknown).await, Reason::UnknownKey);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn rfc7517_4_2_and_4_3_keys_for_other_uses_are_skipped() {
         assert!(
             matches!(
                 with_jwks(&jwks),
-                Err(BuildError::NoUsableKey { skipped: 1, .. })
+                Err(JwtVerifierError::NoUsableKey { skipped: 1, .. })
             ),
             "{jwks}"
         );
@@ -252,7 +252,7 @@ fn rfc7517_4_2_and_4_3_keys_for_other_uses_are_skipped() {
 // RFC 7518 and 8037: keys.
 
 #[test]
-fn rfc7518_3_2_short_secrets_are_refused() {
+fn rfc7518_3_2_short_secrets_are_rejected() {
     for (algorithm, least) in [
         (Algorithm::HS256, 32),
         (Algorithm::HS384, 48),
@@ -268,13 +268,13 @@ fn rfc7518_3_2_short_secrets_are_refused() {
         assert!(build(least).is_ok());
         assert!(matches!(
             build(least - 1),
-            Err(BuildError::WeakSecret { actual, .. }) if actual == least - 1
+            Err(JwtVerifierError::WeakSecret { actual, .. }) if actual == least - 1
         ));
     }
 }
 
 #[test]
-fn rfc7518_3_3_short_rsa_keys_are_skipped_or_refused() {
+fn rfc7518_3_3_short_rsa_keys_are_skipped_or_rejected() {
     // 1024 bits: n is 128 bytes long.
     let jwk = json!({
         "kty": "RSA", "alg": "RS256", "kid": "short", "e": "AQAB",
@@ -282,7 +282,7 @@ fn rfc7518_3_3_short_rsa_keys_are_skipped_or_refused() {
     });
     let built = with_jwks(&json!({ "keys": [jwk] }));
     assert!(
-        matches!(&built, Err(BuildError::NoUsableKey { first, .. }) if first.contains("2048")),
+        matches!(&built, Err(JwtVerifierError::NoUsableKey { first, .. }) if first.contains("2048")),
         "{built:?}"
     );
     for pem in [SHORT_RSA_PEM, SHORT_RSA_PKCS1_PEM] {
@@ -291,7 +291,7 @@ fn rfc7518_3_3_short_rsa_keys_are_skipped_or_refused() {
             .public_pem(Algorithm::RS256, pem)
             .without_revocations()
             .build();
-        assert!(matches!(built, Err(BuildError::RsaSize)), "{built:?}");
+        assert!(matches!(built, Err(JwtVerifierError::RsaSize)), "{built:?}");
     }
 }
 
@@ -304,14 +304,14 @@ fn rfc7518_3_4_a_curve_has_one_algorithm() {
         jwks["keys"][0]["alg"] = json!(wrong.name());
         assert!(matches!(
             with_jwks(&jwks),
-            Err(BuildError::NoUsableKey { first, .. }) if first.contains("`alg`")
+            Err(JwtVerifierError::NoUsableKey { first, .. }) if first.contains("`alg`")
         ));
         let built = JwtVerifier::issuer(ISSUER)
             .audience("orders")
             .public_pem(wrong, issuer.public_pem())
             .without_revocations()
             .build();
-        assert!(matches!(built, Err(BuildError::BadKey { algorithm }) if algorithm == wrong));
+        assert!(matches!(built, Err(JwtVerifierError::BadKey { algorithm }) if algorithm == wrong));
     }
 }
 
@@ -343,7 +343,7 @@ async fn rfc7519_4_claim_names_stand_once() {
     for extra in [r#","aud":"orders""#, r#","sub":"root""#, r#","x":1,"x":2"#] {
         let payload = format!("{}{extra}}}", &good[..good.len() - 1]);
         let token = issuer.sign_raw(header(), payload);
-        assert_eq!(refusal(&tokens, &token).await, Reason::MalformedToken);
+        assert_eq!(rejection(&tokens, &token).await, Reason::MalformedToken);
     }
 }
 
@@ -363,7 +363,7 @@ async fn rfc7519_7_2_claims_are_an_object() {
     ] {
         let token = issuer.sign_raw(header(), payload);
         assert_eq!(
-            refusal(&tokens, &token).await,
+            rejection(&tokens, &token).await,
             Reason::MalformedToken,
             "{payload}"
         );
@@ -385,7 +385,7 @@ async fn rfc7519_4_1_registered_claims_have_their_types() {
     ] {
         let token = issuer.token().claim(name, value.clone()).sign();
         assert_eq!(
-            refusal(&tokens, &token).await,
+            rejection(&tokens, &token).await,
             Reason::MalformedToken,
             "{name}: {value}"
         );
@@ -405,10 +405,14 @@ async fn rfc7519_4_1_1_iss_is_compared_exactly() {
         json!(null),
     ] {
         let token = issuer.token().claim("iss", iss.clone()).sign();
-        assert_eq!(refusal(&tokens, &token).await, Reason::WrongIssuer, "{iss}");
+        assert_eq!(
+            rejection(&tokens, &token).await,
+            Reason::WrongIssuer,
+            "{iss}"
+        );
     }
     let token = issuer.token().without("iss").sign();
-    assert_eq!(refusal(&tokens, &token).await, Reason::MissingClaim);
+    assert_eq!(rejection(&tokens, &token).await, Reason::MissingClaim);
 }
 
 #[tokio::test]
@@ -423,7 +427,7 @@ async fn rfc7519_4_1_3_aud_names_us() {
     ] {
         let token = issuer.token().claim("aud", aud.clone()).sign();
         assert_eq!(
-            refusal(&tokens, &token).await,
+            rejection(&tokens, &token).await,
             Reason::WrongAudience,
             "{aud}"
         );
@@ -461,10 +465,10 @@ async fn rfc7519_4_1_4_exp_is_strictly_after_now() {
     hand.advance(Duration::from_secs(59));
     assert!(verify(&tokens, &token).await.is_ok());
     hand.advance(Duration::from_secs(1));
-    assert_eq!(refusal(&tokens, &token).await, Reason::Expired);
+    assert_eq!(rejection(&tokens, &token).await, Reason::Expired);
 
     let without = issuer.token().without("exp").sign();
-    assert_eq!(refusal(&tokens, &without).await, Reason::Expired);
+    assert_eq!(rejection(&tokens, &without).await, Reason::Expired);
     let allowed = for_issuer(&issuer, &clock)
         .allow_no_expiry()
         .without_revocations()
@@ -497,12 +501,12 @@ async fn rfc7519_4_1_4_and_4_1_5_leeway_holds_both_ways() {
 }
 
 #[tokio::test]
-async fn rfc7519_4_1_6_a_token_issued_in_the_future_is_refused() {
+async fn rfc7519_4_1_6_a_token_issued_in_the_future_is_rejected() {
     let (issuer, clock, hand) = issuer();
     let tokens = verifier(&issuer, &clock);
     let ahead = UnixTime::from_secs(START.as_secs() + 600);
     let token = issuer.token().issued_at(ahead).sign();
-    assert_eq!(refusal(&tokens, &token).await, Reason::NotYetValid);
+    assert_eq!(rejection(&tokens, &token).await, Reason::NotYetValid);
     hand.advance(Duration::from_secs(570));
     assert!(verify(&tokens, &token).await.is_ok());
 }
@@ -537,7 +541,7 @@ async fn rfc8725_3_1_only_algorithms_on_the_list() {
         for kid in [issuer.key_id(), "who".to_owned()] {
             let token = issuer.token().header("alg", alg).header("kid", kid).sign();
             assert_eq!(
-                refusal(&tokens, &token).await,
+                rejection(&tokens, &token).await,
                 Reason::AlgorithmNotAllowed,
                 "{alg}"
             );
@@ -569,7 +573,7 @@ async fn rfc8725_3_1_one_key_has_one_algorithm() {
     ] {
         let built = build(algorithms);
         assert!(
-            matches!(built, Err(BuildError::NoUsableKey { skipped: 1, .. })),
+            matches!(built, Err(JwtVerifierError::NoUsableKey { skipped: 1, .. })),
             "{built:?}"
         );
     }
@@ -593,7 +597,10 @@ async fn rfc8725_3_1_a_public_key_is_never_a_secret() {
             &EncodingKey::from_secret(&secret),
         )
         .unwrap();
-        assert_eq!(refusal(&tokens, &forged).await, Reason::AlgorithmNotAllowed);
+        assert_eq!(
+            rejection(&tokens, &forged).await,
+            Reason::AlgorithmNotAllowed
+        );
     }
     for public in [
         issuer.public_pem().into_bytes(),
@@ -608,7 +615,7 @@ async fn rfc8725_3_1_a_public_key_is_never_a_secret() {
             .without_revocations()
             .build();
         assert!(
-            matches!(built, Err(BuildError::SecretIsPublic)),
+            matches!(built, Err(JwtVerifierError::SecretIsPublic)),
             "{built:?}"
         );
     }
@@ -622,18 +629,21 @@ async fn rfc8725_3_2_none_is_never_taken() {
         let token = issuer.token().header("alg", alg).sign();
         let (input, _) = token.rsplit_once('.').unwrap();
         for token in [token.clone(), format!("{input}.")] {
-            assert_eq!(refusal(&tokens, &token).await, Reason::AlgorithmNotAllowed);
+            assert_eq!(
+                rejection(&tokens, &token).await,
+                Reason::AlgorithmNotAllowed
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn rfc8725_3_3_a_nested_token_is_refused() {
+async fn rfc8725_3_3_a_nested_token_is_rejected() {
     let (issuer, clock, _hand) = issuer();
     let tokens = verifier(&issuer, &clock);
     let inner = issuer.token().sign();
     let token = issuer.sign_raw(r#"{"alg":"ES256","cty":"JWT"}"#, inner);
-    assert_eq!(refusal(&tokens, &token).await, Reason::MalformedToken);
+    assert_eq!(rejection(&tokens, &token).await, Reason::MalformedToken);
 }
 
 #[test]
@@ -644,7 +654,7 @@ fn rfc8725_3_4_points_off_the_curve_are_no_keys() {
     jwks["keys"][0]["y"] = json!("A".repeat(43));
     assert!(matches!(
         with_jwks(&jwks),
-        Err(BuildError::NoUsableKey { .. })
+        Err(JwtVerifierError::NoUsableKey { .. })
     ));
 }
 
@@ -655,7 +665,7 @@ fn rfc8725_3_5_passwords_are_no_secrets() {
         .secret(Algorithm::HS256, "correct horse battery staple")
         .without_revocations()
         .build();
-    assert!(matches!(built, Err(BuildError::WeakSecret { .. })));
+    assert!(matches!(built, Err(JwtVerifierError::WeakSecret { .. })));
 }
 
 #[tokio::test]
@@ -676,25 +686,25 @@ async fn rfc8725_3_8_keys_belong_to_their_issuer() {
     assert!(verify(&tokens, &theirs.clone().sign()).await.is_ok());
     // Each with the other's audience.
     let token = ours.token().audience("https://orders.example.com").sign();
-    assert_eq!(refusal(&tokens, &token).await, Reason::WrongAudience);
+    assert_eq!(rejection(&tokens, &token).await, Reason::WrongAudience);
     let token = partner.token().audience("orders").sign();
-    assert_eq!(refusal(&tokens, &token).await, Reason::WrongAudience);
+    assert_eq!(rejection(&tokens, &token).await, Reason::WrongAudience);
     // The partner says that it is us.
     let forged = theirs.claim("iss", ISSUER).audience("orders");
     assert_eq!(
-        refusal(&tokens, &forged.clone().sign()).await,
+        rejection(&tokens, &forged.clone().sign()).await,
         Reason::UnknownKey
     );
     let forged = forged.without_header("kid").sign();
-    assert_eq!(refusal(&tokens, &forged).await, Reason::BadSignature);
+    assert_eq!(rejection(&tokens, &forged).await, Reason::BadSignature);
 }
 
 #[tokio::test]
-async fn rfc8725_3_9_a_token_without_aud_is_refused() {
+async fn rfc8725_3_9_a_token_without_aud_is_rejected() {
     let (issuer, clock, _hand) = issuer();
     let token = issuer.token().without("aud").sign();
     assert_eq!(
-        refusal(&verifier(&issuer, &clock), &token).await,
+        rejection(&verifier(&issuer, &clock), &token).await,
         Reason::MissingClaim
     );
     let any = keys_of(JwtVerifier::issuer(ISSUER), &issuer)
@@ -721,14 +731,18 @@ async fn rfc8725_3_10_a_token_brings_no_key() {
         ("kid", json!("' OR 1=1 --")),
     ] {
         let token = forger.token().header(name, value.clone()).sign();
-        assert_eq!(refusal(&tokens, &token).await, Reason::UnknownKey, "{name}");
+        assert_eq!(
+            rejection(&tokens, &token).await,
+            Reason::UnknownKey,
+            "{name}"
+        );
         let token = forger
             .token()
             .header(name, value)
             .header("kid", issuer.key_id())
             .sign();
         assert_eq!(
-            refusal(&tokens, &token).await,
+            rejection(&tokens, &token).await,
             Reason::BadSignature,
             "{name}"
         );
@@ -742,7 +756,7 @@ async fn rfc8725_3_10_a_token_brings_no_key() {
 }
 
 #[tokio::test]
-async fn rfc8725_3_11_and_3_12_other_kinds_of_token_are_refused() {
+async fn rfc8725_3_11_and_3_12_other_kinds_of_token_are_rejected() {
     let (issuer, clock, _hand) = issuer();
     let tokens = verifier(&issuer, &clock);
     for typ in [
@@ -757,7 +771,7 @@ async fn rfc8725_3_11_and_3_12_other_kinds_of_token_are_refused() {
         "jwtx",
     ] {
         let token = issuer.token().header("typ", typ).sign();
-        assert_eq!(refusal(&tokens, &token).await, Reason::WrongType, "{typ}");
+        assert_eq!(rejection(&tokens, &token).await, Reason::WrongType, "{typ}");
     }
     for typ in ["JWT", "jwt", "application/jwt", "JOSE", "at+jwt"] {
         let token = issuer.token().header("typ", typ).sign();
@@ -766,7 +780,7 @@ async fn rfc8725_3_11_and_3_12_other_kinds_of_token_are_refused() {
     let token = issuer.token().without_header("typ").sign();
     assert!(verify(&tokens, &token).await.is_ok());
     let token = issuer.token().header("typ", 7).sign();
-    assert_eq!(refusal(&tokens, &token).await, Reason::MalformedToken);
+    assert_eq!(rejection(&tokens, &token).await, Reason::MalformedToken);
 }
 
 // RFC 9068: access tokens.
@@ -790,10 +804,10 @@ async fn rfc9068_2_1_typ_is_at_jwt() {
     }
     for typ in ["JWT", "at", "at+jwt ", "text/at+jwt", "id+jwt"] {
         let token = issuer.token().header("typ", typ).sign();
-        assert_eq!(refusal(&tokens, &token).await, Reason::WrongType, "{typ}");
+        assert_eq!(rejection(&tokens, &token).await, Reason::WrongType, "{typ}");
     }
     let token = issuer.token().without_header("typ").sign();
-    assert_eq!(refusal(&tokens, &token).await, Reason::WrongType);
+    assert_eq!(rejection(&tokens, &token).await, Reason::WrongType);
 }
 
 #[tokio::test]
@@ -810,7 +824,7 @@ async fn rfc9068_2_1_rs256_is_allowed_by_default_and_none_never() {
     let token = issuer.token().header("typ", "at+jwt");
     assert!(verify(&tokens, &token.clone().sign()).await.is_ok());
     let none = token.header("alg", "none").sign();
-    assert_eq!(refusal(&tokens, &none).await, Reason::AlgorithmNotAllowed);
+    assert_eq!(rejection(&tokens, &none).await, Reason::AlgorithmNotAllowed);
 }
 
 #[tokio::test]
@@ -825,17 +839,17 @@ async fn rfc9068_2_2_required_claims() {
     for claim in ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"] {
         let without = token().without(claim).sign();
         assert_eq!(
-            refusal(&tokens, &without).await,
+            rejection(&tokens, &without).await,
             Reason::MissingClaim,
             "{claim}"
         );
     }
     // `azp` is not `client_id`, and a jti is text.
     let azp = token().without("client_id").claim("azp", "shop").sign();
-    assert_eq!(refusal(&tokens, &azp).await, Reason::MissingClaim);
+    assert_eq!(rejection(&tokens, &azp).await, Reason::MissingClaim);
     for jti in [json!(7), json!(""), json!(null)] {
         let token = token().claim("jti", jti).sign();
-        assert_eq!(refusal(&tokens, &token).await, Reason::MissingClaim);
+        assert_eq!(rejection(&tokens, &token).await, Reason::MissingClaim);
     }
 }
 
@@ -852,7 +866,7 @@ async fn rfc9449_7_2_a_bound_token_is_no_bearer_token() {
         json!(null),
     ] {
         let token = issuer.token().claim("cnf", cnf).sign();
-        assert_eq!(refusal(&tokens, &token).await, Reason::Bound);
+        assert_eq!(rejection(&tokens, &token).await, Reason::Bound);
     }
 }
 

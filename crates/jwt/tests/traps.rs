@@ -6,8 +6,8 @@ mod support;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use tower_revoke_core::{Reason, Standing, TokenId};
-use tower_revoke_jwt::{BuildError, JwtVerifier};
+use tower_revoke_core::{Reason, TokenId, TokenStatus};
+use tower_revoke_jwt::{JwtVerifier, JwtVerifierError};
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 
 use self::support::*;
@@ -32,8 +32,8 @@ async fn trap_04_without_a_jti_a_token_is_still_revocable() {
         let (input, _) = token.rsplit_once('.').unwrap();
         let caller = verify(&tokens, &token).await.unwrap();
         assert_eq!(caller.token_id(), TokenId::of_signing_input(input));
-        list.list(caller.token_id(), Standing::Revoked);
-        assert_eq!(refusal(&tokens, &token).await, Reason::Revoked);
+        list.list(caller.token_id(), TokenStatus::Revoked);
+        assert_eq!(rejection(&tokens, &token).await, Reason::Revoked);
     }
 }
 
@@ -74,9 +74,9 @@ async fn trap_05_another_signature_is_the_same_token() {
             verify(&tokens, &twin).await.unwrap(),
         );
         assert_eq!(first.token_id(), second.token_id());
-        list.list(first.token_id(), Standing::Revoked);
+        list.list(first.token_id(), TokenStatus::Revoked);
         for token in [&token, &twin] {
-            assert_eq!(refusal(&tokens, token).await, Reason::Revoked);
+            assert_eq!(rejection(&tokens, token).await, Reason::Revoked);
             assert_eq!(
                 cached(&tokens, token).unwrap().unwrap_err(),
                 Reason::Revoked
@@ -87,7 +87,7 @@ async fn trap_05_another_signature_is_the_same_token() {
 
 /// The last character of a part carries bits that mean nothing.
 #[tokio::test]
-async fn trap_05_bits_that_carry_nothing_are_refused() {
+async fn trap_05_bits_that_carry_nothing_are_rejected() {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (issuer, clock, _hand) = issuer_with(TestAlgorithm::ES256);
     let tokens = verifier(&issuer, &clock);
@@ -100,7 +100,7 @@ async fn trap_05_bits_that_carry_nothing_are_refused() {
     for bits in 1..16 {
         let other = char::from(ALPHABET[value | bits]);
         let twin = format!("{input}.{}{other}", &signature[..signature.len() - 1]);
-        assert_eq!(refusal(&tokens, &twin).await, Reason::MalformedToken);
+        assert_eq!(rejection(&tokens, &twin).await, Reason::MalformedToken);
     }
     // Likewise where the issuer itself has signed such a spelling.
     let header = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256"}"#);
@@ -120,7 +120,7 @@ async fn trap_05_bits_that_carry_nothing_are_refused() {
     let value = ALPHABET.iter().position(|byte| *byte == last.as_bytes()[0]);
     let other = char::from(ALPHABET[value.unwrap() | 1]);
     let twin = issuer.sign_parts(&header, &format!("{rest}{other}"));
-    assert_eq!(refusal(&tokens, &twin).await, Reason::MalformedToken);
+    assert_eq!(rejection(&tokens, &twin).await, Reason::MalformedToken);
 }
 
 /// `aud` and `iss` were not enforced where they were absent.
@@ -137,20 +137,20 @@ async fn trap_12_what_is_configured_is_required() {
     for claim in ["aud", "iss", "tenant"] {
         let token = token().without(claim).sign();
         assert_eq!(
-            refusal(&tokens, &token).await,
+            rejection(&tokens, &token).await,
             Reason::MissingClaim,
             "{claim}"
         );
     }
     let null = token().claim("tenant", Value::Null).sign();
-    assert_eq!(refusal(&tokens, &null).await, Reason::MissingClaim);
+    assert_eq!(rejection(&tokens, &null).await, Reason::MissingClaim);
 
     let without_audience = keys_of(JwtVerifier::issuer(ISSUER), &issuer)
         .without_revocations()
         .build();
     assert!(matches!(
         without_audience,
-        Err(BuildError::MissingAudience { .. })
+        Err(JwtVerifierError::MissingAudience { .. })
     ));
 }
 
@@ -204,7 +204,7 @@ async fn trap_14_one_bad_key_never_drops_the_set() {
     for key in &bad {
         let alone = build(vec![key.clone()]);
         assert!(
-            matches!(alone, Err(BuildError::NoUsableKey { skipped: 1, .. })),
+            matches!(alone, Err(JwtVerifierError::NoUsableKey { skipped: 1, .. })),
             "{key}: {alone:?}"
         );
         let tokens = build(vec![key.clone(), good.clone()]).unwrap();
@@ -226,7 +226,7 @@ async fn trap_17_debug_shows_no_secret() {
     let tokens = builder.build().unwrap();
     let token = issuer.token().sign();
     let caller = verify(&tokens, &token).await.unwrap();
-    list.list(caller.token_id(), Standing::Revoked);
+    list.list(caller.token_id(), TokenStatus::Revoked);
     let revoked = verify(&tokens, &token).await.unwrap_err();
     let malformed = issuer.sign_raw(r#"{"alg":"HS256"}"#, r#"{"a":"sesame","a":1}"#);
     let malformed = verify(&tokens, &malformed).await.unwrap_err();

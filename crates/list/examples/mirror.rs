@@ -9,8 +9,8 @@ use std::{env, error::Error, fs, hint::black_box, time::Duration};
 use hashbrown::HashTable;
 use serde_json::json;
 use tower_revoke_core::{
-    Change, Changes, Claim, ClaimOutcome, Claims, Clock, Cursor, KeyDigest, Lift, Listed,
-    Revocation, Standing, Store, StoreError, TokenId, UnixTime, VerifiedToken,
+    Change, Changes, Claims, Clock, Cursor, KeyDigest, Lift, Listed, Revocation, Store, StoreError,
+    TokenId, TokenStatus, UnixTime, Use, UseOutcome, VerifiedToken,
 };
 use tower_revoke_list::RevocationList;
 
@@ -53,11 +53,11 @@ impl Store for MadeUp {
         Ok(vec![None; keys.len()])
     }
 
-    async fn claim(&self, _: &Claim) -> Result<ClaimOutcome, StoreError> {
-        Ok(ClaimOutcome::Spent)
+    async fn take_use(&self, _: &Use) -> Result<UseOutcome, StoreError> {
+        Ok(UseOutcome::Spent)
     }
 
-    async fn release(&self, _: &Claim) -> Result<bool, StoreError> {
+    async fn return_use(&self, _: &Use) -> Result<bool, StoreError> {
         Ok(false)
     }
 
@@ -100,11 +100,16 @@ fn tokens(first: u64, step: u64) -> Result<Vec<VerifiedToken>, Box<dyn Error>> {
 }
 
 /// Nanoseconds a question.
-fn ask(list: &RevocationList, clock: &Clock, tokens: &[VerifiedToken], expected: Standing) -> f64 {
+fn ask(
+    list: &RevocationList,
+    clock: &Clock,
+    tokens: &[VerifiedToken],
+    expected: TokenStatus,
+) -> f64 {
     let begun = clock.uptime();
     let mut wrong = 0_u64;
     for token in tokens {
-        wrong += u64::from(black_box(list.standing(token)) != Some(expected));
+        wrong += u64::from(black_box(list.known_status(token)) != Some(expected));
     }
     let took = clock.uptime() - begun;
     assert_eq!(wrong, 0, "no {expected:?}");
@@ -137,7 +142,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let before = memory()?;
     let begun = clock.uptime();
     let list = RevocationList::builder(MadeUp(listed))
-        .mirror_limit(u64::MAX)
+        .mirror_capacity(u64::MAX)
         .max_staleness(Duration::from_secs(3_600))
         .build();
     while list.ready().await.is_err() {}
@@ -149,10 +154,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (mut hit, mut miss, mut seen) = (vec![], vec![], vec![]);
     for round in 0..ROUNDS {
         let revoked = tokens(round, listed / ASKED - 1)?;
-        hit.push(ask(&list, &clock, &revoked, Standing::Revoked));
+        hit.push(ask(&list, &clock, &revoked, TokenStatus::Revoked));
         let good = tokens(listed + round * ASKED, 1)?;
-        miss.push(ask(&list, &clock, &good, Standing::Good));
-        seen.push(ask(&list, &clock, &good, Standing::Good));
+        miss.push(ask(&list, &clock, &good, TokenStatus::Valid));
+        seen.push(ask(&list, &clock, &good, TokenStatus::Valid));
     }
     println!("hit            {:>7.0} ns", middle(hit));
     println!("miss           {:>7.0} ns", middle(miss));

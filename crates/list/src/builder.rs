@@ -18,7 +18,7 @@ use crate::{
 ///
 /// let list = RevocationList::builder(MemoryStore::new())
 ///     .max_staleness(Duration::from_secs(1))
-///     .answers(1_000_000)
+///     .cache_capacity(1_000_000)
 ///     .build();
 /// ```
 #[must_use]
@@ -26,9 +26,9 @@ pub struct RevocationListBuilder<S> {
     store: S,
     clock: Clock,
     max_staleness: Duration,
-    answer_within: Duration,
+    store_timeout: Duration,
     answers: u64,
-    mirror_limit: u64,
+    mirror_capacity: u64,
     max_token_life: Option<Duration>,
 }
 
@@ -38,9 +38,9 @@ impl<S> RevocationListBuilder<S> {
             store,
             clock: Clock::system(),
             max_staleness: Duration::from_secs(5),
-            answer_within: Duration::from_secs(2),
+            store_timeout: Duration::from_secs(2),
             answers: 100_000,
-            mirror_limit: 2_000_000,
+            mirror_capacity: 2_000_000,
             max_token_life: None,
         }
     }
@@ -56,15 +56,15 @@ impl<S> RevocationListBuilder<S> {
 
     /// How long one call waits for the store: 2 s unless this is called. Then it fails with
     /// [`StoreError::TimedOut`](tower_revoke_core::StoreError::TimedOut), and the request is
-    /// refused.
-    pub fn answer_within(mut self, time: Duration) -> Self {
-        self.answer_within = time;
+    /// rejected.
+    pub fn store_timeout(mut self, time: Duration) -> Self {
+        self.store_timeout = time;
         self
     }
 
     /// For how many tokens answers are kept, in about 300 bytes each: 100,000 unless this is
     /// called. More tokens than that cost questions to the store, never a revocation.
-    pub fn answers(mut self, tokens: u64) -> Self {
+    pub fn cache_capacity(mut self, tokens: u64) -> Self {
         self.answers = tokens;
         self
     }
@@ -80,8 +80,8 @@ impl<S> RevocationListBuilder<S> {
     /// Above the limit there is no mirror any more, which is logged: the store is asked about each
     /// token, within [`max_staleness`](Self::max_staleness), and this list writes nothing back to
     /// a store that forgets. Zero: never a mirror.
-    pub fn mirror_limit(mut self, entries: u64) -> Self {
-        self.mirror_limit = entries;
+    pub fn mirror_capacity(mut self, entries: u64) -> Self {
+        self.mirror_capacity = entries;
         self
     }
 
@@ -109,14 +109,14 @@ impl<S> RevocationListBuilder<S> {
 impl<S: Store> RevocationListBuilder<S> {
     /// The list. It has asked nothing yet: see [`RevocationList::ready`].
     pub fn build(self) -> RevocationList {
-        let timer = TokioTimer(self.answer_within);
+        let timer = TokioTimer(self.store_timeout);
         let engine = Engine::new(
             self.store,
             timer,
             self.clock,
             self.max_staleness,
             self.answers,
-            self.mirror_limit,
+            self.mirror_capacity,
             self.max_token_life,
         );
         RevocationList(Arc::new(Shared::new(engine)))
@@ -127,9 +127,9 @@ impl<S> fmt::Debug for RevocationListBuilder<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RevocationListBuilder")
             .field("max_staleness", &self.max_staleness)
-            .field("answer_within", &self.answer_within)
+            .field("store_timeout", &self.store_timeout)
             .field("answers", &self.answers)
-            .field("mirror_limit", &self.mirror_limit)
+            .field("mirror_capacity", &self.mirror_capacity)
             .field("max_token_life", &self.max_token_life)
             .finish_non_exhaustive()
     }

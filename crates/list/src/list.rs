@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_revoke_core::{
-    Claim, ClaimOutcome, Lift, Revocation, RevocationKey, Revocations, Standing, Store, StoreError,
-    VerifiedToken, Wanted,
+    Lift, RecordFilter, Revocation, RevocationKey, Revocations, Store, StoreError, TokenStatus,
+    Use, UseOutcome, VerifiedToken,
 };
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 /// it turns.
 ///
 /// Every call that asks the store fails with [`StoreError::TimedOut`] after
-/// [`answer_within`](RevocationListBuilder::answer_within), measured by tokio's timer, which the
+/// [`store_timeout`](RevocationListBuilder::store_timeout), measured by tokio's timer, which the
 /// runtime must have enabled. Outside a tokio runtime a call waits as long as the store does.
 #[derive(Clone)]
 pub struct RevocationList(pub(crate) Arc<dyn List>);
@@ -40,7 +40,7 @@ impl RevocationList {
     }
 
     /// Ends a token, or all tokens that a rule concerns; durable when it returns. From then on
-    /// this list refuses them, and every other list over the store does within its
+    /// this list rejects them, and every other list over the store does within its
     /// `max_staleness`. What is not said about when is filled in from the clock.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl RevocationList {
     }
 
     /// Ends a revocation early: the only way to do so. `true` if there was one. Uses that were
-    /// claimed stay claimed.
+    /// taken stay taken.
     ///
     /// # Errors
     /// The revocation may or may not have been lifted: say it again.
@@ -67,40 +67,40 @@ impl RevocationList {
     /// How the token stands, if it was found good a short while ago, which takes some nanoseconds,
     /// locks nothing and allocates nothing; or if a mirror of the store is
     /// [live](crate::MirrorState::Live), or the store [answers at once](Store::ANSWERS_AT_ONCE).
-    /// `None`: ask [`check`](Self::check).
-    pub fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
-        self.0.standing(token)
+    /// `None`: ask [`status`](Self::status).
+    pub fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {
+        self.0.known_status(token)
     }
 
-    /// How the token stands. A token that was refused before stays refused while the store can't
+    /// How the token stands. A token that was rejected before stays rejected while the store can't
     /// be asked.
     ///
     /// # Errors
-    /// If the store can't answer and the last answer is too old: the caller must refuse.
-    pub async fn check(&self, token: &VerifiedToken) -> Result<Standing, StoreError> {
-        self.0.check(token).await
+    /// If the store can't answer and the last answer is too old: the caller must reject.
+    pub async fn status(&self, token: &VerifiedToken) -> Result<TokenStatus, StoreError> {
+        self.0.status(token).await
     }
 
-    /// Takes one use of a token, see [`Store::claim`]. The last use spends it.
+    /// Takes one use of a token, see [`Store::take_use`]. The last use spends it.
     ///
     /// # Errors
-    /// As of [`Store::claim`]; the caller must refuse.
-    pub async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, StoreError> {
-        self.0.clone().claim(claim).await
+    /// As of [`Store::take_use`]; the caller must reject.
+    pub async fn take_use(&self, use_: Use) -> Result<UseOutcome, StoreError> {
+        self.0.clone().take_use(use_).await
     }
 
-    /// Gives one use back, see [`Store::release`].
+    /// Gives one use back, see [`Store::return_use`].
     ///
     /// # Errors
-    /// The use may or may not have been given back: say it again.
-    pub async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
-        self.0.clone().release(claim).await
+    /// The use may or may not have been returned: say it again.
+    pub async fn return_use(&self, use_: Use) -> Result<bool, StoreError> {
+        self.0.clone().return_use(use_).await
     }
 
     /// Lets the store forget what has ended, by a clock that never steps back and with a minute to
     /// spare for clocks that differ; the number of entries dropped. Writes start one about once a
     /// minute by themselves, in a task of its own, where there is a tokio runtime. It is not bound
-    /// to `answer_within`.
+    /// to `store_timeout`.
     ///
     /// Rules are never dropped, unless [`max_token_life`](RevocationListBuilder::max_token_life) is
     /// set.
@@ -117,7 +117,7 @@ impl RevocationList {
     ///
     /// # Errors
     /// The store does not answer, or not in time; [`StoreError::TimedOut`] also where loading takes
-    /// longer than [`answer_within`](RevocationListBuilder::answer_within): it goes on, ask again.
+    /// longer than [`store_timeout`](RevocationListBuilder::store_timeout): it goes on, ask again.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.0.ready().await
     }
@@ -129,9 +129,9 @@ impl RevocationList {
     }
 
     /// The revocations that are wanted, with who said them and why, page by page: for operators,
-    /// asked of the store itself. See [the example](crate#for-operators). Uses that were claimed
+    /// asked of the store itself. See [the example](crate#for-operators). Uses that were taken
     /// are not among them.
-    pub fn records(&self, wanted: Wanted) -> Pages {
+    pub fn records(&self, wanted: RecordFilter) -> Pages {
         Pages::new(self.0.clone(), wanted)
     }
 
@@ -139,7 +139,7 @@ impl RevocationList {
     ///
     /// # Errors
     /// As of [`Pages::next_page`].
-    pub async fn count(&self, wanted: Wanted) -> Result<u64, StoreError> {
+    pub async fn count(&self, wanted: RecordFilter) -> Result<u64, StoreError> {
         let mut pages = self.records(wanted);
         let mut count = 0;
         while let Some(page) = pages.next_page().await? {
@@ -170,8 +170,8 @@ impl RevocationList {
     /// | `at` | when it was said |
     /// | `by`, `reason` | who said it, and why |
     ///
-    /// Later versions read what earlier ones wrote. Uses that were claimed are not in it.
-    pub fn export(&self, wanted: Wanted) -> Export {
+    /// Later versions read what earlier ones wrote. Uses that were taken are not in it.
+    pub fn export(&self, wanted: RecordFilter) -> Export {
         Export::new(self.records(wanted))
     }
 

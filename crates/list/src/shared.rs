@@ -14,8 +14,8 @@ use std::{
 
 use tokio::{runtime::Handle, task::AbortHandle};
 use tower_revoke_core::{
-    BoxFuture, Change, Claim, ClaimOutcome, Cursor, Lift, RecordsPage, Revocation, RevocationKey,
-    Revocations, Standing, Store, StoreError, VerifiedToken, Wanted,
+    BoxFuture, Change, Cursor, Lift, RecordFilter, RecordPage, Revocation, RevocationKey,
+    Revocations, Store, StoreError, TokenStatus, Use, UseOutcome, VerifiedToken,
 };
 
 use crate::{
@@ -34,10 +34,10 @@ pub(crate) trait List: Revocations {
     fn restore(&self, known: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>>;
     fn page<'a>(
         &'a self,
-        wanted: &'a Wanted,
+        wanted: &'a RecordFilter,
         after: Option<&'a Cursor>,
         at_most: usize,
-    ) -> BoxFuture<'a, Result<RecordsPage, StoreError>>;
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>>;
     fn inspect(&self, key: RevocationKey) -> BoxFuture<'_, Result<Inspection, StoreError>>;
     fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
     fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>>;
@@ -122,16 +122,16 @@ impl<S: Store> Revocations for Shared<S> {
         self.engine.max_token_life()
     }
 
-    fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
-        self.engine.standing(token)
+    fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {
+        self.engine.known_status(token)
     }
 
-    fn check<'a>(
+    fn status<'a>(
         &'a self,
         token: &'a VerifiedToken,
-    ) -> BoxFuture<'a, Result<Standing, StoreError>> {
+    ) -> BoxFuture<'a, Result<TokenStatus, StoreError>> {
         self.start();
-        Box::pin(self.engine.check(token))
+        Box::pin(self.engine.status(token))
     }
 
     fn revoke(
@@ -152,19 +152,16 @@ impl<S: Store> Revocations for Shared<S> {
         })
     }
 
-    fn claim(
-        self: Arc<Self>,
-        claim: Claim,
-    ) -> BoxFuture<'static, Result<ClaimOutcome, StoreError>> {
+    fn take_use(self: Arc<Self>, use_: Use) -> BoxFuture<'static, Result<UseOutcome, StoreError>> {
         Box::pin(async move {
             self.start();
             self.tidy();
-            self.engine.claim(&claim).await
+            self.engine.take_use(&use_).await
         })
     }
 
-    fn release(self: Arc<Self>, claim: Claim) -> BoxFuture<'static, Result<bool, StoreError>> {
-        Box::pin(async move { self.engine.release(&claim).await })
+    fn return_use(self: Arc<Self>, use_: Use) -> BoxFuture<'static, Result<bool, StoreError>> {
+        Box::pin(async move { self.engine.return_use(&use_).await })
     }
 }
 
@@ -192,10 +189,10 @@ impl<S: Store> List for Shared<S> {
 
     fn page<'a>(
         &'a self,
-        wanted: &'a Wanted,
+        wanted: &'a RecordFilter,
         after: Option<&'a Cursor>,
         at_most: usize,
-    ) -> BoxFuture<'a, Result<RecordsPage, StoreError>> {
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
         Box::pin(self.engine.page_of_records(wanted, after, at_most))
     }
 

@@ -42,7 +42,7 @@ pub struct ListStats {
 #[non_exhaustive]
 pub enum MirrorState {
     /// There is none: the store needs none or has no feed, more is listed than
-    /// [`mirror_limit`](crate::RevocationListBuilder::mirror_limit), or nothing was asked yet in a
+    /// [`mirror_capacity`](crate::RevocationListBuilder::mirror_capacity), or nothing was asked yet in a
     /// tokio runtime. The store is asked about each token, within `max_staleness`.
     #[default]
     Off,

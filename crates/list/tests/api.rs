@@ -6,7 +6,7 @@ use std::{fmt::Debug, sync::Arc};
 
 use common::{end_of, token};
 use static_assertions::assert_impl_all;
-use tower_revoke_core::{Revocations, Standing};
+use tower_revoke_core::{Revocations, TokenStatus};
 use tower_revoke_list::{ListStats, MemoryStore, RevocationList, RevocationListBuilder};
 
 assert_impl_all!(RevocationList: Clone, Debug, Send, Sync, Into<Arc<dyn Revocations>>);
@@ -19,7 +19,7 @@ fn futures_may_move_between_threads() {
     fn is_send<T: Send>(_: T) {}
     let list = RevocationList::in_memory();
     let token = token("1");
-    is_send(list.check(&token));
+    is_send(list.status(&token));
     is_send(list.revoke(end_of(&token)));
     is_send(list.purge());
     is_send(list.ready());
@@ -30,11 +30,11 @@ async fn layers_ask_the_same_list() {
     let list = RevocationList::in_memory();
     let layers: Arc<dyn Revocations> = list.clone().into();
     let token = token("1");
-    assert_eq!(list.check(&token).await.unwrap(), Standing::Good);
-    assert_eq!(layers.standing(&token), Some(Standing::Good));
+    assert_eq!(list.status(&token).await.unwrap(), TokenStatus::Valid);
+    assert_eq!(layers.known_status(&token), Some(TokenStatus::Valid));
     layers.clone().revoke(end_of(&token)).await.unwrap();
-    assert_eq!(list.standing(&token), Some(Standing::Revoked));
-    assert_eq!(list.check(&token).await.unwrap(), Standing::Revoked);
+    assert_eq!(list.known_status(&token), Some(TokenStatus::Revoked));
+    assert_eq!(list.status(&token).await.unwrap(), TokenStatus::Revoked);
 }
 
 /// A token that is asked of another list than before is not good by the first one's word.
@@ -43,6 +43,6 @@ async fn lists_do_not_take_each_others_answers() {
     let (one, other) = (RevocationList::in_memory(), RevocationList::in_memory());
     let token = token("1");
     other.revoke(end_of(&token)).await.unwrap();
-    assert_eq!(one.check(&token).await.unwrap(), Standing::Good);
-    assert_eq!(other.standing(&token), Some(Standing::Revoked));
+    assert_eq!(one.status(&token).await.unwrap(), TokenStatus::Valid);
+    assert_eq!(other.known_status(&token), Some(TokenStatus::Revoked));
 }

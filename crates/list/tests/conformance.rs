@@ -3,13 +3,13 @@
 use tower_revoke_core::Clock;
 use tower_revoke_list::MemoryStore;
 use tower_revoke_testing::{
-    conformance::{Ability, Ground, Harm},
+    conformance::{Ability, Fault, Fixture},
     store_conformance,
 };
 
 struct Memory(MemoryStore);
 
-impl Ground for Memory {
+impl Fixture for Memory {
     type Store = MemoryStore;
 
     const LACKS: &'static [(Ability, &'static str)] = &[
@@ -31,10 +31,10 @@ impl Ground for Memory {
         self.0.clone()
     }
 
-    async fn harm(&self, harm: Harm) {
-        assert_eq!(harm, Harm::Trim, "nothing else can happen to it");
+    async fn harm(&self, harm: Fault) {
+        assert_eq!(harm, Fault::Trim, "nothing else can happen to it");
         // Clones share what they hold: set to nothing, then back.
-        let _ = self.0.clone().changes_kept(0).changes_kept(65_536);
+        let _ = self.0.clone().feed_capacity(0).feed_capacity(65_536);
     }
 }
 

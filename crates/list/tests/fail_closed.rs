@@ -4,27 +4,27 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{ISSUED, Mood, Steered, ann_logs_out, claim, end_of, lift, token};
+use common::{Behavior, ISSUED, Steered, ann_logs_out, end_of, lift, new_use, token};
 use tokio::{task::JoinSet, time::Instant};
-use tower_revoke_core::{Clock, ManualClock, Standing, StoreError};
+use tower_revoke_core::{Clock, ManualClock, StoreError, TokenStatus};
 use tower_revoke_list::{MemoryStore, RevocationList};
 use tower_revoke_testing::RecordedLog;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Every way in which the store can fail to answer.
-const FAILURES: [Mood; 4] = [
-    Mood::Fails,
-    Mood::Hangs,
-    Mood::LosesTheAnswer,
-    Mood::Miscounts,
+const FAILURES: [Behavior; 4] = [
+    Behavior::Fails,
+    Behavior::Hangs,
+    Behavior::LosesTheAnswer,
+    Behavior::Miscounts,
 ];
 
 fn list() -> (RevocationList, Steered, ManualClock) {
     let (clock, hand) = Clock::manual(ISSUED);
     let store = Steered::new(MemoryStore::with_clock(clock.clone()));
     let list = RevocationList::builder(store.clone())
-        .answer_within(ANSWER_WITHIN)
+        .store_timeout(ANSWER_WITHIN)
         .clock(clock)
         .build();
     (list, store, hand)
@@ -32,22 +32,24 @@ fn list() -> (RevocationList, Steered, ManualClock) {
 
 /// TRAPS 6: the check was skipped when the list could not be asked.
 #[tokio::test(start_paused = true)]
-async fn trap_06_every_failure_of_the_list_refuses() {
+async fn trap_06_every_failure_of_the_list_rejects() {
     for failure in FAILURES {
         let (list, store, hand) = list();
         let (new, seen, revoked) = (token("1"), token("2"), token("3"));
         list.revoke(end_of(&revoked)).await.unwrap();
-        list.check(&seen).await.unwrap();
+        list.status(&seen).await.unwrap();
         hand.advance(Duration::from_secs(5));
         store.set(failure);
         for token in [&new, &seen] {
-            list.check(token).await.expect_err("no answer");
-            assert_eq!(list.standing(token), None, "{failure:?}");
+            list.status(token).await.expect_err("no answer");
+            assert_eq!(list.known_status(token), None, "{failure:?}");
         }
-        assert_eq!(list.check(&revoked).await.unwrap(), Standing::Revoked);
-        if failure != Mood::Miscounts {
-            list.claim(claim(&new, 1, 1)).await.expect_err("no answer");
-            list.release(claim(&new, 1, 1))
+        assert_eq!(list.status(&revoked).await.unwrap(), TokenStatus::Revoked);
+        if failure != Behavior::Miscounts {
+            list.take_use(new_use(&new, 1, 1))
+                .await
+                .expect_err("no answer");
+            list.return_use(new_use(&new, 1, 1))
                 .await
                 .expect_err("no answer");
             list.revoke(end_of(&new)).await.expect_err("no answer");
@@ -55,24 +57,24 @@ async fn trap_06_every_failure_of_the_list_refuses() {
             list.ready().await.expect_err("no answer");
         }
         // And it recovers by itself.
-        store.set(Mood::Works);
+        store.set(Behavior::Works);
         list.ready().await.unwrap();
-        list.check(&seen).await.unwrap();
+        list.status(&seen).await.unwrap();
     }
 }
 
 /// TRAPS 7: it served although the list had never answered.
 #[tokio::test(start_paused = true)]
 async fn trap_07_not_ready_until_the_store_answers() {
-    for failure in [Mood::Fails, Mood::Hangs] {
+    for failure in [Behavior::Fails, Behavior::Hangs] {
         let (list, store, _) = list();
         store.set(failure);
         assert!(!list.is_ready());
         list.ready().await.unwrap_err();
-        list.check(&token("1")).await.unwrap_err();
+        list.status(&token("1")).await.unwrap_err();
         assert!(!list.is_ready());
         assert_eq!(list.stats().answered_ago, None);
-        store.set(Mood::Works);
+        store.set(Behavior::Works);
         list.ready().await.unwrap();
         assert!(list.is_ready());
         assert_eq!(list.stats().answered_ago, Some(Duration::ZERO));
@@ -85,32 +87,32 @@ async fn a_write_whose_answer_is_lost_is_seen_at_once() {
     let (list, store, _) = list();
     let (revoked, ruled, spent) = (token("1"), token("2"), token("3"));
     for token in [&revoked, &ruled, &spent] {
-        list.check(token).await.unwrap();
+        list.status(token).await.unwrap();
     }
-    store.set(Mood::LosesTheAnswer);
+    store.set(Behavior::LosesTheAnswer);
     list.revoke(end_of(&revoked)).await.unwrap_err();
-    list.claim(claim(&spent, 1, 1)).await.unwrap_err();
-    store.set(Mood::Works);
-    assert_eq!(list.check(&revoked).await.unwrap(), Standing::Revoked);
-    assert_eq!(list.check(&spent).await.unwrap(), Standing::Spent);
-    assert_eq!(list.standing(&ruled), Some(Standing::Good));
-    store.set(Mood::LosesTheAnswer);
+    list.take_use(new_use(&spent, 1, 1)).await.unwrap_err();
+    store.set(Behavior::Works);
+    assert_eq!(list.status(&revoked).await.unwrap(), TokenStatus::Revoked);
+    assert_eq!(list.status(&spent).await.unwrap(), TokenStatus::Spent);
+    assert_eq!(list.known_status(&ruled), Some(TokenStatus::Valid));
+    store.set(Behavior::LosesTheAnswer);
     list.revoke(ann_logs_out(ISSUED)).await.unwrap_err();
-    store.set(Mood::Works);
-    assert_eq!(list.check(&ruled).await.unwrap(), Standing::Revoked);
+    store.set(Behavior::Works);
+    assert_eq!(list.status(&ruled).await.unwrap(), TokenStatus::Revoked);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_hangs_is_given_up_in_time() {
     let (list, store, _) = list();
     let token = token("1");
-    store.set(Mood::Hangs);
+    store.set(Behavior::Hangs);
     for call in 0..5 {
         let begun = Instant::now();
         let error = match call {
-            0 => list.check(&token).await.unwrap_err(),
-            1 => list.claim(claim(&token, 1, 1)).await.unwrap_err(),
-            2 => list.release(claim(&token, 1, 1)).await.unwrap_err(),
+            0 => list.status(&token).await.unwrap_err(),
+            1 => list.take_use(new_use(&token, 1, 1)).await.unwrap_err(),
+            2 => list.return_use(new_use(&token, 1, 1)).await.unwrap_err(),
             3 => list.revoke(end_of(&token)).await.unwrap_err(),
             _ => list.lift(lift(token.id())).await.unwrap_err(),
         };
@@ -126,12 +128,12 @@ async fn a_store_that_hangs_is_given_up_in_time() {
 async fn a_thousand_who_wait_for_one_token_are_all_answered_in_time() {
     let (list, store, _) = list();
     let token = Arc::new(token("1"));
-    store.set(Mood::Hangs);
+    store.set(Behavior::Hangs);
     let begun = Instant::now();
     let mut waiters = JoinSet::new();
     for _ in 0..1_000 {
         let (list, token) = (list.clone(), token.clone());
-        waiters.spawn(async move { list.check(&token).await });
+        waiters.spawn(async move { list.status(&token).await });
     }
     while let Some(answer) = waiters.join_next().await {
         let error = answer.unwrap().unwrap_err();
@@ -144,16 +146,16 @@ async fn a_thousand_who_wait_for_one_token_are_all_answered_in_time() {
 async fn a_thousand_who_wait_for_one_token_ask_once() {
     let (list, store, _) = list();
     let token = Arc::new(token("1"));
-    store.set(Mood::Hangs);
+    store.set(Behavior::Hangs);
     let mut waiters = JoinSet::new();
     for _ in 0..1_000 {
         let (list, token) = (list.clone(), token.clone());
-        waiters.spawn(async move { list.check(&token).await });
+        waiters.spawn(async move { list.status(&token).await });
     }
     store.was_asked(1).await;
-    store.set(Mood::Works);
+    store.set(Behavior::Works);
     while let Some(answer) = waiters.join_next().await {
-        assert_eq!(answer.unwrap().unwrap(), Standing::Good);
+        assert_eq!(answer.unwrap().unwrap(), TokenStatus::Valid);
     }
     assert_eq!(store.asked(), 1);
 }
@@ -163,29 +165,29 @@ async fn a_thousand_who_wait_for_one_token_ask_once() {
 async fn who_gives_up_midway_blocks_nobody() {
     let (list, store, _) = list();
     let token = token("1");
-    store.set(Mood::Hangs);
-    let first = list.check(&token);
+    store.set(Behavior::Hangs);
+    let first = list.status(&token);
     let second = async {
         store.was_asked(1).await;
         // Waits for the first, which is dropped when its time is up; then it asks by itself.
-        list.check(&token).await
+        list.status(&token).await
     };
     let third = async {
         store.was_asked(2).await;
-        store.set(Mood::Works);
-        list.check(&token).await
+        store.set(Behavior::Works);
+        list.status(&token).await
     };
     let leave = tokio::time::timeout(Duration::from_millis(10), first);
     let (first, second, third) = tokio::join!(leave, second, third);
     assert!(first.is_err(), "it hangs");
-    assert_eq!(second.unwrap(), Standing::Good);
-    assert_eq!(third.unwrap(), Standing::Good);
+    assert_eq!(second.unwrap(), TokenStatus::Valid);
+    assert_eq!(third.unwrap(), TokenStatus::Valid);
 
-    store.set(Mood::Hangs);
+    store.set(Behavior::Hangs);
     list.revoke(end_of(&token)).await.unwrap_err();
-    store.set(Mood::Works);
+    store.set(Behavior::Works);
     list.revoke(end_of(&token)).await.unwrap();
-    assert_eq!(list.check(&token).await.unwrap(), Standing::Revoked);
+    assert_eq!(list.status(&token).await.unwrap(), TokenStatus::Revoked);
 }
 
 /// The write is done: that somebody else's question hangs must not make it an error.
@@ -193,31 +195,31 @@ async fn who_gives_up_midway_blocks_nobody() {
 async fn a_revocation_does_not_fail_because_a_question_hangs() {
     let (list, store, _) = list();
     let token = token("1");
-    store.set_look_up(Mood::Hangs);
+    store.set_look_up(Behavior::Hangs);
     let revoke = async {
         store.was_asked(1).await;
         list.revoke(end_of(&token)).await.unwrap();
-        list.claim(claim(&token, 1, 1)).await.unwrap();
-        store.set(Mood::Works);
-        assert_eq!(list.check(&token).await.unwrap(), Standing::Revoked);
+        list.take_use(new_use(&token, 1, 1)).await.unwrap();
+        store.set(Behavior::Works);
+        assert_eq!(list.status(&token).await.unwrap(), TokenStatus::Revoked);
     };
-    let (hung, ()) = tokio::join!(list.check(&token), revoke);
+    let (hung, ()) = tokio::join!(list.status(&token), revoke);
     hung.unwrap_err();
 }
 
 #[tokio::test]
-async fn a_full_store_refuses_the_call_and_keeps_what_it_has() {
+async fn a_full_store_rejects_the_call_and_keeps_what_it_has() {
     let (clock, _) = Clock::manual(ISSUED);
-    let store = MemoryStore::with_clock(clock.clone()).max_entries(1);
+    let store = MemoryStore::with_clock(clock.clone()).capacity(1);
     let list = RevocationList::builder(store).clock(clock).build();
     let (first, second) = (token("1"), token("2"));
     list.revoke(end_of(&first)).await.unwrap();
-    let refused = list.revoke(end_of(&second)).await;
-    assert!(matches!(refused, Err(StoreError::Full(1))));
-    let refused = list.claim(claim(&second, 1, 1)).await;
-    assert!(matches!(refused, Err(StoreError::Full(1))));
-    assert_eq!(list.check(&first).await.unwrap(), Standing::Revoked);
-    assert_eq!(list.check(&second).await.unwrap(), Standing::Good);
+    let rejected = list.revoke(end_of(&second)).await;
+    assert!(matches!(rejected, Err(StoreError::Full(1))));
+    let rejected = list.take_use(new_use(&second, 1, 1)).await;
+    assert!(matches!(rejected, Err(StoreError::Full(1))));
+    assert_eq!(list.status(&first).await.unwrap(), TokenStatus::Revoked);
+    assert_eq!(list.status(&second).await.unwrap(), TokenStatus::Valid);
 }
 
 /// TRAPS 48.
@@ -226,9 +228,9 @@ async fn trap_48_a_store_that_is_down_is_a_line_a_minute() {
     let (list, store, hand) = list();
     list.ready().await.unwrap();
     let log = RecordedLog::start();
-    store.set(Mood::Fails);
+    store.set(Behavior::Fails);
     for _ in 0..1_000 {
-        list.check(&token("1")).await.expect_err("no answer");
+        list.status(&token("1")).await.expect_err("no answer");
         hand.advance(Duration::from_millis(180));
     }
     let lines = log.lines();
@@ -237,8 +239,8 @@ async fn trap_48_a_store_that_is_down_is_a_line_a_minute() {
         lines.iter().all(|line| line.starts_with("WARN")),
         "{lines:#?}"
     );
-    store.set(Mood::Works);
-    list.check(&token("1")).await.unwrap();
+    store.set(Behavior::Works);
+    list.status(&token("1")).await.unwrap();
     let again = "INFO message=the revocation store answers again";
     assert_eq!(log.lines()[3..], [again]);
 }
@@ -250,8 +252,8 @@ async fn trap_48_a_store_that_fails_now_and_then_does_not_fill_the_log() {
     list.ready().await.unwrap();
     let log = RecordedLog::start();
     for n in 0..1_000 {
-        store.set([Mood::Fails, Mood::Works][n % 2]);
-        let _ = list.check(&token(&n.to_string())).await;
+        store.set([Behavior::Fails, Behavior::Works][n % 2]);
+        let _ = list.status(&token(&n.to_string())).await;
         hand.advance(Duration::from_millis(180));
     }
     let lines = log.lines();

@@ -6,11 +6,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::{ISSUED, ann_logs_out, claim, end_of, lift, token, token_of};
+use common::{ISSUED, ann_logs_out, end_of, lift, new_use, token, token_of};
 use serde_json::json;
 use tower_revoke_core::{
-    Change, ClaimOutcome, Clock, Cursor, KeyDigest, Listed, ManualClock, Revocation, Store,
-    StoreError, UnixTime, VerifiedToken, Wanted,
+    Change, Clock, Cursor, KeyDigest, Listed, ManualClock, RecordFilter, Revocation, Store,
+    StoreError, UnixTime, UseOutcome, VerifiedToken,
 };
 use tower_revoke_list::MemoryStore;
 use tower_revoke_testing::RecordedLog;
@@ -104,17 +104,20 @@ async fn a_rule_is_never_shortened() {
 }
 
 #[tokio::test]
-async fn n_uses_are_claimed_once_each() {
+async fn n_uses_are_taken_once_each() {
     let (store, _) = store();
     let token = token("1");
     for (id, outcome) in [
-        (1, ClaimOutcome::Won { left: 1 }),
-        (1, ClaimOutcome::Won { left: 1 }),
-        (2, ClaimOutcome::Won { left: 0 }),
-        (3, ClaimOutcome::Spent),
-        (1, ClaimOutcome::Won { left: 0 }),
+        (1, UseOutcome::Taken { left: 1 }),
+        (1, UseOutcome::Taken { left: 1 }),
+        (2, UseOutcome::Taken { left: 0 }),
+        (3, UseOutcome::Spent),
+        (1, UseOutcome::Taken { left: 0 }),
     ] {
-        assert_eq!(store.claim(&claim(&token, id, 2)).await.unwrap(), outcome);
+        assert_eq!(
+            store.take_use(&new_use(&token, id, 2)).await.unwrap(),
+            outcome
+        );
     }
     let until = token.retained_until();
     assert_eq!(listed(&store, &token).await, Some(Listed::Spent { until }));
@@ -124,12 +127,12 @@ async fn n_uses_are_claimed_once_each() {
 async fn another_limit_is_an_error_that_names_both() {
     let (store, _) = store();
     let token = token("1");
-    store.claim(&claim(&token, 1, 2)).await.unwrap();
-    store.release(&claim(&token, 1, 2)).await.unwrap();
-    let error = store.claim(&claim(&token, 1, 3)).await.unwrap_err();
+    store.take_use(&new_use(&token, 1, 2)).await.unwrap();
+    store.return_use(&new_use(&token, 1, 2)).await.unwrap();
+    let error = store.take_use(&new_use(&token, 1, 3)).await.unwrap_err();
     assert!(matches!(
         error,
-        StoreError::OtherLimit {
+        StoreError::LimitMismatch {
             stored: 2,
             asked: 3
         }
@@ -138,34 +141,34 @@ async fn another_limit_is_an_error_that_names_both() {
 }
 
 #[tokio::test]
-async fn only_the_claim_that_took_a_use_gives_it_back() {
+async fn only_the_id_that_took_a_use_returns_it() {
     let (store, _) = store();
     let token = token("1");
-    store.claim(&claim(&token, 1, 1)).await.unwrap();
-    assert!(!store.release(&claim(&token, 2, 1)).await.unwrap());
-    let second = claim(&token, 2, 1);
-    assert_eq!(store.claim(&second).await.unwrap(), ClaimOutcome::Spent);
-    assert!(store.release(&claim(&token, 1, 1)).await.unwrap());
-    assert!(!store.release(&claim(&token, 1, 1)).await.unwrap());
+    store.take_use(&new_use(&token, 1, 1)).await.unwrap();
+    assert!(!store.return_use(&new_use(&token, 2, 1)).await.unwrap());
+    let second = new_use(&token, 2, 1);
+    assert_eq!(store.take_use(&second).await.unwrap(), UseOutcome::Spent);
+    assert!(store.return_use(&new_use(&token, 1, 1)).await.unwrap());
+    assert!(!store.return_use(&new_use(&token, 1, 1)).await.unwrap());
     assert_eq!(
-        store.claim(&second).await.unwrap(),
-        ClaimOutcome::Won { left: 0 }
+        store.take_use(&second).await.unwrap(),
+        UseOutcome::Taken { left: 0 }
     );
 }
 
-/// TRAPS 29: a claim whose end is past was "won" by everybody.
+/// TRAPS 29: a use whose end is past was "won" by everybody.
 #[tokio::test]
-async fn trap_29_nothing_is_claimed_on_a_life_that_is_past() {
+async fn trap_29_no_use_of_an_expired_token_is_taken() {
     let (store, hand) = store();
     let token = token("1");
     let life = token.retained_until().unwrap().as_secs() - ISSUED.as_secs();
     hand.advance(Duration::from_secs(life - 1));
-    store.claim(&claim(&token, 1, 9)).await.unwrap();
+    store.take_use(&new_use(&token, 1, 9)).await.unwrap();
     hand.advance(Duration::from_secs(1));
     for id in [1, 2] {
         assert!(matches!(
-            store.claim(&claim(&token, id, 9)).await,
-            Err(StoreError::LifeIsPast)
+            store.take_use(&new_use(&token, id, 9)).await,
+            Err(StoreError::Expired)
         ));
     }
 }
@@ -174,14 +177,14 @@ async fn trap_29_nothing_is_claimed_on_a_life_that_is_past() {
 async fn uses_that_were_forgotten_are_not_won_again_when_the_clock_is_set_back() {
     let (store, hand) = store();
     let token = token("1");
-    store.claim(&claim(&token, 1, 1)).await.unwrap();
+    store.take_use(&new_use(&token, 1, 1)).await.unwrap();
     hand.advance(Duration::from_secs(9_000));
     let now = ISSUED.saturating_add(Duration::from_secs(9_000));
     assert_eq!(store.purge(now).await.unwrap(), 1);
     hand.step_wall(-9_000);
     assert!(matches!(
-        store.claim(&claim(&token, 2, 1)).await,
-        Err(StoreError::LifeIsPast)
+        store.take_use(&new_use(&token, 2, 1)).await,
+        Err(StoreError::Expired)
     ));
 }
 
@@ -190,7 +193,7 @@ async fn a_revocation_hides_the_uses_and_its_lift_shows_them_again() {
     let (store, _) = store();
     let token = token("1");
     let until = token.retained_until();
-    store.claim(&claim(&token, 1, 1)).await.unwrap();
+    store.take_use(&new_use(&token, 1, 1)).await.unwrap();
     store.revoke(&[end_of(&token)]).await.unwrap();
     assert_eq!(
         listed(&store, &token).await,
@@ -200,8 +203,8 @@ async fn a_revocation_hides_the_uses_and_its_lift_shows_them_again() {
     assert_eq!(listed(&store, &token).await, Some(Listed::Spent { until }));
     assert!(!store.lift(&lift(token.id())).await.unwrap());
     assert_eq!(
-        store.claim(&claim(&token, 2, 1)).await.unwrap(),
-        ClaimOutcome::Spent
+        store.take_use(&new_use(&token, 2, 1)).await.unwrap(),
+        UseOutcome::Spent
     );
 }
 
@@ -215,18 +218,18 @@ async fn a_rule_is_lifted_by_its_key() {
 }
 
 #[tokio::test]
-async fn a_full_store_refuses_what_is_new_and_forgets_nothing() {
+async fn a_full_store_rejects_what_is_new_and_forgets_nothing() {
     let (store, _) = store();
-    let store = store.max_entries(2);
+    let store = store.capacity(2);
     let (ann, bob, new) = (token("1"), token("2"), token("3"));
     store.revoke(&[end_of(&ann)]).await.unwrap();
-    store.claim(&claim(&bob, 1, 2)).await.unwrap();
-    for refused in [
+    store.take_use(&new_use(&bob, 1, 2)).await.unwrap();
+    for rejected in [
         store.revoke(&[end_of(&new)]).await,
-        store.claim(&claim(&new, 1, 1)).await.map(drop),
-        store.claim(&claim(&bob, 2, 2)).await.map(drop),
+        store.take_use(&new_use(&new, 1, 1)).await.map(drop),
+        store.take_use(&new_use(&bob, 2, 2)).await.map(drop),
     ] {
-        assert!(matches!(refused, Err(StoreError::Full(2))), "{refused:?}");
+        assert!(matches!(rejected, Err(StoreError::Full(2))), "{rejected:?}");
     }
     assert_eq!(store.len(), 2);
     // What is known is prolonged, and asked again, all the same.
@@ -236,9 +239,9 @@ async fn a_full_store_refuses_what_is_new_and_forgets_nothing() {
         listed(&store, &ann).await,
         Some(Listed::Revoked { until: None })
     );
-    store.claim(&claim(&bob, 1, 2)).await.unwrap();
-    // What is given back makes no room while its limit is remembered, what is lifted does.
-    store.release(&claim(&bob, 1, 2)).await.unwrap();
+    store.take_use(&new_use(&bob, 1, 2)).await.unwrap();
+    // What is returned makes no room while its limit is remembered, what is lifted does.
+    store.return_use(&new_use(&bob, 1, 2)).await.unwrap();
     assert!(store.revoke(&[end_of(&new)]).await.is_err());
     store.lift(&lift(ann.id())).await.unwrap();
     store.revoke(&[end_of(&new)]).await.unwrap();
@@ -254,7 +257,7 @@ async fn purge_drops_what_has_ended_and_nothing_else() {
         .revoke(&[Revocation::of_token(bob.id(), None)])
         .await
         .unwrap();
-    store.claim(&claim(&eve, 1, 1)).await.unwrap();
+    store.take_use(&new_use(&eve, 1, 1)).await.unwrap();
     assert_eq!(store.purge(until).await.unwrap(), 0);
     let later = until.saturating_add(Duration::from_secs(1));
     assert_eq!(store.purge(later).await.unwrap(), 2);
@@ -291,9 +294,9 @@ async fn changes_come_in_order_after_all_that_is_alive() {
     assert_eq!(all.changes, [revoked]);
 
     store.lift(&lift(ann.id())).await.unwrap();
-    store.claim(&claim(&bob, 1, 1)).await.unwrap();
-    store.release(&claim(&bob, 1, 1)).await.unwrap();
-    store.claim(&claim(&bob, 2, 1)).await.unwrap();
+    store.take_use(&new_use(&bob, 1, 1)).await.unwrap();
+    store.return_use(&new_use(&bob, 1, 1)).await.unwrap();
+    store.take_use(&new_use(&bob, 2, 1)).await.unwrap();
     let spent = Change::Listed {
         key: bob_key,
         listed: Listed::Spent { until },
@@ -307,7 +310,7 @@ async fn changes_come_in_order_after_all_that_is_alive() {
     let since = store.changes(Some(&all.next)).await.unwrap();
     assert_eq!(
         since.changes,
-        [lifted, spent, Change::Freed { key: bob_key }, spent]
+        [lifted, spent, Change::Returned { key: bob_key }, spent]
     );
     let nothing = store.changes(Some(&since.next)).await.unwrap();
     assert_eq!((nothing.changes, nothing.next), (vec![], since.next));
@@ -320,15 +323,15 @@ async fn what_says_nothing_new_is_no_change() {
     store.revoke(&[end_of(&ann)]).await.unwrap();
     let all = store.changes(None).await.unwrap();
     store.revoke(&[end_of(&ann)]).await.unwrap();
-    store.claim(&claim(&ann, 1, 2)).await.unwrap();
+    store.take_use(&new_use(&ann, 1, 2)).await.unwrap();
     let since = store.changes(Some(&all.next)).await.unwrap();
     assert_eq!(since.changes, []);
 }
 
 #[tokio::test]
-async fn a_cursor_that_is_too_old_or_of_another_store_is_refused() {
+async fn a_cursor_that_is_too_old_or_of_another_store_is_rejected() {
     let (store, _) = store();
-    let store = store.changes_kept(2);
+    let store = store.feed_capacity(2);
     let start = store.changes(None).await.unwrap().next;
     for jti in ["1", "2"] {
         store.revoke(&[end_of(&token(jti))]).await.unwrap();
@@ -360,7 +363,7 @@ async fn the_feed_tells_both_what_was_revoked_and_what_was_spent() {
     let (store, _) = store();
     let ann = token("1");
     let (key, until) = (KeyDigest::of_token(ann.id()), ann.retained_until());
-    store.claim(&claim(&ann, 1, 1)).await.unwrap();
+    store.take_use(&new_use(&ann, 1, 1)).await.unwrap();
     store.revoke(&[end_of(&ann)]).await.unwrap();
     let all = store.changes(None).await.unwrap();
     let listed = |listed| Change::Listed {
@@ -417,7 +420,7 @@ async fn a_lift_is_remembered_as_long_as_the_longest_that_it_ended() {
 #[tokio::test]
 async fn what_is_written_back_keeps_the_words_and_takes_room() {
     let (store, _) = store();
-    let store = store.max_entries(1);
+    let store = store.capacity(1);
     let (ann, bob) = (token("1"), token("2"));
     let said = end_of(&ann).by("ann").because("lost").at(ISSUED);
     store.revoke(std::slice::from_ref(&said)).await.unwrap();
@@ -428,13 +431,13 @@ async fn what_is_written_back_keeps_the_words_and_takes_room() {
     };
     store.restore(&[known(&ann)]).await.unwrap();
     let records = store.records().unwrap();
-    let page = records.page(&Wanted::all(), None, 9).await.unwrap();
+    let page = records.page(&RecordFilter::all(), None, 9).await.unwrap();
     assert_eq!((page.records.len(), page.next), (1, None));
     assert_eq!(page.records[0].by, "ann");
     assert_eq!(page.records[0].reason, "lost");
     assert_eq!(page.records[0].listed, Listed::Revoked { until: None });
-    let refused = store.restore(&[known(&bob)]).await;
-    assert!(matches!(refused, Err(StoreError::Full(1))), "{refused:?}");
+    let rejected = store.restore(&[known(&bob)]).await;
+    assert!(matches!(rejected, Err(StoreError::Full(1))), "{rejected:?}");
 }
 
 #[tokio::test]
@@ -445,7 +448,7 @@ async fn a_page_of_no_records_is_a_page_of_one() {
     }
     let records = store.records().unwrap();
     let (mut found, mut after) = (0, None);
-    let all = Wanted::all();
+    let all = RecordFilter::all();
     loop {
         let page = records.page(&all, after.as_ref(), 0).await.unwrap();
         found += page.records.len();
@@ -462,7 +465,7 @@ async fn a_page_of_no_records_is_a_page_of_one() {
 #[tokio::test]
 async fn trap_48_a_full_store_is_a_line_a_minute() {
     let (store, hand) = store();
-    let store = store.max_entries(1);
+    let store = store.capacity(1);
     let log = RecordedLog::start();
     for n in 0..200 {
         let (first, second) = (token(&format!("{n}")), token(&format!("{n} more")));

@@ -14,8 +14,8 @@ use std::{
 use common::{ISSUED, ISSUER, lift};
 use proptest::prelude::*;
 use tower_revoke_core::{
-    Change, Claim, ClaimId, ClaimOutcome, Clock, Cursor, KeyDigest, Listed, Revocation,
-    RevocationKey, Store, StoreError, TokenId, UnixTime,
+    Change, Clock, Cursor, KeyDigest, Listed, Revocation, RevocationKey, Store, StoreError,
+    TokenId, UnixTime, Use, UseId, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 
@@ -25,7 +25,7 @@ enum Op {
     Rule(u8, UnixTime, Option<UnixTime>),
     LiftToken(u8),
     LiftRule(u8),
-    Claim(u8, u8, u32, Option<UnixTime>),
+    Use(u8, u8, u32, Option<UnixTime>),
     Release(u8, u8),
     Purge(UnixTime),
     Advance(u64),
@@ -48,7 +48,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => key.clone().prop_map(Op::LiftToken),
         1 => key.clone().prop_map(Op::LiftRule),
         6 => (key.clone(), id.clone(), 1..4_u32, end())
-            .prop_map(|(key, id, limit, end)| Op::Claim(key, id, limit, end)),
+            .prop_map(|(key, id, limit, end)| Op::Use(key, id, limit, end)),
         2 => (key, id).prop_map(|(key, id)| Op::Release(key, id)),
         1 => time().prop_map(Op::Purge),
         1 => (0..40_u64).prop_map(Op::Advance),
@@ -91,10 +91,10 @@ fn none_if_for_ever(end: UnixTime) -> Option<UnixTime> {
 }
 
 impl Model {
-    fn claim(&mut self, key: u8, id: u8, limit: u32, end: Option<UnixTime>) -> Answer {
+    fn new_use(&mut self, key: u8, id: u8, limit: u32, end: Option<UnixTime>) -> Answer {
         let now = ISSUED.saturating_add(Duration::from_secs(self.now));
         if end.is_some_and(|end| end <= now || Some(end) < self.purged_before) {
-            return Answer::LifeIsPast;
+            return Answer::Expired;
         }
         let until = end_or_for_ever(end);
         let uses = self.uses.entry(key).or_insert(Uses {
@@ -103,7 +103,7 @@ impl Model {
             held: BTreeSet::new(),
         });
         if uses.limit != limit {
-            return Answer::OtherLimit(uses.limit);
+            return Answer::LimitMismatch(uses.limit);
         }
         if !uses.held.contains(&id) && uses.held.len() == limit as usize {
             return Answer::Spent;
@@ -152,17 +152,17 @@ impl Model {
 enum Answer {
     Won(u32),
     Spent,
-    OtherLimit(u32),
-    LifeIsPast,
+    LimitMismatch(u32),
+    Expired,
 }
 
-impl From<Result<ClaimOutcome, StoreError>> for Answer {
-    fn from(answer: Result<ClaimOutcome, StoreError>) -> Self {
+impl From<Result<UseOutcome, StoreError>> for Answer {
+    fn from(answer: Result<UseOutcome, StoreError>) -> Self {
         match answer {
-            Ok(ClaimOutcome::Won { left }) => Self::Won(left),
-            Ok(ClaimOutcome::Spent) => Self::Spent,
-            Err(StoreError::OtherLimit { stored, .. }) => Self::OtherLimit(stored),
-            Err(StoreError::LifeIsPast) => Self::LifeIsPast,
+            Ok(UseOutcome::Taken { left }) => Self::Won(left),
+            Ok(UseOutcome::Spent) => Self::Spent,
+            Err(StoreError::LimitMismatch { stored, .. }) => Self::LimitMismatch(stored),
+            Err(StoreError::Expired) => Self::Expired,
             Err(error) => panic!("{error}"),
         }
     }
@@ -200,7 +200,7 @@ impl Mirror {
                     _ => self.revoked.insert(key, listed),
                 }),
                 Change::Lifted { key, .. } => drop(self.revoked.remove(&key)),
-                Change::Freed { key } => drop(self.spent.remove(&key)),
+                Change::Returned { key } => drop(self.spent.remove(&key)),
                 other => panic!("{other:?}"),
             }
         }
@@ -215,16 +215,16 @@ impl Mirror {
     }
 }
 
-async fn run(ops: Vec<Op>, changes_kept: usize) {
+async fn run(ops: Vec<Op>, feed_capacity: usize) {
     let (clock, hand) = Clock::manual(ISSUED);
-    let store = MemoryStore::with_clock(clock).changes_kept(changes_kept);
+    let store = MemoryStore::with_clock(clock).feed_capacity(feed_capacity);
     let mut model = Model::default();
     let mut mirror = Mirror::default();
     let use_of = |key, id, limit, until| {
-        let (id, limit) = (ClaimId::from_bytes([id; 16]), NonZeroU32::new(limit));
-        let mut claim = Claim::new(token(key), id, limit.unwrap(), None);
-        claim.until = until;
-        claim
+        let (id, limit) = (UseId::from_bytes([id; 16]), NonZeroU32::new(limit));
+        let mut use_ = Use::new(token(key), id, limit.unwrap(), None);
+        use_.until = until;
+        use_
     };
     for op in ops {
         match op {
@@ -252,12 +252,12 @@ async fn run(ops: Vec<Op>, changes_kept: usize) {
                 let lifted = store.lift(&lift(rule(key))).await.unwrap();
                 assert_eq!(lifted, model.rules.remove(&key).is_some());
             }
-            Op::Claim(key, id, limit, end) => {
-                let answer = store.claim(&use_of(key, id, limit, end)).await;
-                assert_eq!(Answer::from(answer), model.claim(key, id, limit, end));
+            Op::Use(key, id, limit, end) => {
+                let answer = store.take_use(&use_of(key, id, limit, end)).await;
+                assert_eq!(Answer::from(answer), model.new_use(key, id, limit, end));
             }
             Op::Release(key, id) => {
-                let released = store.release(&use_of(key, id, 1, None)).await.unwrap();
+                let released = store.return_use(&use_of(key, id, 1, None)).await.unwrap();
                 let uses = model.uses.get_mut(&key);
                 assert_eq!(released, uses.is_some_and(|uses| uses.held.remove(&id)));
             }

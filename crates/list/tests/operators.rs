@@ -4,11 +4,11 @@
 
 mod common;
 
-use common::{ISSUED, ISSUER, Mood, Steered, ann_logs_out, claim, end_of, lift, token};
+use common::{Behavior, ISSUED, ISSUER, Steered, ann_logs_out, end_of, lift, new_use, token};
 use proptest::prelude::*;
 use tower_revoke_core::{
-    Change, KeyDigest, Listed, Revocation, RevocationKey, Standing, Store, StoreError, TokenId,
-    UnixTime, Wanted,
+    Change, KeyDigest, Listed, RecordFilter, Revocation, RevocationKey, Store, StoreError, TokenId,
+    TokenStatus, UnixTime,
 };
 use tower_revoke_list::{ImportError, MemoryStore, RevocationList};
 
@@ -23,7 +23,7 @@ fn at(secs: u64) -> UnixTime {
 
 async fn exported(list: &RevocationList) -> Vec<String> {
     let mut lines: Vec<String> = vec![];
-    let mut export = list.export(Wanted::all());
+    let mut export = list.export(RecordFilter::all());
     while let Some(more) = export.next_lines().await.unwrap() {
         assert!(more.ends_with('\n'));
         lines.extend(more.lines().map(str::to_owned));
@@ -49,7 +49,7 @@ async fn numbered(list: &RevocationList, count: u16) {
 async fn all_that_is_wanted_is_in_the_pages_once() {
     let (list, _) = list();
     numbered(&list, 2_500).await;
-    let mut pages = list.records(Wanted::all().because("odd").since(at(100)));
+    let mut pages = list.records(RecordFilter::all().because("odd").since(at(100)));
     let mut seen = std::collections::BTreeSet::new();
     while let Some(page) = pages.next_page().await.unwrap() {
         assert!((1..=1_000).contains(&page.len()));
@@ -61,8 +61,13 @@ async fn all_that_is_wanted_is_in_the_pages_once() {
     }
     assert_eq!(seen.len(), 1_200);
     assert_eq!(pages.next_page().await.unwrap(), None);
-    assert_eq!(list.count(Wanted::all()).await.unwrap(), 2_500);
-    assert_eq!(list.count(Wanted::all().because("none")).await.unwrap(), 0);
+    assert_eq!(list.count(RecordFilter::all()).await.unwrap(), 2_500);
+    assert_eq!(
+        list.count(RecordFilter::all().because("none"))
+            .await
+            .unwrap(),
+        0
+    );
 }
 
 #[tokio::test]
@@ -75,9 +80,9 @@ async fn one_key_is_inspected() {
     list.revoke(end_of(&both)).await.unwrap();
     list.revoke(ann_logs_out(ISSUED)).await.unwrap();
     for token in [&spent, &both] {
-        let mut claim = claim(token, 1, 1);
-        claim.until = None;
-        list.claim(claim).await.unwrap();
+        let mut use_ = new_use(token, 1, 1);
+        use_.until = None;
+        list.take_use(use_).await.unwrap();
     }
     let seen = list.inspect(revoked.id()).await.unwrap();
     let until = revoked.retained_until();
@@ -175,11 +180,11 @@ async fn an_import_is_seen_at_once_and_shortens_nothing() {
     let longer = Revocation::of_token(ann.id(), None).at(ISSUED);
     steered.store.revoke(&[longer]).await.unwrap();
     let bob = token("2");
-    assert_eq!(other.check(&bob).await.unwrap(), Standing::Good);
-    assert_eq!(other.standing(&bob), Some(Standing::Good));
+    assert_eq!(other.status(&bob).await.unwrap(), TokenStatus::Valid);
+    assert_eq!(other.known_status(&bob), Some(TokenStatus::Valid));
     assert_eq!(other.import(&lines).await.unwrap(), 2);
-    assert_eq!(other.standing(&bob), None);
-    assert_eq!(other.check(&bob).await.unwrap(), Standing::Revoked);
+    assert_eq!(other.known_status(&bob), None);
+    assert_eq!(other.status(&bob).await.unwrap(), TokenStatus::Revoked);
     let seen = other.inspect(ann.id()).await.unwrap();
     assert_eq!(seen.listed, Some(Listed::Revoked { until: None }));
 }
@@ -210,7 +215,7 @@ async fn a_bad_line_is_named_and_all_before_it_are_kept() {
             matches!(error, ImportError::Malformed { line: 4, .. }),
             "{bad}: {error:?}"
         );
-        assert_eq!(list.count(Wanted::all()).await.unwrap(), 1, "{bad}");
+        assert_eq!(list.count(RecordFilter::all()).await.unwrap(), 1, "{bad}");
     }
     let (list, _) = list();
     let error = list.import([r#"{"v":2,"new":true}"#]).await.unwrap_err();
@@ -232,7 +237,7 @@ async fn a_store_that_fails_or_keeps_no_records_says_so() {
     let (list, _) = list();
     numbered(&list, 1_500).await;
     let lines = exported(&list).await;
-    let full = RevocationList::over(MemoryStore::new().max_entries(1_200));
+    let full = RevocationList::over(MemoryStore::new().capacity(1_200));
     let error = full.import(&lines).await.unwrap_err();
     let ImportError::Store { line, source } = error else {
         panic!("{error:?}");
@@ -244,17 +249,25 @@ async fn a_store_that_fails_or_keeps_no_records_says_so() {
     let store = Steered::new(MemoryStore::new());
     let list = RevocationList::over(store.clone());
     let unsupported = |error: StoreError| matches!(error, StoreError::Unsupported("records"));
-    assert!(unsupported(list.count(Wanted::all()).await.unwrap_err()));
     assert!(unsupported(
-        list.records(Wanted::all()).next_page().await.unwrap_err()
+        list.count(RecordFilter::all()).await.unwrap_err()
     ));
     assert!(unsupported(
-        list.export(Wanted::all()).next_lines().await.unwrap_err()
+        list.records(RecordFilter::all())
+            .next_page()
+            .await
+            .unwrap_err()
+    ));
+    assert!(unsupported(
+        list.export(RecordFilter::all())
+            .next_lines()
+            .await
+            .unwrap_err()
     ));
     list.revoke(end_of(&token("1"))).await.unwrap();
     let seen = list.inspect(token("1").id()).await.unwrap();
     assert!(seen.listed.is_some() && seen.record.is_none());
-    store.set(Mood::Fails);
+    store.set(Behavior::Fails);
     list.inspect(token("1").id()).await.unwrap_err();
 }
 

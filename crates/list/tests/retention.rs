@@ -8,8 +8,8 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tower_revoke_core::{
-    Claim, ClaimId, ClaimOutcome, Claims, Clock, ManualClock, Reason, Revocation, Revocations,
-    Standing, TokenId, UnixTime, VerifiedToken,
+    Claims, Clock, ManualClock, Reason, Revocation, Revocations, TokenId, TokenStatus, UnixTime,
+    Use, UseId, UseOutcome, VerifiedToken,
 };
 use tower_revoke_list::{MemoryStore, RevocationList};
 
@@ -65,8 +65,8 @@ async fn trap_43_a_revocation_outlives_the_largest_leeway() {
         assert_eq!(lists[0].purge().await.unwrap(), 0, "{second}");
         for list in &lists {
             assert_eq!(
-                list.check(&long).await.unwrap(),
-                Standing::Revoked,
+                list.status(&long).await.unwrap(),
+                TokenStatus::Revoked,
                 "{second}"
             );
         }
@@ -81,16 +81,16 @@ async fn trap_43_a_revocation_outlives_the_largest_leeway() {
 async fn trap_43_a_single_use_is_not_won_again_under_a_larger_leeway() {
     let (list, hand) = list();
     let token = token(MOST);
-    let claim = |id| {
-        let id = ClaimId::from_bytes([id; 16]);
-        Claim::new(token.id(), id, NonZeroU32::MIN, token.claims().expires_at())
+    let new_use = |id| {
+        let id = UseId::from_bytes([id; 16]);
+        Use::new(token.id(), id, NonZeroU32::MIN, token.claims().expires_at())
     };
-    let won = list.claim(claim(1)).await.unwrap();
-    assert_eq!(won, ClaimOutcome::Won { left: 0 });
+    let won = list.take_use(new_use(1)).await.unwrap();
+    assert_eq!(won, UseOutcome::Taken { left: 0 });
     while_it_is_accepted(&hand, async |second| {
         list.purge().await.unwrap();
-        let again = list.claim(claim(2)).await.unwrap();
-        assert_eq!(again, ClaimOutcome::Spent, "{second}");
+        let again = list.take_use(new_use(2)).await.unwrap();
+        assert_eq!(again, UseOutcome::Spent, "{second}");
     })
     .await;
 }
@@ -100,10 +100,10 @@ async fn trap_43_a_single_use_is_not_won_again_under_a_larger_leeway() {
 async fn trap_43_a_use_is_won_within_the_largest_leeway() {
     let (list, hand) = list();
     hand.advance(Duration::from_secs(LIFE + MOST - 1));
-    let id = ClaimId::from_bytes([1; 16]);
-    let claim = Claim::new(token(0).id(), id, NonZeroU32::MIN, Some(EXP));
-    let won = list.claim(claim).await.unwrap();
-    assert_eq!(won, ClaimOutcome::Won { left: 0 });
+    let id = UseId::from_bytes([1; 16]);
+    let use_ = Use::new(token(0).id(), id, NonZeroU32::MIN, Some(EXP));
+    let won = list.take_use(use_).await.unwrap();
+    assert_eq!(won, UseOutcome::Taken { left: 0 });
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn trap_43_a_rule_is_kept_for_ever_unless_lives_are_bounded() {
     list.revoke(short).await.unwrap();
     hand.advance(Duration::from_secs(LIFE));
     assert_eq!(list.purge().await.unwrap(), 0);
-    assert_eq!(list.check(&token(30)).await.unwrap(), Standing::Revoked);
+    assert_eq!(list.status(&token(30)).await.unwrap(), TokenStatus::Revoked);
     hand.advance(Duration::from_secs(1_000_000_000));
     assert_eq!(list.purge().await.unwrap(), 0);
 }
@@ -132,8 +132,8 @@ async fn trap_43_a_rule_outlives_every_token_that_it_concerns() {
     let last = token(MOST);
     while_it_is_accepted(&hand, async |second| {
         assert_eq!(list.purge().await.unwrap(), 0, "{second}");
-        let standing = list.check(&last).await.unwrap();
-        assert_eq!(standing, Standing::Revoked, "{second}");
+        let status = list.status(&last).await.unwrap();
+        assert_eq!(status, TokenStatus::Revoked, "{second}");
     })
     .await;
     assert!(last.is_expired(clock.now()));
@@ -151,16 +151,16 @@ async fn trap_43_a_token_that_outlives_the_rules_is_not_bound_to_their_list() {
             .into()
     };
     assert!(token(30).with_revocations(bounded(LIFE)).is_ok());
-    let refused = token(30).with_revocations(bounded(LIFE - 1)).unwrap_err();
-    assert_eq!(refused.reason(), Reason::LifeTooLong);
-    assert_eq!(refused.token_id(), Some(token(30).id()));
+    let rejected = token(30).with_revocations(bounded(LIFE - 1)).unwrap_err();
+    assert_eq!(rejected.reason(), Reason::LifeTooLong);
+    assert_eq!(rejected.token_id(), Some(token(30).id()));
     for claims in [
         json!({"iss": ISSUER, "exp": EXP}),
         json!({"iss": ISSUER, "iat": ISSUED}),
     ] {
         let claims = Claims::from_value(claims).unwrap();
         let token = VerifiedToken::new(token(0).id(), claims, Duration::ZERO);
-        let refused = token.with_revocations(bounded(LIFE)).unwrap_err();
-        assert_eq!(refused.reason(), Reason::MissingClaim);
+        let rejected = token.with_revocations(bounded(LIFE)).unwrap_err();
+        assert_eq!(rejected.reason(), Reason::MissingClaim);
     }
 }

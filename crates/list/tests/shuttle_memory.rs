@@ -1,4 +1,4 @@
-//! The memory store's own source over shuttle's locks: every order in which claims can meet.
+//! The memory store's own source over shuttle's locks: every order in which uses can meet.
 //!
 //! Explored: every order of the locks that the store takes. Its clock and its hash maps are not
 //! shuttle's; they have no part in who wins.
@@ -31,8 +31,7 @@ use shuttle::{
     thread,
 };
 use tower_revoke_core::{
-    Change, Claim, ClaimId, ClaimOutcome, KeyDigest, Lift, Listed, Revocation, Store, TokenId,
-    UnixTime,
+    Change, KeyDigest, Lift, Listed, Revocation, Store, TokenId, UnixTime, Use, UseId, UseOutcome,
 };
 
 use self::memory::MemoryStore;
@@ -41,10 +40,10 @@ fn token() -> TokenId {
     TokenId::from_bytes([7; 16])
 }
 
-fn claim(id: usize, limit: u32) -> Claim {
-    Claim::new(
+fn new_use(id: usize, limit: u32) -> Use {
+    Use::new(
         token(),
-        ClaimId::from_bytes([u8::try_from(id).expect("few claims"); 16]),
+        UseId::from_bytes([u8::try_from(id).expect("few uses"); 16]),
         NonZeroU32::new(limit).expect("not zero"),
         None,
     )
@@ -62,81 +61,81 @@ fn at_random(run: impl Fn() + Send + Sync + 'static) {
     Runner::new(RandomScheduler::new(3_000), config).run(run);
 }
 
-/// Lets `claimers` claim at once, this thread among them; how many have won.
-fn winners(claimers: usize, claim_one: impl Fn(usize) -> bool + Clone + Send + 'static) -> usize {
-    let others: Vec<_> = (1..claimers)
+/// Lets `claimers` use at once, this thread among them; how many have won.
+fn winners(takers: usize, take_one: impl Fn(usize) -> bool + Clone + Send + 'static) -> usize {
+    let others: Vec<_> = (1..takers)
         .map(|id| {
-            let claim_one = claim_one.clone();
-            thread::spawn(move || claim_one(id))
+            let take_one = take_one.clone();
+            thread::spawn(move || take_one(id))
         })
         .collect();
-    let own = claim_one(0);
-    let won = |claimer: thread::JoinHandle<bool>| claimer.join().expect("no claimer fails");
+    let own = take_one(0);
+    let won = |taker: thread::JoinHandle<bool>| taker.join().expect("no taker fails");
     let won = others.into_iter().map(won).chain([own]);
     won.filter(|won| *won).count()
 }
 
-fn exactly_as_many_win(claimers: usize, limit: u32) {
+fn exactly_as_many_win(takers: usize, limit: u32) {
     let store = MemoryStore::new();
-    let claimed = store.clone();
-    let won = winners(claimers, move |id| {
-        let outcome = block_on(claimed.claim(&claim(id, limit)));
-        matches!(outcome.expect("an answer"), ClaimOutcome::Won { .. })
+    let taken = store.clone();
+    let won = winners(takers, move |id| {
+        let outcome = block_on(taken.take_use(&new_use(id, limit)));
+        matches!(outcome.expect("an answer"), UseOutcome::Taken { .. })
     });
-    assert_eq!(won, claimers.min(limit as usize), "winners");
+    assert_eq!(won, takers.min(limit as usize), "winners");
     let listed = block_on(store.look_up(&[KeyDigest::of_token(token())])).expect("an answer")[0];
-    let spent = claimers >= limit as usize;
+    let spent = takers >= limit as usize;
     assert_eq!(matches!(listed, Some(Listed::Spent { .. })), spent);
 }
 
 #[test]
-fn trap_01_two_claimers_of_one_use_have_one_winner_in_every_schedule() {
+fn trap_01_two_takers_of_one_use_have_one_winner_in_every_schedule() {
     let walked = exhaustively(|| exactly_as_many_win(2, 1));
     assert!(walked >= 12, "all of {walked} schedules");
 }
 
 #[test]
-fn trap_01_three_claimers_of_two_uses_have_two_winners_in_every_schedule() {
+fn trap_01_three_takers_of_two_uses_have_two_winners_in_every_schedule() {
     let walked = exhaustively(|| exactly_as_many_win(3, 2));
     assert!(walked > 2_000, "all of {walked} schedules");
 }
 
 #[test]
-fn trap_01_many_claimers_at_random_have_as_many_winners_as_uses() {
+fn trap_01_many_takers_at_random_have_as_many_winners_as_uses() {
     at_random(|| exactly_as_many_win(8, 3));
 }
 
-/// One claim that is asked twice at once, as after a lost answer, is one use.
+/// One use that is asked twice at once, as after a lost answer, is one use.
 #[test]
-fn one_claim_asked_twice_is_one_use_in_every_schedule() {
+fn one_use_asked_for_twice_is_taken_once_in_every_schedule() {
     exhaustively(|| {
         let store = MemoryStore::new();
-        let claimed = store.clone();
+        let taken = store.clone();
         let won = winners(2, move |_| {
-            let outcome = block_on(claimed.claim(&claim(1, 2)));
-            matches!(outcome.expect("an answer"), ClaimOutcome::Won { left: 1 })
+            let outcome = block_on(taken.take_use(&new_use(1, 2)));
+            matches!(outcome.expect("an answer"), UseOutcome::Taken { left: 1 })
         });
         assert_eq!(won, 2);
         assert_eq!(store.len(), 1);
     });
 }
 
-/// A use that is given back is won once, by whoever comes after.
+/// A use that is returned is won once, by whoever comes after.
 #[test]
-fn a_use_that_is_given_back_is_never_won_twice_in_every_schedule() {
+fn a_use_that_is_returned_is_never_won_twice_in_every_schedule() {
     exhaustively(|| {
         let store = MemoryStore::new();
-        block_on(store.claim(&claim(0, 1))).expect("claimed");
-        let claimed = store.clone();
+        block_on(store.take_use(&new_use(0, 1))).expect("taken");
+        let taken = store.clone();
         let won = winners(3, move |id| match id {
             0 => {
-                let released = block_on(claimed.release(&claim(0, 1)));
+                let released = block_on(taken.return_use(&new_use(0, 1)));
                 assert!(released.expect("an answer"));
                 false
             }
             _ => {
-                let outcome = block_on(claimed.claim(&claim(id, 1)));
-                matches!(outcome.expect("an answer"), ClaimOutcome::Won { .. })
+                let outcome = block_on(taken.take_use(&new_use(id, 1)));
+                matches!(outcome.expect("an answer"), UseOutcome::Taken { .. })
             }
         });
         assert!(won <= 1, "{won} winners of one use");
@@ -148,7 +147,7 @@ fn a_use_that_is_given_back_is_never_won_twice_in_every_schedule() {
 #[test]
 fn the_last_place_is_taken_once_in_every_schedule() {
     exhaustively(|| {
-        let store = MemoryStore::new().max_entries(1);
+        let store = MemoryStore::new().capacity(1);
         let filled = store.clone();
         let kept = winners(2, move |id| {
             let token = TokenId::from_bytes([u8::try_from(id).expect("few tokens"); 16]);
@@ -176,7 +175,7 @@ fn a_mirror_misses_nothing_in_every_schedule() {
                     reason: "found again".into(),
                 };
                 block_on(store.lift(&lift)).expect("lifted");
-                block_on(store.claim(&claim(1, 1))).expect("claimed");
+                block_on(store.take_use(&new_use(1, 1))).expect("taken");
             })
         };
         let all = block_on(store.changes(None)).expect("all");
@@ -190,7 +189,7 @@ fn a_mirror_misses_nothing_in_every_schedule() {
                     _ => revoked.insert(key),
                 },
                 Change::Lifted { key, .. } => revoked.remove(&key),
-                Change::Freed { key } => spent.remove(&key),
+                Change::Returned { key } => spent.remove(&key),
                 _ => false,
             };
         }
@@ -206,9 +205,9 @@ fn trap_01_check_then_insert_is_caught() {
         exhaustively(|| {
             let uses = Arc::new(shuttle::sync::Mutex::new(Vec::new()));
             let won = winners(2, move |id| {
-                let is_free = uses.lock().expect("no claimer fails").is_empty();
+                let is_free = uses.lock().expect("no taker fails").is_empty();
                 if is_free {
-                    uses.lock().expect("no claimer fails").push(id);
+                    uses.lock().expect("no taker fails").push(id);
                 }
                 is_free
             });

@@ -6,11 +6,11 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    ISSUED, ISSUER, LEEWAY, Mood, Steered, ann_logs_out, claim, end_of, lift, token, token_of,
+    Behavior, ISSUED, ISSUER, LEEWAY, Steered, ann_logs_out, end_of, lift, new_use, token, token_of,
 };
 use futures_util::FutureExt;
 use serde_json::json;
-use tower_revoke_core::{ClaimOutcome, Clock, ManualClock, Revocation, Standing, Store};
+use tower_revoke_core::{Clock, ManualClock, Revocation, Store, TokenStatus, UseOutcome};
 use tower_revoke_list::{MemoryStore, RevocationList};
 
 const MAX_STALENESS: Duration = Duration::from_secs(5);
@@ -43,18 +43,18 @@ fn nodes() -> Nodes {
 async fn a_revocation_is_obeyed_at_once_here_and_within_max_staleness_elsewhere() {
     let Nodes { a, b, hand, .. } = nodes();
     let (here, there) = (token("1"), token("1"));
-    assert_eq!(a.check(&here).await.unwrap(), Standing::Good);
-    assert_eq!(b.check(&there).await.unwrap(), Standing::Good);
+    assert_eq!(a.status(&here).await.unwrap(), TokenStatus::Valid);
+    assert_eq!(b.status(&there).await.unwrap(), TokenStatus::Valid);
     a.revoke(end_of(&here)).await.unwrap();
-    assert_eq!(a.standing(&here), None);
-    assert_eq!(a.check(&here).await.unwrap(), Standing::Revoked);
+    assert_eq!(a.known_status(&here), None);
+    assert_eq!(a.status(&here).await.unwrap(), TokenStatus::Revoked);
 
     hand.advance(MAX_STALENESS - Duration::from_millis(1));
-    assert_eq!(b.standing(&there), Some(Standing::Good));
-    assert_eq!(b.check(&there).await.unwrap(), Standing::Good);
+    assert_eq!(b.known_status(&there), Some(TokenStatus::Valid));
+    assert_eq!(b.status(&there).await.unwrap(), TokenStatus::Valid);
     hand.advance(Duration::from_millis(1));
-    assert_eq!(b.standing(&there), None);
-    assert_eq!(b.check(&there).await.unwrap(), Standing::Revoked);
+    assert_eq!(b.known_status(&there), None);
+    assert_eq!(b.status(&there).await.unwrap(), TokenStatus::Revoked);
     assert!(b.stats().oldest_served < MAX_STALENESS);
 }
 
@@ -65,40 +65,40 @@ async fn a_rule_reaches_all_answers_at_once_here_and_within_max_staleness_elsewh
     let bob = token_of(json!({"iss": ISSUER, "sub": "bob", "jti": "b", "iat": ISSUED}));
     let there = token("0");
     for token in here.iter().chain([&bob]) {
-        assert_eq!(a.check(token).await.unwrap(), Standing::Good);
+        assert_eq!(a.status(token).await.unwrap(), TokenStatus::Valid);
     }
-    assert_eq!(b.check(&there).await.unwrap(), Standing::Good);
+    assert_eq!(b.status(&there).await.unwrap(), TokenStatus::Valid);
     a.revoke(ann_logs_out(ISSUED)).await.unwrap();
     for token in &here {
-        assert_eq!(a.standing(token), None);
-        assert_eq!(a.check(token).await.unwrap(), Standing::Revoked);
+        assert_eq!(a.known_status(token), None);
+        assert_eq!(a.status(token).await.unwrap(), TokenStatus::Revoked);
     }
-    assert_eq!(a.standing(&bob), Some(Standing::Good));
+    assert_eq!(a.known_status(&bob), Some(TokenStatus::Valid));
     hand.advance(MAX_STALENESS);
-    assert_eq!(b.check(&there).await.unwrap(), Standing::Revoked);
+    assert_eq!(b.status(&there).await.unwrap(), TokenStatus::Revoked);
 }
 
 #[tokio::test]
 async fn the_last_use_spends_the_token_here_and_within_max_staleness_elsewhere() {
     let Nodes { a, b, hand, .. } = nodes();
     let (here, there) = (token("1"), token("1"));
-    a.check(&here).await.unwrap();
-    b.check(&there).await.unwrap();
-    let won = |left| ClaimOutcome::Won { left };
-    assert_eq!(a.claim(claim(&here, 1, 2)).await.unwrap(), won(1));
-    assert_eq!(a.standing(&here), Some(Standing::Good));
-    assert_eq!(a.claim(claim(&here, 2, 2)).await.unwrap(), won(0));
-    assert_eq!(a.check(&here).await.unwrap(), Standing::Spent);
+    a.status(&here).await.unwrap();
+    b.status(&there).await.unwrap();
+    let won = |left| UseOutcome::Taken { left };
+    assert_eq!(a.take_use(new_use(&here, 1, 2)).await.unwrap(), won(1));
+    assert_eq!(a.known_status(&here), Some(TokenStatus::Valid));
+    assert_eq!(a.take_use(new_use(&here, 2, 2)).await.unwrap(), won(0));
+    assert_eq!(a.status(&here).await.unwrap(), TokenStatus::Spent);
     assert_eq!(
-        b.claim(claim(&there, 3, 2)).await.unwrap(),
-        ClaimOutcome::Spent
+        b.take_use(new_use(&there, 3, 2)).await.unwrap(),
+        UseOutcome::Spent
     );
-    assert_eq!(b.check(&there).await.unwrap(), Standing::Spent);
-    // A use that is given back makes it good again, the same way.
-    assert!(a.release(claim(&here, 2, 2)).await.unwrap());
-    assert_eq!(a.check(&here).await.unwrap(), Standing::Good);
+    assert_eq!(b.status(&there).await.unwrap(), TokenStatus::Spent);
+    // A use that is returned makes it good again, the same way.
+    assert!(a.return_use(new_use(&here, 2, 2)).await.unwrap());
+    assert_eq!(a.status(&here).await.unwrap(), TokenStatus::Valid);
     hand.advance(MAX_STALENESS);
-    assert_eq!(b.check(&there).await.unwrap(), Standing::Good);
+    assert_eq!(b.status(&there).await.unwrap(), TokenStatus::Valid);
 }
 
 #[tokio::test]
@@ -106,13 +106,13 @@ async fn a_lift_is_obeyed_at_once_here_and_within_max_staleness_elsewhere() {
     let Nodes { a, b, hand, .. } = nodes();
     let (here, there) = (token("1"), token("1"));
     a.revoke(end_of(&here)).await.unwrap();
-    assert_eq!(a.check(&here).await.unwrap(), Standing::Revoked);
-    assert_eq!(b.check(&there).await.unwrap(), Standing::Revoked);
+    assert_eq!(a.status(&here).await.unwrap(), TokenStatus::Revoked);
+    assert_eq!(b.status(&there).await.unwrap(), TokenStatus::Revoked);
     assert!(a.lift(lift(here.id())).await.unwrap());
-    assert_eq!(a.check(&here).await.unwrap(), Standing::Good);
-    assert_eq!(b.check(&there).await.unwrap(), Standing::Revoked);
+    assert_eq!(a.status(&here).await.unwrap(), TokenStatus::Valid);
+    assert_eq!(b.status(&there).await.unwrap(), TokenStatus::Revoked);
     hand.advance(MAX_STALENESS);
-    assert_eq!(b.check(&there).await.unwrap(), Standing::Good);
+    assert_eq!(b.status(&there).await.unwrap(), TokenStatus::Valid);
     assert!(!b.lift(lift(here.id())).await.unwrap());
 }
 
@@ -121,18 +121,18 @@ async fn young_answers_are_given_while_the_store_is_down_and_older_ones_are_erro
     let Nodes { a, store, hand, .. } = nodes();
     let (good, revoked) = (token("1"), token("2"));
     a.revoke(end_of(&revoked)).await.unwrap();
-    a.check(&good).await.unwrap();
-    a.check(&revoked).await.unwrap();
-    store.set(Mood::Fails);
+    a.status(&good).await.unwrap();
+    a.status(&revoked).await.unwrap();
+    store.set(Behavior::Fails);
     hand.advance(MAX_STALENESS - Duration::from_millis(1));
-    assert_eq!(a.standing(&good), Some(Standing::Good));
-    assert_eq!(a.check(&good).await.unwrap(), Standing::Good);
-    a.claim(claim(&good, 1, 1)).await.unwrap_err();
+    assert_eq!(a.known_status(&good), Some(TokenStatus::Valid));
+    assert_eq!(a.status(&good).await.unwrap(), TokenStatus::Valid);
+    a.take_use(new_use(&good, 1, 1)).await.unwrap_err();
     hand.advance(Duration::from_millis(1));
-    a.check(&good).await.unwrap_err();
-    assert_eq!(a.standing(&good), None);
-    // What was refused before stays so, and is never good.
-    assert_eq!(a.check(&revoked).await.unwrap(), Standing::Revoked);
+    a.status(&good).await.unwrap_err();
+    assert_eq!(a.known_status(&good), None);
+    // What was rejected before stays so, and is never good.
+    assert_eq!(a.status(&revoked).await.unwrap(), TokenStatus::Revoked);
     assert!(a.stats().failures >= 3);
 }
 
@@ -141,12 +141,12 @@ async fn what_was_spent_or_revoked_here_stays_so_while_the_store_is_down() {
     let Nodes { a, store, hand, .. } = nodes();
     let (spent, revoked) = (token("1"), token("2"));
     // Neither was ever asked about.
-    a.claim(claim(&spent, 1, 1)).await.unwrap();
+    a.take_use(new_use(&spent, 1, 1)).await.unwrap();
     a.revoke(end_of(&revoked)).await.unwrap();
-    store.set(Mood::Fails);
+    store.set(Behavior::Fails);
     hand.advance(MAX_STALENESS * 9);
-    assert_eq!(a.check(&spent).await.unwrap(), Standing::Spent);
-    assert_eq!(a.check(&revoked).await.unwrap(), Standing::Revoked);
+    assert_eq!(a.status(&spent).await.unwrap(), TokenStatus::Spent);
+    assert_eq!(a.status(&revoked).await.unwrap(), TokenStatus::Revoked);
 }
 
 /// TRAPS 2, between nodes: the age counts from before the store was asked.
@@ -154,18 +154,18 @@ async fn what_was_spent_or_revoked_here_stays_so_while_the_store_is_down() {
 async fn trap_02_an_answer_that_took_long_is_old_when_it_comes() {
     let Nodes { a, store, hand, .. } = nodes();
     let token = token("1");
-    store.set(Mood::Hangs);
+    store.set(Behavior::Hangs);
     let check = async {
         store.was_asked(1).await;
         hand.advance(MAX_STALENESS - Duration::from_millis(1));
-        store.set(Mood::Works);
+        store.set(Behavior::Works);
     };
-    let (standing, ()) = tokio::join!(a.check(&token), check);
-    assert_eq!(standing.unwrap(), Standing::Good);
-    assert_eq!(a.standing(&token), Some(Standing::Good));
+    let (status, ()) = tokio::join!(a.status(&token), check);
+    assert_eq!(status.unwrap(), TokenStatus::Valid);
+    assert_eq!(a.known_status(&token), Some(TokenStatus::Valid));
     hand.advance(Duration::from_millis(1));
-    assert_eq!(a.standing(&token), None);
-    a.check(&token).await.unwrap();
+    assert_eq!(a.known_status(&token), None);
+    a.status(&token).await.unwrap();
     assert_eq!(store.asked(), 2);
 }
 
@@ -174,14 +174,14 @@ async fn trap_02_an_answer_that_took_long_is_old_when_it_comes() {
 async fn a_list_that_has_found_a_token_revoked_does_not_call_it_good_again() {
     let Nodes { a, store, .. } = nodes();
     // So small that it has forgotten the first copy's answer when the second one comes.
-    let b = RevocationList::builder(store).answers(0).build();
+    let b = RevocationList::builder(store).cache_capacity(0).build();
     let (first, second) = (token("1"), token("1"));
-    assert_eq!(b.check(&first).await.unwrap(), Standing::Good);
-    assert_eq!(b.standing(&first), Some(Standing::Good));
+    assert_eq!(b.status(&first).await.unwrap(), TokenStatus::Valid);
+    assert_eq!(b.known_status(&first), Some(TokenStatus::Valid));
     a.revoke(end_of(&first)).await.unwrap();
-    assert_eq!(b.check(&second).await.unwrap(), Standing::Revoked);
-    assert_eq!(b.standing(&first), None);
-    assert_eq!(b.check(&first).await.unwrap(), Standing::Revoked);
+    assert_eq!(b.status(&second).await.unwrap(), TokenStatus::Revoked);
+    assert_eq!(b.known_status(&first), None);
+    assert_eq!(b.status(&first).await.unwrap(), TokenStatus::Revoked);
 }
 
 #[tokio::test]
@@ -204,12 +204,12 @@ async fn without_staleness_every_request_asks() {
         .build();
     let token = token("1");
     for asked in 1..=3 {
-        assert_eq!(list.check(&token).await.unwrap(), Standing::Good);
-        assert_eq!(list.standing(&token), None);
+        assert_eq!(list.status(&token).await.unwrap(), TokenStatus::Valid);
+        assert_eq!(list.known_status(&token), None);
         assert_eq!(store.asked(), asked);
     }
     store.store.revoke(&[end_of(&token)]).await.unwrap();
-    assert_eq!(list.check(&token).await.unwrap(), Standing::Revoked);
+    assert_eq!(list.status(&token).await.unwrap(), TokenStatus::Revoked);
 }
 
 /// Even then nobody asks alone: an answer that was asked for after a request began is as new as
@@ -223,20 +223,20 @@ async fn without_staleness_who_waits_shares_what_was_asked_since() {
         .clock(clock)
         .build();
     let token = token("1");
-    store.set(Mood::Hangs);
-    let waiters = futures_util::future::join_all((0..100).map(|_| list.check(&token)));
+    store.set(Behavior::Hangs);
+    let waiters = futures_util::future::join_all((0..100).map(|_| list.status(&token)));
     let release = async {
         store.was_asked(1).await;
         hand.advance(Duration::from_millis(1));
-        store.set(Mood::Works);
+        store.set(Behavior::Works);
     };
     let (standings, ()) = tokio::join!(waiters, release);
-    for standing in standings {
-        assert_eq!(standing.unwrap(), Standing::Good);
+    for status in standings {
+        assert_eq!(status.unwrap(), TokenStatus::Valid);
     }
     // The first was asked when all began, the second after that: the rest share it.
     assert_eq!(store.asked(), 2);
-    list.check(&token).await.unwrap();
+    list.status(&token).await.unwrap();
     assert_eq!(store.asked(), 3);
 }
 
@@ -244,13 +244,13 @@ async fn without_staleness_who_waits_shares_what_was_asked_since() {
 async fn a_token_that_was_seen_costs_no_question() {
     let Nodes { a, store, .. } = nodes();
     let (one, same) = (token("1"), token("1"));
-    a.check(&one).await.unwrap();
+    a.status(&one).await.unwrap();
     for _ in 0..10 {
-        assert_eq!(a.standing(&one), Some(Standing::Good));
+        assert_eq!(a.known_status(&one), Some(TokenStatus::Valid));
     }
-    assert_eq!(a.standing(&same), None);
-    assert_eq!(a.check(&same).await.unwrap(), Standing::Good);
-    assert_eq!(a.standing(&same), Some(Standing::Good));
+    assert_eq!(a.known_status(&same), None);
+    assert_eq!(a.status(&same).await.unwrap(), TokenStatus::Valid);
+    assert_eq!(a.known_status(&same), Some(TokenStatus::Valid));
     assert_eq!(store.asked(), 1);
     let stats = a.stats();
     assert_eq!((stats.asked, stats.served, stats.failures), (1, 12, 0));
@@ -261,16 +261,16 @@ async fn a_token_that_was_seen_costs_no_question() {
 async fn trap_08_a_rule_concerns_tokens_of_the_same_second() {
     let Nodes { a, .. } = nodes();
     a.revoke(ann_logs_out(ISSUED)).await.unwrap();
-    for (after, standing) in [
-        (Duration::ZERO, Standing::Revoked),
+    for (after, status) in [
+        (Duration::ZERO, TokenStatus::Revoked),
         // The issuer's clock may run ahead by as much as the leeway.
-        (LEEWAY, Standing::Revoked),
-        (LEEWAY + Duration::from_secs(1), Standing::Good),
+        (LEEWAY, TokenStatus::Revoked),
+        (LEEWAY + Duration::from_secs(1), TokenStatus::Valid),
     ] {
         let iat = ISSUED.saturating_add(after);
         let jti = format!("{after:?}");
         let token = token_of(json!({"iss": ISSUER, "sub": "ann", "jti": jti, "iat": iat}));
-        assert_eq!(a.check(&token).await.unwrap(), standing, "{after:?}");
+        assert_eq!(a.status(&token).await.unwrap(), status, "{after:?}");
     }
 }
 
@@ -282,9 +282,9 @@ async fn trap_33_a_rule_concerns_tokens_without_iat_and_outlives_every_purge() {
     hand.advance(Duration::from_secs(1_000_000_000));
     assert_eq!(a.purge().await.unwrap(), 0);
     let token = token_of(json!({"iss": ISSUER, "sub": "ann", "jti": "1"}));
-    assert_eq!(a.check(&token).await.unwrap(), Standing::Revoked);
+    assert_eq!(a.status(&token).await.unwrap(), TokenStatus::Revoked);
     let other = token_of(json!({"iss": ISSUER, "sub": "bob", "jti": "2"}));
-    assert_eq!(a.check(&other).await.unwrap(), Standing::Good);
+    assert_eq!(a.status(&other).await.unwrap(), TokenStatus::Valid);
 }
 
 #[tokio::test]
@@ -295,13 +295,13 @@ async fn a_step_of_the_wall_clock_makes_nothing_forgotten() {
     hand.step_wall(1_000_000_000);
     assert_eq!(a.purge().await.unwrap(), 0);
     hand.step_wall(-1_000_000_000);
-    assert_eq!(a.check(&token).await.unwrap(), Standing::Revoked);
+    assert_eq!(a.status(&token).await.unwrap(), TokenStatus::Revoked);
     // Back, and time passes by a clock that was ahead: it is the wall clock that is behind now.
     hand.step_wall(-100_000);
     hand.advance(Duration::from_secs(50_000));
     assert_eq!(a.purge().await.unwrap(), 0);
     assert_eq!(store.store.len(), 1);
-    assert_eq!(a.check(&token).await.unwrap(), Standing::Revoked);
+    assert_eq!(a.status(&token).await.unwrap(), TokenStatus::Revoked);
 }
 
 #[tokio::test]
@@ -322,14 +322,14 @@ async fn what_was_forgotten_is_not_good_when_the_clock_is_set_back() {
     let Nodes { a, hand, .. } = nodes();
     let token = token("1");
     let for_ever = token_of(json!({"iss": ISSUER, "sub": "ann", "jti": "2"}));
-    assert_eq!(a.check(&token).await.unwrap(), Standing::Good);
+    assert_eq!(a.status(&token).await.unwrap(), TokenStatus::Valid);
     a.revoke(end_of(&token)).await.unwrap();
     hand.advance(Duration::from_secs(9_000));
     assert_eq!(a.purge().await.unwrap(), 1);
     hand.step_wall(-9_000);
-    assert_eq!(a.standing(&token), None);
-    assert_eq!(a.check(&token).await.unwrap(), Standing::Revoked);
-    assert_eq!(a.check(&for_ever).await.unwrap(), Standing::Good);
+    assert_eq!(a.known_status(&token), None);
+    assert_eq!(a.status(&token).await.unwrap(), TokenStatus::Revoked);
+    assert_eq!(a.status(&for_ever).await.unwrap(), TokenStatus::Valid);
 }
 
 #[tokio::test]
@@ -356,9 +356,14 @@ async fn a_write_starts_a_purge_once_a_minute() {
 fn a_list_in_memory_needs_no_runtime() {
     let list = RevocationList::in_memory();
     let token = token("1");
-    let check = || list.check(&token).now_or_never().expect("at once").unwrap();
-    assert_eq!(check(), Standing::Good);
+    let check = || {
+        list.status(&token)
+            .now_or_never()
+            .expect("at once")
+            .unwrap()
+    };
+    assert_eq!(check(), TokenStatus::Valid);
     let revoke = list.revoke(end_of(&token)).now_or_never();
     revoke.expect("at once").unwrap();
-    assert_eq!(check(), Standing::Revoked);
+    assert_eq!(check(), TokenStatus::Revoked);
 }

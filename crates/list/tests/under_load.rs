@@ -12,17 +12,17 @@ use std::{
     thread,
 };
 
-use common::{Steered, claim, end_of, token};
+use common::{Steered, end_of, new_use, token};
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
-use tower_revoke_core::{ClaimId, ClaimOutcome, KeyDigest, Revocation, Standing, Store, TokenId};
+use tower_revoke_core::{KeyDigest, Revocation, Store, TokenId, TokenStatus, UseId, UseOutcome};
 use tower_revoke_list::{MemoryStore, RevocationList};
 
 /// TRAPS 3: a bounded cache that was the list forgot live revocations.
 #[tokio::test]
 async fn trap_03_caches_that_overflow_un_revoke_nothing() {
     let list = RevocationList::builder(Steered::new(MemoryStore::new()))
-        .answers(64)
+        .cache_capacity(64)
         .build();
     let tokens: Vec<_> = (0..4_000).map(|jti| token(&jti.to_string())).collect();
     let (revoked, good) = tokens.split_at(2_000);
@@ -31,15 +31,15 @@ async fn trap_03_caches_that_overflow_un_revoke_nothing() {
     }
     for _ in 0..2 {
         for (revoked, good) in revoked.iter().zip(good) {
-            assert_eq!(list.check(good).await.unwrap(), Standing::Good);
-            assert_eq!(list.check(revoked).await.unwrap(), Standing::Revoked);
-            assert_eq!(list.standing(revoked), None);
+            assert_eq!(list.status(good).await.unwrap(), TokenStatus::Valid);
+            assert_eq!(list.status(revoked).await.unwrap(), TokenStatus::Revoked);
+            assert_eq!(list.known_status(revoked), None);
         }
     }
     assert!(list.stats().asked > 4_000, "the cache was not overfilled");
 }
 
-/// TRAPS 22: a claim by moka's `entry().or_insert(…).is_fresh()` had two winners.
+/// TRAPS 22: a use by moka's `entry().or_insert(…).is_fresh()` had two winners.
 #[test]
 fn trap_22_threads_that_race_for_one_use_have_one_winner() {
     const THREADS: u8 = 8;
@@ -56,10 +56,10 @@ fn trap_22_threads_that_race_for_one_use_have_one_winner() {
                 scope.spawn(move || {
                     start.wait();
                     for (token, won) in tokens.iter().zip(won) {
-                        let mut claim = claim(token, id, 1);
-                        claim.until = None;
-                        let outcome = store.claim(&claim).now_or_never().expect("at once");
-                        if matches!(outcome.unwrap(), ClaimOutcome::Won { .. }) {
+                        let mut use_ = new_use(token, id, 1);
+                        use_.until = None;
+                        let outcome = store.take_use(&use_).now_or_never().expect("at once");
+                        if matches!(outcome.unwrap(), UseOutcome::Taken { .. }) {
                             won.fetch_add(1, Ordering::Relaxed);
                         }
                     }
@@ -75,7 +75,7 @@ fn trap_22_threads_that_race_for_one_use_have_one_winner() {
 /// TRAPS 37: with two cores reading and writing at once, revoked tokens passed and revocations
 /// were lost.
 #[test]
-fn trap_37_revoked_tokens_are_refused_on_all_cores_while_more_are_added() {
+fn trap_37_revoked_tokens_are_rejected_on_all_cores_while_more_are_added() {
     // A store that is asked at once, and one beside which answers are kept.
     on_all_cores(|store| store);
     on_all_cores(Steered::new);
@@ -95,7 +95,7 @@ fn on_all_cores<S: Store>(store_of: fn(MemoryStore) -> S) {
         let store = MemoryStore::new();
         // Far fewer answers than tokens: the cache evicts all the time.
         let list = RevocationList::builder(store_of(store.clone()))
-            .answers(2_000)
+            .cache_capacity(2_000)
             .build();
         let revoked: Arc<Vec<_>> =
             Arc::new((0..500).map(|jti| token(&format!("r{jti}"))).collect());
@@ -132,16 +132,16 @@ fn on_all_cores<S: Store>(store_of: fn(MemoryStore) -> S) {
                 let mut checked = 0;
                 while checked < 500 || adding.load(Ordering::SeqCst) > 0 {
                     let at = (checked * 7 + reader) % 500;
-                    assert_ne!(list.standing(&revoked[at]), Some(Standing::Good));
-                    let standing = list.check(&revoked[at]).await.unwrap();
-                    assert_eq!(standing, Standing::Revoked);
+                    assert_ne!(list.known_status(&revoked[at]), Some(TokenStatus::Valid));
+                    let status = list.status(&revoked[at]).await.unwrap();
+                    assert_eq!(status, TokenStatus::Revoked);
                     let (token, is_revoked) = &turning[at];
                     let was_revoked = is_revoked.load(Ordering::SeqCst);
-                    let known = list.standing(token);
-                    let standing = list.check(token).await.unwrap();
+                    let known = list.known_status(token);
+                    let status = list.status(token).await.unwrap();
                     if was_revoked {
-                        assert_ne!(known, Some(Standing::Good));
-                        assert_eq!(standing, Standing::Revoked);
+                        assert_ne!(known, Some(TokenStatus::Valid));
+                        assert_eq!(status, TokenStatus::Revoked);
                     }
                     checked += 1;
                     // The memory store never waits: leave a core to the writers.
@@ -160,7 +160,7 @@ fn on_all_cores<S: Store>(store_of: fn(MemoryStore) -> S) {
             assert!(listed.unwrap()[0].is_some(), "revocation {number} is lost");
         }
         for (token, _) in turning.iter() {
-            assert_eq!(list.check(token).await.unwrap(), Standing::Revoked);
+            assert_eq!(list.status(token).await.unwrap(), TokenStatus::Revoked);
         }
     });
 }
@@ -176,20 +176,20 @@ fn numbered(number: usize) -> TokenId {
 
 /// Claims by way of the list, from all threads at once: n of n.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn trap_01_as_many_claims_win_as_there_are_uses() {
+async fn trap_01_as_many_takers_win_as_there_are_uses() {
     let list = RevocationList::in_memory();
     let token = Arc::new(token("1"));
-    let mut claims = JoinSet::new();
+    let mut uses = JoinSet::new();
     for id in 0..2_000_u32 {
-        let (list, mut claim) = (list.clone(), claim(&token, 0, 300));
+        let (list, mut use_) = (list.clone(), new_use(&token, 0, 300));
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&id.to_le_bytes());
-        claim.id = ClaimId::from_bytes(bytes);
-        claim.until = None;
-        claims.spawn(async move { list.claim(claim).await.unwrap() });
+        use_.id = UseId::from_bytes(bytes);
+        use_.until = None;
+        uses.spawn(async move { list.take_use(use_).await.unwrap() });
     }
-    let outcomes = claims.join_all().await;
-    let won = |outcome: &&ClaimOutcome| matches!(outcome, ClaimOutcome::Won { .. });
+    let outcomes = uses.join_all().await;
+    let won = |outcome: &&UseOutcome| matches!(outcome, UseOutcome::Taken { .. });
     assert_eq!(outcomes.iter().filter(won).count(), 300);
-    assert_eq!(list.check(&token).await.unwrap(), Standing::Spent);
+    assert_eq!(list.status(&token).await.unwrap(), TokenStatus::Spent);
 }

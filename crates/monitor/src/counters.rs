@@ -19,7 +19,7 @@ pub(crate) enum Verdict {
     Failure,
     Exception,
     Cancelled,
-    Refused(Option<Reason>),
+    Rejected(Option<Reason>),
 }
 
 impl From<Outcome> for Verdict {
@@ -29,12 +29,12 @@ impl From<Outcome> for Verdict {
             Outcome::Failure => Self::Failure,
             Outcome::Exception => Self::Exception,
             Outcome::Cancelled => Self::Cancelled,
-            Outcome::Refused => Self::Refused(None),
+            Outcome::Rejected => Self::Rejected(None),
         }
     }
 }
 
-/// The label of a refusal that a classifier of the program's saw, and that names no reason.
+/// The label of a rejection that a classifier of the program's saw, and that names no reason.
 pub(crate) const NO_REASON: &str = "unspecified";
 
 #[derive(Debug)]
@@ -45,8 +45,8 @@ pub(crate) struct Counters {
     failure: AtomicU64,
     exception: AtomicU64,
     cancelled: AtomicU64,
-    // Few reasons are ever seen of one client, and a refusal is no fast path.
-    refused: Mutex<Vec<(Option<Reason>, u64)>>,
+    // Few reasons are ever seen of one client, and a rejection is no fast path.
+    rejected: Mutex<Vec<(Option<Reason>, u64)>>,
     sum_nanos: AtomicU64,
     min_nanos: AtomicU64,
     max_nanos: AtomicU64,
@@ -61,7 +61,7 @@ impl Default for Counters {
             failure: AtomicU64::new(0),
             exception: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
-            refused: Mutex::default(),
+            rejected: Mutex::default(),
             sum_nanos: AtomicU64::new(0),
             min_nanos: AtomicU64::new(u64::MAX),
             max_nanos: AtomicU64::new(0),
@@ -88,7 +88,7 @@ impl Counters {
             Verdict::Failure => &self.failure,
             Verdict::Exception => &self.exception,
             Verdict::Cancelled => &self.cancelled,
-            Verdict::Refused(reason) => return self.refuse(reason, 1),
+            Verdict::Rejected(reason) => return self.reject(reason, 1),
         };
         counter.fetch_add(1, Relaxed);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -107,17 +107,17 @@ impl Counters {
         }
     }
 
-    fn refuse(&self, reason: Option<Reason>, times: u64) {
-        let mut refused = self.refused();
-        match refused.iter_mut().find(|(known, _)| *known == reason) {
+    fn reject(&self, reason: Option<Reason>, times: u64) {
+        let mut rejected = self.rejected();
+        match rejected.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => *count += times,
-            None => refused.push((reason, times)),
+            None => rejected.push((reason, times)),
         }
     }
 
     /// A panic can't leave the list half changed.
-    fn refused(&self) -> MutexGuard<'_, Vec<(Option<Reason>, u64)>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rejected(&self) -> MutexGuard<'_, Vec<(Option<Reason>, u64)>> {
+        self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes over the counts of a client that has made room, and to which nobody counts any more.
@@ -136,9 +136,9 @@ impl Counters {
             to.fetch_add(from.into_inner(), Relaxed);
         }
         self.keep_extremes(gone.min_nanos.into_inner(), gone.max_nanos.into_inner());
-        let refused = gone.refused.into_inner();
-        for (reason, times) in refused.unwrap_or_else(PoisonError::into_inner) {
-            self.refuse(reason, times);
+        let rejected = gone.rejected.into_inner();
+        for (reason, times) in rejected.unwrap_or_else(PoisonError::into_inner) {
+            self.reject(reason, times);
         }
     }
 
@@ -151,10 +151,10 @@ impl Counters {
             cancelled: read(&self.cancelled),
             ..Counts::default()
         };
-        for (reason, times) in self.refused().iter() {
-            counts.refused += times;
+        for (reason, times) in self.rejected().iter() {
+            counts.rejected += times;
             let label = reason.map_or(NO_REASON, Reason::label);
-            *counts.refused_by.entry(label).or_default() += times;
+            *counts.rejected_by.entry(label).or_default() += times;
         }
         // Read last, so that none has ended without having begun.
         let ended = counts.calls();

@@ -16,7 +16,7 @@ use tower_revoke_core::{
 use crate::{MonitorBody, body::Watcher, counters::Verdict, guard::InFlight};
 
 pin_project! {
-    /// The response future of [`Monitored`](crate::Monitored).
+    /// The response future of [`MonitorService`](crate::MonitorService).
     #[derive(Debug)]
     pub struct MonitorFuture<F, C> {
         #[pin]
@@ -78,7 +78,7 @@ fn after_head<B: Body, C: Classify>(
 ) -> Response<MonitorBody<B, C>> {
     let rejection = response.extensions().get::<Rejection>();
     let head = match rejection {
-        Some(rejection) => Some(Verdict::Refused(Some(rejection.reason()))),
+        Some(rejection) => Some(Verdict::Rejected(Some(rejection.reason()))),
         None => classify.of_head(&response).map(Verdict::from),
     };
     let ending = Ending::of(shape, &response);

@@ -14,14 +14,14 @@ use tower_layer::Layer;
 use tower_revoke_core::{Authenticated, ByStatus};
 
 use crate::{
-    Monitor, Monitored,
+    Monitor, MonitorService,
     clients::{Client, Clients},
 };
 
 /// Counts the calls of a service, see the [crate's documentation](crate).
 ///
 /// It stands outside of the layer that checks tokens. It asks nothing of the inner service but
-/// that it answers with an HTTP response; refusals of layers further out don't come to it.
+/// that it answers with an HTTP response; rejections of layers further out don't come to it.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct MonitorLayer<C = ByStatus> {
@@ -56,7 +56,7 @@ type NameOf = dyn for<'a> Fn(&'a Authenticated) -> Option<Cow<'a, str>> + Send +
 #[derive(Clone)]
 enum ClientBy {
     Subject,
-    Claim(Arc<str>),
+    Use(Arc<str>),
     Fn(Arc<NameOf>),
 }
 
@@ -89,7 +89,7 @@ impl<C> MonitorLayer<C> {
     /// Names the client by this claim of its verified token, in place of `sub`: a string, a number
     /// or a boolean. A token without it, or with any other value, is counted as anonymous.
     pub fn client_claim(self, name: impl Into<Arc<str>>) -> Self {
-        self.named_by(ClientBy::Claim(name.into()))
+        self.named_by(ClientBy::Use(name.into()))
     }
 
     /// Names the client by a rule of your own over its verified token. `None` is counted as
@@ -129,10 +129,10 @@ impl<C> MonitorLayer<C> {
 }
 
 impl<S, C: Clone> Layer<S> for MonitorLayer<C> {
-    type Service = Monitored<S, C>;
+    type Service = MonitorService<S, C>;
 
-    fn layer(&self, inner: S) -> Monitored<S, C> {
-        Monitored::new(inner, self.config.clone(), self.classify.clone())
+    fn layer(&self, inner: S) -> MonitorService<S, C> {
+        MonitorService::new(inner, self.config.clone(), self.classify.clone())
     }
 }
 
@@ -162,7 +162,7 @@ impl Config {
     fn name_of<'a>(&self, caller: &'a Authenticated) -> Option<Cow<'a, str>> {
         match &self.client_by {
             ClientBy::Subject => caller.subject().map(Cow::Borrowed),
-            ClientBy::Claim(name) => {
+            ClientBy::Use(name) => {
                 let value = caller.claims().get(name)?;
                 match value.as_str() {
                     Some(text) => Some(Cow::Borrowed(text)),
@@ -181,7 +181,7 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let client_by = match &self.client_by {
             ClientBy::Subject => "sub",
-            ClientBy::Claim(name) => name,
+            ClientBy::Use(name) => name,
             ClientBy::Fn(_) => "…",
         };
         f.debug_struct("Config")

@@ -1,7 +1,7 @@
 //! Counters per service and client.
 //!
 //! [`MonitorLayer`] counts the calls of a service by who made them. It stands **outside** of the
-//! layer that checks tokens, so that it sees refusals too:
+//! layer that checks tokens, so that it sees rejections too:
 //!
 //! ```
 //! use tower_revoke_monitor::{Monitor, MonitorLayer};
@@ -35,7 +35,7 @@
 //!
 //! | outcome | when |
 //! |---|---|
-//! | refused | the response carries a [`Rejection`]; counted by its [`Reason`], whatever becomes of the response's body |
+//! | rejected | the response carries a [`Rejection`]; counted by its [`Reason`], whatever becomes of the response's body |
 //! | failure | the head (4xx) or the `grpc-status` says so |
 //! | exception | the head (5xx) or the `grpc-status` says so; the service or the body failed, or panicked |
 //! | cancelled | the response future was dropped, or the body before its end, and the head said nothing ill |
@@ -58,8 +58,8 @@ the first call; what was counted without one is not made up for.
 
 | name | kind | labels |
 |---|---|---|
-| `tower_revoke_calls_total` | counter | `service`, `outcome`; of refused calls `reason` |
-| `tower_revoke_call_duration_seconds` | histogram | `service`; without refused calls |
+| `tower_revoke_calls_total` | counter | `service`, `outcome`; of rejected calls `reason` |
+| `tower_revoke_call_duration_seconds` | histogram | `service`; without rejected calls |
 | `tower_revoke_calls_in_flight` | gauge | `service` |
 
 The values of all labels are bounded. Clients are none of them, unless
@@ -89,6 +89,6 @@ pub use self::{
     future::MonitorFuture,
     layer::MonitorLayer,
     monitor::{Monitor, MonitorBuilder},
-    service::Monitored,
+    service::MonitorService,
     snapshot::{Counts, Latency, ServiceSnapshot, Snapshot},
 };

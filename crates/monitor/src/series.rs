@@ -111,7 +111,7 @@ mod facade {
     struct Registered {
         labels: Vec<Label>,
         handles: OnceLock<Handles>,
-        refused: Mutex<Vec<(Option<Reason>, Counter)>>,
+        rejected: Mutex<Vec<(Option<Reason>, Counter)>>,
     }
 
     #[derive(Debug)]
@@ -128,7 +128,7 @@ mod facade {
             Self(Arc::new(Registered {
                 labels,
                 handles: OnceLock::new(),
-                refused: Mutex::default(),
+                rejected: Mutex::default(),
             }))
         }
 
@@ -139,7 +139,7 @@ mod facade {
                 Verdict::Failure => &handles.failure,
                 Verdict::Exception => &handles.exception,
                 Verdict::Cancelled => &handles.cancelled,
-                Verdict::Refused(reason) => return self.0.refused(reason).increment(1),
+                Verdict::Rejected(reason) => return self.0.rejected(reason).increment(1),
             };
             counter.increment(1);
             handles.duration.record(took);
@@ -164,20 +164,20 @@ mod facade {
             counter!(CALLS, labels)
         }
 
-        fn refused(&self, reason: Option<Reason>) -> Counter {
-            let mut refused = self.registered();
-            if let Some((_, counter)) = refused.iter().find(|(known, _)| *known == reason) {
+        fn rejected(&self, reason: Option<Reason>) -> Counter {
+            let mut rejected = self.registered();
+            if let Some((_, counter)) = rejected.iter().find(|(known, _)| *known == reason) {
                 return counter.clone();
             }
             let label = reason.map_or(NO_REASON, Reason::label);
-            let counter = self.counter("refused", Some(label));
-            refused.push((reason, counter.clone()));
+            let counter = self.counter("rejected", Some(label));
+            rejected.push((reason, counter.clone()));
             counter
         }
 
         /// A recorder that panics leaves the list as it was.
         fn registered(&self) -> MutexGuard<'_, Vec<(Option<Reason>, Counter)>> {
-            self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+            self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
         }
     }
 }

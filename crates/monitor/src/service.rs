@@ -14,13 +14,13 @@ use crate::{MonitorBody, MonitorFuture, guard::InFlight, layer::Config};
 
 /// The service of [`MonitorLayer`](crate::MonitorLayer). It is as ready as its inner service.
 #[derive(Clone, Debug)]
-pub struct Monitored<S, C = ByStatus> {
+pub struct MonitorService<S, C = ByStatus> {
     inner: S,
     config: Arc<Config>,
     classify: C,
 }
 
-impl<S, C> Monitored<S, C> {
+impl<S, C> MonitorService<S, C> {
     pub(crate) fn new(inner: S, config: Arc<Config>, classify: C) -> Self {
         Self {
             inner,
@@ -30,7 +30,7 @@ impl<S, C> Monitored<S, C> {
     }
 }
 
-impl<S, C, ReqBody, ResBody> Service<Request<ReqBody>> for Monitored<S, C>
+impl<S, C, ReqBody, ResBody> Service<Request<ReqBody>> for MonitorService<S, C>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     ResBody: Body,

@@ -49,18 +49,18 @@ pub struct Counts {
     pub exception: u64,
     /// Calls whose caller left.
     pub cancelled: u64,
-    /// Calls that one of our layers refused.
-    pub refused: u64,
+    /// Calls that one of our layers rejected.
+    pub rejected: u64,
     /// The same by [`Reason::label`](tower_revoke_core::Reason::label).
-    pub refused_by: BTreeMap<&'static str, u64>,
-    /// How long the calls took that were not refused.
+    pub rejected_by: BTreeMap<&'static str, u64>,
+    /// How long the calls took that were not rejected.
     pub latency: Latency,
 }
 
 impl Counts {
     /// How many calls have ended.
     pub fn calls(&self) -> u64 {
-        self.success + self.failure + self.exception + self.cancelled + self.refused
+        self.success + self.failure + self.exception + self.cancelled + self.rejected
     }
 
     pub(crate) fn add(&mut self, more: &Self) {
@@ -69,16 +69,16 @@ impl Counts {
         self.failure += more.failure;
         self.exception += more.exception;
         self.cancelled += more.cancelled;
-        self.refused += more.refused;
-        for (reason, times) in &more.refused_by {
-            *self.refused_by.entry(reason).or_default() += times;
+        self.rejected += more.rejected;
+        for (reason, times) in &more.rejected_by {
+            *self.rejected_by.entry(reason).or_default() += times;
         }
         self.latency.add(&more.latency);
     }
 }
 
 /// How long calls took, from the call to the end of the response's body, whatever their outcome.
-/// Refused calls have no part in it: the service was not asked.
+/// Rejected calls have no part in it: the service was not asked.
 ///
 /// Serialized, times are seconds with a fraction: `sum_seconds`, `min_seconds`, `max_seconds`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

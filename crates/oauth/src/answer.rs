@@ -1,4 +1,4 @@
-//! What the server's answer means for the token: told, refused for good, or to be tried again.
+//! What the server's answer means for the token: told, rejected for good, or to be tried again.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
-    /// It refuses this client: 401, 403, or 400 with `invalid_client`. It needs a person; the
+    /// It rejects this client: 401, 403, or 400 with `invalid_client`. It needs a person; the
     /// token is tried slowly until then.
     Credentials,
     /// A redirect, or another 4xx: this is not its revocation endpoint. It needs a person.
@@ -37,7 +37,7 @@ pub enum Failure {
 
 impl Failure {
     /// Whether it will hardly mend by itself.
-    pub fn needs_a_person(self) -> bool {
+    pub fn needs_operator(self) -> bool {
         matches!(self, Self::Credentials | Self::Endpoint(_) | Self::TooLarge)
     }
 
@@ -51,7 +51,7 @@ impl Failure {
 pub(crate) enum Verdict {
     Delivered,
     /// With the error code, if it is one of the RFCs'.
-    Refused(Option<&'static str>),
+    Rejected(Option<&'static str>),
     Failed(Failure, Option<Duration>),
 }
 
@@ -65,7 +65,7 @@ impl Verdict {
             400 => match error_code(answer.body()) {
                 // Seen where 401 was meant.
                 Some("invalid_client") => failed(Failure::Credentials),
-                code => Self::Refused(code),
+                code => Self::Rejected(code),
             },
             401 | 403 => failed(Failure::Credentials),
             429 | 503 => failed(Failure::Busy(status)),
@@ -161,7 +161,7 @@ mod tests {
             ("", None),
             ("<html>", None),
         ] {
-            assert_eq!(verdict(400, &[], body), Verdict::Refused(code), "{body}");
+            assert_eq!(verdict(400, &[], body), Verdict::Rejected(code), "{body}");
         }
     }
 

@@ -11,7 +11,7 @@ use tower_revoke_core::{Clock, DiscoveryError, Endpoint, HttpClient};
 use zeroize::Zeroizing;
 
 use crate::{
-    AuthorizationServer, CredentialsError,
+    CredentialsError, RevocationClient,
     credentials::Credentials,
     place::Place,
     queue::{Limits, Queue},
@@ -23,16 +23,16 @@ use crate::{
 /// More is as good as for ever, and can still be added to a time.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Sets up an [`AuthorizationServer`].
+/// Sets up an [`RevocationClient`].
 #[must_use]
-pub struct AuthorizationServerBuilder {
+pub struct RevocationClientBuilder {
     target: Target,
     credentials: Option<(Zeroizing<String>, Zeroizing<String>)>,
     placement: Placement,
     client: Option<Arc<dyn HttpClient>>,
     hint: String,
     limits: Limits,
-    answer_within: Duration,
+    request_timeout: Duration,
     clock: Clock,
     rng: Rng,
 }
@@ -43,17 +43,17 @@ enum Target {
     Issuer(String),
 }
 
-/// Why there is no [`AuthorizationServer`].
+/// Why there is no [`RevocationClient`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum BuildError {
-    /// [`client_credentials`](AuthorizationServerBuilder::client_credentials) was not called.
+pub enum RevocationClientError {
+    /// [`client_credentials`](RevocationClientBuilder::client_credentials) was not called.
     #[error("the authorization server has to be given client credentials")]
     NoCredentials,
     /// The client credentials can't be any client's.
     #[error("the client credentials can't be used")]
     Credentials(#[source] CredentialsError),
-    /// [`http`](AuthorizationServerBuilder::http) was not called.
+    /// [`http`](RevocationClientBuilder::http) was not called.
     #[error("the authorization server has to be given an HTTP client")]
     NoHttpClient,
     /// The issuer is not one whose metadata could be fetched.
@@ -61,7 +61,7 @@ pub enum BuildError {
     Issuer(#[source] DiscoveryError),
 }
 
-impl AuthorizationServerBuilder {
+impl RevocationClientBuilder {
     pub(crate) fn at(endpoint: Endpoint) -> Self {
         Self::new(Target::At(endpoint))
     }
@@ -81,9 +81,9 @@ impl AuthorizationServerBuilder {
                 places: 1_024,
                 at_once: 4,
                 slowly: Duration::from_secs(30),
-                give_up_after: Duration::from_secs(24 * 60 * 60),
+                retry_timeout: Duration::from_secs(24 * 60 * 60),
             },
-            answer_within: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(10),
             clock: Clock::system(),
             rng: Rng::new(),
         }
@@ -104,7 +104,7 @@ impl AuthorizationServerBuilder {
     }
 
     /// What sends the requests, such as `HttpsClient` of tower-revoke-http. Required.
-    pub fn http(mut self, client: impl HttpClient) -> Self {
+    pub fn http_client(mut self, client: impl HttpClient) -> Self {
         self.client = Some(Arc::new(client));
         self
     }
@@ -119,33 +119,33 @@ impl AuthorizationServerBuilder {
     /// Defaults to 1,024, and is at least one. When there are more, calls are rejected. No single
     /// caller takes more than half of the places: a subject of an issuer, or a client where a token
     /// names no subject, or else a token.
-    pub fn queue(mut self, places: usize) -> Self {
+    pub fn queue_capacity(mut self, places: usize) -> Self {
         self.limits.places = places.max(1);
         self
     }
 
     /// How many requests may be made at a time; 4 unless set, at least one. While the server
     /// fails it is one.
-    pub fn at_once(mut self, requests: usize) -> Self {
+    pub fn max_concurrency(mut self, requests: usize) -> Self {
         self.limits.at_once = requests.max(1);
         self
     }
 
     /// How long one request may take, to the end of its answer; 10 s unless set.
-    pub fn answer_within(mut self, limit: Duration) -> Self {
-        self.answer_within = limit.min(LONGEST);
+    pub fn request_timeout(mut self, limit: Duration) -> Self {
+        self.request_timeout = limit.min(LONGEST);
         self
     }
 
     /// The pause after a failure that needs a person, such as a wrong secret; 30 s unless set.
-    pub fn retry_slowly_every(mut self, pause: Duration) -> Self {
+    pub fn slow_retry_interval(mut self, pause: Duration) -> Self {
         self.limits.slowly = pause.min(LONGEST);
         self
     }
 
     /// How long a token is tried at all; 24 h unless set. Longer than your tokens live is in vain.
-    pub fn give_up_after(mut self, age: Duration) -> Self {
-        self.limits.give_up_after = age.min(LONGEST);
+    pub fn retry_timeout(mut self, age: Duration) -> Self {
+        self.limits.retry_timeout = age.min(LONGEST);
         self
     }
 
@@ -165,29 +165,34 @@ impl AuthorizationServerBuilder {
     /// The server. Nothing is sent yet, and no runtime is needed.
     ///
     /// # Errors
-    /// [`BuildError`].
-    pub fn build(self) -> Result<AuthorizationServer, BuildError> {
-        let (id, secret) = self.credentials.ok_or(BuildError::NoCredentials)?;
-        let credentials = Credentials::new(id, secret).map_err(BuildError::Credentials)?;
-        let client = self.client.ok_or(BuildError::NoHttpClient)?;
+    /// [`RevocationClientError`].
+    pub fn build(self) -> Result<RevocationClient, RevocationClientError> {
+        let (id, secret) = self
+            .credentials
+            .ok_or(RevocationClientError::NoCredentials)?;
+        let credentials =
+            Credentials::new(id, secret).map_err(RevocationClientError::Credentials)?;
+        let client = self.client.ok_or(RevocationClientError::NoHttpClient)?;
         let place = match self.target {
             Target::At(endpoint) => Place::Given(endpoint),
-            Target::Issuer(issuer) => Place::of_issuer(issuer).map_err(BuildError::Issuer)?,
+            Target::Issuer(issuer) => {
+                Place::of_issuer(issuer).map_err(RevocationClientError::Issuer)?
+            }
         };
         let state = State {
             // Until the endpoint is found, one finds it for all.
             queue: Queue::new(self.limits, self.rng, !place.is_known()),
             report: Report::new(place.host()),
             credentials: Arc::new(credentials),
-            generation: 0,
+            version: 0,
             is_running: false,
         };
-        Ok(AuthorizationServer::new(Shared {
+        Ok(RevocationClient::new(Shared {
             place,
             client,
             placement: self.placement,
             hint: self.hint,
-            answer_within: self.answer_within,
+            request_timeout: self.request_timeout,
             clock: self.clock,
             state: Mutex::new(state),
             work: Notify::new(),
@@ -197,9 +202,9 @@ impl AuthorizationServerBuilder {
 }
 
 /// Without the credentials.
-impl std::fmt::Debug for AuthorizationServerBuilder {
+impl std::fmt::Debug for RevocationClientBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AuthorizationServerBuilder")
+        f.debug_struct("RevocationClientBuilder")
             .field("target", &self.target)
             .field("limits", &self.limits)
             .finish_non_exhaustive()

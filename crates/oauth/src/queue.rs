@@ -11,7 +11,7 @@ use tower_revoke_core::{KeyDigest, TokenCopy, TokenId, UnixTime};
 
 use crate::{
     answer::{Failure, Verdict},
-    stats::RemoteStats,
+    stats::RevocationClientStats,
 };
 
 /// The settings of a [`Queue`].
@@ -20,7 +20,7 @@ pub(crate) struct Limits {
     pub(crate) places: usize,
     pub(crate) at_once: usize,
     pub(crate) slowly: Duration,
-    pub(crate) give_up_after: Duration,
+    pub(crate) retry_timeout: Duration,
 }
 
 /// The longest first pause; each further one may be twice as long, up to [`LONGEST_PAUSE`].
@@ -82,14 +82,14 @@ pub(crate) struct Queue {
     counts: Counts,
     failing_since: Option<UnixTime>,
     last_failure: Option<Failure>,
-    last_refusal: Option<&'static str>,
-    needs_a_person: bool,
+    last_rejection: Option<&'static str>,
+    needs_operator: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) delivered: u64,
-    pub(crate) refused: u64,
+    pub(crate) rejected: u64,
     pub(crate) given_up: u64,
 }
 
@@ -113,8 +113,8 @@ impl Queue {
             counts: Counts::default(),
             failing_since: None,
             last_failure: None,
-            last_refusal: None,
-            needs_a_person: false,
+            last_rejection: None,
+            needs_operator: false,
         }
     }
 
@@ -227,7 +227,7 @@ impl Queue {
     pub(crate) fn give_up(&mut self, now: Instant) -> u64 {
         let before = self.counts.given_up;
         while let Some(oldest) = self.waiting.first_entry() {
-            if now < oldest.get().accepted + self.limits.give_up_after {
+            if now < oldest.get().accepted + self.limits.retry_timeout {
                 break;
             }
             let item = oldest.remove();
@@ -248,7 +248,7 @@ impl Queue {
         wall: UnixTime,
     ) {
         self.in_flight -= 1;
-        if matches!(verdict, Verdict::Delivered | Verdict::Refused(_)) {
+        if matches!(verdict, Verdict::Delivered | Verdict::Rejected(_)) {
             self.leave(item.token, |place| place.is_queued = false);
         }
         match verdict {
@@ -256,16 +256,16 @@ impl Queue {
                 self.counts.delivered += 1;
                 self.server_answers();
             }
-            Verdict::Refused(code) => {
-                self.counts.refused += 1;
-                self.last_refusal = code;
+            Verdict::Rejected(code) => {
+                self.counts.rejected += 1;
+                self.last_rejection = code;
                 self.server_answers();
             }
             Verdict::Failed(Failure::Credentials, _) if stale => self.wait(item),
             Verdict::Failed(failure, retry_after) => {
                 self.failing_since.get_or_insert(wall);
                 self.last_failure = Some(failure);
-                self.needs_a_person = failure.needs_a_person();
+                self.needs_operator = failure.needs_operator();
                 item.due = now + self.pause(failure, item.tries, retry_after);
                 item.tries = item.tries.saturating_add(1);
                 item.last = Some(failure);
@@ -311,7 +311,7 @@ impl Queue {
     }
 
     fn end_of(&self, item: &Item) -> Instant {
-        item.accepted + self.limits.give_up_after
+        item.accepted + self.limits.retry_timeout
     }
 
     fn server_answers(&mut self) {
@@ -320,7 +320,7 @@ impl Queue {
         self.failures_in_a_row = 0;
         self.last_to_fail = None;
         self.failing_since = None;
-        self.needs_a_person = false;
+        self.needs_operator = false;
     }
 
     fn server_fails(
@@ -348,7 +348,7 @@ impl Queue {
     /// Exponential with full jitter; what the server asked for comes before that.
     fn pause(&mut self, failure: Failure, tries: u32, retry_after: Option<Duration>) -> Duration {
         let asked = retry_after.unwrap_or_default();
-        if failure.needs_a_person() {
+        if failure.needs_operator() {
             return self.limits.slowly.max(asked);
         }
         let most = FIRST_PAUSE
@@ -357,17 +357,17 @@ impl Queue {
         most.mul_f64(self.rng.f64()) + asked
     }
 
-    pub(crate) fn stats(&self) -> RemoteStats {
-        RemoteStats {
+    pub(crate) fn stats(&self) -> RevocationClientStats {
+        RevocationClientStats {
             reserved: self.reserved,
             queued: self.left(),
             delivered: self.counts.delivered,
-            refused: self.counts.refused,
+            rejected: self.counts.rejected,
             given_up: self.counts.given_up,
             failing_since: self.failing_since,
             last_failure: self.last_failure,
-            last_refusal: self.last_refusal,
-            needs_a_person: self.needs_a_person,
+            last_rejection: self.last_rejection,
+            needs_operator: self.needs_operator,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::answer::{Failure, Verdict};
 #[derive(Debug)]
 pub(crate) struct Report {
     server: String,
-    refused: LogLimit,
+    rejected: LogLimit,
     /// What a person must mend.
     alerts: OutageLog,
     failures: OutageLog,
@@ -23,7 +23,7 @@ impl Report {
     pub(crate) fn new(server: String) -> Self {
         Self {
             server,
-            refused: LogLimit::default(),
+            rejected: LogLimit::default(),
             alerts: OutageLog::default(),
             failures: OutageLog::default(),
             given_up: LogLimit::default(),
@@ -37,7 +37,7 @@ impl Report {
     pub(crate) fn verdict(&self, verdict: Verdict, clock: &Clock) {
         let (server, uptime) = (&self.server, clock.uptime());
         if let Verdict::Failed(failure, _) = verdict {
-            if failure.needs_a_person() {
+            if failure.needs_operator() {
                 if let Some(count) = self.alerts.failed(uptime) {
                     alert(server, failure, count);
                 }
@@ -50,13 +50,13 @@ impl Report {
         if self.alerts.works() | self.failures.works() {
             tracing::info!(%server, "the authorization server answers again");
         }
-        if let Verdict::Refused(code) = verdict
-            && let Some(count) = self.refused.count(uptime, 1)
+        if let Verdict::Rejected(code) = verdict
+            && let Some(count) = self.rejected.count(uptime, 1)
         {
             let code = code.unwrap_or("unknown");
             tracing::warn!(
                 %server, code, count,
-                "the authorization server refuses for good to revoke; the tokens are spent here"
+                "the authorization server rejects for good to revoke; the tokens are spent here"
             );
         }
     }
@@ -73,7 +73,7 @@ fn alert(server: &str, failure: Failure, count: u64) {
     match failure {
         Failure::Credentials => tracing::error!(
             %server, count,
-            "the authorization server refuses this client's credentials; tokens wait for new ones"
+            "the authorization server rejects this client's credentials; tokens wait for new ones"
         ),
         _ => tracing::error!(
             %server, ?failure, count,

@@ -17,7 +17,7 @@ use tower_revoke_core::{
 };
 
 use crate::{
-    AuthorizationServerBuilder, Drained, Failure, RemoteStats,
+    Failure, RevocationClientBuilder, RevocationClientStats, ShutdownReport,
     answer::Verdict,
     credentials::{Credentials, CredentialsError},
     place::Place,
@@ -33,7 +33,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 ///
 /// Clones share one queue. See the [crate's docs](crate) for what is promised.
 #[derive(Clone)]
-pub struct AuthorizationServer {
+pub struct RevocationClient {
     shared: Arc<Shared>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     pub(crate) client: Arc<dyn HttpClient>,
     pub(crate) placement: Placement,
     pub(crate) hint: String,
-    pub(crate) answer_within: Duration,
+    pub(crate) request_timeout: Duration,
     pub(crate) clock: Clock,
     pub(crate) state: Mutex<State>,
     /// The scheduler has something to look at.
@@ -56,14 +56,14 @@ pub(crate) struct State {
     pub(crate) report: Report,
     pub(crate) credentials: Arc<Credentials>,
     /// How often they were replaced.
-    pub(crate) generation: u64,
+    pub(crate) version: u64,
     pub(crate) is_running: bool,
 }
 
-impl AuthorizationServer {
+impl RevocationClient {
     /// The server whose revocation endpoint this is.
-    pub fn at(endpoint: Endpoint) -> AuthorizationServerBuilder {
-        AuthorizationServerBuilder::at(endpoint)
+    pub fn at(endpoint: Endpoint) -> RevocationClientBuilder {
+        RevocationClientBuilder::at(endpoint)
     }
 
     /// The server that issues as `issuer`, such as `https://id.example.com`; its endpoint is found
@@ -72,8 +72,8 @@ impl AuthorizationServer {
     /// other. An `http` issuer must be on the loopback; name the endpoint of any other. A remote
     /// issuer can't name a local address, see
     /// [`IssuerMetadata`](tower_revoke_core::IssuerMetadata).
-    pub fn discover(issuer: impl Into<String>) -> AuthorizationServerBuilder {
-        AuthorizationServerBuilder::discover(issuer.into())
+    pub fn discover(issuer: impl Into<String>) -> RevocationClientBuilder {
+        RevocationClientBuilder::discover(issuer.into())
     }
 
     pub(crate) fn new(shared: Shared) -> Self {
@@ -94,7 +94,7 @@ impl AuthorizationServer {
         let credentials = Credentials::new(id.into().into(), secret.into().into())?;
         let mut state = self.shared.lock();
         state.credentials = Arc::new(credentials);
-        state.generation += 1;
+        state.version += 1;
         state.queue.credentials_changed(Instant::now());
         drop(state);
         self.shared.wake(None);
@@ -102,7 +102,7 @@ impl AuthorizationServer {
     }
 
     /// How it stands.
-    pub fn stats(&self) -> RemoteStats {
+    pub fn stats(&self) -> RevocationClientStats {
         self.shared.lock().queue.stats()
     }
 
@@ -112,7 +112,7 @@ impl AuthorizationServer {
     /// process, unless it is drained again.
     ///
     /// It must be called in a tokio runtime, with its timer on.
-    pub async fn drain(&self, limit: Duration) -> Drained {
+    pub async fn shutdown(&self, limit: Duration) -> ShutdownReport {
         let before = {
             let mut state = self.shared.lock();
             state.queue.hurry_all(Instant::now());
@@ -122,9 +122,9 @@ impl AuthorizationServer {
         let _ = timeout(limit, self.shared.idle()).await;
         let state = self.shared.lock();
         let after = state.queue.counts();
-        Drained {
+        ShutdownReport {
             delivered: after.delivered - before.delivered,
-            refused: after.refused - before.refused,
+            rejected: after.rejected - before.rejected,
             given_up: after.given_up - before.given_up,
             left: state.queue.left(),
             reserved: state.queue.reserved(),
@@ -153,13 +153,13 @@ impl RemoteRevocation for Shared {
 }
 
 /// The same for all clones.
-impl From<AuthorizationServer> for Arc<dyn RemoteRevocation> {
-    fn from(server: AuthorizationServer) -> Self {
+impl From<RevocationClient> for Arc<dyn RemoteRevocation> {
+    fn from(server: RevocationClient) -> Self {
         server.shared
     }
 }
 
-impl fmt::Debug for AuthorizationServer {
+impl fmt::Debug for RevocationClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.shared.fmt(f)
     }
@@ -168,7 +168,7 @@ impl fmt::Debug for AuthorizationServer {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.lock();
-        f.debug_struct("AuthorizationServer")
+        f.debug_struct("RevocationClient")
             .field("host", &state.report.server())
             .field("stats", &state.queue.stats())
             .finish_non_exhaustive()
@@ -245,13 +245,17 @@ impl Shared {
 
     /// One try, from the endpoint to the answer.
     async fn attempt(&self, token: &TokenCopy, credentials: &Credentials) -> Verdict {
-        let Some(endpoint) = self.place.endpoint(&self.client, self.answer_within).await else {
+        let Some(endpoint) = self
+            .place
+            .endpoint(&self.client, self.request_timeout)
+            .await
+        else {
             return Verdict::Failed(Failure::Discovery, None);
         };
         let request =
             request::revocation(&endpoint, token, &self.hint, credentials, self.placement);
         let answer = self.client.send(request, MAX_ANSWER);
-        let verdict = match timeout(self.answer_within, answer).await {
+        let verdict = match timeout(self.request_timeout, answer).await {
             Ok(Ok(answer)) => Verdict::of(&answer, self.clock.now()),
             Ok(Err(error)) => Verdict::of_error(&error),
             Err(_) => Verdict::Failed(Failure::TimedOut, None),
@@ -319,19 +323,19 @@ impl Drop for Scheduler {
 struct Try {
     shared: Arc<Shared>,
     credentials: Arc<Credentials>,
-    generation: u64,
+    version: u64,
     item: Option<Item>,
 }
 
 impl Try {
     fn new(shared: Arc<Shared>, item: Item) -> Self {
         let state = shared.lock();
-        let (credentials, generation) = (state.credentials.clone(), state.generation);
+        let (credentials, version) = (state.credentials.clone(), state.version);
         drop(state);
         Self {
             shared,
             credentials,
-            generation,
+            version,
             item: Some(item),
         }
     }
@@ -350,7 +354,7 @@ impl Try {
         };
         let shared = &self.shared;
         let mut state = shared.lock();
-        let stale = state.generation != self.generation;
+        let stale = state.version != self.version;
         let (now, wall) = (Instant::now(), shared.clock.now());
         state.queue.settle(item, verdict, stale, now, wall);
         if !stale {

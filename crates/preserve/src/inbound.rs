@@ -12,7 +12,7 @@ use crate::{OriginalAuthorization, PreserveForProxyLayer};
 /// extensions, whatever inner layers do to the header.
 ///
 /// It stands outside of all layers that may touch the header. Two `Authorization` headers are not
-/// kept; the bearer layer refuses them. The header itself is left as it is.
+/// kept; the bearer layer rejects them. The header itself is left as it is.
 ///
 /// On a server a client's `Connection: authorization` changes nothing: RFC 9110 §7.6.1 is about
 /// what a proxy forwards, and the server is who the header was meant for.

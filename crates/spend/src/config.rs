@@ -5,18 +5,18 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 use http::{Extensions, HeaderMap, Method, Response, StatusCode};
 use tower_revoke_core::{Clock, Outcome, log_limit::OutageLog};
 
-use crate::{Slots, When, pending::Servers};
+use crate::{PendingRevocations, When, pending::Servers};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) cost: Cost,
     pub(crate) when: Option<When>,
     pub(crate) except: Vec<Method>,
-    pub(crate) give_back: Vec<GiveBack>,
+    pub(crate) return_rule: Vec<GiveBack>,
     pub(crate) on_store_error: OnStoreError,
-    pub(crate) finish_within: Duration,
+    pub(crate) commit_timeout: Duration,
     pub(crate) deadline: Duration,
-    pub(crate) slots: Slots,
+    pub(crate) slots: PendingRevocations,
     pub(crate) servers: Servers,
     pub(crate) clock: Clock,
     /// Of the lists that what is owed is written to.
@@ -71,7 +71,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// A rule that gives a use back.
+/// A rule that returns a use.
 #[derive(Clone)]
 pub(crate) enum GiveBack {
     On(Outcome),
@@ -88,10 +88,10 @@ impl fmt::Debug for GiveBack {
 }
 
 impl Config {
-    /// Whether a rule gives the use back, now that the head is there.
+    /// Whether a rule returns the use, now that the head is there.
     pub(crate) fn gives_back<B>(&self, response: &Response<B>) -> bool {
         let head = Head::of(response);
-        self.give_back.iter().any(|rule| match rule {
+        self.return_rule.iter().any(|rule| match rule {
             GiveBack::On(outcome) => *outcome == head.outcome,
             GiveBack::If(rule) => rule(&head),
         })
@@ -99,7 +99,7 @@ impl Config {
 
     /// The same for an inner service that failed without a response.
     pub(crate) fn gives_back_errors(&self) -> bool {
-        self.give_back
+        self.return_rule
             .iter()
             .any(|rule| matches!(rule, GiveBack::On(Outcome::Exception)))
     }

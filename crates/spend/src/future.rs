@@ -1,4 +1,4 @@
-//! The way of one call: claim, call, and settle before the head where nothing follows it.
+//! The way of one call: use, call, and settle before the head where nothing follows it.
 
 use std::{
     pin::Pin,
@@ -18,7 +18,7 @@ use tower_service::Service;
 use crate::{
     NotRecorded, RevokeBody,
     config::Config,
-    owed::{Claiming, Settle, Use},
+    owed::{Settle, TakenUse, TakingUse},
     pending::PendingCall,
 };
 
@@ -36,16 +36,16 @@ pin_project! {
     {
         #[pin]
         state: State<S, S::Future, S::Error, ReqBody, ResBody>,
-        refusing: Option<Refusing>,
+        rejecting: Option<Rejecting>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
     enum State<S, F, E, ReqBody, ResBody: Body> {
-        Claiming {
+        TakingUse {
             #[pin]
-            claiming: Claiming,
+            taking: TakingUse,
             ready: Option<(S, Request<ReqBody>)>,
         },
         Calling {
@@ -68,18 +68,18 @@ pin_project! {
 enum Owed {
     Nothing,
     Revocation(PendingCall),
-    Use(Use),
+    TakenUse(TakenUse),
 }
 
-/// What a refusal, and the judgement of a response, need to know of the request.
+/// What a rejection, and the judgement of a response, need to know of the request.
 #[derive(Debug)]
-pub(crate) struct Refusing {
+pub(crate) struct Rejecting {
     pub(crate) shape: RequestShape,
     pub(crate) format: Arc<RejectionFormat>,
     pub(crate) config: Arc<Config>,
 }
 
-impl Refusing {
+impl Rejecting {
     pub(crate) fn respond<B: Body>(&self, rejection: Rejection) -> Answer<B> {
         RejectionBody::rejected(self.format.respond(rejection, self.shape))
     }
@@ -90,12 +90,12 @@ where
     S: Service<Request<ReqBody>>,
     ResBody: Body,
 {
-    pub(crate) fn refused(answer: Answer<ResBody>) -> Self {
+    pub(crate) fn rejected(answer: Answer<ResBody>) -> Self {
         Self {
             state: State::Answered {
                 output: Some(Ok(answer)),
             },
-            refusing: None,
+            rejecting: None,
         }
     }
 
@@ -105,32 +105,32 @@ where
                 call,
                 owed: Owed::Nothing,
             },
-            refusing: None,
+            rejecting: None,
         }
     }
 
-    pub(crate) fn revoking(call: S::Future, pending: PendingCall, refusing: Refusing) -> Self {
+    pub(crate) fn revoking(call: S::Future, pending: PendingCall, rejecting: Rejecting) -> Self {
         Self {
             state: State::Calling {
                 call,
                 owed: Owed::Revocation(pending),
             },
-            refusing: Some(refusing),
+            rejecting: Some(rejecting),
         }
     }
 
-    pub(crate) fn claiming(
-        claiming: Claiming,
+    pub(crate) fn taking(
+        taking: TakingUse,
         ready: S,
         request: Request<ReqBody>,
-        refusing: Refusing,
+        rejecting: Rejecting,
     ) -> Self {
         Self {
-            state: State::Claiming {
-                claiming,
+            state: State::TakingUse {
+                taking,
                 ready: Some((ready, request)),
             },
-            refusing: Some(refusing),
+            rejecting: Some(rejecting),
         }
     }
 }
@@ -144,26 +144,28 @@ enum Next<B: Body, E> {
 fn after_head<B: Body, E>(
     response: Response<B>,
     owed: Owed,
-    refusing: Option<&Refusing>,
+    rejecting: Option<&Rejecting>,
 ) -> Next<B, E> {
     let plain = |response: Response<B>| {
         Ok(response.map(|body| RejectionBody::inner(RevokeBody::plain(body))))
     };
-    let Some(refusing) = refusing else {
+    let Some(rejecting) = rejecting else {
         return Next::Answer(plain(response));
     };
     match owed {
         Owed::Nothing => Next::Answer(plain(response)),
-        Owed::Use(used) if refusing.config.gives_back(&response) => match used.give_back() {
-            Some(settle) => Next::Settle(settle, plain(response)),
-            None => Next::Answer(plain(response)),
-        },
-        Owed::Use(_) => Next::Answer(plain(response)),
-        Owed::Revocation(pending) if refusing.config.gives_back(&response) => {
+        Owed::TakenUse(used) if rejecting.config.gives_back(&response) => {
+            match used.return_rule() {
+                Some(settle) => Next::Settle(settle, plain(response)),
+                None => Next::Answer(plain(response)),
+            }
+        }
+        Owed::TakenUse(_) => Next::Answer(plain(response)),
+        Owed::Revocation(pending) if rejecting.config.gives_back(&response) => {
             pending.withdraw();
             Next::Answer(plain(response))
         }
-        Owed::Revocation(pending) => match Ending::of(refusing.shape, &response) {
+        Owed::Revocation(pending) => match Ending::of(rejecting.shape, &response) {
             Ending::WithHead => Next::Settle(pending.end(), plain(response)),
             ending => Next::Answer(Ok(response
                 .map(|body| RejectionBody::inner(RevokeBody::revoking(body, ending, pending))))),
@@ -173,16 +175,16 @@ fn after_head<B: Body, E>(
 
 /// The inner service failed without a response: an exception. A layer further out may make a
 /// response of the error, so that it waits as a head would.
-fn after_error<B: Body, E>(error: E, owed: Owed, refusing: Option<&Refusing>) -> Next<B, E> {
-    let gives_back = refusing.is_some_and(|refusing| refusing.config.gives_back_errors());
+fn after_error<B: Body, E>(error: E, owed: Owed, rejecting: Option<&Rejecting>) -> Next<B, E> {
+    let gives_back = rejecting.is_some_and(|rejecting| rejecting.config.gives_back_errors());
     let settle = match owed {
         Owed::Revocation(pending) if gives_back => {
             pending.withdraw();
             None
         }
         Owed::Revocation(pending) => Some(pending.end()),
-        Owed::Use(used) if gives_back => used.give_back(),
-        Owed::Use(_) | Owed::Nothing => None,
+        Owed::TakenUse(used) if gives_back => used.return_rule(),
+        Owed::TakenUse(_) | Owed::Nothing => None,
     };
     match settle {
         Some(settle) => Next::Settle(settle, Err(error)),
@@ -201,14 +203,14 @@ where
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
-                StateProj::Claiming { claiming, ready } => {
-                    match (ready!(claiming.poll(cx)), ready.take(), &this.refusing) {
+                StateProj::TakingUse { taking, ready } => {
+                    match (ready!(taking.poll(cx)), ready.take(), &this.rejecting) {
                         (Ok(used), Some((mut service, request)), _) => State::Calling {
                             call: service.call(request),
-                            owed: Owed::Use(used),
+                            owed: Owed::TakenUse(used),
                         },
-                        (Err(rejection), _, Some(refusing)) => State::Answered {
-                            output: Some(Ok(refusing.respond(rejection))),
+                        (Err(rejection), _, Some(rejecting)) => State::Answered {
+                            output: Some(Ok(rejecting.respond(rejection))),
                         },
                         _ => return Poll::Pending,
                     }
@@ -217,8 +219,8 @@ where
                     let result = ready!(call.poll(cx));
                     let owed = std::mem::replace(owed, Owed::Nothing);
                     let next = match result {
-                        Ok(response) => after_head(response, owed, this.refusing.as_ref()),
-                        Err(error) => after_error(error, owed, this.refusing.as_ref()),
+                        Ok(response) => after_head(response, owed, this.rejecting.as_ref()),
+                        Err(error) => after_error(error, owed, this.rejecting.as_ref()),
                     };
                     match next {
                         Next::Answer(output) => State::Answered {
@@ -232,9 +234,9 @@ where
                 }
                 StateProj::Settling { settle, output } => {
                     let settled = ready!(settle.poll(cx));
-                    let output = match (settled, &this.refusing) {
-                        (Err(NotRecorded), Some(refusing)) => {
-                            Some(Ok(refusing.respond(Reason::NotRecorded.into())))
+                    let output = match (settled, &this.rejecting) {
+                        (Err(NotRecorded), Some(rejecting)) => {
+                            Some(Ok(rejecting.respond(Reason::NotRecorded.into())))
                         }
                         _ => output.take(),
                     };

@@ -7,7 +7,7 @@ use tower_layer::Layer;
 use tower_revoke_core::{Clock, Outcome, RemoteRevocation};
 
 use crate::{
-    Head, OnStoreError, Revoke, Slots, When,
+    Head, OnStoreError, PendingRevocations, Revoke, When,
     config::{Config, Cost, GiveBack},
 };
 
@@ -26,7 +26,7 @@ pub struct RevokeLayer {
 
 impl RevokeLayer {
     /// The token may be used once: of any number of calls, on any number of nodes, one reaches the
-    /// inner service. The use is claimed before the call, so parallel calls are refused at once.
+    /// inner service. The use is taken before the call, so parallel calls are rejected at once.
     /// This is what you want.
     pub fn single_use() -> Self {
         Self::with(Cost::Use(NonZeroU32::MIN))
@@ -43,7 +43,7 @@ impl RevokeLayer {
     /// parallel calls with the same token pass: that is how gateways do it, and what
     /// [`single_use`](Self::single_use) doesn't allow.
     ///
-    /// Calls of one token share one pending revocation, and one [slot](Slots): it is due when the
+    /// Calls of one token share one pending revocation, and one [slot](PendingRevocations): it is due when the
     /// first of their responses ends, or at the earliest of their deadlines, and each end waits for
     /// a revocation that was asked of the store after it.
     pub fn after_response() -> Self {
@@ -56,11 +56,11 @@ impl RevokeLayer {
                 cost,
                 when: None,
                 except: Vec::new(),
-                give_back: Vec::new(),
+                return_rule: Vec::new(),
                 on_store_error: OnStoreError::default(),
-                finish_within: Duration::from_secs(2),
+                commit_timeout: Duration::from_secs(2),
                 deadline: Duration::from_secs(30),
-                slots: Slots::default(),
+                slots: PendingRevocations::default(),
                 servers: Arc::new([]),
                 clock: Clock::system(),
                 outage: Arc::default(),
@@ -115,25 +115,22 @@ impl RevokeLayer {
     /// the head of the response says that the call ended so. It is decided once, at the head,
     /// before any byte of the body is handed on; a gRPC call, when its answer is trailers only.
     /// Without a rule every outcome spends, also a client that leaves.
-    pub fn give_back_on(mut self, outcome: Outcome) -> Self {
-        self.config.give_back.push(GiveBack::On(outcome));
+    pub fn return_on(mut self, outcome: Outcome) -> Self {
+        self.config.return_rule.push(GiveBack::On(outcome));
         self
     }
 
-    /// As [`give_back_on`](Self::give_back_on), by a rule of your own over the head.
+    /// As [`return_on`](Self::return_on), by a rule of your own over the head.
     ///
     /// ```
     /// use http::StatusCode;
     /// use tower_revoke_spend::{Head, RevokeLayer};
     ///
     /// let layer = RevokeLayer::single_use()
-    ///     .give_back_if(|head: &Head<'_>| head.status == StatusCode::NOT_FOUND);
+    ///     .return_if(|head: &Head<'_>| head.status == StatusCode::NOT_FOUND);
     /// ```
-    pub fn give_back_if(
-        mut self,
-        rule: impl Fn(&Head<'_>) -> bool + Send + Sync + 'static,
-    ) -> Self {
-        self.config.give_back.push(GiveBack::If(Arc::new(rule)));
+    pub fn return_if(mut self, rule: impl Fn(&Head<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.config.return_rule.push(GiveBack::If(Arc::new(rule)));
         self
     }
 
@@ -144,8 +141,8 @@ impl RevokeLayer {
     }
 
     /// How long the end of a response waits for the store; 2 s unless set.
-    pub fn finish_within(mut self, limit: Duration) -> Self {
-        self.config.finish_within = limit;
+    pub fn commit_timeout(mut self, limit: Duration) -> Self {
+        self.config.commit_timeout = limit;
         self
     }
 
@@ -158,7 +155,7 @@ impl RevokeLayer {
     }
 
     /// The slots of calls that spend. Defaults to 1,024 of this layer's own.
-    pub fn slots(mut self, slots: &Slots) -> Self {
+    pub fn pending_revocations(mut self, slots: &PendingRevocations) -> Self {
         self.config.slots = slots.clone();
         self
     }

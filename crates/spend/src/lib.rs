@@ -2,7 +2,7 @@
 //!
 //! [`RevokeLayer`] stands between the bearer layer and the service:
 //!
-//! * [`RevokeLayer::single_use`] and [`RevokeLayer::uses`] claim a use *before* the call. Of any
+//! * [`RevokeLayer::single_use`] and [`RevokeLayer::uses`] use a use *before* the call. Of any
 //!   number of calls, on any number of nodes that share a store, exactly so many reach the service.
 //! * [`RevokeLayer::after_response`] revokes the token *before the last byte* of the response is
 //!   handed to the transport: the client that has a whole response has a dead token.
@@ -12,14 +12,14 @@
 //! use tower_revoke_spend::{RevokeLayer, When};
 //!
 //! let download = RevokeLayer::single_use();
-//! let patient = RevokeLayer::uses(3).give_back_on(Outcome::Exception);
+//! let patient = RevokeLayer::uses(3).return_on(Outcome::Exception);
 //! let like_wso2 = RevokeLayer::after_response().when(When::scope("OTT"));
 //! ```
 //!
 //! # How a use ends
-//! Every outcome spends, unless a rule gives the use back ([`RevokeLayer::give_back_on`]). A rule
+//! Every outcome spends, unless a rule returns the use ([`RevokeLayer::return_on`]). A rule
 //! is asked once, at the head of the response. A client that leaves spends; so do a panic, a
-//! time-out further out, and a crash of the whole program after a claim.
+//! time-out further out, and a crash of the whole program after a use.
 //!
 //! # When the end is
 //! [`tower_revoke_core::end`] says when a response is over. Where nothing follows the head (HEAD,
@@ -33,15 +33,15 @@
 //! written down.
 //!
 //! # When the store fails
-//! Before the inner call: 503, and nothing happened; a claim whose answer was lost is given back
+//! Before the inner call: 503, and nothing happened; a use whose answer was lost is returned
 //! by its id. After it, for `after_response`: the store is asked again and again. What it doesn't
-//! confirm within [`RevokeLayer::finish_within`] turns into a 500 while the head is still to come,
+//! confirm within [`RevokeLayer::commit_timeout`] turns into a 500 while the head is still to come,
 //! and otherwise into a body that is cut off, unless [`OnStoreError::Deliver`] was chosen. The work
-//! goes on in either case, in a [slot](Slots) that was taken before the call.
+//! goes on in either case, in a [slot](PendingRevocations) that was taken before the call.
 //!
 //! # What it doesn't do
 //! A revocation does not cut a stream that was admitted before. An automatic retry outside of this
-//! layer finds its token spent; one inside of it keeps its claim.
+//! layer finds its token spent; one inside of it keeps its use.
 //!
 //! It needs a tokio runtime with its timer.
 
@@ -62,6 +62,6 @@ pub use self::{
     layer::RevokeLayer,
     owed::NotRecorded,
     service::Revoke,
-    slots::Slots,
+    slots::PendingRevocations,
     when::{Call, When},
 };

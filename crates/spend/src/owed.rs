@@ -13,8 +13,8 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 use tower_revoke_core::{
-    BoxError, BoxFuture, Claim, ClaimOutcome, Reason, Rejection, RemoteSlot, Revocations,
-    StoreError, TokenCopy, TokenId, UnixTime, retention,
+    BoxError, BoxFuture, Reason, Rejection, RemoteSlot, Revocations, StoreError, TokenCopy,
+    TokenId, UnixTime, Use, UseOutcome, retention,
 };
 
 use crate::{OnStoreError, config::Config, slots::Slot};
@@ -60,25 +60,25 @@ async fn report_within(
 
 /// A use that was won.
 #[derive(Debug)]
-pub(crate) struct Use {
-    claim: Claim,
+pub(crate) struct TakenUse {
+    use_: Use,
     account: Option<Account>,
     is_last: bool,
 }
 
-impl Use {
+impl TakenUse {
     /// Gives it back. Done when that is written down; if it can't be, the use stays spent.
-    pub(crate) fn give_back(mut self) -> Option<Settle> {
+    pub(crate) fn return_rule(mut self) -> Option<Settle> {
         let account = self.account.take()?;
         let (settle, report) = Settle::new(OnStoreError::Deliver);
-        release(account, self.claim, report);
+        return_use(account, self.use_, report);
         Some(settle)
     }
 }
 
-/// Committed, or abandoned: the right to give it back is gone, and if it was the last use, the
+/// Committed, or abandoned: the right to returns it is gone, and if it was the last use, the
 /// authorization server learns of it.
-impl Drop for Use {
+impl Drop for TakenUse {
     fn drop(&mut self) {
         if let (Some(account), true) = (&mut self.account, self.is_last) {
             tell_servers(account.remote.take());
@@ -86,7 +86,7 @@ impl Drop for Use {
     }
 }
 
-fn release(account: Account, claim: Claim, report: oneshot::Sender<bool>) {
+fn return_use(account: Account, use_: Use, report: oneshot::Sender<bool>) {
     let Account {
         token,
         list,
@@ -95,29 +95,29 @@ fn release(account: Account, claim: Claim, report: oneshot::Sender<bool>) {
         ..
     } = account;
     slot.run(async move {
-        let release = || list.clone().release(claim);
-        let work = pin!(insist("release", token, claim.until, &config, release));
-        report_within(config.finish_within, work, report).await;
+        let release = || list.clone().return_use(use_);
+        let work = pin!(insist("release", token, use_.until, &config, release));
+        report_within(config.commit_timeout, work, report).await;
     });
 }
 
 pin_project! {
-    /// A claim on its way. Dropped, it is brought to its end without the caller.
-    pub(crate) struct Claiming {
-        claim: Claim,
-        pending: Option<(BoxFuture<'static, Result<ClaimOutcome, StoreError>>, Account)>,
+    /// A use on its way. Dropped, it is brought to its end without the caller.
+    pub(crate) struct TakingUse {
+        use_: Use,
+        pending: Option<(BoxFuture<'static, Result<UseOutcome, StoreError>>, Account)>,
         #[pin]
         limit: Sleep,
     }
 
-    impl PinnedDrop for Claiming {
+    impl PinnedDrop for TakingUse {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if let Some((call, account)) = this.pending.take() {
                 let Account { slot, remote, config, .. } = account;
                 slot.run(async move {
-                    let outcome = timeout(config.finish_within, call).await;
-                    if let Ok(Ok(ClaimOutcome::Won { left: 0 })) = outcome {
+                    let outcome = timeout(config.commit_timeout, call).await;
+                    if let Ok(Ok(UseOutcome::Taken { left: 0 })) = outcome {
                         tell_servers(remote);
                     }
                 });
@@ -126,18 +126,18 @@ pin_project! {
     }
 }
 
-impl Claiming {
-    pub(crate) fn new(claim: Claim, account: Account) -> Self {
+impl TakingUse {
+    pub(crate) fn new(use_: Use, account: Account) -> Self {
         Self {
-            claim,
-            limit: sleep(account.config.finish_within),
-            pending: Some((account.list.clone().claim(claim), account)),
+            use_,
+            limit: sleep(account.config.commit_timeout),
+            pending: Some((account.list.clone().take_use(use_), account)),
         }
     }
 }
 
-impl Future for Claiming {
-    type Output = Result<Use, Rejection>;
+impl Future for TakingUse {
+    type Output = Result<TakenUse, Rejection>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -148,7 +148,7 @@ impl Future for Claiming {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => {
                 ready!(this.limit.poll(cx));
-                Err(StoreError::TimedOut(account.config.finish_within))
+                Err(StoreError::TimedOut(account.config.commit_timeout))
             }
         };
         let Some((_, account)) = this.pending.take() else {
@@ -156,17 +156,17 @@ impl Future for Claiming {
         };
         let token = account.token;
         Poll::Ready(match outcome {
-            Ok(ClaimOutcome::Won { left }) => Ok(Use {
-                claim: *this.claim,
+            Ok(UseOutcome::Taken { left }) => Ok(TakenUse {
+                use_: *this.use_,
                 account: Some(account),
                 is_last: left == 0,
             }),
-            Ok(ClaimOutcome::Spent) => Err(Rejection::new(Reason::Spent).token(token)),
+            Ok(UseOutcome::Spent) => Err(Rejection::new(Reason::Spent).token(token)),
             Err(error) => {
-                // The use may have been taken all the same: it is given back by its id.
+                // The use may have been taken all the same: it is returned by its id.
                 if matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_)) {
                     let (_, report) = Settle::new(OnStoreError::Deliver);
-                    release(account, *this.claim, report);
+                    return_use(account, *this.use_, report);
                 }
                 Err(Rejection::from(error).token(token))
             }
@@ -197,7 +197,7 @@ pub(crate) async fn ask<T>(
     config: &Config,
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> bool {
-    let error = match timeout(config.finish_within, call).await {
+    let error = match timeout(config.commit_timeout, call).await {
         Ok(Ok(_)) => {
             if config.outage.works() {
                 tracing::info!("the list takes what is owed again");
@@ -205,7 +205,7 @@ pub(crate) async fn ask<T>(
             return true;
         }
         Ok(Err(error)) => error,
-        Err(_) => StoreError::TimedOut(config.finish_within),
+        Err(_) => StoreError::TimedOut(config.commit_timeout),
     };
     log_owed(what, token, config, &error);
     // The wall clock alone may have been set ahead, and back again later.

@@ -10,16 +10,16 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use tower_revoke_core::{
-    Authenticated, BearerChecked, Claim, ClaimId, PathAllowances, Reason, Rejection, RejectionBody,
-    TokenCopy, VerifiedToken, end::RequestShape, read_path_as_written, read_request_path,
+    Authenticated, BearerChecked, PathAllowances, Reason, Rejection, RejectionBody, TokenCopy, Use,
+    UseId, VerifiedToken, end::RequestShape, read_path_as_written, read_request_path,
 };
 use tower_service::Service;
 
 use crate::{
     RevokeBody, RevokeFuture,
     config::{Config, Cost},
-    future::Refusing,
-    owed::{Account, Claiming, Remote},
+    future::Rejecting,
+    owed::{Account, Remote, TakingUse},
     pending::{Key, PendingCall},
     slots::NoSlot,
     when::Call,
@@ -56,35 +56,35 @@ where
             Ok(Some(reserved)) => reserved,
             Ok(None) => return RevokeFuture::passing(self.inner.call(request)),
             Err(rejection) => {
-                let refusing = self.refusing(&request);
-                return RevokeFuture::refused(refusing.respond(rejection));
+                let rejecting = self.rejecting(&request);
+                return RevokeFuture::rejected(rejecting.respond(rejection));
             }
         };
-        let refusing = self.refusing(&request);
+        let rejecting = self.rejecting(&request);
         match reserved {
             // Pending before the inner service can act, so that no way out is free.
             Reserved::Revocation(pending) => {
-                RevokeFuture::revoking(self.inner.call(request), pending, refusing)
+                RevokeFuture::revoking(self.inner.call(request), pending, rejecting)
             }
             Reserved::Use(limit, account) => {
                 let id = match random_id() {
                     Ok(id) => id,
-                    Err(rejection) => return RevokeFuture::refused(refusing.respond(rejection)),
+                    Err(rejection) => return RevokeFuture::rejected(rejecting.respond(rejection)),
                 };
-                let claim = Claim::new(account.token, id, limit, account.exp);
+                let use_ = Use::new(account.token, id, limit, account.exp);
                 // The ready service is kept for the call: a use that was taken and then waited for
                 // another permit would be burnt if the client left meanwhile.
                 let next = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, next);
-                RevokeFuture::claiming(Claiming::new(claim, account), ready, request, refusing)
+                RevokeFuture::taking(TakingUse::new(use_, account), ready, request, rejecting)
             }
         }
     }
 }
 
 impl<S> Revoke<S> {
-    fn refusing<B>(&self, request: &Request<B>) -> Refusing {
-        Refusing {
+    fn rejecting<B>(&self, request: &Request<B>) -> Rejecting {
+        Rejecting {
             shape: RequestShape::of(request),
             format: BearerChecked::format_of(request.extensions()),
             config: self.config.clone(),
@@ -185,10 +185,10 @@ fn reserve_remote<B>(
     })))
 }
 
-fn random_id() -> Result<ClaimId, Rejection> {
+fn random_id() -> Result<UseId, Rejection> {
     let mut bytes = [0; 16];
     match getrandom::fill(&mut bytes) {
-        Ok(()) => Ok(ClaimId::from_bytes(bytes)),
+        Ok(()) => Ok(UseId::from_bytes(bytes)),
         Err(error) => Err(Rejection::new(Reason::Unavailable).source(error)),
     }
 }

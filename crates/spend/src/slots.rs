@@ -1,4 +1,4 @@
-//! Slots for work that outlives its request, taken before the inner service is called.
+//! PendingRevocations for work that outlives its request, taken before the inner service is called.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -14,7 +14,7 @@ use crate::pending::Pending;
 
 /// How many tokens and uses may be under way at a time, and the way to wait until none is.
 ///
-/// A call that spends takes a slot before the inner service sees it, and gives it back when what it
+/// A call that spends takes a slot before the inner service sees it, and returns it when what it
 /// owes is recorded, whether or not the client is still there. Calls of one token that revoke it
 /// after the response share one slot. No single caller holds more than half of the slots: a subject
 /// of an issuer, or a client where a token names no subject, or else a token. Without a free slot,
@@ -23,17 +23,17 @@ use crate::pending::Pending;
 /// Clones, and all layers that are given them, share the slots.
 ///
 /// ```
-/// use tower_revoke_spend::{RevokeLayer, Slots};
+/// use tower_revoke_spend::{RevokeLayer, PendingRevocations};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// let slots = Slots::new(1_024);
-/// let layer = RevokeLayer::after_response().slots(&slots);
+/// let slots = PendingRevocations::new(1_024);
+/// let layer = RevokeLayer::after_response().pending_revocations(&slots);
 /// // … serve until told to stop, then:
 /// slots.idle().await;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Slots {
+pub struct PendingRevocations {
     shared: Arc<Shared>,
 }
 
@@ -69,7 +69,7 @@ struct Counts {
     draining: usize,
 }
 
-impl Slots {
+impl PendingRevocations {
     /// Creates `capacity` slots, at least one.
     pub fn new(capacity: u32) -> Self {
         let slots = Counts {
@@ -126,7 +126,7 @@ impl Slots {
     }
 }
 
-impl Default for Slots {
+impl Default for PendingRevocations {
     fn default() -> Self {
         Self::new(1_024)
     }
@@ -138,8 +138,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells those who wait until all slots are free, after one was given back.
-    pub(crate) fn freed(&self) {
+    /// Tells those who wait until all slots are free, after one was returned.
+    pub(crate) fn returned(&self) {
         if self.lock().slots.taken == 0 {
             self.all_free.notify_waiters();
         }
@@ -165,7 +165,7 @@ impl State {
         Ok(())
     }
 
-    pub(crate) fn give_back(&mut self, holder: KeyDigest) {
+    pub(crate) fn return_rule(&mut self, holder: KeyDigest) {
         let slots = &mut self.slots;
         slots.taken = slots.taken.saturating_sub(1);
         if let Entry::Occupied(mut held) = slots.by_holder.entry(holder) {
@@ -199,7 +199,7 @@ pub(crate) enum NoSlot {
     NoRuntime,
 }
 
-/// One slot, given back when it is dropped.
+/// One slot, returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
     shared: Arc<Shared>,
@@ -222,7 +222,7 @@ impl Slot {
         &self.runtime
     }
 
-    /// Keeps it taken; it is given back by [`State::give_back`].
+    /// Keeps it taken; it is returned by [`State::return_rule`].
     pub(crate) fn into_holder(mut self) -> KeyDigest {
         self.is_held = false;
         self.holder
@@ -232,8 +232,8 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if self.is_held {
-            self.shared.lock().give_back(self.holder);
-            self.shared.freed();
+            self.shared.lock().return_rule(self.holder);
+            self.shared.returned();
         }
     }
 }
@@ -248,11 +248,11 @@ mod tests {
         KeyDigest::of_token(TokenId::of_jwt("https://id.example.com", name))
     }
 
-    /// TRAPS 42: nobody holds more than half, and what is given back leaves nothing behind.
+    /// TRAPS 42: nobody holds more than half, and what is returned leaves nothing behind.
     #[tokio::test]
     async fn trap_42_no_holder_has_more_than_half_of_the_slots() {
         for (all, half) in [(1, 1), (2, 1), (3, 1), (4, 2), (9, 4)] {
-            let slots = Slots::new(all);
+            let slots = PendingRevocations::new(all);
             let mut held: Vec<_> = (0..half)
                 .map(|_| slots.reserve(holder("ann")).expect("a slot"))
                 .collect();
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_slot_needs_a_runtime() {
-        let slots = Slots::default();
+        let slots = PendingRevocations::default();
         assert_eq!(slots.reserve(holder("ann")).err(), Some(NoSlot::NoRuntime));
         assert_eq!(slots.taken(), 0);
     }

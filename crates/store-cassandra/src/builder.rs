@@ -35,8 +35,8 @@ const LONGEST: Duration = Duration::from_secs(86_400);
 /// | [`keyspace`](Self::keyspace) | `tower_revoke` |
 /// | [`consistency`](Self::consistency) | `QUORUM`, and `SERIAL` for conditions |
 /// | [`datacenter`](Self::datacenter) | any |
-/// | [`answer_within`](Self::answer_within) | 2 s |
-/// | [`changes_kept_for`](Self::changes_kept_for) | 1 day |
+/// | [`request_timeout`](Self::request_timeout) | 2 s |
+/// | [`feed_retention`](Self::feed_retention) | 1 day |
 /// | [`login`](Self::login) | none |
 /// | [`tls`](Self::tls) | none |
 /// | [`clock`](Self::clock) | the machine's |
@@ -48,8 +48,8 @@ pub struct CassandraStoreBuilder {
     consistency: String,
     datacenter: Option<String>,
     login: Option<(String, String)>,
-    answer_within: Duration,
-    changes_kept_for: Duration,
+    request_timeout: Duration,
+    feed_retention: Duration,
     clock: Clock,
     #[cfg(feature = "tls")]
     tls: Option<crate::tls::Trust>,
@@ -63,8 +63,8 @@ impl CassandraStoreBuilder {
             consistency: "QUORUM".to_owned(),
             datacenter: None,
             login: None,
-            answer_within: Duration::from_secs(2),
-            changes_kept_for: Duration::from_secs(86_400),
+            request_timeout: Duration::from_secs(2),
+            feed_retention: Duration::from_secs(86_400),
             clock: Clock::system(),
             #[cfg(feature = "tls")]
             tls: None,
@@ -79,7 +79,7 @@ impl CassandraStoreBuilder {
     }
 
     /// By its name in Cassandra: `QUORUM`, or `LOCAL_QUORUM` for one winner, and one list, **for
-    /// each data centre**: the same use can then be claimed once in every one of them, a revocation
+    /// each data centre**: the same use can then be taken once in every one of them, a revocation
     /// is obeyed elsewhere when it was replicated, and there is no feed. Nothing weaker is taken,
     /// since it would not read what was written.
     pub fn consistency(mut self, name: impl Into<String>) -> Self {
@@ -95,7 +95,7 @@ impl CassandraStoreBuilder {
     }
 
     /// The user and the password.
-    pub fn login(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+    pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.login = Some((user.into(), password.into()));
         self
     }
@@ -112,15 +112,15 @@ impl CassandraStoreBuilder {
     /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut); of many revocations each 128, of a
     /// purge each step. Opening may take five times as long, and creating the tables thirty times.
     /// At most a day.
-    pub fn answer_within(mut self, time: Duration) -> Self {
-        self.answer_within = time;
+    pub fn request_timeout(mut self, time: Duration) -> Self {
+        self.request_timeout = time;
         self
     }
 
     /// For how long changes are kept for [`changes`](tower_revoke_core::Store::changes). Whoever was
     /// away for longer loads all again.
-    pub fn changes_kept_for(mut self, time: Duration) -> Self {
-        self.changes_kept_for = time;
+    pub fn feed_retention(mut self, time: Duration) -> Self {
+        self.feed_retention = time;
         self
     }
 
@@ -148,7 +148,7 @@ impl CassandraStoreBuilder {
     /// # Errors
     /// Any [`CassandraStoreError`].
     pub async fn migrate(&self, replication: &str) -> Result<(), CassandraStoreError> {
-        let deadline = Deadline::after(self.answer_within.saturating_mul(ANSWERS_TO_MIGRATE));
+        let deadline = Deadline::after(self.request_timeout.saturating_mul(ANSWERS_TO_MIGRATE));
         let link = self.link(deadline).await?;
         schema::run(&link, &self.keyspace, replication, deadline).await
     }
@@ -160,7 +160,7 @@ impl CassandraStoreBuilder {
     /// # Errors
     /// Any [`CassandraStoreError`].
     pub async fn connect(self) -> Result<CassandraStore, CassandraStoreError> {
-        let deadline = Deadline::after(self.answer_within.saturating_mul(ANSWERS_TO_OPEN));
+        let deadline = Deadline::after(self.request_timeout.saturating_mul(ANSWERS_TO_OPEN));
         let link = self.link(deadline).await?;
         let id = schema::id_of(&link, &self.keyspace, deadline).await?;
         let statements = Statements::prepare(&link, &self.keyspace, deadline).await?;
@@ -169,7 +169,7 @@ impl CassandraStoreBuilder {
             Arc::clone(&link),
             Arc::clone(&statements),
             self.clock.clone(),
-            self.changes_kept_for,
+            self.feed_retention,
         );
         Ok(CassandraStore(Arc::new(Inner {
             link,
@@ -178,7 +178,7 @@ impl CassandraStoreBuilder {
             id,
             keyspace: self.keyspace,
             clock: self.clock,
-            keep: self.changes_kept_for,
+            keep: self.feed_retention,
             turns: Turns::default(),
             purged: Shared::default(),
         })))
@@ -195,14 +195,14 @@ impl CassandraStoreBuilder {
         let profile = ExecutionProfile::builder()
             .consistency(consistency)
             .serial_consistency(Some(serial))
-            .request_timeout(Some(self.answer_within))
+            .request_timeout(Some(self.request_timeout))
             // What is worth it is asked again here, until its time is up.
             .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
             .load_balancing_policy(balancing.build())
             .build();
         let mut builder = SessionBuilder::new()
             .known_nodes(&self.nodes)
-            .connection_timeout(self.answer_within)
+            .connection_timeout(self.request_timeout)
             // Which nodes have which keys, so that they are asked.
             .keyspaces_to_fetch([&self.keyspace])
             .fetch_full_schema_metadata(false)
@@ -220,7 +220,7 @@ impl CassandraStoreBuilder {
             session,
             consistency,
             serial,
-            within: self.answer_within,
+            within: self.request_timeout,
         })
     }
 
@@ -234,8 +234,8 @@ impl CassandraStoreBuilder {
             return wrong("no node is given");
         }
         // A longer one might not fit into a point in time.
-        if self.answer_within.is_zero() || self.answer_within > LONGEST {
-            return wrong("answer_within must be longer than zero and at most a day");
+        if self.request_timeout.is_zero() || self.request_timeout > LONGEST {
+            return wrong("request_timeout must be longer than zero and at most a day");
         }
         match self.consistency.as_str() {
             "QUORUM" => Ok((Consistency::Quorum, SerialConsistency::Serial)),
@@ -255,7 +255,7 @@ impl fmt::Debug for CassandraStoreBuilder {
             .field("nodes", &self.nodes)
             .field("keyspace", &self.keyspace)
             .field("consistency", &self.consistency)
-            .field("answer_within", &self.answer_within)
+            .field("request_timeout", &self.request_timeout)
             .finish_non_exhaustive()
     }
 }
@@ -271,7 +271,7 @@ mod tests {
             LONGEST + Duration::from_nanos(1),
             Duration::MAX,
         ] {
-            let builder = CassandraStore::builder(["127.0.0.1:1"]).answer_within(time);
+            let builder = CassandraStore::builder(["127.0.0.1:1"]).request_timeout(time);
             let error = builder.checked().unwrap_err();
             assert!(
                 matches!(error, CassandraStoreError::Setting(_)),

@@ -20,7 +20,7 @@ pub enum CassandraStoreError {
     /// The certificates that were given can't be used.
     #[error("TLS can't be set up")]
     Tls(#[source] BoxError),
-    /// No node could be reached: no such host, nobody listens, a login that is refused, a
+    /// No node could be reached: no such host, nobody listens, a login that is rejected, a
     /// certificate that is not trusted.
     #[error("no node of the cluster can be reached")]
     Unreachable(#[source] BoxError),
@@ -28,10 +28,10 @@ pub enum CassandraStoreError {
     #[error("the cluster did not answer within {0:?}")]
     TimedOut(Duration),
     /// It answered with an error; what it said is the source. A keyspace of ScyllaDB whose tables
-    /// are spread as tablets may refuse conditional writes: create it with
+    /// are spread as tablets may reject conditional writes: create it with
     /// `tablets = {'enabled': false}`.
     #[error("the cluster answered with an error")]
-    Refused(#[source] BoxError),
+    Rejected(#[source] BoxError),
     /// The tables are not there, or older: run
     /// [`migrate`](crate::CassandraStoreBuilder::migrate).
     #[error("the keyspace {keyspace} is at version {found}, not at {known}; run the migration")]
@@ -113,8 +113,8 @@ impl CassandraStoreError {
         Self::Unreachable(Box::new(error))
     }
 
-    pub(crate) fn refused(error: PrepareError) -> Self {
-        Self::Refused(Box::new(error))
+    pub(crate) fn rejected(error: PrepareError) -> Self {
+        Self::Rejected(Box::new(error))
     }
 }
 
@@ -122,7 +122,7 @@ impl From<Failure> for CassandraStoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::TimedOut(within) => Self::TimedOut(within),
-            other => Self::Refused(Box::new(other)),
+            other => Self::Rejected(Box::new(other)),
         }
     }
 }

@@ -262,7 +262,7 @@ impl Inner {
                     listed,
                     at: UnixTime::EPOCH,
                 },
-                None => Change::Freed { key },
+                None => Change::Returned { key },
             });
         }
         Ok(changes)

@@ -17,8 +17,8 @@
 //!
 //! # What is promised
 //!
-//! * **A claim has one winner** in the whole cluster: each is one write under a condition (`INSERT …
-//!   IF NOT EXISTS` by Paxos at `SERIAL`), with its own claim id in the row. Where nobody knows what
+//! * **A use has one winner** in the whole cluster: each is one write under a condition (`INSERT …
+//!   IF NOT EXISTS` by Paxos at `SERIAL`), with its own use id in the row. Where nobody knows what
 //!   became of it — a `WriteTimeout`, a connection that broke — the very same write is asked again
 //!   under the same id until it is known, or the time is up and the answer is an error. "Not applied"
 //!   with the own id in the row means that it won.
@@ -29,8 +29,8 @@
 //!   is the servers' `commitlog_sync`: with `batch` or `group` what was acknowledged survives a crash
 //!   of all machines at once; with `periodic`, which is Cassandra's default, all replicas of a key that
 //!   crash together lose about the last ten seconds, while a quorum that survives loses nothing.
-//! * **A backup that is played back loses what came after it**: revocations, and claimed uses, which
-//!   can then be claimed a second time. Who follows the feed is told so
+//! * **A backup that is played back loses what came after it**: revocations, and taken uses, which
+//!   can then be taken a second time. Who follows the feed is told so
 //!   ([`HistoryWentBack`](tower_revoke_core::StoreError::HistoryWentBack)), also when new history has
 //!   grown past the loss: each entry carries a random mark.
 //! * **No order depends on a clock.** What is said of a key is a row of its own, under an id that is
@@ -38,14 +38,14 @@
 //!   another, however far the clocks of servers and nodes are apart, and a replica that comes back with
 //!   old rows changes nothing. Uses are written with conditions only, which Cassandra puts in order by
 //!   itself. A server's clock that was far ahead and is set back by more than three hours (the
-//!   `gc_grace_seconds` of the tables) can make a use that was given back look held; it never makes two
+//!   `gc_grace_seconds` of the tables) can make a use that was returned look held; it never makes two
 //!   winners.
 //! * **Nothing expires by itself**: there is no TTL. Only [`purge`](tower_revoke_core::Store::purge)
 //!   forgets, by the caller's clock.
 //! * **In doubt is said to be in doubt.** A cluster that is down gives
 //!   [`Unavailable`](tower_revoke_core::StoreError::Unavailable) at once, one that is frozen
 //!   [`TimedOut`](tower_revoke_core::StoreError::TimedOut) after
-//!   [`answer_within`](CassandraStoreBuilder::answer_within). Afterwards it goes on by itself. What was
+//!   [`request_timeout`](CassandraStoreBuilder::request_timeout). Afterwards it goes on by itself. What was
 //!   begun goes on to its end also where its caller has left. Two lifts of one key at the same time may
 //!   both be told that there was something to lift.
 //!
@@ -60,7 +60,7 @@
 //!
 //! A writer that has said nothing for a day is forgotten with its log by a
 //! [`purge`](tower_revoke_core::Store::purge). A purge and a full load read all tables in pages. A purge
-//! that forgets uses is announced a second before: claims look for announcements, at most four times a
+//! that forgets uses is announced a second before: uses look for announcements, at most four times a
 //! second, so that none wins what was forgotten where a wall clock was set back.
 //!
 //! # The tables
@@ -68,12 +68,12 @@
 //! They stand in a keyspace of their own, `tower_revoke` unless
 //! [another](CassandraStoreBuilder::keyspace) is named, and are made by
 //! [`migrate`](CassandraStoreBuilder::migrate) only; [`connect`](CassandraStoreBuilder::connect)
-//! refuses what is older or newer than this version. Tokens and claims are hashes; the keys of rules,
+//! rejects what is older or newer than this version. Tokens and claims are hashes; the keys of rules,
 //! and who revoked and why, are readable there. The login needs `SELECT` and `MODIFY` on the keyspace;
 //! to create it, `CREATE`.
 //!
 //! ScyllaDB speaks the same language, and is not tested. Keyspaces of it whose tables are spread as
-//! tablets may refuse conditional writes; what the server says is passed on.
+//! tablets may reject conditional writes; what the server says is passed on.
 //!
 //! # Features
 //!

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use scylla::{DeserializeRow, value::CqlValue};
 use tokio::time::Instant;
 use tower_revoke_core::{
-    BoxFuture, Cursor, KeyDigest, Records, RecordsPage, StoreError, UnixTime, Wanted,
+    BoxFuture, Cursor, KeyDigest, RecordFilter, RecordPage, Records, StoreError, UnixTime,
 };
 
 use crate::{
@@ -275,10 +275,10 @@ impl Inner {
 impl Records for CassandraStore {
     fn page<'a>(
         &'a self,
-        wanted: &'a Wanted,
+        wanted: &'a RecordFilter,
         after: Option<&'a Cursor>,
         at_most: usize,
-    ) -> BoxFuture<'a, Result<RecordsPage, StoreError>> {
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
         Box::pin(self.0.records(wanted, after, at_most.clamp(1, 10_000)))
     }
 }
@@ -286,15 +286,15 @@ impl Records for CassandraStore {
 impl Inner {
     async fn records(
         &self,
-        wanted: &Wanted,
+        wanted: &RecordFilter,
         after: Option<&Cursor>,
         at_most: usize,
-    ) -> Result<RecordsPage, StoreError> {
+    ) -> Result<RecordPage, StoreError> {
         let after = after
             .map(|after| RecordsCursor::read(after, self.id))
             .transpose()?;
         let mut after = after.map(|after| after.place);
-        let mut page = RecordsPage::default();
+        let mut page = RecordPage::default();
         if let Some(key) = wanted.only_key() {
             let found = self.said(self.link.deadline(), &[*key]).await?;
             let records = found.iter().filter_map(|(key, stands)| stands.record(*key));

@@ -21,11 +21,11 @@ const TABLES: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS {keyspace}.revoked (digest blob, id blob, kind tinyint, \
      issued_at_or_before bigint, until bigint, at bigint, issuer text, claim text, value text, \
      said_by text, reason text, PRIMARY KEY (digest, id)) WITH gc_grace_seconds = 10800",
-    // Written with conditions only. turn is another one with each change. holder: by which claim,
-    // of a token with one use; of one with more, each claim has a row.
-    "CREATE TABLE IF NOT EXISTS {keyspace}.uses (digest blob, claim blob, max_uses bigint static, \
+    // Written with conditions only. turn is another one with each change. holder: by which use,
+    // of a token with one use; of one with more, each use has a row.
+    "CREATE TABLE IF NOT EXISTS {keyspace}.uses (digest blob, use_id blob, max_uses bigint static, \
      held bigint static, holder blob static, turn bigint static, until bigint static, \
-     PRIMARY KEY (digest, claim)) WITH gc_grace_seconds = 10800",
+     PRIMARY KEY (digest, use_id)) WITH gc_grace_seconds = 10800",
     // Who writes: a program's handle. beat: when it last said so, by its own clock.
     "CREATE TABLE IF NOT EXISTS {keyspace}.writers (only_one int, writer bigint, beat bigint, \
      retired boolean, trimmed bigint, trimmed_mark bigint, PRIMARY KEY (only_one, writer)) \
@@ -49,7 +49,7 @@ pub(crate) async fn run(
     deadline: Deadline,
 ) -> Result<(), CassandraStoreError> {
     let found = version(link, keyspace, deadline).await?;
-    refuse_newer(keyspace, found)?;
+    reject_newer(keyspace, found)?;
     if found == KNOWN {
         return Ok(());
     }
@@ -58,13 +58,13 @@ pub(crate) async fn run(
     deadline
         .bound(link.session.query_unpaged(create, ()))
         .await?
-        .map_err(refused)?;
+        .map_err(rejected)?;
     for table in TABLES {
         let create = table.replace("{keyspace}", &name);
         deadline
             .bound(link.session.query_unpaged(create, ()))
             .await?
-            .map_err(refused)?;
+            .map_err(rejected)?;
     }
     // Whoever is first names it.
     let id = fastrand::u128(..).to_be_bytes().to_vec();
@@ -76,7 +76,7 @@ pub(crate) async fn run(
     deadline
         .bound(link.session.query_unpaged(insert, (id,)))
         .await?
-        .map_err(refused)?;
+        .map_err(rejected)?;
     Ok(())
 }
 
@@ -87,7 +87,7 @@ pub(crate) async fn id_of(
     deadline: Deadline,
 ) -> Result<[u8; 16], CassandraStoreError> {
     let found = version(link, keyspace, deadline).await?;
-    refuse_newer(keyspace, found)?;
+    reject_newer(keyspace, found)?;
     if found < KNOWN {
         return Err(CassandraStoreError::Older {
             keyspace: keyspace.to_owned(),
@@ -106,7 +106,7 @@ pub(crate) async fn id_of(
     ))
 }
 
-fn refuse_newer(keyspace: &str, found: u32) -> Result<(), CassandraStoreError> {
+fn reject_newer(keyspace: &str, found: u32) -> Result<(), CassandraStoreError> {
     if found <= KNOWN {
         return Ok(());
     }
@@ -128,7 +128,7 @@ async fn version(
     let answer = deadline
         .bound(link.session.query_unpaged(is_there, (keyspace,)))
         .await?
-        .map_err(refused)?;
+        .map_err(rejected)?;
     let tables: Vec<(String,)> = rows_of(answer)?;
     if tables.is_empty() {
         return Ok(0);
@@ -154,9 +154,9 @@ where
     let mut select = Statement::new(select);
     select.set_consistency(link.consistency);
     let answer = deadline.bound(session.query_unpaged(select, ())).await?;
-    Ok(rows_of(answer.map_err(refused)?)?)
+    Ok(rows_of(answer.map_err(rejected)?)?)
 }
 
-fn refused(error: ExecutionError) -> CassandraStoreError {
+fn rejected(error: ExecutionError) -> CassandraStoreError {
     Failure::driver(error).into()
 }

@@ -46,17 +46,17 @@ statements! {
     say: "INSERT INTO {k}.revoked (digest, id, kind, issued_at_or_before, until, at, issuer, claim, \
         value, said_by, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     unsay: "DELETE FROM {k}.revoked WHERE digest = ? AND id = ?",
-    claim_new: "INSERT INTO {k}.uses (digest, max_uses, held, holder, turn, until) \
+    take_new: "INSERT INTO {k}.uses (digest, max_uses, held, holder, turn, until) \
         VALUES (?, ?, 1, ?, ?, ?) IF NOT EXISTS",
     uses: "SELECT DISTINCT max_uses, held, holder, turn, until FROM {k}.uses WHERE digest = ?",
-    held: "SELECT claim FROM {k}.uses WHERE digest = ? AND claim = ?",
+    held: "SELECT use_id FROM {k}.uses WHERE digest = ? AND use_id = ?",
     uses_now: "SELECT DISTINCT max_uses, held, holder, turn, until FROM {k}.uses WHERE digest = ?",
-    held_now: "SELECT claim FROM {k}.uses WHERE digest = ? AND claim = ?",
-    all_held: "SELECT claim FROM {k}.uses WHERE digest = ? LIMIT ?",
+    held_now: "SELECT use_id FROM {k}.uses WHERE digest = ? AND use_id = ?",
+    all_held: "SELECT use_id FROM {k}.uses WHERE digest = ? LIMIT ?",
     change_uses: "UPDATE {k}.uses SET max_uses = ?, held = ?, holder = ?, turn = ?, until = ? \
         WHERE digest = ? IF turn = ?",
-    hold: "INSERT INTO {k}.uses (digest, claim) VALUES (?, ?)",
-    let_go: "DELETE FROM {k}.uses WHERE digest = ? AND claim = ?",
+    hold: "INSERT INTO {k}.uses (digest, use_id) VALUES (?, ?)",
+    let_go: "DELETE FROM {k}.uses WHERE digest = ? AND use_id = ?",
     forget_uses: "DELETE max_uses, held, holder, turn, until FROM {k}.uses WHERE digest = ? \
         IF turn = ?",
     purged_before: "SELECT purged_before FROM {k}.store WHERE only_one = 0",
@@ -80,7 +80,7 @@ async fn prepared(
     deadline: Deadline,
 ) -> Result<PreparedStatement, CassandraStoreError> {
     let prepared = deadline.bound(link.session.prepare(text)).await?;
-    let mut statement = prepared.map_err(CassandraStoreError::refused)?;
+    let mut statement = prepared.map_err(CassandraStoreError::rejected)?;
     statement.set_consistency(link.consistency);
     statement.set_serial_consistency(Some(link.serial));
     statement.set_is_idempotent(true);

@@ -4,8 +4,8 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tower_revoke_core::{
-    Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed, Records,
-    Revocation, Store, StoreError, UnixTime, retention,
+    Change, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Records, Revocation, Store,
+    StoreError, UnixTime, Use, UseOutcome, retention,
 };
 
 use crate::{
@@ -89,19 +89,19 @@ impl Store for CassandraStore {
             .collect())
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
         let inner = &self.0;
-        if retention::has_ended(claim.until, inner.clock.now()) {
-            return Err(StoreError::LifeIsPast);
+        if retention::has_ended(use_.until, inner.clock.now()) {
+            return Err(StoreError::Expired);
         }
-        let (inner, claim) = (Arc::clone(inner), *claim);
-        self.to_the_end(async move { inner.claim(&claim).await })
+        let (inner, use_) = (Arc::clone(inner), *use_);
+        self.to_the_end(async move { inner.take_use(&use_).await })
             .await
     }
 
-    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
-        let (inner, claim) = (Arc::clone(&self.0), *claim);
-        self.to_the_end(async move { inner.release(&claim).await })
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
+        let (inner, use_) = (Arc::clone(&self.0), *use_);
+        self.to_the_end(async move { inner.return_use(&use_).await })
             .await
     }
 

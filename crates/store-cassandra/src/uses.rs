@@ -9,7 +9,7 @@ use scylla::{
     value::{CqlValue, Row},
 };
 use tokio::time::Instant;
-use tower_revoke_core::{Claim, ClaimOutcome, KeyDigest, StoreError, TokenId};
+use tower_revoke_core::{KeyDigest, StoreError, TokenId, Use, UseOutcome};
 
 use crate::{
     error::Failure,
@@ -21,10 +21,10 @@ use crate::{
     turns::Answer,
 };
 
-/// Rows of claims that are forgotten in one write.
+/// Rows of uses that are forgotten in one write.
 const HELD_AT_ONCE: i32 = 500;
 
-/// Between the announcement of a purge and the first use that it forgets. A claim that found nothing
+/// Between the announcement of a purge and the first use that it forgets. A use that found nothing
 /// has read the announcements, by the time it is done, no longer ago than half of this.
 pub(crate) const NOTICE: Duration = Duration::from_secs(1);
 
@@ -39,9 +39,9 @@ pub(crate) struct Uses {
     until: Option<i64>,
 }
 
-/// What became of a new claim, and what stood in its way.
+/// What became of a new use, and what stood in its way.
 #[derive(Debug, Default)]
-struct NewClaim {
+struct NewUse {
     applied: bool,
     max_uses: Option<i64>,
     holder: Option<Vec<u8>>,
@@ -55,65 +55,65 @@ fn blob(bytes: &[u8; 16]) -> Option<CqlValue> {
     Some(CqlValue::Blob(bytes.to_vec()))
 }
 
-/// How uses stand for one claim.
+/// How uses stand for one use.
 struct Stands {
     uses: Uses,
     is_held: bool,
 }
 
 impl Uses {
-    fn are_all_held(&self, claim: &Claim) -> bool {
-        self.held.unwrap_or(0) >= i64::from(claim.limit.get())
+    fn are_all_held(&self, use_: &Use) -> bool {
+        self.held.unwrap_or(0) >= i64::from(use_.limit.get())
     }
 }
 
 impl Stands {
-    fn is_spent(&self, claim: &Claim) -> bool {
-        !self.is_held && self.uses.are_all_held(claim)
+    fn is_spent(&self, use_: &Use) -> bool {
+        !self.is_held && self.uses.are_all_held(use_)
     }
 }
 
 impl Inner {
     /// Takes a use.
-    pub(crate) async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+    pub(crate) async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
         let (began, deadline) = (Instant::now(), self.link.deadline());
-        let turn = self.turns.of(claim.token);
+        let turn = self.turns.of(use_.token);
         let (_lock, seen) = match turn.lock.try_lock() {
             Ok(lock) => (Some(lock), None),
             Err(_) => {
                 let lock = deadline.bound(turn.lock.lock()).await?;
                 // A read costs the cluster much less than a condition, and all who wait share it.
-                let read = self.read(deadline, &self.statements.uses, claim.token);
+                let read = self.read(deadline, &self.statements.uses, use_.token);
                 let seen = deadline.bound(turn.seen.since(began, read)).await??.is;
                 // Who can't take any needs no turn to find out whether it has one.
-                let lock = Some(lock).filter(|_| !seen.are_all_held(claim));
-                let stands = self.stands(deadline, claim, seen).await?;
-                if stands.is_spent(claim) {
-                    return Ok(ClaimOutcome::Spent);
+                let lock = Some(lock).filter(|_| !seen.are_all_held(use_));
+                let stands = self.stands(deadline, use_, seen).await?;
+                if stands.is_spent(use_) {
+                    return Ok(UseOutcome::Spent);
                 }
                 (lock, Some(stands))
             }
         };
         let taken = async {
             match seen {
-                None if claim.limit.get() == 1 => self.take_the_only(deadline, claim).await,
-                seen => self.take(deadline, claim, seen).await,
+                None if use_.limit.get() == 1 => self.take_the_only(deadline, use_).await,
+                seen => self.take(deadline, use_, seen).await,
             }
         };
         let write = async {
-            let Some(until) = end(claim.until) else {
+            let Some(until) = end(use_.until) else {
                 return taken.await;
             };
             let not_long_ago = began.checked_sub(NOTICE / 4).unwrap_or(began);
             let (taken, purged) = tokio::join!(taken, self.purged(deadline, not_long_ago));
             let taken = taken?;
-            if let ClaimOutcome::Won { .. } = taken {
-                self.sure_of_its_life(deadline, claim, until, purged?)
+            if let UseOutcome::Taken { .. } = taken {
+                self.sure_of_its_life(deadline, use_, until, purged?)
                     .await?;
             }
             Ok(taken)
         };
-        let keys = vec![(Table::Uses, KeyDigest::of_token(claim.token))];
+        let keys = vec![(Table::Uses, KeyDigest::of_token(use_.token))];
         self.log
             .telling(keys, deadline, write, Result::is_err)
             .await?
@@ -123,63 +123,63 @@ impl Inner {
     async fn take_the_only(
         &self,
         deadline: Deadline,
-        claim: &Claim,
-    ) -> Result<ClaimOutcome, StoreError> {
-        let until = end(claim.until);
+        use_: &Use,
+    ) -> Result<UseOutcome, StoreError> {
+        let until = end(use_.until);
         let values = (
-            claim.token.as_bytes().as_slice(),
+            use_.token.as_bytes().as_slice(),
             1_i64,
-            claim.id.as_bytes().as_slice(),
+            use_.id.as_bytes().as_slice(),
             fastrand::i64(..),
             until,
         );
-        let claim_new = &self.statements.claim_new;
-        let found: NewClaim = first(self.link.ask(deadline, claim_new, values).await?)?;
-        let is_mine = found.holder.as_deref() == Some(claim.id.as_bytes().as_slice());
+        let take_new = &self.statements.take_new;
+        let found: NewUse = first(self.link.ask(deadline, take_new, values).await?)?;
+        let is_mine = found.holder.as_deref() == Some(use_.id.as_bytes().as_slice());
         if found.max_uses == Some(1) && found.holder.is_some() && !is_mine {
-            return Ok(ClaimOutcome::Spent);
+            return Ok(UseOutcome::Spent);
         }
         // Also where nobody knew what had become of it before.
         let stands_as_asked = is_mine && later(found.until, until) == found.until;
         if found.applied || (found.max_uses == Some(1) && stands_as_asked) {
-            return Ok(ClaimOutcome::Won { left: 0 });
+            return Ok(UseOutcome::Taken { left: 0 });
         }
-        self.take(deadline, claim, None).await
+        self.take(deadline, use_, None).await
     }
 
     /// Takes a use of those that are left, as far as they were seen.
     async fn take(
         &self,
         deadline: Deadline,
-        claim: &Claim,
+        use_: &Use,
         mut seen: Option<Stands>,
-    ) -> Result<ClaimOutcome, StoreError> {
-        let limit = i64::from(claim.limit.get());
+    ) -> Result<UseOutcome, StoreError> {
+        let limit = i64::from(use_.limit.get());
         loop {
             let stands = match seen.take() {
                 Some(stands) => stands,
                 None => {
                     let uses = &self.statements.uses;
-                    let uses = self.read(deadline, uses, claim.token).await?;
-                    self.stands(deadline, claim, uses).await?
+                    let uses = self.read(deadline, uses, use_.token).await?;
+                    self.stands(deadline, use_, uses).await?
                 }
             };
-            if stands.is_spent(claim) {
-                return Ok(ClaimOutcome::Spent);
+            if stands.is_spent(use_) {
+                return Ok(UseOutcome::Spent);
             }
             let Stands { uses, is_held } = stands;
             let held = uses.held.unwrap_or(0) + i64::from(!is_held);
             let until = match uses.max_uses {
-                Some(_) => later(uses.until, end(claim.until)),
-                None => end(claim.until),
+                Some(_) => later(uses.until, end(use_.until)),
+                None => end(use_.until),
             };
             if (is_held && until == uses.until)
                 || self
-                    .change(deadline, claim, &uses, held, until, true)
+                    .change(deadline, use_, &uses, held, until, true)
                     .await?
             {
                 let left = u32::try_from(limit - held).unwrap_or(0);
-                return Ok(ClaimOutcome::Won { left });
+                return Ok(UseOutcome::Taken { left });
             }
         }
     }
@@ -187,28 +187,28 @@ impl Inner {
     async fn stands(
         &self,
         deadline: Deadline,
-        claim: &Claim,
+        use_: &Use,
         uses: Uses,
     ) -> Result<Stands, StoreError> {
-        let asked = claim.limit.get();
+        let asked = use_.limit.get();
         if let Some(stored) = uses.max_uses
             && stored != i64::from(asked)
         {
             let stored = u32::try_from(stored).unwrap_or(u32::MAX);
-            return Err(StoreError::OtherLimit { stored, asked });
+            return Err(StoreError::LimitMismatch { stored, asked });
         }
         let held = &self.statements.held;
-        let is_held = self.is_held(deadline, held, claim, &uses).await?;
+        let is_held = self.is_held(deadline, held, use_, &uses).await?;
         Ok(Stands { uses, is_held })
     }
 
     /// Gives a use back.
-    pub(crate) async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+    pub(crate) async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
         let deadline = self.link.deadline();
-        let turn = self.turns.of(claim.token);
+        let turn = self.turns.of(use_.token);
         let _lock = deadline.bound(turn.lock.lock()).await?;
-        let keys = vec![(Table::Uses, KeyDigest::of_token(claim.token))];
-        let write = self.give_back(deadline, claim);
+        let keys = vec![(Table::Uses, KeyDigest::of_token(use_.token))];
+        let write = self.return_rule(deadline, use_);
         let released = self
             .log
             .telling(keys, deadline, write, Result::is_err)
@@ -216,18 +216,18 @@ impl Inner {
         Ok(released?)
     }
 
-    async fn give_back(&self, deadline: Deadline, claim: &Claim) -> Result<bool, Failure> {
+    async fn return_rule(&self, deadline: Deadline, use_: &Use) -> Result<bool, Failure> {
         let Statements {
             uses_now, held_now, ..
         } = &*self.statements;
         loop {
-            // After what others have begun and not finished, a claim of its own too.
-            let uses = self.read(deadline, uses_now, claim.token).await?;
-            if !self.is_held(deadline, held_now, claim, &uses).await? {
+            // After what others have begun and not finished, a use of its own too.
+            let uses = self.read(deadline, uses_now, use_.token).await?;
+            if !self.is_held(deadline, held_now, use_, &uses).await? {
                 return Ok(false);
             }
             let held = uses.held.unwrap_or(1) - 1;
-            let change = self.change(deadline, claim, &uses, held, uses.until, false);
+            let change = self.change(deadline, use_, &uses, held, uses.until, false);
             if change.await? {
                 return Ok(true);
             }
@@ -251,8 +251,8 @@ impl Inner {
             let values = (token.clone(), HELD_AT_ONCE);
             let all_held = &self.statements.all_held;
             let rows: Vec<(Option<Vec<u8>>,)> = self.link.rows(deadline, all_held, values).await?;
-            for claim in rows.into_iter().filter_map(|(claim,)| claim) {
-                let values = vec![Some(token.clone()), Some(CqlValue::Blob(claim))];
+            for use_ in rows.into_iter().filter_map(|(use_,)| use_) {
+                let values = vec![Some(token.clone()), Some(CqlValue::Blob(use_))];
                 writes.push((self.statements.let_go.clone(), values));
             }
         }
@@ -269,12 +269,12 @@ impl Inner {
         deadline.bound(self.purged.since(since, ask)).await?
     }
 
-    /// A wall clock may have been set back since uses were forgotten. A claim that found nothing
+    /// A wall clock may have been set back since uses were forgotten. A use that found nothing
     /// knows of it, see [`NOTICE`].
     async fn sure_of_its_life(
         &self,
         deadline: Deadline,
-        claim: &Claim,
+        use_: &Use,
         until: i64,
         mut purged: Purged,
     ) -> Result<(), StoreError> {
@@ -284,8 +284,8 @@ impl Inner {
         if purged.is.is_none_or(|purged| purged <= until) {
             return Ok(());
         }
-        self.give_back(deadline, claim).await?;
-        Err(StoreError::LifeIsPast)
+        self.return_rule(deadline, use_).await?;
+        Err(StoreError::Expired)
     }
 
     async fn read(
@@ -303,16 +303,16 @@ impl Inner {
         &self,
         deadline: Deadline,
         statement: &PreparedStatement,
-        claim: &Claim,
+        use_: &Use,
         uses: &Uses,
     ) -> Result<bool, Failure> {
         match uses.max_uses {
             None => Ok(false),
-            Some(1) => Ok(uses.holder.as_deref() == Some(claim.id.as_bytes().as_slice())),
+            Some(1) => Ok(uses.holder.as_deref() == Some(use_.id.as_bytes().as_slice())),
             Some(_) => {
                 let values = (
-                    claim.token.as_bytes().as_slice(),
-                    claim.id.as_bytes().as_slice(),
+                    use_.token.as_bytes().as_slice(),
+                    use_.id.as_bytes().as_slice(),
                 );
                 let rows: Vec<(Vec<u8>,)> = self.link.rows(deadline, statement, values).await?;
                 Ok(!rows.is_empty())
@@ -325,14 +325,14 @@ impl Inner {
     async fn change(
         &self,
         deadline: Deadline,
-        claim: &Claim,
+        use_: &Use,
         uses: &Uses,
         held: i64,
         until: Option<i64>,
         takes: bool,
     ) -> Result<bool, Failure> {
-        let limit = uses.max_uses.unwrap_or(i64::from(claim.limit.get()));
-        let (token, id) = (blob(claim.token.as_bytes()), blob(claim.id.as_bytes()));
+        let limit = uses.max_uses.unwrap_or(i64::from(use_.limit.get()));
+        let (token, id) = (blob(use_.token.as_bytes()), blob(use_.id.as_bytes()));
         let turn = fastrand::i64(..);
         let holder = id.clone().filter(|_| takes && limit == 1);
         let mut writes = vec![(
@@ -359,17 +359,17 @@ impl Inner {
             return Ok(true);
         }
         let found = self
-            .read(deadline, &self.statements.uses, claim.token)
+            .read(deadline, &self.statements.uses, use_.token)
             .await?;
         Ok(found.turn == Some(turn))
     }
 }
 
-/// By the names of the columns: of a claim that was made there is only the first.
-fn first(answer: QueryResult) -> Result<NewClaim, Failure> {
+/// By the names of the columns: of a use that was made there is only the first.
+fn first(answer: QueryResult) -> Result<NewUse, Failure> {
     let rows = answer.into_rows_result().map_err(Failure::driver)?;
     let row = rows.first_row::<Row>().map_err(Failure::driver)?;
-    let mut found = NewClaim::default();
+    let mut found = NewUse::default();
     for (column, value) in rows.column_specs().iter().zip(row.columns) {
         match (column.name(), value) {
             ("[applied]", Some(CqlValue::Boolean(applied))) => found.applied = applied,
@@ -382,7 +382,7 @@ fn first(answer: QueryResult) -> Result<NewClaim, Failure> {
     Ok(found)
 }
 
-/// Whether all uses are claimed, and until when that is remembered.
+/// Whether all uses are taken, and until when that is remembered.
 pub(crate) fn spent(
     max_uses: Option<i64>,
     held: Option<i64>,

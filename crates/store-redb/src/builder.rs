@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tower_revoke_core::Clock;
 
 use crate::{
-    OpenError, RedbStore, disk::Health, file::Place, shared::Shared, staged, threads::Threads,
+    RedbStore, RedbStoreError, disk::Health, file::Place, shared::Shared, staged, threads::Threads,
 };
 
 /// Puts a [`RedbStore`] together; made by [`RedbStore::builder`].
@@ -18,8 +18,8 @@ use crate::{
 /// # let path = folder.path().join("revocations.redb");
 /// let store = RedbStore::builder(path)
 ///     .cache_bytes(256 << 20)
-///     .changes_kept(1_000_000)
-///     .answer_within(Duration::from_secs(5))
+///     .feed_capacity(1_000_000)
+///     .request_timeout(Duration::from_secs(5))
 ///     .open()?;
 /// # drop(store);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -29,10 +29,10 @@ use crate::{
 pub struct RedbStoreBuilder {
     path: PathBuf,
     clock: Clock,
-    answer_within: Duration,
+    request_timeout: Duration,
     cache_bytes: usize,
-    changes_kept: u64,
-    changes_kept_for: Duration,
+    feed_capacity: u64,
+    feed_retention: Duration,
     gathered: usize,
 }
 
@@ -41,10 +41,10 @@ impl RedbStoreBuilder {
         Self {
             path,
             clock: Clock::system(),
-            answer_within: Duration::from_secs(2),
+            request_timeout: Duration::from_secs(2),
             cache_bytes: 64 << 20,
-            changes_kept: 100_000,
-            changes_kept_for: Duration::from_secs(86_400),
+            feed_capacity: 100_000,
+            feed_retention: Duration::from_secs(86_400),
             gathered: staged::GATHERED,
         }
     }
@@ -53,8 +53,8 @@ impl RedbStoreBuilder {
     /// [`StoreError::TimedOut`](tower_revoke_core::StoreError::TimedOut), and what was asked may
     /// still happen. By tokio's timer, which the runtime must have enabled; outside of a runtime
     /// a call waits as long as the disk does. `purge` and `compact` are not bound to it.
-    pub fn answer_within(mut self, time: Duration) -> Self {
-        self.answer_within = time;
+    pub fn request_timeout(mut self, time: Duration) -> Self {
+        self.request_timeout = time;
         self
     }
 
@@ -68,14 +68,14 @@ impl RedbStoreBuilder {
     /// How many of the last changes are kept for
     /// [`Store::changes`](tower_revoke_core::Store::changes): 100,000 unless this is called, in
     /// about 60 bytes each. Who falls behind further loads all again.
-    pub fn changes_kept(mut self, changes: u64) -> Self {
-        self.changes_kept = changes;
+    pub fn feed_capacity(mut self, changes: u64) -> Self {
+        self.feed_capacity = changes;
         self
     }
 
     /// For how long changes are kept, if there are not too many: a day unless this is called.
-    pub fn changes_kept_for(mut self, time: Duration) -> Self {
-        self.changes_kept_for = time;
+    pub fn feed_retention(mut self, time: Duration) -> Self {
+        self.feed_retention = time;
         self
     }
 
@@ -85,35 +85,35 @@ impl RedbStoreBuilder {
         self
     }
 
-    /// How many claims are staged before they are moved.
+    /// How many uses are staged before they are moved.
     #[cfg(test)]
-    pub(crate) fn gathered(mut self, claims: usize) -> Self {
-        self.gathered = claims;
+    pub(crate) fn gathered(mut self, uses: usize) -> Self {
+        self.gathered = uses;
         self
     }
 
     /// Opens the file, or creates it. The folder must be there.
     ///
-    /// Blocks: some milliseconds, or up to 0.1 s where very many claims were made of late; after a
+    /// Blocks: some milliseconds, or up to 0.1 s where very many uses were made of late; after a
     /// crash, while the whole file is checked, about half a second for a million entries.
     ///
     /// # Errors
-    /// It says which, and [`OpenError`] what to do.
-    pub fn open(self) -> Result<RedbStore, OpenError> {
+    /// It says which, and [`RedbStoreError`] what to do.
+    pub fn open(self) -> Result<RedbStore, RedbStoreError> {
         let place = Place {
             path: self.path.clone(),
             cache_bytes: self.cache_bytes,
             health: Arc::new(Health::default()),
         };
-        let failed = |error: tower_revoke_core::BoxError| OpenError::Io {
+        let failed = |error: tower_revoke_core::BoxError| RedbStoreError::Io {
             path: self.path.clone(),
             source: error,
         };
         let (db, identity) = place.begin()?;
-        let kept = (self.changes_kept, self.changes_kept_for);
+        let kept = (self.feed_capacity, self.feed_retention);
         let shared = Shared::new(place, self.clock, db, identity, kept, self.gathered);
         let shared = Arc::new(shared.map_err(|fault| failed(fault.into()))?);
         let threads = Threads::start(&shared).map_err(|error| failed(error.into()))?;
-        Ok(RedbStore::new(shared, threads, self.answer_within))
+        Ok(RedbStore::new(shared, threads, self.request_timeout))
     }
 }

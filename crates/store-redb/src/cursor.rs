@@ -20,15 +20,15 @@ pub(crate) struct FeedCursor {
     pub(crate) load: Option<Load>,
 }
 
-/// What of a full load was read: first the staged claims, for what is moved meanwhile is then found
+/// What of a full load was read: first the staged uses, for what is moved meanwhile is then found
 /// among the uses. All that changed since it began comes after it, by the feed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Load {
     /// The revocations up to this one.
     Revoked(Option<[u8; 16]>),
-    /// All revocations, and the tokens with claimed uses up to this one.
+    /// All revocations, and the tokens with taken uses up to this one.
     Uses(Option<[u8; 16]>),
-    /// The tokens up to this one whose claims are staged.
+    /// The tokens up to this one whose uses are staged.
     Staged(Option<[u8; 16]>),
 }
 

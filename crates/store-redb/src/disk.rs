@@ -21,7 +21,7 @@ pub(crate) struct Disk {
 pub(crate) struct Health {
     sync_failed: AtomicBool,
     #[cfg(test)]
-    pub(crate) harm: std::sync::Mutex<tests::Harm>,
+    pub(crate) harm: std::sync::Mutex<tests::DiskFault>,
 }
 
 impl Health {
@@ -79,7 +79,7 @@ pub(crate) mod tests {
 
     /// What fails from now on, and how.
     #[derive(Debug, Default)]
-    pub(crate) struct Harm {
+    pub(crate) struct DiskFault {
         pub(crate) read: Option<io::ErrorKind>,
         pub(crate) write: Option<io::ErrorKind>,
         pub(crate) grow: Option<io::ErrorKind>,
@@ -87,13 +87,13 @@ pub(crate) mod tests {
     }
 
     impl Health {
-        pub(crate) fn set(&self, harm: Harm) {
+        pub(crate) fn set(&self, harm: DiskFault) {
             *self.harm.lock().unwrap_or_else(PoisonError::into_inner) = harm;
         }
 
         pub(super) fn may(
             &self,
-            what: impl FnOnce(&Harm) -> Option<io::ErrorKind>,
+            what: impl FnOnce(&DiskFault) -> Option<io::ErrorKind>,
         ) -> io::Result<()> {
             let harm = self.harm.lock().unwrap_or_else(PoisonError::into_inner);
             what(&harm).map_or(Ok(()), |kind| Err(kind.into()))

@@ -8,7 +8,7 @@ use tower_revoke_core::BoxError;
 /// that one which was not there may be there now.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {
+pub enum RedbStoreError {
     /// Another process has it open, or this one has.
     #[error("{} is open already, here or in another process: one file serves one process", path.display())]
     Locked {
@@ -62,7 +62,7 @@ pub enum OpenError {
         /// What is wrong with it.
         what: String,
     },
-    /// The system refused, for another reason.
+    /// The system rejected, for another reason.
     #[error("{} can't be opened", path.display())]
     Io {
         /// The file.

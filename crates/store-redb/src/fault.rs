@@ -14,7 +14,7 @@ pub(crate) enum Fault {
     #[error("a row of the file can't be read")]
     Row(#[from] postcard::Error),
     #[error("the file could not be opened again")]
-    Closed(#[source] Arc<crate::OpenError>),
+    Closed(#[source] Arc<crate::RedbStoreError>),
     /// The kernel may drop what it could not write, and still show it to those who read.
     #[error(
         "the disk could not keep what was written, and what the file now says can't be relied on: \

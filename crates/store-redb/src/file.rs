@@ -1,4 +1,4 @@
-//! Opening the file: what it must be, and in what words it is refused.
+//! Opening the file: what it must be, and in what words it is rejected.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,7 +12,7 @@ use redb::{Builder, Database, DatabaseError, StorageError, backends::FileBackend
 
 use crate::{
     disk::{Disk, Health},
-    error::OpenError,
+    error::RedbStoreError,
     fault::{Fault, is_full, words_of},
     schema::{self, Found, Identity},
 };
@@ -30,25 +30,25 @@ pub(crate) struct Place {
 
 impl Place {
     /// Opens the file, or creates it, and notes in it that it was opened.
-    pub(crate) fn begin(&self) -> Result<(Database, Identity), OpenError> {
+    pub(crate) fn begin(&self) -> Result<(Database, Identity), RedbStoreError> {
         let db = self.open()?;
         let found = unwound(|| schema::begin(&db));
-        match found.map_err(|fault| self.refused(fault))? {
+        match found.map_err(|fault| self.rejected(fault))? {
             Found::Ours(identity) => Ok((db, identity)),
-            Found::Newer(found) => Err(OpenError::Newer {
+            Found::Newer(found) => Err(RedbStoreError::Newer {
                 path: self.path.clone(),
                 what: "schema",
                 found,
                 known: schema::VERSION,
             }),
-            Found::Foreign => Err(OpenError::Foreign {
+            Found::Foreign => Err(RedbStoreError::Foreign {
                 path: self.path.clone(),
             }),
         }
     }
 
     /// Opens the file, and mends what a crash has left.
-    pub(crate) fn open(&self) -> Result<Database, OpenError> {
+    pub(crate) fn open(&self) -> Result<Database, RedbStoreError> {
         let is_new = !self.path.exists();
         let file = OpenOptions::new()
             .read(true)
@@ -61,7 +61,7 @@ impl Place {
             self.keep_name().map_err(|error| self.failed(error))?;
         }
         if let Some(found) = self.newer_format(&file) {
-            return Err(OpenError::Newer {
+            return Err(RedbStoreError::Newer {
                 path: self.path.clone(),
                 what: "file format",
                 found: found.into(),
@@ -119,64 +119,64 @@ impl Place {
         Ok(fs::metadata(&self.path)?.len())
     }
 
-    fn not_opened(&self, error: DatabaseError) -> OpenError {
+    fn not_opened(&self, error: DatabaseError) -> RedbStoreError {
         let path = self.path.clone();
         match error {
-            DatabaseError::DatabaseAlreadyOpen => OpenError::Locked { path },
+            DatabaseError::DatabaseAlreadyOpen => RedbStoreError::Locked { path },
             // What has no magic number, or is too short to have one.
             DatabaseError::Storage(StorageError::Io(error))
                 if error.kind() == io::ErrorKind::InvalidData =>
             {
-                OpenError::Foreign { path }
+                RedbStoreError::Foreign { path }
             }
             DatabaseError::Storage(StorageError::Io(error)) => self.failed(error),
             DatabaseError::Storage(StorageError::Corrupted(what)) => self.corrupt(what),
-            DatabaseError::UpgradeRequired(_) => OpenError::Foreign { path },
-            other => OpenError::Io {
+            DatabaseError::UpgradeRequired(_) => RedbStoreError::Foreign { path },
+            other => RedbStoreError::Io {
                 path,
                 source: Box::new(other),
             },
         }
     }
 
-    fn failed(&self, error: io::Error) -> OpenError {
+    fn failed(&self, error: io::Error) -> RedbStoreError {
         let path = self.path.clone();
         match error.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                OpenError::ReadOnly {
+                RedbStoreError::ReadOnly {
                     path,
                     source: error,
                 }
             }
             io::ErrorKind::UnexpectedEof => self.corrupt("it ends too early".to_owned()),
-            _ if is_full(&error) => OpenError::Full {
+            _ if is_full(&error) => RedbStoreError::Full {
                 path,
                 source: error,
             },
-            _ => OpenError::Io {
+            _ => RedbStoreError::Io {
                 path,
                 source: Box::new(error),
             },
         }
     }
 
-    fn refused(&self, fault: Fault) -> OpenError {
+    fn rejected(&self, fault: Fault) -> RedbStoreError {
         match fault {
-            Fault::Full(error) => OpenError::Full {
+            Fault::Full(error) => RedbStoreError::Full {
                 path: self.path.clone(),
                 source: io::Error::new(error.kind(), error),
             },
             Fault::Damaged(what) => self.corrupt(what),
             Fault::Row(error) => self.corrupt(error.to_string()),
-            other => OpenError::Io {
+            other => RedbStoreError::Io {
                 path: self.path.clone(),
                 source: Box::new(other),
             },
         }
     }
 
-    fn corrupt(&self, what: String) -> OpenError {
-        OpenError::Corrupt {
+    fn corrupt(&self, what: String) -> RedbStoreError {
+        RedbStoreError::Corrupt {
             path: self.path.clone(),
             what,
         }

@@ -16,8 +16,8 @@
 //! * **Durable** means: written to the file and flushed to the disk by the system (`fdatasync`)
 //!   before the call returns. It outlives the program, a `kill -9` at any moment, and a power cut,
 //!   as far as the disk keeps what it said was kept. It does not outlive the disk.
-//! * **A claim has one winner** among all who use this file, and that is one process: a second one
-//!   that opens it is refused ([`OpenError::Locked`]). For several nodes take another store.
+//! * **A use has one winner** among all who use this file, and that is one process: a second one
+//!   that opens it is rejected ([`RedbStoreError::Locked`]). For several nodes take another store.
 //! * **A crash loses nothing that was acknowledged.** The next start checks the whole file, about
 //!   half a second for a million entries.
 //! * **A backup that is played back** has forgotten what came after it. Who follows the feed is told
@@ -32,15 +32,15 @@
 //! for no write. They have threads of their own too: a look-up takes some microseconds from memory,
 //! but milliseconds from a disk, for which no thread of the runtime should wait.
 //!
-//! The first claim of a single-use token, which is what most writes are, is appended to a table of
-//! claims in the order in which they came, and is in memory too, where look-ups see it. Thousands of
+//! The first use of a single-use token, which is what most writes are, is appended to a table of
+//! uses in the order in which they came, and is in memory too, where look-ups see it. Thousands of
 //! them at a time go to their places in the order of the tokens, where neighbours share a page: a
 //! few with each transaction that adds others, so that none takes long. A crash or a restart finds
-//! them where they were. At most about 67,000 claims wait like that, in about 100 bytes of memory
+//! them where they were. At most about 67,000 uses wait like that, in about 100 bytes of memory
 //! each, 7 MB in all; reading them takes a start less than 0.1 s. Claims of tokens with more uses,
-//! and what is claimed again with a longer life or given back, go to their places at once.
+//! and what is taken again with a longer life or returned, go to their places at once.
 //!
-//! What has ended leaves with `purge`; its room is used again, and given back to the disk where
+//! What has ended leaves with `purge`; its room is used again, and returned to the disk where
 //! that is worth it ([`RedbStore::compact`]).
 //!
 //! # When something fails
@@ -49,9 +49,9 @@
 //! |---|---|
 //! | the disk is full | reads go on; writes fail with [`Full`](tower_revoke_core::StoreError::Full), are tried again once a second, and go on when there is room |
 //! | a read or a write fails | [`Unavailable`](tower_revoke_core::StoreError::Unavailable); the file is opened anew, and all goes on if that helps |
-//! | a flush fails | nothing that the system then says about the file can be relied on: the store refuses all until the program is started again |
-//! | the file is damaged | likewise, or [`OpenError::Corrupt`] at the start |
-//! | the disk hangs | [`TimedOut`](tower_revoke_core::StoreError::TimedOut) after [`answer_within`](RedbStoreBuilder::answer_within) |
+//! | a flush fails | nothing that the system then says about the file can be relied on: the store rejects all until the program is started again |
+//! | the file is damaged | likewise, or [`RedbStoreError::Corrupt`] at the start |
+//! | the disk hangs | [`TimedOut`](tower_revoke_core::StoreError::TimedOut) after [`request_timeout`](RedbStoreBuilder::request_timeout) |
 
 mod builder;
 mod cursor;
@@ -70,4 +70,4 @@ mod tables;
 mod tests;
 mod threads;
 
-pub use self::{builder::RedbStoreBuilder, error::OpenError, store::RedbStore};
+pub use self::{builder::RedbStoreBuilder, error::RedbStoreError, store::RedbStore};

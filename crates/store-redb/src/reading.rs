@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use redb::{ReadTransaction, ReadableTable};
 use tower_revoke_core::{
-    Change, Changes, KeyDigest, Listed, Record, RecordsPage, RevocationKey, StoreError, Wanted,
+    Change, Changes, KeyDigest, Listed, Record, RecordFilter, RecordPage, RevocationKey, StoreError,
 };
 
 use crate::{
@@ -181,12 +181,12 @@ fn load_page(
 pub(crate) fn records(
     txn: &ReadTransaction,
     identity: &Identity,
-    wanted: &Wanted,
+    wanted: &RecordFilter,
     after: Option<[u8; 16]>,
     at_most: usize,
-) -> Result<(RecordsPage, Option<[u8; 16]>), Fault> {
+) -> Result<(RecordPage, Option<[u8; 16]>), Fault> {
     let revoked = txn.open_table(REVOKED)?;
-    let mut page = RecordsPage::default();
+    let mut page = RecordPage::default();
     if let Some(key) = wanted.only_key() {
         let is_before = after.is_some_and(|after| *key.as_bytes() <= after);
         if let Some(row) = revoked.get(key.as_bytes())?.filter(|_| !is_before) {

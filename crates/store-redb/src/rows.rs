@@ -48,15 +48,15 @@ pub(crate) struct Uses {
     pub(crate) only: Option<[u8; 16]>,
 }
 
-/// The claim of the only use of a token, in the order in which claims were made.
+/// The use of the only use of a token, in the order in which uses were made.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct StagedClaim {
+pub(crate) struct StagedUse {
     pub(crate) token: [u8; 16],
     pub(crate) id: [u8; 16],
     pub(crate) until: Option<UnixTime>,
 }
 
-/// Which rows of staged claims stand among the uses already, and are void: those with a lower
+/// Which rows of staged uses stand among the uses already, and are void: those with a lower
 /// number than this, of the tokens up to this one.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Moved {
@@ -82,7 +82,7 @@ enum What {
         at: UnixTime,
         until: Option<UnixTime>,
     },
-    Freed,
+    Returned,
 }
 
 pub(crate) fn write(row: &impl Serialize) -> Result<Vec<u8>, Fault> {
@@ -176,7 +176,7 @@ impl Uses {
         (self.left() == 0).then_some(Listed::Spent { until: self.until })
     }
 
-    /// How many entries it counts for: uses that were all given back still remember their limit.
+    /// How many entries it counts for: uses that were all returned still remember their limit.
     pub(crate) fn weight(&self) -> u64 {
         u64::from(self.held.max(1))
     }
@@ -192,7 +192,7 @@ impl Event {
             } => What::Spent { until },
             Change::Listed { listed, at, .. } => What::Revoked(Revoked::new(listed, at)),
             Change::Lifted { at, until, .. } => What::Lifted { at, until },
-            Change::Freed { .. } => What::Freed,
+            Change::Returned { .. } => What::Returned,
             _ => return None,
         };
         let key = *change.key().as_bytes();
@@ -205,12 +205,12 @@ impl Event {
             What::Revoked(revoked) => revoked.change(key),
             What::Spent { until } => spent(key, until),
             What::Lifted { at, until } => Change::Lifted { key, at, until },
-            What::Freed => Change::Freed { key },
+            What::Returned => Change::Returned { key },
         }
     }
 }
 
-/// That the last use of a token was claimed.
+/// That the last use of a token was taken.
 pub(crate) fn spent(key: KeyDigest, until: Option<UnixTime>) -> Change {
     Change::Listed {
         key,

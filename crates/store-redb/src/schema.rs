@@ -15,10 +15,10 @@ pub(crate) const REVOKED: TableDefinition<[u8; 16], &[u8]> = TableDefinition::ne
 pub(crate) const LIFTED: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("lifted");
 /// By token: [`Uses`](crate::rows::Uses).
 pub(crate) const USES: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("uses");
-/// By token and claim: a use that is held, of a token with more than one.
+/// By token and use: a use that is held, of a token with more than one.
 pub(crate) const HELD: TableDefinition<[u8; 32], ()> = TableDefinition::new("held");
-/// By number, in the order in which they were made: [`StagedClaim`](crate::rows::StagedClaim),
-/// claims that are not yet in [`USES`] and [`ENDS`].
+/// By number, in the order in which they were made: [`StagedUse`](crate::rows::StagedUse),
+/// uses that are not yet in [`USES`] and [`ENDS`].
 pub(crate) const STAGED: TableDefinition<u64, &[u8]> = TableDefinition::new("staged");
 /// What ends, by when: seconds, table and digest. What never ends is not in it.
 pub(crate) const ENDS: TableDefinition<[u8; 25], ()> = TableDefinition::new("ends");

@@ -27,7 +27,7 @@ use crate::{
 /// Between two attempts at what has just failed for want of room, or could not be opened.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Below this, what could be given back is not worth anybody's wait.
+/// Below this, what could be returned is not worth anybody's wait.
 const WORTH_COMPACTING: u64 = 16 << 20;
 
 /// What is kept is moved at about 100 MB a second, and all wait meanwhile.
@@ -40,19 +40,19 @@ pub(crate) struct Shared {
     pub(crate) place: Place,
     pub(crate) clock: Clock,
     pub(crate) identity: Identity,
-    pub(crate) changes_kept: u64,
-    pub(crate) changes_kept_for: Duration,
+    pub(crate) feed_capacity: u64,
+    pub(crate) feed_retention: Duration,
     /// The end of the feed, for those who wait for news.
     pub(crate) news: watch::Sender<u64>,
     entries: AtomicU64,
-    /// How many claims are staged before they are moved.
+    /// How many uses are staged before they are moved.
     gathered: usize,
     /// Never more than was committed, and all of it before its callers are answered. Taken after
     /// `db`, if both are.
     staged: RwLock<Staged>,
     /// Readers and the writer hold it as long as their transaction; who replaces it, alone.
     db: RwLock<Option<Database>>,
-    refusing: Mutex<Refusing>,
+    rejecting: Mutex<Rejecting>,
     /// Faults after which the file is opened again.
     outage: OutageLog,
     bad_rows: LogLimit,
@@ -60,7 +60,7 @@ pub(crate) struct Shared {
 
 /// What is not even tried.
 #[derive(Default)]
-struct Refusing {
+struct Rejecting {
     /// Until an uptime of the clock.
     writes: Option<(Fault, Duration)>,
     /// Likewise, reads as well; for good, if there is no time.
@@ -73,7 +73,7 @@ impl Shared {
         clock: Clock,
         db: Database,
         identity: Identity,
-        (changes_kept, changes_kept_for): (u64, Duration),
+        (feed_capacity, feed_retention): (u64, Duration),
         gathered: usize,
     ) -> Result<Self, Fault> {
         let txn = db.begin_read()?;
@@ -85,20 +85,20 @@ impl Shared {
             place,
             clock,
             identity,
-            changes_kept,
-            changes_kept_for,
+            feed_capacity,
+            feed_retention,
             news: watch::Sender::new(end),
             entries: AtomicU64::new(listed + staged.len() as u64),
             gathered,
             staged: RwLock::new(staged),
             db: RwLock::new(Some(db)),
-            refusing: Mutex::default(),
+            rejecting: Mutex::default(),
             outage: OutageLog::default(),
             bad_rows: LogLimit::default(),
         })
     }
 
-    /// The claims that are staged. Who looks for a claim looks here before the transaction begins
+    /// The uses that are staged. Who looks for a use looks here before the transaction begins
     /// in which it reads: one that has left since is found there.
     pub(crate) fn staged(&self) -> RwLockReadGuard<'_, Staged> {
         self.staged.read().unwrap_or_else(PoisonError::into_inner)
@@ -135,8 +135,8 @@ impl Shared {
                     txn.abort()?;
                     return Ok((done, None));
                 }
-                let since = now.saturating_sub(self.changes_kept_for);
-                tables.trim(self.changes_kept, since)?;
+                let since = now.saturating_sub(self.feed_retention);
+                tables.trim(self.feed_capacity, since)?;
                 tables.move_staged(self.gathered)?;
                 let after = (tables.feed_end(), tables.entries()?);
                 let changes = tables.into_staged();
@@ -179,7 +179,7 @@ impl Shared {
         done.map_err(|fault| self.failed(fault, true))
     }
 
-    /// Likewise, if a good part of a file that is large can be given back in a short time.
+    /// Likewise, if a good part of a file that is large can be returned in a short time.
     pub(crate) fn compact_if_worth_it(&self) -> Result<bool, StoreError> {
         let size = self.place.bytes().unwrap_or(0);
         let at_least = self.entries.load(Ordering::Relaxed) * SMALLEST_ENTRY;
@@ -201,7 +201,7 @@ impl Shared {
     }
 
     fn may_write(&self) -> Result<(), Fault> {
-        match &self.refusing().writes {
+        match &self.rejecting().writes {
             Some((fault, until)) if self.clock.uptime() < *until => Err(fault.clone()),
             _ => Ok(()),
         }
@@ -222,8 +222,10 @@ impl Shared {
         self.db.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refusing(&self) -> MutexGuard<'_, Refusing> {
-        self.refusing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rejecting(&self) -> MutexGuard<'_, Rejecting> {
+        self.rejecting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// redb does nothing more with a file after the first error that it met there. What may pass
@@ -238,17 +240,17 @@ impl Shared {
                 self.log_outage(&fault);
                 if in_write {
                     let until = self.clock.uptime() + PAUSE;
-                    self.refusing().writes = Some((fault.clone(), until));
+                    self.rejecting().writes = Some((fault.clone(), until));
                 }
                 self.close();
                 // If this fails, so do all who ask, until it works.
                 let _ = self.open_again();
             }
             Fault::NotDurable | Fault::Damaged(_) => {
-                let is_known = matches!(self.refusing().all, Some((_, None)));
+                let is_known = matches!(self.rejecting().all, Some((_, None)));
                 if !is_known {
                     self.log(&fault, 1);
-                    self.refusing().all = Some((fault.clone(), None));
+                    self.rejecting().all = Some((fault.clone(), None));
                     self.close();
                 }
             }
@@ -288,8 +290,8 @@ impl Shared {
         if db.is_some() {
             return Ok(());
         }
-        let mut refusing = self.refusing();
-        match &refusing.all {
+        let mut rejecting = self.rejecting();
+        match &rejecting.all {
             Some((fault, None)) => return Err(fault.clone()),
             Some((fault, Some(until))) if self.clock.uptime() < *until => {
                 return Err(fault.clone());
@@ -308,13 +310,13 @@ impl Shared {
                 }
                 *self.staged_mut() = staged;
                 *db = Some(open);
-                refusing.all = None;
+                rejecting.all = None;
                 Ok(())
             }
             Err(fault) => {
                 self.log_outage(&fault);
                 let until = self.clock.uptime() + PAUSE;
-                refusing.all = Some((fault.clone(), Some(until)));
+                rejecting.all = Some((fault.clone(), Some(until)));
                 Err(fault)
             }
         }
@@ -331,7 +333,7 @@ impl std::fmt::Debug for Shared {
 
 /// How many bytes of the file are in use.
 fn used(db: &Database) -> Result<u64, Fault> {
-    // What a transaction has freed counts as used until the one after the next.
+    // What a transaction has returned counts as used until the one after the next.
     for _ in 0..2 {
         db.begin_write()?.commit()?;
     }

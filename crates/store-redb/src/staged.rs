@@ -1,4 +1,4 @@
-//! Claims of single-use tokens that wait, in memory and durable in a table of their own, for their
+//! Uses of single-use tokens that wait, in memory and durable in a table of their own, for their
 //! place among the uses.
 
 use std::{
@@ -8,23 +8,23 @@ use std::{
 };
 
 use redb::{ReadTransaction, ReadableTable};
-use tower_revoke_core::{Claim, UnixTime};
+use tower_revoke_core::{UnixTime, Use};
 
 use crate::{
     fault::Fault,
-    rows::{self, Moved, StagedClaim, Uses},
+    rows::{self, Moved, StagedUse, Uses},
     schema::{META, STAGED, STAGED_MOVED},
 };
 
-/// How many claims are gathered before they are moved: the more, the more of them share a page of
+/// How many uses are gathered before they are moved: the more, the more of them share a page of
 /// the uses. No more are in memory, but for those of one transaction, in some 100 bytes each.
 pub(crate) const GATHERED: usize = 65_536;
 
 pub(crate) type Token = [u8; 16];
 
-type Claims = BTreeMap<Token, Entry>;
+type ByToken = BTreeMap<Token, Entry>;
 
-/// The only use of a token, held by a claim.
+/// The only use of a token, held by a use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Entry {
     /// Of its row.
@@ -33,13 +33,13 @@ pub(crate) struct Entry {
     pub(crate) until: Option<UnixTime>,
 }
 
-/// The claims that were committed and not yet moved, in two generations.
+/// The uses that were committed and not yet moved, in two generations.
 #[derive(Debug, Default)]
 pub(crate) struct Staged {
     /// The new ones.
-    young: Claims,
+    young: ByToken,
     /// Those that are being moved, in the order of the tokens.
-    old: Claims,
+    old: ByToken,
     /// Rows with lower numbers are those of the old generation, or were moved.
     below: u64,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Staging<'a> {
 /// What a transaction changed.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    added: Claims,
+    added: ByToken,
     gone: BTreeSet<Token>,
     /// All that were young are old now: those with lower numbers.
     aged: Option<u64>,
@@ -86,7 +86,7 @@ impl Staged {
         for row in txn.open_table(STAGED)?.iter()? {
             let (number, row) = row?;
             let number = number.value();
-            let StagedClaim { token, id, until } = rows::read(row.value())?;
+            let StagedUse { token, id, until } = rows::read(row.value())?;
             let entry = Entry { number, id, until };
             if number >= moved.below {
                 staged.young.insert(token, entry);
@@ -108,8 +108,8 @@ impl Staged {
     /// The next ones after a token, in the order of the tokens.
     pub(crate) fn page(&self, after: Option<Token>, at_most: usize) -> Vec<(Token, Entry)> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let some = |claims: &Claims| -> Vec<_> {
-            let rest = claims.range((start, Bound::Unbounded)).take(at_most);
+        let some = |uses: &ByToken| -> Vec<_> {
+            let rest = uses.range((start, Bound::Unbounded)).take(at_most);
             rest.map(|(token, entry)| (*token, *entry)).collect()
         };
         let mut page = some(&self.young);
@@ -152,13 +152,13 @@ impl<'a> Staging<'a> {
         added.get(token).or_else(committed).copied()
     }
 
-    pub(crate) fn add(&mut self, number: u64, claim: &Claim) {
+    pub(crate) fn add(&mut self, number: u64, use_: &Use) {
         let entry = Entry {
             number,
-            id: *claim.id.as_bytes(),
-            until: claim.until,
+            id: *use_.id.as_bytes(),
+            until: use_.until,
         };
-        self.changes.added.insert(*claim.token.as_bytes(), entry);
+        self.changes.added.insert(*use_.token.as_bytes(), entry);
     }
 
     pub(crate) fn remove(&mut self, token: &Token) -> Option<Entry> {
@@ -233,22 +233,22 @@ pub(crate) fn moved(
 
 #[cfg(test)]
 mod tests {
-    use tower_revoke_core::{ClaimId, TokenId};
+    use tower_revoke_core::{TokenId, UseId};
 
     use super::*;
 
-    fn claim(token: u8, until: u64) -> Claim {
-        let (id, bytes) = (ClaimId::from_bytes([token; 16]), [token; 16]);
-        let mut claim = Claim::new(TokenId::from_bytes(bytes), id, NonZeroU32::MIN, None);
-        claim.until = Some(UnixTime::from_secs(until));
-        claim
+    fn new_use(token: u8, until: u64) -> Use {
+        let (id, bytes) = (UseId::from_bytes([token; 16]), [token; 16]);
+        let mut use_ = Use::new(TokenId::from_bytes(bytes), id, NonZeroU32::MIN, None);
+        use_.until = Some(UnixTime::from_secs(until));
+        use_
     }
 
     fn with(tokens: impl IntoIterator<Item = u8>) -> Staged {
         let mut staged = Staged::default();
         let mut staging = Staging::new(&staged);
         for token in tokens {
-            staging.add(u64::from(token), &claim(token, u64::from(token)));
+            staging.add(u64::from(token), &new_use(token, u64::from(token)));
         }
         let changes = staging.into_changes();
         staged.apply(changes);
@@ -263,12 +263,12 @@ mod tests {
     fn a_transaction_sees_what_it_changed_and_others_see_it_when_it_is_committed() {
         let mut staged = with([1, 2]);
         let mut staging = Staging::new(&staged);
-        staging.add(3, &claim(3, 3));
+        staging.add(3, &new_use(3, 3));
         assert!(staging.remove(&[1; 16]).is_some());
         assert!(staging.remove(&[1; 16]).is_none());
         assert!(staging.get(&[1; 16]).is_none() && staging.get(&[3; 16]).is_some());
-        // Forgotten and claimed anew.
-        staging.add(4, &claim(1, 9));
+        // Forgotten and taken anew.
+        staging.add(4, &new_use(1, 9));
         assert!(staging.remove(&[3; 16]).is_some());
         assert_eq!(
             (staging.len(), staging.get(&[1; 16]).unwrap().number),
@@ -285,12 +285,12 @@ mod tests {
     fn the_old_ones_are_moved_in_the_order_of_the_tokens() {
         let mut staged = with([5, 1, 3]);
         let mut staging = Staging::new(&staged);
-        staging.add(9, &claim(2, 2));
+        staging.add(9, &new_use(2, 2));
         staging.age(10);
         let changes = staging.into_changes();
         staged.apply(changes);
         let mut staging = Staging::new(&staged);
-        staging.add(10, &claim(4, 4));
+        staging.add(10, &new_use(4, 4));
         assert!(staging.remove(&[2; 16]).is_some());
         assert_eq!(tokens(&staging.first_old(2)), [1, 3]);
         assert_eq!((staging.below(), staging.young()), (10, 0));
@@ -310,7 +310,7 @@ mod tests {
         let changes = staging.into_changes();
         staged.apply(changes);
         let mut staging = Staging::new(&staged);
-        staging.add(10, &claim(3, 3));
+        staging.add(10, &new_use(3, 3));
         staging.remove(&[1; 16]);
         let ended = |at_most| {
             let ended = staging.ended_before(UnixTime::from_secs(4), at_most);

@@ -4,12 +4,12 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 use tower_revoke_core::{
-    BoxFuture, Change, Changes, Claim, ClaimOutcome, Cursor, KeyDigest, Lift, Listed, Records,
-    RecordsPage, Revocation, Store, StoreError, UnixTime, Wanted,
+    BoxFuture, Change, Changes, Cursor, KeyDigest, Lift, Listed, RecordFilter, RecordPage, Records,
+    Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
 };
 
 use crate::{
-    OpenError, RedbStoreBuilder,
+    RedbStoreBuilder, RedbStoreError,
     cursor::{FeedCursor, RecordsCursor},
     reading,
     shared::Shared,
@@ -30,7 +30,7 @@ struct Inner {
     // Dropped first: the threads hold the file.
     threads: Threads,
     shared: Arc<Shared>,
-    answer_within: Duration,
+    request_timeout: Duration,
 }
 
 impl RedbStore {
@@ -38,8 +38,8 @@ impl RedbStore {
     /// [`RedbStoreBuilder::open`].
     ///
     /// # Errors
-    /// It says which, and [`OpenError`] what to do.
-    pub fn open(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
+    /// It says which, and [`RedbStoreError`] what to do.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, RedbStoreError> {
         Self::builder(path).open()
     }
 
@@ -48,21 +48,21 @@ impl RedbStore {
         RedbStoreBuilder::new(path.into())
     }
 
-    pub(crate) fn new(shared: Arc<Shared>, threads: Threads, answer_within: Duration) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, threads: Threads, request_timeout: Duration) -> Self {
         Self(Arc::new(Inner {
             threads,
             shared,
-            answer_within,
+            request_timeout,
         }))
     }
 
     /// Makes the file as small as it can be, and tells whether it got any smaller. All calls wait
     /// meanwhile, about a second for each million entries that are kept, and may time out: for a
     /// quiet hour, after many entries have ended. `purge` does it by itself where that is worth it
-    /// and takes less than half a second; room that is not given back is used for new entries.
+    /// and takes less than half a second; room that is not returned is used for new entries.
     ///
     /// # Errors
-    /// The file is as it was, or a part of it was given back.
+    /// The file is as it was, or a part of it was returned.
     pub async fn compact(&self) -> Result<bool, StoreError> {
         self.0.threads.alone(Shared::compact).await
     }
@@ -74,7 +74,7 @@ impl RedbStore {
         if Handle::try_current().is_err() {
             return call.await;
         }
-        let limit = self.0.answer_within;
+        let limit = self.0.request_timeout;
         let in_time = tokio::time::timeout(limit, call).await;
         in_time.unwrap_or(Err(StoreError::TimedOut(limit)))
     }
@@ -132,18 +132,18 @@ impl Store for RedbStore {
         self.in_time(self.0.threads.read(read)).await
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
-        let claim = *claim;
-        let write = self.0.threads.write(move |tables| tables.claim(&claim));
+    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+        let use_ = *use_;
+        let write = self.0.threads.write(move |tables| tables.take_use(&use_));
         self.in_time(write).await
     }
 
-    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
-        let claim = *claim;
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
+        let use_ = *use_;
         let write = self
             .0
             .threads
-            .write(move |tables| Ok(Ok(tables.release(&claim)?)));
+            .write(move |tables| Ok(Ok(tables.return_use(&use_)?)));
         self.in_time(write).await
     }
 
@@ -210,10 +210,10 @@ impl Store for RedbStore {
 impl Records for RedbStore {
     fn page<'a>(
         &'a self,
-        wanted: &'a Wanted,
+        wanted: &'a RecordFilter,
         after: Option<&'a Cursor>,
         at_most: usize,
-    ) -> BoxFuture<'a, Result<RecordsPage, StoreError>> {
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
         Box::pin(async move {
             let mut after = match after.map(RecordsCursor::read).transpose()? {
                 Some(cursor) if cursor.store != self.0.shared.identity.store => {
@@ -222,7 +222,7 @@ impl Records for RedbStore {
                 cursor => cursor.map(|cursor| cursor.last),
             };
             let at_most = at_most.max(1);
-            let mut page = RecordsPage::default();
+            let mut page = RecordPage::default();
             loop {
                 let (wanted, room) = (wanted.clone(), at_most - page.records.len());
                 let read = move |shared: &Shared| {

@@ -1,14 +1,12 @@
-//! What can't be opened is refused in words that say what to do.
+//! What can't be opened is rejected in words that say what to do.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{fs, num::NonZeroU32, path::Path};
 
 use redb::{Database, TableDefinition};
-use tower_revoke_core::{
-    Claim, ClaimId, ClaimOutcome, KeyDigest, Listed, Revocation, Store, TokenId,
-};
-use tower_revoke_store_redb::{OpenError, RedbStore};
+use tower_revoke_core::{KeyDigest, Listed, Revocation, Store, TokenId, Use, UseId, UseOutcome};
+use tower_revoke_store_redb::{RedbStore, RedbStoreError};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("tower-revoke");
 
@@ -28,7 +26,7 @@ async fn has_it(path: &Path) -> bool {
     listed.unwrap()[0].is_some()
 }
 
-fn refused(path: &Path) -> OpenError {
+fn rejected(path: &Path) -> RedbStoreError {
     let error = RedbStore::open(path).unwrap_err();
     let words = error.to_string();
     assert!(words.contains(path.to_str().unwrap()), "{words}");
@@ -59,23 +57,23 @@ async fn a_file_that_is_open_is_locked() {
     let path = folder.path().join("a");
     let store = RedbStore::open(&path).unwrap();
     let clone = store.clone();
-    assert!(matches!(refused(&path), OpenError::Locked { .. }));
+    assert!(matches!(rejected(&path), RedbStoreError::Locked { .. }));
     drop(store);
-    assert!(matches!(refused(&path), OpenError::Locked { .. }));
+    assert!(matches!(rejected(&path), RedbStoreError::Locked { .. }));
     drop(clone);
     RedbStore::open(&path).unwrap();
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused_and_both_versions_are_named() {
+async fn a_newer_schema_is_rejected_and_both_versions_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     with_one_revocation(&path).await;
     with_meta(&path, "schema", &7_u32.to_be_bytes());
-    let error = refused(&path);
+    let error = rejected(&path);
     let is_newer = matches!(
         error,
-        OpenError::Newer {
+        RedbStoreError::Newer {
             what: "schema",
             found: 7,
             known: 2,
@@ -93,7 +91,7 @@ async fn a_newer_schema_is_refused_and_both_versions_are_named() {
     assert!(has_it(&path).await);
 }
 
-/// A file of the first version has all claims among the uses, and nothing else.
+/// A file of the first version has all uses among the uses, and nothing else.
 #[tokio::test]
 async fn a_file_of_an_older_schema_opens_and_goes_on() {
     type Rows = TableDefinition<'static, [u8; 16], &'static [u8]>;
@@ -108,7 +106,7 @@ async fn a_file_of_an_older_schema_opens_and_goes_on() {
         meta.insert("store", [9; 16].as_slice()).unwrap();
         let rows = |name| txn.open_table(Rows::new(name)).unwrap();
         drop((rows("revoked"), rows("lifted")));
-        // One use, without an end; one is held, by the claim 1.
+        // One use, without an end; one is held, by the use 1.
         let uses = [[1, 0, 1, 1].as_slice(), &[1; 16]].concat();
         let row = (*token().as_bytes(), uses.as_slice());
         rows("uses").insert(row.0, row.1).unwrap();
@@ -124,16 +122,16 @@ async fn a_file_of_an_older_schema_opens_and_goes_on() {
     }
     txn.commit().unwrap();
     drop(db);
-    let claim = |token, id| Claim::new(token, ClaimId::from_bytes([id; 16]), NonZeroU32::MIN, None);
+    let new_use = |token, id| Use::new(token, UseId::from_bytes([id; 16]), NonZeroU32::MIN, None);
     let other = TokenId::of_jwt("https://id.example.com", "43");
-    let won = ClaimOutcome::Won { left: 0 };
+    let won = UseOutcome::Taken { left: 0 };
     // The second time, it is of this version.
     for _ in 0..2 {
         let store = RedbStore::open(&path).unwrap();
-        let outcome = store.claim(&claim(token(), 2)).await.unwrap();
-        assert_eq!(outcome, ClaimOutcome::Spent);
-        assert_eq!(store.claim(&claim(token(), 1)).await.unwrap(), won);
-        assert_eq!(store.claim(&claim(other, 2)).await.unwrap(), won);
+        let outcome = store.take_use(&new_use(token(), 2)).await.unwrap();
+        assert_eq!(outcome, UseOutcome::Spent);
+        assert_eq!(store.take_use(&new_use(token(), 1)).await.unwrap(), won);
+        assert_eq!(store.take_use(&new_use(other, 2)).await.unwrap(), won);
         let keys = [token(), other].map(KeyDigest::of_token);
         let spent = Some(Listed::Spent { until: None });
         assert_eq!(store.look_up(&keys).await.unwrap(), [spent, spent]);
@@ -146,7 +144,7 @@ async fn a_file_of_an_older_schema_opens_and_goes_on() {
 }
 
 #[tokio::test]
-async fn a_newer_file_format_is_refused_and_both_versions_are_named() {
+async fn a_newer_file_format_is_rejected_and_both_versions_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     with_one_revocation(&path).await;
@@ -157,10 +155,10 @@ async fn a_newer_file_format_is_refused_and_both_versions_are_named() {
         assert_eq!(bytes[header], 3);
         bytes[header] = 9;
         fs::write(&path, bytes).unwrap();
-        let error = refused(&path);
+        let error = rejected(&path);
         let is_newer = matches!(
             error,
-            OpenError::Newer {
+            RedbStoreError::Newer {
                 what: "file format",
                 found: 9,
                 known: 3,
@@ -174,7 +172,7 @@ async fn a_newer_file_format_is_refused_and_both_versions_are_named() {
 }
 
 #[test]
-fn another_program_s_file_is_refused_and_left_alone() {
+fn another_program_s_file_is_rejected_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("of-another-program");
     let db = Database::create(&other).unwrap();
@@ -183,7 +181,7 @@ fn another_program_s_file_is_refused_and_left_alone() {
     txn.open_table(table).unwrap().insert("a", 1).unwrap();
     txn.commit().unwrap();
     drop(db);
-    assert!(matches!(refused(&other), OpenError::Foreign { .. }));
+    assert!(matches!(rejected(&other), RedbStoreError::Foreign { .. }));
     let db = Database::open(&other).unwrap();
     let tables = db.begin_read().unwrap().list_tables().unwrap().count();
     assert_eq!(tables, 1);
@@ -191,14 +189,14 @@ fn another_program_s_file_is_refused_and_left_alone() {
     let text = folder.path().join("text");
     let words = "no store of revocations, but a long text about one\n".repeat(1_000);
     fs::write(&text, &words).unwrap();
-    assert!(matches!(refused(&text), OpenError::Foreign { .. }));
+    assert!(matches!(rejected(&text), RedbStoreError::Foreign { .. }));
     fs::write(&text, "short").unwrap();
-    assert!(matches!(refused(&text), OpenError::Foreign { .. }));
+    assert!(matches!(rejected(&text), RedbStoreError::Foreign { .. }));
     assert_eq!(fs::read(&text).unwrap(), b"short");
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_refused() {
+async fn a_damaged_file_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     with_one_revocation(&path).await;
@@ -208,8 +206,8 @@ async fn a_damaged_file_is_refused() {
     noise[4_096..].fill(0xA5);
     for bytes in [&good[..good.len() / 2], &good[..5_000], &noise] {
         fs::write(&path, bytes).unwrap();
-        let error = refused(&path);
-        assert!(matches!(error, OpenError::Corrupt { .. }), "{error:?}");
+        let error = rejected(&path);
+        assert!(matches!(error, RedbStoreError::Corrupt { .. }), "{error:?}");
     }
     fs::write(&path, good).unwrap();
     assert!(has_it(&path).await);
@@ -218,16 +216,19 @@ async fn a_damaged_file_is_refused() {
 #[test]
 fn a_folder_that_is_not_there_is_no_place_for_a_file() {
     let folder = tempfile::tempdir().unwrap();
-    let error = refused(&folder.path().join("none").join("a"));
-    assert!(matches!(error, OpenError::Io { .. }), "{error:?}");
-    let error = refused(folder.path());
-    assert!(matches!(error, OpenError::Io { .. }), "{error:?}");
+    let error = rejected(&folder.path().join("none").join("a"));
+    assert!(matches!(error, RedbStoreError::Io { .. }), "{error:?}");
+    let error = rejected(folder.path());
+    assert!(matches!(error, RedbStoreError::Io { .. }), "{error:?}");
 }
 
 /// Not even root may write there.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_can_t_be_written_is_said_to_be_so() {
-    let error = refused(Path::new("/proc/sys/kernel/ostype"));
-    assert!(matches!(error, OpenError::ReadOnly { .. }), "{error:?}");
+    let error = rejected(Path::new("/proc/sys/kernel/ostype"));
+    assert!(
+        matches!(error, RedbStoreError::ReadOnly { .. }),
+        "{error:?}"
+    );
 }

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_url_is_refused_without_quoting_it() {
+    fn a_wrong_url_is_rejected_without_quoting_it() {
         for url in [
             "secret",
             "http://:secret@localhost",

@@ -142,7 +142,7 @@ impl Asker {
                 }
             };
             let error = match error {
-                Put::Refused(error) => error,
+                Put::Rejected(error) => error,
                 Put::Failed(failure) => {
                     if self.route.moves() {
                         self.give_up(&node, lane, &live);
@@ -229,13 +229,13 @@ impl Asker {
 }
 
 enum Put {
-    Refused(RedisError),
+    Rejected(RedisError),
     Failed(Failure),
 }
 
 impl From<RedisError> for Put {
     fn from(error: RedisError) -> Self {
-        Self::Refused(error)
+        Self::Rejected(error)
     }
 }
 

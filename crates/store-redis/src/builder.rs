@@ -8,11 +8,11 @@ use crate::{
     RedisStore, RedisStoreError,
     address::Login,
     ask::Asker,
-    claims::Claims,
     dial::Dial,
     route::{CLUSTER_TAGS, Place, Route},
     scripts::Keys,
     store::Inner,
+    uses::UseQueue,
     watch::Watch,
 };
 
@@ -24,20 +24,20 @@ const LONGEST: Duration = Duration::from_secs(86_400);
 /// | setting | default |
 /// |---|---|
 /// | [`prefix`](Self::prefix) | `tower-revoke` |
-/// | [`answer_within`](Self::answer_within) | 2 s |
-/// | [`changes_kept_for`](Self::changes_kept_for) | 10 min |
+/// | [`request_timeout`](Self::request_timeout) | 2 s |
+/// | [`feed_retention`](Self::feed_retention) | 10 min |
 /// | [`wait_for_replicas`](Self::wait_for_replicas) | no waiting |
 /// | [`login`](Self::login), [`database`](Self::database) | as in the URL |
 /// | [`trust_only`](Self::trust_only) | the machine's trusted certificates |
 /// | [`client_certificate`](Self::client_certificate) | none |
-/// | [`eviction_was_checked_by_hand`](Self::eviction_was_checked_by_hand) | the server is asked |
+/// | [`skip_eviction_check`](Self::skip_eviction_check) | the server is asked |
 /// | [`clock`](Self::clock) | the machine's |
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RedisStoreBuilder {
     place: Result<Place, RedisStoreError>,
     prefix: String,
-    answer_within: Duration,
+    request_timeout: Duration,
     keep: Duration,
     replicas: Option<(u32, Duration)>,
     login: Option<Login>,
@@ -53,7 +53,7 @@ impl RedisStoreBuilder {
         Self {
             place,
             prefix: "tower-revoke".to_owned(),
-            answer_within: Duration::from_secs(2),
+            request_timeout: Duration::from_secs(2),
             keep: Duration::from_secs(600),
             replicas: None,
             login: None,
@@ -74,20 +74,20 @@ impl RedisStoreBuilder {
 
     /// How long one question may take, with a new connection and repetitions, until it is
     /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut). At most a day.
-    pub fn answer_within(mut self, within: Duration) -> Self {
-        self.answer_within = within;
+    pub fn request_timeout(mut self, within: Duration) -> Self {
+        self.request_timeout = within;
         self
     }
 
     /// How long changes are kept for [`changes`](tower_revoke_core::Store::changes), by the
     /// server's clock. Whoever was away for longer loads all again.
-    pub fn changes_kept_for(mut self, keep: Duration) -> Self {
+    pub fn feed_retention(mut self, keep: Duration) -> Self {
         self.keep = keep;
         self
     }
 
     /// A write is answered only when so many replicas have it, for which they get so long (`WAIT`),
-    /// less than [`answer_within`](Self::answer_within). Too few: the write was made, and may
+    /// less than [`request_timeout`](Self::request_timeout). Too few: the write was made, and may
     /// still be lost, so the answer is
     /// [`Unavailable`](tower_revoke_core::StoreError::Unavailable) with
     /// [`RedisStoreError::TooFewReplicas`].
@@ -97,7 +97,7 @@ impl RedisStoreBuilder {
     }
 
     /// The user, if there is one, and the password. Of sentinels only the primary is meant.
-    pub fn login(mut self, user: Option<&str>, password: impl Into<String>) -> Self {
+    pub fn credentials(mut self, user: Option<&str>, password: impl Into<String>) -> Self {
         self.login = Some(Login {
             user: user.map(str::to_owned),
             password: Some(password.into()),
@@ -113,7 +113,7 @@ impl RedisStoreBuilder {
 
     /// The certificates, in PEM, of those who may vouch for the servers; nobody else may then.
     #[cfg(feature = "tls")]
-    pub fn trust_only(mut self, pem: impl Into<Vec<u8>>) -> Self {
+    pub fn tls_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.pem.roots = Some(pem.into());
         self
     }
@@ -131,7 +131,7 @@ impl RedisStoreBuilder {
 
     /// Somebody has made sure that `maxmemory-policy` is `noeviction` on every server, since
     /// `CONFIG GET` is forbidden there. A server that does tell is still believed.
-    pub fn eviction_was_checked_by_hand(mut self) -> Self {
+    pub fn skip_eviction_check(mut self) -> Self {
         self.eviction_was_checked = true;
         self
     }
@@ -153,11 +153,11 @@ impl RedisStoreBuilder {
             return wrong("the prefix is empty or has braces");
         }
         // A longer one might not fit into a point in time.
-        if self.answer_within.is_zero() || self.answer_within > LONGEST {
-            return wrong("answer_within must be longer than zero and at most a day");
+        if self.request_timeout.is_zero() || self.request_timeout > LONGEST {
+            return wrong("request_timeout must be longer than zero and at most a day");
         }
-        if (self.replicas).is_some_and(|(_, within)| within >= self.answer_within) {
-            return wrong("wait_for_replicas is not shorter than answer_within");
+        if (self.replicas).is_some_and(|(_, within)| within >= self.request_timeout) {
+            return wrong("wait_for_replicas is not shorter than request_timeout");
         }
         let locations = match &place {
             Place::Single(location) => std::slice::from_ref(location),
@@ -182,7 +182,7 @@ impl RedisStoreBuilder {
             login: self.login.unwrap_or_else(|| first.login.clone()),
             database,
             is_cluster,
-            within: self.answer_within,
+            within: self.request_timeout,
             eviction_was_checked: self.eviction_was_checked,
             warned: Mutex::new(HashSet::new()),
         };
@@ -195,7 +195,7 @@ impl RedisStoreBuilder {
         let route = Route::new(dial, place, feeds.clone());
         let asker = Asker {
             route,
-            within: self.answer_within,
+            within: self.request_timeout,
             replicas: self.replicas,
         };
         // Every server is looked at now, not at the first token that it has.
@@ -205,7 +205,7 @@ impl RedisStoreBuilder {
         let id = Inner::open(&asker, &keys[0], &layout).await?;
         Ok(RedisStore(Arc::new(Inner {
             asker: Arc::new(asker),
-            claims: keys.iter().map(|_| Claims::default()).collect(),
+            uses: keys.iter().map(|_| UseQueue::default()).collect(),
             keys,
             id,
             watch: Watch::new(tags),
@@ -236,7 +236,7 @@ mod tests {
             Duration::MAX,
         ] {
             let error = RedisStore::single("redis://127.0.0.1:1")
-                .answer_within(time)
+                .request_timeout(time)
                 .connect()
                 .await
                 .unwrap_err();

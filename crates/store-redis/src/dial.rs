@@ -95,8 +95,8 @@ impl Dial {
             questions.add_command(load);
         }
         let answers = connection.send_packed_commands(&questions, 0, questions.len());
-        let refused = |error| RedisStoreError::of_driver(&address.to_string(), error);
-        let mut answers = answers.await.map_err(refused)?.into_iter();
+        let rejected = |error| RedisStoreError::of_driver(&address.to_string(), error);
+        let mut answers = answers.await.map_err(rejected)?.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil).extract_error();
 
         // A login may be forbidden to ask for these two: then the first write shows it.
@@ -125,7 +125,7 @@ impl Dial {
             self.warn_of_aof(address, &settings);
         }
         for loaded in answers {
-            loaded.extract_error().map_err(refused)?;
+            loaded.extract_error().map_err(rejected)?;
         }
         Ok(())
     }
@@ -161,14 +161,14 @@ impl Dial {
         if setting("appendonly").as_deref() == Some("no") {
             tracing::warn!(
                 node = %address,
-                "AOF is off (appendonly no): when this Redis ends, the revocations and claims \
+                "AOF is off (appendonly no): when this Redis ends, the revocations and uses \
                  since its last snapshot are lost, or all of them if it makes none"
             );
         } else if setting("appendfsync").is_some_and(|fsync| fsync != "always") {
             tracing::info!(
                 node = %address,
                 "appendfsync is not always: when the machine of this Redis stops, the \
-                 revocations and claims of about the last second are lost"
+                 revocations and uses of about the last second are lost"
             );
         }
     }

@@ -45,7 +45,7 @@ pub enum RedisStoreError {
     },
     /// The server answered with an error.
     #[error("{node} answered with an error")]
-    Refused {
+    Rejected {
         /// The server, as `host:port`.
         node: String,
         /// What it said.
@@ -63,7 +63,7 @@ pub enum RedisStoreError {
     /// The server does not say whether it may throw revocations away: `CONFIG GET` is forbidden.
     #[error(
         "{node} does not tell its maxmemory-policy; if it is noeviction, say so by \
-         `eviction_was_checked_by_hand`"
+         `skip_eviction_check`"
     )]
     EvictionUnknown {
         /// The server, as `host:port`.
@@ -168,7 +168,7 @@ impl RedisStoreError {
         }
         match error.kind() {
             ErrorKind::Server(ServerErrorKind::ReadOnly) => Self::NotPrimary { node },
-            _ => Self::Refused {
+            _ => Self::Rejected {
                 node,
                 source: Arc::new(error),
             },

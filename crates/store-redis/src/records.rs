@@ -1,7 +1,7 @@
 //! What operators ask: revocations with all that was said about them, by their ends.
 
 use tower_revoke_core::{
-    BoxFuture, Cursor, Listed, Record, Records, RecordsPage, RevocationKey, StoreError, Wanted,
+    BoxFuture, Cursor, Listed, Record, RecordFilter, RecordPage, Records, RevocationKey, StoreError,
 };
 
 use crate::{
@@ -19,10 +19,10 @@ const PAGE: usize = 1024;
 impl Records for RedisStore {
     fn page<'a>(
         &'a self,
-        wanted: &'a Wanted,
+        wanted: &'a RecordFilter,
         after: Option<&'a Cursor>,
         at_most: usize,
-    ) -> BoxFuture<'a, Result<RecordsPage, StoreError>> {
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
         Box::pin(self.0.records(wanted, after, at_most.max(1)))
     }
 }
@@ -30,10 +30,10 @@ impl Records for RedisStore {
 impl Inner {
     async fn records(
         &self,
-        wanted: &Wanted,
+        wanted: &RecordFilter,
         after: Option<&Cursor>,
         at_most: usize,
-    ) -> Result<RecordsPage, StoreError> {
+    ) -> Result<RecordPage, StoreError> {
         let tags = self.keys.len();
         let mut place = match after.map(|cursor| Mark::decode(cursor, &self.id, tags)) {
             None => Place::default(),
@@ -47,7 +47,7 @@ impl Inner {
                 None
             };
             let records = found.filter(|record| wanted.wants(record));
-            return Ok(RecordsPage {
+            return Ok(RecordPage {
                 records: records.into_iter().collect(),
                 next: None,
             });
@@ -71,7 +71,7 @@ impl Inner {
                     ..Place::default()
                 },
                 None => {
-                    return Ok(RecordsPage {
+                    return Ok(RecordPage {
                         records,
                         next: None,
                     });
@@ -79,7 +79,7 @@ impl Inner {
             };
             if records.len() == at_most {
                 let next = Some(Mark::Records(place).encode(&self.id));
-                return Ok(RecordsPage { records, next });
+                return Ok(RecordPage { records, next });
             }
         }
     }

@@ -28,8 +28,8 @@ impl Lua {
 }
 
 pub(crate) struct Scripts {
-    pub(crate) claim: Lua,
-    pub(crate) release: Lua,
+    pub(crate) take_use: Lua,
+    pub(crate) return_use: Lua,
     pub(crate) revoke: Lua,
     pub(crate) purge: Lua,
     pub(crate) load: Lua,
@@ -40,8 +40,8 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
     let first = include_str!("lua/first.lua");
     let prelude = include_str!("lua/prelude.lua");
     Scripts {
-        claim: Lua::of(&[first, prelude, include_str!("lua/claim.lua")]),
-        release: Lua::of(&[prelude, include_str!("lua/release.lua")]),
+        take_use: Lua::of(&[first, prelude, include_str!("lua/take_use.lua")]),
+        return_use: Lua::of(&[prelude, include_str!("lua/return_use.lua")]),
         revoke: Lua::of(&[prelude, include_str!("lua/revoke.lua")]),
         purge: Lua::of(&[prelude, include_str!("lua/purge.lua")]),
         load: Lua::of(&[prelude, include_str!("lua/load.lua")]),
@@ -53,8 +53,8 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
 pub(crate) fn load_all() -> impl Iterator<Item = Cmd> {
     let all = &*SCRIPTS;
     let scripts = [
-        &all.claim,
-        &all.release,
+        &all.take_use,
+        &all.return_use,
         &all.revoke,
         &all.purge,
         &all.load,
@@ -77,15 +77,15 @@ pub(crate) struct Keys {
     pub(crate) details: String,
     /// Hash, key → at, end.
     pub(crate) lifted: String,
-    /// Hash, token → limit, count, end; of a single use also the claim that has it. Also what was
+    /// Hash, token → limit, count, end; of a single use also the use that has it. Also what was
     /// purged, as a score.
     pub(crate) uses: String,
-    /// Sorted set of token and claim, where a token has several uses.
+    /// Sorted set of token and use, where a token has several uses.
     pub(crate) held: String,
     /// Sorted sets of keys by their ends.
     pub(crate) listed_index: String,
     pub(crate) lifted_index: String,
-    /// Several keys that end together stand in one place, behind each other. One that was claimed
+    /// Several keys that end together stand in one place, behind each other. One that was taken
     /// until later since then stands in two.
     pub(crate) uses_index: String,
     /// Stream of changes.

@@ -5,18 +5,18 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures_util::future::{join_all, try_join_all};
 use redis::{Cmd, Value, cmd};
 use tower_revoke_core::{
-    Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed, Records,
-    Revocation, Store, StoreError, UnixTime, retention,
+    Change, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Records, Revocation, Store,
+    StoreError, UnixTime, Use, UseOutcome, retention,
 };
 
 use crate::{
     RedisStoreBuilder, RedisStoreError,
     ask::{Asker, Question},
-    claims::Claims,
     error::Failure,
     feed::{Mark, garbled},
     route::Place,
     scripts::{Keys, SCRIPTS, tag_of},
+    uses::UseQueue,
     value::{bytes, list, number, text},
     watch::Watch,
     wire::{self, Order},
@@ -25,7 +25,7 @@ use crate::{
 /// Revocations in one script: some milliseconds, in which the server does nothing else.
 const REVOKED_AT_ONCE: usize = 512;
 
-/// After about so many entries a script trims the feed, and gives claims their places in the index.
+/// After about so many entries a script trims the feed, and gives uses their places in the index.
 const TRIMMED_ONCE_IN: usize = 512;
 
 /// Entries of each kind that one script forgets.
@@ -41,7 +41,7 @@ pub struct RedisStore(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) asker: Arc<Asker>,
     pub(crate) keys: Vec<Keys>,
-    pub(crate) claims: Vec<Claims>,
+    pub(crate) uses: Vec<UseQueue>,
     /// Tells the cursors of this store from those of any other.
     pub(crate) id: [u8; 16],
     pub(crate) watch: Watch,
@@ -105,20 +105,20 @@ impl Store for RedisStore {
         self.0.look_up(keys).await
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
         let inner = &self.0;
-        if retention::has_ended(claim.until, inner.clock.now()) {
-            return Err(StoreError::LifeIsPast);
+        if retention::has_ended(use_.until, inner.clock.now()) {
+            return Err(StoreError::Expired);
         }
-        let tag = inner.tag(&KeyDigest::of_token(claim.token));
-        Claims::claim(inner, tag, claim).await
+        let tag = inner.tag(&KeyDigest::of_token(use_.token));
+        UseQueue::take_use(inner, tag, use_).await
     }
 
-    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
         let inner = &self.0;
-        let tag = inner.tag(&KeyDigest::of_token(claim.token));
+        let tag = inner.tag(&KeyDigest::of_token(use_.token));
         let keys = &inner.keys[tag];
-        let mut call = SCRIPTS.release.on(&[
+        let mut call = SCRIPTS.return_use.on(&[
             &keys.uses,
             &keys.held,
             &keys.feed,
@@ -127,8 +127,8 @@ impl Store for RedisStore {
         ]);
         inner
             .stamped(&mut call, inner.trims(1))
-            .arg(&claim.token.as_bytes()[..])
-            .arg(&claim.id.as_bytes()[..]);
+            .arg(&use_.token.as_bytes()[..])
+            .arg(&use_.id.as_bytes()[..]);
         let question = Question::write(call).once();
         let answer = inner.asker.ask(tag, &question).await;
         Ok(number(&inner.or_error(answer).await?) == Some(1))

@@ -1,7 +1,7 @@
 //! The bytes in which scripts, values and events are written; `lua/prelude.lua` is the other half.
 
 use redis::Cmd;
-use tower_revoke_core::{Change, Claim, KeyDigest, Listed, Revocation, RevocationKey, UnixTime};
+use tower_revoke_core::{Change, KeyDigest, Listed, Revocation, RevocationKey, UnixTime, Use};
 
 /// The highest score that is exact; later ends stand with it.
 const LAST_SCORE: u64 = (1 << 53) - 1;
@@ -20,30 +20,30 @@ pub(crate) fn till(until: Option<UnixTime>) -> [u8; 9] {
     bytes
 }
 
-/// What is kept of a token's first claim.
-fn first(claim: &Claim) -> [u8; 33] {
+/// What is kept of a token's first use.
+fn first(use_: &Use) -> [u8; 33] {
     let mut bytes = [0; 33];
-    bytes[..4].copy_from_slice(&claim.limit.get().to_be_bytes());
+    bytes[..4].copy_from_slice(&use_.limit.get().to_be_bytes());
     bytes[7] = 1;
-    bytes[8..17].copy_from_slice(&till(claim.until));
-    bytes[17..].copy_from_slice(claim.id.as_bytes());
+    bytes[8..17].copy_from_slice(&till(use_.until));
+    bytes[17..].copy_from_slice(use_.id.as_bytes());
     bytes
 }
 
-/// The arguments of `claim.lua` that say what is claimed, in the order of their ends.
-pub(crate) fn push_claims(call: &mut Cmd, claims: &[Claim]) {
-    let mut spent = Vec::with_capacity(claims.len() * 30);
-    for group in claims.chunk_by(|one, next| one.until == next.until) {
+/// The arguments of `use.lua` that say what is taken, in the order of their ends.
+pub(crate) fn push_uses(call: &mut Cmd, uses: &[Use]) {
+    let mut spent = Vec::with_capacity(uses.len() * 30);
+    for group in uses.chunk_by(|one, next| one.until == next.until) {
         spent.push(b'G');
         spent.extend((group.len() as u32).to_be_bytes());
         spent.extend(till(group[0].until));
-        spent.extend(group.iter().flat_map(|claim| *claim.token.as_bytes()));
+        spent.extend(group.iter().flat_map(|use_| *use_.token.as_bytes()));
     }
     call.arg(spent);
-    let earliest = claims.iter().filter_map(|claim| claim.until).min();
+    let earliest = uses.iter().filter_map(|use_| use_.until).min();
     call.arg(earliest.map_or(LAST_SCORE, |until| until.as_secs().min(LAST_SCORE)));
-    for claim in claims {
-        call.arg(&claim.token.as_bytes()[..]).arg(&first(claim)[..]);
+    for use_ in uses {
+        call.arg(&use_.token.as_bytes()[..]).arg(&first(use_)[..]);
     }
 }
 
@@ -222,7 +222,7 @@ pub(crate) fn read_changes(bytes: &[u8], into: &mut Vec<Change>) -> Option<()> {
         let key = from.key()?;
         into.push(match letter {
             b'S' | b'A' => spent_until(key, from.till()?),
-            b'F' => Change::Freed { key },
+            b'F' => Change::Returned { key },
             b'L' => {
                 let until = from.till()?;
                 let at = from.time()?;

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use tokio::sync::watch;
-use tower_revoke_core::{Change, KeyDigest, Listed, Record, RevocationKey, UnixTime, Wanted};
+use tower_revoke_core::{Change, KeyDigest, Listed, Record, RecordFilter, RevocationKey, UnixTime};
 
 use crate::{
     error::Failure,
@@ -67,7 +67,7 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
         at_most: usize,
     ) -> impl Future<Output = Result<Vec<Revoked>, Failure>> + Send;
 
-    /// The tokens with claimed uses, by digest, after one of them.
+    /// The tokens with taken uses, by digest, after one of them.
     fn uses(
         &self,
         after: Option<Digest>,
@@ -83,7 +83,7 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     /// Of so many revocations after a digest, those that are wanted.
     fn records(
         &self,
-        wanted: &Wanted,
+        wanted: &RecordFilter,
         after: Option<Digest>,
         window: usize,
         at_most: usize,
@@ -167,7 +167,7 @@ impl Event {
                 at,
                 until: self.until.map(time),
             },
-            3 => Change::Freed { key },
+            3 => Change::Returned { key },
             _ => return Err(Failure::Garbled("a change")),
         })
     }
@@ -216,7 +216,7 @@ impl Revoked {
     }
 }
 
-/// One token with claimed uses.
+/// One token with taken uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Used {
     pub(crate) token: Digest,

@@ -21,7 +21,7 @@ pub(crate) struct FeedCursor {
 pub(crate) enum Load {
     /// The revocations up to this one.
     Revoked(Option<[u8; 16]>),
-    /// All revocations, and the tokens with claimed uses up to this one.
+    /// All revocations, and the tokens with taken uses up to this one.
     Uses(Option<[u8; 16]>),
 }
 

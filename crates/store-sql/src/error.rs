@@ -10,7 +10,7 @@ use tower_revoke_core::StoreError;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ConnectError {
+pub enum SqlStoreError {
     /// A setting can't be used.
     #[error("the setting can't be used: {0}")]
     Setting(&'static str),
@@ -26,8 +26,8 @@ pub enum ConnectError {
     Login(#[source] BoxError),
     /// It answered with an error.
     #[error("the database answered with an error")]
-    Refused(#[source] BoxError),
-    /// It keeps texts in another encoding than UTF-8, and would refuse some.
+    Rejected(#[source] BoxError),
+    /// It keeps texts in another encoding than UTF-8, and would reject some.
     #[error("the database keeps texts as {0}; it must be UTF8")]
     Encoding(String),
     /// A table is kept by another engine than InnoDB, which alone has transactions.
@@ -154,7 +154,7 @@ impl Kind {
 }
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
-impl ConnectError {
+impl SqlStoreError {
     /// Sorts an error of PostgreSQL's; the driver's types stay behind ours.
     #[cfg(feature = "postgres")]
     pub(crate) fn of_driver(error: sqlx::Error) -> Self {
@@ -165,7 +165,7 @@ impl ConnectError {
         match (code.as_deref(), Kind::of(&error)) {
             (Some("28000" | "28P01" | "3D000" | "42501"), _) => Self::Login(Box::new(error)),
             (Some("57P03"), _) | (None, _) => Self::Unreachable(Box::new(error)),
-            _ => Self::Refused(Box::new(error)),
+            _ => Self::Rejected(Box::new(error)),
         }
     }
 }

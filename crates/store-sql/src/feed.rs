@@ -1,6 +1,6 @@
 //! The pages of the feed, of a full load, and of the records.
 
-use tower_revoke_core::{Change, Changes, KeyDigest, Record, StoreError, Wanted};
+use tower_revoke_core::{Change, Changes, KeyDigest, Record, RecordFilter, StoreError};
 
 use crate::{
     backend::{Backend, Digest, Feed, Window, listed, spent},
@@ -91,8 +91,8 @@ async fn load<D: Backend>(backend: &D, cursor: FeedCursor, seq: i64) -> Result<C
     }
     if let Some(Load::Uses(after)) = load {
         let rows = backend.uses(after, room).await?;
-        let all_claimed = rows.iter().filter(|row| row.is_spent);
-        changes.extend(all_claimed.map(|row| spent(row.token, row.until)));
+        let all_taken = rows.iter().filter(|row| row.is_spent);
+        changes.extend(all_taken.map(|row| spent(row.token, row.until)));
         load = (rows.len() == room).then(|| Load::Uses(rows.last().map(|row| row.token)));
     }
     Ok(Changes {
@@ -105,7 +105,7 @@ async fn load<D: Backend>(backend: &D, cursor: FeedCursor, seq: i64) -> Result<C
 /// Some of the records that are wanted, and after which digest to go on looking.
 pub(crate) async fn records<D: Backend>(
     backend: &D,
-    wanted: &Wanted,
+    wanted: &RecordFilter,
     after: Option<Digest>,
     at_most: usize,
 ) -> Result<(Vec<Record>, Option<Digest>), Failure> {

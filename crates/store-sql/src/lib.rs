@@ -19,7 +19,7 @@
 //!
 //! # What is promised
 //!
-//! * **A claim has one winner** among all nodes that use this schema, or these tables, of this primary:
+//! * **A use has one winner** among all nodes that use this schema, or these tables, of this primary:
 //!   whoever writes takes a lock first, and so sees all that was written before. In PostgreSQL it is
 //!   an advisory lock, in MariaDB and MySQL that of the one row of the table `store`.
 //! * **Durable** means: committed by the primary, with its log flushed to the disk. It survives a crash
@@ -30,18 +30,18 @@
 //!   * MariaDB and MySQL: `innodb_flush_log_at_trx_commit` is 1, and so is `sync_binlog` where a binary
 //!     log is kept (MariaDB's default is 0). These are the server's; no session can set them.
 //! * **A fail-over to a standby or replica that was behind loses what that had not got yet**:
-//!   revocations, and claimed uses, which can then be claimed a second time. A backup that is played
+//!   revocations, and taken uses, which can then be taken a second time. A backup that is played
 //!   back likewise. Who follows the feed is told so
 //!   ([`HistoryWentBack`](tower_revoke_core::StoreError::HistoryWentBack)), also when new history has
 //!   grown past the loss: each event carries a random mark of its transaction.
 //!   Synchronous replication loses nothing.
 //! * **Nothing expires by itself**: only [`purge`](tower_revoke_core::Store::purge) forgets, by the
 //!   caller's clock. A step of the server's clock changes nothing.
-//! * **In doubt is said to be in doubt.** When a connection breaks under a claim, a revocation or what
+//! * **In doubt is said to be in doubt.** When a connection breaks under a use, a revocation or what
 //!   is written back, it is asked again under the same id, over a new connection; a lift or a release
 //!   is not, since the second answer would not be that of the first. A server that is down gives
 //!   [`Unavailable`](tower_revoke_core::StoreError::Unavailable) at once, one that is frozen
-//!   [`TimedOut`](tower_revoke_core::StoreError::TimedOut) after `answer_within`. Afterwards it goes on
+//!   [`TimedOut`](tower_revoke_core::StoreError::TimedOut) after `request_timeout`. Afterwards it goes on
 //!   by itself.
 //!
 //! # How it works
@@ -52,7 +52,7 @@
 //!
 //! ## PostgreSQL
 //!
-//! A transaction is one call of a function of the schema. The lock is taken and given back inside of
+//! A transaction is one call of a function of the schema. The lock is taken and returned inside of
 //! that call, so that a node that stops holds up nobody. `NOTIFY` wakes who waits for
 //! [`changed`](tower_revoke_core::Store::changed).
 //!
@@ -74,14 +74,14 @@
 //!
 //! Give it the primary's address. A proxy in front of the server must keep sessions, and must not send
 //! reads elsewhere than writes. Of a Galera cluster all nodes must be given the same member: another
-//! one may be behind, and two who write refuse each other's commits, which are then tried again. It
+//! one may be behind, and two who write reject each other's commits, which are then tried again. It
 //! was not tested.
 //!
 //! The tables stand in the database that the address names, and their names begin with
 //! `tower_revoke_` unless [another prefix](MySqlStoreBuilder::prefix) is named. They are InnoDB's,
-//! and what is not is refused. The login needs `SELECT`, `INSERT`, `UPDATE` and `DELETE` on them; to
+//! and what is not is rejected. The login needs `SELECT`, `INSERT`, `UPDATE` and `DELETE` on them; to
 //! create them, `CREATE`. Words that are longer than half of the server's `max_allowed_packet` are
-//! refused ([`Unsupported`](tower_revoke_core::StoreError::Unsupported)); nothing is cut. Settings of
+//! rejected ([`Unsupported`](tower_revoke_core::StoreError::Unsupported)); nothing is cut. Settings of
 //! the server that would change what statements mean (`sql_mode`, the isolation level, `autocommit`,
 //! `completion_type`) are set for each session.
 //!
@@ -93,7 +93,7 @@
 //! # The schema
 //!
 //! `connect` creates it, or brings it to this version's state, unless `migrates(false)` is said; then
-//! `migrate` is called by somebody who may. A schema that is newer than this version is refused.
+//! `migrate` is called by somebody who may. A schema that is newer than this version is rejected.
 //! Tokens and claims are hashes; the keys of rules, and who revoked and why, are readable there.
 //!
 //! # Features
@@ -127,10 +127,10 @@ mod store;
 mod value;
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
-pub use self::error::ConnectError;
+pub use self::error::SqlStoreError;
 #[cfg(feature = "mysql")]
 pub use self::mysql::{MySqlStore, MySqlStoreBuilder};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::{SqliteOpenError, SqliteStore, SqliteStoreBuilder};
+pub use self::sqlite::{SqliteStore, SqliteStoreBuilder, SqliteStoreError};

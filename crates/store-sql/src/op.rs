@@ -1,6 +1,6 @@
 //! What is written, and what is answered.
 
-use tower_revoke_core::{Change, Claim, Lift, Listed, Revocation, RevocationKey, UnixTime};
+use tower_revoke_core::{Change, Lift, Listed, Revocation, RevocationKey, UnixTime, Use};
 
 use crate::value::{end, secs, written};
 
@@ -9,18 +9,18 @@ use crate::value::{end, secs, written};
 pub(crate) enum Do {
     Revoke = 0,
     Lift = 1,
-    Claim = 2,
-    Release = 3,
+    TakeUse = 2,
+    ReturnUse = 3,
     RestoreListed = 4,
     RestoreLifted = 5,
 }
 
-/// The answer to a lift, a claim or a release; the other ones have none.
+/// The answer to a lift, a use or a release; the other ones have none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// 0 no, 1 yes; of a claim also 2, another limit, and 3, its life is past.
+    /// 0 no, 1 yes; of a use also 2, another limit, and 3, its life is past.
     pub(crate) outcome: i16,
-    /// Of a claim: the uses that are left, or the limit that is known.
+    /// Of a use: the uses that are left, or the limit that is known.
     pub(crate) number: i64,
 }
 
@@ -87,20 +87,20 @@ impl Op {
         }
     }
 
-    pub(crate) fn claim(claim: &Claim) -> Self {
-        Self::of_use(Do::Claim, claim)
+    pub(crate) fn take_use(use_: &Use) -> Self {
+        Self::of_use(Do::TakeUse, use_)
     }
 
-    pub(crate) fn release(claim: &Claim) -> Self {
-        Self::of_use(Do::Release, claim)
+    pub(crate) fn return_use(use_: &Use) -> Self {
+        Self::of_use(Do::ReturnUse, use_)
     }
 
-    fn of_use(what: Do, claim: &Claim) -> Self {
+    fn of_use(what: Do, use_: &Use) -> Self {
         Self {
-            id: Some(*claim.id.as_bytes()),
-            limit: Some(claim.limit.get().into()),
-            until: end(claim.until),
-            ..Self::new(what, *claim.token.as_bytes())
+            id: Some(*use_.id.as_bytes()),
+            limit: Some(use_.limit.get().into()),
+            until: end(use_.until),
+            ..Self::new(what, *use_.token.as_bytes())
         }
     }
 
@@ -140,9 +140,9 @@ impl Op {
             + claim.map_or(0, |(name, value)| name.len() + value.len())
     }
 
-    /// Whether it claims the only use of a token.
-    pub(crate) fn is_single_claim(&self) -> bool {
-        self.what == Do::Claim && self.limit == Some(1)
+    /// Whether it uses the only use of a token.
+    pub(crate) fn is_single_use(&self) -> bool {
+        self.what == Do::TakeUse && self.limit == Some(1)
     }
 
     /// Whether that it was done is all that is told.
@@ -156,6 +156,6 @@ impl Op {
 
     /// Whether a second time gives the answer of the first.
     pub(crate) fn can_be_repeated(&self) -> bool {
-        !matches!(self.what, Do::Lift | Do::Release)
+        !matches!(self.what, Do::Lift | Do::ReturnUse)
     }
 }

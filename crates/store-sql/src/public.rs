@@ -6,8 +6,8 @@ macro_rules! is_a_store {
     ($store:ident) => {
         const _: () = {
             use tower_revoke_core::{
-                Change, Changes, Claim, ClaimOutcome, Cursor, KeyDigest, Lift, Listed, Records,
-                Revocation, Store, StoreError, UnixTime,
+                Change, Changes, Cursor, KeyDigest, Lift, Listed, Records, Revocation, Store,
+                StoreError, UnixTime, Use, UseOutcome,
             };
 
             impl Store for $store {
@@ -26,12 +26,12 @@ macro_rules! is_a_store {
                     self.0.look_up(keys).await
                 }
 
-                async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
-                    self.0.claim(claim).await
+                async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+                    self.0.take_use(use_).await
                 }
 
-                async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
-                    self.0.release(claim).await
+                async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
+                    self.0.return_use(use_).await
                 }
 
                 async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {

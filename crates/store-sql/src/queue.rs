@@ -31,8 +31,8 @@ pub(crate) struct Queue<D> {
     pub(crate) backend: Arc<D>,
     pub(crate) clock: Clock,
     pub(crate) within: Duration,
-    pub(crate) changes_kept: i64,
-    pub(crate) changes_kept_for: Duration,
+    pub(crate) feed_capacity: i64,
+    pub(crate) feed_retention: Duration,
     pub(crate) not_trimmed: LogLimit,
 }
 
@@ -97,18 +97,18 @@ impl<D: Backend> Queue<D> {
             Err(failure) => failure,
         };
         if !was_open || !matches!(failure, Failure::InDoubt(_)) {
-            return refuse(requests, &failure);
+            return reject(requests, &failure);
         }
         let (again, once): (Vec<_>, Vec<_>) = requests
             .into_iter()
             .partition(|request| request.ops.iter().all(Op::can_be_repeated));
-        refuse(once, &failure);
+        reject(once, &failure);
         if again.is_empty() {
             return;
         }
         match self.write(link, &again).await {
             Ok(answers) => reply(again, answers),
-            Err(failure) => refuse(again, &failure),
+            Err(failure) => reject(again, &failure),
         }
     }
 
@@ -182,8 +182,8 @@ impl<D: Backend> Queue<D> {
             return;
         };
         let trim = Trim {
-            kept: self.changes_kept,
-            since: self.clock.now().saturating_sub(self.changes_kept_for),
+            kept: self.feed_capacity,
+            since: self.clock.now().saturating_sub(self.feed_retention),
             at_once: TRIMMED_AT_ONCE,
         };
         let trim = self.backend.trim(&mut open, trim);
@@ -219,7 +219,7 @@ fn reply(requests: Vec<Request>, answers: Vec<Answer>) {
     }
 }
 
-fn refuse(requests: Vec<Request>, failure: &Failure) {
+fn reject(requests: Vec<Request>, failure: &Failure) {
     for request in requests {
         let _ = request.reply.send(Err(failure.clone()));
     }

@@ -36,11 +36,11 @@ pub(crate) struct Uses {
     pub(crate) limit: i64,
     pub(crate) held: i64,
     pub(crate) until: Option<i64>,
-    /// By which claim, of a token with one use.
+    /// By which use, of a token with one use.
     pub(crate) holder: Option<Digest>,
 }
 
-/// The key of a row of the table `held`, which has nothing else: the token and the claim.
+/// The key of a row of the table `held`, which has nothing else: the token and the use.
 pub(crate) type Held = (Digest, Digest);
 
 /// Which rows a batch is about. In the order of their keys, so that those who lock rows lock them
@@ -62,10 +62,10 @@ impl Keys {
                     keys.revoked.insert(op.digest);
                     keys.lifted.insert(op.digest);
                 }
-                Do::Claim | Do::Release => {
+                Do::TakeUse | Do::ReturnUse => {
                     keys.uses.insert(op.digest);
-                    // Who gives a use back may name another limit than is known.
-                    if let Some(id) = op.id.filter(|_| !op.is_single_claim()) {
+                    // Who returns a use may name another limit than is known.
+                    if let Some(id) = op.id.filter(|_| !op.is_single_use()) {
                         keys.held.insert((op.digest, id));
                     }
                 }
@@ -174,8 +174,8 @@ impl Known {
                 Do::Revoke | Do::RestoreListed => (NO, self.revoke(op)),
                 Do::Lift => self.lift(op),
                 Do::RestoreLifted => (NO, self.restore_lifted(op)),
-                Do::Claim => self.claim(op),
-                Do::Release => self.release(op),
+                Do::TakeUse => self.take_use(op),
+                Do::ReturnUse => self.return_use(op),
             };
             done.answers.push(answer);
             if let Some(event) = event {
@@ -274,7 +274,7 @@ impl Known {
         self.lifted.put(key, lift);
     }
 
-    fn claim(&mut self, op: &Op) -> (Answer, Option<Event>) {
+    fn take_use(&mut self, op: &Op) -> (Answer, Option<Event>) {
         let (Some(id), Some(limit)) = (op.id, op.limit) else {
             return (NO, None);
         };
@@ -331,7 +331,7 @@ impl Known {
         )
     }
 
-    fn release(&mut self, op: &Op) -> (Answer, Option<Event>) {
+    fn return_use(&mut self, op: &Op) -> (Answer, Option<Event>) {
         let (Some(id), Some(mut uses)) = (op.id, self.uses.get(&op.digest).copied()) else {
             return (NO, None);
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower_revoke_core::Clock;
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
-use crate::ConnectError;
+use crate::SqlStoreError;
 
 /// How many times longer than one answer opening may take: it is several, and creates tables.
 pub(crate) const ANSWERS_TO_OPEN: u32 = 5;
@@ -19,9 +19,9 @@ pub(crate) struct Settings {
     #[cfg(any(feature = "mysql", feature = "postgres"))]
     pub(crate) migrates: bool,
     pub(crate) connections: u32,
-    pub(crate) answer_within: Duration,
-    pub(crate) changes_kept: u64,
-    pub(crate) changes_kept_for: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) feed_capacity: u64,
+    pub(crate) feed_retention: Duration,
     pub(crate) clock: Clock,
 }
 
@@ -31,9 +31,9 @@ impl Default for Settings {
             #[cfg(any(feature = "mysql", feature = "postgres"))]
             migrates: true,
             connections: 8,
-            answer_within: Duration::from_secs(2),
-            changes_kept: 100_000,
-            changes_kept_for: Duration::from_secs(86_400),
+            request_timeout: Duration::from_secs(2),
+            feed_capacity: 100_000,
+            feed_retention: Duration::from_secs(86_400),
             clock: Clock::system(),
         }
     }
@@ -41,14 +41,14 @@ impl Default for Settings {
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 impl Settings {
-    pub(crate) fn check(&self) -> Result<(), ConnectError> {
+    pub(crate) fn check(&self) -> Result<(), SqlStoreError> {
         if self.connections == 0 {
-            return Err(ConnectError::Setting("there are no connections"));
+            return Err(SqlStoreError::Setting("there are no connections"));
         }
         // A longer one might not fit into a point in time.
-        if self.answer_within.is_zero() || self.answer_within > LONGEST {
-            return Err(ConnectError::Setting(
-                "answer_within must be longer than zero and at most a day",
+        if self.request_timeout.is_zero() || self.request_timeout > LONGEST {
+            return Err(SqlStoreError::Setting(
+                "request_timeout must be longer than zero and at most a day",
             ));
         }
         Ok(())
@@ -57,11 +57,11 @@ impl Settings {
     /// Opens in bounded time.
     pub(crate) async fn in_time<T>(
         &self,
-        opening: impl Future<Output = Result<T, ConnectError>>,
-    ) -> Result<T, ConnectError> {
-        let limit = self.answer_within.saturating_mul(ANSWERS_TO_OPEN);
+        opening: impl Future<Output = Result<T, SqlStoreError>>,
+    ) -> Result<T, SqlStoreError> {
+        let limit = self.request_timeout.saturating_mul(ANSWERS_TO_OPEN);
         let opened = tokio::time::timeout(limit, opening).await;
-        opened.unwrap_or(Err(ConnectError::TimedOut(limit)))
+        opened.unwrap_or(Err(SqlStoreError::TimedOut(limit)))
     }
 }
 
@@ -71,14 +71,14 @@ macro_rules! sets_what_all_have {
         /// How many of the last changes are kept for
         /// [`changes`](tower_revoke_core::Store::changes), about: the oldest go from time to time, while
         /// something is written. Who falls behind further loads all again.
-        pub fn changes_kept(mut self, changes: u64) -> Self {
-            self.settings.changes_kept = changes;
+        pub fn feed_capacity(mut self, changes: u64) -> Self {
+            self.settings.feed_capacity = changes;
             self
         }
 
         /// For how long changes are kept, if there are not too many.
-        pub fn changes_kept_for(mut self, time: std::time::Duration) -> Self {
-            self.settings.changes_kept_for = time;
+        pub fn feed_retention(mut self, time: std::time::Duration) -> Self {
+            self.settings.feed_retention = time;
             self
         }
 
@@ -104,13 +104,13 @@ mod tests {
             Duration::MAX,
         ] {
             let error = Settings {
-                answer_within: time,
+                request_timeout: time,
                 ..Settings::default()
             }
             .check()
             .unwrap_err();
             assert!(
-                matches!(error, ConnectError::Setting(_)),
+                matches!(error, SqlStoreError::Setting(_)),
                 "{time:?}: {error}"
             );
         }

@@ -12,8 +12,8 @@ use tokio::{
     task::AbortHandle,
 };
 use tower_revoke_core::{
-    BoxFuture, Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed,
-    Records, RecordsPage, Revocation, Store, StoreError, UnixTime, Wanted, retention,
+    BoxFuture, Change, Changes, Clock, Cursor, KeyDigest, Lift, Listed, RecordFilter, RecordPage,
+    Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome, retention,
 };
 
 use crate::{
@@ -128,9 +128,9 @@ impl<D: Backend> SqlStore<D> {
         let queue = Queue {
             backend: Arc::clone(&backend),
             clock: settings.clock.clone(),
-            within: settings.answer_within,
-            changes_kept: i64::try_from(settings.changes_kept).unwrap_or(i64::MAX),
-            changes_kept_for: settings.changes_kept_for,
+            within: settings.request_timeout,
+            feed_capacity: i64::try_from(settings.feed_capacity).unwrap_or(i64::MAX),
+            feed_retention: settings.feed_retention,
             not_trimmed: Default::default(),
         };
         let runtime = Handle::current();
@@ -139,7 +139,7 @@ impl<D: Backend> SqlStore<D> {
             id,
             backend,
             clock: settings.clock.clone(),
-            within: settings.answer_within,
+            within: settings.request_timeout,
             writer,
             news: watch::Sender::new(0),
             runtime,
@@ -175,26 +175,26 @@ impl<D: Backend> Store for SqlStore<D> {
         inner.read(|| inner.backend.look_up(keys)).await
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
-        if retention::has_ended(claim.until, self.0.clock.now()) {
-            return Err(StoreError::LifeIsPast);
+    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+        if retention::has_ended(use_.until, self.0.clock.now()) {
+            return Err(StoreError::Expired);
         }
-        let Answer { outcome, number } = self.0.write(vec![Op::claim(claim)]).await?;
+        let Answer { outcome, number } = self.0.write(vec![Op::take_use(use_)]).await?;
         let number = u32::try_from(number).map_err(|_| Failure::Garbled("a number of uses"))?;
         match outcome {
-            0 => Ok(ClaimOutcome::Spent),
-            1 => Ok(ClaimOutcome::Won { left: number }),
-            2 => Err(StoreError::OtherLimit {
+            0 => Ok(UseOutcome::Spent),
+            1 => Ok(UseOutcome::Taken { left: number }),
+            2 => Err(StoreError::LimitMismatch {
                 stored: number,
-                asked: claim.limit.get(),
+                asked: use_.limit.get(),
             }),
-            3 => Err(StoreError::LifeIsPast),
+            3 => Err(StoreError::Expired),
             _ => Err(Failure::Garbled("an answer").into()),
         }
     }
 
-    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
-        let answer = self.0.write(vec![Op::release(claim)]).await?;
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
+        let answer = self.0.write(vec![Op::return_use(use_)]).await?;
         Ok(answer.outcome == 1)
     }
 
@@ -257,10 +257,10 @@ impl<D: Backend> Store for SqlStore<D> {
 impl<D: Backend> Records for SqlStore<D> {
     fn page<'a>(
         &'a self,
-        wanted: &'a Wanted,
+        wanted: &'a RecordFilter,
         after: Option<&'a Cursor>,
         at_most: usize,
-    ) -> BoxFuture<'a, Result<RecordsPage, StoreError>> {
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
         Box::pin(async move {
             let inner = &*self.0;
             let store = inner.id;
@@ -269,7 +269,7 @@ impl<D: Backend> Records for SqlStore<D> {
                 cursor => cursor.map(|cursor| cursor.last),
             };
             let at_most = at_most.clamp(1, 10_000);
-            let mut page = RecordsPage::default();
+            let mut page = RecordPage::default();
             loop {
                 // One more than there is room for says that the page is not the last.
                 let room = at_most + 1 - page.records.len();

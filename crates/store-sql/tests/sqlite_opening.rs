@@ -1,4 +1,4 @@
-//! What can't be opened is refused in words that say what to do.
+//! What can't be opened is rejected in words that say what to do.
 
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -7,7 +7,7 @@ use std::{fs, path::Path, time::Duration};
 
 use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use tower_revoke_core::{KeyDigest, Revocation, Store, TokenId};
-use tower_revoke_store_sql::{SqliteOpenError, SqliteStore};
+use tower_revoke_store_sql::{SqliteStore, SqliteStoreError};
 
 fn token() -> TokenId {
     TokenId::of_jwt("https://id.example.com", "42")
@@ -25,8 +25,8 @@ async fn has_it(path: &Path) -> bool {
     listed.unwrap()[0].is_some()
 }
 
-async fn refused(path: &Path) -> SqliteOpenError {
-    let builder = SqliteStore::builder(path).answer_within(Duration::from_millis(200));
+async fn rejected(path: &Path) -> SqliteStoreError {
+    let builder = SqliteStore::builder(path).request_timeout(Duration::from_millis(200));
     let error = builder.open().await.unwrap_err();
     let words = error.to_string();
     assert!(words.contains(path.to_str().unwrap()), "{words}");
@@ -56,16 +56,16 @@ async fn what_was_closed_opens_again_and_many_open_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused_and_both_versions_are_named() {
+async fn a_newer_schema_is_rejected_and_both_versions_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     with_one_revocation(&path).await;
     let mut link = bare(&path).await;
     link.execute("PRAGMA user_version = 7").await.unwrap();
-    let error = refused(&path).await;
+    let error = rejected(&path).await;
     let is_newer = matches!(
         error,
-        SqliteOpenError::Newer {
+        SqliteStoreError::Newer {
             found: 7,
             known: 1,
             ..
@@ -83,14 +83,14 @@ async fn a_newer_schema_is_refused_and_both_versions_are_named() {
 }
 
 #[tokio::test]
-async fn files_of_others_are_refused_and_left_as_they_were() {
+async fn files_of_others_are_rejected_and_left_as_they_were() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let text = "this is no database at all, but a text ".repeat(100);
     fs::write(&path, &text).unwrap();
-    let error = refused(&path).await;
+    let error = rejected(&path).await;
     assert!(
-        matches!(error, SqliteOpenError::Foreign { .. }),
+        matches!(error, SqliteStoreError::Foreign { .. }),
         "{error:?}"
     );
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
@@ -99,9 +99,9 @@ async fn files_of_others_are_refused_and_left_as_they_were() {
     link.execute("CREATE TABLE revoked (digest)").await.unwrap();
     link.close().await.unwrap();
     let before = fs::read(&path).unwrap();
-    let error = refused(&path).await;
+    let error = rejected(&path).await;
     assert!(
-        matches!(error, SqliteOpenError::Foreign { .. }),
+        matches!(error, SqliteStoreError::Foreign { .. }),
         "{error:?}"
     );
     assert_eq!(fs::read(&path).unwrap(), before);
@@ -124,9 +124,9 @@ async fn a_file_that_is_cut_off_is_damaged() {
     noise[4_096..].fill(0xA5);
     for bytes in [&good[..good.len() / 2], &good[..5_000], &noise] {
         fs::write(&path, bytes).unwrap();
-        let error = refused(&path).await;
+        let error = rejected(&path).await;
         assert!(
-            matches!(error, SqliteOpenError::Corrupt { .. }),
+            matches!(error, SqliteStoreError::Corrupt { .. }),
             "{error:?}"
         );
     }
@@ -141,8 +141,11 @@ async fn a_file_that_somebody_holds_for_himself_is_locked() {
     with_one_revocation(&path).await;
     let mut other = bare(&path).await;
     other.execute("BEGIN IMMEDIATE").await.unwrap();
-    let error = refused(&path).await;
-    assert!(matches!(error, SqliteOpenError::Locked { .. }), "{error:?}");
+    let error = rejected(&path).await;
+    assert!(
+        matches!(error, SqliteStoreError::Locked { .. }),
+        "{error:?}"
+    );
     other.execute("ROLLBACK").await.unwrap();
     assert!(has_it(&path).await);
 }
@@ -150,17 +153,17 @@ async fn a_file_that_somebody_holds_for_himself_is_locked() {
 #[tokio::test]
 async fn a_folder_that_is_not_there_is_no_place_for_a_file() {
     let folder = tempfile::tempdir().unwrap();
-    let error = refused(&folder.path().join("none").join("a")).await;
+    let error = rejected(&folder.path().join("none").join("a")).await;
     assert!(
-        matches!(error, SqliteOpenError::NoFolder { .. }),
+        matches!(error, SqliteStoreError::NoFolder { .. }),
         "{error:?}"
     );
-    let error = refused(folder.path()).await;
-    assert!(matches!(error, SqliteOpenError::Io { .. }), "{error:?}");
+    let error = rejected(folder.path()).await;
+    assert!(matches!(error, SqliteStoreError::Io { .. }), "{error:?}");
     // Of SQLite's own names for what is kept nowhere, none means that here.
     let nothing = SqliteStore::open("").await.unwrap_err();
     assert!(
-        matches!(nothing, SqliteOpenError::Setting(_)),
+        matches!(nothing, SqliteStoreError::Setting(_)),
         "{nothing:?}"
     );
 }
@@ -169,9 +172,9 @@ async fn a_folder_that_is_not_there_is_no_place_for_a_file() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn what_can_t_be_written_is_said_to_be_so() {
-    let error = refused(Path::new("/proc/sys/kernel/ostype")).await;
+    let error = rejected(Path::new("/proc/sys/kernel/ostype")).await;
     assert!(
-        matches!(error, SqliteOpenError::ReadOnly { .. }),
+        matches!(error, SqliteStoreError::ReadOnly { .. }),
         "{error:?}"
     );
 }

@@ -5,7 +5,7 @@
 //! | sign tokens, publish, rotate and withdraw keys | [`TestIssuer`] |
 //! | play a response, frame by frame | [`ScriptedBody`], [`Gate`] |
 //! | see whether a layer keeps to `poll_ready` | [`readiness_conformance`] |
-//! | let a store fail, hang or dawdle | [`ScriptedStore`], [`Mood`] |
+//! | let a store fail, hang or dawdle | [`ScriptedStore`], [`Behavior`] |
 //! | count what is logged | [`RecordedLog`] |
 //! | prove a store against its contract | [`store_conformance!`], [`conformance`] |
 
@@ -21,5 +21,5 @@ pub use self::{
     issuer::{TestAlgorithm, TestIssuer, TestToken},
     log::RecordedLog,
     readiness::{ReadinessService, readiness_conformance},
-    store::{Mood, ScriptedStore, StoreOp, StoreScript},
+    store::{Behavior, ScriptedStore, StoreOp, StoreScript},
 };

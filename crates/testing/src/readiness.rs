@@ -14,7 +14,7 @@ use http_body_util::Full;
 use tower::{Layer, Service, util::BoxCloneSyncService};
 use tower_revoke_core::BoxError;
 
-use self::ground::Ground;
+use self::ground::Fixture;
 
 /// The inner service that [`readiness_conformance`] gives to a layer: a concurrency limit, a
 /// buffer or a mock, boxed so that one type stands for them all.
@@ -23,13 +23,13 @@ pub type ReadinessService<B> = BoxCloneSyncService<Request<B>, Response<Full<Byt
 /// Drives a layer over `tower`'s `ConcurrencyLimit` and `Buffer`, and over `tower-test`'s mock.
 ///
 /// `make_request` gives the requests. The suite does not mind what becomes of them, so run it once
-/// with requests that the layer lets through, and once with requests that it refuses.
+/// with requests that the layer lets through, and once with requests that it rejects.
 ///
 /// It is for the time between `poll_ready` and the end of `call`'s future:
 ///
 /// - the service that is called was polled ready itself; a clone of a ready service is not ready;
 /// - nobody waits for a second permit while holding the first;
-/// - a permit comes back after an answer, a refusal, and a future that is dropped at any point;
+/// - a permit comes back after an answer, a rejection, and a future that is dropped at any point;
 /// - a service that was busy becomes ready again.
 ///
 /// A layer that waits before it calls has two correct forms. Both leave a clone in the place of the
@@ -63,16 +63,19 @@ where
     R: Body,
 {
     for ground in [
-        Ground::concurrency_limit(),
-        Ground::buffer(),
-        Ground::mock(),
+        Fixture::concurrency_limit(),
+        Fixture::buffer(),
+        Fixture::mock(),
     ] {
         over(&ground, &layer, &mut make_request).await;
     }
 }
 
-async fn over<L, B, R>(ground: &Ground<B>, layer: &L, make_request: &mut impl FnMut() -> Request<B>)
-where
+async fn over<L, B, R>(
+    ground: &Fixture<B>,
+    layer: &L,
+    make_request: &mut impl FnMut() -> Request<B>,
+) where
     B: Send + 'static,
     L: Layer<ReadinessService<B>>,
     L::Service: Service<Request<B>, Response = Response<R>>,
@@ -93,7 +96,7 @@ where
 const MOST_POLLS: usize = 12;
 
 async fn in_turn<L, B, R>(
-    ground: &Ground<B>,
+    ground: &Fixture<B>,
     layer: &L,
     make_request: &mut impl FnMut() -> Request<B>,
 ) where
@@ -113,7 +116,7 @@ async fn in_turn<L, B, R>(
 }
 
 async fn at_once<L, B, R>(
-    ground: &Ground<B>,
+    ground: &Fixture<B>,
     layer: &L,
     make_request: &mut impl FnMut() -> Request<B>,
 ) where
@@ -133,7 +136,7 @@ async fn at_once<L, B, R>(
     ground.all_is_back("after four requests at once").await;
 }
 
-async fn never_called<L, B, R>(ground: &Ground<B>, layer: &L)
+async fn never_called<L, B, R>(ground: &Fixture<B>, layer: &L)
 where
     B: Send + 'static,
     L: Layer<ReadinessService<B>>,
@@ -148,7 +151,7 @@ where
 }
 
 async fn dropped<L, B, R>(
-    ground: &Ground<B>,
+    ground: &Fixture<B>,
     layer: &L,
     make_request: &mut impl FnMut() -> Request<B>,
     polls: usize,
@@ -182,7 +185,7 @@ async fn dropped<L, B, R>(
 }
 
 async fn busy_at_first<L, B, R>(
-    ground: &Ground<B>,
+    ground: &Fixture<B>,
     layer: &L,
     make_request: &mut impl FnMut() -> Request<B>,
 ) where
@@ -196,7 +199,7 @@ async fn busy_at_first<L, B, R>(
     let others = ground.make_busy().await;
     let mut service = layer.layer(ground.service());
     let mut answer = pin!(ask(&mut service, make_request()));
-    // A layer may refuse without its inner service, or wait for it inside of its future.
+    // A layer may reject without its inner service, or wait for it inside of its future.
     if futures_util::poll!(answer.as_mut()).is_pending() {
         ground.keeps_the_rules(when);
         drop(others);

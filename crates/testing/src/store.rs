@@ -8,8 +8,8 @@ use std::{
 
 use tokio::sync::watch;
 use tower_revoke_core::{
-    Change, Changes, Claim, ClaimOutcome, Cursor, KeyDigest, Lift, Listed, Records, Revocation,
-    Store, StoreError, UnixTime,
+    Change, Changes, Cursor, KeyDigest, Lift, Listed, Records, Revocation, Store, StoreError,
+    UnixTime, Use, UseOutcome,
 };
 
 /// What a store is asked to do.
@@ -21,10 +21,10 @@ pub enum StoreOp {
     Lift,
     /// [`Store::look_up`].
     LookUp,
-    /// [`Store::claim`].
-    Claim,
-    /// [`Store::release`].
-    Release,
+    /// [`Store::take_use`].
+    TakeUse,
+    /// [`Store::return_use`].
+    ReturnUse,
     /// [`Store::changes`].
     Changes,
     /// [`Store::restore`].
@@ -35,7 +35,7 @@ pub enum StoreOp {
 
 /// How a store takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
+pub enum Behavior {
     /// As the store behind it does.
     Works,
     /// It fails at once, and nothing happened.
@@ -52,11 +52,11 @@ pub enum Mood {
 ///
 /// ```
 /// use tower_revoke_core::Store;
-/// use tower_revoke_testing::{Mood, ScriptedStore, StoreOp};
+/// use tower_revoke_testing::{Behavior, ScriptedStore, StoreOp};
 ///
 /// # async fn example(memory: impl Store) {
 /// let (store, script) = ScriptedStore::over(memory);
-/// script.set(StoreOp::LookUp, Mood::Fails);
+/// script.set(StoreOp::LookUp, Behavior::Fails);
 /// assert!(store.look_up(&[]).await.is_err());
 /// assert_eq!(script.calls(StoreOp::LookUp), 1);
 /// # }
@@ -73,7 +73,7 @@ pub struct StoreScript(Arc<Script>);
 
 #[derive(Debug)]
 struct Script {
-    moods: Mutex<HashMap<StoreOp, Mood>>,
+    moods: Mutex<HashMap<StoreOp, Behavior>>,
     calls: watch::Sender<HashMap<StoreOp, u64>>,
 }
 
@@ -98,14 +98,14 @@ impl<S: Store> ScriptedStore<S> {
     ) -> Result<T, StoreError> {
         let mood = self.script.begin(op);
         match mood {
-            Mood::Works => call.await,
-            Mood::Fails => Err(StoreError::Unavailable("told to fail".into())),
-            Mood::LosesTheAnswer => {
+            Behavior::Works => call.await,
+            Behavior::Fails => Err(StoreError::Unavailable("told to fail".into())),
+            Behavior::LosesTheAnswer => {
                 call.await?;
                 Err(StoreError::Unavailable("told to lose the answer".into()))
             }
-            Mood::Frozen => std::future::pending().await,
-            Mood::Slow(after) => {
+            Behavior::Frozen => std::future::pending().await,
+            Behavior::Slow(after) => {
                 tokio::time::sleep(after).await;
                 call.await
             }
@@ -115,18 +115,18 @@ impl<S: Store> ScriptedStore<S> {
 
 impl StoreScript {
     /// From now on, `op` is taken like this.
-    pub fn set(&self, op: StoreOp, mood: Mood) {
+    pub fn set(&self, op: StoreOp, mood: Behavior) {
         self.moods().insert(op, mood);
     }
 
     /// From now on, everything is taken like this.
-    pub fn set_all(&self, mood: Mood) {
+    pub fn set_all(&self, mood: Behavior) {
         for op in [
             StoreOp::Revoke,
             StoreOp::Lift,
             StoreOp::LookUp,
-            StoreOp::Claim,
-            StoreOp::Release,
+            StoreOp::TakeUse,
+            StoreOp::ReturnUse,
             StoreOp::Changes,
             StoreOp::Restore,
             StoreOp::Purge,
@@ -148,14 +148,14 @@ impl StoreScript {
         let _ = calls.wait_for(enough).await;
     }
 
-    fn begin(&self, op: StoreOp) -> Mood {
+    fn begin(&self, op: StoreOp) -> Behavior {
         self.0
             .calls
             .send_modify(|calls| *calls.entry(op).or_default() += 1);
-        self.moods().get(&op).copied().unwrap_or(Mood::Works)
+        self.moods().get(&op).copied().unwrap_or(Behavior::Works)
     }
 
-    fn moods(&self) -> MutexGuard<'_, HashMap<StoreOp, Mood>> {
+    fn moods(&self) -> MutexGuard<'_, HashMap<StoreOp, Behavior>> {
         self.0.moods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -174,12 +174,13 @@ impl<S: Store> Store for ScriptedStore<S> {
         self.run(StoreOp::LookUp, self.store.look_up(keys)).await
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
-        self.run(StoreOp::Claim, self.store.claim(claim)).await
+    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+        self.run(StoreOp::TakeUse, self.store.take_use(use_)).await
     }
 
-    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
-        self.run(StoreOp::Release, self.store.release(claim)).await
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
+        self.run(StoreOp::ReturnUse, self.store.return_use(use_))
+            .await
     }
 
     async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {

@@ -11,7 +11,8 @@ pub use tower_revoke_core::ExtractRejection;
 #[doc(inline)]
 pub use tower_revoke_core::{
     self as core, Authenticated, BearerToken, Claims, Clock, GrpcRejections, Lift, Outcome, Reason,
-    Rejection, RejectionFormat, Revocation, RevocationKey, StoreError, TokenId, UnixTime, Wanted,
+    RecordFilter, Rejection, RejectionFormat, Revocation, RevocationKey, StoreError, TokenId,
+    UnixTime,
 };
 #[cfg(any(feature = "oauth", feature = "remote-keys"))]
 #[doc(inline)]
@@ -24,7 +25,9 @@ pub use tower_revoke_drain::{DrainUpload, DrainUploadBody, DrainUploadFuture, Dr
 pub use tower_revoke_http::{HttpsClient, HttpsClientError};
 #[cfg(feature = "jwt")]
 #[doc(inline)]
-pub use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier, JwtVerifierBuilder, KeySetError};
+pub use tower_revoke_jwt::{
+    Algorithm, JwtVerifier, JwtVerifierBuilder, JwtVerifierError, KeySetError,
+};
 #[cfg(feature = "remote-keys")]
 #[doc(inline)]
 pub use tower_revoke_jwt::{KeyFetchError, KeyStats, KeysUnavailable};
@@ -38,13 +41,13 @@ pub use tower_revoke_list::{
 #[doc(inline)]
 pub use tower_revoke_monitor::{
     ByStatus, Classify, Counts, Latency, Monitor, MonitorBody, MonitorBuilder, MonitorFuture,
-    MonitorLayer, Monitored, ServiceSnapshot, Snapshot,
+    MonitorLayer, MonitorService, ServiceSnapshot, Snapshot,
 };
 #[cfg(feature = "oauth")]
 #[doc(inline)]
 pub use tower_revoke_oauth::{
-    AuthorizationServer, AuthorizationServerBuilder, BuildError as AuthorizationServerBuildError,
-    CredentialsError, Drained, Failure, RemoteStats,
+    CredentialsError, Failure, RevocationClient, RevocationClientBuilder, RevocationClientError,
+    RevocationClientStats, ShutdownReport,
 };
 #[cfg(feature = "preserve")]
 #[doc(inline)]
@@ -57,8 +60,8 @@ pub use tower_revoke_preserve::{
 #[cfg(feature = "spend")]
 #[doc(inline)]
 pub use tower_revoke_spend::{
-    Call, Head, NotRecorded, OnStoreError, Revoke, RevokeBody, RevokeFuture, RevokeLayer, Slots,
-    When,
+    Call, Head, NotRecorded, OnStoreError, PendingRevocations, Revoke, RevokeBody, RevokeFuture,
+    RevokeLayer, When,
 };
 #[cfg(feature = "cassandra")]
 #[doc(inline)]
@@ -67,13 +70,13 @@ pub use tower_revoke_store_cassandra::{
 };
 #[cfg(feature = "redb")]
 #[doc(inline)]
-pub use tower_revoke_store_redb::{OpenError as RedbOpenError, RedbStore, RedbStoreBuilder};
+pub use tower_revoke_store_redb::{RedbStore, RedbStoreBuilder, RedbStoreError};
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use tower_revoke_store_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 #[doc(inline)]
-pub use tower_revoke_store_sql::ConnectError as DatabaseConnectError;
+pub use tower_revoke_store_sql::SqlStoreError;
 #[cfg(feature = "mysql")]
 #[doc(inline)]
 pub use tower_revoke_store_sql::{MySqlStore, MySqlStoreBuilder};
@@ -82,4 +85,4 @@ pub use tower_revoke_store_sql::{MySqlStore, MySqlStoreBuilder};
 pub use tower_revoke_store_sql::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
-pub use tower_revoke_store_sql::{SqliteOpenError, SqliteStore, SqliteStoreBuilder};
+pub use tower_revoke_store_sql::{SqliteStore, SqliteStoreBuilder, SqliteStoreError};

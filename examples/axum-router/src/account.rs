@@ -6,7 +6,7 @@ use tower_revoke::{Authenticated, Clock, Reason, Rejection, Revocation};
 use crate::app::App;
 
 /// Ends every token of the caller's that was issued so far, on every node that shares the store.
-/// When this has answered, they are refused.
+/// When this has answered, they are rejected.
 pub(crate) async fn log_out_everywhere(
     State(app): State<App>,
     caller: Authenticated,

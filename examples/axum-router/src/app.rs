@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
-use tower_revoke::{JwtVerifier, RevocationList, Slots};
+use tower_revoke::{JwtVerifier, PendingRevocations, RevocationList};
 
 use crate::orders::Orders;
 
@@ -19,7 +19,7 @@ pub struct App {
     /// Who is asked how a token stands, and told that one has ended.
     pub list: RevocationList,
     /// The calls that are owed a revocation.
-    pub slots: Slots,
+    pub slots: PendingRevocations,
     /// Cancelled when the program shall stop.
     pub stopping: CancellationToken,
     pub(crate) orders: Arc<Orders>,
@@ -32,7 +32,7 @@ impl App {
         Self {
             tokens,
             list,
-            slots: Slots::default(),
+            slots: PendingRevocations::default(),
             stopping: CancellationToken::new(),
             orders: Arc::default(),
             export: export.into(),

@@ -29,8 +29,8 @@ pub(crate) fn route(app: &App, bearer: RequireBearerLayer<JwtVerifier>) -> Metho
         // Chat programs look at a link before anyone can click on it.
         .except_methods([Method::HEAD])
         // A file that can't be opened costs nothing.
-        .give_back_on(Outcome::Exception)
-        .slots(&app.slots);
+        .return_on(Outcome::Exception)
+        .pending_revocations(&app.slots);
     get(file).layer(
         ServiceBuilder::new()
             .layer(bearer.query().scope("download"))

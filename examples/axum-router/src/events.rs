@@ -8,7 +8,7 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tower_revoke::{Authenticated, Clock, core::Standing};
+use tower_revoke::{Authenticated, Clock, core::TokenStatus};
 
 use crate::app::App;
 
@@ -46,5 +46,5 @@ async fn next(
 async fn is_still_good(app: &App, caller: &Authenticated) -> bool {
     let token = caller.token();
     !token.is_expired(Clock::system().now())
-        && matches!(app.list.check(token).await, Ok(Standing::Good))
+        && matches!(app.list.status(token).await, Ok(TokenStatus::Valid))
 }

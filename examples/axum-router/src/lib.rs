@@ -51,15 +51,15 @@ pub fn router(app: App) -> Router {
 /// The routes that ask for a token with the scope `api`.
 fn api(app: &App) -> Router<App> {
     let once = ServiceBuilder::new()
-        // Outside of the layer that spends: a refusal costs nothing.
+        // Outside of the layer that spends: a rejection costs nothing.
         .layer(RequireClaimsLayer::scope("invoices"))
-        .layer(RevokeLayer::single_use().slots(&app.slots));
+        .layer(RevokeLayer::single_use().pending_revocations(&app.slots));
     let three_times = RevokeLayer::uses(3)
-        .give_back_if(|head: &Head<'_>| head.status == 404)
-        .slots(&app.slots);
+        .return_if(|head: &Head<'_>| head.status == 404)
+        .pending_revocations(&app.slots);
     let until_its_end = RevokeLayer::after_response()
         .deadline(shutdown::CALLS_END_WITHIN)
-        .slots(&app.slots);
+        .pending_revocations(&app.slots);
     Router::new()
         .route(
             "/orders",

@@ -38,7 +38,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     let tokens = JwtVerifier::issuer(issuer.url())
         .audience("orders")
         .discover()
-        .http(HttpsClient::new()?)
+        .http_client(HttpsClient::new()?)
         .revocations(list.clone())
         .build()?;
     let app = App::new(tokens, list, export);

@@ -13,7 +13,7 @@ use futures_util::stream;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-pub(crate) struct Wanted {
+pub(crate) struct RecordFilter {
     #[serde(default = "a_hundred")]
     rows: u32,
 }
@@ -23,7 +23,7 @@ fn a_hundred() -> u32 {
 }
 
 /// Streamed, without a length: its end is that of the stream.
-pub(crate) async fn csv(Query(wanted): Query<Wanted>) -> Response {
+pub(crate) async fn csv(Query(wanted): Query<RecordFilter>) -> Response {
     let rows = (0..wanted.rows).map(|row| Ok::<_, Infallible>(Bytes::from(format!("{row},tea\n"))));
     let body = Body::from_stream(stream::iter(rows));
     ([(CONTENT_TYPE, "text/csv")], body).into_response()

@@ -16,10 +16,10 @@ use hyper_util::{
 use tokio::{io::copy_bidirectional, net::TcpListener, task::JoinSet, time};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_revoke::{
-    AuthorizationServer, Call, Drained, Head, HopByHop, HopByHopLayer, HttpsClient, JwtVerifier,
-    Outbound, OutboundAuthorization, OutboundAuthorizationLayer, OutboundBody,
-    PreserveAuthorizationLayer, RejectAmbiguousLayer, RequireBearerLayer, RevocationList,
-    RevokeLayer, Slots, When, core::BoxError,
+    Call, Head, HopByHop, HopByHopLayer, HttpsClient, JwtVerifier, Outbound, OutboundAuthorization,
+    OutboundAuthorizationLayer, OutboundBody, PendingRevocations, PreserveAuthorizationLayer,
+    RejectAmbiguousLayer, RequireBearerLayer, RevocationClient, RevocationList, RevokeLayer,
+    ShutdownReport, When, core::BoxError,
 };
 
 /// How large the head of a request may be. It must hold a token, which may have 8 KiB.
@@ -58,8 +58,8 @@ fn service_of(path: &str) -> Option<&str> {
 #[derive(Debug)]
 pub struct Proxy {
     tokens: JwtVerifier,
-    server: AuthorizationServer,
-    slots: Slots,
+    server: RevocationClient,
+    slots: PendingRevocations,
     forward: Forward,
 }
 
@@ -73,17 +73,17 @@ impl Proxy {
         let tokens = JwtVerifier::issuer(issuer)
             .audience("orders")
             .discover()
-            .http(http.clone())
+            .http_client(http.clone())
             .revocations(list)
             .build()?;
-        let server = AuthorizationServer::discover(issuer)
+        let server = RevocationClient::discover(issuer)
             .client_credentials("orders", "secret")
-            .http(http)
+            .http_client(http)
             .build()?;
         Ok(Self {
             tokens,
             server,
-            slots: Slots::default(),
+            slots: PendingRevocations::default(),
             forward: Forward::new(to, false)?,
         })
     }
@@ -107,9 +107,9 @@ impl Proxy {
         ];
         costs.map(|layer| {
             layer
-                .give_back_if(|head: &Head<'_>| head.extensions.get::<NotSent>().is_some())
+                .return_if(|head: &Head<'_>| head.extensions.get::<NotSent>().is_some())
                 .also_at(self.server.clone())
-                .slots(&self.slots)
+                .pending_revocations(&self.slots)
         })
     }
 
@@ -120,7 +120,7 @@ impl Proxy {
         socket: TcpListener,
         grace: Duration,
         stop: impl Future<Output = ()>,
-    ) -> Drained {
+    ) -> ShutdownReport {
         let [one_time, tickets] = self.costs();
         let forward = self.forward.clone();
         let service = ServiceBuilder::new()
@@ -165,7 +165,7 @@ impl Proxy {
         // What still runs is cut off, and has spent its token. What is owed is paid all the same.
         connections.shutdown().await;
         let _ = time::timeout(grace, self.slots.idle()).await;
-        self.server.drain(grace).await
+        self.server.shutdown(grace).await
     }
 }
 

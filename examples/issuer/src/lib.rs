@@ -94,14 +94,14 @@ fn router(shared: Arc<Shared>) -> Router {
 }
 
 #[derive(Deserialize)]
-struct Wanted {
+struct RecordFilter {
     subject: Option<String>,
     audience: Option<String>,
     scope: Option<String>,
     expired: Option<String>,
 }
 
-async fn token(State(shared): State<Arc<Shared>>, Query(wanted): Query<Wanted>) -> String {
+async fn token(State(shared): State<Arc<Shared>>, Query(wanted): Query<RecordFilter>) -> String {
     let mut token = shared
         .keys
         .token()

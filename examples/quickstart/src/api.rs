@@ -30,7 +30,7 @@ struct MyClaims {
     sub: String,
 }
 
-/// Why a token of somebody who has logged out is refused.
+/// Why a token of somebody who has logged out is rejected.
 pub(crate) const LOGGED_OUT: &str = "log out everywhere";
 
 type HttpClient = OutboundAuthorization<Client<HttpConnector, OutboundBody<Body>>>;
@@ -54,7 +54,7 @@ pub(crate) fn router(
     let tokens = JwtVerifier::issuer(issuer)
         .audience("orders")
         .discover()
-        .http(HttpsClient::new()?)
+        .http_client(HttpsClient::new()?)
         .revocations(list.clone())
         .build()?;
     let outbound =

@@ -112,7 +112,7 @@ TOKEN=$(curl -s -X POST {issuer}/token)
 curl -s -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/upstream/named
 curl -s -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/upstream/other
 
-# log out everywhere (a token issued within 30 s after it is refused too)
+# log out everywhere (a token issued within 30 s after it is rejected too)
 curl -i -w '\n' -X POST -H "Authorization: Bearer $TOKEN" http://{api_at}/logout
 curl -i -w '\n' -H "Authorization: Bearer $TOKEN" http://{api_at}/orders"#
     );

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::http::Method;
 use futures_util::future::join_all;
-use tower_revoke::{Clock, Lift, Wanted, core::BoxError};
+use tower_revoke::{Clock, Lift, RecordFilter, core::BoxError};
 
 use crate::{
     Scene,
@@ -110,10 +110,10 @@ impl Story<'_> {
             .into_iter()
             .collect::<Result<Vec<_>, _>>()?;
         let won = answers.iter().filter(|answer| answer.status == 200).count();
-        let refused = answers.iter().filter(|answer| is_invalid(answer)).count();
+        let rejected = answers.iter().filter(|answer| is_invalid(answer)).count();
         self.verdict(
-            &format!("{won} got 200, {refused} got 401 invalid_token"),
-            (won, refused) == (1, 49),
+            &format!("{won} got 200, {rejected} got 401 invalid_token"),
+            (won, rejected) == (1, 49),
         );
         Ok(())
     }
@@ -149,10 +149,10 @@ impl Story<'_> {
         self.promise("ann logs out on her phone", &logout, |answer| {
             answer.status == 200
         });
-        let refused = self.get("/orders", Some(&laptop)).await?;
+        let rejected = self.get("/orders", Some(&laptop)).await?;
         self.promise(
             "her laptop's token: 401 invalid_token",
-            &refused,
+            &rejected,
             is_invalid,
         );
         let good = self.get("/orders", Some(&bob)).await?;
@@ -163,7 +163,7 @@ impl Story<'_> {
     async fn looked_into(&mut self, laptop: &str) -> Result<(), BoxError> {
         println!("\n7. An operator asks who was logged out, and lifts it.");
         let list = &self.scene.list;
-        let logouts = Wanted::all().because(LOGGED_OUT);
+        let logouts = RecordFilter::all().because(LOGGED_OUT);
         let records = list.records(logouts).next_page().await?.unwrap_or_default();
         let found = records.len() == 1 && records[0].by == "ann";
         if let Some(key) = records.into_iter().find_map(|record| record.key) {
@@ -190,14 +190,14 @@ impl Story<'_> {
         let Some(api) = snapshot.services.get("api") else {
             return self.verdict("no service was counted", false);
         };
-        println!("          client        calls  success  refused  in flight   average");
+        println!("          client        calls  success  rejected  in flight   average");
         let clients = api.clients.iter().map(|(name, counts)| (&**name, counts));
         for (name, counts) in clients.chain([("(anonymous)", &api.anonymous)]) {
             println!(
                 "          {name:<12} {:>6} {:>8} {:>8} {:>10} {:>9.0?}",
                 counts.calls(),
                 counts.success,
-                counts.refused,
+                counts.rejected,
                 counts.in_flight,
                 counts.latency.avg().unwrap_or_default(),
             );

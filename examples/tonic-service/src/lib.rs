@@ -15,8 +15,8 @@ use tonic::{
 };
 use tower::ServiceBuilder;
 use tower_revoke::{
-    HttpsClient, JwtVerifier, Monitor, Outcome, RequireBearerLayer, RevocationList, RevokeLayer,
-    Slots, core::BoxError,
+    HttpsClient, JwtVerifier, Monitor, Outcome, PendingRevocations, RequireBearerLayer,
+    RevocationList, RevokeLayer, core::BoxError,
 };
 
 use crate::{orders::Shop, proto::orders_server::OrdersServer};
@@ -40,7 +40,7 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 pub struct App {
     list: RevocationList,
     monitor: Monitor,
-    slots: Slots,
+    slots: PendingRevocations,
 }
 
 impl App {
@@ -49,7 +49,7 @@ impl App {
         Self {
             list,
             monitor: Monitor::new(),
-            slots: Slots::default(),
+            slots: PendingRevocations::default(),
         }
     }
 
@@ -66,7 +66,7 @@ impl App {
         let tokens = JwtVerifier::issuer(issuer)
             .audience("orders")
             .discover()
-            .http(HttpsClient::new()?)
+            .http_client(HttpsClient::new()?)
             .revocations(self.list.clone())
             .build()?;
         let bearer = RequireBearerLayer::new(tokens);
@@ -78,8 +78,8 @@ impl App {
             // An answer that blames us, such as UNAVAILABLE, costs the caller nothing.
             .layer(
                 RevokeLayer::single_use()
-                    .give_back_on(Outcome::Exception)
-                    .slots(&self.slots),
+                    .return_on(Outcome::Exception)
+                    .pending_revocations(&self.slots),
             )
             .named_layer(OrdersServer::new(Shop));
 
@@ -142,7 +142,7 @@ impl App {
 /// How it ended. Displayed, it is a line for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// Calls that were cut off before their use was written down as spent or given back. It was
+    /// Calls that were cut off before their use was written down as spent or returned. It was
     /// claimed before the call, so it stays spent.
     pub owed: u32,
 }

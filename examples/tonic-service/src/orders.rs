@@ -75,14 +75,14 @@ impl Orders for Shop {
 
 /// The subject of the verified token.
 fn caller<T>(request: &Request<T>) -> Result<String, Status> {
-    let caller = Authenticated::of(request.extensions()).map_err(|error| refusal(&error))?;
+    let caller = Authenticated::of(request.extensions()).map_err(|error| rejection(&error))?;
     caller
         .subject()
         .map(str::to_owned)
         .ok_or_else(|| Status::unauthenticated("the token names nobody"))
 }
 
-fn refusal(rejection: &Rejection) -> Status {
+fn rejection(rejection: &Rejection) -> Status {
     let code = Code::from(i32::from(rejection.reason().grpc_status()));
     Status::new(code, rejection.to_string())
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tower_revoke_core::{BearerToken, Clock, TokenVerifier, UnixTime};
-use tower_revoke_jwt::{Algorithm, BuildError, JwtVerifier};
+use tower_revoke_jwt::{Algorithm, JwtVerifier, JwtVerifierError};
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 
 use crate::json::names;
@@ -61,7 +61,7 @@ fn good_x() -> &'static str {
     WORLD.good["x"].as_str().unwrap_or_default()
 }
 
-fn verifier(set: &str) -> Result<JwtVerifier, BuildError> {
+fn verifier(set: &str) -> Result<JwtVerifier, JwtVerifierError> {
     JwtVerifier::issuer(ISSUER)
         .audience("orders")
         .algorithms([Algorithm::ES256, Algorithm::RS256, Algorithm::EdDSA])

@@ -70,8 +70,8 @@ fn set<S>(
 ) -> Result<RevocationListBuilder<S>, BoxError> {
     Ok(match name {
         "max_staleness" => list.max_staleness(Duration::from_millis(value)),
-        "answer_within" => list.answer_within(Duration::from_millis(value)),
-        "mirror_limit" => list.mirror_limit(value),
+        "store_timeout" => list.store_timeout(Duration::from_millis(value)),
+        "mirror_capacity" => list.mirror_capacity(value),
         other => return Err(format!("no setting is named {other}").into()),
     })
 }

@@ -17,8 +17,8 @@ use std::{
 
 use tokio::task::JoinSet;
 use tower_revoke::{
-    RedbOpenError, RedbStore, Revocation, SqliteOpenError, SqliteStore, StoreError,
-    core::{BoxError, ClaimOutcome, Store},
+    RedbStore, RedbStoreError, Revocation, SqliteStore, SqliteStoreError, StoreError,
+    core::{BoxError, Store, UseOutcome},
 };
 use tower_revoke_tests::acks::Ack;
 
@@ -46,14 +46,17 @@ async fn run(arguments: &[String]) -> Result<Infallible, BoxError> {
 }
 
 /// A slow disk is no failure here.
-fn redb(place: &str) -> Result<RedbStore, RedbOpenError> {
+fn redb(place: &str) -> Result<RedbStore, RedbStoreError> {
     let builder = RedbStore::builder(place);
-    builder.answer_within(Duration::from_secs(600)).open()
+    builder.request_timeout(Duration::from_secs(600)).open()
 }
 
-async fn sqlite(place: &str) -> Result<SqliteStore, SqliteOpenError> {
+async fn sqlite(place: &str) -> Result<SqliteStore, SqliteStoreError> {
     let builder = SqliteStore::builder(place);
-    builder.answer_within(Duration::from_secs(600)).open().await
+    builder
+        .request_timeout(Duration::from_secs(600))
+        .open()
+        .await
 }
 
 async fn write<S: Store>(store: S, seed: u64) -> Result<Infallible, BoxError> {
@@ -75,22 +78,22 @@ async fn write<S: Store>(store: S, seed: u64) -> Result<Infallible, BoxError> {
     ended?
 }
 
-/// A revocation, or two claims of one use at once.
+/// A revocation, or two uses of one use at once.
 async fn one<S: Store>(store: &S, number: u64) -> Result<(), BoxError> {
     let token = Ack::token(number);
     if number.is_multiple_of(2) {
         store.revoke(&[Revocation::of_token(token, None)]).await?;
         return say(Ack::Revoked(number));
     }
-    let claimed = async |claim: u8| -> Result<(), BoxError> {
-        let outcome: Result<ClaimOutcome, StoreError> =
-            store.claim(&Ack::claim(number, claim)).await;
+    let taken = async |use_: u8| -> Result<(), BoxError> {
+        let outcome: Result<UseOutcome, StoreError> =
+            store.take_use(&Ack::new_use(number, use_)).await;
         match outcome? {
-            ClaimOutcome::Won { .. } => say(Ack::Won(number, claim)),
-            ClaimOutcome::Spent => say(Ack::Lost(number, claim)),
+            UseOutcome::Taken { .. } => say(Ack::Won(number, use_)),
+            UseOutcome::Spent => say(Ack::Lost(number, use_)),
         }
     };
-    let (one, other) = tokio::join!(claimed(1), claimed(2));
+    let (one, other) = tokio::join!(taken(1), taken(2));
     one.and(other)
 }
 

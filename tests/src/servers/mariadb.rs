@@ -56,7 +56,7 @@ impl MariaDb {
         let mut before: Vec<_> = Vec::new();
         let mut program = "/usr/sbin/mariadbd";
         if is_root() {
-            // It refuses to run as root. The signal for when its test dies is asked for again: it is
+            // It rejects to run as root. The signal for when its test dies is asked for again: it is
             // forgotten where the user changes.
             let args = "--reuid=mysql --regid=mysql --init-groups --pdeathsig KILL";
             before.extend(args.split(' '));

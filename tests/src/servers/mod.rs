@@ -51,7 +51,7 @@ fn cache() -> PathBuf {
     cache.join("tower-revoke/servers")
 }
 
-/// Servers that refuse to run as root are given another user then.
+/// Servers that reject to run as root are given another user then.
 fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output();
     id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")

@@ -143,7 +143,7 @@ fn programs() -> PathBuf {
     newest.expect("postgresql of Debian").join("bin")
 }
 
-/// The server refuses to run as root. The signal for when its test dies is asked for again: it is
+/// The server rejects to run as root. The signal for when its test dies is asked for again: it is
 /// forgotten where the user changes.
 fn as_postgres(program: &Path) -> (String, Vec<String>) {
     let program = program.display().to_string();

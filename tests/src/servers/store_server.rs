@@ -6,7 +6,7 @@ use tower_revoke::{
     CassandraStore, MySqlStore, PostgresStore, RedisStore,
     core::{Store, StoreError},
 };
-use tower_revoke_testing::conformance::Harm;
+use tower_revoke_testing::conformance::Fault;
 
 use super::{Cassandra, MariaDb, Postgres, Redis};
 
@@ -35,7 +35,7 @@ pub trait StoreServer: Sized {
     ///
     /// # Panics
     /// If the server is not up.
-    async fn open_impatient(&self, answer_within: Duration) -> Self::Store;
+    async fn open_impatient(&self, request_timeout: Duration) -> Self::Store;
 
     /// Ends it as a crash does.
     async fn kill(&mut self);
@@ -51,16 +51,16 @@ pub trait StoreServer: Sized {
 
     /// What the conformance suite does to servers of all kinds. `false`: how the rest is done only
     /// the store's own test knows.
-    async fn suffers(&mut self, harm: Harm) -> bool {
+    async fn suffers(&mut self, harm: Fault) -> bool {
         match harm {
-            Harm::Restart => {
+            Fault::Restart => {
                 self.kill().await;
                 self.restart().await;
             }
-            Harm::Stop => self.kill().await,
-            Harm::Start => self.restart().await,
-            Harm::Freeze => self.freeze(),
-            Harm::Thaw => self.thaw(),
+            Fault::Stop => self.kill().await,
+            Fault::Start => self.restart().await,
+            Fault::Freeze => self.freeze(),
+            Fault::Thaw => self.thaw(),
             _ => return false,
         }
         true
@@ -109,8 +109,8 @@ impl StoreServer for Redis {
         store.expect("a server that is up")
     }
 
-    async fn open_impatient(&self, answer_within: Duration) -> RedisStore {
-        let store = RedisStore::single(&self.url()).answer_within(answer_within);
+    async fn open_impatient(&self, request_timeout: Duration) -> RedisStore {
+        let store = RedisStore::single(&self.url()).request_timeout(request_timeout);
         store.connect().await.expect("a server that is up")
     }
 
@@ -133,8 +133,8 @@ impl StoreServer for Postgres {
         store.expect("a server that is up")
     }
 
-    async fn open_impatient(&self, answer_within: Duration) -> PostgresStore {
-        let store = PostgresStore::builder(self.url()).answer_within(answer_within);
+    async fn open_impatient(&self, request_timeout: Duration) -> PostgresStore {
+        let store = PostgresStore::builder(self.url()).request_timeout(request_timeout);
         store.connect().await.expect("a server that is up")
     }
 
@@ -157,8 +157,8 @@ impl StoreServer for MariaDb {
         store.expect("a server that is up")
     }
 
-    async fn open_impatient(&self, answer_within: Duration) -> MySqlStore {
-        let store = MySqlStore::builder(self.url()).answer_within(answer_within);
+    async fn open_impatient(&self, request_timeout: Duration) -> MySqlStore {
+        let store = MySqlStore::builder(self.url()).request_timeout(request_timeout);
         store.connect().await.expect("a server that is up")
     }
 
@@ -173,7 +173,7 @@ impl StoreServer for Cassandra {
         let server = Self::start(&[]).await;
         let builder = CassandraStore::builder([server.address()]);
         // On a machine that may be busy.
-        let patient = builder.answer_within(Duration::from_secs(10));
+        let patient = builder.request_timeout(Duration::from_secs(10));
         let made = patient.migrate("{'class': 'SimpleStrategy', 'replication_factor': 1}");
         made.await.expect("a server that is up");
         server
@@ -188,8 +188,8 @@ impl StoreServer for Cassandra {
         store.expect("a server that is up")
     }
 
-    async fn open_impatient(&self, answer_within: Duration) -> CassandraStore {
-        let store = CassandraStore::builder([self.address()]).answer_within(answer_within);
+    async fn open_impatient(&self, request_timeout: Duration) -> CassandraStore {
+        let store = CassandraStore::builder([self.address()]).request_timeout(request_timeout);
         store.connect().await.expect("a server that is up")
     }
 

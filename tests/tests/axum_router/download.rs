@@ -65,8 +65,8 @@ async fn a_link_gives_the_whole_file_once_also_after_previews() {
         assert!(is_whole(&std::fs::read(&file).expect("a file")));
 
         for again in [&[wire][..], &[wire, "--head"]] {
-            let refused = call(shop.at, &link, again).await;
-            assert_eq!(refused.verdict(), "401 invalid_token");
+            let rejected = call(shop.at, &link, again).await;
+            assert_eq!(rejected.verdict(), "401 invalid_token");
         }
     }
 }
@@ -101,8 +101,8 @@ async fn who_leaves_half_way_has_spent_it_and_a_range_does_not_resume() {
         stream.read_exact(&mut some).await.expect("some of it");
         drop(stream);
         for resumed in [&[wire][..], &[wire, "-C", "1000000"]] {
-            let refused = call(shop.at, &link, resumed).await;
-            assert_eq!(refused.verdict(), "401 invalid_token");
+            let rejected = call(shop.at, &link, resumed).await;
+            assert_eq!(rejected.verdict(), "401 invalid_token");
         }
     }
 }
@@ -141,8 +141,8 @@ async fn rfc6750_2_3_a_link_is_private_and_opens_nothing_else() {
         // The API's own tokens are no links.
         let other = shop.token("scope=api").await;
         let other = format!("/download?access_token={other}");
-        let refused = call(shop.at, &other, &[wire]).await;
-        assert_eq!(refused.verdict(), "403 insufficient_scope");
+        let rejected = call(shop.at, &other, &[wire]).await;
+        assert_eq!(rejected.verdict(), "403 insufficient_scope");
     }
 }
 

@@ -36,8 +36,8 @@ impl Inside {
         let (store, script) = ScriptedStore::over(MemoryStore::new());
         // Without a mirror, which answers a while longer when the store is down.
         let list = RevocationList::builder(store)
-            .mirror_limit(0)
-            .answer_within(Duration::from_millis(500))
+            .mirror_capacity(0)
+            .store_timeout(Duration::from_millis(500))
             .build();
         let tokens = JwtVerifier::issuer(issuer.issuer())
             .audience("orders")
@@ -70,8 +70,8 @@ impl Inside {
     }
 }
 
-/// What the list says of a token: `None`, or why it is refused.
-pub(crate) async fn standing(app: &App, token: &str) -> Option<Reason> {
+/// What the list says of a token: `None`, or why it is rejected.
+pub(crate) async fn status_of(app: &App, token: &str) -> Option<Reason> {
     let token = BearerToken::new(token).expect("a token");
     let verdict = app.tokens.verify(&token).await;
     verdict.err().map(|rejection| rejection.reason())

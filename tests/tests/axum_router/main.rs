@@ -6,6 +6,6 @@ mod events;
 mod kit;
 mod lines;
 mod races;
-mod refusals;
+mod rejections;
 mod shutdown;
 mod store_down;

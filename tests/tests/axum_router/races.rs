@@ -65,7 +65,7 @@ async fn trap_01_g2_of_a_thousand_calls_through_axum_one_wins_or_three() {
 }
 
 #[tokio::test]
-async fn g1_who_has_read_the_last_byte_is_refused_a_thousand_times_of_a_thousand() {
+async fn g1_who_has_read_the_last_byte_is_rejected_a_thousand_times_of_a_thousand() {
     const TIMES: usize = 1_000;
     let shop = Example::start(SHOP).await;
     for wire in WIRES {

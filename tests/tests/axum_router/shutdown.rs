@@ -1,4 +1,4 @@
-//! SIGTERM with a use in flight: it ends as spent or given back, and the program says so.
+//! SIGTERM with a use in flight: it ends as spent or returned, and the program says so.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -8,19 +8,19 @@ use tokio::{
     net::TcpStream,
 };
 use tower_revoke::Reason;
-use tower_revoke_testing::{Mood, StoreOp};
+use tower_revoke_testing::{Behavior, StoreOp};
 use tower_revoke_tests::curl::curl;
 
 use crate::{
     download::{begin, is_whole},
-    kit::{Example, Inside, SHOP, WIRES, show, standing},
+    kit::{Example, Inside, SHOP, WIRES, show, status_of},
 };
 
 /// Rows that no buffer between a server and a client that doesn't read can hold.
 const MANY: u32 = 1_000_000;
 
 /// Waits until no more calls are taken.
-async fn refuses(at: SocketAddr) {
+async fn rejects(at: SocketAddr) {
     while TcpStream::connect(at).await.is_ok() {
         tokio::task::yield_now().await;
     }
@@ -38,7 +38,7 @@ async fn sigterm_lets_a_download_end_and_the_program_says_so() {
     let token = shop.token("scope=download").await;
     let download = begin(shop.at, &format!("/download?access_token={token}"), None).await;
     shop.program.terminate();
-    refuses(shop.at).await;
+    rejects(shop.at).await;
     assert!(is_whole(&read_to_end(download).await));
     let stopped = shop.program.says("stopped: ").await;
     assert_eq!(stopped, "all calls ended, nothing is owed");
@@ -55,7 +55,7 @@ async fn uses_in_flight_are_spent_when_it_has_stopped() {
     let rows = format!("/api/report?rows={MANY}");
     let report = begin(inside.at, &rows, Some(&life)).await;
     inside.app.stopping.cancel();
-    refuses(inside.at).await;
+    rejects(inside.at).await;
     // The report is owed a revocation until somebody reads it.
     assert_eq!(inside.app.slots.taken(), 1);
     assert!(is_whole(&read_to_end(download).await));
@@ -63,8 +63,8 @@ async fn uses_in_flight_are_spent_when_it_has_stopped() {
 
     let app = inside.app.clone();
     let stopped = inside.stopped().await;
-    assert_eq!(standing(&app, &single).await, Some(Reason::Spent));
-    assert_eq!(standing(&app, &life).await, Some(Reason::Revoked));
+    assert_eq!(status_of(&app, &single).await, Some(Reason::Spent));
+    assert_eq!(status_of(&app, &life).await, Some(Reason::Revoked));
     let nothing_open = Stopped {
         all_calls_ended: true,
         owed: 0,
@@ -73,43 +73,43 @@ async fn uses_in_flight_are_spent_when_it_has_stopped() {
     assert_eq!(app.slots.taken(), 0);
 }
 
-/// The rule gives the use back before the caller has an answer.
+/// The rule returns the use before the caller has an answer.
 #[tokio::test]
-async fn a_use_that_is_given_back_is_back_when_it_has_stopped() {
+async fn a_use_that_is_returned_is_back_when_it_has_stopped() {
     let inside = Inside::open(Limits::default()).await;
     let token = inside.token("api");
-    let slow = Mood::Slow(Duration::from_millis(200));
-    inside.store.set(StoreOp::Release, slow);
+    let slow = Behavior::Slow(Duration::from_millis(200));
+    inside.store.set(StoreOp::ReturnUse, slow);
     let call = {
         let (at, token) = (inside.at, token.clone());
         tokio::spawn(async move { show(at, WIRES[0], "/api/quote/rum", &token).await })
     };
-    inside.store.called(StoreOp::Release, 1).await;
+    inside.store.called(StoreOp::ReturnUse, 1).await;
     inside.app.stopping.cancel();
     assert_eq!(call.await.expect("an answer").status, 404);
-    assert_eq!(standing(&inside.app, &token).await, None);
+    assert_eq!(status_of(&inside.app, &token).await, None);
     let stopped = inside.stopped().await;
     assert_eq!(stopped.to_string(), "all calls ended, nothing is owed");
 }
 
 /// TRAPS 28: nobody is there any more when the store has answered.
 #[tokio::test]
-async fn trap_28_a_caller_who_leaves_during_the_claim_has_spent_it_when_it_has_stopped() {
+async fn trap_28_a_caller_who_leaves_while_a_use_is_taken_has_spent_it_when_it_has_stopped() {
     let inside = Inside::open(Limits::default()).await;
     let token = inside.token("api invoices");
-    let slow = Mood::Slow(Duration::from_millis(200));
-    inside.store.set(StoreOp::Claim, slow);
+    let slow = Behavior::Slow(Duration::from_millis(200));
+    inside.store.set(StoreOp::TakeUse, slow);
     let mut caller = TcpStream::connect(inside.at).await.expect("a server");
     let request =
         format!("GET /api/invoice HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer {token}\r\n\r\n");
     caller.write_all(request.as_bytes()).await.expect("sent");
-    inside.store.called(StoreOp::Claim, 1).await;
+    inside.store.called(StoreOp::TakeUse, 1).await;
     drop(caller);
     inside.app.stopping.cancel();
     let app = inside.app.clone();
     let stopped = inside.stopped().await;
     assert_eq!(stopped.to_string(), "all calls ended, nothing is owed");
-    assert_eq!(standing(&app, &token).await, Some(Reason::Spent));
+    assert_eq!(status_of(&app, &token).await, Some(Reason::Spent));
 }
 
 /// What the store doesn't take is not passed over in silence.
@@ -120,7 +120,7 @@ async fn what_can_not_be_written_down_is_said() {
         owed: Duration::from_millis(100),
     };
     let inside = Inside::open(limits).await;
-    inside.store.set(StoreOp::Revoke, Mood::Fails);
+    inside.store.set(StoreOp::Revoke, Behavior::Fails);
     let url = format!("http://{}/api/report", inside.at);
     let header = format!("Authorization: Bearer {}", inside.token("api"));
     assert!(!curl(&["-H", &header, &url]).await.status.success());
@@ -141,7 +141,7 @@ async fn trap_26_a_client_that_stopped_reading_does_not_hold_up_the_shutdown() {
     let token = inside.token("download");
     let stalled = begin(inside.at, &format!("/download?access_token={token}"), None).await;
     inside.app.stopping.cancel();
-    assert_eq!(standing(&inside.app, &token).await, Some(Reason::Spent));
+    assert_eq!(status_of(&inside.app, &token).await, Some(Reason::Spent));
     let stopped = inside.stopped().await;
     assert_eq!(
         stopped.to_string(),

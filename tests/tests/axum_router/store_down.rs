@@ -2,10 +2,10 @@
 
 use axum_router::Limits;
 use tower_revoke::Reason;
-use tower_revoke_testing::{Mood, StoreOp};
+use tower_revoke_testing::{Behavior, StoreOp};
 use tower_revoke_tests::curl::curl;
 
-use crate::kit::{Inside, Reply, WIRES, call, show, standing};
+use crate::kit::{Inside, Reply, WIRES, call, show, status_of};
 
 fn is_503(reply: &Reply) -> bool {
     reply.status == 503
@@ -16,7 +16,7 @@ fn is_503(reply: &Reply) -> bool {
 
 #[tokio::test]
 async fn a_store_that_is_down_is_a_503_with_a_time_to_wait() {
-    for mood in [Mood::Fails, Mood::Frozen] {
+    for mood in [Behavior::Fails, Behavior::Frozen] {
         let inside = Inside::open(Limits::default()).await;
         for wire in WIRES {
             let token = inside.token("api invoices download");
@@ -38,7 +38,7 @@ async fn a_store_that_is_down_is_a_503_with_a_time_to_wait() {
             let ready = call(inside.at, "/ready", &[wire]).await;
             assert_eq!(ready.status, 503);
 
-            inside.store.set_all(Mood::Works);
+            inside.store.set_all(Behavior::Works);
             let ready = call(inside.at, "/ready", &[wire]).await;
             assert_eq!(ready.status, 204);
             let reply = show(inside.at, wire, "/api/invoice", &token).await;
@@ -49,13 +49,13 @@ async fn a_store_that_is_down_is_a_503_with_a_time_to_wait() {
 
 /// A token that was found good a moment ago needs no store, and a claim always does.
 #[tokio::test]
-async fn a_claim_needs_the_store_and_a_young_answer_does_not() {
+async fn a_use_needs_the_store_and_a_young_answer_does_not() {
     let inside = Inside::open(Limits::default()).await;
     for wire in WIRES {
         let token = inside.token("api invoices");
         let known = show(inside.at, wire, "/api/orders", &token).await;
         assert_eq!(known.status, 200);
-        inside.store.set_all(Mood::Fails);
+        inside.store.set_all(Behavior::Fails);
         let known = show(inside.at, wire, "/api/orders", &token).await;
         assert_eq!(known.status, 200);
         let claim = show(inside.at, wire, "/api/invoice", &token).await;
@@ -63,8 +63,8 @@ async fn a_claim_needs_the_store_and_a_young_answer_does_not() {
         let header = format!("Authorization: Bearer {token}");
         let log_out = ["-X", "POST", "-H", &header, wire];
         let log_out = call(inside.at, "/api/log-out-everywhere", &log_out).await;
-        assert!(is_503(&log_out), "the handler's own refusal: {log_out:?}");
-        inside.store.set_all(Mood::Works);
+        assert!(is_503(&log_out), "the handler's own rejection: {log_out:?}");
+        inside.store.set_all(Behavior::Works);
     }
 }
 
@@ -73,7 +73,7 @@ async fn a_report_whose_token_can_not_be_ended_is_never_whole() {
     let inside = Inside::open(Limits::default()).await;
     for wire in WIRES {
         let token = inside.token("api");
-        inside.store.set(StoreOp::Revoke, Mood::Fails);
+        inside.store.set(StoreOp::Revoke, Behavior::Fails);
         let url = format!("http://{}/api/report?rows=3", inside.at);
         let header = format!("Authorization: Bearer {token}");
         // It is streamed: what is held back is the end mark, without which it is no whole message.
@@ -81,8 +81,8 @@ async fn a_report_whose_token_can_not_be_ended_is_never_whole() {
         assert!(!output.status.success(), "{output:?}");
 
         // The store is asked on, until it is written down.
-        inside.store.set(StoreOp::Revoke, Mood::Works);
+        inside.store.set(StoreOp::Revoke, Behavior::Works);
         inside.app.slots.idle().await;
-        assert_eq!(standing(&inside.app, &token).await, Some(Reason::Revoked));
+        assert_eq!(status_of(&inside.app, &token).await, Some(Reason::Revoked));
     }
 }

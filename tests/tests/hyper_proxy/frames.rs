@@ -130,7 +130,7 @@ pub(crate) async fn send(
             &fields(trailers),
         ));
     }
-    // What is refused half-way need not be read.
+    // What is rejected half-way need not be read.
     let _ = stream.write_all(&bytes).await;
     while let Some(frame) = next(&mut stream).await {
         match frame.kind {

@@ -1,4 +1,4 @@
-//! Heads that are made to confuse: each is refused before an upstream hears of it, or goes on in a
+//! Heads that are made to confuse: each is rejected before an upstream hears of it, or goes on in a
 //! form that has one meaning.
 
 use base64::{Engine, prelude::BASE64_STANDARD as STANDARD};
@@ -8,7 +8,7 @@ use tower_revoke_tests::{Client, Wire, get};
 use crate::{kit::Stage, raw::Raw, upstream::OK};
 
 /// What becomes of a GET with these header lines, in which `TOKEN` stands for a good token.
-async fn refused(lines: &str) -> String {
+async fn rejected(lines: &str) -> String {
     let stage = Stage::with(OK).await;
     let (_raw, reply) = stage
         .send(&format!("GET /orders/1 HTTP/1.1\r\n{lines}\r\n\r\n"))
@@ -25,7 +25,11 @@ async fn trap_19_connection_that_names_authorization_is_a_400() {
         "connection: x\r\nconnection:\tAUTHORIZATION",
     ] {
         let lines = format!("host: a\r\nauthorization: Bearer TOKEN\r\n{connection}");
-        assert_eq!(refused(&lines).await, "400 invalid_request", "{connection}");
+        assert_eq!(
+            rejected(&lines).await,
+            "400 invalid_request",
+            "{connection}"
+        );
     }
 }
 
@@ -34,9 +38,9 @@ async fn rfc6750_2_1_two_authorization_headers_are_a_400() {
     for second in ["Bearer TOKEN", "Bearer other", "Basic YTpi", ""] {
         let lines =
             format!("host: a\r\nauthorization: Bearer TOKEN\r\nx: y\r\nAuthorization: {second}");
-        assert_eq!(refused(&lines).await, "400 invalid_request", "{second}");
+        assert_eq!(rejected(&lines).await, "400 invalid_request", "{second}");
         let lines = format!("host: a\r\nauthorization: {second}\r\nauthorization: Bearer TOKEN");
-        assert_eq!(refused(&lines).await, "400 invalid_request", "{second}");
+        assert_eq!(rejected(&lines).await, "400 invalid_request", "{second}");
     }
 }
 
@@ -49,7 +53,7 @@ async fn rfc9112_5_2_folded_lines_are_a_400() {
         "host: a\r\nauthorization: Bearer TOKEN\r\nx: y\r\n\tz",
         " host: a\r\nauthorization: Bearer TOKEN",
     ] {
-        assert_eq!(refused(lines).await, "400", "{lines:?}");
+        assert_eq!(rejected(lines).await, "400", "{lines:?}");
     }
 }
 
@@ -67,7 +71,7 @@ async fn rfc9112_5_1_a_name_with_a_space_or_with_other_bytes_is_a_400() {
         "host: a\r\nauthorization: Bearer TOKEN\r\nx: \0",
         "host: a\r\nauthorization: Bearer TOKEN\r\nx: y\rz: 1",
     ] {
-        assert_eq!(refused(lines).await, "400", "{lines:?}");
+        assert_eq!(rejected(lines).await, "400", "{lines:?}");
     }
 }
 
@@ -101,11 +105,11 @@ async fn rfc6750_2_1_what_is_no_scheme_space_token_is_a_400() {
         "Bearer\u{a0}TOKEN",
     ] {
         let lines = format!("host: a\r\nauthorization: {value}");
-        assert_eq!(refused(&lines).await, "400 invalid_request", "{value:?}");
+        assert_eq!(rejected(&lines).await, "400 invalid_request", "{value:?}");
     }
     for value in ["Basic TOKEN", "TOKEN", "BearerTOKEN", ""] {
         let lines = format!("host: a\r\nauthorization: {value}");
-        assert_eq!(refused(&lines).await, "401", "{value:?}");
+        assert_eq!(rejected(&lines).await, "401", "{value:?}");
     }
 }
 
@@ -134,7 +138,7 @@ async fn a_head_of_100_kb_is_a_431_at_once() {
 async fn more_than_a_hundred_headers_are_a_431() {
     let lines: String = (0..120).map(|n| format!("x-{n}: y\r\n")).collect();
     let lines = format!("host: a\r\nauthorization: Bearer TOKEN\r\n{lines}x: y");
-    assert_eq!(refused(&lines).await, "431");
+    assert_eq!(rejected(&lines).await, "431");
 }
 
 /// The path names the upstream, and nothing else does: no request goes to where a caller wants.
@@ -394,7 +398,11 @@ async fn trap_46_what_a_connection_names_is_rejected_or_removed_on_the_wire() {
         "connection: Content-Type,te",
     ] {
         let lines = format!("host: a\r\nauthorization: Bearer TOKEN\r\n{connection}");
-        assert_eq!(refused(&lines).await, "400 invalid_request", "{connection}");
+        assert_eq!(
+            rejected(&lines).await,
+            "400 invalid_request",
+            "{connection}"
+        );
     }
     let stage = Stage::with(OK).await;
     let (_, reply) = stage

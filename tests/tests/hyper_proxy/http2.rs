@@ -1,4 +1,4 @@
-//! HTTP/2 requests that would be others on HTTP/1: each is refused, and no upstream hears of it.
+//! HTTP/2 requests that would be others on HTTP/1: each is rejected, and no upstream hears of it.
 
 use crate::{
     frames::{Fate, send},
@@ -162,7 +162,7 @@ async fn two_authorization_fields_are_a_400() {
 }
 
 #[tokio::test]
-async fn connect_is_refused_also_as_an_extended_one() {
+async fn connect_is_rejected_also_as_an_extended_one() {
     let stage = Stage::with(OK).await;
     let token = format!("Bearer {}", stage.token("proxy"));
     let plain = [

@@ -5,7 +5,7 @@ use std::{future::Future, net::SocketAddr, time::Duration};
 use example_issuer::Issuer;
 use hyper_proxy::{Proxy, Upstreams};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tower_revoke::{Drained, MemoryStore, RevocationList};
+use tower_revoke::{MemoryStore, RevocationList, ShutdownReport};
 use tower_revoke_testing::{ScriptedStore, StoreScript};
 use tower_revoke_tests::curl::curl;
 pub(crate) use tower_revoke_tests::{curl::WIRES, program::Example};
@@ -49,7 +49,7 @@ pub(crate) struct Stage {
     pub(crate) stock: Upstream,
     pub(crate) maps: Upstream,
     stop: oneshot::Sender<()>,
-    served: JoinHandle<Drained>,
+    served: JoinHandle<ShutdownReport>,
 }
 
 impl Stage {
@@ -63,8 +63,8 @@ impl Stage {
         let (store, script) = ScriptedStore::over(MemoryStore::new());
         // Without a mirror, which would answer for a store that fails.
         let list = RevocationList::builder(store)
-            .mirror_limit(0)
-            .answer_within(Duration::from_millis(200))
+            .mirror_capacity(0)
+            .store_timeout(Duration::from_millis(200))
             .build();
         let [orders, stock, maps] = [
             Upstream::start(act.clone()).await,
@@ -117,7 +117,7 @@ impl Stage {
     }
 
     /// Asks it to end, and goes on.
-    pub(crate) fn stop(self) -> (JoinHandle<Drained>, Upstream, Issuer, RevocationList) {
+    pub(crate) fn stop(self) -> (JoinHandle<ShutdownReport>, Upstream, Issuer, RevocationList) {
         let _ = self.stop.send(());
         (self.served, self.orders, self.issuer, self.list)
     }
@@ -137,7 +137,7 @@ pub(crate) struct Seen3 {
     pub(crate) orders: Vec<Seen>,
     pub(crate) stock: Vec<Seen>,
     pub(crate) maps: Vec<Seen>,
-    pub(crate) drained: Drained,
+    pub(crate) drained: ShutdownReport,
 }
 
 impl Seen3 {
@@ -165,7 +165,7 @@ pub(crate) async fn serve(
     upstreams: Upstreams,
     grace: Duration,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> (SocketAddr, JoinHandle<Drained>) {
+) -> (SocketAddr, JoinHandle<ShutdownReport>) {
     let proxy = Proxy::new(issuer, list.clone(), upstreams).expect("a proxy");
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let at = socket.local_addr().expect("a bound socket");

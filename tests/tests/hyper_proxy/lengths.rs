@@ -1,4 +1,4 @@
-//! Where a request ends: what could be read in two ways is refused, or goes on in one way only.
+//! Where a request ends: what could be read in two ways is rejected, or goes on in one way only.
 
 use crate::{kit::Stage, raw::Raw, upstream::OK};
 
@@ -127,9 +127,9 @@ async fn a_second_request_in_the_pipeline_is_checked_by_itself() {
     }
 }
 
-/// And so is the one that follows a refusal whose body nobody wanted to read.
+/// And so is the one that follows a rejection whose body nobody wanted to read.
 #[tokio::test]
-async fn the_body_of_a_refused_request_is_never_taken_for_a_request() {
+async fn the_body_of_a_rejected_request_is_never_taken_for_a_request() {
     for framing in [
         format!("content-length: {}\r\n\r\n{HIDDEN}", HIDDEN.len()),
         format!(

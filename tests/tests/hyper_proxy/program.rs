@@ -3,7 +3,7 @@
 use crate::kit::{DEMO, Example, WIRES, told};
 
 #[tokio::test]
-async fn each_refusal_is_as_the_standards_say() {
+async fn each_rejection_is_as_the_standards_say() {
     let demo = Example::start(DEMO).await;
     for wire in WIRES {
         let none = demo.call("/orders/1", &[wire]).await;

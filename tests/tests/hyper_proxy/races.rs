@@ -30,21 +30,21 @@ impl Tokens {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn g1_who_has_the_last_byte_and_calls_again_at_once_is_refused_1000_times() {
+async fn g1_who_has_the_last_byte_and_calls_again_at_once_is_rejected_1000_times() {
     let demo = Example::start(DEMO).await;
     let mut tokens = Tokens::of(&demo).await;
     for wire in Wire::ALL {
         let mut client = Client::connect(demo.at, wire).await;
-        let (mut whole, mut refused) = (0, 0);
+        let (mut whole, mut rejected) = (0, 0);
         for _ in 0..1_000 {
             let token = tokens.next("proxy").await;
             let first = client.send(get("/tickets/1", &token)).await;
             let first = first.expect("an answer");
             whole += u32::from(first.whole && first.status == 200);
             let again = client.send(get("/orders/1", &token)).await;
-            refused += u32::from(again.expect("an answer").verdict() == "401 invalid_token");
+            rejected += u32::from(again.expect("an answer").verdict() == "401 invalid_token");
         }
-        assert_eq!((whole, refused), (1_000, 1_000), "{wire:?}");
+        assert_eq!((whole, rejected), (1_000, 1_000), "{wire:?}");
     }
 }
 

@@ -23,7 +23,7 @@ impl Raw {
         raw
     }
 
-    /// Sends more. A proxy that has refused may not read it.
+    /// Sends more. A proxy that has rejected may not read it.
     pub(crate) async fn more(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }

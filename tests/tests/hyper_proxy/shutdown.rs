@@ -1,4 +1,4 @@
-//! The end: running calls end as spent or given back, and the authorization server is told.
+//! The end: running calls end as spent or returned, and the authorization server is told.
 
 use std::{sync::Arc, time::Duration};
 
@@ -98,7 +98,7 @@ async fn a_call_that_outlasts_the_shutdown_is_cut_off_spent_and_told() {
     }
 }
 
-/// Another proxy over the same list refuses it.
+/// Another proxy over the same list rejects it.
 async fn assert_spent(issuer: &str, list: &RevocationList, token: &str) {
     let upstreams = Upstreams {
         orders: "127.0.0.1:1".into(),

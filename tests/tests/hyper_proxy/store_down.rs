@@ -1,6 +1,6 @@
 //! Without the store nobody gets through, and nobody is told a lie.
 
-use tower_revoke_testing::{Mood, StoreOp};
+use tower_revoke_testing::{Behavior, StoreOp};
 
 use crate::{
     kit::{Stage, WIRES},
@@ -12,9 +12,9 @@ use tower_revoke_tests::curl::{curl, show};
 async fn a_store_that_is_down_is_a_503_with_retry_after_and_no_call() {
     let stage = Stage::with(OK).await;
     for (op, mood, scope) in [
-        (StoreOp::LookUp, Mood::Fails, "proxy"),
-        (StoreOp::LookUp, Mood::Frozen, "proxy"),
-        (StoreOp::Claim, Mood::Fails, "proxy OTT"),
+        (StoreOp::LookUp, Behavior::Fails, "proxy"),
+        (StoreOp::LookUp, Behavior::Frozen, "proxy"),
+        (StoreOp::TakeUse, Behavior::Fails, "proxy OTT"),
     ] {
         for wire in WIRES {
             stage.store.set(op, mood);
@@ -22,7 +22,7 @@ async fn a_store_that_is_down_is_a_503_with_retry_after_and_no_call() {
             assert_eq!(reply.status, 503, "{op:?} {mood:?}");
             assert_eq!(reply.header("retry-after"), Some("1"));
             assert_eq!(reply.header("www-authenticate"), None);
-            stage.store.set(op, Mood::Works);
+            stage.store.set(op, Behavior::Works);
         }
     }
     stage.end().await.none();
@@ -33,14 +33,14 @@ async fn a_store_that_is_down_is_a_503_with_retry_after_and_no_call() {
 async fn an_end_that_can_not_be_written_down_is_no_whole_answer() {
     let stage = Stage::with(OK).await;
     for wire in WIRES {
-        stage.store.set(StoreOp::Revoke, Mood::Fails);
+        stage.store.set(StoreOp::Revoke, Behavior::Fails);
         let token = stage.token("proxy");
         let url = format!("http://{}/tickets/1", stage.at);
         let header = format!("Authorization: Bearer {token}");
         let output = curl(&[wire, "-H", &header, &url]).await;
         assert!(!output.status.success(), "{output:?}");
         assert_ne!(output.stdout, b"ok");
-        stage.store.set(StoreOp::Revoke, Mood::Works);
+        stage.store.set(StoreOp::Revoke, Behavior::Works);
         // It is paid as soon as the store is back; then the token is dead.
         crate::kit::told(stage.issuer.url(), &token).await;
         let again = show(stage.at, wire, "/orders/1", &token).await;

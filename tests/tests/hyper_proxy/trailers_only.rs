@@ -149,13 +149,13 @@ async fn trap_58_trailers_only_in_mid_upload_is_counted_by_its_status() {
     });
     let monitor = MonitorLayer::service("orders");
     let counts = monitor.monitor().clone();
-    let returned = RevokeLayer::single_use().give_back_on(Outcome::Exception);
+    let returned = RevokeLayer::single_use().return_on(Outcome::Exception);
     let bearer = RequireBearerLayer::new(world.tokens.clone());
     let server = Server::start((monitor, bearer, returned).layer(forward)).await;
     let token = world.token();
     let head = [(HEADERS, END_HEADERS | END_STREAM)];
     for calls in 1..=3 {
-        // The same token each time: its use is given back.
+        // The same token each time: its use is returned.
         assert_eq!(upload(server.addr, "/orders/1", &token).await, head);
         let total = &counts.snapshot().services["orders"].total;
         assert_eq!((total.calls(), total.exception), (calls, calls));

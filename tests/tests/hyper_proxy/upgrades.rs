@@ -74,7 +74,7 @@ async fn a_websocket_goes_both_ways_and_its_handshake_has_spent_the_token() {
 }
 
 #[tokio::test]
-async fn a_handshake_is_refused_as_any_request_is() {
+async fn a_handshake_is_rejected_as_any_request_is() {
     let demo = Example::start(DEMO).await;
     let expired = demo.token("scope=proxy&expired").await;
     let narrow = demo.token("scope=other").await;
@@ -90,9 +90,9 @@ async fn a_handshake_is_refused_as_any_request_is() {
         (Some(&*narrow), 403),
     ] {
         let request = handshake(&demo, "/orders/websocket", token);
-        let refused = tokio_tungstenite::connect_async(request).await;
-        let Err(Error::Http(response)) = refused else {
-            panic!("{refused:?}");
+        let rejected = tokio_tungstenite::connect_async(request).await;
+        let Err(Error::Http(response)) = rejected else {
+            panic!("{rejected:?}");
         };
         assert_eq!(response.status(), expected);
     }

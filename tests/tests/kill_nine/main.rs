@@ -18,7 +18,7 @@ async fn redb_keeps_all_that_it_acknowledged() {
     let file = folder.path().join("revocations.redb");
     let open = async || {
         // A slow disk is no failure here.
-        let builder = RedbStore::builder(&file).answer_within(Duration::from_secs(600));
+        let builder = RedbStore::builder(&file).request_timeout(Duration::from_secs(600));
         builder.open().expect("the file opens")
     };
     // More than it gathers before it moves them to their places, a few with each new one.
@@ -31,7 +31,7 @@ async fn sqlite_keeps_all_that_it_acknowledged() {
     let file = folder.path().join("revocations.sqlite");
     let open = async || {
         // A slow disk is no failure here.
-        let builder = SqliteStore::builder(&file).answer_within(Duration::from_secs(600));
+        let builder = SqliteStore::builder(&file).request_timeout(Duration::from_secs(600));
         builder.open().await.expect("the file opens")
     };
     rounds::survives("sqlite", &file, 0, open).await;

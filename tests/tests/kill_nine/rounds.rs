@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tower_revoke::core::{ClaimOutcome, KeyDigest, Listed, Store};
+use tower_revoke::core::{KeyDigest, Listed, Store, UseOutcome};
 use tower_revoke_tests::acks::Ack;
 
 const ROUNDS: u64 = 100;
@@ -23,7 +23,7 @@ const SPENT: Listed = Listed::Spent { until: None };
 #[derive(Default)]
 struct Acknowledged {
     revoked: Vec<u64>,
-    /// The winning claim.
+    /// The winning use.
     won: BTreeMap<u64, u8>,
     lost: Vec<(u64, u8)>,
 }
@@ -39,7 +39,7 @@ impl Drop for Writer {
     }
 }
 
-/// Kills a writer on the store of this kind a hundred times, after so many claims were made.
+/// Kills a writer on the store of this kind a hundred times, after so many uses were made.
 pub(crate) async fn survives<S: Store>(
     kind: &str,
     place: &Path,
@@ -52,7 +52,7 @@ pub(crate) async fn survives<S: Store>(
     let mut all = Acknowledged::default();
     // No writer comes as far.
     let earlier: Vec<_> = (u64::MAX - earlier..u64::MAX).collect();
-    claim_once(&open().await, &earlier).await;
+    take_once(&open().await, &earlier).await;
     for round in 0..ROUNDS {
         // Some end while they still open the file.
         let life = random.u64(0..LIFE).saturating_sub(LIFE / 10);
@@ -71,22 +71,22 @@ pub(crate) async fn survives<S: Store>(
         assert_eq!(listed, Some(SPENT), "of the earlier {number}");
     }
     println!(
-        "{} revocations, {} claims won, {} lost",
+        "{} revocations, {} uses won, {} lost",
         all.revoked.len(),
         all.won.len(),
         all.lost.len()
     );
     assert!(all.revoked.len() > 1_000 && all.won.len() > 1_000);
-    assert!(all.lost.len() > 1_000, "of two claims one has to lose");
+    assert!(all.lost.len() > 1_000, "of two uses one has to lose");
 }
 
-async fn claim_once<S: Store>(store: &S, numbers: &[u64]) {
+async fn take_once<S: Store>(store: &S, numbers: &[u64]) {
     for some in numbers.chunks(1_024) {
-        let claims = some.iter().map(async |number| {
-            let outcome = store.claim(&Ack::claim(*number, 1)).await;
-            assert_eq!(outcome.expect("an answer"), ClaimOutcome::Won { left: 0 });
+        let uses = some.iter().map(async |number| {
+            let outcome = store.take_use(&Ack::new_use(*number, 1)).await;
+            assert_eq!(outcome.expect("an answer"), UseOutcome::Taken { left: 0 });
         });
-        join_all(claims).await;
+        join_all(uses).await;
     }
 }
 
@@ -126,15 +126,15 @@ impl Acknowledged {
     fn add(&mut self, line: &str) {
         match line.parse().expect("an acknowledgement") {
             Ack::Revoked(number) => self.revoked.push(number),
-            Ack::Won(number, claim) => {
-                let other = self.won.insert(number, claim);
+            Ack::Won(number, use_) => {
+                let other = self.won.insert(number, use_);
                 assert_eq!(other, None, "two have won the only use of {number}");
             }
-            Ack::Lost(number, claim) => self.lost.push((number, claim)),
+            Ack::Lost(number, use_) => self.lost.push((number, use_)),
         }
     }
 
-    /// All is listed; and each claim that came later than so many gets the same answer again.
+    /// All is listed; and each use that came later than so many gets the same answer again.
     async fn is_there<S: Store>(&self, store: &S, (won_before, lost_before): (usize, usize)) {
         let revoked: Vec<_> = self.revoked.iter().map(key).collect();
         for (number, listed) in self.revoked.iter().zip(look_up(store, &revoked).await) {
@@ -144,28 +144,26 @@ impl Acknowledged {
         for (number, listed) in self.won.keys().zip(look_up(store, &spent).await) {
             assert_eq!(listed, Some(SPENT), "the use of {number} is free again");
         }
-        let won = self.won.iter().map(|(number, claim)| (*number, *claim));
-        let won = won.skip(won_before).map(async |(number, claim)| {
+        let won = self.won.iter().map(|(number, use_)| (*number, *use_));
+        let won = won.skip(won_before).map(async |(number, use_)| {
             let outcome = store
-                .claim(&Ack::claim(number, claim))
+                .take_use(&Ack::new_use(number, use_))
                 .await
                 .expect("an answer");
             assert_eq!(
                 outcome,
-                ClaimOutcome::Won { left: 0 },
-                "of {number} by {claim}"
+                UseOutcome::Taken { left: 0 },
+                "of {number} by {use_}"
             );
         });
         join_all(won).await;
-        let lost = self.lost[lost_before..]
-            .iter()
-            .map(async |(number, claim)| {
-                let outcome = store
-                    .claim(&Ack::claim(*number, *claim))
-                    .await
-                    .expect("an answer");
-                assert_eq!(outcome, ClaimOutcome::Spent, "of {number} by {claim}");
-            });
+        let lost = self.lost[lost_before..].iter().map(async |(number, use_)| {
+            let outcome = store
+                .take_use(&Ack::new_use(*number, *use_))
+                .await
+                .expect("an answer");
+            assert_eq!(outcome, UseOutcome::Spent, "of {number} by {use_}");
+        });
         join_all(lost).await;
     }
 }

@@ -113,9 +113,9 @@ async fn lost_primary<R: Replicated>() {
     assert_eq!(by_one_node.count(), 0);
     for node in [&one, &other] {
         ends_ready(node).await;
-        refuses(node, winners.keys()).await;
+        rejects(node, winners.keys()).await;
     }
-    refuses(&stage.node(&[]).await, winners.keys()).await;
+    rejects(&stage.node(&[]).await, winners.keys()).await;
 }
 
 async fn lost_writes<R: Replicated>() {
@@ -138,7 +138,7 @@ async fn lost_writes<R: Replicated>() {
         assert_eq!(caller.ask(Method::POST, "/log-out", token).await, "204");
     }
     for token in spent.iter().chain(&revoked) {
-        elsewhere.is_refused(token, &["200"]).await;
+        elsewhere.is_rejected(token, &["200"]).await;
     }
     servers.primaries()[0].kill().await;
     for replica in servers.replicas() {
@@ -155,10 +155,10 @@ async fn lost_writes<R: Replicated>() {
         })
         .await;
         ends_ready(node).await;
-        refuses(node, spent.iter().chain(&revoked)).await;
+        rejects(node, spent.iter().chain(&revoked)).await;
     }
     // Who knows nothing but what the store has.
-    refuses(&stage.node(&[]).await, spent.iter().chain(&revoked)).await;
+    rejects(&stage.node(&[]).await, spent.iter().chain(&revoked)).await;
 }
 
 async fn ends_ready(node: &Node) {
@@ -171,7 +171,7 @@ async fn ends_ready(node: &Node) {
     ready.expect("the node is ready in the end");
 }
 
-async fn refuses<'a>(node: &Node, tokens: impl Iterator<Item = &'a String>) {
+async fn rejects<'a>(node: &Node, tokens: impl Iterator<Item = &'a String>) {
     let mut caller = node.caller().await;
     for token in tokens {
         assert_eq!(caller.invoice(token).await, SPENT);

@@ -130,7 +130,7 @@ impl Node {
 pub(crate) struct Caller(pub(crate) Client);
 
 impl Caller {
-    /// Status and error code of an answer that is as it must be: a refusal for want of the store
+    /// Status and error code of an answer that is as it must be: a rejection for want of the store
     /// says when to come again, and nothing else does.
     pub(crate) async fn ask(&mut self, method: Method, path: &str, token: &str) -> String {
         let mut request = get(path, token);
@@ -157,9 +157,9 @@ impl Caller {
         self.ask(Method::GET, "/invoice", token).await
     }
 
-    /// Returns when the token is refused for good; whatever else is said meanwhile is one of these.
-    pub(crate) async fn is_refused(&mut self, token: &str, meanwhile: &[&str]) {
-        let refused = async {
+    /// Returns when the token is rejected for good; whatever else is said meanwhile is one of these.
+    pub(crate) async fn is_rejected(&mut self, token: &str, meanwhile: &[&str]) {
+        let rejected = async {
             loop {
                 let verdict = self.orders(token).await;
                 if verdict == SPENT {
@@ -168,7 +168,7 @@ impl Caller {
                 assert!(meanwhile.contains(&verdict.as_str()), "{verdict}");
             }
         };
-        let refused = tokio::time::timeout(IN_THE_END, refused).await;
-        refused.expect("the token is refused in the end");
+        let rejected = tokio::time::timeout(IN_THE_END, rejected).await;
+        rejected.expect("the token is rejected in the end");
     }
 }

@@ -6,7 +6,7 @@ mod failover;
 mod kit;
 mod load;
 mod outage;
-mod refused;
+mod rejected;
 mod winners;
 
 use kit::Told;
@@ -32,9 +32,9 @@ macro_rules! stores {
             }
 
             #[tokio::test(flavor = "multi_thread")]
-            async fn g4_what_one_process_revokes_the_other_refuses() {
+            async fn g4_what_one_process_revokes_the_other_rejects() {
                 let server = <$server>::fresh().await;
-                refused::elsewhere($kind, server.place(), $told).await;
+                rejected::elsewhere($kind, server.place(), $told).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
@@ -83,8 +83,8 @@ mod sqlite {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn g4_what_one_process_revokes_the_other_refuses() {
+    async fn g4_what_one_process_revokes_the_other_rejects() {
         let (_folder, place) = file();
-        refused::elsewhere("sqlite", place, Told::WhenAsked).await;
+        rejected::elsewhere("sqlite", place, Told::WhenAsked).await;
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 /// A bound that is soon reached, and one that is never reached here.
 const STRICT: &str = "max_staleness=1000";
 
-const ANSWERS_SOON: &str = "answer_within=500";
+const ANSWERS_SOON: &str = "store_timeout=500";
 
 /// The place of each among the nodes of the load.
 const HASTY: usize = 0;
@@ -41,7 +41,7 @@ pub(crate) async fn under_load<S: StoreServer>(kind: &'static str, told: Told) {
         } else {
             server.freeze();
         }
-        // Claims are refused from now on, and where no answer is young enough, all is.
+        // Claims are rejected from now on, and where no answer is young enough, all is.
         load.says(&[
             (HASTY, "/invoice", "503"),
             (CALM, "/invoice", "503"),
@@ -84,7 +84,7 @@ pub(crate) async fn under_load<S: StoreServer>(kind: &'static str, told: Told) {
             wait_for_200(&mut there, &token).await;
             wait_for_200(&mut here, &token).await;
             assert_eq!(here.ask(Method::POST, "/log-out", &token).await, "204");
-            there.is_refused(&token, &["200"]).await;
+            there.is_rejected(&token, &["200"]).await;
             revoked.push(token);
         }
         hasty
@@ -109,7 +109,7 @@ pub(crate) async fn under_load<S: StoreServer>(kind: &'static str, told: Told) {
             } else {
                 &["200"]
             };
-            caller.is_refused(token, meanwhile).await;
+            caller.is_rejected(token, meanwhile).await;
         }
         let told = node.metrics().await;
         assert!(
@@ -151,7 +151,7 @@ pub(crate) async fn at_the_start<S: StoreServer>(kind: &'static str) {
         } else {
             server.freeze();
         }
-        let (status, said) = stage.program(&["answer_within=500"]).last_words().await;
+        let (status, said) = stage.program(&["store_timeout=500"]).last_words().await;
         assert!(!status.success(), "{said:?}");
         let listens = said.iter().any(|line| line.contains("listening on"));
         assert!(!listens, "{said:?}");

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tower_revoke_core::Clock;
 use tower_revoke_store_cassandra::CassandraStore;
-use tower_revoke_testing::conformance::{Ability, Ground, Harm};
+use tower_revoke_testing::conformance::{Ability, Fault, Fixture};
 use tower_revoke_tests::{
     conformance::{keeps_every_clause, own_name},
     servers::{Cassandra, SharedCassandra, StoreServer},
@@ -51,7 +51,7 @@ impl Keyspace {
     }
 }
 
-impl Ground for Keyspace {
+impl Fixture for Keyspace {
     type Store = CassandraStore;
 
     const LACKS: &'static [(Ability, &'static str)] = &[(
@@ -74,7 +74,7 @@ impl Ground for Keyspace {
         store.connect().await.expect("a server that is up")
     }
 
-    async fn harm(&self, harm: Harm) {
+    async fn harm(&self, harm: Fault) {
         assert!(
             self.theirs.is_none(),
             "{harm:?} of a server that is not ours"
@@ -84,13 +84,13 @@ impl Ground for Keyspace {
             return;
         }
         match harm {
-            Harm::Trim => trim(&server.address(), &self.name).await,
-            Harm::Backup => {
+            Fault::Trim => trim(&server.address(), &self.name).await,
+            Fault::Backup => {
                 server.kill().await;
                 server.copy_data(&server.data(), self.backup.path());
                 server.restart().await;
             }
-            Harm::PlayBack => {
+            Fault::PlayBack => {
                 server.kill().await;
                 server.copy_data(self.backup.path(), &server.data());
                 server.restart().await;

@@ -1,11 +1,11 @@
 //! Writes under conditions that nobody knows the outcome of (TRAPS 32), and what else bites there.
 
 use tokio::task::JoinSet;
-use tower_revoke_core::{ClaimOutcome, Store, UnixTime};
+use tower_revoke_core::{Store, UnixTime, UseOutcome};
 use tower_revoke_store_cassandra::CassandraStore;
 use tower_revoke_tests::servers::Cassandra;
 
-use super::tools::{claim, driver, key, keyspace, numbers, open, revocation};
+use super::tools::{driver, key, keyspace, new_use, numbers, open, revocation};
 
 /// How many of a thousand callers of one use were told that they won. As callers do it: what
 /// nobody knows is asked again under the same id.
@@ -14,10 +14,10 @@ async fn winners(stores: &[CassandraStore; 4], number: u64) -> usize {
     for id in 0..1_000_u64 {
         let store = stores[id as usize % 4].clone();
         callers.spawn(async move {
-            let claim = claim(number, id, 1);
+            let use_ = new_use(number, id, 1);
             loop {
-                match store.claim(&claim).await {
-                    Ok(outcome) => return matches!(outcome, ClaimOutcome::Won { .. }),
+                match store.take_use(&use_).await {
+                    Ok(outcome) => return matches!(outcome, UseOutcome::Taken { .. }),
                     Err(error) => assert!(super::tools::is_outage(&error), "{error:?}"),
                 }
             }
@@ -29,7 +29,7 @@ async fn winners(stores: &[CassandraStore; 4], number: u64) -> usize {
 
 /// With a timeout so short that the server gives up on many of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn trap_32_a_thousand_claims_of_one_use_have_one_winner_whatever_times_out() {
+async fn trap_32_a_thousand_takers_of_one_use_have_one_winner_whatever_times_out() {
     let server = Cassandra::start(&["cas_contention_timeout: 30ms"]).await;
     let address = server.address();
     let stores = [
@@ -42,15 +42,15 @@ async fn trap_32_a_thousand_claims_of_one_use_have_one_winner_whatever_times_out
         assert_eq!(winners(&stores, number).await, 1, "token {number}");
     }
     what_is_kept_has_no_time_to_live(&address, &stores[0]).await;
-    a_life_that_is_past_is_refused(&stores[0]).await;
+    a_life_that_is_past_is_rejected(&stores[0]).await;
     a_write_of_a_clock_that_is_behind_counts(&address).await;
 }
 
 /// `USING TTL 0` would be for ever, any other would forget by the server's clock.
 async fn what_is_kept_has_no_time_to_live(address: &str, store: &CassandraStore) {
     store.revoke(&[revocation(50)]).await.expect("a revocation");
-    store.claim(&claim(51, 1, 1)).await.expect("a claim");
-    store.claim(&claim(52, 1, 2)).await.expect("a claim");
+    store.take_use(&new_use(51, 1, 1)).await.expect("a use");
+    store.take_use(&new_use(52, 1, 2)).await.expect("a use");
     let session = driver(address).await;
     for (table, column) in [("revoked", "at"), ("uses", "until"), ("uses", "held")] {
         let all = format!("SELECT {column}, TTL({column}) FROM tower_revoke.{table}");
@@ -67,12 +67,12 @@ async fn what_is_kept_has_no_time_to_live(address: &str, store: &CassandraStore)
     }
 }
 
-async fn a_life_that_is_past_is_refused(store: &CassandraStore) {
-    let mut past = claim(60, 1, 1);
+async fn a_life_that_is_past_is_rejected(store: &CassandraStore) {
+    let mut past = new_use(60, 1, 1);
     past.until = Some(UnixTime::from_secs(1));
-    let refused = store.claim(&past).await;
-    let is_past = matches!(refused, Err(tower_revoke_core::StoreError::LifeIsPast));
-    assert!(is_past, "{refused:?}");
+    let rejected = store.take_use(&past).await;
+    let is_past = matches!(rejected, Err(tower_revoke_core::StoreError::Expired));
+    assert!(is_past, "{rejected:?}");
 }
 
 /// A lift whose node's clock, and so the driver's timestamps, are far ahead of those of who revokes

@@ -1,4 +1,4 @@
-//! What can't be opened is refused in words that say what to do.
+//! What can't be opened is rejected in words that say what to do.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use tower_revoke_core::{Store, StoreError};
 use tower_revoke_store_cassandra::{CassandraStore, CassandraStoreError};
 use tower_revoke_tests::servers::SharedCassandra;
 
-use super::tools::{ONE_COPY, claim, driver, keyspace, revocation};
+use super::tools::{ONE_COPY, driver, keyspace, new_use, revocation};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_opened_is_refused_in_words() {
+async fn what_can_not_be_opened_is_rejected_in_words() {
     let server = SharedCassandra::start().await;
     let address = server.address();
     let name = format!("Opening_{}", std::process::id());
     let builder = || {
         let builder = CassandraStore::builder([address.clone()]).keyspace(&name);
-        builder.answer_within(Duration::from_secs(10))
+        builder.request_timeout(Duration::from_secs(10))
     };
     let missing = builder().connect().await.expect_err("there is no keyspace");
     let is_missing = matches!(
@@ -31,11 +31,11 @@ async fn what_can_not_be_opened_is_refused_in_words() {
         "{missing:?}"
     );
     // Somebody's mistake comes back in the server's words.
-    let refused = builder().migrate("{'class': 'NoSuchStrategy'}").await;
-    let refused = refused.expect_err("there is no such class");
+    let rejected = builder().migrate("{'class': 'NoSuchStrategy'}").await;
+    let rejected = rejected.expect_err("there is no such class");
     assert!(
-        format!("{refused:?}").contains("NoSuchStrategy"),
-        "{refused:?}"
+        format!("{rejected:?}").contains("NoSuchStrategy"),
+        "{rejected:?}"
     );
     for _ in 0..2 {
         builder().migrate(ONE_COPY).await.expect("a migration");
@@ -71,24 +71,24 @@ async fn one_winner_per_datacenter(address: &str, name: &str) {
     assert!(matches!(unnamed, Err(CassandraStoreError::Setting(_))));
     let store = local.datacenter("datacenter1").connect().await;
     let store = store.expect("a data centre");
-    store.claim(&claim(9, 1, 1)).await.expect("a claim");
+    store.take_use(&new_use(9, 1, 1)).await.expect("a use");
     let feed = store.changes(None).await;
     assert!(matches!(feed, Err(StoreError::Unsupported(_))), "{feed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_that_would_lose_something_are_refused_before_anybody_is_asked() {
-    let builder = || CassandraStore::builder(["127.0.0.1:1"]).login("ann", "s3cret");
+async fn settings_that_would_lose_something_are_rejected_before_anybody_is_asked() {
+    let builder = || CassandraStore::builder(["127.0.0.1:1"]).credentials("ann", "s3cret");
     for weak in ["ONE", "ANY", "TWO", "LOCAL_ONE", "quorum", ""] {
-        let refused = builder().consistency(weak).connect().await;
-        let refused = refused.expect_err("it would not read what was written");
-        let is_named = matches!(&refused, CassandraStoreError::Consistency(name) if name == weak);
-        assert!(is_named, "{refused:?}");
+        let rejected = builder().consistency(weak).connect().await;
+        let rejected = rejected.expect_err("it would not read what was written");
+        let is_named = matches!(&rejected, CassandraStoreError::Consistency(name) if name == weak);
+        assert!(is_named, "{rejected:?}");
     }
     for name in ["", "a\"b", "a b", &"a".repeat(49)] {
-        let refused = builder().keyspace(name).connect().await;
+        let rejected = builder().keyspace(name).connect().await;
         assert!(
-            matches!(refused, Err(CassandraStoreError::Setting(_))),
+            matches!(rejected, Err(CassandraStoreError::Setting(_))),
             "{name}"
         );
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use scylla::client::{session::Session, session_builder::SessionBuilder};
 use tower_revoke_store_cassandra::{CassandraStore, CassandraStoreBuilder};
 pub(crate) use tower_revoke_tests::{
-    load::{claim, key, revocation},
+    load::{key, new_use, revocation},
     servers::is_outage,
 };
 
@@ -14,7 +14,7 @@ pub(crate) const ONE_COPY: &str = "{'class': 'SimpleStrategy', 'replication_fact
 /// With its tables, on a machine that may be busy.
 pub(crate) async fn keyspace(address: &str, name: &str) -> CassandraStoreBuilder {
     let builder = CassandraStore::builder([address]).keyspace(name);
-    let patient = builder.clone().answer_within(Duration::from_secs(10));
+    let patient = builder.clone().request_timeout(Duration::from_secs(10));
     patient
         .migrate(ONE_COPY)
         .await

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use tower_revoke_core::Clock;
 use tower_revoke_store_sql::MySqlStore;
-use tower_revoke_testing::conformance::{Ability, Ground, Harm};
+use tower_revoke_testing::conformance::{Ability, Fault, Fixture};
 use tower_revoke_tests::{
     conformance::{keeps_every_clause, own_name},
     servers::{MariaDb, SharedMariaDb, StoreServer},
@@ -32,7 +32,7 @@ impl Tables {
     }
 }
 
-impl Ground for Tables {
+impl Fixture for Tables {
     type Store = MySqlStore;
 
     const LACKS: &'static [(Ability, &'static str)] = &[(
@@ -59,7 +59,7 @@ impl Ground for Tables {
         store.connect().await.expect("a server that is up")
     }
 
-    async fn harm(&self, harm: Harm) {
+    async fn harm(&self, harm: Fault) {
         let server = self.alone.as_ref().expect("a server that is its own");
         let mut server = server.lock().await;
         if server.suffers(harm).await {
@@ -67,20 +67,20 @@ impl Ground for Tables {
         }
         let prefix = &self.prefix;
         match harm {
-            Harm::Trim => {
+            Fault::Trim => {
                 server.sql(&format!(
                     "START TRANSACTION; UPDATE {prefix}store SET trimmed = seq, trimmed_mark = mark; \
                      DELETE FROM {prefix}events; COMMIT"
                 ));
             }
-            Harm::Backup => {
+            Fault::Backup => {
                 for table in TABLES {
                     server.sql(&format!(
                         "CREATE TABLE {prefix}backup_{table} AS SELECT * FROM {prefix}{table}"
                     ));
                 }
             }
-            Harm::PlayBack => {
+            Fault::PlayBack => {
                 for table in TABLES {
                     server.sql(&format!(
                         "START TRANSACTION; DELETE FROM {prefix}{table}; \

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::{ClaimId, ClaimOutcome, Clock, Revocation, Store, StoreError, TokenId};
+use tower_revoke_core::{Clock, Revocation, Store, StoreError, TokenId, UseId, UseOutcome};
 use tower_revoke_store_sql::MySqlStore;
 use tower_revoke_tests::{
     servers::{MariaDb, StoreServer},
     sql,
 };
 
-use super::tools::{claim, key, open, revocation};
+use super::tools::{key, new_use, open, revocation};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_feed_forgets_while_it_grows() {
     let server = MariaDb::start(&[]).await;
-    let store = MySqlStore::builder(server.url()).changes_kept(100);
+    let store = MySqlStore::builder(server.url()).feed_capacity(100);
     let store = store.connect().await.expect("a server that is up");
     let events = || server.sql("SELECT COUNT(*) FROM tower_revoke_events");
     sql::feed_forgets_while_it_grows(&store, events).await;
@@ -26,7 +26,7 @@ async fn old_changes_go_however_few_they_are() {
     let (clock, hand) = Clock::manual(Clock::system().now());
     let store = MySqlStore::builder(server.url())
         .clock(clock)
-        .changes_kept_for(Duration::from_secs(60));
+        .feed_retention(Duration::from_secs(60));
     let store = store.connect().await.expect("a server that is up");
     let kept = || server.sql("SELECT MIN(seq), MAX(seq) FROM tower_revoke_events");
     sql::old_changes_go(&store, &hand, kept).await;
@@ -40,7 +40,7 @@ async fn a_purge_takes_as_many_steps_as_it_needs() {
 }
 
 /// Who has asked before has connections that are broken, and does not learn of it; not even who
-/// lifts or gives back, since nothing was written before the connection was found to be broken.
+/// lifts or returns, since nothing was written before the connection was found to be broken.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_the_first_calls_work() {
     let mut server = MariaDb::start(&[]).await;
@@ -50,9 +50,9 @@ async fn after_a_restart_the_first_calls_work() {
             .revoke(&[revocation(round)])
             .await
             .expect("a revocation");
-        let mine = claim(100 + round, 1, 1);
-        let won = store.claim(&mine).await.expect("a claim");
-        assert_eq!(won, ClaimOutcome::Won { left: 0 });
+        let mine = new_use(100 + round, 1, 1);
+        let won = store.take_use(&mine).await.expect("a use");
+        assert_eq!(won, UseOutcome::Taken { left: 0 });
         let keys = [key(round)];
         let all = futures_util::future::join_all((0..8).map(|_| store.look_up(&keys)));
         for found in all.await {
@@ -60,7 +60,7 @@ async fn after_a_restart_the_first_calls_work() {
         }
         server.kill().await;
         server.restart().await;
-        let is_back = store.release(&mine).await;
+        let is_back = store.return_use(&mine).await;
         assert!(is_back.unwrap_or_else(|error| panic!("round {round}: {error:?}")));
         let all = futures_util::future::join_all((0..8).map(|_| store.look_up(&keys)));
         for found in all.await {
@@ -69,7 +69,7 @@ async fn after_a_restart_the_first_calls_work() {
     }
 }
 
-/// InnoDB shows to others what is not flushed yet. Who asks again, and finds their claim there, is told
+/// InnoDB shows to others what is not flushed yet. Who asks again, and finds their use there, is told
 /// of it only when it is on the disk; who only loses has nothing to wait for.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_found_there_is_flushed_before_it_is_acknowledged() {
@@ -78,20 +78,20 @@ async fn what_was_found_there_is_flushed_before_it_is_acknowledged() {
     let repeats = || server.sql("SELECT repeats FROM tower_revoke_store");
     let said = [revocation(1)];
     store.revoke(&said).await.expect("a revocation");
-    let mine = claim(2, 1, 1);
-    store.claim(&mine).await.expect("a claim");
-    let lost = store.claim(&claim(2, 2, 1)).await.expect("an answer");
-    assert_eq!(lost, ClaimOutcome::Spent);
+    let mine = new_use(2, 1, 1);
+    store.take_use(&mine).await.expect("a use");
+    let lost = store.take_use(&new_use(2, 2, 1)).await.expect("an answer");
+    assert_eq!(lost, UseOutcome::Spent);
     assert_eq!(repeats(), "0");
-    let again = store.claim(&mine).await.expect("an answer");
-    assert_eq!(again, ClaimOutcome::Won { left: 0 });
+    let again = store.take_use(&mine).await.expect("an answer");
+    assert_eq!(again, UseOutcome::Taken { left: 0 });
     assert_eq!(repeats(), "1");
     store.revoke(&said).await.expect("a revocation");
     assert_eq!(repeats(), "2");
 }
 
 /// TRAPS 30: `INSERT IGNORE` cuts a key that is too long to a warning, on a server that is not strict
-/// any `INSERT` does, and a claim of one token hits another.
+/// any `INSERT` does, and a use of one token hits another.
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_30_keys_that_begin_alike_are_not_one() {
     let server = MariaDb::start(&["--sql-mode="]).await;
@@ -102,28 +102,28 @@ async fn trap_30_keys_that_begin_alike_are_not_one() {
     for last in [0, b' ', b'a', b'b', 0xff] {
         let mut bytes = [b'a'; 16];
         bytes[15] = last;
-        let mut one = claim(1, 1, 1);
+        let mut one = new_use(1, 1, 1);
         one.token = TokenId::from_bytes(bytes);
-        one.id = ClaimId::from_bytes(bytes);
-        let won = store.claim(&one).await.expect("a claim");
-        assert_eq!(won, ClaimOutcome::Won { left: 0 }, "{last}");
+        one.id = UseId::from_bytes(bytes);
+        let won = store.take_use(&one).await.expect("a use");
+        assert_eq!(won, UseOutcome::Taken { left: 0 }, "{last}");
     }
     let cut = "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'tower' \
                AND TABLE_NAME LIKE 'tower_revoke_%' \
-               AND COLUMN_NAME IN ('digest', 'token', 'claim', 'holder', 'id') \
+               AND COLUMN_NAME IN ('digest', 'token', 'use_', 'holder', 'id') \
                AND COLUMN_TYPE NOT IN ('binary(16)', 'longtext')";
     assert_eq!(server.sql(cut), "0");
 }
 
-/// A row must fit into what the server takes at once. What does not is refused, by itself: not the
+/// A row must fit into what the server takes at once. What does not is rejected, by itself: not the
 /// connection breaks over it, and not the others' writes fail.
 #[tokio::test(flavor = "multi_thread")]
-async fn words_that_are_too_long_are_refused_and_none_are_cut() {
+async fn words_that_are_too_long_are_rejected_and_none_are_cut() {
     let server = MariaDb::start(&["--max-allowed-packet=1M", "--sql-mode="]).await;
     let store = open(&server).await;
     let said = |number, bytes: usize| {
         let words = "é".repeat(bytes / 2);
-        Revocation::of_token(claim(number, 0, 1).token, None).because(words)
+        Revocation::of_token(new_use(number, 0, 1).token, None).because(words)
     };
     // Together they are several times what the server takes.
     let long: Vec<_> = (0..10).map(|number| said(number, 400_000)).collect();

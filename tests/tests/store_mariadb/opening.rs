@@ -1,18 +1,18 @@
-//! What can't be opened is refused in words that say what to do.
+//! What can't be opened is rejected in words that say what to do.
 
 use std::time::Duration;
 
-use tower_revoke_core::{Lift, Revocation, RevocationKey, Store, UnixTime, Wanted};
-use tower_revoke_store_sql::{ConnectError, MySqlStore};
+use tower_revoke_core::{Lift, RecordFilter, Revocation, RevocationKey, Store, UnixTime};
+use tower_revoke_store_sql::{MySqlStore, SqlStoreError};
 use tower_revoke_tests::{feed::whole_feed, servers::MariaDb, sql};
 
-use super::tools::{claim, key, open, revocation};
+use super::tools::{key, new_use, open, revocation};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tables_are_created_once_and_newer_ones_are_refused() {
+async fn the_tables_are_created_once_and_newer_ones_are_rejected() {
     let server = MariaDb::start(&[]).await;
     let builder = || MySqlStore::builder(server.url()).prefix("Revocations_");
-    let connect = async |migrates| builder().migrates(migrates).connect().await;
+    let connect = async |migrates| builder().migrate_on_connect(migrates).connect().await;
     let migrate = async || builder().migrate().await;
     let make_version_7 = || drop(server.sql("UPDATE Revocations_store SET version = 7"));
     sql::tables_are_created_once(connect, migrate, make_version_7).await;
@@ -34,9 +34,14 @@ async fn a_migration_that_was_cut_off_anywhere_is_begun_again() {
         store.revoke(&[revocation(1)]).await.expect("a revocation");
         // Backwards, what a step does is: the row, the table of the row, then the other tables.
         server.sql("DELETE FROM store");
-        let missing = MySqlStore::builder(server.url()).prefix("").migrates(false);
+        let missing = MySqlStore::builder(server.url())
+            .prefix("")
+            .migrate_on_connect(false);
         let missing = missing.connect().await;
-        assert!(matches!(missing, Err(ConnectError::Older { found: 0, .. })));
+        assert!(matches!(
+            missing,
+            Err(SqlStoreError::Older { found: 0, .. })
+        ));
         for table in &tables[..cut_after] {
             server.sql(&format!("DROP TABLE {table}"));
         }
@@ -69,7 +74,7 @@ async fn a_login_with_the_least_rights_suffices_whatever_the_defaults_are() {
          GRANT SELECT, INSERT, UPDATE, DELETE ON tower.* TO orders@'127.0.0.1'; COMMIT",
     );
     let url = server.url().replace("root@", "orders:s3cret@");
-    let store = MySqlStore::builder(url).connections(1).connect().await;
+    let store = MySqlStore::builder(url).max_connections(1).connect().await;
     let store = store.expect("a login");
     let said: Vec<_> = (0..3)
         .map(|number| revocation(number).because("é😀"))
@@ -78,20 +83,20 @@ async fn a_login_with_the_least_rights_suffices_whatever_the_defaults_are() {
     for number in 10..13 {
         let keys = [key(number)];
         assert_eq!(store.look_up(&keys).await.expect("an answer"), [None]);
-        store.claim(&claim(number, 1, 1)).await.expect("a claim");
+        store.take_use(&new_use(number, 1, 1)).await.expect("a use");
         // No snapshot of a transaction that nobody has begun.
         assert!(store.look_up(&keys).await.expect("an answer")[0].is_some());
         assert!(
             store
-                .release(&claim(number, 1, 1))
+                .return_use(&new_use(number, 1, 1))
                 .await
                 .expect("an answer")
         );
-        store.claim(&claim(number, 1, 1)).await.expect("a claim");
+        store.take_use(&new_use(number, 1, 1)).await.expect("a use");
     }
     let records = store.records().expect("records");
     let page = records
-        .page(&Wanted::all(), None, 10)
+        .page(&RecordFilter::all(), None, 10)
         .await
         .expect("a page");
     assert_eq!(page.records.len(), 3);
@@ -101,7 +106,7 @@ async fn a_login_with_the_least_rights_suffices_whatever_the_defaults_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_server_of_ours_is_refused_in_words_without_the_password() {
+async fn what_is_no_server_of_ours_is_rejected_in_words_without_the_password() {
     let server = MariaDb::start(&[]).await;
     server.sql(
         "CREATE USER orders@'127.0.0.1' IDENTIFIED BY 'right'; \
@@ -114,19 +119,19 @@ async fn what_is_no_server_of_ours_is_refused_in_words_without_the_password() {
         ("no such database", login("/tower", "/s3cret")),
         ("no right to create", login("root@", "orders:right@")),
     ] {
-        let builder = MySqlStore::builder(url).answer_within(Duration::from_secs(5));
+        let builder = MySqlStore::builder(url).request_timeout(Duration::from_secs(5));
         assert!(!format!("{builder:?}").contains("s3cret"), "{what}");
-        let refused = builder.connect().await.expect_err(what);
+        let rejected = builder.connect().await.expect_err(what);
         assert!(
-            matches!(refused, ConnectError::Login(_)),
-            "{what}: {refused:?}"
+            matches!(rejected, SqlStoreError::Login(_)),
+            "{what}: {rejected:?}"
         );
-        let is_told = format!("{refused:?} {refused}").contains("s3cret");
-        assert_eq!(is_told, what == "no such database", "{what}: {refused:?}");
+        let is_told = format!("{rejected:?} {rejected}").contains("s3cret");
+        assert_eq!(is_told, what == "no such database", "{what}: {rejected:?}");
     }
     let nobody = MySqlStore::connect("mysql://127.0.0.1:1/x").await;
     assert!(
-        matches!(nobody, Err(ConnectError::Unreachable(_))),
+        matches!(nobody, Err(SqlStoreError::Unreachable(_))),
         "{nobody:?}"
     );
     for address in [
@@ -135,31 +140,34 @@ async fn what_is_no_server_of_ours_is_refused_in_words_without_the_password() {
         String::new(),
         "\0".to_owned(),
     ] {
-        let refused = MySqlStore::connect(address.as_str()).await;
+        let rejected = MySqlStore::connect(address.as_str()).await;
         assert!(
-            matches!(refused, Err(ConnectError::Setting(_))),
-            "{address}: {refused:?}"
+            matches!(rejected, Err(SqlStoreError::Setting(_))),
+            "{address}: {rejected:?}"
         );
     }
     for prefix in ["a`b", "a b", &"a".repeat(49)] {
-        let refused = MySqlStore::builder(server.url()).prefix(prefix);
-        let refused = refused.connect().await;
-        assert!(matches!(refused, Err(ConnectError::Setting(_))), "{prefix}");
+        let rejected = MySqlStore::builder(server.url()).prefix(prefix);
+        let rejected = rejected.connect().await;
+        assert!(
+            matches!(rejected, Err(SqlStoreError::Setting(_))),
+            "{prefix}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_without_transactions_and_packets_without_room_are_refused() {
+async fn tables_without_transactions_and_packets_without_room_are_rejected() {
     let server = MariaDb::start(&["--max-allowed-packet=16K"]).await;
     let small = MySqlStore::connect(server.url()).await;
-    assert!(matches!(small, Err(ConnectError::Setting(words)) if words.contains("packet")));
+    assert!(matches!(small, Err(SqlStoreError::Setting(words)) if words.contains("packet")));
     server.sql("SET GLOBAL max_allowed_packet = 16777216");
     let store = open(&server).await;
     server.sql("ALTER TABLE tower_revoke_uses ENGINE = MyISAM");
     drop(store);
     let other = MySqlStore::connect(server.url()).await;
     let is_told =
-        matches!(&other, Err(ConnectError::Engine(table)) if table == "tower_revoke_uses");
+        matches!(&other, Err(SqlStoreError::Engine(table)) if table == "tower_revoke_uses");
     assert!(is_told, "{other:?}");
 }
 

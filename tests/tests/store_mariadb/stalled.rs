@@ -1,4 +1,4 @@
-//! Whoever stops in the middle holds up nobody for long, and what a server refuses is sorted.
+//! Whoever stops in the middle holds up nobody for long, and what a server rejects is sorted.
 
 use std::{
     net::SocketAddr,
@@ -15,11 +15,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
-use tower_revoke_core::{ClaimOutcome, Store, StoreError};
+use tower_revoke_core::{Store, StoreError, UseOutcome};
 use tower_revoke_store_sql::MySqlStore;
 use tower_revoke_tests::servers::{MariaDb, is_outage, wait_until};
 
-use super::tools::{claim, key, open, revocation};
+use super::tools::{key, new_use, open, revocation};
 
 /// A way to a server on which a node can be stopped: what would commit is not sent on, and the
 /// connection stays open.
@@ -81,32 +81,35 @@ impl Way {
 async fn a_node_that_stops_before_its_commit_holds_up_the_others_for_a_moment() {
     let server = MariaDb::start(&[]).await;
     let way = Way::to(&server).await;
-    let stopped = MySqlStore::builder(way.url()).answer_within(Duration::from_millis(500));
+    let stopped = MySqlStore::builder(way.url()).request_timeout(Duration::from_millis(500));
     let stopped = stopped.connect().await.expect("a server that is up");
-    let store = MySqlStore::builder(server.url()).answer_within(Duration::from_secs(30));
+    let store = MySqlStore::builder(server.url()).request_timeout(Duration::from_secs(30));
     let store = store.connect().await.expect("a server that is up");
     way.is_stopped.store(true, Ordering::SeqCst);
     let late = stopped
-        .claim(&claim(1, 1, 1))
+        .take_use(&new_use(1, 1, 1))
         .await
         .expect_err("it has stopped");
     assert!(is_outage(&late), "{late:?}");
     assert!(way.held.load(Ordering::SeqCst) > 0, "it had the lock");
     // It never says anything again, and its connection stays open.
-    let won = store.claim(&claim(1, 2, 1)).await.expect("a claim");
-    assert_eq!(won, ClaimOutcome::Won { left: 0 });
+    let won = store.take_use(&new_use(1, 2, 1)).await.expect("a use");
+    assert_eq!(won, UseOutcome::Taken { left: 0 });
     way.is_stopped.store(false, Ordering::SeqCst);
-    let lost = stopped.claim(&claim(1, 1, 1)).await.expect("an answer");
-    assert_eq!(lost, ClaimOutcome::Spent);
+    let lost = stopped
+        .take_use(&new_use(1, 1, 1))
+        .await
+        .expect("an answer");
+    assert_eq!(lost, UseOutcome::Spent);
 }
 
-/// What waits for a lock for too long is late, not lost, and the lock that it had is given back.
+/// What waits for a lock for too long is late, not lost, and the lock that it had is returned.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_is_held_by_somebody_else_makes_calls_late_and_keeps_nothing() {
     let server = MariaDb::start(&[]).await;
-    let store = MySqlStore::builder(server.url()).answer_within(Duration::from_millis(300));
+    let store = MySqlStore::builder(server.url()).request_timeout(Duration::from_millis(300));
     let store = store.connect().await.expect("a server that is up");
-    store.claim(&claim(1, 1, 1)).await.expect("a claim");
+    store.take_use(&new_use(1, 1, 1)).await.expect("a use");
     let mut admin = MySqlConnection::connect(&server.url())
         .await
         .expect("a server that is up");
@@ -114,23 +117,23 @@ async fn a_lock_that_is_held_by_somebody_else_makes_calls_late_and_keeps_nothing
     let lock = "SELECT * FROM tower_revoke_store FOR UPDATE";
     held.execute(lock).await.expect("the lock");
     let late = store
-        .claim(&claim(2, 1, 1))
+        .take_use(&new_use(2, 1, 1))
         .await
         .expect_err("the lock is held");
     assert!(is_outage(&late), "{late:?}");
     // Readers wait for no lock.
     assert!(store.look_up(&[key(1)]).await.expect("an answer")[0].is_some());
-    held.rollback().await.expect("the lock is given back");
+    held.rollback().await.expect("the lock is returned");
     let won = async {
         loop {
-            match store.claim(&claim(2, 1, 1)).await {
+            match store.take_use(&new_use(2, 1, 1)).await {
                 Ok(outcome) => break outcome,
                 Err(error) => assert!(is_outage(&error), "{error:?}"),
             }
         }
     };
     let won = tokio::time::timeout(Duration::from_secs(60), won).await;
-    assert_eq!(won.expect("an answer"), ClaimOutcome::Won { left: 0 });
+    assert_eq!(won.expect("an answer"), UseOutcome::Taken { left: 0 });
     let transactions = "SELECT COUNT(*) FROM information_schema.INNODB_TRX";
     wait_until("no transaction is left", || server.sql(transactions) == "0").await;
 }
@@ -145,8 +148,8 @@ async fn connections_that_are_killed_are_no_matter() {
             .revoke(&[revocation(number)])
             .await
             .expect("a revocation");
-        let won = store.claim(&claim(100 + number, 1, 1)).await;
-        assert_eq!(won.expect("a claim"), ClaimOutcome::Won { left: 0 });
+        let won = store.take_use(&new_use(100 + number, 1, 1)).await;
+        assert_eq!(won.expect("a use"), UseOutcome::Taken { left: 0 });
         let ids = server.sql(
             "SELECT ID FROM information_schema.PROCESSLIST \
              WHERE USER = 'root' AND ID <> CONNECTION_ID()",
@@ -155,12 +158,12 @@ async fn connections_that_are_killed_are_no_matter() {
             server.sql(&format!("KILL {id}"));
         }
         assert!(store.look_up(&[key(number)]).await.expect("an answer")[0].is_some());
-        let back = store.release(&claim(100 + number, 1, 1)).await;
+        let back = store.return_use(&new_use(100 + number, 1, 1)).await;
         assert!(back.expect("an answer"), "nothing was in doubt");
     }
 }
 
-/// A primary that has become a replica refuses what is written, and says so by an outage; when it is
+/// A primary that has become a replica rejects what is written, and says so by an outage; when it is
 /// the primary again, all goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_became_read_only_is_an_outage() {
@@ -171,17 +174,20 @@ async fn a_server_that_became_read_only_is_an_outage() {
     );
     let url = server.url().replace("root@", "orders@");
     let store = MySqlStore::connect(url).await.expect("a server that is up");
-    store.claim(&claim(1, 1, 1)).await.expect("a claim");
+    store.take_use(&new_use(1, 1, 1)).await.expect("a use");
     server.sql("SET GLOBAL read_only = ON");
-    let refused = store
-        .claim(&claim(2, 1, 1))
+    let rejected = store
+        .take_use(&new_use(2, 1, 1))
         .await
         .expect_err("it is read-only");
-    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+    assert!(
+        matches!(rejected, StoreError::Unavailable(_)),
+        "{rejected:?}"
+    );
     assert!(store.look_up(&[key(1)]).await.expect("an answer")[0].is_some());
     server.sql("SET GLOBAL read_only = OFF");
-    let won = store.claim(&claim(2, 1, 1)).await.expect("a claim");
-    assert_eq!(won, ClaimOutcome::Won { left: 0 });
+    let won = store.take_use(&new_use(2, 1, 1)).await.expect("a use");
+    assert_eq!(won, UseOutcome::Taken { left: 0 });
 }
 
 /// A server without room says so, and what did not find room is not there in part.
@@ -195,7 +201,7 @@ async fn a_server_without_room_is_full() {
     let store = open(&server).await;
     let words = "x".repeat(100_000);
     let mut number = 0;
-    let refused = loop {
+    let rejected = loop {
         let some: Vec<_> = (number..number + 20)
             .map(|number| revocation(number).because(words.clone()))
             .collect();
@@ -205,7 +211,7 @@ async fn a_server_without_room_is_full() {
         }
         assert!(number < 10_000, "it is never full");
     };
-    assert!(matches!(refused, StoreError::Full(_)), "{refused:?}");
+    assert!(matches!(rejected, StoreError::Full(_)), "{rejected:?}");
     let kept = server.sql("SELECT COUNT(*) FROM tower_revoke_revoked");
     assert_eq!(kept, number.to_string());
     assert!(store.look_up(&[key(0)]).await.expect("an answer")[0].is_some());
@@ -232,8 +238,8 @@ async fn what_fails_half_way_is_undone_and_a_deadlock_is_tried_again() {
     let full = store.revoke(&[revocation(1)]).await;
     assert!(matches!(full, Err(StoreError::Full(_))), "{full:?}");
     // On the same connection.
-    let won = store.claim(&claim(1, 1, 1)).await.expect("a claim");
-    assert_eq!(won, ClaimOutcome::Won { left: 0 });
+    let won = store.take_use(&new_use(1, 1, 1)).await.expect("a use");
+    assert_eq!(won, UseOutcome::Taken { left: 0 });
     assert_eq!(revoked(), "0");
     for deadlock in [1213, 1205] {
         fails_next(&server, 3, deadlock);
@@ -245,11 +251,11 @@ async fn what_fails_half_way_is_undone_and_a_deadlock_is_tried_again() {
     assert_eq!(server.sql("SELECT COUNT(*) FROM tower_revoke_events"), "3");
     // Without end.
     fails_next(&server, 1_000, 1213);
-    let refused = store
+    let rejected = store
         .revoke(&[revocation(2)])
         .await
         .expect_err("it always fails");
-    assert!(is_outage(&refused), "{refused:?}");
+    assert!(is_outage(&rejected), "{rejected:?}");
     fails_next(&server, 0, 1213);
     store.revoke(&[revocation(3)]).await.expect("a revocation");
     assert_eq!(revoked(), "3");

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use tower_revoke_core::Clock;
 use tower_revoke_store_sql::PostgresStore;
-use tower_revoke_testing::conformance::{Ground, Harm};
+use tower_revoke_testing::conformance::{Fault, Fixture};
 use tower_revoke_tests::{
     conformance::{keeps_every_clause, own_name},
     servers::{Postgres, SharedPostgres, StoreServer},
@@ -32,7 +32,7 @@ impl Schema {
     }
 }
 
-impl Ground for Schema {
+impl Fixture for Schema {
     type Store = PostgresStore;
 
     async fn empty(clock: Clock) -> Self {
@@ -54,7 +54,7 @@ impl Ground for Schema {
         store.connect().await.expect("a server that is up")
     }
 
-    async fn harm(&self, harm: Harm) {
+    async fn harm(&self, harm: Fault) {
         let server = self.alone.as_ref().expect("a server that is its own");
         let mut server = server.lock().await;
         if server.suffers(harm).await {
@@ -62,13 +62,13 @@ impl Ground for Schema {
         }
         let name = &self.name;
         match harm {
-            Harm::Trim => {
+            Fault::Trim => {
                 server.sql(&format!(
                     "SELECT \"{name}\".trim_feed(0, {}, 1000000)",
                     i64::MAX
                 ));
             }
-            Harm::Backup => {
+            Fault::Backup => {
                 server.sql(&format!("CREATE SCHEMA \"{name}_backup\""));
                 for table in TABLES {
                     server.sql(&format!(
@@ -76,7 +76,7 @@ impl Ground for Schema {
                     ));
                 }
             }
-            Harm::PlayBack => {
+            Fault::PlayBack => {
                 for table in TABLES {
                     server.sql(&format!(
                         "TRUNCATE \"{name}\".{table}; \

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use tower_revoke::RevocationList;
-use tower_revoke_core::{ClaimOutcome, Clock, Store, StoreError};
+use tower_revoke_core::{Clock, Store, StoreError, UseOutcome};
 use tower_revoke_store_sql::PostgresStore;
 use tower_revoke_tests::{
     feed::whole_feed,
-    load::{claim, key, revocation},
+    load::{key, new_use, revocation},
     servers::{Postgres, StoreServer, wait_until},
     sql,
 };
@@ -15,7 +15,7 @@ use tower_revoke_tests::{
 #[tokio::test(flavor = "multi_thread")]
 async fn the_feed_forgets_while_it_grows() {
     let server = Postgres::start(&[]).await;
-    let store = PostgresStore::builder(server.url()).changes_kept(100);
+    let store = PostgresStore::builder(server.url()).feed_capacity(100);
     let store = store.connect().await.expect("a server that is up");
     let events = || server.sql("SELECT count(*) FROM tower_revoke.events");
     sql::feed_forgets_while_it_grows(&store, events).await;
@@ -25,14 +25,14 @@ async fn the_feed_forgets_while_it_grows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_spent_at_once_is_told_and_forgotten_at_once() {
     let server = Postgres::start(&[]).await;
-    let store = PostgresStore::builder(server.url()).changes_kept(100);
+    let store = PostgresStore::builder(server.url()).feed_capacity(100);
     let store = store.connect().await.expect("a server that is up");
     let begun = whole_feed(&store).await.next;
     let spend = async |numbers: std::ops::Range<u64>| {
-        let claims: Vec<_> = numbers.map(|number| claim(number, 1, 1)).collect();
-        let claimed = claims.iter().map(|claim| store.claim(claim));
-        for won in futures_util::future::join_all(claimed).await {
-            assert_eq!(won.expect("a claim"), ClaimOutcome::Won { left: 0 });
+        let uses: Vec<_> = numbers.map(|number| new_use(number, 1, 1)).collect();
+        let taken = uses.iter().map(|use_| store.take_use(use_));
+        for won in futures_util::future::join_all(taken).await {
+            assert_eq!(won.expect("a use"), UseOutcome::Taken { left: 0 });
         }
     };
     spend(0..900).await;
@@ -63,7 +63,7 @@ async fn old_changes_go_however_few_they_are() {
     let (clock, hand) = Clock::manual(Clock::system().now());
     let store = PostgresStore::builder(server.url())
         .clock(clock)
-        .changes_kept_for(Duration::from_secs(60));
+        .feed_retention(Duration::from_secs(60));
     let store = store.connect().await.expect("a server that is up");
     let kept = || server.sql("SELECT min(seq), max(seq) FROM tower_revoke.events");
     sql::old_changes_go(&store, &hand, kept).await;
@@ -93,9 +93,9 @@ async fn after_a_restart_the_first_calls_work() {
         }
         server.kill().await;
         server.restart().await;
-        let won = store.claim(&claim(100 + round, 1, 1)).await;
+        let won = store.take_use(&new_use(100 + round, 1, 1)).await;
         let won = won.unwrap_or_else(|error| panic!("round {round}: {error:?}"));
-        assert_eq!(won, ClaimOutcome::Won { left: 0 });
+        assert_eq!(won, UseOutcome::Taken { left: 0 });
         let all = futures_util::future::join_all((0..8).map(|_| store.look_up(&keys)));
         for found in all.await {
             assert!(found.expect("an answer")[0].is_some());
@@ -137,8 +137,8 @@ async fn trap_47_what_was_known_of_a_schema_that_was_dropped_is_written_back() {
     list.ready().await.expect("a server that is up");
     let said = other.revoke(&[revocation(1)]).await;
     said.expect("a revocation");
-    let won = list.claim(claim(2, 1, 1)).await;
-    assert_eq!(won.expect("an answer"), ClaimOutcome::Won { left: 0 });
+    let won = list.take_use(new_use(2, 1, 1)).await;
+    assert_eq!(won.expect("an answer"), UseOutcome::Taken { left: 0 });
     // The revocation, the token that is spent, and the use that was won here.
     wait_until("the feed told both", || list.stats().mirrored == 3).await;
     drop(other);
@@ -149,6 +149,6 @@ async fn trap_47_what_was_known_of_a_schema_that_was_dropped_is_written_back() {
     wait_until("the list is ready again", || list.is_ready()).await;
     let listed = fresh.look_up(&[key(1), key(2)]).await.expect("an answer");
     assert!(listed.iter().all(Option::is_some), "{listed:?}");
-    let again = list.claim(claim(2, 9, 1)).await;
-    assert_eq!(again.expect("an answer"), ClaimOutcome::Spent);
+    let again = list.take_use(new_use(2, 9, 1)).await;
+    assert_eq!(again.expect("an answer"), UseOutcome::Spent);
 }

@@ -1,20 +1,20 @@
-//! What can't be opened is refused in words that say what to do.
+//! What can't be opened is rejected in words that say what to do.
 
 use std::time::Duration;
 
 use tower_revoke_core::{Lift, Revocation, RevocationKey, Store, UnixTime};
-use tower_revoke_store_sql::{ConnectError, PostgresStore};
+use tower_revoke_store_sql::{PostgresStore, SqlStoreError};
 use tower_revoke_tests::{
-    load::{claim, revocation},
+    load::{new_use, revocation},
     servers::{Postgres, StoreServer},
     sql,
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_schema_is_created_once_and_a_newer_one_is_refused() {
+async fn the_schema_is_created_once_and_a_newer_one_is_rejected() {
     let server = Postgres::start(&[]).await;
     let builder = || PostgresStore::builder(server.url()).schema("Revocations");
-    let connect = async |migrates| builder().migrates(migrates).connect().await;
+    let connect = async |migrates| builder().migrate_on_connect(migrates).connect().await;
     let migrate = async || builder().migrate().await;
     let make_version_7 = || drop(server.sql("UPDATE \"Revocations\".store SET version = 7"));
     sql::tables_are_created_once(connect, migrate, make_version_7).await;
@@ -34,18 +34,18 @@ async fn a_login_with_the_least_rights_suffices_once_the_schema_is_there() {
     let url = server.url().replace("postgres@", "orders@");
     let store = PostgresStore::connect(url).await.expect("a login");
     store.revoke(&[revocation(1)]).await.expect("a revocation");
-    store.claim(&claim(2, 1, 1)).await.expect("a claim");
+    store.take_use(&new_use(2, 1, 1)).await.expect("a use");
     store.purge(UnixTime::from_secs(1)).await.expect("a purge");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_server_of_ours_is_refused_in_words_without_the_password() {
+async fn what_is_no_server_of_ours_is_rejected_in_words_without_the_password() {
     let server = Postgres::start(&[]).await;
     server.sql("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
     let latin = PostgresStore::connect(server.url().replace("/postgres", "/latin")).await;
     // The user's name stands in the address too.
     let latin = match latin {
-        Err(ConnectError::Login(_)) => {
+        Err(SqlStoreError::Login(_)) => {
             let url = server.url();
             let url = format!("{}/latin", &url[..url.rfind('/').expect("a path")]);
             PostgresStore::connect(url).await
@@ -53,22 +53,22 @@ async fn what_is_no_server_of_ours_is_refused_in_words_without_the_password() {
         other => other,
     };
     let latin = latin.expect_err("it can't keep all texts");
-    assert!(matches!(&latin, ConnectError::Encoding(it) if it == "LATIN1"));
+    assert!(matches!(&latin, SqlStoreError::Encoding(it) if it == "LATIN1"));
     let url = server.url().replace("postgres@", "nobody:s3cret@");
     let builder = PostgresStore::builder(url);
     assert!(!format!("{builder:?}").contains("s3cret"));
     let nobody = builder.connect().await.expect_err("there is no such user");
-    assert!(matches!(nobody, ConnectError::Login(_)), "{nobody:?}");
+    assert!(matches!(nobody, SqlStoreError::Login(_)), "{nobody:?}");
     assert!(!format!("{nobody:?} {nobody}").contains("s3cret"));
     for address in ["postgres://127.0.0.1:1/x", "mysql://127.0.0.1/x", "", "\0"] {
-        let builder = PostgresStore::builder(address).answer_within(Duration::from_secs(5));
-        let refused = builder.connect().await;
-        assert!(refused.is_err(), "{address}");
+        let builder = PostgresStore::builder(address).request_timeout(Duration::from_secs(5));
+        let rejected = builder.connect().await;
+        assert!(rejected.is_err(), "{address}");
     }
     for name in ["", "a\"b", "a b", &"a".repeat(64)] {
-        let refused = PostgresStore::builder(server.url()).schema(name);
-        let refused = refused.connect().await;
-        assert!(matches!(refused, Err(ConnectError::Setting(_))), "{name}");
+        let rejected = PostgresStore::builder(server.url()).schema(name);
+        let rejected = rejected.connect().await;
+        assert!(matches!(rejected, Err(SqlStoreError::Setting(_))), "{name}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tower_revoke::{
-    RedbOpenError, RedbStore,
+    RedbStore, RedbStoreError,
     core::{KeyDigest, Store},
 };
 use tower_revoke_tests::acks::Ack;
@@ -24,7 +24,7 @@ impl Drop for Running {
 
 /// A file that may not grow any further, as on a disk that is full.
 #[tokio::test]
-async fn a_file_without_room_refuses_writes_and_keeps_what_it_has() {
+async fn a_file_without_room_rejects_writes_and_keeps_what_it_has() {
     let folder = tempfile::tempdir().expect("a temp dir");
     let file = folder.path().join("revocations.redb");
     // In blocks of 1,024 bytes. Without the trap the system would end it.
@@ -77,8 +77,11 @@ fn another_process_that_has_the_file_open_is_noticed() {
     let said = other.0.stdout.take().expect("a pipe was asked for");
     let first = BufReader::new(said).lines().next();
     first.expect("a line").expect("text");
-    let refused = RedbStore::open(&file).expect_err("it is open");
-    assert!(matches!(refused, RedbOpenError::Locked { .. }), "{refused}");
+    let rejected = RedbStore::open(&file).expect_err("it is open");
+    assert!(
+        matches!(rejected, RedbStoreError::Locked { .. }),
+        "{rejected}"
+    );
     drop(other);
     RedbStore::open(&file).expect("nobody has it open any more");
 }

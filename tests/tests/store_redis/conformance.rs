@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock};
 use tower_revoke_core::Clock;
 use tower_revoke_store_redis::RedisStore;
 use tower_revoke_testing::{
-    conformance::{Ability, Ground, Harm},
+    conformance::{Ability, Fault, Fixture},
     store_conformance,
 };
 use tower_revoke_tests::{
@@ -30,7 +30,7 @@ struct Alone {
     backup: Mutex<Vec<u8>>,
 }
 
-impl Ground for Single {
+impl Fixture for Single {
     type Store = RedisStore;
 
     async fn empty(clock: Clock) -> Self {
@@ -63,7 +63,7 @@ impl Ground for Single {
         store.connect().await.expect("a server that is up")
     }
 
-    async fn harm(&self, harm: Harm) {
+    async fn harm(&self, harm: Fault) {
         let Server::Alone(alone) = &self.server else {
             panic!("{harm:?} would come to a server of others");
         };
@@ -75,18 +75,18 @@ impl Ground for Single {
         // A server without a rewrite has all in one file.
         let aof = redis.data().join("appendonlydir/appendonly.aof.1.incr.aof");
         match harm {
-            Harm::Trim => {
+            Fault::Trim => {
                 // By a store that keeps changes for no time at all; purging trims.
                 let store = RedisStore::single(&redis.url())
                     .prefix(&self.prefix)
-                    .changes_kept_for(std::time::Duration::ZERO);
+                    .feed_retention(std::time::Duration::ZERO);
                 let store = store.connect().await.expect("a server that is up");
                 let purged =
                     tower_revoke_core::Store::purge(&store, tower_revoke_core::UnixTime::EPOCH);
                 assert_eq!(purged.await.expect("a server that is up"), 0);
             }
-            Harm::Backup => *backup.lock().unwrap() = std::fs::read(aof).unwrap(),
-            Harm::PlayBack => {
+            Fault::Backup => *backup.lock().unwrap() = std::fs::read(aof).unwrap(),
+            Fault::PlayBack => {
                 redis.kill().await;
                 std::fs::write(aof, &*backup.lock().unwrap()).unwrap();
                 redis.restart().await;
@@ -110,7 +110,7 @@ struct Clustered {
     clock: Clock,
 }
 
-impl Ground for Clustered {
+impl Fixture for Clustered {
     type Store = RedisStore;
 
     const LACKS: &'static [(Ability, &'static str)] = &[

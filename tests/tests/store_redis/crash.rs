@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::{ClaimOutcome, Store, StoreError};
+use tower_revoke_core::{Store, StoreError, UseOutcome};
 use tower_revoke_tests::{
     crash_tests,
-    load::{claim, key, revocation},
+    load::{key, new_use, revocation},
     servers::{Redis, StoreServer},
 };
 
@@ -13,20 +13,17 @@ crash_tests!(Redis);
 
 /// TRAPS 29: `SET NX PXAT` with a time in the past answers OK and keeps nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn trap_29_a_life_that_is_past_is_refused_before_redis_is_asked() {
+async fn trap_29_a_life_that_is_past_is_rejected_before_redis_is_asked() {
     let redis = Redis::start(&[]).await;
     let store = redis.open().await;
     // Nobody is there who could answer.
     redis.freeze();
     for ago in [0, 1, 3600] {
-        let mut claim = claim(1, 1, 1);
+        let mut use_ = new_use(1, 1, 1);
         let now = tower_revoke_core::Clock::system().now();
-        claim.until = Some(now.saturating_sub(Duration::from_secs(ago)));
-        let refused = store.claim(&claim).await;
-        assert!(
-            matches!(refused, Err(StoreError::LifeIsPast)),
-            "{refused:?}"
-        );
+        use_.until = Some(now.saturating_sub(Duration::from_secs(ago)));
+        let rejected = store.take_use(&use_).await;
+        assert!(matches!(rejected, Err(StoreError::Expired)), "{rejected:?}");
     }
 }
 
@@ -38,8 +35,8 @@ async fn lost_connections_and_scripts_are_no_matter() {
         store.revoke(&[revocation(number)]).await.unwrap();
         redis.cli(&["SCRIPT", "FLUSH"]);
         assert_eq!(
-            store.claim(&claim(number, 1, 1)).await.unwrap(),
-            ClaimOutcome::Won { left: 0 }
+            store.take_use(&new_use(number, 1, 1)).await.unwrap(),
+            UseOutcome::Taken { left: 0 }
         );
         redis.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
     }
@@ -51,8 +48,8 @@ async fn what_is_kept_has_no_time_to_live() {
     let redis = Redis::start(&[]).await;
     let store = redis.open().await;
     store.revoke(&[revocation(1)]).await.unwrap();
-    store.claim(&claim(2, 1, 1)).await.unwrap();
-    store.claim(&claim(3, 1, 2)).await.unwrap();
+    store.take_use(&new_use(2, 1, 1)).await.unwrap();
+    store.take_use(&new_use(3, 1, 2)).await.unwrap();
     let keys = redis.cli(&["KEYS", "*"]);
     assert!(keys.lines().count() >= 6, "{keys}");
     for key in keys.lines() {

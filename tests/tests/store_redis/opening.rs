@@ -7,17 +7,17 @@ use std::{
 };
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use tower_revoke_core::{ClaimOutcome, Store, StoreError};
+use tower_revoke_core::{Store, StoreError, UseOutcome};
 use tower_revoke_store_redis::{RedisStore, RedisStoreError};
 use tower_revoke_tests::{
-    load::{claim, key, revocation},
+    load::{key, new_use, revocation},
     servers::{Redis, StoreServer},
 };
 
 const SECRET: &str = "correct-horse";
 
 /// The error, having looked for the password in all that it shows.
-async fn refused(url: &str) -> RedisStoreError {
+async fn rejected(url: &str) -> RedisStoreError {
     let error = RedisStore::connect(url).await.unwrap_err();
     silent(&error);
     error
@@ -33,15 +33,15 @@ fn silent(error: &dyn std::error::Error) {
 }
 
 #[tokio::test]
-async fn a_server_that_evicts_is_refused() {
+async fn a_server_that_evicts_is_rejected() {
     let redis = Redis::start(&["--maxmemory-policy", "allkeys-lru"]).await;
-    let error = refused(&redis.url()).await;
+    let error = rejected(&redis.url()).await;
     assert!(
         matches!(&error, RedisStoreError::Evicts { policy, .. } if policy == "allkeys-lru"),
         "{error:?}"
     );
     // A word is not enough where the server says otherwise.
-    let store = RedisStore::single(&redis.url()).eviction_was_checked_by_hand();
+    let store = RedisStore::single(&redis.url()).skip_eviction_check();
     assert!(matches!(
         store.connect().await.unwrap_err(),
         RedisStoreError::Evicts { .. }
@@ -54,13 +54,13 @@ async fn a_server_that_evicts_is_refused() {
 #[tokio::test]
 async fn a_server_that_does_not_tell_its_policy_was_checked_by_hand() {
     let redis = Redis::start(&["--rename-command", "CONFIG", ""]).await;
-    let error = refused(&redis.url()).await;
+    let error = rejected(&redis.url()).await;
     assert!(
         matches!(error, RedisStoreError::EvictionUnknown { .. }),
         "{error:?}"
     );
-    assert!(error.to_string().contains("eviction_was_checked_by_hand"));
-    let store = RedisStore::single(&redis.url()).eviction_was_checked_by_hand();
+    assert!(error.to_string().contains("skip_eviction_check"));
+    let store = RedisStore::single(&redis.url()).skip_eviction_check();
     let store = store.connect().await.unwrap();
     store.revoke(&[revocation(1)]).await.unwrap();
 }
@@ -70,7 +70,7 @@ async fn a_wrong_password_is_named_but_not_shown() {
     let redis = Redis::start(&["--requirepass", SECRET]).await;
     let url = |login: &str| format!("redis://{login}127.0.0.1:{}", redis.port());
     for login in ["", ":wrong-horse@", "nobody:wrong-horse@"] {
-        let error = refused(&url(login)).await;
+        let error = rejected(&url(login)).await;
         assert!(matches!(error, RedisStoreError::Login { .. }), "{error:?}");
         let shown = format!("{error:?}");
         assert!(!shown.contains("wrong-horse"), "{shown}");
@@ -80,7 +80,7 @@ async fn a_wrong_password_is_named_but_not_shown() {
     let store = builder.connect().await.unwrap();
     store.revoke(&[revocation(1)]).await.unwrap();
     assert!(!format!("{store:?}").contains(SECRET));
-    // The password changes while we run: the next connection is refused, and says so.
+    // The password changes while we run: the next connection is rejected, and says so.
     redis.cli(&["-a", SECRET, "CONFIG", "SET", "requirepass", "another"]);
     redis.cli(&["-a", "another", "CLIENT", "KILL", "TYPE", "normal"]);
     let error = store.look_up(&[key(1)]).await.unwrap_err();
@@ -97,7 +97,7 @@ async fn a_wrong_password_is_named_but_not_shown() {
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named() {
     let url = format!("redis://:{SECRET}@nowhere.invalid:6379");
-    let error = refused(&url).await;
+    let error = rejected(&url).await;
     let RedisStoreError::Unreachable { node, .. } = &error else {
         panic!("{error:?}");
     };
@@ -105,7 +105,7 @@ async fn a_server_that_is_not_there_is_named() {
     let mut redis = Redis::start(&[]).await;
     let url = redis.url();
     redis.kill().await;
-    let error = refused(&url).await;
+    let error = rejected(&url).await;
     let RedisStoreError::Unreachable { source, .. } = &error else {
         panic!("{error:?}");
     };
@@ -146,19 +146,19 @@ async fn tls_is_spoken_with_a_server_that_is_trusted() {
     let url = |host: &str| format!("rediss://:{SECRET}@{host}:{tls_port}");
     redis.cli(&["CONFIG", "SET", "requirepass", SECRET]);
 
-    let store = RedisStore::single(&url("localhost")).trust_only(cert.pem());
+    let store = RedisStore::single(&url("localhost")).tls_roots(cert.pem());
     let store = store.connect().await.unwrap();
-    let won = store.claim(&claim(1, 1, 1)).await.unwrap();
-    assert_eq!(won, ClaimOutcome::Won { left: 0 });
+    let won = store.take_use(&new_use(1, 1, 1)).await.unwrap();
+    assert_eq!(won, UseOutcome::Taken { left: 0 });
 
     // Nobody vouches for it.
-    let error = refused(&url("localhost")).await;
+    let error = rejected(&url("localhost")).await;
     assert!(
         matches!(error, RedisStoreError::Unreachable { .. }),
         "{error:?}"
     );
     // The certificate is for another name.
-    let other = RedisStore::single(&url("127.0.0.1")).trust_only(cert.pem());
+    let other = RedisStore::single(&url("127.0.0.1")).tls_roots(cert.pem());
     let error = other.connect().await.unwrap_err();
     silent(&error);
     assert!(
@@ -171,7 +171,7 @@ async fn tls_is_spoken_with_a_server_that_is_trusted() {
         format!("rediss://:{SECRET}@localhost:{}", redis.port()),
         format!("redis://:{SECRET}@localhost:{tls_port}"),
     ] {
-        let error = refused(&url).await;
+        let error = rejected(&url).await;
         assert!(
             matches!(
                 error,
@@ -181,18 +181,18 @@ async fn tls_is_spoken_with_a_server_that_is_trusted() {
         );
     }
     // What is no certificate is said before anything is sent.
-    let wrong = RedisStore::single(&url("localhost")).trust_only("no certificate");
+    let wrong = RedisStore::single(&url("localhost")).tls_roots("no certificate");
     let error = wrong.connect().await.unwrap_err();
     assert!(matches!(error, RedisStoreError::Setting(_)), "{error:?}");
 }
 
 #[tokio::test]
-async fn settings_that_make_no_sense_are_refused() {
+async fn settings_that_make_no_sense_are_rejected() {
     let url = "redis://127.0.0.1:1";
     for store in [
         RedisStore::single(url).prefix(""),
         RedisStore::single(url).prefix("{a}"),
-        RedisStore::single(url).answer_within(Duration::ZERO),
+        RedisStore::single(url).request_timeout(Duration::ZERO),
         RedisStore::single(url).wait_for_replicas(1, Duration::from_secs(2)),
         RedisStore::single("http://127.0.0.1"),
         RedisStore::cluster([]),
@@ -210,7 +210,7 @@ async fn what_another_version_has_laid_out_is_left_alone() {
     let redis = Redis::start(&[]).await;
     RedisStore::connect(&redis.url()).await.unwrap();
     redis.cli(&["HSET", "{tower-revoke:0}:meta", "layout", "2, 1 tags"]);
-    let error = refused(&redis.url()).await;
+    let error = rejected(&redis.url()).await;
     assert!(
         matches!(&error, RedisStoreError::OtherLayout { found, .. } if found == "2, 1 tags"),
         "{error:?}"
@@ -220,15 +220,15 @@ async fn what_another_version_has_laid_out_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_full_server_refuses_and_forgets_nothing() {
+async fn a_full_server_rejects_and_forgets_nothing() {
     let redis = Redis::start(&[]).await;
     let store = RedisStore::connect(&redis.url()).await.unwrap();
     store.revoke(&[revocation(1), revocation(2)]).await.unwrap();
-    store.claim(&claim(3, 1, 1)).await.unwrap();
+    store.take_use(&new_use(3, 1, 1)).await.unwrap();
     redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     let full = |error: StoreError| matches!(error, StoreError::Full(3));
     assert!(full(store.revoke(&[revocation(4)]).await.unwrap_err()));
-    assert!(full(store.claim(&claim(5, 1, 1)).await.unwrap_err()));
+    assert!(full(store.take_use(&new_use(5, 1, 1)).await.unwrap_err()));
     let found = store
         .look_up(&[key(1), key(2), key(3), key(4)])
         .await

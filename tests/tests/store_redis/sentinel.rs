@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::{ClaimOutcome, Store, StoreError};
+use tower_revoke_core::{Store, StoreError, UseOutcome};
 use tower_revoke_store_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
 use tower_revoke_tests::{
     feed::whole_feed,
-    load::{Load, claim, forgotten, key, revocation},
+    load::{Load, forgotten, key, new_use, revocation},
     servers::{Redis, StoreServer, WatchedRedis, replicas_catch_up, wait_until},
 };
 
@@ -55,10 +55,10 @@ async fn history_that_went_back_is_noticed_and_written_back() {
     servers.servers[1].freeze();
     servers.servers[0].cut_replicas();
     store.revoke(&[revocation(2)]).await.unwrap();
-    let claim = claim(3, 7, 1);
+    let use_ = new_use(3, 7, 1);
     assert_eq!(
-        store.claim(&claim).await.unwrap(),
-        ClaimOutcome::Won { left: 0 }
+        store.take_use(&use_).await.unwrap(),
+        UseOutcome::Taken { left: 0 }
     );
     let known = whole_feed(&store).await;
     servers.servers[0].kill().await;
@@ -81,7 +81,7 @@ async fn history_that_went_back_is_noticed_and_written_back() {
         Err(StoreError::HistoryWentBack)
     ));
     store.restore(&known.changes).await.unwrap();
-    store.claim(&claim).await.unwrap();
+    store.take_use(&use_).await.unwrap();
     let found = store.look_up(&[key(1), key(2), key(3)]).await.unwrap();
     assert!(found.iter().all(Option::is_some), "{found:?}");
     assert!(whole_feed(&store).await.changes.len() >= 13);
@@ -115,7 +115,7 @@ async fn a_primary_that_was_cut_off_is_left() {
     servers.servers[0].cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     let strict = open(&servers).await;
     let careful = store(&servers)
-        .answer_within(Duration::from_secs(20))
+        .request_timeout(Duration::from_secs(20))
         .wait_for_replicas(1, Duration::from_secs(3));
     let careful = careful.connect().await.unwrap();
     for store in [&strict, &careful] {
@@ -131,8 +131,8 @@ async fn a_primary_that_was_cut_off_is_left() {
     strict.revoke(&[revocation(2)]).await.unwrap();
 
     servers.servers[0].cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
-    let refused = careful.revoke(&[revocation(3)]).await;
-    assert!(refused.is_err(), "no replica has it");
+    let rejected = careful.revoke(&[revocation(3)]).await;
+    assert!(rejected.is_err(), "no replica has it");
     careful.revoke(&[revocation(4)]).await.unwrap();
     // Each reads where it writes.
     for store in [&strict, &careful] {
@@ -147,23 +147,23 @@ async fn a_write_that_no_replica_has_is_not_acknowledged() {
     let servers = WatchedRedis::start().await;
     // A busy machine has its replica wait too.
     let careful = store(&servers)
-        .answer_within(Duration::from_secs(20))
+        .request_timeout(Duration::from_secs(20))
         .wait_for_replicas(1, Duration::from_secs(3));
     let careful = careful.connect().await.unwrap();
     careful.revoke(&[revocation(1)]).await.unwrap();
     // Many who wait share their waiting.
-    let claims = (0..200).map(|number| {
+    let uses = (0..200).map(|number| {
         let careful = careful.clone();
-        tokio::spawn(async move { careful.claim(&claim(number, 1, 1)).await })
+        tokio::spawn(async move { careful.take_use(&new_use(number, 1, 1)).await })
     });
-    for claim in claims.collect::<Vec<_>>() {
-        assert_eq!(claim.await.unwrap().unwrap(), ClaimOutcome::Won { left: 0 });
+    for use_ in uses.collect::<Vec<_>>() {
+        assert_eq!(use_.await.unwrap().unwrap(), UseOutcome::Taken { left: 0 });
     }
 
     servers.servers[1].freeze();
     for error in [
         careful.revoke(&[revocation(900)]).await.unwrap_err(),
-        careful.claim(&claim(901, 1, 1)).await.unwrap_err(),
+        careful.take_use(&new_use(901, 1, 1)).await.unwrap_err(),
     ] {
         let StoreError::Unavailable(source) = &error else {
             panic!("{error:?}");
@@ -179,17 +179,17 @@ async fn a_write_that_no_replica_has_is_not_acknowledged() {
             "{source:?}"
         );
     }
-    // It may have happened, and has: the claim is this caller's, and nobody else's.
+    // It may have happened, and has: the use is this caller's, and nobody else's.
     servers.servers[1].thaw();
     let mine = loop {
-        if let Ok(outcome) = careful.claim(&claim(901, 1, 1)).await {
+        if let Ok(outcome) = careful.take_use(&new_use(901, 1, 1)).await {
             break outcome;
         }
     };
-    assert_eq!(mine, ClaimOutcome::Won { left: 0 });
+    assert_eq!(mine, UseOutcome::Taken { left: 0 });
     assert_eq!(
-        careful.claim(&claim(901, 2, 1)).await.unwrap(),
-        ClaimOutcome::Spent
+        careful.take_use(&new_use(901, 2, 1)).await.unwrap(),
+        UseOutcome::Spent
     );
 }
 

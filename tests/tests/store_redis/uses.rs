@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
 use tower_revoke_core::{
-    Change, Claim, ClaimOutcome, Clock, KeyDigest, Listed, Revocation, Store, StoreError, UnixTime,
+    Change, Clock, KeyDigest, Listed, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
 };
 use tower_revoke_store_redis::RedisStore;
 use tower_revoke_tests::{
     feed::whole_feed,
-    load::{claim, key, revocation},
+    load::{key, new_use, revocation},
     servers::Redis,
 };
 
@@ -46,27 +46,27 @@ async fn each_use_is_loaded_and_goes_at_its_last_end() {
     let store = open(&redis).await;
     let start = Clock::system().now();
     let until = |number: u64, seconds: u64| {
-        let mut claim = claim(number, 1, 1);
-        claim.until = Some(at(start, seconds));
-        claim
+        let mut use_ = new_use(number, 1, 1);
+        use_.until = Some(at(start, seconds));
+        use_
     };
-    let claim_all = async |claims: Vec<Claim>| {
-        for outcome in join_all(claims.iter().map(|claim| store.claim(claim))).await {
-            assert_eq!(outcome.unwrap(), ClaimOutcome::Won { left: 0 });
+    let take_all = async |uses: Vec<Use>| {
+        for outcome in join_all(uses.iter().map(|use_| store.take_use(use_))).await {
+            assert_eq!(outcome.unwrap(), UseOutcome::Taken { left: 0 });
         }
     };
     // Together, with a few ends among them.
-    claim_all((0..TOKENS).map(|n| until(n, n % 5)).collect()).await;
+    take_all((0..TOKENS).map(|n| until(n, n % 5)).collect()).await;
     // Some of them for longer, one by one: they stand in the index at up to three ends.
     let lasting = |n: &u64| n.is_multiple_of(3);
     for number in (0..TOKENS).filter(lasting) {
-        claim_all(vec![until(number, 20)]).await;
-        claim_all(vec![until(number, 10)]).await;
+        take_all(vec![until(number, 20)]).await;
+        take_all(vec![until(number, 10)]).await;
     }
     // Alone at each of its ends.
     for number in TOKENS..TOKENS + 40 {
-        claim_all(vec![until(number, 1_000 + number)]).await;
-        claim_all(vec![until(number, 2_000 + number)]).await;
+        take_all(vec![until(number, 1_000 + number)]).await;
+        take_all(vec![until(number, 2_000 + number)]).await;
     }
     let all = |from: u64, to: u64| (from..to).map(key).collect::<BTreeSet<_>>();
     assert_eq!(loaded(&store).await, all(0, TOKENS + 40));
@@ -94,10 +94,10 @@ async fn each_use_is_loaded_and_goes_at_its_last_end() {
 async fn uses_that_have_left_the_feed_are_loaded_and_go() {
     let redis = Redis::start(&[]).await;
     let kept = Duration::from_millis(1);
-    let store = RedisStore::single(&redis.url()).changes_kept_for(kept);
+    let store = RedisStore::single(&redis.url()).feed_retention(kept);
     let store = store.connect().await.unwrap();
     for number in 0..20 {
-        store.claim(&claim(number, 1, 1)).await.unwrap();
+        store.take_use(&new_use(number, 1, 1)).await.unwrap();
     }
     // Nearly every script of so many trims the feed.
     let mut first = 100;
@@ -114,18 +114,18 @@ async fn uses_that_have_left_the_feed_are_loaded_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_claims_that_go_together_one_wins() {
+async fn of_two_uses_taken_together_one_wins() {
     let redis = Redis::start(&[]).await;
     let store = open(&redis).await;
     // The first two go alone, and all others wait for them.
-    let claims: Vec<_> = (0..100)
-        .flat_map(|number| [claim(number, 1, 1), claim(number, 2, 1)])
+    let uses: Vec<_> = (0..100)
+        .flat_map(|number| [new_use(number, 1, 1), new_use(number, 2, 1)])
         .collect();
-    let outcomes = join_all(claims.iter().map(|claim| store.claim(claim))).await;
+    let outcomes = join_all(uses.iter().map(|use_| store.take_use(use_))).await;
     for outcomes in outcomes.chunks(2) {
         let won = outcomes
             .iter()
-            .filter(|outcome| matches!(outcome, Ok(ClaimOutcome::Won { left: 0 })));
+            .filter(|outcome| matches!(outcome, Ok(UseOutcome::Taken { left: 0 })));
         assert_eq!(won.count(), 1, "{outcomes:?}");
     }
 }
@@ -136,7 +136,7 @@ async fn a_full_server_is_loaded_and_purged() {
     let store = open(&redis).await;
     store.revoke(&[revocation(0)]).await.unwrap();
     for number in 1..4 {
-        store.claim(&claim(number, 1, 1)).await.unwrap();
+        store.take_use(&new_use(number, 1, 1)).await.unwrap();
     }
     redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(loaded(&store).await.len(), 3);
@@ -155,7 +155,7 @@ async fn a_full_server_is_loaded_on_from_where_something_has_gone() {
     let store = open(&redis).await;
     let start = Clock::system().now();
     let ends = (0..3_000)
-        .map(|n| Revocation::of_token(claim(n, 1, 1).token, None).retained(Some(at(start, n))));
+        .map(|n| Revocation::of_token(new_use(n, 1, 1).token, None).retained(Some(at(start, n))));
     store.revoke(&ends.collect::<Vec<_>>()).await.unwrap();
     let page = store.changes(None).await.unwrap();
     assert!(page.more);
@@ -170,9 +170,9 @@ async fn a_full_server_is_loaded_on_from_where_something_has_gone() {
     assert!(told >= 900, "{told}");
 }
 
-/// A use that is given back and claimed again keeps its place.
+/// A use that is returned and taken again keeps its place.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_index_grows_with_the_tokens_and_not_with_their_claims() {
+async fn the_index_grows_with_the_tokens_and_not_with_their_uses() {
     let redis = Redis::start(&[]).await;
     let store = open(&redis).await;
     let index = "{tower-revoke:0}:uses-by-end";
@@ -180,10 +180,10 @@ async fn the_index_grows_with_the_tokens_and_not_with_their_claims() {
     for round in 0..3 {
         for number in 0..30 {
             for turn in 0..50 {
-                let mut again = claim(number, round * 50 + turn, 1);
+                let mut again = new_use(number, round * 50 + turn, 1);
                 again.until = Some(UnixTime::from_secs(4_000_000_000));
-                store.claim(&again).await.unwrap();
-                assert!(store.release(&again).await.unwrap());
+                store.take_use(&again).await.unwrap();
+                assert!(store.return_use(&again).await.unwrap());
             }
         }
         assert_eq!(loaded(&store).await.len(), 0);
@@ -202,13 +202,13 @@ async fn many_uses_of_one_token_go_step_by_step() {
     let store = open(&redis).await;
     let start = Clock::system().now();
     let uses = (0..2_000).map(|id| {
-        let mut claim = claim(1, id, 2_000);
-        claim.until = Some(at(start, 0));
-        claim
+        let mut use_ = new_use(1, id, 2_000);
+        use_.until = Some(at(start, 0));
+        use_
     });
     let uses: Vec<_> = uses.collect();
-    for outcome in join_all(uses.iter().map(|one| store.claim(one))).await {
-        assert!(matches!(outcome.unwrap(), ClaimOutcome::Won { .. }));
+    for outcome in join_all(uses.iter().map(|one| store.take_use(one))).await {
+        assert!(matches!(outcome.unwrap(), UseOutcome::Taken { .. }));
     }
     redis.cli(&["CONFIG", "RESETSTAT"]);
     assert_eq!(store.purge(at(start, 1)).await.unwrap(), 2_000);

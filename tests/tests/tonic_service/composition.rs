@@ -32,7 +32,7 @@ use tower_revoke::{
     OutboundBody, PreserveAuthorizationLayer, RejectAmbiguousLayer, RequireBearerLayer,
     RequireClaimsLayer, RevokeLayer, core::BoxError,
 };
-use tower_revoke_testing::{Mood, StoreOp};
+use tower_revoke_testing::{Behavior, StoreOp};
 use tower_revoke_tests::World;
 
 use crate::kit::{Kind, Outcome, call, channel, line, with_token};
@@ -153,7 +153,7 @@ where
     (at, probe)
 }
 
-/// What a probe has seen of a call, or the code that it was refused with.
+/// What a probe has seen of a call, or the code that it was rejected with.
 async fn seen(at: SocketAddr, token: Option<&str>) -> Result<String, Code> {
     let mut orders = OrdersClient::new(channel(at).await);
     let placed = orders.place(with_token(line("tea", 1), token)).await;
@@ -271,14 +271,14 @@ async fn g1_trailers_wait_for_the_store() {
     let world = World::new();
     world
         .store
-        .set(StoreOp::Revoke, Mood::Slow(Duration::from_millis(2)));
+        .set(StoreOp::Revoke, Behavior::Slow(Duration::from_millis(2)));
     let (service, probe) = probe();
     let layered = ServiceBuilder::new()
         .layer(RequireBearerLayer::new(world.tokens.clone()))
         .layer(RevokeLayer::after_response())
         .named_layer(service);
     let channel = channel(serve(layered).await).await;
-    let revoked = Outcome::refused(Code::Unauthenticated, "the token was revoked");
+    let revoked = Outcome::rejected(Code::Unauthenticated, "the token was revoked");
     for _ in 0..250 {
         for kind in Kind::ALL {
             let token = world.token();
@@ -296,9 +296,9 @@ async fn g1_trailers_wait_for_the_store() {
 #[tokio::test]
 async fn g1_without_the_store_there_are_no_trailers() {
     let world = World::new();
-    world.store.set(StoreOp::Revoke, Mood::Fails);
+    world.store.set(StoreOp::Revoke, Behavior::Fails);
     let (service, _) = probe();
-    let spend = RevokeLayer::after_response().finish_within(Duration::from_millis(50));
+    let spend = RevokeLayer::after_response().commit_timeout(Duration::from_millis(50));
     let layered = ServiceBuilder::new()
         .layer(RequireBearerLayer::new(world.tokens.clone()))
         .layer(spend)

@@ -1,4 +1,4 @@
-//! How calls end: what the trailers say is counted, what blames the service is given back before
+//! How calls end: what the trailers say is counted, what blames the service is returned before
 //! there is an answer, and who leaves has spent.
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::kit::{
 /// The five outcomes of a client's calls, once all of them have ended.
 async fn counts(example: &Example, client: &str, calls: u64) -> Value {
     let outcome = |counts: &Value, name: &str| counts["clients"][client][name].clone();
-    let names = ["success", "failure", "exception", "cancelled", "refused"];
+    let names = ["success", "failure", "exception", "cancelled", "rejected"];
     let counts = example
         .counts(|counts| {
             let ended = names.map(|name| outcome(counts, name).as_u64().unwrap_or_default());
@@ -78,7 +78,7 @@ fn is_late(code: Code) -> bool {
 
 /// What the rule of the example promises, and what it doesn't.
 #[tokio::test]
-async fn grpc_a_use_is_given_back_by_a_trailers_only_answer_alone() {
+async fn grpc_a_use_is_returned_by_a_trailers_only_answer_alone() {
     let mut example = Example::start().await;
     let channel = channel(example.at).await;
     let mut orders = OrdersClient::new(channel.clone());
@@ -138,7 +138,7 @@ async fn trap_27_grpc_a_client_that_leaves_a_stream_has_spent() {
         (Code::Cancelled, 2)
     );
     assert_eq!(outcomes[1], Outcome::spent());
-    // A refused caller is nobody: the refusal is counted as anonymous.
+    // A rejected caller is nobody: the rejection is counted as anonymous.
     assert_eq!(counts(&example, "grpcio", 1).await, json!([0, 0, 0, 1, 0]));
 }
 

@@ -14,13 +14,13 @@ fn tally(outcomes: &[Outcome], kind: Kind) -> (usize, usize) {
     (of(&Outcome::good(kind)), of(&Outcome::spent()))
 }
 
-/// As the service counts: calls that reached it, and calls that were refused.
+/// As the service counts: calls that reached it, and calls that were rejected.
 async fn counted(example: &Example, calls: u64) -> (u64, u64) {
     let number = |counts: &Value, name: &str| counts["total"][name].as_u64().expect("a number");
     let counts = example
-        .counts(|counts| number(counts, "success") + number(counts, "refused") == calls)
+        .counts(|counts| number(counts, "success") + number(counts, "rejected") == calls)
         .await;
-    (number(&counts, "success"), number(&counts, "refused"))
+    (number(&counts, "success"), number(&counts, "rejected"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -54,7 +54,7 @@ async fn trap_01_g2_a_thousand_grpcio_calls_with_one_token_have_one_winner() {
 
 /// 1,000 times, over all kinds: who has read the trailers calls again at once.
 #[tokio::test]
-async fn g1_a_tonic_client_that_has_read_the_trailers_is_refused() {
+async fn g1_a_tonic_client_that_has_read_the_trailers_is_rejected() {
     let mut example = Example::start().await;
     let channel = channel(example.at).await;
     for kind in [Kind::Place, Kind::Import, Kind::Quote, Kind::Watch] {
@@ -71,7 +71,7 @@ async fn g1_a_tonic_client_that_has_read_the_trailers_is_refused() {
 }
 
 #[tokio::test]
-async fn g1_a_grpcio_client_that_has_read_the_trailers_is_refused() {
+async fn g1_a_grpcio_client_that_has_read_the_trailers_is_rejected() {
     let mut example = Example::start().await;
     let mut steps = Vec::with_capacity(2 * CALLS);
     for _ in 0..CALLS {

@@ -63,7 +63,7 @@ impl Outcome {
         }
     }
 
-    pub(crate) fn refused(code: Code, details: &str) -> Self {
+    pub(crate) fn rejected(code: Code, details: &str) -> Self {
         Self {
             code,
             details: details.to_owned(),
@@ -72,7 +72,7 @@ impl Outcome {
     }
 
     pub(crate) fn spent() -> Self {
-        Self::refused(Code::Unauthenticated, "the token was used up")
+        Self::rejected(Code::Unauthenticated, "the token was used up")
     }
 
     fn of(result: Result<u64, Status>) -> Self {
@@ -82,7 +82,7 @@ impl Outcome {
                 details: String::new(),
                 answers,
             },
-            Err(status) => Self::refused(status.code(), status.message()),
+            Err(status) => Self::rejected(status.code(), status.message()),
         }
     }
 }
@@ -225,7 +225,7 @@ impl Example {
     }
 
     /// Waits until nobody can connect any more: it has begun to stop.
-    pub(crate) async fn refuses_connections(&self) {
+    pub(crate) async fn rejects_connections(&self) {
         while TcpStream::connect(self.at).await.is_ok() {}
     }
 }

@@ -6,7 +6,7 @@ mod ends;
 mod guarantees;
 mod kit;
 mod one_port;
-mod refusals;
+mod rejections;
 mod stopping;
 mod wire;
 mod wrong_order;

@@ -88,7 +88,7 @@ async fn http_and_grpc_share_the_port_and_the_list() {
         );
         let logout = ask(&mut client, Method::POST, "/logout", Some(&token)).await;
         assert_eq!(logout.0, 401);
-        // Whoever speaks no gRPC to the service is refused as HTTP does it.
+        // Whoever speaks no gRPC to the service is rejected as HTTP does it.
         let plain = ask(&mut client, Method::POST, "/orders.v1.Orders/Place", None).await;
         assert_eq!(plain.0, 401);
         assert!(

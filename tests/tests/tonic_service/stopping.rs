@@ -1,4 +1,4 @@
-//! SIGTERM with a use in flight: it ends as spent or given back, never undecided.
+//! SIGTERM with a use in flight: it ends as spent or returned, never undecided.
 
 use std::{process::Command, time::Duration};
 
@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Code;
 use tonic_service::proto::{Line, orders_client::OrdersClient};
-use tower_revoke_testing::{Mood, StoreOp};
+use tower_revoke_testing::{Behavior, StoreOp};
 use tower_revoke_tests::program::Program;
 
 use crate::kit::{Example, Inside, Kind, Outcome, call, channel, line, watch, with_token};
@@ -38,7 +38,7 @@ async fn open_streams_are_served_to_their_end() {
     to_quote.send(line("tea", 1)).expect("it is open");
     assert!(quotes.message().await.expect("no error").is_some());
 
-    // Nothing of its answer has come: whether its use is given back is still open.
+    // Nothing of its answer has come: whether its use is returned is still open.
     let (to_import, lines) = fed();
     let token = example.token().await;
     let mut other = orders.clone();
@@ -49,7 +49,7 @@ async fn open_streams_are_served_to_their_end() {
         .await;
 
     example.program.terminate();
-    example.refuses_connections().await;
+    example.rejects_connections().await;
 
     to_quote.send(line("coffee", 1)).expect("it is open");
     let price = quotes.message().await.expect("no error");
@@ -83,7 +83,7 @@ async fn a_stream_without_an_end_is_cut_off() {
 
 /// What the store knows after it, as a program that is started anew over the same store sees it.
 #[tokio::test]
-async fn a_use_in_flight_ends_as_spent_or_given_back() {
+async fn a_use_in_flight_ends_as_spent_or_returned() {
     let inside = Inside::start().await;
     let orders = OrdersClient::new(channel(inside.at).await);
     let mut open = Vec::new();
@@ -101,9 +101,9 @@ async fn a_use_in_flight_ends_as_spent_or_given_back() {
         let import = tokio::spawn(async move { orders.import(request).await });
         open.push((feed, token, import, last, code));
     }
-    inside.store.called(StoreOp::Claim, 5).await;
-    let slow = Mood::Slow(Duration::from_millis(500));
-    inside.store.set(StoreOp::Release, slow);
+    inside.store.called(StoreOp::TakeUse, 5).await;
+    let slow = Behavior::Slow(Duration::from_millis(500));
+    inside.store.set(StoreOp::ReturnUse, slow);
     let (impatient_feed, impatient, impatient_import, ..) = open.pop().expect("the last one");
     // One client leaves before anything is known.
     let (_, left, import, ..) = open.pop().expect("one more");
@@ -119,16 +119,16 @@ async fn a_use_in_flight_ends_as_spent_or_given_back() {
         assert_eq!(said, code, "{last}");
         tokens.push((last, token));
     }
-    // One leaves while the store is told of what is given back: the program waits in its place.
+    // One leaves while the store is told of what is returned: the program waits in its place.
     let saffron = line("saffron", 1);
     impatient_feed.send(saffron).expect("it is open");
-    stopping.store.called(StoreOp::Release, 2).await;
+    stopping.store.called(StoreOp::ReturnUse, 2).await;
     impatient_import.abort();
     tokens.push(("saffron", impatient));
 
     let (stopped, inside) = stopping.restart().await;
     assert_eq!(stopped.owed, 0);
-    assert_eq!(inside.store.calls(StoreOp::Release), 2);
+    assert_eq!(inside.store.calls(StoreOp::ReturnUse), 2);
     let channel = channel(inside.at).await;
     for (last, token) in tokens {
         let expected = match last {
@@ -149,10 +149,10 @@ async fn a_call_that_is_cut_off_has_spent() {
     let token = inside.token();
     let request = with_token(lines, Some(&token));
     let import = tokio::spawn(async move { orders.import(request).await });
-    inside.store.called(StoreOp::Claim, 1).await;
+    inside.store.called(StoreOp::TakeUse, 1).await;
     let (stopped, inside) = inside.stop().restart().await;
     assert_eq!(stopped.owed, 1);
-    assert_eq!(inside.store.calls(StoreOp::Release), 0);
+    assert_eq!(inside.store.calls(StoreOp::ReturnUse), 0);
     let channel = channel(inside.at).await;
     let again = call(&channel, Kind::Place, Some(&token)).await;
     assert_eq!(again, Outcome::spent());

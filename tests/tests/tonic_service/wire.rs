@@ -1,10 +1,10 @@
-//! What refusals are on the wire, as nghttp sees the frames.
+//! What rejections are on the wire, as nghttp sees the frames.
 
 use std::{fs, net::SocketAddr};
 
 use tempfile::TempDir;
 use tokio::process::Command;
-use tower_revoke_testing::Mood;
+use tower_revoke_testing::Behavior;
 
 use crate::kit::{Example, Inside};
 
@@ -60,10 +60,10 @@ fn trailers_only(status: u8, message: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn grpc_refusals_are_one_headers_frame_on_the_wire() {
+async fn grpc_rejections_are_one_headers_frame_on_the_wire() {
     let mut example = Example::start().await;
-    let refused = frames(example.at, None).await;
-    assert_eq!(refused, trailers_only(16, "a bearer token is required"));
+    let rejected = frames(example.at, None).await;
+    assert_eq!(rejected, trailers_only(16, "a bearer token is required"));
     let bad = frames(example.at, Some("bad")).await;
     assert_eq!(bad, trailers_only(16, "the token is malformed"));
     let unscoped = example.token_with("scope=other").await;
@@ -82,7 +82,7 @@ async fn grpc_refusals_are_one_headers_frame_on_the_wire() {
 #[tokio::test]
 async fn grpc_a_store_that_is_down_is_one_headers_frame_on_the_wire() {
     let inside = Inside::start().await;
-    inside.store.set_all(Mood::Fails);
+    inside.store.set_all(Behavior::Fails);
     let down = frames(inside.at, Some(&inside.token())).await;
     assert_eq!(down, trailers_only(14, "the token can't be checked now"));
 }

@@ -62,7 +62,7 @@ async fn misconfigured(at: std::net::SocketAddr, world: &World, probe: &Probe, l
     let channel = channel(at).await;
     for kind in Kind::ALL {
         let outcome = call(&channel, kind, Some(&world.token())).await;
-        let internal = Outcome::refused(Code::Internal, "the server is misconfigured");
+        let internal = Outcome::rejected(Code::Internal, "the server is misconfigured");
         assert_eq!(outcome, internal, "{kind:?}");
     }
     assert_eq!(probe.calls(), 0);
@@ -90,19 +90,19 @@ async fn grpc_a_wrong_order_is_internal_and_the_log_names_the_layer() {
         .layer(bearer())
         .named_layer(service);
     misconfigured(serve(spend_first).await, &world, &probe, &log).await;
-    let refused = &counts.snapshot().services["orders"].total;
-    assert_eq!((refused.calls(), refused.refused), (4, 4));
-    assert_eq!(refused.refused_by["misconfigured"], 4);
+    let rejected = &counts.snapshot().services["orders"].total;
+    assert_eq!((rejected.calls(), rejected.rejected), (4, 4));
+    assert_eq!(rejected.rejected_by["misconfigured"], 4);
     drop(guard);
 
     let log = Log::default();
     let guard = tracing::subscriber::set_default(log.clone());
     let (service, probe) = self::probe();
-    let claims_first = ServiceBuilder::new()
+    let takes_first = ServiceBuilder::new()
         .layer(RequireClaimsLayer::scope("orders"))
         .layer(bearer())
         .named_layer(service);
-    misconfigured(serve(claims_first).await, &world, &probe, &log).await;
+    misconfigured(serve(takes_first).await, &world, &probe, &log).await;
     drop(guard);
 
     let log = Log::default();

@@ -80,7 +80,7 @@ async fn rfc6750_3_1_a_route_names_the_scope_in_the_realm_of_the_bearer_layer() 
 }
 
 #[tokio::test]
-async fn nobody_is_refused_with_401_behind_a_bearer_layer_that_lets_nobody_in() {
+async fn nobody_is_rejected_with_401_behind_a_bearer_layer_that_lets_nobody_in() {
     for (bearer_layer, request) in [
         (layer().optional(), build(get("/"))),
         (layer().observe(), bearer("bad")),

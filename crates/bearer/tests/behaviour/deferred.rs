@@ -98,20 +98,20 @@ async fn a_future_dropped_while_verifying_calls_nobody() {
 }
 
 #[tokio::test]
-async fn a_refusal_keeps_no_place_of_the_inner_service() {
+async fn a_rejection_keeps_no_place_of_the_inner_service() {
     let gate = Gate::closed();
     gate.open();
     let permits = Arc::new(Semaphore::new(1));
     let limited = || ConcurrencyLimit::with_semaphore(inner(), permits.clone());
 
-    // Refused later.
+    // Rejected later.
     let later = RequireBearerLayer::new(Tokens::later(&gate));
     let mut service = later.layer(limited());
     let answer = service.ready().await.unwrap().call(bearer("bad")).await;
     assert_eq!(answer.unwrap().status(), 401);
     assert_eq!(permits.available_permits(), 1);
 
-    // Refused at once: the same ready service takes the next request.
+    // Rejected at once: the same ready service takes the next request.
     let mut service = layer().layer(limited());
     for token in ["bad", "bad", "ann"] {
         let answer = service.ready().await.unwrap().call(bearer(token)).await;

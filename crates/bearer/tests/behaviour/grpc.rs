@@ -1,4 +1,4 @@
-//! gRPC calls are refused with a gRPC status, in the head alone.
+//! gRPC calls are rejected with a gRPC status, in the head alone.
 
 use http::{Request, Version};
 use http_body::Body;
@@ -14,7 +14,7 @@ fn grpc(content_type: &str, token: &str) -> Request<()> {
 }
 
 #[tokio::test]
-async fn grpc_refusals_are_trailers_only() {
+async fn grpc_rejections_are_trailers_only() {
     for (layer, token, status) in [
         (layer(), "bad", "16"),
         (layer(), "", "16"),
@@ -33,7 +33,7 @@ async fn grpc_refusals_are_trailers_only() {
 }
 
 #[tokio::test]
-async fn grpc_refusals_come_later_too() {
+async fn grpc_rejections_come_later_too() {
     let gate = tower_revoke_testing::Gate::closed();
     gate.open();
     let layer = tower_revoke_bearer::RequireBearerLayer::new(Tokens::later(&gate));

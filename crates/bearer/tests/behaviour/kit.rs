@@ -21,7 +21,7 @@ use tower_revoke_core::{
 };
 use tower_revoke_testing::Gate;
 
-/// Knows the token `ann`; refuses others, some for reasons of their own.
+/// Knows the token `ann`; rejects others, some for reasons of their own.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
     /// Answers only in `verify`, when the gate is open.

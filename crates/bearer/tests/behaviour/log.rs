@@ -8,7 +8,7 @@ use tower_revoke_testing::RecordedLog;
 use super::kit::*;
 
 #[tokio::test]
-async fn observe_logs_what_would_have_been_refused_and_never_the_token() {
+async fn observe_logs_what_would_have_been_rejected_and_never_the_token() {
     let log = RecordedLog::start();
     call(&layer().observe(), bearer("bad-but-secret")).await;
     call(&layer(), bearer("bad-but-secret")).await;
@@ -16,7 +16,7 @@ async fn observe_logs_what_would_have_been_refused_and_never_the_token() {
         panic!("one line: {:#?}", log.lines());
     };
     assert!(observed.starts_with("INFO"), "{observed}");
-    assert!(observed.contains("would be refused"), "{observed}");
+    assert!(observed.contains("would be rejected"), "{observed}");
     assert!(observed.contains("bad_signature"), "{observed}");
     let all = log.all();
     assert_eq!(all.len(), 2);

@@ -26,7 +26,7 @@ async fn optional_lets_nobody_in_as_nobody() {
 }
 
 #[tokio::test]
-async fn optional_refuses_a_bad_token() {
+async fn optional_rejects_a_bad_token() {
     let layer = layer().optional().query().scope("orders:write");
     for (token, status) in [("bad", 401), ("unavailable", 503), ("ann", 403)] {
         assert_eq!(call(&layer, bearer(token)).await.status(), status);
@@ -37,7 +37,7 @@ async fn optional_refuses_a_bad_token() {
 }
 
 #[tokio::test]
-async fn observe_refuses_nobody_and_names_only_the_good() {
+async fn observe_rejects_nobody_and_names_only_the_good() {
     let gate = Gate::closed();
     gate.open();
     let later = tower_revoke_bearer::RequireBearerLayer::new(Tokens::later(&gate));
@@ -96,9 +96,9 @@ async fn inner_layers_learn_that_a_bearer_layer_ran_and_what_it_was_given() {
         assert_eq!(checked.token().map(|token| token.as_str()), token);
         let format = BearerChecked::format_of(extensions);
         let get = Request::new(());
-        let refusal = format.respond(Reason::NoToken.into(), RequestShape::of(&get));
+        let rejection = format.respond(Reason::NoToken.into(), RequestShape::of(&get));
         assert_eq!(
-            refusal.headers()["www-authenticate"],
+            rejection.headers()["www-authenticate"],
             "Bearer realm=\"orders\""
         );
     }

@@ -62,7 +62,7 @@ async fn a_claim_must_equal_what_is_asked() {
 }
 
 #[tokio::test]
-async fn a_refused_scope_names_the_token_for_the_log() {
+async fn a_rejected_scope_names_the_token_for_the_log() {
     let answer = call(&layer().scope("orders:write"), bearer("ann")).await;
     let rejection = answer
         .extensions()

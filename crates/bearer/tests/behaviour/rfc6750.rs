@@ -110,7 +110,7 @@ async fn rfc6750_2_3_answers_to_a_token_in_the_query_are_private() {
 }
 
 #[tokio::test]
-async fn rfc6750_3_a_refusal_carries_a_challenge_with_a_realm() {
+async fn rfc6750_3_a_rejection_carries_a_challenge_with_a_realm() {
     for request in [
         bearer("bad"),
         with("x", "y"),
@@ -186,7 +186,7 @@ async fn a_503_says_when_to_come_back_and_challenges_nobody() {
 }
 
 #[tokio::test]
-async fn every_refusal_says_no_store() {
+async fn every_rejection_says_no_store() {
     for request in [bearer("bad"), build(get("/")), bearer("unavailable")] {
         let answer = call(&layer(), request).await;
         assert_eq!(answer.headers()["cache-control"], "no-store");
@@ -194,7 +194,7 @@ async fn every_refusal_says_no_store() {
 }
 
 #[tokio::test]
-async fn the_format_of_refusals_can_be_swapped() {
+async fn the_format_of_rejections_can_be_swapped() {
     let format = tower_revoke_core::RejectionFormat::default()
         .realm("elsewhere")
         .body(|_| (http::HeaderValue::from_static("text/plain"), "no".into()));

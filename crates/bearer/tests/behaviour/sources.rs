@@ -25,7 +25,7 @@ async fn a_bad_token_in_the_query_does_not_reach_them_either() {
 }
 
 #[tokio::test]
-async fn the_query_twice_is_refused() {
+async fn the_query_twice_is_rejected() {
     for uri in [
         "/?access_token=ann&access_token=ann",
         "/?access_token=ann&%61ccess_token=b",

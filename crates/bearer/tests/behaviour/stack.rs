@@ -55,10 +55,10 @@ async fn a_cors_preflight_passes_an_outer_cors_layer() {
     assert_eq!(preflight.status(), StatusCode::OK);
     assert_eq!(preflight.headers()["access-control-allow-headers"], "*");
 
-    // And the page can read why it was refused.
-    let refused = ask(app, Method::GET, "/orders", "bad").await;
-    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(refused.headers()["access-control-allow-origin"], "*");
+    // And the page can read why it was rejected.
+    let rejected = ask(app, Method::GET, "/orders", "bad").await;
+    assert_eq!(rejected.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(rejected.headers()["access-control-allow-origin"], "*");
 
     // Inside of the bearer layer it would never see the preflight.
     let cors = CorsLayer::new().allow_origin(Any).allow_headers(Any);

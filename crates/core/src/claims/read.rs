@@ -191,7 +191,7 @@ impl<'de> Visitor<'de> for TextOf<'_> {
 /// stands in a text, from an object, as soon as any crate of the program switches that on.
 const PRIVATE: &str = "$serde_json::private::";
 
-/// Reads as [`Value`](serde_json::Value) does, and refuses what it refuses, but keeps little.
+/// Reads as [`Value`](serde_json::Value) does, and rejects what it rejects, but keeps little.
 #[derive(Clone, Copy)]
 struct ShapeOf<'a> {
     json: &'a str,

@@ -1,4 +1,4 @@
-//! The body of a response that may be a refusal.
+//! The body of a response that may be a rejection.
 
 use std::{
     pin::Pin,
@@ -12,7 +12,7 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The inner service's body, or that of a refusal. It asks of the inner body only that its
+    /// The inner service's body, or that of a rejection. It asks of the inner body only that its
     /// data can be made from [`Bytes`], as `Bytes` itself can.
     #[derive(Debug)]
     pub struct RejectionBody<B> {
@@ -38,7 +38,7 @@ impl<B> RejectionBody<B> {
         }
     }
 
-    /// A refusal's.
+    /// A rejection's.
     pub fn rejected(response: Response<Full<Bytes>>) -> Response<Self> {
         response.map(|body| Self {
             kind: Kind::Rejected { body },

@@ -1,4 +1,4 @@
-//! How a refusal looks on the wire.
+//! How a rejection looks on the wire.
 
 use std::{
     fmt,
@@ -83,7 +83,7 @@ impl RejectionFormat {
     }
 
     /// Swaps the body: what it returns are the content type and the bytes. Status and headers
-    /// stay, and gRPC refusals have no body.
+    /// stay, and gRPC rejections have no body.
     #[must_use]
     pub fn body(
         mut self,
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_refusals_are_trailers_only() {
+    fn grpc_rejections_are_trailers_only() {
         for (reason, status) in [
             (Reason::NoToken, "16"),
             (Reason::MalformedRequest, "16"),

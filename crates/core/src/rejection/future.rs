@@ -1,4 +1,4 @@
-//! The response future of a service that may refuse.
+//! The response future of a service that may reject.
 
 use std::{
     pin::Pin,
@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use super::RejectionBody;
 
 pin_project! {
-    /// The inner service's answer, or a refusal that is known already.
+    /// The inner service's answer, or a rejection that is known already.
     #[derive(Debug)]
     pub struct RejectionFuture<F> {
         #[pin]
@@ -38,7 +38,7 @@ impl<F> RejectionFuture<F> {
         }
     }
 
-    /// A refusal, as [`RejectionFormat::respond`](super::RejectionFormat::respond) makes it.
+    /// A rejection, as [`RejectionFormat::respond`](super::RejectionFormat::respond) makes it.
     pub fn rejected(response: Response<Full<Bytes>>) -> Self {
         let response = Some(response);
         Self {

@@ -48,14 +48,14 @@ impl RejectionLog {
         let source = std::error::Error::source(rejection);
         match self.due(rejection) {
             None if is_fault(rejection) => {
-                tracing::debug!(reason, token, source, "would be refused: {rejection}");
+                tracing::debug!(reason, token, source, "would be rejected: {rejection}");
             }
             count => tracing::info!(
                 reason,
                 token,
                 source,
                 count,
-                "would be refused: {rejection}"
+                "would be rejected: {rejection}"
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! Why a request was refused, and the response that says so.
+//! Why a request was rejected, and the response that says so.
 
 mod body;
 mod format;
@@ -16,7 +16,7 @@ pub use self::{
 };
 use crate::{ClaimsError, MalformedToken, PathAmbiguity, RevocationError, StoreError, TokenId};
 
-/// A refusal, with what a caller, an operator and a metric need to know of it.
+/// A rejection, with what a caller, an operator and a metric need to know of it.
 ///
 /// It goes into the extensions of the response that it becomes, so that outer layers can see it:
 ///
@@ -36,11 +36,11 @@ use crate::{ClaimsError, MalformedToken, PathAmbiguity, RevocationError, StoreEr
 /// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Rejection(Box<Refusal>);
+pub struct Rejection(Box<Details>);
 
-// Boxed: on the way of a request that is not refused, it is moved about as the other case.
+// Boxed: on the way of a request that is not rejected, it is moved about as the other case.
 #[derive(Clone)]
-struct Refusal {
+struct Details {
     reason: Reason,
     detail: Option<Cow<'static, str>>,
     scope: Option<Arc<str>>,
@@ -49,9 +49,9 @@ struct Refusal {
 }
 
 impl Rejection {
-    /// A refusal for this reason.
+    /// A rejection for this reason.
     pub fn new(reason: Reason) -> Self {
-        Self(Box::new(Refusal {
+        Self(Box::new(Details {
             reason,
             detail: None,
             scope: None,
@@ -137,12 +137,12 @@ impl From<Reason> for Rejection {
     }
 }
 
-/// Before the inner service was called: what can't be known is refused.
+/// Before the inner service was called: what can't be known is rejected.
 impl From<StoreError> for Rejection {
     fn from(error: StoreError) -> Self {
         let reason = match error {
-            StoreError::LifeIsPast => Reason::Expired,
-            StoreError::OtherLimit { .. } => Reason::Misconfigured,
+            StoreError::Expired => Reason::Expired,
+            StoreError::LimitMismatch { .. } => Reason::Misconfigured,
             _ => Reason::Unavailable,
         };
         Self::new(reason).source(error)

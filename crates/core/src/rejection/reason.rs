@@ -1,8 +1,8 @@
-//! The reasons to refuse, each with its status and error code.
+//! The reasons to reject, each with its status and error code.
 
 use http::StatusCode;
 
-/// Why a request was refused.
+/// Why a request was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {

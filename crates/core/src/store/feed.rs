@@ -44,8 +44,8 @@ pub enum Change {
         /// Until when what it lifts would have been remembered; `None`: for ever.
         until: Option<UnixTime>,
     },
-    /// A token that was spent is no longer: a use was given back.
-    Freed {
+    /// A token that was spent is no longer: a use was returned.
+    Returned {
         /// Of which token.
         key: KeyDigest,
     },
@@ -55,7 +55,7 @@ impl Change {
     /// What it is about.
     pub const fn key(&self) -> &KeyDigest {
         match self {
-            Self::Listed { key, .. } | Self::Lifted { key, .. } | Self::Freed { key } => key,
+            Self::Listed { key, .. } | Self::Lifted { key, .. } | Self::Returned { key } => key,
         }
     }
 }

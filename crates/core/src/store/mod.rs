@@ -7,21 +7,19 @@ use std::{num::NonZeroU32, time::Duration};
 
 pub use self::{
     feed::{Change, Changes, Cursor},
-    records::{Record, Records, RecordsPage, Wanted},
+    records::{Record, RecordFilter, RecordPage, Records},
 };
-use crate::{
-    BoxError, ClaimId, KeyDigest, Revocation, RevocationKey, TokenId, UnixTime, retention,
-};
+use crate::{BoxError, KeyDigest, Revocation, RevocationKey, TokenId, UnixTime, UseId, retention};
 
 /// Where revocations and uses live, durable and shared.
 ///
-/// A store is exact: what it has acknowledged it gives back until its time has passed, whatever
+/// A store is exact: what it has acknowledged it returns until its time has passed, whatever
 /// else happens to it. What "durable" means is each store's own, and must stand in its docs. The
 /// conformance suite of tower-revoke-testing (`store_conformance!`) proves a store against this
 /// contract.
 ///
 /// Every method may be dropped at any await point; what was asked may then have happened or not,
-/// and is asked again under the same key or claim id. `now` and `until` are wall-clock seconds. Every
+/// and is asked again under the same key or use id. `now` and `until` are wall-clock seconds. Every
 /// `until` is absolute, with the margin that verifiers' leeways need in it, see [`retention`]: a
 /// store computes with none, and an entry is over when [`retention::has_ended`] says so.
 /// A method that can't know the answer returns [`StoreError::Unavailable`] or
@@ -41,13 +39,13 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Ends a revocation early; durable when it returns. `true` if there was one. Uses that were
-    /// claimed stay claimed. It is an event of the feed, newer than what it lifts, and remembered
+    /// taken stay taken. It is an event of the feed, newer than what it lifts, and remembered
     /// for as long as that would have been, and no shorter than earlier lifts of the key: no
     /// [`restore`](Self::restore) revives it.
     fn lift(&self, lift: &Lift) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// What is listed under each key, in the order of the keys, in one round trip. A token whose
-    /// uses are all claimed is [`Listed::Spent`], unless it was revoked as well. Sees every write
+    /// uses are all taken is [`Listed::Spent`], unless it was revoked as well. Sees every write
     /// that was acknowledged before the call.
     fn look_up(
         &self,
@@ -55,19 +53,18 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Option<Listed>>, StoreError>> + Send;
 
     /// Takes one of a token's `limit` uses; durable when it returns. Atomic: of any number of
-    /// claims, on any number of nodes, at most `limit` win that were not released. Idempotent by
-    /// [`Claim::id`]: asked again, the same claim gets the same answer. Never wins on a life that
+    /// uses, on any number of nodes, at most `limit` win that were not returned. Idempotent by
+    /// [`Use::id`]: asked again, the same use gets the same answer. Never wins on a life that
     /// is past.
     ///
     /// # Errors
-    /// [`StoreError::OtherLimit`] if the token's uses were counted with another limit before,
-    /// [`StoreError::LifeIsPast`] if `until` has come, see [`retention::has_ended`].
-    fn claim(&self, claim: &Claim)
-    -> impl Future<Output = Result<ClaimOutcome, StoreError>> + Send;
+    /// [`StoreError::LimitMismatch`] if the token's uses were counted with another limit before,
+    /// [`StoreError::Expired`] if `until` has come, see [`retention::has_ended`].
+    fn take_use(&self, use_: &Use) -> impl Future<Output = Result<UseOutcome, StoreError>> + Send;
 
-    /// Gives one use back; durable when it returns. `true` if the use was held by this very claim
-    /// id: nobody else's use is ever given back.
-    fn release(&self, claim: &Claim) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Gives one use back; durable when it returns. `true` if the use was held by this very use
+    /// id: nobody else's use is ever returned.
+    fn return_use(&self, use_: &Use) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// What has changed since a cursor, in pages of the store's own size; `None` gives everything
     /// that is alive, from its first page on. No change is lost between two calls, whatever
@@ -104,13 +101,13 @@ pub trait Store: Send + Sync + 'static {
     ///   spent token as one that was revoked; it never shortens, and it doesn't stand where the key
     ///   was lifted after that time.
     /// * [`Change::Lifted`] lifts what was said before that time, and only that.
-    /// * [`Change::Freed`] is not a thing to write back, and changes nothing.
+    /// * [`Change::Returned`] is not a thing to write back, and changes nothing.
     ///
     /// Whether the key is listed in the end doesn't depend on the order. How long may: what was
     /// lifted meanwhile may have prolonged what stands. Who said it and why is not in it; what is
     /// known of that stays.
     ///
-    /// Claims are written back by [`claim`](Self::claim), under their own ids.
+    /// Claims are written back by [`use`](Self::take_use), under their own ids.
     fn restore(&self, known: &[Change]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Forgets what ended before `before`: its `until` is earlier. An entry whose `until` is `before`
@@ -133,7 +130,7 @@ pub enum Listed {
         /// Until when this is remembered; `None`: for ever.
         until: Option<UnixTime>,
     },
-    /// One token's uses are all claimed.
+    /// One token's uses are all taken.
     Spent {
         /// Until when this is remembered; `None`: for ever.
         until: Option<UnixTime>,
@@ -190,21 +187,21 @@ impl Listed {
 ///
 /// ```
 /// use std::num::NonZeroU32;
-/// use tower_revoke_core::{Claim, ClaimId, TokenId, UnixTime};
+/// use tower_revoke_core::{Use, UseId, TokenId, UnixTime};
 ///
 /// let token = TokenId::of_jwt("https://id.example.com", "42");
 /// let exp = UnixTime::from_secs(1_700_000_000);
-/// let id = ClaimId::from_bytes([7; 16]); // random
-/// let single = Claim::new(token, id, NonZeroU32::MIN, Some(exp));
+/// let id = UseId::from_bytes([7; 16]); // random
+/// let single = Use::new(token, id, NonZeroU32::MIN, Some(exp));
 /// assert_eq!(single.until, Some(UnixTime::from_secs(1_700_000_300)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Claim {
+pub struct Use {
     /// The token.
     pub token: TokenId,
-    /// The name of this use; the same claim asked again carries the same id.
-    pub id: ClaimId,
+    /// The name of this use; the same use asked again carries the same id.
+    pub id: UseId,
     /// How many uses the token has in all.
     pub limit: NonZeroU32,
     /// Until when it can be taken and is kept: the token's `exp` with the margin in it, see
@@ -212,14 +209,9 @@ pub struct Claim {
     pub until: Option<UnixTime>,
 }
 
-impl Claim {
+impl Use {
     /// A use of a token. `exp` is the token's own, without any leeway; `None`: it never expires.
-    pub const fn new(
-        token: TokenId,
-        id: ClaimId,
-        limit: NonZeroU32,
-        exp: Option<UnixTime>,
-    ) -> Self {
+    pub const fn new(token: TokenId, id: UseId, limit: NonZeroU32, exp: Option<UnixTime>) -> Self {
         Self {
             token,
             id,
@@ -229,12 +221,12 @@ impl Claim {
     }
 }
 
-/// How a claim ended.
+/// How a use ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClaimOutcome {
+pub enum UseOutcome {
     /// The use is the caller's.
-    Won {
-        /// How many uses were left after this claim, when it was made or asked again.
+    Taken {
+        /// How many uses were left after this use, when it was made or asked again.
         left: u32,
     },
     /// Others have them all.
@@ -264,20 +256,20 @@ pub enum StoreError {
     /// It did not answer in time. What was asked may have happened.
     #[error("the store did not answer within {0:?}")]
     TimedOut(Duration),
-    /// It has no room, and refuses rather than forget.
+    /// It has no room, and rejects rather than forget.
     #[error("the store is full ({0} entries)")]
     Full(u64),
     /// The token's uses were counted with another limit before.
     #[error("the token's uses are counted up to {stored}, not up to {asked}")]
-    OtherLimit {
-        /// The limit of the claims that are kept.
+    LimitMismatch {
+        /// The limit of the uses that are kept.
         stored: u32,
         /// The limit of this one.
         asked: u32,
     },
-    /// Nothing can be claimed on a life that is past.
+    /// Nothing can be taken on a life that is past.
     #[error("the token's life is past")]
-    LifeIsPast,
+    Expired,
     /// Changes after the cursor were trimmed.
     #[error("the cursor is older than the history that is kept")]
     CursorTooOld,

@@ -6,7 +6,7 @@ use crate::{BoxFuture, KeyDigest, Revocation, RevocationKey, UnixTime};
 /// The revocations of a store with all that was said about them.
 ///
 /// A port of its own, since no request waits for it, and a store may do without
-/// ([`Store::records`](super::Store::records)). Uses that were claimed are not in it.
+/// ([`Store::records`](super::Store::records)). Uses that were taken are not in it.
 pub trait Records: Send + Sync {
     /// One page of the revocations that are alive and wanted, in an order of the store's own that
     /// does not change between pages; at most `at_most` of them, at least one if there is one.
@@ -18,30 +18,30 @@ pub trait Records: Send + Sync {
     /// was not made by this store.
     fn page<'a>(
         &'a self,
-        wanted: &'a Wanted,
+        wanted: &'a RecordFilter,
         after: Option<&'a Cursor>,
         at_most: usize,
-    ) -> BoxFuture<'a, Result<RecordsPage, StoreError>>;
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>>;
 }
 
 /// Which revocations are wanted: those for which all that is said here is true.
 ///
 /// ```
-/// use tower_revoke_core::{RevocationKey, UnixTime, Wanted};
+/// use tower_revoke_core::{RevocationKey, UnixTime, RecordFilter};
 ///
-/// let this_year = Wanted::all().since(UnixTime::from_secs(1_767_225_600));
+/// let this_year = RecordFilter::all().since(UnixTime::from_secs(1_767_225_600));
 /// let lost = this_year.because("laptop lost");
-/// let ann = Wanted::all().key(RevocationKey::subject("https://id.example.com", "ann"));
+/// let ann = RecordFilter::all().key(RevocationKey::subject("https://id.example.com", "ann"));
 /// # let _ = (lost, ann);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct RecordFilter {
     key: Option<KeyDigest>,
     reason: Option<String>,
     since: Option<UnixTime>,
 }
 
-impl Wanted {
+impl RecordFilter {
     /// Every revocation.
     pub fn all() -> Self {
         Self::default()
@@ -93,7 +93,7 @@ impl Wanted {
 
 /// Some of the revocations that are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RecordsPage {
+pub struct RecordPage {
     /// The revocations.
     pub records: Vec<Record>,
     /// From where to ask for the next page; `None` after the last.

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 #[cfg(feature = "remote")]
 use super::remote::Settings;
 use crate::{
-    Algorithm, BuildError, KeySetError,
+    Algorithm, JwtVerifierError, KeySetError,
     algorithm::AlgorithmSet,
     backend::{KeyError, Material},
     keys::{
@@ -89,7 +89,7 @@ impl IssuerConfig {
         self,
         clock: &Clock,
         #[cfg(feature = "remote")] settings: &Settings,
-    ) -> Result<TrustedIssuer, BuildError> {
+    ) -> Result<TrustedIssuer, JwtVerifierError> {
         self.check_rules()?;
         let algorithms = self.check_algorithms()?;
         #[cfg(feature = "remote")]
@@ -100,7 +100,7 @@ impl IssuerConfig {
             let (source, skipped) = self.source(given, algorithms, now)?;
             // What is fetched comes later.
             if source.keys().is_empty() && !given.is_fetched() {
-                return Err(BuildError::NoUsableKey {
+                return Err(JwtVerifierError::NoUsableKey {
                     issuer: self.name,
                     skipped: skipped.len(),
                     first: skipped
@@ -122,17 +122,17 @@ impl IssuerConfig {
         })
     }
 
-    fn check_rules(&self) -> Result<(), BuildError> {
+    fn check_rules(&self) -> Result<(), JwtVerifierError> {
         let issuer = || self.name.clone();
         let rules = &self.rules;
         if self.name.is_empty() {
-            return Err(BuildError::MissingIssuer);
+            return Err(JwtVerifierError::MissingIssuer);
         }
         let is_named = !rules.audiences.is_empty();
         // An empty one, as of a variable that is not set, would be found in a token's empty `aud`.
         let is_empty = rules.audiences.iter().any(String::is_empty);
         if is_empty || (!is_named && !rules.any_audience) {
-            return Err(BuildError::MissingAudience { issuer: issuer() });
+            return Err(JwtVerifierError::MissingAudience { issuer: issuer() });
         }
         let contradictions = [
             (
@@ -145,7 +145,7 @@ impl IssuerConfig {
             ),
         ];
         match contradictions.iter().find(|(is_there, _)| *is_there) {
-            Some((_, settings)) => Err(BuildError::Contradiction {
+            Some((_, settings)) => Err(JwtVerifierError::Contradiction {
                 issuer: issuer(),
                 settings,
             }),
@@ -154,14 +154,14 @@ impl IssuerConfig {
     }
 
     /// The allow-list, in which secrets and public keys never meet.
-    fn check_algorithms(&self) -> Result<AlgorithmSet, BuildError> {
+    fn check_algorithms(&self) -> Result<AlgorithmSet, JwtVerifierError> {
         let issuer = || self.name.clone();
         if self.keys.is_empty() {
-            return Err(BuildError::MissingKeys { issuer: issuer() });
+            return Err(JwtVerifierError::MissingKeys { issuer: issuer() });
         }
         let has_secret = self.keys.iter().any(Given::is_secret);
         if has_secret && !self.keys.iter().all(Given::is_secret) {
-            return Err(BuildError::SecretsMixed { issuer: issuer() });
+            return Err(JwtVerifierError::SecretsMixed { issuer: issuer() });
         }
         let mut named: AlgorithmSet = self.keys.iter().filter_map(Given::algorithm).collect();
         let Some(allowed) = self.algorithms else {
@@ -171,10 +171,10 @@ impl IssuerConfig {
             return Ok(named);
         };
         if allowed.is_empty() {
-            return Err(BuildError::NoAlgorithms { issuer: issuer() });
+            return Err(JwtVerifierError::NoAlgorithms { issuer: issuer() });
         }
         if let Some(algorithm) = named.iter().find(|named| !allowed.contains(*named)) {
-            return Err(BuildError::AlgorithmNotAllowed {
+            return Err(JwtVerifierError::AlgorithmNotAllowed {
                 issuer: issuer(),
                 algorithm,
             });
@@ -183,13 +183,13 @@ impl IssuerConfig {
             .iter()
             .find(|algorithm| algorithm.is_symmetric() && !named.contains(*algorithm));
         if let Some(algorithm) = without_secret {
-            return Err(BuildError::MissingSecret {
+            return Err(JwtVerifierError::MissingSecret {
                 issuer: issuer(),
                 algorithm,
             });
         }
         if has_secret && !allowed.iter().all(Algorithm::is_symmetric) {
-            return Err(BuildError::SecretsMixed { issuer: issuer() });
+            return Err(JwtVerifierError::SecretsMixed { issuer: issuer() });
         }
         Ok(allowed)
     }
@@ -199,12 +199,12 @@ impl IssuerConfig {
         given: &Given,
         allowed: AlgorithmSet,
         now: UnixTime,
-    ) -> Result<(Source, Vec<Skipped>), BuildError> {
+    ) -> Result<(Source, Vec<Skipped>), JwtVerifierError> {
         let fixed = |key: Key| (Source::Fixed(vec![Arc::new(key)]), Vec::new());
         match given {
             Given::File(path) => {
                 let opened = KeyFile::open(path.clone(), allowed, now);
-                let (file, skipped) = opened.map_err(|error| BuildError::BadKeyFile {
+                let (file, skipped) = opened.map_err(|error| JwtVerifierError::BadKeyFile {
                     issuer: self.name.clone(),
                     path: path.clone(),
                     error,
@@ -226,7 +226,7 @@ impl IssuerConfig {
                 takes_public(*algorithm)?;
                 // Raw points and raw Ed25519 keys are no DER.
                 if !starts_as_der(der) {
-                    return Err(BuildError::BadKey {
+                    return Err(JwtVerifierError::BadKey {
                         algorithm: *algorithm,
                     });
                 }
@@ -239,31 +239,31 @@ impl IssuerConfig {
         }
     }
 
-    fn bad_set(&self, error: KeySetError) -> BuildError {
-        BuildError::BadKeySet {
+    fn bad_set(&self, error: KeySetError) -> JwtVerifierError {
+        JwtVerifierError::BadKeySet {
             issuer: self.name.clone(),
             error,
         }
     }
 }
 
-fn takes_public(algorithm: Algorithm) -> Result<(), BuildError> {
+fn takes_public(algorithm: Algorithm) -> Result<(), JwtVerifierError> {
     match algorithm.is_symmetric() {
-        true => Err(BuildError::WrongKind { algorithm }),
+        true => Err(JwtVerifierError::WrongKind { algorithm }),
         false => Ok(()),
     }
 }
 
-fn check_secret(algorithm: Algorithm, secret: &[u8]) -> Result<(), BuildError> {
+fn check_secret(algorithm: Algorithm, secret: &[u8]) -> Result<(), JwtVerifierError> {
     if !algorithm.is_symmetric() {
-        return Err(BuildError::WrongKind { algorithm });
+        return Err(JwtVerifierError::WrongKind { algorithm });
     }
     if seems_public(secret) {
-        return Err(BuildError::SecretIsPublic);
+        return Err(JwtVerifierError::SecretIsPublic);
     }
     let least = algorithm.least_secret();
     if secret.len() < least {
-        return Err(BuildError::WeakSecret {
+        return Err(JwtVerifierError::WeakSecret {
             algorithm,
             least,
             actual: secret.len(),
@@ -272,11 +272,11 @@ fn check_secret(algorithm: Algorithm, secret: &[u8]) -> Result<(), BuildError> {
     Ok(())
 }
 
-fn key(algorithm: Algorithm, material: Material<'_>) -> Result<Key, BuildError> {
+fn key(algorithm: Algorithm, material: Material<'_>) -> Result<Key, JwtVerifierError> {
     Key::new(None, algorithm, material).map_err(|error| match error {
-        KeyError::NoBackend => BuildError::NoBackend,
-        KeyError::RsaSize => BuildError::RsaSize,
-        KeyError::Invalid => BuildError::BadKey { algorithm },
+        KeyError::NoBackend => JwtVerifierError::NoBackend,
+        KeyError::RsaSize => JwtVerifierError::RsaSize,
+        KeyError::Invalid => JwtVerifierError::BadKey { algorithm },
     })
 }
 

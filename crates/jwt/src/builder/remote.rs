@@ -6,7 +6,7 @@ use tower_revoke_core::{Clock, Endpoint, HttpClient, IssuerMetadata};
 
 use super::issuer::Given;
 use crate::{
-    BuildError, JwtVerifierBuilder,
+    JwtVerifierBuilder, JwtVerifierError,
     algorithm::AlgorithmSet,
     keys::remote::{Origin, Place, Remote, Timing},
 };
@@ -27,17 +27,17 @@ impl JwtVerifierBuilder {
     ///
     /// `build` fetches nothing. The first token that needs the keys does, and
     /// [`ready`](crate::JwtVerifier::ready); who needs them meanwhile waits for that fetch, and is
-    /// refused with 503 if it fails. After that a tokio task of its own fetches them, again and
+    /// rejected with 503 if it fails. After that a tokio task of its own fetches them, again and
     /// again: the program needs a tokio runtime with a timer.
     ///
-    /// * A key that the issuer withdraws is refused from the next refresh on, see
-    ///   [`refresh_keys_every`](Self::refresh_keys_every). What is unchanged (`ETag`) isn't read
+    /// * A key that the issuer withdraws is rejected from the next refresh on, see
+    ///   [`key_refresh_interval`](Self::key_refresh_interval). What is unchanged (`ETag`) isn't read
     ///   again.
     /// * A `kid` that no key has makes us look at once, but not often, see
-    ///   [`refetch_window`](Self::refetch_window).
+    ///   [`key_refetch_interval`](Self::key_refetch_interval).
     /// * What can't be fetched (no answer in time, a status other than 200, a redirect, something
     ///   that is no key set) changes nothing until the keys are too old, see
-    ///   [`trust_keys_for`](Self::trust_keys_for). It is tried again after 1 second, and less and
+    ///   [`key_max_age`](Self::key_max_age). It is tried again after 1 second, and less and
     ///   less often, up to half a minute.
     /// * A set without a key that can be used, as an empty one, is a failed fetch too. The keys that
     ///   were fetched before stay for 10 minutes at most, since the issuer may have withdrawn them
@@ -56,7 +56,7 @@ impl JwtVerifierBuilder {
     ///     .and_issuer("https://partner.example.net")
     ///     .audience("orders")
     ///     .discover()
-    ///     .http(HttpsClient::new()?)
+    ///     .http_client(HttpsClient::new()?)
     ///     .without_revocations()
     ///     .build()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -77,7 +77,7 @@ impl JwtVerifierBuilder {
     }
 
     /// *For all issuers:* fetches keys with this client. `HttpsClient` of tower-revoke-http is one.
-    pub fn http(mut self, client: impl HttpClient) -> Self {
+    pub fn http_client(mut self, client: impl HttpClient) -> Self {
         self.remote.client = Some(Arc::new(client));
         self
     }
@@ -85,8 +85,8 @@ impl JwtVerifierBuilder {
     /// *For all issuers:* how often keys are fetched again: the upper bound on the use of a key that
     /// its issuer withdrew. Defaults to 5 minutes, and is at most a year. Where the answer says how long it is fresh
     /// (`Cache-Control: max-age`), that counts in its place, from a minute to an hour. Never less
-    /// often than twice in [`trust_keys_for`](Self::trust_keys_for).
-    pub fn refresh_keys_every(mut self, pause: Duration) -> Self {
+    /// often than twice in [`key_max_age`](Self::key_max_age).
+    pub fn key_refresh_interval(mut self, pause: Duration) -> Self {
         self.remote.timing.refresh_every = pause;
         self
     }
@@ -100,20 +100,20 @@ impl JwtVerifierBuilder {
     /// | the keys | the token is |
     /// |---|---|
     /// | were fetched after it came, or within this time and after the second of its `iat` | rejected with 401 |
-    /// | are being fetched | held until the fetch ends, for [`fetch_keys_within`](Self::fetch_keys_within) at most |
+    /// | are being fetched | held until the fetch ends, for [`key_fetch_timeout`](Self::key_fetch_timeout) at most |
     /// | could not be fetched, or only before its `iat` | rejected with 503 |
     ///
     /// At most 1,024 tokens of an issuer are held; those beyond are rejected with 503. A token
     /// without `iat` counts as an old one. Nobody has verified the `iat` at this point, but one that
     /// is made up only turns a 401 into a 503, and causes no fetch.
-    pub fn refetch_window(mut self, window: Duration) -> Self {
-        self.remote.timing.refetch_window = window;
+    pub fn key_refetch_interval(mut self, window: Duration) -> Self {
+        self.remote.timing.key_refetch_interval = window;
         self
     }
 
     /// *For all issuers:* how long a fetch may take, with all that it has to ask. Defaults to 5
     /// seconds, and is at most a year.
-    pub fn fetch_keys_within(mut self, limit: Duration) -> Self {
+    pub fn key_fetch_timeout(mut self, limit: Duration) -> Self {
         self.remote.timing.fetch_within = limit;
         self
     }
@@ -124,7 +124,7 @@ impl JwtVerifierBuilder {
     ///
     /// It also bounds the 10 minutes for which keys stay whose set is now without a usable key, see
     /// [`jwks_url`](Self::jwks_url).
-    pub fn trust_keys_for(mut self, time: Duration) -> Self {
+    pub fn key_max_age(mut self, time: Duration) -> Self {
         self.remote.timing.trust_for = time;
         self
     }
@@ -138,7 +138,7 @@ impl Settings {
         given: &[Given],
         allowed: AlgorithmSet,
         clock: &Clock,
-    ) -> Result<Option<Remote>, BuildError> {
+    ) -> Result<Option<Remote>, JwtVerifierError> {
         let mut places = given.iter().filter_map(|given| match given {
             Given::Url(url) => Some(Ok(Place::At(url.clone()))),
             Given::Discovery => Some(IssuerMetadata::urls(issuer).map(Place::Discovered)),
@@ -148,17 +148,17 @@ impl Settings {
             return Ok(None);
         };
         if places.next().is_some() {
-            return Err(BuildError::Contradiction {
+            return Err(JwtVerifierError::Contradiction {
                 issuer: issuer.to_owned(),
                 settings: "two of .jwks_url(…) and .discover()",
             });
         }
-        let place = place.map_err(|error| BuildError::Discovery {
+        let place = place.map_err(|error| JwtVerifierError::Discovery {
             issuer: issuer.to_owned(),
             error,
         })?;
         let Some(client) = self.client.clone() else {
-            return Err(BuildError::MissingHttpClient {
+            return Err(JwtVerifierError::MissingHttpClient {
                 issuer: issuer.to_owned(),
             });
         };
@@ -173,20 +173,20 @@ impl Settings {
         Ok(Some(Remote::new(origin, self.timing)))
     }
 
-    fn check_timing(&self) -> Result<(), BuildError> {
+    fn check_timing(&self) -> Result<(), JwtVerifierError> {
         let timing = &self.timing;
         let times = [
-            (timing.refresh_every, ".refresh_keys_every(…)"),
-            (timing.refetch_window, ".refetch_window(…)"),
-            (timing.fetch_within, ".fetch_keys_within(…)"),
-            (timing.trust_for, ".trust_keys_for(…)"),
+            (timing.refresh_every, ".key_refresh_interval(…)"),
+            (timing.key_refetch_interval, ".key_refetch_interval(…)"),
+            (timing.fetch_within, ".key_fetch_timeout(…)"),
+            (timing.trust_for, ".key_max_age(…)"),
         ];
         for (given, setting) in times {
             if given.is_zero() {
-                return Err(BuildError::NoTime { setting });
+                return Err(JwtVerifierError::NoTime { setting });
             }
             if given > MOST_TIME {
-                return Err(BuildError::TimeTooLong {
+                return Err(JwtVerifierError::TimeTooLong {
                     setting,
                     given,
                     most: MOST_TIME,

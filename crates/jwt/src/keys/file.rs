@@ -22,7 +22,7 @@ pub(crate) struct KeyFile {
     allowed: AlgorithmSet,
     keys: Vec<Arc<Key>>,
     /// How the file looked when `keys` were read from it; `None`: read it at the next look.
-    stamp: Option<Stamp>,
+    version: Option<FileVersion>,
     is_failing: bool,
     /// The uptime at which the file was first seen without a usable key.
     emptied_at: Option<Duration>,
@@ -30,7 +30,7 @@ pub(crate) struct KeyFile {
 
 /// What tells one state of a file from the next, also when another file takes its place.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+struct FileVersion {
     modified: Option<SystemTime>,
     len: u64,
     node: (u64, u64),
@@ -47,7 +47,7 @@ impl KeyFile {
             path,
             allowed,
             keys: Vec::new(),
-            stamp: None,
+            version: None,
             is_failing: false,
             emptied_at: None,
         };
@@ -81,8 +81,9 @@ impl KeyFile {
     }
 
     fn look_at_file(&mut self, clock: &Clock) {
-        let unchanged = self.stamp.is_some()
-            && fs::metadata(&self.path).is_ok_and(|found| self.stamp == Some(Stamp::of(&found)));
+        let unchanged = self.version.is_some()
+            && fs::metadata(&self.path)
+                .is_ok_and(|found| self.version == Some(FileVersion::of(&found)));
         if unchanged {
             return;
         }
@@ -104,7 +105,7 @@ impl KeyFile {
                 if matches!(error, KeySetError::NoUsableKey) {
                     self.emptied_at.get_or_insert(clock.uptime());
                 } else {
-                    self.stamp = None;
+                    self.version = None;
                 }
                 // Once, not at every look.
                 if !std::mem::replace(&mut self.is_failing, true) {
@@ -119,14 +120,14 @@ impl KeyFile {
     }
 
     fn read(&mut self, now: UnixTime) -> Result<(Vec<Arc<Key>>, Vec<Skipped>), KeySetError> {
-        let (stamp, json) = read_file(&self.path).map_err(KeySetError::Io)?;
+        let (version, json) = read_file(&self.path).map_err(KeySetError::Io)?;
         let read = read_set(&json, self.allowed, &self.keys)?;
-        self.stamp = stamp.has_settled(now).then_some(stamp);
+        self.version = version.has_settled(now).then_some(version);
         Ok(read)
     }
 }
 
-impl Stamp {
+impl FileVersion {
     fn of(file: &Metadata) -> Self {
         #[cfg(unix)]
         let node = {
@@ -149,8 +150,8 @@ impl Stamp {
     }
 }
 
-/// The stamp is taken before the bytes: what is written in between shows at the next look.
-fn read_file(path: &PathBuf) -> io::Result<(Stamp, Vec<u8>)> {
+/// The version is taken before the bytes: what is written in between shows at the next look.
+fn read_file(path: &PathBuf) -> io::Result<(FileVersion, Vec<u8>)> {
     // Asked before it is opened: to open a pipe waits for its writer.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(
@@ -159,9 +160,9 @@ fn read_file(path: &PathBuf) -> io::Result<(Stamp, Vec<u8>)> {
         ));
     }
     let file = File::open(path)?;
-    let stamp = Stamp::of(&file.metadata()?);
+    let version = FileVersion::of(&file.metadata()?);
     let mut json = Vec::new();
     // One byte more than is allowed tells a file that is too large.
     file.take(MAX_BYTES + 1).read_to_end(&mut json)?;
-    Ok((stamp, json))
+    Ok((version, json))
 }

@@ -132,7 +132,7 @@ impl Source {
 /// The keys of one issuer.
 pub(crate) struct KeySet {
     /// Grows whenever the keys change.
-    generation: AtomicU64,
+    version: AtomicU64,
     current: RwLock<Arc<[Arc<Key>]>>,
     may_change: bool,
     /// The second in which the sources were last looked at.
@@ -153,7 +153,7 @@ struct Sources {
 impl KeySet {
     pub(crate) fn new(sources: Vec<Source>, now: UnixTime) -> Self {
         Self {
-            generation: AtomicU64::new(0),
+            version: AtomicU64::new(0),
             current: RwLock::new(merged(&sources)),
             may_change: sources.iter().any(Source::may_change),
             looked_at: AtomicU64::new(now.as_secs()),
@@ -179,8 +179,8 @@ impl KeySet {
 
     /// The number of the set as it is now. Read it *before* [`current`](Self::current): then what
     /// is kept under it was made with this set or a newer one.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     pub(crate) fn current(&self) -> Arc<[Arc<Key>]> {
@@ -211,8 +211,8 @@ impl KeySet {
     }
 
     /// Looks at once, because a token names a key that is not there: it may be newer than the last
-    /// look. Made-up names can't make this often. Whether the set is another than `generation`.
-    pub(crate) fn look_anew(self: &Arc<Self>, clock: &Clock, generation: u64) -> bool {
+    /// look. Made-up names can't make this often. Whether the set is another than `version`.
+    pub(crate) fn look_anew(self: &Arc<Self>, clock: &Clock, version: u64) -> bool {
         if !self.may_change {
             return false;
         }
@@ -221,19 +221,19 @@ impl KeySet {
         let due = sources
             .looked_anew_at
             .is_none_or(|at| uptime.saturating_sub(at) >= LOOK_ANEW_EVERY);
-        if due && self.generation() == generation {
+        if due && self.version() == version {
             sources.looked_anew_at = Some(uptime);
             self.refresh(&mut sources, clock);
         }
-        self.generation() != generation
+        self.version() != version
     }
 
-    /// For a token that no key of the set with this generation verifies: waits for the fetch that
+    /// For a token that no key of the set with this version verifies: waits for the fetch that
     /// may bring its key, if there is one to wait for. `issued_at` is the token's `iat`, which
     /// nobody has verified.
     pub(crate) async fn newer(
         self: &Arc<Self>,
-        generation: u64,
+        version: u64,
         issued_at: Option<UnixTime>,
     ) -> Newer {
         #[cfg(feature = "remote")]
@@ -245,7 +245,7 @@ impl KeySet {
             fails.then(|| unavailable(FileFails))
         };
         Newer {
-            is_changed: self.generation() != generation,
+            is_changed: self.version() != version,
             unavailable: fetched.err().or_else(file_fails),
         }
     }
@@ -269,7 +269,7 @@ impl KeySet {
             && current.iter().zip(&*found).all(|(a, b)| Arc::ptr_eq(a, b));
         if !same {
             *current = found;
-            self.generation.fetch_add(1, Ordering::Release);
+            self.version.fetch_add(1, Ordering::Release);
         }
     }
 }

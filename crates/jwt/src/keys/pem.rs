@@ -3,15 +3,15 @@
 use crate::{
     algorithm::Algorithm,
     backend::{KeyError, Material, VerifyingKey},
-    error::BuildError,
+    error::JwtVerifierError,
 };
 
-/// The DER of a public key. A private key or a certificate is refused by name.
-pub(crate) fn public_der(text: &[u8]) -> Result<Vec<u8>, BuildError> {
-    let block = pem::parse(text).map_err(|error| BuildError::BadPem(error.into()))?;
+/// The DER of a public key. A private key or a certificate is rejected by name.
+pub(crate) fn public_der(text: &[u8]) -> Result<Vec<u8>, JwtVerifierError> {
+    let block = pem::parse(text).map_err(|error| JwtVerifierError::BadPem(error.into()))?;
     match block.tag() {
         "PUBLIC KEY" | "RSA PUBLIC KEY" => Ok(block.into_contents()),
-        other => Err(BuildError::NotAPublicKey(other.to_owned())),
+        other => Err(JwtVerifierError::NotAPublicKey(other.to_owned())),
     }
 }
 

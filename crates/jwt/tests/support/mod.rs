@@ -13,9 +13,9 @@ use std::{
 };
 
 use tower_revoke_core::{
-    Authenticated, BearerToken, BoxFuture, Claim, ClaimOutcome, Clock, ManualClock, Reason,
-    Rejection, Revocation, RevocationKey, Revocations, Standing, StoreError, TokenId,
-    TokenVerifier, UnixTime, VerifiedToken,
+    Authenticated, BearerToken, BoxFuture, Clock, ManualClock, Reason, Rejection, Revocation,
+    RevocationKey, Revocations, StoreError, TokenId, TokenStatus, TokenVerifier, UnixTime, Use,
+    UseOutcome, VerifiedToken,
 };
 use tower_revoke_jwt::{Algorithm, JwtVerifier, JwtVerifierBuilder};
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
@@ -76,8 +76,8 @@ pub async fn verify(tokens: &JwtVerifier, token: &str) -> Result<Authenticated, 
     tokens.verify(&bearer(token)).await
 }
 
-/// Why a token is refused.
-pub async fn refusal(tokens: &JwtVerifier, token: &str) -> Reason {
+/// Why a token is rejected.
+pub async fn rejection(tokens: &JwtVerifier, token: &str) -> Reason {
     verify(tokens, token).await.unwrap_err().reason()
 }
 
@@ -101,7 +101,7 @@ pub struct FakeList(Arc<State>);
 #[derive(Debug)]
 struct State {
     answers: Mutex<Answers>,
-    listed: Mutex<HashMap<TokenId, Standing>>,
+    listed: Mutex<HashMap<TokenId, TokenStatus>>,
     max_token_life: Mutex<Option<Duration>>,
     asked: AtomicUsize,
 }
@@ -127,8 +127,8 @@ impl FakeList {
         self
     }
 
-    pub fn list(&self, token: TokenId, standing: Standing) {
-        self.0.listed.lock().unwrap().insert(token, standing);
+    pub fn list(&self, token: TokenId, status: TokenStatus) {
+        self.0.listed.lock().unwrap().insert(token, status);
     }
 
     /// How often the store was asked.
@@ -136,9 +136,12 @@ impl FakeList {
         self.0.asked.load(Ordering::SeqCst)
     }
 
-    fn standing_of(&self, token: &VerifiedToken) -> Standing {
+    fn standing_of(&self, token: &VerifiedToken) -> TokenStatus {
         let listed = self.0.listed.lock().unwrap();
-        listed.get(&token.id()).copied().unwrap_or(Standing::Good)
+        listed
+            .get(&token.id())
+            .copied()
+            .unwrap_or(TokenStatus::Valid)
     }
 }
 
@@ -153,15 +156,15 @@ impl Revocations for FakeList {
         *self.0.max_token_life.lock().unwrap()
     }
 
-    fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
+    fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {
         let at_once = *self.0.answers.lock().unwrap() == Answers::AtOnce;
         at_once.then(|| self.standing_of(token))
     }
 
-    fn check<'a>(
+    fn status<'a>(
         &'a self,
         token: &'a VerifiedToken,
-    ) -> BoxFuture<'a, Result<Standing, StoreError>> {
+    ) -> BoxFuture<'a, Result<TokenStatus, StoreError>> {
         Box::pin(async move {
             self.0.asked.fetch_add(1, Ordering::SeqCst);
             if *self.0.answers.lock().unwrap() == Answers::Never {
@@ -177,17 +180,17 @@ impl Revocations for FakeList {
     ) -> BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async move {
             if let RevocationKey::Token(id) = revocation.key() {
-                self.list(*id, Standing::Revoked);
+                self.list(*id, TokenStatus::Revoked);
             }
             Ok(())
         })
     }
 
-    fn claim(self: Arc<Self>, _: Claim) -> BoxFuture<'static, Result<ClaimOutcome, StoreError>> {
-        Box::pin(async { Ok(ClaimOutcome::Won { left: 0 }) })
+    fn take_use(self: Arc<Self>, _: Use) -> BoxFuture<'static, Result<UseOutcome, StoreError>> {
+        Box::pin(async { Ok(UseOutcome::Taken { left: 0 }) })
     }
 
-    fn release(self: Arc<Self>, _: Claim) -> BoxFuture<'static, Result<bool, StoreError>> {
+    fn return_use(self: Arc<Self>, _: Use) -> BoxFuture<'static, Result<bool, StoreError>> {
         Box::pin(async { Ok(false) })
     }
 }

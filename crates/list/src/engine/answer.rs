@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::Standing;
+use tower_revoke_core::TokenStatus;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
-    pub(super) standing: Standing,
+    pub(super) status: TokenStatus,
     /// `None` for what was not asked but done here: it is known, but does not count as an answer.
     pub(super) asked: Option<Asked>,
 }
@@ -15,5 +15,5 @@ pub(super) struct Answer {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub(super) at: Duration,
-    pub(super) stamp: u64,
+    pub(super) version: u64,
 }

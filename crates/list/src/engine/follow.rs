@@ -118,7 +118,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 Err(Gap::WentBack) => {
                     mirror.enter(Phase::WritingBack);
                     // What the store has said since it forgot counts no more.
-                    self.generations.renew();
+                    self.versions.renew();
                     mirror.reloads.fetch_add(1, Ordering::Relaxed);
                     if let Some(count) = self.log.histories.count(self.clock.uptime(), 1) {
                         tracing::error!(
@@ -186,7 +186,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 mirror.replace(tables, number);
                 // Every answer that was given before is asked for again: the tables tell what was
                 // missed, but not of which tokens.
-                self.generations.renew();
+                self.versions.renew();
                 mirror.caught_up(began);
                 self.prolong(&short).await;
                 return Ok((page.next, began));
@@ -214,7 +214,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 .filter_map(|change| self.prolonged(change));
             let short: Vec<_> = prolonged.collect();
             for changes in page.changes.chunks(AT_ONCE) {
-                mirror.follow(changes, |key, is_rule| self.generations.moved(key, is_rule));
+                mirror.follow(changes, |key, is_rule| self.versions.moved(key, is_rule));
                 tokio::task::yield_now().await;
             }
             self.prolong(&short).await;
@@ -236,7 +236,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     fn settle(&self, mirror: &Mirror, number: u64, complete: bool) -> Lost {
         mirror.settle(number, complete, |key, is_rule| {
-            self.generations.moved(key, is_rule);
+            self.versions.moved(key, is_rule);
         })
     }
 
@@ -311,7 +311,7 @@ fn give_up(mirror: &Mirror, gap: Gap) {
     mirror.give_up();
     match gap {
         Gap::TooMany => tracing::warn!(
-            mirror_limit = mirror.limit,
+            mirror_capacity = mirror.limit,
             "more is listed than the mirror of the list may hold: from now on the store is asked \
              about each token, within max_staleness"
         ),

@@ -2,10 +2,10 @@
 
 mod answer;
 mod follow;
-mod generations;
 mod log;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod write;
 mod write_back;
 
@@ -22,14 +22,14 @@ use moka::{
     ops::compute::{CompResult, Op},
 };
 use tower_revoke_core::{
-    Clock, Cursor, KeyDigest, RecordsPage, RevocationKey, Standing, Store, StoreError, TokenId,
-    UnixTime, VerifiedToken, Wanted,
+    Clock, Cursor, KeyDigest, RecordFilter, RecordPage, RevocationKey, Store, StoreError, TokenId,
+    TokenStatus, UnixTime, VerifiedToken,
 };
 
 use self::{
     answer::{Answer, Asked},
-    generations::Generations,
     log::EngineLog,
+    versions::Versions,
 };
 use crate::{
     judge::judge,
@@ -58,9 +58,9 @@ pub(crate) trait Timer: Send + Sync + 'static {
 /// Answers over a store.
 ///
 /// An answer counts while nothing that concerns its token was changed through this engine since
-/// the store was asked (its stamp, see [`Generations`]), and while it is younger than
+/// the store was asked (its version, see [`Versions`]), and while it is younger than
 /// `max_staleness`. The cache may lose any answer at any time, and even hold a stale one: the
-/// stamp alone decides. Its lock per key makes of many questions about one token a single one,
+/// version alone decides. Its lock per key makes of many questions about one token a single one,
 /// and keeps the answers about one token in the order in which they were given.
 ///
 /// Where the store has a feed, a mirror of all that it lists stands before the cache
@@ -72,14 +72,14 @@ pub(crate) struct Engine<S, T> {
     max_staleness: Duration,
     max_token_life: Option<Duration>,
     answers: Cache<TokenId, Answer>,
-    generations: Generations,
+    versions: Versions,
     /// `None`: none is wanted, or of use.
     mirror: Option<Mirror>,
     counters: Counters,
     /// What ended before this may have been forgotten.
     purged_before: AtomicU64,
     log: EngineLog,
-    /// The stamp is read too late, which the scheduler must find out.
+    /// The version is read too late, which the scheduler must find out.
     #[cfg(test)]
     pub(crate) stamp_late: bool,
 }
@@ -91,19 +91,19 @@ impl<S: Store, T: Timer> Engine<S, T> {
         clock: Clock,
         max_staleness: Duration,
         answers: u64,
-        mirror_limit: u64,
+        mirror_capacity: u64,
         max_token_life: Option<Duration>,
     ) -> Self {
-        let mirrors = !S::ANSWERS_AT_ONCE && mirror_limit > 0 && !max_staleness.is_zero();
+        let mirrors = !S::ANSWERS_AT_ONCE && mirror_capacity > 0 && !max_staleness.is_zero();
         Self {
-            mirror: mirrors.then(|| Mirror::new(mirror_limit)),
+            mirror: mirrors.then(|| Mirror::new(mirror_capacity)),
             store,
             timer,
             clock,
             max_staleness,
             max_token_life,
             answers: Cache::new(answers),
-            generations: Generations::new(),
+            versions: Versions::new(),
             counters: Counters::default(),
             purged_before: AtomicU64::new(0),
             log: EngineLog::default(),
@@ -114,30 +114,30 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     /// How the token stands, if its last good answer still counts: nothing is locked, allocated
     /// or awaited then. Else, if the mirror tells, or the store answers at once.
-    pub(crate) fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
+    pub(crate) fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {
         #[cfg(target_arch = "x86_64")]
         if let Some(mirror) = &self.mirror
             && token.known_good().is_empty()
         {
             mirror.fetch(token);
         }
-        let stamp = self.generations.stamp(token);
+        let version = self.versions.version(token);
         let now = self.clock.uptime();
-        if self.is_known_good(token, stamp, now) {
-            return Some(Standing::Good);
+        if self.is_known_good(token, version, now) {
+            return Some(TokenStatus::Valid);
         }
         if !S::ANSWERS_AT_ONCE {
-            return self.mirrored(token, stamp, now);
+            return self.mirrored(token, version, now);
         }
         let asked = pin!(self.ask_at_once(token));
         match asked.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(standing)) => Some(standing),
+            Poll::Ready(Ok(status)) => Some(status),
             Poll::Ready(Err(_)) | Poll::Pending => None,
         }
     }
 
-    fn is_known_good(&self, token: &VerifiedToken, stamp: u64, now: Duration) -> bool {
-        let Some(asked_at) = token.known_good().asked_at(stamp) else {
+    fn is_known_good(&self, token: &VerifiedToken, version: u64, now: Duration) -> bool {
+        let Some(asked_at) = token.known_good().asked_at(version) else {
             return false;
         };
         // Nothing that concerns the token was told since: while the mirror is young, so is this.
@@ -151,69 +151,69 @@ impl<S: Store, T: Timer> Engine<S, T> {
         counts
     }
 
-    /// How the token stands by the mirror, while that is young. The stamp was read before.
-    fn mirrored(&self, token: &VerifiedToken, stamp: u64, now: Duration) -> Option<Standing> {
+    /// How the token stands by the mirror, while that is young. The version was read before.
+    fn mirrored(&self, token: &VerifiedToken, version: u64, now: Duration) -> Option<TokenStatus> {
         let mirror = self.mirror.as_ref()?;
         let age = mirror.age(now).filter(|age| *age < self.max_staleness)?;
         if self.may_be_forgotten(token) {
-            return Some(Standing::Revoked);
+            return Some(TokenStatus::Revoked);
         }
-        let standing = mirror.standing(token)?;
+        let status = mirror.known_status(token)?;
         self.counters.served(age);
-        if standing == Standing::Good {
-            token.known_good().keep(stamp, now.saturating_sub(age));
+        if status == TokenStatus::Valid {
+            token.known_good().keep(version, now.saturating_sub(age));
         }
-        Some(standing)
+        Some(status)
     }
 
-    /// How the mirror saw the token refused, if the store has forgotten and is not yet told.
-    fn kept_from_a_store_that_forgot(&self, token: &VerifiedToken) -> Option<Standing> {
+    /// How the mirror saw the token rejected, if the store has forgotten and is not yet told.
+    fn kept_from_a_store_that_forgot(&self, token: &VerifiedToken) -> Option<TokenStatus> {
         let mirror = self.mirror.as_ref()?;
         (mirror.phase() == Phase::WritingBack)
-            .then(|| mirror.refusal(token))
+            .then(|| mirror.rejection(token))
             .flatten()
     }
 
-    /// How the token stands. A refusal that is known stays one while the store can't answer.
-    pub(crate) async fn check(&self, token: &VerifiedToken) -> Result<Standing, StoreError> {
+    /// How the token stands. A rejection that is known stays one while the store can't answer.
+    pub(crate) async fn status(&self, token: &VerifiedToken) -> Result<TokenStatus, StoreError> {
         if self.may_be_forgotten(token) {
-            return Ok(Standing::Revoked);
+            return Ok(TokenStatus::Revoked);
         }
         if S::ANSWERS_AT_ONCE {
             return self.ask_at_once(token).await;
         }
-        let stamp = self.generations.stamp(token);
+        let version = self.versions.version(token);
         let begun = self.clock.uptime();
-        if let Some(standing) = self.mirrored(token, stamp, begun) {
-            return Ok(standing);
+        if let Some(status) = self.mirrored(token, version, begun) {
+            return Ok(status);
         }
-        if let Some(refused) = self.kept_from_a_store_that_forgot(token) {
-            return Ok(refused);
+        if let Some(rejected) = self.kept_from_a_store_that_forgot(token) {
+            return Ok(rejected);
         }
         let known = self.answers.get(&token.id()).await;
-        if let Some(standing) = known.and_then(|answer| self.counting(answer, token, begun)) {
-            return Ok(standing);
+        if let Some(status) = known.and_then(|answer| self.counting(answer, token, begun)) {
+            return Ok(status);
         }
         let asked = self.timer.within(self.ask(token, begun)).await;
         match asked.and_then(|answer| answer) {
-            Ok(standing) => Ok(standing),
+            Ok(status) => Ok(status),
             Err(error) => {
                 self.failed(&error);
-                let known = known.map(|answer| answer.standing);
-                let refused = known.filter(|standing| *standing != Standing::Good);
-                let mirrored = || self.mirror.as_ref()?.refusal(token);
-                refused.or_else(mirrored).ok_or(error)
+                let known = known.map(|answer| answer.status);
+                let rejected = known.filter(|status| *status != TokenStatus::Valid);
+                let mirrored = || self.mirror.as_ref()?.rejection(token);
+                rejected.or_else(mirrored).ok_or(error)
             }
         }
     }
 
     /// Asks a store that needs no waiting, and no answers beside it.
-    async fn ask_at_once(&self, token: &VerifiedToken) -> Result<Standing, StoreError> {
+    async fn ask_at_once(&self, token: &VerifiedToken) -> Result<TokenStatus, StoreError> {
         if self.may_be_forgotten(token) {
-            return Ok(Standing::Revoked);
+            return Ok(TokenStatus::Revoked);
         }
         match self.ask_store(token, None).await {
-            Ok(answer) => Ok(answer.standing),
+            Ok(answer) => Ok(answer.status),
             Err(error) => {
                 self.failed(&error);
                 Err(error)
@@ -222,7 +222,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
     }
 
     /// Asks the store, unless somebody else has asked it in the meantime.
-    async fn ask(&self, token: &VerifiedToken, begun: Duration) -> Result<Standing, StoreError> {
+    async fn ask(&self, token: &VerifiedToken, begun: Duration) -> Result<TokenStatus, StoreError> {
         let asked = self
             .answers
             .entry(token.id())
@@ -231,15 +231,15 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 if known.is_some_and(|answer| self.counting(answer, token, begun).is_some()) {
                     return Ok(Op::Nop);
                 }
-                let before = known.map(|answer| answer.standing);
+                let before = known.map(|answer| answer.status);
                 self.ask_store(token, before).await.map(Op::Put)
             })
             .await?;
         match asked {
             CompResult::Inserted(entry)
             | CompResult::ReplacedWith(entry)
-            | CompResult::Unchanged(entry) => Ok(entry.into_value().standing),
-            // Only an answer that counts is left as it is. Refused, should that ever be wrong.
+            | CompResult::Unchanged(entry) => Ok(entry.into_value().status),
+            // Only an answer that counts is left as it is. Rejected, should that ever be wrong.
             CompResult::Removed(_) | CompResult::StillNone(_) => {
                 Err(StoreError::Unavailable("no answer was kept".into()))
             }
@@ -249,51 +249,56 @@ impl<S: Store, T: Timer> Engine<S, T> {
     async fn ask_store(
         &self,
         token: &VerifiedToken,
-        before: Option<Standing>,
+        before: Option<TokenStatus>,
     ) -> Result<Answer, StoreError> {
         let at = self.clock.uptime();
-        let stamp = self.generations.stamp(token);
+        let version = self.versions.version(token);
         self.counters.asked();
         let listed = self.store.look_up(token.keys()).await?;
         self.answered();
         #[cfg(test)]
-        let stamp = if self.stamp_late {
-            self.generations.stamp(token)
+        let version = if self.stamp_late {
+            self.versions.version(token)
         } else {
-            stamp
+            version
         };
-        let standing = judge(token, &listed)?;
-        let mut asked = Asked { at, stamp };
-        if standing == Standing::Good {
-            token.known_good().keep(stamp, at);
-        } else if before != Some(standing) {
+        let status = judge(token, &listed)?;
+        let mut asked = Asked { at, version };
+        if status == TokenStatus::Valid {
+            token.known_good().keep(version, at);
+        } else if before != Some(status) {
             // Revoked elsewhere: good answers that are younger than the bound must not be given
-            // any more, now that it is known. This very move is allowed for in the stamp.
-            self.generations.move_token(token);
-            asked.stamp = stamp.wrapping_add(1);
+            // any more, now that it is known. This very move is allowed for in the version.
+            self.versions.move_token(token);
+            asked.version = version.wrapping_add(1);
         }
         Ok(Answer {
-            standing,
+            status,
             asked: Some(asked),
         })
     }
 
     /// The answer, if it counts for a question that began at `begun`: it is young enough, or was
     /// asked after that.
-    fn counting(&self, answer: Answer, token: &VerifiedToken, begun: Duration) -> Option<Standing> {
+    fn counting(
+        &self,
+        answer: Answer,
+        token: &VerifiedToken,
+        begun: Duration,
+    ) -> Option<TokenStatus> {
         let asked = answer.asked?;
         let age = self.clock.uptime().saturating_sub(asked.at);
         let is_young = age < self.max_staleness;
-        if asked.stamp != self.generations.stamp(token) || !(is_young || asked.at > begun) {
+        if asked.version != self.versions.version(token) || !(is_young || asked.at > begun) {
             return None;
         }
         if is_young {
             self.counters.served(age);
         }
-        if answer.standing == Standing::Good {
-            token.known_good().keep(asked.stamp, asked.at);
+        if answer.status == TokenStatus::Valid {
+            token.known_good().keep(asked.version, asked.at);
         }
-        Some(answer.standing)
+        Some(answer.status)
     }
 
     /// Lets the store forget what has ended, by the clock that is further behind: neither a step
@@ -346,10 +351,10 @@ impl<S: Store, T: Timer> Engine<S, T> {
     /// One page of the store's records, bounded in time.
     pub(crate) async fn page_of_records(
         &self,
-        wanted: &Wanted,
+        wanted: &RecordFilter,
         after: Option<&Cursor>,
         at_most: usize,
-    ) -> Result<RecordsPage, StoreError> {
+    ) -> Result<RecordPage, StoreError> {
         let records = self.store.records();
         let records = records.ok_or(StoreError::Unsupported("records"))?;
         let page = self.timer.within(records.page(wanted, after, at_most));
@@ -363,7 +368,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         let listed = self.timer.within(self.store.look_up(&keys)).await;
         let listed = listed.and_then(|listed| listed);
         let listed = listed.inspect_err(|error| self.failed(error))?;
-        let wanted = Wanted::all().key(key);
+        let wanted = RecordFilter::all().key(key);
         let record = match self.page_of_records(&wanted, None, 1).await {
             Ok(page) => page.records.into_iter().next(),
             Err(StoreError::Unsupported(_)) => None,

@@ -27,8 +27,8 @@ use shuttle::{
     scheduler::{DfsScheduler, RandomScheduler},
 };
 use tower_revoke_core::{
-    Change, Changes, Claim, ClaimId, ClaimOutcome, Claims, Clock, Cursor, KeyDigest, Lift, Listed,
-    Revocation, RevocationKey, Standing, Store, StoreError, TokenId, UnixTime, VerifiedToken,
+    Change, Changes, Claims, Clock, Cursor, KeyDigest, Lift, Listed, Revocation, RevocationKey,
+    Store, StoreError, TokenId, TokenStatus, UnixTime, Use, UseId, UseOutcome, VerifiedToken,
 };
 
 use super::{Engine, Timer};
@@ -43,10 +43,10 @@ fn token() -> VerifiedToken {
 }
 
 /// The only use.
-fn claim() -> Claim {
-    Claim::new(
+fn new_use() -> Use {
+    Use::new(
         token().id(),
-        ClaimId::from_bytes([1; 16]),
+        UseId::from_bytes([1; 16]),
         NonZeroU32::MIN,
         None,
     )
@@ -84,12 +84,12 @@ impl Store for Yielding {
         yielding(self.0.look_up(keys)).await
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
-        yielding(self.0.claim(claim)).await
+    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+        yielding(self.0.take_use(use_)).await
     }
 
-    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
-        yielding(self.0.release(claim)).await
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
+        yielding(self.0.return_use(use_)).await
     }
 
     async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
@@ -141,7 +141,7 @@ fn engine() -> Engine<Yielding, Untimed> {
 /// What the scheduler drives: the engine, or a cache that is known to be wrong.
 trait Subject: Send + Sync + 'static {
     /// Whether the token is good.
-    fn check(&self) -> impl Future<Output = bool> + Send;
+    fn status(&self) -> impl Future<Output = bool> + Send;
 
     /// Whether it is known to be good without waiting.
     fn known_good(&self) -> bool;
@@ -160,7 +160,7 @@ struct OurEngine {
 enum End {
     Token,
     Rule,
-    Claim,
+    Use,
 }
 
 impl OurEngine {
@@ -179,8 +179,8 @@ impl OurEngine {
                 let subject = RevocationKey::subject(ISSUER, "ann");
                 Revocation::rule(subject, UnixTime::from_secs(1_000)).expect("a rule")
             }
-            End::Claim => {
-                self.engine.claim(&claim()).await.expect("claimed");
+            End::Use => {
+                self.engine.take_use(&new_use()).await.expect("taken");
                 return;
             }
         };
@@ -189,12 +189,12 @@ impl OurEngine {
 }
 
 impl Subject for OurEngine {
-    async fn check(&self) -> bool {
-        self.engine.check(&self.token).await.expect("an answer") == Standing::Good
+    async fn status(&self) -> bool {
+        self.engine.status(&self.token).await.expect("an answer") == TokenStatus::Valid
     }
 
     fn known_good(&self) -> bool {
-        self.engine.standing(&self.token).is_some()
+        self.engine.known_status(&self.token).is_some()
     }
 
     async fn revoke(&self) {
@@ -212,7 +212,7 @@ fn two_readers_and_a_revoker<S: Subject>(subject: S, checks: usize) {
         spawn(async move {
             for _ in 0..checks {
                 let was_revoked = revoked.load(Ordering::SeqCst);
-                let good = subject.check().await;
+                let good = subject.status().await;
                 assert!(!(was_revoked && good), "a stale answer was checked");
                 let stale = revoked.load(Ordering::SeqCst) && subject.known_good();
                 assert!(!stale, "a stale answer was kept");
@@ -231,7 +231,10 @@ fn two_readers_and_a_revoker<S: Subject>(subject: S, checks: usize) {
 async fn nothing_is_stale<S: Subject>(subject: &S, at_work: &AtomicUsize) {
     if at_work.fetch_sub(1, Ordering::SeqCst) == 1 {
         assert!(!subject.known_good(), "a stale answer was kept");
-        assert!(!subject.check().await, "a stale answer outlived the revoke");
+        assert!(
+            !subject.status().await,
+            "a stale answer outlived the revoke"
+        );
     }
 }
 

@@ -4,33 +4,33 @@ use std::future::ready;
 
 use moka::ops::compute::Op;
 use tower_revoke_core::{
-    Change, Claim, ClaimOutcome, Lift, Listed, Revocation, Standing, Store, StoreError, TokenId,
-    UnixTime,
+    Change, Lift, Listed, Revocation, Store, StoreError, TokenId, TokenStatus, UnixTime, Use,
+    UseOutcome,
 };
 
-use super::{Answer, Engine, Timer, generations::Move};
+use super::{Answer, Engine, Timer, versions::Move};
 use crate::mirror::{Key, Write};
 
 /// What a write means for what is known here.
 struct After {
     /// The token stands like this now, or no longer.
-    standing: Standing,
+    status: TokenStatus,
     stands: bool,
     write: Write,
 }
 
 impl After {
-    fn stands(standing: Standing, write: Write) -> Self {
+    fn stands(status: TokenStatus, write: Write) -> Self {
         Self {
-            standing,
+            status,
             stands: true,
             write,
         }
     }
 
-    fn stands_no_longer(standing: Standing, write: Write) -> Self {
+    fn stands_no_longer(status: TokenStatus, write: Write) -> Self {
         Self {
-            standing,
+            status,
             stands: false,
             write,
         }
@@ -62,7 +62,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         let after = |(): &()| {
             let said = revocations.iter().map(|revocation| {
                 let at = revocation.said_at().unwrap_or(UnixTime::EPOCH);
-                After::stands(Standing::Revoked, Write::Lists(listed(revocation), at))
+                After::stands(TokenStatus::Revoked, Write::Lists(listed(revocation), at))
             });
             said.collect()
         };
@@ -88,7 +88,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         };
         // What was lifted does not come back by this: only the store knows what stands now.
         let after = |(): &()| {
-            let doubtful = || After::stands_no_longer(Standing::Revoked, Write::Unknown);
+            let doubtful = || After::stands_no_longer(TokenStatus::Revoked, Write::Unknown);
             known.iter().map(|_| doubtful()).collect()
         };
         let keys = known.iter().map(key).collect();
@@ -97,38 +97,38 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     pub(crate) async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
         let lifts = Write::Lifts(lift.at);
-        let after = |_: &bool| Some(After::stands_no_longer(Standing::Revoked, lifts));
+        let after = |_: &bool| Some(After::stands_no_longer(TokenStatus::Revoked, lifts));
         let key = Key::of(&lift.key);
         self.write(key, self.store.lift(lift), after).await
     }
 
-    pub(crate) async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
-        let until = claim.until;
-        let spends = |own| After::stands(Standing::Spent, Write::Spends { until, own });
-        let after = |outcome: &ClaimOutcome| {
-            if let (ClaimOutcome::Won { .. }, Some(mirror)) = (outcome, &self.mirror) {
-                mirror.keep_claim(claim);
+    pub(crate) async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+        let until = use_.until;
+        let spends = |own| After::stands(TokenStatus::Spent, Write::Spends { until, own });
+        let after = |outcome: &UseOutcome| {
+            if let (UseOutcome::Taken { .. }, Some(mirror)) = (outcome, &self.mirror) {
+                mirror.keep_use(use_);
             }
             match outcome {
-                ClaimOutcome::Won { left: 1.. } => None,
-                ClaimOutcome::Won { left: 0 } => Some(spends(true)),
-                ClaimOutcome::Spent => Some(spends(false)),
+                UseOutcome::Taken { left: 1.. } => None,
+                UseOutcome::Taken { left: 0 } => Some(spends(true)),
+                UseOutcome::Spent => Some(spends(false)),
             }
         };
-        let key = Key::of(&claim.token.into());
-        self.write(key, self.store.claim(claim), after).await
+        let key = Key::of(&use_.token.into());
+        self.write(key, self.store.take_use(use_), after).await
     }
 
-    pub(crate) async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+    pub(crate) async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
         if let Some(mirror) = &self.mirror {
-            // First, so that it is not claimed again once it is given back.
-            mirror.drop_claim(claim);
+            // First, so that it is not taken again once it is returned.
+            mirror.drop_use(use_);
         }
         let after = |released: &bool| {
-            released.then(|| After::stands_no_longer(Standing::Spent, Write::Frees))
+            released.then(|| After::stands_no_longer(TokenStatus::Spent, Write::Frees))
         };
-        let key = Key::of(&claim.token.into());
-        self.write(key, self.store.release(claim), after).await
+        let key = Key::of(&use_.token.into());
+        self.write(key, self.store.return_use(use_), after).await
     }
 
     async fn write<R: Send>(
@@ -141,8 +141,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
         self.write_all(vec![key], call, after).await
     }
 
-    /// First the durable write, then the mirror, then the stamps, then the answers that are kept.
-    /// From the stamp on no older answer counts; moving a kept one only saves what is known from a
+    /// First the durable write, then the mirror, then the versions, then the answers that are kept.
+    /// From the version on no older answer counts; moving a kept one only saves what is known from a
     /// store that fails next, so nothing is lost if time runs out over it.
     ///
     /// `after` says what has become of each key; nothing, if nothing has changed.
@@ -156,19 +156,19 @@ impl<S: Store, T: Timer> Engine<S, T> {
         let in_time = self
             .timer
             .within(async {
-                let stamps = keys.iter().map(|key| self.generations.move_after(*key));
-                let mut stamps: Vec<_> = stamps.collect();
+                let versions = keys.iter().map(|key| self.versions.move_after(*key));
+                let mut versions: Vec<_> = versions.collect();
                 let result = call.await;
                 let after = result.as_ref().map_or_else(|_| Vec::new(), after);
                 if result.is_ok() && after.is_empty() {
-                    stamps.iter_mut().for_each(Move::cancel);
+                    versions.iter_mut().for_each(Move::cancel);
                 }
                 if let Some(mirror) = &self.mirror {
                     for (key, after) in keys.iter().zip(&after) {
                         mirror.write(*key, after.write);
                     }
                 }
-                drop(stamps);
+                drop(versions);
                 done = Some(result);
                 for (key, after) in keys.iter().zip(after) {
                     if !key.is_rule {
@@ -195,13 +195,13 @@ impl<S: Store, T: Timer> Engine<S, T> {
         let entry = self.answers.entry(id);
         entry
             .and_compute_with(|known| {
-                let known = known.map(|entry| entry.into_value().standing);
-                ready(match after.standing {
-                    standing if after.stands => Op::Put(Answer {
-                        standing,
+                let known = known.map(|entry| entry.into_value().status);
+                ready(match after.status {
+                    status if after.stands => Op::Put(Answer {
+                        status,
                         asked: None,
                     }),
-                    standing if known == Some(standing) => Op::Remove,
+                    status if known == Some(status) => Op::Remove,
                     _ => Op::Nop,
                 })
             })

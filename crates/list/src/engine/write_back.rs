@@ -3,9 +3,7 @@
 use std::{future::pending, sync::atomic::Ordering};
 
 use futures_util::{StreamExt, stream};
-use tower_revoke_core::{
-    Change, Claim, ClaimOutcome, KeyDigest, Listed, Store, StoreError, retention,
-};
+use tower_revoke_core::{Change, KeyDigest, Listed, Store, StoreError, Use, UseOutcome, retention};
 
 use super::{Engine, Timer};
 use crate::mirror::{Lost, Mirror};
@@ -13,7 +11,7 @@ use crate::mirror::{Lost, Mirror};
 /// How many changes are written back in one call.
 const BACK_AT_ONCE: usize = 1_000;
 
-/// How many claims are written back at the same time.
+/// How many uses are written back at the same time.
 const CLAIMS_AT_ONCE: usize = 32;
 
 impl<S: Store, T: Timer> Engine<S, T> {
@@ -66,12 +64,12 @@ impl<S: Store, T: Timer> Engine<S, T> {
             _ => true,
         };
         let changes: Vec<_> = lost.changes.into_iter().filter(is_alive).collect();
-        let claims = |key: &KeyDigest| mirror.claims(Some(key));
-        let claims: Vec<_> = lost.claimed.iter().flat_map(claims).collect();
-        if changes.is_empty() && claims.is_empty() {
+        let uses = |key: &KeyDigest| mirror.uses(Some(key));
+        let uses: Vec<_> = lost.taken.iter().flat_map(uses).collect();
+        if changes.is_empty() && uses.is_empty() {
             return;
         }
-        let entries = (changes.len() + claims.len()) as u64;
+        let entries = (changes.len() + uses.len()) as u64;
         if let Some(count) = self.log.said_again.count(self.clock.uptime(), entries) {
             tracing::error!(
                 count,
@@ -79,13 +77,13 @@ impl<S: Store, T: Timer> Engine<S, T> {
             );
         }
         self.restore(mirror, &changes).await;
-        self.claim_again(mirror, claims).await;
+        self.take_again(mirror, uses).await;
     }
 
     /// Tells the store all that is known here, until it has taken it.
     pub(super) async fn write_back(&self, mirror: &Mirror) {
         let before = mirror.written_back.load(Ordering::Relaxed);
-        self.claim_again(mirror, mirror.claims(None)).await;
+        self.take_again(mirror, mirror.uses(None)).await;
         let mut table = 0;
         while let Some(known) = mirror.known(table, self.clock.now()) {
             self.restore(mirror, &known).await;
@@ -116,21 +114,21 @@ impl<S: Store, T: Timer> Engine<S, T> {
         }
     }
 
-    async fn claim_again(&self, mirror: &Mirror, claims: Vec<Claim>) {
-        stream::iter(claims)
-            .for_each_concurrent(CLAIMS_AT_ONCE, |claim| self.claim_one_again(mirror, claim))
+    async fn take_again(&self, mirror: &Mirror, uses: Vec<Use>) {
+        stream::iter(uses)
+            .for_each_concurrent(CLAIMS_AT_ONCE, |use_| self.take_one_again(mirror, use_))
             .await;
     }
 
-    async fn claim_one_again(&self, mirror: &Mirror, claim: Claim) {
+    async fn take_one_again(&self, mirror: &Mirror, use_: Use) {
         loop {
-            match self.in_time(self.store.claim(&claim)).await {
-                Ok(ClaimOutcome::Won { .. }) => {
+            match self.in_time(self.store.take_use(&use_)).await {
+                Ok(UseOutcome::Taken { .. }) => {
                     mirror.written_back.fetch_add(1, Ordering::Relaxed);
                     return;
                 }
-                Ok(ClaimOutcome::Spent) => {
-                    let token = claim.token;
+                Ok(UseOutcome::Spent) => {
+                    let token = use_.token;
                     if let Some(count) = self.log.won_again.count(self.clock.uptime(), 1) {
                         tracing::error!(
                             %token, count,
@@ -141,7 +139,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
                     }
                     return;
                 }
-                Err(StoreError::LifeIsPast | StoreError::OtherLimit { .. }) => return,
+                Err(StoreError::Expired | StoreError::LimitMismatch { .. }) => return,
                 Err(error) => self.could_not_write_back(&error).await,
             }
         }

@@ -16,19 +16,19 @@ pub(super) struct Ledger {
     changes: VecDeque<Change>,
     /// The number of the oldest change that is kept.
     first: u64,
-    pub(super) changes_kept: usize,
+    pub(super) feed_capacity: usize,
     pub(super) entries: u64,
     pub(super) max_entries: u64,
     full: LogLimit,
 }
 
 impl Ledger {
-    pub(super) fn new(changes_kept: usize) -> Self {
+    pub(super) fn new(feed_capacity: usize) -> Self {
         Self {
             store: RandomState::new().hash_one("memory store"),
             changes: VecDeque::new(),
             first: 0,
-            changes_kept,
+            feed_capacity,
             entries: 0,
             max_entries: u64::MAX,
             full: LogLimit::default(),
@@ -44,7 +44,7 @@ impl Ledger {
             tracing::error!(
                 entries = self.entries,
                 count,
-                "the memory store is full: new revocations and claims are refused"
+                "the memory store is full: new revocations and uses are rejected"
             );
         }
         Err(StoreError::Full(self.entries))
@@ -62,12 +62,12 @@ impl Ledger {
     }
 
     pub(super) fn keep_changes(&mut self, kept: usize) {
-        self.changes_kept = kept;
+        self.feed_capacity = kept;
         self.trim();
     }
 
     fn trim(&mut self) {
-        while self.changes.len() > self.changes_kept {
+        while self.changes.len() > self.feed_capacity {
             self.changes.pop_front();
             self.first += 1;
         }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use tower_revoke_core::{
-    BoxFuture, Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed,
-    Record as Details, Records, RecordsPage, Revocation, Store, StoreError, UnixTime, Wanted,
+    BoxFuture, Change, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Record as Details,
+    RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
     retention,
 };
 
@@ -23,9 +23,9 @@ const CHANGES_KEPT: usize = 65_536;
 
 /// A [`Store`] in the memory of one process, exact and shared by its clones.
 ///
-/// Its durability is the life of the process: whatever it has acknowledged it gives back until
+/// Its durability is the life of the process: whatever it has acknowledged it returns until
 /// the process ends, and then all is gone. What it holds is never evicted; at
-/// [`max_entries`](Self::max_entries) it refuses to take more. For more than one node, or for
+/// [`max_entries`](Self::max_entries) it rejects to take more. For more than one node, or for
 /// revocations that outlive a restart, take another store.
 ///
 /// ```
@@ -33,7 +33,7 @@ const CHANGES_KEPT: usize = 65_536;
 /// use tower_revoke_list::MemoryStore;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_revoke_core::StoreError> {
-/// let store = MemoryStore::new().max_entries(1_000_000);
+/// let store = MemoryStore::new().capacity(1_000_000);
 /// let token = TokenId::of_jwt("https://id.example.com", "42");
 /// store.revoke(&[Revocation::of_token(token, None)]).await?;
 /// assert_eq!(store.len(), 1);
@@ -62,7 +62,7 @@ impl MemoryStore {
         Self::with_clock(Clock::system())
     }
 
-    /// An empty store; `clock` says which claims come too late.
+    /// An empty store; `clock` says which uses come too late.
     pub fn with_clock(clock: Clock) -> Self {
         Self(Arc::new(Inner {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -75,7 +75,7 @@ impl MemoryStore {
     /// called. A full store logs an error and answers [`StoreError::Full`] to new ones; it still
     /// prolongs what it holds. Counts for all clones from now on.
     #[must_use]
-    pub fn max_entries(self, entries: u64) -> Self {
+    pub fn capacity(self, entries: u64) -> Self {
         self.ledger().max_entries = entries;
         self
     }
@@ -83,7 +83,7 @@ impl MemoryStore {
     /// How many of the last changes it keeps for [`Store::changes`]; 65,536 unless this is called.
     /// Counts for all clones from now on.
     #[must_use]
-    pub fn changes_kept(self, changes: usize) -> Self {
+    pub fn feed_capacity(self, changes: usize) -> Self {
         self.ledger().keep_changes(changes);
         self
     }
@@ -173,31 +173,31 @@ impl Store for MemoryStore {
         Ok(keys.iter().map(listed).collect())
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
-        let key = KeyDigest::of_token(claim.token);
+    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+        let key = KeyDigest::of_token(use_.token);
         let now = self.0.clock.now();
         let mut shard = self.shard(&key);
         // The wall clock may have been set back since uses were forgotten: they must not be won
         // a second time.
-        let is_forgotten = claim
+        let is_forgotten = use_
             .until
             .is_some_and(|until| Some(until) < shard.purged_before);
-        if is_forgotten || retention::has_ended(claim.until, now) {
-            return Err(StoreError::LifeIsPast);
+        if is_forgotten || retention::has_ended(use_.until, now) {
+            return Err(StoreError::Expired);
         }
         self.change(&mut shard, key, |record, ledger| {
-            match record.claim(claim, || ledger.room(&self.0.clock)) {
+            match record.take_use(use_, || ledger.room(&self.0.clock)) {
                 Ok((outcome, change)) => (Ok(outcome), change),
                 Err(error) => (Err(error), None),
             }
         })
     }
 
-    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
-        let key = KeyDigest::of_token(claim.token);
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
+        let key = KeyDigest::of_token(use_.token);
         let mut shard = self.shard(&key);
         Ok(self.change(&mut shard, key, |record, _| {
-            let change = record.release(claim);
+            let change = record.return_use(use_);
             (change.is_some(), change.flatten())
         }))
     }
@@ -267,10 +267,10 @@ impl MemoryStore {
 impl Records for MemoryStore {
     fn page<'a>(
         &'a self,
-        wanted: &'a Wanted,
+        wanted: &'a RecordFilter,
         after: Option<&'a Cursor>,
         at_most: usize,
-    ) -> BoxFuture<'a, Result<RecordsPage, StoreError>> {
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
         Box::pin(async move {
             let at_most = at_most.max(1);
             let after = after.map(last_of_page).transpose()?;
@@ -299,7 +299,7 @@ impl Records for MemoryStore {
             records.truncate(at_most);
             let next = records.last().filter(|_| has_more);
             let next = next.map(|record| Cursor(record.digest.as_bytes().to_vec()));
-            Ok(RecordsPage { records, next })
+            Ok(RecordPage { records, next })
         })
     }
 }

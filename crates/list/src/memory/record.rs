@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 
 use tower_revoke_core::{
-    Change, Claim, ClaimId, ClaimOutcome, KeyDigest, Lift, Listed, Record as Details, Revocation,
-    RevocationKey, StoreError, UnixTime,
+    Change, KeyDigest, Lift, Listed, Record as Details, Revocation, RevocationKey, StoreError,
+    UnixTime, Use, UseId, UseOutcome,
 };
 
 /// A revocation or a rule, how it was lifted, and the uses that were claimed. Never both a token's
@@ -44,7 +44,7 @@ struct Uses {
     limit: NonZeroU32,
     until: Option<UnixTime>,
     /// Sorted.
-    held: Vec<ClaimId>,
+    held: Vec<UseId>,
 }
 
 impl Record {
@@ -151,7 +151,7 @@ impl Record {
         }))
     }
 
-    /// Ends the revocation; claimed uses stay.
+    /// Ends the revocation; taken uses stay.
     pub(super) fn lift(&mut self, lift: &Lift) -> Option<Change> {
         let revoked = self.revoked.take()?;
         let after = UnixTime::from_secs(revoked.at.as_secs().saturating_add(1));
@@ -203,66 +203,66 @@ impl Record {
     }
 
     /// Takes one use; the caller has seen that the life is not past.
-    pub(super) fn claim(
+    pub(super) fn take_use(
         &mut self,
-        claim: &Claim,
+        use_: &Use,
         room: impl FnOnce() -> Result<(), StoreError>,
-    ) -> Result<(ClaimOutcome, Option<Change>), StoreError> {
+    ) -> Result<(UseOutcome, Option<Change>), StoreError> {
         let before = self.spent();
-        let outcome = self.take_use(claim, room)?;
+        let outcome = self.take_one(use_, room)?;
         let after = self.spent();
         let change = after.filter(|_| after != before);
         let change = change.map(|listed| Change::Listed {
-            key: KeyDigest::of_token(claim.token),
+            key: KeyDigest::of_token(use_.token),
             listed,
             at: UnixTime::EPOCH,
         });
         Ok((outcome, change))
     }
 
-    fn take_use(
+    fn take_one(
         &mut self,
-        claim: &Claim,
+        use_: &Use,
         room: impl FnOnce() -> Result<(), StoreError>,
-    ) -> Result<ClaimOutcome, StoreError> {
+    ) -> Result<UseOutcome, StoreError> {
         let Some(uses) = &mut self.uses else {
             room()?;
             let uses = Uses {
-                limit: claim.limit,
-                until: claim.until,
-                held: vec![claim.id],
+                limit: use_.limit,
+                until: use_.until,
+                held: vec![use_.id],
             };
             let left = uses.left();
             self.uses = Some(Box::new(uses));
-            return Ok(ClaimOutcome::Won { left });
+            return Ok(UseOutcome::Taken { left });
         };
-        if uses.limit != claim.limit {
-            return Err(StoreError::OtherLimit {
+        if uses.limit != use_.limit {
+            return Err(StoreError::LimitMismatch {
                 stored: uses.limit.get(),
-                asked: claim.limit.get(),
+                asked: use_.limit.get(),
             });
         }
-        if let Err(place) = uses.held.binary_search(&claim.id) {
+        if let Err(place) = uses.held.binary_search(&use_.id) {
             if uses.left() == 0 {
-                return Ok(ClaimOutcome::Spent);
+                return Ok(UseOutcome::Spent);
             }
             if !uses.held.is_empty() {
                 room()?;
             }
-            uses.held.insert(place, claim.id);
+            uses.held.insert(place, use_.id);
         }
-        uses.until = longer(uses.until, claim.until);
-        Ok(ClaimOutcome::Won { left: uses.left() })
+        uses.until = longer(uses.until, use_.until);
+        Ok(UseOutcome::Taken { left: uses.left() })
     }
 
-    /// Gives back the use that the claim holds; `None` if it holds none. The limit stays known.
-    pub(super) fn release(&mut self, claim: &Claim) -> Option<Option<Change>> {
+    /// Gives back the use that the use holds; `None` if it holds none. The limit stays known.
+    pub(super) fn return_use(&mut self, use_: &Use) -> Option<Option<Change>> {
         let uses = self.uses.as_mut()?;
-        let place = uses.held.binary_search(&claim.id).ok()?;
+        let place = uses.held.binary_search(&use_.id).ok()?;
         let was_spent = uses.left() == 0;
         uses.held.remove(place);
-        let key = KeyDigest::of_token(claim.token);
-        Some(was_spent.then_some(Change::Freed { key }))
+        let key = KeyDigest::of_token(use_.token);
+        Some(was_spent.then_some(Change::Returned { key }))
     }
 
     /// Forgets what ended before a time.
@@ -286,7 +286,7 @@ impl Uses {
         self.limit.get().saturating_sub(held)
     }
 
-    /// Uses that were all given back still remember their limit: they count for one.
+    /// Uses that were all returned still remember their limit: they count for one.
     fn weight(&self) -> u64 {
         (self.held.len() as u64).max(1)
     }

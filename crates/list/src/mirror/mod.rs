@@ -1,11 +1,11 @@
 //! All that a store lists, in memory: then a miss is an answer.
 
-mod claims;
 mod packed;
 mod shard;
 mod slots;
 mod state;
 mod table;
+mod uses;
 
 use std::{
     sync::{
@@ -17,13 +17,13 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 use tower_revoke_core::{
-    Change, Claim, KeyDigest, Listed, RevocationKey, Standing, UnixTime, VerifiedToken, retention,
+    Change, KeyDigest, Listed, RevocationKey, TokenStatus, UnixTime, Use, VerifiedToken, retention,
 };
 
 pub(crate) use self::shard::{Lost, Write};
 use self::{
-    claims::OwnClaims,
     shard::{Look, Shard},
+    uses::OwnUses,
 };
 use crate::judge::worse;
 
@@ -38,13 +38,13 @@ pub(crate) const AT_ONCE: usize = 4_096;
 /// What the feed of a store has told, and what was written through this list since.
 ///
 /// It counts while it is young: while the last call of the feed that told everything *began* less
-/// than `max_staleness` ago. Whoever reads it takes the token's stamp first; whoever changes it
-/// moves the stamp of the key afterwards.
+/// than `max_staleness` ago. Whoever reads it takes the token's version first; whoever changes it
+/// moves the version of the key afterwards.
 pub(crate) struct Mirror {
     tables: Tables<RwLock<Shard>>,
     /// Whether any rule was ever heard of: most lists have none, and then no lock is taken.
     has_rules: AtomicBool,
-    claims: OwnClaims,
+    uses: OwnUses,
     /// How many writes there were through this list.
     writes: AtomicU64,
     /// When the last call began that told everything, in milliseconds of the clock's uptime, plus
@@ -141,7 +141,7 @@ impl Mirror {
         Self {
             tables: Tables::new(RwLock::default),
             has_rules: AtomicBool::new(false),
-            claims: OwnClaims::default(),
+            uses: OwnUses::default(),
             writes: AtomicU64::new(0),
             began: AtomicU64::new(0),
             phase: watch::Sender::new(Phase::Idle),
@@ -172,39 +172,39 @@ impl Mirror {
     }
 
     /// How the token stands; `None` if only the store knows, or the mirror was given up just now.
-    pub(crate) fn standing(&self, token: &VerifiedToken) -> Option<Standing> {
-        let standing = self.judge(token, |shard, key| match shard.look(key) {
+    pub(crate) fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {
+        let status = self.judge(token, |shard, key| match shard.look(key) {
             Look::Nothing => Ok(None),
             Look::Listed(listed) => Ok(Some(listed)),
             Look::Ask => Err(()),
         });
         // Given up before a table was emptied: what was read until now was whole.
-        (self.began.load(Ordering::Acquire) > 0).then_some(standing?)
+        (self.began.load(Ordering::Acquire) > 0).then_some(status?)
     }
 
-    /// How the token was refused last, whatever the age of that.
-    pub(crate) fn refusal(&self, token: &VerifiedToken) -> Option<Standing> {
-        let standing = self.judge(token, |shard, key| Ok(shard.listed(key)))?;
-        (standing != Standing::Good).then_some(standing)
+    /// How the token was rejected last, whatever the age of that.
+    pub(crate) fn rejection(&self, token: &VerifiedToken) -> Option<TokenStatus> {
+        let status = self.judge(token, |shard, key| Ok(shard.listed(key)))?;
+        (status != TokenStatus::Valid).then_some(status)
     }
 
     fn judge(
         &self,
         token: &VerifiedToken,
         look: impl Fn(&Shard, &KeyDigest) -> Result<Option<Listed>, ()>,
-    ) -> Option<Standing> {
+    ) -> Option<TokenStatus> {
         let (own, rules) = token.keys().split_first()?;
-        let mut standing = Some(Standing::Good);
-        let mut take = |found: Result<Option<Listed>, ()>| match (found, standing) {
-            (_, Some(Standing::Revoked)) | (Ok(None), _) => {}
+        let mut status = Some(TokenStatus::Valid);
+        let mut take = |found: Result<Option<Listed>, ()>| match (found, status) {
+            (_, Some(TokenStatus::Revoked)) | (Ok(None), _) => {}
             (Ok(Some(listed)), known) => {
-                let worst = worse(token, known.unwrap_or(Standing::Good), listed);
+                let worst = worse(token, known.unwrap_or(TokenStatus::Valid), listed);
                 // Nothing is worse; else what must be asked stays open.
-                if known.is_some() || worst == Standing::Revoked {
-                    standing = Some(worst);
+                if known.is_some() || worst == TokenStatus::Revoked {
+                    status = Some(worst);
                 }
             }
-            (Err(()), _) => standing = None,
+            (Err(()), _) => status = None,
         };
         take(look(&read(self.tables.token(own)), own));
         if self.has_rules.load(Ordering::Acquire) {
@@ -213,7 +213,7 @@ impl Mirror {
                 take(look(&table, key));
             }
         }
-        standing
+        status
     }
 
     /// Takes in a write through this list, which is durable.
@@ -333,13 +333,13 @@ impl Mirror {
         for table in self.all() {
             *write(table) = Shard::default();
         }
-        self.claims.clear();
+        self.uses.clear();
     }
 
     /// Forgets what ended before a time, in the table of this number; `false` after the last.
     pub(crate) fn forget(&self, table: usize, before: UnixTime) -> bool {
         if table == 0 {
-            self.claims.forget(before);
+            self.uses.forget(before);
         }
         let found = self.all().nth(table);
         if let Some(table) = found {
@@ -348,7 +348,7 @@ impl Mirror {
         found.is_some()
     }
 
-    /// What the table of this number knows, but for what claims tell; `None` after the last.
+    /// What the table of this number knows, but for what uses tell; `None` after the last.
     pub(crate) fn known(&self, table: usize, now: UnixTime) -> Option<Vec<Change>> {
         let shard = read(self.all().nth(table)?);
         let mut known = shard.changes();
@@ -359,7 +359,7 @@ impl Mirror {
                 key,
                 listed: Listed::Spent { .. },
                 ..
-            } => !self.claims.hold_all_of(key),
+            } => !self.uses.hold_all_of(key),
             Change::Listed { .. } => true,
             Change::Lifted { until, .. } => !retention::has_ended(*until, now),
             _ => false,
@@ -367,27 +367,27 @@ impl Mirror {
         Some(known)
     }
 
-    pub(crate) fn keep_claim(&self, claim: &Claim) {
+    pub(crate) fn keep_use(&self, use_: &Use) {
         if !matches!(self.phase(), Phase::Idle | Phase::Off) {
-            self.claims.keep(claim);
+            self.uses.keep(use_);
         }
     }
 
-    pub(crate) fn drop_claim(&self, claim: &Claim) {
-        self.claims.drop(claim);
+    pub(crate) fn drop_use(&self, use_: &Use) {
+        self.uses.drop(use_);
     }
 
     /// The uses that were won here: all of them, or those of one token.
-    pub(crate) fn claims(&self, of: Option<&KeyDigest>) -> Vec<Claim> {
+    pub(crate) fn uses(&self, of: Option<&KeyDigest>) -> Vec<Use> {
         match of {
-            Some(key) => self.claims.of(key.as_token()),
-            None => self.claims.all(),
+            Some(key) => self.uses.of(key.as_token()),
+            None => self.uses.all(),
         }
     }
 
     pub(crate) fn entries(&self) -> u64 {
         let keys: usize = self.all().map(|table| read(table).len()).sum();
-        (keys + self.claims.len()) as u64
+        (keys + self.uses.len()) as u64
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -33,7 +33,7 @@ struct Own {
     ask: bool,
     /// When a revocation was said here, as it was said: a lift at a later time may be its own.
     said_at: Option<UnixTime>,
-    /// A claim that was won took the last use, of which the feed must tell.
+    /// A use that was won took the last use, of which the feed must tell.
     untold: bool,
 }
 
@@ -46,7 +46,7 @@ pub(crate) enum Write {
     Spends { until: Option<UnixTime>, own: bool },
     /// It was lifted.
     Lifts(UnixTime),
-    /// A use was given back.
+    /// A use was returned.
     Frees,
     /// Something that only the store can judge.
     Unknown,
@@ -65,12 +65,12 @@ pub(super) enum Look {
 #[derive(Debug, Default)]
 pub(crate) struct Lost {
     pub(crate) changes: Vec<Change>,
-    pub(crate) claimed: Vec<KeyDigest>,
+    pub(crate) taken: Vec<KeyDigest>,
 }
 
 impl Lost {
     pub(crate) fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.claimed.is_empty()
+        self.changes.is_empty() && self.taken.is_empty()
     }
 }
 
@@ -133,7 +133,7 @@ impl Shard {
             own.feed.apply(change);
             let tells_of_uses = matches!(
                 change,
-                Change::Freed { .. }
+                Change::Returned { .. }
                     | Change::Listed {
                         listed: Listed::Spent { .. },
                         ..
@@ -171,7 +171,7 @@ impl Shard {
                 });
             }
             Write::Spends { until, own: won } => {
-                // A use that may be given back already is not missed.
+                // A use that may be returned already is not missed.
                 own.untold |= won && !own.ask;
                 let (listed, at) = (Listed::Spent { until }, UnixTime::EPOCH);
                 state.apply(&Change::Listed {
@@ -194,7 +194,7 @@ impl Shard {
             }
             Write::Frees => {
                 (own.ask, own.untold) = (true, false);
-                state.apply(&Change::Freed { key: *key });
+                state.apply(&Change::Returned { key: *key });
             }
             Write::Unknown => own.ask = true,
         }
@@ -230,7 +230,7 @@ impl Shard {
                 }
             }
             if complete && own.untold && own.feed.spent.is_none() {
-                lost.claimed.push(key);
+                lost.taken.push(key);
             }
             self.put(&key, state);
             changed(&key);

@@ -33,7 +33,7 @@ impl State {
     }
 
     /// Takes in the next change of the key. A change that comes twice changes nothing in the end,
-    /// and on the way it rather refuses than lets through.
+    /// and on the way it rather rejects than lets through.
     pub(super) fn apply(&mut self, change: &Change) {
         match *change {
             Change::Listed {
@@ -57,7 +57,7 @@ impl State {
                     until: later(last.until, until),
                 });
             }
-            Change::Freed { .. } => self.spent = None,
+            Change::Returned { .. } => self.spent = None,
             // Whatever else may happen to a key is not for this version to act on.
             _ => {}
         }

@@ -5,7 +5,7 @@ mod line;
 
 use std::{fmt, sync::Arc};
 
-use tower_revoke_core::{Cursor, Listed, Record, StoreError, Wanted};
+use tower_revoke_core::{Cursor, Listed, Record, RecordFilter, StoreError};
 
 pub use self::import::ImportError;
 pub(crate) use self::import::import;
@@ -18,7 +18,7 @@ const PAGE: usize = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Inspection {
-    /// How the key is listed: what refuses the token, or the tokens that a rule concerns. `None`:
+    /// How the key is listed: what rejects the token, or the tokens that a rule concerns. `None`:
     /// it is not.
     pub listed: Option<Listed>,
     /// The revocation with all that was said about it. `None` if there is none (a token whose uses
@@ -34,7 +34,7 @@ pub struct Inspection {
 #[must_use = "it asks nothing until a page is asked for"]
 pub struct Pages {
     list: Arc<dyn List>,
-    wanted: Wanted,
+    wanted: RecordFilter,
     next: Next,
 }
 
@@ -45,7 +45,7 @@ enum Next {
 }
 
 impl Pages {
-    pub(crate) fn new(list: Arc<dyn List>, wanted: Wanted) -> Self {
+    pub(crate) fn new(list: Arc<dyn List>, wanted: RecordFilter) -> Self {
         Self {
             list,
             wanted,

@@ -12,8 +12,8 @@ use std::{
 use serde_json::json;
 use tokio::sync::watch;
 use tower_revoke_core::{
-    Change, Changes, Claim, ClaimId, ClaimOutcome, Claims, Cursor, KeyDigest, Lift, Listed,
-    Revocation, RevocationKey, Store, StoreError, TokenId, UnixTime, VerifiedToken,
+    Change, Changes, Claims, Cursor, KeyDigest, Lift, Listed, Revocation, RevocationKey, Store,
+    StoreError, TokenId, UnixTime, Use, UseId, UseOutcome, VerifiedToken,
 };
 use tower_revoke_list::MemoryStore;
 
@@ -52,14 +52,14 @@ pub fn lift(key: impl Into<RevocationKey>) -> Lift {
     }
 }
 
-pub fn claim(token: &VerifiedToken, id: u8, limit: u32) -> Claim {
-    let (id, limit) = (ClaimId::from_bytes([id; 16]), NonZeroU32::new(limit));
-    Claim::new(token.id(), id, limit.unwrap(), token.claims().expires_at())
+pub fn new_use(token: &VerifiedToken, id: u8, limit: u32) -> Use {
+    let (id, limit) = (UseId::from_bytes([id; 16]), NonZeroU32::new(limit));
+    Use::new(token.id(), id, limit.unwrap(), token.claims().expires_at())
 }
 
 /// How a [`Steered`] store takes what it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
+pub enum Behavior {
     Works,
     Fails,
     /// Waits until the mood changes.
@@ -74,8 +74,8 @@ pub enum Mood {
 #[derive(Clone)]
 pub struct Steered {
     pub store: MemoryStore,
-    look_up: Arc<watch::Sender<Mood>>,
-    rest: Arc<watch::Sender<Mood>>,
+    look_up: Arc<watch::Sender<Behavior>>,
+    rest: Arc<watch::Sender<Behavior>>,
     asked: Arc<watch::Sender<u64>>,
     said_at: Arc<Mutex<Vec<Option<UnixTime>>>>,
 }
@@ -84,19 +84,19 @@ impl Steered {
     pub fn new(store: MemoryStore) -> Self {
         Self {
             store,
-            look_up: Arc::new(watch::Sender::new(Mood::Works)),
-            rest: Arc::new(watch::Sender::new(Mood::Works)),
+            look_up: Arc::new(watch::Sender::new(Behavior::Works)),
+            rest: Arc::new(watch::Sender::new(Behavior::Works)),
             asked: Arc::default(),
             said_at: Arc::default(),
         }
     }
 
-    pub fn set(&self, mood: Mood) {
+    pub fn set(&self, mood: Behavior) {
         self.set_look_up(mood);
         self.rest.send_replace(mood);
     }
 
-    pub fn set_look_up(&self, mood: Mood) {
+    pub fn set_look_up(&self, mood: Behavior) {
         self.look_up.send_replace(mood);
     }
 
@@ -121,19 +121,22 @@ impl Steered {
 
     async fn run<T>(
         &self,
-        moods: &watch::Sender<Mood>,
+        moods: &watch::Sender<Behavior>,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         self.asked.send_modify(|asked| *asked += 1);
         let mut mood = moods.subscribe();
-        let mood = *mood.wait_for(|mood| *mood != Mood::Hangs).await.unwrap();
+        let mood = *mood
+            .wait_for(|mood| *mood != Behavior::Hangs)
+            .await
+            .unwrap();
         match mood {
-            Mood::Fails => Err(StoreError::Unavailable("told to fail".into())),
-            Mood::LosesTheAnswer => {
+            Behavior::Fails => Err(StoreError::Unavailable("told to fail".into())),
+            Behavior::LosesTheAnswer => {
                 call.await?;
                 Err(StoreError::Unavailable("told to lose the answer".into()))
             }
-            Mood::Works | Mood::Hangs | Mood::Miscounts => call.await,
+            Behavior::Works | Behavior::Hangs | Behavior::Miscounts => call.await,
         }
     }
 }
@@ -151,16 +154,16 @@ impl Store for Steered {
 
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
         let look_up = self.run(&self.look_up, self.store.look_up(keys)).await;
-        let miscounts = *self.look_up.borrow() == Mood::Miscounts;
+        let miscounts = *self.look_up.borrow() == Behavior::Miscounts;
         if miscounts { Ok(vec![]) } else { look_up }
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
-        self.run(&self.rest, self.store.claim(claim)).await
+    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+        self.run(&self.rest, self.store.take_use(use_)).await
     }
 
-    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
-        self.run(&self.rest, self.store.release(claim)).await
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
+        self.run(&self.rest, self.store.return_use(use_)).await
     }
 
     /// A store without a feed: the list has to ask.

@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 use tokio::time::Instant;
 use tower_revoke_core::{
-    ClaimOutcome, Revocation, Standing, Store, StoreError, UnixTime, retention,
+    Revocation, Store, StoreError, TokenStatus, UnixTime, UseOutcome, retention,
 };
 use tower_revoke_list::MirrorState;
-use tower_revoke_testing::{Mood, StoreOp};
+use tower_revoke_testing::{Behavior, StoreOp};
 
 use crate::{
     ANSWER_WITHIN, MAX_STALENESS, World,
-    common::{ISSUED, ISSUER, ann_logs_out, claim, end_of, lift, token, token_of},
+    common::{ISSUED, ISSUER, ann_logs_out, end_of, lift, new_use, token, token_of},
 };
 
 #[tokio::test(start_paused = true)]
@@ -25,8 +25,8 @@ async fn who_is_listed_and_who_is_not_is_known_without_asking() {
         server.revoke(&[end_of(token)]).await.unwrap();
     }
     let (spent, half_spent) = (token("s"), token("h"));
-    server.claim(&claim(&spent, 1, 1)).await.unwrap();
-    server.claim(&claim(&half_spent, 1, 2)).await.unwrap();
+    server.take_use(&new_use(&spent, 1, 1)).await.unwrap();
+    server.take_use(&new_use(&half_spent, 1, 2)).await.unwrap();
     let bob = token_of(json!({"iss": ISSUER, "sub": "bob", "jti": "b", "iat": ISSUED}));
     let bob_logs_out = tower_revoke_core::RevocationKey::subject(ISSUER, "bob");
     let bob_logs_out = Revocation::rule(bob_logs_out, ISSUED).unwrap();
@@ -37,17 +37,17 @@ async fn who_is_listed_and_who_is_not_is_known_without_asking() {
 
     let node = world.ready_node().await;
     for token in revoked.iter().chain([&bob, &for_ever]) {
-        assert_eq!(node.list.standing(token), Some(Standing::Revoked));
-        assert_eq!(node.check(token).await, Standing::Revoked);
+        assert_eq!(node.list.known_status(token), Some(TokenStatus::Revoked));
+        assert_eq!(node.status(token).await, TokenStatus::Revoked);
     }
-    assert_eq!(node.list.standing(&spent), Some(Standing::Spent));
+    assert_eq!(node.list.known_status(&spent), Some(TokenStatus::Spent));
     let later = token_of(json!({
         "iss": ISSUER, "sub": "bob", "jti": "l", "iat": ISSUED.as_secs() + 31,
     }));
     for token in [&half_spent, &token("new"), &later] {
         for _ in 0..2 {
-            assert_eq!(node.list.standing(token), Some(Standing::Good));
-            assert_eq!(node.check(token).await, Standing::Good);
+            assert_eq!(node.list.known_status(token), Some(TokenStatus::Valid));
+            assert_eq!(node.status(token).await, TokenStatus::Valid);
         }
     }
     let stats = node.list.stats();
@@ -58,47 +58,47 @@ async fn who_is_listed_and_who_is_not_is_known_without_asking() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn g4_a_revocation_on_one_node_is_refused_on_the_other_right_after_its_poll() {
+async fn g4_a_revocation_on_one_node_is_rejected_on_the_other_right_after_its_poll() {
     let world = World::new();
     let (a, b) = (world.ready_node().await, world.ready_node().await);
     let (seen, spent, new) = (token("1"), token("2"), token("3"));
     for token in [&seen, &spent] {
-        assert_eq!(b.list.standing(token), Some(Standing::Good));
+        assert_eq!(b.list.known_status(token), Some(TokenStatus::Valid));
     }
     a.list.revoke(end_of(&token("1"))).await.unwrap();
     a.list.revoke(end_of(&new)).await.unwrap();
-    a.list.claim(claim(&token("2"), 1, 1)).await.unwrap();
+    a.list.take_use(new_use(&token("2"), 1, 1)).await.unwrap();
     b.polled().await;
-    assert_eq!(b.list.standing(&seen), Some(Standing::Revoked));
-    assert_eq!(b.list.standing(&new), Some(Standing::Revoked));
-    assert_eq!(b.list.standing(&spent), Some(Standing::Spent));
+    assert_eq!(b.list.known_status(&seen), Some(TokenStatus::Revoked));
+    assert_eq!(b.list.known_status(&new), Some(TokenStatus::Revoked));
+    assert_eq!(b.list.known_status(&spent), Some(TokenStatus::Spent));
     let ann = token("4");
-    assert_eq!(b.list.standing(&ann), Some(Standing::Good));
+    assert_eq!(b.list.known_status(&ann), Some(TokenStatus::Valid));
     a.list.revoke(ann_logs_out(ISSUED)).await.unwrap();
     b.polled().await;
-    assert_eq!(b.list.standing(&ann), Some(Standing::Revoked));
+    assert_eq!(b.list.known_status(&ann), Some(TokenStatus::Revoked));
     assert_eq!(b.asked(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lift_and_a_use_that_is_given_back_come_by_the_feed_too() {
+async fn a_lift_and_a_use_that_is_returned_come_by_the_feed_too() {
     let world = World::new();
     let (a, b) = (world.ready_node().await, world.ready_node().await);
     let (revoked, spent) = (token("1"), token("2"));
     a.list.revoke(end_of(&revoked)).await.unwrap();
     a.list.revoke(end_of(&spent)).await.unwrap();
-    a.list.claim(claim(&spent, 1, 1)).await.unwrap();
+    a.list.take_use(new_use(&spent, 1, 1)).await.unwrap();
     b.polled().await;
     for token in [&revoked, &spent] {
-        assert_eq!(b.list.standing(token), Some(Standing::Revoked));
+        assert_eq!(b.list.known_status(token), Some(TokenStatus::Revoked));
         assert!(a.list.lift(lift(token.id())).await.unwrap());
     }
     b.polled().await;
-    assert_eq!(b.list.standing(&revoked), Some(Standing::Good));
-    assert_eq!(b.list.standing(&spent), Some(Standing::Spent));
-    assert!(a.list.release(claim(&spent, 1, 1)).await.unwrap());
+    assert_eq!(b.list.known_status(&revoked), Some(TokenStatus::Valid));
+    assert_eq!(b.list.known_status(&spent), Some(TokenStatus::Spent));
+    assert!(a.list.return_use(new_use(&spent, 1, 1)).await.unwrap());
     b.polled().await;
-    assert_eq!(b.list.standing(&spent), Some(Standing::Good));
+    assert_eq!(b.list.known_status(&spent), Some(TokenStatus::Valid));
     // Both lifts stay known, for a store that forgets them.
     assert_eq!(b.list.stats().mirrored, 2);
 }
@@ -111,10 +111,10 @@ async fn a_store_that_pushes_is_followed_at_once() {
     let node = world.node_with(|builder| builder.max_staleness(Duration::from_secs(3_600)));
     node.list.ready().await.unwrap();
     let token = token("1");
-    assert_eq!(node.list.standing(&token), Some(Standing::Good));
+    assert_eq!(node.list.known_status(&token), Some(TokenStatus::Valid));
     let begun = Instant::now();
     world.server.revoke(&[end_of(&token)]).await.unwrap();
-    while node.list.standing(&token) != Some(Standing::Revoked) {
+    while node.list.known_status(&token) != Some(TokenStatus::Revoked) {
         assert!(begun.elapsed() < Duration::from_secs(1), "nobody woke up");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -126,7 +126,11 @@ async fn trap_07_a_node_is_not_ready_before_its_mirror_is_loaded() {
     let world = World::new();
     let revoked = token("1");
     world.server.revoke(&[end_of(&revoked)]).await.unwrap();
-    for mood in [Mood::Frozen, Mood::Fails, Mood::Slow(ANSWER_WITHIN * 2)] {
+    for mood in [
+        Behavior::Frozen,
+        Behavior::Fails,
+        Behavior::Slow(ANSWER_WITHIN * 2),
+    ] {
         let node = world.node();
         node.script.set(StoreOp::Changes, mood);
         let begun = Instant::now();
@@ -139,12 +143,12 @@ async fn trap_07_a_node_is_not_ready_before_its_mirror_is_loaded() {
         assert!(!node.list.is_ready());
         assert_eq!(node.list.stats().mirror, MirrorState::Loading);
         // Who asks all the same is answered by the store.
-        assert_eq!(node.list.standing(&revoked), None);
-        assert_eq!(node.check(&revoked).await, Standing::Revoked);
-        assert_eq!(node.check(&token("2")).await, Standing::Good);
+        assert_eq!(node.list.known_status(&revoked), None);
+        assert_eq!(node.status(&revoked).await, TokenStatus::Revoked);
+        assert_eq!(node.status(&token("2")).await, TokenStatus::Valid);
         assert_eq!(node.asked(), 2);
         assert!(!node.list.is_ready());
-        node.script.set(StoreOp::Changes, Mood::Works);
+        node.script.set(StoreOp::Changes, Behavior::Works);
         node.becomes(MirrorState::Live).await;
         node.list.ready().await.unwrap();
         assert!(node.list.is_ready());
@@ -156,11 +160,14 @@ async fn the_first_check_loads_the_mirror() {
     let world = World::new();
     let node = world.node();
     assert_eq!(node.list.stats().mirror, MirrorState::Off);
-    assert_eq!(node.list.standing(&token("1")), None);
-    assert_eq!(node.check(&token("1")).await, Standing::Good);
+    assert_eq!(node.list.known_status(&token("1")), None);
+    assert_eq!(node.status(&token("1")).await, TokenStatus::Valid);
     node.becomes(MirrorState::Live).await;
     assert!(node.list.is_ready());
-    assert_eq!(node.list.standing(&token("2")), Some(Standing::Good));
+    assert_eq!(
+        node.list.known_status(&token("2")),
+        Some(TokenStatus::Valid)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,7 +199,7 @@ fn a_list_that_outlives_its_runtime_is_followed_in_the_next_one() {
         });
         drop(runtime);
         assert_eq!(node.list.stats().mirror, MirrorState::Off);
-        assert_eq!(node.list.standing(&token("1")), None);
+        assert_eq!(node.list.known_status(&token("1")), None);
     }
 }
 
@@ -203,17 +210,17 @@ async fn a_gap_in_the_feed_loads_all_again_and_no_old_answer_survives() {
     let (seen, lifted) = (token("1"), token("2"));
     world.server.revoke(&[end_of(&lifted)]).await.unwrap();
     node.polled().await;
-    assert_eq!(node.list.standing(&seen), Some(Standing::Good));
-    node.script.set(StoreOp::Changes, Mood::Fails);
+    assert_eq!(node.list.known_status(&seen), Some(TokenStatus::Valid));
+    node.script.set(StoreOp::Changes, Behavior::Fails);
     node.polled().await;
     world.server.revoke(&[end_of(&seen)]).await.unwrap();
     world.server.lift(&lift(lifted.id())).await.unwrap();
     world.server.trim();
-    node.script.set(StoreOp::Changes, Mood::Works);
+    node.script.set(StoreOp::Changes, Behavior::Works);
     node.polled().await;
     node.polled().await;
-    assert_eq!(node.list.standing(&seen), Some(Standing::Revoked));
-    assert_eq!(node.list.standing(&lifted), Some(Standing::Good));
+    assert_eq!(node.list.known_status(&seen), Some(TokenStatus::Revoked));
+    assert_eq!(node.list.known_status(&lifted), Some(TokenStatus::Valid));
     let stats = node.list.stats();
     assert_eq!((stats.mirror_reloads, stats.mirror), (1, MirrorState::Live));
     assert_eq!(stats.written_back, 0);
@@ -222,7 +229,7 @@ async fn a_gap_in_the_feed_loads_all_again_and_no_old_answer_survives() {
 #[tokio::test(start_paused = true)]
 async fn above_its_limit_there_is_no_mirror_and_the_store_is_asked() {
     let world = World::new();
-    let node = world.node_with(|builder| builder.mirror_limit(3));
+    let node = world.node_with(|builder| builder.mirror_capacity(3));
     node.list.ready().await.unwrap();
     for jti in 0..3 {
         let revocation = end_of(&token(&jti.to_string()));
@@ -231,29 +238,29 @@ async fn above_its_limit_there_is_no_mirror_and_the_store_is_asked() {
     node.polled().await;
     assert_eq!(node.list.stats().mirror, MirrorState::Live);
     let seen = token("seen");
-    assert_eq!(node.list.standing(&seen), Some(Standing::Good));
+    assert_eq!(node.list.known_status(&seen), Some(TokenStatus::Valid));
     // Its own writes count as well.
     node.list.revoke(end_of(&token("3"))).await.unwrap();
     node.becomes(MirrorState::Off).await;
     assert_eq!(node.list.stats().mirrored, 0);
-    assert_eq!(node.list.standing(&token("3")), None);
-    assert_eq!(node.check(&token("3")).await, Standing::Revoked);
+    assert_eq!(node.list.known_status(&token("3")), None);
+    assert_eq!(node.status(&token("3")).await, TokenStatus::Revoked);
     // What was seen before is good within the bound.
-    assert_eq!(node.list.standing(&seen), Some(Standing::Good));
+    assert_eq!(node.list.known_status(&seen), Some(TokenStatus::Valid));
     world.hand.advance(MAX_STALENESS);
-    assert_eq!(node.list.standing(&seen), None);
-    assert_eq!(node.check(&seen).await, Standing::Good);
+    assert_eq!(node.list.known_status(&seen), None);
+    assert_eq!(node.status(&seen).await, TokenStatus::Valid);
     node.list.ready().await.unwrap();
     assert!(node.list.is_ready());
 
     // And at the start.
-    let late = world.node_with(|builder| builder.mirror_limit(3));
+    let late = world.node_with(|builder| builder.mirror_capacity(3));
     late.list.ready().await.unwrap();
     assert_eq!(late.list.stats().mirror, MirrorState::Off);
-    assert_eq!(late.check(&token("3")).await, Standing::Revoked);
-    let none = world.node_with(|builder| builder.mirror_limit(0));
+    assert_eq!(late.status(&token("3")).await, TokenStatus::Revoked);
+    let none = world.node_with(|builder| builder.mirror_capacity(0));
     none.list.ready().await.unwrap();
-    assert_eq!(none.check(&token("3")).await, Standing::Revoked);
+    assert_eq!(none.status(&token("3")).await, TokenStatus::Revoked);
     assert_eq!(none.script.calls(StoreOp::Changes), 0);
 }
 
@@ -265,7 +272,7 @@ async fn what_has_ended_leaves_the_mirror_and_is_good_for_nobody() {
     let node = world.ready_node().await;
     let (revoked, spent, other) = (token("1"), token("2"), token("3"));
     node.list.revoke(end_of(&revoked)).await.unwrap();
-    node.list.claim(claim(&spent, 1, 1)).await.unwrap();
+    node.list.take_use(new_use(&spent, 1, 1)).await.unwrap();
     world
         .server
         .revoke(&[ann_logs_out(UnixTime::EPOCH)])
@@ -284,19 +291,19 @@ async fn what_has_ended_leaves_the_mirror_and_is_good_for_nobody() {
     assert_eq!(node.list.stats().mirrored, 1, "the rule has no end");
     world.hand.step_wall(-10_000);
     for token in [&revoked, &spent, &other] {
-        assert_eq!(node.list.standing(token), Some(Standing::Revoked));
+        assert_eq!(node.list.known_status(token), Some(TokenStatus::Revoked));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_use_that_is_won_here_is_known_until_it_is_given_back() {
+async fn a_use_that_is_won_here_is_known_until_it_is_returned() {
     let world = World::new();
     let node = world.ready_node().await;
     let token = token("1");
-    let won = node.list.claim(claim(&token, 1, 2)).await.unwrap();
-    assert_eq!(won, ClaimOutcome::Won { left: 1 });
+    let won = node.list.take_use(new_use(&token, 1, 2)).await.unwrap();
+    assert_eq!(won, UseOutcome::Taken { left: 1 });
     assert_eq!(node.list.stats().mirrored, 1);
-    assert!(node.list.release(claim(&token, 1, 2)).await.unwrap());
+    assert!(node.list.return_use(new_use(&token, 1, 2)).await.unwrap());
     assert_eq!(node.list.stats().mirrored, 0);
 }
 
@@ -315,7 +322,7 @@ async fn threads_that_read_while_the_feed_is_followed_see_every_revocation() {
             while *is_done.borrow() < tokens.len() {
                 let revoked = *is_done.borrow();
                 for token in &tokens[..revoked] {
-                    assert_ne!(list.standing(token), Some(Standing::Good));
+                    assert_ne!(list.known_status(token), Some(TokenStatus::Valid));
                 }
                 tokio::task::yield_now().await;
             }
@@ -332,8 +339,8 @@ async fn threads_that_read_while_the_feed_is_followed_see_every_revocation() {
     world.server.page(usize::MAX);
     b.polled().await;
     for token in tokens.iter() {
-        assert_eq!(b.list.standing(token), Some(Standing::Revoked));
-        assert_eq!(a.list.standing(token), Some(Standing::Revoked));
+        assert_eq!(b.list.known_status(token), Some(TokenStatus::Revoked));
+        assert_eq!(a.list.known_status(token), Some(TokenStatus::Revoked));
     }
 }
 
@@ -369,7 +376,7 @@ async fn trap_43_rules_of_a_list_with_a_shorter_max_token_life_are_prolonged() {
         assert_eq!(follows.list.stats().written_back, 0);
         world.hand.advance(Duration::from_secs(3_000));
         shorter.list.purge().await.unwrap();
-        assert_eq!(follows.check(&token("1")).await, Standing::Revoked);
+        assert_eq!(follows.status(&token("1")).await, TokenStatus::Revoked);
 
         // One that comes later finds it in its first load.
         let bob = tower_revoke_core::RevocationKey::subject(ISSUER, "bob");

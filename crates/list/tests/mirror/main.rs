@@ -18,7 +18,7 @@ mod went_back;
 
 use std::time::Duration;
 
-use tower_revoke_core::{Clock, ManualClock, Standing, VerifiedToken};
+use tower_revoke_core::{Clock, ManualClock, TokenStatus, VerifiedToken};
 use tower_revoke_list::{MirrorState, RevocationList, RevocationListBuilder};
 use tower_revoke_testing::{ScriptedStore, StoreOp, StoreScript};
 
@@ -57,7 +57,7 @@ impl World {
         let (store, script) = ScriptedStore::over(self.server.clone());
         let builder = RevocationList::builder(store)
             .max_staleness(MAX_STALENESS)
-            .answer_within(ANSWER_WITHIN)
+            .store_timeout(ANSWER_WITHIN)
             .clock(self.clock.clone());
         Node {
             list: with(builder).build(),
@@ -105,7 +105,7 @@ impl Node {
         self.script.calls(StoreOp::LookUp)
     }
 
-    async fn check(&self, token: &VerifiedToken) -> Standing {
-        self.list.check(token).await.unwrap()
+    async fn status(&self, token: &VerifiedToken) -> TokenStatus {
+        self.list.status(token).await.unwrap()
     }
 }

@@ -3,14 +3,14 @@
 
 use proptest::prelude::*;
 use tower_revoke_core::{
-    ClaimOutcome, Lift, Revocation, RevocationKey, Standing, Store, UnixTime, VerifiedToken,
+    Lift, Revocation, RevocationKey, Store, TokenStatus, UnixTime, UseOutcome, VerifiedToken,
 };
 use tower_revoke_list::MirrorState;
-use tower_revoke_testing::{Mood, StoreOp};
+use tower_revoke_testing::{Behavior, StoreOp};
 
 use crate::{
     Node, World,
-    common::{ISSUED, ISSUER, claim, end_of, lift, token_of},
+    common::{ISSUED, ISSUER, end_of, lift, new_use, token_of},
 };
 
 /// Who does it: this node, or another one.
@@ -27,7 +27,7 @@ enum Op {
     Rule(Who, u8, i64),
     LiftToken(Who, u8, u64),
     LiftRule(Who, u8),
-    Claim(Who, u8, u8),
+    Use(Who, u8, u8),
     Release(Who, u8, u8),
     Poll,
     Page(usize),
@@ -50,7 +50,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (who(), key.clone(), -40..40_i64).prop_map(|(who, key, at)| Op::Rule(who, key, at)),
         3 => (who(), key.clone(), 0..60_u64).prop_map(|(who, key, ahead)| Op::LiftToken(who, key, ahead)),
         1 => (who(), key.clone()).prop_map(|(who, key)| Op::LiftRule(who, key)),
-        4 => (who(), key.clone(), 0..3_u8).prop_map(|(who, key, id)| Op::Claim(who, key, id)),
+        4 => (who(), key.clone(), 0..3_u8).prop_map(|(who, key, id)| Op::Use(who, key, id)),
         2 => (who(), key, 0..3_u8).prop_map(|(who, key, id)| Op::Release(who, key, id)),
         4 => Just(Op::Poll),
         1 => (1..4_usize).prop_map(Op::Page),
@@ -103,24 +103,24 @@ impl Run {
                 self.lift(who, key, lift).await;
             }
             Op::LiftRule(who, key) => self.lift(who, key, lift(subject(key))).await,
-            Op::Claim(who, key, id) => {
-                let claim = claim(&token(key), id, 2);
+            Op::Use(who, key, id) => {
+                let use_ = new_use(&token(key), id, 2);
                 match who {
                     Who::Here => {
-                        let outcome = list.claim(claim).await.unwrap();
-                        if outcome != (ClaimOutcome::Won { left: 1 }) {
-                            let seen = list.check(&token(key)).await.unwrap();
-                            assert_ne!(seen, Standing::Good, "{outcome:?}");
+                        let outcome = list.take_use(use_).await.unwrap();
+                        if outcome != (UseOutcome::Taken { left: 1 }) {
+                            let seen = list.status(&token(key)).await.unwrap();
+                            assert_ne!(seen, TokenStatus::Valid, "{outcome:?}");
                         }
                     }
-                    Who::Elsewhere => drop(server.claim(&claim).await.unwrap()),
+                    Who::Elsewhere => drop(server.take_use(&use_).await.unwrap()),
                 }
             }
             Op::Release(who, key, id) => {
-                let claim = claim(&token(key), id, 2);
+                let use_ = new_use(&token(key), id, 2);
                 let _ = match who {
-                    Who::Here => list.release(claim).await.unwrap(),
-                    Who::Elsewhere => server.release(&claim).await.unwrap(),
+                    Who::Here => list.return_use(use_).await.unwrap(),
+                    Who::Elsewhere => server.return_use(&use_).await.unwrap(),
                 };
             }
             Op::Poll => self.agrees().await,
@@ -139,9 +139,9 @@ impl Run {
             }
             Op::Break => {
                 self.release_page();
-                self.node.script.set(StoreOp::Changes, Mood::Fails);
+                self.node.script.set(StoreOp::Changes, Behavior::Fails);
                 self.node.polled().await;
-                self.node.script.set(StoreOp::Changes, Mood::Works);
+                self.node.script.set(StoreOp::Changes, Behavior::Works);
             }
             Op::Trim => {
                 // All is read before: a gap hides no lift that must be written back later.
@@ -152,10 +152,10 @@ impl Run {
                 self.agrees().await;
                 let server = &self.world.server;
                 let history = server.history().saturating_sub(usize::from(by));
-                let before = self.refused().await;
+                let before = self.rejected().await;
                 server.set_back(history, true).await;
                 self.agrees().await;
-                let after = self.refused().await;
+                let after = self.rejected().await;
                 for (number, (before, after)) in before.iter().zip(after).enumerate() {
                     assert!(!before || after, "token {number} is forgotten");
                 }
@@ -170,8 +170,8 @@ impl Run {
                     .issued_at_or_before()
                     .is_none_or(|at| token(key).issued_at_or_before(at));
                 self.node.list.revoke(revocation).await.unwrap();
-                let seen = self.node.list.check(&token(key)).await.unwrap();
-                assert!(!concerns || seen == Standing::Revoked, "{seen:?}");
+                let seen = self.node.list.status(&token(key)).await.unwrap();
+                assert!(!concerns || seen == TokenStatus::Revoked, "{seen:?}");
             }
             Who::Elsewhere => self.world.server.revoke(&[revocation]).await.unwrap(),
         }
@@ -181,8 +181,8 @@ impl Run {
         match who {
             Who::Here => {
                 self.node.list.lift(lift).await.unwrap();
-                let seen = self.node.list.standing(&token(key));
-                assert_ne!(seen, Some(Standing::Good), "only the store knows");
+                let seen = self.node.list.known_status(&token(key));
+                assert_ne!(seen, Some(TokenStatus::Valid), "only the store knows");
             }
             Who::Elsewhere => drop(self.world.server.lift(&lift).await.unwrap()),
         }
@@ -194,21 +194,21 @@ impl Run {
     }
 
     /// The store's own answer.
-    async fn truth(&self, number: u8) -> Standing {
+    async fn truth(&self, number: u8) -> TokenStatus {
         let (store, _) = tower_revoke_testing::ScriptedStore::over(self.world.server.clone());
         let list = tower_revoke_list::RevocationList::builder(store)
-            .mirror_limit(0)
+            .mirror_capacity(0)
             .clock(self.world.clock.clone())
             .build();
-        list.check(&token(number)).await.unwrap()
+        list.status(&token(number)).await.unwrap()
     }
 
-    async fn refused(&self) -> Vec<bool> {
-        let mut refused = vec![];
+    async fn rejected(&self) -> Vec<bool> {
+        let mut rejected = vec![];
         for number in 0..3 {
-            refused.push(self.truth(number).await != Standing::Good);
+            rejected.push(self.truth(number).await != TokenStatus::Valid);
         }
-        refused
+        rejected
     }
 
     /// Once everything was read.
@@ -221,7 +221,7 @@ impl Run {
         self.node.becomes(MirrorState::Live).await;
         for number in 0..3 {
             let truth = self.truth(number).await;
-            let fresh = self.node.list.standing(&token(number));
+            let fresh = self.node.list.known_status(&token(number));
             assert_eq!(fresh, Some(truth), "token {number}");
         }
     }

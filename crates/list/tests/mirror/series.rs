@@ -6,13 +6,13 @@ use metrics_util::{
     MetricKind,
     debugging::{DebugValue, DebuggingRecorder, Snapshotter},
 };
-use tower_revoke_core::Standing;
+use tower_revoke_core::TokenStatus;
 use tower_revoke_list::{ListStats, MirrorState};
-use tower_revoke_testing::{Mood, StoreOp};
+use tower_revoke_testing::{Behavior, StoreOp};
 
 use crate::{
     MAX_STALENESS, World,
-    common::{claim, end_of, token},
+    common::{end_of, new_use, token},
 };
 
 /// Tells `stats`, and gives what a recorder that was told has: by name, without what all begin with.
@@ -43,10 +43,16 @@ async fn g4_a_recorder_is_told_the_bound_and_when_only_the_bound_holds() {
     let world = World::new();
     let node = world.ready_node().await;
     node.list.revoke(end_of(&token("1"))).await.unwrap();
-    node.list.claim(claim(&token("2"), 1, 1)).await.unwrap();
+    node.list
+        .take_use(new_use(&token("2"), 1, 1))
+        .await
+        .unwrap();
     node.polled().await;
     let (bound, entries) = (MAX_STALENESS.as_secs_f64(), node.list.stats().mirrored);
-    assert_eq!(node.list.standing(&token("3")), Some(Standing::Good));
+    assert_eq!(
+        node.list.known_status(&token("3")),
+        Some(TokenStatus::Valid)
+    );
     let live = told(&node.list.stats());
     let expected = [
         ("max_staleness_seconds", bound),
@@ -67,7 +73,7 @@ async fn g4_a_recorder_is_told_the_bound_and_when_only_the_bound_holds() {
     assert!(entries >= 2);
 
     // The feed breaks: the age says so from the first second on, and at the bound, that.
-    node.script.set(StoreOp::Changes, Mood::Fails);
+    node.script.set(StoreOp::Changes, Behavior::Fails);
     node.polled().await;
     world.hand.advance(MAX_STALENESS / 2);
     let aging = told(&node.list.stats());
@@ -78,12 +84,12 @@ async fn g4_a_recorder_is_told_the_bound_and_when_only_the_bound_holds() {
     let lost = told(&node.list.stats());
     assert_eq!(lost["mirror_live"], 0.0);
     assert_eq!(lost["mirror_age_seconds"], bound);
-    assert_eq!(node.check(&token("4")).await, Standing::Good);
+    assert_eq!(node.status(&token("4")).await, TokenStatus::Valid);
     let asked = told(&node.list.stats());
     assert_eq!(asked["asked_total"], 1.0);
     assert!(asked["oldest_served_seconds"] < asked["max_staleness_seconds"]);
 
-    node.script.set(StoreOp::Changes, Mood::Works);
+    node.script.set(StoreOp::Changes, Behavior::Works);
     node.becomes(MirrorState::Live).await;
     assert_eq!(told(&node.list.stats())["mirror_live"], 1.0);
 }
@@ -91,7 +97,7 @@ async fn g4_a_recorder_is_told_the_bound_and_when_only_the_bound_holds() {
 #[tokio::test(start_paused = true)]
 async fn what_there_is_none_of_is_no_number() {
     let world = World::new();
-    let node = world.node_with(|builder| builder.mirror_limit(0));
+    let node = world.node_with(|builder| builder.mirror_capacity(0));
     let none = told(&node.list.stats());
     assert!(none["mirror_age_seconds"].is_nan());
     assert!(none["answered_ago_seconds"].is_nan());

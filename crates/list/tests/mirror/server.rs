@@ -8,8 +8,8 @@ use std::sync::{
 
 use tokio::sync::watch;
 use tower_revoke_core::{
-    Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed, Records,
-    Revocation, Store, StoreError, UnixTime,
+    Change, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Records, Revocation, Store,
+    StoreError, UnixTime, Use, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 
@@ -18,8 +18,8 @@ use tower_revoke_list::MemoryStore;
 enum Said {
     Revoke(Vec<Revocation>),
     Lift(Lift),
-    Claim(Claim),
-    Release(Claim),
+    Use(Use),
+    Release(Use),
     Restore(Vec<Change>),
 }
 
@@ -110,8 +110,8 @@ impl Server {
             match said {
                 Said::Revoke(revocations) => store.revoke(&revocations).await.unwrap(),
                 Said::Lift(lift) => drop(store.lift(&lift).await.unwrap()),
-                Said::Claim(claim) => drop(store.claim(&claim).await),
-                Said::Release(claim) => drop(store.release(&claim).await.unwrap()),
+                Said::Use(use_) => drop(store.take_use(&use_).await),
+                Said::Release(use_) => drop(store.return_use(&use_).await.unwrap()),
                 Said::Restore(known) => store.restore(&known).await.unwrap(),
             }
         }
@@ -129,7 +129,7 @@ impl Server {
 
     /// Forgets the feed's past.
     pub fn trim(&self) {
-        let _ = self.store().changes_kept(0).changes_kept(65_536);
+        let _ = self.store().feed_capacity(0).feed_capacity(65_536);
     }
 
     pub async fn lists(&self, key: KeyDigest) -> Option<Listed> {
@@ -248,16 +248,16 @@ impl Store for Server {
         self.store().look_up(keys).await
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
-        let outcome = self.store().claim(claim).await?;
-        self.say(Said::Claim(*claim));
+    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+        let outcome = self.store().take_use(use_).await?;
+        self.say(Said::Use(*use_));
         self.wrote();
         Ok(outcome)
     }
 
-    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
-        let released = self.store().release(claim).await?;
-        self.say(Said::Release(*claim));
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
+        let released = self.store().return_use(use_).await?;
+        self.say(Said::Release(*use_));
         self.wrote();
         Ok(released)
     }

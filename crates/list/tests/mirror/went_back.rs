@@ -1,13 +1,13 @@
 //! The store forgets what it had acknowledged: the nodes write back what they know before they
 //! are ready again, and no lift is undone by that.
 
-use tower_revoke_core::{ClaimOutcome, KeyDigest, Standing, Store, StoreError, UnixTime};
+use tower_revoke_core::{KeyDigest, Store, StoreError, TokenStatus, UnixTime, UseOutcome};
 use tower_revoke_list::MirrorState;
-use tower_revoke_testing::{Mood, StoreOp};
+use tower_revoke_testing::{Behavior, StoreOp};
 
 use crate::{
     ANSWER_WITHIN, MAX_STALENESS, Node, World,
-    common::{ISSUED, ann_logs_out, claim, end_of, lift, token},
+    common::{ISSUED, ann_logs_out, end_of, lift, new_use, token},
 };
 
 /// Until the node has noticed, written back and loaded again.
@@ -28,10 +28,10 @@ async fn g3_what_a_store_has_forgotten_is_written_back() {
     a.list.revoke(end_of(&kept)).await.unwrap();
     let history = world.server.history();
     a.list.revoke(end_of(&lost)).await.unwrap();
-    a.list.claim(claim(&spent, 1, 1)).await.unwrap();
-    a.list.claim(claim(&used, 1, 3)).await.unwrap();
-    a.list.claim(claim(&used, 2, 3)).await.unwrap();
-    b.list.claim(claim(&used, 3, 3)).await.unwrap();
+    a.list.take_use(new_use(&spent, 1, 1)).await.unwrap();
+    a.list.take_use(new_use(&used, 1, 3)).await.unwrap();
+    a.list.take_use(new_use(&used, 2, 3)).await.unwrap();
+    b.list.take_use(new_use(&used, 3, 3)).await.unwrap();
     let bob = tower_revoke_core::RevocationKey::subject(crate::common::ISSUER, "bob");
     let rule = tower_revoke_core::Revocation::rule(bob.clone(), ISSUED).unwrap();
     a.list.revoke(rule).await.unwrap();
@@ -41,7 +41,7 @@ async fn g3_what_a_store_has_forgotten_is_written_back() {
     world.server.set_back(history, true).await;
     assert_eq!(world.server.lists(lost.keys()[0]).await, None);
     // What the mirrors know counts within its bound.
-    assert_eq!(b.list.standing(&lost), Some(Standing::Revoked));
+    assert_eq!(b.list.known_status(&lost), Some(TokenStatus::Revoked));
     comes_back(&a).await;
     comes_back(&b).await;
     for key in [kept.keys()[0], lost.keys()[0], bob.digest()] {
@@ -49,52 +49,52 @@ async fn g3_what_a_store_has_forgotten_is_written_back() {
     }
     for node in [&a, &b] {
         for token in [&kept, &lost] {
-            assert_eq!(node.check(token).await, Standing::Revoked);
+            assert_eq!(node.status(token).await, TokenStatus::Revoked);
         }
-        assert_ne!(node.check(&spent).await, Standing::Good);
-        assert_ne!(node.check(&used).await, Standing::Good);
+        assert_ne!(node.status(&spent).await, TokenStatus::Valid);
+        assert_ne!(node.status(&used).await, TokenStatus::Valid);
         assert!(node.list.stats().written_back > 0);
         assert_eq!(node.list.stats().mirror_reloads, 1);
     }
-    // Whoever claims now has lost, under a new id as before.
+    // Whoever uses now has lost, under a new id as before.
     for token in [&spent, &used] {
         let limit = if token.id() == spent.id() { 1 } else { 3 };
-        let again = a.list.claim(claim(token, 9, limit)).await.unwrap();
-        assert_eq!(again, ClaimOutcome::Spent);
+        let again = a.list.take_use(new_use(token, 9, limit)).await.unwrap();
+        assert_eq!(again, UseOutcome::Spent);
     }
 }
 
-/// A token whose uses were all won here is claimed again, not revoked: a use can be given back.
+/// A token whose uses were all won here is taken again, not revoked: a use can be returned.
 #[tokio::test(start_paused = true)]
-async fn g2_claims_are_written_back_under_their_own_ids() {
+async fn g2_uses_are_written_back_under_their_own_ids() {
     let world = World::new();
     let node = world.ready_node().await;
     let (spent, half) = (token("1"), token("2"));
-    node.list.claim(claim(&spent, 1, 1)).await.unwrap();
-    node.list.claim(claim(&half, 1, 2)).await.unwrap();
-    node.list.claim(claim(&half, 2, 2)).await.unwrap();
-    assert!(node.list.release(claim(&half, 2, 2)).await.unwrap());
+    node.list.take_use(new_use(&spent, 1, 1)).await.unwrap();
+    node.list.take_use(new_use(&half, 1, 2)).await.unwrap();
+    node.list.take_use(new_use(&half, 2, 2)).await.unwrap();
+    assert!(node.list.return_use(new_use(&half, 2, 2)).await.unwrap());
     node.polled().await;
     world.server.set_back(0, true).await;
     comes_back(&node).await;
     assert_eq!(node.list.stats().written_back, 2);
-    assert_eq!(node.check(&spent).await, Standing::Spent);
-    assert_eq!(node.check(&half).await, Standing::Good);
-    let won = node.list.claim(claim(&half, 3, 2)).await.unwrap();
-    assert_eq!(won, ClaimOutcome::Won { left: 0 });
-    assert!(node.list.release(claim(&spent, 1, 1)).await.unwrap());
+    assert_eq!(node.status(&spent).await, TokenStatus::Spent);
+    assert_eq!(node.status(&half).await, TokenStatus::Valid);
+    let won = node.list.take_use(new_use(&half, 3, 2)).await.unwrap();
+    assert_eq!(won, UseOutcome::Taken { left: 0 });
+    assert!(node.list.return_use(new_use(&spent, 1, 1)).await.unwrap());
     node.polled().await;
-    assert_eq!(node.check(&spent).await, Standing::Good);
+    assert_eq!(node.status(&spent).await, TokenStatus::Valid);
 }
 
 #[tokio::test(start_paused = true)]
 async fn g5_a_node_is_not_ready_and_lets_nobody_pass_until_the_store_was_told() {
-    for mood in [Mood::Fails, Mood::Frozen] {
+    for mood in [Behavior::Fails, Behavior::Frozen] {
         let world = World::new();
         let node = world.ready_node().await;
         let (revoked, spent) = (token("1"), token("2"));
         world.server.revoke(&[end_of(&revoked)]).await.unwrap();
-        world.server.claim(&claim(&spent, 1, 1)).await.unwrap();
+        world.server.take_use(&new_use(&spent, 1, 1)).await.unwrap();
         node.polled().await;
         node.script.set(StoreOp::Restore, mood);
         world.server.set_back(0, true).await;
@@ -108,13 +108,13 @@ async fn g5_a_node_is_not_ready_and_lets_nobody_pass_until_the_store_was_told() 
         world.hand.advance(MAX_STALENESS);
         assert_eq!(node.list.stats().mirror, MirrorState::Lost);
         // The store would call them good.
-        assert_eq!(node.check(&revoked).await, Standing::Revoked);
-        assert_eq!(node.check(&spent).await, Standing::Spent);
-        assert_eq!(node.check(&token("3")).await, Standing::Good);
-        node.script.set(StoreOp::Restore, Mood::Works);
+        assert_eq!(node.status(&revoked).await, TokenStatus::Revoked);
+        assert_eq!(node.status(&spent).await, TokenStatus::Spent);
+        assert_eq!(node.status(&token("3")).await, TokenStatus::Valid);
+        node.script.set(StoreOp::Restore, Behavior::Works);
         comes_back(&node).await;
-        assert_eq!(node.check(&revoked).await, Standing::Revoked);
-        assert_ne!(node.check(&spent).await, Standing::Good);
+        assert_eq!(node.status(&revoked).await, TokenStatus::Revoked);
+        assert_ne!(node.status(&spent).await, TokenStatus::Valid);
         let listed = world.server.lists(spent.keys()[0]).await;
         assert!(
             listed.is_some(),
@@ -131,20 +131,20 @@ async fn g3_what_a_store_said_after_it_forgot_counts_no_more_once_that_is_notice
     let revoked = token("1");
     world.server.revoke(&[end_of(&revoked)]).await.unwrap();
     node.polled().await;
-    node.script.set(StoreOp::Changes, Mood::Fails);
-    node.script.set(StoreOp::Restore, Mood::Fails);
+    node.script.set(StoreOp::Changes, Behavior::Fails);
+    node.script.set(StoreOp::Restore, Behavior::Fails);
     node.polled().await;
     world.server.set_back(0, true).await;
     world.hand.advance(MAX_STALENESS);
-    assert_eq!(node.check(&revoked).await, Standing::Good);
-    assert_eq!(node.list.standing(&revoked), Some(Standing::Good));
-    node.script.set(StoreOp::Changes, Mood::Works);
+    assert_eq!(node.status(&revoked).await, TokenStatus::Valid);
+    assert_eq!(node.list.known_status(&revoked), Some(TokenStatus::Valid));
+    node.script.set(StoreOp::Changes, Behavior::Works);
     node.script.called(StoreOp::Restore, 1).await;
-    assert_eq!(node.list.standing(&revoked), None);
-    assert_eq!(node.check(&revoked).await, Standing::Revoked);
-    node.script.set(StoreOp::Restore, Mood::Works);
+    assert_eq!(node.list.known_status(&revoked), None);
+    assert_eq!(node.status(&revoked).await, TokenStatus::Revoked);
+    node.script.set(StoreOp::Restore, Behavior::Works);
     comes_back(&node).await;
-    assert_eq!(node.list.standing(&revoked), Some(Standing::Revoked));
+    assert_eq!(node.list.known_status(&revoked), Some(TokenStatus::Revoked));
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,30 +164,30 @@ async fn no_lift_is_undone_by_what_is_written_back() {
     let with_unseen = world.server.history();
     assert_eq!(with_unseen, history + 1);
     for node in [&a, &b] {
-        node.script.set(StoreOp::Changes, Mood::Fails);
+        node.script.set(StoreOp::Changes, Behavior::Fails);
     }
     a.polled().await;
     b.polled().await;
     world.server.set_back(with_unseen, true).await;
     for node in [&a, &b] {
-        node.script.set(StoreOp::Changes, Mood::Works);
+        node.script.set(StoreOp::Changes, Behavior::Works);
         comes_back(node).await;
-        assert_eq!(node.check(&unseen).await, Standing::Good);
-        assert_eq!(node.check(&lifted).await, Standing::Revoked);
+        assert_eq!(node.status(&unseen).await, TokenStatus::Valid);
+        assert_eq!(node.status(&lifted).await, TokenStatus::Revoked);
     }
     // One that was seen is written back itself.
     let before = world.server.history();
     world.server.lift(&lift(lifted.id())).await.unwrap();
     a.polled().await;
     b.polled().await;
-    assert_eq!(a.list.standing(&lifted), Some(Standing::Good));
+    assert_eq!(a.list.known_status(&lifted), Some(TokenStatus::Valid));
     world.server.set_back(before, true).await;
     assert!(world.server.lists(lifted.keys()[0]).await.is_some());
     comes_back(&a).await;
     comes_back(&b).await;
     for node in [&a, &b] {
-        assert_eq!(node.check(&lifted).await, Standing::Good);
-        assert_eq!(node.check(&unseen).await, Standing::Good);
+        assert_eq!(node.status(&lifted).await, TokenStatus::Valid);
+        assert_eq!(node.status(&unseen).await, TokenStatus::Valid);
     }
     assert_eq!(world.server.lists(lifted.keys()[0]).await, None);
 }
@@ -212,11 +212,11 @@ async fn what_was_revoked_after_a_lift_is_written_back_and_stands() {
         .unwrap();
     // It has never seen the lift, only what stands.
     let node = world.ready_node().await;
-    assert_eq!(node.list.standing(&token), Some(Standing::Revoked));
+    assert_eq!(node.list.known_status(&token), Some(TokenStatus::Revoked));
     world.server.set_back(history, true).await;
     comes_back(&node).await;
     assert!(world.server.lists(token.keys()[0]).await.is_some());
-    assert_eq!(node.check(&token).await, Standing::Revoked);
+    assert_eq!(node.status(&token).await, TokenStatus::Revoked);
 }
 
 /// A fail-over that lost the last writes shows in no cursor: whoever wrote them notices.
@@ -231,7 +231,7 @@ async fn g3_an_own_write_that_the_feed_never_tells_of_is_written_again() {
     world.server.hold(true);
     world.server.holds(world.server.held() + 1).await;
     node.list.revoke(end_of(&revoked)).await.unwrap();
-    node.list.claim(claim(&spent, 1, 1)).await.unwrap();
+    node.list.take_use(new_use(&spent, 1, 1)).await.unwrap();
     node.list
         .revoke(ann_logs_out(UnixTime::EPOCH))
         .await
@@ -241,12 +241,12 @@ async fn g3_an_own_write_that_the_feed_never_tells_of_is_written_again() {
     world.server.hold(false);
     for _ in 0..3 {
         node.polled().await;
-        assert_eq!(node.list.standing(&revoked), Some(Standing::Revoked));
+        assert_eq!(node.list.known_status(&revoked), Some(TokenStatus::Revoked));
     }
     assert!(world.server.lists(revoked.keys()[0]).await.is_some());
     let rule = ann_logs_out(UnixTime::EPOCH).key().digest();
     assert!(world.server.lists(rule).await.is_some());
-    assert_eq!(node.check(&spent).await, Standing::Spent);
+    assert_eq!(node.status(&spent).await, TokenStatus::Spent);
     assert_eq!(node.list.stats().written_back, 3);
     let key: KeyDigest = spent.keys()[0];
     assert!(world.server.lists(key).await.is_some());
@@ -262,8 +262,8 @@ async fn trap_47_what_was_known_of_a_database_that_was_replaced_is_written_back(
     a.list.revoke(ann_logs_out(UnixTime::EPOCH)).await.unwrap();
     a.list.revoke(end_of(&lifted)).await.unwrap();
     a.list.lift(lift(lifted.id())).await.unwrap();
-    a.list.claim(claim(&spent, 1, 1)).await.unwrap();
-    b.list.claim(claim(&used, 2, 2)).await.unwrap();
+    a.list.take_use(new_use(&spent, 1, 1)).await.unwrap();
+    b.list.take_use(new_use(&used, 2, 2)).await.unwrap();
     a.polled().await;
     b.polled().await;
 
@@ -275,14 +275,14 @@ async fn trap_47_what_was_known_of_a_database_that_was_replaced_is_written_back(
         assert!(world.server.lists(key).await.is_some());
     }
     for node in [&a, &b] {
-        assert_eq!(node.check(&revoked).await, Standing::Revoked);
-        assert_eq!(node.check(&lifted).await, Standing::Good);
+        assert_eq!(node.status(&revoked).await, TokenStatus::Revoked);
+        assert_eq!(node.status(&lifted).await, TokenStatus::Valid);
         assert!(node.list.stats().written_back > 0);
     }
-    let again = a.list.claim(claim(&spent, 9, 1)).await.unwrap();
-    assert_eq!(again, ClaimOutcome::Spent);
-    let last = a.list.claim(claim(&used, 9, 2)).await.unwrap();
-    assert_eq!(last, ClaimOutcome::Won { left: 0 });
+    let again = a.list.take_use(new_use(&spent, 9, 1)).await.unwrap();
+    assert_eq!(again, UseOutcome::Spent);
+    let last = a.list.take_use(new_use(&used, 9, 2)).await.unwrap();
+    assert_eq!(last, UseOutcome::Taken { left: 0 });
 }
 
 #[tokio::test(start_paused = true)]
@@ -292,14 +292,14 @@ async fn trap_47_a_node_is_not_ready_until_a_replaced_database_was_told() {
     let revoked = token("1");
     node.list.revoke(end_of(&revoked)).await.unwrap();
     node.polled().await;
-    node.script.set(StoreOp::Restore, Mood::Fails);
+    node.script.set(StoreOp::Restore, Behavior::Fails);
     world.server.replace().await;
     node.becomes(MirrorState::Lost).await;
     node.script.called(StoreOp::Restore, 1).await;
     assert!(!node.list.is_ready());
     world.hand.advance(MAX_STALENESS);
-    assert_eq!(node.check(&revoked).await, Standing::Revoked);
-    node.script.set(StoreOp::Restore, Mood::Works);
+    assert_eq!(node.status(&revoked).await, TokenStatus::Revoked);
+    node.script.set(StoreOp::Restore, Behavior::Works);
     comes_back(&node).await;
     assert!(world.server.lists(revoked.keys()[0]).await.is_some());
 }
@@ -326,6 +326,6 @@ async fn trap_47_a_node_that_knows_nothing_loads_a_replaced_database() {
     });
     ready.unwrap();
     assert_eq!(node.list.stats().written_back, 0);
-    assert_eq!(node.check(&token("1")).await, Standing::Good);
-    assert_eq!(node.check(&token("4")).await, Standing::Revoked);
+    assert_eq!(node.status(&token("1")).await, TokenStatus::Valid);
+    assert_eq!(node.status(&token("4")).await, TokenStatus::Revoked);
 }

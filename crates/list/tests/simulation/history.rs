@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tower_revoke_core::{
-    Claim, ClaimId, ClaimOutcome, Clock, Lift, ManualClock, Revocation, RevocationKey, Standing,
+    Clock, Lift, ManualClock, Revocation, RevocationKey, TokenStatus, Use, UseId, UseOutcome,
     VerifiedToken,
 };
 use tower_revoke_list::{MemoryStore, MirrorState, RevocationList};
@@ -37,7 +37,7 @@ const TICK: Duration = Duration::from_millis(20);
 #[derive(Clone)]
 pub struct Plan {
     pub max_staleness: Duration,
-    pub mirror_limit: u64,
+    pub mirror_capacity: u64,
     pub pushes: bool,
     pub counts_alone: bool,
 }
@@ -46,7 +46,7 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             max_staleness: MAX_STALENESS,
-            mirror_limit: 1_000,
+            mirror_capacity: 1_000,
             pushes: false,
             counts_alone: false,
         }
@@ -57,7 +57,7 @@ impl Default for Plan {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Told {
     pub good: u64,
-    pub refused: u64,
+    pub rejected: u64,
     pub failed: u64,
     pub late_but_allowed: u64,
     pub won: u64,
@@ -70,7 +70,7 @@ impl Told {
     pub fn is_worth_something(&self) {
         for count in [
             self.good,
-            self.refused,
+            self.rejected,
             self.failed,
             self.late_but_allowed,
             self.won,
@@ -84,7 +84,7 @@ impl Told {
 impl AddAssign for Told {
     fn add_assign(&mut self, other: Self) {
         self.good += other.good;
-        self.refused += other.refused;
+        self.rejected += other.rejected;
         self.failed += other.failed;
         self.late_but_allowed += other.late_but_allowed;
         self.won += other.won;
@@ -101,7 +101,7 @@ struct Node {
     list: RefCell<RevocationList>,
 }
 
-/// What is certain about a key: from when on all of its tokens are refused.
+/// What is certain about a key: from when on all of its tokens are rejected.
 #[derive(Clone, Copy, Default)]
 struct Certain {
     revoked: Option<Instant>,
@@ -118,7 +118,7 @@ pub struct History {
     health: Arc<Health>,
     tokens: Vec<VerifiedToken>,
     certain: RefCell<HashMap<RevocationKey, Certain>>,
-    held: RefCell<HashMap<usize, HashSet<ClaimId>>>,
+    held: RefCell<HashMap<usize, HashSet<UseId>>>,
     told: Cell<Told>,
 }
 
@@ -183,8 +183,8 @@ impl History {
             actors.spawn_local(history.clone().trouble(ends));
             for _ in 0..4 {
                 actors.spawn_local(history.clone().revoke_and_lift(ends));
-                actors.spawn_local(history.clone().claim_and_release(ends));
-                actors.spawn_local(history.clone().check(ends));
+                actors.spawn_local(history.clone().take_and_return(ends));
+                actors.spawn_local(history.clone().status(ends));
             }
             while let Some(ended) = actors.join_next().await {
                 if let Err(error) = ended {
@@ -217,9 +217,9 @@ impl History {
                     node.wire.way.cut.store(false, Ordering::SeqCst);
                 }
                 1 => {
-                    self.health.refuses.store(true, Ordering::SeqCst);
+                    self.health.rejects.store(true, Ordering::SeqCst);
                     sleep(while_it_lasts).await;
-                    self.health.refuses.store(false, Ordering::SeqCst);
+                    self.health.rejects.store(false, Ordering::SeqCst);
                 }
                 2 => {
                     self.health.frozen.store(true, Ordering::SeqCst);
@@ -292,23 +292,23 @@ impl History {
         }
     }
 
-    async fn check(self: Rc<Self>, ends: Instant) {
+    async fn status(self: Rc<Self>, ends: Instant) {
         while Instant::now() < ends {
             sleep(Duration::from_millis(chance(|rng| rng.u64(0..60)))).await;
             let list = self.node().list.borrow().clone();
             let token = self.token();
             let begun = Instant::now();
             let revoked = self.revoked_since(token);
-            let standing = match list.standing(token) {
-                Some(standing) => Ok(standing),
-                None => list.check(token).await,
+            let status = match list.known_status(token) {
+                Some(status) => Ok(status),
+                None => list.status(token).await,
             };
             let mut told = self.told.get();
             if list.stats().mirror == MirrorState::Live {
                 told.from_a_mirror += 1;
             }
-            match standing {
-                Ok(Standing::Good) => {
+            match status {
+                Ok(TokenStatus::Valid) => {
                     told.good += 1;
                     // Certain before, and not made uncertain since.
                     let still = revoked.filter(|since| self.revoked_since(token) == Some(*since));
@@ -322,34 +322,34 @@ impl History {
                         told.late_but_allowed += 1;
                     }
                 }
-                Ok(_) => told.refused += 1,
+                Ok(_) => told.rejected += 1,
                 Err(_) => told.failed += 1,
             }
             self.told.set(told);
         }
     }
 
-    async fn claim_and_release(self: Rc<Self>, ends: Instant) {
+    async fn take_and_return(self: Rc<Self>, ends: Instant) {
         while Instant::now() < ends {
             sleep(Duration::from_millis(chance(|rng| rng.u64(0..300)))).await;
             let number = chance(|rng| rng.usize(0..TOKENS));
             let limit = u32::try_from(number % 3 + 1).unwrap();
             let token = &self.tokens[number];
-            let claim = Claim::new(
+            let use_ = Use::new(
                 token.id(),
-                ClaimId::from_bytes(chance(|rng| rng.u128(..)).to_le_bytes()),
+                UseId::from_bytes(chance(|rng| rng.u128(..)).to_le_bytes()),
                 NonZeroU32::new(limit).unwrap(),
                 token.claims().expires_at(),
             );
             // In doubt it asks again, now and then by another node, under the same id.
             for _ in 0..3 {
                 let list = self.node().list.borrow().clone();
-                match list.claim(claim).await {
-                    Ok(ClaimOutcome::Won { .. }) => {
-                        self.wins(number, limit, claim.id);
+                match list.take_use(use_).await {
+                    Ok(UseOutcome::Taken { .. }) => {
+                        self.wins(number, limit, use_.id);
                         break;
                     }
-                    Ok(ClaimOutcome::Spent) => {
+                    Ok(UseOutcome::Spent) => {
                         self.tell(|told| told.spent += 1);
                         break;
                     }
@@ -362,14 +362,14 @@ impl History {
                     .borrow_mut()
                     .entry(number)
                     .or_default()
-                    .remove(&claim.id);
+                    .remove(&use_.id);
                 let list = self.node().list.borrow().clone();
-                let _ = list.release(claim).await;
+                let _ = list.return_use(use_).await;
             }
         }
     }
 
-    fn wins(&self, number: usize, limit: u32, id: ClaimId) {
+    fn wins(&self, number: usize, limit: u32, id: UseId) {
         self.tell(|told| told.won += 1);
         let mut held = self.held.borrow_mut();
         let held = held.entry(number).or_default();
@@ -391,12 +391,12 @@ impl History {
             };
             for node in &self.nodes {
                 let list = node.list.borrow().clone();
-                let mut standing = list.check(token).await;
-                while standing.is_err() {
+                let mut status = list.status(token).await;
+                while status.is_err() {
                     // An answer may still be lost.
-                    standing = list.check(token).await;
+                    status = list.status(token).await;
                 }
-                assert_ne!(standing.unwrap(), Standing::Good, "seed {}", self.seed);
+                assert_ne!(status.unwrap(), TokenStatus::Valid, "seed {}", self.seed);
             }
         }
     }
@@ -436,7 +436,7 @@ fn list(plan: &Plan, wire: &Wire, clock: &Clock) -> RevocationList {
     RevocationList::builder(wire.clone())
         .clock(clock.clone())
         .max_staleness(plan.max_staleness)
-        .answer_within(Duration::from_millis(400))
-        .mirror_limit(plan.mirror_limit)
+        .store_timeout(Duration::from_millis(400))
+        .mirror_capacity(plan.mirror_capacity)
         .build()
 }

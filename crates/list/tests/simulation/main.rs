@@ -59,7 +59,7 @@ fn trap_01_the_bound_and_one_winner_hold_with_pushes() {
 #[test]
 fn trap_01_the_bound_and_one_winner_hold_without_a_mirror() {
     let plan = Plan {
-        mirror_limit: 0,
+        mirror_capacity: 0,
         ..Plan::default()
     };
     let told = explore(&plan, 2_000..2_800);
@@ -70,13 +70,16 @@ fn trap_01_the_bound_and_one_winner_hold_without_a_mirror() {
 /// Known bad: lists that are allowed to be later than what is asked of them.
 #[test]
 fn a_list_that_is_late_is_found_out() {
-    for mirror_limit in [0, 1_000] {
+    for mirror_capacity in [0, 1_000] {
         let plan = Plan {
             max_staleness: 3 * MAX_STALENESS,
-            mirror_limit,
+            mirror_capacity,
             ..Plan::default()
         };
-        assert!(is_found_out(&plan, 0..200), "mirror_limit {mirror_limit}");
+        assert!(
+            is_found_out(&plan, 0..200),
+            "mirror_capacity {mirror_capacity}"
+        );
     }
 }
 

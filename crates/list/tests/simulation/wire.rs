@@ -13,8 +13,8 @@ use std::{
 use fastrand::Rng;
 use tokio::{sync::oneshot, time::sleep};
 use tower_revoke_core::{
-    Change, Changes, Claim, ClaimOutcome, Cursor, KeyDigest, Lift, Listed, Revocation, Store,
-    StoreError, UnixTime,
+    Change, Changes, Cursor, KeyDigest, Lift, Listed, Revocation, Store, StoreError, UnixTime, Use,
+    UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 
@@ -43,7 +43,7 @@ pub struct Way {
 /// How the store itself is.
 #[derive(Default)]
 pub struct Health {
-    pub refuses: AtomicBool,
+    pub rejects: AtomicBool,
     pub frozen: AtomicBool,
 }
 
@@ -79,9 +79,9 @@ impl Wire {
                 // Lost on the way: nobody ever hears of it.
                 return pending().await;
             }
-            if health.refuses.load(Ordering::SeqCst) {
-                let refused = StoreError::Unavailable("the store is down".into());
-                return drop(answer.send(Err(refused)));
+            if health.rejects.load(Ordering::SeqCst) {
+                let rejected = StoreError::Unavailable("the store is down".into());
+                return drop(answer.send(Err(rejected)));
             }
             let done = act(server).await;
             sleep(delay()).await;
@@ -127,21 +127,21 @@ impl Store for Wire {
             .await
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
+    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
         if let Some(alone) = &self.alone {
-            return alone.claim(claim).await;
+            return alone.take_use(use_).await;
         }
-        let claim = *claim;
-        self.ask(move |server| async move { server.claim(&claim).await })
+        let use_ = *use_;
+        self.ask(move |server| async move { server.take_use(&use_).await })
             .await
     }
 
-    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
         if let Some(alone) = &self.alone {
-            return alone.release(claim).await;
+            return alone.return_use(use_).await;
         }
-        let claim = *claim;
-        self.ask(move |server| async move { server.release(&claim).await })
+        let use_ = *use_;
+        self.ask(move |server| async move { server.return_use(&use_).await })
             .await
     }
 

@@ -242,7 +242,7 @@ async fn trap_15_a_scan_with_unknown_tokens_adds_no_client() {
     let service = orders(layer.monitor());
     assert!(service.clients.is_empty());
     assert_eq!(numbers(&service.other), [0; 6]);
-    assert_eq!(service.anonymous.refused_by["bad_signature"], SCAN);
+    assert_eq!(service.anonymous.rejected_by["bad_signature"], SCAN);
     assert_eq!(service.total, service.anonymous);
 }
 

@@ -78,7 +78,7 @@ pub(crate) fn numbers(counts: &Counts) -> [u64; 6] {
         counts.failure,
         counts.exception,
         counts.cancelled,
-        counts.refused,
+        counts.rejected,
     ]
 }
 

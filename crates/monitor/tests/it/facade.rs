@@ -40,7 +40,7 @@ fn with_recorder(test: impl AsyncFnOnce(&Snapshotter)) {
     });
 }
 
-async fn refuse(layer: &MonitorLayer) {
+async fn reject(layer: &MonitorLayer) {
     let service = layer.layer(service_fn(|_: Request<()>| async {
         let response = RejectionFormat::default()
             .respond(Reason::Expired.into(), RequestShape::of(&Request::new(())));
@@ -59,8 +59,8 @@ fn calls_are_told_with_bounded_labels() {
         let mut missing = hello();
         *missing.status_mut() = http::StatusCode::NOT_FOUND;
         call(&layer, "", missing).await;
-        refuse(&layer).await;
-        refuse(&layer).await;
+        reject(&layer).await;
+        reject(&layer).await;
         let expected = [
             ("call_duration_seconds{service=orders}", 101.0),
             ("calls_in_flight{service=orders}", 0.0),
@@ -68,7 +68,7 @@ fn calls_are_told_with_bounded_labels() {
             ("calls_total{outcome=exception,service=orders}", 0.0),
             ("calls_total{outcome=failure,service=orders}", 1.0),
             (
-                "calls_total{outcome=refused,reason=expired,service=orders}",
+                "calls_total{outcome=rejected,reason=expired,service=orders}",
                 2.0,
             ),
             ("calls_total{outcome=success,service=orders}", 100.0),

@@ -19,7 +19,7 @@ use tower_revoke_core::{
     BoxError, ByStatus, Clock, Outcome, Reason, RejectionFormat, UnixTime, end::RequestShape,
 };
 use tower_revoke_monitor::{
-    Classify, Latency, Monitor, MonitorBody, MonitorFuture, MonitorLayer, Monitored,
+    Classify, Latency, Monitor, MonitorBody, MonitorFuture, MonitorLayer, MonitorService,
 };
 use tower_revoke_testing::{Gate, ScriptedBody, readiness_conformance};
 
@@ -112,7 +112,7 @@ async fn a_grpc_call_is_judged_by_its_trailers() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_counted_by_its_reason_and_has_no_latency() {
+async fn a_rejection_is_counted_by_its_reason_and_has_no_latency() {
     let layer = layer();
     let service = layer.layer(service_fn(|request: Request<bool>| {
         let reason = match request.into_body() {
@@ -133,7 +133,7 @@ async fn a_refusal_is_counted_by_its_reason_and_has_no_latency() {
     }
     let total = total(&layer);
     assert_eq!(numbers(&total), [0, 0, 0, 0, 0, 3]);
-    let reasons = total.refused_by.into_iter().collect::<Vec<_>>();
+    let reasons = total.rejected_by.into_iter().collect::<Vec<_>>();
     assert_eq!(reasons, [("no_token", 1), ("revoked", 2)]);
     assert_eq!(total.latency, Latency::default());
 }
@@ -353,7 +353,7 @@ impl Classify for Lenient {
     fn of_head<B>(&mut self, response: &Response<B>) -> Option<Outcome> {
         match response.status().as_u16() {
             404 => Some(Outcome::Success),
-            418 => Some(Outcome::Refused),
+            418 => Some(Outcome::Rejected),
             _ => ByStatus.of_head(response),
         }
     }
@@ -373,8 +373,8 @@ async fn a_program_judges_by_its_own_rules() {
     call(&layer, "ann", answer(418)).await;
     let total = total(&layer);
     assert_eq!(numbers(&total), [0, 2, 0, 0, 0, 1]);
-    assert_eq!(total.refused_by["unspecified"], 1);
-    // A refusal of ours is none of its business.
+    assert_eq!(total.rejected_by["unspecified"], 1);
+    // A rejection of ours is none of its business.
     let layer = layer.clone();
     let service = layer.layer(service_fn(|_: Request<()>| async {
         let mut response = RejectionFormat::default()
@@ -383,7 +383,7 @@ async fn a_program_judges_by_its_own_rules() {
         Ok::<_, Infallible>(response)
     }));
     service.oneshot(Request::new(())).await.unwrap();
-    assert_eq!(self::total(&layer).refused_by["spent"], 1);
+    assert_eq!(self::total(&layer).rejected_by["spent"], 1);
 }
 
 #[tokio::test]
@@ -420,6 +420,6 @@ async fn nothing_is_asked_of_the_inner_service() {
 
 static_assertions::assert_impl_all!(Monitor: Clone, Send, Sync, Unpin);
 static_assertions::assert_impl_all!(MonitorLayer: Clone, Send, Sync, Unpin);
-static_assertions::assert_impl_all!(Monitored<()>: Clone, Send, Sync, Unpin);
+static_assertions::assert_impl_all!(MonitorService<()>: Clone, Send, Sync, Unpin);
 static_assertions::assert_impl_all!(MonitorFuture<(), ByStatus>: Send, Sync, Unpin);
 static_assertions::assert_impl_all!(MonitorBody<Full<Bytes>>: Send, Sync, Unpin);

@@ -11,7 +11,7 @@ use std::{
 use http::StatusCode;
 use tokio::net::TcpListener;
 use tower_revoke_http::HttpsClient;
-use tower_revoke_oauth::{AuthorizationServer, Failure};
+use tower_revoke_oauth::{Failure, RevocationClient};
 
 use crate::support::{SECRET, Server, answer, status, tell};
 
@@ -19,10 +19,10 @@ const LONG: Duration = Duration::from_secs(60);
 const OPENID: &str = "/realms/shop/.well-known/openid-configuration";
 const OAUTH: &str = "/.well-known/oauth-authorization-server/realms/shop";
 
-fn client(issuer: &str) -> AuthorizationServer {
-    AuthorizationServer::discover(issuer)
+fn client(issuer: &str) -> RevocationClient {
+    RevocationClient::discover(issuer)
         .client_credentials("shop", SECRET)
-        .http(HttpsClient::new().unwrap())
+        .http_client(HttpsClient::new().unwrap())
         .build()
         .unwrap()
 }
@@ -68,7 +68,7 @@ async fn rfc8414_3_openid_s_document_is_asked_first_and_once() {
     for n in 0..5 {
         tell(&client, &format!("token-{n}"));
     }
-    assert!(client.drain(LONG).await.is_complete());
+    assert!(client.shutdown(LONG).await.is_complete());
     let revoke = "POST /realms/shop/revoke".to_owned();
     let mut expected = vec![format!("GET {OPENID}")];
     expected.extend(std::iter::repeat_n(revoke, 5));
@@ -83,7 +83,7 @@ async fn rfc8414_3_1_the_document_before_the_path_is_asked_next() {
     .await;
     let client = client(&issuer);
     tell(&client, "abc");
-    assert!(client.drain(LONG).await.is_complete());
+    assert!(client.shutdown(LONG).await.is_complete());
     assert_eq!(
         paths(&mut server),
         [
@@ -133,7 +133,7 @@ async fn metadata_that_comes_late_is_waited_for() {
     .await;
     let client = client(&issuer);
     tell(&client, "abc");
-    let told = client.drain(LONG).await;
+    let told = client.shutdown(LONG).await;
     assert_eq!((told.delivered, told.left), (1, 0));
 }
 
@@ -144,14 +144,14 @@ async fn an_endpoint_that_moved_is_found_again() {
         (path == OPENID).then(|| metadata(issuer, &format!("{issuer}/{place}")))
     })
     .await;
-    let client = AuthorizationServer::discover(issuer)
+    let client = RevocationClient::discover(issuer)
         .client_credentials("shop", SECRET)
-        .http(HttpsClient::new().unwrap())
-        .retry_slowly_every(Duration::from_millis(1))
+        .http_client(HttpsClient::new().unwrap())
+        .slow_retry_interval(Duration::from_millis(1))
         .build()
         .unwrap();
     tell(&client, "abc");
-    assert!(client.drain(LONG).await.is_complete());
+    assert!(client.shutdown(LONG).await.is_complete());
     assert_eq!(
         paths(&mut server),
         [

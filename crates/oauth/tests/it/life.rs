@@ -15,9 +15,9 @@ use tower_revoke_core::{
 use tower_revoke_http::HttpsClient;
 use tower_revoke_list::RevocationList;
 use tower_revoke_oauth::{
-    AuthorizationServer, AuthorizationServerBuilder, BuildError, CredentialsError,
+    CredentialsError, RevocationClient, RevocationClientBuilder, RevocationClientError,
 };
-use tower_revoke_spend::{RevokeLayer, Slots};
+use tower_revoke_spend::{PendingRevocations, RevokeLayer};
 
 use crate::{
     support::{SECRET, Server, copy, member, reserve, rest, scripted, status, tell},
@@ -26,8 +26,8 @@ use crate::{
 
 const LONG: Duration = Duration::from_secs(60);
 
-static_assertions::assert_impl_all!(AuthorizationServer: Clone, Send, Sync, std::fmt::Debug);
-static_assertions::assert_impl_all!(AuthorizationServerBuilder: Send, Sync, std::fmt::Debug);
+static_assertions::assert_impl_all!(RevocationClient: Clone, Send, Sync, std::fmt::Debug);
+static_assertions::assert_impl_all!(RevocationClientBuilder: Send, Sync, std::fmt::Debug);
 
 fn runtime() -> Runtime {
     Builder::new_current_thread()
@@ -45,7 +45,7 @@ fn a_runtime_that_ends_takes_no_token_with_it() {
         }
         Ok(status(200))
     });
-    let client = client.at_once(2).build().unwrap();
+    let client = client.max_concurrency(2).build().unwrap();
     let first = runtime();
     first.block_on(async {
         for n in 0..5 {
@@ -59,7 +59,7 @@ fn a_runtime_that_ends_takes_no_token_with_it() {
     drop(first);
     held.send(copy("token-5"));
     assert_eq!(client.stats().queued, 6);
-    let told = runtime().block_on(client.drain(LONG));
+    let told = runtime().block_on(client.shutdown(LONG));
     assert_eq!((told.delivered, told.left), (6, 0));
 }
 
@@ -74,7 +74,7 @@ fn no_runtime_is_needed_to_reserve_and_to_hand_over() {
     // Any use in a runtime takes the older one along.
     runtime.block_on(async {
         tell(&client, "def");
-        assert!(client.drain(LONG).await.is_complete());
+        assert!(client.shutdown(LONG).await.is_complete());
     });
     assert_eq!(client.stats().delivered, 2);
 }
@@ -93,7 +93,7 @@ fn a_place_held_in_a_runtime_hands_over_outside_of_it() {
 #[tokio::test]
 async fn a_token_that_is_spent_here_is_revoked_there() {
     let mut server = Server::start([status(200)]).await;
-    let client = server.client().queue(2).build().unwrap();
+    let client = server.client().queue_capacity(2).build().unwrap();
     let list: Arc<dyn Revocations> = RevocationList::in_memory().into();
     let claims = json!({
         "iss": "https://id.example.com", "sub": "ann", "jti": "1", "exp": 4_000_000_000_u64,
@@ -120,7 +120,7 @@ async fn a_token_that_is_spent_here_is_revoked_there() {
             }));
         async move { service.oneshot(request).await.unwrap() }
     };
-    // No place to the server: the call is refused, and the token lives.
+    // No place to the server: the call is rejected, and the token lives.
     let held = ["abc", "def"].map(|token| reserve(&client, token).unwrap());
     assert_eq!(call().await.status(), StatusCode::SERVICE_UNAVAILABLE);
     drop(held);
@@ -134,7 +134,7 @@ async fn a_token_that_is_spent_here_is_revoked_there() {
     let (_, body) = server.next().await;
     assert_eq!(member(&body, "token").as_deref(), Some("e30.e30.c2ln"));
     assert_eq!(call().await.status(), StatusCode::UNAUTHORIZED);
-    let told = client.drain(LONG).await;
+    let told = client.shutdown(LONG).await;
     assert_eq!((told.left, client.stats().delivered), (0, 1));
     assert!(server.rest().is_empty());
 }
@@ -147,7 +147,7 @@ async fn trap_42_a_token_takes_one_place_of_the_queue_and_a_caller_half_of_it() 
         0..20 => Err(unreachable()),
         _ => Ok(status(200)),
     });
-    let client = client.queue(4).build().unwrap();
+    let client = client.queue_capacity(4).build().unwrap();
     let list: Arc<dyn Revocations> = RevocationList::in_memory().into();
     let call = |layer: RevokeLayer, subject: &str, jwt_id: &str| {
         let claims = json!({
@@ -179,9 +179,17 @@ async fn trap_42_a_token_takes_one_place_of_the_queue_and_a_caller_half_of_it() 
             status
         }
     };
-    let slots = Slots::new(1);
-    let first = call(RevokeLayer::after_response().slots(&slots), "ann", "ann-1");
-    let second = call(RevokeLayer::after_response().slots(&slots), "ann", "ann-1");
+    let slots = PendingRevocations::new(1);
+    let first = call(
+        RevokeLayer::after_response().pending_revocations(&slots),
+        "ann",
+        "ann-1",
+    );
+    let second = call(
+        RevokeLayer::after_response().pending_revocations(&slots),
+        "ann",
+        "ann-1",
+    );
     // Layers with clones of one server share what is pending, and so the only slot.
     assert_eq!(tokio::join!(first, second), (200, 200));
     for _ in 0..100 {
@@ -194,7 +202,7 @@ async fn trap_42_a_token_takes_one_place_of_the_queue_and_a_caller_half_of_it() 
     assert_eq!(call(RevokeLayer::single_use(), "bob", "bob-1").await, 200);
     assert_eq!(client.stats().queued, 3);
 
-    let told = client.drain(60 * LONG).await;
+    let told = client.shutdown(60 * LONG).await;
     assert_eq!((told.delivered, told.left), (3, 0));
     assert_eq!(call(RevokeLayer::single_use(), "ann", "ann-3").await, 200);
     let mut told: Vec<_> = rest(&mut tries)
@@ -206,47 +214,53 @@ async fn trap_42_a_token_takes_one_place_of_the_queue_and_a_caller_half_of_it() 
     assert_eq!(told, ["ann-1", "ann-2", "bob-1"]);
 }
 
-fn builder(id: &str, secret: &str) -> AuthorizationServerBuilder {
-    AuthorizationServer::at(Endpoint::new("https://id.example.com/revoke?key=k3y").unwrap())
+fn builder(id: &str, secret: &str) -> RevocationClientBuilder {
+    RevocationClient::at(Endpoint::new("https://id.example.com/revoke?key=k3y").unwrap())
         .client_credentials(id, secret)
 }
 
 #[test]
 fn what_is_missing_is_said_when_it_is_built() {
     let client: Arc<dyn HttpClient> = Arc::new(HttpsClient::new().unwrap());
-    let error = |builder: AuthorizationServerBuilder| builder.build().unwrap_err();
-    assert_eq!(error(builder("shop", SECRET)), BuildError::NoHttpClient);
+    let error = |builder: RevocationClientBuilder| builder.build().unwrap_err();
     assert_eq!(
-        error(builder("", SECRET).http(client.clone())),
-        BuildError::Credentials(CredentialsError::EmptyId),
+        error(builder("shop", SECRET)),
+        RevocationClientError::NoHttpClient
     );
     assert_eq!(
-        error(builder("shop", "").http(client.clone())),
-        BuildError::Credentials(CredentialsError::EmptySecret),
+        error(builder("", SECRET).http_client(client.clone())),
+        RevocationClientError::Credentials(CredentialsError::EmptyId),
+    );
+    assert_eq!(
+        error(builder("shop", "").http_client(client.clone())),
+        RevocationClientError::Credentials(CredentialsError::EmptySecret),
     );
     let endpoint = Endpoint::new("https://id.example.com/revoke").unwrap();
     assert_eq!(
-        error(AuthorizationServer::at(endpoint).http(client.clone())),
-        BuildError::NoCredentials,
+        error(RevocationClient::at(endpoint).http_client(client.clone())),
+        RevocationClientError::NoCredentials,
     );
     for issuer in [
         "http://id.example.com",
         "id.example.com",
         "https://a.example/?x",
     ] {
-        let server = AuthorizationServer::discover(issuer)
+        let server = RevocationClient::discover(issuer)
             .client_credentials("shop", SECRET)
-            .http(client.clone());
+            .http_client(client.clone());
         let error = error(server);
-        assert!(matches!(error, BuildError::Issuer(_)), "{issuer}");
+        assert!(
+            matches!(error, RevocationClientError::Issuer(_)),
+            "{issuer}"
+        );
         assert!(error.source().is_some());
     }
-    assert!(builder("shop", SECRET).http(client).build().is_ok());
+    assert!(builder("shop", SECRET).http_client(client).build().is_ok());
 }
 
 #[test]
 fn no_debug_output_shows_a_secret_or_a_token() {
-    let building = builder("shop", SECRET).http(HttpsClient::new().unwrap());
+    let building = builder("shop", SECRET).http_client(HttpsClient::new().unwrap());
     let shown = format!("{building:?}");
     assert!(
         shown.contains("id.example.com") && !shown.contains(SECRET),

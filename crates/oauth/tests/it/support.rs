@@ -21,18 +21,18 @@ use tower_revoke_core::{
     RemoteRevocation, RemoteSlot, TokenCopy, TokenId,
 };
 use tower_revoke_http::HttpsClient;
-use tower_revoke_oauth::{AuthorizationServer, AuthorizationServerBuilder};
+use tower_revoke_oauth::{RevocationClient, RevocationClientBuilder};
 use tracing::{Dispatch, Event, Metadata, Subscriber, field::Visit, span};
 
 pub(crate) const SECRET: &str = "open-sesame-4711";
 
 /// Tells `server` of `token`.
-pub(crate) fn tell(server: &AuthorizationServer, token: &str) {
+pub(crate) fn tell(server: &RevocationClient, token: &str) {
     reserve(server, token).unwrap().send(copy(token));
 }
 
 /// A place for `token`, whose holder has no other.
-pub(crate) fn reserve(server: &AuthorizationServer, token: &str) -> Result<RemoteSlot, QueueFull> {
+pub(crate) fn reserve(server: &RevocationClient, token: &str) -> Result<RemoteSlot, QueueFull> {
     let id = TokenId::of_opaque("server", token.as_bytes());
     Arc::<dyn RemoteRevocation>::from(server.clone()).reserve(id, KeyDigest::of_token(id))
 }
@@ -116,10 +116,10 @@ impl Server {
     }
 
     /// A client of this server, over a socket.
-    pub(crate) fn client(&self) -> AuthorizationServerBuilder {
-        AuthorizationServer::at(Endpoint::new(&self.url("/revoke")).unwrap())
+    pub(crate) fn client(&self) -> RevocationClientBuilder {
+        RevocationClient::at(Endpoint::new(&self.url("/revoke")).unwrap())
             .client_credentials("shop", SECRET)
-            .http(HttpsClient::new().unwrap())
+            .http_client(HttpsClient::new().unwrap())
             .seed(1)
     }
 
@@ -185,7 +185,7 @@ where
 }
 
 /// A client that answers by `answer`, and where its tries can be seen.
-pub(crate) fn scripted<F, R>(answer: F) -> (AuthorizationServerBuilder, UnboundedReceiver<Try>)
+pub(crate) fn scripted<F, R>(answer: F) -> (RevocationClientBuilder, UnboundedReceiver<Try>)
 where
     F: Fn(usize, String) -> R + Send + Sync + 'static,
     R: Future<Output = Answer> + Send + 'static,
@@ -197,9 +197,9 @@ where
         tell,
         count: Mutex::new(0),
     };
-    let server = AuthorizationServer::at(Endpoint::new("https://id.example.com/revoke").unwrap())
+    let server = RevocationClient::at(Endpoint::new("https://id.example.com/revoke").unwrap())
         .client_credentials("shop", SECRET)
-        .http(client)
+        .http_client(client)
         .seed(1);
     (server, tries)
 }

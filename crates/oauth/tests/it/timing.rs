@@ -88,7 +88,7 @@ async fn rfc7009_2_2_1_retry_after_is_waited_for() {
             let pause = second.at - first.at;
             assert!(pause >= secs(least), "{value}: {pause:?}");
             assert!(pause <= secs(least + 2), "{value}: {pause:?}");
-            assert_eq!(client.drain(secs(5)).await.left, 0);
+            assert_eq!(client.shutdown(secs(5)).await.left, 0);
             let busy = StatusCode::from_u16(code).unwrap();
             assert_eq!(client.stats().last_failure, Some(Failure::Busy(busy)));
         }
@@ -96,7 +96,7 @@ async fn rfc7009_2_2_1_retry_after_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trap_16_refused_credentials_are_tried_slowly_and_alert() {
+async fn trap_16_rejected_credentials_are_tried_slowly_and_alert() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
     let (clock, _hand) = Clock::manual(UnixTime::from_secs(1_000));
@@ -110,15 +110,15 @@ async fn trap_16_refused_credentials_are_tried_slowly_and_alert() {
         last = at;
     }
     let stats = client.stats();
-    assert!(stats.needs_a_person);
+    assert!(stats.needs_operator);
     assert_eq!(stats.last_failure, Some(Failure::Credentials));
-    assert_eq!((stats.queued, stats.refused, stats.given_up), (1, 0, 0));
+    assert_eq!((stats.queued, stats.rejected, stats.given_up), (1, 0, 0));
     assert_eq!(stats.failing_since, Some(UnixTime::from_secs(1_000)));
     assert_eq!(log.lines_with("ERROR"), 1, "{}", log.text());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_of_credentials_that_were_replaced_meanwhile_is_none() {
+async fn a_rejection_of_credentials_that_were_replaced_meanwhile_is_none() {
     let (client, mut tries) = scripted(async |n, _| {
         if n == 0 {
             sleep(secs(5)).await;
@@ -135,7 +135,7 @@ async fn a_refusal_of_credentials_that_were_replaced_meanwhile_is_none() {
     let header = |request: &http::Request<_>| request.headers()["authorization"].clone();
     assert!(header(&first.request).is_sensitive());
     assert_ne!(header(&first.request), header(&second.request));
-    assert_eq!(client.drain(secs(1)).await.left, 0);
+    assert_eq!(client.shutdown(secs(1)).await.left, 0);
     assert!(client.set_client_credentials("shop", "").is_err());
 }
 
@@ -178,11 +178,11 @@ async fn no_more_requests_at_once_than_were_allowed() {
             Ok(status(200))
         }
     });
-    let client = client.at_once(3).build().unwrap();
+    let client = client.max_concurrency(3).build().unwrap();
     for n in 0..20 {
         tell(&client, &format!("token-{n}"));
     }
-    assert!(client.drain(secs(60)).await.is_complete());
+    assert!(client.shutdown(secs(60)).await.is_complete());
     assert_eq!(now_and_most.1.load(Ordering::SeqCst), 3);
 }
 
@@ -200,7 +200,7 @@ async fn a_server_that_is_down_is_spared_and_all_go_when_it_is_back() {
             }
         }
     });
-    let client = client.queue(500).build().unwrap();
+    let client = client.queue_capacity(500).build().unwrap();
     for n in 0..500 {
         tell(&client, &format!("token-{n}"));
     }
@@ -216,7 +216,7 @@ async fn a_server_that_is_down_is_spared_and_all_go_when_it_is_back() {
         last = tries.recv().await.unwrap().at;
     }
     assert!(last - first <= secs(61), "{:?}", last - first);
-    assert!(client.drain(secs(60)).await.is_complete());
+    assert!(client.shutdown(secs(60)).await.is_complete());
     assert_eq!(client.stats().delivered, 500);
 }
 
@@ -260,9 +260,9 @@ async fn a_token_is_given_up_after_a_day() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_refuses_and_a_place_unused_is_free_again() {
+async fn a_full_queue_rejects_and_a_place_unused_is_free_again() {
     let (client, _tries) = scripted(async |_, _| Err(unreachable()));
-    let client = client.queue(3).build().unwrap();
+    let client = client.queue_capacity(3).build().unwrap();
     tell(&client, "abc");
     let second = reserve(&client, "2").unwrap();
     let third = reserve(&client, "def").unwrap();
@@ -284,13 +284,13 @@ async fn a_full_queue_refuses_and_a_place_unused_is_free_again() {
 #[tokio::test(start_paused = true)]
 async fn a_place_is_free_once_the_server_was_told() {
     let (client, _tries) = scripted(async |n, _| Ok(status(if n % 2 == 0 { 200 } else { 400 })));
-    let client = client.queue(1).build().unwrap();
+    let client = client.queue_capacity(1).build().unwrap();
     for n in 0..10 {
         tell(&client, &format!("token-{n}"));
         assert_eq!(reserve(&client, "another").unwrap_err(), QueueFull);
-        assert!(client.drain(secs(1)).await.is_complete());
+        assert!(client.shutdown(secs(1)).await.is_complete());
     }
-    assert_eq!((client.stats().delivered, client.stats().refused), (5, 5));
+    assert_eq!((client.stats().delivered, client.stats().rejected), (5, 5));
 }
 
 #[tokio::test(start_paused = true)]
@@ -301,7 +301,7 @@ async fn drain_tries_at_once_what_was_to_wait() {
     tries.recv().await.unwrap();
     tokio::task::yield_now().await;
     let start = Instant::now();
-    let told = client.drain(secs(10)).await;
+    let told = client.shutdown(secs(10)).await;
     assert!(told.is_complete());
     assert_eq!((told.delivered, told.left), (1, 0));
     assert!(start.elapsed() < secs(1));
@@ -315,12 +315,12 @@ async fn drain_says_what_is_left() {
         }
         Ok(status(200))
     });
-    let client = client.answer_within(DAY).build().unwrap();
+    let client = client.request_timeout(DAY).build().unwrap();
     tell(&client, "stuck");
     tell(&client, "abc");
     let held = reserve(&client, "held").unwrap();
     let start = Instant::now();
-    let told = client.drain(secs(10)).await;
+    let told = client.shutdown(secs(10)).await;
     assert_eq!(start.elapsed().as_secs(), 10);
     assert_eq!((told.delivered, told.left, told.reserved), (1, 1, 1));
     assert!(!told.is_complete());
@@ -340,12 +340,12 @@ async fn drain_waits_for_calls_that_hold_a_place() {
         drop(unused);
     });
     let start = Instant::now();
-    let told = client.drain(secs(10)).await;
+    let told = client.shutdown(secs(10)).await;
     assert_eq!(start.elapsed().as_secs(), 4);
     assert_eq!((told.delivered, told.left, told.reserved), (1, 0, 0));
     call.await.unwrap();
     // An empty one is done at once.
-    assert!(client.drain(Duration::ZERO).await.is_complete());
+    assert!(client.shutdown(Duration::ZERO).await.is_complete());
 }
 
 #[tokio::test(start_paused = true)]
@@ -356,7 +356,7 @@ async fn a_client_that_panics_loses_no_token() {
     });
     let client = client.build().unwrap();
     tell(&client, "abc");
-    assert!(client.drain(secs(60)).await.is_complete());
+    assert!(client.shutdown(secs(60)).await.is_complete());
     assert_eq!(client.stats().last_failure, Some(Failure::BrokenOff));
 }
 
@@ -379,14 +379,14 @@ async fn each_of_ten_thousand_is_told_by_a_server_that_is_hardly_up() {
         }
     });
     let client = client
-        .queue(10_000)
-        .give_up_after(365 * DAY)
+        .queue_capacity(10_000)
+        .retry_timeout(365 * DAY)
         .build()
         .unwrap();
     for n in 0..10_000 {
         tell(&client, &format!("token-{n}"));
     }
-    assert!(client.drain(300 * DAY).await.is_complete());
+    assert!(client.shutdown(300 * DAY).await.is_complete());
     assert_eq!(client.stats().delivered, 10_000);
     assert_eq!(told.lock().unwrap().len(), 10_000);
 }
@@ -402,7 +402,7 @@ async fn trap_48_a_server_that_fails_now_and_then_does_not_fill_the_log() {
     for n in 0..100 {
         tell(&client, &n.to_string());
     }
-    assert_eq!(client.drain(secs(100_000)).await.left, 0);
+    assert_eq!(client.shutdown(secs(100_000)).await.left, 0);
     let text = log.text();
     assert!(log.lines_with("answers again") <= 3, "{text}");
     assert!(log.lines_with("not told yet") <= 3, "{text}");

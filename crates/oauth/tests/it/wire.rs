@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use tokio::net::TcpListener;
 use tower_revoke_core::Endpoint;
 use tower_revoke_http::HttpsClient;
-use tower_revoke_oauth::{AuthorizationServer, Failure};
+use tower_revoke_oauth::{Failure, RevocationClient};
 
 use crate::support::{Log, SECRET, Server, answer, member, status, tell};
 
@@ -18,7 +18,7 @@ async fn rfc7009_2_1_the_request_is_a_form_with_the_token_and_a_hint() {
     let mut server = Server::start([status(200)]).await;
     let client = server.client().build().unwrap();
     tell(&client, "a.b+c/d~e==");
-    assert!(client.drain(LONG).await.is_complete());
+    assert!(client.shutdown(LONG).await.is_complete());
     let (head, body) = server.next().await;
     assert_eq!((head.method, head.uri.path()), (Method::POST, "/revoke"));
     let form = "application/x-www-form-urlencoded";
@@ -37,7 +37,7 @@ async fn rfc7009_2_1_the_hint_is_chosen_or_left_out() {
     for (hint, sent) in [("refresh_token", Some("refresh_token")), ("", None)] {
         let client = server.client().token_type_hint(hint).build().unwrap();
         tell(&client, "abc");
-        assert!(client.drain(LONG).await.is_complete());
+        assert!(client.shutdown(LONG).await.is_complete());
         let (_, body) = server.next().await;
         assert_eq!(member(&body, "token_type_hint").as_deref(), sent);
     }
@@ -58,7 +58,7 @@ async fn rfc6749_2_3_1_basic_carries_any_id_and_secret() {
         let client = server.client().client_credentials(id, secret);
         let client = client.build().unwrap();
         tell(&client, "abc");
-        assert!(client.drain(LONG).await.is_complete());
+        assert!(client.shutdown(LONG).await.is_complete());
         let (head, body) = server.next().await;
         let value = head.headers["authorization"].to_str().unwrap();
         let pair = BASE64_STANDARD.decode(value.strip_prefix("Basic ").unwrap());
@@ -85,7 +85,7 @@ async fn rfc6749_2_3_1_credentials_in_the_form_are_never_in_the_header_too() {
         let client = server.client().client_credentials(id, secret);
         let client = client.credentials_in_form().build().unwrap();
         tell(&client, "abc");
-        assert!(client.drain(LONG).await.is_complete());
+        assert!(client.shutdown(LONG).await.is_complete());
         let (head, body) = server.next().await;
         assert!(!head.headers.contains_key("authorization"));
         assert_eq!(member(&body, "client_id").as_deref(), Some(id));
@@ -114,7 +114,7 @@ async fn trap_16_wso2_s_empty_answer_is_a_success_and_what_its_headers_tell_is_n
     .await;
     let client = server.client().build().unwrap();
     tell(&client, "the-very-token");
-    let told = client.drain(LONG).await;
+    let told = client.shutdown(LONG).await;
     assert_eq!((told.delivered, told.left), (1, 0));
     assert_eq!(client.stats().failing_since, None);
     assert!(
@@ -136,8 +136,8 @@ async fn trap_35_an_error_in_the_body_of_a_200_is_a_success() {
     let mut server = Server::start([answer(200, &json, error)]).await;
     let client = server.client().build().unwrap();
     tell(&client, "abc");
-    let told = client.drain(LONG).await;
-    assert_eq!((told.delivered, told.refused), (1, 0));
+    let told = client.shutdown(LONG).await;
+    assert_eq!((told.delivered, told.rejected), (1, 0));
     assert_eq!(server.rest().len(), 1);
 }
 
@@ -151,28 +151,28 @@ async fn trap_35_unsupported_token_type_is_counted_and_never_tried_again() {
     for n in 0..20 {
         tell(&client, &format!("abc{n}"));
     }
-    let told = client.drain(LONG).await;
-    assert_eq!((told.delivered, told.refused, told.left), (0, 20, 0));
+    let told = client.shutdown(LONG).await;
+    assert_eq!((told.delivered, told.rejected, told.left), (0, 20, 0));
     assert!(told.is_complete());
     assert_eq!(server.rest().len(), 20);
     let stats = client.stats();
-    assert_eq!(stats.refused, 20);
-    assert_eq!(stats.last_refusal, Some("unsupported_token_type"));
+    assert_eq!(stats.rejected, 20);
+    assert_eq!(stats.last_rejection, Some("unsupported_token_type"));
     assert_eq!(stats.failing_since, None);
-    assert_eq!(log.lines_with("refuses for good"), 1, "{}", log.text());
+    assert_eq!(log.lines_with("rejects for good"), 1, "{}", log.text());
     assert!(!log.text().contains("abc0"));
 }
 
 #[tokio::test]
 async fn trap_16_bad_credentials_wait_until_they_are_mended() {
-    for refusal in [
+    for rejection in [
         status(401),
         status(403),
         answer(400, &[], r#"{"error":"invalid_client"}"#),
     ] {
         let log = Log::default();
         let _guard = tracing::subscriber::set_default(log.clone());
-        let mut server = Server::start([refusal, status(200)]).await;
+        let mut server = Server::start([rejection, status(200)]).await;
         let client = server.client().build().unwrap();
         tell(&client, "the-waiting-token");
         server.next().await;
@@ -184,9 +184,9 @@ async fn trap_16_bad_credentials_wait_until_they_are_mended() {
         let mended = BASE64_STANDARD.encode("shop:a-mended-secret");
         assert_eq!(head.headers["authorization"], format!("Basic {mended}"));
         assert_eq!(member(&body, "token").as_deref(), Some("the-waiting-token"));
-        assert!(client.drain(LONG).await.left == 0);
-        assert_eq!((client.stats().delivered, client.stats().refused), (1, 0));
-        assert!(!client.stats().needs_a_person);
+        assert!(client.shutdown(LONG).await.left == 0);
+        assert_eq!((client.stats().delivered, client.stats().rejected), (1, 0));
+        assert!(!client.stats().needs_operator);
         for secret in [SECRET, "a-mended-secret", "the-waiting-token"] {
             assert!(!log.text().contains(secret), "{secret}");
         }
@@ -203,7 +203,7 @@ async fn a_server_that_fails_is_asked_until_it_answers() {
         let (_, body) = server.next().await;
         assert_eq!(member(&body, "token").as_deref(), Some("abc"));
     }
-    assert_eq!(client.drain(LONG).await.left, 0);
+    assert_eq!(client.shutdown(LONG).await.left, 0);
     let stats = client.stats();
     assert_eq!((stats.delivered, stats.queued), (1, 0));
     assert_eq!(
@@ -219,14 +219,14 @@ async fn a_redirect_is_not_followed_with_the_token() {
             Server::start([answer(code, &[("location", "/elsewhere")], ""), status(200)]).await;
         let client = server.client();
         let client = client
-            .retry_slowly_every(Duration::from_millis(1))
+            .slow_retry_interval(Duration::from_millis(1))
             .build()
             .unwrap();
         tell(&client, "abc");
         server.next().await;
         let (head, _) = server.next().await;
         assert_eq!((head.method, head.uri.path()), (Method::POST, "/revoke"));
-        assert_eq!(client.drain(LONG).await.left, 0);
+        assert_eq!(client.shutdown(LONG).await.left, 0);
         let redirect = StatusCode::from_u16(code).unwrap();
         assert_eq!(
             client.stats().last_failure,
@@ -241,13 +241,13 @@ async fn an_answer_without_end_is_cut_off() {
     let mut server = Server::start([answer(200, &[], huge), status(200)]).await;
     let client = server.client();
     let client = client
-        .retry_slowly_every(Duration::from_millis(1))
+        .slow_retry_interval(Duration::from_millis(1))
         .build()
         .unwrap();
     tell(&client, "abc");
     server.next().await;
     server.next().await;
-    assert_eq!(client.drain(LONG).await.left, 0);
+    assert_eq!(client.shutdown(LONG).await.left, 0);
     assert_eq!(client.stats().last_failure, Some(Failure::TooLarge));
 }
 
@@ -256,10 +256,10 @@ async fn a_server_that_takes_the_request_and_never_answers_is_left_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let endpoint = Endpoint::new(&format!("http://{address}/revoke")).unwrap();
-    let client = AuthorizationServer::at(endpoint)
+    let client = RevocationClient::at(endpoint)
         .client_credentials("shop", SECRET)
-        .http(HttpsClient::new().unwrap())
-        .answer_within(Duration::from_millis(50))
+        .http_client(HttpsClient::new().unwrap())
+        .request_timeout(Duration::from_millis(50))
         .build()
         .unwrap();
     tell(&client, "abc");
@@ -277,14 +277,14 @@ async fn a_server_that_is_down_at_the_start_is_told_when_it_is_up() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let endpoint = Endpoint::new(&format!("http://{address}/revoke")).unwrap();
-    let client = AuthorizationServer::at(endpoint)
+    let client = RevocationClient::at(endpoint)
         .client_credentials("shop", SECRET)
-        .http(HttpsClient::new().unwrap())
+        .http_client(HttpsClient::new().unwrap())
         .build()
         .unwrap();
     tell(&client, "abc");
     tell(&client, "def");
-    let told = client.drain(Duration::from_millis(100)).await;
+    let told = client.shutdown(Duration::from_millis(100)).await;
     assert_eq!((told.delivered, told.left), (0, 2));
     assert!(!told.is_complete());
     assert_eq!(client.stats().last_failure, Some(Failure::Unreachable));
@@ -292,7 +292,7 @@ async fn a_server_that_is_down_at_the_start_is_told_when_it_is_up() {
 
     let listener = TcpListener::bind(address).await.unwrap();
     let _server = Server::on(listener, |_, _| status(200));
-    let told = client.drain(LONG).await;
+    let told = client.shutdown(LONG).await;
     assert_eq!((told.delivered, told.left), (2, 0));
     assert_eq!(client.stats().failing_since, None);
 }
@@ -305,11 +305,11 @@ async fn ten_thousand_tokens_are_all_told() {
         let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         status(if number % 1_000 == 7 { 500 } else { 200 })
     });
-    let client = server.client().queue(10_000).build().unwrap();
+    let client = server.client().queue_capacity(10_000).build().unwrap();
     for n in 0..10_000 {
         tell(&client, &format!("token-{n}"));
     }
-    assert!(client.drain(LONG).await.is_complete());
+    assert!(client.shutdown(LONG).await.is_complete());
     assert_eq!(client.stats().delivered, 10_000);
     let seen = server.rest();
     let tokens: std::collections::HashSet<_> = seen

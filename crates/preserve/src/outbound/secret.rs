@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_fits_no_header_is_refused() {
+    fn a_token_that_fits_no_header_is_rejected() {
         assert_eq!(bearer("a\nb"), Err(MalformedToken::Characters));
         assert_eq!(bearer("abc").unwrap(), "Bearer abc");
     }

@@ -29,7 +29,7 @@ async fn server(headers: &[(&str, &str)]) -> Option<HeaderValue> {
     answer.into_body().map(|kept| kept.value().clone())
 }
 
-/// What was kept, or why the request was refused.
+/// What was kept, or why the request was rejected.
 async fn proxy(headers: &[(&str, &str)]) -> Result<String, Option<Reason>> {
     let service = PreserveAuthorizationLayer::new()
         .for_proxy()
@@ -109,15 +109,15 @@ async fn trap_19_a_server_is_not_moved_by_a_connection_that_names_authorization(
 
 /// TRAPS 19.
 #[tokio::test]
-async fn trap_19_a_proxy_refuses_a_connection_that_names_authorization() {
+async fn trap_19_a_proxy_rejects_a_connection_that_names_authorization() {
     for listing in [
         "authorization",
         "AUTHORIZATION",
         "close ,\tAuthorization , te",
     ] {
         let headers = [("connection", listing), ("authorization", BASIC)];
-        let refused = Err(Some(Reason::NamedInConnection));
-        assert_eq!(proxy(&headers).await, refused, "{listing}");
+        let rejected = Err(Some(Reason::NamedInConnection));
+        assert_eq!(proxy(&headers).await, rejected, "{listing}");
     }
     let second = [("connection", "te"), ("connection", "authorization")];
     assert!(proxy(&second).await.is_err(), "also without credentials");
@@ -137,7 +137,7 @@ async fn rfc9110_7_6_1_a_proxy_takes_other_options_for_what_they_are() {
 }
 
 #[tokio::test]
-async fn the_refusal_of_a_proxy_is_a_400_in_the_format_that_is_asked_for() {
+async fn the_rejection_of_a_proxy_is_a_400_in_the_format_that_is_asked_for() {
     let layer = PreserveAuthorizationLayer::new()
         .for_proxy()
         .rejection_format(RejectionFormat::default().realm("edge"));

@@ -118,7 +118,7 @@ async fn rfc9700_4_13_each_upstream_gets_what_was_said_and_nothing_that_was_forg
 
 /// TRAPS 19.
 #[tokio::test]
-async fn trap_19_a_proxy_refuses_the_listing_on_the_wire() {
+async fn trap_19_a_proxy_rejects_the_listing_on_the_wire() {
     let upstream = upstream().await;
     let outbound = OutboundAuthorizationLayer::strip()
         .upstream(&upstream.to_string(), Outbound::keep())

@@ -214,7 +214,7 @@ impl PendingCall {
     /// Done when the token was revoked after this, or could not be in time.
     pub(crate) fn end(mut self) -> Settle {
         let (settle, report) = Settle::new(self.config.on_store_error);
-        let limit = after(Instant::now(), self.config.finish_within);
+        let limit = after(Instant::now(), self.config.commit_timeout);
         let mut report = Some(report);
         self.close(|revocation, call| {
             if let Some(report) = report.take() {
@@ -255,7 +255,7 @@ impl PendingCall {
                 &config,
                 revoke,
             );
-            let in_time = timeout(config.finish_within, again).await.is_ok();
+            let in_time = timeout(config.commit_timeout, again).await.is_ok();
             let _ = report.send(in_time);
         });
     }
@@ -374,7 +374,7 @@ impl Task {
         }
         drop(state);
         if self.is_done {
-            self.shared.freed();
+            self.shared.returned();
         }
         for (report, in_time) in reports {
             // Nobody waits if the client has left.
@@ -388,7 +388,7 @@ impl State {
     /// Takes out what is pending under `key`, and frees its slot.
     fn remove(&mut self, key: &Key) -> Option<Entry> {
         let entry = self.pending.entries.remove(key)?;
-        self.give_back(entry.holder);
+        self.return_rule(entry.holder);
         Some(entry)
     }
 }
@@ -399,7 +399,7 @@ impl Drop for Task {
         if !self.is_done {
             let unrecorded = self.shared.lock().remove(&self.handle.key);
             drop(unrecorded);
-            self.shared.freed();
+            self.shared.returned();
         }
     }
 }

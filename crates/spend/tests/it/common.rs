@@ -6,7 +6,7 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 use tower_revoke_core::{
     Authenticated, BearerChecked, BearerToken, Claims, Clock, Lift, RejectionFormat, Revocations,
-    Standing, TokenId, VerifiedToken,
+    TokenId, TokenStatus, VerifiedToken,
 };
 use tower_revoke_list::{MemoryStore, RevocationList};
 use tower_revoke_testing::{ScriptedBody, ScriptedStore, StoreScript};
@@ -73,7 +73,7 @@ impl Caller {
             reason: "a mistake".to_owned(),
         };
         self.revocations.lift(lift).await.expect("a lift");
-        assert_eq!(self.standing().await, Standing::Good);
+        assert_eq!(self.known_status().await, TokenStatus::Valid);
     }
 
     pub(crate) fn request(&self) -> Request<()> {
@@ -92,8 +92,8 @@ impl Caller {
         request
     }
 
-    pub(crate) async fn standing(&self) -> Standing {
-        self.list.check(&self.token).await.expect("an answer")
+    pub(crate) async fn known_status(&self) -> TokenStatus {
+        self.list.status(&self.token).await.expect("an answer")
     }
 }
 

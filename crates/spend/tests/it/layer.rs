@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use serde_json::json;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_revoke_core::{
-    Authenticated, BearerChecked, Claims, Reason, Rejection, Standing, TokenId, VerifiedToken,
+    Authenticated, BearerChecked, Claims, Reason, Rejection, TokenId, TokenStatus, VerifiedToken,
 };
 use tower_revoke_spend::{Call, Head, Revoke, RevokeBody, RevokeLayer, When};
 use tower_revoke_testing::readiness_conformance;
@@ -32,7 +32,7 @@ async fn spends(caller: &Caller, layer: RevokeLayer, request: Request<()>) -> bo
     let response = layer.layer(service_fn(hello)).oneshot(request).await;
     let body = response.expect("a response").into_body();
     body.collect().await.expect("a whole body");
-    caller.standing().await != Standing::Good
+    caller.known_status().await != TokenStatus::Valid
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn only_calls_for_which_every_condition_holds_spend() {
 }
 
 #[tokio::test]
-async fn without_a_caller_it_refuses_and_without_a_bearer_layer_it_says_so() {
+async fn without_a_caller_it_rejects_and_without_a_bearer_layer_it_says_so() {
     let mut service = RevokeLayer::single_use().layer(service_fn(hello));
     let response = service.call(Request::new(())).await.expect("a response");
     assert_eq!(response.status(), 500);
@@ -113,7 +113,7 @@ async fn uses_with_another_limit_are_an_error_that_names_both() {
 }
 
 #[tokio::test]
-async fn a_use_is_given_back_to_the_next_caller() {
+async fn a_use_is_returned_to_the_next_caller() {
     let caller = Caller::new();
     let answers = AtomicU32::new(0);
     let service = service_fn(|_| {
@@ -127,7 +127,7 @@ async fn a_use_is_given_back_to_the_next_caller() {
             .body(Empty::<Bytes>::new());
         async { Ok::<_, Infallible>(response.expect("a response")) }
     });
-    let layer = RevokeLayer::single_use().give_back_if(|head: &Head<'_>| head.status == 404);
+    let layer = RevokeLayer::single_use().return_if(|head: &Head<'_>| head.status == 404);
     let mut service = layer.layer(service);
     for expected in [404, 200, 401] {
         let response = service.call(caller.request()).await.expect("a response");
@@ -135,9 +135,9 @@ async fn a_use_is_given_back_to_the_next_caller() {
     }
 }
 
-/// TRAPS 18: a retry inside of the claim keeps it; one outside finds the token spent.
+/// TRAPS 18: a retry inside of the use keeps it; one outside finds the token spent.
 #[tokio::test]
-async fn trap_18_a_retry_inside_of_the_claim_keeps_it() {
+async fn trap_18_a_retry_inside_of_the_layer_keeps_its_use() {
     #[derive(Clone)]
     struct Once(bool);
     impl<B> tower::retry::Policy<Request<()>, Response<B>, Infallible> for Once {

@@ -12,25 +12,25 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_revoke_core::{
-    Clock, KeyDigest, Outcome, QueueFull, Reason, Rejection, RemoteRevocation, RemoteSlot,
-    Standing, TokenId, UnixTime,
+    Clock, KeyDigest, Outcome, QueueFull, Reason, Rejection, RemoteRevocation, RemoteSlot, TokenId,
+    TokenStatus, UnixTime,
 };
-use tower_revoke_spend::{NotRecorded, OnStoreError, RevokeLayer, Slots};
-use tower_revoke_testing::{Gate, Mood, RecordedLog, ScriptedBody, StoreOp};
+use tower_revoke_spend::{NotRecorded, OnStoreError, PendingRevocations, RevokeLayer};
+use tower_revoke_testing::{Behavior, Gate, RecordedLog, ScriptedBody, StoreOp};
 
 #[tokio::test(start_paused = true)]
 async fn the_last_frame_waits_for_the_store() {
     let caller = Caller::new();
     caller
         .store
-        .set(StoreOp::Revoke, Mood::Slow(Duration::from_secs(1)));
+        .set(StoreOp::Revoke, Behavior::Slow(Duration::from_secs(1)));
     let mut service = RevokeLayer::after_response().layer(service_fn(hello));
     let mut body = service.call(caller.request()).await.unwrap().into_body();
     // Without a length the data comes at once, and the end waits.
     assert!(body.frame().await.is_some());
     assert_eq!(caller.store.calls(StoreOp::Revoke), 0);
     assert!(body.frame().await.is_none());
-    assert_eq!(caller.standing().await, Standing::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 }
 
 #[tokio::test(start_paused = true)]
@@ -38,9 +38,9 @@ async fn a_store_slower_than_finish_within_counts_as_failed() {
     let caller = Caller::new();
     caller
         .store
-        .set(StoreOp::Revoke, Mood::Slow(Duration::from_secs(3)));
+        .set(StoreOp::Revoke, Behavior::Slow(Duration::from_secs(3)));
     let mut service = RevokeLayer::after_response()
-        .finish_within(Duration::from_secs(2))
+        .commit_timeout(Duration::from_secs(2))
         .layer(service_fn(hello));
     let body = service.call(caller.request()).await.unwrap().into_body();
     let error = body.collect().await.expect_err("cut off");
@@ -57,40 +57,40 @@ async fn a_store_slower_than_finish_within_counts_as_failed() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_recovers_in_time_costs_nobody_a_response() {
     let caller = Caller::new();
-    caller.store.set(StoreOp::Revoke, Mood::Fails);
+    caller.store.set(StoreOp::Revoke, Behavior::Fails);
     let mut service = RevokeLayer::after_response().layer(service_fn(hello));
     let body = service.call(caller.request()).await.unwrap().into_body();
     let recover = async {
         caller.store.called(StoreOp::Revoke, 3).await;
-        caller.store.set(StoreOp::Revoke, Mood::Works);
+        caller.store.set(StoreOp::Revoke, Behavior::Works);
     };
     let (body, ()) = tokio::join!(body.collect(), recover);
     assert_eq!(body.unwrap().to_bytes(), "hello");
-    assert_eq!(caller.standing().await, Standing::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_dropped_is_paid_when_the_store_is_back() {
     let caller = Caller::new();
-    let slots = Slots::default();
-    caller.store.set_all(Mood::Fails);
+    let slots = PendingRevocations::default();
+    caller.store.set_all(Behavior::Fails);
     let mut service = RevokeLayer::after_response()
-        .slots(&slots)
+        .pending_revocations(&slots)
         .layer(service_fn(hello));
     drop(service.call(caller.request()).await.unwrap());
     caller.store.called(StoreOp::Revoke, 20).await;
     assert_eq!(slots.taken(), 1);
-    caller.store.set_all(Mood::Works);
+    caller.store.set_all(Behavior::Works);
     slots.idle().await;
-    assert_eq!(caller.standing().await, Standing::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_calls_while_idle_waits_is_refused() {
+async fn who_calls_while_idle_waits_is_rejected() {
     let caller = Caller::new();
-    let slots = Slots::default();
+    let slots = PendingRevocations::default();
     let mut service = RevokeLayer::after_response()
-        .slots(&slots)
+        .pending_revocations(&slots)
         .layer(service_fn(hello));
     let first = service.call(caller.request()).await.unwrap();
     let mut idle = Box::pin(slots.idle());
@@ -108,17 +108,20 @@ async fn who_calls_while_idle_waits_is_refused() {
 async fn a_panic_spends() {
     for layer in [RevokeLayer::after_response(), RevokeLayer::single_use()] {
         let caller = Caller::new();
-        let slots = Slots::default();
+        let slots = PendingRevocations::default();
         let broken = service_fn(|_: Request<()>| async {
             if true {
                 panic!("as told");
             }
             Ok::<_, Infallible>(Response::new(ScriptedBody::new()))
         });
-        let call = layer.slots(&slots).layer(broken).oneshot(caller.request());
+        let call = layer
+            .pending_revocations(&slots)
+            .layer(broken)
+            .oneshot(caller.request());
         assert!(tokio::spawn(call).await.is_err());
         slots.idle().await;
-        assert_ne!(caller.standing().await, Standing::Good);
+        assert_ne!(caller.known_status().await, TokenStatus::Valid);
     }
 }
 
@@ -127,9 +130,9 @@ async fn an_error_of_the_inner_service_spends_unless_a_rule_says_otherwise() {
     for (rule, expected) in [(false, true), (true, false)] {
         for layer in [RevokeLayer::after_response(), RevokeLayer::single_use()] {
             let caller = Caller::new();
-            let slots = Slots::default();
+            let slots = PendingRevocations::default();
             let layer = if rule {
-                layer.give_back_on(Outcome::Exception)
+                layer.return_on(Outcome::Exception)
             } else {
                 layer
             };
@@ -137,13 +140,13 @@ async fn an_error_of_the_inner_service_spends_unless_a_rule_says_otherwise() {
                 Err::<Response<ScriptedBody>, _>(std::io::Error::other("as told"))
             });
             let result = layer
-                .slots(&slots)
+                .pending_revocations(&slots)
                 .layer(fails)
                 .oneshot(caller.request())
                 .await;
             assert!(result.is_err());
             slots.idle().await;
-            assert_eq!(caller.standing().await != Standing::Good, expected);
+            assert_eq!(caller.known_status().await != TokenStatus::Valid, expected);
         }
     }
 }
@@ -155,46 +158,48 @@ async fn an_error_of_the_inner_service_waits_for_the_store_as_a_head_does() {
         Err::<Response<ScriptedBody>, _>(std::io::Error::other("as told"))
     });
     let caller = Caller::new();
-    let slow = Mood::Slow(Duration::from_secs(1));
+    let slow = Behavior::Slow(Duration::from_secs(1));
     caller.store.set(StoreOp::Revoke, slow);
     let call = RevokeLayer::after_response().layer(fails);
     assert!(call.oneshot(caller.request()).await.is_err());
-    assert_eq!(caller.standing().await, Standing::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 
     let caller = Caller::new();
-    caller.store.set(StoreOp::Revoke, Mood::Fails);
+    caller.store.set(StoreOp::Revoke, Behavior::Fails);
     let call = RevokeLayer::after_response().layer(fails);
-    let response = call.oneshot(caller.request()).await.expect("a refusal");
+    let response = call.oneshot(caller.request()).await.expect("a rejection");
     assert_eq!(response.status(), 500);
     let rejection = response.extensions().get::<Rejection>().unwrap();
     assert_eq!(rejection.reason(), Reason::NotRecorded);
 
-    // A use that a rule gives back is there for whoever has seen the error.
+    // A use that a rule returns is there for whoever has seen the error.
     let caller = Caller::new();
-    caller.store.set(StoreOp::Release, slow);
-    let layer = RevokeLayer::single_use().give_back_on(Outcome::Exception);
+    caller.store.set(StoreOp::ReturnUse, slow);
+    let layer = RevokeLayer::single_use().return_on(Outcome::Exception);
     let call = layer.layer(fails).oneshot(caller.request());
     assert!(call.await.is_err());
-    assert_eq!(caller.standing().await, Standing::Good);
+    assert_eq!(caller.known_status().await, TokenStatus::Valid);
 }
 
-/// A use that could not be given back in time is given back when the store answers again.
+/// A use that could not be returned in time is returned when the store answers again.
 #[tokio::test(start_paused = true)]
-async fn a_use_is_given_back_late_rather_than_never() {
+async fn a_use_is_returned_late_rather_than_never() {
     let caller = Caller::new();
-    let slots = Slots::default();
+    let slots = PendingRevocations::default();
     let limit = Duration::from_secs(2);
-    caller.store.set(StoreOp::Release, Mood::Slow(2 * limit));
+    caller
+        .store
+        .set(StoreOp::ReturnUse, Behavior::Slow(2 * limit));
     let layer = RevokeLayer::single_use()
-        .give_back_on(Outcome::Success)
-        .finish_within(limit)
-        .slots(&slots);
+        .return_on(Outcome::Success)
+        .commit_timeout(limit)
+        .pending_revocations(&slots);
     let call = layer.layer(service_fn(hello)).oneshot(caller.request());
     assert_eq!(call.await.unwrap().status(), 200);
-    assert_eq!(caller.standing().await, Standing::Spent);
-    caller.store.set(StoreOp::Release, Mood::Works);
+    assert_eq!(caller.known_status().await, TokenStatus::Spent);
+    caller.store.set(StoreOp::ReturnUse, Behavior::Works);
     slots.idle().await;
-    assert_eq!(caller.standing().await, Standing::Good);
+    assert_eq!(caller.known_status().await, TokenStatus::Valid);
 }
 
 /// TRAPS 11: a server makes Content-Length of the hint.
@@ -225,20 +230,20 @@ async fn trap_11_the_body_keeps_its_size_hint_and_its_end() {
 async fn a_step_of_the_clock_pays_nothing() {
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000_000_000));
     let caller = Caller::new();
-    let slots = Slots::default();
-    caller.store.set(StoreOp::Revoke, Mood::Fails);
+    let slots = PendingRevocations::default();
+    caller.store.set(StoreOp::Revoke, Behavior::Fails);
     let mut service = RevokeLayer::after_response()
         .clock(clock)
-        .slots(&slots)
+        .pending_revocations(&slots)
         .layer(service_fn(hello));
     hand.step_wall(4_000_000_000);
     let body = service.call(caller.request()).await.unwrap().into_body();
     let error = body.collect().await.expect_err("cut off");
     assert!(error.is::<NotRecorded>());
     hand.step_wall(-4_000_000_000);
-    caller.store.set(StoreOp::Revoke, Mood::Works);
+    caller.store.set(StoreOp::Revoke, Behavior::Works);
     slots.idle().await;
-    assert_eq!(caller.standing().await, Standing::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 }
 
 /// TRAPS 26: from the call on, not from the head.
@@ -259,7 +264,7 @@ async fn trap_26_the_deadline_counts_from_the_call() {
     let layer = RevokeLayer::after_response().deadline(Duration::from_secs(30));
     let call = tokio::spawn(layer.layer(slow).oneshot(caller.request()));
     caller.store.called(StoreOp::Revoke, 1).await;
-    while caller.standing().await == Standing::Good {
+    while caller.known_status().await == TokenStatus::Valid {
         tokio::task::yield_now().await;
     }
     gate.open();
@@ -269,35 +274,35 @@ async fn trap_26_the_deadline_counts_from_the_call() {
     assert_eq!(caller.store.calls(StoreOp::Revoke), 2);
 }
 
-/// TRAPS 32: a claim in doubt is given back by its id.
+/// TRAPS 32: a use in doubt is returned by its id.
 #[tokio::test(start_paused = true)]
-async fn trap_32_a_claim_in_doubt_is_a_503_and_given_back_by_id() {
+async fn trap_32_an_ambiguous_use_is_a_503_and_returned_by_id() {
     let caller = Caller::new();
-    let slots = Slots::default();
+    let slots = PendingRevocations::default();
     let mut service = RevokeLayer::single_use()
-        .slots(&slots)
+        .pending_revocations(&slots)
         .layer(service_fn(hello));
-    caller.store.set(StoreOp::Claim, Mood::LosesTheAnswer);
+    caller.store.set(StoreOp::TakeUse, Behavior::LosesTheAnswer);
     let response = service.call(caller.request()).await.unwrap();
     assert_eq!(response.status(), 503);
-    caller.store.set(StoreOp::Claim, Mood::Works);
+    caller.store.set(StoreOp::TakeUse, Behavior::Works);
     slots.idle().await;
-    assert_eq!(caller.store.calls(StoreOp::Release), 1);
+    assert_eq!(caller.store.calls(StoreOp::ReturnUse), 1);
     let response = service.call(caller.request()).await.unwrap();
     assert_eq!(response.status(), 200);
 }
 
-/// A client that leaves while the claim is on its way has spent the use, if the claim wins.
+/// A client that leaves while the use is on its way has spent the use, if the use wins.
 #[tokio::test(start_paused = true)]
-async fn a_claim_whose_caller_left_is_brought_to_its_end() {
+async fn a_use_whose_caller_left_is_taken_to_its_end() {
     let caller = Caller::new();
-    let slots = Slots::default();
+    let slots = PendingRevocations::default();
     let server = Arc::new(Server::default());
     caller
         .store
-        .set(StoreOp::Claim, Mood::Slow(Duration::from_secs(1)));
+        .set(StoreOp::TakeUse, Behavior::Slow(Duration::from_secs(1)));
     let mut service = RevokeLayer::single_use()
-        .slots(&slots)
+        .pending_revocations(&slots)
         .also_at(server.clone() as Arc<dyn RemoteRevocation>)
         .layer(service_fn(hello));
     {
@@ -305,18 +310,18 @@ async fn a_claim_whose_caller_left_is_brought_to_its_end() {
         assert!(futures_util::poll!(&mut call).is_pending());
     }
     slots.idle().await;
-    assert_eq!(caller.standing().await, Standing::Spent);
+    assert_eq!(caller.known_status().await, TokenStatus::Spent);
     assert_eq!(server.told(), ["e30.e30.c2ln"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn deliver_completes_the_response_while_the_store_is_away() {
     let caller = Caller::new();
-    let slots = Slots::default();
-    caller.store.set(StoreOp::Revoke, Mood::Frozen);
+    let slots = PendingRevocations::default();
+    caller.store.set(StoreOp::Revoke, Behavior::Frozen);
     let mut service = RevokeLayer::after_response()
         .on_store_error(OnStoreError::Deliver)
-        .slots(&slots)
+        .pending_revocations(&slots)
         .layer(service_fn(hello));
     let body = service.call(caller.request()).await.unwrap().into_body();
     assert_eq!(body.collect().await.unwrap().to_bytes(), "hello");
@@ -382,20 +387,20 @@ async fn a_full_queue_to_the_authorization_server_is_a_503_before_the_call() {
         .layer(service_fn(hello));
     let response = service.call(caller.request()).await.unwrap();
     assert_eq!(response.status(), 503);
-    assert_eq!(caller.store.calls(StoreOp::Claim), 0);
+    assert_eq!(caller.store.calls(StoreOp::TakeUse), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_use_that_was_given_back_is_not_told() {
+async fn a_use_that_was_returned_is_not_told() {
     let caller = Caller::new();
     let server = Arc::new(Server::default());
     let mut service = RevokeLayer::single_use()
-        .give_back_if(|_| true)
+        .return_if(|_| true)
         .also_at(server.clone() as Arc<dyn RemoteRevocation>)
         .layer(service_fn(hello));
     service.call(caller.request()).await.unwrap();
     assert!(server.told().is_empty());
-    assert_eq!(caller.standing().await, Standing::Good);
+    assert_eq!(caller.known_status().await, TokenStatus::Valid);
 }
 
 /// TRAPS 48: what is owed is tried some hundred times while the store is down.
@@ -404,11 +409,13 @@ async fn trap_48_what_is_owed_in_an_outage_is_a_line_a_minute() {
     const CALLS: u64 = 20;
     let log = RecordedLog::start();
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000_000_000));
-    let slots = Slots::default();
-    let layer = RevokeLayer::after_response().clock(clock).slots(&slots);
+    let slots = PendingRevocations::default();
+    let layer = RevokeLayer::after_response()
+        .clock(clock)
+        .pending_revocations(&slots);
     let callers: Vec<_> = (0..CALLS).map(|_| Caller::new()).collect();
     for caller in &callers {
-        caller.store.set(StoreOp::Revoke, Mood::Fails);
+        caller.store.set(StoreOp::Revoke, Behavior::Fails);
         let mut service = layer.layer(service_fn(hello));
         drop(service.call(caller.request()).await.unwrap());
     }
@@ -431,7 +438,7 @@ async fn trap_48_what_is_owed_in_an_outage_is_a_line_a_minute() {
 
     // The end of it is a line too.
     for caller in &callers {
-        caller.store.set(StoreOp::Revoke, Mood::Works);
+        caller.store.set(StoreOp::Revoke, Behavior::Works);
     }
     slots.idle().await;
     let again = "INFO message=the list takes what is owed again";

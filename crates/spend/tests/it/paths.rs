@@ -10,7 +10,7 @@ use std::{
 
 use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_revoke_core::{PathAllowances, Reason, Rejection, Standing};
+use tower_revoke_core::{PathAllowances, Reason, Rejection, TokenStatus};
 use tower_revoke_spend::{Call, RevokeLayer};
 
 use crate::common::{Caller, hello};
@@ -130,7 +130,7 @@ async fn an_ambiguous_path_is_rejected_as_other_malformed_requests() {
         assert_eq!(rejection.reason(), Reason::AmbiguousPath);
         assert_eq!(rejection.description(), "the path has matrix parameters");
         assert_eq!(rejection.token_id(), Some(caller.token.id()));
-        assert_eq!(caller.standing().await, Standing::Good);
+        assert_eq!(caller.known_status().await, TokenStatus::Valid);
     }
 }
 

@@ -15,10 +15,10 @@ use http_body_util::BodyExt;
 use serde_json::json;
 use tower::{Layer, Service, service_fn};
 use tower_revoke_core::{
-    BearerToken, Outcome, Reason, Rejection, RejectionBody, RemoteRevocation, Standing,
+    BearerToken, Outcome, Reason, Rejection, RejectionBody, RemoteRevocation, TokenStatus,
 };
-use tower_revoke_spend::{NotRecorded, RevokeBody, RevokeLayer, Slots};
-use tower_revoke_testing::{Gate, Mood, ScriptedBody, StoreOp};
+use tower_revoke_spend::{NotRecorded, PendingRevocations, RevokeBody, RevokeLayer};
+use tower_revoke_testing::{Behavior, Gate, ScriptedBody, StoreOp};
 
 use crate::{
     common::{Caller, hello},
@@ -49,15 +49,17 @@ async fn status(layer: &RevokeLayer, caller: &Caller) -> u16 {
     response.status().as_u16()
 }
 
-fn with_slots(slots: &Slots) -> RevokeLayer {
-    RevokeLayer::after_response().deadline(NEVER).slots(slots)
+fn with_slots(slots: &PendingRevocations) -> RevokeLayer {
+    RevokeLayer::after_response()
+        .deadline(NEVER)
+        .pending_revocations(slots)
 }
 
 /// TRAPS 42: however many calls a token makes, they take one slot, and two answers of the store
 /// cover all of their ends.
 #[tokio::test(start_paused = true)]
 async fn trap_42_calls_of_one_token_take_one_slot() {
-    let slots = Slots::new(4);
+    let slots = PendingRevocations::new(4);
     let layer = with_slots(&slots);
     let ann = Caller::new();
     let mut bodies = Vec::new();
@@ -71,17 +73,17 @@ async fn trap_42_calls_of_one_token_take_one_slot() {
         .collect()
         .await
         .expect("a whole body");
-    assert_eq!(bob.standing().await, Standing::Revoked);
-    assert_eq!(ann.standing().await, Standing::Good);
+    assert_eq!(bob.known_status().await, TokenStatus::Revoked);
+    assert_eq!(ann.known_status().await, TokenStatus::Valid);
 
     let before = ann.store.calls(StoreOp::Revoke);
-    let slow = Mood::Slow(Duration::from_millis(10));
+    let slow = Behavior::Slow(Duration::from_millis(10));
     ann.store.set(StoreOp::Revoke, slow);
     let ends = bodies.into_iter().map(BodyExt::collect);
     for end in futures_util::future::join_all(ends).await {
         end.expect("a whole body");
     }
-    assert_eq!(ann.standing().await, Standing::Revoked);
+    assert_eq!(ann.known_status().await, TokenStatus::Revoked);
     assert!(ann.store.calls(StoreOp::Revoke) - before <= 2);
     slots.idle().await;
 }
@@ -90,7 +92,7 @@ async fn trap_42_calls_of_one_token_take_one_slot() {
 /// token behind a whole response.
 #[tokio::test(start_paused = true)]
 async fn trap_42_a_lift_between_two_ends_leaves_no_live_token() {
-    let slots = Slots::new(4);
+    let slots = PendingRevocations::new(4);
     let layer = with_slots(&slots);
     let caller = Caller::new();
     let first = body(&layer, &caller).await;
@@ -98,19 +100,19 @@ async fn trap_42_a_lift_between_two_ends_leaves_no_live_token() {
     let third = body(&layer, &caller).await;
     for open in [first, second] {
         open.collect().await.expect("a whole body");
-        assert_eq!(caller.standing().await, Standing::Revoked);
+        assert_eq!(caller.known_status().await, TokenStatus::Revoked);
         caller.lift().await;
     }
     // The client leaves before the end: that spends too.
     drop(third);
     slots.idle().await;
-    assert_eq!(caller.standing().await, Standing::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 }
 
 /// The same for what the deadline has revoked.
 #[tokio::test(start_paused = true)]
 async fn trap_42_a_lift_between_the_deadline_and_an_end_leaves_no_live_token() {
-    let slots = Slots::new(1);
+    let slots = PendingRevocations::new(1);
     let layer = with_slots(&slots).deadline(secs(30));
     let caller = Caller::new();
     let late = body(&layer, &caller).await;
@@ -121,12 +123,12 @@ async fn trap_42_a_lift_between_the_deadline_and_an_end_leaves_no_live_token() {
     let bob = caller.beside(json!({"sub": "bob", "jti": "2"}));
     let held = body(&layer, &bob).await;
     late.collect().await.expect("a whole body");
-    assert_eq!(caller.standing().await, Standing::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 
     // Nor is it whole if the store is down by then.
     let late = held;
     caller.store.called(StoreOp::Revoke, 3).await;
-    caller.store.set(StoreOp::Revoke, Mood::Fails);
+    caller.store.set(StoreOp::Revoke, Behavior::Fails);
     let error = late.collect().await.expect_err("cut off");
     assert!(error.is::<NotRecorded>());
 }
@@ -134,9 +136,9 @@ async fn trap_42_a_lift_between_the_deadline_and_an_end_leaves_no_live_token() {
 /// TRAPS 42: a rule cancels the part of its own call only.
 #[tokio::test(start_paused = true)]
 async fn trap_42_a_rule_withdraws_only_its_own_call() {
-    let slots = Slots::new(4);
+    let slots = PendingRevocations::new(4);
     let layer = with_slots(&slots);
-    let cancels = layer.clone().give_back_on(Outcome::Success);
+    let cancels = layer.clone().return_on(Outcome::Success);
     let caller = Caller::new();
 
     let open = body(&layer, &caller).await;
@@ -147,7 +149,7 @@ async fn trap_42_a_rule_withdraws_only_its_own_call() {
         .expect("a whole body");
     assert_eq!((slots.taken(), caller.store.calls(StoreOp::Revoke)), (1, 0));
     open.collect().await.expect("a whole body");
-    assert_eq!(caller.standing().await, Standing::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
     slots.idle().await;
 
     let caller = Caller::new();
@@ -155,13 +157,13 @@ async fn trap_42_a_rule_withdraws_only_its_own_call() {
     slots.idle().await;
     drop(both);
     assert_eq!(caller.store.calls(StoreOp::Revoke), 0);
-    assert_eq!(caller.standing().await, Standing::Good);
+    assert_eq!(caller.known_status().await, TokenStatus::Valid);
 }
 
 /// TRAPS 42: of calls that share a revocation the earliest deadline counts.
 #[tokio::test(start_paused = true)]
 async fn trap_42_the_earliest_deadline_revokes() {
-    let slots = Slots::new(4);
+    let slots = PendingRevocations::new(4);
     let caller = Caller::new();
     let start = tokio::time::Instant::now();
     let long = body(&with_slots(&slots), &caller).await;
@@ -177,11 +179,11 @@ async fn trap_42_the_earliest_deadline_revokes() {
 /// later does not wait for the pause of the others.
 #[tokio::test(start_paused = true)]
 async fn trap_42_each_end_waits_for_its_own_limit() {
-    let slots = Slots::new(4);
+    let slots = PendingRevocations::new(4);
     let layer = with_slots(&slots);
     let caller = Caller::new();
-    caller.store.set(StoreOp::Revoke, Mood::Fails);
-    let patient = layer.clone().finish_within(secs(4));
+    caller.store.set(StoreOp::Revoke, Behavior::Fails);
+    let patient = layer.clone().commit_timeout(secs(4));
     let (brief, patient) = (body(&layer, &caller).await, body(&patient, &caller).await);
     let later = body(&layer, &caller).await;
     let start = tokio::time::Instant::now();
@@ -192,12 +194,12 @@ async fn trap_42_each_end_waits_for_its_own_limit() {
     assert_eq!((brief, patient), ((true, 2), (true, 4)));
     // By now the store is asked every five seconds.
     tokio::time::sleep(secs(60)).await;
-    caller.store.set(StoreOp::Revoke, Mood::Works);
+    caller.store.set(StoreOp::Revoke, Behavior::Works);
     let start = tokio::time::Instant::now();
     later.collect().await.expect("a whole body");
     assert_eq!(start.elapsed(), Duration::ZERO);
     slots.idle().await;
-    assert_eq!(caller.standing().await, Standing::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 }
 
 /// TRAPS 42: no subject holds more than half of the slots, by whatever number of tokens, and
@@ -212,13 +214,13 @@ async fn trap_42_no_caller_holds_more_than_half_of_the_slots() {
             json!({"sub": none, "client_id": "bank"}),
         ),
     ] {
-        let slots = Slots::new(8);
+        let slots = PendingRevocations::new(8);
         let layer = with_slots(&slots);
         let first = Caller::new();
-        let nth = |claims: &serde_json::Value, n: usize| {
-            let mut claims = claims.clone();
-            claims["jti"] = n.to_string().into();
-            first.beside(claims)
+        let nth = |uses: &serde_json::Value, n: usize| {
+            let mut uses = uses.clone();
+            uses["jti"] = n.to_string().into();
+            first.beside(uses)
         };
         let mut held = Vec::new();
         for n in 0..4 {
@@ -241,7 +243,7 @@ async fn trap_42_no_caller_holds_more_than_half_of_the_slots() {
 /// The same for uses, whose calls don't share a slot.
 #[tokio::test(start_paused = true)]
 async fn trap_42_no_caller_holds_more_than_half_of_the_slots_by_uses() {
-    let slots = Slots::new(8);
+    let slots = PendingRevocations::new(8);
     let gate = Gate::closed();
     let reached = Arc::new(AtomicUsize::new(0));
     let held = service_fn({
@@ -255,7 +257,7 @@ async fn trap_42_no_caller_holds_more_than_half_of_the_slots_by_uses() {
             }
         }
     });
-    let layer = RevokeLayer::uses(1_000).slots(&slots);
+    let layer = RevokeLayer::uses(1_000).pending_revocations(&slots);
     let ann = Caller::new();
     let calls: Vec<_> = (0..100)
         .map(|_| tokio::spawn(layer.layer(held.clone()).call(ann.request())))
@@ -278,7 +280,7 @@ async fn trap_42_no_caller_holds_more_than_half_of_the_slots_by_uses() {
 /// TRAPS 42: what another list or other servers are owed is not joined.
 #[tokio::test(start_paused = true)]
 async fn trap_42_two_lists_or_two_sets_of_servers_never_join() {
-    let slots = Slots::new(8);
+    let slots = PendingRevocations::new(8);
     let server = Arc::new(Server::default());
     let told = |server: &Arc<Server>| server.clone() as Arc<dyn RemoteRevocation>;
     let plain = with_slots(&slots);
@@ -302,14 +304,14 @@ async fn trap_42_two_lists_or_two_sets_of_servers_never_join() {
     }
     drop(held);
     slots.idle().await;
-    assert_eq!(here.standing().await, Standing::Revoked);
-    assert_eq!(there.standing().await, Standing::Revoked);
+    assert_eq!(here.known_status().await, TokenStatus::Revoked);
+    assert_eq!(there.known_status().await, TokenStatus::Revoked);
 }
 
 /// Calls of several layers and their clones share what is pending, if they share the slots.
 #[tokio::test(start_paused = true)]
 async fn trap_42_layers_that_share_slots_share_what_is_pending() {
-    let slots = Slots::new(8);
+    let slots = PendingRevocations::new(8);
     let server: Arc<dyn RemoteRevocation> = Arc::new(Server::default());
     let caller = Caller::new();
     let mut held = Vec::new();
@@ -341,14 +343,14 @@ impl Drop for Head {
 /// server is told once.
 #[tokio::test(start_paused = true)]
 async fn trap_42_a_pending_revocation_does_not_keep_the_head_of_the_request() {
-    let slots = Slots::new(8);
+    let slots = PendingRevocations::new(8);
     let server = Arc::new(Server::default());
     let layer = with_slots(&slots).also_at(server.clone() as Arc<dyn RemoteRevocation>);
     let caller = Caller::new();
-    let freed = Arc::new(AtomicUsize::new(0));
-    caller.store.set(StoreOp::Revoke, Mood::Fails);
+    let returned = Arc::new(AtomicUsize::new(0));
+    caller.store.set(StoreOp::Revoke, Behavior::Fails);
     for _ in 0..10 {
-        let head = Bytes::from_owner(Head(freed.clone()));
+        let head = Bytes::from_owner(Head(returned.clone()));
         let value = HeaderValue::from_maybe_shared(head.slice(..19)).expect("a value");
         let token = BearerToken::from_authorization(&value)
             .expect("a token")
@@ -359,8 +361,8 @@ async fn trap_42_a_pending_revocation_does_not_keep_the_head_of_the_request() {
         drop(service.call(request).await.expect("a response"));
     }
     caller.store.called(StoreOp::Revoke, 3).await;
-    assert_eq!((freed.load(Ordering::SeqCst), slots.taken()), (10, 1));
-    caller.store.set(StoreOp::Revoke, Mood::Works);
+    assert_eq!((returned.load(Ordering::SeqCst), slots.taken()), (10, 1));
+    caller.store.set(StoreOp::Revoke, Behavior::Works);
     slots.idle().await;
     assert_eq!(server.told(), ["e30.e30.c2ln"]);
 }
@@ -369,9 +371,9 @@ async fn trap_42_a_pending_revocation_does_not_keep_the_head_of_the_request() {
 /// leaves a dead token, and what is left in the end is nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trap_42_calls_that_race_on_two_cores_lose_no_end() {
-    let slots = Slots::new(8);
+    let slots = PendingRevocations::new(8);
     let layer = with_slots(&slots);
-    let cancels = layer.clone().give_back_on(Outcome::Success);
+    let cancels = layer.clone().return_on(Outcome::Success);
     let first = Caller::new();
     for round in 0..500 {
         let caller = Arc::new(first.beside(json!({"jti": round.to_string()})));
@@ -385,7 +387,7 @@ async fn trap_42_calls_that_race_on_two_cores_lose_no_end() {
                     drop(open);
                 } else {
                     open.collect().await.expect("a whole body");
-                    assert_eq!(caller.standing().await, Standing::Revoked);
+                    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
                 }
             })
         });
@@ -393,7 +395,7 @@ async fn trap_42_calls_that_race_on_two_cores_lose_no_end() {
             call.await.expect("no panic");
         }
         slots.idle().await;
-        assert_eq!(caller.standing().await, Standing::Revoked);
+        assert_eq!(caller.known_status().await, TokenStatus::Revoked);
     }
 }
 
@@ -407,7 +409,7 @@ fn a_runtime_that_ends_leaves_no_slot_taken() {
             .build()
             .expect("a runtime")
     };
-    let slots = Slots::new(1);
+    let slots = PendingRevocations::new(1);
     let layer = with_slots(&slots);
     let caller = Caller::new();
     let first = runtime();
@@ -417,7 +419,7 @@ fn a_runtime_that_ends_leaves_no_slot_taken() {
     assert_eq!(slots.taken(), 0);
     runtime().block_on(async {
         open.collect().await.expect("a whole body");
-        assert_eq!(caller.standing().await, Standing::Revoked);
+        assert_eq!(caller.known_status().await, TokenStatus::Revoked);
         body(&layer, &caller)
             .await
             .collect()

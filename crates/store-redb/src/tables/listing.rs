@@ -62,7 +62,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Ends a revocation; claimed uses stay.
+    /// Ends a revocation; taken uses stay.
     pub(crate) fn lift(&mut self, lift: &Lift) -> Result<bool, Fault> {
         let key = lift.key.digest();
         let Some(revoked) = self.end_revoked(key)? else {

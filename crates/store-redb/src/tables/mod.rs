@@ -22,7 +22,7 @@ use crate::{
 pub(crate) type Done<T> = Result<Result<T, StoreError>, Fault>;
 
 /// The tables, open for writing. A key's facets stand in three of them: how it is revoked, how it
-/// was lifted, and the uses that were claimed. None ends another.
+/// was lifted, and the uses that were taken. None ends another.
 pub(crate) struct Tables<'txn> {
     meta: Table<'txn, &'static str, &'static [u8]>,
     revoked: Table<'txn, [u8; 16], &'static [u8]>,

@@ -1,12 +1,12 @@
-//! First claims of single-use tokens: appended, and moved to their places later, many together.
+//! First uses of single-use tokens: appended, and moved to their places later, many together.
 
 use redb::ReadableTable;
-use tower_revoke_core::{Claim, KeyDigest};
+use tower_revoke_core::{KeyDigest, Use};
 
 use super::{Facet, Tables};
 use crate::{
     fault::Fault,
-    rows::{self, Moved, StagedClaim},
+    rows::{self, Moved, StagedUse},
     schema::STAGED_MOVED,
     staged::{Changes, Token},
 };
@@ -18,21 +18,21 @@ const MOVED_FOR_EACH: usize = 2;
 const REMOVED_FOR_EACH: usize = 4;
 
 impl Tables<'_> {
-    /// Keeps the first claim of a token with one use.
-    pub(super) fn stage(&mut self, claim: &Claim) -> Result<(), Fault> {
-        let row = rows::write(&StagedClaim {
-            token: *claim.token.as_bytes(),
-            id: *claim.id.as_bytes(),
-            until: claim.until,
+    /// Keeps the first use of a token with one use.
+    pub(super) fn stage(&mut self, use_: &Use) -> Result<(), Fault> {
+        let row = rows::write(&StagedUse {
+            token: *use_.token.as_bytes(),
+            id: *use_.id.as_bytes(),
+            until: use_.until,
         })?;
         self.has_written = true;
         self.staged.insert(self.staged_end, row.as_slice())?;
-        self.staging.add(self.staged_end, claim);
+        self.staging.add(self.staged_end, use_);
         self.staged_end += 1;
         Ok(())
     }
 
-    /// Whether the token's claim was staged; it is not any more.
+    /// Whether the token's use was staged; it is not any more.
     pub(super) fn unstage(&mut self, token: &Token) -> Result<bool, Fault> {
         let Some(entry) = self.staging.remove(token) else {
             return Ok(false);

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, sync::Mutex};
 use tempfile::TempDir;
 use tower_revoke_core::Clock;
 use tower_revoke_testing::{
-    conformance::{Ability, Ground, Harm},
+    conformance::{Ability, Fault, Fixture},
     store_conformance,
 };
 
@@ -32,7 +32,7 @@ impl File {
     }
 }
 
-impl Ground for File {
+impl Fixture for File {
     type Store = RedbStore;
 
     const LACKS: &'static [(Ability, &'static str)] = &[
@@ -57,15 +57,15 @@ impl Ground for File {
         .clone()
     }
 
-    async fn harm(&self, harm: Harm) {
+    async fn harm(&self, harm: Fault) {
         match harm {
-            Harm::Restart => self.close(),
-            Harm::Trim => self.open().await.trim_all().await,
-            Harm::Backup => {
+            Fault::Restart => self.close(),
+            Fault::Trim => self.open().await.trim_all().await,
+            Fault::Backup => {
                 self.close();
                 fs::copy(self.path(), self.copy()).expect("a copy");
             }
-            Harm::PlayBack => {
+            Fault::PlayBack => {
                 self.close();
                 fs::copy(self.copy(), self.path()).expect("a copy");
             }

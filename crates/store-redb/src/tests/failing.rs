@@ -3,11 +3,11 @@
 use std::{fs, io::ErrorKind, num::NonZeroU32, path::Path, time::Duration};
 
 use tower_revoke_core::{
-    Claim, ClaimId, ClaimOutcome, Clock, KeyDigest, ManualClock, Revocation, Store, StoreError,
-    TokenId, UnixTime,
+    Clock, KeyDigest, ManualClock, Revocation, Store, StoreError, TokenId, UnixTime, Use, UseId,
+    UseOutcome,
 };
 
-use crate::{OpenError, RedbStore, disk::tests::Harm};
+use crate::{RedbStore, RedbStoreError, disk::tests::DiskFault};
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
@@ -31,12 +31,12 @@ async fn is_revoked(store: &RedbStore, number: u8) -> Result<bool, StoreError> {
     Ok(store.look_up(&keys).await?[0].is_some())
 }
 
-fn harm(store: &RedbStore, harm: Harm) {
+fn harm(store: &RedbStore, harm: DiskFault) {
     store.shared().place.health.set(harm);
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_writes_answers_reads_and_is_tried_again() {
+async fn a_full_disk_rejects_writes_answers_reads_and_is_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let (store, hand) = open(&folder.path().join("a"));
     let long = "long ".repeat(20_000);
@@ -46,23 +46,23 @@ async fn a_full_disk_refuses_writes_answers_reads_and_is_tried_again() {
         ErrorKind::QuotaExceeded,
         ErrorKind::FileTooLarge,
     ] {
-        let full = Harm {
+        let full = DiskFault {
             grow: Some(kind),
-            ..Harm::default()
+            ..DiskFault::default()
         };
         harm(&store, full);
-        let refused = loop {
+        let rejected = loop {
             match store.revoke(&[end_of(kept).because(&long)]).await {
                 Ok(()) => kept += 1,
                 Err(error) => break error,
             }
         };
-        let is_full = |refused: &StoreError| matches!(refused, StoreError::Full(count) if *count == u64::from(kept));
-        assert!(is_full(&refused), "{refused:?}");
-        harm(&store, Harm::default());
+        let is_full = |rejected: &StoreError| matches!(rejected, StoreError::Full(count) if *count == u64::from(kept));
+        assert!(is_full(&rejected), "{rejected:?}");
+        harm(&store, DiskFault::default());
         hand.advance(Duration::from_millis(500));
-        let refused = store.revoke(&[end_of(kept)]).await.unwrap_err();
-        assert!(is_full(&refused), "too early: {refused:?}");
+        let rejected = store.revoke(&[end_of(kept)]).await.unwrap_err();
+        assert!(is_full(&rejected), "too early: {rejected:?}");
         for number in 0..=kept {
             assert_eq!(is_revoked(&store, number).await.unwrap(), number < kept);
         }
@@ -78,28 +78,28 @@ async fn a_disk_that_comes_back_is_opened_again() {
     let (store, hand) = open(&folder.path().join("a"));
     store.revoke(&[end_of(1)]).await.unwrap();
     for broken in [
-        Harm {
+        DiskFault {
             read: Some(ErrorKind::Other),
-            ..Harm::default()
+            ..DiskFault::default()
         },
-        Harm {
+        DiskFault {
             write: Some(ErrorKind::Other),
             read: Some(ErrorKind::Other),
-            ..Harm::default()
+            ..DiskFault::default()
         },
     ] {
         harm(&store, broken);
-        let refused = store.revoke(&[end_of(2)]).await;
+        let rejected = store.revoke(&[end_of(2)]).await;
         assert!(
-            matches!(refused, Err(StoreError::Unavailable(_))),
-            "{refused:?}"
+            matches!(rejected, Err(StoreError::Unavailable(_))),
+            "{rejected:?}"
         );
-        let refused = is_revoked(&store, 1).await;
+        let rejected = is_revoked(&store, 1).await;
         assert!(
-            matches!(refused, Err(StoreError::Unavailable(_))),
-            "{refused:?}"
+            matches!(rejected, Err(StoreError::Unavailable(_))),
+            "{rejected:?}"
         );
-        harm(&store, Harm::default());
+        harm(&store, DiskFault::default());
         hand.advance(Duration::from_secs(1));
         assert!(is_revoked(&store, 1).await.unwrap());
     }
@@ -115,22 +115,22 @@ async fn a_flush_that_fails_ends_the_store_until_it_is_opened_anew() {
     let path = folder.path().join("a");
     let (store, hand) = open(&path);
     store.revoke(&[end_of(1)]).await.unwrap();
-    let failing = Harm {
+    let failing = DiskFault {
         sync: Some(ErrorKind::Other),
-        ..Harm::default()
+        ..DiskFault::default()
     };
     harm(&store, failing);
-    let refused = store.revoke(&[end_of(2)]).await;
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
-    harm(&store, Harm::default());
+    let rejected = store.revoke(&[end_of(2)]).await;
+    assert!(matches!(rejected, Err(StoreError::Unavailable(_))));
+    harm(&store, DiskFault::default());
     hand.advance(Duration::from_secs(3_600));
-    for refused in [
+    for rejected in [
         store.revoke(&[end_of(2)]).await,
         is_revoked(&store, 1).await.map(drop),
         store.changes(None).await.map(drop),
     ] {
-        let Err(StoreError::Unavailable(why)) = refused else {
-            panic!("{refused:?}");
+        let Err(StoreError::Unavailable(why)) = rejected else {
+            panic!("{rejected:?}");
         };
         assert!(why.to_string().contains("mend the disk"), "{why}");
     }
@@ -143,25 +143,18 @@ async fn a_flush_that_fails_ends_the_store_until_it_is_opened_anew() {
 async fn a_failure_is_told_to_all_who_shared_the_transaction() {
     let folder = tempfile::tempdir().unwrap();
     let (store, hand) = open(&folder.path().join("a"));
-    let full = Harm {
+    let full = DiskFault {
         write: Some(ErrorKind::StorageFull),
-        ..Harm::default()
+        ..DiskFault::default()
     };
     harm(&store, full);
-    let claim = |id| {
-        Claim::new(
-            token(1),
-            ClaimId::from_bytes([id; 16]),
-            NonZeroU32::MIN,
-            None,
-        )
-    };
-    let claims: Vec<_> = (0..20).map(claim).collect();
-    let asked = futures_util::future::join_all(claims.iter().map(|claim| store.claim(claim)));
-    for refused in asked.await {
-        assert!(matches!(refused, Err(StoreError::Full(0))), "{refused:?}");
+    let use_ = |id| Use::new(token(1), UseId::from_bytes([id; 16]), NonZeroU32::MIN, None);
+    let uses: Vec<_> = (0..20).map(use_).collect();
+    let asked = futures_util::future::join_all(uses.iter().map(|use_| store.take_use(use_)));
+    for rejected in asked.await {
+        assert!(matches!(rejected, Err(StoreError::Full(0))), "{rejected:?}");
     }
-    harm(&store, Harm::default());
+    harm(&store, DiskFault::default());
     hand.advance(Duration::from_secs(1));
     assert!(!is_revoked(&store, 1).await.unwrap());
 }
@@ -185,8 +178,11 @@ async fn pages_that_are_damaged_fail_closed() {
     }
     assert!(store.revoke(&[end_of(1)]).await.is_err());
     drop(store);
-    let refused = RedbStore::open(&path).unwrap_err();
-    assert!(matches!(refused, OpenError::Corrupt { .. }), "{refused:?}");
+    let rejected = RedbStore::open(&path).unwrap_err();
+    assert!(
+        matches!(rejected, RedbStoreError::Corrupt { .. }),
+        "{rejected:?}"
+    );
 }
 
 #[tokio::test]
@@ -194,20 +190,15 @@ async fn a_crash_between_two_writes_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("a"), folder.path().join("b"));
     let (store, _) = open(&path);
-    let own = Claim::new(
-        token(9),
-        ClaimId::from_bytes([1; 16]),
-        NonZeroU32::MIN,
-        None,
-    );
+    let own = Use::new(token(9), UseId::from_bytes([1; 16]), NonZeroU32::MIN, None);
     store.revoke(&[end_of(1)]).await.unwrap();
-    store.claim(&own).await.unwrap();
+    store.take_use(&own).await.unwrap();
     // As it is on the disk while the store is open.
     fs::copy(&path, &copy).unwrap();
     let (after, _) = open(&copy);
     assert!(is_revoked(&after, 1).await.unwrap());
     assert_eq!(
-        after.claim(&own).await.unwrap(),
-        ClaimOutcome::Won { left: 0 }
+        after.take_use(&own).await.unwrap(),
+        UseOutcome::Taken { left: 0 }
     );
 }

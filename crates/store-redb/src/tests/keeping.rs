@@ -31,7 +31,12 @@ async fn seen_since(store: &RedbStore, cursor: &Cursor) -> Result<usize, StoreEr
 async fn the_feed_keeps_so_many_changes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
-    let open = |kept| RedbStore::builder(&path).changes_kept(kept).open().unwrap();
+    let open = |kept| {
+        RedbStore::builder(&path)
+            .feed_capacity(kept)
+            .open()
+            .unwrap()
+    };
     let store = open(3);
     let start = store.changes(None).await.unwrap().next;
     for number in 0..3 {
@@ -39,27 +44,27 @@ async fn the_feed_keeps_so_many_changes() {
     }
     assert_eq!(seen_since(&store, &start).await.unwrap(), 3);
     revoke(&store, 3).await;
-    let refused = seen_since(&store, &start).await;
+    let rejected = seen_since(&store, &start).await;
     assert!(
-        matches!(refused, Err(StoreError::CursorTooOld)),
-        "{refused:?}"
+        matches!(rejected, Err(StoreError::CursorTooOld)),
+        "{rejected:?}"
     );
     // With nothing left, the feed goes on where it was, also after a restart.
     drop(store);
     let store = open(0);
     let now = store.changes(None).await.unwrap().next;
     revoke(&store, 4).await;
-    let refused = seen_since(&store, &now).await;
+    let rejected = seen_since(&store, &now).await;
     assert!(
-        matches!(refused, Err(StoreError::CursorTooOld)),
-        "{refused:?}"
+        matches!(rejected, Err(StoreError::CursorTooOld)),
+        "{rejected:?}"
     );
     drop(store);
     let store = open(10);
-    let refused = seen_since(&store, &now).await;
+    let rejected = seen_since(&store, &now).await;
     assert!(
-        matches!(refused, Err(StoreError::CursorTooOld)),
-        "{refused:?}"
+        matches!(rejected, Err(StoreError::CursorTooOld)),
+        "{rejected:?}"
     );
     let now = store.changes(None).await.unwrap().next;
     revoke(&store, 5).await;
@@ -71,7 +76,7 @@ async fn the_feed_keeps_changes_for_so_long() {
     let folder = tempfile::tempdir().unwrap();
     let (clock, hand) = Clock::manual(NOW);
     let builder = RedbStore::builder(folder.path().join("a")).clock(clock);
-    let builder = builder.changes_kept_for(Duration::from_secs(10));
+    let builder = builder.feed_retention(Duration::from_secs(10));
     let store = builder.open().unwrap();
     let start = store.changes(None).await.unwrap().next;
     revoke(&store, 0).await;
@@ -80,10 +85,10 @@ async fn the_feed_keeps_changes_for_so_long() {
     assert_eq!(seen_since(&store, &start).await.unwrap(), 2);
     hand.advance(Duration::from_secs(1));
     revoke(&store, 2).await;
-    let refused = seen_since(&store, &start).await;
+    let rejected = seen_since(&store, &start).await;
     assert!(
-        matches!(refused, Err(StoreError::CursorTooOld)),
-        "{refused:?}"
+        matches!(rejected, Err(StoreError::CursorTooOld)),
+        "{rejected:?}"
     );
 }
 
@@ -96,10 +101,10 @@ async fn a_cursor_of_long_ago_is_too_old() {
     let mut cursor = crate::cursor::FeedCursor::read(&own).unwrap();
     assert_eq!(seen_since(&store, &own).await.unwrap(), 0);
     cursor.opening += 1;
-    let refused = seen_since(&store, &cursor.write()).await;
+    let rejected = seen_since(&store, &cursor.write()).await;
     assert!(
-        matches!(refused, Err(StoreError::HistoryWentBack)),
-        "{refused:?}"
+        matches!(rejected, Err(StoreError::HistoryWentBack)),
+        "{rejected:?}"
     );
     drop(store);
     let path = folder.path().join("a");
@@ -113,10 +118,10 @@ async fn a_cursor_of_long_ago_is_too_old() {
     txn.commit().unwrap();
     drop(db);
     let store = RedbStore::open(&path).unwrap();
-    let refused = seen_since(&store, &own).await;
+    let rejected = seen_since(&store, &own).await;
     assert!(
-        matches!(refused, Err(StoreError::CursorTooOld)),
-        "{refused:?}"
+        matches!(rejected, Err(StoreError::CursorTooOld)),
+        "{rejected:?}"
     );
 }
 
@@ -124,9 +129,9 @@ async fn a_cursor_of_long_ago_is_too_old() {
 async fn a_purge_gives_room_back_to_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
-    let builder = RedbStore::builder(&path).changes_kept(100);
+    let builder = RedbStore::builder(&path).feed_capacity(100);
     let store = builder
-        .answer_within(Duration::from_secs(600))
+        .request_timeout(Duration::from_secs(600))
         .open()
         .unwrap();
     let long = "long ".repeat(2_000);
@@ -157,7 +162,7 @@ async fn a_disk_that_hangs_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let builder = RedbStore::builder(folder.path().join("a"));
     let store = builder
-        .answer_within(Duration::from_secs(2))
+        .request_timeout(Duration::from_secs(2))
         .open()
         .unwrap();
     let (hangs, goes_on) = std::sync::mpsc::channel::<()>();
@@ -176,9 +181,9 @@ async fn a_disk_that_hangs_is_not_waited_for() {
     });
     is_hung.await.unwrap();
     let revocation = end_of(1, after(60));
-    let refused = store.revoke(std::slice::from_ref(&revocation)).await;
+    let rejected = store.revoke(std::slice::from_ref(&revocation)).await;
     let limit = Duration::from_secs(2);
-    assert!(matches!(refused, Err(StoreError::TimedOut(time)) if time == limit));
+    assert!(matches!(rejected, Err(StoreError::TimedOut(time)) if time == limit));
     // Reads don't wait for writes.
     let keys: [KeyDigest; 1] = [revocation.key().digest()];
     tokio::time::resume();

@@ -1,4 +1,4 @@
-//! Claims that are staged, moved and given back answer like those that stand in their places.
+//! Claims that are staged, moved and returned answer like those that stand in their places.
 
 use std::{
     collections::BTreeMap,
@@ -13,16 +13,18 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tower_revoke_core::{
-    Change, Claim, ClaimId, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed, ManualClock,
-    Revocation, Store, StoreError, TokenId, UnixTime,
+    Change, Clock, Cursor, KeyDigest, Lift, Listed, ManualClock, Revocation, Store, StoreError,
+    TokenId, UnixTime, Use, UseId, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 
-use crate::{RedbStore, RedbStoreBuilder, cursor::FeedCursor, disk::tests::Harm, schema::STAGED};
+use crate::{
+    RedbStore, RedbStoreBuilder, cursor::FeedCursor, disk::tests::DiskFault, schema::STAGED,
+};
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
-/// So few that claims are staged, being moved and moved in one short history.
+/// So few that uses are staged, being moved and moved in one short history.
 const GATHERED: usize = 3;
 
 const TOKENS: u32 = 16;
@@ -39,10 +41,10 @@ fn key(number: u32) -> KeyDigest {
     KeyDigest::of_token(token(number))
 }
 
-fn claim(number: u32, id: u8) -> Claim {
-    Claim::new(
+fn new_use(number: u32, id: u8) -> Use {
+    Use::new(
         token(number),
-        ClaimId::from_bytes([id; 16]),
+        UseId::from_bytes([id; 16]),
         NonZeroU32::MIN,
         None,
     )
@@ -55,8 +57,8 @@ fn open(path: &Path, clock: Clock) -> RedbStore {
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// Claimed or given back, at once, so that they share a transaction.
-    Uses(Vec<(Use, bool)>),
+    /// Claimed or returned, at once, so that they share a transaction.
+    Uses(Vec<(PlannedUse, bool)>),
     Revoke(u32, Option<UnixTime>),
     Lift(u32),
     Purge(UnixTime),
@@ -71,19 +73,19 @@ enum Op {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Use {
+struct PlannedUse {
     number: u32,
     id: u8,
     limit: u32,
     until: Option<UnixTime>,
 }
 
-impl Use {
-    fn claim(self) -> Claim {
-        let mut claim = claim(self.number, self.id);
-        claim.limit = NonZeroU32::new(self.limit).unwrap();
-        claim.until = self.until;
-        claim
+impl PlannedUse {
+    fn new_use(self) -> Use {
+        let mut use_ = new_use(self.number, self.id);
+        use_.limit = NonZeroU32::new(self.limit).unwrap();
+        use_.until = self.until;
+        use_
     }
 }
 
@@ -96,7 +98,7 @@ fn end() -> impl Strategy<Value = Option<UnixTime>> {
 }
 
 /// Of a few tokens.
-fn uses() -> impl Strategy<Value = Vec<(Use, bool)>> {
+fn uses() -> impl Strategy<Value = Vec<(PlannedUse, bool)>> {
     let (id, limit) = (
         prop_oneof![3 => Just(0), 1 => Just(1)],
         prop_oneof![9 => Just(1), 1 => Just(2)],
@@ -108,7 +110,7 @@ fn uses() -> impl Strategy<Value = Vec<(Use, bool)>> {
     (0..TOKENS, some).prop_map(|(first, some)| {
         let of_one = |(next, id, limit, until, is_release)| {
             let number = (first + next) % TOKENS;
-            let one = Use {
+            let one = PlannedUse {
                 number,
                 id,
                 limit,
@@ -155,7 +157,7 @@ impl Follower {
                     _ => self.revoked.insert(key, listed),
                 }),
                 Change::Lifted { key, .. } => drop(self.revoked.remove(&key)),
-                Change::Freed { key } => drop(self.spent.remove(&key)),
+                Change::Returned { key } => drop(self.spent.remove(&key)),
                 other => panic!("{other:?}"),
             }
         }
@@ -179,11 +181,11 @@ impl Follower {
     }
 }
 
-/// What a store answers to a claim, or to its release.
-async fn used(store: &impl Store, (one, is_release): (Use, bool)) -> String {
+/// What a store answers to a use, or to its release.
+async fn used(store: &impl Store, (one, is_release): (PlannedUse, bool)) -> String {
     match is_release {
-        true => format!("{:?}", store.release(&one.claim()).await),
-        false => format!("{:?}", store.claim(&one.claim()).await),
+        true => format!("{:?}", store.return_use(&one.new_use()).await),
+        false => format!("{:?}", store.take_use(&one.new_use()).await),
     }
 }
 
@@ -315,13 +317,13 @@ proptest! {
 
 /// Very many at once take their time.
 fn patient(path: &Path) -> RedbStoreBuilder {
-    RedbStore::builder(path).answer_within(Duration::from_secs(600))
+    RedbStore::builder(path).request_timeout(Duration::from_secs(600))
 }
 
-async fn claim_all(store: &RedbStore, numbers: std::ops::Range<u32>) {
-    let claims: Vec<_> = numbers.map(|number| claim(number, 1)).collect();
-    for won in join_all(claims.iter().map(|claim| store.claim(claim))).await {
-        assert_eq!(won.unwrap(), ClaimOutcome::Won { left: 0 });
+async fn take_all(store: &RedbStore, numbers: std::ops::Range<u32>) {
+    let uses: Vec<_> = numbers.map(|number| new_use(number, 1)).collect();
+    for won in join_all(uses.iter().map(|use_| store.take_use(use_))).await {
+        assert_eq!(won.unwrap(), UseOutcome::Taken { left: 0 });
     }
 }
 
@@ -340,15 +342,15 @@ async fn a_full_load_misses_nothing_that_is_moved_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let builder = patient(&folder.path().join("a")).gathered(CLAIMED as usize);
     let store = builder.open().unwrap();
-    // From the next claim on, each moves two of the first.
-    claim_all(&store, 0..CLAIMED).await;
-    claim_all(&store, CLAIMED..CLAIMED + 1).await;
+    // From the next use on, each moves two of the first.
+    take_all(&store, 0..CLAIMED).await;
+    take_all(&store, CLAIMED..CLAIMED + 1).await;
     let mut follower = Follower::default();
     assert!(follower.turn(&store).await);
     let mut pages = 1;
     loop {
         let next = CLAIMED + pages * 1_000;
-        claim_all(&store, next..next + 1_000).await;
+        take_all(&store, next..next + 1_000).await;
         // What comes by the feed is not what the load told.
         let cursor = FeedCursor::read(follower.cursor.as_ref().unwrap());
         if cursor.unwrap().load.is_none() {
@@ -363,18 +365,18 @@ async fn a_full_load_misses_nothing_that_is_moved_meanwhile() {
 }
 
 #[tokio::test]
-async fn what_was_moved_and_given_back_stays_so_while_its_row_is_still_there() {
+async fn what_was_moved_and_returned_stays_so_while_its_row_is_still_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let open = || RedbStore::builder(&path).gathered(10).open().unwrap();
     let store = open();
     // The last of the first eleven makes them old; then each moves two.
     for number in 0..16 {
-        claim_all(&store, number..number + 1).await;
+        take_all(&store, number..number + 1).await;
     }
     assert_eq!(staged(&store).await, (6, 16), "ten rows are void");
     for number in 0..11 {
-        assert!(store.release(&claim(number, 1)).await.unwrap());
+        assert!(store.return_use(&new_use(number, 1)).await.unwrap());
     }
     assert_eq!(staged(&store).await, (5, 15));
     drop(store);
@@ -382,8 +384,8 @@ async fn what_was_moved_and_given_back_stays_so_while_its_row_is_still_there() {
     assert_eq!(staged(&store).await, (5, 15));
     for number in 0..11 {
         assert_eq!(store.look_up(&[key(number)]).await.unwrap(), [None]);
-        let won = store.claim(&claim(number, 2)).await.unwrap();
-        assert_eq!(won, ClaimOutcome::Won { left: 0 });
+        let won = store.take_use(&new_use(number, 2)).await.unwrap();
+        assert_eq!(won, UseOutcome::Taken { left: 0 });
     }
 }
 
@@ -394,31 +396,31 @@ async fn what_is_staged_stays_within_bounds() {
     let builder = RedbStore::builder(folder.path().join("a")).gathered(100);
     let store = builder.open().unwrap();
     for tens in 0..100 {
-        claim_all(&store, 10 * tens..10 * tens + 10).await;
+        take_all(&store, 10 * tens..10 * tens + 10).await;
         let (staged, rows) = staged(&store).await;
         assert!(
             staged <= 130 && rows <= 190,
             "{staged} are staged in {rows} rows"
         );
     }
-    // Repeated, given back, or asked for by others: no transaction is made where nothing changes.
+    // Repeated, returned, or asked for by others: no transaction is made where nothing changes.
     let before = staged(&store).await;
     assert_eq!(
-        store.claim(&claim(999, 1)).await.unwrap(),
-        ClaimOutcome::Won { left: 0 }
+        store.take_use(&new_use(999, 1)).await.unwrap(),
+        UseOutcome::Taken { left: 0 }
     );
     assert_eq!(
-        store.claim(&claim(999, 2)).await.unwrap(),
-        ClaimOutcome::Spent
+        store.take_use(&new_use(999, 2)).await.unwrap(),
+        UseOutcome::Spent
     );
-    assert!(!store.release(&claim(999, 2)).await.unwrap());
+    assert!(!store.return_use(&new_use(999, 2)).await.unwrap());
     assert_eq!(staged(&store).await, before);
-    assert!(store.release(&claim(999, 1)).await.unwrap());
+    assert!(store.return_use(&new_use(999, 1)).await.unwrap());
     assert_eq!(staged(&store).await, (before.0 - 1, before.1 - 1));
 }
 
 #[tokio::test]
-async fn a_purge_of_very_many_staged_claims_forgets_them_all() {
+async fn a_purge_of_very_many_staged_uses_forgets_them_all() {
     let folder = tempfile::tempdir().unwrap();
     let (clock, _hand) = Clock::manual(NOW);
     let store = patient(&folder.path().join("a"))
@@ -426,22 +428,19 @@ async fn a_purge_of_very_many_staged_claims_forgets_them_all() {
         .open()
         .unwrap();
     let until = |number: u32| {
-        let mut claim = claim(number, 1);
-        claim.until = Some(after(if number < 5_000 { 60 } else { 120 }));
-        claim
+        let mut use_ = new_use(number, 1);
+        use_.until = Some(after(if number < 5_000 { 60 } else { 120 }));
+        use_
     };
-    let claims: Vec<_> = (0..6_000).map(until).collect();
-    for won in join_all(claims.iter().map(|claim| store.claim(claim))).await {
+    let uses: Vec<_> = (0..6_000).map(until).collect();
+    for won in join_all(uses.iter().map(|use_| store.take_use(use_))).await {
         won.unwrap();
     }
     assert_eq!(staged(&store).await, (6_000, 6_000));
     assert_eq!(store.purge(after(61)).await.unwrap(), 5_000);
     assert_eq!(staged(&store).await, (1_000, 1_000));
-    let refused = store.claim(&claims[0]).await;
-    assert!(
-        matches!(refused, Err(StoreError::LifeIsPast)),
-        "{refused:?}"
-    );
+    let rejected = store.take_use(&uses[0]).await;
+    assert!(matches!(rejected, Err(StoreError::Expired)), "{rejected:?}");
 }
 
 #[tokio::test]
@@ -449,19 +448,22 @@ async fn what_could_not_be_committed_is_not_staged() {
     let folder = tempfile::tempdir().unwrap();
     let (clock, hand) = Clock::manual(NOW);
     let store = open(&folder.path().join("a"), clock);
-    claim_all(&store, 0..20).await;
-    let full = Harm {
+    take_all(&store, 0..20).await;
+    let full = DiskFault {
         write: Some(ErrorKind::StorageFull),
-        ..Harm::default()
+        ..DiskFault::default()
     };
     store.shared().place.health.set(full);
-    let refused = store.claim(&claim(20, 1)).await;
-    assert!(matches!(refused, Err(StoreError::Full(20))), "{refused:?}");
-    store.shared().place.health.set(Harm::default());
+    let rejected = store.take_use(&new_use(20, 1)).await;
+    assert!(
+        matches!(rejected, Err(StoreError::Full(20))),
+        "{rejected:?}"
+    );
+    store.shared().place.health.set(DiskFault::default());
     hand.advance(Duration::from_secs(1));
     assert_eq!(store.look_up(&[key(20)]).await.unwrap(), [None]);
-    let won = store.claim(&claim(20, 2)).await.unwrap();
-    assert_eq!(won, ClaimOutcome::Won { left: 0 });
+    let won = store.take_use(&new_use(20, 2)).await.unwrap();
+    assert_eq!(won, UseOutcome::Taken { left: 0 });
     let keys: Vec<_> = (0..21).map(key).collect();
     let spent = Some(Listed::Spent { until: None });
     assert_eq!(store.look_up(&keys).await.unwrap(), [spent; 21]);
@@ -475,16 +477,16 @@ async fn a_file_that_is_opened_again_says_what_is_staged() {
     let (clock, hand) = Clock::manual(NOW);
     let builder = RedbStore::builder(&path).clock(clock).cache_bytes(0);
     let store = builder.open().unwrap();
-    claim_all(&store, 0..1).await;
-    let broken = Harm {
+    take_all(&store, 0..1).await;
+    let broken = DiskFault {
         read: Some(ErrorKind::Other),
-        ..Harm::default()
+        ..DiskFault::default()
     };
     store.shared().place.health.set(broken);
     store.look_up(&[key(1)]).await.unwrap_err();
     let db = redb::Database::open(&path).unwrap();
     let txn = db.begin_write().unwrap();
-    let row = crate::rows::write(&crate::rows::StagedClaim {
+    let row = crate::rows::write(&crate::rows::StagedUse {
         token: *token(1).as_bytes(),
         id: [1; 16],
         until: None,
@@ -494,10 +496,10 @@ async fn a_file_that_is_opened_again_says_what_is_staged() {
     drop(rows);
     txn.commit().unwrap();
     drop(db);
-    store.shared().place.health.set(Harm::default());
+    store.shared().place.health.set(DiskFault::default());
     hand.advance(Duration::from_secs(1));
-    let refused = store.claim(&claim(1, 2)).await.unwrap();
-    assert_eq!(refused, ClaimOutcome::Spent);
+    let rejected = store.take_use(&new_use(1, 2)).await.unwrap();
+    assert_eq!(rejected, UseOutcome::Spent);
     let spent = Some(Listed::Spent { until: None });
     assert_eq!(store.look_up(&[key(0), key(1)]).await.unwrap(), [spent; 2]);
 }

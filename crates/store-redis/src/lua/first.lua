@@ -1,5 +1,5 @@
--- Most claims are the first of a single use. Where all of a batch are, they cost one command of each
--- kind, and not the making of what other claims need, which stands below; `claim.lua` says what is in
+-- Most uses are the first of a single use. Where all of a batch are, they cost one command of each
+-- kind, and not the making of what other uses need, which stands below; `take_use.lua` says what is in
 -- KEYS and ARGV. Answers 1 if all have won, and goes on there if it is not so plain.
 if #KEYS == 2 then
   local call, keys, count = redis.call, {}, 0

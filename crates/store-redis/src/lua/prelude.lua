@@ -34,7 +34,7 @@ end
 local TOGETHER = 60
 
 -- How long a change is in the feed, unless it is of a group: 'G', how many, their end, their keys.
--- 'A' is a token that was spent, given back and spent again: it keeps its place in the index.
+-- 'A' is a token that was spent, returned and spent again: it keeps its place in the index.
 local LENGTHS = { S = 26, A = 26, F = 17, L = 34, T = 34, U = 42 }
 
 -- Gives the tokens that were spent their places in the index: the feed has told of them.

@@ -29,25 +29,25 @@ CREATE TABLE IF NOT EXISTS `{p}lifted` (
     KEY ends (until)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- How many uses of a token are held. A row stays when they are given back: the limit stays known.
+-- How many uses of a token are held. A row stays when they are returned: the limit stays known.
 CREATE TABLE IF NOT EXISTS `{p}uses` (
     token BINARY(16) NOT NULL PRIMARY KEY,
     max_uses BIGINT NOT NULL,
     held BIGINT NOT NULL,
     until BIGINT,
-    -- By which claim, of a token with one use.
+    -- The use that was taken, of a token with one use.
     holder BINARY(16),
     KEY ends (until)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- By which claims, of tokens with more than one use.
+-- Which uses were taken, of tokens with more than one use.
 CREATE TABLE IF NOT EXISTS `{p}held` (
     token BINARY(16) NOT NULL,
-    claim BINARY(16) NOT NULL,
-    PRIMARY KEY (token, claim)
+    use_id BINARY(16) NOT NULL,
+    PRIMARY KEY (token, use_id)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 freed. Its numbers are given out under the lock of
+-- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 returned. Its numbers are given out under the lock of
 -- the row of the table store, not by the server: those would be committed in another order.
 CREATE TABLE IF NOT EXISTS `{p}events` (
     seq BIGINT NOT NULL PRIMARY KEY,

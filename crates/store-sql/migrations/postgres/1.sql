@@ -43,25 +43,25 @@ CREATE TABLE {schema}.lifted (
 );
 CREATE INDEX lifted_ends ON {schema}.lifted (until) WHERE until IS NOT NULL;
 
--- How many uses of a token are held. A row stays when they are given back: the limit stays known.
+-- How many uses of a token are held. A row stays when they are returned: the limit stays known.
 CREATE TABLE {schema}.uses (
     token bytea PRIMARY KEY CHECK (octet_length(token) = 16),
     max_uses bigint NOT NULL,
     held bigint NOT NULL,
     until bigint,
-    -- By which claim, of a token with one use.
+    -- The use that was taken, of a token with one use.
     holder bytea CHECK (octet_length(holder) = 16)
 );
 CREATE INDEX uses_end ON {schema}.uses (until) WHERE until IS NOT NULL;
 
--- By which claims, of tokens with more than one use.
+-- Which uses were taken, of tokens with more than one use.
 CREATE TABLE {schema}.held (
     token bytea NOT NULL CHECK (octet_length(token) = 16),
-    claim bytea NOT NULL CHECK (octet_length(claim) = 16),
-    PRIMARY KEY (token, claim)
+    use_id bytea NOT NULL CHECK (octet_length(use_id) = 16),
+    PRIMARY KEY (token, use_id)
 );
 
--- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 freed. Tokens that were spent at once are one row:
+-- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 returned. Tokens that were spent at once are one row:
 -- seq is the number of the last of its events, and those before it have the numbers before.
 CREATE TABLE {schema}.events (
     seq bigint PRIMARY KEY,
@@ -82,7 +82,7 @@ CREATE FUNCTION {schema}.take_turn() RETURNS void LANGUAGE sql VOLATILE AS $$
 $$;
 
 -- Does all that is asked, in the order of the arrays, as one transaction.
--- kinds: 0 revoke, 1 lift, 2 claim, 3 release, 4 restore a revocation, 5 restore a lift.
+-- kinds: 0 revoke, 1 lift, 2 take a use, 3 return it, 4 restore a revocation, 5 restore a lift.
 -- Answers only for 1, 2 and 3. outcome: 0 no, 1 yes, 2 another limit, 3 its life is past;
 -- number: the uses that are left, or the limit that is known.
 CREATE FUNCTION {schema}.apply(
@@ -236,7 +236,7 @@ BEGIN
                     is_held := u.holder IS NOT DISTINCT FROM op.id;
                 ELSE
                     is_held := EXISTS (SELECT FROM {schema}.held
-                        WHERE token = op.digest AND claim = op.id);
+                        WHERE token = op.digest AND use_id = op.id);
                 END IF;
                 IF NOT is_held AND u.held >= u.max_uses THEN
                     outcome := 0;
@@ -276,7 +276,7 @@ BEGIN
                 IF u.max_uses = 1 THEN
                     is_held := u.holder IS NOT DISTINCT FROM op.id;
                 ELSE
-                    DELETE FROM {schema}.held WHERE token = op.digest AND claim = op.id;
+                    DELETE FROM {schema}.held WHERE token = op.digest AND use_id = op.id;
                     is_held := FOUND;
                 END IF;
                 IF is_held THEN
@@ -305,10 +305,10 @@ BEGIN
 END
 $$;
 
--- Takes the only uses of tokens that nobody has claimed before, each of which is asked once: the
+-- Takes the single uses of tokens that nobody has used before, each of which is asked once: the
 -- digests of those that were won, one behind the other, or null. What is not won here is not decided;
 -- apply decides it.
-CREATE FUNCTION {schema}.claim_new(
+CREATE FUNCTION {schema}.take_new(
     our_now bigint, our_mark bigint, digests bytea[], ids bytea[], untils bigint[]
 ) RETURNS bytea LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
@@ -368,7 +368,7 @@ BEGIN
         SELECT token FROM {schema}.uses WHERE until < before LIMIT at_once
     ), gone AS (
         DELETE FROM {schema}.uses AS t USING due WHERE t.token = due.token RETURNING t.*
-    ), claims AS (
+    ), taken AS (
         DELETE FROM {schema}.held AS t USING gone
             WHERE gone.max_uses > 1 AND t.token = gone.token
     )

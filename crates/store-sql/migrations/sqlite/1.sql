@@ -40,25 +40,25 @@ CREATE TABLE lifted (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX lifted_ends ON lifted (until) WHERE until IS NOT NULL;
 
--- How many uses of a token are held. A row stays when they are given back: the limit stays known.
+-- How many uses of a token are held. A row stays when they are returned: the limit stays known.
 CREATE TABLE uses (
     token BLOB NOT NULL PRIMARY KEY CHECK (length(token) = 16),
     max_uses INTEGER NOT NULL,
     held INTEGER NOT NULL,
     until INTEGER,
-    -- By which claim, of a token with one use.
+    -- The use that was taken, of a token with one use.
     holder BLOB CHECK (length(holder) = 16)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX uses_end ON uses (until) WHERE until IS NOT NULL;
 
--- By which claims, of tokens with more than one use.
+-- Which uses were taken, of tokens with more than one use.
 CREATE TABLE held (
     token BLOB NOT NULL CHECK (length(token) = 16),
-    claim BLOB NOT NULL CHECK (length(claim) = 16),
-    PRIMARY KEY (token, claim)
+    use_id BLOB NOT NULL CHECK (length(use_id) = 16),
+    PRIMARY KEY (token, use_id)
 ) STRICT, WITHOUT ROWID;
 
--- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 freed.
+-- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 returned.
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY,
     mark INTEGER NOT NULL,

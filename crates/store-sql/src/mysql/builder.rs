@@ -9,7 +9,7 @@ use sqlx::{
 
 use super::{MySql, MySqlStore, error::of_opening, migrate, session, sql::Tables};
 use crate::{
-    ConnectError,
+    SqlStoreError,
     settings::{Settings, sets_what_all_have},
     store::SqlStore,
 };
@@ -24,9 +24,9 @@ const SMALLEST_PACKET: usize = 64 * 1_024 - 64;
 /// | [`prefix`](Self::prefix) | `tower_revoke_` |
 /// | [`migrates`](Self::migrates) | `true` |
 /// | [`connections`](Self::connections) | 8 for reading |
-/// | [`answer_within`](Self::answer_within) | 2 s |
-/// | [`changes_kept`](Self::changes_kept) | 100,000 |
-/// | [`changes_kept_for`](Self::changes_kept_for) | 1 day |
+/// | [`request_timeout`](Self::request_timeout) | 2 s |
+/// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
+/// | [`feed_retention`](Self::feed_retention) | 1 day |
 /// | [`clock`](Self::clock) | the machine's |
 ///
 /// ```no_run
@@ -35,7 +35,7 @@ const SMALLEST_PACKET: usize = 64 * 1_024 - 64;
 ///
 /// let store = MySqlStore::builder("mysql://orders:secret@db.example.com/orders")
 ///     .prefix("revocations_")
-///     .migrates(false)
+///     .migrate_on_connect(false)
 ///     .connect()
 ///     .await?;
 /// # let _ = store;
@@ -67,14 +67,14 @@ impl MySqlStoreBuilder {
 
     /// Whether [`connect`](Self::connect) creates the tables, or brings them to this version's state.
     /// Without, they must be as [`migrate`](Self::migrate) leaves them.
-    pub fn migrates(mut self, migrates: bool) -> Self {
+    pub fn migrate_on_connect(mut self, migrates: bool) -> Self {
         self.settings.migrates = migrates;
         self
     }
 
     /// How many connections there may be for reading, at least one. One more writes, and one more
     /// purges while something is purged.
-    pub fn connections(mut self, connections: u32) -> Self {
+    pub fn max_connections(mut self, connections: u32) -> Self {
         self.settings.connections = connections;
         self
     }
@@ -83,8 +83,8 @@ impl MySqlStoreBuilder {
     /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut); each step of a purge by itself.
     /// Opening may take five times as long. The server ends statements of ours after the same time
     /// (`max_statement_time`, `max_execution_time`).
-    pub fn answer_within(mut self, time: Duration) -> Self {
-        self.settings.answer_within = time;
+    pub fn request_timeout(mut self, time: Duration) -> Self {
+        self.settings.request_timeout = time;
         self
     }
 
@@ -95,8 +95,8 @@ impl MySqlStoreBuilder {
     /// what was cut off is begun again: these servers have no transactions around it.
     ///
     /// # Errors
-    /// Any [`ConnectError`].
-    pub async fn migrate(&self) -> Result<(), ConnectError> {
+    /// Any [`SqlStoreError`].
+    pub async fn migrate(&self) -> Result<(), SqlStoreError> {
         let options = self.options()?;
         self.settings
             .in_time(async {
@@ -112,8 +112,8 @@ impl MySqlStoreBuilder {
     /// a tokio runtime that goes on for as long as the store is used: the task that writes runs in it.
     ///
     /// # Errors
-    /// Any [`ConnectError`].
-    pub async fn connect(self) -> Result<MySqlStore, ConnectError> {
+    /// Any [`SqlStoreError`].
+    pub async fn connect(self) -> Result<MySqlStore, SqlStoreError> {
         let options = self.options()?;
         let (id, packet) = self
             .settings
@@ -121,7 +121,7 @@ impl MySqlStoreBuilder {
                 let mut link = self.open(&options).await?;
                 let packet = session::packet(&mut link).await.map_err(of_opening)?;
                 if packet < SMALLEST_PACKET {
-                    return Err(ConnectError::Setting(
+                    return Err(SqlStoreError::Setting(
                         "max_allowed_packet of the server is below 64 KiB",
                     ));
                 }
@@ -134,7 +134,7 @@ impl MySqlStoreBuilder {
                 Ok((id, packet))
             })
             .await?;
-        let within = self.settings.answer_within;
+        let within = self.settings.request_timeout;
         let connections = self.settings.connections;
         let settings = session::settings(within);
         let pool = MySqlPoolOptions::new()
@@ -163,20 +163,20 @@ impl MySqlStoreBuilder {
         Ok(MySqlStore(SqlStore::start(id, backend, &self.settings)))
     }
 
-    async fn open(&self, options: &MySqlConnectOptions) -> Result<MySqlConnection, ConnectError> {
+    async fn open(&self, options: &MySqlConnectOptions) -> Result<MySqlConnection, SqlStoreError> {
         let link = MySqlConnection::connect_with(options).await;
         let mut link = link.map_err(of_opening)?;
         // Creating tables may take longer than one answer.
-        let settings = session::settings(self.settings.answer_within.saturating_mul(5));
+        let settings = session::settings(self.settings.request_timeout.saturating_mul(5));
         let set = link.execute(&*settings).await;
         set.map_err(of_opening)?;
         Ok(link)
     }
 
-    fn options(&self) -> Result<MySqlConnectOptions, ConnectError> {
+    fn options(&self) -> Result<MySqlConnectOptions, SqlStoreError> {
         let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_';
         if self.prefix.len() > 48 || !self.prefix.bytes().all(is_plain) {
-            return Err(ConnectError::Setting(
+            return Err(SqlStoreError::Setting(
                 "the prefix is not up to 48 ASCII letters, digits and _",
             ));
         }
@@ -186,13 +186,13 @@ impl MySqlStoreBuilder {
             .iter()
             .any(|scheme| self.address.starts_with(scheme))
         {
-            return Err(ConnectError::Setting(
+            return Err(SqlStoreError::Setting(
                 "the address does not begin with mysql:// or mariadb://",
             ));
         }
         let options = MySqlConnectOptions::from_str(&self.address).map_err(of_opening)?;
         if options.get_database().is_none() {
-            return Err(ConnectError::Setting("the address names no database"));
+            return Err(SqlStoreError::Setting("the address names no database"));
         }
         // What it would set is among what is set anyway.
         let options = options
@@ -210,7 +210,7 @@ impl fmt::Debug for MySqlStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MySqlStoreBuilder")
             .field("prefix", &self.prefix)
-            .field("answer_within", &self.settings.answer_within)
+            .field("request_timeout", &self.settings.request_timeout)
             .finish_non_exhaustive()
     }
 }

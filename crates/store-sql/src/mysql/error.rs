@@ -2,7 +2,7 @@
 
 use sqlx::mysql::MySqlDatabaseError;
 
-use crate::{ConnectError, error::Kind};
+use crate::{SqlStoreError, error::Kind};
 
 /// What can be done about it.
 pub(crate) fn kind(said: &MySqlDatabaseError) -> Kind {
@@ -38,14 +38,14 @@ pub(super) fn is_no_table(error: &sqlx::Error) -> bool {
 }
 
 /// Sorts an error of the driver's.
-pub(super) fn of_opening(error: sqlx::Error) -> ConnectError {
+pub(super) fn of_opening(error: sqlx::Error) -> SqlStoreError {
     match said(&error).map(MySqlDatabaseError::number) {
         // The password, the plugin that checks it, the host; the database; a privilege.
         Some(1045 | 1251 | 1698 | 1130 | 1044 | 1049 | 1142 | 1143 | 1227 | 1370) => {
-            ConnectError::Login(Box::new(error))
+            SqlStoreError::Login(Box::new(error))
         }
         // No room for one more connection; too many failed; it shuts down.
-        Some(1040 | 1053 | 1129 | 1203) | None => ConnectError::Unreachable(Box::new(error)),
-        Some(_) => ConnectError::Refused(Box::new(error)),
+        Some(1040 | 1053 | 1129 | 1203) | None => SqlStoreError::Unreachable(Box::new(error)),
+        Some(_) => SqlStoreError::Rejected(Box::new(error)),
     }
 }

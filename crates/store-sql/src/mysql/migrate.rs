@@ -6,9 +6,9 @@ use super::{
     error::{is_no_table, of_opening},
     sql::{Tables, literal},
 };
-use crate::{ConnectError, backend::Digest, error::Failure};
+use crate::{SqlStoreError, backend::Digest, error::Failure};
 
-/// What leads from each version to the next; from none to 1 first. What was released stays as it
+/// What leads from each version to the next; from none to 1 first. What was returned stays as it
 /// is: a change is one more step. A step may have been cut off anywhere, and is begun again.
 const STEPS: [&str; 1] = [include_str!("../../migrations/mysql/1.sql")];
 
@@ -20,12 +20,12 @@ async fn ask(link: &mut MySqlConnection, statement: &str) -> Result<Vec<MySqlRow
 }
 
 /// Brings the tables to this release's version, while nobody else does.
-pub(super) async fn run(link: &mut MySqlConnection, prefix: &str) -> Result<(), ConnectError> {
+pub(super) async fn run(link: &mut MySqlConnection, prefix: &str) -> Result<(), SqlStoreError> {
     let tables = Tables::new(prefix);
     if version(link, prefix, &tables).await? == KNOWN {
         return Ok(());
     }
-    // Names of locks are the server's, not the database's, and short. It is given back when the
+    // Names of locks are the server's, not the database's, and short. It is returned when the
     // connection ends; who waits for it is bounded by the whole opening.
     let name = format!(
         "CONCAT('tower-revoke-', SHA1(CONCAT(DATABASE(), '/', {})))",
@@ -37,7 +37,7 @@ pub(super) async fn run(link: &mut MySqlConnection, prefix: &str) -> Result<(), 
         .first()
         .map(|row| row.try_get_unchecked::<Option<i64>, _>(0));
     if !matches!(is_ours, Some(Ok(Some(1)))) {
-        return Err(ConnectError::Setting(
+        return Err(SqlStoreError::Setting(
             "the server gave no lock under which tables can be created",
         ));
     }
@@ -46,7 +46,7 @@ pub(super) async fn run(link: &mut MySqlConnection, prefix: &str) -> Result<(), 
         0 => {
             let mut id = [0; 16];
             getrandom::fill(&mut id)
-                .map_err(|_| ConnectError::Setting("the system gives no random numbers"))?;
+                .map_err(|_| SqlStoreError::Setting("the system gives no random numbers"))?;
             id
         }
         _ => read_id(link, &tables).await?,
@@ -68,11 +68,11 @@ pub(super) async fn run(link: &mut MySqlConnection, prefix: &str) -> Result<(), 
 pub(super) async fn id_of(
     link: &mut MySqlConnection,
     prefix: &str,
-) -> Result<Digest, ConnectError> {
+) -> Result<Digest, SqlStoreError> {
     let tables = Tables::new(prefix);
     let found = version(link, prefix, &tables).await?;
     if found < KNOWN {
-        return Err(ConnectError::Older {
+        return Err(SqlStoreError::Older {
             schema: prefix.to_owned(),
             found,
             known: KNOWN,
@@ -82,12 +82,12 @@ pub(super) async fn id_of(
     read_id(link, &tables).await
 }
 
-/// 0: there is none. One that is newer is refused.
+/// 0: there is none. One that is newer is rejected.
 async fn version(
     link: &mut MySqlConnection,
     prefix: &str,
     tables: &Tables,
-) -> Result<u32, ConnectError> {
+) -> Result<u32, SqlStoreError> {
     let rows = match ask(link, &format!("SELECT version FROM {}", tables.store)).await {
         Ok(rows) => rows,
         Err(error) if is_no_table(&error) => return Ok(0),
@@ -101,7 +101,7 @@ async fn version(
     let found = u32::try_from(found).unwrap_or(u32::MAX);
     match found <= KNOWN {
         true => Ok(found),
-        false => Err(ConnectError::Newer {
+        false => Err(SqlStoreError::Newer {
             schema: prefix.to_owned(),
             found,
             known: KNOWN,
@@ -109,18 +109,18 @@ async fn version(
     }
 }
 
-async fn read_id(link: &mut MySqlConnection, tables: &Tables) -> Result<Digest, ConnectError> {
+async fn read_id(link: &mut MySqlConnection, tables: &Tables) -> Result<Digest, SqlStoreError> {
     let rows = ask(link, &format!("SELECT id FROM {}", tables.store)).await;
     let rows = rows.map_err(of_opening)?;
     let id = rows.first().map(|row| super::reading::digest(row, 0));
     match id {
         Some(Ok(id)) => Ok(id),
-        _ => Err(ConnectError::Setting("the table store is none of ours")),
+        _ => Err(SqlStoreError::Setting("the table store is none of ours")),
     }
 }
 
 /// A server may have made them of what it has, and somebody may have altered them.
-async fn check_engines(link: &mut MySqlConnection, prefix: &str) -> Result<(), ConnectError> {
+async fn check_engines(link: &mut MySqlConnection, prefix: &str) -> Result<(), SqlStoreError> {
     let names = ["store", "revoked", "lifted", "uses", "held", "events"];
     let names = names.map(|name| literal(&format!("{prefix}{name}")));
     let statement = format!(
@@ -134,12 +134,12 @@ async fn check_engines(link: &mut MySqlConnection, prefix: &str) -> Result<(), C
         Some(row) => {
             let name: Vec<u8> = row.try_get_unchecked(0).map_err(of_opening)?;
             let name = String::from_utf8_lossy(&name).into_owned();
-            Err(ConnectError::Engine(name))
+            Err(SqlStoreError::Engine(name))
         }
     }
 }
 
-pub(super) async fn warn_if_it_may_lose(link: &mut MySqlConnection) -> Result<(), ConnectError> {
+pub(super) async fn warn_if_it_may_lose(link: &mut MySqlConnection) -> Result<(), SqlStoreError> {
     let statement = "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, \
                      @@GLOBAL.sync_binlog, @@GLOBAL.read_only";
     let rows = ask(link, statement).await.map_err(of_opening)?;
@@ -153,23 +153,25 @@ pub(super) async fn warn_if_it_may_lose(link: &mut MySqlConnection) -> Result<()
     let read =
         || -> Result<_, Failure> { Ok([setting(0)?, setting(1)?, setting(2)?, setting(3)?]) };
     let Ok([flushes, logs, syncs, read_only]) = read() else {
-        return Err(ConnectError::Setting("the server's settings can't be read"));
+        return Err(SqlStoreError::Setting(
+            "the server's settings can't be read",
+        ));
     };
     // 3 is MariaDB's, and flushes more often still.
     if !["1", "3"].contains(&&*flushes) {
         tracing::warn!(
             "the server runs with innodb_flush_log_at_trx_commit = {flushes}, not 1: a crash of \
-             its machine may lose revocations and claims that were acknowledged"
+             its machine may lose revocations and uses that were acknowledged"
         );
     }
     if logs == "1" && syncs != "1" {
         tracing::warn!(
             "the server keeps a binary log with sync_binlog = {syncs}, not 1: a crash of its \
-             machine may lose revocations and claims that were acknowledged"
+             machine may lose revocations and uses that were acknowledged"
         );
     }
     if !["0", "OFF"].contains(&&*read_only) {
-        tracing::warn!("the server is read-only: nothing can be revoked or claimed there");
+        tracing::warn!("the server is read-only: nothing can be revoked or taken there");
     }
     Ok(())
 }

@@ -13,13 +13,13 @@ use std::fmt;
 
 use sqlx::{MySqlPool, mysql::MySqlConnectOptions};
 use tokio::sync::watch;
-use tower_revoke_core::{KeyDigest, Listed, Record, UnixTime, Wanted};
+use tower_revoke_core::{KeyDigest, Listed, Record, RecordFilter, UnixTime};
 
 pub use self::builder::MySqlStoreBuilder;
 pub(crate) use self::error::kind;
 use self::{session::Link, sql::Tables};
 use crate::{
-    ConnectError,
+    SqlStoreError,
     backend::{Backend, Batch, Digest, Feed, Revoked, Trim, Used, Window},
     error::Failure,
     op::Answer,
@@ -56,8 +56,8 @@ impl MySqlStore {
     /// see [`MySqlStoreBuilder::connect`].
     ///
     /// # Errors
-    /// Any [`ConnectError`].
-    pub async fn connect(address: impl Into<String>) -> Result<Self, ConnectError> {
+    /// Any [`SqlStoreError`].
+    pub async fn connect(address: impl Into<String>) -> Result<Self, SqlStoreError> {
         Self::builder(address).connect().await
     }
 
@@ -151,7 +151,7 @@ impl Backend for MySql {
 
     async fn records(
         &self,
-        wanted: &Wanted,
+        wanted: &RecordFilter,
         after: Option<Digest>,
         window: usize,
         at_most: usize,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use sqlx::{ColumnIndex, Executor, MySqlPool, Row, mysql::MySqlRow};
-use tower_revoke_core::{KeyDigest, Listed, Record, Wanted};
+use tower_revoke_core::{KeyDigest, Listed, Record, RecordFilter};
 
 use super::sql::{IN_A_LIST, Tables, literal};
 use crate::{
@@ -181,7 +181,7 @@ pub(super) async fn record(
 pub(super) async fn records(
     pool: &MySqlPool,
     tables: &Tables,
-    wanted: &Wanted,
+    wanted: &RecordFilter,
     after: Option<Digest>,
     window: usize,
     at_most: usize,

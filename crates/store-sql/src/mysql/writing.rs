@@ -103,9 +103,9 @@ fn questions(tables: &Tables, keys: &Keys, at_most: usize) -> Result<Vec<String>
     let held = keys.held.iter().map(|(token, id)| row(&[token, id]));
     ask(
         HELD,
-        "token,claim",
+        "token,use_id",
         &tables.held,
-        "(token,claim)",
+        "(token,use_id)",
         held.collect(),
     )?;
     Ok(packets.into_packets())
@@ -150,7 +150,7 @@ fn known(rows: &[MySqlRow]) -> Result<Known, Failure> {
                     limit: row.try_get_unchecked(2)?,
                     held: row.try_get_unchecked(3)?,
                     until: row.try_get_unchecked(4)?,
-                    holder: holder.map_err(|_| Failure::Garbled("a claim"))?,
+                    holder: holder.map_err(|_| Failure::Garbled("a use"))?,
                 };
                 known.uses.found(digest(row, 1)?, uses);
             }
@@ -220,9 +220,9 @@ fn writes(
     packets.rows(&put(&tables.uses, columns), uses, "")?;
     let pair = |(token, id): &Held| row(&[token, id]);
     let held = known.held.put_rows().map(|(key, ())| pair(key));
-    packets.rows(&put(&tables.held, "token,claim"), held, "")?;
-    let freed = known.held.deleted().map(pair);
-    packets.rows(&drop(&tables.held, "(token,claim)"), freed, ")")?;
+    packets.rows(&put(&tables.held, "token,use_id"), held, "")?;
+    let returned = known.held.deleted().map(pair);
+    packets.rows(&drop(&tables.held, "(token,use_id)"), returned, ")")?;
     let now = secs(batch.now);
     let events = done.events.iter().map(|event| {
         let values: [&dyn Literal; 8] = [

@@ -9,7 +9,7 @@ use sqlx::{
 
 use super::{Postgres, PostgresStore, migrate, statements::Statements};
 use crate::{
-    ConnectError,
+    SqlStoreError,
     settings::{Settings, sets_what_all_have},
     store::SqlStore,
 };
@@ -21,9 +21,9 @@ use crate::{
 /// | [`schema`](Self::schema) | `tower_revoke` |
 /// | [`migrates`](Self::migrates) | `true` |
 /// | [`connections`](Self::connections) | 8 for reading |
-/// | [`answer_within`](Self::answer_within) | 2 s |
-/// | [`changes_kept`](Self::changes_kept) | 100,000 |
-/// | [`changes_kept_for`](Self::changes_kept_for) | 1 day |
+/// | [`request_timeout`](Self::request_timeout) | 2 s |
+/// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
+/// | [`feed_retention`](Self::feed_retention) | 1 day |
 /// | [`clock`](Self::clock) | the machine's |
 ///
 /// ```no_run
@@ -32,7 +32,7 @@ use crate::{
 ///
 /// let store = PostgresStore::builder("postgres://orders@db.example.com/orders")
 ///     .schema("revocations")
-///     .migrates(false)
+///     .migrate_on_connect(false)
 ///     .connect()
 ///     .await?;
 /// # let _ = store;
@@ -64,14 +64,14 @@ impl PostgresStoreBuilder {
 
     /// Whether [`connect`](Self::connect) creates the schema, or brings it to this version's state.
     /// Without, it must be as [`migrate`](Self::migrate) leaves it.
-    pub fn migrates(mut self, migrates: bool) -> Self {
+    pub fn migrate_on_connect(mut self, migrates: bool) -> Self {
         self.settings.migrates = migrates;
         self
     }
 
     /// How many connections there may be for reading, at least one. One more writes, and one more
     /// listens as soon as somebody waits for [`changed`](tower_revoke_core::Store::changed).
-    pub fn connections(mut self, connections: u32) -> Self {
+    pub fn max_connections(mut self, connections: u32) -> Self {
         self.settings.connections = connections;
         self
     }
@@ -80,8 +80,8 @@ impl PostgresStoreBuilder {
     /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut); each step of a purge by itself.
     /// Opening may take five times as long. The server ends statements of ours after the same time
     /// (`statement_timeout`).
-    pub fn answer_within(mut self, time: Duration) -> Self {
-        self.settings.answer_within = time;
+    pub fn request_timeout(mut self, time: Duration) -> Self {
+        self.settings.request_timeout = time;
         self
     }
 
@@ -92,8 +92,8 @@ impl PostgresStoreBuilder {
     /// number of nodes may do it at the same time; it is one transaction.
     ///
     /// # Errors
-    /// Any [`ConnectError`].
-    pub async fn migrate(&self) -> Result<(), ConnectError> {
+    /// Any [`SqlStoreError`].
+    pub async fn migrate(&self) -> Result<(), SqlStoreError> {
         let options = self.options()?;
         self.settings
             .in_time(async {
@@ -109,8 +109,8 @@ impl PostgresStoreBuilder {
     /// tokio runtime that goes on for as long as the store is used: the task that writes runs in it.
     ///
     /// # Errors
-    /// Any [`ConnectError`].
-    pub async fn connect(self) -> Result<PostgresStore, ConnectError> {
+    /// Any [`SqlStoreError`].
+    pub async fn connect(self) -> Result<PostgresStore, SqlStoreError> {
         let options = self.options()?;
         let id = self
             .settings
@@ -126,7 +126,7 @@ impl PostgresStoreBuilder {
                 Ok(id)
             })
             .await?;
-        let within = self.settings.answer_within;
+        let within = self.settings.request_timeout;
         let millis = within.as_millis().max(1).to_string();
         let bounded = options
             .clone()
@@ -156,16 +156,16 @@ impl PostgresStoreBuilder {
         Ok(PostgresStore(SqlStore::start(id, backend, &self.settings)))
     }
 
-    fn options(&self) -> Result<PgConnectOptions, ConnectError> {
+    fn options(&self) -> Result<PgConnectOptions, SqlStoreError> {
         let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_';
         if !(1..=63).contains(&self.schema.len()) || !self.schema.bytes().all(is_plain) {
-            return Err(ConnectError::Setting(
+            return Err(SqlStoreError::Setting(
                 "the schema's name is not 1 to 63 ASCII letters, digits and _",
             ));
         }
         self.settings.check()?;
         let mut options =
-            PgConnectOptions::from_str(&self.address).map_err(ConnectError::of_driver)?;
+            PgConnectOptions::from_str(&self.address).map_err(SqlStoreError::of_driver)?;
         if options.get_application_name().is_none() {
             options = options.application_name("tower-revoke");
         }
@@ -180,13 +180,13 @@ impl PostgresStoreBuilder {
     }
 }
 
-async fn open(options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
+async fn open(options: &PgConnectOptions) -> Result<PgConnection, SqlStoreError> {
     let link = PgConnection::connect_with(options).await;
-    link.map_err(ConnectError::of_driver)
+    link.map_err(SqlStoreError::of_driver)
 }
 
-async fn close(link: PgConnection) -> Result<(), ConnectError> {
-    link.close().await.map_err(ConnectError::of_driver)
+async fn close(link: PgConnection) -> Result<(), SqlStoreError> {
+    link.close().await.map_err(SqlStoreError::of_driver)
 }
 
 /// Without the address, in which a password may stand.
@@ -194,7 +194,7 @@ impl fmt::Debug for PostgresStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStoreBuilder")
             .field("schema", &self.schema)
-            .field("answer_within", &self.settings.answer_within)
+            .field("request_timeout", &self.settings.request_timeout)
             .finish_non_exhaustive()
     }
 }

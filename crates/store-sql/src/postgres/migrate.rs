@@ -2,9 +2,9 @@
 
 use sqlx::{Connection, Executor, PgConnection, Row};
 
-use crate::ConnectError;
+use crate::SqlStoreError;
 
-/// What leads from each version to the next; from none to 1 first. What was released stays as it
+/// What leads from each version to the next; from none to 1 first. What was returned stays as it
 /// is: a change is one more step.
 const STEPS: [&str; 1] = [include_str!("../../migrations/postgres/1.sql")];
 
@@ -17,18 +17,18 @@ pub(crate) fn quoted(schema: &str) -> String {
 }
 
 /// Brings the schema to this release's version; one transaction, in which nobody else does.
-pub(crate) async fn run(link: &mut PgConnection, schema: &str) -> Result<(), ConnectError> {
+pub(crate) async fn run(link: &mut PgConnection, schema: &str) -> Result<(), SqlStoreError> {
     if version(link, schema).await? == KNOWN {
         return Ok(());
     }
-    let mut all = link.begin().await.map_err(ConnectError::of_driver)?;
+    let mut all = link.begin().await.map_err(SqlStoreError::of_driver)?;
     sqlx::query("SELECT pg_advisory_xact_lock(1953656435, hashtext($1))")
         .bind(schema)
         .execute(&mut *all)
         .await
-        .map_err(ConnectError::of_driver)?;
+        .map_err(SqlStoreError::of_driver)?;
     let found = version(&mut all, schema).await?;
-    refuse_newer(schema, found)?;
+    reject_newer(schema, found)?;
     let name = quoted(schema);
     if found == 0 {
         // Not by IF NOT EXISTS, for which one must be allowed to create it also where it is there.
@@ -38,18 +38,18 @@ pub(crate) async fn run(link: &mut PgConnection, schema: &str) -> Result<(), Con
             .await;
         let is_there: bool = is_there
             .and_then(|row| row.try_get(0))
-            .map_err(ConnectError::of_driver)?;
+            .map_err(SqlStoreError::of_driver)?;
         if !is_there {
             all.execute(&*format!("CREATE SCHEMA {name}"))
                 .await
-                .map_err(ConnectError::of_driver)?;
+                .map_err(SqlStoreError::of_driver)?;
         }
     }
     let id = match found {
         0 => {
             let mut id = [0; 16];
             getrandom::fill(&mut id)
-                .map_err(|_| ConnectError::Setting("the system gives no random numbers"))?;
+                .map_err(|_| SqlStoreError::Setting("the system gives no random numbers"))?;
             id
         }
         _ => read_id(&mut all, schema).await?,
@@ -58,17 +58,22 @@ pub(crate) async fn run(link: &mut PgConnection, schema: &str) -> Result<(), Con
         let step = step
             .replace("{schema}", &name)
             .replace("{store}", &hex(&id));
-        all.execute(&*step).await.map_err(ConnectError::of_driver)?;
+        all.execute(&*step)
+            .await
+            .map_err(SqlStoreError::of_driver)?;
     }
-    all.commit().await.map_err(ConnectError::of_driver)
+    all.commit().await.map_err(SqlStoreError::of_driver)
 }
 
 /// The store's id, if the schema is at this release's version.
-pub(crate) async fn id_of(link: &mut PgConnection, schema: &str) -> Result<[u8; 16], ConnectError> {
+pub(crate) async fn id_of(
+    link: &mut PgConnection,
+    schema: &str,
+) -> Result<[u8; 16], SqlStoreError> {
     let found = version(link, schema).await?;
-    refuse_newer(schema, found)?;
+    reject_newer(schema, found)?;
     if found < KNOWN {
-        return Err(ConnectError::Older {
+        return Err(SqlStoreError::Older {
             schema: schema.to_owned(),
             found,
             known: KNOWN,
@@ -77,11 +82,11 @@ pub(crate) async fn id_of(link: &mut PgConnection, schema: &str) -> Result<[u8; 
     read_id(link, schema).await
 }
 
-fn refuse_newer(schema: &str, found: u32) -> Result<(), ConnectError> {
+fn reject_newer(schema: &str, found: u32) -> Result<(), SqlStoreError> {
     if found <= KNOWN {
         return Ok(());
     }
-    Err(ConnectError::Newer {
+    Err(SqlStoreError::Newer {
         schema: schema.to_owned(),
         found,
         known: KNOWN,
@@ -89,7 +94,7 @@ fn refuse_newer(schema: &str, found: u32) -> Result<(), ConnectError> {
 }
 
 /// 0: there is none.
-async fn version(link: &mut PgConnection, schema: &str) -> Result<u32, ConnectError> {
+async fn version(link: &mut PgConnection, schema: &str) -> Result<u32, SqlStoreError> {
     let name = quoted(schema);
     // From the tables themselves: what the session has cached of names may be older than the lock
     // under which this is asked.
@@ -101,7 +106,7 @@ async fn version(link: &mut PgConnection, schema: &str) -> Result<u32, ConnectEr
         .await;
     let is_there: bool = is_there
         .and_then(|row| row.try_get(0))
-        .map_err(ConnectError::of_driver)?;
+        .map_err(SqlStoreError::of_driver)?;
     if !is_there {
         return Ok(0);
     }
@@ -110,45 +115,45 @@ async fn version(link: &mut PgConnection, schema: &str) -> Result<u32, ConnectEr
         .await;
     let found: i32 = found
         .and_then(|row| row.try_get(0))
-        .map_err(ConnectError::of_driver)?;
+        .map_err(SqlStoreError::of_driver)?;
     Ok(u32::try_from(found).unwrap_or(u32::MAX))
 }
 
-async fn read_id(link: &mut PgConnection, schema: &str) -> Result<[u8; 16], ConnectError> {
+async fn read_id(link: &mut PgConnection, schema: &str) -> Result<[u8; 16], SqlStoreError> {
     let row = sqlx::query(&format!("SELECT id FROM {}.store", quoted(schema)))
         .fetch_one(link)
         .await;
     let id: Vec<u8> = row
         .and_then(|row| row.try_get(0))
-        .map_err(ConnectError::of_driver)?;
+        .map_err(SqlStoreError::of_driver)?;
     let id = id.try_into();
-    id.map_err(|_| ConnectError::Setting("the schema's store table is none of ours"))
+    id.map_err(|_| SqlStoreError::Setting("the schema's store table is none of ours"))
 }
 
-async fn setting(link: &mut PgConnection, name: &str) -> Result<String, ConnectError> {
+async fn setting(link: &mut PgConnection, name: &str) -> Result<String, SqlStoreError> {
     let row = sqlx::query("SELECT current_setting($1)")
         .bind(name)
         .fetch_one(link)
         .await;
     row.and_then(|row| row.try_get(0))
-        .map_err(ConnectError::of_driver)
+        .map_err(SqlStoreError::of_driver)
 }
 
 /// Texts of any letters must find room.
-pub(crate) async fn check_encoding(link: &mut PgConnection) -> Result<(), ConnectError> {
+pub(crate) async fn check_encoding(link: &mut PgConnection) -> Result<(), SqlStoreError> {
     let encoding = setting(link, "server_encoding").await?;
     match encoding.as_str() {
         "UTF8" => Ok(()),
-        _ => Err(ConnectError::Encoding(encoding)),
+        _ => Err(SqlStoreError::Encoding(encoding)),
     }
 }
 
-pub(crate) async fn warn_if_it_may_lose(link: &mut PgConnection) -> Result<(), ConnectError> {
+pub(crate) async fn warn_if_it_may_lose(link: &mut PgConnection) -> Result<(), SqlStoreError> {
     for name in ["fsync", "full_page_writes"] {
         if setting(link, name).await? == "off" {
             tracing::warn!(
                 "PostgreSQL runs with {name} = off: a crash of its machine may lose revocations \
-                 and claims that were acknowledged, and the whole database"
+                 and uses that were acknowledged, and the whole database"
             );
         }
     }

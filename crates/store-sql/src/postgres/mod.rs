@@ -11,12 +11,12 @@ use std::fmt;
 
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::watch;
-use tower_revoke_core::{KeyDigest, Listed, Record, UnixTime, Wanted};
+use tower_revoke_core::{KeyDigest, Listed, Record, RecordFilter, UnixTime};
 
 pub use self::builder::PostgresStoreBuilder;
 use self::statements::Statements;
 use crate::{
-    ConnectError,
+    SqlStoreError,
     backend::{Backend, Batch, Digest, Feed, Revoked, Trim, Used, Window},
     error::Failure,
     op::Answer,
@@ -50,8 +50,8 @@ impl PostgresStore {
     /// see [`PostgresStoreBuilder::connect`].
     ///
     /// # Errors
-    /// Any [`ConnectError`].
-    pub async fn connect(address: impl Into<String>) -> Result<Self, ConnectError> {
+    /// Any [`SqlStoreError`].
+    pub async fn connect(address: impl Into<String>) -> Result<Self, SqlStoreError> {
         Self::builder(address).connect().await
     }
 
@@ -121,7 +121,7 @@ impl Backend for Postgres {
 
     async fn records(
         &self,
-        wanted: &Wanted,
+        wanted: &RecordFilter,
         after: Option<Digest>,
         window: usize,
         at_most: usize,

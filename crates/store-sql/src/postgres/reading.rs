@@ -1,7 +1,7 @@
 //! What is read: look-ups, the feed, a full load, records.
 
 use sqlx::{PgPool, Row, postgres::PgRow};
-use tower_revoke_core::{KeyDigest, Listed, Record, Wanted};
+use tower_revoke_core::{KeyDigest, Listed, Record, RecordFilter};
 
 use super::statements::Statements;
 use crate::{
@@ -158,7 +158,7 @@ pub(super) async fn record(
 pub(super) async fn records(
     pool: &PgPool,
     statements: &Statements,
-    wanted: &Wanted,
+    wanted: &RecordFilter,
     after: Option<Digest>,
     window: usize,
     at_most: usize,

@@ -4,7 +4,7 @@
 #[derive(Debug)]
 pub(crate) struct Statements {
     pub(crate) apply: String,
-    pub(crate) claim_new: String,
+    pub(crate) take_new: String,
     pub(crate) purge: String,
     pub(crate) trim: String,
     pub(crate) look_up: String,
@@ -25,7 +25,7 @@ impl Statements {
                 "SELECT n, outcome, number FROM {schema}.apply($1, $2, $3, $4, $5, $6, $7, $8, $9, \
                  $10, $11, $12, $13, $14)",
             ),
-            claim_new: named("SELECT {schema}.claim_new($1, $2, $3, $4, $5)"),
+            take_new: named("SELECT {schema}.take_new($1, $2, $3, $4, $5)"),
             purge: named("SELECT dropped, more FROM {schema}.purge($1, $2)"),
             trim: named("SELECT {schema}.trim_feed($1, $2, $3)"),
             look_up: named(

@@ -13,7 +13,7 @@ use crate::{
     value::secs,
 };
 
-/// First, in one statement, the new claims among claims of only uses, which are most of what is
+/// First, in one statement, the new uses among uses of only uses, which are most of what is
 /// ever asked; then all the rest. Two transactions do no harm: nobody who waits here was
 /// promised an order.
 pub(super) async fn apply(
@@ -25,17 +25,17 @@ pub(super) async fn apply(
     let mut singles = BTreeMap::new();
     let mut rest = Vec::new();
     for (place, op) in batch.ops.iter().enumerate() {
-        // Of several claims of one token, apply decides between those that come later.
-        let is_first = op.is_single_claim() && !singles.contains_key(&op.digest);
+        // Of several uses of one token, apply decides between those that come later.
+        let is_first = op.is_single_use() && !singles.contains_key(&op.digest);
         match is_first {
             true => drop(singles.insert(op.digest, place)),
             false => rest.push(place),
         }
     }
     if !singles.is_empty() {
-        let claims: Vec<_> = singles.values().map(|place| batch.ops[*place]).collect();
-        let claim_new = bound_singles(&statements.claim_new, batch, &claims);
-        let won = claim_new.fetch_one(&mut *open).await?;
+        let uses: Vec<_> = singles.values().map(|place| batch.ops[*place]).collect();
+        let take_new = bound_singles(&statements.take_new, batch, &uses);
+        let won = take_new.fetch_one(&mut *open).await?;
         let won: Option<&[u8]> = won.try_get(0)?;
         for token in won.unwrap_or_default().as_chunks().0 {
             let place = singles.remove(token);
@@ -69,7 +69,7 @@ fn column<'a, T>(ops: &[&'a Op], of: impl Fn(&'a Op) -> T) -> Vec<T> {
     ops.iter().map(|op| of(op)).collect()
 }
 
-/// Binds claims of only uses to the statement that calls `claim_new`.
+/// Binds uses of only uses to the statement that calls `take_new`.
 fn bound_singles<'a>(
     statement: &'a str,
     batch: &Batch<'_>,

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, num::NonZeroU32};
 
 use proptest::prelude::*;
 use tower_revoke_core::{
-    Change, Claim, ClaimId, ClaimOutcome, Clock, KeyDigest, Lift, Listed, Records, Revocation,
-    RevocationKey, Store, StoreError, TokenId, UnixTime, Wanted,
+    Change, Clock, KeyDigest, Lift, Listed, RecordFilter, Records, Revocation, RevocationKey,
+    Store, StoreError, TokenId, UnixTime, Use, UseId, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 
@@ -93,8 +93,8 @@ enum Ask {
     Revoke(Revocation),
     Lift(Lift),
     Restore(Change),
-    Claim(Claim),
-    Release(Claim),
+    TakeUse(Use),
+    ReturnUse(Use),
 }
 
 impl Ask {
@@ -103,8 +103,8 @@ impl Ask {
             Self::Revoke(said) => Some(Op::revoke(said)),
             Self::Lift(lift) => Some(Op::lift(lift)),
             Self::Restore(known) => Op::restore(known),
-            Self::Claim(claim) => Some(Op::claim(claim)),
-            Self::Release(claim) => Some(Op::release(claim)),
+            Self::TakeUse(use_) => Some(Op::take_use(use_)),
+            Self::ReturnUse(use_) => Some(Op::return_use(use_)),
         }
     }
 
@@ -123,13 +123,13 @@ impl Ask {
                 NO
             }
             Self::Lift(lift) => yes(store.lift(lift).await.expect("an answer")),
-            Self::Release(claim) => yes(store.release(claim).await.expect("an answer")),
-            Self::Claim(claim) => {
-                let (outcome, number) = match store.claim(claim).await {
-                    Ok(ClaimOutcome::Spent) => (0, 0),
-                    Ok(ClaimOutcome::Won { left }) => (1, left),
-                    Err(StoreError::OtherLimit { stored, .. }) => (2, stored),
-                    Err(StoreError::LifeIsPast) => (3, 0),
+            Self::ReturnUse(use_) => yes(store.return_use(use_).await.expect("an answer")),
+            Self::TakeUse(use_) => {
+                let (outcome, number) = match store.take_use(use_).await {
+                    Ok(UseOutcome::Spent) => (0, 0),
+                    Ok(UseOutcome::Taken { left }) => (1, left),
+                    Err(StoreError::LimitMismatch { stored, .. }) => (2, stored),
+                    Err(StoreError::Expired) => (3, 0),
                     Err(error) => panic!("{error}"),
                 };
                 Answer {
@@ -210,16 +210,16 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
             until: end(until),
         })
     });
-    let claim = || {
+    let new_use = || {
         (0..2_u8, 0..4_u8, until(), 0..16_u8).prop_map(|(number, id, until, other)| {
             let limit = NonZeroU32::new(u32::from(number) + 1 + u32::from(other == 0));
-            let (id, limit) = (ClaimId::from_bytes([id; 16]), limit.expect("some"));
-            let mut claim = Claim::new(token(number), id, limit, None);
-            claim.until = end(until);
-            claim
+            let (id, limit) = (UseId::from_bytes([id; 16]), limit.expect("some"));
+            let mut use_ = Use::new(token(number), id, limit, None);
+            use_.until = end(until);
+            use_
         })
     };
-    let freed = Ask::Restore(Change::Freed {
+    let returned = Ask::Restore(Change::Returned {
         key: KeyDigest::of_token(token(0)),
     });
     let ask = prop_oneof![
@@ -227,9 +227,9 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
         3 => lift,
         2 => listed,
         2 => lifted,
-        6 => claim().prop_map(Ask::Claim),
-        3 => claim().prop_map(Ask::Release),
-        1 => Just(freed),
+        6 => new_use().prop_map(Ask::TakeUse),
+        3 => new_use().prop_map(Ask::ReturnUse),
+        1 => Just(returned),
     ];
     prop::collection::vec(ask, 1..8)
 }
@@ -237,7 +237,10 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
 type Said = (Option<RevocationKey>, Listed, UnixTime, String, String);
 
 async fn said(store: &MemoryStore) -> BTreeMap<Digest, Said> {
-    let page = store.page(&Wanted::all(), None, 100).await.expect("a page");
+    let page = store
+        .page(&RecordFilter::all(), None, 100)
+        .await
+        .expect("a page");
     let said = page.records.into_iter().map(|record| {
         let what = (
             record.key,
@@ -306,14 +309,9 @@ proptest! {
 
 #[test]
 fn what_changes_nothing_is_not_written() {
-    let claim = Claim::new(
-        token(1),
-        ClaimId::from_bytes([1; 16]),
-        NonZeroU32::MIN,
-        None,
-    );
+    let use_ = Use::new(token(1), UseId::from_bytes([1; 16]), NonZeroU32::MIN, None);
     let said = Revocation::of_token(token(0), None).by("bob");
-    let ops = [Op::revoke(&said), Op::claim(&claim)];
+    let ops = [Op::revoke(&said), Op::take_use(&use_)];
     let mut tables = Tables::default();
     tables.apply(&ops);
     let batch = Batch {

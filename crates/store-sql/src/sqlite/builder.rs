@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use sqlx::sqlite::SqlitePoolOptions;
 use tokio::sync::{Mutex, watch};
 
-use super::{Sqlite, SqliteOpenError, SqliteStore, file};
+use super::{Sqlite, SqliteStore, SqliteStoreError, file};
 use crate::{
     settings::{ANSWERS_TO_OPEN, Settings, sets_what_all_have},
     store::SqlStore,
@@ -19,9 +19,9 @@ const ASK_EVERY: Duration = Duration::from_millis(5);
 /// | setting | default |
 /// |---|---|
 /// | [`connections`](Self::connections) | 4 for reading |
-/// | [`answer_within`](Self::answer_within) | 2 s |
-/// | [`changes_kept`](Self::changes_kept) | 100,000 |
-/// | [`changes_kept_for`](Self::changes_kept_for) | 1 day |
+/// | [`request_timeout`](Self::request_timeout) | 2 s |
+/// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
+/// | [`feed_retention`](Self::feed_retention) | 1 day |
 /// | [`clock`](Self::clock) | the machine's |
 ///
 /// ```no_run
@@ -29,7 +29,7 @@ const ASK_EVERY: Duration = Duration::from_millis(5);
 /// use tower_revoke_store_sql::SqliteStore;
 ///
 /// let store = SqliteStore::builder("/var/lib/orders/revocations.sqlite")
-///     .changes_kept(10_000)
+///     .feed_capacity(10_000)
 ///     .open()
 ///     .await?;
 /// # let _ = store;
@@ -53,7 +53,7 @@ impl SqliteStoreBuilder {
 
     /// How many connections there may be for reading, at least one; each has a thread. Two more write,
     /// one of them only what is purged.
-    pub fn connections(mut self, connections: u32) -> Self {
+    pub fn max_connections(mut self, connections: u32) -> Self {
         self.settings.connections = connections;
         self
     }
@@ -61,8 +61,8 @@ impl SqliteStoreBuilder {
     /// How long one call may take, also waiting for others who write, until it is
     /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut); each step of a purge by itself.
     /// Opening may take five times as long.
-    pub fn answer_within(mut self, time: Duration) -> Self {
-        self.settings.answer_within = time;
+    pub fn request_timeout(mut self, time: Duration) -> Self {
+        self.settings.request_timeout = time;
         self
     }
 
@@ -73,27 +73,27 @@ impl SqliteStoreBuilder {
     /// on for as long as the store is used: the task that writes runs in it.
     ///
     /// # Errors
-    /// Any [`SqliteOpenError`].
-    pub async fn open(self) -> Result<SqliteStore, SqliteOpenError> {
+    /// Any [`SqliteStoreError`].
+    pub async fn open(self) -> Result<SqliteStore, SqliteStoreError> {
         let Self { path, settings } = self;
-        let within = settings.answer_within;
+        let within = settings.request_timeout;
         if settings.connections == 0 {
-            return Err(SqliteOpenError::Setting("there are no connections"));
+            return Err(SqliteStoreError::Setting("there are no connections"));
         }
         // Of longer ones SQLite would not know.
         if within.is_zero() || within > Duration::from_secs(86_400) {
-            return Err(SqliteOpenError::Setting(
-                "answer_within must be longer than zero and at most a day",
+            return Err(SqliteStoreError::Setting(
+                "request_timeout must be longer than zero and at most a day",
             ));
         }
         // Some names that are not absolute mean something else to SQLite.
         let path = std::path::absolute(&path)
-            .map_err(|_| SqliteOpenError::Setting("the file has no name"))?;
+            .map_err(|_| SqliteStoreError::Setting("the file has no name"))?;
         let options = file::options(&path).busy_timeout(ASK_EVERY);
         let limit = within.saturating_mul(ANSWERS_TO_OPEN);
         let opening = tokio::time::timeout(limit, file::open(&path, &options));
         let Ok(opened) = opening.await else {
-            return Err(SqliteOpenError::Locked { path });
+            return Err(SqliteStoreError::Locked { path });
         };
         let opened = opened?;
         let options = file::durable(options);

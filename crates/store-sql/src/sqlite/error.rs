@@ -11,7 +11,7 @@ use crate::error::Kind;
 /// that one which was not there may be there now.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SqliteOpenError {
+pub enum SqliteStoreError {
     /// A setting can't be used.
     #[error("the setting can't be used: {0}")]
     Setting(&'static str),
@@ -72,7 +72,7 @@ pub enum SqliteOpenError {
         /// What SQLite said.
         source: BoxError,
     },
-    /// The system refused, for another reason.
+    /// The system rejected, for another reason.
     #[error("{} can't be opened", path.display())]
     Io {
         /// The file.
@@ -128,7 +128,7 @@ pub(crate) fn kind(said: &SqliteError) -> Kind {
     }
 }
 
-impl SqliteOpenError {
+impl SqliteStoreError {
     pub(crate) fn of_driver(path: &Path, error: sqlx::Error) -> Self {
         let path = path.to_owned();
         let has_folder = path.parent().is_some_and(Path::is_dir);

@@ -8,12 +8,12 @@ use sqlx::{
 };
 
 use super::{
-    error::{Code, SqliteOpenError},
+    error::{Code, SqliteStoreError},
     writing,
 };
 use crate::backend::Digest;
 
-/// What leads from each version of the schema to the next; from none to 1 first. What was released
+/// What leads from each version of the schema to the next; from none to 1 first. What was returned
 /// stays as it is: a change is one more step.
 const STEPS: [&str; 1] = [include_str!("../../migrations/sqlite/1.sql")];
 
@@ -65,33 +65,33 @@ pub(crate) fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
 pub(crate) async fn open(
     path: &Path,
     options: &SqliteConnectOptions,
-) -> Result<Opened, SqliteOpenError> {
+) -> Result<Opened, SqliteStoreError> {
     // Where another process creates it at the same time, SQLite does not wait by itself.
     loop {
         match begin(path, options).await {
-            Err(Refused::Driver(error)) if Code::of(&error) == Code::Busy => {
+            Err(Rejected::Driver(error)) if Code::of(&error) == Code::Busy => {
                 tokio::task::yield_now().await;
             }
-            Err(Refused::Driver(error)) => return Err(SqliteOpenError::of_driver(path, error)),
-            Err(Refused::Said(error)) => return Err(error),
+            Err(Rejected::Driver(error)) => return Err(SqliteStoreError::of_driver(path, error)),
+            Err(Rejected::Said(error)) => return Err(error),
             Ok(opened) => return Ok(opened),
         }
     }
 }
 
 /// Why it was not opened.
-enum Refused {
+enum Rejected {
     Driver(sqlx::Error),
-    Said(SqliteOpenError),
+    Said(SqliteStoreError),
 }
 
-impl From<sqlx::Error> for Refused {
+impl From<sqlx::Error> for Rejected {
     fn from(error: sqlx::Error) -> Self {
         Self::Driver(error)
     }
 }
 
-async fn begin(path: &Path, options: &SqliteConnectOptions) -> Result<Opened, Refused> {
+async fn begin(path: &Path, options: &SqliteConnectOptions) -> Result<Opened, Rejected> {
     let mut link = options.connect().await?;
     // First without a setting that would change a file of somebody else's.
     let version = accept(path, found(&mut link).await?)?;
@@ -110,15 +110,15 @@ async fn begin(path: &Path, options: &SqliteConnectOptions) -> Result<Opened, Re
 }
 
 /// Also of a file that has all that it needs: whether it can be written.
-async fn begin_in_turn(path: &Path, link: &mut SqliteConnection) -> Result<Opened, Refused> {
+async fn begin_in_turn(path: &Path, link: &mut SqliteConnection) -> Result<Opened, Rejected> {
     let version = accept(path, found(link).await?)?;
     for step in STEPS.iter().skip(version as usize) {
         link.execute(*step).await?;
     }
     if version == 0 {
         let mut id = [0; 16];
-        let why = SqliteOpenError::Setting("the system gives no random numbers");
-        getrandom::fill(&mut id).map_err(|_| Refused::Said(why))?;
+        let why = SqliteStoreError::Setting("the system gives no random numbers");
+        getrandom::fill(&mut id).map_err(|_| Rejected::Said(why))?;
         let insert = sqlx::query("INSERT INTO store (only_one, id) VALUES (1, ?)");
         insert.bind(&id[..]).execute(&mut *link).await?;
     }
@@ -131,23 +131,23 @@ async fn begin_in_turn(path: &Path, link: &mut SqliteConnection) -> Result<Opene
     let id = row.try_get::<&[u8], _>(0)?.try_into();
     let path = path.to_owned();
     Ok(Opened {
-        id: id.map_err(|_| Refused::Said(SqliteOpenError::Foreign { path }))?,
+        id: id.map_err(|_| Rejected::Said(SqliteStoreError::Foreign { path }))?,
         seq: row.try_get(1)?,
     })
 }
 
 /// The version, of what can be a store; 0: there is nothing yet.
-fn accept(path: &Path, found: Found) -> Result<u32, Refused> {
+fn accept(path: &Path, found: Found) -> Result<u32, Rejected> {
     let path = || -> PathBuf { path.to_owned() };
     match found {
         Found::Nothing => Ok(0),
         Found::Version(version) if version <= KNOWN => Ok(version),
-        Found::Version(found) => Err(Refused::Said(SqliteOpenError::Newer {
+        Found::Version(found) => Err(Rejected::Said(SqliteStoreError::Newer {
             path: path(),
             found,
             known: KNOWN,
         })),
-        Found::Foreign => Err(Refused::Said(SqliteOpenError::Foreign { path: path() })),
+        Found::Foreign => Err(Rejected::Said(SqliteStoreError::Foreign { path: path() })),
     }
 }
 

@@ -19,11 +19,11 @@ use sqlx::{
     ConnectOptions, Connection, SqliteConnection, SqlitePool, sqlite::SqliteConnectOptions,
 };
 use tokio::sync::{Mutex, watch};
-use tower_revoke_core::{KeyDigest, Listed, Record, UnixTime, Wanted};
+use tower_revoke_core::{KeyDigest, Listed, Record, RecordFilter, UnixTime};
 
 use self::error::Code;
 pub(crate) use self::error::kind;
-pub use self::{builder::SqliteStoreBuilder, error::SqliteOpenError};
+pub use self::{builder::SqliteStoreBuilder, error::SqliteStoreError};
 use crate::{
     backend::{Backend, Batch, Digest, Feed, Revoked, Trim, Used, Window},
     error::Failure,
@@ -71,11 +71,11 @@ pub(crate) struct Sqlite {
 ///   by the system before the call returns (`synchronous=FULL`; on macOS by `fullfsync`). It outlives
 ///   the program, a `kill -9` at any moment, and a power cut, as far as the disk keeps what it said
 ///   was kept. It does not outlive the disk.
-/// * **A claim has one winner** among all processes that have the file open: who writes holds it for
+/// * **A use has one winner** among all processes that have the file open: who writes holds it for
 ///   himself from the first row that he reads to the commit (`BEGIN IMMEDIATE`).
 /// * **A crash loses nothing that was acknowledged.** Who opens the file next reads the log again.
 /// * **A process that is stopped while it writes holds up the others**: after
-///   [`answer_within`](SqliteStoreBuilder::answer_within) they are told
+///   [`request_timeout`](SqliteStoreBuilder::request_timeout) they are told
 ///   [`TimedOut`](tower_revoke_core::StoreError::TimedOut). Reads wait for nobody. When the process ends,
 ///   its transaction was none.
 /// * **A backup that is played back** has forgotten what came after it. Who follows the feed is told
@@ -86,7 +86,7 @@ pub(crate) struct Sqlite {
 ///   `-wal` and `-shm` gone. The last handle to be dropped takes the log away a moment later, unless
 ///   its process ends before, or another one at the same time.
 /// * **Not over a network**: the processes share memory and locks of the system. On NFS or SMB the
-///   file can be damaged, and a claim can have two winners.
+///   file can be damaged, and a use can have two winners.
 ///
 /// # How it works
 ///
@@ -95,7 +95,7 @@ pub(crate) struct Sqlite {
 /// [`changed`](tower_revoke_core::Store::changed) is woken at once by what this process writes, and
 /// within about a tenth of a second by what another one does. SQLite works on threads of its own.
 ///
-/// What has ended leaves with `purge`; its room is used again, and given back to the disk where it
+/// What has ended leaves with `purge`; its room is used again, and returned to the disk where it
 /// is a quarter of the file. Tokens and claims are hashes; the keys of rules, and who revoked and why,
 /// are readable in the file.
 ///
@@ -112,8 +112,8 @@ impl SqliteStore {
     /// Opens the file, or creates it, with the default settings; see [`SqliteStoreBuilder::open`].
     ///
     /// # Errors
-    /// Any [`SqliteOpenError`].
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteOpenError> {
+    /// Any [`SqliteStoreError`].
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteStoreError> {
         Self::builder(path).open().await
     }
 
@@ -141,7 +141,7 @@ impl Backend for Sqlite {
         // time each leave that to the other: one after the other, then. If it fails, the next one
         // to open it does that.
         while self.pool.size() > 0 {
-            // It leaves open what is given back in the last moment.
+            // It leaves open what is returned in the last moment.
             self.pool.close().await;
         }
         let purging = self.purging.lock().await.take();
@@ -209,7 +209,7 @@ impl Backend for Sqlite {
 
     async fn records(
         &self,
-        wanted: &Wanted,
+        wanted: &RecordFilter,
         after: Option<Digest>,
         window: usize,
         at_most: usize,

@@ -1,7 +1,7 @@
 //! What is read: look-ups, the feed, a full load, records. None waits for who writes.
 
 use sqlx::{Row, SqlitePool, sqlite::SqliteRow};
-use tower_revoke_core::{KeyDigest, Listed, Record, Wanted};
+use tower_revoke_core::{KeyDigest, Listed, Record, RecordFilter};
 
 use super::rows::digest;
 use crate::{
@@ -170,7 +170,7 @@ pub(super) async fn record(pool: &SqlitePool, key: &KeyDigest) -> Result<Option<
 
 pub(super) async fn records(
     pool: &SqlitePool,
-    wanted: &Wanted,
+    wanted: &RecordFilter,
     after: Option<Digest>,
     window: usize,
     at_most: usize,

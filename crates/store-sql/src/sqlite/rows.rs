@@ -79,7 +79,7 @@ pub(super) async fn read(link: &mut SqliteConnection, keys: &Keys) -> Result<Kno
         known.uses.found(digest(&row, 0)?, uses);
     }
     let select = [
-        "SELECT token, claim FROM held WHERE (token, claim) IN (VALUES ",
+        "SELECT token, use_id FROM held WHERE (token, use_id) IN (VALUES ",
         "(?,?)",
         ")",
     ];
@@ -101,7 +101,7 @@ pub(super) async fn write(
     executed(link, delete, gone, add_key).await?;
     let gone = known.held.deleted().collect();
     let delete = [
-        "DELETE FROM held WHERE (token, claim) IN (VALUES ",
+        "DELETE FROM held WHERE (token, use_id) IN (VALUES ",
         "(?,?)",
         ")",
     ];
@@ -133,9 +133,9 @@ fn add_key<'a>(to: &mut SqliteArguments<'a>, key: &'a Digest) -> Result<(), BoxE
     Arguments::add(to, &key[..])
 }
 
-fn add_pair<'a>(to: &mut SqliteArguments<'a>, (token, claim): &'a Held) -> Result<(), BoxError> {
+fn add_pair<'a>(to: &mut SqliteArguments<'a>, (token, use_): &'a Held) -> Result<(), BoxError> {
     add_key(to, token)?;
-    add_key(to, claim)
+    add_key(to, use_)
 }
 
 fn add_revoked<'a>(

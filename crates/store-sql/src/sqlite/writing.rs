@@ -16,7 +16,7 @@ use crate::{
     value::secs,
 };
 
-/// How many pages are given back to the disk at once. So many have to be free, and a quarter of the
+/// How many pages are returned to the disk at once. So many have to be free, and a quarter of the
 /// file, before any is: what is free is used again first.
 const PAGES: i64 = 1_024;
 
@@ -104,7 +104,7 @@ async fn trim_in_turn(link: &mut SqliteConnection, trim: Trim) -> Result<(), Fai
     Ok(())
 }
 
-/// Where nothing is left to be forgotten, pages are given back to the disk, some with each call.
+/// Where nothing is left to be forgotten, pages are returned to the disk, some with each call.
 pub(super) async fn purge(
     link: &mut SqliteConnection,
     before: UnixTime,
@@ -117,7 +117,7 @@ pub(super) async fn purge(
         return Ok((dropped, true));
     }
     begin(link).await?;
-    let done = give_back(link).await;
+    let done = return_rule(link).await;
     let has_more = end(link, done).await?;
     if !has_more {
         // The file ends earlier only when what was written is in it. Others may still read the log:
@@ -163,8 +163,8 @@ async fn purge_in_turn(
     Ok((dropped, [revoked, lifted, uses].into_iter().any(is_full)))
 }
 
-/// Whether there may be more to give back.
-async fn give_back(link: &mut SqliteConnection) -> Result<bool, Failure> {
+/// Whether there may be more to return.
+async fn return_rule(link: &mut SqliteConnection) -> Result<bool, Failure> {
     let free = free_pages(link).await?;
     if free == 0 {
         return Ok(false);

@@ -10,7 +10,7 @@ use tower_revoke_core::{
 };
 
 use super::{
-    Ability, Ground, Harm,
+    Ability, Fault, Fixture,
     follower::Follower,
     world::{Node, World, at_once, key, lacks, lift, rule, subject, token},
 };
@@ -19,7 +19,7 @@ use super::{
 const MANY: u64 = 6_000;
 
 /// Whether the ground has a feed; where it says that it has none, the store must say so too.
-async fn has_feed<G: Ground>() -> bool {
+async fn has_feed<G: Fixture>() -> bool {
     if !lacks::<G>(Ability::Feed) {
         return true;
     }
@@ -40,7 +40,7 @@ async fn revoke_many<S: Store>(node: &Node<S>, numbers: std::ops::Range<u64>, un
 
 /// Who begins to follow is told all that is alive, page by page: what is revoked, what is spent,
 /// both of a token that is both, and the rules.
-pub async fn a_full_load_tells_all_that_is_alive<G: Ground>() {
+pub async fn a_full_load_tells_all_that_is_alive<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
     }
@@ -52,9 +52,13 @@ pub async fn a_full_load_tells_all_that_is_alive<G: Ground>() {
     nodes[0].revoke(&[rule(subject(1), world.now())]).await;
     assert!(nodes[0].lift(&lift(token(5), world.now())).await);
     for number in [MANY, MANY + 1, 3] {
-        assert!(nodes[0].wins(&world.claim(token(number), 1, 1)).await);
+        assert!(nodes[0].wins(&world.new_use(token(number), 1, 1)).await);
     }
-    assert!(nodes[0].release(&world.claim(token(MANY + 1), 1, 1)).await);
+    assert!(
+        nodes[0]
+            .return_use(&world.new_use(token(MANY + 1), 1, 1))
+            .await
+    );
     let mut keys: Vec<_> = (0..MANY + 2).map(key).collect();
     keys.push(subject(1).digest());
     let mut follower = Follower::default();
@@ -71,7 +75,7 @@ pub async fn a_full_load_tells_all_that_is_alive<G: Ground>() {
 }
 
 /// A full load loses nothing that happens while it goes on, and goes on through another handle.
-pub async fn a_full_load_goes_on_while_others_write<G: Ground>() {
+pub async fn a_full_load_goes_on_while_others_write<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
     }
@@ -98,7 +102,7 @@ pub async fn a_full_load_goes_on_while_others_write<G: Ground>() {
 }
 
 /// A full load says that there is no more when it has told what was acknowledged while it went on, too.
-pub async fn a_full_load_ends_with_what_came_meanwhile<G: Ground>() {
+pub async fn a_full_load_ends_with_what_came_meanwhile<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
     }
@@ -125,7 +129,7 @@ pub async fn a_full_load_ends_with_what_came_meanwhile<G: Ground>() {
 }
 
 /// A long stretch of changes comes page by page, and comes to an end.
-pub async fn a_long_stretch_is_followed_page_by_page<G: Ground>() {
+pub async fn a_long_stretch_is_followed_page_by_page<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
     }
@@ -139,7 +143,7 @@ pub async fn a_long_stretch_is_followed_page_by_page<G: Ground>() {
 }
 
 /// Who follows while many write, through several handles, ends with what the store knows.
-pub async fn no_change_is_lost_while_many_write<G: Ground>() {
+pub async fn no_change_is_lost_while_many_write<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
     }
@@ -163,9 +167,9 @@ pub async fn no_change_is_lost_while_many_write<G: Ground>() {
                 if turn % 3 == 0 {
                     node.lift(&lift(token(shared), now)).await;
                 }
-                let claim = super::world::claim(token(7_000 + turn % 5), own, 1, Some(end));
-                if node.wins(&claim).await && turn % 2 == 0 {
-                    node.release(&claim).await;
+                let use_ = super::world::new_use(token(7_000 + turn % 5), own, 1, Some(end));
+                if node.wins(&use_).await && turn % 2 == 0 {
+                    node.return_use(&use_).await;
                 }
             }
         }
@@ -194,7 +198,7 @@ pub async fn no_change_is_lost_while_many_write<G: Ground>() {
 
 /// A page that says that there is no more has told every write that was acknowledged before it was
 /// asked for, while others go on writing: not one call later.
-pub async fn no_more_means_that_all_acknowledged_is_told<G: Ground>() {
+pub async fn no_more_means_that_all_acknowledged_is_told<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
     }
@@ -213,8 +217,8 @@ pub async fn no_more_means_that_all_acknowledged_is_told<G: Ground>() {
                     let said = Revocation::of_token(token(number), None).retained(Some(end));
                     node.revoke(&[said]).await;
                 } else {
-                    let claim = super::world::claim(token(number), number, 1, Some(end));
-                    assert!(node.wins(&claim).await);
+                    let use_ = super::world::new_use(token(number), number, 1, Some(end));
+                    assert!(node.wins(&use_).await);
                 }
                 acknowledged.lock().expect("no writer panics").push(number);
             }
@@ -245,8 +249,8 @@ pub async fn no_more_means_that_all_acknowledged_is_told<G: Ground>() {
 }
 
 /// The feed tells each kind of change: listed, lifted (later than what it lifts was said), spent,
-/// freed; of one key in the order in which they were made.
-pub async fn the_feed_tells_what_was_listed_lifted_spent_and_freed<G: Ground>() {
+/// returned; of one key in the order in which they were made.
+pub async fn the_feed_tells_what_was_listed_lifted_spent_and_freed<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
     }
@@ -280,15 +284,15 @@ pub async fn the_feed_tells_what_was_listed_lifted_spent_and_freed<G: Ground>() 
         last_lift = at;
     }
     for id in 0..3 {
-        assert!(nodes[0].wins(&world.claim(token(2), id, 1)).await);
+        assert!(nodes[0].wins(&world.new_use(token(2), id, 1)).await);
         let told = news(&mut follower, &nodes[1], key(2)).await;
         let is_spent = matches!(told, Change::Listed { listed, .. }
             if listed == Listed::Spent { until });
         assert!(is_spent, "it was spent, and the feed says {told:?}");
-        assert!(nodes[0].release(&world.claim(token(2), id, 1)).await);
+        assert!(nodes[0].return_use(&world.new_use(token(2), id, 1)).await);
         let told = news(&mut follower, &nodes[1], key(2)).await;
-        let is_freed = matches!(told, Change::Freed { .. });
-        assert!(is_freed, "a use was given back, and the feed says {told:?}");
+        let is_freed = matches!(told, Change::Returned { .. });
+        assert!(is_freed, "a use was returned, and the feed says {told:?}");
     }
 }
 
@@ -314,7 +318,7 @@ async fn news<S: Store>(follower: &mut Follower, node: &Node<S>, key: KeyDigest)
 }
 
 /// A cursor is as good through any handle, one that is opened later too.
-pub async fn a_cursor_outlives_its_handle<G: Ground>() {
+pub async fn a_cursor_outlives_its_handle<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
     }
@@ -334,7 +338,7 @@ pub async fn a_cursor_outlives_its_handle<G: Ground>() {
 }
 
 /// A cursor is as good after a restart of the store: nothing is lost between before and after.
-pub async fn a_cursor_outlives_a_restart<G: Ground>() {
+pub async fn a_cursor_outlives_a_restart<G: Fixture>() {
     if !has_feed::<G>().await || lacks::<G>(Ability::Restart) {
         return;
     }
@@ -345,9 +349,9 @@ pub async fn a_cursor_outlives_a_restart<G: Ground>() {
     for round in 0..3 {
         follower.catch_up(&node).await;
         assert!(node.lift(&lift(token(round), world.now())).await);
-        assert!(node.wins(&world.claim(token(100 + round), 1, 1)).await);
+        assert!(node.wins(&world.new_use(token(100 + round), 1, 1)).await);
         drop(node);
-        world.harm(Harm::Restart).await;
+        world.harm(Fault::Restart).await;
         node = world.node().await;
         revoke_many(&node, 200 + round..201 + round, world.end()).await;
     }
@@ -355,9 +359,9 @@ pub async fn a_cursor_outlives_a_restart<G: Ground>() {
     follower.agrees(&node, &keys).await;
 }
 
-/// A cursor that is none of this store's is refused by name, and one that was damaged does no
+/// A cursor that is none of this store's is rejected by name, and one that was damaged does no
 /// harm.
-pub async fn a_foreign_cursor_is_refused<G: Ground>() {
+pub async fn a_foreign_cursor_is_rejected<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
     }
@@ -383,8 +387,8 @@ pub async fn a_foreign_cursor_is_refused<G: Ground>() {
     for bytes in foreign {
         let shown = format!("{:02x?}", &bytes[..bytes.len().min(40)]);
         let answer = node.try_changes(Some(&Cursor(bytes))).await;
-        let refused = matches!(answer, Err(StoreError::ForeignCursor));
-        assert!(refused, "{shown}: {answer:?}");
+        let rejected = matches!(answer, Err(StoreError::ForeignCursor));
+        assert!(rejected, "{shown}: {answer:?}");
     }
     let cut = (0..own.0.len()).map(|len| own.0[..len].to_vec());
     let flipped = (0..own.0.len()).map(|at| {
@@ -410,7 +414,7 @@ pub async fn a_foreign_cursor_is_refused<G: Ground>() {
 }
 
 /// Who has missed what was trimmed is told so, and loads all again.
-pub async fn a_cursor_older_than_the_feed_is_told_so<G: Ground>() {
+pub async fn a_cursor_older_than_the_feed_is_told_so<G: Fixture>() {
     if !has_feed::<G>().await || lacks::<G>(Ability::Trim) {
         return;
     }
@@ -422,7 +426,7 @@ pub async fn a_cursor_older_than_the_feed_is_told_so<G: Ground>() {
     let begun = follower.cursor.clone();
     revoke_many(&node, 5..10, world.end()).await;
     assert!(node.lift(&lift(token(7), world.now())).await);
-    world.harm(Harm::Trim).await;
+    world.harm(Fault::Trim).await;
     let answer = node.try_changes(begun.as_ref()).await;
     let told = matches!(answer, Err(StoreError::CursorTooOld));
     assert!(told, "changes since the cursor are gone: {answer:?}");
@@ -441,7 +445,7 @@ pub async fn a_cursor_older_than_the_feed_is_told_so<G: Ground>() {
 
 /// A store whose history went back says so to who has seen more than it knows, at once, and also
 /// when new history has grown beyond that. What was lost can be written back.
-pub async fn a_history_that_went_back_is_noticed<G: Ground>() {
+pub async fn a_history_that_went_back_is_noticed<G: Fixture>() {
     if !has_feed::<G>().await || lacks::<G>(Ability::SetBack) {
         return;
     }
@@ -450,16 +454,16 @@ pub async fn a_history_that_went_back_is_noticed<G: Ground>() {
         let node = world.node().await;
         revoke_many(&node, 0..5, world.end()).await;
         drop(node);
-        world.harm(Harm::Backup).await;
+        world.harm(Fault::Backup).await;
         let node = world.node().await;
         let mut follower = Follower::default();
         follower.catch_up(&node).await;
         revoke_many(&node, 5..8, world.end()).await;
-        let own = world.claim(token(100), 1, 1);
+        let own = world.new_use(token(100), 1, 1);
         assert!(node.wins(&own).await);
         let lost = follower.catch_up(&node).await;
         drop(node);
-        world.harm(Harm::PlayBack).await;
+        world.harm(Fault::PlayBack).await;
         let node = world.node().await;
         assert_eq!(node.listed(token(5)).await, None, "the ground played back");
         revoke_many(&node, 1_000..1_000 + grown, world.end()).await;
@@ -467,7 +471,7 @@ pub async fn a_history_that_went_back_is_noticed<G: Ground>() {
         let noticed = matches!(answer, Err(StoreError::HistoryWentBack));
         assert!(noticed, "with {grown} new changes: {answer:?}");
         node.restore(&lost).await;
-        assert!(node.wins(&own).await, "a claim is written back by its id");
+        assert!(node.wins(&own).await, "a use is written back by its id");
         let keys: Vec<_> = (0..8).chain(1_000..1_000 + grown).map(key).collect();
         let listed = node.look_up(&keys).await;
         assert!(listed.iter().all(Option::is_some), "{listed:?}");

@@ -116,7 +116,7 @@ impl Follower {
                 known.revoked.take_if(|(_, said)| *said < at);
                 known.lifted = known.lifted.max(Some(at));
             }
-            Change::Freed { .. } => known.spent = None,
+            Change::Returned { .. } => known.spent = None,
             _ => {}
         }
     }

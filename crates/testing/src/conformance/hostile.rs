@@ -1,18 +1,18 @@
 //! Clauses of what is unlikely and allowed: keys, words and numbers at their ends.
 
 use tower_revoke_core::{
-    ClaimId, ClaimOutcome, Listed, Revocation, RevocationKey, TokenId, UnixTime, Wanted,
+    Listed, RecordFilter, Revocation, RevocationKey, TokenId, UnixTime, UseId, UseOutcome,
 };
 
 use super::{
-    Ability, Ground,
+    Ability, Fixture,
     follower::Follower,
     records::all_records,
-    world::{ISSUER, World, claim, key, lacks, lift, rule, subject, token},
+    world::{ISSUER, World, key, lacks, lift, new_use, rule, subject, token},
 };
 
 /// Keys of any bytes are keys: none is cut, folded or taken for another.
-pub async fn keys_of_any_bytes_are_kept_apart<G: Ground>() {
+pub async fn keys_of_any_bytes_are_kept_apart<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let mut keys: Vec<[u8; 16]> = [
@@ -37,12 +37,12 @@ pub async fn keys_of_any_bytes_are_kept_apart<G: Ground>() {
         .map(|token| RevocationKey::from(*token).digest())
         .collect();
     for (number, token) in tokens.iter().enumerate() {
-        let id = ClaimId::from_bytes(keys[keys.len() - 1 - number]);
-        let mut own = claim(*token, 0, 1, until(number));
+        let id = UseId::from_bytes(keys[keys.len() - 1 - number]);
+        let mut own = new_use(*token, 0, 1, until(number));
         own.id = id;
         assert!(node.wins(&own).await, "{token:?}");
         assert!(node.wins(&own).await, "{token:?}, asked again");
-        assert!(!node.wins(&claim(*token, 9, 1, until(number))).await);
+        assert!(!node.wins(&new_use(*token, 9, 1, until(number))).await);
     }
     let spent: Vec<_> = (0..keys.len())
         .map(|number| {
@@ -79,7 +79,7 @@ pub async fn keys_of_any_bytes_are_kept_apart<G: Ground>() {
 
 /// Words of any length and any letters are kept, as what is revoked, by whom and why; as audit
 /// records they come back to the letter.
-pub async fn words_of_any_kind_are_kept<G: Ground>() {
+pub async fn words_of_any_kind_are_kept<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let words = [
@@ -118,13 +118,13 @@ pub async fn words_of_any_kind_are_kept<G: Ground>() {
     }
     if let Some(records) = super::records::port::<G, _>(&node) {
         for said in &revocations {
-            let wanted = Wanted::all().key(said.key().clone());
+            let wanted = RecordFilter::all().key(said.key().clone());
             let found = all_records(&node, records, &wanted, 10).await;
             let same = matches!(&found[..], [one] if one.revocation().as_ref() == Some(said));
             assert!(same, "{} came back as {}", shown(said), shown(&found));
         }
         for word in words.iter().filter(|word| !word.is_empty()) {
-            let wanted = Wanted::all().because(word.clone());
+            let wanted = RecordFilter::all().because(word.clone());
             let found = all_records(&node, records, &wanted, 3).await;
             assert_eq!(found.len(), 5, "because of {}", shown(word));
         }
@@ -143,7 +143,7 @@ fn shown(what: &impl std::fmt::Debug) -> String {
 }
 
 /// Times and counts at their ends are kept, or something that says no less.
-pub async fn numbers_at_their_ends_are_kept<G: Ground>() {
+pub async fn numbers_at_their_ends_are_kept<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let node = &nodes[0];
@@ -174,9 +174,9 @@ pub async fn numbers_at_their_ends_are_kept<G: Ground>() {
         let concerns = matches!(listed, Some(Listed::Rule { issued_at_or_before, .. })
             if issued_at_or_before >= until.min(UnixTime::from_secs(1 << 62)));
         assert!(reaches(listed, until) && concerns, "{secs}: {listed:?}");
-        let own = claim(token(100 + number), 1, 1, Some(until));
+        let own = new_use(token(100 + number), 1, 1, Some(until));
         assert!(node.wins(&own).await);
-        let other = claim(token(100 + number), 2, 1, Some(until));
+        let other = new_use(token(100 + number), 2, 1, Some(until));
         assert!(!nodes[1].wins(&other).await, "won twice, until {secs}");
         let listed = nodes[1].listed(token(100 + number)).await;
         assert!(reaches(listed, until), "spent until {secs}: {listed:?}");
@@ -198,10 +198,13 @@ pub async fn numbers_at_their_ends_are_kept<G: Ground>() {
     assert_eq!(node.listed(token(50)).await, None);
     // The most uses that a token can have.
     for (id, left) in [(1, u32::MAX - 1), (2, u32::MAX - 2)] {
-        let outcome = node.claim(&world.claim(token(51), id, u32::MAX)).await;
-        assert_eq!(outcome, ClaimOutcome::Won { left });
+        let outcome = node.take_use(&world.new_use(token(51), id, u32::MAX)).await;
+        assert_eq!(outcome, UseOutcome::Taken { left });
     }
-    assert!(node.release(&world.claim(token(51), 1, u32::MAX)).await);
+    assert!(
+        node.return_use(&world.new_use(token(51), 1, u32::MAX))
+            .await
+    );
     // An end that is past is an end all the same: kept until it is purged, and no error.
     node.revoke(&[Revocation::of_token(token(52), None).retained(Some(UnixTime::EPOCH))])
         .await;

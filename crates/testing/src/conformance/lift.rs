@@ -5,17 +5,17 @@ use std::time::Duration;
 use tower_revoke_core::{Listed, Revocation};
 
 use super::{
-    Ground,
+    Fixture,
     world::{World, lift, rule, subject, token},
 };
 
 /// A revocation hides that the token is spent; its lift shows it again.
-pub async fn a_revocation_hides_the_uses_until_it_is_lifted<G: Ground>() {
+pub async fn a_revocation_hides_the_uses_until_it_is_lifted<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let until = Some(world.end());
     let (spent, revoked) = (Listed::Spent { until }, Listed::Revoked { until });
-    assert!(node.wins(&world.claim(token(1), 1, 1)).await);
+    assert!(node.wins(&world.new_use(token(1), 1, 1)).await);
     assert_eq!(node.listed(token(1)).await, Some(spent));
     node.revoke(&[Revocation::of_token(token(1), None).retained(until)])
         .await;
@@ -25,15 +25,15 @@ pub async fn a_revocation_hides_the_uses_until_it_is_lifted<G: Ground>() {
     // The other way round.
     node.revoke(&[Revocation::of_token(token(2), None).retained(until)])
         .await;
-    assert!(node.wins(&world.claim(token(2), 1, 1)).await);
+    assert!(node.wins(&world.new_use(token(2), 1, 1)).await);
     assert_eq!(node.listed(token(2)).await, Some(revoked));
-    assert!(node.release(&world.claim(token(2), 1, 1)).await);
+    assert!(node.return_use(&world.new_use(token(2), 1, 1)).await);
     assert_eq!(node.listed(token(2)).await, Some(revoked));
 }
 
 /// A lift ends a revocation or a rule for every handle and says `true`; where there is none, or
 /// none any more, it says `false`.
-pub async fn a_revocation_is_lifted_once<G: Ground>() {
+pub async fn a_revocation_is_lifted_once<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let (by_token, by_rule) = (lift(token(1), world.now()), lift(subject(1), world.now()));
@@ -60,22 +60,22 @@ pub async fn a_revocation_is_lifted_once<G: Ground>() {
     assert!(nodes[0].listed(token(2)).await.is_some(), "not asked for");
 }
 
-/// Uses that were claimed stay claimed when a revocation is lifted.
-pub async fn a_lift_gives_no_use_back<G: Ground>() {
+/// Uses that were taken stay taken when a revocation is lifted.
+pub async fn a_lift_returns_no_use<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
-    let own = world.claim(token(1), 1, 1);
+    let own = world.new_use(token(1), 1, 1);
     assert!(node.wins(&own).await);
     assert!(!node.lift(&lift(token(1), world.now())).await, "only spent");
     node.revoke(&[Revocation::of_token(token(1), None).retained(Some(world.end()))])
         .await;
     assert!(node.lift(&lift(token(1), world.now())).await);
-    assert!(!node.wins(&world.claim(token(1), 2, 1)).await);
-    assert!(node.release(&own).await, "its claim still holds it");
+    assert!(!node.wins(&world.new_use(token(1), 2, 1)).await);
+    assert!(node.return_use(&own).await, "its use still holds it");
 }
 
 /// What is revoked after a lift stands, in the same second too, and if the clock was set back.
-pub async fn a_revocation_after_a_lift_stands<G: Ground>() {
+pub async fn a_revocation_after_a_lift_stands<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let now = world.now();

@@ -1,7 +1,7 @@
 //! The names of all clauses, in one place, and the tests that are made of them.
 
 /// Makes one `#[test]` of each clause of the store contract, named as the clause is, over the type
-/// of a [`Ground`](crate::conformance::Ground). See [`conformance`](crate::conformance) for an
+/// of a [`Fixture`](crate::conformance::Fixture). See [`conformance`](crate::conformance) for an
 /// example. Several grounds in one file want a module each.
 #[macro_export]
 macro_rules! store_conformance {
@@ -22,22 +22,22 @@ macro_rules! __store_clauses {
             a_rule_is_never_shortened,
             a_batch_is_revoked_whole,
             look_ups_answer_in_the_order_of_the_keys,
-            one_of_a_thousand_claims_wins,
-            n_of_n_claims_win,
-            claims_that_come_together_are_kept_apart,
-            a_claim_asked_again_gets_the_same_answer,
-            a_claim_asked_many_times_at_once_takes_one_use,
-            a_claim_dropped_halfway_can_be_asked_again,
-            another_limit_is_refused_and_both_are_named,
-            nothing_is_claimed_on_a_life_that_is_past,
-            uses_that_were_purged_are_not_won_again,
-            a_claim_without_an_end_is_kept,
-            only_its_own_claim_gives_a_use_back,
-            a_use_given_back_can_be_claimed_again,
-            a_token_is_spent_when_its_last_use_is_claimed,
+            one_of_a_thousand_takers_of_one_use_wins,
+            n_of_n_takers_win,
+            uses_taken_together_are_kept_apart,
+            a_use_asked_for_again_gets_the_same_answer,
+            a_use_asked_for_many_times_at_once_is_taken_once,
+            a_call_dropped_halfway_can_be_repeated,
+            another_limit_is_rejected_and_both_are_named,
+            no_use_of_an_expired_token_is_taken,
+            purged_uses_are_not_taken_again,
+            a_use_without_an_expiry_is_kept,
+            only_its_own_id_returns_a_use,
+            a_returned_use_can_be_taken_again,
+            a_token_is_spent_when_its_last_use_is_taken,
             a_revocation_hides_the_uses_until_it_is_lifted,
             a_revocation_is_lifted_once,
-            a_lift_gives_no_use_back,
+            a_lift_returns_no_use,
             a_revocation_after_a_lift_stands,
             what_is_written_back_stands,
             writing_back_never_shortens,
@@ -57,7 +57,7 @@ macro_rules! __store_clauses {
             the_feed_tells_what_was_listed_lifted_spent_and_freed,
             a_cursor_outlives_its_handle,
             a_cursor_outlives_a_restart,
-            a_foreign_cursor_is_refused,
+            a_foreign_cursor_is_rejected,
             a_cursor_older_than_the_feed_is_told_so,
             a_history_that_went_back_is_noticed,
             a_quiet_store_wakes_nobody,
@@ -69,7 +69,7 @@ macro_rules! __store_clauses {
             records_are_those_that_are_wanted,
             records_say_what_was_said,
             records_of_what_was_written_back_have_no_words,
-            a_foreign_cursor_of_the_records_is_refused,
+            a_foreign_cursor_of_the_records_is_rejected,
             a_store_that_is_down_says_so_and_recovers,
             a_store_that_is_frozen_says_so_and_recovers,
             any_operations_are_answered_as_a_model_answers_them,

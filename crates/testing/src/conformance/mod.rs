@@ -2,20 +2,20 @@
 //!
 //! [`store_conformance!`](crate::store_conformance) makes one test of each clause, so that a
 //! failure names the promise that was broken. What the suite has to know of a store stands in one
-//! trait, [`Ground`]: how to get at an empty one, how to open a second handle to the same data, and
+//! trait, [`Fixture`]: how to get at an empty one, how to open a second handle to the same data, and
 //! how to harm it.
 //!
 //! ```
 //! use tower_revoke_core::Clock;
 //! use tower_revoke_list::MemoryStore;
 //! use tower_revoke_testing::{
-//!     conformance::{Ability, Ground},
+//!     conformance::{Ability, Fixture},
 //!     store_conformance,
 //! };
 //!
 //! struct Memory(MemoryStore);
 //!
-//! impl Ground for Memory {
+//! impl Fixture for Memory {
 //!     type Store = MemoryStore;
 //!
 //!     // What a store can't do is said outright, and why: no clause is skipped in silence.
@@ -47,10 +47,9 @@
 //!
 //! A store with a server starts it once (in a `static`), and gives each ground a name space of its
 //! own in it; the clauses that harm the server ask for one that is theirs alone
-//! ([`Ground::alone`]). The functions panic where the store breaks its promise, with words that
+//! ([`Fixture::alone`]). The functions panic where the store breaks its promise, with words that
 //! say how.
 
-mod claim;
 mod feed;
 mod follower;
 mod hostile;
@@ -62,6 +61,7 @@ mod purge;
 mod records;
 mod restore;
 mod revoke;
+mod uses;
 mod wake;
 mod world;
 
@@ -70,15 +70,15 @@ use std::time::Duration;
 use tower_revoke_core::{BoxFuture, Clock, Store};
 
 pub use self::{
-    claim::*, feed::*, hostile::*, lift::*, model::*, outage::*, purge::*, records::*, restore::*,
-    revoke::*, wake::*,
+    feed::*, hostile::*, lift::*, model::*, outage::*, purge::*, records::*, restore::*, revoke::*,
+    uses::*, wake::*,
 };
 
 /// A place where the suite can drive one kind of store.
 ///
 /// An instance is the data of one store: every [`Store`] that it opens works on the same, and none is
 /// asked once it is dropped. Where anything of its own fails it may panic.
-pub trait Ground: Sized + Send + Sync + 'static {
+pub trait Fixture: Sized + Send + Sync + 'static {
     /// The store.
     type Store: Store;
 
@@ -104,12 +104,12 @@ pub trait Ground: Sized + Send + Sync + 'static {
     fn open(&self) -> impl Future<Output = Self::Store> + Send;
 
     /// Does harm to the store; returns when it is done.
-    fn harm(&self, harm: Harm) -> impl Future<Output = ()> + Send {
+    fn harm(&self, harm: Fault) -> impl Future<Output = ()> + Send {
         async move { panic!("the ground doesn't know {harm:?}: name its ability in LACKS") }
     }
 }
 
-/// What is asked of a store unless its [`Ground::LACKS`] names it.
+/// What is asked of a store unless its [`Fixture::LACKS`] names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ability {
@@ -125,22 +125,22 @@ pub enum Ability {
     Records,
     /// [`Store::purge`] forgets what has ended by itself. Without, the server sees to it.
     Purge,
-    /// [`Harm::Restart`].
+    /// [`Fault::Restart`].
     Restart,
-    /// [`Harm::Stop`] and [`Harm::Start`].
+    /// [`Fault::Stop`] and [`Fault::Start`].
     Outage,
-    /// [`Harm::Freeze`] and [`Harm::Thaw`].
+    /// [`Fault::Freeze`] and [`Fault::Thaw`].
     Freeze,
-    /// [`Harm::Trim`].
+    /// [`Fault::Trim`].
     Trim,
-    /// [`Harm::Backup`] and [`Harm::PlayBack`].
+    /// [`Fault::Backup`] and [`Fault::PlayBack`].
     SetBack,
 }
 
 /// What may happen to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Harm {
+pub enum Fault {
     /// What keeps the data ends without notice and begins again: the server, or for an embedded
     /// store its process, as far as a test can play that. All handles were dropped before.
     Restart,
@@ -181,7 +181,7 @@ impl Clause {
 
 /// All clauses, for those who want to run them in another way than by
 /// [`store_conformance!`](crate::store_conformance).
-pub fn clauses<G: Ground>() -> Vec<Clause> {
+pub fn clauses<G: Fixture>() -> Vec<Clause> {
     crate::__store_clauses!(list G)
 }
 

@@ -12,11 +12,11 @@ use proptest::{
     test_runner::TestRunner,
 };
 use tower_revoke_core::{
-    Change, Claim, ClaimOutcome, KeyDigest, Listed, Revocation, RevocationKey, StoreError, UnixTime,
+    Change, KeyDigest, Listed, Revocation, RevocationKey, StoreError, UnixTime, Use, UseOutcome,
 };
 
 use super::{
-    Ability, Ground,
+    Ability, Fixture,
     follower::Follower,
     world::{Node, World, lacks, lift, rule, subject, token, worked},
 };
@@ -47,7 +47,7 @@ enum Op {
         key: u64,
         at: u64,
     },
-    Claim {
+    Use {
         key: u64,
         id: u64,
         other_limit: bool,
@@ -68,7 +68,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             .prop_map(|(key, at, until)| Op::RestoreListed { key, at, until }),
         2 => (0..KEYS, 0..9_u64).prop_map(|(key, at)| Op::RestoreLifted { key, at }),
         5 => (0..TOKENS, 0..4_u64, any::<u8>())
-            .prop_map(|(key, id, other)| Op::Claim { key, id, other_limit: other < 16 }),
+            .prop_map(|(key, id, other)| Op::Use { key, id, other_limit: other < 16 }),
         3 => (0..TOKENS, 0..4_u64).prop_map(|(key, id)| Op::Release { key, id }),
         1 => prop::strategy::Just(Op::Follow),
     ];
@@ -102,7 +102,7 @@ impl Stands {
 /// Any row of operations, through two handles, is answered as the contract in its plainest form
 /// answers it, and who follows the feed knows the same in the end. The shortest row that isn't is
 /// told.
-pub async fn any_operations_are_answered_as_a_model_answers_them<G: Ground>() {
+pub async fn any_operations_are_answered_as_a_model_answers_them<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let has_feed = !lacks::<G>(Ability::Feed);
@@ -137,7 +137,7 @@ fn rows_of_ops() -> Vec<Vec<Op>> {
 }
 
 /// Under keys that no other case uses.
-async fn run<G: Ground>(
+async fn run<G: Fixture>(
     world: &World<G>,
     nodes: &[Node<G::Store>],
     case: u64,
@@ -157,7 +157,7 @@ async fn run<G: Ground>(
             | Op::Lift { key, .. }
             | Op::RestoreListed { key, .. }
             | Op::RestoreLifted { key, .. }
-            | Op::Claim { key, .. }
+            | Op::Use { key, .. }
             | Op::Release { key, .. } => key,
             Op::Follow => {
                 if has_feed {
@@ -214,22 +214,22 @@ async fn run<G: Ground>(
                 stands.revoked.take_if(|(_, said)| *said < time(at));
                 stands.lifted = stands.lifted.max(Some(time(at)));
             }
-            Op::Claim {
+            Op::Use {
                 id, other_limit, ..
             } => {
                 let limit = key as u32 + 1 + 5 * u32::from(other_limit);
-                let answer = node.try_claim(&claim_of(world, &name, id, limit)).await;
+                let answer = node.try_take(&use_of(world, &name, id, limit)).await;
                 let stored = *stands.limit.get_or_insert(limit);
                 if stored != limit {
-                    let refused = matches!(answer, Err(StoreError::OtherLimit { stored: known, asked })
+                    let rejected = matches!(answer, Err(StoreError::LimitMismatch { stored: known, asked })
                         if known == stored && asked == limit);
-                    same("OtherLimit", refused, true)?;
+                    same("LimitMismatch", rejected, true)?;
                 } else {
                     let is_full = stands.held.len() as u32 == limit;
                     let wins = stands.held.contains(&id) || !is_full;
-                    let outcome = worked("claim", answer);
-                    let won = matches!(outcome, ClaimOutcome::Won { .. });
-                    same("claim", won, wins)?;
+                    let outcome = worked("use", answer);
+                    let won = matches!(outcome, UseOutcome::Taken { .. });
+                    same("use", won, wins)?;
                     if wins {
                         stands.held.insert(id);
                     }
@@ -237,7 +237,7 @@ async fn run<G: Ground>(
             }
             Op::Release { id, .. } => {
                 let limit = stands.limit.unwrap_or(1);
-                let released = node.release(&claim_of(world, &name, id, limit)).await;
+                let released = node.return_use(&use_of(world, &name, id, limit)).await;
                 same("release", released, stands.held.remove(&id))?;
             }
             Op::Follow => {}
@@ -272,8 +272,8 @@ fn listed(name: &RevocationKey, issued_at_or_before: UnixTime, until: Option<Uni
     }
 }
 
-fn claim_of<G: Ground>(world: &World<G>, name: &RevocationKey, id: u64, limit: u32) -> Claim {
-    world.claim(name.digest().as_token(), id, limit)
+fn use_of<G: Fixture>(world: &World<G>, name: &RevocationKey, id: u64, limit: u32) -> Use {
+    world.new_use(name.digest().as_token(), id, limit)
 }
 
 fn same<T: Copy + PartialEq + std::fmt::Debug>(

@@ -3,37 +3,37 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::{ClaimOutcome, Listed, Revocation, Store, StoreError};
+use tower_revoke_core::{Listed, Revocation, Store, StoreError, UseOutcome};
 
 use super::{
-    Ability, Ground, Harm,
+    Ability, Fault, Fixture,
     follower::Follower,
     world::{Node, World, at_once, key, lacks, lift, token},
 };
 
 /// A store whose server is gone says so, whatever it is asked, in bounded time. When the server
 /// is back, the same handles work again, and everything is there.
-pub async fn a_store_that_is_down_says_so_and_recovers<G: Ground>() {
+pub async fn a_store_that_is_down_says_so_and_recovers<G: Fixture>() {
     if !lacks::<G>(Ability::Outage) {
-        outage::<G>(Harm::Stop, Harm::Start).await;
+        outage::<G>(Fault::Stop, Fault::Start).await;
     }
 }
 
 /// The same of a server that takes requests and doesn't answer. What was asked meanwhile may have
 /// happened or not; asked again under its id it is known.
-pub async fn a_store_that_is_frozen_says_so_and_recovers<G: Ground>() {
+pub async fn a_store_that_is_frozen_says_so_and_recovers<G: Fixture>() {
     if !lacks::<G>(Ability::Freeze) {
-        outage::<G>(Harm::Freeze, Harm::Thaw).await;
+        outage::<G>(Fault::Freeze, Fault::Thaw).await;
     }
 }
 
-async fn outage<G: Ground>(begin: Harm, end: Harm) {
+async fn outage<G: Fixture>(begin: Fault, end: Fault) {
     let world = World::<G>::alone().await;
     let nodes = world.nodes(2).await;
     let until = Some(world.end());
     let before = Revocation::of_token(token(1), None).retained(until);
     nodes[0].revoke(&[before]).await;
-    assert!(nodes[0].wins(&world.claim(token(2), 1, 1)).await);
+    assert!(nodes[0].wins(&world.new_use(token(2), 1, 1)).await);
     let mut follower = Follower::default();
     if !lacks::<G>(Ability::Feed) {
         follower.catch_up(&nodes[1]).await;
@@ -44,11 +44,14 @@ async fn outage<G: Ground>(begin: Harm, end: Harm) {
     }
     // Claims in doubt: which of them came through is nobody's guess.
     let asked = (10..14).map(|id| {
-        let (node, claim) = (nodes[id as usize % 2].clone(), world.claim(token(3), id, 1));
-        async move { node.try_claim(&claim).await }
+        let (node, use_) = (
+            nodes[id as usize % 2].clone(),
+            world.new_use(token(3), id, 1),
+        );
+        async move { node.try_take(&use_).await }
     });
     for answer in at_once(asked.collect::<Vec<_>>()).await {
-        is_an_outage("claim", answer);
+        is_an_outage("use", answer);
     }
     world.harm(end).await;
     for node in &nodes {
@@ -63,14 +66,11 @@ async fn outage<G: Ground>(begin: Harm, end: Harm) {
     let mut won = 0;
     for id in 10..14 {
         let answer = nodes[id as usize % 2]
-            .claim(&world.claim(token(3), id, 1))
+            .take_use(&world.new_use(token(3), id, 1))
             .await;
-        won += u32::from(matches!(answer, ClaimOutcome::Won { .. }));
+        won += u32::from(matches!(answer, UseOutcome::Taken { .. }));
     }
-    assert_eq!(
-        won, 1,
-        "of four claims in doubt, asked again under their ids"
-    );
+    assert_eq!(won, 1, "of four uses in doubt, asked again under their ids");
     let after = Revocation::of_token(token(4), None).retained(until);
     nodes[0].revoke(&[after]).await;
     assert!(nodes[1].lift(&lift(token(1), world.now())).await);
@@ -80,9 +80,9 @@ async fn outage<G: Ground>(begin: Harm, end: Harm) {
     }
 }
 
-async fn all_say_so<G: Ground>(world: &World<G>, node: &Node<G::Store>) {
+async fn all_say_so<G: Fixture>(world: &World<G>, node: &Node<G::Store>) {
     let revocations = [Revocation::of_token(token(9), None).retained(Some(world.end()))];
-    let claim = world.claim(token(9), 1, 1);
+    let use_ = world.new_use(token(9), 1, 1);
     let (keys, lift) = ([key(9)], lift(token(9), world.now()));
     let store = &node.store;
     let all = async {
@@ -90,8 +90,8 @@ async fn all_say_so<G: Ground>(world: &World<G>, node: &Node<G::Store>) {
             async { is_an_outage("revoke", store.revoke(&revocations).await) },
             async { is_an_outage("lift", store.lift(&lift).await) },
             async { is_an_outage("look_up", store.look_up(&keys).await) },
-            async { is_an_outage("claim", store.claim(&claim).await) },
-            async { is_an_outage("release", store.release(&claim).await) },
+            async { is_an_outage("use", store.take_use(&use_).await) },
+            async { is_an_outage("release", store.return_use(&use_).await) },
             async { is_an_outage("purge", store.purge(world.now()).await) },
             async {
                 let known = tower_revoke_core::Change::Listed {

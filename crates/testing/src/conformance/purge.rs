@@ -3,13 +3,13 @@
 use tower_revoke_core::{Change, Listed, Revocation};
 
 use super::{
-    Ability, Ground,
-    world::{World, claim, key, lacks, lift, rule, subject, token},
+    Ability, Fixture,
+    world::{World, key, lacks, lift, new_use, rule, subject, token},
 };
 
 /// What is alive in the second before which all is forgotten, or never ends, is kept: its `until`
 /// is that second or a later one.
-pub async fn what_is_alive_is_kept<G: Ground>() {
+pub async fn what_is_alive_is_kept<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let before = world.after(7_200);
@@ -23,14 +23,14 @@ pub async fn what_is_alive_is_kept<G: Ground>() {
             rule(subject(2), world.now()).retained(Some(before)),
         ])
         .await;
-    let claims = [
-        claim(token(4), 1, 1, Some(before)),
-        claim(token(5), 1, 1, Some(later)),
-        claim(token(6), 1, 1, None),
-        claim(token(7), 1, 2, Some(before)),
+    let uses = [
+        new_use(token(4), 1, 1, Some(before)),
+        new_use(token(5), 1, 1, Some(later)),
+        new_use(token(6), 1, 1, None),
+        new_use(token(7), 1, 2, Some(before)),
     ];
-    for claim in &claims {
-        assert!(nodes[0].wins(claim).await);
+    for use_ in &uses {
+        assert!(nodes[0].wins(use_).await);
     }
     assert_eq!(nodes[0].purge(before).await, 0, "nothing has ended");
     for node in &nodes {
@@ -43,12 +43,15 @@ pub async fn what_is_alive_is_kept<G: Ground>() {
             assert!(listed.is_some(), "rule {number} was forgotten");
         }
     }
-    let held = claim(token(7), 1, 2, Some(before));
-    assert!(nodes[1].release(&held).await, "a claimed use was forgotten");
+    let held = new_use(token(7), 1, 2, Some(before));
+    assert!(
+        nodes[1].return_use(&held).await,
+        "a taken use was forgotten"
+    );
 }
 
 /// A rule without an end outlives everything (TRAPS 33: a token that it concerns may live on).
-pub async fn a_rule_without_an_end_is_kept_for_ever<G: Ground>() {
+pub async fn a_rule_without_an_end_is_kept_for_ever<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     node.revoke(&[rule(subject(1), world.now())]).await;
@@ -62,7 +65,7 @@ pub async fn a_rule_without_an_end_is_kept_for_ever<G: Ground>() {
 }
 
 /// What ended before is forgotten, revocations, rules and uses, and nothing else.
-pub async fn what_has_ended_is_purged<G: Ground>() {
+pub async fn what_has_ended_is_purged<G: Fixture>() {
     if lacks::<G>(Ability::Purge) {
         return;
     }
@@ -76,8 +79,8 @@ pub async fn what_has_ended_is_purged<G: Ground>() {
         rule(subject(1), world.now()).retained(Some(world.after(3_600))),
     ])
     .await;
-    assert!(node.wins(&claim(token(3), 1, 1, ended)).await);
-    assert!(node.wins(&claim(token(4), 1, 1, Some(before))).await);
+    assert!(node.wins(&new_use(token(3), 1, 1, ended)).await);
+    assert!(node.wins(&new_use(token(4), 1, 1, Some(before))).await);
     let dropped = node.purge(before).await;
     assert!(dropped >= 3, "it says that {dropped} were dropped");
     for node in [&node, &world.node().await] {
@@ -91,7 +94,7 @@ pub async fn what_has_ended_is_purged<G: Ground>() {
 }
 
 /// A lift is remembered for as long as the longest of what was ever lifted there.
-pub async fn a_lift_is_remembered_as_long_as_what_it_lifted<G: Ground>() {
+pub async fn a_lift_is_remembered_as_long_as_what_it_lifted<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let (now, soon, long) = (world.now(), world.after(3_600), world.after(7_200));

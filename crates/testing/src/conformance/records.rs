@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 use tower_revoke_core::{
-    Change, Cursor, Listed, Record, Records, RecordsPage, Revocation, RevocationKey, Store,
-    StoreError, Wanted,
+    Change, Cursor, Listed, Record, RecordFilter, RecordPage, Records, Revocation, RevocationKey,
+    Store, StoreError,
 };
 
 use super::{
-    Ability, Ground,
+    Ability, Fixture,
     world::{Node, World, key, lacks, lift, rule, subject, token, worked},
 };
 
 /// The port; `None` where the ground says that there is none, and the store says so too.
-pub(super) fn port<G: Ground, S: Store>(node: &Node<S>) -> Option<&dyn Records> {
+pub(super) fn port<G: Fixture, S: Store>(node: &Node<S>) -> Option<&dyn Records> {
     let records = node.store.records();
     let lacks = lacks::<G>(Ability::Records);
     assert_eq!(records.is_none(), lacks, "`records` and LACKS say the same");
@@ -23,10 +23,10 @@ pub(super) fn port<G: Ground, S: Store>(node: &Node<S>) -> Option<&dyn Records> 
 pub(super) async fn page<S: Store>(
     node: &Node<S>,
     records: &dyn Records,
-    wanted: &Wanted,
+    wanted: &RecordFilter,
     after: Option<&Cursor>,
     at_most: usize,
-) -> Result<RecordsPage, StoreError> {
+) -> Result<RecordPage, StoreError> {
     let page = records.page(wanted, after, at_most);
     node.in_time("records().page", page).await
 }
@@ -35,7 +35,7 @@ pub(super) async fn page<S: Store>(
 pub(super) async fn all_records<S: Store>(
     node: &Node<S>,
     records: &dyn Records,
-    wanted: &Wanted,
+    wanted: &RecordFilter,
     at_most: usize,
 ) -> Vec<Record> {
     let mut all = Vec::new();
@@ -55,13 +55,13 @@ pub(super) async fn all_records<S: Store>(
 }
 
 /// Pages of any size give every record once, also while others are revoked and lifted meanwhile.
-pub async fn records_come_once_each_in_pages_of_any_size<G: Ground>() {
+pub async fn records_come_once_each_in_pages_of_any_size<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let Some(records) = port::<G, _>(&node) else {
         return;
     };
-    let nothing = all_records(&node, records, &Wanted::all(), 10).await;
+    let nothing = all_records(&node, records, &RecordFilter::all(), 10).await;
     assert_eq!(nothing, [], "nothing was revoked");
     let revocations: Vec<_> = (0..100)
         .map(|number| Revocation::of_token(token(number), None).retained(Some(world.end())))
@@ -70,14 +70,14 @@ pub async fn records_come_once_each_in_pages_of_any_size<G: Ground>() {
     node.revoke(&revocations).await;
     let keys: BTreeSet<_> = revocations.iter().map(|said| said.key().digest()).collect();
     for at_most in [1, 7, 119, 120, 121, 100_000, 0] {
-        let all = all_records(&node, records, &Wanted::all(), at_most).await;
+        let all = all_records(&node, records, &RecordFilter::all(), at_most).await;
         assert_eq!(all.len(), 120, "in pages of {at_most}");
         let told: BTreeSet<_> = all.iter().map(|record| record.digest).collect();
         assert_eq!(told, keys, "in pages of {at_most}");
     }
     let (mut told, mut after, mut turn) = (Vec::new(), None, 0);
     loop {
-        let answer = page(&node, records, &Wanted::all(), after.as_ref(), 9).await;
+        let answer = page(&node, records, &RecordFilter::all(), after.as_ref(), 9).await;
         let page = worked("records().page", answer);
         told.extend(page.records.into_iter().map(|record| record.digest));
         after = page.next;
@@ -98,7 +98,7 @@ pub async fn records_come_once_each_in_pages_of_any_size<G: Ground>() {
 }
 
 /// Only what is wanted comes: by key, by reason, since a time, and by all of them.
-pub async fn records_are_those_that_are_wanted<G: Ground>() {
+pub async fn records_are_those_that_are_wanted<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let Some(records) = port::<G, _>(&node) else {
@@ -118,19 +118,19 @@ pub async fn records_are_those_that_are_wanted<G: Ground>() {
     node.revoke(&revocations).await;
     let since = world.after(6);
     for wanted in [
-        Wanted::all().because("lost"),
-        Wanted::all().because("los"),
-        Wanted::all().because("LOST"),
-        Wanted::all().since(since),
-        Wanted::all().since(world.after(9)),
-        Wanted::all().since(world.after(10)),
-        Wanted::all().key(token(4)),
-        Wanted::all().key(subject(5)),
-        Wanted::all().key(token(5)),
-        Wanted::all().key(token(4)).because("lost"),
-        Wanted::all().key(token(4)).because("stolen"),
-        Wanted::all().because("stolen").since(since),
-        Wanted::all().key(token(4)).since(since),
+        RecordFilter::all().because("lost"),
+        RecordFilter::all().because("los"),
+        RecordFilter::all().because("LOST"),
+        RecordFilter::all().since(since),
+        RecordFilter::all().since(world.after(9)),
+        RecordFilter::all().since(world.after(10)),
+        RecordFilter::all().key(token(4)),
+        RecordFilter::all().key(subject(5)),
+        RecordFilter::all().key(token(5)),
+        RecordFilter::all().key(token(4)).because("lost"),
+        RecordFilter::all().key(token(4)).because("stolen"),
+        RecordFilter::all().because("stolen").since(since),
+        RecordFilter::all().key(token(4)).since(since),
     ] {
         let mut expected: Vec<_> = revocations
             .iter()
@@ -156,7 +156,7 @@ pub async fn records_are_those_that_are_wanted<G: Ground>() {
 
 /// A record says what was said, to the letter: key, how long, when, by whom and why. What is
 /// lifted, purged, or only spent is not among them.
-pub async fn records_say_what_was_said<G: Ground>() {
+pub async fn records_say_what_was_said<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let node = &nodes[1];
@@ -189,12 +189,12 @@ pub async fn records_say_what_was_said<G: Ground>() {
     nodes[0].revoke(&gone).await;
     assert!(nodes[0].lift(&lift(token(4), now)).await);
     assert!(nodes[0].lift(&lift(subject(4), now)).await);
-    assert!(nodes[0].wins(&world.claim(token(6), 1, 1)).await);
+    assert!(nodes[0].wins(&world.new_use(token(6), 1, 1)).await);
     let is_purged = !lacks::<G>(Ability::Purge);
     if is_purged {
         nodes[0].purge(world.after(1)).await;
     }
-    let mut found = all_records(node, records, &Wanted::all(), 2).await;
+    let mut found = all_records(node, records, &RecordFilter::all(), 2).await;
     found.retain(|record| is_purged || record.digest != key(5));
     found.sort_by_key(|record| record.at);
     for (record, said) in found.iter().zip(&said) {
@@ -222,7 +222,7 @@ const ISSUER_OF_OTHERS: &str = "https://login.example.org/tenant?a=b&c=d";
 
 /// What was written back is among the records, without words; of a rule no more is known than its
 /// digest, and a token's key is its digest. Words that were there stay.
-pub async fn records_of_what_was_written_back_have_no_words<G: Ground>() {
+pub async fn records_of_what_was_written_back_have_no_words<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let Some(records) = port::<G, _>(&node) else {
@@ -255,10 +255,10 @@ pub async fn records_of_what_was_written_back_have_no_words<G: Ground>() {
         without_words(digest, None, ruled),
     ];
     for expected in all {
-        let found = all_records(&node, records, &Wanted::all(), 1).await;
+        let found = all_records(&node, records, &RecordFilter::all(), 1).await;
         assert!(found.contains(&expected), "{expected:?} in {found:?}");
     }
-    let of_rule = Wanted::all().key(subject(1));
+    let of_rule = RecordFilter::all().key(subject(1));
     let found = all_records(&node, records, &of_rule, 9).await;
     assert_eq!(found.len(), 1, "found by its key all the same");
     assert_eq!(found[0].revocation(), None);
@@ -271,8 +271,8 @@ pub async fn records_of_what_was_written_back_have_no_words<G: Ground>() {
     assert_eq!(found[0].revocation(), Some(said));
 }
 
-/// A cursor of the records that is none of this store's is refused by name.
-pub async fn a_foreign_cursor_of_the_records_is_refused<G: Ground>() {
+/// A cursor of the records that is none of this store's is rejected by name.
+pub async fn a_foreign_cursor_of_the_records_is_rejected<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let Some(records) = port::<G, _>(&node) else {
@@ -281,8 +281,8 @@ pub async fn a_foreign_cursor_of_the_records_is_refused<G: Ground>() {
     node.revoke(&[Revocation::of_token(token(1), None)]).await;
     for bytes in [vec![], vec![0], vec![0xff; 3], vec![b'9'; 1_000]] {
         let cursor = Cursor(bytes);
-        let answer = page(&node, records, &Wanted::all(), Some(&cursor), 9).await;
-        let refused = matches!(answer, Err(StoreError::ForeignCursor));
-        assert!(refused, "{cursor:?}: {answer:?}");
+        let answer = page(&node, records, &RecordFilter::all(), Some(&cursor), 9).await;
+        let rejected = matches!(answer, Err(StoreError::ForeignCursor));
+        assert!(rejected, "{cursor:?}: {answer:?}");
     }
 }

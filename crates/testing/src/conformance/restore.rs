@@ -11,7 +11,7 @@ use proptest::{
 use tower_revoke_core::{Change, KeyDigest, Listed, Revocation, UnixTime};
 
 use super::{
-    Ground,
+    Fixture,
     world::{World, key, lift, rule, subject, token},
 };
 
@@ -21,8 +21,8 @@ const fn revoked(key: KeyDigest, until: Option<UnixTime>, at: UnixTime) -> Chang
 }
 
 /// What is written back stands for every handle: a revocation, a rule, and a spent token as one
-/// that was revoked. That a use was given back, and nothing at all, change nothing.
-pub async fn what_is_written_back_stands<G: Ground>() {
+/// that was revoked. That a use was returned, and nothing at all, change nothing.
+pub async fn what_is_written_back_stands<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let (now, until) = (world.now(), Some(world.end()));
@@ -42,8 +42,8 @@ pub async fn what_is_written_back_stands<G: Ground>() {
             listed: Listed::Spent { until },
             at: UnixTime::EPOCH,
         },
-        Change::Freed { key: key(2) },
-        Change::Freed { key: key(3) },
+        Change::Returned { key: key(2) },
+        Change::Returned { key: key(3) },
     ];
     nodes[0].restore(&[]).await;
     for node in [&nodes[0], &nodes[1], &nodes[0]] {
@@ -61,7 +61,7 @@ pub async fn what_is_written_back_stands<G: Ground>() {
 }
 
 /// What is written back never shortens what stands, and prolongs it where it says more.
-pub async fn writing_back_never_shortens<G: Ground>() {
+pub async fn writing_back_never_shortens<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let now = world.now();
@@ -100,7 +100,7 @@ pub async fn writing_back_never_shortens<G: Ground>() {
 }
 
 /// Nobody who writes back what he has seen before a lift revives what was lifted.
-pub async fn writing_back_never_revives_what_was_lifted<G: Ground>() {
+pub async fn writing_back_never_revives_what_was_lifted<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let (now, until) = (world.now(), Some(world.end()));
@@ -142,7 +142,7 @@ pub async fn writing_back_never_revives_what_was_lifted<G: Ground>() {
 
 /// A lift that is written back ends what was said before it and nothing else, and is remembered
 /// where nothing stands.
-pub async fn a_lift_written_back_ends_what_was_said_before_it<G: Ground>() {
+pub async fn a_lift_written_back_ends_what_was_said_before_it<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let (now, until) = (world.now(), Some(world.end()));
@@ -170,8 +170,8 @@ pub async fn a_lift_written_back_ends_what_was_said_before_it<G: Ground>() {
     node.restore(&[revoked(key(2), until, now)]).await;
     assert_eq!(node.listed(token(2)).await, None);
     // Uses are another thing.
-    assert!(node.wins(&world.claim(token(3), 1, 1)).await);
-    node.restore(&[lifted(3, world.after(5)), Change::Freed { key: key(3) }])
+    assert!(node.wins(&world.new_use(token(3), 1, 1)).await);
+    node.restore(&[lifted(3, world.after(5)), Change::Returned { key: key(3) }])
         .await;
     assert_eq!(node.listed(token(3)).await, Some(Listed::Spent { until }));
 }
@@ -203,7 +203,7 @@ fn pairs() -> impl Iterator<Item = (Vec<Known>, bool)> {
 
 /// The same news in another order, twice, from several nodes, end in the same: it is listed or it
 /// isn't. (How long may differ: what was lifted meanwhile may have prolonged what stands.)
-pub async fn what_is_written_back_may_come_in_any_order<G: Ground>() {
+pub async fn what_is_written_back_may_come_in_any_order<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let known = prop_oneof![

@@ -3,13 +3,13 @@
 use tower_revoke_core::{KeyDigest, Listed, Revocation, UnixTime};
 
 use super::{
-    Ability, Ground, Harm,
+    Ability, Fault, Fixture,
     world::{World, key, lacks, lift, rule, subject, token},
 };
 
 /// What `revoke` has acknowledged, every handle to the data sees at once, one that is opened
 /// afterwards too.
-pub async fn a_revocation_is_seen_by_every_handle<G: Ground>() {
+pub async fn a_revocation_is_seen_by_every_handle<G: Fixture>() {
     let world = World::<G>::new().await;
     let (one, other) = (world.node().await, world.node().await);
     assert_eq!(other.listed(token(1)).await, None, "before it was revoked");
@@ -33,8 +33,8 @@ pub async fn a_revocation_is_seen_by_every_handle<G: Ground>() {
 }
 
 /// What was acknowledged before the store ended without notice is there afterwards: revocations,
-/// rules, claimed uses and their limit, and that something was lifted or given back.
-pub async fn what_was_acknowledged_survives_a_restart<G: Ground>() {
+/// rules, claimed uses and their limit, and that something was lifted or returned.
+pub async fn what_was_acknowledged_survives_a_restart<G: Fixture>() {
     if lacks::<G>(Ability::Restart) {
         return;
     }
@@ -48,12 +48,12 @@ pub async fn what_was_acknowledged_survives_a_restart<G: Ground>() {
     ])
     .await;
     assert!(node.lift(&lift(token(2), world.now())).await);
-    assert!(node.wins(&world.claim(token(3), 1, 1)).await);
-    assert!(node.wins(&world.claim(token(4), 1, 2)).await);
-    assert!(node.wins(&world.claim(token(5), 1, 1)).await);
-    assert!(node.release(&world.claim(token(5), 1, 1)).await);
+    assert!(node.wins(&world.new_use(token(3), 1, 1)).await);
+    assert!(node.wins(&world.new_use(token(4), 1, 2)).await);
+    assert!(node.wins(&world.new_use(token(5), 1, 1)).await);
+    assert!(node.return_use(&world.new_use(token(5), 1, 1)).await);
     drop(node);
-    world.harm(Harm::Restart).await;
+    world.harm(Fault::Restart).await;
     let node = world.node().await;
     assert_eq!(
         node.listed(token(1)).await,
@@ -63,17 +63,17 @@ pub async fn what_was_acknowledged_survives_a_restart<G: Ground>() {
     assert!(node.listed(subject(1)).await.is_some(), "a rule is gone");
     assert_eq!(node.listed(token(2)).await, None, "a lift was forgotten");
     assert!(
-        !node.wins(&world.claim(token(3), 2, 1)).await,
+        !node.wins(&world.new_use(token(3), 2, 1)).await,
         "a use was won twice"
     );
-    assert!(node.wins(&world.claim(token(3), 1, 1)).await);
-    assert!(node.wins(&world.claim(token(4), 2, 2)).await);
-    assert!(!node.wins(&world.claim(token(4), 3, 2)).await);
-    assert!(node.wins(&world.claim(token(5), 2, 1)).await);
+    assert!(node.wins(&world.new_use(token(3), 1, 1)).await);
+    assert!(node.wins(&world.new_use(token(4), 2, 2)).await);
+    assert!(!node.wins(&world.new_use(token(4), 3, 2)).await);
+    assert!(node.wins(&world.new_use(token(5), 2, 1)).await);
 }
 
 /// The same revocation said again leaves all as it was.
-pub async fn revoking_again_changes_nothing<G: Ground>() {
+pub async fn revoking_again_changes_nothing<G: Fixture>() {
     let world = World::<G>::new().await;
     let until = Some(world.end());
     let revocations = [
@@ -97,7 +97,7 @@ pub async fn revoking_again_changes_nothing<G: Ground>() {
 }
 
 /// Of two revocations of a token the later `until` stays; `None` is for ever.
-pub async fn a_revocation_is_never_shortened<G: Ground>() {
+pub async fn a_revocation_is_never_shortened<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let end = |secs| {
@@ -129,7 +129,7 @@ pub async fn a_revocation_is_never_shortened<G: Ground>() {
 }
 
 /// Of two rules of one key the later `until` and the later `issued_at_or_before` stay.
-pub async fn a_rule_is_never_shortened<G: Ground>() {
+pub async fn a_rule_is_never_shortened<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let (at, end) = (
@@ -172,7 +172,7 @@ pub async fn a_rule_is_never_shortened<G: Ground>() {
 
 /// All of a batch stands, in whatever order its parts come, also if a key comes twice in it, and
 /// a batch of nothing is no error.
-pub async fn a_batch_is_revoked_whole<G: Ground>() {
+pub async fn a_batch_is_revoked_whole<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     node.revoke(&[]).await;
@@ -202,7 +202,7 @@ pub async fn a_batch_is_revoked_whole<G: Ground>() {
 }
 
 /// `look_up` answers once per key and in their order, for no key, one, many, and one asked twice.
-pub async fn look_ups_answer_in_the_order_of_the_keys<G: Ground>() {
+pub async fn look_ups_answer_in_the_order_of_the_keys<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let end = |number: u64| UnixTime::from_secs(world.end().as_secs() + number);

@@ -5,13 +5,13 @@ use std::time::Duration;
 use tower_revoke_core::{Revocation, Store};
 
 use super::{
-    Ability, Ground,
+    Ability, Fixture,
     follower::Follower,
     world::{World, key, lacks, token},
 };
 
 /// Who waits for a change while nothing happens is not woken over and over.
-pub async fn a_quiet_store_wakes_nobody<G: Ground>() {
+pub async fn a_quiet_store_wakes_nobody<G: Fixture>() {
     if lacks::<G>(Ability::Feed) {
         return;
     }
@@ -38,7 +38,7 @@ pub async fn a_quiet_store_wakes_nobody<G: Ground>() {
 
 /// Who waits is woken after another handle has written, and then finds the change in the feed.
 /// One hint may fail to come, not all of them.
-pub async fn a_write_by_another_wakes_who_waits<G: Ground>() {
+pub async fn a_write_by_another_wakes_who_waits<G: Fixture>() {
     if lacks::<G>(Ability::Feed) || lacks::<G>(Ability::Push) {
         return;
     }

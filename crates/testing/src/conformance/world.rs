@@ -1,14 +1,14 @@
 //! What the clauses share: a ground with its clock, handles that answer in time or fail the
-//! clause, and the names of tokens and claims.
+//! clause, and the names of tokens and uses.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use tower_revoke_core::{
-    Change, Changes, Claim, ClaimId, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed,
-    ManualClock, Revocation, RevocationKey, Store, StoreError, TokenId, UnixTime,
+    Change, Changes, Clock, Cursor, KeyDigest, Lift, Listed, ManualClock, Revocation,
+    RevocationKey, Store, StoreError, TokenId, UnixTime, Use, UseId, UseOutcome,
 };
 
-use super::{Ability, Ground, Harm};
+use super::{Ability, Fault, Fixture};
 
 pub(super) const ISSUER: &str = "https://id.example.com";
 
@@ -17,7 +17,7 @@ pub(super) const LIFE: Duration = Duration::from_secs(6 * 3_600);
 
 /// Whether the ground has no such ability. Says why, so that a log shows what was not asked.
 #[expect(clippy::print_stdout, reason = "for who reads the log of the tests")]
-pub(super) fn lacks<G: Ground>(ability: Ability) -> bool {
+pub(super) fn lacks<G: Fixture>(ability: Ability) -> bool {
     let lack = G::LACKS.iter().find(|(lacked, _)| *lacked == ability);
     if let Some((_, why)) = lack {
         println!("not asked of this store, it has no {ability:?}: {why}");
@@ -32,7 +32,7 @@ pub(super) struct World<G> {
     pub(super) hand: ManualClock,
 }
 
-impl<G: Ground> World<G> {
+impl<G: Fixture> World<G> {
     pub(super) async fn new() -> Self {
         Self::on(G::empty).await
     }
@@ -66,7 +66,7 @@ impl<G: Ground> World<G> {
         nodes
     }
 
-    pub(super) async fn harm(&self, harm: Harm) {
+    pub(super) async fn harm(&self, harm: Fault) {
         self.ground.harm(harm).await;
     }
 
@@ -85,8 +85,8 @@ impl<G: Ground> World<G> {
     }
 
     /// One use of a token that lives on.
-    pub(super) fn claim(&self, token: TokenId, id: u64, limit: u32) -> Claim {
-        claim(token, id, limit, Some(self.end()))
+    pub(super) fn new_use(&self, token: TokenId, id: u64, limit: u32) -> Use {
+        new_use(token, id, limit, Some(self.end()))
     }
 }
 
@@ -132,28 +132,28 @@ impl<S: Store> Node<S> {
         self.look_up(&[key.into().digest()]).await[0]
     }
 
-    pub(super) async fn try_claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
-        self.in_time("claim", self.store.claim(claim)).await
+    pub(super) async fn try_take(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+        self.in_time("use", self.store.take_use(use_)).await
     }
 
     /// As a caller does it: what is not known is asked again under the same id.
-    pub(super) async fn claim(&self, claim: &Claim) -> ClaimOutcome {
+    pub(super) async fn take_use(&self, use_: &Use) -> UseOutcome {
         for _ in 0..20 {
-            match self.try_claim(claim).await {
+            match self.try_take(use_).await {
                 Err(StoreError::Unavailable(_) | StoreError::TimedOut(_)) => {}
-                answer => return worked("claim", answer),
+                answer => return worked("use", answer),
             }
         }
-        worked("claim, the 21st time", self.try_claim(claim).await)
+        worked("use, the 21st time", self.try_take(use_).await)
     }
 
-    /// Whether the claim won.
-    pub(super) async fn wins(&self, claim: &Claim) -> bool {
-        matches!(self.claim(claim).await, ClaimOutcome::Won { .. })
+    /// Whether the use won.
+    pub(super) async fn wins(&self, use_: &Use) -> bool {
+        matches!(self.take_use(use_).await, UseOutcome::Taken { .. })
     }
 
-    pub(super) async fn release(&self, claim: &Claim) -> bool {
-        let answer = self.in_time("release", self.store.release(claim)).await;
+    pub(super) async fn return_use(&self, use_: &Use) -> bool {
+        let answer = self.in_time("release", self.store.return_use(use_)).await;
         worked("release", answer)
     }
 
@@ -211,13 +211,13 @@ pub(super) fn rule(key: RevocationKey, issued_at_or_before: UnixTime) -> Revocat
     Revocation::rule(key, issued_at_or_before).expect("the clauses give the key of a rule")
 }
 
-pub(super) fn claim(token: TokenId, id: u64, limit: u32, until: Option<UnixTime>) -> Claim {
+pub(super) fn new_use(token: TokenId, id: u64, limit: u32, until: Option<UnixTime>) -> Use {
     let mut bytes = [0xC1; 16];
     bytes[8..].copy_from_slice(&id.to_be_bytes());
     let limit = NonZeroU32::new(limit).expect("the clauses give a limit of at least one");
-    let mut claim = Claim::new(token, ClaimId::from_bytes(bytes), limit, None);
-    claim.until = until;
-    claim
+    let mut use_ = Use::new(token, UseId::from_bytes(bytes), limit, None);
+    use_.until = until;
+    use_
 }
 
 pub(super) fn lift(key: impl Into<RevocationKey>, at: UnixTime) -> Lift {

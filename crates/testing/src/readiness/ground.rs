@@ -18,7 +18,7 @@ use super::{
 /// How long a layer may wait for what has long come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) struct Ground<B> {
+pub(super) struct Fixture<B> {
     name: &'static str,
     service: ReadinessService<B>,
     /// The permits below, where the suite can count them.
@@ -29,7 +29,7 @@ pub(super) struct Ground<B> {
 /// One place: who holds it keeps all others waiting.
 const ROOM: usize = 1;
 
-impl<B: Send + 'static> Ground<B> {
+impl<B: Send + 'static> Fixture<B> {
     pub(super) fn concurrency_limit() -> Self {
         let permits = Arc::new(Semaphore::new(ROOM));
         let inner = ConcurrencyLimit::with_semaphore(service_fn(answer), permits.clone());
@@ -116,7 +116,7 @@ impl<B: Send + 'static> Ground<B> {
         }
     }
 
-    /// Panics if a permit was not given back.
+    /// Panics if a permit was not returned.
     pub(super) async fn all_is_back(&self, when: &str) {
         self.keeps_the_rules(when);
         let mut other = self.service();
@@ -136,9 +136,9 @@ impl<B: Send + 'static> Ground<B> {
     }
 }
 
-impl<B> fmt::Debug for Ground<B> {
+impl<B> fmt::Debug for Fixture<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ground").field("name", &self.name).finish()
+        f.debug_struct("Fixture").field("name", &self.name).finish()
     }
 }
 

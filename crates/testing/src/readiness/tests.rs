@@ -93,7 +93,7 @@ async fn a_layer_that_drops_the_ready_service_and_polls_a_clone_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_refuses_all_passes() {
+async fn a_layer_that_rejects_all_passes() {
     run(|_, _| {
         Box::pin(async {
             deferred().await;
@@ -113,13 +113,13 @@ async fn trap_09_a_clone_made_after_poll_ready_is_caught() {
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "over Buffer, asked three times in turn: the layer called")]
 async fn trap_09_a_clone_made_after_poll_ready_is_caught_over_a_buffer() {
-    over(&Ground::buffer(), &layer(call_a_clone), &mut request).await;
+    over(&Fixture::buffer(), &layer(call_a_clone), &mut request).await;
 }
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "over tower-test's mock, asked three times in turn: the layer called")]
 async fn trap_09_a_clone_made_after_poll_ready_is_caught_over_a_mock() {
-    over(&Ground::mock(), &layer(call_a_clone), &mut request).await;
+    over(&Fixture::mock(), &layer(call_a_clone), &mut request).await;
 }
 
 /// The mistake that is copied most: the clone takes the place of the service that was made ready.
@@ -166,7 +166,7 @@ async fn a_layer_that_takes_two_permits_is_caught() {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "never came to an end. It lost a permit")]
-async fn a_layer_that_keeps_the_ready_service_after_a_refusal_is_caught() {
+async fn a_layer_that_keeps_the_ready_service_after_a_rejection_is_caught() {
     run(keep_the_ready_one()).await;
 }
 
@@ -174,7 +174,7 @@ async fn a_layer_that_keeps_the_ready_service_after_a_refusal_is_caught() {
 #[should_panic(expected = "never came to an end. It lost a permit")]
 async fn a_layer_that_keeps_a_place_in_a_buffer_is_caught() {
     let layer = layer(keep_the_ready_one());
-    over(&Ground::buffer(), &layer, &mut request).await;
+    over(&Fixture::buffer(), &layer, &mut request).await;
 }
 
 fn keep_the_ready_one() -> impl FnMut(&mut Inner, TestRequest) -> BoxFuture<'static, Answer> + Clone

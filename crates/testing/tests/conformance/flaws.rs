@@ -4,7 +4,7 @@ catches! {
     // What is revoked.
     RemembersWhatWasFree:
         a_revocation_is_seen_by_every_handle
-        a_token_is_spent_when_its_last_use_is_claimed
+        a_token_is_spent_when_its_last_use_is_taken
         writing_back_never_revives_what_was_lifted
         the_feed_tells_what_was_listed_lifted_spent_and_freed
         a_cursor_older_than_the_feed_is_told_so
@@ -17,46 +17,46 @@ catches! {
         records_of_what_was_written_back_have_no_words,
     TakesAThousandOfABatch: a_batch_is_revoked_whole,
     AnswersAKeyOnce: look_ups_answer_in_the_order_of_the_keys,
-    // What is claimed.
-    ChecksThenClaims:
-        one_of_a_thousand_claims_wins
-        n_of_n_claims_win
-        claims_that_come_together_are_kept_apart,
-    LosesTheLastOfMany: n_of_n_claims_win,
-    MixesAnswersUp: claims_that_come_together_are_kept_apart,
+    // What is taken.
+    ChecksThenTakes:
+        one_of_a_thousand_takers_of_one_use_wins
+        n_of_n_takers_win
+        uses_taken_together_are_kept_apart,
+    LosesTheLastOfMany: n_of_n_takers_win,
+    MixesAnswersUp: uses_taken_together_are_kept_apart,
     RefusesWhoAsksAgain:
-        a_claim_asked_again_gets_the_same_answer
-        claims_that_come_together_are_kept_apart
-        a_claim_asked_many_times_at_once_takes_one_use
-        a_claim_dropped_halfway_can_be_asked_again
+        a_use_asked_for_again_gets_the_same_answer
+        uses_taken_together_are_kept_apart
+        a_use_asked_for_many_times_at_once_is_taken_once
+        a_call_dropped_halfway_can_be_repeated
         what_was_acknowledged_survives_a_restart
         a_history_that_went_back_is_noticed
         keys_of_any_bytes_are_kept_apart,
     TakesAUseForEachAsking:
-        a_claim_asked_many_times_at_once_takes_one_use
-        claims_that_come_together_are_kept_apart
-        a_claim_dropped_halfway_can_be_asked_again,
-    BurnsADroppedUse: a_claim_dropped_halfway_can_be_asked_again,
+        a_use_asked_for_many_times_at_once_is_taken_once
+        uses_taken_together_are_kept_apart
+        a_call_dropped_halfway_can_be_repeated,
+    BurnsADroppedUse: a_call_dropped_halfway_can_be_repeated,
     TakesAnyLimit:
-        another_limit_is_refused_and_both_are_named
-        a_use_given_back_can_be_claimed_again,
-    WinsOnAPastLife: nothing_is_claimed_on_a_life_that_is_past,
-    WinsWhatWasPurged: uses_that_were_purged_are_not_won_again,
+        another_limit_is_rejected_and_both_are_named
+        a_returned_use_can_be_taken_again,
+    WinsOnAPastLife: no_use_of_an_expired_token_is_taken,
+    WinsWhatWasPurged: purged_uses_are_not_taken_again,
     ForgetsAfterADay:
-        a_claim_without_an_end_is_kept
+        a_use_without_an_expiry_is_kept
         what_is_alive_is_kept,
-    GivesBackAnothersUse: only_its_own_claim_gives_a_use_back,
-    GivesBackTwice: only_its_own_claim_gives_a_use_back,
+    GivesBackAnothersUse: only_its_own_id_returns_a_use,
+    GivesBackTwice: only_its_own_id_returns_a_use,
     KeepsWhatIsGivenBack:
-        a_use_given_back_can_be_claimed_again
-        a_token_is_spent_when_its_last_use_is_claimed
-        only_its_own_claim_gives_a_use_back
+        a_returned_use_can_be_taken_again
+        a_token_is_spent_when_its_last_use_is_taken
+        only_its_own_id_returns_a_use
         what_was_acknowledged_survives_a_restart
         the_feed_tells_what_was_listed_lifted_spent_and_freed,
-    CountsOneUseOnly: a_token_is_spent_when_its_last_use_is_claimed,
+    CountsOneUseOnly: a_token_is_spent_when_its_last_use_is_taken,
     // What is lifted.
     LiftsUsesToo:
-        a_lift_gives_no_use_back
+        a_lift_returns_no_use
         a_revocation_hides_the_uses_until_it_is_lifted
         keys_of_any_bytes_are_kept_apart,
     ShowsUsesFirst:
@@ -65,7 +65,7 @@ catches! {
         keys_of_any_bytes_are_kept_apart,
     LiftsWhatIsNot:
         a_revocation_is_lifted_once
-        a_lift_gives_no_use_back
+        a_lift_returns_no_use
         a_lift_written_back_ends_what_was_said_before_it,
     LiftsWinTies:
         a_revocation_after_a_lift_stands
@@ -130,8 +130,8 @@ catches! {
         a_cursor_outlives_a_restart
         a_history_that_went_back_is_noticed,
     ForgetsItsFeedOnRestart: a_cursor_outlives_a_restart,
-    PanicsOnAForeignCursor: a_foreign_cursor_is_refused,
-    TakesAForeignCursorForNone: a_foreign_cursor_is_refused,
+    PanicsOnAForeignCursor: a_foreign_cursor_is_rejected,
+    TakesAForeignCursorForNone: a_foreign_cursor_is_rejected,
     GoesOnAfterATrim: a_cursor_older_than_the_feed_is_told_so,
     GoesOnAfterASetBack: a_history_that_went_back_is_noticed,
     NoticesNoGrownHistory: a_history_that_went_back_is_noticed,
@@ -153,12 +153,12 @@ catches! {
         words_of_any_kind_are_kept
         records_of_what_was_written_back_have_no_words,
     SignsWhatIsWrittenBack: records_of_what_was_written_back_have_no_words,
-    TakesNoForeignCursorOfRecordsAmiss: a_foreign_cursor_of_the_records_is_refused,
+    TakesNoForeignCursorOfRecordsAmiss: a_foreign_cursor_of_the_records_is_rejected,
     // What happens to it.
     IsOpenWhileDown:
         a_store_that_is_down_says_so_and_recovers
         a_store_that_is_frozen_says_so_and_recovers,
     NeverComesBack: a_store_that_is_down_says_so_and_recovers,
-    AnswersNoClaimWhileFrozen: a_store_that_is_frozen_says_so_and_recovers,
-    ClaimsLateUnderAnotherId: a_store_that_is_frozen_says_so_and_recovers,
+    AnswersNoUseWhileFrozen: a_store_that_is_frozen_says_so_and_recovers,
+    TakesLateUnderAnotherId: a_store_that_is_frozen_says_so_and_recovers,
 }

@@ -51,7 +51,7 @@ use flaws::Flaw;
 use server::Server;
 use tower_revoke_core::{Clock, Lift, RevocationKey, Store, UnixTime};
 use tower_revoke_testing::{
-    conformance::{Clause, Ground, Harm, clauses},
+    conformance::{Clause, Fault, Fixture, clauses},
     store_conformance,
 };
 
@@ -60,7 +60,7 @@ tokio::task_local! {
     static FLAW: Flaw;
 }
 
-/// Ground without a lack.
+/// Fixture without a lack.
 struct Simulated {
     server: Arc<Server>,
     notes: Arc<Notes>,
@@ -69,7 +69,7 @@ struct Simulated {
     opened: AtomicU64,
 }
 
-impl Ground for Simulated {
+impl Fixture for Simulated {
     type Store = Flawed;
 
     const PATIENCE: Duration = Duration::from_secs(2);
@@ -96,15 +96,15 @@ impl Ground for Simulated {
         }
     }
 
-    async fn harm(&self, harm: Harm) {
+    async fn harm(&self, harm: Fault) {
         self.server.harm(harm).await;
         match harm {
-            Harm::Restart => *self.notes.boot.lock().unwrap() += 1,
-            Harm::Stop => *self.notes.was_down.lock().unwrap() = true,
-            Harm::PlayBack => *self.notes.grown.lock().unwrap() = 0,
+            Fault::Restart => *self.notes.boot.lock().unwrap() += 1,
+            Fault::Stop => *self.notes.was_down.lock().unwrap() = true,
+            Fault::PlayBack => *self.notes.grown.lock().unwrap() = 0,
             _ => {}
         }
-        if harm == Harm::Restart && self.flaw == Flaw::ForgetsOneOnRestart {
+        if harm == Fault::Restart && self.flaw == Flaw::ForgetsOneOnRestart {
             let lift = Lift {
                 key: RevocationKey::subject("https://id.example.com", "1"),
                 at: UnixTime::EPOCH,

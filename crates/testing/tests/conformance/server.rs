@@ -12,11 +12,11 @@ use std::{
 
 use tokio::sync::watch;
 use tower_revoke_core::{
-    Change, Changes, Claim, ClaimOutcome, Clock, Cursor, KeyDigest, Lift, Listed, Records,
-    Revocation, Store, StoreError, UnixTime,
+    Change, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Records, Revocation, Store,
+    StoreError, UnixTime, Use, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
-use tower_revoke_testing::conformance::Harm;
+use tower_revoke_testing::conformance::Fault;
 
 /// Small, so that there are many borders.
 pub(crate) const PAGE: usize = 500;
@@ -57,8 +57,8 @@ struct Load {
 pub(crate) enum Op {
     Revoke(Vec<Revocation>),
     Lift(Lift),
-    Claim(Claim),
-    Release(Claim),
+    Use(Use),
+    Release(Use),
     Restore(Vec<Change>),
     Purge(UnixTime),
 }
@@ -98,19 +98,19 @@ impl Server {
         self.inner().state == State::Frozen
     }
 
-    pub(crate) async fn harm(&self, harm: Harm) {
+    pub(crate) async fn harm(&self, harm: Fault) {
         match harm {
-            Harm::Stop => self.inner().state = State::Down,
-            Harm::Freeze => self.inner().state = State::Frozen,
-            Harm::Restart => {}
-            Harm::Trim => {
-                let _ = self.store().changes_kept(0).changes_kept(65_536);
+            Fault::Stop => self.inner().state = State::Down,
+            Fault::Freeze => self.inner().state = State::Frozen,
+            Fault::Restart => {}
+            Fault::Trim => {
+                let _ = self.store().feed_capacity(0).feed_capacity(65_536);
             }
-            Harm::Backup => {
+            Fault::Backup => {
                 let mut inner = self.inner();
                 inner.backup = inner.journal.len();
             }
-            Harm::PlayBack => self.play_back().await,
+            Fault::PlayBack => self.play_back().await,
             _ => self.inner().state = State::Up,
         }
     }
@@ -126,8 +126,8 @@ impl Server {
             match op {
                 Op::Revoke(revocations) => drop(store.revoke(&revocations).await),
                 Op::Lift(lift) => drop(store.lift(&lift).await),
-                Op::Claim(claim) => drop(store.claim(&claim).await),
-                Op::Release(claim) => drop(store.release(&claim).await),
+                Op::Use(use_) => drop(store.take_use(&use_).await),
+                Op::Release(use_) => drop(store.return_use(&use_).await),
                 Op::Restore(known) => drop(store.restore(&known).await),
                 Op::Purge(before) => drop(store.purge(before).await),
             }
@@ -268,18 +268,18 @@ impl Store for Handle {
         self.reach().await?.look_up(keys).await
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
-        let store = self.write(Op::Claim(*claim)).await?;
+    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+        let store = self.write(Op::Use(*use_)).await?;
         // Others come in between, as with a real server.
         tokio::task::yield_now().await;
-        let outcome = store.claim(claim).await?;
+        let outcome = store.take_use(use_).await?;
         self.wrote();
         Ok(outcome)
     }
 
-    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
-        let store = self.write(Op::Release(*claim)).await?;
-        let released = store.release(claim).await?;
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
+        let store = self.write(Op::Release(*use_)).await?;
+        let released = store.return_use(use_).await?;
         self.wrote();
         Ok(released)
     }
@@ -331,10 +331,10 @@ impl Store for Handle {
 impl Records for Handle {
     fn page<'a>(
         &'a self,
-        wanted: &'a tower_revoke_core::Wanted,
+        wanted: &'a tower_revoke_core::RecordFilter,
         after: Option<&'a Cursor>,
         at_most: usize,
-    ) -> tower_revoke_core::BoxFuture<'a, Result<tower_revoke_core::RecordsPage, StoreError>> {
+    ) -> tower_revoke_core::BoxFuture<'a, Result<tower_revoke_core::RecordPage, StoreError>> {
         Box::pin(async move {
             let store = self.reach().await?;
             store.page(wanted, after, at_most).await

@@ -22,14 +22,14 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What can't be read as a map later must be refused now.
-fn is_refused_alike(text: &str) -> bool {
+/// What can't be read as a map later must be rejected now.
+fn is_rejected_alike(text: &str) -> bool {
     let map = serde_json::from_str::<serde_json::Map<String, Value>>(text);
     Members::read(text).is_err() == map.is_err()
 }
 
 #[test]
-fn what_is_no_json_is_refused_as_by_a_map() {
+fn what_is_no_json_is_rejected_as_by_a_map() {
     let deep = |depth| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
     for text in [
         "",
@@ -56,15 +56,15 @@ fn what_is_no_json_is_refused_as_by_a_map() {
         "{\"exp\":[[}",
         "{\"a\":{\"b\":1,\"b\":2}}",
     ] {
-        assert!(is_refused_alike(text), "{text}");
+        assert!(is_rejected_alike(text), "{text}");
     }
     for depth in 120..135 {
-        assert!(is_refused_alike(&deep(depth)), "{depth}");
+        assert!(is_rejected_alike(&deep(depth)), "{depth}");
     }
 }
 
 #[test]
-fn what_only_serde_json_may_say_is_refused() {
+fn what_only_serde_json_may_say_is_rejected() {
     for value in [
         "{\"$serde_json::private::RawValue\":\"no\"}",
         "{\"$serde_json::private::RawValue\":\"[7]\"}",
@@ -82,7 +82,7 @@ fn what_only_serde_json_may_say_is_refused() {
 }
 
 #[test]
-fn a_name_that_stands_twice_is_refused_however_it_is_written_and_however_many_there_are() {
+fn a_name_that_stands_twice_is_rejected_however_it_is_written_and_however_many_there_are() {
     for count in [0, 5, FEW - 1, FEW, FEW + 1, 200] {
         let others: Vec<String> = (0..count).map(|at| format!("\"c{at}\":{at},")).collect();
         let others = others.concat();
@@ -122,7 +122,7 @@ proptest! {
     }
 
     #[test]
-    fn broken_json_is_refused_as_by_a_map(object in json(), at: prop::sample::Index, with in "[ -~]") {
+    fn broken_json_is_rejected_as_by_a_map(object in json(), at: prop::sample::Index, with in "[ -~]") {
         let text = format!("{{\"a\":{object}}}");
         let at = at.index(text.chars().count());
         let broken: String = text
@@ -135,7 +135,7 @@ proptest! {
         if let (Err(_), Ok(map)) = (Members::read(&broken), map) {
             prop_assert!(broken.matches("\":").count() > map.len());
         } else {
-            prop_assert!(is_refused_alike(&broken));
+            prop_assert!(is_rejected_alike(&broken));
         }
     }
 }

@@ -80,7 +80,7 @@ struct Moment {
 }
 
 /// How the fetched keys stand.
-pub(crate) struct Standing {
+pub(crate) struct KeySetState {
     pub(crate) age: Option<Duration>,
     pub(crate) fetches: u64,
     pub(crate) failures: u64,
@@ -135,7 +135,7 @@ impl Remote {
         let age = self.uptime().saturating_sub(began.uptime);
         // Times are cut to seconds: a token of the same second may be the newer one.
         let may_be_newer = issued_at.is_some_and(|at| at >= began.wall);
-        let is_recent = age < self.timing.refetch_window;
+        let is_recent = age < self.timing.key_refetch_interval;
         self.trusts(&state) && (began.uptime >= came_at || (is_recent && !may_be_newer))
     }
 
@@ -157,7 +157,7 @@ impl Remote {
         let now = self.uptime();
         let is_due = state
             .caused_at
-            .is_none_or(|at| now.saturating_sub(at) >= self.timing.refetch_window);
+            .is_none_or(|at| now.saturating_sub(at) >= self.timing.key_refetch_interval);
         if !self.runs(&state, now) {
             if !is_due || !self.start(&mut state, keys) {
                 return None;

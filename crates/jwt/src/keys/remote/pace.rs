@@ -8,7 +8,7 @@ use http::{HeaderMap, header};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
     pub(crate) refresh_every: Duration,
-    pub(crate) refetch_window: Duration,
+    pub(crate) key_refetch_interval: Duration,
     pub(crate) fetch_within: Duration,
     pub(crate) trust_for: Duration,
 }
@@ -17,7 +17,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             refresh_every: Duration::from_secs(5 * 60),
-            refetch_window: Duration::from_secs(10),
+            key_refetch_interval: Duration::from_secs(10),
             fetch_within: Duration::from_secs(5),
             trust_for: Duration::from_secs(2 * 60 * 60),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tower_revoke_core::UnixTime;
 
-use super::{KeyFetchError, KeysUnavailable, Moment, Standing};
+use super::{KeyFetchError, KeySetState, KeysUnavailable, Moment};
 use crate::{
     KeySetError,
     keys::{Key, KeySet, Source, Sources},
@@ -65,10 +65,10 @@ impl KeySet {
     }
 
     /// How the fetched keys stand; `None` where none are fetched.
-    pub(crate) fn standing(&self) -> Option<Standing> {
+    pub(crate) fn standing(&self) -> Option<KeySetState> {
         let remote = self.remote.as_ref()?;
         let state = remote.lock();
-        Some(Standing {
+        Some(KeySetState {
             age: state
                 .fetched
                 .map(|at| remote.uptime().saturating_sub(at.uptime)),
@@ -121,7 +121,7 @@ impl KeySet {
     pub(super) fn fetched(&self, keys: &[Arc<Key>], began: Moment) {
         let Some(remote) = &self.remote else { return };
         // The time is set while no one can look: keys without it would be dropped again, and it
-        // without keys would refuse a good token.
+        // without keys would reject a good token.
         let mut sources = self.lock_sources();
         for source in &mut sources.all {
             if let Source::Fetched(known) = source {

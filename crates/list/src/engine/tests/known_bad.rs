@@ -46,7 +46,7 @@ impl Broken {
 }
 
 impl Subject for Broken {
-    async fn check(&self) -> bool {
+    async fn status(&self) -> bool {
         let id = token().id();
         match self.read {
             Read::GetWith => self.answers.get_with(id, self.ask()).await,

@@ -25,10 +25,10 @@ impl Mirrored {
                         .await
                         .expect("revoked");
                 }
-                End::Claim => drop(store.claim(&others()).await.expect("claimed")),
+                End::Use => drop(store.take_use(&others()).await.expect("taken")),
             }
             let cursor = ours.load().await;
-            assert!(!ours.check().await);
+            assert!(!ours.status().await);
             match end {
                 End::Token => drop(store.lift(&lift_ahead()).await.expect("lifted")),
                 End::Rule => {
@@ -39,7 +39,7 @@ impl Mirrored {
                     };
                     store.lift(&lift).await.expect("lifted");
                 }
-                End::Claim => drop(store.release(&others()).await.expect("released")),
+                End::Use => drop(store.return_use(&others()).await.expect("released")),
             }
             cursor
         });
@@ -71,19 +71,19 @@ fn lift_ahead() -> Lift {
 }
 
 /// A use that was won elsewhere.
-fn others() -> Claim {
-    let mut others = claim();
-    others.id = ClaimId::from_bytes([2; 16]);
+fn others() -> Use {
+    let mut others = new_use();
+    others.id = UseId::from_bytes([2; 16]);
     others
 }
 
 impl Subject for Mirrored {
-    async fn check(&self) -> bool {
-        self.0.check().await
+    async fn status(&self) -> bool {
+        self.0.status().await
     }
 
     fn known_good(&self) -> bool {
-        self.0.engine.standing(&self.0.token) == Some(Standing::Good)
+        self.0.engine.known_status(&self.0.token) == Some(TokenStatus::Valid)
     }
 
     async fn revoke(&self) {
@@ -119,14 +119,14 @@ fn trap_02_no_schedule_of_a_page_and_a_rule_undoes_it() {
 }
 
 #[test]
-fn trap_02_no_schedule_of_a_page_and_the_last_claim_undoes_it() {
-    let walked = every_schedule(End::Claim);
+fn trap_02_no_schedule_of_a_page_and_the_last_use_undoes_it() {
+    let walked = every_schedule(End::Use);
     assert!(walked > 500, "all of {walked} schedules");
 }
 
 #[test]
 fn trap_02_a_mirror_that_forgets_what_was_written_here_is_caught() {
-    for end in [End::Token, End::Rule, End::Claim] {
+    for end in [End::Token, End::Rule, End::Use] {
         assert!(is_caught(move || {
             let (mut subject, cursor) = Mirrored::new(end);
             let ours = Arc::get_mut(&mut subject.0).expect("nobody else has it");
@@ -196,11 +196,11 @@ fn writes_here_and_elsewhere_at_random_leave_the_store_s_answer() {
                     0 => ours.end(End::Token).await,
                     1 => drop(engine.lift(&lift()).await.expect("an answer")),
                     2 => {
-                        // Nobody gives back what he has not yet got.
-                        ours.end(End::Claim).await;
-                        engine.release(&claim()).await.expect("an answer");
+                        // Nobody returns what he has not yet got.
+                        ours.end(End::Use).await;
+                        engine.return_use(&new_use()).await.expect("an answer");
                     }
-                    3 => drop(store.claim(&others()).await.expect("an answer")),
+                    3 => drop(store.take_use(&others()).await.expect("an answer")),
                     4 => store.revoke(&[revocation]).await.expect("revoked"),
                     _ => drop(store.lift(&lift()).await.expect("an answer")),
                 }
@@ -219,9 +219,9 @@ async fn the_mirror_is_right(ours: &OurEngine, cursor: &Mutex<Cursor>, at_work: 
     ours.catch_up(cursor).await;
     let listed = ours.engine.store.0.look_up(ours.token.keys()).await;
     let truth = judge(&ours.token, &listed.expect("an answer")).expect("an answer");
-    let seen = ours.engine.standing(&ours.token);
+    let seen = ours.engine.known_status(&ours.token);
     assert_eq!(seen, Some(truth), "a stale answer was left");
     let mirror = ours.engine.mirror.as_ref().expect("a mirror");
-    assert_eq!(mirror.standing(&ours.token), Some(truth));
+    assert_eq!(mirror.known_status(&ours.token), Some(truth));
     assert_eq!(mirror.written_back.load(Ordering::Relaxed), 0);
 }

@@ -18,8 +18,8 @@ fn trap_02_no_schedule_of_two_readers_and_a_rule_keeps_a_stale_answer() {
 }
 
 #[test]
-fn trap_02_no_schedule_of_two_readers_and_the_last_claim_keeps_a_stale_answer() {
-    let walked = exhaustively(|| two_readers_and_a_revoker(OurEngine::new(End::Claim), 2));
+fn trap_02_no_schedule_of_two_readers_and_the_last_use_keeps_a_stale_answer() {
+    let walked = exhaustively(|| two_readers_and_a_revoker(OurEngine::new(End::Use), 2));
     assert!(walked > 5_000, "all of {walked} schedules");
 }
 
@@ -45,14 +45,14 @@ fn trap_02_many_readers_and_every_end_at_random() {
             spawn(async move {
                 for _ in 0..3 {
                     let was_ended = ended.load(Ordering::SeqCst);
-                    let good = ours.check().await;
+                    let good = ours.status().await;
                     assert!(!(was_ended && good), "a stale answer was checked");
                     let stale = ended.load(Ordering::SeqCst) && ours.known_good();
                     assert!(!stale, "a stale answer was kept");
                 }
             });
         }
-        for end in [End::Token, End::Rule, End::Claim, End::Claim] {
+        for end in [End::Token, End::Rule, End::Use, End::Use] {
             let (ours, ended) = (ours.clone(), ended.clone());
             spawn(async move {
                 ours.end(end).await;
@@ -70,7 +70,7 @@ fn trap_02_callers_that_leave_midway_at_random() {
         for polls in 1..4 {
             let ours = ours.clone();
             spawn(async move {
-                leave_after(polls, ours.check()).await;
+                leave_after(polls, ours.status()).await;
                 leave_after(polls, ours.end(End::Rule)).await;
             });
         }
@@ -80,7 +80,7 @@ fn trap_02_callers_that_leave_midway_at_random() {
             spawn(async move {
                 for _ in 0..2 {
                     let was_ended = ended.load(Ordering::SeqCst);
-                    let good = ours.check().await;
+                    let good = ours.status().await;
                     assert!(!(was_ended && good), "a stale answer was checked");
                 }
             });
@@ -88,7 +88,7 @@ fn trap_02_callers_that_leave_midway_at_random() {
         block_on(async {
             ours.end(End::Token).await;
             ended.store(true, Ordering::SeqCst);
-            assert!(!ours.check().await, "a stale answer was checked");
+            assert!(!ours.status().await, "a stale answer was checked");
         });
     });
 }
@@ -108,7 +108,7 @@ async fn leave_after(polls: usize, call: impl Future) {
 
 /// What comes and goes: in the end the list says what the store says.
 #[test]
-fn revoke_lift_claim_and_release_at_random_leave_the_store_s_answer() {
+fn random_writes_leave_the_answer_of_the_store() {
     at_random(3_000, || {
         let ours = Arc::new(OurEngine::new(End::Token));
         let at_work = Arc::new(AtomicUsize::new(5));
@@ -119,19 +119,19 @@ fn revoke_lift_claim_and_release_at_random_leave_the_store_s_answer() {
                 match task {
                     0 => ours.end(End::Token).await,
                     1 => drop(engine.lift(&lift()).await.expect("an answer")),
-                    2 => ours.end(End::Claim).await,
-                    3 => drop(engine.release(&claim()).await.expect("an answer")),
-                    _ => drop(ours.check().await),
+                    2 => ours.end(End::Use).await,
+                    3 => drop(engine.return_use(&new_use()).await.expect("an answer")),
+                    _ => drop(ours.status().await),
                 }
-                ours.check().await;
+                ours.status().await;
                 if at_work.fetch_sub(1, Ordering::SeqCst) == 1 {
                     let listed = engine.store.0.look_up(ours.token.keys()).await;
                     let truth = judge(&ours.token, &listed.expect("an answer"));
                     let truth = truth.expect("an answer");
-                    let checked = engine.check(&ours.token).await.expect("an answer");
+                    let checked = engine.status(&ours.token).await.expect("an answer");
                     assert_eq!(checked, truth, "a stale answer was left");
-                    let known = engine.standing(&ours.token);
-                    assert_eq!(known.is_some(), truth == Standing::Good);
+                    let known = engine.known_status(&ours.token);
+                    assert_eq!(known.is_some(), truth == TokenStatus::Valid);
                 }
             });
         }

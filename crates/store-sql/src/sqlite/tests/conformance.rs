@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, Connection, Executor};
 use tempfile::TempDir;
 use tower_revoke_core::{Clock, UnixTime};
 use tower_revoke_testing::{
-    conformance::{Ability, Ground, Harm},
+    conformance::{Ability, Fault, Fixture},
     store_conformance,
 };
 
@@ -49,7 +49,7 @@ pub(super) async fn closed(path: &Path) {
     let gone = async {
         while log.exists() {
             let mut link = file::options(path).connect().await.unwrap();
-            // Refused while somebody else takes the log away.
+            // Rejected while somebody else takes the log away.
             let _ = link.execute("SELECT count(*) FROM sqlite_schema").await;
             link.close().await.unwrap();
         }
@@ -70,7 +70,7 @@ pub(super) async fn trim(path: &Path) {
     link.close().await.unwrap();
 }
 
-impl Ground for File {
+impl Fixture for File {
     type Store = SqliteStore;
 
     const PATIENCE: Duration = Duration::from_secs(200);
@@ -91,19 +91,19 @@ impl Ground for File {
         // A slow disk is no failure here.
         let builder = SqliteStore::builder(self.path())
             .clock(self.clock.clone())
-            .answer_within(Duration::from_secs(100));
+            .request_timeout(Duration::from_secs(100));
         builder.open().await.expect("a file")
     }
 
-    async fn harm(&self, harm: Harm) {
+    async fn harm(&self, harm: Fault) {
         match harm {
-            Harm::Restart => closed(&self.path()).await,
-            Harm::Trim => trim(&self.path()).await,
-            Harm::Backup => {
+            Fault::Restart => closed(&self.path()).await,
+            Fault::Trim => trim(&self.path()).await,
+            Fault::Backup => {
                 closed(&self.path()).await;
                 fs::copy(self.path(), self.copy()).expect("a copy");
             }
-            Harm::PlayBack => {
+            Fault::PlayBack => {
                 closed(&self.path()).await;
                 fs::copy(self.copy(), self.path()).expect("a copy");
             }

@@ -4,7 +4,7 @@ use std::{fs, num::NonZeroU32, path::Path, time::Duration};
 
 use sqlx::{ConnectOptions, Connection, Executor, Row};
 use tower_revoke_core::{
-    Claim, ClaimId, ClaimOutcome, KeyDigest, Revocation, Store, StoreError, TokenId, UnixTime,
+    KeyDigest, Revocation, Store, StoreError, TokenId, UnixTime, Use, UseId, UseOutcome,
 };
 
 use super::conformance::{closed, log};
@@ -22,7 +22,7 @@ fn end_of(number: u64) -> Revocation {
 
 async fn open(path: &Path) -> SqliteStore {
     // A slow disk is no failure here.
-    let builder = SqliteStore::builder(path).answer_within(Duration::from_secs(600));
+    let builder = SqliteStore::builder(path).request_timeout(Duration::from_secs(600));
     builder.open().await.unwrap()
 }
 
@@ -67,8 +67,8 @@ async fn every_connection_flushes_what_it_commits() {
     }
     let row = link.fetch_one("PRAGMA journal_mode").await.unwrap();
     assert_eq!(row.get::<String, _>(0), "wal");
-    let refused = link.execute("INSERT INTO held VALUES (x'00', x'00')").await;
-    assert!(refused.unwrap_err().to_string().contains("CHECK"));
+    let rejected = link.execute("INSERT INTO held VALUES (x'00', x'00')").await;
+    assert!(rejected.unwrap_err().to_string().contains("CHECK"));
 }
 
 /// Whatever the handle did last: connections that are closed at the same time would leave the log.
@@ -102,24 +102,24 @@ async fn of_several_who_write_all_the_time_each_has_its_turn() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let stores = [open(&path).await, open(&path).await];
-    let claims = |node: usize| {
+    let uses = |node: usize| {
         let store = stores[node].clone();
         async move {
             let mut won = 0;
             for number in 0..300 {
-                let claim = Claim::new(
+                let use_ = Use::new(
                     token(number),
-                    ClaimId::from_bytes([node as u8; 16]),
+                    UseId::from_bytes([node as u8; 16]),
                     NonZeroU32::MIN,
                     None,
                 );
-                let outcome = store.claim(&claim).await.unwrap();
-                won += u64::from(matches!(outcome, ClaimOutcome::Won { .. }));
+                let outcome = store.take_use(&use_).await.unwrap();
+                won += u64::from(matches!(outcome, UseOutcome::Taken { .. }));
             }
             won
         }
     };
-    let nodes = [tokio::spawn(claims(0)), tokio::spawn(claims(1))];
+    let nodes = [tokio::spawn(uses(0)), tokio::spawn(uses(1))];
     let mut won = 0;
     for node in nodes {
         won += node.await.unwrap();
@@ -133,15 +133,15 @@ async fn a_file_that_somebody_holds_is_not_waited_for_longer_than_was_said() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let within = Duration::from_secs(1);
-    let builder = SqliteStore::builder(&path).answer_within(within);
+    let builder = SqliteStore::builder(&path).request_timeout(within);
     let store = builder.open().await.unwrap();
     while store.revoke(&[end_of(1)]).await.is_err() {}
     let mut other = file::options(&path).connect().await.unwrap();
     other.execute("BEGIN IMMEDIATE").await.unwrap();
-    let refused = store.revoke(&[end_of(2)]).await;
-    assert!(matches!(refused, Err(StoreError::TimedOut(time)) if time == within));
-    let refused = store.purge(UnixTime::from_secs(1)).await;
-    assert!(matches!(refused, Err(StoreError::TimedOut(time)) if time == within));
+    let rejected = store.revoke(&[end_of(2)]).await;
+    assert!(matches!(rejected, Err(StoreError::TimedOut(time)) if time == within));
+    let rejected = store.purge(UnixTime::from_secs(1)).await;
+    assert!(matches!(rejected, Err(StoreError::TimedOut(time)) if time == within));
     // Reads don't wait for writes.
     let keys = [1, 2].map(|number| KeyDigest::of_token(token(number)));
     let listed = store.look_up(&keys).await.unwrap();

@@ -9,8 +9,8 @@ use std::{
 };
 
 use tower_revoke_core::{
-    Claim, ClaimId, ClaimOutcome, Clock, KeyDigest, Lift, Listed, Revocation, RevocationKey, Store,
-    TokenId, UnixTime,
+    Clock, KeyDigest, Lift, Listed, Revocation, RevocationKey, Store, TokenId, UnixTime, Use,
+    UseId, UseOutcome,
 };
 
 use crate::{
@@ -21,14 +21,14 @@ use crate::{
 /// What all handles to one server remember besides its data, so that they can err together.
 #[derive(Default)]
 pub(crate) struct Notes {
-    /// The limit with which a token was first claimed, and who was told that he won.
-    limits: Mutex<HashMap<TokenId, Claim>>,
-    winners: Mutex<HashMap<TokenId, Vec<Claim>>>,
+    /// The limit with which a token was first taken, and who was told that he won.
+    limits: Mutex<HashMap<TokenId, Use>>,
+    winners: Mutex<HashMap<TokenId, Vec<Use>>>,
     /// What is being written at the moment.
     under_way: Mutex<Vec<KeyDigest>>,
     /// What is to be answered to two who asked at the same time.
-    outcomes: Mutex<Vec<ClaimOutcome>>,
-    asked: Mutex<HashMap<ClaimId, u32>>,
+    outcomes: Mutex<Vec<UseOutcome>>,
+    asked: Mutex<HashMap<UseId, u32>>,
     lifted: Mutex<HashMap<KeyDigest, UnixTime>>,
     last: Mutex<HashMap<KeyDigest, Revocation>>,
     pub(crate) is_purged: Mutex<bool>,
@@ -120,7 +120,7 @@ impl Flawed {
         Some(said.clone())
     }
 
-    /// With which limit the token was first claimed.
+    /// With which limit the token was first taken.
     fn limit_of(&self, key: &KeyDigest) -> Option<u32> {
         let limits = self.notes.limits.lock().unwrap();
         Some(limits.get(&key.as_token())?.limit.get())
@@ -140,14 +140,14 @@ fn fold(token: TokenId) -> TokenId {
     }
 }
 
-fn other_id(id: ClaimId, by: u8) -> ClaimId {
+fn other_id(id: UseId, by: u8) -> UseId {
     let mut bytes = *id.as_bytes();
     bytes[0] ^= by;
-    ClaimId::from_bytes(bytes)
+    UseId::from_bytes(bytes)
 }
 
 /// Takes a use when it is dropped before its time.
-struct BurnsWhenDropped(Option<(Arc<Server>, Claim)>);
+struct BurnsWhenDropped(Option<(Arc<Server>, Use)>);
 
 impl Drop for BurnsWhenDropped {
     fn drop(&mut self) {
@@ -155,7 +155,7 @@ impl Drop for BurnsWhenDropped {
             burnt.id = other_id(burnt.id, 0x55);
             let store = server.store();
             // The memory store answers at once.
-            let _ = futures_util::FutureExt::now_or_never(store.claim(&burnt));
+            let _ = futures_util::FutureExt::now_or_never(store.take_use(&burnt));
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The flaws of what is revoked, claimed, lifted and purged.
+//! The flaws of what is revoked, taken, lifted and purged.
 
 use std::sync::Arc;
 
 use tower_revoke_core::{
-    Change, Changes, Claim, ClaimOutcome, Cursor, KeyDigest, Lift, Listed, Records, Revocation,
-    RevocationKey, Store, StoreError, UnixTime,
+    Change, Changes, Cursor, KeyDigest, Lift, Listed, Records, Revocation, RevocationKey, Store,
+    StoreError, UnixTime, Use, UseOutcome,
 };
 
 use super::{BurnsWhenDropped, Flawed, fold, other_id};
@@ -48,8 +48,8 @@ impl Store for Flawed {
         }
         if lifted && self.is(Flaw::LiftsUsesToo) {
             let winners = self.notes.winners.lock().unwrap().remove(&key.as_token());
-            for claim in winners.unwrap_or_default() {
-                self.sound.release(&claim).await?;
+            for use_ in winners.unwrap_or_default() {
+                self.sound.return_use(&use_).await?;
             }
         }
         Ok(lifted || self.is(Flaw::LiftsWhatIsNot))
@@ -96,59 +96,53 @@ impl Store for Flawed {
         Ok(listed)
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
-        let mut claim = *claim;
-        let key = KeyDigest::of_token(claim.token);
-        let won = Ok(ClaimOutcome::Won { left: 0 });
+    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+        let mut use_ = *use_;
+        let key = KeyDigest::of_token(use_.token);
+        let won = Ok(UseOutcome::Taken { left: 0 });
         let now = self.clock.now();
         let was_free = self.stands(key).await.is_none();
         let mut burns = BurnsWhenDropped(None);
-        let first = *(self.notes.limits.lock().unwrap().entry(claim.token)).or_insert(claim);
+        let first = *(self.notes.limits.lock().unwrap().entry(use_.token)).or_insert(use_);
         match self.flaw {
-            Flaw::FoldsCase => claim.token = fold(claim.token),
+            Flaw::FoldsCase => use_.token = fold(use_.token),
             Flaw::ForgetsAfterADay => {
                 let day = now.saturating_add(std::time::Duration::from_secs(5_400));
-                claim.until = claim.until.or(Some(day));
+                use_.until = use_.until.or(Some(day));
             }
-            Flaw::TakesAnyLimit => claim.limit = first.limit,
-            Flaw::WinsOnAPastLife if claim.until.is_some_and(|until| until <= now) => return won,
+            Flaw::TakesAnyLimit => use_.limit = first.limit,
+            Flaw::WinsOnAPastLife if use_.until.is_some_and(|until| until <= now) => return won,
             Flaw::BurnsADroppedUse => {
-                burns.0 = Some((Arc::clone(&self.server), claim));
+                burns.0 = Some((Arc::clone(&self.server), use_));
                 tokio::task::yield_now().await;
             }
             Flaw::TakesAUseForEachAsking => {
-                *self
-                    .notes
-                    .asked
-                    .lock()
-                    .unwrap()
-                    .entry(claim.id)
-                    .or_default() += 1;
+                *self.notes.asked.lock().unwrap().entry(use_.id).or_default() += 1;
                 tokio::task::yield_now().await;
-                let times = self.notes.asked.lock().unwrap()[&claim.id];
+                let times = self.notes.asked.lock().unwrap()[&use_.id];
                 if times > 1 {
-                    let mut other = claim;
-                    other.id = other_id(claim.id, 0x77);
-                    self.sound.claim(&other).await?;
+                    let mut other = use_;
+                    other.id = other_id(use_.id, 0x77);
+                    self.sound.take_use(&other).await?;
                 }
             }
-            Flaw::ClaimsLateUnderAnotherId if self.server.is_frozen() => {
-                let mut late = claim;
-                late.id = other_id(claim.id, 0x33);
-                self.server.store().claim(&late).await?;
+            Flaw::TakesLateUnderAnotherId if self.server.is_frozen() => {
+                let mut late = use_;
+                late.id = other_id(use_.id, 0x33);
+                self.server.store().take_use(&late).await?;
             }
-            Flaw::AnswersNoClaimWhileFrozen if self.server.is_frozen() => {
+            Flaw::AnswersNoUseWhileFrozen if self.server.is_frozen() => {
                 return std::future::pending().await;
             }
             Flaw::CountsTimeInSignedNumbers => {
-                claim.until = claim
+                use_.until = use_
                     .until
                     .map(|until| UnixTime::from_secs(until.as_secs() & i64::MAX as u64));
             }
             _ => {}
         }
         tokio::task::yield_now().await;
-        let outcome = self.sound.claim(&claim).await;
+        let outcome = self.sound.take_use(&use_).await;
         burns.0 = None;
         if let (Flaw::MixesAnswersUp, Ok(outcome)) = (self.flaw, &outcome) {
             self.notes.outcomes.lock().unwrap().push(*outcome);
@@ -158,25 +152,25 @@ impl Store for Flawed {
             return Ok(outcomes.pop().unwrap_or(*outcome));
         }
         if self.is(Flaw::TakesAUseForEachAsking) {
-            self.notes.asked.lock().unwrap().remove(&claim.id);
+            self.notes.asked.lock().unwrap().remove(&use_.id);
         }
         let mut winners = self.notes.winners.lock().unwrap();
-        let of_token = winners.entry(claim.token).or_default();
-        let asked_before = of_token.iter().any(|winner| winner.id == claim.id);
-        if matches!(outcome, Ok(ClaimOutcome::Won { .. })) && !asked_before {
-            of_token.push(claim);
+        let of_token = winners.entry(use_.token).or_default();
+        let asked_before = of_token.iter().any(|winner| winner.id == use_.id);
+        if matches!(outcome, Ok(UseOutcome::Taken { .. })) && !asked_before {
+            of_token.push(use_);
         }
-        let limit = claim.limit.get();
+        let limit = use_.limit.get();
         match (self.flaw, &outcome) {
-            (Flaw::ChecksThenClaims, Ok(ClaimOutcome::Spent)) if was_free => won,
-            (Flaw::LosesTheLastOfMany, Ok(ClaimOutcome::Won { left: 0 })) if limit > 50 => {
-                Ok(ClaimOutcome::Spent)
+            (Flaw::ChecksThenTakes, Ok(UseOutcome::Spent)) if was_free => won,
+            (Flaw::LosesTheLastOfMany, Ok(UseOutcome::Taken { left: 0 })) if limit > 50 => {
+                Ok(UseOutcome::Spent)
             }
-            (Flaw::RefusesWhoAsksAgain, Ok(ClaimOutcome::Won { .. })) if asked_before => {
-                Ok(ClaimOutcome::Spent)
+            (Flaw::RefusesWhoAsksAgain, Ok(UseOutcome::Taken { .. })) if asked_before => {
+                Ok(UseOutcome::Spent)
             }
-            (Flaw::WinsWhatWasPurged, Err(StoreError::LifeIsPast))
-                if claim.until.is_some_and(|until| until > now) =>
+            (Flaw::WinsWhatWasPurged, Err(StoreError::Expired))
+                if use_.until.is_some_and(|until| until > now) =>
             {
                 won
             }
@@ -184,32 +178,27 @@ impl Store for Flawed {
         }
     }
 
-    async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
-        let mut claim = *claim;
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
+        let mut use_ = *use_;
         if self.is(Flaw::FoldsCase) {
-            claim.token = fold(claim.token);
+            use_.token = fold(use_.token);
         }
         if self.is(Flaw::KeepsWhatIsGivenBack) {
             let mut winners = self.notes.winners.lock().unwrap();
-            let of_token = winners.entry(claim.token).or_default();
-            if let Some(at) = of_token.iter().position(|held| held.id == claim.id) {
+            let of_token = winners.entry(use_.token).or_default();
+            if let Some(at) = of_token.iter().position(|held| held.id == use_.id) {
                 of_token.swap_remove(at);
                 return Ok(true);
             }
         }
-        let mut released = self.sound.release(&claim).await?;
+        let mut released = self.sound.return_use(&use_).await?;
         if !released && self.is(Flaw::GivesBackAnothersUse) {
-            let winners = self.notes.winners.lock().unwrap().remove(&claim.token);
+            let winners = self.notes.winners.lock().unwrap().remove(&use_.token);
             for held in winners.unwrap_or_default() {
-                released |= self.sound.release(&held).await?;
+                released |= self.sound.return_use(&held).await?;
             }
         }
-        let was_held = self
-            .notes
-            .winners
-            .lock()
-            .unwrap()
-            .contains_key(&claim.token);
+        let was_held = self.notes.winners.lock().unwrap().contains_key(&use_.token);
         Ok(released || self.is(Flaw::GivesBackTwice) && was_held)
     }
 

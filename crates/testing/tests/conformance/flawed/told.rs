@@ -1,8 +1,8 @@
 //! The flaws of what is told and written back, and of what operators see.
 
 use tower_revoke_core::{
-    BoxFuture, Change, Changes, Cursor, Lift, Listed, Records, RecordsPage, Revocation, Store,
-    StoreError, UnixTime, Wanted,
+    BoxFuture, Change, Changes, Cursor, Lift, Listed, RecordFilter, RecordPage, Records,
+    Revocation, Store, StoreError, UnixTime,
 };
 
 use super::Flawed;
@@ -89,7 +89,7 @@ impl Flawed {
             }
             Flaw::TellsOfNoUseGivenBack => {
                 page.changes
-                    .retain(|change| !matches!(change, Change::Freed { .. }));
+                    .retain(|change| !matches!(change, Change::Returned { .. }));
             }
             Flaw::TellsLiftsInTheirOwnTime => {
                 for change in &mut page.changes {
@@ -184,10 +184,10 @@ impl Flawed {
 impl Records for Flawed {
     fn page<'a>(
         &'a self,
-        wanted: &'a Wanted,
+        wanted: &'a RecordFilter,
         after: Option<&'a Cursor>,
         at_most: usize,
-    ) -> BoxFuture<'a, Result<RecordsPage, StoreError>> {
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
         Box::pin(async move {
             if self.is(Flaw::TakesNoForeignCursorOfRecordsAmiss) {
                 let own = after.filter(|cursor| cursor.0.len() == 16);
@@ -196,7 +196,7 @@ impl Records for Flawed {
             if self.is(Flaw::FindsReasonsInAnyCase)
                 && let Some(reason) = wanted.only_reason()
             {
-                let lower = Wanted::all().because(reason.to_lowercase());
+                let lower = RecordFilter::all().because(reason.to_lowercase());
                 let mut page = self.sound.page(wanted, after, at_most).await?;
                 if page.records.is_empty() && wanted.only_key().is_none() {
                     page = self.sound.page(&lower, after, at_most).await?;

@@ -3,29 +3,29 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
-use tower_revoke_core::{Claim, KeyDigest, TokenId, UnixTime};
+use tower_revoke_core::{KeyDigest, TokenId, UnixTime, Use};
 
 /// By token; a token may have many.
 #[derive(Debug, Default)]
-pub(super) struct OwnClaims(Mutex<HashTable<Claim>>);
+pub(super) struct OwnUses(Mutex<HashTable<Use>>);
 
-impl OwnClaims {
+impl OwnUses {
     pub(super) fn len(&self) -> usize {
         self.table().len()
     }
 
-    pub(super) fn keep(&self, claim: &Claim) {
-        let hash = hash(claim);
+    pub(super) fn keep(&self, use_: &Use) {
+        let hash = hash(use_);
         let mut table = self.table();
-        let same = |one: &Claim| one.token == claim.token && one.id == claim.id;
+        let same = |one: &Use| one.token == use_.token && one.id == use_.id;
         if table.find(hash, same).is_none() {
-            table.insert_unique(hash, *claim, self::hash);
+            table.insert_unique(hash, *use_, self::hash);
         }
     }
 
-    pub(super) fn drop(&self, claim: &Claim) {
-        let same = |one: &Claim| one.token == claim.token && one.id == claim.id;
-        if let Ok(there) = self.table().find_entry(hash(claim), same) {
+    pub(super) fn drop(&self, use_: &Use) {
+        let same = |one: &Use| one.token == use_.token && one.id == use_.id;
+        if let Ok(there) = self.table().find_entry(hash(use_), same) {
             there.remove();
         }
     }
@@ -33,7 +33,7 @@ impl OwnClaims {
     /// Forgets what ended before a time.
     pub(super) fn forget(&self, before: UnixTime) {
         let mut table = self.table();
-        table.retain(|claim| claim.until.is_none_or(|until| until >= before));
+        table.retain(|use_| use_.until.is_none_or(|until| until >= before));
         if table.len() < table.capacity() / 4 {
             let len = table.len();
             table.shrink_to(2 * len, hash);
@@ -44,31 +44,31 @@ impl OwnClaims {
         *self.table() = HashTable::new();
     }
 
-    pub(super) fn all(&self) -> Vec<Claim> {
+    pub(super) fn all(&self) -> Vec<Use> {
         self.table().iter().copied().collect()
     }
 
     /// The uses that were won of one token.
-    pub(super) fn of(&self, token: TokenId) -> Vec<Claim> {
+    pub(super) fn of(&self, token: TokenId) -> Vec<Use> {
         let table = self.table();
         let its = table.iter_hash(hash_of(token));
-        its.filter(|claim| claim.token == token).copied().collect()
+        its.filter(|use_| use_.token == token).copied().collect()
     }
 
-    /// Whether all uses of a token were won here: to claim them again is to spend it again.
+    /// Whether all uses of a token were won here: to take them again is to spend it again.
     pub(super) fn hold_all_of(&self, key: &KeyDigest) -> bool {
-        let claims = self.of(key.as_token());
-        let limit = claims.first().map(|claim| claim.limit.get() as usize);
-        limit.is_some_and(|limit| claims.len() >= limit)
+        let uses = self.of(key.as_token());
+        let limit = uses.first().map(|use_| use_.limit.get() as usize);
+        limit.is_some_and(|limit| uses.len() >= limit)
     }
 
-    fn table(&self) -> MutexGuard<'_, HashTable<Claim>> {
+    fn table(&self) -> MutexGuard<'_, HashTable<Use>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn hash(claim: &Claim) -> u64 {
-    hash_of(claim.token)
+fn hash(use_: &Use) -> u64 {
+    hash_of(use_.token)
 }
 
 fn hash_of(token: TokenId) -> u64 {

@@ -1,7 +1,7 @@
--- KEYS uses, feed; unless the claims are of single uses of one token each, and trim nothing,
+-- KEYS uses, feed; unless the uses are single uses of one token each, and trim nothing,
 -- also meta, held, index. ARGV keep, stamp, the changes if all are first, the earliest end as a score,
--- and of each claim the key and what is kept if it is the first: limit, 1, end, id.
--- Answers 5 bytes a claim: a letter and a number.
+-- and of each use the key and what is kept if it is the first: limit, 1, end, id.
+-- Answers 5 bytes a use: a letter and a number.
 local uses, feed, meta, held, index = unpack(KEYS)
 local changes, answers = {}, {}
 

@@ -24,42 +24,42 @@ const RENEWAL: u64 = 0xd1b5_4a32_d192_ed03;
 
 /// Slots that only ever grow, of which each key has one.
 ///
-/// A token's **stamp** is the sum over all its keys. Since no slot ever goes back, two equal
-/// stamps mean that no slot of the token has moved in between. Who changes something under a key
-/// moves its slot *after* the store's durable write; who asks the store reads the stamp *before*.
-/// So an answer whose stamp is still the token's has seen every write that was done when the
-/// stamp was compared.
+/// A token's **version** is the sum over all its keys. Since no slot ever goes back, two equal
+/// versions mean that no slot of the token has moved in between. Who changes something under a key
+/// moves its slot *after* the store's durable write; who asks the store reads the version *before*.
+/// So an answer whose version is still the token's has seen every write that was done when the
+/// version was compared.
 ///
-/// What a token says goes into its stamp as well: an issuer that gives one `jti` to two tokens
+/// What a token says goes into its version as well: an issuer that gives one `jti` to two tokens
 /// does not get the answer about the one for the other.
 ///
 /// Keys that share a slot cost each other a question to the store, never an answer.
-pub(super) struct Generations {
-    /// Random, so that no other list's stamp is taken for one of this list's.
+pub(super) struct Versions {
+    /// Random, so that no other list's version is taken for one of this list's.
     origin: AtomicU64,
     tokens: Box<[AtomicU64]>,
     rules: Box<[AtomicU64]>,
 }
 
-impl Generations {
+impl Versions {
     pub(super) fn new() -> Self {
         let slots = |count| (0..count).map(|_| AtomicU64::new(0)).collect();
         Self {
-            origin: AtomicU64::new(RandomState::new().hash_one("generations")),
+            origin: AtomicU64::new(RandomState::new().hash_one("versions")),
             tokens: slots(TOKEN_SLOTS),
             rules: slots(RULE_SLOTS),
         }
     }
 
-    pub(super) fn stamp(&self, token: &VerifiedToken) -> u64 {
+    pub(super) fn version(&self, token: &VerifiedToken) -> u64 {
         let own = KeyDigest::of_token(token.id());
         // The first key is the token's own.
         let rules = token.keys().iter().skip(1);
         let origin = self.origin.load(Ordering::Acquire);
-        let stamp = origin.wrapping_add(part(&self.tokens, &own));
-        let stamp = rules.fold(stamp, |sum, key| sum.wrapping_add(part(&self.rules, key)));
+        let version = origin.wrapping_add(part(&self.tokens, &own));
+        let version = rules.fold(version, |sum, key| sum.wrapping_add(part(&self.rules, key)));
         let issued_at = token.claims().issued_at().map_or(0, UnixTime::as_secs);
-        stamp.wrapping_add(issued_at.wrapping_mul(ODD))
+        version.wrapping_add(issued_at.wrapping_mul(ODD))
     }
 
     /// Makes every answer too old.
@@ -99,7 +99,7 @@ fn slot<'a>(slots: &'a [AtomicU64], key: &KeyDigest) -> &'a AtomicU64 {
     &slots[usize::from(u16::from_le_bytes([low, high])) % slots.len()]
 }
 
-/// A key's share of a stamp: what it is, and how often it has moved.
+/// A key's share of a version: what it is, and how often it has moved.
 fn part(slots: &[AtomicU64], key: &KeyDigest) -> u64 {
     let [_, _, a, b, c, d, e, f, g, h, ..] = *key.as_bytes();
     let name = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
@@ -139,67 +139,61 @@ mod tests {
 
     #[test]
     fn each_key_of_a_token_moves_its_stamp_and_nothing_else_does() {
-        let generations = Generations::new();
+        let versions = Versions::new();
         let ann = token("1", "ann");
         for key in [
             RevocationKey::Token(ann.id()),
             RevocationKey::issuer("i"),
             RevocationKey::subject("i", "ann"),
         ] {
-            let before = generations.stamp(&ann);
-            drop(generations.move_after(Key::of(&key)));
-            assert_ne!(generations.stamp(&ann), before, "{key:?}");
+            let before = versions.version(&ann);
+            drop(versions.move_after(Key::of(&key)));
+            assert_ne!(versions.version(&ann), before, "{key:?}");
         }
-        let before = generations.stamp(&ann);
-        drop(generations.move_after(Key::of(&RevocationKey::subject("i", "bob"))));
-        generations.move_token(&token("2", "ann"));
-        assert_eq!(generations.stamp(&ann), before);
+        let before = versions.version(&ann);
+        drop(versions.move_after(Key::of(&RevocationKey::subject("i", "bob"))));
+        versions.move_token(&token("2", "ann"));
+        assert_eq!(versions.version(&ann), before);
     }
 
     #[test]
     fn tokens_of_one_id_that_say_other_things_have_other_stamps() {
-        let generations = Generations::new();
+        let versions = Versions::new();
         let ann = token("1", "ann");
-        assert_ne!(
-            generations.stamp(&ann),
-            generations.stamp(&token("1", "bob"))
-        );
+        assert_ne!(versions.version(&ann), versions.version(&token("1", "bob")));
         let claims = json!({"iss": "i", "sub": "ann", "iat": 1});
         let claims = Claims::from_value(claims).unwrap();
         let later = VerifiedToken::new(ann.id(), claims, Duration::ZERO);
-        assert_ne!(generations.stamp(&ann), generations.stamp(&later));
+        assert_ne!(versions.version(&ann), versions.version(&later));
         let claims = json!({"iss": "i", "sub": "ann", "tenant": "t"});
         let claims = Claims::from_value(claims).unwrap();
         let ruled = VerifiedToken::new(ann.id(), claims, Duration::ZERO)
             .with_rule_claim("tenant")
             .unwrap();
-        assert_ne!(generations.stamp(&ann), generations.stamp(&ruled));
+        assert_ne!(versions.version(&ann), versions.version(&ruled));
     }
 
     #[test]
     fn a_renewal_moves_every_stamp() {
-        let generations = Generations::new();
+        let versions = Versions::new();
         let ann = token("1", "ann");
-        let before = generations.stamp(&ann);
-        generations.renew();
-        assert_ne!(generations.stamp(&ann), before);
+        let before = versions.version(&ann);
+        versions.renew();
+        assert_ne!(versions.version(&ann), before);
     }
 
     #[test]
     fn a_cancelled_move_moves_nothing() {
-        let generations = Generations::new();
+        let versions = Versions::new();
         let ann = token("1", "ann");
-        let before = generations.stamp(&ann);
-        generations.move_after(Key::of(&ann.id().into())).cancel();
-        assert_eq!(generations.stamp(&ann), before);
+        let before = versions.version(&ann);
+        versions.move_after(Key::of(&ann.id().into())).cancel();
+        assert_eq!(versions.version(&ann), before);
     }
 
     #[test]
     fn lists_do_not_share_stamps() {
         let ann = token("1", "ann");
-        assert_ne!(
-            Generations::new().stamp(&ann),
-            Generations::new().stamp(&ann)
-        );
+        assert_ne!(Versions::new().version(&ann), Versions::new().version(&ann));
     }
 }

@@ -1,4 +1,4 @@
--- KEYS uses, held, feed, meta, index. ARGV keep, stamp, token, id. Answers 1 if the use was the claim's.
+-- KEYS uses, held, feed, meta, index. ARGV keep, stamp, token, id. Answers 1 if the use was of that id.
 local uses, held, feed, meta, index = unpack(KEYS)
 local key, id = ARGV[3], ARGV[4]
 local old = call('HGET', uses, key)

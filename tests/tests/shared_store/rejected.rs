@@ -1,4 +1,4 @@
-//! G4 across processes: how long after a revocation on one node another refuses the token.
+//! G4 across processes: how long after a revocation on one node another rejects the token.
 
 use std::time::Duration;
 
@@ -8,22 +8,22 @@ use tower_revoke::Clock;
 use crate::kit::{Node, PATIENT, SPENT, Stage, Told};
 
 /// As it is by default.
-const MIRROR: &str = "mirror_limit=2000000";
+const MIRROR: &str = "mirror_capacity=2000000";
 
-/// How often a token that was refused is asked about again.
+/// How often a token that was rejected is asked about again.
 const NEVER_AGAIN: usize = 20;
 
 pub(crate) async fn elsewhere(kind: &'static str, place: String, told: Told) {
     let stage = Stage::new(kind, place);
     let mirrored = match told {
-        // Only what the store pushes explains a refusal before the end of the test.
+        // Only what the store pushes explains a rejection before the end of the test.
         Told::AtOnce => ("pushed, bound 600 s", 200, [PATIENT, MIRROR]),
         Told::WhenAsked => ("polled, bound 2 s", 20, ["max_staleness=2000", MIRROR]),
     };
     let read_through = (
         "asked, bound 0.5 s",
         20,
-        ["max_staleness=500", "mirror_limit=0"],
+        ["max_staleness=500", "mirror_capacity=0"],
     );
     for (how, number, settings) in [mirrored, read_through] {
         let (one, other) = (stage.node(&settings).await, stage.node(&settings).await);
@@ -31,7 +31,7 @@ pub(crate) async fn elsewhere(kind: &'static str, place: String, told: Told) {
         times.sort();
         let of = |part: usize| times[(times.len() - 1) * part / 100];
         println!(
-            "{kind}, {how}: refused elsewhere after {:?} (p50), {:?} (p99), {:?} at most",
+            "{kind}, {how}: rejected elsewhere after {:?} (p50), {:?} (p99), {:?} at most",
             of(50),
             of(99),
             of(100)
@@ -45,7 +45,7 @@ pub(crate) async fn elsewhere(kind: &'static str, place: String, told: Told) {
     }
 }
 
-/// The times from when a revocation was acknowledged on one node to its first refusal on another.
+/// The times from when a revocation was acknowledged on one node to its first rejection on another.
 async fn rounds(stage: &Stage, nodes: [&Node; 2], how: &str, number: usize) -> Vec<Duration> {
     let (clock, mut times) = (Clock::system(), Vec::new());
     for round in 0..number {
@@ -59,7 +59,7 @@ async fn rounds(stage: &Stage, nodes: [&Node; 2], how: &str, number: usize) -> V
         assert_eq!(there.orders(&token).await, "200");
         assert_eq!(here.ask(Method::POST, path, &token).await, "204");
         let said = clock.uptime();
-        there.is_refused(&token, &["200"]).await;
+        there.is_rejected(&token, &["200"]).await;
         times.push(clock.uptime() - said);
         for caller in [&mut here, &mut there] {
             for _ in 0..NEVER_AGAIN {

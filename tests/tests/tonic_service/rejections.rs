@@ -1,11 +1,11 @@
-//! What callers see of a refusal: the same for each kind of method, and in both families of gRPC.
+//! What callers see of a rejection: the same for each kind of method, and in both families of gRPC.
 
 use futures_util::stream;
 use http::Method;
 use serde_json::json;
 use tonic::Code;
 use tonic_service::proto::orders_client::OrdersClient;
-use tower_revoke_testing::{Mood, StoreOp};
+use tower_revoke_testing::{Behavior, StoreOp};
 use tower_revoke_tests::{Client, Wire, servers::grpc_js};
 
 use crate::kit::{
@@ -20,7 +20,7 @@ type Case = (&'static str, Option<String>, Outcome);
 /// Every case that a program alone can show, with fresh tokens. Nothing but the good one, and the
 /// spent one once before, costs a use.
 async fn cases(example: &mut Example, kind: Kind) -> Vec<Case> {
-    let unauthenticated = |details| Outcome::refused(Code::Unauthenticated, details);
+    let unauthenticated = |details| Outcome::rejected(Code::Unauthenticated, details);
     let good = example.token().await;
     let forged = format!("{}AAAA", &good[..good.len() - 4]);
     let expired = example.token_with("scope=orders&expired").await;
@@ -60,7 +60,7 @@ async fn cases(example: &mut Example, kind: Kind) -> Vec<Case> {
         (
             "too little scope",
             Some(unscoped),
-            Outcome::refused(Code::PermissionDenied, "the token doesn't grant this"),
+            Outcome::rejected(Code::PermissionDenied, "the token doesn't grant this"),
         ),
         ("good", Some(good.clone()), Outcome::good(kind)),
         ("spent", Some(good), Outcome::spent()),
@@ -68,7 +68,7 @@ async fn cases(example: &mut Example, kind: Kind) -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn grpc_every_refusal_is_a_status_for_a_tonic_client() {
+async fn grpc_every_rejection_is_a_status_for_a_tonic_client() {
     let mut example = Example::start().await;
     let channel = channel(example.at).await;
     for kind in Kind::ALL {
@@ -80,7 +80,7 @@ async fn grpc_every_refusal_is_a_status_for_a_tonic_client() {
 }
 
 #[tokio::test]
-async fn grpc_every_refusal_is_a_status_for_grpcio() {
+async fn grpc_every_rejection_is_a_status_for_grpcio() {
     let mut example = Example::start().await;
     for kind in Kind::ALL {
         let cases = cases(&mut example, kind).await;
@@ -95,16 +95,16 @@ async fn grpc_every_refusal_is_a_status_for_grpcio() {
     }
 }
 
-/// A caller that still has much to say is refused at once.
+/// A caller that still has much to say is rejected at once.
 #[tokio::test]
-async fn grpc_a_stream_that_stays_open_is_refused_too() {
+async fn grpc_a_stream_that_stays_open_is_rejected_too() {
     let example = Example::start().await;
     for kind in [Kind::Import, Kind::Quote] {
         let mut endless = step(kind, None);
         endless["endless"] = true.into();
         let outcomes = python(example.at, vec![endless], false).await;
-        let refused = Outcome::refused(Code::Unauthenticated, "a bearer token is required");
-        assert_eq!(outcomes, [refused], "{kind:?}");
+        let rejected = Outcome::rejected(Code::Unauthenticated, "a bearer token is required");
+        assert_eq!(outcomes, [rejected], "{kind:?}");
     }
 }
 
@@ -117,7 +117,7 @@ async fn trap_51_a_long_client_stream_with_a_bad_token_gets_its_status() {
     let good = example.token().await;
     let forged = format!("{}AAAA", &good[..good.len() - 4]);
     let details = "the token's signature is wrong";
-    let rejected = vec![Outcome::refused(Code::Unauthenticated, details); TIMES];
+    let rejected = vec![Outcome::rejected(Code::Unauthenticated, details); TIMES];
 
     let mut orders = OrdersClient::new(channel(example.at).await);
     let mut tonic = Vec::new();
@@ -126,7 +126,7 @@ async fn trap_51_a_long_client_stream_with_a_bad_token_gets_its_status() {
         let lines = stream::iter(vec![long; 22]);
         let status = orders.import(with_token(lines, Some(&forged))).await;
         let status = status.expect_err("a bad token");
-        tonic.push(Outcome::refused(status.code(), status.message()));
+        tonic.push(Outcome::rejected(status.code(), status.message()));
     }
     assert_eq!(tonic, rejected, "tonic");
 
@@ -151,14 +151,14 @@ async fn trap_51_a_long_client_stream_with_a_bad_token_gets_its_status() {
 async fn grpc_a_store_that_is_down_is_unavailable() {
     let inside = Inside::start().await;
     let channel = channel(inside.at).await;
-    let unavailable = Outcome::refused(Code::Unavailable, "the token can't be checked now");
+    let unavailable = Outcome::rejected(Code::Unavailable, "the token can't be checked now");
     for kind in Kind::ALL {
         // All of it, and the claim alone: then the check of the token goes well.
-        for down in [None, Some(StoreOp::Claim)] {
+        for down in [None, Some(StoreOp::TakeUse)] {
             let token = inside.token();
             match down {
-                Some(op) => inside.store.set(op, Mood::Fails),
-                None => inside.store.set_all(Mood::Fails),
+                Some(op) => inside.store.set(op, Behavior::Fails),
+                None => inside.store.set_all(Behavior::Fails),
             }
             let tonic = call(&channel, kind, Some(&token)).await;
             assert_eq!(tonic, unavailable, "{kind:?} {down:?}");
@@ -169,7 +169,7 @@ async fn grpc_a_store_that_is_down_is_unavailable() {
                 "{kind:?} {down:?}"
             );
             // Nothing happened, and so nothing was spent.
-            inside.store.set_all(Mood::Works);
+            inside.store.set_all(Behavior::Works);
             let good = call(&channel, kind, Some(&token)).await;
             assert_eq!(good, Outcome::good(kind), "{kind:?} {down:?}");
         }
@@ -177,5 +177,5 @@ async fn grpc_a_store_that_is_down_is_unavailable() {
     let counts = inside.app.monitor().snapshot().services["orders"]
         .total
         .clone();
-    assert_eq!((counts.success, counts.refused), (8, 16));
+    assert_eq!((counts.success, counts.rejected), (8, 16));
 }

@@ -1,4 +1,4 @@
-//! Claims that wait for the server go to it together: one script for all that came meanwhile.
+//! Uses that wait for the server go to it together: one script for all that came meanwhile.
 
 use std::{
     collections::HashSet,
@@ -8,51 +8,51 @@ use std::{
 
 use redis::Value;
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
-use tower_revoke_core::{Claim, ClaimOutcome, StoreError};
+use tower_revoke_core::{StoreError, Use, UseOutcome};
 
 use crate::{
     RedisStoreError, ask::Question, error::Failure, scripts::SCRIPTS, store::Inner, value::bytes,
-    wire::push_claims,
+    wire::push_uses,
 };
 
-/// So many scripts of one tag are under way at once; further claims wait and go together.
+/// So many scripts of one tag are under way at once; further uses wait and go together.
 const UNDER_WAY: usize = 2;
 
 /// A script holds the server up for as long as it runs: about a millisecond.
 const AT_ONCE: usize = 256;
 
-/// The claims of one tag.
+/// The uses of one tag.
 #[derive(Debug, Default)]
-pub(crate) struct Claims(Mutex<Queue>);
+pub(crate) struct UseQueue(Mutex<Queue>);
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: Vec<(Claim, oneshot::Sender<Result<Answer, Failure>>)>,
+    waiting: Vec<(Use, oneshot::Sender<Result<Answer, Failure>>)>,
     under_way: usize,
 }
 
-/// What the script said of one claim.
+/// What the script said of one use.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
     Won(u32),
     Spent,
-    OtherLimit(u32),
+    LimitMismatch(u32),
     Past,
 }
 
-impl Claims {
-    pub(crate) async fn claim(
+impl UseQueue {
+    pub(crate) async fn take_use(
         inner: &Arc<Inner>,
         tag: usize,
-        claim: &Claim,
-    ) -> Result<ClaimOutcome, StoreError> {
-        let answer = match inner.claims[tag].wait_or_go(claim) {
+        use_: &Use,
+    ) -> Result<UseOutcome, StoreError> {
+        let answer = match inner.uses[tag].wait_or_go(use_) {
             None => {
                 let turn = Turn {
                     inner: inner.clone(),
                     tag,
                 };
-                let answers = ask(inner, tag, std::slice::from_ref(claim)).await;
+                let answers = ask(inner, tag, std::slice::from_ref(use_)).await;
                 drop(turn);
                 match answers.map(|answers| answers.first().copied()) {
                     Ok(answer) => answer.ok_or(garbled()),
@@ -67,26 +67,26 @@ impl Claims {
             },
         };
         match answer {
-            Ok(Answer::Won(left)) => Ok(ClaimOutcome::Won { left }),
-            Ok(Answer::Spent) => Ok(ClaimOutcome::Spent),
-            Ok(Answer::OtherLimit(stored)) => Err(StoreError::OtherLimit {
+            Ok(Answer::Won(left)) => Ok(UseOutcome::Taken { left }),
+            Ok(Answer::Spent) => Ok(UseOutcome::Spent),
+            Ok(Answer::LimitMismatch(stored)) => Err(StoreError::LimitMismatch {
                 stored,
-                asked: claim.limit.get(),
+                asked: use_.limit.get(),
             }),
-            Ok(Answer::Past) => Err(StoreError::LifeIsPast),
+            Ok(Answer::Past) => Err(StoreError::Expired),
             Err(failure) => Err(inner.error(failure).await),
         }
     }
 
     /// `None`: the caller goes at once.
-    fn wait_or_go(&self, claim: &Claim) -> Option<oneshot::Receiver<Result<Answer, Failure>>> {
+    fn wait_or_go(&self, use_: &Use) -> Option<oneshot::Receiver<Result<Answer, Failure>>> {
         let mut queue = self.queue();
         if queue.under_way < UNDER_WAY {
             queue.under_way += 1;
             return None;
         }
         let (sender, receiver) = oneshot::channel();
-        queue.waiting.push((*claim, sender));
+        queue.waiting.push((*use_, sender));
         Some(receiver)
     }
 
@@ -105,11 +105,11 @@ impl Turn {
     /// Who was just answered asks again at once, and goes with the next script: it is not worth its
     /// while for those few who waited already.
     async fn while_more_come(&self) {
-        let claims = &self.inner.claims[self.tag];
+        let uses = &self.inner.uses[self.tag];
         loop {
-            let before = claims.queue().waiting.len();
+            let before = uses.queue().waiting.len();
             tokio::task::yield_now().await;
-            let now = claims.queue().waiting.len();
+            let now = uses.queue().waiting.len();
             if now <= before || now >= AT_ONCE {
                 return;
             }
@@ -119,9 +119,9 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let claims = &self.inner.claims[self.tag];
-        let mut queue = claims.queue();
-        // Who has left before the claim was made makes none.
+        let uses = &self.inner.uses[self.tag];
+        let mut queue = uses.queue();
+        // Who has left before the use was made makes none.
         queue.waiting.retain(|(_, sender)| !sender.is_closed());
         let runtime = Handle::try_current();
         let (Ok(runtime), false) = (runtime, queue.waiting.is_empty()) else {
@@ -132,15 +132,15 @@ impl Drop for Turn {
         let next = queue.waiting.len().min(AT_ONCE);
         let mut batch: Vec<_> = queue.waiting.drain(..next).collect();
         drop(queue);
-        batch.sort_unstable_by_key(|(claim, _)| claim.until);
+        batch.sort_unstable_by_key(|(use_, _)| use_.until);
         // Made here: a runtime that ends may drop the task before it begins.
         let turn = Self {
             inner: self.inner.clone(),
             tag: self.tag,
         };
         runtime.spawn(async move {
-            let (claims, senders): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-            let answers = ask(&turn.inner, turn.tag, &claims).await;
+            let (uses, senders): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+            let answers = ask(&turn.inner, turn.tag, &uses).await;
             for (at, sender) in senders.into_iter().enumerate() {
                 let answer = match &answers {
                     Ok(answers) => answers.get(at).copied().ok_or(garbled()),
@@ -154,28 +154,28 @@ impl Drop for Turn {
     }
 }
 
-/// The answers, in the order of the claims.
-async fn ask(inner: &Inner, tag: usize, claims: &[Claim]) -> Result<Vec<Answer>, Failure> {
+/// The answers, in the order of the uses.
+async fn ask(inner: &Inner, tag: usize, uses: &[Use]) -> Result<Vec<Answer>, Failure> {
     let keys = &inner.keys[tag];
     let mut of = vec![keys.uses.as_str(), &keys.feed];
-    let trims = inner.trims(claims.len());
-    if trims.is_some() || !may_all_be_first(claims) {
+    let trims = inner.trims(uses.len());
+    if trims.is_some() || !may_all_be_first(uses) {
         of.extend([keys.meta.as_str(), &keys.held, &keys.uses_index]);
     }
-    let mut call = SCRIPTS.claim.on(&of);
+    let mut call = SCRIPTS.take_use.on(&of);
     inner.stamped(&mut call, trims);
-    push_claims(&mut call, claims);
+    push_uses(&mut call, uses);
     let answer = inner.asker.ask(tag, &Question::write(call)).await?;
     // Each is the first of a single use.
     if answer == Value::Int(1) {
-        return Ok(vec![Answer::Won(0); claims.len()]);
+        return Ok(vec![Answer::Won(0); uses.len()]);
     }
     let answers = bytes(&answer).chunks_exact(5).map(|answer| {
         let number = u32::from_be_bytes([answer[1], answer[2], answer[3], answer[4]]);
         Some(match answer[0] {
             b'W' => Answer::Won(number),
             b'S' => Answer::Spent,
-            b'O' => Answer::OtherLimit(number),
+            b'O' => Answer::LimitMismatch(number),
             b'P' => Answer::Past,
             _ => return None,
         })
@@ -183,13 +183,13 @@ async fn ask(inner: &Inner, tag: usize, claims: &[Claim]) -> Result<Vec<Answer>,
     answers.collect::<Option<_>>().ok_or_else(garbled)
 }
 
-/// Whether they are claims of single uses, of one token each.
-fn may_all_be_first(claims: &[Claim]) -> bool {
-    let mut seen = HashSet::with_capacity(claims.len());
-    let mut claims = claims.iter();
-    claims.all(|claim| claim.limit == NonZeroU32::MIN && seen.insert(claim.token))
+/// Whether they are uses of single uses, of one token each.
+fn may_all_be_first(uses: &[Use]) -> bool {
+    let mut seen = HashSet::with_capacity(uses.len());
+    let mut uses = uses.iter();
+    uses.all(|use_| use_.limit == NonZeroU32::MIN && seen.insert(use_.token))
 }
 
 fn garbled() -> Failure {
-    RedisStoreError::Garbled("the answer to a claim").into()
+    RedisStoreError::Garbled("the answer to a use").into()
 }

@@ -32,7 +32,7 @@ async fn an_optional_token_may_be_missing_and_may_not_be_bad() {
 
 /// RFC 6750 §3.1, each line of it.
 #[tokio::test]
-async fn rfc6750_3_1_each_refusal_as_curl_sees_it() {
+async fn rfc6750_3_1_each_rejection_as_curl_sees_it() {
     let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let good = shop.token("subject=ann&scope=api").await;
@@ -83,9 +83,9 @@ async fn a_scope_is_asked_for_by_method_and_named() {
         // Without a body: curl 7.88 forgets an answer that comes before it has sent all of one.
         let header = format!("Authorization: Bearer {reader}");
         let post = ["-X", "POST", wire, "-H", &header];
-        let refused = call(shop.at, "/api/orders", &post).await;
-        assert_eq!(refused.verdict(), "403 insufficient_scope");
-        let challenge = refused.header("www-authenticate").expect("a challenge");
+        let rejected = call(shop.at, "/api/orders", &post).await;
+        assert_eq!(rejected.verdict(), "403 insufficient_scope");
+        let challenge = rejected.header("www-authenticate").expect("a challenge");
         assert!(challenge.ends_with("scope=\"orders:write\""), "{challenge}");
 
         let writer = shop.token("subject=eve&scope=api+orders:write").await;
@@ -101,13 +101,13 @@ async fn a_scope_is_asked_for_by_method_and_named() {
 }
 
 #[tokio::test]
-async fn a_token_is_good_for_one_invoice_and_a_refusal_costs_nothing() {
+async fn a_token_is_good_for_one_invoice_and_a_rejection_costs_nothing() {
     let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let short = shop.token("subject=ann&scope=api").await;
         for _ in 0..2 {
-            let refused = shop.show(wire, "/api/invoice", &short).await;
-            assert_eq!(refused.verdict(), "403 insufficient_scope");
+            let rejected = shop.show(wire, "/api/invoice", &short).await;
+            assert_eq!(rejected.verdict(), "403 insufficient_scope");
         }
         assert_eq!(shop.show(wire, "/api/orders", &short).await.status, 200);
 
