@@ -62,7 +62,7 @@ impl Store for MadeUp {
     }
 
     async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        let first = since.map_or(Ok([0; 8]), |cursor| cursor.0.as_slice().try_into());
+        let first = since.map_or(Ok([0; 8]), |cursor| cursor.as_bytes().try_into());
         let first = u64::from_be_bytes(first.map_err(|_| StoreError::ForeignCursor)?);
         let end = self.0.min(first + PAGE);
         let change = |number: u64| Change::Listed {
@@ -74,7 +74,7 @@ impl Store for MadeUp {
         };
         Ok(Changes {
             changes: (first..end).map(change).collect(),
-            next: Cursor(end.to_be_bytes().to_vec()),
+            next: Cursor::new(end.to_be_bytes()),
             more: end < self.0,
         })
     }

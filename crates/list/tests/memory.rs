@@ -345,11 +345,11 @@ async fn a_cursor_that_is_too_old_or_of_another_store_is_rejected() {
     assert_eq!(store.changes(None).await.unwrap().changes.len(), 3);
 
     let other = MemoryStore::new().changes(None).await.unwrap().next;
-    let mut ahead = start.clone();
-    ahead.0[15] = 9;
-    let mut long = start;
-    long.0.push(0);
-    for foreign in [other, ahead, long, Cursor(vec![]), Cursor(vec![0; 9])] {
+    let mut ahead = start.as_bytes().to_vec();
+    ahead[15] = 9;
+    let long = [start.as_bytes(), &[0]].concat();
+    let foreign = [ahead, long, vec![], vec![0; 9]].map(Cursor::new);
+    for foreign in foreign.into_iter().chain([other]) {
         assert!(matches!(
             store.changes(Some(&foreign)).await,
             Err(StoreError::ForeignCursor)

@@ -80,11 +80,11 @@ impl FeedCursor {
                 }
             }
         }
-        Cursor(bytes)
+        Cursor::new(bytes)
     }
 
     pub(crate) fn read(cursor: &Cursor, store: [u8; 16]) -> Result<Self, StoreError> {
-        Self::parse(&cursor.0, store).ok_or(StoreError::ForeignCursor)
+        Self::parse(cursor.as_bytes(), store).ok_or(StoreError::ForeignCursor)
     }
 
     fn parse(bytes: &[u8], store: [u8; 16]) -> Option<Self> {
@@ -139,12 +139,12 @@ impl RecordsCursor {
         let mut bytes = vec![RECORDS];
         bytes.extend(self.store);
         write_place(&mut bytes, self.place);
-        Cursor(bytes)
+        Cursor::new(bytes)
     }
 
     pub(crate) fn read(cursor: &Cursor, store: [u8; 16]) -> Result<Self, StoreError> {
         let parse = || {
-            let mut rest = of_kind(RECORDS, &cursor.0, store)?;
+            let mut rest = of_kind(RECORDS, cursor.as_bytes(), store)?;
             let place = read_place(&mut rest)?;
             rest.is_empty().then_some(Self { store, place })
         };
@@ -221,8 +221,7 @@ mod tests {
                 assert_eq!(FeedCursor::read(&written, STORE).ok(), Some(cursor));
                 assert!(FeedCursor::read(&written, [2; 16]).is_err());
                 assert!(RecordsCursor::read(&written, STORE).is_err());
-                let mut longer = written;
-                longer.0.push(0);
+                let longer = Cursor::new([written.as_bytes(), &[0]].concat());
                 assert!(FeedCursor::read(&longer, STORE).is_err());
             }
         }
@@ -234,6 +233,6 @@ mod tests {
             RecordsCursor::read(&cursor.write(), STORE).ok(),
             Some(cursor)
         );
-        assert!(FeedCursor::read(&Cursor(Vec::new()), STORE).is_err());
+        assert!(FeedCursor::read(&Cursor::new(Vec::new()), STORE).is_err());
     }
 }

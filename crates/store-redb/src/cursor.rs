@@ -69,7 +69,7 @@ impl RecordsCursor {
 }
 
 fn read<T: DeserializeOwned>(kind: u8, cursor: &Cursor) -> Result<T, StoreError> {
-    match cursor.0.split_first() {
+    match cursor.as_bytes().split_first() {
         Some((first, rest)) if *first == kind => match postcard::take_from_bytes(rest) {
             Ok((cursor, [])) => Ok(cursor),
             _ => Err(StoreError::ForeignCursor),
@@ -80,5 +80,5 @@ fn read<T: DeserializeOwned>(kind: u8, cursor: &Cursor) -> Result<T, StoreError>
 
 fn write(kind: u8, cursor: &impl Serialize) -> Cursor {
     let bytes = postcard::to_extend(cursor, vec![kind]);
-    Cursor(bytes.expect("numbers and arrays of a fixed length are always written"))
+    Cursor::new(bytes.expect("numbers and arrays of a fixed length are always written"))
 }

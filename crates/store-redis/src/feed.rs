@@ -86,7 +86,7 @@ impl Mark {
             bytes.extend(&place.keys);
             bytes.extend(&place.score);
         }
-        Cursor(bytes)
+        Cursor::new(bytes)
     }
 
     pub(crate) fn decode(
@@ -94,7 +94,7 @@ impl Mark {
         store: &[u8; 16],
         tags: usize,
     ) -> Result<Self, StoreError> {
-        Self::read(&cursor.0, store, tags).ok_or(StoreError::ForeignCursor)
+        Self::read(cursor.as_bytes(), store, tags).ok_or(StoreError::ForeignCursor)
     }
 
     fn read(bytes: &[u8], store: &[u8; 16], tags: usize) -> Option<Self> {
@@ -384,7 +384,7 @@ mod tests {
         #[test]
         fn a_cursor_says_what_it_said(mark in mark(16)) {
             let cursor = mark.encode(&STORE);
-            prop_assert_eq!(Mark::read(&cursor.0, &STORE, 16), Some(mark));
+            prop_assert_eq!(Mark::read(cursor.as_bytes(), &STORE, 16), Some(mark));
         }
 
         #[test]

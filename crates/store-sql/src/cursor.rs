@@ -44,7 +44,7 @@ impl FeedCursor {
         };
         bytes.push(what);
         bytes.extend(last.into_iter().flatten());
-        Cursor(bytes)
+        Cursor::new(bytes)
     }
 
     pub(crate) fn read(cursor: &Cursor) -> Result<Self, StoreError> {
@@ -80,7 +80,7 @@ impl RecordsCursor {
         let mut bytes = vec![RECORDS];
         bytes.extend(self.store);
         bytes.extend(self.last);
-        Cursor(bytes)
+        Cursor::new(bytes)
     }
 
     pub(crate) fn read(cursor: &Cursor) -> Result<Self, StoreError> {
@@ -94,7 +94,7 @@ impl RecordsCursor {
 }
 
 fn kind(kind: u8, cursor: &Cursor) -> Result<&[u8], StoreError> {
-    match cursor.0.split_first() {
+    match cursor.as_bytes().split_first() {
         Some((first, rest)) if *first == kind => Ok(rest),
         _ => Err(StoreError::ForeignCursor),
     }
@@ -128,10 +128,10 @@ mod tests {
             let written = cursor.write();
             assert_eq!(FeedCursor::read(&written).ok(), Some(cursor));
             assert!(RecordsCursor::read(&written).is_err());
-            let mut longer = written.clone();
-            longer.0.push(0);
+            let longer = Cursor::new([written.as_bytes(), &[0]].concat());
             assert!(FeedCursor::read(&longer).is_err());
-            let cut = Cursor(written.0[..written.0.len() - 1].to_vec());
+            let (_, cut) = written.as_bytes().split_last().unwrap();
+            let cut = Cursor::new(cut);
             assert!(FeedCursor::read(&cut).is_err());
         }
         let cursor = RecordsCursor {
@@ -139,6 +139,6 @@ mod tests {
             last: [2; 16],
         };
         assert_eq!(RecordsCursor::read(&cursor.write()).ok(), Some(cursor));
-        assert!(FeedCursor::read(&Cursor(Vec::new())).is_err());
+        assert!(FeedCursor::read(&Cursor::new(Vec::new())).is_err());
     }
 }

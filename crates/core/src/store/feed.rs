@@ -3,9 +3,21 @@
 use super::Listed;
 use crate::{KeyDigest, UnixTime};
 
-/// A place in a store's history, in the store's own bytes.
+/// A position in a store's history, in the store's own bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Cursor(pub Vec<u8>);
+pub struct Cursor(Vec<u8>);
+
+impl Cursor {
+    /// Makes a cursor of a store's own bytes.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// Returns the bytes that the store made it of.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// A stretch of a store's history.
 #[derive(Clone, Debug, PartialEq, Eq)]

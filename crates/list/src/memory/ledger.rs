@@ -78,12 +78,12 @@ impl Ledger {
         let mut bytes = self.store.to_be_bytes().to_vec();
         let end = self.first + self.changes.len() as u64;
         bytes.extend(end.to_be_bytes());
-        Cursor(bytes)
+        Cursor::new(bytes)
     }
 
     pub(super) fn since(&self, cursor: &Cursor) -> Result<Changes, StoreError> {
         let (store, at) = cursor
-            .0
+            .as_bytes()
             .split_first_chunk()
             .ok_or(StoreError::ForeignCursor)?;
         let at = at.try_into().map_err(|_| StoreError::ForeignCursor)?;

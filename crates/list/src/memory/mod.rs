@@ -298,14 +298,14 @@ impl Records for MemoryStore {
             let has_more = records.len() > at_most;
             records.truncate(at_most);
             let next = records.last().filter(|_| has_more);
-            let next = next.map(|record| Cursor(record.digest.as_bytes().to_vec()));
+            let next = next.map(|record| Cursor::new(*record.digest.as_bytes()));
             Ok(RecordPage { records, next })
         })
     }
 }
 
 fn last_of_page(cursor: &Cursor) -> Result<KeyDigest, StoreError> {
-    let bytes = cursor.0.as_slice().try_into();
+    let bytes = cursor.as_bytes().try_into();
     let bytes = bytes.map_err(|_| StoreError::ForeignCursor)?;
     Ok(KeyDigest::from_bytes(bytes))
 }

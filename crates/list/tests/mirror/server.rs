@@ -155,15 +155,13 @@ impl Server {
 
     /// The memory store's own cursor, of the store that is there now.
     async fn place(&self, position: u64) -> Cursor {
-        let mut end = self.store().changes(None).await.unwrap().next;
-        end.0.truncate(8);
-        end.0.extend(position.to_be_bytes());
-        end
+        let end = self.store().changes(None).await.unwrap().next;
+        Cursor::new([&end.as_bytes()[..8], &position.to_be_bytes()].concat())
     }
 
     async fn end(&self) -> u64 {
         let end = self.store().changes(None).await.unwrap().next;
-        u64::from_be_bytes(end.0[8..].try_into().unwrap())
+        u64::from_be_bytes(end.as_bytes()[8..].try_into().unwrap())
     }
 
     async fn read(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
@@ -174,7 +172,7 @@ impl Server {
             None => (self.end().await, Some(None)),
             Some(cursor) => {
                 let (head, after) = cursor
-                    .0
+                    .as_bytes()
                     .split_at_checked(16)
                     .ok_or(StoreError::ForeignCursor)?;
                 if head[..4] != database.to_be_bytes() {
@@ -193,7 +191,7 @@ impl Server {
             bytes.extend(epoch.to_be_bytes());
             bytes.extend(position.to_be_bytes());
             bytes.extend(after.iter().flat_map(|key| key.as_bytes()));
-            Cursor(bytes)
+            Cursor::new(bytes)
         };
         if let Some(after) = after {
             // Loading, in the order of the keys.
@@ -278,7 +276,7 @@ impl Store for Server {
 
     async fn changed(&self, since: &Cursor) {
         let mut wrote = self.0.wrote.subscribe();
-        let position = u64::from_be_bytes(since.0[8..16].try_into().unwrap());
+        let position = u64::from_be_bytes(since.as_bytes()[8..16].try_into().unwrap());
         while !self.0.pushes.load(Ordering::SeqCst) || self.end().await <= position {
             if wrote.changed().await.is_err() {
                 std::future::pending().await

@@ -382,22 +382,23 @@ pub async fn a_foreign_cursor_is_rejected<G: Fixture>() {
         b"0-0".to_vec(),
         vec![b'9'; 40],
         vec![0xAA; 100_000],
-        others.0,
+        others.as_bytes().to_vec(),
     ];
     for bytes in foreign {
         let shown = format!("{:02x?}", &bytes[..bytes.len().min(40)]);
-        let answer = node.try_changes(Some(&Cursor(bytes))).await;
+        let answer = node.try_changes(Some(&Cursor::new(bytes))).await;
         let rejected = matches!(answer, Err(StoreError::ForeignCursor));
         assert!(rejected, "{shown}: {answer:?}");
     }
-    let cut = (0..own.0.len()).map(|len| own.0[..len].to_vec());
-    let flipped = (0..own.0.len()).map(|at| {
-        let mut bytes = own.0.clone();
-        bytes[at] ^= 0x81;
-        bytes
+    let bytes = own.as_bytes();
+    let cut = (0..bytes.len()).map(|len| bytes[..len].to_vec());
+    let flipped = (0..bytes.len()).map(|at| {
+        let mut flipped = bytes.to_vec();
+        flipped[at] ^= 0x81;
+        flipped
     });
     for bytes in cut.chain(flipped) {
-        let answer = node.try_changes(Some(&Cursor(bytes))).await;
+        let answer = node.try_changes(Some(&Cursor::new(bytes))).await;
         let is_harmless = matches!(
             answer,
             Ok(_)

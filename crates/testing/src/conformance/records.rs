@@ -280,7 +280,7 @@ pub async fn a_foreign_cursor_of_the_records_is_rejected<G: Fixture>() {
     };
     node.revoke(&[Revocation::of_token(token(1), None)]).await;
     for bytes in [vec![], vec![0], vec![0xff; 3], vec![b'9'; 1_000]] {
-        let cursor = Cursor(bytes);
+        let cursor = Cursor::new(bytes);
         let answer = page(&node, records, &RecordFilter::all(), Some(&cursor), 9).await;
         let rejected = matches!(answer, Err(StoreError::ForeignCursor));
         assert!(rejected, "{cursor:?}: {answer:?}");

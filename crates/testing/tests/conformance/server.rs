@@ -201,7 +201,7 @@ impl Handle {
 
     /// One page of the feed: `[0, …the cursor of the store…]`.
     async fn follow(&self, store: &MemoryStore, since: &[u8]) -> Result<Changes, StoreError> {
-        let since = Cursor(since.to_vec());
+        let since = Cursor::new(since);
         let all = match store.changes(Some(&since)).await {
             Err(StoreError::ForeignCursor) => {
                 let past = self.0.inner().past.clone();
@@ -224,17 +224,17 @@ impl Handle {
 }
 
 fn feed_cursor(of_store: &Cursor) -> Cursor {
-    Cursor([&[0], &of_store.0[..]].concat())
+    Cursor::new([&[0], of_store.as_bytes()].concat())
 }
 
 fn load_cursor(id: u64, from: usize) -> Cursor {
     let from = (from as u64).to_be_bytes();
-    Cursor([&[1], &id.to_be_bytes()[..], &from].concat())
+    Cursor::new([&[1], &id.to_be_bytes()[..], &from].concat())
 }
 
 /// A load's number and place, if the cursor is in one.
 pub(crate) fn in_load(cursor: &Cursor) -> Option<(u64, usize)> {
-    let (1, rest) = cursor.0.split_first()? else {
+    let (1, rest) = cursor.as_bytes().split_first()? else {
         return None;
     };
     let (id, from) = rest.split_first_chunk()?;
@@ -244,9 +244,9 @@ pub(crate) fn in_load(cursor: &Cursor) -> Option<(u64, usize)> {
 
 /// The memory store's cursor, so many changes on: its last eight bytes count them.
 fn moved(cursor: &Cursor, by: u64) -> Cursor {
-    let (store, at) = cursor.0.split_at(8);
+    let (store, at) = cursor.as_bytes().split_at(8);
     let at = u64::from_be_bytes(at.try_into().unwrap()) + by;
-    Cursor([store, &at.to_be_bytes()].concat())
+    Cursor::new([store, &at.to_be_bytes()].concat())
 }
 
 impl Store for Handle {
@@ -289,7 +289,7 @@ impl Store for Handle {
         let Some(cursor) = since else {
             return self.load(&store).await;
         };
-        match cursor.0.split_first() {
+        match cursor.as_bytes().split_first() {
             Some((0, since)) => self.follow(&store, since).await,
             Some((1, _)) => {
                 let (id, from) = in_load(cursor).ok_or(StoreError::ForeignCursor)?;

@@ -211,7 +211,9 @@ impl Store for Flawed {
             Flaw::WakesForNothing => {}
             Flaw::NeverWakes => std::future::pending().await,
             Flaw::TiesACursorToItsHandle | Flaw::ForgetsItsFeedOnRestart => {
-                self.sound.changed(&Cursor(since.0[8..].to_vec())).await;
+                self.sound
+                    .changed(&Cursor::new(&since.as_bytes()[8..]))
+                    .await;
             }
             _ => self.sound.changed(since).await,
         }

@@ -16,21 +16,21 @@ impl Flawed {
         let mut inner = None;
         match (self.flaw, since) {
             (Flaw::PanicsOnAForeignCursor, Some(cursor)) => {
-                assert!(cursor.0.len() == 17, "index out of bounds");
+                assert!(cursor.as_bytes().len() == 17, "index out of bounds");
             }
             (Flaw::TiesACursorToItsHandle, Some(cursor)) => {
                 let (number, rest) = cursor
-                    .0
+                    .as_bytes()
                     .split_first_chunk()
                     .ok_or(StoreError::ForeignCursor)?;
                 if u64::from_be_bytes(*number) != self.number {
                     return Err(StoreError::ForeignCursor);
                 }
-                inner = Some(Cursor(rest.to_vec()));
+                inner = Some(Cursor::new(rest));
             }
             (Flaw::ForgetsItsFeedOnRestart, Some(cursor)) => {
                 let (boot, rest) = cursor
-                    .0
+                    .as_bytes()
                     .split_first_chunk()
                     .ok_or(StoreError::ForeignCursor)?;
                 let (boot, now) = (u64::from_be_bytes(*boot), *self.notes.boot.lock().unwrap());
@@ -38,7 +38,7 @@ impl Flawed {
                     return Err(StoreError::ForeignCursor);
                 }
                 inner = match boot == now {
-                    true => Some(Cursor(rest.to_vec())),
+                    true => Some(Cursor::new(rest)),
                     false => Some(self.end_of_feed().await?),
                 };
             }
@@ -99,11 +99,12 @@ impl Flawed {
                 }
             }
             Flaw::TiesACursorToItsHandle => {
-                page.next = Cursor([&self.number.to_be_bytes()[..], &page.next.0].concat());
+                page.next =
+                    Cursor::new([&self.number.to_be_bytes()[..], page.next.as_bytes()].concat());
             }
             Flaw::ForgetsItsFeedOnRestart => {
                 let boot = *self.notes.boot.lock().unwrap();
-                page.next = Cursor([&boot.to_be_bytes()[..], &page.next.0].concat());
+                page.next = Cursor::new([&boot.to_be_bytes()[..], page.next.as_bytes()].concat());
             }
             Flaw::SaysMoreForEver => page.more |= *self.notes.grown.lock().unwrap() > 5_000,
             _ => {}
@@ -190,7 +191,7 @@ impl Records for Flawed {
     ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
         Box::pin(async move {
             if self.is(Flaw::TakesNoForeignCursorOfRecordsAmiss) {
-                let own = after.filter(|cursor| cursor.0.len() == 16);
+                let own = after.filter(|cursor| cursor.as_bytes().len() == 16);
                 return self.sound.page(wanted, own, at_most).await;
             }
             if self.is(Flaw::FindsReasonsInAnyCase)
