@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+pub mod guide;
+
 #[cfg(feature = "bearer")]
 #[doc(inline)]
 pub use tower_revoke_bearer::{
