@@ -72,7 +72,7 @@ impl Rejection {
         Self::new(Reason::Misconfigured).source(Misconfigured::LayerMissing(layer))
     }
 
-    /// The program is put together wrongly: a 500 for the caller, what is wrong for the log.
+    /// The program is misconfigured: 500 for the caller, the details for the log.
     pub fn misconfigured(what: &'static str) -> Self {
         Self::new(Reason::Misconfigured).source(Misconfigured::Other(what))
     }

@@ -54,7 +54,7 @@ pub enum Reason {
     Busy,
     /// The inner service has answered, and the token's end could not be written down.
     NotRecorded,
-    /// The layers are put together wrongly: a layer is missing, or two disagree.
+    /// The stack is misconfigured: a layer is missing, or two disagree.
     Misconfigured,
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Ledger {
     first: u64,
     pub(super) feed_capacity: usize,
     pub(super) entries: u64,
-    pub(super) max_entries: u64,
+    pub(super) capacity: u64,
     full: LogLimit,
 }
 
@@ -30,14 +30,14 @@ impl Ledger {
             first: 0,
             feed_capacity,
             entries: 0,
-            max_entries: u64::MAX,
+            capacity: u64::MAX,
             full: LogLimit::default(),
         }
     }
 
     /// Whether one more entry may be kept. Logs once a minute that there is no room.
     pub(super) fn room(&self, clock: &Clock) -> Result<(), StoreError> {
-        if self.entries < self.max_entries {
+        if self.entries < self.capacity {
             return Ok(());
         }
         if let Some(count) = self.full.count(clock.uptime(), 1) {

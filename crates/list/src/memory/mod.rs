@@ -25,7 +25,7 @@ const CHANGES_KEPT: usize = 65_536;
 ///
 /// Its durability is the life of the process: whatever it has acknowledged it returns until
 /// the process ends, and then all is gone. What it holds is never evicted; at
-/// [`max_entries`](Self::max_entries) it rejects to take more. For more than one node, or for
+/// [`capacity`](Self::capacity) it accepts no more. For more than one node, or for
 /// revocations that outlive a restart, take another store.
 ///
 /// ```
@@ -76,7 +76,7 @@ impl MemoryStore {
     /// prolongs what it holds. Counts for all clones from now on.
     #[must_use]
     pub fn capacity(self, entries: u64) -> Self {
-        self.ledger().max_entries = entries;
+        self.ledger().capacity = entries;
         self
     }
 

@@ -255,7 +255,7 @@ impl Record {
         Ok(UseOutcome::Taken { left: uses.left() })
     }
 
-    /// Gives back the use that the use holds; `None` if it holds none. The limit stays known.
+    /// Returns the use that this id has taken; `None` if it has taken none. The limit stays known.
     pub(super) fn return_use(&mut self, use_: &Use) -> Option<Option<Change>> {
         let uses = self.uses.as_mut()?;
         let place = uses.held.binary_search(&use_.id).ok()?;

@@ -60,7 +60,7 @@ impl Tables<'_> {
         Ok(Ok(UseOutcome::Taken { left: uses.left() }))
     }
 
-    /// Gives back the use that the use holds. The limit stays known.
+    /// Returns the use that this id has taken. The limit stays known.
     pub(crate) fn return_use(&mut self, use_: &Use) -> Result<bool, Fault> {
         let key = KeyDigest::of_token(use_.token);
         let Some(old) = self.uses(key)? else {

@@ -92,7 +92,7 @@ impl Link {
         Ok(())
     }
 
-    /// Gives back the lock.
+    /// Releases the lock.
     pub(super) async fn back(&mut self) -> Result<(), Failure> {
         let back = format!("ROLLBACK;{AT_EASE}");
         self.connection.execute(sqlx::raw_sql(&back)).await?;

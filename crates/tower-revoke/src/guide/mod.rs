@@ -7,7 +7,10 @@
 //! 5. [`rejections`]: what a rejected caller is told.
 //! 6. [`settings`]: every default in one table.
 
-#![allow(clippy::doc_markdown, reason = "chapters are Markdown files of their own")]
+#![allow(
+    clippy::doc_markdown,
+    reason = "chapters are Markdown files of their own"
+)]
 
 #[doc = include_str!("layers.md")]
 pub mod layers {}
