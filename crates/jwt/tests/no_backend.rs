@@ -1,4 +1,5 @@
-//! Without a signature backend nothing is built, and nothing panics.
+//! Without a signature backend nothing is built, and nothing panics. A binary of its own: the others need a
+//! backend.
 #![cfg(not(feature = "aws-lc-rs"))]
 
 use tower_revoke_jwt::{Algorithm, JwtVerifier, JwtVerifierError};

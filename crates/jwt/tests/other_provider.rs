@@ -2,6 +2,9 @@
 //! crypto features on.
 #![cfg(feature = "aws-lc-rs")]
 
+#[allow(dead_code, unreachable_pub, reason = "one test uses a part of it")]
+#[allow(clippy::unwrap_used, reason = "this is a test")]
+#[path = "it/support.rs"]
 mod support;
 
 use jsonwebtoken::crypto::{CryptoProvider, KeyUtils};

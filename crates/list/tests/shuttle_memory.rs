@@ -2,6 +2,8 @@
 //!
 //! Explored: every order of the locks that the store takes. Its clock and its hash maps are not
 //! shuttle's; they have no part in who wins.
+//!
+//! A binary of its own: the store's source finds its locks at `crate::sync`, which only a crate root has.
 
 #[allow(
     dead_code,

@@ -3,7 +3,7 @@
 //! Explored: every order of the steps between the await points of the scripted store, of the
 //! engine, and of moka's lock per key. Not explored: what moka, the executor and the atomics do
 //! between two await points, which runs here as one step on one thread; and no weak memory.
-//! `tests/under_load.rs` races real threads over those.
+//! `tests/it/under_load.rs` races real threads over those.
 
 mod known_bad;
 mod mirrored;

@@ -11,7 +11,7 @@ use tower_revoke_core::{
 };
 use tower_revoke_monitor::{Monitor, MonitorLayer, ServiceSnapshot};
 
-use crate::common::*;
+use crate::support::*;
 
 fn orders(monitor: &Monitor) -> ServiceSnapshot {
     monitor.snapshot().services["orders"].clone()

@@ -21,7 +21,7 @@ use tower_revoke_core::{Clock, IdentitySlot, ManualClock, UnixTime};
 use tower_revoke_monitor::{Counts, Monitor, MonitorBody, MonitorLayer, ServiceSnapshot};
 use tower_revoke_testing::ScriptedBody;
 
-use crate::common::*;
+use crate::support::*;
 
 fn small(max_clients: usize) -> (MonitorLayer, ManualClock) {
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000));

@@ -8,7 +8,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_revoke_core::{Reason, RejectionFormat, end::RequestShape};
 use tower_revoke_monitor::{Monitor, MonitorLayer};
 
-use crate::common::*;
+use crate::support::*;
 
 /// All series, such as `calls_total{service=orders}`, with their values; of a histogram, how many.
 fn series(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {

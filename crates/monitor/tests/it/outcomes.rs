@@ -23,7 +23,7 @@ use tower_revoke_monitor::{
 };
 use tower_revoke_testing::{Gate, ScriptedBody, readiness_conformance};
 
-use crate::common::*;
+use crate::support::*;
 
 fn layer() -> MonitorLayer {
     MonitorLayer::service("orders")

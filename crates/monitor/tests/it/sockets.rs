@@ -20,7 +20,7 @@ use tower::{Layer, service_fn};
 use tower_revoke_monitor::MonitorLayer;
 use tower_revoke_testing::{Gate, ScriptedBody};
 
-use crate::common::*;
+use crate::support::*;
 
 /// A server for one connection, and its other end.
 async fn connect(layer: &MonitorLayer, gate: Gate) -> (TcpStream, JoinHandle<()>) {

@@ -7,7 +7,7 @@ use tower_http::classify::{
 use tower_revoke_monitor::{MonitorLayer, TowerHttp};
 use tower_revoke_testing::ScriptedBody;
 
-use crate::common::*;
+use crate::support::*;
 
 fn answer(status: u16) -> Answer {
     let mut answer = hello();

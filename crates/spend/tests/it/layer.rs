@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Caller, hello};
+use crate::support::{Caller, hello};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Empty, Full};

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Caller, hello};
+use crate::support::{Caller, hello};
 use http::{Request, Response, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt;

@@ -13,7 +13,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_revoke_core::{PathAllowances, Reason, Rejection, TokenStatus};
 use tower_revoke_spend::{Call, RevokeLayer};
 
-use crate::common::{Caller, hello};
+use crate::support::{Caller, hello};
 
 fn invoices(call: &Call<'_>) -> bool {
     call.path().starts_with("/invoices")

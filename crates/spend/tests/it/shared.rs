@@ -21,8 +21,8 @@ use tower_revoke_spend::{NotRecorded, PendingRevocations, RevokeBody, RevokeLaye
 use tower_revoke_testing::{Behavior, Gate, ScriptedBody, StoreOp};
 
 use crate::{
-    common::{Caller, hello},
     owed::Server,
+    support::{Caller, hello},
 };
 
 /// Later than anything that happens in a test.

@@ -1,0 +1,17 @@
+//! What a user sees of the bearer layers.
+
+mod claims;
+mod compile_time;
+mod cookies;
+mod deferred;
+mod grpc;
+mod log;
+mod modes;
+mod readiness;
+mod requirements;
+mod rfc6750;
+mod rfc9110;
+mod sources;
+mod stack;
+mod support;
+mod waiting;

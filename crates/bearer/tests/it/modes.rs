@@ -1,0 +1,145 @@
+//! Require, optional, observe.
+
+use http::Request;
+use tower::{Layer, ServiceExt};
+use tower_revoke_core::{BearerChecked, IdentitySlot, Reason, end::RequestShape};
+use tower_revoke_testing::Gate;
+
+use super::support::*;
+
+fn malformed() -> [Request<()>; 3] {
+    let twice = get("/").header("authorization", "Bearer ann");
+    [
+        with("authorization", "Bearer"),
+        build(twice.header("authorization", "Bearer ann")),
+        build(get("/?access_token=ann&access_token=ann")),
+    ]
+}
+
+#[tokio::test]
+async fn optional_lets_nobody_in_as_nobody() {
+    let answer = call(&layer().optional(), build(get("/"))).await;
+    assert_eq!(answer.status(), 200);
+    assert!(caller(&answer).is_none());
+    let answer = call(&layer().optional(), bearer("ann")).await;
+    assert!(caller(&answer).is_some());
+}
+
+#[tokio::test]
+async fn optional_rejects_a_bad_token() {
+    let layer = layer().optional().query().scope("orders:write");
+    for (token, status) in [("bad", 401), ("unavailable", 503), ("ann", 403)] {
+        assert_eq!(call(&layer, bearer(token)).await.status(), status);
+    }
+    for request in malformed() {
+        assert_eq!(call(&layer, request).await.status(), 400);
+    }
+}
+
+#[tokio::test]
+async fn observe_rejects_nobody_and_names_only_the_good() {
+    let gate = Gate::closed();
+    gate.open();
+    let later = tower_revoke_bearer::RequireBearerLayer::new(Tokens::later(&gate));
+    for layer in [layer(), later] {
+        let layer = layer.observe().query();
+        assert!(caller(&call(&layer, bearer("ann")).await).is_some());
+        let bad = [bearer("bad"), bearer("unavailable"), build(get("/"))];
+        for request in bad.into_iter().chain(malformed()) {
+            let answer = call(&layer, request).await;
+            assert_eq!(answer.status(), 200);
+            assert!(caller(&answer).is_none());
+        }
+    }
+}
+
+#[tokio::test]
+async fn observe_gives_no_caller_who_lacks_what_the_layer_asks() {
+    for layer in [
+        layer().scope("orders:write"),
+        layer().claim("tenant", "other"),
+    ] {
+        let slot = IdentitySlot::default();
+        let mut request = bearer("ann");
+        request.extensions_mut().insert(slot.clone());
+        let answer = call(&layer.observe(), request).await;
+        assert_eq!(answer.status(), 200);
+        assert!(caller(&answer).is_none());
+        assert!(slot.get().is_some(), "verified all the same");
+    }
+}
+
+#[tokio::test]
+async fn the_last_word_on_the_mode_counts() {
+    let answer = call(&layer().observe().optional(), bearer("bad")).await;
+    assert_eq!(answer.status(), 401);
+    let answer = call(&layer().optional().observe(), bearer("bad")).await;
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn inner_layers_learn_that_a_bearer_layer_ran_and_what_it_was_given() {
+    for (layer, request, token) in [
+        (layer(), bearer("ann"), Some("ann")),
+        (layer().optional(), build(get("/")), None),
+        (layer().observe(), bearer("bad"), Some("bad")),
+        (layer().observe(), with("authorization", "Bearer"), None),
+        (
+            layer().query(),
+            build(get("/?access_token=ann")),
+            Some("ann"),
+        ),
+    ] {
+        let answer = call(&layer.realm("orders"), request).await;
+        let extensions = &seen(&answer).unwrap().extensions;
+        let checked = BearerChecked::of(extensions).unwrap();
+        assert_eq!(checked.token().map(|token| token.as_str()), token);
+        let format = BearerChecked::format_of(extensions);
+        let get = Request::new(());
+        let rejection = format.respond(Reason::NoToken.into(), RequestShape::of(&get));
+        assert_eq!(
+            rejection.headers()["www-authenticate"],
+            "Bearer realm=\"orders\""
+        );
+    }
+}
+
+/// TRAPS 15: only verified identities may become labels.
+#[tokio::test]
+async fn trap_15_the_identity_slot_is_filled_by_verified_tokens_only() {
+    let all = [
+        bearer("ann"),
+        bearer("bad"),
+        bearer("unavailable"),
+        build(get("/")),
+        with("authorization", "Bearer"),
+        with("authorization", "Basic YW5uOmFubg=="),
+    ];
+    for layer in [layer(), layer().optional(), layer().observe()] {
+        for request in &all {
+            let slot = IdentitySlot::default();
+            let mut request = request.clone();
+            request.extensions_mut().insert(slot.clone());
+            let good = request
+                .headers()
+                .get("authorization")
+                .is_some_and(|value| value == "Bearer ann");
+            call(&layer, request).await;
+            assert_eq!(slot.get().is_some(), good);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_inner_of_two_bearer_layers_has_the_last_word() {
+    let strict = layer().scope("orders:write").observe();
+    let service = layer().layer(strict.layer(inner()));
+    let answer = service.oneshot(bearer("ann")).await.unwrap();
+    let seen = answer.extensions().get::<Seen>().unwrap();
+    assert!(
+        seen.0
+            .extensions
+            .get::<tower_revoke_core::Authenticated>()
+            .is_none()
+    );
+}

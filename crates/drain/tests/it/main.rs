@@ -1,0 +1,10 @@
+//! What a user sees of the layer.
+
+#![allow(clippy::unwrap_used, reason = "a test that stops has failed")]
+
+mod body;
+mod compile_time;
+mod early;
+mod limits;
+mod readiness;
+mod support;

@@ -1,0 +1,16 @@
+//! The verifier as its user sees it.
+#![cfg(feature = "aws-lc-rs")]
+#![allow(clippy::unwrap_used, reason = "this is a test")]
+#![allow(unreachable_pub, reason = "the modules of a test are all private")]
+
+mod build;
+mod keys;
+mod list;
+mod oracle;
+#[cfg(feature = "remote")]
+mod remote;
+#[cfg(feature = "remote")]
+mod remote_sockets;
+mod rfc;
+mod support;
+mod traps;

@@ -1,0 +1,17 @@
+//! The list and the memory store as their users see them.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(unreachable_pub, reason = "the modules of a test are all private")]
+
+mod api;
+mod conformance;
+mod fail_closed;
+mod memory;
+mod mirror;
+mod model;
+mod operators;
+mod retention;
+mod simulation;
+mod staleness;
+mod support;
+mod under_load;

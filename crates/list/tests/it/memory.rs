@@ -1,0 +1,476 @@
+//! The memory store, clause by clause of the `Store` contract.
+
+use std::time::Duration;
+
+use crate::support::{ISSUED, ann_logs_out, end_of, lift, new_use, token, token_of};
+use serde_json::json;
+use tower_revoke_core::{
+    Change, Clock, Cursor, KeyDigest, Listed, ManualClock, RecordFilter, Revocation, Store,
+    StoreError, UnixTime, UseOutcome, VerifiedToken,
+};
+use tower_revoke_list::MemoryStore;
+use tower_revoke_testing::RecordedLog;
+
+fn store() -> (MemoryStore, ManualClock) {
+    let (clock, hand) = Clock::manual(ISSUED);
+    (MemoryStore::with_clock(clock), hand)
+}
+
+async fn listed(store: &MemoryStore, token: &VerifiedToken) -> Option<Listed> {
+    let keys = [KeyDigest::of_token(token.id())];
+    store.look_up(&keys).await.unwrap()[0]
+}
+
+#[tokio::test]
+async fn look_up_keeps_the_order_of_the_keys() {
+    let (store, _) = store();
+    let (ann, bob) = (token("1"), token("2"));
+    store
+        .revoke(&[end_of(&ann), ann_logs_out(ISSUED)])
+        .await
+        .unwrap();
+    let keys = [
+        KeyDigest::of_token(bob.id()),
+        KeyDigest::of_token(ann.id()),
+        ann_logs_out(ISSUED).key().digest(),
+    ];
+    let revoked = Listed::Revoked {
+        until: ann.retained_until(),
+    };
+    let rule = Listed::Rule {
+        issued_at_or_before: ISSUED,
+        until: None,
+    };
+    assert_eq!(
+        store.look_up(&keys).await.unwrap(),
+        [None, Some(revoked), Some(rule)]
+    );
+}
+
+#[tokio::test]
+async fn a_revocation_is_never_shortened() {
+    let (store, _) = store();
+    let token = token("1");
+    let until = |secs| Some(UnixTime::from_secs(secs));
+    for (said, kept) in [
+        (until(20), until(20)),
+        (until(10), until(20)),
+        (until(30), until(30)),
+        (None, None),
+        (until(40), None),
+    ] {
+        let revocation = Revocation::of_token(token.id(), None).retained(said);
+        store.revoke(&[revocation]).await.unwrap();
+        assert_eq!(
+            listed(&store, &token).await,
+            Some(Listed::Revoked { until: kept })
+        );
+    }
+    assert_eq!(store.len(), 1);
+}
+
+#[tokio::test]
+async fn a_rule_is_never_shortened() {
+    let (store, _) = store();
+    let at = UnixTime::from_secs;
+    let key = ann_logs_out(at(0)).key().digest();
+    for (said, kept) in [
+        (
+            ann_logs_out(at(20)).retained(Some(at(99))),
+            (at(20), Some(at(99))),
+        ),
+        (
+            ann_logs_out(at(10)).retained(Some(at(50))),
+            (at(20), Some(at(99))),
+        ),
+        (
+            ann_logs_out(at(30)).retained(Some(at(50))),
+            (at(30), Some(at(99))),
+        ),
+        (ann_logs_out(at(5)), (at(30), None)),
+    ] {
+        store.revoke(&[said]).await.unwrap();
+        let (issued_at_or_before, until) = kept;
+        let rule = Listed::Rule {
+            issued_at_or_before,
+            until,
+        };
+        assert_eq!(store.look_up(&[key]).await.unwrap(), [Some(rule)]);
+    }
+}
+
+#[tokio::test]
+async fn n_uses_are_taken_once_each() {
+    let (store, _) = store();
+    let token = token("1");
+    for (id, outcome) in [
+        (1, UseOutcome::Taken { left: 1 }),
+        (1, UseOutcome::Taken { left: 1 }),
+        (2, UseOutcome::Taken { left: 0 }),
+        (3, UseOutcome::Spent),
+        (1, UseOutcome::Taken { left: 0 }),
+    ] {
+        assert_eq!(
+            store.take_use(&new_use(&token, id, 2)).await.unwrap(),
+            outcome
+        );
+    }
+    let until = token.retained_until();
+    assert_eq!(listed(&store, &token).await, Some(Listed::Spent { until }));
+}
+
+#[tokio::test]
+async fn another_limit_is_an_error_that_names_both() {
+    let (store, _) = store();
+    let token = token("1");
+    store.take_use(&new_use(&token, 1, 2)).await.unwrap();
+    store.return_use(&new_use(&token, 1, 2)).await.unwrap();
+    let error = store.take_use(&new_use(&token, 1, 3)).await.unwrap_err();
+    assert!(matches!(
+        error,
+        StoreError::LimitMismatch {
+            stored: 2,
+            asked: 3
+        }
+    ));
+    assert!(error.to_string().contains('2') && error.to_string().contains('3'));
+}
+
+#[tokio::test]
+async fn only_the_id_that_took_a_use_returns_it() {
+    let (store, _) = store();
+    let token = token("1");
+    store.take_use(&new_use(&token, 1, 1)).await.unwrap();
+    assert!(!store.return_use(&new_use(&token, 2, 1)).await.unwrap());
+    let second = new_use(&token, 2, 1);
+    assert_eq!(store.take_use(&second).await.unwrap(), UseOutcome::Spent);
+    assert!(store.return_use(&new_use(&token, 1, 1)).await.unwrap());
+    assert!(!store.return_use(&new_use(&token, 1, 1)).await.unwrap());
+    assert_eq!(
+        store.take_use(&second).await.unwrap(),
+        UseOutcome::Taken { left: 0 }
+    );
+}
+
+/// TRAPS 29: a use whose end is past was "won" by everybody.
+#[tokio::test]
+async fn trap_29_no_use_of_an_expired_token_is_taken() {
+    let (store, hand) = store();
+    let token = token("1");
+    let life = token.retained_until().unwrap().as_secs() - ISSUED.as_secs();
+    hand.advance(Duration::from_secs(life - 1));
+    store.take_use(&new_use(&token, 1, 9)).await.unwrap();
+    hand.advance(Duration::from_secs(1));
+    for id in [1, 2] {
+        assert!(matches!(
+            store.take_use(&new_use(&token, id, 9)).await,
+            Err(StoreError::Expired)
+        ));
+    }
+}
+
+#[tokio::test]
+async fn uses_that_were_forgotten_are_not_won_again_when_the_clock_is_set_back() {
+    let (store, hand) = store();
+    let token = token("1");
+    store.take_use(&new_use(&token, 1, 1)).await.unwrap();
+    hand.advance(Duration::from_secs(9_000));
+    let now = ISSUED.saturating_add(Duration::from_secs(9_000));
+    assert_eq!(store.purge(now).await.unwrap(), 1);
+    hand.step_wall(-9_000);
+    assert!(matches!(
+        store.take_use(&new_use(&token, 2, 1)).await,
+        Err(StoreError::Expired)
+    ));
+}
+
+#[tokio::test]
+async fn a_revocation_hides_the_uses_and_its_lift_shows_them_again() {
+    let (store, _) = store();
+    let token = token("1");
+    let until = token.retained_until();
+    store.take_use(&new_use(&token, 1, 1)).await.unwrap();
+    store.revoke(&[end_of(&token)]).await.unwrap();
+    assert_eq!(
+        listed(&store, &token).await,
+        Some(Listed::Revoked { until })
+    );
+    assert!(store.lift(&lift(token.id())).await.unwrap());
+    assert_eq!(listed(&store, &token).await, Some(Listed::Spent { until }));
+    assert!(!store.lift(&lift(token.id())).await.unwrap());
+    assert_eq!(
+        store.take_use(&new_use(&token, 2, 1)).await.unwrap(),
+        UseOutcome::Spent
+    );
+}
+
+#[tokio::test]
+async fn a_rule_is_lifted_by_its_key() {
+    let (store, _) = store();
+    let rule = ann_logs_out(ISSUED);
+    store.revoke(std::slice::from_ref(&rule)).await.unwrap();
+    assert!(store.lift(&lift(rule.key().clone())).await.unwrap());
+    assert!(store.is_empty());
+}
+
+#[tokio::test]
+async fn a_full_store_rejects_what_is_new_and_forgets_nothing() {
+    let (store, _) = store();
+    let store = store.capacity(2);
+    let (ann, bob, new) = (token("1"), token("2"), token("3"));
+    store.revoke(&[end_of(&ann)]).await.unwrap();
+    store.take_use(&new_use(&bob, 1, 2)).await.unwrap();
+    for rejected in [
+        store.revoke(&[end_of(&new)]).await,
+        store.take_use(&new_use(&new, 1, 1)).await.map(drop),
+        store.take_use(&new_use(&bob, 2, 2)).await.map(drop),
+    ] {
+        assert!(matches!(rejected, Err(StoreError::Full(2))), "{rejected:?}");
+    }
+    assert_eq!(store.len(), 2);
+    // What is known is prolonged, and asked again, all the same.
+    let for_ever = Revocation::of_token(ann.id(), None);
+    store.revoke(&[for_ever]).await.unwrap();
+    assert_eq!(
+        listed(&store, &ann).await,
+        Some(Listed::Revoked { until: None })
+    );
+    store.take_use(&new_use(&bob, 1, 2)).await.unwrap();
+    // What is returned makes no room while its limit is remembered, what is lifted does.
+    store.return_use(&new_use(&bob, 1, 2)).await.unwrap();
+    assert!(store.revoke(&[end_of(&new)]).await.is_err());
+    store.lift(&lift(ann.id())).await.unwrap();
+    store.revoke(&[end_of(&new)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn purge_drops_what_has_ended_and_nothing_else() {
+    let (store, _) = store();
+    let (ann, bob, eve) = (token("1"), token("2"), token("3"));
+    let until = ann.retained_until().unwrap();
+    store.revoke(&[end_of(&ann)]).await.unwrap();
+    store
+        .revoke(&[Revocation::of_token(bob.id(), None)])
+        .await
+        .unwrap();
+    store.take_use(&new_use(&eve, 1, 1)).await.unwrap();
+    assert_eq!(store.purge(until).await.unwrap(), 0);
+    let later = until.saturating_add(Duration::from_secs(1));
+    assert_eq!(store.purge(later).await.unwrap(), 2);
+    assert_eq!(listed(&store, &ann).await, None);
+    assert!(listed(&store, &bob).await.is_some());
+    assert_eq!(listed(&store, &eve).await, None);
+    assert_eq!(store.len(), 1);
+}
+
+/// TRAPS 33: a rule was forgotten while a token that it concerns lived on.
+#[tokio::test]
+async fn trap_33_a_rule_without_an_end_is_kept_for_ever() {
+    let (store, _) = store();
+    let rule = ann_logs_out(ISSUED);
+    store.revoke(std::slice::from_ref(&rule)).await.unwrap();
+    assert_eq!(store.purge(UnixTime::from_secs(u64::MAX)).await.unwrap(), 0);
+    let listed = store.look_up(&[rule.key().digest()]).await.unwrap();
+    assert!(matches!(listed[0], Some(Listed::Rule { until: None, .. })));
+}
+
+#[tokio::test]
+async fn changes_come_in_order_after_all_that_is_alive() {
+    let (store, _) = store();
+    let (ann, bob) = (token("1"), token("2"));
+    let (ann_key, bob_key) = (KeyDigest::of_token(ann.id()), KeyDigest::of_token(bob.id()));
+    let until = ann.retained_until();
+    store.revoke(&[end_of(&ann)]).await.unwrap();
+    let all = store.changes(None).await.unwrap();
+    let revoked = Change::Listed {
+        key: ann_key,
+        listed: Listed::Revoked { until },
+        at: UnixTime::EPOCH,
+    };
+    assert_eq!(all.changes, [revoked]);
+
+    store.lift(&lift(ann.id())).await.unwrap();
+    store.take_use(&new_use(&bob, 1, 1)).await.unwrap();
+    store.return_use(&new_use(&bob, 1, 1)).await.unwrap();
+    store.take_use(&new_use(&bob, 2, 1)).await.unwrap();
+    let spent = Change::Listed {
+        key: bob_key,
+        listed: Listed::Spent { until },
+        at: UnixTime::EPOCH,
+    };
+    let lifted = Change::Lifted {
+        key: ann_key,
+        at: lift(ann.id()).at,
+        until,
+    };
+    let since = store.changes(Some(&all.next)).await.unwrap();
+    assert_eq!(
+        since.changes,
+        [lifted, spent, Change::Returned { key: bob_key }, spent]
+    );
+    let nothing = store.changes(Some(&since.next)).await.unwrap();
+    assert_eq!((nothing.changes, nothing.next), (vec![], since.next));
+}
+
+#[tokio::test]
+async fn what_says_nothing_new_is_no_change() {
+    let (store, _) = store();
+    let ann = token("1");
+    store.revoke(&[end_of(&ann)]).await.unwrap();
+    let all = store.changes(None).await.unwrap();
+    store.revoke(&[end_of(&ann)]).await.unwrap();
+    store.take_use(&new_use(&ann, 1, 2)).await.unwrap();
+    let since = store.changes(Some(&all.next)).await.unwrap();
+    assert_eq!(since.changes, []);
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_too_old_or_of_another_store_is_rejected() {
+    let (store, _) = store();
+    let store = store.feed_capacity(2);
+    let start = store.changes(None).await.unwrap().next;
+    for jti in ["1", "2"] {
+        store.revoke(&[end_of(&token(jti))]).await.unwrap();
+    }
+    assert_eq!(store.changes(Some(&start)).await.unwrap().changes.len(), 2);
+    store.revoke(&[end_of(&token("3"))]).await.unwrap();
+    assert!(matches!(
+        store.changes(Some(&start)).await,
+        Err(StoreError::CursorTooOld)
+    ));
+    assert_eq!(store.changes(None).await.unwrap().changes.len(), 3);
+
+    let other = MemoryStore::new().changes(None).await.unwrap().next;
+    let mut ahead = start.as_bytes().to_vec();
+    ahead[15] = 9;
+    let long = [start.as_bytes(), &[0]].concat();
+    let foreign = [ahead, long, vec![], vec![0; 9]].map(Cursor::new);
+    for foreign in foreign.into_iter().chain([other]) {
+        assert!(matches!(
+            store.changes(Some(&foreign)).await,
+            Err(StoreError::ForeignCursor)
+        ));
+    }
+}
+
+/// A token's revocation and the end of its uses are two things: neither hides the other.
+#[tokio::test]
+async fn the_feed_tells_both_what_was_revoked_and_what_was_spent() {
+    let (store, _) = store();
+    let ann = token("1");
+    let (key, until) = (KeyDigest::of_token(ann.id()), ann.retained_until());
+    store.take_use(&new_use(&ann, 1, 1)).await.unwrap();
+    store.revoke(&[end_of(&ann)]).await.unwrap();
+    let all = store.changes(None).await.unwrap();
+    let listed = |listed| Change::Listed {
+        key,
+        listed,
+        at: UnixTime::EPOCH,
+    };
+    let both = [
+        listed(Listed::Revoked { until }),
+        listed(Listed::Spent { until }),
+    ];
+    assert_eq!(all.changes, both);
+    store.lift(&lift(ann.id())).await.unwrap();
+    let listed = store.look_up(&[key]).await.unwrap();
+    assert_eq!(listed, [Some(Listed::Spent { until })]);
+}
+
+#[tokio::test]
+async fn clones_share_what_they_hold() {
+    let (store, _) = store();
+    let ann = token_of(json!({"iss": "i", "jti": "1"}));
+    store.clone().revoke(&[end_of(&ann)]).await.unwrap();
+    assert_eq!(store.len(), 1);
+    assert!(format!("{store:?}").contains("entries: 1"));
+}
+
+/// What was lifted first would have been remembered longer than what was lifted last.
+#[tokio::test]
+async fn a_lift_is_remembered_as_long_as_the_longest_that_it_ended() {
+    let (store, _) = store();
+    let ann = token("1");
+    let until = |secs| Some(ISSUED.saturating_add(Duration::from_secs(secs)));
+    for end in [until(200), until(100)] {
+        let revocation = Revocation::of_token(ann.id(), None)
+            .retained(end)
+            .at(ISSUED);
+        store.revoke(&[revocation]).await.unwrap();
+        assert!(store.lift(&lift(ann.id())).await.unwrap());
+    }
+    store.purge(until(150).unwrap()).await.unwrap();
+    let known = Change::Listed {
+        key: KeyDigest::of_token(ann.id()),
+        listed: Listed::Revoked { until: until(200) },
+        at: ISSUED,
+    };
+    store.restore(&[known]).await.unwrap();
+    assert_eq!(listed(&store, &ann).await, None);
+    // Past its end nobody remembers, and nobody has to.
+    store.purge(until(201).unwrap()).await.unwrap();
+    store.restore(&[known]).await.unwrap();
+    assert!(listed(&store, &ann).await.is_some());
+}
+
+#[tokio::test]
+async fn what_is_written_back_keeps_the_words_and_takes_room() {
+    let (store, _) = store();
+    let store = store.capacity(1);
+    let (ann, bob) = (token("1"), token("2"));
+    let said = end_of(&ann).by("ann").because("lost").at(ISSUED);
+    store.revoke(std::slice::from_ref(&said)).await.unwrap();
+    let known = |token: &VerifiedToken| Change::Listed {
+        key: KeyDigest::of_token(token.id()),
+        listed: Listed::Revoked { until: None },
+        at: ISSUED,
+    };
+    store.restore(&[known(&ann)]).await.unwrap();
+    let records = store.records().unwrap();
+    let page = records.page(&RecordFilter::all(), None, 9).await.unwrap();
+    assert_eq!((page.records.len(), page.next), (1, None));
+    assert_eq!(page.records[0].by, "ann");
+    assert_eq!(page.records[0].reason, "lost");
+    assert_eq!(page.records[0].listed, Listed::Revoked { until: None });
+    let rejected = store.restore(&[known(&bob)]).await;
+    assert!(matches!(rejected, Err(StoreError::Full(1))), "{rejected:?}");
+}
+
+#[tokio::test]
+async fn a_page_of_no_records_is_a_page_of_one() {
+    let (store, _) = store();
+    for jti in ["1", "2", "3"] {
+        store.revoke(&[end_of(&token(jti))]).await.unwrap();
+    }
+    let records = store.records().unwrap();
+    let (mut found, mut after) = (0, None);
+    let all = RecordFilter::all();
+    loop {
+        let page = records.page(&all, after.as_ref(), 0).await.unwrap();
+        found += page.records.len();
+        assert!(page.records.len() <= 1);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, 3);
+}
+
+/// TRAPS 48: full, and with room again, over and over.
+#[tokio::test]
+async fn trap_48_a_full_store_is_a_line_a_minute() {
+    let (store, hand) = store();
+    let store = store.capacity(1);
+    let log = RecordedLog::start();
+    for n in 0..200 {
+        let (first, second) = (token(&format!("{n}")), token(&format!("{n} more")));
+        store.revoke(&[end_of(&first)]).await.unwrap();
+        store.revoke(&[end_of(&second)]).await.unwrap_err();
+        assert!(store.lift(&lift(first.id())).await.unwrap());
+        hand.advance(Duration::from_secs(1));
+    }
+    let lines = log.lines();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert!(lines[1].contains("count=60"), "{lines:#?}");
+}

@@ -1,0 +1,104 @@
+//! A list that mirrors its store: what it answers from memory, and what it does when the feed
+//! breaks or the store forgets.
+
+mod broken;
+mod follow;
+mod model;
+mod own;
+#[cfg(feature = "metrics")]
+mod series;
+mod went_back;
+
+use std::time::Duration;
+
+use tower_revoke_core::{Clock, ManualClock, TokenStatus, VerifiedToken};
+use tower_revoke_list::{MirrorState, RevocationList, RevocationListBuilder};
+use tower_revoke_testing::{ScriptedStore, StoreOp, StoreScript};
+
+use crate::support::{ISSUED, server::Server};
+
+const MAX_STALENESS: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// What all nodes share.
+struct World {
+    server: Server,
+    clock: Clock,
+    hand: ManualClock,
+}
+
+impl World {
+    fn new() -> Self {
+        let (clock, hand) = Clock::manual(ISSUED);
+        Self {
+            server: Server::new(clock.clone()),
+            clock,
+            hand,
+        }
+    }
+
+    fn node(&self) -> Node {
+        self.node_with(|builder| builder)
+    }
+
+    fn node_with(
+        &self,
+        with: impl FnOnce(
+            RevocationListBuilder<ScriptedStore<Server>>,
+        ) -> RevocationListBuilder<ScriptedStore<Server>>,
+    ) -> Node {
+        let (store, script) = ScriptedStore::over(self.server.clone());
+        let builder = RevocationList::builder(store)
+            .max_staleness(MAX_STALENESS)
+            .store_timeout(ANSWER_WITHIN)
+            .clock(self.clock.clone());
+        Node {
+            list: with(builder).build(),
+            script,
+        }
+    }
+
+    async fn ready_node(&self) -> Node {
+        let node = self.node();
+        node.list.ready().await.unwrap();
+        assert_eq!(node.list.stats().mirror, MirrorState::Live);
+        node
+    }
+}
+
+struct Node {
+    list: RevocationList,
+    script: StoreScript,
+}
+
+impl Node {
+    /// Waits until a call of the feed that begins from now on is taken in: the next one begins
+    /// only then.
+    async fn polled(&self) {
+        let calls = self.script.calls(StoreOp::Changes);
+        let two = self.script.called(StoreOp::Changes, calls + 2);
+        // Only a broken list lets this time run out: it fails then, rather than hang.
+        let in_time = tokio::time::timeout(Duration::from_secs(3_600), two).await;
+        in_time.expect("nobody follows the feed");
+    }
+
+    /// Waits until the mirror is like this.
+    async fn becomes(&self, state: MirrorState) {
+        for _ in 0..1_000 {
+            if self.list.stats().mirror == state {
+                return;
+            }
+            // With paused time, everybody else comes first.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{:?}, not {state:?}", self.list.stats());
+    }
+
+    fn asked(&self) -> u64 {
+        self.script.calls(StoreOp::LookUp)
+    }
+
+    async fn status(&self, token: &VerifiedToken) -> TokenStatus {
+        self.list.status(token).await.unwrap()
+    }
+}

@@ -1,0 +1,105 @@
+//! What a recorder of the `metrics` facade is told when the feed breaks and mends.
+
+use std::collections::BTreeMap;
+
+use metrics_util::{
+    MetricKind,
+    debugging::{DebugValue, DebuggingRecorder, Snapshotter},
+};
+use tower_revoke_core::TokenStatus;
+use tower_revoke_list::{ListStats, MirrorState};
+use tower_revoke_testing::{Behavior, StoreOp};
+
+use super::{MAX_STALENESS, World};
+use crate::support::{end_of, new_use, token};
+
+/// Tells `stats`, and gives what a recorder that was told has: by name, without what all begin with.
+fn told(stats: &ListStats) -> BTreeMap<String, f64> {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter: Snapshotter = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || stats.report());
+    let all = snapshotter.snapshot().into_vec().into_iter();
+    all.map(|(key, unit, described, value)| {
+        let name = key.key().name();
+        assert!(unit.is_some() && described.is_some(), "{name}");
+        assert_eq!(key.key().labels().len(), 0, "{name}");
+        let is_total = name.ends_with("_total");
+        assert_eq!(key.kind() == MetricKind::Counter, is_total, "{name}");
+        let value = match value {
+            DebugValue::Counter(count) => count as f64,
+            DebugValue::Gauge(level) => level.0,
+            DebugValue::Histogram(_) => panic!("{name} is a histogram"),
+        };
+        let name = name.strip_prefix("tower_revoke_list_").expect("our own");
+        (name.to_owned(), value)
+    })
+    .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn g4_a_recorder_is_told_the_bound_and_when_only_the_bound_holds() {
+    let world = World::new();
+    let node = world.ready_node().await;
+    node.list.revoke(end_of(&token("1"))).await.unwrap();
+    node.list
+        .take_use(new_use(&token("2"), 1, 1))
+        .await
+        .unwrap();
+    node.polled().await;
+    let (bound, entries) = (MAX_STALENESS.as_secs_f64(), node.list.stats().mirrored);
+    assert_eq!(
+        node.list.known_status(&token("3")),
+        Some(TokenStatus::Valid)
+    );
+    let live = told(&node.list.stats());
+    let expected = [
+        ("max_staleness_seconds", bound),
+        ("mirror_live", 1.0),
+        ("mirror_age_seconds", 0.0),
+        ("mirror_entries", entries as f64),
+        ("oldest_served_seconds", 0.0),
+        ("answered_ago_seconds", 0.0),
+        ("answers_kept", node.list.stats().kept as f64),
+        ("served_total", 1.0),
+        ("asked_total", 0.0),
+        ("failures_total", 0.0),
+        ("mirror_reloads_total", 0.0),
+        ("written_back_total", 0.0),
+    ];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value));
+    assert_eq!(live, BTreeMap::from(expected));
+    assert!(entries >= 2);
+
+    // The feed breaks: the age says so from the first second on, and at the bound, that.
+    node.script.set(StoreOp::Changes, Behavior::Fails);
+    node.polled().await;
+    world.hand.advance(MAX_STALENESS / 2);
+    let aging = told(&node.list.stats());
+    assert_eq!(aging["mirror_live"], 1.0);
+    assert_eq!(aging["mirror_age_seconds"], bound / 2.0);
+    assert!(aging["failures_total"] >= 1.0);
+    world.hand.advance(MAX_STALENESS / 2);
+    let lost = told(&node.list.stats());
+    assert_eq!(lost["mirror_live"], 0.0);
+    assert_eq!(lost["mirror_age_seconds"], bound);
+    assert_eq!(node.status(&token("4")).await, TokenStatus::Valid);
+    let asked = told(&node.list.stats());
+    assert_eq!(asked["asked_total"], 1.0);
+    assert!(asked["oldest_served_seconds"] < asked["max_staleness_seconds"]);
+
+    node.script.set(StoreOp::Changes, Behavior::Works);
+    node.becomes(MirrorState::Live).await;
+    assert_eq!(told(&node.list.stats())["mirror_live"], 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_there_is_none_of_is_no_number() {
+    let world = World::new();
+    let node = world.node_with(|builder| builder.mirror_capacity(0));
+    let none = told(&node.list.stats());
+    assert!(none["mirror_age_seconds"].is_nan());
+    assert!(none["answered_ago_seconds"].is_nan());
+    assert_eq!(none["mirror_live"], 0.0);
+    node.list.ready().await.unwrap();
+    assert_eq!(told(&node.list.stats())["answered_ago_seconds"], 0.0);
+}

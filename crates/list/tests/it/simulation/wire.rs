@@ -1,0 +1,169 @@
+//! What lies between a node and the store: time, and now and then nothing at all.
+
+use std::{
+    cell::RefCell,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use fastrand::Rng;
+use tokio::{sync::oneshot, time::sleep};
+use tower_revoke_core::{
+    Change, Changes, Cursor, KeyDigest, Lift, Listed, Revocation, Store, StoreError, UnixTime, Use,
+    UseOutcome,
+};
+use tower_revoke_list::MemoryStore;
+
+use crate::support::server::Server;
+
+thread_local! {
+    /// One row of chances for all that a history does.
+    static CHANCE: RefCell<Rng> = const { RefCell::new(Rng::with_seed(0)) };
+}
+
+/// Begins the row of chances that belongs to a seed.
+pub fn seed(seed: u64) {
+    CHANCE.with_borrow_mut(|rng| *rng = Rng::with_seed(seed));
+}
+
+pub fn chance<R>(draw: impl FnOnce(&mut Rng) -> R) -> R {
+    CHANCE.with_borrow_mut(draw)
+}
+
+/// How the way to the store is; shared by a node's wire and whoever cuts it.
+#[derive(Default)]
+pub struct Way {
+    pub cut: AtomicBool,
+}
+
+/// How the store itself is.
+#[derive(Default)]
+pub struct Health {
+    pub rejects: AtomicBool,
+    pub frozen: AtomicBool,
+}
+
+/// A node's connection. What was sent may be done although nobody waits for it any more.
+#[derive(Clone)]
+pub struct Wire {
+    pub server: Server,
+    pub way: Arc<Way>,
+    pub health: Arc<Health>,
+    /// Counts this node's uses instead of the server.
+    pub alone: Option<MemoryStore>,
+}
+
+impl Wire {
+    async fn ask<T, F>(
+        &self,
+        act: impl FnOnce(Server) -> F + Send + 'static,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send,
+    {
+        let (answer, answered) = oneshot::channel();
+        let Self {
+            server,
+            way,
+            health,
+            ..
+        } = self.clone();
+        tokio::spawn(async move {
+            sleep(delay()).await;
+            if way.cut.load(Ordering::SeqCst) || health.frozen.load(Ordering::SeqCst) {
+                // Lost on the way: nobody ever hears of it.
+                return pending().await;
+            }
+            if health.rejects.load(Ordering::SeqCst) {
+                let rejected = StoreError::Unavailable("the store is down".into());
+                return drop(answer.send(Err(rejected)));
+            }
+            let done = act(server).await;
+            sleep(delay()).await;
+            if way.cut.load(Ordering::SeqCst) || chance(|rng| rng.u8(..) < 8) {
+                // The answer is lost: it has happened all the same.
+                return pending().await;
+            }
+            let _ = answer.send(done);
+        });
+        let gone = |_| StoreError::Unavailable("the world has ended".into());
+        answered.await.map_err(gone)?
+    }
+}
+
+/// Nothing is longer on its way to the store.
+pub const LONGEST: Duration = Duration::from_millis(900);
+
+/// Mostly short, sometimes long enough to be overtaken by everything.
+fn delay() -> Duration {
+    let longest = LONGEST.as_millis() as u64;
+    Duration::from_millis(chance(|rng| match rng.u8(..) {
+        0..8 => rng.u64(0..longest),
+        _ => rng.u64(0..20),
+    }))
+}
+
+impl Store for Wire {
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        let revocations = revocations.to_vec();
+        self.ask(|server| async move { server.revoke(&revocations).await })
+            .await
+    }
+
+    async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
+        let lift = lift.clone();
+        self.ask(|server| async move { server.lift(&lift).await })
+            .await
+    }
+
+    async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
+        let keys = keys.to_vec();
+        self.ask(|server| async move { server.look_up(&keys).await })
+            .await
+    }
+
+    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+        if let Some(alone) = &self.alone {
+            return alone.take_use(use_).await;
+        }
+        let use_ = *use_;
+        self.ask(move |server| async move { server.take_use(&use_).await })
+            .await
+    }
+
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
+        if let Some(alone) = &self.alone {
+            return alone.return_use(use_).await;
+        }
+        let use_ = *use_;
+        self.ask(move |server| async move { server.return_use(&use_).await })
+            .await
+    }
+
+    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
+        let since = since.cloned();
+        self.ask(|server| async move { server.changes(since.as_ref()).await })
+            .await
+    }
+
+    async fn changed(&self, since: &Cursor) {
+        self.server.changed(since).await;
+        sleep(delay()).await;
+    }
+
+    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
+        let known = known.to_vec();
+        self.ask(|server| async move { server.restore(&known).await })
+            .await
+    }
+
+    async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
+        self.ask(move |server| async move { server.purge(before).await })
+            .await
+    }
+}

@@ -1,0 +1,161 @@
+//! Stores with one fault each: the sound server of `server.rs`, but for that.
+
+mod store;
+mod told;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+};
+
+use tower_revoke_core::{
+    Clock, KeyDigest, Lift, Listed, Revocation, RevocationKey, Store, TokenId, UnixTime, Use,
+    UseId, UseOutcome,
+};
+
+use super::{
+    flaws::Flaw,
+    server::{Handle, Server},
+};
+
+/// What all handles to one server remember besides its data, so that they can err together.
+#[derive(Default)]
+pub(crate) struct Notes {
+    /// The limit with which a token was first taken, and who was told that he won.
+    limits: Mutex<HashMap<TokenId, Use>>,
+    winners: Mutex<HashMap<TokenId, Vec<Use>>>,
+    /// What is being written at the moment.
+    under_way: Mutex<Vec<KeyDigest>>,
+    /// What is to be answered to two who asked at the same time.
+    outcomes: Mutex<Vec<UseOutcome>>,
+    asked: Mutex<HashMap<UseId, u32>>,
+    lifted: Mutex<HashMap<KeyDigest, UnixTime>>,
+    last: Mutex<HashMap<KeyDigest, Revocation>>,
+    pub(crate) is_purged: Mutex<bool>,
+    pub(crate) boot: Mutex<u64>,
+    pub(crate) was_down: Mutex<bool>,
+    pub(crate) grown: Mutex<u64>,
+    is_late: Mutex<bool>,
+}
+
+pub(crate) struct Flawed {
+    pub(crate) sound: Handle,
+    pub(crate) server: Arc<Server>,
+    pub(crate) notes: Arc<Notes>,
+    pub(crate) flaw: Flaw,
+    pub(crate) clock: Clock,
+    pub(crate) number: u64,
+    /// Keys that this handle has once seen unlisted.
+    pub(crate) seen_free: Mutex<HashSet<KeyDigest>>,
+}
+
+impl Flawed {
+    fn is(&self, flaw: Flaw) -> bool {
+        self.flaw == flaw
+    }
+
+    /// Ends what stands under a key, without asking anybody.
+    async fn drop_key(&self, key: &RevocationKey) {
+        let lift = Lift {
+            key: key.clone(),
+            at: UnixTime::EPOCH,
+            by: String::new(),
+            reason: String::new(),
+        };
+        let _ = self.server.store().lift(&lift).await;
+    }
+
+    async fn stands(&self, key: KeyDigest) -> Option<Listed> {
+        self.server.store().look_up(&[key]).await.unwrap()[0]
+    }
+
+    /// The revocation as a flawed store takes it; `None` if it doesn't.
+    async fn bent(&self, said: &Revocation, alone: bool) -> Option<Revocation> {
+        let key = said.key();
+        let digest = key.digest();
+        let stands = self.stands(digest).await;
+        let until = said.retained_until();
+        match (self.flaw, stands) {
+            (Flaw::ShortensTokens, Some(Listed::Revoked { .. })) if alone => {
+                self.drop_key(key).await;
+            }
+            (Flaw::ShortensRules, Some(Listed::Rule { .. })) => self.drop_key(key).await,
+            (Flaw::TogglesARevocation, Some(Listed::Revoked { .. })) => {
+                let last = (self.notes.last.lock().unwrap()).insert(digest, said.clone());
+                if last.as_ref() == Some(said) {
+                    self.drop_key(key).await;
+                    return None;
+                }
+            }
+            (Flaw::TogglesARevocation, _) => {
+                self.notes.last.lock().unwrap().insert(digest, said.clone());
+            }
+            (Flaw::LiftsWinTies, _) => {
+                let lifted = self.notes.lifted.lock().unwrap().get(&digest).copied();
+                if lifted.is_some_and(|lifted| said.said_at() <= Some(lifted)) {
+                    return None;
+                }
+            }
+            (Flaw::CutsWordsAtNul, _) => {
+                let cut = |word: &str| word.split('\0').next().unwrap_or_default().to_owned();
+                let (by, reason) = (cut(said.said_by()), cut(said.reason()));
+                return Some(said.clone().by(by).because(reason));
+            }
+            (Flaw::ForgetsWho, _) => return Some(said.clone().by("")),
+            (Flaw::CountsTimeInSignedNumbers, _) => {
+                if let Some(until) = until.filter(|until| until.as_secs() > i64::MAX as u64) {
+                    let wrapped = UnixTime::from_secs(until.as_secs() & i64::MAX as u64);
+                    return Some(said.clone().retained(Some(wrapped)));
+                }
+            }
+            (Flaw::FoldsCase, _) => {
+                if let RevocationKey::Token(token) = key
+                    && fold(*token) != *token
+                {
+                    return Some(Revocation::of_token(fold(*token), None).retained(until));
+                }
+            }
+            _ => {}
+        }
+        Some(said.clone())
+    }
+
+    /// With which limit the token was first taken.
+    fn limit_of(&self, key: &KeyDigest) -> Option<u32> {
+        let limits = self.notes.limits.lock().unwrap();
+        Some(limits.get(&key.as_token())?.limit.get())
+    }
+
+    fn down(&self) -> bool {
+        !self.server.is_up()
+    }
+}
+
+/// As a column without a binary collation compares.
+fn fold(token: TokenId) -> TokenId {
+    let bytes = *token.as_bytes();
+    match bytes.iter().all(u8::is_ascii_alphabetic) {
+        true => TokenId::from_bytes(bytes.map(|byte| byte.to_ascii_lowercase())),
+        false => token,
+    }
+}
+
+fn other_id(id: UseId, by: u8) -> UseId {
+    let mut bytes = *id.as_bytes();
+    bytes[0] ^= by;
+    UseId::from_bytes(bytes)
+}
+
+/// Takes a use when it is dropped before its time.
+struct BurnsWhenDropped(Option<(Arc<Server>, Use)>);
+
+impl Drop for BurnsWhenDropped {
+    fn drop(&mut self) {
+        if let Some((server, mut burnt)) = self.0.take() {
+            burnt.id = other_id(burnt.id, 0x55);
+            let store = server.store();
+            // The memory store answers at once.
+            let _ = futures_util::FutureExt::now_or_never(store.take_use(&burnt));
+        }
+    }
+}

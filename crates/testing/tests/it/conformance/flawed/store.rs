@@ -1,0 +1,250 @@
+//! The flaws of what is revoked, taken, lifted and purged.
+
+use std::sync::Arc;
+
+use tower_revoke_core::{
+    Change, Changes, Cursor, KeyDigest, Lift, Listed, Records, Revocation, RevocationKey, Store,
+    StoreError, UnixTime, Use, UseOutcome,
+};
+
+use super::super::flaws::Flaw;
+use super::{BurnsWhenDropped, Flawed, fold, other_id};
+
+impl Store for Flawed {
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        let mut taken = Vec::new();
+        for said in revocations {
+            taken.extend(self.bent(said, revocations.len() == 1).await);
+        }
+        if self.is(Flaw::TakesAThousandOfABatch) {
+            taken.truncate(1_000);
+        }
+        let too_long = |said: &Revocation| said.reason().len() > 60_000;
+        if self.is(Flaw::RefusesLongWords) && taken.iter().any(too_long) {
+            return Err(StoreError::Unavailable("value too long".into()));
+        }
+        *self.notes.grown.lock().unwrap() += taken.len() as u64;
+        self.sound.revoke(&taken).await?;
+        if self.is(Flaw::NumbersBeforeItCommits) {
+            let keys: Vec<_> = taken.iter().map(|said| said.key().digest()).collect();
+            self.notes.under_way.lock().unwrap().extend(&keys);
+            for _ in 0..5 {
+                tokio::task::yield_now().await;
+            }
+            let mut under_way = self.notes.under_way.lock().unwrap();
+            for key in keys {
+                let at = under_way.iter().position(|other| *other == key);
+                at.map(|at| under_way.swap_remove(at));
+            }
+        }
+        Ok(())
+    }
+
+    async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
+        let key = lift.key.digest();
+        let lifted = self.sound.lift(lift).await?;
+        if lifted && self.is(Flaw::LiftsWinTies) {
+            self.notes.lifted.lock().unwrap().insert(key, lift.at);
+        }
+        if lifted && self.is(Flaw::LiftsUsesToo) {
+            let winners = self.notes.winners.lock().unwrap().remove(&key.as_token());
+            for use_ in winners.unwrap_or_default() {
+                self.sound.return_use(&use_).await?;
+            }
+        }
+        Ok(lifted || self.is(Flaw::LiftsWhatIsNot))
+    }
+
+    async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
+        if self.is(Flaw::IsOpenWhileDown) && self.down() {
+            return Ok(vec![None; keys.len()]);
+        }
+        if self.is(Flaw::NeverComesBack) && *self.notes.was_down.lock().unwrap() {
+            return Err(StoreError::Unavailable("broken pipe".into()));
+        }
+        let folded: Vec<_> = keys
+            .iter()
+            .map(|key| match self.is(Flaw::FoldsCase) {
+                true => KeyDigest::of_token(fold(key.as_token())),
+                false => *key,
+            })
+            .collect();
+        let mut listed = self.sound.look_up(&folded).await?;
+        for (at, (key, listed)) in keys.iter().zip(&mut listed).enumerate() {
+            match self.flaw {
+                Flaw::AnswersAKeyOnce if keys[..at].contains(key) => *listed = None,
+                Flaw::RemembersWhatWasFree if listed.is_none() => {
+                    self.seen_free.lock().unwrap().insert(*key);
+                }
+                Flaw::RemembersWhatWasFree if self.seen_free.lock().unwrap().contains(key) => {
+                    *listed = None;
+                }
+                Flaw::CountsOneUseOnly if self.limit_of(key) > Some(1) => {
+                    listed.take_if(|listed| matches!(listed, Listed::Spent { .. }));
+                }
+                Flaw::ShowsUsesFirst if matches!(listed, Some(Listed::Revoked { .. })) => {
+                    let uses = self.notes.winners.lock().unwrap();
+                    let held = uses.get(&key.as_token()).map_or(0, Vec::len);
+                    if held > 0 && self.limit_of(key) == u32::try_from(held).ok() {
+                        let until = listed.and_then(|listed| listed.until());
+                        *listed = Some(Listed::Spent { until });
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(listed)
+    }
+
+    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+        let mut use_ = *use_;
+        let key = KeyDigest::of_token(use_.token);
+        let won = Ok(UseOutcome::Taken { left: 0 });
+        let now = self.clock.now();
+        let was_free = self.stands(key).await.is_none();
+        let mut burns = BurnsWhenDropped(None);
+        let first = *(self.notes.limits.lock().unwrap().entry(use_.token)).or_insert(use_);
+        match self.flaw {
+            Flaw::FoldsCase => use_.token = fold(use_.token),
+            Flaw::ForgetsAfterADay => {
+                let day = now.saturating_add(std::time::Duration::from_secs(5_400));
+                use_.until = use_.until.or(Some(day));
+            }
+            Flaw::TakesAnyLimit => use_.limit = first.limit,
+            Flaw::WinsOnAPastLife if use_.until.is_some_and(|until| until <= now) => return won,
+            Flaw::BurnsADroppedUse => {
+                burns.0 = Some((Arc::clone(&self.server), use_));
+                tokio::task::yield_now().await;
+            }
+            Flaw::TakesAUseForEachAsking => {
+                *self.notes.asked.lock().unwrap().entry(use_.id).or_default() += 1;
+                tokio::task::yield_now().await;
+                let times = self.notes.asked.lock().unwrap()[&use_.id];
+                if times > 1 {
+                    let mut other = use_;
+                    other.id = other_id(use_.id, 0x77);
+                    self.sound.take_use(&other).await?;
+                }
+            }
+            Flaw::TakesLateUnderAnotherId if self.server.is_frozen() => {
+                let mut late = use_;
+                late.id = other_id(use_.id, 0x33);
+                self.server.store().take_use(&late).await?;
+            }
+            Flaw::AnswersNoUseWhileFrozen if self.server.is_frozen() => {
+                return std::future::pending().await;
+            }
+            Flaw::CountsTimeInSignedNumbers => {
+                use_.until = use_
+                    .until
+                    .map(|until| UnixTime::from_secs(until.as_secs() & i64::MAX as u64));
+            }
+            _ => {}
+        }
+        tokio::task::yield_now().await;
+        let outcome = self.sound.take_use(&use_).await;
+        burns.0 = None;
+        if let (Flaw::MixesAnswersUp, Ok(outcome)) = (self.flaw, &outcome) {
+            self.notes.outcomes.lock().unwrap().push(*outcome);
+            // If somebody else comes meanwhile, one has the other's.
+            tokio::task::yield_now().await;
+            let mut outcomes = self.notes.outcomes.lock().unwrap();
+            return Ok(outcomes.pop().unwrap_or(*outcome));
+        }
+        if self.is(Flaw::TakesAUseForEachAsking) {
+            self.notes.asked.lock().unwrap().remove(&use_.id);
+        }
+        let mut winners = self.notes.winners.lock().unwrap();
+        let of_token = winners.entry(use_.token).or_default();
+        let asked_before = of_token.iter().any(|winner| winner.id == use_.id);
+        if matches!(outcome, Ok(UseOutcome::Taken { .. })) && !asked_before {
+            of_token.push(use_);
+        }
+        let limit = use_.limit.get();
+        match (self.flaw, &outcome) {
+            (Flaw::ChecksThenTakes, Ok(UseOutcome::Spent)) if was_free => won,
+            (Flaw::LosesTheLastOfMany, Ok(UseOutcome::Taken { left: 0 })) if limit > 50 => {
+                Ok(UseOutcome::Spent)
+            }
+            (Flaw::RefusesWhoAsksAgain, Ok(UseOutcome::Taken { .. })) if asked_before => {
+                Ok(UseOutcome::Spent)
+            }
+            (Flaw::WinsWhatWasPurged, Err(StoreError::Expired))
+                if use_.until.is_some_and(|until| until > now) =>
+            {
+                won
+            }
+            _ => outcome,
+        }
+    }
+
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
+        let mut use_ = *use_;
+        if self.is(Flaw::FoldsCase) {
+            use_.token = fold(use_.token);
+        }
+        if self.is(Flaw::KeepsWhatIsGivenBack) {
+            let mut winners = self.notes.winners.lock().unwrap();
+            let of_token = winners.entry(use_.token).or_default();
+            if let Some(at) = of_token.iter().position(|held| held.id == use_.id) {
+                of_token.swap_remove(at);
+                return Ok(true);
+            }
+        }
+        let mut released = self.sound.return_use(&use_).await?;
+        if !released && self.is(Flaw::GivesBackAnothersUse) {
+            let winners = self.notes.winners.lock().unwrap().remove(&use_.token);
+            for held in winners.unwrap_or_default() {
+                released |= self.sound.return_use(&held).await?;
+            }
+        }
+        let was_held = self.notes.winners.lock().unwrap().contains_key(&use_.token);
+        Ok(released || self.is(Flaw::GivesBackTwice) && was_held)
+    }
+
+    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
+        self.pages(since).await
+    }
+
+    async fn changed(&self, since: &Cursor) {
+        match self.flaw {
+            Flaw::WakesForNothing => {}
+            Flaw::NeverWakes => std::future::pending().await,
+            Flaw::TiesACursorToItsHandle | Flaw::ForgetsItsFeedOnRestart => {
+                self.sound
+                    .changed(&Cursor::new(&since.as_bytes()[8..]))
+                    .await;
+            }
+            _ => self.sound.changed(since).await,
+        }
+    }
+
+    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
+        for change in known {
+            self.write_back(change).await?;
+        }
+        self.sound.restore(&[]).await
+    }
+
+    async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
+        *self.notes.is_purged.lock().unwrap() = true;
+        let far = self
+            .clock
+            .now()
+            .saturating_add(std::time::Duration::from_secs(1 << 30));
+        let before = match self.flaw {
+            Flaw::PurgesASecondEarly => UnixTime::from_secs(before.as_secs().saturating_add(1)),
+            Flaw::PurgesNothing => UnixTime::EPOCH,
+            _ => before,
+        };
+        if self.is(Flaw::PurgesRulesInTheEnd) && before > far {
+            self.drop_key(&RevocationKey::subject("https://id.example.com", "1"))
+                .await;
+        }
+        self.sound.purge(before).await
+    }
+
+    fn records(&self) -> Option<&dyn Records> {
+        Some(self)
+    }
+}

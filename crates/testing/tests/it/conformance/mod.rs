@@ -1,0 +1,173 @@
+//! A store for each way to break the contract, and the clauses of the suite that notice. A fault
+//! that breaks several promises at once fails all of their clauses, and no other.
+
+/// Makes the flaws, and a test of each: just these clauses fail.
+macro_rules! catches {
+    ($($flaw:ident: $($clause:ident)+,)*) => {
+        /// What is wrong with a store.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Flaw {
+            None,
+            $($flaw,)*
+        }
+
+        pub(crate) const CAUGHT: &[(Flaw, &[&str])] = &[
+            $((Flaw::$flaw, &[$(stringify!($clause)),+]),)*
+        ];
+
+        #[allow(non_snake_case, reason = "named as the flaw is")]
+        mod caught {
+            use super::Flaw;
+
+            $(
+                #[test]
+                fn $flaw() {
+                    let expected = [$(stringify!($clause)),+];
+                    let broken = $crate::conformance::broken_by(Flaw::$flaw);
+                    assert_eq!(broken, expected.into(), "{:?}", Flaw::$flaw);
+                }
+            )*
+        }
+    };
+}
+
+mod flawed;
+mod flaws;
+mod server;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use flawed::{Flawed, Notes};
+use flaws::Flaw;
+use server::Server;
+use tower_revoke_core::{Clock, Lift, RevocationKey, Store, UnixTime};
+use tower_revoke_testing::{
+    conformance::{Clause, Fault, Fixture, clauses},
+    store_conformance,
+};
+
+tokio::task_local! {
+    /// The flaw of the stores on new ground.
+    static FLAW: Flaw;
+}
+
+/// Fixture without a lack.
+struct Simulated {
+    server: Arc<Server>,
+    notes: Arc<Notes>,
+    flaw: Flaw,
+    clock: Clock,
+    opened: AtomicU64,
+}
+
+impl Fixture for Simulated {
+    type Store = Flawed;
+
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    async fn empty(clock: Clock) -> Self {
+        Self {
+            server: Server::new(clock.clone()),
+            notes: Arc::default(),
+            flaw: FLAW.try_get().unwrap_or(Flaw::None),
+            clock,
+            opened: AtomicU64::new(1),
+        }
+    }
+
+    async fn open(&self) -> Flawed {
+        Flawed {
+            sound: server::Handle(Arc::clone(&self.server)),
+            server: Arc::clone(&self.server),
+            notes: Arc::clone(&self.notes),
+            flaw: self.flaw,
+            clock: self.clock.clone(),
+            number: self.opened.fetch_add(1, Ordering::SeqCst),
+            seen_free: Mutex::default(),
+        }
+    }
+
+    async fn harm(&self, harm: Fault) {
+        self.server.harm(harm).await;
+        match harm {
+            Fault::Restart => *self.notes.boot.lock().unwrap() += 1,
+            Fault::Stop => *self.notes.was_down.lock().unwrap() = true,
+            Fault::PlayBack => *self.notes.grown.lock().unwrap() = 0,
+            _ => {}
+        }
+        if harm == Fault::Restart && self.flaw == Flaw::ForgetsOneOnRestart {
+            let lift = Lift {
+                key: RevocationKey::subject("https://id.example.com", "1"),
+                at: UnixTime::EPOCH,
+                by: String::new(),
+                reason: String::new(),
+            };
+            self.server.store().lift(&lift).await.unwrap();
+        }
+    }
+}
+
+mod without_a_flaw {
+    use super::*;
+
+    store_conformance!(Simulated);
+}
+
+/// Rows of operations by chance: it notices most flaws most of the time, and has a test of its own.
+const BY_CHANCE: &str = "any_operations_are_answered_as_a_model_answers_them";
+
+/// The names of the clauses that a store with this flaw breaks.
+fn broken_by(flaw: Flaw) -> BTreeSet<&'static str> {
+    let all = clauses::<Simulated>().into_iter();
+    all.filter(|clause| clause.name != BY_CHANCE && breaks(flaw, *clause))
+        .map(|clause| clause.name)
+        .collect()
+}
+
+fn breaks(flaw: Flaw, clause: Clause) -> bool {
+    // Time passes when all wait: no machine is too slow for it, and nobody waits for it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let check = FLAW.scope(flaw, async move { clause.check().await });
+    runtime
+        .block_on(async { tokio::spawn(check).await })
+        .is_err()
+}
+
+#[test]
+fn the_model_notices_flaws_by_chance() {
+    let mut all = clauses::<Simulated>().into_iter();
+    let by_chance = all.find(|clause| clause.name == BY_CHANCE).unwrap();
+    for flaw in [
+        Flaw::RevivesWhatWasLifted,
+        Flaw::LiftsAllWhenWrittenBack,
+        Flaw::LiftsWinTies,
+        Flaw::TakesAnyLimit,
+        Flaw::KeepsWhatIsGivenBack,
+        Flaw::TellsOfNoUseGivenBack,
+    ] {
+        // Once is nearly always enough.
+        let is_noticed = (0..10).any(|_| breaks(flaw, by_chance));
+        assert!(is_noticed, "{flaw:?}");
+    }
+}
+
+#[test]
+fn every_clause_catches_a_flaw() {
+    let first = |(_, caught): &(Flaw, &[&'static str])| caught[0];
+    let caught: BTreeSet<_> = flaws::CAUGHT.iter().map(first).collect();
+    for clause in clauses::<Simulated>() {
+        let is_caught = caught.contains(clause.name) || clause.name == BY_CHANCE;
+        assert!(is_caught, "{}", clause.name);
+    }
+}
