@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tower_revoke::{
-    SqlStoreError,
-    core::{Clock, ManualClock, Revocation, Store, StoreError, UnixTime},
-};
+use tower_revoke::core::{Clock, ManualClock, Revocation, Store, StoreError, UnixTime};
+use tower_revoke_store_sql::SqlStoreError;
 
 use crate::load::{new_use, revocation};
 

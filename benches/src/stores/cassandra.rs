@@ -15,7 +15,8 @@ use scylla::{
     value::Row,
 };
 use tempfile::TempDir;
-use tower_revoke::{CassandraStore, core::Use};
+use tower_revoke::core::Use;
+use tower_revoke_store_cassandra::CassandraStore;
 
 use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;

@@ -11,7 +11,8 @@ use std::{
 
 use sqlx::{Connection, Executor, MySqlConnection, MySqlPool, mysql::MySqlPoolOptions};
 use tempfile::TempDir;
-use tower_revoke::{MySqlStore, core::Use};
+use tower_revoke::core::Use;
+use tower_revoke_store_sql::MySqlStore;
 
 use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;

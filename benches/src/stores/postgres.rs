@@ -12,7 +12,8 @@ use std::{
 
 use sqlx::{Executor, PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
-use tower_revoke::{PostgresStore, core::Use};
+use tower_revoke::core::Use;
+use tower_revoke_store_sql::PostgresStore;
 
 use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;

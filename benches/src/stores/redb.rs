@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use redb::{Database, Durability, ReadableTable, TableDefinition};
 use tokio::sync::Mutex;
-use tower_revoke::{RedbStore, core::Use};
+use tower_revoke::core::Use;
+use tower_revoke_store_redb::RedbStore;
 
 use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;

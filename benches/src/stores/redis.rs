@@ -10,7 +10,8 @@ use std::{
 
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
-use tower_revoke::{RedisStore, core::Use};
+use tower_revoke::core::Use;
+use tower_revoke_store_redis::RedisStore;
 
 use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;

@@ -7,7 +7,8 @@ use sqlx::{
     Executor, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tower_revoke::{SqliteStore, core::Use};
+use tower_revoke::core::Use;
+use tower_revoke_store_sql::SqliteStore;
 
 use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;

@@ -36,7 +36,7 @@ pub use tower_revoke_jwt::{KeyFetchError, KeyStats, KeysUnavailable};
 #[cfg(feature = "list")]
 #[doc(inline)]
 pub use tower_revoke_list::{
-    ImportError, Inspection, ListStats, MemoryStore, MirrorState, Pages, RevocationList,
+    Export, ImportError, Inspection, ListStats, MemoryStore, MirrorState, Pages, RevocationList,
     RevocationListBuilder,
 };
 #[cfg(feature = "monitor")]
@@ -65,26 +65,3 @@ pub use tower_revoke_spend::{
     Call, Head, NotRecorded, OnStoreError, PendingRevocations, Revoke, RevokeBody, RevokeFuture,
     RevokeLayer, When,
 };
-#[cfg(feature = "cassandra")]
-#[doc(inline)]
-pub use tower_revoke_store_cassandra::{
-    CassandraStore, CassandraStoreBuilder, CassandraStoreError,
-};
-#[cfg(feature = "redb")]
-#[doc(inline)]
-pub use tower_revoke_store_redb::{RedbStore, RedbStoreBuilder, RedbStoreError};
-#[cfg(feature = "redis")]
-#[doc(inline)]
-pub use tower_revoke_store_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
-#[cfg(any(feature = "mysql", feature = "postgres"))]
-#[doc(inline)]
-pub use tower_revoke_store_sql::SqlStoreError;
-#[cfg(feature = "mysql")]
-#[doc(inline)]
-pub use tower_revoke_store_sql::{MySqlStore, MySqlStoreBuilder};
-#[cfg(feature = "postgres")]
-#[doc(inline)]
-pub use tower_revoke_store_sql::{PostgresStore, PostgresStoreBuilder};
-#[cfg(feature = "sqlite")]
-#[doc(inline)]
-pub use tower_revoke_store_sql::{SqliteStore, SqliteStoreBuilder, SqliteStoreError};

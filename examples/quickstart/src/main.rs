@@ -15,7 +15,8 @@ use axum::Router;
 use example_issuer::Issuer;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tower_revoke::{Monitor, RedbStore, RevocationList, core::BoxError};
+use tower_revoke::{Monitor, RevocationList, core::BoxError};
+use tower_revoke_store_redb::RedbStore;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {

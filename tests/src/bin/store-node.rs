@@ -15,11 +15,13 @@ use axum::{
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tower_revoke::{
-    Authenticated, CassandraStore, Clock, JwtVerifier, MySqlStore, PostgresStore, Reason,
-    RedisStore, Rejection, RequireBearerLayer, Revocation, RevocationList, RevocationListBuilder,
-    RevokeLayer, SqliteStore,
+    Authenticated, Clock, JwtVerifier, Reason, Rejection, RequireBearerLayer, Revocation,
+    RevocationList, RevocationListBuilder, RevokeLayer,
     core::{BoxError, Store},
 };
+use tower_revoke_store_cassandra::CassandraStore;
+use tower_revoke_store_redis::RedisStore;
+use tower_revoke_store_sql::{MySqlStore, PostgresStore, SqliteStore};
 use tower_revoke_tests::servers::WatchedRedis;
 
 #[tokio::main]

@@ -17,9 +17,11 @@ use std::{
 
 use tokio::task::JoinSet;
 use tower_revoke::{
-    RedbStore, RedbStoreError, Revocation, SqliteStore, SqliteStoreError, StoreError,
+    Revocation, StoreError,
     core::{BoxError, Store, UseOutcome},
 };
+use tower_revoke_store_redb::{RedbStore, RedbStoreError};
+use tower_revoke_store_sql::{SqliteStore, SqliteStoreError};
 use tower_revoke_tests::acks::Ack;
 
 /// As many are in doubt when the end comes.

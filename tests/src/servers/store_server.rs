@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tower_revoke::{
-    CassandraStore, MySqlStore, PostgresStore, RedisStore,
-    core::{Store, StoreError},
-};
+use tower_revoke::core::{Store, StoreError};
+use tower_revoke_store_cassandra::CassandraStore;
+use tower_revoke_store_redis::RedisStore;
+use tower_revoke_store_sql::{MySqlStore, PostgresStore};
 use tower_revoke_testing::conformance::Fault;
 
 use super::{Cassandra, MariaDb, Postgres, Redis};

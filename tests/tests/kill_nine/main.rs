@@ -10,7 +10,8 @@ mod rounds;
 
 use std::time::Duration;
 
-use tower_revoke::{RedbStore, SqliteStore};
+use tower_revoke_store_redb::RedbStore;
+use tower_revoke_store_sql::SqliteStore;
 
 #[tokio::test]
 async fn redb_keeps_all_that_it_acknowledged() {

@@ -6,10 +6,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use tower_revoke::{
-    RedbStore, RedbStoreError,
-    core::{KeyDigest, Store},
-};
+use tower_revoke::core::{KeyDigest, Store};
+use tower_revoke_store_redb::{RedbStore, RedbStoreError};
 use tower_revoke_tests::acks::Ack;
 
 /// Ended with the test, however that ends.
