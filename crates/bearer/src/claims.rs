@@ -9,7 +9,8 @@ use http::{Request, Response};
 use serde_json::Value;
 use tower_layer::Layer;
 use tower_revoke_core::{
-    Authenticated, BearerChecked, RejectionBody, RejectionFuture, end::RequestShape,
+    Authenticated, RejectionBody, RejectionFormat, RejectionFuture, end::RequestShape,
+    internal::respond,
 };
 use tower_service::Service;
 
@@ -116,8 +117,8 @@ where
         match verdict {
             Ok(()) => RejectionFuture::inner(self.inner.call(request)),
             Err(rejection) => {
-                let format = BearerChecked::format_of(extensions);
-                let response = format.respond(rejection, RequestShape::of(&request));
+                let format = RejectionFormat::of(extensions);
+                let response = respond(&format, rejection, RequestShape::of(&request));
                 RejectionFuture::rejected(response)
             }
         }

@@ -75,7 +75,7 @@
 //! | extension | when |
 //! |---|---|
 //! | [`Authenticated`](tower_revoke_core::Authenticated) | the token is good and meets what the layer asks |
-//! | [`BearerChecked`](tower_revoke_core::BearerChecked), which `BearerChecked::of` finds | always, within `Authenticated` if there is one |
+//! | [`BearerContext`](tower_revoke_core::BearerContext), which `BearerContext::of` finds | always, within `Authenticated` if there is one |
 //!
 //! An `IdentitySlot` that an outer layer put there is filled with every verified token, also with
 //! one that is rejected for its scopes, and never with another. Where two bearer layers stand one in

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{Extensions, Request, Response};
 use http_body_util::Full;
 use tower_revoke_core::{
-    Authenticated, BearerChecked, BearerToken, IdentitySlot, Reason, Rejection, RejectionFormat,
-    end::RequestShape,
+    Authenticated, BearerContext, BearerToken, IdentitySlot, Reason, Rejection, RejectionFormat,
+    end::RequestShape, internal,
 };
 
 use crate::{requirement::Requirement, source::Sources};
@@ -39,14 +39,14 @@ impl Policy {
     ) -> Result<(), Rejection> {
         let caller = match self.judge(answer, extensions) {
             Err(rejection) if self.mode == Mode::Observe => {
-                self.format.log_not_enforced(&rejection);
+                internal::log_not_enforced(&self.format, &rejection);
                 None
             }
             verdict => verdict?,
         };
-        let checked = BearerChecked::new(self.format.clone(), token);
+        let checked = BearerContext::new(self.format.clone(), token);
         match caller {
-            Some(caller) => drop(extensions.insert(caller.with_checked(checked))),
+            Some(caller) => drop(extensions.insert(caller.with_context(checked))),
             None => {
                 // What another bearer layer let through has not been found good by this one.
                 extensions.remove::<Authenticated>();
@@ -79,6 +79,6 @@ impl Policy {
         rejection: Rejection,
         request: &Request<B>,
     ) -> Response<Full<Bytes>> {
-        self.format.respond(rejection, RequestShape::of(request))
+        internal::respond(&self.format, rejection, RequestShape::of(request))
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use tower_revoke_core::{RejectionBody, TokenVerifier};
+use tower_revoke_core::{RejectionBody, TokenVerifier, internal::check_characters};
 use tower_service::Service;
 
 use crate::{RequireBearerFuture, candidates::Asked, policy::Policy, source::Presented};
@@ -83,7 +83,7 @@ where
             Ok(Some(token)) => match verifier.verify_cached(&token) {
                 // What was found good needs no look at its characters.
                 Some(Ok(caller)) => (Ok(Some(caller)), Some(token)),
-                answer => match (token.check(), answer) {
+                answer => match (check_characters(&token), answer) {
                     (Err(malformed), _) => (Err(malformed.into()), None),
                     (Ok(()), Some(answer)) => (answer.map(Some), Some(token)),
                     (Ok(()), None) => return self.verify_later(request, in_query, token.into()),

@@ -15,19 +15,19 @@
 //! | apply a rule to a path | [`read_request_path`] |
 
 mod authenticated;
+mod bearer_context;
 mod claims;
 mod client;
 mod discovery;
 pub mod end;
-#[cfg(feature = "axum")]
+#[cfg(feature = "axum-08")]
 mod extract;
 mod id;
 mod identity_slot;
-mod issuer;
+#[doc(hidden)]
+pub mod internal;
 mod key;
 mod locality;
-#[doc(hidden)]
-pub mod log_limit;
 mod outcome;
 mod path;
 mod rejection;
@@ -38,8 +38,8 @@ mod revocations;
 mod store;
 mod time;
 mod token;
-mod token_cookies;
 mod token_copy;
+mod verified_token;
 mod verifier;
 
 /// Any error, as tower and hyper pass it on.
@@ -48,16 +48,16 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-#[cfg(feature = "axum")]
+#[cfg(feature = "axum-08")]
 pub use self::extract::ExtractRejection;
 pub use self::{
-    authenticated::{Authenticated, BearerChecked, CachedStatus, VerifiedToken},
+    authenticated::Authenticated,
+    bearer_context::BearerContext,
     claims::{Claims, ClaimsError},
     client::{Endpoint, EndpointError, HttpClient, HttpClientError},
     discovery::{DiscoveryError, IssuerMetadata},
     id::{TokenId, UseId},
     identity_slot::IdentitySlot,
-    issuer::IssuerDigests,
     key::{KeyDigest, RevocationKey},
     outcome::{ByStatus, Classify, Outcome},
     path::{
@@ -76,7 +76,7 @@ pub use self::{
     },
     time::{Clock, ManualClock, UnixTime},
     token::{BearerToken, MalformedToken},
-    token_cookies::TokenCookies,
     token_copy::TokenCopy,
+    verified_token::VerifiedToken,
     verifier::TokenVerifier,
 };

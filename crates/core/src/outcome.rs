@@ -107,7 +107,7 @@ impl Classify for ByStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Reason, RejectionFormat, end::RequestShape};
+    use crate::{Reason, RejectionFormat};
 
     #[test]
     fn heads_are_judged_by_status_and_trailers_only_by_grpc_status() {
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn our_own_no_is_told_from_the_services() {
-        let request = RequestShape::of(&http::Request::new(()));
-        let response = RejectionFormat::default().respond(Reason::Revoked.into(), request);
+        let (request, ()) = http::Request::new(()).into_parts();
+        let response = RejectionFormat::default().respond_to(Reason::Revoked.into(), &request);
         assert_eq!(Outcome::of_head(&response), Outcome::Rejected);
     }
 }

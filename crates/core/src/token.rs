@@ -50,33 +50,8 @@ impl BearerToken {
     /// # Errors
     /// [`MalformedToken`] if the scheme is `Bearer` and what follows is no token.
     pub fn from_authorization(value: &HeaderValue) -> Result<Option<Self>, MalformedToken> {
-        let token = Self::presented_in(value)?;
+        let token = read_unchecked(value)?;
         token.map(Self::checked).transpose()
-    }
-
-    /// As [`from_authorization`](Self::from_authorization), but the characters of the token are
-    /// not looked at yet: [`check`](Self::check) does that. A token that was seen before needs no
-    /// second look.
-    ///
-    /// # Errors
-    /// [`MalformedToken`] if the scheme is `Bearer` and nothing, or no space, follows it.
-    pub fn presented_in(value: &HeaderValue) -> Result<Option<Self>, MalformedToken> {
-        let bytes = value.as_bytes();
-        let Some((scheme, rest)) = bytes.split_at_checked(SCHEME.len()) else {
-            return Ok(None);
-        };
-        if !scheme.eq_ignore_ascii_case(SCHEME) {
-            return Ok(None);
-        }
-        let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-        match rest.first() {
-            None => Err(MalformedToken::Empty),
-            Some(b' ') if spaces == rest.len() => Err(MalformedToken::Empty),
-            Some(b' ') => Ok(Some(Self::at(value.clone(), SCHEME.len() + spaces))),
-            // A longer scheme that only starts alike, such as `BearerX`.
-            Some(byte) if is_scheme_char(*byte) => Ok(None),
-            Some(_) => Err(MalformedToken::Characters),
-        }
     }
 
     /// A token that was presented by other means than `Authorization`.
@@ -94,26 +69,8 @@ impl BearerToken {
     }
 
     fn checked(self) -> Result<Self, MalformedToken> {
-        self.check()?;
+        check_characters(&self)?;
         Ok(self)
-    }
-
-    /// Whether it is a `b64token`. Only one of [`presented_in`](Self::presented_in) may be none.
-    ///
-    /// # Errors
-    /// [`MalformedToken`] if it is not.
-    pub fn check(&self) -> Result<(), MalformedToken> {
-        let token = self.as_bytes();
-        let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
-        let body = &token[..token.len() - padding];
-        if body.is_empty() {
-            return Err(MalformedToken::Empty);
-        }
-        // Without a way out in the middle, so that many bytes are looked at in one step.
-        if !body.iter().fold(true, |all, byte| all & is_b64token(*byte)) {
-            return Err(MalformedToken::Characters);
-        }
-        Ok(())
     }
 
     /// The token itself. Whoever holds it can use it: keep it out of logs.
@@ -137,6 +94,43 @@ impl fmt::Debug for BearerToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BearerToken({} bytes)", self.len())
     }
+}
+
+/// Reads an `Authorization` value as [`BearerToken::from_authorization`] does, but leaves the
+/// characters of the token to [`check_characters`]: a token that was seen before needs no second
+/// check.
+pub fn read_unchecked(value: &HeaderValue) -> Result<Option<BearerToken>, MalformedToken> {
+    let bytes = value.as_bytes();
+    let Some((scheme, rest)) = bytes.split_at_checked(SCHEME.len()) else {
+        return Ok(None);
+    };
+    if !scheme.eq_ignore_ascii_case(SCHEME) {
+        return Ok(None);
+    }
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    match rest.first() {
+        None => Err(MalformedToken::Empty),
+        Some(b' ') if spaces == rest.len() => Err(MalformedToken::Empty),
+        Some(b' ') => Ok(Some(BearerToken::at(value.clone(), SCHEME.len() + spaces))),
+        // A longer scheme that only starts alike, such as `BearerX`.
+        Some(byte) if is_scheme_char(*byte) => Ok(None),
+        Some(_) => Err(MalformedToken::Characters),
+    }
+}
+
+/// Checks that a token is a `b64token`. Only one of [`read_unchecked`] may be none.
+pub fn check_characters(token: &BearerToken) -> Result<(), MalformedToken> {
+    let token = token.as_bytes();
+    let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
+    let body = &token[..token.len() - padding];
+    if body.is_empty() {
+        return Err(MalformedToken::Empty);
+    }
+    // Without an early exit, so that the compiler can check many bytes in one step.
+    if !body.iter().fold(true, |all, byte| all & is_b64token(*byte)) {
+        return Err(MalformedToken::Characters);
+    }
+    Ok(())
 }
 
 /// `tchar` of RFC 9110 §5.6.2, of which schemes are made.

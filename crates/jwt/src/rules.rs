@@ -3,7 +3,8 @@
 use std::{ops::Range, time::Duration};
 
 use tower_revoke_core::{
-    Claims, IssuerDigests, Reason, Rejection, TokenId, UnixTime, VerifiedToken,
+    Claims, Reason, Rejection, TokenId, UnixTime, VerifiedToken,
+    internal::{IssuerDigests, verified_token_of},
 };
 
 use crate::compact::{Header, Kind};
@@ -50,7 +51,7 @@ impl Rules {
         if claims.get("cnf").is_some() {
             return Err(named(Reason::Bound.into()));
         }
-        let mut token = VerifiedToken::of_issuer(id, claims, leeway, issuer);
+        let mut token = verified_token_of(issuer, id, claims, leeway);
         for name in &self.rule_claims {
             token = token
                 .with_rule_claim(name)

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_revoke_core::{
-    Authenticated, BearerToken, Clock, IssuerDigests, Reason, Rejection, Revocations, TokenStatus,
-    TokenVerifier, UnixTime, VerifiedToken,
+    Authenticated, BearerToken, Clock, Reason, Rejection, Revocations, TokenStatus, TokenVerifier,
+    UnixTime, VerifiedToken, internal::IssuerDigests,
 };
 
 use crate::{

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tower_layer::Layer;
-use tower_revoke_core::{Authenticated, ByStatus};
+use tower_revoke_core::{Authenticated, ByStatus, internal};
 
 use crate::{
     Monitor, MonitorService,
@@ -139,7 +139,7 @@ impl<S, C: Clone> Layer<S> for MonitorLayer<C> {
 impl Config {
     /// The verified client, which is seen `now`; `None`: it has no name.
     pub(crate) fn client_of(&self, caller: &Authenticated, now: Duration) -> Option<Arc<Client>> {
-        let note = caller.token().note();
+        let note = internal::note(caller.token());
         let noted = note.get().and_then(|note| note.downcast_ref::<Note>());
         let noted = noted.filter(|note| note.mark == self.mark);
         if let Some(client) = noted.and_then(|note| note.client.upgrade())

@@ -2,7 +2,7 @@
 
 use tower_revoke_core::{
     Clock,
-    log_limit::{LogLimit, OutageLog},
+    internal::{LogLimit, OutageLog},
 };
 
 use crate::answer::{Failure, Verdict};

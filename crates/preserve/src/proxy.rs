@@ -8,7 +8,7 @@ use std::{
 use http::{Request, Response};
 use tower_layer::Layer;
 use tower_revoke_core::{
-    Reason, RejectionBody, RejectionFormat, RejectionFuture, end::RequestShape,
+    Reason, RejectionBody, RejectionFormat, RejectionFuture, end::RequestShape, internal::respond,
 };
 use tower_service::Service;
 
@@ -75,7 +75,7 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         if connection::names_end_to_end(request.headers()) {
             let rejection = Reason::NamedInConnection.into();
-            let response = self.format.respond(rejection, RequestShape::of(&request));
+            let response = respond(&self.format, rejection, RequestShape::of(&request));
             return RejectionFuture::rejected(response);
         }
         connection::remove_named(request.headers_mut());

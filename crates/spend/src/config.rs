@@ -3,7 +3,7 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use http::{Extensions, HeaderMap, Method, Response, StatusCode};
-use tower_revoke_core::{Clock, Outcome, log_limit::OutageLog};
+use tower_revoke_core::{Clock, Outcome, internal::OutageLog};
 
 use crate::{PendingRevocations, When, pending::Servers};
 

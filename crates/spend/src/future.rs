@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 use tower_revoke_core::{
     Reason, Rejection, RejectionBody, RejectionFormat,
     end::{Ending, RequestShape},
+    internal::respond,
 };
 use tower_service::Service;
 
@@ -81,7 +82,7 @@ pub(crate) struct Rejecting {
 
 impl Rejecting {
     pub(crate) fn respond<B: Body>(&self, rejection: Rejection) -> Answer<B> {
-        RejectionBody::rejected(self.format.respond(rejection, self.shape))
+        RejectionBody::rejected(respond(&self.format, rejection, self.shape))
     }
 }
 

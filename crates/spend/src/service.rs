@@ -10,8 +10,9 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use tower_revoke_core::{
-    Authenticated, BearerChecked, PathAllowances, Reason, Rejection, RejectionBody, TokenCopy, Use,
-    UseId, VerifiedToken, end::RequestShape, read_path_as_written, read_request_path,
+    Authenticated, BearerContext, PathAllowances, Reason, Rejection, RejectionBody,
+    RejectionFormat, TokenCopy, Use, UseId, VerifiedToken, end::RequestShape, read_path_as_written,
+    read_request_path,
 };
 use tower_service::Service;
 
@@ -86,7 +87,7 @@ impl<S> Revoke<S> {
     fn rejecting<B>(&self, request: &Request<B>) -> Rejecting {
         Rejecting {
             shape: RequestShape::of(request),
-            format: BearerChecked::format_of(request.extensions()),
+            format: RejectionFormat::of(request.extensions()),
             config: self.config.clone(),
         }
     }
@@ -170,8 +171,8 @@ fn reserve_remote<B>(
     if config.servers.is_empty() {
         return Ok(None);
     }
-    let presented = BearerChecked::of(request.extensions())
-        .and_then(BearerChecked::token)
+    let presented = BearerContext::of(request.extensions())
+        .and_then(BearerContext::token)
         .ok_or_else(|| Rejection::layer_missing("RequireBearerLayer"))?;
     let (id, holder) = (token.id(), token.holder());
     let slots = config

@@ -14,7 +14,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use tower_revoke_core::{Clock, KeyDigest, log_limit::LogLimit};
+use tower_revoke_core::{Clock, KeyDigest, internal::LogLimit};
 
 use crate::{
     error::Failure,

@@ -13,7 +13,7 @@ use redb::{Database, ReadTransaction, ReadableTableMetadata};
 use tokio::sync::watch;
 use tower_revoke_core::{
     Clock, StoreError,
-    log_limit::{LogLimit, OutageLog},
+    internal::{LogLimit, OutageLog},
 };
 
 use crate::{

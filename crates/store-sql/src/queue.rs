@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
-use tower_revoke_core::{Clock, log_limit::LogLimit};
+use tower_revoke_core::{Clock, internal::LogLimit};
 
 use crate::{
     backend::{Backend, Batch, Trim},

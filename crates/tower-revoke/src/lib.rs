@@ -7,7 +7,7 @@ pub mod guide;
 pub use tower_revoke_bearer::{
     RequireBearer, RequireBearerFuture, RequireBearerLayer, RequireClaims, RequireClaimsLayer,
 };
-#[cfg(feature = "axum")]
+#[cfg(feature = "axum-08")]
 #[doc(inline)]
 pub use tower_revoke_core::ExtractRejection;
 #[doc(inline)]

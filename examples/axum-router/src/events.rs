@@ -8,7 +8,10 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tower_revoke::{Authenticated, Clock, core::TokenStatus};
+use tower_revoke::{
+    Authenticated, Clock,
+    core::{TokenStatus, retention::has_ended},
+};
 
 use crate::app::App;
 
@@ -45,6 +48,6 @@ async fn next(
 /// A list that can't be asked is no yes.
 async fn is_still_good(app: &App, caller: &Authenticated) -> bool {
     let token = caller.token();
-    !token.is_expired(Clock::system().now())
+    !has_ended(token.usable_until(), Clock::system().now())
         && matches!(app.list.status(token).await, Ok(TokenStatus::Valid))
 }

@@ -1,7 +1,7 @@
 //! The token in the `Authorization` header (RFC 6750 §2.1).
 
 use http::{HeaderMap, header::AUTHORIZATION};
-use tower_revoke_core::{BearerToken, Rejection};
+use tower_revoke_core::{BearerToken, Rejection, internal::read_unchecked};
 
 use super::{ambiguous, mark_sensitive};
 
@@ -17,5 +17,5 @@ pub(super) fn read(headers: &mut HeaderMap) -> Result<Option<BearerToken>, Rejec
         return Ok(None);
     };
     value.set_sensitive(true);
-    Ok(BearerToken::presented_in(value)?)
+    Ok(read_unchecked(value)?)
 }

@@ -8,7 +8,7 @@ mod websocket;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Request, header::COOKIE};
-use tower_revoke_core::{BearerToken, Reason, Rejection, TokenCookies};
+use tower_revoke_core::{BearerToken, Reason, Rejection, internal::TokenCookies};
 
 pub(crate) use self::query::keep_private;
 

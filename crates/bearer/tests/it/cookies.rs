@@ -13,7 +13,7 @@ use serde_json::json;
 use tower::{Layer, ServiceExt};
 use tower_revoke_bearer::RequireBearerLayer;
 use tower_revoke_core::{
-    Authenticated, BearerChecked, BearerToken, Claims, IdentitySlot, Reason, Rejection, TokenId,
+    Authenticated, BearerContext, BearerToken, Claims, IdentitySlot, Reason, Rejection, TokenId,
     TokenVerifier, VerifiedToken,
 };
 
@@ -87,7 +87,7 @@ async fn trap_50_the_cookie_that_is_good_passes() {
         let answer = ask(&candidates(), cookies(tokens)).await;
         assert_eq!(answer.status(), 200, "{tokens:?}");
         assert_eq!(caller(&answer).unwrap().subject(), Some("ann"));
-        let checked = BearerChecked::of(&seen(&answer).unwrap().extensions);
+        let checked = BearerContext::of(&seen(&answer).unwrap().extensions);
         let token = checked.unwrap().token().unwrap();
         assert_eq!(token.as_str(), presented, "{tokens:?}");
     }

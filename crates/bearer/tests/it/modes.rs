@@ -2,7 +2,7 @@
 
 use http::Request;
 use tower::{Layer, ServiceExt};
-use tower_revoke_core::{BearerChecked, IdentitySlot, Reason, end::RequestShape};
+use tower_revoke_core::{BearerContext, IdentitySlot, Reason, RejectionFormat};
 use tower_revoke_testing::Gate;
 
 use super::support::*;
@@ -92,11 +92,11 @@ async fn inner_layers_learn_that_a_bearer_layer_ran_and_what_it_was_given() {
     ] {
         let answer = call(&layer.realm("orders"), request).await;
         let extensions = &seen(&answer).unwrap().extensions;
-        let checked = BearerChecked::of(extensions).unwrap();
+        let checked = BearerContext::of(extensions).unwrap();
         assert_eq!(checked.token().map(|token| token.as_str()), token);
-        let format = BearerChecked::format_of(extensions);
-        let get = Request::new(());
-        let rejection = format.respond(Reason::NoToken.into(), RequestShape::of(&get));
+        let format = RejectionFormat::of(extensions);
+        let (get, ()) = Request::new(()).into_parts();
+        let rejection = format.respond_to(Reason::NoToken.into(), &get);
         assert_eq!(
             rejection.headers()["www-authenticate"],
             "Bearer realm=\"orders\""

@@ -8,15 +8,16 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Response, StatusCode,
+    Extensions, HeaderName, HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    request::Parts,
 };
 use http_body_util::Full;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 
 use super::{Rejection, log::RejectionLog};
-use crate::{Clock, end::RequestShape};
+use crate::{BearerContext, Clock, end::RequestShape};
 
 /// How rejections look: the realm, the time to wait, the body, and when they take the gRPC form.
 ///
@@ -107,36 +108,40 @@ impl RejectionFormat {
         self
     }
 
-    /// The default format that those share who have none of their own.
-    pub(crate) fn of_nobody() -> Arc<Self> {
+    /// Returns the format of the bearer layer that a request came through, by the request's
+    /// extensions; the default format if it came through none.
+    ///
+    /// A handler rejects in it:
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::{Response, request::Parts};
+    /// use http_body_util::Full;
+    /// use tower_revoke_core::{Reason, RejectionFormat};
+    ///
+    /// fn only_with_two_factors(parts: &Parts) -> Response<Full<Bytes>> {
+    ///     let format = RejectionFormat::of(&parts.extensions);
+    ///     format.respond_to(Reason::InsufficientScope.into(), parts)
+    /// }
+    /// ```
+    pub fn of(extensions: &Extensions) -> Arc<Self> {
         static SHARED: LazyLock<Arc<RejectionFormat>> = LazyLock::new(Arc::default);
-        SHARED.clone()
+        let context = BearerContext::of(extensions);
+        context.map_or_else(|| SHARED.clone(), |context| context.format().clone())
     }
 
-    /// Logs what a bearer layer that observes would have rejected.
-    #[doc(hidden)]
-    pub fn log_not_enforced(&self, rejection: &Rejection) {
-        self.log.not_enforced(rejection);
+    /// Returns the response that rejects a request, of which this is the head.
+    ///
+    /// The rejection is logged, and put into the response's extensions.
+    pub fn respond_to(&self, rejection: Rejection, request: &Parts) -> Response<Full<Bytes>> {
+        respond(self, rejection, RequestShape::of_parts(request))
     }
 
-    /// Returns the response that rejects a request of this shape. The rejection is logged, and put
-    /// into the response's extensions.
-    pub fn respond(&self, rejection: Rejection, request: RequestShape) -> Response<Full<Bytes>> {
-        let in_grpc_form = match self.grpc {
-            GrpcRejections::Auto => request.is_grpc(),
-            GrpcRejections::Always => true,
-            GrpcRejections::Never => false,
-        };
-        self.respond_in(rejection, in_grpc_form)
-    }
-
-    /// Rejects a request that is not at hand, in HTTP form.
-    #[cfg(feature = "axum")]
-    pub(crate) fn respond_to_unknown(&self, rejection: Rejection) -> Response<Full<Bytes>> {
-        self.respond_in(rejection, false)
-    }
-
-    fn respond_in(&self, rejection: Rejection, grpc_form: bool) -> Response<Full<Bytes>> {
+    pub(crate) fn respond_in(
+        &self,
+        rejection: Rejection,
+        grpc_form: bool,
+    ) -> Response<Full<Bytes>> {
         self.log.rejected(&rejection);
         let mut response = match grpc_form {
             true => grpc_response(&rejection),
@@ -215,6 +220,25 @@ impl fmt::Debug for RejectionFormat {
     }
 }
 
+/// As [`RejectionFormat::respond_to`], for a layer that has kept no more than the request's shape.
+pub fn respond(
+    format: &RejectionFormat,
+    rejection: Rejection,
+    request: RequestShape,
+) -> Response<Full<Bytes>> {
+    let in_grpc_form = match format.grpc {
+        GrpcRejections::Auto => request.is_grpc(),
+        GrpcRejections::Always => true,
+        GrpcRejections::Never => false,
+    };
+    format.respond_in(rejection, in_grpc_form)
+}
+
+/// Logs what a bearer layer that observes would have rejected.
+pub fn log_not_enforced(format: &RejectionFormat, rejection: &Rejection) {
+    format.log.not_enforced(rejection);
+}
+
 fn problem(rejection: &Rejection) -> (HeaderValue, Bytes) {
     let reason = rejection.reason();
     let status = reason.status();
@@ -280,8 +304,12 @@ mod tests {
         RequestShape::of(&request.body(()).unwrap())
     }
 
+    fn respond_by_default(rejection: Rejection, request: RequestShape) -> Response<Full<Bytes>> {
+        respond(&RejectionFormat::default(), rejection, request)
+    }
+
     fn challenge(rejection: Rejection) -> String {
-        let response = RejectionFormat::default().respond(rejection, get());
+        let response = respond_by_default(rejection, get());
         response.headers()[WWW_AUTHENTICATE]
             .to_str()
             .unwrap()
@@ -304,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_503_has_no_challenge_and_a_time_to_wait() {
-        let response = RejectionFormat::default().respond(Reason::Unavailable.into(), get());
+        let response = respond_by_default(Reason::Unavailable.into(), get());
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()[RETRY_AFTER], "1");
         assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
@@ -313,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_failure_after_the_call_invites_nobody_to_repeat_it() {
-        let response = RejectionFormat::default().respond(Reason::NotRecorded.into(), get());
+        let response = respond_by_default(Reason::NotRecorded.into(), get());
         assert_eq!(response.status(), 500);
         assert!(!response.headers().contains_key(RETRY_AFTER));
         assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
@@ -329,7 +357,7 @@ mod tests {
             (Reason::Unavailable, "14"),
             (Reason::NotRecorded, "13"),
         ] {
-            let response = RejectionFormat::default().respond(reason.into(), grpc_call());
+            let response = respond_by_default(reason.into(), grpc_call());
             assert_eq!(response.status(), 200);
             assert_eq!(response.headers()[CONTENT_TYPE], "application/grpc");
             assert_eq!(response.headers()[GRPC_STATUS], status);
@@ -346,7 +374,7 @@ mod tests {
             (GrpcRejections::Never, 401, 401),
         ] {
             let format = RejectionFormat::default().grpc(grpc);
-            let status = |request| format.respond(Reason::NoToken.into(), request).status();
+            let status = |request| respond(&format, Reason::NoToken.into(), request).status();
             assert_eq!(status(get()), of_get, "{grpc:?}");
             assert_eq!(status(grpc_call()), of_grpc_call, "{grpc:?}");
         }
@@ -355,7 +383,7 @@ mod tests {
     #[test]
     fn grpc_message_is_percent_encoded() {
         let rejection = Rejection::new(Reason::Revoked).detail("50 % é\n");
-        let response = RejectionFormat::default().respond(rejection, grpc_call());
+        let response = respond_by_default(rejection, grpc_call());
         assert_eq!(response.headers()[GRPC_MESSAGE], "50 %25 %C3%A9%0A");
     }
 
@@ -365,7 +393,7 @@ mod tests {
             let body = Bytes::from(rejection.reason().label());
             (HeaderValue::from_static("text/plain"), body)
         });
-        let response = format.respond(Reason::Revoked.into(), get());
+        let response = respond(&format, Reason::Revoked.into(), get());
         assert_eq!(response.headers()[CONTENT_TYPE], "text/plain");
         assert_eq!(response.status(), 401);
         assert!(response.headers().contains_key(WWW_AUTHENTICATE));

@@ -38,7 +38,7 @@ impl<F> RejectionFuture<F> {
         }
     }
 
-    /// A rejection, as [`RejectionFormat::respond`](super::RejectionFormat::respond) makes it.
+    /// A rejection, as [`RejectionFormat::respond_to`](super::RejectionFormat::respond_to) makes it.
     pub fn rejected(response: Response<Full<Bytes>>) -> Self {
         let response = Some(response);
         Self {

@@ -8,7 +8,7 @@ use std::{
 use http::StatusCode;
 
 use super::Rejection;
-use crate::{Clock, log_limit::LogLimit};
+use crate::{Clock, internal::LogLimit};
 
 /// Logs what the server is to blame for once a minute and reason, with how often it happened, and
 /// all else at `DEBUG`: an outage rejects every request.

@@ -10,7 +10,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 pub use self::{
     body::RejectionBody,
-    format::{GrpcRejections, RejectionFormat},
+    format::{GrpcRejections, RejectionFormat, log_not_enforced, respond},
     future::RejectionFuture,
     reason::Reason,
 };
@@ -21,11 +21,10 @@ use crate::{ClaimsError, MalformedToken, PathAmbiguity, RevocationError, StoreEr
 /// It goes into the extensions of the response that it becomes, so that outer layers can see it:
 ///
 /// ```
-/// use tower_revoke_core::{Reason, Rejection, RejectionFormat, end::RequestShape};
+/// use tower_revoke_core::{Reason, Rejection, RejectionFormat};
 ///
-/// let request = http::Request::get("/orders").body(())?;
-/// let request = RequestShape::of(&request);
-/// let response = RejectionFormat::default().respond(Reason::Revoked.into(), request);
+/// let (request, ()) = http::Request::get("/orders").body(())?.into_parts();
+/// let response = RejectionFormat::default().respond_to(Reason::Revoked.into(), &request);
 /// assert_eq!(response.status(), 401);
 /// assert_eq!(
 ///     response.headers()["www-authenticate"],

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Request;
-use tower_revoke_core::{Clock, Reason, Rejection, RejectionFormat, UnixTime, end::RequestShape};
+use tower_revoke_core::{Clock, Reason, Rejection, RejectionFormat, UnixTime};
 use tower_revoke_testing::RecordedLog;
 
 /// TRAPS 48: a thousand requests in an outage of three minutes, through two layers.
@@ -13,13 +13,13 @@ fn trap_48_an_outage_is_a_line_a_minute_whoever_is_rejected() {
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000));
     let one = RejectionFormat::default().clock(clock);
     let other = one.clone().realm("orders");
-    let request = RequestShape::of(&Request::new(()));
+    let (request, ()) = Request::new(()).into_parts();
     for step in 0..1_000 {
         let format = if step % 2 == 0 { &one } else { &other };
         let down = Rejection::new(Reason::Unavailable).source(std::io::Error::other("down"));
-        format.respond(down, request);
+        format.respond_to(down, &request);
         // What the callers are to blame for fills no log either.
-        format.respond(Reason::Expired.into(), request);
+        format.respond_to(Reason::Expired.into(), &request);
         hand.advance(Duration::from_millis(180));
     }
     let lines = log.lines();
@@ -36,9 +36,9 @@ fn trap_48_each_reason_has_a_line_of_its_own() {
     let log = RecordedLog::start();
     let (clock, _hand) = Clock::manual(UnixTime::from_secs(1_000));
     let format = RejectionFormat::default().clock(clock);
-    let request = RequestShape::of(&Request::new(()));
+    let (request, ()) = Request::new(()).into_parts();
     for reason in [Reason::Unavailable, Reason::Busy, Reason::NotRecorded].repeat(10) {
-        format.respond(reason.into(), request);
+        format.respond_to(reason.into(), &request);
     }
     let lines = log.lines();
     assert_eq!(lines.len(), 3, "{lines:#?}");

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use tower_revoke_core::Clock;
 #[cfg(feature = "remote")]
 use tower_revoke_core::Endpoint;
-use tower_revoke_core::{IssuerDigests, UnixTime};
+use tower_revoke_core::{UnixTime, internal::IssuerDigests};
 use zeroize::Zeroizing;
 
 #[cfg(feature = "remote")]

@@ -1,6 +1,6 @@
 //! What of the store's failures is logged, and how often.
 
-use tower_revoke_core::log_limit::{LogLimit, OutageLog};
+use tower_revoke_core::internal::{LogLimit, OutageLog};
 
 /// The kinds of lines that a store which fails, or forgets, would fill the log with.
 #[derive(Debug, Default)]

@@ -23,7 +23,7 @@ use moka::{
 };
 use tower_revoke_core::{
     Clock, Cursor, KeyDigest, RecordFilter, RecordPage, RevocationKey, Store, StoreError, TokenId,
-    TokenStatus, UnixTime, VerifiedToken,
+    TokenStatus, UnixTime, VerifiedToken, internal::cached_status,
 };
 
 use self::{
@@ -117,7 +117,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
     pub(crate) fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {
         #[cfg(target_arch = "x86_64")]
         if let Some(mirror) = &self.mirror
-            && token.known_good().is_empty()
+            && cached_status(token).is_empty()
         {
             mirror.fetch(token);
         }
@@ -137,7 +137,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
     }
 
     fn is_known_good(&self, token: &VerifiedToken, version: u64, now: Duration) -> bool {
-        let Some(asked_at) = token.known_good().asked_at(version) else {
+        let Some(asked_at) = cached_status(token).asked_at(version) else {
             return false;
         };
         // Nothing that concerns the token was told since: while the mirror is young, so is this.
@@ -161,7 +161,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         let status = mirror.known_status(token)?;
         self.counters.served(age);
         if status == TokenStatus::Valid {
-            token.known_good().keep(version, now.saturating_sub(age));
+            cached_status(token).keep(version, now.saturating_sub(age));
         }
         Some(status)
     }
@@ -265,7 +265,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         let status = judge(token, &listed)?;
         let mut asked = Asked { at, version };
         if status == TokenStatus::Valid {
-            token.known_good().keep(version, at);
+            cached_status(token).keep(version, at);
         } else if before != Some(status) {
             // Revoked elsewhere: good answers that are younger than the bound must not be given
             // any more, now that it is known. This very move is allowed for in the version.
@@ -296,7 +296,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
             self.counters.served(age);
         }
         if answer.status == TokenStatus::Valid {
-            token.known_good().keep(asked.version, asked.at);
+            cached_status(token).keep(asked.version, asked.at);
         }
         Some(answer.status)
     }

@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-use tower_revoke_core::{Change, Changes, Clock, Cursor, StoreError, log_limit::LogLimit};
+use tower_revoke_core::{Change, Changes, Clock, Cursor, StoreError, internal::LogLimit};
 
 /// Written under the lock of the key's shard, so that the changes of one key stand in the order
 /// in which they were made.

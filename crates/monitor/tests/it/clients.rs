@@ -6,9 +6,7 @@ use http::{Request, Response};
 use http_body_util::Empty;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_revoke_core::{
-    Authenticated, Clock, Reason, RejectionFormat, UnixTime, end::RequestShape,
-};
+use tower_revoke_core::{Authenticated, Clock, Reason, UnixTime};
 use tower_revoke_monitor::{Monitor, MonitorLayer, ServiceSnapshot};
 
 use crate::support::*;
@@ -227,9 +225,7 @@ async fn trap_15_a_scan_with_unknown_tokens_adds_no_client() {
         // A bearer layer says nothing of a token that is not good; what it claims is in the request.
         assert!(request.headers().contains_key("authorization"));
         let reason = Reason::BadSignature;
-        Ok::<_, Infallible>(
-            RejectionFormat::default().respond(reason.into(), RequestShape::of(&Request::new(()))),
-        )
+        Ok::<_, Infallible>(rejected(reason))
     }));
     for claimed in 0..SCAN {
         let request = Request::builder()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::Request;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_revoke_core::{Reason, RejectionFormat, end::RequestShape};
+use tower_revoke_core::Reason;
 use tower_revoke_monitor::{Monitor, MonitorLayer};
 
 use crate::support::*;
@@ -42,8 +42,7 @@ fn with_recorder(test: impl AsyncFnOnce(&Snapshotter)) {
 
 async fn reject(layer: &MonitorLayer) {
     let service = layer.layer(service_fn(|_: Request<()>| async {
-        let response = RejectionFormat::default()
-            .respond(Reason::Expired.into(), RequestShape::of(&Request::new(())));
+        let response = rejected(Reason::Expired);
         Ok::<_, std::convert::Infallible>(response)
     }));
     service.oneshot(Request::new(())).await.unwrap();

@@ -15,9 +15,7 @@ use http::{HeaderMap, Method, Request, Response, Version};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_revoke_core::{
-    BoxError, ByStatus, Clock, Outcome, Reason, RejectionFormat, UnixTime, end::RequestShape,
-};
+use tower_revoke_core::{BoxError, ByStatus, Clock, Outcome, Reason, UnixTime};
 use tower_revoke_monitor::{
     Classify, Latency, Monitor, MonitorBody, MonitorFuture, MonitorLayer, MonitorService,
 };
@@ -119,8 +117,7 @@ async fn a_rejection_is_counted_by_its_reason_and_has_no_latency() {
             true => Reason::NoToken,
             false => Reason::Revoked,
         };
-        let response =
-            RejectionFormat::default().respond(reason.into(), RequestShape::of(&Request::new(())));
+        let response = rejected(reason);
         async move { Ok::<_, Infallible>(response) }
     }));
     for first in [true, false, false] {
@@ -377,8 +374,7 @@ async fn a_program_judges_by_its_own_rules() {
     // A rejection of ours is none of its business.
     let layer = layer.clone();
     let service = layer.layer(service_fn(|_: Request<()>| async {
-        let mut response = RejectionFormat::default()
-            .respond(Reason::Spent.into(), RequestShape::of(&Request::new(())));
+        let mut response = rejected(Reason::Spent);
         *response.status_mut() = http::StatusCode::NOT_FOUND;
         Ok::<_, Infallible>(response)
     }));

@@ -8,11 +8,15 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use http_body_util::Full;
 use serde_json::{Value, json};
 use tower::{Service, ServiceExt};
-use tower_revoke_core::{Authenticated, Claims, IdentitySlot, TokenId, VerifiedToken};
+use tower_revoke_core::{
+    Authenticated, Claims, IdentitySlot, Reason, RejectionFormat, TokenId, VerifiedToken,
+};
 use tower_revoke_monitor::{Classify, Counts, MonitorLayer};
 use tower_revoke_testing::ScriptedBody;
 
@@ -32,6 +36,12 @@ pub(crate) fn caller_with(claims: Value) -> Authenticated {
 pub(crate) fn identify<B>(request: &Request<B>, caller: Authenticated) {
     let slot = request.extensions().get::<IdentitySlot>();
     slot.expect("the monitor's slot").fill(caller);
+}
+
+/// The answer of a layer that rejects.
+pub(crate) fn rejected(reason: Reason) -> Response<Full<Bytes>> {
+    let (request, ()) = Request::new(()).into_parts();
+    RejectionFormat::default().respond_to(reason.into(), &request)
 }
 
 pub(crate) type Answer = Response<ScriptedBody>;

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_revoke_core::{
-    Authenticated, BearerChecked, BearerToken, Claims, Endpoint, HttpClient, KeyDigest,
+    Authenticated, BearerContext, BearerToken, Claims, Endpoint, HttpClient, KeyDigest,
     RejectionFormat, RemoteRevocation, Revocations, TokenId, VerifiedToken,
 };
 use tower_revoke_http::HttpsClient;
@@ -108,7 +108,7 @@ async fn a_token_that_is_spent_here_is_revoked_there() {
         let mut request = Request::new(());
         let presented = BearerToken::new("e30.e30.c2ln").unwrap();
         let extensions = request.extensions_mut();
-        extensions.insert(BearerChecked::new(
+        extensions.insert(BearerContext::new(
             Arc::new(RejectionFormat::default()),
             Some(presented),
         ));
@@ -162,7 +162,7 @@ async fn trap_42_a_token_takes_one_place_of_the_queue_and_a_caller_half_of_it() 
         let mut request = Request::new(());
         let presented = BearerToken::new(jwt_id).unwrap();
         let extensions = request.extensions_mut();
-        extensions.insert(BearerChecked::new(
+        extensions.insert(BearerContext::new(
             Arc::new(RejectionFormat::default()),
             Some(presented),
         ));

@@ -13,8 +13,6 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use tower_layer::Layer;
-#[cfg(doc)]
-use tower_revoke_core::TokenCookies;
 
 use self::{action::Action, upstream::Upstream};
 pub use self::{
@@ -46,7 +44,7 @@ pub use self::{
 ///   virtual host gets the credentials. The client makes it of the URI, as hyper-util's does for
 ///   HTTP/1 and as `:authority` for HTTP/2. A client that doesn't, such as a bare connection of
 ///   hyper's, must be given it further in.
-/// - The cookies from which the [bearer layers](TokenCookies) that the request came through read
+/// - The cookies from which the bearer layers that the request came through read
 ///   tokens, also if the token came elsewhere, and those of [`token_cookie`](Self::token_cookie). All
 ///   other cookies stay byte for byte.
 /// - What else an upstream believes of its proxy (RFC 9700 §4.13): `Forwarded`, `X-Forwarded-*`,

@@ -10,7 +10,7 @@ use http::{
     header::{AUTHORIZATION, HOST},
     request::Parts,
 };
-use tower_revoke_core::{Authenticated, BearerChecked, BearerToken, TokenCookies};
+use tower_revoke_core::{Authenticated, BearerContext, BearerToken, internal::TokenCookies};
 use tower_service::Service;
 
 use super::{OutboundBody, Rules, action::Action, callers, cookies, secret, upstream::Target};
@@ -91,7 +91,8 @@ fn credentials(head: &Parts) -> Option<HeaderValue> {
         }
     };
     let header = header.map(|value| OriginalAuthorization::new(value.clone()).value().clone());
-    let is_bearer = |value: &HeaderValue| !matches!(BearerToken::presented_in(value), Ok(None));
+    let is_bearer =
+        |value: &HeaderValue| !matches!(BearerToken::from_authorization(value), Ok(None));
     let is_verified = || head.extensions.get::<Authenticated>().is_some();
     if header
         .as_ref()
@@ -99,7 +100,7 @@ fn credentials(head: &Parts) -> Option<HeaderValue> {
     {
         return header;
     }
-    let token = BearerChecked::of(&head.extensions).and_then(BearerChecked::token);
+    let token = BearerContext::of(&head.extensions).and_then(BearerContext::token);
     let elsewhere = token.and_then(|token| secret::bearer(token.as_str()).ok());
     elsewhere.or(header)
 }

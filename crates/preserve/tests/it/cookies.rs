@@ -7,7 +7,7 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_revoke_core::{BearerChecked, BearerToken, TokenCookies};
+use tower_revoke_core::{BearerContext, BearerToken, internal::TokenCookies};
 use tower_revoke_preserve::{
     HopByHopLayer, Outbound, OutboundAuthorizationLayer, PreserveAuthorizationLayer,
 };
@@ -68,7 +68,7 @@ fn seen_by_a_bearer_layer(
     let extensions = request.extensions_mut();
     TokenCookies::add(extensions, cookie.into());
     let token = BearerToken::new(token).expect("a token");
-    extensions.insert(BearerChecked::new(Default::default(), Some(token)));
+    extensions.insert(BearerContext::new(Default::default(), Some(token)));
     request
 }
 

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use serde_json::json;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_revoke_core::{
-    Authenticated, BearerChecked, Claims, Reason, Rejection, TokenId, TokenStatus, VerifiedToken,
+    Authenticated, BearerContext, Claims, Reason, Rejection, TokenId, TokenStatus, VerifiedToken,
 };
 use tower_revoke_spend::{Call, Head, Revoke, RevokeBody, RevokeLayer, When};
 use tower_revoke_testing::readiness_conformance;
@@ -66,7 +66,7 @@ async fn without_a_caller_it_rejects_and_without_a_bearer_layer_it_says_so() {
     let mut nobody = Request::new(());
     nobody
         .extensions_mut()
-        .insert(BearerChecked::new(Default::default(), None));
+        .insert(BearerContext::new(Default::default(), None));
     let response = service.call(nobody).await.expect("a response");
     assert_eq!(response.status(), 401);
     assert_eq!(reason(&response), Some(Reason::NoToken));

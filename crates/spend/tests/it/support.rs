@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc};
 use http::{Request, Response};
 use serde_json::{Value, json};
 use tower_revoke_core::{
-    Authenticated, BearerChecked, BearerToken, Claims, Clock, Lift, RejectionFormat, Revocations,
+    Authenticated, BearerContext, BearerToken, Claims, Clock, Lift, RejectionFormat, Revocations,
     TokenId, TokenStatus, VerifiedToken,
 };
 use tower_revoke_list::{MemoryStore, RevocationList};
@@ -84,7 +84,7 @@ impl Caller {
     pub(crate) fn request_with(&self, token: BearerToken) -> Request<()> {
         let mut request = Request::new(());
         let extensions = request.extensions_mut();
-        extensions.insert(BearerChecked::new(
+        extensions.insert(BearerContext::new(
             Arc::new(RejectionFormat::default()),
             Some(token),
         ));

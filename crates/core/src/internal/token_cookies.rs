@@ -12,7 +12,7 @@ use http::Extensions;
 ///
 /// ```
 /// use http::Request;
-/// use tower_revoke_core::TokenCookies;
+/// use tower_revoke_core::internal::TokenCookies;
 ///
 /// let mut request = Request::new(());
 /// TokenCookies::add(request.extensions_mut(), "session".into());

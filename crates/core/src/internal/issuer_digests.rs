@@ -8,7 +8,7 @@ use crate::{KeyDigest, TokenId, id::Fields};
 /// verifier that knows its issuers makes each token's from here, in about half the time.
 ///
 /// ```
-/// use tower_revoke_core::{IssuerDigests, TokenId};
+/// use tower_revoke_core::{TokenId, internal::IssuerDigests};
 ///
 /// let digests = IssuerDigests::new("https://id.example.com");
 /// assert_eq!(digests.token_id("1"), TokenId::of_jwt("https://id.example.com", "1"));

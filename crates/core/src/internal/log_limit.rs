@@ -1,11 +1,10 @@
 //! How often the same thing is logged while it lasts.
 //!
-//! Hidden from the docs: our own layers and stores use it, and users have their own subscribers.
 //! Pure: the time comes in, and nothing but counters is kept.
 //!
 //! ```
 //! use std::time::Duration;
-//! use tower_revoke_core::log_limit::LogLimit;
+//! use tower_revoke_core::internal::LogLimit;
 //!
 //! let rejected = LogLimit::default();
 //! let lines = (0..180).filter_map(|secs| rejected.count(Duration::from_secs(secs), 1));

@@ -1,0 +1,22 @@
+//! What the crates of tower-revoke need of each other.
+//!
+//! Hidden from the docs, and not covered by semantic versioning: caches beside a token, digests that
+//! are computed once, steps that a layer takes one by one. A verifier, a list, a store or a layer of
+//! somebody else's needs none of it.
+
+mod cached_status;
+mod issuer_digests;
+mod log_limit;
+mod token_cookies;
+
+pub use self::{
+    cached_status::CachedStatus,
+    issuer_digests::IssuerDigests,
+    log_limit::{LogLimit, OutageLog},
+    token_cookies::TokenCookies,
+};
+pub use crate::{
+    rejection::{log_not_enforced, respond},
+    token::{check_characters, read_unchecked},
+    verified_token::{cached_status, note, verified_token_of},
+};

@@ -1,0 +1,217 @@
+//! The verified token, as verifiers cache it and as lists are asked about it.
+
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use serde::de::DeserializeOwned;
+
+use crate::{
+    Claims, ClaimsError, KeyDigest, Reason, Rejection, Revocations, TokenId, UnixTime,
+    internal::{CachedStatus, IssuerDigests},
+    retention,
+};
+
+/// A token whose signature and claims were found good: what verifiers keep, and what a
+/// revocation list is asked about.
+pub struct VerifiedToken {
+    id: TokenId,
+    claims: Claims,
+    leeway: Duration,
+    keys: Vec<KeyDigest>,
+    revocations: Option<Arc<dyn Revocations>>,
+    status: CachedStatus,
+    note: OnceLock<Box<dyn Any + Send + Sync>>,
+    typed: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+/// How many keys concern a token, if no claims are chosen besides.
+const KEYS: usize = 5;
+
+impl VerifiedToken {
+    /// `leeway` is the clock skew that the verifier allows: the token may be used until `exp` +
+    /// leeway. A leeway above [`retention::MARGIN`] counts as that: stores keep nothing for longer.
+    pub fn new(id: TokenId, claims: Claims, leeway: Duration) -> Self {
+        let issuer = claims.issuer().map(IssuerDigests::new);
+        Self::with_digests(id, claims, leeway, issuer.as_ref())
+    }
+
+    fn with_digests(
+        id: TokenId,
+        claims: Claims,
+        leeway: Duration,
+        issuer: Option<&IssuerDigests>,
+    ) -> Self {
+        let mut keys = Vec::with_capacity(KEYS);
+        keys.push(KeyDigest::of_token(id));
+        if let Some(issuer) = issuer {
+            keys.push(issuer.key());
+            keys.extend(claims.subject().map(|value| issuer.subject(value)));
+            keys.extend(claims.client().map(|value| issuer.client(value)));
+            keys.extend(claims.session().map(|value| issuer.session(value)));
+        }
+        Self {
+            id,
+            claims,
+            leeway: leeway.min(retention::MARGIN),
+            keys,
+            revocations: None,
+            status: CachedStatus::default(),
+            note: OnceLock::new(),
+            typed: OnceLock::new(),
+        }
+    }
+
+    /// Lets rules over the claim `name` concern this token, see [`RevocationKey::claim`].
+    ///
+    /// # Errors
+    /// [`ClaimsError::WrongType`] if the token carries the claim and it is no string: such a token
+    /// can't be told apart by a rule, and must be rejected.
+    pub fn with_rule_claim(mut self, name: &str) -> Result<Self, ClaimsError> {
+        if let Some(value) = self.claims.get(name) {
+            let value = value
+                .as_str()
+                .ok_or_else(|| ClaimsError::WrongType(name.to_owned()))?;
+            let issuer = self.claims.issuer().unwrap_or_default();
+            self.keys.push(KeyDigest::of_claim(issuer, name, value));
+        }
+        Ok(self)
+    }
+
+    /// Names the list that this token was, and will be, checked against.
+    ///
+    /// # Errors
+    /// The list has a [`max_token_life`](Revocations::max_token_life), and the token lives longer
+    /// ([`Reason::LifeTooLong`]) or doesn't say how long ([`Reason::MissingClaim`]): a rule that
+    /// revokes it may be purged while it is still valid.
+    pub fn with_revocations(
+        mut self,
+        revocations: Arc<dyn Revocations>,
+    ) -> Result<Self, Rejection> {
+        if let Some(life) = revocations.max_token_life() {
+            self.check_life(life)
+                .map_err(|rejection| rejection.token(self.id))?;
+        }
+        self.revocations = Some(revocations);
+        Ok(self)
+    }
+
+    fn check_life(&self, max: Duration) -> Result<(), Rejection> {
+        let missing = |claim| {
+            Rejection::new(Reason::MissingClaim)
+                .detail(format!("the token lacks the claim {claim}"))
+        };
+        let expires_at = self.claims.expires_at().ok_or_else(|| missing("exp"))?;
+        let issued_at = self.claims.issued_at().ok_or_else(|| missing("iat"))?;
+        if expires_at > issued_at.saturating_add(max) {
+            return Err(Reason::LifeTooLong.into());
+        }
+        Ok(())
+    }
+
+    /// Under what the token is listed.
+    pub fn id(&self) -> TokenId {
+        self.id
+    }
+
+    /// What it says.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The first second at which its verifier no longer accepts it: `exp` + leeway. `None`: it never
+    /// expires.
+    pub fn usable_until(&self) -> Option<UnixTime> {
+        let exp = self.claims.expires_at()?;
+        Some(exp.saturating_add(self.leeway))
+    }
+
+    /// Until when stores keep what they know of it, see [`retention::of_token`]; `None`: for ever.
+    pub fn retained_until(&self) -> Option<UnixTime> {
+        retention::of_token(self.claims.expires_at())
+    }
+
+    /// The keys that concern it: its own first, then its issuer's, subject's, client's, session's
+    /// and those of chosen claims.
+    pub fn keys(&self) -> &[KeyDigest] {
+        &self.keys
+    }
+
+    /// Returns whose token it is, where callers are limited: the digest of its issuer's subject,
+    /// or of its client if it names no subject, or else of the token itself.
+    pub fn holder(&self) -> KeyDigest {
+        let claims = &self.claims;
+        let is_named = claims.subject().or_else(|| claims.client()).is_some();
+        // After those of the token and of the issuer.
+        let named = self
+            .keys
+            .get(2)
+            .filter(|_| is_named && claims.issuer().is_some());
+        named.copied().unwrap_or(KeyDigest::of_token(self.id))
+    }
+
+    /// Whether a rule over all tokens issued at or before `time` concerns this one. A token that
+    /// doesn't say when it was issued is concerned by all; a leeway is allowed for an issuer whose
+    /// clock runs ahead.
+    pub fn issued_at_or_before(&self, time: UnixTime) -> bool {
+        self.claims
+            .issued_at()
+            .is_none_or(|iat| iat <= time.saturating_add(self.leeway))
+    }
+
+    /// The list that it is checked against.
+    pub fn revocations(&self) -> Option<&Arc<dyn Revocations>> {
+        self.revocations.as_ref()
+    }
+
+    pub(crate) fn typed<C: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+    ) -> Result<Arc<C>, ClaimsError> {
+        let kept = self.typed.get().cloned().map(Arc::downcast);
+        if let Some(Ok(claims)) = kept {
+            return Ok(claims);
+        }
+        let claims = Arc::new(self.claims.parse::<C>()?);
+        // Kept for the first type that is asked for: programs have one.
+        let _ = self.typed.set(claims.clone());
+        Ok(claims)
+    }
+}
+
+impl fmt::Debug for VerifiedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedToken")
+            .field("id", &self.id)
+            .field("claims", &self.claims)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a verified token as [`VerifiedToken::new`] does, with what is hashed already of its issuer.
+pub fn verified_token_of(
+    issuer: &IssuerDigests,
+    id: TokenId,
+    claims: Claims,
+    leeway: Duration,
+) -> VerifiedToken {
+    match claims.issuer() == Some(issuer.name()) {
+        true => VerifiedToken::with_digests(id, claims, leeway, Some(issuer)),
+        false => VerifiedToken::new(id, claims, leeway),
+    }
+}
+
+/// Returns what its list last said of a token, if that was good.
+pub fn cached_status(token: &VerifiedToken) -> &CachedStatus {
+    &token.status
+}
+
+/// Returns the place where one layer keeps what it knows of a token between requests.
+///
+/// The first writer wins: an `Any` of another type, or with another layer's mark, is not the
+/// caller's.
+pub fn note(token: &VerifiedToken) -> &OnceLock<Box<dyn Any + Send + Sync>> {
+    &token.note
+}
