@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tower_revoke::core::{Store, UseOutcome};
+use tower_revoke_testing::rounds;
 
 use crate::{
     load::{Load, key, new_use},
@@ -14,8 +15,8 @@ use crate::{
 macro_rules! crash_tests {
     ($server:ty) => {
         #[tokio::test(flavor = "multi_thread")]
-        async fn ten_kills_lose_nothing_that_was_acknowledged() {
-            $crate::crash::ten_kills::<$server>().await;
+        async fn kills_lose_nothing_that_was_acknowledged() {
+            $crate::crash::kills::<$server>().await;
         }
 
         #[tokio::test(flavor = "multi_thread")]
@@ -30,11 +31,11 @@ macro_rules! crash_tests {
     };
 }
 
-/// A load of two nodes goes on through ten kills; nothing that was acknowledged is lost.
-pub async fn ten_kills<S: StoreServer>() {
+/// A load of two nodes goes on through three kills, or ten; nothing that was acknowledged is lost.
+pub async fn kills<S: StoreServer>() {
     let mut server = S::fresh().await;
     let load = Load::start(&[server.open().await, server.open().await]);
-    for _ in 0..10 {
+    for _ in 0..rounds(3, 10) {
         load.goes_on(300).await;
         server.kill().await;
         server.restart().await;

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use tokio::task::JoinSet;
 use tower::service_fn;
 use tower_revoke::RevokeLayer;
+use tower_revoke_testing::rounds;
 use tower_revoke_tests::{Client, Server, Wire, World, get};
 
 const CALLS: usize = 10_000;
@@ -72,8 +73,8 @@ async fn race(layer: &RevokeLayer) -> (usize, usize, usize, usize) {
 
 /// TRAPS 1: check, then consume.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn trap_01_g2_one_winner_of_ten_thousand_twenty_times() {
-    for _ in 0..20 {
+async fn trap_01_g2_one_winner_of_ten_thousand_calls() {
+    for _ in 0..rounds(4, 20) {
         let counts = race(&RevokeLayer::single_use()).await;
         assert_eq!(counts, (1, CALLS - 1, 0, 1));
     }

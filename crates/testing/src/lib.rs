@@ -14,8 +14,12 @@ pub mod conformance;
 mod issuer;
 mod log;
 mod readiness;
+mod rounds;
 mod store;
 
+// For the tests of this workspace: its variable is set by `tests/run`.
+#[doc(hidden)]
+pub use self::rounds::rounds;
 pub use self::{
     body::{Gate, ScriptedBody},
     issuer::{TestAlgorithm, TestIssuer, TestToken},

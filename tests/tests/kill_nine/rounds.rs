@@ -9,9 +9,8 @@ use std::{
 
 use futures_util::future::join_all;
 use tower_revoke::core::{KeyDigest, Listed, Store, UseOutcome};
+use tower_revoke_testing::rounds;
 use tower_revoke_tests::acks::Ack;
-
-const ROUNDS: u64 = 100;
 
 /// The longest that a writer lives, in acknowledgements.
 const LIFE: u64 = 400;
@@ -39,7 +38,8 @@ impl Drop for Writer {
     }
 }
 
-/// Kills a writer on the store of this kind a hundred times, after so many uses were made.
+/// Kills a writer on the store of this kind twenty times or a hundred, after so many
+/// uses were made.
 pub(crate) async fn survives<S: Store>(
     kind: &str,
     place: &Path,
@@ -53,7 +53,8 @@ pub(crate) async fn survives<S: Store>(
     // No writer comes as far.
     let earlier: Vec<_> = (u64::MAX - earlier..u64::MAX).collect();
     take_once(&open().await, &earlier).await;
-    for round in 0..ROUNDS {
+    let rounds = rounds(20, 100);
+    for round in 0..rounds {
         // Some end while they still open the file.
         let life = random.u64(0..LIFE).saturating_sub(LIFE / 10);
         let before = (all.won.len(), all.lost.len());
@@ -76,8 +77,9 @@ pub(crate) async fn survives<S: Store>(
         all.won.len(),
         all.lost.len()
     );
-    assert!(all.revoked.len() > 1_000 && all.won.len() > 1_000);
-    assert!(all.lost.len() > 1_000, "of two uses one has to lose");
+    let many = 10 * usize::try_from(rounds).expect("a few");
+    assert!(all.revoked.len() > many && all.won.len() > many);
+    assert!(all.lost.len() > many, "of two uses one has to lose");
 }
 
 async fn take_once<S: Store>(store: &S, numbers: &[u64]) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use tower_revoke::Clock;
+use tower_revoke_testing::rounds;
 
 use crate::kit::{Node, PATIENT, SPENT, Stage, Told};
 
@@ -17,17 +18,21 @@ pub(crate) async fn elsewhere(kind: &'static str, place: String, told: Told) {
     let stage = Stage::new(kind, place);
     let mirrored = match told {
         // Only what the store pushes explains a rejection before the end of the test.
-        Told::AtOnce => ("pushed, bound 600 s", 200, [PATIENT, MIRROR]),
-        Told::WhenAsked => ("polled, bound 2 s", 20, ["max_staleness=2000", MIRROR]),
+        Told::AtOnce => ("pushed, bound 600 s", rounds(40, 200), [PATIENT, MIRROR]),
+        Told::WhenAsked => (
+            "polled, bound 2 s",
+            rounds(8, 20),
+            ["max_staleness=2000", MIRROR],
+        ),
     };
     let read_through = (
         "asked, bound 0.5 s",
-        20,
+        rounds(8, 20),
         ["max_staleness=500", "mirror_capacity=0"],
     );
     for (how, number, settings) in [mirrored, read_through] {
         let (one, other) = (stage.node(&settings).await, stage.node(&settings).await);
-        let mut times = rounds(&stage, [&one, &other], how, number).await;
+        let mut times = times_of(&stage, [&one, &other], how, number).await;
         times.sort();
         let of = |part: usize| times[(times.len() - 1) * part / 100];
         println!(
@@ -46,7 +51,7 @@ pub(crate) async fn elsewhere(kind: &'static str, place: String, told: Told) {
 }
 
 /// The times from when a revocation was acknowledged on one node to its first rejection on another.
-async fn rounds(stage: &Stage, nodes: [&Node; 2], how: &str, number: usize) -> Vec<Duration> {
+async fn times_of(stage: &Stage, nodes: [&Node; 2], how: &str, number: usize) -> Vec<Duration> {
     let (clock, mut times) = (Clock::system(), Vec::new());
     for round in 0..number {
         // A token in one round, all of a subject's in the next.

@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tower_revoke_core::{KeyDigest, Revocation, Store, TokenId, TokenStatus, UseId, UseOutcome};
 use tower_revoke_list::{MemoryStore, RevocationList};
+use tower_revoke_testing::rounds;
 
 /// TRAPS 3: a bounded cache that was the list forgot live revocations.
 #[tokio::test]
@@ -40,8 +41,7 @@ async fn trap_03_caches_that_overflow_un_revoke_nothing() {
 fn trap_22_threads_that_race_for_one_use_have_one_winner() {
     const THREADS: u8 = 8;
     const TOKENS: u8 = 250;
-    const ROUNDS: usize = 20;
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds(5, 20) {
         let store = MemoryStore::new();
         let tokens: Vec<_> = (0..TOKENS).map(|jti| token(&jti.to_string())).collect();
         let won: Vec<_> = (0..TOKENS).map(|_| AtomicU32::new(0)).collect();
