@@ -58,6 +58,8 @@ const PROPERTIES: &[&str] = &[
     "-Xms512m",
     "-Xmx512m",
     "-XX:+UseSerialGC",
+    // It lives for seconds: what the second compiler would gain, it costs in the start.
+    "-XX:TieredStopAtLevel=1",
     "-Djdk.attach.allowAttachSelf=true",
     // Or it would close its output.
     "-Dcassandra-foreground=yes",
