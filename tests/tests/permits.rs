@@ -18,7 +18,7 @@ use tokio::time::{Instant, advance, timeout};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_revoke::{
     Clock, JwtVerifier, RequireBearerLayer, RevocationList,
-    core::{BoxFuture, Endpoint, HttpClient, HttpClientError, UnixTime},
+    core::{Endpoint, HttpClient, UnixTime},
 };
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 use tower_revoke_tests::get;
@@ -26,25 +26,16 @@ use tower_revoke_tests::get;
 const PERMITS: usize = 100;
 
 /// Answers the first request with the keys, and no other one.
-#[derive(Debug)]
-struct HangsAfterOne {
-    keys: String,
-    asked: Arc<AtomicUsize>,
-}
-
-impl HttpClient for HangsAfterOne {
-    fn send(
-        &self,
-        _: Request<Bytes>,
-        _: usize,
-    ) -> BoxFuture<'_, Result<Response<Bytes>, HttpClientError>> {
-        Box::pin(async {
-            if self.asked.fetch_add(1, Ordering::Relaxed) > 0 {
+fn hangs_after_one(keys: String, requests: Arc<AtomicUsize>) -> impl HttpClient {
+    service_fn(move |_: Request<Full<Bytes>>| {
+        let (keys, requests) = (keys.clone(), requests.clone());
+        async move {
+            if requests.fetch_add(1, Ordering::Relaxed) > 0 {
                 pending::<()>().await;
             }
-            Ok(Response::new(Bytes::from(self.keys.clone())))
-        })
-    }
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(keys)))
+        }
+    })
 }
 
 /// TRAPS 44: a known token waited 4.8 s for a permit.
@@ -54,10 +45,7 @@ async fn trap_44_a_known_token_is_served_while_others_wait_for_their_keys() {
     let issuer = TestIssuer::with("https://id.example.com", TestAlgorithm::ES256);
     let issuer = issuer.clock(clock.clone());
     let asked = Arc::new(AtomicUsize::new(0));
-    let client = HangsAfterOne {
-        keys: issuer.jwks().to_string(),
-        asked: asked.clone(),
-    };
+    let client = hangs_after_one(issuer.jwks().to_string(), asked.clone());
     let tokens = JwtVerifier::issuer(issuer.issuer())
         .audience("api")
         .jwks_url(Endpoint::new("https://id.example.com/keys").expect("a URL"))

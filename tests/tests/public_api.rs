@@ -14,7 +14,8 @@ use serde_json::Value;
 
 /// The crates whose types may be seen from outside: the standard library, and those that an
 /// application has in its own stack anyway. What checks signatures, what caches and what tests
-/// schedules (jsonwebtoken, aws-lc-rs, moka, quick_cache, shuttle) has no place here.
+/// schedules (jsonwebtoken, aws-lc-rs, moka, quick_cache, shuttle) has no place here. reqwest is
+/// named by `ReqwestClient`, which is built with the user's own settings.
 const ALLOWED: &[&str] = &[
     "alloc",
     "axum_core",
@@ -23,6 +24,7 @@ const ALLOWED: &[&str] = &[
     "http",
     "http_body",
     "http_body_util",
+    "reqwest",
     "serde_core",
     "serde_json",
     "std",

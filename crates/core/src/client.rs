@@ -1,234 +1,193 @@
-//! The port to the network: how keys are fetched, and how an authorization server is told.
+//! The HTTP client that fetches keys and calls authorization servers: any tower service.
 
-use std::{
-    fmt,
-    net::{Ipv4Addr, Ipv6Addr},
-    sync::Arc,
-};
+use std::future::poll_fn;
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, uri::Scheme};
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use tower_service::Service;
 
-use crate::{BoxError, BoxFuture, locality::Locality};
+use crate::{BoxError, BoxFuture};
 
-/// Sends HTTP requests. `HttpsClient` of tower-revoke-http is one; bring your own for a proxy, a
-/// client certificate, or a test.
+/// An HTTP client: every `tower::Service<http::Request<Full<Bytes>>>` that is
+/// `Clone + Send + Sync + 'static` is one, whatever the body of its responses.
 ///
-/// It follows no redirect (a 3xx is an answer), retries nothing, and may be dropped at any time:
-/// the caller sets the time limit.
-pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
-    /// Sends `request` and reads the whole answer.
+/// `HttpsClient` of tower-revoke-http is a client for most programs. Timeouts, proxies, tracing and
+/// the like are layers around it, as those of tower-http. The caller limits the size of a response
+/// and the time of an exchange; it may drop the future at any time.
+///
+/// # What the service must not do
+/// * **Follow a redirect.** The requests carry tokens and client secrets, which a 307 or 308 would
+///   hand to another server. A 3xx response is reported as [`HttpClientError::Redirect`], but one
+///   that the service has followed can't be seen here. `reqwest::Client` follows redirects by
+///   default; `ReqwestClient` of tower-revoke-http builds one that doesn't.
+/// * **Retry.** The callers retry at their own pace.
+/// * **Show the URL in its error**, which is logged: the query of an endpoint may be secret.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an HTTP client",
+    note = "an HTTP client is a `tower::Service<http::Request<http_body_util::Full<bytes::Bytes>>>` \
+            that returns an `http::Response` and is `Clone + Send + Sync + 'static`"
+)]
+pub trait HttpClient: Send + Sync + 'static {
+    /// Sends `request` and reads the whole response.
     ///
     /// # Errors
-    /// [`HttpClientError::TooLarge`] as soon as the body has more than `limit` bytes, or says so;
-    /// [`HttpClientError::Failed`] if no whole answer came. Statuses are no errors.
+    /// [`HttpClientError::TooLarge`] as soon as the body is known to be longer than `limit` bytes,
+    /// [`HttpClientError::Redirect`] for a 3xx status other than 304, and
+    /// [`HttpClientError::Failed`] if there is no complete response. No other status is an error.
     fn send(
         &self,
         request: Request<Bytes>,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Response<Bytes>, HttpClientError>>;
+    ) -> BoxFuture<'static, Result<Response<Bytes>, HttpClientError>>;
 }
 
-impl<C: HttpClient + ?Sized> HttpClient for Arc<C> {
+impl<S, B> HttpClient for S
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
     fn send(
         &self,
         request: Request<Bytes>,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Response<Bytes>, HttpClientError>> {
-        (**self).send(request, limit)
+    ) -> BoxFuture<'static, Result<Response<Bytes>, HttpClientError>> {
+        let mut service = self.clone();
+        Box::pin(async move {
+            poll_fn(|cx| service.poll_ready(cx)).await.map_err(failed)?;
+            let response = service.call(request.map(Full::new)).await.map_err(failed)?;
+            read(response, limit).await
+        })
     }
 }
 
-/// Why there is no answer.
+async fn read<B>(response: Response<B>, limit: usize) -> Result<Response<Bytes>, HttpClientError>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    let (head, body) = response.into_parts();
+    if head.status.is_redirection() && head.status != StatusCode::NOT_MODIFIED {
+        return Err(HttpClientError::Redirect(head.status));
+    }
+    if body.size_hint().lower() > limit as u64 {
+        return Err(HttpClientError::TooLarge(limit));
+    }
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Err(HttpClientError::TooLarge(limit)),
+        Err(error) => Err(HttpClientError::Failed(error)),
+    }
+}
+
+fn failed(error: impl Into<BoxError>) -> HttpClientError {
+    HttpClientError::Failed(error.into())
+}
+
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpClientError {
-    /// The body is longer than the caller takes.
-    #[error("the answer is longer than {0} bytes")]
+    /// The body is longer than the caller accepts.
+    #[error("the response is longer than {0} bytes")]
     TooLarge(usize),
-    /// The server could not be reached, or its answer broke off.
+    /// The response is a redirect, which is never followed.
+    #[error("the response is a redirect ({0}), which is not followed")]
+    Redirect(StatusCode),
+    /// The server could not be reached, or the response is incomplete.
     #[error("the request failed")]
     Failed(#[source] BoxError),
 }
 
-/// The URL of a server's endpoint: `https`, or plain `http` on the loopback or by name.
-///
-/// ```
-/// use tower_revoke_core::{Endpoint, EndpointError};
-///
-/// assert!(Endpoint::new("https://id.example.com/revoke").is_ok());
-/// assert!(Endpoint::new("http://127.0.0.1:8080/revoke").is_ok());
-/// assert!(matches!(
-///     Endpoint::new("http://id.example.com/revoke"),
-///     Err(EndpointError::PlainHttp(_)),
-/// ));
-/// assert!(Endpoint::plain_http("http://id.internal/revoke").is_ok());
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint(Uri);
-
-/// A URL that can't be an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EndpointError {
-    /// Not an absolute `http` or `https` URL, or one with user information, or with a host that
-    /// clients read in different ways (`0x7f.1`, `local%68ost`).
-    #[error("`{0}` is no http or https URL")]
-    NoUrl(String),
-    /// Tokens and keys would be sent in the clear.
-    #[error("`{0}` is plain http; use https, or allow it by name")]
-    PlainHttp(String),
-}
-
-impl Endpoint {
-    /// An `https` URL, or an `http` one whose host is `localhost` or a loopback address.
-    ///
-    /// # Errors
-    /// [`EndpointError`], which names the URL.
-    pub fn new(url: &str) -> Result<Self, EndpointError> {
-        let endpoint = Self::plain_http(url)?;
-        if endpoint.0.scheme() == Some(&Scheme::HTTPS) || endpoint.is_loopback() {
-            Ok(endpoint)
-        } else {
-            Err(EndpointError::PlainHttp(url.to_owned()))
-        }
-    }
-
-    /// An `https` or `http` URL of any host: for a network that is trusted with the tokens.
-    ///
-    /// # Errors
-    /// [`EndpointError::NoUrl`].
-    pub fn plain_http(url: &str) -> Result<Self, EndpointError> {
-        let no_url = || EndpointError::NoUrl(url.to_owned());
-        let uri: Uri = url.parse().map_err(|_| no_url())?;
-        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-        let has_user = uri
-            .authority()
-            .is_some_and(|host| host.as_str().contains('@'));
-        if !is_http || has_user || !uri.host().is_some_and(is_unambiguous) {
-            return Err(no_url());
-        }
-        Ok(Self(uri))
-    }
-
-    /// The URL.
-    pub fn uri(&self) -> &Uri {
-        &self.0
-    }
-
-    pub(crate) fn locality(&self) -> Locality {
-        Locality::of(self.0.host().unwrap_or_default())
-    }
-
-    fn is_loopback(&self) -> bool {
-        let host = self.0.host().unwrap_or_default();
-        let address = host.trim_start_matches('[').trim_end_matches(']');
-        host.eq_ignore_ascii_case("localhost")
-            || address
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
-    }
-}
-
-/// Whether the host that is judged here is the one that a client connects to. By the URL standard a
-/// client decodes escapes, and reads a name whose last label is a number as an IPv4 address, in any
-/// notation.
-fn is_unambiguous(host: &str) -> bool {
-    if let Some(host) = host.strip_prefix('[') {
-        let address = host.strip_suffix(']').map(str::parse::<Ipv6Addr>);
-        return matches!(address, Some(Ok(_)));
-    }
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let labels = host.strip_suffix('.').unwrap_or(host);
-    let (_, last) = labels.rsplit_once('.').unwrap_or(("", labels));
-    let is_number = match last.strip_prefix("0x").or(last.strip_prefix("0X")) {
-        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
-        None => last.bytes().all(|byte| byte.is_ascii_digit()),
-    };
-    host.bytes().all(is_name) && (!is_number || host.parse::<Ipv4Addr>().is_ok())
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{convert::Infallible, sync::Arc};
+
+    use http_body_util::StreamBody;
+    use tower::{ServiceBuilder, service_fn};
+
     use super::*;
 
-    #[test]
-    fn plain_http_is_for_the_loopback_or_by_name() {
-        for url in [
-            "https://id.example.com/",
-            "https://id.example.com:8443/a?b=c",
-            "http://localhost:8080/",
-            "http://127.0.0.1/",
-            "http://127.9.9.9/",
-            "http://[::1]:80/",
-        ] {
-            assert!(Endpoint::new(url).is_ok(), "{url}");
-        }
-        for url in [
-            "http://id.example.com/",
-            "http://10.0.0.1/",
-            "http://localhost.example.com/",
-            "http://127.0.0.1.example.com/",
-            "http://[::2]/",
-        ] {
-            let error = Endpoint::new(url).unwrap_err();
-            assert_eq!(error, EndpointError::PlainHttp(url.to_owned()));
-            assert!(Endpoint::plain_http(url).is_ok(), "{url}");
-        }
-        for url in [
-            "",
-            "/path",
-            "ftp://a/",
-            "id.example.com",
-            "http://user@localhost/",
-            "a b",
-        ] {
-            let error = Endpoint::new(url).unwrap_err();
-            assert_eq!(error, EndpointError::NoUrl(url.to_owned()));
+    fn client(status: u16, body: &'static str) -> impl HttpClient {
+        service_fn(move |request: Request<Full<Bytes>>| async move {
+            assert_eq!(request.uri().path(), "/keys");
+            let response = Response::builder().status(status);
+            Ok::<_, Infallible>(response.body(body.to_owned()).unwrap())
+        })
+    }
+
+    async fn get(
+        client: &dyn HttpClient,
+        limit: usize,
+    ) -> Result<Response<Bytes>, HttpClientError> {
+        let request = Request::get("https://id.example.com/keys");
+        client
+            .send(request.body(Bytes::new()).unwrap(), limit)
+            .await
+    }
+
+    #[tokio::test]
+    async fn a_response_comes_whole_whatever_its_status() {
+        for status in [200, 304, 404, 500] {
+            let response = get(&client(status, "hello"), 5).await.unwrap();
+            assert_eq!(response.status(), status);
+            assert_eq!(response.body(), "hello");
         }
     }
 
-    #[test]
-    fn trap_52_a_host_that_clients_read_in_different_ways_is_rejected() {
-        for host in [
-            "0x7f.1",
-            "0x7f000001",
-            "2130706433",
-            "127.1",
-            "127.0.0.01",
-            "0177.0.0.1",
-            "127.0.0.1.",
-            "a.0x",
-            "a.7",
-            "local%68ost",
-            "127.0.0.%31",
-            "a!b",
-            "[::1",
-            "[::1%25eth0]",
-            ".",
-        ] {
-            for scheme in ["https", "http"] {
-                let url = format!("{scheme}://{host}/");
-                let read = Endpoint::plain_http(&url);
-                assert_eq!(read, Err(EndpointError::NoUrl(url)), "{host}");
-            }
+    #[tokio::test]
+    async fn a_redirect_is_an_error_of_its_own() {
+        for status in [300, 301, 302, 303, 307, 308, 399] {
+            let error = get(&client(status, ""), 5).await.unwrap_err();
+            assert!(matches!(error, HttpClientError::Redirect(found) if found == status));
         }
-        for host in [
-            "1e100.net",
-            "a.0xg",
-            "7.a",
-            "a_b.c",
-            "10.0.0.1",
-            "[fe80::1]",
-            "a.",
-        ] {
-            assert!(Endpoint::new(&format!("https://{host}/")).is_ok(), "{host}");
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_not_read_to_its_end() {
+        let error = get(&client(200, "hello"), 4).await.unwrap_err();
+        assert!(matches!(error, HttpClientError::TooLarge(4)));
+        let endless = service_fn(async |_| {
+            let frame = || Ok::<_, Infallible>(http_body::Frame::data(Bytes::from_static(b"abc")));
+            let frames = futures_util::stream::repeat_with(frame);
+            Ok::<_, Infallible>(Response::new(StreamBody::new(frames)))
+        });
+        let error = get(&endless, 100).await.unwrap_err();
+        assert!(matches!(error, HttpClientError::TooLarge(100)));
+    }
+
+    #[tokio::test]
+    async fn an_error_of_the_service_or_the_body_is_passed_on() {
+        let down = service_fn(async |_| Err::<Response<Full<Bytes>>, _>("no route"));
+        let broken = service_fn(async |_| {
+            let frames = [Err::<http_body::Frame<Bytes>, _>("no route")];
+            let frames = futures_util::stream::iter(frames);
+            Ok::<_, Infallible>(Response::new(StreamBody::new(frames)))
+        });
+        let clients: [Arc<dyn HttpClient>; 2] = [Arc::new(down), Arc::new(broken)];
+        for client in clients {
+            let error = get(&*client, 5).await.unwrap_err();
+            let HttpClientError::Failed(source) = error else {
+                panic!("{error}");
+            };
+            assert_eq!(source.to_string(), "no route");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_service_that_needs_readiness_is_polled_ready() {
+        let service = ServiceBuilder::new()
+            .concurrency_limit(1)
+            .service(service_fn(async |_: Request<Full<Bytes>>| {
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
+            }));
+        for _ in 0..2 {
+            assert_eq!(get(&service, 5).await.unwrap().body(), "hello");
         }
     }
 }

@@ -20,6 +20,7 @@ mod claims;
 mod client;
 mod discovery;
 pub mod end;
+mod endpoint;
 #[cfg(feature = "axum-08")]
 mod extract;
 mod id;
@@ -54,8 +55,9 @@ pub use self::{
     authenticated::Authenticated,
     bearer_context::BearerContext,
     claims::{Claims, ClaimsError},
-    client::{Endpoint, EndpointError, HttpClient, HttpClientError},
+    client::{HttpClient, HttpClientError},
     discovery::{DiscoveryError, IssuerMetadata},
+    endpoint::{Endpoint, EndpointError},
     id::{TokenId, UseId},
     identity_slot::IdentitySlot,
     key::{KeyDigest, RevocationKey},

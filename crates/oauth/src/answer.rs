@@ -77,6 +77,7 @@ impl Verdict {
     pub(crate) fn of_error(error: &HttpClientError) -> Self {
         let failure = match error {
             HttpClientError::TooLarge(_) => Failure::TooLarge,
+            HttpClientError::Redirect(status) => Failure::Endpoint(*status),
             _ => Failure::Unreachable,
         };
         Self::Failed(failure, None)

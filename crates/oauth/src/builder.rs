@@ -103,7 +103,8 @@ impl RevocationClientBuilder {
         self
     }
 
-    /// What sends the requests, such as `HttpsClient` of tower-revoke-http. Required.
+    /// Sends the requests with this client: any tower service that follows no redirects, see
+    /// [`HttpClient`]. `HttpsClient` of tower-revoke-http is one. Required.
     pub fn http_client(mut self, client: impl HttpClient) -> Self {
         self.client = Some(Arc::new(client));
         self

@@ -25,6 +25,9 @@ pub use tower_revoke_drain::{DrainUpload, DrainUploadBody, DrainUploadFuture, Dr
 #[cfg(feature = "https")]
 #[doc(inline)]
 pub use tower_revoke_http::{HttpsClient, HttpsClientError};
+#[cfg(feature = "reqwest")]
+#[doc(inline)]
+pub use tower_revoke_http::{ReqwestClient, ReqwestClientError};
 #[cfg(feature = "jwt")]
 #[doc(inline)]
 pub use tower_revoke_jwt::{

@@ -76,7 +76,8 @@ impl JwtVerifierBuilder {
         self.key(Given::Discovery)
     }
 
-    /// *For all issuers:* fetches keys with this client. `HttpsClient` of tower-revoke-http is one.
+    /// *For all issuers:* fetches keys with this client: any tower service that follows no
+    /// redirects, see [`HttpClient`]. `HttpsClient` of tower-revoke-http is one.
     pub fn http_client(mut self, client: impl HttpClient) -> Self {
         self.remote.client = Some(Arc::new(client));
         self

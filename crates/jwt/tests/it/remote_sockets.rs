@@ -301,7 +301,7 @@ async fn whatever_the_server_answers_instead_of_keys_is_a_503() {
         (Page::RetryAfter, "Status(503)"),
         (Page::Status(204), "Status(204)"),
         (Page::Status(304), "Status(304)"),
-        (Page::Redirect("/elsewhere"), "Status(302)"),
+        (Page::Redirect("/elsewhere"), "Redirect(302)"),
         (Page::Garbage, "NoKeySet"),
         (Page::Json("{}".into()), "NoKeySet"),
         (Page::Json(r#"{"keys":[]}"#.into()), "NoUsableKey"),

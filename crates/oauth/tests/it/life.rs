@@ -9,8 +9,8 @@ use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_revoke_core::{
-    Authenticated, BearerContext, BearerToken, Claims, Endpoint, HttpClient, KeyDigest,
-    RejectionFormat, RemoteRevocation, Revocations, TokenId, VerifiedToken,
+    Authenticated, BearerContext, BearerToken, Claims, Endpoint, KeyDigest, RejectionFormat,
+    RemoteRevocation, Revocations, TokenId, VerifiedToken,
 };
 use tower_revoke_http::HttpsClient;
 use tower_revoke_list::RevocationList;
@@ -221,7 +221,7 @@ fn builder(id: &str, secret: &str) -> RevocationClientBuilder {
 
 #[test]
 fn what_is_missing_is_said_when_it_is_built() {
-    let client: Arc<dyn HttpClient> = Arc::new(HttpsClient::new().unwrap());
+    let client = HttpsClient::new().unwrap();
     let error = |builder: RevocationClientBuilder| builder.build().unwrap_err();
     assert_eq!(
         error(builder("shop", SECRET)),

@@ -4,21 +4,26 @@ use std::{
     collections::VecDeque,
     fmt::{self, Write},
     net::SocketAddr,
-    sync::{Arc, LazyLock, Mutex},
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use axum::{Router, body::to_bytes, extract::Request as AxumRequest};
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
+use http_body_util::{BodyExt, Full};
 use tokio::{
     net::TcpListener,
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
     task::JoinHandle,
     time::Instant,
 };
+use tower::service_fn;
 use tower_revoke_core::{
-    BearerToken, BoxFuture, Endpoint, HttpClient, HttpClientError, KeyDigest, QueueFull,
-    RemoteRevocation, RemoteSlot, TokenCopy, TokenId,
+    BearerToken, BoxError, Endpoint, KeyDigest, QueueFull, RemoteRevocation, RemoteSlot, TokenCopy,
+    TokenId,
 };
 use tower_revoke_http::HttpsClient;
 use tower_revoke_oauth::{RevocationClient, RevocationClientBuilder};
@@ -140,9 +145,9 @@ impl Drop for Server {
     }
 }
 
-type Answer = Result<Response<Bytes>, HttpClientError>;
+type Answer = Result<Response<Bytes>, BoxError>;
 
-/// One request that a [`Scripted`] was given.
+/// One request that a [`scripted`] client was given.
 #[derive(Debug)]
 pub(crate) struct Try {
     pub(crate) at: Instant,
@@ -150,41 +155,8 @@ pub(crate) struct Try {
     pub(crate) request: Request<Bytes>,
 }
 
-/// A client without a socket: `answer` gets the number of the request, and the token.
-pub(crate) struct Scripted<F> {
-    answer: F,
-    tell: UnboundedSender<Try>,
-    count: Mutex<usize>,
-}
-
-impl<F> fmt::Debug for Scripted<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Scripted")
-    }
-}
-
-impl<F, R> HttpClient for Scripted<F>
-where
-    F: Fn(usize, String) -> R + Send + Sync + 'static,
-    R: Future<Output = Answer> + Send + 'static,
-{
-    fn send(&self, request: Request<Bytes>, _: usize) -> BoxFuture<'_, Answer> {
-        let token = member(request.body(), "token").unwrap_or_default();
-        let number = {
-            let mut count = self.count.lock().unwrap();
-            *count += 1;
-            *count - 1
-        };
-        let _ = self.tell.send(Try {
-            at: Instant::now(),
-            token: token.clone(),
-            request,
-        });
-        Box::pin((self.answer)(number, token))
-    }
-}
-
-/// A client that answers by `answer`, and where its tries can be seen.
+/// A client without a socket, and where its tries can be seen: `answer` gets the number of the
+/// request, and the token.
 pub(crate) fn scripted<F, R>(answer: F) -> (RevocationClientBuilder, UnboundedReceiver<Try>)
 where
     F: Fn(usize, String) -> R + Send + Sync + 'static,
@@ -192,11 +164,22 @@ where
 {
     LazyLock::force(&LISTENING);
     let (tell, tries) = unbounded_channel();
-    let client = Scripted {
-        answer,
-        tell,
-        count: Mutex::new(0),
-    };
+    let (answer, count) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
+    let client = service_fn(move |request: Request<Full<Bytes>>| {
+        let (answer, tell, count) = (answer.clone(), tell.clone(), count.clone());
+        async move {
+            let (head, body) = request.into_parts();
+            let request = Request::from_parts(head, body.collect().await?.to_bytes());
+            let token = member(request.body(), "token").unwrap_or_default();
+            let _ = tell.send(Try {
+                at: Instant::now(),
+                token: token.clone(),
+                request,
+            });
+            let answer = answer(count.fetch_add(1, Ordering::Relaxed), token).await?;
+            Ok::<_, BoxError>(answer.map(Full::new))
+        }
+    });
     let server = RevocationClient::at(Endpoint::new("https://id.example.com/revoke").unwrap())
         .client_credentials("shop", SECRET)
         .http_client(client)

@@ -10,7 +10,7 @@ use std::{
 
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
-use tower_revoke_core::{Clock, HttpClientError, QueueFull, UnixTime};
+use tower_revoke_core::{BoxError, Clock, QueueFull, UnixTime};
 use tower_revoke_oauth::Failure;
 
 use crate::support::{Log, answer, copy, reserve, rest, scripted, status, tell};
@@ -21,8 +21,8 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-pub(crate) fn unreachable() -> HttpClientError {
-    HttpClientError::Failed("the network is down".into())
+pub(crate) fn unreachable() -> BoxError {
+    "the network is down".into()
 }
 
 #[tokio::test(start_paused = true)]

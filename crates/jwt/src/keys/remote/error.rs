@@ -11,14 +11,15 @@ use crate::KeySetError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFetchError {
-    /// No whole answer came, or one that is too large.
-    #[error("no answer came")]
-    NoAnswer(#[source] HttpClientError),
-    /// No answer came within the time that it may take.
-    #[error("no answer came within {0:?}")]
+    /// There is no complete response, or it is too large, or a redirect.
+    #[error("there is no usable response")]
+    Http(#[source] HttpClientError),
+    /// There was no response within
+    /// [`key_fetch_timeout`](crate::JwtVerifierBuilder::key_fetch_timeout).
+    #[error("there was no response within {0:?}")]
     TimedOut(Duration),
-    /// The answer has another status than 200. A redirect is not followed.
-    #[error("the answer's status is {0}")]
+    /// The status of the response is not 200.
+    #[error("the status of the response is {0}, not 200")]
     Status(StatusCode),
     /// The issuer's metadata can't be used.
     #[error("the issuer's metadata can't be used")]

@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
-use tower_revoke_core::{Clock, DiscoveryError, Endpoint, HttpClient, IssuerMetadata};
+use tower_revoke_core::{
+    Clock, DiscoveryError, Endpoint, HttpClient, HttpClientError, IssuerMetadata,
+};
 
 use super::{KeyFetchError, pace::life};
 use crate::{
@@ -167,7 +169,7 @@ impl Fetcher {
         limit: usize,
     ) -> Result<Response<Bytes>, KeyFetchError> {
         let answer = self.origin.client.send(request, limit).await;
-        answer.map_err(KeyFetchError::NoAnswer)
+        answer.map_err(KeyFetchError::Http)
     }
 }
 
@@ -176,7 +178,9 @@ impl Fetcher {
 fn may_stand_elsewhere(error: &KeyFetchError) -> bool {
     matches!(
         error,
-        KeyFetchError::Status(_) | KeyFetchError::Discovery(DiscoveryError::Unreadable)
+        KeyFetchError::Status(_)
+            | KeyFetchError::Http(HttpClientError::Redirect(_))
+            | KeyFetchError::Discovery(DiscoveryError::Unreadable)
     )
 }
 
