@@ -13,7 +13,7 @@ impl KeyStats {
     /// | name | kind | value |
     /// |---|---|---|
     /// | `tower_revoke_jwt_keys` | gauge | [`keys`](Self::keys) |
-    /// | `tower_revoke_jwt_keys_age_seconds` | gauge | [`age`](Self::age); NaN: none were fetched yet |
+    /// | `tower_revoke_jwt_keys_age_seconds` | gauge | [`age`](Self::age); NaN before the first fetch |
     /// | `tower_revoke_jwt_key_fetches_total` | counter | [`fetches`](Self::fetches) |
     /// | `tower_revoke_jwt_key_fetch_failures_total` | counter | [`failures`](Self::failures) |
     /// | `tower_revoke_jwt_unusable_key_sets_total` | counter | [`unusable`](Self::unusable) |
@@ -43,7 +43,7 @@ impl KeyStats {
                 "tower_revoke_jwt_keys_age_seconds",
                 Unit::Seconds,
                 age,
-                "Time since the keys were asked for; NaN: none were fetched yet",
+                "Time since the keys were asked for; NaN before the first fetch",
             ),
         ] {
             describe_gauge!(name, unit, what);

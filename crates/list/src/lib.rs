@@ -123,17 +123,17 @@ does, without labels:
 | name | kind | |
 |---|---|---|
 | `tower_revoke_list_max_staleness_seconds` | gauge | within this time a revocation on one node is obeyed by every other |
-| `tower_revoke_list_oldest_served_seconds` | gauge | the oldest answer ever served: never more than that |
-| `tower_revoke_list_answered_ago_seconds` | gauge | how long ago the store last answered; NaN: never |
+| `tower_revoke_list_max_answer_age_seconds` | gauge | the age of the oldest answer ever served: never more than that |
+| `tower_revoke_list_last_answer_timestamp_seconds` | gauge | when the store last answered, in Unix time; NaN if it never has |
 | `tower_revoke_list_mirror_live` | gauge | 1 while the mirror answers; 0 while the store is asked about each token |
-| `tower_revoke_list_mirror_age_seconds` | gauge | how old what the mirror knows is; NaN: it has no answers to give |
-| `tower_revoke_list_mirror_entries` | gauge | what it holds |
-| `tower_revoke_list_answers_kept` | gauge | answers beside the mirror |
-| `tower_revoke_list_served_total` | counter | answers without asking the store |
-| `tower_revoke_list_asked_total` | counter | questions to the store about a token |
-| `tower_revoke_list_failures_total` | counter | calls of any kind that the store did not answer, or not in time |
-| `tower_revoke_list_mirror_reloads_total` | counter | the mirror was loaded again |
-| `tower_revoke_list_written_back_total` | counter | entries that the store had forgotten |
+| `tower_revoke_list_mirror_age_seconds` | gauge | the age of the mirror; NaN while it has no answers to give |
+| `tower_revoke_list_mirror_entries` | gauge | entries of the mirror |
+| `tower_revoke_list_cached_answers` | gauge | answers cached beside the mirror |
+| `tower_revoke_list_local_answers_total` | counter | answers that needed no call of the store |
+| `tower_revoke_list_store_lookups_total` | counter | look-ups of a token in the store |
+| `tower_revoke_list_store_failures_total` | counter | calls of any kind that the store did not answer, or not in time |
+| `tower_revoke_list_mirror_reloads_total` | counter | how often the mirror was loaded again |
+| `tower_revoke_list_restored_entries_total` | counter | entries written back to a store that had forgotten them |
 
 A feed that breaks shows as a mirror whose age grows; at the bound it is live no more.
 "

@@ -123,7 +123,7 @@ impl RevocationList {
     }
 
     /// Whether the store has answered at least once, and nothing is on its way that
-    /// [`ready`](Self::ready) waits for. For how long ago, see [`ListStats::answered_ago`].
+    /// [`ready`](Self::ready) waits for. For when it last did, see [`ListStats::last_answer`].
     pub fn is_ready(&self) -> bool {
         self.0.is_ready()
     }

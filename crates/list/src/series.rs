@@ -37,28 +37,28 @@ impl ListStats {
                 "Within this time a revocation on one node is obeyed by every other",
             ),
             (
-                "tower_revoke_list_oldest_served_seconds",
+                "tower_revoke_list_max_answer_age_seconds",
                 Unit::Seconds,
                 self.oldest_served.as_secs_f64(),
                 "The age of the oldest answer ever served, counted from before the store was asked",
             ),
             (
-                "tower_revoke_list_answered_ago_seconds",
+                "tower_revoke_list_last_answer_timestamp_seconds",
                 Unit::Seconds,
-                seconds(self.answered_ago),
-                "How long ago the store last answered; NaN: it never has",
+                self.last_answer.map_or(f64::NAN, |at| count(at.as_secs())),
+                "When the store last answered, in Unix time; NaN if it never has",
             ),
             (
                 "tower_revoke_list_mirror_live",
                 Unit::Count,
                 f64::from(u8::from(is_live)),
-                "1: every question is answered by the mirror; 0: the store is asked about each token",
+                "1 while the mirror answers every question, 0 while the store is asked about each token",
             ),
             (
                 "tower_revoke_list_mirror_age_seconds",
                 Unit::Seconds,
                 seconds(self.mirror_lag),
-                "How long ago the last call of the feed began that told everything; NaN: there is none",
+                "Age of the mirror: the time since the last call of the feed began that told everything; NaN if there was none",
             ),
             (
                 "tower_revoke_list_mirror_entries",
@@ -67,10 +67,10 @@ impl ListStats {
                 "Listed keys, lifts and own uses that the mirror holds",
             ),
             (
-                "tower_revoke_list_answers_kept",
+                "tower_revoke_list_cached_answers",
                 Unit::Count,
                 count(self.kept),
-                "Answers that are kept, about",
+                "Cached answers, approximately",
             ),
         ] {
             describe_gauge!(name, unit, what);
@@ -78,19 +78,19 @@ impl ListStats {
         }
         for (name, value, what) in [
             (
-                "tower_revoke_list_served_total",
+                "tower_revoke_list_local_answers_total",
                 self.served,
                 "Answers that were given without asking the store",
             ),
             (
-                "tower_revoke_list_asked_total",
+                "tower_revoke_list_store_lookups_total",
                 self.asked,
-                "Questions to the store about a token",
+                "Look-ups of a token in the store",
             ),
             (
-                "tower_revoke_list_failures_total",
+                "tower_revoke_list_store_failures_total",
                 self.failures,
-                "Calls that the store did not answer, or not in time",
+                "Calls of any kind that the store did not answer, or not in time",
             ),
             (
                 "tower_revoke_list_mirror_reloads_total",
@@ -98,7 +98,7 @@ impl ListStats {
                 "How often the mirror was loaded again",
             ),
             (
-                "tower_revoke_list_written_back_total",
+                "tower_revoke_list_restored_entries_total",
                 self.written_back,
                 "Entries that were written back to a store that had forgotten them",
             ),
@@ -109,7 +109,7 @@ impl ListStats {
     }
 }
 
-/// What there is none of is no number, so that no alert on a bound takes it for a young one.
+/// `None` is exported as NaN, so that no alert on a bound takes it for a small value.
 fn seconds(time: Option<Duration>) -> f64 {
     time.map_or(f64::NAN, |time| time.as_secs_f64())
 }

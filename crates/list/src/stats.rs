@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use tower_revoke_core::UnixTime;
+
 /// What a list has done since it was built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -20,8 +22,8 @@ pub struct ListStats {
     /// The age of the oldest answer that was ever served, counted from before the store was asked:
     /// never more than `max_staleness`.
     pub oldest_served: Duration,
-    /// How long ago the store last answered a question; `None`: it never has.
-    pub answered_ago: Option<Duration>,
+    /// When the store last answered a question. `None` if it never has.
+    pub last_answer: Option<UnixTime>,
     /// How many answers are kept, about.
     pub kept: u64,
     /// Whether all that the store lists is known here.
@@ -69,8 +71,8 @@ pub(crate) struct Counters {
     oldest_served_millis: AtomicU64,
     asked: AtomicU64,
     failures: AtomicU64,
-    /// In milliseconds of the clock's uptime, plus one; 0: never.
-    answered_at: AtomicU64,
+    /// In Unix seconds; 0 if it never was.
+    last_answer: AtomicU64,
 }
 
 static NEXT_STRIPE: AtomicUsize = AtomicUsize::new(0);
@@ -97,17 +99,16 @@ impl Counters {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn answered(&self, uptime: Duration) {
-        self.answered_at
-            .fetch_max(millis(uptime) + 1, Ordering::Relaxed);
+    pub(crate) fn answered(&self, now: UnixTime) {
+        self.last_answer.fetch_max(now.as_secs(), Ordering::Relaxed);
     }
 
     pub(crate) fn has_answered(&self) -> bool {
-        self.answered_at.load(Ordering::Relaxed) > 0
+        self.last_answer.load(Ordering::Relaxed) > 0
     }
 
-    pub(crate) fn snapshot(&self, uptime: Duration, kept: u64) -> ListStats {
-        let answered_at = self.answered_at.load(Ordering::Relaxed).checked_sub(1);
+    pub(crate) fn snapshot(&self, kept: u64) -> ListStats {
+        let last_answer = self.last_answer.load(Ordering::Relaxed);
         ListStats {
             served: self
                 .served
@@ -117,7 +118,7 @@ impl Counters {
             asked: self.asked.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
             oldest_served: Duration::from_millis(self.oldest_served_millis.load(Ordering::Relaxed)),
-            answered_ago: answered_at.map(|at| uptime.saturating_sub(Duration::from_millis(at))),
+            last_answer: (last_answer > 0).then(|| UnixTime::from_secs(last_answer)),
             kept,
             ..ListStats::default()
         }
@@ -125,5 +126,5 @@ impl Counters {
 }
 
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -58,9 +58,9 @@ the first call; what was counted without one is not made up for.
 
 | name | kind | labels |
 |---|---|---|
-| `tower_revoke_calls_total` | counter | `service`, `outcome`; of rejected calls `reason` |
-| `tower_revoke_call_duration_seconds` | histogram | `service`; without rejected calls |
-| `tower_revoke_calls_in_flight` | gauge | `service` |
+| `tower_revoke_requests_total` | counter | `service`, `outcome`; of rejected calls `reason` |
+| `tower_revoke_request_duration_seconds` | histogram | `service`; without rejected calls |
+| `tower_revoke_requests_in_flight` | gauge | `service` |
 
 The values of all labels are bounded. Clients are none of them, unless
 [`MonitorBuilder::label_clients`] asks for it.

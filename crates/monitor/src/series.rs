@@ -18,9 +18,9 @@ mod facade {
 
     use crate::counters::{NO_REASON, Verdict};
 
-    const CALLS: &str = "tower_revoke_calls_total";
-    const DURATION: &str = "tower_revoke_call_duration_seconds";
-    const IN_FLIGHT: &str = "tower_revoke_calls_in_flight";
+    const CALLS: &str = "tower_revoke_requests_total";
+    const DURATION: &str = "tower_revoke_request_duration_seconds";
+    const IN_FLIGHT: &str = "tower_revoke_requests_in_flight";
 
     /// Which labels there are beside service, outcome and reason.
     #[derive(Clone, Debug, Default)]

@@ -151,7 +151,7 @@ async fn lost_writes<R: Replicated>() {
     .await;
     for node in [&one, &other] {
         node.tells("it was written back", |told| {
-            told["written_back_total"] > 0.0
+            told["restored_entries_total"] > 0.0
         })
         .await;
         ends_ready(node).await;

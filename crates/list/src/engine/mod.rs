@@ -387,7 +387,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     pub(crate) fn stats(&self) -> ListStats {
         let now = self.clock.uptime();
-        let mut stats = self.counters.snapshot(now, self.answers.entry_count());
+        let mut stats = self.counters.snapshot(self.answers.entry_count());
         stats.max_staleness = self.max_staleness;
         if let Some(mirror) = &self.mirror {
             let age = mirror.age(now);
@@ -414,7 +414,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
     }
 
     fn answered(&self) {
-        self.counters.answered(self.clock.uptime());
+        self.counters.answered(self.clock.now());
         if self.log.store.works() {
             tracing::info!("the revocation store answers again");
         }

@@ -71,11 +71,11 @@ async fn trap_07_not_ready_until_the_store_answers() {
         list.ready().await.unwrap_err();
         list.status(&token("1")).await.unwrap_err();
         assert!(!list.is_ready());
-        assert_eq!(list.stats().answered_ago, None);
+        assert_eq!(list.stats().last_answer, None);
         store.set(Behavior::Works);
         list.ready().await.unwrap();
         assert!(list.is_ready());
-        assert_eq!(list.stats().answered_ago, Some(Duration::ZERO));
+        assert_eq!(list.stats().last_answer, Some(ISSUED));
     }
 }
 

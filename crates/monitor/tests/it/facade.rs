@@ -10,7 +10,7 @@ use tower_revoke_monitor::{Monitor, MonitorLayer};
 
 use crate::support::*;
 
-/// All series, such as `calls_total{service=orders}`, with their values; of a histogram, how many.
+/// All series, such as `requests_total{service=orders}`, with their values; of a histogram, how many.
 fn series(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
     let all = snapshotter.snapshot().into_vec().into_iter();
     all.map(|(key, _, _, value)| {
@@ -61,16 +61,16 @@ fn calls_are_told_with_bounded_labels() {
         reject(&layer).await;
         reject(&layer).await;
         let expected = [
-            ("call_duration_seconds{service=orders}", 101.0),
-            ("calls_in_flight{service=orders}", 0.0),
-            ("calls_total{outcome=cancelled,service=orders}", 0.0),
-            ("calls_total{outcome=exception,service=orders}", 0.0),
-            ("calls_total{outcome=failure,service=orders}", 1.0),
+            ("request_duration_seconds{service=orders}", 101.0),
+            ("requests_in_flight{service=orders}", 0.0),
+            ("requests_total{outcome=cancelled,service=orders}", 0.0),
+            ("requests_total{outcome=exception,service=orders}", 0.0),
+            ("requests_total{outcome=failure,service=orders}", 1.0),
             (
-                "calls_total{outcome=rejected,reason=expired,service=orders}",
+                "requests_total{outcome=rejected,reason=expired,service=orders}",
                 2.0,
             ),
-            ("calls_total{outcome=success,service=orders}", 100.0),
+            ("requests_total{outcome=success,service=orders}", 100.0),
         ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value));
         assert_eq!(series(snapshotter), BTreeMap::from(expected));
@@ -85,7 +85,7 @@ fn the_gauge_says_how_many_are_on_their_way() {
             std::future::pending::<Result<Answer, std::convert::Infallible>>()
         }));
         // The debugging recorder tells the change since it was asked last.
-        let gauge = || series(snapshotter)["calls_in_flight{service=orders}"];
+        let gauge = || series(snapshotter)["requests_in_flight{service=orders}"];
         let calls = [start(&mut service), start(&mut service)];
         assert_eq!(gauge(), 2.0);
         drop(calls);
@@ -104,13 +104,19 @@ fn trap_15_labelled_clients_keep_to_their_own_cap() {
         let all = series(snapshotter).into_iter();
         let told = all.filter(|(name, value)| name.contains("success") && *value > 0.0);
         let expected = [
-            ("calls_total{client=a,outcome=success,service=orders}", 2.0),
-            ("calls_total{client=b,outcome=success,service=orders}", 2.0),
             (
-                "calls_total{client=other,outcome=success,service=orders}",
+                "requests_total{client=a,outcome=success,service=orders}",
                 2.0,
             ),
-            ("calls_total{outcome=success,service=orders}", 1.0),
+            (
+                "requests_total{client=b,outcome=success,service=orders}",
+                2.0,
+            ),
+            (
+                "requests_total{client=other,outcome=success,service=orders}",
+                2.0,
+            ),
+            ("requests_total{outcome=success,service=orders}", 1.0),
         ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value));
         assert_eq!(told.collect::<BTreeMap<_, _>>(), BTreeMap::from(expected));
