@@ -75,7 +75,7 @@ pub async fn frozen<S: StoreServer>() {
             tokio::join!(
                 store.take_use(&use_),
                 store.look_up(&keys),
-                store.changes(None),
+                store.feed().expect("a feed").changes(None),
             )
         };
         // Far more than it may take: the test is that it ends.

@@ -7,9 +7,19 @@ use tower_revoke::core::{Changes, Store};
 /// # Panics
 /// If the store is not up.
 pub async fn whole_feed(store: &impl Store) -> Changes {
-    let mut whole = store.changes(None).await.expect("a page");
+    let mut whole = store
+        .feed()
+        .expect("a feed")
+        .changes(None)
+        .await
+        .expect("a page");
     while whole.more {
-        let page = store.changes(Some(&whole.next)).await.expect("a page");
+        let page = store
+            .feed()
+            .expect("a feed")
+            .changes(Some(&whole.next))
+            .await
+            .expect("a page");
         whole.changes.extend(page.changes);
         whole.next = page.next;
         whole.more = page.more;

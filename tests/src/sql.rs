@@ -44,7 +44,13 @@ pub async fn tables_are_created_once<S: Store>(
 /// The feed of a store that keeps 100 changes forgets the older ones. `events` counts the rows of the
 /// feed.
 pub async fn feed_forgets_while_it_grows(store: &impl Store, events: impl FnOnce() -> String) {
-    let begun = store.changes(None).await.expect("a page").next;
+    let begun = store
+        .feed()
+        .expect("a feed")
+        .changes(None)
+        .await
+        .expect("a page")
+        .next;
     for batch in 0..10 {
         revoke_thousand(store, batch).await;
     }
@@ -52,7 +58,7 @@ pub async fn feed_forgets_while_it_grows(store: &impl Store, events: impl FnOnce
     store.revoke(&[revocation(0)]).await.expect("a revocation");
     let kept: u64 = events().parse().expect("a number");
     assert!((100..4_000).contains(&kept), "{kept} of 10,000");
-    let answer = store.changes(Some(&begun)).await;
+    let answer = store.feed().expect("a feed").changes(Some(&begun)).await;
     assert!(
         matches!(answer, Err(StoreError::CursorTooOld)),
         "{answer:?}"

@@ -9,8 +9,8 @@ use std::{env, error::Error, fs, hint::black_box, time::Duration};
 use hashbrown::HashTable;
 use serde_json::json;
 use tower_revoke_core::{
-    Change, Changes, Claims, Clock, Cursor, KeyDigest, Lift, Listed, Revocation, Store, StoreError,
-    TokenId, TokenStatus, UnixTime, Use, UseOutcome, VerifiedToken,
+    BoxFuture, Change, ChangeFeed, Changes, Claims, Clock, Cursor, KeyDigest, Lift, Listed,
+    Revocation, Store, StoreError, TokenId, TokenStatus, UnixTime, Use, UseOutcome, VerifiedToken,
 };
 use tower_revoke_list::RevocationList;
 
@@ -61,30 +61,41 @@ impl Store for MadeUp {
         Ok(false)
     }
 
-    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        let first = since.map_or(Ok([0; 8]), |cursor| cursor.as_bytes().try_into());
-        let first = u64::from_be_bytes(first.map_err(|_| StoreError::ForeignCursor)?);
-        let end = self.0.min(first + PAGE);
-        let change = |number: u64| Change::Listed {
-            key: KeyDigest::from_bytes(id(number)),
-            listed: Listed::Revoked {
-                until: Some(UnixTime::from_secs(NOW + number % 3_600)),
-            },
-            at: UnixTime::from_secs(NOW - number % 3_600),
-        };
-        Ok(Changes {
-            changes: (first..end).map(change).collect(),
-            next: Cursor::new(end.to_be_bytes()),
-            more: end < self.0,
+    async fn purge(&self, _: UnixTime) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        Some(self)
+    }
+}
+
+impl ChangeFeed for MadeUp {
+    fn changes<'a>(
+        &'a self,
+        since: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move {
+            let first = since.map_or(Ok([0; 8]), |cursor| cursor.as_bytes().try_into());
+            let first = u64::from_be_bytes(first.map_err(|_| StoreError::ForeignCursor)?);
+            let end = self.0.min(first + PAGE);
+            let change = |number: u64| Change::Listed {
+                key: KeyDigest::from_bytes(id(number)),
+                listed: Listed::Revoked {
+                    until: Some(UnixTime::from_secs(NOW + number % 3_600)),
+                },
+                at: UnixTime::from_secs(NOW - number % 3_600),
+            };
+            Ok(Changes {
+                changes: (first..end).map(change).collect(),
+                next: Cursor::new(end.to_be_bytes()),
+                more: end < self.0,
+            })
         })
     }
 
-    async fn restore(&self, _: &[Change]) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn purge(&self, _: UnixTime) -> Result<u64, StoreError> {
-        Ok(0)
+    fn restore<'a>(&'a self, _: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { Ok(()) })
     }
 }
 

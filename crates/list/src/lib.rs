@@ -65,7 +65,7 @@
 //! ```
 //!
 //! # The mirror
-//! Of a store with a feed ([`Store::changes`](tower_revoke_core::Store::changes)) the list keeps
+//! Of a store with a feed ([`Store::feed`](tower_revoke_core::Store::feed)) the list keeps
 //! all that is listed in memory: loaded before it is ready, and kept current by a task of its own,
 //! which starts with the first call in a tokio runtime and ends with the last handle. While the
 //! feed is healthy, a miss is an answer: no token costs a question to the store, and what one node

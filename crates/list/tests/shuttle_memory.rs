@@ -33,7 +33,8 @@ use shuttle::{
     thread,
 };
 use tower_revoke_core::{
-    Change, KeyDigest, Lift, Listed, Revocation, Store, TokenId, UnixTime, Use, UseId, UseOutcome,
+    Change, ChangeFeed, KeyDigest, Lift, Listed, Revocation, Store, TokenId, UnixTime, Use, UseId,
+    UseOutcome,
 };
 
 use self::memory::MemoryStore;

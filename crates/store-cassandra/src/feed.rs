@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 
 use futures_util::future::try_join_all;
-use scylla::statement::SerialConsistency;
 use tower_revoke_core::{Change, Changes, Cursor, KeyDigest, StoreError, UnixTime};
 
 use crate::{
@@ -30,12 +29,6 @@ struct Registered {
 
 impl Inner {
     pub(crate) async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        if self.link.serial == SerialConsistency::LocalSerial {
-            // An entry of another data centre's log may come before what it tells of.
-            return Err(StoreError::Unsupported(
-                "feed where each data centre answers for itself",
-            ));
-        }
         let deadline = self.link.deadline();
         let cursor = match since {
             Some(since) => FeedCursor::read(since, self.id)?,

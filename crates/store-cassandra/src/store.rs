@@ -3,9 +3,10 @@
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use scylla::statement::SerialConsistency;
 use tower_revoke_core::{
-    Change, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Records, Revocation, Store,
-    StoreError, UnixTime, Use, UseOutcome, retention,
+    BoxFuture, Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Records,
+    Revocation, Store, StoreError, UnixTime, Use, UseOutcome, retention,
 };
 
 use crate::{
@@ -105,21 +106,35 @@ impl Store for CassandraStore {
             .await
     }
 
-    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        self.0.changes(since).await
-    }
-
-    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
-        let orders = known.iter().filter_map(Order::restore).collect();
-        self.write(orders).await.map(drop)
-    }
-
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         self.0.purge(before).await
     }
 
+    /// `None` where each data centre answers for itself: an entry of another data centre's log may
+    /// come before what it tells of.
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        let is_local = self.0.link.serial == SerialConsistency::LocalSerial;
+        (!is_local).then_some(self)
+    }
+
     fn records(&self) -> Option<&dyn Records> {
         Some(self)
+    }
+}
+
+impl ChangeFeed for CassandraStore {
+    fn changes<'a>(
+        &'a self,
+        since: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move { self.0.changes(since).await })
+    }
+
+    fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let orders = known.iter().filter_map(Order::restore).collect();
+            self.write(orders).await.map(drop)
+        })
     }
 }
 

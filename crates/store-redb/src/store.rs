@@ -4,8 +4,8 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 use tower_revoke_core::{
-    BoxFuture, Change, Changes, Cursor, KeyDigest, Lift, Listed, RecordFilter, RecordPage, Records,
-    Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, RecordFilter,
+    RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
 };
 
 use crate::{
@@ -147,41 +147,6 @@ impl Store for RedbStore {
         self.in_time(write).await
     }
 
-    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        let since = since.map(FeedCursor::read).transpose()?;
-        let read = move |shared: &Shared| reading::changes(shared, since.as_ref());
-        self.in_time(self.0.threads.read(read)).await
-    }
-
-    async fn changed(&self, since: &Cursor) {
-        match FeedCursor::read(since) {
-            Ok(FeedCursor {
-                store,
-                position,
-                load: None,
-                ..
-            }) if store == self.0.shared.identity.store => {
-                let mut news = self.0.shared.news.subscribe();
-                // It ends with this handle, and so never while somebody waits.
-                let _ = news.wait_for(|end| *end > position).await;
-            }
-            // There is something to be told at once.
-            _ => {}
-        }
-    }
-
-    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
-        for some in known.chunks(AT_ONCE) {
-            let some = some.to_vec();
-            let write = self.0.threads.write(move |tables| {
-                some.iter().try_for_each(|one| tables.restore(one))?;
-                Ok(Ok(()))
-            });
-            self.in_time(write).await?;
-        }
-        Ok(())
-    }
-
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         let mut dropped = 0;
         loop {
@@ -201,8 +166,58 @@ impl Store for RedbStore {
         Ok(dropped)
     }
 
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        Some(self)
+    }
+
     fn records(&self) -> Option<&dyn Records> {
         Some(self)
+    }
+}
+
+impl ChangeFeed for RedbStore {
+    fn changes<'a>(
+        &'a self,
+        since: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move {
+            let since = since.map(FeedCursor::read).transpose()?;
+            let read = move |shared: &Shared| reading::changes(shared, since.as_ref());
+            self.in_time(self.0.threads.read(read)).await
+        })
+    }
+
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            match FeedCursor::read(since) {
+                Ok(FeedCursor {
+                    store,
+                    position,
+                    load: None,
+                    ..
+                }) if store == self.0.shared.identity.store => {
+                    let mut news = self.0.shared.news.subscribe();
+                    // It ends with this handle, and so never while somebody waits.
+                    let _ = news.wait_for(|end| *end > position).await;
+                }
+                // There is something to be told at once.
+                _ => {}
+            }
+        })
+    }
+
+    fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            for some in known.chunks(AT_ONCE) {
+                let some = some.to_vec();
+                let write = self.0.threads.write(move |tables| {
+                    some.iter().try_for_each(|one| tables.restore(one))?;
+                    Ok(Ok(()))
+                });
+                self.in_time(write).await?;
+            }
+            Ok(())
+        })
     }
 }
 

@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures_util::future::{join_all, try_join_all};
 use redis::{Cmd, Value, cmd};
 use tower_revoke_core::{
-    Change, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Records, Revocation, Store,
-    StoreError, UnixTime, Use, UseOutcome, retention,
+    BoxFuture, Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Records,
+    Revocation, Store, StoreError, UnixTime, Use, UseOutcome, retention,
 };
 
 use crate::{
@@ -134,27 +134,6 @@ impl Store for RedisStore {
         Ok(number(&inner.or_error(answer).await?) == Some(1))
     }
 
-    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        self.0.changes(since).await
-    }
-
-    async fn changed(&self, since: &Cursor) {
-        let inner = &self.0;
-        match Mark::decode(since, &inner.id, inner.keys.len()) {
-            Ok(Mark::Feed(seen)) => {
-                inner.watch.changed(&inner.asker, &inner.feeds, &seen).await;
-            }
-            // Of a load there is more at once.
-            Ok(Mark::Load(..)) => {}
-            _ => std::future::pending().await,
-        }
-    }
-
-    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
-        let orders = known.iter().filter_map(Order::restore);
-        self.0.write(orders).await
-    }
-
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         let inner = &self.0;
         let mut went = 0;
@@ -170,8 +149,42 @@ impl Store for RedisStore {
         Ok(went)
     }
 
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        Some(self)
+    }
+
     fn records(&self) -> Option<&dyn Records> {
         Some(self)
+    }
+}
+
+impl ChangeFeed for RedisStore {
+    fn changes<'a>(
+        &'a self,
+        since: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move { self.0.changes(since).await })
+    }
+
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let inner = &self.0;
+            match Mark::decode(since, &inner.id, inner.keys.len()) {
+                Ok(Mark::Feed(seen)) => {
+                    inner.watch.changed(&inner.asker, &inner.feeds, &seen).await;
+                }
+                // Of a load there is more at once.
+                Ok(Mark::Load(..)) => {}
+                _ => std::future::pending().await,
+            }
+        })
+    }
+
+    fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let orders = known.iter().filter_map(Order::restore);
+            self.0.write(orders).await
+        })
     }
 }
 

@@ -6,8 +6,8 @@ macro_rules! is_a_store {
     ($store:ident) => {
         const _: () = {
             use tower_revoke_core::{
-                Change, Changes, Cursor, KeyDigest, Lift, Listed, Records, Revocation, Store,
-                StoreError, UnixTime, Use, UseOutcome,
+                BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, Records,
+                Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
             };
 
             impl Store for $store {
@@ -34,24 +34,36 @@ macro_rules! is_a_store {
                     self.0.return_use(use_).await
                 }
 
-                async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-                    self.0.changes(since).await
-                }
-
-                async fn changed(&self, since: &Cursor) {
-                    self.0.changed(since).await;
-                }
-
-                async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
-                    self.0.restore(known).await
-                }
-
                 async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
                     self.0.purge(before).await
                 }
 
+                fn feed(&self) -> Option<&dyn ChangeFeed> {
+                    self.0.feed()
+                }
+
                 fn records(&self) -> Option<&dyn Records> {
                     self.0.records()
+                }
+            }
+
+            impl ChangeFeed for $store {
+                fn changes<'a>(
+                    &'a self,
+                    since: Option<&'a Cursor>,
+                ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+                    self.0.changes(since)
+                }
+
+                fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+                    self.0.changed(since)
+                }
+
+                fn restore<'a>(
+                    &'a self,
+                    known: &'a [Change],
+                ) -> BoxFuture<'a, Result<(), StoreError>> {
+                    self.0.restore(known)
                 }
             }
         };

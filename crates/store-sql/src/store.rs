@@ -12,8 +12,8 @@ use tokio::{
     task::AbortHandle,
 };
 use tower_revoke_core::{
-    BoxFuture, Change, Changes, Clock, Cursor, KeyDigest, Lift, Listed, RecordFilter, RecordPage,
-    Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome, retention,
+    BoxFuture, Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed, RecordFilter,
+    RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome, retention,
 };
 
 use crate::{
@@ -198,42 +198,6 @@ impl<D: Backend> Store for SqlStore<D> {
         Ok(answer.outcome == 1)
     }
 
-    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        let since = since.map(FeedCursor::read).transpose()?;
-        let inner = &*self.0;
-        inner
-            .read(|| feed::changes(&*inner.backend, since.as_ref()))
-            .await?
-    }
-
-    async fn changed(&self, since: &Cursor) {
-        match FeedCursor::read(since) {
-            Ok(FeedCursor {
-                store,
-                position,
-                load: None,
-                ..
-            }) if store == self.0.id => {
-                let mut news = self.0.news.subscribe();
-                self.0.listen();
-                // It ends with this handle, and so never while somebody waits.
-                let _ = news.wait_for(|last| *last > position).await;
-            }
-            // There is something to be told at once.
-            _ => {}
-        }
-    }
-
-    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
-        for some in known.chunks(AT_ONCE) {
-            let ops: Vec<_> = some.iter().filter_map(Op::restore).collect();
-            if !ops.is_empty() {
-                self.0.write(ops).await?;
-            }
-        }
-        Ok(())
-    }
-
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         let inner = &*self.0;
         let mut dropped = 0;
@@ -248,8 +212,59 @@ impl<D: Backend> Store for SqlStore<D> {
         }
     }
 
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        Some(self)
+    }
+
     fn records(&self) -> Option<&dyn Records> {
         Some(self)
+    }
+}
+
+impl<D: Backend> ChangeFeed for SqlStore<D> {
+    fn changes<'a>(
+        &'a self,
+        since: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move {
+            let since = since.map(FeedCursor::read).transpose()?;
+            let inner = &*self.0;
+            inner
+                .read(|| feed::changes(&*inner.backend, since.as_ref()))
+                .await?
+        })
+    }
+
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            match FeedCursor::read(since) {
+                Ok(FeedCursor {
+                    store,
+                    position,
+                    load: None,
+                    ..
+                }) if store == self.0.id => {
+                    let mut news = self.0.news.subscribe();
+                    self.0.listen();
+                    // It ends with this handle, and so never while somebody waits.
+                    let _ = news.wait_for(|last| *last > position).await;
+                }
+                // There is something to be told at once.
+                _ => {}
+            }
+        })
+    }
+
+    fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            for some in known.chunks(AT_ONCE) {
+                let ops: Vec<_> = some.iter().filter_map(Op::restore).collect();
+                if !ops.is_empty() {
+                    self.0.write(ops).await?;
+                }
+            }
+            Ok(())
+        })
     }
 }
 

@@ -8,8 +8,8 @@ use std::{
 
 use tokio::sync::watch;
 use tower_revoke_core::{
-    Change, Changes, Cursor, KeyDigest, Lift, Listed, Records, Revocation, Store, StoreError,
-    UnixTime, Use, UseOutcome,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, Records, Revocation,
+    Store, StoreError, UnixTime, Use, UseOutcome,
 };
 
 /// What a store is asked to do.
@@ -25,9 +25,9 @@ pub enum StoreOp {
     TakeUse,
     /// [`Store::return_use`].
     ReturnUse,
-    /// [`Store::changes`].
+    /// [`ChangeFeed::changes`].
     Changes,
-    /// [`Store::restore`].
+    /// [`ChangeFeed::restore`].
     Restore,
     /// [`Store::purge`].
     Purge,
@@ -89,6 +89,11 @@ impl<S: Store> ScriptedStore<S> {
             script: script.clone(),
         };
         (scripted, script)
+    }
+
+    fn inner_feed(&self) -> &dyn ChangeFeed {
+        let feed = self.store.feed();
+        feed.expect("it is asked for its feed only if the store behind has one")
     }
 
     async fn run<T>(
@@ -183,24 +188,39 @@ impl<S: Store> Store for ScriptedStore<S> {
             .await
     }
 
-    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        self.run(StoreOp::Changes, self.store.changes(since)).await
-    }
-
-    fn changed(&self, since: &Cursor) -> impl Future<Output = ()> + Send {
-        self.store.changed(since)
-    }
-
-    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
-        self.run(StoreOp::Restore, self.store.restore(known)).await
-    }
-
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         self.run(StoreOp::Purge, self.store.purge(before)).await
+    }
+
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        self.store.feed().map(|_| self as &dyn ChangeFeed)
     }
 
     /// Not scripted.
     fn records(&self) -> Option<&dyn Records> {
         self.store.records()
+    }
+}
+
+impl<S: Store> ChangeFeed for ScriptedStore<S> {
+    fn changes<'a>(
+        &'a self,
+        since: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move {
+            self.run(StoreOp::Changes, self.inner_feed().changes(since))
+                .await
+        })
+    }
+
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+        self.inner_feed().changed(since)
+    }
+
+    fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.run(StoreOp::Restore, self.inner_feed().restore(known))
+                .await
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! Numbers are given in another order than that in which transactions are committed.
 
 use sqlx::{Connection, Executor, MySqlConnection, Row};
-use tower_revoke_core::{Change, Store};
+use tower_revoke_core::{Change, ChangeFeed, Store};
 use tower_revoke_tests::{
     feed::whole_feed,
     servers::{MariaDb, wait_until},

@@ -1,7 +1,7 @@
 //! Numbers are given in another order than that in which transactions are committed.
 
 use sqlx::{Connection, Executor, PgConnection, Row};
-use tower_revoke_core::{Change, Clock, Store};
+use tower_revoke_core::{Change, ChangeFeed, Clock, Store};
 use tower_revoke_tests::{
     feed::whole_feed,
     load::{key, revocation},

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower_revoke::RevocationList;
-use tower_revoke_core::{Clock, Store, StoreError, UseOutcome};
+use tower_revoke_core::{ChangeFeed, Clock, Store, StoreError, UseOutcome};
 use tower_revoke_store_sql::PostgresStore;
 use tower_revoke_tests::{
     feed::whole_feed,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::{Store, StoreError, UseOutcome};
+use tower_revoke_core::{ChangeFeed, Store, StoreError, UseOutcome};
 use tower_revoke_store_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
 use tower_revoke_tests::{
     feed::whole_feed,

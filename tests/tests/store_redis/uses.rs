@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
 use tower_revoke_core::{
-    Change, Clock, KeyDigest, Listed, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
+    Change, ChangeFeed, Clock, KeyDigest, Listed, Revocation, Store, StoreError, UnixTime, Use,
+    UseOutcome,
 };
 use tower_revoke_store_redis::RedisStore;
 use tower_revoke_tests::{

@@ -6,7 +6,7 @@ mod records;
 use std::{num::NonZeroU32, time::Duration};
 
 pub use self::{
-    feed::{Change, Changes, Cursor},
+    feed::{Change, ChangeFeed, Changes, Cursor},
     records::{Record, RecordFilter, RecordPage, Records},
 };
 use crate::{BoxError, KeyDigest, Revocation, RevocationKey, TokenId, UnixTime, UseId, retention};
@@ -24,6 +24,14 @@ use crate::{BoxError, KeyDigest, Revocation, RevocationKey, TokenId, UnixTime, U
 /// store computes with none, and an entry is over when [`retention::has_ended`] says so.
 /// A method that can't know the answer returns [`StoreError::Unavailable`] or
 /// [`StoreError::TimedOut`] in bounded time.
+///
+/// Six methods make a store. What else it can do, it hands out: [`feed`](Self::feed) tells nodes of
+/// every change, [`records`](Self::records) tells operators who revoked what and why.
+///
+/// # Examples
+/// A whole store, which passes the suite. Where this one has a lock, a database has a transaction.
+///
+#[doc = concat!("```\n", include_str!("minimal.rs"), "```")]
 pub trait Store: Send + Sync + 'static {
     /// Whether [`look_up`](Self::look_up) is done as soon as it is polled, as in a store that is
     /// all in memory. Such a store is asked without waiting, and no answers are kept beside it.
@@ -41,7 +49,7 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a revocation early; durable when it returns. `true` if there was one. Uses that were
     /// taken stay taken. It is an event of the feed, newer than what it lifts, and remembered
     /// for as long as that would have been, and no shorter than earlier lifts of the key: no
-    /// [`restore`](Self::restore) revives it.
+    /// [`restore`](ChangeFeed::restore) revives it.
     fn lift(&self, lift: &Lift) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// What is listed under each key, in the order of the keys, in one round trip. A token whose
@@ -66,54 +74,16 @@ pub trait Store: Send + Sync + 'static {
     /// id: nobody else's use is ever returned.
     fn return_use(&self, use_: &Use) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// What has changed since a cursor, in pages of the store's own size; `None` gives everything
-    /// that is alive, from its first page on. No change is lost between two calls, whatever
-    /// happens to the connection or the store between them; one may come twice. Changes of one key
-    /// come in the order in which they were made. Once `more` is false, every write is told that
-    /// was acknowledged before the call: whoever has read it all knows as much as
-    /// [`look_up`](Self::look_up) did then.
-    ///
-    /// # Errors
-    /// [`StoreError::CursorTooOld`] if changes after `since` were trimmed: load all again.
-    /// [`StoreError::HistoryWentBack`] if the store has forgotten what the cursor has seen, also
-    /// where new history has grown beyond that since: write back what is known by
-    /// [`restore`](Self::restore), then load all again.
-    /// [`StoreError::ForeignCursor`] if the cursor is none of this store's. To whoever has read it
-    /// through this handle it means that the database was replaced, which is a history that went back.
-    /// [`StoreError::Unsupported`] if the store has no feed.
-    fn changes(
-        &self,
-        since: Option<&Cursor>,
-    ) -> impl Future<Output = Result<Changes, StoreError>> + Send;
-
-    /// Resolves soon after something has changed since a cursor: a hint that spares waiting for
-    /// the next poll. It may come for nothing, but not over and over while nothing changes, and may
-    /// fail to come; whoever follows the feed asks [`changes`](Self::changes) from time to time all
-    /// the same. A store that can't tell never resolves, which is what the default does.
-    fn changed(&self, since: &Cursor) -> impl Future<Output = ()> + Send {
-        let _ = since;
-        std::future::pending()
-    }
-
-    /// Writes back what a node has seen in the feed and the store has forgotten; durable when it
-    /// returns. In any order, by any number of nodes, any number of times:
-    /// * [`Change::Listed`] counts as a revocation said [`at`](Change::Listed::at) that time, a
-    ///   spent token as one that was revoked; it never shortens, and it doesn't stand where the key
-    ///   was lifted after that time.
-    /// * [`Change::Lifted`] lifts what was said before that time, and only that.
-    /// * [`Change::Returned`] is not a thing to write back, and changes nothing.
-    ///
-    /// Whether the key is listed in the end doesn't depend on the order. How long may: what was
-    /// lifted meanwhile may have prolonged what stands. Who said it and why is not in it; what is
-    /// known of that stays.
-    ///
-    /// Claims are written back by [`use`](Self::take_use), under their own ids.
-    fn restore(&self, known: &[Change]) -> impl Future<Output = Result<(), StoreError>> + Send;
-
     /// Forgets what ended before `before`: its `until` is earlier. An entry whose `until` is `before`
     /// itself ended at that time, not before it, and is kept. The number of entries dropped.
     /// The caller allows for clock skew, and reads a clock that never steps back.
     fn purge(&self, before: UnixTime) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Its changes, for nodes that keep all that it lists in memory; `None` if it has no feed. A
+    /// store without one is asked about each token, within the list's `max_staleness`.
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        None
+    }
 
     /// What operators can ask of this store; `None` if nothing.
     fn records(&self) -> Option<&dyn Records> {
@@ -142,6 +112,20 @@ pub enum Listed {
         /// Until when this is remembered; `None`: for ever.
         until: Option<UnixTime>,
     },
+}
+
+impl From<&Revocation> for Listed {
+    /// How the key is listed once this is kept.
+    fn from(revocation: &Revocation) -> Self {
+        let until = revocation.retained_until();
+        match revocation.issued_at_or_before() {
+            Some(issued_at_or_before) => Self::Rule {
+                issued_at_or_before,
+                until,
+            },
+            None => Self::Revoked { until },
+        }
+    }
 }
 
 impl Listed {

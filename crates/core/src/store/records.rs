@@ -106,7 +106,7 @@ pub struct Record {
     /// Under what it is listed.
     pub digest: KeyDigest,
     /// The same, readable; `None` of a rule that was only written back by a node
-    /// ([`Store::restore`](super::Store::restore)), which knows no more than the digest. A token's
+    /// ([`ChangeFeed::restore`](super::ChangeFeed::restore)), which knows no more than the digest. A token's
     /// is always there: its digest is its id ([`KeyDigest::as_token`]).
     pub key: Option<RevocationKey>,
     /// How it is listed: [`Listed::Revoked`] or [`Listed::Rule`].

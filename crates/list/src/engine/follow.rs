@@ -147,7 +147,10 @@ impl<S: Store, T: Timer> Engine<S, T> {
     /// Until there may be something new.
     async fn wait(&self, mirror: &Mirror, cursor: &Cursor, began: Duration) {
         let wake = async {
-            let told = pin!(self.store.changed(cursor));
+            let told = match self.store.feed() {
+                Some(feed) => feed.changed(cursor),
+                None => Box::pin(pending()),
+            };
             let woken = pin!(mirror.wake.notified());
             select(told, woken).await;
         };
@@ -250,7 +253,10 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 // the meantime is not answered from here.
                 self.settle(mirror, number, false);
             }
-            let page = self.timer.within(self.store.changes(since)).await;
+            let Some(feed) = self.store.feed() else {
+                return Err(Gap::NoFeed);
+            };
+            let page = self.timer.within(feed.changes(since)).await;
             let error = match page.and_then(|page| page) {
                 Ok(page) => {
                     if self.log.feed.works() {
@@ -273,7 +279,6 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 Err(StoreError::HistoryWentBack | StoreError::ForeignCursor) => {
                     return Err(Gap::WentBack);
                 }
-                Err(StoreError::Unsupported(_)) => return Err(Gap::NoFeed),
                 Err(error) => error,
             };
             self.failed(&error);

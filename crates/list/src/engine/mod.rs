@@ -73,7 +73,7 @@ pub(crate) struct Engine<S, T> {
     max_token_life: Option<Duration>,
     answers: Cache<TokenId, Answer>,
     versions: Versions,
-    /// `None`: none is wanted, or of use.
+    /// `None`: none is wanted, or of use, or the store has no feed.
     mirror: Option<Mirror>,
     counters: Counters,
     /// What ended before this may have been forgotten.
@@ -94,7 +94,10 @@ impl<S: Store, T: Timer> Engine<S, T> {
         mirror_capacity: u64,
         max_token_life: Option<Duration>,
     ) -> Self {
-        let mirrors = !S::ANSWERS_AT_ONCE && mirror_capacity > 0 && !max_staleness.is_zero();
+        let mirrors = !S::ANSWERS_AT_ONCE
+            && mirror_capacity > 0
+            && !max_staleness.is_zero()
+            && store.feed().is_some();
         Self {
             mirror: mirrors.then(|| Mirror::new(mirror_capacity)),
             store,

@@ -27,8 +27,9 @@ use shuttle::{
     scheduler::{DfsScheduler, RandomScheduler},
 };
 use tower_revoke_core::{
-    Change, Changes, Claims, Clock, Cursor, KeyDigest, Lift, Listed, Revocation, RevocationKey,
-    Store, StoreError, TokenId, TokenStatus, UnixTime, Use, UseId, UseOutcome, VerifiedToken,
+    BoxFuture, Change, ChangeFeed, Changes, Claims, Clock, Cursor, KeyDigest, Lift, Listed,
+    Revocation, RevocationKey, Store, StoreError, TokenId, TokenStatus, UnixTime, Use, UseId,
+    UseOutcome, VerifiedToken,
 };
 
 use super::{Engine, Timer};
@@ -92,16 +93,25 @@ impl Store for Yielding {
         yielding(self.0.return_use(use_)).await
     }
 
-    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        yielding(self.0.changes(since)).await
-    }
-
-    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
-        self.0.restore(known).await
-    }
-
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         self.0.purge(before).await
+    }
+
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        Some(self)
+    }
+}
+
+impl ChangeFeed for Yielding {
+    fn changes<'a>(
+        &'a self,
+        since: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move { yielding(self.0.changes(since)).await })
+    }
+
+    fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.0.restore(known).await })
     }
 }
 

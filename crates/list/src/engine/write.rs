@@ -37,17 +37,6 @@ impl After {
     }
 }
 
-fn listed(revocation: &Revocation) -> Listed {
-    let until = revocation.retained_until();
-    match revocation.issued_at_or_before() {
-        Some(issued_at_or_before) => Listed::Rule {
-            issued_at_or_before,
-            until,
-        },
-        None => Listed::Revoked { until },
-    }
-}
-
 impl<S: Store, T: Timer> Engine<S, T> {
     pub(crate) async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
         self.revoke_all(vec![revocation]).await
@@ -62,7 +51,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         let after = |(): &()| {
             let said = revocations.iter().map(|revocation| {
                 let at = revocation.said_at().unwrap_or(UnixTime::EPOCH);
-                After::stands(TokenStatus::Revoked, Write::Lists(listed(revocation), at))
+                After::stands(TokenStatus::Revoked, Write::Lists(revocation.into(), at))
             });
             said.collect()
         };
@@ -92,7 +81,11 @@ impl<S: Store, T: Timer> Engine<S, T> {
             known.iter().map(|_| doubtful()).collect()
         };
         let keys = known.iter().map(key).collect();
-        self.write_all(keys, self.store.restore(known), after).await
+        let feed = self.store.feed();
+        let feed = feed.ok_or(StoreError::Unsupported(
+            "way to keep what only has a digest",
+        ))?;
+        self.write_all(keys, feed.restore(known), after).await
     }
 
     pub(crate) async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {

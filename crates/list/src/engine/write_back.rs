@@ -109,7 +109,9 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     /// Asks the store until it has taken it.
     async fn tell(&self, known: &[Change]) {
-        while let Err(error) = self.in_time(self.store.restore(known)).await {
+        while let Some(feed) = self.store.feed()
+            && let Err(error) = self.in_time(feed.restore(known)).await
+        {
             self.could_not_write_back(&error).await;
         }
     }

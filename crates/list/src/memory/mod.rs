@@ -10,9 +10,9 @@ use std::{
 };
 
 use tower_revoke_core::{
-    BoxFuture, Change, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Record as Details,
-    RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
-    retention,
+    BoxFuture, Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed,
+    Record as Details, RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime,
+    Use, UseOutcome, retention,
 };
 
 use self::{ledger::Ledger, record::Record};
@@ -80,7 +80,7 @@ impl MemoryStore {
         self
     }
 
-    /// How many of the last changes it keeps for [`Store::changes`]; 65,536 unless this is called.
+    /// How many of the last changes it keeps for [`ChangeFeed::changes`]; 65,536 unless this is called.
     /// Counts for all clones from now on.
     #[must_use]
     pub fn feed_capacity(self, changes: usize) -> Self {
@@ -202,34 +202,6 @@ impl Store for MemoryStore {
         }))
     }
 
-    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        if let Some(cursor) = since {
-            return self.ledger().since(cursor);
-        }
-        // Taken first: what changes while the shards are read comes again with the next call.
-        let next = self.ledger().end();
-        let mut changes = Vec::new();
-        for shard in &self.0.shards {
-            let shard = locked(shard);
-            let all = shard.records.iter();
-            changes.extend(all.flat_map(|(key, record)| record.changes(*key)));
-        }
-        Ok(Changes {
-            changes,
-            next,
-            more: false,
-        })
-    }
-
-    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
-        for change in known {
-            self.try_change(*change.key(), |record, ledger| {
-                record.restore(change, || ledger.room(&self.0.clock))
-            })?;
-        }
-        Ok(())
-    }
-
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         let mut dropped = 0;
         for shard in &self.0.shards {
@@ -240,8 +212,49 @@ impl Store for MemoryStore {
         Ok(dropped)
     }
 
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        Some(self)
+    }
+
     fn records(&self) -> Option<&dyn Records> {
         Some(self)
+    }
+}
+
+impl ChangeFeed for MemoryStore {
+    fn changes<'a>(
+        &'a self,
+        since: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move {
+            if let Some(cursor) = since {
+                return self.ledger().since(cursor);
+            }
+            // Taken first: what changes while the shards are read comes again with the next call.
+            let next = self.ledger().end();
+            let mut changes = Vec::new();
+            for shard in &self.0.shards {
+                let shard = locked(shard);
+                let all = shard.records.iter();
+                changes.extend(all.flat_map(|(key, record)| record.changes(*key)));
+            }
+            Ok(Changes {
+                changes,
+                next,
+                more: false,
+            })
+        })
+    }
+
+    fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            for change in known {
+                self.try_change(*change.key(), |record, ledger| {
+                    record.restore(change, || ledger.room(&self.0.clock))
+                })?;
+            }
+            Ok(())
+        })
     }
 }
 

@@ -103,14 +103,6 @@ impl Record {
         revocation: &Revocation,
         room: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<Option<Change>, StoreError> {
-        let until = revocation.retained_until();
-        let listed = match revocation.issued_at_or_before() {
-            Some(issued_at_or_before) => Listed::Rule {
-                issued_at_or_before,
-                until,
-            },
-            None => Listed::Revoked { until },
-        };
         let at = revocation.said_at().unwrap_or(UnixTime::EPOCH);
         // It is newer than any lift, whatever the clocks said.
         let at = self.lifted.map_or(at, |lifted| at.max(lifted.at));
@@ -120,7 +112,7 @@ impl Record {
             by: revocation.said_by().to_owned(),
             reason: revocation.reason().to_owned(),
         };
-        self.list(key.digest(), listed, at, said, room)
+        self.list(key.digest(), revocation.into(), at, said, room)
     }
 
     fn list(

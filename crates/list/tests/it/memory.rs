@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::support::{ISSUED, ann_logs_out, end_of, lift, new_use, token, token_of};
 use serde_json::json;
 use tower_revoke_core::{
-    Change, Clock, Cursor, KeyDigest, Listed, ManualClock, RecordFilter, Revocation, Store,
-    StoreError, UnixTime, UseOutcome, VerifiedToken,
+    Change, ChangeFeed, Clock, Cursor, KeyDigest, Listed, ManualClock, RecordFilter, Revocation,
+    Store, StoreError, UnixTime, UseOutcome, VerifiedToken,
 };
 use tower_revoke_list::MemoryStore;
 use tower_revoke_testing::RecordedLog;

@@ -10,8 +10,8 @@ use std::{
 use crate::support::{ISSUED, ISSUER, lift};
 use proptest::prelude::*;
 use tower_revoke_core::{
-    Change, Clock, Cursor, KeyDigest, Listed, Revocation, RevocationKey, Store, StoreError,
-    TokenId, UnixTime, Use, UseId, UseOutcome,
+    Change, ChangeFeed, Clock, Cursor, KeyDigest, Listed, Revocation, RevocationKey, Store,
+    StoreError, TokenId, UnixTime, Use, UseId, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 

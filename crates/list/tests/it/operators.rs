@@ -5,8 +5,8 @@ use crate::support::{
 };
 use proptest::prelude::*;
 use tower_revoke_core::{
-    Change, KeyDigest, Listed, RecordFilter, Revocation, RevocationKey, Store, StoreError, TokenId,
-    TokenStatus, UnixTime,
+    Change, ChangeFeed, KeyDigest, Listed, RecordFilter, Revocation, RevocationKey, Store,
+    StoreError, TokenId, TokenStatus, UnixTime,
 };
 use tower_revoke_list::{ImportError, MemoryStore, RevocationList};
 

@@ -3,8 +3,8 @@
 use std::{fs, io::ErrorKind, num::NonZeroU32, path::Path, time::Duration};
 
 use tower_revoke_core::{
-    Clock, KeyDigest, ManualClock, Revocation, Store, StoreError, TokenId, UnixTime, Use, UseId,
-    UseOutcome,
+    ChangeFeed, Clock, KeyDigest, ManualClock, Revocation, Store, StoreError, TokenId, UnixTime,
+    Use, UseId, UseOutcome,
 };
 
 use crate::{RedbStore, RedbStoreError, disk::tests::DiskFault};

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use tower_revoke_core::{
-    Clock, Cursor, KeyDigest, Revocation, Store, StoreError, TokenId, UnixTime,
+    ChangeFeed, Clock, Cursor, KeyDigest, Revocation, Store, StoreError, TokenId, UnixTime,
 };
 
 use crate::RedbStore;

@@ -13,8 +13,8 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tower_revoke_core::{
-    Change, Clock, Cursor, KeyDigest, Lift, Listed, ManualClock, Revocation, Store, StoreError,
-    TokenId, UnixTime, Use, UseId, UseOutcome,
+    Change, ChangeFeed, Clock, Cursor, KeyDigest, Lift, Listed, ManualClock, Revocation, Store,
+    StoreError, TokenId, UnixTime, Use, UseId, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 

@@ -189,7 +189,7 @@ impl fmt::Debug for MySql {
 
 #[cfg(test)]
 mod tests {
-    use tower_revoke_core::Store;
+    use tower_revoke_core::{ChangeFeed, Store};
 
     use super::*;
 

@@ -150,7 +150,7 @@ impl fmt::Debug for Postgres {
 
 #[cfg(test)]
 mod tests {
-    use tower_revoke_core::Store;
+    use tower_revoke_core::{ChangeFeed, Store};
 
     use super::*;
 

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, num::NonZeroU32};
 
 use proptest::prelude::*;
 use tower_revoke_core::{
-    Change, Clock, KeyDigest, Lift, Listed, RecordFilter, Records, Revocation, RevocationKey,
-    Store, StoreError, TokenId, UnixTime, Use, UseId, UseOutcome,
+    Change, ChangeFeed, Clock, KeyDigest, Lift, Listed, RecordFilter, Records, Revocation,
+    RevocationKey, Store, StoreError, TokenId, UnixTime, Use, UseId, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 

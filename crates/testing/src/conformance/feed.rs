@@ -12,22 +12,11 @@ use tower_revoke_core::{
 use super::{
     Ability, Fault, Fixture,
     follower::Follower,
-    world::{Node, World, at_once, key, lacks, lift, rule, subject, token},
+    world::{Node, World, at_once, has_feed, key, lacks, lift, rule, subject, token},
 };
 
 /// More than a page of any store's.
 const MANY: u64 = 6_000;
-
-/// Whether the ground has a feed; where it says that it has none, the store must say so too.
-async fn has_feed<G: Fixture>() -> bool {
-    if !lacks::<G>(Ability::Feed) {
-        return true;
-    }
-    let answer = World::<G>::new().await.node().await.try_changes(None).await;
-    let says_so = matches!(answer, Err(StoreError::Unsupported(_)));
-    assert!(says_so, "a store without a feed says so: {answer:?}");
-    false
-}
 
 async fn revoke_many<S: Store>(node: &Node<S>, numbers: std::ops::Range<u64>, until: UnixTime) {
     let all: Vec<_> = numbers
@@ -371,7 +360,8 @@ pub async fn a_foreign_cursor_is_rejected<G: Fixture>() {
     let own = node.changes(None).await.next;
     let ground = G::empty(Clock::system()).await;
     let other = ground.open().await;
-    let others = node.in_time("changes", other.changes(None)).await;
+    let feed = other.feed().expect("handles of one store are alike");
+    let others = node.in_time("changes", feed.changes(None)).await;
     let others = super::world::worked("changes", others).next;
     let foreign = [
         vec![],

@@ -115,11 +115,10 @@ pub trait Fixture: Sized + Send + Sync + 'static {
 pub enum Ability {
     /// The store goes by the [`Clock`] that the ground was given.
     Clock,
-    /// [`Store::changes`] tells what happened. Without: [`Unsupported`].
-    ///
-    /// [`Unsupported`]: tower_revoke_core::StoreError::Unsupported
+    /// [`Store::feed`] gives the port for those who follow. Without: `None`, and nothing is
+    /// restored.
     Feed,
-    /// [`Store::changed`] wakes who waits. Without, it never resolves.
+    /// [`ChangeFeed::changed`](tower_revoke_core::ChangeFeed::changed) wakes who waits. Without, it never resolves.
     Push,
     /// [`Store::records`] gives the port for operators. Without: `None`.
     Records,

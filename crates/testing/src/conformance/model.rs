@@ -152,6 +152,9 @@ async fn run<G: Fixture>(
         |until: Option<u64>| until.map(|until| end.saturating_add(Duration::from_secs(until)));
     for (turn, op) in ops.into_iter().enumerate() {
         let node = &nodes[turn % 2];
+        if !has_feed && matches!(op, Op::RestoreListed { .. } | Op::RestoreLifted { .. }) {
+            continue;
+        }
         let key = match op {
             Op::Revoke { key, .. }
             | Op::Lift { key, .. }

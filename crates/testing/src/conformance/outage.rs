@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::{Listed, Revocation, Store, StoreError, UseOutcome};
+use tower_revoke_core::{Change, Listed, Revocation, Store, StoreError, UseOutcome};
 
 use super::{
     Ability, Fault, Fixture,
@@ -94,16 +94,14 @@ async fn all_say_so<G: Fixture>(world: &World<G>, node: &Node<G::Store>) {
             async { is_an_outage("release", store.return_use(&use_).await) },
             async { is_an_outage("purge", store.purge(world.now()).await) },
             async {
-                let known = tower_revoke_core::Change::Listed {
+                let known = Change::Listed {
                     key: key(9),
                     listed: Listed::Revoked { until: None },
                     at: world.now(),
                 };
-                is_an_outage("restore", store.restore(&[known]).await);
-            },
-            async {
-                if !lacks::<G>(Ability::Feed) {
-                    is_an_outage("changes", store.changes(None).await);
+                if let Some(feed) = store.feed() {
+                    is_an_outage("restore", feed.restore(&[known]).await);
+                    is_an_outage("changes", feed.changes(None).await);
                 }
             },
         );

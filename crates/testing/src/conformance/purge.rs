@@ -4,7 +4,7 @@ use tower_revoke_core::{Change, Listed, Revocation};
 
 use super::{
     Ability, Fixture,
-    world::{World, key, lacks, lift, new_use, rule, subject, token},
+    world::{World, has_feed, key, lacks, lift, new_use, rule, subject, token},
 };
 
 /// What is alive in the second before which all is forgotten, or never ends, is kept: its `until`
@@ -95,6 +95,9 @@ pub async fn what_has_ended_is_purged<G: Fixture>() {
 
 /// A lift is remembered for as long as the longest of what was ever lifted there.
 pub async fn a_lift_is_remembered_as_long_as_what_it_lifted<G: Fixture>() {
+    if !has_feed::<G>().await {
+        return;
+    }
     let world = World::<G>::new().await;
     let node = world.node().await;
     let (now, soon, long) = (world.now(), world.after(3_600), world.after(7_200));

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::{Revocation, Store};
+use tower_revoke_core::Revocation;
 
 use super::{
     Ability, Fixture,
     follower::Follower,
-    world::{World, key, lacks, token},
+    world::{World, has_feed, key, lacks, token},
 };
 
 /// Who waits for a change while nothing happens is not woken over and over.
 pub async fn a_quiet_store_wakes_nobody<G: Fixture>() {
-    if lacks::<G>(Ability::Feed) {
+    if !has_feed::<G>().await {
         return;
     }
     let world = World::<G>::new().await;
@@ -26,7 +26,7 @@ pub async fn a_quiet_store_wakes_nobody<G: Fixture>() {
     let watched = tokio::time::timeout(Duration::from_millis(300), async {
         while woken < 20 {
             let cursor = follower.cursor.clone().expect("it has caught up");
-            nodes[0].store.changed(&cursor).await;
+            nodes[0].feed().changed(&cursor).await;
             follower.catch_up(&nodes[0]).await;
             woken += 1;
             tokio::task::yield_now().await;
@@ -39,7 +39,7 @@ pub async fn a_quiet_store_wakes_nobody<G: Fixture>() {
 /// Who waits is woken after another handle has written, and then finds the change in the feed.
 /// One hint may fail to come, not all of them.
 pub async fn a_write_by_another_wakes_who_waits<G: Fixture>() {
-    if lacks::<G>(Ability::Feed) || lacks::<G>(Ability::Push) {
+    if !has_feed::<G>().await || lacks::<G>(Ability::Push) {
         return;
     }
     let world = World::<G>::new().await;
@@ -49,7 +49,7 @@ pub async fn a_write_by_another_wakes_who_waits<G: Fixture>() {
     let cursor = follower.cursor.clone().expect("it has caught up");
     let mut keys = Vec::new();
     let woken = async {
-        let mut woken = std::pin::pin!(nodes[0].store.changed(&cursor));
+        let mut woken = nodes[0].feed().changed(&cursor);
         for number in 0.. {
             let said = Revocation::of_token(token(number), None).retained(Some(world.end()));
             nodes[1].revoke(&[said]).await;

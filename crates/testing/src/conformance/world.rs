@@ -4,7 +4,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use tower_revoke_core::{
-    Change, Changes, Clock, Cursor, KeyDigest, Lift, Listed, ManualClock, Revocation,
+    Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed, ManualClock, Revocation,
     RevocationKey, Store, StoreError, TokenId, UnixTime, Use, UseId, UseOutcome,
 };
 
@@ -23,6 +23,14 @@ pub(super) fn lacks<G: Fixture>(ability: Ability) -> bool {
         println!("not asked of this store, it has no {ability:?}: {why}");
     }
     lack.is_some()
+}
+
+/// Whether the store has a feed; where its ground says that it has none, the store must say so too.
+pub(super) async fn has_feed<G: Fixture>() -> bool {
+    let store = G::empty(Clock::system()).await.open().await;
+    let has_feed = !lacks::<G>(Ability::Feed);
+    assert_eq!(store.feed().is_some(), has_feed, "whether it has a feed");
+    has_feed
 }
 
 /// A ground and the hand of its clock.
@@ -157,8 +165,13 @@ impl<S: Store> Node<S> {
         worked("release", answer)
     }
 
+    pub(super) fn feed(&self) -> &dyn ChangeFeed {
+        let feed = self.store.feed();
+        feed.expect("a store without a feed names `Ability::Feed` in LACKS")
+    }
+
     pub(super) async fn try_changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        self.in_time("changes", self.store.changes(since)).await
+        self.in_time("changes", self.feed().changes(since)).await
     }
 
     pub(super) async fn changes(&self, since: Option<&Cursor>) -> Changes {
@@ -166,7 +179,7 @@ impl<S: Store> Node<S> {
     }
 
     pub(super) async fn restore(&self, known: &[Change]) {
-        let answer = self.in_time("restore", self.store.restore(known)).await;
+        let answer = self.in_time("restore", self.feed().restore(known)).await;
         worked("restore", answer);
     }
 

@@ -13,8 +13,8 @@ use std::{
 use fastrand::Rng;
 use tokio::{sync::oneshot, time::sleep};
 use tower_revoke_core::{
-    Change, Changes, Cursor, KeyDigest, Lift, Listed, Revocation, Store, StoreError, UnixTime, Use,
-    UseOutcome,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, Revocation, Store,
+    StoreError, UnixTime, Use, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 
@@ -145,25 +145,40 @@ impl Store for Wire {
             .await
     }
 
-    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        let since = since.cloned();
-        self.ask(|server| async move { server.changes(since.as_ref()).await })
-            .await
-    }
-
-    async fn changed(&self, since: &Cursor) {
-        self.server.changed(since).await;
-        sleep(delay()).await;
-    }
-
-    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
-        let known = known.to_vec();
-        self.ask(|server| async move { server.restore(&known).await })
-            .await
-    }
-
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         self.ask(move |server| async move { server.purge(before).await })
             .await
+    }
+
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        Some(self)
+    }
+}
+
+impl ChangeFeed for Wire {
+    fn changes<'a>(
+        &'a self,
+        since: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move {
+            let since = since.cloned();
+            self.ask(|server| async move { server.changes(since.as_ref()).await })
+                .await
+        })
+    }
+
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.server.changed(since).await;
+            sleep(delay()).await;
+        })
+    }
+
+    fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let known = known.to_vec();
+            self.ask(|server| async move { server.restore(&known).await })
+                .await
+        })
     }
 }

@@ -11,8 +11,8 @@ use std::{
 use serde_json::json;
 use tokio::sync::watch;
 use tower_revoke_core::{
-    Change, Changes, Claims, Cursor, KeyDigest, Lift, Listed, Revocation, RevocationKey, Store,
-    StoreError, TokenId, UnixTime, Use, UseId, UseOutcome, VerifiedToken,
+    Claims, KeyDigest, Lift, Listed, Revocation, RevocationKey, Store, StoreError, TokenId,
+    UnixTime, Use, UseId, UseOutcome, VerifiedToken,
 };
 use tower_revoke_list::MemoryStore;
 
@@ -163,15 +163,6 @@ impl Store for Steered {
 
     async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
         self.run(&self.rest, self.store.return_use(use_)).await
-    }
-
-    /// A store without a feed: the list has to ask.
-    async fn changes(&self, _: Option<&Cursor>) -> Result<Changes, StoreError> {
-        Err(StoreError::Unsupported("feed"))
-    }
-
-    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
-        self.run(&self.rest, self.store.restore(known)).await
     }
 
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {

@@ -8,8 +8,8 @@ use std::sync::{
 
 use tokio::sync::watch;
 use tower_revoke_core::{
-    Change, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Records, Revocation, Store,
-    StoreError, UnixTime, Use, UseOutcome,
+    BoxFuture, Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Records,
+    Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 
@@ -38,6 +38,7 @@ struct Inner {
     epoch: AtomicUsize,
     page: AtomicUsize,
     pushes: AtomicBool,
+    hides_feed: AtomicBool,
     lie: Mutex<Option<Lie>>,
     /// Pages that were read wait here before they are handed out.
     open: watch::Sender<bool>,
@@ -56,6 +57,7 @@ impl Server {
             epoch: AtomicUsize::new(0),
             page: AtomicUsize::new(usize::MAX),
             pushes: AtomicBool::new(false),
+            hides_feed: AtomicBool::new(false),
             lie: Mutex::default(),
             open: watch::Sender::new(true),
             held: watch::Sender::new(0),
@@ -70,6 +72,11 @@ impl Server {
 
     pub fn push(&self) {
         self.0.pushes.store(true, Ordering::SeqCst);
+    }
+
+    /// Nodes that begin from now on are handed no feed.
+    pub fn hide_feed(&self) {
+        self.0.hides_feed.store(true, Ordering::SeqCst);
     }
 
     /// From now on the feed says this instead.
@@ -260,42 +267,58 @@ impl Store for Server {
         Ok(released)
     }
 
-    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        let read = self.read(since).await;
-        let mut open = self.0.open.subscribe();
-        if !*open.borrow() {
-            self.0.held.send_modify(|held| *held += 1);
-            open.wait_for(|open| *open).await.unwrap();
-        }
-        let lie = *self.0.lie.lock().unwrap();
-        match lie {
-            Some(lie) => lie(since, read?),
-            None => read,
-        }
-    }
-
-    async fn changed(&self, since: &Cursor) {
-        let mut wrote = self.0.wrote.subscribe();
-        let position = u64::from_be_bytes(since.as_bytes()[8..16].try_into().unwrap());
-        while !self.0.pushes.load(Ordering::SeqCst) || self.end().await <= position {
-            if wrote.changed().await.is_err() {
-                std::future::pending().await
-            }
-        }
-    }
-
-    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
-        self.store().restore(known).await?;
-        self.say(Said::Restore(known.to_vec()));
-        self.wrote();
-        Ok(())
-    }
-
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         self.store().purge(before).await
     }
 
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        let hides_feed = self.0.hides_feed.load(Ordering::SeqCst);
+        (!hides_feed).then_some(self)
+    }
+
     fn records(&self) -> Option<&dyn Records> {
         None
+    }
+}
+
+impl ChangeFeed for Server {
+    fn changes<'a>(
+        &'a self,
+        since: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move {
+            let read = self.read(since).await;
+            let mut open = self.0.open.subscribe();
+            if !*open.borrow() {
+                self.0.held.send_modify(|held| *held += 1);
+                open.wait_for(|open| *open).await.unwrap();
+            }
+            let lie = *self.0.lie.lock().unwrap();
+            match lie {
+                Some(lie) => lie(since, read?),
+                None => read,
+            }
+        })
+    }
+
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let mut wrote = self.0.wrote.subscribe();
+            let position = u64::from_be_bytes(since.as_bytes()[8..16].try_into().unwrap());
+            while !self.0.pushes.load(Ordering::SeqCst) || self.end().await <= position {
+                if wrote.changed().await.is_err() {
+                    std::future::pending().await
+                }
+            }
+        })
+    }
+
+    fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.store().restore(known).await?;
+            self.say(Said::Restore(known.to_vec()));
+            self.wrote();
+            Ok(())
+        })
     }
 }

@@ -12,8 +12,8 @@ use std::{
 
 use tokio::sync::watch;
 use tower_revoke_core::{
-    Change, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Records, Revocation, Store,
-    StoreError, UnixTime, Use, UseOutcome,
+    BoxFuture, Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Records,
+    Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 use tower_revoke_testing::conformance::Fault;
@@ -284,47 +284,62 @@ impl Store for Handle {
         Ok(released)
     }
 
-    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        let store = self.reach().await?;
-        let Some(cursor) = since else {
-            return self.load(&store).await;
-        };
-        match cursor.as_bytes().split_first() {
-            Some((0, since)) => self.follow(&store, since).await,
-            Some((1, _)) => {
-                let (id, from) = in_load(cursor).ok_or(StoreError::ForeignCursor)?;
-                self.load_page(id, from)
-            }
-            _ => Err(StoreError::ForeignCursor),
-        }
-    }
-
-    async fn changed(&self, since: &Cursor) {
-        let mut writes = self.0.writes.subscribe();
-        loop {
-            let news = self.changes(Some(since)).await;
-            if news.is_ok_and(|news| !news.changes.is_empty()) {
-                return;
-            }
-            // The sender lives in the server: this can't fail.
-            let _ = writes.changed().await;
-        }
-    }
-
-    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
-        let store = self.write(Op::Restore(known.to_vec())).await?;
-        store.restore(known).await?;
-        self.wrote();
-        Ok(())
-    }
-
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         let store = self.write(Op::Purge(before)).await?;
         store.purge(before).await
     }
 
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        Some(self)
+    }
+
     fn records(&self) -> Option<&dyn Records> {
         Some(self)
+    }
+}
+
+impl ChangeFeed for Handle {
+    fn changes<'a>(
+        &'a self,
+        since: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move {
+            let store = self.reach().await?;
+            let Some(cursor) = since else {
+                return self.load(&store).await;
+            };
+            match cursor.as_bytes().split_first() {
+                Some((0, since)) => self.follow(&store, since).await,
+                Some((1, _)) => {
+                    let (id, from) = in_load(cursor).ok_or(StoreError::ForeignCursor)?;
+                    self.load_page(id, from)
+                }
+                _ => Err(StoreError::ForeignCursor),
+            }
+        })
+    }
+
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let mut writes = self.0.writes.subscribe();
+            loop {
+                let news = self.changes(Some(since)).await;
+                if news.is_ok_and(|news| !news.changes.is_empty()) {
+                    return;
+                }
+                // The sender lives in the server: this can't fail.
+                let _ = writes.changed().await;
+            }
+        })
+    }
+
+    fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let store = self.write(Op::Restore(known.to_vec())).await?;
+            store.restore(known).await?;
+            self.wrote();
+            Ok(())
+        })
     }
 }
 
@@ -334,7 +349,7 @@ impl Records for Handle {
         wanted: &'a tower_revoke_core::RecordFilter,
         after: Option<&'a Cursor>,
         at_most: usize,
-    ) -> tower_revoke_core::BoxFuture<'a, Result<tower_revoke_core::RecordPage, StoreError>> {
+    ) -> BoxFuture<'a, Result<tower_revoke_core::RecordPage, StoreError>> {
         Box::pin(async move {
             let store = self.reach().await?;
             store.page(wanted, after, at_most).await

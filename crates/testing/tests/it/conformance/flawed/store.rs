@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tower_revoke_core::{
-    Change, Changes, Cursor, KeyDigest, Lift, Listed, Records, Revocation, RevocationKey, Store,
-    StoreError, UnixTime, Use, UseOutcome,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, Records, Revocation,
+    RevocationKey, Store, StoreError, UnixTime, Use, UseOutcome,
 };
 
 use super::super::flaws::Flaw;
@@ -202,30 +202,6 @@ impl Store for Flawed {
         Ok(released || self.is(Flaw::GivesBackTwice) && was_held)
     }
 
-    async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        self.pages(since).await
-    }
-
-    async fn changed(&self, since: &Cursor) {
-        match self.flaw {
-            Flaw::WakesForNothing => {}
-            Flaw::NeverWakes => std::future::pending().await,
-            Flaw::TiesACursorToItsHandle | Flaw::ForgetsItsFeedOnRestart => {
-                self.sound
-                    .changed(&Cursor::new(&since.as_bytes()[8..]))
-                    .await;
-            }
-            _ => self.sound.changed(since).await,
-        }
-    }
-
-    async fn restore(&self, known: &[Change]) -> Result<(), StoreError> {
-        for change in known {
-            self.write_back(change).await?;
-        }
-        self.sound.restore(&[]).await
-    }
-
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         *self.notes.is_purged.lock().unwrap() = true;
         let far = self
@@ -244,7 +220,44 @@ impl Store for Flawed {
         self.sound.purge(before).await
     }
 
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        Some(self)
+    }
+
     fn records(&self) -> Option<&dyn Records> {
         Some(self)
+    }
+}
+
+impl ChangeFeed for Flawed {
+    fn changes<'a>(
+        &'a self,
+        since: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move { self.pages(since).await })
+    }
+
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            match self.flaw {
+                Flaw::WakesForNothing => {}
+                Flaw::NeverWakes => std::future::pending().await,
+                Flaw::TiesACursorToItsHandle | Flaw::ForgetsItsFeedOnRestart => {
+                    self.sound
+                        .changed(&Cursor::new(&since.as_bytes()[8..]))
+                        .await;
+                }
+                _ => self.sound.changed(since).await,
+            }
+        })
+    }
+
+    fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            for change in known {
+                self.write_back(change).await?;
+            }
+            self.sound.restore(&[]).await
+        })
     }
 }

@@ -1,8 +1,8 @@
 //! The flaws of what is told and written back, and of what operators see.
 
 use tower_revoke_core::{
-    BoxFuture, Change, Changes, Cursor, Lift, Listed, RecordFilter, RecordPage, Records,
-    Revocation, Store, StoreError, UnixTime,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, Lift, Listed, RecordFilter, RecordPage,
+    Records, Revocation, Store, StoreError, UnixTime,
 };
 
 use super::super::{

@@ -1,0 +1,113 @@
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tower_revoke_core::{
+    Clock, KeyDigest, Lift, Listed, Revocation, Store, StoreError, TokenId, UnixTime, Use, UseId,
+    UseOutcome, retention,
+};
+
+#[derive(Clone)]
+struct MinimalStore {
+    tables: Arc<Mutex<Tables>>,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct Tables {
+    revoked: HashMap<KeyDigest, Listed>,
+    uses: HashMap<TokenId, Uses>,
+    purged_before: Option<UnixTime>,
+}
+
+struct Uses {
+    limit: NonZeroU32,
+    until: Option<UnixTime>,
+    taken: HashSet<UseId>,
+}
+
+impl MinimalStore {
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MinimalStore {
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        for revocation in revocations {
+            let new = Listed::from(revocation);
+            let kept = tables
+                .revoked
+                .entry(revocation.key().digest())
+                .or_insert(new);
+            *kept = kept.longer(new);
+        }
+        Ok(())
+    }
+
+    async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
+        Ok(self.tables().revoked.remove(&lift.key.digest()).is_some())
+    }
+
+    async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
+        let tables = self.tables();
+        let spent = |key: &KeyDigest| {
+            let uses = tables.uses.get(&key.as_token())?;
+            let Uses { limit, until, .. } = *uses;
+            (uses.taken.len() == limit.get() as usize).then_some(Listed::Spent { until })
+        };
+        let listed = |key: &KeyDigest| tables.revoked.get(key).copied().or_else(|| spent(key));
+        Ok(keys.iter().map(listed).collect())
+    }
+
+    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+        let mut tables = self.tables();
+        // What was forgotten must not be taken a second time, should the clock have gone back since.
+        let is_forgotten = use_
+            .until
+            .is_some_and(|until| Some(until) < tables.purged_before);
+        if is_forgotten || retention::has_ended(use_.until, self.clock.now()) {
+            return Err(StoreError::Expired);
+        }
+        let uses = tables.uses.entry(use_.token).or_insert_with(|| Uses {
+            limit: use_.limit,
+            until: use_.until,
+            taken: HashSet::new(),
+        });
+        let (stored, asked) = (uses.limit.get(), use_.limit.get());
+        if stored != asked {
+            return Err(StoreError::LimitMismatch { stored, asked });
+        }
+        let left = stored - uses.taken.len() as u32;
+        if uses.taken.contains(&use_.id) {
+            return Ok(UseOutcome::Taken { left });
+        }
+        if left == 0 {
+            return Ok(UseOutcome::Spent);
+        }
+        uses.taken.insert(use_.id);
+        Ok(UseOutcome::Taken { left: left - 1 })
+    }
+
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
+        let mut tables = self.tables();
+        let uses = tables.uses.get_mut(&use_.token);
+        Ok(uses.is_some_and(|uses| uses.taken.remove(&use_.id)))
+    }
+
+    async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
+        let mut tables = self.tables();
+        let is_past = |until: Option<UnixTime>| until.is_some_and(|until| until < before);
+        let ended = tables
+            .revoked
+            .extract_if(|_, listed| is_past(listed.until()))
+            .count();
+        let unused = tables.uses.extract_if(|_, uses| is_past(uses.until));
+        let taken: usize = unused.map(|(_, uses)| uses.taken.len().max(1)).sum();
+        tables.purged_before = tables.purged_before.max(Some(before));
+        Ok((ended + taken) as u64)
+    }
+}

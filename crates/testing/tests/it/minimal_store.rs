@@ -1,0 +1,33 @@
+//! The store in the docs of `Store` keeps every clause that a store without a feed has to.
+
+use tower_revoke_testing::{
+    conformance::{Ability, Fixture},
+    store_conformance,
+};
+
+include!("../../../core/src/store/minimal.rs");
+
+impl Fixture for MinimalStore {
+    type Store = Self;
+
+    const LACKS: &'static [(Ability, &'static str)] = &[
+        (Ability::Feed, "it shows how little a store needs"),
+        (Ability::Records, "it shows how little a store needs"),
+        (Ability::Restart, "it ends with its process"),
+        (Ability::Outage, "there is no server"),
+        (Ability::Freeze, "there is no server"),
+    ];
+
+    async fn empty(clock: Clock) -> Self {
+        Self {
+            tables: Arc::default(),
+            clock,
+        }
+    }
+
+    async fn open(&self) -> Self {
+        self.clone()
+    }
+}
+
+store_conformance!(MinimalStore);
