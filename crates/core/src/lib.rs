@@ -33,6 +33,7 @@ mod outcome;
 mod path;
 mod rejection;
 mod remote;
+pub mod request_timeout;
 pub mod retention;
 mod revocation;
 mod revocations;

@@ -4,12 +4,14 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use scylla::{
     client::{
-        execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder,
+        execution_profile::{ExecutionProfile, ExecutionProfileHandle},
+        session::Session,
+        session_builder::SessionBuilder,
     },
     policies::{load_balancing::DefaultPolicy, retry::FallthroughRetryPolicy},
     statement::{Consistency, SerialConsistency},
 };
-use tower_revoke_core::Clock;
+use tower_revoke_core::{Clock, request_timeout};
 
 use crate::{
     CassandraStore, CassandraStoreError,
@@ -21,49 +23,124 @@ use crate::{
     turns::{Shared, Turns},
 };
 
-/// How many times longer than one answer opening may take, and creating the tables.
-const ANSWERS_TO_OPEN: u32 = 5;
-const ANSWERS_TO_MIGRATE: u32 = 30;
+/// How many times the request timeout opening may take, and creating the tables.
+const REQUESTS_TO_OPEN: u32 = 5;
+const REQUESTS_TO_MIGRATE: u32 = 30;
 
-/// The longest time that one answer may take.
-const LONGEST: Duration = Duration::from_secs(86_400);
+/// How the cluster is reached.
+#[derive(Clone)]
+enum Source {
+    Nodes(Vec<String>),
+    Session(Arc<Session>),
+}
 
-/// Sets up a [`CassandraStore`]; made by [`CassandraStore::builder`].
+/// Sets up a [`CassandraStore`]; made by [`CassandraStore::builder`] or
+/// [`CassandraStore::builder_from_session`].
 ///
 /// | setting | default |
 /// |---|---|
 /// | [`keyspace`](Self::keyspace) | `tower_revoke` |
-/// | [`consistency`](Self::consistency) | `QUORUM`, and `SERIAL` for conditions |
+/// | [`consistency`](Self::consistency) | `QUORUM`, and `SERIAL` for conditional writes |
 /// | [`datacenter`](Self::datacenter) | any |
+/// | [`credentials`](Self::credentials) | none |
+/// | `tls` (feature `tls`) | no TLS |
+/// | `tls_roots` (feature `tls`) | the certificates that the machine trusts |
+/// | `client_certificate` (feature `tls`) | none |
 /// | [`request_timeout`](Self::request_timeout) | 2 s |
 /// | [`feed_retention`](Self::feed_retention) | 1 day |
-/// | [`login`](Self::login) | none |
-/// | [`tls`](Self::tls) | none |
-/// | [`clock`](Self::clock) | the machine's |
+/// | [`clock`](Self::clock) | that of the machine |
+///
+/// # Examples
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_revoke_store_cassandra::CassandraStore;
+///
+/// let builder = CassandraStore::builder(["cassandra-1.example.com", "cassandra-2.example.com"])
+///     .credentials("orders", std::env::var("CASSANDRA_PASSWORD")?)
+///     .datacenter("eu-west")
+///     .keyspace("revocations");
+/// // Once, from one place.
+/// builder.migrate("{'class': 'NetworkTopologyStrategy', 'eu-west': 3}").await?;
+/// let store = builder.connect().await?;
+/// # let _ = store;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct CassandraStoreBuilder {
-    nodes: Vec<String>,
+    source: Source,
     keyspace: String,
     consistency: String,
     datacenter: Option<String>,
-    login: Option<(String, String)>,
+    credentials: Option<(String, String)>,
     request_timeout: Duration,
     feed_retention: Duration,
     clock: Clock,
     #[cfg(feature = "tls")]
-    tls: Option<crate::tls::Trust>,
+    tls: Option<crate::tls::Pem>,
+}
+
+impl CassandraStore {
+    /// Connects to a cluster with the default settings, in whose keyspace
+    /// [`migrate`](CassandraStoreBuilder::migrate) has created the tables. The cluster is found
+    /// through any of the `nodes`, each as `host:port`, or `host` for port 9042.
+    ///
+    /// # Errors
+    /// See [`CassandraStoreError`].
+    pub async fn connect<S: Into<String>>(
+        nodes: impl IntoIterator<Item = S>,
+    ) -> Result<Self, CassandraStoreError> {
+        Self::builder(nodes).connect().await
+    }
+
+    /// Sets up a store on a cluster. `nodes` are the same as for [`connect`](Self::connect).
+    pub fn builder<S: Into<String>>(nodes: impl IntoIterator<Item = S>) -> CassandraStoreBuilder {
+        let nodes = nodes.into_iter().map(Into::into);
+        CassandraStoreBuilder::new(Source::Nodes(nodes.collect()))
+    }
+
+    /// Opens the store over a session of yours with the default settings; see
+    /// [`builder_from_session`](Self::builder_from_session).
+    ///
+    /// # Errors
+    /// See [`CassandraStoreError`].
+    pub async fn from_session(
+        session: impl Into<Arc<Session>>,
+    ) -> Result<Self, CassandraStoreError> {
+        Self::builder_from_session(session).connect().await
+    }
+
+    /// Sets up a store over a session of yours.
+    ///
+    /// What a request relies on (consistency, timeout, retries, load balancing, the keyspace) is
+    /// set on each statement, whatever the session's own execution profile is. `credentials` and
+    /// TLS are the session's: setting them here is an error. The session should fetch the metadata
+    /// of the keyspace, or requests take a detour over nodes that are no replicas.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use scylla::client::session_builder::SessionBuilder;
+    /// use tower_revoke_store_cassandra::CassandraStore;
+    ///
+    /// let session = SessionBuilder::new().known_node("cassandra-1.example.com").build().await?;
+    /// let store = CassandraStore::builder_from_session(session).connect().await?;
+    /// # let _ = store;
+    /// # Ok(()) }
+    /// ```
+    pub fn builder_from_session(session: impl Into<Arc<Session>>) -> CassandraStoreBuilder {
+        CassandraStoreBuilder::new(Source::Session(session.into()))
+    }
 }
 
 impl CassandraStoreBuilder {
-    pub(crate) fn new(nodes: Vec<String>) -> Self {
+    fn new(source: Source) -> Self {
         Self {
-            nodes,
+            source,
             keyspace: "tower_revoke".to_owned(),
             consistency: "QUORUM".to_owned(),
             datacenter: None,
-            login: None,
-            request_timeout: Duration::from_secs(2),
+            credentials: None,
+            request_timeout: request_timeout::DEFAULT,
             feed_retention: Duration::from_secs(86_400),
             clock: Clock::system(),
             #[cfg(feature = "tls")]
@@ -71,96 +148,105 @@ impl CassandraStoreBuilder {
         }
     }
 
-    /// The keyspace in which the tables stand: several stores can share a cluster. One to 48 ASCII
-    /// letters, digits and `_`.
+    /// Sets the keyspace that holds the tables, so that several stores can share a cluster: 1 to 48
+    /// ASCII letters, digits and `_`. Defaults to `tower_revoke`.
     pub fn keyspace(mut self, name: impl Into<String>) -> Self {
         self.keyspace = name.into();
         self
     }
 
-    /// By its name in Cassandra: `QUORUM`, or `LOCAL_QUORUM` for one winner, and one list, **for
-    /// each data centre**: the same use can then be taken once in every one of them, a revocation
-    /// is obeyed elsewhere when it was replicated, and there is no feed. Nothing weaker is taken,
-    /// since it would not read what was written.
+    /// Sets the consistency by its name in Cassandra: `QUORUM`, or `LOCAL_QUORUM`, with which **each
+    /// data centre** has a winner and a list of its own: a use can be taken once in each of them, a
+    /// revocation is obeyed in the others once it was replicated, and there is no feed. Weaker ones
+    /// are rejected, since they would not read what was written. Defaults to `QUORUM`.
     pub fn consistency(mut self, name: impl Into<String>) -> Self {
         self.consistency = name.into();
         self
     }
 
-    /// The data centre whose nodes are asked. With `LOCAL_QUORUM` it must be said, and no other is
-    /// ever asked.
+    /// Sets the data centre whose nodes are preferred. Required with `LOCAL_QUORUM`, which then
+    /// sends no request to any other. Defaults to any.
     pub fn datacenter(mut self, name: impl Into<String>) -> Self {
         self.datacenter = Some(name.into());
         self
     }
 
-    /// The user and the password.
+    /// Sets the user and the password. Defaults to none.
     pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
-        self.login = Some((user.into(), password.into()));
+        self.credentials = Some((user.into(), password.into()));
         self
     }
 
-    /// TLS, with nodes whose certificates the machine trusts, or only those that are vouched for by
-    /// one of `roots`, in PEM.
+    /// Connects by TLS to nodes whose certificates the machine trusts. Defaults to no TLS.
     #[cfg(feature = "tls")]
-    pub fn tls(mut self, roots: Option<Vec<u8>>) -> Self {
-        self.tls = Some(crate::tls::Trust(roots));
+    pub fn tls(mut self) -> Self {
+        self.tls.get_or_insert_default();
         self
     }
 
-    /// How long one call may take, with what is asked again, until it is
-    /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut); of many revocations each 128, of a
-    /// purge each step. Opening may take five times as long, and creating the tables thirty times.
-    /// At most a day.
-    pub fn request_timeout(mut self, time: Duration) -> Self {
-        self.request_timeout = time;
+    /// Connects by TLS, and sets the root certificates, in PEM, that the nodes' certificates must
+    /// lead to. Defaults to those that the machine trusts.
+    #[cfg(feature = "tls")]
+    pub fn tls_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.tls.get_or_insert_default().roots = Some(pem.into());
         self
     }
 
-    /// For how long changes are kept for [`changes`](tower_revoke_core::Store::changes). Whoever was
-    /// away for longer loads all again.
-    pub fn feed_retention(mut self, time: Duration) -> Self {
-        self.feed_retention = time;
+    /// Connects by TLS, and sets the certificate, with its intermediates, and the key that identify
+    /// us to the nodes, in PEM. Defaults to none.
+    #[cfg(feature = "tls")]
+    pub fn client_certificate(
+        mut self,
+        chain: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+    ) -> Self {
+        self.tls.get_or_insert_default().client = Some((chain.into(), key.into()));
         self
     }
 
-    /// By which clock a token's life is past, and a writer has gone.
+    /// Sets how long one call may take, including retries; longer ones fail with
+    /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut). A purge may take as long for each of
+    /// its steps, a long list of revocations for each 128, opening the store five times as long, and
+    /// creating the tables thirty times. At most a day. Defaults to 2 s.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// Sets how long the feed keeps changes. A node that was away for longer loads everything again.
+    /// Defaults to one day.
+    pub fn feed_retention(mut self, retention: Duration) -> Self {
+        self.feed_retention = retention;
+        self
+    }
+
+    /// Sets the clock by which tokens expire and writers count as gone. Defaults to that of the
+    /// machine.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Creates the keyspace and its tables; does nothing where they are. `replication` is what CQL
-    /// has after `WITH replication =`, and only used where the keyspace is not there yet. By a login
-    /// that may; from one place, since nodes of a cluster that create the same table at the same
-    /// time can make two of it.
-    ///
-    /// ```no_run
-    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    /// use tower_revoke_store_cassandra::CassandraStore;
-    ///
-    /// CassandraStore::builder(["cassandra-1.example.com"])
-    ///     .migrate("{'class': 'NetworkTopologyStrategy', 'eu-west': 3}")
-    ///     .await?;
-    /// # Ok(()) }
-    /// ```
+    /// Creates the keyspace and its tables; does nothing if they are current. `replication` follows
+    /// `WITH replication =` in CQL, and has no effect on a keyspace that exists. The login needs
+    /// `CREATE`. Call it from one place only: nodes that create the same table at the same time can
+    /// leave Cassandra with two versions of it.
     ///
     /// # Errors
-    /// Any [`CassandraStoreError`].
+    /// See [`CassandraStoreError`].
     pub async fn migrate(&self, replication: &str) -> Result<(), CassandraStoreError> {
-        let deadline = Deadline::after(self.request_timeout.saturating_mul(ANSWERS_TO_MIGRATE));
+        let deadline = Deadline::after(self.request_timeout.saturating_mul(REQUESTS_TO_MIGRATE));
         let link = self.link(deadline).await?;
         schema::run(&link, &self.keyspace, replication, deadline).await
     }
 
-    /// Opens the store: connects, and checks the tables, which
-    /// [`migrate`](Self::migrate) has made. Must be called in a tokio runtime that goes on for as
-    /// long as the store is used: the task that keeps its log runs in it.
+    /// Opens the store: connects, and checks the tables that [`migrate`](Self::migrate) has created.
+    /// Must be called in a tokio runtime that outlives the store, whose log-writing task it runs.
     ///
     /// # Errors
-    /// Any [`CassandraStoreError`].
+    /// See [`CassandraStoreError`].
     pub async fn connect(self) -> Result<CassandraStore, CassandraStoreError> {
-        let deadline = Deadline::after(self.request_timeout.saturating_mul(ANSWERS_TO_OPEN));
+        let deadline = Deadline::after(self.request_timeout.saturating_mul(REQUESTS_TO_OPEN));
         let link = self.link(deadline).await?;
         let id = schema::id_of(&link, &self.keyspace, deadline).await?;
         let statements = Statements::prepare(&link, &self.keyspace, deadline).await?;
@@ -196,63 +282,83 @@ impl CassandraStoreBuilder {
             .consistency(consistency)
             .serial_consistency(Some(serial))
             .request_timeout(Some(self.request_timeout))
-            // What is worth it is asked again here, until its time is up.
+            // Retries are our own: only of what may be repeated, until the deadline.
             .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
             .load_balancing_policy(balancing.build())
-            .build();
+            .build()
+            .into_handle();
+        Ok(Link {
+            session: match &self.source {
+                Source::Session(session) => Arc::clone(session),
+                Source::Nodes(nodes) => self.session(nodes, profile.clone(), deadline).await?,
+            },
+            profile,
+            serial,
+            request_timeout: self.request_timeout,
+        })
+    }
+
+    async fn session(
+        &self,
+        nodes: &[String],
+        profile: ExecutionProfileHandle,
+        deadline: Deadline,
+    ) -> Result<Arc<Session>, CassandraStoreError> {
         let mut builder = SessionBuilder::new()
-            .known_nodes(&self.nodes)
+            .known_nodes(nodes)
             .connection_timeout(self.request_timeout)
-            // Which nodes have which keys, so that they are asked.
+            // Tells which nodes are the replicas of a key.
             .keyspaces_to_fetch([&self.keyspace])
             .fetch_full_schema_metadata(false)
-            .default_execution_profile_handle(profile.into_handle());
-        if let Some((user, password)) = &self.login {
+            .default_execution_profile_handle(profile);
+        if let Some((user, password)) = &self.credentials {
             builder = builder.user(user, password);
         }
         #[cfg(feature = "tls")]
-        if let Some(trust) = &self.tls {
-            builder = builder.tls_context(Some(trust.config()?));
+        if let Some(pem) = &self.tls {
+            builder = builder.tls_context(Some(pem.config()?));
         }
         let session = deadline.bound(builder.build()).await?;
-        let session: Session = session.map_err(CassandraStoreError::unreachable)?;
-        Ok(Link {
-            session,
-            consistency,
-            serial,
-            within: self.request_timeout,
-        })
+        Ok(Arc::new(session.map_err(CassandraStoreError::unreachable)?))
     }
 
     fn checked(&self) -> Result<(Consistency, SerialConsistency), CassandraStoreError> {
         let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_';
         let wrong = |what| Err(CassandraStoreError::Setting(what));
         if !(1..=48).contains(&self.keyspace.len()) || !self.keyspace.bytes().all(is_plain) {
-            return wrong("the keyspace's name is not 1 to 48 ASCII letters, digits and _");
+            return wrong("the name of the keyspace must be 1 to 48 ASCII letters, digits and _");
         }
-        if self.nodes.is_empty() {
-            return wrong("no node is given");
+        #[cfg(feature = "tls")]
+        let has_tls = self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let has_tls = false;
+        match &self.source {
+            Source::Nodes(nodes) if nodes.is_empty() => {
+                return wrong("at least one node is needed");
+            }
+            Source::Session(_) if has_tls || self.credentials.is_some() => {
+                return wrong("credentials and TLS are settings of the session");
+            }
+            _ => {}
         }
-        // A longer one might not fit into a point in time.
-        if self.request_timeout.is_zero() || self.request_timeout > LONGEST {
-            return wrong("request_timeout must be longer than zero and at most a day");
-        }
+        request_timeout::check(self.request_timeout)?;
         match self.consistency.as_str() {
             "QUORUM" => Ok((Consistency::Quorum, SerialConsistency::Serial)),
-            "LOCAL_QUORUM" if self.datacenter.is_none() => {
-                wrong("LOCAL_QUORUM needs to be told the data centre")
-            }
+            "LOCAL_QUORUM" if self.datacenter.is_none() => wrong("LOCAL_QUORUM needs a datacenter"),
             "LOCAL_QUORUM" => Ok((Consistency::LocalQuorum, SerialConsistency::LocalSerial)),
             other => Err(CassandraStoreError::Consistency(other.to_owned())),
         }
     }
 }
 
-/// Without the login.
+/// Without the credentials.
 impl fmt::Debug for CassandraStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CassandraStoreBuilder")
-            .field("nodes", &self.nodes)
+        let mut shown = f.debug_struct("CassandraStoreBuilder");
+        if let Source::Nodes(nodes) = &self.source {
+            shown.field("nodes", nodes);
+        }
+        shown
             .field("keyspace", &self.keyspace)
             .field("consistency", &self.consistency)
             .field("request_timeout", &self.request_timeout)
@@ -265,18 +371,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_that_does_not_fit_is_rejected_before_anybody_is_asked() {
-        for time in [
-            Duration::ZERO,
-            LONGEST + Duration::from_nanos(1),
-            Duration::MAX,
-        ] {
-            let builder = CassandraStore::builder(["127.0.0.1:1"]).request_timeout(time);
-            let error = builder.checked().unwrap_err();
-            assert!(
-                matches!(error, CassandraStoreError::Setting(_)),
-                "{time:?}: {error}"
-            );
-        }
+    fn a_timeout_out_of_bounds_is_rejected_before_anybody_is_asked() {
+        let builder = CassandraStore::builder(["127.0.0.1:1"]).request_timeout(Duration::ZERO);
+        let error = builder.checked().unwrap_err();
+        assert!(matches!(error, CassandraStoreError::RequestTimeout(_)));
     }
 }

@@ -3,7 +3,7 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use scylla::errors::{DbError, ExecutionError, NewSessionError, PrepareError, RequestAttemptError};
-use tower_revoke_core::{BoxError, StoreError};
+use tower_revoke_core::{BoxError, StoreError, request_timeout::RequestTimeoutError};
 
 /// Why a store could not be opened, or its tables not be made. No password is in it.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,9 @@ pub enum CassandraStoreError {
     /// A setting can't be used.
     #[error("the setting can't be used: {0}")]
     Setting(&'static str),
+    /// [`request_timeout`](crate::CassandraStoreBuilder::request_timeout) is out of bounds.
+    #[error(transparent)]
+    RequestTimeout(#[from] RequestTimeoutError),
     /// The consistency would lose what was acknowledged, or have two winners.
     #[error(
         "the consistency {0} is none of QUORUM and LOCAL_QUORUM: a read must see what was written"

@@ -79,7 +79,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | `tls` | `CassandraStoreBuilder::tls`: TLS by rustls and aws-lc-rs |
+//! | `tls` | on by default: TLS by rustls and aws-lc-rs |
 
 mod builder;
 mod cursor;

@@ -1,15 +1,15 @@
 //! The way to the cluster: every question has a time by which it is answered, and is asked again
 //! until then where nobody knows its answer.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use scylla::{
-    client::session::Session,
+    client::{execution_profile::ExecutionProfileHandle, session::Session},
     errors::ExecutionError,
     response::query_result::QueryResult,
     serialize::row::SerializeRow,
     statement::{
-        Consistency, SerialConsistency,
+        Consistency, SerialConsistency, Statement,
         batch::{Batch, BatchType},
         prepared::PreparedStatement,
     },
@@ -49,10 +49,11 @@ impl Deadline {
 }
 
 pub(crate) struct Link {
-    pub(crate) session: Session,
-    pub(crate) consistency: Consistency,
+    pub(crate) session: Arc<Session>,
+    /// Set on every statement, since the session may be the user's.
+    pub(crate) profile: ExecutionProfileHandle,
     pub(crate) serial: SerialConsistency,
-    pub(crate) within: Duration,
+    pub(crate) request_timeout: Duration,
 }
 
 impl Link {
@@ -65,7 +66,7 @@ impl Link {
     }
 
     pub(crate) fn deadline(&self) -> Deadline {
-        Deadline::after(self.within)
+        Deadline::after(self.request_timeout)
     }
 
     /// Asks until there is an answer; what is asked must bear being asked twice.
@@ -79,6 +80,19 @@ impl Link {
             self.session.execute_unpaged(statement, &values)
         })
         .await
+    }
+
+    /// Executes a statement that is needed only once.
+    pub(crate) async fn query(
+        &self,
+        deadline: Deadline,
+        text: impl Into<String>,
+        values: impl SerializeRow,
+    ) -> Result<QueryResult, Failure> {
+        let mut statement = Statement::new(text);
+        statement.set_execution_profile_handle(Some(self.profile.clone()));
+        let answer = deadline.bound(self.session.query_unpaged(statement, values));
+        answer.await?.map_err(Failure::driver)
     }
 
     /// The rows of the answer.
@@ -102,8 +116,7 @@ impl Link {
         statements: Vec<(PreparedStatement, Values)>,
     ) -> Result<QueryResult, Failure> {
         let mut batch = Batch::new(BatchType::Unlogged);
-        batch.set_consistency(self.consistency);
-        batch.set_serial_consistency(Some(self.serial));
+        batch.set_execution_profile_handle(Some(self.profile.clone()));
         let mut values = Vec::with_capacity(statements.len());
         for (statement, its_values) in statements {
             batch.append_statement(statement);
@@ -168,8 +181,8 @@ where
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
-            .field("consistency", &self.consistency)
-            .field("within", &self.within)
+            .field("serial_consistency", &self.serial)
+            .field("request_timeout", &self.request_timeout)
             .finish_non_exhaustive()
     }
 }

@@ -1,10 +1,7 @@
 //! The tables: created, and checked.
 
-use scylla::{client::session::Session, errors::ExecutionError, statement::Statement};
-
 use crate::{
     CassandraStoreError,
-    error::Failure,
     link::{Deadline, Link, rows_of},
 };
 
@@ -55,28 +52,16 @@ pub(crate) async fn run(
     }
     let name = quoted(keyspace);
     let create = format!("CREATE KEYSPACE IF NOT EXISTS {name} WITH replication = {replication}");
-    deadline
-        .bound(link.session.query_unpaged(create, ()))
-        .await?
-        .map_err(rejected)?;
+    link.query(deadline, create, ()).await?;
     for table in TABLES {
         let create = table.replace("{keyspace}", &name);
-        deadline
-            .bound(link.session.query_unpaged(create, ()))
-            .await?
-            .map_err(rejected)?;
+        link.query(deadline, create, ()).await?;
     }
     // Whoever is first names it.
     let id = fastrand::u128(..).to_be_bytes().to_vec();
-    let mut insert = Statement::new(format!(
-        "INSERT INTO {name}.store (only_one, version, id) VALUES (0, 1, ?) IF NOT EXISTS"
-    ));
-    insert.set_consistency(link.consistency);
-    insert.set_serial_consistency(Some(link.serial));
-    deadline
-        .bound(link.session.query_unpaged(insert, (id,)))
-        .await?
-        .map_err(rejected)?;
+    let insert =
+        format!("INSERT INTO {name}.store (only_one, version, id) VALUES (0, 1, ?) IF NOT EXISTS");
+    link.query(deadline, insert, (id,)).await?;
     Ok(())
 }
 
@@ -99,7 +84,7 @@ pub(crate) async fn id_of(
         "SELECT id FROM {}.store WHERE only_one = 0",
         quoted(keyspace)
     );
-    let ids: Vec<(Vec<u8>,)> = read(&link.session, select, link, deadline).await?;
+    let ids: Vec<(Vec<u8>,)> = rows_of(link.query(deadline, select, ()).await?)?;
     let id = ids.into_iter().next().and_then(|(id,)| id.try_into().ok());
     id.ok_or(CassandraStoreError::Setting(
         "the keyspace's store table is none of ours",
@@ -125,11 +110,7 @@ async fn version(
 ) -> Result<u32, CassandraStoreError> {
     let is_there = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND \
                     table_name = 'store'";
-    let answer = deadline
-        .bound(link.session.query_unpaged(is_there, (keyspace,)))
-        .await?
-        .map_err(rejected)?;
-    let tables: Vec<(String,)> = rows_of(answer)?;
+    let tables: Vec<(String,)> = rows_of(link.query(deadline, is_there, (keyspace,)).await?)?;
     if tables.is_empty() {
         return Ok(0);
     }
@@ -137,26 +118,7 @@ async fn version(
         "SELECT version FROM {}.store WHERE only_one = 0",
         quoted(keyspace)
     );
-    let found: Vec<(i32,)> = read(&link.session, select, link, deadline).await?;
+    let found: Vec<(i32,)> = rows_of(link.query(deadline, select, ()).await?)?;
     let found = found.first().map_or(0, |(version,)| *version);
     Ok(u32::try_from(found).unwrap_or(u32::MAX))
-}
-
-async fn read<R>(
-    session: &Session,
-    select: String,
-    link: &Link,
-    deadline: Deadline,
-) -> Result<Vec<R>, CassandraStoreError>
-where
-    R: for<'a, 'b> crate::link::DeserializeRowOwned<'a, 'b>,
-{
-    let mut select = Statement::new(select);
-    select.set_consistency(link.consistency);
-    let answer = deadline.bound(session.query_unpaged(select, ())).await?;
-    Ok(rows_of(answer.map_err(rejected)?)?)
-}
-
-fn rejected(error: ExecutionError) -> CassandraStoreError {
-    Failure::driver(error).into()
 }

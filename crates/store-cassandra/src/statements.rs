@@ -81,8 +81,7 @@ async fn prepared(
 ) -> Result<PreparedStatement, CassandraStoreError> {
     let prepared = deadline.bound(link.session.prepare(text)).await?;
     let mut statement = prepared.map_err(CassandraStoreError::rejected)?;
-    statement.set_consistency(link.consistency);
-    statement.set_serial_consistency(Some(link.serial));
+    statement.set_execution_profile_handle(Some(link.profile.clone()));
     statement.set_is_idempotent(true);
     Ok(statement)
 }

@@ -10,7 +10,6 @@ use tower_revoke_core::{
 };
 
 use crate::{
-    CassandraStoreBuilder,
     error::Failure,
     link::{Deadline, Link},
     log::{Log, Table},
@@ -48,14 +47,6 @@ pub(crate) struct Inner {
     pub(crate) turns: Turns,
     /// When everything before it was purged.
     pub(crate) purged: Shared<Option<i64>>,
-}
-
-impl CassandraStore {
-    /// Sets up a store on a cluster, found by any of the nodes named here as `host:port`, or `host`
-    /// for port 9042.
-    pub fn builder<S: Into<String>>(nodes: impl IntoIterator<Item = S>) -> CassandraStoreBuilder {
-        CassandraStoreBuilder::new(nodes.into_iter().map(Into::into).collect())
-    }
 }
 
 impl Store for CassandraStore {

@@ -1,15 +1,24 @@
-//! How a store is put together.
+//! The settings of a store.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tower_revoke_core::Clock;
+use tower_revoke_core::{Clock, request_timeout};
 
 use crate::{
     RedbStore, RedbStoreError, disk::Health, file::Place, shared::Shared, staged, threads::Threads,
 };
 
-/// Puts a [`RedbStore`] together; made by [`RedbStore::builder`].
+/// Sets up a [`RedbStore`]; made by [`RedbStore::builder`].
 ///
+/// | setting | default |
+/// |---|---|
+/// | [`request_timeout`](Self::request_timeout) | 2 s |
+/// | [`cache_bytes`](Self::cache_bytes) | 64 MiB |
+/// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
+/// | [`feed_retention`](Self::feed_retention) | 1 day |
+/// | [`clock`](Self::clock) | that of the machine |
+///
+/// # Examples
 /// ```
 /// use std::time::Duration;
 /// use tower_revoke_store_redb::RedbStore;
@@ -41,7 +50,7 @@ impl RedbStoreBuilder {
         Self {
             path,
             clock: Clock::system(),
-            request_timeout: Duration::from_secs(2),
+            request_timeout: request_timeout::DEFAULT,
             cache_bytes: 64 << 20,
             feed_capacity: 100_000,
             feed_retention: Duration::from_secs(86_400),
@@ -49,37 +58,37 @@ impl RedbStoreBuilder {
         }
     }
 
-    /// How long one call waits for the disk: 2 s unless this is called. Then it fails with
-    /// [`StoreError::TimedOut`](tower_revoke_core::StoreError::TimedOut), and what was asked may
-    /// still happen. By tokio's timer, which the runtime must have enabled; outside of a runtime
-    /// a call waits as long as the disk does. `purge` and `compact` are not bound to it.
-    pub fn request_timeout(mut self, time: Duration) -> Self {
-        self.request_timeout = time;
+    /// Sets how long one call may wait for the disk. A longer one fails with
+    /// [`StoreError::TimedOut`](tower_revoke_core::StoreError::TimedOut); what was asked may still
+    /// happen. Needs a tokio runtime with its timer enabled; outside of a runtime a call waits as
+    /// long as the disk does. `purge` and `compact` have no timeout. At most a day. Defaults to
+    /// 2 s.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
         self
     }
 
-    /// How much of the file is kept in memory at most: 64 MiB unless this is called. The system
-    /// keeps more of it, in memory that is free.
+    /// Sets how much of the file is cached in memory at most, beside the cache of the operating
+    /// system. Defaults to 64 MiB.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
         self
     }
 
-    /// How many of the last changes are kept for
-    /// [`Store::changes`](tower_revoke_core::Store::changes): 100,000 unless this is called, in
-    /// about 60 bytes each. Who falls behind further loads all again.
+    /// Sets how many changes the feed keeps, at about 60 bytes each. A node that falls further
+    /// behind loads everything again. Defaults to 100,000.
     pub fn feed_capacity(mut self, changes: u64) -> Self {
         self.feed_capacity = changes;
         self
     }
 
-    /// For how long changes are kept, if there are not too many: a day unless this is called.
-    pub fn feed_retention(mut self, time: Duration) -> Self {
-        self.feed_retention = time;
+    /// Sets how long the feed keeps changes, within its capacity. Defaults to one day.
+    pub fn feed_retention(mut self, retention: Duration) -> Self {
+        self.feed_retention = retention;
         self
     }
 
-    /// Where the time comes from: the machine unless this is called.
+    /// Sets the clock by which tokens expire and changes age. Defaults to that of the machine.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
@@ -92,14 +101,15 @@ impl RedbStoreBuilder {
         self
     }
 
-    /// Opens the file, or creates it. The folder must be there.
+    /// Opens the file, or creates it in a folder that must exist.
     ///
-    /// Blocks: some milliseconds, or up to 0.1 s where very many uses were made of late; after a
-    /// crash, while the whole file is checked, about half a second for a million entries.
+    /// Blocks for some milliseconds, or up to 0.1 s after a great many recent uses; after a crash
+    /// the whole file is checked first, at about half a second per million entries.
     ///
     /// # Errors
-    /// It says which, and [`RedbStoreError`] what to do.
+    /// See [`RedbStoreError`].
     pub fn open(self) -> Result<RedbStore, RedbStoreError> {
+        request_timeout::check(self.request_timeout)?;
         let place = Place {
             path: self.path.clone(),
             cache_bytes: self.cache_bytes,

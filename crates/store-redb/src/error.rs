@@ -2,13 +2,16 @@
 
 use std::{io, path::PathBuf};
 
-use tower_revoke_core::BoxError;
+use tower_revoke_core::{BoxError, request_timeout::RequestTimeoutError};
 
 /// Why [`RedbStore::open`](crate::RedbStore::open) failed. Nothing was changed in the file, except
 /// that one which was not there may be there now.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedbStoreError {
+    /// [`request_timeout`](crate::RedbStoreBuilder::request_timeout) is out of bounds.
+    #[error(transparent)]
+    RequestTimeout(#[from] RequestTimeoutError),
     /// Another process has it open, or this one has.
     #[error("{} is open already, here or in another process: one file serves one process", path.display())]
     Locked {

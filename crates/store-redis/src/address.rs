@@ -93,9 +93,11 @@ impl Location {
                 .parse()
                 .map_err(|_| wrong("the URL's database is no number"))?,
         };
-        let text = |encoded: &str| {
+        let text = |encoded: &str| -> Result<_, RedisStoreError> {
             let decoded = percent_decode_str(encoded).decode_utf8();
-            let decoded = decoded.map_err(|_| wrong("the URL's login is no UTF-8"))?;
+            let Ok(decoded) = decoded else {
+                return Err(wrong("the login of the URL is not UTF-8"));
+            };
             Ok(Some(decoded.into_owned()).filter(|text| !text.is_empty()))
         };
         Ok(Self {

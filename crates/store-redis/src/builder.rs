@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, sync::Mutex, time::Duration};
 
-use tower_revoke_core::Clock;
+use tower_revoke_core::{Clock, request_timeout};
 
 use crate::{
     RedisStore, RedisStoreError,
@@ -16,33 +16,49 @@ use crate::{
     watch::Watch,
 };
 
-/// The longest time that one answer may take.
-const LONGEST: Duration = Duration::from_secs(86_400);
-
-/// Sets up a [`RedisStore`].
+/// Sets up a [`RedisStore`]; made by [`RedisStore::builder`], [`RedisStore::sentinel`] or
+/// [`RedisStore::cluster`].
 ///
 /// | setting | default |
 /// |---|---|
-/// | [`prefix`](Self::prefix) | `tower-revoke` |
+/// | [`key_prefix`](Self::key_prefix) | `tower-revoke` |
+/// | [`database`](Self::database) | that of the URL |
+/// | [`credentials`](Self::credentials) | those of the URL |
+/// | `tls_roots` (feature `tls`) | the certificates that the machine trusts |
+/// | `client_certificate` (feature `tls`) | none |
 /// | [`request_timeout`](Self::request_timeout) | 2 s |
 /// | [`feed_retention`](Self::feed_retention) | 10 min |
 /// | [`wait_for_replicas`](Self::wait_for_replicas) | no waiting |
-/// | [`login`](Self::login), [`database`](Self::database) | as in the URL |
-/// | [`trust_only`](Self::trust_only) | the machine's trusted certificates |
-/// | [`client_certificate`](Self::client_certificate) | none |
 /// | [`skip_eviction_check`](Self::skip_eviction_check) | the server is asked |
-/// | [`clock`](Self::clock) | the machine's |
+/// | [`clock`](Self::clock) | that of the machine |
+///
+/// # Examples
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use tower_revoke_store_redis::RedisStore;
+///
+/// let store = RedisStore::builder("rediss://redis.example.com")
+///     .credentials("orders", std::env::var("REDIS_PASSWORD")?)
+///     .key_prefix("orders")
+///     .request_timeout(Duration::from_secs(1))
+///     .wait_for_replicas(1, Duration::from_millis(500))
+///     .connect()
+///     .await?;
+/// # let _ = store;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RedisStoreBuilder {
     place: Result<Place, RedisStoreError>,
-    prefix: String,
+    key_prefix: String,
     request_timeout: Duration,
-    keep: Duration,
+    feed_retention: Duration,
     replicas: Option<(u32, Duration)>,
-    login: Option<Login>,
+    credentials: Option<Login>,
     database: Option<u32>,
-    eviction_was_checked: bool,
+    skip_eviction_check: bool,
     clock: Clock,
     #[cfg(feature = "tls")]
     pem: crate::tls::Pem,
@@ -52,73 +68,78 @@ impl RedisStoreBuilder {
     pub(crate) fn new(place: Result<Place, RedisStoreError>) -> Self {
         Self {
             place,
-            prefix: "tower-revoke".to_owned(),
-            request_timeout: Duration::from_secs(2),
-            keep: Duration::from_secs(600),
+            key_prefix: "tower-revoke".to_owned(),
+            request_timeout: request_timeout::DEFAULT,
+            feed_retention: Duration::from_secs(600),
             replicas: None,
-            login: None,
+            credentials: None,
             database: None,
-            eviction_was_checked: false,
+            skip_eviction_check: false,
             clock: Clock::system(),
             #[cfg(feature = "tls")]
             pem: crate::tls::Pem::default(),
         }
     }
 
-    /// What the names of all keys begin with, between `{` and a number: several stores can share
-    /// a server. Not empty, and without braces.
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
+    /// Sets what the names of all keys start with, as `{prefix:number}`, so that several stores can
+    /// share a server. Not empty, and without braces. Defaults to `tower-revoke`.
+    pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.key_prefix = prefix.into();
         self
     }
 
-    /// How long one question may take, with a new connection and repetitions, until it is
-    /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut). At most a day.
-    pub fn request_timeout(mut self, within: Duration) -> Self {
-        self.request_timeout = within;
+    /// Sets how long one request may take, including a new connection and retries; longer ones fail
+    /// with [`TimedOut`](tower_revoke_core::StoreError::TimedOut). At most a day. Defaults to 2 s.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
         self
     }
 
-    /// How long changes are kept for [`changes`](tower_revoke_core::Store::changes), by the
-    /// server's clock. Whoever was away for longer loads all again.
-    pub fn feed_retention(mut self, keep: Duration) -> Self {
-        self.keep = keep;
+    /// Sets how long the feed keeps changes, by the server's clock. A node that was away for longer
+    /// loads everything again. Defaults to 10 minutes, since Redis holds the feed in memory.
+    pub fn feed_retention(mut self, retention: Duration) -> Self {
+        self.feed_retention = retention;
         self
     }
 
-    /// A write is answered only when so many replicas have it, for which they get so long (`WAIT`),
-    /// less than [`request_timeout`](Self::request_timeout). Too few: the write was made, and may
-    /// still be lost, so the answer is
-    /// [`Unavailable`](tower_revoke_core::StoreError::Unavailable) with
+    /// Acknowledges a write only after `replicas` replicas have it, and waits for them for up to
+    /// `timeout` (`WAIT`), which must be shorter than [`request_timeout`](Self::request_timeout).
+    ///
+    /// If too few acknowledge in time, the write was made but may still be lost, and the call fails
+    /// with [`Unavailable`](tower_revoke_core::StoreError::Unavailable), whose source is
     /// [`RedisStoreError::TooFewReplicas`].
-    pub fn wait_for_replicas(mut self, replicas: u32, within: Duration) -> Self {
-        self.replicas = Some((replicas, within));
+    pub fn wait_for_replicas(mut self, replicas: u32, timeout: Duration) -> Self {
+        self.replicas = Some((replicas, timeout));
         self
     }
 
-    /// The user, if there is one, and the password. Of sentinels only the primary is meant.
-    pub fn credentials(mut self, user: Option<&str>, password: impl Into<String>) -> Self {
-        self.login = Some(Login {
-            user: user.map(str::to_owned),
+    /// Sets the user and the password. `default` is the user of a server that only has a password
+    /// (`requirepass`). With Sentinel they are those of the primary; the sentinels' own are in
+    /// their URLs. Defaults to those of the (first) URL.
+    pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.credentials = Some(Login {
+            user: Some(user.into()),
             password: Some(password.into()),
         });
         self
     }
 
-    /// The number of the database; a cluster has only 0.
+    /// Sets the number of the database; a cluster only has 0. Defaults to that of the URL.
     pub fn database(mut self, number: u32) -> Self {
         self.database = Some(number);
         self
     }
 
-    /// The certificates, in PEM, of those who may vouch for the servers; nobody else may then.
+    /// Sets the root certificates, in PEM, that a `rediss://` server's certificate must lead to.
+    /// Defaults to those that the machine trusts.
     #[cfg(feature = "tls")]
     pub fn tls_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.pem.roots = Some(pem.into());
         self
     }
 
-    /// Our certificate with those between it and a root, and its key, in PEM.
+    /// Sets the certificate, with its intermediates, and the key that identify us to a `rediss://`
+    /// server, in PEM. Defaults to none.
     #[cfg(feature = "tls")]
     pub fn client_certificate(
         mut self,
@@ -129,35 +150,34 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Somebody has made sure that `maxmemory-policy` is `noeviction` on every server, since
-    /// `CONFIG GET` is forbidden there. A server that does tell is still believed.
+    /// Opens the store also if a server does not tell its `maxmemory-policy` because `CONFIG GET` is
+    /// forbidden. It must be `noeviction` on every server, or revocations may be lost. A server
+    /// that tells another policy is still rejected.
     pub fn skip_eviction_check(mut self) -> Self {
-        self.eviction_was_checked = true;
+        self.skip_eviction_check = true;
         self
     }
 
-    /// By which clock a token's life is past.
+    /// Sets the clock by which tokens expire. Defaults to that of the machine.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Opens the store: connects, and checks the servers and what they keep.
+    /// Connects to every server, and checks that it keeps what it is told and has a layout that
+    /// this release knows.
     ///
     /// # Errors
-    /// Any [`RedisStoreError`].
+    /// See [`RedisStoreError`].
     pub async fn connect(self) -> Result<RedisStore, RedisStoreError> {
         let place = self.place?;
         let wrong = |what| Err(RedisStoreError::Setting(what));
-        if self.prefix.is_empty() || self.prefix.contains(['{', '}']) {
-            return wrong("the prefix is empty or has braces");
+        if self.key_prefix.is_empty() || self.key_prefix.contains(['{', '}']) {
+            return wrong("key_prefix must not be empty and must not contain braces");
         }
-        // A longer one might not fit into a point in time.
-        if self.request_timeout.is_zero() || self.request_timeout > LONGEST {
-            return wrong("request_timeout must be longer than zero and at most a day");
-        }
-        if (self.replicas).is_some_and(|(_, within)| within >= self.request_timeout) {
-            return wrong("wait_for_replicas is not shorter than request_timeout");
+        request_timeout::check(self.request_timeout)?;
+        if (self.replicas).is_some_and(|(_, timeout)| timeout >= self.request_timeout) {
+            return wrong("the timeout of wait_for_replicas must be shorter than request_timeout");
         }
         let locations = match &place {
             Place::Single(location) => std::slice::from_ref(location),
@@ -165,32 +185,34 @@ impl RedisStoreBuilder {
             Place::Cluster(seeds) => seeds,
         };
         let Some(first) = locations.first().cloned() else {
-            return wrong("no address is given");
+            return wrong("at least one address is needed");
         };
         if locations.iter().any(|location| location.tls != first.tls) {
-            return wrong("some addresses have TLS and some have not");
+            return wrong("the addresses must all be redis:// or all be rediss://");
         }
         let database = self.database.unwrap_or(first.database);
         let is_cluster = matches!(place, Place::Cluster(_));
         if is_cluster && database != 0 {
-            return wrong("a cluster has no database but 0");
+            return wrong("the database of a cluster must be 0");
         }
         let tags = if is_cluster { CLUSTER_TAGS } else { 1 };
         let dial = Dial {
             #[cfg(feature = "tls")]
             tls: tls(&first, &self.pem)?,
-            login: self.login.unwrap_or_else(|| first.login.clone()),
+            login: self.credentials.unwrap_or_else(|| first.login.clone()),
             database,
             is_cluster,
             within: self.request_timeout,
-            eviction_was_checked: self.eviction_was_checked,
+            skip_eviction_check: self.skip_eviction_check,
             warned: Mutex::new(HashSet::new()),
         };
         #[cfg(not(feature = "tls"))]
         if first.tls {
-            return wrong("TLS needs the feature `tls`");
+            return wrong("rediss:// needs the feature `tls`");
         }
-        let keys: Vec<_> = (0..tags).map(|tag| Keys::new(&self.prefix, tag)).collect();
+        let keys: Vec<_> = (0..tags)
+            .map(|tag| Keys::new(&self.key_prefix, tag))
+            .collect();
         let feeds: Vec<_> = keys.iter().map(|keys| keys.feed.clone()).collect();
         let route = Route::new(dial, place, feeds.clone());
         let asker = Asker {
@@ -211,7 +233,7 @@ impl RedisStoreBuilder {
             watch: Watch::new(tags),
             feeds,
             clock: self.clock,
-            keep: self.keep,
+            keep: self.feed_retention,
         })))
     }
 }
@@ -222,28 +244,4 @@ fn tls(
     pem: &crate::tls::Pem,
 ) -> Result<Option<crate::tls::Tls>, RedisStoreError> {
     location.tls.then(|| crate::tls::Tls::new(pem)).transpose()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_time_that_does_not_fit_is_rejected_before_anybody_is_asked() {
-        for time in [
-            Duration::ZERO,
-            LONGEST + Duration::from_nanos(1),
-            Duration::MAX,
-        ] {
-            let error = RedisStore::single("redis://127.0.0.1:1")
-                .request_timeout(time)
-                .connect()
-                .await
-                .unwrap_err();
-            assert!(
-                matches!(error, RedisStoreError::Setting(_)),
-                "{time:?}: {error}"
-            );
-        }
-    }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Dial {
     pub(crate) database: u32,
     pub(crate) is_cluster: bool,
     pub(crate) within: Duration,
-    pub(crate) eviction_was_checked: bool,
+    pub(crate) skip_eviction_check: bool,
     pub(crate) warned: Mutex<HashSet<Address>>,
 }
 
@@ -140,7 +140,7 @@ impl Dial {
         match policy.map(|settings| map(&settings, "maxmemory-policy")) {
             Ok(Some(policy)) if policy == "noeviction" || policy.starts_with("volatile-") => Ok(()),
             Ok(Some(policy)) => Err(RedisStoreError::Evicts { node, policy }),
-            _ if self.eviction_was_checked => Ok(()),
+            _ if self.skip_eviction_check => Ok(()),
             Ok(None) => Err(RedisStoreError::EvictionUnknown {
                 node,
                 source: Arc::new(RedisStoreError::Garbled("the answer to CONFIG GET")),

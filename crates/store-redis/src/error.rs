@@ -3,7 +3,7 @@
 use std::{error::Error, io, sync::Arc, time::Duration};
 
 use redis::{ErrorKind, ServerErrorKind};
-use tower_revoke_core::StoreError;
+use tower_revoke_core::{StoreError, request_timeout::RequestTimeoutError};
 
 /// Why a store could not be opened; also the source of
 /// [`StoreError::Unavailable`](tower_revoke_core::StoreError::Unavailable). No password is in it.
@@ -13,6 +13,9 @@ pub enum RedisStoreError {
     /// A setting can't be used.
     #[error("the setting can't be used: {0}")]
     Setting(&'static str),
+    /// [`request_timeout`](crate::RedisStoreBuilder::request_timeout) is out of bounds.
+    #[error(transparent)]
+    RequestTimeout(#[from] RequestTimeoutError),
     /// The certificates or keys that were given can't be used.
     #[error("TLS can't be set up")]
     Tls(#[source] Arc<dyn Error + Send + Sync>),

@@ -10,7 +10,7 @@
 //! let store = RedisStore::connect("redis://127.0.0.1:6379").await?;
 //!
 //! let store = RedisStore::sentinel("primary", ["rediss://sentinel-1", "rediss://sentinel-2"])
-//!     .credentials(Some("orders"), password)
+//!     .credentials("orders", password)
 //!     .wait_for_replicas(1, Duration::from_millis(500))
 //!     .connect()
 //!     .await?;

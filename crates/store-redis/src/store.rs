@@ -51,24 +51,24 @@ pub(crate) struct Inner {
 }
 
 impl RedisStore {
-    /// Opens a store on one server, with all settings as they are by default. `url` is
+    /// Connects to one server with the default settings. `url` is
     /// `redis[s]://[user][:password@]host[:port][/database]`.
     ///
     /// # Errors
-    /// Any [`RedisStoreError`]: what does not work now would not work at the first request.
+    /// See [`RedisStoreError`]. What does not work is reported now, not at the first request.
     pub async fn connect(url: &str) -> Result<Self, RedisStoreError> {
-        Self::single(url).connect().await
+        Self::builder(url).connect().await
     }
 
-    /// One server, to be set up further. `url` as for [`connect`](Self::connect).
-    pub fn single(url: &str) -> RedisStoreBuilder {
+    /// Sets up a store on one server. `url` is the same as for [`connect`](Self::connect).
+    pub fn builder(url: &str) -> RedisStoreBuilder {
         RedisStoreBuilder::new(crate::address::Location::server(url).map(Place::Single))
     }
 
-    /// The primary that sentinels know under a name. It is asked for at every new connection. The
-    /// URLs are those of the sentinels (port 26379 unless given); with `rediss` the primary is
-    /// reached by TLS, too. The primary's login is that of the first URL, unless
-    /// [`login`](RedisStoreBuilder::login) says another.
+    /// Sets up a store on the primary that the sentinels know as `name`; they are asked for it at
+    /// every new connection. `urls` are those of the sentinels, with port 26379 by default. With
+    /// `rediss://` the primary is reached by TLS too. The primary takes the login of the first URL,
+    /// unless [`credentials`](RedisStoreBuilder::credentials) sets another.
     pub fn sentinel<'a>(name: &str, urls: impl IntoIterator<Item = &'a str>) -> RedisStoreBuilder {
         let sentinels = urls.into_iter().map(crate::address::Location::sentinel);
         let sentinels = sentinels.collect::<Result<_, _>>();
@@ -78,7 +78,8 @@ impl RedisStore {
         }))
     }
 
-    /// A cluster, found by any of the servers named here. Their logins must be the same.
+    /// Sets up a store on a cluster, which is found through any of its servers. All servers must
+    /// accept the same login.
     pub fn cluster<'a>(urls: impl IntoIterator<Item = &'a str>) -> RedisStoreBuilder {
         let seeds = urls.into_iter().map(crate::address::Location::server);
         RedisStoreBuilder::new(seeds.collect::<Result<_, _>>().map(Place::Cluster))

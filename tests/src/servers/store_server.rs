@@ -110,7 +110,7 @@ impl StoreServer for Redis {
     }
 
     async fn open_impatient(&self, request_timeout: Duration) -> RedisStore {
-        let store = RedisStore::single(&self.url()).request_timeout(request_timeout);
+        let store = RedisStore::builder(&self.url()).request_timeout(request_timeout);
         store.connect().await.expect("a server that is up")
     }
 

@@ -91,6 +91,8 @@ async fn settings_that_would_lose_something_are_rejected_before_anybody_is_asked
             "{name}"
         );
     }
+    let timeout = builder().request_timeout(Duration::MAX).connect().await;
+    assert!(matches!(timeout, Err(CassandraStoreError::RequestTimeout(_))));
     assert!(!format!("{:?}", builder()).contains("s3cret"));
     let nobody = builder().connect().await.expect_err("nobody listens");
     assert!(

@@ -57,8 +57,8 @@ impl Fixture for Single {
             Server::Unharmed(server) => server.url(),
             Server::Alone(alone) => alone.redis.lock().await.url(),
         };
-        let store = RedisStore::single(&url)
-            .prefix(&self.prefix)
+        let store = RedisStore::builder(&url)
+            .key_prefix(&self.prefix)
             .clock(self.clock.clone());
         store.connect().await.expect("a server that is up")
     }
@@ -77,8 +77,8 @@ impl Fixture for Single {
         match harm {
             Fault::Trim => {
                 // By a store that keeps changes for no time at all; purging trims.
-                let store = RedisStore::single(&redis.url())
-                    .prefix(&self.prefix)
+                let store = RedisStore::builder(&redis.url())
+                    .key_prefix(&self.prefix)
                     .feed_retention(std::time::Duration::ZERO);
                 let store = store.connect().await.expect("a server that is up");
                 let purged =
@@ -131,7 +131,7 @@ impl Fixture for Clustered {
     async fn open(&self) -> RedisStore {
         let urls = CLUSTER.get().expect("a cluster that was started");
         let store = RedisStore::cluster(urls.iter().map(String::as_str))
-            .prefix(&self.prefix)
+            .key_prefix(&self.prefix)
             .clock(self.clock.clone());
         store.connect().await.expect("a cluster that is ready")
     }

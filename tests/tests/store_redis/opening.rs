@@ -41,7 +41,7 @@ async fn a_server_that_evicts_is_rejected() {
         "{error:?}"
     );
     // A word is not enough where the server says otherwise.
-    let store = RedisStore::single(&redis.url()).skip_eviction_check();
+    let store = RedisStore::builder(&redis.url()).skip_eviction_check();
     assert!(matches!(
         store.connect().await.unwrap_err(),
         RedisStoreError::Evicts { .. }
@@ -60,7 +60,7 @@ async fn a_server_that_does_not_tell_its_policy_was_checked_by_hand() {
         "{error:?}"
     );
     assert!(error.to_string().contains("skip_eviction_check"));
-    let store = RedisStore::single(&redis.url()).skip_eviction_check();
+    let store = RedisStore::builder(&redis.url()).skip_eviction_check();
     let store = store.connect().await.unwrap();
     store.revoke(&[revocation(1)]).await.unwrap();
 }
@@ -75,7 +75,7 @@ async fn a_wrong_password_is_named_but_not_shown() {
         let shown = format!("{error:?}");
         assert!(!shown.contains("wrong-horse"), "{shown}");
     }
-    let builder = RedisStore::single(&url(&format!(":{SECRET}@")));
+    let builder = RedisStore::builder(&url(&format!(":{SECRET}@")));
     assert!(!format!("{builder:?}").contains(SECRET));
     let store = builder.connect().await.unwrap();
     store.revoke(&[revocation(1)]).await.unwrap();
@@ -146,7 +146,7 @@ async fn tls_is_spoken_with_a_server_that_is_trusted() {
     let url = |host: &str| format!("rediss://:{SECRET}@{host}:{tls_port}");
     redis.cli(&["CONFIG", "SET", "requirepass", SECRET]);
 
-    let store = RedisStore::single(&url("localhost")).tls_roots(cert.pem());
+    let store = RedisStore::builder(&url("localhost")).tls_roots(cert.pem());
     let store = store.connect().await.unwrap();
     let won = store.take_use(&new_use(1, 1, 1)).await.unwrap();
     assert_eq!(won, UseOutcome::Taken { left: 0 });
@@ -158,7 +158,7 @@ async fn tls_is_spoken_with_a_server_that_is_trusted() {
         "{error:?}"
     );
     // The certificate is for another name.
-    let other = RedisStore::single(&url("127.0.0.1")).tls_roots(cert.pem());
+    let other = RedisStore::builder(&url("127.0.0.1")).tls_roots(cert.pem());
     let error = other.connect().await.unwrap_err();
     silent(&error);
     assert!(
@@ -181,7 +181,7 @@ async fn tls_is_spoken_with_a_server_that_is_trusted() {
         );
     }
     // What is no certificate is said before anything is sent.
-    let wrong = RedisStore::single(&url("localhost")).tls_roots("no certificate");
+    let wrong = RedisStore::builder(&url("localhost")).tls_roots("no certificate");
     let error = wrong.connect().await.unwrap_err();
     assert!(matches!(error, RedisStoreError::Setting(_)), "{error:?}");
 }
@@ -190,11 +190,10 @@ async fn tls_is_spoken_with_a_server_that_is_trusted() {
 async fn settings_that_make_no_sense_are_rejected() {
     let url = "redis://127.0.0.1:1";
     for store in [
-        RedisStore::single(url).prefix(""),
-        RedisStore::single(url).prefix("{a}"),
-        RedisStore::single(url).request_timeout(Duration::ZERO),
-        RedisStore::single(url).wait_for_replicas(1, Duration::from_secs(2)),
-        RedisStore::single("http://127.0.0.1"),
+        RedisStore::builder(url).key_prefix(""),
+        RedisStore::builder(url).key_prefix("{a}"),
+        RedisStore::builder(url).wait_for_replicas(1, Duration::from_secs(2)),
+        RedisStore::builder("http://127.0.0.1"),
         RedisStore::cluster([]),
         RedisStore::cluster([url, "rediss://127.0.0.1:2"]),
         RedisStore::cluster([url]).database(1),
@@ -203,6 +202,9 @@ async fn settings_that_make_no_sense_are_rejected() {
         let error = store.connect().await.unwrap_err();
         assert!(matches!(error, RedisStoreError::Setting(_)), "{error:?}");
     }
+    let store = RedisStore::builder(url).request_timeout(Duration::ZERO);
+    let error = store.connect().await.unwrap_err();
+    assert!(matches!(error, RedisStoreError::RequestTimeout(_)));
 }
 
 #[tokio::test]
@@ -215,7 +217,7 @@ async fn what_another_version_has_laid_out_is_left_alone() {
         matches!(&error, RedisStoreError::OtherLayout { found, .. } if found == "2, 1 tags"),
         "{error:?}"
     );
-    let other = RedisStore::single(&redis.url()).prefix("other");
+    let other = RedisStore::builder(&redis.url()).key_prefix("other");
     other.connect().await.unwrap();
 }
 

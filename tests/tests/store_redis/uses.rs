@@ -95,7 +95,7 @@ async fn each_use_is_loaded_and_goes_at_its_last_end() {
 async fn uses_that_have_left_the_feed_are_loaded_and_go() {
     let redis = Redis::start(&[]).await;
     let kept = Duration::from_millis(1);
-    let store = RedisStore::single(&redis.url()).feed_retention(kept);
+    let store = RedisStore::builder(&redis.url()).feed_retention(kept);
     let store = store.connect().await.unwrap();
     for number in 0..20 {
         store.take_use(&new_use(number, 1, 1)).await.unwrap();
