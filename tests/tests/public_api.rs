@@ -193,7 +193,8 @@ fn leaks(json: &Path, ours: &BTreeSet<String>) -> Vec<String> {
         let root = path.split("::").next().unwrap_or(path);
         ALLOWED.contains(&root)
             || test_kit && ALLOWED_IN_TESTS.contains(&root)
-            || (ALLOWED_IN_STORES.iter()).any(|(store, driver)| json.ends_with(store) && root == *driver)
+            || (ALLOWED_IN_STORES.iter())
+                .any(|(store, driver)| json.ends_with(store) && root == *driver)
             || ours.contains(root)
             || UNNAMEABLE.iter().any(|prefix| path.starts_with(prefix))
     };

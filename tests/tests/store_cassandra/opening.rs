@@ -1,12 +1,16 @@
 //! What can't be opened is rejected in words that say what to do.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tower_revoke_core::Store;
+use scylla::{
+    client::{execution_profile::ExecutionProfile, session_builder::SessionBuilder},
+    statement::Consistency,
+};
+use tower_revoke_core::{Store, UnixTime};
 use tower_revoke_store_cassandra::{CassandraStore, CassandraStoreError};
 use tower_revoke_tests::servers::SharedCassandra;
 
-use super::tools::{ONE_COPY, driver, keyspace, new_use, revocation};
+use super::tools::{ONE_COPY, driver, key, keyspace, new_use, revocation};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_opened_is_rejected_in_words() {
@@ -75,6 +79,45 @@ async fn one_winner_per_datacenter(address: &str, name: &str) {
     assert!(store.feed().is_none());
 }
 
+/// One server can't answer at the consistency of this session's own profile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_the_user_decides_nothing_that_the_store_relies_on() {
+    let server = SharedCassandra::start().await;
+    let address = server.address();
+    let profile = ExecutionProfile::builder().consistency(Consistency::Three);
+    let session = SessionBuilder::new()
+        .known_node(&address)
+        .default_execution_profile_handle(profile.build().into_handle());
+    let session = Arc::new(session.build().await.expect("a server that is up"));
+    let name = format!("Session_{}", std::process::id());
+    let builder = || CassandraStore::builder_from_session(Arc::clone(&session)).keyspace(&name);
+    let both = builder().credentials("ann", "s3cret").connect().await;
+    assert!(matches!(both, Err(CassandraStoreError::Setting(_))));
+    let patient = builder().request_timeout(Duration::from_secs(10));
+    patient.migrate(ONE_COPY).await.expect("a migration");
+    let store = builder().connect().await.expect("the tables");
+
+    store.revoke(&[revocation(1)]).await.expect("a revocation");
+    let found = store.look_up(&[key(1), key(2)]).await.expect("an answer");
+    assert!(found[0].is_some() && found[1].is_none());
+    for (token, limit) in [(1, 1), (2, 2)] {
+        let use_ = new_use(token, 1, limit);
+        store.take_use(&use_).await.expect("a use");
+        assert!(store.return_use(&use_).await.expect("an answer"));
+    }
+    let loaded = store
+        .feed()
+        .expect("a feed")
+        .changes(None)
+        .await
+        .expect("a page");
+    assert!(!loaded.changes.is_empty());
+    store.purge(UnixTime::EPOCH).await.expect("a purge");
+    let drop = format!("DROP KEYSPACE \"{name}\"");
+    let plain = driver(&address).await;
+    plain.query_unpaged(drop, ()).await.expect("it was ours");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_would_lose_something_are_rejected_before_anybody_is_asked() {
     let builder = || CassandraStore::builder(["127.0.0.1:1"]).credentials("ann", "s3cret");
@@ -92,7 +135,10 @@ async fn settings_that_would_lose_something_are_rejected_before_anybody_is_asked
         );
     }
     let timeout = builder().request_timeout(Duration::MAX).connect().await;
-    assert!(matches!(timeout, Err(CassandraStoreError::RequestTimeout(_))));
+    assert!(matches!(
+        timeout,
+        Err(CassandraStoreError::RequestTimeout(_))
+    ));
     assert!(!format!("{:?}", builder()).contains("s3cret"));
     let nobody = builder().connect().await.expect_err("nobody listens");
     assert!(
