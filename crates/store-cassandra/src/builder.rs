@@ -235,8 +235,7 @@ impl CassandraStoreBuilder {
     /// # Errors
     /// See [`CassandraStoreError`].
     pub async fn migrate(&self, replication: &str) -> Result<(), CassandraStoreError> {
-        let deadline = Deadline::after(self.request_timeout.saturating_mul(REQUESTS_TO_MIGRATE));
-        let link = self.link(deadline).await?;
+        let (link, deadline) = self.link(REQUESTS_TO_MIGRATE).await?;
         schema::run(&link, &self.keyspace, replication, deadline).await
     }
 
@@ -246,8 +245,7 @@ impl CassandraStoreBuilder {
     /// # Errors
     /// See [`CassandraStoreError`].
     pub async fn connect(self) -> Result<CassandraStore, CassandraStoreError> {
-        let deadline = Deadline::after(self.request_timeout.saturating_mul(REQUESTS_TO_OPEN));
-        let link = self.link(deadline).await?;
+        let (link, deadline) = self.link(REQUESTS_TO_OPEN).await?;
         let id = schema::id_of(&link, &self.keyspace, deadline).await?;
         let statements = Statements::prepare(&link, &self.keyspace, deadline).await?;
         let (link, statements) = (Arc::new(link), Arc::new(statements));
@@ -270,8 +268,10 @@ impl CassandraStoreBuilder {
         })))
     }
 
-    async fn link(&self, deadline: Deadline) -> Result<Link, CassandraStoreError> {
+    /// Connects, and sets the deadline for so many requests.
+    async fn link(&self, requests: u32) -> Result<(Link, Deadline), CassandraStoreError> {
         let (consistency, serial) = self.checked()?;
+        let deadline = Deadline::after(self.request_timeout.saturating_mul(requests));
         let mut balancing = DefaultPolicy::builder();
         if let Some(datacenter) = &self.datacenter {
             balancing = balancing
@@ -287,7 +287,7 @@ impl CassandraStoreBuilder {
             .load_balancing_policy(balancing.build())
             .build()
             .into_handle();
-        Ok(Link {
+        let link = Link {
             session: match &self.source {
                 Source::Session(session) => Arc::clone(session),
                 Source::Nodes(nodes) => self.session(nodes, profile.clone(), deadline).await?,
@@ -295,7 +295,8 @@ impl CassandraStoreBuilder {
             profile,
             serial,
             request_timeout: self.request_timeout,
-        })
+        };
+        Ok((link, deadline))
     }
 
     async fn session(
