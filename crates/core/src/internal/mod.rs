@@ -4,12 +4,14 @@
 //! are computed once, steps that a layer takes one by one. A verifier, a list, a store or a layer of
 //! somebody else's needs none of it.
 
+mod authorization;
 mod cached_status;
 mod issuer_digests;
 mod log_limit;
 mod token_cookies;
 
 pub use self::{
+    authorization::{basic_authorization, bearer_authorization},
     cached_status::CachedStatus,
     issuer_digests::IssuerDigests,
     log_limit::{LogLimit, OutageLog},

@@ -3,9 +3,12 @@
 use std::fmt;
 
 use http::{HeaderName, HeaderValue, header};
-use tower_revoke_core::BearerToken;
+use tower_revoke_core::{
+    BearerToken,
+    internal::{basic_authorization, bearer_authorization},
+};
 
-use super::{ConfigError, secret};
+use super::ConfigError;
 use crate::names::reads_as;
 
 /// What one upstream gets. Secrets never show in `Debug`.
@@ -103,7 +106,7 @@ impl Outbound {
     /// The proxy's own client id and secret, as `Basic`; both are form-urlencoded first
     /// (RFC 6749 §2.3.1). The caller's credentials are removed.
     pub fn client_credentials(id: &str, secret: &str) -> Self {
-        Action::Replace(secret::basic(id, secret)).into()
+        Action::Replace(basic_authorization(id, secret)).into()
     }
 
     /// The proxy's own token for this backend, as `Bearer`. The caller's credentials are removed.
@@ -111,7 +114,7 @@ impl Outbound {
     /// # Errors
     /// [`ConfigError::InvalidToken`] if it is no bearer token (RFC 6750 §2.1).
     pub fn bearer(token: &str) -> Result<Self, ConfigError> {
-        let value = secret::bearer(token).map_err(ConfigError::InvalidToken)?;
+        let value = bearer_authorization(token).map_err(ConfigError::InvalidToken)?;
         BearerToken::from_authorization(&value).map_err(ConfigError::InvalidToken)?;
         Ok(Action::Replace(value).into())
     }

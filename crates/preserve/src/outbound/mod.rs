@@ -5,7 +5,6 @@ mod body;
 mod callers;
 mod cookies;
 mod error;
-mod secret;
 mod service;
 mod upstream;
 

@@ -10,10 +10,13 @@ use http::{
     header::{AUTHORIZATION, HOST},
     request::Parts,
 };
-use tower_revoke_core::{Authenticated, BearerContext, BearerToken, internal::TokenCookies};
+use tower_revoke_core::{
+    Authenticated, BearerContext, BearerToken,
+    internal::{TokenCookies, bearer_authorization},
+};
 use tower_service::Service;
 
-use super::{OutboundBody, Rules, action::Action, callers, cookies, secret, upstream::Target};
+use super::{OutboundBody, Rules, action::Action, callers, cookies, upstream::Target};
 use crate::{OriginalAuthorization, connection};
 
 /// The service of [`OutboundAuthorizationLayer`](super::OutboundAuthorizationLayer).
@@ -101,6 +104,6 @@ fn credentials(head: &Parts) -> Option<HeaderValue> {
         return header;
     }
     let token = BearerContext::of(&head.extensions).and_then(BearerContext::token);
-    let elsewhere = token.and_then(|token| secret::bearer(token.as_str()).ok());
+    let elsewhere = token.and_then(|token| bearer_authorization(token.as_str()).ok());
     elsewhere.or(header)
 }

@@ -1,14 +1,16 @@
-//! Header values made of our own secrets: zeroized when the last handle on them is gone.
+//! Values of `Authorization` made of our own secrets: zeroized when the last handle is dropped.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use form_urlencoded::byte_serialize;
 use http::HeaderValue;
-use tower_revoke_core::MalformedToken;
 use zeroize::Zeroizing;
 
-/// `Basic` with id and secret form-urlencoded (RFC 6749 §2.3.1).
-pub(super) fn basic(id: &str, secret: &str) -> HeaderValue {
+use crate::MalformedToken;
+
+/// Returns `Basic` credentials of a client, whose id and secret are form-urlencoded first
+/// (RFC 6749 §2.3.1): so a colon in the id doesn't end it.
+pub fn basic_authorization(id: &str, secret: &str) -> HeaderValue {
     // Sized so that no half-filled buffer is left behind: at most three characters a byte.
     let mut pair = Zeroizing::new(String::with_capacity(3 * (id.len() + secret.len()) + 1));
     pair.extend(byte_serialize(id.as_bytes()));
@@ -20,8 +22,11 @@ pub(super) fn basic(id: &str, secret: &str) -> HeaderValue {
     sensitive(value).expect("base64 is made of characters that a header may have")
 }
 
-/// `Bearer` with a token, if it fits a header.
-pub(super) fn bearer(token: &str) -> Result<HeaderValue, MalformedToken> {
+/// Returns `Bearer` with a token.
+///
+/// # Errors
+/// The token has characters that a header value can't have.
+pub fn bearer_authorization(token: &str) -> Result<HeaderValue, MalformedToken> {
     let mut value = Zeroizing::new(String::with_capacity(7 + token.len()));
     value.push_str("Bearer ");
     value.push_str(token);
@@ -54,7 +59,7 @@ mod tests {
             ("é", "€", "%C3%A9:%E2%82%AC"),
             ("A-Z._*", "~", "A-Z._*:%7E"),
         ] {
-            let value = basic(id, secret);
+            let value = basic_authorization(id, secret);
             let encoded = value.to_str().unwrap().strip_prefix("Basic ").unwrap();
             let pair = BASE64_STANDARD.decode(encoded).unwrap();
             assert_eq!(String::from_utf8(pair).unwrap(), expected);
@@ -67,7 +72,7 @@ mod tests {
         let (id, secret) = ("€".repeat(50), "%".repeat(50));
         let encoded: String = byte_serialize(id.as_bytes()).collect();
         assert!(encoded.len() <= 3 * id.len());
-        let value = basic(&id, &secret);
+        let value = basic_authorization(&id, &secret);
         let pair = encoded.len() + 1 + 3 * secret.len();
         assert_eq!(value.len(), 6 + pair.div_ceil(3) * 4);
     }
@@ -83,7 +88,10 @@ mod tests {
 
     #[test]
     fn a_token_that_fits_no_header_is_rejected() {
-        assert_eq!(bearer("a\nb"), Err(MalformedToken::Characters));
-        assert_eq!(bearer("abc").unwrap(), "Bearer abc");
+        assert_eq!(
+            bearer_authorization("a\nb"),
+            Err(MalformedToken::Characters)
+        );
+        assert_eq!(bearer_authorization("abc").unwrap(), "Bearer abc");
     }
 }
