@@ -31,6 +31,7 @@ mod key;
 mod locality;
 mod outcome;
 mod path;
+mod ready_error;
 mod rejection;
 mod remote;
 pub mod request_timeout;
@@ -67,6 +68,7 @@ pub use self::{
         PathAllowances, PathAmbiguity, decode_unreserved, read_path, read_path_as_written,
         read_request_path,
     },
+    ready_error::ReadyError,
     rejection::{
         GrpcRejections, Reason, Rejection, RejectionBody, RejectionFormat, RejectionFuture,
     },

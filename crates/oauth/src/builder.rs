@@ -1,6 +1,7 @@
-//! How an authorization server is set up.
+//! How a client is configured.
 
 use std::{
+    fmt,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -11,27 +12,46 @@ use tower_revoke_core::{Clock, DiscoveryError, Endpoint, HttpClient};
 use zeroize::Zeroizing;
 
 use crate::{
-    CredentialsError, RevocationClient,
-    credentials::Credentials,
-    place::Place,
-    queue::{Limits, Queue},
-    report::Report,
-    request::Placement,
-    server::{Shared, State},
+    RevocationClient,
+    credentials::{Credentials, CredentialsError},
+    endpoint::EndpointSource,
+    log::DeliveryLog,
+    queue::{Queue, QueueSettings},
+    request::CredentialsLocation,
+    worker::{Shared, State},
 };
 
-/// More is as good as for ever, and can still be added to a time.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// The longest time of any setting, which can still be added to an `Instant`.
+const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Sets up an [`RevocationClient`].
-#[must_use]
+/// Configures a [`RevocationClient`]. Client credentials and an HTTP client are required.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+///
+/// use tower_revoke_http::HttpsClient;
+/// use tower_revoke_oauth::RevocationClient;
+///
+/// # fn build(secret: String) -> Result<(), Box<dyn std::error::Error>> {
+/// let client = RevocationClient::discover("https://id.example.com")
+///     .client_credentials("orders", secret)
+///     .http_client(HttpsClient::new()?)
+///     .queue_capacity(4_096)
+///     .max_concurrency(16)
+///     .request_timeout(Duration::from_secs(2))
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing is revoked until the client is built"]
 pub struct RevocationClientBuilder {
     target: Target,
     credentials: Option<(Zeroizing<String>, Zeroizing<String>)>,
-    placement: Placement,
+    credentials_location: CredentialsLocation,
     client: Option<Arc<dyn HttpClient>>,
-    hint: String,
-    limits: Limits,
+    token_type_hint: String,
+    queue: QueueSettings,
     request_timeout: Duration,
     clock: Clock,
     rng: Rng,
@@ -39,48 +59,60 @@ pub struct RevocationClientBuilder {
 
 #[derive(Debug)]
 enum Target {
-    At(Endpoint),
+    Endpoint(Endpoint),
     Issuer(String),
 }
 
-/// Why there is no [`RevocationClient`].
+/// Why a [`RevocationClient`] can't be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevocationClientError {
     /// [`client_credentials`](RevocationClientBuilder::client_credentials) was not called.
-    #[error("the authorization server has to be given client credentials")]
-    NoCredentials,
-    /// The client credentials can't be any client's.
+    #[error("the client credentials are missing; set them with .client_credentials(…)")]
+    MissingCredentials,
+    /// The client id or secret is empty.
     #[error("the client credentials can't be used")]
     Credentials(#[source] CredentialsError),
-    /// [`http`](RevocationClientBuilder::http) was not called.
-    #[error("the authorization server has to be given an HTTP client")]
-    NoHttpClient,
-    /// The issuer is not one whose metadata could be fetched.
-    #[error("the issuer's metadata can't be found")]
+    /// [`http_client`](RevocationClientBuilder::http_client) was not called.
+    #[error("the HTTP client is missing; set it with .http_client(…)")]
+    MissingHttpClient,
+    /// The issuer is not a URL whose metadata could be fetched.
+    #[error("the metadata of the issuer can't be fetched")]
     Issuer(#[source] DiscoveryError),
 }
 
+impl RevocationClient {
+    /// Configures a client of this revocation endpoint.
+    pub fn builder(endpoint: Endpoint) -> RevocationClientBuilder {
+        RevocationClientBuilder::new(Target::Endpoint(endpoint))
+    }
+
+    /// Configures a client of the revocation endpoint that an issuer, such as
+    /// `https://id.example.com`, names in its metadata: OpenID Connect Discovery is tried first,
+    /// then RFC 8414.
+    ///
+    /// The metadata is fetched when the first token is to be revoked, or by
+    /// [`ready`](Self::ready), and again until it names an endpoint: neither server has to be up
+    /// before the other. An `http` issuer must be on the loopback; of any other give the endpoint. A
+    /// remote issuer can't name a local address, see
+    /// [`IssuerMetadata`](tower_revoke_core::IssuerMetadata).
+    pub fn discover(issuer: impl Into<String>) -> RevocationClientBuilder {
+        RevocationClientBuilder::new(Target::Issuer(issuer.into()))
+    }
+}
+
 impl RevocationClientBuilder {
-    pub(crate) fn at(endpoint: Endpoint) -> Self {
-        Self::new(Target::At(endpoint))
-    }
-
-    pub(crate) fn discover(issuer: String) -> Self {
-        Self::new(Target::Issuer(issuer))
-    }
-
     fn new(target: Target) -> Self {
         Self {
             target,
             credentials: None,
-            placement: Placement::Basic,
+            credentials_location: CredentialsLocation::Basic,
             client: None,
-            hint: "access_token".to_owned(),
-            limits: Limits {
-                places: 1_024,
-                at_once: 4,
-                slowly: Duration::from_secs(30),
+            token_type_hint: "access_token".to_owned(),
+            queue: QueueSettings {
+                capacity: 1_024,
+                max_concurrency: 4,
+                slow_retry_interval: Duration::from_secs(30),
                 retry_timeout: Duration::from_secs(24 * 60 * 60),
             },
             request_timeout: Duration::from_secs(10),
@@ -89,17 +121,17 @@ impl RevocationClientBuilder {
         }
     }
 
-    /// The client's id and secret, as the server knows them: they are form-urlencoded here
-    /// (RFC 6749 §2.3.1). Sent as `Basic` unless told otherwise. Required.
+    /// Sets the client id and secret, as the server knows them: they are form-urlencoded here
+    /// (RFC 6749 §2.3.1). They are sent as `Basic` credentials. Required.
     pub fn client_credentials(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
         self.credentials = Some((Zeroizing::new(id.into()), Zeroizing::new(secret.into())));
         self
     }
 
-    /// Sends the credentials as `client_id` and `client_secret` in the body, and no `Basic`: for a
-    /// server that can't read that (RFC 6749 §2.3.1 advises against it).
+    /// Sends the credentials as `client_id` and `client_secret` in the body instead, for a server
+    /// that takes no `Basic` credentials. RFC 6749 §2.3.1 advises against it.
     pub fn credentials_in_form(mut self) -> Self {
-        self.placement = Placement::Form;
+        self.credentials_location = CredentialsLocation::Form;
         self
     }
 
@@ -110,104 +142,113 @@ impl RevocationClientBuilder {
         self
     }
 
-    /// The `token_type_hint` (RFC 7009 §2.1); `access_token` unless set. Empty: none is sent.
+    /// Sets the `token_type_hint` (RFC 7009 §2.1). Defaults to `access_token`; with an empty one
+    /// none is sent.
     pub fn token_type_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = hint.into();
+        self.token_type_hint = hint.into();
         self
     }
 
-    /// How many tokens may be on their way at a time, counting those of calls that have not ended.
-    /// Defaults to 1,024, and is at least one. When there are more, calls are rejected. No single
-    /// caller takes more than half of the places: a subject of an issuer, or a client where a token
-    /// names no subject, or else a token.
-    pub fn queue_capacity(mut self, places: usize) -> Self {
-        self.limits.places = places.max(1);
+    /// Sets how many tokens may be queued, in flight or reserved by calls. Defaults to 1,024, and is
+    /// at least 1. Calls beyond that are rejected.
+    ///
+    /// No single holder takes more than half of the slots: that is a subject of an issuer, or the
+    /// client of a token without a subject, or a token that names neither.
+    pub fn queue_capacity(mut self, tokens: usize) -> Self {
+        self.queue.capacity = tokens.max(1);
         self
     }
 
-    /// How many requests may be made at a time; 4 unless set, at least one. While the server
-    /// fails it is one.
+    /// Sets how many requests may be in flight. Defaults to 4, and is at least 1. While the server
+    /// fails it is 1.
     pub fn max_concurrency(mut self, requests: usize) -> Self {
-        self.limits.at_once = requests.max(1);
+        self.queue.max_concurrency = requests.max(1);
         self
     }
 
-    /// How long one request may take, to the end of its answer; 10 s unless set.
-    pub fn request_timeout(mut self, limit: Duration) -> Self {
-        self.request_timeout = limit.min(LONGEST);
+    /// Sets how long one request may take, to the end of its response. Defaults to 10 s, and is at
+    /// most a year.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout.min(MAX_TIME);
         self
     }
 
-    /// The pause after a failure that needs a person, such as a wrong secret; 30 s unless set.
-    pub fn slow_retry_interval(mut self, pause: Duration) -> Self {
-        self.limits.slowly = pause.min(LONGEST);
+    /// Sets the pause after a failure that
+    /// [needs an operator](crate::DeliveryFailure::needs_operator), such as a wrong secret. Defaults
+    /// to 30 s, and is at most a year.
+    pub fn slow_retry_interval(mut self, interval: Duration) -> Self {
+        self.queue.slow_retry_interval = interval.min(MAX_TIME);
         self
     }
 
-    /// How long a token is tried at all; 24 h unless set. Longer than your tokens live is in vain.
-    pub fn retry_timeout(mut self, age: Duration) -> Self {
-        self.limits.retry_timeout = age.min(LONGEST);
+    /// Sets how long a token is retried before it is dropped. Defaults to 24 h, and is at most a
+    /// year. There is no use in retrying longer than tokens live.
+    pub fn retry_timeout(mut self, timeout: Duration) -> Self {
+        self.queue.retry_timeout = timeout.min(MAX_TIME);
         self
     }
 
-    /// What `Retry-After` dates, the log's pauses and `failing_since` go by; the machine's clock
-    /// unless given. Pauses between tries go by tokio's timer.
+    /// Sets the clock for `Retry-After` dates, the limits of the log, and
+    /// [`failing_since`](crate::RevocationClientStats::failing_since). Defaults to the system's.
+    /// Pauses go by tokio's timer.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Makes the pauses the same in each run; they are random unless this is called.
+    /// Seeds the random pauses, so that they are the same in each run.
     pub fn seed(mut self, seed: u64) -> Self {
         self.rng = Rng::with_seed(seed);
         self
     }
 
-    /// The server. Nothing is sent yet, and no runtime is needed.
+    /// Builds the client. Nothing is sent yet, and no runtime is needed.
     ///
     /// # Errors
-    /// [`RevocationClientError`].
+    /// [`RevocationClientError`] if something is missing or can't work.
     pub fn build(self) -> Result<RevocationClient, RevocationClientError> {
         let (id, secret) = self
             .credentials
-            .ok_or(RevocationClientError::NoCredentials)?;
+            .ok_or(RevocationClientError::MissingCredentials)?;
         let credentials =
             Credentials::new(id, secret).map_err(RevocationClientError::Credentials)?;
-        let client = self.client.ok_or(RevocationClientError::NoHttpClient)?;
-        let place = match self.target {
-            Target::At(endpoint) => Place::Given(endpoint),
+        let client = self
+            .client
+            .ok_or(RevocationClientError::MissingHttpClient)?;
+        let endpoint = match self.target {
+            Target::Endpoint(endpoint) => EndpointSource::Given(endpoint),
             Target::Issuer(issuer) => {
-                Place::of_issuer(issuer).map_err(RevocationClientError::Issuer)?
+                EndpointSource::of_issuer(issuer).map_err(RevocationClientError::Issuer)?
             }
         };
         let state = State {
-            // Until the endpoint is found, one finds it for all.
-            queue: Queue::new(self.limits, self.rng, !place.is_known()),
-            report: Report::new(place.host()),
+            // Until the endpoint is known, one attempt discovers it for all.
+            queue: Queue::new(self.queue, self.rng, !endpoint.is_given()),
+            log: DeliveryLog::new(endpoint.host()),
             credentials: Arc::new(credentials),
-            version: 0,
+            credentials_version: 0,
             is_running: false,
         };
         Ok(RevocationClient::new(Shared {
-            place,
+            endpoint,
             client,
-            placement: self.placement,
-            hint: self.hint,
+            credentials_location: self.credentials_location,
+            token_type_hint: self.token_type_hint,
             request_timeout: self.request_timeout,
             clock: self.clock,
             state: Mutex::new(state),
             work: Notify::new(),
-            settled: Notify::new(),
+            changed: Notify::new(),
         }))
     }
 }
 
 /// Without the credentials.
-impl std::fmt::Debug for RevocationClientBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for RevocationClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RevocationClientBuilder")
             .field("target", &self.target)
-            .field("limits", &self.limits)
+            .field("queue", &self.queue)
             .finish_non_exhaustive()
     }
 }

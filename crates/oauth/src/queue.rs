@@ -1,4 +1,4 @@
-//! What is waiting to be told, and when which token may be tried. No I/O; the time comes in.
+//! The queue: which tokens wait, and when each may be tried. No I/O; the time is a parameter.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,78 +10,79 @@ use tokio::time::Instant;
 use tower_revoke_core::{KeyDigest, TokenCopy, TokenId, UnixTime};
 
 use crate::{
-    answer::{Failure, Verdict},
+    response::{Delivery, DeliveryFailure},
     stats::RevocationClientStats,
 };
 
 /// The settings of a [`Queue`].
 #[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    pub(crate) places: usize,
-    pub(crate) at_once: usize,
-    pub(crate) slowly: Duration,
+pub(crate) struct QueueSettings {
+    pub(crate) capacity: usize,
+    pub(crate) max_concurrency: usize,
+    pub(crate) slow_retry_interval: Duration,
     pub(crate) retry_timeout: Duration,
 }
 
-/// The longest first pause; each further one may be twice as long, up to [`LONGEST_PAUSE`].
+/// The upper bound of the first pause. It doubles with each failure, up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// A token on its way.
+/// A token that is to be revoked.
 #[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) id: u64,
+pub(crate) struct QueuedToken {
+    pub(crate) number: u64,
     pub(crate) copy: TokenCopy,
-    token: TokenId,
-    accepted: Instant,
-    tries: u32,
+    id: TokenId,
+    queued_at: Instant,
+    failed_attempts: u32,
     due: Instant,
-    last: Option<Failure>,
+    last_failure: Option<DeliveryFailure>,
 }
 
-/// What one token takes of the queue: calls that may put it there, and itself.
+/// A slot of the queue: the calls that may queue its token, and the token itself.
 #[derive(Debug)]
-struct Place {
+struct Slot {
     holder: KeyDigest,
     calls: usize,
     is_queued: bool,
 }
 
-/// What to do now.
+/// What to do next.
 #[derive(Debug)]
 pub(crate) enum Step {
-    Try(Item),
+    Attempt(QueuedToken),
     /// Nothing, until then or until something changes.
     Wait(Option<Instant>),
     /// Nothing is left.
     Done,
 }
 
-/// Places are reserved, then waiting, then in flight, and free again once the server was told. A
-/// token takes one: it joins itself while it is waiting or in flight, since what the server is told
-/// then holds for ever. No holder takes more than half of them.
+/// A slot is reserved, then its token is queued, then in flight; the slot is free again once the
+/// server has revoked the token. A token takes one slot: while it is queued or in flight, further
+/// calls with it add nothing, since a revocation is permanent. No holder takes more than half of the
+/// slots.
 ///
-/// One failure is a matter of that token. A second one, of another token, is taken for the
-/// server's: then one try at a time is made, with growing pauses, until it answers again.
+/// One failure may be due to its token. A second one, of another token, is taken for the server's:
+/// then one attempt at a time is made, with growing pauses, until the server answers again.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    limits: Limits,
+    settings: QueueSettings,
     rng: Rng,
-    waiting: BTreeMap<u64, Item>,
+    waiting: BTreeMap<u64, QueuedToken>,
     schedule: BTreeSet<(Instant, u64)>,
-    next_id: u64,
-    places: HashMap<TokenId, Place>,
+    next_number: u64,
+    slots: HashMap<TokenId, Slot>,
     by_holder: HashMap<KeyDigest, usize>,
     reserved: usize,
     in_flight: usize,
-    /// At most one try at a time: the server has to prove itself.
-    cautious: bool,
-    closed_until: Option<Instant>,
+    /// One attempt at a time is made, until one succeeds.
+    is_cautious: bool,
+    paused_until: Option<Instant>,
     failures_in_a_row: u32,
     last_to_fail: Option<u64>,
     counts: Counts,
     failing_since: Option<UnixTime>,
-    last_failure: Option<Failure>,
+    last_failure: Option<DeliveryFailure>,
     last_rejection: Option<&'static str>,
     needs_operator: bool,
 }
@@ -90,24 +91,24 @@ pub(crate) struct Queue {
 pub(crate) struct Counts {
     pub(crate) delivered: u64,
     pub(crate) rejected: u64,
-    pub(crate) given_up: u64,
+    pub(crate) abandoned: u64,
 }
 
 impl Queue {
-    /// `cautious`: the first try is made alone.
-    pub(crate) fn new(limits: Limits, rng: Rng, cautious: bool) -> Self {
+    /// `is_cautious`: the first attempt is made alone.
+    pub(crate) fn new(settings: QueueSettings, rng: Rng, is_cautious: bool) -> Self {
         Self {
-            limits,
+            settings,
             rng,
             waiting: BTreeMap::new(),
             schedule: BTreeSet::new(),
-            next_id: 0,
-            places: HashMap::new(),
+            next_number: 0,
+            slots: HashMap::new(),
             by_holder: HashMap::new(),
             reserved: 0,
             in_flight: 0,
-            cautious,
-            closed_until: None,
+            is_cautious,
+            paused_until: None,
             failures_in_a_row: 0,
             last_to_fail: None,
             counts: Counts::default(),
@@ -119,21 +120,21 @@ impl Queue {
     }
 
     pub(crate) fn reserve(&mut self, token: TokenId, holder: KeyDigest) -> bool {
-        if let Some(place) = self.places.get_mut(&token) {
-            place.calls += 1;
+        if let Some(slot) = self.slots.get_mut(&token) {
+            slot.calls += 1;
         } else {
             let held = self.by_holder.get(&holder).copied().unwrap_or(0);
-            let all = self.limits.places;
-            if self.places.len() >= all || held >= (all / 2).max(1) {
+            let capacity = self.settings.capacity;
+            if self.slots.len() >= capacity || held >= (capacity / 2).max(1) {
                 return false;
             }
             self.by_holder.insert(holder, held + 1);
-            let place = Place {
+            let slot = Slot {
                 holder,
                 calls: 1,
                 is_queued: false,
             };
-            self.places.insert(token, place);
+            self.slots.insert(token, slot);
         }
         self.reserved += 1;
         true
@@ -141,49 +142,49 @@ impl Queue {
 
     pub(crate) fn unreserve(&mut self, token: TokenId) {
         self.reserved -= 1;
-        self.leave(token, |place| place.calls -= 1);
+        self.leave(token, |slot| slot.calls -= 1);
     }
 
-    /// Puts a token into the place that was reserved for it.
-    pub(crate) fn put(&mut self, token: TokenId, copy: TokenCopy, now: Instant) {
-        let was_queued = self.places.get_mut(&token);
-        let was_queued = was_queued.map(|place| std::mem::replace(&mut place.is_queued, true));
-        self.unreserve(token);
+    /// Queues a token in the slot that was reserved for it.
+    pub(crate) fn put(&mut self, id: TokenId, copy: TokenCopy, now: Instant) {
+        let was_queued = self.slots.get_mut(&id);
+        let was_queued = was_queued.map(|slot| std::mem::replace(&mut slot.is_queued, true));
+        self.unreserve(id);
         if was_queued != Some(false) {
             return;
         }
-        let id = self.next_id;
-        self.next_id += 1;
-        self.wait(Item {
-            id,
+        let number = self.next_number;
+        self.next_number += 1;
+        self.wait(QueuedToken {
+            number,
             copy,
-            token,
-            accepted: now,
-            tries: 0,
+            id,
+            queued_at: now,
+            failed_attempts: 0,
             due: now,
-            last: None,
+            last_failure: None,
         });
     }
 
-    /// Frees the place of a token if nothing is left in it.
-    fn leave(&mut self, token: TokenId, what: impl FnOnce(&mut Place)) {
-        let Some(place) = self.places.get_mut(&token) else {
+    /// Changes a slot, and frees it if that leaves it empty.
+    fn leave(&mut self, token: TokenId, change: impl FnOnce(&mut Slot)) {
+        let Some(slot) = self.slots.get_mut(&token) else {
             return;
         };
-        what(place);
-        if place.calls > 0 || place.is_queued {
+        change(slot);
+        if slot.calls > 0 || slot.is_queued {
             return;
         }
-        let holder = place.holder;
-        self.places.remove(&token);
+        let holder = slot.holder;
+        self.slots.remove(&token);
         match self.by_holder.get_mut(&holder) {
             Some(held) if *held > 1 => *held -= 1,
             _ => drop(self.by_holder.remove(&holder)),
         }
     }
 
-    /// How many tokens are not told yet.
-    pub(crate) fn left(&self) -> usize {
+    /// The number of tokens that are waiting or in flight.
+    pub(crate) fn queued(&self) -> usize {
         self.waiting.len() + self.in_flight
     }
 
@@ -200,123 +201,119 @@ impl Queue {
     }
 
     pub(crate) fn next_step(&mut self, now: Instant) -> Step {
-        if self.left() == 0 {
+        if self.queued() == 0 {
             return Step::Done;
         }
-        let at_once = if self.cautious {
+        let max_concurrency = if self.is_cautious {
             1
         } else {
-            self.limits.at_once
+            self.settings.max_concurrency
         };
         let due = self.schedule.first().map(|(due, _)| *due);
-        let start = due.max(self.closed_until);
-        if due.is_some()
-            && self.in_flight < at_once
-            && start <= Some(now)
-            && let Some(item) = self.take_first()
+        let has_room = due.is_some() && self.in_flight < max_concurrency;
+        let start = due.max(self.paused_until).filter(|_| has_room);
+        if start.is_some_and(|start| start <= now)
+            && let Some(token) = self.take_first()
         {
             self.in_flight += 1;
-            return Step::Try(item);
+            return Step::Attempt(token);
         }
-        let start = start.filter(|_| due.is_some() && self.in_flight < at_once);
-        let oldest = self.waiting.values().next().map(|item| self.end_of(item));
+        let oldest = self.waiting.values().next();
+        let oldest = oldest.map(|token| token.queued_at + self.settings.retry_timeout);
         Step::Wait(start.into_iter().chain(oldest).min())
     }
 
-    /// Takes out what has waited too long; how many those are.
-    pub(crate) fn give_up(&mut self, now: Instant) -> u64 {
-        let before = self.counts.given_up;
+    /// Drops the tokens that have waited for `retry_timeout`. Returns how many.
+    pub(crate) fn abandon(&mut self, now: Instant) -> u64 {
+        let before = self.counts.abandoned;
         while let Some(oldest) = self.waiting.first_entry() {
-            if now < oldest.get().accepted + self.limits.retry_timeout {
+            if now < oldest.get().queued_at + self.settings.retry_timeout {
                 break;
             }
-            let item = oldest.remove();
-            self.schedule.remove(&(item.due, item.id));
-            self.leave(item.token, |place| place.is_queued = false);
-            self.counts.given_up += 1;
+            let token = oldest.remove();
+            self.schedule.remove(&(token.due, token.number));
+            self.leave(token.id, |slot| slot.is_queued = false);
+            self.counts.abandoned += 1;
         }
-        self.counts.given_up - before
+        self.counts.abandoned - before
     }
 
-    /// A try has ended. `stale`: it was made with credentials that have been replaced since.
-    pub(crate) fn settle(
+    /// Takes an attempt that has ended. `is_stale`: its credentials have been replaced since.
+    pub(crate) fn complete(
         &mut self,
-        mut item: Item,
-        verdict: Verdict,
-        stale: bool,
+        mut token: QueuedToken,
+        delivery: Delivery,
+        is_stale: bool,
         now: Instant,
         wall: UnixTime,
     ) {
         self.in_flight -= 1;
-        if matches!(verdict, Verdict::Delivered | Verdict::Rejected(_)) {
-            self.leave(item.token, |place| place.is_queued = false);
+        if matches!(delivery, Delivery::Delivered | Delivery::Rejected(_)) {
+            self.leave(token.id, |slot| slot.is_queued = false);
         }
-        match verdict {
-            Verdict::Delivered => {
+        match delivery {
+            Delivery::Delivered => {
                 self.counts.delivered += 1;
                 self.server_answers();
             }
-            Verdict::Rejected(code) => {
+            Delivery::Rejected(code) => {
                 self.counts.rejected += 1;
                 self.last_rejection = code;
                 self.server_answers();
             }
-            Verdict::Failed(Failure::Credentials, _) if stale => self.wait(item),
-            Verdict::Failed(failure, retry_after) => {
+            Delivery::Failed(DeliveryFailure::Credentials, _) if is_stale => self.wait(token),
+            Delivery::Failed(failure, retry_after) => {
                 self.failing_since.get_or_insert(wall);
                 self.last_failure = Some(failure);
                 self.needs_operator = failure.needs_operator();
-                item.due = now + self.pause(failure, item.tries, retry_after);
-                item.tries = item.tries.saturating_add(1);
-                item.last = Some(failure);
-                self.server_fails(item.id, failure, retry_after, now);
-                self.wait(item);
+                token.due = now + self.pause(failure, token.failed_attempts, retry_after);
+                token.failed_attempts = token.failed_attempts.saturating_add(1);
+                token.last_failure = Some(failure);
+                self.server_fails(token.number, failure, retry_after, now);
+                self.wait(token);
             }
         }
     }
 
-    /// The client's credentials are new: what waits for them is tried at once.
+    /// Makes the tokens due that wait for new credentials.
     pub(crate) fn credentials_changed(&mut self, now: Instant) {
-        self.hurry(now, |item| item.last == Some(Failure::Credentials));
-        if self.last_failure == Some(Failure::Credentials) {
-            self.closed_until = None;
+        const REJECTED: Option<DeliveryFailure> = Some(DeliveryFailure::Credentials);
+        self.hurry(now, |token| token.last_failure == REJECTED);
+        if self.last_failure == REJECTED {
+            self.paused_until = None;
         }
     }
 
-    /// Everything is due now, though only one try is made until the server proves itself.
+    /// Makes every token due. If the server fails, one attempt at a time is made all the same.
     pub(crate) fn hurry_all(&mut self, now: Instant) {
-        self.cautious |= self.failures_in_a_row > 0;
-        self.closed_until = None;
+        self.is_cautious |= self.failures_in_a_row > 0;
+        self.paused_until = None;
         self.hurry(now, |_| true);
     }
 
-    fn hurry(&mut self, now: Instant, which: impl Fn(&Item) -> bool) {
-        for item in self.waiting.values_mut() {
-            if item.due > now && which(item) {
-                self.schedule.remove(&(item.due, item.id));
-                item.due = now;
-                self.schedule.insert((now, item.id));
+    fn hurry(&mut self, now: Instant, is_meant: impl Fn(&QueuedToken) -> bool) {
+        for token in self.waiting.values_mut() {
+            if token.due > now && is_meant(token) {
+                self.schedule.remove(&(token.due, token.number));
+                token.due = now;
+                self.schedule.insert((now, token.number));
             }
         }
     }
 
-    fn wait(&mut self, item: Item) {
-        self.schedule.insert((item.due, item.id));
-        self.waiting.insert(item.id, item);
+    fn wait(&mut self, token: QueuedToken) {
+        self.schedule.insert((token.due, token.number));
+        self.waiting.insert(token.number, token);
     }
 
-    fn take_first(&mut self) -> Option<Item> {
-        let (_, id) = self.schedule.pop_first()?;
-        self.waiting.remove(&id)
-    }
-
-    fn end_of(&self, item: &Item) -> Instant {
-        item.accepted + self.limits.retry_timeout
+    fn take_first(&mut self) -> Option<QueuedToken> {
+        let (_, number) = self.schedule.pop_first()?;
+        self.waiting.remove(&number)
     }
 
     fn server_answers(&mut self) {
-        self.cautious = false;
-        self.closed_until = None;
+        self.is_cautious = false;
+        self.paused_until = None;
         self.failures_in_a_row = 0;
         self.last_to_fail = None;
         self.failing_since = None;
@@ -325,45 +322,50 @@ impl Queue {
 
     fn server_fails(
         &mut self,
-        item: u64,
-        failure: Failure,
+        number: u64,
+        failure: DeliveryFailure,
         retry_after: Option<Duration>,
         now: Instant,
     ) {
-        let is_closed = self.closed_until.is_some_and(|until| now < until);
-        let is_news = self.last_to_fail.replace(item) != Some(item);
-        if is_news && !is_closed {
+        let is_paused = self.paused_until.is_some_and(|until| now < until);
+        let is_another = self.last_to_fail.replace(number) != Some(number);
+        if is_another && !is_paused {
             self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         }
         if self.failures_in_a_row < 2 && retry_after.is_none() {
             return;
         }
-        self.cautious = true;
+        self.is_cautious = true;
         let until = now + self.pause(failure, self.failures_in_a_row - 1, retry_after);
-        if !is_closed || retry_after.is_some() {
-            self.closed_until = self.closed_until.max(Some(until));
+        if !is_paused || retry_after.is_some() {
+            self.paused_until = self.paused_until.max(Some(until));
         }
     }
 
-    /// Exponential with full jitter; what the server asked for comes before that.
-    fn pause(&mut self, failure: Failure, tries: u32, retry_after: Option<Duration>) -> Duration {
-        let asked = retry_after.unwrap_or_default();
+    /// Exponential backoff with full jitter, after what the server asked for.
+    fn pause(
+        &mut self,
+        failure: DeliveryFailure,
+        failed_attempts: u32,
+        retry_after: Option<Duration>,
+    ) -> Duration {
+        let retry_after = retry_after.unwrap_or_default();
         if failure.needs_operator() {
-            return self.limits.slowly.max(asked);
+            return self.settings.slow_retry_interval.max(retry_after);
         }
-        let most = FIRST_PAUSE
-            .saturating_mul(1 << tries.min(16))
-            .min(LONGEST_PAUSE);
-        most.mul_f64(self.rng.f64()) + asked
+        let longest = FIRST_PAUSE
+            .saturating_mul(1 << failed_attempts.min(16))
+            .min(MAX_PAUSE);
+        longest.mul_f64(self.rng.f64()) + retry_after
     }
 
     pub(crate) fn stats(&self) -> RevocationClientStats {
         RevocationClientStats {
             reserved: self.reserved,
-            queued: self.left(),
+            queued: self.queued(),
             delivered: self.counts.delivered,
             rejected: self.counts.rejected,
-            given_up: self.counts.given_up,
+            abandoned: self.counts.abandoned,
             failing_since: self.failing_since,
             last_failure: self.last_failure,
             last_rejection: self.last_rejection,

@@ -1,4 +1,4 @@
-//! The revocation request, as RFC 7009 §2.1 writes it.
+//! The requests: for a revocation (RFC 7009 §2.1), and for an issuer's metadata (RFC 8414 §3.1).
 
 use bytes::Bytes;
 use form_urlencoded::Serializer;
@@ -7,9 +7,9 @@ use tower_revoke_core::{Endpoint, TokenCopy};
 
 use crate::credentials::Credentials;
 
-/// Where the client's credentials go: never both (RFC 6749 §2.3).
+/// Where the client credentials go: never both (RFC 6749 §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Placement {
+pub(crate) enum CredentialsLocation {
     Basic,
     Form,
 }
@@ -19,7 +19,7 @@ pub(crate) fn revocation(
     token: &TokenCopy,
     hint: &str,
     credentials: &Credentials,
-    placement: Placement,
+    location: CredentialsLocation,
 ) -> Request<Bytes> {
     let token = token.as_str();
     let mut form = Serializer::new(String::with_capacity(token.len() + 256));
@@ -27,7 +27,7 @@ pub(crate) fn revocation(
     if !hint.is_empty() {
         form.append_pair("token_type_hint", hint);
     }
-    if placement == Placement::Form {
+    if location == CredentialsLocation::Form {
         form.extend_pairs(credentials.form());
     }
     let mut request = to(endpoint, Method::POST, form.finish().into());
@@ -35,7 +35,7 @@ pub(crate) fn revocation(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/x-www-form-urlencoded"),
     );
-    if placement == Placement::Basic {
+    if location == CredentialsLocation::Basic {
         request
             .headers_mut()
             .insert(header::AUTHORIZATION, credentials.basic());
@@ -43,9 +43,8 @@ pub(crate) fn revocation(
     request
 }
 
-/// A request for the issuer's metadata (RFC 8414 §3.1).
-pub(crate) fn metadata(at: &Endpoint) -> Request<Bytes> {
-    to(at, Method::GET, Bytes::new())
+pub(crate) fn metadata(url: &Endpoint) -> Request<Bytes> {
+    to(url, Method::GET, Bytes::new())
 }
 
 fn to(endpoint: &Endpoint, method: Method, body: Bytes) -> Request<Bytes> {

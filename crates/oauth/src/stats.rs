@@ -1,53 +1,57 @@
-//! What can be seen of the work from outside.
+//! Counts of the client, and the report of its shutdown.
 
 use tower_revoke_core::UnixTime;
 
-use crate::answer::Failure;
+use crate::response::DeliveryFailure;
 
-/// How it stands with the authorization server. The counts are since the server was built.
+/// The state of a [`RevocationClient`](crate::RevocationClient), and its counts since it was built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RevocationClientStats {
-    /// Calls that hold a place for a token that has not ended yet. Those of one token share it.
+    /// Calls that hold a slot for a token that may still be revoked. Calls with one token share its
+    /// slot.
     pub reserved: usize,
-    /// Tokens that the server is still to be told of, those in flight among them.
+    /// Tokens that are still to be revoked at the server, with those in flight.
     pub queued: usize,
-    /// Tokens that the server was told of: it answered with a 2xx.
+    /// Tokens that the server has revoked: it answered with a 2xx.
     pub delivered: u64,
-    /// Tokens that it rejected for good, with a 400. They are spent here all the same.
+    /// Tokens that it rejected with a 400, which are not retried. They stay revoked here.
     pub rejected: u64,
-    /// Tokens that were too long in the queue.
-    pub given_up: u64,
-    /// Since when each try has failed; `None` while the server answers.
+    /// Tokens that were dropped after
+    /// [`retry_timeout`](crate::RevocationClientBuilder::retry_timeout).
+    pub abandoned: u64,
+    /// The time since when every attempt has failed; `None` while the server answers.
     pub failing_since: Option<UnixTime>,
-    /// Why the last try that failed did.
-    pub last_failure: Option<Failure>,
-    /// The code of its last rejection, if it was one of RFC 6749 §5.2 or RFC 7009 §2.2.1.
+    /// Why the last failed attempt failed.
+    pub last_failure: Option<DeliveryFailure>,
+    /// The code of the last rejection, if it is one of RFC 6749 §5.2 or RFC 7009 §2.2.1.
     pub last_rejection: Option<&'static str>,
-    /// Nothing gets through until somebody mends the credentials or the endpoint: alert on it.
+    /// Whether every attempt will fail until an operator corrects the credentials or the endpoint:
+    /// alert on it.
     pub needs_operator: bool,
 }
 
-/// What was done in a [`drain`](crate::RevocationClient::drain).
+/// What happened during a [`shutdown`](crate::RevocationClient::shutdown), and what is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[must_use = "tokens may be left that the server was not told of"]
+#[must_use = "tokens may be left that are not revoked at the authorization server"]
 pub struct ShutdownReport {
-    /// Tokens that the server was told of meanwhile.
+    /// Tokens that the server revoked meanwhile.
     pub delivered: u64,
-    /// Tokens that it rejected for good meanwhile.
+    /// Tokens that it rejected meanwhile.
     pub rejected: u64,
-    /// Tokens that had waited too long, and were given up meanwhile.
-    pub given_up: u64,
-    /// Tokens that it was not told of. They end with this process.
-    pub left: usize,
-    /// Calls that still hold a place: their tokens have not ended yet.
+    /// Tokens that were dropped meanwhile, after
+    /// [`retry_timeout`](crate::RevocationClientBuilder::retry_timeout).
+    pub abandoned: u64,
+    /// Tokens that are still queued. They are lost with the process.
+    pub queued: usize,
+    /// Calls that still hold a slot: they may still queue a token.
     pub reserved: usize,
 }
 
 impl ShutdownReport {
-    /// Whether nothing is left, and nothing was given up.
+    /// Returns whether nothing is left, and nothing was dropped.
     pub fn is_complete(&self) -> bool {
-        self.left == 0 && self.reserved == 0 && self.given_up == 0
+        self.queued == 0 && self.reserved == 0 && self.abandoned == 0
     }
 }

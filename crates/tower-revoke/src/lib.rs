@@ -51,8 +51,8 @@ pub use tower_revoke_monitor::{
 #[cfg(feature = "oauth")]
 #[doc(inline)]
 pub use tower_revoke_oauth::{
-    CredentialsError, Failure, RevocationClient, RevocationClientBuilder, RevocationClientError,
-    RevocationClientStats, ShutdownReport,
+    CredentialsError, DeliveryFailure, RevocationClient, RevocationClientBuilder,
+    RevocationClientError, RevocationClientStats, ShutdownReport,
 };
 #[cfg(feature = "preserve")]
 #[doc(inline)]

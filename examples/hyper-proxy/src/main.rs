@@ -48,7 +48,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     let drained = proxy.serve(socket, GRACE, stop).await;
     println!(
         "stopped: {} told at the end, {} left untold",
-        drained.delivered, drained.left
+        drained.delivered, drained.queued
     );
     Ok(ExitCode::SUCCESS)
 }

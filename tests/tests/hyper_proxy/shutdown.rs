@@ -70,7 +70,7 @@ async fn a_call_that_ends_during_the_shutdown_is_spent_and_told() {
         raw.more("llo").await;
         assert_eq!(raw.rest().await, "hello");
         let drained = served.await.expect("it ends");
-        assert_eq!((drained.left, drained.reserved), (0, 0));
+        assert_eq!((drained.queued, drained.reserved), (0, 0));
         assert!(!is_active(issuer.url(), &token).await);
         assert_spent(issuer.url(), &list, &token).await;
     }
@@ -90,7 +90,7 @@ async fn a_call_that_outlasts_the_shutdown_is_cut_off_spent_and_told() {
             stage.orders.heads(1).await;
             let (served, _orders, issuer, list) = stage.stop();
             let drained = served.await.expect("it ends");
-            assert_eq!((drained.left, drained.reserved), (0, 0));
+            assert_eq!((drained.queued, drained.reserved), (0, 0));
             assert!(!raw.rest().await.contains("\r\n\r\nhalf\r\n"));
             assert!(!is_active(issuer.url(), &token).await);
             assert_spent(issuer.url(), &list, &token).await;
@@ -167,7 +167,7 @@ async fn what_the_authorization_server_has_not_heard_it_is_told_at_the_end() {
     let drained = served.await.expect("it ends");
     // A ticket of a token with the scope OTT ends it twice, which is told once.
     assert_eq!(
-        (drained.delivered, drained.left, drained.reserved),
+        (drained.delivered, drained.queued, drained.reserved),
         (3, 0, 0)
     );
 }
@@ -193,5 +193,5 @@ async fn an_authorization_server_that_never_answers_is_waited_for_only_so_long()
     assert_eq!(answer.expect("an answer").verdict(), "200");
     stop.send(()).expect("it listens");
     let drained = served.await.expect("it ends");
-    assert_eq!((drained.delivered, drained.left), (0, 1));
+    assert_eq!((drained.delivered, drained.queued), (0, 1));
 }

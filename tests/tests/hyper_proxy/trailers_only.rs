@@ -150,7 +150,7 @@ async fn the_head_still_ends_the_stream(reset: Reset) {
     }
     let _ = stop.send(());
     let drained = served.await.expect("it serves to its end");
-    assert_eq!(drained.left, 0);
+    assert_eq!(drained.queued, 0);
 }
 
 /// TRAPS 58: monitor and spend go by the status in that head.

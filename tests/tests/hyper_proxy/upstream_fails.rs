@@ -118,7 +118,7 @@ async fn a_client_that_leaves_half_way_has_spent_its_token() {
             told(stage.issuer.url(), &token).await;
             let seen = stage.end().await;
             assert_eq!(seen.orders.len(), 1);
-            assert_eq!(seen.drained.left, 0);
+            assert_eq!(seen.drained.queued, 0);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use http::StatusCode;
 use tokio::net::TcpListener;
 use tower_revoke_http::HttpsClient;
-use tower_revoke_oauth::{Failure, RevocationClient};
+use tower_revoke_oauth::{DeliveryFailure, RevocationClient};
 
 use crate::support::{SECRET, Server, answer, status, tell};
 
@@ -119,7 +119,10 @@ async fn rfc8414_3_3_another_issuer_s_document_sends_no_token_anywhere() {
         // The third request is a second try at the first document.
         let (head, _) = server.next().await;
         assert_eq!(head.uri.path(), OPENID);
-        assert_eq!(client.stats().last_failure, Some(Failure::Discovery));
+        assert_eq!(
+            client.stats().last_failure,
+            Some(DeliveryFailure::Discovery)
+        );
         assert_eq!(client.stats().delivered, 0);
     }
 }
@@ -134,7 +137,7 @@ async fn metadata_that_comes_late_is_waited_for() {
     let client = client(&issuer);
     tell(&client, "abc");
     let told = client.shutdown(LONG).await;
-    assert_eq!((told.delivered, told.left), (1, 0));
+    assert_eq!((told.delivered, told.queued), (1, 0));
 }
 
 #[tokio::test]
@@ -163,6 +166,37 @@ async fn an_endpoint_that_moved_is_found_again() {
     );
     assert_eq!(
         client.stats().last_failure,
-        Some(Failure::Endpoint(StatusCode::NOT_FOUND))
+        Some(DeliveryFailure::Endpoint(StatusCode::NOT_FOUND))
+    );
+}
+
+#[tokio::test]
+async fn ready_discovers_the_endpoint_once() {
+    let (mut server, issuer) = issuer(|path, issuer, _| {
+        (path == OAUTH).then(|| metadata(issuer, &format!("{issuer}/revoke")))
+    })
+    .await;
+    let client = client(&issuer);
+    client.ready().await.unwrap();
+    client.ready().await.unwrap();
+    tell(&client, "abc");
+    assert!(client.shutdown(LONG).await.is_complete());
+    let expected = [
+        format!("GET {OPENID}"),
+        format!("GET {OAUTH}"),
+        "POST /realms/shop/revoke".to_owned(),
+    ];
+    assert_eq!(paths(&mut server), expected);
+}
+
+#[tokio::test]
+async fn ready_says_why_there_is_no_endpoint() {
+    let (_server, issuer) = issuer(|_, _, _| None).await;
+    let error = client(&issuer).ready().await.unwrap_err();
+    assert_eq!(error.to_string(), "the revocation client is not ready");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(
+        source,
+        "the status of the response is 404 Not Found, not 200"
     );
 }

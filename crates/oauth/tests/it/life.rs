@@ -60,7 +60,7 @@ fn a_runtime_that_ends_takes_no_token_with_it() {
     held.send(copy("token-5"));
     assert_eq!(client.stats().queued, 6);
     let told = runtime().block_on(client.shutdown(LONG));
-    assert_eq!((told.delivered, told.left), (6, 0));
+    assert_eq!((told.delivered, told.queued), (6, 0));
 }
 
 #[test]
@@ -135,7 +135,7 @@ async fn a_token_that_is_spent_here_is_revoked_there() {
     assert_eq!(member(&body, "token").as_deref(), Some("e30.e30.c2ln"));
     assert_eq!(call().await.status(), StatusCode::UNAUTHORIZED);
     let told = client.shutdown(LONG).await;
-    assert_eq!((told.left, client.stats().delivered), (0, 1));
+    assert_eq!((told.queued, client.stats().delivered), (0, 1));
     assert!(server.rest().is_empty());
 }
 
@@ -203,7 +203,7 @@ async fn trap_42_a_token_takes_one_place_of_the_queue_and_a_caller_half_of_it() 
     assert_eq!(client.stats().queued, 3);
 
     let told = client.shutdown(60 * LONG).await;
-    assert_eq!((told.delivered, told.left), (3, 0));
+    assert_eq!((told.delivered, told.queued), (3, 0));
     assert_eq!(call(RevokeLayer::single_use(), "ann", "ann-3").await, 200);
     let mut told: Vec<_> = rest(&mut tries)
         .into_iter()
@@ -215,7 +215,7 @@ async fn trap_42_a_token_takes_one_place_of_the_queue_and_a_caller_half_of_it() 
 }
 
 fn builder(id: &str, secret: &str) -> RevocationClientBuilder {
-    RevocationClient::at(Endpoint::new("https://id.example.com/revoke?key=k3y").unwrap())
+    RevocationClient::builder(Endpoint::new("https://id.example.com/revoke?key=k3y").unwrap())
         .client_credentials(id, secret)
 }
 
@@ -225,7 +225,7 @@ fn what_is_missing_is_said_when_it_is_built() {
     let error = |builder: RevocationClientBuilder| builder.build().unwrap_err();
     assert_eq!(
         error(builder("shop", SECRET)),
-        RevocationClientError::NoHttpClient
+        RevocationClientError::MissingHttpClient
     );
     assert_eq!(
         error(builder("", SECRET).http_client(client.clone())),
@@ -237,8 +237,8 @@ fn what_is_missing_is_said_when_it_is_built() {
     );
     let endpoint = Endpoint::new("https://id.example.com/revoke").unwrap();
     assert_eq!(
-        error(RevocationClient::at(endpoint).http_client(client.clone())),
-        RevocationClientError::NoCredentials,
+        error(RevocationClient::builder(endpoint).http_client(client.clone())),
+        RevocationClientError::MissingCredentials,
     );
     for issuer in [
         "http://id.example.com",

@@ -122,7 +122,7 @@ impl Server {
 
     /// A client of this server, over a socket.
     pub(crate) fn client(&self) -> RevocationClientBuilder {
-        RevocationClient::at(Endpoint::new(&self.url("/revoke")).unwrap())
+        RevocationClient::builder(Endpoint::new(&self.url("/revoke")).unwrap())
             .client_credentials("shop", SECRET)
             .http_client(HttpsClient::new().unwrap())
             .seed(1)
@@ -180,7 +180,7 @@ where
             Ok::<_, BoxError>(answer.map(Full::new))
         }
     });
-    let server = RevocationClient::at(Endpoint::new("https://id.example.com/revoke").unwrap())
+    let server = RevocationClient::builder(Endpoint::new("https://id.example.com/revoke").unwrap())
         .client_credentials("shop", SECRET)
         .http_client(client)
         .seed(1);

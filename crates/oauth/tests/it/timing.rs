@@ -11,7 +11,7 @@ use std::{
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
 use tower_revoke_core::{BoxError, Clock, QueueFull, UnixTime};
-use tower_revoke_oauth::Failure;
+use tower_revoke_oauth::DeliveryFailure;
 
 use crate::support::{Log, answer, copy, reserve, rest, scripted, status, tell};
 
@@ -88,9 +88,12 @@ async fn rfc7009_2_2_1_retry_after_is_waited_for() {
             let pause = second.at - first.at;
             assert!(pause >= secs(least), "{value}: {pause:?}");
             assert!(pause <= secs(least + 2), "{value}: {pause:?}");
-            assert_eq!(client.shutdown(secs(5)).await.left, 0);
+            assert_eq!(client.shutdown(secs(5)).await.queued, 0);
             let busy = StatusCode::from_u16(code).unwrap();
-            assert_eq!(client.stats().last_failure, Some(Failure::Busy(busy)));
+            assert_eq!(
+                client.stats().last_failure,
+                Some(DeliveryFailure::Busy(busy))
+            );
         }
     }
 }
@@ -111,8 +114,8 @@ async fn trap_16_rejected_credentials_are_tried_slowly_and_alert() {
     }
     let stats = client.stats();
     assert!(stats.needs_operator);
-    assert_eq!(stats.last_failure, Some(Failure::Credentials));
-    assert_eq!((stats.queued, stats.rejected, stats.given_up), (1, 0, 0));
+    assert_eq!(stats.last_failure, Some(DeliveryFailure::Credentials));
+    assert_eq!((stats.queued, stats.rejected, stats.abandoned), (1, 0, 0));
     assert_eq!(stats.failing_since, Some(UnixTime::from_secs(1_000)));
     assert_eq!(log.lines_with("ERROR"), 1, "{}", log.text());
 }
@@ -135,7 +138,7 @@ async fn a_rejection_of_credentials_that_were_replaced_meanwhile_is_none() {
     let header = |request: &http::Request<_>| request.headers()["authorization"].clone();
     assert!(header(&first.request).is_sensitive());
     assert_ne!(header(&first.request), header(&second.request));
-    assert_eq!(client.shutdown(secs(1)).await.left, 0);
+    assert_eq!(client.shutdown(secs(1)).await.queued, 0);
     assert!(client.set_client_credentials("shop", "").is_err());
 }
 
@@ -161,7 +164,7 @@ async fn one_slow_answer_does_not_stop_the_rest() {
     assert_eq!(again.token, "slow");
     assert!(again.at - start >= secs(10) && again.at - start <= secs(12));
     assert_eq!(client.stats().delivered, 100);
-    assert_eq!(client.stats().last_failure, Some(Failure::TimedOut));
+    assert_eq!(client.stats().last_failure, Some(DeliveryFailure::TimedOut));
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,12 +251,12 @@ async fn a_token_is_given_up_after_a_day() {
     let start = Instant::now();
     tell(&client, "abc");
     sleep(DAY - secs(1)).await;
-    assert_eq!((client.stats().queued, client.stats().given_up), (1, 0));
+    assert_eq!((client.stats().queued, client.stats().abandoned), (1, 0));
     sleep(secs(2)).await;
-    assert_eq!((client.stats().queued, client.stats().given_up), (0, 1));
+    assert_eq!((client.stats().queued, client.stats().abandoned), (0, 1));
     let last = rest(&mut tries).pop().unwrap().at;
     assert!(last - start > DAY - secs(61) && last - start <= DAY);
-    assert_eq!(log.lines_with("gave up"), 1);
+    assert_eq!(log.lines_with("in time, and are dropped"), 1);
     // Its place is free.
     tell(&client, "def");
     assert_eq!(tries.recv().await.unwrap().token, "def");
@@ -303,7 +306,7 @@ async fn drain_tries_at_once_what_was_to_wait() {
     let start = Instant::now();
     let told = client.shutdown(secs(10)).await;
     assert!(told.is_complete());
-    assert_eq!((told.delivered, told.left), (1, 0));
+    assert_eq!((told.delivered, told.queued), (1, 0));
     assert!(start.elapsed() < secs(1));
 }
 
@@ -322,7 +325,7 @@ async fn drain_says_what_is_left() {
     let start = Instant::now();
     let told = client.shutdown(secs(10)).await;
     assert_eq!(start.elapsed().as_secs(), 10);
-    assert_eq!((told.delivered, told.left, told.reserved), (1, 1, 1));
+    assert_eq!((told.delivered, told.queued, told.reserved), (1, 1, 1));
     assert!(!told.is_complete());
     drop(held);
 }
@@ -342,7 +345,7 @@ async fn drain_waits_for_calls_that_hold_a_place() {
     let start = Instant::now();
     let told = client.shutdown(secs(10)).await;
     assert_eq!(start.elapsed().as_secs(), 4);
-    assert_eq!((told.delivered, told.left, told.reserved), (1, 0, 0));
+    assert_eq!((told.delivered, told.queued, told.reserved), (1, 0, 0));
     call.await.unwrap();
     // An empty one is done at once.
     assert!(client.shutdown(Duration::ZERO).await.is_complete());
@@ -357,7 +360,7 @@ async fn a_client_that_panics_loses_no_token() {
     let client = client.build().unwrap();
     tell(&client, "abc");
     assert!(client.shutdown(secs(60)).await.is_complete());
-    assert_eq!(client.stats().last_failure, Some(Failure::BrokenOff));
+    assert_eq!(client.stats().last_failure, Some(DeliveryFailure::Aborted));
 }
 
 #[tokio::test(start_paused = true)]
@@ -402,8 +405,11 @@ async fn trap_48_a_server_that_fails_now_and_then_does_not_fill_the_log() {
     for n in 0..100 {
         tell(&client, &n.to_string());
     }
-    assert_eq!(client.shutdown(secs(100_000)).await.left, 0);
+    assert_eq!(client.shutdown(secs(100_000)).await.queued, 0);
     let text = log.text();
-    assert!(log.lines_with("answers again") <= 3, "{text}");
-    assert!(log.lines_with("not told yet") <= 3, "{text}");
+    assert!(log.lines_with("revokes tokens again") <= 3, "{text}");
+    assert!(
+        log.lines_with("can't be revoked at the authorization server yet") <= 3,
+        "{text}"
+    );
 }

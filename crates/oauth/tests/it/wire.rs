@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use tokio::net::TcpListener;
 use tower_revoke_core::Endpoint;
 use tower_revoke_http::HttpsClient;
-use tower_revoke_oauth::{Failure, RevocationClient};
+use tower_revoke_oauth::{DeliveryFailure, RevocationClient};
 
 use crate::support::{Log, SECRET, Server, answer, member, status, tell};
 
@@ -115,7 +115,7 @@ async fn trap_16_wso2_s_empty_answer_is_a_success_and_what_its_headers_tell_is_n
     let client = server.client().build().unwrap();
     tell(&client, "the-very-token");
     let told = client.shutdown(LONG).await;
-    assert_eq!((told.delivered, told.left), (1, 0));
+    assert_eq!((told.delivered, told.queued), (1, 0));
     assert_eq!(client.stats().failing_since, None);
     assert!(
         log.text().contains(&server.address.to_string()),
@@ -152,14 +152,14 @@ async fn trap_35_unsupported_token_type_is_counted_and_never_tried_again() {
         tell(&client, &format!("abc{n}"));
     }
     let told = client.shutdown(LONG).await;
-    assert_eq!((told.delivered, told.rejected, told.left), (0, 20, 0));
+    assert_eq!((told.delivered, told.rejected, told.queued), (0, 20, 0));
     assert!(told.is_complete());
     assert_eq!(server.rest().len(), 20);
     let stats = client.stats();
     assert_eq!(stats.rejected, 20);
     assert_eq!(stats.last_rejection, Some("unsupported_token_type"));
     assert_eq!(stats.failing_since, None);
-    assert_eq!(log.lines_with("rejects for good"), 1, "{}", log.text());
+    assert_eq!(log.lines_with("which is not retried"), 1, "{}", log.text());
     assert!(!log.text().contains("abc0"));
 }
 
@@ -184,7 +184,7 @@ async fn trap_16_bad_credentials_wait_until_they_are_mended() {
         let mended = BASE64_STANDARD.encode("shop:a-mended-secret");
         assert_eq!(head.headers["authorization"], format!("Basic {mended}"));
         assert_eq!(member(&body, "token").as_deref(), Some("the-waiting-token"));
-        assert!(client.shutdown(LONG).await.left == 0);
+        assert!(client.shutdown(LONG).await.queued == 0);
         assert_eq!((client.stats().delivered, client.stats().rejected), (1, 0));
         assert!(!client.stats().needs_operator);
         for secret in [SECRET, "a-mended-secret", "the-waiting-token"] {
@@ -203,12 +203,12 @@ async fn a_server_that_fails_is_asked_until_it_answers() {
         let (_, body) = server.next().await;
         assert_eq!(member(&body, "token").as_deref(), Some("abc"));
     }
-    assert_eq!(client.shutdown(LONG).await.left, 0);
+    assert_eq!(client.shutdown(LONG).await.queued, 0);
     let stats = client.stats();
     assert_eq!((stats.delivered, stats.queued), (1, 0));
     assert_eq!(
         stats.last_failure,
-        Some(Failure::Server(StatusCode::INTERNAL_SERVER_ERROR))
+        Some(DeliveryFailure::Server(StatusCode::INTERNAL_SERVER_ERROR))
     );
 }
 
@@ -226,11 +226,11 @@ async fn a_redirect_is_not_followed_with_the_token() {
         server.next().await;
         let (head, _) = server.next().await;
         assert_eq!((head.method, head.uri.path()), (Method::POST, "/revoke"));
-        assert_eq!(client.shutdown(LONG).await.left, 0);
+        assert_eq!(client.shutdown(LONG).await.queued, 0);
         let redirect = StatusCode::from_u16(code).unwrap();
         assert_eq!(
             client.stats().last_failure,
-            Some(Failure::Endpoint(redirect))
+            Some(DeliveryFailure::Endpoint(redirect))
         );
     }
 }
@@ -247,8 +247,8 @@ async fn an_answer_without_end_is_cut_off() {
     tell(&client, "abc");
     server.next().await;
     server.next().await;
-    assert_eq!(client.shutdown(LONG).await.left, 0);
-    assert_eq!(client.stats().last_failure, Some(Failure::TooLarge));
+    assert_eq!(client.shutdown(LONG).await.queued, 0);
+    assert_eq!(client.stats().last_failure, Some(DeliveryFailure::TooLarge));
 }
 
 #[tokio::test]
@@ -256,7 +256,7 @@ async fn a_server_that_takes_the_request_and_never_answers_is_left_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let endpoint = Endpoint::new(&format!("http://{address}/revoke")).unwrap();
-    let client = RevocationClient::at(endpoint)
+    let client = RevocationClient::builder(endpoint)
         .client_credentials("shop", SECRET)
         .http_client(HttpsClient::new().unwrap())
         .request_timeout(Duration::from_millis(50))
@@ -266,7 +266,7 @@ async fn a_server_that_takes_the_request_and_never_answers_is_left_in_time() {
     // Connections are taken and kept open, and nothing is ever said.
     let first = listener.accept().await.unwrap();
     let second = listener.accept().await.unwrap();
-    assert_eq!(client.stats().last_failure, Some(Failure::TimedOut));
+    assert_eq!(client.stats().last_failure, Some(DeliveryFailure::TimedOut));
     assert_eq!((client.stats().queued, client.stats().delivered), (1, 0));
     drop((first, second));
 }
@@ -277,7 +277,7 @@ async fn a_server_that_is_down_at_the_start_is_told_when_it_is_up() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let endpoint = Endpoint::new(&format!("http://{address}/revoke")).unwrap();
-    let client = RevocationClient::at(endpoint)
+    let client = RevocationClient::builder(endpoint)
         .client_credentials("shop", SECRET)
         .http_client(HttpsClient::new().unwrap())
         .build()
@@ -285,15 +285,18 @@ async fn a_server_that_is_down_at_the_start_is_told_when_it_is_up() {
     tell(&client, "abc");
     tell(&client, "def");
     let told = client.shutdown(Duration::from_millis(100)).await;
-    assert_eq!((told.delivered, told.left), (0, 2));
+    assert_eq!((told.delivered, told.queued), (0, 2));
     assert!(!told.is_complete());
-    assert_eq!(client.stats().last_failure, Some(Failure::Unreachable));
+    assert_eq!(
+        client.stats().last_failure,
+        Some(DeliveryFailure::Unreachable)
+    );
     assert!(client.stats().failing_since.is_some());
 
     let listener = TcpListener::bind(address).await.unwrap();
     let _server = Server::on(listener, |_, _| status(200));
     let told = client.shutdown(LONG).await;
-    assert_eq!((told.delivered, told.left), (2, 0));
+    assert_eq!((told.delivered, told.queued), (2, 0));
     assert_eq!(client.stats().failing_since, None);
 }
 

@@ -1,4 +1,4 @@
-//! What the server's answer means for the token: told, rejected for good, or to be tried again.
+//! What a response of the authorization server means for the token.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -7,36 +7,38 @@ use http::{HeaderMap, Response, StatusCode, header};
 use serde_json::Value;
 use tower_revoke_core::{HttpClientError, UnixTime};
 
-/// The longest pause that a server may ask for.
+/// The longest `Retry-After` that is honoured.
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// Why the server has not been told yet.
+/// Why an attempt to revoke a token at the authorization server failed. It is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Failure {
-    /// It rejects this client: 401, 403, or 400 with `invalid_client`. It needs a person; the
-    /// token is tried slowly until then.
+pub enum DeliveryFailure {
+    /// The server rejects the client credentials: 401, 403, or 400 with `invalid_client`. An
+    /// operator has to replace them.
     Credentials,
-    /// A redirect, or another 4xx: this is not its revocation endpoint. It needs a person.
+    /// A redirect, or another 4xx: the URL is not that of a revocation endpoint. An operator has to
+    /// correct it.
     Endpoint(StatusCode),
-    /// Its metadata can't be fetched, or names no revocation endpoint.
+    /// The issuer's metadata can't be fetched, or names no revocation endpoint.
     Discovery,
-    /// It asks to come back later: 429 or 503.
+    /// The server asks to come back later: 429 or 503.
     Busy(StatusCode),
-    /// It failed: another 5xx, 408 or 425.
+    /// The server failed: another 5xx, 408 or 425.
     Server(StatusCode),
-    /// It can't be reached, or the answer broke off.
+    /// The server can't be reached, or the response is incomplete.
     Unreachable,
-    /// It gave no answer in time.
+    /// There was no response within
+    /// [`request_timeout`](crate::RevocationClientBuilder::request_timeout).
     TimedOut,
-    /// Its answer is longer than 64 KiB.
+    /// The response is longer than 64 KiB.
     TooLarge,
-    /// The try was dropped unfinished: its runtime ended, or the HTTP client panicked.
-    BrokenOff,
+    /// The attempt was dropped: its runtime ended, or the HTTP client panicked.
+    Aborted,
 }
 
-impl Failure {
-    /// Whether it will hardly mend by itself.
+impl DeliveryFailure {
+    /// Returns whether the failure lasts until an operator changes a setting.
     pub fn needs_operator(self) -> bool {
         matches!(self, Self::Credentials | Self::Endpoint(_) | Self::TooLarge)
     }
@@ -47,45 +49,47 @@ impl Failure {
     }
 }
 
+/// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Delivery {
     Delivered,
-    /// With the error code, if it is one of the RFCs'.
+    /// With the error code, if it is a registered one.
     Rejected(Option<&'static str>),
-    Failed(Failure, Option<Duration>),
+    /// With the `Retry-After` of the response.
+    Failed(DeliveryFailure, Option<Duration>),
 }
 
-impl Verdict {
+impl Delivery {
     /// Any 2xx is a success, whatever its type and body (RFC 7009 §2.2).
-    pub(crate) fn of(answer: &Response<Bytes>, now: UnixTime) -> Self {
-        let status = answer.status();
-        let failed = |failure| Self::Failed(failure, retry_after(answer.headers(), now));
+    pub(crate) fn of(response: &Response<Bytes>, now: UnixTime) -> Self {
+        let status = response.status();
+        let failed = |failure| Self::Failed(failure, retry_after(response.headers(), now));
         match status.as_u16() {
             200..=299 => Self::Delivered,
-            400 => match error_code(answer.body()) {
-                // Seen where 401 was meant.
-                Some("invalid_client") => failed(Failure::Credentials),
+            400 => match error_code(response.body()) {
+                // Some servers answer so where RFC 6749 §5.2 wants a 401.
+                Some("invalid_client") => failed(DeliveryFailure::Credentials),
                 code => Self::Rejected(code),
             },
-            401 | 403 => failed(Failure::Credentials),
-            429 | 503 => failed(Failure::Busy(status)),
-            408 | 425 | 500..=599 => failed(Failure::Server(status)),
-            _ => failed(Failure::Endpoint(status)),
+            401 | 403 => failed(DeliveryFailure::Credentials),
+            429 | 503 => failed(DeliveryFailure::Busy(status)),
+            408 | 425 | 500..=599 => failed(DeliveryFailure::Server(status)),
+            _ => failed(DeliveryFailure::Endpoint(status)),
         }
     }
 
     pub(crate) fn of_error(error: &HttpClientError) -> Self {
         let failure = match error {
-            HttpClientError::TooLarge(_) => Failure::TooLarge,
-            HttpClientError::Redirect(status) => Failure::Endpoint(*status),
-            _ => Failure::Unreachable,
+            HttpClientError::TooLarge(_) => DeliveryFailure::TooLarge,
+            HttpClientError::Redirect(status) => DeliveryFailure::Endpoint(*status),
+            _ => DeliveryFailure::Unreachable,
         };
         Self::Failed(failure, None)
     }
 }
 
-/// The codes of RFC 6749 §5.2 and RFC 7009 §2.2.1. What else a server writes there is not
-/// repeated.
+/// The codes of RFC 6749 §5.2 and RFC 7009 §2.2.1. Any other one could hold anything, and is neither
+/// logged nor reported.
 const CODES: [&str; 7] = [
     "invalid_request",
     "invalid_client",
@@ -98,15 +102,15 @@ const CODES: [&str; 7] = [
 
 fn error_code(body: &[u8]) -> Option<&'static str> {
     let body: Value = serde_json::from_slice(body).ok()?;
-    let said = body.get("error")?.as_str()?;
-    CODES.into_iter().find(|code| *code == said)
+    let found = body.get("error")?.as_str()?;
+    CODES.into_iter().find(|code| *code == found)
 }
 
-/// Both forms of RFC 9110 §10.2.3, capped.
+/// Reads seconds or a date (RFC 9110 §10.2.3), capped.
 fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let pause = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit are more seconds than are waited.
+        // More digits than fit are beyond the cap.
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
         let then = httpdate::parse_http_date(value).ok()?;
@@ -122,13 +126,13 @@ mod tests {
 
     const NOW: UnixTime = UnixTime::from_secs(784_111_777);
 
-    fn verdict(status: u16, headers: &[(&str, &str)], body: &'static str) -> Verdict {
-        let mut answer = Response::builder().status(status);
+    fn delivery(status: u16, headers: &[(&str, &str)], body: &'static str) -> Delivery {
+        let mut response = Response::builder().status(status);
         for (name, value) in headers {
-            answer = answer.header(*name, *value);
+            response = response.header(*name, *value);
         }
-        Verdict::of(
-            &answer.body(Bytes::from_static(body.as_bytes())).unwrap(),
+        Delivery::of(
+            &response.body(Bytes::from_static(body.as_bytes())).unwrap(),
             NOW,
         )
     }
@@ -138,13 +142,13 @@ mod tests {
         for status in [200, 201, 202, 204] {
             for body in ["", "<html>", r#"{"error":"invalid_client"}"#] {
                 let headers = [("content-type", "text/html")];
-                assert_eq!(verdict(status, &headers, body), Verdict::Delivered);
+                assert_eq!(delivery(status, &headers, body), Delivery::Delivered);
             }
         }
     }
 
     #[test]
-    fn rfc7009_2_2_1_a_400_is_for_good_and_only_known_codes_are_read() {
+    fn rfc7009_2_2_1_a_400_is_permanent_and_only_registered_codes_are_read() {
         for (body, code) in [
             (
                 r#"{"error":"unsupported_token_type"}"#,
@@ -162,37 +166,37 @@ mod tests {
             ("", None),
             ("<html>", None),
         ] {
-            assert_eq!(verdict(400, &[], body), Verdict::Rejected(code), "{body}");
+            assert_eq!(delivery(400, &[], body), Delivery::Rejected(code), "{body}");
         }
     }
 
     #[test]
     fn trap_16_a_400_that_means_401_is_about_the_credentials() {
         assert_eq!(
-            verdict(400, &[], r#"{"error":"invalid_client"}"#),
-            Verdict::Failed(Failure::Credentials, None),
+            delivery(400, &[], r#"{"error":"invalid_client"}"#),
+            Delivery::Failed(DeliveryFailure::Credentials, None),
         );
     }
 
     #[test]
-    fn every_other_status_is_tried_again() {
+    fn every_other_status_is_retried() {
         let status = |code| StatusCode::from_u16(code).unwrap();
         for (code, failure) in [
-            (401, Failure::Credentials),
-            (403, Failure::Credentials),
-            (429, Failure::Busy(status(429))),
-            (503, Failure::Busy(status(503))),
-            (408, Failure::Server(status(408))),
-            (500, Failure::Server(status(500))),
-            (502, Failure::Server(status(502))),
-            (599, Failure::Server(status(599))),
-            (302, Failure::Endpoint(status(302))),
-            (307, Failure::Endpoint(status(307))),
-            (404, Failure::Endpoint(status(404))),
-            (405, Failure::Endpoint(status(405))),
-            (999, Failure::Endpoint(status(999))),
+            (401, DeliveryFailure::Credentials),
+            (403, DeliveryFailure::Credentials),
+            (429, DeliveryFailure::Busy(status(429))),
+            (503, DeliveryFailure::Busy(status(503))),
+            (408, DeliveryFailure::Server(status(408))),
+            (500, DeliveryFailure::Server(status(500))),
+            (502, DeliveryFailure::Server(status(502))),
+            (599, DeliveryFailure::Server(status(599))),
+            (302, DeliveryFailure::Endpoint(status(302))),
+            (307, DeliveryFailure::Endpoint(status(307))),
+            (404, DeliveryFailure::Endpoint(status(404))),
+            (405, DeliveryFailure::Endpoint(status(405))),
+            (999, DeliveryFailure::Endpoint(status(999))),
         ] {
-            assert_eq!(verdict(code, &[], ""), Verdict::Failed(failure, None));
+            assert_eq!(delivery(code, &[], ""), Delivery::Failed(failure, None));
         }
     }
 
@@ -215,9 +219,9 @@ mod tests {
             ("soon", None),
         ] {
             assert_eq!(
-                verdict(503, &[("retry-after", value)], ""),
-                Verdict::Failed(
-                    Failure::Busy(StatusCode::SERVICE_UNAVAILABLE),
+                delivery(503, &[("retry-after", value)], ""),
+                Delivery::Failed(
+                    DeliveryFailure::Busy(StatusCode::SERVICE_UNAVAILABLE),
                     secs.map(Duration::from_secs),
                 ),
                 "{value}"

@@ -1,0 +1,176 @@
+//! The client as the application and the layers see it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
+use tower_revoke_core::{
+    KeyDigest, QueueFull, ReadyError, RemoteRevocation, RemoteSlot, TokenCopy, TokenId,
+};
+
+use crate::{
+    RevocationClientStats, ShutdownReport,
+    credentials::{Credentials, CredentialsError},
+    worker::Shared,
+};
+
+/// A client of the revocation endpoint of an authorization server (RFC 7009), with a queue.
+///
+/// Clones share the queue. The [crate's docs](crate) say what is guaranteed.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+///
+/// use tower_revoke_core::Endpoint;
+/// use tower_revoke_http::HttpsClient;
+/// use tower_revoke_oauth::RevocationClient;
+/// use tower_revoke_spend::RevokeLayer;
+///
+/// # async fn run(secret: String) -> Result<(), Box<dyn std::error::Error>> {
+/// let client = RevocationClient::builder(Endpoint::new("https://id.example.com/revoke")?)
+///     .client_credentials("orders", secret)
+///     .http_client(HttpsClient::new()?)
+///     .build()?;
+/// let layer = RevokeLayer::single_use().also_at(client.clone());
+///
+/// // After the last request:
+/// let report = client.shutdown(Duration::from_secs(10)).await;
+/// assert!(report.is_complete(), "{report:?}");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RevocationClient {
+    shared: Arc<Shared>,
+}
+
+impl RevocationClient {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Replaces the client credentials. The tokens that wait for good ones are sent at once.
+    ///
+    /// # Errors
+    /// [`CredentialsError`]; the former credentials stay in use.
+    pub fn set_client_credentials(
+        &self,
+        id: impl Into<String>,
+        secret: impl Into<String>,
+    ) -> Result<(), CredentialsError> {
+        let credentials = Credentials::new(id.into().into(), secret.into().into())?;
+        let mut state = self.shared.lock();
+        state.credentials = Arc::new(credentials);
+        state.credentials_version += 1;
+        state.queue.credentials_changed(Instant::now());
+        drop(state);
+        self.shared.wake(None);
+        Ok(())
+    }
+
+    /// Returns the state of the queue, and the counts since the client was built.
+    pub fn stats(&self) -> RevocationClientStats {
+        self.shared.lock().queue.stats()
+    }
+
+    /// Waits until the endpoint is known: fetches the issuer's metadata, where that was not done
+    /// yet. A client that was built with an endpoint is ready at once.
+    ///
+    /// A service can start without it, as tokens stay queued until the endpoint is found. It must be
+    /// called in a tokio runtime with its timer enabled.
+    ///
+    /// # Errors
+    /// The metadata can't be fetched, or names no revocation endpoint.
+    pub async fn ready(&self) -> Result<(), ReadyError> {
+        match self.shared.endpoint().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ReadyError::new("the revocation client", error)),
+        }
+    }
+
+    /// Sends every queued token once more, and waits until none is left and no call holds a slot,
+    /// or until `limit` has passed. Stop serving first, or calls go on reserving slots. What is left
+    /// is lost with the process; the client can be shut down again.
+    ///
+    /// It must be called in a tokio runtime with its timer enabled.
+    pub async fn shutdown(&self, limit: Duration) -> ShutdownReport {
+        let before = {
+            let mut state = self.shared.lock();
+            state.queue.hurry_all(Instant::now());
+            state.queue.counts()
+        };
+        // Past the limit, what is left is counted below.
+        let _ = timeout(limit, self.shared.idle()).await;
+        let state = self.shared.lock();
+        let after = state.queue.counts();
+        ShutdownReport {
+            delivered: after.delivered - before.delivered,
+            rejected: after.rejected - before.rejected,
+            abandoned: after.abandoned - before.abandoned,
+            queued: state.queue.queued(),
+            reserved: state.queue.reserved(),
+        }
+    }
+}
+
+impl RemoteRevocation for Shared {
+    fn reserve(
+        self: Arc<Self>,
+        token: TokenId,
+        holder: KeyDigest,
+    ) -> Result<RemoteSlot, QueueFull> {
+        if !self.lock().queue.reserve(token, holder) {
+            return Err(QueueFull);
+        }
+        let reservation = Reservation {
+            shared: Some(self),
+            token,
+        };
+        let runtime = Handle::try_current().ok();
+        Ok(RemoteSlot::new(move |token| {
+            reservation.put(token, runtime.as_ref());
+        }))
+    }
+}
+
+/// All clones of a client become the same `Arc`.
+impl From<RevocationClient> for Arc<dyn RemoteRevocation> {
+    fn from(client: RevocationClient) -> Self {
+        client.shared
+    }
+}
+
+impl fmt::Debug for RevocationClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+/// A reserved slot, which is freed when this is dropped unused.
+struct Reservation {
+    shared: Option<Arc<Shared>>,
+    token: TokenId,
+}
+
+impl Reservation {
+    fn put(mut self, copy: TokenCopy, runtime: Option<&Handle>) {
+        if let Some(shared) = self.shared.take() {
+            shared.lock().queue.put(self.token, copy, Instant::now());
+            shared.wake(runtime);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            shared.lock().queue.unreserve(self.token);
+            shared.changed.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The tasks that send what is queued.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{Instant, timeout, timeout_at},
+};
+use tower_revoke_core::{Clock, Endpoint, HttpClient, TokenCopy};
+
+use crate::{
+    credentials::Credentials,
+    endpoint::{EndpointSource, MetadataError},
+    log::DeliveryLog,
+    queue::{Queue, QueuedToken, Step},
+    request::{self, CredentialsLocation},
+    response::{Delivery, DeliveryFailure},
+};
+
+/// The longest response that is read.
+const MAX_RESPONSE: usize = 64 * 1024;
+
+/// What the clones of a client share.
+pub(crate) struct Shared {
+    pub(crate) endpoint: EndpointSource,
+    pub(crate) client: Arc<dyn HttpClient>,
+    pub(crate) credentials_location: CredentialsLocation,
+    pub(crate) token_type_hint: String,
+    pub(crate) request_timeout: Duration,
+    pub(crate) clock: Clock,
+    pub(crate) state: Mutex<State>,
+    /// Wakes the scheduler.
+    pub(crate) work: Notify,
+    /// Wakes who waits for an empty queue: a slot is free, or the scheduler has ended.
+    pub(crate) changed: Notify,
+}
+
+pub(crate) struct State {
+    pub(crate) queue: Queue,
+    pub(crate) log: DeliveryLog,
+    pub(crate) credentials: Arc<Credentials>,
+    /// Grows when the credentials are replaced.
+    pub(crate) credentials_version: u64,
+    pub(crate) is_running: bool,
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // No change of the state can panic half way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the scheduler if it does not run: in the current runtime, else in `runtime`. Without
+    /// either, tokens wait for the next call in a runtime.
+    pub(crate) fn wake(self: &Arc<Self>, runtime: Option<&Handle>) {
+        let mut state = self.lock();
+        if state.is_running || !state.queue.has_waiting() {
+            drop(state);
+            self.work.notify_one();
+            return;
+        }
+        let current = Handle::try_current().ok();
+        let Some(runtime) = current.as_ref().or(runtime) else {
+            return;
+        };
+        state.is_running = true;
+        drop(state);
+        let scheduler = Scheduler {
+            shared: self.clone(),
+            is_done: false,
+        };
+        // A runtime that is shutting down drops the future at once, which ends the scheduler.
+        runtime.spawn(scheduler.run());
+    }
+
+    /// Waits until nothing is queued or reserved.
+    pub(crate) async fn idle(self: &Arc<Self>) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            self.wake(None);
+            {
+                let state = self.lock();
+                if state.queue.queued() == 0 && state.queue.reserved() == 0 {
+                    return;
+                }
+            }
+            changed.await;
+        }
+    }
+
+    pub(crate) async fn endpoint(&self) -> Result<Endpoint, MetadataError> {
+        self.endpoint
+            .endpoint(&self.client, self.request_timeout)
+            .await
+    }
+
+    /// Sends one token.
+    async fn send(&self, token: &TokenCopy, credentials: &Credentials) -> Delivery {
+        let Ok(endpoint) = self.endpoint().await else {
+            return Delivery::Failed(DeliveryFailure::Discovery, None);
+        };
+        let request = request::revocation(
+            &endpoint,
+            token,
+            &self.token_type_hint,
+            credentials,
+            self.credentials_location,
+        );
+        let response = self.client.send(request, MAX_RESPONSE);
+        let delivery = match timeout(self.request_timeout, response).await {
+            Ok(Ok(response)) => Delivery::of(&response, self.clock.now()),
+            Ok(Err(error)) => Delivery::of_error(&error),
+            Err(_) => Delivery::Failed(DeliveryFailure::TimedOut, None),
+        };
+        if matches!(delivery, Delivery::Failed(failure, _) if failure.may_have_moved()) {
+            self.endpoint.forget().await;
+        }
+        delivery
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        f.debug_struct("RevocationClient")
+            .field("host", &state.log.host())
+            .field("stats", &state.queue.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Starts attempts when they are due, and ends when nothing is left.
+struct Scheduler {
+    shared: Arc<Shared>,
+    is_done: bool,
+}
+
+impl Scheduler {
+    async fn run(mut self) {
+        loop {
+            match self.next_step() {
+                Step::Attempt(token) => {
+                    let attempt = Attempt::new(self.shared.clone(), token);
+                    tokio::spawn(attempt.run());
+                }
+                Step::Wait(Some(until)) => {
+                    // Either way there may be something to do.
+                    let _ = timeout_at(until, self.shared.work.notified()).await;
+                }
+                Step::Wait(None) => self.shared.work.notified().await,
+                Step::Done => return,
+            }
+        }
+    }
+
+    fn next_step(&mut self) -> Step {
+        let now = Instant::now();
+        let mut state = self.shared.lock();
+        let abandoned = state.queue.abandon(now);
+        if abandoned > 0 {
+            state.log.abandoned(abandoned, &self.shared.clock);
+            self.shared.changed.notify_waiters();
+        }
+        let step = state.queue.next_step(now);
+        if matches!(step, Step::Done) {
+            // Under the lock, so that whoever queues a token next starts another scheduler.
+            state.is_running = false;
+            self.is_done = true;
+        }
+        step
+    }
+}
+
+/// If its runtime ends first, the next call in another runtime starts another one.
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.shared.lock().is_running = false;
+            self.shared.changed.notify_waiters();
+        }
+    }
+}
+
+/// A token in flight, which is queued again if this is dropped unfinished.
+struct Attempt {
+    shared: Arc<Shared>,
+    credentials: Arc<Credentials>,
+    credentials_version: u64,
+    token: Option<QueuedToken>,
+}
+
+impl Attempt {
+    fn new(shared: Arc<Shared>, token: QueuedToken) -> Self {
+        let state = shared.lock();
+        let credentials = state.credentials.clone();
+        let credentials_version = state.credentials_version;
+        drop(state);
+        Self {
+            shared,
+            credentials,
+            credentials_version,
+            token: Some(token),
+        }
+    }
+
+    async fn run(mut self) {
+        if let Some(token) = &self.token {
+            let delivery = self.shared.send(&token.copy, &self.credentials).await;
+            self.complete(delivery);
+        }
+    }
+
+    fn complete(&mut self, delivery: Delivery) {
+        let Some(token) = self.token.take() else {
+            return;
+        };
+        let shared = &self.shared;
+        let mut state = shared.lock();
+        let is_stale = state.credentials_version != self.credentials_version;
+        let (now, wall) = (Instant::now(), shared.clock.now());
+        state.queue.complete(token, delivery, is_stale, now, wall);
+        if !is_stale {
+            state.log.delivery(delivery, &shared.clock);
+        }
+        drop(state);
+        shared.work.notify_one();
+        shared.changed.notify_waiters();
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.complete(Delivery::Failed(DeliveryFailure::Aborted, None));
+    }
+}
