@@ -1,18 +1,17 @@
 //! The layer for a route that asks what the caller's token grants.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::Full;
 use serde_json::Value;
 use tower_layer::Layer;
 use tower_revoke_core::{
-    Authenticated, RejectionBody, RejectionFormat, RejectionFuture, end::RequestShape,
-    internal::respond,
+    Authenticated, RejectionFormat,
+    end::RequestShape,
+    internal::{Filter, Predicate, respond},
 };
-use tower_service::Service;
 
 use crate::requirement::Requirement;
 
@@ -80,47 +79,25 @@ impl RequireClaimsLayer {
     }
 }
 
-impl<S> Layer<S> for RequireClaimsLayer {
-    type Service = RequireClaims<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RequireClaims {
-            inner,
-            requirement: self.requirement.clone(),
-        }
+impl Predicate for RequireClaimsLayer {
+    fn reject<B>(&self, request: &mut Request<B>) -> Option<Response<Full<Bytes>>> {
+        let extensions = request.extensions();
+        let caller = Authenticated::of(extensions);
+        let rejection = caller
+            .and_then(|caller| self.requirement.check(caller))
+            .err()?;
+        let format = RejectionFormat::of(extensions);
+        Some(respond(&format, rejection, RequestShape::of(request)))
     }
 }
 
 /// The service of [`RequireClaimsLayer`].
-#[derive(Clone, Debug)]
-pub struct RequireClaims<S> {
-    inner: S,
-    requirement: Arc<Requirement>,
-}
+pub type RequireClaims<S> = Filter<S, RequireClaimsLayer>;
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RequireClaims<S>
-where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-{
-    type Response = Response<RejectionBody<ResBody>>;
-    type Error = S::Error;
-    type Future = RejectionFuture<S::Future>;
+impl<S> Layer<S> for RequireClaimsLayer {
+    type Service = RequireClaims<S>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let extensions = request.extensions();
-        let caller = Authenticated::of(extensions);
-        let verdict = caller.and_then(|caller| self.requirement.check(caller));
-        match verdict {
-            Ok(()) => RejectionFuture::inner(self.inner.call(request)),
-            Err(rejection) => {
-                let format = RejectionFormat::of(extensions);
-                let response = respond(&format, rejection, RequestShape::of(&request));
-                RejectionFuture::rejected(response)
-            }
-        }
+    fn layer(&self, inner: S) -> Self::Service {
+        Filter::new(inner, self.clone())
     }
 }

@@ -7,12 +7,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower_revoke_core::{
-    Authenticated, BearerToken, BoxFuture, Rejection, RejectionBody, TokenVerifier,
+    Authenticated, BearerToken, BoxFuture, Rejection, RejectionBody, RejectionFuture, TokenVerifier,
 };
 use tower_service::Service;
 
@@ -40,12 +38,12 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        Rejected { response: Option<Response<Full<Bytes>>> },
         // Boxed, so that a request whose token is known doesn't carry its room about.
         Verifying { verdict: Verdict, waiting: Option<Box<Waiting<S, V, B>>> },
         // Admitted, until the inner service is ready.
         Admitted { token: Option<BearerToken>, has_waited: bool, waiting: Option<Box<Waiting<S, V, B>>> },
-        Calling { #[pin] call: S::Future, in_query: bool },
+        // Decided: the inner service's answer, or a rejection.
+        Answering { #[pin] answer: RejectionFuture<S::Future>, in_query: bool },
     }
 }
 
@@ -82,18 +80,20 @@ impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
         S: Service<Request<B>>,
     {
         // A layer that only observes admits a bad token too, and would admit it again.
-        let to_judge_again = token.clone().filter(|_| answer.is_ok());
+        let to_verify_again = token.clone().filter(|_| answer.is_ok());
         let policy = &self.shared.policy;
         if let Err(rejection) = policy.admit(answer.map(Some), token, self.request.extensions_mut())
         {
-            let response = Some(policy.reject(rejection, &self.request));
-            return State::Rejected { response };
+            return State::Answering {
+                answer: policy.reject(rejection, &self.request),
+                in_query: false,
+            };
         }
         if self.is_ready {
             return self.call();
         }
         State::Admitted {
-            token: to_judge_again,
+            token: to_verify_again,
             has_waited: false,
             waiting: Some(self),
         }
@@ -109,8 +109,8 @@ impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
             in_query,
             ..
         } = self;
-        State::Calling {
-            call: service.call(request),
+        State::Answering {
+            answer: RejectionFuture::inner(service.call(request)),
             in_query,
         }
     }
@@ -120,10 +120,9 @@ impl<S, V, B> RequireBearerFuture<S, V, B>
 where
     S: Service<Request<B>>,
 {
-    pub(crate) fn rejected(response: Response<Full<Bytes>>) -> Self {
-        let response = Some(response);
+    pub(crate) fn answering(answer: RejectionFuture<S::Future>, in_query: bool) -> Self {
         Self {
-            state: State::Rejected { response },
+            state: State::Answering { answer, in_query },
         }
     }
 
@@ -152,12 +151,6 @@ where
             },
         }
     }
-
-    pub(crate) fn calling(call: S::Future, in_query: bool) -> Self {
-        Self {
-            state: State::Calling { call, in_query },
-        }
-    }
 }
 
 impl<S, V, B, ResBody> Future for RequireBearerFuture<S, V, B>
@@ -172,10 +165,6 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProj::Rejected { response } => {
-                    let response = response.take().expect(POLLED_AGAIN);
-                    return Poll::Ready(Ok(RejectionBody::rejected(response)));
-                }
                 StateProj::Verifying { verdict, waiting } => {
                     let (answer, token) = ready!(verdict.as_mut().poll(cx));
                     let waiting = waiting.take().expect(POLLED_AGAIN);
@@ -209,12 +198,12 @@ where
                         waiting.call()
                     }
                 }
-                StateProj::Calling { call, in_query } => {
-                    let mut response = ready!(call.poll(cx))?;
+                StateProj::Answering { answer, in_query } => {
+                    let mut response = ready!(answer.poll(cx))?;
                     if *in_query {
                         keep_private(&mut response);
                     }
-                    return Poll::Ready(Ok(response.map(RejectionBody::inner)));
+                    return Poll::Ready(Ok(response));
                 }
             };
             state.set(next);
@@ -228,10 +217,9 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::Rejected { .. } => "rejected",
             State::Verifying { .. } => "verifying",
             State::Admitted { .. } => "admitted",
-            State::Calling { .. } => "calling",
+            State::Answering { .. } => "answering",
         };
         f.debug_struct("RequireBearerFuture")
             .field("state", &state)

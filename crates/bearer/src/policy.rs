@@ -1,13 +1,11 @@
-//! What a layer makes of a verifier's answer.
+//! Which requests a layer admits, by what its verifier says.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Extensions, Request, Response};
-use http_body_util::Full;
+use http::{Extensions, Request};
 use tower_revoke_core::{
     Authenticated, BearerContext, BearerToken, IdentitySlot, Reason, Rejection, RejectionFormat,
-    end::RequestShape, internal,
+    RejectionFuture, end::RequestShape, internal,
 };
 
 use crate::{requirement::Requirement, source::Sources};
@@ -29,34 +27,35 @@ pub(crate) enum Mode {
 }
 
 impl Policy {
-    /// Lets a request with this token pass, with or without a caller in its extensions, or says
-    /// why not. `Ok(None)`: no token came.
+    /// Admits a request with this token, with or without a caller in its extensions, or returns why
+    /// not. `Ok(None)`: no token came.
     pub(crate) fn admit(
         &self,
         answer: Result<Option<Authenticated>, Rejection>,
         token: Option<BearerToken>,
         extensions: &mut Extensions,
     ) -> Result<(), Rejection> {
-        let caller = match self.judge(answer, extensions) {
+        let caller = match self.caller(answer, extensions) {
             Err(rejection) if self.mode == Mode::Observe => {
                 internal::log_not_enforced(&self.format, &rejection);
                 None
             }
-            verdict => verdict?,
+            caller => caller?,
         };
-        let checked = BearerContext::new(self.format.clone(), token);
+        let context = BearerContext::new(self.format.clone(), token);
         match caller {
-            Some(caller) => drop(extensions.insert(caller.with_context(checked))),
+            Some(caller) => drop(extensions.insert(caller.with_context(context))),
             None => {
                 // What another bearer layer let through has not been found good by this one.
                 extensions.remove::<Authenticated>();
-                extensions.insert(checked);
+                extensions.insert(context);
             }
         }
         Ok(())
     }
 
-    fn judge(
+    /// The caller, if there is one and this layer's mode and requirement are met.
+    fn caller(
         &self,
         answer: Result<Option<Authenticated>, Rejection>,
         extensions: &Extensions,
@@ -74,11 +73,12 @@ impl Policy {
         Ok(Some(caller))
     }
 
-    pub(crate) fn reject<B>(
+    pub(crate) fn reject<B, F>(
         &self,
         rejection: Rejection,
         request: &Request<B>,
-    ) -> Response<Full<Bytes>> {
-        internal::respond(&self.format, rejection, RequestShape::of(request))
+    ) -> RejectionFuture<F> {
+        let shape = RequestShape::of(request);
+        RejectionFuture::rejected(internal::respond(&self.format, rejection, shape))
     }
 }

@@ -7,7 +7,9 @@ use std::{
 };
 
 use http::{Request, Response};
-use tower_revoke_core::{RejectionBody, TokenVerifier, internal::check_characters};
+use tower_revoke_core::{
+    RejectionBody, RejectionFuture, TokenVerifier, internal::check_characters,
+};
 use tower_service::Service;
 
 use crate::{RequireBearerFuture, candidates::Asked, policy::Policy, source::Presented};
@@ -81,7 +83,7 @@ where
         } = policy.sources.take(&mut request);
         let (answer, token) = match token {
             Ok(Some(token)) => match verifier.verify_cached(&token) {
-                // What was found good needs no look at its characters.
+                // The characters of a token that is known to be good need no check.
                 Some(Ok(caller)) => (Ok(Some(caller)), Some(token)),
                 answer => match (check_characters(&token), answer) {
                     (Err(malformed), _) => (Err(malformed.into()), None),
@@ -95,10 +97,11 @@ where
             Ok(None) => (Ok(None), None),
             Err(rejection) => (Err(rejection), None),
         };
-        match policy.admit(answer, token, request.extensions_mut()) {
-            Ok(()) => RequireBearerFuture::calling(self.inner.call(request), in_query),
-            Err(rejection) => RequireBearerFuture::rejected(policy.reject(rejection, &request)),
-        }
+        let answer = match policy.admit(answer, token, request.extensions_mut()) {
+            Ok(()) => RejectionFuture::inner(self.inner.call(request)),
+            Err(rejection) => policy.reject(rejection, &request),
+        };
+        RequireBearerFuture::answering(answer, in_query)
     }
 }
 

@@ -64,10 +64,7 @@ pub use self::{
     identity_slot::IdentitySlot,
     key::{KeyDigest, RevocationKey},
     outcome::{ByStatus, Classify, Outcome},
-    path::{
-        PathAllowances, PathAmbiguity, decode_unreserved, read_path, read_path_as_written,
-        read_request_path,
-    },
+    path::{PathAllowances, PathAmbiguity, read_path, read_path_as_written, read_request_path},
     ready_error::ReadyError,
     rejection::{
         GrpcRejections, Reason, Rejection, RejectionBody, RejectionFormat, RejectionFuture,

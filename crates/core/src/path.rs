@@ -114,7 +114,7 @@ pub fn read_path_as_written(raw: &str) -> Option<String> {
 /// as it is. A path that [`read_path`] rejects for another reason may still be ambiguous then.
 ///
 /// ```
-/// use tower_revoke_core::decode_unreserved;
+/// use tower_revoke_core::internal::decode_unreserved;
 ///
 /// assert_eq!(decode_unreserved("/%7Eann/caf%C3%A9"), "/~ann/caf%C3%A9");
 /// ```

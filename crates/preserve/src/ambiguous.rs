@@ -1,10 +1,6 @@
 //! The layer that rejects what a proxy and its upstream may read differently.
 
-use std::{
-    borrow::Cow,
-    mem,
-    task::{Context, Poll},
-};
+use std::{borrow::Cow, mem};
 
 use bytes::Bytes;
 use http::{
@@ -13,9 +9,10 @@ use http::{
 use http_body_util::Full;
 use tower_layer::Layer;
 use tower_revoke_core::{
-    PathAllowances, RejectionBody, RejectionFuture, decode_unreserved, read_request_path,
+    PathAllowances,
+    internal::{Filter, Predicate, decode_unreserved},
+    read_request_path,
 };
-use tower_service::Service;
 
 use crate::names::reads_as;
 
@@ -65,7 +62,7 @@ impl RejectAmbiguousLayer {
     /// them in the request's URI: inner layers and upstreams see `~`. Where a router is inside, put
     /// the layer around it; a layer of axum's `Router::layer` runs after the route was chosen.
     ///
-    /// The allowance is left in the request's extensions, for layers that judge the path again.
+    /// The allowance is left in the request's extensions, for layers that check the path again.
     pub fn allow_encoded_unreserved(mut self) -> Self {
         self.allowed = self.allowed.encoded_unreserved();
         self
@@ -77,56 +74,36 @@ impl RejectAmbiguousLayer {
     /// For upstreams that strip matrix parameters themselves, such as servlet containers. A router
     /// that doesn't, such as axum's, takes `invoices;v=2` for another name.
     ///
-    /// The allowance is left in the request's extensions, for layers that judge the path again.
+    /// The allowance is left in the request's extensions, for layers that check the path again.
     pub fn allow_matrix_parameters(mut self) -> Self {
         self.allowed = self.allowed.matrix_parameters();
         self
     }
 }
 
-impl<S> Layer<S> for RejectAmbiguousLayer {
-    type Service = RejectAmbiguous<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        let allowed = self.allowed;
-        RejectAmbiguous { inner, allowed }
+impl Predicate for RejectAmbiguousLayer {
+    fn reject<B>(&self, request: &mut Request<B>) -> Option<Response<Full<Bytes>>> {
+        let (status, why) = check(request, self.allowed).err()?;
+        let mut response = Response::new(Full::new(Bytes::from(format!("{why}\n"))));
+        *response.status_mut() = status;
+        let text = header::HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, text);
+        Some(response)
     }
 }
 
 /// The service of [`RejectAmbiguousLayer`].
-#[derive(Clone, Copy, Debug)]
-pub struct RejectAmbiguous<S> {
-    inner: S,
-    allowed: PathAllowances,
-}
+pub type RejectAmbiguous<S> = Filter<S, RejectAmbiguousLayer>;
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RejectAmbiguous<S>
-where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-{
-    type Response = Response<RejectionBody<ResBody>>;
-    type Error = S::Error;
-    type Future = RejectionFuture<S::Future>;
+impl<S> Layer<S> for RejectAmbiguousLayer {
+    type Service = RejectAmbiguous<S>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        match judge(&mut request, self.allowed) {
-            Ok(()) => RejectionFuture::inner(self.inner.call(request)),
-            Err((status, why)) => {
-                let mut response = Response::new(Full::new(Bytes::from(format!("{why}\n"))));
-                *response.status_mut() = status;
-                let text = header::HeaderValue::from_static("text/plain; charset=utf-8");
-                response.headers_mut().insert(header::CONTENT_TYPE, text);
-                RejectionFuture::rejected(response)
-            }
-        }
+    fn layer(&self, inner: S) -> Self::Service {
+        Filter::new(inner, *self)
     }
 }
 
-fn judge<B>(
+fn check<B>(
     request: &mut Request<B>,
     allowed: PathAllowances,
 ) -> Result<(), (StatusCode, &'static str)> {

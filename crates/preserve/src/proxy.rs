@@ -1,16 +1,16 @@
 //! The inbound layer of a proxy.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::Full;
 use tower_layer::Layer;
 use tower_revoke_core::{
-    Reason, RejectionBody, RejectionFormat, RejectionFuture, end::RequestShape, internal::respond,
+    Reason, RejectionFormat,
+    end::RequestShape,
+    internal::{Filter, Predicate, respond},
 };
-use tower_service::Service;
 
 use crate::{OriginalAuthorization, connection};
 
@@ -42,44 +42,25 @@ impl PreserveForProxyLayer {
     }
 }
 
-impl<S> Layer<S> for PreserveForProxyLayer {
-    type Service = PreserveForProxy<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        PreserveForProxy {
-            inner,
-            format: self.format.clone(),
+impl Predicate for PreserveForProxyLayer {
+    fn reject<B>(&self, request: &mut Request<B>) -> Option<Response<Full<Bytes>>> {
+        if connection::names_end_to_end(request.headers()) {
+            let rejection = Reason::NamedInConnection.into();
+            return Some(respond(&self.format, rejection, RequestShape::of(request)));
         }
+        connection::remove_named(request.headers_mut());
+        OriginalAuthorization::keep(request);
+        None
     }
 }
 
 /// The service of [`PreserveForProxyLayer`].
-#[derive(Clone, Debug)]
-pub struct PreserveForProxy<S> {
-    inner: S,
-    format: Arc<RejectionFormat>,
-}
+pub type PreserveForProxy<S> = Filter<S, PreserveForProxyLayer>;
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for PreserveForProxy<S>
-where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-{
-    type Response = Response<RejectionBody<ResBody>>;
-    type Error = S::Error;
-    type Future = RejectionFuture<S::Future>;
+impl<S> Layer<S> for PreserveForProxyLayer {
+    type Service = PreserveForProxy<S>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        if connection::names_end_to_end(request.headers()) {
-            let rejection = Reason::NamedInConnection.into();
-            let response = respond(&self.format, rejection, RequestShape::of(&request));
-            return RejectionFuture::rejected(response);
-        }
-        connection::remove_named(request.headers_mut());
-        OriginalAuthorization::keep(&mut request);
-        RejectionFuture::inner(self.inner.call(request))
+    fn layer(&self, inner: S) -> Self::Service {
+        Filter::new(inner, self.clone())
     }
 }

@@ -6,6 +6,7 @@
 
 mod authorization;
 mod cached_status;
+mod filter;
 mod issuer_digests;
 mod log_limit;
 mod token_cookies;
@@ -13,11 +14,13 @@ mod token_cookies;
 pub use self::{
     authorization::{basic_authorization, bearer_authorization},
     cached_status::CachedStatus,
+    filter::{Filter, Predicate},
     issuer_digests::IssuerDigests,
     log_limit::{LogLimit, OutageLog},
     token_cookies::TokenCookies,
 };
 pub use crate::{
+    path::decode_unreserved,
     rejection::{log_not_enforced, respond},
     token::{check_characters, read_unchecked},
     verified_token::{cached_status, note, verified_token_of},
