@@ -10,7 +10,8 @@ use std::{
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_revoke_core::{
-    Authenticated, BearerToken, BoxFuture, Rejection, RejectionBody, RejectionFuture, TokenVerifier,
+    Authenticated, BearerToken, BoxFuture, Rejection, RejectionBody, RejectionFuture,
+    TokenVerifier, internal::POLLED_AFTER_COMPLETION,
 };
 use tower_service::Service;
 
@@ -161,13 +162,12 @@ where
     type Output = Result<Response<RejectionBody<ResBody>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        const POLLED_AGAIN: &str = "a future is not polled after it has given its output";
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
                 StateProj::Verifying { verdict, waiting } => {
                     let (answer, token) = ready!(verdict.as_mut().poll(cx));
-                    let waiting = waiting.take().expect(POLLED_AGAIN);
+                    let waiting = waiting.take().expect(POLLED_AFTER_COMPLETION);
                     waiting.after(answer, token)
                 }
                 StateProj::Admitted {
@@ -175,13 +175,13 @@ where
                     has_waited,
                     waiting: place,
                 } => {
-                    let waiting = place.as_mut().expect(POLLED_AGAIN);
+                    let waiting = place.as_mut().expect(POLLED_AFTER_COMPLETION);
                     let Poll::Ready(ready) = waiting.service.poll_ready(cx) else {
                         *has_waited = true;
                         return Poll::Pending;
                     };
                     ready?;
-                    let mut waiting = place.take().expect(POLLED_AGAIN);
+                    let mut waiting = place.take().expect(POLLED_AFTER_COMPLETION);
                     waiting.is_ready = true;
                     if let Some(token) = token.take().filter(|_| *has_waited) {
                         // The verdict may have become old meanwhile. If the verifier has to wait for

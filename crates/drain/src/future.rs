@@ -10,6 +10,7 @@ use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
+use tower_revoke_core::internal::POLLED_AFTER_COMPLETION;
 
 use crate::{
     body::{Rest, Returned},
@@ -51,7 +52,6 @@ where
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        const POLLED_AGAIN: &str = "a future is not polled after it has given its output";
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
@@ -72,12 +72,12 @@ where
                 }
                 StateProj::Draining { drain, response } => {
                     ready!(drain.as_mut().poll(cx));
-                    let response = response.take().expect(POLLED_AGAIN);
+                    let response = response.take().expect(POLLED_AFTER_COMPLETION);
                     // What is left unread is dropped before the head goes out, as ever.
                     state.set(State::Done);
                     return Poll::Ready(Ok(response));
                 }
-                StateProj::Done => panic!("{POLLED_AGAIN}"),
+                StateProj::Done => panic!("{POLLED_AFTER_COMPLETION}"),
             }
         }
     }

@@ -12,27 +12,37 @@ use tower_revoke_core::{Outcome, Reason};
 
 use crate::{Counts, Latency};
 
-/// How a call is counted.
+/// As what a call is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Success,
-    Failure,
-    Exception,
-    Cancelled,
-    Rejected(Option<Reason>),
+pub(crate) struct End {
+    pub(crate) outcome: Outcome,
+    /// Of a rejection, if it is one of ours.
+    pub(crate) reason: Option<Reason>,
 }
 
-impl From<Outcome> for Verdict {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Success => Self::Success,
-            Outcome::Failure => Self::Failure,
-            Outcome::Exception => Self::Exception,
-            Outcome::Cancelled => Self::Cancelled,
-            Outcome::Rejected => Self::Rejected(None),
+impl End {
+    pub(crate) fn rejected(reason: Reason) -> Self {
+        Self {
+            outcome: Outcome::Rejected,
+            reason: Some(reason),
         }
     }
 }
+
+impl From<Outcome> for End {
+    fn from(outcome: Outcome) -> Self {
+        let reason = None;
+        Self { outcome, reason }
+    }
+}
+
+/// The outcomes that are counted without a reason, each at the index that it is as a number.
+pub(crate) const OUTCOMES: [(Outcome, &str); 4] = [
+    (Outcome::Success, "success"),
+    (Outcome::Failure, "failure"),
+    (Outcome::Exception, "exception"),
+    (Outcome::Cancelled, "cancelled"),
+];
 
 /// The label of a rejection that a classifier of the program's saw, and that names no reason.
 pub(crate) const NO_REASON: &str = "unspecified";
@@ -41,10 +51,7 @@ pub(crate) const NO_REASON: &str = "unspecified";
 pub(crate) struct Counters {
     /// Those in flight are those that began and are not counted as ended.
     begun: AtomicU64,
-    success: AtomicU64,
-    failure: AtomicU64,
-    exception: AtomicU64,
-    cancelled: AtomicU64,
+    ended: [AtomicU64; OUTCOMES.len()],
     // Few reasons are ever seen of one client, and a rejection is no fast path.
     rejected: Mutex<Vec<(Option<Reason>, u64)>>,
     sum_nanos: AtomicU64,
@@ -56,16 +63,13 @@ pub(crate) struct Counters {
 impl Default for Counters {
     fn default() -> Self {
         Self {
-            begun: AtomicU64::new(0),
-            success: AtomicU64::new(0),
-            failure: AtomicU64::new(0),
-            exception: AtomicU64::new(0),
-            cancelled: AtomicU64::new(0),
+            begun: AtomicU64::default(),
+            ended: Default::default(),
             rejected: Mutex::default(),
-            sum_nanos: AtomicU64::new(0),
+            sum_nanos: AtomicU64::default(),
             min_nanos: AtomicU64::new(u64::MAX),
-            max_nanos: AtomicU64::new(0),
-            buckets: [const { AtomicU64::new(0) }; Latency::BUCKETS],
+            max_nanos: AtomicU64::default(),
+            buckets: Default::default(),
         }
     }
 }
@@ -76,19 +80,15 @@ impl Counters {
         self.begun.fetch_add(1, Relaxed);
     }
 
-    /// The call is another client's.
-    pub(crate) fn give_away(&self) {
+    /// Un-counts a call that was attributed to another client.
+    pub(crate) fn end_elsewhere(&self) {
         self.begun.fetch_sub(1, Relaxed);
     }
 
     /// Ends a call that has begun.
-    pub(crate) fn count(&self, verdict: Verdict, took: Duration) {
-        let counter = match verdict {
-            Verdict::Success => &self.success,
-            Verdict::Failure => &self.failure,
-            Verdict::Exception => &self.exception,
-            Verdict::Cancelled => &self.cancelled,
-            Verdict::Rejected(reason) => return self.reject(reason, 1),
+    pub(crate) fn count(&self, end: End, took: Duration) {
+        let Some(counter) = self.ended.get(end.outcome as usize) else {
+            return self.reject(end.reason, 1);
         };
         counter.fetch_add(1, Relaxed);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -122,17 +122,10 @@ impl Counters {
 
     /// Takes over the counts of a client that has made room, and to which nobody counts any more.
     pub(crate) fn take_over(&self, gone: Self) {
-        for (to, from) in [
-            (&self.begun, gone.begun),
-            (&self.success, gone.success),
-            (&self.failure, gone.failure),
-            (&self.exception, gone.exception),
-            (&self.cancelled, gone.cancelled),
-            (&self.sum_nanos, gone.sum_nanos),
-        ] {
-            to.fetch_add(from.into_inner(), Relaxed);
-        }
-        for (to, from) in self.buckets.iter().zip(gone.buckets) {
+        let sums = [(&self.begun, gone.begun), (&self.sum_nanos, gone.sum_nanos)];
+        let ended = self.ended.iter().zip(gone.ended);
+        let buckets = self.buckets.iter().zip(gone.buckets);
+        for (to, from) in sums.into_iter().chain(ended).chain(buckets) {
             to.fetch_add(from.into_inner(), Relaxed);
         }
         self.keep_extremes(gone.min_nanos.into_inner(), gone.max_nanos.into_inner());
@@ -144,11 +137,12 @@ impl Counters {
 
     pub(crate) fn read(&self) -> Counts {
         let read = |counter: &AtomicU64| counter.load(Relaxed);
+        let [success, failure, exception, cancelled] = self.ended.each_ref().map(read);
         let mut counts = Counts {
-            success: read(&self.success),
-            failure: read(&self.failure),
-            exception: read(&self.exception),
-            cancelled: read(&self.cancelled),
+            success,
+            failure,
+            exception,
+            cancelled,
             ..Counts::default()
         };
         for (reason, times) in self.rejected().iter() {
@@ -185,6 +179,14 @@ fn bucket_of(nanos: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_outcome_is_counted_at_its_own_index() {
+        for (index, (outcome, _)) in OUTCOMES.iter().enumerate() {
+            assert_eq!(*outcome as usize, index);
+        }
+        assert_eq!(Outcome::Rejected as usize, OUTCOMES.len());
+    }
 
     #[test]
     fn a_latency_falls_into_the_first_bucket_that_holds_it() {

@@ -1,4 +1,4 @@
-//! The response future: judges the head, and hands the call on to the body.
+//! The response future: classifies the head, and hands the call on to the body.
 
 use std::{
     pin::Pin,
@@ -9,11 +9,12 @@ use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_revoke_core::{
-    Classify, Rejection,
+    Classify, Outcome, Rejection,
     end::{Ending, RequestShape},
+    internal,
 };
 
-use crate::{MonitorBody, body::Watcher, counters::Verdict, guard::InFlight};
+use crate::{MonitorBody, body::CountOnEnd, counters::End, in_flight::InFlight};
 
 pin_project! {
     /// The response future of [`MonitorService`](crate::MonitorService).
@@ -46,11 +47,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // Taken out: a panic of the inner future drops it on its way, whoever catches it.
-        let Some((mut call, classify)) = this.call.take() else {
-            // Polled after it was done: as a fused future.
-            return Poll::Pending;
-        };
+        // Taken out, so that a panic of the inner future drops it, whoever catches the panic.
+        let (mut call, classify) = this.call.take().expect(internal::POLLED_AFTER_COMPLETION);
         let result = this.inner.poll(cx);
         call.find_client();
         match result {
@@ -62,7 +60,7 @@ where
                 Poll::Ready(Ok(after_head(response, *this.shape, call, classify)))
             }
             Poll::Ready(Err(error)) => {
-                call.judge(Verdict::Exception);
+                call.end_as(Outcome::Exception.into());
                 Poll::Ready(Err(error))
             }
         }
@@ -78,16 +76,15 @@ fn after_head<B: Body, C: Classify>(
 ) -> Response<MonitorBody<B, C>> {
     let rejection = response.extensions().get::<Rejection>();
     let head = match rejection {
-        Some(rejection) => Some(Verdict::Rejected(Some(rejection.reason()))),
-        None => classify.of_head(&response).map(Verdict::from),
+        Some(rejection) => Some(End::rejected(rejection.reason())),
+        None => classify.of_head(&response).map(End::from),
     };
     let ending = Ending::of(shape, &response);
     if ending == Ending::WithHead {
-        let verdict = head.unwrap_or_else(|| classify.of_trailers(None).into());
-        call.judge(verdict);
+        call.end_as(head.unwrap_or_else(|| classify.of_trailers(None).into()));
         drop(call);
-        return response.map(MonitorBody::plain);
+        return response.map(MonitorBody::unwatched);
     }
-    let watcher = Watcher::new(call, head, classify);
-    response.map(|body| MonitorBody::watched(body, ending, watcher))
+    let counting = CountOnEnd::new(call, head, classify);
+    response.map(|body| MonitorBody::new(body, ending, counting))
 }

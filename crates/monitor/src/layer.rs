@@ -56,7 +56,7 @@ type NameOf = dyn for<'a> Fn(&'a Authenticated) -> Option<Cow<'a, str>> + Send +
 #[derive(Clone)]
 enum ClientBy {
     Subject,
-    Use(Arc<str>),
+    Claim(Arc<str>),
     Fn(Arc<NameOf>),
 }
 
@@ -89,7 +89,7 @@ impl<C> MonitorLayer<C> {
     /// Names the client by this claim of its verified token, in place of `sub`: a string, a number
     /// or a boolean. A token without it, or with any other value, is counted as anonymous.
     pub fn client_claim(self, name: impl Into<Arc<str>>) -> Self {
-        self.named_by(ClientBy::Use(name.into()))
+        self.named_by(ClientBy::Claim(name.into()))
     }
 
     /// Names the client by a rule of your own over its verified token. `None` is counted as
@@ -112,7 +112,7 @@ impl<C> MonitorLayer<C> {
         self.named_by(ClientBy::Fn(Arc::new(name)))
     }
 
-    /// Judges calls by other rules than [`ByStatus`].
+    /// Classifies calls by other rules than [`ByStatus`].
     pub fn classify<D>(self, classify: D) -> MonitorLayer<D> {
         MonitorLayer {
             config: self.config,
@@ -162,7 +162,7 @@ impl Config {
     fn name_of<'a>(&self, caller: &'a Authenticated) -> Option<Cow<'a, str>> {
         match &self.client_by {
             ClientBy::Subject => caller.subject().map(Cow::Borrowed),
-            ClientBy::Use(name) => {
+            ClientBy::Claim(name) => {
                 let value = caller.claims().get(name)?;
                 match value.as_str() {
                     Some(text) => Some(Cow::Borrowed(text)),
@@ -181,7 +181,7 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let client_by = match &self.client_by {
             ClientBy::Subject => "sub",
-            ClientBy::Use(name) => name,
+            ClientBy::Claim(name) => name,
             ClientBy::Fn(_) => "…",
         };
         f.debug_struct("Config")

@@ -71,7 +71,7 @@ mod body;
 mod clients;
 mod counters;
 mod future;
-mod guard;
+mod in_flight;
 mod layer;
 mod monitor;
 mod series;

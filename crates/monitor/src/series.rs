@@ -16,7 +16,7 @@ mod facade {
     use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
     use tower_revoke_core::Reason;
 
-    use crate::counters::{NO_REASON, Verdict};
+    use crate::counters::{End, NO_REASON, OUTCOMES};
 
     const CALLS: &str = "tower_revoke_requests_total";
     const DURATION: &str = "tower_revoke_request_duration_seconds";
@@ -116,10 +116,7 @@ mod facade {
 
     #[derive(Debug)]
     struct Handles {
-        success: Counter,
-        failure: Counter,
-        exception: Counter,
-        cancelled: Counter,
+        ended: [Counter; OUTCOMES.len()],
         duration: Histogram,
     }
 
@@ -132,14 +129,10 @@ mod facade {
             }))
         }
 
-        pub(crate) fn count(&self, verdict: Verdict, took: Duration) {
+        pub(crate) fn count(&self, end: End, took: Duration) {
             let handles = self.0.handles.get_or_init(|| self.0.register());
-            let counter = match verdict {
-                Verdict::Success => &handles.success,
-                Verdict::Failure => &handles.failure,
-                Verdict::Exception => &handles.exception,
-                Verdict::Cancelled => &handles.cancelled,
-                Verdict::Rejected(reason) => return self.0.rejected(reason).increment(1),
+            let Some(counter) = handles.ended.get(end.outcome as usize) else {
+                return self.0.rejected(end.reason).increment(1);
             };
             counter.increment(1);
             handles.duration.record(took);
@@ -149,10 +142,7 @@ mod facade {
     impl Registered {
         fn register(&self) -> Handles {
             Handles {
-                success: self.counter("success", None),
-                failure: self.counter("failure", None),
-                exception: self.counter("exception", None),
-                cancelled: self.counter("cancelled", None),
+                ended: OUTCOMES.map(|(_, outcome)| self.counter(outcome, None)),
                 duration: histogram!(DURATION, self.labels.clone()),
             }
         }
@@ -186,42 +176,36 @@ mod facade {
 mod nothing {
     use std::{sync::Arc, time::Duration};
 
-    use crate::counters::Verdict;
+    use crate::counters::End;
 
     #[derive(Clone, Debug, Default)]
-    pub(crate) struct Labels {}
+    pub(crate) struct Nothing;
 
-    impl Labels {
-        pub(crate) fn of_service(&self, _: &Arc<str>) -> ServiceSeries {
-            ServiceSeries
-        }
-    }
+    pub(crate) type Labels = Nothing;
+    pub(crate) type ServiceSeries = Nothing;
+    pub(crate) type Series = Nothing;
 
-    #[derive(Debug)]
-    pub(crate) struct ServiceSeries;
-
-    impl ServiceSeries {
-        pub(crate) fn of_anonymous(&self) -> Series {
-            Series
+    impl Nothing {
+        pub(crate) fn of_service(&self, _: &Arc<str>) -> Self {
+            Self
         }
 
-        pub(crate) fn of_other(&self) -> Series {
-            Series
+        pub(crate) fn of_anonymous(&self) -> Self {
+            Self
         }
 
-        pub(crate) fn of_client(&self, _: &Arc<str>) -> Series {
-            Series
+        pub(crate) fn of_other(&self) -> Self {
+            Self
+        }
+
+        pub(crate) fn of_client(&self, _: &Arc<str>) -> Self {
+            Self
         }
 
         pub(crate) fn enter(&self) {}
 
         pub(crate) fn leave(&self) {}
-    }
 
-    #[derive(Clone, Debug)]
-    pub(crate) struct Series;
-
-    impl Series {
-        pub(crate) fn count(&self, _: Verdict, _: Duration) {}
+        pub(crate) fn count(&self, _: End, _: Duration) {}
     }
 }

@@ -10,7 +10,7 @@ use http_body::Body;
 use tower_revoke_core::{ByStatus, Classify, end::RequestShape};
 use tower_service::Service;
 
-use crate::{MonitorBody, MonitorFuture, guard::InFlight, layer::Config};
+use crate::{MonitorBody, MonitorFuture, in_flight::InFlight, layer::Config};
 
 /// The service of [`MonitorLayer`](crate::MonitorLayer). It is as ready as its inner service.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ where
         let shape = RequestShape::of(&request);
         let mut call = InFlight::start(self.config.clone(), request.extensions_mut());
         let inner = self.inner.call(request);
-        // A token seen before is checked by now.
+        // A token that was seen before is verified by now.
         call.begin();
         MonitorFuture::new(inner, shape, call, self.classify.clone())
     }

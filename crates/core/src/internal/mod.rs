@@ -25,3 +25,6 @@ pub use crate::{
     token::{check_characters, read_unchecked},
     verified_token::{cached_status, note, verified_token_of},
 };
+
+/// What the panic of a future says that is polled after it has completed.
+pub const POLLED_AFTER_COMPLETION: &str = "a future is not polled after it has completed";

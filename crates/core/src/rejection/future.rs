@@ -11,6 +11,7 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 use super::RejectionBody;
+use crate::internal::POLLED_AFTER_COMPLETION;
 
 pin_project! {
     /// The inner service's answer, or a rejection that is known already.
@@ -60,9 +61,7 @@ where
                 Poll::Ready(Ok(response.map(RejectionBody::inner)))
             }
             KindProj::Rejected { response } => {
-                let response = response
-                    .take()
-                    .expect("a future is not polled after it has given its output");
+                let response = response.take().expect(POLLED_AFTER_COMPLETION);
                 Poll::Ready(Ok(RejectionBody::rejected(response)))
             }
         }

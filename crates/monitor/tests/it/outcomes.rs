@@ -417,5 +417,17 @@ async fn nothing_is_asked_of_the_inner_service() {
 static_assertions::assert_impl_all!(Monitor: Clone, Send, Sync, Unpin);
 static_assertions::assert_impl_all!(MonitorLayer: Clone, Send, Sync, Unpin);
 static_assertions::assert_impl_all!(MonitorService<()>: Clone, Send, Sync, Unpin);
+#[test]
+#[should_panic(expected = "not polled after it has completed")]
+fn a_future_that_is_polled_after_its_output_panics() {
+    let layer = MonitorLayer::service("orders");
+    let mut service = layer.layer(service_fn(|_: Request<()>| {
+        std::future::ready(Ok::<_, Infallible>(hello()))
+    }));
+    let mut call = std::pin::pin!(service.call(Request::new(())));
+    assert!(poll_once(call.as_mut()).is_ready());
+    let _ = poll_once(call);
+}
+
 static_assertions::assert_impl_all!(MonitorFuture<(), ByStatus>: Send, Sync, Unpin);
 static_assertions::assert_impl_all!(MonitorBody<Full<Bytes>>: Send, Sync, Unpin);

@@ -1,13 +1,13 @@
-//! One call on its way: counted when it is dropped, wherever that happens.
+//! One call in flight: counted when it is dropped, wherever that happens.
 
 use std::{sync::Arc, thread::panicking, time::Duration};
 
 use http::Extensions;
-use tower_revoke_core::{Authenticated, IdentitySlot};
+use tower_revoke_core::{Authenticated, IdentitySlot, Outcome};
 
-use crate::{clients::Client, counters::Verdict, layer::Config};
+use crate::{clients::Client, counters::End, layer::Config};
 
-/// Goes from the future into the body, and ends with whichever ends the call.
+/// A call that moves from the future into the body, and ends with whichever is dropped last.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     config: Arc<Config>,
@@ -17,19 +17,19 @@ pub(crate) struct InFlight {
     has_asked: bool,
     /// `None`: anonymous, at least so far.
     client: Option<Arc<Client>>,
-    /// What it is counted as, if it ends now.
-    verdict: Verdict,
+    /// As what it is counted if it ends now.
+    end: End,
 }
 
 impl InFlight {
-    /// Puts the question who calls into the request.
+    /// Begins a call, and puts a slot for its caller into the request.
     pub(crate) fn start(config: Arc<Config>, extensions: &mut Extensions) -> Self {
         let slot = match extensions.get::<IdentitySlot>() {
-            // A monitor further out waits for the same answer.
+            // A monitor further out has put it there for the same answer.
             Some(slot) => slot.clone(),
             None => {
                 let slot = IdentitySlot::default();
-                // Inside of the bearer layer, nobody will fill it.
+                // Inside of the bearer layer, no layer will fill it.
                 if let Some(caller) = extensions.get::<Authenticated>() {
                     slot.fill(caller.clone());
                 }
@@ -45,12 +45,11 @@ impl InFlight {
             has_begun: false,
             has_asked: false,
             client: None,
-            verdict: Verdict::Cancelled,
+            end: Outcome::Cancelled.into(),
         }
     }
 
-    /// Counts one more call on its way. Its client may be known by now, and need not be counted
-    /// from anonymous.
+    /// Counts one more call in flight, of its client if that is known by now.
     pub(crate) fn begin(&mut self) {
         self.find_client();
         self.begin_anonymous();
@@ -63,7 +62,7 @@ impl InFlight {
         }
     }
 
-    /// Finds the client, once the bearer layer has said who calls.
+    /// Attributes the call to its client, once the bearer layer has said who calls.
     pub(crate) fn find_client(&mut self) {
         if self.has_asked {
             return;
@@ -71,23 +70,23 @@ impl InFlight {
         let Some(caller) = self.slot.get() else {
             return;
         };
-        // Before the program's own rule, so that it is asked once, also if it panics.
+        // Set before the program's own rule runs, so that it runs once, even if it panics.
         self.has_asked = true;
         let Some(client) = self.config.client_of(caller, self.started) else {
             return;
         };
         client.counters.begin();
         if self.has_begun {
-            self.config.clients.anonymous.counters.give_away();
+            self.config.clients.anonymous.counters.end_elsewhere();
         }
         self.has_begun = true;
         self.client = Some(client);
     }
 
-    /// Says as what the call is counted when it ends. Until then its end means that its caller has
-    /// left.
-    pub(crate) fn judge(&mut self, verdict: Verdict) {
-        self.verdict = verdict;
+    /// Sets as what the call is counted when it ends. Until this is called, an end means that the
+    /// client has left.
+    pub(crate) fn end_as(&mut self, end: End) {
+        self.end = end;
     }
 }
 
@@ -99,13 +98,13 @@ impl Drop for InFlight {
             call: self,
         };
         if !panicking() {
-            // Another task may have found out who calls since the last poll.
+            // Another task may have filled the slot since the last poll.
             counting.call.find_client();
         }
     }
 }
 
-/// Counts the call when it is dropped: also if the program's own rule over the client panics.
+/// Counts the call when it is dropped, even if the program's own rule over the client panics.
 struct Counting<'a> {
     call: &'a mut InFlight,
     took: Duration,
@@ -113,16 +112,16 @@ struct Counting<'a> {
 
 impl Drop for Counting<'_> {
     fn drop(&mut self) {
-        let verdict = match self.call.verdict {
-            Verdict::Cancelled if panicking() => Verdict::Exception,
-            verdict => verdict,
+        let end = match self.call.end.outcome {
+            Outcome::Cancelled if panicking() => Outcome::Exception.into(),
+            _ => self.call.end,
         };
-        // A service may panic when it is called.
+        // It has not begun if the service panicked in `call`.
         self.call.begin_anonymous();
         let clients = &self.call.config.clients;
         let client = self.call.client.as_ref().unwrap_or(&clients.anonymous);
-        client.counters.count(verdict, self.took);
-        client.series.count(verdict, self.took);
+        client.counters.count(end, self.took);
+        client.series.count(end, self.took);
         clients.series.leave();
     }
 }
