@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite_opening;

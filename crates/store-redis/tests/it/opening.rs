@@ -1,0 +1,62 @@
+//! Settings that can't work, and a server that is not there.
+
+use std::{io, time::Duration};
+
+use tower_revoke_store_redis::{RedisStore, RedisStoreError};
+
+const SECRET: &str = "correct-horse";
+
+/// The error, having looked for the password in all that it shows.
+async fn rejected(url: &str) -> RedisStoreError {
+    let error = RedisStore::connect(url).await.unwrap_err();
+    silent(&error);
+    error
+}
+
+fn silent(error: &dyn std::error::Error) {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains(SECRET), "{shown}");
+        next = error.source();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let url = format!("redis://:{SECRET}@nowhere.invalid:6379");
+    let error = rejected(&url).await;
+    let RedisStoreError::Unreachable { node, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(node, "nowhere.invalid:6379");
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://:{SECRET}@{}", closed.local_addr().unwrap());
+    drop(closed);
+    let error = rejected(&url).await;
+    let RedisStoreError::Unreachable { source, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn settings_that_make_no_sense_are_rejected() {
+    let url = "redis://127.0.0.1:1";
+    for store in [
+        RedisStore::builder(url).key_prefix(""),
+        RedisStore::builder(url).key_prefix("{a}"),
+        RedisStore::builder(url).wait_for_replicas(1, Duration::from_secs(2)),
+        RedisStore::builder("http://127.0.0.1"),
+        RedisStore::cluster([]),
+        RedisStore::cluster([url, "rediss://127.0.0.1:2"]),
+        RedisStore::cluster([url]).database(1),
+        RedisStore::sentinel("name", []),
+    ] {
+        let error = store.connect().await.unwrap_err();
+        assert!(matches!(error, RedisStoreError::Setting(_)), "{error:?}");
+    }
+    let store = RedisStore::builder(url).request_timeout(Duration::ZERO);
+    let error = store.connect().await.unwrap_err();
+    assert!(matches!(error, RedisStoreError::RequestTimeout(_)));
+}

@@ -1,0 +1,52 @@
+//! Settings that can't work, and a server that is not there.
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn postgres_names_what_can_not_work_before_it_asks_a_server() {
+    use std::time::Duration;
+
+    use tower_revoke_store_sql::{PostgresStore, SqlStoreError};
+
+    for address in ["postgres://127.0.0.1:1/x", "mysql://127.0.0.1/x", "", "\0"] {
+        let builder = PostgresStore::builder(address).request_timeout(Duration::from_secs(5));
+        let rejected = builder.connect().await;
+        assert!(rejected.is_err(), "{address}");
+    }
+    for name in ["", "a\"b", "a b", &"a".repeat(64)] {
+        let rejected = PostgresStore::builder("postgres://127.0.0.1:1/x").schema(name);
+        let rejected = rejected.connect().await;
+        assert!(matches!(rejected, Err(SqlStoreError::Setting(_))), "{name}");
+    }
+}
+
+#[cfg(feature = "mysql")]
+#[tokio::test]
+async fn mysql_names_what_can_not_work_before_it_asks_a_server() {
+    use tower_revoke_store_sql::{MySqlStore, SqlStoreError};
+
+    let nobody = MySqlStore::connect("mysql://127.0.0.1:1/x").await;
+    assert!(
+        matches!(nobody, Err(SqlStoreError::Unreachable(_))),
+        "{nobody:?}"
+    );
+    for address in [
+        "mysql://127.0.0.1:1".to_owned(),
+        "postgres://127.0.0.1/x".to_owned(),
+        String::new(),
+        "\0".to_owned(),
+    ] {
+        let rejected = MySqlStore::connect(address.as_str()).await;
+        assert!(
+            matches!(rejected, Err(SqlStoreError::Setting(_))),
+            "{address}: {rejected:?}"
+        );
+    }
+    for prefix in ["a`b", "a b", &"a".repeat(49)] {
+        let rejected = MySqlStore::builder("mysql://127.0.0.1:1/x").prefix(prefix);
+        let rejected = rejected.connect().await;
+        assert!(
+            matches!(rejected, Err(SqlStoreError::Setting(_))),
+            "{prefix}"
+        );
+    }
+}
