@@ -1,4 +1,4 @@
-//! How a call ended, in five words.
+//! How a call ended.
 
 use http::{HeaderMap, HeaderName, Response};
 
@@ -11,19 +11,19 @@ static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub enum Outcome {
     /// The service did what it was asked.
     Success,
-    /// The service said no: by default a 4xx, or a gRPC status that blames the caller.
+    /// The service declined: by default a 4xx, or a gRPC status that blames the caller.
     Failure,
-    /// The service broke: by default a 5xx or any other gRPC status, an error, a panic.
+    /// The service failed: by default a 5xx or any other gRPC status, an error, a panic.
     Exception,
     /// The client left.
     Cancelled,
-    /// One of our layers said no.
+    /// A layer of tower-revoke rejected the request.
     Rejected,
 }
 
 impl Outcome {
-    /// What the head of a response says. A gRPC call that ends with its head (trailers only) is
-    /// judged by its `grpc-status`; any other gRPC head says success, and the trailers the rest.
+    /// Returns what the head of a response says. A gRPC call that ends with its head (trailers only)
+    /// is classified by its `grpc-status`; any other gRPC head is a success until the trailers come.
     pub fn of_head<B>(response: &Response<B>) -> Self {
         if response.extensions().get::<Rejection>().is_some() {
             return Self::Rejected;
@@ -38,7 +38,7 @@ impl Outcome {
         }
     }
 
-    /// What trailers say: success, unless there is a `grpc-status` that says otherwise.
+    /// Returns what trailers say: success, unless a `grpc-status` says otherwise.
     pub fn of_trailers(trailers: &HeaderMap) -> Self {
         let Some(status) = trailers.get(&GRPC_STATUS) else {
             return Self::Success;
@@ -55,18 +55,18 @@ impl Outcome {
     }
 }
 
-/// Judges how calls ended. Each call is judged by a clone of its own, which may keep between the
-/// head and the trailers what it needs.
+/// Classifies how calls end. Each call has a clone of its own, which may keep state between the head
+/// and the trailers.
 ///
-/// Only what a response says is put to it: an error, a panic and a client that leaves need no
-/// judgement, and a [`Rejection`] in the response's extensions is [`Outcome::Rejected`] whatever it
-/// says.
+/// It sees responses only: an error, a panic and a client that leaves have their outcomes without it,
+/// and so has a response with a [`Rejection`] in its extensions, which is [`Outcome::Rejected`].
 ///
+/// # Examples
 /// ```
 /// use http::{HeaderMap, Response, StatusCode};
 /// use tower_revoke_core::{ByStatus, Classify, Outcome};
 ///
-/// /// An answer that there is nothing is as good as any other.
+/// /// A 404 is an answer like any other.
 /// #[derive(Clone)]
 /// struct NotFoundIsFine;
 ///
@@ -79,19 +79,23 @@ impl Outcome {
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't classify how calls end",
+    note = "pass `ByStatus`, wrap a classifier of tower-http in `TowerHttp`, or implement `Classify`"
+)]
 pub trait Classify: Clone {
-    /// Called once, with the head. `None`: the end of the body decides.
+    /// Classifies the head, once per call. `None` leaves it to the end of the body.
     fn of_head<B>(&mut self, response: &Response<B>) -> Option<Outcome>;
 
-    /// Called once if the head left it open and the body came to its end; `None`: without
-    /// trailers. As [`Outcome::of_trailers`] unless implemented; without trailers, a success.
+    /// Classifies the trailers, if there are any, once the body has ended. Called once, and only if
+    /// the head left it open. Defaults to [`Outcome::of_trailers`], and to a success without trailers.
     fn of_trailers(&mut self, trailers: Option<&HeaderMap>) -> Outcome {
         trailers.map_or(Outcome::Success, Outcome::of_trailers)
     }
 }
 
-/// The default judgement: [`Outcome::of_head`], and if that is a success without a `grpc-status`,
-/// [`Outcome::of_trailers`].
+/// The default classification: [`Outcome::of_head`], and if that is a success without a
+/// `grpc-status`, [`Outcome::of_trailers`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByStatus;
 
@@ -110,31 +114,31 @@ mod tests {
     use crate::{Reason, RejectionFormat};
 
     #[test]
-    fn heads_are_judged_by_status_and_trailers_only_by_grpc_status() {
-        let judge = |status: u16, grpc: Option<&str>| {
+    fn heads_are_classified_by_status_and_trailers_only_by_grpc_status() {
+        let classify = |status: u16, grpc: Option<&str>| {
             let mut response = Response::builder().status(status);
             if let Some(grpc) = grpc {
                 response = response.header("grpc-status", grpc);
             }
             Outcome::of_head(&response.body(()).unwrap())
         };
-        assert_eq!(judge(200, None), Outcome::Success);
-        assert_eq!(judge(304, None), Outcome::Success);
-        assert_eq!(judge(404, None), Outcome::Failure);
-        assert_eq!(judge(500, None), Outcome::Exception);
-        assert_eq!(judge(200, Some("0")), Outcome::Success);
-        assert_eq!(judge(200, Some("5")), Outcome::Failure);
-        assert_eq!(judge(200, Some("13")), Outcome::Exception);
+        assert_eq!(classify(200, None), Outcome::Success);
+        assert_eq!(classify(304, None), Outcome::Success);
+        assert_eq!(classify(404, None), Outcome::Failure);
+        assert_eq!(classify(500, None), Outcome::Exception);
+        assert_eq!(classify(200, Some("0")), Outcome::Success);
+        assert_eq!(classify(200, Some("5")), Outcome::Failure);
+        assert_eq!(classify(200, Some("13")), Outcome::Exception);
     }
 
     #[test]
     fn a_head_that_says_nothing_ill_leaves_it_to_the_trailers() {
-        let judge = |head: Response<()>| ByStatus.of_head(&head);
-        assert_eq!(judge(Response::new(())), None);
+        let classify = |head: Response<()>| ByStatus.of_head(&head);
+        assert_eq!(classify(Response::new(())), None);
         let head = Response::builder().status(404).body(()).unwrap();
-        assert_eq!(judge(head), Some(Outcome::Failure));
+        assert_eq!(classify(head), Some(Outcome::Failure));
         let head = Response::builder().header("grpc-status", "0").body(());
-        assert_eq!(judge(head.unwrap()), Some(Outcome::Success));
+        assert_eq!(classify(head.unwrap()), Some(Outcome::Success));
 
         let broken = [("grpc-status".parse().unwrap(), "13".parse().unwrap())];
         let trailers = HeaderMap::from_iter(broken);

@@ -12,6 +12,10 @@ use crate::{KeyDigest, TokenCopy, TokenId};
 ///
 /// Clones of one server should be one `Arc`: calls that revoke a token at the same servers share
 /// what is pending.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't revoke tokens at an authorization server",
+    note = "pass a `RevocationClient`, or implement `RemoteRevocation`"
+)]
 pub trait RemoteRevocation: fmt::Debug + Send + Sync + 'static {
     /// Takes a place in the queue for a token, without waiting. Dropped unused, the place is free
     /// again. A token takes one place, whatever number of calls reserve it, and until the server was

@@ -23,6 +23,10 @@ pub enum TokenStatus {
 ///
 /// What takes an `Arc<Self>` gives a future that owns what it needs, so that it can outlive the
 /// request that began it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a revocation list",
+    note = "pass a `RevocationList`, or implement `Revocations`"
+)]
 pub trait Revocations: fmt::Debug + Send + Sync + 'static {
     /// The longest life, from `iat` to `exp`, of the tokens that are checked against this list;
     /// `None`: any. Rules are kept for no longer than such tokens need, so

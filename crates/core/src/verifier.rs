@@ -2,23 +2,58 @@
 
 use crate::{Authenticated, BearerToken, Rejection};
 
-/// What a bearer layer asks: `JwtVerifier` is one; a verifier for opaque tokens is another.
+/// Verifies the tokens that a bearer layer reads: `JwtVerifier` is one verifier, one for opaque tokens
+/// is another.
 ///
-/// A verifier answers for everything: form, signature or introspection, claims, and the
-/// revocation list. It rejects with a [`Rejection`], and with
-/// [`Reason::Unavailable`](crate::Reason::Unavailable) when it can't know.
+/// A verifier checks everything: form, signature or introspection, claims, and the revocation list.
+/// It rejects with the [`Rejection`] that the caller gets, and with
+/// [`Reason::Unavailable`](crate::Reason::Unavailable) where it can't know.
+///
+/// # Examples
+/// A verifier of opaque tokens, which are issued elsewhere in the program:
+///
+/// ```
+/// use std::{collections::HashMap, sync::Arc};
+/// use tower_revoke_core::{
+///     Authenticated, BearerToken, Claims, Reason, Rejection, Revocations, TokenId, TokenStatus,
+///     TokenVerifier, VerifiedToken,
+/// };
+///
+/// struct OpaqueTokens {
+///     issued: HashMap<String, Claims>,
+///     list: Arc<dyn Revocations>,
+/// }
+///
+/// impl TokenVerifier for OpaqueTokens {
+///     async fn verify(&self, token: &BearerToken) -> Result<Authenticated, Rejection> {
+///         let claims = self.issued.get(token.as_str()).ok_or(Reason::MalformedToken)?;
+///         let id = TokenId::of_opaque("sessions", token.as_bytes());
+///         let token = VerifiedToken::new(id, claims.clone(), std::time::Duration::ZERO)
+///             .with_revocations(self.list.clone())?;
+///         match self.list.status(&token).await? {
+///             TokenStatus::Valid => Ok(Authenticated::new(Arc::new(token))),
+///             TokenStatus::Revoked => Err(Reason::Revoked.into()),
+///             TokenStatus::Spent => Err(Reason::Spent.into()),
+///         }
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't verify bearer tokens",
+    note = "pass a `JwtVerifier`, or implement `TokenVerifier`"
+)]
 pub trait TokenVerifier: Send + Sync + 'static {
-    /// The answer, if it can be given without waiting, as for a token that was seen before.
-    /// `None`: ask [`verify`](Self::verify).
+    /// Returns the answer if that takes no waiting, as for a token that was seen before. `None` if
+    /// [`verify`](Self::verify) has to be asked.
     ///
-    /// It is asked before the token's characters are looked at, which is done only if the answer is
-    /// not a caller: what is no token needs no care here, it must only not be found good.
+    /// The layer calls it before it checks the token's characters, which it does only if no caller is
+    /// returned. So the token may be any bytes; such a one must only not be found good.
     fn verify_cached(&self, token: &BearerToken) -> Option<Result<Authenticated, Rejection>> {
         let _ = token;
         None
     }
 
-    /// The answer.
+    /// Returns the caller whose token it is, or why it is rejected.
     fn verify(
         &self,
         token: &BearerToken,

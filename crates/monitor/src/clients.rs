@@ -1,9 +1,9 @@
 //! The clients of one service: found without a lock, and bounded.
 //!
-//! A call only writes the time into its client. Whom to forget is found when room is needed: the
-//! ledger's heap orders clients by the time they were seen when they were last put into it, which
-//! is never later than the true one. So the first client whose two times agree is the least
-//! recently seen, and each call pays for at most one step of the search.
+//! A call only stores the time in its client. The least recently seen client is looked for when room
+//! is needed: the ledger's heap orders clients by the time that they had when they were last put into
+//! it, which is never later than their true one. So the first client whose two times agree is the least
+//! recently seen, and each call causes at most one step of the search.
 
 use std::{
     cmp::Reverse,
@@ -21,10 +21,10 @@ use crate::{
     series::{Series, ServiceSeries},
 };
 
-/// Names are cut to so many bytes, so that the memory of a service is bounded too.
+/// Names are cut to this many bytes, which bounds the memory of a service.
 const LONGEST_NAME: usize = 256;
 
-/// After how many clients that made room their counts are put together; at least.
+/// The least number of clients that have made room at which their counts are merged.
 const SWEEP_AT: usize = 64;
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(crate) struct Client {
     name: Arc<str>,
     /// The uptime of the clock.
     seen_nanos: AtomicU64,
-    /// It has made room: whoever kept it must look for its name again.
+    /// Whether it has made room: a call that noted it must look its name up again.
     is_gone: AtomicBool,
 }
 
@@ -49,7 +49,7 @@ impl Client {
         }
     }
 
-    /// Whether it is still known; if so, it is seen `now`.
+    /// Returns whether it still has counts of its own, and is seen `now`.
     pub(crate) fn see_again(&self, now: Duration) -> bool {
         self.seen_nanos.store(nanos(now), Relaxed);
         !self.is_gone.load(Relaxed)
@@ -70,12 +70,11 @@ pub(crate) struct Clients {
     ledger: Mutex<Ledger>,
 }
 
-/// Who adds, forgets or adds up clients holds it.
+/// Locked to add clients, to remove them, and to sum them up.
 #[derive(Debug, Default)]
 struct Ledger {
     by_age: BinaryHeap<Reverse<Aged>>,
-    /// Clients that made room and may still be counted to: by a call on its way, or by one that
-    /// had just found it.
+    /// Clients that have made room, to which calls in flight may still count.
     retired: Vec<Arc<Client>>,
     sweep_at: usize,
 }
@@ -119,7 +118,7 @@ impl Clients {
         }
     }
 
-    /// The verified client of this name, which is seen `now`.
+    /// Returns the verified client of this name, which is seen `now`.
     pub(crate) fn find(&self, name: &str, now: Duration) -> Arc<Client> {
         let name = cut(name);
         let now = nanos(now);
@@ -139,7 +138,7 @@ impl Clients {
         }
         while ledger.by_age.len() >= self.max {
             let Some(oldest) = ledger.pop_least_recent() else {
-                // Room for none.
+                // The capacity is 0.
                 return self.other.clone();
             };
             known.remove(&oldest.name);
@@ -157,8 +156,8 @@ impl Clients {
         client
     }
 
-    /// All counts. The clients are kept alive until they are read, so none of them is put to the
-    /// others twice.
+    /// Returns all counts. The clients are held until they are read, so that none of them is merged
+    /// into the others meanwhile and counted twice.
     pub(crate) fn snapshot(&self) -> ServiceSnapshot {
         let (live, retired, mut other) = {
             let ledger = self.ledger();
@@ -188,7 +187,7 @@ impl Clients {
         }
     }
 
-    /// Nothing under the lock panics half way through a change.
+    /// A poisoned lock is taken: nothing under it panics half way through a change.
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -222,7 +221,7 @@ impl Ledger {
             return;
         }
         for client in std::mem::take(&mut self.retired) {
-            // Whoever else has it may still count to it.
+            // A call that still holds it may count to it.
             match Arc::try_unwrap(client) {
                 Ok(client) => other.take_over(client.counters),
                 Err(client) => self.retired.push(client),

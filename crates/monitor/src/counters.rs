@@ -1,4 +1,4 @@
-//! What is counted of one client: atomics, without a lock where calls succeed.
+//! The counters of one client: atomics, without a lock where calls are not rejected.
 
 use std::{
     sync::{
@@ -44,7 +44,7 @@ pub(crate) const OUTCOMES: [(Outcome, &str); 4] = [
     (Outcome::Cancelled, "cancelled"),
 ];
 
-/// The label of a rejection that a classifier of the program's saw, and that names no reason.
+/// The label of a rejection by a classifier of the program's, which has no reason.
 pub(crate) const NO_REASON: &str = "unspecified";
 
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub(crate) struct Counters {
     /// Those in flight are those that began and are not counted as ended.
     begun: AtomicU64,
     ended: [AtomicU64; OUTCOMES.len()],
-    // Few reasons are ever seen of one client, and a rejection is no fast path.
+    // One client sees few reasons, and a rejection is not on the fast path.
     rejected: Mutex<Vec<(Option<Reason>, u64)>>,
     sum_nanos: AtomicU64,
     min_nanos: AtomicU64,
@@ -75,7 +75,7 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// One more call, until it is counted.
+    /// Counts a call in flight.
     pub(crate) fn begin(&self) {
         self.begun.fetch_add(1, Relaxed);
     }
@@ -115,12 +115,12 @@ impl Counters {
         }
     }
 
-    /// A panic can't leave the list half changed.
+    /// A poisoned lock is taken: a panic can't leave the list half changed.
     fn rejected(&self) -> MutexGuard<'_, Vec<(Option<Reason>, u64)>> {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over the counts of a client that has made room, and to which nobody counts any more.
+    /// Merges the counts of a client that has made room, and to which no call counts any more.
     pub(crate) fn take_over(&self, gone: Self) {
         let sums = [(&self.begun, gone.begun), (&self.sum_nanos, gone.sum_nanos)];
         let ended = self.ended.iter().zip(gone.ended);
@@ -150,7 +150,7 @@ impl Counters {
             let label = reason.map_or(NO_REASON, Reason::label);
             *counts.rejected_by.entry(label).or_default() += times;
         }
-        // Read last, so that none has ended without having begun.
+        // Read last, so that no more calls have ended than begun.
         let ended = counts.calls();
         counts.in_flight = read(&self.begun).saturating_sub(ended);
         let latency = &mut counts.latency;
@@ -161,7 +161,7 @@ impl Counters {
         let min = read(&self.min_nanos);
         if min != u64::MAX {
             latency.min = Some(Duration::from_nanos(min));
-            // Written after the minimum: a call that is just being counted may have no part in it.
+            // Written after the minimum, so it may lack a call that is being counted.
             let max = read(&self.max_nanos).max(min);
             latency.max = Some(Duration::from_nanos(max));
         }
@@ -169,7 +169,7 @@ impl Counters {
     }
 }
 
-/// The first bucket whose bound, 2^i µs, is not below; the last has none.
+/// Returns the first bucket whose bound, 2^i µs, is not below. The last bucket has no bound.
 fn bucket_of(nanos: u64) -> usize {
     let micros = nanos.div_ceil(1_000);
     let log2 = u64::BITS - micros.saturating_sub(1).leading_zeros();

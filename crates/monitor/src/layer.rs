@@ -11,7 +11,7 @@ use std::{
 };
 
 use tower_layer::Layer;
-use tower_revoke_core::{Authenticated, ByStatus, internal};
+use tower_revoke_core::{Authenticated, ByStatus, Classify, internal};
 
 use crate::{
     Monitor, MonitorService,
@@ -20,8 +20,19 @@ use crate::{
 
 /// Counts the calls of a service, see the [crate's documentation](crate).
 ///
-/// It stands outside of the layer that checks tokens. It asks nothing of the inner service but
-/// that it answers with an HTTP response; rejections of layers further out don't come to it.
+/// It goes outside of the layer that checks tokens, around any service that returns HTTP responses.
+/// It doesn't see what layers further out reject.
+///
+/// # Examples
+/// ```
+/// use tower_revoke_monitor::Monitor;
+///
+/// let monitor = Monitor::new();
+/// let stack = (
+///     monitor.layer("orders"),
+///     // RequireBearerLayer, …
+/// );
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct MonitorLayer<C = ByStatus> {
@@ -34,7 +45,7 @@ pub(crate) struct Config {
     pub(crate) monitor: Monitor,
     pub(crate) clients: Arc<Clients>,
     client_by: ClientBy,
-    /// By which this layer knows its notes again: no other layer has it, unless it is a clone.
+    /// Marks this layer's notes: no other layer has the number, unless it is a clone.
     mark: u64,
 }
 
@@ -42,7 +53,7 @@ pub(crate) struct Config {
 struct Note {
     /// Of the layer that found it.
     mark: u64,
-    // Weak, so that a token that is kept for long doesn't keep a client that made room.
+    // Weak, so that a cached token doesn't keep a client that has made room.
     client: Weak<Client>,
 }
 
@@ -61,8 +72,8 @@ enum ClientBy {
 }
 
 impl MonitorLayer {
-    /// Counts to a monitor of its own, see [`monitor`](Self::monitor). To read several services at
-    /// once, make their layers from one [`Monitor`].
+    /// Counts the calls of one service in a monitor of its own, see [`monitor`](Self::monitor). For
+    /// several services, make the layers from one [`Monitor`].
     pub fn service(name: impl Into<Arc<str>>) -> Self {
         Monitor::new().layer(name)
     }
@@ -81,19 +92,19 @@ impl MonitorLayer {
 }
 
 impl<C> MonitorLayer<C> {
-    /// What it counts to.
+    /// Returns the monitor that it counts in.
     pub fn monitor(&self) -> &Monitor {
         &self.config.monitor
     }
 
-    /// Names the client by this claim of its verified token, in place of `sub`: a string, a number
-    /// or a boolean. A token without it, or with any other value, is counted as anonymous.
+    /// Takes the client from this claim of the verified token instead of `sub`. The claim is a string,
+    /// a number or a boolean; a token without it, or with any other value, is counted as anonymous.
     pub fn client_claim(self, name: impl Into<Arc<str>>) -> Self {
         self.named_by(ClientBy::Claim(name.into()))
     }
 
-    /// Names the client by a rule of your own over its verified token. `None` is counted as
-    /// anonymous. Asked once a call.
+    /// Takes the client from a function of the verified token, which runs once per call. `None` is
+    /// counted as anonymous.
     ///
     /// Subjects are unique within their issuer only. A service with several issuers may want both:
     ///
@@ -113,7 +124,7 @@ impl<C> MonitorLayer<C> {
     }
 
     /// Classifies calls by other rules than [`ByStatus`].
-    pub fn classify<D>(self, classify: D) -> MonitorLayer<D> {
+    pub fn classify<D: Classify>(self, classify: D) -> MonitorLayer<D> {
         MonitorLayer {
             config: self.config,
             classify,
@@ -137,7 +148,7 @@ impl<S, C: Clone> Layer<S> for MonitorLayer<C> {
 }
 
 impl Config {
-    /// The verified client, which is seen `now`; `None`: it has no name.
+    /// Returns the client of a caller, which is seen `now`. `None` if it has no name.
     pub(crate) fn client_of(&self, caller: &Authenticated, now: Duration) -> Option<Arc<Client>> {
         let note = internal::note(caller.token());
         let noted = note.get().and_then(|note| note.downcast_ref::<Note>());
@@ -148,9 +159,9 @@ impl Config {
             return Some(client);
         }
         let client = self.clients.find(&self.name_of(caller)?, now);
-        // A program's rule may say something else of the same token next time.
+        // A program's function may return another name for the same token next time.
         if !matches!(self.client_by, ClientBy::Fn(_)) {
-            // Another layer may have been faster, or the client that was kept has made room.
+            // Another layer may have been faster, or the noted client has made room.
             note.get_or_init(|| {
                 let (mark, client) = (self.mark, Arc::downgrade(&client));
                 Box::new(Note { mark, client })

@@ -1,6 +1,6 @@
 //! Counters per service and client.
 //!
-//! [`MonitorLayer`] counts the calls of a service by who made them. It stands **outside** of the
+//! [`MonitorLayer`] counts the calls of a service by client and outcome. It goes **outside** of the
 //! layer that checks tokens, so that it sees rejections too:
 //!
 //! ```
@@ -11,39 +11,38 @@
 //! let snapshot = layer.monitor().snapshot();
 //! assert_eq!(snapshot.services["orders"].total.calls(), 0);
 //!
-//! // Several, in one snapshot; the client is what the claim `client_id` says.
+//! // Several in one snapshot, with the claim `client_id` as the client.
 //! let monitor = Monitor::new();
 //! let orders = monitor.layer("orders").client_claim("client_id");
 //! let invoices = monitor.layer("invoices").client_claim("client_id");
 //! assert_eq!(monitor.snapshot().services.len(), 2);
 //! ```
 //!
-//! # Who calls
+//! # Clients
 //! The client is an attribute of the **verified** token: its subject, unless
-//! [`client_claim`](MonitorLayer::client_claim) or [`client_by`](MonitorLayer::client_by) say
-//! otherwise. The layer learns it through the [`IdentitySlot`] that it puts into the request and
-//! that the bearer layer fills; what a token says that nobody verified is never read. Calls without
-//! a verified token, or with one that lacks the attribute, are counted as
-//! [`anonymous`](ServiceSnapshot::anonymous).
+//! [`client_claim`](MonitorLayer::client_claim) or [`client_by`](MonitorLayer::client_by) choose
+//! another. The layer puts an [`IdentitySlot`] into the request, and the bearer layer fills it; an
+//! unverified token is never read. Calls without a verified token, or with one that lacks the
+//! attribute, are counted as [`anonymous`](ServiceSnapshot::anonymous).
 //!
-//! A service keeps the counts of at most 10,000 clients ([`MonitorBuilder::max_clients`]). The
-//! least recently seen one makes room for a new one; its counts go to
-//! [`other`](ServiceSnapshot::other), and the sums stay what they were. Of a name longer than 256
-//! bytes the first 256 count.
+//! A service keeps the counts of at most 10,000 clients ([`MonitorBuilder::client_capacity`]). The
+//! least recently seen client makes room for a new one; its counts move to
+//! [`other`](ServiceSnapshot::other), so that the sums stay the same. Names are cut to 256 bytes.
 //!
-//! # How calls end
+//! # Outcomes
 //!
 //! | outcome | when |
 //! |---|---|
 //! | rejected | the response carries a [`Rejection`]; counted by its [`Reason`], whatever becomes of the response's body |
-//! | failure | the head (4xx) or the `grpc-status` says so |
-//! | exception | the head (5xx) or the `grpc-status` says so; the service or the body failed, or panicked |
-//! | cancelled | the response future was dropped, or the body before its end, and the head said nothing ill |
+//! | failure | the head (4xx) or the `grpc-status` reports one |
+//! | exception | the head (5xx) or the `grpc-status` reports one; the service or the body failed, or panicked |
+//! | cancelled | the response future was dropped, or the body before its end, after a head that reported no failure |
 //! | success | the response came to its end |
 //!
-//! Where the end is says [`end`](tower_revoke_core::end): a call counts before its last frame is
-//! handed on, and where nothing follows the head, before the head. Other rules: a [`Classify`] of
-//! your own, or one of tower-http's by the feature `tower-http`, see [`MonitorLayer::classify`].
+//! A call is counted before its last frame is handed on, and before its head where nothing follows
+//! it; see [`end`](tower_revoke_core::end) for where a response ends. For other rules, implement
+//! [`Classify`] or take a classifier of tower-http (feature `tower-http`), and pass it to
+//! [`MonitorLayer::classify`].
 //!
 //! [`IdentitySlot`]: tower_revoke_core::IdentitySlot
 //! [`Rejection`]: tower_revoke_core::Rejection
@@ -53,8 +52,8 @@
     feature = "metrics",
     doc = "
 # The `metrics` facade
-With the feature `metrics`, each call goes to the recorder of the program as well. Install it before
-the first call; what was counted without one is not made up for.
+With the feature `metrics`, each call is reported to the program's recorder as well. Install it before
+the first call: earlier calls are not reported later.
 
 | name | kind | labels |
 |---|---|---|
@@ -62,8 +61,8 @@ the first call; what was counted without one is not made up for.
 | `tower_revoke_request_duration_seconds` | histogram | `service`; without rejected calls |
 | `tower_revoke_requests_in_flight` | gauge | `service` |
 
-The values of all labels are bounded. Clients are none of them, unless
-[`MonitorBuilder::label_clients`] asks for it.
+The values of all labels are bounded. Clients are a label only with
+[`MonitorBuilder::label_clients`].
 "
 )]
 

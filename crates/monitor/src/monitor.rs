@@ -28,38 +28,39 @@ pub struct Monitor(Arc<Shared>);
 
 struct Shared {
     clock: Clock,
-    max_clients: usize,
+    client_capacity: usize,
     labels: Labels,
     services: Mutex<BTreeMap<Arc<str>, Arc<Clients>>>,
 }
 
 impl Monitor {
-    /// With the defaults: 10,000 clients a service, the machine's clock.
+    /// Makes a monitor with the default settings.
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// Other settings.
+    /// Returns a builder for other settings.
     pub fn builder() -> MonitorBuilder {
         MonitorBuilder {
             clock: Clock::system(),
-            max_clients: 10_000,
+            client_capacity: 10_000,
             labels: Labels::default(),
         }
     }
 
-    /// A layer that counts to the service of this name. Layers of the same name count together.
+    /// Returns a layer that counts the calls of the service of this name. Layers of the same name count
+    /// together.
     pub fn layer(&self, service: impl Into<Arc<str>>) -> MonitorLayer {
         let name = service.into();
         let mut services = self.services();
         let clients = services.entry(name).or_insert_with_key(|name| {
             let series = self.0.labels.of_service(name);
-            Arc::new(Clients::new(series, self.0.max_clients))
+            Arc::new(Clients::new(series, self.0.client_capacity))
         });
         MonitorLayer::new(self.clone(), clients.clone())
     }
 
-    /// The counts now, see [`Snapshot`].
+    /// Returns the counts at this moment, see [`Snapshot`].
     pub fn snapshot(&self) -> Snapshot {
         let services = self.services().clone();
         let services = services
@@ -90,7 +91,7 @@ impl Default for Monitor {
 impl fmt::Debug for Monitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Monitor")
-            .field("max_clients", &self.0.max_clients)
+            .field("client_capacity", &self.0.client_capacity)
             .finish_non_exhaustive()
     }
 }
@@ -100,33 +101,33 @@ impl fmt::Debug for Monitor {
 /// ```
 /// use tower_revoke_monitor::Monitor;
 ///
-/// let monitor = Monitor::builder().max_clients(500).build();
+/// let monitor = Monitor::builder().client_capacity(500).build();
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct MonitorBuilder {
     clock: Clock,
-    max_clients: usize,
+    client_capacity: usize,
     labels: Labels,
 }
 
 impl MonitorBuilder {
-    /// How many clients a service keeps apart; 10,000 unless set, about 0.5 KiB each. With 0 all
-    /// verified clients are counted as [`other`](crate::ServiceSnapshot::other).
-    pub fn max_clients(mut self, clients: usize) -> Self {
-        self.max_clients = clients;
+    /// Sets how many clients of a service have counts of their own, about 0.5 KiB each. With 0 all
+    /// verified clients are counted as [`other`](crate::ServiceSnapshot::other). Defaults to 10,000.
+    pub fn client_capacity(mut self, clients: usize) -> Self {
+        self.client_capacity = clients;
         self
     }
 
-    /// Where the time comes from; the machine's clock unless given.
+    /// Sets the clock. Defaults to the system's.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Lets the facade's counters and histograms carry the label `client` too: for the first
-    /// `at_most` verified clients of each service, for as long as the program runs, since a
-    /// recorder forgets no series. All others are labelled `other`, as is a client of that name;
+    /// Adds the label `client` to the counters and histograms of the `metrics` facade, for the first
+    /// `at_most` verified clients of each service. They keep it for as long as the program runs, since
+    /// a recorder never drops a series. All others are labelled `other`, as is a client of that name;
     /// anonymous calls have no such label. Each client costs a recorder about six series.
     #[cfg(feature = "metrics")]
     pub fn label_clients(mut self, at_most: usize) -> Self {
@@ -134,11 +135,11 @@ impl MonitorBuilder {
         self
     }
 
-    /// The monitor.
+    /// Builds the monitor.
     pub fn build(self) -> Monitor {
         Monitor(Arc::new(Shared {
             clock: self.clock,
-            max_clients: self.max_clients,
+            client_capacity: self.client_capacity,
             labels: self.labels,
             services: Mutex::default(),
         }))

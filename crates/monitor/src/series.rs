@@ -1,4 +1,4 @@
-//! The counts as the `metrics` facade has them; without the feature, nothing at all.
+//! The series of the `metrics` facade. Without the feature, nothing is reported.
 
 #[cfg(feature = "metrics")]
 pub(crate) use self::facade::{Labels, Series, ServiceSeries};
@@ -22,10 +22,10 @@ mod facade {
     const DURATION: &str = "tower_revoke_request_duration_seconds";
     const IN_FLIGHT: &str = "tower_revoke_requests_in_flight";
 
-    /// Which labels there are beside service, outcome and reason.
+    /// The labels besides service, outcome and reason.
     #[derive(Clone, Debug, Default)]
     pub(crate) struct Labels {
-        /// How many clients get a label of their own.
+        /// How many clients have a label of their own; `None` for no label at all.
         pub(crate) clients: Option<usize>,
     }
 
@@ -55,12 +55,12 @@ mod facade {
     #[derive(Debug)]
     pub(crate) struct ServiceSeries {
         labels: Vec<Label>,
-        /// Of all calls, or if clients are labelled, of those without one.
+        /// Of all calls; where clients are labelled, of anonymous calls.
         all: Series,
         others: Option<Series>,
         in_flight: OnceLock<Gauge>,
         max_clients: usize,
-        /// A recorder forgets no series, so neither is a name forgotten.
+        /// Never shrinks, since a recorder never drops a series.
         labelled: Mutex<HashSet<Arc<str>>>,
     }
 
@@ -102,8 +102,8 @@ mod facade {
         }
     }
 
-    /// The series of one set of labels. They are registered by the first call, when the program
-    /// has installed its recorder.
+    /// The series of one set of labels. The first call registers them, so that the program has time to
+    /// install its recorder.
     #[derive(Clone, Debug)]
     pub(crate) struct Series(Arc<Registered>);
 
@@ -165,7 +165,7 @@ mod facade {
             counter
         }
 
-        /// A recorder that panics leaves the list as it was.
+        /// A poisoned lock is taken: a recorder that panics leaves the list as it was.
         fn registered(&self) -> MutexGuard<'_, Vec<(Option<Reason>, Counter)>> {
             self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
         }

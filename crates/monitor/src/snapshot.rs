@@ -6,17 +6,17 @@ use serde::{Serialize, Serializer};
 
 /// The counts of all services of a monitor.
 ///
-/// Each number is read on its own while calls go on. A call that ends at that moment may be in one
-/// number and not yet in another, and one whose client is just being found out may be in flight
-/// twice or not at all. Once no call is on its way, all numbers fit each other. No finished call is
-/// ever counted twice or lost, whichever clients made room meanwhile.
+/// Each number is read by itself while calls go on. A call that ends at that moment may be in one
+/// number and not yet in another, and one whose client becomes known may be in flight twice or not
+/// at all. Once no call is in flight, all numbers agree. No finished call is ever counted twice or
+/// lost, whichever clients make room meanwhile.
 ///
-/// Taking one costs about as much as copying it: it stops no call, and holds up only the first call
-/// of a client not seen before.
+/// Taking a snapshot costs about as much as copying it. It blocks only the first call of a client
+/// that was not seen before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// By name.
+    /// The services by name.
     pub services: BTreeMap<Arc<str>, ServiceSnapshot>,
 }
 
@@ -24,41 +24,41 @@ pub struct Snapshot {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ServiceSnapshot {
-    /// All calls: the sum of what follows.
+    /// All calls: the sum of the fields below.
     pub total: Counts,
     /// By verified client.
     pub clients: BTreeMap<Arc<str>, Counts>,
-    /// Calls without a verified token, with one that lacks the attribute that names the client, or
-    /// whose client is not known yet.
+    /// Calls without a verified token, calls whose token lacks the attribute that names the client,
+    /// and calls whose client is not known yet.
     pub anonymous: Counts,
     /// Clients that made room for others.
     pub other: Counts,
 }
 
-/// What was counted of a service, a client, or several together.
+/// The counts of a service, of a client, or of several clients together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Calls that are on their way now, until the end of the response's body.
+    /// Calls in flight, until the end of the response's body.
     pub in_flight: u64,
-    /// Calls that went well.
+    /// Successful calls.
     pub success: u64,
-    /// Calls to which the service said no.
+    /// Calls that the service declined.
     pub failure: u64,
-    /// Calls that broke.
+    /// Calls that failed.
     pub exception: u64,
-    /// Calls whose caller left.
+    /// Calls whose client left.
     pub cancelled: u64,
-    /// Calls that one of our layers rejected.
+    /// Calls that a layer of tower-revoke rejected.
     pub rejected: u64,
-    /// The same by [`Reason::label`](tower_revoke_core::Reason::label).
+    /// Rejected calls by [`Reason::label`](tower_revoke_core::Reason::label).
     pub rejected_by: BTreeMap<&'static str, u64>,
-    /// How long the calls took that were not rejected.
+    /// How long the calls took, without the rejected ones.
     pub latency: Latency,
 }
 
 impl Counts {
-    /// How many calls have ended.
+    /// Returns how many calls have ended.
     pub fn calls(&self) -> u64 {
         self.success + self.failure + self.exception + self.cancelled + self.rejected
     }
@@ -78,19 +78,19 @@ impl Counts {
 }
 
 /// How long calls took, from the call to the end of the response's body, whatever their outcome.
-/// Rejected calls have no part in it: the service was not asked.
+/// Rejected calls are left out: they did not reach the service.
 ///
 /// Serialized, times are seconds with a fraction: `sum_seconds`, `min_seconds`, `max_seconds`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Latency {
-    /// All of it together.
+    /// The sum.
     #[serde(rename = "sum_seconds", serialize_with = "as_seconds")]
     pub sum: Duration,
-    /// The shortest; `None` before the first call has ended.
+    /// The minimum. `None` before the first call has ended.
     #[serde(rename = "min_seconds", serialize_with = "as_some_seconds")]
     pub min: Option<Duration>,
-    /// The longest.
+    /// The maximum. `None` before the first call has ended.
     #[serde(rename = "max_seconds", serialize_with = "as_some_seconds")]
     pub max: Option<Duration>,
     /// How many calls took at most [`bound(i)`](Self::bound) and longer than `bound(i - 1)`.
@@ -101,8 +101,8 @@ impl Latency {
     /// How many buckets there are.
     pub const BUCKETS: usize = 27;
 
-    /// The upper bound of a bucket, inclusive: 2^i microseconds, from 1 µs to 33.6 s. `None`: the
-    /// last one, which has none.
+    /// Returns the upper bound of a bucket, inclusive: 2^i microseconds, from 1 µs to 33.6 s. `None`
+    /// for the last bucket, which has none.
     pub const fn bound(bucket: usize) -> Option<Duration> {
         match bucket + 1 < Self::BUCKETS {
             true => Some(Duration::from_micros(1 << bucket)),
@@ -110,12 +110,12 @@ impl Latency {
         }
     }
 
-    /// How many calls are in the buckets.
+    /// Returns how many calls are in the buckets.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// The mean; `None` before the first call has ended.
+    /// Returns the mean. `None` before the first call has ended.
     pub fn avg(&self) -> Option<Duration> {
         let nanos = self.sum.as_nanos().checked_div(self.count().into())?;
         Some(Duration::from_nanos(

@@ -6,12 +6,12 @@ use http::{HeaderMap, Response};
 use tower_http::classify::{ClassifiedResponse, ClassifyEos as _, ClassifyResponse};
 use tower_revoke_core::{ByStatus, Classify, Outcome};
 
-/// Judges calls by a classifier of tower-http, such as
+/// Classifies calls by a classifier of tower-http, such as
 /// [`GrpcErrorsAsFailures`](tower_http::classify::GrpcErrorsAsFailures).
 ///
 /// What it calls a success is one. What it calls a failure is what [`ByStatus`] makes of the status
-/// or the trailers, and where that sees nothing wrong, an [exception](Outcome::Exception). Errors
-/// and panics are exceptions without its being asked.
+/// or the trailers, and where that sees a success, an [exception](Outcome::Exception). Errors and
+/// panics are exceptions whatever the classifier says.
 ///
 /// ```
 /// use tower_http::classify::{GrpcCode, GrpcErrorsAsFailures};
@@ -22,12 +22,12 @@ use tower_revoke_core::{ByStatus, Classify, Outcome};
 /// ```
 pub struct TowerHttp<C: ClassifyResponse> {
     classifier: C,
-    /// Of the call that this clone judges, between its head and its end.
+    /// Of the call that this clone classifies, between its head and its end.
     end: Option<C::ClassifyEos>,
 }
 
 impl<C: ClassifyResponse> TowerHttp<C> {
-    /// Judges by clones of `classifier`.
+    /// Classifies each call by a clone of `classifier`.
     pub fn new(classifier: C) -> Self {
         Self {
             classifier,
@@ -65,7 +65,7 @@ fn ill(outcome: Outcome) -> Outcome {
     }
 }
 
-/// A clone judges another call.
+/// A clone classifies another call.
 impl<C: ClassifyResponse + Clone> Clone for TowerHttp<C> {
     fn clone(&self) -> Self {
         Self::new(self.classifier.clone())

@@ -32,6 +32,10 @@ use crate::{BoxError, KeyDigest, Revocation, RevocationKey, TokenId, UnixTime, U
 /// A whole store, which passes the suite. Where this one has a lock, a database has a transaction.
 ///
 #[doc = concat!("```\n", include_str!("minimal.rs"), "```")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a store of revocations",
+    note = "pass a `MemoryStore`, a store of a tower-revoke-store-… crate, or implement `Store`"
+)]
 pub trait Store: Send + Sync + 'static {
     /// Whether [`look_up`](Self::look_up) is done as soon as it is polled, as in a store that is
     /// all in memory. Such a store is asked without waiting, and no answers are kept beside it.

@@ -25,7 +25,7 @@ use crate::support::*;
 
 fn small(max_clients: usize) -> (MonitorLayer, ManualClock) {
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000));
-    let monitor = Monitor::builder().max_clients(max_clients).clock(clock);
+    let monitor = Monitor::builder().client_capacity(max_clients).clock(clock);
     (monitor.build().layer("orders"), hand)
 }
 
@@ -270,7 +270,7 @@ fn threads_that_crowd_each_others_clients_out_lose_no_call() {
 fn hammer(max_clients: usize, client: impl Fn(usize) -> String + Sync) {
     const THREADS: usize = 4;
     const CALLS: usize = 20_000;
-    let monitor = Monitor::builder().max_clients(max_clients).build();
+    let monitor = Monitor::builder().client_capacity(max_clients).build();
     let layer = monitor.layer("orders");
     let done = Arc::new(AtomicBool::new(false));
     std::thread::scope(|scope| {

@@ -96,7 +96,10 @@ fn the_gauge_says_how_many_are_on_their_way() {
 #[test]
 fn trap_15_labelled_clients_keep_to_their_own_cap() {
     with_recorder(async |snapshotter| {
-        let monitor = Monitor::builder().label_clients(2).max_clients(1).build();
+        let monitor = Monitor::builder()
+            .label_clients(2)
+            .client_capacity(1)
+            .build();
         let layer = monitor.layer("orders");
         for client in ["a", "b", "c", "d", "a", "b", ""] {
             call(&layer, client, hello()).await;

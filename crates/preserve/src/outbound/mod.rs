@@ -22,7 +22,7 @@ pub use self::{
 /// none.
 ///
 /// It stands around the client, next to the connection: inside of whatever follows redirects,
-/// retries or changes the URI, so that each request is judged by where it goes.
+/// retries or changes the URI, so that it sees where each request really goes.
 ///
 /// # The upstream
 ///
