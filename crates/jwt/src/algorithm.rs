@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// With what a token may be signed (RFC 7518 §3.1, RFC 8037 §3.1).
+/// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
 ///
 /// There is no `none`, and no way to allow it (RFC 8725 §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,7 +34,7 @@ pub enum Algorithm {
     EdDSA,
 }
 
-/// Which keys an algorithm takes.
+/// The type of key that an algorithm takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     Secret,
@@ -45,7 +45,7 @@ pub(crate) enum Family {
 }
 
 impl Algorithm {
-    /// Every algorithm there is.
+    /// All supported algorithms.
     pub const ALL: [Self; 12] = [
         Self::HS256,
         Self::HS384,
@@ -61,7 +61,7 @@ impl Algorithm {
         Self::EdDSA,
     ];
 
-    /// Its name in `alg`.
+    /// Returns the name, as in `alg`.
     pub fn name(self) -> &'static str {
         match self {
             Self::HS256 => "HS256",
@@ -102,9 +102,9 @@ impl Algorithm {
         self.family() == Family::Secret
     }
 
-    /// How many bytes a secret must have: as many as the hash gives (RFC 7518 §3.2). 0 for those
-    /// that take no secret.
-    pub(crate) fn least_secret(self) -> usize {
+    /// The fewest bytes of a secret: as many as the hash has (RFC 7518 §3.2). 0 for algorithms that
+    /// take no secret.
+    pub(crate) fn min_secret_bytes(self) -> usize {
         match self {
             Self::HS256 => 32,
             Self::HS384 => 48,

@@ -1,7 +1,8 @@
-//! The one place that knows what checks signatures: aws-lc-rs, with keys parsed once.
+//! Signatures, checked by aws-lc-rs with keys that are parsed once. No other module knows the
+//! backend.
 //!
-//! It is called by name. No process-wide default provider is installed or asked, so it makes no
-//! difference which crypto features other crates switch on.
+//! It is named here, not taken from a process-wide default provider, so that the crypto features of
+//! other crates make no difference.
 
 use crate::algorithm::Algorithm;
 
@@ -31,13 +32,13 @@ pub(crate) enum Material<'a> {
     expect(dead_code, reason = "only a backend finds faults")
 )]
 pub(crate) enum KeyError {
-    #[error("no signature backend: switch the feature `aws-lc-rs` on")]
+    #[error("there is no signature backend; enable the feature `aws-lc-rs`")]
     #[cfg_attr(
         feature = "aws-lc-rs",
         expect(dead_code, reason = "a backend is there")
     )]
     NoBackend,
-    #[error("it is no key for this algorithm")]
+    #[error("it is not a key for this algorithm")]
     Invalid,
     #[error("an RSA key must have 2048 to 8192 bits")]
     RsaSize,
@@ -95,7 +96,7 @@ mod imp {
             };
             let key = key.map_err(|_| KeyError::Invalid)?;
             if let (Family::Rsa, Material::Der(_)) = (algorithm.family(), material) {
-                // aws-lc-rs looks at the size with each signature; here it is said at once.
+                // aws-lc-rs checks the size with each signature; this reports it at once.
                 let spki = key.as_der().map_err(|_| KeyError::Invalid)?;
                 PublicEncryptingKey::from_der(spki.as_ref()).map_err(|_| KeyError::RsaSize)?;
             }

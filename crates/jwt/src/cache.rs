@@ -1,4 +1,4 @@
-//! The tokens that were verified before, known by a keyed hash: no token is kept.
+//! The cache of verified tokens, by a keyed hash: no token is kept.
 
 use std::{
     hash::{BuildHasher, Hash, Hasher},
@@ -14,27 +14,28 @@ use quick_cache::{
 };
 use tower_revoke_core::VerifiedToken;
 
-/// A bounded number of tokens whose signature and claims were good. Whether they still are, the
-/// clock, the key set and the revocation list are asked each time.
+/// A bounded number of tokens whose signature and claims were valid. The clock, the key set and the
+/// revocation list are asked again on each use.
 pub(crate) struct TokenCache {
-    /// Secret, and another one in each process: nobody can make two tokens meet.
+    /// Random in each process, so that nobody can construct a collision.
     secret: Key,
-    tokens: Cache<TokenHash, Verified, UnitWeighter, AsItIs, Lifecycle>,
+    tokens: Cache<TokenHash, Verified, UnitWeighter, IdentityHash, Lifecycle>,
 }
 
 type Lifecycle = DefaultLifecycle<TokenHash, Verified>;
 
-/// What is known of a token that was verified.
+/// A verified token, and what decides whether it still is valid.
 #[derive(Clone)]
 pub(crate) struct Verified {
     pub(crate) token: Arc<VerifiedToken>,
-    /// The seconds in which its claims hold.
+    /// The seconds within which its claims are valid.
     pub(crate) window: Range<u64>,
-    /// Whose it is, by number.
+    /// The index of its issuer.
     pub(crate) issuer: usize,
-    /// The key that verified it, and the version of the key set in which it last stood.
+    /// The serial number of the key that verified it, and the version of the last key set that was
+    /// seen to hold that key.
     pub(crate) key: u64,
-    pub(crate) version: u64,
+    pub(crate) key_set_version: u64,
 }
 
 /// 128 bits of a keyed hash over the whole token.
@@ -42,7 +43,7 @@ pub(crate) struct Verified {
 pub(crate) struct TokenHash([u64; 2]);
 
 impl TokenCache {
-    pub(crate) fn new(entries: usize) -> io::Result<Self> {
+    pub(crate) fn new(capacity: usize) -> io::Result<Self> {
         let mut random = [[0; 8]; 4];
         for word in &mut random {
             getrandom::fill(word).map_err(io::Error::other)?;
@@ -50,10 +51,10 @@ impl TokenCache {
         Ok(Self {
             secret: Key(random.map(u64::from_ne_bytes)),
             tokens: Cache::with(
-                entries,
-                entries as u64,
+                capacity,
+                capacity as u64,
                 UnitWeighter,
-                AsItIs,
+                IdentityHash,
                 Lifecycle::default(),
             ),
         })
@@ -67,11 +68,11 @@ impl TokenCache {
         self.tokens.get(hash)
     }
 
-    pub(crate) fn put(&self, hash: TokenHash, verified: Verified) {
+    pub(crate) fn insert(&self, hash: TokenHash, verified: Verified) {
         self.tokens.insert(hash, verified);
     }
 
-    pub(crate) fn forget(&self, hash: &TokenHash) {
+    pub(crate) fn remove(&self, hash: &TokenHash) {
         self.tokens.remove(hash);
     }
 
@@ -87,21 +88,21 @@ impl Hash for TokenHash {
     }
 }
 
-/// The key is a keyed hash already: its first word does as it is.
+/// A [`TokenHash`] is a keyed hash already: its first half is used as it is.
 #[derive(Clone, Copy, Default)]
-struct AsItIs;
+struct IdentityHash;
 
-struct Word(u64);
+struct IdentityHasher(u64);
 
-impl BuildHasher for AsItIs {
-    type Hasher = Word;
+impl BuildHasher for IdentityHash {
+    type Hasher = IdentityHasher;
 
-    fn build_hasher(&self) -> Word {
-        Word(0)
+    fn build_hasher(&self) -> IdentityHasher {
+        IdentityHasher(0)
     }
 }
 
-impl Hasher for Word {
+impl Hasher for IdentityHasher {
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(*byte);

@@ -1,4 +1,4 @@
-//! The compact form of a signed token (RFC 7515 §7.1), and JSON in which no name stands twice.
+//! The compact serialization of a signed token (RFC 7515 §7.1), and its header.
 
 use std::{borrow::Cow, fmt};
 
@@ -26,7 +26,7 @@ impl<'a> Compact<'a> {
         let split = || {
             let (signing_input, signature) = token.rsplit_once('.')?;
             let (header, payload) = signing_input.split_once('.')?;
-            // A fourth part would make the payload one that can't be decoded.
+            // The dot of a fourth part would be in the payload, which then can't be decoded.
             Some(Self {
                 signing_input,
                 header,
@@ -45,7 +45,7 @@ impl<'a> Compact<'a> {
     pub(crate) fn payload(&self) -> Result<Claims, Rejection> {
         let json = String::from_utf8(decode(self.payload)?).map_err(|_| malformed())?;
         Claims::from_json(json).map_err(|error| match error {
-            // Whatever it is, it is no issuer that is trusted.
+            // No trusted issuer.
             ClaimsError::WrongType(name) if name == "iss" => Reason::WrongIssuer.into(),
             error => error.into(),
         })
@@ -56,34 +56,32 @@ impl<'a> Compact<'a> {
     }
 }
 
-/// What a header says that is listened to. `jku`, `jwk`, `x5u` and `x5c` are not: a token never
-/// brings its own key, nor says where to fetch one (RFC 8725 §3.10).
+/// The members of a header that count. `jku`, `jwk`, `x5u` and `x5c` are ignored: a token neither
+/// brings its own key nor says where to fetch one (RFC 8725 §3.10).
 pub(crate) struct Header {
     pub(crate) algorithm: Algorithm,
     pub(crate) key_id: Option<String>,
     pub(crate) kind: Kind,
 }
 
-/// What kind of token it says it is (RFC 8725 §3.11).
+/// The kind of token that `typ` declares (RFC 8725 §3.11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// No `typ`, or one that says no more than that it is a token.
+    /// No `typ`, or `JWT` or `JOSE`, which declare no kind.
     Any,
     /// `at+jwt` (RFC 9068 §2.1).
     AccessToken,
-    /// A kind that is no access token, such as `logout+jwt`.
+    /// Any other kind, such as `logout+jwt`.
     Other,
 }
 
 impl Header {
     fn read(json: &[u8]) -> Result<Self, Rejection> {
-        // All of it (RFC 7515 §5.2): serde_json doesn't look into the values that it skips.
+        // The whole header must be UTF-8 (RFC 7515 §5.2); serde_json doesn't check skipped values.
         let json = std::str::from_utf8(json).map_err(|_| malformed())?;
         let header: RawHeader<'_> = serde_json::from_str(json).map_err(unreadable)?;
         if header.has_extensions {
-            return Err(
-                malformed().detail("the token has header extensions that are not understood")
-            );
+            return Err(malformed().detail("the header has extensions that are not supported"));
         }
         let algorithm = header.algorithm.ok_or_else(malformed)?;
         Ok(Self {
@@ -95,8 +93,7 @@ impl Header {
 }
 
 impl Kind {
-    /// Media types are compared without regard to case, and `application/` may be left out
-    /// (RFC 7515 §4.1.9).
+    /// Media types are case-insensitive, and `application/` may be left out (RFC 7515 §4.1.9).
     fn named(typ: &str) -> Self {
         const PREFIX: &str = "application/";
         let name = match typ.split_at_checked(PREFIX.len()) {
@@ -118,27 +115,26 @@ fn malformed() -> Rejection {
 }
 
 fn unreadable(error: serde_json::Error) -> Rejection {
-    malformed().source(NoObject(error))
+    malformed().source(HeaderError(error))
 }
 
-/// No padding, and no bits that carry nothing: else one signature had many spellings.
+/// Rejects padding and non-zero trailing bits: a token must have one spelling only.
 fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
     BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed())
 }
 
-/// A serde_json error says where in the JSON it happened, and may quote from it: its kind alone is
-/// shown.
+/// Shows the kind and the place only: a serde_json error may quote from the token.
 #[derive(thiserror::Error)]
-#[error("no JSON object with unique names ({:?}, line {}, column {})", .0.classify(), .0.line(), .0.column())]
-struct NoObject(serde_json::Error);
+#[error("the header is not a JSON object with unique names ({:?}, line {}, column {})", .0.classify(), .0.line(), .0.column())]
+struct HeaderError(serde_json::Error);
 
-impl fmt::Debug for NoObject {
+impl fmt::Debug for HeaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-/// The members of a header that are listened to, as they stand there.
+/// The members of a header that count, unparsed.
 #[derive(Default)]
 struct RawHeader<'a> {
     algorithm: Option<Cow<'a, str>>,
@@ -154,6 +150,9 @@ impl<'de> Deserialize<'de> for RawHeader<'de> {
     }
 }
 
+/// Far more than any header has. Bounds the comparison of names, which an attacker could make slow.
+const MAX_MEMBERS: usize = 32;
+
 struct HeaderVisitor;
 
 impl<'de> Visitor<'de> for HeaderVisitor {
@@ -168,10 +167,10 @@ impl<'de> Visitor<'de> for HeaderVisitor {
         let mut seen: Vec<Cow<'de, str>> = Vec::with_capacity(4);
         while let Some(Text(name)) = members.next_key()? {
             if seen.contains(&name) {
-                return Err(A::Error::custom(TWICE));
+                return Err(A::Error::custom("duplicate name"));
             }
             if seen.len() == MAX_MEMBERS {
-                return Err(A::Error::custom("a header has too many members"));
+                return Err(A::Error::custom("too many members"));
             }
             let mut text = || members.next_value().map(|Text(text)| Some(text));
             match &*name {
@@ -189,34 +188,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 }
 
-/// A text that is only copied if it is escaped.
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor)
-    }
-}
-
-struct TextVisitor;
-
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = Text<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
-        Ok(Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
-        Ok(Text(Cow::Owned(text.to_owned())))
-    }
-}
-
-/// Far more than any header has: names are compared with each other before anything is verified.
-const MAX_MEMBERS: usize = 32;
-
-const TWICE: &str = "a name stands twice";
+/// A string that is copied only if it is escaped.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

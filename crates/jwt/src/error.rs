@@ -1,4 +1,4 @@
-//! Why a verifier could not be built.
+//! Why a verifier can't be built.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -6,36 +6,38 @@ use tower_revoke_core::DiscoveryError;
 
 use crate::Algorithm;
 
-/// What is wrong with the configuration. Nothing is served on a wrong one: these come from
-/// [`build`](crate::JwtVerifierBuilder::build), never from a request.
+/// Why a [`JwtVerifier`](crate::JwtVerifier) can't be built. It is returned by
+/// [`build`](crate::JwtVerifierBuilder::build), never for a request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JwtVerifierError {
     /// The issuer's name is empty.
-    #[error("an issuer needs a name")]
+    #[error("the name of the issuer is empty")]
     MissingIssuer,
     /// An issuer was named twice.
     #[error("the issuer {0} is named twice")]
     DuplicateIssuer(String),
-    /// Neither `.audience(…)` nor `.any_audience()`.
-    #[error("{issuer}: name the audience, or say .any_audience()")]
+    /// Neither `.audience(…)` nor `.any_audience()` was called, or an audience is empty.
+    #[error("{issuer}: the audience is missing; set it with .audience(…), or call .any_audience()")]
     MissingAudience {
-        /// Whose.
+        /// The issuer.
         issuer: String,
     },
-    /// No key and no file of keys.
-    #[error("{issuer}: no keys are given")]
+    /// No key and no key set was configured.
+    #[error("{issuer}: there are no keys; add them with .discover(), .jwks_file(…) or the like")]
     MissingKeys {
-        /// Whose.
+        /// The issuer.
         issuer: String,
     },
-    /// Neither `.revocations(…)` nor `.without_revocations()`.
-    #[error("name the revocation list, or say .without_revocations()")]
+    /// Neither `.revocations(…)` nor `.without_revocations()` was called.
+    #[error(
+        "the revocation list is missing; set it with .revocations(…), or call .without_revocations()"
+    )]
     MissingRevocations,
-    /// Two settings that can't both be kept.
+    /// Two settings contradict each other.
     #[error("{issuer}: {settings} contradict each other")]
     Contradiction {
-        /// Whose.
+        /// The issuer.
         issuer: String,
         /// The settings.
         settings: &'static str,
@@ -43,161 +45,164 @@ pub enum JwtVerifierError {
     /// The allow-list is empty.
     #[error("{issuer}: no algorithm is allowed")]
     NoAlgorithms {
-        /// Whose.
+        /// The issuer.
         issuer: String,
     },
-    /// A key was given for an algorithm that is not on the allow-list.
-    #[error("{issuer}: a key is given for {algorithm}, which is not allowed")]
+    /// A key is for an algorithm that is not allowed.
+    #[error("{issuer}: there is a key for {algorithm}, which is not among .algorithms(…)")]
     AlgorithmNotAllowed {
-        /// Whose.
+        /// The issuer.
         issuer: String,
         /// The algorithm of the key.
         algorithm: Algorithm,
     },
-    /// An HMAC algorithm is allowed, and there is no secret for it.
-    #[error("{issuer}: {algorithm} is allowed, and no secret is given for it")]
+    /// An HMAC algorithm is allowed, but there is no secret for it.
+    #[error(
+        "{issuer}: {algorithm} is allowed, but there is no secret for it; add one with .secret(…)"
+    )]
     MissingSecret {
-        /// Whose.
+        /// The issuer.
         issuer: String,
         /// The algorithm.
         algorithm: Algorithm,
     },
-    /// Secrets and public keys are given for one issuer: the root of algorithm confusion
-    /// (RFC 8725 §2.1).
-    #[error("{issuer}: secrets and public keys can't be mixed")]
+    /// One issuer has secrets and public keys, which allows algorithm confusion (RFC 8725 §2.1).
+    #[error("{issuer}: an issuer can't have both secrets and public keys")]
     SecretsMixed {
-        /// Whose.
+        /// The issuer.
         issuer: String,
     },
     /// A secret for an algorithm that takes a public key, or the other way round.
-    #[error("{algorithm} takes no key of this kind")]
+    #[error("{algorithm} takes a key of another kind")]
     WrongKind {
         /// The algorithm.
         algorithm: Algorithm,
     },
     /// The secret is shorter than the hash (RFC 7518 §3.2, RFC 8725 §3.5).
-    #[error("a secret for {algorithm} must have at least {least} bytes; this one has {actual}")]
+    #[error("the secret for {algorithm} has {actual} bytes; it must have at least {min}")]
     WeakSecret {
         /// The algorithm.
         algorithm: Algorithm,
-        /// How long it must be.
-        least: usize,
-        /// How long it is.
+        /// The fewest bytes that it must have.
+        min: usize,
+        /// The bytes that it has.
         actual: usize,
     },
-    /// What was given as a secret is a public key or a certificate, which everyone knows.
-    #[error("what is given as a secret is a public key")]
+    /// The secret is a public key or a certificate, which everybody knows.
+    #[error("the secret is a public key; add it with .public_pem(…) or the like")]
     SecretIsPublic,
     /// The PEM can't be read.
     #[error("the PEM can't be read")]
     BadPem(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The PEM holds something else than a public key.
-    #[error("the PEM holds a {0}, not a PUBLIC KEY")]
+    /// The PEM is not that of a public key.
+    #[error("the PEM is a {0}; it must be a PUBLIC KEY")]
     NotAPublicKey(String),
-    /// The key can't be read, or is no key for the algorithm.
-    #[error("the key is no key for {algorithm}")]
+    /// The key can't be read, or is not one for the algorithm.
+    #[error("the key can't be read, or is not one for {algorithm}")]
     BadKey {
         /// The algorithm.
         algorithm: Algorithm,
     },
-    /// An RSA key of less than 2048 bits (RFC 7518 §3.3), or of more than 8192.
+    /// An RSA key has less than 2048 bits (RFC 7518 §3.3), or more than 8192.
     #[error("an RSA key must have 2048 to 8192 bits")]
     RsaSize,
-    /// The JWK set that was given can't be used.
+    /// A JWK set can't be used.
     #[error("{issuer}: the key set can't be used")]
     BadKeySet {
-        /// Whose.
+        /// The issuer.
         issuer: String,
-        /// Why.
+        /// The cause.
         #[source]
         error: KeySetError,
     },
-    /// The file of keys can't be used.
+    /// A key file can't be used.
     #[error("{issuer}: the key file {path} can't be used", path = path.display())]
     BadKeyFile {
-        /// Whose.
+        /// The issuer.
         issuer: String,
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         error: KeySetError,
     },
-    /// Every key of a set or file was skipped, see the log for the reasons.
-    #[error("{issuer}: none of the {skipped} keys of a set can be used ({first})")]
+    /// No key of a set or file can be used; the log says why.
+    #[error("{issuer}: none of the {skipped} keys of a set can be used (the first one: {first})")]
     NoUsableKey {
-        /// Whose.
+        /// The issuer.
         issuer: String,
-        /// How many keys there were.
+        /// The number of keys.
         skipped: usize,
-        /// Why the first one was skipped.
+        /// Why the first one can't be used.
         first: String,
     },
-    /// Keys shall be fetched, and `.http_client(…)` doesn't say by whom.
-    #[error("{issuer}: keys are to be fetched; name the client with .http_client(…)")]
+    /// Keys are to be fetched, but `.http_client(…)` was not called.
+    #[error("{issuer}: the HTTP client is missing; set it with .http_client(…)")]
     MissingHttpClient {
-        /// Whose.
+        /// The issuer.
         issuer: String,
     },
-    /// Keys shall be discovered, and the issuer has no metadata.
-    #[error("{issuer}: nothing can be discovered")]
+    /// Keys are to be discovered, but the issuer is not a URL whose metadata could be fetched.
+    #[error("{issuer}: the metadata of the issuer can't be fetched")]
     Discovery {
-        /// Whose.
+        /// The issuer.
         issuer: String,
-        /// Why.
+        /// The cause.
         #[source]
         error: DiscoveryError,
     },
-    /// A time that is nothing.
-    #[error("{setting} must be longer than nothing")]
-    NoTime {
-        /// Which.
+    /// A time is zero.
+    #[error("{setting} must not be zero")]
+    ZeroTime {
+        /// The setting.
         setting: &'static str,
     },
-    /// A time that is longer than a year.
-    #[error("{setting} is {given:?}; it must be at most {most:?}")]
+    /// A time is longer than a year.
+    #[error("{setting} is {given:?}; it must be at most {max:?}")]
     TimeTooLong {
-        /// Which setting.
+        /// The setting.
         setting: &'static str,
-        /// What was given.
+        /// Its value.
         given: Duration,
-        /// What is allowed.
-        most: Duration,
+        /// The longest time that is allowed.
+        max: Duration,
     },
-    /// The leeway is larger than the margin for which revocations are kept beyond a token's `exp`:
-    /// what was revoked might be forgotten while it is still accepted.
-    #[error("a leeway of {leeway:?} is more than {most:?}, for which revocations outlive a token")]
+    /// The leeway exceeds the time for which revocations are kept beyond a token's `exp`: a revoked
+    /// token might become valid again.
+    #[error(
+        "the leeway is {leeway:?}; it must be at most {max:?}, for which revocations are kept beyond `exp`"
+    )]
     LeewayTooLong {
-        /// The leeway that was asked for.
+        /// The leeway.
         leeway: Duration,
-        /// The largest that is possible, [`retention::MARGIN`](tower_revoke_core::retention::MARGIN).
-        most: Duration,
+        /// The longest one, [`retention::MARGIN`](tower_revoke_core::retention::MARGIN).
+        max: Duration,
     },
     /// The crate was built without a signature backend.
-    #[error("no signature backend: switch the feature `aws-lc-rs` on")]
+    #[error("there is no signature backend; enable the feature `aws-lc-rs`")]
     NoBackend,
-    /// The system gives no random bytes for the cache's secret.
-    #[error("the system gives no random bytes")]
+    /// The system has no random bytes for the secret of the cache.
+    #[error("the system has no random bytes")]
     NoRandomness(#[source] io::Error),
 }
 
-/// Why a JWK set can't be used as a whole. A single bad key never is a reason.
+/// Why a JWK set can't be used. A single bad key is never the reason.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeySetError {
-    /// It can't be read.
-    #[error("it can't be read")]
+    /// The file can't be read.
+    #[error("the key set can't be read")]
     Io(#[source] io::Error),
-    /// It is larger than is allowed.
-    #[error("it is larger than {0} bytes")]
+    /// The set is too large.
+    #[error("the key set is larger than {0} bytes")]
     TooLarge(u64),
-    /// It has more keys than is allowed.
-    #[error("it has more than {0} keys")]
+    /// The set has too many keys.
+    #[error("the key set has more than {0} keys")]
     TooManyKeys(usize),
-    /// It is no JWK set (RFC 7517 §5).
-    #[error("it is no JWK set")]
-    NoKeySet(#[source] serde_json::Error),
-    /// It is empty, or none of its keys can be used; the log says why.
-    #[error("it holds no key that can be used")]
+    /// The content is not a JWK set (RFC 7517 §5).
+    #[error("the content is not a JWK set")]
+    NotAKeySet(#[source] serde_json::Error),
+    /// The set is empty, or none of its keys can be used; the log says why.
+    #[error("the key set has no usable key")]
     NoUsableKey,
 }

@@ -1,55 +1,58 @@
-//! How the keys that are fetched stand: for a readiness probe, and for metrics.
+//! The state of fetched keys: for a readiness probe, and for metrics.
 
 use std::time::Duration;
 
-use crate::{JwtVerifier, KeysUnavailable};
+use tower_revoke_core::ReadyError;
 
-/// How the fetched keys of one issuer stand.
+use crate::JwtVerifier;
+
+/// The state of the fetched keys of one issuer. The counts are since the verifier was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyStats {
-    /// Whose.
+    /// The issuer.
     pub issuer: String,
-    /// How many keys the issuer has now, those included that were given and not fetched.
+    /// The number of keys of the issuer, with those that are not fetched.
     pub keys: usize,
-    /// How long ago the keys were asked for; `None`: none were fetched yet.
+    /// The time since the current keys were requested; `None` if none have been fetched yet.
     pub age: Option<Duration>,
-    /// Fetches that were begun.
+    /// Fetches, with one that is in progress.
     pub fetches: u64,
-    /// Fetches that failed.
+    /// Failed fetches.
     pub failures: u64,
-    /// Those of them that brought a key set without a usable key.
+    /// Failed fetches whose key set had no usable key.
     pub unusable: u64,
 }
 
 impl JwtVerifier {
-    /// Waits until every issuer has keys that are trusted. Where there are none yet, it starts to
-    /// fetch them and waits for that one fetch; call it before the service takes requests, and from
-    /// its readiness probe. It needs a tokio runtime with a timer.
+    /// Waits until every issuer has trusted keys. Where there are none yet, it starts a fetch and
+    /// waits for its end: call it before the service takes requests, and from its readiness probe.
+    /// It needs a tokio runtime with its timer enabled.
     ///
     /// # Errors
-    /// [`KeysUnavailable`] for the first issuer without keys. They are fetched again without being
-    /// asked for: the next call may find them.
-    pub async fn ready(&self) -> Result<(), KeysUnavailable> {
+    /// [`ReadyError`], whose source is a [`KeysUnavailable`](crate::KeysUnavailable), for the first
+    /// issuer without keys. They are fetched again in the background: the next call may succeed.
+    pub async fn ready(&self) -> Result<(), ReadyError> {
         let issuers = self.issuers();
         let fetches: Vec<_> = issuers.iter().map(|issuer| issuer.keys.start()).collect();
         for (issuer, fetch) in issuers.iter().zip(fetches) {
-            issuer.keys.ready(fetch).await?;
+            let ready = issuer.keys.ready(fetch).await;
+            ready.map_err(|error| ReadyError::new("the JWT verifier", error))?;
         }
         Ok(())
     }
 
-    /// How the fetched keys stand, for each issuer whose keys are fetched.
+    /// Returns the state of the keys of each issuer whose keys are fetched.
     pub fn key_stats(&self) -> Vec<KeyStats> {
         let stats = self.issuers().iter().filter_map(|issuer| {
-            let standing = issuer.keys.standing()?;
+            let state = issuer.keys.fetched_state()?;
             Some(KeyStats {
                 issuer: issuer.name.clone(),
                 keys: issuer.keys.current().len(),
-                age: standing.age,
-                fetches: standing.fetches,
-                failures: standing.failures,
-                unusable: standing.unusable,
+                age: state.age,
+                fetches: state.fetches,
+                failures: state.failures,
+                unusable: state.unusable,
             })
         });
         stats.collect()

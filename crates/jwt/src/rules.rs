@@ -1,4 +1,4 @@
-//! What an issuer's tokens must say.
+//! The rules for the claims of an issuer's tokens.
 
 use std::{ops::Range, time::Duration};
 
@@ -23,7 +23,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// What can be said before the signature is looked at.
+    /// Checks what can be checked before the signature.
     pub(crate) fn check_header(&self, header: &Header) -> Result<(), Rejection> {
         match header.kind {
             Kind::AccessToken => Ok(()),
@@ -32,8 +32,8 @@ impl Rules {
         }
     }
 
-    /// Reads the claims of a token of `issuer` whose signature is good. The seconds in which they hold go with
-    /// it.
+    /// Checks the claims of a token of `issuer` whose signature is valid. Returns it with the seconds
+    /// within which they are valid.
     pub(crate) fn check_claims(
         &self,
         claims: Claims,
@@ -47,7 +47,7 @@ impl Rules {
         self.check_required(&claims).map_err(named)?;
         self.check_audience(&claims).map_err(named)?;
         let window = self.check_times(&claims, now, leeway).map_err(named)?;
-        // RFC 9449 §7.2, RFC 8705 §3: as a bearer token it is worth nothing.
+        // Bound to a key, so not a bearer token (RFC 9449 §7.2, RFC 8705 §3).
         if claims.get("cnf").is_some() {
             return Err(named(Reason::Bound.into()));
         }
@@ -114,8 +114,8 @@ impl Rules {
     }
 }
 
-/// The seconds in which a token may be used. An `iat` that lies ahead counts like `nbf`: a token
-/// from the future would escape the rules that end all that was issued up to now.
+/// The seconds within which the claims are valid. An `iat` in the future counts like `nbf`: such a
+/// token would escape a rule that revokes all tokens issued before now.
 fn window(claims: &Claims, leeway: Duration) -> Range<u64> {
     let start = claims.not_before().max(claims.issued_at());
     let start = start.map_or(0, |start| start.saturating_sub(leeway).as_secs());
@@ -124,7 +124,7 @@ fn window(claims: &Claims, leeway: Duration) -> Range<u64> {
     start..end
 }
 
-/// A `jti` names a token only if it is a string, and not the empty one.
+/// A `jti` identifies a token only if it is a non-empty string.
 fn token_id(claims: &Claims, issuer: &IssuerDigests, signing_input: &str) -> TokenId {
     match claims.jwt_id() {
         Some(jwt_id) if !jwt_id.is_empty() => issuer.token_id(jwt_id),

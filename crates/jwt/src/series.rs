@@ -5,15 +5,15 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use crate::KeyStats;
 
 impl KeyStats {
-    /// Reports these statistics to the program's recorder. Nothing is reported by itself: call it
-    /// before each scrape, or every second or so.
+    /// Reports these statistics to the program's recorder. Call it before each scrape, or every
+    /// second or so: nothing else does.
     ///
     /// Each series has the label `issuer`:
     ///
     /// | name | kind | value |
     /// |---|---|---|
     /// | `tower_revoke_jwt_keys` | gauge | [`keys`](Self::keys) |
-    /// | `tower_revoke_jwt_keys_age_seconds` | gauge | [`age`](Self::age); NaN before the first fetch |
+    /// | `tower_revoke_jwt_keys_age_seconds` | gauge | [`age`](Self::age); NaN if none have been fetched yet |
     /// | `tower_revoke_jwt_key_fetches_total` | counter | [`fetches`](Self::fetches) |
     /// | `tower_revoke_jwt_key_fetch_failures_total` | counter | [`failures`](Self::failures) |
     /// | `tower_revoke_jwt_unusable_key_sets_total` | counter | [`unusable`](Self::unusable) |
@@ -37,13 +37,13 @@ impl KeyStats {
                 "tower_revoke_jwt_keys",
                 Unit::Count,
                 keys,
-                "Keys of the issuer that tokens are checked with",
+                "Keys of the issuer",
             ),
             (
                 "tower_revoke_jwt_keys_age_seconds",
                 Unit::Seconds,
                 age,
-                "Time since the keys were asked for; NaN before the first fetch",
+                "Time since the current keys were requested; NaN if none have been fetched yet",
             ),
         ] {
             describe_gauge!(name, unit, what);
@@ -53,17 +53,17 @@ impl KeyStats {
             (
                 "tower_revoke_jwt_key_fetches_total",
                 self.fetches,
-                "Fetches of the issuer's keys that were begun",
+                "Fetches of the issuer's keys",
             ),
             (
                 "tower_revoke_jwt_key_fetch_failures_total",
                 self.failures,
-                "Fetches of the issuer's keys that failed",
+                "Failed fetches of the issuer's keys",
             ),
             (
                 "tower_revoke_jwt_unusable_key_sets_total",
                 self.unusable,
-                "Fetches that brought a key set without a usable key",
+                "Fetches whose key set had no usable key",
             ),
         ] {
             describe_counter!(name, Unit::Count, what);

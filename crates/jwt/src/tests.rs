@@ -95,10 +95,10 @@ async fn a_key_that_stays_is_confirmed_once() {
         .unwrap();
     let token = BearerToken::new(&issuer.token().sign()).unwrap();
     tokens.verify(&token).await.unwrap();
-    let before = tokens.cached_generation(&token);
+    let before = tokens.cached_version(&token);
     issuer.rotate();
     issuer.write_jwks(&path).unwrap();
     hand.advance(Duration::from_secs(1));
     assert!(tokens.verify_cached(&token).unwrap().is_ok());
-    assert!(tokens.cached_generation(&token) > before);
+    assert!(tokens.cached_version(&token) > before);
 }

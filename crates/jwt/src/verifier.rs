@@ -1,4 +1,4 @@
-//! The verifier: how the checks follow each other, and what is kept of them.
+//! The verifier: the order of the checks, and the cache of their result.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -8,16 +8,18 @@ use tower_revoke_core::{
 };
 
 use crate::{
-    JwtVerifierBuilder,
     algorithm::AlgorithmSet,
     cache::{TokenCache, TokenHash, Verified},
     compact::{Compact, Header},
-    keys::{KeySet, candidates, names},
+    keys::{KeySet, candidates, has_key_id},
     rules::Rules,
 };
 
-/// Verifies JWTs that were sent as bearer tokens: signature, claims, and the revocation list.
+/// Verifies JWTs that are presented as bearer tokens: signature, claims, and the revocation list.
 ///
+/// Clones share the keys and the cache. It needs no layer, and no runtime unless keys are fetched.
+///
+/// # Examples
 /// ```
 /// use tower_revoke_core::{BearerToken, Reason, TokenVerifier};
 /// use tower_revoke_jwt::JwtVerifier;
@@ -46,9 +48,6 @@ use crate::{
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-///
-/// Clones share keys and cache. It needs no layer, and no runtime unless keys are fetched: `RequireBearerLayer` of
-/// tower-revoke-bearer is one way to ask it.
 #[derive(Clone)]
 pub struct JwtVerifier {
     inner: Arc<Inner>,
@@ -73,11 +72,6 @@ pub(crate) struct TrustedIssuer {
 }
 
 impl JwtVerifier {
-    /// Begins with the issuer whose tokens are taken; `iss` must be exactly this.
-    pub fn issuer(issuer: impl Into<String>) -> JwtVerifierBuilder {
-        JwtVerifierBuilder::new(issuer.into())
-    }
-
     pub(crate) fn new(inner: Inner) -> Self {
         Self {
             inner: Arc::new(inner),
@@ -95,45 +89,44 @@ impl JwtVerifier {
     }
 
     #[cfg(all(test, feature = "aws-lc-rs"))]
-    pub(crate) fn cached_generation(&self, token: &BearerToken) -> Option<u64> {
+    pub(crate) fn cached_version(&self, token: &BearerToken) -> Option<u64> {
         let cache = self.inner.cache.as_ref()?;
         let known = cache.get(&cache.hash(token.as_bytes()))?;
-        Some(known.version)
+        Some(known.key_set_version)
     }
 }
 
 impl TokenVerifier for JwtVerifier {
-    /// A token that was verified before, is within its time, whose key is still there, and of
-    /// which the list knows without waiting how it stands.
+    /// Returns the result for a token that was verified before, if it has not expired, its key is
+    /// still there, and the list knows its status without waiting.
     fn verify_cached(&self, token: &BearerToken) -> Option<Result<Authenticated, Rejection>> {
         let cache = self.inner.cache.as_ref()?;
         let hash = cache.hash(token.as_bytes());
-        let known = self.inner.known(cache, &hash)?;
+        let known = self.inner.cached(cache, &hash)?;
         let status = self.inner.known_status(&known)?;
-        Some(answer(known, status))
+        Some(result(known, status))
     }
 
     async fn verify(&self, token: &BearerToken) -> Result<Authenticated, Rejection> {
-        self.inner.verify(token, Missing::IsAwaited).await
+        self.inner.verify(token, UnknownKey::Wait).await
     }
 
-    /// As [`verify`](Self::verify), with the keys that are there. Only an issuer that has none at
-    /// all is waited for.
+    /// As [`verify`](Self::verify), but waits for a fetch only if the issuer has no keys at all.
     async fn verify_candidate(&self, token: &BearerToken) -> Result<Authenticated, Rejection> {
-        self.inner.verify(token, Missing::IsRejected).await
+        self.inner.verify(token, UnknownKey::Reject).await
     }
 }
 
-/// What becomes of a token whose key is not there.
+/// What to do with a token whose key is unknown.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    /// It waits for a fetch that may bring the key.
-    IsAwaited,
-    /// It is rejected.
-    IsRejected,
+enum UnknownKey {
+    /// Wait for a fetch that may bring the key.
+    Wait,
+    /// Reject the token, unless its issuer has no keys at all.
+    Reject,
 }
 
-fn answer(token: Arc<VerifiedToken>, status: TokenStatus) -> Result<Authenticated, Rejection> {
+fn result(token: Arc<VerifiedToken>, status: TokenStatus) -> Result<Authenticated, Rejection> {
     let reason = match status {
         TokenStatus::Valid => return Ok(Authenticated::new(token)),
         TokenStatus::Revoked => Reason::Revoked,
@@ -146,9 +139,9 @@ impl Inner {
     async fn verify(
         &self,
         token: &BearerToken,
-        missing: Missing,
+        unknown_key: UnknownKey,
     ) -> Result<Authenticated, Rejection> {
-        let token = self.verified(token, missing).await?;
+        let token = self.verified(token, unknown_key).await?;
         let status = match (self.known_status(&token), &self.revocations) {
             (Some(status), _) => status,
             (None, Some(list)) => list
@@ -157,10 +150,10 @@ impl Inner {
                 .map_err(|error| Rejection::from(error).token(token.id()))?,
             (None, None) => TokenStatus::Valid,
         };
-        answer(token, status)
+        result(token, status)
     }
 
-    /// How a token stands, if that is known without waiting. Without a list all are good.
+    /// The status of a token, if it is known without waiting. Without a list every token is valid.
     fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {
         match &self.revocations {
             Some(list) => list.known_status(token),
@@ -168,62 +161,62 @@ impl Inner {
         }
     }
 
-    /// A token that was verified before, if a new verification would find the same.
-    fn known(&self, cache: &TokenCache, hash: &TokenHash) -> Option<Arc<VerifiedToken>> {
+    /// A token that was verified before, if a new verification would have the same result.
+    fn cached(&self, cache: &TokenCache, hash: &TokenHash) -> Option<Arc<VerifiedToken>> {
         let known = cache.get(hash)?;
         let now = self.clock.now();
         let keys = &self.issuers.get(known.issuer)?.keys;
-        keys.look(&self.clock, now);
+        keys.refresh_if_due(&self.clock, now);
         let version = keys.version();
-        if known.version != version {
+        if known.key_set_version != version {
             if !keys.has(known.key) {
-                cache.forget(hash);
+                cache.remove(hash);
                 return None;
             }
             let confirmed = Verified {
-                version,
+                key_set_version: version,
                 ..known.clone()
             };
-            cache.put(*hash, confirmed);
+            cache.insert(*hash, confirmed);
         }
         known.window.contains(&now.as_secs()).then_some(known.token)
     }
 
-    /// The token with its signature and claims found good, now or before.
+    /// The token, if its signature and claims are valid: from the cache, or checked now.
     async fn verified(
         &self,
         token: &BearerToken,
-        missing: Missing,
+        unknown_key: UnknownKey,
     ) -> Result<Arc<VerifiedToken>, Rejection> {
         let Some(cache) = &self.cache else {
-            return Ok(self.check_with_newer_keys(token, missing).await?.token);
+            return Ok(self.check_with_newer_keys(token, unknown_key).await?.token);
         };
         let hash = cache.hash(token.as_bytes());
-        if let Some(known) = self.known(cache, &hash) {
+        if let Some(known) = self.cached(cache, &hash) {
             return Ok(known);
         }
-        // A token that is rejected leaves nothing behind.
-        let verified = self.check_with_newer_keys(token, missing).await?;
+        // A rejected token leaves nothing behind.
+        let verified = self.check_with_newer_keys(token, unknown_key).await?;
         let token = verified.token.clone();
-        cache.put(hash, verified);
+        cache.insert(hash, verified);
         Ok(token)
     }
 
-    /// Everything but the list. Where no key verifies the token, it waits for those that may.
+    /// Checks all but the list. If no key verifies the token, waits for newer keys.
     async fn check_with_newer_keys(
         &self,
         token: &BearerToken,
-        missing: Missing,
+        unknown_key: UnknownKey,
     ) -> Result<Verified, Rejection> {
         match self.check(token) {
             Ok(verified) => Ok(verified),
-            Err(Rejected::For(rejection)) => Err(rejection),
-            Err(Rejected::ByKeys { keys, reason, .. })
-                if missing == Missing::IsRejected && !keys.current().is_empty() =>
+            Err(CheckError::Rejected(rejection)) => Err(rejection),
+            Err(CheckError::NoKey { keys, reason, .. })
+                if unknown_key == UnknownKey::Reject && !keys.current().is_empty() =>
             {
                 Err(reason.into())
             }
-            Err(Rejected::ByKeys {
+            Err(CheckError::NoKey {
                 keys,
                 version,
                 reason,
@@ -233,29 +226,29 @@ impl Inner {
                 let reason = match newer.is_changed.then(|| self.check(token)) {
                     None => reason,
                     Some(Ok(verified)) => return Ok(verified),
-                    Some(Err(Rejected::For(rejection))) => return Err(rejection),
-                    Some(Err(Rejected::ByKeys { reason, .. })) => reason,
+                    Some(Err(CheckError::Rejected(rejection))) => return Err(rejection),
+                    Some(Err(CheckError::NoKey { reason, .. })) => reason,
                 };
                 Err(newer.unavailable.unwrap_or_else(|| reason.into()))
             }
         }
     }
 
-    /// Everything but the list, with the keys that are there.
-    fn check(&self, token: &BearerToken) -> Result<Verified, Rejected<'_>> {
+    /// Checks all but the list, with the current keys.
+    fn check(&self, token: &BearerToken) -> Result<Verified, CheckError<'_>> {
         if token.len() > self.max_token_bytes {
-            return Err(Rejected::For(Reason::TokenTooLong.into()));
+            return Err(CheckError::Rejected(Reason::TokenTooLong.into()));
         }
         let compact = Compact::split(token.as_str())?;
         let header = compact.header()?;
         let claims = compact.payload()?;
-        let (number, issuer) = self.issuer_of(claims.issuer())?;
+        let (index, issuer) = self.issuer_of(claims.issuer())?;
         if !issuer.algorithms.contains(header.algorithm) {
-            return Err(Rejected::For(Reason::AlgorithmNotAllowed.into()));
+            return Err(CheckError::Rejected(Reason::AlgorithmNotAllowed.into()));
         }
         issuer.rules.check_header(&header)?;
         let now = self.clock.now();
-        issuer.keys.look(&self.clock, now);
+        issuer.keys.refresh_if_due(&self.clock, now);
         let signature = compact.signature()?;
         let signed = Signed {
             header: &header,
@@ -263,7 +256,7 @@ impl Inner {
             signature: &signature,
             issued_at: claims.issued_at(),
         };
-        let (key, version) = signed.verify(&issuer.keys, &self.clock)?;
+        let (key, key_set_version) = signed.verify(&issuer.keys, &self.clock)?;
         let (token, window) = issuer.rules.check_claims(
             claims,
             &issuer.digests,
@@ -278,14 +271,14 @@ impl Inner {
         Ok(Verified {
             token: Arc::new(token),
             window,
-            issuer: number,
+            issuer: index,
             key,
-            version,
+            key_set_version,
         })
     }
 
-    /// `iss`, which nobody has verified yet, only selects whose keys are asked: a token that lies
-    /// here fails there.
+    /// The issuer that `iss` names. It is not verified yet, but only selects the keys, with which a
+    /// false one fails.
     fn issuer_of(&self, claim: Option<&str>) -> Result<(usize, &TrustedIssuer), Rejection> {
         let claim = claim.ok_or_else(|| {
             Rejection::new(Reason::MissingClaim).detail("the token lacks the claim iss")
@@ -298,23 +291,22 @@ impl Inner {
     }
 }
 
-/// Why a token does not pass.
-enum Rejected<'a> {
-    For(Rejection),
-    /// None of the issuer's keys verifies it, and none has the `kid` that it names: a key that is
-    /// newer than this version might.
-    ByKeys {
+/// Why a token fails the check.
+enum CheckError<'a> {
+    Rejected(Rejection),
+    /// No key of this version verifies it, and none has its `kid`: a newer key may.
+    NoKey {
         keys: &'a Arc<KeySet>,
         version: u64,
         reason: Reason,
-        /// Its `iat`, which nobody has verified.
+        /// Its `iat`, which is not verified.
         issued_at: Option<UnixTime>,
     },
 }
 
-impl From<Rejection> for Rejected<'_> {
+impl From<Rejection> for CheckError<'_> {
     fn from(rejection: Rejection) -> Self {
-        Self::For(rejection)
+        Self::Rejected(rejection)
     }
 }
 
@@ -326,24 +318,30 @@ struct Signed<'a> {
 }
 
 impl Signed<'_> {
-    /// The serial of the key that verifies it, and the version of the set in which it stood.
-    fn verify<'k>(&self, keys: &'k Arc<KeySet>, clock: &Clock) -> Result<(u64, u64), Rejected<'k>> {
+    /// Returns the serial number of the key that verifies it, and the version of the key set.
+    fn verify<'k>(
+        &self,
+        keys: &'k Arc<KeySet>,
+        clock: &Clock,
+    ) -> Result<(u64, u64), CheckError<'k>> {
         let version = keys.version();
         match self.verify_once(keys, version) {
-            Err(Rejected::ByKeys {
+            Err(CheckError::NoKey {
                 reason: Reason::UnknownKey,
                 ..
-            }) if keys.look_anew(clock, version) => self.verify_once(keys, keys.version()),
-            answer => answer,
+            }) if keys.refresh_for_unknown_key(clock, version) => {
+                self.verify_once(keys, keys.version())
+            }
+            result => result,
         }
     }
 
-    /// `version` was read before.
+    /// `version` must be read before the call.
     fn verify_once<'k>(
         &self,
         keys: &'k Arc<KeySet>,
         version: u64,
-    ) -> Result<(u64, u64), Rejected<'k>> {
+    ) -> Result<(u64, u64), CheckError<'k>> {
         let current = keys.current();
         let key_id = self.header.key_id.as_deref();
         let verified = candidates(&current, self.header.algorithm, key_id).and_then(|mut keys| {
@@ -353,8 +351,8 @@ impl Signed<'_> {
         });
         match verified {
             Ok(serial) => Ok((serial, version)),
-            Err(reason) if names(&current, key_id) => Err(Rejected::For(reason.into())),
-            Err(reason) => Err(Rejected::ByKeys {
+            Err(reason) if has_key_id(&current, key_id) => Err(CheckError::Rejected(reason.into())),
+            Err(reason) => Err(CheckError::NoKey {
                 keys,
                 version,
                 reason,

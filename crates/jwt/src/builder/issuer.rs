@@ -1,28 +1,25 @@
-//! One issuer as it was configured, and the checks on that.
+//! The configuration of one issuer, and its checks.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use tower_revoke_core::Clock;
-#[cfg(feature = "remote")]
-use tower_revoke_core::Endpoint;
-use tower_revoke_core::{UnixTime, internal::IssuerDigests};
-use zeroize::Zeroizing;
+use tower_revoke_core::{Clock, UnixTime, internal::IssuerDigests};
 
 #[cfg(feature = "remote")]
-use super::remote::Settings;
+use super::fetch_config::FetchConfig;
+use super::key_config::KeyConfig;
 use crate::{
     Algorithm, JwtVerifierError, KeySetError,
     algorithm::AlgorithmSet,
     backend::{KeyError, Material},
     keys::{
-        Key, KeyFile, KeySet, Skipped, Source, public_der, read_set, seems_public, starts_as_der,
+        Key, KeyFile, KeySet, Skipped, Source, is_public_key, public_der, read_set, starts_as_der,
     },
     rules::Rules,
     verifier::TrustedIssuer,
 };
 
-/// What key sets are read with, unless algorithms are named: one for each type of key.
-const SET_ALGORITHMS: [Algorithm; 4] = [
+/// The default algorithms for key sets: one for each type of key.
+const DEFAULT_SET_ALGORITHMS: [Algorithm; 4] = [
     Algorithm::RS256,
     Algorithm::ES256,
     Algorithm::ES384,
@@ -33,46 +30,7 @@ pub(super) struct IssuerConfig {
     name: String,
     pub(super) rules: Rules,
     pub(super) algorithms: Option<AlgorithmSet>,
-    pub(super) keys: Vec<Given>,
-}
-
-/// A key, or a place with keys, as it was given.
-pub(super) enum Given {
-    File(PathBuf),
-    Set(String),
-    /// A key set that is fetched.
-    #[cfg(feature = "remote")]
-    Url(Endpoint),
-    /// A key set that is fetched from where the issuer says.
-    #[cfg(feature = "remote")]
-    Discovery,
-    Pem(Algorithm, Vec<u8>),
-    Der(Algorithm, Vec<u8>),
-    Secret(Algorithm, Zeroizing<Vec<u8>>),
-}
-
-impl Given {
-    /// The algorithm that it was named with.
-    fn algorithm(&self) -> Option<Algorithm> {
-        match self {
-            Self::Pem(algorithm, _) | Self::Der(algorithm, _) | Self::Secret(algorithm, _) => {
-                Some(*algorithm)
-            }
-            _ => None,
-        }
-    }
-
-    fn is_secret(&self) -> bool {
-        matches!(self, Self::Secret(..))
-    }
-
-    fn is_fetched(&self) -> bool {
-        match self {
-            #[cfg(feature = "remote")]
-            Self::Url(_) | Self::Discovery => true,
-            _ => false,
-        }
-    }
+    pub(super) keys: Vec<KeyConfig>,
 }
 
 impl IssuerConfig {
@@ -88,18 +46,18 @@ impl IssuerConfig {
     pub(super) fn build(
         self,
         clock: &Clock,
-        #[cfg(feature = "remote")] settings: &Settings,
+        #[cfg(feature = "remote")] fetch: &FetchConfig,
     ) -> Result<TrustedIssuer, JwtVerifierError> {
         self.check_rules()?;
         let algorithms = self.check_algorithms()?;
         #[cfg(feature = "remote")]
-        let remote = settings.remote(&self.name, &self.keys, algorithms, clock)?;
+        let remote = fetch.remote(&self.name, &self.keys, algorithms, clock)?;
         let now = clock.now();
         let mut sources = Vec::with_capacity(self.keys.len());
-        for given in &self.keys {
-            let (source, skipped) = self.source(given, algorithms, now)?;
-            // What is fetched comes later.
-            if source.keys().is_empty() && !given.is_fetched() {
+        for config in &self.keys {
+            let (source, skipped) = self.source(config, algorithms, now)?;
+            // Fetched keys come later.
+            if source.keys().is_empty() && !config.is_fetched() {
                 return Err(JwtVerifierError::NoUsableKey {
                     issuer: self.name,
                     skipped: skipped.len(),
@@ -129,7 +87,7 @@ impl IssuerConfig {
             return Err(JwtVerifierError::MissingIssuer);
         }
         let is_named = !rules.audiences.is_empty();
-        // An empty one, as of a variable that is not set, would be found in a token's empty `aud`.
+        // An empty one, as from an unset variable, would match an empty `aud`.
         let is_empty = rules.audiences.iter().any(String::is_empty);
         if is_empty || (!is_named && !rules.any_audience) {
             return Err(JwtVerifierError::MissingAudience { issuer: issuer() });
@@ -144,7 +102,7 @@ impl IssuerConfig {
                 ".allow_no_expiry() and .access_tokens_only()",
             ),
         ];
-        match contradictions.iter().find(|(is_there, _)| *is_there) {
+        match contradictions.iter().find(|(is_set, _)| *is_set) {
             Some((_, settings)) => Err(JwtVerifierError::Contradiction {
                 issuer: issuer(),
                 settings,
@@ -153,20 +111,20 @@ impl IssuerConfig {
         }
     }
 
-    /// The allow-list, in which secrets and public keys never meet.
+    /// The allow-list, which never has algorithms for both secrets and public keys.
     fn check_algorithms(&self) -> Result<AlgorithmSet, JwtVerifierError> {
         let issuer = || self.name.clone();
         if self.keys.is_empty() {
             return Err(JwtVerifierError::MissingKeys { issuer: issuer() });
         }
-        let has_secret = self.keys.iter().any(Given::is_secret);
-        if has_secret && !self.keys.iter().all(Given::is_secret) {
+        let has_secret = self.keys.iter().any(KeyConfig::is_secret);
+        if has_secret && !self.keys.iter().all(KeyConfig::is_secret) {
             return Err(JwtVerifierError::SecretsMixed { issuer: issuer() });
         }
-        let mut named: AlgorithmSet = self.keys.iter().filter_map(Given::algorithm).collect();
+        let mut named: AlgorithmSet = self.keys.iter().filter_map(KeyConfig::algorithm).collect();
         let Some(allowed) = self.algorithms else {
-            if self.keys.iter().any(|given| given.algorithm().is_none()) {
-                named.extend(SET_ALGORITHMS);
+            if self.keys.iter().any(|config| config.algorithm().is_none()) {
+                named.extend(DEFAULT_SET_ALGORITHMS);
             }
             return Ok(named);
         };
@@ -196,13 +154,13 @@ impl IssuerConfig {
 
     fn source(
         &self,
-        given: &Given,
+        config: &KeyConfig,
         allowed: AlgorithmSet,
         now: UnixTime,
     ) -> Result<(Source, Vec<Skipped>), JwtVerifierError> {
         let fixed = |key: Key| (Source::Fixed(vec![Arc::new(key)]), Vec::new());
-        match given {
-            Given::File(path) => {
+        match config {
+            KeyConfig::File(path) => {
                 let opened = KeyFile::open(path.clone(), allowed, now);
                 let (file, skipped) = opened.map_err(|error| JwtVerifierError::BadKeyFile {
                     issuer: self.name.clone(),
@@ -211,20 +169,22 @@ impl IssuerConfig {
                 })?;
                 Ok((Source::File(file), skipped))
             }
-            Given::Set(json) => {
+            KeyConfig::Set(json) => {
                 let read = read_set(json.as_bytes(), allowed, &[]);
                 let (keys, skipped) = read.map_err(|error| self.bad_set(error))?;
                 Ok((Source::Fixed(keys), skipped))
             }
             #[cfg(feature = "remote")]
-            Given::Url(_) | Given::Discovery => Ok((Source::Fetched(Vec::new()), Vec::new())),
-            Given::Pem(algorithm, pem) => {
-                takes_public(*algorithm)?;
+            KeyConfig::Url(_) | KeyConfig::Discovery => {
+                Ok((Source::Fetched(Vec::new()), Vec::new()))
+            }
+            KeyConfig::Pem(algorithm, pem) => {
+                check_public(*algorithm)?;
                 key(*algorithm, Material::Der(&public_der(pem)?)).map(fixed)
             }
-            Given::Der(algorithm, der) => {
-                takes_public(*algorithm)?;
-                // Raw points and raw Ed25519 keys are no DER.
+            KeyConfig::Der(algorithm, der) => {
+                check_public(*algorithm)?;
+                // Raw points and raw Ed25519 keys are not DER.
                 if !starts_as_der(der) {
                     return Err(JwtVerifierError::BadKey {
                         algorithm: *algorithm,
@@ -232,7 +192,7 @@ impl IssuerConfig {
                 }
                 key(*algorithm, Material::Der(der)).map(fixed)
             }
-            Given::Secret(algorithm, secret) => {
+            KeyConfig::Secret(algorithm, secret) => {
                 check_secret(*algorithm, secret)?;
                 key(*algorithm, Material::Secret(secret)).map(fixed)
             }
@@ -247,7 +207,7 @@ impl IssuerConfig {
     }
 }
 
-fn takes_public(algorithm: Algorithm) -> Result<(), JwtVerifierError> {
+fn check_public(algorithm: Algorithm) -> Result<(), JwtVerifierError> {
     match algorithm.is_symmetric() {
         true => Err(JwtVerifierError::WrongKind { algorithm }),
         false => Ok(()),
@@ -258,14 +218,14 @@ fn check_secret(algorithm: Algorithm, secret: &[u8]) -> Result<(), JwtVerifierEr
     if !algorithm.is_symmetric() {
         return Err(JwtVerifierError::WrongKind { algorithm });
     }
-    if seems_public(secret) {
+    if is_public_key(secret) {
         return Err(JwtVerifierError::SecretIsPublic);
     }
-    let least = algorithm.least_secret();
-    if secret.len() < least {
+    let min = algorithm.min_secret_bytes();
+    if secret.len() < min {
         return Err(JwtVerifierError::WeakSecret {
             algorithm,
-            least,
+            min,
             actual: secret.len(),
         });
     }

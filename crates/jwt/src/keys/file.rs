@@ -10,25 +10,28 @@ use std::{
 
 use tower_revoke_core::{Clock, UnixTime};
 
-use super::{EMPTIED_TRUST, Key, Skipped, jwk::MAX_BYTES, read_set};
+use super::{
+    jwk::{EMPTIED_MAX_AGE, MAX_BYTES, Skipped, read_set},
+    key::Key,
+};
 use crate::{algorithm::AlgorithmSet, error::KeySetError};
 
-/// A file that was written less than this before it was read may have changed since without
-/// showing it: clocks of file systems tick coarsely.
-const SETTLES_AFTER: Duration = Duration::from_secs(2);
+/// A file whose modification time is more recent than this may change again without a new one: the
+/// clocks of file systems are coarse.
+const TIMESTAMP_GRANULARITY: Duration = Duration::from_secs(2);
 
 pub(crate) struct KeyFile {
     path: PathBuf,
     allowed: AlgorithmSet,
     keys: Vec<Arc<Key>>,
-    /// How the file looked when `keys` were read from it; `None`: read it at the next look.
+    /// The version that `keys` were read from; `None` if the file must be read again.
     version: Option<FileVersion>,
     is_failing: bool,
     /// The uptime at which the file was first seen without a usable key.
     emptied_at: Option<Duration>,
 }
 
-/// What tells one state of a file from the next, also when another file takes its place.
+/// Identifies the content of a file, also when another file replaces it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct FileVersion {
     modified: Option<SystemTime>,
@@ -37,7 +40,7 @@ struct FileVersion {
 }
 
 impl KeyFile {
-    /// Reads the file; it must be there, and be a set.
+    /// Reads the file, which must be there, and be a key set.
     pub(crate) fn open(
         path: PathBuf,
         allowed: AlgorithmSet,
@@ -56,7 +59,7 @@ impl KeyFile {
         Ok((file, skipped))
     }
 
-    /// Whether a key may be missing because the file can't be used now.
+    /// Whether keys may be missing because the file can't be used now.
     pub(super) fn is_failing(&self) -> bool {
         self.is_failing
     }
@@ -65,22 +68,22 @@ impl KeyFile {
         &self.keys
     }
 
-    /// Reads the file again if it has changed. What can't be used changes nothing, until the set
-    /// has been without a usable key for too long.
-    pub(super) fn look(&mut self, clock: &Clock) {
-        self.look_at_file(clock);
-        let is_over = |at| clock.uptime().saturating_sub(at) >= EMPTIED_TRUST;
+    /// Reads the file again if it has changed. A file that can't be used changes nothing, until it
+    /// has had no usable key for too long.
+    pub(super) fn refresh(&mut self, clock: &Clock) {
+        self.read_if_changed(clock);
+        let is_over = |at| clock.uptime().saturating_sub(at) >= EMPTIED_MAX_AGE;
         if self.emptied_at.is_some_and(is_over) && !self.keys.is_empty() {
             self.keys.clear();
             tracing::error!(
                 path = %self.path.display(),
-                "the key file has held no key that can be used for too long; the tokens of its keys \
+                "the key file has had no usable key for too long; tokens signed with its former keys \
                  are rejected with 503"
             );
         }
     }
 
-    fn look_at_file(&mut self, clock: &Clock) {
+    fn read_if_changed(&mut self, clock: &Clock) {
         let unchanged = self.version.is_some()
             && fs::metadata(&self.path)
                 .is_ok_and(|found| self.version == Some(FileVersion::of(&found)));
@@ -98,7 +101,7 @@ impl KeyFile {
                 self.keys = keys;
                 self.emptied_at = None;
                 if std::mem::take(&mut self.is_failing) {
-                    tracing::info!(path = %self.path.display(), "the key file can be read again");
+                    tracing::info!(path = %self.path.display(), "the key file can be used again");
                 }
             }
             Err(error) => {
@@ -107,12 +110,12 @@ impl KeyFile {
                 } else {
                     self.version = None;
                 }
-                // Once, not at every look.
+                // Once, not at every refresh.
                 if !std::mem::replace(&mut self.is_failing, true) {
                     tracing::warn!(
                         path = %self.path.display(),
                         error = &error as &dyn std::error::Error,
-                        "the key file can't be used; the keys that were read before stay"
+                        "the key file can't be used; its former keys stay in use"
                     );
                 }
             }
@@ -146,23 +149,23 @@ impl FileVersion {
     fn has_settled(&self, now: UnixTime) -> bool {
         self.modified
             .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
-            .is_some_and(|at| at + SETTLES_AFTER < Duration::from_secs(now.as_secs()))
+            .is_some_and(|at| at + TIMESTAMP_GRANULARITY < Duration::from_secs(now.as_secs()))
     }
 }
 
-/// The version is taken before the bytes: what is written in between shows at the next look.
+/// The version is read before the content: a write in between then shows at the next refresh.
 fn read_file(path: &PathBuf) -> io::Result<(FileVersion, Vec<u8>)> {
-    // Asked before it is opened: to open a pipe waits for its writer.
+    // Checked before it is opened: opening a pipe blocks until it has a writer.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "it is no regular file",
+            "it is not a regular file",
         ));
     }
     let file = File::open(path)?;
     let version = FileVersion::of(&file.metadata()?);
     let mut json = Vec::new();
-    // One byte more than is allowed tells a file that is too large.
+    // One byte more than is allowed shows that a file is too large.
     file.take(MAX_BYTES + 1).read_to_end(&mut json)?;
     Ok((version, json))
 }

@@ -1,6 +1,6 @@
-//! JWK sets (RFC 7517), each key read on its own: one bad key never drops the set.
+//! JWK sets (RFC 7517). Each key is read by itself: a bad one never drops the set.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::jwk::{
@@ -9,7 +9,7 @@ use jsonwebtoken::jwk::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Key;
+use super::key::Key;
 use crate::{
     algorithm::{Algorithm, AlgorithmSet, Family},
     backend::{KeyError, Material},
@@ -19,14 +19,18 @@ use crate::{
 /// The largest set that is read.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
 
+/// How long the keys of a source stay in use that now has no usable key. The issuer may have made a
+/// mistake, or may have withdrawn all keys after a theft.
+pub(super) const EMPTIED_MAX_AGE: Duration = Duration::from_secs(10 * 60);
+
 /// The most keys that a set may have.
 const MAX_KEYS: usize = 256;
 
 /// Why a key of a set is not used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Skipped {
-    /// The error itself may quote what stands there, which may be a private key.
-    #[error("it is no JWK")]
+    /// Without the error, which may quote a private key.
+    #[error("it is not a JWK")]
     NoJwk,
     #[error("its type is not supported")]
     Type,
@@ -34,20 +38,20 @@ pub(crate) enum Skipped {
     Use,
     #[error("its `key_ops` lack `verify`")]
     Operations,
-    #[error("it is a shared secret, which has no place in a key set")]
+    #[error("it is a shared secret, which must not be in a key set")]
     Secret,
-    #[error("its `alg` is not allowed, or is not for its type")]
+    #[error("its `alg` is not allowed, or not one of its type")]
     Algorithm,
-    #[error("it has no `alg`, and more than one allowed algorithm could use it, or none")]
+    #[error("it has no `alg`, and not exactly one allowed algorithm is of its type")]
     Unbound,
-    #[error("it is not encoded as RFC 7518 §6 says")]
+    #[error("it is not encoded as in RFC 7518 §6")]
     Encoding,
     #[error("{0}")]
     Key(#[from] KeyError),
 }
 
 impl Skipped {
-    /// Whether the key was never meant for us, so that nobody need hear of it.
+    /// Whether the key has another purpose, which is not worth a warning.
     fn is_expected(&self) -> bool {
         matches!(self, Self::Use | Self::Operations | Self::Type)
     }
@@ -59,10 +63,10 @@ struct Set {
     keys: Vec<Value>,
 }
 
-/// Reads a set. A key that was known before stays the same object, and is not parsed again.
+/// Reads a set. A key that is among the `known` ones stays the same object, and is not parsed again.
 ///
-/// Every key is bound to one algorithm: the one that it names, if that is allowed; else the only
-/// allowed one that can use it. What can't be used is logged and skipped.
+/// Every key is bound to one algorithm: the one that it names, if that is allowed, or the only
+/// allowed one of its type. Keys that can't be used are logged and skipped.
 pub(crate) fn read_set(
     json: &[u8],
     allowed: AlgorithmSet,
@@ -71,18 +75,18 @@ pub(crate) fn read_set(
     if json.len() as u64 > MAX_BYTES {
         return Err(KeySetError::TooLarge(MAX_BYTES));
     }
-    // A derived reader takes an array for a struct; an empty one in it would withdraw all keys.
+    // serde's derive accepts an array for a struct; `[[]]` would withdraw all keys.
     if json.trim_ascii_start().first() != Some(&b'{') {
-        let error = serde::de::Error::custom("a JWK set is an object");
-        return Err(KeySetError::NoKeySet(error));
+        let error = serde::de::Error::custom("a JWK set is a JSON object");
+        return Err(KeySetError::NotAKeySet(error));
     }
-    let set: Set = serde_json::from_slice(json).map_err(KeySetError::NoKeySet)?;
+    let set: Set = serde_json::from_slice(json).map_err(KeySetError::NotAKeySet)?;
     if set.keys.len() > MAX_KEYS {
         return Err(KeySetError::TooManyKeys(MAX_KEYS));
     }
     let mut keys = Vec::with_capacity(set.keys.len());
     let mut skipped = Vec::new();
-    // One line for all: a set may hold hundreds.
+    // One warning for all: a set may have hundreds.
     let (mut first, mut count) = (None, 0_u64);
     for jwk in set.keys {
         let key_id = jwk.get("kid").and_then(Value::as_str).map(str::to_owned);
@@ -90,7 +94,7 @@ pub(crate) fn read_set(
             Ok(key) => keys.push(key),
             Err(why) => {
                 if why.is_expected() {
-                    tracing::debug!(kid = key_id, %why, "a key is not for us");
+                    tracing::debug!(kid = key_id, %why, "a key has another purpose");
                 } else {
                     tracing::debug!(kid = key_id, %why, "a key is skipped");
                     first.get_or_insert((key_id, why.to_string()));
@@ -101,7 +105,7 @@ pub(crate) fn read_set(
         }
     }
     if let Some((kid, why)) = first {
-        tracing::warn!(kid, why, count, "keys of the set are skipped");
+        tracing::warn!(kid, why, count, "keys of a set are skipped");
     }
     Ok((keys, skipped))
 }
@@ -185,7 +189,7 @@ impl Bytes {
     }
 }
 
-/// A `Base64urlUInt`. Zeros in front are dropped: RFC 7518 §6.3.1.1 warns that some write them.
+/// A `Base64urlUInt`. Leading zeros are dropped: RFC 7518 §6.3.1.1 warns that some write them.
 fn unsigned(text: &str) -> Result<Vec<u8>, Skipped> {
     let mut bytes = decode(text)?;
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
@@ -193,7 +197,7 @@ fn unsigned(text: &str) -> Result<Vec<u8>, Skipped> {
     Ok(bytes)
 }
 
-/// Octets whose number is fixed (RFC 7518 §6.2.1.2, RFC 8037 §2).
+/// Octets of a fixed length (RFC 7518 §6.2.1.2, RFC 8037 §2).
 fn fixed(text: &str, len: usize) -> Result<Vec<u8>, Skipped> {
     let bytes = decode(text)?;
     if bytes.len() == len {

@@ -1,4 +1,4 @@
-//! Public keys in PEM (RFC 7468), and what must never pass for a secret.
+//! Public keys in PEM (RFC 7468), and public keys that are given as a secret.
 
 use crate::{
     algorithm::Algorithm,
@@ -15,9 +15,8 @@ pub(crate) fn public_der(text: &[u8]) -> Result<Vec<u8>, JwtVerifierError> {
     }
 }
 
-/// Whether what is given as a secret is a public key in disguise: whoever knows the key, that is
-/// everyone, could sign with it (RFC 8725 §2.1).
-pub(crate) fn seems_public(secret: &[u8]) -> bool {
+/// Whether a secret is really a public key, with which everybody could sign (RFC 8725 §2.1).
+pub(crate) fn is_public_key(secret: &[u8]) -> bool {
     const PEM: &[u8] = b"-----BEGIN ";
     let is_pem = secret.windows(PEM.len()).any(|window| window == PEM);
     is_pem || is_der(secret) || is_json_key(secret)

@@ -117,8 +117,8 @@ fn trap_43_a_leeway_beyond_the_retention_is_rejected() {
     assert!(with(300).without_revocations().build().is_ok());
     let error = error(with(301));
     assert!(
-        matches!(error, JwtVerifierError::LeewayTooLong { leeway, most }
-            if leeway.as_secs() == 301 && most.as_secs() == 300),
+        matches!(error, JwtVerifierError::LeewayTooLong { leeway, max }
+            if leeway.as_secs() == 301 && max.as_secs() == 300),
         "{error:?}"
     );
     let words = error.to_string();

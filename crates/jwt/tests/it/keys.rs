@@ -334,7 +334,7 @@ fn at_the_build_the_file_must_be_good() {
     };
     assert!(matches!(failure(), KeySetError::Io(_)));
     fs::write(&path, "{").unwrap();
-    assert!(matches!(failure(), KeySetError::NoKeySet(_)));
+    assert!(matches!(failure(), KeySetError::NotAKeySet(_)));
     fs::write(&path, " ".repeat((1 << 20) + 1)).unwrap();
     assert!(matches!(failure(), KeySetError::TooLarge(_)));
     let key = issuer.jwks()["keys"][0].clone();

@@ -188,7 +188,10 @@ fn stats(tokens: &JwtVerifier) -> KeyStats {
 /// The error of the one fetch that was tried.
 async fn failure(tokens: &JwtVerifier) -> String {
     let error = tokens.ready().await.unwrap_err();
-    format!("{:?}", error.error().unwrap())
+    format!(
+        "{:?}",
+        crate::support::keys_unavailable(&error).error().unwrap()
+    )
 }
 
 #[tokio::test]
@@ -261,7 +264,7 @@ async fn rfc8414_3_3_metadata_of_another_issuer_is_not_used() {
         let error = tokens.ready().await.unwrap_err();
         assert!(
             matches!(
-                error.error(),
+                crate::support::keys_unavailable(&error).error(),
                 Some(KeyFetchError::Discovery(DiscoveryError::OtherIssuer))
             ),
             "{other}: {error:?}"
@@ -302,8 +305,8 @@ async fn whatever_the_server_answers_instead_of_keys_is_a_503() {
         (Page::Status(204), "Status(204)"),
         (Page::Status(304), "Status(304)"),
         (Page::Redirect("/elsewhere"), "Redirect(302)"),
-        (Page::Garbage, "NoKeySet"),
-        (Page::Json("{}".into()), "NoKeySet"),
+        (Page::Garbage, "NotAKeySet"),
+        (Page::Json("{}".into()), "NotAKeySet"),
         (Page::Json(r#"{"keys":[]}"#.into()), "NoUsableKey"),
         (Page::Huge, "TooLarge(1048576)"),
     ] {

@@ -192,3 +192,12 @@ impl Revocations for FakeList {
         Box::pin(async { Ok(false) })
     }
 }
+
+/// Why there are no keys, from the error of `ready`.
+#[cfg(feature = "remote")]
+pub(crate) fn keys_unavailable(
+    error: &tower_revoke_core::ReadyError,
+) -> &tower_revoke_jwt::KeysUnavailable {
+    let source = std::error::Error::source(error).unwrap();
+    source.downcast_ref().unwrap()
+}

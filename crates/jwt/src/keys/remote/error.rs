@@ -24,32 +24,32 @@ pub enum KeyFetchError {
     /// The issuer's metadata can't be used.
     #[error("the issuer's metadata can't be used")]
     Discovery(#[source] DiscoveryError),
-    /// What came is no key set.
+    /// The response is not a key set, or one without a usable key.
     #[error("the key set can't be used")]
     KeySet(#[source] KeySetError),
-    /// There is no tokio runtime that could fetch them.
+    /// There is no tokio runtime to fetch them in.
     #[error("there is no tokio runtime")]
     NoRuntime,
 }
 
-/// An issuer has no keys that are trusted now (none were fetched yet, or not for too long), or it
-/// may have newer ones than those.
+/// An issuer has no trusted keys (none have been fetched yet, or not for too long), or it may have
+/// newer ones.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{issuer}: {what}")]
+#[error("{issuer}: {problem}")]
 pub struct KeysUnavailable {
     pub(super) issuer: Arc<str>,
-    pub(super) what: &'static str,
+    pub(super) problem: &'static str,
     #[source]
     pub(super) error: Option<Arc<KeyFetchError>>,
 }
 
 impl KeysUnavailable {
-    /// Whose keys.
+    /// Returns the issuer.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// Why the last fetch failed; `None` if it succeeded, or if none has ended yet.
+    /// Returns why the last fetch failed; `None` if it succeeded, or none has ended yet.
     pub fn error(&self) -> Option<&KeyFetchError> {
         self.error.as_deref()
     }

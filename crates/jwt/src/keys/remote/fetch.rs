@@ -1,4 +1,4 @@
-//! One fetch: from the issuer's metadata, where they are asked for, to the keys.
+//! One fetch of an issuer's keys, with its metadata where they are discovered.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,58 +8,61 @@ use tower_revoke_core::{
     Clock, DiscoveryError, Endpoint, HttpClient, HttpClientError, IssuerMetadata,
 };
 
-use super::{KeyFetchError, pace::life};
+use super::{error::KeyFetchError, schedule::freshness};
 use crate::{
     KeySetError,
     algorithm::AlgorithmSet,
-    keys::{Key, jwk::MAX_BYTES, read_set},
+    keys::{
+        jwk::{MAX_BYTES, read_set},
+        key::Key,
+    },
 };
 
-/// How long the place that the metadata named is used without asking again.
-const REDISCOVER_AFTER: Duration = Duration::from_secs(60 * 60);
+/// How long a `jwks_uri` is used before the metadata is fetched again.
+const METADATA_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
-const TYPES: HeaderValue = HeaderValue::from_static("application/jwk-set+json, application/json");
+const ACCEPT: HeaderValue = HeaderValue::from_static("application/jwk-set+json, application/json");
 
 /// Where an issuer's keys are.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
-    At(Endpoint),
-    /// Where its metadata says, which stands at one of these.
+pub(crate) enum KeyLocation {
+    Url(Endpoint),
+    /// The `jwks_uri` of its metadata, which is at one of these URLs.
     Discovered([Endpoint; 2]),
 }
 
-/// Whose keys are fetched, from where, and by whom.
+/// Whose keys are fetched, from where, and with which client.
 #[derive(Clone)]
 pub(crate) struct Origin {
     pub(crate) issuer: Arc<str>,
-    pub(crate) place: Place,
+    pub(crate) location: KeyLocation,
     pub(crate) client: Arc<dyn HttpClient>,
     pub(crate) allowed: AlgorithmSet,
     pub(crate) clock: Clock,
 }
 
-/// What remembers the last answer, so that the next one need not be read again.
+/// Fetches keys, and remembers the last response, which is not read again if it is unchanged.
 pub(super) struct Fetcher {
     origin: Origin,
-    /// Where the metadata said that the keys are, and at which uptime.
+    /// The `jwks_uri`, and the uptime at which it was discovered.
     discovered: Option<(Endpoint, Duration)>,
-    last: Option<Last>,
-    /// The set that was read last, if it held no usable key.
+    last: Option<LastResponse>,
+    /// The last set, if it had no usable key.
     unusable: Option<Bytes>,
-    /// What was read last; a key that comes again stays the same key.
+    /// The keys of the last usable set. A key that is in the next one too stays the same object.
     keys: Vec<Arc<Key>>,
 }
 
-struct Last {
+struct LastResponse {
     url: Endpoint,
     tag: Option<HeaderValue>,
     body: Bytes,
 }
 
-/// The keys, and for how long the issuer calls them fresh.
+/// The keys, and the freshness lifetime of the response.
 pub(super) struct Fetched {
     pub(super) keys: Vec<Arc<Key>>,
-    pub(super) life: Option<Duration>,
+    pub(super) freshness: Option<Duration>,
 }
 
 impl Fetcher {
@@ -73,31 +76,31 @@ impl Fetcher {
         }
     }
 
-    /// May be dropped at any time.
+    /// Fetches the keys. Cancel safe.
     pub(super) async fn fetch(&mut self) -> Result<Fetched, KeyFetchError> {
-        let url = self.place().await?;
-        let found = self.ask(&url).await;
-        if found.is_err() {
+        let url = self.url().await?;
+        let fetched = self.fetch_keys(&url).await;
+        if fetched.is_err() {
             // The issuer may have moved its keys.
             self.discovered = None;
         }
-        found
+        fetched
     }
 
-    async fn place(&mut self) -> Result<Endpoint, KeyFetchError> {
-        let urls = match &self.origin.place {
-            Place::At(url) => return Ok(url.clone()),
-            Place::Discovered(urls) => urls,
+    async fn url(&mut self) -> Result<Endpoint, KeyFetchError> {
+        let urls = match &self.origin.location {
+            KeyLocation::Url(url) => return Ok(url.clone()),
+            KeyLocation::Discovered(urls) => urls,
         };
         let now = self.origin.clock.uptime();
         if let Some((url, at)) = &self.discovered
-            && now.saturating_sub(*at) < REDISCOVER_AFTER
+            && now.saturating_sub(*at) < METADATA_MAX_AGE
         {
             return Ok(url.clone());
         }
         let [openid, oauth] = urls;
         let metadata = match self.metadata(openid).await {
-            Err(first) if may_stand_elsewhere(&first) => match self.metadata(oauth).await {
+            Err(first) if may_be_elsewhere(&first) => match self.metadata(oauth).await {
                 Err(KeyFetchError::Status(StatusCode::NOT_FOUND)) => Err(first),
                 second => second,
             },
@@ -110,15 +113,15 @@ impl Fetcher {
 
     async fn metadata(&self, url: &Endpoint) -> Result<IssuerMetadata, KeyFetchError> {
         let request = get(url.uri(), HeaderMap::new());
-        let answer = self.send(request, IssuerMetadata::MAX_BYTES).await?;
-        match answer.status() {
-            StatusCode::OK => IssuerMetadata::parse(&self.origin.issuer, answer.body())
+        let response = self.send(request, IssuerMetadata::MAX_BYTES).await?;
+        match response.status() {
+            StatusCode::OK => IssuerMetadata::parse(&self.origin.issuer, response.body())
                 .map_err(KeyFetchError::Discovery),
             status => Err(KeyFetchError::Status(status)),
         }
     }
 
-    async fn ask(&mut self, url: &Endpoint) -> Result<Fetched, KeyFetchError> {
+    async fn fetch_keys(&mut self, url: &Endpoint) -> Result<Fetched, KeyFetchError> {
         self.last.take_if(|last| last.url != *url);
         let mut headers = HeaderMap::new();
         if let Some(tag) = self.last.as_ref().and_then(|last| last.tag.clone()) {
@@ -126,22 +129,22 @@ impl Fetcher {
         }
         let is_conditional = !headers.is_empty();
         let request = get(url.uri(), headers);
-        let answer = self.send(request, MAX_BYTES as usize).await?;
-        let life = life(answer.headers());
-        match answer.status() {
+        let response = self.send(request, MAX_BYTES as usize).await?;
+        let freshness = freshness(response.headers());
+        match response.status() {
             StatusCode::NOT_MODIFIED if is_conditional => {}
-            StatusCode::OK => self.take(url, answer)?,
+            StatusCode::OK => self.read(url, response)?,
             status => return Err(KeyFetchError::Status(status)),
         }
         Ok(Fetched {
             keys: self.keys.clone(),
-            life,
+            freshness,
         })
     }
 
-    fn take(&mut self, url: &Endpoint, answer: Response<Bytes>) -> Result<(), KeyFetchError> {
-        let (head, body) = answer.into_parts();
-        // What is the same is not read, and not complained of, again.
+    fn read(&mut self, url: &Endpoint, response: Response<Bytes>) -> Result<(), KeyFetchError> {
+        let (head, body) = response.into_parts();
+        // An unchanged set is not read again, so that its keys are not warned of again.
         if self.unusable.as_ref() == Some(&body) {
             return Err(KeyFetchError::KeySet(KeySetError::NoUsableKey));
         }
@@ -155,7 +158,7 @@ impl Fetcher {
             }
             self.keys = keys;
         }
-        self.last = Some(Last {
+        self.last = Some(LastResponse {
             url: url.clone(),
             tag: head.headers.get(header::ETAG).cloned(),
             body,
@@ -168,14 +171,14 @@ impl Fetcher {
         request: Request<Bytes>,
         limit: usize,
     ) -> Result<Response<Bytes>, KeyFetchError> {
-        let answer = self.origin.client.send(request, limit).await;
-        answer.map_err(KeyFetchError::Http)
+        let response = self.origin.client.send(request, limit).await;
+        response.map_err(KeyFetchError::Http)
     }
 }
 
-/// Whether it only means that no metadata is at this place: some servers answer any path with a
-/// page. What names another issuer is no reason to look further.
-fn may_stand_elsewhere(error: &KeyFetchError) -> bool {
+/// Whether there is no metadata at this URL: some servers answer any path with a page. Metadata of
+/// another issuer is no reason to look further.
+fn may_be_elsewhere(error: &KeyFetchError) -> bool {
     matches!(
         error,
         KeyFetchError::Status(_)
@@ -188,6 +191,6 @@ fn get(uri: &Uri, headers: HeaderMap) -> Request<Bytes> {
     let mut request = Request::new(Bytes::new());
     *request.uri_mut() = uri.clone();
     *request.headers_mut() = headers;
-    request.headers_mut().insert(header::ACCEPT, TYPES);
+    request.headers_mut().insert(header::ACCEPT, ACCEPT);
     request
 }

@@ -1,17 +1,14 @@
-//! Keys that are fetched: who waits for a fetch, who causes one, and when keys are not trusted
-//! any more. No key is kept here: what a set does with them is in `set.rs`.
+//! Keys that are fetched: who waits for a fetch, what causes one, and how long keys are trusted. The
+//! key set itself holds the keys.
 
 mod error;
 mod fetch;
-mod pace;
-mod set;
+mod schedule;
 mod task;
+mod waiter;
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -19,53 +16,61 @@ use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
     task::JoinHandle,
-    time::timeout,
 };
 use tower_revoke_core::UnixTime;
 
 pub use self::error::{KeyFetchError, KeysUnavailable};
 use self::fetch::Fetcher;
 pub(crate) use self::{
-    fetch::{Origin, Place},
-    pace::Timing,
+    fetch::{KeyLocation, Origin},
+    schedule::Timing,
+    waiter::Waiter,
 };
-use super::{EMPTIED_TRUST, KeySet};
+use super::{jwk::EMPTIED_MAX_AGE, key::Key};
+use crate::KeySetError;
 
-/// How many requests wait for one fetch. Those that come on top are answered at once.
-const MAX_WAITING: usize = 1_024;
-
-/// What a request waits longer than a fetch may take: the fetch says first that it failed.
+/// How much longer a request waits than a fetch may take, so that the fetch reports its timeout
+/// first.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How often a failure that lasts is logged.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(10 * 60);
+/// How often a lasting failure is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// The keys of one issuer that come over the network. A task of its own fetches them; it starts
-/// with the first token that needs them, and ends when this is dropped.
+/// The key set for which keys are fetched.
+pub(crate) trait FetchedKeys: Send + Sync + 'static {
+    /// Its fetcher.
+    fn remote(&self) -> Option<&Remote>;
+
+    /// Replaces the fetched keys, and calls [`Remote::succeeded`].
+    fn replace(&self, keys: &[Arc<Key>], start: FetchStart);
+}
+
+/// Fetches the keys of one issuer, in a task that starts with the first token that needs them, and
+/// ends when this is dropped.
 pub(crate) struct Remote {
     origin: Origin,
     timing: Timing,
     /// Ends the task's pause.
     wake: Arc<Notify>,
-    /// Says that a fetch has ended.
+    /// Announces the end of a fetch.
     ended: watch::Sender<()>,
     waiting: AtomicUsize,
     state: Mutex<State>,
 }
 
+/// All times are uptimes.
 #[derive(Default)]
 struct State {
     task: Option<JoinHandle<()>>,
-    /// All times are uptimes. The fetch that is on its way was asked for then.
+    /// When the fetch in progress was requested.
     in_flight: Option<Duration>,
-    /// When a request last made us fetch.
+    /// When a token last caused a fetch.
     caused_at: Option<Duration>,
-    /// When the keys were asked for that are there now.
-    fetched: Option<Moment>,
-    /// When the issuer's set was first seen without a usable key, since the last fetch that
-    /// succeeded.
+    /// When the fetch of the current keys began.
+    fetched: Option<FetchStart>,
+    /// When the issuer's set was first seen without a usable key, since the last successful fetch.
     emptied_at: Option<Duration>,
-    complained_at: Option<Duration>,
+    logged_at: Option<Duration>,
     error: Option<Arc<KeyFetchError>>,
     fetches: u64,
     failures: u64,
@@ -74,13 +79,13 @@ struct State {
 
 /// When a fetch began.
 #[derive(Clone, Copy)]
-struct Moment {
+pub(crate) struct FetchStart {
     uptime: Duration,
     wall: UnixTime,
 }
 
-/// How the fetched keys stand.
-pub(crate) struct KeySetState {
+/// The state of the fetched keys, for metrics.
+pub(crate) struct FetchedState {
     pub(crate) age: Option<Duration>,
     pub(crate) fetches: u64,
     pub(crate) failures: u64,
@@ -107,92 +112,172 @@ impl Remote {
         self.origin.clock.uptime()
     }
 
-    pub(super) fn is_trusted(&self) -> bool {
+    /// Waits for the fetch that may bring the key of a token, if there is one to wait for.
+    /// `issued_at` is the token's `iat`, which is not verified.
+    ///
+    /// # Errors
+    /// [`KeysUnavailable`] if the issuer may still have a key that is not here.
+    pub(crate) async fn covered<K: FetchedKeys>(
+        &self,
+        keys: &Arc<K>,
+        issued_at: Option<UnixTime>,
+    ) -> Result<(), KeysUnavailable> {
+        let arrived_at = self.uptime();
+        if self.covers(arrived_at, issued_at) {
+            return Ok(());
+        }
+        if let Some(waiter) = self.request(keys) {
+            self.wait(waiter).await;
+        }
+        match self.covers(arrived_at, issued_at) {
+            true => Ok(()),
+            false => Err(self.unavailable()),
+        }
+    }
+
+    /// Whether the current keys include that of a token that arrived at this uptime, since they were
+    /// fetched late enough. Nobody has verified its `iat`, but a made-up one only turns a 401 into a
+    /// 503: which fetches are made doesn't depend on it.
+    fn covers(&self, arrived_at: Duration, issued_at: Option<UnixTime>) -> bool {
+        let state = self.lock();
+        let Some(start) = state.fetched else {
+            return false;
+        };
+        let age = self.uptime().saturating_sub(start.uptime);
+        // Times are whole seconds: a token of the same second may be the newer one.
+        let may_be_newer = issued_at.is_some_and(|at| at >= start.wall);
+        let is_recent = age < self.timing.refetch_interval;
+        self.trusts(&state) && (start.uptime >= arrived_at || (is_recent && !may_be_newer))
+    }
+
+    /// Starts a fetch if there are no trusted keys. Returns what to wait for.
+    pub(crate) fn start_if_untrusted<K: FetchedKeys>(&self, keys: &Arc<K>) -> Option<Waiter> {
+        if self.is_trusted() {
+            return None;
+        }
+        self.request(keys)
+    }
+
+    /// Waits for `fetch`, and returns whether there are trusted keys.
+    pub(crate) async fn ready(
+        &self,
+        fetch: Option<Waiter>,
+        has_keys: impl FnOnce() -> bool,
+    ) -> Result<(), KeysUnavailable> {
+        if let Some(waiter) = fetch {
+            self.wait(waiter).await;
+        }
+        match self.is_trusted() && has_keys() {
+            true => Ok(()),
+            false => Err(self.unavailable()),
+        }
+    }
+
+    pub(crate) fn fetched_state(&self) -> FetchedState {
+        let state = self.lock();
+        FetchedState {
+            age: state
+                .fetched
+                .map(|start| self.uptime().saturating_sub(start.uptime)),
+            fetches: state.fetches,
+            failures: state.failures,
+            unusable: state.unusable,
+        }
+    }
+
+    /// Starts the task again if its runtime has ended or hangs.
+    pub(crate) fn restart_if_dead<K: FetchedKeys>(&self, keys: &Arc<K>) {
+        let is_dead = {
+            let state = self.lock();
+            state.task.is_some() && !self.runs(&state, self.uptime())
+        };
+        if is_dead {
+            self.request(keys);
+        }
+    }
+
+    /// Drops keys that are no longer trusted.
+    pub(crate) fn expire<'a>(&self, fetched: impl Iterator<Item = &'a mut Vec<Arc<Key>>>) {
+        if self.is_trusted() {
+            return;
+        }
+        for keys in fetched.filter(|keys| !keys.is_empty()) {
+            keys.clear();
+            tracing::error!(
+                issuer = %self.origin.issuer,
+                "the issuer's keys could not be fetched for too long; its tokens are rejected with 503"
+            );
+        }
+    }
+
+    fn is_trusted(&self) -> bool {
         self.trusts(&self.lock())
     }
 
     fn trusts(&self, state: &State) -> bool {
         let now = self.uptime();
         let is_within = |at: Duration, time| now.saturating_sub(at) < time;
-        let trust_for = self.timing.trust_for;
+        let max_age = self.timing.max_age;
         let is_emptied = state
             .emptied_at
-            .is_some_and(|at| !is_within(at, EMPTIED_TRUST.min(trust_for)));
-        !is_emptied
-            && state
-                .fetched
-                .is_some_and(|at| is_within(at.uptime, trust_for))
-    }
-
-    /// Whether the keys that are there were fetched late enough to include that of a token which
-    /// came at this uptime, and says that it was issued then. Nobody has verified the latter. A
-    /// made-up one only turns a 401 into a 503: what is fetched, and how often, doesn't depend on it.
-    fn covers(&self, came_at: Duration, issued_at: Option<UnixTime>) -> bool {
-        let state = self.lock();
-        let Some(began) = state.fetched else {
-            return false;
-        };
-        let age = self.uptime().saturating_sub(began.uptime);
-        // Times are cut to seconds: a token of the same second may be the newer one.
-        let may_be_newer = issued_at.is_some_and(|at| at >= began.wall);
-        let is_recent = age < self.timing.key_refetch_interval;
-        self.trusts(&state) && (began.uptime >= came_at || (is_recent && !may_be_newer))
+            .is_some_and(|at| !is_within(at, EMPTIED_MAX_AGE.min(max_age)));
+        let is_recent = state
+            .fetched
+            .is_some_and(|start| is_within(start.uptime, max_age));
+        !is_emptied && is_recent
     }
 
     fn unavailable(&self) -> KeysUnavailable {
         let state = self.lock();
         KeysUnavailable {
             issuer: self.origin.issuer.clone(),
-            what: match self.trusts(&state) {
-                true => "the token may be signed with a key that could not be fetched yet",
-                false => "there are no keys that can be trusted",
+            problem: match self.trusts(&state) {
+                true => "the key of the token may be one that could not be fetched yet",
+                false => "there are no trusted keys",
             },
             error: state.error.clone(),
         }
     }
 
-    /// The fetch to wait for, which is started if it may be. `None`: there is nothing to wait for.
-    fn ask(&self, keys: &Arc<KeySet>) -> Option<watch::Receiver<()>> {
+    /// Starts a fetch if one may be started. `None`: there is nothing to wait for.
+    fn request<K: FetchedKeys>(&self, keys: &Arc<K>) -> Option<Waiter> {
         let mut state = self.lock();
         let now = self.uptime();
         let is_due = state
             .caused_at
-            .is_none_or(|at| now.saturating_sub(at) >= self.timing.key_refetch_interval);
+            .is_none_or(|at| now.saturating_sub(at) >= self.timing.refetch_interval);
         if !self.runs(&state, now) {
             if !is_due || !self.start(&mut state, keys) {
                 return None;
             }
         } else if state.in_flight.is_none() {
-            // Where there are no keys, the task tries again by itself.
+            // Without keys, the task retries by itself.
             if !is_due || !self.trusts(&state) {
                 return None;
             }
             self.wake.notify_one();
         } else {
-            return Some(self.ended.subscribe());
+            return Some(Waiter(self.ended.subscribe()));
         }
         state.caused_at = Some(now);
         state.in_flight = Some(now);
-        Some(self.ended.subscribe())
+        Some(Waiter(self.ended.subscribe()))
     }
 
-    /// Whether the task is alive. Its runtime may be gone, or stand still.
+    /// Whether the task is alive: its runtime may have ended, or hang.
     fn runs(&self, state: &State, now: Duration) -> bool {
-        let longest = self
-            .timing
-            .fetch_within
-            .saturating_mul(2)
-            .saturating_add(GRACE);
-        let stands_still = state
+        let limit = self.timing.fetch_timeout.saturating_mul(2);
+        let limit = limit.saturating_add(GRACE);
+        let hangs = state
             .in_flight
-            .is_some_and(|at| now.saturating_sub(at) > longest);
+            .is_some_and(|at| now.saturating_sub(at) > limit);
         let is_alive = state.task.as_ref().is_some_and(|task| !task.is_finished());
-        is_alive && !stands_still
+        is_alive && !hangs
     }
 
-    fn start(&self, state: &mut State, keys: &Arc<KeySet>) -> bool {
+    fn start<K: FetchedKeys>(&self, state: &mut State, keys: &Arc<K>) -> bool {
         let Ok(runtime) = Handle::try_current() else {
-            self.complain(state, KeyFetchError::NoRuntime);
+            self.record_failure(state, KeyFetchError::NoRuntime);
             return false;
         };
         let task = task::run(
@@ -207,24 +292,62 @@ impl Remote {
         true
     }
 
-    /// Waits until the fetch has ended, or could have.
-    async fn wait(&self, mut fetch: watch::Receiver<()>) {
-        let _place = match Waiting::new(&self.waiting) {
-            Some(place) => place,
-            None => return,
-        };
-        let most = self.timing.fetch_within.saturating_add(GRACE);
-        // An error is the end of the fetch too.
-        let _ = timeout(most, fetch.changed()).await;
+    async fn wait(&self, waiter: Waiter) {
+        let limit = self.timing.fetch_timeout.saturating_add(GRACE);
+        waiter.wait(&self.waiting, limit).await;
     }
 
-    fn complain(&self, state: &mut State, error: KeyFetchError) {
+    /// A fetch begins.
+    fn begin(&self) -> FetchStart {
+        let mut state = self.lock();
+        let start = FetchStart {
+            uptime: self.uptime(),
+            wall: self.origin.clock.now(),
+        };
+        state.in_flight = Some(start.uptime);
+        state.fetches += 1;
+        start
+    }
+
+    /// A fetch was successful.
+    pub(crate) fn succeeded(&self, start: FetchStart) {
+        let mut state = self.lock();
+        state.fetched = Some(start);
+        state.emptied_at = None;
+        state.error = None;
+        if state.logged_at.take().is_some() {
+            tracing::info!(issuer = %self.origin.issuer, "the issuer's keys can be fetched again");
+        }
+    }
+
+    /// A fetch has failed.
+    fn failed(&self, error: KeyFetchError) {
+        let mut state = self.lock();
+        state.failures += 1;
+        if matches!(error, KeyFetchError::KeySet(KeySetError::NoUsableKey)) {
+            state.unusable += 1;
+            if state.emptied_at.is_none() {
+                state.emptied_at = Some(self.uptime());
+                // Logged at once, whatever failed before.
+                state.logged_at = None;
+            }
+        }
+        self.record_failure(&mut state, error);
+    }
+
+    /// A fetch has ended, with success or not.
+    fn end(&self) {
+        self.lock().in_flight = None;
+        self.ended.send_replace(());
+    }
+
+    fn record_failure(&self, state: &mut State, error: KeyFetchError) {
         let now = self.uptime();
         let is_due = state
-            .complained_at
-            .is_none_or(|at| now.saturating_sub(at) >= COMPLAIN_EVERY);
+            .logged_at
+            .is_none_or(|at| now.saturating_sub(at) >= LOG_INTERVAL);
         if is_due {
-            state.complained_at = Some(now);
+            state.logged_at = Some(now);
             tracing::warn!(
                 issuer = %self.origin.issuer,
                 error = &error as &dyn std::error::Error,
@@ -241,21 +364,5 @@ impl Drop for Remote {
         if let Some(task) = self.lock().task.take() {
             task.abort();
         }
-    }
-}
-
-/// A place among those that wait.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(waiting: &'a AtomicUsize) -> Option<Self> {
-        let place = Self(waiting);
-        (waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING).then_some(place)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

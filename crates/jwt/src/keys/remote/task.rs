@@ -1,4 +1,4 @@
-//! The task that fetches: it keeps nothing alive but the client.
+//! The task that fetches. It keeps nothing alive but the client.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -9,60 +9,64 @@ use std::{
 use tokio::{sync::Notify, time::timeout};
 
 use super::{
-    KeyFetchError, Moment,
+    FetchStart, FetchedKeys,
+    error::KeyFetchError,
     fetch::Fetcher,
-    pace::{Pace, Timing},
+    schedule::{Schedule, Timing},
 };
-use crate::keys::KeySet;
 
-/// Fetches at once, then after each pause, until the set is gone.
-pub(super) async fn run(
+/// Fetches at once, then after each pause, until the key set is dropped.
+pub(super) async fn run<K: FetchedKeys>(
     mut fetcher: Fetcher,
-    keys: Weak<KeySet>,
+    keys: Weak<K>,
     wake: Arc<Notify>,
     timing: Timing,
 ) {
-    let mut pace = Pace::new(timing, RandomState::new().hash_one(0));
+    let mut schedule = Schedule::new(timing, RandomState::new().hash_one(0));
     loop {
-        let Some((flight, began)) = Flight::begin(&keys) else {
+        let Some((guard, start)) = FetchGuard::new(&keys) else {
             return;
         };
-        // Who asked while the pause ended meant this fetch.
+        // A request that arrived at the end of the pause is served by this fetch.
         let _ = timeout(Duration::ZERO, wake.notified()).await;
-        let answer = timeout(timing.fetch_within, fetcher.fetch()).await;
-        let answer = answer.unwrap_or(Err(KeyFetchError::TimedOut(timing.fetch_within)));
+        let fetched = timeout(timing.fetch_timeout, fetcher.fetch()).await;
+        let fetched = fetched.unwrap_or(Err(KeyFetchError::TimedOut(timing.fetch_timeout)));
         let Some(set) = keys.upgrade() else { return };
-        let pause = match answer {
+        let pause = match fetched {
             Ok(fetched) => {
-                set.fetched(&fetched.keys, began);
-                pace.after_success(fetched.life)
+                set.replace(&fetched.keys, start);
+                schedule.after_success(fetched.freshness)
             }
             Err(error) => {
-                set.fetch_failed(error);
-                pace.after_failure()
+                if let Some(remote) = set.remote() {
+                    remote.failed(error);
+                }
+                schedule.after_failure()
             }
         };
-        drop(flight);
+        drop(guard);
         drop(set);
         let _ = timeout(pause, wake.notified()).await;
     }
 }
 
-/// A fetch that is on its way. It ends when this is dropped, however that comes.
-struct Flight<'a>(&'a Weak<KeySet>);
+/// A fetch in progress, which ends when this is dropped.
+struct FetchGuard<'a, K: FetchedKeys>(&'a Weak<K>);
 
-impl<'a> Flight<'a> {
-    /// `None`: the set is gone.
-    fn begin(keys: &'a Weak<KeySet>) -> Option<(Self, Moment)> {
-        let began = keys.upgrade()?.fetch_begins()?;
-        Some((Self(keys), began))
+impl<'a, K: FetchedKeys> FetchGuard<'a, K> {
+    /// `None`: the key set is dropped.
+    fn new(keys: &'a Weak<K>) -> Option<(Self, FetchStart)> {
+        let start = keys.upgrade()?.remote()?.begin();
+        Some((Self(keys), start))
     }
 }
 
-impl Drop for Flight<'_> {
+impl<K: FetchedKeys> Drop for FetchGuard<'_, K> {
     fn drop(&mut self) {
-        if let Some(set) = self.0.upgrade() {
-            set.fetch_ends();
+        if let Some(set) = self.0.upgrade()
+            && let Some(remote) = set.remote()
+        {
+            remote.end();
         }
     }
 }

@@ -1,44 +1,44 @@
-//! How long to wait from one fetch to the next.
+//! When keys are fetched, and how long they are trusted.
 
 use std::time::Duration;
 
 use http::{HeaderMap, header};
 
-/// How often keys are fetched, and how long they are trusted.
+/// The settings of the same names, with `key_` in front.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
-    pub(crate) refresh_every: Duration,
-    pub(crate) key_refetch_interval: Duration,
-    pub(crate) fetch_within: Duration,
-    pub(crate) trust_for: Duration,
+    pub(crate) refresh_interval: Duration,
+    pub(crate) refetch_interval: Duration,
+    pub(crate) fetch_timeout: Duration,
+    pub(crate) max_age: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            refresh_every: Duration::from_secs(5 * 60),
-            key_refetch_interval: Duration::from_secs(10),
-            fetch_within: Duration::from_secs(5),
-            trust_for: Duration::from_secs(2 * 60 * 60),
+            refresh_interval: Duration::from_secs(5 * 60),
+            refetch_interval: Duration::from_secs(10),
+            fetch_timeout: Duration::from_secs(5),
+            max_age: Duration::from_secs(2 * 60 * 60),
         }
     }
 }
 
-/// Whatever the issuer says of its answer's life, it is asked this seldom and this often.
-const LEAST_LIFE: Duration = Duration::from_secs(60);
-const MOST_LIFE: Duration = Duration::from_secs(60 * 60);
+/// The bounds of the freshness lifetime of a response.
+const MIN_FRESHNESS: Duration = Duration::from_secs(60);
+const MAX_FRESHNESS: Duration = Duration::from_secs(60 * 60);
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(30);
+const MAX_RETRY: Duration = Duration::from_secs(30);
 
-/// Draws the pauses, so that many nodes don't ask at the same moment.
-pub(super) struct Pace {
+/// The pauses between fetches, with jitter, so that many nodes don't fetch at the same moment.
+pub(super) struct Schedule {
     timing: Timing,
     random: fastrand::Rng,
     failures: u32,
 }
 
-impl Pace {
+impl Schedule {
     pub(super) fn new(timing: Timing, seed: u64) -> Self {
         Self {
             timing,
@@ -47,29 +47,28 @@ impl Pace {
         }
     }
 
-    /// The pause after keys came that the issuer called fresh for `life`: up to a tenth less. Where
-    /// a fetch fails then, half of the keys' time is left to try again.
-    pub(super) fn after_success(&mut self, life: Option<Duration>) -> Duration {
+    /// The pause after a successful fetch: the freshness lifetime of the response, less up to a
+    /// tenth. It is at most half of `max_age`, so that the other half is left for retries.
+    pub(super) fn after_success(&mut self, freshness: Option<Duration>) -> Duration {
         self.failures = 0;
-        let life = life.map(|life| life.clamp(LEAST_LIFE, MOST_LIFE));
-        let pause = life.unwrap_or(self.timing.refresh_every);
-        let pause = pause.min(self.timing.trust_for / 2);
+        let freshness = freshness.map(|time| time.clamp(MIN_FRESHNESS, MAX_FRESHNESS));
+        let pause = freshness.unwrap_or(self.timing.refresh_interval);
+        let pause = pause.min(self.timing.max_age / 2);
         pause.mul_f64(1.0 - 0.1 * self.random.f64())
     }
 
-    /// The pause after a fetch failed: a second, and twice as long with each failure, to half a
-    /// minute; up to a half less.
+    /// The pause after a failed fetch: 1 s, doubled with each failure up to 30 s, less up to a half.
     pub(super) fn after_failure(&mut self) -> Duration {
         let doubled = FIRST_RETRY * (1 << self.failures.min(5));
         self.failures = self.failures.saturating_add(1);
-        let pause = doubled.min(LAST_RETRY).min(self.timing.trust_for / 2);
+        let pause = doubled.min(MAX_RETRY).min(self.timing.max_age / 2);
         pause.mul_f64(1.0 - 0.5 * self.random.f64())
     }
 }
 
-/// For how long an answer is fresh (RFC 9111 §4.2): `max-age`, less the `Age` that it has already;
-/// the smallest where several are named. `None`: it doesn't say, or only that it must not be kept.
-pub(super) fn life(headers: &HeaderMap) -> Option<Duration> {
+/// The freshness lifetime that a response has left (RFC 9111 §4.2): the smallest `max-age`, less its
+/// `Age`. `None` if it has no `max-age`.
+pub(super) fn freshness(headers: &HeaderMap) -> Option<Duration> {
     let max_age = headers
         .get_all(header::CACHE_CONTROL)
         .iter()
@@ -88,7 +87,7 @@ pub(super) fn life(headers: &HeaderMap) -> Option<Duration> {
     ))
 }
 
-/// `delta-seconds` (RFC 9111 §1.2.2): one that doesn't fit is as good as for ever.
+/// `delta-seconds` (RFC 9111 §1.2.2), saturated.
 fn seconds(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))
@@ -98,12 +97,12 @@ fn seconds(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn said(headers: &[(header::HeaderName, &'static str)]) -> Option<u64> {
+    fn seconds_of(headers: &[(header::HeaderName, &'static str)]) -> Option<u64> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(name, header::HeaderValue::from_static(value));
         }
-        life(&map).map(|life| life.as_secs())
+        freshness(&map).map(|time| time.as_secs())
     }
 
     #[test]
@@ -122,21 +121,28 @@ mod tests {
             ("max-age=", None),
             ("", None),
         ] {
-            assert_eq!(said(&[(header::CACHE_CONTROL, value)]), secs, "{value}");
+            assert_eq!(
+                seconds_of(&[(header::CACHE_CONTROL, value)]),
+                secs,
+                "{value}"
+            );
         }
-        assert_eq!(said(&[]), None);
+        assert_eq!(seconds_of(&[]), None);
         let twice = [
             (header::CACHE_CONTROL, "public"),
             (header::CACHE_CONTROL, "max-age=7"),
         ];
-        assert_eq!(said(&twice), Some(7));
+        assert_eq!(seconds_of(&twice), Some(7));
     }
 
     #[test]
     fn rfc9111_4_2_3_the_age_counts() {
         let max_age = (header::CACHE_CONTROL, "max-age=300");
         for (age, left) in [("100", 200), ("400", 0), ("x", 300)] {
-            assert_eq!(said(&[max_age.clone(), (header::AGE, age)]), Some(left));
+            assert_eq!(
+                seconds_of(&[max_age.clone(), (header::AGE, age)]),
+                Some(left)
+            );
         }
     }
 
@@ -147,39 +153,43 @@ mod tests {
             assert!((least..=most).contains(&secs), "{secs}");
         };
         for seed in 0..100 {
-            let mut pace = Pace::new(Timing::default(), seed);
-            between(pace.after_success(None), 270.0, 300.0);
+            let mut schedule = Schedule::new(Timing::default(), seed);
+            between(schedule.after_success(None), 270.0, 300.0);
             let secs = Duration::from_secs;
-            between(pace.after_success(Some(secs(0))), 54.0, 60.0);
-            between(pace.after_success(Some(secs(600))), 540.0, 600.0);
-            between(pace.after_success(Some(Duration::MAX)), 3_240.0, 3_600.0);
+            between(schedule.after_success(Some(secs(0))), 54.0, 60.0);
+            between(schedule.after_success(Some(secs(600))), 540.0, 600.0);
+            between(
+                schedule.after_success(Some(Duration::MAX)),
+                3_240.0,
+                3_600.0,
+            );
             for most in [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {
-                between(pace.after_failure(), most / 2.0, most);
+                between(schedule.after_failure(), most / 2.0, most);
             }
-            let _ = pace.after_success(None);
-            between(pace.after_failure(), 0.5, 1.0);
+            let _ = schedule.after_success(None);
+            between(schedule.after_failure(), 0.5, 1.0);
         }
     }
 
     #[test]
     fn keys_are_refreshed_well_before_their_time_is_over() {
         let timing = Timing {
-            trust_for: Duration::from_secs(20),
+            max_age: Duration::from_secs(20),
             ..Timing::default()
         };
-        let mut pace = Pace::new(timing, 7);
-        assert!(pace.after_success(None) <= Duration::from_secs(10));
-        assert!(pace.after_success(Some(Duration::MAX)) <= Duration::from_secs(10));
+        let mut schedule = Schedule::new(timing, 7);
+        assert!(schedule.after_success(None) <= Duration::from_secs(10));
+        assert!(schedule.after_success(Some(Duration::MAX)) <= Duration::from_secs(10));
         for _ in 0..10 {
-            assert!(pace.after_failure() <= Duration::from_secs(10));
+            assert!(schedule.after_failure() <= Duration::from_secs(10));
         }
     }
 
     #[test]
-    fn a_seed_says_it_all() {
+    fn the_same_seed_gives_the_same_pauses() {
         let draw = |seed| {
-            let mut pace = Pace::new(Timing::default(), seed);
-            [pace.after_success(None), pace.after_failure()]
+            let mut schedule = Schedule::new(Timing::default(), seed);
+            [schedule.after_success(None), schedule.after_failure()]
         };
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
