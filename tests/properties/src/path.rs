@@ -1,6 +1,6 @@
 //! The path that rules read, beside how others read it.
 
-use tower_revoke_core::{PathAllowances, PathAmbiguity, decode_unreserved, read_path};
+use tower_revoke_core::{PathAllowances, PathAmbiguity, internal::decode_unreserved, read_path};
 use url::Url;
 
 use crate::percent::decoded;
