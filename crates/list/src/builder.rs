@@ -69,10 +69,8 @@ impl<S> RevocationListBuilder<S> {
         self
     }
 
-    /// How many entries the mirror of a store with a feed may hold, in about 30 bytes each (27 to
-    /// 34: tables grow by a quarter): 2,000,000 unless this is called. On Linux large tables ask
-    /// the system for large pages, which it gives where `transparent_hugepage` is `madvise` or
-    /// `always`: a question costs about a quarter less then. Entries are revocations,
+    /// Sets how many entries the mirror of a store with a feed may hold, in about 40 bytes each.
+    /// Defaults to 2,000,000. Entries are revocations,
     /// rules, spent tokens, lifts, and the uses that were won through this list; those without an
     /// end, and those that are not of one token, take some more. While it is loaded again, it is
     /// there twice.

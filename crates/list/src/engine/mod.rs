@@ -118,12 +118,6 @@ impl<S: Store, T: Timer> Engine<S, T> {
     /// How the token stands, if its last good answer still counts: nothing is locked, allocated
     /// or awaited then. Else, if the mirror tells, or the store answers at once.
     pub(crate) fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(mirror) = &self.mirror
-            && cached_status(token).is_empty()
-        {
-            mirror.fetch(token);
-        }
         let version = self.versions.version(token);
         let now = self.clock.uptime();
         if self.is_known_good(token, version, now) {

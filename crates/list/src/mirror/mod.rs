@@ -2,9 +2,8 @@
 
 mod packed;
 mod shard;
-mod slots;
 mod state;
-mod table;
+mod tables;
 mod uses;
 
 use std::{
@@ -20,17 +19,16 @@ use tower_revoke_core::{
     Change, KeyDigest, Listed, RevocationKey, TokenStatus, UnixTime, Use, VerifiedToken, retention,
 };
 
-pub(crate) use self::shard::{Lost, Write};
 use self::{
     shard::{Look, Shard},
+    tables::is_rule,
     uses::OwnUses,
 };
+pub(crate) use self::{
+    shard::{Lost, Write},
+    tables::Tables,
+};
 use crate::judge::worse;
-
-/// One table for each beginning of a key, so that it grows in small steps; few enough that with some
-/// million keys each fills large pages.
-const SHARDS: usize = 1 << SHARD_BITS;
-const SHARD_BITS: u32 = 6;
 
 /// How many changes are taken in before others have their turn.
 pub(crate) const AT_ONCE: usize = 4_096;
@@ -58,13 +56,6 @@ pub(crate) struct Mirror {
     /// A page undoes what was written after it was read, which the scheduler must find out.
     #[cfg(test)]
     pub(crate) forgets_own: bool,
-}
-
-/// Tokens by the first byte of their key, and the rules, which are few.
-#[derive(Debug)]
-pub(crate) struct Tables<T> {
-    tokens: Box<[T]>,
-    rules: T,
 }
 
 /// A key, and which kind: rules and tokens are kept apart.
@@ -98,44 +89,6 @@ pub(crate) enum Phase {
     Off,
 }
 
-impl<T> Tables<T> {
-    fn new(table: impl Fn() -> T) -> Self {
-        Self {
-            tokens: (0..SHARDS).map(|_| table()).collect(),
-            rules: table(),
-        }
-    }
-
-    fn token(&self, key: &KeyDigest) -> &T {
-        &self.tokens[shard_of(key)]
-    }
-}
-
-fn shard_of(key: &KeyDigest) -> usize {
-    usize::from(key.as_bytes()[0] >> (8 - SHARD_BITS))
-}
-
-/// Tables that nobody reads yet.
-impl Tables<Shard> {
-    pub(crate) fn empty() -> Self {
-        Self::new(Shard::default)
-    }
-
-    pub(crate) fn len(&self) -> u64 {
-        let tokens: usize = self.tokens.iter().map(Shard::len).sum();
-        (tokens + self.rules.len()) as u64
-    }
-
-    pub(crate) fn follow(&mut self, change: &Change) {
-        let key = change.key();
-        if is_rule(change) || self.rules.knows(key) {
-            self.rules.follow(change);
-        } else {
-            self.tokens[shard_of(key)].follow(change);
-        }
-    }
-}
-
 impl Mirror {
     pub(crate) fn new(limit: u64) -> Self {
         Self {
@@ -158,17 +111,6 @@ impl Mirror {
     pub(crate) fn age(&self, uptime: Duration) -> Option<Duration> {
         let began = self.began.load(Ordering::Acquire).checked_sub(1)?;
         Some(uptime.saturating_sub(Duration::from_millis(began)))
-    }
-
-    /// The token will be asked about: what is known of it is most likely in no cache. Where a
-    /// processor can't be told so safely, nothing is done.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn fetch(&self, token: &VerifiedToken) {
-        if let Some(own) = token.keys().first()
-            && let Ok(table) = self.tables.token(own).try_read()
-        {
-            table.fetch(own);
-        }
     }
 
     /// How the token stands; `None` if only the store knows, or the mirror was given up just now.
@@ -413,18 +355,8 @@ impl Mirror {
     }
 
     fn all(&self) -> impl Iterator<Item = &RwLock<Shard>> {
-        self.tables.tokens.iter().chain([&self.tables.rules])
+        self.tables.all()
     }
-}
-
-fn is_rule(change: &Change) -> bool {
-    matches!(
-        change,
-        Change::Listed {
-            listed: Listed::Rule { .. },
-            ..
-        }
-    )
 }
 
 /// Nothing here panics while it holds a lock; if that is ever wrong, what is known must still be

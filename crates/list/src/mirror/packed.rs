@@ -1,40 +1,28 @@
-//! The common state of a token in 23 bytes: revoked or spent, until when, and since when.
+//! The common state of a token in 7 bytes: revoked or spent, until when, and since when.
 
-use tower_revoke_core::{KeyDigest, Listed, UnixTime};
+use tower_revoke_core::{Listed, UnixTime};
 
-use super::{
-    SHARD_BITS,
-    state::{Said, State},
-};
+use super::state::{Said, State};
 
-/// Ten million of them fit into 340 MB, with the room that their table leaves empty.
+/// `until` as 31 bits of seconds since [`START`] with a bit for "spent" above, and in 24 bits how many
+/// seconds before `until` the token was revoked.
 ///
-/// The key; the end as 31 bits of seconds since [`START`] below a bit for "spent"; 24 bits for how
-/// long before the end it was said. Whatever does not fit (no end, an end after 2071, a longer life)
-/// is kept apart, in full.
+/// With its key that is 23 bytes an entry. What does not fit (no `until`, one after 2071, a longer
+/// life) is kept apart, in full.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Packed(pub(super) [u8; BYTES]);
-
-pub(super) const BYTES: usize = 23;
+pub(super) struct Packed([u8; 7]);
 
 /// Early in 2004: no token that ended before is worth a short form.
 const START: u64 = 1 << 30;
 
 const SPENT: u32 = 1 << 31;
 
-/// Instead of a time before the end: nobody knows when it was said.
+/// Instead of the seconds before `until`, where nobody knows when the token was revoked.
 const UNKNOWN: u32 = 0xff_ffff;
 
 impl Packed {
-    /// A place where nothing is; no state comes out like this.
-    pub(super) const EMPTY: Self = Self([0; BYTES]);
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0 == Self::EMPTY.0
-    }
-
     /// `None` if it does not fit.
-    pub(super) fn new(key: &KeyDigest, state: &State) -> Option<Self> {
+    pub(super) fn new(state: &State) -> Option<Self> {
         let (until, spent, before) = match *state {
             State {
                 said:
@@ -56,32 +44,13 @@ impl Packed {
         if end >= SPENT {
             return None;
         }
-        let mut bytes = [0; BYTES];
-        bytes[..16].copy_from_slice(key.as_bytes());
-        bytes[16..20].copy_from_slice(&(end | spent).to_le_bytes());
-        bytes[20..].copy_from_slice(&before.to_le_bytes()[..3]);
-        let packed = Self(bytes);
-        (!packed.is_empty()).then_some(packed)
-    }
-
-    /// Where it stands in its table: the key is a hash already, whose first bits say which table.
-    pub(super) fn hash(&self) -> u64 {
-        Self::hash_of(&self.key())
-    }
-
-    pub(super) fn hash_of(key: &KeyDigest) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = *key.as_bytes();
-        u64::from_be_bytes([a, b, c, d, e, f, g, h]) << SHARD_BITS
-    }
-
-    pub(super) fn key(&self) -> KeyDigest {
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&self.0[..16]);
-        KeyDigest::from_bytes(bytes)
+        let [a, b, c, d] = (end | spent).to_le_bytes();
+        let [e, f, g, _] = before.to_le_bytes();
+        Some(Self([a, b, c, d, e, f, g]))
     }
 
     fn end(&self) -> u32 {
-        let [.., a, b, c, d, _, _, _] = self.0;
+        let [a, b, c, d, ..] = self.0;
         u32::from_le_bytes([a, b, c, d])
     }
 
@@ -128,6 +97,7 @@ fn said_before(until: UnixTime, at: UnixTime) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tower_revoke_core::KeyDigest;
 
     use super::*;
 
@@ -144,7 +114,6 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_not_packed() {
-        let key = KeyDigest::from_bytes([7; 16]);
         let last = START + u64::from(SPENT) - 1;
         for (state, fits) in [
             (revoked(Some(last), last), true),
@@ -158,33 +127,29 @@ mod tests {
             (revoked(Some(last), last - u64::from(UNKNOWN)), false),
             (State::default(), false),
         ] {
-            let packed = Packed::new(&key, &state);
+            let packed = Packed::new(&state);
             assert_eq!(packed.is_some(), fits, "{state:?}");
             if let Some(packed) = packed {
                 assert_eq!(packed.state(), state);
             }
         }
-        assert_eq!(size_of::<Packed>(), 23);
+        assert_eq!(size_of::<(KeyDigest, Packed)>(), 23);
     }
 
     proptest! {
         #[test]
         fn what_is_packed_is_what_comes_out(
-            bytes in any::<[u8; 16]>(),
             until in START..START + u64::from(SPENT),
             before in prop::option::of(0..u64::from(UNKNOWN)),
             spent in any::<bool>(),
         ) {
-            let key = KeyDigest::from_bytes(bytes);
             let state = if spent {
                 State { spent: Some(Some(UnixTime::from_secs(until))), ..State::default() }
             } else {
                 revoked(Some(until), before.map_or(0, |before| until - before))
             };
-            let packed = Packed::new(&key, &state).expect("it fits");
+            let packed = Packed::new(&state).expect("it fits");
             prop_assert_eq!(packed.state(), state);
-            prop_assert_eq!(packed.key(), key);
-            prop_assert_eq!(packed.hash(), Packed::hash_of(&key));
             prop_assert_eq!(Some(packed.listed()), state.listed());
         }
     }

@@ -7,11 +7,11 @@ use std::{
 
 use tower_revoke_core::{Change, KeyDigest, Listed, UnixTime};
 
-use super::{packed::Packed, state::State, table::Table};
+use super::{packed::Packed, state::State};
 
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
-    packed: Table,
+    packed: Map<Packed>,
     /// What does not fit into the short form. A key is here or there, never in both.
     apart: Map<State>,
     own: Map<Own>,
@@ -79,15 +79,15 @@ impl Shard {
         self.packed.len() + self.apart.len()
     }
 
+    /// How many entries it holds without growing.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.packed.capacity()
+    }
+
     /// Whether anything at all was said about the key.
     pub(super) fn knows(&self, key: &KeyDigest) -> bool {
         self.own.contains_key(key) || !self.known(key).is_empty()
-    }
-
-    /// See [`Table::fetch`].
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn fetch(&self, key: &KeyDigest) {
-        self.packed.fetch(key);
     }
 
     pub(super) fn look(&self, key: &KeyDigest) -> Look {
@@ -114,15 +114,16 @@ impl Shard {
     }
 
     fn put(&mut self, key: &KeyDigest, state: State) {
-        let packed = Packed::new(key, &state);
-        if packed.is_some() || state.is_empty() {
+        if let Some(packed) = Packed::new(&state) {
+            self.packed.insert(*key, packed);
+            self.apart.remove(key);
+            return;
+        }
+        self.packed.remove(key);
+        if state.is_empty() {
             self.apart.remove(key);
         } else {
             self.apart.insert(*key, state);
-        }
-        match packed {
-            Some(packed) => self.packed.insert(key, packed),
-            None => self.packed.remove(key),
         }
     }
 
@@ -270,26 +271,32 @@ impl Shard {
 
     /// Forgets what ended before a time.
     pub(super) fn forget(&mut self, before: UnixTime) {
-        self.packed.retain(|packed| packed.until() >= before);
+        self.packed.retain(|_, packed| packed.until() >= before);
         self.apart.retain(|_, state| {
             state.forget(before);
             !state.is_empty()
         });
-        if self.apart.len() < self.apart.capacity() / 4 {
-            self.apart.shrink_to(2 * self.apart.len());
-        }
+        give_room_back(&mut self.packed);
+        give_room_back(&mut self.apart);
     }
 
     /// All that a store must be told that has forgotten it.
     pub(super) fn changes(&self) -> Vec<Change> {
-        let packed = self.packed.iter().map(|one| (one.key(), one.state()));
+        let packed = self.packed.iter().map(|(key, one)| (*key, one.state()));
         let apart = self.apart.iter().map(|(key, state)| (*key, *state));
         let all = packed.chain(apart);
         all.flat_map(|(key, state)| state.changes(key)).collect()
     }
 }
 
-/// Keys are the halves of SHA-256 sums: eight bytes of one are its hash.
+fn give_room_back<T>(map: &mut Map<T>) {
+    if map.len() < map.capacity() / 4 {
+        map.shrink_to(2 * map.len());
+    }
+}
+
+/// Keys are halves of SHA-256 sums: their last bytes are a hash already. The first ones choose the
+/// shard, so within a shard they are nearly alike.
 #[derive(Debug, Default)]
 pub(super) struct Digests(u64);
 
@@ -299,8 +306,8 @@ impl Hasher for Digests {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        if let [_, a, b, c, d, e, f, g, h, ..] = *bytes {
-            self.0 = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        if let Some(last) = bytes.last_chunk() {
+            self.0 = u64::from_le_bytes(*last);
         }
     }
 
