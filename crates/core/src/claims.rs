@@ -1,4 +1,4 @@
-//! What a verified token says.
+//! The claims of a verified token.
 
 mod read;
 
@@ -13,11 +13,12 @@ use serde_json::{Map, Value, error::Category};
 use self::read::{Members, Name, Shape};
 use crate::UnixTime;
 
-/// The claims of a verified token, with the registered ones read once.
+/// The claims of a verified token. The registered ones are parsed once.
 ///
-/// A `NumericDate` may have a fraction (RFC 7519 §2); it is rounded so that the token lives
-/// shorter: `exp` and `iat` down, `nbf` up.
+/// A `NumericDate` may have a fraction (RFC 7519 §2). It is rounded so that the token is valid for a
+/// shorter time: `exp` and `iat` down, `nbf` up.
 ///
+/// # Examples
 /// ```
 /// use serde_json::json;
 /// use tower_revoke_core::Claims;
@@ -33,38 +34,39 @@ use crate::UnixTime;
 /// ```
 #[derive(Clone)]
 pub struct Claims {
-    /// As they came. Texts are read from it where they stand: most are never asked for.
+    /// The JSON of the token. Strings are slices of it: most are never used.
     json: String,
     members: Members,
-    /// All of them, once something asks for what is no text.
+    /// All claims, parsed when one that is not a string is first used.
     all: OnceLock<Map<String, Value>>,
     expires_at: Option<UnixTime>,
     issued_at: Option<UnixTime>,
     not_before: Option<UnixTime>,
 }
 
-/// Claims that cannot be what they are said to be.
+/// Why claims can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClaimsError {
-    /// The claims are no JSON object.
-    #[error("the claims are no JSON object")]
-    NoObject,
-    /// The claims are no JSON object in which no name stands twice (RFC 7519 §4). What stands there
-    /// instead is not quoted.
-    #[error("no JSON object with unique names ({kind:?}, line {line}, column {column})")]
+    /// The claims are not a JSON object.
+    #[error("the claims are not a JSON object")]
+    NotAnObject,
+    /// The claims are not a JSON object with unique names (RFC 7519 §4). Nothing of them is quoted.
+    #[error(
+        "the claims are not a JSON object with unique names ({kind:?}, line {line}, column {column})"
+    )]
     Unreadable {
-        /// What is wrong.
+        /// The kind of error.
         kind: Category,
-        /// Where, from 1.
+        /// The line, from 1.
         line: usize,
-        /// Where in the line, from 1.
+        /// The column, from 1.
         column: usize,
     },
-    /// A registered claim has a value of another type than its RFC gives it.
+    /// A registered claim is not of the type in its RFC.
     #[error("the claim `{0}` is of the wrong type")]
     WrongType(String),
-    /// The claims do not fit the type that the program asked for.
+    /// The claims can't be deserialized as the type that the program chose.
     #[error("the claims do not fit the type asked for: {0}")]
     DoNotFit(#[source] serde_json::Error),
 }
@@ -82,16 +84,16 @@ impl Claims {
     /// Reads a JSON object.
     ///
     /// # Errors
-    /// [`ClaimsError::WrongType`] if a claim on which the token's life depends is of another type
-    /// than its RFC gives it: `iss`, `sub`, `client_id`, `azp`, `sid`, `aud`, `exp`, `nbf`, `iat`.
-    /// A `jti` may be anything: what is no string names no token, see
+    /// [`ClaimsError::WrongType`] if one of `iss`, `sub`, `client_id`, `azp`, `sid`, `aud`, `exp`,
+    /// `nbf` and `iat` is not of the type in its RFC. A `jti` may be anything: one that is not a
+    /// string doesn't identify the token, see
     /// [`TokenId::of_signing_input`](crate::TokenId::of_signing_input).
     pub fn from_value(value: Value) -> Result<Self, ClaimsError> {
         if !value.is_object() {
-            return Err(ClaimsError::NoObject);
+            return Err(ClaimsError::NotAnObject);
         }
         let mut claims = Self::from_json(value.to_string())?;
-        // As they were given: what is printed of a float may be read as its neighbour.
+        // The given values: a float that is printed and parsed may differ in its last digit.
         if let Value::Object(all) = value {
             claims.all = OnceLock::from(all);
         }
@@ -101,7 +103,7 @@ impl Claims {
     /// Reads the payload of a token.
     ///
     /// # Errors
-    /// [`ClaimsError::Unreadable`] if it is no JSON object, or a name stands in it twice; else as of
+    /// [`ClaimsError::Unreadable`] if it is not a JSON object with unique names, and the errors of
     /// [`from_value`](Self::from_value).
     pub fn from_json(json: String) -> Result<Self, ClaimsError> {
         let members = Members::read(&json).map_err(|error| ClaimsError::Unreadable {
@@ -133,23 +135,23 @@ impl Claims {
         })
     }
 
-    /// Any claim, as it stands in the token.
+    /// Returns a claim by its name.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.members.get(&self.json, name)?;
         self.as_map().get(name)
     }
 
-    /// Whether there is a claim of this name that is not null.
+    /// Returns whether there is a claim of this name that is not null.
     pub fn has(&self, name: &str) -> bool {
         let shape = self.members.get(&self.json, name);
         shape.is_some_and(|shape| !matches!(shape, Shape::Null))
     }
 
-    /// All claims.
+    /// Returns all claims.
     pub fn as_map(&self) -> &Map<String, Value> {
         let read = || serde_json::from_str(&self.json);
         self.all
-            .get_or_init(|| read().expect("it was read before, as an object"))
+            .get_or_init(|| read().expect("it was parsed before, as an object"))
     }
 
     /// `iss`.
@@ -193,7 +195,7 @@ impl Claims {
         self.not_before
     }
 
-    /// Whether `audience` stands in `aud`, which is a string or a list of them.
+    /// Returns whether `audience` is in `aud`, which is a string or an array of strings.
     pub fn has_audience(&self, audience: &str) -> bool {
         match self.members.registered(Name::Audience) {
             Some(Shape::Text(text)) => text.of(&self.json) == audience,
@@ -202,8 +204,8 @@ impl Claims {
         }
     }
 
-    /// The scopes: `scope`, a string of words (RFC 9068 §2.2.3) or a list; or `scp`, where there
-    /// is no `scope`. In a list, what is no string is none.
+    /// Returns the scopes: those of `scope`, a space-separated string (RFC 9068 §2.2.3) or an array,
+    /// or of `scp`, if there is no `scope`. Elements that are not strings are ignored.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         let scope = self.members.registered(Name::Scope);
         let (scopes, name) = match scope {
@@ -221,15 +223,15 @@ impl Claims {
             .chain(list.into_iter().flatten().filter_map(Value::as_str))
     }
 
-    /// Whether `scope` is among the [`scopes`](Self::scopes).
+    /// Returns whether `scope` is one of the [`scopes`](Self::scopes).
     pub fn has_scope(&self, scope: &str) -> bool {
         self.scopes().any(|held| held == scope)
     }
 
-    /// Reads the claims as a type of the program's.
+    /// Deserializes the claims as a type of the program's.
     ///
     /// # Errors
-    /// [`ClaimsError::DoNotFit`] if they are not of that type.
+    /// [`ClaimsError::DoNotFit`].
     pub fn parse<C: DeserializeOwned>(&self) -> Result<C, ClaimsError> {
         C::deserialize(self.as_map()).map_err(ClaimsError::DoNotFit)
     }
@@ -254,7 +256,7 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// So that `Authenticated`, without a type of the program's, is an extractor too.
+/// Makes `Authenticated` an extractor without a type of the program's, too.
 impl<'de> Deserialize<'de> for Claims {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::from_value(Value::deserialize(deserializer)?).map_err(D::Error::custom)
@@ -273,7 +275,7 @@ fn date(
     };
     let secs = match (number.as_u64(), number.as_f64()) {
         (Some(secs), _) => secs,
-        // Saturates: what lies beyond 2^64 seconds is as good as that.
+        // The cast saturates.
         (None, Some(secs)) if secs >= 0.0 => round(secs) as u64,
         _ => return Err(ClaimsError::WrongType(name.to_owned())),
     };

@@ -1,4 +1,4 @@
-//! What an issuer says of itself: where the document stands, and how it is read. No I/O.
+//! An issuer's metadata: its URLs, and how it is parsed. No I/O.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,12 +8,13 @@ use crate::{Endpoint, EndpointError, locality::Locality};
 const OPENID: &str = "/.well-known/openid-configuration";
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
 
-/// No URL in the document may be longer.
+/// The longest URL that is accepted in the metadata.
 const MAX_URL: usize = 2_048;
 
-/// The part of an issuer's metadata (OpenID Connect Discovery 1.0 §3, RFC 8414 §2) that is used
+/// The members of an issuer's metadata (OpenID Connect Discovery 1.0 §3, RFC 8414 §2) that are used
 /// here.
 ///
+/// # Examples
 /// ```
 /// use tower_revoke_core::IssuerMetadata;
 ///
@@ -38,14 +39,14 @@ const MAX_URL: usize = 2_048;
 /// ```
 ///
 /// # Local addresses
-/// Who controls the metadata of an issuer must not make this program ask what stands beside it, as
-/// the service with the credentials of a cloud machine. So an endpoint on a loopback, link-local or
-/// private address, or another one that is not globally reachable, is rejected unless the issuer's
-/// own host is an address of the same kind. `localhost` and the names below it count as loopback. An
-/// issuer on the loopback may name any address.
+/// Whoever controls an issuer's metadata must not be able to make this program call its neighbours,
+/// such as the metadata service of a cloud (server-side request forgery). So an endpoint on a
+/// loopback, link-local or private address, or another one that is not globally reachable, is
+/// rejected unless the issuer's own host is an address of the same kind. `localhost` and the names
+/// below it count as loopback. An issuer on the loopback may name any address.
 ///
-/// A name can't be judged so: it may resolve to a local address, now or later. Where that matters,
-/// bring an [`HttpClient`](crate::HttpClient) that checks the addresses it connects to.
+/// A host name can't be checked here: it may resolve to a local address, now or later. Where that
+/// matters, use an [`HttpClient`](crate::HttpClient) that checks the addresses it connects to.
 #[derive(Clone, Debug)]
 pub struct IssuerMetadata {
     issuer: Locality,
@@ -57,8 +58,8 @@ pub struct IssuerMetadata {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiscoveryError {
-    /// The issuer is no URL whose metadata could be fetched.
-    #[error("the issuer has no URL for its metadata")]
+    /// The issuer is not a URL whose metadata could be fetched.
+    #[error("the issuer is not a URL whose metadata could be fetched")]
     Issuer(#[source] EndpointError),
     /// The issuer has a query or a fragment, which RFC 8414 §2 forbids.
     #[error("the issuer has a query or a fragment")]
@@ -66,31 +67,31 @@ pub enum DiscoveryError {
     /// The document has more bytes than [`IssuerMetadata::MAX_BYTES`].
     #[error("the metadata is longer than {} bytes", IssuerMetadata::MAX_BYTES)]
     TooLarge,
-    /// The document is no JSON object with a string as its `issuer`, or says one thing twice.
-    #[error("the metadata can't be read")]
+    /// The document is not a JSON object with a string as `issuer`, or has a duplicate member.
+    #[error("the metadata is not a JSON object with an issuer")]
     Unreadable,
-    /// The document is another issuer's; RFC 8414 §3.3 forbids its use.
-    #[error("the metadata is another issuer's")]
+    /// The document is another issuer's, which RFC 8414 §3.3 forbids to use.
+    #[error("the metadata is that of another issuer")]
     OtherIssuer,
-    /// The document lacks this member.
+    /// This member is missing.
     #[error("the metadata has no `{0}`")]
     Missing(&'static str),
-    /// This member is no string, or too long to be a URL.
-    #[error("`{0}` of the metadata is no URL")]
-    NoUrl(&'static str),
-    /// This member can't be an endpoint.
+    /// This member is not a string, or is too long for a URL.
+    #[error("`{0}` of the metadata is not a URL")]
+    NotAUrl(&'static str),
+    /// This member is not the URL of an endpoint.
     #[error("`{member}` of the metadata can't be used")]
     Endpoint {
-        /// Its name.
+        /// The name of the member.
         member: &'static str,
-        /// What is wrong with it.
+        /// The cause.
         #[source]
         source: EndpointError,
     },
-    /// This member is a local address, and the issuer is none of that kind.
-    #[error("`{member}` of the metadata is the local address `{url}`, and the issuer is none")]
+    /// This member is a local address, but the issuer is not one of its kind.
+    #[error("`{member}` of the metadata is the local address `{url}`, but the issuer is not local")]
     Local {
-        /// Its name.
+        /// The name of the member.
         member: &'static str,
         /// The URL.
         url: String,
@@ -98,15 +99,15 @@ pub enum DiscoveryError {
 }
 
 impl IssuerMetadata {
-    /// The longest document that is read.
+    /// The longest document that is accepted.
     pub const MAX_BYTES: usize = 64 * 1024;
 
-    /// Where an issuer's metadata may stand, in the order in which to ask: OpenID Connect
+    /// Returns the URLs of an issuer's metadata, in the order in which to try them: OpenID Connect
     /// Discovery 1.0 §4 appends to the issuer's path, RFC 8414 §3 inserts before it.
     ///
     /// # Errors
-    /// [`DiscoveryError::Issuer`] if the issuer is no [`Endpoint`] (so: not `https`, nor on the
-    /// loopback); [`DiscoveryError::IssuerParts`].
+    /// [`DiscoveryError::Issuer`] if the issuer is not an [`Endpoint`], which is `https` or on the
+    /// loopback; [`DiscoveryError::IssuerParts`].
     pub fn urls(issuer: &str) -> Result<[Endpoint; 2], DiscoveryError> {
         if issuer.contains(['?', '#']) {
             return Err(DiscoveryError::IssuerParts);
@@ -126,11 +127,11 @@ impl IssuerMetadata {
         ])
     }
 
-    /// Reads the document that was fetched for `issuer`; its own `issuer` must be the same,
-    /// character by character (RFC 8414 §3.3).
+    /// Parses the document that was fetched for `issuer`. Its own `issuer` must be identical
+    /// (RFC 8414 §3.3).
     ///
     /// # Errors
-    /// [`DiscoveryError`]. What is wrong with an endpoint shows when it is asked for.
+    /// [`DiscoveryError`]. An endpoint is checked when it is read.
     pub fn parse(issuer: &str, document: &[u8]) -> Result<Self, DiscoveryError> {
         #[derive(Deserialize)]
         struct Document {
@@ -143,7 +144,7 @@ impl IssuerMetadata {
         if document.len() > Self::MAX_BYTES {
             return Err(DiscoveryError::TooLarge);
         }
-        // A derived reader takes an array for a struct; metadata is an object (RFC 8414 §3.2).
+        // serde's derive accepts an array for a struct; metadata is an object (RFC 8414 §3.2).
         if document.trim_ascii_start().first() != Some(&b'{') {
             return Err(DiscoveryError::Unreadable);
         }
@@ -152,7 +153,7 @@ impl IssuerMetadata {
         if document.issuer != issuer {
             return Err(DiscoveryError::OtherIssuer);
         }
-        // An issuer that is not a URL is never asked; treat it as remote.
+        // An issuer that is not a URL counts as remote.
         let locality = Endpoint::new(issuer).map_or(Locality::Global, |url| url.locality());
         Ok(Self {
             issuer: locality,
@@ -161,16 +162,16 @@ impl IssuerMetadata {
         })
     }
 
-    /// Where the issuer's keys are.
+    /// Returns the URL of the issuer's keys.
     ///
     /// # Errors
-    /// [`DiscoveryError::Missing`], [`NoUrl`](DiscoveryError::NoUrl),
+    /// [`DiscoveryError::Missing`], [`NotAUrl`](DiscoveryError::NotAUrl),
     /// [`Endpoint`](DiscoveryError::Endpoint) or [`Local`](DiscoveryError::Local).
     pub fn jwks_uri(&self) -> Result<Endpoint, DiscoveryError> {
         self.endpoint("jwks_uri", &self.jwks_uri)
     }
 
-    /// Where tokens are revoked (RFC 7009 §2).
+    /// Returns the URL of the revocation endpoint (RFC 7009 §2).
     ///
     /// # Errors
     /// As [`jwks_uri`](Self::jwks_uri).
@@ -186,7 +187,7 @@ impl IssuerMetadata {
             {
                 url
             }
-            _ => return Err(DiscoveryError::NoUrl(member)),
+            _ => return Err(DiscoveryError::NotAUrl(member)),
         };
         let url =
             Endpoint::new(url).map_err(|source| DiscoveryError::Endpoint { member, source })?;
@@ -310,13 +311,13 @@ mod tests {
         let long = format!(r#""https://a.example/{}""#, "a".repeat(MAX_URL));
         for (value, fails) in [
             ("null", DiscoveryError::Missing("jwks_uri")),
-            ("5", DiscoveryError::NoUrl("jwks_uri")),
-            ("[]", DiscoveryError::NoUrl("jwks_uri")),
+            ("5", DiscoveryError::NotAUrl("jwks_uri")),
+            ("[]", DiscoveryError::NotAUrl("jwks_uri")),
             (
                 r#""https://a.example/\n""#,
-                DiscoveryError::NoUrl("jwks_uri"),
+                DiscoveryError::NotAUrl("jwks_uri"),
             ),
-            (&long, DiscoveryError::NoUrl("jwks_uri")),
+            (&long, DiscoveryError::NotAUrl("jwks_uri")),
             (
                 r#""http://a.example/""#,
                 DiscoveryError::Endpoint {
@@ -392,7 +393,7 @@ mod tests {
         let error = error.unwrap().jwks_uri().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`jwks_uri` of the metadata is the local address `http://127.0.0.1/`, and the issuer is none"
+            "`jwks_uri` of the metadata is the local address `http://127.0.0.1/`, but the issuer is not local"
         );
     }
 

@@ -9,8 +9,10 @@ use http::{Uri, uri::Scheme};
 
 use crate::locality::Locality;
 
-/// The URL of a server's endpoint: `https`, or plain `http` on the loopback or by name.
+/// The URL of a server's endpoint: `https`, or plain `http` where it is on the loopback or allowed
+/// by name.
 ///
+/// # Examples
 /// ```
 /// use tower_revoke_core::{Endpoint, EndpointError};
 ///
@@ -25,24 +27,24 @@ use crate::locality::Locality;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint(Uri);
 
-/// A URL that can't be an endpoint.
+/// Why a URL can't be an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// Not an absolute `http` or `https` URL, or one with user information, or with a host that
-    /// clients read in different ways (`0x7f.1`, `local%68ost`).
-    #[error("`{0}` is no http or https URL")]
-    NoUrl(String),
-    /// Tokens and keys would be sent in the clear.
-    #[error("`{0}` is plain http; use https, or allow it by name")]
+    /// It is not an absolute `http` or `https` URL, has user information, or a host that clients
+    /// parse differently (`0x7f.1`, `local%68ost`).
+    #[error("`{0}` is not an http or https URL with an unambiguous host")]
+    NotAUrl(String),
+    /// Tokens and keys would be sent unencrypted.
+    #[error("`{0}` is plain http; use https, or allow it with Endpoint::plain_http")]
     PlainHttp(String),
 }
 
 impl Endpoint {
-    /// An `https` URL, or an `http` one whose host is `localhost` or a loopback address.
+    /// Parses an `https` URL, or an `http` one whose host is `localhost` or a loopback address.
     ///
     /// # Errors
-    /// [`EndpointError`], which names the URL.
+    /// [`EndpointError`].
     pub fn new(url: &str) -> Result<Self, EndpointError> {
         let endpoint = Self::plain_http(url)?;
         if endpoint.0.scheme() == Some(&Scheme::HTTPS) || endpoint.is_loopback() {
@@ -52,24 +54,24 @@ impl Endpoint {
         }
     }
 
-    /// An `https` or `http` URL of any host: for a network that is trusted with the tokens.
+    /// Parses an `https` or `http` URL of any host: for a network that is trusted with tokens.
     ///
     /// # Errors
-    /// [`EndpointError::NoUrl`].
+    /// [`EndpointError::NotAUrl`].
     pub fn plain_http(url: &str) -> Result<Self, EndpointError> {
-        let no_url = || EndpointError::NoUrl(url.to_owned());
-        let uri: Uri = url.parse().map_err(|_| no_url())?;
+        let not_a_url = || EndpointError::NotAUrl(url.to_owned());
+        let uri: Uri = url.parse().map_err(|_| not_a_url())?;
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
         let has_user = uri
             .authority()
             .is_some_and(|host| host.as_str().contains('@'));
         if !is_http || has_user || !uri.host().is_some_and(is_unambiguous) {
-            return Err(no_url());
+            return Err(not_a_url());
         }
         Ok(Self(uri))
     }
 
-    /// The URL.
+    /// Returns the URL.
     pub fn uri(&self) -> &Uri {
         &self.0
     }
@@ -88,8 +90,8 @@ impl Endpoint {
     }
 }
 
-/// Whether the host that is judged here is the one that a client connects to. By the URL standard a
-/// client decodes escapes, and reads a name whose last label is a number as an IPv4 address, in any
+/// Whether every client connects to the host that is checked here. By the URL standard a client
+/// decodes escapes, and parses a name whose last label is a number as an IPv4 address, in any
 /// notation.
 fn is_unambiguous(host: &str) -> bool {
     if let Some(host) = host.strip_prefix('[') {
@@ -148,7 +150,7 @@ mod tests {
             "a b",
         ] {
             let error = Endpoint::new(url).unwrap_err();
-            assert_eq!(error, EndpointError::NoUrl(url.to_owned()));
+            assert_eq!(error, EndpointError::NotAUrl(url.to_owned()));
         }
     }
 
@@ -174,7 +176,7 @@ mod tests {
             for scheme in ["https", "http"] {
                 let url = format!("{scheme}://{host}/");
                 let read = Endpoint::plain_http(&url);
-                assert_eq!(read, Err(EndpointError::NoUrl(url)), "{host}");
+                assert_eq!(read, Err(EndpointError::NotAUrl(url)), "{host}");
             }
         }
         for host in [

@@ -1,11 +1,11 @@
-//! What the hashes of one issuer's tokens have in common, computed once.
+//! The common prefix of the hashes of one issuer's tokens, computed once.
 
 use std::fmt;
 
 use crate::{KeyDigest, TokenId, id::Fields};
 
-/// The [`TokenId`]s and [`KeyDigest`]s of one issuer's tokens, hashed as far as they are alike. A
-/// verifier that knows its issuers makes each token's from here, in about half the time.
+/// Computes the [`TokenId`]s and [`KeyDigest`]s of one issuer's tokens from their common prefix, in
+/// about half the time.
 ///
 /// ```
 /// use tower_revoke_core::{TokenId, internal::IssuerDigests};
