@@ -73,6 +73,21 @@ pub fn has_ended(until: Option<UnixTime>, now: UnixTime) -> bool {
     until.is_some_and(|until| now >= until)
 }
 
+/// Whether what lasts until a time was over before another: what a purge forgets. What ended at that
+/// very second is kept.
+///
+/// ```
+/// use tower_revoke_core::{UnixTime, retention::ended_before};
+///
+/// let before = UnixTime::from_secs(100);
+/// assert!(ended_before(Some(UnixTime::from_secs(99)), before));
+/// assert!(!ended_before(Some(UnixTime::from_secs(100)), before));
+/// assert!(!ended_before(None, before));
+/// ```
+pub fn ended_before(until: Option<UnixTime>, before: UnixTime) -> bool {
+    until.is_some_and(|until| until < before)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

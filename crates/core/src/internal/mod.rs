@@ -9,6 +9,7 @@ mod cached_status;
 mod filter;
 mod issuer_digests;
 mod log_limit;
+pub mod merge;
 mod token_cookies;
 
 pub use self::{

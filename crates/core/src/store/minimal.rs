@@ -100,12 +100,11 @@ impl Store for MinimalStore {
 
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         let mut tables = self.tables();
-        let is_past = |until: Option<UnixTime>| until.is_some_and(|until| until < before);
         let ended = tables
             .revoked
-            .extract_if(|_, listed| is_past(listed.until()))
+            .extract_if(|_, listed| retention::ended_before(listed.until(), before))
             .count();
-        let unused = tables.uses.extract_if(|_, uses| is_past(uses.until));
+        let unused = tables.uses.extract_if(|_, uses| retention::ended_before(uses.until, before));
         let taken: usize = unused.map(|(_, uses)| uses.taken.len().max(1)).sum();
         tables.purged_before = tables.purged_before.max(Some(before));
         Ok((ended + taken) as u64)

@@ -9,7 +9,10 @@ pub use self::{
     feed::{Change, ChangeFeed, Changes, Cursor},
     records::{Record, RecordFilter, RecordPage, Records},
 };
-use crate::{BoxError, KeyDigest, Revocation, RevocationKey, TokenId, UnixTime, UseId, retention};
+use crate::{
+    BoxError, KeyDigest, Revocation, RevocationKey, TokenId, UnixTime, UseId,
+    internal::merge::later_end, retention,
+};
 
 /// Where revocations and uses live, durable and shared.
 ///
@@ -145,7 +148,6 @@ impl Listed {
     /// `self` stays.
     #[must_use]
     pub fn longer(self, other: Self) -> Self {
-        let later = |one: Option<UnixTime>, other: Option<UnixTime>| Some(one?.max(other?));
         match (self, other) {
             (
                 Self::Rule {
@@ -158,13 +160,13 @@ impl Listed {
                 },
             ) => Self::Rule {
                 issued_at_or_before: one.max(two),
-                until: later(until, other),
+                until: later_end(until, other),
             },
             (Self::Revoked { until }, Self::Revoked { until: other }) => Self::Revoked {
-                until: later(until, other),
+                until: later_end(until, other),
             },
             (Self::Spent { until }, Self::Spent { until: other }) => Self::Spent {
-                until: later(until, other),
+                until: later_end(until, other),
             },
             (one, _) => one,
         }

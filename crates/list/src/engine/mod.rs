@@ -23,7 +23,7 @@ use moka::{
 };
 use tower_revoke_core::{
     Clock, Cursor, KeyDigest, RecordFilter, RecordPage, RevocationKey, Store, StoreError, TokenId,
-    TokenStatus, UnixTime, VerifiedToken, internal::cached_status,
+    TokenStatus, UnixTime, VerifiedToken, internal::cached_status, retention,
 };
 
 use self::{
@@ -321,9 +321,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
     /// clock was set back since: then nobody can vouch for it any more.
     fn may_be_forgotten(&self, token: &VerifiedToken) -> bool {
         let purged_before = self.purged_before.load(Ordering::Acquire);
-        token
-            .retained_until()
-            .is_some_and(|until| until < UnixTime::from_secs(purged_before))
+        retention::ended_before(token.retained_until(), UnixTime::from_secs(purged_before))
     }
 
     /// The mirror as it must be, and one question about no token: both bounded in time.

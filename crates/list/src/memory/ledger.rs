@@ -35,11 +35,12 @@ impl Ledger {
         }
     }
 
-    /// Whether one more entry may be kept. Logs once a minute that there is no room.
-    pub(super) fn room(&self, clock: &Clock) -> Result<(), StoreError> {
-        if self.entries < self.capacity {
-            return Ok(());
-        }
+    pub(super) fn is_full(&self) -> bool {
+        self.entries >= self.capacity
+    }
+
+    /// The answer to what there is no room for. Logs it once a minute.
+    pub(super) fn reject(&self, clock: &Clock) -> StoreError {
         if let Some(count) = self.full.count(clock.uptime(), 1) {
             tracing::error!(
                 entries = self.entries,
@@ -47,7 +48,7 @@ impl Ledger {
                 "the memory store is full: new revocations and uses are rejected"
             );
         }
-        Err(StoreError::Full(self.entries))
+        StoreError::Full(self.entries)
     }
 
     /// Counts what has become more or less.

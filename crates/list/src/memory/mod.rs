@@ -12,7 +12,7 @@ use std::{
 use tower_revoke_core::{
     BoxFuture, Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed,
     Record as Details, RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime,
-    Use, UseOutcome, retention,
+    Use, UseOutcome, internal::merge::check_use,
 };
 
 use self::{ledger::Ledger, record::Record};
@@ -115,34 +115,28 @@ impl MemoryStore {
         &self,
         shard: &mut Shard,
         key: KeyDigest,
-        act: impl FnOnce(&mut Record, &mut Ledger) -> (T, Option<Change>),
-    ) -> T {
+        act: impl FnOnce(&mut Record) -> Result<(T, Option<Change>), StoreError>,
+    ) -> Result<T, StoreError> {
         let record = shard.records.entry(key).or_default();
         let mut ledger = self.ledger();
         let weight = record.weight();
-        let (result, change) = act(record, &mut ledger);
-        if let Some(change) = change {
-            ledger.write(change);
+        // A full store takes nothing new, and still prolongs what it holds.
+        let undo = ledger.is_full().then(|| record.clone());
+        let mut done = act(record);
+        if let Some(undo) = undo
+            && record.weight() > weight
+        {
+            *record = undo;
+            done = Err(ledger.reject(&self.0.clock));
+        }
+        if let Ok((_, Some(change))) = &done {
+            ledger.write(*change);
         }
         ledger.weigh(weight, record.weight());
         if record.is_empty() {
             shard.records.remove(&key);
         }
-        result
-    }
-
-    /// As [`change`](Self::change), where it may fail.
-    fn try_change(
-        &self,
-        key: KeyDigest,
-        act: impl FnOnce(&mut Record, &mut Ledger) -> Result<Option<Change>, StoreError>,
-    ) -> Result<(), StoreError> {
-        self.change(&mut self.shard(&key), key, |record, ledger| {
-            match act(record, ledger) {
-                Ok(change) => (Ok(()), change),
-                Err(error) => (Err(error), None),
-            }
-        })
+        done.map(|(result, _)| result)
     }
 }
 
@@ -152,8 +146,8 @@ impl Store for MemoryStore {
     async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
         for revocation in revocations {
             let key = revocation.key().digest();
-            self.try_change(key, |record, ledger| {
-                record.revoke(revocation, || ledger.room(&self.0.clock))
+            self.change(&mut self.shard(&key), key, |record| {
+                Ok(((), record.revoke(revocation)))
             })?;
         }
         Ok(())
@@ -162,10 +156,10 @@ impl Store for MemoryStore {
     async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
         let key = lift.key.digest();
         let mut shard = self.shard(&key);
-        Ok(self.change(&mut shard, key, |record, _| {
+        self.change(&mut shard, key, |record| {
             let change = record.lift(lift);
-            (change.is_some(), change)
-        }))
+            Ok((change.is_some(), change))
+        })
     }
 
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
@@ -175,31 +169,18 @@ impl Store for MemoryStore {
 
     async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
         let key = KeyDigest::of_token(use_.token);
-        let now = self.0.clock.now();
         let mut shard = self.shard(&key);
-        // The wall clock may have been set back since uses were forgotten: they must not be won
-        // a second time.
-        let is_forgotten = use_
-            .until
-            .is_some_and(|until| Some(until) < shard.purged_before);
-        if is_forgotten || retention::has_ended(use_.until, now) {
-            return Err(StoreError::Expired);
-        }
-        self.change(&mut shard, key, |record, ledger| {
-            match record.take_use(use_, || ledger.room(&self.0.clock)) {
-                Ok((outcome, change)) => (Ok(outcome), change),
-                Err(error) => (Err(error), None),
-            }
-        })
+        check_use(use_, self.0.clock.now(), shard.purged_before)?;
+        self.change(&mut shard, key, |record| record.take_use(use_))
     }
 
     async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
         let key = KeyDigest::of_token(use_.token);
         let mut shard = self.shard(&key);
-        Ok(self.change(&mut shard, key, |record, _| {
+        self.change(&mut shard, key, |record| {
             let change = record.return_use(use_);
-            (change.is_some(), change.flatten())
-        }))
+            Ok((change.is_some(), change.flatten()))
+        })
     }
 
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
@@ -249,8 +230,9 @@ impl ChangeFeed for MemoryStore {
     fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             for change in known {
-                self.try_change(*change.key(), |record, ledger| {
-                    record.restore(change, || ledger.room(&self.0.clock))
+                let key = *change.key();
+                self.change(&mut self.shard(&key), key, |record| {
+                    Ok(((), record.restore(change)))
                 })?;
             }
             Ok(())

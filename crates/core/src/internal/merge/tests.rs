@@ -1,0 +1,222 @@
+//! The states against the contract in its plainest form: a history of what was said, judged whole.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{TokenId, UseId};
+
+const TOKEN: TokenId = TokenId::from_bytes([1; 16]);
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Revoke { at: u64, until: Option<u64> },
+    Lift { at: u64 },
+    RestoreListed { at: u64, until: Option<u64> },
+    RestoreLifted { at: u64, until: Option<u64> },
+}
+
+/// Everything that was ever said, with the time that counts; nothing is merged.
+#[derive(Default)]
+struct History {
+    said: Vec<(u64, Option<u64>)>,
+    lifts: Vec<(u64, Option<u64>)>,
+}
+
+impl History {
+    fn last_lift(&self) -> u64 {
+        self.lifts.iter().map(|(at, _)| *at).max().unwrap_or(0)
+    }
+
+    /// What stands: until when, and since when.
+    fn stands(&self) -> Option<(Option<u64>, u64)> {
+        let at = self.said.iter().map(|(at, _)| *at).max()?;
+        let untils = self.said.iter().map(|(_, until)| *until);
+        Some((longest(untils), at))
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Revoke { at, until } => self.said.push((at.max(self.last_lift()), until)),
+            Op::RestoreListed { at, until } if at >= self.last_lift() => {
+                self.said.push((at, until));
+            }
+            Op::RestoreListed { .. } => {}
+            Op::Lift { at } => {
+                if let Some((until, said_at)) = self.stands() {
+                    self.lifts.push((at.max(said_at + 1), until));
+                    self.said.clear();
+                }
+            }
+            Op::RestoreLifted { at, until } => {
+                self.lifts.push((at, until));
+                if self.stands().is_some_and(|(_, said_at)| said_at < at) {
+                    self.said.clear();
+                }
+            }
+        }
+    }
+}
+
+fn longest(untils: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    untils
+        .map(|until| until.unwrap_or(u64::MAX))
+        .max()
+        .filter(|until| *until != u64::MAX)
+}
+
+fn time(secs: u64) -> UnixTime {
+    UnixTime::from_secs(secs)
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let until = || prop::option::of(50..55_u64);
+    let op = prop_oneof![
+        (0..8_u64, until()).prop_map(|(at, until)| Op::Revoke { at, until }),
+        (0..8_u64).prop_map(|at| Op::Lift { at }),
+        (0..8_u64, until()).prop_map(|(at, until)| Op::RestoreListed { at, until }),
+        (0..8_u64, until()).prop_map(|(at, until)| Op::RestoreLifted { at, until }),
+    ];
+    prop::collection::vec(op, 0..12)
+}
+
+fn apply(state: &mut KeyState, op: Op) -> Option<Change> {
+    let key = KeyDigest::of_token(TOKEN);
+    let end = |until: Option<u64>| until.map(time);
+    match op {
+        Op::Revoke { at, until } => {
+            let said = Revocation::of_token(TOKEN, None).retained(end(until));
+            state.revoke(key, (&said.at(time(at))).into())
+        }
+        Op::Lift { at } => state.lift(&Lift {
+            key: TOKEN.into(),
+            at: time(at),
+            by: "ann".to_owned(),
+            reason: String::new(),
+        }),
+        Op::RestoreListed { at, until } => state.restore(&Change::Listed {
+            key,
+            listed: Listed::Revoked { until: end(until) },
+            at: time(at),
+        }),
+        Op::RestoreLifted { at, until } => state.restore(&Change::Lifted {
+            key,
+            at: time(at),
+            until: end(until),
+        }),
+    }
+}
+
+proptest! {
+    /// The state is what the history comes to; a change is published when, and only when, a
+    /// follower's view has to change, and it says how.
+    #[test]
+    fn a_state_is_what_its_history_comes_to(ops in ops()) {
+        let (mut state, mut history) = (KeyState::default(), History::default());
+        for op in ops {
+            let before = state.revoked.clone();
+            let change = apply(&mut state, op);
+            history.apply(op);
+            let revoked = state.revoked.as_ref().map(|revoked| (revoked.listed.until(), revoked.at));
+            let stands = history.stands().map(|(until, at)| (until.map(time), time(at)));
+            prop_assert_eq!(revoked, stands, "{:?}", op);
+            if let Some(lifted) = &state.lifted {
+                prop_assert_eq!(lifted.at, time(history.last_lift()));
+                let until = longest(history.lifts.iter().map(|(_, until)| *until));
+                prop_assert_eq!(lifted.until, until.map(time));
+            } else {
+                prop_assert!(history.lifts.is_empty());
+            }
+            match change {
+                None => prop_assert_eq!(&before, &state.revoked),
+                Some(Change::Listed { listed, at, .. }) => {
+                    let now = state.revoked.as_ref();
+                    prop_assert_eq!(now.map(|now| (now.listed, now.at)), Some((listed, at)));
+                    prop_assert_ne!(&before, &state.revoked);
+                }
+                Some(Change::Lifted { at, .. }) => {
+                    prop_assert!(before.is_some_and(|before| before.at < at));
+                    prop_assert!(state.revoked.is_none());
+                }
+                Some(other) => prop_assert!(false, "{:?}", other),
+            }
+        }
+    }
+
+    /// Of any row of uses at most the limit is taken, each under its own id, and the change of the
+    /// last one is published.
+    #[test]
+    fn uses_are_counted_by_their_ids(
+        limit in 1..4_u32,
+        ops in prop::collection::vec((0..6_u8, any::<bool>()), 0..20),
+    ) {
+        let key = KeyDigest::of_token(TOKEN);
+        let limit = NonZeroU32::new(limit).unwrap();
+        let (mut count, mut held) = (None::<UseCount>, Vec::new());
+        for (id, takes) in ops {
+            let is_held = held.contains(&id);
+            let was_spent = held.len() as u32 == limit.get();
+            if !takes {
+                let Some(count) = count.as_mut().filter(|_| is_held) else { continue };
+                held.retain(|other| *other != id);
+                let change = count.give_back(key);
+                prop_assert_eq!(change, was_spent.then_some(Change::Returned { key }));
+                continue;
+            }
+            let use_ = Use::new(TOKEN, UseId::from_bytes([id; 16]), limit, None);
+            let taken = UseCount::take(count, &use_, is_held).unwrap();
+            prop_assert_eq!(taken.is_new, !is_held && !was_spent);
+            if taken.is_new {
+                held.push(id);
+            }
+            let left = limit.get() - held.len() as u32;
+            let wins = is_held || !was_spent;
+            let outcome = if wins { UseOutcome::Taken { left } } else { UseOutcome::Spent };
+            prop_assert_eq!(taken.outcome, outcome);
+            prop_assert_eq!(taken.change.is_some(), taken.is_new && left == 0);
+            prop_assert_eq!(taken.count.taken, held.len() as u32);
+            count = Some(taken.count);
+            let other = Use::new(TOKEN, use_.id, limit.saturating_add(1), None);
+            let is_mismatch = matches!(
+                UseCount::take(count, &other, is_held),
+                Err(StoreError::LimitMismatch { stored, .. }) if stored == limit.get()
+            );
+            prop_assert!(is_mismatch);
+        }
+    }
+}
+
+#[test]
+fn details_that_say_nothing_keep_those_that_are_there() {
+    let key = KeyDigest::of_token(TOKEN);
+    let mut state = KeyState::default();
+    let said = |by: &str| Revocation::of_token(TOKEN, None).at(time(1)).by(by);
+    state.revoke(key, (&said("ann")).into());
+    state.revoke(key, (&said("")).into());
+    let by = |details: &Option<Box<Details>>| details.as_ref().map(|details| details.by.clone());
+    assert_eq!(
+        by(&state.revoked.as_ref().unwrap().details).as_deref(),
+        Some("ann")
+    );
+    let mut lift = Lift {
+        key: TOKEN.into(),
+        at: time(5),
+        by: "bob".to_owned(),
+        reason: String::new(),
+    };
+    state.lift(&lift);
+    state.restore(&Change::Lifted {
+        key,
+        at: time(9),
+        until: None,
+    });
+    assert_eq!(
+        by(&state.lifted.as_ref().unwrap().details).as_deref(),
+        Some("bob")
+    );
+    lift.by = "eve".to_owned();
+    assert_eq!(state.lift(&lift), None, "nothing stands");
+    assert_eq!(
+        by(&state.lifted.as_ref().unwrap().details).as_deref(),
+        Some("bob")
+    );
+}
