@@ -3,7 +3,10 @@
 use std::{borrow::Cow, num::NonZeroU32};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tower_revoke_core::{Change, KeyDigest, Listed, RevocationKey, UnixTime};
+use tower_revoke_core::{
+    Change, KeyDigest, Listed, RevocationKey, UnixTime,
+    internal::merge::{self, UseCount},
+};
 
 use crate::fault::Fault;
 
@@ -32,15 +35,16 @@ struct Rule {
 }
 
 /// The last lift, remembered for as long as anything that was lifted.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Lifted {
-    pub(crate) at: UnixTime,
-    pub(crate) until: Option<UnixTime>,
+    at: UnixTime,
+    until: Option<UnixTime>,
+    said: Said,
 }
 
 /// How many uses of a token are held. The only one of a token with one use stands here, others
 /// have rows of their own.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Uses {
     pub(crate) limit: NonZeroU32,
     pub(crate) until: Option<UnixTime>,
@@ -120,6 +124,21 @@ impl Revoked {
         }
     }
 
+    /// The row of a revocation, with what was said about it.
+    pub(crate) fn write(revoked: &merge::Revoked) -> Result<Vec<u8>, Fault> {
+        let mut row = write(&Self::new(revoked.listed, revoked.at))?;
+        row.extend(write(&Said::from(revoked.details.as_deref()))?);
+        Ok(row)
+    }
+
+    pub(crate) fn with(self, said: Said) -> merge::Revoked {
+        merge::Revoked {
+            listed: self.listed(),
+            at: self.at,
+            details: said.details(),
+        }
+    }
+
     pub(crate) fn change(&self, key: KeyDigest) -> Change {
         Change::Listed {
             key,
@@ -139,10 +158,13 @@ impl Revoked {
     }
 }
 
-impl Said {
-    pub(crate) fn new(key: &RevocationKey, by: &str, reason: &str) -> Self {
-        let rule = match key {
-            RevocationKey::Rule { issuer, claim } => Some(Rule {
+impl From<Option<&merge::Details>> for Said {
+    fn from(details: Option<&merge::Details>) -> Self {
+        let Some(details) = details else {
+            return Self::default();
+        };
+        let rule = match &details.rule {
+            Some(RevocationKey::Rule { issuer, claim }) => Some(Rule {
                 issuer: issuer.clone(),
                 claim: (claim.clone()).map(|(name, value)| (name.into_owned(), value)),
             }),
@@ -150,13 +172,40 @@ impl Said {
         };
         Self {
             rule,
-            by: by.to_owned(),
-            reason: reason.to_owned(),
+            by: details.by.clone(),
+            reason: details.reason.clone(),
         }
     }
+}
 
-    pub(crate) fn is_empty(&self) -> bool {
-        *self == Self::default()
+impl From<&merge::Lifted> for Lifted {
+    fn from(lifted: &merge::Lifted) -> Self {
+        Self {
+            at: lifted.at,
+            until: lifted.until,
+            said: lifted.details.as_deref().into(),
+        }
+    }
+}
+
+impl From<Lifted> for merge::Lifted {
+    fn from(lifted: Lifted) -> Self {
+        Self {
+            at: lifted.at,
+            until: lifted.until,
+            details: lifted.said.details(),
+        }
+    }
+}
+
+impl Said {
+    fn details(self) -> Option<Box<merge::Details>> {
+        let details = merge::Details {
+            rule: self.rule(),
+            by: self.by,
+            reason: self.reason,
+        };
+        details.kept()
     }
 
     pub(crate) fn rule(&self) -> Option<RevocationKey> {
@@ -168,12 +217,25 @@ impl Said {
 }
 
 impl Uses {
-    pub(crate) fn left(&self) -> u32 {
-        self.limit.get().saturating_sub(self.held)
+    pub(crate) fn new(count: UseCount, only: Option<[u8; 16]>) -> Self {
+        Self {
+            limit: count.limit,
+            until: count.until,
+            held: count.taken,
+            only,
+        }
+    }
+
+    pub(crate) fn count(&self) -> UseCount {
+        UseCount {
+            limit: self.limit,
+            taken: self.held,
+            until: self.until,
+        }
     }
 
     pub(crate) fn spent(&self) -> Option<Listed> {
-        (self.left() == 0).then_some(Listed::Spent { until: self.until })
+        self.count().spent()
     }
 
     /// How many entries it counts for: uses that were all returned still remember their limit.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use redb::{ReadTransaction, ReadableTable};
-use tower_revoke_core::{UnixTime, Use};
+use tower_revoke_core::{UnixTime, Use, retention};
 
 use crate::{
     fault::Fault,
@@ -71,7 +71,7 @@ impl Entry {
     }
 
     fn ended_before(&self, time: UnixTime) -> bool {
-        self.until.is_some_and(|until| until < time)
+        retention::ended_before(self.until, time)
     }
 }
 

@@ -10,7 +10,7 @@ use tower_revoke_core::{Change, KeyDigest, StoreError, UnixTime};
 
 use crate::{
     fault::Fault,
-    rows::{self, Event, Lifted, Revoked, Said, Uses},
+    rows::{self, Event, Uses},
     schema::{
         self, ENDS, FEED, FEED_END, HELD, LIFTED, META, PURGED_BEFORE, REVOKED, STAGED, USES,
         feed_end,
@@ -97,16 +97,6 @@ impl<'txn> Tables<'txn> {
         Ok(self.revoked.len()? + self.uses.len()? + self.staging.len() as u64)
     }
 
-    fn revoked(&self, key: KeyDigest) -> Result<Option<(Revoked, Said)>, Fault> {
-        let row = self.revoked.get(key.as_bytes())?;
-        row.map(|row| Revoked::read_all(row.value())).transpose()
-    }
-
-    fn lifted(&self, key: KeyDigest) -> Result<Option<Lifted>, Fault> {
-        let row = self.lifted.get(key.as_bytes())?;
-        row.map(|row| rows::read(row.value())).transpose()
-    }
-
     fn uses(&self, key: KeyDigest) -> Result<Option<Uses>, Fault> {
         if let Some(entry) = self.staging.get(key.as_bytes()) {
             return Ok(Some(entry.uses()));
@@ -176,9 +166,4 @@ impl<'txn> Tables<'txn> {
         }
         Ok(())
     }
-}
-
-/// The later of two ends; `None` never ends.
-fn longer(one: Option<UnixTime>, other: Option<UnixTime>) -> Option<UnixTime> {
-    Some(one?.max(other?))
 }

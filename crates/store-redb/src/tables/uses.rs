@@ -1,9 +1,12 @@
 //! Uses: taken and returned.
 
 use redb::ReadableTable;
-use tower_revoke_core::{Change, KeyDigest, Listed, StoreError, Use, UseOutcome, retention};
+use tower_revoke_core::{
+    KeyDigest, Use, UseOutcome,
+    internal::merge::{UseCount, check_use},
+};
 
-use super::{Done, Facet, Tables, longer};
+use super::{Done, Facet, Tables};
 use crate::{
     fault::Fault,
     rows::{self, Uses},
@@ -12,52 +15,37 @@ use crate::{
 impl Tables<'_> {
     /// Takes one use.
     pub(crate) fn take_use(&mut self, use_: &Use) -> Done<UseOutcome> {
-        // The wall clock may have been set back since uses were forgotten: they must not be won
-        // a second time.
-        let is_forgotten = (use_.until).is_some_and(|until| Some(until) < self.purged_before);
-        if is_forgotten || retention::has_ended(use_.until, self.now) {
-            return Ok(Err(StoreError::Expired));
+        if let Err(error) = check_use(use_, self.now, self.purged_before) {
+            return Ok(Err(error));
         }
         let key = KeyDigest::of_token(use_.token);
         let old = self.uses(key)?;
-        let mut uses = old.unwrap_or(Uses {
-            limit: use_.limit,
-            until: use_.until,
-            held: 0,
-            only: None,
-        });
-        if uses.limit != use_.limit {
-            return Ok(Err(StoreError::LimitMismatch {
-                stored: uses.limit.get(),
-                asked: use_.limit.get(),
-            }));
-        }
-        let is_held = self.holds(&uses, use_)?;
-        if !is_held && uses.left() == 0 {
-            return Ok(Ok(UseOutcome::Spent));
-        }
-        uses.until = longer(uses.until, use_.until);
-        if !is_held {
-            uses.held += 1;
+        let is_held = match &old {
+            Some(old) => self.holds(old, use_)?,
+            None => false,
+        };
+        let taken = match UseCount::take(old.map(|old| old.count()), use_, is_held) {
+            Ok(taken) => taken,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut uses = Uses::new(taken.count, old.and_then(|old| old.only));
+        if taken.is_new {
             if uses.limit.get() == 1 {
                 uses.only = Some(*use_.id.as_bytes());
             } else {
                 self.held.insert(held_row(use_), ())?;
             }
         }
-        if !is_held || old.is_some_and(|old| old.until != uses.until) {
-            let was_spent = old.and_then(|old| old.spent());
+        if old != Some(uses) {
             match old {
                 None if uses.limit.get() == 1 => self.stage(use_)?,
                 _ => self.keep_uses(key, old, &uses)?,
             }
-            if let Some(Listed::Spent { until }) =
-                uses.spent().filter(|_| uses.spent() != was_spent)
-            {
-                self.tell(&rows::spent(key, until))?;
-            }
         }
-        Ok(Ok(UseOutcome::Taken { left: uses.left() }))
+        if let Some(change) = &taken.change {
+            self.tell(change)?;
+        }
+        Ok(Ok(taken.outcome))
     }
 
     /// Returns the use that this id has taken. The limit stays known.
@@ -72,14 +60,11 @@ impl Tables<'_> {
         if old.only.is_none() {
             self.held.remove(held_row(use_))?;
         }
-        let uses = Uses {
-            held: old.held.saturating_sub(1),
-            only: None,
-            ..old
-        };
-        self.keep_uses(key, Some(old), &uses)?;
-        if old.left() == 0 {
-            self.tell(&Change::Returned { key })?;
+        let mut count = old.count();
+        let change = count.give_back(key);
+        self.keep_uses(key, Some(old), &Uses::new(count, None))?;
+        if let Some(change) = &change {
+            self.tell(change)?;
         }
         Ok(true)
     }
