@@ -1,6 +1,5 @@
 //! Five nodes and one store, with delays, cut wires, restarts and clocks that step: thousands of
 //! histories, each from a seed, in which the bound on staleness and one winner hold.
-//! Hundreds, where `TOWER_REVOKE_TEST_ROUNDS` is not `all`.
 
 mod history;
 mod wire;
@@ -9,8 +8,6 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
-
-use tower_revoke_testing::rounds;
 
 use self::history::{History, Plan, Told};
 
@@ -36,10 +33,9 @@ fn is_found_out(plan: &Plan, seeds: std::ops::Range<u64>) -> bool {
 
 #[test]
 fn trap_01_the_bound_and_one_winner_hold_with_a_mirror() {
-    let histories = rounds(200, 800);
-    let told = explore(&Plan::default(), 0..histories);
+    let told = explore(&Plan::default(), 0..800);
     told.is_worth_something();
-    assert!(told.from_a_mirror > 25 * histories / 2, "{told:?}");
+    assert!(told.from_a_mirror > 10_000, "{told:?}");
 }
 
 #[test]
@@ -48,7 +44,7 @@ fn trap_01_the_bound_and_one_winner_hold_with_pushes() {
         pushes: true,
         ..Plan::default()
     };
-    explore(&plan, 1_000..1_000 + rounds(150, 500)).is_worth_something();
+    explore(&plan, 1_000..1_500).is_worth_something();
 }
 
 #[test]
@@ -57,7 +53,7 @@ fn trap_01_the_bound_and_one_winner_hold_without_a_mirror() {
         mirror_capacity: 0,
         ..Plan::default()
     };
-    let told = explore(&plan, 2_000..2_000 + rounds(200, 800));
+    let told = explore(&plan, 2_000..2_800);
     told.is_worth_something();
     assert_eq!(told.from_a_mirror, 0, "{told:?}");
 }
