@@ -1,10 +1,7 @@
 //! An issuer, a list over a store that can be told to fail, and the stack around a service.
 
 use tower::Layer;
-use tower_revoke::{
-    JwtVerifier, MemoryStore, RequireBearer, RequireBearerLayer, RevocationList, Revoke,
-    RevokeLayer,
-};
+use tower_revoke::{JwtVerifier, MemoryStore, RequireBearer, RequireBearerLayer, RevocationList};
 use tower_revoke_testing::{ScriptedStore, StoreScript, TestAlgorithm, TestIssuer};
 
 /// All that a protected service stands on.
@@ -49,13 +46,13 @@ impl World {
         self.issuer.token().audience("api").sign()
     }
 
-    /// The bearer check around `revoke` around `service`.
-    pub fn protect<S>(
+    /// The bearer check around `layer` around `service`.
+    pub fn protect<S, L: Layer<S>>(
         &self,
-        revoke: &RevokeLayer,
+        layer: &L,
         service: S,
-    ) -> RequireBearer<Revoke<S>, JwtVerifier> {
-        RequireBearerLayer::new(self.tokens.clone()).layer(revoke.layer(service))
+    ) -> RequireBearer<L::Service, JwtVerifier> {
+        RequireBearerLayer::new(self.tokens.clone()).layer(layer.layer(service))
     }
 }
 

@@ -12,7 +12,8 @@ use tower_http::{compression::CompressionLayer, cors::CorsLayer};
 use tower_revoke::{
     Authenticated, Monitor, OriginalAuthorization, Outbound, OutboundAuthorizationLayer,
     OutboundBody, PreserveAuthorizationLayer, Reason, RejectAmbiguousLayer, Rejection,
-    RequireBearerLayer, RequireClaimsLayer, RevokeLayer, core::BoxError,
+    RequireBearerLayer, RequireClaimsLayer, RevokeAfterResponseLayer, UseLimitLayer,
+    core::BoxError,
 };
 use tower_revoke_tests::{Server, World};
 
@@ -77,7 +78,7 @@ async fn in_a_service_builder_with_a_buffer_and_a_limit() {
         .layer(bearer(&world))
         .concurrency_limit(1)
         .layer(RequireClaimsLayer::scope("orders"))
-        .layer(RevokeLayer::single_use())
+        .layer(UseLimitLayer::single())
         .service_fn(hello);
     let (token, other) = (scoped(&world, "orders"), scoped(&world, "invoices"));
     let ask = async |token| status(stack.clone(), call("/", token)).await;
@@ -95,11 +96,11 @@ async fn in_a_service_builder_with_a_buffer_and_a_limit() {
 #[tokio::test]
 async fn trap_40_allowances_of_a_guard_hold_below_a_nested_router() {
     let world = World::new();
-    let invoices = |call: &tower_revoke::Call<'_>| call.path().starts_with("/invoices");
+    let invoices = |call: &tower_revoke::ConditionRequest<'_>| call.path().starts_with("/invoices");
     let api = Router::new()
         .route("/invoices/{id}", get(async || "an invoice"))
         .fallback(async || "anything else")
-        .layer(RevokeLayer::single_use().when(invoices));
+        .layer(UseLimitLayer::single().when(invoices));
     let router = Router::new().nest("/api", api).layer(bearer(&world));
     let strict = RejectAmbiguousLayer::new();
     let lenient = strict.allow_encoded_unreserved().allow_matrix_parameters();
@@ -140,7 +141,7 @@ async fn trap_40_allowances_of_a_guard_hold_below_a_nested_router() {
 async fn as_layers_of_a_router_of_its_routes_and_of_their_methods() {
     let world = World::new();
     let hello = || get(async |caller: Authenticated| caller.token_id().to_string());
-    let spends = RevokeLayer::single_use();
+    let spends = UseLimitLayer::single();
     let both = || {
         ServiceBuilder::new()
             .layer(bearer(&world))
@@ -202,7 +203,7 @@ async fn as_layers_of_a_router_of_its_routes_and_of_their_methods() {
 #[tokio::test]
 async fn on_a_nested_router_and_on_a_merged_one() {
     let world = World::new();
-    let invoice = get(async || "once").layer(RevokeLayer::single_use());
+    let invoice = get(async || "once").layer(UseLimitLayer::single());
     let api = Router::new().route("/invoice", invoice.clone());
     let merged = Router::new().route("/own", invoice);
     let router: Router = Router::new()
@@ -239,7 +240,7 @@ async fn around_a_client_of_hyper_util() {
     for (outbound, kept) in outbounds {
         let proxy = ServiceBuilder::new()
             .layer(bearer(&world))
-            .layer(RevokeLayer::after_response())
+            .layer(RevokeAfterResponseLayer::new())
             .layer(outbound)
             .service(client.clone());
         let token = world.token();
@@ -425,7 +426,7 @@ async fn claims_outside_of_revoke_cost_nothing_and_inside_of_it_a_use() {
     let world = World::new();
     let (claims, revoke) = (
         RequireClaimsLayer::scope("invoices"),
-        RevokeLayer::single_use(),
+        UseLimitLayer::single(),
     );
     for (outside, left) in [(true, 200), (false, 401)] {
         let token = world.token();
@@ -511,11 +512,11 @@ async fn compression_outside_or_inside_the_end_of_the_response_waits() {
     let outside = ServiceBuilder::new()
         .layer(CompressionLayer::new())
         .layer(bearer(&world))
-        .layer(RevokeLayer::after_response())
+        .layer(RevokeAfterResponseLayer::new())
         .service_fn(long);
     let inside = ServiceBuilder::new()
         .layer(bearer(&world))
-        .layer(RevokeLayer::after_response())
+        .layer(RevokeAfterResponseLayer::new())
         .layer(CompressionLayer::new())
         .service_fn(long);
     let token = world.token();
@@ -551,7 +552,7 @@ async fn a_layer_outside_sees_the_rejection() {
     let world = World::new();
     let stack = ServiceBuilder::new()
         .layer(bearer(&world))
-        .layer(RevokeLayer::single_use())
+        .layer(UseLimitLayer::single())
         .service_fn(hello);
     let token = world.token();
     for expected in [None, Some(Reason::Spent)] {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::{Router, routing::get};
-use tower_revoke::{Authenticated, MemoryStore, RequireBearerLayer, RevocationList, RevokeLayer};
+use tower_revoke::{Authenticated, MemoryStore, RequireBearerLayer, RevocationList, UseLimitLayer};
 use tower_revoke_testing::{Behavior, ScriptedStore, TestAlgorithm, TestIssuer};
 use tower_revoke_tests::{
     Server, World,
@@ -15,7 +15,7 @@ async fn serve(world: &World) -> Server {
     let subject = async |caller: Authenticated| caller.subject().unwrap_or("nobody").to_owned();
     let router = Router::new()
         .route("/", get(subject))
-        .route("/once", get(subject).layer(RevokeLayer::single_use()))
+        .route("/once", get(subject).layer(UseLimitLayer::single()))
         .layer(RequireBearerLayer::new(world.tokens.clone()).cookie("token"));
     Server::start(router).await
 }

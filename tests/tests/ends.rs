@@ -11,9 +11,11 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tower::{ServiceBuilder, service_fn};
+use tower::{ServiceBuilder, service_fn, util::Either};
 use tower_http::compression::CompressionLayer;
-use tower_revoke::{OnStoreError, Outcome, PendingRevocations, RevokeLayer};
+use tower_revoke::{
+    OnStoreError, Outcome, PendingRevocations, RevokeAfterResponseLayer, UseLimitLayer,
+};
 use tower_revoke_testing::{Behavior, Gate, ScriptedBody, StoreOp};
 use tower_revoke_tests::{Answer, Client, Server, Wire, World, get};
 
@@ -105,8 +107,28 @@ async fn ways(request: Request<Incoming>) -> Result<Response<ScriptedBody>, Infa
     Ok(answer(request.uri().path()))
 }
 
-async fn serve(world: &World, layer: &RevokeLayer) -> Server {
-    Server::start(world.protect(layer, service_fn(ways))).await
+/// One of the two layers.
+type SpendLayer = Either<UseLimitLayer, RevokeAfterResponseLayer>;
+
+trait ToSpendLayer {
+    fn to_spend_layer(&self) -> SpendLayer;
+}
+
+impl ToSpendLayer for UseLimitLayer {
+    fn to_spend_layer(&self) -> SpendLayer {
+        Either::Left(self.clone())
+    }
+}
+
+impl ToSpendLayer for RevokeAfterResponseLayer {
+    fn to_spend_layer(&self) -> SpendLayer {
+        Either::Right(self.clone())
+    }
+}
+
+async fn serve(world: &World, layer: &impl ToSpendLayer) -> Server {
+    let layer = layer.to_spend_layer();
+    Server::start(world.protect(&layer, service_fn(ways))).await
 }
 
 async fn ask(server: &Server, wire: Wire, request: Request<Empty<Bytes>>) -> Answer {
@@ -122,8 +144,11 @@ async fn assert_spent(server: &Server, wire: Wire, token: &str, way: &str) {
 #[tokio::test]
 async fn g1_who_has_the_whole_response_has_a_dead_token() {
     let world = World::new();
-    for layer in [RevokeLayer::after_response(), RevokeLayer::single_use()] {
-        let server = serve(&world, &layer).await;
+    let servers = [
+        serve(&world, &RevokeAfterResponseLayer::new()).await,
+        serve(&world, &UseLimitLayer::single()).await,
+    ];
+    for server in servers {
         for wire in Wire::ALL {
             for way in WAYS {
                 let token = world.token();
@@ -139,7 +164,7 @@ async fn g1_who_has_the_whole_response_has_a_dead_token() {
 #[tokio::test]
 async fn g1_bodies_trailers_and_lengths_arrive_as_they_were_sent() {
     let world = World::new();
-    let server = serve(&world, &RevokeLayer::after_response()).await;
+    let server = serve(&world, &RevokeAfterResponseLayer::new()).await;
     for wire in Wire::ALL {
         let length = ask(&server, wire, get("/length", &world.token())).await;
         assert_eq!(length.bytes, "hello");
@@ -163,7 +188,7 @@ async fn g1_bodies_trailers_and_lengths_arrive_as_they_were_sent() {
 async fn g1_a_client_that_calls_itself_grpc_does_not_move_the_end() {
     let world = World::new();
     let slots = PendingRevocations::default();
-    let layer = RevokeLayer::after_response()
+    let layer = RevokeAfterResponseLayer::new()
         .commit_timeout(Duration::from_millis(30))
         .pending_revocations(&slots);
     let server = serve(&world, &layer).await;
@@ -195,9 +220,9 @@ async fn g1_head_spends_and_can_be_excepted() {
         *request.method_mut() = Method::HEAD;
         request
     };
-    let spends = RevokeLayer::after_response().commit_timeout(Duration::from_millis(30));
+    let spends = RevokeAfterResponseLayer::new().commit_timeout(Duration::from_millis(30));
     let spends = serve(&world, &spends).await;
-    let spares = RevokeLayer::after_response().except_methods([Method::HEAD]);
+    let spares = RevokeAfterResponseLayer::new().except_methods([Method::HEAD]);
     let spares = serve(&world, &spares).await;
     for wire in Wire::ALL {
         let token = world.token();
@@ -224,7 +249,7 @@ async fn a_content_length_that_lies_spends_all_the_same() {
     let slots = PendingRevocations::default();
     let server = serve(
         &world,
-        &RevokeLayer::after_response().pending_revocations(&slots),
+        &RevokeAfterResponseLayer::new().pending_revocations(&slots),
     )
     .await;
     for wire in Wire::ALL {
@@ -246,7 +271,7 @@ async fn an_error_in_the_middle_spends_and_is_seen() {
     let slots = PendingRevocations::default();
     let server = serve(
         &world,
-        &RevokeLayer::after_response().pending_revocations(&slots),
+        &RevokeAfterResponseLayer::new().pending_revocations(&slots),
     )
     .await;
     for wire in Wire::ALL {
@@ -263,7 +288,7 @@ async fn an_error_in_the_middle_spends_and_is_seen() {
 #[tokio::test]
 async fn g1_holds_under_and_over_compression() {
     let world = World::new();
-    let layer = RevokeLayer::after_response();
+    let layer = RevokeAfterResponseLayer::new();
     let outside = ServiceBuilder::new()
         .layer(CompressionLayer::new())
         .service(world.protect(&layer, service_fn(ways)));
@@ -291,7 +316,7 @@ async fn g1_holds_under_and_over_compression() {
 #[tokio::test]
 async fn trap_25_http_1_0_is_spent_before_the_head() {
     let world = World::new();
-    let layer = RevokeLayer::after_response().commit_timeout(Duration::from_millis(50));
+    let layer = RevokeAfterResponseLayer::new().commit_timeout(Duration::from_millis(50));
     let server = serve(&world, &layer).await;
     let old = async |path: &str, token: &str| {
         let mut stream = TcpStream::connect(server.addr).await.unwrap();
@@ -333,7 +358,7 @@ async fn an_upgrade_is_spent_before_it_begins() {
         Ok(response.expect("a response"))
     }
     let world = World::new();
-    let layer = RevokeLayer::after_response();
+    let layer = RevokeAfterResponseLayer::new();
     let server = Server::start(world.protect(&layer, service_fn(upgrade))).await;
     let token = world.token();
     let mut request = get("/upgrade", &token);
@@ -374,12 +399,12 @@ async fn trap_53_a_final_1xx_is_settled_with_its_head() {
     }
     let world = World::new();
     let slots = PendingRevocations::default();
-    let layer = RevokeLayer::after_response()
+    let layer = RevokeAfterResponseLayer::new()
         .commit_timeout(Duration::from_millis(250))
         .pending_revocations(&slots);
     let server = Server::start(world.protect(&layer, service_fn(informational))).await;
     for path in ["/final-100", "/final-102", "/final-103", "/final-199"] {
-        // Whoever asks again at once asks before a slow store could have answered a late payment.
+        // Whoever asks again at once asks before a slow store could have answered a late revocation.
         let slow = Behavior::Slow(Duration::from_millis(50));
         world.store.set(StoreOp::Revoke, slow);
         let token = world.token();
@@ -438,7 +463,7 @@ async fn grpc_streams_are_spent_before_their_trailers() {
     };
     let world = World::new();
     let slots = PendingRevocations::default();
-    let layer = RevokeLayer::after_response()
+    let layer = RevokeAfterResponseLayer::new()
         .commit_timeout(Duration::from_millis(50))
         .pending_revocations(&slots);
     let server = Server::start(world.protect(&layer, service_fn(grpc))).await;
@@ -473,7 +498,7 @@ async fn a_store_that_fails_before_the_call_is_a_503() {
     let token = world.token();
     for mood in [Behavior::Fails, Behavior::Frozen, Behavior::LosesTheAnswer] {
         let slots = PendingRevocations::default();
-        let layer = RevokeLayer::single_use()
+        let layer = UseLimitLayer::single()
             .commit_timeout(Duration::from_millis(50))
             .pending_revocations(&slots);
         let server = serve(&world, &layer).await;
@@ -488,7 +513,7 @@ async fn a_store_that_fails_before_the_call_is_a_503() {
         }
     }
     world.store.set(StoreOp::TakeUse, Behavior::Works);
-    let server = serve(&world, &RevokeLayer::single_use()).await;
+    let server = serve(&world, &UseLimitLayer::single()).await;
     assert_eq!(
         ask(&server, Wire::Http1, get("/length", &token))
             .await
@@ -502,7 +527,7 @@ async fn a_store_that_fails_at_the_end_leaves_nobody_a_whole_response() {
     let world = World::new();
     for mood in [Behavior::Fails, Behavior::Frozen] {
         let slots = PendingRevocations::default();
-        let layer = RevokeLayer::after_response()
+        let layer = RevokeAfterResponseLayer::new()
             .commit_timeout(Duration::from_millis(30))
             .pending_revocations(&slots);
         let server = serve(&world, &layer).await;
@@ -531,7 +556,7 @@ async fn a_store_that_fails_at_the_end_leaves_nobody_a_whole_response() {
 async fn on_store_error_deliver_completes_and_keeps_trying() {
     let world = World::new();
     let slots = PendingRevocations::default();
-    let layer = RevokeLayer::after_response()
+    let layer = RevokeAfterResponseLayer::new()
         .on_store_error(OnStoreError::Deliver)
         .commit_timeout(Duration::from_millis(30))
         .pending_revocations(&slots);
@@ -550,13 +575,15 @@ async fn on_store_error_deliver_completes_and_keeps_trying() {
 }
 
 #[tokio::test]
-async fn rules_give_the_use_back_at_the_head() {
+async fn rules_return_the_use_or_keep_the_token_at_the_head() {
     let world = World::new();
-    for layer in [RevokeLayer::single_use(), RevokeLayer::after_response()] {
-        let layer = layer
-            .return_on(Outcome::Exception)
-            .return_if(|head| head.status == StatusCode::NOT_FOUND);
-        let server = serve(&world, &layer).await;
+    let returns = UseLimitLayer::single()
+        .return_on(Outcome::Exception)
+        .return_if(|head| head.status == StatusCode::NOT_FOUND);
+    let keeps = RevokeAfterResponseLayer::new()
+        .keep_on(Outcome::Exception)
+        .keep_if(|head| head.status == StatusCode::NOT_FOUND);
+    for server in [serve(&world, &returns).await, serve(&world, &keeps).await] {
         for wire in Wire::ALL {
             let token = world.token();
             for way in ["/500", "/404", "/500"] {
@@ -578,7 +605,7 @@ mod clients_that_leave {
     /// A service that answers only when its gate is opened, and says when it was asked.
     async fn gated(
         world: &World,
-        layer: &RevokeLayer,
+        layer: &SpendLayer,
         before: Gate,
         after: Gate,
         asked: Gate,
@@ -604,12 +631,15 @@ mod clients_that_leave {
     /// TRAPS 28: the response future is dropped before there is a body.
     #[tokio::test]
     async fn trap_28_before_the_head() {
-        for layer in [RevokeLayer::after_response(), RevokeLayer::single_use()] {
+        let slots = PendingRevocations::default();
+        let revokes = RevokeAfterResponseLayer::new().deadline(NEVER);
+        for layer in [
+            Either::Right(revokes.pending_revocations(&slots)),
+            Either::Left(UseLimitLayer::single().pending_revocations(&slots)),
+        ] {
             for wire in Wire::ALL {
                 let world = World::new();
-                let slots = PendingRevocations::default();
                 let asked = Gate::closed();
-                let layer = layer.clone().deadline(NEVER).pending_revocations(&slots);
                 let server = gated(
                     &world,
                     &layer,
@@ -634,18 +664,20 @@ mod clients_that_leave {
     /// TRAPS 27: what a client has read buys nothing back.
     #[tokio::test]
     async fn trap_27_in_the_middle() {
-        let rule = RevokeLayer::single_use().return_on(Outcome::Cancelled);
+        let slots = PendingRevocations::default();
+        let revokes = RevokeAfterResponseLayer::new().deadline(NEVER);
+        let revokes = revokes.pending_revocations(&slots);
+        let single = UseLimitLayer::single().pending_revocations(&slots);
         for layer in [
-            RevokeLayer::after_response(),
-            RevokeLayer::single_use(),
-            rule,
+            Either::Right(revokes.clone()),
+            Either::Right(revokes.keep_on(Outcome::Cancelled)),
+            Either::Left(single.clone()),
+            Either::Left(single.return_on(Outcome::Cancelled)),
         ] {
             for wire in Wire::ALL {
                 let world = World::new();
-                let slots = PendingRevocations::default();
                 let before = Gate::closed();
                 before.open();
-                let layer = layer.clone().deadline(NEVER).pending_revocations(&slots);
                 let server = gated(&world, &layer, before, Gate::closed(), Gate::closed()).await;
                 let token = world.token();
                 let mut client = Client::connect(server.addr, wire).await;
@@ -665,7 +697,7 @@ mod clients_that_leave {
     async fn one_byte_before_the_end() {
         let world = World::new();
         let slots = PendingRevocations::default();
-        let layer = RevokeLayer::after_response()
+        let layer = RevokeAfterResponseLayer::new()
             .deadline(NEVER)
             .pending_revocations(&slots);
         let server = serve(&world, &layer).await;
@@ -700,7 +732,7 @@ mod clients_that_leave {
     async fn one_byte_before_the_end_on_http_2() {
         let world = World::new();
         let slots = PendingRevocations::default();
-        let layer = RevokeLayer::after_response()
+        let layer = RevokeAfterResponseLayer::new()
             .deadline(NEVER)
             .pending_revocations(&slots);
         let server = serve(&world, &layer).await;
@@ -723,7 +755,7 @@ mod clients_that_leave {
     async fn trap_26_that_stop_reading() {
         let world = World::new();
         let slots = PendingRevocations::default();
-        let layer = RevokeLayer::after_response()
+        let layer = RevokeAfterResponseLayer::new()
             .deadline(Duration::from_millis(50))
             .pending_revocations(&slots);
         let endless = service_fn(|request: Request<Incoming>| async move {
@@ -740,7 +772,7 @@ mod clients_that_leave {
             let token = world.token();
             let mut client = Client::connect(server.addr, wire).await;
             let response = client.head(get("/endless", &token)).await.unwrap();
-            assert_eq!(slots.taken(), 1);
+            assert_eq!(slots.len(), 1);
             slots.idle().await;
             assert_spent(&server, wire, &token, "stopped reading").await;
             // The stream itself goes on.
@@ -761,12 +793,12 @@ async fn answer_or_hold(
     })
 }
 
-/// No slot, no call: what is owed always has a place to be paid from.
+/// Without capacity for the work after it, a call is rejected before it.
 #[tokio::test]
 async fn trap_28_no_slot_is_a_503_before_the_call() {
     let world = World::new();
     let slots = PendingRevocations::new(1);
-    let layer = RevokeLayer::after_response().pending_revocations(&slots);
+    let layer = RevokeAfterResponseLayer::new().pending_revocations(&slots);
     let hold = Gate::closed();
     let held = hold.clone();
     let service = service_fn(move |request| answer_or_hold(request, held.clone()));
@@ -796,7 +828,7 @@ async fn trap_42_a_thousand_calls_of_one_token_leave_everybody_else_their_slots(
     const CALLS: usize = 1_024;
     let world = World::new();
     let slots = PendingRevocations::new(16);
-    let layer = RevokeLayer::after_response()
+    let layer = RevokeAfterResponseLayer::new()
         .deadline(Duration::from_secs(3_600))
         .pending_revocations(&slots);
     let hold = Gate::closed();
@@ -811,7 +843,7 @@ async fn trap_42_a_thousand_calls_of_one_token_leave_everybody_else_their_slots(
         responses.push(response.expect("a head"));
     }
     assert!(responses.iter().all(|response| response.status() == 200));
-    assert_eq!(slots.taken(), 1);
+    assert_eq!(slots.len(), 1);
     for wire in Wire::ALL {
         let other = world.token();
         assert_eq!(ask(&server, wire, get("/length", &other)).await.status, 200);

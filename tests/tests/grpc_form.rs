@@ -10,7 +10,7 @@ use http_body_util::Empty;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_revoke::{
     Authenticated, GrpcRejections, PreserveAuthorizationLayer, RejectionFormat, RequireBearerLayer,
-    RequireClaimsLayer, RevokeLayer, core::BoxError,
+    RequireClaimsLayer, RevokeAfterResponseLayer, UseLimitLayer, core::BoxError,
 };
 use tower_revoke_tests::{Client, Server, Wire, World};
 
@@ -51,10 +51,10 @@ fn rejecting(world: &World) -> Vec<(&'static str, Stack)> {
             "claims",
             around((guests.clone(), RequireClaimsLayer::scope("orders"))),
         ),
-        ("spend", around((guests.clone(), RevokeLayer::single_use()))),
+        ("spend", around((guests.clone(), UseLimitLayer::single()))),
         (
             "after response",
-            around((guests.clone(), RevokeLayer::after_response())),
+            around((guests.clone(), RevokeAfterResponseLayer::new())),
         ),
         ("extractor", Stack::new(who.layer(guests).into_service())),
     ]
@@ -140,7 +140,7 @@ async fn trap_39_who_answers_a_proxy_never_rejects_by_a_200() {
     for stack in [
         around(bearer),
         around((guests.clone(), RequireClaimsLayer::scope("orders"))),
-        around((guests, RevokeLayer::single_use())),
+        around((guests, UseLimitLayer::single())),
     ] {
         let server = Server::start(stack).await;
         let head = ask(&server, Wire::Http2, Method::POST, None).await;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::{Router, routing::get};
 use http::StatusCode;
 use tower_revoke::{
-    Endpoint, JwtVerifier, JwtVerifierBuilder, Reason, RequireBearerLayer, RevocationList,
-    RevokeLayer, When,
+    Condition, Endpoint, JwtVerifier, JwtVerifierBuilder, Reason, RequireBearerLayer,
+    RevocationList, UseLimitLayer,
     core::{BearerToken, TokenVerifier},
 };
 use tower_revoke_http::HttpsClient;
@@ -149,8 +149,8 @@ async fn keys_are_rotated_and_withdrawn(keycloak: &Keycloak) {
     assert_eq!(service.ask(Wire::Http1, &new).await, "200");
 }
 
-fn one_time_tokens() -> RevokeLayer {
-    RevokeLayer::single_use().when(When::scope("OTT"))
+fn one_time_tokens() -> UseLimitLayer {
+    UseLimitLayer::single().when(Condition::scope("OTT"))
 }
 
 /// A service behind the stack, which finds a realm's keys by discovery.
@@ -169,7 +169,7 @@ impl Service {
         Self::with(realm, true, one_time_tokens()).await
     }
 
-    async fn with(realm: &Issuer, is_strict: bool, revoke: RevokeLayer) -> Self {
+    async fn with(realm: &Issuer, is_strict: bool, revoke: UseLimitLayer) -> Self {
         let tokens = JwtVerifier::issuer(&realm.name).discover();
         let tokens = match is_strict {
             true => tokens.access_tokens_only(),
@@ -178,7 +178,7 @@ impl Service {
         Self::start(tokens, revoke).await
     }
 
-    async fn start(tokens: JwtVerifierBuilder, revoke: RevokeLayer) -> Self {
+    async fn start(tokens: JwtVerifierBuilder, revoke: UseLimitLayer) -> Self {
         let tokens = tokens
             .audience("api")
             .http_client(HttpsClient::new().expect("a client"))

@@ -14,8 +14,14 @@ use std::{
 use axum::{Router, body::Body, middleware::from_extractor, routing::get};
 use http::{Method, Request, Response, Version};
 use http_body_util::BodyExt;
-use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
-use tower_revoke::{Authenticated, RequireBearerLayer, RequireClaimsLayer, RevokeLayer, When};
+use tower::{
+    Layer, ServiceExt, service_fn,
+    util::{BoxCloneSyncService, Either},
+};
+use tower_revoke::{
+    Authenticated, Condition, RequireBearerLayer, RequireClaimsLayer, RevokeAfterResponseLayer,
+    UseLimitLayer,
+};
 use tower_revoke_tests::World;
 use tracing::Level;
 
@@ -65,14 +71,15 @@ fn handlers(reached: &Arc<AtomicUsize>) -> [Router; 2] {
     ]
 }
 
-fn costs() -> [RevokeLayer; 6] {
+fn costs() -> [Either<UseLimitLayer, RevokeAfterResponseLayer>; 6] {
+    let excepted = [Method::GET, Method::POST];
     [
-        RevokeLayer::single_use(),
-        RevokeLayer::uses(3),
-        RevokeLayer::after_response(),
-        RevokeLayer::single_use().when(When::scope("OTT")),
-        RevokeLayer::single_use().except_methods([Method::GET, Method::POST]),
-        RevokeLayer::after_response().except_methods([Method::GET, Method::POST]),
+        Either::Left(UseLimitLayer::single()),
+        Either::Left(UseLimitLayer::uses::<3>()),
+        Either::Right(RevokeAfterResponseLayer::new()),
+        Either::Left(UseLimitLayer::single().when(Condition::scope("OTT"))),
+        Either::Left(UseLimitLayer::single().except_methods(excepted.clone())),
+        Either::Right(RevokeAfterResponseLayer::new().except_methods(excepted)),
     ]
 }
 
@@ -190,7 +197,7 @@ async fn a_layer_without_what_it_needs_outside_is_rejected_and_the_log_names_it(
 
     // In the right order the same service is reached, and the log is silent.
     let bearer = RequireBearerLayer::new(world.tokens.clone());
-    let right = bearer.layer(RevokeLayer::single_use().layer(service(&reached)));
+    let right = bearer.layer(UseLimitLayer::single().layer(service(&reached)));
     let token = format!("Bearer {}", world.token());
     let request = Request::get("/").header("authorization", token);
     let request = request.body(Body::empty()).expect("a request");

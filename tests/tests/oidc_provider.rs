@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, routing::get};
 use http::StatusCode;
 use tower_revoke::{
-    JwtVerifier, RequireBearerLayer, RevocationList, RevokeLayer, When,
+    Condition, JwtVerifier, RequireBearerLayer, RevocationList, UseLimitLayer,
     core::{BearerToken, KeyDigest, RemoteRevocation, TokenCopy, TokenId},
 };
 use tower_revoke_http::HttpsClient;
@@ -120,8 +120,8 @@ fn server_of(issuer: &Issuer) -> RevocationClient {
         .expect("a server")
 }
 
-fn one_time_tokens() -> RevokeLayer {
-    RevokeLayer::single_use().when(When::scope("OTT"))
+fn one_time_tokens() -> UseLimitLayer {
+    UseLimitLayer::single().when(Condition::scope("OTT"))
 }
 
 async fn protect(issuer: &Issuer) -> Server {
@@ -129,7 +129,7 @@ async fn protect(issuer: &Issuer) -> Server {
 }
 
 /// A service behind the stack, which finds the server's keys by discovery.
-async fn protect_with(issuer: &Issuer, revoke: RevokeLayer) -> Server {
+async fn protect_with(issuer: &Issuer, revoke: UseLimitLayer) -> Server {
     let tokens = JwtVerifier::issuer(&issuer.name)
         .audience("api")
         .access_tokens_only()

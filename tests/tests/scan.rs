@@ -16,8 +16,8 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_revoke::{
-    HttpsClient, JwtVerifier, MemoryStore, Monitor, RequireBearerLayer, RevocationList,
-    RevokeLayer, When,
+    Condition, HttpsClient, JwtVerifier, MemoryStore, Monitor, RequireBearerLayer, RevocationList,
+    RevokeAfterResponseLayer,
     core::{BearerToken, Endpoint, TokenVerifier},
 };
 use tower_revoke_testing::{ScriptedStore, StoreOp, TestAlgorithm, TestIssuer, rounds};
@@ -59,8 +59,8 @@ async fn trap_15_a_scan_leaves_no_series_no_entry_and_one_fetch() {
     let service = service_fn(|_: Request<Empty<Bytes>>| async {
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"hello"))))
     });
-    let service = RevokeLayer::after_response()
-        .when(When::scope("OTT"))
+    let service = RevokeAfterResponseLayer::new()
+        .when(Condition::scope("OTT"))
         .layer(service);
     let service = RequireBearerLayer::new(tokens.clone()).layer(service);
     let service = monitor.layer("api").layer(service);

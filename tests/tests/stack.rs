@@ -11,16 +11,14 @@ use tower_http::{
 };
 use tower_revoke::{
     Authenticated, PendingRevocations, PreserveAuthorizationLayer, RequireBearerLayer,
-    RequireClaimsLayer, RevokeLayer,
+    RequireClaimsLayer, RevokeAfterResponseLayer, UseLimitLayer,
 };
 use tower_revoke_tests::{Client, Server, Wire, World, get as request};
 
 async fn serve(world: &World, slots: &PendingRevocations) -> Server {
-    let costly = |layer: RevokeLayer| {
-        ServiceBuilder::new()
-            .layer(RequireClaimsLayer::scope("invoices:read"))
-            .layer(layer.pending_revocations(slots))
-    };
+    let claims = RequireClaimsLayer::scope("invoices:read");
+    let once = UseLimitLayer::single().pending_revocations(slots);
+    let revokes = RevokeAfterResponseLayer::new().pending_revocations(slots);
     let router = Router::new()
         .route(
             "/orders",
@@ -28,11 +26,11 @@ async fn serve(world: &World, slots: &PendingRevocations) -> Server {
         )
         .route(
             "/invoice",
-            get(async || "once ".repeat(100)).layer(costly(RevokeLayer::single_use())),
+            get(async || "once ".repeat(100)).layer((claims.clone(), once)),
         )
         .route(
             "/slow",
-            get(std::future::pending::<()>).layer(costly(RevokeLayer::after_response())),
+            get(std::future::pending::<()>).layer((claims, revokes)),
         )
         .layer(
             ServiceBuilder::new()

@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    num::NonZeroU16,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,7 +16,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::task::JoinSet;
 use tower::service_fn;
-use tower_revoke::RevokeLayer;
+use tower_revoke::UseLimitLayer;
 use tower_revoke_testing::rounds;
 use tower_revoke_tests::{Client, Server, Wire, World, get};
 
@@ -24,7 +25,7 @@ const CONNECTIONS: usize = 16;
 
 /// Sends [`CALLS`] calls with one token over HTTP/1 connections and HTTP/2 streams at once, and
 /// counts the answers: (200, 401, anything else), and how often the service was reached.
-async fn race(layer: &RevokeLayer) -> (usize, usize, usize, usize) {
+async fn race(layer: &UseLimitLayer) -> (usize, usize, usize, usize) {
     let world = World::new();
     let reached = Arc::new(AtomicUsize::new(0));
     let count = reached.clone();
@@ -75,16 +76,17 @@ async fn race(layer: &RevokeLayer) -> (usize, usize, usize, usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trap_01_g2_one_winner_of_ten_thousand_calls() {
     for _ in 0..rounds(4, 20) {
-        let counts = race(&RevokeLayer::single_use()).await;
+        let counts = race(&UseLimitLayer::single()).await;
         assert_eq!(counts, (1, CALLS - 1, 0, 1));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trap_01_g2_n_winners_for_n_uses() {
-    for n in [2, 7, 100] {
-        let counts = race(&RevokeLayer::uses(n)).await;
-        let n = n as usize;
+    for n in [2_u16, 7, 100] {
+        let limit = NonZeroU16::new(n).expect("not zero");
+        let counts = race(&UseLimitLayer::new(limit.into())).await;
+        let n = usize::from(n);
         assert_eq!(counts, (n, CALLS - n, 0, n));
     }
 }

@@ -62,7 +62,7 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
     /// this layer asks for: whoever finds `Authenticated` may rely on all that was asked.
     ///
     /// What stands further in rejects as ever: [`RequireClaimsLayer`](crate::RequireClaimsLayer),
-    /// an extractor, a `RevokeLayer`. Replaces [`optional`](Self::optional).
+    /// an extractor, a `UseLimitLayer`. Replaces [`optional`](Self::optional).
     pub fn observe(self) -> Self {
         self.with(|policy| policy.mode = Mode::Observe)
     }

@@ -67,7 +67,7 @@
 //! - **inside of tracing, metrics, `PreserveAuthorizationLayer` and whatever else watches or
 //!   keeps**: they see the rejection, typed, as
 //!   [`Rejection`](tower_revoke_core::Rejection) in the response's extensions;
-//! - **outside of `RevokeLayer` and [`RequireClaimsLayer`]**, which need what it finds out;
+//! - **outside of `UseLimitLayer`, `RevokeAfterResponseLayer` and [`RequireClaimsLayer`]**, which need what it finds out;
 //! - **outside of the router** if the token may come in the [query](RequireBearerLayer::query).
 //!
 //! # What a request carries afterwards

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{BoxFuture, Revocation, StoreError, Use, UseOutcome, VerifiedToken};
+use crate::{BoxFuture, Clock, Revocation, StoreError, Use, UseOutcome, VerifiedToken};
 
 /// How a token stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,9 @@ pub trait Revocations: fmt::Debug + Send + Sync + 'static {
     /// `None`: any. Rules are kept for no longer than such tokens need, so
     /// [`VerifiedToken::with_revocations`] rejects those that live longer.
     fn max_token_life(&self) -> Option<Duration>;
+
+    /// Returns the clock by which the list tells whether a token has expired. Layers go by it too.
+    fn clock(&self) -> &Clock;
 
     /// How the token stands, if that is known without waiting. `None`: ask [`status`](Self::status).
     fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus>;

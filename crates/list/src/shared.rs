@@ -14,7 +14,7 @@ use std::{
 
 use tokio::{runtime::Handle, task::AbortHandle};
 use tower_revoke_core::{
-    BoxFuture, Change, Cursor, Lift, RecordFilter, RecordPage, Revocation, RevocationKey,
+    BoxFuture, Change, Clock, Cursor, Lift, RecordFilter, RecordPage, Revocation, RevocationKey,
     Revocations, Store, StoreError, TokenStatus, Use, UseOutcome, VerifiedToken,
 };
 
@@ -120,6 +120,10 @@ impl<S> Drop for Shared<S> {
 impl<S: Store> Revocations for Shared<S> {
     fn max_token_life(&self) -> Option<Duration> {
         self.engine.max_token_life()
+    }
+
+    fn clock(&self) -> &Clock {
+        self.engine.clock()
     }
 
     fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {

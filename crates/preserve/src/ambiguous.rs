@@ -43,7 +43,7 @@ use crate::names::reads_as;
 /// let proxy = (
 ///     RejectAmbiguousLayer::new(),
 ///     PreserveAuthorizationLayer::new().for_proxy(),
-///     // RequireBearerLayer, RevokeLayer, …
+///     // RequireBearerLayer, UseLimitLayer, …
 /// );
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,7 +69,7 @@ impl RejectAmbiguousLayer {
     }
 
     /// Allows matrix parameters in a path, such as `/invoices;v=2/1`. Upstreams get them; the
-    /// conditions of `RevokeLayer` see `/invoices/1`.
+    /// conditions of `UseLimitLayer` see `/invoices/1`.
     ///
     /// For upstreams that strip matrix parameters themselves, such as servlet containers. A router
     /// that doesn't, such as axum's, takes `invoices;v=2` for another name.

@@ -1,4 +1,4 @@
-//! The body of a response that may be owed a revocation.
+//! The body of a response, whose end may wait for a revocation.
 
 use std::{
     pin::Pin,
@@ -15,15 +15,16 @@ use tower_revoke_core::{
 use crate::pending::PendingCall;
 
 pin_project! {
-    /// The inner service's body; its end waits until the token is revoked.
+    /// The inner service's body. After a call that revokes its token, the end of the body waits
+    /// until the revocation is recorded.
     #[derive(Debug)]
-    pub struct RevokeBody<B: Body> {
+    pub struct SpendBody<B: Body> {
         #[pin]
         body: WatchedBody<B, PendingCall>,
     }
 }
 
-impl<B: Body> RevokeBody<B> {
+impl<B: Body> SpendBody<B> {
     pub(crate) fn plain(body: B) -> Self {
         Self {
             body: WatchedBody::unwatched(body),
@@ -37,7 +38,7 @@ impl<B: Body> RevokeBody<B> {
     }
 }
 
-impl<B> Body for RevokeBody<B>
+impl<B> Body for SpendBody<B>
 where
     B: Body,
     B::Error: Into<BoxError>,

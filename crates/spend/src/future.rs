@@ -1,6 +1,7 @@
-//! The way of one call: use, call, and settle before the head where nothing follows it.
+//! The response future of both layers.
 
 use std::{
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -17,241 +18,193 @@ use tower_revoke_core::{
 use tower_service::Service;
 
 use crate::{
-    NotRecorded, RevokeBody,
-    config::Config,
-    owed::{Settle, TakenUse, TakingUse},
+    POLLED_AGAIN, SpendBody,
+    commit::Commit,
     pending::PendingCall,
+    use_limit::{TakeUse, TakenUse},
 };
 
-type Answer<B> = Response<RejectionBody<RevokeBody<B>>>;
-
-/// What the caller gets: an answer, or the inner service's error.
-type Output<B, E> = Result<Answer<B>, E>;
+/// A response or the inner service's error.
+type Output<B, E> = Result<Response<RejectionBody<SpendBody<B>>>, E>;
 
 pin_project! {
-    /// The future of [`Revoke`](crate::Revoke).
-    pub struct RevokeFuture<S, ReqBody, ResBody>
+    /// The response future of [`UseLimit`](crate::UseLimit) and
+    /// [`RevokeAfterResponse`](crate::RevokeAfterResponse). It is `Send` if the inner service, its
+    /// future, the request and the response are.
+    pub struct SpendFuture<S, ReqBody, ResBody>
     where
         S: Service<Request<ReqBody>>,
         ResBody: Body,
     {
         #[pin]
         state: State<S, S::Future, S::Error, ReqBody, ResBody>,
-        rejecting: Option<Rejecting>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
     enum State<S, F, E, ReqBody, ResBody: Body> {
-        TakingUse {
+        Taking {
             #[pin]
-            taking: TakingUse,
+            take: TakeUse,
+            // Until it is called.
             ready: Option<(S, Request<ReqBody>)>,
         },
         Calling {
             #[pin]
             call: F,
-            owed: Owed,
+            cost: Cost,
         },
-        Settling {
+        Committing {
             #[pin]
-            settle: Settle,
+            commit: Commit,
+            context: Option<RejectionContext>,
             output: Option<Output<ResBody, E>>,
         },
-        Answered {
+        Done {
             output: Option<Output<ResBody, E>>,
         },
     }
 }
 
-/// What the call owes while it is with the inner service.
-enum Owed {
+/// What becomes of the token when the inner service has answered.
+pub(crate) enum Cost {
     Nothing,
-    Revocation(PendingCall),
-    TakenUse(TakenUse),
+    Use(TakenUse),
+    Revocation(PendingCall, RejectionContext),
 }
 
-/// What a rejection, and the judgement of a response, need to know of the request.
+/// What a rejection needs to know of the request.
 #[derive(Debug)]
-pub(crate) struct Rejecting {
-    pub(crate) shape: RequestShape,
-    pub(crate) format: Arc<RejectionFormat>,
-    pub(crate) config: Arc<Config>,
+pub(crate) struct RejectionContext {
+    shape: RequestShape,
+    format: Arc<RejectionFormat>,
 }
 
-impl Rejecting {
-    pub(crate) fn respond<B: Body>(&self, rejection: Rejection) -> Answer<B> {
-        RejectionBody::rejected(respond(&self.format, rejection, self.shape))
+impl RejectionContext {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        Self {
+            shape: RequestShape::of(request),
+            format: RejectionFormat::of(request.extensions()),
+        }
+    }
+
+    fn reject<B: Body, E>(&self, rejection: Rejection) -> Option<Output<B, E>> {
+        let response = respond(&self.format, rejection, self.shape);
+        Some(Ok(RejectionBody::rejected(response)))
     }
 }
 
-impl<S, ReqBody, ResBody> RevokeFuture<S, ReqBody, ResBody>
+impl<S, ReqBody, ResBody> SpendFuture<S, ReqBody, ResBody>
 where
     S: Service<Request<ReqBody>>,
     ResBody: Body,
 {
-    pub(crate) fn rejected(answer: Answer<ResBody>) -> Self {
+    pub(crate) fn rejected(rejection: Rejection, request: &Request<ReqBody>) -> Self {
+        let output = RejectionContext::of(request).reject(rejection);
         Self {
-            state: State::Answered {
-                output: Some(Ok(answer)),
-            },
-            rejecting: None,
+            state: State::Done { output },
         }
     }
 
-    pub(crate) fn passing(call: S::Future) -> Self {
+    pub(crate) fn calling(call: S::Future, cost: Cost) -> Self {
         Self {
-            state: State::Calling {
-                call,
-                owed: Owed::Nothing,
-            },
-            rejecting: None,
+            state: State::Calling { call, cost },
         }
     }
 
-    pub(crate) fn revoking(call: S::Future, pending: PendingCall, rejecting: Rejecting) -> Self {
+    pub(crate) fn taking(take: TakeUse, ready: S, request: Request<ReqBody>) -> Self {
+        let ready = Some((ready, request));
         Self {
-            state: State::Calling {
-                call,
-                owed: Owed::Revocation(pending),
-            },
-            rejecting: Some(rejecting),
-        }
-    }
-
-    pub(crate) fn taking(
-        taking: TakingUse,
-        ready: S,
-        request: Request<ReqBody>,
-        rejecting: Rejecting,
-    ) -> Self {
-        Self {
-            state: State::TakingUse {
-                taking,
-                ready: Some((ready, request)),
-            },
-            rejecting: Some(rejecting),
+            state: State::Taking { take, ready },
         }
     }
 }
 
-/// What comes after the call.
-enum Next<B: Body, E> {
-    Answer(Output<B, E>),
-    Settle(Settle, Output<B, E>),
-}
-
-fn after_head<B: Body, E>(
-    response: Response<B>,
-    owed: Owed,
-    rejecting: Option<&Rejecting>,
-) -> Next<B, E> {
-    let plain = |response: Response<B>| {
-        Ok(response.map(|body| RejectionBody::inner(RevokeBody::plain(body))))
-    };
-    let Some(rejecting) = rejecting else {
-        return Next::Answer(plain(response));
-    };
-    match owed {
-        Owed::Nothing => Next::Answer(plain(response)),
-        Owed::TakenUse(used) if rejecting.config.gives_back(&response) => {
-            match used.return_rule() {
-                Some(settle) => Next::Settle(settle, plain(response)),
-                None => Next::Answer(plain(response)),
-            }
-        }
-        Owed::TakenUse(_) => Next::Answer(plain(response)),
-        Owed::Revocation(pending) if rejecting.config.gives_back(&response) => {
-            pending.withdraw();
-            Next::Answer(plain(response))
-        }
-        Owed::Revocation(pending) => match Ending::of(rejecting.shape, &response) {
-            Ending::WithHead => Next::Settle(pending.end(), plain(response)),
-            ending => Next::Answer(Ok(response
-                .map(|body| RejectionBody::inner(RevokeBody::revoking(body, ending, pending))))),
+/// Settles the cost of a call, and wraps the inner service's answer.
+///
+/// An error of the inner service waits for the store as a head does that nothing follows: a layer
+/// further out may make a whole response of it.
+fn after_call<S, F, ReqBody, B: Body, E>(
+    result: Result<Response<B>, E>,
+    cost: Cost,
+) -> State<S, F, E, ReqBody, B> {
+    let (commit, context) = match cost {
+        Cost::Nothing => (None, None),
+        Cost::Use(taken) => (taken.settle(&result), None),
+        Cost::Revocation(pending, context) => match (pending.settle(&result), &result) {
+            (None, _) => (None, None),
+            (Some(pending), Err(_)) => (Some(pending.end()), Some(context)),
+            (Some(pending), Ok(response)) => match Ending::of(context.shape, response) {
+                Ending::WithHead => (Some(pending.end()), Some(context)),
+                ending => {
+                    let revoking = |body| SpendBody::revoking(body, ending, pending);
+                    return State::done(result, revoking);
+                }
+            },
         },
-    }
-}
-
-/// The inner service failed without a response: an exception. A layer further out may make a
-/// response of the error, so that it waits as a head would.
-fn after_error<B: Body, E>(error: E, owed: Owed, rejecting: Option<&Rejecting>) -> Next<B, E> {
-    let gives_back = rejecting.is_some_and(|rejecting| rejecting.config.gives_back_errors());
-    let settle = match owed {
-        Owed::Revocation(pending) if gives_back => {
-            pending.withdraw();
-            None
-        }
-        Owed::Revocation(pending) => Some(pending.end()),
-        Owed::TakenUse(used) if gives_back => used.return_rule(),
-        Owed::TakenUse(_) | Owed::Nothing => None,
     };
-    match settle {
-        Some(settle) => Next::Settle(settle, Err(error)),
-        None => Next::Answer(Err(error)),
+    match (commit, State::done(result, SpendBody::plain)) {
+        (Some(commit), State::Done { output }) => State::Committing {
+            commit,
+            context,
+            output,
+        },
+        (_, done) => done,
     }
 }
 
-impl<S, ReqBody, ResBody> Future for RevokeFuture<S, ReqBody, ResBody>
+impl<S, F, E, ReqBody, B: Body> State<S, F, E, ReqBody, B> {
+    fn done(result: Result<Response<B>, E>, wrap: impl FnOnce(B) -> SpendBody<B>) -> Self {
+        let wrap = |response: Response<B>| response.map(|body| RejectionBody::inner(wrap(body)));
+        let output = Some(result.map(wrap));
+        Self::Done { output }
+    }
+}
+
+impl<S, ReqBody, ResBody> Future for SpendFuture<S, ReqBody, ResBody>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     ResBody: Body,
 {
-    type Output = Result<Answer<ResBody>, S::Error>;
+    type Output = Output<ResBody, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let mut state = self.project().state;
         loop {
-            let next = match this.state.as_mut().project() {
-                StateProj::TakingUse { taking, ready } => {
-                    match (ready!(taking.poll(cx)), ready.take(), &this.rejecting) {
-                        (Ok(used), Some((mut service, request)), _) => State::Calling {
+            let next = match state.as_mut().project() {
+                StateProj::Taking { take, ready } => {
+                    let taken = ready!(take.poll(cx));
+                    let (mut service, request) = ready.take().expect(POLLED_AGAIN);
+                    match taken {
+                        Ok(taken) => State::Calling {
                             call: service.call(request),
-                            owed: Owed::TakenUse(used),
+                            cost: Cost::Use(taken),
                         },
-                        (Err(rejection), _, Some(rejecting)) => State::Answered {
-                            output: Some(Ok(rejecting.respond(rejection))),
+                        Err(rejection) => State::Done {
+                            output: RejectionContext::of(&request).reject(rejection),
                         },
-                        _ => return Poll::Pending,
                     }
                 }
-                StateProj::Calling { call, owed } => {
+                StateProj::Calling { call, cost } => {
                     let result = ready!(call.poll(cx));
-                    let owed = std::mem::replace(owed, Owed::Nothing);
-                    let next = match result {
-                        Ok(response) => after_head(response, owed, this.rejecting.as_ref()),
-                        Err(error) => after_error(error, owed, this.rejecting.as_ref()),
-                    };
-                    match next {
-                        Next::Answer(output) => State::Answered {
-                            output: Some(output),
-                        },
-                        Next::Settle(settle, output) => State::Settling {
-                            settle,
-                            output: Some(output),
-                        },
-                    }
+                    after_call(result, mem::replace(cost, Cost::Nothing))
                 }
-                StateProj::Settling { settle, output } => {
-                    let settled = ready!(settle.poll(cx));
-                    let output = match (settled, &this.rejecting) {
-                        (Err(NotRecorded), Some(rejecting)) => {
-                            Some(Ok(rejecting.respond(Reason::NotRecorded.into())))
-                        }
+                StateProj::Committing {
+                    commit,
+                    context,
+                    output,
+                } => State::Done {
+                    output: match (ready!(commit.poll(cx)), context) {
+                        (Err(_), Some(context)) => context.reject(Reason::NotRecorded.into()),
                         _ => output.take(),
-                    };
-                    State::Answered { output }
-                }
-                StateProj::Answered { output } => {
-                    return match output.take() {
-                        Some(output) => Poll::Ready(output),
-                        // Polled after it was done: as a fused future.
-                        None => Poll::Pending,
-                    };
+                    },
+                },
+                StateProj::Done { output } => {
+                    return Poll::Ready(output.take().expect(POLLED_AGAIN));
                 }
             };
-            this.state.set(next);
+            state.set(next);
         }
     }
 }

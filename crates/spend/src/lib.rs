@@ -1,67 +1,73 @@
-//! What a response costs the token that paid for it.
+//! What a call costs its token: one of a limited number of uses, or its life.
 //!
-//! [`RevokeLayer`] stands between the bearer layer and the service:
+//! | layer | a token | parallel calls |
+//! |---|---|---|
+//! | [`UseLimitLayer`] | can be used once, or n times; the use is taken *before* the call | only as many as there are uses |
+//! | [`RevokeAfterResponseLayer`] | is revoked *before the last byte* of its first response | pass until the first response ends |
 //!
-//! * [`RevokeLayer::single_use`] and [`RevokeLayer::uses`] use a use *before* the call. Of any
-//!   number of calls, on any number of nodes that share a store, exactly so many reach the service.
-//! * [`RevokeLayer::after_response`] revokes the token *before the last byte* of the response is
-//!   handed to the transport: the client that has a whole response has a dead token.
+//! Both belong between the bearer layer and the service:
 //!
 //! ```
 //! use tower_revoke_core::Outcome;
-//! use tower_revoke_spend::{RevokeLayer, When};
+//! use tower_revoke_spend::{Condition, RevokeAfterResponseLayer, UseLimitLayer};
 //!
-//! let download = RevokeLayer::single_use();
-//! let patient = RevokeLayer::uses(3).return_on(Outcome::Exception);
-//! let like_wso2 = RevokeLayer::after_response().when(When::scope("OTT"));
+//! let download = UseLimitLayer::single();
+//! let report = UseLimitLayer::uses::<3>().return_on(Outcome::Exception);
+//! let like_wso2 = RevokeAfterResponseLayer::new().when(Condition::scope("OTT"));
 //! ```
 //!
-//! # How a use ends
-//! Every outcome spends, unless a rule returns the use ([`RevokeLayer::return_on`]). A rule
-//! is asked once, at the head of the response. A client that leaves spends; so do a panic, a
-//! time-out further out, and a crash of the whole program after a use.
+//! # When a use is spent
+//! Every outcome spends the use, unless a rule returns it ([`UseLimitLayer::return_on`]). A rule is
+//! applied once, to the head of the response. A client that leaves spends its use; so do a panic, a
+//! timeout further out, and a crash of the process after the use was taken.
 //!
-//! # When the end is
-//! [`tower_revoke_core::end`] says when a response is over. Where nothing follows the head (HEAD,
-//! 204, 304, an upgrade, an empty body, HTTP/1.0 without a length), the head waits for the store,
-//! and so does an error of the inner service; else the last frame does. That frame may be small and
-//! come by itself: a server sets `TCP_NODELAY` on its sockets, or the frame waits for the client to
-//! acknowledge what came before it, for up to 40 ms.
+//! # When a response ends
+//! [`tower_revoke_core::end`] says when a response is over. If nothing follows the head (HEAD, 204,
+//! 304, an upgrade, an empty body, HTTP/1.0 without a length), the head waits for the store, and so
+//! does an error of the inner service. Otherwise the last frame does. It may be small and sent by
+//! itself, so a server should set `TCP_NODELAY` on its sockets; without it the frame can wait up to
+//! 40 ms for the client to acknowledge what came before.
 //!
-//! What answers in the inner service's place belongs inside of this layer: a time-out, or what
-//! catches panics. Further out, it has an answer of its own while the token's end is still being
-//! written down.
+//! Layers that answer in place of the inner service, such as a timeout or one that catches panics,
+//! belong inside of these layers. Outside, their response doesn't wait for the revocation.
 //!
 //! # When the store fails
-//! Before the inner call: 503, and nothing happened; a use whose answer was lost is returned
-//! by its id. After it, for `after_response`: the store is asked again and again. What it doesn't
-//! confirm within [`RevokeLayer::commit_timeout`] turns into a 500 while the head is still to come,
-//! and otherwise into a body that is cut off, unless [`OnStoreError::Deliver`] was chosen. The work
-//! goes on in either case, in a [slot](PendingRevocations) that was taken before the call.
+//! Before the inner call, the call is rejected with 503. If it is unknown whether a use was taken,
+//! the use is returned by its id.
 //!
-//! # What it doesn't do
-//! A revocation does not cut a stream that was admitted before. An automatic retry outside of this
-//! layer finds its token spent; one inside of it keeps its use.
+//! After the call, [`RevokeAfterResponseLayer`] asks the store again and again. If it doesn't confirm
+//! the revocation within the [commit timeout](RevokeAfterResponseLayer::commit_timeout), the response
+//! becomes a 500 if its head is still to come, and otherwise its body is cut off, unless
+//! [`OnStoreError::Deliver`] was chosen. In either case the work goes on, for which
+//! [capacity](PendingRevocations) was reserved before the call.
 //!
-//! It needs a tokio runtime with its timer.
+//! # What is not covered
+//! A revocation does not end a stream that was admitted before. An automatic retry outside of a layer
+//! finds its token spent; one inside keeps its use.
+//!
+//! # Runtime
+//! The layers need a tokio runtime with its timer enabled.
 
 mod body;
-mod config;
+mod commit;
+mod condition;
 mod future;
-mod layer;
-mod owed;
+mod notice;
+mod outcome_rule;
 mod pending;
-mod service;
-mod slots;
-mod when;
+mod revoke_after_response;
+mod settings;
+mod use_limit;
+
+const POLLED_AGAIN: &str = "a future is not polled after it has given its output";
 
 pub use self::{
-    body::RevokeBody,
-    config::{Head, OnStoreError},
-    future::RevokeFuture,
-    layer::RevokeLayer,
-    owed::NotRecorded,
-    service::Revoke,
-    slots::PendingRevocations,
-    when::{Call, When},
+    body::SpendBody,
+    commit::{CommitError, OnStoreError},
+    condition::{Condition, ConditionRequest},
+    future::SpendFuture,
+    outcome_rule::ResponseHead,
+    pending::PendingRevocations,
+    revoke_after_response::{RevokeAfterResponse, RevokeAfterResponseLayer},
+    use_limit::{UseLimit, UseLimitLayer},
 };

@@ -65,6 +65,6 @@ pub use tower_revoke_preserve::{
 #[cfg(feature = "spend")]
 #[doc(inline)]
 pub use tower_revoke_spend::{
-    Call, Head, NotRecorded, OnStoreError, PendingRevocations, Revoke, RevokeBody, RevokeFuture,
-    RevokeLayer, When,
+    CommitError, Condition, ConditionRequest, OnStoreError, PendingRevocations, ResponseHead,
+    RevokeAfterResponse, RevokeAfterResponseLayer, SpendBody, SpendFuture, UseLimit, UseLimitLayer,
 };

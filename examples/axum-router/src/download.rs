@@ -18,14 +18,14 @@ use axum::{
 use tokio::{fs::File, io::AsyncReadExt};
 use tokio_util::io::ReaderStream;
 use tower::ServiceBuilder;
-use tower_revoke::{JwtVerifier, Outcome, RequireBearerLayer, RevokeLayer};
+use tower_revoke::{JwtVerifier, Outcome, RequireBearerLayer, UseLimitLayer};
 
 use crate::app::App;
 
 /// The token may stand in the query, and must have the scope `download`. A link is seen by many
 /// eyes before it is used, so its token opens nothing else: the API asks for the scope `api`.
 pub(crate) fn route(app: &App, bearer: RequireBearerLayer<JwtVerifier>) -> MethodRouter<App> {
-    let once = RevokeLayer::single_use()
+    let once = UseLimitLayer::single()
         // Chat programs look at a link before anyone can click on it.
         .except_methods([Method::HEAD])
         // A file that can't be opened costs nothing.

@@ -19,7 +19,9 @@ use axum::{
 };
 use tower::ServiceBuilder;
 use tower_http::trace::{DefaultOnResponse, TraceLayer};
-use tower_revoke::{Head, RequireBearerLayer, RequireClaimsLayer, RevokeLayer};
+use tower_revoke::{
+    RequireBearerLayer, RequireClaimsLayer, ResponseHead, RevokeAfterResponseLayer, UseLimitLayer,
+};
 use tracing::{Level, Span, info_span};
 
 pub use self::{
@@ -53,11 +55,11 @@ fn api(app: &App) -> Router<App> {
     let once = ServiceBuilder::new()
         // Outside of the layer that spends: a rejection costs nothing.
         .layer(RequireClaimsLayer::scope("invoices"))
-        .layer(RevokeLayer::single_use().pending_revocations(&app.slots));
-    let three_times = RevokeLayer::uses(3)
-        .return_if(|head: &Head<'_>| head.status == 404)
+        .layer(UseLimitLayer::single().pending_revocations(&app.slots));
+    let three_times = UseLimitLayer::uses::<3>()
+        .return_if(|head: &ResponseHead<'_>| head.status == 404)
         .pending_revocations(&app.slots);
-    let until_its_end = RevokeLayer::after_response()
+    let until_its_end = RevokeAfterResponseLayer::new()
         .deadline(shutdown::CALLS_END_WITHIN)
         .pending_revocations(&app.slots);
     Router::new()

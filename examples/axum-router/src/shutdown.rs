@@ -70,7 +70,7 @@ pub async fn serve(socket: TcpListener, app: App, limits: Limits) -> Stopped {
     let all_calls_ended = timeout(limits.calls, server).await.is_ok();
     let owed = match timeout(limits.owed, slots.idle()).await {
         Ok(()) => 0,
-        Err(_) => slots.taken(),
+        Err(_) => slots.len(),
     };
     Stopped {
         all_calls_ended,

@@ -16,10 +16,11 @@ use hyper_util::{
 use tokio::{io::copy_bidirectional, net::TcpListener, task::JoinSet, time};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_revoke::{
-    Call, Head, HopByHop, HopByHopLayer, HttpsClient, JwtVerifier, Outbound, OutboundAuthorization,
-    OutboundAuthorizationLayer, OutboundBody, PendingRevocations, PreserveAuthorizationLayer,
-    RejectAmbiguousLayer, RequireBearerLayer, RevocationClient, RevocationList, RevokeLayer,
-    ShutdownReport, When, core::BoxError,
+    Condition, ConditionRequest, HopByHop, HopByHopLayer, HttpsClient, JwtVerifier, Outbound,
+    OutboundAuthorization, OutboundAuthorizationLayer, OutboundBody, PendingRevocations,
+    PreserveAuthorizationLayer, RejectAmbiguousLayer, RequireBearerLayer, ResponseHead,
+    RevocationClient, RevocationList, RevokeAfterResponseLayer, ShutdownReport, UseLimitLayer,
+    core::BoxError,
 };
 
 /// How large the head of a request may be. It must hold a token, which may have 8 KiB.
@@ -99,18 +100,21 @@ impl Proxy {
 
     /// A token with the scope `OTT` is good for one call, and any token dies with the response from
     /// `/tickets` and below. A call that never reached its upstream costs nothing.
-    fn costs(&self) -> [RevokeLayer; 2] {
-        let tickets = |call: &Call<'_>| service_of(call.path()) == Some("tickets");
-        let costs = [
-            RevokeLayer::single_use().when(When::scope("OTT")),
-            RevokeLayer::after_response().when(tickets),
-        ];
-        costs.map(|layer| {
-            layer
-                .return_if(|head: &Head<'_>| head.extensions.get::<NotSent>().is_some())
-                .also_at(self.server.clone())
-                .pending_revocations(&self.slots)
-        })
+    fn costs(&self) -> (UseLimitLayer, RevokeAfterResponseLayer) {
+        let not_sent = |head: &ResponseHead<'_>| head.extensions.get::<NotSent>().is_some();
+        let one_time = UseLimitLayer::single()
+            .when(Condition::scope("OTT"))
+            .return_if(not_sent)
+            .also_at(self.server.clone())
+            .pending_revocations(&self.slots);
+        let tickets =
+            |request: &ConditionRequest<'_>| service_of(request.path()) == Some("tickets");
+        let tickets = RevokeAfterResponseLayer::new()
+            .when(tickets)
+            .keep_if(not_sent)
+            .also_at(self.server.clone())
+            .pending_revocations(&self.slots);
+        (one_time, tickets)
     }
 
     /// Serves HTTP/1 and HTTP/2 until `stop`, lets running calls end, and tells the authorization
@@ -121,7 +125,7 @@ impl Proxy {
         grace: Duration,
         stop: impl Future<Output = ()>,
     ) -> ShutdownReport {
-        let [one_time, tickets] = self.costs();
+        let (one_time, tickets) = self.costs();
         let forward = self.forward.clone();
         let service = ServiceBuilder::new()
             .layer(RejectAmbiguousLayer::new())

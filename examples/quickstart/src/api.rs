@@ -22,7 +22,7 @@ use tower_http::trace::TraceLayer;
 use tower_revoke::{
     Authenticated, Clock, HttpsClient, JwtVerifier, Monitor, Outbound, OutboundAuthorization,
     OutboundAuthorizationLayer, OutboundBody, PreserveAuthorizationLayer, RequireBearerLayer,
-    Revocation, RevocationList, RevokeLayer, core::BoxError,
+    Revocation, RevocationList, RevokeAfterResponseLayer, UseLimitLayer, core::BoxError,
 };
 
 #[derive(Deserialize)]
@@ -66,8 +66,11 @@ pub(crate) fn router(
     };
     Ok(Router::new()
         .route("/orders", get(orders))
-        .route("/invoice", get(invoice).layer(RevokeLayer::single_use()))
-        .route("/report", get(report).layer(RevokeLayer::after_response()))
+        .route("/invoice", get(invoice).layer(UseLimitLayer::single()))
+        .route(
+            "/report",
+            get(report).layer(RevokeAfterResponseLayer::new()),
+        )
         .route("/logout", post(logout).with_state(list.clone()))
         .route("/upstream/{name}", get(upstream).with_state(upstreams))
         .route("/ready", get(ready).with_state(list))

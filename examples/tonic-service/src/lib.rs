@@ -16,7 +16,7 @@ use tonic::{
 use tower::ServiceBuilder;
 use tower_revoke::{
     HttpsClient, JwtVerifier, Monitor, Outcome, PendingRevocations, RequireBearerLayer,
-    RevocationList, RevokeLayer, core::BoxError,
+    RevocationList, UseLimitLayer, core::BoxError,
 };
 
 use crate::{orders::Shop, proto::orders_server::OrdersServer};
@@ -77,7 +77,7 @@ impl App {
             .layer(bearer.clone().scope("orders"))
             // An answer that blames us, such as UNAVAILABLE, costs the caller nothing.
             .layer(
-                RevokeLayer::single_use()
+                UseLimitLayer::single()
                     .return_on(Outcome::Exception)
                     .pending_revocations(&self.slots),
             )
@@ -134,7 +134,7 @@ impl App {
         // A store may never come back.
         let _ = timeout(WRITTEN_WITHIN, self.slots.idle()).await;
         Ok(Stopped {
-            owed: self.slots.taken(),
+            owed: self.slots.len(),
         })
     }
 }

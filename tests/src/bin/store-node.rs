@@ -16,7 +16,7 @@ use axum::{
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tower_revoke::{
     Authenticated, Clock, JwtVerifier, Reason, Rejection, RequireBearerLayer, Revocation,
-    RevocationList, RevocationListBuilder, RevokeLayer,
+    RevocationList, RevocationListBuilder, UseLimitLayer,
     core::{BoxError, Store},
 };
 use tower_revoke_store_cassandra::CassandraStore;
@@ -96,7 +96,7 @@ async fn serve(list: RevocationList, keys: &str) -> Result<(), BoxError> {
         .route("/orders", get(async || "some orders"))
         .route(
             "/invoice",
-            get(async || "your only look at it").layer(RevokeLayer::single_use()),
+            get(async || "your only look at it").layer(UseLimitLayer::single()),
         )
         .route("/log-out", post(log_out))
         .route("/log-out-everywhere", post(log_out_everywhere))

@@ -57,7 +57,7 @@ async fn uses_in_flight_are_spent_when_it_has_stopped() {
     inside.app.stopping.cancel();
     rejects(inside.at).await;
     // The report is owed a revocation until somebody reads it.
-    assert_eq!(inside.app.slots.taken(), 1);
+    assert_eq!(inside.app.slots.len(), 1);
     assert!(is_whole(&read_to_end(download).await));
     assert!(read_to_end(report).await.ends_with(b"\r\n0\r\n\r\n"));
 
@@ -70,7 +70,7 @@ async fn uses_in_flight_are_spent_when_it_has_stopped() {
         owed: 0,
     };
     assert_eq!(stopped, nothing_open);
-    assert_eq!(app.slots.taken(), 0);
+    assert_eq!(app.slots.len(), 0);
 }
 
 /// The rule returns the use before the caller has an answer.

@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
 };
 use tower::{Layer, ServiceExt, service_fn};
-use tower_revoke::{MonitorLayer, Outcome, RequireBearerLayer, RevocationList, RevokeLayer};
+use tower_revoke::{MonitorLayer, Outcome, RequireBearerLayer, RevocationList, UseLimitLayer};
 use tower_revoke_tests::{Server, World};
 
 use crate::frames::{
@@ -171,7 +171,7 @@ async fn trap_58_trailers_only_in_mid_upload_is_counted_by_its_status() {
     });
     let monitor = MonitorLayer::service("orders");
     let counts = monitor.monitor().clone();
-    let returned = RevokeLayer::single_use().return_on(Outcome::Exception);
+    let returned = UseLimitLayer::single().return_on(Outcome::Exception);
     let bearer = RequireBearerLayer::new(world.tokens.clone());
     let server = Server::start((monitor, bearer, returned).layer(forward)).await;
     let token = world.token();

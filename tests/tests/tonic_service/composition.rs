@@ -26,11 +26,14 @@ use tonic_service::proto::{
     orders_client::OrdersClient,
     orders_server::{Orders, OrdersServer},
 };
-use tower::{Layer, Service, ServiceBuilder, util::MapRequestLayer};
+use tower::{
+    Layer, Service, ServiceBuilder,
+    util::{Either, MapRequestLayer},
+};
 use tower_revoke::{
     Authenticated, MonitorLayer, OriginalAuthorization, Outbound, OutboundAuthorizationLayer,
     OutboundBody, PreserveAuthorizationLayer, RejectAmbiguousLayer, RequireBearerLayer,
-    RequireClaimsLayer, RevokeLayer, core::BoxError,
+    RequireClaimsLayer, RevokeAfterResponseLayer, UseLimitLayer, core::BoxError,
 };
 use tower_revoke_testing::{Behavior, StoreOp};
 use tower_revoke_tests::World;
@@ -206,7 +209,10 @@ async fn grpc_each_layer_stands_around_a_whole_server() {
     assert_eq!(seen(at, Some(&token)).await, Err(Code::PermissionDenied));
     assert_eq!(probe.calls(), 0);
 
-    for spend in [RevokeLayer::single_use(), RevokeLayer::after_response()] {
+    for spend in [
+        Either::Left(UseLimitLayer::single()),
+        Either::Right(RevokeAfterResponseLayer::new()),
+    ] {
         let token = world.token();
         let layers = ServiceBuilder::new().layer(bearer()).layer(spend);
         let (at, probe) = serve_layered(layers).await;
@@ -227,7 +233,7 @@ async fn grpc_the_whole_stack_stands_around_a_whole_server() {
         .layer(PreserveAuthorizationLayer::new())
         .layer(RequireBearerLayer::new(world.tokens.clone()))
         .layer(RequireClaimsLayer::claim("sub", "ann"))
-        .layer(RevokeLayer::uses(2))
+        .layer(UseLimitLayer::uses::<2>())
         .add_service(service);
     tokio::spawn(server.serve_with_incoming(incoming));
     let token = world.token();
@@ -253,7 +259,7 @@ async fn grpc_a_layered_service_keeps_its_name_and_its_interceptor() {
         );
     let layered = ServiceBuilder::new()
         .layer(RequireBearerLayer::new(world.tokens.clone()))
-        .layer(RevokeLayer::single_use())
+        .layer(UseLimitLayer::single())
         .named_layer(intercepted);
     let at = serve(layered).await;
     let ann = world.token();
@@ -265,7 +271,7 @@ async fn grpc_a_layered_service_keeps_its_name_and_its_interceptor() {
     assert_eq!(probe.calls(), 1);
 }
 
-/// G1 for `after_response`, which revokes at the end: the trailers wait for the store, 1,000 times.
+/// G1 for `RevokeAfterResponseLayer`: the trailers wait for the store, 1,000 times.
 #[tokio::test]
 async fn g1_trailers_wait_for_the_store() {
     let world = World::new();
@@ -275,7 +281,7 @@ async fn g1_trailers_wait_for_the_store() {
     let (service, probe) = probe();
     let layered = ServiceBuilder::new()
         .layer(RequireBearerLayer::new(world.tokens.clone()))
-        .layer(RevokeLayer::after_response())
+        .layer(RevokeAfterResponseLayer::new())
         .named_layer(service);
     let channel = channel(serve(layered).await).await;
     let revoked = Outcome::rejected(Code::Unauthenticated, "the token was revoked");
@@ -298,7 +304,7 @@ async fn g1_without_the_store_there_are_no_trailers() {
     let world = World::new();
     world.store.set(StoreOp::Revoke, Behavior::Fails);
     let (service, _) = probe();
-    let spend = RevokeLayer::after_response().commit_timeout(Duration::from_millis(50));
+    let spend = RevokeAfterResponseLayer::new().commit_timeout(Duration::from_millis(50));
     let layered = ServiceBuilder::new()
         .layer(RequireBearerLayer::new(world.tokens.clone()))
         .layer(spend)

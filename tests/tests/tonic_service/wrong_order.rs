@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tonic::{Code, service::LayerExt};
 use tower::ServiceBuilder;
-use tower_revoke::{MonitorLayer, RequireBearerLayer, RequireClaimsLayer, RevokeLayer};
+use tower_revoke::{
+    MonitorLayer, RequireBearerLayer, RequireClaimsLayer, RevokeAfterResponseLayer, UseLimitLayer,
+};
 use tower_revoke_tests::World;
 use tracing::{
     Event, Metadata, Subscriber,
@@ -86,7 +88,7 @@ async fn grpc_a_wrong_order_is_internal_and_the_log_names_the_layer() {
     let counts = monitor.monitor().clone();
     let spend_first = ServiceBuilder::new()
         .layer(monitor)
-        .layer(RevokeLayer::single_use())
+        .layer(UseLimitLayer::single())
         .layer(bearer())
         .named_layer(service);
     misconfigured(serve(spend_first).await, &world, &probe, &log).await;
@@ -108,7 +110,7 @@ async fn grpc_a_wrong_order_is_internal_and_the_log_names_the_layer() {
     let log = Log::default();
     let guard = tracing::subscriber::set_default(log.clone());
     let (service, probe) = self::probe();
-    let forgotten = RevokeLayer::after_response().named_layer(service);
+    let forgotten = RevokeAfterResponseLayer::new().named_layer(service);
     misconfigured(serve(forgotten).await, &world, &probe, &log).await;
     drop(guard);
 }

@@ -274,3 +274,10 @@ pub enum StoreError {
     #[error("the store has no {0}")]
     Unsupported(&'static str),
 }
+
+impl StoreError {
+    /// Returns whether what was asked may have happened all the same.
+    pub fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::TimedOut(_))
+    }
+}

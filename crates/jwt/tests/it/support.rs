@@ -101,6 +101,7 @@ struct State {
     answers: Mutex<Answers>,
     listed: Mutex<HashMap<TokenId, TokenStatus>>,
     max_token_life: Mutex<Option<Duration>>,
+    clock: Clock,
     asked: AtomicUsize,
 }
 
@@ -110,6 +111,7 @@ impl Default for FakeList {
             answers: Mutex::new(Answers::AtOnce),
             listed: Mutex::default(),
             max_token_life: Mutex::default(),
+            clock: Clock::system(),
             asked: AtomicUsize::new(0),
         }))
     }
@@ -150,6 +152,10 @@ impl From<FakeList> for Arc<dyn Revocations> {
 }
 
 impl Revocations for FakeList {
+    fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
     fn max_token_life(&self) -> Option<Duration> {
         *self.0.max_token_life.lock().unwrap()
     }

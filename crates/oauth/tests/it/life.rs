@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::{ServiceBuilder, ServiceExt, service_fn, util::Either};
 use tower_revoke_core::{
     Authenticated, BearerContext, BearerToken, Claims, Endpoint, KeyDigest, RejectionFormat,
     RemoteRevocation, Revocations, TokenId, VerifiedToken,
@@ -17,7 +17,7 @@ use tower_revoke_list::RevocationList;
 use tower_revoke_oauth::{
     CredentialsError, RevocationClient, RevocationClientBuilder, RevocationClientError,
 };
-use tower_revoke_spend::{PendingRevocations, RevokeLayer};
+use tower_revoke_spend::{PendingRevocations, RevokeAfterResponseLayer, UseLimitLayer};
 
 use crate::{
     support::{SECRET, Server, copy, member, reserve, rest, scripted, status, tell},
@@ -114,7 +114,7 @@ async fn a_token_that_is_spent_here_is_revoked_there() {
         ));
         extensions.insert(Authenticated::new(token.clone()));
         let service = ServiceBuilder::new()
-            .layer(RevokeLayer::single_use().also_at(client.clone()))
+            .layer(UseLimitLayer::single().also_at(client.clone()))
             .service(service_fn(async |_: Request<()>| {
                 Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
             }));
@@ -149,62 +149,71 @@ async fn trap_42_a_token_takes_one_place_of_the_queue_and_a_caller_half_of_it() 
     });
     let client = client.queue_capacity(4).build().unwrap();
     let list: Arc<dyn Revocations> = RevocationList::in_memory().into();
-    let call = |layer: RevokeLayer, subject: &str, jwt_id: &str| {
-        let claims = json!({
-            "iss": "https://id.example.com", "sub": subject, "jti": jwt_id,
-        });
-        let token = VerifiedToken::new(
-            TokenId::of_jwt("https://id.example.com", jwt_id),
-            Claims::from_value(claims).unwrap(),
-            Duration::from_secs(30),
-        );
-        let token = Arc::new(token.with_revocations(list.clone()).unwrap());
-        let mut request = Request::new(());
-        let presented = BearerToken::new(jwt_id).unwrap();
-        let extensions = request.extensions_mut();
-        extensions.insert(BearerContext::new(
-            Arc::new(RejectionFormat::default()),
-            Some(presented),
-        ));
-        extensions.insert(Authenticated::new(token));
-        let service = ServiceBuilder::new()
-            .layer(layer.also_at(client.clone()))
-            .service(service_fn(async |_: Request<()>| {
-                Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
-            }));
-        async move {
-            let response = service.oneshot(request).await.unwrap();
-            let status = response.status().as_u16();
-            response.into_body().collect().await.unwrap();
-            status
-        }
-    };
+    let call =
+        |layer: Either<UseLimitLayer, RevokeAfterResponseLayer>, subject: &str, jwt_id: &str| {
+            let claims = json!({
+                "iss": "https://id.example.com", "sub": subject, "jti": jwt_id,
+            });
+            let token = VerifiedToken::new(
+                TokenId::of_jwt("https://id.example.com", jwt_id),
+                Claims::from_value(claims).unwrap(),
+                Duration::from_secs(30),
+            );
+            let token = Arc::new(token.with_revocations(list.clone()).unwrap());
+            let mut request = Request::new(());
+            let presented = BearerToken::new(jwt_id).unwrap();
+            let extensions = request.extensions_mut();
+            extensions.insert(BearerContext::new(
+                Arc::new(RejectionFormat::default()),
+                Some(presented),
+            ));
+            extensions.insert(Authenticated::new(token));
+            let service = ServiceBuilder::new()
+                .layer(match layer {
+                    Either::Left(layer) => Either::Left(layer.also_at(client.clone())),
+                    Either::Right(layer) => Either::Right(layer.also_at(client.clone())),
+                })
+                .service(service_fn(async |_: Request<()>| {
+                    Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
+                }));
+            async move {
+                let response = service.oneshot(request).await.unwrap();
+                let status = response.status().as_u16();
+                response.into_body().collect().await.unwrap();
+                status
+            }
+        };
     let slots = PendingRevocations::new(1);
-    let first = call(
-        RevokeLayer::after_response().pending_revocations(&slots),
-        "ann",
-        "ann-1",
-    );
-    let second = call(
-        RevokeLayer::after_response().pending_revocations(&slots),
-        "ann",
-        "ann-1",
-    );
+    let revokes = RevokeAfterResponseLayer::new().pending_revocations(&slots);
+    let first = call(Either::Right(revokes.clone()), "ann", "ann-1");
+    let second = call(Either::Right(revokes), "ann", "ann-1");
     // Layers with clones of one server share what is pending, and so the only slot.
     assert_eq!(tokio::join!(first, second), (200, 200));
     for _ in 0..100 {
-        let layer = RevokeLayer::after_response();
+        let layer = Either::Right(RevokeAfterResponseLayer::new());
         assert_eq!(call(layer, "ann", "ann-1").await, 200);
     }
     assert_eq!(client.stats().queued, 1);
-    assert_eq!(call(RevokeLayer::single_use(), "ann", "ann-2").await, 200);
-    assert_eq!(call(RevokeLayer::single_use(), "ann", "ann-3").await, 503);
-    assert_eq!(call(RevokeLayer::single_use(), "bob", "bob-1").await, 200);
+    assert_eq!(
+        call(Either::Left(UseLimitLayer::single()), "ann", "ann-2").await,
+        200
+    );
+    assert_eq!(
+        call(Either::Left(UseLimitLayer::single()), "ann", "ann-3").await,
+        503
+    );
+    assert_eq!(
+        call(Either::Left(UseLimitLayer::single()), "bob", "bob-1").await,
+        200
+    );
     assert_eq!(client.stats().queued, 3);
 
     let told = client.shutdown(60 * LONG).await;
     assert_eq!((told.delivered, told.queued), (3, 0));
-    assert_eq!(call(RevokeLayer::single_use(), "ann", "ann-3").await, 200);
+    assert_eq!(
+        call(Either::Left(UseLimitLayer::single()), "ann", "ann-3").await,
+        200
+    );
     let mut told: Vec<_> = rest(&mut tries)
         .into_iter()
         .skip(20)

@@ -1,4 +1,5 @@
-//! A pending revocation that the calls of one token share. No I/O; the time comes in.
+//! The state machine of a pending revocation, which the calls of one token share. It does no I/O, and
+//! the time is a parameter.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,134 +10,133 @@ use std::{
 use tokio::time::Instant;
 use tower_revoke_core::UnixTime;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+use crate::commit::{FIRST_PAUSE, LONGEST_PAUSE};
 
 /// Far enough away, and can still be added to an [`Instant`].
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// `wait` after `now`.
-pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
+pub(super) fn after(now: Instant, wait: Duration) -> Instant {
     now + wait.min(FAR)
 }
 
-/// A call that has joined, and when its token is revoked at the latest.
+/// A call that has joined, and the time at which its token is revoked at the latest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Call {
-    pub(crate) deadline: Instant,
-    pub(crate) id: u64,
+pub(super) struct JoinedCall {
+    pub(super) deadline: Instant,
+    pub(super) id: u64,
 }
 
 /// Responses that wait, by the time until which they do.
 type Waiting<R> = BTreeMap<(Instant, u64), R>;
 
-/// The revocation of one token, which every call that has joined owes until it ends or is
-/// withdrawn.
+/// The revocation of one token, pending until the last call that has joined it has ended.
 ///
-/// An end is covered by an attempt that *begins after it*, never by an earlier one: a lift may come
-/// between the two, and would leave a live token behind a whole response. So calls may join at any
-/// time, and ends that come while the store is asked wait together for the next attempt.
+/// An end is covered by an attempt that *begins after it*, never by an earlier one: a lift between
+/// the two would leave a valid token with a client that has a whole response. Calls may join at any
+/// time, and those that end during an attempt wait together for the next one.
 #[derive(Clone, Debug)]
-pub(crate) struct PendingRevocation<R> {
+pub(super) struct PendingRevocation<R> {
     exp: Option<UnixTime>,
-    open: BTreeSet<Call>,
+    open: BTreeSet<JoinedCall>,
     waiting: Waiting<R>,
-    /// Those that the attempt that runs covers.
+    /// Responses that the running attempt covers.
     covered: Waiting<R>,
-    /// Something that no attempt covers yet: an end, a cancelled call, a deadline.
-    is_owed: bool,
+    /// An end, a cancelled call or a deadline is not covered by any attempt yet.
+    is_due: bool,
     is_running: bool,
     pause: Duration,
     retry_at: Option<Instant>,
 }
 
-/// What is to be done now.
+/// What the task does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Ask the store to revoke the token, which expires then.
+pub(super) enum Step {
+    /// Asks the store to revoke the token, which expires then.
     Revoke(Option<UnixTime>),
-    /// Wait for something to happen.
+    /// Waits for an answer, a change or the time.
     Wait,
-    /// No call owes anything.
+    /// Ends: every call is covered.
     Done,
 }
 
-/// Who waited, and whether the token was revoked in time.
-pub(crate) type Reports<R> = Vec<(R, bool)>;
+/// The responses that no longer wait, and whether the token was revoked in time.
+pub(super) type Reports<R> = Vec<(R, bool)>;
 
 impl<R> PendingRevocation<R> {
-    /// `exp`: when the token expires.
-    pub(crate) fn new(exp: Option<UnixTime>) -> Self {
+    /// `exp` is when the token expires.
+    pub(super) fn new(exp: Option<UnixTime>) -> Self {
         Self {
             exp,
             open: BTreeSet::new(),
             waiting: Waiting::new(),
             covered: Waiting::new(),
-            is_owed: false,
+            is_due: false,
             is_running: false,
             pause: FIRST_PAUSE,
             retry_at: None,
         }
     }
 
-    /// Lets a call join, whose token may be remembered for longer than that of the others. Whether
-    /// the next deadline is its own.
-    pub(crate) fn join(&mut self, call: Call, exp: Option<UnixTime>) -> bool {
+    /// Adds a call, which may read a later `exp` from the same token than the others. Returns
+    /// whether its deadline is the next.
+    pub(super) fn join(&mut self, call: JoinedCall, exp: Option<UnixTime>) -> bool {
         self.exp = self.exp.zip(exp).map(|(a, b)| a.max(b));
         self.open.insert(call);
         self.open.first() == Some(&call)
     }
 
-    /// The response of a call ends: it waits until the token was revoked, or until `limit`.
-    pub(crate) fn end(&mut self, call: Call, limit: Instant, report: R) {
+    /// Ends a call whose response waits until the token is revoked, or until `limit`.
+    pub(super) fn end(&mut self, call: JoinedCall, limit: Instant, report: R) {
         self.open.remove(&call);
         self.waiting.insert((limit, call.id), report);
-        self.is_owed = true;
+        self.is_due = true;
         self.retry_at = None;
     }
 
-    /// The call was dropped: nobody waits, but it has spent the token. Past its deadline it has
-    /// done so before.
-    pub(crate) fn cancel(&mut self, call: Call) {
-        self.is_owed |= self.open.remove(&call);
+    /// Ends a call whose client has left: it has spent the token, and nothing waits. After its
+    /// deadline it is not open any more, and has spent the token then.
+    pub(super) fn cancel(&mut self, call: JoinedCall) {
+        self.is_due |= self.open.remove(&call);
     }
 
-    /// The call owes nothing. Others may.
-    pub(crate) fn withdraw(&mut self, call: Call) {
+    /// Ends a call that does not revoke its token. Others may.
+    pub(super) fn withdraw(&mut self, call: JoinedCall) {
         self.open.remove(&call);
     }
 
-    /// The store has revoked the token, or it has expired.
-    pub(crate) fn revoked(&mut self) -> Reports<R> {
+    /// Ends an attempt: the token is revoked, or has expired.
+    pub(super) fn revoked(&mut self) -> Reports<R> {
         self.is_running = false;
         self.pause = FIRST_PAUSE;
         let covered = mem::take(&mut self.covered);
         covered.into_values().map(|report| (report, true)).collect()
     }
 
-    /// The store did not say that it has revoked the token.
-    pub(crate) fn failed(&mut self, now: Instant) {
+    /// Ends an attempt that failed, or whose outcome is unknown.
+    pub(super) fn failed(&mut self, now: Instant) {
         self.is_running = false;
-        // Who came meanwhile need not wait for the pause of the others.
-        let has_news = self.is_owed && !self.waiting.is_empty();
-        self.is_owed = true;
+        // Responses that ended meanwhile don't wait for the pause of the others.
+        let has_news = self.is_due && !self.waiting.is_empty();
+        self.is_due = true;
         self.waiting.append(&mut self.covered);
         self.retry_at = (!has_news).then(|| now + self.pause);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
-    pub(crate) fn step(&mut self, now: Instant) -> (Step, Reports<R>) {
+    pub(super) fn step(&mut self, now: Instant) -> (Step, Reports<R>) {
         while self.open.first().is_some_and(|call| call.deadline <= now) {
             self.open.pop_first();
-            self.is_owed = true;
+            self.is_due = true;
         }
         let may_begin = !self.is_running && self.retry_at.is_none_or(|at| at <= now);
-        if self.is_owed && may_begin {
-            self.is_owed = false;
+        if self.is_due && may_begin {
+            self.is_due = false;
             self.is_running = true;
             self.retry_at = None;
             self.covered.append(&mut self.waiting);
-            // The attempt is polled once before anybody's limit counts.
+            // An attempt is polled once before limits count, so that a store that answers at once is
+            // never late.
             return (Step::Revoke(self.exp), Vec::new());
         }
         let mut late = Vec::new();
@@ -147,15 +147,15 @@ impl<R> PendingRevocation<R> {
                 late.push((first.remove(), false));
             }
         }
-        let is_done = self.open.is_empty() && !self.is_owed && !self.is_running;
+        let is_done = self.open.is_empty() && !self.is_due && !self.is_running;
         (if is_done { Step::Done } else { Step::Wait }, late)
     }
 
-    /// When the next step is due, if nothing happens before.
-    pub(crate) fn wake_at(&self) -> Option<Instant> {
+    /// Returns when the next step is due, if nothing changes before.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
         let limit = |waiting: &Waiting<R>| waiting.keys().next().map(|(limit, _)| *limit);
         let deadline = self.open.first().map(|call| call.deadline);
-        let retry = self.retry_at.filter(|_| self.is_owed && !self.is_running);
+        let retry = self.retry_at.filter(|_| self.is_due && !self.is_running);
         let all = [deadline, retry, limit(&self.waiting), limit(&self.covered)];
         all.into_iter().flatten().min()
     }

@@ -2,24 +2,29 @@
 
 use std::{
     convert::Infallible,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
-use crate::support::{Caller, hello};
+use crate::support::{Caller, SpendLayer, both_layers, hello};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
 use serde_json::json;
-use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::Either};
 use tower_revoke_core::{
     Authenticated, BearerContext, Claims, Reason, Rejection, TokenId, TokenStatus, VerifiedToken,
 };
-use tower_revoke_spend::{Call, Head, Revoke, RevokeBody, RevokeLayer, When};
-use tower_revoke_testing::readiness_conformance;
+use tower_revoke_spend::{
+    Condition, ConditionRequest, PendingRevocations, ResponseHead, RevokeAfterResponse,
+    RevokeAfterResponseLayer, SpendBody, UseLimit, UseLimitLayer,
+};
+use tower_revoke_testing::{ScriptedBody, readiness_conformance};
 
 fn reason<B>(response: &Response<B>) -> Option<Reason> {
     response
@@ -28,7 +33,7 @@ fn reason<B>(response: &Response<B>) -> Option<Reason> {
         .map(Rejection::reason)
 }
 
-async fn spends(caller: &Caller, layer: RevokeLayer, request: Request<()>) -> bool {
+async fn spends(caller: &Caller, layer: SpendLayer, request: Request<()>) -> bool {
     let response = layer.layer(service_fn(hello)).oneshot(request).await;
     let body = response.expect("a response").into_body();
     body.collect().await.expect("a whole body");
@@ -38,18 +43,19 @@ async fn spends(caller: &Caller, layer: RevokeLayer, request: Request<()>) -> bo
 #[tokio::test]
 async fn only_calls_for_which_every_condition_holds_spend() {
     let ott = || Caller::with(json!({"scope": "orders OTT", "plan": "per-call"}));
-    let one_time = || RevokeLayer::single_use().when(When::scope("OTT"));
+    let one_time = || UseLimitLayer::single().when(Condition::scope("OTT"));
+    let single = |layer| Either::Left(layer);
 
     let caller = Caller::new();
-    assert!(!spends(&caller, one_time(), caller.request()).await);
+    assert!(!spends(&caller, single(one_time()), caller.request()).await);
     let caller = ott();
-    assert!(spends(&caller, one_time(), caller.request()).await);
+    assert!(spends(&caller, single(one_time()), caller.request()).await);
     let caller = ott();
-    let both = one_time().when(When::claim("plan", "flat"));
-    assert!(!spends(&caller, both, caller.request()).await);
-    let either = When::claim("plan", "flat").or(When::scope("OTT"));
-    let posts = either.and(|call: &Call<'_>| call.method == Method::POST);
-    let layer = RevokeLayer::after_response().when(posts);
+    let both = one_time().when(Condition::claim("plan", "flat"));
+    assert!(!spends(&caller, single(both), caller.request()).await);
+    let either = Condition::claim("plan", "flat").or(Condition::scope("OTT"));
+    let posts = either.and(|call: &ConditionRequest<'_>| call.method == Method::POST);
+    let layer = Either::Right(RevokeAfterResponseLayer::new().when(posts));
     assert!(!spends(&caller, layer.clone(), caller.request()).await);
     let mut post = caller.request();
     *post.method_mut() = Method::POST;
@@ -58,7 +64,7 @@ async fn only_calls_for_which_every_condition_holds_spend() {
 
 #[tokio::test]
 async fn without_a_caller_it_rejects_and_without_a_bearer_layer_it_says_so() {
-    let mut service = RevokeLayer::single_use().layer(service_fn(hello));
+    let mut service = UseLimitLayer::single().layer(service_fn(hello));
     let response = service.call(Request::new(())).await.expect("a response");
     assert_eq!(response.status(), 500);
     assert_eq!(reason(&response), Some(Reason::Misconfigured));
@@ -79,7 +85,7 @@ async fn a_verifier_without_a_list_is_an_error_that_says_so() {
     let mut request = Caller::new().request();
     let caller = Authenticated::new(Arc::new(token));
     request.extensions_mut().insert(caller);
-    let mut service = RevokeLayer::single_use().layer(service_fn(hello));
+    let mut service = UseLimitLayer::single().layer(service_fn(hello));
     let response = service.call(request).await.unwrap();
     assert_eq!(response.status(), 500);
     let rejection = response.extensions().get::<Rejection>().unwrap();
@@ -90,8 +96,8 @@ async fn a_verifier_without_a_list_is_an_error_that_says_so() {
 #[tokio::test]
 async fn uses_with_another_limit_are_an_error_that_names_both() {
     let caller = Caller::new();
-    let mut two = RevokeLayer::uses(2).layer(service_fn(hello));
-    let mut three = RevokeLayer::uses(3).layer(service_fn(hello));
+    let mut two = UseLimitLayer::uses::<2>().layer(service_fn(hello));
+    let mut three = UseLimitLayer::uses::<3>().layer(service_fn(hello));
     assert_eq!(
         two.call(caller.request())
             .await
@@ -127,7 +133,7 @@ async fn a_use_is_returned_to_the_next_caller() {
             .body(Empty::<Bytes>::new());
         async { Ok::<_, Infallible>(response.expect("a response")) }
     });
-    let layer = RevokeLayer::single_use().return_if(|head: &Head<'_>| head.status == 404);
+    let layer = UseLimitLayer::single().return_if(|head: &ResponseHead<'_>| head.status == 404);
     let mut service = layer.layer(service);
     for expected in [404, 200, 401] {
         let response = service.call(caller.request()).await.expect("a response");
@@ -174,7 +180,7 @@ async fn trap_18_a_retry_inside_of_the_layer_keeps_its_use() {
     });
     let caller = Caller::new();
     let inside = ServiceBuilder::new()
-        .layer(RevokeLayer::single_use())
+        .layer(UseLimitLayer::single())
         .retry(Once(false))
         .service(flaky.clone());
     let response = inside.oneshot(caller.request()).await.expect("a response");
@@ -184,7 +190,7 @@ async fn trap_18_a_retry_inside_of_the_layer_keeps_its_use() {
     let caller = Caller::new();
     let outside = ServiceBuilder::new()
         .retry(Once(false))
-        .layer(RevokeLayer::single_use())
+        .layer(UseLimitLayer::single())
         .service(flaky);
     let response = outside.oneshot(caller.request()).await.expect("a response");
     assert_eq!(reason(&response), Some(Reason::Spent));
@@ -193,21 +199,20 @@ async fn trap_18_a_retry_inside_of_the_layer_keeps_its_use() {
 /// TRAPS 9: the service that was made ready is the one that is called.
 #[tokio::test]
 async fn trap_09_readiness_of_every_cost() {
-    for layer in [
-        RevokeLayer::single_use(),
-        RevokeLayer::uses(1_000_000),
-        RevokeLayer::after_response(),
-    ] {
-        readiness_conformance(layer, || Caller::new().request()).await;
-    }
+    let request = || Caller::new().request();
+    readiness_conformance(UseLimitLayer::single(), request).await;
+    readiness_conformance(UseLimitLayer::uses::<1_000_000>(), request).await;
+    readiness_conformance(RevokeAfterResponseLayer::new(), request).await;
 }
 
 #[test]
 fn types_are_what_stacks_ask_for() {
-    static_assertions::assert_impl_all!(RevokeLayer: Clone, Send, Sync);
-    static_assertions::assert_impl_all!(Revoke<()>: Clone, Send, Sync);
-    static_assertions::assert_impl_all!(RevokeBody<Full<Bytes>>: Send);
-    static_assertions::assert_impl_all!(When: Clone, Send, Sync);
+    static_assertions::assert_impl_all!(UseLimitLayer: Clone, Send, Sync);
+    static_assertions::assert_impl_all!(UseLimit<()>: Clone, Send, Sync);
+    static_assertions::assert_impl_all!(RevokeAfterResponseLayer: Clone, Send, Sync);
+    static_assertions::assert_impl_all!(RevokeAfterResponse<()>: Clone, Send, Sync);
+    static_assertions::assert_impl_all!(SpendBody<Full<Bytes>>: Send);
+    static_assertions::assert_impl_all!(Condition: Clone, Send, Sync);
 }
 
 /// No layer asks an inner future to be `Send`.
@@ -220,7 +225,45 @@ async fn an_inner_future_need_not_be_send() {
         drop(local);
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
     });
-    let layer = RevokeLayer::single_use();
+    let layer = UseLimitLayer::single();
     let response = layer.layer(service).oneshot(caller.request()).await;
     assert_eq!(response.expect("a response").status(), 200);
+}
+
+/// A future that is polled after it has given its output panics, as an async fn does, whatever the
+/// inner service's future would do.
+#[tokio::test]
+async fn a_future_polled_after_its_output_panics() {
+    /// Is ready once, and never again.
+    struct Once(bool);
+
+    impl Future for Once {
+        type Output = Result<Response<ScriptedBody>, Infallible>;
+
+        fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            match std::mem::replace(&mut self.0, true) {
+                false => Poll::Ready(Ok(Response::new(ScriptedBody::new()))),
+                true => Poll::Pending,
+            }
+        }
+    }
+
+    let slots = PendingRevocations::default();
+    let [revokes, single] = both_layers(&slots);
+    let passes = UseLimitLayer::single().when(Condition::scope("none"));
+    for layer in [revokes, single, Either::Left(passes)] {
+        for is_known in [true, false] {
+            let caller = Caller::new();
+            let request = match is_known {
+                true => caller.request(),
+                false => Request::new(()),
+            };
+            let mut service = layer.layer(service_fn(|_: Request<()>| Once(false)));
+            let mut future = Box::pin(service.call(request));
+            future.as_mut().await.expect("a response");
+            let again =
+                std::panic::AssertUnwindSafe(|| futures_util::FutureExt::now_or_never(future));
+            assert!(std::panic::catch_unwind(again).is_err());
+        }
+    }
 }

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that stops has failed")]
 
+mod commits;
 mod layer;
-mod owed;
 mod paths;
 mod shared;
 mod support;

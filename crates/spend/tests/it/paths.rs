@@ -11,16 +11,16 @@ use std::{
 use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_revoke_core::{PathAllowances, Reason, Rejection, TokenStatus};
-use tower_revoke_spend::{Call, RevokeLayer};
+use tower_revoke_spend::{ConditionRequest, RevokeAfterResponseLayer, UseLimitLayer};
 
 use crate::support::{Caller, hello};
 
-fn invoices(call: &Call<'_>) -> bool {
+fn invoices(call: &ConditionRequest<'_>) -> bool {
     call.path().starts_with("/invoices")
 }
 
 /// Calls these paths with one token; returns the statuses, and how many calls reached the service.
-async fn call(layer: RevokeLayer, paths: &[&str]) -> (Vec<StatusCode>, u32) {
+async fn call(layer: UseLimitLayer, paths: &[&str]) -> (Vec<StatusCode>, u32) {
     let caller = Caller::new();
     let reached = Arc::new(AtomicU32::new(0));
     let counted = reached.clone();
@@ -54,7 +54,7 @@ async fn trap_40_another_spelling_of_the_path_is_not_a_free_call() {
         "*",
         "/%c0%afinvoices",
     ] {
-        for layer in [RevokeLayer::single_use(), RevokeLayer::uses(1)] {
+        for layer in [UseLimitLayer::single(), UseLimitLayer::uses::<1>()] {
             let paths = [spelling, "/invoices/1", spelling];
             let (statuses, reached) = call(layer.when(invoices), &paths).await;
             assert_eq!(statuses, [400, 200, 400], "{spelling}");
@@ -66,7 +66,7 @@ async fn trap_40_another_spelling_of_the_path_is_not_a_free_call() {
 #[tokio::test]
 async fn trap_40_well_known_paths_pass_a_layer_with_a_condition() {
     let paths = ["/.well-known/x", "/.well-known/x", "/caf%C3%A9"];
-    let (statuses, reached) = call(RevokeLayer::single_use().when(invoices), &paths).await;
+    let (statuses, reached) = call(UseLimitLayer::single().when(invoices), &paths).await;
     assert_eq!(statuses, [200, 200, 200]);
     assert_eq!(reached, 3);
 }
@@ -74,14 +74,14 @@ async fn trap_40_well_known_paths_pass_a_layer_with_a_condition() {
 #[tokio::test]
 async fn a_layer_without_a_condition_does_not_look_at_the_path() {
     let paths = ["/%69nvoices/1", "/%69nvoices/1"];
-    let (statuses, reached) = call(RevokeLayer::single_use(), &paths).await;
+    let (statuses, reached) = call(UseLimitLayer::single(), &paths).await;
     assert_eq!(statuses, [200, 401]);
     assert_eq!(reached, 1);
 }
 
 #[tokio::test]
 async fn trap_40_what_a_guard_allowed_is_judged_again_and_allowed() {
-    let layer = RevokeLayer::single_use().when(|call: &Call<'_>| {
+    let layer = UseLimitLayer::single().when(|call: &ConditionRequest<'_>| {
         assert_eq!(call.raw_uri(), "/invoices;x=1/%7Eann?next=%2e");
         invoices(call) && call.path() == "/invoices/~ann"
     });
@@ -110,7 +110,7 @@ async fn trap_40_what_a_guard_allowed_is_judged_again_and_allowed() {
 
 #[tokio::test]
 async fn an_ambiguous_path_is_rejected_as_other_malformed_requests() {
-    let layer = RevokeLayer::after_response().when(invoices);
+    let layer = RevokeAfterResponseLayer::new().when(invoices);
     for (grpc, status) in [(false, 400), (true, 200)] {
         let caller = Caller::new();
         let mut request = caller.request();
@@ -139,7 +139,7 @@ async fn an_ambiguous_path_is_rejected_as_other_malformed_requests() {
 #[tokio::test]
 async fn trap_40_what_frees_a_path_does_not_free_an_encoding_of_it() {
     let layer = || {
-        RevokeLayer::single_use().when(|call: &Call<'_>| {
+        UseLimitLayer::single().when(|call: &ConditionRequest<'_>| {
             let free = ["/@public/", "/café x/"];
             !free.iter().any(|free| call.path().starts_with(free))
         })
@@ -157,7 +157,7 @@ async fn trap_40_what_frees_a_path_does_not_free_an_encoding_of_it() {
         );
     }
     // One that charges paths charges each encoding.
-    let paid = RevokeLayer::single_use().when(|call: &Call<'_>| call.path() == "/@paid");
+    let paid = UseLimitLayer::single().when(|call: &ConditionRequest<'_>| call.path() == "/@paid");
     let (statuses, _) = call(paid, &["/%40paid", "/@paid"]).await;
     assert_eq!(statuses, [200, 401]);
 }

@@ -1,4 +1,4 @@
-//! Calls of one token share a pending revocation, and nobody takes the slots of everybody.
+//! Calls of one token share a pending revocation, and no caller takes the capacity of all.
 
 use std::{
     convert::Infallible,
@@ -13,16 +13,18 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use serde_json::json;
-use tower::{Layer, Service, service_fn};
+use tower::{Layer, Service, service_fn, util::Either};
 use tower_revoke_core::{
     BearerToken, Outcome, Reason, Rejection, RejectionBody, RemoteRevocation, TokenStatus,
 };
-use tower_revoke_spend::{NotRecorded, PendingRevocations, RevokeBody, RevokeLayer};
+use tower_revoke_spend::{
+    CommitError, PendingRevocations, RevokeAfterResponseLayer, SpendBody, UseLimitLayer,
+};
 use tower_revoke_testing::{Behavior, Gate, ScriptedBody, StoreOp};
 
 use crate::{
-    owed::Server,
-    support::{Caller, hello},
+    commits::Server,
+    support::{Caller, SpendLayer, hello},
 };
 
 /// Later than anything that happens in a test.
@@ -33,14 +35,17 @@ fn secs(secs: u64) -> Duration {
 }
 
 /// Calls the service, and leaves its body to be read.
-async fn body(layer: &RevokeLayer, caller: &Caller) -> RejectionBody<RevokeBody<ScriptedBody>> {
+async fn body(
+    layer: &RevokeAfterResponseLayer,
+    caller: &Caller,
+) -> RejectionBody<SpendBody<ScriptedBody>> {
     let mut service = layer.layer(service_fn(hello));
     let response = service.call(caller.request()).await.expect("a response");
     assert_eq!(response.status(), 200);
     response.into_body()
 }
 
-async fn status(layer: &RevokeLayer, caller: &Caller) -> u16 {
+async fn status(layer: &SpendLayer, caller: &Caller) -> u16 {
     let mut service = layer.layer(service_fn(hello));
     let response = service.call(caller.request()).await.expect("a response");
     if let Some(rejection) = response.extensions().get::<Rejection>() {
@@ -49,8 +54,8 @@ async fn status(layer: &RevokeLayer, caller: &Caller) -> u16 {
     response.status().as_u16()
 }
 
-fn with_slots(slots: &PendingRevocations) -> RevokeLayer {
-    RevokeLayer::after_response()
+fn with_slots(slots: &PendingRevocations) -> RevokeAfterResponseLayer {
+    RevokeAfterResponseLayer::new()
         .deadline(NEVER)
         .pending_revocations(slots)
 }
@@ -66,7 +71,7 @@ async fn trap_42_calls_of_one_token_take_one_slot() {
     for _ in 0..1_000 {
         bodies.push(body(&layer, &ann).await);
     }
-    assert_eq!(slots.taken(), 1);
+    assert_eq!(slots.len(), 1);
     let bob = ann.beside(json!({"sub": "bob", "jti": "2"}));
     body(&layer, &bob)
         .await
@@ -130,7 +135,7 @@ async fn trap_42_a_lift_between_the_deadline_and_an_end_leaves_no_live_token() {
     caller.store.called(StoreOp::Revoke, 3).await;
     caller.store.set(StoreOp::Revoke, Behavior::Fails);
     let error = late.collect().await.expect_err("cut off");
-    assert!(error.is::<NotRecorded>());
+    assert!(error.is::<CommitError>());
 }
 
 /// TRAPS 42: a rule cancels the part of its own call only.
@@ -138,22 +143,22 @@ async fn trap_42_a_lift_between_the_deadline_and_an_end_leaves_no_live_token() {
 async fn trap_42_a_rule_withdraws_only_its_own_call() {
     let slots = PendingRevocations::new(4);
     let layer = with_slots(&slots);
-    let cancels = layer.clone().return_on(Outcome::Success);
+    let keeps = layer.clone().keep_on(Outcome::Success);
     let caller = Caller::new();
 
     let open = body(&layer, &caller).await;
-    body(&cancels, &caller)
+    body(&keeps, &caller)
         .await
         .collect()
         .await
         .expect("a whole body");
-    assert_eq!((slots.taken(), caller.store.calls(StoreOp::Revoke)), (1, 0));
+    assert_eq!((slots.len(), caller.store.calls(StoreOp::Revoke)), (1, 0));
     open.collect().await.expect("a whole body");
     assert_eq!(caller.known_status().await, TokenStatus::Revoked);
     slots.idle().await;
 
     let caller = Caller::new();
-    let both = [body(&cancels, &caller).await, body(&cancels, &caller).await];
+    let both = [body(&keeps, &caller).await, body(&keeps, &caller).await];
     slots.idle().await;
     drop(both);
     assert_eq!(caller.store.calls(StoreOp::Revoke), 0);
@@ -168,7 +173,7 @@ async fn trap_42_the_earliest_deadline_revokes() {
     let start = tokio::time::Instant::now();
     let long = body(&with_slots(&slots), &caller).await;
     let short = body(&with_slots(&slots).deadline(secs(3)), &caller).await;
-    assert_eq!(slots.taken(), 1);
+    assert_eq!(slots.len(), 1);
     caller.store.called(StoreOp::Revoke, 1).await;
     assert_eq!(start.elapsed().as_secs(), 3);
     drop((short, long));
@@ -226,16 +231,22 @@ async fn trap_42_no_caller_holds_more_than_half_of_the_slots() {
         for n in 0..4 {
             held.push(body(&layer, &nth(&greedy, n)).await);
         }
-        assert_eq!(status(&layer, &nth(&greedy, 4)).await, 503);
+        assert_eq!(
+            status(&Either::Right(layer.clone()), &nth(&greedy, 4)).await,
+            503
+        );
         // One that has a revocation pending joins it.
         held.push(body(&layer, &nth(&greedy, 3)).await);
         for n in 5..9 {
             held.push(body(&layer, &nth(&other, n)).await);
         }
-        assert_eq!(slots.taken(), 8);
+        assert_eq!(slots.len(), 8);
         drop(held);
         slots.idle().await;
-        assert_eq!(status(&layer, &nth(&greedy, 9)).await, 200);
+        assert_eq!(
+            status(&Either::Right(layer.clone()), &nth(&greedy, 9)).await,
+            200
+        );
         slots.idle().await;
     }
 }
@@ -257,7 +268,7 @@ async fn trap_42_no_caller_holds_more_than_half_of_the_slots_by_uses() {
             }
         }
     });
-    let layer = RevokeLayer::uses(1_000).pending_revocations(&slots);
+    let layer = UseLimitLayer::uses::<1_000>().pending_revocations(&slots);
     let ann = Caller::new();
     let calls: Vec<_> = (0..100)
         .map(|_| tokio::spawn(layer.layer(held.clone()).call(ann.request())))
@@ -266,7 +277,7 @@ async fn trap_42_no_caller_holds_more_than_half_of_the_slots_by_uses() {
         tokio::task::yield_now().await;
     }
     let bob = ann.beside(json!({"sub": "bob", "jti": "2"}));
-    assert_eq!(status(&layer, &bob).await, 200);
+    assert_eq!(status(&Either::Left(layer), &bob).await, 200);
     gate.open();
     let mut counts = [0, 0];
     for call in calls {
@@ -300,7 +311,7 @@ async fn trap_42_two_lists_or_two_sets_of_servers_never_join() {
         for _ in 0..3 {
             held.push(body(layer, caller).await);
         }
-        assert_eq!(slots.taken() as usize, n + 1);
+        assert_eq!(slots.len() as usize, n + 1);
     }
     drop(held);
     slots.idle().await;
@@ -319,7 +330,7 @@ async fn trap_42_layers_that_share_slots_share_what_is_pending() {
         let layer = with_slots(&slots).also_at(server.clone());
         held.push(body(&layer, &caller).await);
     }
-    assert_eq!(slots.taken(), 1);
+    assert_eq!(slots.len(), 1);
     drop(held);
     slots.idle().await;
 }
@@ -361,7 +372,7 @@ async fn trap_42_a_pending_revocation_does_not_keep_the_head_of_the_request() {
         drop(service.call(request).await.expect("a response"));
     }
     caller.store.called(StoreOp::Revoke, 3).await;
-    assert_eq!((returned.load(Ordering::SeqCst), slots.taken()), (10, 1));
+    assert_eq!((returned.load(Ordering::SeqCst), slots.len()), (10, 1));
     caller.store.set(StoreOp::Revoke, Behavior::Works);
     slots.idle().await;
     assert_eq!(server.told(), ["e30.e30.c2ln"]);
@@ -373,15 +384,15 @@ async fn trap_42_a_pending_revocation_does_not_keep_the_head_of_the_request() {
 async fn trap_42_calls_that_race_on_two_cores_lose_no_end() {
     let slots = PendingRevocations::new(8);
     let layer = with_slots(&slots);
-    let cancels = layer.clone().return_on(Outcome::Success);
+    let keeps = layer.clone().keep_on(Outcome::Success);
     let first = Caller::new();
     for round in 0..500 {
         let caller = Arc::new(first.beside(json!({"jti": round.to_string()})));
         let calls = (0..4).map(|n| {
             let (caller, layer) = (caller.clone(), layer.clone());
-            let cancels = cancels.clone();
+            let keeps = keeps.clone();
             tokio::spawn(async move {
-                drop(body(&cancels, &caller).await);
+                drop(body(&keeps, &caller).await);
                 let open = body(&layer, &caller).await;
                 if (round + n) % 3 == 0 {
                     drop(open);
@@ -414,9 +425,9 @@ fn a_runtime_that_ends_leaves_no_slot_taken() {
     let caller = Caller::new();
     let first = runtime();
     let open = first.block_on(body(&layer, &caller));
-    assert_eq!(slots.taken(), 1);
+    assert_eq!(slots.len(), 1);
     drop(first);
-    assert_eq!(slots.taken(), 0);
+    assert_eq!(slots.len(), 0);
     runtime().block_on(async {
         open.collect().await.expect("a whole body");
         assert_eq!(caller.known_status().await, TokenStatus::Revoked);

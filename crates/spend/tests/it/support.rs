@@ -4,11 +4,13 @@ use std::{convert::Infallible, sync::Arc};
 
 use http::{Request, Response};
 use serde_json::{Value, json};
+use tower::util::Either;
 use tower_revoke_core::{
     Authenticated, BearerContext, BearerToken, Claims, Clock, Lift, RejectionFormat, Revocations,
     TokenId, TokenStatus, VerifiedToken,
 };
 use tower_revoke_list::{MemoryStore, RevocationList};
+use tower_revoke_spend::{PendingRevocations, RevokeAfterResponseLayer, UseLimitLayer};
 use tower_revoke_testing::{ScriptedBody, ScriptedStore, StoreScript};
 
 pub(crate) struct Caller {
@@ -23,6 +25,13 @@ const ISSUER: &str = "https://id.example.com";
 impl Caller {
     pub(crate) fn new() -> Self {
         Self::with(json!({}))
+    }
+
+    /// A caller whose list goes by this clock.
+    pub(crate) fn at(clock: Clock) -> Self {
+        let (store, script) = ScriptedStore::over(MemoryStore::new());
+        let list = RevocationList::builder(store).clock(clock).build();
+        Self::of(list, script, json!({}))
     }
 
     /// A caller whose token carries these claims beside its own.
@@ -99,4 +108,14 @@ impl Caller {
 
 pub(crate) async fn hello(_: Request<()>) -> Result<Response<ScriptedBody>, Infallible> {
     Ok(Response::new(ScriptedBody::new().data("hello")))
+}
+
+/// One of the two layers.
+pub(crate) type SpendLayer = Either<UseLimitLayer, RevokeAfterResponseLayer>;
+
+/// Both layers as a token that is spent by one call meets them.
+pub(crate) fn both_layers(pending: &PendingRevocations) -> [SpendLayer; 2] {
+    let revokes = RevokeAfterResponseLayer::new().pending_revocations(pending);
+    let single = UseLimitLayer::single().pending_revocations(pending);
+    [Either::Right(revokes), Either::Left(single)]
 }

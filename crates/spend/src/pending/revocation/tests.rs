@@ -33,7 +33,7 @@ enum State {
         since: u64,
         limit: Instant,
     },
-    Told(bool),
+    Reported(bool),
     /// Spent the token at this step, and nobody waits.
     Spent {
         since: u64,
@@ -46,7 +46,7 @@ struct Model {
     pending: PendingRevocation<usize>,
     now: Instant,
     wake_at: Option<Instant>,
-    calls: Vec<(Call, State)>,
+    calls: Vec<(JoinedCall, State)>,
     /// When deadlines passed that calls were open at.
     deadlines: Vec<u64>,
     /// Counts events, so that one can be later than another.
@@ -59,7 +59,7 @@ struct Model {
     /// When the last attempt that was answered began.
     answered: Option<u64>,
     /// Something was spent, and no attempt that began later has been answered, or runs.
-    is_owed: bool,
+    is_due: bool,
     is_done: bool,
 }
 
@@ -76,7 +76,7 @@ impl Model {
             written: None,
             attempt: None,
             answered: None,
-            is_owed: false,
+            is_due: false,
             is_done: false,
         }
     }
@@ -105,7 +105,7 @@ impl Model {
         let mut reports = Reports::new();
         match event {
             Event::Join(ticks) => {
-                let call = Call {
+                let call = JoinedCall {
                     deadline: self.now + TICK * ticks,
                     id: self.calls.len() as u64,
                 };
@@ -124,14 +124,14 @@ impl Model {
                 let since = self.at;
                 self.pending.end(self.calls[index].0, limit, index);
                 self.calls[index].1 = State::Waiting { since, limit };
-                self.is_owed = true;
+                self.is_due = true;
             }
             Event::Cancel(index) => {
                 let call = self.calls[index].0;
                 self.pending.cancel(call);
                 // Past the deadline it has spent the token before.
                 let is_news = call.deadline > self.now;
-                self.is_owed |= is_news;
+                self.is_due |= is_news;
                 self.calls[index].1 = match is_news {
                     true => State::Spent { since: self.at },
                     false => State::Withdrawn,
@@ -152,21 +152,22 @@ impl Model {
             }
             Event::Fail => {
                 self.attempt = None;
-                self.is_owed = true;
+                self.is_due = true;
                 self.pending.failed(self.now);
             }
             Event::Lift => self.is_revoked = false,
             Event::Tick => {
                 let before = self.now;
                 self.now += TICK;
-                let passes = |call: &Call| before < call.deadline && call.deadline <= self.now;
+                let passes =
+                    |call: &JoinedCall| before < call.deadline && call.deadline <= self.now;
                 if self
                     .calls
                     .iter()
                     .any(|(call, state)| *state == State::Open && passes(call))
                 {
                     self.deadlines.push(self.at);
-                    self.is_owed = true;
+                    self.is_due = true;
                 }
             }
         }
@@ -184,9 +185,9 @@ impl Model {
             match step {
                 Step::Revoke(_) => {
                     assert!(self.attempt.is_none(), "two attempts at once");
-                    assert!(self.is_owed, "revoked for nobody");
+                    assert!(self.is_due, "revoked without need");
                     self.attempt = Some((self.at, false));
-                    self.is_owed = false;
+                    self.is_due = false;
                 }
                 Step::Wait | Step::Done => {
                     self.is_done = step == Step::Done;
@@ -200,14 +201,14 @@ impl Model {
             "a loop that spins"
         );
         for (index, in_time) in reports {
-            self.told(index, in_time);
+            self.reported(index, in_time);
         }
     }
 
     /// What every report must be able to say.
-    fn told(&mut self, index: usize, in_time: bool) {
+    fn reported(&mut self, index: usize, in_time: bool) {
         let State::Waiting { since, limit } = self.calls[index].1 else {
-            panic!("told without having waited: {:?}", self.calls[index]);
+            panic!("reported without having waited: {:?}", self.calls[index]);
         };
         if in_time {
             assert!(
@@ -218,7 +219,7 @@ impl Model {
         } else {
             assert!(limit <= self.now, "given up before its limit");
         }
-        self.calls[index].1 = State::Told(in_time);
+        self.calls[index].1 = State::Reported(in_time);
     }
 
     /// What holds whenever the task waits.
@@ -228,14 +229,17 @@ impl Model {
                 assert!(*limit > self.now, "waits past its limit");
             }
         }
-        if event == Event::Tick && self.is_owed {
+        if event == Event::Tick && self.is_due {
             assert!(
                 self.attempt.is_some(),
-                "nothing runs though it is owed and the pause is over"
+                "nothing runs though it is due and the pause is over"
             );
         }
         if self.is_done {
-            assert!(!self.is_owed && self.attempt.is_none(), "done in debt");
+            assert!(
+                !self.is_due && self.attempt.is_none(),
+                "done while a revocation is due"
+            );
             for (call, state) in &self.calls {
                 match state {
                     State::Open => assert!(call.deadline <= self.now, "done before its end"),
@@ -246,7 +250,7 @@ impl Model {
                             "spent, and not revoked after it"
                         );
                     }
-                    State::Told(_) | State::Withdrawn => {}
+                    State::Reported(_) | State::Withdrawn => {}
                 }
             }
             for since in &self.deadlines {

@@ -1,4 +1,4 @@
-//! What is owed is paid, whatever becomes of the call; time stands still unless it is waited for.
+//! What a call costs is recorded whatever becomes of the call. Time is paused.
 
 use std::{
     convert::Infallible,
@@ -6,16 +6,18 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Caller, hello};
+use crate::support::{Caller, both_layers, hello};
 use http::{Request, Response, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn, util::Either};
 use tower_revoke_core::{
     Clock, KeyDigest, Outcome, QueueFull, Reason, Rejection, RemoteRevocation, RemoteSlot, TokenId,
     TokenStatus, UnixTime,
 };
-use tower_revoke_spend::{NotRecorded, OnStoreError, PendingRevocations, RevokeLayer};
+use tower_revoke_spend::{
+    CommitError, OnStoreError, PendingRevocations, RevokeAfterResponseLayer, UseLimitLayer,
+};
 use tower_revoke_testing::{Behavior, Gate, RecordedLog, ScriptedBody, StoreOp};
 
 #[tokio::test(start_paused = true)]
@@ -24,7 +26,7 @@ async fn the_last_frame_waits_for_the_store() {
     caller
         .store
         .set(StoreOp::Revoke, Behavior::Slow(Duration::from_secs(1)));
-    let mut service = RevokeLayer::after_response().layer(service_fn(hello));
+    let mut service = RevokeAfterResponseLayer::new().layer(service_fn(hello));
     let mut body = service.call(caller.request()).await.unwrap().into_body();
     // Without a length the data comes at once, and the end waits.
     assert!(body.frame().await.is_some());
@@ -34,17 +36,17 @@ async fn the_last_frame_waits_for_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_slower_than_finish_within_counts_as_failed() {
+async fn a_store_slower_than_the_commit_timeout_counts_as_failed() {
     let caller = Caller::new();
     caller
         .store
         .set(StoreOp::Revoke, Behavior::Slow(Duration::from_secs(3)));
-    let mut service = RevokeLayer::after_response()
+    let mut service = RevokeAfterResponseLayer::new()
         .commit_timeout(Duration::from_secs(2))
         .layer(service_fn(hello));
     let body = service.call(caller.request()).await.unwrap().into_body();
     let error = body.collect().await.expect_err("cut off");
-    assert!(error.is::<NotRecorded>());
+    assert!(error.is::<CommitError>());
 
     let mut request = caller.request();
     *request.version_mut() = Version::HTTP_10;
@@ -58,7 +60,7 @@ async fn a_store_slower_than_finish_within_counts_as_failed() {
 async fn a_store_that_recovers_in_time_costs_nobody_a_response() {
     let caller = Caller::new();
     caller.store.set(StoreOp::Revoke, Behavior::Fails);
-    let mut service = RevokeLayer::after_response().layer(service_fn(hello));
+    let mut service = RevokeAfterResponseLayer::new().layer(service_fn(hello));
     let body = service.call(caller.request()).await.unwrap().into_body();
     let recover = async {
         caller.store.called(StoreOp::Revoke, 3).await;
@@ -70,16 +72,16 @@ async fn a_store_that_recovers_in_time_costs_nobody_a_response() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_dropped_is_paid_when_the_store_is_back() {
+async fn a_dropped_response_is_recorded_when_the_store_is_back() {
     let caller = Caller::new();
     let slots = PendingRevocations::default();
     caller.store.set_all(Behavior::Fails);
-    let mut service = RevokeLayer::after_response()
+    let mut service = RevokeAfterResponseLayer::new()
         .pending_revocations(&slots)
         .layer(service_fn(hello));
     drop(service.call(caller.request()).await.unwrap());
     caller.store.called(StoreOp::Revoke, 20).await;
-    assert_eq!(slots.taken(), 1);
+    assert_eq!(slots.len(), 1);
     caller.store.set_all(Behavior::Works);
     slots.idle().await;
     assert_eq!(caller.known_status().await, TokenStatus::Revoked);
@@ -89,7 +91,7 @@ async fn what_was_dropped_is_paid_when_the_store_is_back() {
 async fn who_calls_while_idle_waits_is_rejected() {
     let caller = Caller::new();
     let slots = PendingRevocations::default();
-    let mut service = RevokeLayer::after_response()
+    let mut service = RevokeAfterResponseLayer::new()
         .pending_revocations(&slots)
         .layer(service_fn(hello));
     let first = service.call(caller.request()).await.unwrap();
@@ -106,19 +108,16 @@ async fn who_calls_while_idle_waits_is_rejected() {
 /// A panic of the inner service is no way out.
 #[tokio::test(start_paused = true)]
 async fn a_panic_spends() {
-    for layer in [RevokeLayer::after_response(), RevokeLayer::single_use()] {
+    let slots = PendingRevocations::default();
+    for layer in both_layers(&slots) {
         let caller = Caller::new();
-        let slots = PendingRevocations::default();
         let broken = service_fn(|_: Request<()>| async {
             if true {
                 panic!("as told");
             }
             Ok::<_, Infallible>(Response::new(ScriptedBody::new()))
         });
-        let call = layer
-            .pending_revocations(&slots)
-            .layer(broken)
-            .oneshot(caller.request());
+        let call = layer.layer(broken).oneshot(caller.request());
         assert!(tokio::spawn(call).await.is_err());
         slots.idle().await;
         assert_ne!(caller.known_status().await, TokenStatus::Valid);
@@ -127,27 +126,26 @@ async fn a_panic_spends() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_inner_service_spends_unless_a_rule_says_otherwise() {
-    for (rule, expected) in [(false, true), (true, false)] {
-        for layer in [RevokeLayer::after_response(), RevokeLayer::single_use()] {
-            let caller = Caller::new();
-            let slots = PendingRevocations::default();
-            let layer = if rule {
-                layer.return_on(Outcome::Exception)
-            } else {
-                layer
-            };
-            let fails = service_fn(|_: Request<()>| async {
-                Err::<Response<ScriptedBody>, _>(std::io::Error::other("as told"))
-            });
-            let result = layer
-                .pending_revocations(&slots)
-                .layer(fails)
-                .oneshot(caller.request())
-                .await;
-            assert!(result.is_err());
-            slots.idle().await;
-            assert_eq!(caller.known_status().await != TokenStatus::Valid, expected);
-        }
+    let slots = PendingRevocations::default();
+    let single = UseLimitLayer::single().pending_revocations(&slots);
+    let returns = single.return_on(Outcome::Exception);
+    let revokes = RevokeAfterResponseLayer::new().pending_revocations(&slots);
+    let keeps = revokes.keep_on(Outcome::Exception);
+    let [revokes, spends] = both_layers(&slots);
+    for (layer, expected) in [
+        (revokes, TokenStatus::Revoked),
+        (spends, TokenStatus::Spent),
+        (Either::Left(returns), TokenStatus::Valid),
+        (Either::Right(keeps), TokenStatus::Valid),
+    ] {
+        let caller = Caller::new();
+        let fails = service_fn(|_: Request<()>| async {
+            Err::<Response<ScriptedBody>, _>(std::io::Error::other("as told"))
+        });
+        let result = layer.layer(fails).oneshot(caller.request()).await;
+        assert!(result.is_err());
+        slots.idle().await;
+        assert_eq!(caller.known_status().await, expected);
     }
 }
 
@@ -160,13 +158,13 @@ async fn an_error_of_the_inner_service_waits_for_the_store_as_a_head_does() {
     let caller = Caller::new();
     let slow = Behavior::Slow(Duration::from_secs(1));
     caller.store.set(StoreOp::Revoke, slow);
-    let call = RevokeLayer::after_response().layer(fails);
+    let call = RevokeAfterResponseLayer::new().layer(fails);
     assert!(call.oneshot(caller.request()).await.is_err());
     assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 
     let caller = Caller::new();
     caller.store.set(StoreOp::Revoke, Behavior::Fails);
-    let call = RevokeLayer::after_response().layer(fails);
+    let call = RevokeAfterResponseLayer::new().layer(fails);
     let response = call.oneshot(caller.request()).await.expect("a rejection");
     assert_eq!(response.status(), 500);
     let rejection = response.extensions().get::<Rejection>().unwrap();
@@ -175,7 +173,7 @@ async fn an_error_of_the_inner_service_waits_for_the_store_as_a_head_does() {
     // A use that a rule returns is there for whoever has seen the error.
     let caller = Caller::new();
     caller.store.set(StoreOp::ReturnUse, slow);
-    let layer = RevokeLayer::single_use().return_on(Outcome::Exception);
+    let layer = UseLimitLayer::single().return_on(Outcome::Exception);
     let call = layer.layer(fails).oneshot(caller.request());
     assert!(call.await.is_err());
     assert_eq!(caller.known_status().await, TokenStatus::Valid);
@@ -190,7 +188,7 @@ async fn a_use_is_returned_late_rather_than_never() {
     caller
         .store
         .set(StoreOp::ReturnUse, Behavior::Slow(2 * limit));
-    let layer = RevokeLayer::single_use()
+    let layer = UseLimitLayer::single()
         .return_on(Outcome::Success)
         .commit_timeout(limit)
         .pending_revocations(&slots);
@@ -214,7 +212,7 @@ async fn trap_11_the_body_keeps_its_size_hint_and_its_end() {
             };
             Ok::<_, Infallible>(Response::new(body))
         });
-        let layer = RevokeLayer::after_response();
+        let layer = RevokeAfterResponseLayer::new();
         let caller = Caller::new();
         let call = layer.layer(service).oneshot(caller.request());
         let mut body = call.await.unwrap().into_body();
@@ -227,19 +225,18 @@ async fn trap_11_the_body_keeps_its_size_hint_and_its_end() {
 
 /// A wall clock that is set ahead ends no token: it may be set back.
 #[tokio::test(start_paused = true)]
-async fn a_step_of_the_clock_pays_nothing() {
+async fn a_step_of_the_clock_records_nothing() {
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000_000_000));
-    let caller = Caller::new();
+    let caller = Caller::at(clock);
     let slots = PendingRevocations::default();
     caller.store.set(StoreOp::Revoke, Behavior::Fails);
-    let mut service = RevokeLayer::after_response()
-        .clock(clock)
+    let mut service = RevokeAfterResponseLayer::new()
         .pending_revocations(&slots)
         .layer(service_fn(hello));
     hand.step_wall(4_000_000_000);
     let body = service.call(caller.request()).await.unwrap().into_body();
     let error = body.collect().await.expect_err("cut off");
-    assert!(error.is::<NotRecorded>());
+    assert!(error.is::<CommitError>());
     hand.step_wall(-4_000_000_000);
     caller.store.set(StoreOp::Revoke, Behavior::Works);
     slots.idle().await;
@@ -261,7 +258,7 @@ async fn trap_26_the_deadline_counts_from_the_call() {
             }
         }
     });
-    let layer = RevokeLayer::after_response().deadline(Duration::from_secs(30));
+    let layer = RevokeAfterResponseLayer::new().deadline(Duration::from_secs(30));
     let call = tokio::spawn(layer.layer(slow).oneshot(caller.request()));
     caller.store.called(StoreOp::Revoke, 1).await;
     while caller.known_status().await == TokenStatus::Valid {
@@ -279,7 +276,7 @@ async fn trap_26_the_deadline_counts_from_the_call() {
 async fn trap_32_an_ambiguous_use_is_a_503_and_returned_by_id() {
     let caller = Caller::new();
     let slots = PendingRevocations::default();
-    let mut service = RevokeLayer::single_use()
+    let mut service = UseLimitLayer::single()
         .pending_revocations(&slots)
         .layer(service_fn(hello));
     caller.store.set(StoreOp::TakeUse, Behavior::LosesTheAnswer);
@@ -301,7 +298,7 @@ async fn a_use_whose_caller_left_is_taken_to_its_end() {
     caller
         .store
         .set(StoreOp::TakeUse, Behavior::Slow(Duration::from_secs(1)));
-    let mut service = RevokeLayer::single_use()
+    let mut service = UseLimitLayer::single()
         .pending_revocations(&slots)
         .also_at(server.clone() as Arc<dyn RemoteRevocation>)
         .layer(service_fn(hello));
@@ -319,13 +316,13 @@ async fn deliver_completes_the_response_while_the_store_is_away() {
     let caller = Caller::new();
     let slots = PendingRevocations::default();
     caller.store.set(StoreOp::Revoke, Behavior::Frozen);
-    let mut service = RevokeLayer::after_response()
+    let mut service = RevokeAfterResponseLayer::new()
         .on_store_error(OnStoreError::Deliver)
         .pending_revocations(&slots)
         .layer(service_fn(hello));
     let body = service.call(caller.request()).await.unwrap().into_body();
     assert_eq!(body.collect().await.unwrap().to_bytes(), "hello");
-    assert_eq!(slots.taken(), 1);
+    assert_eq!(slots.len(), 1);
 }
 
 /// An authorization server that keeps what it is told.
@@ -355,16 +352,19 @@ impl RemoteRevocation for Server {
 
 #[tokio::test(start_paused = true)]
 async fn the_authorization_server_is_told_once_the_token_has_ended_here() {
+    let server = Arc::new(Server::default());
+    let told = || server.clone() as Arc<dyn RemoteRevocation>;
     for (layer, calls_until_told) in [
-        (RevokeLayer::after_response(), 1),
-        (RevokeLayer::single_use(), 1),
-        (RevokeLayer::uses(3), 3),
+        (
+            Either::Right(RevokeAfterResponseLayer::new().also_at(told())),
+            1,
+        ),
+        (Either::Left(UseLimitLayer::single().also_at(told())), 1),
+        (Either::Left(UseLimitLayer::uses::<3>().also_at(told())), 3),
     ] {
         let caller = Caller::new();
-        let server = Arc::new(Server::default());
-        let mut service = layer
-            .also_at(server.clone() as Arc<dyn RemoteRevocation>)
-            .layer(service_fn(hello));
+        server.told.lock().unwrap().clear();
+        let mut service = layer.layer(service_fn(hello));
         for call in 1..=calls_until_told {
             assert!(server.told().is_empty());
             let response = service.call(caller.request()).await.unwrap();
@@ -382,7 +382,7 @@ async fn a_full_queue_to_the_authorization_server_is_a_503_before_the_call() {
         full: true,
         ..Server::default()
     };
-    let mut service = RevokeLayer::single_use()
+    let mut service = UseLimitLayer::single()
         .also_at(Arc::new(server) as Arc<dyn RemoteRevocation>)
         .layer(service_fn(hello));
     let response = service.call(caller.request()).await.unwrap();
@@ -394,7 +394,7 @@ async fn a_full_queue_to_the_authorization_server_is_a_503_before_the_call() {
 async fn a_use_that_was_returned_is_not_told() {
     let caller = Caller::new();
     let server = Arc::new(Server::default());
-    let mut service = RevokeLayer::single_use()
+    let mut service = UseLimitLayer::single()
         .return_if(|_| true)
         .also_at(server.clone() as Arc<dyn RemoteRevocation>)
         .layer(service_fn(hello));
@@ -403,17 +403,15 @@ async fn a_use_that_was_returned_is_not_told() {
     assert_eq!(caller.known_status().await, TokenStatus::Valid);
 }
 
-/// TRAPS 48: what is owed is tried some hundred times while the store is down.
+/// TRAPS 48: a pending write is tried some hundred times while the store is down.
 #[tokio::test(start_paused = true)]
-async fn trap_48_what_is_owed_in_an_outage_is_a_line_a_minute() {
+async fn trap_48_unrecorded_writes_in_an_outage_are_a_line_a_minute() {
     const CALLS: u64 = 20;
     let log = RecordedLog::start();
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000_000_000));
     let slots = PendingRevocations::default();
-    let layer = RevokeLayer::after_response()
-        .clock(clock)
-        .pending_revocations(&slots);
-    let callers: Vec<_> = (0..CALLS).map(|_| Caller::new()).collect();
+    let layer = RevokeAfterResponseLayer::new().pending_revocations(&slots);
+    let callers: Vec<_> = (0..CALLS).map(|_| Caller::at(clock.clone())).collect();
     for caller in &callers {
         caller.store.set(StoreOp::Revoke, Behavior::Fails);
         let mut service = layer.layer(service_fn(hello));
@@ -424,16 +422,19 @@ async fn trap_48_what_is_owed_in_an_outage_is_a_line_a_minute() {
         hand.advance(Duration::from_secs(1));
     }
     // The lists say for themselves that their stores fail.
-    let owed = || {
+    let again = "INFO message=writes to the revocation list succeed again";
+    let ours = || {
         let mut lines = log.lines();
-        lines.retain(|line| line.contains("owed"));
+        lines.retain(|line| line.contains("not recorded yet") || line == again);
         lines
     };
-    let lines = owed();
+    let lines = ours();
     assert!((3..=4).contains(&lines.len()), "{lines:#?}");
     assert!(lines.iter().all(|line| line.starts_with("ERROR")));
     let tries = log.all();
-    let tries = tries.iter().filter(|line| line.contains("still owed"));
+    let tries = tries
+        .iter()
+        .filter(|line| line.contains("not recorded yet"));
     assert!(tries.count() > 500);
 
     // The end of it is a line too.
@@ -441,6 +442,5 @@ async fn trap_48_what_is_owed_in_an_outage_is_a_line_a_minute() {
         caller.store.set(StoreOp::Revoke, Behavior::Works);
     }
     slots.idle().await;
-    let again = "INFO message=the list takes what is owed again";
-    assert_eq!(owed()[lines.len()..], [again]);
+    assert_eq!(ours()[lines.len()..], [again]);
 }

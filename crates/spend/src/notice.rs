@@ -1,0 +1,50 @@
+//! The notice that authorization servers get when a token has ended here.
+
+use std::sync::Arc;
+
+use http::Request;
+use tower_revoke_core::{
+    BearerContext, Reason, Rejection, RemoteRevocation, RemoteSlot, TokenCopy, VerifiedToken,
+};
+
+/// The authorization servers that are told, beside the list.
+pub(crate) type Servers = Arc<[Arc<dyn RemoteRevocation>]>;
+
+/// A token that may end, and its places in the queues to the authorization servers.
+#[derive(Debug)]
+pub(crate) struct Notice {
+    token: TokenCopy,
+    places: Vec<RemoteSlot>,
+}
+
+impl Notice {
+    /// `None` without servers. Boxed, since most calls have none.
+    pub(crate) fn reserve<B>(
+        servers: &Servers,
+        request: &Request<B>,
+        token: &VerifiedToken,
+    ) -> Result<Option<Box<Self>>, Rejection> {
+        if servers.is_empty() {
+            return Ok(None);
+        }
+        let presented = BearerContext::of(request.extensions())
+            .and_then(BearerContext::token)
+            .ok_or_else(|| Rejection::layer_missing("RequireBearerLayer"))?;
+        let (id, holder) = (token.id(), token.holder());
+        let places = servers
+            .iter()
+            .map(|server| server.clone().reserve(id, holder))
+            .collect::<Result<_, _>>()
+            .map_err(|full| Rejection::new(Reason::Busy).source(full).token(id))?;
+        Ok(Some(Box::new(Self {
+            token: TokenCopy::from(presented),
+            places,
+        })))
+    }
+
+    pub(crate) fn send(self) {
+        for place in self.places {
+            place.send(self.token.clone());
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The capacity for pending revocations and uses, with a fair share for each caller.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
+use tokio::runtime::Handle;
+use tower_revoke_core::KeyDigest;
+
+use super::Shared;
+
+/// How much of the capacity is used, and by whom.
+#[derive(Debug)]
+pub(super) struct Capacity {
+    total: u32,
+    used: u32,
+    by_holder: HashMap<KeyDigest, u32>,
+    /// How many wait until nothing is pending. Meanwhile nothing is reserved.
+    draining: usize,
+}
+
+impl Capacity {
+    pub(super) fn new(total: u32) -> Self {
+        Self {
+            total: total.max(1),
+            used: 0,
+            by_holder: HashMap::new(),
+            draining: 0,
+        }
+    }
+
+    pub(super) fn used(&self) -> u32 {
+        self.used
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining > 0
+    }
+
+    pub(super) fn take(&mut self, holder: KeyDigest) -> Result<(), NoReservation> {
+        if self.is_draining() || self.used == self.total {
+            return Err(NoReservation::Full);
+        }
+        let held = self.by_holder.get(&holder).copied().unwrap_or(0);
+        if held >= (self.total / 2).max(1) {
+            return Err(NoReservation::Full);
+        }
+        self.by_holder.insert(holder, held + 1);
+        self.used += 1;
+        Ok(())
+    }
+
+    fn release(&mut self, holder: KeyDigest) {
+        self.used = self.used.saturating_sub(1);
+        if let Entry::Occupied(mut held) = self.by_holder.entry(holder) {
+            match *held.get() {
+                0 | 1 => drop(held.remove()),
+                more => *held.get_mut() = more - 1,
+            }
+        }
+    }
+}
+
+/// Lasts as long as somebody waits until nothing is pending.
+pub(super) struct Draining<'a>(&'a Shared);
+
+impl<'a> Draining<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Self {
+        shared.lock().capacity.draining += 1;
+        Self(shared)
+    }
+}
+
+impl Drop for Draining<'_> {
+    fn drop(&mut self) {
+        self.0.lock().capacity.draining -= 1;
+    }
+}
+
+/// Why nothing could be reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoReservation {
+    /// There is no capacity, for anybody or for this caller.
+    Full,
+    /// The call is made outside of a tokio runtime.
+    NoRuntime,
+}
+
+/// Capacity for one pending revocation or use, returned when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    pub(super) shared: Arc<Shared>,
+    pub(super) runtime: Handle,
+    pub(super) holder: KeyDigest,
+}
+
+impl Reservation {
+    /// Runs `work` to its end, whatever becomes of the request, and returns the capacity then.
+    pub(crate) fn run(self, work: impl Future<Output = ()> + Send + 'static) {
+        let runtime = self.runtime.clone();
+        runtime.spawn(async move {
+            work.await;
+            drop(self);
+        });
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.capacity.release(self.holder);
+        let all_free = state.capacity.used() == 0;
+        drop(state);
+        if all_free {
+            self.shared.all_free.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower_revoke_core::TokenId;
+
+    use super::*;
+    use crate::PendingRevocations;
+
+    fn holder(name: &str) -> KeyDigest {
+        KeyDigest::of_token(TokenId::of_jwt("https://id.example.com", name))
+    }
+
+    /// TRAPS 42: nobody takes more than half, and what is returned leaves nothing behind.
+    #[tokio::test]
+    async fn trap_42_no_holder_takes_more_than_half_of_the_capacity() {
+        for (total, half) in [(1, 1), (2, 1), (3, 1), (4, 2), (9, 4)] {
+            let pending = PendingRevocations::new(total);
+            let full =
+                |name: &str| pending.reserve(holder(name)).err() == Some(NoReservation::Full);
+            let mut held: Vec<_> = (0..half)
+                .map(|_| pending.reserve(holder("ann")).expect("capacity"))
+                .collect();
+            assert!(full("ann"));
+            for n in half..total {
+                held.push(pending.reserve(holder(&n.to_string())).expect("capacity"));
+            }
+            assert_eq!(pending.len(), total);
+            assert!(full("bob"));
+            drop(held.remove(0));
+            pending.reserve(holder("ann")).expect("capacity");
+            drop(held);
+            pending.idle().await;
+            assert!(pending.shared.lock().capacity.by_holder.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_reservation_needs_a_runtime() {
+        let pending = PendingRevocations::default();
+        let error = pending.reserve(holder("ann")).err();
+        assert_eq!(error, Some(NoReservation::NoRuntime));
+        assert!(pending.is_empty());
+    }
+}
