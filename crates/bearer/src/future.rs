@@ -11,7 +11,8 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_revoke_core::{
     Authenticated, BearerToken, BoxFuture, Rejection, RejectionBody, RejectionFuture,
-    TokenVerifier, internal::POLLED_AFTER_COMPLETION,
+    TokenVerifier,
+    internal::{HeadGuard, POLLED_AFTER_COMPLETION},
 };
 use tower_service::Service;
 
@@ -44,7 +45,8 @@ pin_project! {
         // Admitted, until the inner service is ready.
         Admitted { token: Option<BearerToken>, has_waited: bool, waiting: Option<Box<Waiting<S, V, B>>> },
         // Decided: the inner service's answer, or a rejection.
-        Answering { #[pin] answer: RejectionFuture<S::Future>, in_query: bool },
+        // The guard is dropped when the head passes.
+        Answering { #[pin] answer: RejectionFuture<S::Future>, in_query: bool, head: Option<HeadGuard> },
     }
 }
 
@@ -58,6 +60,8 @@ struct Waiting<S, V, B> {
     request: Request<B>,
     shared: Arc<Shared<V>>,
     in_query: bool,
+    /// `None` until the request is admitted.
+    head: Option<HeadGuard>,
 }
 
 impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
@@ -83,12 +87,15 @@ impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
         // A layer that only observes admits a bad token too, and would admit it again.
         let to_verify_again = token.clone().filter(|_| answer.is_ok());
         let policy = &self.shared.policy;
-        if let Err(rejection) = policy.admit(answer.map(Some), token, self.request.extensions_mut())
-        {
-            return State::Answering {
-                answer: policy.reject(rejection, &self.request),
-                in_query: false,
-            };
+        match policy.admit(answer.map(Some), token, self.request.extensions_mut()) {
+            Ok(head) => self.head = Some(head),
+            Err(rejection) => {
+                return State::Answering {
+                    answer: policy.reject(rejection, &self.request),
+                    in_query: false,
+                    head: None,
+                };
+            }
         }
         if self.is_ready {
             return self.call();
@@ -108,11 +115,13 @@ impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
             mut service,
             request,
             in_query,
+            head,
             ..
         } = self;
         State::Answering {
             answer: RejectionFuture::inner(service.call(request)),
             in_query,
+            head,
         }
     }
 }
@@ -121,9 +130,17 @@ impl<S, V, B> RequireBearerFuture<S, V, B>
 where
     S: Service<Request<B>>,
 {
-    pub(crate) fn answering(answer: RejectionFuture<S::Future>, in_query: bool) -> Self {
+    pub(crate) fn answering(
+        answer: RejectionFuture<S::Future>,
+        in_query: bool,
+        head: Option<HeadGuard>,
+    ) -> Self {
         Self {
-            state: State::Answering { answer, in_query },
+            state: State::Answering {
+                answer,
+                in_query,
+                head,
+            },
         }
     }
 
@@ -144,6 +161,7 @@ where
             request,
             shared,
             in_query,
+            head: None,
         });
         Self {
             state: State::Verifying {
@@ -198,8 +216,15 @@ where
                         waiting.call()
                     }
                 }
-                StateProj::Answering { answer, in_query } => {
-                    let mut response = ready!(answer.poll(cx))?;
+                StateProj::Answering {
+                    answer,
+                    in_query,
+                    head,
+                } => {
+                    let result = ready!(answer.poll(cx));
+                    // Before the head is handed on: from now on no use can be returned.
+                    drop(head.take());
+                    let mut response = result?;
                     if *in_query {
                         keep_private(&mut response);
                     }

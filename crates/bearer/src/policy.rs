@@ -28,13 +28,14 @@ pub(crate) enum Mode {
 
 impl Policy {
     /// Admits a request with this token, with or without a caller in its extensions, or returns why
-    /// not. `Ok(None)`: no token came.
+    /// not. `Ok(None)`: no token came. The guard is to be dropped when the head of the response
+    /// passes.
     pub(crate) fn admit(
         &self,
         answer: Result<Option<Authenticated>, Rejection>,
         token: Option<BearerToken>,
         extensions: &mut Extensions,
-    ) -> Result<(), Rejection> {
+    ) -> Result<internal::HeadGuard, Rejection> {
         let caller = match self.caller(answer, extensions) {
             Err(rejection) if self.mode == Mode::Observe => {
                 internal::log_not_enforced(&self.format, &rejection);
@@ -43,6 +44,7 @@ impl Policy {
             caller => caller?,
         };
         let context = BearerContext::new(self.format.clone(), token);
+        let head = internal::head_guard(&context);
         match caller {
             Some(caller) => drop(extensions.insert(caller.with_context(context))),
             None => {
@@ -51,7 +53,7 @@ impl Policy {
                 extensions.insert(context);
             }
         }
-        Ok(())
+        Ok(head)
     }
 
     /// The caller, if there is one and this layer's mode and requirement are met.

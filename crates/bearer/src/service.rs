@@ -97,11 +97,11 @@ where
             Ok(None) => (Ok(None), None),
             Err(rejection) => (Err(rejection), None),
         };
-        let answer = match policy.admit(answer, token, request.extensions_mut()) {
-            Ok(()) => RejectionFuture::inner(self.inner.call(request)),
-            Err(rejection) => policy.reject(rejection, &request),
+        let (answer, head) = match policy.admit(answer, token, request.extensions_mut()) {
+            Ok(head) => (RejectionFuture::inner(self.inner.call(request)), Some(head)),
+            Err(rejection) => (policy.reject(rejection, &request), None),
         };
-        RequireBearerFuture::answering(answer, in_query)
+        RequireBearerFuture::answering(answer, in_query, head)
     }
 }
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     BearerContext, Claims, ClaimsError, Reason, Rejection, RevocationKey, TokenId, UnixTime,
-    VerifiedToken,
+    VerifiedToken, bearer_context::ResponseHead,
 };
 
 /// The verified token in a request's extensions; as an extractor, typed by the user.
@@ -36,7 +36,9 @@ pub struct Authenticated<C = Claims> {
     /// `None`: the token's own, and `C` is `Claims`.
     typed: Option<Arc<C>>,
     /// Here and not beside it in the extensions: one entry is cheaper than two.
-    context: Option<Arc<BearerContext>>,
+    context: Option<BearerContext>,
+    /// In place of the context, for a handler that may keep this for longer than the request.
+    head: ResponseHead,
 }
 
 impl Authenticated {
@@ -46,18 +48,19 @@ impl Authenticated {
             token,
             typed: None,
             context: None,
+            head: ResponseHead::default(),
         }
     }
 
     /// Adds what a bearer layer leaves for the layers inside of it.
     #[must_use]
     pub fn with_context(mut self, context: BearerContext) -> Self {
-        self.context = Some(Arc::new(context));
+        self.context = Some(context);
         self
     }
 
     pub(crate) fn context(&self) -> Option<&BearerContext> {
-        self.context.as_deref()
+        self.context.as_ref()
     }
 
     /// Returns the caller that a bearer layer has put into a request's extensions.
@@ -90,6 +93,7 @@ impl Authenticated {
             token: self.token.clone(),
             // What a handler keeps for longer than the request doesn't hold the token as it came.
             context: None,
+            head: self.response_head(),
         })
     }
 }
@@ -107,6 +111,11 @@ impl<C: 'static> Authenticated<C> {
 }
 
 impl<C> Authenticated<C> {
+    pub(crate) fn response_head(&self) -> ResponseHead {
+        let context = self.context.as_ref();
+        context.map_or_else(|| self.head.clone(), BearerContext::response_head)
+    }
+
     /// Returns the verified token.
     pub fn token(&self) -> &Arc<VerifiedToken> {
         &self.token
@@ -172,6 +181,7 @@ impl<C> Clone for Authenticated<C> {
             token: self.token.clone(),
             typed: self.typed.clone(),
             context: self.context.clone(),
+            head: self.head.clone(),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What a bearer layer leaves for the layers and handlers inside of it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicBool, Ordering},
+};
 
 use http::Extensions;
 
@@ -23,16 +26,25 @@ use crate::{Authenticated, BearerToken, RejectionFormat};
 /// }
 /// ```
 #[derive(Clone, Debug)]
-pub struct BearerContext {
+pub struct BearerContext(Arc<Context>);
+
+#[derive(Debug)]
+struct Context {
     format: Arc<RejectionFormat>,
     token: Option<BearerToken>,
+    /// Set when the head of the response passes the bearer layer.
+    head_has_passed: AtomicBool,
 }
 
 impl BearerContext {
     /// Makes the context of a bearer layer with this format. `token` is the token as it was
     /// presented; in a layer that only observes, it may be a bad one.
     pub fn new(format: Arc<RejectionFormat>, token: Option<BearerToken>) -> Self {
-        Self { format, token }
+        Self(Arc::new(Context {
+            format,
+            token,
+            head_has_passed: AtomicBool::new(false),
+        }))
     }
 
     /// Returns the context of the innermost bearer layer that the request came through.
@@ -44,11 +56,45 @@ impl BearerContext {
 
     /// Returns the token as it was presented.
     pub fn token(&self) -> Option<&BearerToken> {
-        self.token.as_ref()
+        self.0.token.as_ref()
     }
 
     /// Returns the format in which the layer rejects.
     pub fn format(&self) -> &Arc<RejectionFormat> {
-        &self.format
+        &self.0.format
+    }
+
+    pub(crate) fn response_head(&self) -> ResponseHead {
+        ResponseHead(Arc::downgrade(&self.0))
+    }
+}
+
+/// Tells whether the head of a response has passed the bearer layer. It doesn't keep the token that
+/// was presented, so a handler may hold it for longer than the request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ResponseHead(Weak<Context>);
+
+impl ResponseHead {
+    /// Returns `true` also if the bearer layer's future was dropped, and without a bearer layer: then
+    /// nobody could tell.
+    pub(crate) fn has_passed(&self) -> bool {
+        let context = self.0.upgrade();
+        context.is_none_or(|context| context.head_has_passed.load(Ordering::Acquire))
+    }
+}
+
+/// Keeps a context while the head of the response is still to come. To be dropped before the head is
+/// handed on.
+#[derive(Debug)]
+pub struct HeadGuard(BearerContext);
+
+/// Makes the guard of a bearer layer's response future.
+pub fn head_guard(context: &BearerContext) -> HeadGuard {
+    HeadGuard(context.clone())
+}
+
+impl Drop for HeadGuard {
+    fn drop(&mut self) {
+        self.0.0.head_has_passed.store(true, Ordering::Release);
     }
 }

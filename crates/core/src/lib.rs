@@ -42,6 +42,7 @@ mod store;
 mod time;
 mod token;
 mod token_copy;
+mod use_permit;
 mod verified_token;
 mod verifier;
 
@@ -79,6 +80,7 @@ pub use self::{
     time::{Clock, ManualClock, UnixTime},
     token::{BearerToken, MalformedToken},
     token_copy::TokenCopy,
+    use_permit::{UsePermit, UsePermitError},
     verified_token::VerifiedToken,
     verifier::TokenVerifier,
 };

@@ -12,7 +12,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tower_revoke_core::{
-    BoxError, Revocation, Revocations, StoreError, TokenId, UnixTime, Use, internal::OutageLog,
+    BoxError, Revocation, Revocations, StoreError, TokenId, UnixTime, Use,
+    internal::{OutageLog, PreparedUse},
     retention,
 };
 
@@ -47,8 +48,9 @@ impl Write {
         Self::new(list, Operation::Revoke(token, exp), settings)
     }
 
-    pub(crate) fn return_use(list: Arc<dyn Revocations>, use_: Use, settings: &Settings) -> Self {
-        Self::new(list, Operation::ReturnUse(use_), settings)
+    pub(crate) fn return_use(prepared: &PreparedUse, settings: &Settings) -> Self {
+        let operation = Operation::ReturnUse(*prepared.use_());
+        Self::new(prepared.list().clone(), operation, settings)
     }
 
     fn new(list: Arc<dyn Revocations>, operation: Operation, settings: &Settings) -> Self {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{Method, Request};
 use tower_revoke_core::{
-    Authenticated, PathAllowances, Reason, Rejection, RemoteRevocation, Revocations, VerifiedToken,
+    Authenticated, PathAllowances, Reason, Rejection, RemoteRevocation, VerifiedToken,
     internal::OutageLog, read_path_as_written, read_request_path,
 };
 
@@ -55,11 +55,11 @@ impl Settings {
         self.servers = others.chain([server]).collect();
     }
 
-    /// Returns the token that the call spends, and its list; `None` if the call doesn't spend.
+    /// Returns the token that the call spends; `None` if the call doesn't spend.
     pub(crate) fn spent_token<'a, B>(
         &self,
         request: &'a Request<B>,
-    ) -> Result<Option<(&'a VerifiedToken, &'a Arc<dyn Revocations>)>, Rejection> {
+    ) -> Result<Option<&'a VerifiedToken>, Rejection> {
         let caller = Authenticated::of(request.extensions());
         if self.excepted_methods.contains(request.method()) {
             // Passes without a caller, but not if the bearer layer was forgotten.
@@ -69,14 +69,8 @@ impl Settings {
             };
         }
         let caller = caller?;
-        if !self.condition_holds(caller, request)? {
-            return Ok(None);
-        }
-        let token = caller.token();
-        let list = token.revocations().ok_or_else(|| {
-            Rejection::misconfigured("the verifier has no revocation list").token(token.id())
-        })?;
-        Ok(Some((token, list)))
+        let spends = self.condition_holds(caller, request)?;
+        Ok(spends.then(|| &**caller.token()))
     }
 
     fn condition_holds<B>(

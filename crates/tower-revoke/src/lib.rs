@@ -14,7 +14,7 @@ pub use tower_revoke_core::ExtractRejection;
 pub use tower_revoke_core::{
     self as core, Authenticated, BearerToken, Claims, Clock, GrpcRejections, Lift, Outcome, Reason,
     RecordFilter, Rejection, RejectionFormat, Revocation, RevocationKey, StoreError, TokenId,
-    UnixTime,
+    UnixTime, UsePermit, UsePermitError,
 };
 #[cfg(any(feature = "oauth", feature = "remote-keys"))]
 #[doc(inline)]

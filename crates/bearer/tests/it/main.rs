@@ -14,4 +14,5 @@ mod rfc9110;
 mod sources;
 mod stack;
 mod support;
+mod uses;
 mod waiting;

@@ -10,6 +10,7 @@ mod filter;
 mod issuer_digests;
 mod log_limit;
 pub mod merge;
+mod prepared_use;
 mod token_cookies;
 
 pub use self::{
@@ -18,9 +19,11 @@ pub use self::{
     filter::{Filter, Predicate},
     issuer_digests::IssuerDigests,
     log_limit::{LogLimit, OutageLog},
+    prepared_use::{PreparedUse, list_of},
     token_cookies::TokenCookies,
 };
 pub use crate::{
+    bearer_context::{HeadGuard, head_guard},
     path::decode_unreserved,
     rejection::{log_not_enforced, respond},
     token::{check_characters, read_unchecked},

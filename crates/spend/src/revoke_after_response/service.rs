@@ -7,7 +7,7 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body;
-use tower_revoke_core::{Rejection, RejectionBody};
+use tower_revoke_core::{Rejection, RejectionBody, internal::list_of};
 use tower_service::Service;
 
 use super::RevokeAfterResponseLayer;
@@ -32,13 +32,13 @@ impl<S> RevokeAfterResponse<S> {
     /// `None` if the call doesn't spend.
     fn pending_call<B>(&self, request: &Request<B>) -> Result<Option<PendingCall>, Rejection> {
         let settings = &self.config.settings;
-        let Some((token, list)) = settings.spent_token(request)? else {
+        let Some(token) = settings.spent_token(request)? else {
             return Ok(None);
         };
         let exp = token.claims().expires_at();
         let key = Key {
             token: token.id(),
-            list: list.clone(),
+            list: list_of(token)?.clone(),
             servers: settings.servers.clone(),
         };
         if let Some(joined) = PendingCall::join(&self.config, &key, exp) {

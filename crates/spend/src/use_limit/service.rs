@@ -8,7 +8,7 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body;
-use tower_revoke_core::{Reason, Rejection, RejectionBody, Use, UseId};
+use tower_revoke_core::{Rejection, RejectionBody, internal::PreparedUse};
 use tower_service::Service;
 
 use super::{
@@ -32,14 +32,12 @@ impl<S> UseLimit<S> {
     /// `None` if the call doesn't spend.
     fn take_use<B>(&self, request: &Request<B>) -> Result<Option<TakeUse>, Rejection> {
         let settings = &self.config.settings;
-        let Some((token, list)) = settings.spent_token(request)? else {
+        let Some(token) = settings.spent_token(request)? else {
             return Ok(None);
         };
         let (reservation, notice) = settings.reserve(request, token)?;
-        let exp = token.claims().expires_at();
         let reserved = ReservedUse {
-            use_: Use::new(token.id(), random_id()?, self.config.limit, exp),
-            list: list.clone(),
+            prepared: PreparedUse::new(token, self.config.limit)?,
             reservation,
             notice,
             config: self.config.clone(),
@@ -73,13 +71,5 @@ where
             }
             Err(rejection) => SpendFuture::rejected(rejection, &request),
         }
-    }
-}
-
-fn random_id() -> Result<UseId, Rejection> {
-    let mut bytes = [0; 16];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => Ok(UseId::from_bytes(bytes)),
-        Err(error) => Err(Rejection::new(Reason::Unavailable).source(error)),
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use http::Response;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep, timeout};
-use tower_revoke_core::{BoxFuture, Reason, Rejection, Revocations, StoreError, Use, UseOutcome};
+use tower_revoke_core::{BoxFuture, Rejection, StoreError, UseOutcome, internal::PreparedUse};
 
 use super::UseLimitLayer;
 use crate::{
@@ -23,8 +23,7 @@ use crate::{
 /// A use that is to be taken, and what its call has reserved.
 #[derive(Debug)]
 pub(crate) struct ReservedUse {
-    pub(crate) use_: Use,
-    pub(crate) list: Arc<dyn Revocations>,
+    pub(crate) prepared: PreparedUse,
     pub(crate) reservation: Reservation,
     pub(crate) notice: Option<Box<Notice>>,
     pub(crate) config: Arc<UseLimitLayer>,
@@ -34,7 +33,7 @@ impl ReservedUse {
     pub(crate) fn take(self) -> TakeUse {
         TakeUse {
             limit: sleep(self.config.settings.commit_timeout),
-            pending: Some((self.list.clone().take_use(self.use_), self)),
+            pending: Some((self.prepared.take(), self)),
         }
     }
 
@@ -45,7 +44,7 @@ impl ReservedUse {
         let (commit, report) = Commit::new(OnStoreError::Deliver);
         let settings = &self.config.settings;
         let limit = settings.commit_timeout;
-        let write = Write::return_use(self.list, self.use_, settings);
+        let write = Write::return_use(&self.prepared, settings);
         self.reservation.run(async move {
             let mut work = pin!(write.retry());
             let in_time = timeout(limit, work.as_mut()).await.is_ok();
@@ -135,16 +134,14 @@ impl Future for TakeUse {
             }
         };
         let (_, reserved) = this.pending.take().expect(POLLED_AGAIN);
-        let token = reserved.use_.token;
-        Poll::Ready(match outcome {
-            Ok(UseOutcome::Taken { left }) => Ok(TakenUse::new(reserved, left)),
-            Ok(UseOutcome::Spent) => Err(Rejection::new(Reason::Spent).token(token)),
-            Err(error) => {
-                // The use may have been taken all the same.
-                if error.is_ambiguous() {
+        let may_be_taken = outcome.as_ref().is_err_and(StoreError::is_ambiguous);
+        Poll::Ready(match reserved.prepared.left(outcome) {
+            Ok(left) => Ok(TakenUse::new(reserved, left)),
+            Err(rejection) => {
+                if may_be_taken {
                     drop(reserved.return_use());
                 }
-                Err(Rejection::from(error).token(token))
+                Err(rejection)
             }
         })
     }

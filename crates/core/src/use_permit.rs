@@ -1,0 +1,132 @@
+//! A use of a token that a handler takes.
+
+use std::num::NonZeroU32;
+
+use crate::{
+    Authenticated, Rejection, StoreError, bearer_context::ResponseHead, internal::PreparedUse,
+};
+
+impl<C> Authenticated<C> {
+    /// Takes one of the token's `limit` uses, for a handler that knows only on the way whether a call
+    /// costs one.
+    ///
+    /// Of any number of handlers, on any number of nodes that share a store, at most `limit` get a
+    /// permit that is not returned. Uses count per token: handlers and `UseLimitLayer`s must agree on
+    /// the limit. Whether the token has expired is told by the list's clock.
+    ///
+    /// Dropping the permit spends the use, and so does dropping the handler.
+    /// [`UsePermit::return_use`] returns it.
+    ///
+    /// # Errors
+    /// A rejection to answer with: [`Reason::Spent`](crate::Reason::Spent) if the uses are gone,
+    /// [`Reason::Unavailable`](crate::Reason::Unavailable) if the store can't answer, and
+    /// [`Reason::Misconfigured`](crate::Reason::Misconfigured) if the verifier has no revocation list
+    /// or the token's uses were counted with another limit. If it is unknown whether the use was
+    /// taken, it is returned by its id before, which the store is asked for once.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the use may have been taken, and stays spent then.
+    ///
+    /// # Examples
+    /// A handler of axum that costs a use only if there is something to download:
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    ///
+    /// use tower_revoke_core::{Authenticated, Rejection};
+    ///
+    /// # async fn next_file() -> Option<String> { None }
+    /// async fn download(caller: Authenticated) -> Result<String, Rejection> {
+    ///     let permit = caller.take_use(NonZeroU32::MIN).await?;
+    ///     match next_file().await {
+    ///         // Dropping the permit spends the use.
+    ///         Some(file) => Ok(file),
+    ///         None => {
+    ///             permit.return_use().await?;
+    ///             Ok("nothing yet, try again".to_owned())
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn take_use(
+        &self,
+        limit: NonZeroU32,
+    ) -> impl Future<Output = Result<UsePermit, Rejection>> + Send + use<C> {
+        let prepared = PreparedUse::new(self.token(), limit);
+        let head = self.response_head();
+        async move {
+            let prepared = prepared?;
+            let outcome = prepared.take().await;
+            if outcome.as_ref().is_err_and(StoreError::is_ambiguous) {
+                // The rejection says more than what becomes of this.
+                let _ = prepared.return_use().await;
+            }
+            let left = prepared.left(outcome)?;
+            Ok(UsePermit {
+                prepared,
+                left,
+                head,
+            })
+        }
+    }
+}
+
+/// A use of a token that was taken by [`Authenticated::take_use`]. Dropping it spends the use.
+#[derive(Debug)]
+pub struct UsePermit {
+    prepared: PreparedUse,
+    left: u32,
+    head: ResponseHead,
+}
+
+impl UsePermit {
+    /// Returns how many uses of the token were left after this one.
+    pub fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// Returns the use: another call can take it.
+    ///
+    /// A use can be returned until the head of the response passes the `RequireBearerLayer`, and not
+    /// after the client has left. Otherwise a client could read a response and keep its token.
+    ///
+    /// # Errors
+    /// [`UsePermitError::HeadPassed`] if it is too late: the use stays spent.
+    /// [`UsePermitError::Store`] if the store has not confirmed the return.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the use may have been returned or not.
+    pub async fn return_use(self) -> Result<(), UsePermitError> {
+        if self.head.has_passed() {
+            return Err(UsePermitError::HeadPassed);
+        }
+        // `false` would mean that the use has expired meanwhile.
+        self.prepared.return_use().await.map(drop)?;
+        Ok(())
+    }
+}
+
+/// Why a use was not returned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UsePermitError {
+    /// The head of the response has passed the `RequireBearerLayer`, the client has left, or the
+    /// caller came through no such layer.
+    #[error("a use can be returned only before the response's head has passed RequireBearerLayer")]
+    HeadPassed,
+    /// The store has not confirmed the return.
+    #[error("the store has not confirmed the return of the use")]
+    Store(#[from] StoreError),
+}
+
+/// In a handler: 503 if the store can't answer, 500 if it is too late.
+impl From<UsePermitError> for Rejection {
+    fn from(error: UsePermitError) -> Self {
+        match error {
+            UsePermitError::Store(error) => error.into(),
+            error @ UsePermitError::HeadPassed => {
+                Self::new(crate::Reason::Misconfigured).source(error)
+            }
+        }
+    }
+}
