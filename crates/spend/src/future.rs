@@ -13,12 +13,12 @@ use pin_project_lite::pin_project;
 use tower_revoke_core::{
     Reason, Rejection, RejectionBody, RejectionFormat,
     end::{Ending, RequestShape},
-    internal::respond,
+    internal::{POLLED_AFTER_COMPLETION, respond},
 };
 use tower_service::Service;
 
 use crate::{
-    POLLED_AGAIN, SpendBody,
+    SpendBody,
     commit::Commit,
     pending::PendingCall,
     use_limit::{TakeUse, TakenUse},
@@ -175,7 +175,7 @@ where
             let next = match state.as_mut().project() {
                 StateProj::Taking { take, ready } => {
                     let taken = ready!(take.poll(cx));
-                    let (mut service, request) = ready.take().expect(POLLED_AGAIN);
+                    let (mut service, request) = ready.take().expect(POLLED_AFTER_COMPLETION);
                     match taken {
                         Ok(taken) => State::Calling {
                             call: service.call(request),
@@ -201,7 +201,7 @@ where
                     },
                 },
                 StateProj::Done { output } => {
-                    return Poll::Ready(output.take().expect(POLLED_AGAIN));
+                    return Poll::Ready(output.take().expect(POLLED_AFTER_COMPLETION));
                 }
             };
             state.set(next);

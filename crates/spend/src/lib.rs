@@ -59,8 +59,6 @@ mod revoke_after_response;
 mod settings;
 mod use_limit;
 
-const POLLED_AGAIN: &str = "a future is not polled after it has given its output";
-
 pub use self::{
     body::SpendBody,
     commit::{CommitError, OnStoreError},

@@ -9,11 +9,13 @@ use std::{
 use http::Response;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep, timeout};
-use tower_revoke_core::{BoxFuture, Rejection, StoreError, UseOutcome, internal::PreparedUse};
+use tower_revoke_core::{
+    BoxFuture, Rejection, StoreError, UseOutcome,
+    internal::{POLLED_AFTER_COMPLETION, PreparedUse},
+};
 
 use super::UseLimitLayer;
 use crate::{
-    POLLED_AGAIN,
     commit::{Commit, OnStoreError, Write},
     notice::Notice,
     outcome_rule::OutcomeRule,
@@ -123,7 +125,7 @@ impl Future for TakeUse {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (call, reserved) = this.pending.as_mut().expect(POLLED_AGAIN);
+        let (call, reserved) = this.pending.as_mut().expect(POLLED_AFTER_COMPLETION);
         let outcome = match call.as_mut().poll(cx) {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => {
@@ -133,7 +135,7 @@ impl Future for TakeUse {
                 ))
             }
         };
-        let (_, reserved) = this.pending.take().expect(POLLED_AGAIN);
+        let (_, reserved) = this.pending.take().expect(POLLED_AFTER_COMPLETION);
         let may_be_taken = outcome.as_ref().is_err_and(StoreError::is_ambiguous);
         Poll::Ready(match reserved.prepared.left(outcome) {
             Ok(left) => Ok(TakenUse::new(reserved, left)),
