@@ -1,4 +1,5 @@
 //! What each client of this crate does over a socket.
+#![allow(clippy::unwrap_used, reason = "a test that stops has failed")]
 
 use std::sync::{
     Arc,
