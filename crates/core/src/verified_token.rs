@@ -65,7 +65,8 @@ impl VerifiedToken {
         }
     }
 
-    /// Lets rules over the claim `name` concern this token, see [`RevocationKey::claim`].
+    /// Lets rules over the claim `name` concern this token, see
+    /// [`RevocationKey::claim`](crate::RevocationKey::claim).
     ///
     /// # Errors
     /// [`ClaimsError::WrongType`] if the token carries the claim and it is no string: such a token
