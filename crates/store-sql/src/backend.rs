@@ -1,104 +1,112 @@
 //! What differs from one kind of database to the next, and the rows that they all keep.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use tokio::sync::watch;
-use tower_revoke_core::{Change, KeyDigest, Listed, Record, RecordFilter, RevocationKey, UnixTime};
+use tower_revoke_core::{Change, KeyDigest, Listed, Record, RecordFilter, UnixTime};
 
 use crate::{
-    error::Failure,
+    error::{Failure, Kind},
     op::{Answer, Op},
-    value::{read, time},
+    value::time,
 };
 
 /// The half of a hash under which something is kept.
 pub(crate) type Digest = [u8; 16];
 
-/// One kind of database, as the queue and the readers see it.
-pub(crate) trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
-    /// A connection that writes.
-    type Link: Send + 'static;
-
-    /// Opens a connection that writes.
-    fn open(&self) -> impl Future<Output = Result<Self::Link, Failure>> + Send;
-
-    /// Closes all connections, and the one that writes, when nobody can ask any more.
-    fn close(&self, link: Option<Self::Link>) -> impl Future<Output = ()> + Send;
-
-    /// Does all that is asked; it is durable when this returns. An answer for each. After an error
-    /// nothing is known, unless it is one of those that [`Kind`](crate::error::Kind) knows better.
-    fn apply(
-        &self,
-        link: &mut Self::Link,
-        batch: &Batch<'_>,
-    ) -> impl Future<Output = Result<Vec<Answer>, Failure>> + Send;
-
-    /// Forgets the oldest events: what is too much, and what was written too long ago.
-    fn trim(
-        &self,
-        link: &mut Self::Link,
-        trim: Trim,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
-
-    /// Forgets some of what ended before a time: how many entries, and whether there may be more.
-    fn purge(
-        &self,
-        before: UnixTime,
-        at_once: i64,
-    ) -> impl Future<Output = Result<(u64, bool), Failure>> + Send;
-
-    /// What is listed under each key, in their order.
+/// What a store reads from a database.
+pub(crate) trait Reader: fmt::Debug + Send + Sync + Sized + 'static {
+    /// What is listed under each key, in the order of the keys.
     fn look_up(
         &self,
         keys: &[KeyDigest],
     ) -> impl Future<Output = Result<Vec<Option<Listed>>, Failure>> + Send;
 
-    /// Where the feed stands, and the events after a position, oldest first; both as of one moment.
+    /// The state of the feed and the events after a position, oldest first, from one snapshot.
     fn feed(
         &self,
         after: i64,
         at_most: usize,
     ) -> impl Future<Output = Result<Feed, Failure>> + Send;
 
-    /// What is revoked, by digest, after one of them.
+    /// The revocations after a digest, ordered by digest.
     fn revoked(
         &self,
         after: Option<Digest>,
         at_most: usize,
     ) -> impl Future<Output = Result<Vec<Revoked>, Failure>> + Send;
 
-    /// The tokens with taken uses, by digest, after one of them.
+    /// The tokens with taken uses after a digest, ordered by digest.
     fn uses(
         &self,
         after: Option<Digest>,
         at_most: usize,
     ) -> impl Future<Output = Result<Vec<Used>, Failure>> + Send;
 
-    /// What is said of one key.
+    /// The record of one key.
     fn record(
         &self,
         key: &KeyDigest,
     ) -> impl Future<Output = Result<Option<Record>, Failure>> + Send;
 
-    /// Of so many revocations after a digest, those that are wanted.
+    /// Looks at the next `window` revocations after a digest and returns those that match the
+    /// filter. The bound on the rows that are looked at keeps a page with few matches quick.
     fn records(
         &self,
-        wanted: &RecordFilter,
+        filter: &RecordFilter,
         after: Option<Digest>,
         window: usize,
         at_most: usize,
     ) -> impl Future<Output = Result<Window, Failure>> + Send;
 
-    /// How many bytes of words one thing to do may have.
+    /// How many reads can run at the same time.
+    fn readers(&self) -> u32;
+}
+
+/// One kind of database, as the queue and the store see it.
+pub(crate) trait Backend: Reader {
+    /// A connection that writes.
+    type Link: Send + 'static;
+
+    /// What to do about an error of the driver.
+    fn kind(error: &sqlx::Error) -> Kind;
+
+    /// Opens a connection that writes.
+    fn open(&self) -> impl Future<Output = Result<Self::Link, Failure>> + Send;
+
+    /// Closes the connections of the store, once its last handle is dropped.
+    fn close(&self, link: Option<Self::Link>) -> impl Future<Output = ()> + Send;
+
+    /// Applies a batch as one transaction, which is durable when this returns, and answers each of
+    /// its operations. After an error the outcome is unknown unless its [`Kind`] says otherwise.
+    fn apply(
+        &self,
+        link: &mut Self::Link,
+        batch: &Batch<'_>,
+    ) -> impl Future<Output = Result<Vec<Answer>, Failure>> + Send;
+
+    /// Removes the oldest events: those beyond the capacity of the feed or past its retention.
+    fn trim(
+        &self,
+        link: &mut Self::Link,
+        trim: Trim,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Removes up to `at_once` rows of each table that ended before a time. Returns how many entries
+    /// went, and whether there may be more.
+    fn purge(
+        &self,
+        before: UnixTime,
+        at_once: i64,
+    ) -> impl Future<Output = Result<(u64, bool), Failure>> + Send;
+
+    /// How many bytes the texts of one operation may have.
     fn longest(&self) -> usize {
         usize::MAX
     }
 
-    /// How many reads can be under way at once.
-    fn readers(&self) -> u32;
-
-    /// Tells the number of the last event whenever there is a new one, by anybody; never ends. One
-    /// that can't hear of them waits for ever.
+    /// Sends the number of the last event whenever it changes, as far as the database tells; never
+    /// returns.
     fn listen(&self, news: &watch::Sender<i64>) -> impl Future<Output = ()> + Send;
 }
 
@@ -116,12 +124,23 @@ pub(crate) struct Batch<'a> {
 /// What of the feed is kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trim {
-    /// So many events.
+    /// How many events, at most.
     pub(crate) kept: i64,
-    /// None that was written before.
+    /// None that was written earlier.
     pub(crate) since: UnixTime,
-    /// So many go at the most.
+    /// How many events one call removes, at most.
     pub(crate) at_once: i64,
+}
+
+impl Trim {
+    /// The last event to remove, if there is any: `seq` is the last event, `trimmed` the last one
+    /// that was removed, and `first_kept` the first that is recent enough, of the next `at_once`.
+    pub(crate) fn cut(self, seq: i64, trimmed: i64, first_kept: Option<i64>) -> Option<i64> {
+        let cut = first_kept.map_or(seq, |first| first.saturating_sub(1));
+        let cut = cut.max(seq.saturating_sub(self.kept));
+        let cut = cut.min(trimmed.saturating_add(self.at_once)).min(seq);
+        (cut > trimmed).then_some(cut)
+    }
 }
 
 /// A stretch of the feed.
@@ -180,40 +199,6 @@ pub(crate) struct Revoked {
     pub(crate) issued: Option<i64>,
     pub(crate) until: Option<i64>,
     pub(crate) at: i64,
-}
-
-/// The words that are kept with a revocation, each as it was [`written`](crate::value::written).
-#[derive(Debug)]
-pub(crate) struct Words {
-    pub(crate) issuer: Option<String>,
-    pub(crate) claim: Option<String>,
-    pub(crate) value: Option<String>,
-    pub(crate) said_by: Option<String>,
-    pub(crate) reason: Option<String>,
-}
-
-impl Revoked {
-    /// All that is known of it.
-    pub(crate) fn record(self, words: Words) -> Record {
-        let digest = KeyDigest::from_bytes(self.digest);
-        let listed = listed(self.issued, self.until);
-        let key = match listed {
-            Listed::Rule { .. } => words.issuer.map(|issuer| RevocationKey::Rule {
-                issuer: read(issuer),
-                claim: (words.claim.zip(words.value))
-                    .map(|(name, value)| (Cow::Owned(read(name)), read(value))),
-            }),
-            _ => Some(RevocationKey::Token(digest.as_token())),
-        };
-        Record {
-            digest,
-            key,
-            listed,
-            at: time(self.at),
-            by: read(words.said_by.unwrap_or_default()),
-            reason: read(words.reason.unwrap_or_default()),
-        }
-    }
 }
 
 /// One token with taken uses.

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sqlx::error::DatabaseError;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use tower_revoke_core::BoxError;
 use tower_revoke_core::StoreError;
@@ -104,68 +105,34 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-/// What can be done about an error of the driver's.
+/// What to do about an error of the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The connection is of no use any more; what was asked may have happened.
+    /// The connection is lost; the statement may have taken effect.
     Broken,
-    /// Nothing has happened, and the next attempt may do.
+    /// The statement had no effect, and a retry may succeed.
     Again,
     /// It took too long.
     TimedOut,
-    /// There is no room, and nothing has happened.
+    /// The disk or the table is full; the statement had no effect.
     Full,
-    /// It won't get better by asking again.
+    /// A retry would fail as well.
     Other,
 }
 
 impl Kind {
-    pub(crate) fn of(error: &sqlx::Error) -> Self {
+    /// Sorts an error of the driver, and by `of_answer` one that the database answered with.
+    pub(crate) fn of(
+        error: &sqlx::Error,
+        of_answer: impl Fn(&(dyn DatabaseError + 'static)) -> Self,
+    ) -> Self {
         match error {
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
                 Self::Broken
             }
             sqlx::Error::PoolTimedOut => Self::TimedOut,
-            sqlx::Error::Database(said) => Self::of_database(&**said),
+            sqlx::Error::Database(error) => of_answer(&**error),
             _ => Self::Other,
-        }
-    }
-
-    fn of_database(said: &(dyn sqlx::error::DatabaseError + 'static)) -> Self {
-        #[cfg(feature = "mysql")]
-        if let Some(said) = said.try_downcast_ref() {
-            return crate::mysql::kind(said);
-        }
-        #[cfg(feature = "sqlite")]
-        if let Some(said) = said.try_downcast_ref() {
-            return crate::sqlite::kind(said);
-        }
-        match said.code().as_deref() {
-            // Ended by an administrator, by a crash of a neighbour; or it starts up.
-            Some("57P01" | "57P02" | "57P03" | "57P05") => Self::Broken,
-            // It has become a standby: the primary is elsewhere by now.
-            Some("25006") => Self::Broken,
-            Some("40001" | "40P01") => Self::Again,
-            Some("57014") => Self::TimedOut,
-            Some("53100") => Self::Full,
-            _ => Self::Other,
-        }
-    }
-}
-
-#[cfg(any(feature = "mysql", feature = "postgres"))]
-impl SqlStoreError {
-    /// Sorts an error of PostgreSQL's; the driver's types stay behind ours.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn of_driver(error: sqlx::Error) -> Self {
-        let code = match &error {
-            sqlx::Error::Database(said) => said.code().map(|code| code.into_owned()),
-            _ => None,
-        };
-        match (code.as_deref(), Kind::of(&error)) {
-            (Some("28000" | "28P01" | "3D000" | "42501"), _) => Self::Login(Box::new(error)),
-            (Some("57P03"), _) | (None, _) => Self::Unreachable(Box::new(error)),
-            _ => Self::Rejected(Box::new(error)),
         }
     }
 }

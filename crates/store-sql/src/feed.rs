@@ -3,7 +3,7 @@
 use tower_revoke_core::{Change, Changes, KeyDigest, Record, RecordFilter, StoreError};
 
 use crate::{
-    backend::{Backend, Digest, Feed, Window, listed, spent},
+    backend::{Digest, Feed, Reader, Window, listed, spent},
     cursor::{FeedCursor, Load},
     error::Failure,
     value::time,
@@ -16,7 +16,7 @@ const PAGE: usize = 4_096;
 pub(crate) type Asked<T> = Result<Result<T, StoreError>, Failure>;
 
 /// The page of the feed, or of a full load, that comes next.
-pub(crate) async fn changes<D: Backend>(backend: &D, since: Option<&FeedCursor>) -> Asked<Changes> {
+pub(crate) async fn changes<D: Reader>(backend: &D, since: Option<&FeedCursor>) -> Asked<Changes> {
     let Some(cursor) = since else {
         let feed = backend.feed(i64::MAX, 0).await?;
         let start = FeedCursor {
@@ -72,7 +72,7 @@ fn stands(feed: &Feed, cursor: &FeedCursor) -> Result<(), StoreError> {
 }
 
 /// Some of what is alive, and where to go on.
-async fn load<D: Backend>(backend: &D, cursor: FeedCursor, seq: i64) -> Result<Changes, Failure> {
+async fn load<D: Reader>(backend: &D, cursor: FeedCursor, seq: i64) -> Result<Changes, Failure> {
     let mut changes = Vec::new();
     let mut load = cursor.load;
     let mut room = PAGE;
@@ -103,7 +103,7 @@ async fn load<D: Backend>(backend: &D, cursor: FeedCursor, seq: i64) -> Result<C
 }
 
 /// Some of the records that are wanted, and after which digest to go on looking.
-pub(crate) async fn records<D: Backend>(
+pub(crate) async fn records<D: Reader>(
     backend: &D,
     wanted: &RecordFilter,
     after: Option<Digest>,

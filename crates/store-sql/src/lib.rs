@@ -108,6 +108,7 @@
 #![cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 
 mod backend;
+mod columns;
 mod cursor;
 mod error;
 mod feed;

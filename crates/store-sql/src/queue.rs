@@ -137,7 +137,7 @@ impl<D: Backend> Queue<D> {
                     return Err(other);
                 }
             };
-            match Kind::of(&error) {
+            match D::kind(&error) {
                 Kind::Again if attempt < ATTEMPTS => {}
                 Kind::Broken => {
                     *link = None;

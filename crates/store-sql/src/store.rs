@@ -85,25 +85,30 @@ impl<D: Backend> Inner<D> {
         .await
     }
 
-    /// Asks, and asks again as long as it meets connections that broke while nobody used them.
+    /// Reads, and reads again after what another attempt may get past: a connection that broke while
+    /// it was idle, of which there may be as many as there are readers, or a conflict.
     async fn read<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         ask: impl Fn() -> F,
     ) -> Result<T, StoreError> {
         self.in_time(async {
-            let mut broken = 0;
+            let mut attempts = 0;
             loop {
-                match ask().await {
-                    Err(Failure::Database(error)) if Kind::of(&error) == Kind::TimedOut => {
-                        return Err(Failure::TimedOut(self.within));
-                    }
-                    Err(Failure::Database(error))
-                        if Kind::of(&error) == Kind::Broken && broken < self.backend.readers() =>
-                    {
-                        broken += 1;
-                    }
-                    Err(Failure::Undone(_)) if broken < self.backend.readers() => broken += 1,
+                let failure = match ask().await {
+                    Err(failure) => failure,
                     answer => return answer,
+                };
+                let kind = match &failure {
+                    Failure::Database(error) => D::kind(error),
+                    Failure::Undone(_) => Kind::Broken,
+                    _ => return Err(failure),
+                };
+                match kind {
+                    Kind::TimedOut => return Err(Failure::TimedOut(self.within)),
+                    Kind::Broken | Kind::Again if attempts < self.backend.readers() => {
+                        attempts += 1;
+                    }
+                    _ => return Err(failure),
                 }
             }
         })

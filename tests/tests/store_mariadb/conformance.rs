@@ -54,7 +54,7 @@ impl Fixture for Tables {
             None => SHARED.get().expect("a server that was started").clone(),
         };
         let store = MySqlStore::builder(url)
-            .prefix(&self.prefix)
+            .table_prefix(&self.prefix)
             .clock(self.clock.clone());
         store.connect().await.expect("a server that is up")
     }

@@ -11,7 +11,7 @@ use super::tools::{key, new_use, open, revocation};
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tables_are_created_once_and_newer_ones_are_rejected() {
     let server = MariaDb::start(&[]).await;
-    let builder = || MySqlStore::builder(server.url()).prefix("Revocations_");
+    let builder = || MySqlStore::builder(server.url()).table_prefix("Revocations_");
     let connect = async |migrates| builder().migrate_on_connect(migrates).connect().await;
     let migrate = async || builder().migrate().await;
     let make_version_7 = || drop(server.sql("UPDATE Revocations_store SET version = 7"));
@@ -25,17 +25,20 @@ async fn a_migration_that_was_cut_off_anywhere_is_begun_again() {
     let tables = ["store", "events", "held", "uses", "lifted", "revoked"];
     for cut_after in 0..=tables.len() {
         MySqlStore::builder(server.url())
-            .prefix("")
+            .table_prefix("")
             .migrate()
             .await
             .unwrap_or_else(|error| panic!("{cut_after}: {error:?}"));
-        let store = MySqlStore::builder(server.url()).prefix("").connect().await;
+        let store = MySqlStore::builder(server.url())
+            .table_prefix("")
+            .connect()
+            .await;
         let store = store.expect("tables that are there");
         store.revoke(&[revocation(1)]).await.expect("a revocation");
         // Backwards, what a step does is: the row, the table of the row, then the other tables.
         server.sql("DELETE FROM store");
         let missing = MySqlStore::builder(server.url())
-            .prefix("")
+            .table_prefix("")
             .migrate_on_connect(false);
         let missing = missing.connect().await;
         assert!(matches!(
@@ -49,7 +52,10 @@ async fn a_migration_that_was_cut_off_anywhere_is_begun_again() {
             server.sql(&format!("DELETE FROM {table}"));
         }
     }
-    let last = MySqlStore::builder(server.url()).prefix("").connect().await;
+    let last = MySqlStore::builder(server.url())
+        .table_prefix("")
+        .connect()
+        .await;
     last.expect("a migration from nothing");
 }
 

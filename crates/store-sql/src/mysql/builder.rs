@@ -1,40 +1,119 @@
 //! The settings of a store, and how it is opened.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr};
 
+#[cfg(feature = "tls")]
+use sqlx::mysql::MySqlSslMode;
 use sqlx::{
-    ConnectOptions, Connection, Executor, MySqlConnection,
+    Executor, MySqlPool,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
+use tokio::sync::watch;
 
-use super::{MySql, MySqlStore, error::of_opening, migrate, session, sql::Tables};
+use super::{
+    database::MySql,
+    error::of_opening,
+    migrate,
+    session::{Link, options, settings},
+    sql::Tables,
+    store::MySqlStore,
+};
 use crate::{
-    SqlStoreError,
-    settings::{Settings, sets_what_all_have},
+    error::SqlStoreError,
+    settings::{Server, Settings, Source, common_setters, open_in_time, server_setters},
     store::SqlStore,
 };
 
 /// What one statement of ours needs, with room to spare.
 const SMALLEST_PACKET: usize = 64 * 1_024 - 64;
 
-/// Sets up a [`MySqlStore`]; made by [`MySqlStore::builder`].
+impl MySqlStore {
+    /// Opens the store at `mysql://user:password@host:port/database` with the default settings; see
+    /// [`MySqlStoreBuilder::connect`].
+    ///
+    /// # Errors
+    /// See [`SqlStoreError`].
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_revoke_store_sql::MySqlStore;
+    ///
+    /// let store = MySqlStore::connect("mysql://orders:secret@db.example.com/orders").await?;
+    /// # let _ = store;
+    /// # Ok(()) }
+    /// ```
+    pub async fn connect(url: impl Into<String>) -> Result<Self, SqlStoreError> {
+        Self::builder(url).connect().await
+    }
+
+    /// Starts to set up the store at a URL. The parameters `ssl-mode`, `ssl-ca`, `ssl-cert`,
+    /// `ssl-key`, and `socket`, the path of a Unix socket, may follow a `?`.
+    pub fn builder(url: impl Into<String>) -> MySqlStoreBuilder {
+        MySqlStoreBuilder::new(Source::Url(url.into()))
+    }
+
+    /// Opens the store with a pool of yours and the default settings; see
+    /// [`builder_from_pool`](Self::builder_from_pool).
+    ///
+    /// # Errors
+    /// See [`SqlStoreError`].
+    pub async fn from_pool(pool: MySqlPool) -> Result<Self, SqlStoreError> {
+        Self::builder_from_pool(pool).connect().await
+    }
+
+    /// Starts to set up a store that reads through a pool of yours, whose connect options must name
+    /// the database.
+    ///
+    /// Each call holds at most one connection of the pool, so a pool of one connection is enough, and
+    /// the store never closes the pool. It opens connections of its own for writing and purging, with
+    /// the pool's connect options; what the pool's callbacks do to a session (`after_connect`) doesn't
+    /// concern them. The settings of the pool's sessions, such as their isolation level and `sql_mode`,
+    /// don't matter and are left alone: each read is a transaction of its own, and ends one that was
+    /// left open by rolling it back.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sqlx::MySqlPool;
+    /// use tower_revoke_store_sql::MySqlStore;
+    ///
+    /// let pool = MySqlPool::connect("mysql://orders:secret@db.example.com/orders").await?;
+    /// let store = MySqlStore::builder_from_pool(pool.clone())
+    ///     .table_prefix("revocations_")
+    ///     .connect()
+    ///     .await?;
+    /// # let _ = store;
+    /// # Ok(()) }
+    /// ```
+    pub fn builder_from_pool(pool: MySqlPool) -> MySqlStoreBuilder {
+        MySqlStoreBuilder::new(Source::Pool(pool))
+    }
+}
+
+/// Sets up a [`MySqlStore`]; created by [`MySqlStore::builder`] and
+/// [`MySqlStore::builder_from_pool`].
 ///
 /// | setting | default |
 /// |---|---|
-/// | [`prefix`](Self::prefix) | `tower_revoke_` |
-/// | [`migrates`](Self::migrates) | `true` |
-/// | [`connections`](Self::connections) | 8 for reading |
+/// | [`table_prefix`](Self::table_prefix) | `tower_revoke_` |
+/// | [`migrate_on_connect`](Self::migrate_on_connect) | `true` |
+/// | [`max_connections`](Self::max_connections) | 8 for reading |
+/// | [`credentials`](Self::credentials) | those of the URL |
+/// | `tls_roots` (feature `tls`) | as the URL says |
 /// | [`request_timeout`](Self::request_timeout) | 2 s |
 /// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
 /// | [`feed_retention`](Self::feed_retention) | 1 day |
 /// | [`clock`](Self::clock) | the machine's |
 ///
+/// # Examples
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use tower_revoke_store_sql::MySqlStore;
 ///
-/// let store = MySqlStore::builder("mysql://orders:secret@db.example.com/orders")
-///     .prefix("revocations_")
+/// let store = MySqlStore::builder("mysql://db.example.com/orders")
+///     .credentials("orders", std::env::var("DATABASE_PASSWORD")?)
+///     .table_prefix("revocations_")
 ///     .migrate_on_connect(false)
 ///     .connect()
 ///     .await?;
@@ -44,173 +123,155 @@ const SMALLEST_PACKET: usize = 64 * 1_024 - 64;
 #[derive(Clone)]
 #[must_use]
 pub struct MySqlStoreBuilder {
-    address: String,
-    prefix: String,
+    table_prefix: String,
+    server: Server<MySqlPool>,
     settings: Settings,
 }
 
 impl MySqlStoreBuilder {
-    pub(crate) fn new(address: String) -> Self {
+    fn new(source: Source<MySqlPool>) -> Self {
         Self {
-            address,
-            prefix: "tower_revoke_".to_owned(),
+            table_prefix: "tower_revoke_".to_owned(),
+            server: Server::new(source),
             settings: Settings::default(),
         }
     }
 
-    /// How the names of the tables begin: several stores can share a database. Up to 48 ASCII
-    /// letters, digits and `_`; none at all where the database is the store's alone.
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
+    /// Sets how the names of the tables begin, so that several stores can share a database: up to 48
+    /// ASCII letters, digits and `_`; empty in a database that holds nothing else. Defaults to
+    /// `tower_revoke_`.
+    pub fn table_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.table_prefix = prefix.into();
         self
     }
 
-    /// Whether [`connect`](Self::connect) creates the tables, or brings them to this version's state.
-    /// Without, they must be as [`migrate`](Self::migrate) leaves them.
-    pub fn migrate_on_connect(mut self, migrates: bool) -> Self {
-        self.settings.migrates = migrates;
-        self
-    }
+    server_setters!();
 
-    /// How many connections there may be for reading, at least one. One more writes, and one more
-    /// purges while something is purged.
-    pub fn max_connections(mut self, connections: u32) -> Self {
-        self.settings.connections = connections;
-        self
-    }
-
-    /// How long one call may take, with a new connection, until it is
-    /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut); each step of a purge by itself.
-    /// Opening may take five times as long. The server ends statements of ours after the same time
-    /// (`max_statement_time`, `max_execution_time`).
-    pub fn request_timeout(mut self, time: Duration) -> Self {
-        self.settings.request_timeout = time;
-        self
-    }
-
-    sets_what_all_have!();
-
-    /// Creates the tables, or brings them to this version's state; does nothing where they are. By a
-    /// login that may: `CREATE` on the database. Any number of nodes may do it at the same time, and
-    /// what was cut off is begun again: these servers have no transactions around it.
+    /// Creates the tables, or migrates those of an older release; does nothing if they are current.
+    /// The login needs `CREATE` on the database. Any number of nodes may call this at the same time.
+    /// A migration that was cut off is begun again, since these servers have no transactions around
+    /// tables.
     ///
     /// # Errors
-    /// Any [`SqlStoreError`].
+    /// See [`SqlStoreError`].
     pub async fn migrate(&self) -> Result<(), SqlStoreError> {
-        let options = self.options()?;
-        self.settings
-            .in_time(async {
-                let mut link = self.open(&options).await?;
-                migrate::run(&mut link, &self.prefix).await?;
-                migrate::id_of(&mut link, &self.prefix).await?;
-                link.close().await.map_err(of_opening)
-            })
-            .await
+        let (given, tables) = self.given()?;
+        open_in_time(&self.settings, async {
+            let mut link = self.open(&given).await?;
+            migrate::run(&mut link, &tables).await?;
+            migrate::id_of(&mut link, &tables).await?;
+            link.close().await;
+            Ok(())
+        })
+        .await
     }
 
-    /// Opens the store: connects, checks the tables, and creates them if it is to. Must be called in
-    /// a tokio runtime that goes on for as long as the store is used: the task that writes runs in it.
+    /// Opens the store: connects, creates or migrates the tables unless that is switched off, and
+    /// checks them. Must be called in a tokio runtime that outlives the store, whose writing task it
+    /// runs.
     ///
     /// # Errors
-    /// Any [`SqlStoreError`].
+    /// See [`SqlStoreError`].
     pub async fn connect(self) -> Result<MySqlStore, SqlStoreError> {
-        let options = self.options()?;
-        let (id, packet) = self
-            .settings
-            .in_time(async {
-                let mut link = self.open(&options).await?;
-                let packet = session::packet(&mut link).await.map_err(of_opening)?;
-                if packet < SMALLEST_PACKET {
-                    return Err(SqlStoreError::Setting(
-                        "max_allowed_packet of the server is below 64 KiB",
-                    ));
-                }
-                if self.settings.migrates {
-                    migrate::run(&mut link, &self.prefix).await?;
-                }
-                let id = migrate::id_of(&mut link, &self.prefix).await?;
-                migrate::warn_if_it_may_lose(&mut link).await?;
-                link.close().await.map_err(of_opening)?;
-                Ok((id, packet))
-            })
-            .await?;
-        let within = self.settings.request_timeout;
-        let connections = self.settings.connections;
-        let settings = session::settings(within);
-        let pool = MySqlPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(within)
-            // What is broken is found by what is asked, and asked again.
-            .test_before_acquire(false)
-            .after_connect({
-                let settings = settings.clone();
-                move |link, _| {
-                    let settings = settings.clone();
-                    Box::pin(async move { link.execute(&*settings).await.map(drop) })
-                }
-            })
-            .connect_lazy_with(options.clone());
-        let tables = Tables::new(&self.prefix);
-        let backend = MySql::new(
-            self.prefix,
+        let (given, tables) = self.given()?;
+        let (id, packet) = open_in_time(&self.settings, async {
+            let mut link = self.open(&given).await?;
+            if link.packet < SMALLEST_PACKET {
+                return Err(SqlStoreError::Setting(
+                    "max_allowed_packet of the server must be at least 64 KiB",
+                ));
+            }
+            if self.server.migrate_on_connect {
+                migrate::run(&mut link, &tables).await?;
+            }
+            let id = migrate::id_of(&mut link, &tables).await?;
+            migrate::warn_if_it_may_lose(&mut link).await?;
+            let packet = link.packet;
+            link.close().await;
+            Ok((id, packet))
+        })
+        .await?;
+        let request_timeout = self.settings.request_timeout;
+        let (pool, is_borrowed) = match self.server.source {
+            Source::Pool(pool) => (pool, true),
+            Source::Url(_) => {
+                let settings: std::sync::Arc<str> = settings(request_timeout).into();
+                let pool = MySqlPoolOptions::new()
+                    .max_connections(self.settings.max_connections.unwrap_or(8))
+                    .acquire_timeout(request_timeout)
+                    // The first statement finds a broken connection, and is repeated.
+                    .test_before_acquire(false)
+                    .after_connect(move |link, _| {
+                        let settings = settings.clone();
+                        Box::pin(async move { link.execute(&*settings).await.map(drop) })
+                    })
+                    .connect_lazy_with(options(&given));
+                (pool, false)
+            }
+        };
+        let backend = MySql {
             tables,
-            options,
-            settings,
             packet,
             pool,
-            connections,
-        );
+            is_borrowed,
+            request_timeout,
+            own: watch::Sender::new(0),
+        };
         Ok(MySqlStore(SqlStore::start(id, backend, &self.settings)))
     }
 
-    async fn open(&self, options: &MySqlConnectOptions) -> Result<MySqlConnection, SqlStoreError> {
-        let link = MySqlConnection::connect_with(options).await;
-        let mut link = link.map_err(of_opening)?;
-        // Creating tables may take longer than one answer.
-        let settings = session::settings(self.settings.request_timeout.saturating_mul(5));
-        let set = link.execute(&*settings).await;
-        set.map_err(of_opening)?;
-        Ok(link)
+    /// The connect options that the user gave, and the names of the tables.
+    fn given(&self) -> Result<(MySqlConnectOptions, Tables), SqlStoreError> {
+        let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_';
+        if self.table_prefix.len() > 48 || !self.table_prefix.bytes().all(is_plain) {
+            return Err(SqlStoreError::Setting(
+                "table_prefix must be up to 48 ASCII letters, digits and _",
+            ));
+        }
+        self.server.check(
+            &self.settings,
+            ["mysql://", "mariadb://"],
+            "the URL must begin with mysql:// or mariadb://",
+        )?;
+        let given = match &self.server.source {
+            Source::Pool(pool) => pool.connect_options().as_ref().clone(),
+            Source::Url(url) => self.of_url(url)?,
+        };
+        let Some(database) = given.get_database() else {
+            return Err(SqlStoreError::Setting(
+                "the URL or the pool's connect options must name a database",
+            ));
+        };
+        let tables = Tables::new(database, &self.table_prefix);
+        Ok((given, tables))
     }
 
-    fn options(&self) -> Result<MySqlConnectOptions, SqlStoreError> {
-        let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_';
-        if self.prefix.len() > 48 || !self.prefix.bytes().all(is_plain) {
-            return Err(SqlStoreError::Setting(
-                "the prefix is not up to 48 ASCII letters, digits and _",
-            ));
+    fn of_url(&self, url: &str) -> Result<MySqlConnectOptions, SqlStoreError> {
+        let mut given = MySqlConnectOptions::from_str(url).map_err(of_opening)?;
+        if let Some((user, password)) = &self.server.credentials {
+            given = given.username(user).password(password);
         }
-        self.settings.check()?;
-        // The driver reads any address as its own.
-        if !["mysql://", "mariadb://"]
-            .iter()
-            .any(|scheme| self.address.starts_with(scheme))
-        {
-            return Err(SqlStoreError::Setting(
-                "the address does not begin with mysql:// or mariadb://",
-            ));
+        #[cfg(feature = "tls")]
+        if let Some(roots) = &self.server.tls_roots {
+            given = given.ssl_mode(MySqlSslMode::VerifyIdentity);
+            given = given.ssl_ca_from_pem(roots.clone());
         }
-        let options = MySqlConnectOptions::from_str(&self.address).map_err(of_opening)?;
-        if options.get_database().is_none() {
-            return Err(SqlStoreError::Setting("the address names no database"));
-        }
-        // What it would set is among what is set anyway.
-        let options = options
-            .pipes_as_concat(false)
-            .no_engine_substitution(false)
-            .timezone(None)
-            .set_names(false)
-            .charset("utf8mb4");
-        Ok(options.disable_statement_logging())
+        Ok(given)
+    }
+
+    /// Creating tables may take longer than one request.
+    async fn open(&self, given: &MySqlConnectOptions) -> Result<Link, SqlStoreError> {
+        let link = Link::open(given, self.settings.opening_timeout()).await;
+        link.map_err(of_opening)
     }
 }
 
-/// Without the address, in which a password may stand.
+/// Without the URL and the credentials.
 impl fmt::Debug for MySqlStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MySqlStoreBuilder")
-            .field("prefix", &self.prefix)
-            .field("request_timeout", &self.settings.request_timeout)
+            .field("table_prefix", &self.table_prefix)
+            .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
 }

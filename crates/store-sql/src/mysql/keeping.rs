@@ -1,21 +1,19 @@
-//! What is forgotten, step by step, under the same lock as all that is written.
+//! What is removed, step by step, under the same lock as all writes.
 
-use sqlx::Row;
 use tower_revoke_core::UnixTime;
 
 use super::{
-    reading::digest,
     session::Link,
-    sql::{Packets, Tables, literal},
-    writing::{begin, end},
+    sql::{Packets, Tables, begin, end, literal},
 };
 use crate::{
     backend::{Digest, Trim},
+    columns::Columns,
     error::Failure,
     value::secs,
 };
 
-/// Forgets the oldest events.
+/// Removes the oldest events.
 pub(super) async fn trim(link: &mut Link, tables: &Tables, trim: Trim) -> Result<(), Failure> {
     let Tables { store, events, .. } = tables;
     let mut packets = Packets::new(link.packet);
@@ -31,14 +29,10 @@ pub(super) async fn trim(link: &mut Link, tables: &Tables, trim: Trim) -> Result
         link.back().await?;
         return Err(Failure::Garbled("the feed's state"));
     };
-    let (seq, trimmed): (i64, i64) = (state.try_get_unchecked(1)?, state.try_get_unchecked(3)?);
-    let first_kept: Option<i64> = kept.try_get_unchecked(1)?;
-    let cut = first_kept.map_or(seq, |first| first.saturating_sub(1));
-    let cut = cut.max(seq.saturating_sub(trim.kept));
-    let cut = cut.min(trimmed.saturating_add(trim.at_once)).min(seq);
-    if cut <= trimmed {
+    let (seq, trimmed, first_kept) = (state.number(1)?, state.number(3)?, kept.int(1)?);
+    let Some(cut) = trim.cut(seq, trimmed, first_kept) else {
         return link.back().await;
-    }
+    };
     let mut packets = Packets::new(link.packet);
     packets.add(&format!(
         "UPDATE {store} SET trimmed={cut}, trimmed_mark=(SELECT mark FROM {events} \
@@ -49,7 +43,8 @@ pub(super) async fn trim(link: &mut Link, tables: &Tables, trim: Trim) -> Result
     link.end(&packets.into_packets()).await
 }
 
-/// Forgets some of what ended before a time: how many entries, and whether there may be more.
+/// Removes some of the rows that ended before a time. Returns how many entries went, and whether
+/// there may be more.
 pub(super) async fn purge(
     link: &mut Link,
     tables: &Tables,
@@ -57,7 +52,7 @@ pub(super) async fn purge(
     at_once: i64,
 ) -> Result<(u64, bool), Failure> {
     let before = secs(before);
-    // In the order of the index, to the last row: a replica that repeats it does the same.
+    // In the order of the index down to the last row, so that a replica that repeats it does the same.
     let due = |columns: &str, table: &str, key: &str| {
         format!(
             "SELECT {columns} FROM {table} WHERE until < {before} ORDER BY until, {key} \
@@ -74,11 +69,11 @@ pub(super) async fn purge(
     let (mut used, mut held) = (Vec::new(), Vec::new());
     let mut dropped = 0;
     for row in &rows {
-        let from: i64 = row.try_get_unchecked(0)?;
+        let from = row.number(0)?;
         if from == 0 {
             continue;
         }
-        let key = digest(row, 1)?;
+        let key = row.digest(1)?;
         match from {
             1 => {
                 revoked.push(key);
@@ -86,17 +81,16 @@ pub(super) async fn purge(
             }
             2 => lifted.push(key),
             _ => {
-                let uses: i64 = row.try_get_unchecked(2)?;
-                dropped += u64::try_from(uses).unwrap_or(0).max(1);
+                dropped += u64::try_from(row.number(2)?).unwrap_or(0).max(1);
                 used.push(key);
-                if row.try_get_unchecked::<i64, _>(3)? > 1 {
+                if row.number(3)? > 1 {
                     held.push(key);
                 }
             }
         }
     }
     let mut packets = Packets::new(link.packet);
-    // Said even if nothing is dropped: a purge before this one may have been cut off.
+    // Even if nothing is removed: an earlier purge may have been cut off.
     packets.add(&format!(
         "UPDATE {} SET purged_before={before} \
          WHERE only_one=1 AND (purged_before IS NULL OR purged_before < {before})",

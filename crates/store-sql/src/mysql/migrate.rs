@@ -1,177 +1,157 @@
-//! The tables: created, brought to this version's state, and checked.
-
-use sqlx::{Executor, MySqlConnection, Row, mysql::MySqlRow};
+//! The tables: created, migrated to this release's version, and checked.
 
 use super::{
     error::{is_no_table, of_opening},
+    session::Link,
     sql::{Tables, literal},
 };
-use crate::{SqlStoreError, backend::Digest, error::Failure};
+use crate::{
+    backend::Digest,
+    columns::Columns,
+    error::{Failure, SqlStoreError},
+};
 
-/// What leads from each version to the next; from none to 1 first. What was returned stays as it
-/// is: a change is one more step. A step may have been cut off anywhere, and is begun again.
+/// What leads from each version to the next, from none to 1 first. A released step never changes: a
+/// change is one more step. A step may be cut off anywhere, and is then begun again.
 const STEPS: [&str; 1] = [include_str!("../../migrations/mysql/1.sql")];
 
 /// The version that this release works with.
 const KNOWN: u32 = STEPS.len() as u32;
 
-async fn ask(link: &mut MySqlConnection, statement: &str) -> Result<Vec<MySqlRow>, sqlx::Error> {
-    link.fetch_all(sqlx::raw_sql(statement)).await
-}
-
-/// Brings the tables to this release's version, while nobody else does.
-pub(super) async fn run(link: &mut MySqlConnection, prefix: &str) -> Result<(), SqlStoreError> {
-    let tables = Tables::new(prefix);
-    if version(link, prefix, &tables).await? == KNOWN {
+/// Migrates the tables to this release's version, under a lock.
+pub(super) async fn run(link: &mut Link, tables: &Tables) -> Result<(), SqlStoreError> {
+    if version(link, tables).await? == KNOWN {
         return Ok(());
     }
-    // Names of locks are the server's, not the database's, and short. It is returned when the
-    // connection ends; who waits for it is bounded by the whole opening.
+    // Names of locks belong to the server, not to the database, and must be short. The lock is
+    // released when the connection ends; the wait for it is bounded by the time for opening.
     let name = format!(
         "CONCAT('tower-revoke-', SHA1(CONCAT(DATABASE(), '/', {})))",
-        literal(prefix)
+        literal(tables.prefix.as_str())
     );
     let lock = format!("SELECT GET_LOCK({name}, 3600)");
-    let rows = ask(link, &lock).await.map_err(of_opening)?;
-    let is_ours = rows
-        .first()
-        .map(|row| row.try_get_unchecked::<Option<i64>, _>(0));
-    if !matches!(is_ours, Some(Ok(Some(1)))) {
+    let rows = link.ask_opening(&lock).await?;
+    if !matches!(rows.first().map(|row| row.int(0)), Some(Ok(Some(1)))) {
         return Err(SqlStoreError::Setting(
-            "the server gave no lock under which tables can be created",
+            "the server refused the lock under which tables are created",
         ));
     }
-    let found = version(link, prefix, &tables).await?;
+    let found = version(link, tables).await?;
     let id = match found {
         0 => {
             let mut id = [0; 16];
             getrandom::fill(&mut id)
-                .map_err(|_| SqlStoreError::Setting("the system gives no random numbers"))?;
+                .map_err(|_| SqlStoreError::Setting("the system provides no random numbers"))?;
             id
         }
-        _ => read_id(link, &tables).await?,
+        _ => read_id(link, tables).await?,
     };
     let id = literal(&id);
     for step in STEPS.iter().skip(found as usize) {
-        let step = step.replace("{p}", prefix).replace("x'{store}'", &id);
-        link.execute(sqlx::raw_sql(&step))
-            .await
-            .map_err(of_opening)?;
+        let step = step.replace("{p}", &tables.prefix);
+        link.ask_opening(&step.replace("x'{store}'", &id)).await?;
     }
-    ask(link, &format!("SELECT RELEASE_LOCK({name})"))
-        .await
-        .map_err(of_opening)?;
+    let release = format!("SELECT RELEASE_LOCK({name})");
+    link.ask_opening(&release).await?;
     Ok(())
 }
 
 /// The store's id, if the tables are at this release's version.
-pub(super) async fn id_of(
-    link: &mut MySqlConnection,
-    prefix: &str,
-) -> Result<Digest, SqlStoreError> {
-    let tables = Tables::new(prefix);
-    let found = version(link, prefix, &tables).await?;
+pub(super) async fn id_of(link: &mut Link, tables: &Tables) -> Result<Digest, SqlStoreError> {
+    let found = version(link, tables).await?;
     if found < KNOWN {
         return Err(SqlStoreError::Older {
-            schema: prefix.to_owned(),
+            schema: tables.prefix.clone(),
             found,
             known: KNOWN,
         });
     }
-    check_engines(link, prefix).await?;
-    read_id(link, &tables).await
+    check_engines(link, tables).await?;
+    read_id(link, tables).await
 }
 
-/// 0: there is none. One that is newer is rejected.
-async fn version(
-    link: &mut MySqlConnection,
-    prefix: &str,
-    tables: &Tables,
-) -> Result<u32, SqlStoreError> {
-    let rows = match ask(link, &format!("SELECT version FROM {}", tables.store)).await {
-        Ok(rows) => rows,
+/// 0 if there are no tables. Rejects a newer version.
+async fn version(link: &mut Link, tables: &Tables) -> Result<u32, SqlStoreError> {
+    let statement = format!("SELECT version FROM {}", tables.store);
+    let rows = match link.ask(&statement).await {
         Err(error) if is_no_table(&error) => return Ok(0),
-        Err(error) => return Err(of_opening(error)),
+        rows => rows.map_err(of_opening)?,
     };
+    // Without a row, a migration was cut off.
     let Some(row) = rows.first() else {
-        // It was cut off.
         return Ok(0);
     };
-    let found: i64 = row.try_get_unchecked(0).map_err(of_opening)?;
-    let found = u32::try_from(found).unwrap_or(u32::MAX);
-    match found <= KNOWN {
-        true => Ok(found),
-        false => Err(SqlStoreError::Newer {
-            schema: prefix.to_owned(),
+    let found = row.number(0).ok();
+    let found = found.and_then(|found| u32::try_from(found).ok());
+    match found.unwrap_or(u32::MAX) {
+        found if found <= KNOWN => Ok(found),
+        found => Err(SqlStoreError::Newer {
+            schema: tables.prefix.clone(),
             found,
             known: KNOWN,
         }),
     }
 }
 
-async fn read_id(link: &mut MySqlConnection, tables: &Tables) -> Result<Digest, SqlStoreError> {
-    let rows = ask(link, &format!("SELECT id FROM {}", tables.store)).await;
-    let rows = rows.map_err(of_opening)?;
-    let id = rows.first().map(|row| super::reading::digest(row, 0));
-    match id {
+async fn read_id(link: &mut Link, tables: &Tables) -> Result<Digest, SqlStoreError> {
+    let statement = format!("SELECT id FROM {}", tables.store);
+    let rows = link.ask_opening(&statement).await?;
+    match rows.first().map(|row| row.digest(0)) {
         Some(Ok(id)) => Ok(id),
-        _ => Err(SqlStoreError::Setting("the table store is none of ours")),
+        _ => Err(SqlStoreError::Setting(
+            "the table store belongs to another program",
+        )),
     }
 }
 
-/// A server may have made them of what it has, and somebody may have altered them.
-async fn check_engines(link: &mut MySqlConnection, prefix: &str) -> Result<(), SqlStoreError> {
+/// The server may have replaced the engine by its own default, and an operator may have altered it.
+async fn check_engines(link: &mut Link, tables: &Tables) -> Result<(), SqlStoreError> {
     let names = ["store", "revoked", "lifted", "uses", "held", "events"];
-    let names = names.map(|name| literal(&format!("{prefix}{name}")));
+    let names = names.map(|name| literal(&format!("{}{name}", tables.prefix)));
     let statement = format!(
         "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
          AND TABLE_NAME IN ({}) AND (ENGINE IS NULL OR ENGINE <> 'InnoDB')",
         names.join(",")
     );
-    let rows = ask(link, &statement).await.map_err(of_opening)?;
-    match rows.first() {
+    let rows = link.ask_opening(&statement).await?;
+    match rows.first().map(|row| row.text(0)) {
         None => Ok(()),
-        Some(row) => {
-            let name: Vec<u8> = row.try_get_unchecked(0).map_err(of_opening)?;
-            let name = String::from_utf8_lossy(&name).into_owned();
-            Err(SqlStoreError::Engine(name))
-        }
+        Some(name) => Err(SqlStoreError::Engine(
+            name.ok().flatten().unwrap_or_default(),
+        )),
     }
 }
 
-pub(super) async fn warn_if_it_may_lose(link: &mut MySqlConnection) -> Result<(), SqlStoreError> {
+pub(super) async fn warn_if_it_may_lose(link: &mut Link) -> Result<(), SqlStoreError> {
     let statement = "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, \
                      @@GLOBAL.sync_binlog, @@GLOBAL.read_only";
-    let rows = ask(link, statement).await.map_err(of_opening)?;
-    let setting = |place: usize| {
-        let value = rows.first().map(|row| super::reading::text(row, place));
-        value
-            .transpose()
-            .map(Option::flatten)
-            .map(Option::unwrap_or_default)
+    let rows = link.ask_opening(statement).await?;
+    let setting = |place| -> Result<String, Failure> {
+        let text = rows.first().map(|row| row.text(place)).transpose()?;
+        Ok(text.flatten().unwrap_or_default())
     };
     let read =
-        || -> Result<_, Failure> { Ok([setting(0)?, setting(1)?, setting(2)?, setting(3)?]) };
-    let Ok([flushes, logs, syncs, read_only]) = read() else {
+        || -> Result<_, Failure> { Ok((setting(0)?, setting(1)?, setting(2)?, setting(3)?)) };
+    let Ok((flushes, logs, syncs, read_only)) = read() else {
         return Err(SqlStoreError::Setting(
-            "the server's settings can't be read",
+            "the settings of the server can't be read",
         ));
     };
-    // 3 is MariaDB's, and flushes more often still.
+    // 3 is MariaDB's, and flushes even more often.
     if !["1", "3"].contains(&&*flushes) {
         tracing::warn!(
-            "the server runs with innodb_flush_log_at_trx_commit = {flushes}, not 1: a crash of \
-             its machine may lose revocations and uses that were acknowledged"
+            "innodb_flush_log_at_trx_commit is {flushes}, not 1: a crash of the server's machine \
+             may lose acknowledged revocations and uses"
         );
     }
     if logs == "1" && syncs != "1" {
         tracing::warn!(
             "the server keeps a binary log with sync_binlog = {syncs}, not 1: a crash of its \
-             machine may lose revocations and uses that were acknowledged"
+             machine may lose acknowledged revocations and uses"
         );
     }
     if !["0", "OFF"].contains(&&*read_only) {
-        tracing::warn!("the server is read-only: nothing can be revoked or taken there");
+        tracing::warn!("the server is read-only: nothing can be revoked there and no use taken");
     }
     Ok(())
 }

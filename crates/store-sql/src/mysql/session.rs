@@ -1,23 +1,31 @@
-//! Connections, and the settings of theirs that the store relies on.
+//! Connections that write, and the settings that the store relies on.
 
 use std::time::Duration;
 
 use sqlx::{
-    Connection, Executor, MySqlConnection, Row,
+    ConnectOptions, Connection, Executor, MySqlConnection, Row,
     mysql::{MySqlConnectOptions, MySqlRow},
 };
 
-use super::error::{is_read_only, said};
-use crate::error::{Failure, Kind};
+use super::{
+    error::{is_of_a_replica, kind, of_opening},
+    sql::AT_EASE,
+};
+use crate::error::{Failure, Kind, SqlStoreError};
 
-/// Said before the lock is taken. A node that stops in the middle of a transaction has it taken away
-/// after a second, and others have their turn.
-pub(super) const IN_A_HURRY: &str = "SET SESSION wait_timeout=1";
+/// The connect options of our own sessions: what the driver would set is among our [`settings`].
+pub(super) fn options(given: &MySqlConnectOptions) -> MySqlConnectOptions {
+    let options = given.clone();
+    let options = options
+        .pipes_as_concat(false)
+        .no_engine_substitution(false)
+        .timezone(None)
+        .set_names(false)
+        .charset("utf8mb4");
+    options.disable_statement_logging()
+}
 
-/// Said after the commit.
-pub(super) const AT_EASE: &str = "SET SESSION wait_timeout=DEFAULT";
-
-/// Whatever the server's defaults are.
+/// What our statements rely on, whatever the defaults of the server are.
 pub(super) fn settings(within: Duration) -> String {
     let secs = within.as_secs().clamp(1, 3_600);
     let millis = within.as_millis().clamp(1, 3_600_000);
@@ -42,8 +50,8 @@ pub(crate) struct Link {
     pub(super) packet: usize,
 }
 
-/// How long a packet the server takes; a little is left for what is around it.
-pub(super) async fn packet(connection: &mut MySqlConnection) -> Result<usize, sqlx::Error> {
+/// How long a packet the server takes, less some room for what surrounds it.
+async fn packet(connection: &mut MySqlConnection) -> Result<usize, sqlx::Error> {
     let row = sqlx::raw_sql("SELECT @@max_allowed_packet");
     let row = connection.fetch_one(row).await?;
     let bytes: u64 = row.try_get_unchecked(0)?;
@@ -54,28 +62,40 @@ pub(super) async fn packet(connection: &mut MySqlConnection) -> Result<usize, sq
 
 impl Link {
     pub(super) async fn open(
-        options: &MySqlConnectOptions,
-        settings: &str,
+        given: &MySqlConnectOptions,
+        request_timeout: Duration,
     ) -> Result<Self, sqlx::Error> {
-        let mut connection = MySqlConnection::connect_with(options).await?;
-        connection.execute(settings).await?;
+        let mut connection = MySqlConnection::connect_with(&options(given)).await?;
+        connection.execute(&*settings(request_timeout)).await?;
         let packet = packet(&mut connection).await?;
         Ok(Self { connection, packet })
     }
 
     pub(super) async fn close(self) {
-        // The server would find out by itself.
+        // The server would notice by itself.
         let _ = self.connection.close().await;
     }
 
-    /// Takes the lock, and reads: all rows of all statements. Nothing is written yet, so that nothing
-    /// is in doubt when this fails.
+    /// Runs one packet of statements; the rows of all of them.
+    pub(super) async fn ask(&mut self, packet: &str) -> Result<Vec<MySqlRow>, sqlx::Error> {
+        self.connection.fetch_all(sqlx::raw_sql(packet)).await
+    }
+
+    /// As [`ask`](Self::ask), while the store is opened.
+    pub(super) async fn ask_opening(
+        &mut self,
+        packet: &str,
+    ) -> Result<Vec<MySqlRow>, SqlStoreError> {
+        self.ask(packet).await.map_err(of_opening)
+    }
+
+    /// Takes the lock and reads. Nothing is written yet, so the outcome is known if this fails.
     pub(super) async fn begin(&mut self, packets: &[String]) -> Result<Vec<MySqlRow>, Failure> {
         let mut rows = Vec::new();
         for packet in packets {
-            match self.connection.fetch_all(sqlx::raw_sql(packet)).await {
+            match self.ask(packet).await {
                 Ok(more) => rows.extend(more),
-                Err(error) => return Err(self.gives_up(error, true).await),
+                Err(error) => return Err(self.give_up(error, true).await),
             }
         }
         Ok(rows)
@@ -84,9 +104,9 @@ impl Link {
     /// Writes, up to the commit in the last packet.
     pub(super) async fn end(&mut self, packets: &[String]) -> Result<(), Failure> {
         for (place, packet) in packets.iter().enumerate() {
-            if let Err(error) = self.connection.execute(sqlx::raw_sql(packet)).await {
+            if let Err(error) = self.ask(packet).await {
                 let is_undone = place + 1 < packets.len();
-                return Err(self.gives_up(error, is_undone).await);
+                return Err(self.give_up(error, is_undone).await);
             }
         }
         Ok(())
@@ -94,17 +114,16 @@ impl Link {
 
     /// Releases the lock.
     pub(super) async fn back(&mut self) -> Result<(), Failure> {
-        let back = format!("ROLLBACK;{AT_EASE}");
-        self.connection.execute(sqlx::raw_sql(&back)).await?;
+        self.ask(&format!("ROLLBACK;{AT_EASE}")).await?;
         Ok(())
     }
 
-    /// The lock must not be kept until somebody writes again. If the connection is broken that fails,
-    /// and whoever uses it next finds out before anything is written.
-    async fn gives_up(&mut self, error: sqlx::Error, is_undone: bool) -> Failure {
+    /// Returns the lock, which must not be held until the next write. If the connection is broken
+    /// that fails, and whoever uses it next finds out before anything is written.
+    async fn give_up(&mut self, error: sqlx::Error, is_undone: bool) -> Failure {
         let _ = self.back().await;
-        let is_undone = is_undone || said(&error).is_some_and(is_read_only);
-        match Kind::of(&error) {
+        let is_undone = is_undone || is_of_a_replica(&error);
+        match kind(&error) {
             Kind::Broken if is_undone => Failure::Undone(error.into()),
             _ => error.into(),
         }

@@ -15,9 +15,10 @@ const COMFORTABLE: usize = 1 << 20;
 /// More values in a list than this, and the server may look for another way than the index.
 pub(super) const IN_A_LIST: usize = 512;
 
-/// Names of tables.
+/// The names of the tables.
 #[derive(Debug)]
 pub(super) struct Tables {
+    pub(super) prefix: String,
     pub(super) store: String,
     pub(super) revoked: String,
     pub(super) lifted: String,
@@ -27,10 +28,13 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// The prefix has no quotes in it, see the builder.
-    pub(super) fn new(prefix: &str) -> Self {
-        let named = |name| format!("`{prefix}{name}`");
+    /// With the name of the database, since a session may have gone to another one. The builder
+    /// has checked the prefix, so that no quotes are in it.
+    pub(super) fn new(database: &str, prefix: &str) -> Self {
+        let database = database.replace('`', "``");
+        let named = |name| format!("`{database}`.`{prefix}{name}`");
         Self {
+            prefix: prefix.to_owned(),
             store: named("store"),
             revoked: named("revoked"),
             lifted: named("lifted"),
@@ -202,6 +206,33 @@ impl Packets {
         }
         self.full
     }
+}
+
+/// Sent before the lock is taken: the server ends the transaction of a node that stops in the middle
+/// of it after a second, so that others get the lock.
+const IN_A_HURRY: &str = "SET SESSION wait_timeout=1";
+
+/// Sent after the commit.
+pub(super) const AT_EASE: &str = "SET SESSION wait_timeout=DEFAULT";
+
+/// The statements that take the lock of writers; they return one row of 0, seq, purged_before and
+/// trimmed. Whatever is read after them was committed by those who held the lock before: the first
+/// statement that reads without a lock takes the snapshot.
+pub(super) fn begin(packets: &mut Packets, tables: &Tables) {
+    // To begin a transaction would commit one that was left open.
+    packets.add("ROLLBACK");
+    packets.add(IN_A_HURRY);
+    packets.add("START TRANSACTION");
+    packets.add(&format!(
+        "SELECT 0, seq, purged_before, trimmed FROM {} WHERE only_one=1 FOR UPDATE",
+        tables.store
+    ));
+}
+
+/// The statements that commit.
+pub(super) fn end(packets: &mut Packets) {
+    packets.add("COMMIT");
+    packets.add(AT_EASE);
 }
 
 #[cfg(test)]

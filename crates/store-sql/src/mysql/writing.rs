@@ -1,20 +1,80 @@
 //! What is written. Each batch is one transaction of two round trips: the first takes the lock and
 //! reads what is known, the second writes what the rules make of it.
 
-use sqlx::{Row, mysql::MySqlRow};
+use sqlx::mysql::MySqlRow;
+use tokio::sync::watch;
+use tower_revoke_core::UnixTime;
 
 use super::{
-    reading::{digest, text},
-    session::{AT_EASE, IN_A_HURRY, Link},
-    sql::{IN_A_LIST, Literal, Packets, Tables, literal, row},
+    database::MySql,
+    error, keeping,
+    session::Link,
+    sql::{IN_A_LIST, Literal, Packets, Tables, begin, end, literal, row},
 };
 use crate::{
-    backend::{Batch, Digest},
-    error::Failure,
+    backend::{Backend, Batch, Digest, Trim},
+    columns::Columns,
+    error::{Failure, Kind},
     op::Answer,
     rules::{Done, Held, Keys, Known, Lifted, Revoked, Uses},
     value::secs,
 };
+
+impl Backend for MySql {
+    type Link = Link;
+
+    fn kind(error: &sqlx::Error) -> Kind {
+        error::kind(error)
+    }
+
+    async fn open(&self) -> Result<Link, Failure> {
+        Ok(Link::open(&self.pool.connect_options(), self.request_timeout).await?)
+    }
+
+    async fn close(&self, link: Option<Link>) {
+        if !self.is_borrowed {
+            self.pool.close().await;
+        }
+        if let Some(link) = link {
+            link.close().await;
+        }
+    }
+
+    async fn apply(&self, link: &mut Link, batch: &Batch<'_>) -> Result<Vec<Answer>, Failure> {
+        let (answers, last) = apply(link, &self.tables, batch).await?;
+        if let Some(last) = last {
+            self.own.send_replace(last);
+        }
+        Ok(answers)
+    }
+
+    async fn trim(&self, link: &mut Link, trim: Trim) -> Result<(), Failure> {
+        keeping::trim(link, &self.tables, trim).await
+    }
+
+    async fn purge(&self, before: UnixTime, at_once: i64) -> Result<(u64, bool), Failure> {
+        // By a connection of its own, which ends with its transaction if the call is dropped.
+        let mut link = self.open().await?;
+        let dropped = keeping::purge(&mut link, &self.tables, before, at_once).await?;
+        link.close().await;
+        Ok(dropped)
+    }
+
+    fn longest(&self) -> usize {
+        // Two digits for each byte, and the rest of the row.
+        self.packet.saturating_sub(1_024) / 2
+    }
+
+    async fn listen(&self, news: &watch::Sender<i64>) {
+        let mut own = self.own.subscribe();
+        loop {
+            news.send_replace(*own.borrow_and_update());
+            if own.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
 
 /// Which table a row that was read comes from.
 const STORE: i64 = 0;
@@ -24,7 +84,7 @@ const USES: i64 = 3;
 const HELD: i64 = 4;
 
 /// The answers, and the last event, if there is a new one.
-pub(super) async fn apply(
+async fn apply(
     link: &mut Link,
     tables: &Tables,
     batch: &Batch<'_>,
@@ -48,25 +108,6 @@ pub(super) async fn apply(
     };
     link.end(&writes).await?;
     Ok((done.answers, done.events.last().map(|event| event.seq)))
-}
-
-/// The statements that take the lock of whoever writes. All that is read after them was committed by
-/// those who had it before: a snapshot is taken by the first statement that reads without a lock.
-pub(super) fn begin(packets: &mut Packets, tables: &Tables) {
-    // A transaction that is begun commits one that was left open.
-    packets.add("ROLLBACK");
-    packets.add(IN_A_HURRY);
-    packets.add("START TRANSACTION");
-    packets.add(&format!(
-        "SELECT {STORE}, seq, purged_before, trimmed FROM {} WHERE only_one=1 FOR UPDATE",
-        tables.store
-    ));
-}
-
-/// Those that commit.
-pub(super) fn end(packets: &mut Packets) {
-    packets.add("COMMIT");
-    packets.add(AT_EASE);
 }
 
 fn questions(tables: &Tables, keys: &Keys, at_most: usize) -> Result<Vec<String>, Failure> {
@@ -115,46 +156,43 @@ fn known(rows: &[MySqlRow]) -> Result<Known, Failure> {
     let mut known = Known::default();
     let mut is_there = false;
     for row in rows {
-        match row.try_get_unchecked::<i64, _>(0)? {
+        match row.number(0)? {
             STORE => {
                 is_there = true;
-                known.seq = row.try_get_unchecked(1)?;
-                known.purged_before = row.try_get_unchecked(2)?;
+                known.seq = row.number(1)?;
+                known.purged_before = row.int(2)?;
             }
             REVOKED => {
-                let claim = text(row, 6)?.zip(text(row, 7)?);
                 let revoked = Revoked {
-                    issued: row.try_get_unchecked(2)?,
-                    until: row.try_get_unchecked(3)?,
-                    at: row.try_get_unchecked(4)?,
-                    issuer: text(row, 5)?,
-                    claim,
-                    by: text(row, 8)?.unwrap_or_default(),
-                    reason: text(row, 9)?.unwrap_or_default(),
+                    issued: row.int(2)?,
+                    until: row.int(3)?,
+                    at: row.number(4)?,
+                    issuer: row.text(5)?,
+                    claim: row.text(6)?.zip(row.text(7)?),
+                    by: row.text(8)?.unwrap_or_default(),
+                    reason: row.text(9)?.unwrap_or_default(),
                 };
-                known.revoked.found(digest(row, 1)?, revoked);
+                known.revoked.found(row.digest(1)?, revoked);
             }
             LIFTED => {
                 let lifted = Lifted {
-                    at: row.try_get_unchecked(2)?,
-                    until: row.try_get_unchecked(3)?,
-                    by: text(row, 4)?.unwrap_or_default(),
-                    reason: text(row, 5)?.unwrap_or_default(),
+                    at: row.number(2)?,
+                    until: row.int(3)?,
+                    by: row.text(4)?.unwrap_or_default(),
+                    reason: row.text(5)?.unwrap_or_default(),
                 };
-                known.lifted.found(digest(row, 1)?, lifted);
+                known.lifted.found(row.digest(1)?, lifted);
             }
             USES => {
-                let holder: Option<&[u8]> = row.try_get_unchecked(5)?;
-                let holder = holder.map(Digest::try_from).transpose();
                 let uses = Uses {
-                    limit: row.try_get_unchecked(2)?,
-                    held: row.try_get_unchecked(3)?,
-                    until: row.try_get_unchecked(4)?,
-                    holder: holder.map_err(|_| Failure::Garbled("a use"))?,
+                    limit: row.number(2)?,
+                    held: row.number(3)?,
+                    until: row.int(4)?,
+                    holder: row.some_digest(5)?,
                 };
-                known.uses.found(digest(row, 1)?, uses);
+                known.uses.found(row.digest(1)?, uses);
             }
-            HELD => known.held.found((digest(row, 1)?, digest(row, 2)?), ()),
+            HELD => known.held.found((row.digest(1)?, row.digest(2)?), ()),
             _ => return Err(Failure::Garbled("a row")),
         }
     }

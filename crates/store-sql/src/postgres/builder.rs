@@ -1,36 +1,111 @@
 //! The settings of a store, and how it is opened.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr};
 
+#[cfg(feature = "tls")]
+use sqlx::postgres::PgSslMode;
 use sqlx::{
-    ConnectOptions, Connection, PgConnection,
+    Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{Postgres, PostgresStore, migrate, statements::Statements};
+use super::{
+    database::{Postgres, options},
+    error::of_opening,
+    migrate,
+    statements::Statements,
+    store::PostgresStore,
+};
 use crate::{
-    SqlStoreError,
-    settings::{Settings, sets_what_all_have},
+    error::SqlStoreError,
+    settings::{Server, Settings, Source, common_setters, open_in_time, server_setters},
     store::SqlStore,
 };
 
-/// Sets up a [`PostgresStore`]; made by [`PostgresStore::builder`].
+impl PostgresStore {
+    /// Opens the store at `postgres://user:password@host:port/database` with the default settings;
+    /// see [`PostgresStoreBuilder::connect`].
+    ///
+    /// # Errors
+    /// See [`SqlStoreError`].
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_revoke_store_sql::PostgresStore;
+    ///
+    /// let store = PostgresStore::connect("postgres://orders@db.example.com/orders").await?;
+    /// # let _ = store;
+    /// # Ok(()) }
+    /// ```
+    pub async fn connect(url: impl Into<String>) -> Result<Self, SqlStoreError> {
+        Self::builder(url).connect().await
+    }
+
+    /// Starts to set up the store at a URL. Parameters of libpq, such as `sslmode`, follow a `?`;
+    /// what is missing comes from the environment variables of libpq (`PGHOST`, …) and from `.pgpass`.
+    pub fn builder(url: impl Into<String>) -> PostgresStoreBuilder {
+        PostgresStoreBuilder::new(Source::Url(url.into()))
+    }
+
+    /// Opens the store with a pool of yours and the default settings; see
+    /// [`builder_from_pool`](Self::builder_from_pool).
+    ///
+    /// # Errors
+    /// See [`SqlStoreError`].
+    pub async fn from_pool(pool: PgPool) -> Result<Self, SqlStoreError> {
+        Self::builder_from_pool(pool).connect().await
+    }
+
+    /// Starts to set up a store that reads and purges through a pool of yours.
+    ///
+    /// The store holds at most one connection of the pool at a time for each call, so a pool of one
+    /// connection is enough, and it never closes the pool. It opens connections of its own for
+    /// writing and listening, with the pool's connect options; what the pool's callbacks do to a
+    /// session (`after_connect`) doesn't concern them. The defaults of the pool's sessions, such as
+    /// their isolation level, don't matter.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sqlx::PgPool;
+    /// use tower_revoke_store_sql::PostgresStore;
+    ///
+    /// let pool = PgPool::connect("postgres://orders@db.example.com/orders").await?;
+    /// let store = PostgresStore::builder_from_pool(pool.clone())
+    ///     .schema("revocations")
+    ///     .connect()
+    ///     .await?;
+    /// # let _ = store;
+    /// # Ok(()) }
+    /// ```
+    pub fn builder_from_pool(pool: PgPool) -> PostgresStoreBuilder {
+        PostgresStoreBuilder::new(Source::Pool(pool))
+    }
+}
+
+/// Sets up a [`PostgresStore`]; created by [`PostgresStore::builder`] and
+/// [`PostgresStore::builder_from_pool`].
 ///
 /// | setting | default |
 /// |---|---|
 /// | [`schema`](Self::schema) | `tower_revoke` |
-/// | [`migrates`](Self::migrates) | `true` |
-/// | [`connections`](Self::connections) | 8 for reading |
+/// | [`migrate_on_connect`](Self::migrate_on_connect) | `true` |
+/// | [`max_connections`](Self::max_connections) | 8 for reading |
+/// | [`credentials`](Self::credentials) | those of the URL |
+/// | `tls_roots` (feature `tls`) | as the URL says |
 /// | [`request_timeout`](Self::request_timeout) | 2 s |
 /// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
 /// | [`feed_retention`](Self::feed_retention) | 1 day |
 /// | [`clock`](Self::clock) | the machine's |
 ///
+/// # Examples
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use tower_revoke_store_sql::PostgresStore;
 ///
-/// let store = PostgresStore::builder("postgres://orders@db.example.com/orders")
+/// let store = PostgresStore::builder("postgres://db.example.com/orders")
+///     .credentials("orders", std::env::var("DATABASE_PASSWORD")?)
 ///     .schema("revocations")
 ///     .migrate_on_connect(false)
 ///     .connect()
@@ -41,160 +116,138 @@ use crate::{
 #[derive(Clone)]
 #[must_use]
 pub struct PostgresStoreBuilder {
-    address: String,
     schema: String,
+    server: Server<PgPool>,
     settings: Settings,
 }
 
 impl PostgresStoreBuilder {
-    pub(crate) fn new(address: String) -> Self {
+    fn new(source: Source<PgPool>) -> Self {
         Self {
-            address,
             schema: "tower_revoke".to_owned(),
+            server: Server::new(source),
             settings: Settings::default(),
         }
     }
 
-    /// The schema in which the tables stand: several stores can share a database. One to 63 ASCII
-    /// letters, digits and `_`.
+    /// Sets the schema that holds the tables and functions, so that several stores can share a
+    /// database: 1 to 63 ASCII letters, digits and `_`. Defaults to `tower_revoke`.
     pub fn schema(mut self, name: impl Into<String>) -> Self {
         self.schema = name.into();
         self
     }
 
-    /// Whether [`connect`](Self::connect) creates the schema, or brings it to this version's state.
-    /// Without, it must be as [`migrate`](Self::migrate) leaves it.
-    pub fn migrate_on_connect(mut self, migrates: bool) -> Self {
-        self.settings.migrates = migrates;
-        self
-    }
+    server_setters!();
 
-    /// How many connections there may be for reading, at least one. One more writes, and one more
-    /// listens as soon as somebody waits for [`changed`](tower_revoke_core::Store::changed).
-    pub fn max_connections(mut self, connections: u32) -> Self {
-        self.settings.connections = connections;
-        self
-    }
-
-    /// How long one call may take, with a new connection, until it is
-    /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut); each step of a purge by itself.
-    /// Opening may take five times as long. The server ends statements of ours after the same time
-    /// (`statement_timeout`).
-    pub fn request_timeout(mut self, time: Duration) -> Self {
-        self.settings.request_timeout = time;
-        self
-    }
-
-    sets_what_all_have!();
-
-    /// Creates the schema with its tables and functions, or brings it to this version's state; does
-    /// nothing where it is. By a login that may: `CREATE` on the database, or it owns the schema. Any
-    /// number of nodes may do it at the same time; it is one transaction.
+    /// Creates the schema with its tables and functions, or migrates that of an older release; does
+    /// nothing if it is current. The login needs `CREATE` on the database or must own the schema. Any
+    /// number of nodes may call this at the same time; it is one transaction.
     ///
     /// # Errors
-    /// Any [`SqlStoreError`].
+    /// See [`SqlStoreError`].
     pub async fn migrate(&self) -> Result<(), SqlStoreError> {
-        let options = self.options()?;
-        self.settings
-            .in_time(async {
-                let mut link = open(&options).await?;
-                migrate::check_encoding(&mut link).await?;
-                migrate::run(&mut link, &self.schema).await?;
-                close(link).await
-            })
-            .await
+        let given = self.given()?;
+        open_in_time(&self.settings, async {
+            let mut link = self.open(&given).await?;
+            migrate::run(&mut link, &self.schema).await?;
+            close(link).await
+        })
+        .await
     }
 
-    /// Opens the store: connects, checks the schema, and creates it if it is to. Must be called in a
-    /// tokio runtime that goes on for as long as the store is used: the task that writes runs in it.
+    /// Opens the store: connects, creates or migrates the schema unless that is switched off, and
+    /// checks it. Must be called in a tokio runtime that outlives the store, whose writing task it
+    /// runs.
     ///
     /// # Errors
-    /// Any [`SqlStoreError`].
+    /// See [`SqlStoreError`].
     pub async fn connect(self) -> Result<PostgresStore, SqlStoreError> {
-        let options = self.options()?;
-        let id = self
-            .settings
-            .in_time(async {
-                let mut link = open(&options).await?;
-                migrate::check_encoding(&mut link).await?;
-                if self.settings.migrates {
-                    migrate::run(&mut link, &self.schema).await?;
-                }
-                let id = migrate::id_of(&mut link, &self.schema).await?;
-                migrate::warn_if_it_may_lose(&mut link).await?;
-                close(link).await?;
-                Ok(id)
-            })
-            .await?;
-        let within = self.settings.request_timeout;
-        let millis = within.as_millis().max(1).to_string();
-        let bounded = options
-            .clone()
-            .options([("statement_timeout", millis.as_str())]);
-        let connections = self.settings.connections;
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(within)
-            // What is broken is found by what is asked, and asked again.
-            .test_before_acquire(false)
-            .connect_lazy_with(bounded.clone());
-        let listening = PgPoolOptions::new()
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .acquire_timeout(within)
-            .connect_lazy_with(options);
+        let given = self.given()?;
+        let id = open_in_time(&self.settings, async {
+            let mut link = self.open(&given).await?;
+            if self.server.migrate_on_connect {
+                migrate::run(&mut link, &self.schema).await?;
+            }
+            let id = migrate::id_of(&mut link, &self.schema).await?;
+            migrate::warn_if_it_may_lose(&mut link).await?;
+            close(link).await?;
+            Ok(id)
+        })
+        .await?;
+        let request_timeout = self.settings.request_timeout;
+        let (pool, is_borrowed) = match self.server.source {
+            Source::Pool(pool) => (pool, true),
+            Source::Url(_) => {
+                let pool = PgPoolOptions::new()
+                    .max_connections(self.settings.max_connections.unwrap_or(8))
+                    .acquire_timeout(request_timeout)
+                    // The first statement finds a broken connection, and is repeated.
+                    .test_before_acquire(false)
+                    .connect_lazy_with(options(&given, request_timeout));
+                (pool, false)
+            }
+        };
         let backend = Postgres {
             statements: Statements::new(&migrate::quoted(&self.schema)),
             channel: format!("tower-revoke-{}", migrate::hex(&id)),
             schema: self.schema,
-            options: bounded,
             pool,
-            connections,
-            listening,
+            is_borrowed,
+            request_timeout,
         };
         Ok(PostgresStore(SqlStore::start(id, backend, &self.settings)))
     }
 
-    fn options(&self) -> Result<PgConnectOptions, SqlStoreError> {
+    /// The connect options that the user gave.
+    fn given(&self) -> Result<PgConnectOptions, SqlStoreError> {
         let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_';
         if !(1..=63).contains(&self.schema.len()) || !self.schema.bytes().all(is_plain) {
             return Err(SqlStoreError::Setting(
-                "the schema's name is not 1 to 63 ASCII letters, digits and _",
+                "schema must be 1 to 63 ASCII letters, digits and _",
             ));
         }
-        self.settings.check()?;
-        let mut options =
-            PgConnectOptions::from_str(&self.address).map_err(SqlStoreError::of_driver)?;
-        if options.get_application_name().is_none() {
-            options = options.application_name("tower-revoke");
+        self.server.check(
+            &self.settings,
+            ["postgres://", "postgresql://"],
+            "the URL must begin with postgres:// or postgresql://",
+        )?;
+        let url = match &self.server.source {
+            Source::Pool(pool) => return Ok(pool.connect_options().as_ref().clone()),
+            Source::Url(url) => url,
+        };
+        let mut given = PgConnectOptions::from_str(url).map_err(of_opening)?;
+        if let Some((user, password)) = &self.server.credentials {
+            given = given.username(user).password(password);
         }
-        let options = options.options([
-            // A function sees what was written before it took its turn only if each of its statements
-            // looks anew.
-            ("default_transaction_isolation", "read\\ committed"),
-            // Compiling a statement takes longer than any of ours.
-            ("jit", "off"),
-        ]);
-        Ok(options.disable_statement_logging())
+        #[cfg(feature = "tls")]
+        if let Some(roots) = &self.server.tls_roots {
+            given = given.ssl_mode(PgSslMode::VerifyFull);
+            given = given.ssl_root_cert_from_pem(roots.clone());
+        }
+        Ok(given)
+    }
+
+    /// Creating tables may take longer than one request.
+    async fn open(&self, given: &PgConnectOptions) -> Result<PgConnection, SqlStoreError> {
+        let options = options(given, self.settings.opening_timeout());
+        let mut link = PgConnection::connect_with(&options)
+            .await
+            .map_err(of_opening)?;
+        migrate::check_encoding(&mut link).await?;
+        Ok(link)
     }
 }
 
-async fn open(options: &PgConnectOptions) -> Result<PgConnection, SqlStoreError> {
-    let link = PgConnection::connect_with(options).await;
-    link.map_err(SqlStoreError::of_driver)
-}
-
 async fn close(link: PgConnection) -> Result<(), SqlStoreError> {
-    link.close().await.map_err(SqlStoreError::of_driver)
+    link.close().await.map_err(of_opening)
 }
 
-/// Without the address, in which a password may stand.
+/// Without the URL and the credentials.
 impl fmt::Debug for PostgresStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStoreBuilder")
             .field("schema", &self.schema)
-            .field("request_timeout", &self.settings.request_timeout)
+            .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
 }

@@ -2,7 +2,8 @@
 
 use sqlx::{Connection, Executor, PgConnection, Row};
 
-use crate::SqlStoreError;
+use super::error::of_opening;
+use crate::error::SqlStoreError;
 
 /// What leads from each version to the next; from none to 1 first. What was returned stays as it
 /// is: a change is one more step.
@@ -21,12 +22,12 @@ pub(crate) async fn run(link: &mut PgConnection, schema: &str) -> Result<(), Sql
     if version(link, schema).await? == KNOWN {
         return Ok(());
     }
-    let mut all = link.begin().await.map_err(SqlStoreError::of_driver)?;
+    let mut all = link.begin().await.map_err(of_opening)?;
     sqlx::query("SELECT pg_advisory_xact_lock(1953656435, hashtext($1))")
         .bind(schema)
         .execute(&mut *all)
         .await
-        .map_err(SqlStoreError::of_driver)?;
+        .map_err(of_opening)?;
     let found = version(&mut all, schema).await?;
     reject_newer(schema, found)?;
     let name = quoted(schema);
@@ -38,11 +39,11 @@ pub(crate) async fn run(link: &mut PgConnection, schema: &str) -> Result<(), Sql
             .await;
         let is_there: bool = is_there
             .and_then(|row| row.try_get(0))
-            .map_err(SqlStoreError::of_driver)?;
+            .map_err(of_opening)?;
         if !is_there {
             all.execute(&*format!("CREATE SCHEMA {name}"))
                 .await
-                .map_err(SqlStoreError::of_driver)?;
+                .map_err(of_opening)?;
         }
     }
     let id = match found {
@@ -58,11 +59,9 @@ pub(crate) async fn run(link: &mut PgConnection, schema: &str) -> Result<(), Sql
         let step = step
             .replace("{schema}", &name)
             .replace("{store}", &hex(&id));
-        all.execute(&*step)
-            .await
-            .map_err(SqlStoreError::of_driver)?;
+        all.execute(&*step).await.map_err(of_opening)?;
     }
-    all.commit().await.map_err(SqlStoreError::of_driver)
+    all.commit().await.map_err(of_opening)
 }
 
 /// The store's id, if the schema is at this release's version.
@@ -106,16 +105,14 @@ async fn version(link: &mut PgConnection, schema: &str) -> Result<u32, SqlStoreE
         .await;
     let is_there: bool = is_there
         .and_then(|row| row.try_get(0))
-        .map_err(SqlStoreError::of_driver)?;
+        .map_err(of_opening)?;
     if !is_there {
         return Ok(0);
     }
     let found = sqlx::query(&format!("SELECT version FROM {name}.store"))
         .fetch_one(link)
         .await;
-    let found: i32 = found
-        .and_then(|row| row.try_get(0))
-        .map_err(SqlStoreError::of_driver)?;
+    let found: i32 = found.and_then(|row| row.try_get(0)).map_err(of_opening)?;
     Ok(u32::try_from(found).unwrap_or(u32::MAX))
 }
 
@@ -123,9 +120,7 @@ async fn read_id(link: &mut PgConnection, schema: &str) -> Result<[u8; 16], SqlS
     let row = sqlx::query(&format!("SELECT id FROM {}.store", quoted(schema)))
         .fetch_one(link)
         .await;
-    let id: Vec<u8> = row
-        .and_then(|row| row.try_get(0))
-        .map_err(SqlStoreError::of_driver)?;
+    let id: Vec<u8> = row.and_then(|row| row.try_get(0)).map_err(of_opening)?;
     let id = id.try_into();
     id.map_err(|_| SqlStoreError::Setting("the schema's store table is none of ours"))
 }
@@ -135,8 +130,7 @@ async fn setting(link: &mut PgConnection, name: &str) -> Result<String, SqlStore
         .bind(name)
         .fetch_one(link)
         .await;
-    row.and_then(|row| row.try_get(0))
-        .map_err(SqlStoreError::of_driver)
+    row.and_then(|row| row.try_get(0)).map_err(of_opening)
 }
 
 /// Texts of any letters must find room.

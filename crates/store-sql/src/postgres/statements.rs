@@ -1,6 +1,10 @@
 //! The statements, with the name of the schema in them.
 
-/// What is asked of one schema.
+/// The columns of a record.
+const RECORD: &str =
+    "digest, issued_at_or_before, until, at, issuer, claim, value, said_by, reason";
+
+/// The statements on one schema.
 #[derive(Debug)]
 pub(crate) struct Statements {
     pub(crate) apply: String,
@@ -19,7 +23,7 @@ pub(crate) struct Statements {
 impl Statements {
     /// `schema` is quoted.
     pub(crate) fn new(schema: &str) -> Self {
-        let named = |text: &str| text.replace("{schema}", schema);
+        let named = |text: &str| text.replace("{schema}", schema).replace("{record}", RECORD);
         Self {
             apply: named(
                 "SELECT n, outcome, number FROM {schema}.apply($1, $2, $3, $4, $5, $6, $7, $8, $9, \
@@ -29,20 +33,18 @@ impl Statements {
             purge: named("SELECT dropped, more FROM {schema}.purge($1, $2)"),
             trim: named("SELECT {schema}.trim_feed($1, $2, $3)"),
             look_up: named(
-                "SELECT r.digest IS NOT NULL, r.issued_at_or_before, r.until, \
-                 u.token IS NOT NULL, u.until \
-                 FROM unnest($1::bytea[]) WITH ORDINALITY AS asked (digest, place) \
-                 LEFT JOIN {schema}.revoked r ON r.digest = asked.digest \
-                 LEFT JOIN {schema}.uses u ON u.token = asked.digest AND u.held >= u.max_uses \
-                 ORDER BY asked.place",
+                "SELECT 1::bigint, digest, issued_at_or_before, until FROM {schema}.revoked \
+                 WHERE digest = ANY($1) UNION ALL \
+                 SELECT 0, token, NULL, until FROM {schema}.uses \
+                 WHERE token = ANY($1) AND held >= max_uses",
             ),
             last_event: named("SELECT seq FROM {schema}.store"),
-            // One statement, and so one snapshot. There is a row also where there is no event. Events
-            // are numbered without a gap, and a page has room for the largest row.
+            // There is a row also if there is no event. Events are numbered without gaps, and a page
+            // has room for the largest row.
             feed: named(
                 "SELECT s.id, s.seq, s.mark, s.trimmed, s.trimmed_mark, \
-                 (SELECT mark FROM {schema}.events WHERE seq = $1) AS seen_mark, \
-                 e.seq AS place, e.mark AS its_mark, e.what, e.digests, e.issued_at_or_before, \
+                 (SELECT mark FROM {schema}.events WHERE seq = $1), \
+                 e.seq, e.mark, e.what, e.digests, e.issued_at_or_before, \
                  e.untils, e.at \
                  FROM {schema}.store s LEFT JOIN LATERAL \
                  (SELECT * FROM {schema}.events WHERE seq > $1 AND seq <= $1 + $2) e ON true \
@@ -53,20 +55,19 @@ impl Statements {
                  WHERE digest > $1 ORDER BY digest LIMIT $2",
             ),
             load_uses: named(
-                "SELECT token, until, held >= max_uses AS is_spent FROM {schema}.uses \
+                "SELECT token, until, (held >= max_uses)::int::bigint FROM {schema}.uses \
                  WHERE token > $1 ORDER BY token LIMIT $2",
             ),
-            record: named("SELECT * FROM {schema}.revoked WHERE digest = $1"),
-            // A window of rows, of which few may be wanted: the answer comes in time all the same.
+            record: named("SELECT {record} FROM {schema}.revoked WHERE digest = $1"),
             records: named(
-                "WITH seen AS MATERIALIZED (SELECT * FROM {schema}.revoked WHERE digest > $1 \
+                "WITH seen AS MATERIALIZED (SELECT {record} FROM {schema}.revoked WHERE digest > $1 \
                  ORDER BY digest LIMIT $2) \
-                 SELECT (SELECT count(*) FROM seen) AS rows_seen, \
-                 (SELECT digest FROM seen ORDER BY digest DESC LIMIT 1) AS last_seen, wanted.* \
+                 SELECT found.*, (SELECT count(*) FROM seen), \
+                 (SELECT digest FROM seen ORDER BY digest DESC LIMIT 1) \
                  FROM (SELECT 1) AS always LEFT JOIN LATERAL \
                  (SELECT * FROM seen WHERE ($3::text IS NULL OR reason = $3) \
-                 AND ($4::bigint IS NULL OR at >= $4) ORDER BY digest LIMIT $5) wanted ON true \
-                 ORDER BY wanted.digest",
+                 AND ($4::bigint IS NULL OR at >= $4) ORDER BY digest LIMIT $5) found ON true \
+                 ORDER BY found.digest",
             ),
         }
     }

@@ -2,21 +2,84 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{PgConnection, PgPool, Postgres, Row, postgres::PgArguments, query::Query};
+use sqlx::{
+    Connection, PgConnection, Postgres as Driver, Row, postgres::PgArguments, query::Query,
+};
+use tokio::sync::watch;
 use tower_revoke_core::UnixTime;
 
-use super::statements::Statements;
+use super::{database::Postgres, error, statements::Statements, wake};
 use crate::{
-    backend::{Batch, Trim},
-    error::Failure,
+    backend::{Backend, Batch, Trim},
+    error::{Failure, Kind},
     op::{Answer, Op},
     value::secs,
 };
 
+/// A purge reads what is due only after it took the lock, and it writes: neither is left to the
+/// defaults of a session, which may be one of the user's pool.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+
+impl Backend for Postgres {
+    type Link = PgConnection;
+
+    fn kind(error: &sqlx::Error) -> Kind {
+        error::kind(error)
+    }
+
+    async fn open(&self) -> Result<PgConnection, Failure> {
+        Ok(PgConnection::connect_with(&self.options()).await?)
+    }
+
+    async fn close(&self, link: Option<PgConnection>) {
+        if !self.is_borrowed {
+            self.pool.close().await;
+        }
+        if let Some(link) = link {
+            // The server would notice by itself.
+            let _ = link.close().await;
+        }
+    }
+
+    async fn apply(
+        &self,
+        link: &mut PgConnection,
+        batch: &Batch<'_>,
+    ) -> Result<Vec<Answer>, Failure> {
+        apply(link, &self.statements, batch).await
+    }
+
+    async fn trim(&self, link: &mut PgConnection, trim: Trim) -> Result<(), Failure> {
+        sqlx::query(&self.statements.trim)
+            .bind(trim.kept)
+            .bind(secs(trim.since))
+            .bind(trim.at_once)
+            .execute(link)
+            .await?;
+        Ok(())
+    }
+
+    async fn purge(&self, before: UnixTime, at_once: i64) -> Result<(u64, bool), Failure> {
+        let mut transaction = self.pool.begin_with(BEGIN).await?;
+        let row = sqlx::query(&self.statements.purge)
+            .bind(secs(before))
+            .bind(at_once)
+            .fetch_one(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        let dropped: i64 = row.try_get(0)?;
+        Ok((u64::try_from(dropped).unwrap_or(0), row.try_get(1)?))
+    }
+
+    async fn listen(&self, news: &watch::Sender<i64>) {
+        wake::listen(self, news).await;
+    }
+}
+
 /// First, in one statement, the new uses among uses of only uses, which are most of what is
 /// ever asked; then all the rest. Two transactions do no harm: nobody who waits here was
 /// promised an order.
-pub(super) async fn apply(
+async fn apply(
     open: &mut PgConnection,
     statements: &Statements,
     batch: &Batch<'_>,
@@ -74,7 +137,7 @@ fn bound_singles<'a>(
     statement: &'a str,
     batch: &Batch<'_>,
     ops: &[&'a Op],
-) -> Query<'a, Postgres, PgArguments> {
+) -> Query<'a, Driver, PgArguments> {
     sqlx::query(statement)
         .bind(secs(batch.now))
         .bind(batch.mark)
@@ -88,7 +151,7 @@ fn bound<'a>(
     statement: &'a str,
     batch: &Batch<'_>,
     ops: &[&'a Op],
-) -> Query<'a, Postgres, PgArguments> {
+) -> Query<'a, Driver, PgArguments> {
     sqlx::query(statement)
         .bind(secs(batch.now))
         .bind(batch.mark)
@@ -108,33 +171,4 @@ fn bound<'a>(
         }))
         .bind(column(ops, |op| op.by.as_str()))
         .bind(column(ops, |op| op.reason.as_str()))
-}
-
-pub(super) async fn trim(
-    open: &mut PgConnection,
-    statements: &Statements,
-    trim: Trim,
-) -> Result<(), Failure> {
-    sqlx::query(&statements.trim)
-        .bind(trim.kept)
-        .bind(secs(trim.since))
-        .bind(trim.at_once)
-        .execute(open)
-        .await?;
-    Ok(())
-}
-
-pub(super) async fn purge(
-    pool: &PgPool,
-    statements: &Statements,
-    before: UnixTime,
-    at_once: i64,
-) -> Result<(u64, bool), Failure> {
-    let row = sqlx::query(&statements.purge)
-        .bind(secs(before))
-        .bind(at_once)
-        .fetch_one(pool)
-        .await?;
-    let dropped: i64 = row.try_get(0)?;
-    Ok((u64::try_from(dropped).unwrap_or(0), row.try_get(1)?))
 }

@@ -1,29 +1,52 @@
 //! The settings of a store, and how it is opened.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sqlx::sqlite::SqlitePoolOptions;
 use tokio::sync::{Mutex, watch};
 
-use super::{Sqlite, SqliteStore, SqliteStoreError, file};
+use super::{database::Sqlite, error::SqliteStoreError, file, store::SqliteStore};
 use crate::{
-    settings::{ANSWERS_TO_OPEN, Settings, sets_what_all_have},
+    settings::{Settings, common_setters},
     store::SqlStore,
 };
 
-/// How long SQLite itself waits for others who write; then it is asked again.
-const ASK_EVERY: Duration = Duration::from_millis(5);
+/// How long SQLite itself waits for other writers; then it is asked again.
+const RETRY_EVERY: Duration = Duration::from_millis(5);
 
-/// Sets up a [`SqliteStore`]; made by [`SqliteStore::builder`].
+impl SqliteStore {
+    /// Opens the store in a file, which is created if it is missing, with the default settings; see
+    /// [`SqliteStoreBuilder::open`].
+    ///
+    /// # Errors
+    /// See [`SqliteStoreError`].
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteStoreError> {
+        Self::builder(path).open().await
+    }
+
+    /// Starts to set up the store in a file.
+    pub fn builder(path: impl AsRef<Path>) -> SqliteStoreBuilder {
+        SqliteStoreBuilder {
+            path: path.as_ref().to_owned(),
+            settings: Settings::default(),
+        }
+    }
+}
+
+/// Sets up a [`SqliteStore`]; created by [`SqliteStore::builder`].
 ///
 /// | setting | default |
 /// |---|---|
-/// | [`connections`](Self::connections) | 4 for reading |
+/// | [`max_connections`](Self::max_connections) | 4 for reading |
 /// | [`request_timeout`](Self::request_timeout) | 2 s |
 /// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
 /// | [`feed_retention`](Self::feed_retention) | 1 day |
 /// | [`clock`](Self::clock) | the machine's |
 ///
+/// # Examples
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use tower_revoke_store_sql::SqliteStore;
@@ -43,73 +66,48 @@ pub struct SqliteStoreBuilder {
 }
 
 impl SqliteStoreBuilder {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        let settings = Settings {
-            connections: 4,
-            ..Settings::default()
-        };
-        Self { path, settings }
-    }
-
-    /// How many connections there may be for reading, at least one; each has a thread. Two more write,
-    /// one of them only what is purged.
+    /// Sets how many connections may read at the same time, at least one; each has a thread. Two more
+    /// write, one of them during a purge only. Defaults to 4.
     pub fn max_connections(mut self, connections: u32) -> Self {
-        self.settings.connections = connections;
+        self.settings.max_connections = Some(connections);
         self
     }
 
-    /// How long one call may take, also waiting for others who write, until it is
-    /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut); each step of a purge by itself.
-    /// Opening may take five times as long.
-    pub fn request_timeout(mut self, time: Duration) -> Self {
-        self.settings.request_timeout = time;
-        self
-    }
+    common_setters!();
 
-    sets_what_all_have!();
-
-    /// Opens the file, or creates it in a folder that is there, and brings it to this version's state.
-    /// Any number of processes may do it at the same time. Must be called in a tokio runtime that goes
-    /// on for as long as the store is used: the task that writes runs in it.
+    /// Opens the file, or creates it in an existing folder, and migrates it to this release's version.
+    /// Any number of processes may do so at the same time. Must be called in a tokio runtime that
+    /// outlives the store, whose writing task it runs.
     ///
     /// # Errors
-    /// Any [`SqliteStoreError`].
+    /// See [`SqliteStoreError`].
     pub async fn open(self) -> Result<SqliteStore, SqliteStoreError> {
         let Self { path, settings } = self;
-        let within = settings.request_timeout;
-        if settings.connections == 0 {
-            return Err(SqliteStoreError::Setting("there are no connections"));
-        }
-        // Of longer ones SQLite would not know.
-        if within.is_zero() || within > Duration::from_secs(86_400) {
-            return Err(SqliteStoreError::Setting(
-                "request_timeout must be longer than zero and at most a day",
-            ));
-        }
-        // Some names that are not absolute mean something else to SQLite.
+        settings.check().map_err(SqliteStoreError::Setting)?;
+        let request_timeout = settings.request_timeout;
+        // Some names that are not absolute have a meaning of their own to SQLite.
         let path = std::path::absolute(&path)
-            .map_err(|_| SqliteStoreError::Setting("the file has no name"))?;
-        let options = file::options(&path).busy_timeout(ASK_EVERY);
-        let limit = within.saturating_mul(ANSWERS_TO_OPEN);
-        let opening = tokio::time::timeout(limit, file::open(&path, &options));
-        let Ok(opened) = opening.await else {
+            .map_err(|_| SqliteStoreError::Setting("the path must not be empty"))?;
+        let options = file::options(&path).busy_timeout(RETRY_EVERY);
+        let opening = file::open(&path, &options);
+        let opening = tokio::time::timeout(settings.opening_timeout(), opening).await;
+        let Ok(opened) = opening else {
             return Err(SqliteStoreError::Locked { path });
         };
         let opened = opened?;
         let options = file::durable(options);
         let pool = SqlitePoolOptions::new()
-            .max_connections(settings.connections)
-            .acquire_timeout(within)
+            .max_connections(settings.max_connections.unwrap_or(4))
+            .acquire_timeout(request_timeout)
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
-            // Who reads waits for nobody, but for who mends the file after a crash.
-            .connect_lazy_with(options.clone().busy_timeout(within));
+            // A read waits for nobody, except for a process that repairs the file after a crash.
+            .connect_lazy_with(options.clone().busy_timeout(request_timeout));
         let backend = Sqlite {
             path,
             options,
             pool,
-            connections: settings.connections,
             turn: Mutex::new(()),
             purging: Mutex::new(None),
             last: watch::Sender::new(opened.seq),

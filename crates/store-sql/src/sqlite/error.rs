@@ -118,14 +118,13 @@ impl Code {
     }
 }
 
-/// What can be done about it.
-pub(crate) fn kind(said: &SqliteError) -> Kind {
-    match Code::of_sqlite(said) {
-        // It was waited for.
+pub(super) fn kind(error: &sqlx::Error) -> Kind {
+    Kind::of(error, |_| match Code::of(error) {
+        // The store has waited for it already.
         Code::Busy => Kind::TimedOut,
         Code::Full => Kind::Full,
         _ => Kind::Other,
-    }
+    })
 }
 
 impl SqliteStoreError {

@@ -8,6 +8,7 @@ use tower_revoke_core::BoxError;
 
 use crate::{
     backend::{Batch, Digest, Event},
+    columns::Columns,
     error::Failure,
     rules::{Held, Keys, Known, Lifted, Revoked, Uses},
     value::secs,
@@ -35,17 +36,16 @@ pub(super) async fn read(link: &mut SqliteConnection, keys: &Keys) -> Result<Kno
     ];
     let some = keys.revoked.iter().collect();
     for row in fetched(link, select, some, add_key).await? {
-        let (claim, value): (Option<String>, Option<String>) = (row.try_get(5)?, row.try_get(6)?);
         let revoked = Revoked {
-            issued: row.try_get(1)?,
-            until: row.try_get(2)?,
-            at: row.try_get(3)?,
-            issuer: row.try_get(4)?,
-            claim: claim.zip(value),
-            by: row.try_get(7)?,
-            reason: row.try_get(8)?,
+            issued: row.int(1)?,
+            until: row.int(2)?,
+            at: row.number(3)?,
+            issuer: row.text(4)?,
+            claim: row.text(5)?.zip(row.text(6)?),
+            by: row.text(7)?.unwrap_or_default(),
+            reason: row.text(8)?.unwrap_or_default(),
         };
-        known.revoked.found(digest(&row, 0)?, revoked);
+        known.revoked.found(row.digest(0)?, revoked);
     }
     let select = [
         "SELECT digest, at, until, said_by, reason FROM lifted WHERE digest IN (",
@@ -55,12 +55,12 @@ pub(super) async fn read(link: &mut SqliteConnection, keys: &Keys) -> Result<Kno
     let some = keys.lifted.iter().collect();
     for row in fetched(link, select, some, add_key).await? {
         let lifted = Lifted {
-            at: row.try_get(1)?,
-            until: row.try_get(2)?,
-            by: row.try_get(3)?,
-            reason: row.try_get(4)?,
+            at: row.number(1)?,
+            until: row.int(2)?,
+            by: row.text(3)?.unwrap_or_default(),
+            reason: row.text(4)?.unwrap_or_default(),
         };
-        known.lifted.found(digest(&row, 0)?, lifted);
+        known.lifted.found(row.digest(0)?, lifted);
     }
     let select = [
         "SELECT token, max_uses, held, until, holder FROM uses WHERE token IN (",
@@ -69,14 +69,13 @@ pub(super) async fn read(link: &mut SqliteConnection, keys: &Keys) -> Result<Kno
     ];
     let some = keys.uses.iter().collect();
     for row in fetched(link, select, some, add_key).await? {
-        let has_holder = row.try_get::<Option<&[u8]>, _>(4)?.is_some();
         let uses = Uses {
-            limit: row.try_get(1)?,
-            held: row.try_get(2)?,
-            until: row.try_get(3)?,
-            holder: has_holder.then(|| digest(&row, 4)).transpose()?,
+            limit: row.number(1)?,
+            held: row.number(2)?,
+            until: row.int(3)?,
+            holder: row.some_digest(4)?,
         };
-        known.uses.found(digest(&row, 0)?, uses);
+        known.uses.found(row.digest(0)?, uses);
     }
     let select = [
         "SELECT token, use_id FROM held WHERE (token, use_id) IN (VALUES ",
@@ -85,7 +84,7 @@ pub(super) async fn read(link: &mut SqliteConnection, keys: &Keys) -> Result<Kno
     ];
     let some = keys.held.iter().collect();
     for row in fetched(link, select, some, add_pair).await? {
-        known.held.found((digest(&row, 0)?, digest(&row, 1)?), ());
+        known.held.found((row.digest(0)?, row.digest(1)?), ());
     }
     Ok(known)
 }
@@ -237,9 +236,4 @@ fn statement<'a, T: Copy>(
     }
     let list = vec![each; rows.len()].join(",");
     Ok((format!("{head}{list}{tail}"), arguments))
-}
-
-pub(super) fn digest(row: &SqliteRow, column: usize) -> Result<Digest, Failure> {
-    let bytes: &[u8] = row.try_get(column)?;
-    bytes.try_into().map_err(|_| Failure::Garbled("a key"))
 }

@@ -76,22 +76,16 @@ pub(super) async fn trim(link: &mut SqliteConnection, trim: Trim) -> Result<(), 
 
 async fn trim_in_turn(link: &mut SqliteConnection, trim: Trim) -> Result<(), Failure> {
     let row = sqlx::query(
-        "SELECT seq, trimmed, (SELECT min(seq) - 1 FROM events \
+        "SELECT seq, trimmed, (SELECT min(seq) FROM events \
          WHERE seq <= trimmed + ?1 AND written >= ?2) FROM store",
     )
     .bind(trim.at_once)
     .bind(secs(trim.since))
     .fetch_one(&mut *link)
     .await?;
-    let (seq, trimmed): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    let too_old = row.try_get::<Option<i64>, _>(2)?.unwrap_or(seq);
-    let cut = too_old
-        .max(seq.saturating_sub(trim.kept))
-        .min(trimmed.saturating_add(trim.at_once))
-        .min(seq);
-    if cut <= trimmed {
+    let Some(cut) = trim.cut(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?) else {
         return Ok(());
-    }
+    };
     sqlx::query(
         "UPDATE store SET trimmed = ?1, \
          trimmed_mark = (SELECT mark FROM events WHERE events.seq = ?1)",

@@ -42,7 +42,7 @@ async fn mysql_names_what_can_not_work_before_it_asks_a_server() {
         );
     }
     for prefix in ["a`b", "a b", &"a".repeat(49)] {
-        let rejected = MySqlStore::builder("mysql://127.0.0.1:1/x").prefix(prefix);
+        let rejected = MySqlStore::builder("mysql://127.0.0.1:1/x").table_prefix(prefix);
         let rejected = rejected.connect().await;
         assert!(
             matches!(rejected, Err(SqlStoreError::Setting(_))),

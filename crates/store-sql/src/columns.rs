@@ -1,0 +1,178 @@
+//! The columns of a row by their places, and what the rows of all databases are read into.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use sqlx::Row;
+use tower_revoke_core::{KeyDigest, Listed, Record, RevocationKey};
+
+use crate::{
+    backend::{Digest, Event, Feed, Revoked, Used, Window, listed},
+    error::Failure,
+    value::{read, time},
+};
+
+/// A row of any of the drivers.
+pub(crate) trait Columns {
+    /// A number, or NULL.
+    fn int(&self, place: usize) -> Result<Option<i64>, Failure>;
+
+    /// Bytes or the bytes of a text, or NULL.
+    fn bytes(&self, place: usize) -> Result<Option<&[u8]>, Failure>;
+
+    fn number(&self, place: usize) -> Result<i64, Failure> {
+        self.int(place)?.ok_or(Failure::Garbled("a number"))
+    }
+
+    fn some_digest(&self, place: usize) -> Result<Option<Digest>, Failure> {
+        let digest = self.bytes(place)?.map(Digest::try_from).transpose();
+        digest.map_err(|_| Failure::Garbled("a key"))
+    }
+
+    fn digest(&self, place: usize) -> Result<Digest, Failure> {
+        self.some_digest(place)?.ok_or(Failure::Garbled("a key"))
+    }
+
+    /// A text as it was [`written`](crate::value::written), or NULL.
+    fn text(&self, place: usize) -> Result<Option<String>, Failure> {
+        let text = self
+            .bytes(place)?
+            .map(|text| String::from_utf8(text.into()));
+        text.transpose().map_err(|_| Failure::Garbled("a text"))
+    }
+}
+
+/// By the driver's unchecked conversions: the types are those of our own tables, except that MySQL
+/// and MariaDB report a text that is compared by its bytes as a blob.
+macro_rules! has_columns {
+    ($row:ty) => {
+        impl Columns for $row {
+            fn int(&self, place: usize) -> Result<Option<i64>, Failure> {
+                Ok(self.try_get_unchecked(place)?)
+            }
+
+            fn bytes(&self, place: usize) -> Result<Option<&[u8]>, Failure> {
+                Ok(self.try_get_unchecked(place)?)
+            }
+        }
+    };
+}
+
+#[cfg(feature = "mysql")]
+has_columns!(sqlx::mysql::MySqlRow);
+#[cfg(feature = "postgres")]
+has_columns!(sqlx::postgres::PgRow);
+#[cfg(feature = "sqlite")]
+has_columns!(sqlx::sqlite::SqliteRow);
+
+/// What is listed under each key, of rows of: 1 for a revocation or 0 for a spent token, digest,
+/// issued, until.
+pub(crate) fn answers(
+    keys: &[KeyDigest],
+    rows: &[impl Columns],
+) -> Result<Vec<Option<Listed>>, Failure> {
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let (key, until) = (row.digest(1)?, row.int(3)?);
+        if row.number(0)? == 1 {
+            found.insert(key, listed(row.int(2)?, until));
+        } else {
+            // A revocation wins over the uses.
+            let until = until.map(time);
+            found.entry(key).or_insert(Listed::Spent { until });
+        }
+    }
+    let answers = keys.iter().map(|key| found.get(key.as_bytes()).copied());
+    Ok(answers.collect())
+}
+
+/// The state of the feed, without events, of the first columns of a row.
+pub(crate) fn feed(rows: &[impl Columns]) -> Result<Feed, Failure> {
+    let first = rows.first().ok_or(Failure::Garbled("the feed's state"))?;
+    Ok(Feed {
+        store: first.digest(0)?,
+        last: (first.number(1)?, first.number(2)?),
+        trimmed: (first.number(3)?, first.number(4)?),
+        seen: first.int(5)?,
+        events: Vec::with_capacity(rows.len()),
+    })
+}
+
+/// The feed, where each row holds its state and one event, or none.
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(crate) fn feed_by_event(rows: &[impl Columns]) -> Result<Feed, Failure> {
+    let mut feed = feed(rows)?;
+    for row in rows {
+        let Some(seq) = row.int(6)? else { break };
+        feed.events.push(Event {
+            seq,
+            mark: row.number(7)?,
+            what: row.number(8)?,
+            digest: row.digest(9)?,
+            issued: row.int(10)?,
+            until: row.int(11)?,
+            at: row.number(12)?,
+        });
+    }
+    Ok(feed)
+}
+
+/// A revocation, of: digest, issued, until, at.
+pub(crate) fn revoked(row: &impl Columns) -> Result<Revoked, Failure> {
+    Ok(Revoked {
+        digest: row.digest(0)?,
+        issued: row.int(1)?,
+        until: row.int(2)?,
+        at: row.number(3)?,
+    })
+}
+
+/// A record, of the columns of a revocation and then: issuer, claim, value, said_by, reason.
+pub(crate) fn record(row: &impl Columns) -> Result<Record, Failure> {
+    let text = |place| Ok::<_, Failure>(row.text(place)?.map(read));
+    let revoked = revoked(row)?;
+    let digest = KeyDigest::from_bytes(revoked.digest);
+    let listed = listed(revoked.issued, revoked.until);
+    let key = match listed {
+        Listed::Rule { .. } => {
+            let claim = text(5)?.map(Cow::Owned).zip(text(6)?);
+            text(4)?.map(|issuer| RevocationKey::Rule { issuer, claim })
+        }
+        _ => Some(RevocationKey::Token(digest.as_token())),
+    };
+    Ok(Record {
+        digest,
+        key,
+        listed,
+        at: time(revoked.at),
+        by: text(7)?.unwrap_or_default(),
+        reason: text(8)?.unwrap_or_default(),
+    })
+}
+
+/// The records that match, of which a row holds one or none, and behind its columns how many rows were
+/// looked at and the last of them.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) fn window(rows: &[impl Columns], limit: i64) -> Result<Window, Failure> {
+    let first = rows.first().ok_or(Failure::Garbled("a page"))?;
+    let mut records = Vec::new();
+    for row in rows {
+        if row.bytes(0)?.is_some() {
+            records.push(record(row)?);
+        }
+    }
+    let is_full = first.number(9)? == limit;
+    let more_after = is_full.then(|| first.digest(10)).transpose()?;
+    Ok(Window {
+        records,
+        more_after,
+    })
+}
+
+/// A token with taken uses, of: token, until, whether it is spent.
+pub(crate) fn used(row: &impl Columns) -> Result<Used, Failure> {
+    Ok(Used {
+        token: row.digest(0)?,
+        until: row.int(1)?,
+        is_spent: row.number(2)? != 0,
+    })
+}

@@ -1,0 +1,100 @@
+//! Who writes when, and who is woken.
+
+use std::time::Duration;
+
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::sync::watch;
+use tower_revoke_core::UnixTime;
+
+use super::{
+    database::Sqlite,
+    error::{self, Code},
+    writing,
+};
+use crate::{
+    backend::{Backend, Batch, Trim},
+    error::{Failure, Kind},
+    op::Answer,
+};
+
+/// How often it is looked for what other processes wrote, while somebody waits for it.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+impl Backend for Sqlite {
+    type Link = SqliteConnection;
+
+    fn kind(error: &sqlx::Error) -> Kind {
+        error::kind(error)
+    }
+
+    async fn open(&self) -> Result<SqliteConnection, Failure> {
+        loop {
+            match self.options.connect().await {
+                // For as long as the caller waits for this, as in `begin`.
+                Err(error) if Code::of(&error) == Code::Busy => tokio::task::yield_now().await,
+                opened => return Ok(opened?),
+            }
+        }
+    }
+
+    async fn close(&self, link: Option<SqliteConnection>) {
+        // The last one to close the file puts the log into it, and two that close it at the same
+        // time each leave that to the other: one after the other, then. If it fails, the next one
+        // to open it does that.
+        while self.pool.size() > 0 {
+            // It leaves open what is returned in the last moment.
+            self.pool.close().await;
+        }
+        let purging = self.purging.lock().await.take();
+        for link in [purging, link].into_iter().flatten() {
+            let _ = link.close().await;
+        }
+    }
+
+    async fn apply(
+        &self,
+        link: &mut SqliteConnection,
+        batch: &Batch<'_>,
+    ) -> Result<Vec<Answer>, Failure> {
+        let (answers, last) = {
+            let _turn = self.turn.lock().await;
+            writing::apply(link, batch).await?
+        };
+        self.tell(last);
+        Ok(answers)
+    }
+
+    async fn trim(&self, link: &mut SqliteConnection, trim: Trim) -> Result<(), Failure> {
+        let _turn = self.turn.lock().await;
+        writing::trim(link, trim).await
+    }
+
+    async fn purge(&self, before: UnixTime, at_once: i64) -> Result<(u64, bool), Failure> {
+        let mut kept = self.purging.lock().await;
+        // Taken out: a call that is cut off leaves a connection of no use.
+        let mut link = match kept.take() {
+            Some(link) => link,
+            None => self.open().await?,
+        };
+        let purged = {
+            let _turn = self.turn.lock().await;
+            writing::purge(&mut link, before, at_once).await?
+        };
+        *kept = Some(link);
+        Ok(purged)
+    }
+
+    async fn listen(&self, news: &watch::Sender<i64>) {
+        let mut last = self.last.subscribe();
+        loop {
+            news.send_replace(*last.borrow_and_update());
+            if tokio::time::timeout(LOOK_EVERY, last.changed())
+                .await
+                .is_err()
+                && let Ok(seq) = self.last_event().await
+            {
+                self.tell(seq);
+            }
+        }
+    }
+}
