@@ -33,8 +33,16 @@ const ALLOWED: &[&str] = &[
     "tower_service",
 ];
 
-/// The drivers that a store takes from its users: each store is versioned with its driver.
-const ALLOWED_IN_STORES: &[(&str, &str)] = &[("tower_revoke_store_cassandra.json", "scylla")];
+/// The types of drivers that a store takes from its users, or their crates: each store is versioned
+/// with its driver.
+const ALLOWED_IN_STORES: &[(&str, &str)] = &[
+    ("tower_revoke_store_cassandra.json", "scylla"),
+    ("tower_revoke_store_sql.json", "sqlx_core::pool::Pool"),
+    ("tower_revoke_store_sql.json", "sqlx_mysql::MySqlPool"),
+    ("tower_revoke_store_sql.json", "sqlx_mysql::database::MySql"),
+    ("tower_revoke_store_sql.json", "sqlx_postgres::PgPool"),
+    ("tower_revoke_store_sql.json", "sqlx_postgres::database::Postgres"),
+];
 
 /// The test kit may name what its suites are made of.
 const ALLOWED_IN_TESTS: &[&str] = &["tokio", "tower"];
@@ -194,7 +202,7 @@ fn leaks(json: &Path, ours: &BTreeSet<String>) -> Vec<String> {
         ALLOWED.contains(&root)
             || test_kit && ALLOWED_IN_TESTS.contains(&root)
             || (ALLOWED_IN_STORES.iter())
-                .any(|(store, driver)| json.ends_with(store) && root == *driver)
+                .any(|(store, driver)| json.ends_with(store) && [root, path].contains(driver))
             || ours.contains(root)
             || UNNAMEABLE.iter().any(|prefix| path.starts_with(prefix))
     };

@@ -5,5 +5,6 @@ mod crash;
 mod feed;
 mod keeping;
 mod opening;
+mod pool;
 mod stalled;
 mod tools;

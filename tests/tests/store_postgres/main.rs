@@ -5,3 +5,4 @@ mod crash;
 mod feed;
 mod keeping;
 mod opening;
+mod pool;
