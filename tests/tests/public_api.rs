@@ -41,7 +41,10 @@ const ALLOWED_IN_STORES: &[(&str, &str)] = &[
     ("tower_revoke_store_sql.json", "sqlx_mysql::MySqlPool"),
     ("tower_revoke_store_sql.json", "sqlx_mysql::database::MySql"),
     ("tower_revoke_store_sql.json", "sqlx_postgres::PgPool"),
-    ("tower_revoke_store_sql.json", "sqlx_postgres::database::Postgres"),
+    (
+        "tower_revoke_store_sql.json",
+        "sqlx_postgres::database::Postgres",
+    ),
 ];
 
 /// The test kit may name what its suites are made of.

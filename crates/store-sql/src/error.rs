@@ -3,18 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::error::DatabaseError;
-#[cfg(any(feature = "mysql", feature = "postgres"))]
-use tower_revoke_core::BoxError;
 use tower_revoke_core::StoreError;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use tower_revoke_core::{BoxError, request_timeout::RequestTimeoutError};
 
 /// Why a store could not be opened. No password is in it.
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SqlStoreError {
-    /// A setting can't be used.
-    #[error("the setting can't be used: {0}")]
+    /// A setting is invalid; the text says which one and what would be right.
+    #[error("invalid setting: {0}")]
     Setting(&'static str),
+    /// `request_timeout` is out of bounds.
+    #[error(transparent)]
+    RequestTimeout(#[from] RequestTimeoutError),
     /// The address can't be read, or no connection could be made: no such host, nobody listens, a
     /// certificate that is not trusted, TLS that is wanted and not compiled in.
     #[error("the database can't be reached")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::Clock;
+use tower_revoke_core::{Clock, request_timeout};
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use crate::error::SqlStoreError;
@@ -10,10 +10,6 @@ use crate::error::SqlStoreError;
 /// How many times the request timeout opening may take: it makes several requests, and may create
 /// tables.
 pub(crate) const REQUESTS_TO_OPEN: u32 = 5;
-
-/// Upper bound on the request timeout, so that it always fits into a point in time and into the
-/// settings of the servers.
-const LONGEST: Duration = Duration::from_secs(86_400);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -28,7 +24,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_connections: None,
-            request_timeout: Duration::from_secs(2),
+            request_timeout: request_timeout::DEFAULT,
             feed_capacity: 100_000,
             feed_retention: Duration::from_secs(86_400),
             clock: Clock::system(),
@@ -37,16 +33,6 @@ impl Default for Settings {
 }
 
 impl Settings {
-    pub(crate) fn check(&self) -> Result<(), &'static str> {
-        if self.max_connections == Some(0) {
-            return Err("max_connections must be at least 1");
-        }
-        if self.request_timeout.is_zero() || self.request_timeout > LONGEST {
-            return Err("request_timeout must be longer than zero and at most a day");
-        }
-        Ok(())
-    }
-
     /// How long opening may take.
     pub(crate) fn opening_timeout(&self) -> Duration {
         self.request_timeout.saturating_mul(REQUESTS_TO_OPEN)
@@ -126,7 +112,10 @@ impl<P> Server<P> {
         schemes: [&str; 2],
         other_scheme: &'static str,
     ) -> Result<(), SqlStoreError> {
-        settings.check().map_err(SqlStoreError::Setting)?;
+        request_timeout::check(settings.request_timeout)?;
+        if settings.max_connections == Some(0) {
+            return Err(SqlStoreError::Setting("max_connections must be at least 1"));
+        }
         let is_set = settings.max_connections.is_some()
             || self.credentials.is_some()
             || self.tls_roots.is_some();
@@ -196,24 +185,3 @@ macro_rules! server_setters {
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(crate) use server_setters;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_that_does_not_fit_is_rejected() {
-        for request_timeout in [
-            Duration::ZERO,
-            LONGEST + Duration::from_nanos(1),
-            Duration::MAX,
-        ] {
-            let settings = Settings {
-                request_timeout,
-                ..Settings::default()
-            };
-            let error = settings.check().unwrap_err();
-            assert!(error.contains("request_timeout"), "{error}");
-        }
-    }
-}

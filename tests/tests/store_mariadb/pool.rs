@@ -82,7 +82,7 @@ async fn a_pool_of_one_with_any_defaults_serves_every_call_and_stays_open() {
         .fetch_one(&pool)
         .await
         .expect("an open pool");
-    assert_eq!(settings, "READ-UNCOMMITTED 0 mysql");
+    assert_eq!(settings, "READ-UNCOMMITTED OFF mysql");
 }
 
 /// With the snapshot of a transaction that somebody left open, a read would miss what was written

@@ -61,7 +61,7 @@ async fn a_pool_of_one_with_any_defaults_serves_every_call_and_stays_open() {
     assert_eq!(whole.changes.len(), 100);
     let woken = tokio::spawn({
         let (store, next) = (store.clone(), whole.next);
-        async move { store.changed(&next).await }
+        async move { store.feed().expect("a feed").changed(&next).await }
     });
     store.revoke(&[revocation(60)]).await.expect("a revocation");
     woken.await.expect("it is woken");

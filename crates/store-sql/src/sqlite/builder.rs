@@ -7,6 +7,7 @@ use std::{
 
 use sqlx::sqlite::SqlitePoolOptions;
 use tokio::sync::{Mutex, watch};
+use tower_revoke_core::request_timeout;
 
 use super::{database::Sqlite, error::SqliteStoreError, file, store::SqliteStore};
 use crate::{
@@ -83,7 +84,12 @@ impl SqliteStoreBuilder {
     /// See [`SqliteStoreError`].
     pub async fn open(self) -> Result<SqliteStore, SqliteStoreError> {
         let Self { path, settings } = self;
-        settings.check().map_err(SqliteStoreError::Setting)?;
+        request_timeout::check(settings.request_timeout)?;
+        if settings.max_connections == Some(0) {
+            return Err(SqliteStoreError::Setting(
+                "max_connections must be at least 1",
+            ));
+        }
         let request_timeout = settings.request_timeout;
         // Some names that are not absolute have a meaning of their own to SQLite.
         let path = std::path::absolute(&path)

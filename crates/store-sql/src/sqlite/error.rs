@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::SqliteError;
-use tower_revoke_core::BoxError;
+use tower_revoke_core::{BoxError, request_timeout::RequestTimeoutError};
 
 use crate::error::Kind;
 
@@ -12,9 +12,12 @@ use crate::error::Kind;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SqliteStoreError {
-    /// A setting can't be used.
-    #[error("the setting can't be used: {0}")]
+    /// A setting is invalid; the text says which one and what would be right.
+    #[error("invalid setting: {0}")]
     Setting(&'static str),
+    /// `request_timeout` is out of bounds.
+    #[error(transparent)]
+    RequestTimeout(#[from] RequestTimeoutError),
     /// Somebody held it for himself for too long: another program, or a process of ours that was
     /// stopped while it wrote. Or the disk did not answer.
     #[error("{} is locked by somebody else", path.display())]
