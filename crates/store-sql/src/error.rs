@@ -1,4 +1,4 @@
-//! What can be wrong with a database, or with the way to it.
+//! Why a database could not be opened, or did not answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,47 +7,47 @@ use tower_revoke_core::StoreError;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use tower_revoke_core::{BoxError, request_timeout::RequestTimeoutError};
 
-/// Why a store could not be opened. No password is in it.
+/// Why a store on a server could not be opened. It never contains a password.
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SqlStoreError {
-    /// A setting is invalid; the text says which one and what would be right.
+    /// A setting is invalid, of the store or of the server.
     #[error("invalid setting: {0}")]
     Setting(&'static str),
     /// `request_timeout` is out of bounds.
     #[error(transparent)]
     RequestTimeout(#[from] RequestTimeoutError),
-    /// The address can't be read, or no connection could be made: no such host, nobody listens, a
-    /// certificate that is not trusted, TLS that is wanted and not compiled in.
+    /// The URL can't be parsed, or no connection could be made: the host is unknown, nobody listens,
+    /// the certificate is not trusted, or TLS is required and not compiled in.
     #[error("the database can't be reached")]
     Unreachable(#[source] BoxError),
-    /// It did not answer in time.
+    /// The database did not answer in time.
     #[error("the database did not answer within {0:?}")]
     TimedOut(Duration),
-    /// The user or the password is wrong, or there is no such database, or it may not be used.
-    #[error("the database does not accept the login")]
+    /// The user or the password is wrong, the database does not exist, or a privilege is missing.
+    #[error("the database rejected the login")]
     Login(#[source] BoxError),
-    /// It answered with an error.
+    /// The database answered with an error.
     #[error("the database answered with an error")]
     Rejected(#[source] BoxError),
-    /// It keeps texts in another encoding than UTF-8, and would reject some.
-    #[error("the database keeps texts as {0}; it must be UTF8")]
+    /// The encoding of the database is not UTF-8, so it could not store every text.
+    #[error("the encoding of the database is {0}; it must be UTF8")]
     Encoding(String),
-    /// A table is kept by another engine than InnoDB, which alone has transactions.
-    #[error("the table {0} is not kept by InnoDB")]
+    /// A table does not use InnoDB, the only engine with the transactions that the store needs.
+    #[error("the table {0} must use the engine InnoDB")]
     Engine(String),
-    /// The tables are not there, or older, and creating them was left to somebody else.
+    /// The tables are missing or of an older release, and `migrate_on_connect` is off.
     #[error("the schema {schema} is at version {found}, not at {known}; run the migration")]
     Older {
         /// The schema's name; in MariaDB and MySQL, the prefix of the tables' names.
         schema: String,
-        /// Its version; 0: it is not there.
+        /// Its version; 0 if it is missing.
         found: u32,
         /// The version that this release needs.
         known: u32,
     },
-    /// The tables were made by a newer release.
+    /// The tables are of a newer release.
     #[error("the schema {schema} is at version {found}; this release knows {known}")]
     Newer {
         /// The schema's name; in MariaDB and MySQL, the prefix of the tables' names.
@@ -59,34 +59,33 @@ pub enum SqlStoreError {
     },
 }
 
-/// Why something that was asked of the database got no answer. Given to everybody who waited for
-/// the same transaction.
+/// Why a call failed. Everybody who waited for the same transaction gets it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("the database did not do what was asked")]
+    #[error("the database answered with an error, or can't be reached")]
     Database(#[source] Arc<sqlx::Error>),
     #[error("the database did not answer within {0:?}")]
     TimedOut(Duration),
-    #[error("the connection broke, and what was asked may have happened")]
+    #[error("the connection broke, and the write may have taken effect")]
     InDoubt(#[source] Arc<sqlx::Error>),
     #[error("the connection broke before anything was written")]
     #[cfg_attr(
         not(feature = "mysql"),
         expect(
             dead_code,
-            reason = "others write in one statement, or not over a network"
+            reason = "the others write in one statement, or not over a network"
         )
     )]
     Undone(#[source] Arc<sqlx::Error>),
-    #[error("the database has no room")]
+    #[error("the database is full")]
     Full,
-    #[error("the words are longer than the database takes at once")]
+    #[error("the texts are longer than the database takes at once")]
     TooLong,
-    #[error("the runtime in which the store was opened has ended")]
+    #[error("the tokio runtime in which the store was opened has ended")]
     Ended,
-    #[error("{0} of the database can't be read")]
+    #[error("{0} in the database can't be read")]
     Garbled(&'static str),
-    #[error("the system gives no random numbers")]
+    #[error("the system provides no random numbers")]
     Random,
 }
 
@@ -94,9 +93,9 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::TimedOut(within) => Self::TimedOut(within),
-            // Nobody has counted them.
+            // The entries are not counted.
             Failure::Full => Self::Full(0),
-            Failure::TooLong => Self::Unsupported("room for words that are so long"),
+            Failure::TooLong => Self::Unsupported("room for texts of this length"),
             other => Self::Unavailable(Box::new(other)),
         }
     }

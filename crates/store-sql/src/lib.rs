@@ -1,10 +1,13 @@
-//! Revocations and uses of bearer tokens in a database that all nodes share, as a
-//! [`Store`](tower_revoke_core::Store), by [sqlx](https://docs.rs/sqlx): PostgreSQL (13 or newer;
-//! tested with 15), MariaDB (10.6 or newer; tested with 10.11), and MySQL (8.0 or newer; not tested:
-//! what is said to it is what its manual and MariaDB's have in common).
-//! [`SqliteStore`] keeps them in a file, for the processes of one machine; what it promises stands in
-//! its own docs, and what follows here is of servers.
+//! A [`Store`](tower_revoke_core::Store) of revocations and uses of bearer tokens in a database that
+//! all nodes share, on [sqlx](https://docs.rs/sqlx):
 //!
+//! | store | database |
+//! |---|---|
+//! | `PostgresStore` | PostgreSQL 13 or newer; tested with 15 |
+//! | `MySqlStore` | MariaDB 10.6 or newer, tested with 10.11; MySQL 8.0 or newer, by its manual and not tested |
+//! | `SqliteStore` | a SQLite file, shared by the processes of one machine; see its docs, since the rest of this page is about servers |
+//!
+//! # Examples
 //! ```no_run
 //! # #[cfg(feature = "postgres")]
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,96 +20,104 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! * **A use has one winner** among all nodes that use this schema, or these tables, of this primary:
-//!   whoever writes takes a lock first, and so sees all that was written before. In PostgreSQL it is
-//!   an advisory lock, in MariaDB and MySQL that of the one row of the table `store`.
-//! * **Durable** means: committed by the primary, with its log flushed to the disk. It survives a crash
-//!   of the server and of its machine, as long as the server is set to flush; where it is not, the
-//!   store opens and logs a warning.
-//!   * PostgreSQL: `fsync` is on. Where `synchronous_commit` is `off`, it is switched on for each write
-//!     of ours. With `synchronous_standby_names` set, the standbys have it too.
-//!   * MariaDB and MySQL: `innodb_flush_log_at_trx_commit` is 1, and so is `sync_binlog` where a binary
-//!     log is kept (MariaDB's default is 0). These are the server's; no session can set them.
-//! * **A fail-over to a standby or replica that was behind loses what that had not got yet**:
-//!   revocations, and taken uses, which can then be taken a second time. A backup that is played
-//!   back likewise. Who follows the feed is told so
-//!   ([`HistoryWentBack`](tower_revoke_core::StoreError::HistoryWentBack)), also when new history has
-//!   grown past the loss: each event carries a random mark of its transaction.
-//!   Synchronous replication loses nothing.
-//! * **Nothing expires by itself**: only [`purge`](tower_revoke_core::Store::purge) forgets, by the
-//!   caller's clock. A step of the server's clock changes nothing.
-//! * **In doubt is said to be in doubt.** When a connection breaks under a use, a revocation or what
-//!   is written back, it is asked again under the same id, over a new connection; a lift or a release
-//!   is not, since the second answer would not be that of the first. A server that is down gives
-//!   [`Unavailable`](tower_revoke_core::StoreError::Unavailable) at once, one that is frozen
-//!   [`TimedOut`](tower_revoke_core::StoreError::TimedOut) after `request_timeout`. Afterwards it goes on
-//!   by itself.
+//! * **A use has one winner** among all nodes that share the schema or the tables on one primary. A
+//!   writer takes a lock before it reads, and so sees everything that was committed before: in
+//!   PostgreSQL an advisory lock, in MariaDB and MySQL the lock of the one row of the table `store`.
+//! * **An acknowledged write is durable**: committed by the primary, with its log flushed to disk. It
+//!   survives a crash of the server and of its machine if the server flushes its log; if it does not,
+//!   the store opens and logs a warning.
+//!   * PostgreSQL: `fsync` must be on. If `synchronous_commit` is `off`, each of our writes turns it
+//!     on for itself. With `synchronous_standby_names`, the write has reached the standbys too.
+//!   * MariaDB and MySQL: `innodb_flush_log_at_trx_commit` must be 1, and `sync_binlog` as well if
+//!     there is a binary log (MariaDB defaults to 0). No session can change either.
+//! * **A fail-over to a standby or replica that lagged loses what had not reached it**: revocations,
+//!   and uses, which can then be taken a second time. Restoring a backup does the same. A node that
+//!   follows the feed is told
+//!   ([`HistoryWentBack`](tower_revoke_core::StoreError::HistoryWentBack)), even if the new history
+//!   has grown past the loss: each event carries a random mark of its transaction. Synchronous
+//!   replication loses nothing.
+//! * **Nothing expires by itself**: only [`purge`](tower_revoke_core::Store::purge) removes entries,
+//!   by the caller's clock. A step of the server's clock changes nothing.
+//! * **Ambiguous outcomes are reported as such.** If the connection breaks during a use, a revocation
+//!   or a restore, the call is repeated under the same id over a new connection. A lift and the return
+//!   of a use are not repeated, since a second answer would differ from the first. A server that is
+//!   down fails with [`Unavailable`](tower_revoke_core::StoreError::Unavailable) at once, one that
+//!   hangs with [`TimedOut`](tower_revoke_core::StoreError::TimedOut) after `request_timeout`. The
+//!   store recovers by itself.
 //!
 //! # How it works
 //!
-//! What callers of one node write at the same time goes to the server as one transaction with one
-//! flush: the more callers, the cheaper each. The feed is numbered under the lock of those who write:
-//! its numbers are committed in their order, and none is ever missed.
+//! Concurrent writes of one node share a transaction and its flush: the more callers, the cheaper
+//! each of them. The events of the feed are numbered under the writers' lock, so they are committed in
+//! the order of their numbers, and a reader misses none.
 //!
 //! ## PostgreSQL
 //!
-//! A transaction is one call of a function of the schema. The lock is taken and returned inside of
-//! that call, so that a node that stops holds up nobody. `NOTIFY` wakes who waits for
-//! [`changed`](tower_revoke_core::Store::changed).
+//! A transaction is one call of a function in the schema, which takes the lock and releases it. A node
+//! that stops can't hold up the others. `NOTIFY` wakes those who wait for
+//! [`changed`](tower_revoke_core::ChangeFeed::changed).
 //!
-//! Give it the primary's address. A pooler in front of the server must keep sessions
-//! (`pool_mode = session` of PgBouncer): statements are prepared, and settings belong to a session.
+//! The URL must lead to the primary. A pooler in front of it must pool sessions (`pool_mode = session`
+//! in PgBouncer), because statements are prepared and settings belong to the session.
 //!
-//! Tables and functions stand in a schema of their own, `tower_revoke` unless
-//! [another](PostgresStoreBuilder::schema) is named. The login needs `USAGE` on the schema, `SELECT`,
-//! `INSERT`, `UPDATE` and `DELETE` on its tables, and `EXECUTE` on its functions; to create it,
-//! `CREATE` on the database.
+//! The tables and functions have a schema of their own, `tower_revoke` by default. The login needs
+//! `USAGE` on the schema, `SELECT`, `INSERT`, `UPDATE` and `DELETE` on its tables and `EXECUTE` on its
+//! functions; to create the schema, `CREATE` on the database.
 //!
 //! ## MariaDB and MySQL
 //!
-//! A transaction is two round trips: the first locks and reads, the second writes and commits. A node
-//! that stops between the two has the lock taken away by the server after a second; until then the
-//! others wait, which is less long than a call may take. No server tells of what others write: a
-//! write wakes who waits for [`changed`](tower_revoke_core::Store::changed) on the same handle, and of
-//! the other nodes' writes a list hears when it asks the next time.
+//! A transaction takes two round trips: the first locks and reads, the second writes and commits. If a
+//! node stops between the two, the server releases its lock after a second; the others wait for less
+//! time than a call may take. These servers announce no writes. A write wakes those who wait for
+//! [`changed`](tower_revoke_core::ChangeFeed::changed) on the same handle; other nodes see it when they next
+//! ask.
 //!
-//! Give it the primary's address. A proxy in front of the server must keep sessions, and must not send
-//! reads elsewhere than writes. Of a Galera cluster all nodes must be given the same member: another
-//! one may be behind, and two who write reject each other's commits, which are then tried again. It
-//! was not tested.
+//! The URL must lead to the primary. A proxy in front of it must keep sessions and must not split reads
+//! from writes. All nodes must use the same member of a Galera cluster: another one may lag, and of two
+//! that write one fails to commit and is retried. Galera was not tested.
 //!
-//! The tables stand in the database that the address names, and their names begin with
-//! `tower_revoke_` unless [another prefix](MySqlStoreBuilder::prefix) is named. They are InnoDB's,
-//! and what is not is rejected. The login needs `SELECT`, `INSERT`, `UPDATE` and `DELETE` on them; to
-//! create them, `CREATE`. Words that are longer than half of the server's `max_allowed_packet` are
-//! rejected ([`Unsupported`](tower_revoke_core::StoreError::Unsupported)); nothing is cut. Settings of
-//! the server that would change what statements mean (`sql_mode`, the isolation level, `autocommit`,
-//! `completion_type`) are set for each session.
+//! The tables belong to the database that the URL names, and their names begin with `tower_revoke_` by
+//! default. They must use InnoDB. The login needs `SELECT`, `INSERT`, `UPDATE` and `DELETE` on them; to
+//! create them, `CREATE`. Texts longer than half of the server's `max_allowed_packet` fail with
+//! [`Unsupported`](tower_revoke_core::StoreError::Unsupported); nothing is truncated. The store's own
+//! sessions set what would change the meaning of a statement: `sql_mode`, the isolation level,
+//! `autocommit` and `completion_type`.
 //!
-//! The driver encrypts by default where the server can, and checks nobody's certificate: say
-//! `ssl-mode=VERIFY_IDENTITY`, and `ssl-ca`, where the network is not yours. It brings the crate `rsa`,
-//! of which RUSTSEC-2023-0071 says that timing betrays private keys; the driver has none, and only
-//! encrypts a password with the server's public key, where there is no TLS.
+//! By default the driver encrypts if the server can, and verifies no certificate: use `tls_roots`, or
+//! `ssl-mode=VERIFY_IDENTITY` in the URL, on a network that is not yours. The driver depends on the
+//! crate `rsa`, in which RUSTSEC-2023-0071 reports that timing reveals private keys. It has no private
+//! key: without TLS it encrypts the password with the server's public key.
+//!
+//! # A pool of yours
+//!
+//! `PostgresStore::from_pool` and `MySqlStore::from_pool` read through a `sqlx` pool of the application.
+//! They rely on no setting of its sessions and change none. Writing and listening use connections of the
+//! store's own, opened with the pool's connect options, so that a full pool delays no revocation.
+//! `request_timeout` bounds reads in the client only; a limit in the server is the pool's.
 //!
 //! # The schema
 //!
-//! `connect` creates it, or brings it to this version's state, unless `migrates(false)` is said; then
-//! `migrate` is called by somebody who may. A schema that is newer than this version is rejected.
-//! Tokens and claims are hashes; the keys of rules, and who revoked and why, are readable there.
+//! `connect` creates the tables or migrates those of an older release. With
+//! `migrate_on_connect(false)` it only checks them, and `migrate` can run elsewhere, by a login with
+//! more rights. Tables of a newer release are rejected. Tokens and uses are stored as hashes; the keys
+//! of rules, who revoked and why are readable.
 //!
 //! # Features
 //!
-//! | | |
+//! | feature | what it adds |
 //! |---|---|
 //! | `postgres` | `PostgresStore` |
 //! | `mysql` | `MySqlStore`, for MariaDB and MySQL |
-//! | `sqlite` | `SqliteStore`; SQLite itself is compiled in |
-//! | `tls` | TLS by rustls and aws-lc-rs, as the address says (`sslmode=verify-full`, `sslrootcert`; `ssl-mode`, `ssl-ca`) |
+//! | `sqlite` | `SqliteStore`, with SQLite compiled in |
+//! | `tls` | TLS by rustls and aws-lc-rs, with the setter `tls_roots` and the parameters of the URL (`sslmode=verify-full`, `sslrootcert`; `ssl-mode`, `ssl-ca`) |
 
 #![cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 
+// From the lowest module up: error, value, op, backend, columns, rules, cursor, feed, queue, settings,
+// store, public, and the databases, which don't know each other. Each imports only from those before
+// it.
 mod backend;
 mod columns;
 mod cursor;

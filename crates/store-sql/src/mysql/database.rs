@@ -43,7 +43,7 @@ impl MySql {
         };
         let statements = format!("{BEGIN}{statement}{END}");
         let rows = connection.fetch_all(sqlx::raw_sql(&statements)).await?;
-        lent.give_back();
+        lent.release();
         Ok(rows)
     }
 }
@@ -53,7 +53,7 @@ impl MySql {
 struct Lent(Option<PoolConnection<Driver>>);
 
 impl Lent {
-    fn give_back(mut self) {
+    fn release(mut self) {
         self.0 = None;
     }
 }

@@ -118,7 +118,7 @@ impl Link {
         Ok(())
     }
 
-    /// Returns the lock, which must not be held until the next write. If the connection is broken
+    /// Releases the lock, which must not be held until the next write. If the connection is broken
     /// that fails, and whoever uses it next finds out before anything is written.
     async fn give_up(&mut self, error: sqlx::Error, is_undone: bool) -> Failure {
         let _ = self.back().await;
