@@ -132,6 +132,7 @@ pub(crate) struct Trim {
     pub(crate) at_once: i64,
 }
 
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 impl Trim {
     /// The last event to remove, if there is any: `seq` is the last event, `trimmed` the last one
     /// that was removed, and `first_kept` the first that is recent enough, of the next `at_once`.

@@ -6,7 +6,7 @@ use sqlx::Row;
 use tower_revoke_core::{KeyDigest, Listed, Record, RevocationKey};
 
 use crate::{
-    backend::{Digest, Event, Feed, Revoked, Used, Window, listed},
+    backend::{self, Digest, Feed, Revoked, Used, listed},
     error::Failure,
     value::{read, time},
 };
@@ -103,7 +103,7 @@ pub(crate) fn feed_by_event(rows: &[impl Columns]) -> Result<Feed, Failure> {
     let mut feed = feed(rows)?;
     for row in rows {
         let Some(seq) = row.int(6)? else { break };
-        feed.events.push(Event {
+        feed.events.push(backend::Event {
             seq,
             mark: row.number(7)?,
             what: row.number(8)?,
@@ -152,7 +152,7 @@ pub(crate) fn record(row: &impl Columns) -> Result<Record, Failure> {
 /// The records that match, of which a row holds one or none, and behind its columns how many rows were
 /// looked at and the last of them.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(crate) fn window(rows: &[impl Columns], limit: i64) -> Result<Window, Failure> {
+pub(crate) fn window(rows: &[impl Columns], limit: i64) -> Result<backend::Window, Failure> {
     let first = rows.first().ok_or(Failure::Garbled("a page"))?;
     let mut records = Vec::new();
     for row in rows {
@@ -162,7 +162,7 @@ pub(crate) fn window(rows: &[impl Columns], limit: i64) -> Result<Window, Failur
     }
     let is_full = first.number(9)? == limit;
     let more_after = is_full.then(|| first.digest(10)).transpose()?;
-    Ok(Window {
+    Ok(backend::Window {
         records,
         more_after,
     })

@@ -113,6 +113,10 @@ pub(crate) enum Kind {
     /// The connection is lost; the statement may have taken effect.
     Broken,
     /// The statement had no effect, and a retry may succeed.
+    #[cfg_attr(
+        not(any(feature = "mysql", feature = "postgres")),
+        expect(dead_code, reason = "writers of SQLite wait for each other")
+    )]
     Again,
     /// It took too long.
     TimedOut,

@@ -137,25 +137,6 @@ async fn a_call_that_ends_early_leaves_no_transaction_in_the_pool() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_a_setting_of_the_pool_is_rejected_beside_it() {
-    let lazy = |url| MySqlPool::connect_lazy(url).expect("a URL");
-    let pool = lazy("mysql://127.0.0.1:1/x");
-    let builder = || MySqlStore::builder_from_pool(pool.clone());
-    for builder in [
-        builder().max_connections(2),
-        builder().credentials("orders", "s3cret"),
-        builder().tls_roots("roots"),
-        MySqlStore::builder_from_pool(lazy("mysql://127.0.0.1:1")),
-    ] {
-        let rejected = builder.connect().await.expect_err("it can't work");
-        assert!(
-            matches!(rejected, SqlStoreError::Setting(_)),
-            "{rejected:?}"
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn credentials_and_tls_are_set_beside_the_url() {
     let server = MariaDb::start(&[]).await;
     server.sql(

@@ -88,26 +88,6 @@ async fn a_pool_of_one_with_any_defaults_serves_every_call_and_stays_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_a_setting_of_the_pool_is_rejected_beside_it() {
-    let pool = PgPool::connect_lazy("postgres://127.0.0.1:1/x").expect("a URL");
-    let builder = || PostgresStore::builder_from_pool(pool.clone());
-    for builder in [
-        builder().max_connections(2),
-        builder().credentials("orders", "s3cret"),
-        builder().tls_roots("roots"),
-    ] {
-        let rejected = builder
-            .connect()
-            .await
-            .expect_err("it would have no effect");
-        assert!(
-            matches!(rejected, SqlStoreError::Setting(_)),
-            "{rejected:?}"
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn credentials_and_tls_are_set_beside_the_url() {
     let server = Postgres::start(&[]).await;
     server.sql("CREATE ROLE orders LOGIN SUPERUSER");

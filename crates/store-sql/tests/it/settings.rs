@@ -50,3 +50,49 @@ async fn mysql_names_what_can_not_work_before_it_asks_a_server() {
         );
     }
 }
+
+/// What would have no effect beside a pool is rejected.
+#[cfg(all(feature = "postgres", feature = "tls"))]
+#[tokio::test]
+async fn postgres_rejects_settings_of_the_pool_beside_it() {
+    use sqlx::PgPool;
+    use tower_revoke_store_sql::{PostgresStore, SqlStoreError};
+
+    let pool = PgPool::connect_lazy("postgres://127.0.0.1:1/x").unwrap();
+    let builder = || PostgresStore::builder_from_pool(pool.clone());
+    for builder in [
+        builder().max_connections(2),
+        builder().credentials("orders", "s3cret"),
+        builder().tls_roots("roots"),
+    ] {
+        let rejected = builder.connect().await.unwrap_err();
+        assert!(
+            matches!(rejected, SqlStoreError::Setting(_)),
+            "{rejected:?}"
+        );
+    }
+}
+
+/// What would have no effect beside a pool is rejected, and so is a pool without a database.
+#[cfg(all(feature = "mysql", feature = "tls"))]
+#[tokio::test]
+async fn mysql_rejects_settings_of_the_pool_beside_it() {
+    use sqlx::MySqlPool;
+    use tower_revoke_store_sql::{MySqlStore, SqlStoreError};
+
+    let lazy = |url| MySqlPool::connect_lazy(url).unwrap();
+    let pool = lazy("mysql://127.0.0.1:1/x");
+    let builder = || MySqlStore::builder_from_pool(pool.clone());
+    for builder in [
+        builder().max_connections(2),
+        builder().credentials("orders", "s3cret"),
+        builder().tls_roots("roots"),
+        MySqlStore::builder_from_pool(lazy("mysql://127.0.0.1:1")),
+    ] {
+        let rejected = builder.connect().await.unwrap_err();
+        assert!(
+            matches!(rejected, SqlStoreError::Setting(_)),
+            "{rejected:?}"
+        );
+    }
+}
