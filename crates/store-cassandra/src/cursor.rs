@@ -1,185 +1,100 @@
-//! Places in the feed, in a full load and in the records, in bytes that others keep.
+//! Positions in the feed, in a full load and in the records, as bytes.
 
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tower_revoke_core::{Cursor, StoreError};
 
-/// Says which kind of cursor it is, and in which version.
+/// The kinds of cursors, and their version.
 const FEED: u8 = 1;
 const RECORDS: u8 = 2;
 
-/// How far somebody has read the log of one writer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+/// How far the log of one writer was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogPosition {
     pub(crate) writer: i64,
-    /// All up to here was done when it was read; what comes after it is read again.
+    /// Everything up to here was done when it was read; what comes after it is read again.
     pub(crate) from: i64,
     /// The last entry that was seen, and its mark.
     pub(crate) last: i64,
     pub(crate) mark: i64,
-    /// What is being read: how far, up to which entry, with which mark, and what was done then.
     pub(crate) pass: Option<Pass>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A reading of a log that takes several pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pass {
     pub(crate) at: i64,
+    /// The last entry to be read, and its mark.
     pub(crate) goal: i64,
     pub(crate) mark: i64,
+    /// Everything up to here was done when the pass began.
     pub(crate) settled: i64,
 }
 
-/// Where in a table a scan stands: after a key, which has this token of the partitioner's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ScanPlace {
-    pub(crate) token: i64,
-    pub(crate) last: [u8; 16],
+/// Where the scan of a table goes on; by default at its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ScanPosition {
+    /// The paging state of a page.
+    pub(crate) page: Vec<u8>,
+    /// The last key that was read. The page may begin with it or with keys before it.
+    pub(crate) last: Option<[u8; 16]>,
 }
 
-/// What of a full load was read. All that changed since it began comes after it, by the feed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What of a full load comes next. What has changed since it began comes after it, by the feed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Load {
-    Said(Option<ScanPlace>),
-    /// All revocations, and uses up to this place.
-    Uses(Option<ScanPlace>),
+    Revoked(ScanPosition),
+    Uses(ScanPosition),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FeedCursor {
     pub(crate) store: [u8; 16],
     pub(crate) load: Option<Load>,
-    pub(crate) places: Vec<Place>,
+    pub(crate) logs: Vec<LogPosition>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecordsCursor {
     pub(crate) store: [u8; 16],
-    pub(crate) place: ScanPlace,
+    pub(crate) position: ScanPosition,
 }
 
 impl FeedCursor {
     pub(crate) fn write(&self) -> Cursor {
-        let mut bytes = vec![FEED];
-        bytes.extend(self.store);
-        let (what, place) = match self.load {
-            None => (0, None),
-            Some(Load::Said(place)) => (1, place),
-            Some(Load::Uses(place)) => (2, place),
-        };
-        bytes.push(what);
-        bytes.push(u8::from(place.is_some()));
-        if let Some(place) = place {
-            write_place(&mut bytes, place);
-        }
-        for place in &self.places {
-            for number in [place.writer, place.from, place.last, place.mark] {
-                bytes.extend(number.to_be_bytes());
-            }
-            bytes.push(u8::from(place.pass.is_some()));
-            if let Some(pass) = place.pass {
-                for number in [pass.at, pass.goal, pass.mark, pass.settled] {
-                    bytes.extend(number.to_be_bytes());
-                }
-            }
-        }
-        Cursor::new(bytes)
+        write(FEED, self)
     }
 
     pub(crate) fn read(cursor: &Cursor, store: [u8; 16]) -> Result<Self, StoreError> {
-        Self::parse(cursor.as_bytes(), store).ok_or(StoreError::ForeignCursor)
-    }
-
-    fn parse(bytes: &[u8], store: [u8; 16]) -> Option<Self> {
-        let mut rest = of_kind(FEED, bytes, store)?;
-        let [what, has_place] = taken(&mut rest)?;
-        let place = match has_place {
-            0 => None,
-            1 => Some(read_place(&mut rest)?),
-            _ => return None,
-        };
-        let load = match (what, place) {
-            (0, None) => None,
-            (1, place) => Some(Load::Said(place)),
-            (2, place) => Some(Load::Uses(place)),
-            _ => return None,
-        };
-        let mut places = Vec::new();
-        while !rest.is_empty() {
-            let [writer, from, last, mark] = numbers(&mut rest)?;
-            let [has_pass] = taken(&mut rest)?;
-            let pass = match has_pass {
-                0 => None,
-                1 => {
-                    let [at, goal, mark, settled] = numbers(&mut rest)?;
-                    Some(Pass {
-                        at,
-                        goal,
-                        mark,
-                        settled,
-                    })
-                }
-                _ => return None,
-            };
-            places.push(Place {
-                writer,
-                from,
-                last,
-                mark,
-                pass,
-            });
-        }
-        Some(Self {
-            store,
-            load,
-            places,
-        })
+        read(FEED, cursor, |cursor: &Self| cursor.store == store)
     }
 }
 
 impl RecordsCursor {
     pub(crate) fn write(&self) -> Cursor {
-        let mut bytes = vec![RECORDS];
-        bytes.extend(self.store);
-        write_place(&mut bytes, self.place);
-        Cursor::new(bytes)
+        write(RECORDS, self)
     }
 
     pub(crate) fn read(cursor: &Cursor, store: [u8; 16]) -> Result<Self, StoreError> {
-        let parse = || {
-            let mut rest = of_kind(RECORDS, cursor.as_bytes(), store)?;
-            let place = read_place(&mut rest)?;
-            rest.is_empty().then_some(Self { store, place })
-        };
-        parse().ok_or(StoreError::ForeignCursor)
+        read(RECORDS, cursor, |cursor: &Self| cursor.store == store)
     }
 }
 
-fn write_place(bytes: &mut Vec<u8>, place: ScanPlace) {
-    bytes.extend(place.token.to_be_bytes());
-    bytes.extend(place.last);
+fn write(kind: u8, cursor: &impl Serialize) -> Cursor {
+    let bytes = postcard::to_extend(cursor, vec![kind]);
+    Cursor::new(bytes.expect("bytes and numbers can always be written"))
 }
 
-fn read_place(rest: &mut &[u8]) -> Option<ScanPlace> {
-    Some(ScanPlace {
-        token: i64::from_be_bytes(taken(rest)?),
-        last: taken(rest)?,
-    })
-}
-
-fn of_kind(kind: u8, bytes: &[u8], store: [u8; 16]) -> Option<&[u8]> {
-    bytes.strip_prefix(&[kind])?.strip_prefix(&store)
-}
-
-fn numbers<const N: usize>(rest: &mut &[u8]) -> Option<[i64; N]> {
-    let mut numbers = [0; N];
-    for number in &mut numbers {
-        *number = i64::from_be_bytes(taken(rest)?);
+fn read<T: DeserializeOwned>(
+    kind: u8,
+    cursor: &Cursor,
+    is_ours: impl Fn(&T) -> bool,
+) -> Result<T, StoreError> {
+    let bytes = cursor.as_bytes().strip_prefix(&[kind]);
+    let parsed = bytes.and_then(|bytes| postcard::take_from_bytes(bytes).ok());
+    match parsed {
+        Some((cursor, [])) if is_ours(&cursor) => Ok(cursor),
+        _ => Err(StoreError::ForeignCursor),
     }
-    Some(numbers)
-}
-
-fn taken<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, left) = rest.split_first_chunk()?;
-    *rest = left;
-    Some(*taken)
 }
 
 #[cfg(test)]
@@ -190,32 +105,38 @@ mod tests {
 
     #[test]
     fn cursors_come_back_and_nothing_else_is_one() {
-        let scan = ScanPlace {
-            token: -5,
-            last: [7; 16],
+        let position = ScanPosition {
+            page: vec![1, 2, 3],
+            last: Some([7; 16]),
         };
-        let place = Place {
+        let log = LogPosition {
             writer: 1,
             from: 2,
             last: 3,
             mark: -4,
             pass: None,
         };
-        let in_pass = Place {
+        let in_pass = LogPosition {
             pass: Some(Pass {
                 at: 5,
                 goal: 6,
                 mark: 7,
                 settled: 8,
             }),
-            ..place
+            ..log
         };
-        for load in [None, Some(Load::Said(None)), Some(Load::Uses(Some(scan)))] {
-            for places in [vec![], vec![place], vec![in_pass, place]] {
+        let start = ScanPosition::default();
+        for load in [
+            None,
+            Some(Load::Revoked(start)),
+            Some(Load::Uses(position.clone())),
+        ] {
+            for logs in [vec![], vec![log], vec![in_pass, log]] {
+                let load = load.clone();
                 let cursor = FeedCursor {
                     store: STORE,
                     load,
-                    places,
+                    logs,
                 };
                 let written = cursor.write();
                 assert_eq!(FeedCursor::read(&written, STORE).ok(), Some(cursor));
@@ -227,12 +148,10 @@ mod tests {
         }
         let cursor = RecordsCursor {
             store: STORE,
-            place: scan,
+            position,
         };
-        assert_eq!(
-            RecordsCursor::read(&cursor.write(), STORE).ok(),
-            Some(cursor)
-        );
+        let read = RecordsCursor::read(&cursor.write(), STORE);
+        assert_eq!(read.ok(), Some(cursor));
         assert!(FeedCursor::read(&Cursor::new(Vec::new()), STORE).is_err());
     }
 }

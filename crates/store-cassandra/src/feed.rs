@@ -6,19 +6,16 @@ use futures_util::future::try_join_all;
 use tower_revoke_core::{Change, Changes, Cursor, KeyDigest, StoreError, UnixTime};
 
 use crate::{
-    cursor::{FeedCursor, Load, Pass, Place},
+    cursor::{FeedCursor, Load, LogPosition, Pass, ScanPosition},
     error::Failure,
     link::Deadline,
     log::{Changed, Table},
-    store::Inner,
+    store::{Inner, key_of},
     uses,
 };
 
 /// Entries of each log in one page.
 const ENTRIES: i32 = 16;
-
-/// Rows of a full load in one page.
-const ROWS: i32 = 1_000;
 
 /// What the register says of a writer.
 struct Registered {
@@ -30,16 +27,16 @@ struct Registered {
 impl Inner {
     pub(crate) async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
         let deadline = self.link.deadline();
-        let cursor = match since {
+        let mut cursor = match since {
             Some(since) => FeedCursor::read(since, self.id)?,
             // Taken first: what changes while all is read comes again afterwards.
             None => FeedCursor {
                 store: self.id,
-                load: Some(Load::Said(None)),
-                places: self.ends(deadline).await?,
+                load: Some(Load::Revoked(ScanPosition::default())),
+                logs: self.ends(deadline).await?,
             },
         };
-        match cursor.load {
+        match cursor.load.take() {
             Some(load) => self.load(deadline, cursor, load).await,
             None => self.follow(deadline, cursor).await,
         }
@@ -77,14 +74,14 @@ impl Inner {
         Ok((seq, mark, settled.max(trimmed)))
     }
 
-    async fn ends(&self, deadline: Deadline) -> Result<Vec<Place>, Failure> {
+    async fn ends(&self, deadline: Deadline) -> Result<Vec<LogPosition>, Failure> {
         let register = self.register(deadline).await?;
         let alive = register
             .iter()
             .filter(|(_, registered)| !registered.retired);
         try_join_all(alive.map(|(writer, registered)| async move {
             let (last, mark, from) = self.newest(deadline, *writer, registered).await?;
-            Ok(Place {
+            Ok(LogPosition {
                 writer: *writer,
                 from,
                 last,
@@ -102,9 +99,9 @@ impl Inner {
     ) -> Result<Changes, StoreError> {
         let register = self.register(deadline).await?;
         for (writer, registered) in &register {
-            let is_known = cursor.places.iter().any(|place| place.writer == *writer);
+            let is_known = cursor.logs.iter().any(|place| place.writer == *writer);
             if !is_known && !registered.retired {
-                cursor.places.push(Place {
+                cursor.logs.push(LogPosition {
                     writer: *writer,
                     from: registered.trimmed,
                     last: registered.trimmed,
@@ -114,7 +111,7 @@ impl Inner {
             }
         }
         let mut places = Vec::new();
-        for place in cursor.places {
+        for place in cursor.logs {
             match register.get(&place.writer) {
                 None => return Err(StoreError::HistoryWentBack),
                 // All that it has told was told long ago.
@@ -128,12 +125,12 @@ impl Inner {
         let mut next = FeedCursor {
             store: self.id,
             load: None,
-            places: Vec::new(),
+            logs: Vec::new(),
         };
         let mut changed = BTreeSet::new();
         let mut more = false;
         for (place, keys, is_late) in try_join_all(read).await? {
-            next.places.push(place);
+            next.logs.push(place);
             changed.extend(keys);
             more |= is_late;
         }
@@ -149,9 +146,9 @@ impl Inner {
     async fn advance(
         &self,
         deadline: Deadline,
-        mut place: Place,
+        mut place: LogPosition,
         registered: &Registered,
-    ) -> Result<(Place, Vec<Changed>, bool), StoreError> {
+    ) -> Result<(LogPosition, Vec<Changed>, bool), StoreError> {
         if place.from < registered.trimmed {
             return Err(StoreError::CursorTooOld);
         }
@@ -187,7 +184,7 @@ impl Inner {
         }
         let is_over = at >= pass.goal;
         if is_over {
-            place = Place {
+            place = LogPosition {
                 writer: place.writer,
                 from: place.from.max(pass.settled),
                 last: pass.goal,
@@ -205,7 +202,7 @@ impl Inner {
     async fn still_there(
         &self,
         deadline: Deadline,
-        place: &Place,
+        place: &LogPosition,
         pass: &Pass,
         registered: &Registered,
     ) -> Result<(), StoreError> {
@@ -261,46 +258,39 @@ impl Inner {
         Ok(changes)
     }
 
-    /// One page of everything that is alive; what has room in one comes in one.
+    /// One page of everything that is alive. The last page of revocations and the first of uses
+    /// come as one.
     async fn load(
         &self,
         deadline: Deadline,
         mut cursor: FeedCursor,
-        mut load: Load,
+        load: Load,
     ) -> Result<Changes, StoreError> {
         let mut changes = Vec::new();
-        loop {
-            let is_full = match load {
-                Load::Said(after) => {
-                    let (page, next) = self.scan_said(deadline, after, ROWS).await?;
-                    let mut told = Vec::new();
-                    for (key, stands) in page {
-                        stands.tell(key, &mut told);
-                    }
-                    told.retain(|told| matches!(told, Change::Listed { .. }));
-                    changes.extend(told);
-                    cursor.load =
-                        Some(next.map_or(Load::Uses(None), |next| Load::Said(Some(next))));
-                    next.is_some()
+        let uses = match load {
+            Load::Revoked(from) => {
+                let (page, next) = self.scan_said(deadline, &from).await?;
+                for (key, stands) in page {
+                    stands.tell(key, &mut changes);
                 }
-                Load::Uses(after) => {
-                    let (page, next) = self.scan_uses(deadline, after, ROWS).await?;
-                    for row in page {
-                        let spent = uses::spent(row.max_uses, row.held, row.until);
-                        changes.extend(spent.map(|listed| Change::Listed {
-                            key: row.key,
-                            listed,
-                            at: UnixTime::EPOCH,
-                        }));
-                    }
-                    cursor.load = next.map(|next| Load::Uses(Some(next)));
-                    next.is_some()
-                }
-            };
-            match cursor.load {
-                Some(next) if !is_full => load = next,
-                _ => break,
+                changes.retain(|told| matches!(told, Change::Listed { .. }));
+                cursor.load = next.map(Load::Revoked);
+                cursor.load.is_none().then(ScanPosition::default)
             }
+            Load::Uses(from) => Some(from),
+        };
+        if let Some(from) = uses {
+            let (page, next) = self.scan_uses(deadline, &from).await?;
+            for row in page {
+                if let Some(listed) = uses::spent(row.max_uses, row.held, row.until) {
+                    changes.push(Change::Listed {
+                        key: key_of(&row.digest)?,
+                        listed,
+                        at: UnixTime::EPOCH,
+                    });
+                }
+            }
+            cursor.load = next.map(Load::Uses);
         }
         Ok(Changes {
             changes,

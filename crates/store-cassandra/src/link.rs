@@ -1,12 +1,12 @@
 //! The way to the cluster: every question has a time by which it is answered, and is asked again
 //! until then where nobody knows its answer.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, ops::ControlFlow, sync::Arc, time::Duration};
 
 use scylla::{
     client::{execution_profile::ExecutionProfileHandle, session::Session},
     errors::ExecutionError,
-    response::query_result::QueryResult,
+    response::{PagingState, query_result::QueryResult},
     serialize::row::SerializeRow,
     statement::{
         Consistency, SerialConsistency, Statement,
@@ -109,6 +109,32 @@ impl Link {
         rows_of(answer)
     }
 
+    /// One page of the rows, and the paging state of the next one. `page` is empty for the first.
+    pub(crate) async fn page<R>(
+        &self,
+        deadline: Deadline,
+        statement: &PreparedStatement,
+        page: &[u8],
+    ) -> Result<(Vec<R>, Option<Vec<u8>>), Failure>
+    where
+        R: for<'a, 'b> DeserializeRowOwned<'a, 'b>,
+    {
+        let state = match page {
+            [] => PagingState::start(),
+            page => PagingState::new_from_raw_bytes(page),
+        };
+        let (answer, next) = repeated(deadline, || {
+            self.session
+                .execute_single_page(statement, (), state.clone())
+        })
+        .await?;
+        let next = match next.into_paging_control_flow() {
+            ControlFlow::Continue(next) => next.as_bytes_slice().map(|next| next.to_vec()),
+            ControlFlow::Break(()) => None,
+        };
+        Ok((rows_of(answer)?, next))
+    }
+
     /// The same for several statements on one partition, which all happen or none.
     pub(crate) async fn ask_all(
         &self,
@@ -159,9 +185,9 @@ pub(crate) fn was_applied(answer: QueryResult) -> Result<bool, Failure> {
     }
 }
 
-async fn repeated<F>(deadline: Deadline, ask: impl Fn() -> F) -> Result<QueryResult, Failure>
+async fn repeated<T, F>(deadline: Deadline, ask: impl Fn() -> F) -> Result<T, Failure>
 where
-    F: Future<Output = Result<QueryResult, ExecutionError>>,
+    F: Future<Output = Result<T, ExecutionError>>,
 {
     let mut pause = PAUSE;
     loop {

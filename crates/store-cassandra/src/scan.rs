@@ -12,153 +12,70 @@ use tower_revoke_core::{
 
 use crate::{
     CassandraStore,
-    cursor::{RecordsCursor, ScanPlace},
+    cursor::{RecordsCursor, ScanPosition},
     error::Failure,
     link::{Deadline, was_applied},
-    said::{Key, Row, secs},
-    store::{AT_ONCE, Inner, by_key, key_of},
+    said::{Key, secs},
+    store::{AT_ONCE, Inner, by_key},
     uses::{self, NOTICE},
 };
-
-/// Rows that are read at once while somebody looks for a few.
-const ROWS: i32 = 1_000;
 
 /// For how long a writer that says nothing is still taken for one that may come back.
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A row of the uses of a token.
+#[derive(DeserializeRow)]
+#[scylla(flavor = "enforce_order", skip_name_checks)]
 pub(crate) struct UsesRow {
-    pub(crate) key: KeyDigest,
+    pub(crate) digest: Vec<u8>,
     pub(crate) max_uses: Option<i64>,
     pub(crate) held: Option<i64>,
     turn: Option<i64>,
     pub(crate) until: Option<i64>,
 }
 
-#[derive(DeserializeRow)]
-#[scylla(flavor = "enforce_order", skip_name_checks)]
-struct ScannedUses {
-    place: i64,
-    token: Vec<u8>,
-    max_uses: Option<i64>,
-    held: Option<i64>,
-    turn: Option<i64>,
-    until: Option<i64>,
-}
-
-/// The position of a row, and the row.
-struct Scanned(i64, Row);
-
-impl<'frame, 'metadata> scylla::deserialize::row::DeserializeRow<'frame, 'metadata> for Scanned {
-    fn type_check(
-        specs: &[scylla::frame::response::result::ColumnSpec],
-    ) -> Result<(), scylla::deserialize::TypeCheckError> {
-        Row::type_check(specs.get(1..).unwrap_or_default())
-    }
-
-    fn deserialize(
-        mut columns: scylla::deserialize::row::ColumnIterator<'frame, 'metadata>,
-    ) -> Result<Self, scylla::deserialize::DeserializationError> {
-        let place = columns.next().transpose()?;
-        let bytes = place
-            .and_then(|place| place.slice)
-            .map(|slice| slice.as_slice());
-        let place = bytes
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(i64::from_be_bytes);
-        // The partitioner gives every key a place.
-        Ok(Self(place.unwrap_or(i64::MIN), Row::deserialize(columns)?))
-    }
-}
-
-/// From where to read on, and whether this key at this place was read before.
-fn is_read(after: Option<ScanPlace>, place: i64, key: &[u8]) -> bool {
-    after.is_some_and(|after| place == after.token && key <= after.last.as_slice())
-}
-
-fn bound(after: Option<ScanPlace>) -> i64 {
-    after.map_or(i64::MIN, |after| after.token)
-}
-
 impl Inner {
-    /// The keys after a place, and the place from which there may be more.
+    /// A page of the keys after a position, and the position from which there may be more.
     pub(crate) async fn scan_said(
         &self,
         deadline: Deadline,
-        after: Option<ScanPlace>,
-        at_most: i32,
-    ) -> Result<(Vec<(KeyDigest, Key)>, Option<ScanPlace>), Failure> {
-        let values = (bound(after), at_most);
-        let rows: Vec<Scanned> = self
-            .link
-            .rows(deadline, &self.statements.scan_said, values)
-            .await?;
-        let is_full = rows.len() >= usize::try_from(at_most).unwrap_or(0);
-        let Some((token, last)) = rows.last().map(|last| (last.0, last.1.digest.clone())) else {
-            return Ok((Vec::new(), None));
-        };
-        let last = key_of(&last)?;
-        let rows = rows
-            .into_iter()
-            .filter(|row| !is_read(after, row.0, &row.1.digest));
-        let mut keys = by_key(rows.map(|row| row.1).collect())?;
-        if !is_full {
-            return Ok((keys, None));
-        }
-        // The page may have ended between two rows of one key.
-        if keys.last().is_some_and(|(key, _)| *key == last) {
+        from: &ScanPosition,
+    ) -> Result<(Vec<(KeyDigest, Key)>, Option<ScanPosition>), Failure> {
+        let scan = &self.statements.scan_said;
+        let (rows, next) = self.link.page(deadline, scan, &from.page).await?;
+        let mut keys = by_key(rows)?;
+        let last = keys.last().map(|(key, _)| *key);
+        if let (Some(_), Some(last)) = (&next, last) {
+            // The page may have ended between two rows of one key.
             keys.pop();
             keys.extend(self.said(deadline, &[last]).await?);
         }
-        let next = ScanPlace {
-            token,
-            last: *last.as_bytes(),
-        };
-        // More rows under one place of the partitioner than a page has: they were all of that key.
-        let next = if Some(next) == after && token < i64::MAX {
-            ScanPlace {
-                token: token + 1,
-                last: [0; 16],
-            }
-        } else {
-            next
-        };
-        Ok((keys, Some(next)))
+        if let Some(last) = from.last {
+            let last = self.order_of(&last);
+            let is_read = |key: &KeyDigest| self.order_of(key.as_bytes()) <= last;
+            let read = keys.iter().take_while(|(key, _)| is_read(key)).count();
+            keys.drain(..read);
+        }
+        let last = last.map(|last| *last.as_bytes()).or(from.last);
+        Ok((keys, next.map(|page| ScanPosition { page, last })))
     }
 
-    /// The same of uses.
+    /// The same of uses, of which each token has one row.
     pub(crate) async fn scan_uses(
         &self,
         deadline: Deadline,
-        after: Option<ScanPlace>,
-        at_most: i32,
-    ) -> Result<(Vec<UsesRow>, Option<ScanPlace>), Failure> {
-        let values = (bound(after), at_most);
-        let rows: Vec<ScannedUses> = self
-            .link
-            .rows(deadline, &self.statements.scan_uses, values)
-            .await?;
-        let is_full = rows.len() >= usize::try_from(at_most).unwrap_or(0);
-        let next = match rows.last() {
-            Some(last) if is_full => Some(ScanPlace {
-                token: last.place,
-                last: *key_of(&last.token)?.as_bytes(),
-            }),
-            _ => None,
-        };
-        let rows = rows
-            .into_iter()
-            .filter(|row| !is_read(after, row.place, &row.token));
-        let rows = rows.map(|row| {
-            Ok(UsesRow {
-                key: key_of(&row.token)?,
-                max_uses: row.max_uses,
-                held: row.held,
-                turn: row.turn,
-                until: row.until,
-            })
-        });
-        Ok((rows.collect::<Result<_, Failure>>()?, next))
+        from: &ScanPosition,
+    ) -> Result<(Vec<UsesRow>, Option<ScanPosition>), Failure> {
+        let scan = &self.statements.scan_uses;
+        let (rows, next) = self.link.page(deadline, scan, &from.page).await?;
+        Ok((rows, next.map(|page| ScanPosition { page, last: None })))
+    }
+
+    /// Compares as the partitioner orders keys in a scan.
+    fn order_of(&self, key: &[u8; 16]) -> (Option<i64>, [u8; 16]) {
+        let of_key = &self.statements.unsay;
+        let token = of_key.calculate_token(&(key.as_slice(), &[0_u8; 16][..]));
+        (token.ok().flatten().map(|token| token.value()), *key)
     }
 
     pub(crate) async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
@@ -166,10 +83,10 @@ impl Inner {
         self.purge_begins(before).await?;
         let forgets = Instant::now() + NOTICE;
         let mut dropped = 0;
-        let mut after = None;
-        loop {
+        let mut position = Some(ScanPosition::default());
+        while let Some(from) = position {
             let deadline = self.link.deadline();
-            let (keys, next) = self.scan_said(deadline, after, ROWS).await?;
+            let (keys, next) = self.scan_said(deadline, &from).await?;
             let ended = keys.iter().filter_map(|(key, stands)| {
                 let ids = stands.ended(before);
                 (!ids.is_empty()).then_some((*key, ids))
@@ -189,14 +106,12 @@ impl Inner {
                 .buffer_unordered(AT_ONCE)
                 .try_collect::<()>()
                 .await?;
-            after = next;
-            if after.is_none() {
-                break;
-            }
+            position = next;
         }
-        loop {
+        let mut position = Some(ScanPosition::default());
+        while let Some(from) = position {
             let deadline = self.link.deadline();
-            let (rows, next) = self.scan_uses(deadline, after, ROWS).await?;
+            let (rows, next) = self.scan_uses(deadline, &from).await?;
             let ended = rows
                 .into_iter()
                 .filter(|row| uses::ended(row.until, before));
@@ -205,18 +120,12 @@ impl Inner {
                 tokio::time::sleep_until(forgets).await;
             }
             let forgotten: Vec<bool> = stream::iter(ended)
-                .map(|row| async move {
-                    self.forget(row.key.as_bytes(), row.turn, row.max_uses)
-                        .await
-                })
+                .map(|row| async move { self.forget(&row.digest, row.turn, row.max_uses).await })
                 .buffer_unordered(AT_ONCE / 4)
                 .try_collect()
                 .await?;
             dropped += forgotten.into_iter().filter(|forgotten| *forgotten).count() as u64;
-            after = next;
-            if after.is_none() {
-                break;
-            }
+            position = next;
         }
         self.retire_writers(before).await?;
         Ok(dropped)
@@ -290,10 +199,10 @@ impl Inner {
         after: Option<&Cursor>,
         at_most: usize,
     ) -> Result<RecordPage, StoreError> {
-        let after = after
-            .map(|after| RecordsCursor::read(after, self.id))
-            .transpose()?;
-        let mut after = after.map(|after| after.place);
+        let start = match after {
+            Some(after) => RecordsCursor::read(after, self.id)?.position,
+            None => ScanPosition::default(),
+        };
         let mut page = RecordPage::default();
         if let Some(key) = wanted.only_key() {
             let found = self.said(self.link.deadline(), &[*key]).await?;
@@ -304,39 +213,25 @@ impl Inner {
             }
             return Ok(page);
         }
-        loop {
-            let (keys, next) = self.scan_said(self.link.deadline(), after, ROWS).await?;
+        let mut position = Some(start);
+        while let Some(mut from) = position {
+            let (keys, next) = self.scan_said(self.link.deadline(), &from).await?;
             for (key, stands) in keys {
-                let Some(record) = stands.record(key).filter(|record| wanted.wants(record)) else {
-                    continue;
-                };
-                if page.records.len() == at_most {
-                    // There is one more.
-                    let last = page.records.last().map(|last| last.digest);
-                    page.next = last.map(|last| self.place_of(&last));
+                let record = stands.record(key).filter(|record| wanted.wants(record));
+                if record.is_some() && page.records.len() == at_most {
+                    // There is one more: the next page begins in the middle of this one.
+                    let cursor = RecordsCursor {
+                        store: self.id,
+                        position: from,
+                    };
+                    page.next = Some(cursor.write());
                     return Ok(page);
                 }
-                page.records.push(record);
+                page.records.extend(record);
+                from.last = Some(*key.as_bytes());
             }
-            after = next;
-            if after.is_none() {
-                return Ok(page);
-            }
+            position = next;
         }
-    }
-
-    fn place_of(&self, key: &KeyDigest) -> Cursor {
-        let scan = &self.statements.unsay;
-        let token = scan.calculate_token(&(key.as_bytes().as_slice(), &[0_u8; 16][..]));
-        let token = token.ok().flatten().map_or(i64::MIN, |token| token.value());
-        let place = ScanPlace {
-            token,
-            last: *key.as_bytes(),
-        };
-        RecordsCursor {
-            store: self.id,
-            place,
-        }
-        .write()
+        Ok(page)
     }
 }

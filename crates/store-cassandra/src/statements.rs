@@ -8,6 +8,9 @@ use crate::{
     schema::quoted,
 };
 
+/// Rows in one page of a scan.
+const PAGE_ROWS: i32 = 1_000;
+
 macro_rules! statements {
     ($($name:ident: $text:literal,)*) => {
         /// Each as its name says.
@@ -29,6 +32,8 @@ macro_rules! statements {
                 // They finish what others have begun.
                 all.uses_now.set_consistency(link.serial_read());
                 all.held_now.set_consistency(link.serial_read());
+                all.scan_said.set_page_size(PAGE_ROWS);
+                all.scan_uses.set_page_size(PAGE_ROWS);
                 Ok(all)
             }
         }
@@ -39,10 +44,9 @@ statements! {
     look_up_said: "SELECT digest, id, kind, issued_at_or_before, until, at, issuer, claim, value, \
         said_by, reason FROM {k}.revoked WHERE digest IN ?",
     look_up_uses: "SELECT DISTINCT digest, max_uses, held, until FROM {k}.uses WHERE digest IN ?",
-    scan_said: "SELECT token(digest), digest, id, kind, issued_at_or_before, until, at, issuer, \
-        claim, value, said_by, reason FROM {k}.revoked WHERE token(digest) >= ? LIMIT ?",
-    scan_uses: "SELECT DISTINCT token(digest), digest, max_uses, held, turn, until FROM {k}.uses \
-        WHERE token(digest) >= ? LIMIT ?",
+    scan_said: "SELECT digest, id, kind, issued_at_or_before, until, at, issuer, claim, value, \
+        said_by, reason FROM {k}.revoked",
+    scan_uses: "SELECT DISTINCT digest, max_uses, held, turn, until FROM {k}.uses",
     say: "INSERT INTO {k}.revoked (digest, id, kind, issued_at_or_before, until, at, issuer, claim, \
         value, said_by, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     unsay: "DELETE FROM {k}.revoked WHERE digest = ? AND id = ?",
