@@ -14,12 +14,13 @@ use scylla::{
 use tower_revoke_core::{Clock, request_timeout};
 
 use crate::{
-    CassandraStore, CassandraStoreError,
+    error::CassandraStoreError,
+    inner::Inner,
     link::{Deadline, Link},
     log::Writer,
     schema,
     statements::Statements,
-    store::Inner,
+    store::CassandraStore,
     turns::{Shared, Turns},
 };
 

@@ -8,10 +8,10 @@ use tower_revoke_core::{Change, Changes, Cursor, KeyDigest, StoreError, UnixTime
 use crate::{
     cursor::{FeedCursor, Load, LogPosition, Pass, ScanPosition},
     error::Failure,
+    inner::{Inner, key_of},
     link::Deadline,
     log::{Changed, Table},
-    store::{Inner, key_of},
-    uses,
+    rows,
 };
 
 /// Entries of each log in one page.
@@ -282,7 +282,7 @@ impl Inner {
         if let Some(from) = uses {
             let (page, next) = self.scan_uses(deadline, &from).await?;
             for row in page {
-                if let Some(listed) = uses::spent(row.max_uses, row.held, row.until) {
+                if let Some(listed) = rows::spent(row.max_uses, row.held, row.until) {
                     changes.push(Change::Listed {
                         key: key_of(&row.digest)?,
                         listed,

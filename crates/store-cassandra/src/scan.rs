@@ -1,38 +1,24 @@
-//! Reading all that is there, page by page, in the order of the partitioner: full loads, records, and
-//! what has ended.
+//! Scans of whole tables, page by page, in the order of the partitioner; and the purge.
 
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use scylla::{DeserializeRow, value::CqlValue};
+use scylla::value::CqlValue;
 use tokio::time::Instant;
-use tower_revoke_core::{
-    BoxFuture, Cursor, KeyDigest, RecordFilter, RecordPage, Records, StoreError, UnixTime,
-};
+use tower_revoke_core::{KeyDigest, StoreError, UnixTime};
 
 use crate::{
-    CassandraStore,
-    cursor::{RecordsCursor, ScanPosition},
+    cursor::ScanPosition,
     error::Failure,
+    inner::{AT_ONCE, Inner, by_key},
     link::{Deadline, was_applied},
+    rows::{UsesRow, ended},
     said::{Key, secs},
-    store::{AT_ONCE, Inner, by_key},
-    uses::{self, NOTICE},
+    uses::NOTICE,
 };
 
 /// For how long a writer that says nothing is still taken for one that may come back.
 const DAY: Duration = Duration::from_secs(86_400);
-
-/// A row of the uses of a token.
-#[derive(DeserializeRow)]
-#[scylla(flavor = "enforce_order", skip_name_checks)]
-pub(crate) struct UsesRow {
-    pub(crate) digest: Vec<u8>,
-    pub(crate) max_uses: Option<i64>,
-    pub(crate) held: Option<i64>,
-    turn: Option<i64>,
-    pub(crate) until: Option<i64>,
-}
 
 impl Inner {
     /// A page of the keys after a position, and the position from which there may be more.
@@ -112,9 +98,7 @@ impl Inner {
         while let Some(from) = position {
             let deadline = self.link.deadline();
             let (rows, next) = self.scan_uses(deadline, &from).await?;
-            let ended = rows
-                .into_iter()
-                .filter(|row| uses::ended(row.until, before));
+            let ended = rows.into_iter().filter(|row| ended(row.until, before));
             let ended: Vec<_> = ended.collect();
             if !ended.is_empty() {
                 tokio::time::sleep_until(forgets).await;
@@ -177,61 +161,5 @@ impl Inner {
             }
         }
         Ok(())
-    }
-}
-
-/// In the order of the partitioner.
-impl Records for CassandraStore {
-    fn page<'a>(
-        &'a self,
-        wanted: &'a RecordFilter,
-        after: Option<&'a Cursor>,
-        at_most: usize,
-    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
-        Box::pin(self.0.records(wanted, after, at_most.clamp(1, 10_000)))
-    }
-}
-
-impl Inner {
-    async fn records(
-        &self,
-        wanted: &RecordFilter,
-        after: Option<&Cursor>,
-        at_most: usize,
-    ) -> Result<RecordPage, StoreError> {
-        let start = match after {
-            Some(after) => RecordsCursor::read(after, self.id)?.position,
-            None => ScanPosition::default(),
-        };
-        let mut page = RecordPage::default();
-        if let Some(key) = wanted.only_key() {
-            let found = self.said(self.link.deadline(), &[*key]).await?;
-            let records = found.iter().filter_map(|(key, stands)| stands.record(*key));
-            if after.is_none() {
-                page.records
-                    .extend(records.filter(|record| wanted.wants(record)));
-            }
-            return Ok(page);
-        }
-        let mut position = Some(start);
-        while let Some(mut from) = position {
-            let (keys, next) = self.scan_said(self.link.deadline(), &from).await?;
-            for (key, stands) in keys {
-                let record = stands.record(key).filter(|record| wanted.wants(record));
-                if record.is_some() && page.records.len() == at_most {
-                    // There is one more: the next page begins in the middle of this one.
-                    let cursor = RecordsCursor {
-                        store: self.id,
-                        position: from,
-                    };
-                    page.next = Some(cursor.write());
-                    return Ok(page);
-                }
-                page.records.extend(record);
-                from.last = Some(*key.as_bytes());
-            }
-            position = next;
-        }
-        Ok(page)
     }
 }

@@ -1,7 +1,7 @@
 //! The tables: created, and checked.
 
 use crate::{
-    CassandraStoreError,
+    error::CassandraStoreError,
     link::{Deadline, Link, rows_of},
 };
 

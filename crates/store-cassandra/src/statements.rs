@@ -3,7 +3,7 @@
 use scylla::statement::prepared::PreparedStatement;
 
 use crate::{
-    CassandraStoreError,
+    error::CassandraStoreError,
     link::{Deadline, Link},
     schema::quoted,
 };

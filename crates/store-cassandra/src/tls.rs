@@ -10,7 +10,7 @@ use rustls::{
 use rustls_platform_verifier::Verifier;
 use tower_revoke_core::BoxError;
 
-use crate::CassandraStoreError;
+use crate::error::CassandraStoreError;
 
 /// The roots that vouch for the nodes (`None`: those that the machine trusts), and our own
 /// certificate and key.

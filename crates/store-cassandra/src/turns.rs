@@ -8,8 +8,6 @@ use std::{
 use tokio::time::Instant;
 use tower_revoke_core::TokenId;
 
-use crate::uses::Uses;
-
 /// A question that is asked for one caller at a time. Who had to wait for another's answer shares
 /// the next one.
 #[derive(Debug)]
@@ -46,21 +44,36 @@ impl<T: Clone> Shared<T> {
 }
 
 /// The callers who want to change one token's uses.
-#[derive(Debug, Default)]
-pub(crate) struct Turn {
+#[derive(Debug)]
+pub(crate) struct Turn<T> {
     /// They go one after the other through one handle: at the server, all that came at the same time
     /// would begin again and again after each other.
     pub(crate) lock: tokio::sync::Mutex<()>,
     /// How the uses stand.
-    pub(crate) seen: Shared<Uses>,
+    pub(crate) seen: Shared<T>,
+}
+
+impl<T> Default for Turn<T> {
+    fn default() -> Self {
+        Self {
+            lock: tokio::sync::Mutex::default(),
+            seen: Shared::default(),
+        }
+    }
 }
 
 /// By tokens.
-#[derive(Debug, Default)]
-pub(crate) struct Turns(Mutex<HashMap<TokenId, Weak<Turn>>>);
+#[derive(Debug)]
+pub(crate) struct Turns<T>(Mutex<HashMap<TokenId, Weak<Turn<T>>>>);
 
-impl Turns {
-    pub(crate) fn of(&self, token: TokenId) -> Arc<Turn> {
+impl<T> Default for Turns<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Turns<T> {
+    pub(crate) fn of(&self, token: TokenId) -> Arc<Turn<T>> {
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(turn) = turns.get(&token).and_then(Weak::upgrade) {
             return turn;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use scylla::{
-    DeserializeRow,
     response::query_result::QueryResult,
     statement::prepared::PreparedStatement,
     value::{CqlValue, Row},
@@ -13,11 +12,12 @@ use tower_revoke_core::{KeyDigest, StoreError, TokenId, Use, UseOutcome};
 
 use crate::{
     error::Failure,
+    inner::Inner,
     link::{Deadline, was_applied},
     log::Table,
-    said::{end, later, secs, time},
+    rows::Uses,
+    said::{end, later},
     statements::Statements,
-    store::Inner,
     turns::Answer,
 };
 
@@ -27,17 +27,6 @@ const HELD_AT_ONCE: i32 = 500;
 /// Between the announcement of a purge and the first use that it forgets. A use that found nothing
 /// has read the announcements, by the time it is done, no longer ago than half of this.
 pub(crate) const NOTICE: Duration = Duration::from_secs(1);
-
-/// What stands of a token's uses.
-#[derive(Clone, Debug, Default, DeserializeRow)]
-#[scylla(flavor = "enforce_order", skip_name_checks)]
-pub(crate) struct Uses {
-    max_uses: Option<i64>,
-    held: Option<i64>,
-    holder: Option<Vec<u8>>,
-    turn: Option<i64>,
-    until: Option<i64>,
-}
 
 /// What became of a new use, and what stood in its way.
 #[derive(Debug, Default)]
@@ -59,12 +48,6 @@ fn blob(bytes: &[u8; 16]) -> Option<CqlValue> {
 struct Stands {
     uses: Uses,
     is_held: bool,
-}
-
-impl Uses {
-    fn are_all_held(&self, use_: &Use) -> bool {
-        self.held.unwrap_or(0) >= i64::from(use_.limit.get())
-    }
 }
 
 impl Stands {
@@ -380,21 +363,4 @@ fn first(answer: QueryResult) -> Result<NewUse, Failure> {
         }
     }
     Ok(found)
-}
-
-/// Whether all uses are taken, and until when that is remembered.
-pub(crate) fn spent(
-    max_uses: Option<i64>,
-    held: Option<i64>,
-    until: Option<i64>,
-) -> Option<tower_revoke_core::Listed> {
-    let is_spent = max_uses.zip(held).is_some_and(|(max, held)| held >= max);
-    is_spent.then(|| tower_revoke_core::Listed::Spent {
-        until: until.map(time),
-    })
-}
-
-/// Whether a token's uses ended before a time.
-pub(crate) fn ended(until: Option<i64>, before: tower_revoke_core::UnixTime) -> bool {
-    until.is_some_and(|until| until < secs(before))
 }

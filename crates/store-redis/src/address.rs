@@ -5,7 +5,7 @@ use std::fmt;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::RedisStoreError;
+use crate::error::RedisStoreError;
 
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;

@@ -7,9 +7,8 @@ use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value, cmd};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{
-    RedisStoreError,
     address::Address,
-    error::Failure,
+    error::{Failure, RedisStoreError},
     link::Live,
     route::{Lane, Node, Route},
     scripts::load_all,

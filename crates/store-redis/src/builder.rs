@@ -5,14 +5,15 @@ use std::{collections::HashSet, sync::Arc, sync::Mutex, time::Duration};
 use tower_revoke_core::{Clock, request_timeout};
 
 use crate::{
-    RedisStore, RedisStoreError,
-    address::Login,
+    address::{Location, Login},
     ask::Asker,
     dial::Dial,
+    error::RedisStoreError,
+    inner::Inner,
+    queue::UseQueue,
     route::{CLUSTER_TAGS, Place, Route},
     scripts::Keys,
-    store::Inner,
-    uses::UseQueue,
+    store::RedisStore,
     watch::Watch,
 };
 
@@ -64,8 +65,44 @@ pub struct RedisStoreBuilder {
     pem: crate::tls::Pem,
 }
 
+impl RedisStore {
+    /// Connects to one server with the default settings. `url` is
+    /// `redis[s]://[user][:password@]host[:port][/database]`.
+    ///
+    /// # Errors
+    /// See [`RedisStoreError`]. What does not work is reported now, not at the first request.
+    pub async fn connect(url: &str) -> Result<Self, RedisStoreError> {
+        Self::builder(url).connect().await
+    }
+
+    /// Sets up a store on one server. `url` is the same as for [`connect`](Self::connect).
+    pub fn builder(url: &str) -> RedisStoreBuilder {
+        RedisStoreBuilder::new(Location::server(url).map(Place::Single))
+    }
+
+    /// Sets up a store on the primary that the sentinels know as `name`; they are asked for it at
+    /// every new connection. `urls` are those of the sentinels, with port 26379 by default. With
+    /// `rediss://` the primary is reached by TLS too. The primary takes the login of the first URL,
+    /// unless [`credentials`](RedisStoreBuilder::credentials) sets another.
+    pub fn sentinel<'a>(name: &str, urls: impl IntoIterator<Item = &'a str>) -> RedisStoreBuilder {
+        let sentinels = urls.into_iter().map(Location::sentinel);
+        let sentinels = sentinels.collect::<Result<_, _>>();
+        RedisStoreBuilder::new(sentinels.map(|sentinels| Place::Sentinel {
+            name: name.to_owned(),
+            sentinels,
+        }))
+    }
+
+    /// Sets up a store on a cluster, which is found through any of its servers. All servers must
+    /// accept the same login.
+    pub fn cluster<'a>(urls: impl IntoIterator<Item = &'a str>) -> RedisStoreBuilder {
+        let seeds = urls.into_iter().map(Location::server);
+        RedisStoreBuilder::new(seeds.collect::<Result<_, _>>().map(Place::Cluster))
+    }
+}
+
 impl RedisStoreBuilder {
-    pub(crate) fn new(place: Result<Place, RedisStoreError>) -> Self {
+    fn new(place: Result<Place, RedisStoreError>) -> Self {
         Self {
             place,
             key_prefix: "tower-revoke".to_owned(),
@@ -240,7 +277,7 @@ impl RedisStoreBuilder {
 
 #[cfg(feature = "tls")]
 fn tls(
-    location: &crate::address::Location,
+    location: &Location,
     pem: &crate::tls::Pem,
 ) -> Result<Option<crate::tls::Tls>, RedisStoreError> {
     location.tls.then(|| crate::tls::Tls::new(pem)).transpose()

@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use crate::{
-    RedisStoreError,
     address::{Address, Login},
+    error::RedisStoreError,
     scripts::load_all,
     value::{map, text},
 };

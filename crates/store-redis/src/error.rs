@@ -178,3 +178,8 @@ impl RedisStoreError {
         }
     }
 }
+
+/// What is stored can't be read.
+pub(crate) fn garbled() -> StoreError {
+    Failure::from(RedisStoreError::Garbled("what is stored")).into()
+}

@@ -5,11 +5,11 @@ use redis::Value;
 use tower_revoke_core::{Change, Changes, Cursor, KeyDigest, StoreError, UnixTime};
 
 use crate::{
-    RedisStoreError,
     ask::Question,
-    error::Failure,
+    cursor::{EntryId, Mark, Place, Seen, USES},
+    error::{Failure, RedisStoreError, garbled},
+    inner::Inner,
     scripts::SCRIPTS,
-    store::Inner,
     value::{bytes, list},
     wire,
 };
@@ -19,121 +19,6 @@ const ENTRIES: usize = 1024;
 
 /// Keys in one page of a load.
 const PAGE: usize = 2048;
-
-/// The id of an entry: milliseconds by the server's clock, and a number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct EntryId(u64, u64);
-
-impl EntryId {
-    pub(crate) fn read(text: &[u8]) -> Option<Self> {
-        let (millis, number) = std::str::from_utf8(text).ok()?.split_once('-')?;
-        Some(Self(millis.parse().ok()?, number.parse().ok()?))
-    }
-
-    pub(crate) fn write(self) -> String {
-        format!("{}-{}", self.0, self.1)
-    }
-}
-
-/// An entry that was seen, told from any of another history by its stamp.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) id: EntryId,
-    stamp: [u8; 8],
-}
-
-/// The number of the index of uses among those that a load reads; before it, what is listed.
-const USES: usize = 1;
-
-/// Where in a sorted index somebody is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) tag: usize,
-    pub(crate) index: usize,
-    /// The score as the server writes it, and the keys that stand there; both empty at the start.
-    pub(crate) score: Vec<u8>,
-    pub(crate) keys: Vec<u8>,
-}
-
-/// What a cursor says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
-    Feed(Vec<Seen>),
-    /// Everything that is alive is being read; what has changed since is read from there.
-    Load(Vec<Seen>, Place),
-    /// A page of records.
-    Records(Place),
-}
-
-impl Mark {
-    pub(crate) fn encode(&self, store: &[u8; 16]) -> Cursor {
-        let (letter, seen, place): (u8, &[Seen], _) = match self {
-            Self::Feed(seen) => (b'F', seen, None),
-            Self::Load(seen, place) => (b'L', seen, Some(place)),
-            Self::Records(place) => (b'R', &[], Some(place)),
-        };
-        let mut bytes = vec![letter];
-        bytes.extend(store);
-        for seen in seen {
-            bytes.extend(seen.id.0.to_be_bytes());
-            bytes.extend(seen.id.1.to_be_bytes());
-            bytes.extend(seen.stamp);
-        }
-        if let Some(place) = place {
-            bytes.push(place.tag as u8);
-            bytes.push(place.index as u8);
-            bytes.extend((place.keys.len() as u16).to_be_bytes());
-            bytes.extend(&place.keys);
-            bytes.extend(&place.score);
-        }
-        Cursor::new(bytes)
-    }
-
-    pub(crate) fn decode(
-        cursor: &Cursor,
-        store: &[u8; 16],
-        tags: usize,
-    ) -> Result<Self, StoreError> {
-        Self::read(cursor.as_bytes(), store, tags).ok_or(StoreError::ForeignCursor)
-    }
-
-    fn read(bytes: &[u8], store: &[u8; 16], tags: usize) -> Option<Self> {
-        let (letter, bytes) = bytes.split_first()?;
-        let bytes = bytes.strip_prefix(store)?;
-        if *letter == b'R' {
-            return Some(Self::Records(Self::place(bytes, tags, 1)?));
-        }
-        let (seen, rest) = bytes.split_at_checked(tags * 24)?;
-        let number = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes).ok();
-        let seen = seen.chunks_exact(24).map(|seen| {
-            Some(Seen {
-                id: EntryId(number(&seen[..8])?, number(&seen[8..16])?),
-                stamp: seen[16..].try_into().ok()?,
-            })
-        });
-        let seen = seen.collect::<Option<_>>()?;
-        match letter {
-            b'F' if rest.is_empty() => Some(Self::Feed(seen)),
-            b'L' => Some(Self::Load(seen, Self::place(rest, tags, 2)?)),
-            _ => None,
-        }
-    }
-
-    fn place(bytes: &[u8], tags: usize, indexes: usize) -> Option<Place> {
-        let [tag, index, high, low, rest @ ..] = bytes else {
-            return None;
-        };
-        let length = u16::from_be_bytes([*high, *low]);
-        let (keys, score) = rest.split_at_checked(usize::from(length))?;
-        let place = Place {
-            tag: usize::from(*tag),
-            index: usize::from(*index),
-            score: score.to_vec(),
-            keys: keys.to_vec(),
-        };
-        (place.tag < tags && place.index < indexes).then_some(place)
-    }
-}
 
 /// What stands in an index.
 pub(crate) struct Row {
@@ -337,75 +222,4 @@ fn entry(values: &[Value]) -> Option<Seen> {
         id: EntryId::read(bytes(id))?,
         stamp: bytes(stamp).try_into().ok()?,
     })
-}
-
-pub(crate) fn garbled() -> StoreError {
-    Failure::from(RedisStoreError::Garbled("what is stored")).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const STORE: [u8; 16] = *b"one of ourstores";
-
-    fn mark(tags: usize) -> impl Strategy<Value = Mark> {
-        let seen = prop::collection::vec(
-            (any::<u64>(), any::<u64>(), any::<[u8; 8]>()).prop_map(|(millis, number, stamp)| {
-                Seen {
-                    id: EntryId(millis, number),
-                    stamp,
-                }
-            }),
-            tags,
-        );
-        let place = (
-            0..tags,
-            0..2_usize,
-            "[0-9inf.]{0,20}",
-            prop::collection::vec(any::<[u8; 16]>(), 0..=60),
-        )
-            .prop_map(|(tag, index, score, keys)| Place {
-                tag,
-                index,
-                score: score.into_bytes(),
-                keys: keys.concat(),
-            });
-        (seen, place, 0..3).prop_map(|(seen, place, kind)| match kind {
-            0 => Mark::Feed(seen),
-            1 => Mark::Load(seen, place),
-            _ => Mark::Records(Place { index: 0, ..place }),
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn a_cursor_says_what_it_said(mark in mark(16)) {
-            let cursor = mark.encode(&STORE);
-            prop_assert_eq!(Mark::read(cursor.as_bytes(), &STORE, 16), Some(mark));
-        }
-
-        #[test]
-        fn bytes_of_others_are_foreign(bytes: Vec<u8>) {
-            let _ = Mark::read(&bytes, &STORE, 1);
-            let of_another = [&b"F"[..], b"one of their store", &bytes].concat();
-            prop_assert_eq!(Mark::read(&of_another, &STORE, 1), None);
-        }
-    }
-
-    #[test]
-    fn a_cursor_of_another_store_is_foreign() {
-        let cursor = Mark::Feed(vec![Seen::default()]).encode(&[1; 16]);
-        assert!(Mark::decode(&cursor, &[1; 16], 1).is_ok());
-        assert!(matches!(
-            Mark::decode(&cursor, &[2; 16], 1),
-            Err(StoreError::ForeignCursor)
-        ));
-        assert!(matches!(
-            Mark::decode(&cursor, &[1; 16], 16),
-            Err(StoreError::ForeignCursor)
-        ));
-    }
 }

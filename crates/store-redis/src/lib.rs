@@ -76,10 +76,13 @@
 mod address;
 mod ask;
 mod builder;
+mod cursor;
 mod dial;
 mod error;
 mod feed;
+mod inner;
 mod link;
+mod queue;
 mod records;
 mod route;
 mod scripts;

@@ -11,7 +11,7 @@ use std::{
 use redis::{Cmd, Pipeline, RedisResult, Value, aio::MultiplexedConnection, cmd};
 use tokio::time::Instant;
 
-use crate::{RedisStoreError, address::Address};
+use crate::{address::Address, error::RedisStoreError};
 
 /// After a failed attempt all are told of it for so long, instead of trying again each.
 const PAUSE: Duration = Duration::from_millis(50);

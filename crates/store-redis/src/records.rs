@@ -1,14 +1,15 @@
 //! What operators ask: revocations with all that was said about them, by their ends.
 
 use tower_revoke_core::{
-    BoxFuture, Cursor, Listed, Record, RecordFilter, RecordPage, Records, RevocationKey, StoreError,
+    Cursor, KeyDigest, Listed, Record, RecordFilter, RecordPage, RevocationKey, StoreError,
 };
 
 use crate::{
-    RedisStore,
-    feed::{Mark, Place, Row, garbled},
+    cursor::{Mark, Place},
+    error::garbled,
+    feed::Row,
+    inner::Inner,
     scripts::tag_of,
-    store::Inner,
     value::bytes,
     wire::{Said, listed},
 };
@@ -16,19 +17,8 @@ use crate::{
 /// Keys that are read at once while somebody looks for a few that are wanted.
 const PAGE: usize = 1024;
 
-impl Records for RedisStore {
-    fn page<'a>(
-        &'a self,
-        wanted: &'a RecordFilter,
-        after: Option<&'a Cursor>,
-        at_most: usize,
-    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
-        Box::pin(self.0.records(wanted, after, at_most.max(1)))
-    }
-}
-
 impl Inner {
-    async fn records(
+    pub(crate) async fn records(
         &self,
         wanted: &RecordFilter,
         after: Option<&Cursor>,
@@ -84,7 +74,7 @@ impl Inner {
         }
     }
 
-    async fn one(&self, key: tower_revoke_core::KeyDigest) -> Result<Option<Record>, StoreError> {
+    async fn one(&self, key: KeyDigest) -> Result<Option<Record>, StoreError> {
         let tag = tag_of(&key, self.keys.len());
         let keys = &self.keys[tag];
         let get = |hash: &str| {

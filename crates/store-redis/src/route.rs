@@ -14,9 +14,9 @@ use redis::{aio::MultiplexedConnection, cmd};
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    RedisStoreError,
     address::{Address, Location, Login},
     dial::Dial,
+    error::RedisStoreError,
     link::{Link, Live},
     value::{bytes, list, number, only, text},
 };

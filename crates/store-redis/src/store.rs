@@ -1,32 +1,26 @@
 //! The store: what the contract asks, as questions to the servers.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use futures_util::future::{join_all, try_join_all};
 use redis::{Cmd, Value, cmd};
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Records,
-    Revocation, Store, StoreError, UnixTime, Use, UseOutcome, retention,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, RecordFilter,
+    RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome, retention,
 };
 
 use crate::{
-    RedisStoreBuilder, RedisStoreError,
-    ask::{Asker, Question},
-    error::Failure,
-    feed::{Mark, garbled},
-    route::Place,
-    scripts::{Keys, SCRIPTS, tag_of},
-    uses::UseQueue,
-    value::{bytes, list, number, text},
-    watch::Watch,
+    ask::Question,
+    cursor::Mark,
+    error::{Failure, RedisStoreError, garbled},
+    inner::Inner,
+    scripts::SCRIPTS,
+    value::{bytes, list, number},
     wire::{self, Order},
 };
 
 /// Revocations in one script: some milliseconds, in which the server does nothing else.
 const REVOKED_AT_ONCE: usize = 512;
-
-/// After about so many entries a script trims the feed, and gives uses their places in the index.
-const TRIMMED_ONCE_IN: usize = 512;
 
 /// Entries of each kind that one script forgets.
 const PURGED_AT_ONCE: usize = 512;
@@ -37,54 +31,6 @@ const PURGED_AT_ONCE: usize = 512;
 /// [crate's documentation](crate).
 #[derive(Clone)]
 pub struct RedisStore(pub(crate) Arc<Inner>);
-
-pub(crate) struct Inner {
-    pub(crate) asker: Arc<Asker>,
-    pub(crate) keys: Vec<Keys>,
-    pub(crate) uses: Vec<UseQueue>,
-    /// Tells the cursors of this store from those of any other.
-    pub(crate) id: [u8; 16],
-    pub(crate) watch: Watch,
-    pub(crate) feeds: Vec<String>,
-    pub(crate) clock: Clock,
-    pub(crate) keep: Duration,
-}
-
-impl RedisStore {
-    /// Connects to one server with the default settings. `url` is
-    /// `redis[s]://[user][:password@]host[:port][/database]`.
-    ///
-    /// # Errors
-    /// See [`RedisStoreError`]. What does not work is reported now, not at the first request.
-    pub async fn connect(url: &str) -> Result<Self, RedisStoreError> {
-        Self::builder(url).connect().await
-    }
-
-    /// Sets up a store on one server. `url` is the same as for [`connect`](Self::connect).
-    pub fn builder(url: &str) -> RedisStoreBuilder {
-        RedisStoreBuilder::new(crate::address::Location::server(url).map(Place::Single))
-    }
-
-    /// Sets up a store on the primary that the sentinels know as `name`; they are asked for it at
-    /// every new connection. `urls` are those of the sentinels, with port 26379 by default. With
-    /// `rediss://` the primary is reached by TLS too. The primary takes the login of the first URL,
-    /// unless [`credentials`](RedisStoreBuilder::credentials) sets another.
-    pub fn sentinel<'a>(name: &str, urls: impl IntoIterator<Item = &'a str>) -> RedisStoreBuilder {
-        let sentinels = urls.into_iter().map(crate::address::Location::sentinel);
-        let sentinels = sentinels.collect::<Result<_, _>>();
-        RedisStoreBuilder::new(sentinels.map(|sentinels| Place::Sentinel {
-            name: name.to_owned(),
-            sentinels,
-        }))
-    }
-
-    /// Sets up a store on a cluster, which is found through any of its servers. All servers must
-    /// accept the same login.
-    pub fn cluster<'a>(urls: impl IntoIterator<Item = &'a str>) -> RedisStoreBuilder {
-        let seeds = urls.into_iter().map(crate::address::Location::server);
-        RedisStoreBuilder::new(seeds.collect::<Result<_, _>>().map(Place::Cluster))
-    }
-}
 
 impl Store for RedisStore {
     async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
@@ -112,7 +58,7 @@ impl Store for RedisStore {
             return Err(StoreError::Expired);
         }
         let tag = inner.tag(&KeyDigest::of_token(use_.token));
-        UseQueue::take_use(inner, tag, use_).await
+        Inner::take_use(inner, tag, use_).await
     }
 
     async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
@@ -189,30 +135,18 @@ impl ChangeFeed for RedisStore {
     }
 }
 
+impl Records for RedisStore {
+    fn page<'a>(
+        &'a self,
+        wanted: &'a RecordFilter,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
+        Box::pin(self.0.records(wanted, after, at_most.max(1)))
+    }
+}
+
 impl Inner {
-    fn tag(&self, key: &KeyDigest) -> usize {
-        tag_of(key, self.keys.len())
-    }
-
-    /// How long changes are kept, if who writes so many entries is to look what may go.
-    pub(crate) fn trims(&self, entries: usize) -> Option<u64> {
-        (fastrand::usize(..TRIMMED_ONCE_IN) < entries).then(|| self.keep_millis())
-    }
-
-    fn keep_millis(&self) -> u64 {
-        u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// How the feed is trimmed, and a stamp that no other entry has.
-    pub(crate) fn stamped<'a>(&self, call: &'a mut Cmd, trims: Option<u64>) -> &'a mut Cmd {
-        let stamp = fastrand::u64(..).to_be_bytes();
-        match trims {
-            Some(keep) => call.arg(keep),
-            None => call.arg(""),
-        };
-        call.arg(&stamp[..])
-    }
-
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
         let mut by_tag = vec![Vec::new(); self.keys.len()];
         for (at, key) in keys.iter().enumerate() {
@@ -313,78 +247,6 @@ impl Inner {
             [went, more] => Ok((number(went).unwrap_or(0), number(more) == Some(1))),
             _ => Err(RedisStoreError::Garbled("the answer to a purge").into()),
         }
-    }
-
-    /// Checks that what is kept is laid out as we expect it, and takes the id of the store.
-    pub(crate) async fn open(
-        asker: &Asker,
-        keys: &Keys,
-        layout: &str,
-    ) -> Result<[u8; 16], RedisStoreError> {
-        let new = fastrand::u128(..).to_be_bytes();
-        let set = |field: &str, value: &[u8]| {
-            let mut set = cmd("HSETNX");
-            set.arg(&keys.meta).arg(field).arg(value);
-            set
-        };
-        let mut get = cmd("HMGET");
-        get.arg(&keys.meta).arg("layout").arg("id");
-        let mut answer = Value::Nil;
-        for command in [set("layout", layout.as_bytes()), set("id", &new), get] {
-            answer = match asker.ask(0, &Question::read(command)).await {
-                Ok(answer) => answer,
-                Err(Failure::Unavailable(error)) => return Err(error),
-                Err(Failure::TimedOut(_) | Failure::Full) => {
-                    return Err(RedisStoreError::Setting("the server takes no writes"));
-                }
-            };
-        }
-        let [found, id] = list(&answer) else {
-            return Err(RedisStoreError::Garbled("the layout"));
-        };
-        if bytes(found) != layout.as_bytes() {
-            return Err(RedisStoreError::OtherLayout {
-                found: text(found),
-                wanted: layout.to_owned(),
-            });
-        }
-        let id = bytes(id).try_into();
-        id.map_err(|_| RedisStoreError::Garbled("the id of the store"))
-    }
-
-    pub(crate) async fn or_error<T>(&self, result: Result<T, Failure>) -> Result<T, StoreError> {
-        match result {
-            Ok(value) => Ok(value),
-            Err(failure) => Err(self.error(failure).await),
-        }
-    }
-
-    /// A full server still says how much it holds.
-    pub(crate) async fn error(&self, failure: Failure) -> StoreError {
-        if !matches!(failure, Failure::Full) {
-            return failure.into();
-        }
-        let counted = self.keys.iter().enumerate().map(|(tag, keys)| {
-            let ask = |name: &str, hash: &str| {
-                let mut ask = cmd(name);
-                ask.arg(hash);
-                ask
-            };
-            let mut purged = ask("HEXISTS", &keys.uses);
-            purged.arg("purged");
-            let counts = [ask("HLEN", &keys.listed), ask("HLEN", &keys.uses), purged];
-            self.asker.each(tag, counts)
-        });
-        let counted = join_all(counted).await;
-        let counted = counted.iter().flatten().filter_map(|counts| {
-            let [listed, uses, purged] = counts.as_slice() else {
-                return None;
-            };
-            let all = number(listed)? + number(uses)?;
-            // Counted one after the other.
-            Some(all.saturating_sub(number(purged)?))
-        });
-        StoreError::Full(counted.sum())
     }
 }
 

@@ -11,7 +11,7 @@ use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::RedisStoreError;
+use crate::error::RedisStoreError;
 
 /// What a user gives for TLS, as PEM.
 #[derive(Clone, Default)]

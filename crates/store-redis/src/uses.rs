@@ -1,46 +1,25 @@
 //! Uses that wait for the server go to it together: one script for all that came meanwhile.
 
-use std::{
-    collections::HashSet,
-    num::NonZeroU32,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashSet, num::NonZeroU32, sync::Arc};
 
 use redis::Value;
-use tokio::{runtime::Handle, sync::oneshot, time::timeout};
+use tokio::{runtime::Handle, time::timeout};
 use tower_revoke_core::{StoreError, Use, UseOutcome};
 
 use crate::{
-    RedisStoreError, ask::Question, error::Failure, scripts::SCRIPTS, store::Inner, value::bytes,
+    ask::Question,
+    error::{Failure, RedisStoreError},
+    inner::Inner,
+    queue::Answer,
+    scripts::SCRIPTS,
+    value::bytes,
     wire::push_uses,
 };
-
-/// So many scripts of one tag are under way at once; further uses wait and go together.
-const UNDER_WAY: usize = 2;
 
 /// A script holds the server up for as long as it runs: about a millisecond.
 const AT_ONCE: usize = 256;
 
-/// The uses of one tag.
-#[derive(Debug, Default)]
-pub(crate) struct UseQueue(Mutex<Queue>);
-
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: Vec<(Use, oneshot::Sender<Result<Answer, Failure>>)>,
-    under_way: usize,
-}
-
-/// What the script said of one use.
-#[derive(Clone, Copy, Debug)]
-enum Answer {
-    Won(u32),
-    Spent,
-    LimitMismatch(u32),
-    Past,
-}
-
-impl UseQueue {
+impl Inner {
     pub(crate) async fn take_use(
         inner: &Arc<Inner>,
         tag: usize,
@@ -76,22 +55,6 @@ impl UseQueue {
             Ok(Answer::Past) => Err(StoreError::Expired),
             Err(failure) => Err(inner.error(failure).await),
         }
-    }
-
-    /// `None`: the caller goes at once.
-    fn wait_or_go(&self, use_: &Use) -> Option<oneshot::Receiver<Result<Answer, Failure>>> {
-        let mut queue = self.queue();
-        if queue.under_way < UNDER_WAY {
-            queue.under_way += 1;
-            return None;
-        }
-        let (sender, receiver) = oneshot::channel();
-        queue.waiting.push((*use_, sender));
-        Some(receiver)
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use redis::Value;
 
-use crate::RedisStoreError;
+use crate::error::RedisStoreError;
 
 pub(crate) fn bytes(value: &Value) -> &[u8] {
     match value {

@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     ask::Asker,
-    feed::{EntryId, Seen},
+    cursor::{EntryId, Seen},
     value::{bytes, list},
 };
 

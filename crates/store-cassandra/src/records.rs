@@ -1,0 +1,52 @@
+//! What operators ask: revocations with their details, in the order of the partitioner.
+
+use tower_revoke_core::{Cursor, RecordFilter, RecordPage, StoreError};
+
+use crate::{
+    cursor::{RecordsCursor, ScanPosition},
+    inner::Inner,
+};
+
+impl Inner {
+    pub(crate) async fn records(
+        &self,
+        wanted: &RecordFilter,
+        after: Option<&Cursor>,
+        at_most: usize,
+    ) -> Result<RecordPage, StoreError> {
+        let start = match after {
+            Some(after) => RecordsCursor::read(after, self.id)?.position,
+            None => ScanPosition::default(),
+        };
+        let mut page = RecordPage::default();
+        if let Some(key) = wanted.only_key() {
+            let found = self.said(self.link.deadline(), &[*key]).await?;
+            let records = found.iter().filter_map(|(key, stands)| stands.record(*key));
+            if after.is_none() {
+                page.records
+                    .extend(records.filter(|record| wanted.wants(record)));
+            }
+            return Ok(page);
+        }
+        let mut position = Some(start);
+        while let Some(mut from) = position {
+            let (keys, next) = self.scan_said(self.link.deadline(), &from).await?;
+            for (key, stands) in keys {
+                let record = stands.record(key).filter(|record| wanted.wants(record));
+                if record.is_some() && page.records.len() == at_most {
+                    // There is one more: the next page begins in the middle of this one.
+                    let cursor = RecordsCursor {
+                        store: self.id,
+                        position: from,
+                    };
+                    page.next = Some(cursor.write());
+                    return Ok(page);
+                }
+                page.records.extend(record);
+                from.last = Some(*key.as_bytes());
+            }
+            position = next;
+        }
+        Ok(page)
+    }
+}

@@ -1,0 +1,144 @@
+//! Positions in the feed, in a full load and in the records, as bytes.
+
+use serde::{Deserialize, Serialize};
+use tower_revoke_core::{Cursor, StoreError};
+
+/// The id of an entry: milliseconds by the server's clock, and a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct EntryId(u64, u64);
+
+impl EntryId {
+    pub(crate) fn read(text: &[u8]) -> Option<Self> {
+        let (millis, number) = std::str::from_utf8(text).ok()?.split_once('-')?;
+        Some(Self(millis.parse().ok()?, number.parse().ok()?))
+    }
+
+    pub(crate) fn write(self) -> String {
+        format!("{}-{}", self.0, self.1)
+    }
+}
+
+/// An entry that was seen, told from any of another history by its stamp.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    pub(crate) id: EntryId,
+    pub(crate) stamp: [u8; 8],
+}
+
+/// The number of the index of uses among those that a load reads; before it, what is listed.
+pub(crate) const USES: usize = 1;
+
+/// Where in a sorted index somebody is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) tag: usize,
+    pub(crate) index: usize,
+    /// The score as the server writes it, and the keys that stand there; both empty at the start.
+    pub(crate) score: Vec<u8>,
+    pub(crate) keys: Vec<u8>,
+}
+
+/// What a cursor says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Mark {
+    Feed(Vec<Seen>),
+    /// Everything that is alive is being read; what has changed since is read from there.
+    Load(Vec<Seen>, Place),
+    /// A page of records.
+    Records(Place),
+}
+
+impl Mark {
+    /// The cursor of a store with this id.
+    pub(crate) fn encode(&self, store: &[u8; 16]) -> Cursor {
+        let bytes = postcard::to_extend(self, store.to_vec());
+        Cursor::new(bytes.expect("bytes and numbers can always be written"))
+    }
+
+    pub(crate) fn decode(
+        cursor: &Cursor,
+        store: &[u8; 16],
+        tags: usize,
+    ) -> Result<Self, StoreError> {
+        let bytes = cursor.as_bytes().strip_prefix(store);
+        match bytes.and_then(|bytes| postcard::take_from_bytes(bytes).ok()) {
+            Some((mark, [])) if Self::fits(&mark, tags) => Ok(mark),
+            _ => Err(StoreError::ForeignCursor),
+        }
+    }
+
+    fn fits(&self, tags: usize) -> bool {
+        let is_in = |place: &Place, indexes| place.tag < tags && place.index < indexes;
+        match self {
+            Self::Feed(seen) => seen.len() == tags,
+            Self::Load(seen, place) => seen.len() == tags && is_in(place, USES + 1),
+            Self::Records(place) => is_in(place, USES),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STORE: [u8; 16] = *b"one of ourstores";
+
+    fn mark(tags: usize) -> impl Strategy<Value = Mark> {
+        let seen = prop::collection::vec(
+            (any::<u64>(), any::<u64>(), any::<[u8; 8]>()).prop_map(|(millis, number, stamp)| {
+                Seen {
+                    id: EntryId(millis, number),
+                    stamp,
+                }
+            }),
+            tags,
+        );
+        let place = (
+            0..tags,
+            0..2_usize,
+            "[0-9inf.]{0,20}",
+            prop::collection::vec(any::<[u8; 16]>(), 0..=60),
+        )
+            .prop_map(|(tag, index, score, keys)| Place {
+                tag,
+                index,
+                score: score.into_bytes(),
+                keys: keys.concat(),
+            });
+        (seen, place, 0..3).prop_map(|(seen, place, kind)| match kind {
+            0 => Mark::Feed(seen),
+            1 => Mark::Load(seen, place),
+            _ => Mark::Records(Place { index: 0, ..place }),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_cursor_comes_back(mark in mark(16)) {
+            let cursor = mark.encode(&STORE);
+            prop_assert_eq!(Mark::decode(&cursor, &STORE, 16).ok(), Some(mark));
+            let longer = Cursor::new([cursor.as_bytes(), &[0]].concat());
+            prop_assert!(Mark::decode(&longer, &STORE, 16).is_err());
+        }
+
+        #[test]
+        fn bytes_of_others_are_foreign(bytes: Vec<u8>) {
+            let ours = Cursor::new([&STORE[..], &bytes].concat());
+            let _ = Mark::decode(&ours, &STORE, 1);
+            let other = Cursor::new([&b"one of theirs..."[..], &bytes].concat());
+            prop_assert!(Mark::decode(&other, &STORE, 1).is_err());
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_store_is_foreign() {
+        let cursor = Mark::Feed(vec![Seen::default()]).encode(&[1; 16]);
+        assert!(Mark::decode(&cursor, &[1; 16], 1).is_ok());
+        for (store, tags) in [([2; 16], 1), ([1; 16], 16)] {
+            let error = Mark::decode(&cursor, &store, tags).unwrap_err();
+            assert!(matches!(error, StoreError::ForeignCursor));
+        }
+    }
+}

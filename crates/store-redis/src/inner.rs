@@ -1,0 +1,128 @@
+//! What all requests of a store share.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use redis::{Cmd, Value, cmd};
+use tower_revoke_core::{Clock, KeyDigest, StoreError};
+
+use crate::{
+    ask::{Asker, Question},
+    error::{Failure, RedisStoreError},
+    queue::UseQueue,
+    scripts::{Keys, tag_of},
+    value::{bytes, list, number, text},
+    watch::Watch,
+};
+
+/// After about so many entries a script trims the feed, and indexes the uses in it.
+const TRIMMED_ONCE_IN: usize = 512;
+
+pub(crate) struct Inner {
+    pub(crate) asker: Arc<Asker>,
+    pub(crate) keys: Vec<Keys>,
+    pub(crate) uses: Vec<UseQueue>,
+    /// Tells the cursors of this store from those of any other.
+    pub(crate) id: [u8; 16],
+    pub(crate) watch: Watch,
+    pub(crate) feeds: Vec<String>,
+    pub(crate) clock: Clock,
+    pub(crate) keep: Duration,
+}
+
+impl Inner {
+    pub(crate) fn tag(&self, key: &KeyDigest) -> usize {
+        tag_of(key, self.keys.len())
+    }
+
+    /// How long changes are kept, if who writes so many entries is to look what may go.
+    pub(crate) fn trims(&self, entries: usize) -> Option<u64> {
+        (fastrand::usize(..TRIMMED_ONCE_IN) < entries).then(|| self.keep_millis())
+    }
+
+    pub(crate) fn keep_millis(&self) -> u64 {
+        u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How the feed is trimmed, and a stamp that no other entry has.
+    pub(crate) fn stamped<'a>(&self, call: &'a mut Cmd, trims: Option<u64>) -> &'a mut Cmd {
+        let stamp = fastrand::u64(..).to_be_bytes();
+        match trims {
+            Some(keep) => call.arg(keep),
+            None => call.arg(""),
+        };
+        call.arg(&stamp[..])
+    }
+
+    /// Checks that what is kept is laid out as we expect it, and takes the id of the store.
+    pub(crate) async fn open(
+        asker: &Asker,
+        keys: &Keys,
+        layout: &str,
+    ) -> Result<[u8; 16], RedisStoreError> {
+        let new = fastrand::u128(..).to_be_bytes();
+        let set = |field: &str, value: &[u8]| {
+            let mut set = cmd("HSETNX");
+            set.arg(&keys.meta).arg(field).arg(value);
+            set
+        };
+        let mut get = cmd("HMGET");
+        get.arg(&keys.meta).arg("layout").arg("id");
+        let mut answer = Value::Nil;
+        for command in [set("layout", layout.as_bytes()), set("id", &new), get] {
+            answer = match asker.ask(0, &Question::read(command)).await {
+                Ok(answer) => answer,
+                Err(Failure::Unavailable(error)) => return Err(error),
+                Err(Failure::TimedOut(_) | Failure::Full) => {
+                    return Err(RedisStoreError::Setting("the server takes no writes"));
+                }
+            };
+        }
+        let [found, id] = list(&answer) else {
+            return Err(RedisStoreError::Garbled("the layout"));
+        };
+        if bytes(found) != layout.as_bytes() {
+            return Err(RedisStoreError::OtherLayout {
+                found: text(found),
+                wanted: layout.to_owned(),
+            });
+        }
+        let id = bytes(id).try_into();
+        id.map_err(|_| RedisStoreError::Garbled("the id of the store"))
+    }
+
+    pub(crate) async fn or_error<T>(&self, result: Result<T, Failure>) -> Result<T, StoreError> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(failure) => Err(self.error(failure).await),
+        }
+    }
+
+    /// A full server still says how much it holds.
+    pub(crate) async fn error(&self, failure: Failure) -> StoreError {
+        if !matches!(failure, Failure::Full) {
+            return failure.into();
+        }
+        let counted = self.keys.iter().enumerate().map(|(tag, keys)| {
+            let ask = |name: &str, hash: &str| {
+                let mut ask = cmd(name);
+                ask.arg(hash);
+                ask
+            };
+            let mut purged = ask("HEXISTS", &keys.uses);
+            purged.arg("purged");
+            let counts = [ask("HLEN", &keys.listed), ask("HLEN", &keys.uses), purged];
+            self.asker.each(tag, counts)
+        });
+        let counted = join_all(counted).await;
+        let counted = counted.iter().flatten().filter_map(|counts| {
+            let [listed, uses, purged] = counts.as_slice() else {
+                return None;
+            };
+            let all = number(listed)? + number(uses)?;
+            // Counted one after the other.
+            Some(all.saturating_sub(number(purged)?))
+        });
+        StoreError::Full(counted.sum())
+    }
+}
