@@ -14,14 +14,14 @@ use scylla::{
 use tower_revoke_core::{Clock, request_timeout};
 
 use crate::{
+    client::{Client, Deadline},
     error::CassandraStoreError,
     inner::Inner,
-    link::{Deadline, Link},
     log::Writer,
+    queue::{SharedRead, TokenQueues},
     schema,
     statements::Statements,
     store::CassandraStore,
-    turns::{Shared, Turns},
 };
 
 /// How many times the request timeout opening may take, and creating the tables.
@@ -236,8 +236,8 @@ impl CassandraStoreBuilder {
     /// # Errors
     /// See [`CassandraStoreError`].
     pub async fn migrate(&self, replication: &str) -> Result<(), CassandraStoreError> {
-        let (link, deadline) = self.link(REQUESTS_TO_MIGRATE).await?;
-        schema::run(&link, &self.keyspace, replication, deadline).await
+        let (client, deadline) = self.client(REQUESTS_TO_MIGRATE).await?;
+        schema::run(&client, &self.keyspace, replication, deadline).await
     }
 
     /// Opens the store: connects, and checks the tables that [`migrate`](Self::migrate) has created.
@@ -246,31 +246,31 @@ impl CassandraStoreBuilder {
     /// # Errors
     /// See [`CassandraStoreError`].
     pub async fn connect(self) -> Result<CassandraStore, CassandraStoreError> {
-        let (link, deadline) = self.link(REQUESTS_TO_OPEN).await?;
-        let id = schema::id_of(&link, &self.keyspace, deadline).await?;
-        let statements = Statements::prepare(&link, &self.keyspace, deadline).await?;
-        let (link, statements) = (Arc::new(link), Arc::new(statements));
+        let (client, deadline) = self.client(REQUESTS_TO_OPEN).await?;
+        let id = schema::id_of(&client, &self.keyspace, deadline).await?;
+        let statements = Statements::prepare(&client, &self.keyspace, deadline).await?;
+        let (client, statements) = (Arc::new(client), Arc::new(statements));
         let log = Writer::start(
-            Arc::clone(&link),
+            Arc::clone(&client),
             Arc::clone(&statements),
             self.clock.clone(),
             self.feed_retention,
         );
         Ok(CassandraStore(Arc::new(Inner {
-            link,
+            client,
             statements,
             log,
             id,
             keyspace: self.keyspace,
             clock: self.clock,
-            keep: self.feed_retention,
-            turns: Turns::default(),
-            purged: Shared::default(),
+            feed_retention: self.feed_retention,
+            queues: TokenQueues::default(),
+            purged: SharedRead::default(),
         })))
     }
 
     /// Connects, and sets the deadline for so many requests.
-    async fn link(&self, requests: u32) -> Result<(Link, Deadline), CassandraStoreError> {
+    async fn client(&self, requests: u32) -> Result<(Client, Deadline), CassandraStoreError> {
         let (consistency, serial) = self.checked()?;
         let deadline = Deadline::after(self.request_timeout.saturating_mul(requests));
         let mut balancing = DefaultPolicy::builder();
@@ -283,12 +283,12 @@ impl CassandraStoreBuilder {
             .consistency(consistency)
             .serial_consistency(Some(serial))
             .request_timeout(Some(self.request_timeout))
-            // Retries are our own: only of what may be repeated, until the deadline.
+            // Retries are our own: only of what may be with_retries, until the deadline.
             .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
             .load_balancing_policy(balancing.build())
             .build()
             .into_handle();
-        let link = Link {
+        let client = Client {
             session: match &self.source {
                 Source::Session(session) => Arc::clone(session),
                 Source::Nodes(nodes) => self.session(nodes, profile.clone(), deadline).await?,
@@ -297,7 +297,7 @@ impl CassandraStoreBuilder {
             serial,
             request_timeout: self.request_timeout,
         };
-        Ok((link, deadline))
+        Ok((client, deadline))
     }
 
     async fn session(

@@ -66,7 +66,7 @@ pub(crate) enum Failure {
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
     #[error("{0} of the cluster can't be read")]
-    Garbled(&'static str),
+    Malformed(&'static str),
     #[error("the runtime in which the store was opened has ended")]
     Ended,
 }

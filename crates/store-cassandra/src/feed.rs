@@ -6,10 +6,10 @@ use futures_util::future::try_join_all;
 use tower_revoke_core::{Change, Changes, Cursor, KeyDigest, StoreError, UnixTime};
 
 use crate::{
+    client::Deadline,
     cursor::{FeedCursor, Load, LogPosition, Pass, ScanPosition},
     error::Failure,
     inner::{Inner, key_of},
-    link::Deadline,
     log::{Changed, Table},
     rows,
 };
@@ -26,7 +26,7 @@ struct Registered {
 
 impl Inner {
     pub(crate) async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        let deadline = self.link.deadline();
+        let deadline = self.client.deadline();
         let mut cursor = match since {
             Some(since) => FeedCursor::read(since, self.id)?,
             // Taken first: what changes while all is read comes again afterwards.
@@ -45,7 +45,7 @@ impl Inner {
     async fn register(&self, deadline: Deadline) -> Result<HashMap<i64, Registered>, Failure> {
         type Row = (i64, Option<i64>, Option<bool>, Option<i64>, Option<i64>);
         let rows: Vec<Row> = self
-            .link
+            .client
             .rows(deadline, &self.statements.writers, ())
             .await?;
         let registered = rows.into_iter().map(|(writer, _, retired, trimmed, mark)| {
@@ -67,7 +67,7 @@ impl Inner {
         registered: &Registered,
     ) -> Result<(i64, i64, i64), Failure> {
         let newest = &self.statements.newest;
-        let rows: Vec<(i64, i64, i64)> = self.link.rows(deadline, newest, (writer,)).await?;
+        let rows: Vec<(i64, i64, i64)> = self.client.rows(deadline, newest, (writer,)).await?;
         let trimmed = registered.trimmed;
         let ends = rows.first().copied().filter(|(seq, ..)| *seq > trimmed);
         let (seq, mark, settled) = ends.unwrap_or((trimmed, registered.trimmed_mark, trimmed));
@@ -135,8 +135,8 @@ impl Inner {
             more |= is_late;
         }
         Ok(Changes {
-            // What stands now: at least as new as the entries that were read.
-            changes: self.tell(deadline, changed).await?,
+            // What state now: at least as new as the entries that were read.
+            changes: self.changes_of(deadline, changed).await?,
             next: next.write(),
             more,
         })
@@ -173,7 +173,7 @@ impl Inner {
             let values = (place.writer, at, pass.goal, ENTRIES);
             let entries = &self.statements.entries;
             let rows: Vec<(i64, Option<Vec<u8>>)> =
-                self.link.rows(deadline, entries, values).await?;
+                self.client.rows(deadline, entries, values).await?;
             at = match rows.last() {
                 Some((last, _)) if rows.len() >= usize::try_from(ENTRIES).unwrap_or(0) => *last,
                 _ => pass.goal,
@@ -212,7 +212,7 @@ impl Inner {
         }
         let values = (place.writer, place.last);
         let rows: Vec<(i64,)> = self
-            .link
+            .client
             .rows(deadline, &self.statements.entry, values)
             .await?;
         if rows.first().is_some_and(|(mark,)| *mark == place.mark) {
@@ -229,7 +229,7 @@ impl Inner {
     }
 
     /// How keys stand.
-    async fn tell(
+    async fn changes_of(
         &self,
         deadline: Deadline,
         changed: BTreeSet<Changed>,
@@ -238,12 +238,14 @@ impl Inner {
             let keys = changed.iter().filter(move |(of, _)| *of == table);
             keys.map(|(_, key)| *key).collect::<Vec<_>>()
         };
-        let (said, used) = (of(Table::Said), of(Table::Uses));
-        let (said, used) =
-            tokio::try_join!(self.said(deadline, &said), self.used(deadline, &used))?;
+        let (revoked, used) = (of(Table::Revoked), of(Table::Uses));
+        let (revoked, used) = tokio::try_join!(
+            self.revoked(deadline, &revoked),
+            self.uses_of(deadline, &used)
+        )?;
         let mut changes = Vec::new();
-        for (key, stands) in said {
-            stands.tell(key, &mut changes);
+        for (key, state) in revoked {
+            state.tell(key, &mut changes);
         }
         for (key, spent) in used {
             changes.push(match spent {
@@ -269,9 +271,9 @@ impl Inner {
         let mut changes = Vec::new();
         let uses = match load {
             Load::Revoked(from) => {
-                let (page, next) = self.scan_said(deadline, &from).await?;
-                for (key, stands) in page {
-                    stands.tell(key, &mut changes);
+                let (page, next) = self.scan_revoked(deadline, &from).await?;
+                for (key, state) in page {
+                    state.tell(key, &mut changes);
                 }
                 changes.retain(|told| matches!(told, Change::Listed { .. }));
                 cursor.load = next.map(Load::Revoked);
@@ -303,15 +305,15 @@ impl Inner {
 fn read_keys(bytes: &[u8], keys: &mut Vec<Changed>) -> Result<(), Failure> {
     let entries = bytes.chunks_exact(17);
     if !entries.remainder().is_empty() {
-        return Err(Failure::Garbled("an entry of a log"));
+        return Err(Failure::Malformed("an entry of a log"));
     }
     for entry in entries {
         let table = match entry[0] {
-            0 => Table::Said,
+            0 => Table::Revoked,
             _ => Table::Uses,
         };
         let key = entry[1..].try_into();
-        let key: [u8; 16] = key.map_err(|_| Failure::Garbled("an entry of a log"))?;
+        let key: [u8; 16] = key.map_err(|_| Failure::Malformed("an entry of a log"))?;
         keys.push((table, KeyDigest::from_bytes(key)));
     }
     Ok(())

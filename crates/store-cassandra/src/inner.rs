@@ -6,13 +6,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tower_revoke_core::{Clock, KeyDigest, Listed};
 
 use crate::{
+    client::{Client, Deadline},
     error::Failure,
-    link::{Deadline, Link},
     log::Log,
+    queue::{SharedRead, TokenQueues},
     rows::{Uses, spent},
     said::{Key, Order, Row},
     statements::Statements,
-    turns::{Shared, Turns},
 };
 
 /// Keys in one question; the cluster asks all their replicas.
@@ -22,27 +22,27 @@ const KEYS: usize = 16;
 pub(crate) const AT_ONCE: usize = 64;
 
 pub(crate) struct Inner {
-    pub(crate) link: Arc<Link>,
+    pub(crate) client: Arc<Client>,
     pub(crate) statements: Arc<Statements>,
     pub(crate) log: Log,
     /// Tells the cursors of this store from those of any other.
     pub(crate) id: [u8; 16],
     pub(crate) keyspace: String,
     pub(crate) clock: Clock,
-    pub(crate) keep: Duration,
-    pub(crate) turns: Turns<Uses>,
+    pub(crate) feed_retention: Duration,
+    pub(crate) queues: TokenQueues<Uses>,
     /// When everything before it was purged.
-    pub(crate) purged: Shared<Option<i64>>,
+    pub(crate) purged: SharedRead<Option<i64>>,
 }
 
 impl Inner {
-    pub(crate) async fn say(
+    pub(crate) async fn apply(
         &self,
         deadline: Deadline,
         orders: &[(KeyDigest, Vec<Order>)],
     ) -> Result<bool, Failure> {
         let keys: Vec<_> = orders.iter().map(|(key, _)| *key).collect();
-        let mut known: HashMap<_, _> = self.said(deadline, &keys).await?.into_iter().collect();
+        let mut known: HashMap<_, _> = self.revoked(deadline, &keys).await?.into_iter().collect();
         let mut lifted = false;
         let mut writes = Vec::new();
         for (key, orders) in orders {
@@ -62,17 +62,19 @@ impl Inner {
                     && new.len() == 1
                     && let Some(new) = new.pop()
                 {
-                    self.link.ask(deadline, &self.statements.say, new).await?;
+                    self.client
+                        .execute(deadline, &self.statements.insert_revocation, new)
+                        .await?;
                     return Ok::<_, Failure>(());
                 }
                 let say = new
                     .into_iter()
-                    .map(|new| (self.statements.say.clone(), new));
-                let unsay = old
+                    .map(|new| (self.statements.insert_revocation.clone(), new));
+                let delete = old
                     .into_iter()
-                    .map(|old| (self.statements.unsay.clone(), old));
-                self.link
-                    .ask_all(deadline, say.chain(unsay).collect())
+                    .map(|old| (self.statements.delete_revocation.clone(), old));
+                self.client
+                    .execute_batch(deadline, say.chain(delete).collect())
                     .await?;
                 Ok(())
             })
@@ -82,8 +84,8 @@ impl Inner {
         Ok(lifted)
     }
 
-    /// What was said of each of these keys of which anything was.
-    pub(crate) async fn said(
+    /// What was revoked of each of these keys of which anything was.
+    pub(crate) async fn revoked(
         &self,
         deadline: Deadline,
         keys: &[KeyDigest],
@@ -91,8 +93,8 @@ impl Inner {
         let rows: Vec<Vec<Row>> = stream::iter(chunks(keys))
             .map(|keys| async move {
                 let rows = self
-                    .link
-                    .rows(deadline, &self.statements.look_up_said, (keys,));
+                    .client
+                    .rows(deadline, &self.statements.look_up_revoked, (keys,));
                 rows.await
             })
             .buffer_unordered(AT_ONCE)
@@ -102,7 +104,7 @@ impl Inner {
     }
 
     /// How the uses of each of these tokens stand.
-    pub(crate) async fn used(
+    pub(crate) async fn uses_of(
         &self,
         deadline: Deadline,
         keys: &[KeyDigest],
@@ -111,7 +113,7 @@ impl Inner {
         let rows: Vec<Vec<Found>> = stream::iter(chunks(keys))
             .map(|keys| async move {
                 let rows = self
-                    .link
+                    .client
                     .rows(deadline, &self.statements.look_up_uses, (keys,));
                 rows.await
             })
@@ -138,7 +140,7 @@ fn chunks(keys: &[KeyDigest]) -> Vec<Vec<Vec<u8>>> {
 }
 
 pub(crate) fn key_of(bytes: &[u8]) -> Result<KeyDigest, Failure> {
-    let bytes = bytes.try_into().map_err(|_| Failure::Garbled("a key"))?;
+    let bytes = bytes.try_into().map_err(|_| Failure::Malformed("a key"))?;
     Ok(KeyDigest::from_bytes(bytes))
 }
 

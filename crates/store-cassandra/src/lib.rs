@@ -55,7 +55,7 @@
 //! is made beside the write that it tells of, and says up to which number all before it is done. Who
 //! follows the feed reads the logs of all writers, looks up how the keys in them stand, and reads what
 //! was not done yet again the next time. So the feed compares no clocks, and a change is told as what
-//! stands, never as something that was overtaken. What nobody knows the outcome of is told again after
+//! state, never as something that was overtaken. What nobody knows the outcome of is told again after
 //! five seconds and after a minute. A poll costs two small reads for each writer.
 //!
 //! A writer that has said nothing for a day is forgotten with its log by a
@@ -82,12 +82,13 @@
 //! | `tls` | on by default: TLS by rustls and aws-lc-rs |
 
 mod builder;
+mod client;
 mod cursor;
 mod error;
 mod feed;
 mod inner;
-mod link;
 mod log;
+mod queue;
 mod records;
 mod rows;
 mod said;
@@ -97,7 +98,6 @@ mod statements;
 mod store;
 #[cfg(feature = "tls")]
 mod tls;
-mod turns;
 mod uses;
 
 pub use self::{builder::CassandraStoreBuilder, error::CassandraStoreError, store::CassandraStore};

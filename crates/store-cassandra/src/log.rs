@@ -17,8 +17,8 @@ use tokio::{
 use tower_revoke_core::{Clock, KeyDigest, internal::LogLimit};
 
 use crate::{
+    client::{Client, Deadline},
     error::Failure,
-    link::{Deadline, Link},
     said::secs,
     statements::Statements,
 };
@@ -30,7 +30,7 @@ const AT_ONCE: usize = 256;
 const IDLE: Duration = Duration::from_millis(250);
 
 /// How often it is said that the writer is there, and old entries are forgotten.
-const BEAT: Duration = Duration::from_secs(60);
+const HEARTBEAT: Duration = Duration::from_secs(60);
 
 /// When a key is told again of which nobody knows whether it was written: after the servers have
 /// given up, and once more.
@@ -42,7 +42,7 @@ const MOST_AGAIN: usize = 65_536;
 /// In which table a key has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Table {
-    Said,
+    Revoked,
     Uses,
 }
 
@@ -52,18 +52,18 @@ pub(crate) type Changed = (Table, KeyDigest);
 /// The end of the log at which writers ask.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
-    asked: mpsc::Sender<Asked>,
-    open: Arc<Open>,
+    asked: mpsc::Sender<Append>,
+    open: Arc<InFlight>,
 }
 
-struct Asked {
+struct Append {
     keys: Vec<Changed>,
     reply: oneshot::Sender<Result<u64, Failure>>,
 }
 
 /// Writes that have begun, by the numbers of their entries; and what has to be told again.
 #[derive(Debug, Default)]
-struct Open {
+struct InFlight {
     begun: Mutex<BTreeMap<u64, usize>>,
     again: Mutex<Vec<(Instant, Vec<Changed>)>>,
 }
@@ -72,7 +72,7 @@ fn locked<T>(lock: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Open {
+impl InFlight {
     fn done(&self, seq: u64) {
         let mut begun = locked(&self.begun);
         if let Some(count) = begun.get_mut(&seq) {
@@ -106,14 +106,14 @@ impl Open {
 
 impl Log {
     /// Does a write and tells of it, both at once; done when both are.
-    pub(crate) async fn telling<T>(
+    pub(crate) async fn logged<T>(
         &self,
         keys: Vec<Changed>,
         deadline: Deadline,
         write: impl Future<Output = T>,
         failed: impl Fn(&T) -> bool,
     ) -> Result<T, Failure> {
-        let (told, written) = tokio::join!(self.tell(keys.clone(), deadline), write);
+        let (told, written) = tokio::join!(self.append(keys.clone(), deadline), write);
         if told.is_err() || failed(&written) {
             let now = Instant::now();
             let mut again = locked(&self.open.again);
@@ -125,10 +125,10 @@ impl Log {
         Ok(written)
     }
 
-    async fn tell(&self, keys: Vec<Changed>, deadline: Deadline) -> Result<u64, Failure> {
+    async fn append(&self, keys: Vec<Changed>, deadline: Deadline) -> Result<u64, Failure> {
         let (reply, told) = oneshot::channel();
         let sent = deadline
-            .bound(self.asked.send(Asked { keys, reply }))
+            .bound(self.asked.send(Append { keys, reply }))
             .await?;
         sent.map_err(|_| Failure::Ended)?;
         deadline.bound(told).await?.map_err(|_| Failure::Ended)?
@@ -136,17 +136,17 @@ impl Log {
 }
 
 pub(crate) struct Writer {
-    link: Arc<Link>,
+    client: Arc<Client>,
     statements: Arc<Statements>,
     clock: Clock,
-    keep: Duration,
-    open: Arc<Open>,
+    feed_retention: Duration,
+    open: Arc<InFlight>,
     writer: i64,
     next: u64,
     /// What the last entry has told, and whether there were keys in it.
     told: u64,
     had_keys: bool,
-    beat: Option<Instant>,
+    heartbeat: Option<Instant>,
     /// The entries that are kept: when they were made, their numbers and marks.
     kept: VecDeque<(Instant, u64, i64)>,
     not_there: LogLimit,
@@ -156,24 +156,24 @@ pub(crate) struct Writer {
 impl Writer {
     /// Starts one in this runtime; it ends with the last handle.
     pub(crate) fn start(
-        link: Arc<Link>,
+        client: Arc<Client>,
         statements: Arc<Statements>,
         clock: Clock,
-        keep: Duration,
+        feed_retention: Duration,
     ) -> Log {
         let (asked, asks) = mpsc::channel(4_096);
-        let open = Arc::new(Open::default());
+        let open = Arc::new(InFlight::default());
         let writer = Self {
-            link,
+            client,
             statements,
             clock,
-            keep,
+            feed_retention,
             open: Arc::clone(&open),
             writer: fastrand::i64(..),
             next: 1,
             told: 0,
             had_keys: false,
-            beat: None,
+            heartbeat: None,
             kept: VecDeque::new(),
             not_there: LogLimit::default(),
             not_trimmed: LogLimit::default(),
@@ -182,9 +182,9 @@ impl Writer {
         Log { asked, open }
     }
 
-    async fn run(mut self, mut asks: mpsc::Receiver<Asked>) {
+    async fn run(mut self, mut asks: mpsc::Receiver<Append>) {
         loop {
-            let idle = tokio::time::sleep(if self.next == 1 { BEAT } else { IDLE });
+            let idle = tokio::time::sleep(if self.next == 1 { HEARTBEAT } else { IDLE });
             let first = tokio::select! {
                 first = asks.recv() => match first {
                     Some(first) => first,
@@ -209,12 +209,12 @@ impl Writer {
             if !some.is_empty() {
                 self.serve(some).await;
             }
-            self.house_keeping().await;
+            self.maintain().await;
         }
         self.while_idle().await;
     }
 
-    async fn serve(&mut self, some: Vec<Asked>) {
+    async fn serve(&mut self, some: Vec<Append>) {
         let mut keys: Vec<Changed> = some.iter().flat_map(|asked| asked.keys.clone()).collect();
         keys.extend(self.open.due(Instant::now()));
         keys.sort_unstable();
@@ -233,8 +233,8 @@ impl Writer {
     }
 
     async fn write(&mut self, keys: &[Changed]) -> Result<(), Failure> {
-        let deadline = self.link.deadline();
-        if self.beat.is_none() {
+        let deadline = self.client.deadline();
+        if self.heartbeat.is_none() {
             self.register(deadline).await?;
         }
         let mut bytes = Vec::with_capacity(keys.len() * 17);
@@ -248,8 +248,8 @@ impl Writer {
         let settled = self.open.settled(seq);
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let values = (self.writer, number(seq), mark, number(settled), bytes);
-        self.link
-            .ask(deadline, &self.statements.write, values)
+        self.client
+            .execute(deadline, &self.statements.write, values)
             .await?;
         self.told = settled;
         self.had_keys = !keys.is_empty();
@@ -267,25 +267,28 @@ impl Writer {
             let after = Instant::now() + AGAIN[0];
             locked(&self.open.again).push((after, due));
         }
-        self.house_keeping().await;
+        self.maintain().await;
     }
 
     async fn register(&mut self, deadline: Deadline) -> Result<(), Failure> {
         let now = secs(self.clock.now());
         let values = (self.writer, now);
-        self.link
-            .ask(deadline, &self.statements.register, values)
+        self.client
+            .execute(deadline, &self.statements.register, values)
             .await?;
-        self.beat = Some(Instant::now());
+        self.heartbeat = Some(Instant::now());
         Ok(())
     }
 
     /// Says that it is there, and forgets old entries. What fails is done the next time.
-    async fn house_keeping(&mut self) {
-        if self.beat.is_none_or(|beat| beat.elapsed() < BEAT) {
+    async fn maintain(&mut self) {
+        if self
+            .heartbeat
+            .is_none_or(|heartbeat| heartbeat.elapsed() < HEARTBEAT)
+        {
             return;
         }
-        let deadline = self.link.deadline();
+        let deadline = self.client.deadline();
         if let Err(error) = self.register(deadline).await {
             if let Some(count) = self.not_there.count(self.clock.uptime(), 1) {
                 tracing::warn!(%error, count, "the writer could not say that it is there");
@@ -294,7 +297,7 @@ impl Writer {
         }
         let mut last = None;
         while let Some((made, seq, mark)) = self.kept.front().copied()
-            && made.elapsed() >= self.keep
+            && made.elapsed() >= self.feed_retention
             && seq <= self.told
         {
             last = Some((seq, mark));
@@ -306,11 +309,13 @@ impl Writer {
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         let trim = async {
             let values = (seq, mark, self.writer);
-            self.link
-                .ask(deadline, &self.statements.trimmed, values)
+            self.client
+                .execute(deadline, &self.statements.trimmed, values)
                 .await?;
             let values = (self.writer, seq);
-            self.link.ask(deadline, &self.statements.trim, values).await
+            self.client
+                .execute(deadline, &self.statements.trim, values)
+                .await
         };
         if let Err(error) = trim.await
             && let Some(count) = self.not_trimmed.count(self.clock.uptime(), 1)

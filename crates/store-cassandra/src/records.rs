@@ -20,8 +20,8 @@ impl Inner {
         };
         let mut page = RecordPage::default();
         if let Some(key) = wanted.only_key() {
-            let found = self.said(self.link.deadline(), &[*key]).await?;
-            let records = found.iter().filter_map(|(key, stands)| stands.record(*key));
+            let found = self.revoked(self.client.deadline(), &[*key]).await?;
+            let records = found.iter().filter_map(|(key, state)| state.record(*key));
             if after.is_none() {
                 page.records
                     .extend(records.filter(|record| wanted.wants(record)));
@@ -30,9 +30,9 @@ impl Inner {
         }
         let mut position = Some(start);
         while let Some(mut from) = position {
-            let (keys, next) = self.scan_said(self.link.deadline(), &from).await?;
-            for (key, stands) in keys {
-                let record = stands.record(key).filter(|record| wanted.wants(record));
+            let (keys, next) = self.scan_revoked(self.client.deadline(), &from).await?;
+            for (key, state) in keys {
+                let record = state.record(key).filter(|record| wanted.wants(record));
                 if record.is_some() && page.records.len() == at_most {
                     // There is one more: the next page begins in the middle of this one.
                     let cursor = RecordsCursor {

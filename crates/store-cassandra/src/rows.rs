@@ -5,14 +5,14 @@ use tower_revoke_core::{Listed, UnixTime, Use};
 
 use crate::said::{secs, time};
 
-/// What stands of a token's uses.
+/// What state of a token's uses.
 #[derive(Clone, Debug, Default, DeserializeRow)]
 #[scylla(flavor = "enforce_order", skip_name_checks)]
 pub(crate) struct Uses {
     pub(crate) max_uses: Option<i64>,
     pub(crate) held: Option<i64>,
     pub(crate) holder: Option<Vec<u8>>,
-    pub(crate) turn: Option<i64>,
+    pub(crate) version: Option<i64>,
     pub(crate) until: Option<i64>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct UsesRow {
     pub(crate) digest: Vec<u8>,
     pub(crate) max_uses: Option<i64>,
     pub(crate) held: Option<i64>,
-    pub(crate) turn: Option<i64>,
+    pub(crate) version: Option<i64>,
     pub(crate) until: Option<i64>,
 }
 

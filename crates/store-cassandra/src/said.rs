@@ -7,7 +7,7 @@ use tower_revoke_core::{
     Change, KeyDigest, Lift, Listed, Record, Revocation, RevocationKey, UnixTime,
 };
 
-use crate::link::Values;
+use crate::client::Values;
 
 const REVOKED: i8 = 0;
 const LIFTED: i8 = 1;

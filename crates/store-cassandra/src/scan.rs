@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use tower_revoke_core::{KeyDigest, StoreError, UnixTime};
 
 use crate::{
+    client::{Deadline, was_applied},
     cursor::ScanPosition,
     error::Failure,
     inner::{AT_ONCE, Inner, by_key},
-    link::{Deadline, was_applied},
     rows::{UsesRow, ended},
     said::{Key, secs},
     uses::NOTICE,
@@ -22,19 +22,19 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 impl Inner {
     /// A page of the keys after a position, and the position from which there may be more.
-    pub(crate) async fn scan_said(
+    pub(crate) async fn scan_revoked(
         &self,
         deadline: Deadline,
         from: &ScanPosition,
     ) -> Result<(Vec<(KeyDigest, Key)>, Option<ScanPosition>), Failure> {
-        let scan = &self.statements.scan_said;
-        let (rows, next) = self.link.page(deadline, scan, &from.page).await?;
+        let scan = &self.statements.scan_revoked;
+        let (rows, next) = self.client.page(deadline, scan, &from.page).await?;
         let mut keys = by_key(rows)?;
         let last = keys.last().map(|(key, _)| *key);
         if let (Some(_), Some(last)) = (&next, last) {
             // The page may have ended between two rows of one key.
             keys.pop();
-            keys.extend(self.said(deadline, &[last]).await?);
+            keys.extend(self.revoked(deadline, &[last]).await?);
         }
         if let Some(last) = from.last {
             let last = self.order_of(&last);
@@ -53,13 +53,13 @@ impl Inner {
         from: &ScanPosition,
     ) -> Result<(Vec<UsesRow>, Option<ScanPosition>), Failure> {
         let scan = &self.statements.scan_uses;
-        let (rows, next) = self.link.page(deadline, scan, &from.page).await?;
+        let (rows, next) = self.client.page(deadline, scan, &from.page).await?;
         Ok((rows, next.map(|page| ScanPosition { page, last: None })))
     }
 
     /// Compares as the partitioner orders keys in a scan.
     fn order_of(&self, key: &[u8; 16]) -> (Option<i64>, [u8; 16]) {
-        let of_key = &self.statements.unsay;
+        let of_key = &self.statements.delete_revocation;
         let token = of_key.calculate_token(&(key.as_slice(), &[0_u8; 16][..]));
         (token.ok().flatten().map(|token| token.value()), *key)
     }
@@ -71,23 +71,26 @@ impl Inner {
         let mut dropped = 0;
         let mut position = Some(ScanPosition::default());
         while let Some(from) = position {
-            let deadline = self.link.deadline();
-            let (keys, next) = self.scan_said(deadline, &from).await?;
-            let ended = keys.iter().filter_map(|(key, stands)| {
-                let ids = stands.ended(before);
+            let deadline = self.client.deadline();
+            let (keys, next) = self.scan_revoked(deadline, &from).await?;
+            let ended = keys.iter().filter_map(|(key, state)| {
+                let ids = state.ended(before);
                 (!ids.is_empty()).then_some((*key, ids))
             });
             let ended: Vec<_> = ended.collect();
             dropped += ended.len() as u64;
             stream::iter(ended)
                 .map(|(key, ids)| async move {
-                    let deadline = self.link.deadline();
-                    let unsay = ids.into_iter().map(|id| {
+                    let deadline = self.client.deadline();
+                    let delete = ids.into_iter().map(|id| {
                         let key = CqlValue::Blob(key.as_bytes().to_vec());
                         let values = vec![Some(key), Some(CqlValue::Blob(id))];
-                        (self.statements.unsay.clone(), values)
+                        (self.statements.delete_revocation.clone(), values)
                     });
-                    self.link.ask_all(deadline, unsay.collect()).await.map(drop)
+                    self.client
+                        .execute_batch(deadline, delete.collect())
+                        .await
+                        .map(drop)
                 })
                 .buffer_unordered(AT_ONCE)
                 .try_collect::<()>()
@@ -96,7 +99,7 @@ impl Inner {
         }
         let mut position = Some(ScanPosition::default());
         while let Some(from) = position {
-            let deadline = self.link.deadline();
+            let deadline = self.client.deadline();
             let (rows, next) = self.scan_uses(deadline, &from).await?;
             let ended = rows.into_iter().filter(|row| ended(row.until, before));
             let ended: Vec<_> = ended.collect();
@@ -104,7 +107,7 @@ impl Inner {
                 tokio::time::sleep_until(forgets).await;
             }
             let forgotten: Vec<bool> = stream::iter(ended)
-                .map(|row| async move { self.forget(&row.digest, row.turn, row.max_uses).await })
+                .map(|row| async move { self.forget(&row.digest, row.version, row.max_uses).await })
                 .buffer_unordered(AT_ONCE / 4)
                 .try_collect()
                 .await?;
@@ -116,11 +119,11 @@ impl Inner {
     }
 
     async fn purge_begins(&self, before: UnixTime) -> Result<(), Failure> {
-        let deadline = self.link.deadline();
+        let deadline = self.client.deadline();
         let before = secs(before);
         loop {
             let known: Vec<(Option<i64>,)> = self
-                .link
+                .client
                 .rows(deadline, &self.statements.purged_before, ())
                 .await?;
             let known = known.first().and_then(|(known,)| *known);
@@ -128,35 +131,39 @@ impl Inner {
                 return Ok(());
             }
             let begins = &self.statements.purge_begins;
-            if was_applied(self.link.ask(deadline, begins, (before, known)).await?)? {
+            if was_applied(
+                self.client
+                    .execute(deadline, begins, (before, known))
+                    .await?,
+            )? {
                 return Ok(());
             }
         }
     }
 
-    /// Forgets the logs of those who have said nothing for a long time, and later who they were.
+    /// Forgets the logs of those who have revoked nothing for a long time, and later who they were.
     async fn retire_writers(&self, before: UnixTime) -> Result<(), Failure> {
-        let deadline = self.link.deadline();
-        let long = self.keep.max(DAY);
+        let deadline = self.client.deadline();
+        let long = self.feed_retention.max(DAY);
         let silent = secs(before.min(self.clock.now()).saturating_sub(long));
         let forgotten = secs(before.min(self.clock.now()).saturating_sub(long * 2));
         type Known = (i64, Option<i64>, Option<bool>, Option<i64>, Option<i64>);
         let known: Vec<Known> = self
-            .link
+            .client
             .rows(deadline, &self.statements.writers, ())
             .await?;
-        for (writer, beat, retired, ..) in known {
-            let beat = beat.unwrap_or(0);
-            if retired == Some(true) && beat < forgotten {
-                self.link
-                    .ask(deadline, &self.statements.forget_writer, (writer,))
+        for (writer, heartbeat, retired, ..) in known {
+            let heartbeat = heartbeat.unwrap_or(0);
+            if retired == Some(true) && heartbeat < forgotten {
+                self.client
+                    .execute(deadline, &self.statements.forget_writer, (writer,))
                     .await?;
-            } else if retired != Some(true) && beat < silent {
-                self.link
-                    .ask(deadline, &self.statements.retire, (writer,))
+            } else if retired != Some(true) && heartbeat < silent {
+                self.client
+                    .execute(deadline, &self.statements.retire, (writer,))
                     .await?;
-                self.link
-                    .ask(deadline, &self.statements.trim, (writer, i64::MAX))
+                self.client
+                    .execute(deadline, &self.statements.trim, (writer, i64::MAX))
                     .await?;
             }
         }

@@ -1,8 +1,8 @@
 //! The tables: created, and checked.
 
 use crate::{
+    client::{Client, Deadline, rows_of},
     error::CassandraStoreError,
-    link::{Deadline, Link, rows_of},
 };
 
 /// The version that this release works with.
@@ -18,13 +18,13 @@ const TABLES: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS {keyspace}.revoked (digest blob, id blob, kind tinyint, \
      issued_at_or_before bigint, until bigint, at bigint, issuer text, claim text, value text, \
      said_by text, reason text, PRIMARY KEY (digest, id)) WITH gc_grace_seconds = 10800",
-    // Written with conditions only. turn is another one with each change. holder: by which use,
+    // Written with conditions only. version is a new random number with each change. holder: by which use,
     // of a token with one use; of one with more, each use has a row.
     "CREATE TABLE IF NOT EXISTS {keyspace}.uses (digest blob, use_id blob, max_uses bigint static, \
-     held bigint static, holder blob static, turn bigint static, until bigint static, \
+     held bigint static, holder blob static, version bigint static, until bigint static, \
      PRIMARY KEY (digest, use_id)) WITH gc_grace_seconds = 10800",
-    // Who writes: a program's handle. beat: when it last said so, by its own clock.
-    "CREATE TABLE IF NOT EXISTS {keyspace}.writers (only_one int, writer bigint, beat bigint, \
+    // Who writes: a program's handle. heartbeat: when it last said so, by its own clock.
+    "CREATE TABLE IF NOT EXISTS {keyspace}.writers (only_one int, writer bigint, heartbeat bigint, \
      retired boolean, trimmed bigint, trimmed_mark bigint, PRIMARY KEY (only_one, writer)) \
      WITH gc_grace_seconds = 10800",
     // What each of them has written: keys of 17 bytes, the first says of which table. All up to
@@ -40,38 +40,38 @@ pub(crate) fn quoted(keyspace: &str) -> String {
 
 /// Creates what is not there.
 pub(crate) async fn run(
-    link: &Link,
+    client: &Client,
     keyspace: &str,
     replication: &str,
     deadline: Deadline,
 ) -> Result<(), CassandraStoreError> {
-    let found = version(link, keyspace, deadline).await?;
+    let found = version(client, keyspace, deadline).await?;
     reject_newer(keyspace, found)?;
     if found == KNOWN {
         return Ok(());
     }
     let name = quoted(keyspace);
     let create = format!("CREATE KEYSPACE IF NOT EXISTS {name} WITH replication = {replication}");
-    link.query(deadline, create, ()).await?;
+    client.query(deadline, create, ()).await?;
     for table in TABLES {
         let create = table.replace("{keyspace}", &name);
-        link.query(deadline, create, ()).await?;
+        client.query(deadline, create, ()).await?;
     }
     // Whoever is first names it.
     let id = fastrand::u128(..).to_be_bytes().to_vec();
     let insert =
         format!("INSERT INTO {name}.store (only_one, version, id) VALUES (0, 1, ?) IF NOT EXISTS");
-    link.query(deadline, insert, (id,)).await?;
+    client.query(deadline, insert, (id,)).await?;
     Ok(())
 }
 
 /// The store's id, if the tables are at this release's version.
 pub(crate) async fn id_of(
-    link: &Link,
+    client: &Client,
     keyspace: &str,
     deadline: Deadline,
 ) -> Result<[u8; 16], CassandraStoreError> {
-    let found = version(link, keyspace, deadline).await?;
+    let found = version(client, keyspace, deadline).await?;
     reject_newer(keyspace, found)?;
     if found < KNOWN {
         return Err(CassandraStoreError::Older {
@@ -84,7 +84,7 @@ pub(crate) async fn id_of(
         "SELECT id FROM {}.store WHERE only_one = 0",
         quoted(keyspace)
     );
-    let ids: Vec<(Vec<u8>,)> = rows_of(link.query(deadline, select, ()).await?)?;
+    let ids: Vec<(Vec<u8>,)> = rows_of(client.query(deadline, select, ()).await?)?;
     let id = ids.into_iter().next().and_then(|(id,)| id.try_into().ok());
     id.ok_or(CassandraStoreError::Setting(
         "the keyspace's store table is none of ours",
@@ -104,13 +104,13 @@ fn reject_newer(keyspace: &str, found: u32) -> Result<(), CassandraStoreError> {
 
 /// 0: there is none.
 async fn version(
-    link: &Link,
+    client: &Client,
     keyspace: &str,
     deadline: Deadline,
 ) -> Result<u32, CassandraStoreError> {
     let is_there = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND \
                     table_name = 'store'";
-    let tables: Vec<(String,)> = rows_of(link.query(deadline, is_there, (keyspace,)).await?)?;
+    let tables: Vec<(String,)> = rows_of(client.query(deadline, is_there, (keyspace,)).await?)?;
     if tables.is_empty() {
         return Ok(0);
     }
@@ -118,7 +118,7 @@ async fn version(
         "SELECT version FROM {}.store WHERE only_one = 0",
         quoted(keyspace)
     );
-    let found: Vec<(i32,)> = rows_of(link.query(deadline, select, ()).await?)?;
+    let found: Vec<(i32,)> = rows_of(client.query(deadline, select, ()).await?)?;
     let found = found.first().map_or(0, |(version,)| *version);
     Ok(u32::try_from(found).unwrap_or(u32::MAX))
 }

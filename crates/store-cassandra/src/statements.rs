@@ -3,8 +3,8 @@
 use scylla::statement::prepared::PreparedStatement;
 
 use crate::{
+    client::{Client, Deadline},
     error::CassandraStoreError,
-    link::{Deadline, Link},
     schema::quoted,
 };
 
@@ -21,18 +21,18 @@ macro_rules! statements {
 
         impl Statements {
             pub(crate) async fn prepare(
-                link: &Link,
+                client: &Client,
                 keyspace: &str,
                 deadline: Deadline,
             ) -> Result<Self, CassandraStoreError> {
                 let keyspace = quoted(keyspace);
                 let mut all = Self {
-                    $($name: prepared(link, &$text.replace("{k}", &keyspace), deadline).await?,)*
+                    $($name: prepared(client, &$text.replace("{k}", &keyspace), deadline).await?,)*
                 };
                 // They finish what others have begun.
-                all.uses_now.set_consistency(link.serial_read());
-                all.held_now.set_consistency(link.serial_read());
-                all.scan_said.set_page_size(PAGE_ROWS);
+                all.uses_now.set_consistency(client.serial_read());
+                all.held_now.set_consistency(client.serial_read());
+                all.scan_revoked.set_page_size(PAGE_ROWS);
                 all.scan_uses.set_page_size(PAGE_ROWS);
                 Ok(all)
             }
@@ -41,32 +41,32 @@ macro_rules! statements {
 }
 
 statements! {
-    look_up_said: "SELECT digest, id, kind, issued_at_or_before, until, at, issuer, claim, value, \
+    look_up_revoked: "SELECT digest, id, kind, issued_at_or_before, until, at, issuer, claim, value, \
         said_by, reason FROM {k}.revoked WHERE digest IN ?",
     look_up_uses: "SELECT DISTINCT digest, max_uses, held, until FROM {k}.uses WHERE digest IN ?",
-    scan_said: "SELECT digest, id, kind, issued_at_or_before, until, at, issuer, claim, value, \
+    scan_revoked: "SELECT digest, id, kind, issued_at_or_before, until, at, issuer, claim, value, \
         said_by, reason FROM {k}.revoked",
-    scan_uses: "SELECT DISTINCT digest, max_uses, held, turn, until FROM {k}.uses",
-    say: "INSERT INTO {k}.revoked (digest, id, kind, issued_at_or_before, until, at, issuer, claim, \
+    scan_uses: "SELECT DISTINCT digest, max_uses, held, version, until FROM {k}.uses",
+    insert_revocation: "INSERT INTO {k}.revoked (digest, id, kind, issued_at_or_before, until, at, issuer, claim, \
         value, said_by, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    unsay: "DELETE FROM {k}.revoked WHERE digest = ? AND id = ?",
-    take_new: "INSERT INTO {k}.uses (digest, max_uses, held, holder, turn, until) \
+    delete_revocation: "DELETE FROM {k}.revoked WHERE digest = ? AND id = ?",
+    take_new: "INSERT INTO {k}.uses (digest, max_uses, held, holder, version, until) \
         VALUES (?, ?, 1, ?, ?, ?) IF NOT EXISTS",
-    uses: "SELECT DISTINCT max_uses, held, holder, turn, until FROM {k}.uses WHERE digest = ?",
+    uses: "SELECT DISTINCT max_uses, held, holder, version, until FROM {k}.uses WHERE digest = ?",
     held: "SELECT use_id FROM {k}.uses WHERE digest = ? AND use_id = ?",
-    uses_now: "SELECT DISTINCT max_uses, held, holder, turn, until FROM {k}.uses WHERE digest = ?",
+    uses_now: "SELECT DISTINCT max_uses, held, holder, version, until FROM {k}.uses WHERE digest = ?",
     held_now: "SELECT use_id FROM {k}.uses WHERE digest = ? AND use_id = ?",
     all_held: "SELECT use_id FROM {k}.uses WHERE digest = ? LIMIT ?",
-    change_uses: "UPDATE {k}.uses SET max_uses = ?, held = ?, holder = ?, turn = ?, until = ? \
-        WHERE digest = ? IF turn = ?",
-    hold: "INSERT INTO {k}.uses (digest, use_id) VALUES (?, ?)",
-    let_go: "DELETE FROM {k}.uses WHERE digest = ? AND use_id = ?",
-    forget_uses: "DELETE max_uses, held, holder, turn, until FROM {k}.uses WHERE digest = ? \
-        IF turn = ?",
+    change_uses: "UPDATE {k}.uses SET max_uses = ?, held = ?, holder = ?, version = ?, until = ? \
+        WHERE digest = ? IF version = ?",
+    insert_use: "INSERT INTO {k}.uses (digest, use_id) VALUES (?, ?)",
+    delete_use: "DELETE FROM {k}.uses WHERE digest = ? AND use_id = ?",
+    forget_uses: "DELETE max_uses, held, holder, version, until FROM {k}.uses WHERE digest = ? \
+        IF version = ?",
     purged_before: "SELECT purged_before FROM {k}.store WHERE only_one = 0",
     purge_begins: "UPDATE {k}.store SET purged_before = ? WHERE only_one = 0 IF purged_before = ?",
-    register: "INSERT INTO {k}.writers (only_one, writer, beat, retired) VALUES (0, ?, ?, false)",
-    writers: "SELECT writer, beat, retired, trimmed, trimmed_mark FROM {k}.writers \
+    register: "INSERT INTO {k}.writers (only_one, writer, heartbeat, retired) VALUES (0, ?, ?, false)",
+    writers: "SELECT writer, heartbeat, retired, trimmed, trimmed_mark FROM {k}.writers \
         WHERE only_one = 0",
     retire: "UPDATE {k}.writers SET retired = true WHERE only_one = 0 AND writer = ?",
     forget_writer: "DELETE FROM {k}.writers WHERE only_one = 0 AND writer = ?",
@@ -79,13 +79,13 @@ statements! {
 }
 
 async fn prepared(
-    link: &Link,
+    client: &Client,
     text: &str,
     deadline: Deadline,
 ) -> Result<PreparedStatement, CassandraStoreError> {
-    let prepared = deadline.bound(link.session.prepare(text)).await?;
+    let prepared = deadline.bound(client.session.prepare(text)).await?;
     let mut statement = prepared.map_err(CassandraStoreError::rejected)?;
-    statement.set_execution_profile_handle(Some(link.profile.clone()));
+    statement.set_execution_profile_handle(Some(client.profile.clone()));
     statement.set_is_idempotent(true);
     Ok(statement)
 }

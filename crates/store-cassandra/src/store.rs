@@ -33,16 +33,18 @@ impl Store for CassandraStore {
 
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
         let inner = &self.0;
-        let deadline = inner.link.deadline();
+        let deadline = inner.client.deadline();
         let mut asked = keys.to_vec();
         asked.sort_unstable();
         asked.dedup();
-        let (said, used) =
-            tokio::try_join!(inner.said(deadline, &asked), inner.used(deadline, &asked))?;
+        let (revoked, used) = tokio::try_join!(
+            inner.revoked(deadline, &asked),
+            inner.uses_of(deadline, &asked)
+        )?;
         // A revocation hides the uses.
         let mut found: HashMap<_, _> = used.into_iter().collect();
-        for (key, stands) in said {
-            if let Some(listed) = stands.listed() {
+        for (key, state) in revoked {
+            if let Some(listed) = state.listed() {
                 found.insert(key, Some(listed));
             }
         }
@@ -75,7 +77,7 @@ impl Store for CassandraStore {
     /// `None` where each data centre answers for itself: an entry of another data centre's log may
     /// come before what it tells of.
     fn feed(&self) -> Option<&dyn ChangeFeed> {
-        let is_local = self.0.link.serial == SerialConsistency::LocalSerial;
+        let is_local = self.0.client.serial == SerialConsistency::LocalSerial;
         (!is_local).then_some(self)
     }
 
@@ -141,12 +143,12 @@ impl CassandraStore {
         self.to_the_end(async move {
             let mut lifted = false;
             for some in by_key.chunks(WRITTEN_AT_ONCE) {
-                let deadline = inner.link.deadline();
-                let keys = some.iter().map(|(key, _)| (Table::Said, *key)).collect();
-                let write = inner.say(deadline, some);
+                let deadline = inner.client.deadline();
+                let keys = some.iter().map(|(key, _)| (Table::Revoked, *key)).collect();
+                let write = inner.apply(deadline, some);
                 lifted |= inner
                     .log
-                    .telling(keys, deadline, write, Result::is_err)
+                    .logged(keys, deadline, write, Result::is_err)
                     .await??;
             }
             Ok(lifted)

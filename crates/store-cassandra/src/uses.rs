@@ -11,14 +11,14 @@ use tokio::time::Instant;
 use tower_revoke_core::{KeyDigest, StoreError, TokenId, Use, UseOutcome};
 
 use crate::{
+    client::{Deadline, was_applied},
     error::Failure,
     inner::Inner,
-    link::{Deadline, was_applied},
     log::Table,
+    queue::Reading,
     rows::Uses,
     said::{end, later},
     statements::Statements,
-    turns::Answer,
 };
 
 /// Rows of uses that are forgotten in one write.
@@ -38,19 +38,19 @@ struct NewUse {
 }
 
 /// When everything before it was purged.
-type Purged = Answer<Option<i64>>;
+type Purged = Reading<Option<i64>>;
 
 fn blob(bytes: &[u8; 16]) -> Option<CqlValue> {
     Some(CqlValue::Blob(bytes.to_vec()))
 }
 
 /// How uses stand for one use.
-struct Stands {
+struct UseState {
     uses: Uses,
     is_held: bool,
 }
 
-impl Stands {
+impl UseState {
     fn is_spent(&self, use_: &Use) -> bool {
         !self.is_held && self.uses.are_all_held(use_)
     }
@@ -59,22 +59,22 @@ impl Stands {
 impl Inner {
     /// Takes a use.
     pub(crate) async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
-        let (began, deadline) = (Instant::now(), self.link.deadline());
-        let turn = self.turns.of(use_.token);
-        let (_lock, seen) = match turn.lock.try_lock() {
+        let (began, deadline) = (Instant::now(), self.client.deadline());
+        let queue = self.queues.of(use_.token);
+        let (_lock, seen) = match queue.lock.try_lock() {
             Ok(lock) => (Some(lock), None),
             Err(_) => {
-                let lock = deadline.bound(turn.lock.lock()).await?;
+                let lock = deadline.bound(queue.lock.lock()).await?;
                 // A read costs the cluster much less than a condition, and all who wait share it.
                 let read = self.read(deadline, &self.statements.uses, use_.token);
-                let seen = deadline.bound(turn.seen.since(began, read)).await??.is;
-                // Who can't take any needs no turn to find out whether it has one.
+                let seen = deadline.bound(queue.seen.since(began, read)).await??.value;
+                // Who can't take any needs no version to find out whether it has one.
                 let lock = Some(lock).filter(|_| !seen.are_all_held(use_));
-                let stands = self.stands(deadline, use_, seen).await?;
-                if stands.is_spent(use_) {
+                let state = self.state(deadline, use_, seen).await?;
+                if state.is_spent(use_) {
                     return Ok(UseOutcome::Spent);
                 }
-                (lock, Some(stands))
+                (lock, Some(state))
             }
         };
         let taken = async {
@@ -98,7 +98,7 @@ impl Inner {
         };
         let keys = vec![(Table::Uses, KeyDigest::of_token(use_.token))];
         self.log
-            .telling(keys, deadline, write, Result::is_err)
+            .logged(keys, deadline, write, Result::is_err)
             .await?
     }
 
@@ -117,7 +117,7 @@ impl Inner {
             until,
         );
         let take_new = &self.statements.take_new;
-        let found: NewUse = first(self.link.ask(deadline, take_new, values).await?)?;
+        let found: NewUse = first(self.client.execute(deadline, take_new, values).await?)?;
         let is_mine = found.holder.as_deref() == Some(use_.id.as_bytes().as_slice());
         if found.max_uses == Some(1) && found.holder.is_some() && !is_mine {
             return Ok(UseOutcome::Spent);
@@ -135,22 +135,22 @@ impl Inner {
         &self,
         deadline: Deadline,
         use_: &Use,
-        mut seen: Option<Stands>,
+        mut seen: Option<UseState>,
     ) -> Result<UseOutcome, StoreError> {
         let limit = i64::from(use_.limit.get());
         loop {
-            let stands = match seen.take() {
-                Some(stands) => stands,
+            let state = match seen.take() {
+                Some(state) => state,
                 None => {
                     let uses = &self.statements.uses;
                     let uses = self.read(deadline, uses, use_.token).await?;
-                    self.stands(deadline, use_, uses).await?
+                    self.state(deadline, use_, uses).await?
                 }
             };
-            if stands.is_spent(use_) {
+            if state.is_spent(use_) {
                 return Ok(UseOutcome::Spent);
             }
-            let Stands { uses, is_held } = stands;
+            let UseState { uses, is_held } = state;
             let held = uses.held.unwrap_or(0) + i64::from(!is_held);
             let until = match uses.max_uses {
                 Some(_) => later(uses.until, end(use_.until)),
@@ -167,12 +167,12 @@ impl Inner {
         }
     }
 
-    async fn stands(
+    async fn state(
         &self,
         deadline: Deadline,
         use_: &Use,
         uses: Uses,
-    ) -> Result<Stands, StoreError> {
+    ) -> Result<UseState, StoreError> {
         let asked = use_.limit.get();
         if let Some(stored) = uses.max_uses
             && stored != i64::from(asked)
@@ -182,19 +182,19 @@ impl Inner {
         }
         let held = &self.statements.held;
         let is_held = self.is_held(deadline, held, use_, &uses).await?;
-        Ok(Stands { uses, is_held })
+        Ok(UseState { uses, is_held })
     }
 
     /// Gives a use back.
     pub(crate) async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
-        let deadline = self.link.deadline();
-        let turn = self.turns.of(use_.token);
-        let _lock = deadline.bound(turn.lock.lock()).await?;
+        let deadline = self.client.deadline();
+        let queue = self.queues.of(use_.token);
+        let _lock = deadline.bound(queue.lock.lock()).await?;
         let keys = vec![(Table::Uses, KeyDigest::of_token(use_.token))];
         let write = self.return_rule(deadline, use_);
         let released = self
             .log
-            .telling(keys, deadline, write, Result::is_err)
+            .logged(keys, deadline, write, Result::is_err)
             .await?;
         Ok(released?)
     }
@@ -221,32 +221,33 @@ impl Inner {
     pub(crate) async fn forget(
         &self,
         token: &[u8],
-        turn: Option<i64>,
+        version: Option<i64>,
         max_uses: Option<i64>,
     ) -> Result<bool, Failure> {
-        let deadline = self.link.deadline();
+        let deadline = self.client.deadline();
         let token = CqlValue::Blob(token.to_vec());
         let mut writes = vec![(
             self.statements.forget_uses.clone(),
-            vec![Some(token.clone()), turn.map(CqlValue::BigInt)],
+            vec![Some(token.clone()), version.map(CqlValue::BigInt)],
         )];
         if max_uses != Some(1) {
             let values = (token.clone(), HELD_AT_ONCE);
             let all_held = &self.statements.all_held;
-            let rows: Vec<(Option<Vec<u8>>,)> = self.link.rows(deadline, all_held, values).await?;
+            let rows: Vec<(Option<Vec<u8>>,)> =
+                self.client.rows(deadline, all_held, values).await?;
             for use_ in rows.into_iter().filter_map(|(use_,)| use_) {
                 let values = vec![Some(token.clone()), Some(CqlValue::Blob(use_))];
-                writes.push((self.statements.let_go.clone(), values));
+                writes.push((self.statements.delete_use.clone(), values));
             }
         }
-        was_applied(self.link.ask_all(deadline, writes).await?)
+        was_applied(self.client.execute_batch(deadline, writes).await?)
     }
 
     /// What was announced to be purged.
     async fn purged(&self, deadline: Deadline, since: Instant) -> Result<Purged, Failure> {
         let ask = async {
             let purged_before = &self.statements.purged_before;
-            let rows: Vec<(Option<i64>,)> = self.link.rows(deadline, purged_before, ()).await?;
+            let rows: Vec<(Option<i64>,)> = self.client.rows(deadline, purged_before, ()).await?;
             Ok(rows.first().and_then(|(purged,)| *purged))
         };
         deadline.bound(self.purged.since(since, ask)).await?
@@ -264,7 +265,7 @@ impl Inner {
         if purged.asked.elapsed() > NOTICE / 2 {
             purged = self.purged(deadline, Instant::now()).await?;
         }
-        if purged.is.is_none_or(|purged| purged <= until) {
+        if purged.value.is_none_or(|purged| purged <= until) {
             return Ok(());
         }
         self.return_rule(deadline, use_).await?;
@@ -278,7 +279,7 @@ impl Inner {
         token: TokenId,
     ) -> Result<Uses, Failure> {
         let token = token.as_bytes().as_slice();
-        let rows: Vec<Uses> = self.link.rows(deadline, statement, (token,)).await?;
+        let rows: Vec<Uses> = self.client.rows(deadline, statement, (token,)).await?;
         Ok(rows.into_iter().next().unwrap_or_default())
     }
 
@@ -297,14 +298,14 @@ impl Inner {
                     use_.token.as_bytes().as_slice(),
                     use_.id.as_bytes().as_slice(),
                 );
-                let rows: Vec<(Vec<u8>,)> = self.link.rows(deadline, statement, values).await?;
+                let rows: Vec<(Vec<u8>,)> = self.client.rows(deadline, statement, values).await?;
                 Ok(!rows.is_empty())
             }
         }
     }
 
-    /// Writes what stands now, if nobody else has written since it was read. Asked twice it
-    /// recognizes itself by its turn.
+    /// Writes what state now, if nobody else has written since it was read. Append twice it
+    /// recognizes itself by its version.
     async fn change(
         &self,
         deadline: Deadline,
@@ -316,7 +317,7 @@ impl Inner {
     ) -> Result<bool, Failure> {
         let limit = uses.max_uses.unwrap_or(i64::from(use_.limit.get()));
         let (token, id) = (blob(use_.token.as_bytes()), blob(use_.id.as_bytes()));
-        let turn = fastrand::i64(..);
+        let version = fastrand::i64(..);
         let holder = id.clone().filter(|_| takes && limit == 1);
         let mut writes = vec![(
             self.statements.change_uses.clone(),
@@ -324,27 +325,27 @@ impl Inner {
                 Some(CqlValue::BigInt(limit)),
                 Some(CqlValue::BigInt(held)),
                 holder,
-                Some(CqlValue::BigInt(turn)),
+                Some(CqlValue::BigInt(version)),
                 until.map(CqlValue::BigInt),
                 token.clone(),
-                uses.turn.map(CqlValue::BigInt),
+                uses.version.map(CqlValue::BigInt),
             ],
         )];
         if limit > 1 {
             let row = if takes {
-                &self.statements.hold
+                &self.statements.insert_use
             } else {
-                &self.statements.let_go
+                &self.statements.delete_use
             };
             writes.push((row.clone(), vec![token, id]));
         }
-        if was_applied(self.link.ask_all(deadline, writes).await?)? {
+        if was_applied(self.client.execute_batch(deadline, writes).await?)? {
             return Ok(true);
         }
         let found = self
             .read(deadline, &self.statements.uses, use_.token)
             .await?;
-        Ok(found.turn == Some(turn))
+        Ok(found.version == Some(version))
     }
 }
 

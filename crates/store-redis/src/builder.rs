@@ -6,13 +6,13 @@ use tower_revoke_core::{Clock, request_timeout};
 
 use crate::{
     address::{Location, Login},
-    ask::Asker,
-    dial::Dial,
+    client::Client,
+    connector::Connector,
     error::RedisStoreError,
     inner::Inner,
     queue::UseQueue,
-    route::{CLUSTER_TAGS, Place, Route},
     scripts::Keys,
+    servers::{CLUSTER_TAGS, Servers, Topology},
     store::RedisStore,
     watch::Watch,
 };
@@ -52,7 +52,7 @@ use crate::{
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RedisStoreBuilder {
-    place: Result<Place, RedisStoreError>,
+    topology: Result<Topology, RedisStoreError>,
     key_prefix: String,
     request_timeout: Duration,
     feed_retention: Duration,
@@ -77,7 +77,7 @@ impl RedisStore {
 
     /// Sets up a store on one server. `url` is the same as for [`connect`](Self::connect).
     pub fn builder(url: &str) -> RedisStoreBuilder {
-        RedisStoreBuilder::new(Location::server(url).map(Place::Single))
+        RedisStoreBuilder::new(Location::server(url).map(Topology::Single))
     }
 
     /// Sets up a store on the primary that the sentinels know as `name`; they are asked for it at
@@ -87,7 +87,7 @@ impl RedisStore {
     pub fn sentinel<'a>(name: &str, urls: impl IntoIterator<Item = &'a str>) -> RedisStoreBuilder {
         let sentinels = urls.into_iter().map(Location::sentinel);
         let sentinels = sentinels.collect::<Result<_, _>>();
-        RedisStoreBuilder::new(sentinels.map(|sentinels| Place::Sentinel {
+        RedisStoreBuilder::new(sentinels.map(|sentinels| Topology::Sentinel {
             name: name.to_owned(),
             sentinels,
         }))
@@ -97,14 +97,14 @@ impl RedisStore {
     /// accept the same login.
     pub fn cluster<'a>(urls: impl IntoIterator<Item = &'a str>) -> RedisStoreBuilder {
         let seeds = urls.into_iter().map(Location::server);
-        RedisStoreBuilder::new(seeds.collect::<Result<_, _>>().map(Place::Cluster))
+        RedisStoreBuilder::new(seeds.collect::<Result<_, _>>().map(Topology::Cluster))
     }
 }
 
 impl RedisStoreBuilder {
-    fn new(place: Result<Place, RedisStoreError>) -> Self {
+    fn new(topology: Result<Topology, RedisStoreError>) -> Self {
         Self {
-            place,
+            topology,
             key_prefix: "tower-revoke".to_owned(),
             request_timeout: request_timeout::DEFAULT,
             feed_retention: Duration::from_secs(600),
@@ -207,7 +207,7 @@ impl RedisStoreBuilder {
     /// # Errors
     /// See [`RedisStoreError`].
     pub async fn connect(self) -> Result<RedisStore, RedisStoreError> {
-        let place = self.place?;
+        let topology = self.topology?;
         let wrong = |what| Err(RedisStoreError::Setting(what));
         if self.key_prefix.is_empty() || self.key_prefix.contains(['{', '}']) {
             return wrong("key_prefix must not be empty and must not contain braces");
@@ -216,10 +216,10 @@ impl RedisStoreBuilder {
         if (self.replicas).is_some_and(|(_, timeout)| timeout >= self.request_timeout) {
             return wrong("the timeout of wait_for_replicas must be shorter than request_timeout");
         }
-        let locations = match &place {
-            Place::Single(location) => std::slice::from_ref(location),
-            Place::Sentinel { sentinels, .. } => sentinels,
-            Place::Cluster(seeds) => seeds,
+        let locations = match &topology {
+            Topology::Single(location) => std::slice::from_ref(location),
+            Topology::Sentinel { sentinels, .. } => sentinels,
+            Topology::Cluster(seeds) => seeds,
         };
         let Some(first) = locations.first().cloned() else {
             return wrong("at least one address is needed");
@@ -228,12 +228,12 @@ impl RedisStoreBuilder {
             return wrong("the addresses must all be redis:// or all be rediss://");
         }
         let database = self.database.unwrap_or(first.database);
-        let is_cluster = matches!(place, Place::Cluster(_));
+        let is_cluster = matches!(topology, Topology::Cluster(_));
         if is_cluster && database != 0 {
             return wrong("the database of a cluster must be 0");
         }
         let tags = if is_cluster { CLUSTER_TAGS } else { 1 };
-        let dial = Dial {
+        let connector = Connector {
             #[cfg(feature = "tls")]
             tls: tls(&first, &self.pem)?,
             login: self.credentials.unwrap_or_else(|| first.login.clone()),
@@ -251,26 +251,26 @@ impl RedisStoreBuilder {
             .map(|tag| Keys::new(&self.key_prefix, tag))
             .collect();
         let feeds: Vec<_> = keys.iter().map(|keys| keys.feed.clone()).collect();
-        let route = Route::new(dial, place, feeds.clone());
-        let asker = Asker {
-            route,
+        let servers = Servers::new(connector, topology, feeds.clone());
+        let client = Client {
+            servers,
             within: self.request_timeout,
             replicas: self.replicas,
         };
         // Every server is looked at now, not at the first token that it has.
-        let reached = (0..tags).map(|tag| asker.reach(tag));
+        let reached = (0..tags).map(|tag| client.reach(tag));
         futures_util::future::try_join_all(reached).await?;
         let layout = format!("1, {tags} tags");
-        let id = Inner::open(&asker, &keys[0], &layout).await?;
+        let id = Inner::open(&client, &keys[0], &layout).await?;
         Ok(RedisStore(Arc::new(Inner {
-            asker: Arc::new(asker),
+            client: Arc::new(client),
             uses: keys.iter().map(|_| UseQueue::default()).collect(),
             keys,
             id,
             watch: Watch::new(tags),
             feeds,
             clock: self.clock,
-            keep: self.feed_retention,
+            feed_retention: self.feed_retention,
         })))
     }
 }

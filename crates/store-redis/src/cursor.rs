@@ -20,7 +20,7 @@ impl EntryId {
 
 /// An entry that was seen, told from any of another history by its stamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Seen {
+pub(crate) struct SeenEntry {
     pub(crate) id: EntryId,
     pub(crate) stamp: [u8; 8],
 }
@@ -30,7 +30,7 @@ pub(crate) const USES: usize = 1;
 
 /// Where in a sorted index somebody is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct IndexPosition {
     pub(crate) tag: usize,
     pub(crate) index: usize,
     /// The score as the server writes it, and the keys that stand there; both empty at the start.
@@ -40,15 +40,15 @@ pub(crate) struct Place {
 
 /// What a cursor says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Mark {
-    Feed(Vec<Seen>),
+pub(crate) enum Position {
+    Feed(Vec<SeenEntry>),
     /// Everything that is alive is being read; what has changed since is read from there.
-    Load(Vec<Seen>, Place),
+    Load(Vec<SeenEntry>, IndexPosition),
     /// A page of records.
-    Records(Place),
+    Records(IndexPosition),
 }
 
-impl Mark {
+impl Position {
     /// The cursor of a store with this id.
     pub(crate) fn encode(&self, store: &[u8; 16]) -> Cursor {
         let bytes = postcard::to_extend(self, store.to_vec());
@@ -68,11 +68,12 @@ impl Mark {
     }
 
     fn fits(&self, tags: usize) -> bool {
-        let is_in = |place: &Place, indexes| place.tag < tags && place.index < indexes;
+        let is_in =
+            |position: &IndexPosition, indexes| position.tag < tags && position.index < indexes;
         match self {
             Self::Feed(seen) => seen.len() == tags,
-            Self::Load(seen, place) => seen.len() == tags && is_in(place, USES + 1),
-            Self::Records(place) => is_in(place, USES),
+            Self::Load(seen, position) => seen.len() == tags && is_in(position, USES + 1),
+            Self::Records(position) => is_in(position, USES),
         }
     }
 }
@@ -85,32 +86,35 @@ mod tests {
 
     const STORE: [u8; 16] = *b"one of ourstores";
 
-    fn mark(tags: usize) -> impl Strategy<Value = Mark> {
+    fn mark(tags: usize) -> impl Strategy<Value = Position> {
         let seen = prop::collection::vec(
             (any::<u64>(), any::<u64>(), any::<[u8; 8]>()).prop_map(|(millis, number, stamp)| {
-                Seen {
+                SeenEntry {
                     id: EntryId(millis, number),
                     stamp,
                 }
             }),
             tags,
         );
-        let place = (
+        let position = (
             0..tags,
             0..2_usize,
             "[0-9inf.]{0,20}",
             prop::collection::vec(any::<[u8; 16]>(), 0..=60),
         )
-            .prop_map(|(tag, index, score, keys)| Place {
+            .prop_map(|(tag, index, score, keys)| IndexPosition {
                 tag,
                 index,
                 score: score.into_bytes(),
                 keys: keys.concat(),
             });
-        (seen, place, 0..3).prop_map(|(seen, place, kind)| match kind {
-            0 => Mark::Feed(seen),
-            1 => Mark::Load(seen, place),
-            _ => Mark::Records(Place { index: 0, ..place }),
+        (seen, position, 0..3).prop_map(|(seen, position, kind)| match kind {
+            0 => Position::Feed(seen),
+            1 => Position::Load(seen, position),
+            _ => Position::Records(IndexPosition {
+                index: 0,
+                ..position
+            }),
         })
     }
 
@@ -118,26 +122,26 @@ mod tests {
         #[test]
         fn a_cursor_comes_back(mark in mark(16)) {
             let cursor = mark.encode(&STORE);
-            prop_assert_eq!(Mark::decode(&cursor, &STORE, 16).ok(), Some(mark));
+            prop_assert_eq!(Position::decode(&cursor, &STORE, 16).ok(), Some(mark));
             let longer = Cursor::new([cursor.as_bytes(), &[0]].concat());
-            prop_assert!(Mark::decode(&longer, &STORE, 16).is_err());
+            prop_assert!(Position::decode(&longer, &STORE, 16).is_err());
         }
 
         #[test]
         fn bytes_of_others_are_foreign(bytes: Vec<u8>) {
             let ours = Cursor::new([&STORE[..], &bytes].concat());
-            let _ = Mark::decode(&ours, &STORE, 1);
+            let _ = Position::decode(&ours, &STORE, 1);
             let other = Cursor::new([&b"one of theirs..."[..], &bytes].concat());
-            prop_assert!(Mark::decode(&other, &STORE, 1).is_err());
+            prop_assert!(Position::decode(&other, &STORE, 1).is_err());
         }
     }
 
     #[test]
     fn a_cursor_of_another_store_is_foreign() {
-        let cursor = Mark::Feed(vec![Seen::default()]).encode(&[1; 16]);
-        assert!(Mark::decode(&cursor, &[1; 16], 1).is_ok());
+        let cursor = Position::Feed(vec![SeenEntry::default()]).encode(&[1; 16]);
+        assert!(Position::decode(&cursor, &[1; 16], 1).is_ok());
         for (store, tags) in [([2; 16], 1), ([1; 16], 16)] {
-            let error = Mark::decode(&cursor, &store, tags).unwrap_err();
+            let error = Position::decode(&cursor, &store, tags).unwrap_err();
             assert!(matches!(error, StoreError::ForeignCursor));
         }
     }

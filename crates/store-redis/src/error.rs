@@ -30,12 +30,12 @@ pub enum RedisStoreError {
         source: Arc<io::Error>,
     },
     /// The connection was not ready in time.
-    #[error("{node} did not answer within {within:?}")]
+    #[error("{node} did not answer within {timeout:?}")]
     TimedOut {
         /// The server, as `host:port`.
         node: String,
-        /// How long it had.
-        within: Duration,
+        /// The limit.
+        timeout: Duration,
     },
     /// The user or the password is wrong, or one is needed.
     #[error("{node} does not accept the login")]
@@ -120,10 +120,10 @@ pub enum RedisStoreError {
     },
     /// An answer or a stored value has not the shape that it must have.
     #[error("{0} can't be read")]
-    Garbled(&'static str),
+    Malformed(&'static str),
 }
 
-/// Why a question got no answer; many callers may get the same.
+/// Why a request got no answer; many callers may get the same.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
     Unavailable(RedisStoreError),
@@ -180,6 +180,6 @@ impl RedisStoreError {
 }
 
 /// What is stored can't be read.
-pub(crate) fn garbled() -> StoreError {
-    Failure::from(RedisStoreError::Garbled("what is stored")).into()
+pub(crate) fn malformed() -> StoreError {
+    Failure::from(RedisStoreError::Malformed("what is stored")).into()
 }

@@ -1,13 +1,13 @@
-//! The feed: a stream under each tag, followed by a cursor with a place in every one of them.
+//! The feed: a stream under each tag, followed by a cursor with a position in every one of them.
 
 use futures_util::future::try_join_all;
 use redis::Value;
 use tower_revoke_core::{Change, Changes, Cursor, KeyDigest, StoreError, UnixTime};
 
 use crate::{
-    ask::Question,
-    cursor::{EntryId, Mark, Place, Seen, USES},
-    error::{Failure, RedisStoreError, garbled},
+    client::Request,
+    cursor::{EntryId, IndexPosition, Position, SeenEntry, USES},
+    error::{Failure, RedisStoreError, malformed},
     inner::Inner,
     scripts::SCRIPTS,
     value::{bytes, list},
@@ -24,50 +24,53 @@ const PAGE: usize = 2048;
 pub(crate) struct Row {
     pub(crate) key: KeyDigest,
     pub(crate) value: Vec<u8>,
-    pub(crate) said: Vec<u8>,
+    pub(crate) details: Vec<u8>,
 }
 
 impl Inner {
     pub(crate) async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
         let tags = self.keys.len();
-        let mark = since.map(|cursor| Mark::decode(cursor, &self.id, tags));
+        let mark = since.map(|cursor| Position::decode(cursor, &self.id, tags));
         match mark.transpose()? {
-            Some(Mark::Feed(seen)) => self.follow(seen).await,
-            Some(Mark::Load(seen, place)) => self.load(seen, place).await,
-            Some(Mark::Records(_)) => Err(StoreError::ForeignCursor),
+            Some(Position::Feed(seen)) => self.follow(seen).await,
+            Some(Position::Load(seen, position)) => self.load(seen, position).await,
+            Some(Position::Records(_)) => Err(StoreError::ForeignCursor),
             // Taken first: what changes while all is read comes again afterwards.
-            None => self.load(self.ends().await?, Place::default()).await,
+            None => {
+                self.load(self.ends().await?, IndexPosition::default())
+                    .await
+            }
         }
     }
 
     /// The last entry under each tag.
-    async fn ends(&self) -> Result<Vec<Seen>, StoreError> {
+    async fn ends(&self) -> Result<Vec<SeenEntry>, StoreError> {
         let asked = (0..self.keys.len()).map(|tag| self.entries(tag, None, 1));
         let ends = self.or_error(try_join_all(asked).await).await?;
         let mut seen = Vec::new();
         for answer in &ends {
             let entries = list(answer).get(1..).unwrap_or_default();
             seen.push(match entries.first() {
-                Some(_) => entry(entries).ok_or_else(garbled)?,
-                None => Seen::default(),
+                Some(_) => entry(entries).ok_or_else(malformed)?,
+                None => SeenEntry::default(),
             });
         }
         Ok(seen)
     }
 
-    async fn follow(&self, mut seen: Vec<Seen>) -> Result<Changes, StoreError> {
+    async fn follow(&self, mut seen: Vec<SeenEntry>) -> Result<Changes, StoreError> {
         let at_most = (ENTRIES / seen.len()).max(1);
         let asked = seen.iter().enumerate();
         let asked = asked.map(|(tag, seen)| self.entries(tag, Some(*seen), at_most));
         let answers = self.or_error(try_join_all(asked).await).await?;
-        let said = |word: &[u8]| {
+        let has_status = |word: &[u8]| {
             let mut words = answers.iter().filter_map(|answer| list(answer).first());
-            words.any(|said| bytes(said) == word)
+            words.any(|status| bytes(status) == word)
         };
-        if said(b"back") {
+        if has_status(b"back") {
             return Err(StoreError::HistoryWentBack);
         }
-        if said(b"old") {
+        if has_status(b"old") {
             return Err(StoreError::CursorTooOld);
         }
         let mut changes = Vec::new();
@@ -76,13 +79,13 @@ impl Inner {
             let entries = list(answer).get(1..).unwrap_or_default().chunks_exact(3);
             more |= entries.len() == at_most;
             for one in entries {
-                *seen = entry(one).ok_or_else(garbled)?;
-                wire::read_changes(bytes(&one[2]), &mut changes).ok_or_else(garbled)?;
+                *seen = entry(one).ok_or_else(malformed)?;
+                wire::read_changes(bytes(&one[2]), &mut changes).ok_or_else(malformed)?;
             }
         }
         Ok(Changes {
             changes,
-            next: Mark::Feed(seen).encode(&self.id),
+            next: Position::Feed(seen).encode(&self.id),
             more,
         })
     }
@@ -90,7 +93,7 @@ impl Inner {
     async fn entries(
         &self,
         tag: usize,
-        since: Option<Seen>,
+        since: Option<SeenEntry>,
         at_most: usize,
     ) -> Result<Value, Failure> {
         let keys = &self.keys[tag];
@@ -98,26 +101,30 @@ impl Inner {
         let id = since.map_or_else(String::new, |seen| seen.id.write());
         let stamp = since.unwrap_or_default().stamp;
         call.arg(at_most).arg(id).arg(&stamp[..]);
-        self.asker.ask(tag, &Question::read(call)).await
+        self.client.ask(tag, &Request::read(call)).await
     }
 
     /// One page of everything that is alive: of each tag what is listed, then what is spent.
-    async fn load(&self, seen: Vec<Seen>, place: Place) -> Result<Changes, StoreError> {
+    async fn load(
+        &self,
+        seen: Vec<SeenEntry>,
+        position: IndexPosition,
+    ) -> Result<Changes, StoreError> {
         let mut changes = Vec::new();
         let mut room = PAGE;
-        let is_first = place == Place::default();
-        let mut next = Some(place);
+        let is_first = position == IndexPosition::default();
+        let mut next = Some(position);
         // What has room in one page comes in one, also where it is spread over many tags.
-        while let Some(place) = next.take_if(|_| room > 0) {
-            let (read, end) = self.load_from(&place, room, &mut changes).await?;
+        while let Some(position) = next.take_if(|_| room > 0) {
+            let (read, end) = self.load_from(&position, room, &mut changes).await?;
             room = room.saturating_sub(read);
-            next = end.or_else(|| self.next_index(&place));
+            next = end.or_else(|| self.next_index(&position));
         }
         // What was written during a load of several pages stands in the feed.
         let more = next.is_some() || !is_first;
         let next = match next {
-            Some(place) => Mark::Load(seen, place),
-            None => Mark::Feed(seen),
+            Some(position) => Position::Load(seen, position),
+            None => Position::Feed(seen),
         };
         Ok(Changes {
             changes,
@@ -129,26 +136,26 @@ impl Inner {
     /// How much was read, and where there may be more in the same index.
     async fn load_from(
         &self,
-        place: &Place,
+        position: &IndexPosition,
         at_most: usize,
         changes: &mut Vec<Change>,
-    ) -> Result<(usize, Option<Place>), StoreError> {
-        let is_listed = place.index != USES;
-        let keys = &self.keys[place.tag];
+    ) -> Result<(usize, Option<IndexPosition>), StoreError> {
+        let is_listed = position.index != USES;
+        let keys = &self.keys[position.tag];
         let page = if is_listed {
             let of = [keys.listed_index.as_str(), &keys.listed];
-            self.page(place, &of, at_most).await
+            self.page(position, &of, at_most).await
         } else {
             let of = [keys.uses_index.as_str(), &keys.uses, &keys.feed, &keys.meta];
-            self.page(place, &of, at_most).await
+            self.page(position, &of, at_most).await
         };
         let (rows, end) = self.or_error(page).await?;
         let read = rows.len();
         for Row { key, value, .. } in rows {
             let known = if is_listed {
-                Some(wire::listed(&value).ok_or_else(garbled)?)
+                Some(wire::listed(&value).ok_or_else(malformed)?)
             } else {
-                let spent = wire::spent(&value).ok_or_else(garbled)?;
+                let spent = wire::spent(&value).ok_or_else(malformed)?;
                 spent.map(|spent| (spent, UnixTime::EPOCH))
             };
             changes.extend(known.map(|(listed, at)| Change::Listed { key, listed, at }));
@@ -156,45 +163,45 @@ impl Inner {
         Ok((read, end))
     }
 
-    fn next_index(&self, place: &Place) -> Option<Place> {
-        let (tag, index) = match place.index {
-            USES => (place.tag + 1, 0),
-            _ => (place.tag, USES),
+    fn next_index(&self, position: &IndexPosition) -> Option<IndexPosition> {
+        let (tag, index) = match position.index {
+            USES => (position.tag + 1, 0),
+            _ => (position.tag, USES),
         };
-        (tag < self.keys.len()).then(|| Place {
+        (tag < self.keys.len()).then(|| IndexPosition {
             tag,
             index,
-            ..Place::default()
+            ..IndexPosition::default()
         })
     }
 
-    /// What stands in an index after a place (`keys` are those of `load.lua`), and the place of the last if there may be more. Of
+    /// What stands in an index after a position (`keys` are those of `load.lua`), and the position of the last if there may be more. Of
     /// uses a few more than `at_most` may come.
     pub(crate) async fn page(
         &self,
-        place: &Place,
+        position: &IndexPosition,
         keys: &[&str],
         at_most: usize,
-    ) -> Result<(Vec<Row>, Option<Place>), Failure> {
+    ) -> Result<(Vec<Row>, Option<IndexPosition>), Failure> {
         let mut call = SCRIPTS.load.on(keys);
-        let kind = if place.index == USES {
+        let kind = if position.index == USES {
             "uses"
         } else {
             "listed"
         };
         call.arg(at_most).arg(kind);
-        call.arg(&place.score).arg(&place.keys);
-        let answer = self.asker.ask(place.tag, &Question::read(call)).await?;
+        call.arg(&position.score).arg(&position.keys);
+        let answer = self.client.ask(position.tag, &Request::read(call)).await?;
         let [score, last, rows @ ..] = list(&answer) else {
-            return Err(RedisStoreError::Garbled("the answer to a load").into());
+            return Err(RedisStoreError::Malformed("the answer to a load").into());
         };
-        let next = (!bytes(last).is_empty()).then(|| Place {
+        let next = (!bytes(last).is_empty()).then(|| IndexPosition {
             score: bytes(score).to_vec(),
             keys: bytes(last).to_vec(),
-            ..place.clone()
+            ..position.clone()
         });
         let rows = rows.chunks_exact(3).filter_map(|row| {
-            let [key, value, said] = row else {
+            let [key, value, details] = row else {
                 return None;
             };
             // An index may name what has gone.
@@ -202,11 +209,11 @@ impl Inner {
                 return None;
             }
             let key = bytes(key).try_into().ok().map(KeyDigest::from_bytes);
-            let key = key.ok_or(RedisStoreError::Garbled("a key"));
+            let key = key.ok_or(RedisStoreError::Malformed("a key"));
             Some(key.map(|key| Row {
                 key,
                 value: bytes(value).to_vec(),
-                said: bytes(said).to_vec(),
+                details: bytes(details).to_vec(),
             }))
         });
         Ok((rows.collect::<Result<_, _>>()?, next))
@@ -214,11 +221,11 @@ impl Inner {
 }
 
 /// The id and the stamp of an entry.
-fn entry(values: &[Value]) -> Option<Seen> {
+fn entry(values: &[Value]) -> Option<SeenEntry> {
     let [id, stamp, ..] = values else {
         return None;
     };
-    Some(Seen {
+    Some(SeenEntry {
         id: EntryId::read(bytes(id))?,
         stamp: bytes(stamp).try_into().ok()?,
     })

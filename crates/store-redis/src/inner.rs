@@ -7,7 +7,7 @@ use redis::{Cmd, Value, cmd};
 use tower_revoke_core::{Clock, KeyDigest, StoreError};
 
 use crate::{
-    ask::{Asker, Question},
+    client::{Client, Request},
     error::{Failure, RedisStoreError},
     queue::UseQueue,
     scripts::{Keys, tag_of},
@@ -19,7 +19,7 @@ use crate::{
 const TRIMMED_ONCE_IN: usize = 512;
 
 pub(crate) struct Inner {
-    pub(crate) asker: Arc<Asker>,
+    pub(crate) client: Arc<Client>,
     pub(crate) keys: Vec<Keys>,
     pub(crate) uses: Vec<UseQueue>,
     /// Tells the cursors of this store from those of any other.
@@ -27,7 +27,7 @@ pub(crate) struct Inner {
     pub(crate) watch: Watch,
     pub(crate) feeds: Vec<String>,
     pub(crate) clock: Clock,
-    pub(crate) keep: Duration,
+    pub(crate) feed_retention: Duration,
 }
 
 impl Inner {
@@ -41,7 +41,7 @@ impl Inner {
     }
 
     pub(crate) fn keep_millis(&self) -> u64 {
-        u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.feed_retention.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// How the feed is trimmed, and a stamp that no other entry has.
@@ -56,7 +56,7 @@ impl Inner {
 
     /// Checks that what is kept is laid out as we expect it, and takes the id of the store.
     pub(crate) async fn open(
-        asker: &Asker,
+        client: &Client,
         keys: &Keys,
         layout: &str,
     ) -> Result<[u8; 16], RedisStoreError> {
@@ -70,7 +70,7 @@ impl Inner {
         get.arg(&keys.meta).arg("layout").arg("id");
         let mut answer = Value::Nil;
         for command in [set("layout", layout.as_bytes()), set("id", &new), get] {
-            answer = match asker.ask(0, &Question::read(command)).await {
+            answer = match client.ask(0, &Request::read(command)).await {
                 Ok(answer) => answer,
                 Err(Failure::Unavailable(error)) => return Err(error),
                 Err(Failure::TimedOut(_) | Failure::Full) => {
@@ -79,7 +79,7 @@ impl Inner {
             };
         }
         let [found, id] = list(&answer) else {
-            return Err(RedisStoreError::Garbled("the layout"));
+            return Err(RedisStoreError::Malformed("the layout"));
         };
         if bytes(found) != layout.as_bytes() {
             return Err(RedisStoreError::OtherLayout {
@@ -88,7 +88,7 @@ impl Inner {
             });
         }
         let id = bytes(id).try_into();
-        id.map_err(|_| RedisStoreError::Garbled("the id of the store"))
+        id.map_err(|_| RedisStoreError::Malformed("the id of the store"))
     }
 
     pub(crate) async fn or_error<T>(&self, result: Result<T, Failure>) -> Result<T, StoreError> {
@@ -112,7 +112,7 @@ impl Inner {
             let mut purged = ask("HEXISTS", &keys.uses);
             purged.arg("purged");
             let counts = [ask("HLEN", &keys.listed), ask("HLEN", &keys.uses), purged];
-            self.asker.each(tag, counts)
+            self.client.each(tag, counts)
         });
         let counted = join_all(counted).await;
         let counted = counted.iter().flatten().filter_map(|counts| {

@@ -69,23 +69,23 @@
 //!
 //! # Connections
 //!
-//! One to each server for all questions, and one more where writes wait for replicas. As soon as
+//! One to each server for all requests, and one more where writes wait for replicas. As soon as
 //! somebody waits for [`changed`](tower_revoke_core::Store::changed), one for each tag, which blocks
 //! on its stream (`XREAD BLOCK`).
 
 mod address;
-mod ask;
 mod builder;
+mod client;
+mod connection;
+mod connector;
 mod cursor;
-mod dial;
 mod error;
 mod feed;
 mod inner;
-mod link;
 mod queue;
 mod records;
-mod route;
 mod scripts;
+mod servers;
 mod store;
 #[cfg(feature = "tls")]
 mod tls;

@@ -8,7 +8,7 @@ use tower_revoke_core::Use;
 use crate::error::Failure;
 
 /// So many scripts of one tag are under way at once; further uses wait and go together.
-const UNDER_WAY: usize = 2;
+const MAX_IN_FLIGHT: usize = 2;
 
 /// The uses of one tag.
 #[derive(Debug, Default)]
@@ -16,17 +16,17 @@ pub(crate) struct UseQueue(Mutex<Queue>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    pub(crate) waiting: Vec<(Use, oneshot::Sender<Result<Answer, Failure>>)>,
-    pub(crate) under_way: usize,
+    pub(crate) waiting: Vec<(Use, oneshot::Sender<Result<UseReply, Failure>>)>,
+    pub(crate) in_flight: usize,
 }
 
 /// What the script said of one use.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Answer {
-    Won(u32),
+pub(crate) enum UseReply {
+    Taken(u32),
     Spent,
     LimitMismatch(u32),
-    Past,
+    Expired,
 }
 
 impl UseQueue {
@@ -34,10 +34,10 @@ impl UseQueue {
     pub(crate) fn wait_or_go(
         &self,
         use_: &Use,
-    ) -> Option<oneshot::Receiver<Result<Answer, Failure>>> {
+    ) -> Option<oneshot::Receiver<Result<UseReply, Failure>>> {
         let mut queue = self.queue();
-        if queue.under_way < UNDER_WAY {
-            queue.under_way += 1;
+        if queue.in_flight < MAX_IN_FLIGHT {
+            queue.in_flight += 1;
             return None;
         }
         let (sender, receiver) = oneshot::channel();

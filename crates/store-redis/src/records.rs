@@ -1,17 +1,17 @@
-//! What operators ask: revocations with all that was said about them, by their ends.
+//! What operators ask: revocations with all that was details about them, by their ends.
 
 use tower_revoke_core::{
     Cursor, KeyDigest, Listed, Record, RecordFilter, RecordPage, RevocationKey, StoreError,
 };
 
 use crate::{
-    cursor::{Mark, Place},
-    error::garbled,
+    cursor::{IndexPosition, Position},
+    error::malformed,
     feed::Row,
     inner::Inner,
     scripts::tag_of,
     value::bytes,
-    wire::{Said, listed},
+    wire::{Details, listed},
 };
 
 /// Keys that are read at once while somebody looks for a few that are wanted.
@@ -25,9 +25,9 @@ impl Inner {
         at_most: usize,
     ) -> Result<RecordPage, StoreError> {
         let tags = self.keys.len();
-        let mut place = match after.map(|cursor| Mark::decode(cursor, &self.id, tags)) {
-            None => Place::default(),
-            Some(Ok(Mark::Records(place))) => place,
+        let mut position = match after.map(|cursor| Position::decode(cursor, &self.id, tags)) {
+            None => IndexPosition::default(),
+            Some(Ok(Position::Records(position))) => position,
             Some(_) => return Err(StoreError::ForeignCursor),
         };
         if let Some(key) = wanted.only_key() {
@@ -44,21 +44,21 @@ impl Inner {
         }
         let mut records = Vec::new();
         loop {
-            let keys = &self.keys[place.tag];
-            // No more than fit: the place after the last is the place of the page.
+            let keys = &self.keys[position.tag];
+            // No more than fit: the position after the last is the position of the page.
             let room = PAGE.min(at_most - records.len());
             let of = [keys.listed_index.as_str(), &keys.listed, &keys.details];
-            let page = self.page(&place, &of, room).await;
+            let page = self.page(&position, &of, room).await;
             let (rows, end) = self.or_error(page).await?;
             for row in rows {
-                let record = record(&row).ok_or_else(garbled)?;
+                let record = record(&row).ok_or_else(malformed)?;
                 records.extend(Some(record).filter(|record| wanted.wants(record)));
             }
-            place = match end {
-                Some(place) => place,
-                None if place.tag + 1 < tags => Place {
-                    tag: place.tag + 1,
-                    ..Place::default()
+            position = match end {
+                Some(position) => position,
+                None if position.tag + 1 < tags => IndexPosition {
+                    tag: position.tag + 1,
+                    ..IndexPosition::default()
                 },
                 None => {
                     return Ok(RecordPage {
@@ -68,7 +68,7 @@ impl Inner {
                 }
             };
             if records.len() == at_most {
-                let next = Some(Mark::Records(place).encode(&self.id));
+                let next = Some(Position::Records(position).encode(&self.id));
                 return Ok(RecordPage { records, next });
             }
         }
@@ -83,11 +83,11 @@ impl Inner {
             get
         };
         let asked = self
-            .asker
+            .client
             .each(tag, [get(&keys.listed), get(&keys.details)]);
         let answers = self.or_error(asked.await).await?;
-        let [value, said] = answers.as_slice() else {
-            return Err(garbled());
+        let [value, details] = answers.as_slice() else {
+            return Err(malformed());
         };
         if bytes(value).is_empty() {
             return Ok(None);
@@ -95,24 +95,24 @@ impl Inner {
         let row = Row {
             key,
             value: bytes(value).to_vec(),
-            said: bytes(said).to_vec(),
+            details: bytes(details).to_vec(),
         };
-        record(&row).ok_or_else(garbled).map(Some)
+        record(&row).ok_or_else(malformed).map(Some)
     }
 }
 
 fn record(row: &Row) -> Option<Record> {
     let (listed, at) = listed(&row.value)?;
-    let said = Said::decode(&row.said);
+    let details = Details::decode(&row.details);
     Some(Record {
         digest: row.key,
         key: match listed {
-            Listed::Rule { .. } => said.rule,
+            Listed::Rule { .. } => details.rule,
             _ => Some(RevocationKey::Token(row.key.as_token())),
         },
         listed,
         at,
-        by: said.by,
-        reason: said.reason,
+        by: details.by,
+        reason: details.reason,
     })
 }

@@ -1,4 +1,4 @@
-//! The store: what the contract asks, as questions to the servers.
+//! The store: what the contract asks, as requests to the servers.
 
 use std::{fmt, sync::Arc};
 
@@ -10,13 +10,13 @@ use tower_revoke_core::{
 };
 
 use crate::{
-    ask::Question,
-    cursor::Mark,
-    error::{Failure, RedisStoreError, garbled},
+    client::Request,
+    cursor::Position,
+    error::{Failure, RedisStoreError, malformed},
     inner::Inner,
     scripts::SCRIPTS,
     value::{bytes, list, number},
-    wire::{self, Order},
+    wire::{self, Update},
 };
 
 /// Revocations in one script: some milliseconds, in which the server does nothing else.
@@ -34,16 +34,16 @@ pub struct RedisStore(pub(crate) Arc<Inner>);
 
 impl Store for RedisStore {
     async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
-        let orders = revocations.iter().map(Order::revoke);
-        self.0.write(orders).await
+        let updates = revocations.iter().map(Update::revoke);
+        self.0.write(updates).await
     }
 
     async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
         let inner = &self.0;
-        let order = Order::lift(lift.key.digest(), lift.at);
-        let tag = inner.tag(&order.key);
-        let question = Question::write(inner.orders(tag, &[order])).once();
-        let answer = inner.asker.ask(tag, &question).await;
+        let update = Update::lift(lift.key.digest(), lift.at);
+        let tag = inner.tag(&update.key);
+        let request = Request::write(inner.updates(tag, &[update])).once();
+        let answer = inner.client.ask(tag, &request).await;
         let answer = inner.or_error(answer).await?;
         Ok(list(&answer).first().and_then(number) == Some(1))
     }
@@ -76,24 +76,24 @@ impl Store for RedisStore {
             .stamped(&mut call, inner.trims(1))
             .arg(&use_.token.as_bytes()[..])
             .arg(&use_.id.as_bytes()[..]);
-        let question = Question::write(call).once();
-        let answer = inner.asker.ask(tag, &question).await;
+        let request = Request::write(call).once();
+        let answer = inner.client.ask(tag, &request).await;
         Ok(number(&inner.or_error(answer).await?) == Some(1))
     }
 
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         let inner = &self.0;
-        let mut went = 0;
+        let mut dropped = 0;
         for tag in 0..inner.keys.len() {
             loop {
                 let purged = inner.or_error(inner.purge(tag, before).await).await?;
-                went += purged.0;
+                dropped += purged.0;
                 if !purged.1 {
                     break;
                 }
             }
         }
-        Ok(went)
+        Ok(dropped)
     }
 
     fn feed(&self) -> Option<&dyn ChangeFeed> {
@@ -116,12 +116,15 @@ impl ChangeFeed for RedisStore {
     fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let inner = &self.0;
-            match Mark::decode(since, &inner.id, inner.keys.len()) {
-                Ok(Mark::Feed(seen)) => {
-                    inner.watch.changed(&inner.asker, &inner.feeds, &seen).await;
+            match Position::decode(since, &inner.id, inner.keys.len()) {
+                Ok(Position::Feed(seen)) => {
+                    inner
+                        .watch
+                        .changed(&inner.client, &inner.feeds, &seen)
+                        .await;
                 }
                 // Of a load there is more at once.
-                Ok(Mark::Load(..)) => {}
+                Ok(Position::Load(..)) => {}
                 _ => std::future::pending().await,
             }
         })
@@ -129,8 +132,8 @@ impl ChangeFeed for RedisStore {
 
     fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            let orders = known.iter().filter_map(Order::restore);
-            self.0.write(orders).await
+            let updates = known.iter().filter_map(Update::restore);
+            self.0.write(updates).await
         })
     }
 }
@@ -166,35 +169,35 @@ impl Inner {
                 get
             };
             let of = &self.keys[tag];
-            let answers = self.asker.each(tag, [get(&of.listed), get(&of.uses)]);
+            let answers = self.client.each(tag, [get(&of.listed), get(&of.uses)]);
             Ok::<_, Failure>((wanted, answers.await?))
         });
         let mut found = vec![None; keys.len()];
         for (wanted, answers) in self.or_error(try_join_all(asked).await).await? {
             let [listed, uses] = answers.as_slice() else {
-                return Err(garbled());
+                return Err(malformed());
             };
             let (listed, uses) = (list(listed), list(uses));
             if listed.len() != wanted.len() || uses.len() != wanted.len() {
-                return Err(garbled());
+                return Err(malformed());
             }
             for ((at, _), values) in wanted.iter().zip(listed.iter().zip(uses)) {
-                found[*at] = what_is_listed(values).ok_or_else(garbled)?;
+                found[*at] = what_is_listed(values).ok_or_else(malformed)?;
             }
         }
         Ok(found)
     }
 
-    /// Gives orders under all their tags at once, those of one tag one after the other.
-    async fn write(&self, orders: impl Iterator<Item = Order>) -> Result<(), StoreError> {
-        let mut by_tag: Vec<Vec<Order>> = self.keys.iter().map(|_| Vec::new()).collect();
-        for order in orders {
-            by_tag[self.tag(&order.key)].push(order);
+    /// Gives updates under all their tags at once, those of one tag one after the other.
+    async fn write(&self, updates: impl Iterator<Item = Update>) -> Result<(), StoreError> {
+        let mut by_tag: Vec<Vec<Update>> = self.keys.iter().map(|_| Vec::new()).collect();
+        for update in updates {
+            by_tag[self.tag(&update.key)].push(update);
         }
-        let written = by_tag.iter().enumerate().map(|(tag, orders)| async move {
-            for orders in orders.chunks(REVOKED_AT_ONCE) {
-                let question = Question::write(self.orders(tag, orders));
-                self.asker.ask(tag, &question).await?;
+        let written = by_tag.iter().enumerate().map(|(tag, updates)| async move {
+            for updates in updates.chunks(REVOKED_AT_ONCE) {
+                let request = Request::write(self.updates(tag, updates));
+                self.client.ask(tag, &request).await?;
             }
             Ok::<_, Failure>(())
         });
@@ -205,7 +208,7 @@ impl Inner {
         Ok(())
     }
 
-    fn orders(&self, tag: usize, orders: &[Order]) -> Cmd {
+    fn updates(&self, tag: usize, updates: &[Update]) -> Cmd {
         let keys = &self.keys[tag];
         let mut call = SCRIPTS.revoke.on(&[
             &keys.listed,
@@ -217,14 +220,14 @@ impl Inner {
             &keys.meta,
             &keys.uses_index,
         ]);
-        self.stamped(&mut call, self.trims(orders.len()));
-        for order in orders {
-            call.arg(&order.order).arg(&order.said);
+        self.stamped(&mut call, self.trims(updates.len()));
+        for update in updates {
+            call.arg(&update.command).arg(&update.details);
         }
         call
     }
 
-    /// How many went, and whether there are more.
+    /// How many dropped, and whether there are more.
     async fn purge(&self, tag: usize, before: UnixTime) -> Result<(u64, bool), Failure> {
         let keys = &self.keys[tag];
         let mut call = SCRIPTS.purge.on(&[
@@ -242,10 +245,10 @@ impl Inner {
         call.arg(self.keep_millis())
             .arg(&wire::time(before)[..])
             .arg(PURGED_AT_ONCE);
-        let answer = self.asker.ask(tag, &Question::read(call)).await?;
+        let answer = self.client.ask(tag, &Request::read(call)).await?;
         match list(&answer) {
-            [went, more] => Ok((number(went).unwrap_or(0), number(more) == Some(1))),
-            _ => Err(RedisStoreError::Garbled("the answer to a purge").into()),
+            [dropped, more] => Ok((number(dropped).unwrap_or(0), number(more) == Some(1))),
+            _ => Err(RedisStoreError::Malformed("the answer to a purge").into()),
         }
     }
 }
@@ -264,7 +267,7 @@ fn what_is_listed((listed, uses): (&Value, &Value)) -> Option<Option<Listed>> {
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
-            .field("place", self.0.asker.route.place())
+            .field("topology", self.0.client.servers.topology())
             .finish_non_exhaustive()
     }
 }

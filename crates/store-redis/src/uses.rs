@@ -7,17 +7,17 @@ use tokio::{runtime::Handle, time::timeout};
 use tower_revoke_core::{StoreError, Use, UseOutcome};
 
 use crate::{
-    ask::Question,
+    client::Request,
     error::{Failure, RedisStoreError},
     inner::Inner,
-    queue::Answer,
+    queue::UseReply,
     scripts::SCRIPTS,
     value::bytes,
     wire::push_uses,
 };
 
 /// A script holds the server up for as long as it runs: about a millisecond.
-const AT_ONCE: usize = 256;
+const MAX_BATCH: usize = 256;
 
 impl Inner {
     pub(crate) async fn take_use(
@@ -27,44 +27,44 @@ impl Inner {
     ) -> Result<UseOutcome, StoreError> {
         let answer = match inner.uses[tag].wait_or_go(use_) {
             None => {
-                let turn = Turn {
+                let slot = ScriptSlot {
                     inner: inner.clone(),
                     tag,
                 };
                 let answers = ask(inner, tag, std::slice::from_ref(use_)).await;
-                drop(turn);
+                drop(slot);
                 match answers.map(|answers| answers.first().copied()) {
-                    Ok(answer) => answer.ok_or(garbled()),
+                    Ok(answer) => answer.ok_or(malformed()),
                     Err(failure) => Err(failure),
                 }
             }
-            Some(answer) => match timeout(inner.asker.within, answer).await {
+            Some(answer) => match timeout(inner.client.within, answer).await {
                 Ok(Ok(answer)) => answer,
                 // Its runtime has ended.
-                Ok(Err(_)) => Err(garbled()),
-                Err(_) => Err(Failure::TimedOut(inner.asker.within)),
+                Ok(Err(_)) => Err(malformed()),
+                Err(_) => Err(Failure::TimedOut(inner.client.within)),
             },
         };
         match answer {
-            Ok(Answer::Won(left)) => Ok(UseOutcome::Taken { left }),
-            Ok(Answer::Spent) => Ok(UseOutcome::Spent),
-            Ok(Answer::LimitMismatch(stored)) => Err(StoreError::LimitMismatch {
+            Ok(UseReply::Taken(left)) => Ok(UseOutcome::Taken { left }),
+            Ok(UseReply::Spent) => Ok(UseOutcome::Spent),
+            Ok(UseReply::LimitMismatch(stored)) => Err(StoreError::LimitMismatch {
                 stored,
                 asked: use_.limit.get(),
             }),
-            Ok(Answer::Past) => Err(StoreError::Expired),
+            Ok(UseReply::Expired) => Err(StoreError::Expired),
             Err(failure) => Err(inner.error(failure).await),
         }
     }
 }
 
 /// The right to have a script under way; passed on to those who wait, also by a caller who left.
-struct Turn {
+struct ScriptSlot {
     inner: Arc<Inner>,
     tag: usize,
 }
 
-impl Turn {
+impl ScriptSlot {
     /// Who was just answered asks again at once, and goes with the next script: it is not worth its
     /// while for those few who waited already.
     async fn while_more_come(&self) {
@@ -73,14 +73,14 @@ impl Turn {
             let before = uses.queue().waiting.len();
             tokio::task::yield_now().await;
             let now = uses.queue().waiting.len();
-            if now <= before || now >= AT_ONCE {
+            if now <= before || now >= MAX_BATCH {
                 return;
             }
         }
     }
 }
 
-impl Drop for Turn {
+impl Drop for ScriptSlot {
     fn drop(&mut self) {
         let uses = &self.inner.uses[self.tag];
         let mut queue = uses.queue();
@@ -89,36 +89,36 @@ impl Drop for Turn {
         let runtime = Handle::try_current();
         let (Ok(runtime), false) = (runtime, queue.waiting.is_empty()) else {
             queue.waiting.clear();
-            queue.under_way -= 1;
+            queue.in_flight -= 1;
             return;
         };
-        let next = queue.waiting.len().min(AT_ONCE);
+        let next = queue.waiting.len().min(MAX_BATCH);
         let mut batch: Vec<_> = queue.waiting.drain(..next).collect();
         drop(queue);
         batch.sort_unstable_by_key(|(use_, _)| use_.until);
         // Made here: a runtime that ends may drop the task before it begins.
-        let turn = Self {
+        let slot = Self {
             inner: self.inner.clone(),
             tag: self.tag,
         };
         runtime.spawn(async move {
             let (uses, senders): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-            let answers = ask(&turn.inner, turn.tag, &uses).await;
+            let answers = ask(&slot.inner, slot.tag, &uses).await;
             for (at, sender) in senders.into_iter().enumerate() {
                 let answer = match &answers {
-                    Ok(answers) => answers.get(at).copied().ok_or(garbled()),
+                    Ok(answers) => answers.get(at).copied().ok_or(malformed()),
                     Err(failure) => Err(failure.clone()),
                 };
                 // Who has left meanwhile asks again under the same id, or not at all.
                 let _ = sender.send(answer);
             }
-            turn.while_more_come().await;
+            slot.while_more_come().await;
         });
     }
 }
 
 /// The answers, in the order of the uses.
-async fn ask(inner: &Inner, tag: usize, uses: &[Use]) -> Result<Vec<Answer>, Failure> {
+async fn ask(inner: &Inner, tag: usize, uses: &[Use]) -> Result<Vec<UseReply>, Failure> {
     let keys = &inner.keys[tag];
     let mut of = vec![keys.uses.as_str(), &keys.feed];
     let trims = inner.trims(uses.len());
@@ -128,22 +128,22 @@ async fn ask(inner: &Inner, tag: usize, uses: &[Use]) -> Result<Vec<Answer>, Fai
     let mut call = SCRIPTS.take_use.on(&of);
     inner.stamped(&mut call, trims);
     push_uses(&mut call, uses);
-    let answer = inner.asker.ask(tag, &Question::write(call)).await?;
+    let answer = inner.client.ask(tag, &Request::write(call)).await?;
     // Each is the first of a single use.
     if answer == Value::Int(1) {
-        return Ok(vec![Answer::Won(0); uses.len()]);
+        return Ok(vec![UseReply::Taken(0); uses.len()]);
     }
     let answers = bytes(&answer).chunks_exact(5).map(|answer| {
         let number = u32::from_be_bytes([answer[1], answer[2], answer[3], answer[4]]);
         Some(match answer[0] {
-            b'W' => Answer::Won(number),
-            b'S' => Answer::Spent,
-            b'O' => Answer::LimitMismatch(number),
-            b'P' => Answer::Past,
+            b'W' => UseReply::Taken(number),
+            b'S' => UseReply::Spent,
+            b'O' => UseReply::LimitMismatch(number),
+            b'P' => UseReply::Expired,
             _ => return None,
         })
     });
-    answers.collect::<Option<_>>().ok_or_else(garbled)
+    answers.collect::<Option<_>>().ok_or_else(malformed)
 }
 
 /// Whether they are uses of single uses, of one token each.
@@ -153,6 +153,6 @@ fn may_all_be_first(uses: &[Use]) -> bool {
     uses.all(|use_| use_.limit == NonZeroU32::MIN && seen.insert(use_.token))
 }
 
-fn garbled() -> Failure {
-    RedisStoreError::Garbled("the answer to a use").into()
+fn malformed() -> Failure {
+    RedisStoreError::Malformed("the answer to a use").into()
 }

@@ -42,5 +42,5 @@ pub(crate) fn only(answers: Vec<Value>) -> Result<Value, RedisStoreError> {
     let mut answers = answers.into_iter();
     answers
         .next()
-        .ok_or(RedisStoreError::Garbled("an answer without a value"))
+        .ok_or(RedisStoreError::Malformed("an answer without a value"))
 }

@@ -14,12 +14,12 @@ use tokio::{
 };
 
 use crate::{
-    ask::Asker,
-    cursor::{EntryId, Seen},
+    client::Client,
+    cursor::{EntryId, SeenEntry},
     value::{bytes, list},
 };
 
-/// So long one question blocks; a connection that died without a word is noticed after it.
+/// So long one request blocks; a connection that died without a word is noticed after it.
 const BLOCKS_FOR: Duration = Duration::from_secs(5);
 
 /// After a failure, so long until the next attempt.
@@ -48,8 +48,13 @@ impl Watch {
         }
     }
 
-    pub(crate) async fn changed(&self, asker: &Arc<Asker>, feeds: &[String], since: &[Seen]) {
-        self.start(asker, feeds);
+    pub(crate) async fn changed(
+        &self,
+        client: &Arc<Client>,
+        feeds: &[String],
+        since: &[SeenEntry],
+    ) {
+        self.start(client, feeds);
         let mut news = self.news.subscribe();
         let made = news.borrow().made;
         let is_new = |news: &News| {
@@ -61,7 +66,7 @@ impl Watch {
     }
 
     /// The tasks end with the store.
-    fn start(&self, asker: &Arc<Asker>, feeds: &[String]) {
+    fn start(&self, client: &Arc<Client>, feeds: &[String]) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         // A runtime that has ended took its tasks with it.
         tasks.retain(|task| !task.is_finished());
@@ -69,7 +74,7 @@ impl Watch {
             return;
         }
         for (tag, feed) in feeds.iter().enumerate() {
-            let follow = follow(asker.clone(), tag, feed.clone(), self.news.clone());
+            let follow = follow(client.clone(), tag, feed.clone(), self.news.clone());
             tasks.push(tokio::spawn(follow).abort_handle());
         }
     }
@@ -84,13 +89,13 @@ impl Drop for Watch {
     }
 }
 
-async fn follow(asker: Arc<Asker>, tag: usize, feed: String, news: watch::Sender<News>) {
+async fn follow(client: Arc<Client>, tag: usize, feed: String, news: watch::Sender<News>) {
     loop {
-        if let Ok(mut connection) = asker.route.own(tag).await {
-            let failed = block(&mut connection, &asker, tag, &feed, &news).await;
+        if let Ok(mut connection) = client.servers.own(tag).await {
+            let failed = block(&mut connection, &client, tag, &feed, &news).await;
             tracing::debug!(%failed, "a wait for changes in Redis ended");
         }
-        asker.route.suspect();
+        client.servers.suspect();
         sleep(PAUSE).await;
     }
 }
@@ -98,7 +103,7 @@ async fn follow(asker: Arc<Asker>, tag: usize, feed: String, news: watch::Sender
 /// Reports what is new until the connection fails, and how it failed.
 async fn block(
     connection: &mut MultiplexedConnection,
-    asker: &Asker,
+    client: &Client,
     tag: usize,
     feed: &str,
     news: &watch::Sender<News>,
@@ -107,7 +112,7 @@ async fn block(
     let mut is_first = true;
     loop {
         // It may have grown by many since it was blocked on.
-        let found = match within(asker.within, end(connection, feed)).await {
+        let found = match within(client.within, end(connection, feed)).await {
             Ok(found) => found.unwrap_or(last),
             Err(error) => return error,
         };
@@ -124,7 +129,7 @@ async fn block(
         read.arg("BLOCK").arg(BLOCKS_FOR.as_millis() as u64);
         read.arg("STREAMS").arg(feed).arg(last.write());
         let read = async { connection.send_packed_command(&read).await?.extract_error() };
-        if let Err(error) = within(BLOCKS_FOR + asker.within, read).await {
+        if let Err(error) = within(BLOCKS_FOR + client.within, read).await {
             return error;
         }
     }

@@ -30,7 +30,7 @@ fn first(use_: &Use) -> [u8; 33] {
     bytes
 }
 
-/// The arguments of `use.lua` that say what is taken, in the order of their ends.
+/// The arguments of `use.lua` that say what is taken, in the command of their ends.
 pub(crate) fn push_uses(call: &mut Cmd, uses: &[Use]) {
     let mut spent = Vec::with_capacity(uses.len() * 30);
     for group in uses.chunk_by(|one, next| one.until == next.until) {
@@ -47,14 +47,14 @@ pub(crate) fn push_uses(call: &mut Cmd, uses: &[Use]) {
     }
 }
 
-/// An order of `revoke.lua`, with what was said.
-pub(crate) struct Order {
+/// An command of `revoke.lua`, with what was details.
+pub(crate) struct Update {
     pub(crate) key: KeyDigest,
-    pub(crate) order: Vec<u8>,
-    pub(crate) said: Vec<u8>,
+    pub(crate) command: Vec<u8>,
+    pub(crate) details: Vec<u8>,
 }
 
-impl Order {
+impl Update {
     pub(crate) fn revoke(revocation: &Revocation) -> Self {
         let until = revocation.retained_until();
         let listed = match revocation.issued_at_or_before() {
@@ -68,15 +68,15 @@ impl Order {
         let at = revocation.said_at().unwrap_or(UnixTime::EPOCH);
         Self {
             key,
-            order: list(b'R', key, listed, at),
-            said: Said::of(revocation).encode(),
+            command: list(b'R', key, listed, at),
+            details: Details::of(revocation).encode(),
         }
     }
 
     pub(crate) fn lift(key: KeyDigest, at: UnixTime) -> Self {
-        let mut order = start(b'L', key);
-        order.extend(time(at));
-        Self::silent(key, order)
+        let mut command = start(b'L', key);
+        command.extend(time(at));
+        Self::silent(key, command)
     }
 
     /// `None` if it is nothing to bring back.
@@ -86,34 +86,34 @@ impl Order {
                 Some(Self::silent(key, list(b'B', key, listed, at)))
             }
             Change::Lifted { key, at, until } => {
-                let mut order = start(b'D', key);
-                order.extend(time(at));
-                order.extend(till(until));
-                Some(Self::silent(key, order))
+                let mut command = start(b'D', key);
+                command.extend(time(at));
+                command.extend(till(until));
+                Some(Self::silent(key, command))
             }
             _ => None,
         }
     }
 
-    fn silent(key: KeyDigest, order: Vec<u8>) -> Self {
+    fn silent(key: KeyDigest, command: Vec<u8>) -> Self {
         Self {
             key,
-            order,
-            said: Vec::new(),
+            command,
+            details: Vec::new(),
         }
     }
 }
 
 fn start(letter: u8, key: KeyDigest) -> Vec<u8> {
-    let mut order = Vec::with_capacity(64);
-    order.push(letter);
-    order.extend(key.as_bytes());
-    order
+    let mut command = Vec::with_capacity(64);
+    command.push(letter);
+    command.extend(key.as_bytes());
+    command
 }
 
 /// A spent token counts as one that was revoked.
 fn list(letter: u8, key: KeyDigest, listed: Listed, at: UnixTime) -> Vec<u8> {
-    let mut order = start(letter, key);
+    let mut command = start(letter, key);
     let rule = match listed {
         Listed::Rule {
             issued_at_or_before,
@@ -121,11 +121,11 @@ fn list(letter: u8, key: KeyDigest, listed: Listed, at: UnixTime) -> Vec<u8> {
         } => Some(issued_at_or_before),
         _ => None,
     };
-    order.push(if rule.is_some() { b'U' } else { b'T' });
-    order.extend(till(listed.until()));
-    order.extend(time(at));
-    order.extend(rule.map(time).into_iter().flatten());
-    order
+    command.push(if rule.is_some() { b'U' } else { b'T' });
+    command.extend(till(listed.until()));
+    command.extend(time(at));
+    command.extend(rule.map(time).into_iter().flatten());
+    command
 }
 
 /// Reads bytes from the front; `None` where they end too soon.
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What is listed, and when it was said.
+/// What is listed, and when it was details.
 pub(crate) fn listed(value: &[u8]) -> Option<(Listed, UnixTime)> {
     let mut from = Reader(value);
     let letter = from.letter()?;
@@ -237,16 +237,16 @@ pub(crate) fn read_changes(bytes: &[u8], into: &mut Vec<Change>) -> Option<()> {
     Some(())
 }
 
-/// What was said with a revocation; readable for operators.
+/// What was details with a revocation; readable for operators.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct Details {
     pub(crate) by: String,
     pub(crate) reason: String,
     /// Of a rule; a token's key is its digest.
     pub(crate) rule: Option<RevocationKey>,
 }
 
-impl Said {
+impl Details {
     fn of(revocation: &Revocation) -> Self {
         let key = revocation.key();
         Self {
@@ -256,7 +256,7 @@ impl Said {
         }
     }
 
-    /// Texts with their lengths; nothing if nothing was said.
+    /// Texts with their lengths; nothing if nothing was details.
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         if *self == Self::default() {
@@ -307,10 +307,10 @@ mod tests {
                 .by("")
                 .because("laptop lost"),
         ] {
-            let said = Said::of(&revocation);
-            assert_eq!(Said::decode(&said.encode()), said);
+            let details = Details::of(&revocation);
+            assert_eq!(Details::decode(&details.encode()), details);
         }
-        assert_eq!(Said::decode(&[]), Said::default());
+        assert_eq!(Details::decode(&[]), Details::default());
     }
 
     #[test]
@@ -324,8 +324,8 @@ mod tests {
                     until,
                 },
             ] {
-                let order = list(b'R', key, listed, AT);
-                assert_eq!(super::listed(&order[17..]), Some((listed, AT)));
+                let command = list(b'R', key, listed, AT);
+                assert_eq!(super::listed(&command[17..]), Some((listed, AT)));
             }
         }
     }

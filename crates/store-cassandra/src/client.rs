@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::error::{Failure, is_worth_repeating};
 
-/// The first pause before a question is repeated, and the longest.
+/// The first pause before a question is with_retries, and the longest.
 const PAUSE: Duration = Duration::from_millis(4);
 const LONGEST_PAUSE: Duration = Duration::from_millis(128);
 
@@ -48,7 +48,7 @@ impl Deadline {
     }
 }
 
-pub(crate) struct Link {
+pub(crate) struct Client {
     pub(crate) session: Arc<Session>,
     /// Set on every statement, since the session may be the user's.
     pub(crate) profile: ExecutionProfileHandle,
@@ -56,7 +56,7 @@ pub(crate) struct Link {
     pub(crate) request_timeout: Duration,
 }
 
-impl Link {
+impl Client {
     /// How reads see all that conditional writes have done.
     pub(crate) fn serial_read(&self) -> Consistency {
         match self.serial {
@@ -70,13 +70,13 @@ impl Link {
     }
 
     /// Asks until there is an answer; what is asked must bear being asked twice.
-    pub(crate) async fn ask(
+    pub(crate) async fn execute(
         &self,
         deadline: Deadline,
         statement: &PreparedStatement,
         values: impl SerializeRow,
     ) -> Result<QueryResult, Failure> {
-        repeated(deadline, || {
+        with_retries(deadline, || {
             self.session.execute_unpaged(statement, &values)
         })
         .await
@@ -105,7 +105,7 @@ impl Link {
     where
         R: for<'a, 'b> DeserializeRowOwned<'a, 'b>,
     {
-        let answer = self.ask(deadline, statement, values).await?;
+        let answer = self.execute(deadline, statement, values).await?;
         rows_of(answer)
     }
 
@@ -123,7 +123,7 @@ impl Link {
             [] => PagingState::start(),
             page => PagingState::new_from_raw_bytes(page),
         };
-        let (answer, next) = repeated(deadline, || {
+        let (answer, next) = with_retries(deadline, || {
             self.session
                 .execute_single_page(statement, (), state.clone())
         })
@@ -136,7 +136,7 @@ impl Link {
     }
 
     /// The same for several statements on one partition, which all happen or none.
-    pub(crate) async fn ask_all(
+    pub(crate) async fn execute_batch(
         &self,
         deadline: Deadline,
         statements: Vec<(PreparedStatement, Values)>,
@@ -148,7 +148,7 @@ impl Link {
             batch.append_statement(statement);
             values.push(its_values);
         }
-        repeated(deadline, || self.session.batch(&batch, &values)).await
+        with_retries(deadline, || self.session.batch(&batch, &values)).await
     }
 }
 
@@ -181,11 +181,11 @@ pub(crate) fn was_applied(answer: QueryResult) -> Result<bool, Failure> {
     let first = row.and_then(|row| row.columns.into_iter().next().flatten());
     match first {
         Some(CqlValue::Boolean(applied)) => Ok(applied),
-        _ => Err(Failure::Garbled("the answer to a write with a condition")),
+        _ => Err(Failure::Malformed("the answer to a write with a condition")),
     }
 }
 
-async fn repeated<T, F>(deadline: Deadline, ask: impl Fn() -> F) -> Result<T, Failure>
+async fn with_retries<T, F>(deadline: Deadline, ask: impl Fn() -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, ExecutionError>>,
 {
@@ -204,9 +204,9 @@ where
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
+        f.debug_struct("Client")
             .field("serial_consistency", &self.serial)
             .field("request_timeout", &self.request_timeout)
             .finish_non_exhaustive()

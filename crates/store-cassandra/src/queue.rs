@@ -11,78 +11,78 @@ use tower_revoke_core::TokenId;
 /// A question that is asked for one caller at a time. Who had to wait for another's answer shares
 /// the next one.
 #[derive(Debug)]
-pub(crate) struct Shared<T>(tokio::sync::Mutex<Option<Answer<T>>>);
+pub(crate) struct SharedRead<T>(tokio::sync::Mutex<Option<Reading<T>>>);
 
 /// An answer, and a time before it was asked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Answer<T> {
+pub(crate) struct Reading<T> {
     pub(crate) asked: Instant,
-    pub(crate) is: T,
+    pub(crate) value: T,
 }
 
-impl<T> Default for Shared<T> {
+impl<T> Default for SharedRead<T> {
     fn default() -> Self {
         Self(tokio::sync::Mutex::new(None))
     }
 }
 
-impl<T: Clone> Shared<T> {
+impl<T: Clone> SharedRead<T> {
     /// An answer that was asked for since then.
     pub(crate) async fn since<E>(
         &self,
         then: Instant,
-        ask: impl Future<Output = Result<T, E>>,
-    ) -> Result<Answer<T>, E> {
+        read: impl Future<Output = Result<T, E>>,
+    ) -> Result<Reading<T>, E> {
         let mut last = self.0.lock().await;
         if let Some(answer) = last.as_ref().filter(|answer| answer.asked >= then) {
             return Ok(answer.clone());
         }
         let asked = Instant::now();
-        let is = ask.await?;
-        Ok(last.insert(Answer { asked, is }).clone())
+        let value = read.await?;
+        Ok(last.insert(Reading { asked, value }).clone())
     }
 }
 
 /// The callers who want to change one token's uses.
 #[derive(Debug)]
-pub(crate) struct Turn<T> {
+pub(crate) struct TokenQueue<T> {
     /// They go one after the other through one handle: at the server, all that came at the same time
     /// would begin again and again after each other.
     pub(crate) lock: tokio::sync::Mutex<()>,
     /// How the uses stand.
-    pub(crate) seen: Shared<T>,
+    pub(crate) seen: SharedRead<T>,
 }
 
-impl<T> Default for Turn<T> {
+impl<T> Default for TokenQueue<T> {
     fn default() -> Self {
         Self {
             lock: tokio::sync::Mutex::default(),
-            seen: Shared::default(),
+            seen: SharedRead::default(),
         }
     }
 }
 
 /// By tokens.
 #[derive(Debug)]
-pub(crate) struct Turns<T>(Mutex<HashMap<TokenId, Weak<Turn<T>>>>);
+pub(crate) struct TokenQueues<T>(Mutex<HashMap<TokenId, Weak<TokenQueue<T>>>>);
 
-impl<T> Default for Turns<T> {
+impl<T> Default for TokenQueues<T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T> Turns<T> {
-    pub(crate) fn of(&self, token: TokenId) -> Arc<Turn<T>> {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turn) = turns.get(&token).and_then(Weak::upgrade) {
+impl<T> TokenQueues<T> {
+    pub(crate) fn of(&self, token: TokenId) -> Arc<TokenQueue<T>> {
+        let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = queues.get(&token).and_then(Weak::upgrade) {
             return turn;
         }
-        if turns.len() >= 1_024 {
-            turns.retain(|_, turn| turn.strong_count() > 0);
+        if queues.len() >= 1_024 {
+            queues.retain(|_, turn| turn.strong_count() > 0);
         }
         let turn = Arc::default();
-        turns.insert(token, Arc::downgrade(&turn));
+        queues.insert(token, Arc::downgrade(&turn));
         turn
     }
 }
@@ -110,10 +110,10 @@ mod tests {
 
     #[test]
     fn who_comes_while_another_asks_shares_the_next_answer() {
-        let (shared, asked) = (Shared::default(), Cell::new(0));
+        let (shared, asked) = (SharedRead::default(), Cell::new(0));
         let mut context = Context::from_waker(Waker::noop());
         let start = Instant::now();
-        let (let_go, answer) = oneshot::channel();
+        let (delete_use, answer) = oneshot::channel();
         let mut first = pin!(shared.since(start, asks(&asked, answer)));
         assert!(first.as_mut().poll(&mut context).is_pending());
         let later = Instant::now();
@@ -122,9 +122,9 @@ mod tests {
         let mut third = pin!(shared.since(later, asks(&asked, oneshot::channel().1)));
         assert!(second.as_mut().poll(&mut context).is_pending());
         assert!(third.as_mut().poll(&mut context).is_pending());
-        let_go.send(()).expect("it waits");
+        delete_use.send(()).expect("it waits");
         let is = |poll| match poll {
-            Poll::Ready(Ok::<Answer<u32>, Infallible>(answer)) => Some(answer.is),
+            Poll::Ready(Ok::<Reading<u32>, Infallible>(answer)) => Some(answer.value),
             Poll::Pending => None,
         };
         assert_eq!(is(first.poll(&mut context)), Some(1));

@@ -15,9 +15,9 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     address::{Address, Location, Login},
-    dial::Dial,
+    connection::{Connection, SharedConnection},
+    connector::Connector,
     error::RedisStoreError,
-    link::{Link, Live},
     value::{bytes, list, number, only, text},
 };
 
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// How the servers are set up.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
+pub(crate) enum Topology {
     Single(Location),
     Sentinel {
         name: String,
@@ -43,37 +43,37 @@ pub(crate) enum Place {
 pub(crate) struct Node {
     /// `None`: whom the sentinels name.
     address: Option<Address>,
-    asks: Link,
+    requests: SharedConnection,
     /// Writes that wait for replicas block their connection, so they have one of their own.
-    writes: Link,
+    writes: SharedConnection,
 }
 
 /// Which of a server's connections.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Lane {
-    Asks,
+pub(crate) enum Purpose {
+    Requests,
     Writes,
 }
 
 impl Node {
-    pub(crate) fn link(&self, lane: Lane) -> &Link {
-        match lane {
-            Lane::Asks => &self.asks,
-            Lane::Writes => &self.writes,
+    pub(crate) fn shared(&self, purpose: Purpose) -> &SharedConnection {
+        match purpose {
+            Purpose::Requests => &self.requests,
+            Purpose::Writes => &self.writes,
         }
     }
 
     /// The next who asks makes new connections.
     pub(crate) fn forget(&self) {
-        self.asks.forget();
+        self.requests.forget();
         self.writes.forget();
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Route {
-    dial: Dial,
-    place: Place,
+pub(crate) struct Servers {
+    connector: Connector,
+    topology: Topology,
     /// A key under each tag.
     keys: Vec<String>,
     slots: OnceLock<Vec<u16>>,
@@ -89,12 +89,12 @@ struct Owners {
     of: Vec<Option<Arc<Node>>>,
 }
 
-impl Route {
-    pub(crate) fn new(dial: Dial, place: Place, keys: Vec<String>) -> Self {
-        let node = match &place {
-            Place::Single(location) => Some(Some(location.address.clone())),
-            Place::Sentinel { .. } => Some(None),
-            Place::Cluster(_) => None,
+impl Servers {
+    pub(crate) fn new(connector: Connector, topology: Topology, keys: Vec<String>) -> Self {
+        let node = match &topology {
+            Topology::Single(location) => Some(Some(location.address.clone())),
+            Topology::Sentinel { .. } => Some(None),
+            Topology::Cluster(_) => None,
         };
         let node = node.map(|address| {
             Arc::new(Node {
@@ -107,9 +107,9 @@ impl Route {
             of: vec![node; keys.len()],
         };
         Self {
-            stale: AtomicBool::new(matches!(place, Place::Cluster(_))),
-            dial,
-            place,
+            stale: AtomicBool::new(matches!(topology, Topology::Cluster(_))),
+            connector,
+            topology,
             keys,
             slots: OnceLock::new(),
             owners: Mutex::new(owners),
@@ -117,13 +117,13 @@ impl Route {
         }
     }
 
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
+    pub(crate) fn topology(&self) -> &Topology {
+        &self.topology
     }
 
     /// Whether another server may be asked when one fails.
     pub(crate) fn moves(&self) -> bool {
-        !matches!(self.place, Place::Single(_))
+        !matches!(self.topology, Topology::Single(_))
     }
 
     /// The server of a tag, as far as is known.
@@ -138,8 +138,12 @@ impl Route {
     }
 
     /// A connection to a server.
-    pub(crate) async fn live(&self, node: &Node, lane: Lane) -> Result<Arc<Live>, RedisStoreError> {
-        node.link(lane).live(|| self.connect(node)).await
+    pub(crate) async fn connection(
+        &self,
+        node: &Node,
+        purpose: Purpose,
+    ) -> Result<Arc<Connection>, RedisStoreError> {
+        node.shared(purpose).connection(|| self.connect(node)).await
     }
 
     /// A new connection for one who will block it.
@@ -148,9 +152,9 @@ impl Route {
         Ok(self.connect(&node).await?.1)
     }
 
-    /// Something failed: before the next question, the owners are asked for.
+    /// Something failed: before the next request, the owners are asked for.
     pub(crate) fn suspect(&self) {
-        if matches!(self.place, Place::Cluster(_)) {
+        if matches!(self.topology, Topology::Cluster(_)) {
             self.stale.store(true, Ordering::Release);
         }
     }
@@ -169,13 +173,13 @@ impl Route {
         &self,
         node: &Node,
     ) -> Result<(Address, MultiplexedConnection), RedisStoreError> {
-        let address = match (&node.address, &self.place) {
-            (None, Place::Sentinel { name, sentinels }) => self.primary(name, sentinels).await?,
+        let address = match (&node.address, &self.topology) {
+            (None, Topology::Sentinel { name, sentinels }) => self.primary(name, sentinels).await?,
             (address, _) => address.clone().ok_or(RedisStoreError::Setting(
                 "only sentinels can name a primary",
             ))?,
         };
-        let connection = self.dial.primary(&address).await?;
+        let connection = self.connector.primary(&address).await?;
         Ok((address, connection))
     }
 
@@ -187,21 +191,21 @@ impl Route {
     ) -> Result<Address, RedisStoreError> {
         let mut failed = None;
         for sentinel in sentinels {
-            let mut question = cmd("SENTINEL");
-            question.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
+            let mut request = cmd("SENTINEL");
+            request.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
             let answer = self
                 .once(
                     &sentinel.address,
                     &sentinel.login,
                     sentinels.len(),
-                    &[question],
+                    &[request],
                 )
                 .await
                 .and_then(only);
             match answer.as_ref().map(list) {
                 Ok([host, port]) => {
                     let port = number(port).and_then(|port| u16::try_from(port).ok());
-                    let port = port.ok_or(RedisStoreError::Garbled("a sentinel's answer"))?;
+                    let port = port.ok_or(RedisStoreError::Malformed("a sentinel's answer"))?;
                     return Ok(Address::told(&text(host), port, &sentinel.address));
                 }
                 Ok(_) => {}
@@ -218,17 +222,17 @@ impl Route {
         address: &Address,
         login: &Login,
         of: usize,
-        questions: &[redis::Cmd],
+        requests: &[redis::Cmd],
     ) -> Result<Vec<redis::Value>, RedisStoreError> {
         let share = u32::try_from(of.clamp(1, 8)).unwrap_or(8) + 1;
-        let within = self.dial.within / share;
+        let within = self.connector.within / share;
         let asked = async {
-            let mut connection = self.dial.open(address, login, within).await?;
+            let mut connection = self.connector.open(address, login, within).await?;
             let mut pipeline = redis::Pipeline::new();
-            for question in questions {
-                pipeline.add_command(question.clone());
+            for request in requests {
+                pipeline.add_command(request.clone());
             }
-            let answers = connection.send_packed_commands(&pipeline, 0, questions.len());
+            let answers = connection.send_packed_commands(&pipeline, 0, requests.len());
             let answers = answers.await.and_then(|answers| {
                 let answers = answers.into_iter().map(redis::Value::extract_error);
                 answers.collect::<Result<Vec<_>, _>>()
@@ -237,13 +241,13 @@ impl Route {
         };
         let timed_out = |_| RedisStoreError::TimedOut {
             node: address.to_string(),
-            within,
+            timeout: within,
         };
         timeout(within, asked).await.map_err(timed_out)?
     }
 
     async fn ask_for_owners(&self) -> Result<(), RedisStoreError> {
-        let Place::Cluster(seeds) = &self.place else {
+        let Topology::Cluster(seeds) = &self.topology else {
             return Ok(());
         };
         let mut asked = self.asking.lock().await;
@@ -276,20 +280,22 @@ impl Route {
     }
 
     async fn owners_by(&self, server: &Address, of: usize) -> Result<(), RedisStoreError> {
-        let mut questions = vec![cmd("CLUSTER")];
-        questions[0].arg("SLOTS");
+        let mut requests = vec![cmd("CLUSTER")];
+        requests[0].arg("SLOTS");
         for key in &self.keys {
-            let mut question = cmd("CLUSTER");
-            question.arg("KEYSLOT").arg(key);
-            questions.push(question);
+            let mut request = cmd("CLUSTER");
+            request.arg("KEYSLOT").arg(key);
+            requests.push(request);
         }
-        let answers = self.once(server, &self.dial.login, of, &questions).await?;
+        let answers = self
+            .once(server, &self.connector.login, of, &requests)
+            .await?;
         let (ranges, slots) = answers
             .split_first()
-            .ok_or(RedisStoreError::Garbled("an answer without a value"))?;
+            .ok_or(RedisStoreError::Malformed("an answer without a value"))?;
         let slot = |value| number(value).and_then(|slot| u16::try_from(slot).ok());
         let slots: Option<Vec<u16>> = slots.iter().map(slot).collect();
-        let slots = slots.ok_or(RedisStoreError::Garbled("the number of a slot"))?;
+        let slots = slots.ok_or(RedisStoreError::Malformed("the number of a slot"))?;
         let owner = |wanted: u16| {
             list(ranges).iter().find_map(|range| {
                 let [first, last, primary, ..] = list(range) else {

@@ -25,7 +25,7 @@ use crate::{
 
 /// How connections are made.
 #[derive(Debug)]
-pub(crate) struct Dial {
+pub(crate) struct Connector {
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<crate::tls::Tls>,
     pub(crate) login: Login,
@@ -36,7 +36,7 @@ pub(crate) struct Dial {
     pub(crate) warned: Mutex<HashSet<Address>>,
 }
 
-impl Dial {
+impl Connector {
     /// A connection to any server: a sentinel, or one that is asked about its cluster.
     pub(crate) async fn open(
         &self,
@@ -86,15 +86,15 @@ impl Dial {
         address: &Address,
         connection: &mut MultiplexedConnection,
     ) -> Result<(), RedisStoreError> {
-        let mut questions = Pipeline::new();
-        questions.cmd("INFO").arg("server");
-        questions.cmd("ROLE");
-        questions.cmd("CONFIG").arg("GET").arg("maxmemory-policy");
-        questions.cmd("CONFIG").arg("GET").arg("append*");
+        let mut requests = Pipeline::new();
+        requests.cmd("INFO").arg("server");
+        requests.cmd("ROLE");
+        requests.cmd("CONFIG").arg("GET").arg("maxmemory-policy");
+        requests.cmd("CONFIG").arg("GET").arg("append*");
         for load in load_all() {
-            questions.add_command(load);
+            requests.add_command(load);
         }
-        let answers = connection.send_packed_commands(&questions, 0, questions.len());
+        let answers = connection.send_packed_commands(&requests, 0, requests.len());
         let rejected = |error| RedisStoreError::of_driver(&address.to_string(), error);
         let mut answers = answers.await.map_err(rejected)?.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil).extract_error();
@@ -104,7 +104,7 @@ impl Dial {
             Ok(info) => {
                 let info = text(&info);
                 new_enough(address, &info)?;
-                if !self.is_cluster && said(&info, "redis_mode") == Some("cluster") {
+                if !self.is_cluster && info_field(&info, "redis_mode") == Some("cluster") {
                     return Err(RedisStoreError::Setting(
                         "the server is one of a cluster: use RedisStore::cluster",
                     ));
@@ -143,7 +143,7 @@ impl Dial {
             _ if self.skip_eviction_check => Ok(()),
             Ok(None) => Err(RedisStoreError::EvictionUnknown {
                 node,
-                source: Arc::new(RedisStoreError::Garbled("the answer to CONFIG GET")),
+                source: Arc::new(RedisStoreError::Malformed("the answer to CONFIG GET")),
             }),
             Err(error) => Err(RedisStoreError::EvictionUnknown {
                 node,
@@ -211,15 +211,15 @@ where
 }
 
 /// A line of what `INFO` says.
-fn said<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     let mut pairs = info.lines().filter_map(|line| line.trim().split_once(':'));
     pairs
         .find(|(found, _)| *found == name)
-        .map(|(_, said)| said)
+        .map(|(_, value)| value)
 }
 
 fn new_enough(address: &Address, info: &str) -> Result<(), RedisStoreError> {
-    let Some(version) = said(info, "redis_version") else {
+    let Some(version) = info_field(info, "redis_version") else {
         return Ok(());
     };
     let mut numbers = version.split('.').map_while(|part| part.parse().ok());
@@ -244,7 +244,7 @@ fn without_login(address: &Address, error: redis::RedisError) -> Result<(), Redi
 fn timed_out(address: &Address, within: Duration) -> RedisStoreError {
     RedisStoreError::TimedOut {
         node: address.to_string(),
-        within,
+        timeout: within,
     }
 }
 

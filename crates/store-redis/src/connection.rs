@@ -18,22 +18,22 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection that works, as far as is known.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct Connection {
     pub(crate) node: Address,
     connection: MultiplexedConnection,
     number: u64,
-    rounds: Rounds,
+    rounds: ReplicaWaits,
 }
 
 /// Waiting for replicas: one `WAIT` stands for all writes that were answered before it was sent.
 #[derive(Debug, Default)]
-struct Rounds {
+struct ReplicaWaits {
     begun: AtomicU64,
     /// The number of the last round that ended, and how many replicas it found.
     last: tokio::sync::Mutex<(u64, u32)>,
 }
 
-impl Live {
+impl Connection {
     /// The answers of the commands; the first error of the server among them.
     pub(crate) async fn send(&self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
         let mut connection = self.connection.clone();
@@ -73,24 +73,24 @@ impl Live {
 
 /// The place of a connection.
 #[derive(Debug, Default)]
-pub(crate) struct Link {
+pub(crate) struct SharedConnection {
     state: Mutex<State>,
     connecting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    live: Option<Arc<Live>>,
+    live: Option<Arc<Connection>>,
     made: u64,
     failed: Option<(Instant, RedisStoreError)>,
 }
 
-impl Link {
+impl SharedConnection {
     /// The connection, or a new one by `connect`, which one caller does for all.
-    pub(crate) async fn live<F>(
+    pub(crate) async fn connection<F>(
         &self,
         connect: impl FnOnce() -> F,
-    ) -> Result<Arc<Live>, RedisStoreError>
+    ) -> Result<Arc<Connection>, RedisStoreError>
     where
         F: Future<Output = Result<(Address, MultiplexedConnection), RedisStoreError>>,
     {
@@ -107,11 +107,11 @@ impl Link {
             Ok((node, connection)) => {
                 state.made += 1;
                 state.failed = None;
-                let live = Arc::new(Live {
+                let live = Arc::new(Connection {
                     node,
                     connection,
                     number: state.made,
-                    rounds: Rounds::default(),
+                    rounds: ReplicaWaits::default(),
                 });
                 state.live = Some(live.clone());
                 Ok(live)
@@ -123,7 +123,7 @@ impl Link {
         }
     }
 
-    fn known(&self) -> Option<Result<Arc<Live>, RedisStoreError>> {
+    fn known(&self) -> Option<Result<Arc<Connection>, RedisStoreError>> {
         let state = self.state();
         if let Some(live) = &state.live {
             return Some(Ok(live.clone()));
@@ -133,7 +133,7 @@ impl Link {
     }
 
     /// The next who asks makes a new connection, unless somebody has already: then it is `false`.
-    pub(crate) fn broken(&self, live: &Live) -> bool {
+    pub(crate) fn broken(&self, live: &Connection) -> bool {
         let mut state = self.state();
         let taken = state.live.take_if(|now| now.number == live.number);
         taken.is_some()
