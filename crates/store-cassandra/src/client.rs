@@ -1,5 +1,5 @@
-//! The way to the cluster: every question has a time by which it is answered, and is asked again
-//! until then where nobody knows its answer.
+//! Requests to the cluster, each with a deadline, until which it is repeated if its outcome is
+//! unknown.
 
 use std::{fmt, ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -19,14 +19,14 @@ use tokio::time::Instant;
 
 use crate::error::{Failure, is_worth_repeating};
 
-/// The first pause before a question is with_retries, and the longest.
+/// The first pause before a request is repeated, and the longest.
 const PAUSE: Duration = Duration::from_millis(4);
 const LONGEST_PAUSE: Duration = Duration::from_millis(128);
 
 /// Values of a statement in a batch.
 pub(crate) type Values = Vec<Option<CqlValue>>;
 
-/// By when there must be an answer.
+/// When an answer must have arrived.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     at: Instant,
@@ -41,7 +41,7 @@ impl Deadline {
         }
     }
 
-    /// The outcome of what is waited for until then.
+    /// Waits until the deadline.
     pub(crate) async fn bound<T>(self, waited: impl Future<Output = T>) -> Result<T, Failure> {
         let waited = tokio::time::timeout_at(self.at, waited).await;
         waited.map_err(|_| Failure::TimedOut(self.within))
@@ -57,7 +57,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// How reads see all that conditional writes have done.
+    /// The consistency of reads that complete unfinished conditional writes and see their effects.
     pub(crate) fn serial_read(&self) -> Consistency {
         match self.serial {
             SerialConsistency::Serial => Consistency::Serial,
@@ -69,7 +69,7 @@ impl Client {
         Deadline::after(self.request_timeout)
     }
 
-    /// Asks until there is an answer; what is asked must bear being asked twice.
+    /// Executes a statement that may be executed twice, until there is an answer.
     pub(crate) async fn execute(
         &self,
         deadline: Deadline,
@@ -95,7 +95,7 @@ impl Client {
         answer.await?.map_err(Failure::driver)
     }
 
-    /// The rows of the answer.
+    /// Executes a statement, and returns the rows.
     pub(crate) async fn rows<R>(
         &self,
         deadline: Deadline,
@@ -135,7 +135,7 @@ impl Client {
         Ok((rows_of(answer)?, next))
     }
 
-    /// The same for several statements on one partition, which all happen or none.
+    /// Executes several statements on one partition: all or none.
     pub(crate) async fn execute_batch(
         &self,
         deadline: Deadline,
@@ -152,7 +152,7 @@ impl Client {
     }
 }
 
-/// A row that keeps nothing of the answer's memory.
+/// A row that borrows nothing from the answer.
 pub(crate) trait DeserializeRowOwned<'a, 'b>:
     scylla::deserialize::row::DeserializeRow<'a, 'b>
 {
@@ -172,7 +172,7 @@ where
     rows.collect::<Result<_, _>>().map_err(Failure::driver)
 }
 
-/// Whether the condition of a write was met. The row that stood in its way is not looked at.
+/// Whether a conditional write was applied.
 pub(crate) fn was_applied(answer: QueryResult) -> Result<bool, Failure> {
     let rows = answer.into_rows_result().map_err(Failure::driver)?;
     let row = rows
@@ -191,11 +191,11 @@ where
 {
     let mut pause = PAUSE;
     loop {
-        // The driver's futures take 8 kB each.
+        // Boxed, since the driver's futures take 8 kB each.
         match deadline.bound(Box::pin(ask())).await? {
             Ok(answer) => return Ok(answer),
             Err(error) if is_worth_repeating(&error) => {
-                tracing::debug!(%error, "asked again");
+                tracing::debug!(%error, "a request is repeated");
                 deadline.bound(tokio::time::sleep(pause)).await?;
                 pause = LONGEST_PAUSE.min(pause * 2);
             }

@@ -1,47 +1,46 @@
-//! What can be wrong with a cluster, or with the way to it.
+//! Errors of the store.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
 use scylla::errors::{DbError, ExecutionError, NewSessionError, PrepareError, RequestAttemptError};
 use tower_revoke_core::{BoxError, StoreError, request_timeout::RequestTimeoutError};
 
-/// Why a store could not be opened, or its tables not be made. No password is in it.
+/// An error of opening a store or of creating its tables. Contains no password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CassandraStoreError {
-    /// A setting can't be used.
-    #[error("the setting can't be used: {0}")]
+    /// A setting is invalid.
+    #[error("invalid setting: {0}")]
     Setting(&'static str),
     /// [`request_timeout`](crate::CassandraStoreBuilder::request_timeout) is out of bounds.
     #[error(transparent)]
     RequestTimeout(#[from] RequestTimeoutError),
-    /// The consistency would lose what was acknowledged, or have two winners.
+    /// The consistency would lose acknowledged writes or allow two winners.
     #[error(
-        "the consistency {0} is none of QUORUM and LOCAL_QUORUM: a read must see what was written"
+        "the consistency must be QUORUM or LOCAL_QUORUM, not {0}: a read must see what was written"
     )]
     Consistency(String),
-    /// The certificates that were given can't be used.
+    /// A certificate or a key is invalid.
     #[error("TLS can't be set up")]
     Tls(#[source] BoxError),
-    /// No node could be reached: no such host, nobody listens, a login that is rejected, a
-    /// certificate that is not trusted.
+    /// No node can be reached: the host is unknown, nothing listens, the login is rejected, or the
+    /// certificate is not trusted.
     #[error("no node of the cluster can be reached")]
     Unreachable(#[source] BoxError),
     /// The cluster did not answer in time.
     #[error("the cluster did not answer within {0:?}")]
     TimedOut(Duration),
-    /// It answered with an error; what it said is the source. A keyspace of ScyllaDB whose tables
-    /// are spread as tablets may reject conditional writes: create it with
-    /// `tablets = {'enabled': false}`.
+    /// The cluster answered with an error, which is the source. ScyllaDB may reject conditional
+    /// writes in a keyspace that uses tablets: create it with `tablets = {'enabled': false}`.
     #[error("the cluster answered with an error")]
     Rejected(#[source] BoxError),
-    /// The tables are not there, or older: run
+    /// The tables are missing or older: run
     /// [`migrate`](crate::CassandraStoreBuilder::migrate).
     #[error("the keyspace {keyspace} is at version {found}, not at {known}; run the migration")]
     Older {
         /// The keyspace's name.
         keyspace: String,
-        /// Its version; 0: its tables are not there.
+        /// Its version; 0 if it has no tables.
         found: u32,
         /// The version that this release needs.
         known: u32,
@@ -58,16 +57,16 @@ pub enum CassandraStoreError {
     },
 }
 
-/// Why a question got no answer.
+/// A failed request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("no node did what was asked")]
+    #[error("the request failed")]
     Driver(#[source] Arc<dyn Error + Send + Sync>),
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
-    #[error("{0} of the cluster can't be read")]
+    #[error("{0} in the cluster is malformed")]
     Malformed(&'static str),
-    #[error("the runtime in which the store was opened has ended")]
+    #[error("the runtime in which the store was opened was shut down")]
     Ended,
 }
 
@@ -86,7 +85,7 @@ impl Failure {
     }
 }
 
-/// Whether the very same question may be answered when it is asked again.
+/// Whether the same request may succeed if it is repeated.
 pub(crate) fn is_worth_repeating(error: &ExecutionError) -> bool {
     let ExecutionError::LastAttemptError(error) = error else {
         return matches!(error, ExecutionError::RequestTimeout(_));
@@ -101,7 +100,7 @@ pub(crate) fn is_worth_repeating(error: &ExecutionError) -> bool {
                 | DbError::Overloaded
                 | DbError::IsBootstrapping
                 | DbError::RateLimitReached { .. }
-                // Of writes under conditions that nobody knows the outcome of, in protocol 5.
+                // The unknown outcome of a conditional write, in protocol 5.
                 | DbError::Other(0x1700)
         ),
         RequestAttemptError::BrokenConnectionError(_)
@@ -110,7 +109,7 @@ pub(crate) fn is_worth_repeating(error: &ExecutionError) -> bool {
     }
 }
 
-/// The driver's types stay behind ours.
+/// The driver's error types are not part of our API.
 impl CassandraStoreError {
     pub(crate) fn unreachable(error: NewSessionError) -> Self {
         Self::Unreachable(Box::new(error))

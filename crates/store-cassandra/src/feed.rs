@@ -1,4 +1,4 @@
-//! The feed: the logs of all writers, followed; and everything that is alive, page by page.
+//! The feed: follows the logs of all writers, and loads everything in force page by page.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,7 +17,7 @@ use crate::{
 /// Entries of each log in one page.
 const ENTRIES: i32 = 16;
 
-/// What the register says of a writer.
+/// The entry of a writer in the register.
 struct Registered {
     retired: bool,
     trimmed: i64,
@@ -29,7 +29,7 @@ impl Inner {
         let deadline = self.client.deadline();
         let mut cursor = match since {
             Some(since) => FeedCursor::read(since, self.id)?,
-            // Taken first: what changes while all is read comes again afterwards.
+            // Taken before the load: changes during it are read from here afterwards.
             None => FeedCursor {
                 store: self.id,
                 load: Some(Load::Revoked(ScanPosition::default())),
@@ -114,7 +114,7 @@ impl Inner {
         for place in cursor.logs {
             match register.get(&place.writer) {
                 None => return Err(StoreError::HistoryWentBack),
-                // All that it has told was told long ago.
+                // All of its entries were read long ago.
                 Some(registered) if registered.retired => {}
                 Some(registered) => places.push((place, registered)),
             }
@@ -135,14 +135,14 @@ impl Inner {
             more |= is_late;
         }
         Ok(Changes {
-            // What state now: at least as new as the entries that were read.
+            // The current state: at least as new as the entries that were read.
             changes: self.changes_of(deadline, changed).await?,
             next: next.write(),
             more,
         })
     }
 
-    /// Reads on in one log. The keys, and whether there may be more.
+    /// Continues to read one log. Returns the keys, and whether there may be more.
     async fn advance(
         &self,
         deadline: Deadline,
@@ -194,11 +194,11 @@ impl Inner {
         } else {
             place.pass = Some(Pass { at, ..pass });
         }
-        // What was written since a longer pass began is in the next one.
+        // Entries that were written since a longer pass began are in the next one.
         Ok((place, keys, !is_over || !is_new))
     }
 
-    /// Whether the log still has what was seen of it.
+    /// Checks that the log still has the last entry that was seen.
     async fn still_there(
         &self,
         deadline: Deadline,
@@ -228,7 +228,7 @@ impl Inner {
         }
     }
 
-    /// How keys stand.
+    /// Returns the current state of the keys.
     async fn changes_of(
         &self,
         deadline: Deadline,

@@ -15,17 +15,17 @@ use crate::{
     statements::Statements,
 };
 
-/// Keys in one question; the cluster asks all their replicas.
+/// The keys in one read, whose coordinator contacts the replicas of all of them.
 const KEYS: usize = 16;
 
-/// Questions at the same time for one call.
+/// Concurrent requests of one call.
 pub(crate) const AT_ONCE: usize = 64;
 
 pub(crate) struct Inner {
     pub(crate) client: Arc<Client>,
     pub(crate) statements: Arc<Statements>,
     pub(crate) log: Log,
-    /// Tells the cursors of this store from those of any other.
+    /// Distinguishes the cursors of this store from those of others.
     pub(crate) id: [u8; 16],
     pub(crate) keyspace: String,
     pub(crate) clock: Clock,
@@ -84,7 +84,7 @@ impl Inner {
         Ok(lifted)
     }
 
-    /// What was revoked of each of these keys of which anything was.
+    /// Reads the revocations and lifts of keys; keys without any are left out.
     pub(crate) async fn revoked(
         &self,
         deadline: Deadline,
@@ -103,7 +103,7 @@ impl Inner {
         by_key(rows.into_iter().flatten().collect())
     }
 
-    /// How the uses of each of these tokens stand.
+    /// Reads which tokens are spent.
     pub(crate) async fn uses_of(
         &self,
         deadline: Deadline,
@@ -144,7 +144,7 @@ pub(crate) fn key_of(bytes: &[u8]) -> Result<KeyDigest, Failure> {
     Ok(KeyDigest::from_bytes(bytes))
 }
 
-/// Rows that stand together in the order of their keys.
+/// Merges rows that are grouped by key.
 pub(crate) fn by_key(rows: Vec<Row>) -> Result<Vec<(KeyDigest, Key)>, Failure> {
     let mut keys: Vec<(KeyDigest, Vec<Row>)> = Vec::new();
     for row in rows {

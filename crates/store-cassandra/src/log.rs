@@ -1,8 +1,8 @@
-//! The log of what one handle writes: which keys, numbered, for those who follow the feed.
+//! The log of one handle: numbered entries with the keys that it writes, for followers of the feed.
 //!
-//! An entry is made beside the write that it tells of, not after it, and says up to which number all
-//! that was told before is done. Who reads it reads what is not done again the next time: so nobody
-//! has to compare clocks, and a write costs no second round trip.
+//! An entry is written beside the write that it announces, not after it, and states up to which number
+//! all earlier writes are complete. A follower reads entries that were not complete again the next
+//! time. So nobody has to compare clocks, and a write costs no second round trip.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,33 +23,33 @@ use crate::{
     statements::Statements,
 };
 
-/// Keys in one entry, about.
+/// About how many keys share one entry.
 const AT_ONCE: usize = 256;
 
-/// After how long without another entry it is told that all is done.
+/// How long after the last entry one follows that states that all writes are complete.
 const IDLE: Duration = Duration::from_millis(250);
 
-/// How often it is said that the writer is there, and old entries are forgotten.
+/// How often a writer renews its registration and deletes old entries.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
-/// When a key is told again of which nobody knows whether it was written: after the servers have
-/// given up, and once more.
+/// When a key whose write has an unknown outcome is announced again: after the servers have given up,
+/// and once more.
 const AGAIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
 
-/// So many failed calls are remembered; in an outage that is longer, most were never sent.
+/// The number of failed calls that are remembered. In a long outage most were never sent.
 const MOST_AGAIN: usize = 65_536;
 
-/// In which table a key has changed.
+/// The table in which a key has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Table {
     Revoked,
     Uses,
 }
 
-/// A key, and where it has changed.
+/// A changed key, and its table.
 pub(crate) type Changed = (Table, KeyDigest);
 
-/// The end of the log at which writers ask.
+/// The handle through which the store appends entries.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     asked: mpsc::Sender<Append>,
@@ -61,7 +61,7 @@ struct Append {
     reply: oneshot::Sender<Result<u64, Failure>>,
 }
 
-/// Writes that have begun, by the numbers of their entries; and what has to be told again.
+/// Writes in flight by the numbers of their entries, and keys to announce again.
 #[derive(Debug, Default)]
 struct InFlight {
     begun: Mutex<BTreeMap<u64, usize>>,
@@ -83,7 +83,7 @@ impl InFlight {
         }
     }
 
-    /// The number up to which all is done, of those before `next`.
+    /// The number before `next` up to which all writes are complete.
     fn settled(&self, next: u64) -> u64 {
         let begun = locked(&self.begun);
         let first = begun.first_key_value().map_or(next, |(first, _)| *first);
@@ -105,7 +105,7 @@ impl InFlight {
 }
 
 impl Log {
-    /// Does a write and tells of it, both at once; done when both are.
+    /// Executes a write and announces it, concurrently.
     pub(crate) async fn logged<T>(
         &self,
         keys: Vec<Changed>,
@@ -143,18 +143,18 @@ pub(crate) struct Writer {
     open: Arc<InFlight>,
     writer: i64,
     next: u64,
-    /// What the last entry has told, and whether there were keys in it.
+    /// The number that the last entry stated as complete, and whether it had keys.
     told: u64,
     had_keys: bool,
     heartbeat: Option<Instant>,
-    /// The entries that are kept: when they were made, their numbers and marks.
+    /// The entries in the log: when they were written, their numbers and marks.
     kept: VecDeque<(Instant, u64, i64)>,
     not_there: LogLimit,
     not_trimmed: LogLimit,
 }
 
 impl Writer {
-    /// Starts one in this runtime; it ends with the last handle.
+    /// Starts a writer in this runtime, which ends with the last handle.
     pub(crate) fn start(
         client: Arc<Client>,
         statements: Arc<Statements>,
@@ -197,7 +197,7 @@ impl Writer {
             };
             let mut some = vec![first];
             let mut count = some[0].keys.len();
-            // Who was just answered asks again at once, and shares the entry.
+            // Callers that were just answered often have another write, which shares the entry.
             tokio::task::yield_now().await;
             while count < AT_ONCE
                 && let Ok(more) = asks.try_recv()
@@ -220,13 +220,13 @@ impl Writer {
         keys.sort_unstable();
         keys.dedup();
         let seq = self.next;
-        // Before the entry is there: whoever is answered may be done at once.
+        // Before the entry is written: a caller that is answered may complete at once.
         locked(&self.open.begun).insert(seq, some.len());
         let written = self.write(&keys).await;
         for asked in some {
             let answer = written.clone().map(|()| seq);
             if asked.reply.send(answer).is_err() || written.is_err() {
-                // Nobody waits who could say that it is done.
+                // The caller is gone and can't report that the write is complete.
                 self.open.done(seq);
             }
         }
@@ -243,7 +243,7 @@ impl Writer {
             bytes.extend(key.as_bytes());
         }
         let (seq, mark) = (self.next, fastrand::i64(..));
-        // A number is used once, whatever becomes of its entry.
+        // A number is used once, even if its entry fails.
         self.next += 1;
         let settled = self.open.settled(seq);
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -257,10 +257,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Says that all is done, where nobody else would.
+    /// Writes an entry that states that all writes are complete, if no other does.
     async fn while_idle(&mut self) {
         let due = self.open.due(Instant::now());
-        // Of an entry that only says what is done, nothing has to be said.
+        // An entry without keys needs no such statement.
         let not_told = self.open.settled(self.next).saturating_sub(self.told);
         let is_told = not_told <= u64::from(!self.had_keys);
         if (!due.is_empty() || !is_told) && self.write(&due).await.is_err() && !due.is_empty() {
@@ -280,7 +280,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Says that it is there, and forgets old entries. What fails is done the next time.
+    /// Renews the registration, and deletes old entries. What fails is done the next time.
     async fn maintain(&mut self) {
         if self
             .heartbeat

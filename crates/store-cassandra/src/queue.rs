@@ -1,4 +1,4 @@
-//! Callers who want the same at the same time: one goes first, and one asks for all who wait.
+//! Concurrent callers for the same thing: one goes first, and then one asks for all that wait.
 
 use std::{
     collections::HashMap,
@@ -8,12 +8,11 @@ use std::{
 use tokio::time::Instant;
 use tower_revoke_core::TokenId;
 
-/// A question that is asked for one caller at a time. Who had to wait for another's answer shares
-/// the next one.
+/// A read that is made by one caller at a time. Callers that waited for it share the next one.
 #[derive(Debug)]
 pub(crate) struct SharedRead<T>(tokio::sync::Mutex<Option<Reading<T>>>);
 
-/// An answer, and a time before it was asked for.
+/// A value, and a time before it was read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading<T> {
     pub(crate) asked: Instant,
@@ -27,7 +26,7 @@ impl<T> Default for SharedRead<T> {
 }
 
 impl<T: Clone> SharedRead<T> {
-    /// An answer that was asked for since then.
+    /// Returns a value that was read since then.
     pub(crate) async fn since<E>(
         &self,
         then: Instant,
@@ -43,13 +42,13 @@ impl<T: Clone> SharedRead<T> {
     }
 }
 
-/// The callers who want to change one token's uses.
+/// The callers that change the uses of one token.
 #[derive(Debug)]
 pub(crate) struct TokenQueue<T> {
-    /// They go one after the other through one handle: at the server, all that came at the same time
-    /// would begin again and again after each other.
+    /// Lets them go one after the other through one handle: at the server, concurrent conditional
+    /// writes would make each other start over.
     pub(crate) lock: tokio::sync::Mutex<()>,
-    /// How the uses stand.
+    /// The state of the uses.
     pub(crate) seen: SharedRead<T>,
 }
 

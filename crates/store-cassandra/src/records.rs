@@ -1,4 +1,4 @@
-//! What operators ask: revocations with their details, in the order of the partitioner.
+//! Records for operators: revocations with their details, in the order of the partitioner.
 
 use tower_revoke_core::{Cursor, RecordFilter, RecordPage, StoreError};
 

@@ -5,7 +5,7 @@ use tower_revoke_core::{Listed, UnixTime, Use};
 
 use crate::said::{secs, time};
 
-/// What state of a token's uses.
+/// The state of a token's uses.
 #[derive(Clone, Debug, Default, DeserializeRow)]
 #[scylla(flavor = "enforce_order", skip_name_checks)]
 pub(crate) struct Uses {
@@ -16,7 +16,7 @@ pub(crate) struct Uses {
     pub(crate) until: Option<i64>,
 }
 
-/// A row of the uses of a token.
+/// The same row in a scan.
 #[derive(DeserializeRow)]
 #[scylla(flavor = "enforce_order", skip_name_checks)]
 pub(crate) struct UsesRow {
@@ -33,7 +33,7 @@ impl Uses {
     }
 }
 
-/// Whether all uses are taken, and until when that is remembered.
+/// `Some` if all uses are taken.
 pub(crate) fn spent(
     max_uses: Option<i64>,
     held: Option<i64>,
@@ -45,7 +45,7 @@ pub(crate) fn spent(
     })
 }
 
-/// Whether a token's uses ended before a time.
+/// Whether the uses of a token expired before a time.
 pub(crate) fn ended(until: Option<i64>, before: UnixTime) -> bool {
     until.is_some_and(|until| until < secs(before))
 }

@@ -17,11 +17,11 @@ use crate::{
     uses::NOTICE,
 };
 
-/// For how long a writer that says nothing is still taken for one that may come back.
+/// How long a silent writer may come back.
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Inner {
-    /// A page of the keys after a position, and the position from which there may be more.
+    /// Reads a page of keys, and returns the position of the next page.
     pub(crate) async fn scan_revoked(
         &self,
         deadline: Deadline,
@@ -46,7 +46,7 @@ impl Inner {
         Ok((keys, next.map(|page| ScanPosition { page, last })))
     }
 
-    /// The same of uses, of which each token has one row.
+    /// Reads a page of uses, one row per token, and returns the position of the next page.
     pub(crate) async fn scan_uses(
         &self,
         deadline: Deadline,
@@ -57,7 +57,7 @@ impl Inner {
         Ok((rows, next.map(|page| ScanPosition { page, last: None })))
     }
 
-    /// Compares as the partitioner orders keys in a scan.
+    /// A value that compares keys in the order of a scan.
     fn order_of(&self, key: &[u8; 16]) -> (Option<i64>, [u8; 16]) {
         let of_key = &self.statements.delete_revocation;
         let token = of_key.calculate_token(&(key.as_slice(), &[0_u8; 16][..]));
@@ -65,7 +65,7 @@ impl Inner {
     }
 
     pub(crate) async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
-        // First, so that nobody wins what is forgotten by then.
+        // Announced first, so that no use is taken that is then purged.
         self.purge_begins(before).await?;
         let forgets = Instant::now() + NOTICE;
         let mut dropped = 0;
@@ -141,7 +141,7 @@ impl Inner {
         }
     }
 
-    /// Forgets the logs of those who have revoked nothing for a long time, and later who they were.
+    /// Removes the logs of writers that have been silent for long, and later their registration.
     async fn retire_writers(&self, before: UnixTime) -> Result<(), Failure> {
         let deadline = self.client.deadline();
         let long = self.feed_retention.max(DAY);

@@ -1,44 +1,44 @@
-//! The tables: created, and checked.
+//! Creates and checks the tables.
 
 use crate::{
     client::{Client, Deadline, rows_of},
     error::CassandraStoreError,
 };
 
-/// The version that this release works with.
+/// The version of the tables that this release needs.
 pub(crate) const KNOWN: u32 = 1;
 
-/// For how long what was deleted leaves a trace. A replica that was away for longer may bring it
-/// back, which does no harm: it was superseded, or has ended, and is forgotten again.
+/// `gc_grace_seconds` is short: a replica that was away for longer may revive deleted rows, which does
+/// no harm. They are superseded or expired, and are deleted again.
 const TABLES: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS {keyspace}.store (only_one int PRIMARY KEY, version int, id blob, \
      purged_before bigint)",
-    // A row for each thing that was said, under an id that is used once. They are merged when they
-    // are read. kind: 0 revoked, 1 lifted. Times are seconds since 1970; no end is null.
+    // A row for each revocation and lift, under an id that is used once; rows are merged when they are
+    // read. kind: 0 revoked, 1 lifted. Times are seconds since 1970; null means without expiry.
     "CREATE TABLE IF NOT EXISTS {keyspace}.revoked (digest blob, id blob, kind tinyint, \
      issued_at_or_before bigint, until bigint, at bigint, issuer text, claim text, value text, \
      said_by text, reason text, PRIMARY KEY (digest, id)) WITH gc_grace_seconds = 10800",
-    // Written with conditions only. version is a new random number with each change. holder: by which use,
-    // of a token with one use; of one with more, each use has a row.
+    // Only conditional writes. version: a new random number with each change. holder: by which use,
+    // if the token has one use; if it has more, each use has a row.
     "CREATE TABLE IF NOT EXISTS {keyspace}.uses (digest blob, use_id blob, max_uses bigint static, \
      held bigint static, holder blob static, version bigint static, until bigint static, \
      PRIMARY KEY (digest, use_id)) WITH gc_grace_seconds = 10800",
-    // Who writes: a program's handle. heartbeat: when it last said so, by its own clock.
+    // The writers: handles of programs. heartbeat: the time of the last one, by the writer's clock.
     "CREATE TABLE IF NOT EXISTS {keyspace}.writers (only_one int, writer bigint, heartbeat bigint, \
      retired boolean, trimmed bigint, trimmed_mark bigint, PRIMARY KEY (only_one, writer)) \
      WITH gc_grace_seconds = 10800",
-    // What each of them has written: keys of 17 bytes, the first says of which table. All up to
-    // the number `settled` was done when the entry was made.
+    // The logs of the writers. keys: 17 bytes each, the first for the table. All writes up to the
+    // number `settled` were complete when the entry was written.
     "CREATE TABLE IF NOT EXISTS {keyspace}.log (writer bigint, seq bigint, mark bigint, \
      settled bigint, keys blob, PRIMARY KEY (writer, seq)) WITH gc_grace_seconds = 10800",
 ];
 
-/// The name as CQL has it. It has no quotes in it, see the builder.
+/// The name in CQL. The builder has checked that it contains no quotes.
 pub(crate) fn quoted(keyspace: &str) -> String {
     format!("\"{keyspace}\"")
 }
 
-/// Creates what is not there.
+/// Creates the keyspace and the tables that are missing.
 pub(crate) async fn run(
     client: &Client,
     keyspace: &str,
@@ -57,7 +57,7 @@ pub(crate) async fn run(
         let create = table.replace("{keyspace}", &name);
         client.query(deadline, create, ()).await?;
     }
-    // Whoever is first names it.
+    // The first caller names the store.
     let id = fastrand::u128(..).to_be_bytes().to_vec();
     let insert =
         format!("INSERT INTO {name}.store (only_one, version, id) VALUES (0, 1, ?) IF NOT EXISTS");
@@ -65,7 +65,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// The store's id, if the tables are at this release's version.
+/// Returns the id of the store, if the tables have the version of this release.
 pub(crate) async fn id_of(
     client: &Client,
     keyspace: &str,
@@ -102,7 +102,7 @@ fn reject_newer(keyspace: &str, found: u32) -> Result<(), CassandraStoreError> {
     })
 }
 
-/// 0: there is none.
+/// Returns the version of the tables; 0 if there are none.
 async fn version(
     client: &Client,
     keyspace: &str,

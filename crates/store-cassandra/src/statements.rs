@@ -13,7 +13,7 @@ const PAGE_ROWS: i32 = 1_000;
 
 macro_rules! statements {
     ($($name:ident: $text:literal,)*) => {
-        /// Each as its name says.
+        /// The prepared statements by name.
         #[derive(Debug)]
         pub(crate) struct Statements {
             $(pub(crate) $name: PreparedStatement,)*
@@ -29,7 +29,7 @@ macro_rules! statements {
                 let mut all = Self {
                     $($name: prepared(client, &$text.replace("{k}", &keyspace), deadline).await?,)*
                 };
-                // They finish what others have begun.
+                // Serial reads complete unfinished conditional writes.
                 all.uses_now.set_consistency(client.serial_read());
                 all.held_now.set_consistency(client.serial_read());
                 all.scan_revoked.set_page_size(PAGE_ROWS);

@@ -1,4 +1,4 @@
-//! The store: what the contract asks, as questions to the cluster.
+//! The store: the traits of core as requests to the cluster.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -10,13 +10,12 @@ use tower_revoke_core::{
 
 use crate::{error::Failure, inner::Inner, log::Table, said::Order};
 
-/// Keys that are written at once under one time limit.
+/// Keys that are written together under one deadline.
 const WRITTEN_AT_ONCE: usize = 128;
 
 /// A [`Store`] in Apache Cassandra.
 ///
-/// Clones share connections. What it promises and what it does not: see the
-/// [crate's documentation](crate).
+/// Clones share connections. The [documentation of the crate](crate) states its guarantees.
 #[derive(Clone)]
 pub struct CassandraStore(pub(crate) Arc<Inner>);
 
@@ -41,7 +40,7 @@ impl Store for CassandraStore {
             inner.revoked(deadline, &asked),
             inner.uses_of(deadline, &asked)
         )?;
-        // A revocation hides the uses.
+        // A revocation takes precedence over uses.
         let mut found: HashMap<_, _> = used.into_iter().collect();
         for (key, state) in revoked {
             if let Some(listed) = state.listed() {
@@ -115,8 +114,8 @@ impl Records for CassandraStore {
 }
 
 impl CassandraStore {
-    /// What was begun is done to its end, also where nobody waits any more: a write that nobody is
-    /// told of would be missed by those who follow the feed.
+    /// Completes work in a task, even if the caller leaves: followers of the feed would miss a write
+    /// that is not logged.
     async fn to_the_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,

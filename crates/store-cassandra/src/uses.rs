@@ -1,4 +1,4 @@
-//! The uses of a token: one partition each, written with conditions only.
+//! Takes and returns uses. A token's uses are one partition, changed only by conditional writes.
 
 use std::time::Duration;
 
@@ -21,14 +21,14 @@ use crate::{
     statements::Statements,
 };
 
-/// Rows of uses that are forgotten in one write.
+/// Rows of uses that one write deletes.
 const HELD_AT_ONCE: i32 = 500;
 
-/// Between the announcement of a purge and the first use that it forgets. A use that found nothing
-/// has read the announcements, by the time it is done, no longer ago than half of this.
+/// The time between the announcement of a purge and the first use that it deletes. Taking a use has
+/// read the announcements no longer ago than half of it by the time it is done.
 pub(crate) const NOTICE: Duration = Duration::from_secs(1);
 
-/// What became of a new use, and what stood in its way.
+/// The outcome of inserting a new use, and the row that was in its way.
 #[derive(Debug, Default)]
 struct NewUse {
     applied: bool,
@@ -44,7 +44,7 @@ fn blob(bytes: &[u8; 16]) -> Option<CqlValue> {
     Some(CqlValue::Blob(bytes.to_vec()))
 }
 
-/// How uses stand for one use.
+/// The uses of a token, from the view of one use.
 struct UseState {
     uses: Uses,
     is_held: bool,
@@ -65,10 +65,10 @@ impl Inner {
             Ok(lock) => (Some(lock), None),
             Err(_) => {
                 let lock = deadline.bound(queue.lock.lock()).await?;
-                // A read costs the cluster much less than a condition, and all who wait share it.
+                // A read is much cheaper than a conditional write, and all waiters share it.
                 let read = self.read(deadline, &self.statements.uses, use_.token);
                 let seen = deadline.bound(queue.seen.since(began, read)).await??.value;
-                // Who can't take any needs no version to find out whether it has one.
+                // If none are left, finding out whether this one is taken needs no lock.
                 let lock = Some(lock).filter(|_| !seen.are_all_held(use_));
                 let state = self.state(deadline, use_, seen).await?;
                 if state.is_spent(use_) {
@@ -102,7 +102,7 @@ impl Inner {
             .await?
     }
 
-    /// Takes a use that most likely nobody has.
+    /// Takes the use of a single-use token, which most likely is free.
     async fn take_the_only(
         &self,
         deadline: Deadline,
@@ -122,7 +122,7 @@ impl Inner {
         if found.max_uses == Some(1) && found.holder.is_some() && !is_mine {
             return Ok(UseOutcome::Spent);
         }
-        // Also where nobody knew what had become of it before.
+        // Also if an earlier attempt had an unknown outcome.
         let stands_as_asked = is_mine && later(found.until, until) == found.until;
         if found.applied || (found.max_uses == Some(1) && stands_as_asked) {
             return Ok(UseOutcome::Taken { left: 0 });
@@ -130,7 +130,7 @@ impl Inner {
         self.take(deadline, use_, None).await
     }
 
-    /// Takes a use of those that are left, as far as they were seen.
+    /// Takes one of the uses that are left, starting from the state that was read.
     async fn take(
         &self,
         deadline: Deadline,
@@ -204,7 +204,7 @@ impl Inner {
             uses_now, held_now, ..
         } = &*self.statements;
         loop {
-            // After what others have begun and not finished, a use of its own too.
+            // Completes unfinished writes of others, and of this use, first.
             let uses = self.read(deadline, uses_now, use_.token).await?;
             if !self.is_held(deadline, held_now, use_, &uses).await? {
                 return Ok(false);
@@ -217,7 +217,7 @@ impl Inner {
         }
     }
 
-    /// Forgets all uses of a token, if nothing has happened to them since they were read.
+    /// Deletes all uses of a token unless they have changed since they were read.
     pub(crate) async fn forget(
         &self,
         token: &[u8],
@@ -243,7 +243,7 @@ impl Inner {
         was_applied(self.client.execute_batch(deadline, writes).await?)
     }
 
-    /// What was announced to be purged.
+    /// Returns the latest announced purge.
     async fn purged(&self, deadline: Deadline, since: Instant) -> Result<Purged, Failure> {
         let ask = async {
             let purged_before = &self.statements.purged_before;
@@ -253,8 +253,8 @@ impl Inner {
         deadline.bound(self.purged.since(since, ask)).await?
     }
 
-    /// A wall clock may have been set back since uses were forgotten. A use that found nothing
-    /// knows of it, see [`NOTICE`].
+    /// Returns a use that was taken although it was purged: a wall clock may have been set back
+    /// since. See [`NOTICE`].
     async fn sure_of_its_life(
         &self,
         deadline: Deadline,
@@ -304,8 +304,8 @@ impl Inner {
         }
     }
 
-    /// Writes what state now, if nobody else has written since it was read. Append twice it
-    /// recognizes itself by its version.
+    /// Writes the new state unless another writer has changed it since it was read. A repeated
+    /// write recognizes itself by its version.
     async fn change(
         &self,
         deadline: Deadline,
@@ -349,7 +349,7 @@ impl Inner {
     }
 }
 
-/// By the names of the columns: of a use that was made there is only the first.
+/// Reads columns by name: an applied write only has `[applied]`.
 fn first(answer: QueryResult) -> Result<NewUse, Failure> {
     let rows = answer.into_rows_result().map_err(Failure::driver)?;
     let row = rows.first_row::<Row>().map_err(Failure::driver)?;

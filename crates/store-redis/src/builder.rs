@@ -1,4 +1,4 @@
-//! The settings of a store, and what must be right before it is one.
+//! The settings of a store, and how it is opened.
 
 use std::{collections::HashSet, sync::Arc, sync::Mutex, time::Duration};
 
@@ -257,7 +257,7 @@ impl RedisStoreBuilder {
             within: self.request_timeout,
             replicas: self.replicas,
         };
-        // Every server is looked at now, not at the first token that it has.
+        // Every server is checked now, not at the first request that it receives.
         let reached = (0..tags).map(|tag| client.reach(tag));
         futures_util::future::try_join_all(reached).await?;
         let layout = format!("1, {tags} tags");

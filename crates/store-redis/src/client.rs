@@ -1,4 +1,4 @@
-//! One request to the server of a tag: bounded in time, asked again where that is safe.
+//! A request to the server of a tag, with a timeout, and with retries where they are safe.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,21 +14,21 @@ use crate::{
     servers::{Node, Purpose, Servers},
 };
 
-/// A request is put at most so often, and only where the server is known not to have acted on it,
-/// or where it may act twice.
+/// How often a request is sent. It is repeated only if the server did not execute it, or if it may
+/// be executed twice.
 const ATTEMPTS: usize = 4;
 
-/// Keys that are just being moved are asked for again after so long.
+/// The pause before keys that are being migrated are requested again.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A command on the keys of one tag. It is one: while a slot moves, a server may send away some
-/// commands and not others, and the one to which they are sent has no more than those.
+/// One command on the keys of one tag. More would not be safe: while a slot migrates, a server may
+/// redirect some commands of a pipeline and execute the others.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) command: Cmd,
-    /// Whether it may be asked again when nobody knows what became of it.
+    /// Whether it may be repeated if its outcome is unknown.
     pub(crate) repeatable: bool,
-    /// Whether replicas are waited for.
+    /// Whether it waits for replicas.
     pub(crate) writes: bool,
 }
 
@@ -55,39 +55,39 @@ impl Request {
     }
 }
 
-/// Asks, with what a user has set.
+/// Sends requests.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) servers: Servers,
     pub(crate) within: Duration,
-    /// How many replicas must have a write, and how long they have for it.
+    /// How many replicas must acknowledge a write, and within what time.
     pub(crate) replicas: Option<(u32, Duration)>,
 }
 
-/// What to do about an error.
+/// What to do after an error.
 enum Recovery {
-    /// The server did not act: ask it again, or who has the tag now.
+    /// The server did not execute the request: repeat it, there or at the new owner of the tag.
     Again,
-    /// The same, on a new connection.
+    /// The same, over a new connection.
     Reconnect,
-    /// It may be cut off: ask once who is the primary now.
+    /// The server may be partitioned: look for the current primary, once.
     FindPrimary,
-    /// Ask this server.
+    /// Send it to this server.
     Redirect { to: Address, for_good: bool },
-    /// The server does not know the scripts.
+    /// The server doesn't have the scripts.
     LoadScripts,
-    /// The keys are on their way.
+    /// The keys are being migrated.
     Wait,
-    /// The connection broke: nobody knows whether the server acted.
+    /// The connection broke: the outcome is unknown.
     Unknown,
-    /// Nothing: it has no room.
+    /// Give up: its memory is full.
     Full,
-    /// Nothing.
+    /// Give up.
     Fail,
 }
 
 impl Client {
-    /// Connects to the server of a tag, and says what is wrong with it.
+    /// Connects to the server of a tag, and checks it.
     pub(crate) async fn reach(&self, tag: usize) -> Result<(), RedisStoreError> {
         let node = self.servers.node(tag).await?;
         self.servers
@@ -96,7 +96,7 @@ impl Client {
             .map(|_| ())
     }
 
-    /// The answer to the command.
+    /// Sends a request and returns the answer.
     pub(crate) async fn ask(&self, tag: usize, request: &Request) -> Result<Value, Failure> {
         let started = Instant::now();
         let deadline = started + self.within;
@@ -136,7 +136,7 @@ impl Client {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
                 Err(_) => {
-                    // One that had little time left says nothing about the connection.
+                    // After a long wait for the connection, a timeout says nothing about it.
                     if sent.elapsed() * 2 >= self.within {
                         self.give_up(&node, purpose, &live);
                     }
@@ -182,7 +182,7 @@ impl Client {
         Err(last.unwrap_or_else(|| self.timed_out()))
     }
 
-    /// The answers to commands that read, asked at the same time and each by itself.
+    /// Sends reading commands concurrently and independently, and returns their answers.
     pub(crate) async fn each<const N: usize>(
         &self,
         tag: usize,
@@ -225,7 +225,7 @@ impl Client {
 
     fn give_up(&self, node: &Node, purpose: Purpose, live: &Connection) {
         if node.shared(purpose).broken(live) && self.servers.moves() {
-            // Both lead to the same server again, whichever it is now.
+            // Both connections of a node must lead to the same server.
             node.forget();
         }
         self.servers.suspect();
@@ -261,14 +261,14 @@ fn recovery(error: &RedisError, node: &Address) -> Recovery {
         ErrorKind::Server(ServerErrorKind::Moved) => redirect(true),
         ErrorKind::Server(ServerErrorKind::Ask) => redirect(false),
         ErrorKind::Server(ServerErrorKind::TryAgain) => Recovery::Wait,
-        // One that is cut off from the others does not know who has the tag now.
+        // A partitioned server does not know the current owner.
         ErrorKind::Server(ServerErrorKind::ClusterDown) => Recovery::Again,
         ErrorKind::Server(ServerErrorKind::NoScript) => Recovery::LoadScripts,
-        // It was the primary once.
+        // It is no longer the primary.
         ErrorKind::Server(ServerErrorKind::ReadOnly) => Recovery::Reconnect,
         _ if error.code() == Some("NOREPLICAS") => Recovery::FindPrimary,
         _ if error.code() == Some("OOM") => Recovery::Full,
-        // A server whose role changes sends everybody away who waits for its replicas.
+        // A server whose role changes ends all blocked commands.
         _ if error.code() == Some("UNBLOCKED") => Recovery::Unknown,
         _ if error.is_io_error() || error.is_unrecoverable_error() => Recovery::Unknown,
         _ => Recovery::Fail,

@@ -1,4 +1,4 @@
-//! A connection that is shared by all who ask, and made anew when it breaks.
+//! A connection that all requests share, and that is replaced when it breaks.
 
 use std::{
     sync::{
@@ -13,10 +13,10 @@ use tokio::time::Instant;
 
 use crate::{address::Address, error::RedisStoreError};
 
-/// After a failed attempt all are told of it for so long, instead of trying again each.
+/// How long the error of a failed attempt is returned to everybody before the next attempt.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A connection that works, as far as is known.
+/// A connection that is not known to be broken.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) node: Address,
@@ -25,7 +25,7 @@ pub(crate) struct Connection {
     rounds: ReplicaWaits,
 }
 
-/// Waiting for replicas: one `WAIT` stands for all writes that were answered before it was sent.
+/// Waiting for replicas: one `WAIT` counts for all writes that were answered before it was sent.
 #[derive(Debug, Default)]
 struct ReplicaWaits {
     begun: AtomicU64,
@@ -34,7 +34,7 @@ struct ReplicaWaits {
 }
 
 impl Connection {
-    /// The answers of the commands; the first error of the server among them.
+    /// Returns the answers to the commands, or the first error among them.
     pub(crate) async fn send(&self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
         let mut connection = self.connection.clone();
         if let [command] = commands {
@@ -51,7 +51,7 @@ impl Connection {
         answers.into_iter().map(Value::extract_error).collect()
     }
 
-    /// How many replicas have every write that this connection was answered so far.
+    /// Returns how many replicas have all writes that were answered on this connection so far.
     pub(crate) async fn acknowledged(&self, wanted: u32, within: Duration) -> RedisResult<u32> {
         let before = self.rounds.begun.load(Ordering::Acquire);
         let mut last = self.rounds.last.lock().await;
@@ -71,7 +71,7 @@ impl Connection {
     }
 }
 
-/// The place of a connection.
+/// A slot for a connection, with what is needed to replace it.
 #[derive(Debug, Default)]
 pub(crate) struct SharedConnection {
     state: Mutex<State>,
@@ -86,7 +86,7 @@ struct State {
 }
 
 impl SharedConnection {
-    /// The connection, or a new one by `connect`, which one caller does for all.
+    /// Returns the connection, or a new one by `connect`, which one caller runs for all.
     pub(crate) async fn connection<F>(
         &self,
         connect: impl FnOnce() -> F,
@@ -132,14 +132,14 @@ impl SharedConnection {
         (at.elapsed() < PAUSE).then(|| Err(error.clone()))
     }
 
-    /// The next who asks makes a new connection, unless somebody has already: then it is `false`.
+    /// Drops the connection, unless it was replaced already, which returns `false`.
     pub(crate) fn broken(&self, live: &Connection) -> bool {
         let mut state = self.state();
         let taken = state.live.take_if(|now| now.number == live.number);
         taken.is_some()
     }
 
-    /// The next who asks makes a new connection.
+    /// Drops the connection.
     pub(crate) fn forget(&self) {
         self.state().live = None;
     }

@@ -1,4 +1,4 @@
-//! One new connection: TCP, TLS, login, and what must be true of a server before it is trusted.
+//! Establishes connections: TCP, TLS, the login, and the checks that a server must pass.
 
 use std::{
     collections::HashSet,
@@ -48,7 +48,7 @@ impl Connector {
         opened.unwrap_or_else(|_| Err(timed_out(address, within)))
     }
 
-    /// A connection to a primary that keeps what it is told, and knows our scripts.
+    /// A connection to a primary that passed the checks and has our scripts.
     pub(crate) async fn primary(
         &self,
         address: &Address,
@@ -99,7 +99,7 @@ impl Connector {
         let mut answers = answers.await.map_err(rejected)?.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil).extract_error();
 
-        // A login may be forbidden to ask for these two: then the first write shows it.
+        // The login may lack the right to these two; then the first write fails.
         match next() {
             Ok(info) => {
                 let info = text(&info);
@@ -130,7 +130,7 @@ impl Connector {
         Ok(())
     }
 
-    /// Our keys have no time to live, so the `volatile-…` policies leave them alone.
+    /// Our keys have no time to live, so the `volatile-…` policies spare them.
     fn keeps_all(
         &self,
         address: &Address,
@@ -161,14 +161,14 @@ impl Connector {
         if setting("appendonly").as_deref() == Some("no") {
             tracing::warn!(
                 node = %address,
-                "AOF is off (appendonly no): when this Redis ends, the revocations and uses \
-                 since its last snapshot are lost, or all of them if it makes none"
+                "AOF is off (appendonly no): if this Redis stops, revocations and uses since its \
+                 last snapshot are lost"
             );
         } else if setting("appendfsync").is_some_and(|fsync| fsync != "always") {
             tracing::info!(
                 node = %address,
-                "appendfsync is not always: when the machine of this Redis stops, the \
-                 revocations and uses of about the last second are lost"
+                "appendfsync is not always: if the machine of this Redis crashes, revocations and \
+                 uses of about the last second are lost"
             );
         }
     }
@@ -198,19 +198,19 @@ where
     if let Some(password) = &login.password {
         info = info.set_password(password);
     }
-    // How long an answer may take is for who asks to say.
+    // Each request has a timeout of its own.
     let config = AsyncConnectionConfig::new()
         .set_response_timeout(None)
         .set_connection_timeout(None);
     let opened = MultiplexedConnection::new_with_config(&info, stream, config).await;
     let opened = opened.map_err(|error| RedisStoreError::of_driver(&address.to_string(), error));
     let (connection, driver) = opened?;
-    // It ends with the last clone of the connection.
+    // Ends with the last clone of the connection.
     tokio::spawn(driver);
     Ok(connection)
 }
 
-/// A line of what `INFO` says.
+/// The value of a line of `INFO`.
 fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     let mut pairs = info.lines().filter_map(|line| line.trim().split_once(':'));
     pairs

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tower_revoke_core::{Cursor, StoreError};
 
-/// The id of an entry: milliseconds by the server's clock, and a number.
+/// The id of an entry of a stream: milliseconds by the server's clock, and a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct EntryId(u64, u64);
 
@@ -18,31 +18,31 @@ impl EntryId {
     }
 }
 
-/// An entry that was seen, told from any of another history by its stamp.
+/// An entry that was seen. Its stamp distinguishes it from any entry of another history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SeenEntry {
     pub(crate) id: EntryId,
     pub(crate) stamp: [u8; 8],
 }
 
-/// The number of the index of uses among those that a load reads; before it, what is listed.
+/// The number of the index of uses among those that a load reads; revocations are 0.
 pub(crate) const USES: usize = 1;
 
-/// Where in a sorted index somebody is.
+/// A position in a sorted index.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct IndexPosition {
     pub(crate) tag: usize,
     pub(crate) index: usize,
-    /// The score as the server writes it, and the keys that stand there; both empty at the start.
+    /// The score as the server writes it, and the member; both empty at the start.
     pub(crate) score: Vec<u8>,
     pub(crate) keys: Vec<u8>,
 }
 
-/// What a cursor says.
+/// The content of a cursor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Position {
     Feed(Vec<SeenEntry>),
-    /// Everything that is alive is being read; what has changed since is read from there.
+    /// A load, and where the feed is read from after it.
     Load(Vec<SeenEntry>, IndexPosition),
     /// A page of records.
     Records(IndexPosition),

@@ -1,35 +1,35 @@
-//! What can be wrong with a Redis server, or with the way to it.
+//! Errors of the store.
 
 use std::{error::Error, io, sync::Arc, time::Duration};
 
 use redis::{ErrorKind, ServerErrorKind};
 use tower_revoke_core::{StoreError, request_timeout::RequestTimeoutError};
 
-/// Why a store could not be opened; also the source of
-/// [`StoreError::Unavailable`](tower_revoke_core::StoreError::Unavailable). No password is in it.
+/// An error of opening a store; also the source of
+/// [`StoreError::Unavailable`](tower_revoke_core::StoreError::Unavailable). Contains no password.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedisStoreError {
-    /// A setting can't be used.
-    #[error("the setting can't be used: {0}")]
+    /// A setting is invalid.
+    #[error("invalid setting: {0}")]
     Setting(&'static str),
     /// [`request_timeout`](crate::RedisStoreBuilder::request_timeout) is out of bounds.
     #[error(transparent)]
     RequestTimeout(#[from] RequestTimeoutError),
-    /// The certificates or keys that were given can't be used.
+    /// A certificate or a key is invalid.
     #[error("TLS can't be set up")]
     Tls(#[source] Arc<dyn Error + Send + Sync>),
-    /// No connection could be made, or it broke: no such host, nobody listens, an answer in
-    /// another language than TLS, a certificate that is not trusted.
+    /// The server can't be reached: the host is unknown, nothing listens, it doesn't speak TLS, its
+    /// certificate is not trusted, or the connection broke.
     #[error("{node} can't be reached")]
     Unreachable {
         /// The server, as `host:port`.
         node: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Arc<io::Error>,
     },
-    /// The connection was not ready in time.
+    /// The connection was not established in time.
     #[error("{node} did not answer within {timeout:?}")]
     TimedOut {
         /// The server, as `host:port`.
@@ -37,12 +37,12 @@ pub enum RedisStoreError {
         /// The limit.
         timeout: Duration,
     },
-    /// The user or the password is wrong, or one is needed.
-    #[error("{node} does not accept the login")]
+    /// The user or the password is wrong or missing.
+    #[error("{node} rejects the login")]
     Login {
         /// The server, as `host:port`.
         node: String,
-        /// What it said.
+        /// The answer of the server.
         #[source]
         source: Arc<dyn Error + Send + Sync>,
     },
@@ -51,11 +51,11 @@ pub enum RedisStoreError {
     Rejected {
         /// The server, as `host:port`.
         node: String,
-        /// What it said.
+        /// The answer of the server.
         #[source]
         source: Arc<dyn Error + Send + Sync>,
     },
-    /// The server may throw revocations away when its memory is full.
+    /// The server may evict revocations when its memory is full.
     #[error("{node} evicts keys (maxmemory-policy {policy}); it must be noeviction")]
     Evicts {
         /// The server, as `host:port`.
@@ -63,15 +63,15 @@ pub enum RedisStoreError {
         /// Its `maxmemory-policy`.
         policy: String,
     },
-    /// The server does not say whether it may throw revocations away: `CONFIG GET` is forbidden.
+    /// The server does not tell whether it may evict revocations: `CONFIG GET` is forbidden.
     #[error(
-        "{node} does not tell its maxmemory-policy; if it is noeviction, say so by \
+        "{node} does not tell its maxmemory-policy; if it is noeviction, set \
          `skip_eviction_check`"
     )]
     EvictionUnknown {
         /// The server, as `host:port`.
         node: String,
-        /// What it said.
+        /// The answer of the server.
         #[source]
         source: Arc<dyn Error + Send + Sync>,
     },
@@ -83,47 +83,47 @@ pub enum RedisStoreError {
         /// Its version.
         version: String,
     },
-    /// The server is not the primary, or not any more.
+    /// The server is not the primary, or no longer.
     #[error("{node} is not the primary")]
     NotPrimary {
         /// The server, as `host:port`.
         node: String,
     },
-    /// None of the sentinels knows a primary of this name.
+    /// No sentinel knows a primary of this name.
     #[error("no sentinel knows a primary named {name}")]
     NoPrimary {
         /// The name.
         name: String,
     },
-    /// The servers are no cluster, or one that does not serve all slots.
-    #[error("the cluster does not say who serves the slot {slot}")]
+    /// The servers are not a cluster, or not all of its slots are served.
+    #[error("the cluster names no owner of slot {slot}")]
     NoOwner {
         /// The slot.
         slot: u16,
     },
-    /// What is under this prefix was laid out by another version, or for a cluster and this is
-    /// none, or the other way round.
-    #[error("the entries are laid out as {found}, not as {wanted}")]
+    /// The keys of this prefix have the layout of another version, or that of a cluster on a single
+    /// server, or the other way round.
+    #[error("the layout of the keys is {found}, not {wanted}")]
     OtherLayout {
-        /// As they are.
+        /// Their layout.
         found: String,
-        /// As they would have to be.
+        /// The layout of this release.
         wanted: String,
     },
-    /// The write was made, but too few replicas said in time that they have it.
+    /// The write was made, but too few replicas acknowledged it in time.
     #[error("{acknowledged} of {wanted} replicas acknowledged the write")]
     TooFewReplicas {
-        /// How many did.
+        /// The number that did.
         acknowledged: u32,
-        /// How many had to.
+        /// The number that was required.
         wanted: u32,
     },
-    /// An answer or a stored value has not the shape that it must have.
-    #[error("{0} can't be read")]
+    /// An answer or a stored value is malformed.
+    #[error("{0} is malformed")]
     Malformed(&'static str),
 }
 
-/// Why a request got no answer; many callers may get the same.
+/// A failed request. Callers that share a request get the same one.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
     Unavailable(RedisStoreError),
@@ -142,14 +142,14 @@ impl From<Failure> for StoreError {
         match failure {
             Failure::Unavailable(error) => Self::Unavailable(Box::new(error)),
             Failure::TimedOut(within) => Self::TimedOut(within),
-            // How many it holds is filled in by who can ask.
+            // `Inner::error` fills in the number of entries.
             Failure::Full => Self::Full(0),
         }
     }
 }
 
 impl RedisStoreError {
-    /// Sorts an error of the driver; its types stay behind ours.
+    /// Classifies an error of the driver, whose types are not part of our API.
     pub(crate) fn of_driver(node: &str, error: redis::RedisError) -> Self {
         let node = node.to_owned();
         if error.is_io_error() {
@@ -179,7 +179,7 @@ impl RedisStoreError {
     }
 }
 
-/// What is stored can't be read.
+/// The error of a stored value that can't be read.
 pub(crate) fn malformed() -> StoreError {
     Failure::from(RedisStoreError::Malformed("what is stored")).into()
 }

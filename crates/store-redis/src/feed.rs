@@ -1,4 +1,4 @@
-//! The feed: a stream under each tag, followed by a cursor with a position in every one of them.
+//! The feed: one stream per tag, and a cursor with a position in each.
 
 use futures_util::future::try_join_all;
 use redis::Value;
@@ -14,13 +14,13 @@ use crate::{
     wire,
 };
 
-/// Entries of the feed in one answer, over all tags.
+/// Entries of the feed in one page, over all tags.
 const ENTRIES: usize = 1024;
 
 /// Keys in one page of a load.
 const PAGE: usize = 2048;
 
-/// What stands in an index.
+/// An entry that an index names.
 pub(crate) struct Row {
     pub(crate) key: KeyDigest,
     pub(crate) value: Vec<u8>,
@@ -35,7 +35,7 @@ impl Inner {
             Some(Position::Feed(seen)) => self.follow(seen).await,
             Some(Position::Load(seen, position)) => self.load(seen, position).await,
             Some(Position::Records(_)) => Err(StoreError::ForeignCursor),
-            // Taken first: what changes while all is read comes again afterwards.
+            // Taken before the load: changes during it are read from here afterwards.
             None => {
                 self.load(self.ends().await?, IndexPosition::default())
                     .await
@@ -43,7 +43,7 @@ impl Inner {
         }
     }
 
-    /// The last entry under each tag.
+    /// Returns the last entry of each tag.
     async fn ends(&self) -> Result<Vec<SeenEntry>, StoreError> {
         let asked = (0..self.keys.len()).map(|tag| self.entries(tag, None, 1));
         let ends = self.or_error(try_join_all(asked).await).await?;
@@ -104,7 +104,7 @@ impl Inner {
         self.client.ask(tag, &Request::read(call)).await
     }
 
-    /// One page of everything that is alive: of each tag what is listed, then what is spent.
+    /// Reads a page of everything in force: of each tag the revocations, then the spent tokens.
     async fn load(
         &self,
         seen: Vec<SeenEntry>,
@@ -114,13 +114,13 @@ impl Inner {
         let mut room = PAGE;
         let is_first = position == IndexPosition::default();
         let mut next = Some(position);
-        // What has room in one page comes in one, also where it is spread over many tags.
+        // A page is filled from as many tags as it takes.
         while let Some(position) = next.take_if(|_| room > 0) {
             let (read, end) = self.load_from(&position, room, &mut changes).await?;
             room = room.saturating_sub(read);
             next = end.or_else(|| self.next_index(&position));
         }
-        // What was written during a load of several pages stands in the feed.
+        // Writes during a load of several pages are in the feed.
         let more = next.is_some() || !is_first;
         let next = match next {
             Some(position) => Position::Load(seen, position),
@@ -133,7 +133,7 @@ impl Inner {
         })
     }
 
-    /// How much was read, and where there may be more in the same index.
+    /// Returns how much was read, and where the same index may have more.
     async fn load_from(
         &self,
         position: &IndexPosition,
@@ -175,8 +175,9 @@ impl Inner {
         })
     }
 
-    /// What stands in an index after a position (`keys` are those of `load.lua`), and the position of the last if there may be more. Of
-    /// uses a few more than `at_most` may come.
+    /// Reads the entries of an index after a position, and returns the position of the last one if
+    /// there may be more. `keys` are those of `load.lua`. There may be slightly more uses than
+    /// `at_most`.
     pub(crate) async fn page(
         &self,
         position: &IndexPosition,
@@ -204,7 +205,7 @@ impl Inner {
             let [key, value, details] = row else {
                 return None;
             };
-            // An index may name what has gone.
+            // An index may name an entry that was removed.
             if bytes(value).is_empty() {
                 return None;
             }

@@ -22,7 +22,7 @@ pub(crate) struct Inner {
     pub(crate) client: Arc<Client>,
     pub(crate) keys: Vec<Keys>,
     pub(crate) uses: Vec<UseQueue>,
-    /// Tells the cursors of this store from those of any other.
+    /// Distinguishes the cursors of this store from those of others.
     pub(crate) id: [u8; 16],
     pub(crate) watch: Watch,
     pub(crate) feeds: Vec<String>,
@@ -35,7 +35,7 @@ impl Inner {
         tag_of(key, self.keys.len())
     }
 
-    /// How long changes are kept, if who writes so many entries is to look what may go.
+    /// The retention to trim the feed by, if a write of so many entries shall trim it.
     pub(crate) fn trims(&self, entries: usize) -> Option<u64> {
         (fastrand::usize(..TRIMMED_ONCE_IN) < entries).then(|| self.keep_millis())
     }
@@ -44,7 +44,7 @@ impl Inner {
         u64::try_from(self.feed_retention.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// How the feed is trimmed, and a stamp that no other entry has.
+    /// Adds how the feed is trimmed, and a random stamp for its new entry.
     pub(crate) fn stamped<'a>(&self, call: &'a mut Cmd, trims: Option<u64>) -> &'a mut Cmd {
         let stamp = fastrand::u64(..).to_be_bytes();
         match trims {
@@ -54,7 +54,7 @@ impl Inner {
         call.arg(&stamp[..])
     }
 
-    /// Checks that what is kept is laid out as we expect it, and takes the id of the store.
+    /// Checks the layout of the keys, and returns the id of the store.
     pub(crate) async fn open(
         client: &Client,
         keys: &Keys,
@@ -98,7 +98,7 @@ impl Inner {
         }
     }
 
-    /// A full server still says how much it holds.
+    /// Turns a failure into the store's error. A full server still tells how much it holds.
     pub(crate) async fn error(&self, failure: Failure) -> StoreError {
         if !matches!(failure, Failure::Full) {
             return failure.into();

@@ -1,6 +1,8 @@
-//! Revocations and uses of bearer tokens in Redis 6.2 or newer (or Valkey), as a
-//! [`Store`](tower_revoke_core::Store): one server, a primary that Sentinel watches, or a cluster.
+//! Keeps revocations and uses of bearer tokens in Redis 6.2 or newer, or in Valkey: a
+//! [`Store`](tower_revoke_core::Store) on one server, on a primary that Sentinel watches, or on a
+//! cluster.
 //!
+//! # Examples
 //! ```no_run
 //! use std::time::Duration;
 //! use tower_revoke_list::RevocationList;
@@ -20,58 +22,59 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! * **A use has one winner on one primary** (of a cluster: on the master of the token's slot).
-//!   Each use, revocation, lift and release is one script, with its event in the feed: all of it
-//!   happens, or nothing. Claims that wait for the server go to it together; where all of them are
-//!   the first of a single use, they cost it one command of each kind.
-//! * **Durable is what the server calls so.** With `appendonly yes` and `appendfsync always`, what
-//!   was acknowledged survives a crash of the server and of its machine. With `everysec` a crash of
-//!   the machine loses about the last second. Without AOF a restart loses everything since the last
-//!   snapshot: the store opens, and logs a warning.
-//! * **A fail-over may lose what the replica had not got yet**: Redis replicates after it has
-//!   answered. Revocations from that moment are gone, and a use that was taken in it can be
-//!   taken a second time. [`wait_for_replicas`](RedisStoreBuilder::wait_for_replicas) answers only
-//!   when so many replicas have a write; then a loss takes all of them at once, or a fail-over to a
-//!   replica that is behind, which Sentinel and Cluster avoid but do not rule out. A primary that is
-//!   cut off and does not know it takes writes that will be lost; `min-replicas-to-write` on the
-//!   servers bounds for how long. Who was cut off with it and only reads hears nothing new until it
-//!   is back; who writes is rejected, and asks who the primary is now.
-//! * **What was lost is noticed.** Every entry of the feed has a random stamp, and a cursor carries
-//!   that of the last entry it has seen. If the server does not know it,
-//!   [`HistoryWentBack`](tower_revoke_core::StoreError::HistoryWentBack) is the answer, also when new
-//!   history has grown past it, until that has left the feed; then it is
+//! * **A use has one winner on one primary**; in a cluster, on the master of the token's slot. Each
+//!   take, return, revocation and lift is one script that also writes the feed: all of it happens, or
+//!   nothing. Uses that wait for the server go to it together; a batch of first uses of single-use
+//!   tokens costs one command of each kind.
+//! * **A write is durable when the server says so.** With `appendonly yes` and `appendfsync always`,
+//!   an acknowledged write survives a crash of the server and of its machine. With `everysec`, a
+//!   crash of the machine loses about the last second. Without AOF, a restart loses everything since
+//!   the last snapshot; the store opens, and logs a warning.
+//! * **A fail-over may lose what the replica had not received**, since Redis acknowledges a write
+//!   before it is replicated: revocations of that moment are gone, and a use that was taken then can
+//!   be taken again. With [`wait_for_replicas`](RedisStoreBuilder::wait_for_replicas) a write is
+//!   acknowledged only when that many replicas have it. It is then lost only if all of them are, or
+//!   if a replica that lags is promoted, which Sentinel and Cluster avoid but don't rule out. A
+//!   primary that is partitioned and doesn't know it accepts writes that will be lost;
+//!   `min-replicas-to-write` on the servers bounds for how long. A node on its side of the partition
+//!   that only reads hears nothing new until the partition ends; one that writes is rejected, and
+//!   then asks for the new primary.
+//! * **Lost history is detected.** Each entry of the feed has a random stamp, and a cursor holds that
+//!   of the last entry it has seen. If the server doesn't have that entry, the feed answers
+//!   [`HistoryWentBack`](tower_revoke_core::StoreError::HistoryWentBack), even if new entries have
+//!   been written since. Once those have been trimmed it answers
 //!   [`CursorTooOld`](tower_revoke_core::StoreError::CursorTooOld).
-//! * **Nothing is evicted, and nothing expires by itself.** The store opens only where
-//!   `maxmemory-policy` is `noeviction`, or a `volatile-…` policy, since no key of ours has a time to
-//!   live: only [`purge`](tower_revoke_core::Store::purge) forgets, and it does so by the caller's
-//!   clock. A server whose memory is full rejects ([`Full`](tower_revoke_core::StoreError::Full)),
-//!   and can still be purged.
-//! * **A step of the server's clock revives nothing.** The server's clock only says which changes
-//!   are so old that they leave the feed: a step forward makes nodes load all again, and after a step
-//!   back the feed grows until the clock is where it was.
-//! * **It recovers without being opened again**: connections are made anew, Sentinel is asked who
-//!   the primary is at every one of them, and a cluster who serves a slot whenever something fails.
-//!   A server that is down gives an error at once, one that is frozen after
+//! * **Nothing is evicted, and nothing expires by itself.** The store opens only if
+//!   `maxmemory-policy` is `noeviction` or one of `volatile-…`, which spare keys without a time to
+//!   live, as all of ours are. Only [`purge`](tower_revoke_core::Store::purge) removes entries, by
+//!   the caller's clock. A server whose memory is full rejects writes
+//!   ([`Full`](tower_revoke_core::StoreError::Full)), and can still be purged.
+//! * **A step of the server's clock revives nothing.** That clock only decides which changes leave
+//!   the feed: after a step forward nodes load everything again, and after a step back the feed grows
+//!   until the clock has caught up.
+//! * **The store recovers by itself.** Connections are made anew; Sentinel is asked for the primary
+//!   at each of them, and a cluster for the owners of its slots after each failure. A server that is
+//!   down causes an error at once, one that hangs after
 //!   [`request_timeout`](RedisStoreBuilder::request_timeout).
 //!
-//! # What is kept where
+//! # What is stored
 //!
-//! Hashes, sorted sets by end and a stream, all under one hash tag `{prefix:number}`: 16 tags
-//! in a cluster, by the first byte of the key, and one elsewhere. Tokens and uses are hashes; the
-//! keys of rules, and who revoked and why, are readable. A load reads the sorted sets and never scans
-//! the keys of others. New uses stand in the stream first; after some hundreds of them, by a load
-//! and by a purge they come into their sorted set, in which those that end together share a member.
-//! Since all of a tag is one slot, moving that slot to another master moves a large value at once, and
-//! as long as it goes on, writes, loads and the feed of that tag may be rejected: do it when little is
-//! asked.
+//! Hashes, sorted sets by expiry and a stream, under one hash tag `{prefix:number}`; a cluster has 16
+//! tags, chosen by the first byte of the key. Tokens and uses are stored as hashes; the keys of
+//! rules, and who revoked and why, are readable. A load reads the sorted sets and never scans the
+//! keyspace. New uses are in the stream first; after some hundreds of them, and before a load or a
+//! purge, they are added to their sorted set, where uses that expire together share a member.
+//!
+//! All keys of a tag are in one slot, so migrating that slot moves a large value at once. Meanwhile
+//! writes, loads and the feed of that tag may be rejected: migrate slots when there is little load.
 //!
 //! # Connections
 //!
-//! One to each server for all requests, and one more where writes wait for replicas. As soon as
-//! somebody waits for [`changed`](tower_revoke_core::Store::changed), one for each tag, which blocks
-//! on its stream (`XREAD BLOCK`).
+//! One connection to each server carries all requests, and a second one the writes that wait for
+//! replicas. Once [`changed`](tower_revoke_core::ChangeFeed::changed) is used, one more for each tag
+//! blocks on its stream (`XREAD BLOCK`).
 
 mod address;
 mod builder;

@@ -1,4 +1,4 @@
-//! Uses that wait for the scripts of one tag that are under way.
+//! The uses that wait while the scripts of their tag are in flight.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -7,7 +7,7 @@ use tower_revoke_core::Use;
 
 use crate::error::Failure;
 
-/// So many scripts of one tag are under way at once; further uses wait and go together.
+/// The number of scripts of one tag in flight. Further uses wait, and are sent together.
 const MAX_IN_FLIGHT: usize = 2;
 
 /// The uses of one tag.
@@ -20,7 +20,7 @@ pub(crate) struct Queue {
     pub(crate) in_flight: usize,
 }
 
-/// What the script said of one use.
+/// The reply of the script for one use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum UseReply {
     Taken(u32),
@@ -30,7 +30,7 @@ pub(crate) enum UseReply {
 }
 
 impl UseQueue {
-    /// `None`: the caller goes at once.
+    /// Queues a use; `None` if the caller has a slot and sends it itself.
     pub(crate) fn wait_or_go(
         &self,
         use_: &Use,

@@ -1,4 +1,4 @@
-//! What operators ask: revocations with all that was details about them, by their ends.
+//! Records for operators: revocations with their details, by expiry.
 
 use tower_revoke_core::{
     Cursor, KeyDigest, Listed, Record, RecordFilter, RecordPage, RevocationKey, StoreError,
@@ -14,7 +14,7 @@ use crate::{
     wire::{Details, listed},
 };
 
-/// Keys that are read at once while somebody looks for a few that are wanted.
+/// Keys in one read while a filter is applied.
 const PAGE: usize = 1024;
 
 impl Inner {
@@ -45,7 +45,7 @@ impl Inner {
         let mut records = Vec::new();
         loop {
             let keys = &self.keys[position.tag];
-            // No more than fit: the position after the last is the position of the page.
+            // No more than fit, since the page ends at the position after the last one read.
             let room = PAGE.min(at_most - records.len());
             let of = [keys.listed_index.as_str(), &keys.listed, &keys.details];
             let page = self.page(&position, &of, room).await;

@@ -1,25 +1,25 @@
-//! The scripts that run in the server, and the keys that they work on.
+//! The scripts that run in the server, and the names of their keys.
 
 use std::sync::LazyLock;
 
 use redis::{Cmd, Script, cmd};
 use tower_revoke_core::KeyDigest;
 
-/// One script, by its text and by the hash under which a server knows it.
+/// A script, and the hash by which servers know it.
 pub(crate) struct Lua {
     text: String,
     hash: String,
 }
 
 impl Lua {
-    /// Of parts, in this order.
+    /// Concatenates a script from its parts.
     fn of(parts: &[&str]) -> Self {
         let text = parts.concat();
         let hash = Script::new(&text).get_hash().to_owned();
         Self { text, hash }
     }
 
-    /// A call with these keys; the arguments follow.
+    /// A call with these keys, to which the arguments are added.
     pub(crate) fn on(&self, keys: &[&str]) -> Cmd {
         let mut call = cmd("EVALSHA");
         call.arg(&self.hash).arg(keys.len()).arg(keys);
@@ -49,7 +49,7 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
     }
 });
 
-/// What makes all scripts known to a server.
+/// The commands that load all scripts into a server.
 pub(crate) fn load_all() -> impl Iterator<Item = Cmd> {
     let all = &*SCRIPTS;
     let scripts = [
@@ -67,31 +67,30 @@ pub(crate) fn load_all() -> impl Iterator<Item = Cmd> {
     })
 }
 
-/// The names of what is kept under one hash tag. None has a time to live: nothing but
-/// `purge.lua` forgets.
+/// The names of the keys of one hash tag. None has a time to live: only `purge.lua` removes entries.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    /// Hash, key → kind, end, at, of a rule also issued at or before.
+    /// Hash, key → kind, expiry, time; of a rule also issued at or before.
     pub(crate) listed: String,
-    /// Hash, key → what was said.
+    /// Hash, key → details for operators.
     pub(crate) details: String,
-    /// Hash, key → at, end.
+    /// Hash, key → time, expiry.
     pub(crate) lifted: String,
-    /// Hash, token → limit, count, end; of a single use also the use that has it. Also what was
-    /// purged, as a score.
+    /// Hash, token → limit, count, expiry; of a single use also the id of the use. Also the time of
+    /// the last purge, as a score.
     pub(crate) uses: String,
-    /// Sorted set of token and use, where a token has several uses.
+    /// Sorted set of token and use id, for tokens with several uses.
     pub(crate) held: String,
-    /// Sorted sets of keys by their ends.
+    /// Sorted sets of keys by expiry.
     pub(crate) listed_index: String,
     pub(crate) lifted_index: String,
-    /// Several keys that end together stand in one place, behind each other. One that was taken
-    /// until later since then stands in two.
+    /// A member has one or many keys that expire together. A key whose use was prolonged is in two
+    /// members.
     pub(crate) uses_index: String,
     /// Stream of changes.
     pub(crate) feed: String,
-    /// Hash: the layout, the id of the store, how far the feed is trimmed, and how far it came into
-    /// the index of uses.
+    /// Hash: the layout, the id of the store, up to where the feed is trimmed, and up to where its
+    /// uses are indexed.
     pub(crate) meta: String,
 }
 
@@ -113,7 +112,7 @@ impl Keys {
     }
 }
 
-/// Under which of so many tags a key is kept.
+/// The tag of a key, out of so many.
 pub(crate) fn tag_of(key: &KeyDigest, tags: usize) -> usize {
     usize::from(key.as_bytes()[0]) % tags
 }

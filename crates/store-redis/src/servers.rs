@@ -1,5 +1,5 @@
-//! Which server has a tag: always the same one, the one that the sentinels name, or the owner of
-//! the tag's slot in a cluster.
+//! Finds the server of a tag: the only one, the primary that the sentinels name, or the owner of the
+//! tag's slot in a cluster.
 
 use std::{
     collections::HashMap,
@@ -21,13 +21,13 @@ use crate::{
     value::{bytes, list, number, only, text},
 };
 
-/// In a cluster, entries are spread over so many slots.
+/// The number of tags, and so of slots, over which a cluster spreads the entries.
 pub(crate) const CLUSTER_TAGS: usize = 16;
 
-/// The owners of slots are not asked for more often.
+/// The shortest time between two requests for the owners of the slots.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How the servers are set up.
+/// The topology of the servers.
 #[derive(Clone, Debug)]
 pub(crate) enum Topology {
     Single(Location),
@@ -41,14 +41,14 @@ pub(crate) enum Topology {
 /// A server with its connections.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
-    /// `None`: whom the sentinels name.
+    /// `None` for the primary that the sentinels name.
     address: Option<Address>,
     requests: SharedConnection,
-    /// Writes that wait for replicas block their connection, so they have one of their own.
+    /// Separate, because `WAIT` blocks a connection.
     writes: SharedConnection,
 }
 
-/// Which of a server's connections.
+/// Which connection of a server is meant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     Requests,
@@ -63,7 +63,7 @@ impl Node {
         }
     }
 
-    /// The next who asks makes new connections.
+    /// Drops the connections.
     pub(crate) fn forget(&self) {
         self.requests.forget();
         self.writes.forget();
@@ -74,7 +74,7 @@ impl Node {
 pub(crate) struct Servers {
     connector: Connector,
     topology: Topology,
-    /// A key under each tag.
+    /// One key of each tag.
     keys: Vec<String>,
     slots: OnceLock<Vec<u16>>,
     owners: Mutex<Owners>,
@@ -85,7 +85,7 @@ pub(crate) struct Servers {
 #[derive(Debug, Default)]
 struct Owners {
     nodes: HashMap<Address, Arc<Node>>,
-    /// By tag.
+    /// The owner of each tag.
     of: Vec<Option<Arc<Node>>>,
 }
 
@@ -121,12 +121,12 @@ impl Servers {
         &self.topology
     }
 
-    /// Whether another server may be asked when one fails.
+    /// Whether another server may take over when one fails.
     pub(crate) fn moves(&self) -> bool {
         !matches!(self.topology, Topology::Single(_))
     }
 
-    /// The server of a tag, as far as is known.
+    /// Returns the server of a tag, as far as is known.
     pub(crate) async fn node(&self, tag: usize) -> Result<Arc<Node>, RedisStoreError> {
         if self.stale.load(Ordering::Acquire) {
             self.ask_for_owners().await?;
@@ -137,7 +137,7 @@ impl Servers {
         })
     }
 
-    /// A connection to a server.
+    /// Returns a connection to a server.
     pub(crate) async fn connection(
         &self,
         node: &Node,
@@ -146,20 +146,20 @@ impl Servers {
         node.shared(purpose).connection(|| self.connect(node)).await
     }
 
-    /// A new connection for one who will block it.
+    /// Makes a new connection to the server of a tag, for a caller that blocks it.
     pub(crate) async fn own(&self, tag: usize) -> Result<MultiplexedConnection, RedisStoreError> {
         let node = self.node(tag).await?;
         Ok(self.connect(&node).await?.1)
     }
 
-    /// Something failed: before the next request, the owners are asked for.
+    /// Asks for the owners of the slots before the next request, since something failed.
     pub(crate) fn suspect(&self) {
         if matches!(self.topology, Topology::Cluster(_)) {
             self.stale.store(true, Ordering::Release);
         }
     }
 
-    /// A server said that a tag has moved; the server that has it.
+    /// Notes a redirection, and returns the server that it names.
     pub(crate) fn moved(&self, tag: usize, to: &Address, for_good: bool) -> Arc<Node> {
         let mut owners = self.owners();
         let node = owners.node(to);
@@ -183,7 +183,7 @@ impl Servers {
         Ok((address, connection))
     }
 
-    /// Whom the first sentinel that answers names.
+    /// Returns the primary that the first responding sentinel names.
     async fn primary(
         &self,
         name: &str,
@@ -216,7 +216,7 @@ impl Servers {
         Err(failed.unwrap_or(RedisStoreError::NoPrimary { name }))
     }
 
-    /// Asks on a connection that is closed again; one of so many that may have to be asked.
+    /// Sends requests over a temporary connection. The timeout allows for trying `of` servers.
     async fn once(
         &self,
         address: &Address,
@@ -262,7 +262,7 @@ impl Servers {
             }
         }
         let mut failed = RedisStoreError::Setting("a cluster needs at least one address");
-        // Another one is asked first each time: the first may be the one that failed.
+        // Starts with a random one: the first may be the one that failed.
         let first = fastrand::usize(..=servers.len());
         servers.rotate_left(first);
         for server in &servers {

@@ -1,4 +1,4 @@
-//! The store: what the contract asks, as requests to the servers.
+//! The store: the traits of core as requests to the servers.
 
 use std::{fmt, sync::Arc};
 
@@ -19,16 +19,15 @@ use crate::{
     wire::{self, Update},
 };
 
-/// Revocations in one script: some milliseconds, in which the server does nothing else.
+/// The revocations in one script, which blocks the server for some milliseconds.
 const REVOKED_AT_ONCE: usize = 512;
 
-/// Entries of each kind that one script forgets.
+/// The entries of each kind that one script purges.
 const PURGED_AT_ONCE: usize = 512;
 
 /// A [`Store`] in Redis: one server, a primary that Sentinel watches, or a cluster.
 ///
-/// Clones share connections. What it promises and what it does not: see the
-/// [crate's documentation](crate).
+/// Clones share connections. The [documentation of the crate](crate) states its guarantees.
 #[derive(Clone)]
 pub struct RedisStore(pub(crate) Arc<Inner>);
 
@@ -123,7 +122,7 @@ impl ChangeFeed for RedisStore {
                         .changed(&inner.client, &inner.feeds, &seen)
                         .await;
                 }
-                // Of a load there is more at once.
+                // A load has more at once.
                 Ok(Position::Load(..)) => {}
                 _ => std::future::pending().await,
             }
@@ -188,7 +187,7 @@ impl Inner {
         Ok(found)
     }
 
-    /// Gives updates under all their tags at once, those of one tag one after the other.
+    /// Writes updates: those of different tags concurrently, those of one tag in order.
     async fn write(&self, updates: impl Iterator<Item = Update>) -> Result<(), StoreError> {
         let mut by_tag: Vec<Vec<Update>> = self.keys.iter().map(|_| Vec::new()).collect();
         for update in updates {
@@ -201,7 +200,7 @@ impl Inner {
             }
             Ok::<_, Failure>(())
         });
-        // To the end: one tag that fails must not keep the others from being written.
+        // One tag that fails must not keep the others from being written.
         for written in join_all(written).await {
             self.or_error(written).await?;
         }
@@ -227,7 +226,7 @@ impl Inner {
         call
     }
 
-    /// How many dropped, and whether there are more.
+    /// Returns how many entries were removed, and whether there are more.
     async fn purge(&self, tag: usize, before: UnixTime) -> Result<(u64, bool), Failure> {
         let keys = &self.keys[tag];
         let mut call = SCRIPTS.purge.on(&[
@@ -253,7 +252,7 @@ impl Inner {
     }
 }
 
-/// A revocation hides the uses.
+/// A revocation takes precedence over uses.
 fn what_is_listed((listed, uses): (&Value, &Value)) -> Option<Option<Listed>> {
     if !bytes(listed).is_empty() {
         return wire::listed(bytes(listed)).map(|(listed, _)| Some(listed));

@@ -1,4 +1,4 @@
-//! Uses that wait for the server go to it together: one script for all that came meanwhile.
+//! Takes uses: those that arrive while scripts are in flight are sent together in the next one.
 
 use std::{collections::HashSet, num::NonZeroU32, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::{
     wire::push_uses,
 };
 
-/// A script holds the server up for as long as it runs: about a millisecond.
+/// Bounds the time for which a script blocks the server to about a millisecond.
 const MAX_BATCH: usize = 256;
 
 impl Inner {
@@ -40,7 +40,7 @@ impl Inner {
             }
             Some(answer) => match timeout(inner.client.within, answer).await {
                 Ok(Ok(answer)) => answer,
-                // Its runtime has ended.
+                // The runtime of the script's task was shut down.
                 Ok(Err(_)) => Err(malformed()),
                 Err(_) => Err(Failure::TimedOut(inner.client.within)),
             },
@@ -58,15 +58,15 @@ impl Inner {
     }
 }
 
-/// The right to have a script under way; passed on to those who wait, also by a caller who left.
+/// A slot for a script in flight. Dropping it sends the waiting uses, also if the caller has left.
 struct ScriptSlot {
     inner: Arc<Inner>,
     tag: usize,
 }
 
 impl ScriptSlot {
-    /// Who was just answered asks again at once, and goes with the next script: it is not worth its
-    /// while for those few who waited already.
+    /// Lets callers that were just answered join the next script, which is not worth sending for the
+    /// few that are already waiting.
     async fn while_more_come(&self) {
         let uses = &self.inner.uses[self.tag];
         loop {
@@ -84,7 +84,7 @@ impl Drop for ScriptSlot {
     fn drop(&mut self) {
         let uses = &self.inner.uses[self.tag];
         let mut queue = uses.queue();
-        // Who has left before the use was made makes none.
+        // A caller that left takes no use.
         queue.waiting.retain(|(_, sender)| !sender.is_closed());
         let runtime = Handle::try_current();
         let (Ok(runtime), false) = (runtime, queue.waiting.is_empty()) else {
@@ -96,7 +96,7 @@ impl Drop for ScriptSlot {
         let mut batch: Vec<_> = queue.waiting.drain(..next).collect();
         drop(queue);
         batch.sort_unstable_by_key(|(use_, _)| use_.until);
-        // Made here: a runtime that ends may drop the task before it begins.
+        // Made outside of the task, which a runtime that shuts down may drop before it starts.
         let slot = Self {
             inner: self.inner.clone(),
             tag: self.tag,
@@ -109,7 +109,7 @@ impl Drop for ScriptSlot {
                     Ok(answers) => answers.get(at).copied().ok_or(malformed()),
                     Err(failure) => Err(failure.clone()),
                 };
-                // Who has left meanwhile asks again under the same id, or not at all.
+                // A caller that left either repeats the use under its id or never needs it.
                 let _ = sender.send(answer);
             }
             slot.while_more_come().await;
@@ -117,7 +117,7 @@ impl Drop for ScriptSlot {
     }
 }
 
-/// The answers, in the order of the uses.
+/// Sends the script, and returns the replies in the order of the uses.
 async fn ask(inner: &Inner, tag: usize, uses: &[Use]) -> Result<Vec<UseReply>, Failure> {
     let keys = &inner.keys[tag];
     let mut of = vec![keys.uses.as_str(), &keys.feed];
@@ -129,7 +129,7 @@ async fn ask(inner: &Inner, tag: usize, uses: &[Use]) -> Result<Vec<UseReply>, F
     inner.stamped(&mut call, trims);
     push_uses(&mut call, uses);
     let answer = inner.client.ask(tag, &Request::write(call)).await?;
-    // Each is the first of a single use.
+    // All were first uses of single-use tokens.
     if answer == Value::Int(1) {
         return Ok(vec![UseReply::Taken(0); uses.len()]);
     }
@@ -146,7 +146,7 @@ async fn ask(inner: &Inner, tag: usize, uses: &[Use]) -> Result<Vec<UseReply>, F
     answers.collect::<Option<_>>().ok_or_else(malformed)
 }
 
-/// Whether they are uses of single uses, of one token each.
+/// Whether they are uses of distinct single-use tokens.
 fn may_all_be_first(uses: &[Use]) -> bool {
     let mut seen = HashSet::with_capacity(uses.len());
     let mut uses = uses.iter();

@@ -1,5 +1,4 @@
-//! Told by the server that something has changed: a connection for each tag that blocks on its
-//! stream, as soon as somebody wants to know.
+//! Waits for changes: a connection per tag that blocks on its stream, from the first waiter on.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -19,10 +18,10 @@ use crate::{
     value::{bytes, list},
 };
 
-/// So long one request blocks; a connection that died without a word is noticed after it.
+/// How long one read blocks. A connection that died silently is noticed after it.
 const BLOCKS_FOR: Duration = Duration::from_secs(5);
 
-/// After a failure, so long until the next attempt.
+/// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub(crate) struct Watch {
 struct News {
     /// The last entry under each tag, as far as is known.
     last: Vec<EntryId>,
-    /// How often connections were made: something may have been missed before.
+    /// The number of connections so far. Changes may have been missed before each.
     made: u64,
 }
 
@@ -61,14 +60,14 @@ impl Watch {
             let mut pairs = news.last.iter().zip(since);
             news.made != made || pairs.any(|(last, seen)| *last > seen.id)
         };
-        // The sender lives as long as we do.
+        // The sender lives as long as `self`.
         let _ = news.wait_for(is_new).await;
     }
 
-    /// The tasks end with the store.
+    /// Starts the tasks, which end with the store.
     fn start(&self, client: &Arc<Client>, feeds: &[String]) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        // A runtime that has ended took its tasks with it.
+        // The tasks of a runtime that was shut down are finished.
         tasks.retain(|task| !task.is_finished());
         if !tasks.is_empty() {
             return;
@@ -100,7 +99,7 @@ async fn follow(client: Arc<Client>, tag: usize, feed: String, news: watch::Send
     }
 }
 
-/// Reports what is new until the connection fails, and how it failed.
+/// Reports new entries until the connection fails, and returns its error.
 async fn block(
     connection: &mut MultiplexedConnection,
     client: &Client,
@@ -111,7 +110,7 @@ async fn block(
     let mut last = EntryId::default();
     let mut is_first = true;
     loop {
-        // It may have grown by many since it was blocked on.
+        // More entries may have come than the one that ended the blocking read.
         let found = match within(client.within, end(connection, feed)).await {
             Ok(found) => found.unwrap_or(last),
             Err(error) => return error,

@@ -1,16 +1,16 @@
-//! The bytes in which scripts, values and events are written; `lua/prelude.lua` is the other half.
+//! The encoding of scripts' arguments, values and events; `lua/prelude.lua` is its counterpart.
 
 use redis::Cmd;
 use tower_revoke_core::{Change, KeyDigest, Listed, Revocation, RevocationKey, UnixTime, Use};
 
-/// The highest score that is exact; later ends stand with it.
+/// The highest score that is exact; later expiries share it.
 const LAST_SCORE: u64 = (1 << 53) - 1;
 
 pub(crate) fn time(time: UnixTime) -> [u8; 8] {
     time.as_secs().to_be_bytes()
 }
 
-/// An end: a byte that says whether it is for ever, and a time.
+/// An expiry: a byte that is 1 for none, and a time.
 pub(crate) fn till(until: Option<UnixTime>) -> [u8; 9] {
     let mut bytes = [0; 9];
     match until {
@@ -20,7 +20,7 @@ pub(crate) fn till(until: Option<UnixTime>) -> [u8; 9] {
     bytes
 }
 
-/// What is kept of a token's first use.
+/// The value of a token after its first use.
 fn first(use_: &Use) -> [u8; 33] {
     let mut bytes = [0; 33];
     bytes[..4].copy_from_slice(&use_.limit.get().to_be_bytes());
@@ -30,7 +30,7 @@ fn first(use_: &Use) -> [u8; 33] {
     bytes
 }
 
-/// The arguments of `use.lua` that say what is taken, in the command of their ends.
+/// Adds the arguments of `take_use.lua` for the uses, which are sorted by expiry.
 pub(crate) fn push_uses(call: &mut Cmd, uses: &[Use]) {
     let mut spent = Vec::with_capacity(uses.len() * 30);
     for group in uses.chunk_by(|one, next| one.until == next.until) {
@@ -47,7 +47,7 @@ pub(crate) fn push_uses(call: &mut Cmd, uses: &[Use]) {
     }
 }
 
-/// An command of `revoke.lua`, with what was details.
+/// A command of `revoke.lua`, with the details of the revocation.
 pub(crate) struct Update {
     pub(crate) key: KeyDigest,
     pub(crate) command: Vec<u8>,
@@ -79,7 +79,7 @@ impl Update {
         Self::silent(key, command)
     }
 
-    /// `None` if it is nothing to bring back.
+    /// `None` if the change can't be restored.
     pub(crate) fn restore(change: &Change) -> Option<Self> {
         match *change {
             Change::Listed { key, listed, at } => {
@@ -111,7 +111,7 @@ fn start(letter: u8, key: KeyDigest) -> Vec<u8> {
     command
 }
 
-/// A spent token counts as one that was revoked.
+/// A spent token is restored as a revoked one.
 fn list(letter: u8, key: KeyDigest, listed: Listed, at: UnixTime) -> Vec<u8> {
     let mut command = start(letter, key);
     let rule = match listed {
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What is listed, and when it was details.
+/// Reads how a key is listed, and since when.
 pub(crate) fn listed(value: &[u8]) -> Option<(Listed, UnixTime)> {
     let mut from = Reader(value);
     let letter = from.letter()?;
@@ -190,7 +190,7 @@ fn listed_as(letter: u8, from: &mut Reader<'_>) -> Option<(Listed, UnixTime)> {
     Some((listed, at))
 }
 
-/// `Some(None)` where uses are left.
+/// `Some(None)` if uses are left.
 pub(crate) fn spent(value: &[u8]) -> Option<Option<Listed>> {
     let mut from = Reader(value);
     let limit = u32::from_be_bytes(from.take()?);
@@ -237,12 +237,12 @@ pub(crate) fn read_changes(bytes: &[u8], into: &mut Vec<Change>) -> Option<()> {
     Some(())
 }
 
-/// What was details with a revocation; readable for operators.
+/// The details of a revocation, readable for operators.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Details {
     pub(crate) by: String,
     pub(crate) reason: String,
-    /// Of a rule; a token's key is its digest.
+    /// The key of a rule; that of a token is its digest.
     pub(crate) rule: Option<RevocationKey>,
 }
 
@@ -256,7 +256,7 @@ impl Details {
         }
     }
 
-    /// Texts with their lengths; nothing if nothing was details.
+    /// Each text after its length; empty if there are no details.
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         if *self == Self::default() {

@@ -1,5 +1,6 @@
--- KEYS feed, meta. ARGV at most, and the id and stamp of what was seen last (id '' for none: only
--- the end is asked for). Answers 'ok', 'old' or 'back', then id, stamp and changes of each entry.
+-- Reads the feed. KEYS: feed, meta. ARGV: page size; the id and stamp of the last entry seen, or '' to
+-- read only the last entry. Returns 'ok', 'old' (trimmed) or 'back' (unknown entry), then id, stamp and
+-- changes of each entry.
 local feed, meta = KEYS[1], KEYS[2]
 local at_most, seen, stamp = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local floor = call('HGET', meta, 'floor')

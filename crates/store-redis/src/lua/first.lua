@@ -1,6 +1,6 @@
--- Most uses are the first of a single use. Where all of a batch are, they cost one command of each
--- kind, and not the making of what other uses need, which stands below; `take_use.lua` says what is in
--- KEYS and ARGV. Answers 1 if all have won, and goes on there if it is not so plain.
+-- The fast path of `take_use.lua`, which states KEYS and ARGV: most uses are first uses of single-use
+-- tokens. A batch of only those costs one command of each kind, and skips the definitions below.
+-- Returns 1 if all uses were taken; otherwise continues with `take_use.lua`.
 if #KEYS == 2 then
   local call, keys, count = redis.call, {}, 0
   for at = 5, #ARGV, 2 do

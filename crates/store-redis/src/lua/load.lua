@@ -1,7 +1,7 @@
--- KEYS index, values, and feed and meta of uses, or details (or none) of what is listed. ARGV at most,
--- 'uses' or 'listed', and the score and keys after which to go on ('' at the start). Answers score and
--- keys after which there may be more ('' if not), and key, value and details of each, by score: at
--- most so many, but what stands together comes together.
+-- Reads a page of an index by score. KEYS: index, values; for uses then feed and meta, for revocations
+-- then details or none. ARGV: page size; 'uses' or 'listed'; score and member to continue after, or ''.
+-- Returns score and member to continue after, or '' at the end; then key, value and details of each
+-- entry. The keys of one member are never split, so a page may be slightly larger.
 local index, values, third = KEYS[1], KEYS[2], KEYS[3]
 local at_most, are_uses = tonumber(ARGV[1]), ARGV[2] == 'uses'
 local last_score, last_keys = ARGV[3], ARGV[4]
@@ -17,18 +17,18 @@ if last_keys ~= '' then
   end
   from = call('ZRANK', index, last_keys) + 1
   if not now then
-    -- It went since: only its place was wanted.
+    -- It was removed since: it was only added to find its rank.
     call('ZREM', index, last_keys)
     from = from - 1
   elseif now ~= last_score then
     call('ZADD', index, now, last_keys)
-    -- It moved: what stood behind its old place moved up by one, unless it went before it.
+    -- It moved: members behind its old rank moved up by one, unless its new rank is before them.
     local rank = call('ZRANK', index, last_keys)
     if rank >= from - 1 then from = from - 1 end
   end
 end
 
--- A place of uses has one key or many.
+-- A member of the index of uses has one key or many.
 local places = are_uses and 64 or at_most
 local keys, found_all = {}, false
 while #keys < at_most and not found_all do

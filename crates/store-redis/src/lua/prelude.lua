@@ -1,5 +1,5 @@
--- What all scripts share. Times are 8 bytes, big-endian; an end is a byte that says "for ever" (1)
--- or not (0), and a time. Compared by numbers: Lua compares strings by the server's locale.
+-- Shared by all scripts. A time is 8 bytes, big-endian; an expiry is a byte, 1 for none or 0, and a
+-- time. They are compared as numbers, since Lua compares strings by the server's locale.
 local call = redis.call
 local ONE = '\0\0\0\1'
 
@@ -20,7 +20,7 @@ local function later(a, b)
   return a
 end
 
--- An end as the score of an index: exact for the next 285 million years.
+-- An expiry as the score of an index: exact for the next 285 million years.
 local function score(till)
   if till:byte(1) == 1 then return '+inf' end
   local high, low = struct.unpack('>I4I4', till, 2)
@@ -29,15 +29,15 @@ local function score(till)
   return string.format('%.0f', secs)
 end
 
--- Keys that end together get one place in the index of uses: a place costs the server more than what
--- stands in it.
+-- Keys that expire together share a member of the index of uses, up to so many: a member costs the
+-- server more memory than its bytes.
 local TOGETHER = 60
 
--- How long a change is in the feed, unless it is of a group: 'G', how many, their end, their keys.
--- 'A' is a token that was spent, returned and spent again: it keeps its place in the index.
+-- The length of a change in the feed by its letter. A group is 'G', a count, an expiry and the keys.
+-- 'A' is a token that was spent, returned and spent again: it is in the index already.
 local LENGTHS = { S = 26, A = 26, F = 17, L = 34, T = 34, U = 42 }
 
--- Gives the tokens that were spent their places in the index: the feed has told of them.
+-- Adds the spent tokens that are new in the feed to the index of uses.
 local function index_spent(feed, meta, index)
   local from = call('HGET', meta, 'indexed')
   local entries = call('XRANGE', feed, from and '(' .. from or '-', '+')
@@ -70,19 +70,19 @@ local function index_spent(feed, meta, index)
     local last_second = score(till)
     keys = table.concat(keys)
     for at = 1, #keys, length do
-      -- Never back: the same keys may have been spent until two ends.
+      -- Never to a lower score: the same keys may have been spent with two expiries.
       call('ZADD', index, 'GT', last_second, keys:sub(at, at + length - 1))
     end
   end
 end
 
--- Drops from the feed what is older than it is kept and has its place in the index, and notes the
--- last that went: who has seen that one has missed nothing.
+-- Trims entries older than the retention, once their uses are indexed, and notes the last one that
+-- was trimmed: a reader that has seen that one has missed nothing.
 local function trim(feed, meta, index, keep)
   index_spent(feed, meta, index)
   local time = call('TIME')
   local before = time[1] * 1000 + math.floor(time[2] / 1000) - keep
-  -- Looked at first: from a place before all entries, Redis would search them all.
+  -- Checked first: for an id before all entries, Redis would search them all.
   local first = call('XRANGE', feed, '-', '+', 'COUNT', 1)[1]
   if not first or tonumber(first[1]:match('^%d+')) >= before then return end
   local last = call('XREVRANGE', feed, string.format('%.0f', before - 1), '-', 'COUNT', 1)[1]
@@ -93,8 +93,8 @@ local function trim(feed, meta, index, keep)
   end
 end
 
--- Writes changes down as one entry, and trims the feed unless `keep` is ''. The stamp is random: no
--- other history has the same entry.
+-- Adds changes as one entry, and trims the feed unless `keep` is ''. The random stamp distinguishes
+-- the entry from those of any other history.
 local function announce(feed, meta, index, keep, stamp, changes)
   if #changes > 0 then call('XADD', feed, '*', 'c', table.concat(changes), 'n', stamp) end
   if keep ~= '' then trim(feed, meta, index, tonumber(keep)) end

@@ -1,11 +1,12 @@
--- KEYS listed, details, lifted, uses, held, listed index, lifted index, uses index, feed, meta.
--- ARGV keep, before, at most. Answers how many entries went, and whether there may be more.
+-- Removes expired entries. KEYS: listed, details, lifted, uses, held, listed index, lifted index, uses
+-- index, feed, meta. ARGV: retention of the feed, the time before which entries expired, page size.
+-- Returns how many entries were removed, and whether there may be more.
 local listed, details, lifted, uses, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local listed_index, lifted_index, uses_index = KEYS[6], KEYS[7], KEYS[8]
 local feed, meta = KEYS[9], KEYS[10]
 local before, at_most = ARGV[2], tonumber(ARGV[3])
 local went, more = 0, 0
--- Of the index of uses, looked at together.
+-- Members of the index of uses that are read at once.
 local PLACES = 8
 
 local purged, now = call('HGET', uses, 'purged'), score('\0' .. before)
@@ -44,11 +45,11 @@ end
 
 local seen = 0
 
--- Whether all of it went.
+-- Whether all of the token's uses were removed.
 local function drop_use(key)
   seen = seen + 1
   local old = call('HGET', uses, key)
-  -- One that was claimed until later since then stands in the index a second time.
+  -- A token whose use was prolonged is in the index twice.
   if not old or not has_ended(old:sub(9, 17)) then return true end
   if old:sub(1, 4) ~= ONE then
     local first, last = '[' .. key, '[' .. key .. string.rep('\255', 16)
@@ -63,7 +64,7 @@ local function drop_use(key)
   return true
 end
 
--- A place has one key or many, and goes after the last of them.
+-- A member has one key or many, and is removed after the last of them.
 local function drop_place(keys)
   for at = 1, #keys, 16 do
     if seen >= at_most or not drop_use(keys:sub(at, at + 15)) then return end

@@ -1,4 +1,5 @@
--- KEYS uses, held, feed, meta, index. ARGV keep, stamp, token, id. Answers 1 if the use was of that id.
+-- Returns a use. KEYS: uses, held, feed, meta, index. ARGV: retention, stamp, token, use id. Returns 1
+-- if the use was taken under that id.
 local uses, held, feed, meta, index = unpack(KEYS)
 local key, id = ARGV[3], ARGV[4]
 local old = call('HGET', uses, key)

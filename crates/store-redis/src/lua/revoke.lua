@@ -1,7 +1,8 @@
--- KEYS listed, details, lifted, listed index, lifted index, feed, meta, index of uses.
--- ARGV keep, stamp, then pairs: an order, and what was said with it ('' if nothing).
--- An order is a letter and a key; 'R' and 'B' (revoke, bring back): kind, end, at, of a rule also
--- issued at or before; 'L' (lift): at; 'D' (bring a lift back): at, end. Answers 1 or 0 for each.
+-- Executes commands on revocations. KEYS: listed, details, lifted, listed index, lifted index, feed,
+-- meta, index of uses. ARGV: retention, stamp, then pairs of a command and details for operators.
+-- A command is a letter, a key and, for 'R' and 'B' (revoke, restore): kind, expiry, time, of a rule
+-- also issued at or before; for 'L' (lift): time; for 'D' (restore a lift): time, expiry. Returns 1 or
+-- 0 for each: whether it had an effect.
 local listed, details, lifted = KEYS[1], KEYS[2], KEYS[3]
 local listed_index, lifted_index, feed, meta, uses_index = unpack(KEYS, 4)
 local changes, answers = {}, {}
@@ -37,7 +38,7 @@ local function list(key, kind, till, at, before, said)
   if said ~= '' then call('HSET', details, key, said) end
 end
 
--- A lift is remembered for as long as anything that it lifted would have been.
+-- A lift is kept as long as anything that it lifted would have been.
 local function remember_lift(key, at, till)
   local old = call('HGET', lifted, key)
   local stays = till

@@ -1,7 +1,7 @@
--- KEYS uses, feed; unless the uses are single uses of one token each, and trim nothing,
--- also meta, held, index. ARGV keep, stamp, the changes if all are first, the earliest end as a score,
--- and of each use the key and what is kept if it is the first: limit, 1, end, id.
--- Answers 5 bytes a use: a letter and a number.
+-- Takes uses. KEYS: uses, feed; then meta, held and index unless the uses are of distinct single-use
+-- tokens and trim nothing. ARGV: retention, stamp, the changes if all are first uses, the earliest
+-- expiry as a score; then of each use the key and the value if it is the first: limit, 1, expiry, id.
+-- Returns 5 bytes for each use: a letter and a number.
 local uses, feed, meta, held, index = unpack(KEYS)
 local changes, answers = {}, {}
 
@@ -31,10 +31,10 @@ local function ask_again(key, id, limit, till)
     if limit == ONE then value = value .. id end
     call('HSET', uses, key, value)
     if count >= of then
-      -- With the end that it had it has its place in the index, or the feed has told of it.
+      -- With its old expiry it is in the index, or in the feed from which it gets there.
       changes[#changes + 1] = (till == old_till and 'A' or 'S') .. key .. till
     else
-      -- The feed, from which the others come into the index, does not tell of it.
+      -- It is not in the feed, from which others get into the index.
       call('ZADD', index, 'GT', score(till), key)
     end
   end
