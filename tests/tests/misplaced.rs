@@ -184,7 +184,7 @@ async fn a_layer_without_what_it_needs_outside_is_rejected_and_the_log_names_it(
                 }
             }
             let logged = log.read();
-            let named = "no RequireBearerLayer has seen the request";
+            let named = "the request came through no RequireBearerLayer";
             // Once a minute; the others are at DEBUG.
             let level = if is_first { "ERROR" } else { "DEBUG" };
             is_first = false;

@@ -1,4 +1,4 @@
-//! The one token that is meant, of several that came.
+//! The choice between several tokens of a request.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tower_revoke_core::{Authenticated, BearerToken, Reason, Rejection, TokenVeri
 
 use crate::source::{Candidate, ambiguous};
 
-/// What a verifier is asked.
+/// What a verifier has to check.
 pub(crate) enum Asked {
     One(BearerToken),
     OneOf(Vec<Candidate>),
@@ -24,11 +24,11 @@ impl From<Vec<Candidate>> for Asked {
     }
 }
 
-/// Takes the candidate that is good, with its token.
+/// Returns the caller of the valid candidate, with its token.
 ///
-/// One that was revoked or spent rejects the request: the caller has logged out, and what is left
+/// A candidate that was revoked or spent rejects the request: the caller has logged out, and the others
 /// may have been planted. So does one that can't be checked now, since it may have been revoked, and
-/// a second good one that is another caller's. Without a good one, the first says why.
+/// a second valid one of another caller. Without a valid one, the first gives the reason.
 pub(crate) async fn choose<V: TokenVerifier>(
     verifier: Arc<V>,
     candidates: Vec<Candidate>,
@@ -74,7 +74,7 @@ pub(crate) async fn choose<V: TokenVerifier>(
     }
 }
 
-/// Tokens that name nobody are never those of one caller.
+/// Tokens without an issuer or a subject never have the same caller.
 fn is_same_caller(a: &Authenticated, b: &Authenticated) -> bool {
     subject_of(a).is_some() && subject_of(a) == subject_of(b)
 }

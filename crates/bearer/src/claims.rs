@@ -1,4 +1,4 @@
-//! The layer for a route that asks what the caller's token grants.
+//! The layer that checks what the caller's token grants, for a route.
 
 use std::sync::Arc;
 
@@ -15,20 +15,23 @@ use tower_revoke_core::{
 
 use crate::requirement::Requirement;
 
-/// Lets requests through whose token grants what a route needs. It stands inside of a
+/// Passes on the requests whose token grants what a route needs. It goes inside of a
 /// [`RequireBearerLayer`](crate::RequireBearerLayer), and rejects in its format.
 ///
+/// # Examples
 /// ```
 /// use tower_revoke_bearer::RequireClaimsLayer;
 ///
 /// let layer = RequireClaimsLayer::scope("orders:write").and_claim("tenant", "acme");
 /// ```
 ///
-/// | who calls | HTTP | error |
+/// # What is rejected
+///
+/// | the request has | HTTP | error |
 /// |---|---|---|
-/// | nobody, as behind an optional or observing bearer layer | 401 | none |
+/// | no caller, as behind an optional or observing bearer layer | 401 | none |
 /// | a token that doesn't grant it | 403 | `insufficient_scope`, and the scope |
-/// | no bearer layer has seen the request | 500 | no challenge; the log names the layer |
+/// | come through no bearer layer | 500 | no challenge; the log names the layer |
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct RequireClaimsLayer {
@@ -36,33 +39,33 @@ pub struct RequireClaimsLayer {
 }
 
 impl RequireClaimsLayer {
-    /// Asks for a scope. One scope, without spaces.
+    /// Requires a scope, which has no spaces.
     pub fn scope(scope: impl Into<String>) -> Self {
         Self::new().and_scope(scope)
     }
 
-    /// Asks for one of these scopes. No token has one of none.
+    /// Requires one of these scopes. No token passes where there are none.
     pub fn any_scope<T: Into<String>>(scopes: impl IntoIterator<Item = T>) -> Self {
         Self::new().and_any_scope(scopes)
     }
 
-    /// Asks for a claim that equals `value`, as `serde_json` compares: a string, or any JSON value.
+    /// Requires a claim that equals `value`, as `serde_json` compares: a string, or any JSON value.
     pub fn claim(name: impl Into<String>, value: impl Into<Value>) -> Self {
         Self::new().and_claim(name, value)
     }
 
-    /// Asks for this scope too.
+    /// Requires this scope too.
     pub fn and_scope(self, scope: impl Into<String>) -> Self {
         self.with(|requirement| requirement.scope(scope.into()))
     }
 
-    /// Asks for one of these scopes too.
+    /// Requires one of these scopes too.
     pub fn and_any_scope<T: Into<String>>(self, scopes: impl IntoIterator<Item = T>) -> Self {
         let scopes = scopes.into_iter().map(Into::into).collect();
         self.with(|requirement| requirement.any_scope(scopes))
     }
 
-    /// Asks for this claim too.
+    /// Requires this claim too.
     pub fn and_claim(self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.with(|requirement| requirement.claim(name.into(), value.into()))
     }

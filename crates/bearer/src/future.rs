@@ -40,7 +40,7 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        // Boxed, so that a request whose token is known doesn't carry its room about.
+        // Boxed, so that the future of a request whose token is cached stays small.
         Verifying { verdict: Verdict, waiting: Option<Box<Waiting<S, V, B>>> },
         // Admitted, until the inner service is ready.
         Admitted { token: Option<BearerToken>, has_waited: bool, waiting: Option<Box<Waiting<S, V, B>>> },
@@ -50,10 +50,10 @@ pin_project! {
     }
 }
 
-/// What the verifier says, and of which token, if there is one.
+/// The verifier's answer, and the token that it is about, if there is one.
 type Verdict = BoxFuture<'static, (Result<Authenticated, Rejection>, Option<BearerToken>)>;
 
-/// A request that waits, and the service that is to answer it.
+/// A request that waits, and the service to call.
 struct Waiting<S, V, B> {
     service: S,
     is_ready: bool,
@@ -75,7 +75,7 @@ impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
         }
     }
 
-    /// What comes after the verifier's answer, which has admitted the request or not.
+    /// Returns the state after the verifier's answer.
     fn after(
         mut self: Box<Self>,
         answer: Result<Authenticated, Rejection>,
@@ -84,7 +84,7 @@ impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
     where
         S: Service<Request<B>>,
     {
-        // A layer that only observes admits a bad token too, and would admit it again.
+        // A layer that only observes admits a rejected token too, which needs no second verdict.
         let to_verify_again = token.clone().filter(|_| answer.is_ok());
         let policy = &self.shared.policy;
         match policy.admit(answer.map(Some), token, self.request.extensions_mut()) {
@@ -202,9 +202,9 @@ where
                     let mut waiting = place.take().expect(POLLED_AFTER_COMPLETION);
                     waiting.is_ready = true;
                     if let Some(token) = token.take().filter(|_| *has_waited) {
-                        // The verdict may have become old meanwhile. If the verifier has to wait for
-                        // the next one, this request keeps its place: it would never be served where
-                        // every verdict takes longer than the inner service stays ready.
+                        // The token may have been revoked meanwhile. If the verifier has to wait again,
+                        // this request keeps its ready service: it would never be served where every
+                        // verdict takes longer than the inner service stays ready.
                         match waiting.shared.verifier.verify_cached(&token) {
                             Some(answer) => waiting.after(answer, Some(token)),
                             None => State::Verifying {

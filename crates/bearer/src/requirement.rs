@@ -3,10 +3,10 @@
 use serde_json::Value;
 use tower_revoke_core::{Authenticated, Reason, Rejection};
 
-/// All of these must be met. Empty: every token does.
+/// What must all be granted. Every token meets an empty one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Requirement {
-    /// Of each, one; a scope that is required is an only choice.
+    /// One scope of each choice; a required scope is a choice of one.
     scopes: Vec<Vec<String>>,
     claims: Vec<(String, Value)>,
 }
@@ -38,8 +38,8 @@ impl Requirement {
         Ok(())
     }
 
-    /// "The scope necessary to access the protected resource" (RFC 6750 §3.1), which has no word
-    /// for "or": the first of each choice.
+    /// "The scope necessary to access the protected resource" (RFC 6750 §3.1). It can't express a
+    /// choice, so this is the first scope of each.
     fn necessary(&self) -> String {
         let firsts: Vec<&str> = self
             .scopes

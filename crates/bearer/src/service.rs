@@ -1,4 +1,4 @@
-//! The service: read the token, ask the verifier, and call on or reject.
+//! The service: reads the token, asks the verifier, and calls the inner service or rejects.
 
 use std::{
     fmt,
@@ -16,17 +16,17 @@ use crate::{RequireBearerFuture, candidates::Asked, policy::Policy, source::Pres
 
 /// The service of [`RequireBearerLayer`](crate::RequireBearerLayer).
 ///
-/// It is as ready as its inner service. A token that its verifier knows is answered at once, and
-/// nothing is boxed. Any other token is verified in the response future. What the inner service
-/// holds while it is ready, such as a permit of a concurrency limit, is returned first: nobody can
-/// occupy the inner service with tokens that are still being verified. Once the token is found good,
-/// the future waits until a clone of the inner service is ready; hence `Clone`.
+/// It is as ready as its inner service. With a token that the verifier has cached, the inner service is
+/// called at once, and nothing is boxed. Any other token is verified in the response future. What the
+/// inner service holds while it is ready, such as a permit of a concurrency limit, is returned first, so
+/// that nobody can occupy the inner service with tokens that are still being verified. Once the token
+/// is accepted, the future waits until a clone of the inner service is ready; hence `Clone`.
 ///
-/// So a limit further in bounds the calls, and not the requests whose tokens are being verified. A
-/// limit further out bounds both.
+/// So a limit further in bounds the calls, but not the requests whose tokens are being verified. A limit
+/// further out bounds both.
 pub struct RequireBearer<S, V> {
     inner: S,
-    // One handle to clone: servers and routers clone a service with each request.
+    // One handle, since servers and routers clone a service with each request.
     shared: Arc<Shared<V>>,
 }
 

@@ -1,11 +1,11 @@
-//! Where an outer layer learns who calls.
+//! The caller, for layers outside of the bearer layer.
 
 use std::sync::{Arc, OnceLock};
 
 use crate::Authenticated;
 
-/// Through which an outer layer learns who calls: it puts an empty slot into the request's
-/// extensions, the bearer layer fills it.
+/// Tells an outer layer who calls: that layer puts an empty slot into the request's extensions, and the
+/// bearer layer fills it.
 ///
 /// ```
 /// use tower_revoke_core::IdentitySlot;
@@ -20,12 +20,12 @@ use crate::Authenticated;
 pub struct IdentitySlot(Arc<OnceLock<Authenticated>>);
 
 impl IdentitySlot {
-    /// Says who calls. The first word counts.
+    /// Fills the slot. The first caller stays.
     pub fn fill(&self, caller: Authenticated) {
         let _ = self.0.set(caller);
     }
 
-    /// Who calls, if a bearer layer found out.
+    /// Returns the caller, if a bearer layer has filled the slot.
     pub fn get(&self) -> Option<&Authenticated> {
         self.0.get()
     }

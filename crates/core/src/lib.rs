@@ -1,4 +1,4 @@
-//! The words that every part of tower-revoke uses, and the ports between its parts.
+//! The types that all parts of tower-revoke share, and the ports between these parts.
 //!
 //! Nothing here does I/O or needs a runtime. Most people want the `tower-revoke` crate, which
 //! re-exports what an application names; this crate is for those who write a [`Store`], a
@@ -8,8 +8,9 @@
 //! |---|---|
 //! | keep revocations somewhere new | [`Store`] |
 //! | check a new kind of token | [`TokenVerifier`], [`VerifiedToken`] |
-//! | see who calls | [`Authenticated`] |
-//! | learn why a call was rejected | [`Rejection`], in the response's extensions |
+//! | read the caller of a request | [`Authenticated`] |
+//! | learn why a request was rejected | [`Rejection`], in the response's extensions |
+//! | reject a request in a handler | [`RejectionFormat::of`] |
 //! | know how long something is kept | [`retention`] |
 //! | act on the end of a response | [`end`] |
 //! | apply a rule to a path | [`read_request_path`] |

@@ -4,11 +4,11 @@ use std::fmt;
 
 use http::HeaderValue;
 
-/// A bearer token as it was presented: a cheap handle on the header value that carried it, and with
-/// it on all memory that the server has read the request's head into. What outlives the request
-/// keeps a [`TokenCopy`](crate::TokenCopy) instead.
+/// A bearer token as it was presented.
 ///
-/// Its text never shows in `Debug`; ask for it by name with [`as_str`](Self::as_str).
+/// It is a cheap handle on the header value that carried it, and so on all the memory that the server
+/// has read the request's head into. Work that outlives the request keeps a
+/// [`TokenCopy`](crate::TokenCopy) instead. `Debug` never shows its text, [`as_str`](Self::as_str) does.
 ///
 /// ```
 /// use http::HeaderValue;
@@ -29,14 +29,14 @@ pub struct BearerToken {
     start: usize,
 }
 
-/// What was presented is not `Bearer`, one space, and a `b64token` (RFC 6750 §2.1).
+/// Why credentials are not `Bearer`, a space and a `b64token` (RFC 6750 §2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MalformedToken {
-    /// The scheme stands alone.
+    /// The scheme has no token.
     #[error("the Bearer scheme carries no token")]
     Empty,
-    /// A character that no bearer token may have, or a separator other than a space.
+    /// The token has a character that no bearer token may have, or the separator is not a space.
     #[error("the token is not of the form that RFC 6750 gives it")]
     Characters,
 }
@@ -44,20 +44,20 @@ pub enum MalformedToken {
 const SCHEME: &[u8] = b"bearer";
 
 impl BearerToken {
-    /// Reads an `Authorization` value; the scheme is matched without regard to case
-    /// (RFC 9110 §11.1). `Ok(None)`: another scheme.
+    /// Reads an `Authorization` value. The scheme is case-insensitive (RFC 9110 §11.1). `Ok(None)` for
+    /// another scheme.
     ///
     /// # Errors
-    /// [`MalformedToken`] if the scheme is `Bearer` and what follows is no token.
+    /// [`MalformedToken`] if the scheme is `Bearer` and no token follows it.
     pub fn from_authorization(value: &HeaderValue) -> Result<Option<Self>, MalformedToken> {
         let token = read_unchecked(value)?;
         token.map(Self::checked).transpose()
     }
 
-    /// A token that was presented by other means than `Authorization`.
+    /// Makes the handle of a token that was presented by other means than `Authorization`.
     ///
     /// # Errors
-    /// [`MalformedToken`] if `token` is empty or no `b64token`.
+    /// [`MalformedToken`] if `token` is not a `b64token`.
     pub fn new(token: &str) -> Result<Self, MalformedToken> {
         let value = HeaderValue::from_str(token).map_err(|_| MalformedToken::Characters)?;
         Self::at(value, 0).checked()
@@ -73,17 +73,17 @@ impl BearerToken {
         Ok(self)
     }
 
-    /// The token itself. Whoever holds it can use it: keep it out of logs.
+    /// Returns the token itself. Anyone who has it can use it: keep it out of logs.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
-    /// The token itself, as bytes.
+    /// Returns the token itself, as bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.value.as_bytes()[self.start..]
     }
 
-    /// Its length in bytes.
+    /// Returns the length in bytes.
     #[expect(clippy::len_without_is_empty, reason = "a token is never empty")]
     pub fn len(&self) -> usize {
         self.value.len() - self.start
@@ -138,8 +138,8 @@ fn is_scheme_char(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// What a `b64token` is made of, but for its padding (RFC 6750 §2.1). No branches, for the same
-/// reason.
+/// Whether a `b64token` may have this byte before its padding (RFC 6750 §2.1). Without branches, for
+/// the same reason.
 fn is_b64token(byte: u8) -> bool {
     let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
     // `-`, `.`, `/`, and the digits.

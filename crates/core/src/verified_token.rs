@@ -15,8 +15,8 @@ use crate::{
     retention,
 };
 
-/// A token whose signature and claims were found good: what verifiers keep, and what a
-/// revocation list is asked about.
+/// A token whose signature and claims are verified. Verifiers cache it, and revocation lists are asked
+/// about it.
 pub struct VerifiedToken {
     id: TokenId,
     claims: Claims,
@@ -28,12 +28,15 @@ pub struct VerifiedToken {
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
-/// How many keys concern a token, if no claims are chosen besides.
+/// How many keys concern a token without rule claims.
 const KEYS: usize = 5;
 
 impl VerifiedToken {
+    /// Makes a verified token.
+    ///
     /// `leeway` is the clock skew that the verifier allows: the token may be used until `exp` +
-    /// leeway. A leeway above [`retention::MARGIN`] counts as that: stores keep nothing for longer.
+    /// leeway. A leeway above [`retention::MARGIN`] is cut to it, since stores keep nothing for
+    /// longer.
     pub fn new(id: TokenId, claims: Claims, leeway: Duration) -> Self {
         let issuer = claims.issuer().map(IssuerDigests::new);
         Self::with_digests(id, claims, leeway, issuer.as_ref())
@@ -69,8 +72,8 @@ impl VerifiedToken {
     /// [`RevocationKey::claim`](crate::RevocationKey::claim).
     ///
     /// # Errors
-    /// [`ClaimsError::WrongType`] if the token carries the claim and it is no string: such a token
-    /// can't be told apart by a rule, and must be rejected.
+    /// [`ClaimsError::WrongType`] if the token carries the claim and it is not a string: no rule can
+    /// match such a token, so it must be rejected.
     pub fn with_rule_claim(mut self, name: &str) -> Result<Self, ClaimsError> {
         if let Some(value) = self.claims.get(name) {
             let value = value
@@ -82,12 +85,12 @@ impl VerifiedToken {
         Ok(self)
     }
 
-    /// Names the list that this token was, and will be, checked against.
+    /// Sets the list that this token is checked against.
     ///
     /// # Errors
     /// The list has a [`max_token_life`](Revocations::max_token_life), and the token lives longer
-    /// ([`Reason::LifeTooLong`]) or doesn't say how long ([`Reason::MissingClaim`]): a rule that
-    /// revokes it may be purged while it is still valid.
+    /// ([`Reason::LifeTooLong`]) or lacks `iat` or `exp` ([`Reason::MissingClaim`]). A rule that revokes
+    /// it could be purged while it is still valid.
     pub fn with_revocations(
         mut self,
         revocations: Arc<dyn Revocations>,
@@ -113,30 +116,31 @@ impl VerifiedToken {
         Ok(())
     }
 
-    /// Under what the token is listed.
+    /// Returns the id under which the token is listed.
     pub fn id(&self) -> TokenId {
         self.id
     }
 
-    /// What it says.
+    /// Returns its claims.
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// The first second at which its verifier no longer accepts it: `exp` + leeway. `None`: it never
-    /// expires.
+    /// Returns the first second at which its verifier no longer accepts it: `exp` + leeway. `None` if it
+    /// never expires. [`retention::has_ended`] compares it with the time.
     pub fn usable_until(&self) -> Option<UnixTime> {
         let exp = self.claims.expires_at()?;
         Some(exp.saturating_add(self.leeway))
     }
 
-    /// Until when stores keep what they know of it, see [`retention::of_token`]; `None`: for ever.
+    /// Returns until when stores keep what they know of it, see [`retention::of_token`]. `None` if for
+    /// ever.
     pub fn retained_until(&self) -> Option<UnixTime> {
         retention::of_token(self.claims.expires_at())
     }
 
-    /// The keys that concern it: its own first, then its issuer's, subject's, client's, session's
-    /// and those of chosen claims.
+    /// Returns the keys that concern it: its own first, then those of its issuer, subject, client and
+    /// session, then those of rule claims.
     pub fn keys(&self) -> &[KeyDigest] {
         &self.keys
     }
@@ -154,16 +158,15 @@ impl VerifiedToken {
         named.copied().unwrap_or(KeyDigest::of_token(self.id))
     }
 
-    /// Whether a rule over all tokens issued at or before `time` concerns this one. A token that
-    /// doesn't say when it was issued is concerned by all; a leeway is allowed for an issuer whose
-    /// clock runs ahead.
+    /// Returns whether a rule over all tokens issued at or before `time` concerns this one, with the
+    /// leeway for an issuer whose clock runs ahead. Every rule concerns a token without `iat`.
     pub fn issued_at_or_before(&self, time: UnixTime) -> bool {
         self.claims
             .issued_at()
             .is_none_or(|iat| iat <= time.saturating_add(self.leeway))
     }
 
-    /// The list that it is checked against.
+    /// Returns the list that it is checked against.
     pub fn revocations(&self) -> Option<&Arc<dyn Revocations>> {
         self.revocations.as_ref()
     }
@@ -176,7 +179,7 @@ impl VerifiedToken {
             return Ok(claims);
         }
         let claims = Arc::new(self.claims.parse::<C>()?);
-        // Kept for the first type that is asked for: programs have one.
+        // Cached for the first type that is asked for: programs have one.
         let _ = self.typed.set(claims.clone());
         Ok(claims)
     }

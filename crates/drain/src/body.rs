@@ -1,4 +1,4 @@
-//! The request body: it goes back to the layer if it is dropped before its end.
+//! The request body, which returns to the layer if it is dropped before its end.
 
 use std::{
     pin::Pin,
@@ -35,12 +35,12 @@ type NextFrame<B> = Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>
 #[derive(Debug)]
 pub(crate) struct Rest<B> {
     body: Pin<Box<B>>,
-    /// The bytes that are still to come by `Content-Length`; `None` once more came than that.
+    /// The bytes that are still to come by `Content-Length`. `None` if more have come than that.
     left: Option<u64>,
 }
 
 impl<B: Body> Rest<B> {
-    /// How many bytes are to be drained; `None` if there is nothing to wait for.
+    /// Returns how many bytes are to be drained. `None` if there is nothing to wait for.
     pub(crate) fn to_drain(&self) -> Option<u64> {
         self.left.filter(|_| !self.body.is_end_stream())
     }
@@ -62,7 +62,7 @@ impl<B: Body> Rest<B> {
 pub(crate) struct Returned<B>(Arc<Mutex<Option<Rest<B>>>>);
 
 impl<B> Returned<B> {
-    /// What is left of an upload that was dropped before its end.
+    /// Takes what is left of an upload that was dropped before its end.
     pub(crate) fn take(&self) -> Option<Rest<B>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -87,14 +87,14 @@ impl<B> Drop for Guard<B> {
 }
 
 impl<B> DrainUploadBody<B> {
-    /// A body that is none of the layer's business.
+    /// A body that the layer doesn't watch.
     pub(crate) fn direct(body: B) -> Self {
         Self {
             kind: Kind::Direct { body },
         }
     }
 
-    /// A body of so many bytes, and where it will be returned.
+    /// A body of `len` bytes, and the place to which it returns.
     pub(crate) fn watched(body: B, len: u64) -> (Self, Returned<B>) {
         let place = Arc::default();
         let guard = Guard {

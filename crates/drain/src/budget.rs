@@ -14,9 +14,9 @@ impl Budget {
         Arc::new(Self(AtomicU64::new(bytes)))
     }
 
-    /// Takes so many bytes, if they are there.
+    /// Takes `bytes`, if there are as many.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Option<Reserved> {
-        // A number that guards no other memory.
+        // Relaxed: the number guards no other memory.
         let taken = self
             .0
             .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes));

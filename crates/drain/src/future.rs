@@ -19,7 +19,7 @@ use crate::{
 };
 
 pin_project! {
-    /// The response future of [`DrainUpload`](crate::DrainUpload). Dropped, it stops to read.
+    /// The response future of [`DrainUpload`](crate::DrainUpload). It stops reading when it is dropped.
     pub struct DrainUploadFuture<F, B, ResBody> {
         #[pin]
         state: State<F, B, ResBody>,
@@ -30,7 +30,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F, B, ResBody> {
         Calling { #[pin] call: F, watch: Option<(Returned<B>, Limits)> },
-        // Boxed: most requests don't come here.
+        // Boxed, since most requests don't come here.
         Draining { drain: Pin<Box<Drain<B>>>, response: Option<Response<ResBody>> },
         Done,
     }
@@ -58,7 +58,7 @@ where
                 StateProj::Calling { call, watch } => {
                     let response = ready!(call.poll(cx))?;
                     let watch = watch.take();
-                    // The inner future goes first, with a body or a permit that it still holds.
+                    // Drops the inner future first, with a body or a permit that it still holds.
                     state.set(State::Done);
                     let drain =
                         watch.and_then(|(returned, limits)| Drain::of(returned.take()?, &limits));
@@ -73,7 +73,7 @@ where
                 StateProj::Draining { drain, response } => {
                     ready!(drain.as_mut().poll(cx));
                     let response = response.take().expect(POLLED_AFTER_COMPLETION);
-                    // What is left unread is dropped before the head goes out, as ever.
+                    // What is left unread is dropped before the head is sent, as without this layer.
                     state.set(State::Done);
                     return Poll::Ready(Ok(response));
                 }
@@ -84,7 +84,7 @@ where
 }
 
 pin_project! {
-    /// Reads and drops the rest of an upload: all of it, or as much as comes in time.
+    /// Reads and drops the rest of an upload, or as much as comes in time.
     struct Drain<B> {
         rest: Rest<B>,
         #[pin]
@@ -94,7 +94,7 @@ pin_project! {
 }
 
 impl<B: Body> Drain<B> {
-    /// `None`: nothing is left to come, or too much is under way.
+    /// `None` if nothing is left to come, or if the budget is used up.
     fn of(rest: Rest<B>, limits: &Limits) -> Option<Self> {
         let reserved = limits.budget.reserve(rest.to_drain()?)?;
         Some(Self {
@@ -111,7 +111,7 @@ impl<B: Body> Future for Drain<B> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut drain = self.project();
         while drain.rest.to_drain().is_some() && drain.limit.as_mut().poll(cx).is_pending() {
-            // At the end, and where the client is gone, there is nothing more to read.
+            // There is nothing more to read at the end, or from a client that has left.
             if !matches!(ready!(drain.rest.poll_frame(cx)), Some(Ok(_))) {
                 break;
             }

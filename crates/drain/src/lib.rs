@@ -1,10 +1,10 @@
-//! The layer that lets HTTP/2 clients read an early answer to an upload.
+//! The layer that lets HTTP/2 clients read an early response to an upload.
 //!
-//! A server that rejects an upload at its head, for a bad token or for its size, answers while the
-//! client still sends. Over HTTP/2 hyper then resets the stream with `NO_ERROR` (RFC 9113 §8.1).
-//! The client shall not discard the answer for that, but some do: curl 7.88 reports a failed
-//! transfer and no status. [`DrainUploadLayer`] holds the head of such an answer until it has read
-//! and dropped the rest of the upload.
+//! A server that rejects an upload at its head, for a bad token or for its size, responds while the
+//! client still sends. Over HTTP/2 hyper then resets the stream with `NO_ERROR` (RFC 9113 §8.1). A
+//! client must not discard the response for that, but some do: curl 7.88 reports a failed transfer and
+//! no status. [`DrainUploadLayer`] holds the head of such a response until it has read and dropped the
+//! rest of the upload.
 //!
 //! ```
 //! use std::time::Duration;

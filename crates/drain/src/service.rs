@@ -1,4 +1,4 @@
-//! The service: choose which uploads are watched.
+//! The service: chooses which uploads are watched.
 
 use std::task::{Context, Poll};
 
@@ -52,7 +52,7 @@ where
     }
 }
 
-/// The length of a body whose sender may be cut short by an early answer.
+/// The length of an upload that an early response may cut short.
 fn upload_len<B: Body>(request: &Request<B>) -> Option<u64> {
     let headers = request.headers();
     if request.version() < Version::HTTP_2

@@ -16,12 +16,11 @@ use tower_revoke_core::{
 
 use crate::names::reads_as;
 
-/// Rejects requests that a proxy and its upstream may read differently: what the proxy has checked
-/// must be what the upstream does.
+/// Rejects requests that a proxy and its upstream may read differently: the upstream must do what the
+/// proxy has checked.
 ///
-/// It stands outside of all layers that check a token, so that a rejection costs nothing. What never
-/// becomes a [`Request`] (invalid chunks, two lengths, names with spaces) the server rejects by
-/// itself.
+/// It goes outside of all layers that check a token, so that a rejection costs nothing. The server
+/// itself rejects what never becomes a [`Request`] (invalid chunks, two lengths, names with spaces).
 ///
 /// # What is rejected
 /// - 501: `CONNECT`, and `TRACE`, whose answer shows the caller what credentials the upstream got.
@@ -31,11 +30,11 @@ use crate::names::reads_as;
 ///   in the URI, without regard to case (RFC 9112 §3.2, RFC 9113 §8.3.1).
 /// - 400: a path that servers may read differently, for any reason in
 ///   [`PathAmbiguity`](tower_revoke_core::PathAmbiguity): `/%69nvoices`, `/invoices;x=1`, `//`,
-///   `/../` and so on. What a call costs may depend on its path.
-/// - 400: a header that has frameworks take another method than the request's:
+///   `/../` and so on. Whether a call spends its token may depend on the path.
+/// - 400: a header by which frameworks take another method than the request's:
 ///   `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`, and what CGI takes for them.
 ///
-/// The body is a line of text that says why.
+/// The response's body is a line of text with the reason.
 ///
 /// ```
 /// use tower_revoke_preserve::{PreserveAuthorizationLayer, RejectAmbiguousLayer};
@@ -108,17 +107,17 @@ fn check<B>(
     allowed: PathAllowances,
 ) -> Result<(), (StatusCode, &'static str)> {
     if [Method::CONNECT, Method::TRACE].contains(request.method()) {
-        return Err((StatusCode::NOT_IMPLEMENTED, "no such method here"));
+        return Err((StatusCode::NOT_IMPLEMENTED, "the method is not supported"));
     }
     if request.headers().keys().any(overrides_method) {
-        return Err((StatusCode::BAD_REQUEST, "one method, and no override"));
+        return Err((StatusCode::BAD_REQUEST, "the method can't be overridden"));
     }
     if !is_chunked_at_most(request) {
-        let why = "no transfer coding but chunked";
+        let why = "only the transfer coding chunked is supported";
         return Err((StatusCode::NOT_IMPLEMENTED, why));
     }
     if !is_one_host(request) {
-        return Err((StatusCode::BAD_REQUEST, "one Host, and one only"));
+        return Err((StatusCode::BAD_REQUEST, "exactly one Host is required"));
     }
     if let Err(ambiguity) = read_request_path(request, allowed) {
         return Err((StatusCode::BAD_REQUEST, ambiguity.description()));

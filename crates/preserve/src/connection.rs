@@ -1,8 +1,8 @@
-//! What the `Connection` header names (RFC 9110 §7.6.1).
+//! The options of the `Connection` header (RFC 9110 §7.6.1).
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONNECTION};
 
-/// The members of a list in any of the header's lines. It may have spaces, tabs and empty members
+/// The members of the list in all lines of a header. It may have spaces, tabs and empty members
 /// (RFC 9110 §5.6.1).
 pub(crate) fn list<'a>(
     headers: &'a HeaderMap,
@@ -15,7 +15,7 @@ pub(crate) fn list<'a>(
         .map(<[u8]>::trim_ascii)
 }
 
-/// What the `Connection` headers name.
+/// The options of all `Connection` headers.
 pub(crate) fn options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     list(headers, &CONNECTION)
 }
@@ -25,8 +25,8 @@ pub(crate) fn names(headers: &HeaderMap, field: &HeaderName) -> bool {
     options(headers).any(|option| option.eq_ignore_ascii_case(field.as_str().as_bytes()))
 }
 
-/// Whether `option` names a field that is meant for the upstream, and without which the message is
-/// another one.
+/// Whether `option` names a field that is meant for the upstream, and without which the message has
+/// another meaning.
 fn is_end_to_end(option: &[u8]) -> bool {
     const CONTENT: &[u8] = b"content-";
     let is = |name: &&str| option.eq_ignore_ascii_case(name.as_bytes());
@@ -39,8 +39,8 @@ pub(crate) fn names_end_to_end(headers: &HeaderMap) -> bool {
     options(headers).any(is_end_to_end)
 }
 
-/// Removes the fields that `Connection` names, and their names from it, so that nothing is removed
-/// that is added later. What [`HopByHopLayer`](crate::HopByHopLayer) looks for stays.
+/// Removes the fields that `Connection` names, and their names from it, so that no field is removed that
+/// is added later. What [`HopByHopLayer`](crate::HopByHopLayer) looks for stays.
 pub(crate) fn remove_named(headers: &mut HeaderMap) {
     const STAY: [&str; 7] = [
         "close",
@@ -60,13 +60,13 @@ pub(crate) fn remove_named(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes `field` from what `Connection` names, so that nobody removes the field.
+/// Removes the name of `field` from `Connection`, so that no hop removes the field.
 pub(crate) fn unlist(headers: &mut HeaderMap, field: &HeaderName) {
     let field = field.as_str().as_bytes();
     retain(headers, |option| !option.eq_ignore_ascii_case(field));
 }
 
-/// Leaves those options that `stays` holds for, and returns the names of the others.
+/// Retains the options for which `stays` is true, and returns the names of the others.
 fn retain(headers: &mut HeaderMap, stays: impl Fn(&[u8]) -> bool) -> Vec<HeaderName> {
     let stays = |option: &&[u8]| option.is_empty() || stays(option);
     // No allocation where all stay, as in nearly all messages.

@@ -11,11 +11,11 @@ use crate::{OriginalAuthorization, PreserveForProxyLayer};
 /// Keeps the client's `Authorization` value as [`OriginalAuthorization`] in the request's
 /// extensions, whatever inner layers do to the header.
 ///
-/// It stands outside of all layers that may touch the header. Two `Authorization` headers are not
-/// kept; the bearer layer rejects them. The header itself is left as it is.
+/// It goes outside of all layers that may touch the header. Two `Authorization` headers are not kept;
+/// the bearer layer rejects them. The header itself stays as it is.
 ///
-/// On a server a client's `Connection: authorization` changes nothing: RFC 9110 §7.6.1 is about
-/// what a proxy forwards, and the server is who the header was meant for.
+/// On a server, a client's `Connection: authorization` changes nothing: RFC 9110 §7.6.1 is about what a
+/// proxy forwards, and the header is meant for the server.
 ///
 /// ```
 /// use tower_revoke_preserve::PreserveAuthorizationLayer;
@@ -30,12 +30,13 @@ pub struct PreserveAuthorizationLayer {
 }
 
 impl PreserveAuthorizationLayer {
-    /// For a server that the client's credentials are meant for.
+    /// Makes the layer of a server, for which the client's credentials are meant.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// For a proxy, which hands the credentials on and rejects a `Connection` that names them.
+    /// Makes the layer of a proxy, which forwards the credentials and rejects a `Connection` that names
+    /// them.
     pub fn for_proxy(self) -> PreserveForProxyLayer {
         PreserveForProxyLayer::default()
     }

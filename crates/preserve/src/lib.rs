@@ -1,17 +1,17 @@
-//! The layers that keep the caller's `Authorization` header, and say what an upstream gets of it.
+//! The layers that preserve the caller's `Authorization` header, and decide what an upstream gets of it.
 //!
 //! # Inbound
 //!
-//! [`PreserveAuthorizationLayer`] stands outside of all that may touch the header, and keeps its
+//! [`PreserveAuthorizationLayer`] goes outside of all layers that may touch the header, and keeps its
 //! value as [`OriginalAuthorization`] in the request's extensions. In a proxy,
 //! [`for_proxy`](PreserveAuthorizationLayer::for_proxy) also rejects requests that name the header,
-//! `Cookie`, `Host` or `Content-…` in `Connection`. [`RejectAmbiguousLayer`] stands further out still: it rejects what the proxy and
-//! an upstream may read differently.
+//! `Cookie`, `Host` or `Content-…` in `Connection`. [`RejectAmbiguousLayer`] goes further out still: it
+//! rejects what the proxy and an upstream may read differently.
 //!
 //! # Outbound
 //!
-//! [`OutboundAuthorizationLayer`] stands around the HTTP client of a proxy, next to the connection,
-//! and decides by upstream what becomes of the header. No upstream gets it that is not named.
+//! [`OutboundAuthorizationLayer`] goes around the HTTP client of a proxy, next to the connection, and
+//! decides by upstream what becomes of the header. Only named upstreams get it.
 //!
 //! ```
 //! use tower_revoke_preserve::{Outbound, OutboundAuthorizationLayer};
@@ -26,7 +26,7 @@
 //! # layer("abc").expect("valid");
 //! ```
 //!
-//! [`HopByHopLayer`] stands outside of it, and takes off what belongs to one connection.
+//! [`HopByHopLayer`] goes outside of it, and removes what belongs to one connection.
 
 mod ambiguous;
 mod connection;

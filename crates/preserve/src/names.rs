@@ -1,7 +1,7 @@
-//! Names of headers, as servers read them that make variables of them.
+//! Names of headers, as servers read them that turn headers into variables.
 //!
-//! CGI, WSGI, Rack and PHP make one `HTTP_X_FORWARDED_FOR` of `X-Forwarded-For` and
-//! `X_Forwarded_For`, some of them also of `X.Forwarded.For` (RFC 3875 §4.1.18, RFC 9110 §17.10).
+//! CGI, WSGI, Rack and PHP turn both `X-Forwarded-For` and `X_Forwarded_For` into
+//! `HTTP_X_FORWARDED_FOR`, and some of them `X.Forwarded.For` too (RFC 3875 §4.1.18, RFC 9110 §17.10).
 
 /// Whether such a server takes `name` for `known`. Both are in lower case.
 pub(crate) fn reads_as(name: &str, known: &str) -> bool {

@@ -1,11 +1,11 @@
-//! The header's value, as it came.
+//! The header's original value.
 
 use http::{HeaderValue, Request, header::AUTHORIZATION};
 
 /// The `Authorization` value as the client sent it, in the request's extensions.
 ///
-/// It is marked sensitive, so that `Debug` doesn't show it. A proxy that builds a new request for
-/// its upstream takes all extensions along, of which
+/// It is marked sensitive, so that `Debug` doesn't show it. A proxy that builds a new request for its
+/// upstream moves all extensions to it, since
 /// [`OutboundAuthorizationLayer`](crate::OutboundAuthorizationLayer) needs more than this one:
 ///
 /// ```
@@ -20,18 +20,18 @@ use http::{HeaderValue, Request, header::AUTHORIZATION};
 pub struct OriginalAuthorization(HeaderValue);
 
 impl OriginalAuthorization {
-    /// Marks the value sensitive.
+    /// Wraps a value, and marks it sensitive.
     pub fn new(mut value: HeaderValue) -> Self {
         value.set_sensitive(true);
         Self(value)
     }
 
-    /// The value, scheme and all. Whoever holds it can use it: keep it out of logs.
+    /// Returns the value, with the scheme. Anyone who has it can use it: keep it out of logs.
     pub fn value(&self) -> &HeaderValue {
         &self.0
     }
 
-    /// Keeps the value, if there is exactly one; of several, nobody can tell which is meant. What
+    /// Keeps the value, if there is exactly one; of several it is unknown which is meant. A value that
     /// was kept further out stays: that is the original.
     pub(crate) fn keep<B>(request: &mut Request<B>) {
         if request.extensions().get::<Self>().is_some() {

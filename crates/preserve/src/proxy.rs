@@ -15,14 +15,13 @@ use tower_revoke_core::{
 use crate::{OriginalAuthorization, connection};
 
 /// [`PreserveAuthorizationLayer`](crate::PreserveAuthorizationLayer), for a proxy. It also keeps
-/// `Connection` from removing what the proxy has checked or adds.
-///
-/// RFC 9110 §7.6.1 has a proxy remove what `Connection` names.
+/// `Connection` from removing what the proxy has checked or adds: RFC 9110 §7.6.1 has a proxy remove the
+/// fields that `Connection` names.
 ///
 /// - A request whose `Connection` names `Authorization`, `Cookie`, `Host` or a field that begins with
-///   `Content-` is rejected with 400. Its sender asks for the credentials to be dropped between the
-///   proxy, which has checked them, and the upstream, which then takes the caller for somebody else;
-///   and no sender may name a field that is meant for all recipients.
+///   `Content-` is rejected with 400. With such a request the credentials would be dropped between
+///   the proxy, which has checked them, and the upstream, which then takes the caller for somebody
+///   else; and no sender may name a field that is meant for all recipients.
 /// - Every other field that `Connection` names is removed here, and its name from `Connection`. So a
 ///   caller can't remove what the proxy adds further in, such as a header that says who calls.
 /// - `Close`, `Keep-Alive`, `TE`, `Upgrade` and the like stay for the server and for
@@ -34,7 +33,7 @@ pub struct PreserveForProxyLayer {
 }
 
 impl PreserveForProxyLayer {
-    /// How the rejection looks.
+    /// Sets the format of the rejection.
     pub fn rejection_format(self, format: RejectionFormat) -> Self {
         Self {
             format: Arc::new(format),

@@ -26,12 +26,12 @@ pub(super) fn read(headers: &HeaderMap, name: &str) -> Found {
     }
 }
 
-/// What cookies there are.
+/// The cookies of the name.
 #[derive(Debug)]
 pub(super) enum Found {
     None,
     One(Candidate),
-    /// They differ, and one of them may be meant.
+    /// Several that differ.
     Several(Vec<Candidate>),
 }
 

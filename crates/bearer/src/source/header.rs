@@ -5,7 +5,7 @@ use tower_revoke_core::{BearerToken, Rejection, internal::read_unchecked};
 
 use super::{ambiguous, mark_sensitive};
 
-/// Reads the header, and marks it sensitive for all who come after.
+/// Reads the header, and marks it sensitive for inner services.
 pub(super) fn read(headers: &mut HeaderMap) -> Result<Option<BearerToken>, Rejection> {
     // No name stands twice in most requests, which need no second look-up.
     let has_repeated = headers.len() > headers.keys_len();

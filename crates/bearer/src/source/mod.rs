@@ -1,4 +1,4 @@
-//! Where a token is read from.
+//! The sources of a token.
 
 mod cookie;
 mod header;
@@ -12,7 +12,7 @@ use tower_revoke_core::{BearerToken, Reason, Rejection, internal::TokenCookies};
 
 pub(crate) use self::query::keep_private;
 
-/// The sources beside the header, which is always one (RFC 6750 §2.1).
+/// The sources besides the header, which is always one (RFC 6750 §2.1).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sources {
     pub(crate) cookie: Option<Arc<str>>,
@@ -24,20 +24,20 @@ pub(crate) struct Sources {
 pub(crate) struct Presented {
     /// `Ok(None)`: no bearer credentials. The characters of one from the header are not checked.
     pub(crate) token: Result<Option<BearerToken>, Rejection>,
-    /// Cookies that differ, of which one may be meant; then there is no other token.
+    /// Cookies that differ. Where there are any, there is no other token.
     pub(crate) cookies: Vec<Candidate>,
-    /// Whether the token, or what should have been one, stood in the query.
+    /// Whether the token, well-formed or not, was in the query.
     pub(crate) in_query: bool,
 }
 
-/// A token, or what can't be one.
+/// A token, or a malformed one.
 pub(crate) type Candidate = Result<BearerToken, Rejection>;
 
-/// What one source holds, if it holds something.
+/// The token of one source, if there is one.
 type Found = Option<Candidate>;
 
 impl Sources {
-    /// Reads the token, and takes it from where inner services must not see it.
+    /// Reads the token, and removes it where inner services must not see it.
     pub(crate) fn take<B>(&self, request: &mut Request<B>) -> Presented {
         let mut token = header::read(request.headers_mut());
         let mut cookies = Vec::new();
@@ -81,12 +81,12 @@ fn one_of(
     }
 }
 
-/// Nobody can tell which of several credentials is meant.
+/// The rejection where it is unknown which of several credentials is meant.
 pub(crate) fn ambiguous(detail: &'static str) -> Rejection {
     Rejection::new(Reason::MalformedRequest).detail(detail)
 }
 
-/// Keeps the values of a header out of `Debug`, and of HPACK's tables.
+/// Keeps the values of a header out of `Debug` and out of HPACK's tables.
 fn mark_sensitive(headers: &mut HeaderMap, name: &HeaderName) {
     for (other, value) in headers.iter_mut() {
         if other == name {

@@ -8,7 +8,7 @@ use tower_revoke_core::{BearerToken, MalformedToken, Rejection};
 
 use super::{Found, ambiguous};
 
-/// Reads the parameter, and takes it out of the URI. All others stay as they are.
+/// Reads the parameter, and removes it from the URI. All others stay as they are.
 pub(super) fn take(uri: &mut Uri) -> Found {
     let query = uri.query()?;
     let mut tokens = query.split('&').filter_map(token_value);
@@ -29,7 +29,7 @@ pub(super) fn take(uri: &mut Uri) -> Found {
     Some(token)
 }
 
-/// The value, as it stands there, if the parameter is `access_token`, however it is written.
+/// The value, still encoded, if the decoded name of the parameter is `access_token`.
 fn token_value(parameter: &str) -> Option<&str> {
     let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
     percent_decode_str(name)
@@ -51,8 +51,8 @@ fn with_path_and_query(uri: Uri, rest: &str) -> Uri {
     Uri::from_parts(parts).expect("a URI stays valid with another query")
 }
 
-/// RFC 6750 §2.3: success responses to a token in the query contain `Cache-Control: private`.
-/// `no-store` says more; `public` says the contrary, and goes.
+/// Adds `Cache-Control: private` to a successful response to a token in the query (RFC 6750 §2.3).
+/// `no-store` is stricter and stays, `public` contradicts it and is removed.
 pub(crate) fn keep_private<B>(response: &mut Response<B>) {
     if !response.status().is_success() {
         return;

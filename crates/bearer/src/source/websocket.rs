@@ -8,7 +8,7 @@ use tower_revoke_core::{BearerToken, MalformedToken, Rejection};
 
 use super::{Found, ambiguous};
 
-/// Reads the subprotocol that starts with `prefix`, and takes it out of those offered.
+/// Reads the subprotocol that starts with `prefix`, and removes it from those offered.
 pub(super) fn take<B>(request: &mut Request<B>, prefix: &str) -> Found {
     if !asks_for_a_websocket(request) {
         return None;

@@ -1,4 +1,4 @@
-//! A body that tells how it ended, before its last frame is handed on.
+//! A body whose end is watched, before its last frame is handed on.
 
 use std::{
     fmt, mem,
@@ -14,14 +14,14 @@ use pin_project_lite::pin_project;
 use super::Ending;
 use crate::BoxError;
 
-/// Called once, with how a body ended.
+/// Acts on the end of a body.
 pub trait OnEnd {
-    /// What holds the end back.
+    /// The future that holds the end back.
     type Hold: Future<Output = Result<(), BoxError>>;
 
-    /// The body is about to end. What ends it is handed on when the returned future is done; if it
-    /// fails, the body fails with its error instead, so that the client can't take it for whole.
-    /// For [`BodyEnd::Cancelled`] nobody polls the future: it is dropped.
+    /// Called once, when the body is about to end. The frame that ends it is handed on when the returned
+    /// future has completed. If the future fails, so does the body, so that the client can't take it
+    /// for complete. For [`BodyEnd::Cancelled`] the future is dropped without being polled.
     fn on_end(self, end: BodyEnd<'_>) -> Self::Hold;
 }
 
@@ -29,24 +29,24 @@ pub trait OnEnd {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum BodyEnd<'a> {
-    /// It is whole.
+    /// It is complete.
     Complete {
-        /// What came after it, if anything.
+        /// The trailers, if there are any.
         trailers: Option<&'a HeaderMap>,
     },
-    /// It failed on the way.
+    /// It failed before its end.
     Failed,
     /// It was dropped before its end: the client left, or a layer further out gave up.
     Cancelled,
 }
 
 pin_project! {
-    /// A body whose end is watched. Its size hint stays exact, its trailers are kept.
+    /// A body whose end is watched. Its size hint stays exact, and its trailers are kept.
     pub struct WatchedBody<B: Body, W: OnEnd> {
         #[pin]
         inner: B,
         state: State<W>,
-        // What comes next, while `hold` holds it back.
+        // The next item, while `hold` holds it back.
         held: Option<Held<B::Data>>,
         #[pin]
         hold: Option<W::Hold>,
@@ -66,11 +66,11 @@ enum State<W> {
     Ended,
 }
 
-/// What [`Body::poll_frame`] will give: the frame, an error, or `None`.
+/// The next result of [`Body::poll_frame`]: the frame, an error, or `None`.
 type Held<D> = Option<Result<Frame<D>, BoxError>>;
 
 impl<B: Body, W: OnEnd> WatchedBody<B, W> {
-    /// A body whose end nobody waits for: it is handed on as it is.
+    /// Makes a body that is handed on as it is.
     pub fn unwatched(inner: B) -> Self {
         Self {
             inner,
@@ -80,8 +80,8 @@ impl<B: Body, W: OnEnd> WatchedBody<B, W> {
         }
     }
 
-    /// Watches a body that doesn't end with its head ([`Ending::WithHead`] is taken as
-    /// [`Ending::WithBody`]: who builds a body for it wants to see it polled).
+    /// Watches a body that doesn't end with its head. [`Ending::WithHead`] is treated as
+    /// [`Ending::WithBody`].
     pub fn new(inner: B, ending: Ending, watcher: W) -> Self {
         Self {
             inner,

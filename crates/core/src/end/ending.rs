@@ -1,13 +1,13 @@
-//! Where a response will end, told from its head.
+//! Where a response will end, as its head tells.
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 
-/// What a request says about its response: how it ends, and whether a gRPC status is understood.
-/// Taken before the inner call.
+/// What a request tells about its response: where it ends, and whether the client understands a gRPC
+/// status. To be taken before the inner call.
 ///
 /// A request is a gRPC call if it is a `POST` over HTTP/2 or later whose content type is
-/// `application/grpc` or `application/grpc+…`. A content type alone is any client's to choose.
+/// `application/grpc` or `application/grpc+…`. Any client can choose a content type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestShape {
     version: Version,
@@ -43,7 +43,7 @@ impl RequestShape {
         Self { version, kind }
     }
 
-    /// Whether it is a gRPC call, whose caller understands a gRPC status.
+    /// Returns whether it is a gRPC call, whose client understands a gRPC status.
     pub fn is_grpc(self) -> bool {
         self.kind == Kind::Grpc
     }
@@ -63,18 +63,18 @@ fn has_grpc_type(headers: &HeaderMap) -> bool {
 /// Where a response ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// With its head: whatever the body holds, the client has all when it has the head. Also for
-    /// HTTP/1.0 without a length, where a body that is cut off looks complete, and for a final 1xx,
-    /// whose body a server drops: hyper answers HTTP/1 with a 500 of its own.
+    /// With its head: no body follows, or the client can't tell whether it is complete, as over
+    /// HTTP/1.0 without a length. A final 1xx is one of these, since servers drop its body (hyper
+    /// answers HTTP/1 with a 500 of its own).
     WithHead,
-    /// With the byte that uses up the promised length, unless the body ends before.
+    /// With the last byte of the promised length, unless the body ends before.
     AfterBytes(u64),
-    /// When the body says so: its last frame, its trailers, or an error.
+    /// With the body's last frame, its trailers, or an error.
     WithBody,
 }
 
 impl Ending {
-    /// Where this response to that request will end.
+    /// Returns where this response to that request will end.
     ///
     /// The promised length is the smaller of `Content-Length` and an exact
     /// [`size_hint`](Body::size_hint), from which a server makes the header itself.
@@ -92,12 +92,12 @@ impl Ending {
         if no_body_follows || response.body().is_end_stream() {
             return Self::WithHead;
         }
-        // A request may call itself a gRPC call without being one: the service says whether it is.
+        // A request may pretend to be a gRPC call: the response tells whether it is one.
         if request.is_grpc() && has_grpc_type(response.headers()) {
             return Self::WithBody;
         }
-        // A server takes the response's own version too, as that of an upstream's answer. HTTP/2
-        // and later have none in their messages.
+        // A server goes by the response's own version too, such as that of an upstream's answer. Messages
+        // of HTTP/2 and later have none.
         let version = match request.version < Version::HTTP_2 {
             true => request.version.min(response.version()),
             false => request.version,
@@ -116,8 +116,8 @@ impl Ending {
     }
 }
 
-/// The smallest of several, should a handler have set more than one: as headers of their own, or as
-/// a list in one (RFC 9110 §8.6).
+/// The smallest `Content-Length`, should a handler have set several headers, or a list in one
+/// (RFC 9110 §8.6).
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers
         .get_all(header::CONTENT_LENGTH)

@@ -1,9 +1,9 @@
-//! The end of a response: when it is, and how to act before a client can see it.
+//! The end of a response: where it is, and how to act before a client can see it.
 //!
-//! A response is over for the client when it has the last byte that was promised, the terminator
-//! or the trailers; servers stop polling a body as soon as they know that much. [`Ending::of`]
-//! says which of these it will be, and [`WatchedBody`] calls an [`OnEnd`] once, holding back the
-//! frame that would end the response until the future that it returns is done.
+//! For the client, a response ends with the last byte that was promised, the terminator or the
+//! trailers, and servers stop polling a body as soon as they have it. [`Ending::of`] tells from the
+//! head which of these it will be. [`WatchedBody`] calls an [`OnEnd`] once, and holds back the frame
+//! that would end the response until the future that it returns has completed.
 //!
 //! ```
 //! use http_body_util::{BodyExt, Full};

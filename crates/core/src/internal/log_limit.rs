@@ -1,6 +1,6 @@
-//! How often the same thing is logged while it lasts.
+//! Limits how often an event is logged while it goes on.
 //!
-//! Pure: the time comes in, and nothing but counters is kept.
+//! Pure: the time is a parameter.
 //!
 //! ```
 //! use std::time::Duration;
@@ -19,35 +19,35 @@ use std::{
     time::Duration,
 };
 
-/// Between two lines of a kind.
+/// The time between two lines of a kind.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How many beginnings of an outage are logged in a minute: what fails now and then would fill the
+/// How many beginnings of an outage are logged in a minute, so that occasional failures don't fill the
 /// log.
 const BEGINNINGS: u32 = 3;
 
-/// Lets one line of a kind pass in a minute, and counts what is not logged.
+/// Allows one line of a kind in a minute, and counts what is not logged.
 #[derive(Debug, Default)]
 pub struct LogLimit(Mutex<Window>);
 
 impl LogLimit {
-    /// Counts `events`. Returns how many there were since the last line if one is due.
+    /// Counts `events`. Returns how many there were since the last line, if a line is due.
     pub fn count(&self, uptime: Duration, events: u64) -> Option<u64> {
         lock(&self.0).count(uptime, events, 1)
     }
 }
 
-/// As [`LogLimit`], for what either works or fails: logs both changes, and once a minute that it
-/// still fails.
+/// As [`LogLimit`], for a resource that works or fails: both changes are logged, and once a minute that
+/// it still fails.
 #[derive(Debug, Default)]
 pub struct OutageLog {
-    /// Whether the last line says that it fails.
+    /// Whether the last line reports a failure.
     is_logged: AtomicBool,
     window: Mutex<Window>,
 }
 
 impl OutageLog {
-    /// Counts a failure. Returns how many there were since the last line if one is due.
+    /// Counts a failure. Returns how many there were since the last line, if a line is due.
     pub fn failed(&self, uptime: Duration) -> Option<u64> {
         let mut window = lock(&self.window);
         let at_most = match self.is_logged.load(Ordering::Relaxed) {
@@ -59,14 +59,14 @@ impl OutageLog {
         Some(failures)
     }
 
-    /// Returns whether to log that it works again: if the log says that it fails.
+    /// Returns whether to log that it works again, which is so after a logged failure.
     pub fn works(&self) -> bool {
-        // Read first: this is asked with each success.
+        // Read first: this runs with each success.
         self.is_logged.load(Ordering::Relaxed) && self.is_logged.swap(false, Ordering::Relaxed)
     }
 }
 
-/// The lines of a minute, which begins with the first of them.
+/// The lines of a minute that begins with the first of them.
 #[derive(Debug, Default)]
 struct Window {
     began: Option<Duration>,

@@ -4,11 +4,8 @@ use std::{iter, sync::Arc};
 
 use http::Extensions;
 
-/// The names of the cookies from which the bearer layers that a request came through read tokens, in
-/// its extensions: whether or not a token was found there, and whatever became of it.
-///
-/// What forwards the request removes these cookies. A proxy that builds a new request for its upstream
-/// takes the extensions along.
+/// The names of the cookies from which the bearer layers of a request read tokens, in its extensions,
+/// whether or not they found one there. A layer that forwards the request removes these cookies.
 ///
 /// ```
 /// use http::Request;
@@ -23,18 +20,18 @@ use http::Extensions;
 #[derive(Clone, Debug)]
 pub struct TokenCookies {
     name: Arc<str>,
-    /// Those of the layers further out.
+    /// Those of layers further out.
     outer: Option<Arc<TokenCookies>>,
 }
 
 impl TokenCookies {
-    /// Adds the name of a cookie to those that are there.
+    /// Adds the name of a cookie.
     pub fn add(extensions: &mut Extensions, name: Arc<str>) {
         let outer = extensions.remove::<Self>().map(Arc::new);
         extensions.insert(Self { name, outer });
     }
 
-    /// The names, the latest first.
+    /// Returns the names, the latest first.
     pub fn names(extensions: &Extensions) -> impl Iterator<Item = &str> + Clone {
         let all = iter::successors(extensions.get::<Self>(), |cookie| cookie.outer.as_deref());
         all.map(|cookie| &*cookie.name)

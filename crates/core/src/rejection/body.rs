@@ -12,8 +12,8 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The inner service's body, or that of a rejection. It asks of the inner body only that its
-    /// data can be made from [`Bytes`], as `Bytes` itself can.
+    /// The body of the inner service or of a rejection. The inner body's data must be made from
+    /// [`Bytes`], as `Bytes` itself is.
     #[derive(Debug)]
     pub struct RejectionBody<B> {
         #[pin]
@@ -31,14 +31,14 @@ pin_project! {
 }
 
 impl<B> RejectionBody<B> {
-    /// The inner service's body.
+    /// Wraps the inner service's body.
     pub fn inner(body: B) -> Self {
         Self {
             kind: Kind::Inner { body },
         }
     }
 
-    /// A rejection's.
+    /// Wraps the body of a rejection.
     pub fn rejected(response: Response<Full<Bytes>>) -> Response<Self> {
         response.map(|body| Self {
             kind: Kind::Rejected { body },

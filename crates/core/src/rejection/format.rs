@@ -1,4 +1,4 @@
-//! How a rejection looks on the wire.
+//! The response of a rejection.
 
 use std::{
     fmt,
@@ -19,15 +19,25 @@ use serde_json::json;
 use super::{Rejection, log::RejectionLog};
 use crate::{BearerContext, Clock, end::RequestShape};
 
-/// How rejections look: the realm, the time to wait, the body, and when they take the gRPC form.
+/// The format of rejections: the realm, `Retry-After`, the body, and when the gRPC form is used.
 ///
 /// The HTTP form has the status, a `WWW-Authenticate: Bearer` challenge per RFC 6750 §3 on 400, 401
 /// and 403, `Retry-After` on 503, `Cache-Control: no-store`, and an `application/problem+json` body
 /// (RFC 9457). The gRPC form is HTTP 200, trailers only, with `grpc-status` and `grpc-message`.
 ///
-/// Rejections are logged at `DEBUG`. Those that the server is to blame for are logged at `WARN` (503)
-/// or `ERROR` (500) once a minute and reason, with `count`, the number since the line before. Clones
+/// Rejections are logged at `DEBUG`. Those that are the server's fault are logged at `WARN` (503) or
+/// `ERROR` (500) once a minute and reason, with `count`, the number since the previous line. Clones
 /// share that count.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use tower_revoke_core::RejectionFormat;
+///
+/// let format = RejectionFormat::default()
+///     .realm("orders")
+///     .retry_after(Duration::from_secs(5));
+/// ```
 #[derive(Clone)]
 pub struct RejectionFormat {
     realm: String,
@@ -56,34 +66,34 @@ pub enum GrpcRejections {
     /// grpc-web request into `application/grpc`, but keeps its version, and its response into
     /// grpc-web, whatever the status.
     ///
-    /// All that is rejected is then an HTTP 200, also a `GET` without a token: only for services
-    /// that speak nothing but gRPC, and whose callers never go by the status.
+    /// Every rejection is then an HTTP 200, even of a `GET` without a token: only for services that
+    /// speak nothing but gRPC, and whose callers never look at the HTTP status.
     Always,
-    /// None, for a service whose HTTP status decides, such as one that a proxy asks whether it may
-    /// let a request pass (nginx's `auth_request`, Traefik's `ForwardAuth`, Envoy's `ext_authz` over
-    /// HTTP). These take any 200 as a yes, and may ask with the method, the version and the content
-    /// type of their client.
+    /// None, for a service whose HTTP status decides, such as one that a proxy asks whether a request
+    /// may pass (nginx's `auth_request`, Traefik's `ForwardAuth`, Envoy's `ext_authz` over HTTP). These
+    /// take any 200 for a permission, and may send the method, version and content type of their
+    /// client.
     Never,
 }
 
 type BodyOf = Arc<dyn Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync>;
 
 impl RejectionFormat {
-    /// The realm of the challenge; `api` unless set. What a quoted string can't hold is replaced.
+    /// Sets the realm of the challenge. What a quoted string can't hold is replaced. Defaults to `api`.
     #[must_use]
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
         self.realm = realm.into();
         self
     }
 
-    /// What a 503 says in `Retry-After`, in whole seconds; 1 s unless set.
+    /// Sets the `Retry-After` of a 503, in whole seconds. Defaults to 1 s.
     #[must_use]
     pub fn retry_after(mut self, retry_after: Duration) -> Self {
         self.retry_after = retry_after;
         self
     }
 
-    /// Swaps the body: what it returns are the content type and the bytes. Status and headers
+    /// Replaces the body: `body` returns the content type and the bytes. Status and other headers
     /// stay, and gRPC rejections have no body.
     #[must_use]
     pub fn body(
@@ -258,10 +268,10 @@ fn problem(rejection: &Rejection) -> (HeaderValue, Bytes) {
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// What `grpc-message` writes as `%XX`: all but printable ASCII, and `%` itself.
+/// What is percent-encoded in `grpc-message`: all but printable ASCII, and `%` itself.
 const GRPC_ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// Trailers only: the body is empty, so the head ends the stream.
+/// A trailers-only response: the body is empty, so the head ends the stream.
 fn grpc_response(rejection: &Rejection) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     let headers = response.headers_mut();

@@ -14,7 +14,7 @@ use super::RejectionBody;
 use crate::internal::POLLED_AFTER_COMPLETION;
 
 pin_project! {
-    /// The inner service's answer, or a rejection that is known already.
+    /// The future of an inner service, or a rejection that is ready.
     #[derive(Debug)]
     pub struct RejectionFuture<F> {
         #[pin]
@@ -32,14 +32,14 @@ pin_project! {
 }
 
 impl<F> RejectionFuture<F> {
-    /// The inner service's future.
+    /// Wraps the inner service's future.
     pub fn inner(future: F) -> Self {
         Self {
             kind: Kind::Inner { future },
         }
     }
 
-    /// A rejection, as [`RejectionFormat::respond_to`](super::RejectionFormat::respond_to) makes it.
+    /// Wraps a rejection, as [`RejectionFormat::respond_to`](super::RejectionFormat::respond_to) makes it.
     pub fn rejected(response: Response<Full<Bytes>>) -> Self {
         let response = Some(response);
         Self {

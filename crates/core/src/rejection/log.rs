@@ -1,4 +1,4 @@
-//! What is logged of rejections.
+//! The log of rejections.
 
 use std::{
     collections::BTreeMap,
@@ -10,12 +10,12 @@ use http::StatusCode;
 use super::Rejection;
 use crate::{Clock, internal::LogLimit};
 
-/// Logs what the server is to blame for once a minute and reason, with how often it happened, and
-/// all else at `DEBUG`: an outage rejects every request.
+/// Logs rejections that are the server's fault once a minute and reason, with a count, since an outage
+/// rejects every request. Logs all others at `DEBUG`.
 #[derive(Debug, Default)]
 pub(super) struct RejectionLog {
     clock: Clock,
-    // By the label of the reason, so there are no more than reasons.
+    // Keyed by the reason's label, so bounded by the number of reasons.
     limits: Mutex<BTreeMap<&'static str, LogLimit>>,
 }
 
@@ -40,8 +40,8 @@ impl RejectionLog {
         }
     }
 
-    /// As [`rejected`](Self::rejected), for what was let through all the same; what the caller is
-    /// to blame for is what somebody observes for, and logged each time.
+    /// Logs a request that passed only because its layer observes. What is the caller's fault is
+    /// logged each time: that is what one observes for.
     pub(super) fn not_enforced(&self, rejection: &Rejection) {
         let reason = rejection.reason().label();
         let token = rejection.token_id().map(tracing::field::display);
@@ -60,7 +60,7 @@ impl RejectionLog {
         }
     }
 
-    /// How many there were since the last line, if one is due.
+    /// Returns how many there were since the last line, if a line is due.
     fn due(&self, rejection: &Rejection) -> Option<u64> {
         if !is_fault(rejection) {
             return None;

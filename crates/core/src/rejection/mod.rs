@@ -1,4 +1,4 @@
-//! Why a request was rejected, and the response that says so.
+//! Why a request was rejected, and the response to it.
 
 mod body;
 mod format;
@@ -16,9 +16,9 @@ pub use self::{
 };
 use crate::{ClaimsError, MalformedToken, PathAmbiguity, RevocationError, StoreError, TokenId};
 
-/// A rejection, with what a caller, an operator and a metric need to know of it.
+/// Why a request was rejected, with what the caller, an operator and a metric need to know.
 ///
-/// It goes into the extensions of the response that it becomes, so that outer layers can see it:
+/// It is put into the extensions of the response, where outer layers find it:
 ///
 /// ```
 /// use tower_revoke_core::{Reason, Rejection, RejectionFormat};
@@ -37,7 +37,7 @@ use crate::{ClaimsError, MalformedToken, PathAmbiguity, RevocationError, StoreEr
 #[derive(Clone)]
 pub struct Rejection(Box<Details>);
 
-// Boxed: on the way of a request that is not rejected, it is moved about as the other case.
+// Boxed, since it is the error of results that are nearly always `Ok`.
 #[derive(Clone)]
 struct Details {
     reason: Reason,
@@ -48,7 +48,7 @@ struct Details {
 }
 
 impl Rejection {
-    /// A rejection for this reason.
+    /// Makes a rejection for this reason.
     pub fn new(reason: Reason) -> Self {
         Self(Box::new(Details {
             reason,
@@ -59,61 +59,61 @@ impl Rejection {
         }))
     }
 
-    /// Says in the response what would be needed; 403 only (RFC 6750 §3, `scope`).
+    /// Makes a 403 whose challenge names the scope that is needed (RFC 6750 §3).
     pub fn insufficient_scope(scope: impl Into<Arc<str>>) -> Self {
         let mut rejection = Self::new(Reason::InsufficientScope);
         rejection.0.scope = Some(scope.into());
         rejection
     }
 
-    /// The program forgot a layer: a 500 for the caller, its name for the log.
+    /// Makes a 500 for a program that lacks a layer. The log names the layer, the response doesn't.
     pub fn layer_missing(layer: &'static str) -> Self {
         Self::new(Reason::Misconfigured).source(Misconfigured::LayerMissing(layer))
     }
 
-    /// The program is misconfigured: 500 for the caller, the details for the log.
+    /// Makes a 500 for a misconfigured program. The log says what is wrong, the response doesn't.
     pub fn misconfigured(what: &'static str) -> Self {
         Self::new(Reason::Misconfigured).source(Misconfigured::Other(what))
     }
 
-    /// Adds words for the caller, in place of the reason's own. What must not stand in an
-    /// `error_description` (RFC 6750 §3) is replaced. Never put a token, or a part of one, here.
+    /// Replaces the description that the caller gets. Characters that an `error_description` can't hold
+    /// (RFC 6750 §3) are replaced. Never put a token, or a part of one, here.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.0.detail = Some(detail.into());
         self
     }
 
-    /// Names the token, for the log.
+    /// Adds the token's id, for the log.
     #[must_use]
     pub fn token(mut self, token: TokenId) -> Self {
         self.0.token = Some(token);
         self
     }
 
-    /// Keeps the error behind it, for the log; callers don't see it.
+    /// Adds the error that caused it, for the log. Callers don't see it.
     #[must_use]
     pub fn source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.0.source = Some(Arc::new(source));
         self
     }
 
-    /// Why.
+    /// Returns why the request was rejected.
     pub fn reason(&self) -> Reason {
         self.0.reason
     }
 
-    /// The token's id, if it came so far.
+    /// Returns the token's id, if it was known by then.
     pub fn token_id(&self) -> Option<TokenId> {
         self.0.token
     }
 
-    /// The scope that would be needed.
+    /// Returns the scope that is needed.
     pub fn scope(&self) -> Option<&str> {
         self.0.scope.as_deref()
     }
 
-    /// What the caller is told, in words.
+    /// Returns the description that the caller gets.
     pub fn description(&self) -> &str {
         self.0
             .detail
@@ -124,7 +124,7 @@ impl Rejection {
 
 #[derive(Debug, thiserror::Error)]
 enum Misconfigured {
-    #[error("no {0} has seen the request; it must stand outside of this layer or extractor")]
+    #[error("the request came through no {0}, which must be outside of this layer or extractor")]
     LayerMissing(&'static str),
     #[error("{0}")]
     Other(&'static str),
@@ -136,7 +136,7 @@ impl From<Reason> for Rejection {
     }
 }
 
-/// Before the inner service was called: what can't be known is rejected.
+/// For errors before the inner service was called: a store that can't answer is a 503.
 impl From<StoreError> for Rejection {
     fn from(error: StoreError) -> Self {
         let reason = match error {
@@ -148,7 +148,7 @@ impl From<StoreError> for Rejection {
     }
 }
 
-/// The program takes the key of a token for a rule's.
+/// For a program that takes the key of a token for a rule's: a 500.
 impl From<RevocationError> for Rejection {
     fn from(error: RevocationError) -> Self {
         Self::new(Reason::Misconfigured).source(error)

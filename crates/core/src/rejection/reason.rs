@@ -6,60 +6,61 @@ use http::StatusCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// No bearer credentials came.
+    /// The request has no bearer credentials.
     NoToken,
-    /// Credentials came that can't be read, or more than once.
+    /// The credentials can't be read, or came more than once.
     MalformedRequest,
-    /// `Connection` asks a proxy to drop what is meant for the upstream, such as `Authorization`.
+    /// `Connection` asks a proxy to drop a field that is meant for the upstream, such as
+    /// `Authorization`.
     NamedInConnection,
     /// Servers may read the path differently, and a rule depends on it.
     AmbiguousPath,
-    /// The token is none, or says things that no token can say.
+    /// The token can't be read, or its claims are malformed.
     MalformedToken,
-    /// The token is longer than is allowed.
+    /// The token is longer than allowed.
     TokenTooLong,
-    /// Its algorithm is not among those allowed.
+    /// The token's algorithm is not allowed.
     AlgorithmNotAllowed,
-    /// It names a key that its issuer doesn't have.
+    /// The token names a key that its issuer doesn't have.
     UnknownKey,
-    /// Its signature is wrong.
+    /// The token's signature is wrong.
     BadSignature,
-    /// It is from an issuer that is not trusted here.
+    /// The token's issuer is not trusted here.
     WrongIssuer,
-    /// It is for somebody else.
+    /// The token is for another audience.
     WrongAudience,
-    /// It is a token of another kind.
+    /// The token is of another type.
     WrongType,
-    /// It lacks a claim that is required.
+    /// The token lacks a required claim.
     MissingClaim,
-    /// Its time is past, or it doesn't say when that is.
+    /// The token has expired, or has no expiry.
     Expired,
-    /// Its time has not come.
+    /// The token is not valid yet.
     NotYetValid,
-    /// Its life is longer than is allowed.
+    /// The token lives longer than allowed.
     LifeTooLong,
-    /// It is bound to a key of its holder, and that binding can't be checked here (`cnf`).
+    /// The token is bound to a key of its holder (`cnf`), which can't be checked here.
     Bound,
-    /// It was revoked.
+    /// The token was revoked.
     Revoked,
-    /// Its uses are gone.
+    /// The token has no uses left.
     Spent,
-    /// Its claims are not of the type that the program reads.
+    /// The token's claims are not of the type that the program reads.
     ClaimsDoNotFit,
-    /// It doesn't grant what is asked.
+    /// The token doesn't grant what the request needs.
     InsufficientScope,
-    /// Whether it is good can't be known now: the list or the keys can't be asked.
+    /// The token can't be checked now: the list or the keys are unavailable.
     Unavailable,
-    /// Too many responses are owed a revocation already.
+    /// Too many revocations are pending.
     Busy,
-    /// The inner service has answered, and the token's end could not be written down.
+    /// The inner service has answered, and the revocation could not be recorded.
     NotRecorded,
     /// The stack is misconfigured: a layer is missing, or two disagree.
     Misconfigured,
 }
 
 impl Reason {
-    /// The status over HTTP. Over gRPC it is 200 and [`grpc_status`](Self::grpc_status) counts.
+    /// Returns the HTTP status. Over gRPC that is 200, beside [`grpc_status`](Self::grpc_status).
     pub fn status(self) -> StatusCode {
         match self {
             Self::MalformedRequest | Self::NamedInConnection | Self::AmbiguousPath => {
@@ -72,7 +73,7 @@ impl Reason {
         }
     }
 
-    /// The gRPC status: 16 UNAUTHENTICATED, 7 PERMISSION_DENIED, 14 UNAVAILABLE, 13 INTERNAL.
+    /// Returns the gRPC status: 16 UNAUTHENTICATED, 7 PERMISSION_DENIED, 14 UNAVAILABLE, 13 INTERNAL.
     pub fn grpc_status(self) -> u8 {
         match self.status() {
             StatusCode::FORBIDDEN => 7,
@@ -82,7 +83,8 @@ impl Reason {
         }
     }
 
-    /// The error code of RFC 6750 §3.1; none if no credentials came, or if it isn't about them.
+    /// Returns the error code of RFC 6750 §3.1. `None` if there are no credentials, or if the reason
+    /// is not about them.
     pub fn error_code(self) -> Option<&'static str> {
         match self.status() {
             StatusCode::BAD_REQUEST => Some("invalid_request"),
@@ -92,7 +94,7 @@ impl Reason {
         }
     }
 
-    /// A short name, for logs and metric labels.
+    /// Returns a short name, for logs and metric labels.
     pub fn label(self) -> &'static str {
         match self {
             Self::NoToken => "no_token",
@@ -123,7 +125,7 @@ impl Reason {
         }
     }
 
-    /// What the caller is told, in words that fit an `error_description`.
+    /// Returns the description that the caller gets, in characters that fit an `error_description`.
     pub fn description(self) -> &'static str {
         match self {
             Self::NoToken => "a bearer token is required",
@@ -138,18 +140,18 @@ impl Reason {
             Self::WrongIssuer => "the token's issuer is not trusted",
             Self::WrongAudience => "the token is for another audience",
             Self::WrongType => "the token is of another type",
-            Self::MissingClaim => "the token lacks a claim that is required",
+            Self::MissingClaim => "the token lacks a required claim",
             Self::Expired => "the token has expired",
             Self::NotYetValid => "the token is not valid yet",
-            Self::LifeTooLong => "the token lives longer than is allowed",
+            Self::LifeTooLong => "the token lives longer than allowed",
             Self::Bound => "the token is bound to a key, which can't be checked here",
             Self::Revoked => "the token was revoked",
             Self::Spent => "the token was used up",
-            Self::ClaimsDoNotFit => "the token's claims are not what is expected",
+            Self::ClaimsDoNotFit => "the token's claims are not as expected",
             Self::InsufficientScope => "the token doesn't grant this",
             Self::Unavailable => "the token can't be checked now",
-            Self::Busy => "too many requests are being finished",
-            Self::NotRecorded => "the end of the token could not be recorded",
+            Self::Busy => "too many revocations are pending",
+            Self::NotRecorded => "the revocation of the token could not be recorded",
             Self::Misconfigured => "the server is misconfigured",
         }
     }

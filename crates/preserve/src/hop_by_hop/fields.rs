@@ -1,4 +1,4 @@
-//! The fields that belong to one connection, and those that stand for them on the next.
+//! The fields that belong to one connection, and those that replace them on the next.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
@@ -44,7 +44,7 @@ const ONE_HOP: [HeaderName; 6] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// What frames a message here, and what some servers take for it.
+/// Fields that frame a message or belong to a connection, and have names that servers read alike.
 const TWINS: [&str; 4] = [
     "content-length",
     "http2-settings",
@@ -71,8 +71,8 @@ pub(super) fn remove(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether the message asks to go on as a WebSocket, or says that it does (RFC 6455 §4): that
-/// protocol alone, named in `Connection`.
+/// Whether the message asks for an upgrade to WebSocket or agrees to it (RFC 6455 §4): to that protocol
+/// alone, named in `Connection`.
 pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
     let mut protocols = headers.get_all(header::UPGRADE).iter();
     let first = protocols.next().map(HeaderValue::as_bytes);
@@ -81,7 +81,7 @@ pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
         && connection::names(headers, &header::UPGRADE)
 }
 
-/// Says so on the next connection.
+/// Sets it again for the next connection.
 pub(super) fn insert_websocket(headers: &mut HeaderMap) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -92,7 +92,7 @@ pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
     connection::list(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
-/// Says so on the next connection.
+/// Sets it again for the next connection.
 pub(super) fn insert_te(headers: &mut HeaderMap) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     headers.insert(header::TE, HeaderValue::from_static("trailers"));

@@ -26,9 +26,9 @@ use crate::ConfigError;
 /// - `Trailer` stays, since clients and servers need it to hand trailers on.
 ///
 /// # Requests
-/// - `TE: trailers` is said anew if the caller said it.
-/// - `Upgrade` is said anew for a WebSocket that was asked for over HTTP/1.1 without a body, and for
-///   nothing else: through another protocol, such as `h2c`, a caller would reach the upstream past
+/// - `TE: trailers` is set again if the caller sent it.
+/// - `Upgrade` is set again for a WebSocket handshake over HTTP/1.1 without a body, and for nothing
+///   else: through another protocol, such as `h2c`, a caller would reach the upstream past
 ///   all layers.
 /// - `Expect` is removed: the server of the proxy answers it.
 /// - The `Cookie` lines of HTTP/2 become one (RFC 9113 §8.2.3).
@@ -36,7 +36,7 @@ use crate::ConfigError;
 ///   out.
 ///
 /// # Responses
-/// - A 101 that nobody asked for, or to another protocol, becomes a 502 without extensions, so that
+/// - A 101 that was not asked for, or to another protocol, becomes a 502 without extensions, so that
 ///   there is nothing to upgrade. A proxy may join the two connections when it gets a 101.
 ///
 /// ```

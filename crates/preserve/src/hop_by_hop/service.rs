@@ -1,4 +1,4 @@
-//! The service, and what it does to a request and to its response.
+//! The service: makes a request and its response the proxy's own.
 
 use std::{
     pin::Pin,
@@ -76,7 +76,7 @@ where
     }
 }
 
-/// Makes the request the proxy's own. Whether it asks for a WebSocket.
+/// Makes the request the proxy's own. Returns whether it asks for a WebSocket.
 fn forward_request<B: Body>(request: &mut Request<B>, via: &Via) -> bool {
     let came_in = std::mem::replace(request.version_mut(), Version::HTTP_11);
     let asks_for_websocket = *request.method() == Method::GET

@@ -1,4 +1,4 @@
-//! What one upstream gets.
+//! The credentials that one upstream gets.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use tower_revoke_core::{
 use super::ConfigError;
 use crate::names::reads_as;
 
-/// What one upstream gets. Secrets never show in `Debug`.
+/// The credentials that one upstream gets. Secrets never show in `Debug`.
 ///
 /// ```
 /// use tower_revoke_preserve::{ConfigError, Outbound, OutboundAuthorizationLayer};
@@ -51,7 +51,7 @@ impl From<Action> for Outbound {
     }
 }
 
-/// What routes, frames or authenticates the message itself.
+/// Headers that route, frame or authenticate the message itself.
 const RESERVED: [HeaderName; 13] = [
     header::AUTHORIZATION,
     header::CONNECTION,
@@ -69,22 +69,22 @@ const RESERVED: [HeaderName; 13] = [
 ];
 
 impl Outbound {
-    /// No credentials, as an upstream that is not named.
+    /// Sends no credentials, as to an upstream that is not named.
     pub fn strip() -> Self {
         Action::Strip.into()
     }
 
-    /// The caller's `Authorization` header. If a layer has removed it, it is put back from
-    /// [`OriginalAuthorization`](crate::OriginalAuthorization). Two such headers are none.
+    /// Sends the caller's `Authorization` header. If a layer has removed it, it is restored from
+    /// [`OriginalAuthorization`](crate::OriginalAuthorization). Two such headers count as none.
     ///
-    /// A token that a bearer layer read elsewhere (a cookie, the query, a WebSocket subprotocol) goes
-    /// on as `Authorization: Bearer`. Once verified, it also replaces a header of another scheme, such
+    /// A token that a bearer layer read elsewhere (a cookie, the query, a WebSocket subprotocol) is sent
+    /// as `Authorization: Bearer`. Once verified, it also replaces a header of another scheme, such
     /// as `Basic`, which nobody has checked.
     pub fn keep() -> Self {
         Action::Keep.into()
     }
 
-    /// The caller's credentials, in another header; `Authorization` is removed. Whatever a client
+    /// Sends the caller's credentials in another header, and removes `Authorization`. What a client
     /// sends under this name, or one that CGI takes for it, is dropped for every upstream of the
     /// layer.
     ///
@@ -103,24 +103,24 @@ impl Outbound {
         Ok(Action::Rename(header).into())
     }
 
-    /// The proxy's own client id and secret, as `Basic`; both are form-urlencoded first
+    /// Sends the proxy's own client id and secret as `Basic`, both form-urlencoded first
     /// (RFC 6749 §2.3.1). The caller's credentials are removed.
     pub fn client_credentials(id: &str, secret: &str) -> Self {
         Action::Replace(basic_authorization(id, secret)).into()
     }
 
-    /// The proxy's own token for this backend, as `Bearer`. The caller's credentials are removed.
+    /// Sends the proxy's own token for this upstream as `Bearer`. The caller's credentials are removed.
     ///
     /// # Errors
-    /// [`ConfigError::InvalidToken`] if it is no bearer token (RFC 6750 §2.1).
+    /// [`ConfigError::InvalidToken`] if it is not a bearer token (RFC 6750 §2.1).
     pub fn bearer(token: &str) -> Result<Self, ConfigError> {
         let value = bearer_authorization(token).map_err(ConfigError::InvalidToken)?;
         BearerToken::from_authorization(&value).map_err(ConfigError::InvalidToken)?;
         Ok(Action::Replace(value).into())
     }
 
-    /// Sends the request's `Host` header as it is. By default it is removed, so that the client
-    /// makes it of the URI.
+    /// Sends the request's `Host` header as it is. By default it is removed, so that the client derives it
+    /// from the URI.
     ///
     /// A caller over HTTP/2 sends `:authority` instead, which is part of the URI: set `Host` from it
     /// before the URI is replaced by that of the upstream.

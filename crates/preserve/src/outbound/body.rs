@@ -71,7 +71,7 @@ impl<B: Body> Body for OutboundBody<B> {
             };
             let had_any = !trailers.is_empty();
             callers::remove_trailers(&mut trailers, &this.rules.renamed);
-            // A frame of which nothing is left is none.
+            // A frame of which nothing is left is dropped.
             if !(had_any && trailers.is_empty()) {
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }

@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName};
 
 use crate::names::{begins_as, reads_as};
 
-/// What an upstream believes of its proxy, which a caller must not say (RFC 9700 §4.13, RFC 9440
-/// §4). `Proxy` would become the variable `HTTP_PROXY`, which clients in CGI programs obey.
+/// What an upstream believes from its proxy, and so must not get from a caller (RFC 9700 §4.13,
+/// RFC 9440 §4). `Proxy` would become the variable `HTTP_PROXY`, which clients in CGI programs obey.
 const OF_PROXIES: [&str; 12] = [
     "client-cert",
     "client-cert-chain",
@@ -24,11 +24,11 @@ const OF_PROXIES: [&str; 12] = [
 /// As [`OF_PROXIES`], by how they begin.
 const OF_PROXIES_BY_PREFIX: [&str; 3] = ["x-forwarded-", "x-original-", "x-rewrite-"];
 
-/// What a caller may say in its head alone.
+/// What a caller may send in its head, but not in trailers.
 const OF_HEADS: [&str; 3] = ["authorization", "cookie", "host"];
 
-/// Removes them from a head, with all names that servers read alike. `renamed`: the names into which
-/// credentials are renamed.
+/// Removes them from a head, with all names that servers read alike. `renamed` holds the names into
+/// which credentials are renamed.
 pub(super) fn remove(headers: &mut HeaderMap, renamed: &[HeaderName]) {
     remove_if(headers, |name| is_proxys(name, renamed));
 }

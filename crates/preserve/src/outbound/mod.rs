@@ -21,16 +21,16 @@ pub use self::{
 /// Decides by upstream what becomes of the `Authorization` header. Upstreams that are not named get
 /// none.
 ///
-/// It stands around the client, next to the connection: inside of whatever follows redirects,
-/// retries or changes the URI, so that it sees where each request really goes.
+/// It goes around the client, next to the connection: inside of layers that follow redirects, retry or
+/// change the URI, so that it sees where each request really goes.
 ///
 /// # The upstream
 ///
-/// is host and port of the request's URI, and no other: a `Host` header may be a caller's, who must
-/// not choose where credentials go. A URI without a host is an upstream that nobody named. The host
-/// must be the named one, without regard to case; user information in a URI is no part of it. A port
-/// must be the named one; where none is named, it is the default of the URI's scheme, 80 or 443. Of
-/// two that fit, as `host` and `host:80`, the first that was named counts.
+/// The upstream is the host and port of the request's URI, and not its `Host` header, which may be the
+/// caller's, who must not choose where credentials go. A URI without a host matches no upstream. The
+/// host must be the named one, without regard to case; user information in a URI is no part of it. The
+/// port must be the named one; where none is named, it must be the default of the URI's scheme, 80 or
+/// 443. Of two that match, such as `host` and `host:80`, the first that was named counts.
 ///
 /// # What never leaves
 ///
@@ -92,19 +92,19 @@ struct Rules {
 }
 
 impl OutboundAuthorizationLayer {
-    /// No upstream gets the header, but for those named with [`upstream`](Self::upstream).
+    /// Strips the header for every upstream that is not named with [`upstream`](Self::upstream).
     pub fn strip() -> Self {
         Self {
             rules: Arc::default(),
         }
     }
 
-    /// Names an upstream, as `host` or `host:port`, and says what it gets.
+    /// Sets what an upstream gets, which is named as `host` or `host:port`.
     ///
     /// # Errors
-    /// [`ConfigError::InvalidUpstream`] if `upstream` is no host with or without a port;
-    /// [`ConfigError::UpstreamNamedTwice`]; [`ConfigError::HostBesideOwnCredentials`] if it is to
-    /// keep the caller's `Host` and to get the proxy's credentials.
+    /// [`ConfigError::InvalidUpstream`] if `upstream` is not a host with or without a port,
+    /// [`ConfigError::UpstreamNamedTwice`], and [`ConfigError::HostBesideOwnCredentials`] if the upstream
+    /// would get both the caller's `Host` and the proxy's own credentials.
     pub fn upstream(mut self, upstream: &str, outbound: Outbound) -> Result<Self, ConfigError> {
         let named = Upstream::parse(upstream)?;
         let rules = Arc::make_mut(&mut self.rules);
@@ -121,9 +121,9 @@ impl OutboundAuthorizationLayer {
         Ok(self)
     }
 
-    /// Removes the cookie of this name from every request. It is needed where a request may come
-    /// without passing the bearer layer that reads the cookie, as on public routes: a browser sends
-    /// the cookie to them too.
+    /// Removes the cookie of this name from every request. Set it where a request may come without
+    /// passing the bearer layer that reads the cookie, as on public routes: a browser sends the cookie
+    /// to them too.
     ///
     /// ```
     /// use tower_revoke_preserve::OutboundAuthorizationLayer;

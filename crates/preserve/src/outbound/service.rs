@@ -73,16 +73,16 @@ impl Rules {
         let names = told.chain(TokenCookies::names(&head.extensions));
         cookies::remove(headers, &names);
         if let Some((name, value)) = set {
-            // The caller's `Connection`, if it is still there, must not have it removed further in.
+            // The caller's `Connection`, if it is still there, must not remove it further in.
             connection::unlist(headers, name);
             headers.insert(name, value);
         }
     }
 }
 
-/// The caller's credentials: the header as it is now, else as it came. A token that was checked and
-/// came elsewhere takes the place of a header that is missing or has another scheme. Of two headers
-/// nobody can tell which is meant, so that they are none.
+/// The caller's credentials: the header as it is now, else the original. A verified token that came
+/// elsewhere replaces a header that is missing or has another scheme. Two headers count as none, since
+/// it is unknown which is meant.
 fn credentials(head: &Parts) -> Option<HeaderValue> {
     let mut values = head.headers.get_all(AUTHORIZATION).iter();
     let header = match (values.next(), values.next()) {

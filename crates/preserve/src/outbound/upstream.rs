@@ -1,4 +1,4 @@
-//! Which upstream a request goes to.
+//! The upstream of a request.
 
 use http::{
     Uri,
@@ -18,7 +18,7 @@ impl Upstream {
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
         let invalid = || ConfigError::InvalidUpstream(without_user_information(text));
         let authority: Authority = text.parse().map_err(|_| invalid())?;
-        // A `*` would be taken for a pattern, which there is none of.
+        // A `*` would look like a pattern, but there are no patterns.
         if text.contains(['@', '*']) || text.ends_with(':') {
             return Err(invalid());
         }
@@ -39,7 +39,7 @@ impl Upstream {
             _ => None,
         };
         let port_fits = match self.port {
-            // Neither of them says a port: it is the same default, whichever it is.
+            // Neither has a port, so both have the same default.
             None => port.is_none() || port == default,
             Some(_) => self.port == port.or(default),
         };
@@ -47,7 +47,7 @@ impl Upstream {
     }
 }
 
-/// For an error that is shown: a password may stand there.
+/// For an error that is shown: user information may hold a password.
 fn without_user_information(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((_, host)) => format!("…@{host}"),
@@ -62,8 +62,8 @@ pub(super) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// By its URI alone: a `Host` header may be one that a caller sent, and says nothing of where
-    /// the connection goes.
+    /// By its URI alone: a `Host` header may be the caller's, and doesn't tell where the connection
+    /// goes.
     pub(super) fn of(uri: &'a Uri) -> Self {
         Self {
             scheme: uri.scheme(),
