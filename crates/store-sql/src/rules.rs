@@ -1,10 +1,20 @@
 //! What each thing that is asked does to the rows, for databases that have no functions of ours.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
+
+use tower_revoke_core::{
+    Change, KeyDigest, Listed, RevocationKey, TokenId, UnixTime, Use, UseId, UseOutcome,
+    internal::merge::{self, Details, KeyState, UseCount},
+    retention,
+};
 
 use crate::{
-    backend::{Batch, Digest, Event},
+    backend::{Batch, Digest, Event, listed},
     op::{Answer, Do, Op},
+    value::{end, secs, time},
 };
 
 /// One row of the table `revoked`; its key is the digest.
@@ -171,9 +181,31 @@ impl Known {
         let mut done = Done::default();
         for op in &batch.ops {
             let (answer, event) = match op.what {
-                Do::Revoke | Do::RestoreListed => (NO, self.revoke(op)),
-                Do::Lift => self.lift(op),
-                Do::RestoreLifted => (NO, self.restore_lifted(op)),
+                Do::Revoke => {
+                    let event = self.merge(op.digest, |state, key| state.revoke(key, op.said()));
+                    (NO, event)
+                }
+                Do::RestoreListed => {
+                    let (listed, at) = (listed(op.issued, op.until), time(op.at));
+                    let event = self.merge(op.digest, |state, key| {
+                        state.restore(&Change::Listed { key, listed, at })
+                    });
+                    (NO, event)
+                }
+                Do::Lift => {
+                    let details = op.said().details;
+                    let event = self.merge(op.digest, |state, key| {
+                        state.lift_at(key, time(op.at), details)
+                    });
+                    (if event.is_some() { YES } else { NO }, event)
+                }
+                Do::RestoreLifted => {
+                    let (at, until) = (time(op.at), op.until.map(time));
+                    let event = self.merge(op.digest, |state, key| {
+                        state.restore(&Change::Lifted { key, at, until })
+                    });
+                    (NO, event)
+                }
                 Do::TakeUse => self.take_use(op),
                 Do::ReturnUse => self.return_use(op),
             };
@@ -190,149 +222,74 @@ impl Known {
         done
     }
 
-    fn revoke(&mut self, op: &Op) -> Option<Event> {
-        let mut at = op.at;
-        if let Some(lifted) = self.lifted.get(&op.digest)
-            && lifted.at > at
-        {
-            if op.what == Do::RestoreListed {
-                return None;
-            }
-            // It is newer than any lift, whatever the clocks said.
-            at = lifted.at;
-        }
-        let said = Revoked {
-            issued: op.issued,
-            until: op.until,
-            at,
-            issuer: op.issuer.clone(),
-            claim: op.claim.clone(),
-            by: op.by.clone(),
-            reason: op.reason.clone(),
+    /// Reads the state of a key, changes it, and keeps it.
+    fn merge(
+        &mut self,
+        key: Digest,
+        act: impl FnOnce(&mut KeyState, KeyDigest) -> Option<Change>,
+    ) -> Option<Event> {
+        let mut state = KeyState {
+            revoked: self.revoked.get(&key).map(Into::into),
+            lifted: self.lifted.get(&key).map(Into::into),
         };
-        let (row, is_news) = match self.revoked.get(&op.digest) {
-            Some(old) => {
-                let row = old.prolonged(said);
-                let is_news = (old.issued, old.until, old.at) != (row.issued, row.until, row.at);
-                (row, is_news)
-            }
-            None => (said, true),
-        };
-        let event = event(REVOKED, op.digest, row.issued, row.until, row.at);
-        self.revoked.put(op.digest, row);
-        is_news.then_some(event)
-    }
-
-    fn lift(&mut self, op: &Op) -> (Answer, Option<Event>) {
-        let Some(revoked) = self.revoked.get(&op.digest) else {
-            return (NO, None);
-        };
-        let at = op.at.max(revoked.at.saturating_add(1));
-        let until = revoked.until;
-        self.revoked.delete(op.digest);
-        self.keep_lift(
-            op.digest,
-            Lifted {
-                at,
-                until,
-                by: op.by.clone(),
-                reason: op.reason.clone(),
-            },
-        );
-        (YES, Some(event(LIFTED, op.digest, None, until, at)))
-    }
-
-    fn restore_lifted(&mut self, op: &Op) -> Option<Event> {
-        let old = self.lifted.get(&op.digest);
-        let (by, reason) =
-            old.map_or_else(Default::default, |old| (old.by.clone(), old.reason.clone()));
-        let (at, until) = (op.at, op.until);
-        self.keep_lift(
-            op.digest,
-            Lifted {
-                at,
-                until,
-                by,
-                reason,
-            },
-        );
-        // What stands is no older than the last lift, so that this one is newer than both, or neither.
-        let ends_one = (self.revoked.get(&op.digest)).is_some_and(|revoked| revoked.at < at);
-        if !ends_one {
-            return None;
+        let change = act(&mut state, KeyDigest::from_bytes(key));
+        match state.revoked {
+            Some(revoked) => self.revoked.put(key, revoked.into()),
+            None => self.revoked.delete(key),
         }
-        self.revoked.delete(op.digest);
-        Some(event(LIFTED, op.digest, None, until, at))
-    }
-
-    /// Remembers the newer time, for the longer time.
-    fn keep_lift(&mut self, key: Digest, mut lift: Lifted) {
-        if let Some(old) = self.lifted.get(&key) {
-            lift.at = lift.at.max(old.at);
-            lift.until = later(lift.until, old.until);
+        if let Some(lifted) = state.lifted {
+            self.lifted.put(key, lifted.into());
         }
-        self.lifted.put(key, lift);
+        change.map(|change| event(&change))
     }
 
     fn take_use(&mut self, op: &Op) -> (Answer, Option<Event>) {
-        let (Some(id), Some(limit)) = (op.id, op.limit) else {
+        let Some(use_) = op.asked() else {
             return (NO, None);
         };
         // A wall clock may have been set back since uses were forgotten.
-        if op
-            .until
-            .is_some_and(|until| Some(until) < self.purged_before)
+        if self
+            .purged_before
+            .is_some_and(|before| retention::ended_before(use_.until, time(before)))
         {
-            let is_past = Answer {
+            let expired = Answer {
                 outcome: 3,
                 number: 0,
             };
-            return (is_past, None);
+            return (expired, None);
         }
-        let old = self.uses.get(&op.digest).copied();
-        let mut uses = old.unwrap_or(Uses {
-            limit,
-            held: 0,
-            until: op.until,
-            holder: None,
-        });
-        if uses.limit != limit {
-            let other_limit = Answer {
-                outcome: 2,
-                number: uses.limit,
-            };
-            return (other_limit, None);
-        }
-        let is_held = self.holds(&uses, op.digest, id);
-        if !is_held && uses.held >= uses.limit {
-            return (NO, None);
-        }
-        uses.until = later(uses.until, op.until);
-        if !is_held {
-            uses.held += 1;
-            if uses.limit == 1 {
-                uses.holder = Some(id);
-            } else {
-                self.held.put((op.digest, id), ());
+        let (token, id) = (op.digest, *use_.id.as_bytes());
+        let old = self.uses.get(&token).copied();
+        let is_held = old.is_some_and(|old| self.holds(&old, token, id));
+        let taken = match UseCount::take(old.map(|old| old.count()), &use_, is_held) {
+            Ok(taken) => taken,
+            Err(_) => {
+                let other_limit = Answer {
+                    outcome: 2,
+                    number: old.map_or(0, |old| old.limit),
+                };
+                return (other_limit, None);
             }
+        };
+        let UseOutcome::Taken { left } = taken.outcome else {
+            return (NO, None);
+        };
+        let mut uses = Uses::new(taken.count, old.and_then(|old| old.holder));
+        if taken.is_new && uses.limit == 1 {
+            uses.holder = Some(id);
+        } else if taken.is_new {
+            self.held.put((token, id), ());
         }
+        self.uses.put(token, uses);
         let won = Answer {
-            number: uses.limit - uses.held,
+            number: left.into(),
             ..YES
         };
-        if old == Some(uses) {
-            return (won, None);
-        }
-        self.uses.put(op.digest, uses);
-        let is_spent = uses.held >= uses.limit;
-        (
-            won,
-            is_spent.then(|| event(SPENT, op.digest, None, uses.until, 0)),
-        )
+        (won, taken.change.as_ref().map(event))
     }
 
     fn return_use(&mut self, op: &Op) -> (Answer, Option<Event>) {
-        let (Some(id), Some(mut uses)) = (op.id, self.uses.get(&op.digest).copied()) else {
+        let (Some(id), Some(uses)) = (op.id, self.uses.get(&op.digest).copied()) else {
             return (NO, None);
         };
         if !self.holds(&uses, op.digest, id) {
@@ -341,14 +298,10 @@ impl Known {
         if uses.limit != 1 {
             self.held.delete((op.digest, id));
         }
-        let was_spent = uses.held >= uses.limit;
-        uses.held -= 1;
-        uses.holder = None;
-        self.uses.put(op.digest, uses);
-        (
-            YES,
-            was_spent.then(|| event(FREED, op.digest, None, None, 0)),
-        )
+        let mut count = uses.count();
+        let change = count.give_back(KeyDigest::from_bytes(op.digest));
+        self.uses.put(op.digest, Uses::new(count, None));
+        (YES, change.as_ref().map(event))
     }
 
     fn holds(&self, uses: &Uses, token: Digest, id: Digest) -> bool {
@@ -359,38 +312,147 @@ impl Known {
     }
 }
 
-impl Revoked {
-    /// Never shorter than it was. Of what was said about it, what was said last.
-    fn prolonged(&self, said: Self) -> Self {
-        let mut row = self.clone();
-        if self.issued.is_some() == said.issued.is_some() {
-            row.issued = self.issued.max(said.issued);
-            row.until = later(self.until, said.until);
-        }
-        row.at = self.at.max(said.at);
-        if said.issuer.is_some() || !said.by.is_empty() || !said.reason.is_empty() {
-            (row.issuer, row.claim) = (said.issuer, said.claim);
-            (row.by, row.reason) = (said.by, said.reason);
-        }
-        row
+impl Op {
+    /// The revocation that it asks for, as a row says it.
+    fn said(&self) -> merge::Revoked {
+        let row = Revoked {
+            issued: self.issued,
+            until: self.until,
+            at: self.at,
+            issuer: self.issuer.clone(),
+            claim: self.claim.clone(),
+            by: self.by.clone(),
+            reason: self.reason.clone(),
+        };
+        (&row).into()
+    }
+
+    /// The use that it asks for.
+    fn asked(&self) -> Option<Use> {
+        let limit = NonZeroU32::new(u32::try_from(self.limit?).ok()?)?;
+        let id = UseId::from_bytes(self.id?);
+        let mut use_ = Use::new(TokenId::from_bytes(self.digest), id, limit, None);
+        use_.until = self.until.map(time);
+        Some(use_)
     }
 }
 
-/// The later of two ends; `None` never ends.
-fn later(one: Option<i64>, other: Option<i64>) -> Option<i64> {
-    Some(one?.max(other?))
+impl Uses {
+    fn new(count: UseCount, holder: Option<Digest>) -> Self {
+        Self {
+            limit: count.limit.get().into(),
+            held: count.taken.into(),
+            until: end(count.until),
+            holder,
+        }
+    }
+
+    fn count(&self) -> UseCount {
+        let number = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+        UseCount {
+            limit: NonZeroU32::new(number(self.limit)).unwrap_or(NonZeroU32::MIN),
+            taken: number(self.held),
+            until: self.until.map(time),
+        }
+    }
+}
+
+impl From<&Revoked> for merge::Revoked {
+    fn from(row: &Revoked) -> Self {
+        let rule = row.issuer.clone().map(|issuer| RevocationKey::Rule {
+            issuer,
+            claim: (row.claim.clone()).map(|(name, value)| (name.into(), value)),
+        });
+        let details = Details {
+            rule,
+            by: row.by.clone(),
+            reason: row.reason.clone(),
+        };
+        Self {
+            listed: listed(row.issued, row.until),
+            at: time(row.at),
+            details: details.kept(),
+        }
+    }
+}
+
+impl From<merge::Revoked> for Revoked {
+    fn from(revoked: merge::Revoked) -> Self {
+        let details = revoked.details.map(|details| *details).unwrap_or_default();
+        let (issuer, claim) = match details.rule {
+            Some(RevocationKey::Rule { issuer, claim }) => (Some(issuer), claim),
+            _ => (None, None),
+        };
+        Self {
+            issued: issued(&revoked.listed),
+            until: end(revoked.listed.until()),
+            at: secs(revoked.at),
+            issuer,
+            claim: claim.map(|(name, value)| (name.into_owned(), value)),
+            by: details.by,
+            reason: details.reason,
+        }
+    }
+}
+
+impl From<&Lifted> for merge::Lifted {
+    fn from(row: &Lifted) -> Self {
+        let details = Details {
+            rule: None,
+            by: row.by.clone(),
+            reason: row.reason.clone(),
+        };
+        Self {
+            at: time(row.at),
+            until: row.until.map(time),
+            details: details.kept(),
+        }
+    }
+}
+
+impl From<merge::Lifted> for Lifted {
+    fn from(lifted: merge::Lifted) -> Self {
+        let details = lifted.details.map(|details| *details).unwrap_or_default();
+        Self {
+            at: secs(lifted.at),
+            until: end(lifted.until),
+            by: details.by,
+            reason: details.reason,
+        }
+    }
 }
 
 /// Its place in the feed is given to it there.
-fn event(what: i64, digest: Digest, issued: Option<i64>, until: Option<i64>, at: i64) -> Event {
+fn event(change: &Change) -> Event {
+    let (what, issued, until, at) = match *change {
+        Change::Listed { listed, at, .. } => {
+            let what = match listed {
+                Listed::Spent { .. } => SPENT,
+                _ => REVOKED,
+            };
+            (what, issued(&listed), listed.until(), at)
+        }
+        Change::Lifted { at, until, .. } => (LIFTED, None, until, at),
+        _ => (FREED, None, None, UnixTime::EPOCH),
+    };
     Event {
         seq: 0,
         mark: 0,
         what,
-        digest,
+        digest: *change.key().as_bytes(),
         issued,
-        until,
-        at,
+        until: end(until),
+        at: secs(at),
+    }
+}
+
+fn issued(listed: &Listed) -> Option<i64> {
+    match *listed {
+        Listed::Rule {
+            issued_at_or_before,
+            ..
+        } => Some(secs(issued_at_or_before)),
+        _ => None,
     }
 }
 

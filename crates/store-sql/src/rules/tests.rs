@@ -256,7 +256,7 @@ async fn said(store: &MemoryStore) -> BTreeMap<Digest, Said> {
 
 fn said_in(tables: &Tables) -> BTreeMap<Digest, Said> {
     let said = tables.revoked.iter().map(|(digest, row)| {
-        let listed = crate::backend::listed(row.issued, row.until);
+        let listed = listed(row.issued, row.until);
         let key = match (&row.issuer, &row.claim) {
             (Some(issuer), Some((name, value))) => {
                 Some(RevocationKey::claim(issuer, name.clone(), value))
