@@ -49,7 +49,7 @@ impl Inner {
             let before = known.remove(key).unwrap_or_default();
             let mut after = before.clone();
             for order in orders {
-                lifted |= after.apply(order.clone());
+                lifted |= after.apply(*key, order.clone());
             }
             let (new, old) = after.changes(&before, key);
             if !new.is_empty() || !old.is_empty() {
@@ -156,6 +156,6 @@ pub(crate) fn by_key(rows: Vec<Row>) -> Result<Vec<(KeyDigest, Key)>, Failure> {
     }
     Ok(keys
         .into_iter()
-        .map(|(key, rows)| (key, Key::of(rows)))
+        .map(|(key, rows)| (key, Key::of(key, rows)))
         .collect())
 }
