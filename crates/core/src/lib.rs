@@ -75,8 +75,8 @@ pub use self::{
     revocation::{Revocation, RevocationError},
     revocations::{Revocations, TokenStatus},
     store::{
-        Change, ChangeFeed, Changes, Cursor, Lift, Listed, Record, RecordFilter, RecordPage,
-        Records, Store, StoreError, Use, UseOutcome,
+        Change, ChangeFeed, Changes, Cursor, Lift, Listed, RecordFilter, RecordPage, Records,
+        RevocationRecord, Store, StoreError, Use, UseOutcome,
     },
     time::{Clock, ManualClock, UnixTime},
     token::{BearerToken, MalformedToken},

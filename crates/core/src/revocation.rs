@@ -15,11 +15,12 @@ use crate::{RevocationKey, TokenId, UnixTime, retention};
 ///     .by("ann@example.com")
 ///     .because("laptop lost");
 ///
-/// let all = Revocation::rule(
-///     RevocationKey::subject("https://id.example.com", "bob"),
-///     UnixTime::from_secs(1_600_000_000),
-/// )?;
-/// assert_eq!(all.issued_at_or_before(), Some(UnixTime::from_secs(1_600_000_000)));
+/// let bob = RevocationKey::subject("https://id.example.com", "bob");
+/// let all_until_now = Revocation::all_of(bob.clone())?.by("ann@example.com");
+///
+/// let time = UnixTime::from_secs(1_600_000_000);
+/// let all_until_then = Revocation::rule(bob, time)?;
+/// assert_eq!(all_until_then.issued_at_or_before(), Some(time));
 /// # Ok::<(), tower_revoke_core::RevocationError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub struct Revocation {
     reason: String,
 }
 
-/// A revocation that says nothing.
+/// Why a revocation could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevocationError {
@@ -49,6 +50,18 @@ impl Revocation {
         Self::new(token.into(), None, retention::of_token(exp))
     }
 
+    /// Revokes all tokens under `key` that were issued until this is [said](Self::at): until now, on a
+    /// list's clock, unless a time is set.
+    ///
+    /// # Errors
+    /// [`RevocationError::NoRule`] if the key is that of one token.
+    pub fn all_of(key: RevocationKey) -> Result<Self, RevocationError> {
+        match key.is_rule() {
+            true => Ok(Self::new(key, None, None)),
+            false => Err(RevocationError::NoRule),
+        }
+    }
+
     /// Revokes all tokens under `key` that were issued at or before a time (`iat` ≤ time + leeway).
     /// Stores keep it for ever, unless the revocation list that takes it has a
     /// [`max_token_life`](crate::Revocations::max_token_life).
@@ -59,10 +72,9 @@ impl Revocation {
         key: RevocationKey,
         issued_at_or_before: UnixTime,
     ) -> Result<Self, RevocationError> {
-        if !key.is_rule() {
-            return Err(RevocationError::NoRule);
-        }
-        Ok(Self::new(key, Some(issued_at_or_before), None))
+        let mut rule = Self::all_of(key)?;
+        rule.issued_at_or_before = Some(issued_at_or_before);
+        Ok(rule)
     }
 
     fn new(
@@ -88,7 +100,7 @@ impl Revocation {
     /// to.
     #[must_use]
     pub fn with_max_token_life(mut self, life: Option<Duration>) -> Self {
-        if let Some(time) = self.issued_at_or_before {
+        if let Some(time) = self.issued_at_or_before() {
             self.retained_until = retention::of_rule(time, life);
         }
         self
@@ -129,9 +141,14 @@ impl Revocation {
         &self.key
     }
 
-    /// Of a rule: which tokens it concerns.
+    /// Of a rule: the latest time of issue of the tokens that it concerns.
     pub fn issued_at_or_before(&self) -> Option<UnixTime> {
-        self.issued_at_or_before
+        let until_said = || {
+            self.key
+                .is_rule()
+                .then(|| self.at.unwrap_or(UnixTime::EPOCH))
+        };
+        self.issued_at_or_before.or_else(until_said)
     }
 
     /// Until when stores keep it; `None`: for ever.

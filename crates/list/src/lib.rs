@@ -17,8 +17,7 @@
 //! let token = VerifiedToken::new(TokenId::of_jwt(issuer, "42"), claims, Duration::from_secs(30));
 //! assert_eq!(list.status(&token).await?, TokenStatus::Valid);
 //!
-//! let now = UnixTime::from_secs(1_700_000_100);
-//! let everywhere = Revocation::rule(RevocationKey::subject(issuer, "ann"), now)?
+//! let everywhere = Revocation::all_of(RevocationKey::subject(issuer, "ann"))?
 //!     .by("ann")
 //!     .because("logged out everywhere");
 //! list.revoke(everywhere).await?;
@@ -40,7 +39,7 @@
 //! # let list = RevocationList::in_memory();
 //! let now = UnixTime::from_secs(1_700_000_100);
 //! let ann = RevocationKey::subject("https://id.example.com", "ann");
-//! list.revoke(Revocation::rule(ann.clone(), now)?.by("bob").because("laptop lost")).await?;
+//! list.revoke(Revocation::all_of(ann.clone())?.by("bob").because("laptop lost")).await?;
 //!
 //! let mut lost = list.records(RecordFilter::all().because("laptop lost"));
 //! while let Some(page) = lost.next_page().await? {

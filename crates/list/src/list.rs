@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_revoke_core::{
-    Lift, RecordFilter, Revocation, RevocationKey, Revocations, Store, StoreError, TokenStatus,
-    Use, UseOutcome, VerifiedToken,
+    Lift, ReadyError, RecordFilter, Revocation, RevocationKey, Revocations, Store, StoreError,
+    TokenStatus, Use, UseOutcome, VerifiedToken,
 };
 
 use crate::{
@@ -116,10 +116,12 @@ impl RevocationList {
     /// something is being told.
     ///
     /// # Errors
-    /// The store does not answer, or not in time; [`StoreError::TimedOut`] also where loading takes
-    /// longer than [`store_timeout`](RevocationListBuilder::store_timeout): it goes on, ask again.
-    pub async fn ready(&self) -> Result<(), StoreError> {
-        self.0.ready().await
+    /// Fails if the store does not answer in time, with its [`StoreError`] as the source, or if loading
+    /// takes longer than [`store_timeout`](RevocationListBuilder::store_timeout): loading continues, so
+    /// ask again.
+    pub async fn ready(&self) -> Result<(), ReadyError> {
+        let ready = self.0.ready().await;
+        ready.map_err(|error| ReadyError::new("the revocation list", error))
     }
 
     /// Whether the store has answered at least once, and nothing is on its way that

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use scylla::{DeserializeRow, value::CqlValue};
 use tower_revoke_core::{
-    Change, KeyDigest, Lift, Listed, Record, Revocation, RevocationKey, UnixTime,
+    Change, KeyDigest, Lift, Listed, Revocation, RevocationKey, RevocationRecord, UnixTime,
     internal::merge::{Details, KeyState, Lifted, Revoked},
     retention::ended_before,
 };
@@ -179,10 +179,10 @@ impl Key {
         }));
     }
 
-    pub(crate) fn record(&self, digest: KeyDigest) -> Option<Record> {
+    pub(crate) fn record(&self, digest: KeyDigest) -> Option<RevocationRecord> {
         let revoked = self.state.revoked.as_ref()?;
         let details = revoked.details.as_deref().cloned().unwrap_or_default();
-        Some(Record {
+        Some(RevocationRecord {
             digest,
             key: match revoked.listed {
                 Listed::Rule { .. } => details.rule,

@@ -4,7 +4,8 @@ use std::ops::Bound;
 
 use redb::{ReadTransaction, ReadableTable};
 use tower_revoke_core::{
-    Change, Changes, KeyDigest, Listed, Record, RecordFilter, RecordPage, RevocationKey, StoreError,
+    Change, Changes, KeyDigest, Listed, RecordFilter, RecordPage, RevocationKey, RevocationRecord,
+    StoreError,
 };
 
 use crate::{
@@ -219,14 +220,14 @@ pub(crate) fn records(
     Ok((page, last))
 }
 
-fn record(digest: KeyDigest, row: &[u8]) -> Result<Record, Fault> {
+fn record(digest: KeyDigest, row: &[u8]) -> Result<RevocationRecord, Fault> {
     let (revoked, said) = Revoked::read_all(row)?;
     let listed = revoked.listed();
     let key = match listed {
         Listed::Rule { .. } => said.rule(),
         _ => Some(RevocationKey::Token(digest.as_token())),
     };
-    Ok(Record {
+    Ok(RevocationRecord {
         digest,
         key,
         listed,

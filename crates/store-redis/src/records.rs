@@ -1,7 +1,8 @@
 //! Records for operators: revocations with their details, by expiry.
 
 use tower_revoke_core::{
-    Cursor, KeyDigest, Listed, Record, RecordFilter, RecordPage, RevocationKey, StoreError,
+    Cursor, KeyDigest, Listed, RecordFilter, RecordPage, RevocationKey, RevocationRecord,
+    StoreError,
 };
 
 use crate::{
@@ -74,7 +75,7 @@ impl Inner {
         }
     }
 
-    async fn one(&self, key: KeyDigest) -> Result<Option<Record>, StoreError> {
+    async fn one(&self, key: KeyDigest) -> Result<Option<RevocationRecord>, StoreError> {
         let tag = tag_of(&key, self.keys.len());
         let keys = &self.keys[tag];
         let get = |hash: &str| {
@@ -101,10 +102,10 @@ impl Inner {
     }
 }
 
-fn record(row: &Row) -> Option<Record> {
+fn record(row: &Row) -> Option<RevocationRecord> {
     let (listed, at) = listed(&row.value)?;
     let details = Details::decode(&row.details);
-    Some(Record {
+    Some(RevocationRecord {
         digest: row.key,
         key: match listed {
             Listed::Rule { .. } => details.rule,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use tokio::sync::watch;
-use tower_revoke_core::{Change, KeyDigest, Listed, Record, RecordFilter, UnixTime};
+use tower_revoke_core::{Change, KeyDigest, Listed, RecordFilter, RevocationRecord, UnixTime};
 
 use crate::{
     error::{Failure, Kind},
@@ -47,7 +47,7 @@ pub(crate) trait Reader: fmt::Debug + Send + Sync + Sized + 'static {
     fn record(
         &self,
         key: &KeyDigest,
-    ) -> impl Future<Output = Result<Option<Record>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Option<RevocationRecord>, Failure>> + Send;
 
     /// Looks at the next `window` revocations after a digest and returns those that match the
     /// filter. The bound on the rows that are looked at keeps a page with few matches quick.
@@ -213,7 +213,7 @@ pub(crate) struct Used {
 /// What is wanted of a window of revocations.
 #[derive(Debug)]
 pub(crate) struct Window {
-    pub(crate) records: Vec<Record>,
+    pub(crate) records: Vec<RevocationRecord>,
     /// The last that was looked at, if there may be more behind it.
     pub(crate) more_after: Option<Digest>,
 }

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use sqlx::Row;
-use tower_revoke_core::{KeyDigest, Listed, Record, RevocationKey};
+use tower_revoke_core::{KeyDigest, Listed, RevocationKey, RevocationRecord};
 
 use crate::{
     backend::{self, Digest, Feed, Revoked, Used, listed},
@@ -127,7 +127,7 @@ pub(crate) fn revoked(row: &impl Columns) -> Result<Revoked, Failure> {
 }
 
 /// A record, of the columns of a revocation and then: issuer, claim, value, said_by, reason.
-pub(crate) fn record(row: &impl Columns) -> Result<Record, Failure> {
+pub(crate) fn record(row: &impl Columns) -> Result<RevocationRecord, Failure> {
     let text = |place| Ok::<_, Failure>(row.text(place)?.map(read));
     let revoked = revoked(row)?;
     let digest = KeyDigest::from_bytes(revoked.digest);
@@ -139,7 +139,7 @@ pub(crate) fn record(row: &impl Columns) -> Result<Record, Failure> {
         }
         _ => Some(RevocationKey::Token(digest.as_token())),
     };
-    Ok(Record {
+    Ok(RevocationRecord {
         digest,
         key,
         listed,

@@ -1,6 +1,6 @@
 //! The pages of the feed, of a full load, and of the records.
 
-use tower_revoke_core::{Change, Changes, KeyDigest, Record, RecordFilter, StoreError};
+use tower_revoke_core::{Change, Changes, KeyDigest, RecordFilter, RevocationRecord, StoreError};
 
 use crate::{
     backend::{Digest, Feed, Reader, Window, listed, spent},
@@ -108,7 +108,7 @@ pub(crate) async fn records<D: Reader>(
     wanted: &RecordFilter,
     after: Option<Digest>,
     at_most: usize,
-) -> Result<(Vec<Record>, Option<Digest>), Failure> {
+) -> Result<(Vec<RevocationRecord>, Option<Digest>), Failure> {
     if let Some(key) = wanted.only_key() {
         let is_before = after.is_some_and(|after| *key.as_bytes() <= after);
         let record = backend.record(key).await?;

@@ -1,7 +1,7 @@
 //! What a customer does to their own tokens.
 
 use axum::{extract::State, http::StatusCode};
-use tower_revoke::{Authenticated, Clock, Reason, Rejection, Revocation};
+use tower_revoke::{Authenticated, Reason, Rejection, Revocation};
 
 use crate::app::App;
 
@@ -12,7 +12,7 @@ pub(crate) async fn log_out_everywhere(
     caller: Authenticated,
 ) -> Result<StatusCode, Rejection> {
     let all_of_theirs = caller.subject_key().ok_or(Reason::MissingClaim)?;
-    let rule = Revocation::rule(all_of_theirs, Clock::system().now())?
+    let rule = Revocation::all_of(all_of_theirs)?
         .by(caller.subject().unwrap_or_default())
         .because("logged out everywhere");
     app.list.revoke(rule).await?;

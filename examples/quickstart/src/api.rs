@@ -20,7 +20,7 @@ use serde::Deserialize;
 use tower::{Layer, ServiceExt};
 use tower_http::trace::TraceLayer;
 use tower_revoke::{
-    Authenticated, Clock, HttpsClient, JwtVerifier, Monitor, Outbound, OutboundAuthorization,
+    Authenticated, HttpsClient, JwtVerifier, Monitor, Outbound, OutboundAuthorization,
     OutboundAuthorizationLayer, OutboundBody, PreserveAuthorizationLayer, RequireBearerLayer,
     Revocation, RevocationList, RevokeAfterResponseLayer, UseLimitLayer, core::BoxError,
 };
@@ -111,8 +111,7 @@ async fn logout(
     caller: Authenticated,
 ) -> Result<&'static str, StatusCode> {
     let everything = caller.subject_key().ok_or(StatusCode::BAD_REQUEST)?;
-    let now = Clock::system().now();
-    let revocation = Revocation::rule(everything, now)
+    let revocation = Revocation::all_of(everything)
         .map_err(|_| StatusCode::BAD_REQUEST)?
         .by(caller.subject().unwrap_or_default())
         .because(LOGGED_OUT);

@@ -125,7 +125,7 @@ async fn log_out_everywhere(
     caller: Authenticated,
 ) -> Result<StatusCode, Rejection> {
     let theirs = caller.subject_key().ok_or(Reason::MissingClaim)?;
-    let rule = Revocation::rule(theirs, Clock::system().now())?;
+    let rule = Revocation::all_of(theirs)?;
     list.revoke(rule).await?;
     Ok(StatusCode::NO_CONTENT)
 }

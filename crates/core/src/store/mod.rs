@@ -7,7 +7,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 pub use self::{
     feed::{Change, ChangeFeed, Changes, Cursor},
-    records::{Record, RecordFilter, RecordPage, Records},
+    records::{RecordFilter, RecordPage, Records, RevocationRecord},
 };
 use crate::{
     BoxError, KeyDigest, Revocation, RevocationKey, TokenId, UnixTime, UseId,

@@ -84,7 +84,7 @@ impl RecordFilter {
     }
 
     /// Whether a record is wanted.
-    pub fn wants(&self, record: &Record) -> bool {
+    pub fn wants(&self, record: &RevocationRecord) -> bool {
         self.key.is_none_or(|key| key == record.digest)
             && (self.reason.as_deref()).is_none_or(|reason| reason == record.reason)
             && self.since.is_none_or(|time| time <= record.at)
@@ -95,14 +95,14 @@ impl RecordFilter {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordPage {
     /// The revocations.
-    pub records: Vec<Record>,
+    pub records: Vec<RevocationRecord>,
     /// From where to ask for the next page; `None` after the last.
     pub next: Option<Cursor>,
 }
 
 /// One revocation, with all that was said about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct RevocationRecord {
     /// Under what it is listed.
     pub digest: KeyDigest,
     /// The same, readable; `None` of a rule that was only written back by a node
@@ -119,7 +119,7 @@ pub struct Record {
     pub reason: String,
 }
 
-impl Record {
+impl RevocationRecord {
     /// The revocation as the store keeps it; `None` where only the digest is known.
     pub fn revocation(&self) -> Option<Revocation> {
         let revocation = match (self.key.clone()?, self.listed) {

@@ -280,7 +280,7 @@ async fn a_jwks_uri_in_plain_http_is_not_used() {
     for (uri, said) in [
         (json!("http://id.example.com/keys"), "PlainHttp"),
         (json!("file:///etc/passwd"), "Endpoint"),
-        (json!(7), "NoUrl"),
+        (json!(7), "NotAUrl"),
         (json!(null), "Missing"),
     ] {
         let document = json!({ "issuer": issuer, "jwks_uri": uri }).to_string();

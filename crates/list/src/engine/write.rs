@@ -45,7 +45,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
     pub(crate) async fn revoke_all(&self, revocations: Vec<Revocation>) -> Result<(), StoreError> {
         let complete = |revocation: Revocation| {
             let at = revocation.said_at().unwrap_or_else(|| self.clock.now());
-            revocation.with_max_token_life(self.max_token_life).at(at)
+            revocation.at(at).with_max_token_life(self.max_token_life)
         };
         let revocations: Vec<_> = revocations.into_iter().map(complete).collect();
         let after = |(): &()| {

@@ -10,9 +10,9 @@ use std::{
 };
 
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed,
-    Record as Details, RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime,
-    Use, UseOutcome, internal::merge::check_use,
+    BoxFuture, Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed, RecordFilter,
+    RecordPage, Records, Revocation, RevocationRecord, Store, StoreError, UnixTime, Use,
+    UseOutcome, internal::merge::check_use,
 };
 
 use self::{ledger::Ledger, record::Record};
@@ -272,7 +272,7 @@ impl Records for MemoryStore {
             let first = after.as_ref().map_or(0, Self::shard_of);
             let mut records = Vec::new();
             for shard in first..SHARDS {
-                let wanted = |record: &Details| {
+                let wanted = |record: &RevocationRecord| {
                     wanted.wants(record)
                         && after.is_none_or(|last| shard > first || last < record.digest)
                 };

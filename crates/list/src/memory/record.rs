@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use tower_revoke_core::{
-    Change, KeyDigest, Lift, Listed, Record as Details, Revocation, RevocationKey, StoreError,
+    Change, KeyDigest, Lift, Listed, Revocation, RevocationKey, RevocationRecord, StoreError,
     UnixTime, Use, UseId, UseOutcome,
     internal::merge::{KeyState, UseCount},
     retention,
@@ -48,14 +48,14 @@ impl Record {
     }
 
     /// The revocation, with all that was said about it.
-    pub(super) fn details(&self, digest: KeyDigest) -> Option<Details> {
+    pub(super) fn details(&self, digest: KeyDigest) -> Option<RevocationRecord> {
         let revoked = self.state.revoked.as_ref()?;
         let details = revoked.details.as_deref().cloned().unwrap_or_default();
         let key = match revoked.listed {
             Listed::Rule { .. } => details.rule,
             _ => Some(RevocationKey::Token(digest.as_token())),
         };
-        Some(Details {
+        Some(RevocationRecord {
             digest,
             key,
             listed: revoked.listed,

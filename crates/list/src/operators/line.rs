@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use tower_revoke_core::{
-    BoxError, Change, KeyDigest, Listed, Record, Revocation, RevocationKey, TokenId, UnixTime,
+    BoxError, Change, KeyDigest, Listed, Revocation, RevocationKey, RevocationRecord, TokenId,
+    UnixTime,
 };
 
 const VERSION: u32 = 1;
@@ -79,7 +80,7 @@ pub(super) enum LineError {
     Malformed(BoxError),
 }
 
-pub(super) fn write(record: &Record) -> Result<String, serde_json::Error> {
+pub(super) fn write(record: &RevocationRecord) -> Result<String, serde_json::Error> {
     let issued_at_or_before = match record.listed {
         Listed::Rule {
             issued_at_or_before,
@@ -154,7 +155,7 @@ fn said(line: Line) -> Result<Said, &'static str> {
         }
         _ => return Err("not exactly one of `token`, `rule` and `digest`"),
     };
-    let record = Record {
+    let record = RevocationRecord {
         digest: key.digest(),
         key: Some(key),
         listed,

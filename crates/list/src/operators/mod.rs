@@ -5,7 +5,7 @@ mod line;
 
 use std::{fmt, sync::Arc};
 
-use tower_revoke_core::{Cursor, Listed, Record, RecordFilter, StoreError};
+use tower_revoke_core::{Cursor, Listed, RecordFilter, RevocationRecord, StoreError};
 
 pub use self::import::ImportError;
 pub(crate) use self::import::import;
@@ -23,7 +23,7 @@ pub struct Inspection {
     pub listed: Option<Listed>,
     /// The revocation with all that was said about it. `None` if there is none (a token whose uses
     /// are gone was not revoked), or if the store keeps no records.
-    pub record: Option<Record>,
+    pub record: Option<RevocationRecord>,
 }
 
 /// The revocations that are wanted, page by page; made by
@@ -58,7 +58,7 @@ impl Pages {
     /// # Errors
     /// [`StoreError::Unsupported`] if the store keeps no records. After any other error the same
     /// page may be asked for again.
-    pub async fn next_page(&mut self) -> Result<Option<Vec<Record>>, StoreError> {
+    pub async fn next_page(&mut self) -> Result<Option<Vec<RevocationRecord>>, StoreError> {
         loop {
             let after = match &self.next {
                 Next::First => None,

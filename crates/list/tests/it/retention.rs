@@ -4,17 +4,45 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tower_revoke_core::{
-    Claims, Clock, ManualClock, Reason, Revocation, Revocations, TokenId, TokenStatus, UnixTime,
-    Use, UseId, UseOutcome, VerifiedToken, retention::has_ended,
+    Claims, Clock, ManualClock, Reason, Revocation, RevocationError, RevocationKey, Revocations,
+    TokenId, TokenStatus, UnixTime, Use, UseId, UseOutcome, VerifiedToken, retention::has_ended,
 };
 use tower_revoke_list::{MemoryStore, RevocationList};
 
-use crate::support::{ISSUED, ISSUER, ann_logs_out};
+use crate::support::{ISSUED, ISSUER, LEEWAY, ann_logs_out, token_of};
 
 const LIFE: u64 = 3_600;
 const EXP: UnixTime = UnixTime::from_secs(ISSUED.as_secs() + LIFE);
 /// The largest leeway.
 const MOST: u64 = 300;
+
+#[tokio::test]
+async fn a_rule_without_a_time_revokes_what_was_issued_until_now() {
+    let (clock, hand) = Clock::manual(ISSUED);
+    let store = MemoryStore::with_clock(clock.clone());
+    let list = RevocationList::builder(store).clock(clock.clone()).build();
+    hand.advance(Duration::from_secs(100));
+    let now = clock.now();
+    let ann = RevocationKey::subject(ISSUER, "ann");
+    let rule = Revocation::all_of(ann.clone()).unwrap();
+    list.revoke(rule.clone()).await.unwrap();
+
+    let just_covered = now.as_secs() + LEEWAY.as_secs();
+    for (issued, status) in [
+        (now.as_secs(), TokenStatus::Revoked),
+        (just_covered, TokenStatus::Revoked),
+        (just_covered + 1, TokenStatus::Valid),
+    ] {
+        let token = token_of(json!({"iss": ISSUER, "jti": "1", "sub": "ann", "iat": issued}));
+        assert_eq!(list.status(&token).await.unwrap(), status, "{issued}");
+    }
+    let record = list.inspect(ann).await.unwrap().record.unwrap();
+    assert_eq!(record.at, now);
+    // Said at another time, it concerns what was issued until then.
+    assert_eq!(rule.at(ISSUED).issued_at_or_before(), Some(ISSUED));
+    let one = Revocation::all_of(TokenId::of_jwt(ISSUER, "1").into());
+    assert_eq!(one, Err(RevocationError::NoRule));
+}
 
 /// One token, as a verifier with this leeway knows it.
 fn token(leeway: u64) -> VerifiedToken {

@@ -2,7 +2,7 @@
 //! session, such as `sql_mode` or the character set of results: texts are read as bytes, and the
 //! outermost `LIMIT` overrules `sql_select_limit`.
 
-use tower_revoke_core::{KeyDigest, Listed, Record, RecordFilter};
+use tower_revoke_core::{KeyDigest, Listed, RecordFilter, RevocationRecord};
 
 use super::{
     database::MySql,
@@ -80,7 +80,7 @@ impl Reader for MySql {
         rows.iter().map(columns::used).collect()
     }
 
-    async fn record(&self, key: &KeyDigest) -> Result<Option<Record>, Failure> {
+    async fn record(&self, key: &KeyDigest) -> Result<Option<RevocationRecord>, Failure> {
         let statement = format!(
             "SELECT {RECORD} FROM {} r WHERE r.digest = {} {ALL}",
             self.tables.revoked,

@@ -2,7 +2,7 @@
 //! whatever the isolation level of a session of the user's pool is.
 
 use sqlx::{Row, postgres::PgRow};
-use tower_revoke_core::{KeyDigest, Listed, Record, RecordFilter};
+use tower_revoke_core::{KeyDigest, Listed, RecordFilter, RevocationRecord};
 
 use super::database::Postgres;
 use crate::{
@@ -45,7 +45,7 @@ impl Reader for Postgres {
         rows.await?.iter().map(columns::used).collect()
     }
 
-    async fn record(&self, key: &KeyDigest) -> Result<Option<Record>, Failure> {
+    async fn record(&self, key: &KeyDigest) -> Result<Option<RevocationRecord>, Failure> {
         let row = sqlx::query(&self.statements.record).bind(&key.as_bytes()[..]);
         let row = row.fetch_optional(&self.pool).await?;
         row.map(|row| columns::record(&row)).transpose()

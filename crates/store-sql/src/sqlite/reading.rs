@@ -2,7 +2,7 @@
 //! the file, and none waits for a writer.
 
 use sqlx::{Row, sqlite::SqliteRow};
-use tower_revoke_core::{KeyDigest, Listed, Record, RecordFilter};
+use tower_revoke_core::{KeyDigest, Listed, RecordFilter, RevocationRecord};
 
 use super::database::Sqlite;
 use crate::{
@@ -82,7 +82,7 @@ impl Reader for Sqlite {
         rows.iter().map(columns::used).collect()
     }
 
-    async fn record(&self, key: &KeyDigest) -> Result<Option<Record>, Failure> {
+    async fn record(&self, key: &KeyDigest) -> Result<Option<RevocationRecord>, Failure> {
         let row = sqlx::query(RECORD).bind(&key.as_bytes()[..]);
         let row = row.fetch_optional(&self.pool).await?;
         row.map(|row| columns::record(&row)).transpose()

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use tower_revoke_core::{
-    Change, Cursor, Listed, Record, RecordFilter, RecordPage, Records, Revocation, RevocationKey,
-    Store, StoreError,
+    Change, Cursor, Listed, RecordFilter, RecordPage, Records, Revocation, RevocationKey,
+    RevocationRecord, Store, StoreError,
 };
 
 use super::{
@@ -37,7 +37,7 @@ pub(super) async fn all_records<S: Store>(
     records: &dyn Records,
     wanted: &RecordFilter,
     at_most: usize,
-) -> Vec<Record> {
+) -> Vec<RevocationRecord> {
     let mut all = Vec::new();
     let mut after = None;
     for _ in 0..20_000 {
@@ -245,7 +245,7 @@ pub async fn records_of_what_was_written_back_have_no_words<G: Fixture>() {
     };
     let known = [back(key(1), revoked), back(digest, ruled)];
     node.restore(&known).await;
-    let without_words = |digest, key, listed| Record {
+    let without_words = |digest, key, listed| RevocationRecord {
         digest,
         key,
         listed,

@@ -9,9 +9,9 @@ mod own;
 mod series;
 mod went_back;
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
-use tower_revoke_core::{Clock, ManualClock, TokenStatus, VerifiedToken};
+use tower_revoke_core::{Clock, ManualClock, ReadyError, StoreError, TokenStatus, VerifiedToken};
 use tower_revoke_list::{MirrorState, RevocationList, RevocationListBuilder};
 use tower_revoke_testing::{ScriptedStore, StoreOp, StoreScript};
 
@@ -19,6 +19,14 @@ use crate::support::{ISSUED, server::Server};
 
 const MAX_STALENESS: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// The timeout that kept the list from being ready, if it was one.
+fn timed_out(error: &ReadyError) -> Option<Duration> {
+    match error.source()?.downcast_ref()? {
+        StoreError::TimedOut(limit) => Some(*limit),
+        _ => None,
+    }
+}
 
 /// What all nodes share.
 struct World {

@@ -1,11 +1,11 @@
 //! The store forgets what it had acknowledged: the nodes write back what they know before they
 //! are ready again, and no lift is undone by that.
 
-use tower_revoke_core::{KeyDigest, Store, StoreError, TokenStatus, UnixTime, UseOutcome};
+use tower_revoke_core::{KeyDigest, Store, TokenStatus, UnixTime, UseOutcome};
 use tower_revoke_list::MirrorState;
 use tower_revoke_testing::{Behavior, StoreOp};
 
-use super::{ANSWER_WITHIN, MAX_STALENESS, Node, World};
+use super::{ANSWER_WITHIN, MAX_STALENESS, Node, World, timed_out};
 use crate::support::{ISSUED, ann_logs_out, end_of, lift, new_use, token};
 
 /// Until the node has noticed, written back and loaded again.
@@ -98,10 +98,7 @@ async fn g5_a_node_is_not_ready_and_lets_nobody_pass_until_the_store_was_told() 
         world.server.set_back(0, true).await;
         node.script.called(StoreOp::Restore, 1).await;
         let error = node.list.ready().await.unwrap_err();
-        assert!(
-            matches!(error, StoreError::TimedOut(ANSWER_WITHIN)),
-            "{error:?}"
-        );
+        assert_eq!(timed_out(&error), Some(ANSWER_WITHIN), "{error:?}");
         assert!(!node.list.is_ready());
         world.hand.advance(MAX_STALENESS);
         assert_eq!(node.list.stats().mirror, MirrorState::Lost);
