@@ -10,6 +10,7 @@ use crate::support::{Caller, both_layers, hello};
 use http::{Request, Response, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn, util::Either};
 use tower_revoke_core::{
     Clock, KeyDigest, Outcome, QueueFull, Reason, Rejection, RemoteRevocation, RemoteSlot, TokenId,
@@ -85,6 +86,27 @@ async fn a_dropped_response_is_recorded_when_the_store_is_back() {
     caller.store.set_all(Behavior::Works);
     slots.idle().await;
     assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+}
+
+/// Not only at the deadline, which would come 30 s later.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_before_its_head_revokes_at_once() {
+    let caller = Caller::new();
+    let pending = PendingRevocations::default();
+    let never = service_fn(|_: Request<()>| {
+        std::future::pending::<Result<Response<ScriptedBody>, Infallible>>()
+    });
+    let mut service = RevokeAfterResponseLayer::new()
+        .pending_revocations(&pending)
+        .layer(never);
+    let begun = Instant::now();
+    {
+        let mut call = Box::pin(service.call(caller.request()));
+        assert!(futures_util::poll!(&mut call).is_pending());
+    }
+    pending.idle().await;
+    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]

@@ -63,6 +63,23 @@ async fn only_calls_for_which_every_condition_holds_spend() {
 }
 
 #[tokio::test]
+async fn an_excepted_method_needs_a_bearer_layer_but_no_caller() {
+    let mut service = UseLimitLayer::single()
+        .except_methods([Method::HEAD])
+        .layer(service_fn(hello));
+    let head = || Request::head("/").body(()).expect("a request");
+    let response = service.call(head()).await.expect("a response");
+    assert_eq!(reason(&response), Some(Reason::Misconfigured));
+
+    let mut nobody = head();
+    nobody
+        .extensions_mut()
+        .insert(BearerContext::new(Default::default(), None));
+    let response = service.call(nobody).await.expect("a response");
+    assert_eq!(response.status(), 200);
+}
+
+#[tokio::test]
 async fn without_a_caller_it_rejects_and_without_a_bearer_layer_it_says_so() {
     let mut service = UseLimitLayer::single().layer(service_fn(hello));
     let response = service.call(Request::new(())).await.expect("a response");
