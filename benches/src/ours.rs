@@ -120,6 +120,6 @@ fn bearer(
         Cache::None => verifier.no_cache(),
         Cache::Of(entries) => verifier.cache_capacity(entries),
     };
-    let verifier = verifier.revocations(list.build()).build();
+    let verifier = verifier.revocations(list.build().expect("a list")).build();
     RequireBearerLayer::new(verifier.expect("a valid configuration"))
 }

@@ -21,7 +21,7 @@ impl World {
     /// An issuer with an ES256 key, and an empty list.
     pub fn new() -> Self {
         let (store, script) = ScriptedStore::over(MemoryStore::new());
-        Self::over(RevocationList::over(store), script)
+        Self::over(RevocationList::new(store), script)
     }
 
     /// An issuer with an ES256 key, and a list over the store of this script.

@@ -116,7 +116,8 @@ async fn trap_50_a_store_that_can_not_say_is_a_503() {
     let list = RevocationList::builder(store)
         .mirror_capacity(0)
         .max_staleness(Duration::from_secs(3600))
-        .build();
+        .build()
+        .unwrap();
     let world = World::over(list, script);
     let server = serve(&world).await;
     for wire in WIRES {

@@ -43,7 +43,8 @@ async fn trap_15_a_scan_leaves_no_series_no_entry_and_one_fetch() {
     let (store, script) = ScriptedStore::over(MemoryStore::new());
     let list = RevocationList::builder(store)
         .max_staleness(Duration::from_secs(3600))
-        .build();
+        .build()
+        .unwrap();
     let url = Endpoint::plain_http(&format!("http://{}/keys", keys.addr)).expect("an endpoint");
     let tokens = JwtVerifier::issuer(issuer.issuer())
         .audience("api")

@@ -158,7 +158,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // Nothing ends meanwhile, however long it takes.
         .clock(Clock::manual(UnixTime::from_secs(NOW)).0)
         .max_staleness(Duration::from_secs(3_600))
-        .build();
+        .build()?;
     while list.ready().await.is_err() {}
     let took = clock.uptime() - begun;
     let entries = list.stats().mirrored;

@@ -1,16 +1,25 @@
-//! How a list is put together.
+//! The builder of a revocation list.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_revoke_core::{Clock, Store};
 
 use crate::{
-    RevocationList,
+    RevocationList, RevocationListError,
     engine::Engine,
     shared::{Shared, TokioTimer},
 };
 
-/// Puts a [`RevocationList`] together; made by [`RevocationList::builder`].
+/// A longer time is no bound on how late a revocation is obeyed.
+const MAX_STALENESS: Duration = Duration::from_secs(24 * 3_600);
+
+/// How many entries a mirror may hold unless set.
+const MIRROR_CAPACITY: u64 = 2_000_000;
+
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+const MAX_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Builds a [`RevocationList`]; see [`RevocationList::builder`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,7 +28,8 @@ use crate::{
 /// let list = RevocationList::builder(MemoryStore::new())
 ///     .max_staleness(Duration::from_secs(1))
 ///     .cache_capacity(1_000_000)
-///     .build();
+///     .build()?;
+/// # Ok::<(), tower_revoke_list::RevocationListError>(())
 /// ```
 #[must_use]
 pub struct RevocationListBuilder<S> {
@@ -27,8 +37,9 @@ pub struct RevocationListBuilder<S> {
     clock: Clock,
     max_staleness: Duration,
     store_timeout: Duration,
-    answers: u64,
-    mirror_capacity: u64,
+    cache_capacity: u64,
+    /// `None` for the default.
+    mirror_capacity: Option<u64>,
     max_token_life: Option<Duration>,
 }
 
@@ -39,22 +50,21 @@ impl<S> RevocationListBuilder<S> {
             clock: Clock::system(),
             max_staleness: Duration::from_secs(5),
             store_timeout: Duration::from_secs(2),
-            answers: 100_000,
-            mirror_capacity: 2_000_000,
+            cache_capacity: 100_000,
+            mirror_capacity: None,
             max_token_life: None,
         }
     }
 
-    /// How old an answer may get, counted from before the store was asked: 5 s unless this is
-    /// called. A revocation on one node is obeyed by every other within this time, and a store
-    /// that is down is not missed for this long by tokens that were seen before. Zero: every
-    /// request asks the store.
+    /// Sets the maximum age of an answer, counted from before the store was asked. Defaults to 5 s.
+    /// Every node obeys a revocation made on another one within this time, and known tokens keep
+    /// working this long during an outage. With zero, every request asks the store.
     pub fn max_staleness(mut self, age: Duration) -> Self {
         self.max_staleness = age;
         self
     }
 
-    /// How long one call waits for the store: 2 s unless this is called. Then it fails with
+    /// Sets how long a call waits for the store. Defaults to 2 s. After that it fails with
     /// [`StoreError::TimedOut`](tower_revoke_core::StoreError::TimedOut), and the request is
     /// rejected.
     pub fn store_timeout(mut self, time: Duration) -> Self {
@@ -62,10 +72,10 @@ impl<S> RevocationListBuilder<S> {
         self
     }
 
-    /// For how many tokens answers are kept, in about 300 bytes each: 100,000 unless this is
-    /// called. More tokens than that cost questions to the store, never a revocation.
+    /// Sets for how many tokens answers are cached, in about 300 bytes each. Defaults to 100,000.
+    /// Beyond that, more requests ask the store; no revocation is ever evicted.
     pub fn cache_capacity(mut self, tokens: u64) -> Self {
-        self.answers = tokens;
+        self.cache_capacity = tokens;
         self
     }
 
@@ -79,7 +89,7 @@ impl<S> RevocationListBuilder<S> {
     /// token, within [`max_staleness`](Self::max_staleness), and this list writes nothing back to
     /// a store that forgets. Zero: never a mirror.
     pub fn mirror_capacity(mut self, entries: u64) -> Self {
-        self.mirror_capacity = entries;
+        self.mirror_capacity = Some(entries);
         self
     }
 
@@ -97,7 +107,7 @@ impl<S> RevocationListBuilder<S> {
         self
     }
 
-    /// Where the time comes from: the machine unless this is called.
+    /// Sets the clock. Defaults to the system clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
@@ -105,19 +115,51 @@ impl<S> RevocationListBuilder<S> {
 }
 
 impl<S: Store> RevocationListBuilder<S> {
-    /// The list. It has asked nothing yet: see [`RevocationList::ready`].
-    pub fn build(self) -> RevocationList {
+    /// Returns the list, which has asked the store nothing yet: see [`RevocationList::ready`].
+    ///
+    /// # Errors
+    /// Fails with the first setting that can't work.
+    pub fn build(self) -> Result<RevocationList, RevocationListError> {
+        self.check()?;
+        Ok(self.build_unchecked())
+    }
+
+    /// For the default settings, which work with every store.
+    pub(crate) fn build_unchecked(self) -> RevocationList {
         let timer = TokioTimer(self.store_timeout);
         let engine = Engine::new(
             self.store,
             timer,
             self.clock,
             self.max_staleness,
-            self.answers,
-            self.mirror_capacity,
+            self.cache_capacity,
+            self.mirror_capacity.unwrap_or(MIRROR_CAPACITY),
             self.max_token_life,
         );
         RevocationList(Arc::new(Shared::new(engine)))
+    }
+
+    fn check(&self) -> Result<(), RevocationListError> {
+        if self.max_staleness > MAX_STALENESS {
+            return Err(RevocationListError::MaxStaleness(self.max_staleness));
+        }
+        if !(MIN_TIMEOUT..=MAX_TIMEOUT).contains(&self.store_timeout) {
+            return Err(RevocationListError::StoreTimeout(self.store_timeout));
+        }
+        if let Some(entries @ 1..) = self.mirror_capacity {
+            if self.store.feed().is_none() {
+                return Err(RevocationListError::MirrorWithoutFeed(entries));
+            }
+            if self.max_staleness.is_zero() {
+                return Err(RevocationListError::MirrorNeverFresh(entries));
+            }
+        }
+        match self.max_token_life {
+            Some(life) if life < Duration::from_secs(1) => {
+                Err(RevocationListError::MaxTokenLife(life))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -126,9 +168,65 @@ impl<S> fmt::Debug for RevocationListBuilder<S> {
         f.debug_struct("RevocationListBuilder")
             .field("max_staleness", &self.max_staleness)
             .field("store_timeout", &self.store_timeout)
-            .field("answers", &self.answers)
+            .field("cache_capacity", &self.cache_capacity)
             .field("mirror_capacity", &self.mirror_capacity)
             .field("max_token_life", &self.max_token_life)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemoryStore;
+
+    type Builder = RevocationListBuilder<MemoryStore>;
+
+    #[test]
+    fn what_cannot_work_is_named_with_its_value() {
+        let cases: [(fn(Builder) -> Builder, &str); 6] = [
+            (
+                |list| list.max_staleness(Duration::MAX),
+                "but must be at most one day",
+            ),
+            (
+                |list| list.store_timeout(Duration::ZERO),
+                "store_timeout is 0ns, but must be between 1 ms and 5 minutes",
+            ),
+            (
+                |list| list.store_timeout(Duration::from_secs(301)),
+                "store_timeout is 301s, but must be between 1 ms and 5 minutes",
+            ),
+            (
+                |list| list.mirror_capacity(7).max_staleness(Duration::ZERO),
+                "mirror_capacity is 7, but max_staleness is zero",
+            ),
+            (
+                |list| list.max_token_life(Duration::ZERO),
+                "max_token_life is 0ns, but must be at least 1 s",
+            ),
+            (
+                |list| list.max_token_life(Duration::from_millis(999)),
+                "max_token_life is 999ms, but must be at least 1 s",
+            ),
+        ];
+        for (set, text) in cases {
+            let error = set(RevocationList::builder(MemoryStore::new())).build();
+            let error = error.map(drop).unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_works_is_built() {
+        let list = || RevocationList::builder(MemoryStore::new());
+        for list in [
+            list(),
+            list().max_staleness(Duration::ZERO).mirror_capacity(0),
+            list().cache_capacity(0).mirror_capacity(1),
+            list().max_token_life(Duration::from_secs(1)),
+        ] {
+            list.build().expect("it works");
+        }
     }
 }

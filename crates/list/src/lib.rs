@@ -140,6 +140,7 @@ A feed that breaks shows as a mirror whose age grows; at the bound it is live no
 
 mod builder;
 mod engine;
+mod error;
 mod judge;
 mod list;
 mod memory;
@@ -153,6 +154,7 @@ mod sync;
 
 pub use self::{
     builder::RevocationListBuilder,
+    error::RevocationListError,
     list::RevocationList,
     memory::MemoryStore,
     operators::{Export, ImportError, Inspection, Pages},

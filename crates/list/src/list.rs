@@ -26,12 +26,12 @@ pub struct RevocationList(pub(crate) Arc<dyn List>);
 impl RevocationList {
     /// A list over a [`MemoryStore`] of its own: for one process, forgotten when it ends.
     pub fn in_memory() -> Self {
-        Self::over(MemoryStore::new())
+        Self::new(MemoryStore::new())
     }
 
     /// A list over a store, with the default settings.
-    pub fn over<S: Store>(store: S) -> Self {
-        Self::builder(store).build()
+    pub fn new<S: Store>(store: S) -> Self {
+        Self::builder(store).build_unchecked()
     }
 
     /// A list over a store, with other settings.

@@ -12,7 +12,7 @@
 //! let builder = CassandraStore::builder(nodes);
 //! builder.migrate("{'class': 'NetworkTopologyStrategy', 'eu-west': 3}").await?;
 //!
-//! let list = RevocationList::over(CassandraStore::connect(nodes).await?);
+//! let list = RevocationList::new(CassandraStore::connect(nodes).await?);
 //! # let _ = list;
 //! # Ok(()) }
 //! ```

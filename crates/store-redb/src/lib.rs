@@ -7,7 +7,7 @@
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # std::env::set_current_dir(&folder)?;
-//! let list = RevocationList::over(RedbStore::open("revocations.redb")?);
+//! let list = RevocationList::new(RedbStore::open("revocations.redb")?);
 //! # drop(list);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -17,7 +17,7 @@
 //!     .connect()
 //!     .await?;
 //!
-//! let list = RevocationList::over(store);
+//! let list = RevocationList::new(store);
 //! # let _ = list;
 //! # Ok(()) }
 //! ```

@@ -15,7 +15,7 @@
 //! use tower_revoke_store_sql::PostgresStore;
 //!
 //! let store = PostgresStore::connect("postgres://orders@db.example.com/orders").await?;
-//! let list = RevocationList::over(store);
+//! let list = RevocationList::new(store);
 //! # let _ = list;
 //! # Ok(()) }
 //! ```

@@ -60,7 +60,7 @@ impl Scene {
         let stranger_at = start(api::backend()).await?;
         let folder = tempfile::tempdir()?;
         let store = RedbStore::open(folder.path().join("revocations.redb"))?;
-        let list = RevocationList::over(store);
+        let list = RevocationList::new(store);
         let monitor = Monitor::new();
         let api = api::router(
             issuer.url(),

@@ -15,8 +15,8 @@ use axum::{
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tower_revoke::{
-    Authenticated, Clock, JwtVerifier, Reason, Rejection, RequireBearerLayer, Revocation,
-    RevocationList, RevocationListBuilder, UseLimitLayer,
+    Authenticated, JwtVerifier, Reason, Rejection, RequireBearerLayer, Revocation, RevocationList,
+    RevocationListBuilder, UseLimitLayer,
     core::{BoxError, Store},
 };
 use tower_revoke_store_cassandra::CassandraStore;
@@ -62,7 +62,7 @@ fn list(store: impl Store, settings: &[String]) -> Result<RevocationList, BoxErr
         let (name, value) = pair.ok_or_else(|| format!("{setting} is no SETTING=VALUE"))?;
         set(list, name, value.parse()?)
     });
-    Ok(list?.build())
+    Ok(list?.build()?)
 }
 
 fn set<S>(

@@ -38,7 +38,8 @@ impl Inside {
         let list = RevocationList::builder(store)
             .mirror_capacity(0)
             .store_timeout(Duration::from_millis(500))
-            .build();
+            .build()
+            .unwrap();
         let tokens = JwtVerifier::issuer(issuer.issuer())
             .audience("orders")
             .jwks(issuer.jwks().to_string())

@@ -65,7 +65,8 @@ impl Stage {
         let list = RevocationList::builder(store)
             .mirror_capacity(0)
             .store_timeout(Duration::from_millis(200))
-            .build();
+            .build()
+            .unwrap();
         let [orders, stock, maps] = [
             Upstream::start(act.clone()).await,
             Upstream::start(act.clone()).await,

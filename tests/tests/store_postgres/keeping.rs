@@ -133,7 +133,8 @@ async fn trap_47_what_was_known_of_a_schema_that_was_dropped_is_written_back() {
     let (store, other) = (server.open().await, server.open().await);
     let list = RevocationList::builder(store)
         .max_staleness(Duration::from_secs(1))
-        .build();
+        .build()
+        .unwrap();
     list.ready().await.expect("a server that is up");
     let said = other.revoke(&[revocation(1)]).await;
     said.expect("a revocation");

@@ -266,7 +266,7 @@ impl Inside {
     pub(crate) async fn start() -> Self {
         let (store, script) = ScriptedStore::over(MemoryStore::new());
         let issuer = Issuer::start().await.expect("a free port");
-        Self::over(issuer, RevocationList::over(store), script).await
+        Self::over(issuer, RevocationList::new(store), script).await
     }
 
     async fn over(issuer: Issuer, list: RevocationList, store: StoreScript) -> Self {

@@ -43,7 +43,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let (store, script) = ScriptedStore::over(MemoryStore::new());
-        let list: Arc<dyn Revocations> = RevocationList::over(store).into();
+        let list: Arc<dyn Revocations> = RevocationList::new(store).into();
         let claims = json!({"iss": "i", "sub": "ann", "jti": "1", "exp": 4_000_000_000_u64});
         let claims = Claims::from_value(claims).expect("claims");
         let token = VerifiedToken::new(TokenId::of_jwt("i", "1"), claims, Duration::ZERO);

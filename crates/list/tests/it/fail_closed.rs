@@ -24,7 +24,8 @@ fn list() -> (RevocationList, Steered, ManualClock) {
     let list = RevocationList::builder(store.clone())
         .store_timeout(ANSWER_WITHIN)
         .clock(clock)
-        .build();
+        .build()
+        .unwrap();
     (list, store, hand)
 }
 
@@ -209,7 +210,7 @@ async fn a_revocation_does_not_fail_because_a_question_hangs() {
 async fn a_full_store_rejects_the_call_and_keeps_what_it_has() {
     let (clock, _) = Clock::manual(ISSUED);
     let store = MemoryStore::with_clock(clock.clone()).capacity(1);
-    let list = RevocationList::builder(store).clock(clock).build();
+    let list = RevocationList::builder(store).clock(clock).build().unwrap();
     let (first, second) = (token("1"), token("2"));
     list.revoke(end_of(&first)).await.unwrap();
     let rejected = list.revoke(end_of(&second)).await;

@@ -12,7 +12,7 @@ use tower_revoke_list::{ImportError, MemoryStore, RevocationList};
 
 fn list() -> (RevocationList, MemoryStore) {
     let store = MemoryStore::new();
-    (RevocationList::over(store.clone()), store)
+    (RevocationList::new(store.clone()), store)
 }
 
 fn at(secs: u64) -> UnixTime {
@@ -174,7 +174,7 @@ async fn an_import_is_seen_at_once_and_shortens_nothing() {
     let lines = exported(&list).await;
 
     let steered = Steered::new(MemoryStore::new());
-    let other = RevocationList::over(steered.clone());
+    let other = RevocationList::new(steered.clone());
     let longer = Revocation::of_token(ann.id(), None).at(ISSUED);
     steered.store.revoke(&[longer]).await.unwrap();
     let bob = token("2");
@@ -235,7 +235,7 @@ async fn a_store_that_fails_or_keeps_no_records_says_so() {
     let (list, _) = list();
     numbered(&list, 1_500).await;
     let lines = exported(&list).await;
-    let full = RevocationList::over(MemoryStore::new().capacity(1_200));
+    let full = RevocationList::new(MemoryStore::new().capacity(1_200));
     let error = full.import(&lines).await.unwrap_err();
     let ImportError::Store { line, source } = error else {
         panic!("{error:?}");
@@ -245,7 +245,7 @@ async fn a_store_that_fails_or_keeps_no_records_says_so() {
 
     // A steered store keeps none.
     let store = Steered::new(MemoryStore::new());
-    let list = RevocationList::over(store.clone());
+    let list = RevocationList::new(store.clone());
     let unsupported = |error: StoreError| matches!(error, StoreError::Unsupported("records"));
     assert!(unsupported(
         list.count(RecordFilter::all()).await.unwrap_err()

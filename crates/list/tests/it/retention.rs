@@ -20,7 +20,10 @@ const MOST: u64 = 300;
 async fn a_rule_without_a_time_revokes_what_was_issued_until_now() {
     let (clock, hand) = Clock::manual(ISSUED);
     let store = MemoryStore::with_clock(clock.clone());
-    let list = RevocationList::builder(store).clock(clock.clone()).build();
+    let list = RevocationList::builder(store)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
     hand.advance(Duration::from_secs(100));
     let now = clock.now();
     let ann = RevocationKey::subject(ISSUER, "ann");
@@ -59,7 +62,10 @@ fn store() -> (MemoryStore, Clock, ManualClock) {
 
 fn list() -> (RevocationList, ManualClock) {
     let (store, clock, hand) = store();
-    (RevocationList::builder(store).clock(clock).build(), hand)
+    (
+        RevocationList::builder(store).clock(clock).build().unwrap(),
+        hand,
+    )
 }
 
 /// Every second from `exp` on in which a verifier with the largest leeway accepts the token.
@@ -76,7 +82,7 @@ async fn trap_43_a_revocation_outlives_the_largest_leeway() {
     let (store, clock, hand) = store();
     let lists = [(); 2].map(|()| {
         let builder = RevocationList::builder(store.clone());
-        builder.clock(clock.clone()).build()
+        builder.clock(clock.clone()).build().unwrap()
     });
     let (short, long) = (token(30), token(MOST));
     let exp = short.claims().expires_at();
@@ -149,7 +155,8 @@ async fn trap_43_a_rule_outlives_every_token_that_it_concerns() {
     let list = RevocationList::builder(store)
         .clock(clock.clone())
         .max_token_life(Duration::from_secs(LIFE))
-        .build();
+        .build()
+        .unwrap();
     assert_eq!(list.max_token_life(), Some(Duration::from_secs(LIFE)));
     let at = ISSUED.saturating_sub(Duration::from_secs(MOST));
     list.revoke(ann_logs_out(at)).await.unwrap();
@@ -172,6 +179,7 @@ async fn trap_43_a_token_that_outlives_the_rules_is_not_bound_to_their_list() {
         builder
             .max_token_life(Duration::from_secs(life))
             .build()
+            .unwrap()
             .into()
     };
     assert!(token(30).with_revocations(bounded(LIFE)).is_ok());

@@ -28,6 +28,7 @@ fn nodes() -> Nodes {
             .max_staleness(MAX_STALENESS)
             .clock(clock.clone())
             .build()
+            .unwrap()
     };
     Nodes {
         a: list(),
@@ -172,7 +173,10 @@ async fn trap_02_an_answer_that_took_long_is_old_when_it_comes() {
 async fn a_list_that_has_found_a_token_revoked_does_not_call_it_good_again() {
     let Nodes { a, store, .. } = nodes();
     // So small that it has forgotten the first copy's answer when the second one comes.
-    let b = RevocationList::builder(store).cache_capacity(0).build();
+    let b = RevocationList::builder(store)
+        .cache_capacity(0)
+        .build()
+        .unwrap();
     let (first, second) = (token("1"), token("1"));
     assert_eq!(b.status(&first).await.unwrap(), TokenStatus::Valid);
     assert_eq!(b.known_status(&first), Some(TokenStatus::Valid));
@@ -199,7 +203,8 @@ async fn without_staleness_every_request_asks() {
     let list = RevocationList::builder(store.clone())
         .max_staleness(Duration::ZERO)
         .clock(clock)
-        .build();
+        .build()
+        .unwrap();
     let token = token("1");
     for asked in 1..=3 {
         assert_eq!(list.status(&token).await.unwrap(), TokenStatus::Valid);
@@ -219,7 +224,8 @@ async fn without_staleness_who_waits_shares_what_was_asked_since() {
     let list = RevocationList::builder(store.clone())
         .max_staleness(Duration::ZERO)
         .clock(clock)
-        .build();
+        .build()
+        .unwrap();
     let token = token("1");
     store.set(Behavior::Hangs);
     let waiters = futures_util::future::join_all((0..100).map(|_| list.status(&token)));

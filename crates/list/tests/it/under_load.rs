@@ -20,7 +20,8 @@ use tower_revoke_testing::rounds;
 async fn trap_03_caches_that_overflow_un_revoke_nothing() {
     let list = RevocationList::builder(Steered::new(MemoryStore::new()))
         .cache_capacity(64)
-        .build();
+        .build()
+        .unwrap();
     let tokens: Vec<_> = (0..4_000).map(|jti| token(&jti.to_string())).collect();
     let (revoked, good) = tokens.split_at(2_000);
     for token in revoked {
@@ -92,7 +93,8 @@ fn on_all_cores<S: Store>(store_of: fn(MemoryStore) -> S) {
         // Far fewer answers than tokens: the cache evicts all the time.
         let list = RevocationList::builder(store_of(store.clone()))
             .cache_capacity(2_000)
-            .build();
+            .build()
+            .unwrap();
         let revoked: Arc<Vec<_>> =
             Arc::new((0..500).map(|jti| token(&format!("r{jti}"))).collect());
         for token in revoked.iter() {

@@ -31,13 +31,14 @@ impl Caller {
     pub(crate) fn at(clock: Clock) -> Self {
         let (store, script) = ScriptedStore::over(MemoryStore::new());
         let list = RevocationList::builder(store).clock(clock).build();
+        let list = list.expect("settings that work");
         Self::of(list, script, json!({}))
     }
 
     /// A caller whose token carries these claims beside its own.
     pub(crate) fn with(more: Value) -> Self {
         let (store, script) = ScriptedStore::over(MemoryStore::new());
-        Self::of(RevocationList::over(store), script, more)
+        Self::of(RevocationList::new(store), script, more)
     }
 
     /// A caller with another token of the same list: these claims replace the usual ones, and those

@@ -13,7 +13,7 @@ use crate::{public::is_a_store, store::SqlStore};
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # std::env::set_current_dir(&folder)?;
-/// let list = RevocationList::over(SqliteStore::open("revocations.sqlite").await?);
+/// let list = RevocationList::new(SqliteStore::open("revocations.sqlite").await?);
 /// # drop(list);
 /// # Ok(()) }
 /// ```

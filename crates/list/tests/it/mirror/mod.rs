@@ -61,7 +61,7 @@ impl World {
             .store_timeout(ANSWER_WITHIN)
             .clock(self.clock.clone());
         Node {
-            list: with(builder).build(),
+            list: with(builder).build().unwrap(),
             script,
         }
     }

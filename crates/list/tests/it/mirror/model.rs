@@ -197,7 +197,8 @@ impl Run {
         let list = tower_revoke_list::RevocationList::builder(store)
             .mirror_capacity(0)
             .clock(self.world.clock.clone())
-            .build();
+            .build()
+            .unwrap();
         list.status(&token(number)).await.unwrap()
     }
 

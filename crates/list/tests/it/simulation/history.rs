@@ -441,4 +441,5 @@ fn list(plan: &Plan, wire: &Wire, clock: &Clock) -> RevocationList {
         .store_timeout(Duration::from_millis(400))
         .mirror_capacity(plan.mirror_capacity)
         .build()
+        .unwrap()
 }
