@@ -40,7 +40,7 @@ pub use tower_revoke_jwt::{KeyFetchError, KeyStats, KeysUnavailable};
 #[doc(inline)]
 pub use tower_revoke_list::{
     Export, ImportError, Inspection, ListStats, MemoryStore, MirrorState, Pages, RevocationList,
-    RevocationListBuilder,
+    RevocationListBuilder, RevocationListError,
 };
 #[cfg(feature = "monitor")]
 #[doc(inline)]
