@@ -73,12 +73,22 @@ enum ClientBy {
 
 impl MonitorLayer {
     /// Counts the calls of one service in a monitor of its own, see [`monitor`](Self::monitor). For
-    /// several services, make the layers from one [`Monitor`].
+    /// several services, or other settings, make the layers from one [`Monitor`].
+    ///
+    /// A client is the subject of the token. To count by the OAuth client, name it with
+    /// [`client_by`](Self::client_by):
+    ///
+    /// ```
+    /// use tower_revoke_monitor::MonitorLayer;
+    ///
+    /// let layer = MonitorLayer::service("orders")
+    ///     .client_by(|caller| caller.claims().client().map(Into::into));
+    /// ```
     pub fn service(name: impl Into<Arc<str>>) -> Self {
         Monitor::new().layer(name)
     }
 
-    pub(crate) fn new(monitor: Monitor, clients: Arc<Clients>) -> Self {
+    pub(crate) fn of(monitor: Monitor, clients: Arc<Clients>) -> Self {
         Self {
             config: Arc::new(Config {
                 monitor,

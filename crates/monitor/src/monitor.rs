@@ -57,7 +57,7 @@ impl Monitor {
             let series = self.0.labels.of_service(name);
             Arc::new(Clients::new(series, self.0.client_capacity))
         });
-        MonitorLayer::new(self.clone(), clients.clone())
+        MonitorLayer::of(self.clone(), clients.clone())
     }
 
     /// Returns the counts at this moment, see [`Snapshot`].

@@ -1,6 +1,6 @@
 //! Which calls spend: conditions on the caller and the head of the request.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Not, sync::Arc};
 
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 use serde_json::Value;
@@ -69,6 +69,8 @@ impl<'a> ConditionRequest<'a> {
 /// let paid_post = Condition::claim("plan", "per-call")
 ///     .and(|request: &ConditionRequest<'_>| request.method == Method::POST);
 /// let layer = UseLimitLayer::single().when(one_time.or(paid_post));
+///
+/// let all_but_free = UseLimitLayer::single().when(!Condition::scope("free"));
 /// ```
 #[derive(Clone)]
 pub struct Condition(Arc<dyn Fn(&ConditionRequest<'_>) -> bool + Send + Sync>);
@@ -106,6 +108,15 @@ impl Condition {
 
     pub(crate) fn holds(&self, request: &ConditionRequest<'_>) -> bool {
         (self.0)(request)
+    }
+}
+
+/// `!condition` holds where the condition doesn't.
+impl Not for Condition {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        Self::from(move |request: &ConditionRequest<'_>| !self.holds(request))
     }
 }
 

@@ -66,7 +66,7 @@ impl Stage {
             .mirror_capacity(0)
             .store_timeout(Duration::from_millis(200))
             .build()
-            .unwrap();
+            .expect("settings that work");
         let [orders, stock, maps] = [
             Upstream::start(act.clone()).await,
             Upstream::start(act.clone()).await,

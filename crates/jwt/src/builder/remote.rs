@@ -52,8 +52,8 @@ impl JwtVerifierBuilder {
         self.key(KeyConfig::Url(url))
     }
 
-    /// Fetches keys from the `jwks_uri` of the issuer's metadata, otherwise as
-    /// [`jwks_url`](Self::jwks_url). OpenID Connect Discovery 1.0 §4 is tried first, then RFC 8414
+    /// Fetches keys from the `jwks_uri` of the issuer's metadata; needs an
+    /// [`http_client`](Self::http_client). Otherwise as [`jwks_url`](Self::jwks_url). OpenID Connect Discovery 1.0 §4 is tried first, then RFC 8414
     /// §3. The metadata must name this very issuer.
     ///
     /// The issuer and its `jwks_uri` must be `https`, or on the loopback. A remote issuer can't name a
@@ -70,9 +70,9 @@ impl JwtVerifierBuilder {
         self
     }
 
-    /// *For all issuers:* sets how often keys are fetched again: the upper bound on the use of a
-    /// withdrawn key. Defaults to 5 minutes, and is at most a year. A `max-age` in the response
-    /// counts instead, from a minute to an hour. Half of [`key_max_age`](Self::key_max_age) is the
+    /// *For all issuers:* sets how often keys are fetched again, unless the response carries a
+    /// `max-age`, which is followed from a minute to an hour. This bounds the use of a withdrawn key.
+    /// Defaults to 5 minutes, and is at most a year. Half of [`key_max_age`](Self::key_max_age) is the
     /// upper bound of both.
     pub fn key_refresh_interval(mut self, interval: Duration) -> Self {
         self.fetch.timing.refresh_interval = interval;

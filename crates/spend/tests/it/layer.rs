@@ -53,6 +53,10 @@ async fn only_calls_for_which_every_condition_holds_spend() {
     let caller = ott();
     let both = one_time().when(Condition::claim("plan", "flat"));
     assert!(!spends(&caller, single(both), caller.request()).await);
+    let not_ott = UseLimitLayer::single().when(!Condition::scope("OTT"));
+    assert!(!spends(&caller, single(not_ott.clone()), caller.request()).await);
+    let other = Caller::new();
+    assert!(spends(&other, single(not_ott), other.request()).await);
     let either = Condition::claim("plan", "flat").or(Condition::scope("OTT"));
     let posts = either.and(|call: &ConditionRequest<'_>| call.method == Method::POST);
     let layer = Either::Right(RevokeAfterResponseLayer::new().when(posts));
