@@ -1,4 +1,4 @@
-//! What differs from one kind of database to the next, and the rows that they all keep.
+//! What each kind of database implements, and the rows that they have in common.
 
 use std::fmt;
 
@@ -11,46 +11,47 @@ use crate::{
     value::time,
 };
 
-/// The half of a hash under which something is kept.
+/// The 16 bytes of a key, of a token id or of a use id.
 pub(crate) type Digest = [u8; 16];
 
-/// What a store reads from a database.
+/// The reading half of a database.
 pub(crate) trait Reader: fmt::Debug + Send + Sync + Sized + 'static {
-    /// What is listed under each key, in the order of the keys.
+    /// Returns what is listed under each key, in the order of the keys.
     fn look_up(
         &self,
         keys: &[KeyDigest],
     ) -> impl Future<Output = Result<Vec<Option<Listed>>, Failure>> + Send;
 
-    /// The state of the feed and the events after a position, oldest first, from one snapshot.
+    /// Returns the state of the feed and the events after a position, oldest first, from one
+    /// snapshot.
     fn feed(
         &self,
         after: i64,
         at_most: usize,
     ) -> impl Future<Output = Result<Feed, Failure>> + Send;
 
-    /// The revocations after a digest, ordered by digest.
+    /// Returns the revocations after a digest, ordered by digest.
     fn revoked(
         &self,
         after: Option<Digest>,
         at_most: usize,
     ) -> impl Future<Output = Result<Vec<Revoked>, Failure>> + Send;
 
-    /// The tokens with taken uses after a digest, ordered by digest.
+    /// Returns the tokens with taken uses after a digest, ordered by digest.
     fn uses(
         &self,
         after: Option<Digest>,
         at_most: usize,
     ) -> impl Future<Output = Result<Vec<Used>, Failure>> + Send;
 
-    /// The record of one key.
+    /// Returns the record of one key.
     fn record(
         &self,
         key: &KeyDigest,
     ) -> impl Future<Output = Result<Option<RevocationRecord>, Failure>> + Send;
 
-    /// Looks at the next `window` revocations after a digest and returns those that match the
-    /// filter. The bound on the rows that are looked at keeps a page with few matches quick.
+    /// Scans the next `window` revocations after a digest and returns up to `at_most` that match
+    /// the filter. Bounding the scan keeps a page fast even if few rows match.
     fn records(
         &self,
         filter: &RecordFilter,
@@ -59,16 +60,16 @@ pub(crate) trait Reader: fmt::Debug + Send + Sync + Sized + 'static {
         at_most: usize,
     ) -> impl Future<Output = Result<Window, Failure>> + Send;
 
-    /// How many reads can run at the same time.
+    /// Returns how many reads can run at the same time.
     fn readers(&self) -> u32;
 }
 
-/// One kind of database, as the queue and the store see it.
+/// One kind of database, as used by the queue and the store.
 pub(crate) trait Backend: Reader {
     /// A connection that writes.
     type Link: Send + 'static;
 
-    /// What to do about an error of the driver.
+    /// Classifies an error of the driver.
     fn kind(error: &sqlx::Error) -> Kind;
 
     /// Opens a connection that writes.
@@ -77,8 +78,10 @@ pub(crate) trait Backend: Reader {
     /// Closes the connections of the store, once its last handle is dropped.
     fn close(&self, link: Option<Self::Link>) -> impl Future<Output = ()> + Send;
 
-    /// Applies a batch as one transaction, which is durable when this returns, and answers each of
-    /// its operations. After an error the outcome is unknown unless its [`Kind`] says otherwise.
+    /// Applies a batch and returns one answer for each operation; all are durable when it returns.
+    ///
+    /// # Errors
+    /// The outcome is unknown unless the [`Kind`] of the error says otherwise.
     fn apply(
         &self,
         link: &mut Self::Link,
@@ -92,50 +95,52 @@ pub(crate) trait Backend: Reader {
         trim: Trim,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Removes up to `at_once` rows of each table that ended before a time. Returns how many entries
-    /// went, and whether there may be more.
+    /// Removes up to `at_once` rows of each table that expired before a time. Returns the number of
+    /// entries removed, and whether there may be more.
     fn purge(
         &self,
         before: UnixTime,
         at_once: i64,
     ) -> impl Future<Output = Result<(u64, bool), Failure>> + Send;
 
-    /// How many bytes the texts of one operation may have.
+    /// Returns the maximum length of the texts of one operation, in bytes.
     fn longest(&self) -> usize {
         usize::MAX
     }
 
-    /// Sends the number of the last event whenever it changes, as far as the database tells; never
-    /// returns.
+    /// Sends the number of the last event whenever it changes, as far as the database notifies us
+    /// of that. Never returns.
     fn listen(&self, news: &watch::Sender<i64>) -> impl Future<Output = ()> + Send;
 }
 
-/// What is written at once.
+/// The operations of one transaction.
 #[derive(Debug)]
 pub(crate) struct Batch<'a> {
-    /// When, by our clock.
+    /// The current time by the store's clock.
     pub(crate) now: UnixTime,
-    /// A random number that no other history has at its events.
+    /// A random number that is stored with each event of the transaction. After a fail-over or the
+    /// restore of a backup, an event of the same number has another mark: that is how a cursor
+    /// detects that history went back.
     pub(crate) mark: i64,
-    /// In the order in which it is done.
+    /// Applied in this order.
     pub(crate) ops: Vec<&'a Op>,
 }
 
-/// What of the feed is kept.
+/// Which events of the feed are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trim {
-    /// How many events, at most.
+    /// The maximum number of events.
     pub(crate) kept: i64,
-    /// None that was written earlier.
+    /// Events written before this time are removed.
     pub(crate) since: UnixTime,
-    /// How many events one call removes, at most.
+    /// The maximum number of events that one call removes.
     pub(crate) at_once: i64,
 }
 
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 impl Trim {
-    /// The last event to remove, if there is any: `seq` is the last event, `trimmed` the last one
-    /// that was removed, and `first_kept` the first that is recent enough, of the next `at_once`.
+    /// Returns the last event to remove, if any. `seq` is the last event of the feed, `trimmed` the
+    /// last that was removed, and `first_kept` the first recent one among the next `at_once`.
     pub(crate) fn cut(self, seq: i64, trimmed: i64, first_kept: Option<i64>) -> Option<i64> {
         let cut = first_kept.map_or(seq, |first| first.saturating_sub(1));
         let cut = cut.max(seq.saturating_sub(self.kept));
@@ -144,22 +149,23 @@ impl Trim {
     }
 }
 
-/// A stretch of the feed.
+/// The state of the feed, and a page of its events.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    /// Whose it is.
+    /// The id of the store.
     pub(crate) store: Digest,
-    /// The last event of all, and its mark.
+    /// The number and the mark of the last event.
     pub(crate) last: (i64, i64),
-    /// The last that was forgotten, and its mark.
+    /// The number and the mark of the last event that was removed. With the mark, a cursor at just
+    /// this position can still be verified.
     pub(crate) trimmed: (i64, i64),
-    /// The mark of the event after which was asked; `None`: it is not there.
+    /// The mark of the event at the requested position; `None` if there is no such event.
     pub(crate) seen: Option<i64>,
-    /// What was asked for.
+    /// The events after that position.
     pub(crate) events: Vec<Event>,
 }
 
-/// One event. Part of the schema: numbers stay as they are.
+/// One event of the feed. The values of `what` are stored, and must not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) seq: i64,
@@ -172,7 +178,7 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// What of it is told.
+    /// Returns the change that the feed reports for it.
     pub(crate) fn change(&self) -> Result<Change, Failure> {
         let (key, at) = (KeyDigest::from_bytes(self.digest), time(self.at));
         Ok(match self.what {
@@ -210,15 +216,15 @@ pub(crate) struct Used {
     pub(crate) is_spent: bool,
 }
 
-/// What is wanted of a window of revocations.
+/// The matches in a window of revocations.
 #[derive(Debug)]
 pub(crate) struct Window {
     pub(crate) records: Vec<RevocationRecord>,
-    /// The last that was looked at, if there may be more behind it.
+    /// The last row of the window, if more rows may follow it.
     pub(crate) more_after: Option<Digest>,
 }
 
-/// How a revocation is listed.
+/// Returns how a revocation is listed.
 pub(crate) fn listed(issued: Option<i64>, until: Option<i64>) -> Listed {
     let until = until.map(time);
     match issued {
@@ -230,7 +236,7 @@ pub(crate) fn listed(issued: Option<i64>, until: Option<i64>) -> Listed {
     }
 }
 
-/// That a token is spent.
+/// Returns the change that lists a token as spent.
 pub(crate) fn spent(token: Digest, until: Option<i64>) -> Change {
     Change::Listed {
         key: KeyDigest::from_bytes(token),

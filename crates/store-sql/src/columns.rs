@@ -1,4 +1,4 @@
-//! The columns of a row by their places, and what the rows of all databases are read into.
+//! Reads the rows of all databases, by the positions of their columns.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -13,10 +13,10 @@ use crate::{
 
 /// A row of any of the drivers.
 pub(crate) trait Columns {
-    /// A number, or NULL.
+    /// Returns a number, or `None` for NULL.
     fn int(&self, place: usize) -> Result<Option<i64>, Failure>;
 
-    /// Bytes or the bytes of a text, or NULL.
+    /// Returns bytes or the bytes of a text, or `None` for NULL.
     fn bytes(&self, place: usize) -> Result<Option<&[u8]>, Failure>;
 
     fn number(&self, place: usize) -> Result<i64, Failure> {
@@ -32,7 +32,7 @@ pub(crate) trait Columns {
         self.some_digest(place)?.ok_or(Failure::Garbled("a key"))
     }
 
-    /// A text as it was [`written`](crate::value::written), or NULL.
+    /// Returns a text as it was [`written`](crate::value::written), or `None` for NULL.
     fn text(&self, place: usize) -> Result<Option<String>, Failure> {
         let text = self
             .bytes(place)?
@@ -41,8 +41,9 @@ pub(crate) trait Columns {
     }
 }
 
-/// By the driver's unchecked conversions: the types are those of our own tables, except that MySQL
-/// and MariaDB report a text that is compared by its bytes as a blob.
+/// Implements [`Columns`] by the driver's unchecked conversions. The types are known from our own
+/// tables, and the checked conversions would reject texts: MySQL and MariaDB report a text with a
+/// binary collation as a blob.
 macro_rules! has_columns {
     ($row:ty) => {
         impl Columns for $row {
@@ -64,8 +65,8 @@ has_columns!(sqlx::postgres::PgRow);
 #[cfg(feature = "sqlite")]
 has_columns!(sqlx::sqlite::SqliteRow);
 
-/// What is listed under each key, of rows of: 1 for a revocation or 0 for a spent token, digest,
-/// issued, until.
+/// Returns what is listed under each key, from rows of: 1 for a revocation or 0 for a spent token,
+/// digest, issued, until.
 pub(crate) fn answers(
     keys: &[KeyDigest],
     rows: &[impl Columns],
@@ -76,7 +77,7 @@ pub(crate) fn answers(
         if row.number(0)? == 1 {
             found.insert(key, listed(row.int(2)?, until));
         } else {
-            // A revocation wins over the uses.
+            // A token that is both revoked and spent is listed as revoked.
             let until = until.map(time);
             found.entry(key).or_insert(Listed::Spent { until });
         }
@@ -85,7 +86,7 @@ pub(crate) fn answers(
     Ok(answers.collect())
 }
 
-/// The state of the feed, without events, of the first columns of a row.
+/// Reads the state of the feed, without events, from the first six columns of a row.
 pub(crate) fn feed(rows: &[impl Columns]) -> Result<Feed, Failure> {
     let first = rows.first().ok_or(Failure::Garbled("the feed's state"))?;
     Ok(Feed {
@@ -97,7 +98,7 @@ pub(crate) fn feed(rows: &[impl Columns]) -> Result<Feed, Failure> {
     })
 }
 
-/// The feed, where each row holds its state and one event, or none.
+/// Reads the feed from rows that each hold its state and at most one event.
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(crate) fn feed_by_event(rows: &[impl Columns]) -> Result<Feed, Failure> {
     let mut feed = feed(rows)?;
@@ -116,7 +117,7 @@ pub(crate) fn feed_by_event(rows: &[impl Columns]) -> Result<Feed, Failure> {
     Ok(feed)
 }
 
-/// A revocation, of: digest, issued, until, at.
+/// Reads a revocation from: digest, issued, until, at.
 pub(crate) fn revoked(row: &impl Columns) -> Result<Revoked, Failure> {
     Ok(Revoked {
         digest: row.digest(0)?,
@@ -149,8 +150,8 @@ pub(crate) fn record(row: &impl Columns) -> Result<RevocationRecord, Failure> {
     })
 }
 
-/// The records that match, of which a row holds one or none, and behind its columns how many rows were
-/// looked at and the last of them.
+/// Reads a window from rows that each hold at most one record, and after its columns the number of
+/// rows in the window and the last digest in it.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) fn window(rows: &[impl Columns], limit: i64) -> Result<backend::Window, Failure> {
     let first = rows.first().ok_or(Failure::Garbled("a page"))?;
@@ -168,7 +169,7 @@ pub(crate) fn window(rows: &[impl Columns], limit: i64) -> Result<backend::Windo
     })
 }
 
-/// A token with taken uses, of: token, until, whether it is spent.
+/// Reads a token with taken uses from: token, until, whether it is spent.
 pub(crate) fn used(row: &impl Columns) -> Result<Used, Failure> {
     Ok(Used {
         token: row.digest(0)?,

@@ -1,22 +1,23 @@
-//! Places in the feed, in a full load and in the records, in bytes that others keep.
+//! The encoding of positions in the feed, in a full load and in the records as opaque cursors.
 
 use tower_revoke_core::{Cursor, StoreError};
 
-/// Says which kind of cursor it is, and in which version.
+/// The first byte of a cursor: its kind, and the version of its format.
 const FEED: u8 = 1;
 const RECORDS: u8 = 2;
 
-/// A position of the feed; while all is being loaded, also where the load stands.
+/// A position in the feed, and during a full load the position in that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FeedCursor {
     pub(crate) store: [u8; 16],
-    /// The last event that was seen, and the mark that it had.
+    /// The number of the last event that was seen, and its mark.
     pub(crate) position: i64,
     pub(crate) mark: i64,
     pub(crate) load: Option<Load>,
 }
 
-/// What of a full load was read. All that changed since it began comes after it, by the feed.
+/// How far a full load has come. The changes since its beginning follow in the feed, whose position
+/// was taken before the first page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Load {
     /// The revocations up to this one.

@@ -1,4 +1,4 @@
-//! Why a database could not be opened, or did not answer.
+//! The errors of opening a store on a server, and of its calls.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,19 +7,19 @@ use tower_revoke_core::StoreError;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use tower_revoke_core::{BoxError, request_timeout::RequestTimeoutError};
 
-/// Why a store on a server could not be opened. It never contains a password.
+/// Why a store on a server could not be opened. Its texts never contain the password.
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SqlStoreError {
-    /// A setting is invalid, of the store or of the server.
+    /// A setting of the store or of the server is invalid.
     #[error("invalid setting: {0}")]
     Setting(&'static str),
     /// `request_timeout` is out of bounds.
     #[error(transparent)]
     RequestTimeout(#[from] RequestTimeoutError),
-    /// The URL can't be parsed, or no connection could be made: the host is unknown, nobody listens,
-    /// the certificate is not trusted, or TLS is required and not compiled in.
+    /// The URL can't be parsed, or no connection could be made: the host is unknown, the connection
+    /// is refused, the certificate is not trusted, or TLS is required and not compiled in.
     #[error("the database can't be reached")]
     Unreachable(#[source] BoxError),
     /// The database did not answer in time.
@@ -37,7 +37,7 @@ pub enum SqlStoreError {
     /// A table does not use InnoDB, the only engine with the transactions that the store needs.
     #[error("the table {0} must use the engine InnoDB")]
     Engine(String),
-    /// The tables are missing or of an older release, and `migrate_on_connect` is off.
+    /// The tables are missing or from an older release, and `migrate_on_connect` is off.
     #[error("the schema {schema} is at version {found}, not at {known}; run the migration")]
     Older {
         /// The schema's name; in MariaDB and MySQL, the prefix of the tables' names.
@@ -47,7 +47,7 @@ pub enum SqlStoreError {
         /// The version that this release needs.
         known: u32,
     },
-    /// The tables are of a newer release.
+    /// The tables are from a newer release.
     #[error("the schema {schema} is at version {found}; this release knows {known}")]
     Newer {
         /// The schema's name; in MariaDB and MySQL, the prefix of the tables' names.
@@ -59,7 +59,7 @@ pub enum SqlStoreError {
     },
 }
 
-/// Why a call failed. Everybody who waited for the same transaction gets it.
+/// Why a call failed. Cloned for each caller whose write was in the transaction.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("the database answered with an error, or can't be reached")]
@@ -93,7 +93,7 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::TimedOut(within) => Self::TimedOut(within),
-            // The entries are not counted.
+            // These stores don't count their entries.
             Failure::Full => Self::Full(0),
             Failure::TooLong => Self::Unsupported("room for texts of this length"),
             other => Self::Unavailable(Box::new(other)),
@@ -107,18 +107,19 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-/// What to do about an error of the driver.
+/// The class of a driver's error, which decides how it is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The connection is lost; the statement may have taken effect.
     Broken,
-    /// The statement had no effect, and a retry may succeed.
+    /// A serialization conflict, a deadlock or the like: the statement had no effect, and a retry
+    /// may succeed.
     #[cfg_attr(
         not(any(feature = "mysql", feature = "postgres")),
         expect(dead_code, reason = "writers of SQLite wait for each other")
     )]
     Again,
-    /// It took too long.
+    /// The statement, or the wait for a connection or a lock, took too long.
     TimedOut,
     /// The disk or the table is full; the statement had no effect.
     Full,
@@ -127,7 +128,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Sorts an error of the driver, and by `of_answer` one that the database answered with.
+    /// Classifies an error of the driver; `of_answer` classifies those that the database returned.
     pub(crate) fn of(
         error: &sqlx::Error,
         of_answer: impl Fn(&(dyn DatabaseError + 'static)) -> Self,

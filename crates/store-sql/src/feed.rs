@@ -1,4 +1,4 @@
-//! The pages of the feed, of a full load, and of the records.
+//! Pages of the feed, of a full load and of the records.
 
 use tower_revoke_core::{Change, Changes, KeyDigest, RecordFilter, RevocationRecord, StoreError};
 
@@ -9,13 +9,14 @@ use crate::{
     value::time,
 };
 
-/// How many rows one page reads.
+/// The number of rows in a page.
 const PAGE: usize = 4_096;
 
-/// The answer to the caller, or why there is none.
+/// The result for the caller. The outer error is a failure of the database, after which the read
+/// may be retried.
 pub(crate) type Asked<T> = Result<Result<T, StoreError>, Failure>;
 
-/// The page of the feed, or of a full load, that comes next.
+/// Returns the next page of the feed or of a full load.
 pub(crate) async fn changes<D: Reader>(backend: &D, since: Option<&FeedCursor>) -> Asked<Changes> {
     let Some(cursor) = since else {
         let feed = backend.feed(i64::MAX, 0).await?;
@@ -27,7 +28,7 @@ pub(crate) async fn changes<D: Reader>(backend: &D, since: Option<&FeedCursor>) 
         };
         return load(backend, start, feed.last.0).await.map(Ok);
     };
-    // Of a load only where the feed stands is wanted.
+    // A load needs only the state of the feed, to verify the cursor.
     let at_most = if cursor.load.is_some() { 0 } else { PAGE };
     let feed = backend.feed(cursor.position, at_most).await?;
     if let Err(error) = stands(&feed, cursor) {
@@ -49,7 +50,9 @@ pub(crate) async fn changes<D: Reader>(backend: &D, since: Option<&FeedCursor>) 
     }))
 }
 
-/// Whether what the cursor has seen is what the database remembers.
+/// Verifies that the history that the cursor has seen is that of the database. The number alone is
+/// not enough: a history that went back may have grown past it, with other events. Their marks
+/// differ.
 fn stands(feed: &Feed, cursor: &FeedCursor) -> Result<(), StoreError> {
     if cursor.store != feed.store {
         return Err(StoreError::ForeignCursor);
@@ -71,7 +74,9 @@ fn stands(feed: &Feed, cursor: &FeedCursor) -> Result<(), StoreError> {
     }
 }
 
-/// Some of what is alive, and where to go on.
+/// Returns the next page of a full load: first all revocations, then all spent tokens. Its pages
+/// are not one snapshot. They need not be: the position of the cursor is from before the load, so
+/// the feed repeats every change that was made during it.
 async fn load<D: Reader>(backend: &D, cursor: FeedCursor, seq: i64) -> Result<Changes, Failure> {
     let mut changes = Vec::new();
     let mut load = cursor.load;
@@ -102,7 +107,7 @@ async fn load<D: Reader>(backend: &D, cursor: FeedCursor, seq: i64) -> Result<Ch
     })
 }
 
-/// Some of the records that are wanted, and after which digest to go on looking.
+/// Returns some of the matching records, and the digest after which to continue, if any.
 pub(crate) async fn records<D: Reader>(
     backend: &D,
     wanted: &RecordFilter,
@@ -120,7 +125,7 @@ pub(crate) async fn records<D: Reader>(
         more_after,
     } = backend.records(wanted, after, PAGE, at_most).await?;
     let last = match records.last() {
-        // There may be more that is wanted among the rows that were seen.
+        // The limit was reached: further matches may follow within the window.
         Some(last) if records.len() == at_most => Some(*last.digest.as_bytes()),
         _ => more_after,
     };

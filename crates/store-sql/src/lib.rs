@@ -1,11 +1,11 @@
-//! A [`Store`](tower_revoke_core::Store) of revocations and uses of bearer tokens in a database that
-//! all nodes share, on [sqlx](https://docs.rs/sqlx):
+//! A [`Store`](tower_revoke_core::Store) of revocations and uses of bearer tokens in a database
+//! that all nodes share, on [sqlx](https://docs.rs/sqlx):
 //!
 //! | store | database |
 //! |---|---|
 //! | `PostgresStore` | PostgreSQL 13 or newer; tested with 15 |
 //! | `MySqlStore` | MariaDB 10.6 or newer, tested with 10.11; MySQL 8.0 or newer, by its manual and not tested |
-//! | `SqliteStore` | a SQLite file, shared by the processes of one machine; see its docs, since the rest of this page is about servers |
+//! | `SqliteStore` | a SQLite file, shared by the processes of one machine; its docs state its guarantees, the rest of this page is about servers |
 //!
 //! # Examples
 //! ```no_run
@@ -23,86 +23,94 @@
 //! # Guarantees
 //!
 //! * **A use has one winner** among all nodes that share the schema or the tables on one primary. A
-//!   writer takes a lock before it reads, and so sees everything that was committed before: in
-//!   PostgreSQL an advisory lock, in MariaDB and MySQL the lock of the one row of the table `store`.
-//! * **An acknowledged write is durable**: committed by the primary, with its log flushed to disk. It
-//!   survives a crash of the server and of its machine if the server flushes its log; if it does not,
-//!   the store opens and logs a warning.
-//!   * PostgreSQL: `fsync` must be on. If `synchronous_commit` is `off`, each of our writes turns it
-//!     on for itself. With `synchronous_standby_names`, the write has reached the standbys too.
+//!   writer takes a lock before it reads, and so sees everything that was committed before it: in
+//!   PostgreSQL an advisory lock, in MariaDB and MySQL the lock on the only row of the table
+//!   `store`.
+//! * **An acknowledged write is durable**: committed by the primary, with its log flushed to disk.
+//!   It survives a crash of the server and of its machine if the server flushes its log. If the
+//!   server is configured not to, the store opens and logs a warning.
+//!   * PostgreSQL: `fsync` must be on. If `synchronous_commit` is `off`, each of our writes turns
+//!     it on for itself. With `synchronous_standby_names`, the write has reached the standbys too.
 //!   * MariaDB and MySQL: `innodb_flush_log_at_trx_commit` must be 1, and `sync_binlog` as well if
 //!     there is a binary log (MariaDB defaults to 0). No session can change either.
-//! * **A fail-over to a standby or replica that lagged loses what had not reached it**: revocations,
-//!   and uses, which can then be taken a second time. Restoring a backup does the same. A node that
-//!   follows the feed is told
-//!   ([`HistoryWentBack`](tower_revoke_core::StoreError::HistoryWentBack)), even if the new history
-//!   has grown past the loss: each event carries a random mark of its transaction. Synchronous
-//!   replication loses nothing.
-//! * **Nothing expires by itself**: only [`purge`](tower_revoke_core::Store::purge) removes entries,
-//!   by the caller's clock. A step of the server's clock changes nothing.
-//! * **Ambiguous outcomes are reported as such.** If the connection breaks during a use, a revocation
-//!   or a restore, the call is repeated under the same id over a new connection. A lift and the return
-//!   of a use are not repeated, since a second answer would differ from the first. A server that is
-//!   down fails with [`Unavailable`](tower_revoke_core::StoreError::Unavailable) at once, one that
-//!   hangs with [`TimedOut`](tower_revoke_core::StoreError::TimedOut) after `request_timeout`. The
-//!   store recovers by itself.
+//! * **A fail-over to a standby or replica that lagged loses what had not reached it**:
+//!   revocations, and uses, which can then be taken a second time. Restoring a backup does the
+//!   same. Synchronous replication loses nothing.
+//! * **Lost history is detected.** Each event carries a random mark of its transaction, and a
+//!   cursor holds that of the last event it has seen. If the mark differs, the feed fails with
+//!   [`HistoryWentBack`](tower_revoke_core::StoreError::HistoryWentBack), even if the new history
+//!   has grown past the loss.
+//! * **Nothing expires by itself**: only [`purge`](tower_revoke_core::Store::purge) removes
+//!   entries, by the caller's clock. A step of the server's clock changes nothing.
+//! * **Ambiguous outcomes are reported as such.** If the connection breaks during a use, a
+//!   revocation or a restore, the call is repeated under the same id over a new connection. A lift
+//!   and the return of a use are not repeated, since a second answer would differ from the first.
+//! * **The store recovers by itself.** If the server is down, calls fail with
+//!   [`Unavailable`](tower_revoke_core::StoreError::Unavailable) at once; if it hangs, with
+//!   [`TimedOut`](tower_revoke_core::StoreError::TimedOut) after `request_timeout`. The next call
+//!   connects again.
 //!
 //! # How it works
 //!
-//! Concurrent writes of one node share a transaction and its flush: the more callers, the cheaper
-//! each of them. The events of the feed are numbered under the writers' lock, so they are committed in
-//! the order of their numbers, and a reader misses none.
+//! Concurrent writes of one node share a transaction and its flush to disk (group commit), so a
+//! write costs less the more callers there are. The events of the feed are numbered under the
+//! writers' lock, so they are committed in the order of their numbers. Once a number is visible, no
+//! lower one can appear, so a reader misses no event.
 //!
 //! ## PostgreSQL
 //!
-//! A transaction is one call of a function in the schema, which takes the lock and releases it. A node
-//! that stops can't hold up the others. `NOTIFY` wakes those who wait for
-//! [`changed`](tower_revoke_core::ChangeFeed::changed).
+//! A transaction is one call of a function in the schema. The lock is taken in the function and
+//! released at its commit, without a round trip in between, so a node that stops can't block the
+//! others. `NOTIFY` wakes callers of [`changed`](tower_revoke_core::ChangeFeed::changed) on all
+//! nodes.
 //!
-//! The URL must lead to the primary. A pooler in front of it must pool sessions (`pool_mode = session`
-//! in PgBouncer), because statements are prepared and settings belong to the session.
+//! The URL must lead to the primary. A pooler in front of it must pool sessions (in PgBouncer,
+//! `pool_mode = session`), because statements are prepared and settings belong to the session.
 //!
 //! The tables and functions have a schema of their own, `tower_revoke` by default. The login needs
-//! `USAGE` on the schema, `SELECT`, `INSERT`, `UPDATE` and `DELETE` on its tables and `EXECUTE` on its
-//! functions; to create the schema, `CREATE` on the database.
+//! `USAGE` on the schema, `SELECT`, `INSERT`, `UPDATE` and `DELETE` on its tables and `EXECUTE` on
+//! its functions; to create the schema, `CREATE` on the database.
 //!
 //! ## MariaDB and MySQL
 //!
-//! A transaction takes two round trips: the first locks and reads, the second writes and commits. If a
-//! node stops between the two, the server releases its lock after a second; the others wait for less
-//! time than a call may take. These servers announce no writes. A write wakes those who wait for
-//! [`changed`](tower_revoke_core::ChangeFeed::changed) on the same handle; other nodes see it when they next
-//! ask.
+//! A transaction takes two round trips: the first locks and reads, the second writes and commits.
+//! If a node stops between the two, the server ends its session after a second and releases the
+//! lock. The default `request_timeout` of the other nodes is longer than that.
 //!
-//! The URL must lead to the primary. A proxy in front of it must keep sessions and must not split reads
-//! from writes. All nodes must use the same member of a Galera cluster: another one may lag, and of two
-//! that write one fails to commit and is retried. Galera was not tested.
+//! These servers don't notify clients of writes. A write wakes callers of
+//! [`changed`](tower_revoke_core::ChangeFeed::changed) on the same handle; other nodes see it when
+//! they next read the feed.
 //!
-//! The tables belong to the database that the URL names, and their names begin with `tower_revoke_` by
-//! default. They must use InnoDB. The login needs `SELECT`, `INSERT`, `UPDATE` and `DELETE` on them; to
-//! create them, `CREATE`. Texts longer than half of the server's `max_allowed_packet` fail with
-//! [`Unsupported`](tower_revoke_core::StoreError::Unsupported); nothing is truncated. The store's own
-//! sessions set what would change the meaning of a statement: `sql_mode`, the isolation level,
-//! `autocommit` and `completion_type`.
+//! The URL must lead to the primary. A proxy in front of it must keep sessions and must not split
+//! reads from writes. All nodes must use the same member of a Galera cluster: another member may
+//! lag, and if two of them write, one fails to commit and is retried. Galera was not tested.
 //!
-//! By default the driver encrypts if the server can, and verifies no certificate: use `tls_roots`, or
-//! `ssl-mode=VERIFY_IDENTITY` in the URL, on a network that is not yours. The driver depends on the
-//! crate `rsa`, in which RUSTSEC-2023-0071 reports that timing reveals private keys. It has no private
-//! key: without TLS it encrypts the password with the server's public key.
+//! The tables belong to the database that the URL names, and their names begin with `tower_revoke_`
+//! by default. They must use InnoDB. The login needs `SELECT`, `INSERT`, `UPDATE` and `DELETE` on
+//! them; to create them, `CREATE`. Texts longer than half of the server's `max_allowed_packet` fail
+//! with [`Unsupported`](tower_revoke_core::StoreError::Unsupported); nothing is truncated. The
+//! store's own sessions override the settings that change the meaning of a statement: `sql_mode`,
+//! the isolation level, `autocommit` and `completion_type`.
+//!
+//! By default the driver encrypts if the server can, and verifies no certificate. On an untrusted
+//! network use `tls_roots`, or `ssl-mode=VERIFY_IDENTITY` in the URL. The driver depends on the
+//! crate `rsa`, for which RUSTSEC-2023-0071 reports a timing attack on private keys. The driver
+//! holds no private key: without TLS it encrypts the password with the server's public key.
 //!
 //! # A pool of yours
 //!
-//! `PostgresStore::from_pool` and `MySqlStore::from_pool` read through a `sqlx` pool of the application.
-//! They rely on no setting of its sessions and change none. Writing and listening use connections of the
-//! store's own, opened with the pool's connect options, so that a full pool delays no revocation.
-//! `request_timeout` bounds reads in the client only; a limit in the server is the pool's.
+//! `PostgresStore::from_pool` and `MySqlStore::from_pool` read through a `sqlx` pool of the
+//! application. They rely on no setting of its sessions and change none. Writing and listening use
+//! connections of the store's own, opened with the pool's connect options, so that an exhausted
+//! pool delays no revocation. `request_timeout` bounds reads in the client only; a statement
+//! timeout in the server is up to the pool.
 //!
 //! # The schema
 //!
 //! `connect` creates the tables or migrates those of an older release. With
-//! `migrate_on_connect(false)` it only checks them, and `migrate` can run elsewhere, by a login with
-//! more rights. Tables of a newer release are rejected. Tokens and uses are stored as hashes; the keys
-//! of rules, who revoked and why are readable.
+//! `migrate_on_connect(false)` it only checks them, and `migrate` can run elsewhere, by a login
+//! with more rights. Tables of a newer release are rejected. Tokens are stored as hashes, and uses
+//! under random ids; the keys of rules, and who revoked and why, are readable.
 //!
 //! # Features
 //!
@@ -115,9 +123,9 @@
 
 #![cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 
-// From the lowest module up: error, value, op, backend, columns, rules, cursor, feed, queue, settings,
-// store, public, and the databases, which don't know each other. Each imports only from those before
-// it.
+// From the lowest module up: error, value, op, backend, columns, rules, cursor, feed, queue,
+// settings, store, public, and the databases, which are independent of each other. Each imports
+// only from those before it.
 mod backend;
 mod columns;
 mod cursor;

@@ -1,10 +1,10 @@
-//! What is written, and what is answered.
+//! The operations of a batch, and their answers.
 
 use tower_revoke_core::{Change, Lift, Listed, Revocation, RevocationKey, UnixTime, Use};
 
 use crate::value::{end, secs, written};
 
-/// What is to be done. Part of the schema: numbers stay as they are.
+/// The kind of an operation. PostgreSQL's functions know the numbers, which must not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Do {
     Revoke = 0,
@@ -15,16 +15,16 @@ pub(crate) enum Do {
     RestoreLifted = 5,
 }
 
-/// The answer to a lift, a use or a release; the other ones have none.
+/// The answer to a lift, or to taking or returning a use. Other operations leave the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// 0 no, 1 yes; of a use also 2, another limit, and 3, its life is past.
+    /// 0 for no, 1 for yes; when taking a use also 2 for a limit mismatch, and 3 for expired.
     pub(crate) outcome: i16,
-    /// Of a use: the uses that are left, or the limit that is known.
+    /// When taking a use: the number of uses left, or the stored limit on a mismatch.
     pub(crate) number: i64,
 }
 
-/// One thing to do.
+/// One operation.
 #[derive(Clone, Debug)]
 pub(crate) struct Op {
     pub(crate) what: Do,
@@ -104,7 +104,7 @@ impl Op {
         }
     }
 
-    /// `None` of what is not to be written back.
+    /// Returns `None` for a change that is not written back, such as the return of a use.
     pub(crate) fn restore(known: &Change) -> Option<Self> {
         match *known {
             Change::Listed { key, listed, at } => {
@@ -131,7 +131,7 @@ impl Op {
         }
     }
 
-    /// How long its words are, in bytes.
+    /// Returns the length of its texts, in bytes.
     pub(crate) fn words(&self) -> usize {
         let claim = self.claim.as_ref();
         self.by.len()
@@ -140,12 +140,12 @@ impl Op {
             + claim.map_or(0, |(name, value)| name.len() + value.len())
     }
 
-    /// Whether it uses the only use of a token.
+    /// Returns whether it takes the use of a single-use token.
     pub(crate) fn is_single_use(&self) -> bool {
         self.what == Do::TakeUse && self.limit == Some(1)
     }
 
-    /// Whether that it was done is all that is told.
+    /// Returns whether it has no answer but success.
     #[cfg(feature = "mysql")]
     pub(crate) fn has_no_answer(&self) -> bool {
         matches!(
@@ -154,7 +154,8 @@ impl Op {
         )
     }
 
-    /// Whether a second time gives the answer of the first.
+    /// Returns whether repeating it gives the same answer. A lift or the return of a use that took
+    /// effect finds nothing the second time, and would then answer no.
     pub(crate) fn can_be_repeated(&self) -> bool {
         !matches!(self.what, Do::Lift | Do::ReturnUse)
     }

@@ -1,7 +1,7 @@
-//! The public type of each store: what all databases share stays behind it.
+//! The implementation of core's traits by the public type of each store.
 
-/// Makes a [`Store`](tower_revoke_core::Store) of a struct around a
-/// [`SqlStore`](crate::store::SqlStore).
+/// Implements [`Store`](tower_revoke_core::Store) and [`ChangeFeed`](tower_revoke_core::ChangeFeed)
+/// for a newtype of [`SqlStore`](crate::store::SqlStore).
 macro_rules! is_a_store {
     ($store:ident) => {
         const _: () = {

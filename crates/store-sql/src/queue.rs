@@ -1,4 +1,5 @@
-//! The task that writes: what waits at the same time goes to the database as one transaction.
+//! The writing task. It gathers the writes that wait at the same time into one transaction (group
+//! commit), so that they share the flush of the log, which is most of the cost of a write.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -11,17 +12,18 @@ use crate::{
     op::{Answer, Op},
 };
 
-/// How much goes into one transaction, about.
+/// The number of operations in one transaction. A single request may exceed it.
 const AT_ONCE: usize = 1_024;
 
-/// After how many writes the feed is trimmed, and how much of it at once.
+/// After how many writes the feed is trimmed, and how many events that removes at most.
 const TRIM_EVERY: usize = 1_024;
 const TRIMMED_AT_ONCE: i64 = 8_192;
 
-/// How often what was rolled back is tried again.
+/// How many times a transaction that had no effect is attempted: after a serialization conflict, or
+/// if the connection broke before anything was written.
 const ATTEMPTS: usize = 5;
 
-/// What one caller asked.
+/// The write of one caller.
 pub(crate) struct Request {
     pub(crate) ops: Vec<Op>,
     pub(crate) reply: oneshot::Sender<Result<Answer, Failure>>,
@@ -30,14 +32,16 @@ pub(crate) struct Request {
 pub(crate) struct Queue<D> {
     pub(crate) backend: Arc<D>,
     pub(crate) clock: Clock,
+    /// The request timeout, which bounds each attempt.
     pub(crate) within: Duration,
     pub(crate) feed_capacity: i64,
     pub(crate) feed_retention: Duration,
+    /// Limits the log of failed attempts to trim the feed.
     pub(crate) not_trimmed: LogLimit,
 }
 
 impl<D: Backend> Queue<D> {
-    /// Works until nobody can ask any more.
+    /// Runs until the last handle of the store is dropped.
     pub(crate) async fn run(self, mut asked: mpsc::Receiver<Request>) {
         let mut link = None;
         let mut queue = VecDeque::new();
@@ -50,8 +54,9 @@ impl<D: Backend> Queue<D> {
                 }
                 tokio::task::yield_now().await;
             }
-            // Who was just answered asks again at once. For as long as more come they are waited
-            // for, else a first few would take the flush that all could share.
+            // Callers of the last transaction have just been woken, and often write again at once.
+            // Yield to them for as long as that brings new requests: otherwise the first few would
+            // start a transaction by themselves, and the rest would wait for a second flush.
             loop {
                 let before = queue.len();
                 while let Ok(request) = asked.try_recv() {
@@ -69,7 +74,7 @@ impl<D: Backend> Queue<D> {
                     queue.push_front(request);
                     break;
                 }
-                // Who has gone doesn't wait for an answer, and asks again where it matters.
+                // The caller has dropped its future, and repeats the call if it still matters.
                 if !request.reply.is_closed() {
                     count += request.ops.len();
                     some.push(request);
@@ -88,8 +93,9 @@ impl<D: Backend> Queue<D> {
         let _ = tokio::time::timeout(self.within, self.backend.close(link)).await;
     }
 
-    /// One transaction for all; where its connection broke, a second one for those that may be
-    /// asked twice.
+    /// Writes all requests in one transaction. If a connection breaks that was open before, repeats
+    /// the requests that give the same answer twice over a new one, and fails the others as
+    /// ambiguous. There is no second attempt if even the new connection breaks.
     async fn serve(&self, link: &mut Option<D::Link>, requests: Vec<Request>) {
         let was_open = link.is_some();
         let failure = match self.write(link, &requests).await {
@@ -112,6 +118,9 @@ impl<D: Backend> Queue<D> {
         }
     }
 
+    /// Writes the requests in one transaction, and retries while that is known to have had no
+    /// effect. Keeps the connection only if its state is known. A timeout is not retried, since the
+    /// callers have stopped waiting by then.
     async fn write(
         &self,
         link: &mut Option<D::Link>,
@@ -146,7 +155,7 @@ impl<D: Backend> Queue<D> {
                 Kind::TimedOut => return Err(Failure::TimedOut(self.within)),
                 Kind::Full => return Err(Failure::Full),
                 Kind::Again | Kind::Other => {
-                    // Whatever it is, a new connection may find another server.
+                    // A new connection may reach another server, such as the new primary.
                     *link = None;
                     return Err(Failure::Database(error));
                 }
@@ -159,7 +168,8 @@ impl<D: Backend> Queue<D> {
         link: &mut Option<D::Link>,
         requests: &[Request],
     ) -> Result<Vec<Answer>, Failure> {
-        // Taken out: a call that is cut off leaves a connection of no use.
+        // Taken out, so that a timeout drops the connection with this future. It may be in the
+        // middle of a response or of a transaction, and must not be used again.
         let mut open = match link.take() {
             Some(open) => open,
             None => self.backend.open().await?,
@@ -176,7 +186,7 @@ impl<D: Backend> Queue<D> {
         answers
     }
 
-    /// Forgets old changes. What is not done now is done the next time.
+    /// Removes old events. What a failed call leaves is removed by the next one.
     async fn trim(&self, link: &mut Option<D::Link>) {
         let Some(mut open) = link.take() else {
             return;
@@ -201,7 +211,7 @@ impl<D: Backend> Queue<D> {
     }
 }
 
-/// The last answer of each request: what has an answer is asked alone.
+/// Returns the last answer of each request. Operations that have an answer are alone in theirs.
 fn per_request(requests: &[Request], answers: &[Answer]) -> Vec<Answer> {
     let mut rest = answers;
     let mut last = |request: &Request| {
@@ -214,7 +224,7 @@ fn per_request(requests: &[Request], answers: &[Answer]) -> Vec<Answer> {
 
 fn reply(requests: Vec<Request>, answers: Vec<Answer>) {
     for (request, answer) in requests.into_iter().zip(answers) {
-        // Who has gone is not told.
+        // Fails if the caller has dropped its future.
         let _ = request.reply.send(Ok(answer));
     }
 }

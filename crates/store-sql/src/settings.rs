@@ -1,4 +1,4 @@
-//! The settings that the stores have in common.
+//! The settings that all stores have in common.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tower_revoke_core::{Clock, request_timeout};
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use crate::error::SqlStoreError;
 
-/// How many times the request timeout opening may take: it makes several requests, and may create
+/// The timeout of opening a store, in request timeouts: it makes several requests, and may create
 /// tables.
 pub(crate) const REQUESTS_TO_OPEN: u32 = 5;
 
@@ -33,27 +33,27 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How long opening may take.
+    /// Returns the timeout of opening the store.
     pub(crate) fn opening_timeout(&self) -> Duration {
         self.request_timeout.saturating_mul(REQUESTS_TO_OPEN)
     }
 }
 
-/// Defines the setters that all builders have, in the `impl` of a builder with `settings`.
+/// Defines the setters of all builders, in the `impl` of a builder with `settings`.
 macro_rules! common_setters {
     () => {
         /// Sets how long one call may take, including a new connection and the wait for other
-        /// writers; longer ones fail with [`TimedOut`](tower_revoke_core::StoreError::TimedOut). A
-        /// purge may take as long for each of its steps, and opening the store five times as long.
-        /// Defaults to 2 s.
+        /// writers. A call that takes longer fails with
+        /// [`TimedOut`](tower_revoke_core::StoreError::TimedOut). A purge may take as long for each
+        /// of its steps, and opening the store five times as long. Defaults to 2 s.
         pub fn request_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.settings.request_timeout = timeout;
             self
         }
 
-        /// Sets how many changes the feed keeps, about: the oldest are removed from time to time,
-        /// while the store is written to. A node that falls further behind loads everything again.
-        /// Defaults to 100,000.
+        /// Sets about how many changes the feed keeps. The oldest are removed from time to time, in
+        /// the course of writes, so there may be somewhat more. A node that falls further behind
+        /// loads everything again. Defaults to 100,000.
         pub fn feed_capacity(mut self, changes: u64) -> Self {
             self.settings.feed_capacity = changes;
             self
@@ -65,7 +65,7 @@ macro_rules! common_setters {
             self
         }
 
-        /// Sets the clock by which tokens expire and changes age. Defaults to that of the machine.
+        /// Sets the clock by which tokens and changes expire. Defaults to the machine's.
         pub fn clock(mut self, clock: tower_revoke_core::Clock) -> Self {
             self.settings.clock = clock;
             self
@@ -75,7 +75,8 @@ macro_rules! common_setters {
 
 pub(crate) use common_setters;
 
-/// How a server is reached: by a URL, with a pool of our own, or by the pool `P` of the user.
+/// How a server is reached: by a URL, with a pool of the store's own, or by the pool `P` of the
+/// user.
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 #[derive(Clone)]
 pub(crate) enum Source<P> {
@@ -104,8 +105,8 @@ impl<P> Server<P> {
         }
     }
 
-    /// Checks what the driver does not: it takes any scheme for its own, and what is set beside a
-    /// pool would have no effect.
+    /// Checks the settings that the driver does not: it accepts a URL of any scheme, and settings
+    /// beside the user's pool would have no effect.
     pub(crate) fn check(
         &self,
         settings: &Settings,
@@ -131,7 +132,7 @@ impl<P> Server<P> {
     }
 }
 
-/// Runs the opening of a store in bounded time.
+/// Opens a store within the timeout of that.
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(crate) async fn open_in_time<T>(
     settings: &Settings,
@@ -148,31 +149,31 @@ pub(crate) async fn open_in_time<T>(
 macro_rules! server_setters {
     () => {
         /// Sets whether `connect` creates the tables, or migrates those of an older release. If
-        /// not, they must be as [`migrate`](Self::migrate) leaves them. Defaults to `true`.
+        /// not, [`migrate`](Self::migrate) must have been called before. Defaults to `true`.
         pub fn migrate_on_connect(mut self, migrates: bool) -> Self {
             self.server.migrate_on_connect = migrates;
             self
         }
 
         /// Sets how many connections may read at the same time, at least one. The store opens one
-        /// more for writing; in PostgreSQL one that listens while somebody waits for changes, in
-        /// MariaDB and MySQL one during a purge. Defaults to 8; with a pool of yours it is the
-        /// pool's, and must not be set here.
+        /// more for writing; in PostgreSQL another one to listen for changes once they are awaited,
+        /// in MariaDB and MySQL another one during a purge. Defaults to 8. With a pool of yours the
+        /// pool decides, and this must not be set.
         pub fn max_connections(mut self, connections: u32) -> Self {
             self.settings.max_connections = Some(connections);
             self
         }
 
-        /// Sets the user and the password, in place of those in the URL. Must not be set with a pool
-        /// of yours.
+        /// Sets the user and the password, in place of those in the URL. Must not be set with a
+        /// pool of yours.
         pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
             self.server.credentials = Some((user.into(), password.into()));
             self
         }
 
-        /// Requires TLS and a certificate of the server that names its host and was issued by one
-        /// of these certificate authorities, in PEM, or by a public one; whatever the URL says of
-        /// TLS. Must not be set with a pool of yours.
+        /// Requires TLS, and a server certificate that names its host and was issued by one of
+        /// these certificate authorities, in PEM, or by a public one. Overrides the TLS parameters
+        /// of the URL. Must not be set with a pool of yours.
         #[cfg(feature = "tls")]
         pub fn tls_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
             self.server.tls_roots = Some(pem.into());

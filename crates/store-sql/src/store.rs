@@ -1,4 +1,4 @@
-//! The store: what is asked of the writing task and of the readers, and how long that may take.
+//! The store over any database: queues writes, reads, and bounds both by the request timeout.
 
 use std::{
     fmt,
@@ -26,31 +26,36 @@ use crate::{
     settings::Settings,
 };
 
-/// How many revocations share one transaction at most; more are several.
+/// The maximum number of revocations in one transaction; longer slices take several.
 const AT_ONCE: usize = 1_000;
 
-/// How many callers the writing task takes in before others wait.
+/// The capacity of the channel to the writing task; further callers wait for room.
 const WAITING: usize = 1_024;
 
-/// How many rows of a table one step of a purge drops: others have their turn between two.
+/// How many rows of a table one step of a purge removes. Other writers can take the lock between
+/// two steps.
 const PURGED_AT_ONCE: i64 = 2_048;
 
-/// A [`Store`] in one kind of database; a cheap handle, clones are the same store.
+/// A [`Store`] in one kind of database. Cheap to clone; clones are handles of the same store.
 pub(crate) struct SqlStore<D>(Arc<Inner<D>>);
 
 struct Inner<D> {
-    /// Of this store, among all that there are.
+    /// The id of the store in the database, by which cursors of another store are rejected.
     id: Digest,
     backend: Arc<D>,
     clock: Clock,
+    /// The request timeout.
     within: Duration,
     writer: mpsc::Sender<Request>,
+    /// The number of the last event, sent by the listener.
     news: watch::Sender<i64>,
     runtime: Handle,
+    /// Started by the first call that waits for changes.
     listener: Mutex<Option<AbortHandle>>,
 }
 
 impl<D: Backend> Inner<D> {
+    /// Starts the task that listens for changes, unless it runs.
     fn listen(&self) {
         let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         if listener.as_ref().is_none_or(AbortHandle::is_finished) {
@@ -70,8 +75,9 @@ impl<D: Backend> Inner<D> {
         Ok(in_time.unwrap_or(Err(Failure::TimedOut(self.within)))?)
     }
 
+    /// Sends a request to the writing task, and waits for its answer.
     async fn write(&self, ops: Vec<Op>) -> Result<Answer, StoreError> {
-        // Here, since in a transaction it would take the others with it.
+        // Checked before it is queued: in a batch it would fail the writes of other callers too.
         if ops.iter().any(|op| op.words() > self.backend.longest()) {
             return Err(Failure::TooLong.into());
         }
@@ -85,8 +91,9 @@ impl<D: Backend> Inner<D> {
         .await
     }
 
-    /// Reads, and reads again after what another attempt may get past: a connection that broke while
-    /// it was idle, of which there may be as many as there are readers, or a conflict.
+    /// Reads, and retries after a serialization conflict or a broken connection. A restart of the
+    /// server breaks every idle connection of the pool at once, so there are as many retries as the
+    /// pool has connections.
     async fn read<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         ask: impl Fn() -> F,
@@ -126,7 +133,7 @@ impl<D> Drop for Inner<D> {
 }
 
 impl<D: Backend> SqlStore<D> {
-    /// Begins to work on an open database, in the runtime in which it is called.
+    /// Starts the writing task over an open database. Must be called in a tokio runtime.
     pub(crate) fn start(id: Digest, backend: D, settings: &Settings) -> Self {
         let (writer, asked) = mpsc::channel(WAITING);
         let backend = Arc::new(backend);
@@ -251,10 +258,10 @@ impl<D: Backend> ChangeFeed for SqlStore<D> {
                 }) if store == self.0.id => {
                     let mut news = self.0.news.subscribe();
                     self.0.listen();
-                    // It ends with this handle, and so never while somebody waits.
+                    // The sender belongs to this handle, so it is not dropped while a caller waits.
                     let _ = news.wait_for(|last| *last > position).await;
                 }
-                // There is something to be told at once.
+                // A load has a next page, and any other cursor an error: `changes` returns at once.
                 _ => {}
             }
         })
@@ -273,7 +280,7 @@ impl<D: Backend> ChangeFeed for SqlStore<D> {
     }
 }
 
-/// In the order of the digests.
+/// Pages are ordered by digest.
 impl<D: Backend> Records for SqlStore<D> {
     fn page<'a>(
         &'a self,
@@ -291,7 +298,7 @@ impl<D: Backend> Records for SqlStore<D> {
             let at_most = at_most.clamp(1, 10_000);
             let mut page = RecordPage::default();
             loop {
-                // One more than there is room for says that the page is not the last.
+                // Reads one record more than the page holds, to know whether another page follows.
                 let room = at_most + 1 - page.records.len();
                 let (more, last) = inner
                     .read(|| feed::records(&*inner.backend, wanted, after, room))

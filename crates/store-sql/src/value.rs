@@ -1,23 +1,23 @@
-//! Times and texts as a database can keep them.
+//! The conversion of times and texts to and from what a database can store.
 
 use tower_revoke_core::UnixTime;
 
-/// A time as a signed number; one that is too far is the farthest.
+/// Converts a time to a signed number; one beyond the range becomes the largest.
 pub(crate) fn secs(time: UnixTime) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// An end as a signed number; one that is too far is none.
+/// Converts an expiry to a signed number; one beyond the range becomes `None`, and never expires.
 pub(crate) fn end(until: Option<UnixTime>) -> Option<i64> {
     until.and_then(|until| i64::try_from(until.as_secs()).ok())
 }
 
-/// A time that was kept.
+/// Converts a stored number to a time.
 pub(crate) fn time(secs: i64) -> UnixTime {
     UnixTime::from_secs(u64::try_from(secs).unwrap_or(0))
 }
 
-/// A text without NUL, which PostgreSQL can't keep, from which [`read`] finds back.
+/// Escapes NUL, which PostgreSQL can't store, and the backslash; [`read`] reverses it.
 pub(crate) fn written(text: &str) -> String {
     if text.contains(['\\', '\0']) {
         text.replace('\\', "\\\\").replace('\0', "\\0")
@@ -26,7 +26,7 @@ pub(crate) fn written(text: &str) -> String {
     }
 }
 
-/// The text that was [`written`].
+/// Returns the text that was [`written`].
 pub(crate) fn read(text: String) -> String {
     if !text.contains('\\') {
         return text;
