@@ -112,8 +112,8 @@ impl From<sqlx::Error> for Failure {
 pub(crate) enum Kind {
     /// The connection is lost; the statement may have taken effect.
     Broken,
-    /// A serialization conflict, a deadlock or the like: the statement had no effect, and a retry
-    /// may succeed.
+    /// A serialization conflict, a deadlock or a lock that was not granted in time: the statement
+    /// had no effect, and a retry may succeed.
     #[cfg_attr(
         not(any(feature = "mysql", feature = "postgres")),
         expect(dead_code, reason = "writers of SQLite wait for each other")

@@ -12,7 +12,7 @@ use crate::{
     op::{Answer, Op},
 };
 
-/// The number of operations in one transaction. A single request may exceed it.
+/// The maximum number of operations in one transaction, unless a single request has more.
 const AT_ONCE: usize = 1_024;
 
 /// After how many writes the feed is trimmed, and how many events that removes at most.

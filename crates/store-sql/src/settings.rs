@@ -132,7 +132,7 @@ impl<P> Server<P> {
     }
 }
 
-/// Opens a store within the timeout of that.
+/// Runs the opening of a store, within its timeout.
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(crate) async fn open_in_time<T>(
     settings: &Settings,

@@ -26,7 +26,8 @@ use crate::{
     settings::Settings,
 };
 
-/// The maximum number of revocations in one transaction; longer slices take several.
+/// The maximum number of revocations in one request to the writing task; longer slices take
+/// several.
 const AT_ONCE: usize = 1_000;
 
 /// The capacity of the channel to the writing task; further callers wait for room.

@@ -1,16 +1,17 @@
--- The first version of the tables. {p} stands for the prefix of their names, {store} for 32 hex
--- digits. There are no transactions around it: what was cut off is begun again, and each statement
--- must bear that. The row of the table store, with which the version appears, comes last.
+-- Version 1 of the tables. {p} is replaced by the prefix of their names, {store} by the id of the
+-- store in hex. DDL is not transactional here: an interrupted migration is started again, so each
+-- statement must be repeatable. The row of the table store comes last, since it declares the
+-- version.
 
--- Times are seconds since 1970; no end is NULL. In texts a backslash stands for itself when it is
--- doubled, and \0 for the character of that number.
+-- Times are seconds since 1970; an entry without an expiry has NULL. In texts a backslash is
+-- doubled, and NUL is written as \0.
 CREATE TABLE IF NOT EXISTS `{p}revoked` (
     digest BINARY(16) NOT NULL PRIMARY KEY,
-    -- Of a rule; NULL: one token is revoked.
+    -- Set for a rule; NULL for the revocation of one token.
     issued_at_or_before BIGINT,
     until BIGINT,
     at BIGINT NOT NULL,
-    -- The key of a rule, where it is known.
+    -- The key of a rule, if it is known.
     issuer LONGTEXT,
     claim LONGTEXT,
     value LONGTEXT,
@@ -19,7 +20,7 @@ CREATE TABLE IF NOT EXISTS `{p}revoked` (
     KEY ends (until)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- The last lift of each key, kept for as long as what it lifted would have been.
+-- The last lift of each key, retained for as long as the revocation would have been.
 CREATE TABLE IF NOT EXISTS `{p}lifted` (
     digest BINARY(16) NOT NULL PRIMARY KEY,
     at BIGINT NOT NULL,
@@ -29,26 +30,28 @@ CREATE TABLE IF NOT EXISTS `{p}lifted` (
     KEY ends (until)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- How many uses of a token are held. A row stays when they are returned: the limit stays known.
+-- The number of uses of a token that are taken. The row stays when they are returned, to keep the
+-- limit.
 CREATE TABLE IF NOT EXISTS `{p}uses` (
     token BINARY(16) NOT NULL PRIMARY KEY,
     max_uses BIGINT NOT NULL,
     held BIGINT NOT NULL,
     until BIGINT,
-    -- The use that was taken, of a token with one use.
+    -- The id of the taken use of a single-use token.
     holder BINARY(16),
     KEY ends (until)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- Which uses were taken, of tokens with more than one use.
+-- The taken uses of tokens with more than one use.
 CREATE TABLE IF NOT EXISTS `{p}held` (
     token BINARY(16) NOT NULL,
     use_id BINARY(16) NOT NULL,
     PRIMARY KEY (token, use_id)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 returned. Its numbers are given out under the lock of
--- the row of the table store, not by the server: those would be committed in another order.
+-- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 returned. Events are numbered under the lock on
+-- the row of the table store. With AUTO_INCREMENT, a lower number could be committed after a higher
+-- one, and readers would miss it.
 CREATE TABLE IF NOT EXISTS `{p}events` (
     seq BIGINT NOT NULL PRIMARY KEY,
     mark BIGINT NOT NULL,
@@ -60,20 +63,21 @@ CREATE TABLE IF NOT EXISTS `{p}events` (
     at BIGINT NOT NULL
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- One row, locked by whoever writes, from the first statement to the commit.
+-- One row. Each writer holds a lock on it from its first statement to the commit.
 CREATE TABLE IF NOT EXISTS `{p}store` (
     only_one BIGINT NOT NULL PRIMARY KEY,
     version BIGINT NOT NULL,
     id BINARY(16) NOT NULL,
-    -- The last event, and the mark of the transaction that made it.
+    -- The number of the last event, and the mark of its transaction.
     seq BIGINT NOT NULL,
     mark BIGINT NOT NULL,
-    -- The same of the last event that was forgotten.
+    -- The same for the last event that was removed from the feed.
     trimmed BIGINT NOT NULL,
     trimmed_mark BIGINT NOT NULL,
-    -- What ended before this may have been forgotten.
+    -- Entries that expired before this time may have been purged.
     purged_before BIGINT,
-    -- How often something was acknowledged that was found there already.
+    -- Incremented when a write is acknowledged that finds everything in place, so that its commit
+    -- flushes the log.
     repeats BIGINT NOT NULL
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 

@@ -1,30 +1,30 @@
--- The first version of the schema. {schema} stands for its name, {store} for 32 hex digits.
+-- Version 1 of the schema. {schema} is replaced by its name, {store} by the id of the store in hex.
 
 CREATE TABLE {schema}.store (
     only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
     version integer NOT NULL,
     id bytea NOT NULL CHECK (octet_length(id) = 16),
-    -- The last event, and the mark of the transaction that made it.
+    -- The number of the last event, and the mark of its transaction.
     seq bigint NOT NULL DEFAULT 0,
     mark bigint NOT NULL DEFAULT 0,
-    -- The same of the last event that was forgotten.
+    -- The same for the last event that was removed from the feed.
     trimmed bigint NOT NULL DEFAULT 0,
     trimmed_mark bigint NOT NULL DEFAULT 0,
-    -- What ended before this may have been forgotten.
+    -- Entries that expired before this time may have been purged.
     purged_before bigint
 ) WITH (fillfactor = 10);
 
 INSERT INTO {schema}.store (version, id) VALUES (1, decode('{store}', 'hex'));
 
--- Times are seconds since 1970; no end is NULL. In texts a backslash stands for itself when it is
--- doubled, and \0 for the character that PostgreSQL can't keep.
+-- Times are seconds since 1970; an entry without an expiry has NULL. In texts a backslash is
+-- doubled, and NUL, which PostgreSQL cannot store, is written as \0.
 CREATE TABLE {schema}.revoked (
     digest bytea PRIMARY KEY CHECK (octet_length(digest) = 16),
-    -- Of a rule; NULL: one token is revoked.
+    -- Set for a rule; NULL for the revocation of one token.
     issued_at_or_before bigint,
     until bigint,
     at bigint NOT NULL,
-    -- The key of a rule, where it is known.
+    -- The key of a rule, if it is known.
     issuer text,
     claim text,
     value text,
@@ -33,7 +33,7 @@ CREATE TABLE {schema}.revoked (
 );
 CREATE INDEX revoked_ends ON {schema}.revoked (until) WHERE until IS NOT NULL;
 
--- The last lift of each key, kept for as long as what it lifted would have been.
+-- The last lift of each key, retained for as long as the revocation would have been.
 CREATE TABLE {schema}.lifted (
     digest bytea PRIMARY KEY CHECK (octet_length(digest) = 16),
     at bigint NOT NULL,
@@ -43,26 +43,27 @@ CREATE TABLE {schema}.lifted (
 );
 CREATE INDEX lifted_ends ON {schema}.lifted (until) WHERE until IS NOT NULL;
 
--- How many uses of a token are held. A row stays when they are returned: the limit stays known.
+-- The number of uses of a token that are taken. The row stays when they are returned, to keep the
+-- limit.
 CREATE TABLE {schema}.uses (
     token bytea PRIMARY KEY CHECK (octet_length(token) = 16),
     max_uses bigint NOT NULL,
     held bigint NOT NULL,
     until bigint,
-    -- The use that was taken, of a token with one use.
+    -- The id of the taken use of a single-use token.
     holder bytea CHECK (octet_length(holder) = 16)
 );
 CREATE INDEX uses_end ON {schema}.uses (until) WHERE until IS NOT NULL;
 
--- Which uses were taken, of tokens with more than one use.
+-- The taken uses of tokens with more than one use.
 CREATE TABLE {schema}.held (
     token bytea NOT NULL CHECK (octet_length(token) = 16),
     use_id bytea NOT NULL CHECK (octet_length(use_id) = 16),
     PRIMARY KEY (token, use_id)
 );
 
--- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 returned. Tokens that were spent at once are one row:
--- seq is the number of the last of its events, and those before it have the numbers before.
+-- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 returned. Tokens that were spent by one call of
+-- take_new share a row: seq is the number of its last event, and the others count down from it.
 CREATE TABLE {schema}.events (
     seq bigint PRIMARY KEY,
     mark bigint NOT NULL,
@@ -74,17 +75,18 @@ CREATE TABLE {schema}.events (
     at bigint NOT NULL
 );
 
--- Held by whoever writes, until the commit: so events are committed in the order of their numbers,
--- and every statement of a function sees all that was written before. No lock of a table, for which
--- an autovacuum would have to be cancelled, and no row, which would have to be written.
+-- Takes the lock of writers, which is held until the end of the transaction. Events are therefore
+-- committed in the order of their numbers, and each later statement of the function sees all that
+-- was written before. It is an advisory lock: a table lock would cancel autovacuum, and a row lock
+-- would have to be written to the row.
 CREATE FUNCTION {schema}.take_turn() RETURNS void LANGUAGE sql VOLATILE AS $$
     SELECT pg_advisory_xact_lock(1953656434, '{schema}.events'::regclass::oid::integer)
 $$;
 
--- Does all that is asked, in the order of the arrays, as one transaction.
--- kinds: 0 revoke, 1 lift, 2 take a use, 3 return it, 4 restore a revocation, 5 restore a lift.
--- Answers only for 1, 2 and 3. outcome: 0 no, 1 yes, 2 another limit, 3 its life is past;
--- number: the uses that are left, or the limit that is known.
+-- Applies operations in the order of the arrays, in one transaction.
+-- kinds: 0 revoke, 1 lift, 2 take a use, 3 return a use, 4 restore a revocation, 5 restore a lift.
+-- Returns a row for each operation of kind 1, 2 or 3. outcome: 0 no, 1 yes, 2 limit mismatch,
+-- 3 expired; number: the uses that are left, or the stored limit on a mismatch.
 CREATE FUNCTION {schema}.apply(
     our_now bigint, our_mark bigint,
     kinds smallint[], digests bytea[], ids bytea[], limits bigint[], issued bigint[],
@@ -110,7 +112,8 @@ DECLARE
     told_until bigint;
     told_at bigint;
 BEGIN
-    -- What is acknowledged is on the disk, whatever the default of the server or of the role is.
+    -- With off, COMMIT would return before the log is flushed. Whatever the default of the server
+    -- or of the role, an acknowledged write must be durable; this holds for the transaction.
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
@@ -130,7 +133,7 @@ BEGIN
             SELECT at INTO l FROM {schema}.lifted WHERE digest = op.digest;
             IF FOUND AND l.at > new_at THEN
                 CONTINUE WHEN op.kind = 4;
-                -- It is newer than any lift, whatever the clocks said.
+                -- A new revocation is newer than every lift before it, even if clocks differ.
                 new_at := l.at;
             END IF;
             new_issued := op.issued;
@@ -139,7 +142,7 @@ BEGIN
             SELECT * INTO r FROM {schema}.revoked WHERE digest = op.digest;
             IF FOUND THEN
                 IF (r.issued_at_or_before IS NULL) = (op.issued IS NULL) THEN
-                    -- Never shorter than it was.
+                    -- A revocation is never shortened.
                     new_issued := greatest(r.issued_at_or_before, op.issued);
                     IF r.until IS NULL OR op.until IS NULL THEN
                         new_until := NULL;
@@ -213,7 +216,8 @@ BEGIN
         ELSIF op.kind = 2 THEN
             n := op.place;
             SELECT * INTO u FROM {schema}.uses WHERE token = op.digest;
-            -- A wall clock may have been set back since uses were forgotten.
+            -- The taken uses of such a token may have been purged. A wall clock that was set back
+            -- since must not make them available again.
             IF op.until < s.purged_before THEN
                 outcome := 3;
                 number := 0;
@@ -299,15 +303,16 @@ BEGIN
     END LOOP;
     IF next_seq > s.seq THEN
         UPDATE {schema}.store SET seq = next_seq, mark = our_mark;
-        -- By the store's id: the name of a channel has its limit, and that of a schema any letters.
+        -- Named by the id of the store: the name of a channel may have 63 bytes, as many as the
+        -- name of the schema, so a prefix might not fit.
         PERFORM pg_notify('tower-revoke-{store}', next_seq::text);
     END IF;
 END
 $$;
 
--- Takes the single uses of tokens that nobody has used before, each of which is asked once: the
--- digests of those that were won, one behind the other, or null. What is not won here is not decided;
--- apply decides it.
+-- Takes uses of single-use tokens that have not been used before; a token must not be given twice.
+-- Returns the digests of the tokens whose use was taken, concatenated, or NULL. About the others it
+-- decides nothing: that is left to apply.
 CREATE FUNCTION {schema}.take_new(
     our_now bigint, our_mark bigint, digests bytea[], ids bytea[], untils bigint[]
 ) RETURNS bytea LANGUAGE plpgsql VOLATILE AS $$
@@ -340,7 +345,8 @@ BEGIN
 END
 $$;
 
--- Forgets some of what ended before a time: how many entries, and whether there may be more.
+-- Removes up to at_once rows of each table that expired before a time. Returns the number of
+-- entries removed, and whether there may be more.
 CREATE FUNCTION {schema}.purge(before bigint, at_once bigint)
 RETURNS TABLE (dropped bigint, more boolean) LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
@@ -352,7 +358,8 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     PERFORM {schema}.take_turn();
-    -- Said even if nothing is dropped: a purge before this one may have been cut off.
+    -- Recorded by every purge: apply and take_new reject a use that expired before this time, since
+    -- its token may have been purged.
     UPDATE {schema}.store SET purged_before = before
         WHERE purged_before IS NULL OR purged_before < before;
     WITH due AS (SELECT digest FROM {schema}.revoked WHERE until < before LIMIT at_once)
@@ -379,8 +386,8 @@ BEGIN
 END
 $$;
 
--- Forgets the oldest events: what is too much, and what was written too long ago. Not all at
--- once: how many it forgot.
+-- Removes the oldest events: those beyond the capacity of the feed and those past its retention,
+-- but at most at_once events. Returns the number of rows removed.
 CREATE FUNCTION {schema}.trim_feed(kept bigint, since bigint, at_once bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
@@ -398,7 +405,7 @@ BEGIN
         cut := s.seq;
     END IF;
     cut := least(greatest(cut, s.seq - kept), s.trimmed + at_once, s.seq);
-    -- A row goes as a whole, or stays.
+    -- Only whole rows are removed, so the cut moves back to the last event of one.
     SELECT coalesce(max(seq), s.trimmed) INTO STRICT cut FROM {schema}.events WHERE seq <= cut;
     IF cut <= s.trimmed THEN
         RETURN 0;

@@ -1,27 +1,27 @@
--- The first version of the file. Each step of the schema is one transaction.
+-- Version 1 of the file. It is created in one transaction.
 
 CREATE TABLE store (
     only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
     id BLOB NOT NULL CHECK (length(id) = 16),
-    -- The last event, and the mark of the transaction that made it.
+    -- The number of the last event, and the mark of its transaction.
     seq INTEGER NOT NULL DEFAULT 0,
     mark INTEGER NOT NULL DEFAULT 0,
-    -- The same of the last event that was forgotten.
+    -- The same for the last event that was removed from the feed.
     trimmed INTEGER NOT NULL DEFAULT 0,
     trimmed_mark INTEGER NOT NULL DEFAULT 0,
-    -- What ended before this may have been forgotten.
+    -- Entries that expired before this time may have been purged.
     purged_before INTEGER
 ) STRICT;
 
--- Times are seconds since 1970; no end is NULL. In texts a backslash stands for itself when it is
--- doubled, and \0 for the character at which a C program would end them.
+-- Times are seconds since 1970; an entry without an expiry has NULL. In texts a backslash is
+-- doubled, and NUL, at which SQLite functions may end a text, is written as \0.
 CREATE TABLE revoked (
     digest BLOB NOT NULL PRIMARY KEY CHECK (length(digest) = 16),
-    -- Of a rule; NULL: one token is revoked.
+    -- Set for a rule; NULL for the revocation of one token.
     issued_at_or_before INTEGER,
     until INTEGER,
     at INTEGER NOT NULL,
-    -- The key of a rule, where it is known.
+    -- The key of a rule, if it is known.
     issuer TEXT,
     claim TEXT,
     value TEXT,
@@ -30,7 +30,7 @@ CREATE TABLE revoked (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX revoked_ends ON revoked (until) WHERE until IS NOT NULL;
 
--- The last lift of each key, kept for as long as what it lifted would have been.
+-- The last lift of each key, retained for as long as the revocation would have been.
 CREATE TABLE lifted (
     digest BLOB NOT NULL PRIMARY KEY CHECK (length(digest) = 16),
     at INTEGER NOT NULL,
@@ -40,18 +40,19 @@ CREATE TABLE lifted (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX lifted_ends ON lifted (until) WHERE until IS NOT NULL;
 
--- How many uses of a token are held. A row stays when they are returned: the limit stays known.
+-- The number of uses of a token that are taken. The row stays when they are returned, to keep the
+-- limit.
 CREATE TABLE uses (
     token BLOB NOT NULL PRIMARY KEY CHECK (length(token) = 16),
     max_uses INTEGER NOT NULL,
     held INTEGER NOT NULL,
     until INTEGER,
-    -- The use that was taken, of a token with one use.
+    -- The id of the taken use of a single-use token.
     holder BLOB CHECK (length(holder) = 16)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX uses_end ON uses (until) WHERE until IS NOT NULL;
 
--- Which uses were taken, of tokens with more than one use.
+-- The taken uses of tokens with more than one use.
 CREATE TABLE held (
     token BLOB NOT NULL CHECK (length(token) = 16),
     use_id BLOB NOT NULL CHECK (length(use_id) = 16),

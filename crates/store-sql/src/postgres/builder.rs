@@ -1,4 +1,4 @@
-//! The settings of a store, and how it is opened.
+//! The builder of the store: its settings, and opening it.
 
 use std::{fmt, str::FromStr};
 
@@ -42,8 +42,8 @@ impl PostgresStore {
         Self::builder(url).connect().await
     }
 
-    /// Starts to set up the store at a URL. Parameters of libpq, such as `sslmode`, follow a `?`;
-    /// what is missing comes from the environment variables of libpq (`PGHOST`, …) and from `.pgpass`.
+    /// Starts to set up the store at a URL. Parameters of libpq, such as `sslmode`, follow a `?`.
+    /// Missing parts come from the environment variables of libpq (`PGHOST`, …) and from `.pgpass`.
     pub fn builder(url: impl Into<String>) -> PostgresStoreBuilder {
         PostgresStoreBuilder::new(Source::Url(url.into()))
     }
@@ -59,11 +59,11 @@ impl PostgresStore {
 
     /// Starts to set up a store that reads and purges through a pool of yours.
     ///
-    /// The store holds at most one connection of the pool at a time for each call, so a pool of one
-    /// connection is enough, and it never closes the pool. It opens connections of its own for
-    /// writing and listening, with the pool's connect options; what the pool's callbacks do to a
-    /// session (`after_connect`) doesn't concern them. The defaults of the pool's sessions, such as
-    /// their isolation level, don't matter.
+    /// Each call holds at most one connection of the pool at a time, so a pool of one connection is
+    /// enough. The store never closes the pool. For writing and listening it opens connections of
+    /// its own with the pool's connect options; the pool's callbacks, such as `after_connect`, are
+    /// not called for them. The defaults of the pool's sessions, such as their isolation level,
+    /// don't matter.
     ///
     /// # Examples
     /// ```no_run
@@ -139,9 +139,9 @@ impl PostgresStoreBuilder {
 
     server_setters!();
 
-    /// Creates the schema with its tables and functions, or migrates that of an older release; does
-    /// nothing if it is current. The login needs `CREATE` on the database or must own the schema. Any
-    /// number of nodes may call this at the same time; it is one transaction.
+    /// Creates the schema with its tables and functions, or migrates that of an older release, in
+    /// one transaction. Does nothing if it is current. The login needs `CREATE` on the database, or
+    /// must own the schema. Any number of nodes may call this at the same time.
     ///
     /// # Errors
     /// See [`SqlStoreError`].
@@ -156,8 +156,8 @@ impl PostgresStoreBuilder {
     }
 
     /// Opens the store: connects, creates or migrates the schema unless that is switched off, and
-    /// checks it. Must be called in a tokio runtime that outlives the store, whose writing task it
-    /// runs.
+    /// checks it. Must be called in a tokio runtime that outlives the store, since the store's
+    /// writing task runs in it.
     ///
     /// # Errors
     /// See [`SqlStoreError`].
@@ -181,7 +181,8 @@ impl PostgresStoreBuilder {
                 let pool = PgPoolOptions::new()
                     .max_connections(self.settings.max_connections.unwrap_or(8))
                     .acquire_timeout(request_timeout)
-                    // The first statement finds a broken connection, and is repeated.
+                    // A ping before each read would cost a round trip. Instead, a read that finds
+                    // its connection broken is retried.
                     .test_before_acquire(false)
                     .connect_lazy_with(options(&given, request_timeout));
                 (pool, false)
@@ -198,7 +199,7 @@ impl PostgresStoreBuilder {
         Ok(PostgresStore(SqlStore::start(id, backend, &self.settings)))
     }
 
-    /// The connect options that the user gave.
+    /// Checks the settings, and returns the user's connect options.
     fn given(&self) -> Result<PgConnectOptions, SqlStoreError> {
         let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_';
         if !(1..=63).contains(&self.schema.len()) || !self.schema.bytes().all(is_plain) {
@@ -227,7 +228,8 @@ impl PostgresStoreBuilder {
         Ok(given)
     }
 
-    /// Creating tables may take longer than one request.
+    /// Opens a connection for set-up. Its statement timeout is longer than that of a request, since
+    /// creating tables may take longer.
     async fn open(&self, given: &PgConnectOptions) -> Result<PgConnection, SqlStoreError> {
         let options = options(given, self.settings.opening_timeout());
         let mut link = PgConnection::connect_with(&options)
@@ -242,7 +244,7 @@ async fn close(link: PgConnection) -> Result<(), SqlStoreError> {
     link.close().await.map_err(of_opening)
 }
 
-/// Without the URL and the credentials.
+/// Omits the URL and the credentials.
 impl fmt::Debug for PostgresStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStoreBuilder")

@@ -1,4 +1,4 @@
-//! A database, and how connections to it are set up.
+//! The database behind a store, and the options of connections to it.
 
 use std::{fmt, time::Duration};
 
@@ -9,25 +9,26 @@ use super::statements::Statements;
 /// One schema of a PostgreSQL database.
 pub(crate) struct Postgres {
     pub(super) schema: String,
-    /// What reads. Its options are also those of the connections that write and listen.
+    /// The pool that reads and purges. The connections that write and listen use its connect
+    /// options.
     pub(super) pool: PgPool,
-    /// Whether the pool is the user's, who closes it.
+    /// Whether the pool is the user's, and must not be closed here.
     pub(super) is_borrowed: bool,
     pub(super) request_timeout: Duration,
-    /// Where the numbers of events are announced.
+    /// The channel on which the number of the last event is notified.
     pub(super) channel: String,
     pub(super) statements: Statements,
 }
 
 impl Postgres {
-    /// The options of a connection of our own.
+    /// Returns the options of a connection that writes or listens.
     pub(super) fn options(&self) -> PgConnectOptions {
         options(&self.pool.connect_options(), self.request_timeout)
     }
 }
 
-/// Adds what our statements rely on, whatever the defaults of the server, the role or the pool are.
-/// Of two settings of one name the server takes the later one.
+/// Adds the settings that our statements rely on, whatever the defaults of the server, the role or
+/// the pool. If a setting is given twice, the server uses the later one, which is ours.
 pub(super) fn options(given: &PgConnectOptions, statement_timeout: Duration) -> PgConnectOptions {
     let mut options = given.clone();
     if options.get_application_name().is_none() {
@@ -35,12 +36,13 @@ pub(super) fn options(given: &PgConnectOptions, statement_timeout: Duration) -> 
     }
     let millis = statement_timeout.as_millis().max(1).to_string();
     let options = options.options([
-        // A function sees what was committed before it took the lock only if each of its statements
-        // takes a snapshot of its own.
+        // Under READ COMMITTED each statement of a function takes a snapshot of its own, so after
+        // the lock is taken they see all that its earlier holders have committed. Under REPEATABLE
+        // READ the snapshot would be from before the wait for the lock.
         ("default_transaction_isolation", "read\\ committed"),
         ("default_transaction_read_only", "off"),
         ("statement_timeout", millis.as_str()),
-        // Compiling a statement takes longer than running any of ours.
+        // JIT compilation takes longer than running any of our statements.
         ("jit", "off"),
     ]);
     options.disable_statement_logging()

@@ -1,4 +1,4 @@
-//! What the codes of PostgreSQL's errors mean.
+//! The classification of PostgreSQL's errors by their SQLSTATE.
 
 use sqlx::error::DatabaseError;
 
@@ -10,9 +10,10 @@ pub(super) fn kind(error: &sqlx::Error) -> Kind {
 
 fn of_answer(error: &(dyn DatabaseError + 'static)) -> Kind {
     match error.code().as_deref() {
-        // Ended by an administrator, by the crash of another session; or the server is starting up.
+        // admin_shutdown, crash_shutdown, cannot_connect_now, idle_session_timeout.
         Some("57P01" | "57P02" | "57P03" | "57P05") => Kind::Broken,
-        // The server has become a standby: the primary is another one by now.
+        // read_only_sql_transaction: the server is a standby, as a demoted primary is. A new
+        // connection may reach the new primary.
         Some("25006") => Kind::Broken,
         Some("40001" | "40P01") => Kind::Again,
         Some("57014") => Kind::TimedOut,
@@ -21,7 +22,7 @@ fn of_answer(error: &(dyn DatabaseError + 'static)) -> Kind {
     }
 }
 
-/// Why the store could not be opened.
+/// Returns the error of opening a store.
 pub(super) fn of_opening(error: sqlx::Error) -> SqlStoreError {
     let code = match &error {
         sqlx::Error::Database(error) => error.code().map(|code| code.into_owned()),

@@ -1,23 +1,24 @@
-//! The schema: created, brought to this version's state, and checked.
+//! Creates, migrates and checks the schema.
 
 use sqlx::{Connection, Executor, PgConnection, Row};
 
 use super::error::of_opening;
 use crate::error::SqlStoreError;
 
-/// What leads from each version to the next; from none to 1 first. What was returned stays as it
-/// is: a change is one more step.
+/// The migrations from each version to the next; the first creates version 1. A released step never
+/// changes: a change of the schema is another step.
 const STEPS: [&str; 1] = [include_str!("../../migrations/postgres/1.sql")];
 
-/// The version that this release works with.
+/// The version of the schema that this release needs.
 const KNOWN: u32 = STEPS.len() as u32;
 
-/// The name as SQL has it. It has no quotes in it, see the builder.
+/// Quotes the name of a schema. The builder has rejected names that contain quotes.
 pub(crate) fn quoted(schema: &str) -> String {
     format!("\"{schema}\"")
 }
 
-/// Brings the schema to this release's version; one transaction, in which nobody else does.
+/// Migrates the schema to this release's version, in one transaction. An advisory lock keeps other
+/// nodes from doing so at the same time.
 pub(crate) async fn run(link: &mut PgConnection, schema: &str) -> Result<(), SqlStoreError> {
     if version(link, schema).await? == KNOWN {
         return Ok(());
@@ -32,7 +33,7 @@ pub(crate) async fn run(link: &mut PgConnection, schema: &str) -> Result<(), Sql
     reject_newer(schema, found)?;
     let name = quoted(schema);
     if found == 0 {
-        // Not by IF NOT EXISTS, for which one must be allowed to create it also where it is there.
+        // CREATE SCHEMA IF NOT EXISTS needs the privilege to create one even if it exists.
         let is_there = sqlx::query("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)")
             .bind(schema)
             .fetch_one(&mut *all)
@@ -64,7 +65,7 @@ pub(crate) async fn run(link: &mut PgConnection, schema: &str) -> Result<(), Sql
     all.commit().await.map_err(of_opening)
 }
 
-/// The store's id, if the schema is at this release's version.
+/// Returns the store's id. Rejects a schema that is not at this release's version.
 pub(crate) async fn id_of(
     link: &mut PgConnection,
     schema: &str,
@@ -92,11 +93,11 @@ fn reject_newer(schema: &str, found: u32) -> Result<(), SqlStoreError> {
     })
 }
 
-/// 0: there is none.
+/// Returns the version of the schema; 0 if it is missing.
 async fn version(link: &mut PgConnection, schema: &str) -> Result<u32, SqlStoreError> {
     let name = quoted(schema);
-    // From the tables themselves: what the session has cached of names may be older than the lock
-    // under which this is asked.
+    // Queries the catalog's tables: the names that the session has cached may be older than the
+    // lock under which this runs.
     let is_there = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n \
                     ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = 'store')";
     let is_there = sqlx::query(is_there)
@@ -133,7 +134,7 @@ async fn setting(link: &mut PgConnection, name: &str) -> Result<String, SqlStore
     row.and_then(|row| row.try_get(0)).map_err(of_opening)
 }
 
-/// Texts of any letters must find room.
+/// Rejects a database whose encoding can't store every text.
 pub(crate) async fn check_encoding(link: &mut PgConnection) -> Result<(), SqlStoreError> {
     let encoding = setting(link, "server_encoding").await?;
     match encoding.as_str() {

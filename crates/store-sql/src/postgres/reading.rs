@@ -1,5 +1,5 @@
-//! What is read: look-ups, the feed, a full load, records. Each is one statement and so one snapshot,
-//! whatever the isolation level of a session of the user's pool is.
+//! Reads: look-ups, the feed, a full load, records. Each is one statement, and so reads one
+//! snapshot at any isolation level that a session of the user's pool may have.
 
 use sqlx::{Row, postgres::PgRow};
 use tower_revoke_core::{KeyDigest, Listed, RecordFilter, RevocationRecord};
@@ -86,7 +86,8 @@ impl Postgres {
     }
 }
 
-/// The events of a row, of which the last has its number.
+/// Adds the events of a row. They are numbered without gaps, and the last has the number of the
+/// row.
 fn add_events(row: &PgRow, last: i64, events: &mut Vec<Event>) -> Result<(), Failure> {
     let (digests, _) = row.try_get::<&[u8], _>(9)?.as_chunks();
     let untils: Vec<Option<i64>> = row.try_get(11)?;
@@ -106,7 +107,7 @@ fn add_events(row: &PgRow, last: i64, events: &mut Vec<Event>) -> Result<(), Fai
     Ok(())
 }
 
-/// The empty digest comes before all others.
+/// Returns the digest after which a page begins. The empty one sorts before all others.
 fn behind(after: &Option<Digest>) -> &[u8] {
     after.as_ref().map_or(&[], |after| &after[..])
 }

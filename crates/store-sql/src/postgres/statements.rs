@@ -1,10 +1,10 @@
-//! The statements, with the name of the schema in them.
+//! The statements on a schema.
 
 /// The columns of a record.
 const RECORD: &str =
     "digest, issued_at_or_before, until, at, issuer, claim, value, said_by, reason";
 
-/// The statements on one schema.
+/// The statements, with the name of the schema filled in.
 #[derive(Debug)]
 pub(crate) struct Statements {
     pub(crate) apply: String,
@@ -21,7 +21,7 @@ pub(crate) struct Statements {
 }
 
 impl Statements {
-    /// `schema` is quoted.
+    /// Fills in the name of a schema, which must be quoted.
     pub(crate) fn new(schema: &str) -> Self {
         let named = |text: &str| text.replace("{schema}", schema).replace("{record}", RECORD);
         Self {
@@ -39,8 +39,9 @@ impl Statements {
                  WHERE token = ANY($1) AND held >= max_uses",
             ),
             last_event: named("SELECT seq FROM {schema}.store"),
-            // There is a row also if there is no event. Events are numbered without gaps, and a page
-            // has room for the largest row.
+            // LEFT JOIN: the state is returned even if there are no events. A row can hold several
+            // events under the number of the last, but never more than a page. Numbers have no
+            // gaps, so this range includes the next row if there is one.
             feed: named(
                 "SELECT s.id, s.seq, s.mark, s.trimmed, s.trimmed_mark, \
                  (SELECT mark FROM {schema}.events WHERE seq = $1), \

@@ -1,4 +1,5 @@
-//! The task that listens for the writes of all nodes, so that nobody has to poll for them.
+//! The task that listens for the writes of all nodes, so that a change is seen before the next
+//! poll.
 
 use std::time::Duration;
 
@@ -10,11 +11,11 @@ use tokio::sync::watch;
 
 use super::database::Postgres;
 
-/// How long it waits before it tries to listen again.
+/// The pause before the next attempt to listen.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Sends the number of the last event whenever it changes. What is missed while the connection is
-/// down is up to the caller, who asks from time to time.
+/// Sends the number of the last event whenever it changes. Notifications are lost while the
+/// connection is down; callers read the feed from time to time anyway.
 pub(super) async fn listen(database: &Postgres, news: &watch::Sender<i64>) {
     loop {
         let _ = hear(database, news).await;
@@ -23,7 +24,8 @@ pub(super) async fn listen(database: &Postgres, news: &watch::Sender<i64>) {
 }
 
 async fn hear(database: &Postgres, news: &watch::Sender<i64>) -> Result<(), sqlx::Error> {
-    // The driver's listener wants a pool. One of the user's may have no connection to spare.
+    // `PgListener` needs a pool, and holds a connection for good. The user's pool may have none to
+    // spare.
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .idle_timeout(None)
@@ -33,8 +35,8 @@ async fn hear(database: &Postgres, news: &watch::Sender<i64>) -> Result<(), sqlx
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.eager_reconnect(false);
     listener.listen(&database.channel).await?;
-    // What was written before it listened. The number may also be lower than the last one sent: by a
-    // server whose history went back.
+    // Catches up with the writes before LISTEN took effect. The number may be lower than the last
+    // one sent, if the server's history went back.
     let row = sqlx::query(&database.statements.last_event);
     let row = row.fetch_one(&mut listener).await?;
     news.send_replace(row.try_get(0)?);

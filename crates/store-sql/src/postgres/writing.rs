@@ -1,4 +1,4 @@
-//! What is written: as arrays, one for each column, to functions of the schema.
+//! Writes, by functions of the schema. A batch is passed as arrays, one for each column.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,9 @@ use crate::{
     value::secs,
 };
 
-/// A purge reads what is due only after it took the lock, and it writes: neither is left to the
-/// defaults of a session, which may be one of the user's pool.
+/// Begins a purge, which runs in a session of the pool. READ COMMITTED lets it read after it has
+/// taken the lock, and READ WRITE lets it write, whatever the defaults of a session of the user's
+/// pool.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
 impl Backend for Postgres {
@@ -36,7 +37,7 @@ impl Backend for Postgres {
             self.pool.close().await;
         }
         if let Some(link) = link {
-            // The server would notice by itself.
+            // An error doesn't matter: the server notices a closed socket by itself.
             let _ = link.close().await;
         }
     }
@@ -76,9 +77,13 @@ impl Backend for Postgres {
     }
 }
 
-/// First, in one statement, the new uses among uses of only uses, which are most of what is
-/// ever asked; then all the rest. Two transactions do no harm: nobody who waits here was
-/// promised an order.
+/// Applies a batch by at most two statements, each a transaction of its own. `take_new` takes the
+/// uses of single-use tokens that were never used, which are most of the load. `apply` does the
+/// rest, and decides about the uses that `take_new` did not take.
+///
+/// Callers of one batch are concurrent, so none relies on an order between their operations. If the
+/// second transaction fails, both can be repeated: `apply` recognizes a use that was taken by its
+/// id.
 async fn apply(
     open: &mut PgConnection,
     statements: &Statements,
@@ -88,7 +93,7 @@ async fn apply(
     let mut singles = BTreeMap::new();
     let mut rest = Vec::new();
     for (place, op) in batch.ops.iter().enumerate() {
-        // Of several uses of one token, apply decides between those that come later.
+        // `take_new` can take one use of a token; `apply` decides about further ones.
         let is_first = op.is_single_use() && !singles.contains_key(&op.digest);
         match is_first {
             true => drop(singles.insert(op.digest, place)),
@@ -123,7 +128,7 @@ async fn apply(
     Ok(answers)
 }
 
-/// Arrays of the server's begin at 1.
+/// Converts an ordinality, which begins at 1, to an index.
 fn place(number: i64) -> Option<usize> {
     usize::try_from(number.checked_sub(1)?).ok()
 }
@@ -132,7 +137,7 @@ fn column<'a, T>(ops: &[&'a Op], of: impl Fn(&'a Op) -> T) -> Vec<T> {
     ops.iter().map(|op| of(op)).collect()
 }
 
-/// Binds uses of only uses to the statement that calls `take_new`.
+/// Binds uses of single-use tokens to the statement that calls `take_new`.
 fn bound_singles<'a>(
     statement: &'a str,
     batch: &Batch<'_>,
@@ -146,7 +151,7 @@ fn bound_singles<'a>(
         .bind(column(ops, |op| op.until))
 }
 
-/// Binds what is to be done to the statement that calls `apply`.
+/// Binds operations to the statement that calls `apply`.
 fn bound<'a>(
     statement: &'a str,
     batch: &Batch<'_>,
