@@ -1,4 +1,4 @@
-//! The settings of a store, and how it is opened.
+//! The builder of the store: its settings, and opening it.
 
 use std::{fmt, str::FromStr};
 
@@ -24,7 +24,7 @@ use crate::{
     store::SqlStore,
 };
 
-/// What one statement of ours needs, with room to spare.
+/// The smallest packet that the statements fit into, with room to spare.
 const SMALLEST_PACKET: usize = 64 * 1_024 - 64;
 
 impl MySqlStore {
@@ -65,12 +65,14 @@ impl MySqlStore {
     /// Starts to set up a store that reads through a pool of yours, whose connect options must name
     /// the database.
     ///
-    /// Each call holds at most one connection of the pool, so a pool of one connection is enough, and
-    /// the store never closes the pool. It opens connections of its own for writing and purging, with
-    /// the pool's connect options; what the pool's callbacks do to a session (`after_connect`) doesn't
-    /// concern them. The settings of the pool's sessions, such as their isolation level and `sql_mode`,
-    /// don't matter and are left alone: each read is a transaction of its own, and ends one that was
-    /// left open by rolling it back.
+    /// Each call holds at most one connection of the pool, so a pool of one connection is enough.
+    /// The store never closes the pool. For writing and purging it opens connections of its own
+    /// with the pool's connect options; the pool's callbacks, such as `after_connect`, are not
+    /// called for them.
+    ///
+    /// The settings of the pool's sessions, such as their isolation level and `sql_mode`, don't
+    /// matter and are not changed. Each read is a transaction of its own, and rolls back one that
+    /// was left open in the session.
     ///
     /// # Examples
     /// ```no_run
@@ -137,9 +139,9 @@ impl MySqlStoreBuilder {
         }
     }
 
-    /// Sets how the names of the tables begin, so that several stores can share a database: up to 48
-    /// ASCII letters, digits and `_`; empty in a database that holds nothing else. Defaults to
-    /// `tower_revoke_`.
+    /// Sets the prefix of the tables' names, so that several stores can share a database: up to 48
+    /// ASCII letters, digits and `_`. May be empty in a database that holds nothing else. Defaults
+    /// to `tower_revoke_`.
     pub fn table_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.table_prefix = prefix.into();
         self
@@ -147,10 +149,10 @@ impl MySqlStoreBuilder {
 
     server_setters!();
 
-    /// Creates the tables, or migrates those of an older release; does nothing if they are current.
-    /// The login needs `CREATE` on the database. Any number of nodes may call this at the same time.
-    /// A migration that was cut off is begun again, since these servers have no transactions around
-    /// tables.
+    /// Creates the tables, or migrates those of an older release. Does nothing if they are current.
+    /// The login needs `CREATE` on the database. Any number of nodes may call this at the same
+    /// time. These servers have no transactional DDL, so the next call starts an interrupted
+    /// migration again.
     ///
     /// # Errors
     /// See [`SqlStoreError`].
@@ -167,8 +169,8 @@ impl MySqlStoreBuilder {
     }
 
     /// Opens the store: connects, creates or migrates the tables unless that is switched off, and
-    /// checks them. Must be called in a tokio runtime that outlives the store, whose writing task it
-    /// runs.
+    /// checks them. Must be called in a tokio runtime that outlives the store, since the store's
+    /// writing task runs in it.
     ///
     /// # Errors
     /// See [`SqlStoreError`].
@@ -199,7 +201,8 @@ impl MySqlStoreBuilder {
                 let pool = MySqlPoolOptions::new()
                     .max_connections(self.settings.max_connections.unwrap_or(8))
                     .acquire_timeout(request_timeout)
-                    // The first statement finds a broken connection, and is repeated.
+                    // A ping before each read would cost a round trip. Instead, a read that finds
+                    // its connection broken is retried.
                     .test_before_acquire(false)
                     .after_connect(move |link, _| {
                         let settings = settings.clone();
@@ -220,7 +223,7 @@ impl MySqlStoreBuilder {
         Ok(MySqlStore(SqlStore::start(id, backend, &self.settings)))
     }
 
-    /// The connect options that the user gave, and the names of the tables.
+    /// Checks the settings, and returns the user's connect options and the names of the tables.
     fn given(&self) -> Result<(MySqlConnectOptions, Tables), SqlStoreError> {
         let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_';
         if self.table_prefix.len() > 48 || !self.table_prefix.bytes().all(is_plain) {
@@ -259,14 +262,15 @@ impl MySqlStoreBuilder {
         Ok(given)
     }
 
-    /// Creating tables may take longer than one request.
+    /// Opens a connection for set-up. Its timeouts are longer than that of a request, since
+    /// creating tables may take longer.
     async fn open(&self, given: &MySqlConnectOptions) -> Result<Link, SqlStoreError> {
         let link = Link::open(given, self.settings.opening_timeout()).await;
         link.map_err(of_opening)
     }
 }
 
-/// Without the URL and the credentials.
+/// Omits the URL and the credentials.
 impl fmt::Debug for MySqlStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MySqlStoreBuilder")

@@ -1,4 +1,4 @@
-//! A database, and how it is read through a pool.
+//! The database behind a store, and reading it through a pool.
 
 use std::{fmt, time::Duration};
 
@@ -8,9 +8,10 @@ use tokio::sync::watch;
 use super::sql::Tables;
 use crate::error::Failure;
 
-/// What surrounds a statement in a session of the user's pool. Such a session may have any default,
-/// and may be in a transaction that nobody has ended, as without autocommit each read begins one; its
-/// snapshot would be too old. No setting outlives this transaction.
+/// Surrounds a statement in a session of the user's pool, which may have any settings and may be in
+/// a transaction: without autocommit every read begins one. The snapshot of that would be too old,
+/// so it is rolled back. No setting of the session changes: `SET TRANSACTION` applies to the next
+/// transaction only, and `NO CHAIN NO RELEASE` overrides `completion_type`.
 const BEGIN: &str = "ROLLBACK AND NO CHAIN NO RELEASE;\
                      SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;\
                      START TRANSACTION READ ONLY;";
@@ -19,20 +20,22 @@ const END: &str = ";COMMIT AND NO CHAIN NO RELEASE";
 /// The tables in a MariaDB or MySQL database.
 pub(crate) struct MySql {
     pub(super) tables: Tables,
-    /// How long a packet may be.
+    /// The maximum length of a packet, in bytes.
     pub(super) packet: usize,
-    /// What reads. Its options are also those of the connections that write.
+    /// The pool that reads. The connections that write use its connect options.
     pub(super) pool: MySqlPool,
-    /// Whether the pool is the user's, who closes it and chose the settings of its sessions.
+    /// Whether the pool is the user's: it must not be closed here, and its sessions may have any
+    /// settings.
     pub(super) is_borrowed: bool,
     pub(super) request_timeout: Duration,
-    /// The last event that was written here: the server doesn't announce the writes of others.
+    /// The number of the last event that this handle wrote. The server doesn't notify clients of
+    /// the writes of others.
     pub(super) own: watch::Sender<i64>,
 }
 
 impl MySql {
-    /// The rows of one statement, and so of one snapshot. By the text protocol, which prepares
-    /// nothing and takes one round trip.
+    /// Returns the rows of one statement, which reads one snapshot. Uses the text protocol, which
+    /// prepares nothing and takes one round trip.
     pub(super) async fn rows(&self, statement: &str) -> Result<Vec<MySqlRow>, Failure> {
         if !self.is_borrowed {
             return Ok(self.pool.fetch_all(sqlx::raw_sql(statement)).await?);
@@ -48,8 +51,8 @@ impl MySql {
     }
 }
 
-/// A connection of the user's pool. If the call fails or is dropped, the connection may be in a
-/// transaction of ours, and is closed.
+/// A connection borrowed from the user's pool. Closes it if the call fails or is dropped, since it
+/// may then still be in our transaction. [`release`](Self::release) returns it to the pool.
 struct Lent(Option<PoolConnection<Driver>>);
 
 impl Lent {

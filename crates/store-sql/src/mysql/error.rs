@@ -1,4 +1,4 @@
-//! What the numbers of errors mean, of MariaDB's and of MySQL's.
+//! The classification of the errors of MariaDB and MySQL by their numbers.
 
 use sqlx::{error::DatabaseError, mysql::MySqlDatabaseError};
 
@@ -13,21 +13,21 @@ fn of_answer(error: &(dyn DatabaseError + 'static)) -> Kind {
         return Kind::Other;
     };
     match error.number() {
-        // A deadlock; a lock wait that timed out; a row that changed since the snapshot.
+        // A deadlock; a lock wait that timed out; a row that has changed since the snapshot.
         1213 | 1205 | 1020 => Kind::Again,
-        // The server shuts down; the connection or the statement was killed, or was idle for too
-        // long; the network failed; a cluster's node has left it.
+        // The server shuts down; the statement or the connection was killed, or the connection was
+        // idle for too long; the network failed; a node has left its Galera cluster.
         1053 | 1317 | 1927 | 3169 | 4031 | 1158..=1161 | 1047 | 1184 => Kind::Broken,
         1969 | 3024 => Kind::TimedOut,
-        // The table, the disk.
+        // The table is full; the disk is full.
         1114 | 1021 => Kind::Full,
         number if is_read_only(number) => Kind::Broken,
         _ => Kind::Other,
     }
 }
 
-/// Whether the server has become a replica: the primary is another one by now. The statement had no
-/// effect.
+/// Returns whether the server is read-only, as a demoted primary is. The statement had no effect,
+/// and a new connection may reach the new primary.
 fn is_read_only(number: u16) -> bool {
     matches!(number, 1290 | 1836)
 }
@@ -50,14 +50,15 @@ pub(super) fn is_no_table(error: &sqlx::Error) -> bool {
     number(error) == Some(1146)
 }
 
-/// Why the store could not be opened.
+/// Returns the error of opening a store.
 pub(super) fn of_opening(error: sqlx::Error) -> SqlStoreError {
     match number(&error) {
-        // The password, the plugin that checks it, the host; the database; a privilege.
+        // The password, its plugin or the host is wrong; the database is unknown; a privilege is
+        // missing.
         Some(1045 | 1251 | 1698 | 1130 | 1044 | 1049 | 1142 | 1143 | 1227 | 1370) => {
             SqlStoreError::Login(Box::new(error))
         }
-        // Too many connections; too many failed ones; the server shuts down.
+        // Too many connections; too many failed ones from this host; the server shuts down.
         Some(1040 | 1053 | 1129 | 1203) | None => SqlStoreError::Unreachable(Box::new(error)),
         Some(_) => SqlStoreError::Rejected(Box::new(error)),
     }

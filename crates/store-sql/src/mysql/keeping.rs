@@ -1,4 +1,4 @@
-//! What is removed, step by step, under the same lock as all writes.
+//! Removal of old events and of expired rows, in steps, under the lock of writers.
 
 use tower_revoke_core::UnixTime;
 
@@ -43,8 +43,8 @@ pub(super) async fn trim(link: &mut Link, tables: &Tables, trim: Trim) -> Result
     link.end(&packets.into_packets()).await
 }
 
-/// Removes some of the rows that ended before a time. Returns how many entries went, and whether
-/// there may be more.
+/// Removes up to `at_once` rows of each table that expired before a time. Returns the number of
+/// entries removed, and whether there may be more.
 pub(super) async fn purge(
     link: &mut Link,
     tables: &Tables,
@@ -52,7 +52,9 @@ pub(super) async fn purge(
     at_once: i64,
 ) -> Result<(u64, bool), Failure> {
     let before = secs(before);
-    // In the order of the index down to the last row, so that a replica that repeats it does the same.
+    // Ordered as the index on `until`, whose entries end with the primary key, so nothing is
+    // sorted. The rows are then deleted by their keys: a replica that repeats the statements
+    // removes the same rows.
     let due = |columns: &str, table: &str, key: &str| {
         format!(
             "SELECT {columns} FROM {table} WHERE until < {before} ORDER BY until, {key} \
@@ -90,7 +92,8 @@ pub(super) async fn purge(
         }
     }
     let mut packets = Packets::new(link.packet);
-    // Even if nothing is removed: an earlier purge may have been cut off.
+    // Recorded by every purge: a use that expired before this time is rejected, since its token may
+    // have been purged.
     packets.add(&format!(
         "UPDATE {} SET purged_before={before} \
          WHERE only_one=1 AND (purged_before IS NULL OR purged_before < {before})",

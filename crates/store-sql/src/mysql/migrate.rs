@@ -1,4 +1,4 @@
-//! The tables: created, migrated to this release's version, and checked.
+//! Creates, migrates and checks the tables.
 
 use super::{
     error::{is_no_table, of_opening},
@@ -11,20 +11,23 @@ use crate::{
     error::{Failure, SqlStoreError},
 };
 
-/// What leads from each version to the next, from none to 1 first. A released step never changes: a
-/// change is one more step. A step may be cut off anywhere, and is then begun again.
+/// The migrations from each version to the next; the first creates version 1. A released step never
+/// changes: a change of the tables is another step. A step may be interrupted at any statement, and
+/// is then started again.
 const STEPS: [&str; 1] = [include_str!("../../migrations/mysql/1.sql")];
 
-/// The version that this release works with.
+/// The version of the tables that this release needs.
 const KNOWN: u32 = STEPS.len() as u32;
 
-/// Migrates the tables to this release's version, under a lock.
+/// Migrates the tables to this release's version. A lock keeps other nodes from doing so at the
+/// same time.
 pub(super) async fn run(link: &mut Link, tables: &Tables) -> Result<(), SqlStoreError> {
     if version(link, tables).await? == KNOWN {
         return Ok(());
     }
-    // Names of locks belong to the server, not to the database, and must be short. The lock is
-    // released when the connection ends; the wait for it is bounded by the time for opening.
+    // Names of locks are global to the server and limited in length, hence the hash of the database
+    // and the prefix. The lock is released when the connection ends. The wait for it is bounded by
+    // the timeout of opening.
     let name = format!(
         "CONCAT('tower-revoke-', SHA1(CONCAT(DATABASE(), '/', {})))",
         literal(tables.prefix.as_str())
@@ -56,7 +59,7 @@ pub(super) async fn run(link: &mut Link, tables: &Tables) -> Result<(), SqlStore
     Ok(())
 }
 
-/// The store's id, if the tables are at this release's version.
+/// Returns the store's id. Rejects tables that are not at this release's version.
 pub(super) async fn id_of(link: &mut Link, tables: &Tables) -> Result<Digest, SqlStoreError> {
     let found = version(link, tables).await?;
     if found < KNOWN {
@@ -70,14 +73,14 @@ pub(super) async fn id_of(link: &mut Link, tables: &Tables) -> Result<Digest, Sq
     read_id(link, tables).await
 }
 
-/// 0 if there are no tables. Rejects a newer version.
+/// Returns the version of the tables; 0 if there are none. Rejects a newer one.
 async fn version(link: &mut Link, tables: &Tables) -> Result<u32, SqlStoreError> {
     let statement = format!("SELECT version FROM {}", tables.store);
     let rows = match link.ask(&statement).await {
         Err(error) if is_no_table(&error) => return Ok(0),
         rows => rows.map_err(of_opening)?,
     };
-    // Without a row, a migration was cut off.
+    // The row is inserted last: without it, a migration was interrupted.
     let Some(row) = rows.first() else {
         return Ok(0);
     };
@@ -104,7 +107,8 @@ async fn read_id(link: &mut Link, tables: &Tables) -> Result<Digest, SqlStoreErr
     }
 }
 
-/// The server may have replaced the engine by its own default, and an operator may have altered it.
+/// Rejects tables that don't use InnoDB: the server may have substituted its default engine, or an
+/// operator may have altered a table.
 async fn check_engines(link: &mut Link, tables: &Tables) -> Result<(), SqlStoreError> {
     let names = ["store", "revoked", "lifted", "uses", "held", "events"];
     let names = names.map(|name| literal(&format!("{}{name}", tables.prefix)));
@@ -137,7 +141,7 @@ pub(super) async fn warn_if_it_may_lose(link: &mut Link) -> Result<(), SqlStoreE
             "the settings of the server can't be read",
         ));
     };
-    // 3 is MariaDB's, and flushes even more often.
+    // 3 exists in MariaDB, and flushes even more often than 1.
     if !["1", "3"].contains(&&*flushes) {
         tracing::warn!(
             "innodb_flush_log_at_trx_commit is {flushes}, not 1: a crash of the server's machine \

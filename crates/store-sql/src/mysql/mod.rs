@@ -1,5 +1,5 @@
-//! The store in MariaDB and MySQL. From the lowest module up: error, sql, session, migrate, database,
-//! reading, keeping, writing, store, builder; each imports only from those before it.
+//! The store in MariaDB and MySQL. From the lowest module up: error, sql, session, migrate,
+//! database, reading, keeping, writing, store, builder; each imports only from those before it.
 
 mod builder;
 mod database;

@@ -1,6 +1,6 @@
-//! What is read: look-ups, the feed, a full load, records. No statement depends on the settings of its
+//! Reads: look-ups, the feed, a full load, records. No statement depends on the settings of its
 //! session, such as `sql_mode` or the character set of results: texts are read as bytes, and the
-//! outermost `LIMIT` overrules `sql_select_limit`.
+//! outermost `LIMIT` overrides `sql_select_limit`.
 
 use tower_revoke_core::{KeyDigest, Listed, RecordFilter, RevocationRecord};
 
@@ -15,7 +15,7 @@ use crate::{
     value::{secs, written},
 };
 
-/// As many rows as there are.
+/// No limit on the rows, also where the session sets `sql_select_limit`.
 const ALL: &str = "LIMIT 18446744073709551615";
 
 /// The columns of a record.
@@ -43,7 +43,7 @@ impl Reader for MySql {
 
     async fn feed(&self, after: i64, at_most: usize) -> Result<Feed, Failure> {
         let Tables { store, events, .. } = &self.tables;
-        // There is a row also if there is no event.
+        // LEFT JOIN: the state is returned even if there are no events.
         let statement = format!(
             "SELECT s.id, s.seq, s.mark, s.trimmed, s.trimmed_mark, \
              (SELECT seen.mark FROM {events} seen WHERE seen.seq = {after}), \
@@ -100,7 +100,8 @@ impl Reader for MySql {
         let mut conditions = String::new();
         if let Some(reason) = filter.only_reason() {
             let reason = literal(written(reason).as_bytes());
-            // As texts they would be equal but for spaces at their ends.
+            // Compared as bytes: as texts, they would be equal if they differ only in trailing
+            // spaces.
             conditions += &format!(" AND CAST(r.reason AS BINARY) = {reason}");
         }
         if let Some(earliest) = filter.earliest() {
@@ -110,7 +111,8 @@ impl Reader for MySql {
             true => window.min(at_most),
             false => window,
         };
-        // The rows that don't match are sent without their texts.
+        // LEFT JOIN: a row of the window that doesn't match is returned without its columns, to
+        // show how far the window reaches.
         let table = &self.tables.revoked;
         let statement = format!(
             "SELECT {RECORD}, w.digest FROM \

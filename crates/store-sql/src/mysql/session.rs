@@ -1,4 +1,4 @@
-//! Connections that write, and the settings that the store relies on.
+//! Connections that write, and the settings of the store's own sessions.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use super::{
 };
 use crate::error::{Failure, Kind, SqlStoreError};
 
-/// The connect options of our own sessions: what the driver would set is among our [`settings`].
+/// Returns the connect options of the store's own sessions. They switch off what the driver would
+/// set by itself, since [`settings`] sets it together with the rest.
 pub(super) fn options(given: &MySqlConnectOptions) -> MySqlConnectOptions {
     let options = given.clone();
     let options = options
@@ -25,7 +26,8 @@ pub(super) fn options(given: &MySqlConnectOptions) -> MySqlConnectOptions {
     options.disable_statement_logging()
 }
 
-/// What our statements rely on, whatever the defaults of the server are.
+/// Returns the statements that set what our statements rely on, whatever the defaults of the
+/// server.
 pub(super) fn settings(within: Duration) -> String {
     let secs = within.as_secs().clamp(1, 3_600);
     let millis = within.as_millis().clamp(1, 3_600_000);
@@ -46,11 +48,11 @@ pub(super) fn settings(within: Duration) -> String {
 #[derive(Debug)]
 pub(crate) struct Link {
     connection: MySqlConnection,
-    /// How long a packet may be.
+    /// The maximum length of a packet, in bytes.
     pub(super) packet: usize,
 }
 
-/// How long a packet the server takes, less some room for what surrounds it.
+/// Returns the longest packet that the server accepts, less room for its header.
 async fn packet(connection: &mut MySqlConnection) -> Result<usize, sqlx::Error> {
     let row = sqlx::raw_sql("SELECT @@max_allowed_packet");
     let row = connection.fetch_one(row).await?;
@@ -72,16 +74,16 @@ impl Link {
     }
 
     pub(super) async fn close(self) {
-        // The server would notice by itself.
+        // An error doesn't matter: the server notices a closed socket by itself.
         let _ = self.connection.close().await;
     }
 
-    /// Runs one packet of statements; the rows of all of them.
+    /// Runs the statements of one packet, and returns the rows of all of them.
     pub(super) async fn ask(&mut self, packet: &str) -> Result<Vec<MySqlRow>, sqlx::Error> {
         self.connection.fetch_all(sqlx::raw_sql(packet)).await
     }
 
-    /// As [`ask`](Self::ask), while the store is opened.
+    /// Does the same as [`ask`](Self::ask), with the errors of opening a store.
     pub(super) async fn ask_opening(
         &mut self,
         packet: &str,
@@ -89,7 +91,8 @@ impl Link {
         self.ask(packet).await.map_err(of_opening)
     }
 
-    /// Takes the lock and reads. Nothing is written yet, so the outcome is known if this fails.
+    /// Takes the lock and reads. Nothing is written yet, so a failure is known to have had no
+    /// effect.
     pub(super) async fn begin(&mut self, packets: &[String]) -> Result<Vec<MySqlRow>, Failure> {
         let mut rows = Vec::new();
         for packet in packets {
@@ -101,7 +104,8 @@ impl Link {
         Ok(rows)
     }
 
-    /// Writes, up to the commit in the last packet.
+    /// Writes. The commit is in the last packet, so a failure before that is known to have had no
+    /// effect. If the connection breaks during the last packet, the outcome is unknown.
     pub(super) async fn end(&mut self, packets: &[String]) -> Result<(), Failure> {
         for (place, packet) in packets.iter().enumerate() {
             if let Err(error) = self.ask(packet).await {
@@ -112,14 +116,15 @@ impl Link {
         Ok(())
     }
 
-    /// Releases the lock.
+    /// Rolls back, which releases the lock.
     pub(super) async fn back(&mut self) -> Result<(), Failure> {
         self.ask(&format!("ROLLBACK;{AT_EASE}")).await?;
         Ok(())
     }
 
-    /// Releases the lock, which must not be held until the next write. If the connection is broken
-    /// that fails, and whoever uses it next finds out before anything is written.
+    /// Rolls back after a failure, so that the lock is not held until the next write. On a broken
+    /// connection that fails too, which is harmless: the server rolls back when the session ends,
+    /// and the next use of the connection fails before it writes anything.
     async fn give_up(&mut self, error: sqlx::Error, is_undone: bool) -> Failure {
         let _ = self.back().await;
         let is_undone = is_undone || is_of_a_replica(&error);

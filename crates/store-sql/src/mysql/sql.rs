@@ -1,18 +1,19 @@
 //! Statements as text: names of tables, literals, and packets that are no longer than the server
-//! takes.
+//! accepts.
 //!
-//! A batch has as many rows as it happens to have. A prepared statement for each number would fill
-//! the server's cache, so values stand in the text: as numbers, or as hex digits, in which nothing
-//! can end a literal.
+//! Batches differ in their number of rows, and a prepared statement for each number would fill the
+//! server's cache. The values are therefore part of the text: as numbers, or as hex digits, in
+//! which no value can end its literal.
 
 use std::fmt::Write;
 
 use crate::{backend::Digest, error::Failure};
 
-/// Up to here several rows go into one packet.
+/// The size at which a packet counts as full, even if the server accepts longer ones. A single long
+/// row may exceed it.
 const COMFORTABLE: usize = 1 << 20;
 
-/// More values in a list than this, and the server may look for another way than the index.
+/// The maximum number of values in a list. With more, the optimizer may not use the index.
 pub(super) const IN_A_LIST: usize = 512;
 
 /// The names of the tables.
@@ -28,8 +29,9 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// With the name of the database, since a session may have gone to another one. The builder
-    /// has checked the prefix, so that no quotes are in it.
+    /// Returns the quoted names of the tables. They include the database, since a session of the
+    /// user's pool may have switched to another one. The builder has rejected prefixes that contain
+    /// quotes.
     pub(super) fn new(database: &str, prefix: &str) -> Self {
         let database = database.replace('`', "``");
         let named = |name| format!("`{database}`.`{prefix}{name}`");
@@ -45,14 +47,14 @@ impl Tables {
     }
 }
 
-/// A value as it stands in a statement.
+/// A value that can be written into a statement.
 pub(super) trait Literal {
     fn write(&self, sql: &mut String);
 }
 
 impl Literal for i64 {
     fn write(&self, sql: &mut String) {
-        // A write to a String can't fail.
+        // Writing to a String can't fail.
         let _ = write!(sql, "{self}");
     }
 }
@@ -104,14 +106,14 @@ impl<T: Literal> Literal for Option<T> {
     }
 }
 
-/// One value.
+/// Returns the literal of one value.
 pub(super) fn literal(value: &(impl Literal + ?Sized)) -> String {
     let mut sql = String::new();
     value.write(&mut sql);
     sql
 }
 
-/// `(…, …)`
+/// Returns the literals of a row, as `(…, …)`.
 pub(super) fn row(values: &[&dyn Literal]) -> String {
     let mut sql = String::from("(");
     for (place, value) in values.iter().enumerate() {
@@ -124,7 +126,7 @@ pub(super) fn row(values: &[&dyn Literal]) -> String {
     sql
 }
 
-/// Statements that go to the server with as few round trips as its `max_allowed_packet` lets them.
+/// Statements, gathered into as few packets as `max_allowed_packet` allows. Each is one round trip.
 #[derive(Debug)]
 pub(super) struct Packets {
     at_most: usize,
@@ -141,14 +143,17 @@ impl Packets {
         }
     }
 
-    /// Adds a statement that is short.
+    /// Adds a statement, which must be short enough for a packet.
     pub(super) fn add(&mut self, statement: &str) {
         self.make_room(statement.len() + 1);
         self.last.push_str(statement);
         self.last.push(';');
     }
 
-    /// Adds `head row, row, …` with `tail` behind, as often as it takes; nothing if there are no rows.
+    /// Adds as many statements `head row, row, … tail` as the rows need; none if there are no rows.
+    ///
+    /// # Errors
+    /// [`Failure::TooLong`] if a single row is too long for a packet.
     pub(super) fn rows(
         &mut self,
         head: &str,
@@ -208,18 +213,19 @@ impl Packets {
     }
 }
 
-/// Sent before the lock is taken: the server ends the transaction of a node that stops in the middle
-/// of it after a second, so that others get the lock.
+/// Sent before the lock is taken. If the node stops between its two round trips, the server ends
+/// the idle session after a second. That rolls back its transaction and releases the lock.
 const IN_A_HURRY: &str = "SET SESSION wait_timeout=1";
 
-/// Sent after the commit.
+/// Sent after the commit, so that the connection survives being idle.
 pub(super) const AT_EASE: &str = "SET SESSION wait_timeout=DEFAULT";
 
-/// The statements that take the lock of writers; they return one row of 0, seq, purged_before and
-/// trimmed. Whatever is read after them was committed by those who held the lock before: the first
-/// statement that reads without a lock takes the snapshot.
+/// Adds the statements that take the lock of writers. They return one row of: 0, seq,
+/// purged_before, trimmed. The snapshot of the transaction is taken by its first read without a
+/// lock. That comes after them, so it sees everything that earlier holders of the lock have
+/// committed.
 pub(super) fn begin(packets: &mut Packets, tables: &Tables) {
-    // To begin a transaction would commit one that was left open.
+    // START TRANSACTION would commit a transaction that was left open.
     packets.add("ROLLBACK");
     packets.add(IN_A_HURRY);
     packets.add("START TRANSACTION");
@@ -229,7 +235,7 @@ pub(super) fn begin(packets: &mut Packets, tables: &Tables) {
     ));
 }
 
-/// The statements that commit.
+/// Adds the statements that commit.
 pub(super) fn end(packets: &mut Packets) {
     packets.add("COMMIT");
     packets.add(AT_EASE);

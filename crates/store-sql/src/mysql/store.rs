@@ -3,8 +3,8 @@
 use super::database::MySql;
 use crate::{public::is_a_store, store::SqlStore};
 
-/// A [`Store`](tower_revoke_core::Store) in MariaDB or MySQL; a cheap handle, clones are the same
-/// store.
+/// A [`Store`](tower_revoke_core::Store) in MariaDB or MySQL. Cheap to clone; clones are handles of
+/// the same store.
 ///
 /// See the [docs of the crate](crate) for its guarantees.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ mod tests {
 
     fn is_send<T: Send>(_: &T) {}
 
-    /// Compiled, not run: nobody is there to answer.
+    /// Compiled and never run, since there is no server.
     #[expect(dead_code, reason = "that it compiles is the test")]
     async fn all_can_be_spawned(builder: MySqlStoreBuilder, store: MySqlStore) {
         is_send(&builder.migrate());

@@ -1,5 +1,5 @@
-//! What is written. Each batch is one transaction of two round trips: the first takes the lock and
-//! reads what is known, the second writes what the rules make of it.
+//! Writes. Each batch is one transaction of two round trips: the first takes the lock and reads the
+//! rows that the batch concerns, the second writes those that it changes, and commits.
 
 use sqlx::mysql::MySqlRow;
 use tokio::sync::watch;
@@ -53,7 +53,8 @@ impl Backend for MySql {
     }
 
     async fn purge(&self, before: UnixTime, at_once: i64) -> Result<(u64, bool), Failure> {
-        // By a connection of its own, which ends with its transaction if the call is dropped.
+        // On a connection of its own: if the call is dropped it is closed, and the server rolls
+        // back.
         let mut link = self.open().await?;
         let dropped = keeping::purge(&mut link, &self.tables, before, at_once).await?;
         link.close().await;
@@ -61,7 +62,7 @@ impl Backend for MySql {
     }
 
     fn longest(&self) -> usize {
-        // Two digits for each byte, and the rest of the row.
+        // Two hex digits for each byte, and room for the rest of the row.
         self.packet.saturating_sub(1_024) / 2
     }
 
@@ -76,14 +77,14 @@ impl Backend for MySql {
     }
 }
 
-/// Which table a row that was read comes from.
+/// The first column of each row that is read: the table it comes from.
 const STORE: i64 = 0;
 const REVOKED: i64 = 1;
 const LIFTED: i64 = 2;
 const USES: i64 = 3;
 const HELD: i64 = 4;
 
-/// The answers, and the last event, if there is a new one.
+/// Applies a batch. Returns the answers, and the number of the last event if there are new ones.
 async fn apply(
     link: &mut Link,
     tables: &Tables,
@@ -113,7 +114,7 @@ async fn apply(
 fn questions(tables: &Tables, keys: &Keys, at_most: usize) -> Result<Vec<String>, Failure> {
     let mut packets = Packets::new(at_most);
     begin(&mut packets, tables);
-    // What is known of a list of keys, by the index, however few rows the server believes there are.
+    // FORCE INDEX: the optimizer may prefer a scan if it believes that there are few rows.
     let mut ask = |kind: i64, columns: &str, table: &str, key: &str, keys: Vec<String>| {
         let head =
             format!("SELECT {kind},{columns} FROM {table} FORCE INDEX (PRIMARY) WHERE {key} IN (");
@@ -196,7 +197,7 @@ fn known(rows: &[MySqlRow]) -> Result<Known, Failure> {
             _ => return Err(Failure::Garbled("a row")),
         }
     }
-    // It may have been emptied by hand. Without it there is no lock.
+    // Without the row of `store`, which may have been deleted by hand, nothing was locked.
     match is_there {
         true => Ok(known),
         false => Err(Failure::Garbled("the table of the store's state")),
@@ -276,7 +277,7 @@ fn writes(
         row(&values)
     });
     packets.rows(
-        // Not REPLACE: a number that is taken is an error.
+        // Not REPLACE: a number that exists already must be an error.
         &format!("INSERT INTO {} VALUES ", tables.events),
         events,
         "",
@@ -292,8 +293,9 @@ fn writes(
         all.any(|(op, answer)| answer.outcome == 1 || op.has_no_answer())
     };
     if packets.is_empty() && acknowledges() {
-        // What is found may be in the server's memory only: others see it before it is flushed. A
-        // commit that writes something flushes all that was written before it.
+        // The batch finds its rows in place. InnoDB shows a commit to others before its log is
+        // flushed, so a crash might still lose them. A commit that writes flushes the log up to its
+        // own entry, and so everything before it.
         packets.add(&format!(
             "UPDATE {} SET repeats = repeats + 1 WHERE only_one=1",
             tables.store
@@ -303,5 +305,6 @@ fn writes(
     Ok(packets.into_packets())
 }
 
-/// A list of keys is never longer, so that the index is always worth it.
+/// MariaDB converts longer lists to subqueries (`in_predicate_conversion_threshold`), which may not
+/// use the index.
 const _: () = assert!(IN_A_LIST < 1_000);
