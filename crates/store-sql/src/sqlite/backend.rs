@@ -1,4 +1,4 @@
-//! Who writes when, and who is woken.
+//! Writes, in turn, and the notification of readers that wait for changes.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
     op::Answer,
 };
 
-/// How often it is looked for what other processes wrote, while somebody waits for it.
+/// How often the file is polled for the writes of other processes, once a caller waits for changes.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 impl Backend for Sqlite {
@@ -30,7 +30,7 @@ impl Backend for Sqlite {
     async fn open(&self) -> Result<SqliteConnection, Failure> {
         loop {
             match self.options.connect().await {
-                // For as long as the caller waits for this, as in `begin`.
+                // Retries until the caller's timeout, as in `begin`.
                 Err(error) if Code::of(&error) == Code::Busy => tokio::task::yield_now().await,
                 opened => return Ok(opened?),
             }
@@ -38,11 +38,12 @@ impl Backend for Sqlite {
     }
 
     async fn close(&self, link: Option<SqliteConnection>) {
-        // The last one to close the file puts the log into it, and two that close it at the same
-        // time each leave that to the other: one after the other, then. If it fails, the next one
-        // to open it does that.
+        // The last connection to close copies the log (WAL) into the file and deletes it. Two that
+        // close at the same time each see the other and leave that to it, and the log remains. So
+        // the connections are closed one after the other. If a close fails, the next process to
+        // open the file recovers the log.
         while self.pool.size() > 0 {
-            // It leaves open what is returned in the last moment.
+            // A connection that is returned to the pool while it closes may remain open.
             self.pool.close().await;
         }
         let purging = self.purging.lock().await.take();
@@ -71,7 +72,8 @@ impl Backend for Sqlite {
 
     async fn purge(&self, before: UnixTime, at_once: i64) -> Result<(u64, bool), Failure> {
         let mut kept = self.purging.lock().await;
-        // Taken out: a call that is cut off leaves a connection of no use.
+        // Taken out, so that a call that is dropped drops the connection too: it may be in the
+        // middle of a transaction.
         let mut link = match kept.take() {
             Some(link) => link,
             None => self.open().await?,

@@ -1,4 +1,4 @@
-//! The settings of a store, and how it is opened.
+//! The builder of the store: its settings, and opening it.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,12 +15,12 @@ use crate::{
     store::SqlStore,
 };
 
-/// How long SQLite itself waits for other writers; then it is asked again.
+/// How long SQLite itself waits for another writer (`busy_timeout`). The store then retries.
 const RETRY_EVERY: Duration = Duration::from_millis(5);
 
 impl SqliteStore {
-    /// Opens the store in a file, which is created if it is missing, with the default settings; see
-    /// [`SqliteStoreBuilder::open`].
+    /// Opens the store in a file with the default settings, and creates the file if it is missing;
+    /// see [`SqliteStoreBuilder::open`].
     ///
     /// # Errors
     /// See [`SqliteStoreError`].
@@ -67,8 +67,8 @@ pub struct SqliteStoreBuilder {
 }
 
 impl SqliteStoreBuilder {
-    /// Sets how many connections may read at the same time, at least one; each has a thread. Two more
-    /// write, one of them during a purge only. Defaults to 4.
+    /// Sets how many connections may read at the same time, at least one; each has a thread. The
+    /// store opens one more for writing, and another one for the first purge. Defaults to 4.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.settings.max_connections = Some(connections);
         self
@@ -76,9 +76,9 @@ impl SqliteStoreBuilder {
 
     common_setters!();
 
-    /// Opens the file, or creates it in an existing folder, and migrates it to this release's version.
-    /// Any number of processes may do so at the same time. Must be called in a tokio runtime that
-    /// outlives the store, whose writing task it runs.
+    /// Opens the file, or creates it in an existing folder, and migrates it to this release's
+    /// version. Any number of processes may do so at the same time. Must be called in a tokio
+    /// runtime that outlives the store, since the store's writing task runs in it.
     ///
     /// # Errors
     /// See [`SqliteStoreError`].
@@ -91,7 +91,7 @@ impl SqliteStoreBuilder {
             ));
         }
         let request_timeout = settings.request_timeout;
-        // Some names that are not absolute have a meaning of their own to SQLite.
+        // To SQLite, some relative names are not those of files, such as `:memory:`.
         let path = std::path::absolute(&path)
             .map_err(|_| SqliteStoreError::Setting("the path must not be empty"))?;
         let options = file::options(&path).busy_timeout(RETRY_EVERY);
@@ -108,7 +108,7 @@ impl SqliteStoreBuilder {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
-            // A read waits for nobody, except for a process that repairs the file after a crash.
+            // A read waits only while another process recovers the file after a crash.
             .connect_lazy_with(options.clone().busy_timeout(request_timeout));
         let backend = Sqlite {
             path,

@@ -1,4 +1,4 @@
-//! A file, and the connections to it.
+//! The file behind a store, and the connections to it.
 
 use std::{fmt, path::PathBuf};
 
@@ -8,19 +8,19 @@ use tokio::sync::{Mutex, watch};
 /// A SQLite file.
 pub(crate) struct Sqlite {
     pub(super) path: PathBuf,
-    /// Of the connections that write.
+    /// The options of connections that write.
     pub(super) options: SqliteConnectOptions,
     pub(super) pool: SqlitePool,
-    /// Whoever writes in this process waits here, not in SQLite, which would have to be asked over
-    /// and over.
+    /// Held by the writer of this process. SQLite has no queue for its lock, which waiting tasks
+    /// would have to poll.
     pub(super) turn: Mutex<()>,
     pub(super) purging: Mutex<Option<SqliteConnection>>,
-    /// The last event that this process knows of.
+    /// The number of the last event that this process has seen.
     pub(super) last: watch::Sender<i64>,
 }
 
 impl Sqlite {
-    /// Whoever waits for an event after those that were known is woken.
+    /// Records the number of the last event, and wakes the waiting readers if it is new.
     pub(super) fn tell(&self, seq: i64) {
         self.last.send_if_modified(|last| {
             let is_news = *last < seq;

@@ -1,4 +1,4 @@
-//! Why a file could not be opened, and what the numbers of SQLite's errors mean.
+//! The errors of opening a file, and the classification of SQLite's result codes.
 
 use std::path::{Path, PathBuf};
 
@@ -7,47 +7,48 @@ use tower_revoke_core::{BoxError, request_timeout::RequestTimeoutError};
 
 use crate::error::Kind;
 
-/// Why [`SqliteStore::open`](crate::SqliteStore::open) failed. Nothing was changed in the file, except
-/// that one which was not there may be there now.
+/// Why [`SqliteStore::open`](crate::SqliteStore::open) failed. An existing file was not changed; a
+/// missing one may have been created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SqliteStoreError {
-    /// A setting is invalid; the text says which one and what would be right.
+    /// A setting is invalid; the text names it and the values that are valid.
     #[error("invalid setting: {0}")]
     Setting(&'static str),
     /// `request_timeout` is out of bounds.
     #[error(transparent)]
     RequestTimeout(#[from] RequestTimeoutError),
-    /// Somebody held it for himself for too long: another program, or a process of ours that was
-    /// stopped while it wrote. Or the disk did not answer.
+    /// The lock on the file could not be taken in time: another program holds it, or a process with
+    /// a store that was stopped while it wrote. A disk that does not respond fails like this too.
     #[error("{} is locked by somebody else", path.display())]
     Locked {
         /// The file.
         path: PathBuf,
     },
-    /// The folder in which it is to stand is not there.
+    /// The folder of the file does not exist.
     #[error("{} has no folder to stand in", path.display())]
     NoFolder {
         /// The file.
         path: PathBuf,
     },
-    /// It can't be written: by its permissions, or since its disk is mounted read-only.
+    /// The file can't be written, because of its permissions or a file system that is mounted
+    /// read-only.
     #[error("{} can't be written", path.display())]
     ReadOnly {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: BoxError,
     },
-    /// Its disk has no room, and opening needs some.
+    /// The disk is full, and opening the file needs some space.
     #[error("there is no room for {}", path.display())]
     Full {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: BoxError,
     },
-    /// A newer release wrote it. Start that one, or give this one another file.
+    /// The file was written by a newer release. Run that release, or use another file.
     #[error(
         "{} was written by a newer release: its schema is {found}, and this release knows {known}",
         path.display()
@@ -55,37 +56,37 @@ pub enum SqliteStoreError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// The version of its schema.
+        /// The version of the file's schema.
         found: u32,
         /// The newest version that this release knows.
         known: u32,
     },
-    /// It is something else: no file of SQLite's, or that of another program.
+    /// The file is not a SQLite file, or belongs to another program.
     #[error("{} is no store of revocations", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// It is damaged. It takes a backup, or a new file; in the second case all that was revoked
-    /// has to be revoked again.
+    /// The file is damaged. Restore a backup, or start with a new file and revoke again everything
+    /// that was revoked.
     #[error("{} is damaged", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: BoxError,
     },
-    /// The system rejected, for another reason.
+    /// The file can't be opened for another reason.
     #[error("{} can't be opened", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: BoxError,
     },
 }
 
-/// The first byte of SQLite's numbers for what went wrong; the rest says where.
+/// SQLite's primary result code: the lowest byte of the extended one, which adds details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
     Busy,
@@ -123,7 +124,7 @@ impl Code {
 
 pub(super) fn kind(error: &sqlx::Error) -> Kind {
     Kind::of(error, |_| match Code::of(error) {
-        // The store has waited for it already.
+        // The whole timeout has passed in waiting for the lock.
         Code::Busy => Kind::TimedOut,
         Code::Full => Kind::Full,
         _ => Kind::Other,

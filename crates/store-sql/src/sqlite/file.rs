@@ -1,4 +1,4 @@
-//! The file: what it must be, how connections to it are set up, and how it is created.
+//! Opens, creates and migrates the file, and the options of connections to it.
 
 use std::path::{Path, PathBuf};
 
@@ -13,28 +13,28 @@ use super::{
 };
 use crate::backend::Digest;
 
-/// What leads from each version of the schema to the next; from none to 1 first. What was returned
-/// stays as it is: a change is one more step.
+/// The migrations from each version of the schema to the next; the first creates version 1. A
+/// released step never changes: a change of the schema is another step.
 const STEPS: [&str; 1] = [include_str!("../../migrations/sqlite/1.sql")];
 
-/// The version that this release works with. In the file it is `user_version`.
+/// The version of the schema that this release needs. The file stores it as `user_version`.
 const KNOWN: u32 = STEPS.len() as u32;
 
-/// Says in the file whose it is: "TwRv".
+/// The `application_id` of our files: "TwRv".
 const APPLICATION: i64 = 0x5477_5276;
 
-/// To how many bytes the log is cut when it is begun again.
+/// The size in bytes to which the log is truncated when it is restarted after a checkpoint.
 const LOG_BYTES: u32 = 16 << 20;
 
-/// What an open file is.
+/// The state of a file that was opened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opened {
     pub(crate) id: Digest,
-    /// The last event.
+    /// The number of the last event.
     pub(crate) seq: i64,
 }
 
-/// What stands in a file.
+/// The content of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     Nothing,
@@ -42,7 +42,8 @@ enum Found {
     Foreign,
 }
 
-/// As far as it can be used before it is known what the file is.
+/// Returns connect options that change no setting in an existing file, for use before its content
+/// is known.
 pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
@@ -51,22 +52,24 @@ pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Of a file that is a store.
+/// Adds the options for a file that is or becomes a store. In WAL mode a commit appends to the
+/// log, and readers don't wait for writers. `synchronous=FULL` flushes the log at each commit; with
+/// `NORMAL` only checkpoints would, and a power cut could lose acknowledged writes.
 pub(crate) fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        // Elsewhere than on macOS it changes nothing.
+        // Has an effect on macOS only, where fsync doesn't flush the cache of the drive.
         .pragma("fullfsync", "1")
         .pragma("journal_size_limit", LOG_BYTES.to_string())
 }
 
-/// Opens the file, creates it where it is not there, and brings it to this release's version.
+/// Opens the file, or creates it if it is missing, and migrates it to this release's version.
 pub(crate) async fn open(
     path: &Path,
     options: &SqliteConnectOptions,
 ) -> Result<Opened, SqliteStoreError> {
-    // Where another process creates it at the same time, SQLite does not wait by itself.
+    // If another process creates the file at the same time, SQLite fails at once and does not wait.
     loop {
         match begin(path, options).await {
             Err(Rejected::Driver(error)) if Code::of(&error) == Code::Busy => {
@@ -79,7 +82,7 @@ pub(crate) async fn open(
     }
 }
 
-/// Why it was not opened.
+/// Why the file was not opened.
 enum Rejected {
     Driver(sqlx::Error),
     Said(SqliteStoreError),
@@ -93,12 +96,13 @@ impl From<sqlx::Error> for Rejected {
 
 async fn begin(path: &Path, options: &SqliteConnectOptions) -> Result<Opened, Rejected> {
     let mut link = options.connect().await?;
-    // First without a setting that would change a file of somebody else's.
+    // First without the options that would change a file of another program.
     let version = accept(path, found(&mut link).await?)?;
     link.close().await?;
     let mut options = durable(options.clone());
     if version == 0 {
-        // It can only be said while there is nothing, and is a write also where it is so already.
+        // `auto_vacuum` can be set only while the file is empty. To set it is a write, even if it
+        // is set already.
         options = options.auto_vacuum(SqliteAutoVacuum::Incremental);
     }
     let mut link = options.connect().await?;
@@ -109,7 +113,8 @@ async fn begin(path: &Path, options: &SqliteConnectOptions) -> Result<Opened, Re
     Ok(opened)
 }
 
-/// Also of a file that has all that it needs: whether it can be written.
+/// Migrates the file and reads its state. Runs under the lock of writers even if there is nothing
+/// to migrate, so that opening fails if the file can't be written.
 async fn begin_in_turn(path: &Path, link: &mut SqliteConnection) -> Result<Opened, Rejected> {
     let version = accept(path, found(link).await?)?;
     for step in STEPS.iter().skip(version as usize) {
@@ -136,7 +141,7 @@ async fn begin_in_turn(path: &Path, link: &mut SqliteConnection) -> Result<Opene
     })
 }
 
-/// The version, of what can be a store; 0: there is nothing yet.
+/// Returns the version of a file that can be a store, 0 for an empty one. Rejects all others.
 fn accept(path: &Path, found: Found) -> Result<u32, Rejected> {
     let path = || -> PathBuf { path.to_owned() };
     match found {

@@ -1,5 +1,5 @@
-//! What is read: look-ups, the feed, a full load, records. Each is one statement and so one state of
-//! the file, and none waits for a writer.
+//! Reads: look-ups, the feed, a full load, records. Each is one statement, and so reads one
+//! snapshot. In WAL mode no read waits for a writer.
 
 use sqlx::{Row, sqlite::SqliteRow};
 use tower_revoke_core::{KeyDigest, Listed, RecordFilter, RevocationRecord};
@@ -12,7 +12,7 @@ use crate::{
     value::{secs, written},
 };
 
-/// How many keys one statement looks up; a token has few.
+/// The number of keys that one statement looks up. A token rarely has more.
 const KEYS: usize = 8;
 
 const LOOK_UP: &str = "\
@@ -21,7 +21,7 @@ const LOOK_UP: &str = "\
     UNION ALL SELECT 0, token, NULL, until FROM uses \
     WHERE token IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) AND held >= max_uses";
 
-/// There is a row also if there is no event.
+/// The join returns the state even if there are no events.
 const FEED: &str = "\
     SELECT s.id, s.seq, s.mark, s.trimmed, s.trimmed_mark, \
     (SELECT mark FROM events WHERE seq = ?1), \
@@ -128,7 +128,7 @@ impl Sqlite {
     }
 }
 
-/// The empty digest comes before all others.
+/// Returns the digest after which a page begins. The empty one sorts before all others.
 fn behind(after: &Option<Digest>) -> &[u8] {
     after.as_ref().map_or(&[], |after| &after[..])
 }

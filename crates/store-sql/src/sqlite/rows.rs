@@ -1,4 +1,5 @@
-//! The rows that a batch is about: read before, written afterwards, many with each statement.
+//! Reads the rows that a batch concerns, and writes those that it changes, several by each
+//! statement.
 
 use sqlx::{
     Arguments, Row, SqliteConnection,
@@ -14,10 +15,10 @@ use crate::{
     value::secs,
 };
 
-/// How many rows one statement reads or writes.
+/// The maximum number of rows that one statement reads or writes.
 const ROWS: usize = 64;
 
-/// Adds what one row needs to the arguments of a statement.
+/// Adds the values of one row to the arguments of a statement.
 type Add<'a, T> = fn(&mut SqliteArguments<'a>, T) -> Result<(), BoxError>;
 
 pub(super) async fn read(link: &mut SqliteConnection, keys: &Keys) -> Result<Known, Failure> {
@@ -189,7 +190,7 @@ fn add_event<'a>(
     Arguments::add(to, event.at)
 }
 
-/// The rows of a query; its text ends in a list of what is asked.
+/// Returns the rows of a query whose text contains the list of the requested keys.
 async fn fetched<'a, T: Copy>(
     link: &mut SqliteConnection,
     parts: [&str; 3],
@@ -219,12 +220,14 @@ async fn executed<'a, T: Copy>(
     Ok(())
 }
 
-/// Of the many lengths that a list can have, the two that come often stay prepared.
+/// Returns whether a statement stays prepared. Of the many lengths of a list, only the two frequent
+/// ones do.
 fn is_kept<T>(rows: &[T]) -> bool {
     rows.len() == 1 || rows.len() == ROWS
 }
 
-/// Its first part, its second part as often as there are rows, its third part.
+/// Returns the text of a statement, `head each,each,… tail` with an `each` for every row, and its
+/// arguments.
 fn statement<'a, T: Copy>(
     [head, each, tail]: [&str; 3],
     rows: &[T],

@@ -1,5 +1,5 @@
-//! What is written: whoever writes has the file to himself, reads the rows that it is about, and
-//! writes what the rules make of them.
+//! Writes. A writer takes the lock on the file, reads the rows that its batch concerns, writes
+//! those that the batch changes, and commits.
 
 use sqlx::{Row, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
 use tower_revoke_core::UnixTime;
@@ -16,12 +16,15 @@ use crate::{
     value::secs,
 };
 
-/// How many pages are returned to the disk at once. So many have to be free, and a quarter of the
-/// file, before any is: what is free is used again first.
+/// The number of pages that are returned to the file system at once. None are until at least so
+/// many are free, and a quarter of the file, since free pages are reused for later writes.
 const PAGES: i64 = 1_024;
 
-/// Waits until nobody else writes, for as long as the caller waits for this. SQLite by itself asks
-/// ever more seldom, and whoever writes all the time would let nobody else in.
+/// Begins a transaction that holds the lock of writers from the start. A deferred one would take it
+/// only at its first write, and fail if another process has written since its first read.
+///
+/// Retries for as long as the caller waits. SQLite's own wait polls at growing intervals, so a
+/// process that writes all the time would starve the others.
 pub(super) async fn begin(link: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     loop {
         match sqlx::query("BEGIN IMMEDIATE").execute(&mut *link).await {
@@ -31,7 +34,7 @@ pub(super) async fn begin(link: &mut SqliteConnection) -> Result<(), sqlx::Error
     }
 }
 
-/// Ends what was begun: all of it is on the disk, or none.
+/// Commits the transaction, which flushes it to disk, or rolls it back after an error.
 pub(super) async fn end<T, E: From<sqlx::Error>>(
     link: &mut SqliteConnection,
     done: Result<T, E>,
@@ -43,12 +46,12 @@ pub(super) async fn end<T, E: From<sqlx::Error>>(
         },
         Err(error) => error,
     };
-    // Where it fails, SQLite has rolled back by itself.
+    // Fails if SQLite has rolled back by itself.
     let _ = sqlx::query("ROLLBACK").execute(link).await;
     Err(done)
 }
 
-/// The answers, and the number of the last event.
+/// Applies a batch. Returns the answers, and the number of the last event.
 pub(super) async fn apply(
     link: &mut SqliteConnection,
     batch: &Batch<'_>,
@@ -98,7 +101,8 @@ async fn trim_in_turn(link: &mut SqliteConnection, trim: Trim) -> Result<(), Fai
     Ok(())
 }
 
-/// Where nothing is left to be forgotten, pages are returned to the disk, some with each call.
+/// Removes some expired rows. Once none are left, returns free pages to the file system instead,
+/// some with each call. Returns the number of entries removed, and whether there may be more to do.
 pub(super) async fn purge(
     link: &mut SqliteConnection,
     before: UnixTime,
@@ -114,8 +118,8 @@ pub(super) async fn purge(
     let done = return_rule(link).await;
     let has_more = end(link, done).await?;
     if !has_more {
-        // The file ends earlier only when what was written is in it. Others may still read the log:
-        // then a later one does it.
+        // The file shrinks only when a checkpoint copies the log into it. PASSIVE doesn't wait for
+        // those who still read the log; a later checkpoint then completes it.
         let checkpoint = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)");
         checkpoint.execute(link).await?;
     }
@@ -130,7 +134,8 @@ async fn purge_in_turn(
     let due = |statement| -> Query<'static, Sqlite, SqliteArguments<'static>> {
         sqlx::query(statement).bind(before).bind(at_once)
     };
-    // Said even if nothing is dropped: a purge before this one may have been cut off.
+    // Recorded by every purge: a use that expired before this time is rejected, since its token may
+    // have been purged.
     sqlx::query(
         "UPDATE store SET purged_before = ?1 WHERE purged_before IS NULL OR purged_before < ?1",
     )
@@ -157,7 +162,7 @@ async fn purge_in_turn(
     Ok((dropped, [revoked, lifted, uses].into_iter().any(is_full)))
 }
 
-/// Whether there may be more to return.
+/// Returns some free pages to the file system. Returns whether there may be more.
 async fn return_rule(link: &mut SqliteConnection) -> Result<bool, Failure> {
     let free = free_pages(link).await?;
     if free == 0 {
@@ -165,11 +170,11 @@ async fn return_rule(link: &mut SqliteConnection) -> Result<bool, Failure> {
     }
     let statement = format!("PRAGMA incremental_vacuum({PAGES})");
     sqlx::query(&statement).execute(&mut *link).await?;
-    // Of a file that somebody has made anew without that setting, none are.
+    // None are returned if the file was rewritten without `auto_vacuum`.
     Ok(free_pages(link).await? < free)
 }
 
-/// How many are free, if that is worth giving them back.
+/// Returns the number of free pages, or 0 if they are too few to be returned.
 async fn free_pages(link: &mut SqliteConnection) -> Result<i64, Failure> {
     let row = sqlx::query(
         "SELECT freelist_count, page_count FROM pragma_freelist_count, pragma_page_count",

@@ -1,4 +1,4 @@
-//! The store keeps every clause of the contract.
+//! The store passes the conformance suite.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use crate::{
     sqlite::{SqliteStore, file, writing},
 };
 
-/// Each node has connections of its own, as it had in a process of its own.
+/// A file. Each store on it has connections of its own, as in a process of its own.
 struct File {
     folder: TempDir,
     clock: Clock,
@@ -35,21 +35,22 @@ impl File {
     }
 }
 
-/// Where the log of a file is.
+/// Returns the path of a file's log.
 pub(super) fn log(path: &Path) -> PathBuf {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     log.into()
 }
 
-/// Until all who had it open have closed it. The last one takes the log away; two handles that are
-/// closed at the same time each leave that to the other, and so to the one here.
+/// Waits until every store on a file has closed it. The last connection to close deletes the log.
+/// Two that close at the same time each leave that to the other; then the connection that is opened
+/// here does it.
 pub(super) async fn closed(path: &Path) {
     let log = log(path);
     let gone = async {
         while log.exists() {
             let mut link = file::options(path).connect().await.unwrap();
-            // Rejected while somebody else takes the log away.
+            // Fails while another connection deletes the log.
             let _ = link.execute("SELECT count(*) FROM sqlite_schema").await;
             link.close().await.unwrap();
         }
@@ -58,7 +59,7 @@ pub(super) async fn closed(path: &Path) {
     in_time.expect("all handles were dropped");
 }
 
-/// Forgets all changes up to now.
+/// Removes all events of the feed.
 pub(super) async fn trim(path: &Path) {
     let mut link = file::options(path).connect().await.unwrap();
     let all = Trim {
@@ -88,7 +89,7 @@ impl Fixture for File {
     }
 
     async fn open(&self) -> SqliteStore {
-        // A slow disk is no failure here.
+        // A slow disk must not fail the test.
         let builder = SqliteStore::builder(self.path())
             .clock(self.clock.clone())
             .request_timeout(Duration::from_secs(100));

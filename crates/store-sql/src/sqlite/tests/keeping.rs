@@ -1,4 +1,4 @@
-//! What is kept, for how long, what becomes of its room, and what several who write do.
+//! Tests of what is stored, of the space that a purge frees, and of concurrent writers.
 
 use std::{fs, num::NonZeroU32, path::Path, time::Duration};
 
@@ -21,7 +21,7 @@ fn end_of(number: u64) -> Revocation {
 }
 
 async fn open(path: &Path) -> SqliteStore {
-    // A slow disk is no failure here.
+    // A slow disk must not fail the test.
     let builder = SqliteStore::builder(path).request_timeout(Duration::from_secs(600));
     builder.open().await.unwrap()
 }
@@ -71,7 +71,7 @@ async fn every_connection_flushes_what_it_commits() {
     assert!(rejected.unwrap_err().to_string().contains("CHECK"));
 }
 
-/// Whatever the handle did last: connections that are closed at the same time would leave the log.
+/// Connections that are closed at the same time would leave the log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_last_handle_leaves_one_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -96,7 +96,7 @@ async fn the_last_handle_leaves_one_file() {
     }
 }
 
-/// Who writes all the time leaves the others their turn.
+/// A store that writes all the time must not starve another one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_several_who_write_all_the_time_each_has_its_turn() {
     let folder = tempfile::tempdir().unwrap();
@@ -127,7 +127,7 @@ async fn of_several_who_write_all_the_time_each_has_its_turn() {
     assert_eq!(won, 300, "each use has one winner");
 }
 
-/// As a process that was stopped in the middle of a transaction does it.
+/// The lock is held as by a process that was stopped in the middle of a transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_somebody_holds_is_not_waited_for_longer_than_was_said() {
     let folder = tempfile::tempdir().unwrap();
@@ -162,7 +162,7 @@ async fn pages_that_are_damaged_fail_closed() {
     drop(store);
     closed(&path).await;
     let store = open(&path).await;
-    // Everything after the first pages, on which the schema stands.
+    // Overwrites everything but the first pages, which hold the schema.
     let mut bytes = fs::read(&path).unwrap();
     bytes[16 * 4_096..].fill(0xA5);
     fs::write(&path, bytes).unwrap();

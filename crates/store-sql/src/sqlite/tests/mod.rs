@@ -1,4 +1,5 @@
-//! Tests that look inside: the conformance suite, what is kept, and what becomes of its room.
+//! Tests that use internals: the conformance suite, what is stored, and the space that a purge
+//! frees.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
