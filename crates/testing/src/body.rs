@@ -1,4 +1,4 @@
-//! A response body that does what a test tells it, frame by frame.
+//! A response body that a test scripts, frame by frame.
 
 use std::{
     collections::VecDeque,
@@ -13,8 +13,11 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 use tower_revoke_core::BoxError;
 
-/// A body made of the steps that a test gives it, in their order.
+/// A response body that plays the steps of a script in order.
 ///
+/// A script can end in an error, send trailers, wait for a [`Gate`], and misreport its size.
+///
+/// # Examples
 /// ```
 /// use http_body_util::BodyExt;
 /// use tower_revoke_testing::ScriptedBody;
@@ -48,7 +51,7 @@ impl std::fmt::Debug for Waiting {
 }
 
 impl ScriptedBody {
-    /// A body that ends at once, without a word about its length.
+    /// Creates an empty body without a size hint.
     pub fn new() -> Self {
         Self {
             steps: VecDeque::new(),
@@ -58,45 +61,47 @@ impl ScriptedBody {
         }
     }
 
-    /// Then: a data frame.
+    /// Adds a data frame.
     #[must_use]
     pub fn data(self, data: impl Into<Bytes>) -> Self {
         self.step(Step::Frame(Frame::data(data.into())))
     }
 
-    /// Then: trailers.
+    /// Adds trailers.
     #[must_use]
     pub fn trailers(self, trailers: HeaderMap) -> Self {
         self.step(Step::Frame(Frame::trailers(trailers)))
     }
 
-    /// Then: an error.
+    /// Adds an error.
     #[must_use]
     pub fn fail(self) -> Self {
         self.step(Step::Fail)
     }
 
-    /// Then: nothing, until the gate is opened. If the gate is dropped unopened, nothing for ever.
+    /// Adds a wait for a gate: the body is pending until the gate is opened, or forever if the gate
+    /// is dropped before.
     #[must_use]
     pub fn wait_for(self, gate: &Gate) -> Self {
         self.step(Step::Wait(gate.0.subscribe(), None))
     }
 
-    /// Gives an exact size hint of so many bytes, true or not.
+    /// Sets an exact size hint, which may be wrong. Data frames reduce it as they are read.
     #[must_use]
     pub fn hint(mut self, bytes: u64) -> Self {
         self.hint = SizeHint::with_exact(bytes);
         self
     }
 
-    /// Says `is_end_stream` as soon as its last frame was taken; otherwise it never does.
+    /// Makes `is_end_stream` return `true` once the last frame was read. By default it always
+    /// returns `false`, which a body may do.
     #[must_use]
     pub fn says_when_it_ends(mut self) -> Self {
         self.says_when_it_ends = true;
         self
     }
 
-    /// Turns true when the body is dropped, at its end or before.
+    /// Returns a receiver that turns `true` when the body is dropped, at its end or before.
     pub fn gone(&self) -> watch::Receiver<bool> {
         self.gone.subscribe()
     }
@@ -159,22 +164,22 @@ impl Body for ScriptedBody {
     }
 }
 
-/// A gate that starts closed. Clones are the same gate.
+/// A gate that starts closed, for [`ScriptedBody::wait_for`]. Clones are the same gate.
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<watch::Sender<bool>>);
 
 impl Gate {
-    /// A closed gate.
+    /// Creates a closed gate.
     pub fn closed() -> Self {
         Self(Arc::new(watch::Sender::new(false)))
     }
 
-    /// Lets everyone through, from now on.
+    /// Opens the gate for good.
     pub fn open(&self) {
         self.0.send_replace(true);
     }
 
-    /// Waits until it is open.
+    /// Waits until the gate is open.
     pub async fn passed(&self) {
         open(self.0.subscribe()).await;
     }

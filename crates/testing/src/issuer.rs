@@ -1,4 +1,4 @@
-//! An issuer of tokens that runs nowhere but in the test: keys, their JWKS, and signed tokens.
+//! An issuer inside the test, without a server: keys, their JWKS, and signed tokens.
 
 mod key;
 #[cfg(test)]
@@ -19,11 +19,14 @@ use tower_revoke_core::Clock;
 use self::key::{TestKey, pem, random_text};
 pub use self::{key::TestAlgorithm, token::TestToken};
 
-/// An issuer with keys of its own: no two issuers, and no two keys of one, are ever alike.
+/// An issuer of JWTs that generates its own keys.
 ///
-/// Clones are the same issuer. Its methods panic where a test can't go on: without randomness, or
-/// where a file can't be written.
+/// No two issuers share a key, and no two keys share a `kid`. Clones are the same issuer.
 ///
+/// # Panics
+/// Methods panic if the system provides no randomness.
+///
+/// # Examples
 /// ```
 /// use tower_revoke_testing::TestIssuer;
 ///
@@ -31,7 +34,7 @@ pub use self::{key::TestAlgorithm, token::TestToken};
 /// let token = issuer.token().subject("ann").audience("orders").scope("orders:read").sign();
 /// assert_eq!(token.split('.').count(), 3);
 ///
-/// // A new key signs from now on; the old one is still published, until it is withdrawn.
+/// // Rotates to a new key. The old key stays published until it is withdrawn.
 /// let old = issuer.key_id();
 /// issuer.rotate();
 /// assert_eq!(issuer.jwks()["keys"].as_array().map(Vec::len), Some(2));
@@ -47,18 +50,18 @@ pub struct TestIssuer {
 }
 
 struct Keys {
-    /// What signs; published or not.
+    /// The key that signs, whether it is published or not.
     current: Arc<TestKey>,
     published: Vec<Arc<TestKey>>,
 }
 
 impl TestIssuer {
-    /// An issuer that signs with RS256. `issuer` becomes `iss`.
+    /// Creates an issuer that signs with RS256. `issuer` is the `iss` of its tokens.
     pub fn new(issuer: impl Into<String>) -> Self {
         Self::with(issuer, TestAlgorithm::RS256)
     }
 
-    /// An issuer that signs with `algorithm`.
+    /// Creates an issuer that signs with `algorithm`.
     pub fn with(issuer: impl Into<String>, algorithm: TestAlgorithm) -> Self {
         let key = Arc::new(TestKey::generate(algorithm));
         Self {
@@ -72,30 +75,30 @@ impl TestIssuer {
         }
     }
 
-    /// Reads the time from `clock`.
+    /// Sets the clock for `iat` and `exp`. Defaults to the system clock.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// What stands in `iss`.
+    /// Returns the `iss` of its tokens.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// With what it signs.
+    /// Returns the algorithm that it signs with.
     pub fn algorithm(&self) -> TestAlgorithm {
         self.algorithm
     }
 
-    /// The `kid` of the key that signs.
+    /// Returns the `kid` of the signing key.
     pub fn key_id(&self) -> String {
         self.current().id.clone()
     }
 
-    /// Signs with a new key from now on, and publishes it. The old one stays published. The new
-    /// key's `kid`.
+    /// Generates and publishes a new signing key, and returns its `kid`. The old key stays
+    /// published.
     pub fn rotate(&self) -> String {
         let key = Arc::new(TestKey::generate(self.algorithm));
         let mut keys = self.lock();
@@ -104,8 +107,8 @@ impl TestIssuer {
         keys.current.id.clone()
     }
 
-    /// Publishes a key no longer; if it is the one that signs, it goes on signing. `false`: it was
-    /// not published.
+    /// Stops publishing a key, and returns whether it was published. A withdrawn signing key still
+    /// signs.
     pub fn withdraw(&self, key_id: &str) -> bool {
         let mut keys = self.lock();
         let before = keys.published.len();
@@ -113,16 +116,20 @@ impl TestIssuer {
         keys.published.len() < before
     }
 
-    /// The published keys, as a JWK set (RFC 7517 §5). With HS256, HS384 and HS512 these are the
-    /// secrets themselves, which no real issuer would publish.
+    /// Returns the published keys as a JWK set (RFC 7517 §5).
+    ///
+    /// For HS256, HS384 and HS512 the set has the secrets themselves, which a real issuer never
+    /// publishes.
     pub fn jwks(&self) -> Value {
         let keys = self.lock();
         let jwks: Vec<_> = keys.published.iter().map(|key| key.jwk.clone()).collect();
         json!({ "keys": jwks })
     }
 
-    /// Writes the published keys to a file, all or nothing: to a file beside it, which then takes
-    /// its place.
+    /// Writes the published keys to a file as a JWK set.
+    ///
+    /// The file is replaced atomically, by renaming a temporary file beside it, so that a reader
+    /// never sees a part of it.
     ///
     /// # Errors
     /// If the file can't be written.
@@ -134,7 +141,7 @@ impl TestIssuer {
         fs::rename(&beside, path)
     }
 
-    /// The public key that is in use, as a `PUBLIC KEY` PEM.
+    /// Returns the public key of the signing key, as a `PUBLIC KEY` PEM.
     ///
     /// # Panics
     /// If the algorithm has none.
@@ -142,7 +149,7 @@ impl TestIssuer {
         pem("PUBLIC KEY", &self.public_der())
     }
 
-    /// The public key that is in use, as a `SubjectPublicKeyInfo` (RFC 5280 §4.1).
+    /// Returns the public key of the signing key, as a DER `SubjectPublicKeyInfo` (RFC 5280 §4.1).
     ///
     /// # Panics
     /// If the algorithm has none.
@@ -155,7 +162,7 @@ impl TestIssuer {
         self.current().public_der.clone()
     }
 
-    /// The shared secret that is in use.
+    /// Returns the shared secret that signs.
     ///
     /// # Panics
     /// If the algorithm has none.
@@ -168,8 +175,11 @@ impl TestIssuer {
         self.current().private.as_bytes().to_vec()
     }
 
-    /// A token that would be accepted: `iss`, `sub` "ann", `aud` "orders", `client_id` "shop",
-    /// `iat` now, `exp` in an hour, a random `jti`; `typ` "JWT" and the key's `kid`.
+    /// Returns a token with valid claims, to be changed and signed.
+    ///
+    /// Its claims are `iss`, `sub` "ann", `aud` "orders", `client_id` "shop", `iat` now, `exp` in
+    /// an hour, and a random `jti`. Its header has `alg`, `typ` "JWT", and the `kid` of the signing
+    /// key.
     pub fn token(&self) -> TestToken<'_> {
         let now = self.clock.now().as_secs();
         let claims = json!({
@@ -193,7 +203,7 @@ impl TestIssuer {
         }
     }
 
-    /// Signs whatever is given, JSON or not: the signature is good, the rest may be anything.
+    /// Encodes and signs any header and payload, valid JSON or not. The signature is valid.
     pub fn sign_raw(&self, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
         self.sign_parts(
             &BASE64_URL_SAFE_NO_PAD.encode(header),
@@ -201,10 +211,11 @@ impl TestIssuer {
         )
     }
 
-    /// Signs two parts that stand as they are, encoded well or badly.
+    /// Signs a header and a payload that are encoded already, correctly or not.
     pub fn sign_parts(&self, header: &str, payload: &str) -> String {
         let signing_input = format!("{header}.{payload}");
-        // Taken by name: the process-wide default panics where two crypto features meet.
+        // Named explicitly: jsonwebtoken's process-wide default panics if the features of two
+        // crypto providers are enabled.
         let signer = (DEFAULT_PROVIDER.signer_factory)(
             &self.algorithm.jsonwebtoken(),
             &self.current().private,

@@ -1,13 +1,13 @@
-//! What tests of tower-revoke, of its stores and of programs that use it are made of.
+//! Test tools for tower-revoke: for its own tests, for stores, and for programs that use it.
 //!
 //! | to | use |
 //! |---|---|
 //! | sign tokens, publish, rotate and withdraw keys | [`TestIssuer`] |
-//! | play a response, frame by frame | [`ScriptedBody`], [`Gate`] |
-//! | see whether a layer keeps to `poll_ready` | [`readiness_conformance`] |
-//! | let a store fail, hang or dawdle | [`ScriptedStore`], [`Behavior`] |
-//! | count what is logged | [`RecordedLog`] |
-//! | prove a store against its contract | [`store_conformance!`], [`conformance`] |
+//! | script a response body, frame by frame | [`ScriptedBody`], [`Gate`] |
+//! | check that a layer honors the contract of `poll_ready` | [`readiness_conformance`] |
+//! | make a store fail, hang or answer late | [`ScriptedStore`], [`Behavior`] |
+//! | assert on what is logged | [`RecordedLog`] |
+//! | check a store against the contract of `Store` | [`store_conformance!`], [`conformance`] |
 
 mod body;
 pub mod conformance;
@@ -17,7 +17,7 @@ mod readiness;
 mod rounds;
 mod store;
 
-// For the tests of this workspace: its variable is set by `tests/run`.
+// For the tests of this workspace only: `tests/run` sets the variable that it reads.
 #[doc(hidden)]
 pub use self::rounds::rounds;
 pub use self::{

@@ -1,4 +1,4 @@
-//! What is logged, for tests that count lines.
+//! A recorder of log events, for tests that assert on them.
 
 use std::{
     fmt::{self, Write as _},
@@ -12,8 +12,9 @@ use tracing::{
     subscriber::DefaultGuard,
 };
 
-/// Records the events of this thread until it is dropped.
+/// Records the `tracing` events of the current thread until it is dropped.
 ///
+/// # Examples
 /// ```
 /// use tower_revoke_testing::RecordedLog;
 ///
@@ -29,12 +30,14 @@ pub struct RecordedLog {
     _guard: DefaultGuard,
 }
 
-/// Whether an event is of interest is decided once for all threads, by the first that comes to it:
-/// one that listens must be there before.
+/// A dispatcher that is always interested in every event.
+///
+/// `tracing` caches per call site whether any subscriber wants its event. A thread without a
+/// recorder that reaches the call site first would switch it off for all threads.
 static LISTENING: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Events::default()));
 
 impl RecordedLog {
-    /// Starts to record.
+    /// Starts recording.
     pub fn start() -> Self {
         LazyLock::force(&LISTENING);
         let events = Events::default();
@@ -44,14 +47,15 @@ impl RecordedLog {
         }
     }
 
-    /// Returns what was logged above `DEBUG`: of each event the level, the message and the fields.
+    /// Returns the events of levels `INFO`, `WARN` and `ERROR`: the level, message and fields of
+    /// each.
     pub fn lines(&self) -> Vec<String> {
         let events = self.events.lock();
         let lines = events.iter().filter(|event| event.level < Level::DEBUG);
         lines.map(|event| event.text.clone()).collect()
     }
 
-    /// Returns what was logged at any level.
+    /// Returns the events of all levels.
     pub fn all(&self) -> Vec<String> {
         let events = self.events.lock();
         events.iter().map(|event| event.text.clone()).collect()
@@ -77,7 +81,7 @@ struct Text(String);
 
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // To a string nothing fails to be written.
+        // Writing to a `String` never fails.
         let _ = write!(self.0, " {field}={value:?}");
     }
 }

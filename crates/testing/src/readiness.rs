@@ -1,4 +1,4 @@
-//! The readiness suite: what every tower layer owes the service below it.
+//! The conformance suite for layers: how they use `poll_ready` of the service that they wrap.
 
 mod ground;
 mod strict;
@@ -16,34 +16,40 @@ use tower_revoke_core::BoxError;
 
 use self::ground::Fixture;
 
-/// The inner service that [`readiness_conformance`] gives to a layer: a concurrency limit, a
-/// buffer or a mock, boxed so that one type stands for them all.
+/// The inner service of [`readiness_conformance`]: a concurrency limit, a buffer or a mock, boxed
+/// so that all have one type.
 pub type ReadinessService<B> = BoxCloneSyncService<Request<B>, Response<Full<Bytes>>, BoxError>;
 
-/// Drives a layer over `tower`'s `ConcurrencyLimit` and `Buffer`, and over `tower-test`'s mock.
+/// Checks that a layer honors the contract of `poll_ready`.
 ///
-/// `make_request` gives the requests. The suite does not mind what becomes of them, so run it once
-/// with requests that the layer lets through, and once with requests that it rejects.
+/// Applies the layer to `tower`'s `ConcurrencyLimit` and `Buffer` and to `tower-test`'s mock, and
+/// sends the requests that `make_request` returns. Rejecting a request is no violation, so run the
+/// suite once with requests that the layer forwards and once with requests that it rejects.
 ///
-/// It is for the time between `poll_ready` and the end of `call`'s future:
+/// # What is checked
+/// The suite checks the time between `poll_ready` and the end of the future of `call`:
 ///
-/// - the service that is called was polled ready itself; a clone of a ready service is not ready;
-/// - nobody waits for a second permit while holding the first;
-/// - a permit comes back after an answer, a rejection, and a future that is dropped at any point;
-/// - a service that was busy becomes ready again.
+/// - The service that is called was itself polled ready. A clone of a ready service is not ready.
+/// - The layer never waits for a second permit while it holds the first, which can deadlock.
+/// - The permit is released after a response, after a rejection, and if the future is dropped at
+///   any point.
+/// - A busy service becomes ready again.
 ///
-/// A layer that waits before it calls has two correct forms. Both leave a clone in the place of the
-/// ready service, with `mem::replace`:
+/// # How to comply
+/// A layer that awaits something before it calls its inner service can do one of two things. Both
+/// swap a clone in for the ready service, by `mem::replace`.
 ///
-/// - it keeps the ready service in its future and calls that one. This is right where the wait takes
-///   something that cannot be returned, such as one use of a token;
-/// - it drops the ready service, and polls another clone ready when the wait is over. This is right
-///   where a caller can prolong the wait, since no permit is held meanwhile.
+/// - Move the ready service into the future and call it there. This fits if the wait takes
+///   something that can't be returned, such as one use of a token.
+/// - Drop the ready service, and poll another clone ready after the wait. This fits if a caller can
+///   prolong the wait, since no permit is held meanwhile.
 ///
 /// # Panics
-/// If the layer breaks one of these, with words that say which, over what, and when. A layer that
-/// waits for ever is given 30 seconds of tokio's time.
+/// If the layer violates one of these. The message names the rule, the inner service and the
+/// situation. A layer that never becomes ready or never responds panics after 30 seconds of tokio's
+/// time.
 ///
+/// # Examples
 /// ```
 /// use bytes::Bytes;
 /// use http_body_util::Full;
@@ -91,8 +97,8 @@ async fn over<L, B, R>(
     busy_at_first(ground, layer, make_request).await;
 }
 
-/// More than the inner service needs to answer, so that futures are dropped at each of its waits,
-/// and with answers that nobody takes.
+/// More polls than the inner service needs to respond, so that futures are dropped at each of their
+/// await points, and also when their response was never read.
 const MOST_POLLS: usize = 12;
 
 async fn in_turn<L, B, R>(
@@ -171,7 +177,7 @@ async fn dropped<L, B, R>(
             if futures_util::poll!(call.as_mut()).is_ready() {
                 break;
             }
-            // What the layer and the inner service wait for may be another task.
+            // Lets other tasks run, on which the layer or the inner service may wait.
             tokio::task::yield_now().await;
         }
     }
@@ -199,7 +205,7 @@ async fn busy_at_first<L, B, R>(
     let others = ground.make_busy().await;
     let mut service = layer.layer(ground.service());
     let mut answer = pin!(ask(&mut service, make_request()));
-    // A layer may reject without its inner service, or wait for it inside of its future.
+    // A layer may reject without its inner service, or wait for it in the future of `call`.
     if futures_util::poll!(answer.as_mut()).is_pending() {
         ground.keeps_the_rules(when);
         drop(others);
@@ -217,7 +223,7 @@ where
     ready.await.map_err(Into::into)
 }
 
-/// Makes ready, calls, and takes the whole body.
+/// Polls the service ready, calls it, and reads the whole response body.
 async fn ask<S, B, R>(service: &mut S, request: Request<B>) -> Result<(), BoxError>
 where
     S: Service<Request<B>, Response = Response<R>>,

@@ -1,4 +1,4 @@
-//! How many rounds a test runs that finds more with each.
+//! The number of rounds of tests that find more the longer they run.
 
 const VARIABLE: &str = "TOWER_REVOKE_TEST_ROUNDS";
 

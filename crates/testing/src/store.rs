@@ -1,4 +1,4 @@
-//! A store that works, fails, hangs or dawdles when a test tells it to.
+//! A store that works, fails, hangs or answers late, as a test tells it to.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use tower_revoke_core::{
     Store, StoreError, UnixTime, Use, UseOutcome,
 };
 
-/// What a store is asked to do.
+/// An operation of a store, to be scripted and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StoreOp {
     /// [`Store::revoke`].
@@ -33,23 +33,31 @@ pub enum StoreOp {
     Purge,
 }
 
-/// How a store takes it.
+/// How a [`ScriptedStore`] behaves when an operation is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behavior {
-    /// As the store behind it does.
+    /// Passes the call to the inner store.
     Works,
-    /// It fails at once, and nothing happened.
+    /// Fails at once with [`StoreError::Unavailable`], without calling the inner store.
     Fails,
-    /// It does what it was asked, and its answer is lost.
+    /// Calls the inner store and then fails with [`StoreError::Unavailable`].
+    ///
+    /// The operation has happened but the caller can't know, as when the connection breaks before
+    /// the answer arrives.
     LosesTheAnswer,
-    /// It never answers, and nothing happens.
+    /// Never resolves, and never calls the inner store.
     Frozen,
-    /// It works after so long.
+    /// Calls the inner store after a delay, in tokio's time.
     Slow(Duration),
 }
 
-/// A store with a script: each operation works, until the test says otherwise.
+/// A store whose operations a test can make fail, hang or answer late.
 ///
+/// It wraps another store. Every operation [works](Behavior::Works) until
+/// [`StoreScript::set`] changes that. [`Store::records`] and
+/// [`ChangeFeed::changed`] always go to the inner store.
+///
+/// # Examples
 /// ```
 /// use tower_revoke_core::Store;
 /// use tower_revoke_testing::{Behavior, ScriptedStore, StoreOp};
@@ -67,7 +75,7 @@ pub struct ScriptedStore<S> {
     script: StoreScript,
 }
 
-/// The hand that steers a [`ScriptedStore`].
+/// Controls a [`ScriptedStore`] and counts its calls. Clones control the same store.
 #[derive(Clone, Debug)]
 pub struct StoreScript(Arc<Script>);
 
@@ -78,7 +86,7 @@ struct Script {
 }
 
 impl<S: Store> ScriptedStore<S> {
-    /// Steers `store`.
+    /// Wraps `store`, and returns the wrapper with the script that controls it.
     pub fn over(store: S) -> (Self, StoreScript) {
         let script = StoreScript(Arc::new(Script {
             moods: Mutex::default(),
@@ -119,12 +127,12 @@ impl<S: Store> ScriptedStore<S> {
 }
 
 impl StoreScript {
-    /// From now on, `op` is taken like this.
+    /// Sets the behavior of `op`, for calls that begin from now on.
     pub fn set(&self, op: StoreOp, mood: Behavior) {
         self.moods().insert(op, mood);
     }
 
-    /// From now on, everything is taken like this.
+    /// Sets the behavior of all operations, for calls that begin from now on.
     pub fn set_all(&self, mood: Behavior) {
         for op in [
             StoreOp::Revoke,
@@ -140,16 +148,16 @@ impl StoreScript {
         }
     }
 
-    /// How often `op` was asked.
+    /// Returns how often `op` was called, whatever came of the calls.
     pub fn calls(&self, op: StoreOp) -> u64 {
         self.0.calls.borrow().get(&op).copied().unwrap_or_default()
     }
 
-    /// Waits until `op` was asked so often.
+    /// Waits until `op` was called at least `times` times.
     pub async fn called(&self, op: StoreOp, times: u64) {
         let mut calls = self.0.calls.subscribe();
         let enough = |calls: &HashMap<StoreOp, u64>| calls.get(&op).is_some_and(|n| *n >= times);
-        // The sender lives in `self`: this can't fail.
+        // The sender lives in `self`, so this can't fail.
         let _ = calls.wait_for(enough).await;
     }
 

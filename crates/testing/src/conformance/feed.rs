@@ -1,4 +1,4 @@
-//! Clauses of `changes` and `changed`: what a follower may rely on.
+//! Clauses of `changes`: what a follower of the feed may rely on.
 
 use std::{
     sync::{Arc, Mutex},
@@ -15,7 +15,7 @@ use super::{
     world::{Node, World, at_once, has_feed, key, lacks, lift, rule, subject, token},
 };
 
-/// More than a page of any store's.
+/// More changes than any store returns in one page.
 const MANY: u64 = 6_000;
 
 async fn revoke_many<S: Store>(node: &Node<S>, numbers: std::ops::Range<u64>, until: UnixTime) {
@@ -27,8 +27,8 @@ async fn revoke_many<S: Store>(node: &Node<S>, numbers: std::ops::Range<u64>, un
     }
 }
 
-/// Who begins to follow is told all that is alive, page by page: what is revoked, what is spent,
-/// both of a token that is both, and the rules.
+/// A full load returns, page by page, all that has not expired: revocations, rules, spent tokens,
+/// and both entries of a token that is revoked and spent.
 pub async fn a_full_load_tells_all_that_is_alive<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -63,7 +63,8 @@ pub async fn a_full_load_tells_all_that_is_alive<G: Fixture>() {
     assert!(tells(Listed::Spent { until }, 3), "spent, and revoked");
 }
 
-/// A full load loses nothing that happens while it goes on, and goes on through another handle.
+/// A full load loses no change that is made during the load, and can be continued through another
+/// handle.
 pub async fn a_full_load_goes_on_while_others_write<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -80,7 +81,8 @@ pub async fn a_full_load_goes_on_while_others_write<G: Fixture>() {
         let before = follower.cursor.clone();
         let page = follower.turn(&nodes[1 + turn as usize % 2]).await;
         let page = super::world::worked("changes", page);
-        // Both ends of the store's order, whichever it has.
+        // Scattered, so that some are before the load's position in the store's order and some
+        // after.
         number = (number + 997) % MANY;
         if before.is_some() && page.len() < 4 || turn == 900 {
             break;
@@ -90,7 +92,8 @@ pub async fn a_full_load_goes_on_while_others_write<G: Fixture>() {
     follower.agrees(&nodes[1], &keys).await;
 }
 
-/// A full load says that there is no more when it has told what was acknowledged while it went on, too.
+/// A full load sets `more` to `false` only after it has also returned what was acknowledged during
+/// the load.
 pub async fn a_full_load_ends_with_what_came_meanwhile<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -106,7 +109,7 @@ pub async fn a_full_load_ends_with_what_came_meanwhile<G: Fixture>() {
             break;
         }
         assert!(page < 1_000, "the load comes to no end");
-        // Before and behind what is there in the store's order, whichever it has.
+        // Ends before and after those of the entries loaded, in case the store loads in that order.
         for until in [world.end().as_secs() - 1, world.end().as_secs() + 1] {
             let some = acknowledged..acknowledged + 10;
             acknowledged = some.end;
@@ -117,7 +120,7 @@ pub async fn a_full_load_ends_with_what_came_meanwhile<G: Fixture>() {
     assert_eq!(not_told, None, "it was acknowledged, and is not told");
 }
 
-/// A long stretch of changes comes page by page, and comes to an end.
+/// A long run of changes is returned page by page, and has a last page.
 pub async fn a_long_stretch_is_followed_page_by_page<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -131,7 +134,7 @@ pub async fn a_long_stretch_is_followed_page_by_page<G: Fixture>() {
     follower.agrees(&nodes[1], &keys).await;
 }
 
-/// Who follows while many write, through several handles, ends with what the store knows.
+/// A follower ends with the state of the store, even while many write through several handles.
 pub async fn no_change_is_lost_while_many_write<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -147,7 +150,7 @@ pub async fn no_change_is_lost_while_many_write<G: Fixture>() {
         let writer = writer as u64;
         async move {
             for turn in 0..60 {
-                // Keys of its own, and some that all three write to.
+                // Keys of this writer, and some that all three writers share.
                 let own = 10_000 * (writer + 1) + turn;
                 let shared = 5_000 + turn % 7;
                 let said = Revocation::of_token(token(own), None).retained(Some(end));
@@ -185,8 +188,8 @@ pub async fn no_change_is_lost_while_many_write<G: Fixture>() {
     follower.agrees(&nodes[3], &keys).await;
 }
 
-/// A page that says that there is no more has told every write that was acknowledged before it was
-/// asked for, while others go on writing: not one call later.
+/// A page with `more` set to `false` completes every write that was acknowledged before the page
+/// was requested, even while others write. One call later is too late.
 pub async fn no_more_means_that_all_acknowledged_is_told<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -219,7 +222,7 @@ pub async fn no_more_means_that_all_acknowledged_is_told<G: Fixture>() {
         has_ended = writing.is_finished();
         let before = acknowledged.lock().expect("no writer panics").len();
         follower.catch_up(&nodes[3]).await;
-        // What was acknowledged before the last of these pages is more than that.
+        // `before` was read before these pages were requested, so they must cover all up to there.
         let all = acknowledged.lock().expect("no writer panics")[told..before].to_vec();
         for number in all {
             let listed = follower.listed(&key(number));
@@ -237,8 +240,8 @@ pub async fn no_more_means_that_all_acknowledged_is_told<G: Fixture>() {
     assert_eq!(told, 150);
 }
 
-/// The feed tells each kind of change: listed, lifted (later than what it lifts was said), spent,
-/// returned; of one key in the order in which they were made.
+/// The feed returns each kind of change: listed, lifted, spent and returned. A lift is later than
+/// the revocation that it lifts. Changes of one key come in the order in which they were made.
 pub async fn the_feed_tells_what_was_listed_lifted_spent_and_freed<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -285,7 +288,7 @@ pub async fn the_feed_tells_what_was_listed_lifted_spent_and_freed<G: Fixture>()
     }
 }
 
-/// Follows until the store and the follower agree; the last that was told of the key.
+/// Follows until the follower agrees with the store, and returns the last change of the key.
 async fn news<S: Store>(follower: &mut Follower, node: &Node<S>, key: KeyDigest) -> Change {
     let listed = node.look_up(&[key]).await[0];
     let mut last = None;
@@ -306,7 +309,7 @@ async fn news<S: Store>(follower: &mut Follower, node: &Node<S>, key: KeyDigest)
     }
 }
 
-/// A cursor is as good through any handle, one that is opened later too.
+/// A cursor works with any handle to the same data, even one that is opened later.
 pub async fn a_cursor_outlives_its_handle<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -326,7 +329,7 @@ pub async fn a_cursor_outlives_its_handle<G: Fixture>() {
     follower.agrees(&node, &keys).await;
 }
 
-/// A cursor is as good after a restart of the store: nothing is lost between before and after.
+/// A cursor works after a restart of the store, and no change is lost in between.
 pub async fn a_cursor_outlives_a_restart<G: Fixture>() {
     if !has_feed::<G>().await || lacks::<G>(Ability::Restart) {
         return;
@@ -348,8 +351,7 @@ pub async fn a_cursor_outlives_a_restart<G: Fixture>() {
     follower.agrees(&node, &keys).await;
 }
 
-/// A cursor that is none of this store's is rejected by name, and one that was damaged does no
-/// harm.
+/// A cursor of another store fails with `ForeignCursor`. A damaged cursor fails or is harmless.
 pub async fn a_foreign_cursor_is_rejected<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -404,7 +406,8 @@ pub async fn a_foreign_cursor_is_rejected<G: Fixture>() {
     assert!(has_news, "after all that its own cursor works: {since:?}");
 }
 
-/// Who has missed what was trimmed is told so, and loads all again.
+/// A cursor that is older than the trimmed feed fails with `CursorTooOld`; a new full load and the
+/// feed after it are complete.
 pub async fn a_cursor_older_than_the_feed_is_told_so<G: Fixture>() {
     if !has_feed::<G>().await || lacks::<G>(Ability::Trim) {
         return;
@@ -426,7 +429,7 @@ pub async fn a_cursor_older_than_the_feed_is_told_so<G: Fixture>() {
     follower.agrees(&node, &keys).await;
     revoke_many(&node, 10..15, world.end()).await;
     follower.agrees(&node, &keys).await;
-    // The trimmed stretch stays trimmed.
+    // The old cursor stays too old.
     let answer = node.try_changes(begun.as_ref()).await;
     assert!(
         matches!(answer, Err(StoreError::CursorTooOld)),
@@ -434,8 +437,8 @@ pub async fn a_cursor_older_than_the_feed_is_told_so<G: Fixture>() {
     );
 }
 
-/// A store whose history went back says so to who has seen more than it knows, at once, and also
-/// when new history has grown beyond that. What was lost can be written back.
+/// After a restored backup, a cursor that has seen more fails with `HistoryWentBack`, even after
+/// the feed has grown beyond its position again. What was lost can be restored.
 pub async fn a_history_that_went_back_is_noticed<G: Fixture>() {
     if !has_feed::<G>().await || lacks::<G>(Ability::SetBack) {
         return;

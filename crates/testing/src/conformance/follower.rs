@@ -1,4 +1,4 @@
-//! One who follows a store's feed, as the list's mirror does.
+//! A follower of a store's feed, which mirrors it as the list's mirror does.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -6,10 +6,10 @@ use tower_revoke_core::{Change, Cursor, KeyDigest, Listed, Store, StoreError, Un
 
 use super::world::{Node, worked};
 
-/// No store needs as many pages for what a clause writes.
+/// More pages than any store needs for what a clause writes.
 const MOST_PAGES: usize = 20_000;
 
-/// What is known from the feed alone.
+/// The state of a store, as known from its feed alone.
 #[derive(Clone, Default)]
 pub(super) struct Follower {
     pub(super) cursor: Option<Cursor>,
@@ -25,7 +25,7 @@ struct Known {
 }
 
 impl Follower {
-    /// Asks for one page. What was in it.
+    /// Reads one page and returns its changes.
     pub(super) async fn turn<S: Store>(
         &mut self,
         node: &Node<S>,
@@ -39,12 +39,12 @@ impl Follower {
         Ok(page.changes)
     }
 
-    /// Whether the last page said that there is no more.
+    /// Returns whether the last page was the end of the feed.
     pub(super) fn is_at_the_end(&self) -> bool {
         self.is_at_the_end
     }
 
-    /// Asks until there is no more. All that came.
+    /// Reads to the end of the feed and returns all changes.
     pub(super) async fn catch_up<S: Store>(&mut self, node: &Node<S>) -> Vec<Change> {
         let mut all = Vec::new();
         for _ in 0..MOST_PAGES {
@@ -56,10 +56,12 @@ impl Follower {
         panic!("the feed says for {MOST_PAGES} pages that there is more");
     }
 
-    /// Follows until it knows what the store answers. The feed may be a little late, never wrong.
+    /// Follows the feed until it agrees with `look_up` for these keys.
+    ///
+    /// A feed may lag behind the store for a moment, so it is read repeatedly.
     ///
     /// # Panics
-    /// If that doesn't come about in the ground's patience.
+    /// If they still differ after the fixture's time limit.
     pub(super) async fn agrees<S: Store>(&mut self, node: &Node<S>, keys: &[KeyDigest]) {
         let expected = node.look_up(keys).await;
         let mut differ = Vec::new();
@@ -74,7 +76,7 @@ impl Follower {
                 if differ.is_empty() {
                     break;
                 }
-                // As one polls who isn't woken.
+                // Polls, since this must hold without hints from `changed` too.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
@@ -89,13 +91,13 @@ impl Follower {
         }
     }
 
-    /// As the store would answer.
+    /// Returns what `look_up` would return for the key.
     pub(super) fn listed(&self, key: &KeyDigest) -> Option<Listed> {
         let known = self.known.get(key)?;
         known.revoked.map(|(listed, _)| listed).or(known.spent)
     }
 
-    /// What has come before may come again: only news counts.
+    /// Applies a change. The feed may repeat old changes, so only newer ones take effect.
     fn take(&mut self, change: &Change) {
         let known = self.known.entry(*change.key()).or_default();
         match *change {

@@ -1,4 +1,4 @@
-//! Clauses of what is unlikely and allowed: keys, words and numbers at their ends.
+//! Clauses of valid but unusual input: keys, texts and numbers at the limits of their ranges.
 
 use tower_revoke_core::{
     Listed, RecordFilter, Revocation, RevocationKey, TokenId, UnixTime, UseId, UseOutcome,
@@ -11,7 +11,7 @@ use super::{
     world::{ISSUER, World, key, lacks, lift, new_use, rule, subject, token},
 };
 
-/// Keys of any bytes are keys: none is cut, folded or taken for another.
+/// Keys of any bytes work: none is truncated, normalized or mistaken for another.
 pub async fn keys_of_any_bytes_are_kept_apart<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
@@ -77,8 +77,8 @@ pub async fn keys_of_any_bytes_are_kept_apart<G: Fixture>() {
     }
 }
 
-/// Words of any length and any letters are kept, as what is revoked, by whom and why; as audit
-/// records they come back to the letter.
+/// Texts of any length and any characters are stored, in keys, authors and reasons. Records return
+/// them unchanged.
 pub async fn words_of_any_kind_are_kept<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
@@ -137,12 +137,13 @@ pub async fn words_of_any_kind_are_kept<G: Fixture>() {
     }
 }
 
-/// Cut to what a log can take.
+/// Formats for a failure message, cut to a length that a log can take.
 fn shown(what: &impl std::fmt::Debug) -> String {
     format!("{what:?}").chars().take(600).collect()
 }
 
-/// Times and counts at their ends are kept, or something that says no less.
+/// Times and counts at the limits of their ranges are stored. A store may extend a time that it
+/// can't represent, and never shortens it.
 pub async fn numbers_at_their_ends_are_kept<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
@@ -150,7 +151,7 @@ pub async fn numbers_at_their_ends_are_kept<G: Fixture>() {
     let reaches = |listed: Option<Listed>, until: UnixTime| {
         listed.is_some_and(|listed| listed.until().is_none_or(|end| end >= until))
     };
-    // One beyond what a double, a signed integer, and a DateTime can say.
+    // Beyond what an i64, an f64, a date up to the year 9999 and a u32 can represent.
     let far = [
         u64::MAX,
         u64::MAX - 1,
@@ -181,7 +182,7 @@ pub async fn numbers_at_their_ends_are_kept<G: Fixture>() {
         let listed = nodes[1].listed(token(100 + number)).await;
         assert!(reaches(listed, until), "spent until {secs}: {listed:?}");
     }
-    // Said when time began, and about tokens that were issued then.
+    // Revoked at the epoch, and a rule for tokens that were issued then.
     node.revoke(&[
         Revocation::of_token(token(50), None).at(UnixTime::EPOCH),
         rule(subject(50), UnixTime::EPOCH).at(UnixTime::EPOCH),
@@ -196,7 +197,7 @@ pub async fn numbers_at_their_ends_are_kept<G: Fixture>() {
     assert_eq!(listed, from_epoch);
     assert!(node.lift(&lift(token(50), UnixTime::EPOCH)).await);
     assert_eq!(node.listed(token(50)).await, None);
-    // The most uses that a token can have.
+    // The largest limit of uses.
     for (id, left) in [(1, u32::MAX - 1), (2, u32::MAX - 2)] {
         let outcome = node.take_use(&world.new_use(token(51), id, u32::MAX)).await;
         assert_eq!(outcome, UseOutcome::Taken { left });
@@ -205,7 +206,7 @@ pub async fn numbers_at_their_ends_are_kept<G: Fixture>() {
         node.return_use(&world.new_use(token(51), 1, u32::MAX))
             .await
     );
-    // An end that is past is an end all the same: kept until it is purged, and no error.
+    // An `until` in the past is valid: the entry stays until it is purged.
     node.revoke(&[Revocation::of_token(token(52), None).retained(Some(UnixTime::EPOCH))])
         .await;
     if !lacks::<G>(Ability::Feed) {

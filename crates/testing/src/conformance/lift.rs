@@ -9,7 +9,8 @@ use super::{
     world::{World, lift, rule, subject, token},
 };
 
-/// A revocation hides that the token is spent; its lift shows it again.
+/// A look-up reports a token that is revoked and spent as revoked, and as spent once the revocation
+/// is lifted.
 pub async fn a_revocation_hides_the_uses_until_it_is_lifted<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
@@ -22,7 +23,7 @@ pub async fn a_revocation_hides_the_uses_until_it_is_lifted<G: Fixture>() {
     assert_eq!(node.listed(token(1)).await, Some(revoked));
     assert!(node.lift(&lift(token(1), world.now())).await);
     assert_eq!(node.listed(token(1)).await, Some(spent));
-    // The other way round.
+    // The same with the revocation first.
     node.revoke(&[Revocation::of_token(token(2), None).retained(until)])
         .await;
     assert!(node.wins(&world.new_use(token(2), 1, 1)).await);
@@ -31,8 +32,8 @@ pub async fn a_revocation_hides_the_uses_until_it_is_lifted<G: Fixture>() {
     assert_eq!(node.listed(token(2)).await, Some(revoked));
 }
 
-/// A lift ends a revocation or a rule for every handle and says `true`; where there is none, or
-/// none any more, it says `false`.
+/// A lift ends a revocation or a rule for every handle and returns `true`. It returns `false` if
+/// there is none, or if it was lifted before.
 pub async fn a_revocation_is_lifted_once<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
@@ -40,7 +41,7 @@ pub async fn a_revocation_is_lifted_once<G: Fixture>() {
     for end in [&by_token, &by_rule] {
         assert!(!nodes[0].lift(end).await, "there was nothing to lift");
     }
-    // What was lifted before it was said is not lifted.
+    // The lifts above don't affect a later revocation.
     let revocations = [
         Revocation::of_token(token(1), None)
             .retained(Some(world.end()))
@@ -60,7 +61,7 @@ pub async fn a_revocation_is_lifted_once<G: Fixture>() {
     assert!(nodes[0].listed(token(2)).await.is_some(), "not asked for");
 }
 
-/// Uses that were taken stay taken when a revocation is lifted.
+/// A lift returns no use of the token.
 pub async fn a_lift_returns_no_use<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
@@ -74,7 +75,8 @@ pub async fn a_lift_returns_no_use<G: Fixture>() {
     assert!(node.return_use(&own).await, "its use still holds it");
 }
 
-/// What is revoked after a lift stands, in the same second too, and if the clock was set back.
+/// A revocation after a lift takes effect, even within the same second or if the clock was set
+/// back.
 pub async fn a_revocation_after_a_lift_stands<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;

@@ -1,8 +1,12 @@
-//! The names of all clauses, in one place, and the tests that are made of them.
+//! The list of all clauses, and the macros that make tests of it.
 
-/// Makes one `#[test]` of each clause of the store contract, named as the clause is, over the type
-/// of a [`Fixture`](crate::conformance::Fixture). See [`conformance`](crate::conformance) for an
-/// example. Several grounds in one file want a module each.
+/// Generates a `#[test]` for each clause of the store contract, with the name of the clause.
+///
+/// Takes a type that implements [`Fixture`](crate::conformance::Fixture). Fixtures in one file need
+/// a module each, since their tests have the same names.
+///
+/// # Examples
+/// See [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! store_conformance {
     ($ground:ty) => {

@@ -1,10 +1,11 @@
-//! The store suite: what every `Store` owes those who rely on it, clause by clause.
+//! The conformance suite for stores: one clause for each guarantee of the `Store` contract.
 //!
-//! [`store_conformance!`](crate::store_conformance) makes one test of each clause, so that a
-//! failure names the promise that was broken. What the suite has to know of a store stands in one
-//! trait, [`Fixture`]: how to get at an empty one, how to open a second handle to the same data, and
-//! how to harm it.
+//! [`store_conformance!`](crate::store_conformance) makes a test of each clause, so that a failing
+//! test names the guarantee that the store violates. A store takes part by implementing one trait,
+//! [`Fixture`]: it creates an empty store, opens further handles to the same data, and injects
+//! faults.
 //!
+//! # Examples
 //! ```
 //! use tower_revoke_core::Clock;
 //! use tower_revoke_list::MemoryStore;
@@ -18,7 +19,7 @@
 //! impl Fixture for Memory {
 //!     type Store = MemoryStore;
 //!
-//!     // What a store can't do is said outright, and why: no clause is skipped in silence.
+//!     // Each ability that the store lacks is listed with the reason; only these are not tested.
 //!     const LACKS: &'static [(Ability, &'static str)] = &[
 //!         (Ability::Restart, "it ends with its process"),
 //!         (Ability::Outage, "there is no server"),
@@ -39,16 +40,18 @@
 //!
 //! store_conformance!(Memory);
 //!
-//! // Each clause is a function as well.
+//! // Each clause is also a function.
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
 //! tower_revoke_testing::conformance::a_rule_is_never_shortened::<Memory>().await;
 //! # }
 //! ```
 //!
-//! A store with a server starts it once (in a `static`), and gives each ground a name space of its
-//! own in it; the clauses that harm the server ask for one that is theirs alone
-//! ([`Fixture::alone`]). The functions panic where the store breaks its promise, with words that
-//! say how.
+//! # Stores with a server
+//! Start the server once, in a `static`, and give each fixture a database, schema or key prefix of
+//! its own. Clauses that inject faults need a server of their own, which [`Fixture::alone`] starts.
+//!
+//! # Panics
+//! Each clause panics if the store violates it. The message says how.
 
 mod feed;
 mod follower;
@@ -74,117 +77,132 @@ pub use self::{
     uses::*, wake::*,
 };
 
-/// A place where the suite can drive one kind of store.
+/// A store under test, with the means to open it and to inject faults.
 ///
-/// An instance is the data of one store: every [`Store`] that it opens works on the same, and none is
-/// asked once it is dropped. Where anything of its own fails it may panic.
+/// One instance holds the data of one store: every [`Store`] that it opens works on the same data.
+/// The suite uses none of these stores after it has dropped the instance. Methods panic if the
+/// setup itself fails.
 pub trait Fixture: Sized + Send + Sync + 'static {
-    /// The store.
+    /// The type of the store.
     type Store: Store;
 
-    /// What this store, or this ground, can't do, and why. What is not named here is asked of it.
+    /// The abilities that this store or its setup lacks, each with the reason. All others are
+    /// tested.
     const LACKS: &'static [(Ability, &'static str)] = &[];
 
-    /// By when every call must have been answered, also while the store is down; a good deal
-    /// longer than the store's own bound.
+    /// The time limit for each call, which also holds while the server is down.
+    ///
+    /// Must be well above the store's own timeout. Defaults to 30 s.
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// Data of its own, with nothing in it. Its stores go by `clock`, which starts at the
-    /// machine's time and then stands still until a clause moves it.
+    /// Creates an empty store whose data no other fixture shares.
+    ///
+    /// Its handles read the time from `clock`, which starts at the system time and only advances
+    /// when a clause moves it.
     fn empty(clock: Clock) -> impl Future<Output = Self> + Send;
 
-    /// As [`empty`](Self::empty), on a server that nobody else uses, since [`harm`](Self::harm)
-    /// will come to it.
+    /// Creates an empty store like [`empty`](Self::empty), on a server that no other fixture uses.
+    ///
+    /// Clauses that call [`harm`](Self::harm) use it, since stopping a shared server would break
+    /// the tests that run at the same time. Defaults to [`empty`](Self::empty).
     fn alone(clock: Clock) -> impl Future<Output = Self> + Send {
         Self::empty(clock)
     }
 
-    /// One more handle to the same data: what another node would open, or this one after a restart
-    /// of its own.
+    /// Opens another handle to the same data, as another node would, or this one after a restart.
     fn open(&self) -> impl Future<Output = Self::Store> + Send;
 
-    /// Does harm to the store; returns when it is done.
+    /// Injects a fault, and returns once it is in effect.
+    ///
+    /// # Panics
+    /// The default panics: a fixture that implements no faults lists their abilities in
+    /// [`LACKS`](Self::LACKS).
     fn harm(&self, harm: Fault) -> impl Future<Output = ()> + Send {
         async move { panic!("the ground doesn't know {harm:?}: name its ability in LACKS") }
     }
 }
 
-/// What is asked of a store unless its [`Fixture::LACKS`] names it.
+/// An ability that the suite tests unless [`Fixture::LACKS`] lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ability {
-    /// The store goes by the [`Clock`] that the ground was given.
+    /// The store reads the time from the [`Clock`] of its fixture.
     Clock,
-    /// [`Store::feed`] gives the port for those who follow. Without: `None`, and nothing is
-    /// restored.
+    /// [`Store::feed`] returns a feed. A store that lacks this returns `None`, and clauses of
+    /// `restore` are not tested.
     Feed,
-    /// [`ChangeFeed::changed`](tower_revoke_core::ChangeFeed::changed) wakes who waits. Without, it never resolves.
+    /// [`ChangeFeed::changed`](tower_revoke_core::ChangeFeed::changed) resolves after a change. In
+    /// a store that lacks this it never resolves.
     Push,
-    /// [`Store::records`] gives the port for operators. Without: `None`.
+    /// [`Store::records`] returns the records. A store that lacks this returns `None`.
     Records,
-    /// [`Store::purge`] forgets what has ended by itself. Without, the server sees to it.
+    /// [`Store::purge`] removes expired entries. In a store that lacks this, the server expires
+    /// them.
     Purge,
-    /// [`Fault::Restart`].
+    /// The fixture implements [`Fault::Restart`].
     Restart,
-    /// [`Fault::Stop`] and [`Fault::Start`].
+    /// The fixture implements [`Fault::Stop`] and [`Fault::Start`].
     Outage,
-    /// [`Fault::Freeze`] and [`Fault::Thaw`].
+    /// The fixture implements [`Fault::Freeze`] and [`Fault::Thaw`].
     Freeze,
-    /// [`Fault::Trim`].
+    /// The fixture implements [`Fault::Trim`].
     Trim,
-    /// [`Fault::Backup`] and [`Fault::PlayBack`].
+    /// The fixture implements [`Fault::Backup`] and [`Fault::PlayBack`].
     SetBack,
 }
 
-/// What may happen to a store.
+/// A fault that a clause injects by [`Fixture::harm`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
-    /// What keeps the data ends without notice and begins again: the server, or for an embedded
-    /// store its process, as far as a test can play that. All handles were dropped before.
+    /// Kills the server without a clean shutdown and starts it again.
+    ///
+    /// An embedded store has no server: its fixture simulates a crash of the process, as far as a
+    /// test can. The suite has dropped all handles before.
     Restart,
-    /// The server is gone. Handles stay open.
+    /// Stops the server. Handles stay open.
     Stop,
-    /// It is back, with its data.
+    /// Starts the stopped server again, with its data.
     Start,
-    /// The server takes connections and requests and answers none, as after a SIGSTOP.
+    /// Freezes the server: it accepts connections and requests and answers none, as after
+    /// `SIGSTOP`.
     Freeze,
-    /// It goes on.
+    /// Lets the frozen server continue, as by `SIGCONT`.
     Thaw,
-    /// The feed forgets all changes up to now; the data stay.
+    /// Trims all changes so far from the feed. Revocations and uses stay.
     Trim,
-    /// A copy of the data is put aside, with its feed. All handles were dropped before.
+    /// Takes a backup of the data and its feed. The suite has dropped all handles before.
     Backup,
-    /// The copy takes the place of the data, as after a fail-over that lost writes. All handles were
-    /// dropped before.
+    /// Restores the backup, as after a fail-over that lost writes. The suite has dropped all
+    /// handles before.
     PlayBack,
 }
 
-/// One promise of the contract, and the check that it is kept.
+/// One guarantee of the contract, and the check for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Clause {
-    /// Its name, which is its function's.
+    /// The name of the clause, which is also the name of its function.
     pub name: &'static str,
     check: fn() -> BoxFuture<'static, ()>,
 }
 
 impl Clause {
-    /// Checks it on new ground.
+    /// Checks the clause with a new fixture.
     ///
     /// # Panics
-    /// If the store breaks it.
+    /// If the store violates the clause.
     pub async fn check(&self) {
         (self.check)().await;
     }
 }
 
-/// All clauses, for those who want to run them in another way than by
+/// Returns all clauses, for a test runner other than
 /// [`store_conformance!`](crate::store_conformance).
 pub fn clauses<G: Fixture>() -> Vec<Clause> {
     crate::__store_clauses!(list G)
 }
 
-/// Runs a clause on a runtime of its own, with several threads.
+/// Runs a clause on its own multi-threaded runtime.
 #[doc(hidden)]
 pub fn run(clause: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,4 +1,4 @@
-//! The contract in its plainest form, and rows of operations that a store must answer alike.
+//! A reference model of the contract, and random sequences of operations to compare a store with.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -23,7 +23,8 @@ use super::{
 
 const CASES: u64 = 32;
 
-/// Keys 0 and 1 are tokens' with one and two uses; 2 is a rule's. Few, so that they meet often.
+/// Keys 0 and 1 are tokens with one and two uses; key 2 is that of a rule. There are so few of them
+/// so that operations often meet at one key.
 const TOKENS: u64 = 2;
 const KEYS: u64 = 3;
 
@@ -75,7 +76,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 0..40)
 }
 
-/// What stands under one key.
+/// The model's state of one key.
 #[derive(Default)]
 struct Stands {
     revoked: Option<(Listed, UnixTime)>,
@@ -99,9 +100,9 @@ impl Stands {
     }
 }
 
-/// Any row of operations, through two handles, is answered as the contract in its plainest form
-/// answers it, and who follows the feed knows the same in the end. The shortest row that isn't is
-/// told.
+/// Checks that random sequences of operations, through two handles, return what a reference model
+/// returns, and that a follower of the feed ends in the same state. A failure reports the shortest
+/// sequence that still fails.
 pub async fn any_operations_are_answered_as_a_model_answers_them<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
@@ -112,7 +113,7 @@ pub async fn any_operations_are_answered_as_a_model_answers_them<G: Fixture>() {
         let Err(mut why) = run(&world, &nodes, case, has_feed, ops.clone()).await else {
             continue;
         };
-        // Whatever can be left out is.
+        // Shrinks the sequence: each operation that the failure doesn't need is removed.
         let mut at = 0;
         while at < ops.len() {
             let mut fewer = ops.clone();
@@ -136,7 +137,7 @@ fn rows_of_ops() -> Vec<Vec<Op>> {
     (0..CASES).map(row).collect()
 }
 
-/// Under keys that no other case uses.
+/// Runs one sequence, under keys that no other case uses.
 async fn run<G: Fixture>(
     world: &World<G>,
     nodes: &[Node<G::Store>],

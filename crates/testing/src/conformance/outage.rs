@@ -1,5 +1,5 @@
-//! Clauses of a store that can't answer: a typed error in bounded time, and afterwards all is well
-//! without a new handle.
+//! Clauses of a store whose server doesn't answer: calls fail with a typed error within the time
+//! limit, and the same handles work again afterwards.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use super::{
     world::{Node, World, at_once, key, lacks, lift, token},
 };
 
-/// A store whose server is gone says so, whatever it is asked, in bounded time. When the server
-/// is back, the same handles work again, and everything is there.
+/// While the server is stopped, every call fails with `Unavailable` or `TimedOut` within the time
+/// limit. Once the server is back, the same handles work again and no data is lost.
 pub async fn a_store_that_is_down_says_so_and_recovers<G: Fixture>() {
     if !lacks::<G>(Ability::Outage) {
         outage::<G>(Fault::Stop, Fault::Start).await;
     }
 }
 
-/// The same of a server that takes requests and doesn't answer. What was asked meanwhile may have
-/// happened or not; asked again under its id it is known.
+/// The same for a server that accepts requests and answers none. Calls made meanwhile have an
+/// unknown outcome; repeating a use under its id determines it.
 pub async fn a_store_that_is_frozen_says_so_and_recovers<G: Fixture>() {
     if !lacks::<G>(Ability::Freeze) {
         outage::<G>(Fault::Freeze, Fault::Thaw).await;
@@ -42,7 +42,7 @@ async fn outage<G: Fixture>(begin: Fault, end: Fault) {
     for node in &nodes {
         all_say_so(&world, node).await;
     }
-    // Claims in doubt: which of them came through is nobody's guess.
+    // Uses with an unknown outcome: the server may have received any of them.
     let asked = (10..14).map(|id| {
         let (node, use_) = (
             nodes[id as usize % 2].clone(),
@@ -117,7 +117,7 @@ fn is_an_outage<T>(what: &str, answer: Result<T, StoreError>) {
     }
 }
 
-/// Asks, as a health check does, until it is answered.
+/// Repeats a look-up, as a health check does, until it succeeds.
 async fn recovers<S: Store>(node: &Node<S>) {
     let answered = tokio::time::timeout(node.patience, async {
         while node.store.look_up(&[key(1)]).await.is_err() {

@@ -7,8 +7,7 @@ use super::{
     world::{World, has_feed, key, lacks, lift, new_use, rule, subject, token},
 };
 
-/// What is alive in the second before which all is forgotten, or never ends, is kept: its `until`
-/// is that second or a later one.
+/// Keeps entries whose `until` is the time given to `purge` or later, or that never expire.
 pub async fn what_is_alive_is_kept<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
@@ -50,7 +49,8 @@ pub async fn what_is_alive_is_kept<G: Fixture>() {
     );
 }
 
-/// A rule without an end outlives everything (TRAPS 33: a token that it concerns may live on).
+/// A rule without an `until` is never purged: a token that it revokes may have any lifetime.
+// First seen as TRAPS 33.
 pub async fn a_rule_without_an_end_is_kept_for_ever<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
@@ -64,7 +64,7 @@ pub async fn a_rule_without_an_end_is_kept_for_ever<G: Fixture>() {
     assert_eq!(node.listed(subject(1)).await, Some(kept));
 }
 
-/// What ended before is forgotten, revocations, rules and uses, and nothing else.
+/// Purges expired revocations, rules and uses, and nothing else.
 pub async fn what_has_ended_is_purged<G: Fixture>() {
     if lacks::<G>(Ability::Purge) {
         return;
@@ -93,7 +93,8 @@ pub async fn what_has_ended_is_purged<G: Fixture>() {
     assert_eq!(node.purge(before).await, 0, "all was dropped before");
 }
 
-/// A lift is remembered for as long as the longest of what was ever lifted there.
+/// A lift is remembered as long as the longest revocation that was ever lifted under its key, so
+/// that `restore` can't bring one back.
 pub async fn a_lift_is_remembered_as_long_as_what_it_lifted<G: Fixture>() {
     if !has_feed::<G>().await {
         return;

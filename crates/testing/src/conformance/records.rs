@@ -1,4 +1,4 @@
-//! Clauses of `records`: what operators see.
+//! Clauses of `records`: how operators list revocations.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::{
     world::{Node, World, has_feed, key, lacks, lift, rule, subject, token, worked},
 };
 
-/// The port; `None` where the ground says that there is none, and the store says so too.
+/// Returns the records, or `None` if the store has none, and checks that the fixture agrees.
 pub(super) fn port<G: Fixture, S: Store>(node: &Node<S>) -> Option<&dyn Records> {
     let records = node.store.records();
     let lacks = lacks::<G>(Ability::Records);
@@ -31,7 +31,7 @@ pub(super) async fn page<S: Store>(
     node.in_time("records().page", page).await
 }
 
-/// All that are wanted, in pages of so many.
+/// Returns all records that the filter selects, read in pages of at most `at_most`.
 pub(super) async fn all_records<S: Store>(
     node: &Node<S>,
     records: &dyn Records,
@@ -54,7 +54,7 @@ pub(super) async fn all_records<S: Store>(
     panic!("the records have no last page");
 }
 
-/// Pages of any size give every record once, also while others are revoked and lifted meanwhile.
+/// Pages of any size return every record once, even while others are revoked and lifted.
 pub async fn records_come_once_each_in_pages_of_any_size<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
@@ -97,7 +97,7 @@ pub async fn records_come_once_each_in_pages_of_any_size<G: Fixture>() {
     assert_eq!(told.into_iter().collect::<BTreeSet<_>>(), keys);
 }
 
-/// Only what is wanted comes: by key, by reason, since a time, and by all of them.
+/// A filter by key, reason, earliest time, or any combination of them selects exactly its records.
 pub async fn records_are_those_that_are_wanted<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
@@ -154,8 +154,8 @@ pub async fn records_are_those_that_are_wanted<G: Fixture>() {
     }
 }
 
-/// A record says what was said, to the letter: key, how long, when, by whom and why. What is
-/// lifted, purged, or only spent is not among them.
+/// A record returns the key, `until`, time, author and reason of a revocation unchanged. Lifted,
+/// purged and merely spent entries have no record.
 pub async fn records_say_what_was_said<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
@@ -220,8 +220,10 @@ pub async fn records_say_what_was_said<G: Fixture>() {
 
 const ISSUER_OF_OTHERS: &str = "https://login.example.org/tenant?a=b&c=d";
 
-/// What was written back is among the records, without words; of a rule no more is known than its
-/// digest, and a token's key is its digest. Words that were there stay.
+/// A restored revocation has a record without author and reason.
+///
+/// The feed carries only digests, so the key of a restored rule is unknown; the key of a token is
+/// its digest. Restoring again keeps the details of an existing record.
 pub async fn records_of_what_was_written_back_have_no_words<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -265,7 +267,7 @@ pub async fn records_of_what_was_written_back_have_no_words<G: Fixture>() {
     let found = all_records(&node, records, &of_rule, 9).await;
     assert_eq!(found.len(), 1, "found by its key all the same");
     assert_eq!(found[0].revocation(), None);
-    // Now somebody says it, then it is written back once more.
+    // Revokes it with details, then restores it again.
     let said = rule(subject(1), now).at(now).by("ann").because("lost");
     node.revoke(std::slice::from_ref(&said)).await;
     node.restore(&known).await;
@@ -274,7 +276,7 @@ pub async fn records_of_what_was_written_back_have_no_words<G: Fixture>() {
     assert_eq!(found[0].revocation(), Some(said));
 }
 
-/// A cursor of the records that is none of this store's is rejected by name.
+/// A records cursor that the store didn't make fails with `ForeignCursor`.
 pub async fn a_foreign_cursor_of_the_records_is_rejected<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;

@@ -20,8 +20,8 @@ const fn revoked(key: KeyDigest, until: Option<UnixTime>, at: UnixTime) -> Chang
     Change::Listed { key, listed, at }
 }
 
-/// What is written back stands for every handle: a revocation, a rule, and a spent token as one
-/// that was revoked. That a use was returned, and nothing at all, change nothing.
+/// A restored revocation or rule takes effect for every handle, and a restored spent token is
+/// listed as revoked. A returned use and an empty list change nothing.
 pub async fn what_is_written_back_stands<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -63,7 +63,7 @@ pub async fn what_is_written_back_stands<G: Fixture>() {
     assert!(nodes[1].lift(&lift(subject(1), now)).await);
 }
 
-/// What is written back never shortens what stands, and prolongs it where it says more.
+/// `restore` never shortens an entry, and extends one that it has a later `until` for.
 pub async fn writing_back_never_shortens<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -105,7 +105,7 @@ pub async fn writing_back_never_shortens<G: Fixture>() {
     }
 }
 
-/// Nobody who writes back what he has seen before a lift revives what was lifted.
+/// Restoring a revocation that is older than a lift of its key doesn't revive it.
 pub async fn writing_back_never_revives_what_was_lifted<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -141,7 +141,7 @@ pub async fn writing_back_never_revives_what_was_lifted<G: Fixture>() {
             assert_eq!(node.listed(subject(1)).await, None, "said at {at}");
         }
     }
-    // What was said after the lift is no older news.
+    // A revocation later than the lift takes effect.
     let later = world.after(60);
     let known = [revoked(key(1), until, later), ruled(later)];
     nodes[1].restore(&known).await;
@@ -149,8 +149,8 @@ pub async fn writing_back_never_revives_what_was_lifted<G: Fixture>() {
     assert!(nodes[0].listed(subject(1)).await.is_some());
 }
 
-/// A lift that is written back ends what was said before it and nothing else, and is remembered
-/// where nothing stands.
+/// A restored lift ends only revocations that are older than it. It is remembered even if there is
+/// nothing to lift yet.
 pub async fn a_lift_written_back_ends_what_was_said_before_it<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -177,11 +177,11 @@ pub async fn a_lift_written_back_ends_what_was_said_before_it<G: Fixture>() {
     node.restore(&[lifted(1, world.after(5))]).await;
     assert_eq!(node.listed(token(1)).await, None);
     assert!(!node.lift(&lift(token(1), world.after(9))).await);
-    // Of a token that nothing is known of yet.
+    // The lift arrives before the older revocation.
     node.restore(&[lifted(2, world.after(5))]).await;
     node.restore(&[revoked(key(2), until, now)]).await;
     assert_eq!(node.listed(token(2)).await, None);
-    // Uses are another thing.
+    // A lift doesn't affect uses.
     assert!(node.wins(&world.new_use(token(3), 1, 1)).await);
     node.restore(&[lifted(3, world.after(5)), Change::Returned { key: key(3) }])
         .await;
@@ -194,7 +194,8 @@ enum Known {
     Lifted { at: u64 },
 }
 
-/// A revocation and a lift, either of them the newer one, in both orders, one by one and at once.
+/// Returns pairs of a revocation and a lift: either is the newer one, in both orders, and restored
+/// one by one or together.
 fn pairs() -> impl Iterator<Item = (Vec<Known>, bool)> {
     let all = (0..8_u64).map(|bits| [bits & 1 == 0, bits & 2 == 0, bits & 4 == 0]);
     all.map(|[lift_is_newer, lift_is_first, all_at_once]| {
@@ -213,8 +214,11 @@ fn pairs() -> impl Iterator<Item = (Vec<Known>, bool)> {
     })
 }
 
-/// The same news in another order, twice, from several nodes, end in the same: it is listed or it
-/// isn't. (How long may differ: what was lifted meanwhile may have prolonged what stands.)
+/// Restoring the same changes in any order, repeatedly and from several nodes, ends with the same
+/// keys listed.
+///
+/// How long they stay listed may differ: a revocation that is lifted later may have extended
+/// another one before.
 pub async fn what_is_written_back_may_come_in_any_order<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -262,7 +266,7 @@ pub async fn what_is_written_back_may_come_in_any_order<G: Fixture>() {
             Known::Listed { at, until } if Some(*at) >= lifted => Some(*until),
             _ => None,
         });
-        // `None` is the longest of all.
+        // `None` is later than any time.
         let shortest = stands.max_by_key(|until| until.unwrap_or(u64::MAX));
         let shortest = shortest.map(|until| until.unwrap_or(u64::MAX));
         let listed = nodes[1].listed(token(number)).await;

@@ -7,8 +7,8 @@ use super::{
     world::{World, key, lacks, lift, rule, subject, token},
 };
 
-/// What `revoke` has acknowledged, every handle to the data sees at once, one that is opened
-/// afterwards too.
+/// An acknowledged revocation is visible at once through every handle, even one that is opened
+/// later.
 pub async fn a_revocation_is_seen_by_every_handle<G: Fixture>() {
     let world = World::<G>::new().await;
     let (one, other) = (world.node().await, world.node().await);
@@ -32,8 +32,8 @@ pub async fn a_revocation_is_seen_by_every_handle<G: Fixture>() {
     }
 }
 
-/// What was acknowledged before the store ended without notice is there afterwards: revocations,
-/// rules, claimed uses and their limit, and that something was lifted or returned.
+/// Acknowledged writes survive a crash of the store: revocations, rules, lifts, taken and returned
+/// uses, and limits.
 pub async fn what_was_acknowledged_survives_a_restart<G: Fixture>() {
     if lacks::<G>(Ability::Restart) {
         return;
@@ -72,7 +72,7 @@ pub async fn what_was_acknowledged_survives_a_restart<G: Fixture>() {
     assert!(node.wins(&world.new_use(token(5), 2, 1)).await);
 }
 
-/// The same revocation said again leaves all as it was.
+/// A repeated revocation changes nothing.
 pub async fn revoking_again_changes_nothing<G: Fixture>() {
     let world = World::<G>::new().await;
     let until = Some(world.end());
@@ -96,7 +96,7 @@ pub async fn revoking_again_changes_nothing<G: Fixture>() {
     }
 }
 
-/// Of two revocations of a token the later `until` stays; `None` is for ever.
+/// Of two revocations of a token the later `until` is kept. `None` is later than any time.
 pub async fn a_revocation_is_never_shortened<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
@@ -128,7 +128,7 @@ pub async fn a_revocation_is_never_shortened<G: Fixture>() {
     }
 }
 
-/// Of two rules of one key the later `until` and the later `issued_at_or_before` stay.
+/// Of two rules of one key the later `until` and the later `issued_at_or_before` are kept.
 pub async fn a_rule_is_never_shortened<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
@@ -170,8 +170,8 @@ pub async fn a_rule_is_never_shortened<G: Fixture>() {
     }
 }
 
-/// All of a batch stands, in whatever order its parts come, also if a key comes twice in it, and
-/// a batch of nothing is no error.
+/// Every revocation of a batch takes effect, in any order and with repeated keys. An empty batch
+/// succeeds.
 pub async fn a_batch_is_revoked_whole<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
@@ -184,7 +184,7 @@ pub async fn a_batch_is_revoked_whole<G: Fixture>() {
     let mut batch: Vec<_> = (0..1_000)
         .map(|number| Revocation::of_token(token(number), None).retained(Some(end(number))))
         .collect();
-    // Twice in one batch, the longer one first and last.
+    // Repeats two keys: the longer `until` comes first for one and last for the other.
     batch.push(Revocation::of_token(token(7), None).retained(Some(world.end())));
     batch.insert(
         0,
@@ -201,7 +201,8 @@ pub async fn a_batch_is_revoked_whole<G: Fixture>() {
     assert!(node.listed(subject(1)).await.is_some());
 }
 
-/// `look_up` answers once per key and in their order, for no key, one, many, and one asked twice.
+/// `look_up` returns one result per key in the order of the keys, also for no key and for repeated
+/// keys.
 pub async fn look_ups_answer_in_the_order_of_the_keys<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;

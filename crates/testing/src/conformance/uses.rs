@@ -1,4 +1,4 @@
-//! Clauses of `use` and `release`.
+//! Clauses of `take_use` and `return_use`.
 
 use std::{pin::pin, task::Poll, time::Duration};
 
@@ -9,12 +9,13 @@ use super::{
     world::{World, at_once, lacks, new_use, token},
 };
 
-/// Of 1,000 uses of a single use, asked at once through several handles, exactly one wins.
+/// Of 1,000 concurrent callers for the only use of a token, through several handles, exactly one
+/// gets it.
 pub async fn one_of_a_thousand_takers_of_one_use_wins<G: Fixture>() {
     assert_eq!(winners::<G>(1, 1_000).await, 1);
 }
 
-/// Of n claims of a token with n uses all win, and none of those that come beyond.
+/// A token with n uses grants the first n uses and no more.
 pub async fn n_of_n_takers_win<G: Fixture>() {
     for n in [2, 7, 100] {
         assert_eq!(winners::<G>(n, n).await, n, "of {n} uses of {n} uses");
@@ -35,8 +36,8 @@ async fn winners<G: Fixture>(limit: u32, callers: u32) -> u32 {
     won.into_iter().map(u32::from).sum()
 }
 
-/// Claims of many tokens that come at once, some of them asked twice, are each judged by their own
-/// token, and answered with their own outcome: asked again, it is the same.
+/// Concurrent uses of many tokens, some of them repeated, are counted per token and each gets its
+/// own outcome. A repeated use gets the same outcome.
 pub async fn uses_taken_together_are_kept_apart<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
@@ -64,8 +65,8 @@ pub async fn uses_taken_together_are_kept_apart<G: Fixture>() {
     }
 }
 
-/// The same use asked again gets the same answer, through any handle: who won has won, also
-/// after the last use is gone and after everybody else was rejected; who lost has lost.
+/// A repeated use gets the same outcome through any handle: a granted use stays granted, even after
+/// the token is spent, and a rejected one stays rejected.
 pub async fn a_use_asked_for_again_gets_the_same_answer<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
@@ -85,7 +86,7 @@ pub async fn a_use_asked_for_again_gets_the_same_answer<G: Fixture>() {
     {
         let use_ = world.new_use(token(1), id, 2);
         let answer = nodes[turn % 2].take_use(&use_).await;
-        // What is left is told as it was, or as it is.
+        // A store may report how many uses were left then, or how many are left now.
         let told = match (answer, outcome) {
             (UseOutcome::Taken { left: 1 }, UseOutcome::Taken { left: 0 }) if id == 1 => outcome,
             _ => answer,
@@ -94,7 +95,7 @@ pub async fn a_use_asked_for_again_gets_the_same_answer<G: Fixture>() {
     }
 }
 
-/// One use asked many times at once takes one use.
+/// A use that is requested many times concurrently is counted once.
 pub async fn a_use_asked_for_many_times_at_once_is_taken_once<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(4).await;
@@ -111,8 +112,8 @@ pub async fn a_use_asked_for_many_times_at_once_is_taken_once<G: Fixture>() {
     }
 }
 
-/// A use whose future was dropped at any of its await points is asked again under its id and
-/// wins; it has taken one use, not two.
+/// A call to `take_use` that is dropped at any await point can be repeated under its id. It is
+/// granted, and counted once.
 pub async fn a_call_dropped_halfway_can_be_repeated<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
@@ -128,7 +129,7 @@ pub async fn a_call_dropped_halfway_can_be_repeated<G: Fixture>() {
     }
 }
 
-/// Drives a future to its end or for so many polls, then drops it.
+/// Polls a future until it completes or `polls` times, then drops it.
 async fn polled<T>(polls: u64, call: impl Future<Output = T> + Send) {
     let mut call = pin!(call);
     let mut left = polls;
@@ -146,8 +147,8 @@ async fn polled<T>(polls: u64, call: impl Future<Output = T> + Send) {
     .await;
 }
 
-/// A use with another limit than the token's uses were counted with is an error that names
-/// both, and takes nothing; also after all uses were returned.
+/// A use with a different limit than that of earlier uses fails with `LimitMismatch`, which names
+/// both limits. It takes no use.
 pub async fn another_limit_is_rejected_and_both_are_named<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
@@ -165,7 +166,8 @@ pub async fn another_limit_is_rejected_and_both_are_named<G: Fixture>() {
     assert!(nodes[1].wins(&world.new_use(token(1), 2, 2)).await);
 }
 
-/// Nothing is won on a life whose last second has begun, whoever asks, also who won it before.
+/// A use of an expired token fails with `Expired`, also if the same use was granted before. A token
+/// expires at its `until`, not a second later.
 pub async fn no_use_of_an_expired_token_is_taken<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
@@ -196,7 +198,7 @@ pub async fn no_use_of_an_expired_token_is_taken<G: Fixture>() {
     }
 }
 
-/// Uses that were purged are not won a second time when the wall clock is set back.
+/// A purged use is not granted again when the wall clock is set back.
 pub async fn purged_uses_are_not_taken_again<G: Fixture>() {
     if lacks::<G>(Ability::Clock) {
         return;
@@ -206,7 +208,7 @@ pub async fn purged_uses_are_not_taken_again<G: Fixture>() {
     let until = Some(world.after(3_600));
     assert!(nodes[0].wins(&new_use(token(1), 1, 1, until)).await);
     world.hand.advance(Duration::from_secs(7_200));
-    // Also where the other node uses all the time, and may know something by heart.
+    // The other node takes uses meanwhile, so it may have cached how far the store was purged.
     let mut purge = pin!(nodes[0].purge(world.now()));
     for other in 2.. {
         let another = world.new_use(token(other), 1, 1);
@@ -224,7 +226,7 @@ pub async fn purged_uses_are_not_taken_again<G: Fixture>() {
     }
 }
 
-/// A use of a token that never expires is kept for ever.
+/// A use of a token that never expires is never purged.
 pub async fn a_use_without_an_expiry_is_kept<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
@@ -235,8 +237,8 @@ pub async fn a_use_without_an_expiry_is_kept<G: Fixture>() {
     assert_eq!(node.listed(token(1)).await, spent);
 }
 
-/// A use is returned by the use that holds it, once, and by no other: not by another use of
-/// the token, by one that lost, by the same id on another token, or by one that was never made.
+/// A use is returned once, and only under the id that took it. Another id of the token, a rejected
+/// use, an unknown id, and the same id of another token return nothing.
 pub async fn only_its_own_id_returns_a_use<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
@@ -258,8 +260,7 @@ pub async fn only_its_own_id_returns_a_use<G: Fixture>() {
     }
 }
 
-/// A use that was returned can be taken again, as often as it was returned; the limit stays
-/// known.
+/// A returned use can be taken again, any number of times. The token's limit stays known.
 pub async fn a_returned_use_can_be_taken_again<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
@@ -280,7 +281,8 @@ pub async fn a_returned_use_can_be_taken_again<G: Fixture>() {
     }
 }
 
-/// A token looks up as spent from its last use on, and no longer when a use is returned.
+/// A look-up reports a token as spent once its last use is taken, and no longer once one is
+/// returned.
 pub async fn a_token_is_spent_when_its_last_use_is_taken<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;

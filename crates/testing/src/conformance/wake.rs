@@ -1,4 +1,4 @@
-//! Clauses of `changed`: a hint, and never a busy loop.
+//! Clauses of `changed`: it hints at changes and never causes a busy loop.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{
     world::{World, has_feed, key, lacks, token},
 };
 
-/// Who waits for a change while nothing happens is not woken over and over.
+/// `changed` doesn't resolve over and over while nothing changes.
 pub async fn a_quiet_store_wakes_nobody<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -22,7 +22,7 @@ pub async fn a_quiet_store_wakes_nobody<G: Fixture>() {
     let mut follower = Follower::default();
     follower.catch_up(&nodes[0]).await;
     let mut woken = 0;
-    // The time that it is watched for, not one that anything has to happen in.
+    // How long the test watches. Nothing has to happen within this time.
     let watched = tokio::time::timeout(Duration::from_millis(300), async {
         while woken < 20 {
             let cursor = follower.cursor.clone().expect("it has caught up");
@@ -36,8 +36,8 @@ pub async fn a_quiet_store_wakes_nobody<G: Fixture>() {
     assert!(still_waits, "woken {woken} times for nothing");
 }
 
-/// Who waits is woken after another handle has written, and then finds the change in the feed.
-/// One hint may fail to come, not all of them.
+/// `changed` resolves after a write through another handle, and the feed then has the change. A
+/// single hint may be lost, but not all of them.
 pub async fn a_write_by_another_wakes_who_waits<G: Fixture>() {
     if !has_feed::<G>().await || lacks::<G>(Ability::Push) {
         return;

@@ -1,5 +1,5 @@
-//! What the clauses share: a ground with its clock, handles that answer in time or fail the
-//! clause, and the names of tokens and uses.
+//! What the clauses share: a fixture with its clock, handles whose calls have a time limit, and
+//! keys of tokens, subjects and uses.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -12,10 +12,11 @@ use super::{Ability, Fault, Fixture};
 
 pub(super) const ISSUER: &str = "https://id.example.com";
 
-/// Long enough that nothing ends by itself while a clause runs.
+/// How long entries live: longer than any clause runs, so that none expires meanwhile.
 pub(super) const LIFE: Duration = Duration::from_secs(6 * 3_600);
 
-/// Whether the ground has no such ability. Says why, so that a log shows what was not asked.
+/// Returns whether the fixture lacks an ability, and prints the reason, so that the test log shows
+/// what was not tested.
 #[expect(clippy::print_stdout, reason = "for who reads the log of the tests")]
 pub(super) fn lacks<G: Fixture>(ability: Ability) -> bool {
     let lack = G::LACKS.iter().find(|(lacked, _)| *lacked == ability);
@@ -25,7 +26,7 @@ pub(super) fn lacks<G: Fixture>(ability: Ability) -> bool {
     lack.is_some()
 }
 
-/// Whether the store has a feed; where its ground says that it has none, the store must say so too.
+/// Returns whether the store has a feed, and checks that store and fixture agree on that.
 pub(super) async fn has_feed<G: Fixture>() -> bool {
     let store = G::empty(Clock::system()).await.open().await;
     let has_feed = !lacks::<G>(Ability::Feed);
@@ -33,7 +34,7 @@ pub(super) async fn has_feed<G: Fixture>() -> bool {
     has_feed
 }
 
-/// A ground and the hand of its clock.
+/// A fixture, its clock, and the handle that moves the clock.
 pub(super) struct World<G> {
     pub(super) ground: G,
     pub(super) clock: Clock,
@@ -45,7 +46,7 @@ impl<G: Fixture> World<G> {
         Self::on(G::empty).await
     }
 
-    /// Of a server that may be harmed.
+    /// With a server to which faults may be injected.
     pub(super) async fn alone() -> Self {
         Self::on(G::alone).await
     }
@@ -82,23 +83,23 @@ impl<G: Fixture> World<G> {
         self.clock.now()
     }
 
-    /// So many seconds from now.
+    /// Returns the time `secs` seconds from now.
     pub(super) fn after(&self, secs: u64) -> UnixTime {
         self.now().saturating_add(Duration::from_secs(secs))
     }
 
-    /// After all that a clause does.
+    /// Returns a time after the end of the clause.
     pub(super) fn end(&self) -> UnixTime {
         self.now().saturating_add(LIFE)
     }
 
-    /// One use of a token that lives on.
+    /// Returns a use of a token that outlives the clause.
     pub(super) fn new_use(&self, token: TokenId, id: u64, limit: u32) -> Use {
         new_use(token, id, limit, Some(self.end()))
     }
 }
 
-/// A handle of a node's. Whatever is asked is answered in time, or the clause fails.
+/// A node's handle to the store. A call that exceeds the time limit fails the clause.
 pub(super) struct Node<S> {
     pub(super) store: Arc<S>,
     pub(super) patience: Duration,
@@ -135,7 +136,7 @@ impl<S: Store> Node<S> {
         listed
     }
 
-    /// What stands under one key.
+    /// Looks up one key.
     pub(super) async fn listed(&self, key: impl Into<RevocationKey>) -> Option<Listed> {
         self.look_up(&[key.into().digest()]).await[0]
     }
@@ -144,7 +145,7 @@ impl<S: Store> Node<S> {
         self.in_time("use", self.store.take_use(use_)).await
     }
 
-    /// As a caller does it: what is not known is asked again under the same id.
+    /// Takes a use, and repeats the call under the same id while its outcome is unknown.
     pub(super) async fn take_use(&self, use_: &Use) -> UseOutcome {
         for _ in 0..20 {
             match self.try_take(use_).await {
@@ -155,7 +156,7 @@ impl<S: Store> Node<S> {
         worked("use, the 21st time", self.try_take(use_).await)
     }
 
-    /// Whether the use won.
+    /// Takes a use, and returns whether it was granted.
     pub(super) async fn wins(&self, use_: &Use) -> bool {
         matches!(self.take_use(use_).await, UseOutcome::Taken { .. })
     }
@@ -193,7 +194,7 @@ pub(super) fn worked<T>(what: &str, answer: Result<T, StoreError>) -> T {
     answer.unwrap_or_else(|error| panic!("`{what}` failed: {error} ({error:?})"))
 }
 
-/// Runs all at once, on several threads where the runtime has them.
+/// Runs all tasks concurrently, on several threads if the runtime has them.
 pub(super) async fn at_once<T: Send + 'static>(
     tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {

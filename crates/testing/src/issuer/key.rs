@@ -1,4 +1,4 @@
-//! The keys of a test issuer, and the algorithms that they are made for.
+//! The keys of a test issuer, and the algorithms that they sign with.
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der},
@@ -9,7 +9,7 @@ use base64::{Engine, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{EncodingKey, crypto::aws_lc::DEFAULT_PROVIDER};
 use serde_json::{Value, json};
 
-/// With what a [`TestIssuer`](crate::TestIssuer) signs.
+/// A signature algorithm of a [`TestIssuer`](crate::TestIssuer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[expect(
@@ -32,7 +32,7 @@ pub enum TestAlgorithm {
 }
 
 impl TestAlgorithm {
-    /// Every algorithm there is.
+    /// All algorithms.
     pub const ALL: [Self; 12] = [
         Self::HS256,
         Self::HS384,
@@ -48,7 +48,7 @@ impl TestAlgorithm {
         Self::EdDSA,
     ];
 
-    /// Its name in `alg`.
+    /// Returns its name in `alg`.
     pub fn name(self) -> &'static str {
         match self {
             Self::HS256 => "HS256",
@@ -66,7 +66,7 @@ impl TestAlgorithm {
         }
     }
 
-    /// Whether it signs with a shared secret.
+    /// Returns whether it signs with a shared secret.
     pub fn is_symmetric(self) -> bool {
         matches!(self, Self::HS256 | Self::HS384 | Self::HS512)
     }
@@ -90,11 +90,11 @@ impl TestAlgorithm {
     }
 }
 
-/// One key of an issuer, and how it is published.
+/// A key of an issuer, in the forms in which it signs and is published.
 pub(super) struct TestKey {
     pub(super) id: String,
     pub(super) private: EncodingKey,
-    /// Its JWK; of a shared secret too.
+    /// The JWK, also of a shared secret.
     pub(super) jwk: Value,
     pub(super) public_der: Vec<u8>,
 }
@@ -136,7 +136,7 @@ impl TestKey {
     }
 }
 
-/// A key as it signs, its `SubjectPublicKeyInfo`, and its JWK.
+/// The signing key, its `SubjectPublicKeyInfo`, and its JWK.
 type KeyParts = (EncodingKey, Vec<u8>, Value);
 
 const GENERATED: &str = "a key that was just made can be written and read";
@@ -151,7 +151,7 @@ fn secret(len: usize) -> KeyParts {
 fn rsa() -> KeyParts {
     let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).expect("randomness for a key");
     let pkcs8: Pkcs8V1Der<'_> = pair.as_der().expect(GENERATED);
-    // jsonwebtoken takes the PKCS#1 key out of it.
+    // jsonwebtoken signs with the PKCS#1 key, which it extracts from a PKCS#8 PEM.
     let private =
         EncodingKey::from_rsa_pem(pem("PRIVATE KEY", pkcs8.as_ref()).as_bytes()).expect(GENERATED);
     let (n, e) = (DEFAULT_PROVIDER

@@ -1,4 +1,4 @@
-//! What the issuer promises, checked by jsonwebtoken.
+//! Tests of the issuer: jsonwebtoken verifies what it signs.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A token before it is signed.
+//! A token under construction.
 
 use std::{fmt, time::Duration};
 
@@ -7,7 +7,7 @@ use tower_revoke_core::UnixTime;
 
 use super::TestIssuer;
 
-/// A token before it is signed, see [`TestIssuer::token`].
+/// A token under construction, made by [`TestIssuer::token`].
 #[derive(Clone)]
 #[must_use = "a token is nothing until it is signed"]
 pub struct TestToken<'a> {
@@ -22,12 +22,12 @@ impl TestToken<'_> {
         self.claim("sub", subject)
     }
 
-    /// Sets `aud`, to this one.
+    /// Sets `aud` to one audience.
     pub fn audience(self, audience: &str) -> Self {
         self.claim("aud", audience)
     }
 
-    /// Sets `scope`: words with spaces between them.
+    /// Sets `scope`, a space-separated list.
     pub fn scope(self, scope: &str) -> Self {
         self.claim("scope", scope)
     }
@@ -37,13 +37,13 @@ impl TestToken<'_> {
         self.claim("jti", jwt_id)
     }
 
-    /// Sets any claim, to any value.
+    /// Sets a claim to any JSON value.
     pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Leaves a claim out.
+    /// Removes a claim.
     pub fn without(mut self, name: &str) -> Self {
         self.claims.remove(name);
         self
@@ -54,33 +54,33 @@ impl TestToken<'_> {
         self.claim("iat", at.as_secs())
     }
 
-    /// Sets `exp`, to a time from now; whole seconds.
+    /// Sets `exp` to `life` from now, in whole seconds.
     pub fn expires_in(self, life: Duration) -> Self {
         let exp = self.issuer.clock.now().saturating_add(life);
         self.claim("exp", exp.as_secs())
     }
 
-    /// Makes it a token of two hours ago that expired an hour ago.
+    /// Sets `iat` to two hours ago and `exp` to one hour ago.
     pub fn expired(self) -> Self {
         let now = self.issuer.clock.now();
         let hours = |count: u64| now.saturating_sub(Duration::from_secs(count * 3_600));
         self.issued_at(hours(2)).claim("exp", hours(1).as_secs())
     }
 
-    /// Sets any header parameter. The signature is always made with the issuer's algorithm,
-    /// whatever `alg` says.
+    /// Sets a header parameter to any JSON value. The signature is always made with the issuer's
+    /// algorithm, whatever `alg` says.
     pub fn header(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.header.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Leaves a header parameter out.
+    /// Removes a header parameter.
     pub fn without_header(mut self, name: &str) -> Self {
         self.header.remove(name);
         self
     }
 
-    /// The token.
+    /// Signs the token, and returns it in compact form (RFC 7515 §3.1).
     pub fn sign(self) -> String {
         self.issuer.sign_raw(
             Value::Object(self.header).to_string(),

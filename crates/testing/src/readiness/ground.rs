@@ -1,5 +1,4 @@
-//! What a layer is tried over: a service with little room, and the means to see whether all of it
-//! came back.
+//! The inner services of the suite: each has one permit, and shows whether it is released.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -15,18 +14,18 @@ use super::{
     strict::{Strict, Watch},
 };
 
-/// How long a layer may wait for what has long come.
+/// The time limit for each step. On correct layers, what they wait for is available at once.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Fixture<B> {
     name: &'static str,
     service: ReadinessService<B>,
-    /// The permits below, where the suite can count them.
+    /// The permits of the inner service, if the suite can count them.
     permits: Option<Arc<Semaphore>>,
     watch: Watch,
 }
 
-/// One place: who holds it keeps all others waiting.
+/// A single permit, so that a layer that leaks it blocks all later calls.
 const ROOM: usize = 1;
 
 impl<B: Send + 'static> Fixture<B> {
@@ -53,7 +52,7 @@ impl<B: Send + 'static> Fixture<B> {
         }
     }
 
-    /// Over a limit, since the mock alone has room without end.
+    /// Puts a concurrency limit around the mock, which has no limit of its own.
     pub(super) fn mock() -> Self {
         let (inner, mut handle) = mock::pair::<Request<B>, _>();
         tokio::spawn(async move {
@@ -77,7 +76,7 @@ impl<B: Send + 'static> Fixture<B> {
         self.service.clone()
     }
 
-    /// Takes all room, until what it returns is dropped.
+    /// Takes the permit, until the returned service is dropped.
     pub(super) async fn make_busy(&self) -> ReadinessService<B> {
         let mut other = self.service();
         self.succeeds("before the layer was there", ready(&mut other))
@@ -85,7 +84,7 @@ impl<B: Send + 'static> Fixture<B> {
         other
     }
 
-    /// Panics if a rule was broken so far.
+    /// Panics if the layer has called a service that was not ready.
     #[track_caller]
     pub(super) fn keeps_the_rules(&self, when: &str) {
         assert!(
@@ -97,7 +96,7 @@ impl<B: Send + 'static> Fixture<B> {
         );
     }
 
-    /// Panics if a rule was broken, it failed, or it never came to an end.
+    /// Panics if a rule was violated, or if `doing` failed or never completed.
     pub(super) async fn succeeds<T>(
         &self,
         when: &str,
@@ -116,7 +115,7 @@ impl<B: Send + 'static> Fixture<B> {
         }
     }
 
-    /// Panics if a permit was not returned.
+    /// Panics if the permit was not released.
     pub(super) async fn all_is_back(&self, when: &str) {
         self.keeps_the_rules(when);
         let mut other = self.service();
@@ -142,7 +141,7 @@ impl<B> fmt::Debug for Fixture<B> {
     }
 }
 
-/// Answers after a few waits, so that there are points at which its future can be dropped.
+/// Responds after a few yields, so that its future has await points at which it can be dropped.
 async fn answer<B>(request: Request<B>) -> Result<Response<Full<bytes::Bytes>>, BoxError> {
     for _ in 0..3 {
         yield_now().await;

@@ -1,4 +1,4 @@
-//! A service that keeps an eye on who calls it without having made it ready.
+//! A service that detects calls without readiness.
 
 use std::{
     sync::{
@@ -11,7 +11,7 @@ use std::{
 use tower::{BoxError, Service};
 use tower_revoke_core::BoxFuture;
 
-/// Whether somebody called a service that was not ready. Clones are the same.
+/// Whether a service was called that was not ready. Clones share the flag.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watch(Arc<AtomicBool>);
 
@@ -21,8 +21,10 @@ impl Watch {
     }
 }
 
-/// Notes a call without readiness and answers it with an error, where the service below would
-/// panic, perhaps in a task where nobody sees it.
+/// Records a call without readiness and fails it.
+///
+/// The inner service would panic on such a call, perhaps in a spawned task where the panic goes
+/// unnoticed.
 #[derive(Debug)]
 pub(super) struct Strict<S> {
     inner: S,
@@ -40,7 +42,7 @@ impl<S> Strict<S> {
     }
 }
 
-/// Readiness is not cloned, as `tower` has it.
+/// A clone is not ready, as `Service` demands.
 impl<S: Clone> Clone for Strict<S> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.watch.clone())

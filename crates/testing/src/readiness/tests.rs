@@ -1,4 +1,4 @@
-//! Layers that break the rules, each of which must be caught, and one that keeps them.
+//! Tests of the suite: layers that violate each rule must be caught, and correct ones must pass.
 
 use std::{
     mem,
@@ -21,7 +21,7 @@ fn request() -> TestRequest {
     Request::new(Full::default())
 }
 
-/// A layer that does `call` with the service that was made ready.
+/// A service that runs `call` on the inner service that was polled ready.
 struct Through<F> {
     inner: Inner,
     call: F,
@@ -122,7 +122,7 @@ async fn trap_09_a_clone_made_after_poll_ready_is_caught_over_a_mock() {
     over(&Fixture::mock(), &layer(call_a_clone), &mut request).await;
 }
 
-/// The mistake that is copied most: the clone takes the place of the service that was made ready.
+/// The most common mistake: calling the clone instead of the service that was polled ready.
 fn call_a_clone(inner: &mut Inner, request: TestRequest) -> BoxFuture<'static, Answer> {
     let mut clone = inner.clone();
     Box::pin(async move {
