@@ -8,7 +8,7 @@ use crate::{
     RedbStore, RedbStoreError, disk::Health, file::Place, shared::Shared, staged, threads::Threads,
 };
 
-/// Sets up a [`RedbStore`]; made by [`RedbStore::builder`].
+/// Configures a [`RedbStore`]. Made by [`RedbStore::builder`].
 ///
 /// | setting | default |
 /// |---|---|
@@ -16,7 +16,7 @@ use crate::{
 /// | [`cache_bytes`](Self::cache_bytes) | 64 MiB |
 /// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
 /// | [`feed_retention`](Self::feed_retention) | 1 day |
-/// | [`clock`](Self::clock) | that of the machine |
+/// | [`clock`](Self::clock) | the system clock |
 ///
 /// # Examples
 /// ```
@@ -58,25 +58,27 @@ impl RedbStoreBuilder {
         }
     }
 
-    /// Sets how long one call may wait for the disk. A longer one fails with
-    /// [`StoreError::TimedOut`](tower_revoke_core::StoreError::TimedOut); what was asked may still
-    /// happen. Needs a tokio runtime with its timer enabled; outside of a runtime a call waits as
-    /// long as the disk does. `purge` and `compact` have no timeout. At most a day. Defaults to
-    /// 2 s.
+    /// Sets how long a call may wait for the disk. At most a day. Defaults to 2 s.
+    ///
+    /// A call that takes longer fails with
+    /// [`StoreError::TimedOut`](tower_revoke_core::StoreError::TimedOut), and may still take
+    /// effect. The timeout needs a tokio runtime with its timer enabled: outside of a runtime a
+    /// call waits as long as the disk does. `purge` and `compact` have no timeout.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
         self
     }
 
-    /// Sets how much of the file is cached in memory at most, beside the cache of the operating
-    /// system. Defaults to 64 MiB.
+    /// Sets how many bytes of the file are cached in memory at most, in addition to the page cache
+    /// of the operating system. Defaults to 64 MiB.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
         self
     }
 
-    /// Sets how many changes the feed keeps, at about 60 bytes each. A node that falls further
-    /// behind loads everything again. Defaults to 100,000.
+    /// Sets how many changes the feed keeps, at about 60 bytes each. Defaults to 100,000.
+    ///
+    /// A follower that falls further behind has to load everything again.
     pub fn feed_capacity(mut self, changes: u64) -> Self {
         self.feed_capacity = changes;
         self
@@ -88,23 +90,24 @@ impl RedbStoreBuilder {
         self
     }
 
-    /// Sets the clock by which tokens expire and changes age. Defaults to that of the machine.
+    /// Sets the clock by which entries expire and changes of the feed age. Defaults to the system
+    /// clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// How many uses are staged before they are moved.
+    /// Sets how many uses are gathered before they are moved.
     #[cfg(test)]
     pub(crate) fn gathered(mut self, uses: usize) -> Self {
         self.gathered = uses;
         self
     }
 
-    /// Opens the file, or creates it in a folder that must exist.
+    /// Opens the file, or creates it. Its folder must exist.
     ///
-    /// Blocks for some milliseconds, or up to 0.1 s after a great many recent uses; after a crash
-    /// the whole file is checked first, at about half a second per million entries.
+    /// Blocks for some milliseconds, and for up to 0.1 s if many uses are staged. After a crash it
+    /// first checks the whole file, which takes about half a second per million entries.
     ///
     /// # Errors
     /// See [`RedbStoreError`].

@@ -1,34 +1,36 @@
-//! Places in the feed, in a full load and in the records, in bytes that others keep.
+//! Cursors of the feed, of a full load and of the records, as bytes that callers keep.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tower_revoke_core::{Cursor, StoreError};
 
 use crate::schema::Identity;
 
-/// Says which kind of cursor it is, and in which version.
+/// The first byte of a cursor: its kind, and the version of its encoding.
 const FEED: u8 = 1;
 const RECORDS: u8 = 2;
 
-/// A position of the feed; while all is being loaded, also where the load stands.
+/// A position in the feed and, during a full load, how far that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FeedCursor {
     pub(crate) store: [u8; 16],
-    /// The opening of the file in which it was made.
+    /// The opening of the file during which the cursor was made.
     pub(crate) opening: u64,
     pub(crate) name: u64,
     pub(crate) position: u64,
     pub(crate) load: Option<Load>,
 }
 
-/// What of a full load was read: first the staged uses, for what is moved meanwhile is then found
-/// among the uses. All that changed since it began comes after it, by the feed.
+/// How far a full load has come. Its order is staged uses, revocations, uses.
+///
+/// Staged uses come first, because a use that is moved during the load then still comes later,
+/// among the uses. What changes after the start of the load follows by the feed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Load {
-    /// The revocations up to this one.
+    /// All staged uses were read, and revocations up to this key.
     Revoked(Option<[u8; 16]>),
-    /// All revocations, and the tokens with taken uses up to this one.
+    /// All revocations were read, and uses up to this token.
     Uses(Option<[u8; 16]>),
-    /// The tokens up to this one whose uses are staged.
+    /// Staged uses were read up to this token.
     Staged(Option<[u8; 16]>),
 }
 

@@ -1,4 +1,4 @@
-//! The file as redb sees it, with an eye on whether writes became durable.
+//! The file as redb accesses it, with a record of whether a flush ever failed.
 
 use std::{
     io,
@@ -16,7 +16,8 @@ pub(crate) struct Disk {
     pub(crate) health: Arc<Health>,
 }
 
-/// Outlives the [`Disk`], which redb owns.
+/// Whether the disk can be relied on. Shared, because redb owns the [`Disk`] and drops it when the
+/// file is closed.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     sync_failed: AtomicBool,
@@ -25,8 +26,10 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Whether the system ever failed to make a write durable. Nobody knows then what is on the
-    /// disk, and the next attempt may report success for what is lost.
+    /// Returns whether a flush ever failed.
+    ///
+    /// After that nobody knows which pages are on the disk, and a repeated flush may report success
+    /// for pages that the kernel has already dropped.
     pub(crate) fn sync_failed(&self) -> bool {
         self.sync_failed.load(Ordering::SeqCst)
     }
@@ -77,7 +80,7 @@ pub(crate) mod tests {
 
     use super::Health;
 
-    /// What fails from now on, and how.
+    /// Which operations fail, and with which errors.
     #[derive(Debug, Default)]
     pub(crate) struct DiskFault {
         pub(crate) read: Option<io::ErrorKind>,

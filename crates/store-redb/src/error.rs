@@ -1,41 +1,42 @@
-//! Why a file could not be opened.
+//! The error of opening a file.
 
 use std::{io, path::PathBuf};
 
 use tower_revoke_core::{BoxError, request_timeout::RequestTimeoutError};
 
-/// Why [`RedbStore::open`](crate::RedbStore::open) failed. Nothing was changed in the file, except
-/// that one which was not there may be there now.
+/// Why [`RedbStore::open`](crate::RedbStore::open) failed.
+///
+/// An existing file is unchanged. A file that didn't exist may have been created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedbStoreError {
-    /// [`request_timeout`](crate::RedbStoreBuilder::request_timeout) is out of bounds.
+    /// The [`request_timeout`](crate::RedbStoreBuilder::request_timeout) is out of bounds.
     #[error(transparent)]
     RequestTimeout(#[from] RequestTimeoutError),
-    /// Another process has it open, or this one has.
+    /// The file is open in another process, or already in this one.
     #[error("{} is open already, here or in another process: one file serves one process", path.display())]
     Locked {
         /// The file.
         path: PathBuf,
     },
-    /// It, or its folder, can't be written: by its permissions, or since its disk is mounted
-    /// read-only.
+    /// The file or its folder can't be written, because of its permissions or a read-only file
+    /// system.
     #[error("{} can't be written", path.display())]
     ReadOnly {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Its disk has no room, and opening needs some.
+    /// The disk is full. Opening a file needs some space.
     #[error("there is no room for {}", path.display())]
     Full {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A newer release wrote it. Start that one, or give this one another file.
+    /// The file was written by a newer release. Run that release, or use another file.
     #[error(
         "{} was written by a newer release: its {what} is {found}, and this release knows {known}",
         path.display()
@@ -43,34 +44,34 @@ pub enum RedbStoreError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// What is newer: the schema of this store, or redb's file format.
+        /// What is newer: the schema of this store or the file format of redb.
         what: &'static str,
         /// Its version in the file.
         found: u32,
-        /// The newest version that this release knows.
+        /// The newest version that this release can read.
         known: u32,
     },
-    /// It is something else: no file of redb's, or that of another program.
+    /// The file is not a store: redb doesn't recognize it, or another program wrote it.
     #[error("{} is no store of revocations", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// It is damaged. It takes a backup, or a new file; in the second case all that was revoked
-    /// has to be revoked again.
+    /// The file is damaged. Restore a backup and revoke again what was revoked since, or start with
+    /// a new file and revoke everything again.
     #[error("{} is damaged: {what}", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         what: String,
     },
-    /// The system rejected, for another reason.
+    /// The operating system reported another error.
     #[error("{} can't be opened", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: BoxError,
     },
 }

@@ -1,10 +1,10 @@
-//! What may go wrong in the file while the program runs.
+//! The faults of an open file.
 
 use std::{io, sync::Arc};
 
 use tower_revoke_core::StoreError;
 
-/// Why nothing could be read or written. Given to everybody who waited for the same transaction.
+/// Why a transaction failed. Every call that shared the transaction gets a clone.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Fault {
     #[error("there is no room left for the file")]
@@ -15,7 +15,8 @@ pub(crate) enum Fault {
     Row(#[from] postcard::Error),
     #[error("the file could not be opened again")]
     Closed(#[source] Arc<crate::RedbStoreError>),
-    /// The kernel may drop what it could not write, and still show it to those who read.
+    /// A flush failed. The kernel may then drop the dirty pages and mark them clean: reads from its
+    /// cache still return the lost data, and the next flush reports success.
     #[error(
         "the disk could not keep what was written, and what the file now says can't be relied on: \
          mend the disk and start the program again"
@@ -28,7 +29,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// `entries` is how many are kept.
+    /// Converts to the error of the contract. `entries` is the number of entries in the file.
     pub(crate) fn tell(self, entries: u64) -> StoreError {
         match self {
             Self::Full(_) => StoreError::Full(entries),
@@ -36,7 +37,7 @@ impl Fault {
         }
     }
 
-    /// What unwound out of redb, which takes a file at its word.
+    /// A panic of redb, which asserts instead of checking what it reads from a damaged file.
     pub(crate) fn of_panic(panic: &(dyn std::any::Any + Send)) -> Self {
         Self::Damaged(words_of(panic))
     }
@@ -48,7 +49,7 @@ pub(crate) fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
     text.unwrap_or_else(|| "a check of its pages failed".to_owned())
 }
 
-/// Whether there is no room: on the disk, within the quota, or within the limit for a file.
+/// Returns whether there is no space: on the disk, in the quota, or below the file size limit.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)

@@ -1,4 +1,4 @@
-//! Opening the file: what it must be, and in what words it is rejected.
+//! Opening and checking the file, and the errors of that.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,10 +17,10 @@ use crate::{
     schema::{self, Found, Identity},
 };
 
-/// The newest format of redb's that is read, as in the first bytes of each of its two headers.
+/// The newest file format of redb that is supported, as it appears in each of its two headers.
 const REDB_FORMAT: u8 = 3;
 
-/// Where the file is, and how it is opened.
+/// The path of the file, and how to open it.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) path: PathBuf,
@@ -29,7 +29,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Opens the file, or creates it, and notes in it that it was opened.
+    /// Opens or creates the file, and records the opening in it.
     pub(crate) fn begin(&self) -> Result<(Database, Identity), RedbStoreError> {
         let db = self.open()?;
         let found = unwound(|| schema::begin(&db));
@@ -47,7 +47,7 @@ impl Place {
         }
     }
 
-    /// Opens the file, and mends what a crash has left.
+    /// Opens or creates the file, and repairs it after a crash.
     pub(crate) fn open(&self) -> Result<Database, RedbStoreError> {
         let is_new = !self.path.exists();
         let file = OpenOptions::new()
@@ -76,7 +76,7 @@ impl Place {
         let mut builder = Builder::new();
         builder
             .set_cache_size(self.cache_bytes)
-            // What later releases of redb can read.
+            // The format that later releases of redb can read.
             .create_with_file_format_v3(true)
             .set_repair_callback(move |repair| {
                 if repair.progress() == 0.0 {
@@ -86,7 +86,7 @@ impl Place {
                     );
                 }
             });
-        // redb checks the pages of a damaged file by asserting.
+        // redb checks the pages of a damaged file by assertions, which panic.
         let opened = catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(disk)));
         match opened {
             Ok(Ok(db)) => Ok(db),
@@ -95,7 +95,7 @@ impl Place {
         }
     }
 
-    /// A file that was just created is lost in a power cut if its folder is not written too.
+    /// Syncs the folder of a new file, without which a power cut can lose the file's name.
     fn keep_name(&self) -> io::Result<()> {
         if !cfg!(unix) {
             return Ok(());
@@ -107,7 +107,7 @@ impl Place {
         File::open(folder)?.sync_all()
     }
 
-    /// redb reports a format that is newer than it as damage.
+    /// Returns the file's format if it is newer than supported. redb itself would report damage.
     fn newer_format(&self, mut file: &File) -> Option<u8> {
         let mut head = [0; 256];
         file.read_exact(&mut head).ok()?;
@@ -123,7 +123,7 @@ impl Place {
         let path = self.path.clone();
         match error {
             DatabaseError::DatabaseAlreadyOpen => RedbStoreError::Locked { path },
-            // What has no magic number, or is too short to have one.
+            // The file has no magic number, or is too short for one.
             DatabaseError::Storage(StorageError::Io(error))
                 if error.kind() == io::ErrorKind::InvalidData =>
             {
@@ -183,7 +183,7 @@ impl Place {
     }
 }
 
-/// Work on the file, in which redb may panic where the file is damaged.
+/// Runs work on the file, and converts a panic of redb over a damaged file to a fault.
 pub(crate) fn unwound<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     let done = catch_unwind(AssertUnwindSafe(work));
     done.unwrap_or_else(|panic| Err(Fault::of_panic(panic.as_ref())))

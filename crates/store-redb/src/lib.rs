@@ -15,10 +15,10 @@
 //! # Guarantees
 //!
 //! * **Durable** means that a write is in the file and flushed to the disk (`fdatasync`) before the
-//!   call returns. It survives the program, a `kill -9` at any moment, and a power cut as far as the
-//!   disk keeps what it acknowledged. It does not survive the loss of the disk.
-//! * **A use has one winner** among all users of the file, which is one process: a second process
-//!   that opens it is rejected ([`RedbStoreError::Locked`]). Several nodes need another store.
+//!   call returns. It survives the program, a `kill -9` at any moment, and a power cut, if the disk
+//!   keeps what it acknowledged. It does not survive the loss of the disk.
+//! * **A use is granted to one caller.** One process at a time can open the file; a second one
+//!   fails with [`RedbStoreError::Locked`]. Several nodes need another store.
 //! * **A crash loses nothing that was acknowledged.** The next start checks the whole file, at about
 //!   half a second per million entries.
 //! * **A restored backup lacks what came after it.** The feed detects this
@@ -28,31 +28,40 @@
 //!
 //! # How it works
 //!
-//! A thread of its own executes all writes that wait in one transaction with one flush: the more
-//! callers, the cheaper each write. Reads see the last committed state and wait for no write. They
-//! have threads of their own as well, because a look-up takes some microseconds from memory but
-//! milliseconds from a disk, for which no thread of the runtime should wait.
+//! A single thread executes all waiting writes in one transaction with one flush (group commit), so
+//! that a write gets cheaper the more callers there are. Reads see the last committed state and
+//! never wait for a write. They run on threads of their own too: a look-up takes microseconds from
+//! memory but milliseconds from a disk, and must not block a thread of the runtime for that long.
 //!
-//! Most writes are first uses of single-use tokens. They are appended to a staging table in the order
-//! in which they arrive, and are in memory too, where look-ups see them. Thousands of them at a time
-//! are moved to their place in the order of the tokens, where neighbours share a page: a few with each
-//! transaction that adds others, so that none takes long. A crash or a restart finds them where they
-//! were. At most about 67,000 uses are staged, at about 100 bytes of memory each, 7 MB in all;
-//! reading them takes a start less than 0.1 s. Uses of tokens with more uses, and uses that are
-//! returned or prolonged, go to their place at once.
+//! Most writes are first uses of single-use tokens. Token ids are hashes, so each would go to a
+//! different page of the sorted table of uses. The store therefore appends them to a staging table,
+//! in the order of arrival, and keeps them in memory for look-ups. Later it moves thousands of them
+//! to the table of uses in the order of the tokens, where many share a page. Each transaction that
+//! stages uses moves a few, so that none takes long. Staged uses are as durable as all others, and
+//! a start reads them back into memory in less than 0.1 s. At most about 67,000 uses are staged, at
+//! about 100 bytes of memory each, 7 MB in all. Uses of tokens with a higher limit, and uses that
+//! are returned or extended, go to the table of uses directly.
 //!
-//! `purge` removes expired entries. Their space is used again, and returned to the disk if that is
-//! worth it ([`RedbStore::compact`]).
+//! `purge` removes expired entries. Their space is reused for new ones, and returned to the file
+//! system if much of it is free and that is quick. [`RedbStore::compact`] returns it at any time.
 //!
 //! # Failures
 //!
-//! | failure | effect |
-//! |---|---|
-//! | the disk is full | reads continue; writes fail with [`Full`](tower_revoke_core::StoreError::Full), are tried once a second, and continue when there is room |
-//! | a read or a write fails | [`Unavailable`](tower_revoke_core::StoreError::Unavailable); the file is opened again, and all continues if that helps |
-//! | a flush fails | nothing that the system then reports about the file is reliable: the store rejects everything until the program is started again |
-//! | the file is damaged | the same, or [`RedbStoreError::Corrupt`] at the start |
-//! | the disk hangs | [`TimedOut`](tower_revoke_core::StoreError::TimedOut) after [`request_timeout`](RedbStoreBuilder::request_timeout) |
+//! * **The disk is full.** Reads continue. Writes fail with [`Full`] and are tried once a second
+//!   until there is space.
+//! * **A read or a write fails.** Calls fail with [`Unavailable`]. The store opens the file again,
+//!   and continues if that succeeds.
+//! * **A flush fails.** All calls fail with [`Unavailable`] until the program is started again. The
+//!   kernel may drop pages that it could not write and still return them to readers, so the file
+//!   can no longer be relied on while it is open.
+//! * **The file is damaged.** All calls fail with [`Unavailable`], and the next start with
+//!   [`RedbStoreError::Corrupt`].
+//! * **The disk hangs.** Calls fail with [`TimedOut`] after
+//!   [`request_timeout`](RedbStoreBuilder::request_timeout).
+//!
+//! [`Full`]: tower_revoke_core::StoreError::Full
+//! [`TimedOut`]: tower_revoke_core::StoreError::TimedOut
+//! [`Unavailable`]: tower_revoke_core::StoreError::Unavailable
 
 mod builder;
 mod cursor;

@@ -1,4 +1,4 @@
-//! What is read from one state of the file: look-ups, the feed, a full load, records.
+//! Reads, each from one snapshot of the file: look-ups, the feed, a full load, and records.
 
 use std::ops::Bound;
 
@@ -18,14 +18,14 @@ use crate::{
     tables::Done,
 };
 
-/// How many rows one page reads.
+/// The maximum number of rows that one page reads.
 const PAGE: usize = 4_096;
 
 pub(crate) fn look_up(
     shared: &Shared,
     keys: &[KeyDigest],
 ) -> Result<Vec<Option<Listed>>, StoreError> {
-    // Before the transaction begins: what is moved after this is found there.
+    // Read before the transaction begins: uses that are moved afterwards are in its tables.
     let staged: Vec<_> = {
         let staged = shared.staged();
         let uses = |key: &KeyDigest| staged.get(key.as_bytes()).map(Entry::uses);
@@ -49,15 +49,15 @@ pub(crate) fn look_up(
     })
 }
 
-/// The page of the feed, or of a full load, that comes next.
+/// Returns the next page of the feed or of a full load.
 pub(crate) fn changes(shared: &Shared, since: Option<&FeedCursor>) -> Result<Changes, StoreError> {
     let (position, load) = match since {
-        // What is committed after this is told by the feed.
+        // The feed has everything that is committed after this position.
         None => (*shared.news.borrow(), Some(Load::Staged(None))),
         Some(cursor) => (cursor.position, cursor.load),
     };
     let staged = match load {
-        // What is moved after this is found among the uses.
+        // Uses that are moved afterwards come later in the load, among the uses.
         Some(Load::Staged(after)) => shared.staged().page(after, PAGE),
         _ => Vec::new(),
     };
@@ -92,7 +92,7 @@ pub(crate) fn changes(shared: &Shared, since: Option<&FeedCursor>) -> Result<Cha
     })?
 }
 
-/// Whether what the cursor has seen is what this file remembers.
+/// Checks that the file still has the history that the cursor has seen.
 fn stands(
     txn: &ReadTransaction,
     identity: &Identity,
@@ -115,7 +115,7 @@ fn stands(
     if is_old {
         return Ok(Err(StoreError::CursorTooOld));
     }
-    // A copy that was played back has openings of its own since then, or none.
+    // A restored backup lacks the cursor's opening, or has another one under the same number.
     let is_known = next()?
         .is_some_and(|(number, opening)| (number, opening.name) == (cursor.opening, cursor.name));
     if !is_known {
@@ -130,7 +130,7 @@ fn stands(
     Ok(Ok(()))
 }
 
-/// Some of what is alive, and where to go on.
+/// Returns a page of a full load, and where the next one begins.
 fn load_page(
     txn: &ReadTransaction,
     load: Load,
@@ -178,7 +178,7 @@ fn load_page(
     Ok((changes, next))
 }
 
-/// Some records, and after which digest to go on looking; no more rows than a page are read.
+/// Returns records, and the digest after which to continue if the row limit of a page was reached.
 pub(crate) fn records(
     txn: &ReadTransaction,
     identity: &Identity,
@@ -207,7 +207,7 @@ pub(crate) fn records(
         let record = record(KeyDigest::from_bytes(key.value()), row.value())?;
         if wanted.wants(&record) {
             if page.records.len() == at_most {
-                // There is one more: the page is full, and not the last.
+                // One more record matches, so the page is full and not the last.
                 let last = last.unwrap_or_default();
                 let store = identity.store;
                 page.next = Some(RecordsCursor { store, last }.write());
@@ -237,7 +237,7 @@ fn record(digest: KeyDigest, row: &[u8]) -> Result<RevocationRecord, Fault> {
     })
 }
 
-/// All keys after one.
+/// Returns the range of all keys after `after`.
 fn from(after: Option<[u8; 16]>) -> (Bound<[u8; 16]>, Bound<[u8; 16]>) {
     let start = after.map_or(Bound::Unbounded, Bound::Excluded);
     (start, Bound::Unbounded)

@@ -1,4 +1,4 @@
-//! What stands in the rows of the tables, in bytes.
+//! The rows of the tables, and their encoding.
 
 use std::{borrow::Cow, num::NonZeroU32};
 
@@ -10,19 +10,19 @@ use tower_revoke_core::{
 
 use crate::fault::Fault;
 
-/// A revocation or a rule, as far as a look-up needs it; [`Said`] follows in the same row.
+/// A revocation or a rule, as far as a look-up needs it. In a row, [`Said`] follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Revoked {
-    /// Only of a rule.
+    /// `None` for a token.
     issued_at_or_before: Option<UnixTime>,
     until: Option<UnixTime>,
     pub(crate) at: UnixTime,
 }
 
-/// What was said about a revocation, for operators.
+/// The details of a revocation, for operators.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Said {
-    /// Of a rule; a token's key is its digest.
+    /// The key of a rule. A token's key is its digest.
     rule: Option<Rule>,
     pub(crate) by: String,
     pub(crate) reason: String,
@@ -34,7 +34,7 @@ struct Rule {
     claim: Option<(String, String)>,
 }
 
-/// The last lift, remembered for as long as anything that was lifted.
+/// The last lift of a key, kept as long as the longest revocation that it lifted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Lifted {
     at: UnixTime,
@@ -42,8 +42,8 @@ pub(crate) struct Lifted {
     said: Said,
 }
 
-/// How many uses of a token are held. The only one of a token with one use stands here, others
-/// have rows of their own.
+/// The taken uses of a token. The id of a single use is stored here, and the ids of several uses in
+/// a table of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Uses {
     pub(crate) limit: NonZeroU32,
@@ -52,7 +52,7 @@ pub(crate) struct Uses {
     pub(crate) only: Option<[u8; 16]>,
 }
 
-/// The use of the only use of a token, in the order in which uses were made.
+/// The taken use of a single-use token, in the staging table.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct StagedUse {
     pub(crate) token: [u8; 16],
@@ -60,15 +60,17 @@ pub(crate) struct StagedUse {
     pub(crate) until: Option<UnixTime>,
 }
 
-/// Which rows of staged uses stand among the uses already, and are void: those with a lower
-/// number than this, of the tokens up to this one.
+/// How far the old generation of staged uses is moved.
+///
+/// Rows with a number below `below` of the tokens up to `up_to` are in the table of uses already
+/// and are ignored. With this, a crash between the move and the removal of the rows is harmless.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Moved {
     pub(crate) below: u64,
     pub(crate) up_to: Option<[u8; 16]>,
 }
 
-/// A change, with when it was written.
+/// A change, and when it was written.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Event {
     pub(crate) written: UnixTime,
@@ -124,7 +126,7 @@ impl Revoked {
         }
     }
 
-    /// The row of a revocation, with what was said about it.
+    /// Encodes the row of a revocation with its details.
     pub(crate) fn write(revoked: &merge::Revoked) -> Result<Vec<u8>, Fault> {
         let mut row = write(&Self::new(revoked.listed, revoked.at))?;
         row.extend(write(&Said::from(revoked.details.as_deref()))?);
@@ -147,7 +149,7 @@ impl Revoked {
         }
     }
 
-    /// Nothing but how it is listed: what was said is left unread.
+    /// Decodes only the part that a look-up needs.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Fault> {
         Ok(postcard::take_from_bytes(bytes)?.0)
     }
@@ -238,14 +240,15 @@ impl Uses {
         self.count().spent()
     }
 
-    /// How many entries it counts for: uses that were all returned still remember their limit.
+    /// Returns how many entries it counts as. With all uses returned it counts as one, since it
+    /// still stores the limit.
     pub(crate) fn weight(&self) -> u64 {
         u64::from(self.held.max(1))
     }
 }
 
 impl Event {
-    /// `None` of a change that this version doesn't know, and so never makes.
+    /// Returns `None` for a kind of change that this version doesn't know, and so never makes.
     pub(crate) fn new(change: &Change, written: UnixTime) -> Option<Self> {
         let what = match *change {
             Change::Listed {
@@ -272,7 +275,7 @@ impl Event {
     }
 }
 
-/// That the last use of a token was taken.
+/// Returns the change that a token is spent.
 pub(crate) fn spent(key: KeyDigest, until: Option<UnixTime>) -> Change {
     Change::Listed {
         key,

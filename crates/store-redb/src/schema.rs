@@ -1,46 +1,50 @@
-//! The tables of the file, their version, and what is written when a file is opened.
+//! The tables of the file, the version of its schema, and what opening writes.
 
 use redb::{Database, ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle};
 
 use crate::fault::Fault;
 
-/// Raised with every change that an older release would misread.
+/// The version of the schema. Must be raised with every change that an older release would misread.
 pub(crate) const VERSION: u32 = 2;
 
-/// Version, name of the store, and numbers. Its name tells our files from those of others.
+/// The schema version, the name of the store, and counters. The name of this table identifies files
+/// of this store.
 pub(crate) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("tower-revoke");
-/// By digest: [`Revoked`](crate::rows::Revoked) and [`Said`](crate::rows::Said).
+/// Digest to [`Revoked`](crate::rows::Revoked), followed by [`Said`](crate::rows::Said).
 pub(crate) const REVOKED: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("revoked");
-/// By digest: [`Lifted`](crate::rows::Lifted).
+/// Digest to [`Lifted`](crate::rows::Lifted).
 pub(crate) const LIFTED: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("lifted");
-/// By token: [`Uses`](crate::rows::Uses).
+/// Token to [`Uses`](crate::rows::Uses).
 pub(crate) const USES: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("uses");
-/// By token and use: a use that is held, of a token with more than one.
+/// Token and use id of each taken use of a token with more than one use.
 pub(crate) const HELD: TableDefinition<[u8; 32], ()> = TableDefinition::new("held");
-/// By number, in the order in which they were made: [`StagedUse`](crate::rows::StagedUse),
-/// uses that are not yet in [`USES`] and [`ENDS`].
+/// Number, in the order of arrival, to [`StagedUse`](crate::rows::StagedUse): uses that are not yet
+/// in [`USES`] and [`ENDS`].
 pub(crate) const STAGED: TableDefinition<u64, &[u8]> = TableDefinition::new("staged");
-/// What ends, by when: seconds, table and digest. What never ends is not in it.
+/// The index of expiries: seconds, facet and digest. Entries that never expire are not in it.
 pub(crate) const ENDS: TableDefinition<[u8; 25], ()> = TableDefinition::new("ends");
-/// By position: [`Event`](crate::rows::Event).
+/// Position to [`Event`](crate::rows::Event).
 pub(crate) const FEED: TableDefinition<u64, &[u8]> = TableDefinition::new("feed");
-/// By number: a random name, and where in the feed it began. A new one each time that the file is
-/// opened, so that two lives of a file that was copied are told apart.
+/// Number to [`Opening`].
+///
+/// Each opening of the file gets a row with a random name and the position of the feed at which it
+/// began. A cursor names its opening, so a restored backup is detected: the file then lacks that
+/// opening, or has another name under its number.
 pub(crate) const OPENINGS: TableDefinition<u64, &[u8]> = TableDefinition::new("openings");
 
 const SCHEMA: &str = "schema";
 const STORE: &str = "store";
-/// What ended before this may have been forgotten.
+/// Entries that expired before this time may have been purged.
 pub(crate) const PURGED_BEFORE: &str = "purged-before";
-/// [`Moved`](crate::rows::Moved), if anything ever was.
+/// A [`Moved`](crate::rows::Moved), once anything was moved.
 pub(crate) const STAGED_MOVED: &str = "staged-moved";
-/// The next position of the feed, if no entry of it is left.
+/// The next position of the feed, for when it has no entry left.
 pub(crate) const FEED_END: &str = "feed-end";
 
-/// A cursor of an older opening counts as too old.
+/// How many openings are kept. A cursor of an older opening is too old.
 const OPENINGS_KEPT: u64 = 1_024;
 
-/// Which store this is, and which of the times that it was opened.
+/// The name of the store, and the current opening of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) store: [u8; 16],
@@ -48,7 +52,7 @@ pub(crate) struct Identity {
     pub(crate) name: u64,
 }
 
-/// One row of [`OPENINGS`].
+/// A row of [`OPENINGS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Opening {
     pub(crate) name: u64,
@@ -73,15 +77,15 @@ pub(crate) fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Fault> {
     (bytes.try_into()).map_err(|_| Fault::Damaged("a number has the wrong length".to_owned()))
 }
 
-/// What was found in a file.
+/// The kind of a file.
 pub(crate) enum Found {
     Ours(Identity),
     Newer(u32),
     Foreign,
 }
 
-/// Reads the version, or writes it into a new file, and notes that it was opened. A file that is
-/// not ours, or newer, is left as it was.
+/// Reads the version, or writes it to a new file, and records the opening. A foreign or newer file
+/// is left unchanged.
 pub(crate) fn begin(db: &Database) -> Result<Found, Fault> {
     let txn = db.begin_write()?;
     let has_meta = txn.list_tables()?.any(|table| table.name() == META.name());
@@ -111,13 +115,14 @@ pub(crate) fn begin(db: &Database) -> Result<Found, Fault> {
                 meta.insert(STORE, random::<16>()?.as_slice())?;
             }
         }
-        // What an older release lacks is made below; it can't read the file from now on.
+        // An older file lacks tables, which are created below. Older releases reject it from now
+        // on.
         if version != Some(VERSION) {
             meta.insert(SCHEMA, VERSION.to_be_bytes().as_slice())?;
         }
         let store = meta.get(STORE)?.map(|row| fixed(row.value())).transpose()?;
         let store = store.ok_or_else(|| Fault::Damaged("it has no name".to_owned()))?;
-        // A reader finds every table, also those that are still empty.
+        // Creates all tables, because opening a missing one fails in a read transaction.
         for table in [REVOKED, LIFTED, USES] {
             txn.open_table(table)?;
         }
@@ -143,7 +148,7 @@ pub(crate) fn begin(db: &Database) -> Result<Found, Fault> {
     Ok(Found::Ours(identity))
 }
 
-/// The position of the next entry of the feed.
+/// Returns the position of the next entry of the feed.
 pub(crate) fn feed_end(
     meta: &impl ReadableTable<&'static str, &'static [u8]>,
     feed: &impl ReadableTable<u64, &'static [u8]>,
@@ -154,7 +159,7 @@ pub(crate) fn feed_end(
     Ok(number(meta, FEED_END)?.unwrap_or(0))
 }
 
-/// A number of [`META`].
+/// Returns a counter of [`META`].
 pub(crate) fn number(
     meta: &impl ReadableTable<&'static str, &'static [u8]>,
     name: &'static str,

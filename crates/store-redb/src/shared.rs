@@ -1,4 +1,4 @@
-//! The open file that the threads share, and what happens to it when something fails.
+//! The open file that the threads share, and how it recovers from faults.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -24,16 +24,17 @@ use crate::{
     tables::Tables,
 };
 
-/// Between two attempts at what has just failed for want of room, or could not be opened.
+/// The pause between two attempts to write to a full disk, or to open the file again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Below this, what could be returned is not worth anybody's wait.
+/// Smaller files are not compacted after a purge: what they could return isn't worth the wait.
 const WORTH_COMPACTING: u64 = 16 << 20;
 
-/// What is kept is moved at about 100 MB a second, and all wait meanwhile.
+/// The most bytes in use at which a purge compacts. They are moved at about 100 MB a second, and
+/// all calls wait meanwhile.
 const QUICKLY_COMPACTED: u64 = 32 << 20;
 
-/// In bytes of the file.
+/// The least bytes of the file that an entry takes.
 const SMALLEST_ENTRY: u64 = 100;
 
 pub(crate) struct Shared {
@@ -42,28 +43,31 @@ pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) feed_capacity: u64,
     pub(crate) feed_retention: Duration,
-    /// The end of the feed, for those who wait for news.
+    /// The end of the feed, for those that wait for changes.
     pub(crate) news: watch::Sender<u64>,
     entries: AtomicU64,
-    /// How many uses are staged before they are moved.
+    /// How many uses are gathered before they are moved.
     gathered: usize,
-    /// Never more than was committed, and all of it before its callers are answered. Taken after
-    /// `db`, if both are.
+    /// The staged uses in memory, which mirror the committed rows.
+    ///
+    /// Updated after the commit, so that a look-up never sees a use that a crash could undo, and
+    /// before callers are answered, so that it sees every acknowledged one. Lock order: `db` first.
     staged: RwLock<Staged>,
-    /// Readers and the writer hold it as long as their transaction; who replaces it, alone.
+    /// Read-locked for the length of each transaction, reading or writing. Write-locked to close,
+    /// reopen or compact the file, which thereby waits for all transactions.
     db: RwLock<Option<Database>>,
     rejecting: Mutex<Rejecting>,
-    /// Faults after which the file is opened again.
+    /// Limits the logging of faults after which the file is opened again.
     outage: OutageLog,
     bad_rows: LogLimit,
 }
 
-/// What is not even tried.
+/// Operations that fail without an attempt.
 #[derive(Default)]
 struct Rejecting {
-    /// Until an uptime of the clock.
+    /// Writes fail with this fault until this uptime of the clock.
     writes: Option<(Fault, Duration)>,
-    /// Likewise, reads as well; for good, if there is no time.
+    /// Reads and writes fail with this fault until this uptime, or for good if it is `None`.
     all: Option<(Fault, Option<Duration>)>,
 }
 
@@ -98,8 +102,10 @@ impl Shared {
         })
     }
 
-    /// The uses that are staged. Who looks for a use looks here before the transaction begins
-    /// in which it reads: one that has left since is found there.
+    /// Locks the staged uses.
+    ///
+    /// Must be read before the transaction that reads the tables begins. A use that is moved in
+    /// between is then found in both places; in the other order it would be found in neither.
     pub(crate) fn staged(&self) -> RwLockReadGuard<'_, Staged> {
         self.staged.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,7 +114,7 @@ impl Shared {
         self.staged.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads one state of the file.
+    /// Reads from one snapshot of the file.
     pub(crate) fn read<T>(
         &self,
         read: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
@@ -117,7 +123,11 @@ impl Shared {
         done.map_err(|fault| self.failed(fault, false))
     }
 
-    /// Writes all or nothing, durably, and tells those who wait for news.
+    /// Runs a write transaction, and returns when it is durable. Wakes those that wait for changes.
+    ///
+    /// The write takes effect completely or not at all. If the commit itself fails, which of the
+    /// two is only known once the file is opened again. A transaction that changed nothing is
+    /// aborted, which saves the flush.
     pub(crate) fn write<T>(
         &self,
         write: impl FnOnce(&mut Tables<'_>) -> Result<T, Fault>,
@@ -166,8 +176,7 @@ impl Shared {
         }
     }
 
-    /// Moves what is kept to the front of the file, and cuts off the rest; whether anything was
-    /// moved. Nothing else can be done meanwhile.
+    /// Compacts the file, and returns whether anything was moved. Blocks all other transactions.
     pub(crate) fn compact(&self) -> Result<bool, StoreError> {
         let done = self.may_write().and_then(|()| {
             let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
@@ -179,7 +188,7 @@ impl Shared {
         done.map_err(|fault| self.failed(fault, true))
     }
 
-    /// Likewise, if a good part of a file that is large can be returned in a short time.
+    /// Compacts the file if that is quick and returns most of it.
     pub(crate) fn compact_if_worth_it(&self) -> Result<bool, StoreError> {
         let size = self.place.bytes().unwrap_or(0);
         let at_least = self.entries.load(Ordering::Relaxed) * SMALLEST_ENTRY;
@@ -228,8 +237,11 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// redb does nothing more with a file after the first error that it met there. What may pass
-    /// is tried again with the file opened anew; what can't be relied on is closed for good.
+    /// Handles a fault, and converts it to the error for the caller.
+    ///
+    /// After an I/O error redb rejects all further work on an open file. If the fault may be
+    /// temporary, the file is opened again. If its contents are no longer reliable, it is closed
+    /// for good.
     fn failed(&self, fault: Fault, in_write: bool) -> StoreError {
         let fault = match self.place.health.sync_failed() {
             true => Fault::NotDurable,
@@ -243,7 +255,7 @@ impl Shared {
                     self.rejecting().writes = Some((fault.clone(), until));
                 }
                 self.close();
-                // If this fails, so do all who ask, until it works.
+                // If this fails, the next call tries again.
                 let _ = self.open_again();
             }
             Fault::NotDurable | Fault::Damaged(_) => {
@@ -281,7 +293,7 @@ impl Shared {
 
     fn close(&self) {
         let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
-        // Closing writes a little, and redb takes a damaged file at its word there too.
+        // Closing writes a little, and redb may panic over a damaged file there too.
         let _ = catch_unwind(AssertUnwindSafe(|| *db = None));
     }
 
@@ -300,7 +312,7 @@ impl Shared {
         }
         let open = self.place.open();
         let open = open.map_err(|error| Fault::Closed(Arc::new(error)));
-        // Only the file knows what became of a transaction that failed.
+        // A transaction whose commit failed may have reached the disk: memory follows the file.
         let open = open.and_then(|db| unwound(move || Ok((Staged::read(&db.begin_read()?)?, db))));
         match open {
             Ok((staged, open)) => {
@@ -331,9 +343,9 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// How many bytes of the file are in use.
+/// Returns how many bytes of the file are in use.
 fn used(db: &Database) -> Result<u64, Fault> {
-    // What a transaction has returned counts as used until the one after the next.
+    // Pages that a transaction frees count as allocated until two more transactions have committed.
     for _ in 0..2 {
         db.begin_write()?.commit()?;
     }

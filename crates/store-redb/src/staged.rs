@@ -1,5 +1,10 @@
-//! Uses of single-use tokens that wait, in memory and durable in a table of their own, for their
-//! place among the uses.
+//! The staged uses in memory: first uses of single-use tokens, which are durable in a table of
+//! their own and wait to be moved to the table of uses.
+//!
+//! Token ids are hashes, so inserting each use into the sorted table of uses would write another
+//! page for each. Staging appends them instead, and moves thousands at a time in the order of the
+//! tokens, when many share a page. They are moved a few per transaction, so that none takes long.
+//! Uses form two generations: while the old one is moved, the young one gathers new uses.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,47 +21,49 @@ use crate::{
     schema::{META, STAGED, STAGED_MOVED},
 };
 
-/// How many uses are gathered before they are moved: the more, the more of them share a page of
-/// the uses. No more are in memory, but for those of one transaction, in some 100 bytes each.
+/// How many uses are gathered before they are moved.
+///
+/// More uses share more pages when they are moved, and take more memory: about 100 bytes each. A
+/// single transaction may exceed the number.
 pub(crate) const GATHERED: usize = 65_536;
 
 pub(crate) type Token = [u8; 16];
 
 type ByToken = BTreeMap<Token, Entry>;
 
-/// The only use of a token, held by a use.
+/// The taken use of a single-use token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Entry {
-    /// Of its row.
+    /// The number of its row.
     pub(crate) number: u64,
     pub(crate) id: [u8; 16],
     pub(crate) until: Option<UnixTime>,
 }
 
-/// The uses that were committed and not yet moved, in two generations.
+/// The committed uses that are not yet moved, in two generations.
 #[derive(Debug, Default)]
 pub(crate) struct Staged {
-    /// The new ones.
+    /// The generation that gathers new uses.
     young: ByToken,
-    /// Those that are being moved, in the order of the tokens.
+    /// The generation that is being moved, in the order of the tokens.
     old: ByToken,
     /// Rows with lower numbers are those of the old generation, or were moved.
     below: u64,
 }
 
-/// What an open transaction sees, and what it changes. The changes take effect when it is
-/// committed, and are forgotten if it isn't.
+/// The staged uses as an open transaction sees them, with its own changes, which are applied after
+/// the commit or dropped.
 pub(crate) struct Staging<'a> {
     committed: &'a Staged,
     changes: Changes,
 }
 
-/// What a transaction changed.
+/// The changes of one transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     added: ByToken,
     gone: BTreeSet<Token>,
-    /// All that were young are old now: those with lower numbers.
+    /// If set, all uses with lower row numbers become the old generation.
     aged: Option<u64>,
 }
 
@@ -76,7 +83,7 @@ impl Entry {
 }
 
 impl Staged {
-    /// What a file says.
+    /// Reads the staged uses from a file.
     pub(crate) fn read(txn: &ReadTransaction) -> Result<Self, Fault> {
         let moved = moved(&txn.open_table(META)?)?;
         let mut staged = Self {
@@ -105,7 +112,7 @@ impl Staged {
         self.young.len() + self.old.len()
     }
 
-    /// The next ones after a token, in the order of the tokens.
+    /// Returns the next uses after a token, in the order of the tokens.
     pub(crate) fn page(&self, after: Option<Token>, at_most: usize) -> Vec<(Token, Entry)> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let some = |uses: &ByToken| -> Vec<_> {
@@ -119,7 +126,7 @@ impl Staged {
         page
     }
 
-    /// Takes over what a transaction has changed that was committed.
+    /// Applies the changes of a committed transaction.
     pub(crate) fn apply(&mut self, changes: Changes) {
         for token in &changes.gone {
             if self.old.remove(token).is_none() {
@@ -169,12 +176,12 @@ impl<'a> Staging<'a> {
         Some(entry)
     }
 
-    /// How many there are.
+    /// Returns the number of staged uses.
     pub(crate) fn len(&self) -> usize {
         self.committed.len() + self.changes.added.len() - self.changes.gone.len()
     }
 
-    /// How many this transaction has added.
+    /// Returns how many uses this transaction has added.
     pub(crate) fn added(&self) -> usize {
         self.changes.added.len()
     }
@@ -184,7 +191,7 @@ impl<'a> Staging<'a> {
         self.changes.aged.unwrap_or(self.committed.below)
     }
 
-    /// The first of the old generation that are to be moved.
+    /// Returns the next uses of the old generation to move.
     pub(crate) fn first_old(&self, at_most: usize) -> Vec<(Token, Entry)> {
         let old = self
             .committed
@@ -195,17 +202,17 @@ impl<'a> Staging<'a> {
         old.filter(is_there).take(at_most).collect()
     }
 
-    /// How many were young when the transaction began.
+    /// Returns the size of the young generation when the transaction began.
     pub(crate) fn young(&self) -> usize {
         self.committed.young.len()
     }
 
-    /// All with lower numbers are the old generation from now on. There must be no older one.
+    /// Makes all uses with lower row numbers the old generation. The previous one must be empty.
     pub(crate) fn age(&mut self, below: u64) {
         self.changes.aged = Some(below);
     }
 
-    /// Some that ended before a time.
+    /// Returns tokens whose uses expired before a time, at most `at_most`.
     pub(crate) fn ended_before(&self, time: UnixTime, at_most: usize) -> Vec<Token> {
         let Changes { added, gone, .. } = &self.changes;
         let Staged { young, old, .. } = self.committed;
@@ -220,7 +227,7 @@ impl<'a> Staging<'a> {
     }
 }
 
-/// How far the old generation was moved.
+/// Reads how far the old generation is moved.
 pub(crate) fn moved(
     meta: &impl ReadableTable<&'static str, &'static [u8]>,
 ) -> Result<Moved, Fault> {
@@ -267,7 +274,7 @@ mod tests {
         assert!(staging.remove(&[1; 16]).is_some());
         assert!(staging.remove(&[1; 16]).is_none());
         assert!(staging.get(&[1; 16]).is_none() && staging.get(&[3; 16]).is_some());
-        // Forgotten and taken anew.
+        // Removed, then added again.
         staging.add(4, &new_use(1, 9));
         assert!(staging.remove(&[3; 16]).is_some());
         assert_eq!(
@@ -297,7 +304,7 @@ mod tests {
         let changes = staging.into_changes();
         staged.apply(changes);
         assert_eq!(tokens(&Staging::new(&staged).first_old(9)), [1, 3, 5]);
-        // A page has both generations.
+        // A page merges both generations.
         assert_eq!(tokens(&staged.page(None, 3)), [1, 3, 4]);
         assert_eq!(tokens(&staged.page(Some([3; 16]), 3)), [4, 5]);
     }

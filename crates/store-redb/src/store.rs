@@ -1,4 +1,4 @@
-//! The store: what is asked of the threads, and how long that may take.
+//! The store: hands calls to the threads, and limits how long they may take.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,34 +16,33 @@ use crate::{
     threads::Threads,
 };
 
-/// How many revocations share one transaction at most; more are several.
+/// The maximum number of revocations in one transaction. More are split.
 const AT_ONCE: usize = 4_096;
 
-/// A [`Store`] in one file of this machine, by redb; a cheap handle, clones are the same store.
+/// A [`Store`] in one local file, by redb. Clones share the file and are cheap.
 ///
-/// See the [docs of the crate](crate) for what it promises. The last handle that is dropped waits
-/// until what was asked is written, and closes the file.
+/// The [crate docs](crate) state its guarantees. Dropping the last handle blocks until pending
+/// writes are done and the file is closed.
 #[derive(Clone)]
 pub struct RedbStore(Arc<Inner>);
 
 struct Inner {
-    // Dropped first: the threads hold the file.
+    // Dropped first, because the threads hold the file open.
     threads: Threads,
     shared: Arc<Shared>,
     request_timeout: Duration,
 }
 
 impl RedbStore {
-    /// Opens the store in a file, or creates it, with the default settings; see
-    /// [`RedbStoreBuilder::open`].
+    /// Opens the store in a file, or creates it, with the default settings.
     ///
     /// # Errors
-    /// It says which, and [`RedbStoreError`] what to do.
+    /// As [`RedbStoreBuilder::open`].
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, RedbStoreError> {
         Self::builder(path).open()
     }
 
-    /// The store in a file, with other settings.
+    /// Returns a builder for the store in a file.
     pub fn builder(path: impl Into<PathBuf>) -> RedbStoreBuilder {
         RedbStoreBuilder::new(path.into())
     }
@@ -56,13 +55,16 @@ impl RedbStore {
         }))
     }
 
-    /// Makes the file as small as it can be, and tells whether it got any smaller. All calls wait
-    /// meanwhile, about a second for each million entries that are kept, and may time out: for a
-    /// quiet hour, after many entries have ended. `purge` does it by itself where that is worth it
-    /// and takes less than half a second; room that is not returned is used for new entries.
+    /// Shrinks the file as far as possible, and returns whether it got smaller.
+    ///
+    /// All other calls wait meanwhile, about a second per million entries, and may time out. Call
+    /// it at a quiet time after many entries have expired. [`purge`](Store::purge) compacts by
+    /// itself if that takes less than half a second and returns most of a large file. Otherwise the
+    /// free space is reused for new entries.
     ///
     /// # Errors
-    /// The file is as it was, or a part of it was returned.
+    /// If the file can't be read or written. No entry is lost, and the file may have shrunk in
+    /// part.
     pub async fn compact(&self) -> Result<bool, StoreError> {
         self.0.threads.alone(Shared::compact).await
     }
@@ -79,7 +81,7 @@ impl RedbStore {
         in_time.unwrap_or(Err(StoreError::TimedOut(limit)))
     }
 
-    /// Forgets the whole feed.
+    /// Trims the whole feed.
     #[cfg(test)]
     pub(crate) async fn trim_all(&self) {
         let trim = |tables: &mut crate::tables::Tables<'_>| {
@@ -89,7 +91,7 @@ impl RedbStore {
         self.0.threads.write(trim).await.expect("a feed");
     }
 
-    /// Does something on the writer's thread, for as long as it takes.
+    /// Runs `work` on the writer thread, without a timeout.
     #[cfg(test)]
     pub(crate) async fn alone(
         &self,
@@ -197,10 +199,11 @@ impl ChangeFeed for RedbStore {
                     ..
                 }) if store == self.0.shared.identity.store => {
                     let mut news = self.0.shared.news.subscribe();
-                    // It ends with this handle, and so never while somebody waits.
+                    // Fails only once the sender is dropped, and this handle keeps it.
                     let _ = news.wait_for(|end| *end > position).await;
                 }
-                // There is something to be told at once.
+                // The cursor is foreign, invalid or within a full load: `changes` has an answer at
+                // once.
                 _ => {}
             }
         })
@@ -221,7 +224,7 @@ impl ChangeFeed for RedbStore {
     }
 }
 
-/// In the order of the digests.
+/// Pages are in the order of the digests.
 impl Records for RedbStore {
     fn page<'a>(
         &'a self,

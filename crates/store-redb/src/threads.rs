@@ -1,5 +1,8 @@
-//! The threads that work on the file: one that writes, for all who wait at once, and some that
-//! read.
+//! The threads that access the file: one that writes, by group commit, and some that read.
+//!
+//! A flush takes far longer than the work of one call. The writer therefore executes all calls that
+//! wait in one transaction, and answers them after its single flush. More concurrent callers make
+//! larger groups, not more flushes.
 
 use std::{
     io, mem,
@@ -16,26 +19,28 @@ use crate::{
     tables::{Done, Tables},
 };
 
-/// How many calls share one transaction at most.
+/// The maximum number of calls in one transaction.
 const GROUP: usize = 1_024;
 
-/// How many calls may wait; more wait for their turn to do so.
+/// The capacity of each queue. Callers beyond it wait for a place.
 const QUEUE: usize = 2_048;
 
-/// How often the writer lets others run, to find those again in its next group whom it has just
-/// answered: one more caller in a group costs far less than one more group.
+/// How often the writer yields before it begins a group that is smaller than the last.
+///
+/// The callers that it has just answered often call again at once. Waiting a moment for them costs
+/// far less than a further flush.
 const LINGER: usize = 32;
 
-/// Each may have to wait for the disk.
+/// The number of reading threads, each of which may block on the disk.
 const READERS: usize = 2;
 
 type Alone = Box<dyn FnOnce(&Shared) + Send>;
 
-/// What the writer is asked.
+/// A job for the writer.
 enum Job {
-    /// In a transaction with others.
+    /// A call that shares a transaction with others.
     Shared(Box<dyn Write>),
-    /// Between two transactions.
+    /// Work that runs between two transactions.
     Alone(Alone),
 }
 
@@ -45,12 +50,12 @@ pub(crate) struct Threads {
     handles: Vec<JoinHandle<()>>,
 }
 
-/// A call that waits for its transaction.
+/// A call in the writer's queue.
 trait Write: Send {
-    /// Does it, unless nobody waits any more.
+    /// Executes the call, unless its caller was dropped.
     fn act(&mut self, tables: &mut Tables<'_>) -> Result<(), Fault>;
 
-    /// Tells its caller, when all is durable or nothing is.
+    /// Answers the caller, after the commit has succeeded or failed.
     fn answer(self: Box<Self>, shared: &Shared, committed: &Result<(), Fault>);
 }
 
@@ -74,7 +79,7 @@ where
         };
         self.answer = Some(match act(tables) {
             Ok(answer) => answer,
-            // No fault of those who ask for other rows.
+            // An unreadable row fails this call alone: the others of the group read other rows.
             Err(Fault::Row(error)) => Err(StoreError::Unavailable(Fault::Row(error).into())),
             Err(fault) => return Err(fault),
         });
@@ -87,7 +92,7 @@ where
             Err(fault) => Some(Err(shared.tell(fault.clone()))),
         };
         if let Some(answer) = answer {
-            // Who doesn't wait any more asks again.
+            // A caller that was dropped meanwhile repeats the call if it matters.
             let _ = self.caller.send(answer);
         }
     }
@@ -118,7 +123,7 @@ impl Threads {
         Ok(())
     }
 
-    /// Writes in a transaction that others share; durable when it returns.
+    /// Runs `act` in a transaction that it shares with others. Durable when it returns.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         act: impl FnOnce(&mut Tables<'_>) -> Done<T> + Send + 'static,
@@ -132,7 +137,7 @@ impl Threads {
         ask(self.writes.as_ref(), Job::Shared(call), answer).await
     }
 
-    /// Works on the file while nobody writes.
+    /// Runs `act` on the writer thread, between two transactions.
     pub(crate) async fn alone<T: Send + 'static>(
         &self,
         act: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
@@ -141,7 +146,7 @@ impl Threads {
         ask(self.writes.as_ref(), Job::Alone(work), answer).await
     }
 
-    /// Reads, on a thread that may wait for the disk.
+    /// Runs `act` on a reading thread, which may block on the disk.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         act: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
@@ -153,7 +158,7 @@ impl Threads {
 
 type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
 
-/// Does it, unless nobody waits any more.
+/// Returns a job that runs `act` unless its caller was dropped, and the receiver of its answer.
 fn answering<T: Send + 'static>(
     act: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
 ) -> (Alone, Answer<T>) {
@@ -177,7 +182,7 @@ async fn ask<J, T>(
     answer.await.unwrap_or_else(|_| Err(ended()))
 }
 
-/// Until the last handle is dropped, and all that was asked is done.
+/// Runs the writer thread, until the last handle is dropped and its queue is empty.
 fn write(shared: &Shared, mut queue: mpsc::Receiver<Job>) {
     let (mut jobs, mut group) = (Vec::new(), Vec::new());
     let mut expected = 0;
@@ -207,7 +212,7 @@ fn write(shared: &Shared, mut queue: mpsc::Receiver<Job>) {
     }
 }
 
-/// One transaction for all.
+/// Executes a group in one transaction, and answers all of its callers.
 fn commit(shared: &Shared, group: &mut Vec<Box<dyn Write>>) {
     if group.is_empty() {
         return;
@@ -231,13 +236,14 @@ fn read(shared: &Shared, wanted: &Mutex<mpsc::Receiver<Alone>>) {
     }
 }
 
-/// Waits until the file is closed: whoever drops the last handle may open it again.
+/// Blocks until the file is closed, so that it can be opened again after the last handle is
+/// dropped.
 impl Drop for Threads {
     fn drop(&mut self) {
         self.writes = None;
         self.reads = None;
         for handle in mem::take(&mut self.handles) {
-            // A thread that panicked has nothing more to close.
+            // A thread that panicked has dropped its share of the file.
             let _ = handle.join();
         }
     }

@@ -1,4 +1,4 @@
-//! Revocations and rules: said, lifted, and written back.
+//! Revoking, lifting and restoring.
 
 use redb::ReadableTable;
 use tower_revoke_core::{Change, KeyDigest, Lift, Revocation, internal::merge::KeyState};
@@ -16,18 +16,19 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Ends a revocation; taken uses stay.
+    /// Ends a revocation. Taken uses stay taken.
     pub(crate) fn lift(&mut self, lift: &Lift) -> Result<bool, Fault> {
         self.merge(lift.key.digest(), |state| state.lift(lift))
     }
 
-    /// Takes back what somebody has seen here before.
+    /// Restores a change that a node has seen before.
     pub(crate) fn restore(&mut self, known: &Change) -> Result<(), Fault> {
         self.merge(*known.key(), |state| state.restore(known))?;
         Ok(())
     }
 
-    /// Reads the state of a key, changes it, and writes what has changed. Whether the feed was told.
+    /// Reads the state of a key, changes it, and writes what differs. Returns whether the feed has
+    /// a new change.
     fn merge(
         &mut self,
         key: KeyDigest,

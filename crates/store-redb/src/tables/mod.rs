@@ -1,4 +1,4 @@
-//! What each write does to the tables, inside of a transaction that others share.
+//! The tables, open for writing in a transaction that several calls share.
 
 mod listing;
 mod purge;
@@ -18,11 +18,13 @@ use crate::{
     staged::{Staged, Staging},
 };
 
-/// The answer to the caller, or what is wrong with the whole transaction.
+/// The result of one call, or the fault that fails the whole transaction.
 pub(crate) type Done<T> = Result<Result<T, StoreError>, Fault>;
 
-/// The tables, open for writing. A key's facets stand in three of them: how it is revoked, how it
-/// was lifted, and the uses that were taken. None ends another.
+/// The tables, open for writing.
+///
+/// A key has three independent facets in three tables: its revocation, its last lift, and the uses
+/// that were taken.
 pub(crate) struct Tables<'txn> {
     meta: Table<'txn, &'static str, &'static [u8]>,
     revoked: Table<'txn, [u8; 16], &'static [u8]>,
@@ -41,7 +43,7 @@ pub(crate) struct Tables<'txn> {
     has_written: bool,
 }
 
-/// In which table something ends. Part of the file: numbers stay as they are.
+/// The table of an entry in the index of expiries. The numbers are part of the file format.
 #[derive(Clone, Copy)]
 enum Facet {
     Revoked = 0,
@@ -62,7 +64,7 @@ impl<'txn> Tables<'txn> {
         let staged = txn.open_table(STAGED)?;
         let staged_end = staged.last()?.map_or(0, |(last, _)| last.value() + 1);
         let staging = Staging::new(committed);
-        // Numbers below that are void.
+        // Rows with lower numbers count as moved.
         let staged_end = staged_end.max(staging.below());
         Ok(Self {
             meta,
@@ -83,7 +85,7 @@ impl<'txn> Tables<'txn> {
         })
     }
 
-    /// Whether there is anything to commit.
+    /// Returns whether there is anything to commit.
     pub(crate) fn has_written(&self) -> bool {
         self.has_written
     }
@@ -92,7 +94,7 @@ impl<'txn> Tables<'txn> {
         self.feed_end
     }
 
-    /// How many revocations, rules, and tokens with claimed uses there are.
+    /// Returns the number of revocations, rules, and tokens with uses.
     pub(crate) fn entries(&self) -> Result<u64, Fault> {
         Ok(self.revoked.len()? + self.uses.len()? + self.staging.len() as u64)
     }
@@ -111,7 +113,7 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    /// Adds to the feed.
+    /// Appends a change to the feed.
     fn tell(&mut self, change: &Change) -> Result<(), Fault> {
         let Some(event) = Event::new(change, self.now) else {
             return Ok(());
@@ -123,8 +125,10 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    /// Forgets the oldest of the feed: what is too much, and what is too old. Not all at once, if
-    /// it is a good deal more than was added.
+    /// Trims the feed to its capacity and retention.
+    ///
+    /// A call removes at most twice as many changes as the transaction added, plus 64, so that none
+    /// takes long after the settings were reduced or the store was idle.
     pub(crate) fn trim(&mut self, kept: u64, since: UnixTime) -> Result<(), Fault> {
         let added = self.feed_end - self.feed_began_at;
         for _ in 0..2 * added + 64 {
@@ -140,7 +144,7 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    /// The oldest entry of the feed, and when it was written, if it says so.
+    /// Returns the position of the oldest change, and when it was written if that can be read.
     fn oldest(&self) -> Result<Option<(u64, Option<UnixTime>)>, Fault> {
         let first = self.feed.first()?;
         let oldest = first.map(|(position, row)| {

@@ -1,4 +1,4 @@
-//! Forgetting what has ended, by an index of ends.
+//! Purging expired entries, by the index of expiries.
 
 use redb::ReadableTable;
 use tower_revoke_core::{KeyDigest, UnixTime};
@@ -10,11 +10,12 @@ use crate::{
     schema::{PURGED_BEFORE, fixed},
 };
 
-/// How many rows one step drops: others have their turn between two.
+/// The maximum number of rows that one step removes. Other calls run between two steps.
 const PURGED_AT_ONCE: usize = 2_048;
 
 impl Tables<'_> {
-    /// Forgets some of what ended before a time: how many entries, and whether there are more.
+    /// Removes some entries that expired before a time. Returns how many, and whether there may be
+    /// more.
     pub(crate) fn purge(&mut self, before: UnixTime) -> Result<(u64, bool), Fault> {
         let mut first = [0; 25];
         first[..8].copy_from_slice(&before.as_secs().to_be_bytes());
@@ -24,7 +25,7 @@ impl Tables<'_> {
             .take(PURGED_AT_ONCE)
             .map(|row| row.map(|(end, _)| end.value()))
             .collect::<Result<_, _>>()?;
-        // Said even if nothing is dropped: a purge before this one may have been cut off.
+        // Stored even if this step removes nothing: an earlier purge may have been cut off.
         if self.purged_before < Some(before) {
             self.purged_before = Some(before);
             self.set(PURGED_BEFORE, before.as_secs())?;
@@ -42,14 +43,14 @@ impl Tables<'_> {
         Ok((dropped, due.len() + staged.len() == PURGED_AT_ONCE))
     }
 
-    /// One row of the index, and what it points at.
+    /// Removes a row of the index and the entry that it points at.
     fn drop_ended(&mut self, end: &[u8; 25]) -> Result<u64, Fault> {
         let key: [u8; 16] = fixed(&end[9..])?;
         let dropped = match end[8] {
             facet if facet == Facet::Revoked as u8 => {
                 u64::from(self.revoked.remove(&key)?.is_some())
             }
-            // A lift is no entry of its own.
+            // A lift doesn't count as an entry.
             facet if facet == Facet::Lifted as u8 => {
                 self.lifted.remove(&key)?;
                 0
@@ -69,7 +70,8 @@ impl Tables<'_> {
         Ok(dropped)
     }
 
-    /// Moves the row of the index; `None`: there is no such entry.
+    /// Moves an entry in the index from one expiry to another. The outer `None` stands for no
+    /// entry, the inner one for an entry that never expires.
     pub(super) fn ends_move(
         &mut self,
         facet: Facet,

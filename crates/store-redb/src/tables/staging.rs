@@ -1,4 +1,5 @@
-//! First uses of single-use tokens: appended, and moved to their places later, many together.
+//! Staging: first uses of single-use tokens are appended, and later moved to the table of uses,
+//! many at a time in the order of the tokens.
 
 use redb::ReadableTable;
 use tower_revoke_core::{KeyDigest, Use};
@@ -11,14 +12,15 @@ use crate::{
     staged::{Changes, Token},
 };
 
-/// How many are moved for each that is added: what is old is gone before what is young is as many.
+/// How many staged uses are moved for each one that is added. With more than one, the old
+/// generation is gone before the young one has reached its size.
 const MOVED_FOR_EACH: usize = 2;
 
-/// Likewise, how many rows of what was moved are removed.
+/// How many rows of moved uses are removed for each use that is added.
 const REMOVED_FOR_EACH: usize = 4;
 
 impl Tables<'_> {
-    /// Keeps the first use of a token with one use.
+    /// Stages the first use of a single-use token.
     pub(super) fn stage(&mut self, use_: &Use) -> Result<(), Fault> {
         let row = rows::write(&StagedUse {
             token: *use_.token.as_bytes(),
@@ -32,7 +34,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Whether the token's use was staged; it is not any more.
+    /// Removes a token's staged use, and returns whether there was one.
     pub(super) fn unstage(&mut self, token: &Token) -> Result<bool, Fault> {
         let Some(entry) = self.staging.remove(token) else {
             return Ok(false);
@@ -42,8 +44,14 @@ impl Tables<'_> {
         Ok(true)
     }
 
-    /// Moves some of what is staged, for what was added: neighbours, which share pages. Then their
-    /// rows are removed, and then those that were gathered meanwhile are next.
+    /// Moves some staged uses, in proportion to those that this transaction added.
+    ///
+    /// The old generation goes through two phases, and then the young one takes its place:
+    ///
+    /// 1. Its uses are inserted into the table of uses in the order of the tokens, where neighbors
+    ///    share pages. `Moved` records how far that has come.
+    /// 2. Its rows are removed from the staging table in the order of their numbers. Removing them
+    ///    along with the move would touch random pages again.
     pub(crate) fn move_staged(&mut self, gathered: usize) -> Result<(), Fault> {
         let added = self.staging.added();
         let next = self.staging.first_old(MOVED_FOR_EACH * added);
@@ -78,7 +86,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// What takes effect when it is committed.
+    /// Returns the changes to apply after the commit.
     pub(crate) fn into_staged(self) -> Changes {
         self.staging.into_changes()
     }

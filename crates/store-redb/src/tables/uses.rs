@@ -1,4 +1,4 @@
-//! Uses: taken and returned.
+//! Taking and returning uses.
 
 use redb::ReadableTable;
 use tower_revoke_core::{
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Tables<'_> {
-    /// Takes one use.
+    /// Takes one use of a token.
     pub(crate) fn take_use(&mut self, use_: &Use) -> Done<UseOutcome> {
         if let Err(error) = check_use(use_, self.now, self.purged_before) {
             return Ok(Err(error));
@@ -48,7 +48,7 @@ impl Tables<'_> {
         Ok(Ok(taken.outcome))
     }
 
-    /// Returns the use that this id has taken. The limit stays known.
+    /// Returns the use that this id has taken; `false` if it has none. The limit stays known.
     pub(crate) fn return_use(&mut self, use_: &Use) -> Result<bool, Fault> {
         let key = KeyDigest::of_token(use_.token);
         let Some(old) = self.uses(key)? else {
@@ -79,7 +79,7 @@ impl Tables<'_> {
     fn keep_uses(&mut self, key: KeyDigest, old: Option<Uses>, new: &Uses) -> Result<(), Fault> {
         let row = rows::write(new)?;
         self.uses.insert(key.as_bytes(), row.as_slice())?;
-        // What is staged is not in the index.
+        // A staged use has no row in the index of expiries.
         let was_staged = self.unstage(key.as_bytes())?;
         let from = old.filter(|_| !was_staged).map(|old| old.until);
         self.ends_move(Facet::Uses, key, from, Some(new.until))
