@@ -1,12 +1,12 @@
-//! What a customer does to their own tokens.
+//! What customers can do with their own tokens.
 
 use axum::{extract::State, http::StatusCode};
 use tower_revoke::{Authenticated, Reason, Rejection, Revocation};
 
 use crate::app::App;
 
-/// Ends every token of the caller's that was issued so far, on every node that shares the store.
-/// When this has answered, they are rejected.
+/// Revokes all tokens of the caller that were issued so far, on every node that shares the store.
+/// They are rejected by the time it has responded.
 pub(crate) async fn log_out_everywhere(
     State(app): State<App>,
     caller: Authenticated,

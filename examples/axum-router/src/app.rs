@@ -1,4 +1,4 @@
-//! What the routes share.
+//! The state that the routes share.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,23 +11,24 @@ use tower_revoke::{JwtVerifier, PendingRevocations, RevocationList};
 
 use crate::orders::Orders;
 
-/// What the routes share; clones are the same.
+/// The state that the routes share. Clones share it too.
 #[derive(Clone, Debug)]
 pub struct App {
-    /// Checks tokens, against `list`.
+    /// Verifies tokens and checks them against `list`.
     pub tokens: JwtVerifier,
-    /// Who is asked how a token stands, and told that one has ended.
+    /// Returns the status of tokens, and takes revocations.
     pub list: RevocationList,
-    /// The calls that are owed a revocation.
+    /// Tracks the revocations that wait for the end of a response.
     pub slots: PendingRevocations,
-    /// Cancelled when the program shall stop.
+    /// Cancelled to shut the program down.
     pub stopping: CancellationToken,
     pub(crate) orders: Arc<Orders>,
     pub(crate) export: Arc<Path>,
 }
 
 impl App {
-    /// `tokens` were told of `list`; `export` is the file behind the one-time link.
+    /// Creates the state. `tokens` must check against `list`, and `export` is the file behind the
+    /// one-time link.
     pub fn new(tokens: JwtVerifier, list: RevocationList, export: PathBuf) -> Self {
         Self {
             tokens,
@@ -40,7 +41,7 @@ impl App {
     }
 }
 
-/// What this API reads of a token; handlers take it as `Authenticated<Customer>`.
+/// The claims that this API reads. Handlers take them as `Authenticated<Customer>`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Customer {
     pub(crate) sub: String,

@@ -1,4 +1,4 @@
-//! What is for sale: for guests, for customers, and by the piece.
+//! The catalog: public, with an optional token, and with a limited number of uses.
 
 use axum::{extract, http::StatusCode};
 use tower_revoke::Authenticated;
@@ -7,19 +7,19 @@ use crate::app::Customer;
 
 const PRICES: [(&str, u32); 3] = [("coffee", 9), ("tea", 4), ("water", 1)];
 
-/// Public.
+/// Needs no token.
 pub(crate) async fn welcome() -> &'static str {
     "a shop; its prices are at /catalog\n"
 }
 
-/// Optional: who shows a token must show a good one, and is greeted by name.
+/// Takes an optional token and greets its customer by name. An invalid token is rejected.
 pub(crate) async fn prices(caller: Option<Authenticated<Customer>>) -> String {
     let name = caller.as_ref().map_or("guest", |caller| &caller.sub);
     let prices = PRICES.map(|(item, price)| format!("{item} {price}\n"));
     format!("prices for {name}\n{}", prices.concat())
 }
 
-/// Three for a token; an item that isn't there costs none.
+/// Answers three times per token. A 404 returns the use.
 pub(crate) async fn quote(
     extract::Path(item): extract::Path<String>,
 ) -> Result<String, StatusCode> {

@@ -1,4 +1,4 @@
-//! A link that gives out a file once.
+//! A download link that works once.
 
 use std::{
     io::{self, Write},
@@ -22,13 +22,15 @@ use tower_revoke::{JwtVerifier, Outcome, RequireBearerLayer, UseLimitLayer};
 
 use crate::app::App;
 
-/// The token may stand in the query, and must have the scope `download`. A link is seen by many
-/// eyes before it is used, so its token opens nothing else: the API asks for the scope `api`.
+/// Accepts the token in the query too, and requires the scope `download`.
+///
+/// URLs leak: into logs, histories and chats. A token in a link therefore has a scope of its own,
+/// which opens nothing else; the API requires the scope `api`.
 pub(crate) fn route(app: &App, bearer: RequireBearerLayer<JwtVerifier>) -> MethodRouter<App> {
     let once = UseLimitLayer::single()
-        // Chat programs look at a link before anyone can click on it.
+        // Chat programs fetch a preview of a link before anyone clicks it.
         .except_methods([Method::HEAD])
-        // A file that can't be opened costs nothing.
+        // Returns the use if the file can't be opened, which is a 500.
         .return_on(Outcome::Exception)
         .pending_revocations(&app.slots);
     get(file).layer(
@@ -38,7 +40,8 @@ pub(crate) fn route(app: &App, bearer: RequireBearerLayer<JwtVerifier>) -> Metho
     )
 }
 
-/// The whole file, whatever `Range` asks for: a second part would find the link spent.
+/// Sends the whole file and ignores `Range`: the request for the next part would find the token
+/// spent.
 async fn file(State(app): State<App>) -> Response {
     match open(&app.export).await {
         Ok((file, length)) => {
@@ -67,10 +70,10 @@ async fn open(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, length))
 }
 
-/// Writes 50 MB to give out: a million bytes of each number from 0 to 49.
+/// Writes an export of 50 MB: a million bytes of each number from 0 to 49.
 ///
 /// # Errors
-/// The operating system's.
+/// If the file can't be written.
 pub fn write_export(path: &Path) -> io::Result<()> {
     let mut file = std::fs::File::create(path)?;
     for number in 0..50 {

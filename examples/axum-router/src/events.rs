@@ -1,4 +1,4 @@
-//! Server-sent events, for as long as the caller's token is good.
+//! Server-sent events, for as long as the caller's token is valid.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -15,16 +15,16 @@ use tower_revoke::{
 
 use crate::app::App;
 
-/// Each second, how many orders the caller has.
+/// Sends the number of the caller's orders every second.
 ///
-/// A layer checks a token when the call begins. A call without an end asks the list again by
-/// itself, before each event; it has the answer in memory as a rule. The end of the stream makes
-/// the client call again, and that call is answered as any other.
+/// Layers check a token once, when the call begins, so a call without an end has to check it again
+/// before each event. The list usually answers from memory. When the token has ended, the stream
+/// ends: the client reconnects, and the layers reject that call.
 pub(crate) async fn stream(
     State(app): State<App>,
     caller: Authenticated,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    // Else the stream would hold up the shutdown.
+    // An endless stream would delay the shutdown.
     let stopping = app.stopping.clone().cancelled_owned();
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -45,7 +45,7 @@ async fn next(
     Some((Ok(event), (app, caller, seconds)))
 }
 
-/// A list that can't be asked is no yes.
+/// Returns whether the token is still valid; `false` if the list is unavailable.
 async fn is_still_good(app: &App, caller: &Authenticated) -> bool {
     let token = caller.token();
     !has_ended(token.usable_until(), Clock::system().now())

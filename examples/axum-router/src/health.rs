@@ -1,10 +1,11 @@
-//! Whether this node can do its work.
+//! The readiness endpoint.
 
 use axum::{extract::State, http::StatusCode};
 
 use crate::app::App;
 
-/// For load balancers: 503 while the list can't be asked, or there are no keys to check tokens by.
+/// Reports readiness to load balancers: 503 if the revocation list is unavailable or no keys are
+/// loaded.
 pub(crate) async fn ready(State(app): State<App>) -> StatusCode {
     let list = app.list.ready().await.is_ok();
     let keys = app.tokens.ready().await.is_ok();

@@ -1,6 +1,6 @@
-//! A small API on axum, with every kind of route that a token can meet: [`router`] says which.
+//! A small API on axum, with a route for each way of using a token; see [`router`].
 //!
-//! It is a library so that its tests can give it a store that fails; `main.rs` is the program.
+//! It is a library so that tests can run it over a failing store. The program is in `main.rs`.
 
 mod account;
 mod app;
@@ -30,7 +30,7 @@ pub use self::{
     shutdown::{Limits, Stopped, serve},
 };
 
-/// All routes, and who may use them.
+/// Returns all routes, with the tokens that they require.
 pub fn router(app: App) -> Router {
     let bearer = RequireBearerLayer::new(app.tokens.clone());
     Router::new()
@@ -50,10 +50,10 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// The routes that ask for a token with the scope `api`.
+/// Returns the routes that require a token with the scope `api`.
 fn api(app: &App) -> Router<App> {
     let once = ServiceBuilder::new()
-        // Outside of the layer that spends: a rejection costs nothing.
+        // Outside of the layer that takes the use, so that a rejection takes none.
         .layer(RequireClaimsLayer::scope("invoices"))
         .layer(UseLimitLayer::single().pending_revocations(&app.slots));
     let three_times = UseLimitLayer::uses::<3>()
@@ -65,7 +65,7 @@ fn api(app: &App) -> Router<App> {
     Router::new()
         .route(
             "/orders",
-            // A layer is around the methods before it: whoever reads needs no more than `api`.
+            // A layer applies to the methods added before it: reading needs no more than `api`.
             post(orders::place)
                 .layer(RequireClaimsLayer::scope("orders:write"))
                 .get(orders::mine),
@@ -77,7 +77,7 @@ fn api(app: &App) -> Router<App> {
         .route("/log-out-everywhere", post(account::log_out_everywhere))
 }
 
-/// The path and never the query, where a token may be.
+/// Logs only the path: the query may have a token.
 fn span(request: &Request) -> Span {
     info_span!("call", method = %request.method(), path = request.uri().path())
 }

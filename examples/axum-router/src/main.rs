@@ -1,6 +1,6 @@
-//! The program: an authorization server to play with, the API, and the lines to call it.
+//! The program: starts a test authorization server and the API, and prints commands to try.
 //!
-//! `cargo run -p axum-router [-- ADDRESS]`, by default on 127.0.0.1:3000.
+//! Usage: `cargo run -p axum-router [-- ADDRESS]`. The address defaults to 127.0.0.1:3000.
 
 #![expect(clippy::print_stdout, reason = "it tells how to call it")]
 
@@ -76,21 +76,21 @@ fn address(mut arguments: impl Iterator<Item = String>) -> Result<SocketAddr, St
     }
 }
 
-/// As `TcpListener::bind`, but for callers that come in crowds: of those that wait to be taken, it
-/// lets the system turn away all but 128.
+/// Binds like `TcpListener::bind`, with a larger backlog: its default is 128 connections, and a
+/// burst of callers beyond that is turned away.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // A restart doesn't wait for old connections to be forgotten.
+    // Lets a restart bind while old connections are in TIME_WAIT.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(4_096)
 }
 
-/// Ctrl-C, or what a service manager sends. It is listened for from now on.
+/// Returns a future of SIGINT or SIGTERM. The handlers are installed at once.
 #[cfg(unix)]
 fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -108,7 +108,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
 #[cfg(not(unix))]
 fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
     Ok(async {
-        // It fails where Ctrl-C can't be listened for; then the program is ended otherwise.
+        // If Ctrl-C can't be handled, the program is ended by other means.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

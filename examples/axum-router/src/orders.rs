@@ -1,4 +1,4 @@
-//! Orders, each seen by its customer only.
+//! Orders, each visible to its customer only.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use tower_revoke::Authenticated;
 
 use crate::app::{App, Customer};
 
-/// All orders. A real API has a database here.
+/// All orders, in place of a database.
 #[derive(Debug, Default)]
 pub(crate) struct Orders(Mutex<Vec<Order>>);
 
@@ -55,7 +55,7 @@ pub(crate) async fn place(
     (StatusCode::CREATED, Json(order))
 }
 
-/// Once for a token.
+/// Answers once per token.
 pub(crate) async fn invoice(State(app): State<App>, caller: Authenticated<Customer>) -> String {
     let orders = app.orders.of(&caller.sub).len();
     format!("{} owes us for {orders} orders\n", caller.sub)

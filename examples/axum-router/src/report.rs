@@ -1,4 +1,4 @@
-//! A report in rows, whose end waits until its token has ended.
+//! A streamed report, which ends only once its token is revoked.
 
 use std::convert::Infallible;
 
@@ -22,7 +22,7 @@ fn a_hundred() -> u32 {
     100
 }
 
-/// Streamed, without a length: its end is that of the stream.
+/// Streams the rows without a `Content-Length`, so that the end of the stream ends the body.
 pub(crate) async fn csv(Query(wanted): Query<RecordFilter>) -> Response {
     let rows = (0..wanted.rows).map(|row| Ok::<_, Infallible>(Bytes::from(format!("{row},tea\n"))));
     let body = Body::from_stream(stream::iter(rows));

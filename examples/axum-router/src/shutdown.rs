@@ -1,4 +1,4 @@
-//! Serving until told to stop, and stopping so that no token is left undecided.
+//! Serving, and a graceful shutdown that leaves no revocation unwritten.
 
 use std::{
     fmt::{self, Display},
@@ -10,16 +10,18 @@ use tokio::{net::TcpListener, time::timeout};
 
 use crate::{App, router};
 
-/// How long running calls may take. No token that ends with its response outlives it: it is the
-/// deadline of those too.
+/// How long running calls may take to end.
+///
+/// It is also the deadline of tokens that are revoked after their response, so that none of these
+/// is still pending when the calls are cut off.
 pub(crate) const CALLS_END_WITHIN: Duration = Duration::from_secs(10);
 
-/// What a shutdown waits for, and how long.
+/// The time limits of a shutdown.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// For running calls to end.
+    /// How long to wait for running calls to end.
     pub calls: Duration,
-    /// Then, for what is owed to be written down.
+    /// How long to wait then for pending revocations to be written.
     pub owed: Duration,
 }
 
@@ -32,12 +34,12 @@ impl Default for Limits {
     }
 }
 
-/// How the shutdown went.
+/// The result of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// Whether all calls ended by themselves; the others are cut off with the program.
+    /// Whether all calls ended in time. Others are cut off when the program exits.
     pub all_calls_ended: bool,
-    /// How many revocations could not be written down.
+    /// How many pending revocations could not be written.
     pub owed: u32,
 }
 
@@ -54,12 +56,14 @@ impl Display for Stopped {
     }
 }
 
-/// Serves until `app.stopping` is cancelled; then takes no more calls, lets those that run come to
-/// their end, and waits until every token that they were to end is written down.
+/// Serves until `app.stopping` is cancelled, then shuts down gracefully.
+///
+/// A shutdown accepts no more calls, waits for running ones to end, and then for the revocations
+/// that they have caused.
 pub async fn serve(socket: TcpListener, app: App, limits: Limits) -> Stopped {
     let (slots, stopping) = (app.slots.clone(), app.stopping.clone());
-    // Else the last bytes of a response, which wait for the store, wait for the client's
-    // acknowledgement of the others too (Nagle's algorithm).
+    // Nagle's algorithm would hold back the last bytes of a response, which wait for the store,
+    // until the client has acknowledged all bytes before them.
     let socket = socket.tap_io(|connection| {
         let _ = connection.set_nodelay(true);
     });

@@ -1,5 +1,5 @@
-//! What the demo has around the proxy: backends that say what they got, echo what they are sent and
-//! speak WebSocket, and the lines to try.
+//! The surroundings of the demo: backends that return the headers they receive, echo bodies and
+//! speak WebSocket, and the commands to try.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -26,7 +26,7 @@ pub(crate) async fn backend() -> std::io::Result<SocketAddr> {
     Ok(at)
 }
 
-/// The head as it came, a line each.
+/// Returns the request line's target and the headers that it received, one a line.
 async fn headers(uri: Uri, headers: HeaderMap) -> String {
     let lines = headers
         .iter()
@@ -34,12 +34,12 @@ async fn headers(uri: Uri, headers: HeaderMap) -> String {
     format!("GET {uri}\n{}", lines.collect::<String>())
 }
 
-/// The body, while it comes.
+/// Echoes the body while it arrives.
 async fn echo(body: Body) -> Body {
     body
 }
 
-/// 50 MB in pieces, without a length.
+/// Streams 50 MB in chunks, without a length.
 async fn download() -> Body {
     let pieces = (0..800).map(|_| Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 62_500])));
     Body::from_stream(stream::iter(pieces))
@@ -53,7 +53,7 @@ async fn websocket(upgrade: WebSocketUpgrade, headers: HeaderMap) -> Response {
     upgrade.on_upgrade(async move |socket| echo_messages(socket, authorization).await)
 }
 
-/// First the `Authorization` that came with the handshake, then what the client says.
+/// Sends the `Authorization` of the handshake, then echoes all messages.
 async fn echo_messages(mut socket: WebSocket, authorization: String) {
     if socket.send(authorization.into()).await.is_err() {
         return;
@@ -65,7 +65,7 @@ async fn echo_messages(mut socket: WebSocket, authorization: String) {
     }
 }
 
-/// The lines to try.
+/// Prints the commands to try.
 pub(crate) fn print_lines(issuer: &str, at: SocketAddr) {
     println!(
         r#"

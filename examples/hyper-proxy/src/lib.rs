@@ -1,5 +1,5 @@
-//! A proxy on hyper: it checks the token of each call, ends it where the call costs it, and hands
-//! the call on to the upstream that its path names.
+//! A proxy on hyper. It verifies the token of each call, revokes it if the call spends it, and
+//! forwards the call to the upstream that its path names.
 
 use std::{convert::Infallible, pin::pin, time::Duration};
 
@@ -23,22 +23,25 @@ use tower_revoke::{
     core::BoxError,
 };
 
-/// How large the head of a request may be. It must hold a token, which may have 8 KiB.
+/// The maximum size of a request head. It must fit a token, which may have 8 KiB.
 const MAX_HEAD: u32 = 32 * 1024;
 
-/// The upstreams, as `host:port`. Two at the same place would get the same credentials.
+/// The upstreams, as `host:port`.
+///
+/// Credentials go by this address: two upstreams at one address would get the same credentials.
 #[derive(Clone, Debug)]
 pub struct Upstreams {
-    /// For `/orders` and `/tickets`, and below: gets the caller's `Authorization`.
+    /// For `/orders` and `/tickets`, and paths below. Gets the caller's `Authorization`.
     pub orders: String,
-    /// For `/stock` and below: gets the proxy's own client credentials.
+    /// For `/stock` and paths below. Gets the proxy's own client credentials.
     pub stock: String,
-    /// For `/maps` and below: gets no `Authorization`.
+    /// For `/maps` and paths below. Gets no `Authorization`.
     pub maps: String,
 }
 
 impl Upstreams {
-    /// By the service that the path names; the caller has no other say in it.
+    /// Returns the upstream of the service that the path names. Nothing else in a request affects
+    /// it.
     fn of(&self, uri: &Uri) -> Option<&str> {
         match service_of(uri.path())? {
             "orders" | "tickets" => Some(&self.orders),
@@ -49,13 +52,15 @@ impl Upstreams {
     }
 }
 
-/// The first segment of a path. Routing and costs both go by it, so that every path that is routed
-/// to a service costs what the service costs.
+/// Returns the first segment of a path.
+///
+/// Routing and the rules for spending tokens both use it, so that no spelling of a path reaches a
+/// service without its rule.
 fn service_of(path: &str) -> Option<&str> {
     path.split('/').nth(1)
 }
 
-/// The proxy, ready to serve.
+/// The proxy.
 #[derive(Debug)]
 pub struct Proxy {
     tokens: JwtVerifier,
@@ -65,10 +70,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Takes this issuer's tokens, and tells the issuer when they have ended.
+    /// Creates a proxy that accepts tokens of `issuer`, and reports revocations to it.
     ///
     /// # Errors
-    /// What is configured and can't work.
+    /// If the configuration is invalid.
     pub fn new(issuer: &str, list: RevocationList, to: Upstreams) -> Result<Self, BoxError> {
         let http = HttpsClient::new()?;
         let tokens = JwtVerifier::issuer(issuer)
@@ -89,17 +94,16 @@ impl Proxy {
         })
     }
 
-    /// Speaks HTTP/2 to the upstreams, by prior knowledge, as gRPC needs it on the whole way.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new).
+    /// Uses HTTP/2 with prior knowledge to the upstreams. gRPC needs HTTP/2 on the whole path.
     pub fn http2_upstreams(mut self) -> Result<Self, BoxError> {
         self.forward = Forward::new(self.forward.to, true)?;
         Ok(self)
     }
 
-    /// A token with the scope `OTT` is good for one call, and any token dies with the response from
-    /// `/tickets` and below. A call that never reached its upstream costs nothing.
+    /// Returns the layers that spend tokens.
+    ///
+    /// A token with the scope `OTT` has one use, and any token is revoked after the response of
+    /// `/tickets` and paths below. Neither applies if the call never reached its upstream.
     fn costs(&self) -> (UseLimitLayer, RevokeAfterResponseLayer) {
         let not_sent = |head: &ResponseHead<'_>| head.extensions.get::<NotSent>().is_some();
         let one_time = UseLimitLayer::single()
@@ -117,8 +121,10 @@ impl Proxy {
         (one_time, tickets)
     }
 
-    /// Serves HTTP/1 and HTTP/2 until `stop`, lets running calls end, and tells the authorization
-    /// server what it has not heard yet. Waits for each of these as long as `grace`.
+    /// Serves HTTP/1 and HTTP/2 until `stop`, then shuts down gracefully.
+    ///
+    /// A shutdown waits for running calls, then for pending revocations, and then for their reports
+    /// to the authorization server, each for at most `grace`.
     pub async fn serve(
         self,
         socket: TcpListener,
@@ -152,12 +158,12 @@ impl Proxy {
                 accepted = socket.accept() => accepted,
                 () = &mut stop => break,
             };
-            // Out of file handles: some will be free again.
+            // Too many open files: some are closed soon.
             let Ok((stream, _)) = accepted else {
                 time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            // The end of a response may come by itself, and small: it must not wait for more.
+            // The last frame of a response may be small: Nagle's algorithm would hold it back.
             let _ = stream.set_nodelay(true);
             let service = TowerToHyperService::new(service.clone());
             let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
@@ -166,21 +172,22 @@ impl Proxy {
         }
         drop(socket);
         let _ = time::timeout(grace, graceful.shutdown()).await;
-        // What still runs is cut off, and has spent its token. What is owed is paid all the same.
+        // Calls that still run are cut off, and their tokens stay spent. Their revocations are
+        // written.
         connections.shutdown().await;
         let _ = time::timeout(grace, self.slots.idle()).await;
         self.server.shutdown(grace).await
     }
 }
 
-/// Hands calls on.
+/// Forwards calls to their upstreams.
 #[derive(Clone, Debug)]
 struct Forward {
     to: Upstreams,
     client: HopByHop<OutboundAuthorization<Client<HttpConnector, OutboundBody<Incoming>>>>,
 }
 
-/// In the extensions of a 502: no byte of the request reached the upstream.
+/// An extension of a 502 response: no byte of the request reached the upstream.
 #[derive(Clone)]
 struct NotSent;
 
@@ -244,8 +251,8 @@ fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// Makes two connections one, until both sides have ended. If one of them is not upgraded after
-/// all, the other is closed.
+/// Copies between two upgraded connections until both sides have closed. If either upgrade fails,
+/// both connections are closed.
 async fn join(caller: OnUpgrade, upstream: OnUpgrade) {
     if let Ok((caller, upstream)) = tokio::try_join!(caller, upstream) {
         let (mut caller, mut upstream) = (TokioIo::new(caller), TokioIo::new(upstream));

@@ -1,5 +1,6 @@
-//! `cargo run -p hyper-proxy [-- ADDRESS]`: serves, prints what to call, and stops on SIGTERM or
-//! Ctrl-C.
+//! The program: serves, prints commands to try, and stops on SIGTERM or Ctrl-C.
+//!
+//! Usage: `cargo run -p hyper-proxy [-- ADDRESS]`.
 
 #![expect(clippy::print_stdout, reason = "it says where it is")]
 
@@ -15,7 +16,8 @@ use tokio::{
 };
 use tower_revoke::{RevocationList, core::BoxError};
 
-/// For running calls, for the list, and for the authorization server.
+/// The time limit of each step of a shutdown: running calls, pending revocations, and their reports
+/// to the authorization server.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[tokio::main]

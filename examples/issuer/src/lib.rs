@@ -1,14 +1,15 @@
-//! A small authorization server inside the examples, so that they start with no set-up.
+//! A small authorization server for the examples, so that they start without any setup.
 //!
-//! It gives a token to anyone who asks: a toy, where a real deployment has Keycloak or WSO2. What
-//! it says to resource servers is what they say.
+//! It issues a token to anyone who asks, where a real deployment has Keycloak or WSO2. Its
+//! responses to resource servers are those of a real one.
 //!
-//! | | |
-//! |---|---|
-//! | `POST /token?subject=…&audience=…&scope=…` | a token, as plain text, good for an hour; `&expired` has one that was |
-//! | `GET /.well-known/openid-configuration`, `GET /keys` | OpenID Connect Discovery 1.0, and the public keys |
-//! | `POST /revoke` | RFC 7009, for client `orders` with the secret `secret`: 200, empty, `text/html`, as WSO2 answers |
-//! | `POST /introspect` | RFC 7662 for the same client, as far as `active` |
+//! * `POST /token?subject=…&audience=…&scope=…` returns a token that is valid for an hour, as plain
+//!   text. With `&expired` it has expired.
+//! * `GET /.well-known/openid-configuration` and `GET /keys` are OpenID Connect Discovery 1.0 and
+//!   the public keys.
+//! * `POST /revoke` is RFC 7009, for client `orders` with the secret `secret`. It returns 200 with
+//!   an empty body of type `text/html`, as WSO2 does.
+//! * `POST /introspect` is RFC 7662 for the same client. It returns only `active`.
 
 use std::{
     collections::HashSet,
@@ -29,14 +30,14 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tower_revoke_testing::{TestIssuer, TestToken};
 
-/// The client that may revoke and introspect.
+/// The id of the client that may revoke and introspect.
 pub const CLIENT_ID: &str = "orders";
-/// Its secret.
+/// The secret of that client.
 pub const CLIENT_SECRET: &str = "secret";
-/// The two as a header says them: `Basic base64(orders:secret)`.
+/// The credentials of that client as an `Authorization` value: `Basic base64(orders:secret)`.
 const BASIC: &str = "Basic b3JkZXJzOnNlY3JldA==";
 
-/// An authorization server on a free loopback port; it ends when dropped.
+/// An authorization server on a free loopback port. It stops when dropped.
 #[derive(Debug)]
 pub struct Issuer {
     shared: Arc<Shared>,
@@ -50,10 +51,10 @@ struct Shared {
 }
 
 impl Issuer {
-    /// Listens on a free port.
+    /// Starts a server on a free port.
     ///
     /// # Errors
-    /// The operating system's, where no port is to be had.
+    /// If no port can be bound.
     pub async fn start() -> io::Result<Self> {
         let socket = TcpListener::bind("127.0.0.1:0").await?;
         let at: SocketAddr = socket.local_addr()?;
@@ -66,12 +67,12 @@ impl Issuer {
         Ok(Self { shared, task })
     }
 
-    /// Its address, which is the `iss` of its tokens: `http://127.0.0.1:PORT`.
+    /// Returns its URL, which is the `iss` of its tokens: `http://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         self.shared.keys.issuer()
     }
 
-    /// A token that is good for an hour, to be signed.
+    /// Returns an unsigned token that is valid for an hour.
     pub fn token(&self) -> TestToken<'_> {
         self.shared.keys.token()
     }

@@ -1,4 +1,4 @@
-//! The API: what a team would write, with the whole stack on it.
+//! The API as a team would write it, with the whole stack.
 
 use std::net::SocketAddr;
 
@@ -30,7 +30,7 @@ struct MyClaims {
     sub: String,
 }
 
-/// Why a token of somebody who has logged out is rejected.
+/// The reason that is stored with the revocation of a user who has logged out.
 pub(crate) const LOGGED_OUT: &str = "log out everywhere";
 
 type HttpClient = OutboundAuthorization<Client<HttpConnector, OutboundBody<Body>>>;
@@ -42,8 +42,8 @@ struct Upstreams {
     other: SocketAddr,
 }
 
-/// Checks tokens by the keys that `issuer` publishes; counts calls; hands the header on to `named`
-/// only.
+/// Returns the API: verifies tokens with the keys that `issuer` publishes, counts calls, and
+/// forwards the `Authorization` header to `named` only.
 pub(crate) fn router(
     issuer: &str,
     list: RevocationList,
@@ -80,7 +80,7 @@ pub(crate) fn router(
         .layer(TraceLayer::new_for_http()))
 }
 
-/// A server that says which `Authorization` it got.
+/// Returns a backend that responds with the `Authorization` that it received.
 pub(crate) fn backend() -> Router {
     Router::new().fallback(
         async |headers: HeaderMap| match headers.get("authorization") {
@@ -98,14 +98,14 @@ async fn invoice(caller: Authenticated<MyClaims>) -> String {
     format!("the one look of {} at the invoice", caller.sub)
 }
 
-/// A body in pieces, without a length: its end is the terminator of the stream.
+/// Streams a body without a length: its end is the terminator of the stream.
 async fn report() -> Body {
     let pieces =
         ["a report ", "in three ", "pieces"].map(|piece| Ok::<_, BoxError>(Bytes::from(piece)));
     Body::from_stream(stream::iter(pieces))
 }
 
-/// Ends every token of the caller's, here and on every node that shares the store.
+/// Revokes all tokens of the caller, on every node that shares the store.
 async fn logout(
     State(list): State<RevocationList>,
     caller: Authenticated,
@@ -128,7 +128,7 @@ async fn ready(State(list): State<RevocationList>) -> StatusCode {
     }
 }
 
-/// Passes the call on, as a proxy does.
+/// Forwards the call, as a proxy does.
 async fn upstream(
     State(upstreams): State<Upstreams>,
     extract::Path(name): extract::Path<String>,

@@ -1,4 +1,4 @@
-//! A client that reads answers to their last byte.
+//! A client that reads responses to the last byte.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use hyper_util::{
 };
 use tower_revoke::core::BoxError;
 
-/// A whole answer.
+/// A complete response.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) challenge: String,
@@ -28,7 +28,7 @@ impl Caller {
         Self(Client::builder(TokioExecutor::new()).build_http())
     }
 
-    /// Calls with a token, if there is one, and reads the whole answer.
+    /// Sends a request, with a token if there is one, and reads the whole response.
     pub(crate) async fn call(
         &self,
         method: Method,

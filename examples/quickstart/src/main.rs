@@ -1,7 +1,8 @@
-//! The whole life of a token, over real sockets, in one command.
+//! The lifecycle of a token over real sockets, in one command.
 //!
-//! `cargo run -p quickstart` tells what it does and exits with 0 if all was as promised, else with
-//! 1. `cargo run -p quickstart -- serve` keeps it up and prints the `curl` lines to try.
+//! `cargo run -p quickstart` runs all steps, prints them, and exits with 0 if every result was as
+//! expected, else with 1. `cargo run -p quickstart -- serve` keeps the servers running and prints
+//! `curl` commands to try.
 
 #![expect(clippy::print_stdout, reason = "it tells a story")]
 
@@ -42,12 +43,11 @@ async fn main() -> Result<ExitCode, BoxError> {
     })
 }
 
-/// Three servers on free loopback ports: who issues tokens, who asks for them, and who stands
-/// behind.
+/// The servers, on free loopback ports: the issuer, the API, and the backends behind it.
 struct Scene {
     issuer: Issuer,
     api_at: SocketAddr,
-    /// In a file, which goes with its folder.
+    /// Over a store in a file, which is deleted with its folder.
     list: RevocationList,
     _folder: TempDir,
     monitor: Monitor,

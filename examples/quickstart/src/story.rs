@@ -1,4 +1,4 @@
-//! The story: each step says what it does, what came back, and whether that was promised.
+//! The steps of the demo. Each prints what it does, the response, and whether it was as expected.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -12,7 +12,7 @@ use crate::{
     client::{Answer, Caller},
 };
 
-/// Whether all was as promised.
+/// Runs all steps, and returns whether every result was as expected.
 pub(crate) async fn tell(scene: &Scene) -> Result<bool, BoxError> {
     let mut story = Story {
         scene,
@@ -134,7 +134,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// Gives the token of ann's laptop.
+    /// Logs ann out everywhere, and returns the revoked token of ann's laptop.
     async fn ended_by_hand(&mut self) -> Result<String, BoxError> {
         println!("\n6. Log out everywhere.");
         let [phone, laptop] = [self.token(), self.token()];

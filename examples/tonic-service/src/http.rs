@@ -1,4 +1,4 @@
-//! What the same port has for HTTP: how it goes, and a way to end a token by hand.
+//! The HTTP routes on the same port: readiness, metrics, and a logout.
 
 use axum::{
     Json, Router,
@@ -20,7 +20,7 @@ pub(crate) fn router(app: &App, bearer: RequireBearerLayer<JwtVerifier>) -> Rout
         .route("/counts", get(counts).with_state(app.monitor.clone()))
 }
 
-/// Ends the caller's token, for gRPC as well.
+/// Revokes the caller's token, for gRPC as well.
 async fn logout(
     State(list): State<RevocationList>,
     caller: Authenticated,

@@ -1,7 +1,7 @@
-//! A gRPC service in which every call costs a token, beside an axum router on one port.
+//! A gRPC service where each call takes the only use of its token, and an axum router on the same
+//! port.
 //!
-//! The program is in `main.rs`. Here is what it serves, so that tests can put another store behind
-//! the list.
+//! It is a library so that tests can run it over another store. The program is in `main.rs`.
 
 mod http;
 mod orders;
@@ -21,21 +21,22 @@ use tower_revoke::{
 
 use crate::{orders::Shop, proto::orders_server::OrdersServer};
 
-/// What is generated from `proto/orders/v1/orders.proto`, by `tests/generated.rs`.
+/// The code that `tests/generated.rs` generates from `proto/orders/v1/orders.proto`.
 #[allow(missing_docs, unused_qualifications, clippy::all, reason = "generated")]
 pub mod proto {
     include!("generated/orders.v1.rs");
 
-    /// The proto itself, for reflection.
+    /// The encoded descriptors of the proto file, for reflection.
     pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/orders.v1.bin");
 }
 
-/// How long running calls have to end when the program is told to stop.
+/// How long running calls may take to end after a stop.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long the store has then to take what is owed.
+/// How long pending revocations may then take to be written.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
-/// The service, and what one wants to keep at hand of it.
+/// The service, with the parts of it that other code needs: its list, its metrics, and its pending
+/// revocations.
 #[derive(Clone, Debug)]
 pub struct App {
     list: RevocationList,
@@ -44,7 +45,7 @@ pub struct App {
 }
 
 impl App {
-    /// The service over this list.
+    /// Creates the service over this list.
     pub fn new(list: RevocationList) -> Self {
         Self {
             list,
@@ -53,15 +54,15 @@ impl App {
         }
     }
 
-    /// What was counted.
+    /// Returns the metrics.
     pub fn monitor(&self) -> &Monitor {
         &self.monitor
     }
 
-    /// All that is served on the one port, to callers with tokens of `issuer`.
+    /// Returns everything that the port serves, for tokens of `issuer`.
     ///
     /// # Errors
-    /// What is configured and can't work, and a list that is not ready.
+    /// If the configuration is invalid, or the list is not ready.
     pub async fn routes(&self, issuer: &str) -> Result<Routes, BoxError> {
         let tokens = JwtVerifier::issuer(issuer)
             .audience("orders")
@@ -75,7 +76,7 @@ impl App {
         let orders = ServiceBuilder::new()
             .layer(self.monitor.layer("orders"))
             .layer(bearer.clone().scope("orders"))
-            // An answer that blames us, such as UNAVAILABLE, costs the caller nothing.
+            // A response that is our fault, such as UNAVAILABLE, returns the use.
             .layer(
                 UseLimitLayer::single()
                     .return_on(Outcome::Exception)
@@ -83,7 +84,7 @@ impl App {
             )
             .named_layer(OrdersServer::new(Shop));
 
-        // Whoever watches the service's health, or asks what it can do, has no token.
+        // Health and reflection take no token: their callers have none.
         self.list.ready().await?;
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<OrdersServer<Shop>>().await;
@@ -97,10 +98,11 @@ impl App {
             .add_service(reflection))
     }
 
-    /// Serves until `stop`, lets running calls end, and waits until their ends are written down.
+    /// Serves until `stop`, waits for running calls to end, and then for their outcomes to be
+    /// written.
     ///
     /// # Errors
-    /// As [`routes`](Self::routes), and tonic's.
+    /// As [`routes`](Self::routes), or if the server fails.
     pub async fn serve(
         &self,
         socket: TcpListener,
@@ -112,10 +114,10 @@ impl App {
             .accept_http1(true)
             .add_routes(self.routes(issuer).await?)
             .serve_with_incoming_shutdown(
-                // Or the trailers, one small write after another, wait for an acknowledgement.
+                // Trailers are small writes, which Nagle's algorithm would hold back.
                 TcpIncoming::from(socket).with_nodelay(Some(true)),
                 async {
-                    // Dropped is told too.
+                    // Resolves when the sender is dropped as well.
                     let _ = told.await;
                 },
             );
@@ -124,14 +126,14 @@ impl App {
             ended = &mut server => Ok(ended),
             () = stop => {
                 drop(tell);
-                // Streams may be open for ever.
+                // A limit, because streams may stay open forever.
                 timeout(GRACE, server).await
             }
         };
         if let Ok(ended) = ended {
             ended?;
         }
-        // A store may never come back.
+        // A limit, because the store may stay down.
         let _ = timeout(WRITTEN_WITHIN, self.slots.idle()).await;
         Ok(Stopped {
             owed: self.slots.len(),
@@ -139,11 +141,11 @@ impl App {
     }
 }
 
-/// How it ended. Displayed, it is a line for the log.
+/// The result of a shutdown. `Display` formats it for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// Calls that were cut off before their use was written down as spent or returned. It was
-    /// claimed before the call, so it stays spent.
+    /// How many calls were cut off before their outcome was written. Their uses were taken before
+    /// the call and stay taken.
     pub owed: u32,
 }
 

@@ -1,5 +1,6 @@
-//! `cargo run -p tonic-service [-- ADDRESS]`: serves, prints what to call, and stops on SIGTERM or
-//! Ctrl-C.
+//! The program: serves, prints commands to try, and stops on SIGTERM or Ctrl-C.
+//!
+//! Usage: `cargo run -p tonic-service [-- ADDRESS]`.
 
 #![expect(clippy::print_stdout, reason = "it says where it is")]
 

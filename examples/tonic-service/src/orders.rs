@@ -1,4 +1,4 @@
-//! The handlers: one of each of the four kinds.
+//! The handlers: one of each of the four kinds of gRPC methods.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tower_revoke::{Authenticated, Rejection};
 
 use crate::proto::{Line, Order, Price, WatchRequest, orders_server::Orders};
 
-/// How often a watched price is told.
+/// How often a watched price is sent.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Sells tea and coffee.
@@ -63,7 +63,7 @@ impl Orders for Shop {
 
     async fn quote(&self, request: Request<Streaming<Line>>) -> Result<Response<Prices>, Status> {
         let lines = request.into_inner();
-        // The first error ends the stream: it goes into the trailers.
+        // The first error ends the stream, and its status is sent in the trailers.
         let quotes = lines.map(|line| {
             Ok(Price {
                 cents: total(&line?)?,
