@@ -1,32 +1,32 @@
-//! The system's allocator, which counts while it is asked to.
+//! The system allocator, with counters that can be switched on.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
-/// Counts allocations and the bytes asked for; off while anything is timed.
+/// Counts allocations and requested bytes. Off while time is measured.
 pub struct Counting;
 
 static ON: AtomicBool = AtomicBool::new(false);
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
 
-/// Allocations, and their bytes.
+/// The number of allocations, and their bytes.
 #[derive(Clone, Copy, Default)]
 pub struct Allocated {
     pub calls: u64,
     pub bytes: u64,
 }
 
-/// Begins to count.
+/// Resets the counters and starts counting.
 pub fn start() {
     CALLS.store(0, Relaxed);
     BYTES.store(0, Relaxed);
     ON.store(true, Relaxed);
 }
 
-/// Ends it.
+/// Stops counting and returns the counts.
 pub fn stop() -> Allocated {
     ON.store(false, Relaxed);
     Allocated {
@@ -42,7 +42,7 @@ fn count(bytes: usize) {
     }
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());

@@ -1,5 +1,5 @@
-//! What one request costs in process: a router of axum with one GET, called through
-//! `Service::call`, with this project's stack, and beside it another revision's or its peers.
+//! Measures what a request costs in process: calls an axum router with one GET through
+//! `Service::call`, with this project's stack, and compares it with another revision or with peers.
 //! `CONTRIBUTING.md` lists the commands.
 
 mod against;
@@ -33,11 +33,11 @@ const ALGORITHMS: [TestAlgorithm; 4] = [
     TestAlgorithm::EdDSA,
 ];
 
-/// The arguments: words, and what begins with `--`.
+/// The command-line arguments: words and flags.
 struct Args {
     words: Vec<String>,
     is_quick: bool,
-    /// The end of the name of the one row that is sent to.
+    /// Sends only to the row whose name ends with this, for a profiler.
     #[cfg(feature = "peers")]
     profiled: Option<String>,
 }
@@ -88,7 +88,7 @@ fn run(args: &Args) -> Outcome<()> {
     }
 }
 
-/// The algorithms of these names; without a name, an empty list.
+/// Parses names of algorithms. No name gives an empty list.
 fn parse_algorithms(names: &[&str]) -> Outcome<Vec<TestAlgorithm>> {
     let parse = |name: &&str| {
         let known = ALGORITHMS.into_iter().find(|known| known.name() == *name);

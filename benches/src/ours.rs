@@ -1,4 +1,4 @@
-//! This project's stack, over a list with entries.
+//! The rows of this project: its stack over lists of different lengths.
 
 use tower::ServiceBuilder;
 use tower_revoke::{
@@ -14,10 +14,10 @@ use crate::{
     tokens::{AUDIENCE, ISSUER, Tokens},
 };
 
-/// How many entries the longer of the two lists has that every row is measured with.
+/// The number of entries of the longer of the two lists that every row is measured with.
 pub const LISTED: u64 = 100_000;
 
-/// The rows of this project, for `count` tokens in turn and lists of these stores.
+/// Returns the rows for `count` different tokens and lists over these stores.
 pub fn rows(
     issuer: &TestIssuer,
     (short, listed): (&MemoryStore, &MemoryStore),
@@ -27,7 +27,7 @@ pub fn rows(
 ) -> Vec<Contender> {
     let (new, cache) = match count {
         1 => ("verified each time", Cache::None),
-        // Those of the first slice fill it.
+        // The tokens of one slice fill the cache, so that all later ones are misses.
         _ => ("every token new", Cache::Of(count / (plan.rounds + 2))),
     };
     let mut all = Vec::new();
@@ -51,12 +51,12 @@ pub fn rows(
     all
 }
 
-/// A list in memory, with `entries` that concern no token, and the one that is to be rejected.
+/// Returns a store in memory with `entries` that match no token, and the revoked token.
 pub async fn store(entries: u64) -> MemoryStore {
     const AT_ONCE: u64 = 10_000;
     let store = MemoryStore::new();
     let other = |number: u64| {
-        // Spread as a hash is.
+        // Mixes the bits, so that ids are spread like hashes.
         let word = |salt: u64| (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ salt);
         let words = [word(0), word(2)].map(|word| (word ^ word >> 29).to_le_bytes());
         let id = words.concat().try_into().expect("two words are 16 bytes");
@@ -72,18 +72,18 @@ pub async fn store(entries: u64) -> MemoryStore {
     store
 }
 
-/// How many tokens are remembered.
+/// The capacity of the caches of tokens.
 #[derive(Clone, Copy)]
 enum Cache {
-    /// As many as by default.
+    /// The default capacity.
     Default,
-    /// None, so that each is verified each time.
+    /// No cache: each request verifies its token.
     None,
-    /// So few that they make room for each other.
+    /// A capacity below the number of tokens, so that each is evicted before it is sent again.
     Of(usize),
 }
 
-/// The whole stack, over a list of its own that shares `store`.
+/// Returns the whole stack, over its own list on `store`.
 fn stack(issuer: &TestIssuer, store: &MemoryStore, cache: Cache) -> Box<dyn Target> {
     let layers = ServiceBuilder::new()
         .layer(PreserveAuthorizationLayer::new())
@@ -91,7 +91,7 @@ fn stack(issuer: &TestIssuer, store: &MemoryStore, cache: Cache) -> Box<dyn Targ
     boxed(route().layer(layers))
 }
 
-/// The whole stack, and the layer that counts calls by client around it.
+/// Returns the whole stack with the layer that counts calls per client.
 fn monitored(issuer: &TestIssuer, store: &MemoryStore) -> Box<dyn Target> {
     let layers = ServiceBuilder::new()
         .layer(PreserveAuthorizationLayer::new())

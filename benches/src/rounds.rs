@@ -1,4 +1,4 @@
-//! One contender under measurement: checked first, then sent to in short slices.
+//! The measurement of one contender: checks its responses, then sends requests in short slices.
 
 use std::time::Duration;
 
@@ -10,23 +10,23 @@ use tokio::runtime::Runtime;
 use crate::alloc::{self, Allocated};
 use crate::{target::Target, tokens::Tokens};
 
-/// What stands in the router.
+/// The middleware in a contender's router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing. The others are compared with the bare router of the same axum.
+    /// None. Others are compared with the bare router of the same axum version.
     Bare,
     #[cfg(feature = "peers")]
     Peer,
-    /// This project, with tokens that were verified before.
+    /// This project's stack, with tokens in its cache.
     Seen,
-    /// The same, and calls are counted by client.
+    /// The same, with calls counted per client.
     MonitorService,
-    /// This project, with tokens that were not.
+    /// This project's stack, with tokens that aren't in its cache.
     New,
 }
 
 impl Kind {
-    /// Whether its tokens were verified before.
+    /// Returns whether its tokens are in the cache.
     pub fn is_seen(self) -> bool {
         matches!(self, Self::Seen | Self::MonitorService)
     }
@@ -37,9 +37,9 @@ pub struct Contender {
     pub kind: Kind,
     #[cfg(feature = "peers")]
     pub is_axum07: bool,
-    /// Whether it has a list, with one of the tokens on it.
+    /// Whether it has a revocation list with one of the tokens on it.
     pub has_list: bool,
-    /// Whether no token may be sent to it a second time.
+    /// Whether each token may be sent only once.
     pub once: bool,
     pub target: Box<dyn Target>,
 }
@@ -58,7 +58,7 @@ impl Contender {
     }
 }
 
-/// How often each contender has its turn, and for how long.
+/// The number of slices per contender, and their length.
 pub struct Plan {
     pub rounds: usize,
     pub slice: Duration,
@@ -66,13 +66,13 @@ pub struct Plan {
 
 pub type Outcome<T> = Result<T, String>;
 
-/// A contender on its way through the tokens.
+/// A prepared contender, and its position in the tokens.
 pub struct Run<'a> {
     runtime: &'a Runtime,
     contender: Contender,
     tokens: &'a Tokens,
     headers: usize,
-    /// How many requests make a slice.
+    /// The number of requests in a slice.
     count: usize,
     sent: usize,
 }
@@ -89,14 +89,14 @@ impl<'a> Run<'a> {
             runtime,
             tokens,
             headers,
-            // One slice to warm up, one to count allocations, and the rounds.
+            // One slice warms up, one counts allocations, and the others are the rounds.
             count: headers / (plan.rounds + 2),
             sent: 0,
             contender,
         };
         run.check_rejections()?;
         if !run.contender.once {
-            // All tokens are known, and the machine is warm.
+            // Warms up, and fills the caches with all tokens.
             run.count = run.headers.max(200);
             run.send()?;
             run.count = 200;
@@ -113,7 +113,7 @@ impl<'a> Run<'a> {
         &self.contender
     }
 
-    /// What some requests allocate, and how many these were.
+    /// Returns what some requests allocate, and the number of these requests.
     #[cfg(feature = "peers")]
     pub fn count_allocations(&mut self) -> Outcome<(Allocated, u64)> {
         let slice = self.count;
@@ -126,13 +126,13 @@ impl<'a> Run<'a> {
         sent.map(|_| (allocated, counted))
     }
 
-    /// Sends a slice; nanoseconds per request.
+    /// Sends a slice, and returns the nanoseconds per request.
     pub fn slice(&mut self) -> Outcome<f64> {
         let took = self.send()?;
         Ok(took.as_nanos() as f64 / self.count as f64)
     }
 
-    /// Sends a slice of good tokens.
+    /// Sends a slice of valid tokens, and returns the CPU time.
     fn send(&mut self) -> Outcome<Duration> {
         let headers = &self.tokens.good[..self.headers];
         let sending = self.contender.target.send(headers, self.sent, self.count);
@@ -149,7 +149,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What must be rejected is rejected, before and after anything is timed.
+    /// Checks that invalid tokens are rejected. Called before and after the measurement.
     pub fn check_rejections(&mut self) -> Outcome<()> {
         if self.contender.kind == Kind::Bare {
             return Ok(());
@@ -168,7 +168,8 @@ impl<'a> Run<'a> {
             cases.push(("a revoked token", revoked));
         }
         for (what, header) in cases {
-            // Twice: what is remembered of the first must not help the second.
+            // Sent twice, since a result that the first request left in a cache must not let the
+            // second pass.
             let headers = [header.clone()];
             let sending = self.contender.target.send(&headers, 0, 2);
             let statuses = self.runtime.block_on(sending);
@@ -181,7 +182,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// How long this thread has run, on which all happens: what else the machine does is not counted.
+/// Returns the CPU time of this thread, which runs everything. Other processes don't affect it.
 fn worked() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)

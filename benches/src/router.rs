@@ -1,4 +1,4 @@
-//! The router that every row stands in: axum 0.8 with one GET.
+//! The router of every row: axum 0.8 with one GET.
 
 use axum::{Router, body::Body, routing::get};
 
@@ -12,7 +12,8 @@ pub fn route() -> Router {
     Router::new().route("/", get(answer))
 }
 
-/// Boxes the router as axum serves it: else its routes were put together anew for each request.
+/// Boxes the router with its state applied, as `axum::serve` runs it. Otherwise axum would build
+/// the routes again for each request.
 pub fn boxed(router: Router) -> Box<dyn Target> {
     Box::new(Serving::<_, Body>::new(router.with_state::<()>(())))
 }

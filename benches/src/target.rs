@@ -1,4 +1,4 @@
-//! One router under load: requests in, statuses counted.
+//! A router under load, and the statuses that it responds with.
 
 use std::{collections::BTreeMap, convert::Infallible, fmt, pin::Pin};
 
@@ -6,13 +6,13 @@ use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::BodyExt;
 use tower::Service;
 
-/// What is answered, by status.
+/// The number of responses per status.
 #[derive(Default)]
 pub struct Statuses(BTreeMap<StatusCode, u64>);
 
-/// A router of any version of axum.
+/// A router of any axum version.
 pub trait Target {
-    /// Sends `count` requests, one after the other, with the headers in turn from `start` on.
+    /// Sends `count` requests one after the other, cycling through the headers from `start` on.
     fn send<'a>(
         &'a mut self,
         headers: &'a [HeaderValue],
@@ -21,7 +21,7 @@ pub trait Target {
     ) -> Pin<Box<dyn Future<Output = Statuses> + 'a>>;
 }
 
-/// A service whose requests have the body `B`.
+/// A service that takes requests with a body of type `B`.
 pub struct Serving<S, B>(S, std::marker::PhantomData<fn(B)>);
 
 impl<S, B> Serving<S, B> {
@@ -69,7 +69,7 @@ where
 }
 
 impl Statuses {
-    /// Whether all answers, and as many as were asked for, are `status`.
+    /// Returns whether there were `count` responses, all with `status`.
     pub fn are_all(&self, status: StatusCode, count: usize) -> bool {
         self.0.len() == 1 && self.0.get(&status) == Some(&(count as u64))
     }

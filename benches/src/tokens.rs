@@ -1,4 +1,4 @@
-//! The tokens that are sent: good ones, and those that must be rejected.
+//! The tokens to send: valid ones, and ones that must be rejected.
 
 use std::thread;
 
@@ -10,7 +10,7 @@ pub const ISSUER: &str = "https://id.example.com";
 pub const AUDIENCE: &str = "orders";
 const REVOKED: &str = "the one that is revoked";
 
-/// `Authorization` values.
+/// Tokens as values of `Authorization`.
 pub struct Tokens {
     pub good: Vec<HeaderValue>,
     pub bad_signature: HeaderValue,
@@ -19,7 +19,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Signs `count` good ones on all cores.
+    /// Signs `count` valid tokens, on all cores.
     pub fn sign(issuer: &TestIssuer, count: usize) -> Self {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let good = thread::scope(|scope| {
@@ -40,7 +40,7 @@ impl Tokens {
         }
     }
 
-    /// Under what the revoked one is listed.
+    /// Returns the id under which the revoked token is listed.
     pub fn revoked_id() -> TokenId {
         TokenId::of_jwt(ISSUER, REVOKED)
     }
@@ -50,7 +50,7 @@ pub fn issuer(algorithm: TestAlgorithm) -> TestIssuer {
     TestIssuer::with(ISSUER, algorithm)
 }
 
-/// With what an access token of a real issuer has besides: with RS256 about 900 bytes.
+/// Returns a token with the usual claims of a real issuer. With RS256 it has about 900 bytes.
 fn token(issuer: &TestIssuer) -> TestToken<'_> {
     issuer
         .token()
@@ -63,7 +63,7 @@ fn header(token: &str) -> HeaderValue {
     HeaderValue::try_from(format!("Bearer {token}")).expect("a token is a header value")
 }
 
-/// Changes a bit in the middle of the signature.
+/// Changes a character in the middle of the signature.
 fn forged(token: &str) -> String {
     let (message, signature) = token.rsplit_once('.').expect("a signed token");
     let (start, end) = signature.split_at(signature.len() / 2);

@@ -1,5 +1,7 @@
-//! This tree beside another revision: both take turns, and each row is divided by the bare router's
-//! of its own process.
+//! Compares this tree with another revision.
+//!
+//! Processes of both take turns, so that a slow phase of the machine affects both. Each row is
+//! divided by the bare router's of the same process.
 
 mod revision;
 mod turns;
@@ -15,12 +17,12 @@ use self::{
 };
 use crate::rounds::{Outcome, Plan, median};
 
-/// A difference up to this is none.
+/// Differences up to this are never reported.
 const LEAST_LIMIT: f64 = 0.03;
 
 struct Settings {
-    /// How often the processes are started anew: where the system puts their code and memory has
-    /// a part in what a row costs.
+    /// How often the processes are restarted. The placement of code and memory, which changes with
+    /// each start, affects a row by some percent.
     passes: usize,
     plan: Plan,
     tokens: usize,
@@ -41,7 +43,7 @@ impl Settings {
             },
             tokens,
             algorithms: match algorithms {
-                // The cheapest signature shows most of what is done beside it; the other is usual.
+                // The cheapest signature shows the other costs best. RS256 is the most common.
                 [] => vec![TestAlgorithm::HS256, TestAlgorithm::RS256],
                 named => named.to_vec(),
             },
@@ -49,24 +51,22 @@ impl Settings {
     }
 }
 
-/// What was found of one row.
+/// The results of one row.
 #[derive(Default)]
 struct Row {
-    /// Row over bare row, the median of each pass.
+    /// The row divided by the bare row, as the median of each pass.
     old: Vec<f64>,
     new: Vec<f64>,
-    /// New over old, the median of each pass.
+    /// New divided by old, as the median of each pass.
     ratios: Vec<f64>,
-    /// One process of the old revision over another.
+    /// One process of the old revision divided by another one.
     among_old: Vec<f64>,
 }
 
-/// Prints the table.
+/// Runs the comparison and prints the table.
 ///
 /// # Errors
-///
-/// Fails if a row of tokens that were seen before is slower than in the other revision, by more than
-/// its limit.
+/// If a row of cached tokens is slower than in the other revision by more than its limit.
 pub fn run(revision: &str, is_quick: bool, algorithms: &[TestAlgorithm]) -> Outcome<()> {
     if cfg!(any(feature = "peers", feature = "stores")) {
         return Err(
@@ -75,7 +75,7 @@ pub fn run(revision: &str, is_quick: bool, algorithms: &[TestAlgorithm]) -> Outc
                 .to_owned(),
         );
     }
-    // The build of the other one may replace the file.
+    // Building the other revision may replace the executable.
     let new = revision::copy_of(&env::current_exe().map_err(|error| error.to_string())?)?;
     let old = Revision::resolve(revision)?;
     let old_program = old.build()?;
@@ -97,7 +97,7 @@ pub fn run(revision: &str, is_quick: bool, algorithms: &[TestAlgorithm]) -> Outc
         }
         for name in processes[2].rows().to_vec() {
             let places: Option<Vec<usize>> = processes.iter().map(|one| one.find(&name)).collect();
-            // A row that one of the two doesn't have can't be compared.
+            // Only rows that both revisions have are compared.
             let Some(places) = places else { continue };
             let found = measure(&settings.plan, &mut processes, &places, pass)?;
             let known = rows.iter().position(|(known, _)| *known == name);
@@ -114,7 +114,7 @@ pub fn run(revision: &str, is_quick: bool, algorithms: &[TestAlgorithm]) -> Outc
     print(&rows)
 }
 
-/// Row over bare row of each process, in each round.
+/// Measures a row divided by the bare row, for each process and round.
 fn measure(
     plan: &Plan,
     processes: &mut [Process],
@@ -124,7 +124,7 @@ fn measure(
     let mut found = [const { Vec::new() }; 3];
     for round in 0..plan.rounds {
         for turn in 0..found.len() {
-            // Nobody is always the first.
+            // Rotates the order.
             let which = (turn + round + pass) % found.len();
             found[which].push(processes[which].slice(places[which])?);
         }
@@ -153,8 +153,8 @@ impl Row {
         median(&self.ratios)
     }
 
-    /// How far one process of the old revision is from another, in three passes of four: the median
-    /// of a few passes is often too small by chance.
+    /// Returns the 75th percentile of the difference between two processes of the old revision. The
+    /// median of a few passes is often too small by chance.
     fn spread(&self) -> f64 {
         let mut apart: Vec<f64> = self
             .among_old

@@ -1,4 +1,4 @@
-//! Another revision's crates, and benches that compile against them.
+//! Another revision's crates, built with benches that compile against them.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use crate::rounds::Outcome;
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The file without which benches can't take turns.
+/// The file that benches need to take turns. Older ones lack it.
 const NEEDED: &str = "src/against/turns.rs";
 
 pub struct Revision {
@@ -20,7 +20,7 @@ pub struct Revision {
 }
 
 impl Revision {
-    /// Takes all that git takes for a commit.
+    /// Resolves anything that git accepts as a commit.
     pub fn resolve(name: &str) -> Outcome<Self> {
         let commit = format!("{name}^{{commit}}");
         let commit = git(&["rev-parse", "--verify", "--end-of-options", &commit])?;
@@ -28,8 +28,8 @@ impl Revision {
         Ok(Self { commit, subject })
     }
 
-    /// The program, built from the newest benches that compile there: rows are best compared if both
-    /// come from the same source.
+    /// Builds the program from the newest benches that compile against the revision. Rows are best
+    /// compared if both programs have the same benches.
     pub fn build(&self) -> Outcome<PathBuf> {
         let tree = extracted(&self.commit, &[])?;
         let since = format!("{}..HEAD", self.commit);
@@ -56,7 +56,7 @@ impl Revision {
         ))
     }
 
-    /// Builds those benches in that tree. What the compiler said, if it failed.
+    /// Builds these benches in that tree. The inner error is the output of the compiler.
     fn compile(&self, tree: &Path, benches: &Path) -> Outcome<Result<PathBuf, String>> {
         replace(&tree.join("benches"), &files(benches)?)?;
         eprintln!("building {self}");
@@ -86,7 +86,7 @@ impl fmt::Display for Revision {
     }
 }
 
-/// A copy of this program that no build replaces.
+/// Copies this program to a place where no build replaces it.
 pub fn copy_of(program: &Path) -> Outcome<PathBuf> {
     let folder = kept();
     let copy = folder.join("program");
@@ -95,18 +95,18 @@ pub fn copy_of(program: &Path) -> Outcome<PathBuf> {
     Ok(copy)
 }
 
-/// Where all is kept for the next run.
+/// Returns the folder that is kept for the next run.
 fn kept() -> PathBuf {
     Path::new(HERE).join("target/against")
 }
 
-/// The folder with these paths of a commit, or all of them.
+/// Extracts these paths of a commit, or all if there are none, and returns the folder.
 fn extracted(commit: &str, paths: &[&str]) -> Outcome<PathBuf> {
     let folder = kept().join([&[commit], paths].concat().join("-"));
     if folder.exists() {
         return Ok(folder);
     }
-    // One that was left in the middle is not taken for the whole.
+    // Extracts to a temporary name, so that an interrupted run leaves no incomplete folder.
     let part = folder.with_extension("part");
     let _ = fs::remove_dir_all(&part);
     fs::create_dir_all(&part).map_err(|error| format!("{}: {error}", part.display()))?;
@@ -115,7 +115,7 @@ fn extracted(commit: &str, paths: &[&str]) -> Outcome<PathBuf> {
         .to_str()
         .ok_or("the path of the benches is no UTF-8")?;
     git(&[&["archive", "-o", archive, commit, "--"], paths].concat())?;
-    // Cargo goes by the times of files, and those of a commit may be older than the last build.
+    // Cargo compares modification times, and those of a commit may be older than the last build.
     let unpack = ["--touch", "-xf", archive, "-C"];
     output(Command::new("tar").args(unpack).arg(&part))?;
     let done = fs::remove_file(archive).and_then(|()| fs::rename(&part, &folder));
@@ -123,7 +123,7 @@ fn extracted(commit: &str, paths: &[&str]) -> Outcome<PathBuf> {
     Ok(folder)
 }
 
-/// The manifest and the source of benches.
+/// Reads the manifest and the source of benches.
 fn files(benches: &Path) -> Outcome<BTreeMap<PathBuf, Vec<u8>>> {
     fn walk(root: &Path, under: &Path, into: &mut BTreeMap<PathBuf, Vec<u8>>) -> io::Result<()> {
         for entry in fs::read_dir(root.join(under))? {
@@ -145,8 +145,8 @@ fn files(benches: &Path) -> Outcome<BTreeMap<PathBuf, Vec<u8>>> {
     Ok(found)
 }
 
-/// Puts these files in the place of a revision's own, whose lockfile stays. Touches nothing if they
-/// are there already.
+/// Replaces a revision's benches by these files, except for the lockfile. Leaves equal files
+/// untouched, so that Cargo doesn't build again.
 fn replace(benches: &Path, with: &BTreeMap<PathBuf, Vec<u8>>) -> Outcome<()> {
     if files(benches).is_ok_and(|own| own == *with) {
         return Ok(());
@@ -161,7 +161,7 @@ fn replace(benches: &Path, with: &BTreeMap<PathBuf, Vec<u8>>) -> Outcome<()> {
     done.map_err(|error| format!("{}: {error}", benches.display()))
 }
 
-/// What git says, in the repository of these benches.
+/// Runs git in the repository of these benches, and returns its output.
 fn git(args: &[&str]) -> Outcome<String> {
     let output = output(
         Command::new("git")

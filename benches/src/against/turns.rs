@@ -1,9 +1,11 @@
-//! A process that measures a row when it is told to, and the side that tells it.
+//! A process that measures a row on request, and the side that sends the requests.
 //!
-//! The arguments are `turns ROUNDS MICROSECONDS TOKENS ALGORITHM…`. On its standard output the process
-//! writes one line a row, `seen NAME` or `new NAME`, and an empty one; then, for each line with the
-//! number of a row that it reads, that row's nanoseconds per request divided by the bare router's.
-//! It ends with its input. Other revisions speak this too: change it, and they can't be compared.
+//! The arguments are `turns ROUNDS MICROSECONDS TOKENS ALGORITHM…`. The process writes one line per
+//! row to its standard output, `seen NAME` or `new NAME`, and then an empty line. After that it
+//! reads numbers of rows from its standard input, one a line, and writes for each that row's
+//! nanoseconds per request divided by the bare router's. It ends with its input.
+//!
+//! Other revisions speak this protocol too. After a change they can't be compared any more.
 
 use std::{
     fmt,
@@ -23,17 +25,17 @@ use crate::{
     tokens::{self, Tokens},
 };
 
-/// The word that asks for it.
+/// The first argument of such a process.
 pub const TURNS: &str = "turns";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowName {
     pub name: String,
-    /// Whether its tokens were verified before.
+    /// Whether its tokens are in the cache.
     pub is_seen: bool,
 }
 
-/// Measures what the standard input names, until that ends.
+/// Runs the measuring side, until the standard input ends.
 pub fn take_turns(args: &[&str]) -> Outcome<()> {
     let [rounds, micros, count, algorithms @ ..] = args else {
         return Err("turns ROUNDS MICROSECONDS TOKENS ALGORITHM…".to_owned());
@@ -95,7 +97,7 @@ pub fn take_turns(args: &[&str]) -> Outcome<()> {
     Ok(())
 }
 
-/// A process that takes turns; killed when dropped.
+/// A measuring process. Killed when dropped.
 pub struct Process {
     child: Child,
     asks: Option<ChildStdin>,
@@ -104,7 +106,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Returns when it is ready.
+    /// Starts the process, and returns once it is ready.
     pub fn start(
         program: &Path,
         (plan, tokens): (&Plan, usize),
@@ -148,14 +150,14 @@ impl Process {
         self.rows.iter().position(|own| own == row)
     }
 
-    /// The row's time per request, divided by that of the bare router.
+    /// Returns the row's time per request divided by the bare router's.
     pub fn slice(&mut self, row: usize) -> Outcome<f64> {
         let asks = self.asks.as_mut().ok_or("no standard input")?;
         writeln!(asks, "{row}").map_err(text)?;
         self.read()?.parse().map_err(text)
     }
 
-    /// Lets it check once more that it rejects what must be rejected.
+    /// Ends the process, which checks again that it rejects invalid tokens.
     pub fn end(mut self) -> Outcome<()> {
         self.asks = None;
         let status = self.child.wait().map_err(text)?;
@@ -176,7 +178,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Fails if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! The stack beside its peers, and the targets that it has there.
+//! Compares the stack with its peers, and checks it against targets.
 
 mod peers;
 mod report;
@@ -19,9 +19,9 @@ use crate::{
     tokens::{self, Tokens},
 };
 
-/// What was found of a contender.
+/// The results of a contender.
 struct Figures {
-    /// Per request, in each round.
+    /// The time per request of each round.
     nanos: Vec<f64>,
     allocated: Allocated,
     counted: u64,
@@ -30,10 +30,10 @@ struct Figures {
 struct Settings {
     plan: Plan,
     tokens: usize,
-    /// Of the large list.
+    /// The number of entries of the large list.
     listed: u64,
     algorithms: Vec<TestAlgorithm>,
-    /// The end of the name of the one row that is sent to.
+    /// Sends only to the row whose name ends with this, for a profiler.
     profiled: Option<String>,
 }
 
@@ -67,7 +67,7 @@ impl Settings {
     }
 }
 
-/// Prints a table for each algorithm, or sends to the one row that is to be profiled.
+/// Prints a table for each algorithm, or sends only to the row that is to be profiled.
 pub fn run(args: &Args, algorithms: &[TestAlgorithm]) -> Outcome<()> {
     let settings = Settings::new(args, algorithms);
     peers::choose_backends();
@@ -163,7 +163,7 @@ impl Case<'_> {
         Ok(Table::new(title, &contenders, &figures))
     }
 
-    /// Nothing but one row of this project's, with one token.
+    /// Sends one token to one row of this project, without measuring others.
     fn profile(&self, plan: &Plan, name: &str) -> Outcome<()> {
         let mut rows = self.ours(plan, 1);
         rows.retain(|row| row.name.ends_with(name));
@@ -174,7 +174,7 @@ impl Case<'_> {
         self.take_turns(&plan, rows, 1).map(drop)
     }
 
-    /// The figures of each contender, in the same order.
+    /// Measures all contenders in turns, and returns the results in their order.
     fn take_turns(
         &self,
         plan: &Plan,
@@ -211,7 +211,7 @@ impl Case<'_> {
     }
 }
 
-/// The rows that have a target.
+/// Compares rows with their targets.
 fn judge(table: &Table, algorithm: TestAlgorithm, count: usize, targets: &mut Vec<Target>) {
     let what = |row: &Row| {
         let tokens = if count == 1 { "one token" } else { "in turn" };
@@ -248,7 +248,7 @@ fn judge(table: &Table, algorithm: TestAlgorithm, count: usize, targets: &mut Ve
     }
 }
 
-/// Says what it takes.
+/// Fills a large list and prints its size in memory.
 fn large_list(runtime: &Runtime, entries: u64) -> MemoryStore {
     let before = resident();
     let store = runtime.block_on(ours::store(entries));
@@ -261,7 +261,7 @@ fn large_list(runtime: &Runtime, entries: u64) -> MemoryStore {
     store
 }
 
-/// Bytes of memory that this process holds.
+/// Returns the resident memory of this process in bytes.
 fn resident() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = statm

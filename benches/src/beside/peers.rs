@@ -1,5 +1,5 @@
-//! The peers, each set up as its own docs advise: issuer, audience and expiry are checked, keys are
-//! at hand, and the claims are given to the handler.
+//! The peers, each configured as its docs advise: they check issuer, audience and expiry, have the
+//! keys at hand, and pass the claims to the handler.
 
 use std::{
     future::{Ready, ready},
@@ -24,17 +24,17 @@ use crate::{
 
 type Boxed = Box<dyn Target>;
 
-/// A peer, or why it can't serve the case.
+/// A peer, or the reason why it can't be measured.
 pub struct Peer {
     pub name: &'static str,
     pub router: Result<Boxed, &'static str>,
-    /// Whether it stands on axum 0.7.
+    /// Whether it uses axum 0.7.
     pub is_axum07: bool,
 }
 
 pub const NO_SECRETS: &str = "takes no shared secrets";
 
-/// Where several backends are switched on, jsonwebtoken must be told.
+/// Chooses the backend of jsonwebtoken, which can't choose if several are enabled.
 pub fn choose_backends() {
     jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER
         .install_default()
@@ -57,7 +57,7 @@ fn route_axum07() -> axum07::Router {
     axum07::Router::new().route("/", axum07::routing::get(async || "ok"))
 }
 
-/// All of them.
+/// Returns all peers.
 pub async fn all(issuer: &TestIssuer) -> Vec<Peer> {
     let peer = |name, router| Peer {
         name,
@@ -92,7 +92,8 @@ struct Claims {
     scope: String,
 }
 
-/// The crates of two versions have the same names in them.
+/// Makes the key and the validation for a version of jsonwebtoken. The two versions have the same
+/// names.
 macro_rules! key_and_rules {
     ($jsonwebtoken:ident, $issuer:expr) => {{
         use $jsonwebtoken::{Algorithm, DecodingKey, Validation};

@@ -1,15 +1,15 @@
-//! The table, and the targets beside what was found.
+//! The table of results, and the targets.
 
 use super::Figures;
 use crate::rounds::{Contender, Kind, median};
 
-/// What was found of one contender, beside the others of its table.
+/// The results of one contender, relative to others of its table.
 pub struct Row {
     pub name: String,
     pub kind: Kind,
     /// Per request, above the bare router.
     pub added: f64,
-    /// Of what the best peer adds.
+    /// `added`, divided by that of the best peer.
     pub ratio: f64,
     /// Per request, above the bare router.
     pub allocations: f64,
@@ -91,13 +91,13 @@ impl Table {
     }
 }
 
-/// A limit, and what was found.
+/// A limit, and the result that it applies to.
 pub struct Target {
     pub what: String,
     pub found: String,
     pub limit: String,
     pub is_met: bool,
-    /// A stricter one, to be reached later.
+    /// A stricter limit for later, and whether it is met.
     pub goal: Option<(String, bool)>,
 }
 
@@ -142,7 +142,7 @@ pub fn print_targets(targets: &[Target]) {
     }
 }
 
-/// Less than a third as 1/n.
+/// Formats a ratio, as 1/n if it is less than about a third.
 fn fraction(ratio: f64) -> String {
     match ratio {
         0.0..0.34 => format!("1/{:.0}", 1.0 / ratio),

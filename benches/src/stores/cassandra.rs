@@ -1,5 +1,5 @@
-//! Cassandra: a use is one `INSERT … IF NOT EXISTS` and an entry of the log beside it; next to the
-//! bare driver's `INSERT … IF NOT EXISTS`.
+//! Cassandra: a use is an `INSERT … IF NOT EXISTS` and an entry of the log, compared with only the
+//! `INSERT … IF NOT EXISTS` by the bare driver.
 
 use std::{
     net::TcpListener,
@@ -24,7 +24,7 @@ use crate::rounds::Outcome;
 const SETTINGS: &str = include_str!("../../../tests/servers/cassandra/cassandra.yaml");
 const LOGBACK: &str = include_str!("../../../tests/servers/cassandra/logback.xml");
 
-/// What it looks into of the JVM.
+/// The internal packages of the JVM that Cassandra needs.
 const EXPORTS: &str = "java.base/java.lang.ref java.base/jdk.internal.misc \
     java.management/com.sun.jmx.remote.security java.rmi/sun.rmi.registry java.rmi/sun.rmi.server \
     java.sql/java.sql jdk.unsupported/sun.misc";
@@ -65,7 +65,7 @@ fn said(error: impl ToString) -> String {
     error.to_string()
 }
 
-/// Ends when dropped.
+/// A server. It stops when dropped.
 struct Server {
     process: Child,
     address: String,
@@ -79,7 +79,7 @@ impl Drop for Server {
     }
 }
 
-/// Where `tests/servers/install` puts it.
+/// Returns the folder to which `tests/servers/install` installs Cassandra.
 fn jars() -> Outcome<PathBuf> {
     let set = |name| std::env::var_os(name).map(PathBuf::from);
     let servers = set("TOWER_REVOKE_SERVERS")
@@ -169,7 +169,7 @@ pub(super) async fn measure(rounds: usize) -> Outcome<()> {
     let insert = session.prepare(insert).await.map_err(said)?;
     let bare = Arc::new(Bare(session, insert));
     println!("Cassandra (in brackets: times the bare driver; to reach: 0.8)");
-    // The JVM compiles what it has run for a while.
+    // Warms up the JVM's just-in-time compiler.
     rate(&bare, 32).await?;
     rate(&ours, 32).await?;
     for callers in CALLERS {

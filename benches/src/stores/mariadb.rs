@@ -1,5 +1,5 @@
-//! MariaDB: uses that wait are one transaction, beside the bare driver's one `INSERT` each, on 16
-//! connections, which is about as many as serve it.
+//! MariaDB: waiting uses share a transaction, compared with one `INSERT` per use by the bare
+//! driver. The 16 connections are about as many as serve it well.
 
 use std::{
     net::TcpListener,
@@ -37,7 +37,7 @@ impl Claims for Bare {
     }
 }
 
-/// A server as durable as it is by default; ends when dropped.
+/// A server with its default durability. It stops when dropped.
 struct Server {
     process: Child,
     url: String,
@@ -51,7 +51,8 @@ impl Drop for Server {
     }
 }
 
-/// The server rejects to run as root.
+/// Returns a command that runs as user `mysql` if this process is root, since the server refuses to
+/// run as root.
 fn as_mysql(program: &str, data: &Path) -> Command {
     let is_root = Command::new("id").arg("-u").output();
     let mut command = Command::new("setpriv");
@@ -71,7 +72,7 @@ fn as_mysql(program: &str, data: &Path) -> Command {
 async fn start() -> Outcome<Server> {
     let said = |error: std::io::Error| format!("mariadbd: {error}");
     let data = tempfile::tempdir().map_err(said)?;
-    // Fails where we are not root, and needn't be.
+    // Fails without root, and isn't needed then.
     let _ = Command::new("chown")
         .arg("mysql")
         .arg(data.path())

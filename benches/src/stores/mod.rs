@@ -1,4 +1,4 @@
-//! Durable uses a second on each store, beside its bare driver.
+//! Durable uses per second of each store, compared with its bare driver.
 
 mod cassandra;
 mod mariadb;
@@ -25,19 +25,19 @@ use crate::rounds::{Outcome, median};
 
 const CALLERS: [u64; 3] = [1, 32, 256];
 
-/// Long enough for a busy disk to show its usual side.
+/// The time of one measurement: long enough to average over the latency of a busy disk.
 const SLICE: Duration = Duration::from_millis(500);
 
-/// Of a token.
+/// The remaining lifetime of a token.
 const LIFE: Duration = Duration::from_secs(3600);
 
-/// Something that makes uses durable.
+/// A way to make uses durable.
 trait Claims: Send + Sync + 'static {
-    /// A use that nobody else makes, of the only use of a token.
+    /// Takes the only use of a token that no other caller uses.
     fn take_use(&self, use_: Use) -> impl Future<Output = Outcome<()>> + Send;
 }
 
-/// A store of ours.
+/// A store of this project.
 struct Ours<S>(S);
 
 impl<S: Store> Claims for Ours<S> {
@@ -49,7 +49,7 @@ impl<S: Store> Claims for Ours<S> {
     }
 }
 
-/// All stores, or the one that is named.
+/// Measures all stores, or the named one.
 pub fn run(quick: bool, named: Option<&str>) -> Outcome<()> {
     let rounds = if quick { 3 } else { 9 };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -79,7 +79,7 @@ pub fn run(quick: bool, named: Option<&str>) -> Outcome<()> {
     Ok(())
 }
 
-/// So many callers, each waiting for its use before it makes the next; uses a second.
+/// Returns the uses per second of so many concurrent callers, each with one use at a time.
 async fn rate<C: Claims>(uses: &Arc<C>, callers: u64) -> Outcome<f64> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let until = Some(Clock::system().now().saturating_add(LIFE));
@@ -107,7 +107,7 @@ async fn rate<C: Claims>(uses: &Arc<C>, callers: u64) -> Outcome<f64> {
     Ok(made / started.elapsed().as_secs_f64())
 }
 
-/// One line of the table: the first is what the others are compared with.
+/// Prints a line of the table. The first rate is the one that others are compared with.
 fn print_row(callers: u64, names: &[&str], rates: &[Vec<f64>]) {
     print!("  {callers:>4} callers");
     for (name, rates_of) in names.iter().zip(rates) {

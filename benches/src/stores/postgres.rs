@@ -1,5 +1,5 @@
-//! PostgreSQL: uses that wait are one transaction, beside the bare driver's one `INSERT` each, on
-//! 16 connections, which is about as many as serve it.
+//! PostgreSQL: waiting uses share a transaction, compared with one `INSERT` per use by the bare
+//! driver. The 16 connections are about as many as serve it well.
 
 use std::{
     fs,
@@ -39,7 +39,7 @@ impl Claims for Bare {
     }
 }
 
-/// A server as durable as it is by default; ends when dropped.
+/// A server with its default durability. It stops when dropped.
 struct Server {
     process: Child,
     url: String,
@@ -53,7 +53,8 @@ impl Drop for Server {
     }
 }
 
-/// The server rejects to run as root.
+/// Returns a command that runs as user `postgres` if this process is root, since the server refuses
+/// to run as root.
 fn as_postgres(program: PathBuf) -> Command {
     let is_root = Command::new("id").arg("-u").output();
     let mut command = Command::new("setpriv");
@@ -72,7 +73,7 @@ async fn start() -> Outcome<Server> {
         .find(|folder| folder.join("postgres").exists())
         .ok_or("postgresql of Debian is not installed")?;
     let data = tempfile::tempdir().map_err(said)?;
-    // Fails where we are not root, and needn't be.
+    // Fails without root, and isn't needed then.
     let _ = Command::new("chown")
         .arg("postgres")
         .arg(data.path())

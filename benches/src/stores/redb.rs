@@ -1,4 +1,4 @@
-//! redb: uses that wait share a flush, beside one transaction each.
+//! redb: waiting uses share a flush, compared with one transaction per use.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::rounds::Outcome;
 
 const TABLE: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("uses");
 
-/// The same store, whose callers take turns: one transaction each.
+/// The same store, with one caller at a time: one transaction per use.
 struct InTurn(Ours<RedbStore>, Mutex<()>);
 
-/// redb with one table, one transaction each.
+/// Bare redb with one table, and one transaction per use.
 struct Bare(Arc<Database>);
 
 impl Claims for InTurn {

@@ -1,5 +1,5 @@
-//! Redis: uses that wait go to the server together, beside the bare driver's
-//! `SET NX GET PXAT` on one multiplexed connection.
+//! Redis: waiting uses are sent together, compared with one `SET NX GET PXAT` per use by the bare
+//! driver, on one multiplexed connection.
 
 use std::{
     net::TcpListener,
@@ -36,7 +36,7 @@ impl Claims for Bare {
     }
 }
 
-/// A server without a disk, so that it is no slower than it can be; ends when dropped.
+/// A server without persistence, so that no disk limits it. It stops when dropped.
 struct Server {
     process: Child,
     url: String,

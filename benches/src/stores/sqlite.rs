@@ -1,5 +1,5 @@
-//! SQLite: uses that wait are one transaction, beside the bare driver's one `INSERT` each, on the
-//! one connection that can write.
+//! SQLite: waiting uses share a transaction, compared with one `INSERT` per use by the bare driver,
+//! on the only connection that can write.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tower_revoke_store_sql::SqliteStore;
 use super::{CALLERS, Claims, Ours, print_row, rate};
 use crate::rounds::Outcome;
 
-/// As durable as ours.
+/// The bare driver, with the durability of the store.
 struct Bare(SqlitePool);
 
 impl Claims for Bare {
