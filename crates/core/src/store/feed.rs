@@ -1,126 +1,137 @@
-//! The history of a store, as far as others can follow it.
+//! The [`ChangeFeed`] trait, by which nodes follow a store.
 
 use super::{Listed, StoreError};
 use crate::{BoxFuture, KeyDigest, UnixTime};
 
 /// The changes of a store, in the order in which they were made.
 ///
-/// A port of its own, since no request waits for it, and a store may do without
-/// ([`Store::feed`](super::Store::feed)). A list over a store that has one keeps a mirror of all
-/// that is listed, and asks the store about no token while that is young.
+/// The feed is optional ([`Store::feed`](super::Store::feed)), and no request waits for it. A list
+/// over a store with a feed mirrors everything that is listed, and looks up no token in the store
+/// while the mirror is up to date.
 ///
-/// As of [`Store`](super::Store), every method may be dropped at any await point, and answers in
-/// bounded time.
+/// The methods complete in bounded time, except [`changed`](Self::changed).
+///
+/// # Cancel safety
+/// Every method may be dropped at any await point, as for [`Store`](super::Store).
 pub trait ChangeFeed: Send + Sync {
-    /// What has changed since a cursor, in pages of the store's own size; `None` gives everything
-    /// that is alive, from its first page on. No change is lost between two calls, whatever
-    /// happens to the connection or the store between them; one may come twice. Changes of one key
-    /// come in the order in which they were made. Once `more` is false, every write is told that
-    /// was acknowledged before the call: whoever has read it all knows as much as
-    /// [`look_up`](super::Store::look_up) did then.
+    /// Returns the changes since a cursor, in pages of a size that the store chooses. Without a
+    /// cursor, returns the first page of everything that is currently listed.
+    ///
+    /// * No change is lost between two calls, whatever happens to the connection or the store
+    ///   between them. A change may be delivered more than once.
+    /// * Changes of one key are delivered in the order in which they were made.
+    /// * A page whose [`more`](Changes::more) is `false` completes the read: the pages so far
+    ///   contain every write that was acknowledged before this call. The reader then knows as
+    ///   much as [`look_up`](super::Store::look_up) would have returned at that time.
     ///
     /// # Errors
-    /// [`StoreError::CursorTooOld`] if changes after `since` were trimmed: load all again.
-    /// [`StoreError::HistoryWentBack`] if the store has forgotten what the cursor has seen, also
-    /// where new history has grown beyond that since: write back what is known by
-    /// [`restore`](Self::restore), then load all again.
-    /// [`StoreError::ForeignCursor`] if the cursor is none of this store's. To whoever has read it
-    /// through this handle it means that the database was replaced, which is a history that went back.
+    /// * [`StoreError::CursorTooOld`] if changes after `since` were trimmed. The caller loads
+    ///   everything again.
+    /// * [`StoreError::HistoryWentBack`] if the store has lost changes that the cursor covers,
+    ///   even if its new history has grown past the cursor since. The caller writes back what
+    ///   it knows with [`restore`](Self::restore), then loads everything again.
+    /// * [`StoreError::ForeignCursor`] if another store made the cursor. For a caller that read
+    ///   the cursor through this handle it means that the database was replaced, and the caller
+    ///   proceeds as for `HistoryWentBack`.
     fn changes<'a>(
         &'a self,
         since: Option<&'a Cursor>,
     ) -> BoxFuture<'a, Result<Changes, StoreError>>;
 
-    /// Resolves soon after something has changed since a cursor: a hint that spares waiting for
-    /// the next poll. It may come for nothing, but not over and over while nothing changes, and may
-    /// fail to come; whoever follows the feed asks [`changes`](Self::changes) from time to time all
-    /// the same. A store that can't tell never resolves, which is what the default does.
+    /// Resolves soon after a change has been made past a cursor, so that the follower need not
+    /// wait for its next poll.
+    ///
+    /// This is only a hint. It may resolve spuriously, though not repeatedly while nothing
+    /// changes, and it may fail to resolve; a follower also calls [`changes`](Self::changes) at
+    /// intervals. The default never resolves, for stores without notifications.
     fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
         let _ = since;
         Box::pin(std::future::pending())
     }
 
-    /// Writes back what a node has seen in the feed and the store has forgotten; durable when it
-    /// returns. In any order, by any number of nodes, any number of times:
-    /// * [`Change::Listed`] counts as a revocation said [`at`](Change::Listed::at) that time, a
-    ///   spent token as one that was revoked; it never shortens, and it doesn't stand where the key
-    ///   was lifted after that time.
-    /// * [`Change::Lifted`] lifts what was said before that time, and only that.
-    /// * [`Change::Returned`] is not a thing to write back, and changes nothing.
+    /// Writes back changes that a node has read from the feed and the store has lost, durably
+    /// when it returns. Any number of nodes may write them in any order and any number of
+    /// times.
     ///
-    /// Whether the key is listed in the end doesn't depend on the order. How long may: what was
-    /// lifted meanwhile may have prolonged what stands. Who said it and why is not in it; what is
-    /// known of that stays.
+    /// * [`Change::Listed`] counts as a revocation made [`at`](Change::Listed::at) that time; a
+    ///   spent token is restored as a revoked one. It never shortens a revocation, and has no
+    ///   effect if the key was lifted after that time.
+    /// * [`Change::Lifted`] ends only a revocation that was made before that time.
+    /// * [`Change::Returned`] can't be written back, and has no effect.
     ///
-    /// Uses are written back by [`take_use`](super::Store::take_use), under their own ids.
+    /// Whether the key is listed in the end doesn't depend on the order. Its `until` may: a
+    /// revocation that was lifted in between may have prolonged the one that remains. A change
+    /// carries no author or reason; those that the store knows are kept.
+    ///
+    /// Uses are written back with [`take_use`](super::Store::take_use), under their own ids.
     ///
     /// # Errors
-    /// As of [`Store::revoke`](super::Store::revoke).
+    /// As for [`Store::revoke`](super::Store::revoke).
     fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
-/// A position in a store's history, in the store's own bytes.
+/// A position in a store's history or records, in an encoding of the store's own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor(Vec<u8>);
 
 impl Cursor {
-    /// Makes a cursor of a store's own bytes.
+    /// Makes a cursor from bytes in the store's encoding.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(bytes.into())
     }
 
-    /// Returns the bytes that the store made it of.
+    /// Returns the bytes that the cursor was made from.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// A stretch of a store's history.
+/// One page of a store's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
-    /// What happened; the changes of one key oldest first.
+    /// The changes; those of one key oldest first.
     pub changes: Vec<Change>,
-    /// From where to ask the next time.
+    /// The cursor for the next call.
     pub next: Cursor,
-    /// Whether there is more to be had at once. A page may be empty and still say so.
+    /// Whether more changes can be read at once. It may be `true` for an empty page.
     pub more: bool,
 }
 
-/// One thing that happened.
+/// One change of a store.
 ///
-/// A token's revocation and the end of its uses are two things. Both may stand under one key, and
-/// neither ends the other.
+/// A token can be both revoked and spent. The two are independent: the end of one doesn't end the
+/// other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Change {
-    /// The key is listed like this from now on.
+    /// The key is listed from now on.
     Listed {
-        /// What is listed.
+        /// The key that is listed.
         key: KeyDigest,
-        /// How.
+        /// How it is listed.
         listed: Listed,
-        /// When it was said; of a token that is spent, and where nobody knows,
-        /// [`UnixTime::EPOCH`].
+        /// When the revocation was made. [`UnixTime::EPOCH`] if the token is spent, or if the time
+        /// is not known.
         at: UnixTime,
     },
     /// The key's revocation was ended early.
     Lifted {
-        /// Of what.
+        /// The key that was lifted.
         key: KeyDigest,
-        /// When; later than when what it lifts was said.
+        /// When it was lifted; later than the time of the revocation that ended.
         at: UnixTime,
-        /// Until when what it lifts would have been remembered; `None`: for ever.
+        /// Until when the revocation would have been kept. `None` means for ever.
         until: Option<UnixTime>,
     },
-    /// A token that was spent is no longer: a use was returned.
+    /// A spent token is valid again, because a use was returned.
     Returned {
-        /// Of which token.
+        /// The key of the token.
         key: KeyDigest,
     },
 }
 
 impl Change {
-    /// What it is about.
+    /// Returns the key that changed.
     pub const fn key(&self) -> &KeyDigest {
         match self {
             Self::Listed { key, .. } | Self::Lifted { key, .. } | Self::Returned { key } => key,

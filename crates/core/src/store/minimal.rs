@@ -65,7 +65,8 @@ impl Store for MinimalStore {
 
     async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
         let mut tables = self.tables();
-        // What was forgotten must not be taken a second time, should the clock have gone back since.
+        // The clock may have been set back since the last purge. A purged use must not be taken a
+        // second time.
         let is_forgotten = use_
             .until
             .is_some_and(|until| Some(until) < tables.purged_before);

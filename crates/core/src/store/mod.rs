@@ -1,4 +1,4 @@
-//! The port behind which revocations and uses are kept.
+//! The [`Store`] trait, which keeps revocations and uses.
 
 mod feed;
 mod records;
@@ -14,25 +14,31 @@ use crate::{
     internal::merge::later_end, retention,
 };
 
-/// Where revocations and uses live, durable and shared.
+/// A durable, shared store of revocations and uses.
 ///
-/// A store is exact: what it has acknowledged it returns until its time has passed, whatever
-/// else happens to it. What "durable" means is each store's own, and must stand in its docs. The
-/// conformance suite of tower-revoke-testing (`store_conformance!`) proves a store against this
-/// contract.
+/// # Contract
+/// * **Durability.** An acknowledged write is never lost before it expires. Each implementation
+///   must document what "durable" means for it.
+/// * **Time.** Every `until` is an absolute wall-clock time in seconds. It already contains the
+///   margin for the leeways of verifiers (see [`retention`]), so a store adds none of its own. An
+///   entry has expired when [`retention::has_ended`] returns `true`.
+/// * **Failure.** A method that can't determine its result returns [`StoreError::Unavailable`] or
+///   [`StoreError::TimedOut`] in bounded time. The operation may have taken effect.
 ///
-/// Every method may be dropped at any await point; what was asked may then have happened or not,
-/// and is asked again under the same key or use id. `now` and `until` are wall-clock seconds. Every
-/// `until` is absolute, with the margin that verifiers' leeways need in it, see [`retention`]: a
-/// store computes with none, and an entry is over when [`retention::has_ended`] says so.
-/// A method that can't know the answer returns [`StoreError::Unavailable`] or
-/// [`StoreError::TimedOut`] in bounded time.
+/// Six methods are required. Two more expose optional capabilities: [`feed`](Self::feed) lets nodes
+/// follow every change, and [`records`](Self::records) lets operators list who revoked what and
+/// why.
 ///
-/// Six methods make a store. What else it can do, it hands out: [`feed`](Self::feed) tells nodes of
-/// every change, [`records`](Self::records) tells operators who revoked what and why.
+/// The conformance suite of tower-revoke-testing (`store_conformance!`) tests an implementation
+/// against this contract.
+///
+/// # Cancel safety
+/// Every method may be dropped at any await point. The operation may then have taken effect or not;
+/// the caller can repeat it with the same key or use id.
 ///
 /// # Examples
-/// A whole store, which passes the suite. Where this one has a lock, a database has a transaction.
+/// A complete store that passes the suite. A database uses a transaction where this one takes a
+/// lock.
 ///
 #[doc = concat!("```\n", include_str!("minimal.rs"), "```")]
 #[diagnostic::on_unimplemented(
@@ -40,89 +46,107 @@ use crate::{
     note = "pass a `MemoryStore`, a store of a tower-revoke-store-… crate, or implement `Store`"
 )]
 pub trait Store: Send + Sync + 'static {
-    /// Whether [`look_up`](Self::look_up) is done as soon as it is polled, as in a store that is
-    /// all in memory. Such a store is asked without waiting, and no answers are kept beside it.
+    /// Whether [`look_up`](Self::look_up) completes on its first poll, as in an in-memory
+    /// store.
+    ///
+    /// A list queries such a store synchronously and doesn't cache its answers.
     const ANSWERS_AT_ONCE: bool = false;
 
-    /// Remembers revocations; durable when it returns. Idempotent. Never shortens: of two
-    /// revocations of one key the later `until` stays, and of two rules the later
-    /// `issued_at_or_before` too. It stands also where the key was lifted before. All or an error;
-    /// after an error some may have been kept.
+    /// Stores revocations, durably when it returns.
+    ///
+    /// The operation is idempotent and never shortens a revocation: of two revocations of one
+    /// key the later `until` is kept, and of two rules also the later `issued_at_or_before`. A
+    /// revocation takes effect even if the key was lifted before.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] if the store has no room. After any error, some of the revocations
+    /// may have been stored.
     fn revoke(
         &self,
         revocations: &[Revocation],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Ends a revocation early; durable when it returns. `true` if there was one. Uses that were
-    /// taken stay taken. It is an event of the feed, newer than what it lifts, and remembered
-    /// for as long as that would have been, and no shorter than earlier lifts of the key: no
-    /// [`restore`](ChangeFeed::restore) revives it.
+    /// Ends a revocation early, durably when it returns. Returns `true` if the key was revoked.
+    ///
+    /// Uses that were taken remain taken. The lift appears in the feed with a time later than
+    /// the revocation that it ends. The store remembers it at least as long as it would have
+    /// kept that revocation, and as long as any earlier lift of the key, so that no
+    /// [`restore`](ChangeFeed::restore) revives the revocation.
     fn lift(&self, lift: &Lift) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// What is listed under each key, in the order of the keys, in one round trip. A token whose
-    /// uses are all taken is [`Listed::Spent`], unless it was revoked as well. Sees every write
-    /// that was acknowledged before the call.
+    /// Returns what is listed under each key, in the order of the keys, in one round trip.
+    ///
+    /// A token whose uses are all taken is [`Listed::Spent`], unless it is also revoked. The
+    /// result reflects every write that was acknowledged before the call.
     fn look_up(
         &self,
         keys: &[KeyDigest],
     ) -> impl Future<Output = Result<Vec<Option<Listed>>, StoreError>> + Send;
 
-    /// Takes one of a token's `limit` uses; durable when it returns. Atomic: of any number of
-    /// uses, on any number of nodes, at most `limit` win that were not returned. Idempotent by
-    /// [`Use::id`]: asked again, the same use gets the same answer. Never wins on a life that
-    /// is past.
+    /// Takes one of a token's `limit` uses, durably when it returns.
+    ///
+    /// The operation is atomic: at any time at most `limit` uses of a token are taken and not
+    /// returned, whatever the number of concurrent calls and nodes. It is idempotent by
+    /// [`Use::id`]: a repeated call with the same id gets the same outcome. A use of an expired
+    /// token is never taken.
     ///
     /// # Errors
-    /// [`StoreError::LimitMismatch`] if the token's uses were counted with another limit before,
-    /// [`StoreError::Expired`] if `until` has come, see [`retention::has_ended`].
+    /// [`StoreError::LimitMismatch`] if the token's uses were counted with another limit
+    /// before, [`StoreError::Expired`] if `until` has passed, see [`retention::has_ended`].
     fn take_use(&self, use_: &Use) -> impl Future<Output = Result<UseOutcome, StoreError>> + Send;
 
-    /// Gives one use back; durable when it returns. `true` if the use was held by this very use
-    /// id: nobody else's use is ever returned.
+    /// Returns one use to the token, durably when it returns.
+    ///
+    /// Yields `true` if a use was held under this use id. Uses under other ids are never
+    /// affected.
     fn return_use(&self, use_: &Use) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Forgets what ended before `before`: its `until` is earlier. An entry whose `until` is `before`
-    /// itself ended at that time, not before it, and is kept. The number of entries dropped.
-    /// The caller allows for clock skew, and reads a clock that never steps back.
+    /// Deletes the entries whose `until` is earlier than `before`, and returns their number.
+    ///
+    /// An entry whose `until` equals `before` is kept. The caller allows for clock skew and
+    /// uses a clock that never steps back.
     fn purge(&self, before: UnixTime) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Its changes, for nodes that keep all that it lists in memory; `None` if it has no feed. A
-    /// store without one is asked about each token, within the list's `max_staleness`.
+    /// Returns the feed of changes, for nodes that mirror the store in memory. `None` if the
+    /// store has none.
+    ///
+    /// A list over a store without a feed looks up each token and caches the answer for at most
+    /// its `max_staleness`.
     fn feed(&self) -> Option<&dyn ChangeFeed> {
         None
     }
 
-    /// What operators can ask of this store; `None` if nothing.
+    /// Returns the records that operators can query. `None` if the store doesn't support it.
     fn records(&self) -> Option<&dyn Records> {
         None
     }
 }
 
-/// What a store knows under a key.
+/// What a store lists under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Listed {
-    /// One token was revoked.
+    /// The token is revoked.
     Revoked {
-        /// Until when this is remembered; `None`: for ever.
+        /// Until when the store keeps it. `None` means for ever.
         until: Option<UnixTime>,
     },
-    /// One token's uses are all taken.
+    /// All uses of the token are taken.
     Spent {
-        /// Until when this is remembered; `None`: for ever.
+        /// Until when the store keeps it. `None` means for ever.
         until: Option<UnixTime>,
     },
     /// All tokens under the key that were issued at or before a time are revoked.
     Rule {
-        /// That time.
+        /// The latest `iat` of the revoked tokens.
         issued_at_or_before: UnixTime,
-        /// Until when this is remembered; `None`: for ever.
+        /// Until when the store keeps it. `None` means for ever.
         until: Option<UnixTime>,
     },
 }
 
 impl From<&Revocation> for Listed {
-    /// How the key is listed once this is kept.
+    /// Returns how the key is listed once the revocation is stored.
     fn from(revocation: &Revocation) -> Self {
         let until = revocation.retained_until();
         match revocation.issued_at_or_before() {
@@ -136,16 +160,17 @@ impl From<&Revocation> for Listed {
 }
 
 impl Listed {
-    /// Until when this is remembered; `None`: for ever.
+    /// Returns until when the store keeps it. `None` means for ever.
     pub const fn until(&self) -> Option<UnixTime> {
         match *self {
             Self::Revoked { until } | Self::Spent { until } | Self::Rule { until, .. } => until,
         }
     }
 
-    /// The two as one that never shortens either: the later `until`, and of rules the later
-    /// `issued_at_or_before`. A rule and a token's listing never meet under one key; if they do,
-    /// `self` stays.
+    /// Merges two listings of one kind: the later `until` is kept, and of rules also the later
+    /// `issued_at_or_before`.
+    ///
+    /// Returns `self` if the kinds differ. One key never has both a rule and a token's listing.
     #[must_use]
     pub fn longer(self, other: Self) -> Self {
         match (self, other) {
@@ -190,17 +215,18 @@ impl Listed {
 pub struct Use {
     /// The token.
     pub token: TokenId,
-    /// The name of this use; the same use asked again carries the same id.
+    /// Identifies this use. A retry carries the same id.
     pub id: UseId,
     /// How many uses the token has in all.
     pub limit: NonZeroU32,
-    /// Until when it can be taken and is kept: the token's `exp` with the margin in it, see
-    /// [`retention::of_token`]; `None`: for ever.
+    /// Until when the use can be taken and is kept: the token's `exp` plus the margin, see
+    /// [`retention::of_token`]. `None` means for ever.
     pub until: Option<UnixTime>,
 }
 
 impl Use {
-    /// A use of a token. `exp` is the token's own, without any leeway; `None`: it never expires.
+    /// Makes a use of a token. `exp` is the token's own, without any leeway; `None` means that
+    /// the token never expires.
     pub const fn new(token: TokenId, id: UseId, limit: NonZeroU32, exp: Option<UnixTime>) -> Self {
         Self {
             token,
@@ -211,72 +237,73 @@ impl Use {
     }
 }
 
-/// How a use ended.
+/// The outcome of [`Store::take_use`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UseOutcome {
-    /// The use is the caller's.
+    /// The use is taken for the caller.
     Taken {
-        /// How many uses were left after this use, when it was made or asked again.
+        /// How many uses were left after this one, at the time of this call.
         left: u32,
     },
-    /// Others have them all.
+    /// All uses are taken under other ids.
     Spent,
 }
 
-/// The early end of a revocation, with who wants it and why.
+/// The early end of a revocation, with its author and reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lift {
-    /// What is no longer revoked.
+    /// The key whose revocation ends.
     pub key: RevocationKey,
-    /// When it was said.
+    /// When the lift was requested.
     pub at: UnixTime,
-    /// Who said it.
+    /// The person or program that requested it.
     pub by: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// Why a store could not do what it was asked.
+/// Why a store operation failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// It did not answer, or not with an answer. What was asked may have happened.
+    /// The store did not respond, or its response was not usable. The operation may have taken
+    /// effect.
     #[error("the store is unavailable")]
     Unavailable(#[source] BoxError),
-    /// It did not answer in time. What was asked may have happened.
+    /// The store did not respond in time. The operation may have taken effect.
     #[error("the store did not answer within {0:?}")]
     TimedOut(Duration),
-    /// It has no room, and rejects rather than forget.
+    /// The store has reached its capacity. It rejects new entries rather than evicting others.
     #[error("the store is full ({0} entries)")]
     Full(u64),
     /// The token's uses were counted with another limit before.
     #[error("the token's uses are counted up to {stored}, not up to {asked}")]
     LimitMismatch {
-        /// The limit of the uses that are kept.
+        /// The limit of the stored uses.
         stored: u32,
-        /// The limit of this one.
+        /// The limit of the requested use.
         asked: u32,
     },
-    /// Nothing can be taken on a life that is past.
+    /// The token has expired, so none of its uses can be taken.
     #[error("the token's life is past")]
     Expired,
-    /// Changes after the cursor were trimmed.
+    /// The store has trimmed changes that come after the cursor.
     #[error("the cursor is older than the history that is kept")]
     CursorTooOld,
     /// The cursor was not made by this store.
     #[error("the cursor is none of this store's")]
     ForeignCursor,
-    /// The store has forgotten what the cursor has seen: a fail-over that lost writes, or a backup
-    /// that was played back.
+    /// The store has lost changes that the cursor covers, as after a fail-over that lost writes
+    /// or a restore from a backup.
     #[error("the store's history went back behind what was read from it")]
     HistoryWentBack,
-    /// The store has no such ability.
+    /// The store doesn't support the operation.
     #[error("the store has no {0}")]
     Unsupported(&'static str),
 }
 
 impl StoreError {
-    /// Returns whether what was asked may have happened all the same.
+    /// Returns whether the operation may have taken effect despite the error.
     pub fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::TimedOut(_))
     }

@@ -1,21 +1,23 @@
-//! What operators ask of a store: who was revoked, by whom, and why.
+//! The [`Records`] trait, by which operators query who was revoked, by whom and why.
 
 use super::{Cursor, Listed, StoreError};
 use crate::{BoxFuture, KeyDigest, Revocation, RevocationKey, UnixTime};
 
-/// The revocations of a store with all that was said about them.
+/// The revocations of a store, with their authors and reasons.
 ///
-/// A port of its own, since no request waits for it, and a store may do without
-/// ([`Store::records`](super::Store::records)). Uses that were taken are not in it.
+/// Records are optional ([`Store::records`](super::Store::records)), and no request waits for them.
+/// They don't contain uses.
 pub trait Records: Send + Sync {
-    /// One page of the revocations that are alive and wanted, in an order of the store's own that
-    /// does not change between pages; at most `at_most` of them, at least one if there is one.
-    /// What is revoked or lifted while somebody turns pages may be in them or not; everything else
-    /// is in them once.
+    /// Returns one page of the current revocations that match a filter: at most `at_most`, and at
+    /// least one if any is left.
+    ///
+    /// The store chooses the order, which does not change between pages. A revocation that is made
+    /// or lifted between two pages may or may not be returned; every other one is returned exactly
+    /// once.
     ///
     /// # Errors
-    /// As of [`Store::look_up`](super::Store::look_up); [`StoreError::ForeignCursor`] if `after`
-    /// was not made by this store.
+    /// As for [`Store::look_up`](super::Store::look_up), and [`StoreError::ForeignCursor`] if
+    /// `after` was not made by this store.
     fn page<'a>(
         &'a self,
         wanted: &'a RecordFilter,
@@ -24,7 +26,7 @@ pub trait Records: Send + Sync {
     ) -> BoxFuture<'a, Result<RecordPage, StoreError>>;
 }
 
-/// Which revocations are wanted: those for which all that is said here is true.
+/// Selects revocations. A record must meet all conditions.
 ///
 /// ```
 /// use tower_revoke_core::{RevocationKey, UnixTime, RecordFilter};
@@ -42,48 +44,48 @@ pub struct RecordFilter {
 }
 
 impl RecordFilter {
-    /// Every revocation.
+    /// Selects every revocation.
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// Only that of one key.
+    /// Selects only the revocation of one key.
     #[must_use]
     pub fn key(mut self, key: impl Into<RevocationKey>) -> Self {
         self.key = Some(key.into().digest());
         self
     }
 
-    /// Only those with exactly this reason.
+    /// Selects only revocations with exactly this reason.
     #[must_use]
     pub fn because(mut self, reason: impl Into<String>) -> Self {
         self.reason = Some(reason.into());
         self
     }
 
-    /// Only those that were said at or after a time.
+    /// Selects only revocations made at or after a time.
     #[must_use]
     pub fn since(mut self, time: UnixTime) -> Self {
         self.since = Some(time);
         self
     }
 
-    /// The one key, if only that is wanted.
+    /// Returns the key that records must have, if any.
     pub fn only_key(&self) -> Option<&KeyDigest> {
         self.key.as_ref()
     }
 
-    /// The one reason, if only that is wanted.
+    /// Returns the reason that records must have, if any.
     pub fn only_reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
-    /// The earliest time that is wanted.
+    /// Returns the earliest time that records may have, if any.
     pub fn earliest(&self) -> Option<UnixTime> {
         self.since
     }
 
-    /// Whether a record is wanted.
+    /// Returns whether a record meets all conditions.
     pub fn wants(&self, record: &RevocationRecord) -> bool {
         self.key.is_none_or(|key| key == record.digest)
             && (self.reason.as_deref()).is_none_or(|reason| reason == record.reason)
@@ -91,36 +93,38 @@ impl RecordFilter {
     }
 }
 
-/// Some of the revocations that are wanted.
+/// One page of the records that a filter selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordPage {
-    /// The revocations.
+    /// The records.
     pub records: Vec<RevocationRecord>,
-    /// From where to ask for the next page; `None` after the last.
+    /// The cursor for the next page. `None` after the last.
     pub next: Option<Cursor>,
 }
 
-/// One revocation, with all that was said about it.
+/// One revocation, with its author and reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevocationRecord {
-    /// Under what it is listed.
+    /// The digest of the key.
     pub digest: KeyDigest,
-    /// The same, readable; `None` of a rule that was only written back by a node
-    /// ([`ChangeFeed::restore`](super::ChangeFeed::restore)), which knows no more than the digest. A token's
-    /// is always there: its digest is its id ([`KeyDigest::as_token`]).
+    /// The key itself.
+    ///
+    /// `None` for a rule that was only written back by a node
+    /// ([`ChangeFeed::restore`](super::ChangeFeed::restore)), which knows no more than the digest.
+    /// It is always known for a token, whose digest is its id ([`KeyDigest::as_token`]).
     pub key: Option<RevocationKey>,
-    /// How it is listed: [`Listed::Revoked`] or [`Listed::Rule`].
+    /// How the key is listed: [`Listed::Revoked`] or [`Listed::Rule`].
     pub listed: Listed,
-    /// When it was said; [`UnixTime::EPOCH`] if nobody knows.
+    /// When the revocation was made. [`UnixTime::EPOCH`] if unknown.
     pub at: UnixTime,
-    /// Who said it; empty if nobody knows.
+    /// The person or program that made it. Empty if unknown.
     pub by: String,
-    /// Why; empty if nothing was said.
+    /// The reason. Empty if none was given.
     pub reason: String,
 }
 
 impl RevocationRecord {
-    /// The revocation as the store keeps it; `None` where only the digest is known.
+    /// Returns the revocation as the store keeps it. `None` if only the digest is known.
     pub fn revocation(&self) -> Option<Revocation> {
         let revocation = match (self.key.clone()?, self.listed) {
             (
