@@ -1,4 +1,4 @@
-//! The caller, as a request carries it.
+//! The authenticated caller of a request.
 
 use std::{
     any::{Any, TypeId},
@@ -14,9 +14,9 @@ use crate::{
     VerifiedToken, bearer_context::ResponseHead,
 };
 
-/// The verified token in a request's extensions; as an extractor, typed by the user.
+/// The verified token in a request's extensions, and an extractor for it.
 ///
-/// It derefs to the claims, so a handler reads them as fields of its own type:
+/// It derefs to the claims, so that a handler reads them as fields of its own type:
 ///
 /// ```
 /// use serde::Deserialize;
@@ -33,16 +33,17 @@ use crate::{
 /// ```
 pub struct Authenticated<C = Claims> {
     token: Arc<VerifiedToken>,
-    /// `None`: the token's own, and `C` is `Claims`.
+    /// `None` if `C` is `Claims`, which the token holds.
     typed: Option<Arc<C>>,
-    /// Here and not beside it in the extensions: one entry is cheaper than two.
+    /// Kept here rather than as a second extension, since one entry is cheaper than two.
     context: Option<BearerContext>,
-    /// In place of the context, for a handler that may keep this for longer than the request.
+    /// Replaces the context in a typed caller, which a handler may keep for longer than the
+    /// request.
     head: ResponseHead,
 }
 
 impl Authenticated {
-    /// Makes the caller of a verified token: whoever holds one is taken for its subject.
+    /// Makes the caller of a verified token. Its bearer is treated as the token's subject.
     pub fn new(token: Arc<VerifiedToken>) -> Self {
         Self {
             token,
@@ -52,7 +53,7 @@ impl Authenticated {
         }
     }
 
-    /// Adds what a bearer layer leaves for the layers inside of it.
+    /// Adds what a bearer layer passes to the layers inside of it.
     #[must_use]
     pub fn with_context(mut self, context: BearerContext) -> Self {
         self.context = Some(context);
@@ -66,8 +67,8 @@ impl Authenticated {
     /// Returns the caller that a bearer layer has put into a request's extensions.
     ///
     /// # Errors
-    /// [`Reason::NoToken`] if the request has no verified token, [`Reason::Misconfigured`] if it came
-    /// through no bearer layer.
+    /// [`Reason::NoToken`] if the request has no verified token, [`Reason::Misconfigured`] if it
+    /// did not pass a bearer layer.
     pub fn of(extensions: &http::Extensions) -> Result<&Self, Rejection> {
         match extensions.get::<Self>() {
             Some(caller) => Ok(caller),
@@ -76,10 +77,11 @@ impl Authenticated {
         }
     }
 
-    /// Returns the same caller with its claims read as `C`, which is done once per token.
+    /// Returns the same caller with its claims deserialized as `C`. The result is cached with the
+    /// token.
     ///
     /// # Errors
-    /// [`ClaimsError::DoNotFit`] if the claims can't be read as `C`.
+    /// [`ClaimsError::DoNotFit`] if the claims can't be deserialized as `C`.
     pub fn typed<C>(&self) -> Result<Authenticated<C>, ClaimsError>
     where
         C: DeserializeOwned + Send + Sync + 'static,
@@ -91,7 +93,8 @@ impl Authenticated {
                 false => Some(self.token.typed()?),
             },
             token: self.token.clone(),
-            // What a handler keeps for longer than the request doesn't hold the token as it came.
+            // The context holds the token as it was presented. A handler may keep this value for
+            // longer than the request, so the context is left out.
             context: None,
             head: self.response_head(),
         })
@@ -146,21 +149,21 @@ impl<C> Authenticated<C> {
         self.token.claims().has_scope(scope)
     }
 
-    /// Returns the key that revokes all tokens of this token's subject: "log out everywhere". `None`
-    /// without `iss` and `sub`.
+    /// Returns the key that revokes all tokens of this token's subject ("log out everywhere").
+    /// `None` unless the token has both `iss` and `sub`.
     pub fn subject_key(&self) -> Option<RevocationKey> {
         Some(RevocationKey::subject(self.issuer()?, self.subject()?))
     }
 
-    /// Returns the key that revokes all tokens of this token's client, by `client_id` or `azp`. `None`
-    /// without `iss` and either of them.
+    /// Returns the key that revokes all tokens of this token's client. `None` unless the token has
+    /// `iss`, and `client_id` or `azp`.
     pub fn client_key(&self) -> Option<RevocationKey> {
         let client = self.token.claims().client()?;
         Some(RevocationKey::client(self.issuer()?, client))
     }
 
-    /// Returns the key that revokes all tokens of this token's session at its issuer, by `sid`: "log
-    /// out here". `None` without `iss` and `sid`.
+    /// Returns the key that revokes all tokens of this token's session at its issuer ("log out
+    /// here"). `None` unless the token has both `iss` and `sid`.
     pub fn session_key(&self) -> Option<RevocationKey> {
         let session = self.token.claims().session()?;
         Some(RevocationKey::session(self.issuer()?, session))

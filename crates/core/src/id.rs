@@ -1,46 +1,50 @@
-//! Names for one token and for one use of it: hashes and random numbers, never the token itself.
+//! Identifiers of tokens and of their uses: hashes and random numbers, never the token itself.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// Under what one token is listed: the first 128 bits of a SHA-256, from which the token cannot be
-/// had, and for which nobody can make a second token.
+/// The id under which one token is listed: the first 128 bits of a SHA-256.
 ///
-/// Every field goes in with its length and under a tag of its own, so that no two ways to make an
-/// id meet: `(iss "a", jti "bc")` and `("ab", "c")` differ, and so do a JWT and an opaque token.
+/// The token can't be recovered from it, and finding a second token with the same id is infeasible.
+///
+/// Every field is hashed with its length, after a tag for the kind of id, so that different inputs
+/// never collide: `(iss "a", jti "bc")` and `("ab", "c")` differ, and so do a JWT and an opaque
+/// token.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenId([u8; 16]);
 
 impl TokenId {
-    /// The id of a JWT with a `jti`, which is unique per issuer (RFC 7519 §4.1.7).
+    /// Returns the id of a JWT with a `jti`, which is unique per issuer (RFC 7519 §4.1.7).
     pub fn of_jwt(issuer: &str, jwt_id: &str) -> Self {
         Self(digest("jwt", &[issuer.as_bytes(), jwt_id.as_bytes()]))
     }
 
-    /// The id of a JWT without a `jti`, or with one that is no string: its signing input
-    /// (`header.payload`). Never the whole token, whose signature can be re-encoded without the key.
+    /// Returns the id of a JWT without a `jti`, or with one that is not a string, from its signing
+    /// input (`header.payload`).
+    ///
+    /// The signature is not part of it, since a signature can be re-encoded without the key.
     pub fn of_signing_input(signing_input: &str) -> Self {
         Self(digest("signing-input", &[signing_input.as_bytes()]))
     }
 
-    /// The id of an opaque token, known to `resolver` (an introspection endpoint, a token store).
+    /// Returns the id of an opaque token of `resolver` (an introspection endpoint, a token store).
     pub fn of_opaque(resolver: &str, token: &[u8]) -> Self {
         Self(digest("opaque", &[resolver.as_bytes(), token]))
     }
 
-    /// An id that was stored before.
+    /// Makes an id from bytes that were stored.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The hash.
+    /// Returns the bytes of the hash.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 }
 
-/// The first four bytes, in hex: enough to find an entry, too little to be one.
+/// Writes the first four bytes in hex: enough to find an entry, too little to forge one.
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(f, &self.0[..4])
@@ -53,17 +57,18 @@ impl fmt::Debug for TokenId {
     }
 }
 
-/// The name of one use of a token, 128 random bits. A claim asked twice under one id is one claim.
+/// Identifies one use of a token: 128 random bits. Two calls that take a use with one id take one
+/// use.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UseId([u8; 16]);
 
 impl UseId {
-    /// From random bytes; equal bytes mean the same use.
+    /// Makes an id from random bytes. Equal bytes mean the same use.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
@@ -77,8 +82,8 @@ impl fmt::Debug for UseId {
     }
 }
 
-/// The first half of a SHA-256 over a tag and fields, each with its length. A list of many millions
-/// needs half the room, and to find a second input for a digest stays out of reach.
+/// Returns the first half of a SHA-256 over a tag and fields, each with its length. It halves the
+/// memory of a list of many millions, and a second preimage remains infeasible.
 pub(crate) fn digest(tag: &str, fields: &[&[u8]]) -> [u8; 16] {
     let fields = fields.iter();
     fields
@@ -86,7 +91,7 @@ pub(crate) fn digest(tag: &str, fields: &[&[u8]]) -> [u8; 16] {
         .finish()
 }
 
-/// The same, field by field.
+/// Computes a [`digest`] field by field.
 #[derive(Clone)]
 pub(crate) struct Fields(Sha256);
 
@@ -129,7 +134,7 @@ mod tests {
         assert_ne!(TokenId::of_signing_input("a"), TokenId::of_opaque("a", b""));
     }
 
-    /// Stores outlive releases: an id that changes would forget every revocation.
+    /// Stores outlive releases. If an id changed, every stored revocation would be lost.
     #[test]
     fn ids_stay_the_same_between_releases() {
         for (id, expected) in [

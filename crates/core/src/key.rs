@@ -1,4 +1,4 @@
-//! What can be revoked: one token, or all tokens that share a claim.
+//! Keys of revocations: one token, or all tokens that share a claim.
 
 use std::{borrow::Cow, fmt};
 
@@ -7,11 +7,11 @@ use crate::{
     id::{digest, write_hex},
 };
 
-/// What a revocation is about.
+/// The key of a revocation.
 ///
-/// All but [`Token`](Self::Token) are **rules**: they end every token that carries the claim and
-/// was issued at or before a given time. Rule keys stay readable, for operators; the token is a
-/// hash.
+/// All keys but [`Token`](Self::Token) are those of **rules**, which revoke every token that
+/// carries the claim and was issued at or before a given time. The key of a rule is kept in plain
+/// text, for operators; that of a token is a hash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RevocationKey {
@@ -28,7 +28,7 @@ pub enum RevocationKey {
 }
 
 impl RevocationKey {
-    /// All tokens of an issuer.
+    /// Makes the key of all tokens of an issuer.
     pub fn issuer(issuer: impl Into<String>) -> Self {
         Self::Rule {
             issuer: issuer.into(),
@@ -36,22 +36,25 @@ impl RevocationKey {
         }
     }
 
-    /// All tokens of an issuer's subject (`sub`): "log out everywhere".
+    /// Makes the key of all tokens of an issuer's subject (`sub`): "log out everywhere".
     pub fn subject(issuer: impl Into<String>, subject: impl Into<String>) -> Self {
         Self::claim(issuer, "sub", subject)
     }
 
-    /// All tokens issued to a client (`client_id`, or `azp` where there is no `client_id`).
+    /// Makes the key of all tokens issued to a client (`client_id`, or `azp` without a
+    /// `client_id`).
     pub fn client(issuer: impl Into<String>, client: impl Into<String>) -> Self {
         Self::claim(issuer, "client_id", client)
     }
 
-    /// All tokens of a session (`sid`).
+    /// Makes the key of all tokens of a session (`sid`).
     pub fn session(issuer: impl Into<String>, session: impl Into<String>) -> Self {
         Self::claim(issuer, "sid", session)
     }
 
-    /// All tokens with a claim of the user's choice. The verifier must be told of it, see
+    /// Makes the key of all tokens with a claim of the user's choice.
+    ///
+    /// The verifier must be configured to check that claim, see
     /// [`VerifiedToken::with_rule_claim`](crate::VerifiedToken::with_rule_claim).
     pub fn claim(
         issuer: impl Into<String>,
@@ -64,7 +67,7 @@ impl RevocationKey {
         }
     }
 
-    /// The fixed-length key under which stores keep this.
+    /// Returns the fixed-length digest under which stores keep the key.
     pub fn digest(&self) -> KeyDigest {
         match self {
             Self::Token(id) => KeyDigest::of_token(*id),
@@ -79,7 +82,7 @@ impl RevocationKey {
         }
     }
 
-    /// True of every key but a token's.
+    /// Returns `true` for every key but a token's.
     pub fn is_rule(&self) -> bool {
         matches!(self, Self::Rule { .. })
     }
@@ -96,12 +99,12 @@ impl From<TokenId> for RevocationKey {
 pub struct KeyDigest([u8; 16]);
 
 impl KeyDigest {
-    /// The digest of a token's key: its id, which is a hash already.
+    /// Returns the digest of a token's key: its id, which is already a hash.
     pub const fn of_token(id: TokenId) -> Self {
         Self(*id.as_bytes())
     }
 
-    /// The token, if this is the digest of a token's key and not of a rule's.
+    /// Returns the id of the token. It is meaningless for the digest of a rule's key.
     pub const fn as_token(&self) -> TokenId {
         TokenId::from_bytes(self.0)
     }
@@ -117,12 +120,12 @@ impl KeyDigest {
         ))
     }
 
-    /// A digest that was stored before.
+    /// Makes a digest from bytes that were stored.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The hash.
+    /// Returns the bytes of the hash.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
@@ -160,7 +163,7 @@ mod tests {
         assert!(!RevocationKey::from(TokenId::of_jwt("a", "b")).is_rule());
     }
 
-    /// Stores outlive releases: a digest that changes would forget every rule.
+    /// Stores outlive releases. If a digest changed, every stored rule would be lost.
     #[test]
     fn digests_of_rules_stay_the_same_between_releases() {
         let issuer = "https://id.example.com";

@@ -1,4 +1,4 @@
-//! The port to the authorization server, where tokens are revoked too.
+//! The [`RemoteRevocation`] trait, which revokes tokens at the authorization server too.
 
 use std::{fmt, sync::Arc};
 
@@ -7,25 +7,25 @@ use crate::{KeyDigest, TokenCopy, TokenId};
 /// Revokes at the authorization server (RFC 7009) the tokens that are revoked here.
 ///
 /// It never delays a request: a slot is reserved before the inner service is called, and the token
-/// is handed over once it is revoked here. An accepted token is delivered at least once, unless the
-/// server rejects it or the client gives up, both of which are reported.
+/// is queued once it is revoked here. A queued token is delivered at least once, unless the server
+/// rejects it or the client gives up, both of which are reported.
 ///
-/// Clones of a client should be the same `Arc`: calls that revoke a token at the same servers share
-/// a pending revocation.
+/// Clones of a client should share one `Arc`, so that calls that revoke a token at the same servers
+/// share one pending revocation.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't revoke tokens at an authorization server",
     note = "pass a `RevocationClient`, or implement `RemoteRevocation`"
 )]
 pub trait RemoteRevocation: fmt::Debug + Send + Sync + 'static {
-    /// Reserves a slot of the queue for a token, without waiting. A slot that is dropped unused is
-    /// free again. A token takes one slot, however many calls reserve it, until it is delivered.
+    /// Reserves a slot of the queue for a token, without waiting.
     ///
-    /// No single `holder` ([`VerifiedToken::holder`](crate::VerifiedToken::holder)) should take so
-    /// many slots that none are left for others.
+    /// Dropping an unused slot frees it. A token takes one slot until it is delivered, however many
+    /// calls reserve it. Implementations should limit the slots of one `holder`
+    /// ([`VerifiedToken::holder`](crate::VerifiedToken::holder)), so that some are left for others.
     ///
     /// # Errors
-    /// [`QueueFull`]: the request must be rejected, since its token could not be revoked at the
-    /// server.
+    /// [`QueueFull`] if no slot is free. The caller must reject the request, since its token could
+    /// not be revoked at the server.
     fn reserve(self: Arc<Self>, token: TokenId, holder: KeyDigest)
     -> Result<RemoteSlot, QueueFull>;
 }
@@ -34,12 +34,12 @@ pub trait RemoteRevocation: fmt::Debug + Send + Sync + 'static {
 pub struct RemoteSlot(Box<dyn FnOnce(TokenCopy) + Send>);
 
 impl RemoteSlot {
-    /// Returns a slot into which `send` puts the token. It must not block.
+    /// Makes a slot that calls `send` with the token. `send` must not block.
     pub fn new(send: impl FnOnce(TokenCopy) + Send + 'static) -> Self {
         Self(Box::new(send))
     }
 
-    /// Queues the token, which is kept in memory, or encrypted on disk, until it is delivered.
+    /// Queues the token. It is kept in memory, or encrypted on disk, until it is delivered.
     pub fn send(self, token: TokenCopy) {
         (self.0)(token);
     }

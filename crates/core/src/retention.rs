@@ -1,22 +1,22 @@
-//! How long stores keep what they know: one margin, and one meaning of an end.
+//! How long stores keep their entries.
 //!
-//! A token's `exp` and the time until which stores keep what they know of it are two things. Each
-//! verifier accepts a token for a leeway beyond its `exp`, and verifiers with different leeways may
-//! share a store. So a store keeps everything until `exp` + [`MARGIN`], which no leeway exceeds, and
-//! computes with no leeway itself.
+//! A store keeps an entry longer than until the token's `exp`. Each verifier accepts a token for a
+//! leeway beyond its `exp`, and verifiers with different leeways may share a store. So a store
+//! keeps everything until `exp` + [`MARGIN`], which no leeway exceeds, and adds no leeway itself.
 //!
-//! Every `until` in this crate is the first second at which nobody needs the entry any more; `None`
-//! is for ever. [`has_ended`] is the one comparison with it.
+//! Every `until` in this crate is the first second at which the entry is no longer needed; `None`
+//! means for ever. [`has_ended`] is the one comparison of it with the current time.
 
 use std::time::Duration;
 
 use crate::UnixTime;
 
-/// How long stores keep what they know of a token beyond its `exp`: 5 minutes. No verifier's leeway
+/// How long stores keep the entries of a token beyond its `exp`: 5 minutes. No verifier's leeway
 /// exceeds it.
 pub const MARGIN: Duration = Duration::from_secs(300);
 
-/// Until when stores keep what they know of a token that expires at `exp`; `None`: for ever.
+/// Returns until when stores keep the entries of a token that expires at `exp`. `None` means for
+/// ever.
 ///
 /// ```
 /// use tower_revoke_core::{UnixTime, retention};
@@ -32,10 +32,11 @@ pub const fn of_token(exp: Option<UnixTime>) -> Option<UnixTime> {
     }
 }
 
-/// Until when stores keep a rule over tokens that were issued at or before a time, if no token lives
-/// longer than `max_token_life` from `iat` to `exp`; `None`: for ever.
+/// Returns until when stores keep a rule over tokens that were issued at or before a time, if no
+/// token lives longer than `max_token_life` from `iat` to `exp`. `None` means for ever.
 ///
-/// A rule also concerns tokens that were issued up to a leeway later, so the margin is in it twice.
+/// The margin is added twice: once for the leeway on `exp`, and once because a rule also concerns
+/// tokens that were issued up to a leeway later.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,7 +60,8 @@ pub const fn of_rule(
     }
 }
 
-/// Whether what lasts until a time is over at `now`: from that very second on. `None` never ends.
+/// Returns whether an entry has expired at `now`. It expires at the second `until` itself; `None`
+/// never expires.
 ///
 /// ```
 /// use tower_revoke_core::{UnixTime, retention::has_ended};
@@ -73,8 +75,8 @@ pub fn has_ended(until: Option<UnixTime>, now: UnixTime) -> bool {
     until.is_some_and(|until| now >= until)
 }
 
-/// Whether what lasts until a time was over before another: what a purge forgets. What ended at that
-/// very second is kept.
+/// Returns whether an entry expired before a time, so that a purge deletes it. An entry that
+/// expires at that very second is kept.
 ///
 /// ```
 /// use tower_revoke_core::{UnixTime, retention::ended_before};
@@ -114,7 +116,7 @@ mod tests {
         }
     }
 
-    /// The retention of a token is the same wherever it is computed.
+    /// Tokens, revocations and uses compute the same retention.
     #[test]
     fn trap_43_a_token_is_kept_until_its_exp_and_the_margin_whatever_the_leeway() {
         let until = Some(UnixTime::from_secs(EXP + 300));

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::{RevocationKey, TokenId, UnixTime, retention};
 
-/// Revokes one token, or all tokens that a rule concerns: which, when, why, by whom, and until when
-/// stores keep that.
+/// The revocation of one token, or of all tokens that a rule concerns.
+///
+/// It carries the key, the time, the author, the reason, and until when stores keep it.
 ///
 /// ```
 /// use tower_revoke_core::{Revocation, RevocationKey, TokenId, UnixTime};
@@ -33,18 +34,20 @@ pub struct Revocation {
     reason: String,
 }
 
-/// Why a revocation could not be made.
+/// Why a [`Revocation`] can't be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevocationError {
-    /// A rule needs the key of a rule.
+    /// The key is that of one token, not of a rule.
     #[error("the key of one token is no rule; use Revocation::of_token")]
     NoRule,
 }
 
 impl Revocation {
-    /// Revokes one token. `exp` is the token's own, without any leeway; `None`: it never expires.
-    /// Stores keep it as long as any verifier may accept the token: until `exp` +
+    /// Revokes one token. `exp` is the token's own, without any leeway; `None` means that the token
+    /// never expires.
+    ///
+    /// Stores keep the revocation as long as any verifier may accept the token: until `exp` +
     /// [`retention::MARGIN`].
     pub fn of_token(token: TokenId, exp: Option<UnixTime>) -> Self {
         Self::new(token.into(), None, retention::of_token(exp))
@@ -63,7 +66,8 @@ impl Revocation {
     }
 
     /// Revokes all tokens under `key` that were issued at or before a time (`iat` ≤ time + leeway).
-    /// Stores keep it for ever, unless the revocation list that takes it has a
+    ///
+    /// Stores keep the rule for ever, unless it is made through a revocation list that has a
     /// [`max_token_life`](crate::Revocations::max_token_life).
     ///
     /// # Errors
@@ -92,12 +96,11 @@ impl Revocation {
         }
     }
 
-    /// Sets how long a rule is kept: as long as a token that it concerns may be accepted, if none
-    /// lives longer than this, see [`retention::of_rule`]; `None`: for ever. Changes nothing about
-    /// the revocation of one token.
+    /// Limits how long a rule is kept, given the longest life of the tokens that it concerns.
+    /// `None` keeps it for ever, see [`retention::of_rule`].
     ///
-    /// A revocation list applies its own maximum to every rule that it is given, so nobody else needs
-    /// to.
+    /// It has no effect on the revocation of one token. A revocation list applies its own maximum
+    /// to every rule, so only code that bypasses the list needs this.
     #[must_use]
     pub fn with_max_token_life(mut self, life: Option<Duration>) -> Self {
         if let Some(time) = self.issued_at_or_before() {
@@ -106,8 +109,8 @@ impl Revocation {
         self
     }
 
-    // Records of stores, and tests of stores, have ends of their own. Nobody else needs one: a time
-    // without the margin would be forgotten too early.
+    // For stores that rebuild a record, and for their tests. It is hidden because an `until`
+    // without the margin would make stores forget the revocation too early.
     #[doc(hidden)]
     #[must_use]
     pub fn retained(mut self, until: Option<UnixTime>) -> Self {
@@ -115,33 +118,33 @@ impl Revocation {
         self
     }
 
-    /// When it was said; a list fills in its own clock where nothing is given.
+    /// Sets when the revocation was made. By default, a list uses the time of its clock.
     #[must_use]
     pub fn at(mut self, at: UnixTime) -> Self {
         self.at = Some(at);
         self
     }
 
-    /// Who said it, for the record.
+    /// Sets the person or program that revokes, for the record.
     #[must_use]
     pub fn by(mut self, by: impl Into<String>) -> Self {
         self.by = by.into();
         self
     }
 
-    /// Why, for the record. No token or secret belongs here.
+    /// Sets the reason, for the record. It must not contain a token or secret.
     #[must_use]
     pub fn because(mut self, reason: impl Into<String>) -> Self {
         self.reason = reason.into();
         self
     }
 
-    /// What is revoked.
+    /// Returns the key that is revoked.
     pub fn key(&self) -> &RevocationKey {
         &self.key
     }
 
-    /// Of a rule: the latest time of issue of the tokens that it concerns.
+    /// Returns the latest `iat` of the tokens that a rule concerns. `None` for one token.
     pub fn issued_at_or_before(&self) -> Option<UnixTime> {
         let until_said = || {
             self.key
@@ -151,22 +154,22 @@ impl Revocation {
         self.issued_at_or_before.or_else(until_said)
     }
 
-    /// Until when stores keep it; `None`: for ever.
+    /// Returns until when stores keep it. `None` means for ever.
     pub fn retained_until(&self) -> Option<UnixTime> {
         self.retained_until
     }
 
-    /// When it was said.
+    /// Returns when it was made, if that was set.
     pub fn said_at(&self) -> Option<UnixTime> {
         self.at
     }
 
-    /// Who said it.
+    /// Returns the person or program that made it. Empty if unknown.
     pub fn said_by(&self) -> &str {
         &self.by
     }
 
-    /// Why.
+    /// Returns the reason. Empty if none was given.
     pub fn reason(&self) -> &str {
         &self.reason
     }

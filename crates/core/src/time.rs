@@ -1,4 +1,4 @@
-//! Time as the project reads it: seconds since 1970, and a clock that tests can hold still.
+//! Unix time in seconds, and a clock that tests can control.
 
 use std::{
     fmt,
@@ -25,26 +25,27 @@ use serde::{Deserialize, Serialize};
 pub struct UnixTime(u64);
 
 impl UnixTime {
-    /// The first second of 1970: said before anything else.
+    /// The first second of 1970, earlier than any real event.
     pub const EPOCH: Self = Self(0);
 
-    /// `secs` seconds after 1970 began.
+    /// Makes the time `secs` seconds after the start of 1970.
     pub const fn from_secs(secs: u64) -> Self {
         Self(secs)
     }
 
-    /// Seconds since 1970 began.
+    /// Returns the seconds since the start of 1970.
     pub const fn as_secs(self) -> u64 {
         self.0
     }
 
-    /// The time `by` later; the far end of time if there is none. Parts of a second are cut off.
+    /// Adds a duration, saturating at the largest value. Fractions of a second of `by` are dropped.
     #[must_use]
     pub const fn saturating_add(self, by: Duration) -> Self {
         Self(self.0.saturating_add(by.as_secs()))
     }
 
-    /// The time `by` earlier; 1970 if there is none. Parts of a second are cut off.
+    /// Subtracts a duration, saturating at [`EPOCH`](Self::EPOCH). Fractions of a second of `by`
+    /// are dropped.
     #[must_use]
     pub const fn saturating_sub(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(by.as_secs()))
@@ -57,13 +58,14 @@ impl fmt::Display for UnixTime {
     }
 }
 
-/// Where the time comes from. Clones read the same clock.
+/// The source of the time. Clones read the same clock.
 ///
-/// Three readings, for three uses:
-/// * [`now`](Self::now), the wall clock, which may be stepped: is this token expired?
-/// * [`uptime`](Self::uptime), which only ever grows: how old is this answer?
-/// * [`steady_now`](Self::steady_now), the wall clock as it was at the start plus the uptime, so
-///   that no later step moves it: what may be forgotten?
+/// It has three readings:
+/// * [`now`](Self::now) is the wall clock, which may be stepped. It determines whether a token has
+///   expired.
+/// * [`uptime`](Self::uptime) never decreases. It determines the age of an answer.
+/// * [`steady_now`](Self::steady_now) is the wall clock at the start plus the uptime, so no later
+///   step moves it. It determines what may be purged.
 ///
 /// ```
 /// use std::time::Duration;
@@ -89,7 +91,7 @@ enum Source {
 }
 
 impl Clock {
-    /// The machine's clocks.
+    /// Makes a clock that reads those of the system.
     #[expect(clippy::disallowed_methods, reason = "this is where time comes in")]
     pub fn system() -> Self {
         Self {
@@ -100,7 +102,7 @@ impl Clock {
         }
     }
 
-    /// A clock that stands still until its hand is moved.
+    /// Makes a clock that moves only through the returned [`ManualClock`].
     pub fn manual(start: UnixTime) -> (Self, ManualClock) {
         let hand = ManualClock(Arc::new(Manual {
             start: start.as_secs(),
@@ -114,7 +116,7 @@ impl Clock {
         (clock, hand)
     }
 
-    /// The wall clock.
+    /// Returns the time of the wall clock.
     pub fn now(&self) -> UnixTime {
         match &self.source {
             Source::System { .. } => wall_now(),
@@ -125,7 +127,7 @@ impl Clock {
         }
     }
 
-    /// How long this clock has run; never goes back.
+    /// Returns how long this clock has run. It never decreases.
     pub fn uptime(&self) -> Duration {
         match &self.source {
             Source::System { started } => started.elapsed(),
@@ -133,7 +135,7 @@ impl Clock {
         }
     }
 
-    /// The wall clock at the start plus the uptime: not moved by a step of the wall clock.
+    /// Returns the wall clock at the start plus the uptime, which no step of the wall clock moves.
     pub fn steady_now(&self) -> UnixTime {
         self.started_at.saturating_add(self.uptime())
     }
@@ -153,7 +155,7 @@ fn wall_now() -> UnixTime {
     UnixTime(since_1970.as_secs())
 }
 
-/// The hand of a [`Clock::manual`].
+/// Moves the [`Clock`] that [`Clock::manual`] returned with it.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<Manual>);
 
@@ -165,13 +167,13 @@ struct Manual {
 }
 
 impl ManualClock {
-    /// Lets time pass, to the millisecond.
+    /// Advances both the uptime and the wall clock, with a resolution of one millisecond.
     pub fn advance(&self, by: Duration) {
         let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.0.uptime_millis.fetch_add(millis, Ordering::SeqCst);
     }
 
-    /// Steps the wall clock by `secs` without letting time pass, as NTP or an operator may.
+    /// Steps the wall clock by `secs` without advancing the uptime, as NTP or an operator may.
     pub fn step_wall(&self, secs: i64) {
         self.0.wall_offset.fetch_add(secs, Ordering::SeqCst);
     }

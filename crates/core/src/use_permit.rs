@@ -1,4 +1,4 @@
-//! A use of a token that a handler takes.
+//! Uses of a token that a handler takes and may return.
 
 use std::num::NonZeroU32;
 
@@ -7,28 +7,30 @@ use crate::{
 };
 
 impl<C> Authenticated<C> {
-    /// Takes one of the token's `limit` uses, for a handler that knows only on the way whether a call
-    /// costs one.
+    /// Takes one of the token's `limit` uses, for a handler that decides while it runs whether a
+    /// call costs one.
     ///
-    /// Of any number of handlers, on any number of nodes that share a store, at most `limit` get a
-    /// permit that is not returned. Uses count per token: handlers and `UseLimitLayer`s must agree on
-    /// the limit. Whether the token has expired is told by the list's clock.
+    /// At most `limit` permits of a token are granted and not returned, on all nodes that share the
+    /// store. Uses count per token, so handlers and `UseLimitLayer`s must agree on the limit. The
+    /// list's clock determines whether the token has expired.
     ///
     /// Dropping the permit spends the use, and so does dropping the handler.
     /// [`UsePermit::return_use`] returns it.
     ///
     /// # Errors
-    /// A rejection to answer with: [`Reason::Spent`](crate::Reason::Spent) if the uses are gone,
-    /// [`Reason::Unavailable`](crate::Reason::Unavailable) if the store can't answer, and
-    /// [`Reason::Misconfigured`](crate::Reason::Misconfigured) if the verifier has no revocation list
-    /// or the token's uses were counted with another limit. If it is unknown whether the use was
-    /// taken, it is returned by its id before, which the store is asked for once.
+    /// A rejection for the handler to respond with: [`Reason::Spent`](crate::Reason::Spent) if all
+    /// uses are taken, [`Reason::Unavailable`](crate::Reason::Unavailable) if the store can't
+    /// answer, and [`Reason::Misconfigured`](crate::Reason::Misconfigured) if the verifier has no
+    /// revocation list or the token's uses were counted with another limit.
+    ///
+    /// If the outcome is unknown, one attempt is made to return the use by its id before the
+    /// rejection is returned.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the use may have been taken, and stays spent then.
+    /// If the future is dropped, the use may have been taken. It then remains spent.
     ///
     /// # Examples
-    /// A handler of axum that costs a use only if there is something to download:
+    /// An axum handler that costs a use only if it has something to download:
     ///
     /// ```
     /// use std::num::NonZeroU32;
@@ -58,7 +60,7 @@ impl<C> Authenticated<C> {
             let prepared = prepared?;
             let outcome = prepared.take().await;
             if outcome.as_ref().is_err_and(StoreError::is_ambiguous) {
-                // The rejection says more than what becomes of this.
+                // The rejection reports the first failure; a failed return adds nothing to it.
                 let _ = prepared.return_use().await;
             }
             let left = prepared.left(outcome)?;
@@ -85,14 +87,15 @@ impl UsePermit {
         self.left
     }
 
-    /// Returns the use: another call can take it.
+    /// Returns the use, so that another call can take it.
     ///
-    /// A use can be returned until the head of the response passes the `RequireBearerLayer`, and not
-    /// after the client has left. Otherwise a client could read a response and keep its token.
+    /// A use can be returned only until the head of the response passes the `RequireBearerLayer`,
+    /// and not after the client has left. Otherwise a client could read a response without spending
+    /// a use.
     ///
     /// # Errors
-    /// [`UsePermitError::HeadPassed`] if it is too late: the use stays spent.
-    /// [`UsePermitError::Store`] if the store has not confirmed the return.
+    /// * [`UsePermitError::HeadPassed`] if it is too late. The use remains spent.
+    /// * [`UsePermitError::Store`] if the store has not confirmed the return.
     ///
     /// # Cancel safety
     /// If the future is dropped, the use may have been returned or not.
@@ -100,7 +103,7 @@ impl UsePermit {
         if self.head.has_passed() {
             return Err(UsePermitError::HeadPassed);
         }
-        // `false` would mean that the use has expired meanwhile.
+        // `false` means that the use has expired in the meantime, which is no error.
         self.prepared.return_use().await.map(drop)?;
         Ok(())
     }
@@ -119,7 +122,7 @@ pub enum UsePermitError {
     Store(#[from] StoreError),
 }
 
-/// In a handler: 503 if the store can't answer, 500 if it is too late.
+/// Responds with 503 if the store can't answer, and with 500 if it is too late.
 impl From<UsePermitError> for Rejection {
     fn from(error: UsePermitError) -> Self {
         match error {

@@ -1,4 +1,4 @@
-//! The verified token, as verifiers cache it and as lists are asked about it.
+//! The verified token, which verifiers cache and revocation lists check.
 
 use std::{
     any::Any,
@@ -15,8 +15,8 @@ use crate::{
     retention,
 };
 
-/// A token whose signature and claims are verified. Verifiers cache it, and revocation lists are asked
-/// about it.
+/// A token whose signature and claims are verified. Verifiers cache it, and revocation lists check
+/// its status.
 pub struct VerifiedToken {
     id: TokenId,
     claims: Claims,
@@ -28,15 +28,14 @@ pub struct VerifiedToken {
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
-/// How many keys concern a token without rule claims.
+/// The largest number of keys of a token without rule claims.
 const KEYS: usize = 5;
 
 impl VerifiedToken {
     /// Makes a verified token.
     ///
-    /// `leeway` is the clock skew that the verifier allows: the token may be used until `exp` +
-    /// leeway. A leeway above [`retention::MARGIN`] is cut to it, since stores keep nothing for
-    /// longer.
+    /// `leeway` is the clock skew that the verifier allows: the token is accepted until `exp` +
+    /// leeway. It is capped at [`retention::MARGIN`], since stores keep nothing for longer.
     pub fn new(id: TokenId, claims: Claims, leeway: Duration) -> Self {
         let issuer = claims.issuer().map(IssuerDigests::new);
         Self::with_digests(id, claims, leeway, issuer.as_ref())
@@ -68,12 +67,12 @@ impl VerifiedToken {
         }
     }
 
-    /// Lets rules over the claim `name` concern this token, see
+    /// Makes rules over the claim `name` apply to this token, see
     /// [`RevocationKey::claim`](crate::RevocationKey::claim).
     ///
     /// # Errors
-    /// [`ClaimsError::WrongType`] if the token carries the claim and it is not a string: no rule can
-    /// match such a token, so it must be rejected.
+    /// [`ClaimsError::WrongType`] if the token carries the claim and it is not a string. No rule
+    /// can match such a token, so it must be rejected.
     pub fn with_rule_claim(mut self, name: &str) -> Result<Self, ClaimsError> {
         if let Some(value) = self.claims.get(name) {
             let value = value
@@ -88,9 +87,9 @@ impl VerifiedToken {
     /// Sets the list that this token is checked against.
     ///
     /// # Errors
-    /// The list has a [`max_token_life`](Revocations::max_token_life), and the token lives longer
-    /// ([`Reason::LifeTooLong`]) or lacks `iat` or `exp` ([`Reason::MissingClaim`]). A rule that revokes
-    /// it could be purged while it is still valid.
+    /// If the list has a [`max_token_life`](Revocations::max_token_life), and the token lives
+    /// longer ([`Reason::LifeTooLong`]) or lacks `iat` or `exp` ([`Reason::MissingClaim`]). A rule
+    /// that revokes such a token could be purged while the token is still accepted.
     pub fn with_revocations(
         mut self,
         revocations: Arc<dyn Revocations>,
@@ -126,31 +125,31 @@ impl VerifiedToken {
         &self.claims
     }
 
-    /// Returns the first second at which its verifier no longer accepts it: `exp` + leeway. `None` if it
-    /// never expires. [`retention::has_ended`] compares it with the time.
+    /// Returns the first second at which its verifier no longer accepts it: `exp` + leeway. `None`
+    /// if it never expires. Compare it with [`retention::has_ended`].
     pub fn usable_until(&self) -> Option<UnixTime> {
         let exp = self.claims.expires_at()?;
         Some(exp.saturating_add(self.leeway))
     }
 
-    /// Returns until when stores keep what they know of it, see [`retention::of_token`]. `None` if for
-    /// ever.
+    /// Returns until when stores keep the token's entries, see [`retention::of_token`]. `None`
+    /// means for ever.
     pub fn retained_until(&self) -> Option<UnixTime> {
         retention::of_token(self.claims.expires_at())
     }
 
-    /// Returns the keys that concern it: its own first, then those of its issuer, subject, client and
-    /// session, then those of rule claims.
+    /// Returns the keys under which the token can be revoked: its own first, then those of its
+    /// issuer, subject, client and session, then those of rule claims.
     pub fn keys(&self) -> &[KeyDigest] {
         &self.keys
     }
 
-    /// Returns whose token it is, where callers are limited: the digest of its issuer's subject,
-    /// or of its client if it names no subject, or else of the token itself.
+    /// Returns the key by which limits per caller are counted: that of the subject, or of the
+    /// client if the token has no `sub`, or else of the token itself.
     pub fn holder(&self) -> KeyDigest {
         let claims = &self.claims;
         let is_named = claims.subject().or_else(|| claims.client()).is_some();
-        // After those of the token and of the issuer.
+        // The keys of the token and of the issuer come first.
         let named = self
             .keys
             .get(2)
@@ -158,8 +157,10 @@ impl VerifiedToken {
         named.copied().unwrap_or(KeyDigest::of_token(self.id))
     }
 
-    /// Returns whether a rule over all tokens issued at or before `time` concerns this one, with the
-    /// leeway for an issuer whose clock runs ahead. Every rule concerns a token without `iat`.
+    /// Returns whether a rule over all tokens issued at or before `time` concerns this one.
+    ///
+    /// The leeway is added to `time`, for an issuer whose clock runs ahead. Every rule concerns a
+    /// token without `iat`.
     pub fn issued_at_or_before(&self, time: UnixTime) -> bool {
         self.claims
             .issued_at()
@@ -179,7 +180,7 @@ impl VerifiedToken {
             return Ok(claims);
         }
         let claims = Arc::new(self.claims.parse::<C>()?);
-        // Cached for the first type that is asked for: programs have one.
+        // Only the first type is cached, since a program usually has one.
         let _ = self.typed.set(claims.clone());
         Ok(claims)
     }
@@ -194,7 +195,7 @@ impl fmt::Debug for VerifiedToken {
     }
 }
 
-/// Makes a verified token as [`VerifiedToken::new`] does, with what is hashed already of its issuer.
+/// Makes a verified token as [`VerifiedToken::new`] does, from precomputed digests of its issuer.
 pub fn verified_token_of(
     issuer: &IssuerDigests,
     id: TokenId,
@@ -207,14 +208,14 @@ pub fn verified_token_of(
     }
 }
 
-/// Returns what its list last said of a token, if that was good.
+/// Returns the cached answer of the token's list.
 pub fn cached_status(token: &VerifiedToken) -> &CachedStatus {
     &token.status
 }
 
-/// Returns the place where one layer keeps what it knows of a token between requests.
+/// Returns the cell in which one layer caches its own data about a token between requests.
 ///
-/// The first writer wins: an `Any` of another type, or with another layer's mark, is not the
+/// The first writer wins. A value of another type, or with another layer's mark, is not the
 /// caller's.
 pub fn note(token: &VerifiedToken) -> &OnceLock<Box<dyn Any + Send + Sync>> {
     &token.note

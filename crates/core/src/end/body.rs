@@ -1,4 +1,4 @@
-//! A body whose end is watched, before its last frame is handed on.
+//! A body that runs a future before it yields its last frame.
 
 use std::{
     fmt, mem,
@@ -16,11 +16,13 @@ use crate::BoxError;
 
 /// Acts on the end of a body.
 pub trait OnEnd {
-    /// The future that holds the end back.
+    /// The future that delays the end.
     type Hold: Future<Output = Result<(), BoxError>>;
 
-    /// Called once, when the body is about to end. The frame that ends it is handed on when the returned
-    /// future has completed. If the future fails, so does the body, so that the client can't take it
+    /// Called exactly once, when the body is about to end.
+    ///
+    /// The last frame is yielded after the returned future has completed. If the future fails, the
+    /// body fails with its error in place of that frame, so that the client can't take the response
     /// for complete. For [`BodyEnd::Cancelled`] the future is dropped without being polled.
     fn on_end(self, end: BodyEnd<'_>) -> Self::Hold;
 }
@@ -29,24 +31,26 @@ pub trait OnEnd {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum BodyEnd<'a> {
-    /// It is complete.
+    /// The body is complete.
     Complete {
         /// The trailers, if there are any.
         trailers: Option<&'a HeaderMap>,
     },
-    /// It failed before its end.
+    /// The body failed before its end.
     Failed,
-    /// It was dropped before its end: the client left, or a layer further out gave up.
+    /// The body was dropped before its end, because the client left or an outer layer gave up.
     Cancelled,
 }
 
 pin_project! {
-    /// A body whose end is watched. Its size hint stays exact, and its trailers are kept.
+    /// A body that calls an [`OnEnd`] before it yields its last frame. It keeps an exact size hint
+    /// and the trailers.
     pub struct WatchedBody<B: Body, W: OnEnd> {
         #[pin]
         inner: B,
         state: State<W>,
-        // The next item, while `hold` holds it back.
+        // The last item, until `hold` completes. A server stops polling once it has the last byte,
+        // so work that is started after that frame has been yielded might never run.
         held: Option<Held<B::Data>>,
         #[pin]
         hold: Option<W::Hold>,
@@ -70,7 +74,7 @@ enum State<W> {
 type Held<D> = Option<Result<Frame<D>, BoxError>>;
 
 impl<B: Body, W: OnEnd> WatchedBody<B, W> {
-    /// Makes a body that is handed on as it is.
+    /// Makes a body that passes all frames through and calls no [`OnEnd`].
     pub fn unwatched(inner: B) -> Self {
         Self {
             inner,
@@ -80,7 +84,9 @@ impl<B: Body, W: OnEnd> WatchedBody<B, W> {
         }
     }
 
-    /// Watches a body that doesn't end with its head. [`Ending::WithHead`] is treated as
+    /// Makes a body that calls `watcher` when `ending` is reached.
+    ///
+    /// It is meant for responses that don't end with their head. [`Ending::WithHead`] is treated as
     /// [`Ending::WithBody`].
     pub fn new(inner: B, ending: Ending, watcher: W) -> Self {
         Self {
@@ -92,7 +98,11 @@ impl<B: Body, W: OnEnd> WatchedBody<B, W> {
     }
 }
 
-/// Whether `next` ends a body that ends at `ending`; counts a promised length down.
+/// Returns whether `next` is the last item of the body. Subtracts its data from the expected
+/// length.
+///
+/// A server sends the promised number of bytes and then stops polling, so the frame that completes
+/// that length is the last one, even if the body would yield more.
 fn ends<D: Buf>(next: &Held<D>, ending: &mut Ending, at_end: bool) -> bool {
     let Some(Ok(frame)) = next else {
         return true;

@@ -1,10 +1,10 @@
-//! Where a response will end, as its head tells.
+//! Determines from the head of a response where the response ends.
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 
-/// What a request tells about its response: where it ends, and whether the client understands a gRPC
-/// status. To be taken before the inner call.
+/// The properties of a request that determine where its response ends, and whether the client
+/// understands a gRPC status. Take them before calling the inner service.
 ///
 /// A request is a gRPC call if it is a `POST` over HTTP/2 or later whose content type is
 /// `application/grpc` or `application/grpc+…`. Any client can choose a content type.
@@ -28,7 +28,7 @@ impl RequestShape {
         Self::new(request.method(), request.version(), request.headers())
     }
 
-    /// Returns the shape of a request of which only the head is at hand, as in an extractor.
+    /// Returns the shape of a request from its head alone, as in an extractor.
     pub fn of_parts(parts: &Parts) -> Self {
         Self::new(&parts.method, parts.version, &parts.headers)
     }
@@ -43,13 +43,14 @@ impl RequestShape {
         Self { version, kind }
     }
 
-    /// Returns whether it is a gRPC call, whose client understands a gRPC status.
+    /// Returns whether the request is a gRPC call, so that the client understands a gRPC status.
     pub fn is_grpc(self) -> bool {
         self.kind == Kind::Grpc
     }
 }
 
-/// Whether the content type is `application/grpc` or `application/grpc+…`; grpc-web is another.
+/// Returns whether the content type is `application/grpc` or `application/grpc+…`. It is not for
+/// grpc-web.
 fn has_grpc_type(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
@@ -63,11 +64,11 @@ fn has_grpc_type(headers: &HeaderMap) -> bool {
 /// Where a response ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// With its head: no body follows, or the client can't tell whether it is complete, as over
-    /// HTTP/1.0 without a length. A final 1xx is one of these, since servers drop its body (hyper
-    /// answers HTTP/1 with a 500 of its own).
+    /// With its head, because no body follows, or because the client can't tell whether the body is
+    /// complete, as over HTTP/1.0 without a length. A final 1xx ends here too, since servers drop
+    /// its body (over HTTP/1, hyper responds with a 500 of its own).
     WithHead,
-    /// With the last byte of the promised length, unless the body ends before.
+    /// With the last byte of the promised length, unless the body ends earlier.
     AfterBytes(u64),
     /// With the body's last frame, its trailers, or an error.
     WithBody,
@@ -77,7 +78,7 @@ impl Ending {
     /// Returns where this response to that request will end.
     ///
     /// The promised length is the smaller of `Content-Length` and an exact
-    /// [`size_hint`](Body::size_hint), from which a server makes the header itself.
+    /// [`size_hint`](Body::size_hint), from which a server derives the header if it is missing.
     pub fn of<B: Body>(request: RequestShape, response: &Response<B>) -> Self {
         let status = response.status();
         let no_body_follows = match request.kind {
@@ -92,12 +93,13 @@ impl Ending {
         if no_body_follows || response.body().is_end_stream() {
             return Self::WithHead;
         }
-        // A request may pretend to be a gRPC call: the response tells whether it is one.
+        // Any client can send a gRPC content type. Only that of the response shows that a gRPC
+        // service handled the call.
         if request.is_grpc() && has_grpc_type(response.headers()) {
             return Self::WithBody;
         }
-        // A server goes by the response's own version too, such as that of an upstream's answer. Messages
-        // of HTTP/2 and later have none.
+        // Over HTTP/1, a server also respects the version of the response, which a proxy may have
+        // copied from its upstream. Messages of HTTP/2 and later carry no version.
         let version = match request.version < Version::HTTP_2 {
             true => request.version.min(response.version()),
             false => request.version,
@@ -116,8 +118,8 @@ impl Ending {
     }
 }
 
-/// The smallest `Content-Length`, should a handler have set several headers, or a list in one
-/// (RFC 9110 §8.6).
+/// Returns the smallest `Content-Length`, in case a handler has set several headers or a list in
+/// one (RFC 9110 §8.6).
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers
         .get_all(header::CONTENT_LENGTH)
@@ -237,7 +239,7 @@ mod tests {
         }
     }
 
-    /// TRAPS 39: a content type alone makes no gRPC call.
+    /// TRAPS 39: a content type alone doesn't make a gRPC call.
     #[test]
     fn trap_39_only_a_post_over_http_2_is_a_grpc_call() {
         for (method, version, expected) in [

@@ -1,9 +1,9 @@
-//! The end of a response: where it is, and how to act before a client can see it.
+//! Acts on the end of a response before the client can see it.
 //!
-//! For the client, a response ends with the last byte that was promised, the terminator or the
-//! trailers, and servers stop polling a body as soon as they have it. [`Ending::of`] tells from the
-//! head which of these it will be. [`WatchedBody`] calls an [`OnEnd`] once, and holds back the frame
-//! that would end the response until the future that it returns has completed.
+//! For the client, a response ends with the last promised byte, the terminator or the trailers.
+//! Servers stop polling a body as soon as they have that part. [`Ending::of`] determines from the
+//! head where a response ends. [`WatchedBody`] calls an [`OnEnd`] once, and holds the last frame
+//! until the future that it returns has completed.
 //!
 //! ```
 //! use http_body_util::{BodyExt, Full};

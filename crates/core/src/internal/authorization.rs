@@ -1,4 +1,4 @@
-//! Values of `Authorization` made of our own secrets: zeroized when the last handle is dropped.
+//! Values of `Authorization` with secrets, zeroized when the last handle is dropped.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -8,10 +8,11 @@ use zeroize::Zeroizing;
 
 use crate::MalformedToken;
 
-/// Returns `Basic` credentials of a client, whose id and secret are form-urlencoded first
-/// (RFC 6749 §2.3.1): so a colon in the id doesn't end it.
+/// Returns the `Basic` credentials of a client. Its id and secret are form-urlencoded first (RFC
+/// 6749 §2.3.1), so that a colon in the id doesn't end it.
 pub fn basic_authorization(id: &str, secret: &str) -> HeaderValue {
-    // Sized so that no half-filled buffer is left behind: at most three characters a byte.
+    // Sized for the worst case of three characters a byte. Growing would copy the secret and leave
+    // the old buffer unzeroized.
     let mut pair = Zeroizing::new(String::with_capacity(3 * (id.len() + secret.len()) + 1));
     pair.extend(byte_serialize(id.as_bytes()));
     pair.push(':');
@@ -22,10 +23,10 @@ pub fn basic_authorization(id: &str, secret: &str) -> HeaderValue {
     sensitive(value).expect("base64 is made of characters that a header may have")
 }
 
-/// Returns `Bearer` with a token.
+/// Returns the `Bearer` credentials with a token.
 ///
 /// # Errors
-/// The token has characters that a header value can't have.
+/// If the token has characters that a header value can't have.
 pub fn bearer_authorization(token: &str) -> Result<HeaderValue, MalformedToken> {
     let mut value = Zeroizing::new(String::with_capacity(7 + token.len()));
     value.push_str("Bearer ");
@@ -33,7 +34,8 @@ pub fn bearer_authorization(token: &str) -> Result<HeaderValue, MalformedToken> 
     sensitive(value).ok_or(MalformedToken::Characters)
 }
 
-/// Takes the text over without a copy: all clones of the value share it.
+/// Makes a sensitive header value that shares the text with all its clones. A copy would not be
+/// zeroized.
 fn sensitive(value: Zeroizing<String>) -> Option<HeaderValue> {
     struct Text(Zeroizing<String>);
     impl AsRef<[u8]> for Text {

@@ -5,18 +5,20 @@ use std::{
     time::Duration,
 };
 
-/// The last answer "valid" of a list about one token, so that the next request needs no look-up. No
-/// other answer is ever kept here.
+/// Caches the last answer of a list that one token is valid, so that the next request needs no
+/// look-up. No other status is ever cached here.
 #[derive(Debug, Default)]
 pub struct CachedStatus {
-    /// The list's version when it was asked, plus one; 0 if it never was.
+    /// The list's version when it was queried, plus one. 0 if it never was.
     version: AtomicU64,
     asked_at_millis: AtomicU64,
 }
 
 impl CachedStatus {
-    /// Keeps a good answer. `version` and `asked_at`, the clock's uptime, must have been read
-    /// *before* the store was asked, in any order.
+    /// Caches the answer that the token is valid.
+    ///
+    /// `version` and `asked_at`, the clock's uptime, must have been read *before* the store was
+    /// queried, in any order.
     pub fn keep(&self, version: u64, asked_at: Duration) {
         let millis = u64::try_from(asked_at.as_millis()).unwrap_or(u64::MAX);
         self.asked_at_millis.store(millis, Ordering::Release);
@@ -24,15 +26,15 @@ impl CachedStatus {
             .store(version.wrapping_add(1), Ordering::Release);
     }
 
-    /// Returns whether no good answer was kept so far.
+    /// Returns whether no answer was ever cached.
     pub fn is_empty(&self) -> bool {
         self.version.load(Ordering::Relaxed) == 0
     }
 
-    /// Returns the uptime at which the list was asked, if its version is still `version`.
+    /// Returns the uptime at which the store was queried, if the version is still `version`.
     ///
-    /// Writers may overlap, so this may be the time of another good answer, but never of one that
-    /// was asked for before the version was read.
+    /// Writers may overlap, so the time may belong to another answer, but never to one whose query
+    /// began before the version was read.
     pub fn asked_at(&self, version: u64) -> Option<Duration> {
         (self.version.load(Ordering::Acquire) == version.wrapping_add(1))
             .then(|| Duration::from_millis(self.asked_at_millis.load(Ordering::Acquire)))

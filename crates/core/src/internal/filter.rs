@@ -1,4 +1,4 @@
-//! The service of the layers that decide on a request at once.
+//! A service that accepts or rejects each request synchronously.
 
 use std::task::{Context, Poll};
 
@@ -9,13 +9,15 @@ use tower_service::Service;
 
 use crate::{RejectionBody, RejectionFuture};
 
-/// Decides which requests an inner service sees.
+/// Decides which requests pass to an inner service.
 pub trait Predicate {
-    /// Returns the response that rejects a request. `None` lets it pass, as it is by then.
+    /// Returns the response that rejects a request, or `None` to let the request pass, with any
+    /// changes made to it.
     fn reject<B>(&self, request: &mut Request<B>) -> Option<Response<Full<Bytes>>>;
 }
 
-/// Passes the requests on that a [`Predicate`] does not reject. It is as ready as its inner service.
+/// Passes on the requests that a [`Predicate`] does not reject. It is ready when its inner service
+/// is.
 #[derive(Clone, Copy, Debug)]
 pub struct Filter<S, P> {
     inner: S,
@@ -23,7 +25,7 @@ pub struct Filter<S, P> {
 }
 
 impl<S, P> Filter<S, P> {
-    /// Puts the predicate before a service.
+    /// Wraps a service with a predicate.
     pub fn new(inner: S, predicate: P) -> Self {
         Self { inner, predicate }
     }

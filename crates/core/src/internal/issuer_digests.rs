@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::{KeyDigest, TokenId, id::Fields};
 
-/// Computes the [`TokenId`]s and [`KeyDigest`]s of one issuer's tokens from their common prefix, in
-/// about half the time.
+/// Computes the [`TokenId`]s and [`KeyDigest`]s of one issuer's tokens from a precomputed prefix,
+/// which takes about half the time.
 ///
 /// ```
 /// use tower_revoke_core::{TokenId, internal::IssuerDigests};
@@ -24,7 +24,7 @@ pub struct IssuerDigests {
 }
 
 impl IssuerDigests {
-    /// Of the issuer whose `iss` is `name`.
+    /// Makes the digests of the issuer whose `iss` is `name`.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         let of_claim = |claim: &str| {
@@ -42,12 +42,12 @@ impl IssuerDigests {
         }
     }
 
-    /// `iss`.
+    /// Returns `iss`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// As [`TokenId::of_jwt`] of this issuer.
+    /// Returns [`TokenId::of_jwt`] for this issuer.
     pub fn token_id(&self, jwt_id: &str) -> TokenId {
         TokenId::from_bytes(self.token.clone().field(jwt_id.as_bytes()).finish())
     }

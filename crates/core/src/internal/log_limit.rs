@@ -1,6 +1,6 @@
-//! Limits how often an event is logged while it goes on.
+//! Limits how often a recurring event is logged.
 //!
-//! Pure: the time is a parameter.
+//! The time is a parameter, so that tests control it.
 //!
 //! ```
 //! use std::time::Duration;
@@ -19,26 +19,26 @@ use std::{
     time::Duration,
 };
 
-/// The time between two lines of a kind.
+/// The time window of the limits.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How many beginnings of an outage are logged in a minute, so that occasional failures don't fill the
+/// How many starts of an outage are logged in a minute, so that occasional failures don't flood the
 /// log.
 const BEGINNINGS: u32 = 3;
 
-/// Allows one line of a kind in a minute, and counts what is not logged.
+/// Allows one log line a minute, and counts the events that are not logged.
 #[derive(Debug, Default)]
 pub struct LogLimit(Mutex<Window>);
 
 impl LogLimit {
-    /// Counts `events`. Returns how many there were since the last line, if a line is due.
+    /// Counts `events`. If a line is due, returns the number of events since the last line.
     pub fn count(&self, uptime: Duration, events: u64) -> Option<u64> {
         lock(&self.0).count(uptime, events, 1)
     }
 }
 
-/// As [`LogLimit`], for a resource that works or fails: both changes are logged, and once a minute that
-/// it still fails.
+/// As [`LogLimit`], for a resource that works or fails. Logs both transitions, and once a minute
+/// that the resource still fails.
 #[derive(Debug, Default)]
 pub struct OutageLog {
     /// Whether the last line reports a failure.
@@ -47,7 +47,7 @@ pub struct OutageLog {
 }
 
 impl OutageLog {
-    /// Counts a failure. Returns how many there were since the last line, if a line is due.
+    /// Counts a failure. If a line is due, returns the number of failures since the last line.
     pub fn failed(&self, uptime: Duration) -> Option<u64> {
         let mut window = lock(&self.window);
         let at_most = match self.is_logged.load(Ordering::Relaxed) {
@@ -59,14 +59,14 @@ impl OutageLog {
         Some(failures)
     }
 
-    /// Returns whether to log that it works again, which is so after a logged failure.
+    /// Returns whether to log the recovery: on the first success after a logged failure.
     pub fn works(&self) -> bool {
-        // Read first: this runs with each success.
+        // A plain load first, since this runs on each success and a swap would contend.
         self.is_logged.load(Ordering::Relaxed) && self.is_logged.swap(false, Ordering::Relaxed)
     }
 }
 
-/// The lines of a minute that begins with the first of them.
+/// A window of one minute, which begins with its first line.
 #[derive(Debug, Default)]
 struct Window {
     began: Option<Duration>,

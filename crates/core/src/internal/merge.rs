@@ -1,7 +1,8 @@
-//! What revocations, lifts and uses make of each other: one pure state of a key, which every store
-//! in Rust reads, changes here, and writes back.
+//! The rules by which revocations, lifts and uses of one key are merged.
 //!
-//! Each operation returns the change to publish, if anything has changed for those who follow.
+//! A store reads the state of a key, applies an operation of this module to it, and writes it back.
+//! Each operation returns the change to publish in the feed, or `None` if followers see no
+//! difference.
 
 use std::num::NonZeroU32;
 
@@ -10,13 +11,13 @@ use crate::{
     UseOutcome, retention,
 };
 
-/// What is kept under one key besides the uses of a token, which are another thing: neither ends
-/// the other.
+/// The revocation and the last lift of one key.
 ///
-/// A revocation that stands is never older than the last lift.
+/// The uses of a token are independent of it and are kept apart, see [`UseCount`]. A revocation in
+/// this state is never older than the last lift.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyState {
-    /// The revocation or rule that stands.
+    /// The revocation or rule in effect.
     pub revoked: Option<Revoked>,
     /// The last lift.
     pub lifted: Option<Lifted>,
@@ -27,36 +28,36 @@ pub struct KeyState {
 pub struct Revoked {
     /// How the key is listed.
     pub listed: Listed,
-    /// When it was said.
+    /// When it was made.
     pub at: UnixTime,
-    /// `None` where nothing is known. Boxed, since most tokens have none.
+    /// `None` if nothing is known. Boxed, since most revocations of tokens have none.
     pub details: Option<Box<Details>>,
 }
 
-/// The last lift, remembered for as long as the longest that was ever lifted there.
+/// The last lift of a key, kept as long as any of the revocations that were lifted would have been.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lifted {
-    /// When it was said.
+    /// When it was made.
     pub at: UnixTime,
-    /// Until when it is remembered; `None`: for ever.
+    /// Until when it is kept. `None` means for ever.
     pub until: Option<UnixTime>,
-    /// `None` where nothing is known.
+    /// `None` if nothing is known.
     pub details: Option<Box<Details>>,
 }
 
-/// Who said something, why, and about which rule.
+/// The author and reason of a revocation or lift, and the key of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
-    /// The key of a rule; a token's is its digest.
+    /// The key of a rule. That of a token follows from its digest.
     pub rule: Option<RevocationKey>,
-    /// Who said it.
+    /// The person or program.
     pub by: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 impl Details {
-    /// Keeps what says something.
+    /// Boxes the details. Returns `None` if they are empty.
     pub fn kept(self) -> Option<Box<Self>> {
         (self != Self::default()).then(|| Box::new(self))
     }
@@ -79,13 +80,16 @@ impl From<&Revocation> for Revoked {
 }
 
 impl KeyState {
-    /// Adds a revocation. It is newer than any lift, whatever the clocks said.
+    /// Adds a revocation.
+    ///
+    /// Its time is raised to that of the last lift if a clock ran behind: a revocation that is made
+    /// after a lift must not count as lifted.
     pub fn revoke(&mut self, key: KeyDigest, mut new: Revoked) -> Option<Change> {
         new.at = new.at.max(self.lifted_at());
         self.list(key, new)
     }
 
-    /// Ends the revocation that stands; `None` if there is none.
+    /// Ends the revocation in effect. Returns `None` if there was none.
     pub fn lift(&mut self, lift: &Lift) -> Option<Change> {
         let details = Details {
             rule: None,
@@ -95,7 +99,7 @@ impl KeyState {
         self.lift_at(lift.key.digest(), lift.at, details.kept())
     }
 
-    /// As [`lift`](Self::lift), where only the digest of the key is at hand.
+    /// As [`lift`](Self::lift), with only the digest of the key.
     pub fn lift_at(
         &mut self,
         key: KeyDigest,
@@ -103,14 +107,16 @@ impl KeyState {
         details: Option<Box<Details>>,
     ) -> Option<Change> {
         let revoked = self.revoked.take()?;
-        // Newer than what it lifts, whatever the clocks said.
+        // Later than the revocation even if a clock ran behind, so that restoring both in any order
+        // leaves the key lifted.
         let at = at.max(UnixTime::from_secs(revoked.at.as_secs().saturating_add(1)));
         let until = revoked.listed.until();
         self.remember(Lifted { at, until, details });
         Some(Change::Lifted { key, at, until })
     }
 
-    /// Takes back what somebody has seen of the key before.
+    /// Merges a change that a node writes back, see
+    /// [`ChangeFeed::restore`](crate::ChangeFeed::restore).
     pub fn restore(&mut self, known: &Change) -> Option<Change> {
         match *known {
             Change::Listed { key, listed, at } => {
@@ -138,7 +144,7 @@ impl KeyState {
         }
     }
 
-    /// Adds a revocation that no lift has ended; never shortens the one that is there.
+    /// Adds a revocation that no lift has ended. Never shortens the one in effect.
     pub fn list(&mut self, key: KeyDigest, new: Revoked) -> Option<Change> {
         let before = self.revoked.as_ref().map(|old| (old.listed, old.at));
         let revoked = match self.revoked.take() {
@@ -154,7 +160,7 @@ impl KeyState {
         (before != Some((listed, at))).then_some(Change::Listed { key, listed, at })
     }
 
-    /// Remembers the newer time, for the longer time.
+    /// Records a lift. The later `at` and the later `until` are kept.
     pub fn remember(&mut self, new: Lifted) {
         self.lifted = Some(match self.lifted.take() {
             None => new,
@@ -166,7 +172,7 @@ impl KeyState {
         });
     }
 
-    /// Forgets what ended before a time.
+    /// Drops what expired before a time.
     pub fn purge(&mut self, before: UnixTime) {
         self.revoked
             .take_if(|revoked| retention::ended_before(revoked.listed.until(), before));
@@ -180,36 +186,37 @@ impl KeyState {
     }
 }
 
-/// How many of a token's uses are taken. By which ids, the store knows.
+/// How many of a token's uses are taken. The store keeps their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UseCount {
     /// How many uses there are in all.
     pub limit: NonZeroU32,
     /// How many of them are taken.
     pub taken: u32,
-    /// Until when they are kept; `None`: for ever.
+    /// Until when they are kept. `None` means for ever.
     pub until: Option<UnixTime>,
 }
 
-/// What has come of a use that was asked for.
+/// The result of [`UseCount::take`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TakenUse {
-    /// The answer.
+    /// The outcome to return.
     pub outcome: UseOutcome,
-    /// The count as it is now.
+    /// The new count.
     pub count: UseCount,
-    /// Whether the id of the use has to be added to those that hold one.
+    /// Whether the id of the use has to be added to the ids that hold one.
     pub is_new: bool,
     /// The change to publish.
     pub change: Option<Change>,
 }
 
 impl UseCount {
-    /// Takes one use of a token; `old`: what is known of its uses; `is_held`: whether this use's id
-    /// holds one already.
+    /// Takes one use of a token.
+    ///
+    /// `old` is the stored count, if any. `is_held` says whether this use's id already holds a use.
     ///
     /// # Errors
-    /// [`StoreError::LimitMismatch`].
+    /// [`StoreError::LimitMismatch`] if the uses were counted with another limit.
     pub fn take(old: Option<Self>, use_: &Use, is_held: bool) -> Result<TakenUse, StoreError> {
         let none = Self {
             limit: use_.limit,
@@ -247,29 +254,31 @@ impl UseCount {
         })
     }
 
-    /// Returns a use that is taken. The limit stays known.
+    /// Returns a use that is taken. The limit is kept.
     pub fn give_back(&mut self, key: KeyDigest) -> Option<Change> {
         let was_spent = self.left() == 0;
         self.taken = self.taken.saturating_sub(1);
         was_spent.then_some(Change::Returned { key })
     }
 
-    /// How many uses are left.
+    /// Returns how many uses are left.
     pub fn left(&self) -> u32 {
         self.limit.get().saturating_sub(self.taken)
     }
 
-    /// How the token is listed for its uses.
+    /// Returns the listing of the token if all its uses are taken.
     pub fn spent(&self) -> Option<Listed> {
         (self.left() == 0).then_some(Listed::Spent { until: self.until })
     }
 }
 
-/// Whether a use comes too late. The wall clock may have been set back since uses were forgotten:
-/// they must not be won a second time.
+/// Checks that a use is not too late to be taken.
+///
+/// The wall clock may have been set back since a purge. Uses that were purged must not be taken a
+/// second time, so `purged_before` counts too.
 ///
 /// # Errors
-/// [`StoreError::Expired`].
+/// [`StoreError::Expired`] if the use has expired, or may have been purged.
 pub fn check_use(
     use_: &Use,
     now: UnixTime,
@@ -282,7 +291,7 @@ pub fn check_use(
     }
 }
 
-/// The later of two ends; `None` never ends.
+/// Returns the later of two expiry times. `None` means for ever.
 pub fn later_end(one: Option<UnixTime>, other: Option<UnixTime>) -> Option<UnixTime> {
     Some(one?.max(other?))
 }

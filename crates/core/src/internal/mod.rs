@@ -1,8 +1,7 @@
-//! What the crates of tower-revoke need of each other.
+//! Items shared between the crates of tower-revoke.
 //!
-//! Hidden from the docs, and not covered by semantic versioning: caches beside a token, digests that
-//! are computed once, steps that a layer takes one by one. A verifier, a list, a store or a layer of
-//! somebody else's needs none of it.
+//! They are hidden from the docs and not covered by semantic versioning. Third-party verifiers,
+//! lists, stores and layers need none of them.
 
 mod authorization;
 mod cached_status;
@@ -30,5 +29,5 @@ pub use crate::{
     verified_token::{cached_status, note, verified_token_of},
 };
 
-/// What the panic of a future says that is polled after it has completed.
+/// The panic message of a future that is polled after it has completed.
 pub const POLLED_AFTER_COMPLETION: &str = "a future is not polled after it has completed";

@@ -1,4 +1,4 @@
-//! One use of a token, on the way to its list.
+//! One use of a token, together with the list that it is taken from.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -17,7 +17,7 @@ impl PreparedUse {
     /// Makes a use of `token`, which has `limit` uses.
     ///
     /// # Errors
-    /// The token's verifier has no list, or the system gives no random bytes.
+    /// If the token's verifier has no list, or the system provides no random bytes.
     pub fn new(token: &VerifiedToken, limit: NonZeroU32) -> Result<Self, Rejection> {
         let list = list_of(token)?.clone();
         let mut id = [0; 16];
@@ -38,7 +38,10 @@ impl PreparedUse {
         self.list.clone().return_use(self.use_)
     }
 
-    /// Returns how many uses are left if the use was taken, and the rejection otherwise.
+    /// Returns how many uses are left after the use was taken.
+    ///
+    /// # Errors
+    /// The rejection, if the use was not taken.
     pub fn left(&self, outcome: Result<UseOutcome, StoreError>) -> Result<u32, Rejection> {
         let rejection = match outcome {
             Ok(UseOutcome::Taken { left }) => return Ok(left),
@@ -48,7 +51,7 @@ impl PreparedUse {
         Err(rejection.token(self.use_.token))
     }
 
-    /// Returns the use.
+    /// Returns the [`Use`] itself.
     pub fn use_(&self) -> &Use {
         &self.use_
     }
@@ -59,7 +62,10 @@ impl PreparedUse {
     }
 }
 
-/// Returns the list of a token that is to be spent.
+/// Returns the list that a token is checked against.
+///
+/// # Errors
+/// If the token's verifier has no list.
 pub fn list_of(token: &VerifiedToken) -> Result<&Arc<dyn Revocations>, Rejection> {
     token.revocations().ok_or_else(|| {
         Rejection::misconfigured("the verifier has no revocation list").token(token.id())

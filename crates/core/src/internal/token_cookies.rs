@@ -4,8 +4,11 @@ use std::{iter, sync::Arc};
 
 use http::Extensions;
 
-/// The names of the cookies from which the bearer layers of a request read tokens, in its extensions,
-/// whether or not they found one there. A layer that forwards the request removes these cookies.
+/// The names of the cookies from which the bearer layers of a request read tokens, kept in its
+/// extensions.
+///
+/// They are recorded whether or not a token was found there. A layer that forwards the request
+/// removes these cookies.
 ///
 /// ```
 /// use http::Request;
@@ -20,7 +23,7 @@ use http::Extensions;
 #[derive(Clone, Debug)]
 pub struct TokenCookies {
     name: Arc<str>,
-    /// Those of layers further out.
+    /// The names from outer layers.
     outer: Option<Arc<TokenCookies>>,
 }
 
@@ -31,7 +34,7 @@ impl TokenCookies {
         extensions.insert(Self { name, outer });
     }
 
-    /// Returns the names, the latest first.
+    /// Returns the names, the last added first.
     pub fn names(extensions: &Extensions) -> impl Iterator<Item = &str> + Clone {
         let all = iter::successors(extensions.get::<Self>(), |cookie| cookie.outer.as_deref());
         all.map(|cookie| &*cookie.name)

@@ -1,4 +1,4 @@
-//! The states against the contract in its plainest form: a history of what was said, judged whole.
+//! Compares the states with a reference model: the unmerged history of all operations.
 
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ enum Op {
     RestoreLifted { at: u64, until: Option<u64> },
 }
 
-/// Everything that was ever said, with the time that counts; nothing is merged.
+/// All operations, with their effective times; nothing is merged.
 #[derive(Default)]
 struct History {
     said: Vec<(u64, Option<u64>)>,
@@ -27,7 +27,7 @@ impl History {
         self.lifts.iter().map(|(at, _)| *at).max().unwrap_or(0)
     }
 
-    /// What stands: until when, and since when.
+    /// Returns the revocation in effect: until when, and since when.
     fn stands(&self) -> Option<(Option<u64>, u64)> {
         let at = self.said.iter().map(|(at, _)| *at).max()?;
         let untils = self.said.iter().map(|(_, until)| *until);
@@ -107,8 +107,8 @@ fn apply(state: &mut KeyState, op: Op) -> Option<Change> {
 }
 
 proptest! {
-    /// The state is what the history comes to; a change is published when, and only when, a
-    /// follower's view has to change, and it says how.
+    /// The state equals the result of the history. A change is published exactly when a follower's
+    /// view has to change, and it contains the new view.
     #[test]
     fn a_state_is_what_its_history_comes_to(ops in ops()) {
         let (mut state, mut history) = (KeyState::default(), History::default());
@@ -142,8 +142,8 @@ proptest! {
         }
     }
 
-    /// Of any row of uses at most the limit is taken, each under its own id, and the change of the
-    /// last one is published.
+    /// Of any sequence of uses at most the limit is taken, each under its own id, and the change of
+    /// the last one is published.
     #[test]
     fn uses_are_counted_by_their_ids(
         limit in 1..4_u32,
