@@ -1,4 +1,4 @@
-//! The builder of a revocation list.
+//! The builder of a list.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -56,15 +56,19 @@ impl<S> RevocationListBuilder<S> {
         }
     }
 
-    /// Sets the maximum age of an answer, counted from before the store was asked. Defaults to 5 s.
-    /// Every node obeys a revocation made on another one within this time, and known tokens keep
-    /// working this long during an outage. With zero, every request asks the store.
+    /// Sets the maximum age of an answer, counted from before the look-up in the store. Defaults to
+    /// 5 s.
+    ///
+    /// A revocation on one node takes effect on every other within this time, and known tokens keep
+    /// working this long during an outage. Zero looks up the token in the store on every request.
     pub fn max_staleness(mut self, age: Duration) -> Self {
         self.max_staleness = age;
         self
     }
 
-    /// Sets how long a call waits for the store. Defaults to 2 s. After that it fails with
+    /// Sets how long one call waits for the store. Defaults to 2 s.
+    ///
+    /// After that, the call fails with
     /// [`StoreError::TimedOut`](tower_revoke_core::StoreError::TimedOut), and the request is
     /// rejected.
     pub fn store_timeout(mut self, time: Duration) -> Self {
@@ -72,42 +76,47 @@ impl<S> RevocationListBuilder<S> {
         self
     }
 
-    /// Sets for how many tokens answers are cached, in about 300 bytes each. Defaults to 100,000.
-    /// Beyond that, more requests ask the store; no revocation is ever evicted.
+    /// Sets the number of tokens whose status is cached, in about 300 bytes each. Defaults to
+    /// 100,000.
+    ///
+    /// With more tokens than that, some are looked up in the store again. No revocation is missed.
     pub fn cache_capacity(mut self, tokens: u64) -> Self {
         self.cache_capacity = tokens;
         self
     }
 
     /// Sets how many entries the mirror of a store with a feed may hold, in about 40 bytes each.
-    /// Defaults to 2,000,000. Entries are revocations,
-    /// rules, spent tokens, lifts, and the uses that were won through this list; those without an
-    /// end, and those that are not of one token, take some more. While it is loaded again, it is
-    /// there twice.
+    /// Defaults to 2,000,000.
     ///
-    /// Above the limit there is no mirror any more, which is logged: the store is asked about each
-    /// token, within [`max_staleness`](Self::max_staleness), and this list writes nothing back to
-    /// a store that forgets. Zero: never a mirror.
+    /// Entries are revocations, rules, spent tokens, lifts, and the uses that were taken through
+    /// this list. Rules, lifts, and entries that are kept for ever take somewhat more. A reload
+    /// needs the memory twice.
+    ///
+    /// Above the limit, the list drops its mirror and logs that. From then on it looks up each
+    /// token in the store, within [`max_staleness`](Self::max_staleness), and can't write back to a
+    /// store that loses entries. Zero disables the mirror.
     pub fn mirror_capacity(mut self, entries: u64) -> Self {
         self.mirror_capacity = Some(entries);
         self
     }
 
     /// Sets the longest life of the tokens that are checked against this list, from `iat` to `exp`.
-    /// Unlimited by default. Verifiers that are given the list reject tokens that live longer, and
-    /// those without `iat` or `exp`; in return, rules are kept for no longer than the other tokens
-    /// need ([`retention::of_rule`](tower_revoke_core::retention::of_rule)). Without it they are kept
-    /// for ever.
+    /// Unlimited by default.
     ///
-    /// Give every list over one store the same. Where they differ, the mirror of a list with a longer
-    /// one prolongs the rules that the others write, and logs an error; a list without a mirror can't,
-    /// and finds a token good once the rule that revokes it was purged.
+    /// Verifiers with this list reject tokens that live longer, and those without `iat` or `exp`.
+    /// In return, rules are purged once no accepted token can need them
+    /// ([`retention::of_rule`](tower_revoke_core::retention::of_rule)). Without a limit, rules are
+    /// kept for ever.
+    ///
+    /// Use the same value for every list over one store. If they differ, a list with a longer value
+    /// and a mirror prolongs the rules that the others write, and logs an error. A list without a
+    /// mirror can't, and accepts a token again once the rule that revokes it has been purged.
     pub fn max_token_life(mut self, life: Duration) -> Self {
         self.max_token_life = Some(life);
         self
     }
 
-    /// Sets the clock. Defaults to the system clock.
+    /// Sets the source of the time. Defaults to the system's clocks.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self

@@ -1,8 +1,8 @@
-//! How a store's listings make up a token's status.
+//! Computes the status of a token from the listings under its keys.
 
 use tower_revoke_core::{Listed, StoreError, TokenStatus, VerifiedToken};
 
-/// The worst that is known under any of the token's keys.
+/// Returns the most severe status of the token under any of its keys.
 pub(crate) fn judge(
     token: &VerifiedToken,
     listed: &[Option<Listed>],
@@ -17,7 +17,7 @@ pub(crate) fn judge(
     }))
 }
 
-/// What one more listing makes of a status.
+/// Returns the more severe of a status and that of one more listing.
 pub(crate) fn worse(token: &VerifiedToken, status: TokenStatus, listed: Listed) -> TokenStatus {
     match listed {
         Listed::Rule {
@@ -26,7 +26,7 @@ pub(crate) fn worse(token: &VerifiedToken, status: TokenStatus, listed: Listed) 
         } if !token.issued_at_or_before(issued_at_or_before) => status,
         Listed::Spent { .. } if status == TokenStatus::Valid => TokenStatus::Spent,
         Listed::Spent { .. } => status,
-        // And whatever kind of listing is not known here.
+        // A kind of listing that this version doesn't know fails closed.
         _ => TokenStatus::Revoked,
     }
 }

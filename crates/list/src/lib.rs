@@ -1,17 +1,20 @@
-//! The revocation list of tower-revoke: who is rejected although the signature is good.
+//! The revocation list of tower-revoke, which rejects tokens whose signature is still valid.
 //!
-//! Log out everywhere, and end one token:
+//! Revoke all tokens of a subject ("log out everywhere"), and one token:
 //!
 //! ```
 //! use std::time::Duration;
 //! use serde_json::json;
-//! use tower_revoke_core::{Claims, Revocation, RevocationKey, TokenStatus, TokenId, UnixTime, VerifiedToken};
+//! use tower_revoke_core::{
+//!     Claims, Revocation, RevocationKey, TokenId, TokenStatus, UnixTime, VerifiedToken,
+//! };
 //! use tower_revoke_list::RevocationList;
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let list = RevocationList::in_memory();
 //!
-//! // Verifiers make these; here one is made by hand.
+//! // A verifier makes these; this one is made by hand.
 //! let issuer = "https://id.example.com";
 //! let claims = Claims::from_value(json!({"iss": issuer, "sub": "ann", "iat": 1_700_000_000}))?;
 //! let token = VerifiedToken::new(TokenId::of_jwt(issuer, "42"), claims, Duration::from_secs(30));
@@ -29,13 +32,15 @@
 //! ```
 //!
 //! # For operators
-//! Who is revoked, by whom and why; the same as a file, and back; and the end of a revocation.
+//! Operators can query who was revoked, by whom and why, export and import revocations, and lift
+//! them.
 //!
 //! ```
 //! use tower_revoke_core::{Lift, Revocation, RevocationKey, UnixTime, RecordFilter};
 //! use tower_revoke_list::RevocationList;
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let list = RevocationList::in_memory();
 //! let now = UnixTime::from_secs(1_700_000_100);
 //! let ann = RevocationKey::subject("https://id.example.com", "ann");
@@ -44,7 +49,7 @@
 //! let mut lost = list.records(RecordFilter::all().because("laptop lost"));
 //! while let Some(page) = lost.next_page().await? {
 //!     for record in page {
-//!         println!("{:?}, said by {} at {}", record.key, record.by, record.at);
+//!         println!("{:?}, revoked by {} at {}", record.key, record.by, record.at);
 //!     }
 //! }
 //! assert_eq!(list.count(RecordFilter::all().since(now)).await?, 1);
@@ -64,53 +69,61 @@
 //! ```
 //!
 //! # The mirror
-//! Of a store with a feed ([`Store::feed`](tower_revoke_core::Store::feed)) the list keeps
-//! all that is listed in memory: loaded before it is ready, and kept current by a task of its own,
-//! which starts with the first call in a tokio runtime and ends with the last handle. While the
-//! feed is healthy, a miss is an answer: no token costs a question to the store, and what one node
-//! revokes the others reject as soon as the feed has told them. The list asks the feed every
-//! quarter of `max_staleness`, and whenever the store wakes it.
+//! If the store has a feed ([`Store::feed`](tower_revoke_core::Store::feed)), the list mirrors
+//! everything that is listed in memory. The mirror is loaded before the list is ready. A task keeps
+//! it up to date: it starts with the first call in a tokio runtime and ends with the last handle.
 //!
-//! When the feed breaks, the mirror answers until it is `max_staleness` old, and then the store is
-//! asked about each token, as it is without a feed or above
-//! [`mirror_capacity`](RevocationListBuilder::mirror_capacity). [`ListStats::mirror`] and the log say so.
+//! While the feed is healthy, a token that is not in the mirror is valid, so no check needs a
+//! look-up in the store. A revocation on one node takes effect on the others as soon as they have
+//! read it from the feed. The list polls the feed every quarter of `max_staleness`, and whenever
+//! the store signals a change.
 //!
-//! A store whose history went back (a fail-over, a backup that was played back, another database in its
-//! place) is told what the mirrors know before their nodes are ready again: revocations, rules, lifts, spent tokens as
-//! revocations, and the uses that were won through this list under their own ids. Until then what
-//! the mirror knows to be rejected is rejected. A lift is not undone by that. What was written
-//! through a list and is then missing in the feed is written again.
+//! When the feed fails, the mirror is used until it is `max_staleness` old. Then each token is
+//! looked up in the store, as it is without a feed or above
+//! [`mirror_capacity`](RevocationListBuilder::mirror_capacity). [`ListStats::mirror`] and the log
+//! report it.
 //!
-//! # What it promises
-//! * **Coherence.** When [`revoke`](RevocationList::revoke) has returned, every check that begins
-//!   afterwards on this list sees it. So it is with [`use`](RevocationList::take_use),
-//!   [`release`](RevocationList::return_use) and [`lift`](RevocationList::lift).
-//! * **Bounded staleness.** Every other list over the same store sees it within
+//! A store may lose history, through a fail-over, a restore from a backup, or a replaced database.
+//! Each list then writes back what its mirror holds before its node is ready again: revocations,
+//! rules, lifts, spent tokens as revocations, and the uses that were taken through this list, under
+//! their own ids. Until then, tokens that the mirror rejects are still rejected. Writing back
+//! undoes no lift. A write that was acknowledged through a list and is then missing from the feed
+//! is written again.
+//!
+//! # Guarantees
+//! * **Coherence.** Once [`revoke`](RevocationList::revoke) has returned, every check on this list
+//!   that begins afterwards reflects it. The same holds for [`take_use`](RevocationList::take_use),
+//!   [`return_use`](RevocationList::return_use) and [`lift`](RevocationList::lift).
+//! * **Bounded staleness.** Every other list over the same store reflects it within
 //!   [`max_staleness`](RevocationListBuilder::max_staleness), whether its feed is healthy or not.
-//!   The age of an answer counts from before the store was asked; that of the mirror, from before
-//!   the last call of the feed was made that told everything. Once a list has found a token
-//!   revoked, it calls it good again only if the store does.
-//! * **It fails closed.** Younger answers are given even while the store is down; else, and for
-//!   every use, the call fails within [`store_timeout`](RevocationListBuilder::store_timeout),
-//!   and whoever asked must reject. What was known to be revoked or spent stays so.
-//! * **Nothing un-revokes.** The cache holds answers, never the only copy: whatever it drops is
-//!   asked again. The mirror is whole or not used. Purge goes by a clock that never steps back. Once something was forgotten,
-//!   a token whose life ended before that is rejected, even if the wall clock is set back.
+//!   The age of an answer counts from before the look-up, and the age of the mirror from before the
+//!   last call of the feed that returned everything. Once a list has found a token revoked, only
+//!   the store can make it valid again.
+//! * **Fail closed.** Answers younger than `max_staleness` are used even during an outage.
+//!   Otherwise, and for every use, the call fails within
+//!   [`store_timeout`](RevocationListBuilder::store_timeout), and the caller must reject the
+//!   request. A token that is known to be revoked or spent is still rejected.
+//! * **No revocation is lost.** The cache never holds the only copy: an answer that it evicts is
+//!   looked up again. The mirror is complete or not used. Purging uses a clock that never steps
+//!   back. A token whose entries may have been purged is rejected, even if the wall clock is set
+//!   back.
 //! * **Rules** concern tokens issued *at or before* a second, so a token that was issued in the
-//!   same second is rejected too; so is, for the verifier's leeway, one that was issued a little
-//!   later: a new login may have to wait that long. Rules are kept for ever, unless
+//!   same second is rejected too. So is a token that was issued later by up to the verifier's
+//!   leeway: a new login may have to wait that long. Rules are kept for ever, unless
 //!   [`max_token_life`](RevocationListBuilder::max_token_life) is set.
-//! * **One retention.** What is known of a token is kept until its `exp` +
-//!   [`retention::MARGIN`](tower_revoke_core::retention::MARGIN), which no verifier's leeway exceeds:
-//!   verifiers with different leeways may share a list, or a store.
+//! * **One retention.** The entries of a token are kept until its `exp` +
+//!   [`retention::MARGIN`](tower_revoke_core::retention::MARGIN), which no verifier's leeway
+//!   exceeds, so verifiers with different leeways may share a list or a store.
 //!
-//! # What was explored, and what was not
-//! The tests drive the list on the real moka under the shuttle scheduler: all interleavings of
-//! two readers and one revoker, and random ones of more; and of a mirror, with pages that were read
-//! before a write and come after it. They are those at the await points
-//! of the store and of the list; what moka and an executor do between two of them runs as one
-//! step, and memory is sequentially consistent there. The uses of the [`MemoryStore`] are
-//! explored over shuttle's own locks. Real threads race in further tests.
+//! # What is tested, and what is not
+//! The tests run the list with the real moka under the shuttle scheduler. They explore all
+//! interleavings of two readers and one revoker, and random ones of more tasks. With a mirror, they
+//! include pages that were read before a write and are applied after it.
+//!
+//! The interleavings are those at the await points of the store and of the list. Whatever moka and
+//! an executor do between two await points runs as one step, and memory is sequentially consistent.
+//! The uses of the [`MemoryStore`] are explored with shuttle's own locks. Further tests race real
+//! threads.
 
 #![cfg_attr(
     feature = "metrics",

@@ -1,4 +1,4 @@
-//! The handle that programs and layers hold.
+//! The [`RevocationList`] handle.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -12,19 +12,20 @@ use crate::{
     operators, shared::List,
 };
 
-/// A revocation list: answers over a [`Store`], kept for a short and known time.
+/// A revocation list over a [`Store`], which caches the status of tokens for a bounded time.
 ///
-/// A cheap handle; clones are the same list. Layers take it as `Arc<dyn Revocations>`, into which
-/// it turns.
+/// It is a cheap handle, and its clones share one list. Layers take it as `Arc<dyn Revocations>`,
+/// into which it converts.
 ///
-/// Every call that asks the store fails with [`StoreError::TimedOut`] after
-/// [`store_timeout`](RevocationListBuilder::store_timeout), measured by tokio's timer, which the
-/// runtime must have enabled. Outside a tokio runtime a call waits as long as the store does.
+/// Every call that needs the store fails with [`StoreError::TimedOut`] after
+/// [`store_timeout`](RevocationListBuilder::store_timeout). The tokio runtime must have its timer
+/// enabled. Outside a tokio runtime there is no timeout.
 #[derive(Clone)]
 pub struct RevocationList(pub(crate) Arc<dyn List>);
 
 impl RevocationList {
-    /// A list over a [`MemoryStore`] of its own: for one process, forgotten when it ends.
+    /// Makes a list over a new [`MemoryStore`], for one process. Its entries are lost when the
+    /// process ends.
     pub fn in_memory() -> Self {
         Self::new(MemoryStore::new())
     }
@@ -34,86 +35,97 @@ impl RevocationList {
         Self::builder(store).build_unchecked()
     }
 
-    /// A list over a store, with other settings.
+    /// Returns a builder for a list over a store.
     pub fn builder<S: Store>(store: S) -> RevocationListBuilder<S> {
         RevocationListBuilder::new(store)
     }
 
-    /// Ends a token, or all tokens that a rule concerns; durable when it returns. From then on
-    /// this list rejects them, and every other list over the store does within its
-    /// `max_staleness`. What is not said about when is filled in from the clock.
+    /// Revokes one token, or all tokens that a rule concerns, durably when it returns.
+    ///
+    /// From then on this list rejects them, and every other list over the store does within its
+    /// `max_staleness`. A revocation without a time gets that of the list's clock.
     ///
     /// # Errors
-    /// The revocation may or may not have been kept: say it again.
+    /// If the store fails. The revocation may or may not have been stored; the caller can repeat
+    /// it.
     pub async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
         self.0.clone().revoke(revocation).await
     }
 
-    /// Ends a revocation early: the only way to do so. `true` if there was one. Uses that were
-    /// taken stay taken.
+    /// Ends a revocation early. Returns `true` if the key was revoked. No other operation does so.
+    ///
+    /// Uses that were taken remain taken.
     ///
     /// # Errors
-    /// The revocation may or may not have been lifted: say it again.
+    /// If the store fails. The revocation may or may not have been lifted; the caller can repeat
+    /// the lift.
     pub async fn lift(&self, lift: Lift) -> Result<bool, StoreError> {
         self.0.clone().lift(lift).await
     }
 
-    /// The longest life of the tokens that are checked against this list, see
+    /// Returns the longest life of the tokens that are checked against this list, see
     /// [`RevocationListBuilder::max_token_life`].
     pub fn max_token_life(&self) -> Option<Duration> {
         self.0.max_token_life()
     }
 
-    /// How the token stands, if it was found good a short while ago, which takes some nanoseconds,
-    /// locks nothing and allocates nothing; or if a mirror of the store is
-    /// [live](crate::MirrorState::Live), or the store [answers at once](Store::ANSWERS_AT_ONCE).
-    /// `None`: ask [`status`](Self::status).
+    /// Returns the status of a token, if it is known without waiting. On `None`, call
+    /// [`status`](Self::status).
+    ///
+    /// The status is known if a recent answer that the token is valid is cached, if the mirror is
+    /// [live](crate::MirrorState::Live), or if the store [answers at once](Store::ANSWERS_AT_ONCE).
+    /// A cached answer takes some nanoseconds, no lock and no allocation.
     pub fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {
         self.0.known_status(token)
     }
 
-    /// How the token stands. A token that was rejected before stays rejected while the store can't
-    /// be asked.
+    /// Returns the status of a token.
+    ///
+    /// A token that is known to be revoked or spent is still reported as such while the store is
+    /// unavailable.
     ///
     /// # Errors
-    /// If the store can't answer and the last answer is too old: the caller must reject.
+    /// If the store can't answer and the last answer is too old. The caller must reject the
+    /// request.
     pub async fn status(&self, token: &VerifiedToken) -> Result<TokenStatus, StoreError> {
         self.0.status(token).await
     }
 
-    /// Takes one use of a token, see [`Store::take_use`]. The last use spends it.
+    /// Takes one use of a token, see [`Store::take_use`]. The last use spends the token.
     ///
     /// # Errors
-    /// As of [`Store::take_use`]; the caller must reject.
+    /// As for [`Store::take_use`]. The caller must reject the request.
     pub async fn take_use(&self, use_: Use) -> Result<UseOutcome, StoreError> {
         self.0.clone().take_use(use_).await
     }
 
-    /// Gives one use back, see [`Store::return_use`].
+    /// Returns one use to the token, see [`Store::return_use`].
     ///
     /// # Errors
-    /// The use may or may not have been returned: say it again.
+    /// If the store fails. The use may or may not have been returned; the caller can repeat the
+    /// call.
     pub async fn return_use(&self, use_: Use) -> Result<bool, StoreError> {
         self.0.clone().return_use(use_).await
     }
 
-    /// Lets the store forget what has ended, by a clock that never steps back and with a minute to
-    /// spare for clocks that differ; the number of entries dropped. Writes start one about once a
-    /// minute by themselves, in a task of its own, where there is a tokio runtime. It is not bound
-    /// to `store_timeout`.
+    /// Deletes expired entries from the store, and returns their number.
     ///
-    /// Rules are never dropped, unless [`max_token_life`](RevocationListBuilder::max_token_life) is
+    /// It uses a clock that never steps back, and allows one minute of clock skew. In a tokio
+    /// runtime, writes also start a purge about once a minute, in a separate task. `store_timeout`
+    /// does not apply.
+    ///
+    /// Rules are never deleted, unless [`max_token_life`](RevocationListBuilder::max_token_life) is
     /// set.
     ///
     /// # Errors
-    /// Some entries may have been dropped; the next purge drops the rest.
+    /// If the store fails. Some entries may have been deleted; the next purge deletes the rest.
     pub async fn purge(&self) -> Result<u64, StoreError> {
         self.0.purge().await
     }
 
-    /// Waits until all that a store with a feed lists is loaded, and asks the store something, to
-    /// see that it answers: a node is not ready before. Nor is it while a store that has forgotten
-    /// something is being told.
+    /// Waits until the mirror is loaded and the store has answered a look-up.
+    ///
+    /// A node is not ready before, nor while the list writes back to a store that has lost entries.
     ///
     /// # Errors
     /// Fails if the store does not answer in time, with its [`StoreError`] as the source, or if loading
@@ -124,23 +136,26 @@ impl RevocationList {
         ready.map_err(|error| ReadyError::new("the revocation list", error))
     }
 
-    /// Whether the store has answered at least once, and nothing is on its way that
-    /// [`ready`](Self::ready) waits for. For when it last did, see [`ListStats::last_answer`].
+    /// Returns whether the store has answered at least once, and the mirror is neither being loaded
+    /// for the first time nor written back.
+    ///
+    /// [`ListStats::last_answer`] has the time of the last answer.
     pub fn is_ready(&self) -> bool {
         self.0.is_ready()
     }
 
-    /// The revocations that are wanted, with who said them and why, page by page: for operators,
-    /// asked of the store itself. See [the example](crate#for-operators). Uses that were taken
-    /// are not among them.
+    /// Returns the revocations that a filter selects, with their authors and reasons, page by page.
+    ///
+    /// They are read from the store itself, and don't include uses. See
+    /// [the example](crate#for-operators).
     pub fn records(&self, wanted: RecordFilter) -> Pages {
         Pages::new(self.0.clone(), wanted)
     }
 
-    /// How many revocations are wanted; it turns all their pages.
+    /// Counts the revocations that a filter selects. It reads all their pages.
     ///
     /// # Errors
-    /// As of [`Pages::next_page`].
+    /// As for [`Pages::next_page`].
     pub async fn count(&self, wanted: RecordFilter) -> Result<u64, StoreError> {
         let mut pages = self.records(wanted);
         let mut count = 0;
@@ -150,42 +165,46 @@ impl RevocationList {
         Ok(count)
     }
 
-    /// What the store itself says about one token, or about one rule.
+    /// Reads from the store itself how one token or one rule is listed.
     ///
     /// # Errors
-    /// The store does not answer, or not in time.
+    /// If the store does not answer in time.
     pub async fn inspect(&self, key: impl Into<RevocationKey>) -> Result<Inspection, StoreError> {
         self.0.inspect(key.into()).await
     }
 
-    /// The revocations that are wanted, as lines of JSON, for [`import`](Self::import) into this
-    /// or any other store. Times are whole seconds since 1970. One line is one object:
+    /// Exports the revocations that a filter selects as lines of JSON, for [`import`](Self::import)
+    /// into this or any other store.
+    ///
+    /// Times are whole seconds since 1970. Each line is one object:
     ///
     /// | field | |
     /// |---|---|
     /// | `v` | the version of the format: 1 |
-    /// | `token` | of a token: its id, 32 hexadecimal digits. A hash: no token can be had from it |
-    /// | `rule` | of a rule: `{"issuer":…}`, or `{"issuer":…,"claim":…,"value":…}` |
+    /// | `token` | for a token: its id, 32 hexadecimal digits; a hash, from which the token can't be recovered |
+    /// | `rule` | for a rule: `{"issuer":…}`, or `{"issuer":…,"claim":…,"value":…}` |
     /// | `digest` | instead of both, if the store knows no more: the digest of the key |
-    /// | `issued_at_or_before` | of a rule: which tokens it concerns |
-    /// | `until` | until when it is kept, of a token its `exp` + 300 s; `null`: for ever |
-    /// | `at` | when it was said |
-    /// | `by`, `reason` | who said it, and why |
+    /// | `issued_at_or_before` | for a rule: the latest `iat` of the tokens that it concerns |
+    /// | `until` | until when it is kept, for a token its `exp` + 300 s; `null` means for ever |
+    /// | `at` | when it was made |
+    /// | `by`, `reason` | its author and reason |
     ///
-    /// Later versions read what earlier ones wrote. Uses that were taken are not in it.
+    /// Later versions of this crate can import files of earlier ones. Uses are not exported.
     pub fn export(&self, wanted: RecordFilter) -> Export {
         Export::new(self.records(wanted))
     }
 
-    /// Says again what was [exported](Self::export): all of it is durable when this returns; the
-    /// number of lines. Empty lines are passed over. To import a line twice changes nothing, and
-    /// nothing that is there is shortened. A revocation that was lifted since stands again, unless
-    /// only its digest is known: it is an operator who says so. Rules are kept for as long as this
-    /// list's [`max_token_life`](Self::max_token_life) needs, whatever the line says.
+    /// Imports [exported](Self::export) revocations, durably when it returns. Returns the number of
+    /// lines imported; empty lines are skipped.
+    ///
+    /// The import is idempotent and never shortens a revocation. A revocation that was lifted since
+    /// the export takes effect again, since an operator requests it, unless only its digest is
+    /// known. Rules are kept as long as this list's [`max_token_life`](Self::max_token_life)
+    /// requires, whatever their `until`.
     ///
     /// # Errors
-    /// At the first line that is no revocation, or that the store did not keep. All lines before it
-    /// are kept.
+    /// At the first line that is not a revocation, or that the store did not keep. All lines before
+    /// it have been stored.
     pub async fn import<L: AsRef<str>>(
         &self,
         lines: impl IntoIterator<Item = L>,
@@ -193,7 +212,7 @@ impl RevocationList {
         operators::import(&*self.0, lines.into_iter()).await
     }
 
-    /// What the list has done so far.
+    /// Returns the counters of the list.
     pub fn stats(&self) -> ListStats {
         self.0.stats()
     }

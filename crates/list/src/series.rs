@@ -1,4 +1,4 @@
-//! The numbers about a list as the `metrics` facade has them.
+//! Reports the counters of a list to the `metrics` facade.
 
 use std::time::Duration;
 
@@ -7,8 +7,10 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use crate::{ListStats, MirrorState};
 
 impl ListStats {
-    /// Tells the recorder of the program these numbers, under the names [above](crate#metrics).
-    /// Nothing is told by itself: call it before each scrape, or every second or so.
+    /// Reports these numbers to the program's recorder, under the names of
+    /// [the table](crate#metrics).
+    ///
+    /// Nothing is reported automatically: call it before each scrape, or about every second.
     ///
     /// ```
     /// use std::time::Duration;

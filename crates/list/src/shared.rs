@@ -1,4 +1,4 @@
-//! The engine behind one pointer, without its store's type, with tokio's timer and tasks.
+//! The type-erased engine, with tokio's timer and background tasks.
 
 use std::{
     fmt,
@@ -24,10 +24,10 @@ use crate::{
     operators::Inspection,
 };
 
-/// Between two purges that the list starts by itself.
+/// The interval between two purges that the list starts by itself.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 
-/// What a list can do beyond what layers ask of it.
+/// The operations of a list beyond those that layers use.
 pub(crate) trait List: Revocations {
     fn lift(self: Arc<Self>, lift: Lift) -> BoxFuture<'static, Result<bool, StoreError>>;
     fn revoke_all(&self, said: Vec<Revocation>) -> BoxFuture<'_, Result<(), StoreError>>;
@@ -47,9 +47,9 @@ pub(crate) trait List: Revocations {
 
 pub(crate) struct Shared<S> {
     engine: Arc<Engine<S, TokioTimer>>,
-    /// Follows the store's feed. It holds the engine, and ends with this.
+    /// The task that follows the store's feed. It keeps the engine alive, so it is aborted on drop.
     follower: Mutex<Option<AbortHandle>>,
-    /// In seconds of the clock's uptime.
+    /// When the next purge is due, in seconds of the clock's uptime.
     next_purge: AtomicU64,
 }
 
@@ -62,8 +62,10 @@ impl<S: Store> Shared<S> {
         }
     }
 
-    /// Sees to it that somebody follows the store's feed, where there is a tokio runtime and a
-    /// feed to follow. It is begun anew if it ended, as with the runtime that it was in.
+    /// Starts the task that follows the store's feed, if there is a feed and a tokio runtime.
+    ///
+    /// The task ends with the runtime in which it was spawned, as between two `#[tokio::test]`s. So
+    /// every call checks for a running follower, and starts a new one in its own runtime.
     fn start(&self) {
         if !self.engine.wants_a_follower() {
             return;
@@ -72,14 +74,14 @@ impl<S: Store> Shared<S> {
             return;
         };
         let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
-        // Others may have come first.
+        // Another call may have started one before this one took the lock.
         if self.engine.wants_a_follower() {
             let task = runtime.spawn(self.engine.clone().follow());
             *follower = Some(task.abort_handle());
         }
     }
 
-    /// Purges in a task of its own, once in a while.
+    /// Starts a purge in a separate task, if one is due.
     fn tidy(self: &Arc<Self>) {
         let now = self.engine.clock().uptime().as_secs();
         let due = self.next_purge.load(Ordering::Relaxed);
@@ -98,7 +100,7 @@ impl<S: Store> Shared<S> {
         {
             let list = self.clone();
             runtime.spawn(async move {
-                // A failure is logged and counted by the engine; the next purge makes up for it.
+                // The engine logs and counts a failure. The next purge deletes the rest.
                 let _ = list.engine.purge().await;
             });
         }
@@ -146,7 +148,7 @@ impl<S: Store> Revocations for Shared<S> {
             self.start();
             self.tidy();
             let (key, by, reason) = (revocation.key(), revocation.said_by(), revocation.reason());
-            // A rule is an operator's word; tokens end by themselves all the time.
+            // An operator makes rules. Single tokens are revoked all the time, by layers.
             if key.is_rule() {
                 tracing::info!(?key, by, reason, "revoke");
             } else {
@@ -228,7 +230,7 @@ impl<S> fmt::Debug for Shared<S> {
     }
 }
 
-/// Bounds every call by the same time.
+/// Bounds every call by the same timeout.
 pub(crate) struct TokioTimer(pub(crate) Duration);
 
 impl Timer for TokioTimer {
@@ -237,7 +239,7 @@ impl Timer for TokioTimer {
         F: Future<Output: Send> + Send,
     {
         let mut call = pin!(call);
-        // A store in memory answers at once: no timer is made for it, and no runtime is needed.
+        // A store in memory completes on the first poll, which needs no timer and no runtime.
         if let Poll::Ready(output) = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
             return Ok(output);
         }
@@ -253,7 +255,7 @@ impl Timer for TokioTimer {
     where
         F: Future<Output = ()> + Send,
     {
-        // Either will do.
+        // Both outcomes end the pause.
         let _ = tokio::time::timeout(at_most, wake).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Plain numbers about a list, for whoever exports metrics.
+//! The counters of a list, for metrics.
 
 use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -7,58 +7,62 @@ use std::{
 
 use tower_revoke_core::UnixTime;
 
-/// What a list has done since it was built.
+/// The counters of a list since it was built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListStats {
-    /// The bound itself, as it was set: how old an answer may get.
+    /// The configured maximum age of an answer.
     pub max_staleness: Duration,
-    /// Answers that were given without asking the store.
+    /// The number of answers that needed no call to the store.
     pub served: u64,
-    /// Questions to the store about a token.
+    /// The number of look-ups of a token in the store.
     pub asked: u64,
-    /// Calls of any kind that the store did not answer, or not in time.
+    /// The number of calls of any kind that the store did not answer in time.
     pub failures: u64,
-    /// The age of the oldest answer that was ever served, counted from before the store was asked:
-    /// never more than `max_staleness`.
+    /// The age of the oldest answer that was ever served, counted from before the look-up. Never
+    /// more than `max_staleness`.
     pub oldest_served: Duration,
-    /// When the store last answered a question. `None` if it never has.
+    /// When the store last answered a call. `None` if it never has.
     pub last_answer: Option<UnixTime>,
-    /// How many answers are kept, about.
+    /// The approximate number of cached answers.
     pub kept: u64,
-    /// Whether all that the store lists is known here.
+    /// The state of the mirror.
     pub mirror: MirrorState,
-    /// How many entries the mirror holds: listed keys, lifts, and uses that were won here.
+    /// The number of entries of the mirror: listed keys, lifts, and uses that were taken through
+    /// this list.
     pub mirrored: u64,
-    /// How long ago the last call of the store's feed began that told everything: a live mirror's
-    /// is less than `max_staleness`. `None`: the mirror has no answers to give.
+    /// How long ago the last call of the feed began that returned everything. It is less than
+    /// `max_staleness` for a live mirror. `None` if the mirror can't answer.
     pub mirror_lag: Option<Duration>,
-    /// How often the mirror had to be loaded again, the first time not counted.
+    /// How often the mirror was reloaded after the first load.
     pub mirror_reloads: u64,
-    /// How many entries were written back to a store that had forgotten them.
+    /// The number of entries that were written back to a store that had lost them.
     pub written_back: u64,
 }
 
-/// What has become of a list's mirror.
+/// The state of a list's mirror.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MirrorState {
-    /// There is none: the store needs none or has no feed, more is listed than
-    /// [`mirror_capacity`](crate::RevocationListBuilder::mirror_capacity), or nothing was asked yet in a
-    /// tokio runtime. The store is asked about each token, within `max_staleness`.
+    /// The list has no mirror. Each token is looked up in the store, within `max_staleness`.
+    ///
+    /// Either the store needs none or has no feed, or more is listed than
+    /// [`mirror_capacity`](crate::RevocationListBuilder::mirror_capacity), or the list was not used
+    /// in a tokio runtime yet.
     #[default]
     Off,
-    /// It is being loaded for the first time. The store is asked in the meantime, but the list is
-    /// not ready.
+    /// The mirror is being loaded for the first time. Tokens are looked up in the store in the
+    /// meantime, but the list is not ready.
     Loading,
-    /// It is younger than `max_staleness`: every question is answered from memory.
+    /// The mirror is younger than `max_staleness`, and every check is answered from memory.
     Live,
-    /// It is too old, since the feed is broken, or the store has forgotten something and is being
-    /// told: the store is asked about each token, within `max_staleness`.
+    /// The mirror is too old because the feed fails, or the list is writing back to a store that
+    /// has lost entries. Each token is looked up in the store, within `max_staleness`.
     Lost,
 }
 
-/// Numbers that every request moves: one for all cores would be what they wait for.
+/// The number of stripes of a counter that every request increments. On a single atomic, cores
+/// would contend for its cache line.
 const STRIPES: usize = 16;
 
 #[derive(Default)]
@@ -71,7 +75,7 @@ pub(crate) struct Counters {
     oldest_served_millis: AtomicU64,
     asked: AtomicU64,
     failures: AtomicU64,
-    /// In Unix seconds; 0 if it never was.
+    /// In Unix seconds. 0 if the store never answered.
     last_answer: AtomicU64,
 }
 
@@ -85,7 +89,7 @@ impl Counters {
     pub(crate) fn served(&self, age: Duration) {
         STRIPE.with(|stripe| self.served[*stripe].0.fetch_add(1, Ordering::Relaxed));
         let age = millis(age);
-        // Read first: the maximum seldom moves, and reading it costs other cores nothing.
+        // A plain load first: the maximum rarely changes, and a load doesn't contend.
         if self.oldest_served_millis.load(Ordering::Relaxed) < age {
             self.oldest_served_millis.fetch_max(age, Ordering::Relaxed);
         }

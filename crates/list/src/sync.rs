@@ -1,6 +1,7 @@
-//! The locks of the memory store in one place, so that a test can compile it over shuttle's.
+//! The locks of the memory store, in one place so that a test can replace them by shuttle's.
 
 pub(crate) use std::sync::{Mutex, MutexGuard};
 
-/// Enough that cores seldom meet. A scheduler that walks every order wants few.
+/// The number of shards, enough that cores rarely contend. The test under shuttle uses fewer, to
+/// keep the number of schedules small.
 pub(crate) const SHARDS: usize = 64;

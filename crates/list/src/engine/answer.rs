@@ -1,4 +1,4 @@
-//! What the cache keeps about a token.
+//! A cached answer about one token.
 
 use std::time::Duration;
 
@@ -7,11 +7,12 @@ use tower_revoke_core::TokenStatus;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
     pub(super) status: TokenStatus,
-    /// `None` for what was not asked but done here: it is known, but does not count as an answer.
+    /// `None` for the result of a local write. It is used only for as long as the store can't
+    /// answer.
     pub(super) asked: Option<Asked>,
 }
 
-/// What was read before the store was asked, in this order.
+/// The uptime and the version that were read before the look-up, in this order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub(super) at: Duration,

@@ -1,4 +1,4 @@
-//! Keeps the mirror as the store is: loads it and follows the feed.
+//! Loads the mirror and keeps it up to date by following the feed.
 
 use std::{
     future::pending,
@@ -13,24 +13,24 @@ use tower_revoke_core::{Changes, Cursor, Store, StoreError};
 use super::{Engine, Timer};
 use crate::mirror::{AT_ONCE, Lost, Mirror, Phase, Tables};
 
-/// Between the beginnings of two calls of the feed, however often a store wakes us.
+/// The shortest interval between two calls of the feed, however often the store signals a change.
 const MIN_GAP: Duration = Duration::from_millis(5);
 
-/// At most, between two attempts to do what the store did not answer.
+/// The longest interval between two attempts of a failed call.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
-/// Before the page after one that was empty.
+/// The pause after an empty page.
 const EMPTY_PAGE: Duration = Duration::from_millis(1);
 
-/// Between two rounds in which the mirror forgets what has ended.
+/// The interval at which expired entries of the mirror are dropped.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
-/// Why the feed can't be followed from where it was left.
+/// Why the feed can't be followed from the last cursor.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Gap {
-    /// All must be loaded again.
+    /// Changes after the cursor were trimmed, so everything must be loaded again.
     Reload,
-    /// The store has forgotten what it had told.
+    /// The store has lost changes that were read from it.
     WentBack,
     /// The store has no feed.
     NoFeed,
@@ -38,14 +38,14 @@ pub(super) enum Gap {
     TooMany,
 }
 
-/// One page, and what was read before it was asked for.
+/// One page of the feed, with the uptime and the number of the next write before the call began.
 struct Page {
     began: Duration,
     number: u64,
     page: Changes,
 }
 
-/// Ends the mirror's time when nobody follows any more, for whatever reason.
+/// Invalidates the mirror on drop, for whatever reason the follower ends.
 struct Following<S, T>(Arc<Engine<S, T>>);
 
 impl<S, T> Drop for Following<S, T> {
@@ -57,18 +57,20 @@ impl<S, T> Drop for Following<S, T> {
 }
 
 impl<S: Store, T: Timer> Engine<S, T> {
-    /// Whether there is a feed that nobody follows.
+    /// Returns whether the feed has no follower.
     pub(crate) fn wants_a_follower(&self) -> bool {
         let mirror = self.mirror.as_ref();
         mirror.is_some_and(|mirror| mirror.phase() == Phase::Idle)
     }
 
-    /// Follows the store's feed until it is dropped; ends only where there can be no mirror.
+    /// Follows the store's feed until the future is dropped. It completes only if there can be no
+    /// mirror.
     pub(crate) fn follow(self: Arc<Self>) -> impl Future<Output = ()> + Send {
         if let Some(mirror) = &self.mirror {
             mirror.enter(Phase::Loading);
         }
-        // Ends what was begun here, even if nobody ever polls it.
+        // Made outside of the future: a runtime that shuts down may drop the future unpolled, and
+        // the phase must then return to `Idle`, so that another follower can start.
         let following = Following(self);
         async move {
             let engine = &following.0;
@@ -87,7 +89,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 Some(cursor) => self.catch_up(mirror, cursor).await,
                 None => {
                     if !std::mem::take(&mut has_followed) {
-                        // It was no use to load just now: don't do it all the time.
+                        // The last load did not lead to following either, so don't load in a tight
+                        // loop.
                         self.timer.pause(self.retry_every(), pending()).await;
                     }
                     self.load(mirror).await
@@ -117,7 +120,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 }
                 Err(Gap::WentBack) => {
                     mirror.enter(Phase::WritingBack);
-                    // What the store has said since it forgot counts no more.
+                    // Answers that the store gave since it lost entries may be wrong.
                     self.versions.renew();
                     mirror.reloads.fetch_add(1, Ordering::Relaxed);
                     if let Some(count) = self.log.histories.count(self.clock.uptime(), 1) {
@@ -138,13 +141,13 @@ impl<S: Store, T: Timer> Engine<S, T> {
         (self.max_staleness / 4).max(MIN_GAP)
     }
 
-    /// What failed is tried again soon, however long the bound is: until then nothing that the store
-    /// pushes is heard.
+    /// Returns the interval at which a failed call is repeated. It is short even if `max_staleness`
+    /// is long, since no change signals are received until then.
     pub(super) fn retry_every(&self) -> Duration {
         self.poll_every().min(RETRY_EVERY)
     }
 
-    /// Until there may be something new.
+    /// Waits until the feed may have new changes.
     async fn wait(&self, mirror: &Mirror, cursor: &Cursor, began: Duration) {
         let wake = async {
             let told = match self.store.feed() {
@@ -161,7 +164,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
         }
     }
 
-    /// All that is alive, into tables of its own, and then all that has happened meanwhile.
+    /// Loads everything that is listed, then the changes made since, into fresh tables, and puts
+    /// them in place of the old ones.
     pub(super) async fn load(&self, mirror: &Mirror) -> Result<(Cursor, Duration), Gap> {
         let mut tables = Tables::empty();
         let mut since = None;
@@ -187,8 +191,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
             }
             if !page.more && is_loaded {
                 mirror.replace(tables, number);
-                // Every answer that was given before is asked for again: the tables tell what was
-                // missed, but not of which tokens.
+                // Invalidate every answer: the tables contain the changes that were missed, but
+                // don't show which keys those concern.
                 self.versions.renew();
                 mirror.caught_up(began);
                 self.prolong(&short).await;
@@ -199,7 +203,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         }
     }
 
-    /// All that has happened since.
+    /// Applies all changes since a cursor.
     pub(super) async fn catch_up(
         &self,
         mirror: &Mirror,
@@ -243,14 +247,15 @@ impl<S: Store, T: Timer> Engine<S, T> {
         })
     }
 
-    /// One page; asked for again until the store answers, or says that it can't.
+    /// Reads one page. Repeats a failed call until it succeeds or fails for good.
     async fn page(&self, mirror: &Mirror, since: Option<&Cursor>) -> Result<Page, Gap> {
         loop {
             let number = mirror.next_write();
             let began = self.clock.uptime();
             if !self.is_young(mirror, began) {
-                // What was written before is told by this call, if it ends well; and who asks in
-                // the meantime is not answered from here.
+                // The mirror is too old to answer, so local writes need no protection from older
+                // pages. This call contains them if it succeeds. Settling them keeps their number
+                // bounded during an outage.
                 self.settle(mirror, number, false);
             }
             let Some(feed) = self.store.feed() else {
@@ -264,7 +269,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
                     }
                     self.answered();
                     if page.more && page.changes.is_empty() {
-                        // There may be many of them, or no end.
+                        // A store may return many empty pages in a row.
                         self.timer.pause(EMPTY_PAGE, pending()).await;
                     }
                     return Ok(Page {
@@ -274,8 +279,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
                     });
                 }
                 Err(StoreError::CursorTooOld) => return Err(Gap::Reload),
-                // The cursor was read here: a foreign one means that another database has taken the
-                // place of the one that gave it.
+                // This follower read the cursor through the same handle. If the store doesn't know
+                // it, another database has replaced the one that made it.
                 Err(StoreError::HistoryWentBack | StoreError::ForeignCursor) => {
                     return Err(Gap::WentBack);
                 }
@@ -301,7 +306,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
             .is_some_and(|age| age < self.max_staleness)
     }
 
-    /// By the clock that is further behind, as [`purge`](Self::purge).
+    /// Drops expired entries of the mirror, by the same time as [`purge`](Self::purge).
     async fn tidy_mirror(&self, mirror: &Mirror) {
         let before = self.forgettable();
         let mut table = 0;

@@ -1,8 +1,8 @@
-//! What of the store's failures is logged, and how often.
+//! Rate limits for the log lines about a store.
 
 use tower_revoke_core::internal::{LogLimit, OutageLog};
 
-/// The kinds of lines that a store which fails, or forgets, would fill the log with.
+/// One limit for each kind of line with which a failing store could flood the log.
 #[derive(Debug, Default)]
 pub(super) struct EngineLog {
     /// Whether the store answers.
@@ -14,8 +14,8 @@ pub(super) struct EngineLog {
     pub(super) histories: LogLimit,
     pub(super) written_back: LogLimit,
     pub(super) not_written_back: LogLimit,
-    /// Entries that the feed didn't tell of.
+    /// Acknowledged writes that were missing from the feed.
     pub(super) said_again: LogLimit,
-    /// Uses that were taken twice.
+    /// Lost uses that were taken a second time.
     pub(super) won_again: LogLimit,
 }

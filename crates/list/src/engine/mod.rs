@@ -1,4 +1,4 @@
-//! How answers are kept, and when they count: the whole coherence of the list.
+//! The cache of answers, and the rules by which an answer is still valid.
 
 mod answer;
 mod follow;
@@ -38,33 +38,33 @@ use crate::{
     stats::{Counters, ListStats, MirrorState},
 };
 
-/// How far the clocks of nodes, stores and issuers may lie apart before something is forgotten
-/// that somebody still accepts.
+/// The largest clock skew between nodes, stores and issuers at which no entry is purged that is
+/// still needed.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// Bounds a call in time. A parameter, so that the engine needs no runtime and no timer.
+/// Applies a timeout to calls. It is a parameter, so that the engine itself needs no runtime.
 pub(crate) trait Timer: Send + Sync + 'static {
-    /// The call's own output, or [`StoreError::TimedOut`].
+    /// Returns the output of the call, or [`StoreError::TimedOut`].
     fn within<F>(&self, call: F) -> impl Future<Output = Result<F::Output, StoreError>> + Send
     where
         F: Future<Output: Send> + Send;
 
-    /// Waits for `wake`, but not for longer than that.
+    /// Waits for `wake`, for at most that time.
     fn pause<F>(&self, at_most: Duration, wake: F) -> impl Future<Output = ()> + Send
     where
         F: Future<Output = ()> + Send;
 }
 
-/// Answers over a store.
+/// Answers the status of tokens from a mirror, a cache and a store.
 ///
-/// An answer counts while nothing that concerns its token was changed through this engine since
-/// the store was asked (its version, see [`Versions`]), and while it is younger than
-/// `max_staleness`. The cache may lose any answer at any time, and even hold a stale one: the
-/// version alone decides. Its lock per key makes of many questions about one token a single one,
-/// and keeps the answers about one token in the order in which they were given.
+/// An answer is valid while it is younger than `max_staleness`, and while nothing that concerns its
+/// token was changed through this engine since the look-up (see [`Versions`]). The cache may drop
+/// an answer at any time, and may even hold a stale one: only the version decides. The cache locks
+/// each key, which merges concurrent look-ups of one token into one, and keeps its answers in
+/// order.
 ///
-/// Where the store has a feed, a mirror of all that it lists stands before the cache
-/// (`follow.rs`): while it is young, nothing else is asked.
+/// If the store has a feed, a mirror of everything that it lists comes before the cache
+/// (`follow.rs`). While the mirror is young, neither the cache nor the store is used.
 pub(crate) struct Engine<S, T> {
     store: S,
     timer: T,
@@ -73,13 +73,13 @@ pub(crate) struct Engine<S, T> {
     max_token_life: Option<Duration>,
     answers: Cache<TokenId, Answer>,
     versions: Versions,
-    /// `None`: none is wanted, or of use, or the store has no feed.
+    /// `None` if the mirror is disabled or of no use, or if the store has no feed.
     mirror: Option<Mirror>,
     counters: Counters,
-    /// What ended before this may have been forgotten.
+    /// Entries that expired before this time may have been purged.
     purged_before: AtomicU64,
     log: EngineLog,
-    /// The version is read too late, which the scheduler must find out.
+    /// Breaks the engine for a test: it reads the version too late. The scheduler must detect it.
     #[cfg(test)]
     pub(crate) stamp_late: bool,
 }
@@ -115,8 +115,10 @@ impl<S: Store, T: Timer> Engine<S, T> {
         }
     }
 
-    /// How the token stands, if its last good answer still counts: nothing is locked, allocated
-    /// or awaited then. Else, if the mirror tells, or the store answers at once.
+    /// Returns the status of a token, if it is known without waiting.
+    ///
+    /// A cached answer that the token is valid takes no lock and no allocation. Otherwise the
+    /// mirror is used, or a store that answers at once.
     pub(crate) fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {
         let version = self.versions.version(token);
         let now = self.clock.uptime();
@@ -137,7 +139,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
         let Some(asked_at) = cached_status(token).asked_at(version) else {
             return false;
         };
-        // Nothing that concerns the token was told since: while the mirror is young, so is this.
+        // The version is current, so the feed has had no change that concerns the token since. The
+        // answer is then as young as the mirror.
         let mirrored = self.mirror.as_ref().and_then(|mirror| mirror.age(now));
         let age = now.saturating_sub(asked_at);
         let age = mirrored.map_or(age, |mirrored| mirrored.min(age));
@@ -148,7 +151,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
         counts
     }
 
-    /// How the token stands by the mirror, while that is young. The version was read before.
+    /// Returns the status of a token according to the mirror, while that is young. The caller has
+    /// read `version` before.
     fn mirrored(&self, token: &VerifiedToken, version: u64, now: Duration) -> Option<TokenStatus> {
         let mirror = self.mirror.as_ref()?;
         let age = mirror.age(now).filter(|age| *age < self.max_staleness)?;
@@ -163,7 +167,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
         Some(status)
     }
 
-    /// How the mirror saw the token rejected, if the store has forgotten and is not yet told.
+    /// Returns the rejection according to the mirror, while the mirror is being written back to a
+    /// store that has lost entries.
     fn kept_from_a_store_that_forgot(&self, token: &VerifiedToken) -> Option<TokenStatus> {
         let mirror = self.mirror.as_ref()?;
         (mirror.phase() == Phase::WritingBack)
@@ -171,7 +176,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
             .flatten()
     }
 
-    /// How the token stands. A rejection that is known stays one while the store can't answer.
+    /// Returns the status of a token. A known rejection still applies while the store can't answer.
     pub(crate) async fn status(&self, token: &VerifiedToken) -> Result<TokenStatus, StoreError> {
         if self.may_be_forgotten(token) {
             return Ok(TokenStatus::Revoked);
@@ -204,7 +209,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         }
     }
 
-    /// Asks a store that needs no waiting, and no answers beside it.
+    /// Queries a store that completes on the first poll, and bypasses the cache.
     async fn ask_at_once(&self, token: &VerifiedToken) -> Result<TokenStatus, StoreError> {
         if self.may_be_forgotten(token) {
             return Ok(TokenStatus::Revoked);
@@ -218,7 +223,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         }
     }
 
-    /// Asks the store, unless somebody else has asked it in the meantime.
+    /// Queries the store, unless another call has cached a valid answer in the meantime.
     async fn ask(&self, token: &VerifiedToken, begun: Duration) -> Result<TokenStatus, StoreError> {
         let asked = self
             .answers
@@ -236,7 +241,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
             CompResult::Inserted(entry)
             | CompResult::ReplacedWith(entry)
             | CompResult::Unchanged(entry) => Ok(entry.into_value().status),
-            // Only an answer that counts is left as it is. Rejected, should that ever be wrong.
+            // Not reachable, since only a valid answer is left unchanged. If it were, fail closed.
             CompResult::Removed(_) | CompResult::StillNone(_) => {
                 Err(StoreError::Unavailable("no answer was kept".into()))
             }
@@ -264,8 +269,9 @@ impl<S: Store, T: Timer> Engine<S, T> {
         if status == TokenStatus::Valid {
             cached_status(token).keep(version, at);
         } else if before != Some(status) {
-            // Revoked elsewhere: good answers that are younger than the bound must not be given
-            // any more, now that it is known. This very move is allowed for in the version.
+            // The token was revoked or spent by another node. Cached answers that it is valid must
+            // not be used any more, even if they are young, so the token's slot moves. The new
+            // answer's version includes that move.
             self.versions.move_token(token);
             asked.version = version.wrapping_add(1);
         }
@@ -275,8 +281,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
         })
     }
 
-    /// The answer, if it counts for a question that began at `begun`: it is young enough, or was
-    /// asked after that.
+    /// Returns the status of a cached answer, if it is valid for a check that began at `begun`: it
+    /// is young enough, or its look-up began after the check.
     fn counting(
         &self,
         answer: Answer,
@@ -298,8 +304,10 @@ impl<S: Store, T: Timer> Engine<S, T> {
         Some(answer.status)
     }
 
-    /// Lets the store forget what has ended, by the clock that is further behind: neither a step
-    /// of the wall clock forwards nor one back makes it forget what may still be accepted.
+    /// Deletes expired entries from the store.
+    ///
+    /// It uses the earlier of two clocks, so that a step of the wall clock in either direction
+    /// never deletes the entry of a token that may still be accepted.
     pub(crate) async fn purge(&self) -> Result<u64, StoreError> {
         let purged = self.store.purge(self.forgettable()).await;
         if let Err(error) = &purged {
@@ -308,7 +316,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         purged
     }
 
-    /// What ended before this is forgotten from now on.
+    /// Returns the time before which expired entries may be dropped, and records it.
     fn forgettable(&self) -> UnixTime {
         let now = self.clock.now().min(self.clock.steady_now());
         let before = now.saturating_sub(CLOCK_SKEW);
@@ -317,14 +325,16 @@ impl<S: Store, T: Timer> Engine<S, T> {
         before
     }
 
-    /// Whether what is known of the token may have been forgotten. It has expired, unless the wall
-    /// clock was set back since: then nobody can vouch for it any more.
+    /// Returns whether the entries of the token may have been purged.
+    ///
+    /// The token has then expired, unless the wall clock was set back since. Its status can no
+    /// longer be determined, so it must be rejected.
     fn may_be_forgotten(&self, token: &VerifiedToken) -> bool {
         let purged_before = self.purged_before.load(Ordering::Acquire);
         retention::ended_before(token.retained_until(), UnixTime::from_secs(purged_before))
     }
 
-    /// The mirror as it must be, and one question about no token: both bounded in time.
+    /// Waits for the mirror, then makes one look-up of an unused key, each with the timeout.
     pub(crate) async fn ready(&self) -> Result<(), StoreError> {
         if let Some(mirror) = &self.mirror {
             self.timer.within(mirror.settled()).await?;
@@ -343,7 +353,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         }
     }
 
-    /// One page of the store's records, bounded in time.
+    /// Reads one page of the store's records, with the timeout.
     pub(crate) async fn page_of_records(
         &self,
         wanted: &RecordFilter,
@@ -357,7 +367,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         page.inspect_err(|error| self.failed(error))
     }
 
-    /// What the store itself says about one key, bounded in time.
+    /// Reads from the store itself how one key is listed, with the timeout.
     pub(crate) async fn inspect(&self, key: RevocationKey) -> Result<Inspection, StoreError> {
         let keys = [key.digest()];
         let listed = self.timer.within(self.store.look_up(&keys)).await;

@@ -1,8 +1,8 @@
-//! The engine on the real moka under the shuttle scheduler.
+//! Tests of the engine with the real moka under the shuttle scheduler.
 //!
-//! Explored: every order of the steps between the await points of the scripted store, of the
-//! engine, and of moka's lock per key. Not explored: what moka, the executor and the atomics do
-//! between two await points, which runs here as one step on one thread; and no weak memory.
+//! The exploration covers every order of the steps between the await points of the scripted store,
+//! of the engine, and of moka's lock per key. It covers neither what moka, the executor and the
+//! atomics do between two await points, which runs as one step on one thread, nor weak memory.
 //! `tests/it/under_load.rs` races real threads over those.
 
 mod known_bad;
@@ -43,7 +43,7 @@ fn token() -> VerifiedToken {
     VerifiedToken::new(TokenId::of_jwt(ISSUER, "1"), claims, Duration::ZERO)
 }
 
-/// The only use.
+/// The only use of the token.
 fn new_use() -> Use {
     Use::new(
         token().id(),
@@ -62,7 +62,7 @@ fn lift() -> Lift {
     }
 }
 
-/// Lets others run before and after everything that it is asked.
+/// A store that yields before and after each call.
 struct Yielding(MemoryStore);
 
 async fn yielding<T>(call: impl Future<Output = T>) -> T {
@@ -115,7 +115,7 @@ impl ChangeFeed for Yielding {
     }
 }
 
-/// Waits as long as it takes: there is no time under the scheduler.
+/// A timer without a timeout, since there is no time under the scheduler.
 struct Untimed;
 
 impl Timer for Untimed {
@@ -148,12 +148,12 @@ fn engine() -> Engine<Yielding, Untimed> {
     )
 }
 
-/// What the scheduler drives: the engine, or a cache that is known to be wrong.
+/// The subject of the exploration: the engine, or a cache that is known to be wrong.
 trait Subject: Send + Sync + 'static {
-    /// Whether the token is good.
+    /// Returns whether the token is valid.
     fn status(&self) -> impl Future<Output = bool> + Send;
 
-    /// Whether it is known to be good without waiting.
+    /// Returns whether the token is known to be valid without waiting.
     fn known_good(&self) -> bool;
 
     fn revoke(&self) -> impl Future<Output = ()> + Send;
@@ -165,7 +165,7 @@ struct OurEngine {
     end: End,
 }
 
-/// How a token ends.
+/// The ways to end a token.
 #[derive(Clone, Copy)]
 enum End {
     Token,
@@ -212,7 +212,8 @@ impl Subject for OurEngine {
     }
 }
 
-/// Two readers, each with so many checks, and one revoker: after the revoke has returned, nothing that begins says good.
+/// Runs two readers, each with a number of checks, and one revoker. Once the revocation has
+/// returned, no check that begins may find the token valid.
 fn two_readers_and_a_revoker<S: Subject>(subject: S, checks: usize) {
     let subject = Arc::new(subject);
     let revoked = Arc::new(AtomicBool::new(false));
@@ -237,7 +238,8 @@ fn two_readers_and_a_revoker<S: Subject>(subject: S, checks: usize) {
     });
 }
 
-/// Whoever is done last looks at what is left; nobody waits, which keeps the schedules few.
+/// The last task to finish checks the final state. No task waits, which keeps the number of
+/// schedules small.
 async fn nothing_is_stale<S: Subject>(subject: &S, at_work: &AtomicUsize) {
     if at_work.fetch_sub(1, Ordering::SeqCst) == 1 {
         assert!(!subject.known_good(), "a stale answer was kept");
@@ -250,16 +252,16 @@ async fn nothing_is_stale<S: Subject>(subject: &S, at_work: &AtomicUsize) {
 
 fn config() -> Config {
     let mut config = Config::new();
-    // moka in a debug build needs more than the default of 32 KiB.
+    // The default of 32 KiB is too small for a debug build of moka.
     config.stack_size = 0x4_0000;
     config
 }
 
-/// How long after it was made a cache of moka's tidies up, by the machine's own time. The walk goes
-/// astray there, since it counts on the steps that were taken before.
+/// The real time after which a new moka cache runs its maintenance. The exploration then diverges,
+/// since it relies on replaying the same steps.
 const TIDIES_UP: Duration = Duration::from_millis(300);
 
-/// How long the slowest of the schedules took.
+/// The duration of the slowest schedule.
 struct Slowest {
     begun: Instant,
     took: Duration,
@@ -274,7 +276,7 @@ impl Slowest {
         }
     }
 
-    /// One has ended, and the next one begins.
+    /// Ends one schedule and begins the next.
     fn next(&mut self) -> Duration {
         let took = self.took.max(self.begun.elapsed());
         *self = Self {
@@ -285,7 +287,8 @@ impl Slowest {
     }
 }
 
-/// Walks every schedule; their number. Where the machine held one up for too long, all again.
+/// Explores every schedule, and returns their number. Starts over if the machine delayed one for
+/// too long.
 fn exhaustively(run: impl Fn() + Send + Sync + 'static) -> usize {
     let run = Arc::new(run);
     for _ in 0..10 {
@@ -309,7 +312,7 @@ fn exhaustively(run: impl Fn() + Send + Sync + 'static) -> usize {
     panic!("in ten walks some schedule was held up for {TIDIES_UP:?}");
 }
 
-/// What every check says that fails.
+/// The panic message of every check that fails.
 const STALE: &str = "a stale answer";
 
 fn said(panic: &(dyn Any + Send)) -> String {
@@ -321,7 +324,7 @@ fn at_random(schedules: usize, run: impl Fn() + Send + Sync + 'static) {
     Runner::new(RandomScheduler::new(schedules), config()).run(run);
 }
 
-/// Whether the exploration finds a schedule that fails.
+/// Returns whether the exploration finds a schedule that fails.
 fn is_caught(run: impl Fn() + Send + Sync + 'static) -> bool {
     let explored = catch_unwind(AssertUnwindSafe(|| exhaustively(run)));
     let Err(panic) = explored else {

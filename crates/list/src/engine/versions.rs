@@ -1,4 +1,4 @@
-//! Numbers that grow with every change, from which an answer learns that it is too old.
+//! Versions of tokens, by which stale answers are detected.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -9,33 +9,35 @@ use tower_revoke_core::{KeyDigest, UnixTime, VerifiedToken};
 
 use crate::mirror::Key;
 
-/// 128 KiB; few in this crate's own tests, which build many engines. With so many, a thousand claims
-/// a second disturb another token's answer about once in 16 s.
+/// The number of slots for tokens: 128 KiB, and fewer in this crate's tests, which build many
+/// engines. At a thousand uses a second, any other token is invalidated about once in 16 s.
 const TOKEN_SLOTS: usize = if cfg!(test) { 64 } else { 16_384 };
 
-/// Rules are seldom made, but each token has several.
+/// The number of slots for rules. Rules are rarely made, but each token depends on several.
 const RULE_SLOTS: usize = if cfg!(test) { 64 } else { 1_024 };
 
-/// Spreads a time over 64 bits, so that it can't be taken for a few moves of a slot.
+/// Spreads a time over 64 bits, so that a difference of seconds can't equal a few moves of a slot.
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// As large, and another one.
+/// Another large odd number, added for each renewal.
 const RENEWAL: u64 = 0xd1b5_4a32_d192_ed03;
 
-/// Slots that only ever grow, of which each key has one.
+/// Counters that only grow. Each key is assigned one of these slots.
 ///
-/// A token's **version** is the sum over all its keys. Since no slot ever goes back, two equal
-/// versions mean that no slot of the token has moved in between. Who changes something under a key
-/// moves its slot *after* the store's durable write; who asks the store reads the version *before*.
-/// So an answer whose version is still the token's has seen every write that was done when the
-/// version was compared.
+/// A token's **version** is the sum over the slots of all its keys. Since no slot ever decreases,
+/// two equal versions mean that no slot of the token has moved in between. A writer moves the slot
+/// of a key *after* its write is durable in the store. A reader takes the version *before* it
+/// queries the store. So an answer whose version is still current reflects every write that had
+/// returned when the versions were compared.
 ///
-/// What a token says goes into its version as well: an issuer that gives one `jti` to two tokens
-/// does not get the answer about the one for the other.
+/// The version also contains the keys themselves and `iat`, so that if an issuer gives one `jti` to
+/// two tokens, the answer about one is not used for the other.
 ///
-/// Keys that share a slot cost each other a question to the store, never an answer.
+/// Two keys may share a slot. A write to one then causes a needless look-up of the other, never a
+/// wrong answer.
 pub(super) struct Versions {
-    /// Random, so that no other list's version is taken for one of this list's.
+    /// Starts at a random value, so that no version of another list is mistaken for one of
+    /// this list.
     origin: AtomicU64,
     tokens: Box<[AtomicU64]>,
     rules: Box<[AtomicU64]>,
@@ -62,24 +64,25 @@ impl Versions {
         version.wrapping_add(issued_at.wrapping_mul(ODD))
     }
 
-    /// Makes every answer too old.
+    /// Invalidates every answer.
     pub(super) fn renew(&self) {
         self.origin.fetch_add(RENEWAL, Ordering::AcqRel);
     }
 
-    /// Something was changed under a key.
+    /// Invalidates every answer that depends on a key, after its entry has changed.
     pub(super) fn moved(&self, key: &KeyDigest, is_rule: bool) {
         let slots = if is_rule { &self.rules } else { &self.tokens };
         slot(slots, key).fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Makes every answer about one token too old.
+    /// Invalidates every answer about one token.
     pub(super) fn move_token(&self, token: &VerifiedToken) {
         self.of_token(token).fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Moves the key's slot when it is dropped: also when the write failed or was given up, since
-    /// what was asked may have happened.
+    /// Returns a guard that moves the key's slot when it is dropped.
+    ///
+    /// It does so even if the write fails or is cancelled, since the write may have taken effect.
     pub(super) fn move_after(&self, key: Key) -> Move<'_> {
         let slots = if key.is_rule {
             &self.rules
@@ -99,7 +102,7 @@ fn slot<'a>(slots: &'a [AtomicU64], key: &KeyDigest) -> &'a AtomicU64 {
     &slots[usize::from(u16::from_le_bytes([low, high])) % slots.len()]
 }
 
-/// A key's share of a version: what it is, and how often it has moved.
+/// Returns a key's part of a version: bytes of the key itself plus the value of its slot.
 fn part(slots: &[AtomicU64], key: &KeyDigest) -> u64 {
     let [_, _, a, b, c, d, e, f, g, h, ..] = *key.as_bytes();
     let name = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
@@ -109,7 +112,7 @@ fn part(slots: &[AtomicU64], key: &KeyDigest) -> u64 {
 pub(super) struct Move<'a>(Option<&'a AtomicU64>);
 
 impl Move<'_> {
-    /// Nothing was changed.
+    /// Leaves the slot alone, if nothing was changed.
     pub(super) fn cancel(&mut self) {
         self.0 = None;
     }

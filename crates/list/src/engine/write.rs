@@ -1,4 +1,4 @@
-//! What is written through the list, and what that means for what is known here.
+//! Writes through the list, and their effect on the mirror and the cache.
 
 use std::future::ready;
 
@@ -11,9 +11,9 @@ use tower_revoke_core::{
 use super::{Answer, Engine, Timer, versions::Move};
 use crate::mirror::{Key, Write};
 
-/// What a write means for what is known here.
+/// The effect of a write on the mirror and the cache.
 struct After {
-    /// The token stands like this now, or no longer.
+    /// The status that the token has now, if `stands`, or no longer has.
     status: TokenStatus,
     stands: bool,
     write: Write,
@@ -60,7 +60,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         self.write_all(keys, call, after).await
     }
 
-    /// Revocations of which only the digest is known.
+    /// Restores revocations of which only the digest is known.
     pub(crate) async fn restore_all(&self, known: &[Change]) -> Result<(), StoreError> {
         let prolonged = |change: &Change| self.prolonged(change).unwrap_or(*change);
         let known: Vec<_> = known.iter().map(prolonged).collect();
@@ -75,7 +75,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 }
             ),
         };
-        // What was lifted does not come back by this: only the store knows what stands now.
+        // The store ignores a revocation that was lifted since, so only the store knows the result.
         let after = |(): &()| {
             let doubtful = || After::stands_no_longer(TokenStatus::Revoked, Write::Unknown);
             known.iter().map(|_| doubtful()).collect()
@@ -114,7 +114,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     pub(crate) async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
         if let Some(mirror) = &self.mirror {
-            // First, so that it is not taken again once it is returned.
+            // Dropped before the call: otherwise a write-back at the same time could take the use
+            // again after the store has returned it.
             mirror.drop_use(use_);
         }
         let after = |released: &bool| {
@@ -134,11 +135,13 @@ impl<S: Store, T: Timer> Engine<S, T> {
         self.write_all(vec![key], call, after).await
     }
 
-    /// First the durable write, then the mirror, then the versions, then the answers that are kept.
-    /// From the version on no older answer counts; moving a kept one only saves what is known from a
-    /// store that fails next, so nothing is lost if time runs out over it.
+    /// Writes to the store, then updates the mirror, then the versions, then the cached answers.
     ///
-    /// `after` says what has become of each key; nothing, if nothing has changed.
+    /// The order matters. Once the versions have moved, no older answer is used, so the mirror must
+    /// reflect the write by then. Updating the cache last only preserves the rejection for an
+    /// outage that follows, so a timeout at that point loses nothing.
+    ///
+    /// `after` returns the effect on each key, or an empty list if nothing has changed.
     async fn write_all<R: Send>(
         &self,
         keys: Vec<Key>,

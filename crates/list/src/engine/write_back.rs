@@ -1,4 +1,4 @@
-//! Writes back to the store what it has forgotten, and rules that it would purge too early.
+//! Writes back entries that the store has lost, and rules that it would purge too early.
 
 use std::{future::pending, sync::atomic::Ordering};
 
@@ -15,7 +15,8 @@ const BACK_AT_ONCE: usize = 1_000;
 const CLAIMS_AT_ONCE: usize = 32;
 
 impl<S: Store, T: Timer> Engine<S, T> {
-    /// The rule, kept for as long as the tokens that this list accepts may need it, if that is longer.
+    /// Returns the rule with an `until` that suffices for the tokens that this list accepts, if
+    /// that is later than its own.
     pub(super) fn prolonged(&self, change: &Change) -> Option<Change> {
         let Change::Listed { key, listed, at } = *change else {
             return None;
@@ -36,8 +37,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
         is_longer.then_some(Change::Listed { key, listed, at })
     }
 
-    /// Prolongs rules that a list with a shorter `max_token_life` has written: its purge would forget
-    /// them while a token that they concern is still accepted here.
+    /// Prolongs rules that a list with a shorter `max_token_life` has written. Otherwise they would
+    /// be purged while a token that they concern is still accepted here.
     pub(super) async fn prolong(&self, rules: &[Change]) {
         if rules.is_empty() {
             return;
@@ -56,7 +57,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         }
     }
 
-    /// What was acknowledged here, and is neither in the feed nor ended by it.
+    /// Writes again what the store acknowledged to this list, but its feed does not contain.
     pub(super) async fn say_again(&self, mirror: &Mirror, lost: Lost) {
         let now = self.clock.now();
         let is_alive = |change: &Change| match change {
@@ -80,7 +81,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         self.take_again(mirror, uses).await;
     }
 
-    /// Tells the store all that is known here, until it has taken it.
+    /// Writes the whole mirror back to the store. Retries until the store has accepted it.
     pub(super) async fn write_back(&self, mirror: &Mirror) {
         let before = mirror.written_back.load(Ordering::Relaxed);
         self.take_again(mirror, mirror.uses(None)).await;
@@ -107,7 +108,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         }
     }
 
-    /// Asks the store until it has taken it.
+    /// Restores changes in the store. Retries until it succeeds.
     async fn tell(&self, known: &[Change]) {
         while let Some(feed) = self.store.feed()
             && let Err(error) = self.in_time(feed.restore(known)).await

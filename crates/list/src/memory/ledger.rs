@@ -1,4 +1,4 @@
-//! What the memory store keeps once for all keys: its feed of changes, and how full it is.
+//! The state of the memory store across all keys: its feed of changes, and its number of entries.
 
 use std::{
     collections::VecDeque,
@@ -7,14 +7,18 @@ use std::{
 
 use tower_revoke_core::{Change, Changes, Clock, Cursor, StoreError, internal::LogLimit};
 
-/// Written under the lock of the key's shard, so that the changes of one key stand in the order
-/// in which they were made.
+/// The feed and the number of entries.
+///
+/// It is written under the lock of the key's shard, so that the changes of one key are published in
+/// the order in which they were made.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    /// Tells the cursors of this store from those of any other, of an earlier process too.
+    /// A random id in each cursor, which distinguishes this store from any other, including one of
+    /// an earlier process.
     store: u64,
     changes: VecDeque<Change>,
-    /// The number of the oldest change that is kept.
+    /// The position of the oldest change that is kept. Positions count all changes ever made, so
+    /// they remain valid when old changes are trimmed.
     first: u64,
     pub(super) feed_capacity: usize,
     pub(super) entries: u64,
@@ -39,7 +43,7 @@ impl Ledger {
         self.entries >= self.capacity
     }
 
-    /// The answer to what there is no room for. Logs it once a minute.
+    /// Returns the error of a full store. Logs it at most once a minute.
     pub(super) fn reject(&self, clock: &Clock) -> StoreError {
         if let Some(count) = self.full.count(clock.uptime(), 1) {
             tracing::error!(
@@ -51,12 +55,12 @@ impl Ledger {
         StoreError::Full(self.entries)
     }
 
-    /// Counts what has become more or less.
+    /// Updates the number of entries by the change of one record's weight.
     pub(super) fn weigh(&mut self, before: u64, after: u64) {
         self.entries = (self.entries + after).saturating_sub(before);
     }
 
-    /// Writes down what has happened.
+    /// Publishes a change.
     pub(super) fn write(&mut self, change: Change) {
         self.changes.push_back(change);
         self.trim();
@@ -74,7 +78,7 @@ impl Ledger {
         }
     }
 
-    /// After all that was written.
+    /// Returns the cursor after the last change.
     pub(super) fn end(&self) -> Cursor {
         let mut bytes = self.store.to_be_bytes().to_vec();
         let end = self.first + self.changes.len() as u64;

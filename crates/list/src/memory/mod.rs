@@ -1,4 +1,4 @@
-//! The store that lives in the memory of one process.
+//! A store in the memory of one process.
 
 mod ledger;
 mod record;
@@ -18,21 +18,23 @@ use tower_revoke_core::{
 use self::{ledger::Ledger, record::Record};
 use crate::sync::{Mutex, MutexGuard, SHARDS};
 
-/// About 5 MB at most.
+/// The default capacity of the feed, which takes at most about 5 MB.
 const CHANGES_KEPT: usize = 65_536;
 
-/// A [`Store`] in the memory of one process, exact and shared by its clones.
+/// A [`Store`] in the memory of one process, shared by its clones.
 ///
-/// Its durability is the life of the process: whatever it has acknowledged it returns until
-/// the process ends, and then all is gone. What it holds is never evicted; at
-/// [`capacity`](Self::capacity) it accepts no more. For more than one node, or for
-/// revocations that outlive a restart, take another store.
+/// # Durability
+/// No acknowledged write is lost while the process lives, and everything is lost when it ends. No
+/// entry is evicted; at its [`capacity`](Self::capacity) the store rejects new ones. For more than
+/// one node, or for revocations that survive a restart, use another store.
 ///
+/// # Examples
 /// ```
 /// use tower_revoke_core::{Revocation, Store, TokenId};
 /// use tower_revoke_list::MemoryStore;
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_revoke_core::StoreError> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_revoke_core::StoreError> {
 /// let store = MemoryStore::new().capacity(1_000_000);
 /// let token = TokenId::of_jwt("https://id.example.com", "42");
 /// store.revoke(&[Revocation::of_token(token, None)]).await?;
@@ -44,7 +46,7 @@ pub struct MemoryStore(Arc<Inner>);
 
 struct Inner {
     shards: Box<[Mutex<Shard>]>,
-    /// Locked after a shard, never before one.
+    /// Always locked after a shard, to avoid a deadlock.
     ledger: Mutex<Ledger>,
     clock: Clock,
 }
@@ -52,17 +54,17 @@ struct Inner {
 #[derive(Default)]
 struct Shard {
     records: HashMap<KeyDigest, Record>,
-    /// What ended before this may have been forgotten here.
+    /// Entries that expired before this time may have been purged.
     purged_before: Option<UnixTime>,
 }
 
 impl MemoryStore {
-    /// An empty store, on the machine's clock.
+    /// Makes an empty store that uses the system's clock.
     pub fn new() -> Self {
         Self::with_clock(Clock::system())
     }
 
-    /// An empty store; `clock` says which uses come too late.
+    /// Makes an empty store. `clock` determines whether a use has expired.
     pub fn with_clock(clock: Clock) -> Self {
         Self(Arc::new(Inner {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -71,29 +73,32 @@ impl MemoryStore {
         }))
     }
 
-    /// How many revocations, rules and claimed uses it takes; without limit unless this is
-    /// called. A full store logs an error and answers [`StoreError::Full`] to new ones; it still
-    /// prolongs what it holds. Counts for all clones from now on.
+    /// Sets how many revocations, rules and taken uses the store may hold. Unlimited by default.
+    ///
+    /// A full store logs an error and rejects new entries with [`StoreError::Full`]. It still
+    /// prolongs those that it holds. The setting applies to all clones.
     #[must_use]
     pub fn capacity(self, entries: u64) -> Self {
         self.ledger().capacity = entries;
         self
     }
 
-    /// How many of the last changes it keeps for [`ChangeFeed::changes`]; 65,536 unless this is called.
-    /// Counts for all clones from now on.
+    /// Sets how many of the last changes the store keeps for [`ChangeFeed::changes`]. Defaults to
+    /// 65,536.
+    ///
+    /// The setting applies to all clones.
     #[must_use]
     pub fn feed_capacity(self, changes: usize) -> Self {
         self.ledger().keep_changes(changes);
         self
     }
 
-    /// How many revocations, rules and claimed uses it holds.
+    /// Returns how many revocations, rules and taken uses the store holds.
     pub fn len(&self) -> u64 {
         self.ledger().entries
     }
 
-    /// Whether it holds none.
+    /// Returns whether the store is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -110,7 +115,7 @@ impl MemoryStore {
         locked(&self.0.ledger)
     }
 
-    /// Changes what stands under a key, and writes it down, in one step.
+    /// Changes the record of a key, and publishes the change, as one step under the shard's lock.
     fn change<T>(
         &self,
         shard: &mut Shard,
@@ -120,7 +125,7 @@ impl MemoryStore {
         let record = shard.records.entry(key).or_default();
         let mut ledger = self.ledger();
         let weight = record.weight();
-        // A full store takes nothing new, and still prolongs what it holds.
+        // A full store rejects what needs more entries, but still prolongs those it holds.
         let undo = ledger.is_full().then(|| record.clone());
         let mut done = act(record);
         if let Some(undo) = undo
@@ -187,7 +192,7 @@ impl Store for MemoryStore {
         let mut dropped = 0;
         for shard in &self.0.shards {
             dropped += self.purge_shard(&mut locked(shard), before);
-            // Millions of entries take a while: let others have their turn.
+            // Millions of entries take a while, so other tasks get a turn.
             tokio::task::yield_now().await;
         }
         Ok(dropped)
@@ -211,7 +216,9 @@ impl ChangeFeed for MemoryStore {
             if let Some(cursor) = since {
                 return self.ledger().since(cursor);
             }
-            // Taken first: what changes while the shards are read comes again with the next call.
+            // The end is read before the shards. A change made while they are read is then
+            // delivered by the next call as well, which the contract allows; read afterwards, it
+            // could be lost.
             let next = self.ledger().end();
             let mut changes = Vec::new();
             for shard in &self.0.shards {
@@ -258,7 +265,7 @@ impl MemoryStore {
     }
 }
 
-/// In the order of the shards, and of the keys in each.
+/// Pages in the order of the shards, and of the keys within each.
 impl Records for MemoryStore {
     fn page<'a>(
         &'a self,
@@ -319,8 +326,8 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
-/// Nothing here panics while it holds a lock; if that is ever wrong, what is kept must still be
-/// told.
+/// Locks a mutex, ignoring poison. Nothing is expected to panic under a lock, and if it did,
+/// revocations must still be enforced.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

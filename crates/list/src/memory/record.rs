@@ -1,4 +1,4 @@
-//! What is kept under one key, and how it grows and ends.
+//! The record of one key in the memory store.
 
 use std::num::NonZeroU32;
 
@@ -9,8 +9,9 @@ use tower_revoke_core::{
     retention,
 };
 
-/// A revocation or a rule, how it was lifted, and the uses that were taken. Never both a token's
-/// and a rule's: the keys of the two can't meet.
+/// A revocation or a rule, its last lift, and the uses that were taken.
+///
+/// A record belongs to a token or to a rule, since the digests of the two never collide.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Record {
     state: KeyState,
@@ -26,7 +27,7 @@ struct Uses {
 }
 
 impl Record {
-    /// How the key looks from outside: a revocation hides the uses.
+    /// Returns how the key is listed. A revocation takes precedence over spent uses.
     pub(super) fn listed(&self) -> Option<Listed> {
         let revoked = self.state.revoked.as_ref();
         revoked
@@ -38,7 +39,7 @@ impl Record {
         self.uses.as_ref()?.count().spent()
     }
 
-    /// What somebody who knows nothing yet must be told.
+    /// Returns the changes that bring a follower without any state up to date.
     pub(super) fn changes(&self, key: KeyDigest) -> impl Iterator<Item = Change> + use<> {
         let revoked = self.state.revoked.as_ref();
         let revoked = revoked.map(|revoked| (revoked.listed, revoked.at));
@@ -65,7 +66,8 @@ impl Record {
         })
     }
 
-    /// How many entries it counts for: a revocation or rule, and every use that was taken.
+    /// Returns the number of entries it counts as: one for a revocation or rule, and one for each
+    /// taken use.
     pub(super) fn weight(&self) -> u64 {
         let uses = self.uses.as_ref().map_or(0, |uses| uses.weight());
         u64::from(self.state.revoked.is_some()) + uses
@@ -88,7 +90,7 @@ impl Record {
         self.state.restore(known)
     }
 
-    /// Takes one use; the caller has seen that the token has not expired.
+    /// Takes one use. The caller has checked that it has not expired.
     pub(super) fn take_use(
         &mut self,
         use_: &Use,
@@ -112,7 +114,7 @@ impl Record {
         Ok((taken.outcome, taken.change))
     }
 
-    /// Returns the use; `None` if its id holds none.
+    /// Returns the use. `None` if its id holds none.
     pub(super) fn return_use(&mut self, use_: &Use) -> Option<Option<Change>> {
         let uses = self.uses.as_mut()?;
         let place = uses.held.binary_search(&use_.id).ok()?;
@@ -121,7 +123,7 @@ impl Record {
         Some(change)
     }
 
-    /// Forgets what ended before a time.
+    /// Drops what expired before a time.
     pub(super) fn purge(&mut self, before: UnixTime) {
         self.state.purge(before);
         self.uses
@@ -138,7 +140,7 @@ impl Uses {
         }
     }
 
-    /// Uses that were all returned still remember their limit: they count for one.
+    /// At least one: even if all uses are returned, the limit is kept.
     fn weight(&self) -> u64 {
         (self.held.len() as u64).max(1)
     }

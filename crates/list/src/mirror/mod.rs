@@ -1,4 +1,4 @@
-//! All that a store lists, in memory: then a miss is an answer.
+//! A copy in memory of everything that a store lists. A token that is not in it is valid.
 
 mod packed;
 mod shard;
@@ -30,35 +30,39 @@ pub(crate) use self::{
 };
 use crate::judge::worse;
 
-/// How many changes are taken in before others have their turn.
+/// How many changes are applied before the task yields.
 pub(crate) const AT_ONCE: usize = 4_096;
 
-/// What the feed of a store has told, and what was written through this list since.
+/// The contents of a store's feed, and the writes that were made through this list since.
 ///
-/// It counts while it is young: while the last call of the feed that told everything *began* less
-/// than `max_staleness` ago. Whoever reads it takes the token's version first; whoever changes it
-/// moves the version of the key afterwards.
+/// The mirror is valid while it is young, that is, while the last call of the feed that returned
+/// everything *began* less than `max_staleness` ago. The end of the call doesn't count: the store
+/// may have taken a write in between that the call does not contain.
+///
+/// A reader takes the token's version before it reads the mirror. A writer moves the version of the
+/// key after it has changed the mirror. So an answer under the current version reflects the change.
 pub(crate) struct Mirror {
     tables: Tables<RwLock<Shard>>,
-    /// Whether any rule was ever heard of: most lists have none, and then no lock is taken.
+    /// Whether there was ever a rule. Most lists have none, and then skip the lock of the rules.
     has_rules: AtomicBool,
     uses: OwnUses,
-    /// How many writes there were through this list.
+    /// The number of writes through this list.
     writes: AtomicU64,
-    /// When the last call began that told everything, in milliseconds of the clock's uptime, plus
-    /// one; 0: this mirror does not count.
+    /// When the last call began that returned everything, in milliseconds of the clock's uptime,
+    /// plus one. 0 means that the mirror is not valid.
     began: AtomicU64,
     phase: watch::Sender<Phase>,
     pub(crate) wake: Notify,
     pub(crate) limit: u64,
     pub(crate) reloads: AtomicU64,
     pub(crate) written_back: AtomicU64,
-    /// A page undoes what was written after it was read, which the scheduler must find out.
+    /// Breaks the mirror for a test: a page undoes writes that were made after it was read. The
+    /// scheduler must detect it.
     #[cfg(test)]
     pub(crate) forgets_own: bool,
 }
 
-/// A key, and which kind: rules and tokens are kept apart.
+/// A key and its kind. Rules and tokens are kept in separate tables.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
     pub(crate) digest: KeyDigest,
@@ -74,18 +78,18 @@ impl Key {
     }
 }
 
-/// What the mirror is good for.
+/// The state of the mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Nobody follows the feed.
+    /// No task follows the feed.
     Idle,
-    /// It was never loaded, so far.
+    /// It is being loaded for the first time.
     Loading,
-    /// It was loaded, and follows.
+    /// It was loaded, and a task follows the feed.
     Following,
-    /// The store has forgotten what is known here, and must be told.
+    /// The store has lost entries, and the mirror is being written back.
     WritingBack,
-    /// There is none, and there won't be one.
+    /// The list has no mirror, and never will.
     Off,
 }
 
@@ -107,24 +111,26 @@ impl Mirror {
         }
     }
 
-    /// How old its answers are; `None`: it has none to give.
+    /// Returns the age of the mirror. `None` if it is not valid.
     pub(crate) fn age(&self, uptime: Duration) -> Option<Duration> {
         let began = self.began.load(Ordering::Acquire).checked_sub(1)?;
         Some(uptime.saturating_sub(Duration::from_millis(began)))
     }
 
-    /// How the token stands; `None` if only the store knows, or the mirror was given up just now.
+    /// Returns the status of the token. `None` if only the store knows it, or if the mirror was
+    /// invalidated in the meantime.
     pub(crate) fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {
         let status = self.judge(token, |shard, key| match shard.look(key) {
             Look::Nothing => Ok(None),
             Look::Listed(listed) => Ok(Some(listed)),
             Look::Ask => Err(()),
         });
-        // Given up before a table was emptied: what was read until now was whole.
+        // `began` is reset before a table is emptied. If it is still set, every table that was read
+        // above was complete.
         (self.began.load(Ordering::Acquire) > 0).then_some(status?)
     }
 
-    /// How the token was rejected last, whatever the age of that.
+    /// Returns the status for which the token was last rejected, whatever its age.
     pub(crate) fn rejection(&self, token: &VerifiedToken) -> Option<TokenStatus> {
         let status = self.judge(token, |shard, key| Ok(shard.listed(key)))?;
         (status != TokenStatus::Valid).then_some(status)
@@ -141,7 +147,8 @@ impl Mirror {
             (_, Some(TokenStatus::Revoked)) | (Ok(None), _) => {}
             (Ok(Some(listed)), known) => {
                 let worst = worse(token, known.unwrap_or(TokenStatus::Valid), listed);
-                // Nothing is worse; else what must be asked stays open.
+                // `Revoked` is final, whatever the other keys have. Any milder status is uncertain
+                // if one of the keys has to be looked up.
                 if known.is_some() || worst == TokenStatus::Revoked {
                     status = Some(worst);
                 }
@@ -158,7 +165,7 @@ impl Mirror {
         status
     }
 
-    /// Takes in a write through this list, which is durable.
+    /// Applies a write through this list, after it is durable in the store.
     pub(crate) fn write(&self, key: Key, write: Write) {
         if matches!(self.phase(), Phase::Idle | Phase::Off) {
             return;
@@ -171,23 +178,24 @@ impl Mirror {
             self.tables.token(&digest)
         };
         let mut shard = table.write().unwrap_or_else(PoisonError::into_inner);
-        // Numbered under the lock, after the write: a call that begins at a higher number tells
-        // of it.
+        // The write is already durable, and gets its number under the lock. So a call of the feed
+        // that begins when the counter is past this number contains the write.
         let number = self.writes.fetch_add(1, Ordering::SeqCst);
         shard.write(&digest, write, number);
         drop(shard);
         if matches!(write, Write::Lifts(_) | Write::Frees | Write::Unknown) {
-            // Until the feed tells of it, the store must be asked.
+            // The token is looked up in the store until the feed contains the write, so read the
+            // feed at once.
             self.wake.notify_one();
         }
     }
 
-    /// The number that the next write will have.
+    /// Returns the number that the next write will get.
     pub(crate) fn next_write(&self) -> u64 {
         self.writes.load(Ordering::SeqCst)
     }
 
-    /// Takes in what the feed says; `changed` is told each key, and whether it is a rule's.
+    /// Applies changes of the feed. Calls `changed` for each key, with whether it is a rule's.
     pub(crate) fn follow(&self, changes: &[Change], changed: impl Fn(&KeyDigest, bool)) {
         for change in changes {
             let key = change.key();
@@ -214,7 +222,7 @@ impl Mirror {
         }
     }
 
-    /// Ends what was written before the write `number`, see [`Shard::settle`].
+    /// Settles the writes before the write `number`, see [`Shard::settle`].
     pub(crate) fn settle(
         &self,
         number: u64,
@@ -232,8 +240,8 @@ impl Mirror {
         lost
     }
 
-    /// Puts freshly loaded tables into the place of these; they tell of all writes before the
-    /// write `number`.
+    /// Replaces the tables by freshly loaded ones, which contain all writes before the write
+    /// `number`.
     pub(crate) fn replace(&self, fresh: Tables<Shard>, number: u64) {
         let Tables { tokens, rules } = fresh;
         let replace = |table: &RwLock<Shard>, mut fresh: Shard| {
@@ -250,14 +258,14 @@ impl Mirror {
         replace(&self.tables.rules, rules);
     }
 
-    /// It has told everything that was written before a call which began then.
+    /// Marks the mirror as complete up to a call of the feed that began at an uptime.
     pub(crate) fn caught_up(&self, began: Duration) {
         let millis = u64::try_from(began.as_millis()).unwrap_or(u64::MAX - 1);
         self.began.store(millis + 1, Ordering::Release);
         self.enter(Phase::Following);
     }
 
-    /// Nobody follows any more.
+    /// Invalidates the mirror when its follower ends. Another one may follow.
     pub(crate) fn stop(&self) {
         if self.phase() != Phase::Off {
             self.enter(Phase::Idle);
@@ -268,7 +276,7 @@ impl Mirror {
         }
     }
 
-    /// Nobody will follow.
+    /// Drops the mirror for good.
     pub(crate) fn give_up(&self) {
         self.enter(Phase::Off);
         self.began.store(0, Ordering::SeqCst);
@@ -278,7 +286,7 @@ impl Mirror {
         self.uses.clear();
     }
 
-    /// Forgets what ended before a time, in the table of this number; `false` after the last.
+    /// Drops what expired before a time from one table. Returns `false` past the last table.
     pub(crate) fn forget(&self, table: usize, before: UnixTime) -> bool {
         if table == 0 {
             self.uses.forget(before);
@@ -290,7 +298,10 @@ impl Mirror {
         found.is_some()
     }
 
-    /// What the table of this number knows, but for what uses tell; `None` after the last.
+    /// Returns the entries of one table to write back. `None` past the last table.
+    ///
+    /// It leaves out what has expired, and spent tokens whose uses are written back under their own
+    /// ids instead.
     pub(crate) fn known(&self, table: usize, now: UnixTime) -> Option<Vec<Change>> {
         let shard = read(self.all().nth(table)?);
         let mut known = shard.changes();
@@ -319,7 +330,7 @@ impl Mirror {
         self.uses.drop(use_);
     }
 
-    /// The uses that were won here: all of them, or those of one token.
+    /// Returns the uses that were taken through this list: all of them, or those of one token.
     pub(crate) fn uses(&self, of: Option<&KeyDigest>) -> Vec<Use> {
         match of {
             Some(key) => self.uses.of(key.as_token()),
@@ -346,11 +357,11 @@ impl Mirror {
         });
     }
 
-    /// Waits until nothing is on its way that a node must wait for.
+    /// Waits until the mirror is neither being loaded for the first time nor written back.
     pub(crate) async fn settled(&self) {
         let busy = |phase: &Phase| matches!(phase, Phase::Loading | Phase::WritingBack);
         let mut phase = self.phase.subscribe();
-        // The sender lives in `self`: this can't fail.
+        // It fails only if the sender is dropped, and `self` owns the sender.
         let _ = phase.wait_for(|phase| !busy(phase)).await;
     }
 
@@ -359,8 +370,8 @@ impl Mirror {
     }
 }
 
-/// Nothing here panics while it holds a lock; if that is ever wrong, what is known must still be
-/// told.
+/// Locks a table, ignoring poison. Nothing is expected to panic under a lock, and if it did,
+/// revocations must still be enforced.
 fn read(table: &RwLock<Shard>) -> RwLockReadGuard<'_, Shard> {
     table.read().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,27 +1,27 @@
-//! The common state of a token in 7 bytes: revoked or spent, until when, and since when.
+//! The common state of a token in 7 bytes: revoked or spent, its `until`, and its time.
 
 use tower_revoke_core::{Listed, UnixTime};
 
 use super::state::{Said, State};
 
-/// `until` as 31 bits of seconds since [`START`] with a bit for "spent" above, and in 24 bits how many
-/// seconds before `until` the token was revoked.
+/// A packed state: 31 bits for `until` in seconds since [`START`], one bit for "spent", and 24 bits
+/// for how many seconds before `until` the token was revoked.
 ///
-/// With its key that is 23 bytes an entry. What does not fit (no `until`, one after 2071, a longer
-/// life) is kept apart, in full.
+/// With its key, an entry takes 23 bytes. A state that does not fit (no `until`, one after 2071, a
+/// time more than 194 days before it, a lift) is kept unpacked in another table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packed([u8; 7]);
 
-/// Early in 2004: no token that ended before is worth a short form.
+/// Early in 2004. Older values of `until` need no packed form.
 const START: u64 = 1 << 30;
 
 const SPENT: u32 = 1 << 31;
 
-/// Instead of the seconds before `until`, where nobody knows when the token was revoked.
+/// Replaces the seconds before `until` if the time of the revocation is unknown.
 const UNKNOWN: u32 = 0xff_ffff;
 
 impl Packed {
-    /// `None` if it does not fit.
+    /// Packs a state. Returns `None` if it does not fit.
     pub(super) fn new(state: &State) -> Option<Self> {
         let (until, spent, before) = match *state {
             State {
@@ -121,7 +121,7 @@ mod tests {
             (revoked(Some(START), 0), true),
             (revoked(Some(START - 1), 0), false),
             (revoked(None, last), false),
-            // Said after its end, and a whole life before it.
+            // Revoked after its `until`, and at the largest distance before it.
             (revoked(Some(last - 1), last), false),
             (revoked(Some(last), last - u64::from(UNKNOWN) + 1), true),
             (revoked(Some(last), last - u64::from(UNKNOWN)), false),

@@ -1,4 +1,5 @@
-//! One part of the mirror: the states of its keys, and what was written here and not yet read.
+//! One shard of the mirror: the states of its keys, and the local writes that the feed may not
+//! contain yet.
 
 use std::{
     collections::HashMap,
@@ -12,56 +13,58 @@ use super::{packed::Packed, state::State};
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     packed: Map<Packed>,
-    /// What does not fit into the short form. A key is here or there, never in both.
+    /// The states that can't be packed. A key is in one of the two maps, never in both.
     apart: Map<State>,
     own: Map<Own>,
 }
 
 type Map<T> = HashMap<KeyDigest, T, BuildHasherDefault<Digests>>;
 
-/// A key that was written through this list, while the feed may not have told of it yet.
+/// A key that was written through this list, while the feed may not contain the write yet.
 ///
-/// A page that was read before the write, and is taken in after it, must not undo it. So what the
-/// feed says goes into a state of its own, until a call that began after the write has ended: then
-/// the feed has told everything, and its state is the key's.
+/// A page of the feed that was read before the write, but is applied after it, must not undo it. So
+/// changes of the feed go into the separate state `feed`. A call of the feed that begins after the
+/// write returns it, so once such a call has completed, `feed` becomes the state of the key.
 #[derive(Debug)]
 struct Own {
-    /// Of the last write.
+    /// The number of the last write.
     number: u64,
+    /// The state according to the feed.
     feed: State,
-    /// Something was ended, or both was written at once: the store knows, nobody here does.
+    /// Whether only the store knows the status: an entry was ended here, perhaps while another
+    /// write listed the key again.
     ask: bool,
-    /// When a revocation was said here, as it was said: a lift at a later time may be its own.
+    /// The time of a revocation that was made here. A lift with a later time may have ended it.
     said_at: Option<UnixTime>,
-    /// A use that was won took the last use, of which the feed must tell.
+    /// Whether a use that was taken here spent the token, and the feed has yet to report it.
     untold: bool,
 }
 
-/// What a write through this list has done to a key.
+/// The effect of a write through this list on a key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Write {
-    /// It is listed.
+    /// The key was listed.
     Lists(Listed, UnixTime),
-    /// Its uses are gone; `own`: one of them was won here.
+    /// The token is spent. `own` says whether this write took the last use.
     Spends { until: Option<UnixTime>, own: bool },
-    /// It was lifted.
+    /// The key was lifted.
     Lifts(UnixTime),
     /// A use was returned.
     Frees,
-    /// Something that only the store can judge.
+    /// The effect is unknown; only the store knows it.
     Unknown,
 }
 
-/// What is known under a key.
+/// The result of a look-up in the mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
     Nothing,
     Listed(Listed),
-    /// Only the store knows.
+    /// Only the store knows the status.
     Ask,
 }
 
-/// What was acknowledged here, and the feed of a store that keeps its promises would have told.
+/// Writes that the store acknowledged to this list, but that are missing from its feed.
 #[derive(Debug, Default)]
 pub(crate) struct Lost {
     pub(crate) changes: Vec<Change>,
@@ -79,13 +82,13 @@ impl Shard {
         self.packed.len() + self.apart.len()
     }
 
-    /// How many entries it holds without growing.
+    /// Returns how many entries fit without growing.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
         self.packed.capacity()
     }
 
-    /// Whether anything at all was said about the key.
+    /// Returns whether the shard has any state of the key.
     pub(super) fn knows(&self, key: &KeyDigest) -> bool {
         self.own.contains_key(key) || !self.known(key).is_empty()
     }
@@ -97,7 +100,7 @@ impl Shard {
         self.listed(key).map_or(Look::Nothing, Look::Listed)
     }
 
-    /// How the key was listed last, as far as is known here.
+    /// Returns how the key is listed, as far as this list knows.
     pub(super) fn listed(&self, key: &KeyDigest) -> Option<Listed> {
         if let Some(packed) = self.packed.get(key) {
             return Some(packed.listed());
@@ -127,7 +130,7 @@ impl Shard {
         }
     }
 
-    /// Takes in what the feed says.
+    /// Applies a change of the feed.
     pub(super) fn follow(&mut self, change: &Change) {
         let key = change.key();
         if let Some(own) = self.own.get_mut(key) {
@@ -148,7 +151,7 @@ impl Shard {
         self.put(key, state);
     }
 
-    /// Takes in what was written through this list, and is durable.
+    /// Applies a write through this list, after it is durable in the store.
     pub(super) fn write(&mut self, key: &KeyDigest, write: Write, number: u64) {
         let before = self.known(key);
         let mut state = before;
@@ -163,7 +166,7 @@ impl Shard {
         match write {
             Write::Lists(listed, at) => {
                 own.said_at = own.said_at.max(Some(at));
-                // It is newer than any lift, whatever the clocks said.
+                // As the store does: later than any lift, even if this node's clock is behind.
                 let at = state.lifted.map_or(at, |lifted| at.max(lifted.at));
                 state.apply(&Change::Listed {
                     key: *key,
@@ -172,7 +175,8 @@ impl Shard {
                 });
             }
             Write::Spends { until, own: won } => {
-                // A use that may be returned already is not missed.
+                // After `ask` was set, the use may have been returned. Its absence from the feed is
+                // then no loss.
                 own.untold |= won && !own.ask;
                 let (listed, at) = (Listed::Spent { until }, UnixTime::EPOCH);
                 state.apply(&Change::Listed {
@@ -202,8 +206,11 @@ impl Shard {
         self.put(key, state);
     }
 
-    /// Ends what was written before the write `number`: a call of the feed began since then.
-    /// `complete`: it has told everything. Calls `changed` for each key.
+    /// Settles the writes before the write `number`, for which a call of the feed began later: the
+    /// state of the feed becomes that of the key. Calls `changed` for each key.
+    ///
+    /// If the call is `complete`, it has returned everything. An acknowledged write that it does
+    /// not contain is then added to `lost`.
     pub(super) fn settle(
         &mut self,
         number: u64,
@@ -217,8 +224,9 @@ impl Shard {
         let settled: Vec<_> = self.own.extract_if(|_, own| own.number < number).collect();
         for (key, own) in settled {
             let (here, mut state) = (self.known(&key), own.feed);
-            // The feed tells neither of a revocation that was acknowledged here, nor of its end:
-            // the store has lost it, or has not told yet.
+            // The feed has neither the revocation that was acknowledged here nor a later lift. If
+            // the call is complete, the store has lost the revocation; either way it stays in
+            // force.
             let untold = own.said_at.filter(|at| {
                 let lifted_before = own.feed.lifted.is_none_or(|lifted| lifted.at <= *at);
                 own.feed.said.is_none() && lifted_before
@@ -239,8 +247,11 @@ impl Shard {
         self.own.shrink_to(64);
     }
 
-    /// Takes the place of `old`, of which it keeps what no store tells a second time: lifts, and
-    /// what was written since the write `number`.
+    /// Takes over from `old` what a load doesn't return: lifts, and the writes since the write
+    /// `number`.
+    ///
+    /// A load returns only what is listed. But the lifts are needed to write them back to a store
+    /// that loses entries later. Writes since `number` may be missing from the loaded pages.
     pub(super) fn replace(&mut self, old: &mut Self, number: u64) {
         for (key, before) in &old.apart {
             let Some(lifted) = before.lifted else {
@@ -264,12 +275,12 @@ impl Shard {
         }
     }
 
-    /// Drops what was written here and not yet read: nobody reads any more.
+    /// Drops the pending local writes, when no follower reads the feed any more.
     pub(super) fn forget_own(&mut self) {
         self.own = Map::default();
     }
 
-    /// Forgets what ended before a time.
+    /// Drops what expired before a time.
     pub(super) fn forget(&mut self, before: UnixTime) {
         self.packed.retain(|_, packed| packed.until() >= before);
         self.apart.retain(|_, state| {
@@ -280,7 +291,7 @@ impl Shard {
         give_room_back(&mut self.apart);
     }
 
-    /// All that a store must be told that has forgotten it.
+    /// Returns the changes to write back to a store that has lost entries.
     pub(super) fn changes(&self) -> Vec<Change> {
         let packed = self.packed.iter().map(|(key, one)| (*key, one.state()));
         let apart = self.apart.iter().map(|(key, state)| (*key, *state));
@@ -295,8 +306,8 @@ fn give_room_back<T>(map: &mut Map<T>) {
     }
 }
 
-/// Keys are halves of SHA-256 sums: their last bytes are a hash already. The first ones choose the
-/// shard, so within a shard they are nearly alike.
+/// A hasher that returns the last eight bytes of a key, which is already half of a SHA-256. The
+/// first bytes choose the shard, so within a shard they hardly differ.
 #[derive(Debug, Default)]
 pub(super) struct Digests(u64);
 
@@ -311,6 +322,6 @@ impl Hasher for Digests {
         }
     }
 
-    /// The length, which is always the same.
+    /// Ignores the length, which is always the same.
     fn write_usize(&mut self, _: usize) {}
 }

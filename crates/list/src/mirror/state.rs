@@ -1,24 +1,25 @@
-//! What is known about one key, and what a change makes of it.
+//! The state of one key in the mirror, and how a change affects it.
 
 use tower_revoke_core::{Change, KeyDigest, Listed, UnixTime};
 
-/// A key's revocation or rule, the end of its uses, and its last lift: each stands by itself.
+/// The revocation or rule of a key, whether its uses are spent, and its last lift. The three are
+/// independent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) said: Option<Said>,
-    /// Until when a spent token is remembered.
+    /// Until when a spent token is kept.
     pub(super) spent: Option<Option<UnixTime>>,
     pub(super) lifted: Option<Lifted>,
 }
 
-/// A revocation or a rule, and when it was said.
+/// A revocation or a rule, and when it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Said {
     pub(super) listed: Listed,
     pub(super) at: UnixTime,
 }
 
-/// The last lift, remembered for as long as the longest that was ever lifted here.
+/// The last lift, kept as long as any of the revocations that were lifted would have been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lifted {
     pub(super) at: UnixTime,
@@ -26,14 +27,16 @@ pub(super) struct Lifted {
 }
 
 impl State {
-    /// How the key looks from outside: a revocation hides the uses.
+    /// Returns how the key is listed. A revocation takes precedence over spent uses.
     pub(super) fn listed(&self) -> Option<Listed> {
         let spent = || self.spent.map(|until| Listed::Spent { until });
         self.said.map(|said| said.listed).or_else(spent)
     }
 
-    /// Takes in the next change of the key. A change that comes twice changes nothing in the end,
-    /// and on the way it rather rejects than lets through.
+    /// Applies the next change of the key.
+    ///
+    /// A feed may deliver a sequence of changes twice. The final state is then the same, and the
+    /// intermediate states err on the side of rejecting.
     pub(super) fn apply(&mut self, change: &Change) {
         match *change {
             Change::Listed {
@@ -45,12 +48,12 @@ impl State {
             }
             Change::Listed { listed, at, .. } => self.say(Said { listed, at }),
             Change::Lifted { at, until, .. } => {
-                // A lift is newer than what it lifts: this one is older, and comes again.
+                // A lift is later than the revocation that it ends. So this lift is an old change
+                // that is delivered again, and the revocation was made after it.
                 if self.said.is_some_and(|said| said.at >= at) {
                     return;
                 }
                 self.said = None;
-                // The newest counts, for as long as the longest that was ever lifted.
                 let last = self.lifted.unwrap_or(Lifted { at, until });
                 self.lifted = Some(Lifted {
                     at: last.at.max(at),
@@ -58,7 +61,7 @@ impl State {
                 });
             }
             Change::Returned { .. } => self.spent = None,
-            // Whatever else may happen to a key is not for this version to act on.
+            // A kind of change that this version doesn't know.
             _ => {}
         }
     }
@@ -76,7 +79,7 @@ impl State {
         said.at = said.at.max(new.at);
     }
 
-    /// Forgets what ended before a time.
+    /// Drops what expired before a time.
     pub(super) fn forget(&mut self, before: UnixTime) {
         let past = |until: Option<UnixTime>| until.is_some_and(|until| until < before);
         self.said.take_if(|said| past(said.listed.until()));
@@ -88,13 +91,14 @@ impl State {
         *self == Self::default()
     }
 
-    /// What a store that has forgotten the key must be told.
+    /// Returns the changes to write back to a store that has lost the key.
     pub(super) fn changes(&self, key: KeyDigest) -> impl Iterator<Item = Change> + use<> {
         let lifted = self
             .lifted
             .map(|Lifted { at, until }| Change::Lifted { key, at, until });
         let said = self.said.map(|said| (said.listed, said.at));
-        // Lifting gives no use back: what is spent was not said before the lift.
+        // A store restores a spent token as a revocation, which the lift must not end: lifting
+        // returns no use. So it gets the time of the lift.
         let at = self.lifted.map_or(UnixTime::EPOCH, |lifted| lifted.at);
         let spent = self.spent.map(|until| (Listed::Spent { until }, at));
         let listed = move |(listed, at)| Change::Listed { key, listed, at };
@@ -103,7 +107,7 @@ impl State {
     }
 }
 
-/// The later of two ends; `None` never ends.
+/// Returns the later of two expiry times. `None` means for ever.
 fn later(one: Option<UnixTime>, other: Option<UnixTime>) -> Option<UnixTime> {
     Some(one?.max(other?))
 }

@@ -1,24 +1,25 @@
-//! Which part of the mirror holds a key.
+//! The shards of the mirror.
 
 use tower_revoke_core::{Change, KeyDigest, Listed};
 
 use super::shard::Shard;
 
-/// A hash table doubles when it is 7/8 full, and until it is full again half of it is free. Shards of
-/// one size would all double at about the same number of entries: the mirror would need up to twice
-/// the memory per entry, and all its growth would come at once. So of each eight shards the largest
-/// has nearly twice the keys of the smallest: whatever the number of entries, some have just doubled
-/// and some are nearly full.
+/// The relative sizes of eight shards.
+///
+/// A hash table doubles when it is 7/8 full, and then about half of it is free. Shards of equal
+/// size would all double at about the same number of entries. The mirror would then need up to
+/// twice the memory per entry, and grow in one burst. With shards of different sizes, at any number
+/// of entries some have just doubled and others are nearly full.
 const SHARES: [usize; 8] = [8, 9, 10, 11, 12, 13, 14, 15];
 
-/// So many times those eight: then no shard of ten million entries takes more than about 2 ms to
-/// double, for which those who ask it wait.
+/// How many times the eight shards are repeated. With ten million entries, a shard doubles in at
+/// most about 2 ms, for which its readers are blocked.
 const ROUNDS: usize = 32;
 
-/// How many shares there are in one round.
+/// The sum of the [`SHARES`].
 const ROUND: usize = 92;
 
-/// Which of the eight shards a share belongs to.
+/// Maps each unit of a round to one of the eight shards.
 const SHARD_OF_SHARE: [u8; ROUND] = {
     let mut shards = [0; ROUND];
     let (mut share, mut shard, mut end) = (0, 0_u8, SHARES[0]);
@@ -33,7 +34,7 @@ const SHARD_OF_SHARE: [u8; ROUND] = {
     shards
 };
 
-/// Tokens in shards by the first bytes of their key, and the rules, which are few.
+/// The tokens, sharded by the first bytes of their key, and the rules, which are few.
 #[derive(Debug)]
 pub(crate) struct Tables<T> {
     pub(super) tokens: Box<[T]>,
@@ -57,7 +58,7 @@ impl<T> Tables<T> {
     }
 }
 
-/// Tables that nobody reads yet.
+/// Tables that are being loaded and have no readers yet, so they need no locks.
 impl Tables<Shard> {
     pub(crate) fn empty() -> Self {
         Self::new(Shard::default)
@@ -130,7 +131,7 @@ mod tests {
         }
     }
 
-    /// Each shard doubles at its own time: there is never more free than a mean of them has.
+    /// The shards double at different times, so the total of free entries stays near the average.
     #[test]
     fn there_is_room_for_less_than_twice_the_entries_at_any_size() {
         let mut tables = Tables::empty();

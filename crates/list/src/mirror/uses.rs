@@ -1,11 +1,11 @@
-//! The uses that were won through this list, for a store that has forgotten them.
+//! The uses that were taken through this list, to write back to a store that has lost them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 use tower_revoke_core::{KeyDigest, TokenId, UnixTime, Use};
 
-/// By token; a token may have many.
+/// The uses, hashed by token. A token may have many.
 #[derive(Debug, Default)]
 pub(super) struct OwnUses(Mutex<HashTable<Use>>);
 
@@ -30,7 +30,7 @@ impl OwnUses {
         }
     }
 
-    /// Forgets what ended before a time.
+    /// Drops what expired before a time.
     pub(super) fn forget(&self, before: UnixTime) {
         let mut table = self.table();
         table.retain(|use_| use_.until.is_none_or(|until| until >= before));
@@ -48,14 +48,15 @@ impl OwnUses {
         self.table().iter().copied().collect()
     }
 
-    /// The uses that were won of one token.
+    /// Returns the uses of one token.
     pub(super) fn of(&self, token: TokenId) -> Vec<Use> {
         let table = self.table();
         let its = table.iter_hash(hash_of(token));
         its.filter(|use_| use_.token == token).copied().collect()
     }
 
-    /// Whether all uses of a token were won here: to take them again is to spend it again.
+    /// Returns whether all uses of a token were taken here, so that writing them back spends the
+    /// token.
     pub(super) fn hold_all_of(&self, key: &KeyDigest) -> bool {
         let uses = self.of(key.as_token());
         let limit = uses.first().map(|use_| use_.limit.get() as usize);

@@ -1,4 +1,4 @@
-//! Says again what was exported.
+//! Imports exported revocations.
 
 use std::mem;
 
@@ -10,15 +10,15 @@ use super::{
 };
 use crate::shared::List;
 
-/// Why an import stopped. All lines before the one that is named are kept; to import them again
-/// changes nothing.
+/// Why an import stopped. All lines before the reported one have been stored; importing them again
+/// has no effect.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
-    /// The line is no revocation.
+    /// The line is not a revocation.
     #[error("line {line} is no revocation")]
     Malformed {
-        /// Its number; the first is 1.
+        /// The line number, starting at 1.
         line: u64,
         /// What is wrong with it.
         #[source]
@@ -27,25 +27,25 @@ pub enum ImportError {
     /// The line was written by a later version of this crate.
     #[error("line {line} is of version {version}, which is not known here")]
     Version {
-        /// Its number; the first is 1.
+        /// The line number, starting at 1.
         line: u64,
-        /// What it says.
+        /// The version of the line.
         version: u32,
     },
-    /// The store did not keep the lines from this one on, or not all of them.
+    /// The store failed to keep the lines from this one on, or some of them.
     #[error("the lines from {line} on were not kept")]
     Store {
-        /// Its number; the first is 1.
+        /// The line number, starting at 1.
         line: u64,
-        /// What the store says.
+        /// The error of the store.
         #[source]
         source: StoreError,
     },
 }
 
-/// What was read and is not kept yet.
+/// Lines that were read and are not stored yet.
 struct Batch {
-    /// The number of its first line.
+    /// The number of the first line.
     first: u64,
     revocations: Vec<Revocation>,
     digests: Vec<Change>,
@@ -96,7 +96,7 @@ pub(crate) async fn import<L: AsRef<str>>(
         let said = match line::read(text) {
             Ok(said) => said,
             Err(error) => {
-                // First all that stands before it.
+                // Store the lines before it first, as the error promises.
                 batch.keep(list).await?;
                 return Err(match error {
                     LineError::Version(version) => ImportError::Version {

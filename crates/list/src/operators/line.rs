@@ -1,5 +1,5 @@
-//! One revocation as a line of JSON, version 1. The format is described at
-//! `RevocationList::export`; what was written by an earlier version is always read.
+//! One revocation as a line of JSON, version 1. `RevocationList::export` describes the format.
+//! Lines of earlier versions can always be read.
 
 use serde::{Deserialize, Serialize};
 use tower_revoke_core::{
@@ -39,13 +39,13 @@ struct Rule {
     value: Option<String>,
 }
 
-/// What is read first: of another version nothing else is known.
+/// The version, which is read first: the other fields depend on it.
 #[derive(Deserialize)]
 struct Version {
     v: u32,
 }
 
-/// 16 bytes in 32 digits.
+/// 16 bytes as 32 hexadecimal digits.
 #[derive(Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[derive(Clone, Copy)]
@@ -68,7 +68,7 @@ impl TryFrom<String> for Hex {
     }
 }
 
-/// What a line says.
+/// The contents of a line.
 pub(super) enum Said {
     Revocation(Revocation),
     /// Only the digest of the key is known.

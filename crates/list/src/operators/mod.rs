@@ -1,4 +1,4 @@
-//! What operators ask of a list: who is revoked, by whom and why; and all of it on paper.
+//! Queries, export and import of revocations, for operators.
 
 mod import;
 mod line;
@@ -11,26 +11,26 @@ pub use self::import::ImportError;
 pub(crate) use self::import::import;
 use crate::shared::List;
 
-/// How many records are asked for at once.
+/// The number of records of one page.
 const PAGE: usize = 1_000;
 
-/// What is known under one key; made by [`RevocationList::inspect`](crate::RevocationList::inspect).
+/// The entries under one key. Returned by
+/// [`RevocationList::inspect`](crate::RevocationList::inspect).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Inspection {
-    /// How the key is listed: what rejects the token, or the tokens that a rule concerns. `None`:
-    /// it is not.
+    /// How the key is listed. `None` if it is not.
     pub listed: Option<Listed>,
-    /// The revocation with all that was said about it. `None` if there is none (a token whose uses
-    /// are gone was not revoked), or if the store keeps no records.
+    /// The revocation, with its author and reason. `None` if the key is not revoked (it may be
+    /// spent), or if the store keeps no records.
     pub record: Option<RevocationRecord>,
 }
 
-/// The revocations that are wanted, page by page; made by
+/// The revocations that a filter selects, page by page. Returned by
 /// [`RevocationList::records`](crate::RevocationList::records).
 ///
-/// What is revoked or lifted while the pages are turned may be in them or not; everything else is
-/// in them once.
+/// A revocation that is made or lifted while the pages are read may or may not be returned. Every
+/// other one is returned exactly once.
 #[must_use = "it asks nothing until a page is asked for"]
 pub struct Pages {
     list: Arc<dyn List>,
@@ -53,11 +53,11 @@ impl Pages {
         }
     }
 
-    /// The next revocations, at most 1,000 and at least one; `None` after the last.
+    /// Returns the next revocations, at least one and at most 1,000. `None` after the last.
     ///
     /// # Errors
-    /// [`StoreError::Unsupported`] if the store keeps no records. After any other error the same
-    /// page may be asked for again.
+    /// [`StoreError::Unsupported`] if the store keeps no records. After any other error, the next
+    /// call reads the same page again.
     pub async fn next_page(&mut self) -> Result<Option<Vec<RevocationRecord>>, StoreError> {
         loop {
             let after = match &self.next {
@@ -82,8 +82,8 @@ impl fmt::Debug for Pages {
     }
 }
 
-/// The revocations that are wanted, as lines of JSON; made by
-/// [`RevocationList::export`](crate::RevocationList::export), where the format is described.
+/// The revocations that a filter selects, as lines of JSON. Returned by
+/// [`RevocationList::export`](crate::RevocationList::export), which describes the format.
 #[must_use = "it asks nothing until lines are asked for"]
 #[derive(Debug)]
 pub struct Export(Pages);
@@ -93,18 +93,17 @@ impl Export {
         Self(pages)
     }
 
-    /// The next lines, at most 1,000, each with its end (`\n`): ready to be written to a file.
-    /// `None` after the last.
+    /// Returns the next lines, at most 1,000, each terminated by `\n`. `None` after the last.
     ///
     /// # Errors
-    /// As of [`Pages::next_page`].
+    /// As for [`Pages::next_page`].
     pub async fn next_lines(&mut self) -> Result<Option<String>, StoreError> {
         let Some(records) = self.0.next_page().await? else {
             return Ok(None);
         };
         let lines = records.iter().map(line::write);
         let lines: Result<String, _> = lines.collect();
-        // Strings and numbers: nothing that JSON can't hold.
+        // Strings and numbers always serialize, so this error is not expected.
         lines
             .map(Some)
             .map_err(|error| StoreError::Unavailable(error.into()))

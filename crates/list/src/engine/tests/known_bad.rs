@@ -1,4 +1,4 @@
-//! Caches that look right and lose revocations: the exploration must find each of them out.
+//! Caches that look right and lose revocations. The exploration must find a failure in each.
 
 #![expect(
     clippy::disallowed_methods,

@@ -1,13 +1,13 @@
-//! The mirror: no page that was read before a write undoes it, in whatever order they come.
+//! Tests of the mirror: a page that was read before a write must not undo it, in any order.
 
 use super::*;
 
-/// An engine with a live mirror, on a store of which other nodes take part.
+/// An engine with a live mirror, on a store that other nodes write to as well.
 struct Mirrored(Arc<OurEngine>);
 
 impl Mirrored {
-    /// The token had its end, and the mirror knows; then other nodes took that back, which is in
-    /// the feed and not yet read. So the next page says "good" of a token that is ended again.
+    /// The token was ended, and the mirror contains that. Then other nodes undid it, which is in
+    /// the feed but not yet read. So the next page makes a token valid that is being ended again.
     fn new(end: End) -> (Self, Cursor) {
         let ours = OurEngine::new(end);
         let cursor = block_on(async {
@@ -62,7 +62,8 @@ impl OurEngine {
     }
 }
 
-/// By a clock that is ahead of the engine's: only the order in the feed tells which came last.
+/// The clock is ahead of the engine's, so only the order in the feed shows which change is the
+/// last.
 fn lift_ahead() -> Lift {
     Lift {
         at: UnixTime::from_secs(9_000),
@@ -70,7 +71,7 @@ fn lift_ahead() -> Lift {
     }
 }
 
-/// A use that was won elsewhere.
+/// A use that another node took.
 fn others() -> Use {
     let mut others = new_use();
     others.id = UseId::from_bytes([2; 16]);
@@ -136,7 +137,7 @@ fn trap_02_a_mirror_that_forgets_what_was_written_here_is_caught() {
     }
 }
 
-/// While the mirror is loaded: what is written before the tables take its place is in them.
+/// Writes that are made while the mirror is loaded are in the new tables.
 #[test]
 fn trap_02_no_schedule_of_a_load_and_a_revocation_forgets_it() {
     let walked = exhaustively(|| {
@@ -168,8 +169,8 @@ fn trap_02_a_load_two_readers_and_a_revocation_at_random() {
     });
 }
 
-/// Writes here and elsewhere, and pages in between: once a call that began after all of them is
-/// taken in, the mirror says what the store says.
+/// Runs local and remote writes, with pages in between. Once a call that began after all of them is
+/// applied, the mirror must agree with the store.
 #[test]
 fn writes_here_and_elsewhere_at_random_leave_the_store_s_answer() {
     at_random(3_000, || {
@@ -196,7 +197,7 @@ fn writes_here_and_elsewhere_at_random_leave_the_store_s_answer() {
                     0 => ours.end(End::Token).await,
                     1 => drop(engine.lift(&lift()).await.expect("an answer")),
                     2 => {
-                        // Nobody returns what he has not yet got.
+                        // A use is returned only after it was taken.
                         ours.end(End::Use).await;
                         engine.return_use(&new_use()).await.expect("an answer");
                     }
@@ -210,7 +211,7 @@ fn writes_here_and_elsewhere_at_random_leave_the_store_s_answer() {
     });
 }
 
-/// Looked at by whoever is done last.
+/// Checked by the last task to finish.
 async fn the_mirror_is_right(ours: &OurEngine, cursor: &Mutex<Cursor>, at_work: &AtomicUsize) {
     if at_work.fetch_sub(1, Ordering::SeqCst) > 1 {
         return;

@@ -1,4 +1,4 @@
-//! The engine itself: no schedule lets a stale answer through.
+//! Tests of the engine: no schedule lets a stale answer through.
 
 use std::{future::poll_fn, pin::pin, task::Poll};
 
@@ -23,7 +23,7 @@ fn trap_02_no_schedule_of_two_readers_and_the_last_use_keeps_a_stale_answer() {
     assert!(walked > 5_000, "all of {walked} schedules");
 }
 
-/// Without any staleness nothing is answered from what was asked before.
+/// Without staleness, no check is answered from an earlier look-up.
 #[test]
 fn trap_02_no_schedule_keeps_a_stale_answer_where_none_may_age() {
     let walked = exhaustively(|| {
@@ -34,7 +34,8 @@ fn trap_02_no_schedule_keeps_a_stale_answer_where_none_may_age() {
     assert!(walked > 500, "all of {walked} schedules");
 }
 
-/// Each way to end the token, at once: whichever has returned, no check that begins says good.
+/// Ends the token in every way at the same time. Once any of them has returned, no check that
+/// begins may find it valid.
 #[test]
 fn trap_02_many_readers_and_every_end_at_random() {
     at_random(3_000, || {
@@ -62,7 +63,7 @@ fn trap_02_many_readers_and_every_end_at_random() {
     });
 }
 
-/// Callers that leave in the middle, of a check as of a revoke, block nobody and hide nothing.
+/// A check or a revocation that is cancelled midway blocks no other call and hides no change.
 #[test]
 fn trap_02_callers_that_leave_midway_at_random() {
     at_random(1_000, || {
@@ -106,7 +107,7 @@ async fn leave_after(polls: usize, call: impl Future) {
     .await;
 }
 
-/// What comes and goes: in the end the list says what the store says.
+/// After revocations and lifts, the list agrees with the store in the end.
 #[test]
 fn random_writes_leave_the_answer_of_the_store() {
     at_random(3_000, || {
