@@ -11,10 +11,10 @@ use crate::{
     policy::{Mode, Policy},
 };
 
-/// Lets requests through whose bearer token is good.
+/// Requires a valid bearer token.
 ///
-/// By default a token is required, and read from the `Authorization` header only. Clones share
-/// their verifier, so a second layer with other settings is made from a clone:
+/// By default, the token is read from the `Authorization` header only. Clones share their verifier,
+/// so a second layer with other settings can be made from a clone:
 ///
 /// ```
 /// # use tower_revoke_core::TokenVerifier;
@@ -28,12 +28,12 @@ use crate::{
 ///
 /// # What is rejected
 ///
-/// | what came | HTTP | error |
+/// | request | HTTP | error |
 /// |---|---|---|
-/// | no bearer credentials; those of another scheme, such as `Basic …`, are none | 401 | none |
+/// | no bearer credentials, or only those of another scheme, such as `Basic …` | 401 | none |
 /// | two `Authorization` headers, an empty `Bearer`, a token by more than one method | 400 | `invalid_request` |
 /// | a token that the verifier rejects | 401 | `invalid_token` |
-/// | a token without the scope or claim asked for | 403 | `insufficient_scope` |
+/// | a token without a required scope or claim | 403 | `insufficient_scope` |
 /// | a token that can't be checked now | 503 | no challenge |
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct RequireBearerLayer<V> {
@@ -42,7 +42,7 @@ pub struct RequireBearerLayer<V> {
 }
 
 impl<V: TokenVerifier> RequireBearerLayer<V> {
-    /// Requires a token that `verifier` finds good.
+    /// Makes a layer that requires a token that `verifier` accepts.
     pub fn new(verifier: V) -> Self {
         Self {
             verifier: Arc::new(verifier),
@@ -50,95 +50,102 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
         }
     }
 
-    /// Lets requests without a token through, without `Authenticated`. Whoever presents a token
-    /// must present a good one. Replaces [`observe`](Self::observe).
+    /// Passes on requests without a token, without `Authenticated`. A token that is present must be
+    /// valid. Replaces [`observe`](Self::observe).
     pub fn optional(self) -> Self {
         self.with(|policy| policy.mode = Mode::Optional)
     }
 
-    /// Rejects nobody, for a service that is not protected yet: what would have been rejected is
-    /// logged at level `INFO`, with its reason, and passes without `Authenticated`. So do malformed
-    /// credentials, a token that can't be checked now, and one that lacks a scope or claim that
-    /// this layer asks for: whoever finds `Authenticated` may rely on all that was asked.
+    /// Rejects no request, for a service that is being migrated to authentication.
     ///
-    /// What stands further in rejects as ever: [`RequireClaimsLayer`](crate::RequireClaimsLayer),
-    /// an extractor, a `UseLimitLayer`. Replaces [`optional`](Self::optional).
+    /// A request that would have been rejected is logged at level `INFO` with the reason, and
+    /// passed on without `Authenticated`. That includes malformed credentials, a token that can't
+    /// be checked now, and one that lacks a required scope or claim. So `Authenticated` still
+    /// implies that all requirements of this layer are met.
+    ///
+    /// Inner layers and extractors, such as [`RequireClaimsLayer`](crate::RequireClaimsLayer) and
+    /// `UseLimitLayer`, still reject. Replaces [`optional`](Self::optional).
     pub fn observe(self) -> Self {
         self.with(|policy| policy.mode = Mode::Observe)
     }
 
-    /// Asks for a scope of every token; asked several times, for all of them. One scope, without
+    /// Requires a scope. Repeated calls require all scopes. Each call takes one scope, without
     /// spaces.
     pub fn scope(self, scope: impl Into<String>) -> Self {
         self.with(|policy| policy.requirement.scope(scope.into()))
     }
 
-    /// Asks for one of these scopes. No token has one of none.
+    /// Requires at least one of these scopes. An empty list rejects every token.
     pub fn any_scope<T: Into<String>>(self, scopes: impl IntoIterator<Item = T>) -> Self {
         let scopes = scopes.into_iter().map(Into::into).collect();
         self.with(|policy| policy.requirement.any_scope(scopes))
     }
 
-    /// Asks for a claim that equals `value`, as `serde_json` compares: a string, or any JSON value.
+    /// Requires a claim that equals `value`, as `serde_json` compares: a string, or any JSON value.
     pub fn claim(self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.with(|policy| policy.requirement.claim(name.into(), value.into()))
     }
 
-    /// Reads the token from the cookie of this name too, if it comes by no other way.
+    /// Also reads the token from the cookie of this name, if no other method carries one.
     ///
-    /// **Cross-site request forgery**: browsers send cookies with requests that another site
-    /// makes, which they don't do with a header. Whoever reads tokens from cookies must reject such
+    /// **Cross-site request forgery**: browsers send cookies with requests that another site makes,
+    /// unlike the `Authorization` header. A service that reads tokens from cookies must reject such
     /// requests by other means: `SameSite`, a check of `Origin` or `Sec-Fetch-Site` (tower-http's
     /// `csrf`), or a token in the form.
     ///
-    /// An empty cookie is none. The cookie stays in the request, marked sensitive. An
-    /// `OutboundAuthorizationLayer` further in removes it, whether or not the token came in it.
+    /// An empty cookie counts as absent. The cookie remains in the request, marked sensitive. An
+    /// inner `OutboundAuthorizationLayer` removes it, whether or not the token was read from it.
     ///
     /// # Several cookies of this name
     ///
     /// A browser sends all cookies of one name that a host, its parent domains and paths have set,
-    /// and doesn't say which is whose. So up to three that differ are candidates, and equal ones
-    /// count as one:
+    /// and doesn't indicate their origin. So up to three different values are candidates; equal
+    /// values count once:
     ///
-    /// | candidates | answer |
+    /// | candidates | result |
     /// |---|---|
-    /// | one is good, the others are malformed, expired, of another issuer, … | the good one passes: a stale cookie of a parent domain locks nobody out |
+    /// | one is valid, the others are malformed, expired, of another issuer, … | the valid one is used, so that a stale cookie of a parent domain locks no user out |
     /// | one was revoked or spent | 401: the caller has logged out, and the other may be a session that a sibling domain has planted |
     /// | one can't be checked now | 503: it may have been revoked |
-    /// | good ones of different subjects | 400: one of them was planted |
-    /// | good ones of one issuer and subject | the first passes |
-    /// | none is good | as if the first had come alone |
+    /// | valid ones of different subjects | 400: one of them was planted |
+    /// | valid ones of one issuer and subject | the first is used |
+    /// | none is valid | as if only the first were present |
     /// | more than three | 400 |
     ///
-    /// A `JwtVerifier` fetches no keys for a candidate, unless it has none yet of that issuer: a
-    /// stale token must not hold up a good one.
+    /// A `JwtVerifier` fetches no keys for a candidate, unless it has none of that issuer yet, so
+    /// that a stale token doesn't delay a valid one.
     ///
-    /// **Use a name that begins with `__Host-`** where you can: browsers take such a cookie from
-    /// the host itself only, so nobody can plant one. Two of them are rejected with 400.
+    /// **Prefer a name that begins with `__Host-`**: browsers accept such a cookie only from the
+    /// host itself, so another domain can't plant one. Two of them are rejected with 400.
     pub fn cookie(self, name: impl Into<String>) -> Self {
         self.with(|policy| policy.sources.cookie = Some(name.into().into()))
     }
 
-    /// Reads the token from the query parameter `access_token` too (RFC 6750 §2.3). The parameter
-    /// is taken out of the URI before inner services see it; all others stay byte for byte. It is
-    /// percent-decoded; a `+` stays a `+`, since no token has a space. Twice is rejected with 400.
-    /// Successful answers get `Cache-Control: private`, unless they say `no-store`.
+    /// Also reads the token from the query parameter `access_token` (RFC 6750 §2.3).
     ///
-    /// RFC 6750 advises against it, since a URI is seen by many: the browser's history, proxies on
-    /// the way and their logs, the `Referer` of the next page, and here every layer **outside** of
-    /// this one, such as a `TraceLayer` that logs URIs. A router that keeps the original URI, as
-    /// axum's with `OriginalUri`, must stand inside.
+    /// The parameter is removed from the URI before inner services see it; all others are kept byte
+    /// for byte. Its value is percent-decoded; a `+` is kept, since no token contains a space. A
+    /// repeated parameter is rejected with 400. Successful responses get `Cache-Control: private`,
+    /// unless they have `no-store`.
+    ///
+    /// RFC 6750 advises against it, since URIs leak: into the browser's history, proxies and their
+    /// logs, the `Referer` of the next page, and every layer **outside** of this one, such as a
+    /// `TraceLayer` that logs URIs. A router that keeps the original URI, as axum's with
+    /// `OriginalUri`, must be inside of this layer.
     pub fn query(self) -> Self {
         self.with(|policy| policy.sources.query = true)
     }
 
-    /// Reads the token from a WebSocket subprotocol too: the one in `Sec-WebSocket-Protocol` that
-    /// starts with `prefix`, which is not empty, on a request for a WebSocket (RFC 6455 §4.1, over
-    /// HTTP/2 RFC 8441). It is taken out of the list before inner services see it; two are rejected
-    /// with 400.
+    /// Also reads the token from the WebSocket subprotocol that starts with `prefix`, which must
+    /// not be empty.
     ///
-    /// Browsers have no other way to send a token there. They also want the answer to name one of
-    /// the protocols they offered, which can't be this one: offer another beside it.
+    /// It applies to the `Sec-WebSocket-Protocol` of requests that open a WebSocket (RFC 6455 §4.1,
+    /// over HTTP/2 RFC 8441). The entry is removed from the list before inner services see it. Two
+    /// such entries are rejected with 400.
+    ///
+    /// Browsers have no other way to send a token when they open a WebSocket. They also require the
+    /// response to select one of the offered protocols, which can't be this one, so offer another
+    /// as well:
     ///
     /// ```js
     /// new WebSocket(url, ["chat", "bearer." + token])
@@ -147,18 +154,18 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
         self.with(|policy| policy.sources.websocket_prefix = Some(prefix.into().into()))
     }
 
-    /// The realm of the challenge; `api` unless set.
+    /// Sets the realm of the challenge. Defaults to `api`.
     pub fn realm(self, realm: impl Into<String>) -> Self {
         self.reformat(|format| format.realm(realm))
     }
 
-    /// What a 503 says in `Retry-After`, in whole seconds; 1 s unless set.
+    /// Sets the `Retry-After` of a 503, in whole seconds. Defaults to 1 s.
     pub fn retry_after(self, retry_after: Duration) -> Self {
         self.reformat(|format| format.retry_after(retry_after))
     }
 
-    /// How rejections look: in place of realm and `Retry-After` set before, and of the body. Layers
-    /// and extractors further in reject in the same format.
+    /// Sets the format of rejections, including their body. It replaces a realm and a `Retry-After`
+    /// that were set before. Inner layers and extractors use the same format.
     pub fn rejection_format(self, format: RejectionFormat) -> Self {
         self.reformat(|_| format)
     }

@@ -1,10 +1,10 @@
-//! The layer that takes a bearer token in, and the one that asks what it grants.
+//! Layers that authenticate requests by bearer token and require scopes or claims.
 //!
 //! [`RequireBearerLayer`] reads the token from a request, has a
 //! [`TokenVerifier`](tower_revoke_core::TokenVerifier) check it, and leaves
-//! [`Authenticated`](tower_revoke_core::Authenticated) in the request's extensions. Requests
-//! without a good token are rejected as RFC 6750 §3 says, gRPC calls with a gRPC status.
-//! [`RequireClaimsLayer`] stands on a route and asks for scopes or claims.
+//! [`Authenticated`](tower_revoke_core::Authenticated) in the request's extensions. It rejects
+//! requests without a valid token as RFC 6750 §3 specifies, and gRPC calls with a gRPC status.
+//! [`RequireClaimsLayer`] requires scopes or claims on a route.
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -59,27 +59,28 @@
 //!
 //! # Where to put it
 //!
-//! Outside of everything that acts for the caller, inside of everything that must also see
-//! rejections:
+//! Put the layer outside of everything that acts for the caller, and inside of everything that must
+//! also see rejections:
 //!
-//! - **inside of `CorsLayer`**: a preflight carries no credentials (Fetch, CORS protocol), so it
-//!   must be answered further out; and a browser can read a rejection only with CORS headers on it;
-//! - **inside of tracing, metrics, `PreserveAuthorizationLayer` and whatever else watches or
-//!   keeps**: they see the rejection, typed, as
-//!   [`Rejection`](tower_revoke_core::Rejection) in the response's extensions;
-//! - **outside of `UseLimitLayer`, `RevokeAfterResponseLayer` and [`RequireClaimsLayer`]**, which need what it finds out;
-//! - **outside of the router** if the token may come in the [query](RequireBearerLayer::query).
+//! - **inside of `CorsLayer`**: a preflight carries no credentials (Fetch, CORS protocol), so an
+//!   outer layer must answer it. A browser can read a rejection only if it has CORS headers;
+//! - **inside of tracing, metrics, `PreserveAuthorizationLayer` and other layers that observe or
+//!   preserve**: they find the typed [`Rejection`](tower_revoke_core::Rejection) in the response's
+//!   extensions;
+//! - **outside of `UseLimitLayer`, `RevokeAfterResponseLayer` and [`RequireClaimsLayer`]**, which
+//!   need its result;
+//! - **outside of the router** if the token may be in the [query](RequireBearerLayer::query).
 //!
 //! # What a request carries afterwards
 //!
 //! | extension | when |
 //! |---|---|
-//! | [`Authenticated`](tower_revoke_core::Authenticated) | the token is good and meets what the layer asks |
-//! | [`BearerContext`](tower_revoke_core::BearerContext), which `BearerContext::of` finds | always, within `Authenticated` if there is one |
+//! | [`Authenticated`](tower_revoke_core::Authenticated) | the token is valid and meets the layer's requirements |
+//! | [`BearerContext`](tower_revoke_core::BearerContext), which `BearerContext::of` finds | always; within `Authenticated` if that is present |
 //!
-//! An `IdentitySlot` that an outer layer put there is filled with every verified token, also with
-//! one that is rejected for its scopes, and never with another. Where two bearer layers stand one in
-//! the other, the inner one's word counts: it takes away what the outer one found.
+//! If an outer layer has put an `IdentitySlot` there, the layer fills it with every verified token,
+//! including one that is rejected for its scopes, and never with an unverified one. If bearer
+//! layers are nested, the inner one decides: it removes what the outer one found.
 
 mod candidates;
 mod claims;
