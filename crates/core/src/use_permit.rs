@@ -23,6 +23,8 @@ impl<C> Authenticated<C> {
     /// answer, and [`Reason::Misconfigured`](crate::Reason::Misconfigured) if the verifier has no
     /// revocation list or the token's uses were counted with another limit.
     ///
+    /// No `UseLimitLayer` is needed. Inside of one, the request takes two uses, with the same limit.
+    ///
     /// If the outcome is unknown, one attempt is made to return the use by its id before the
     /// rejection is returned.
     ///

@@ -43,7 +43,8 @@ impl RevocationList {
     /// Revokes one token, or all tokens that a rule concerns, durably when it returns.
     ///
     /// From then on this list rejects them, and every other list over the store does within its
-    /// `max_staleness`. A revocation without a time gets that of the list's clock.
+    /// `max_staleness`. A revocation without a time gets that of the list's clock. The authorization
+    /// server is not told; the layers' `also_at` does that for the tokens that they end.
     ///
     /// # Errors
     /// If the store fails. The revocation may or may not have been stored; the caller can repeat
