@@ -43,7 +43,7 @@ pub fn rows(
         add(&what, Kind::Seen, stack(issuer, store, Cache::Default));
     }
     let target = monitored(issuer, listed);
-    add("the same with 100000, monitored", Kind::MonitorService, target);
+    add("the same with 100000, monitored", Kind::Monitor, target);
     for store in [short, listed] {
         let what = format!("{new}, list of {}", store.len() - 1);
         add(&what, Kind::New, stack(issuer, store, cache));

@@ -20,7 +20,7 @@ pub enum Kind {
     /// This project's stack, with tokens in its cache.
     Seen,
     /// The same, with calls counted per client.
-    MonitorService,
+    Monitor,
     /// This project's stack, with tokens that aren't in its cache.
     New,
 }

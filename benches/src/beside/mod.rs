@@ -227,7 +227,7 @@ fn judge(table: &Table, algorithm: TestAlgorithm, count: usize, targets: &mut Ve
     for row in &table.rows {
         let (limit, goal) = match (row.kind, algorithm, count) {
             (Kind::Bare | Kind::Peer, ..) => continue,
-            (Kind::MonitorService, ..) => {
+            (Kind::Monitor, ..) => {
                 let what = format!("{}, above that", what(row));
                 targets.push(Target::nanos(what, row.added - seen, 150.0, Some(120.0)));
                 continue;

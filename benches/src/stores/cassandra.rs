@@ -39,10 +39,7 @@ struct Bare(Session, PreparedStatement);
 
 impl Claims for Bare {
     async fn take_use(&self, use_: Use) -> Outcome<()> {
-        let values = (
-            use_.token.as_bytes().to_vec(),
-            use_.id.as_bytes().to_vec(),
-        );
+        let values = (use_.token.as_bytes().to_vec(), use_.id.as_bytes().to_vec());
         let answer = self
             .0
             .execute_unpaged(&self.1, values)

@@ -119,8 +119,7 @@ pub(super) async fn measure(rounds: usize) -> Outcome<()> {
         .connect(&url)
         .await
         .map_err(|error| error.to_string())?;
-    let table =
-        "CREATE TABLE uses (token BINARY(16) PRIMARY KEY, use BINARY(16), until BIGINT)";
+    let table = "CREATE TABLE uses (token BINARY(16) PRIMARY KEY, use BINARY(16), until BIGINT)";
     let table = bare.execute(table).await;
     table.map_err(|error| error.to_string())?;
     let bare = Arc::new(Bare(bare));

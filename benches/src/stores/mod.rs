@@ -18,7 +18,7 @@ use std::{
 
 use tower_revoke::{
     Clock, TokenId,
-    core::{Use, UseId, UseOutcome, Store},
+    core::{Store, Use, UseId, UseOutcome},
 };
 
 use crate::rounds::{Outcome, median};
