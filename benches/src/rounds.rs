@@ -28,7 +28,7 @@ pub enum Kind {
 impl Kind {
     /// Returns whether its tokens are in the cache.
     pub fn is_seen(self) -> bool {
-        matches!(self, Self::Seen | Self::MonitorService)
+        matches!(self, Self::Seen | Self::Monitor)
     }
 }
 

@@ -117,7 +117,7 @@ async fn trap_50_a_store_that_can_not_say_is_a_503() {
         .mirror_capacity(0)
         .max_staleness(Duration::from_secs(3600))
         .build()
-        .unwrap();
+        .expect("settings that work");
     let world = World::over(list, script);
     let server = serve(&world).await;
     for wire in WIRES {

@@ -44,7 +44,7 @@ async fn trap_15_a_scan_leaves_no_series_no_entry_and_one_fetch() {
     let list = RevocationList::builder(store)
         .max_staleness(Duration::from_secs(3600))
         .build()
-        .unwrap();
+        .expect("settings that work");
     let url = Endpoint::plain_http(&format!("http://{}/keys", keys.addr)).expect("an endpoint");
     let tokens = JwtVerifier::issuer(issuer.issuer())
         .audience("api")

@@ -134,7 +134,7 @@ async fn trap_47_what_was_known_of_a_schema_that_was_dropped_is_written_back() {
     let list = RevocationList::builder(store)
         .max_staleness(Duration::from_secs(1))
         .build()
-        .unwrap();
+        .expect("settings that work");
     list.ready().await.expect("a server that is up");
     let said = other.revoke(&[revocation(1)]).await;
     said.expect("a revocation");
