@@ -190,10 +190,11 @@ mod tests {
     use crate::MemoryStore;
 
     type Builder = RevocationListBuilder<MemoryStore>;
+    type Set = fn(Builder) -> Builder;
 
     #[test]
     fn what_cannot_work_is_named_with_its_value() {
-        let cases: [(fn(Builder) -> Builder, &str); 6] = [
+        let cases: [(Set, &str); 6] = [
             (
                 |list| list.max_staleness(Duration::MAX),
                 "but must be at most one day",

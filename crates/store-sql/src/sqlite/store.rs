@@ -30,7 +30,7 @@ use crate::{public::is_a_store, store::SqlStore};
 /// * **A crash loses no acknowledged write.** The next process to open the file recovers the log.
 /// * **A process that is stopped while it writes blocks the other writers.** Their calls fail with
 ///   [`TimedOut`](tower_revoke_core::StoreError::TimedOut) after
-///   [`request_timeout`](SqliteStoreBuilder::request_timeout). Reads don't wait for writers. When
+///   [`request_timeout`](crate::SqliteStoreBuilder::request_timeout). Reads don't wait for writers. When
 ///   the process ends, its transaction is rolled back.
 /// * **Restoring a backup loses what was written after it.** The feed then fails with
 ///   [`HistoryWentBack`](tower_revoke_core::StoreError::HistoryWentBack). See
