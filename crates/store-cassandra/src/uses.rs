@@ -185,21 +185,21 @@ impl Inner {
         Ok(UseState { uses, is_held })
     }
 
-    /// Gives a use back.
+    /// Returns a use.
     pub(crate) async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
         let deadline = self.client.deadline();
         let queue = self.queues.of(use_.token);
         let _lock = deadline.bound(queue.lock.lock()).await?;
         let keys = vec![(Table::Uses, KeyDigest::of_token(use_.token))];
-        let write = self.return_rule(deadline, use_);
-        let released = self
+        let write = self.return_held(deadline, use_);
+        let returned = self
             .log
             .logged(keys, deadline, write, Result::is_err)
             .await?;
-        Ok(released?)
+        Ok(returned?)
     }
 
-    async fn return_rule(&self, deadline: Deadline, use_: &Use) -> Result<bool, Failure> {
+    async fn return_held(&self, deadline: Deadline, use_: &Use) -> Result<bool, Failure> {
         let Statements {
             uses_now, held_now, ..
         } = &*self.statements;
@@ -268,7 +268,7 @@ impl Inner {
         if purged.value.is_none_or(|purged| purged <= until) {
             return Ok(());
         }
-        self.return_rule(deadline, use_).await?;
+        self.return_held(deadline, use_).await?;
         Err(StoreError::Expired)
     }
 

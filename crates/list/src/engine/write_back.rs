@@ -12,7 +12,7 @@ use crate::mirror::{Lost, Mirror};
 const BACK_AT_ONCE: usize = 1_000;
 
 /// How many uses are written back at the same time.
-const CLAIMS_AT_ONCE: usize = 32;
+const USES_AT_ONCE: usize = 32;
 
 impl<S: Store, T: Timer> Engine<S, T> {
     /// Returns the rule with an `until` that suffices for the tokens that this list accepts, if
@@ -119,7 +119,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     async fn take_again(&self, mirror: &Mirror, uses: Vec<Use>) {
         stream::iter(uses)
-            .for_each_concurrent(CLAIMS_AT_ONCE, |use_| self.take_one_again(mirror, use_))
+            .for_each_concurrent(USES_AT_ONCE, |use_| self.take_one_again(mirror, use_))
             .await;
     }
 

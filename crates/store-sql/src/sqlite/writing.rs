@@ -115,7 +115,7 @@ pub(super) async fn purge(
         return Ok((dropped, true));
     }
     begin(link).await?;
-    let done = return_rule(link).await;
+    let done = vacuum_some(link).await;
     let has_more = end(link, done).await?;
     if !has_more {
         // The file shrinks only when a checkpoint copies the log into it. PASSIVE doesn't wait for
@@ -163,7 +163,7 @@ async fn purge_in_turn(
 }
 
 /// Returns some free pages to the file system. Returns whether there may be more.
-async fn return_rule(link: &mut SqliteConnection) -> Result<bool, Failure> {
+async fn vacuum_some(link: &mut SqliteConnection) -> Result<bool, Failure> {
     let free = free_pages(link).await?;
     if free == 0 {
         return Ok(false);
