@@ -1,9 +1,10 @@
 //! An issuer's metadata: its URLs, and how it is parsed. No I/O.
 
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Endpoint, EndpointError, locality::Locality};
+use crate::{Endpoint, EndpointError, HttpClientError, locality::Locality};
 
 const OPENID: &str = "/.well-known/openid-configuration";
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
@@ -96,6 +97,21 @@ pub enum DiscoveryError {
         /// The URL.
         url: String,
     },
+}
+
+/// Why an endpoint could not be found in an issuer's metadata.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MetadataFetchError {
+    /// There is no complete response, or it is too large, or a redirect.
+    #[error("there is no usable response")]
+    Http(#[source] HttpClientError),
+    /// The status of the response is not 200.
+    #[error("the status of the response is {0}, not 200")]
+    Status(StatusCode),
+    /// The metadata can't be used, or lacks the endpoint.
+    #[error("the metadata can't be used")]
+    Unusable(#[source] DiscoveryError),
 }
 
 impl IssuerMetadata {

@@ -60,7 +60,7 @@ pub use self::{
     bearer_context::BearerContext,
     claims::{Claims, ClaimsError},
     client::{HttpClient, HttpClientError},
-    discovery::{DiscoveryError, IssuerMetadata},
+    discovery::{DiscoveryError, IssuerMetadata, MetadataFetchError},
     endpoint::{Endpoint, EndpointError},
     id::{TokenId, UseId},
     identity_slot::IdentitySlot,

@@ -46,7 +46,7 @@ const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// ```
 #[must_use = "nothing is revoked until the client is built"]
 pub struct RevocationClientBuilder {
-    target: Target,
+    endpoint: Result<EndpointSource, DiscoveryError>,
     credentials: Option<(Zeroizing<String>, Zeroizing<String>)>,
     credentials_location: CredentialsLocation,
     client: Option<Arc<dyn HttpClient>>,
@@ -55,12 +55,6 @@ pub struct RevocationClientBuilder {
     request_timeout: Duration,
     clock: Clock,
     rng: Rng,
-}
-
-#[derive(Debug)]
-enum Target {
-    Endpoint(Endpoint),
-    Issuer(String),
 }
 
 /// Why a [`RevocationClient`] can't be built.
@@ -84,7 +78,7 @@ pub enum RevocationClientError {
 impl RevocationClient {
     /// Configures a client of this revocation endpoint.
     pub fn builder(endpoint: Endpoint) -> RevocationClientBuilder {
-        RevocationClientBuilder::new(Target::Endpoint(endpoint))
+        RevocationClientBuilder::new(Ok(EndpointSource::Given(endpoint)))
     }
 
     /// Configures a client of the revocation endpoint that an issuer, such as
@@ -96,15 +90,15 @@ impl RevocationClient {
     /// before the other. An `http` issuer must be on the loopback; of any other give the endpoint. A
     /// remote issuer can't name a local address, see
     /// [`IssuerMetadata`](tower_revoke_core::IssuerMetadata).
-    pub fn discover(issuer: impl Into<String>) -> RevocationClientBuilder {
-        RevocationClientBuilder::new(Target::Issuer(issuer.into()))
+    pub fn discover(issuer: impl AsRef<str>) -> RevocationClientBuilder {
+        RevocationClientBuilder::new(EndpointSource::of_issuer(issuer.as_ref()))
     }
 }
 
 impl RevocationClientBuilder {
-    fn new(target: Target) -> Self {
+    fn new(endpoint: Result<EndpointSource, DiscoveryError>) -> Self {
         Self {
-            target,
+            endpoint,
             credentials: None,
             credentials_location: CredentialsLocation::Basic,
             client: None,
@@ -215,12 +209,7 @@ impl RevocationClientBuilder {
         let client = self
             .client
             .ok_or(RevocationClientError::MissingHttpClient)?;
-        let endpoint = match self.target {
-            Target::Endpoint(endpoint) => EndpointSource::Given(endpoint),
-            Target::Issuer(issuer) => {
-                EndpointSource::of_issuer(issuer).map_err(RevocationClientError::Issuer)?
-            }
-        };
+        let endpoint = self.endpoint.map_err(RevocationClientError::Issuer)?;
         let state = State {
             // Until the endpoint is known, one attempt discovers it for all.
             queue: Queue::new(self.queue, self.rng, !endpoint.is_given()),
@@ -247,7 +236,7 @@ impl RevocationClientBuilder {
 impl fmt::Debug for RevocationClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RevocationClientBuilder")
-            .field("target", &self.target)
+            .field("endpoint", &self.endpoint)
             .field("queue", &self.queue)
             .finish_non_exhaustive()
     }

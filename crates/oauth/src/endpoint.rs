@@ -2,41 +2,25 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::StatusCode;
 use tokio::{sync::Mutex, time::timeout};
-use tower_revoke_core::{DiscoveryError, Endpoint, HttpClient, HttpClientError, IssuerMetadata};
-
-use crate::request;
+use tower_revoke_core::{
+    BoxError, DiscoveryError, Endpoint, HttpClient, IssuerMetadata, internal::MetadataSource,
+};
 
 #[derive(Debug)]
 pub(crate) enum EndpointSource {
     Given(Endpoint),
     Discovered {
-        issuer: String,
-        urls: Box<[Endpoint; 2]>,
+        metadata: MetadataSource,
         found: Mutex<Option<Endpoint>>,
     },
 }
 
-/// Why one of the two metadata documents names no endpoint.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum MetadataError {
-    #[error("there is no usable response")]
-    Http(#[source] HttpClientError),
-    #[error("there was no response within {0:?}")]
-    TimedOut(Duration),
-    #[error("the status of the response is {0}, not 200")]
-    Status(StatusCode),
-    #[error("the metadata can't be used")]
-    Unusable(#[source] DiscoveryError),
-}
-
 impl EndpointSource {
-    pub(crate) fn of_issuer(issuer: String) -> Result<Self, DiscoveryError> {
+    pub(crate) fn of_issuer(issuer: &str) -> Result<Self, DiscoveryError> {
         Ok(Self::Discovered {
-            urls: Box::new(IssuerMetadata::urls(&issuer)?),
-            issuer,
-            found: Mutex::new(None),
+            metadata: MetadataSource::new(issuer, IssuerMetadata::revocation_endpoint)?,
+            found: Mutex::default(),
         })
     }
 
@@ -44,7 +28,7 @@ impl EndpointSource {
     pub(crate) fn host(&self) -> String {
         let endpoint = match self {
             Self::Given(endpoint) => endpoint,
-            Self::Discovered { urls, .. } => &urls[0],
+            Self::Discovered { metadata, .. } => metadata.first_url(),
         };
         let authority = endpoint.uri().authority();
         authority.map(ToString::to_string).unwrap_or_default()
@@ -57,29 +41,28 @@ impl EndpointSource {
     /// Returns the endpoint, and discovers it first if need be. Concurrent callers share one fetch.
     ///
     /// # Errors
-    /// What is wrong with the second document, if neither names an endpoint.
+    /// Why there is no endpoint. It is logged, too.
     pub(crate) async fn endpoint(
         &self,
         client: &Arc<dyn HttpClient>,
         request_timeout: Duration,
-    ) -> Result<Endpoint, MetadataError> {
-        let (issuer, urls, found) = match self {
+    ) -> Result<Endpoint, BoxError> {
+        let (metadata, found) = match self {
             Self::Given(endpoint) => return Ok(endpoint.clone()),
-            Self::Discovered {
-                issuer,
-                urls,
-                found,
-            } => (issuer, urls, found),
+            Self::Discovered { metadata, found } => (metadata, found),
         };
         let mut found = found.lock().await;
         if let Some(endpoint) = &*found {
             return Ok(endpoint.clone());
         }
-        let [openid, oauth] = &**urls;
-        let endpoint = match fetch(issuer, openid, client, request_timeout).await {
-            Err(_) => fetch(issuer, oauth, client, request_timeout).await?,
-            Ok(endpoint) => endpoint,
+        let endpoint = match timeout(request_timeout, metadata.fetch(&**client)).await {
+            Ok(endpoint) => endpoint.map_err(BoxError::from),
+            Err(_) => Err(format!("there was no response within {request_timeout:?}").into()),
         };
+        let endpoint = endpoint.inspect_err(|error| {
+            let (host, error) = (self.host(), &**error as &dyn std::error::Error);
+            tracing::debug!(%host, error, "the metadata names no revocation endpoint");
+        })?;
         *found = Some(endpoint.clone());
         Ok(endpoint)
     }
@@ -90,27 +73,4 @@ impl EndpointSource {
             *found.lock().await = None;
         }
     }
-}
-
-async fn fetch(
-    issuer: &str,
-    url: &Endpoint,
-    client: &Arc<dyn HttpClient>,
-    request_timeout: Duration,
-) -> Result<Endpoint, MetadataError> {
-    let response = client.send(request::metadata(url), IssuerMetadata::MAX_BYTES);
-    let endpoint = match timeout(request_timeout, response).await {
-        Ok(Ok(response)) if response.status() == StatusCode::OK => {
-            IssuerMetadata::parse(issuer, response.body())
-                .and_then(|metadata| metadata.revocation_endpoint())
-                .map_err(MetadataError::Unusable)
-        }
-        Ok(Ok(response)) => Err(MetadataError::Status(response.status())),
-        Ok(Err(error)) => Err(MetadataError::Http(error)),
-        Err(_) => Err(MetadataError::TimedOut(request_timeout)),
-    };
-    endpoint.inspect_err(|error| {
-        let error = error as &dyn std::error::Error;
-        tracing::debug!(%url, error, "the metadata names no revocation endpoint");
-    })
 }

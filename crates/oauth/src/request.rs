@@ -1,4 +1,4 @@
-//! The requests: for a revocation (RFC 7009 §2.1), and for an issuer's metadata (RFC 8414 §3.1).
+//! The revocation request (RFC 7009 §2.1).
 
 use bytes::Bytes;
 use form_urlencoded::Serializer;
@@ -30,29 +30,15 @@ pub(crate) fn revocation(
     if location == CredentialsLocation::Form {
         form.extend_pairs(credentials.form());
     }
-    let mut request = to(endpoint, Method::POST, form.finish().into());
-    request.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/x-www-form-urlencoded"),
-    );
-    if location == CredentialsLocation::Basic {
-        request
-            .headers_mut()
-            .insert(header::AUTHORIZATION, credentials.basic());
-    }
-    request
-}
-
-pub(crate) fn metadata(url: &Endpoint) -> Request<Bytes> {
-    to(url, Method::GET, Bytes::new())
-}
-
-fn to(endpoint: &Endpoint, method: Method, body: Bytes) -> Request<Bytes> {
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
+    let mut request = Request::new(form.finish().into());
+    *request.method_mut() = Method::POST;
     *request.uri_mut() = endpoint.uri().clone();
-    request
-        .headers_mut()
-        .insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    let headers = request.headers_mut();
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    let content_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+    headers.insert(header::CONTENT_TYPE, content_type);
+    if location == CredentialsLocation::Basic {
+        headers.insert(header::AUTHORIZATION, credentials.basic());
+    }
     request
 }

@@ -11,11 +11,11 @@ use tokio::{
     sync::Notify,
     time::{Instant, timeout, timeout_at},
 };
-use tower_revoke_core::{Clock, Endpoint, HttpClient, TokenCopy};
+use tower_revoke_core::{BoxError, Clock, Endpoint, HttpClient, TokenCopy};
 
 use crate::{
     credentials::Credentials,
-    endpoint::{EndpointSource, MetadataError},
+    endpoint::EndpointSource,
     log::DeliveryLog,
     queue::{Queue, QueuedToken, Step},
     request::{self, CredentialsLocation},
@@ -94,7 +94,7 @@ impl Shared {
         }
     }
 
-    pub(crate) async fn endpoint(&self) -> Result<Endpoint, MetadataError> {
+    pub(crate) async fn endpoint(&self) -> Result<Endpoint, BoxError> {
         self.endpoint
             .endpoint(&self.client, self.request_timeout)
             .await

@@ -18,7 +18,9 @@ pub use tower_revoke_core::{
 };
 #[cfg(any(feature = "oauth", feature = "remote-keys"))]
 #[doc(inline)]
-pub use tower_revoke_core::{Endpoint, EndpointError, HttpClient, HttpClientError};
+pub use tower_revoke_core::{
+    DiscoveryError, Endpoint, EndpointError, HttpClient, HttpClientError, MetadataFetchError,
+};
 #[cfg(feature = "drain")]
 #[doc(inline)]
 pub use tower_revoke_drain::{DrainUpload, DrainUploadBody, DrainUploadFuture, DrainUploadLayer};

@@ -9,6 +9,7 @@ mod filter;
 mod issuer_digests;
 mod log_limit;
 pub mod merge;
+mod metadata_source;
 mod prepared_use;
 mod token_cookies;
 
@@ -18,6 +19,7 @@ pub use self::{
     filter::{Filter, Predicate},
     issuer_digests::IssuerDigests,
     log_limit::{LogLimit, OutageLog},
+    metadata_source::MetadataSource,
     prepared_use::{PreparedUse, list_of},
     token_cookies::TokenCookies,
 };

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tower_revoke_core::{Clock, HttpClient, IssuerMetadata};
+use tower_revoke_core::{Clock, HttpClient, IssuerMetadata, internal::MetadataSource};
 
 use super::key_config::KeyConfig;
 use crate::{
@@ -31,7 +31,10 @@ impl FetchConfig {
     ) -> Result<Option<Remote>, JwtVerifierError> {
         let mut locations = keys.iter().filter_map(|config| match config {
             KeyConfig::Url(url) => Some(Ok(KeyLocation::Url(url.clone()))),
-            KeyConfig::Discovery => Some(IssuerMetadata::urls(issuer).map(KeyLocation::Discovered)),
+            KeyConfig::Discovery => {
+                let metadata = MetadataSource::new(issuer, IssuerMetadata::jwks_uri);
+                Some(metadata.map(KeyLocation::Discovered))
+            }
             _ => None,
         });
         let Some(location) = locations.next() else {

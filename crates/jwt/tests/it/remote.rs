@@ -17,8 +17,8 @@ use http_body_util::Full;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tower::service_fn;
 use tower_revoke_core::{
-    BoxError, Clock, DiscoveryError, Endpoint, HttpClient, HttpClientError, ManualClock, Reason,
-    TokenStatus, TokenVerifier,
+    BoxError, Clock, DiscoveryError, Endpoint, HttpClient, HttpClientError, ManualClock,
+    MetadataFetchError, Reason, TokenStatus, TokenVerifier,
 };
 use tower_revoke_jwt::{
     Algorithm, JwtVerifier, JwtVerifierBuilder, JwtVerifierError, KeyFetchError, KeySetError,
@@ -999,7 +999,9 @@ async fn trap_52_a_remote_issuer_makes_nobody_ask_a_local_address() {
         assert!(
             matches!(
                 keys_unavailable(&error).error(),
-                Some(KeyFetchError::Discovery(DiscoveryError::Local { .. }))
+                Some(KeyFetchError::Discovery(MetadataFetchError::Unusable(
+                    DiscoveryError::Local { .. }
+                )))
             ),
             "{error:?}"
         );

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use tower_revoke_core::{Clock, DiscoveryError, Endpoint, Reason};
+use tower_revoke_core::{Clock, DiscoveryError, Endpoint, MetadataFetchError, Reason};
 use tower_revoke_http::HttpsClient;
 use tower_revoke_jwt::{JwtVerifier, JwtVerifierBuilder, KeyFetchError, KeyStats};
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
@@ -265,7 +265,9 @@ async fn rfc8414_3_3_metadata_of_another_issuer_is_not_used() {
         assert!(
             matches!(
                 crate::support::keys_unavailable(&error).error(),
-                Some(KeyFetchError::Discovery(DiscoveryError::OtherIssuer))
+                Some(KeyFetchError::Discovery(MetadataFetchError::Unusable(
+                    DiscoveryError::OtherIssuer
+                )))
             ),
             "{other}: {error:?}"
         );

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
-use tower_revoke_core::{DiscoveryError, HttpClientError};
+use tower_revoke_core::{HttpClientError, MetadataFetchError};
 
 use crate::KeySetError;
 
@@ -21,9 +21,9 @@ pub enum KeyFetchError {
     /// The status of the response is not 200.
     #[error("the status of the response is {0}, not 200")]
     Status(StatusCode),
-    /// The issuer's metadata can't be used.
-    #[error("the issuer's metadata can't be used")]
-    Discovery(#[source] DiscoveryError),
+    /// The URL of the keys could not be found in the issuer's metadata.
+    #[error("the URL of the keys could not be found in the issuer's metadata")]
+    Discovery(#[source] MetadataFetchError),
     /// The response is not a key set, or one without a usable key.
     #[error("the key set can't be used")]
     KeySet(#[source] KeySetError),

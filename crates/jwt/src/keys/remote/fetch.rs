@@ -3,10 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
-use tower_revoke_core::{
-    Clock, DiscoveryError, Endpoint, HttpClient, HttpClientError, IssuerMetadata,
-};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use tower_revoke_core::{Clock, Endpoint, HttpClient, internal::MetadataSource};
 
 use super::{error::KeyFetchError, schedule::freshness};
 use crate::{
@@ -27,8 +25,8 @@ const ACCEPT: HeaderValue = HeaderValue::from_static("application/jwk-set+json, 
 #[derive(Clone, Debug)]
 pub(crate) enum KeyLocation {
     Url(Endpoint),
-    /// The `jwks_uri` of its metadata, which is at one of these URLs.
-    Discovered([Endpoint; 2]),
+    /// The `jwks_uri` of its metadata.
+    Discovered(MetadataSource),
 }
 
 /// Whose keys are fetched, from where, and with which client.
@@ -88,9 +86,9 @@ impl Fetcher {
     }
 
     async fn url(&mut self) -> Result<Endpoint, KeyFetchError> {
-        let urls = match &self.origin.location {
+        let metadata = match &self.origin.location {
             KeyLocation::Url(url) => return Ok(url.clone()),
-            KeyLocation::Discovered(urls) => urls,
+            KeyLocation::Discovered(metadata) => metadata,
         };
         let now = self.origin.clock.uptime();
         if let Some((url, at)) = &self.discovered
@@ -98,38 +96,23 @@ impl Fetcher {
         {
             return Ok(url.clone());
         }
-        let [openid, oauth] = urls;
-        let metadata = match self.metadata(openid).await {
-            Err(first) if may_be_elsewhere(&first) => match self.metadata(oauth).await {
-                Err(KeyFetchError::Status(StatusCode::NOT_FOUND)) => Err(first),
-                second => second,
-            },
-            first => first,
-        };
-        let url = metadata?.jwks_uri().map_err(KeyFetchError::Discovery)?;
+        let url = metadata.fetch(&*self.origin.client).await;
+        let url = url.map_err(KeyFetchError::Discovery)?;
         self.discovered = Some((url.clone(), now));
         Ok(url)
     }
 
-    async fn metadata(&self, url: &Endpoint) -> Result<IssuerMetadata, KeyFetchError> {
-        let request = get(url.uri(), HeaderMap::new());
-        let response = self.send(request, IssuerMetadata::MAX_BYTES).await?;
-        match response.status() {
-            StatusCode::OK => IssuerMetadata::parse(&self.origin.issuer, response.body())
-                .map_err(KeyFetchError::Discovery),
-            status => Err(KeyFetchError::Status(status)),
-        }
-    }
-
     async fn fetch_keys(&mut self, url: &Endpoint) -> Result<Fetched, KeyFetchError> {
         self.last.take_if(|last| last.url != *url);
-        let mut headers = HeaderMap::new();
-        if let Some(tag) = self.last.as_ref().and_then(|last| last.tag.clone()) {
-            headers.insert(header::IF_NONE_MATCH, tag);
-        }
-        let is_conditional = !headers.is_empty();
-        let request = get(url.uri(), headers);
-        let response = self.send(request, MAX_BYTES as usize).await?;
+        let tag = self.last.as_ref().and_then(|last| last.tag.clone());
+        let is_conditional = tag.is_some();
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = url.uri().clone();
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, ACCEPT);
+        headers.extend(tag.map(|tag| (header::IF_NONE_MATCH, tag)));
+        let response = self.origin.client.send(request, MAX_BYTES as usize).await;
+        let response = response.map_err(KeyFetchError::Http)?;
         let freshness = freshness(response.headers());
         match response.status() {
             StatusCode::NOT_MODIFIED if is_conditional => {}
@@ -165,32 +148,4 @@ impl Fetcher {
         });
         Ok(())
     }
-
-    async fn send(
-        &self,
-        request: Request<Bytes>,
-        limit: usize,
-    ) -> Result<Response<Bytes>, KeyFetchError> {
-        let response = self.origin.client.send(request, limit).await;
-        response.map_err(KeyFetchError::Http)
-    }
-}
-
-/// Whether there is no metadata at this URL: some servers answer any path with a page. Metadata of
-/// another issuer is no reason to look further.
-fn may_be_elsewhere(error: &KeyFetchError) -> bool {
-    matches!(
-        error,
-        KeyFetchError::Status(_)
-            | KeyFetchError::Http(HttpClientError::Redirect(_))
-            | KeyFetchError::Discovery(DiscoveryError::Unreadable)
-    )
-}
-
-fn get(uri: &Uri, headers: HeaderMap) -> Request<Bytes> {
-    let mut request = Request::new(Bytes::new());
-    *request.uri_mut() = uri.clone();
-    *request.headers_mut() = headers;
-    request.headers_mut().insert(header::ACCEPT, ACCEPT);
-    request
 }
