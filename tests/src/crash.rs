@@ -6,7 +6,7 @@ use tower_revoke::core::{Store, UseOutcome};
 use tower_revoke_testing::rounds;
 
 use crate::{
-    load::{Load, key, new_use},
+    load::{Load, key, new_use, now},
     servers::{StoreServer, is_outage},
 };
 
@@ -73,7 +73,7 @@ pub async fn frozen<S: StoreServer>() {
         let (use_, keys) = (new_use(1, 1, 1), [key(1)]);
         let answers = async {
             tokio::join!(
-                store.take_use(&use_),
+                store.take_use(&use_, now()),
                 store.look_up(&keys),
                 store.feed().expect("a feed").changes(None),
             )
@@ -94,7 +94,7 @@ pub async fn frozen<S: StoreServer>() {
     server.thaw();
     let mine = async {
         loop {
-            match store.take_use(&new_use(1, 1, 1)).await {
+            match store.take_use(&new_use(1, 1, 1), now()).await {
                 Ok(outcome) => break outcome,
                 // For a moment, all are told of the last attempt to connect.
                 Err(error) => assert!(is_outage(&error), "{error:?}"),
@@ -105,6 +105,6 @@ pub async fn frozen<S: StoreServer>() {
     let mine = tokio::time::timeout(Duration::from_secs(60), mine).await;
     let mine = mine.expect("a server that is taken again");
     assert_eq!(mine, UseOutcome::Taken { left: 0 });
-    let other = store.take_use(&new_use(1, 2, 1)).await;
+    let other = store.take_use(&new_use(1, 2, 1), now()).await;
     assert_eq!(other.expect("a server that is up"), UseOutcome::Spent);
 }

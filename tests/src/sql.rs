@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tower_revoke::core::{Clock, ManualClock, Revocation, Store, StoreError, UnixTime};
 use tower_revoke_store_sql::SqlStoreError;
 
-use crate::load::{new_use, revocation};
+use crate::load::{new_use, now, revocation};
 
 /// Without its tables it is not opened; all nodes may create them at the same time; newer ones are
 /// rejected. `connect` is told whether it migrates.
@@ -101,7 +101,7 @@ pub async fn purge_takes_many_steps(store: &impl Store, rows: impl Fn(&str) -> S
     for id in 0..3 {
         let mut one = new_use(9_999, id, 4);
         one.until = Some(until);
-        store.take_use(&one).await.expect("a use");
+        store.take_use(&one, now()).await.expect("a use");
     }
     assert_eq!(store.purge(past).await.expect("a purge"), 0);
     let later = UnixTime::from_secs(1_001);

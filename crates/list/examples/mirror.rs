@@ -53,7 +53,7 @@ impl Store for MadeUp {
         Ok(vec![None; keys.len()])
     }
 
-    async fn take_use(&self, _: &Use) -> Result<UseOutcome, StoreError> {
+    async fn take_use(&self, _: &Use, _: UnixTime) -> Result<UseOutcome, StoreError> {
         Ok(UseOutcome::Spent)
     }
 

@@ -82,7 +82,7 @@ fn exactly_as_many_win(takers: usize, limit: u32) {
     let store = MemoryStore::new();
     let taken = store.clone();
     let won = winners(takers, move |id| {
-        let outcome = block_on(taken.take_use(&new_use(id, limit)));
+        let outcome = block_on(taken.take_use(&new_use(id, limit), UnixTime::EPOCH));
         matches!(outcome.expect("an answer"), UseOutcome::Taken { .. })
     });
     assert_eq!(won, takers.min(limit as usize), "winners");
@@ -115,7 +115,7 @@ fn one_use_asked_for_twice_is_taken_once_in_every_schedule() {
         let store = MemoryStore::new();
         let taken = store.clone();
         let won = winners(2, move |_| {
-            let outcome = block_on(taken.take_use(&new_use(1, 2)));
+            let outcome = block_on(taken.take_use(&new_use(1, 2), UnixTime::EPOCH));
             matches!(outcome.expect("an answer"), UseOutcome::Taken { left: 1 })
         });
         assert_eq!(won, 2);
@@ -128,7 +128,7 @@ fn one_use_asked_for_twice_is_taken_once_in_every_schedule() {
 fn a_use_that_is_returned_is_never_won_twice_in_every_schedule() {
     exhaustively(|| {
         let store = MemoryStore::new();
-        block_on(store.take_use(&new_use(0, 1))).expect("taken");
+        block_on(store.take_use(&new_use(0, 1), UnixTime::EPOCH)).expect("taken");
         let taken = store.clone();
         let won = winners(3, move |id| match id {
             0 => {
@@ -137,7 +137,7 @@ fn a_use_that_is_returned_is_never_won_twice_in_every_schedule() {
                 false
             }
             _ => {
-                let outcome = block_on(taken.take_use(&new_use(id, 1)));
+                let outcome = block_on(taken.take_use(&new_use(id, 1), UnixTime::EPOCH));
                 matches!(outcome.expect("an answer"), UseOutcome::Taken { .. })
             }
         });
@@ -178,7 +178,7 @@ fn a_mirror_misses_nothing_in_every_schedule() {
                     reason: "found again".into(),
                 };
                 block_on(store.lift(&lift)).expect("lifted");
-                block_on(store.take_use(&new_use(1, 1))).expect("taken");
+                block_on(store.take_use(&new_use(1, 1), UnixTime::EPOCH)).expect("taken");
             })
         };
         let all = block_on(store.changes(None)).expect("all");

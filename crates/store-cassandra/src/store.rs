@@ -53,9 +53,9 @@ impl Store for CassandraStore {
             .collect())
     }
 
-    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+    async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
         let inner = &self.0;
-        if retention::has_ended(use_.until, inner.clock.now()) {
+        if retention::has_ended(use_.until, now) {
             return Err(StoreError::Expired);
         }
         let (inner, use_) = (Arc::clone(inner), *use_);

@@ -134,9 +134,12 @@ impl Store for RedbStore {
         self.in_time(self.0.threads.read(read)).await
     }
 
-    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+    async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
         let use_ = *use_;
-        let write = self.0.threads.write(move |tables| tables.take_use(&use_));
+        let write = self
+            .0
+            .threads
+            .write(move |tables| tables.take_use(&use_, now));
         self.in_time(write).await
     }
 

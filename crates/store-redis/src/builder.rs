@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, sync::Mutex, time::Duration};
 
-use tower_revoke_core::{Clock, request_timeout};
+use tower_revoke_core::request_timeout;
 
 use crate::{
     address::{Location, Login},
@@ -31,7 +31,6 @@ use crate::{
 /// | [`feed_retention`](Self::feed_retention) | 10 min |
 /// | [`wait_for_replicas`](Self::wait_for_replicas) | no waiting |
 /// | [`skip_eviction_check`](Self::skip_eviction_check) | the server is asked |
-/// | [`clock`](Self::clock) | that of the machine |
 ///
 /// # Examples
 /// ```no_run
@@ -60,7 +59,6 @@ pub struct RedisStoreBuilder {
     credentials: Option<Login>,
     database: Option<u32>,
     skip_eviction_check: bool,
-    clock: Clock,
     #[cfg(feature = "tls")]
     pem: crate::tls::Pem,
 }
@@ -112,7 +110,6 @@ impl RedisStoreBuilder {
             credentials: None,
             database: None,
             skip_eviction_check: false,
-            clock: Clock::system(),
             #[cfg(feature = "tls")]
             pem: crate::tls::Pem::default(),
         }
@@ -195,12 +192,6 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Sets the clock by which tokens expire. Defaults to that of the machine.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-
     /// Connects to every server, and checks that it keeps what it is told and has a layout that
     /// this release knows.
     ///
@@ -269,7 +260,6 @@ impl RedisStoreBuilder {
             id,
             watch: Watch::new(tags),
             feeds,
-            clock: self.clock,
             feed_retention: self.feed_retention,
         })))
     }

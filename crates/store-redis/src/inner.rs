@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use redis::{Cmd, Value, cmd};
-use tower_revoke_core::{Clock, KeyDigest, StoreError};
+use tower_revoke_core::{KeyDigest, StoreError};
 
 use crate::{
     client::{Client, Request},
@@ -26,7 +26,6 @@ pub(crate) struct Inner {
     pub(crate) id: [u8; 16],
     pub(crate) watch: Watch,
     pub(crate) feeds: Vec<String>,
-    pub(crate) clock: Clock,
     pub(crate) feed_retention: Duration,
 }
 

@@ -51,9 +51,9 @@ impl Store for RedisStore {
         self.0.look_up(keys).await
     }
 
-    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+    async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
         let inner = &self.0;
-        if retention::has_ended(use_.until, inner.clock.now()) {
+        if retention::has_ended(use_.until, now) {
             return Err(StoreError::Expired);
         }
         let tag = inner.tag(&KeyDigest::of_token(use_.token));

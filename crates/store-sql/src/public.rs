@@ -26,8 +26,12 @@ macro_rules! is_a_store {
                     self.0.look_up(keys).await
                 }
 
-                async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
-                    self.0.take_use(use_).await
+                async fn take_use(
+                    &self,
+                    use_: &Use,
+                    now: UnixTime,
+                ) -> Result<UseOutcome, StoreError> {
+                    self.0.take_use(use_, now).await
                 }
 
                 async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {

@@ -12,7 +12,7 @@ use tokio::{
     task::AbortHandle,
 };
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed, RecordFilter,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, RecordFilter,
     RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome, retention,
 };
 
@@ -44,7 +44,6 @@ struct Inner<D> {
     /// The id of the store in the database, by which cursors of another store are rejected.
     id: Digest,
     backend: Arc<D>,
-    clock: Clock,
     /// The request timeout.
     within: Duration,
     writer: mpsc::Sender<Request>,
@@ -151,7 +150,6 @@ impl<D: Backend> SqlStore<D> {
         Self(Arc::new(Inner {
             id,
             backend,
-            clock: settings.clock.clone(),
             within: settings.request_timeout,
             writer,
             news: watch::Sender::new(0),
@@ -188,8 +186,8 @@ impl<D: Backend> Store for SqlStore<D> {
         inner.read(|| inner.backend.look_up(keys)).await
     }
 
-    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
-        if retention::has_ended(use_.until, self.0.clock.now()) {
+    async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
+        if retention::has_ended(use_.until, now) {
             return Err(StoreError::Expired);
         }
         let Answer { outcome, number } = self.0.write(vec![Op::take_use(use_)]).await?;

@@ -187,8 +187,9 @@ impl<S: Store> Store for ScriptedStore<S> {
         self.run(StoreOp::LookUp, self.store.look_up(keys)).await
     }
 
-    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
-        self.run(StoreOp::TakeUse, self.store.take_use(use_)).await
+    async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
+        self.run(StoreOp::TakeUse, self.store.take_use(use_, now))
+            .await
     }
 
     async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {

@@ -22,7 +22,7 @@ use tower_revoke::{
 };
 use tower_revoke_store_redb::{RedbStore, RedbStoreError};
 use tower_revoke_store_sql::{SqliteStore, SqliteStoreError};
-use tower_revoke_tests::acks::Ack;
+use tower_revoke_tests::{acks::Ack, load::now};
 
 /// As many are in doubt when the end comes.
 const WRITERS: usize = 8;
@@ -89,7 +89,7 @@ async fn one<S: Store>(store: &S, number: u64) -> Result<(), BoxError> {
     }
     let taken = async |use_: u8| -> Result<(), BoxError> {
         let outcome: Result<UseOutcome, StoreError> =
-            store.take_use(&Ack::new_use(number, use_)).await;
+            store.take_use(&Ack::new_use(number, use_), now()).await;
         match outcome? {
             UseOutcome::Taken { .. } => say(Ack::Won(number, use_)),
             UseOutcome::Spent => say(Ack::Lost(number, use_)),

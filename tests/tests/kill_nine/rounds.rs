@@ -10,7 +10,7 @@ use std::{
 use futures_util::future::join_all;
 use tower_revoke::core::{KeyDigest, Listed, Store, UseOutcome};
 use tower_revoke_testing::rounds;
-use tower_revoke_tests::acks::Ack;
+use tower_revoke_tests::{acks::Ack, load::now};
 
 /// The longest that a writer lives, in acknowledgements.
 const LIFE: u64 = 400;
@@ -85,7 +85,7 @@ pub(crate) async fn survives<S: Store>(
 async fn take_once<S: Store>(store: &S, numbers: &[u64]) {
     for some in numbers.chunks(1_024) {
         let uses = some.iter().map(async |number| {
-            let outcome = store.take_use(&Ack::new_use(*number, 1)).await;
+            let outcome = store.take_use(&Ack::new_use(*number, 1), now()).await;
             assert_eq!(outcome.expect("an answer"), UseOutcome::Taken { left: 0 });
         });
         join_all(uses).await;
@@ -149,7 +149,7 @@ impl Acknowledged {
         let won = self.won.iter().map(|(number, use_)| (*number, *use_));
         let won = won.skip(won_before).map(async |(number, use_)| {
             let outcome = store
-                .take_use(&Ack::new_use(number, use_))
+                .take_use(&Ack::new_use(number, use_), now())
                 .await
                 .expect("an answer");
             assert_eq!(
@@ -161,7 +161,7 @@ impl Acknowledged {
         join_all(won).await;
         let lost = self.lost[lost_before..].iter().map(async |(number, use_)| {
             let outcome = store
-                .take_use(&Ack::new_use(*number, *use_))
+                .take_use(&Ack::new_use(*number, *use_), now())
                 .await
                 .expect("an answer");
             assert_eq!(outcome, UseOutcome::Spent, "of {number} by {use_}");

@@ -5,7 +5,7 @@ use tower_revoke_core::{Store, UnixTime, UseOutcome};
 use tower_revoke_store_cassandra::CassandraStore;
 use tower_revoke_tests::servers::Cassandra;
 
-use super::tools::{driver, key, keyspace, new_use, numbers, open, revocation};
+use super::tools::{driver, key, keyspace, new_use, now, numbers, open, revocation};
 
 /// How many of a thousand callers of one use were told that they won. As callers do it: what
 /// nobody knows is asked again under the same id.
@@ -16,7 +16,7 @@ async fn winners(stores: &[CassandraStore; 4], number: u64) -> usize {
         callers.spawn(async move {
             let use_ = new_use(number, id, 1);
             loop {
-                match store.take_use(&use_).await {
+                match store.take_use(&use_, now()).await {
                     Ok(outcome) => return matches!(outcome, UseOutcome::Taken { .. }),
                     Err(error) => assert!(super::tools::is_outage(&error), "{error:?}"),
                 }
@@ -49,8 +49,14 @@ async fn trap_32_a_thousand_takers_of_one_use_have_one_winner_whatever_times_out
 /// `USING TTL 0` would be for ever, any other would forget by the server's clock.
 async fn what_is_kept_has_no_time_to_live(address: &str, store: &CassandraStore) {
     store.revoke(&[revocation(50)]).await.expect("a revocation");
-    store.take_use(&new_use(51, 1, 1)).await.expect("a use");
-    store.take_use(&new_use(52, 1, 2)).await.expect("a use");
+    store
+        .take_use(&new_use(51, 1, 1), now())
+        .await
+        .expect("a use");
+    store
+        .take_use(&new_use(52, 1, 2), now())
+        .await
+        .expect("a use");
     let session = driver(address).await;
     for (table, column) in [("revoked", "at"), ("uses", "until"), ("uses", "held")] {
         let all = format!("SELECT {column}, TTL({column}) FROM tower_revoke.{table}");
@@ -70,7 +76,7 @@ async fn what_is_kept_has_no_time_to_live(address: &str, store: &CassandraStore)
 async fn a_life_that_is_past_is_rejected(store: &CassandraStore) {
     let mut past = new_use(60, 1, 1);
     past.until = Some(UnixTime::from_secs(1));
-    let rejected = store.take_use(&past).await;
+    let rejected = store.take_use(&past, now()).await;
     let is_past = matches!(rejected, Err(tower_revoke_core::StoreError::Expired));
     assert!(is_past, "{rejected:?}");
 }

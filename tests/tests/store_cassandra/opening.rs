@@ -10,7 +10,7 @@ use tower_revoke_core::{Store, UnixTime};
 use tower_revoke_store_cassandra::{CassandraStore, CassandraStoreError};
 use tower_revoke_tests::servers::SharedCassandra;
 
-use super::tools::{ONE_COPY, driver, key, keyspace, new_use, revocation};
+use super::tools::{ONE_COPY, driver, key, keyspace, new_use, now, revocation};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_opened_is_rejected_in_words() {
@@ -75,7 +75,10 @@ async fn one_winner_per_datacenter(address: &str, name: &str) {
     assert!(matches!(unnamed, Err(CassandraStoreError::Setting(_))));
     let store = local.datacenter("datacenter1").connect().await;
     let store = store.expect("a data centre");
-    store.take_use(&new_use(9, 1, 1)).await.expect("a use");
+    store
+        .take_use(&new_use(9, 1, 1), now())
+        .await
+        .expect("a use");
     assert!(store.feed().is_none());
 }
 
@@ -102,7 +105,7 @@ async fn a_session_of_the_user_decides_nothing_that_the_store_relies_on() {
     assert!(found[0].is_some() && found[1].is_none());
     for (token, limit) in [(1, 1), (2, 2)] {
         let use_ = new_use(token, 1, limit);
-        store.take_use(&use_).await.expect("a use");
+        store.take_use(&use_, now()).await.expect("a use");
         assert!(store.return_use(&use_).await.expect("an answer"));
     }
     let loaded = store

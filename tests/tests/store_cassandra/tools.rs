@@ -5,7 +5,7 @@ use std::time::Duration;
 use scylla::client::{session::Session, session_builder::SessionBuilder};
 use tower_revoke_store_cassandra::{CassandraStore, CassandraStoreBuilder};
 pub(crate) use tower_revoke_tests::{
-    load::{key, new_use, revocation},
+    load::{key, new_use, now, revocation},
     servers::is_outage,
 };
 

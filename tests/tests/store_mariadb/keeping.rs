@@ -9,7 +9,7 @@ use tower_revoke_tests::{
     sql,
 };
 
-use super::tools::{key, new_use, open, revocation};
+use super::tools::{key, new_use, now, open, revocation};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_feed_forgets_while_it_grows() {
@@ -51,7 +51,7 @@ async fn after_a_restart_the_first_calls_work() {
             .await
             .expect("a revocation");
         let mine = new_use(100 + round, 1, 1);
-        let won = store.take_use(&mine).await.expect("a use");
+        let won = store.take_use(&mine, now()).await.expect("a use");
         assert_eq!(won, UseOutcome::Taken { left: 0 });
         let keys = [key(round)];
         let all = futures_util::future::join_all((0..8).map(|_| store.look_up(&keys)));
@@ -79,11 +79,14 @@ async fn what_was_found_there_is_flushed_before_it_is_acknowledged() {
     let said = [revocation(1)];
     store.revoke(&said).await.expect("a revocation");
     let mine = new_use(2, 1, 1);
-    store.take_use(&mine).await.expect("a use");
-    let lost = store.take_use(&new_use(2, 2, 1)).await.expect("an answer");
+    store.take_use(&mine, now()).await.expect("a use");
+    let lost = store
+        .take_use(&new_use(2, 2, 1), now())
+        .await
+        .expect("an answer");
     assert_eq!(lost, UseOutcome::Spent);
     assert_eq!(repeats(), "0");
-    let again = store.take_use(&mine).await.expect("an answer");
+    let again = store.take_use(&mine, now()).await.expect("an answer");
     assert_eq!(again, UseOutcome::Taken { left: 0 });
     assert_eq!(repeats(), "1");
     store.revoke(&said).await.expect("a revocation");
@@ -105,7 +108,7 @@ async fn trap_30_keys_that_begin_alike_are_not_one() {
         let mut one = new_use(1, 1, 1);
         one.token = TokenId::from_bytes(bytes);
         one.id = UseId::from_bytes(bytes);
-        let won = store.take_use(&one).await.expect("a use");
+        let won = store.take_use(&one, now()).await.expect("a use");
         assert_eq!(won, UseOutcome::Taken { left: 0 }, "{last}");
     }
     let cut = "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'tower' \

@@ -6,7 +6,7 @@ use tower_revoke_core::{Lift, RecordFilter, Revocation, RevocationKey, Store, Un
 use tower_revoke_store_sql::{MySqlStore, SqlStoreError};
 use tower_revoke_tests::{feed::whole_feed, servers::MariaDb, sql};
 
-use super::tools::{key, new_use, open, revocation};
+use super::tools::{key, new_use, now, open, revocation};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tables_are_created_once_and_newer_ones_are_rejected() {
@@ -89,7 +89,10 @@ async fn a_login_with_the_least_rights_suffices_whatever_the_defaults_are() {
     for number in 10..13 {
         let keys = [key(number)];
         assert_eq!(store.look_up(&keys).await.expect("an answer"), [None]);
-        store.take_use(&new_use(number, 1, 1)).await.expect("a use");
+        store
+            .take_use(&new_use(number, 1, 1), now())
+            .await
+            .expect("a use");
         // No snapshot of a transaction that nobody has begun.
         assert!(store.look_up(&keys).await.expect("an answer")[0].is_some());
         assert!(
@@ -98,7 +101,10 @@ async fn a_login_with_the_least_rights_suffices_whatever_the_defaults_are() {
                 .await
                 .expect("an answer")
         );
-        store.take_use(&new_use(number, 1, 1)).await.expect("a use");
+        store
+            .take_use(&new_use(number, 1, 1), now())
+            .await
+            .expect("a use");
     }
     let records = store.records().expect("records");
     let page = records

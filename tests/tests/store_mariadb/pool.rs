@@ -8,7 +8,7 @@ use tower_revoke_core::{RecordFilter, Store, UnixTime, UseOutcome};
 use tower_revoke_store_sql::{MySqlStore, SqlStoreError};
 use tower_revoke_tests::{feed::whole_feed, servers::MariaDb};
 
-use super::tools::{key, new_use, revocation};
+use super::tools::{key, new_use, now, revocation};
 
 const REASON: &str = "é😀";
 
@@ -44,7 +44,7 @@ async fn a_pool_of_one_with_any_defaults_serves_every_call_and_stays_open() {
         tokio::spawn(async move {
             let said = revocation(number).because(REASON);
             store.revoke(&[said]).await?;
-            let taken = store.take_use(&new_use(100 + number, 1, 1)).await?;
+            let taken = store.take_use(&new_use(100 + number, 1, 1), now()).await?;
             assert_eq!(taken, UseOutcome::Taken { left: 0 });
             let answers = store.look_up(&[key(number), key(100 + number)]).await?;
             assert!(answers.iter().all(Option::is_some), "{answers:?}");

@@ -19,7 +19,7 @@ use tower_revoke_core::{Store, StoreError, UseOutcome};
 use tower_revoke_store_sql::MySqlStore;
 use tower_revoke_tests::servers::{MariaDb, is_outage, wait_until};
 
-use super::tools::{key, new_use, open, revocation};
+use super::tools::{key, new_use, now, open, revocation};
 
 /// A way to a server on which a node can be stopped: what would commit is not sent on, and the
 /// connection stays open.
@@ -87,17 +87,20 @@ async fn a_node_that_stops_before_its_commit_holds_up_the_others_for_a_moment() 
     let store = store.connect().await.expect("a server that is up");
     way.is_stopped.store(true, Ordering::SeqCst);
     let late = stopped
-        .take_use(&new_use(1, 1, 1))
+        .take_use(&new_use(1, 1, 1), now())
         .await
         .expect_err("it has stopped");
     assert!(is_outage(&late), "{late:?}");
     assert!(way.held.load(Ordering::SeqCst) > 0, "it had the lock");
     // It never says anything again, and its connection stays open.
-    let won = store.take_use(&new_use(1, 2, 1)).await.expect("a use");
+    let won = store
+        .take_use(&new_use(1, 2, 1), now())
+        .await
+        .expect("a use");
     assert_eq!(won, UseOutcome::Taken { left: 0 });
     way.is_stopped.store(false, Ordering::SeqCst);
     let lost = stopped
-        .take_use(&new_use(1, 1, 1))
+        .take_use(&new_use(1, 1, 1), now())
         .await
         .expect("an answer");
     assert_eq!(lost, UseOutcome::Spent);
@@ -109,7 +112,10 @@ async fn a_lock_that_is_held_by_somebody_else_makes_calls_late_and_keeps_nothing
     let server = MariaDb::start(&[]).await;
     let store = MySqlStore::builder(server.url()).request_timeout(Duration::from_millis(300));
     let store = store.connect().await.expect("a server that is up");
-    store.take_use(&new_use(1, 1, 1)).await.expect("a use");
+    store
+        .take_use(&new_use(1, 1, 1), now())
+        .await
+        .expect("a use");
     let mut admin = MySqlConnection::connect(&server.url())
         .await
         .expect("a server that is up");
@@ -117,7 +123,7 @@ async fn a_lock_that_is_held_by_somebody_else_makes_calls_late_and_keeps_nothing
     let lock = "SELECT * FROM tower_revoke_store FOR UPDATE";
     held.execute(lock).await.expect("the lock");
     let late = store
-        .take_use(&new_use(2, 1, 1))
+        .take_use(&new_use(2, 1, 1), now())
         .await
         .expect_err("the lock is held");
     assert!(is_outage(&late), "{late:?}");
@@ -126,7 +132,7 @@ async fn a_lock_that_is_held_by_somebody_else_makes_calls_late_and_keeps_nothing
     held.rollback().await.expect("the lock is returned");
     let won = async {
         loop {
-            match store.take_use(&new_use(2, 1, 1)).await {
+            match store.take_use(&new_use(2, 1, 1), now()).await {
                 Ok(outcome) => break outcome,
                 Err(error) => assert!(is_outage(&error), "{error:?}"),
             }
@@ -148,7 +154,7 @@ async fn connections_that_are_killed_are_no_matter() {
             .revoke(&[revocation(number)])
             .await
             .expect("a revocation");
-        let won = store.take_use(&new_use(100 + number, 1, 1)).await;
+        let won = store.take_use(&new_use(100 + number, 1, 1), now()).await;
         assert_eq!(won.expect("a use"), UseOutcome::Taken { left: 0 });
         let ids = server.sql(
             "SELECT ID FROM information_schema.PROCESSLIST \
@@ -174,10 +180,13 @@ async fn a_server_that_became_read_only_is_an_outage() {
     );
     let url = server.url().replace("root@", "orders@");
     let store = MySqlStore::connect(url).await.expect("a server that is up");
-    store.take_use(&new_use(1, 1, 1)).await.expect("a use");
+    store
+        .take_use(&new_use(1, 1, 1), now())
+        .await
+        .expect("a use");
     server.sql("SET GLOBAL read_only = ON");
     let rejected = store
-        .take_use(&new_use(2, 1, 1))
+        .take_use(&new_use(2, 1, 1), now())
         .await
         .expect_err("it is read-only");
     assert!(
@@ -186,7 +195,10 @@ async fn a_server_that_became_read_only_is_an_outage() {
     );
     assert!(store.look_up(&[key(1)]).await.expect("an answer")[0].is_some());
     server.sql("SET GLOBAL read_only = OFF");
-    let won = store.take_use(&new_use(2, 1, 1)).await.expect("a use");
+    let won = store
+        .take_use(&new_use(2, 1, 1), now())
+        .await
+        .expect("a use");
     assert_eq!(won, UseOutcome::Taken { left: 0 });
 }
 
@@ -238,7 +250,10 @@ async fn what_fails_half_way_is_undone_and_a_deadlock_is_tried_again() {
     let full = store.revoke(&[revocation(1)]).await;
     assert!(matches!(full, Err(StoreError::Full(_))), "{full:?}");
     // On the same connection.
-    let won = store.take_use(&new_use(1, 1, 1)).await.expect("a use");
+    let won = store
+        .take_use(&new_use(1, 1, 1), now())
+        .await
+        .expect("a use");
     assert_eq!(won, UseOutcome::Taken { left: 0 });
     assert_eq!(revoked(), "0");
     for deadlock in [1213, 1205] {

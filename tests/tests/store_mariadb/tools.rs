@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower_revoke_store_sql::MySqlStore;
-pub(crate) use tower_revoke_tests::load::{key, new_use, revocation};
+pub(crate) use tower_revoke_tests::load::{key, new_use, now, revocation};
 use tower_revoke_tests::servers::MariaDb;
 
 /// One that has patience with a busy machine.

@@ -7,7 +7,7 @@ use tower_revoke_core::{ChangeFeed, Clock, Store, StoreError, UseOutcome};
 use tower_revoke_store_sql::PostgresStore;
 use tower_revoke_tests::{
     feed::whole_feed,
-    load::{key, new_use, revocation},
+    load::{key, new_use, now, revocation},
     servers::{Postgres, StoreServer, wait_until},
     sql,
 };
@@ -30,7 +30,7 @@ async fn what_was_spent_at_once_is_told_and_forgotten_at_once() {
     let begun = whole_feed(&store).await.next;
     let spend = async |numbers: std::ops::Range<u64>| {
         let uses: Vec<_> = numbers.map(|number| new_use(number, 1, 1)).collect();
-        let taken = uses.iter().map(|use_| store.take_use(use_));
+        let taken = uses.iter().map(|use_| store.take_use(use_, now()));
         for won in futures_util::future::join_all(taken).await {
             assert_eq!(won.expect("a use"), UseOutcome::Taken { left: 0 });
         }
@@ -93,7 +93,7 @@ async fn after_a_restart_the_first_calls_work() {
         }
         server.kill().await;
         server.restart().await;
-        let won = store.take_use(&new_use(100 + round, 1, 1)).await;
+        let won = store.take_use(&new_use(100 + round, 1, 1), now()).await;
         let won = won.unwrap_or_else(|error| panic!("round {round}: {error:?}"));
         assert_eq!(won, UseOutcome::Taken { left: 0 });
         let all = futures_util::future::join_all((0..8).map(|_| store.look_up(&keys)));

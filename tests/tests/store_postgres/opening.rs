@@ -3,7 +3,7 @@
 use tower_revoke_core::{Lift, Revocation, RevocationKey, Store, UnixTime};
 use tower_revoke_store_sql::{PostgresStore, SqlStoreError};
 use tower_revoke_tests::{
-    load::{new_use, revocation},
+    load::{new_use, now, revocation},
     servers::{Postgres, StoreServer},
     sql,
 };
@@ -32,7 +32,10 @@ async fn a_login_with_the_least_rights_suffices_once_the_schema_is_there() {
     let url = server.url().replace("postgres@", "orders@");
     let store = PostgresStore::connect(url).await.expect("a login");
     store.revoke(&[revocation(1)]).await.expect("a revocation");
-    store.take_use(&new_use(2, 1, 1)).await.expect("a use");
+    store
+        .take_use(&new_use(2, 1, 1), now())
+        .await
+        .expect("a use");
     store.purge(UnixTime::from_secs(1)).await.expect("a purge");
 }
 

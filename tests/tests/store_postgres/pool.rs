@@ -8,7 +8,7 @@ use tower_revoke_core::{RecordFilter, Store, UnixTime, UseOutcome};
 use tower_revoke_store_sql::{PostgresStore, SqlStoreError};
 use tower_revoke_tests::{
     feed::whole_feed,
-    load::{key, new_use, revocation},
+    load::{key, new_use, now, revocation},
     servers::Postgres,
 };
 
@@ -43,7 +43,7 @@ async fn a_pool_of_one_with_any_defaults_serves_every_call_and_stays_open() {
         let store = store.clone();
         tokio::spawn(async move {
             store.revoke(&[revocation(number)]).await?;
-            let taken = store.take_use(&new_use(100 + number, 1, 1)).await?;
+            let taken = store.take_use(&new_use(100 + number, 1, 1), now()).await?;
             assert_eq!(taken, UseOutcome::Taken { left: 0 });
             let answers = store.look_up(&[key(number), key(100 + number)]).await?;
             assert!(answers.iter().all(Option::is_some), "{answers:?}");

@@ -6,7 +6,7 @@ use tower_revoke_core::{ChangeFeed, Store, StoreError, UseOutcome};
 use tower_revoke_store_redis::{RedisStore, RedisStoreError};
 use tower_revoke_tests::{
     feed::whole_feed,
-    load::{Load, forgotten, key, new_use, revocation},
+    load::{Load, forgotten, key, new_use, now, revocation},
     servers::{RedisCluster, StoreServer, replicas_catch_up, wait_until},
 };
 
@@ -43,9 +43,15 @@ async fn a_master_killed_under_load_is_replaced() {
     assert_eq!(forgotten(&stores[0], &replicated).await, 0);
     // Every token has its server again, and its one winner.
     for number in 900_000..900_064 {
-        let won = stores[0].take_use(&new_use(number, 1, 1)).await.unwrap();
+        let won = stores[0]
+            .take_use(&new_use(number, 1, 1), now())
+            .await
+            .unwrap();
         assert_eq!(won, UseOutcome::Taken { left: 0 });
-        let spent = stores[1].take_use(&new_use(number, 2, 1)).await.unwrap();
+        let spent = stores[1]
+            .take_use(&new_use(number, 2, 1), now())
+            .await
+            .unwrap();
         assert_eq!(spent, UseOutcome::Spent);
     }
 }
@@ -97,7 +103,7 @@ async fn slots_that_move_take_their_tokens_along() {
     let cluster = RedisCluster::start().await;
     let store = open(&cluster).await;
     for number in 0..200 {
-        store.take_use(&new_use(number, 1, 1)).await.unwrap();
+        store.take_use(&new_use(number, 1, 1), now()).await.unwrap();
     }
     let id = |server: usize| cluster.servers[server].cli(&["CLUSTER", "MYID"]);
     let load = Load::start(&[store.clone(), open(&cluster).await]);
@@ -116,7 +122,7 @@ async fn slots_that_move_take_their_tokens_along() {
     assert_eq!(done.lost(&store).await, 0);
     assert_eq!(done.won_twice(), 0);
     for number in 0..200 {
-        let outcome = store.take_use(&new_use(number, 2, 1)).await.unwrap();
+        let outcome = store.take_use(&new_use(number, 2, 1), now()).await.unwrap();
         assert_eq!(outcome, UseOutcome::Spent, "{number}");
     }
 }
@@ -134,7 +140,10 @@ async fn while_a_slot_moves_all_answers_are_right() {
         store.revoke(&[revocation(*number)]).await.unwrap();
     }
     for number in &spent {
-        store.take_use(&new_use(*number, 1, 1)).await.unwrap();
+        store
+            .take_use(&new_use(*number, 1, 1), now())
+            .await
+            .unwrap();
     }
     let id = |server: usize| cluster.servers[server].cli(&["CLUSTER", "MYID"]);
     let ids = [id(0), id(1), id(2)];

@@ -17,7 +17,6 @@ use tower_revoke_tests::{
 struct Single {
     server: Server,
     prefix: String,
-    clock: Clock,
 }
 
 enum Server {
@@ -33,22 +32,20 @@ struct Alone {
 impl Fixture for Single {
     type Store = RedisStore;
 
-    async fn empty(clock: Clock) -> Self {
+    async fn empty(_: Clock) -> Self {
         Self {
             server: Server::Unharmed(Box::new(SharedRedis::start().await)),
             prefix: own_name(),
-            clock,
         }
     }
 
-    async fn alone(clock: Clock) -> Self {
+    async fn alone(_: Clock) -> Self {
         Self {
             server: Server::Alone(Box::new(Alone {
                 redis: tokio::sync::Mutex::new(Redis::start(&[]).await),
                 backup: Mutex::default(),
             })),
             prefix: own_name(),
-            clock,
         }
     }
 
@@ -57,9 +54,7 @@ impl Fixture for Single {
             Server::Unharmed(server) => server.url(),
             Server::Alone(alone) => alone.redis.lock().await.url(),
         };
-        let store = RedisStore::builder(&url)
-            .key_prefix(&self.prefix)
-            .clock(self.clock.clone());
+        let store = RedisStore::builder(&url).key_prefix(&self.prefix);
         store.connect().await.expect("a server that is up")
     }
 
@@ -107,7 +102,6 @@ static CLUSTER: OnceLock<Vec<String>> = OnceLock::new();
 /// A name space of its own on a cluster.
 struct Clustered {
     prefix: String,
-    clock: Clock,
 }
 
 impl Fixture for Clustered {
@@ -121,18 +115,13 @@ impl Fixture for Clustered {
         (Ability::SetBack, "asked of one server"),
     ];
 
-    async fn empty(clock: Clock) -> Self {
-        Self {
-            prefix: own_name(),
-            clock,
-        }
+    async fn empty(_: Clock) -> Self {
+        Self { prefix: own_name() }
     }
 
     async fn open(&self) -> RedisStore {
         let urls = CLUSTER.get().expect("a cluster that was started");
-        let store = RedisStore::cluster(urls.iter().map(String::as_str))
-            .key_prefix(&self.prefix)
-            .clock(self.clock.clone());
+        let store = RedisStore::cluster(urls.iter().map(String::as_str)).key_prefix(&self.prefix);
         store.connect().await.expect("a cluster that is ready")
     }
 }

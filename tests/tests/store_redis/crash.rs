@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower_revoke_core::{Store, StoreError, UseOutcome};
 use tower_revoke_tests::{
     crash_tests,
-    load::{key, new_use, revocation},
+    load::{key, new_use, now, revocation},
     servers::{Redis, StoreServer},
 };
 
@@ -20,9 +20,9 @@ async fn trap_29_a_life_that_is_past_is_rejected_before_redis_is_asked() {
     redis.freeze();
     for ago in [0, 1, 3600] {
         let mut use_ = new_use(1, 1, 1);
-        let now = tower_revoke_core::Clock::system().now();
+        let now = now();
         use_.until = Some(now.saturating_sub(Duration::from_secs(ago)));
-        let rejected = store.take_use(&use_).await;
+        let rejected = store.take_use(&use_, now).await;
         assert!(matches!(rejected, Err(StoreError::Expired)), "{rejected:?}");
     }
 }
@@ -35,7 +35,7 @@ async fn lost_connections_and_scripts_are_no_matter() {
         store.revoke(&[revocation(number)]).await.unwrap();
         redis.cli(&["SCRIPT", "FLUSH"]);
         assert_eq!(
-            store.take_use(&new_use(number, 1, 1)).await.unwrap(),
+            store.take_use(&new_use(number, 1, 1), now()).await.unwrap(),
             UseOutcome::Taken { left: 0 }
         );
         redis.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
@@ -48,8 +48,8 @@ async fn what_is_kept_has_no_time_to_live() {
     let redis = Redis::start(&[]).await;
     let store = redis.open().await;
     store.revoke(&[revocation(1)]).await.unwrap();
-    store.take_use(&new_use(2, 1, 1)).await.unwrap();
-    store.take_use(&new_use(3, 1, 2)).await.unwrap();
+    store.take_use(&new_use(2, 1, 1), now()).await.unwrap();
+    store.take_use(&new_use(3, 1, 2), now()).await.unwrap();
     let keys = redis.cli(&["KEYS", "*"]);
     assert!(keys.lines().count() >= 6, "{keys}");
     for key in keys.lines() {

@@ -9,7 +9,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tower_revoke_core::{Store, StoreError, UseOutcome};
 use tower_revoke_store_redis::{RedisStore, RedisStoreError};
 use tower_revoke_tests::{
-    load::{key, new_use, revocation},
+    load::{key, new_use, now, revocation},
     servers::Redis,
 };
 
@@ -129,7 +129,7 @@ async fn tls_is_spoken_with_a_server_that_is_trusted() {
 
     let store = RedisStore::builder(&url("localhost")).tls_roots(cert.pem());
     let store = store.connect().await.unwrap();
-    let won = store.take_use(&new_use(1, 1, 1)).await.unwrap();
+    let won = store.take_use(&new_use(1, 1, 1), now()).await.unwrap();
     assert_eq!(won, UseOutcome::Taken { left: 0 });
 
     // Nobody vouches for it.
@@ -186,11 +186,13 @@ async fn a_full_server_rejects_and_forgets_nothing() {
     let redis = Redis::start(&[]).await;
     let store = RedisStore::connect(&redis.url()).await.unwrap();
     store.revoke(&[revocation(1), revocation(2)]).await.unwrap();
-    store.take_use(&new_use(3, 1, 1)).await.unwrap();
+    store.take_use(&new_use(3, 1, 1), now()).await.unwrap();
     redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     let full = |error: StoreError| matches!(error, StoreError::Full(3));
     assert!(full(store.revoke(&[revocation(4)]).await.unwrap_err()));
-    assert!(full(store.take_use(&new_use(5, 1, 1)).await.unwrap_err()));
+    assert!(full(
+        store.take_use(&new_use(5, 1, 1), now()).await.unwrap_err()
+    ));
     let found = store
         .look_up(&[key(1), key(2), key(3), key(4)])
         .await

@@ -6,7 +6,7 @@ use tower_revoke_core::{ChangeFeed, Store, StoreError, UseOutcome};
 use tower_revoke_store_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
 use tower_revoke_tests::{
     feed::whole_feed,
-    load::{Load, forgotten, key, new_use, revocation},
+    load::{Load, forgotten, key, new_use, now, revocation},
     servers::{Redis, StoreServer, WatchedRedis, replicas_catch_up, wait_until},
 };
 
@@ -57,7 +57,7 @@ async fn history_that_went_back_is_noticed_and_written_back() {
     store.revoke(&[revocation(2)]).await.unwrap();
     let use_ = new_use(3, 7, 1);
     assert_eq!(
-        store.take_use(&use_).await.unwrap(),
+        store.take_use(&use_, now()).await.unwrap(),
         UseOutcome::Taken { left: 0 }
     );
     let known = whole_feed(&store).await;
@@ -81,7 +81,7 @@ async fn history_that_went_back_is_noticed_and_written_back() {
         Err(StoreError::HistoryWentBack)
     ));
     store.restore(&known.changes).await.unwrap();
-    store.take_use(&use_).await.unwrap();
+    store.take_use(&use_, now()).await.unwrap();
     let found = store.look_up(&[key(1), key(2), key(3)]).await.unwrap();
     assert!(found.iter().all(Option::is_some), "{found:?}");
     assert!(whole_feed(&store).await.changes.len() >= 13);
@@ -154,7 +154,7 @@ async fn a_write_that_no_replica_has_is_not_acknowledged() {
     // Many who wait share their waiting.
     let uses = (0..200).map(|number| {
         let careful = careful.clone();
-        tokio::spawn(async move { careful.take_use(&new_use(number, 1, 1)).await })
+        tokio::spawn(async move { careful.take_use(&new_use(number, 1, 1), now()).await })
     });
     for use_ in uses.collect::<Vec<_>>() {
         assert_eq!(use_.await.unwrap().unwrap(), UseOutcome::Taken { left: 0 });
@@ -163,7 +163,10 @@ async fn a_write_that_no_replica_has_is_not_acknowledged() {
     servers.servers[1].freeze();
     for error in [
         careful.revoke(&[revocation(900)]).await.unwrap_err(),
-        careful.take_use(&new_use(901, 1, 1)).await.unwrap_err(),
+        careful
+            .take_use(&new_use(901, 1, 1), now())
+            .await
+            .unwrap_err(),
     ] {
         let StoreError::Unavailable(source) = &error else {
             panic!("{error:?}");
@@ -182,13 +185,13 @@ async fn a_write_that_no_replica_has_is_not_acknowledged() {
     // It may have happened, and has: the use is this caller's, and nobody else's.
     servers.servers[1].thaw();
     let mine = loop {
-        if let Ok(outcome) = careful.take_use(&new_use(901, 1, 1)).await {
+        if let Ok(outcome) = careful.take_use(&new_use(901, 1, 1), now()).await {
             break outcome;
         }
     };
     assert_eq!(mine, UseOutcome::Taken { left: 0 });
     assert_eq!(
-        careful.take_use(&new_use(901, 2, 1)).await.unwrap(),
+        careful.take_use(&new_use(901, 2, 1), now()).await.unwrap(),
         UseOutcome::Spent
     );
 }

@@ -10,7 +10,7 @@ use tower_revoke_core::{
 use tower_revoke_store_redis::RedisStore;
 use tower_revoke_tests::{
     feed::whole_feed,
-    load::{key, new_use, revocation},
+    load::{key, new_use, now, revocation},
     servers::Redis,
 };
 
@@ -52,7 +52,7 @@ async fn each_use_is_loaded_and_goes_at_its_last_end() {
         use_
     };
     let take_all = async |uses: Vec<Use>| {
-        for outcome in join_all(uses.iter().map(|use_| store.take_use(use_))).await {
+        for outcome in join_all(uses.iter().map(|use_| store.take_use(use_, now()))).await {
             assert_eq!(outcome.unwrap(), UseOutcome::Taken { left: 0 });
         }
     };
@@ -98,7 +98,7 @@ async fn uses_that_have_left_the_feed_are_loaded_and_go() {
     let store = RedisStore::builder(&redis.url()).feed_retention(kept);
     let store = store.connect().await.unwrap();
     for number in 0..20 {
-        store.take_use(&new_use(number, 1, 1)).await.unwrap();
+        store.take_use(&new_use(number, 1, 1), now()).await.unwrap();
     }
     // Nearly every script of so many trims the feed.
     let mut first = 100;
@@ -122,7 +122,7 @@ async fn of_two_uses_taken_together_one_wins() {
     let uses: Vec<_> = (0..100)
         .flat_map(|number| [new_use(number, 1, 1), new_use(number, 2, 1)])
         .collect();
-    let outcomes = join_all(uses.iter().map(|use_| store.take_use(use_))).await;
+    let outcomes = join_all(uses.iter().map(|use_| store.take_use(use_, now()))).await;
     for outcomes in outcomes.chunks(2) {
         let won = outcomes
             .iter()
@@ -137,7 +137,7 @@ async fn a_full_server_is_loaded_and_purged() {
     let store = open(&redis).await;
     store.revoke(&[revocation(0)]).await.unwrap();
     for number in 1..4 {
-        store.take_use(&new_use(number, 1, 1)).await.unwrap();
+        store.take_use(&new_use(number, 1, 1), now()).await.unwrap();
     }
     redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(loaded(&store).await.len(), 3);
@@ -183,7 +183,7 @@ async fn the_index_grows_with_the_tokens_and_not_with_their_uses() {
             for turn in 0..50 {
                 let mut again = new_use(number, round * 50 + turn, 1);
                 again.until = Some(UnixTime::from_secs(4_000_000_000));
-                store.take_use(&again).await.unwrap();
+                store.take_use(&again, now()).await.unwrap();
                 assert!(store.return_use(&again).await.unwrap());
             }
         }
@@ -208,7 +208,7 @@ async fn many_uses_of_one_token_go_step_by_step() {
         use_
     });
     let uses: Vec<_> = uses.collect();
-    for outcome in join_all(uses.iter().map(|one| store.take_use(one))).await {
+    for outcome in join_all(uses.iter().map(|one| store.take_use(one, now()))).await {
         assert!(matches!(outcome.unwrap(), UseOutcome::Taken { .. }));
     }
     redis.cli(&["CONFIG", "RESETSTAT"]);

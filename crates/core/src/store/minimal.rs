@@ -5,15 +5,12 @@ use std::{
 };
 
 use tower_revoke_core::{
-    Clock, KeyDigest, Lift, Listed, Revocation, Store, StoreError, TokenId, UnixTime, Use, UseId,
+    KeyDigest, Lift, Listed, Revocation, Store, StoreError, TokenId, UnixTime, Use, UseId,
     UseOutcome, retention,
 };
 
-#[derive(Clone)]
-struct MinimalStore {
-    tables: Arc<Mutex<Tables>>,
-    clock: Clock,
-}
+#[derive(Clone, Default)]
+struct MinimalStore(Arc<Mutex<Tables>>);
 
 #[derive(Default)]
 struct Tables {
@@ -30,7 +27,7 @@ struct Uses {
 
 impl MinimalStore {
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -63,14 +60,14 @@ impl Store for MinimalStore {
         Ok(keys.iter().map(listed).collect())
     }
 
-    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+    async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
         let mut tables = self.tables();
         // The clock may have been set back since the last purge. A purged use must not be taken a
         // second time.
         let is_forgotten = use_
             .until
             .is_some_and(|until| Some(until) < tables.purged_before);
-        if is_forgotten || retention::has_ended(use_.until, self.clock.now()) {
+        if is_forgotten || retention::has_ended(use_.until, now) {
             return Err(StoreError::Expired);
         }
         let uses = tables.uses.entry(use_.token).or_insert_with(|| Uses {

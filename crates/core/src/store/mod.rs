@@ -88,12 +88,17 @@ pub trait Store: Send + Sync + 'static {
     /// The operation is atomic: at any time at most `limit` uses of a token are taken and not
     /// returned, whatever the number of concurrent calls and nodes. It is idempotent by
     /// [`Use::id`]: a repeated call with the same id gets the same outcome. A use of an expired
-    /// token is never taken.
+    /// token is never taken, nor one that a [`purge`](Self::purge) may have deleted.
     ///
     /// # Errors
     /// [`StoreError::LimitMismatch`] if the token's uses were counted with another limit
-    /// before, [`StoreError::Expired`] if `until` has passed, see [`retention::has_ended`].
-    fn take_use(&self, use_: &Use) -> impl Future<Output = Result<UseOutcome, StoreError>> + Send;
+    /// before, [`StoreError::Expired`] if `until` has passed at the time `now`, see
+    /// [`retention::has_ended`].
+    fn take_use(
+        &self,
+        use_: &Use,
+        now: UnixTime,
+    ) -> impl Future<Output = Result<UseOutcome, StoreError>> + Send;
 
     /// Returns one use to the token, durably when it returns.
     ///

@@ -85,8 +85,8 @@ impl Store for Yielding {
         yielding(self.0.look_up(keys)).await
     }
 
-    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
-        yielding(self.0.take_use(use_)).await
+    async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
+        yielding(self.0.take_use(use_, now)).await
     }
 
     async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
@@ -136,7 +136,7 @@ impl Timer for Untimed {
 
 fn engine() -> Engine<Yielding, Untimed> {
     let (clock, _) = Clock::manual(UnixTime::from_secs(2_000));
-    let store = MemoryStore::with_clock(clock.clone());
+    let store = MemoryStore::new();
     Engine::new(
         Yielding(store),
         Untimed,

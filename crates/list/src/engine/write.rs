@@ -109,7 +109,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
             }
         };
         let key = Key::of(&use_.token.into());
-        self.write(key, self.store.take_use(use_), after).await
+        self.write(key, self.store.take_use(use_, self.clock.now()), after)
+            .await
     }
 
     pub(crate) async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {

@@ -125,7 +125,10 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     async fn take_one_again(&self, mirror: &Mirror, use_: Use) {
         loop {
-            match self.in_time(self.store.take_use(&use_)).await {
+            match self
+                .in_time(self.store.take_use(&use_, self.clock.now()))
+                .await
+            {
                 Ok(UseOutcome::Taken { .. }) => {
                     mirror.written_back.fetch_add(1, Ordering::Relaxed);
                     return;

@@ -24,6 +24,7 @@ pub(super) struct Ledger {
     pub(super) entries: u64,
     pub(super) capacity: u64,
     full: LogLimit,
+    clock: Clock,
 }
 
 impl Ledger {
@@ -36,6 +37,7 @@ impl Ledger {
             entries: 0,
             capacity: u64::MAX,
             full: LogLimit::default(),
+            clock: Clock::system(),
         }
     }
 
@@ -44,8 +46,8 @@ impl Ledger {
     }
 
     /// Returns the error of a full store. Logs it at most once a minute.
-    pub(super) fn reject(&self, clock: &Clock) -> StoreError {
-        if let Some(count) = self.full.count(clock.uptime(), 1) {
+    pub(super) fn reject(&self) -> StoreError {
+        if let Some(count) = self.full.count(self.clock.uptime(), 1) {
             tracing::error!(
                 entries = self.entries,
                 count,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed, RecordFilter,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, RecordFilter,
     RecordPage, Records, Revocation, RevocationRecord, Store, StoreError, UnixTime, Use,
     UseOutcome, internal::merge::check_use,
 };
@@ -48,7 +48,6 @@ struct Inner {
     shards: Box<[Mutex<Shard>]>,
     /// Always locked after a shard, to avoid a deadlock.
     ledger: Mutex<Ledger>,
-    clock: Clock,
 }
 
 #[derive(Default)]
@@ -59,17 +58,11 @@ struct Shard {
 }
 
 impl MemoryStore {
-    /// Makes an empty store that uses the system's clock.
+    /// Makes an empty store.
     pub fn new() -> Self {
-        Self::with_clock(Clock::system())
-    }
-
-    /// Makes an empty store. `clock` determines whether a use has expired.
-    pub fn with_clock(clock: Clock) -> Self {
         Self(Arc::new(Inner {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             ledger: Mutex::new(Ledger::new(CHANGES_KEPT)),
-            clock,
         }))
     }
 
@@ -132,7 +125,7 @@ impl MemoryStore {
             && record.weight() > weight
         {
             *record = undo;
-            done = Err(ledger.reject(&self.0.clock));
+            done = Err(ledger.reject());
         }
         if let Ok((_, Some(change))) = &done {
             ledger.write(*change);
@@ -172,10 +165,10 @@ impl Store for MemoryStore {
         Ok(keys.iter().map(listed).collect())
     }
 
-    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+    async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
         let key = KeyDigest::of_token(use_.token);
         let mut shard = self.shard(&key);
-        check_use(use_, self.0.clock.now(), shard.purged_before)?;
+        check_use(use_, now, shard.purged_before)?;
         self.change(&mut shard, key, |record| record.take_use(use_))
     }
 

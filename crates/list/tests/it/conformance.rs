@@ -23,8 +23,8 @@ impl Fixture for Memory {
         (Ability::SetBack, "there is no backup"),
     ];
 
-    async fn empty(clock: Clock) -> Self {
-        Self(MemoryStore::with_clock(clock))
+    async fn empty(_: Clock) -> Self {
+        Self(MemoryStore::new())
     }
 
     async fn open(&self) -> MemoryStore {

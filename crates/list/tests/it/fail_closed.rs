@@ -20,7 +20,7 @@ const FAILURES: [Behavior; 4] = [
 
 fn list() -> (RevocationList, Steered, ManualClock) {
     let (clock, hand) = Clock::manual(ISSUED);
-    let store = Steered::new(MemoryStore::with_clock(clock.clone()));
+    let store = Steered::new(MemoryStore::new());
     let list = RevocationList::builder(store.clone())
         .store_timeout(ANSWER_WITHIN)
         .clock(clock)
@@ -209,7 +209,7 @@ async fn a_revocation_does_not_fail_because_a_question_hangs() {
 #[tokio::test]
 async fn a_full_store_rejects_the_call_and_keeps_what_it_has() {
     let (clock, _) = Clock::manual(ISSUED);
-    let store = MemoryStore::with_clock(clock.clone()).capacity(1);
+    let store = MemoryStore::new().capacity(1);
     let list = RevocationList::builder(store).clock(clock).build().unwrap();
     let (first, second) = (token("1"), token("2"));
     list.revoke(end_of(&first)).await.unwrap();

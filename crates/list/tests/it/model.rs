@@ -213,7 +213,7 @@ impl Mirror {
 
 async fn run(ops: Vec<Op>, feed_capacity: usize) {
     let (clock, hand) = Clock::manual(ISSUED);
-    let store = MemoryStore::with_clock(clock).feed_capacity(feed_capacity);
+    let store = MemoryStore::new().feed_capacity(feed_capacity);
     let mut model = Model::default();
     let mut mirror = Mirror::default();
     let use_of = |key, id, limit, until| {
@@ -249,7 +249,9 @@ async fn run(ops: Vec<Op>, feed_capacity: usize) {
                 assert_eq!(lifted, model.rules.remove(&key).is_some());
             }
             Op::Use(key, id, limit, end) => {
-                let answer = store.take_use(&use_of(key, id, limit, end)).await;
+                let answer = store
+                    .take_use(&use_of(key, id, limit, end), clock.now())
+                    .await;
                 assert_eq!(Answer::from(answer), model.new_use(key, id, limit, end));
             }
             Op::Release(key, id) => {

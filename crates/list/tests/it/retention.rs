@@ -19,7 +19,7 @@ const MOST: u64 = 300;
 #[tokio::test]
 async fn a_rule_without_a_time_revokes_what_was_issued_until_now() {
     let (clock, hand) = Clock::manual(ISSUED);
-    let store = MemoryStore::with_clock(clock.clone());
+    let store = MemoryStore::new();
     let list = RevocationList::builder(store)
         .clock(clock.clone())
         .build()
@@ -57,7 +57,7 @@ fn token(leeway: u64) -> VerifiedToken {
 
 fn store() -> (MemoryStore, Clock, ManualClock) {
     let (clock, hand) = Clock::manual(ISSUED);
-    (MemoryStore::with_clock(clock.clone()), clock, hand)
+    (MemoryStore::new(), clock, hand)
 }
 
 fn list() -> (RevocationList, ManualClock) {

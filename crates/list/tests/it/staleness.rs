@@ -22,7 +22,7 @@ struct Nodes {
 
 fn nodes() -> Nodes {
     let (clock, hand) = Clock::manual(ISSUED);
-    let store = Steered::new(MemoryStore::with_clock(clock.clone()));
+    let store = Steered::new(MemoryStore::new());
     let list = || {
         RevocationList::builder(store.clone())
             .max_staleness(MAX_STALENESS)
@@ -199,7 +199,7 @@ async fn a_revocation_says_when_it_was_made() {
 #[tokio::test]
 async fn without_staleness_every_request_asks() {
     let (clock, _) = Clock::manual(ISSUED);
-    let store = Steered::new(MemoryStore::with_clock(clock.clone()));
+    let store = Steered::new(MemoryStore::new());
     let list = RevocationList::builder(store.clone())
         .max_staleness(Duration::ZERO)
         .clock(clock)
@@ -220,7 +220,7 @@ async fn without_staleness_every_request_asks() {
 #[tokio::test]
 async fn without_staleness_who_waits_shares_what_was_asked_since() {
     let (clock, hand) = Clock::manual(ISSUED);
-    let store = Steered::new(MemoryStore::with_clock(clock.clone()));
+    let store = Steered::new(MemoryStore::new());
     let list = RevocationList::builder(store.clone())
         .max_staleness(Duration::ZERO)
         .clock(clock)

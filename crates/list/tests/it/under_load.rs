@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use crate::support::{Steered, end_of, new_use, token};
+use crate::support::{ISSUED, Steered, end_of, new_use, token};
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tower_revoke_core::{KeyDigest, Revocation, Store, TokenId, TokenStatus, UseId, UseOutcome};
@@ -55,7 +55,10 @@ fn trap_22_threads_that_race_for_one_use_have_one_winner() {
                     for (token, won) in tokens.iter().zip(won) {
                         let mut use_ = new_use(token, id, 1);
                         use_.until = None;
-                        let outcome = store.take_use(&use_).now_or_never().expect("at once");
+                        let outcome = store
+                            .take_use(&use_, ISSUED)
+                            .now_or_never()
+                            .expect("at once");
                         if matches!(outcome.unwrap(), UseOutcome::Taken { .. }) {
                             won.fetch_add(1, Ordering::Relaxed);
                         }

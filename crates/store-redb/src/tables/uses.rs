@@ -2,7 +2,7 @@
 
 use redb::ReadableTable;
 use tower_revoke_core::{
-    KeyDigest, Use, UseOutcome,
+    KeyDigest, UnixTime, Use, UseOutcome,
     internal::merge::{UseCount, check_use},
 };
 
@@ -14,8 +14,8 @@ use crate::{
 
 impl Tables<'_> {
     /// Takes one use of a token.
-    pub(crate) fn take_use(&mut self, use_: &Use) -> Done<UseOutcome> {
-        if let Err(error) = check_use(use_, self.now, self.purged_before) {
+    pub(crate) fn take_use(&mut self, use_: &Use, now: UnixTime) -> Done<UseOutcome> {
+        if let Err(error) = check_use(use_, now, self.purged_before) {
             return Ok(Err(error));
         }
         let key = KeyDigest::of_token(use_.token);

@@ -150,7 +150,7 @@ async fn a_failure_is_told_to_all_who_shared_the_transaction() {
     harm(&store, full);
     let use_ = |id| Use::new(token(1), UseId::from_bytes([id; 16]), NonZeroU32::MIN, None);
     let uses: Vec<_> = (0..20).map(use_).collect();
-    let asked = futures_util::future::join_all(uses.iter().map(|use_| store.take_use(use_)));
+    let asked = futures_util::future::join_all(uses.iter().map(|use_| store.take_use(use_, NOW)));
     for rejected in asked.await {
         assert!(matches!(rejected, Err(StoreError::Full(0))), "{rejected:?}");
     }
@@ -192,13 +192,13 @@ async fn a_crash_between_two_writes_loses_nothing() {
     let (store, _) = open(&path);
     let own = Use::new(token(9), UseId::from_bytes([1; 16]), NonZeroU32::MIN, None);
     store.revoke(&[end_of(1)]).await.unwrap();
-    store.take_use(&own).await.unwrap();
+    store.take_use(&own, NOW).await.unwrap();
     // As it is on the disk while the store is open.
     fs::copy(&path, &copy).unwrap();
     let (after, _) = open(&copy);
     assert!(is_revoked(&after, 1).await.unwrap());
     assert_eq!(
-        after.take_use(&own).await.unwrap(),
+        after.take_use(&own, NOW).await.unwrap(),
         UseOutcome::Taken { left: 0 }
     );
 }

@@ -182,10 +182,10 @@ impl Follower {
 }
 
 /// What a store answers to a use, or to its release.
-async fn used(store: &impl Store, (one, is_release): (PlannedUse, bool)) -> String {
+async fn used(store: &impl Store, (one, is_release): (PlannedUse, bool), now: UnixTime) -> String {
     match is_release {
         true => format!("{:?}", store.return_use(&one.new_use()).await),
-        false => format!("{:?}", store.take_use(&one.new_use()).await),
+        false => format!("{:?}", store.take_use(&one.new_use(), now).await),
     }
 }
 
@@ -193,7 +193,8 @@ async fn used(store: &impl Store, (one, is_release): (PlannedUse, bool)) -> Stri
 struct Pair {
     folder: TempDir,
     crashes: u32,
-    clocks: (Clock, ManualClock, ManualClock),
+    clock: Clock,
+    hand: ManualClock,
     store: Option<RedbStore>,
     model: MemoryStore,
     follower: Follower,
@@ -203,14 +204,14 @@ impl Pair {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (clock, hand) = Clock::manual(NOW);
-        let (model_clock, model_hand) = Clock::manual(NOW);
         let store = open(&folder.path().join("0"), clock.clone());
         Self {
             folder,
             crashes: 0,
-            clocks: (clock, hand, model_hand),
+            clock,
+            hand,
             store: Some(store),
-            model: MemoryStore::with_clock(model_clock),
+            model: MemoryStore::new(),
             follower: Follower::default(),
         }
     }
@@ -226,10 +227,10 @@ impl Pair {
     async fn act(&mut self, op: Op) {
         match op {
             Op::Uses(uses) => {
-                let (store, model) = (self.store(), &self.model);
-                let told = uses.iter().map(|one| used(store, *one));
+                let (store, model, now) = (self.store(), &self.model, self.clock.now());
+                let told = uses.iter().map(|one| used(store, *one, now));
                 for (told, one) in join_all(told).await.into_iter().zip(&uses) {
-                    assert_eq!(told, used(model, *one).await, "{one:?}");
+                    assert_eq!(told, used(model, *one, now).await, "{one:?}");
                 }
             }
             Op::Revoke(number, end) => {
@@ -254,20 +255,17 @@ impl Pair {
                 let dropped = store.purge(before).await.unwrap();
                 assert_eq!(dropped, self.model.purge(before).await.unwrap());
             }
-            Op::Advance(secs) => {
-                self.clocks.1.advance(Duration::from_secs(secs));
-                self.clocks.2.advance(Duration::from_secs(secs));
-            }
+            Op::Advance(secs) => self.hand.advance(Duration::from_secs(secs)),
             Op::Compact => drop(self.store().compact().await.unwrap()),
             Op::Reopen => {
                 self.store = None;
-                self.store = Some(open(&self.path(), self.clocks.0.clone()));
+                self.store = Some(open(&self.path(), self.clock.clone()));
             }
             Op::Crash => {
                 let path = self.path();
                 self.crashes += 1;
                 fs::copy(&path, self.path()).unwrap();
-                self.store = Some(open(&self.path(), self.clocks.0.clone()));
+                self.store = Some(open(&self.path(), self.clock.clone()));
             }
             Op::Follow => {
                 let store = self.store.clone().unwrap();
@@ -322,7 +320,7 @@ fn patient(path: &Path) -> RedbStoreBuilder {
 
 async fn take_all(store: &RedbStore, numbers: std::ops::Range<u32>) {
     let uses: Vec<_> = numbers.map(|number| new_use(number, 1)).collect();
-    for won in join_all(uses.iter().map(|use_| store.take_use(use_))).await {
+    for won in join_all(uses.iter().map(|use_| store.take_use(use_, NOW))).await {
         assert_eq!(won.unwrap(), UseOutcome::Taken { left: 0 });
     }
 }
@@ -384,7 +382,7 @@ async fn what_was_moved_and_returned_stays_so_while_its_row_is_still_there() {
     assert_eq!(staged(&store).await, (5, 15));
     for number in 0..11 {
         assert_eq!(store.look_up(&[key(number)]).await.unwrap(), [None]);
-        let won = store.take_use(&new_use(number, 2)).await.unwrap();
+        let won = store.take_use(&new_use(number, 2), NOW).await.unwrap();
         assert_eq!(won, UseOutcome::Taken { left: 0 });
     }
 }
@@ -406,11 +404,11 @@ async fn what_is_staged_stays_within_bounds() {
     // Repeated, returned, or asked for by others: no transaction is made where nothing changes.
     let before = staged(&store).await;
     assert_eq!(
-        store.take_use(&new_use(999, 1)).await.unwrap(),
+        store.take_use(&new_use(999, 1), NOW).await.unwrap(),
         UseOutcome::Taken { left: 0 }
     );
     assert_eq!(
-        store.take_use(&new_use(999, 2)).await.unwrap(),
+        store.take_use(&new_use(999, 2), NOW).await.unwrap(),
         UseOutcome::Spent
     );
     assert!(!store.return_use(&new_use(999, 2)).await.unwrap());
@@ -433,13 +431,13 @@ async fn a_purge_of_very_many_staged_uses_forgets_them_all() {
         use_
     };
     let uses: Vec<_> = (0..6_000).map(until).collect();
-    for won in join_all(uses.iter().map(|use_| store.take_use(use_))).await {
+    for won in join_all(uses.iter().map(|use_| store.take_use(use_, NOW))).await {
         won.unwrap();
     }
     assert_eq!(staged(&store).await, (6_000, 6_000));
     assert_eq!(store.purge(after(61)).await.unwrap(), 5_000);
     assert_eq!(staged(&store).await, (1_000, 1_000));
-    let rejected = store.take_use(&uses[0]).await;
+    let rejected = store.take_use(&uses[0], NOW).await;
     assert!(matches!(rejected, Err(StoreError::Expired)), "{rejected:?}");
 }
 
@@ -454,7 +452,7 @@ async fn what_could_not_be_committed_is_not_staged() {
         ..DiskFault::default()
     };
     store.shared().place.health.set(full);
-    let rejected = store.take_use(&new_use(20, 1)).await;
+    let rejected = store.take_use(&new_use(20, 1), NOW).await;
     assert!(
         matches!(rejected, Err(StoreError::Full(20))),
         "{rejected:?}"
@@ -462,7 +460,7 @@ async fn what_could_not_be_committed_is_not_staged() {
     store.shared().place.health.set(DiskFault::default());
     hand.advance(Duration::from_secs(1));
     assert_eq!(store.look_up(&[key(20)]).await.unwrap(), [None]);
-    let won = store.take_use(&new_use(20, 2)).await.unwrap();
+    let won = store.take_use(&new_use(20, 2), NOW).await.unwrap();
     assert_eq!(won, UseOutcome::Taken { left: 0 });
     let keys: Vec<_> = (0..21).map(key).collect();
     let spent = Some(Listed::Spent { until: None });
@@ -498,7 +496,7 @@ async fn a_file_that_is_opened_again_says_what_is_staged() {
     drop(db);
     store.shared().place.health.set(DiskFault::default());
     hand.advance(Duration::from_secs(1));
-    let rejected = store.take_use(&new_use(1, 2)).await.unwrap();
+    let rejected = store.take_use(&new_use(1, 2), NOW).await.unwrap();
     assert_eq!(rejected, UseOutcome::Spent);
     let spent = Some(Listed::Spent { until: None });
     assert_eq!(store.look_up(&[key(0), key(1)]).await.unwrap(), [spent; 2]);

@@ -3,7 +3,9 @@
 use std::{fs, num::NonZeroU32, path::Path};
 
 use redb::{Database, TableDefinition};
-use tower_revoke_core::{KeyDigest, Listed, Revocation, Store, TokenId, Use, UseId, UseOutcome};
+use tower_revoke_core::{
+    KeyDigest, Listed, Revocation, Store, TokenId, UnixTime, Use, UseId, UseOutcome,
+};
 use tower_revoke_store_redb::{RedbStore, RedbStoreError};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("tower-revoke");
@@ -126,10 +128,25 @@ async fn a_file_of_an_older_schema_opens_and_goes_on() {
     // The second time, it is of this version.
     for _ in 0..2 {
         let store = RedbStore::open(&path).unwrap();
-        let outcome = store.take_use(&new_use(token(), 2)).await.unwrap();
+        let outcome = store
+            .take_use(&new_use(token(), 2), UnixTime::EPOCH)
+            .await
+            .unwrap();
         assert_eq!(outcome, UseOutcome::Spent);
-        assert_eq!(store.take_use(&new_use(token(), 1)).await.unwrap(), won);
-        assert_eq!(store.take_use(&new_use(other, 2)).await.unwrap(), won);
+        assert_eq!(
+            store
+                .take_use(&new_use(token(), 1), UnixTime::EPOCH)
+                .await
+                .unwrap(),
+            won
+        );
+        assert_eq!(
+            store
+                .take_use(&new_use(other, 2), UnixTime::EPOCH)
+                .await
+                .unwrap(),
+            won
+        );
         let keys = [token(), other].map(KeyDigest::of_token);
         let spent = Some(Listed::Spent { until: None });
         assert_eq!(store.look_up(&keys).await.unwrap(), [spent, spent]);

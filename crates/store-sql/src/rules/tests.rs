@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, num::NonZeroU32};
 
 use proptest::prelude::*;
 use tower_revoke_core::{
-    Change, ChangeFeed, Clock, KeyDigest, Lift, Listed, RecordFilter, Records, Revocation,
-    RevocationKey, Store, StoreError, TokenId, UnixTime, Use, UseId, UseOutcome,
+    Change, ChangeFeed, KeyDigest, Lift, Listed, RecordFilter, Records, Revocation, RevocationKey,
+    Store, StoreError, TokenId, UnixTime, Use, UseId, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 
@@ -125,7 +125,7 @@ impl Ask {
             Self::Lift(lift) => yes(store.lift(lift).await.expect("an answer")),
             Self::ReturnUse(use_) => yes(store.return_use(use_).await.expect("an answer")),
             Self::TakeUse(use_) => {
-                let (outcome, number) = match store.take_use(use_).await {
+                let (outcome, number) = match store.take_use(use_, UnixTime::EPOCH).await {
                     Ok(UseOutcome::Spent) => (0, 0),
                     Ok(UseOutcome::Taken { left }) => (1, left),
                     Err(StoreError::LimitMismatch { stored, .. }) => (2, stored),
@@ -282,7 +282,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
-            let store = MemoryStore::with_clock(Clock::manual(UnixTime::EPOCH).0);
+            let store = MemoryStore::new();
             let start = store.changes(None).await.expect("an empty load").next;
             let mut tables = Tables::default();
             for (asks, purged) in batches {

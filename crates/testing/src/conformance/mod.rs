@@ -29,8 +29,8 @@
 //!         (Ability::Trim, "it keeps the last 65,536 changes"),
 //!     ];
 //!
-//!     async fn empty(clock: Clock) -> Self {
-//!         Self(MemoryStore::with_clock(clock))
+//!     async fn empty(_: Clock) -> Self {
+//!         Self(MemoryStore::new())
 //!     }
 //!
 //!     async fn open(&self) -> MemoryStore {
@@ -126,8 +126,6 @@ pub trait Fixture: Sized + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ability {
-    /// The store reads the time from the [`Clock`] of its fixture.
-    Clock,
     /// [`Store::feed`] returns a feed. A store that lacks this returns `None`, and clauses of
     /// `restore` are not tested.
     Feed,

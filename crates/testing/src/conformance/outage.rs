@@ -90,7 +90,7 @@ async fn all_say_so<G: Fixture>(world: &World<G>, node: &Node<G::Store>) {
             async { is_an_outage("revoke", store.revoke(&revocations).await) },
             async { is_an_outage("lift", store.lift(&lift).await) },
             async { is_an_outage("look_up", store.look_up(&keys).await) },
-            async { is_an_outage("use", store.take_use(&use_).await) },
+            async { is_an_outage("use", store.take_use(&use_, world.now()).await) },
             async { is_an_outage("release", store.return_use(&use_).await) },
             async { is_an_outage("purge", store.purge(world.now()).await) },
             async {

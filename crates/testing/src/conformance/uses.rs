@@ -5,8 +5,8 @@ use std::{pin::pin, task::Poll, time::Duration};
 use tower_revoke_core::{Listed, Store, StoreError, UseOutcome};
 
 use super::{
-    Ability, Fixture,
-    world::{World, at_once, lacks, new_use, token},
+    Fixture,
+    world::{World, at_once, new_use, token},
 };
 
 /// Of 1,000 concurrent callers for the only use of a token, through several handles, exactly one
@@ -119,7 +119,7 @@ pub async fn a_call_dropped_halfway_can_be_repeated<G: Fixture>() {
     let nodes = world.nodes(2).await;
     for polls in 0..16 {
         let dropped = world.new_use(token(polls), 1, 2);
-        polled(polls, nodes[0].store.take_use(&dropped)).await;
+        polled(polls, nodes[0].store.take_use(&dropped, world.now())).await;
         assert!(nodes[1].wins(&dropped).await, "dropped after {polls} polls");
         for (id, wins) in [(2, true), (3, false)] {
             let use_ = world.new_use(token(polls), id, 2);
@@ -183,9 +183,6 @@ pub async fn no_use_of_an_expired_token_is_taken<G: Fixture>() {
             assert!(is_past, "until {past}, and it is {now}: {answer:?}");
         }
     }
-    if lacks::<G>(Ability::Clock) {
-        return;
-    }
     let until = world.after(3_600);
     assert!(nodes[0].wins(&new_use(token(2), 1, 9, Some(until))).await);
     world.hand.advance(Duration::from_secs(3_600));
@@ -200,9 +197,6 @@ pub async fn no_use_of_an_expired_token_is_taken<G: Fixture>() {
 
 /// A purged use is not granted again when the wall clock is set back.
 pub async fn purged_uses_are_not_taken_again<G: Fixture>() {
-    if lacks::<G>(Ability::Clock) {
-        return;
-    }
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let until = Some(world.after(3_600));

@@ -64,6 +64,7 @@ impl<G: Fixture> World<G> {
         Node {
             store: Arc::new(self.ground.open().await),
             patience: G::PATIENCE,
+            clock: self.clock.clone(),
         }
     }
 
@@ -103,6 +104,7 @@ impl<G: Fixture> World<G> {
 pub(super) struct Node<S> {
     pub(super) store: Arc<S>,
     pub(super) patience: Duration,
+    pub(super) clock: Clock,
 }
 
 impl<S> Clone for Node<S> {
@@ -110,6 +112,7 @@ impl<S> Clone for Node<S> {
         Self {
             store: Arc::clone(&self.store),
             patience: self.patience,
+            clock: self.clock.clone(),
         }
     }
 }
@@ -142,7 +145,8 @@ impl<S: Store> Node<S> {
     }
 
     pub(super) async fn try_take(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
-        self.in_time("use", self.store.take_use(use_)).await
+        self.in_time("use", self.store.take_use(use_, self.clock.now()))
+            .await
     }
 
     /// Takes a use, and repeats the call under the same id while its outcome is unknown.

@@ -1,5 +1,6 @@
 //! The store in the docs of `Store` keeps every clause that a store without a feed has to.
 
+use tower_revoke_core::Clock;
 use tower_revoke_testing::{
     conformance::{Ability, Fixture},
     store_conformance,
@@ -18,11 +19,8 @@ impl Fixture for MinimalStore {
         (Ability::Freeze, "there is no server"),
     ];
 
-    async fn empty(clock: Clock) -> Self {
-        Self {
-            tables: Arc::default(),
-            clock,
-        }
+    async fn empty(_: Clock) -> Self {
+        Self::default()
     }
 
     async fn open(&self) -> Self {

@@ -25,7 +25,12 @@ impl Mirrored {
                         .await
                         .expect("revoked");
                 }
-                End::Use => drop(store.take_use(&others()).await.expect("taken")),
+                End::Use => drop(
+                    store
+                        .take_use(&others(), UnixTime::EPOCH)
+                        .await
+                        .expect("taken"),
+                ),
             }
             let cursor = ours.load().await;
             assert!(!ours.status().await);
@@ -201,7 +206,12 @@ fn writes_here_and_elsewhere_at_random_leave_the_store_s_answer() {
                         ours.end(End::Use).await;
                         engine.return_use(&new_use()).await.expect("an answer");
                     }
-                    3 => drop(store.take_use(&others()).await.expect("an answer")),
+                    3 => drop(
+                        store
+                            .take_use(&others(), UnixTime::EPOCH)
+                            .await
+                            .expect("an answer"),
+                    ),
                     4 => store.revoke(&[revocation]).await.expect("revoked"),
                     _ => drop(store.lift(&lift()).await.expect("an answer")),
                 }

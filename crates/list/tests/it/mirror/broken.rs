@@ -11,7 +11,7 @@ use tower_revoke_testing::{Behavior, StoreOp};
 use super::{ANSWER_WITHIN, MAX_STALENESS, World};
 use crate::{
     support::server::Lie,
-    support::{end_of, new_use, token},
+    support::{ISSUED, end_of, new_use, token},
 };
 
 const BROKEN: [Behavior; 4] = [
@@ -77,7 +77,11 @@ async fn with_the_store_down_answers_are_given_within_the_bound_and_then_no_more
         let node = world.ready_node().await;
         let (seen, revoked, spent) = (token("1"), token("2"), token("3"));
         world.server.revoke(&[end_of(&revoked)]).await.unwrap();
-        world.server.take_use(&new_use(&spent, 1, 1)).await.unwrap();
+        world
+            .server
+            .take_use(&new_use(&spent, 1, 1), ISSUED)
+            .await
+            .unwrap();
         node.polled().await;
         node.script.set_all(mood);
         node.polled().await;

@@ -21,8 +21,14 @@ async fn who_is_listed_and_who_is_not_is_known_without_asking() {
         server.revoke(&[end_of(token)]).await.unwrap();
     }
     let (spent, half_spent) = (token("s"), token("h"));
-    server.take_use(&new_use(&spent, 1, 1)).await.unwrap();
-    server.take_use(&new_use(&half_spent, 1, 2)).await.unwrap();
+    server
+        .take_use(&new_use(&spent, 1, 1), ISSUED)
+        .await
+        .unwrap();
+    server
+        .take_use(&new_use(&half_spent, 1, 2), ISSUED)
+        .await
+        .unwrap();
     let bob = token_of(json!({"iss": ISSUER, "sub": "bob", "jti": "b", "iat": ISSUED}));
     let bob_logs_out = tower_revoke_core::RevocationKey::subject(ISSUER, "bob");
     let bob_logs_out = Revocation::rule(bob_logs_out, ISSUED).unwrap();

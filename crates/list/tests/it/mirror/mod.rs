@@ -39,7 +39,7 @@ impl World {
     fn new() -> Self {
         let (clock, hand) = Clock::manual(ISSUED);
         Self {
-            server: Server::new(clock.clone()),
+            server: Server::new(),
             clock,
             hand,
         }

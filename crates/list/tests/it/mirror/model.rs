@@ -111,7 +111,7 @@ impl Run {
                             assert_ne!(seen, TokenStatus::Valid, "{outcome:?}");
                         }
                     }
-                    Who::Elsewhere => drop(server.take_use(&use_).await.unwrap()),
+                    Who::Elsewhere => drop(server.take_use(&use_, ISSUED).await.unwrap()),
                 }
             }
             Op::Release(who, key, id) => {

@@ -20,7 +20,11 @@ async fn what_is_ended_here_is_rejected_here_without_asking() {
     assert_eq!(node.list.known_status(&revoked), Some(TokenStatus::Revoked));
     node.list.take_use(new_use(&spent, 1, 1)).await.unwrap();
     assert_eq!(node.list.known_status(&spent), Some(TokenStatus::Spent));
-    world.server.take_use(&new_use(&lost, 1, 1)).await.unwrap();
+    world
+        .server
+        .take_use(&new_use(&lost, 1, 1), ISSUED)
+        .await
+        .unwrap();
     let outcome = node.list.take_use(new_use(&lost, 2, 1)).await.unwrap();
     assert_eq!(outcome, UseOutcome::Spent);
     assert_eq!(node.list.known_status(&lost), Some(TokenStatus::Spent));
@@ -70,7 +74,11 @@ async fn trap_02_a_page_that_was_read_before_a_write_does_not_undo_it() {
     let node = world.ready_node().await;
     let (revoked, spent, lifted) = (token("1"), token("2"), token("3"));
     world.server.revoke(&[end_of(&revoked)]).await.unwrap();
-    world.server.take_use(&new_use(&spent, 1, 1)).await.unwrap();
+    world
+        .server
+        .take_use(&new_use(&spent, 1, 1), ISSUED)
+        .await
+        .unwrap();
     node.polled().await;
     // Read, and on their way: the revocation is lifted, the use is free, the third is revoked.
     world.server.lift(&lift(revoked.id())).await.unwrap();

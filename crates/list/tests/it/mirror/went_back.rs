@@ -92,7 +92,11 @@ async fn g5_a_node_is_not_ready_and_lets_nobody_pass_until_the_store_was_told() 
         let node = world.ready_node().await;
         let (revoked, spent) = (token("1"), token("2"));
         world.server.revoke(&[end_of(&revoked)]).await.unwrap();
-        world.server.take_use(&new_use(&spent, 1, 1)).await.unwrap();
+        world
+            .server
+            .take_use(&new_use(&spent, 1, 1), ISSUED)
+            .await
+            .unwrap();
         node.polled().await;
         node.script.set(StoreOp::Restore, mood);
         world.server.set_back(0, true).await;

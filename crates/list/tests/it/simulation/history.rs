@@ -127,8 +127,7 @@ pub struct History {
 impl History {
     pub fn new(seed: u64, plan: Plan) -> Self {
         wire::seed(seed);
-        let (store_clock, _) = Clock::manual(ISSUED);
-        let server = Server::new(store_clock);
+        let server = Server::new();
         server.page(chance(|rng| rng.usize(1..5)));
         if plan.pushes {
             server.push();
@@ -140,9 +139,7 @@ impl History {
                 server: server.clone(),
                 way: Arc::new(Way::default()),
                 health: health.clone(),
-                alone: plan
-                    .counts_alone
-                    .then(|| MemoryStore::with_clock(clock.clone())),
+                alone: plan.counts_alone.then(MemoryStore::new),
             };
             Node {
                 list: RefCell::new(list(&plan, &wire, &clock)),

@@ -127,12 +127,12 @@ impl Store for Wire {
             .await
     }
 
-    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+    async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
         if let Some(alone) = &self.alone {
-            return alone.take_use(use_).await;
+            return alone.take_use(use_, now).await;
         }
         let use_ = *use_;
-        self.ask(move |server| async move { server.take_use(&use_).await })
+        self.ask(move |server| async move { server.take_use(&use_, now).await })
             .await
     }
 

@@ -157,8 +157,8 @@ impl Store for Steered {
         if miscounts { Ok(vec![]) } else { look_up }
     }
 
-    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
-        self.run(&self.rest, self.store.take_use(use_)).await
+    async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
+        self.run(&self.rest, self.store.take_use(use_, now)).await
     }
 
     async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {

@@ -8,8 +8,8 @@ use std::sync::{
 
 use tokio::sync::watch;
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Records,
-    Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, Records, Revocation,
+    Store, StoreError, UnixTime, Use, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 
@@ -18,7 +18,7 @@ use tower_revoke_list::MemoryStore;
 enum Said {
     Revoke(Vec<Revocation>),
     Lift(Lift),
-    Use(Use),
+    Use(Use, UnixTime),
     Release(Use),
     Restore(Vec<Change>),
 }
@@ -29,7 +29,6 @@ pub type Lie = fn(Option<&Cursor>, Changes) -> Result<Changes, StoreError>;
 pub struct Server(Arc<Inner>);
 
 struct Inner {
-    clock: Clock,
     store: Mutex<MemoryStore>,
     said: Mutex<Vec<Said>>,
     /// Which database this is, as its cursors know.
@@ -48,10 +47,9 @@ struct Inner {
 }
 
 impl Server {
-    pub fn new(clock: Clock) -> Self {
+    pub fn new() -> Self {
         Self(Arc::new(Inner {
-            store: Mutex::new(MemoryStore::with_clock(clock.clone())),
-            clock,
+            store: Mutex::new(MemoryStore::new()),
             said: Mutex::default(),
             database: AtomicUsize::new(0),
             epoch: AtomicUsize::new(0),
@@ -112,12 +110,12 @@ impl Server {
             said.truncate(history);
             said.clone()
         };
-        let store = MemoryStore::with_clock(self.0.clock.clone());
+        let store = MemoryStore::new();
         for said in said {
             match said {
                 Said::Revoke(revocations) => store.revoke(&revocations).await.unwrap(),
                 Said::Lift(lift) => drop(store.lift(&lift).await.unwrap()),
-                Said::Use(use_) => drop(store.take_use(&use_).await),
+                Said::Use(use_, now) => drop(store.take_use(&use_, now).await),
                 Said::Release(use_) => drop(store.return_use(&use_).await.unwrap()),
                 Said::Restore(known) => store.restore(&known).await.unwrap(),
             }
@@ -253,9 +251,9 @@ impl Store for Server {
         self.store().look_up(keys).await
     }
 
-    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
-        let outcome = self.store().take_use(use_).await?;
-        self.say(Said::Use(*use_));
+    async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
+        let outcome = self.store().take_use(use_, now).await?;
+        self.say(Said::Use(*use_, now));
         self.wrote();
         Ok(outcome)
     }

@@ -113,7 +113,7 @@ async fn of_several_who_write_all_the_time_each_has_its_turn() {
                     NonZeroU32::MIN,
                     None,
                 );
-                let outcome = store.take_use(&use_).await.unwrap();
+                let outcome = store.take_use(&use_, UnixTime::EPOCH).await.unwrap();
                 won += u64::from(matches!(outcome, UseOutcome::Taken { .. }));
             }
             won

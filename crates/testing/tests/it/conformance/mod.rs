@@ -74,7 +74,7 @@ impl Fixture for Simulated {
 
     async fn empty(clock: Clock) -> Self {
         Self {
-            server: Server::new(clock.clone()),
+            server: Server::new(),
             notes: Arc::default(),
             flaw: FLAW.try_get().unwrap_or(Flaw::None),
             clock,

@@ -12,8 +12,8 @@ use std::{
 
 use tokio::sync::watch;
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed, Records,
-    Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, Records, Revocation,
+    Store, StoreError, UnixTime, Use, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 use tower_revoke_testing::conformance::Fault;
@@ -30,7 +30,6 @@ enum State {
 }
 
 pub(crate) struct Server {
-    clock: Clock,
     inner: Mutex<Inner>,
     /// Moved by every write.
     writes: watch::Sender<u64>,
@@ -57,7 +56,7 @@ struct Load {
 pub(crate) enum Op {
     Revoke(Vec<Revocation>),
     Lift(Lift),
-    Use(Use),
+    Use(Use, UnixTime),
     Release(Use),
     Restore(Vec<Change>),
     Purge(UnixTime),
@@ -66,17 +65,16 @@ pub(crate) enum Op {
 static LOADS: AtomicU64 = AtomicU64::new(1);
 
 impl Server {
-    pub(crate) fn new(clock: Clock) -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             inner: Mutex::new(Inner {
                 state: State::Up,
-                store: MemoryStore::with_clock(clock.clone()),
+                store: MemoryStore::new(),
                 past: Vec::new(),
                 journal: Vec::new(),
                 backup: 0,
                 loads: HashMap::new(),
             }),
-            clock,
             writes: watch::Sender::new(0),
         })
     }
@@ -116,7 +114,7 @@ impl Server {
     }
 
     async fn play_back(&self) {
-        let store = MemoryStore::with_clock(self.clock.clone());
+        let store = MemoryStore::new();
         let journal = {
             let inner = self.inner();
             inner.journal[..inner.backup].to_vec()
@@ -126,7 +124,7 @@ impl Server {
             match op {
                 Op::Revoke(revocations) => drop(store.revoke(&revocations).await),
                 Op::Lift(lift) => drop(store.lift(&lift).await),
-                Op::Use(use_) => drop(store.take_use(&use_).await),
+                Op::Use(use_, now) => drop(store.take_use(&use_, now).await),
                 Op::Release(use_) => drop(store.return_use(&use_).await),
                 Op::Restore(known) => drop(store.restore(&known).await),
                 Op::Purge(before) => drop(store.purge(before).await),
@@ -268,11 +266,11 @@ impl Store for Handle {
         self.reach().await?.look_up(keys).await
     }
 
-    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
-        let store = self.write(Op::Use(*use_)).await?;
+    async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
+        let store = self.write(Op::Use(*use_, now)).await?;
         // Others come in between, as with a real server.
         tokio::task::yield_now().await;
-        let outcome = store.take_use(use_).await?;
+        let outcome = store.take_use(use_, now).await?;
         self.wrote();
         Ok(outcome)
     }

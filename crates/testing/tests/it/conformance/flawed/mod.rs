@@ -155,7 +155,7 @@ impl Drop for BurnsWhenDropped {
             burnt.id = other_id(burnt.id, 0x55);
             let store = server.store();
             // The memory store answers at once.
-            let _ = futures_util::FutureExt::now_or_never(store.take_use(&burnt));
+            let _ = futures_util::FutureExt::now_or_never(store.take_use(&burnt, UnixTime::EPOCH));
         }
     }
 }

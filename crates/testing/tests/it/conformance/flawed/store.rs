@@ -96,11 +96,10 @@ impl Store for Flawed {
         Ok(listed)
     }
 
-    async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+    async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
         let mut use_ = *use_;
         let key = KeyDigest::of_token(use_.token);
         let won = Ok(UseOutcome::Taken { left: 0 });
-        let now = self.clock.now();
         let was_free = self.stands(key).await.is_none();
         let mut burns = BurnsWhenDropped(None);
         let first = *(self.notes.limits.lock().unwrap().entry(use_.token)).or_insert(use_);
@@ -123,13 +122,13 @@ impl Store for Flawed {
                 if times > 1 {
                     let mut other = use_;
                     other.id = other_id(use_.id, 0x77);
-                    self.sound.take_use(&other).await?;
+                    self.sound.take_use(&other, now).await?;
                 }
             }
             Flaw::TakesLateUnderAnotherId if self.server.is_frozen() => {
                 let mut late = use_;
                 late.id = other_id(use_.id, 0x33);
-                self.server.store().take_use(&late).await?;
+                self.server.store().take_use(&late, now).await?;
             }
             Flaw::AnswersNoUseWhileFrozen if self.server.is_frozen() => {
                 return std::future::pending().await;
@@ -142,7 +141,7 @@ impl Store for Flawed {
             _ => {}
         }
         tokio::task::yield_now().await;
-        let outcome = self.sound.take_use(&use_).await;
+        let outcome = self.sound.take_use(&use_, now).await;
         burns.0 = None;
         if let (Flaw::MixesAnswersUp, Ok(outcome)) = (self.flaw, &outcome) {
             self.notes.outcomes.lock().unwrap().push(*outcome);
