@@ -1,11 +1,11 @@
-//! The builder of a list.
+//! Constructs and configures lists.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_revoke_core::{Clock, Store};
 
 use crate::{
-    RevocationList, RevocationListError,
+    MemoryStore, RevocationList, RevocationListError,
     engine::Engine,
     shared::{Shared, TokioTimer},
 };
@@ -43,8 +43,26 @@ pub struct RevocationListBuilder<S> {
     max_token_life: Option<Duration>,
 }
 
+impl RevocationList {
+    /// Makes a list over a new [`MemoryStore`], for one process. Its entries are lost when the
+    /// process ends.
+    pub fn in_memory() -> Self {
+        Self::new(MemoryStore::new())
+    }
+
+    /// A list over a store, with the default settings.
+    pub fn new<S: Store>(store: S) -> Self {
+        Self::builder(store).build_unchecked()
+    }
+
+    /// Returns a builder for a list over a store.
+    pub fn builder<S: Store>(store: S) -> RevocationListBuilder<S> {
+        RevocationListBuilder::new(store)
+    }
+}
+
 impl<S> RevocationListBuilder<S> {
-    pub(crate) fn new(store: S) -> Self {
+    fn new(store: S) -> Self {
         Self {
             store,
             clock: Clock::system(),
@@ -134,7 +152,7 @@ impl<S: Store> RevocationListBuilder<S> {
     }
 
     /// For the default settings, which work with every store.
-    pub(crate) fn build_unchecked(self) -> RevocationList {
+    fn build_unchecked(self) -> RevocationList {
         let timer = TokioTimer(self.store_timeout);
         let engine = Engine::new(
             self.store,
@@ -187,7 +205,6 @@ impl<S> fmt::Debug for RevocationListBuilder<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::MemoryStore;
 
     type Builder = RevocationListBuilder<MemoryStore>;
     type Set = fn(Builder) -> Builder;

@@ -154,7 +154,6 @@ A feed that breaks shows as a mirror whose age grows; at the bound it is live no
 mod builder;
 mod engine;
 mod error;
-mod judge;
 mod list;
 mod memory;
 mod mirror;
@@ -163,6 +162,7 @@ mod operators;
 mod series;
 mod shared;
 mod stats;
+mod status;
 mod sync;
 
 pub use self::{

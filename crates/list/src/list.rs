@@ -3,43 +3,24 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_revoke_core::{
-    Lift, ReadyError, RecordFilter, Revocation, RevocationKey, Revocations, Store, StoreError,
+    Lift, ReadyError, RecordFilter, Revocation, RevocationKey, Revocations, StoreError,
     TokenStatus, Use, UseOutcome, VerifiedToken,
 };
 
-use crate::{
-    Export, ImportError, Inspection, ListStats, MemoryStore, Pages, RevocationListBuilder,
-    operators, shared::List,
-};
+use crate::{Export, ImportError, Inspection, ListStats, Pages, operators, shared::List};
 
-/// A revocation list over a [`Store`], which caches the status of tokens for a bounded time.
+/// A revocation list over a [`Store`](tower_revoke_core::Store), which caches the status of tokens for a bounded time.
 ///
 /// It is a cheap handle, and its clones share one list. Layers take it as `Arc<dyn Revocations>`,
 /// into which it converts.
 ///
 /// Every call that needs the store fails with [`StoreError::TimedOut`] after
-/// [`store_timeout`](RevocationListBuilder::store_timeout). The tokio runtime must have its timer
+/// [`store_timeout`](crate::RevocationListBuilder::store_timeout). The tokio runtime must have its timer
 /// enabled. Outside a tokio runtime there is no timeout.
 #[derive(Clone)]
 pub struct RevocationList(pub(crate) Arc<dyn List>);
 
 impl RevocationList {
-    /// Makes a list over a new [`MemoryStore`], for one process. Its entries are lost when the
-    /// process ends.
-    pub fn in_memory() -> Self {
-        Self::new(MemoryStore::new())
-    }
-
-    /// A list over a store, with the default settings.
-    pub fn new<S: Store>(store: S) -> Self {
-        Self::builder(store).build_unchecked()
-    }
-
-    /// Returns a builder for a list over a store.
-    pub fn builder<S: Store>(store: S) -> RevocationListBuilder<S> {
-        RevocationListBuilder::new(store)
-    }
-
     /// Revokes one token, or all tokens that a rule concerns, durably when it returns.
     ///
     /// From then on this list rejects them, and every other list over the store does within its
@@ -65,7 +46,7 @@ impl RevocationList {
     }
 
     /// Returns the longest life of the tokens that are checked against this list, see
-    /// [`RevocationListBuilder::max_token_life`].
+    /// [`max_token_life`](crate::RevocationListBuilder::max_token_life).
     pub fn max_token_life(&self) -> Option<Duration> {
         self.0.max_token_life()
     }
@@ -74,7 +55,7 @@ impl RevocationList {
     /// [`status`](Self::status).
     ///
     /// The status is known if a recent answer that the token is valid is cached, if the mirror is
-    /// [live](crate::MirrorState::Live), or if the store [answers at once](Store::ANSWERS_AT_ONCE).
+    /// [live](crate::MirrorState::Live), or if the store [answers at once](tower_revoke_core::Store::ANSWERS_AT_ONCE).
     /// A cached answer takes some nanoseconds, no lock and no allocation.
     pub fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {
         self.0.known_status(token)
@@ -92,15 +73,15 @@ impl RevocationList {
         self.0.status(token).await
     }
 
-    /// Takes one use of a token, see [`Store::take_use`]. The last use spends the token.
+    /// Takes one use of a token, see [`Store::take_use`](tower_revoke_core::Store::take_use). The last use spends the token.
     ///
     /// # Errors
-    /// As for [`Store::take_use`]. The caller must reject the request.
+    /// As for [`Store::take_use`](tower_revoke_core::Store::take_use). The caller must reject the request.
     pub async fn take_use(&self, use_: Use) -> Result<UseOutcome, StoreError> {
         self.0.clone().take_use(use_).await
     }
 
-    /// Returns one use to the token, see [`Store::return_use`].
+    /// Returns one use to the token, see [`Store::return_use`](tower_revoke_core::Store::return_use).
     ///
     /// # Errors
     /// If the store fails. The use may or may not have been returned; the caller can repeat the
@@ -115,7 +96,7 @@ impl RevocationList {
     /// runtime, writes also start a purge about once a minute, in a separate task. `store_timeout`
     /// does not apply.
     ///
-    /// Rules are never deleted, unless [`max_token_life`](RevocationListBuilder::max_token_life) is
+    /// Rules are never deleted, unless [`max_token_life`](crate::RevocationListBuilder::max_token_life) is
     /// set.
     ///
     /// # Errors
@@ -130,7 +111,7 @@ impl RevocationList {
     ///
     /// # Errors
     /// Fails if the store does not answer in time, with its [`StoreError`] as the source, or if loading
-    /// takes longer than [`store_timeout`](RevocationListBuilder::store_timeout): loading continues, so
+    /// takes longer than [`store_timeout`](crate::RevocationListBuilder::store_timeout): loading continues, so
     /// ask again.
     pub async fn ready(&self) -> Result<(), ReadyError> {
         let ready = self.0.ready().await;

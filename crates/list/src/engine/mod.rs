@@ -32,10 +32,10 @@ use self::{
     versions::Versions,
 };
 use crate::{
-    judge::judge,
     mirror::{Mirror, Phase},
     operators::Inspection,
     stats::{Counters, ListStats, MirrorState},
+    status::status_of,
 };
 
 /// The largest clock skew between nodes, stores and issuers at which no entry is purged that is
@@ -264,7 +264,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         } else {
             version
         };
-        let status = judge(token, &listed)?;
+        let status = status_of(token, &listed)?;
         let mut asked = Asked { at, version };
         if status == TokenStatus::Valid {
             cached_status(token).keep(version, at);

@@ -33,7 +33,7 @@ use tower_revoke_core::{
 };
 
 use super::{Engine, Timer};
-use crate::{MemoryStore, judge::judge, mirror::Phase};
+use crate::{MemoryStore, mirror::Phase, status::status_of};
 
 const ISSUER: &str = "https://id.example.com";
 

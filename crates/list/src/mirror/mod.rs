@@ -28,7 +28,7 @@ pub(crate) use self::{
     shard::{Lost, Write},
     tables::Tables,
 };
-use crate::judge::worse;
+use crate::status::or_worse;
 
 /// How many changes are applied before the task yields.
 pub(crate) const AT_ONCE: usize = 4_096;
@@ -120,7 +120,7 @@ impl Mirror {
     /// Returns the status of the token. `None` if only the store knows it, or if the mirror was
     /// invalidated in the meantime.
     pub(crate) fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {
-        let status = self.judge(token, |shard, key| match shard.look(key) {
+        let status = self.status_by(token, |shard, key| match shard.look(key) {
             Look::Nothing => Ok(None),
             Look::Listed(listed) => Ok(Some(listed)),
             Look::Ask => Err(()),
@@ -132,11 +132,11 @@ impl Mirror {
 
     /// Returns the status for which the token was last rejected, whatever its age.
     pub(crate) fn rejection(&self, token: &VerifiedToken) -> Option<TokenStatus> {
-        let status = self.judge(token, |shard, key| Ok(shard.listed(key)))?;
+        let status = self.status_by(token, |shard, key| Ok(shard.listed(key)))?;
         (status != TokenStatus::Valid).then_some(status)
     }
 
-    fn judge(
+    fn status_by(
         &self,
         token: &VerifiedToken,
         look: impl Fn(&Shard, &KeyDigest) -> Result<Option<Listed>, ()>,
@@ -146,7 +146,7 @@ impl Mirror {
         let mut take = |found: Result<Option<Listed>, ()>| match (found, status) {
             (_, Some(TokenStatus::Revoked)) | (Ok(None), _) => {}
             (Ok(Some(listed)), known) => {
-                let worst = worse(token, known.unwrap_or(TokenStatus::Valid), listed);
+                let worst = or_worse(token, known.unwrap_or(TokenStatus::Valid), listed);
                 // `Revoked` is final, whatever the other keys have. Any milder status is uncertain
                 // if one of the keys has to be looked up.
                 if known.is_some() || worst == TokenStatus::Revoked {

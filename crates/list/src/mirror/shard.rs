@@ -6,7 +6,7 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-use tower_revoke_core::{Change, KeyDigest, Listed, UnixTime};
+use tower_revoke_core::{Change, KeyDigest, Listed, UnixTime, retention};
 
 use super::{packed::Packed, state::State};
 
@@ -282,7 +282,8 @@ impl Shard {
 
     /// Drops what expired before a time.
     pub(super) fn forget(&mut self, before: UnixTime) {
-        self.packed.retain(|_, packed| packed.until() >= before);
+        self.packed
+            .retain(|_, packed| !retention::ended_before(Some(packed.until()), before));
         self.apart.retain(|_, state| {
             state.forget(before);
             !state.is_empty()

@@ -1,6 +1,6 @@
 //! The state of one key in the mirror, and how a change affects it.
 
-use tower_revoke_core::{Change, KeyDigest, Listed, UnixTime};
+use tower_revoke_core::{Change, KeyDigest, Listed, UnixTime, retention};
 
 /// The revocation or rule of a key, whether its uses are spent, and its last lift. The three are
 /// independent.
@@ -81,7 +81,7 @@ impl State {
 
     /// Drops what expired before a time.
     pub(super) fn forget(&mut self, before: UnixTime) {
-        let past = |until: Option<UnixTime>| until.is_some_and(|until| until < before);
+        let past = |until| retention::ended_before(until, before);
         self.said.take_if(|said| past(said.listed.until()));
         self.spent.take_if(|until| past(*until));
         self.lifted.take_if(|lifted| past(lifted.until));

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
-use tower_revoke_core::{KeyDigest, TokenId, UnixTime, Use};
+use tower_revoke_core::{KeyDigest, TokenId, UnixTime, Use, retention};
 
 /// The uses, hashed by token. A token may have many.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl OwnUses {
     /// Drops what expired before a time.
     pub(super) fn forget(&self, before: UnixTime) {
         let mut table = self.table();
-        table.retain(|use_| use_.until.is_none_or(|until| until >= before));
+        table.retain(|use_| !retention::ended_before(use_.until, before));
         if table.len() < table.capacity() / 4 {
             let len = table.len();
             table.shrink_to(2 * len, hash);

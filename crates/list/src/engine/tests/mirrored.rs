@@ -229,7 +229,7 @@ async fn the_mirror_is_right(ours: &OurEngine, cursor: &Mutex<Cursor>, at_work: 
     let cursor = cursor.lock().expect("a cursor").clone();
     ours.catch_up(cursor).await;
     let listed = ours.engine.store.0.look_up(ours.token.keys()).await;
-    let truth = judge(&ours.token, &listed.expect("an answer")).expect("an answer");
+    let truth = status_of(&ours.token, &listed.expect("an answer")).expect("an answer");
     let seen = ours.engine.known_status(&ours.token);
     assert_eq!(seen, Some(truth), "a stale answer was left");
     let mirror = ours.engine.mirror.as_ref().expect("a mirror");

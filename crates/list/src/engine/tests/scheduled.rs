@@ -127,7 +127,7 @@ fn random_writes_leave_the_answer_of_the_store() {
                 ours.status().await;
                 if at_work.fetch_sub(1, Ordering::SeqCst) == 1 {
                     let listed = engine.store.0.look_up(ours.token.keys()).await;
-                    let truth = judge(&ours.token, &listed.expect("an answer"));
+                    let truth = status_of(&ours.token, &listed.expect("an answer"));
                     let truth = truth.expect("an answer");
                     let checked = engine.status(&ours.token).await.expect("an answer");
                     assert_eq!(checked, truth, "a stale answer was left");

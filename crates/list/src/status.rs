@@ -3,7 +3,7 @@
 use tower_revoke_core::{Listed, StoreError, TokenStatus, VerifiedToken};
 
 /// Returns the most severe status of the token under any of its keys.
-pub(crate) fn judge(
+pub(crate) fn status_of(
     token: &VerifiedToken,
     listed: &[Option<Listed>],
 ) -> Result<TokenStatus, StoreError> {
@@ -13,12 +13,12 @@ pub(crate) fn judge(
     }
     let listed = listed.iter().flatten();
     Ok(listed.fold(TokenStatus::Valid, |status, listed| {
-        worse(token, status, *listed)
+        or_worse(token, status, *listed)
     }))
 }
 
 /// Returns the more severe of a status and that of one more listing.
-pub(crate) fn worse(token: &VerifiedToken, status: TokenStatus, listed: Listed) -> TokenStatus {
+pub(crate) fn or_worse(token: &VerifiedToken, status: TokenStatus, listed: Listed) -> TokenStatus {
     match listed {
         Listed::Rule {
             issued_at_or_before,
