@@ -4,11 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_revoke_core::{Clock, Store};
 
-use crate::{
-    MemoryStore, RevocationList, RevocationListError,
-    engine::Engine,
-    shared::{Shared, TokioTimer},
-};
+use crate::{MemoryStore, RevocationList, RevocationListError, engine::Engine, timer::TokioTimer};
 
 /// A longer time is no bound on how late a revocation is obeyed.
 const MAX_STALENESS: Duration = Duration::from_secs(24 * 3_600);
@@ -163,7 +159,7 @@ impl<S: Store> RevocationListBuilder<S> {
             self.mirror_capacity.unwrap_or(MIRROR_CAPACITY),
             self.max_token_life,
         );
-        RevocationList(Arc::new(Shared::new(engine)))
+        RevocationList(Arc::new(engine))
     }
 
     fn check(&self) -> Result<(), RevocationListError> {

@@ -160,10 +160,10 @@ mod mirror;
 mod operators;
 #[cfg(feature = "metrics")]
 mod series;
-mod shared;
 mod stats;
 mod status;
 mod sync;
+mod timer;
 
 pub use self::{
     builder::RevocationListBuilder,

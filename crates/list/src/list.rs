@@ -7,7 +7,7 @@ use tower_revoke_core::{
     TokenStatus, Use, UseOutcome, VerifiedToken,
 };
 
-use crate::{Export, ImportError, Inspection, ListStats, Pages, operators, shared::List};
+use crate::{Export, ImportError, Inspection, ListStats, Pages, engine::AnyEngine, operators};
 
 /// A revocation list over a [`Store`](tower_revoke_core::Store), which caches the status of tokens for a bounded time.
 ///
@@ -18,7 +18,7 @@ use crate::{Export, ImportError, Inspection, ListStats, Pages, operators, shared
 /// [`store_timeout`](crate::RevocationListBuilder::store_timeout). The tokio runtime must have its timer
 /// enabled. Outside a tokio runtime there is no timeout.
 #[derive(Clone)]
-pub struct RevocationList(pub(crate) Arc<dyn List>);
+pub struct RevocationList(pub(crate) Arc<dyn AnyEngine>);
 
 impl RevocationList {
     /// Revokes one token, or all tokens that a rule concerns, durably when it returns.
@@ -42,7 +42,7 @@ impl RevocationList {
     /// If the store fails. The revocation may or may not have been lifted; the caller can repeat
     /// the lift.
     pub async fn lift(&self, lift: Lift) -> Result<bool, StoreError> {
-        self.0.clone().lift(lift).await
+        self.0.lift(&lift).await
     }
 
     /// Returns the longest life of the tokens that are checked against this list, see
@@ -130,16 +130,16 @@ impl RevocationList {
     ///
     /// They are read from the store itself, and don't include uses. See
     /// [the example](crate#for-operators).
-    pub fn records(&self, wanted: RecordFilter) -> Pages {
-        Pages::new(self.0.clone(), wanted)
+    pub fn records(&self, filter: RecordFilter) -> Pages {
+        Pages::new(self.0.clone(), filter)
     }
 
     /// Counts the revocations that a filter selects. It reads all their pages.
     ///
     /// # Errors
     /// As for [`Pages::next_page`].
-    pub async fn count(&self, wanted: RecordFilter) -> Result<u64, StoreError> {
-        let mut pages = self.records(wanted);
+    pub async fn count(&self, filter: RecordFilter) -> Result<u64, StoreError> {
+        let mut pages = self.records(filter);
         let mut count = 0;
         while let Some(page) = pages.next_page().await? {
             count += page.len() as u64;
@@ -152,7 +152,7 @@ impl RevocationList {
     /// # Errors
     /// If the store does not answer in time.
     pub async fn inspect(&self, key: impl Into<RevocationKey>) -> Result<Inspection, StoreError> {
-        self.0.inspect(key.into()).await
+        operators::inspect(&*self.0, key.into()).await
     }
 
     /// Exports the revocations that a filter selects as lines of JSON, for [`import`](Self::import)
@@ -172,8 +172,8 @@ impl RevocationList {
     /// | `by`, `reason` | its author and reason |
     ///
     /// Later versions of this crate can import files of earlier ones. Uses are not exported.
-    pub fn export(&self, wanted: RecordFilter) -> Export {
-        Export::new(self.records(wanted))
+    pub fn export(&self, filter: RecordFilter) -> Export {
+        Export::new(self.records(filter))
     }
 
     /// Imports [exported](Self::export) revocations, durably when it returns. Returns the number of

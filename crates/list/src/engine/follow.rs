@@ -10,8 +10,11 @@ use std::{
 use futures_util::future::select;
 use tower_revoke_core::{Changes, Cursor, Store, StoreError};
 
-use super::{Engine, Timer};
-use crate::mirror::{AT_ONCE, Lost, Mirror, Phase, Tables};
+use super::source::Source;
+use crate::{
+    mirror::{AT_ONCE, Lost, Mirror, Phase, Tables},
+    timer::Timer,
+};
 
 /// The shortest interval between two calls of the feed, however often the store signals a change.
 const MIN_GAP: Duration = Duration::from_millis(5);
@@ -46,7 +49,7 @@ struct Page {
 }
 
 /// Invalidates the mirror on drop, for whatever reason the follower ends.
-struct Following<S, T>(Arc<Engine<S, T>>);
+struct Following<S, T>(Arc<Source<S, T>>);
 
 impl<S, T> Drop for Following<S, T> {
     fn drop(&mut self) {
@@ -56,16 +59,16 @@ impl<S, T> Drop for Following<S, T> {
     }
 }
 
-impl<S: Store, T: Timer> Engine<S, T> {
+impl<S: Store, T: Timer> Source<S, T> {
     /// Returns whether the feed has no follower.
-    pub(crate) fn wants_a_follower(&self) -> bool {
+    pub(super) fn wants_a_follower(&self) -> bool {
         let mirror = self.mirror.as_ref();
         mirror.is_some_and(|mirror| mirror.phase() == Phase::Idle)
     }
 
     /// Follows the store's feed until the future is dropped. It completes only if there can be no
     /// mirror.
-    pub(crate) fn follow(self: Arc<Self>) -> impl Future<Output = ()> + Send {
+    pub(super) fn follow(self: Arc<Self>) -> impl Future<Output = ()> + Send {
         if let Some(mirror) = &self.mirror {
             mirror.enter(Phase::Loading);
         }
@@ -73,9 +76,9 @@ impl<S: Store, T: Timer> Engine<S, T> {
         // the phase must then return to `Idle`, so that another follower can start.
         let following = Following(self);
         async move {
-            let engine = &following.0;
-            if let Some(mirror) = &engine.mirror {
-                engine.follow_into(mirror).await;
+            let source = &following.0;
+            if let Some(mirror) = &source.mirror {
+                source.follow_into(mirror).await;
             }
         }
     }

@@ -28,12 +28,12 @@ use shuttle::{
 };
 use tower_revoke_core::{
     BoxFuture, Change, ChangeFeed, Changes, Claims, Clock, Cursor, KeyDigest, Lift, Listed,
-    Revocation, RevocationKey, Store, StoreError, TokenId, TokenStatus, UnixTime, Use, UseId,
-    UseOutcome, VerifiedToken,
+    Revocation, RevocationKey, Revocations, Store, StoreError, TokenId, TokenStatus, UnixTime, Use,
+    UseId, UseOutcome, VerifiedToken,
 };
 
-use super::{Engine, Timer};
-use crate::{MemoryStore, mirror::Phase, status::status_of};
+use super::{AnyEngine, Engine};
+use crate::{MemoryStore, mirror::Phase, status::status_of, timer::Timer};
 
 const ISSUER: &str = "https://id.example.com";
 
@@ -134,18 +134,18 @@ impl Timer for Untimed {
     }
 }
 
-fn engine() -> Engine<Yielding, Untimed> {
+fn engine(max_staleness: Duration) -> Arc<Engine<Yielding, Untimed>> {
     let (clock, _) = Clock::manual(UnixTime::from_secs(2_000));
     let store = MemoryStore::new();
-    Engine::new(
+    Arc::new(Engine::new(
         Yielding(store),
         Untimed,
         clock,
-        Duration::from_secs(5),
+        max_staleness,
         100,
         1_000,
         None,
-    )
+    ))
 }
 
 /// The subject of the exploration: the engine, or a cache that is known to be wrong.
@@ -160,7 +160,7 @@ trait Subject: Send + Sync + 'static {
 }
 
 struct OurEngine {
-    engine: Engine<Yielding, Untimed>,
+    engine: Arc<Engine<Yielding, Untimed>>,
     token: VerifiedToken,
     end: End,
 }
@@ -176,7 +176,7 @@ enum End {
 impl OurEngine {
     fn new(end: End) -> Self {
         Self {
-            engine: engine(),
+            engine: engine(Duration::from_secs(5)),
             token: token(),
             end,
         }
@@ -190,11 +190,19 @@ impl OurEngine {
                 Revocation::rule(subject, UnixTime::from_secs(1_000)).expect("a rule")
             }
             End::Use => {
-                self.engine.take_use(&new_use()).await.expect("taken");
+                self.engine
+                    .clone()
+                    .take_use(new_use())
+                    .await
+                    .expect("taken");
                 return;
             }
         };
-        self.engine.revoke(revocation).await.expect("revoked");
+        self.engine
+            .clone()
+            .revoke(revocation)
+            .await
+            .expect("revoked");
     }
 }
 

@@ -8,8 +8,11 @@ use tower_revoke_core::{
     UseOutcome,
 };
 
-use super::{Answer, Engine, Timer, versions::Move};
-use crate::mirror::{Key, Write};
+use super::{Answer, Engine, versions::Move};
+use crate::{
+    mirror::{Key, Write},
+    timer::Timer,
+};
 
 /// The effect of a write on the mirror and the cache.
 struct After {
@@ -38,14 +41,17 @@ impl After {
 }
 
 impl<S: Store, T: Timer> Engine<S, T> {
-    pub(crate) async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
-        self.revoke_all(vec![revocation]).await
-    }
-
-    pub(crate) async fn revoke_all(&self, revocations: Vec<Revocation>) -> Result<(), StoreError> {
+    pub(super) async fn write_revocations(
+        &self,
+        revocations: Vec<Revocation>,
+    ) -> Result<(), StoreError> {
         let complete = |revocation: Revocation| {
-            let at = revocation.said_at().unwrap_or_else(|| self.clock.now());
-            revocation.at(at).with_max_token_life(self.max_token_life)
+            let at = revocation
+                .said_at()
+                .unwrap_or_else(|| self.source.clock.now());
+            revocation
+                .at(at)
+                .with_max_token_life(self.source.max_token_life)
         };
         let revocations: Vec<_> = revocations.into_iter().map(complete).collect();
         let after = |(): &()| {
@@ -56,15 +62,14 @@ impl<S: Store, T: Timer> Engine<S, T> {
             said.collect()
         };
         let keys = revocations.iter().map(|one| Key::of(one.key())).collect();
-        let call = self.store.revoke(&revocations);
+        let call = self.source.store.revoke(&revocations);
         self.write_all(keys, call, after).await
     }
 
     /// Restores revocations of which only the digest is known.
-    pub(crate) async fn restore_all(&self, known: &[Change]) -> Result<(), StoreError> {
-        let prolonged = |change: &Change| self.prolonged(change).unwrap_or(*change);
-        let known: Vec<_> = known.iter().map(prolonged).collect();
-        let known = &known[..];
+    pub(super) async fn write_changes(&self, known: Vec<Change>) -> Result<(), StoreError> {
+        let prolonged = |change: &Change| self.source.prolonged(change).unwrap_or(*change);
+        let known = &known.iter().map(prolonged).collect::<Vec<_>>()[..];
         let key = |change: &Change| Key {
             digest: *change.key(),
             is_rule: matches!(
@@ -81,25 +86,25 @@ impl<S: Store, T: Timer> Engine<S, T> {
             known.iter().map(|_| doubtful()).collect()
         };
         let keys = known.iter().map(key).collect();
-        let feed = self.store.feed();
+        let feed = self.source.store.feed();
         let feed = feed.ok_or(StoreError::Unsupported(
             "way to keep what only has a digest",
         ))?;
         self.write_all(keys, feed.restore(known), after).await
     }
 
-    pub(crate) async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
+    pub(super) async fn write_lift(&self, lift: &Lift) -> Result<bool, StoreError> {
         let lifts = Write::Lifts(lift.at);
         let after = |_: &bool| Some(After::stands_no_longer(TokenStatus::Revoked, lifts));
         let key = Key::of(&lift.key);
-        self.write(key, self.store.lift(lift), after).await
+        self.write(key, self.source.store.lift(lift), after).await
     }
 
-    pub(crate) async fn take_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
+    pub(super) async fn write_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
         let until = use_.until;
         let spends = |own| After::stands(TokenStatus::Spent, Write::Spends { until, own });
         let after = |outcome: &UseOutcome| {
-            if let (UseOutcome::Taken { .. }, Some(mirror)) = (outcome, &self.mirror) {
+            if let (UseOutcome::Taken { .. }, Some(mirror)) = (outcome, &self.source.mirror) {
                 mirror.keep_use(use_);
             }
             match outcome {
@@ -109,12 +114,12 @@ impl<S: Store, T: Timer> Engine<S, T> {
             }
         };
         let key = Key::of(&use_.token.into());
-        self.write(key, self.store.take_use(use_, self.clock.now()), after)
-            .await
+        let call = self.source.store.take_use(use_, self.source.clock.now());
+        self.write(key, call, after).await
     }
 
-    pub(crate) async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
-        if let Some(mirror) = &self.mirror {
+    pub(super) async fn write_return(&self, use_: &Use) -> Result<bool, StoreError> {
+        if let Some(mirror) = &self.source.mirror {
             // Dropped before the call: otherwise a write-back at the same time could take the use
             // again after the store has returned it.
             mirror.drop_use(use_);
@@ -123,7 +128,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
             released.then(|| After::stands_no_longer(TokenStatus::Spent, Write::Frees))
         };
         let key = Key::of(&use_.token.into());
-        self.write(key, self.store.return_use(use_), after).await
+        self.write(key, self.source.store.return_use(use_), after)
+            .await
     }
 
     async fn write<R: Send>(
@@ -151,16 +157,17 @@ impl<S: Store, T: Timer> Engine<S, T> {
     ) -> Result<R, StoreError> {
         let mut done = None;
         let in_time = self
+            .source
             .timer
             .within(async {
-                let versions = keys.iter().map(|key| self.versions.move_after(*key));
+                let versions = keys.iter().map(|key| self.source.versions.move_after(*key));
                 let mut versions: Vec<_> = versions.collect();
                 let result = call.await;
                 let after = result.as_ref().map_or_else(|_| Vec::new(), after);
                 if result.is_ok() && after.is_empty() {
                     versions.iter_mut().for_each(Move::cancel);
                 }
-                if let Some(mirror) = &self.mirror {
+                if let Some(mirror) = &self.source.mirror {
                     for (key, after) in keys.iter().zip(&after) {
                         mirror.write(*key, after.write);
                     }
@@ -180,7 +187,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
             (None, Ok(())) => Err(StoreError::Unavailable("the call did not end".into())),
         };
         if let Err(error) = &result {
-            self.failed(error);
+            self.source.failed(error);
         }
         result
     }

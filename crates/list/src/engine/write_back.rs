@@ -5,8 +5,11 @@ use std::{future::pending, sync::atomic::Ordering};
 use futures_util::{StreamExt, stream};
 use tower_revoke_core::{Change, KeyDigest, Listed, Store, StoreError, Use, UseOutcome, retention};
 
-use super::{Engine, Timer};
-use crate::mirror::{Lost, Mirror};
+use super::source::Source;
+use crate::{
+    mirror::{Lost, Mirror},
+    timer::Timer,
+};
 
 /// How many changes are written back in one call.
 const BACK_AT_ONCE: usize = 1_000;
@@ -14,7 +17,7 @@ const BACK_AT_ONCE: usize = 1_000;
 /// How many uses are written back at the same time.
 const USES_AT_ONCE: usize = 32;
 
-impl<S: Store, T: Timer> Engine<S, T> {
+impl<S: Store, T: Timer> Source<S, T> {
     /// Returns the rule with an `until` that suffices for the tokens that this list accepts, if
     /// that is later than its own.
     pub(super) fn prolonged(&self, change: &Change) -> Option<Change> {
@@ -149,13 +152,6 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 Err(error) => self.could_not_write_back(&error).await,
             }
         }
-    }
-
-    async fn in_time<R: Send>(
-        &self,
-        call: impl Future<Output = Result<R, StoreError>> + Send,
-    ) -> Result<R, StoreError> {
-        self.timer.within(call).await.and_then(|done| done)
     }
 
     async fn could_not_write_back(&self, error: &StoreError) {

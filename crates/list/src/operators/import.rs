@@ -8,7 +8,7 @@ use super::{
     PAGE,
     line::{self, LineError, Said},
 };
-use crate::shared::List;
+use crate::engine::AnyEngine;
 
 /// Why an import stopped. All lines before the reported one have been stored; importing them again
 /// has no effect.
@@ -64,24 +64,24 @@ impl Batch {
         self.revocations.len() + self.digests.len()
     }
 
-    async fn keep(self, list: &dyn List) -> Result<u64, ImportError> {
+    async fn keep(self, engine: &dyn AnyEngine) -> Result<u64, ImportError> {
         let kept = self.len() as u64;
         let failed = |source| ImportError::Store {
             line: self.first,
             source,
         };
         if !self.revocations.is_empty() {
-            list.revoke_all(self.revocations).await.map_err(failed)?;
+            engine.revoke_all(self.revocations).await.map_err(failed)?;
         }
         if !self.digests.is_empty() {
-            list.restore(self.digests).await.map_err(failed)?;
+            engine.restore(self.digests).await.map_err(failed)?;
         }
         Ok(kept)
     }
 }
 
 pub(crate) async fn import<L: AsRef<str>>(
-    list: &dyn List,
+    engine: &dyn AnyEngine,
     lines: impl Iterator<Item = L>,
 ) -> Result<u64, ImportError> {
     let mut kept = 0;
@@ -97,7 +97,7 @@ pub(crate) async fn import<L: AsRef<str>>(
             Ok(said) => said,
             Err(error) => {
                 // Store the lines before it first, as the error promises.
-                batch.keep(list).await?;
+                batch.keep(engine).await?;
                 return Err(match error {
                     LineError::Version(version) => ImportError::Version {
                         line: number,
@@ -116,9 +116,9 @@ pub(crate) async fn import<L: AsRef<str>>(
         }
         if batch.len() == PAGE {
             kept += mem::replace(&mut batch, Batch::new(number + 1))
-                .keep(list)
+                .keep(engine)
                 .await?;
         }
     }
-    Ok(kept + batch.keep(list).await?)
+    Ok(kept + batch.keep(engine).await?)
 }

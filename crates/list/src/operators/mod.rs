@@ -5,11 +5,13 @@ mod line;
 
 use std::{fmt, sync::Arc};
 
-use tower_revoke_core::{Cursor, Listed, RecordFilter, RevocationRecord, StoreError};
+use tower_revoke_core::{
+    Cursor, Listed, RecordFilter, RevocationKey, RevocationRecord, StoreError,
+};
 
 pub use self::import::ImportError;
 pub(crate) use self::import::import;
-use crate::shared::List;
+use crate::engine::AnyEngine;
 
 /// The number of records of one page.
 const PAGE: usize = 1_000;
@@ -26,6 +28,20 @@ pub struct Inspection {
     pub record: Option<RevocationRecord>,
 }
 
+pub(crate) async fn inspect(
+    engine: &dyn AnyEngine,
+    key: RevocationKey,
+) -> Result<Inspection, StoreError> {
+    let listed = engine.look_up(key.digest()).await?;
+    let filter = RecordFilter::all().key(key);
+    let record = match engine.page(&filter, None, 1).await {
+        Ok(page) => page.records.into_iter().next(),
+        Err(StoreError::Unsupported(_)) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Inspection { listed, record })
+}
+
 /// The revocations that a filter selects, page by page. Returned by
 /// [`RevocationList::records`](crate::RevocationList::records).
 ///
@@ -33,8 +49,8 @@ pub struct Inspection {
 /// other one is returned exactly once.
 #[must_use = "it asks nothing until a page is asked for"]
 pub struct Pages {
-    list: Arc<dyn List>,
-    wanted: RecordFilter,
+    engine: Arc<dyn AnyEngine>,
+    filter: RecordFilter,
     next: Next,
 }
 
@@ -45,10 +61,10 @@ enum Next {
 }
 
 impl Pages {
-    pub(crate) fn new(list: Arc<dyn List>, wanted: RecordFilter) -> Self {
+    pub(crate) fn new(engine: Arc<dyn AnyEngine>, filter: RecordFilter) -> Self {
         Self {
-            list,
-            wanted,
+            engine,
+            filter,
             next: Next::First,
         }
     }
@@ -65,7 +81,7 @@ impl Pages {
                 Next::After(cursor) => Some(cursor),
                 Next::Nothing => return Ok(None),
             };
-            let page = self.list.page(&self.wanted, after, PAGE).await?;
+            let page = self.engine.page(&self.filter, after, PAGE).await?;
             self.next = page.next.map_or(Next::Nothing, Next::After);
             if !page.records.is_empty() {
                 return Ok(Some(page.records));
@@ -77,7 +93,7 @@ impl Pages {
 impl fmt::Debug for Pages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pages")
-            .field("wanted", &self.wanted)
+            .field("filter", &self.filter)
             .finish_non_exhaustive()
     }
 }

@@ -117,7 +117,9 @@ fn trap_31_compute_and_invalidate_are_caught() {
 fn trap_02_a_stamp_that_is_read_after_the_store_was_asked_is_caught() {
     assert!(is_caught(|| {
         let mut subject = OurEngine::new(End::Token);
-        subject.engine.stamp_late = true;
+        Arc::get_mut(&mut subject.engine)
+            .expect("nobody else has it")
+            .stamp_late = true;
         two_readers_and_a_revoker(subject, 2);
     }));
 }

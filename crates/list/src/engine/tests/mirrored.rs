@@ -11,7 +11,7 @@ impl Mirrored {
     fn new(end: End) -> (Self, Cursor) {
         let ours = OurEngine::new(end);
         let cursor = block_on(async {
-            let store = &ours.engine.store.0;
+            let store = &ours.engine.source.store.0;
             match end {
                 End::Token => {
                     let revocation = Revocation::of_token(token().id(), None);
@@ -54,15 +54,15 @@ impl Mirrored {
 
 impl OurEngine {
     async fn load(&self) -> Cursor {
-        let mirror = self.engine.mirror.as_ref().expect("a mirror");
+        let mirror = self.engine.source.mirror.as_ref().expect("a mirror");
         mirror.enter(Phase::Loading);
-        let loaded = self.engine.load(mirror).await;
+        let loaded = self.engine.source.load(mirror).await;
         loaded.expect("no gap").0
     }
 
     async fn catch_up(&self, cursor: Cursor) -> Cursor {
-        let mirror = self.engine.mirror.as_ref().expect("a mirror");
-        let followed = self.engine.catch_up(mirror, cursor).await;
+        let mirror = self.engine.source.mirror.as_ref().expect("a mirror");
+        let followed = self.engine.source.catch_up(mirror, cursor).await;
         followed.expect("no gap").0
     }
 }
@@ -136,7 +136,9 @@ fn trap_02_a_mirror_that_forgets_what_was_written_here_is_caught() {
         assert!(is_caught(move || {
             let (mut subject, cursor) = Mirrored::new(end);
             let ours = Arc::get_mut(&mut subject.0).expect("nobody else has it");
-            ours.engine.mirror.as_mut().expect("a mirror").forgets_own = true;
+            let engine = Arc::get_mut(&mut ours.engine).expect("nobody else has it");
+            let source = Arc::get_mut(&mut engine.source).expect("nobody else has it");
+            source.mirror.as_mut().expect("a mirror").forgets_own = true;
             a_page_two_readers_and_a_revoker(subject, cursor);
         }));
     }
@@ -196,7 +198,7 @@ fn writes_here_and_elsewhere_at_random_leave_the_store_s_answer() {
         for task in 0..6 {
             let (ours, at_work, cursors) = (ours.clone(), at_work.clone(), cursors.clone());
             spawn(async move {
-                let (engine, store) = (&ours.engine, &ours.engine.store);
+                let (engine, store) = (&ours.engine, &ours.engine.source.store);
                 let revocation = Revocation::of_token(ours.token.id(), None);
                 match task {
                     0 => ours.end(End::Token).await,
@@ -204,7 +206,11 @@ fn writes_here_and_elsewhere_at_random_leave_the_store_s_answer() {
                     2 => {
                         // A use is returned only after it was taken.
                         ours.end(End::Use).await;
-                        engine.return_use(&new_use()).await.expect("an answer");
+                        engine
+                            .clone()
+                            .return_use(new_use())
+                            .await
+                            .expect("an answer");
                     }
                     3 => drop(
                         store
@@ -228,11 +234,11 @@ async fn the_mirror_is_right(ours: &OurEngine, cursor: &Mutex<Cursor>, at_work: 
     }
     let cursor = cursor.lock().expect("a cursor").clone();
     ours.catch_up(cursor).await;
-    let listed = ours.engine.store.0.look_up(ours.token.keys()).await;
+    let listed = ours.engine.source.store.0.look_up(ours.token.keys()).await;
     let truth = status_of(&ours.token, &listed.expect("an answer")).expect("an answer");
     let seen = ours.engine.known_status(&ours.token);
     assert_eq!(seen, Some(truth), "a stale answer was left");
-    let mirror = ours.engine.mirror.as_ref().expect("a mirror");
+    let mirror = ours.engine.source.mirror.as_ref().expect("a mirror");
     assert_eq!(mirror.known_status(&ours.token), Some(truth));
     assert_eq!(mirror.written_back.load(Ordering::Relaxed), 0);
 }

@@ -28,7 +28,7 @@ fn trap_02_no_schedule_of_two_readers_and_the_last_use_keeps_a_stale_answer() {
 fn trap_02_no_schedule_keeps_a_stale_answer_where_none_may_age() {
     let walked = exhaustively(|| {
         let mut subject = OurEngine::new(End::Token);
-        subject.engine.max_staleness = Duration::ZERO;
+        subject.engine = engine(Duration::ZERO);
         two_readers_and_a_revoker(subject, 1);
     });
     assert!(walked > 500, "all of {walked} schedules");
@@ -121,12 +121,18 @@ fn random_writes_leave_the_answer_of_the_store() {
                     0 => ours.end(End::Token).await,
                     1 => drop(engine.lift(&lift()).await.expect("an answer")),
                     2 => ours.end(End::Use).await,
-                    3 => drop(engine.return_use(&new_use()).await.expect("an answer")),
+                    3 => drop(
+                        engine
+                            .clone()
+                            .return_use(new_use())
+                            .await
+                            .expect("an answer"),
+                    ),
                     _ => drop(ours.status().await),
                 }
                 ours.status().await;
                 if at_work.fetch_sub(1, Ordering::SeqCst) == 1 {
-                    let listed = engine.store.0.look_up(ours.token.keys()).await;
+                    let listed = engine.source.store.0.look_up(ours.token.keys()).await;
                     let truth = status_of(&ours.token, &listed.expect("an answer"));
                     let truth = truth.expect("an answer");
                     let checked = engine.status(&ours.token).await.expect("an answer");
