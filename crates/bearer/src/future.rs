@@ -7,11 +7,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower_revoke_core::{
-    Authenticated, BearerToken, BoxFuture, Rejection, RejectionBody, RejectionFuture,
-    TokenVerifier,
+    Authenticated, BearerToken, BoxFuture, Rejection, RejectionBody, TokenVerifier,
     internal::{HeadGuard, POLLED_AFTER_COMPLETION},
 };
 use tower_service::Service;
@@ -44,9 +45,9 @@ pin_project! {
         Verifying { verdict: Verdict, waiting: Option<Box<Waiting<S, V, B>>> },
         // Admitted, until the inner service is ready.
         Admitted { token: Option<BearerToken>, has_waited: bool, waiting: Option<Box<Waiting<S, V, B>>> },
-        // Decided: the inner service's answer, or a rejection.
         // The guard is dropped when the head passes.
-        Answering { #[pin] answer: RejectionFuture<S::Future>, in_query: bool, head: Option<HeadGuard> },
+        Calling { #[pin] call: S::Future, in_query: bool, head: Option<HeadGuard> },
+        Rejected { response: Option<Response<Full<Bytes>>> },
     }
 }
 
@@ -90,11 +91,8 @@ impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
         match policy.admit(answer.map(Some), token, self.request.extensions_mut()) {
             Ok(head) => self.head = Some(head),
             Err(rejection) => {
-                return State::Answering {
-                    answer: policy.reject(rejection, &self.request),
-                    in_query: false,
-                    head: None,
-                };
+                let response = Some(policy.reject(rejection, &self.request));
+                return State::Rejected { response };
             }
         }
         if self.is_ready {
@@ -118,8 +116,8 @@ impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
             head,
             ..
         } = self;
-        State::Answering {
-            answer: RejectionFuture::inner(service.call(request)),
+        State::Calling {
+            call: service.call(request),
             in_query,
             head,
         }
@@ -130,17 +128,21 @@ impl<S, V, B> RequireBearerFuture<S, V, B>
 where
     S: Service<Request<B>>,
 {
-    pub(crate) fn answering(
-        answer: RejectionFuture<S::Future>,
-        in_query: bool,
-        head: Option<HeadGuard>,
-    ) -> Self {
+    pub(crate) fn calling(call: S::Future, in_query: bool, head: HeadGuard) -> Self {
+        let head = Some(head);
         Self {
-            state: State::Answering {
-                answer,
+            state: State::Calling {
+                call,
                 in_query,
                 head,
             },
+        }
+    }
+
+    pub(crate) fn rejected(response: Response<Full<Bytes>>) -> Self {
+        let response = Some(response);
+        Self {
+            state: State::Rejected { response },
         }
     }
 
@@ -216,19 +218,23 @@ where
                         waiting.call()
                     }
                 }
-                StateProj::Answering {
-                    answer,
+                StateProj::Calling {
+                    call,
                     in_query,
                     head,
                 } => {
-                    let result = ready!(answer.poll(cx));
+                    let result = ready!(call.poll(cx));
                     // Before the head is handed on: from now on no use can be returned.
                     drop(head.take());
                     let mut response = result?;
                     if *in_query {
                         keep_private(&mut response);
                     }
-                    return Poll::Ready(Ok(response));
+                    return Poll::Ready(Ok(response.map(RejectionBody::inner)));
+                }
+                StateProj::Rejected { response } => {
+                    let response = response.take().expect(POLLED_AFTER_COMPLETION);
+                    return Poll::Ready(Ok(RejectionBody::rejected(response)));
                 }
             };
             state.set(next);
@@ -244,7 +250,8 @@ where
         let state = match &self.state {
             State::Verifying { .. } => "verifying",
             State::Admitted { .. } => "admitted",
-            State::Answering { .. } => "answering",
+            State::Calling { .. } => "calling",
+            State::Rejected { .. } => "rejected",
         };
         f.debug_struct("RequireBearerFuture")
             .field("state", &state)

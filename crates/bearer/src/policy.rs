@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{Extensions, Request};
+use bytes::Bytes;
+use http::{Extensions, Request, Response};
+use http_body_util::Full;
 use tower_revoke_core::{
     Authenticated, BearerContext, BearerToken, IdentitySlot, Reason, Rejection, RejectionFormat,
-    RejectionFuture, end::RequestShape, internal,
+    end::RequestShape, internal,
 };
 
 use crate::{requirement::Requirement, source::Sources};
@@ -75,12 +77,11 @@ impl Policy {
         Ok(Some(caller))
     }
 
-    pub(crate) fn reject<B, F>(
+    pub(crate) fn reject<B>(
         &self,
         rejection: Rejection,
         request: &Request<B>,
-    ) -> RejectionFuture<F> {
-        let shape = RequestShape::of(request);
-        RejectionFuture::rejected(internal::respond(&self.format, rejection, shape))
+    ) -> Response<Full<Bytes>> {
+        internal::respond(&self.format, rejection, RequestShape::of(request))
     }
 }

@@ -7,9 +7,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use tower_revoke_core::{
-    RejectionBody, RejectionFuture, TokenVerifier, internal::check_characters,
-};
+use tower_revoke_core::{RejectionBody, TokenVerifier, internal::check_characters};
 use tower_service::Service;
 
 use crate::{RequireBearerFuture, candidates::Asked, policy::Policy, source::Presented};
@@ -97,11 +95,10 @@ where
             Ok(None) => (Ok(None), None),
             Err(rejection) => (Err(rejection), None),
         };
-        let (answer, head) = match policy.admit(answer, token, request.extensions_mut()) {
-            Ok(head) => (RejectionFuture::inner(self.inner.call(request)), Some(head)),
-            Err(rejection) => (policy.reject(rejection, &request), None),
-        };
-        RequireBearerFuture::answering(answer, in_query, head)
+        match policy.admit(answer, token, request.extensions_mut()) {
+            Ok(head) => RequireBearerFuture::calling(self.inner.call(request), in_query, head),
+            Err(rejection) => RequireBearerFuture::rejected(policy.reject(rejection, &request)),
+        }
     }
 }
 
