@@ -1,4 +1,4 @@
-//! What a store has acknowledged to a program that was killed, as the program said it.
+//! The acknowledgements that a killed program printed before it died.
 
 use std::{fmt, num::NonZeroU32, str::FromStr};
 
@@ -7,24 +7,24 @@ use tower_revoke::{
     core::{Use, UseId},
 };
 
-/// One acknowledgement, about the token of a number.
+/// One acknowledgement, for the token with this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ack {
-    /// It is revoked.
+    /// The token is revoked.
     Revoked(u64),
-    /// This use has its only use.
+    /// This use took the only use.
     Won(u64, u8),
-    /// This use came too late.
+    /// This use was too late.
     Lost(u64, u8),
 }
 
 impl Ack {
-    /// The token of a number; neighbours are far apart.
+    /// Returns the token with a number. Neighbouring numbers have distant ids.
     pub fn token(number: u64) -> TokenId {
         TokenId::of_jwt("store-writer", &number.to_string())
     }
 
-    /// A use of the only use of a token.
+    /// Returns a use of a single-use token.
     pub fn new_use(number: u64, use_: u8) -> Use {
         Use::new(
             Self::token(number),

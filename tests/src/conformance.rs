@@ -1,4 +1,4 @@
-//! The conformance suite on a server that many grounds share.
+//! Runs the conformance suite on a server that its fixtures share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use tower_revoke_testing::conformance::{Fixture, clauses};
 
 static NAMES: AtomicU64 = AtomicU64::new(0);
 
-/// A name that no other ground has, not even on a server that somebody else has filled before.
+/// Returns a unique name, even on a server that other runs have used before.
 pub fn own_name() -> String {
     let now = Clock::system().now();
     let number = NAMES.fetch_add(1, Ordering::Relaxed);
@@ -17,7 +17,7 @@ pub fn own_name() -> String {
 /// Checks all clauses, one after the other.
 ///
 /// # Panics
-/// If the store breaks one.
+/// If the store violates one.
 #[expect(
     clippy::print_stdout,
     reason = "the last line of a failure names its clause"

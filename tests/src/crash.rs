@@ -1,4 +1,4 @@
-//! What every store must survive of its server: kills and freezes, under load and without.
+//! Crash tests for every store on a server: kills and freezes, under load and without.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{
     servers::{StoreServer, is_outage},
 };
 
-/// Makes a test of each function of [`crash`](self), for one kind of [`StoreServer`].
+/// Generates a test for each function of [`crash`](self), for one kind of [`StoreServer`].
 #[macro_export]
 macro_rules! crash_tests {
     ($server:ty) => {
@@ -31,7 +31,8 @@ macro_rules! crash_tests {
     };
 }
 
-/// A load of two nodes goes on through three kills, or ten; nothing that was acknowledged is lost.
+/// Kills the server three or ten times under the load of two nodes. No acknowledged write may be
+/// lost.
 pub async fn kills<S: StoreServer>() {
     let mut server = S::fresh().await;
     let load = Load::start(&[server.open().await, server.open().await]);
@@ -44,7 +45,8 @@ pub async fn kills<S: StoreServer>() {
     kept_all(load, &server).await;
 }
 
-/// The same with three freezes: those who waited must not win what others have won meanwhile.
+/// Freezes the server three times. Calls that were delayed must not take uses that others took
+/// meanwhile.
 pub async fn freezes_under_load<S: StoreServer>() {
     let server = S::fresh().await;
     let load = Load::start(&[server.open().await, server.open().await]);
@@ -64,7 +66,7 @@ async fn kept_all<S: StoreServer>(load: Load, server: &S) {
     assert_eq!(done.won_twice(), 0);
 }
 
-/// Every call to a frozen server ends; when it is thawed, a use in doubt is its caller's.
+/// Every call to a frozen server times out. After the thaw, an ambiguous use belongs to its caller.
 pub async fn frozen<S: StoreServer>() {
     let server = S::fresh().await;
     let store = server.open_impatient(Duration::from_millis(500)).await;
@@ -78,7 +80,7 @@ pub async fn frozen<S: StoreServer>() {
                 store.feed().expect("a feed").changes(None),
             )
         };
-        // Far more than it may take: the test is that it ends.
+        // A generous limit: only checks that it ends.
         let answers = tokio::time::timeout(Duration::from_secs(30), answers).await;
         let (taken, found, changes) = answers.expect("an answer in bounded time");
         let errors = [
@@ -96,7 +98,7 @@ pub async fn frozen<S: StoreServer>() {
         loop {
             match store.take_use(&new_use(1, 1, 1), now()).await {
                 Ok(outcome) => break outcome,
-                // For a moment, all are told of the last attempt to connect.
+                // For a moment, calls still get the error of the last attempt to connect.
                 Err(error) => assert!(is_outage(&error), "{error:?}"),
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

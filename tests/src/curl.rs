@@ -1,14 +1,14 @@
-//! curl, and its answers.
+//! Runs curl and parses its responses.
 
 use std::{net::SocketAddr, process::Output};
 
-/// How curl speaks, in its own words.
+/// The curl options for HTTP/1.1 and HTTP/2.
 pub const WIRES: [&str; 2] = ["--http1.1", "--http2-prior-knowledge"];
 
-/// Runs `curl` with these arguments, quiet and without the user's settings, and gives what it says.
+/// Runs `curl` silently, with these arguments and without the user's settings.
 ///
 /// # Panics
-/// If there is no `curl`.
+/// If `curl` is not installed.
 pub async fn curl(arguments: &[&str]) -> Output {
     tokio::process::Command::new("curl")
         .args(["--disable", "--silent", "--show-error", "--max-time", "60"])
@@ -18,7 +18,7 @@ pub async fn curl(arguments: &[&str]) -> Output {
         .expect("curl is installed")
 }
 
-/// An answer, as it came over the wire.
+/// A response.
 #[derive(Debug)]
 pub struct Reply {
     /// The status.
@@ -30,7 +30,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Reads what curl prints with `-i`.
+    /// Parses the output of `curl -i`.
     fn of(output: &Output) -> Self {
         let text = String::from_utf8_lossy(&output.stdout);
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| {
@@ -45,10 +45,10 @@ impl Reply {
         }
     }
 
-    /// The value of a header, if it came.
+    /// Returns the value of a header.
     ///
     /// # Panics
-    /// If it came twice.
+    /// If the header occurs twice.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.head.lines().filter_map(|line| {
             let (given, value) = line.split_once(": ")?;
@@ -59,7 +59,7 @@ impl Reply {
         value
     }
 
-    /// Status and error code, such as `401 invalid_token`.
+    /// Returns status and error code, such as `401 invalid_token`.
     pub fn verdict(&self) -> String {
         let challenge = self.header("www-authenticate").unwrap_or_default();
         let code = challenge.split("error=\"").nth(1);
@@ -70,7 +70,7 @@ impl Reply {
     }
 }
 
-/// Calls `http://AT/PATH`, to the letter.
+/// Calls `http://AT/PATH`, without normalizing the path.
 pub async fn call(at: SocketAddr, path: &str, more: &[&str]) -> Reply {
     let url = format!("http://{at}{path}");
     let arguments = [&["-i", "--globoff", "--path-as-is", &url], more].concat();
@@ -83,7 +83,8 @@ pub async fn show(at: SocketAddr, wire: &str, path: &str, token: &str) -> Reply 
     call(at, path, &[wire, "-H", &header]).await
 }
 
-/// A token of an example's issuer, by the query of its `/token`, such as `subject=ann&scope=api`.
+/// Fetches a token from an example's issuer with a query for `/token`, such as
+/// `subject=ann&scope=api`.
 pub async fn token(issuer: &str, query: &str) -> String {
     let output = curl(&["-f", "-X", "POST", &format!("{issuer}/token?{query}")]).await;
     assert!(output.status.success(), "{output:?}");

@@ -1,11 +1,11 @@
-//! A store's feed, as tests read it.
+//! Reads a store's feed.
 
 use tower_revoke::core::{Changes, Store};
 
-/// All that the feed tells up to its end, as one page.
+/// Reads the feed to its end, into one page.
 ///
 /// # Panics
-/// If the store is not up.
+/// If the store is not reachable.
 pub async fn whole_feed(store: &impl Store) -> Changes {
     let mut whole = store
         .feed()

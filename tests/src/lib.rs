@@ -1,4 +1,5 @@
-//! What the tests across the crates share: servers and clients on real sockets, and a stack to try.
+//! Helpers for the tests across the crates: servers and clients on real sockets, and a stack to
+//! test.
 
 pub mod acks;
 pub mod conformance;

@@ -1,4 +1,4 @@
-//! A load on a store that counts its winners, and the names in it.
+//! A load on a store that counts winners, and the tokens that it uses.
 
 use std::{
     collections::HashMap,
@@ -17,12 +17,12 @@ use tower_revoke::core::{
 
 use crate::servers::{is_outage, wait_until};
 
-/// The token of a number.
+/// Returns the token with this number.
 pub fn token(number: u64) -> TokenId {
     TokenId::of_jwt("https://id.example.com", &number.to_string())
 }
 
-/// Its key.
+/// Returns the key of that token.
 pub fn key(number: u64) -> KeyDigest {
     KeyDigest::of_token(token(number))
 }
@@ -37,7 +37,7 @@ fn end() -> UnixTime {
     now().saturating_add(Duration::from_secs(3_600))
 }
 
-/// A use of one of its uses.
+/// Returns a use of that token.
 ///
 /// # Panics
 /// If the limit is 0.
@@ -49,14 +49,14 @@ pub fn new_use(number: u64, id: u64, limit: u32) -> Use {
     Use::new(token(number), UseId::from_bytes(bytes), limit, Some(end()))
 }
 
-/// Its end.
+/// Returns a revocation of that token.
 pub fn revocation(number: u64) -> Revocation {
     Revocation::of_token(token(number), None)
         .retained(Some(end()))
         .because("a test")
 }
 
-/// Callers who use and revoke without end, and remember what was acknowledged.
+/// Callers that take uses and revoke in a loop, and record what was acknowledged.
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
@@ -64,10 +64,10 @@ pub struct Load {
     callers: JoinSet<()>,
 }
 
-/// What a load saw.
+/// What a load observed.
 #[derive(Debug, Default)]
 pub struct Done {
-    /// Tokens that were taken, by the ids of those who were told that they won.
+    /// Tokens that were taken, with the ids of the uses that won.
     winners: Mutex<HashMap<u64, Vec<u64>>>,
     /// Tokens whose revocation was acknowledged.
     revoked: Mutex<Vec<u64>>,
@@ -76,7 +76,7 @@ pub struct Done {
 }
 
 impl Load {
-    /// Pairs of callers, each with a store of its own, who want the same tokens.
+    /// Starts pairs of callers, each with its own store, that compete for the same tokens.
     pub fn start<S: Store + Clone>(stores: &[S; 2]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let done = Arc::new(Done::default());
@@ -100,26 +100,26 @@ impl Load {
         }
     }
 
-    /// Returns when so many more writes were acknowledged.
+    /// Waits until this many more writes were acknowledged.
     pub async fn goes_on(&self, writes: u64) {
         let from = self.done.acknowledged.load(Ordering::SeqCst);
         let wanted = || self.done.acknowledged.load(Ordering::SeqCst) >= from + writes;
         wait_until("writes are acknowledged", wanted).await;
     }
 
-    /// Returns when so many more calls have failed.
+    /// Waits until this many more calls have failed.
     pub async fn fails(&self, times: u64) {
         let from = self.done.errors.load(Ordering::SeqCst);
         let wanted = || self.done.errors.load(Ordering::SeqCst) >= from + times;
         wait_until("calls fail", wanted).await;
     }
 
-    /// The tokens whose uses and revocations were acknowledged.
+    /// Returns the tokens whose uses and revocations were acknowledged.
     pub fn so_far(&self) -> Vec<u64> {
         self.done.tokens()
     }
 
-    /// Ends it, and gives what it saw.
+    /// Stops the load and returns what it observed.
     pub async fn stop(mut self) -> Arc<Done> {
         self.stop.store(true, Ordering::SeqCst);
         while let Some(ended) = self.callers.join_next().await {
@@ -130,7 +130,7 @@ impl Load {
 }
 
 impl Done {
-    /// One of four tokens is revoked, the others are taken.
+    /// Revokes one of four tokens and takes the others.
     async fn one(&self, store: &impl Store, number: u64, id: u64) {
         if number.is_multiple_of(4) {
             match store.revoke(&[revocation(number)]).await {
@@ -143,7 +143,7 @@ impl Done {
             return;
         }
         let use_ = new_use(number, id, 1);
-        // As callers do it: what nobody knows is asked again under the same id.
+        // As real callers do, retries an unknown outcome under the same id.
         for _ in 0..3 {
             match store.take_use(&use_, now()).await {
                 Ok(outcome) => {
@@ -161,16 +161,16 @@ impl Done {
     async fn failed(&self, error: &StoreError) {
         assert!(is_outage(error), "{error:?}");
         self.errors.fetch_add(1, Ordering::SeqCst);
-        // A server that is down is not asked as fast as the machine can.
+        // Avoids a busy loop against a server that is down.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 
-    /// How many writes were acknowledged.
+    /// Returns the number of acknowledged writes.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::SeqCst)
     }
 
-    /// Tokens that two callers were told to have won.
+    /// Returns the number of tokens with two winners.
     pub fn won_twice(&self) -> usize {
         let winners = locked(&self.winners);
         winners.values().filter(|ids| ids.len() > 1).count()
@@ -182,16 +182,16 @@ impl Done {
         tokens
     }
 
-    /// How many acknowledged uses and revocations the store knows nothing of any more.
+    /// Returns how many acknowledged uses and revocations the store has lost.
     pub async fn lost(&self, store: &impl Store) -> usize {
         forgotten(store, &self.tokens()).await
     }
 }
 
-/// Of how many of these tokens, all taken or revoked, the store knows nothing.
+/// Returns how many of these tokens, all taken or revoked, the store no longer lists.
 ///
 /// # Panics
-/// If there are none, or the store is not up.
+/// If there are no tokens, or if the store is not reachable.
 pub async fn forgotten(store: &impl Store, tokens: &[u64]) -> usize {
     assert!(!tokens.is_empty(), "nothing was acknowledged");
     let mut forgotten = 0;

@@ -1,4 +1,4 @@
-//! Servers and clients over loopback sockets, with nothing between them and hyper.
+//! Servers and clients over loopback sockets, directly on hyper.
 
 use std::net::SocketAddr;
 
@@ -19,10 +19,10 @@ use tokio::{
 use tower::Service;
 use tower_revoke::core::BoxError;
 
-/// A server on a free loopback port; it ends when dropped.
+/// A server on a free loopback port, stopped on drop.
 #[derive(Debug)]
 pub struct Server {
-    /// Where it listens.
+    /// The address that it listens on.
     pub addr: SocketAddr,
     _tasks: JoinSet<()>,
 }
@@ -65,7 +65,7 @@ impl Server {
     }
 }
 
-/// How a client speaks.
+/// The protocol of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
     /// HTTP/1.1.
@@ -75,7 +75,7 @@ pub enum Wire {
 }
 
 impl Wire {
-    /// Both.
+    /// Both protocols.
     pub const ALL: [Self; 2] = [Self::Http1, Self::Http2];
 }
 
@@ -92,23 +92,23 @@ enum Sender {
     Http2(hyper::client::conn::http2::SendRequest<Empty<Bytes>>),
 }
 
-/// A whole answer, or as much of one as came.
+/// A response, as far as it was received.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The bytes that came.
+    /// The bytes received.
     pub bytes: Bytes,
     /// The trailers.
     pub trailers: Option<HeaderMap>,
-    /// Whether the body came to its end, as far as the client can tell.
+    /// Whether the body is complete, as far as the client can tell.
     pub whole: bool,
 }
 
 impl Answer {
-    /// Status and error code in one, such as `401 invalid_token`.
+    /// Returns status and error code, such as `401 invalid_token`.
     pub fn verdict(&self) -> String {
         let challenge = self.headers.get("www-authenticate");
         let code = challenge.and_then(|value| {
@@ -128,8 +128,8 @@ impl Client {
         Self::connect_with_window(addr, wire, 1 << 20).await
     }
 
-    /// Opens a connection; on HTTP/2 the server may send so many bytes of a body before the client
-    /// has read any.
+    /// Opens a connection. On HTTP/2, the server may send `window` bytes of a body before the
+    /// client has read any.
     pub async fn connect_with_window(addr: SocketAddr, wire: Wire, window: u32) -> Self {
         let stream = TcpStream::connect(addr).await.expect("a listening server");
         stream.set_nodelay(true).expect("a socket");
@@ -164,10 +164,10 @@ impl Client {
         }
     }
 
-    /// Sends a request; the answer's body is still to be read.
+    /// Sends a request and returns the head of the response; its body is not read yet.
     ///
     /// # Errors
-    /// hyper's, if no head came.
+    /// The error of hyper, if no head was received.
     pub async fn head(
         &mut self,
         request: Request<Empty<Bytes>>,
@@ -184,10 +184,10 @@ impl Client {
         }
     }
 
-    /// Sends a request and reads the answer to its end.
+    /// Sends a request and reads the whole response.
     ///
     /// # Errors
-    /// hyper's, if no head came.
+    /// The error of hyper, if no head was received.
     pub async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<Answer, hyper::Error> {
         let response = self.head(request).await?;
         let (parts, mut body) = response.into_parts();
@@ -212,10 +212,10 @@ impl Client {
         })
     }
 
-    /// A handle for another stream of the same HTTP/2 connection.
+    /// Returns a handle for another stream of the same HTTP/2 connection.
     ///
     /// # Panics
-    /// On HTTP/1, which has one stream.
+    /// On HTTP/1, which has a single stream.
     pub fn another(&self) -> Self {
         let Sender::Http2(sender) = &self.sender else {
             panic!("an HTTP/1 connection has one stream");
@@ -227,7 +227,7 @@ impl Client {
     }
 }
 
-/// A GET with a bearer token.
+/// Returns a GET request with a bearer token.
 pub fn get(path: &str, token: &str) -> Request<Empty<Bytes>> {
     Request::builder()
         .uri(format!("http://localhost{path}"))

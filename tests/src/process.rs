@@ -1,4 +1,4 @@
-//! A server in a process of its own: it says when it is ready, and never outlives its test.
+//! A server process that reports when it is ready, and never outlives its test.
 
 use std::{
     collections::VecDeque,
@@ -12,36 +12,36 @@ use std::{
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-/// How many lines of a server's log are shown where something went wrong.
+/// How many lines of a server's log a failure shows.
 const TAIL: usize = 60;
 
 type Tail = Arc<Mutex<VecDeque<String>>>;
 
-/// A running server. It ends when it is dropped, and when the thread that started it ends, however
-/// that may be: start it on the test's own thread.
+/// A running server, killed on drop and when the thread that started it ends, for whatever reason.
+/// Start it on the test's own thread.
 pub(crate) struct Process {
     name: &'static str,
     child: Child,
     lines: mpsc::UnboundedReceiver<String>,
     tail: Tail,
-    /// Its data, which go when it has ended.
+    /// Its data, deleted once it has ended.
     _data: TempDir,
 }
 
 impl Process {
-    /// Starts `program` in the folder `data`, with what `set` adds to the command.
+    /// Starts `program` in the folder `data`; `set` completes the command.
     pub(crate) fn start(
         name: &'static str,
         program: &str,
         data: TempDir,
         set: impl FnOnce(&mut Command),
     ) -> Self {
-        // A test that is killed runs no destructor.
+        // No destructor runs if the test process is killed.
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", program])
             .current_dir(data.path())
-            // What it would leave behind when it is killed goes with its data.
+            // Whatever it leaves behind when it is killed is deleted with its data.
             .env("TMPDIR", data.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -63,7 +63,7 @@ impl Process {
         }
     }
 
-    /// Reads the log up to the line in which `read` finds something.
+    /// Reads the log up to the line for which `read` returns a value.
     pub(crate) async fn says<T>(
         &mut self,
         what: &str,
@@ -81,18 +81,18 @@ impl Process {
         let name = self.name;
         match tokio::time::timeout(within, found).await {
             Ok(Some(found)) => found,
-            // Dropped by the panic, it shows its log.
+            // The panic drops the process, which prints its log.
             Ok(None) => panic!("{name} ended before it said {what}"),
             Err(_) => panic!("{name} did not say {what} within {within:?}"),
         }
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends a signal, by its short name such as `TERM`.
+    /// Sends a signal by its short name, such as `TERM`.
     pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", signal, &id]).status();
@@ -102,8 +102,8 @@ impl Process {
         );
     }
 
-    /// Waits until it has ended: both its pipes are closed then. Gives what it said since the last
-    /// line that was read.
+    /// Waits until the process has ended, when both its pipes are closed. Returns the lines since
+    /// the last one that was read.
     pub(crate) async fn ended(mut self, within: Duration) -> (ExitStatus, Vec<String>) {
         let mut said = Vec::new();
         let closed = async {
@@ -119,7 +119,7 @@ impl Process {
     }
 }
 
-/// Reads to the end, also when nobody listens any more: a full pipe would stop the server.
+/// Reads to the end, even if nobody reads the lines: a full pipe would block the server.
 fn pump(
     pipe: Option<impl Read + Send + 'static>,
     sender: &mpsc::UnboundedSender<String>,
@@ -148,7 +148,7 @@ impl Drop for Process {
         reason = "a failed test shows what its server said"
     )]
     fn drop(&mut self) {
-        // Both fail only if it has ended already.
+        // Both calls fail only if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

@@ -1,4 +1,4 @@
-//! The example programs, as a user starts them: they say where they are, and end on SIGTERM.
+//! Runs the example programs as a user does: they print their addresses, and end on SIGTERM.
 
 use std::{
     fmt,
@@ -15,18 +15,18 @@ use crate::{
     process::Process,
 };
 
-/// How long a program may take to say what is expected of it, or to end.
+/// The time limit for a program to print an expected line, or to end.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// A running example, built beside the tests by `--workspace`. It ends when it is dropped.
+/// A running example, built beside the tests by `--workspace`, and killed on drop.
 pub struct Program(Process);
 
 impl Program {
-    /// Starts an example by its package's name, with what `set` adds to its command. Call it on
-    /// the test's own thread.
+    /// Starts an example by the name of its package; `set` completes the command. Call it on the
+    /// test's own thread.
     ///
     /// # Panics
-    /// If it was not built: build the whole workspace.
+    /// If the example was not built: build the whole workspace.
     pub fn start(name: &'static str, set: impl FnOnce(&mut Command)) -> Self {
         let program = built(name);
         let program = program.to_str().expect("a path in UTF-8");
@@ -34,13 +34,13 @@ impl Program {
         Self(Process::start(name, program, data, set))
     }
 
-    /// Reads what it prints, up to the line that begins with `before`, and gives the rest of it.
+    /// Reads the output up to the line with the prefix `before`, and returns the rest of that line.
     pub async fn says(&mut self, before: &str) -> String {
         let rest = |line: &str| Some(line.strip_prefix(before)?.trim().to_owned());
         self.0.says(before, WITHIN, rest).await
     }
 
-    /// The address in the line that begins with `before`.
+    /// Returns the address in the line with the prefix `before`.
     pub async fn address(&mut self, before: &str) -> SocketAddr {
         let url = self.says(before).await;
         let address = url.strip_prefix("http://").unwrap_or(&url);
@@ -48,12 +48,12 @@ impl Program {
         address.parse().expect("an address and a port")
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn id(&self) -> u32 {
         self.0.id()
     }
 
-    /// Asks it to end, as a service manager does.
+    /// Sends SIGTERM, as a service manager does.
     pub fn terminate(&self) {
         self.0.signal("TERM");
     }
@@ -63,8 +63,8 @@ impl Program {
         self.0.ended(WITHIN).await.0
     }
 
-    /// Waits until it has ended, and gives all that it said, on both pipes, since the last line
-    /// that was read.
+    /// Waits until it has ended, and returns the output on both pipes since the last line that was
+    /// read.
     pub async fn last_words(self) -> (ExitStatus, Vec<String>) {
         self.0.ended(WITHIN).await
     }
@@ -76,22 +76,22 @@ impl fmt::Debug for Program {
     }
 }
 
-/// A running example with the authorization server in it, on a free loopback port.
+/// A running example that includes an authorization server, on a free loopback port.
 #[derive(Debug)]
 pub struct Example {
     /// The program.
     pub program: Program,
     /// The authorization server's address.
     pub issuer: String,
-    /// Where the example listens.
+    /// The address of the example.
     pub at: SocketAddr,
 }
 
 impl Example {
-    /// Starts it, and returns when it listens. Call it on the test's own thread.
+    /// Starts the example, and returns once it listens. Call it on the test's own thread.
     ///
     /// # Panics
-    /// If it was not built: build the whole workspace.
+    /// If the example was not built: build the whole workspace.
     pub async fn start(name: &'static str) -> Self {
         let mut program = Program::start(name, |command| {
             command.arg("127.0.0.1:0");
@@ -105,23 +105,23 @@ impl Example {
         }
     }
 
-    /// A token, by the query of the issuer's `/token`, such as `subject=ann&scope=api`.
+    /// Fetches a token with a query for the issuer's `/token`, such as `subject=ann&scope=api`.
     pub async fn token(&self, query: &str) -> String {
         curl::token(&self.issuer, query).await
     }
 
-    /// What curl prints with `-i` for a path.
+    /// Calls a path with curl.
     pub async fn call(&self, path: &str, more: &[&str]) -> Reply {
         curl::call(self.at, path, more).await
     }
 
-    /// The same with a token.
+    /// Calls a path with a token.
     pub async fn show(&self, wire: &str, path: &str, token: &str) -> Reply {
         curl::show(self.at, wire, path, token).await
     }
 }
 
-/// Where cargo puts what it builds: beside the running test.
+/// Returns the path of a program that cargo built beside the running test.
 fn built(name: &str) -> PathBuf {
     let me = std::env::current_exe().expect("a path");
     let folder = me.ancestors().nth(2).expect("the target folder");

@@ -1,4 +1,4 @@
-//! What a store must do in every SQL database, whatever its tables are called there.
+//! Tests that apply to every SQL store, whatever its tables are called.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use tower_revoke_store_sql::SqlStoreError;
 
 use crate::load::{new_use, now, revocation};
 
-/// Without its tables it is not opened; all nodes may create them at the same time; newer ones are
-/// rejected. `connect` is told whether it migrates.
+/// Checks that the store doesn't open without its tables, that all nodes may create them at the
+/// same time, and that newer tables are rejected. The argument of `connect` is whether it migrates.
 pub async fn tables_are_created_once<S: Store>(
     connect: impl AsyncFn(bool) -> Result<S, SqlStoreError>,
     migrate: impl AsyncFn() -> Result<(), SqlStoreError>,
@@ -41,8 +41,8 @@ pub async fn tables_are_created_once<S: Store>(
     assert!(matches!(newer, Err(SqlStoreError::Newer { found: 7, .. })));
 }
 
-/// The feed of a store that keeps 100 changes forgets the older ones. `events` counts the rows of the
-/// feed.
+/// Checks that the feed of a store that keeps 100 changes forgets older ones. `events` counts the
+/// rows of the feed.
 pub async fn feed_forgets_while_it_grows(store: &impl Store, events: impl FnOnce() -> String) {
     let begun = store
         .feed()
@@ -54,7 +54,7 @@ pub async fn feed_forgets_while_it_grows(store: &impl Store, events: impl FnOnce
     for batch in 0..10 {
         revoke_thousand(store, batch).await;
     }
-    // What was asked later is done later: trimming is behind by as much as one batch.
+    // Trimming is asynchronous and lags by up to one batch.
     store.revoke(&[revocation(0)]).await.expect("a revocation");
     let kept: u64 = events().parse().expect("a number");
     assert!((100..4_000).contains(&kept), "{kept} of 10,000");
@@ -65,7 +65,7 @@ pub async fn feed_forgets_while_it_grows(store: &impl Store, events: impl FnOnce
     );
 }
 
-/// A store that keeps changes for a minute, by the clock of this hand, forgets one that is older.
+/// Checks that a store with a retention of one minute by its own clock forgets older changes.
 /// `first_and_last` reads the numbers of the feed's first and last row.
 pub async fn old_changes_go(
     store: &impl Store,
@@ -87,7 +87,8 @@ async fn revoke_thousand(store: &impl Store, batch: u64) {
     store.revoke(&some).await.expect("revocations");
 }
 
-/// A purge forgets all that has ended, however much it is. `rows` counts the rows of a table.
+/// Checks that a purge removes everything that has expired, however much. `rows` counts the rows of
+/// a table.
 pub async fn purge_takes_many_steps(store: &impl Store, rows: impl Fn(&str) -> String) {
     let past = UnixTime::from_secs(1_000);
     let ended = |number| {

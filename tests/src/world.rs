@@ -1,30 +1,30 @@
-//! An issuer, a list over a store that can be told to fail, and the stack around a service.
+//! An issuer, a list over a scripted store, and the stack around a service.
 
 use tower::Layer;
 use tower_revoke::{JwtVerifier, MemoryStore, RequireBearer, RequireBearerLayer, RevocationList};
 use tower_revoke_testing::{ScriptedStore, StoreScript, TestAlgorithm, TestIssuer};
 
-/// All that a protected service stands on.
+/// Everything that a protected service needs.
 #[derive(Debug)]
 pub struct World {
     /// Signs the tokens.
     pub issuer: TestIssuer,
-    /// What the layers ask.
+    /// The revocation list of the layers.
     pub list: RevocationList,
-    /// Steers the store behind the list.
+    /// The script of the store behind the list.
     pub store: StoreScript,
-    /// Checks the tokens.
+    /// Verifies the tokens.
     pub tokens: JwtVerifier,
 }
 
 impl World {
-    /// An issuer with an ES256 key, and an empty list.
+    /// Creates an issuer with an ES256 key, and an empty list.
     pub fn new() -> Self {
         let (store, script) = ScriptedStore::over(MemoryStore::new());
         Self::over(RevocationList::new(store), script)
     }
 
-    /// An issuer with an ES256 key, and a list over the store of this script.
+    /// Creates an issuer with an ES256 key, and takes a list over the store of this script.
     pub fn over(list: RevocationList, script: StoreScript) -> Self {
         let issuer = TestIssuer::with("https://id.example.com", TestAlgorithm::ES256);
         let tokens = JwtVerifier::issuer(issuer.issuer())
@@ -41,12 +41,12 @@ impl World {
         }
     }
 
-    /// A token that is good for an hour.
+    /// Signs a token that is valid for an hour.
     pub fn token(&self) -> String {
         self.issuer.token().audience("api").sign()
     }
 
-    /// The bearer check around `layer` around `service`.
+    /// Wraps `service` in `layer`, and that in the bearer layer.
     pub fn protect<S, L: Layer<S>>(
         &self,
         layer: &L,

@@ -1,8 +1,8 @@
-//! One node of several that share a store: the whole stack over HTTP, in a process of its own.
+//! Runs one of several nodes that share a store: the whole stack over HTTP, as a process.
 //!
-//! `store-node KIND PLACE KEYS [SETTING=VALUE]…`: the kind of the store and where it is, the file of
-//! the issuer's keys, and what is set of the list, times in milliseconds. It prints where it listens
-//! once its list is ready.
+//! `store-node KIND PLACE KEYS [SETTING=VALUE]…`: the kind of the store and its address, the file
+//! with the issuer's keys, and settings of the list, with times in milliseconds. Prints its address
+//! once the list is ready.
 
 #![expect(clippy::print_stdout, reason = "it tells where it listens")]
 
@@ -109,7 +109,7 @@ async fn serve(list: RevocationList, keys: &str) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Ends the token that it is called with, on all nodes. It is durable when this has answered.
+/// Revokes the presented token on all nodes. The revocation is durable once this responds.
 async fn log_out(
     Extension(list): Extension<RevocationList>,
     caller: Authenticated,
@@ -119,7 +119,7 @@ async fn log_out(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The same with all tokens that its subject has so far.
+/// Revokes all tokens that the subject has so far.
 async fn log_out_everywhere(
     Extension(list): Extension<RevocationList>,
     caller: Authenticated,
@@ -137,7 +137,7 @@ async fn ready(Extension(list): Extension<RevocationList>) -> StatusCode {
     }
 }
 
-/// A line for each series: its name and its value.
+/// Responds with a line for each series: its name and its value.
 async fn metrics(
     Extension(list): Extension<RevocationList>,
     Extension(told): Extension<Snapshotter>,
@@ -150,7 +150,7 @@ async fn metrics(
             DebugValue::Gauge(level) => level.to_string(),
             DebugValue::Histogram(_) => continue,
         };
-        // A string takes all that is written to it.
+        // Writing to a string can't fail.
         let _ = writeln!(lines, "{} {value}", key.key().name());
     }
     lines

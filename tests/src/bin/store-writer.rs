@@ -1,7 +1,7 @@
-//! Writes to a store until it is killed, and says on stdout what was acknowledged: the other half
-//! of the test `kill_nine`.
+//! Writes to a store until it is killed, and prints what was acknowledged. The test `kill_nine`
+//! starts it.
 //!
-//! `store-writer KIND PLACE SEED`; each line that it prints is an [`Ack`].
+//! `store-writer KIND PLACE SEED`; each printed line is an [`Ack`].
 
 use std::{
     convert::Infallible,
@@ -24,7 +24,7 @@ use tower_revoke_store_redb::{RedbStore, RedbStoreError};
 use tower_revoke_store_sql::{SqliteStore, SqliteStoreError};
 use tower_revoke_tests::{acks::Ack, load::now};
 
-/// As many are in doubt when the end comes.
+/// At most this many writes have no known outcome when the process is killed.
 const WRITERS: usize = 8;
 
 #[tokio::main]
@@ -47,7 +47,7 @@ async fn run(arguments: &[String]) -> Result<Infallible, BoxError> {
     }
 }
 
-/// A slow disk is no failure here.
+/// The long timeout keeps a slow disk from failing the test.
 fn redb(place: &str) -> Result<RedbStore, RedbStoreError> {
     let builder = RedbStore::builder(place);
     builder.request_timeout(Duration::from_secs(600)).open()
@@ -80,7 +80,7 @@ async fn write<S: Store>(store: S, seed: u64) -> Result<Infallible, BoxError> {
     ended?
 }
 
-/// A revocation, or two uses of one use at once.
+/// Makes a revocation, or two concurrent uses of a single-use token.
 async fn one<S: Store>(store: &S, number: u64) -> Result<(), BoxError> {
     let token = Ack::token(number);
     if number.is_multiple_of(2) {
@@ -99,7 +99,7 @@ async fn one<S: Store>(store: &S, number: u64) -> Result<(), BoxError> {
     one.and(other)
 }
 
-/// In one piece, so that a line is whole or not there.
+/// Writes the line in one piece, so that it is printed whole or not at all.
 fn say(ack: Ack) -> Result<(), BoxError> {
     let line = format!("{ack}\n");
     let mut out = stdout().lock();

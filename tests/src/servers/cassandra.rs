@@ -1,4 +1,4 @@
-//! An Apache Cassandra of one node. Its data outlive it, so that it can be killed and started again.
+//! A single-node Apache Cassandra. Its data survives a kill, so that it can be restarted.
 
 use std::{
     fmt, fs,
@@ -15,14 +15,14 @@ use crate::process::Process;
 const SETTINGS: &str = include_str!("../../servers/cassandra/cassandra.yaml");
 const LOGBACK: &str = include_str!("../../servers/cassandra/logback.xml");
 
-/// It takes about 10 s; a machine that is busy building takes much longer.
+/// It starts in about 10 s, or much longer on a machine that is busy building.
 const WITHIN: Duration = Duration::from_secs(240);
 
-/// `host:port` of a server that tests may use instead of one of their own, where nothing has to be
-/// done to it. Whoever asks there must be allowed to create keyspaces.
+/// `host:port` of a server that tests may use instead of starting one, unless they have to kill or
+/// freeze it. The user must be allowed to create keyspaces.
 const VARIABLE: &str = "TOWER_REVOKE_TEST_CASSANDRA";
 
-/// Packages of the JVM that it looks into, as in its own `jvm17-server.options`.
+/// JVM packages that Cassandra reflects on, as in its own `jvm17-server.options`.
 const EXPORTS: &[&str] = &[
     "java.base/java.lang.ref",
     "java.base/jdk.internal.misc",
@@ -52,23 +52,22 @@ const OPENS: &[&str] = &[
     "jdk.management/com.sun.management.internal",
 ];
 
-/// Nobody else is waited for: it is alone. Without a word of JMX, which would listen on every
-/// address.
+/// A single node waits for no others. JMX stays off, because it would listen on every address.
 const PROPERTIES: &[&str] = &[
     "-Xms512m",
     "-Xmx512m",
     "-XX:+UseSerialGC",
-    // It lives for seconds: what the second compiler would gain, it costs in the start.
+    // In a process that lives for seconds, the second compiler costs more than it gains.
     "-XX:TieredStopAtLevel=1",
     "-Djdk.attach.allowAttachSelf=true",
-    // Or it would close its output.
+    // Otherwise it would close its output.
     "-Dcassandra-foreground=yes",
     "-Dcassandra.ring_delay_ms=1",
     "-Dcassandra.skip_wait_for_gossip_to_settle=0",
     "-Dcassandra.superuser_setup_delay_ms=0",
 ];
 
-/// One server, which asks nobody for a password.
+/// One server without authentication.
 pub struct Cassandra {
     pub(super) process: ServerProcess,
     data: TempDir,
@@ -77,7 +76,7 @@ pub struct Cassandra {
 }
 
 impl Cassandra {
-    /// Starts one on free ports, with more settings, as lines of its `cassandra.yaml`.
+    /// Starts a server on free ports with more settings, as lines of its `cassandra.yaml`.
     pub async fn start(settings: &[&str]) -> Self {
         let jars = installed("cassandra").join("lib");
         let data = TempDir::new().expect("a temp dir");
@@ -102,7 +101,7 @@ impl Cassandra {
         cassandra
     }
 
-    /// Starts it, with what it has on disk.
+    /// Starts it with the data on disk.
     pub(super) async fn restart(&mut self) {
         let rest = TempDir::new().expect("a temp dir");
         let mut process = Process::start("Cassandra", "java", rest, |command| {
@@ -135,15 +134,15 @@ impl Cassandra {
         self.process = ServerProcess::of(process);
     }
 
-    /// Where it keeps its data; they can be copied while it is not running.
+    /// Returns the folder of its data, which can be copied while it is down.
     pub fn data(&self) -> PathBuf {
         self.data.path().join("data")
     }
 
-    /// Puts a copy of its data somewhere, or takes them from there; it must not be running.
+    /// Copies its data to or from a backup.
     ///
     /// # Panics
-    /// If it runs.
+    /// If the server is running.
     pub fn copy_data(&self, from: &Path, to: &Path) {
         assert!(self.process.is_gone(), "it would go on writing");
         let _ = fs::remove_dir_all(to);
@@ -165,17 +164,17 @@ impl fmt::Debug for Cassandra {
     }
 }
 
-/// A server that nothing is done to: the one that the variable names, or one of our own.
+/// A server that tests don't kill or freeze: the one that the variable names, or a new one.
 #[derive(Debug)]
 pub enum SharedCassandra {
-    /// Somebody's.
+    /// The server that the variable names.
     Theirs(String),
-    /// Ours.
+    /// A server that this process has started.
     Ours(Cassandra),
 }
 
 impl SharedCassandra {
-    /// The one that the variable names, or a new one.
+    /// Uses the server that the variable names, or starts one.
     pub async fn start() -> Self {
         match Self::named() {
             Some(address) => Self::Theirs(address),
@@ -183,12 +182,12 @@ impl SharedCassandra {
         }
     }
 
-    /// Where the one is that the variable names.
+    /// Returns the address in the variable.
     pub fn named() -> Option<String> {
         std::env::var(VARIABLE).ok()
     }
 
-    /// Where it is.
+    /// Returns its address.
     pub fn address(&self) -> String {
         match self {
             Self::Theirs(address) => address.clone(),
@@ -211,7 +210,7 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Both at once, or they could be the same.
+/// Binds both at once, so that they differ.
 fn free_ports() -> [u16; 2] {
     let listeners = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     listeners.map(|listener| {

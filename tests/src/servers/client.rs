@@ -1,4 +1,4 @@
-//! What a test asks of an authorization server by itself, apart from the library under test.
+//! Requests that a test sends to an authorization server itself, without the library under test.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use serde_json::Value;
 use tower_revoke::core::HttpClient;
 use tower_revoke_http::HttpsClient;
 
-/// Longer than any answer of a server that lives.
+/// Longer than any response of a working server takes.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
-/// The name and secret of a client of the authorization server.
+/// The credentials of a client of the authorization server.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientId {
     /// `client_id`.
@@ -36,18 +36,18 @@ impl ClientId {
     }
 }
 
-/// A whole answer.
+/// A response.
 #[derive(Debug)]
 pub struct Reply {
     /// The status.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body, if it is JSON; else null.
+    /// The body if it is JSON, otherwise null.
     pub json: Value,
 }
 
-/// One issuer of a server, with the endpoints that its metadata name.
+/// One issuer of a server, with its metadata.
 #[derive(Clone, Debug)]
 pub struct Issuer {
     /// Its name, as in `iss`.
@@ -67,14 +67,14 @@ impl Issuer {
         }
     }
 
-    /// The URL of an endpoint, by its name in the metadata.
+    /// Returns the URL of an endpoint, by its name in the metadata.
     pub fn endpoint(&self, name: &str) -> &str {
         self.metadata[name]
             .as_str()
             .unwrap_or_else(|| panic!("no {name} in {}", self.metadata))
     }
 
-    /// A token by client_credentials, with the parameters given besides.
+    /// Fetches a token with the client_credentials grant and these additional parameters.
     pub async fn token(&self, client: ClientId, parameters: &[(&str, &str)]) -> String {
         let grant = [("grant_type", "client_credentials")];
         let form = [&grant, parameters].concat();
@@ -85,13 +85,13 @@ impl Issuer {
         }
     }
 
-    /// RFC 7662: what the server says of the token.
+    /// RFC 7662: introspects the token.
     pub async fn introspect(&self, client: ClientId, token: &str) -> Reply {
         let url = self.endpoint("introspection_endpoint");
         post(url, client, &[("token", token)]).await
     }
 
-    /// RFC 7009: the token is to end.
+    /// RFC 7009: revokes the token.
     pub async fn revoke(&self, client: ClientId, token: &str) -> Reply {
         let url = self.endpoint("revocation_endpoint");
         post(url, client, &[("token", token)]).await
@@ -108,7 +108,7 @@ async fn post(url: &str, client: ClientId, form: &[(&str, &str)]) -> Reply {
     send(Method::POST, url, Some(client.basic()), Body::Form(form)).await
 }
 
-/// What a request carries.
+/// The body of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Body<'a> {
     None,
@@ -116,7 +116,7 @@ pub(super) enum Body<'a> {
     Json(&'a Value),
 }
 
-/// Sends a request and reads the answer, whatever its status.
+/// Sends a request and reads the response, whatever its status.
 pub(super) async fn send(
     method: Method,
     url: &str,

@@ -1,4 +1,4 @@
-//! gRPC from a third family: `grpc-js`, on node's HTTP/2.
+//! Runs `grpc-js`, a gRPC client on node's HTTP/2.
 
 use serde_json::Value;
 use tokio::process::Command;
@@ -7,10 +7,11 @@ use super::{installed, script};
 
 const LOCK: &str = include_str!("../../servers/grpc-js/package-lock.json");
 
-/// Runs a JavaScript module that may import `@grpc/grpc-js`, and that reads JSON from its standard
-/// input and answers with JSON.
+/// Runs a JavaScript module that may import `@grpc/grpc-js`; it reads JSON from its standard input
+/// and writes JSON.
 ///
 /// # Panics
+/// If `grpc-js` is not installed in its pinned version, or if the module fails.
 /// If `grpc-js` is not installed in its pinned version, or if the module fails.
 pub async fn grpc_js(module: &str, input: &Value) -> Value {
     let folder = installed("grpc-js");
@@ -18,7 +19,7 @@ pub async fn grpc_js(module: &str, input: &Value) -> Value {
     assert_eq!(lock, LOCK, "another version: run tests/servers/install");
     let mut node = Command::new("node");
     node.args(["--input-type=module", "--eval", module])
-        // From where its imports are looked for.
+        // Imports are resolved from here.
         .current_dir(folder);
     script::run(&mut node, input).await
 }

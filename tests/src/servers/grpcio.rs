@@ -1,4 +1,4 @@
-//! gRPC from another family: Python's `grpcio`, on gRPC's own C core.
+//! Runs Python's `grpcio`, a gRPC client on gRPC's own C core.
 
 use serde_json::Value;
 use tokio::process::Command;
@@ -7,10 +7,11 @@ use super::{installed, script};
 
 const VERSIONS: &str = include_str!("../../servers/grpcio/requirements.txt");
 
-/// Runs a Python script that may `import grpc`, and that reads JSON from its standard input and
-/// answers with JSON.
+/// Runs a Python script that may `import grpc`; it reads JSON from its standard input and writes
+/// JSON.
 ///
 /// # Panics
+/// If `grpcio` is not installed in its pinned version, or if the script fails.
 /// If `grpcio` is not installed in its pinned version, or if the script fails.
 pub async fn grpcio(script: &str, input: &Value) -> Value {
     let folder = installed("grpcio");

@@ -1,5 +1,5 @@
-//! Keycloak: two realms that differ in the algorithm of their tokens, and the keys of both in
-//! the hands of an administrator.
+//! Keycloak with two realms that differ in the signature algorithm, and an admin client to rotate
+//! keys.
 
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
@@ -17,14 +17,14 @@ use crate::process::Process;
 const VERSION: &str = include_str!("../../servers/keycloak/VERSION");
 const REALM: &str = include_str!("../../servers/keycloak/realm.json");
 
-/// It takes 10 to 20 s; on a machine that is busy building it was seen to take 120.
+/// It starts in 10 to 20 s; 120 s were seen on a machine that was busy building.
 const STARTS_WITHIN: Duration = Duration::from_secs(240);
 
-/// Its administrator, and the password too.
+/// The user name of its administrator, and also the password.
 const ADMIN: &str = "admin";
 
-/// As in Keycloak's own `kc.sh`, which does not hand over to the JVM but waits for it: the server
-/// would outlive its handle. One thread that compiles little starts soonest.
+/// As in Keycloak's own `kc.sh`, which doesn't exec the JVM but waits for it, so that the server
+/// would outlive its handle. A single thread and little compilation start fastest.
 const JVM: &[&str] = &[
     "-Xmx512m",
     "-XX:TieredStopAtLevel=1",
@@ -40,7 +40,7 @@ const JVM: &[&str] = &[
     "--add-opens=java.base/java.lang=ALL-UNNAMED",
 ];
 
-/// Port 0 is a free one. With another cache than the local one it would listen on every address.
+/// Port 0 picks a free one. Any other cache than the local one would listen on every address.
 const OPTIONS: &[&str] = &[
     "start",
     "--optimized",
@@ -52,7 +52,7 @@ const OPTIONS: &[&str] = &[
     "--hostname-strict=false",
 ];
 
-/// A running Keycloak; it ends when dropped.
+/// A running Keycloak, stopped on drop.
 #[derive(Debug)]
 pub struct Keycloak {
     /// The realm whose tokens are signed with RS256.
@@ -64,23 +64,23 @@ pub struct Keycloak {
 }
 
 impl Keycloak {
-    /// A client whose tokens are for `api`, with the scope `OTT` if it asks for it. The secret is
-    /// one that must be form-urlencoded (RFC 6749 §2.3.1).
+    /// A client for the audience `api`, with the scope `OTT` if requested. Its secret must be
+    /// form-urlencoded (RFC 6749 §2.3.1).
     pub const SHOP: ClientId = ClientId {
         id: "shop",
         secret: "shop's secret: 100 % & more",
     };
-    /// As [`SHOP`](Self::SHOP), but the tokens say that they are access tokens: `at+jwt`.
+    /// Like [`SHOP`](Self::SHOP), but its tokens have the type `at+jwt`.
     pub const TYPED_SHOP: ClientId = ClientId {
         id: "typed-shop",
         secret: "typed-shop's secret",
     };
-    /// A client whose tokens are for `payments`.
+    /// A client for the audience `payments`.
     pub const TILL: ClientId = ClientId {
         id: "till",
         secret: "till's secret",
     };
-    /// The resource server, which may introspect the tokens that are for it.
+    /// The resource server, which may introspect tokens for its audience.
     pub const API: ClientId = ClientId {
         id: "api",
         secret: "api's secret",
@@ -106,7 +106,7 @@ impl Keycloak {
                 .env("KC_BOOTSTRAP_ADMIN_USERNAME", ADMIN)
                 .env("KC_BOOTSTRAP_ADMIN_PASSWORD", ADMIN);
         });
-        // It listens when all else is done, the import of the realms too.
+        // It listens only once everything else is done, including the import of the realms.
         let url = process
             .says("where it listens", STARTS_WITHIN, |line| {
                 let (_, rest) = line.split_once("Listening on: ")?;
@@ -121,7 +121,8 @@ impl Keycloak {
         }
     }
 
-    /// Gives the realm `rs256` a new RSA key, with which it signs from now on. The old one stays.
+    /// Adds a new RSA key to the realm `rs256`, which signs from now on. The old one stays
+    /// published.
     pub async fn rotate(&self) {
         let key = json!({
             "name": "second RS256",
@@ -133,8 +134,7 @@ impl Keycloak {
         assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
     }
 
-    /// Takes the first RSA key of the realm `rs256` out of use: it signs nothing, and is gone from
-    /// the key set.
+    /// Disables the first RSA key of the realm `rs256`: it no longer signs, and leaves the key set.
     pub async fn disable_first_key(&self) {
         let reply = self.admin(Method::GET, "?name=first%20RS256", None).await;
         let mut key = reply.json[0].clone();
@@ -145,7 +145,7 @@ impl Keycloak {
         assert_eq!(reply.status, StatusCode::NO_CONTENT, "{reply:?}");
     }
 
-    /// Asks the admin API for something about the components of the realm `rs256`.
+    /// Calls the admin API for the components of the realm `rs256`.
     async fn admin(&self, method: Method, rest: &str, body: Option<&Value>) -> Reply {
         let url = format!("{}/realms/master/protocol/openid-connect/token", self.url);
         let login = [
@@ -154,7 +154,7 @@ impl Keycloak {
             ("username", ADMIN),
             ("password", ADMIN),
         ];
-        // The token lives for a minute: one a call.
+        // The token lives for a minute, so each call fetches one.
         let login = send(Method::POST, &url, None, Body::Form(&login)).await;
         let token = login.json["access_token"].as_str().expect("a token");
         let url = format!("{}/admin/realms/rs256/components{rest}", self.url);
@@ -163,7 +163,7 @@ impl Keycloak {
     }
 }
 
-/// A home for the server that shares the programs and keeps what is written to itself.
+/// Creates a home folder for the server that links to the installed programs and has its own data.
 fn lay_out(installed: &Path, home: &Path) {
     for shared in ["conf", "lib", "providers", "themes"] {
         symlink(installed.join(shared), home.join(shared)).expect("a link in the temp dir");

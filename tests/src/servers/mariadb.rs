@@ -1,4 +1,4 @@
-//! A MariaDB server of Debian. Its data outlive it, so that it can be killed and started again.
+//! A MariaDB server from Debian's packages. Its data survives a kill, so that it can be restarted.
 
 use std::{fmt, process::Command, time::Duration};
 
@@ -7,11 +7,11 @@ use tempfile::TempDir;
 use super::{free_port, is_root, ran, server_process::ServerProcess};
 use crate::process::Process;
 
-/// It starts in less than a second; a busy machine takes longer, and so does one that crashed.
+/// It starts in less than a second, or later on a busy machine or after a crash.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// `mysql://…/database` of a server that tests may use instead of one of their own, where nothing
-/// has to be done to it. The user must be allowed to create tables.
+/// `mysql://…/database` of a server that tests may use instead of starting one, unless they have to
+/// kill or freeze it. The user must be allowed to create tables.
 const VARIABLE: &str = "TOWER_REVOKE_TEST_MARIADB";
 
 /// One server, with the user `root`, the database `tower`, and no password.
@@ -23,7 +23,7 @@ pub struct MariaDb {
 }
 
 impl MariaDb {
-    /// Starts one on a free port, with more options, as on its command line.
+    /// Starts a server on a free port, with more command-line options.
     pub async fn start(args: &[&str]) -> Self {
         let data = TempDir::new().expect("a temp dir");
         let mut install = Command::new("mariadb-install-db");
@@ -31,7 +31,7 @@ impl MariaDb {
             .args(["--no-defaults", "--skip-test-db"])
             .arg("--auth-root-authentication-method=normal")
             .arg(format!("--datadir={}", data.path().join("db").display()))
-            // Two at the same time take each other's files away in a folder that they share.
+            // Concurrent runs would delete each other's files in a shared folder.
             .arg(format!("--tmpdir={}", data.path().display()))
             .current_dir(data.path());
         if is_root() {
@@ -51,13 +51,13 @@ impl MariaDb {
         server
     }
 
-    /// Starts it, with what it has on disk.
+    /// Starts it with the data on disk.
     pub(super) async fn restart(&mut self) {
         let mut before: Vec<_> = Vec::new();
         let mut program = "/usr/sbin/mariadbd";
         if is_root() {
-            // It rejects to run as root. The signal for when its test dies is asked for again: it is
-            // forgotten where the user changes.
+            // The server refuses to run as root. Changing the user clears the parent-death signal,
+            // so it is set again.
             let args = "--reuid=mysql --regid=mysql --init-groups --pdeathsig KILL";
             before.extend(args.split(' '));
             before.push(program);
@@ -75,7 +75,7 @@ impl MariaDb {
                 .arg(format!("--tmpdir={}", data.display()))
                 .arg(format!("--socket={}", data.join("socket").display()))
                 .arg(format!("--port={}", self.port))
-                // As small as they may be: the tests run several.
+                // The minimum sizes, because the tests run several servers.
                 .args([
                     "--innodb-buffer-pool-size=32M",
                     "--innodb-log-file-size=16M",
@@ -95,7 +95,7 @@ impl MariaDb {
         format!("mysql://root@127.0.0.1:{}/tower", self.port)
     }
 
-    /// What it answers to statements, a line for each row, with `|` between columns.
+    /// Runs statements; returns a line for each row, with `|` between columns.
     pub fn sql(&self, statements: &str) -> String {
         self.ask("tower", statements)
     }
@@ -120,17 +120,17 @@ impl fmt::Debug for MariaDb {
     }
 }
 
-/// A server that nothing is done to: the one that the variable names, or one of our own.
+/// A server that tests don't kill or freeze: the one that the variable names, or a new one.
 #[derive(Debug)]
 pub enum SharedMariaDb {
-    /// Somebody's.
+    /// The server that the variable names.
     Theirs(String),
-    /// Ours.
+    /// A server that this process has started.
     Ours(MariaDb),
 }
 
 impl SharedMariaDb {
-    /// The one that the variable names, or a new one.
+    /// Uses the server that the variable names, or starts one.
     pub async fn start() -> Self {
         match std::env::var(VARIABLE) {
             Ok(url) => Self::Theirs(url),
@@ -138,7 +138,7 @@ impl SharedMariaDb {
         }
     }
 
-    /// Where it is.
+    /// Returns its URL.
     pub fn url(&self) -> String {
         match self {
             Self::Theirs(url) => url.clone(),

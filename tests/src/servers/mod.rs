@@ -1,5 +1,5 @@
-//! Real authorization servers, and gRPC clients, for the tests, started from what
-//! `tests/servers/install` has put ready. Nothing is fetched here.
+//! Real authorization servers, store servers and gRPC clients, started from what
+//! `tests/servers/install` has installed. Nothing is downloaded here.
 
 mod cassandra;
 mod client;
@@ -29,8 +29,8 @@ pub use self::{
     store_server::{StoreServer, is_outage},
 };
 
-/// Where the servers are: `TOWER_REVOKE_SERVERS`, else the user's cache folder, so that all
-/// checkouts share them.
+/// Returns the folder of an installed server: in `TOWER_REVOKE_SERVERS`, or in the user's cache
+/// folder, which all checkouts share.
 fn installed(server: &str) -> PathBuf {
     let root = std::env::var_os("TOWER_REVOKE_SERVERS").map_or_else(cache, PathBuf::from);
     let folder = root.join(server);
@@ -51,7 +51,7 @@ fn cache() -> PathBuf {
     cache.join("tower-revoke/servers")
 }
 
-/// Servers that reject to run as root are given another user then.
+/// Servers that refuse to run as root get another user then.
 fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output();
     id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")

@@ -1,4 +1,4 @@
-//! oidc-provider: JWT access tokens that it never revokes, and opaque ones that it does.
+//! oidc-provider, with JWT access tokens that it never revokes, and opaque ones that it does.
 
 use std::{fs, os::unix::fs::symlink, time::Duration};
 
@@ -11,28 +11,28 @@ const PROGRAM: &str = include_str!("../../servers/oidc-provider/index.js");
 const PACKAGE: &str = include_str!("../../servers/oidc-provider/package.json");
 const LOCK: &str = include_str!("../../servers/oidc-provider/package-lock.json");
 
-/// It takes about 2 s; a machine that is busy building takes more.
+/// It starts in about 2 s, or later on a machine that is busy building.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
-/// A running oidc-provider; it ends when dropped.
+/// A running oidc-provider, stopped on drop.
 #[derive(Debug)]
 pub struct OidcProvider {
-    /// Its one issuer.
+    /// Its only issuer.
     pub issuer: Issuer,
     _process: Process,
 }
 
 impl OidcProvider {
-    /// Its client. The secret is one that must be form-urlencoded (RFC 6749 §2.3.1).
+    /// Its client. The secret must be form-urlencoded (RFC 6749 §2.3.1).
     pub const SHOP: ClientId = ClientId {
         id: "shop",
         secret: "shop's secret: 100 % & more",
     };
-    /// Ask for this `resource` to get a JWT, signed with RS256.
+    /// The `resource` to request a JWT signed with RS256.
     pub const RS256: &'static str = "https://api.example.com/rs256";
-    /// Ask for this `resource` to get a JWT, signed with ES256.
+    /// The `resource` to request a JWT signed with ES256.
     pub const ES256: &'static str = "https://api.example.com/es256";
-    /// Ask for this `resource` to get an opaque token.
+    /// The `resource` to request an opaque token.
     pub const OPAQUE: &'static str = "https://api.example.com/opaque";
 
     /// Starts it on a free port.

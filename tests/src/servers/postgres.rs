@@ -1,4 +1,5 @@
-//! A PostgreSQL server of Debian. Its data outlive it, so that it can be killed and started again.
+//! A PostgreSQL server from Debian's packages. Its data survives a kill, so that it can be
+//! restarted.
 
 use std::{
     fmt, fs,
@@ -12,11 +13,11 @@ use tempfile::TempDir;
 use super::{free_port, is_root, ran, server_process::ServerProcess};
 use crate::process::Process;
 
-/// It starts in less than a second; a busy machine takes longer, and so does one that crashed.
+/// It starts in less than a second, or later on a busy machine or after a crash.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// `postgres://…` of a server that tests may use instead of one of their own, where nothing has to
-/// be done to it. The user must be allowed to create schemas.
+/// `postgres://…` of a server that tests may use instead of starting one, unless they have to kill
+/// or freeze it. The user must be allowed to create schemas.
 const VARIABLE: &str = "TOWER_REVOKE_TEST_POSTGRES";
 
 /// One server, with the user `postgres` and the database `postgres`, and no password.
@@ -29,7 +30,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts one on a free port, with more options, as on its command line.
+    /// Starts a server on a free port, with more command-line options.
     pub async fn start(args: &[&str]) -> Self {
         let data = TempDir::new().expect("a temp dir");
         let programs = programs();
@@ -57,7 +58,7 @@ impl Postgres {
         postgres
     }
 
-    /// Starts it, with what it has on disk.
+    /// Starts it with the data on disk.
     pub(super) async fn restart(&mut self) {
         let (program, before) = as_postgres(&self.programs.join("postgres"));
         let rest = TempDir::new().expect("a temp dir");
@@ -85,7 +86,7 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// What it answers to statements, a line for each row, with `|` between columns.
+    /// Runs statements; returns a line for each row, with `|` between columns.
     pub fn sql(&self, statements: &str) -> String {
         let mut psql = Command::new(self.programs.join("psql"));
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c"])
@@ -104,17 +105,17 @@ impl fmt::Debug for Postgres {
     }
 }
 
-/// A server that nothing is done to: the one that the variable names, or one of our own.
+/// A server that tests don't kill or freeze: the one that the variable names, or a new one.
 #[derive(Debug)]
 pub enum SharedPostgres {
-    /// Somebody's.
+    /// The server that the variable names.
     Theirs(String),
-    /// Ours.
+    /// A server that this process has started.
     Ours(Postgres),
 }
 
 impl SharedPostgres {
-    /// The one that the variable names, or a new one.
+    /// Uses the server that the variable names, or starts one.
     pub async fn start() -> Self {
         match std::env::var(VARIABLE) {
             Ok(url) => Self::Theirs(url),
@@ -122,7 +123,7 @@ impl SharedPostgres {
         }
     }
 
-    /// Where it is.
+    /// Returns its URL.
     pub fn url(&self) -> String {
         match self {
             Self::Theirs(url) => url.clone(),
@@ -131,7 +132,7 @@ impl SharedPostgres {
     }
 }
 
-/// Debian keeps the programs of each major version in a folder of its own, off the PATH.
+/// Debian has a folder for the programs of each major version, outside of PATH.
 fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql")
         .unwrap_or_else(|error| panic!("postgresql of Debian is not installed: {error}"));
@@ -143,8 +144,8 @@ fn programs() -> PathBuf {
     newest.expect("postgresql of Debian").join("bin")
 }
 
-/// The server rejects to run as root. The signal for when its test dies is asked for again: it is
-/// forgotten where the user changes.
+/// The server refuses to run as root. Changing the user clears the parent-death signal, so it is
+/// set again.
 fn as_postgres(program: &Path) -> (String, Vec<String>) {
     let program = program.display().to_string();
     if !is_root() {

@@ -1,5 +1,5 @@
-//! Redis servers of Debian: one, a primary with Sentinel, or a cluster. Their data outlive them, so
-//! that they can be killed and started again.
+//! Redis servers from Debian's packages: a single one, a primary with Sentinel, or a cluster. Their
+//! data survive a kill, so that they can be restarted.
 
 use std::{
     collections::HashMap, fmt, net::TcpListener, path::Path, process::Command, time::Duration,
@@ -10,11 +10,11 @@ use tempfile::TempDir;
 use super::{free_port, server_process::ServerProcess};
 use crate::process::Process;
 
-/// They start at once; a busy machine takes longer.
+/// They start at once, or later on a busy machine.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// `host:port` of a server that tests may use instead of one of their own, where nothing has to be
-/// done to it.
+/// `host:port` of a server that tests may use instead of starting one, unless they have to kill or
+/// freeze it.
 const VARIABLE: &str = "TOWER_REVOKE_TEST_REDIS";
 
 /// One server.
@@ -26,8 +26,8 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts one on a free port, with more options, as on its command line. By default it is as
-    /// durable as it can be: every write is on the disk before it is answered.
+    /// Starts a server on a free port, with more command-line options. By default it is as durable
+    /// as possible: every write is on disk before the reply.
     pub async fn start(args: &[&str]) -> Self {
         Self::start_on(free_port(), args).await
     }
@@ -44,7 +44,7 @@ impl Redis {
         redis
     }
 
-    /// Starts it, with what it has on disk.
+    /// Starts it with the data on disk.
     pub(super) async fn restart(&mut self) {
         let is_sentinel = self.args.iter().any(|arg| arg == "--sentinel");
         let rest = TempDir::new().expect("a temp dir");
@@ -77,20 +77,20 @@ impl Redis {
         self.process = ServerProcess::of(process);
     }
 
-    /// Sends its replicas away. One that is frozen gets nothing of what is written after this, not
-    /// even into the buffers of its machine.
+    /// Disconnects its replicas. A frozen replica gets nothing that is written afterwards, not even
+    /// into its socket buffers.
     pub fn cut_replicas(&self) {
         self.cli(&["CLIENT", "KILL", "TYPE", "replica"]);
     }
 
-    /// A number that it tells of its replication.
+    /// Returns a number from its replication info.
     fn replication(&self, name: &str) -> Option<u64> {
         let told = self.cli(&["INFO", "replication"]);
         let mut pairs = told.lines().filter_map(|line| line.split_once(':'));
         pairs.find(|(its, _)| *its == name)?.1.trim().parse().ok()
     }
 
-    /// Its port on 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -100,12 +100,12 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// The folder of its data.
+    /// Returns the folder of its data.
     pub fn data(&self) -> &Path {
         self.data.path()
     }
 
-    /// What it answers to a command, as redis-cli writes it.
+    /// Runs a command; returns the reply as redis-cli prints it.
     pub fn cli(&self, args: &[&str]) -> String {
         cli(self.port, args)
     }
@@ -129,17 +129,17 @@ fn cli(port: u16, args: &[&str]) -> String {
     String::from_utf8_lossy(&asked.stdout).trim().to_owned()
 }
 
-/// A server that nothing is done to: the one that the variable names, or one of our own.
+/// A server that tests don't kill or freeze: the one that the variable names, or a new one.
 #[derive(Debug)]
 pub enum SharedRedis {
-    /// Somebody's.
+    /// The server that the variable names.
     Theirs(String),
-    /// Ours.
+    /// A server that this process has started.
     Ours(Redis),
 }
 
 impl SharedRedis {
-    /// The one that the variable names, or a new one.
+    /// Uses the server that the variable names, or starts one.
     pub async fn start() -> Self {
         match std::env::var(VARIABLE) {
             Ok(address) => Self::Theirs(format!("redis://{address}")),
@@ -147,7 +147,7 @@ impl SharedRedis {
         }
     }
 
-    /// Where it is.
+    /// Returns its URL.
     pub fn url(&self) -> String {
         match self {
             Self::Theirs(url) => url.clone(),
@@ -156,7 +156,7 @@ impl SharedRedis {
     }
 }
 
-/// A primary with a replica, watched by one sentinel, which suffices here.
+/// A primary with a replica, and one sentinel, which suffices here.
 #[derive(Debug)]
 pub struct WatchedRedis {
     /// Both data servers; the first is the primary at the start.
@@ -166,15 +166,16 @@ pub struct WatchedRedis {
 }
 
 impl WatchedRedis {
-    /// Under this name the sentinel knows the primary.
+    /// The name under which the sentinel knows the primary.
     pub const NAME: &'static str = "revocations";
 
-    /// Starts all three; the replica is in step when this returns.
+    /// Starts all three, and returns once the replica is in sync.
     pub async fn start() -> Self {
         let primary = Redis::start(&["--repl-diskless-sync-delay", "0"]).await;
         let of = format!("127.0.0.1 {}", primary.port);
         let replica = Redis::start(&["--repl-diskless-sync-delay", "0", "--replicaof", &of]).await;
-        // Only the primary knows: the replica calls the link up a second before it is sent anything.
+        // Only the primary is reliable: the replica reports the link as up a second before it
+        // receives data.
         wait_until("the replica is in step", || {
             primary
                 .cli(&["INFO", "replication"])
@@ -208,7 +209,7 @@ impl WatchedRedis {
         }
     }
 
-    /// Where the sentinel is.
+    /// Returns the URL of the sentinel.
     pub fn url(&self) -> String {
         self.sentinel.url()
     }
@@ -222,7 +223,7 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts it; it takes writes, and all replicas are in step, when this returns.
+    /// Starts the cluster, and returns once it accepts writes and all replicas are in sync.
     pub async fn start() -> Self {
         let mut servers = Vec::new();
         for _ in 0..6 {
@@ -258,13 +259,13 @@ impl RedisCluster {
         Self { servers }
     }
 
-    /// Where the servers are.
+    /// Returns the URLs of the servers.
     pub fn urls(&self) -> Vec<String> {
         self.servers.iter().map(Redis::url).collect()
     }
 }
 
-/// Returns when the replicas among them have all that their masters have done so far.
+/// Waits until the replicas among `servers` have everything that their masters have written so far.
 pub async fn replicas_catch_up(servers: &[Redis]) {
     let done = servers.iter().map(|server| {
         let done = server.replication("master_repl_offset");
@@ -286,7 +287,7 @@ pub async fn replicas_catch_up(servers: &[Redis]) {
     .await;
 }
 
-/// Asks again and again, a little later each time, until something outside of us has come about.
+/// Polls an external condition with increasing delays until it holds.
 pub async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let asked = async {
         while !is_so() {
@@ -297,10 +298,10 @@ pub async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     asked.unwrap_or_else(|_| panic!("it was not seen within {WITHIN:?} that {what}"));
 }
 
-/// A port for a server of a cluster, whose bus has a port 10,000 higher.
+/// Returns a free port for a cluster node, whose bus uses a port 10,000 higher.
 fn bus_port() -> u16 {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    // Tests that run at the same time look in other places.
+    // Concurrent tests search different ranges.
     let from = 11_000 + u16::try_from(std::process::id() % 450 * 20).expect("less than 9,000");
     let mut ports = (from..20_000).chain(11_000..from);
     let free = ports.find(|port| is_free(*port) && is_free(port + 10_000));

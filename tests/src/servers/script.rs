@@ -1,17 +1,17 @@
-//! A script of another language, which reads JSON from its standard input and answers with JSON.
+//! Runs scripts in other languages, which read JSON from their standard input and write JSON.
 
 use std::{process::Stdio, time::Duration};
 
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
-/// Longer than any script of a test.
+/// Longer than any script of a test takes.
 const ENDS_WITHIN: Duration = Duration::from_secs(120);
 
 /// Runs a script to its end.
 ///
 /// # Panics
-/// If it fails, takes too long, or answers with something else than JSON.
+/// If the script fails, takes too long, or writes anything but JSON.
 pub(super) async fn run(command: &mut Command, input: &Value) -> Value {
     let mut child = command
         .stdin(Stdio::piped())

@@ -1,18 +1,18 @@
-//! The process of a server whose data outlive it: it is killed and frozen, and may be gone.
+//! The process of a server whose data survives it, and which can be killed and frozen.
 
 use std::{fs, process::Command, time::Duration};
 
 use crate::process::Process;
 
-/// It ends at once; a machine that is very busy takes longer.
+/// It ends at once, or later on a very busy machine.
 const ENDS_WITHIN: Duration = Duration::from_secs(240);
 
-/// A process, with all that it started; none while the server is down.
+/// A process with all its children; `None` while the server is down.
 #[derive(Debug, Default)]
 pub(super) struct ServerProcess(Option<Process>);
 
 impl ServerProcess {
-    /// One that runs.
+    /// Wraps a running process.
     pub(super) fn of(process: Process) -> Self {
         Self(Some(process))
     }
@@ -22,7 +22,7 @@ impl ServerProcess {
         self.0.is_none()
     }
 
-    /// Ends it, with all that it started, as a crash of the machine does.
+    /// Kills it with all its children, as a crash of the machine does.
     pub(super) async fn kill(&mut self) {
         if let Some(process) = self.0.take() {
             let children = children(process.id());
@@ -32,13 +32,13 @@ impl ServerProcess {
         }
     }
 
-    /// It takes connections, and says nothing any more.
+    /// Freezes it: it accepts connections, but no longer responds.
     pub(super) fn freeze(&self) {
         self.running().signal("STOP");
         signal("STOP", &children(self.running().id()));
     }
 
-    /// It goes on.
+    /// Lets it continue.
     pub(super) fn thaw(&self) {
         signal("CONT", &children(self.running().id()));
         self.running().signal("CONT");
@@ -49,11 +49,11 @@ impl ServerProcess {
     }
 }
 
-/// The processes that it started; of PostgreSQL, one for each connection, and some of its own.
+/// Returns its child processes; PostgreSQL has one for each connection, and a few others.
 fn children(parent: u32) -> Vec<u32> {
     let is_child = |id: u32| {
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // The name, in parentheses, may have spaces.
+        // The name, in parentheses, may contain spaces.
         let rest = stat.rsplit_once(')')?.1;
         let its_parent: u32 = rest.split_whitespace().nth(1)?.parse().ok()?;
         (its_parent == parent).then_some(id)

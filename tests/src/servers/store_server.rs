@@ -1,4 +1,4 @@
-//! A server that stores share, and what may be done to it.
+//! The servers of the stores, and the faults that tests inject.
 
 use std::time::Duration;
 
@@ -10,47 +10,47 @@ use tower_revoke_testing::conformance::Fault;
 
 use super::{Cassandra, MariaDb, Postgres, Redis};
 
-/// A server of its own for a test, which may kill it and freeze it. Its data outlive it.
+/// A server that a test owns, and may kill and freeze. Its data survives that.
 #[expect(
     async_fn_in_trait,
     reason = "a test waits for them on its own thread, on which servers are started"
 )]
 pub trait StoreServer: Sized {
-    /// The store on it.
+    /// The store on this server.
     type Store: Store + Clone;
 
-    /// Starts one, as durable as it can be.
+    /// Starts a server, as durable as possible.
     async fn fresh() -> Self;
 
-    /// Where it is, as the store is told.
+    /// Returns its address, in the form that the store takes.
     fn place(&self) -> String;
 
-    /// Opens the store on it as users do.
+    /// Opens the store as users do.
     ///
     /// # Panics
-    /// If the server is not up.
+    /// If the server is not reachable.
     async fn open(&self) -> Self::Store;
 
-    /// The same, but each call waits no longer than that for the server.
+    /// Opens the store with this timeout for each request.
     ///
     /// # Panics
-    /// If the server is not up.
+    /// If the server is not reachable.
     async fn open_impatient(&self, request_timeout: Duration) -> Self::Store;
 
-    /// Ends it as a crash does.
+    /// Kills the server, as a crash does.
     async fn kill(&mut self);
 
-    /// Starts it again after [`kill`](Self::kill), with what it has on disk.
+    /// Restarts it after [`kill`](Self::kill), with the data on disk.
     async fn restart(&mut self);
 
-    /// It takes connections, and says nothing any more.
+    /// Freezes the server: it accepts connections, but no longer responds.
     fn freeze(&self);
 
-    /// It goes on.
+    /// Lets it continue.
     fn thaw(&self);
 
-    /// What the conformance suite does to servers of all kinds. `false`: how the rest is done only
-    /// the store's own test knows.
+    /// Injects a fault that works alike for every server. Returns `false` for the others, which the
+    /// store's own test must inject.
     async fn suffers(&mut self, harm: Fault) -> bool {
         match harm {
             Fault::Restart => {
@@ -67,12 +67,12 @@ pub trait StoreServer: Sized {
     }
 }
 
-/// Whether a store that can't be reached says so.
+/// Whether the error says that the store is unreachable.
 pub fn is_outage(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_))
 }
 
-/// What is done to the process of a server.
+/// Implements the faults that signals to the server's process can inject.
 macro_rules! suffers_by_its_process {
     () => {
         async fn kill(&mut self) {
@@ -165,14 +165,14 @@ impl StoreServer for MariaDb {
     suffers_by_its_process!();
 }
 
-/// With its keyspace.
+/// Its keyspace is created with the server.
 impl StoreServer for Cassandra {
     type Store = CassandraStore;
 
     async fn fresh() -> Self {
         let server = Self::start(&[]).await;
         let builder = CassandraStore::builder([server.address()]);
-        // On a machine that may be busy.
+        // Allows for a busy machine.
         let patient = builder.request_timeout(Duration::from_secs(10));
         let made = patient.migrate("{'class': 'SimpleStrategy', 'replication_factor': 1}");
         made.await.expect("a server that is up");
