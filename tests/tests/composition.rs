@@ -1,4 +1,4 @@
-//! The layers wherever a tower layer can stand, and in each order that the README allows.
+//! Tests the layers in every position that tower allows, and in each order that the README allows.
 
 use std::convert::Infallible;
 
@@ -27,7 +27,7 @@ fn call(path: &str, token: Option<&str>) -> Call {
     request.body(Empty::new()).expect("a request")
 }
 
-/// The status; the body is read to its end.
+/// Returns the status after reading the body to its end.
 async fn status<S, ReqBody, ResBody>(service: S, request: Request<ReqBody>) -> u16
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
@@ -42,7 +42,7 @@ where
     head.status.as_u16()
 }
 
-/// The whole body.
+/// Returns the whole body.
 async fn read<S, B>(service: S, token: &str) -> Bytes
 where
     S: Service<Call, Response = Response<B>, Error = Infallible>,
@@ -91,8 +91,8 @@ async fn in_a_service_builder_with_a_buffer_and_a_limit() {
     assert_eq!((counts.success, counts.rejected), (1, 3));
 }
 
-/// A nested router strips its prefix; the condition inside reads the rest again, and the service
-/// that axum reaches is the one that it read.
+/// A nested router strips its prefix. The condition inside sees the remaining path, which must be
+/// the path that axum routes by.
 #[tokio::test]
 async fn trap_40_allowances_of_a_guard_hold_below_a_nested_router() {
     let world = World::new();
@@ -136,7 +136,7 @@ async fn trap_40_allowances_of_a_guard_hold_below_a_nested_router() {
     }
 }
 
-/// `Router::layer` is around what is not found too, `Router::route_layer` is not.
+/// `Router::layer` also wraps the 404 fallback, `Router::route_layer` doesn't.
 #[tokio::test]
 async fn as_layers_of_a_router_of_its_routes_and_of_their_methods() {
     let world = World::new();
@@ -217,7 +217,7 @@ async fn on_a_nested_router_and_on_a_merged_one() {
     assert_eq!(ask("/own", Some(&token)).await, 401);
 }
 
-/// A server that says which `Authorization` it got.
+/// A server that echoes the `Authorization` header it received.
 async fn upstream() -> Server {
     let says = async |headers: HeaderMap| match headers.get(header::AUTHORIZATION) {
         Some(value) => value.to_str().expect("text").to_owned(),
@@ -256,7 +256,7 @@ async fn around_a_client_of_hyper_util() {
     }
 }
 
-/// A server that says which credentials it got.
+/// A server that echoes the credentials it received.
 async fn confidant() -> Server {
     let says = async |uri: Uri, headers: HeaderMap| {
         let all = |name| {
@@ -271,7 +271,7 @@ async fn confidant() -> Server {
     Server::start(Router::new().fallback(says)).await
 }
 
-/// TRAPS 46: a token goes on as `Authorization`, wherever it came from, or not at all.
+/// TRAPS 46: a token from any source is forwarded as `Authorization`, or not at all.
 #[tokio::test]
 async fn trap_46_a_token_that_came_elsewhere_goes_on_as_authorization_or_not_at_all() {
     let world = World::new();
@@ -299,7 +299,7 @@ async fn trap_46_a_token_that_came_elsewhere_goes_on_as_authorization_or_not_at_
             "a=1 + b=2 + c=3",
             "",
         ),
-        // Beside a token in the header, which counts.
+        // A token in the header wins over one elsewhere.
         (
             "/",
             vec![
@@ -311,7 +311,7 @@ async fn trap_46_a_token_that_came_elsewhere_goes_on_as_authorization_or_not_at_
             "",
             "",
         ),
-        // What was checked goes on, and not what stood beside it.
+        // Only the token that was verified is forwarded.
         (
             "/",
             vec![basic, ("cookie", in_cookie)],
@@ -336,7 +336,7 @@ async fn trap_46_a_token_that_came_elsewhere_goes_on_as_authorization_or_not_at_
             "",
             "chat",
         ),
-        // No token: what else came stays.
+        // Without a token, the other headers stay.
         (
             "/",
             vec![basic, ("cookie", "session=; a=1")],
@@ -371,7 +371,7 @@ async fn trap_46_a_token_that_came_elsewhere_goes_on_as_authorization_or_not_at_
     }
 }
 
-/// TRAPS 46: whichever of the layers reads it, and whatever that layer makes of it.
+/// TRAPS 46: whichever layer reads the cookie, and whatever it does with it.
 #[tokio::test]
 async fn trap_46_every_cookie_that_a_bearer_layer_reads_is_stripped() {
     let world = World::new();
@@ -409,7 +409,7 @@ async fn trap_46_every_cookie_that_a_bearer_layer_reads_is_stripped() {
     }
 }
 
-/// The client's side, put on the server's: it strips what the bearer layer looks for.
+/// The outbound layer on the server's side: it strips the token before the bearer layer reads it.
 #[tokio::test]
 async fn the_outbound_layer_outside_of_the_bearer_layer_lets_nobody_in() {
     let world = World::new();
@@ -527,7 +527,7 @@ async fn compression_outside_or_inside_the_end_of_the_response_waits() {
     assert_eq!(status(inside, zipped(&token)).await, 401);
 }
 
-/// CORS must answer a preflight before anyone asks for a token.
+/// CORS must answer a preflight request before a token is required.
 #[tokio::test]
 async fn a_preflight_passes_outside_of_the_bearer_layer_only() {
     let world = World::new();
@@ -546,7 +546,7 @@ async fn a_preflight_passes_outside_of_the_bearer_layer_only() {
     assert_eq!(status(inside, preflight()).await, 401);
 }
 
-/// What stands outside finds the reason, typed, in the response.
+/// An outer layer finds the typed reason in the response extensions.
 #[tokio::test]
 async fn a_layer_outside_sees_the_rejection() {
     let world = World::new();

@@ -1,5 +1,5 @@
-//! TRAPS 50: browsers send every cookie of a name that a host, its parent domains and paths have
-//! set. Over sockets, with a real verifier and a list over a store.
+//! TRAPS 50: browsers send every cookie of one name that a host, its parent domains and its paths
+//! have set. Tested over sockets, with a real verifier and a list over a store.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn serve(world: &World) -> Server {
     Server::start(router).await
 }
 
-/// Status and error code, and who called if it was good.
+/// Returns status and error code, and the subject if the request was accepted.
 async fn ask(server: &Server, wire: &str, path: &str, fields: &[String]) -> String {
     let fields: Vec<_> = fields
         .iter()
@@ -49,7 +49,7 @@ fn expired(world: &World) -> String {
 async fn trap_50_a_stale_cookie_beside_a_good_one_locks_nobody_out() {
     let world = World::new();
     let server = serve(&world).await;
-    // Of the same name, with a key that our issuer doesn't have.
+    // The same issuer name, with a key that our issuer doesn't have.
     let other = TestIssuer::with(world.issuer.issuer(), TestAlgorithm::ES256);
     let foreign = TestIssuer::with("https://old.example.com", TestAlgorithm::ES256);
     let good = token(&world, "ann");
@@ -97,7 +97,7 @@ async fn trap_50_a_session_that_has_ended_is_not_replaced_by_a_planted_one() {
         let (ended, planted) = (token(&world, "ann"), token(&world, "mallory"));
         let both = |a: &str, b: &str| [format!("token={a}; token={b}")];
         let orders = [both(&ended, &planted), both(&planted, &ended)];
-        // While it is alive, nobody can tell whose the session is.
+        // While both tokens are valid, the session is ambiguous.
         for fields in &orders {
             assert_eq!(ask(&server, wire, "/", fields).await, "400 invalid_request");
         }
@@ -111,7 +111,7 @@ async fn trap_50_a_session_that_has_ended_is_not_replaced_by_a_planted_one() {
 
 #[tokio::test]
 async fn trap_50_a_store_that_can_not_say_is_a_503() {
-    // Every new token is a question to the store, and an answer is good for the whole test.
+    // Every new token is looked up in the store, and answers stay fresh for the whole test.
     let (store, script) = ScriptedStore::over(MemoryStore::new());
     let list = RevocationList::builder(store)
         .mirror_capacity(0)
@@ -130,7 +130,7 @@ async fn trap_50_a_store_that_can_not_say_is_a_503() {
         world.store.set_all(Behavior::Fails);
         let unknown = token(&world, "ann");
         assert_eq!(ask(&server, wire, "/", &cookies(&unknown)).await, "503");
-        // Of a token that is not verified the store is not asked.
+        // A token that fails verification causes no lookup.
         assert_eq!(
             ask(&server, wire, "/", &cookies(&expired(&world))).await,
             "200 ann"

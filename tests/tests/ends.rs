@@ -1,5 +1,5 @@
-//! G1 over real sockets: the client that has a whole response finds its token spent, on HTTP/1.0,
-//! HTTP/1.1 and HTTP/2, however the response ends; and what becomes of it when the store fails.
+//! G1 over real sockets: once a client has a whole response, its token is spent, on HTTP/1.0,
+//! HTTP/1.1 and HTTP/2, however the response ends. Also covers a store that fails.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -40,7 +40,7 @@ const WAYS: [&str; 17] = [
     "/500",
 ];
 
-/// Those whose head is the last thing that a client gets.
+/// Those that end with the head.
 const WITH_HEAD: [&str; 6] = [
     "/204",
     "/205",
@@ -107,7 +107,7 @@ async fn ways(request: Request<Incoming>) -> Result<Response<ScriptedBody>, Infa
     Ok(answer(request.uri().path()))
 }
 
-/// One of the two layers.
+/// Either of the two spending layers.
 type SpendLayer = Either<UseLimitLayer, RevokeAfterResponseLayer>;
 
 trait ToSpendLayer {
@@ -170,7 +170,7 @@ async fn g1_bodies_trailers_and_lengths_arrive_as_they_were_sent() {
         assert_eq!(length.bytes, "hello");
         assert_eq!(length.headers["content-length"], "5");
 
-        // TRAPS 11: a size hint is still worth a Content-Length.
+        // TRAPS 11: an exact size hint still becomes a Content-Length.
         let hinted = ask(&server, wire, get("/hint-only", &world.token())).await;
         assert_eq!(hinted.bytes, "hello world");
         assert_eq!(hinted.headers["content-length"], "11", "{wire:?}");
@@ -183,7 +183,7 @@ async fn g1_bodies_trailers_and_lengths_arrive_as_they_were_sent() {
     assert_eq!(trailed.trailers, Some(trailers()));
 }
 
-/// Nor can it have all of a file whose length is promised while the store is away.
+/// With a failing store, it must not get the whole body either, even if the length is known.
 #[tokio::test]
 async fn g1_a_client_that_calls_itself_grpc_does_not_move_the_end() {
     let world = World::new();
@@ -230,7 +230,8 @@ async fn g1_head_spends_and_can_be_excepted() {
         assert_eq!(answer.status, 200);
         assert_eq!(answer.headers["content-length"], "5");
         assert_spent(&spends, wire, &token, "HEAD").await;
-        // Nothing follows the head, so it waits for the store, and says so if that fails.
+        // Nothing follows the head, so the head waits for the store and becomes a 503 if that
+        // fails.
         world.store.set(StoreOp::Revoke, Behavior::Fails);
         let answer = ask(&spends, wire, head(&world.token())).await;
         assert_eq!(answer.status, 500);
@@ -256,7 +257,7 @@ async fn a_content_length_that_lies_spends_all_the_same() {
         for way in ["/too-short", "/too-long"] {
             let token = world.token();
             let mut client = Client::connect(server.addr, wire).await;
-            // What hyper makes of the lie is its own affair.
+            // How hyper handles the mismatch is irrelevant here.
             let _ = client.send(get(way, &token)).await;
             drop(client);
             slots.idle().await;
@@ -312,7 +313,7 @@ async fn g1_holds_under_and_over_compression() {
     }
 }
 
-/// TRAPS 25: HTTP/1.0 without a length, where a body that is cut off looks complete.
+/// TRAPS 25: an HTTP/1.0 response without a length looks complete even when it is cut off.
 #[tokio::test]
 async fn trap_25_http_1_0_is_spent_before_the_head() {
     let world = World::new();
@@ -380,8 +381,8 @@ async fn an_upgrade_is_spent_before_it_begins() {
     assert_eq!(&echo, b"ping");
 }
 
-/// TRAPS 53: hyper answers HTTP/1 with a 500 of its own, which is all that the client gets; HTTP/2
-/// gets a head that no client takes for a final one.
+/// TRAPS 53: on HTTP/1, hyper replaces the response by a 500 of its own; on HTTP/2 the client gets
+/// a head that it doesn't take as final.
 #[tokio::test]
 async fn trap_53_a_final_1xx_is_settled_with_its_head() {
     async fn informational(
@@ -404,7 +405,7 @@ async fn trap_53_a_final_1xx_is_settled_with_its_head() {
         .pending_revocations(&slots);
     let server = Server::start(world.protect(&layer, service_fn(informational))).await;
     for path in ["/final-100", "/final-102", "/final-103", "/final-199"] {
-        // Whoever asks again at once asks before a slow store could have answered a late revocation.
+        // An immediate second call would arrive before a slow store could finish a late revocation.
         let slow = Behavior::Slow(Duration::from_millis(50));
         world.store.set(StoreOp::Revoke, slow);
         let token = world.token();
@@ -418,7 +419,7 @@ async fn trap_53_a_final_1xx_is_settled_with_its_head() {
         let _no_client_takes_it = client.send(get(path, &token)).await;
         assert_spent(&server, Wire::Http2, &token, path).await;
 
-        // The 500 of a store that is down is ours, and says so.
+        // With a failing store, the response is our own problem+json 500.
         world.store.set(StoreOp::Revoke, Behavior::Fails);
         for wire in Wire::ALL {
             let failed = ask(&server, wire, get(path, &world.token())).await;
@@ -441,7 +442,7 @@ async fn grpc_streams_are_spent_before_their_trailers() {
         let body = ScriptedBody::new();
         let body = match request.uri().path() {
             "/stream" => body.data("one").data("two").trailers(trailers),
-            // A body that knows its length and still has trailers to come.
+            // A body with a known length that still has trailers to come.
             "/unary" => body.data("one").hint(3).trailers(trailers),
             _ => body.hint(0).says_when_it_ends(),
         };
@@ -508,7 +509,7 @@ async fn a_store_that_fails_before_the_call_is_a_503() {
             assert_eq!(answer.status, 503, "{mood:?}");
             assert!(answer.headers.contains_key("retry-after"));
             assert!(!answer.headers.contains_key("www-authenticate"));
-            // A claim whose answer was lost is returned by its id, so the token still works.
+            // A use whose outcome is unknown is returned by its id, so the token stays valid.
             slots.idle().await;
         }
     }
@@ -543,7 +544,7 @@ async fn a_store_that_fails_at_the_end_leaves_nobody_a_whole_response() {
                 } else {
                     assert!(!answer.whole, "{mood:?} {wire:?} {way}");
                 }
-                // Nothing is lost: when the store is back, the token ends.
+                // The pending revocation is written once the store is back.
                 world.store.set(StoreOp::Revoke, Behavior::Works);
                 slots.idle().await;
                 assert_spent(&server, wire, &token, way).await;
@@ -599,10 +600,10 @@ async fn rules_return_the_use_or_keep_the_token_at_the_head() {
 mod clients_that_leave {
     use super::*;
 
-    /// So long that only what the client did can have ended the token.
+    /// A deadline so long that only the client's disconnect can have spent the token.
     const NEVER: Duration = Duration::from_secs(3_600);
 
-    /// A service that answers only when its gate is opened, and says when it was asked.
+    /// A service that responds only once its gate opens, and reports when it was called.
     async fn gated(
         world: &World,
         layer: &SpendLayer,
@@ -661,7 +662,7 @@ mod clients_that_leave {
         }
     }
 
-    /// TRAPS 27: what a client has read buys nothing back.
+    /// TRAPS 27: no use is returned once the client has read a part of the body.
     #[tokio::test]
     async fn trap_27_in_the_middle() {
         let slots = PendingRevocations::default();
@@ -750,7 +751,7 @@ mod clients_that_leave {
         }
     }
 
-    /// TRAPS 26: a client that stops reading keeps its token only until the deadline.
+    /// TRAPS 26: a client that stops reading keeps its token valid only until the deadline.
     #[tokio::test]
     async fn trap_26_that_stop_reading() {
         let world = World::new();
@@ -775,7 +776,7 @@ mod clients_that_leave {
             assert_eq!(slots.len(), 1);
             slots.idle().await;
             assert_spent(&server, wire, &token, "stopped reading").await;
-            // The stream itself goes on.
+            // The stream itself continues.
             let body = response.into_body().collect().await.unwrap();
             assert_eq!(body.to_bytes().len(), 64 << 20);
         }
@@ -793,7 +794,7 @@ async fn answer_or_hold(
     })
 }
 
-/// Without capacity for the work after it, a call is rejected before it.
+/// A call is rejected up front if there is no capacity for its revocation.
 #[tokio::test]
 async fn trap_28_no_slot_is_a_503_before_the_call() {
     let world = World::new();
@@ -822,7 +823,7 @@ async fn trap_28_no_slot_is_a_503_before_the_call() {
     hold.open();
 }
 
-/// TRAPS 42: 1,024 calls of one token are one pending revocation, by whatever number of slots.
+/// TRAPS 42: 1,024 calls with one token share one pending revocation, whatever the number of slots.
 #[tokio::test]
 async fn trap_42_a_thousand_calls_of_one_token_leave_everybody_else_their_slots() {
     const CALLS: usize = 1_024;

@@ -1,4 +1,4 @@
-//! Which requests are rejected in gRPC form, which is an HTTP 200, by every layer that rejects.
+//! Tests which requests each layer rejects in gRPC form, which is an HTTP 200.
 
 use std::convert::Infallible;
 
@@ -16,7 +16,7 @@ use tower_revoke_tests::{Client, Server, Wire, World};
 
 type Stack = BoxCloneSyncService<Request<hyper::body::Incoming>, Response<Body>, Infallible>;
 
-/// Puts `layer` around a service that is never to be reached.
+/// Wraps `layer` around a service that must not be called.
 fn around<L, S, B>(layer: L) -> Stack
 where
     L: Layer<Unreached, Service = S>,
@@ -40,7 +40,7 @@ where
 
 type Unreached = BoxCloneSyncService<Request<hyper::body::Incoming>, Response<Body>, Infallible>;
 
-/// Every layer that rejects, where it rejects a request without a token.
+/// Every layer that can reject, set up to reject a request without a token.
 fn rejecting(world: &World) -> Vec<(&'static str, Stack)> {
     let bearer = RequireBearerLayer::new(world.tokens.clone());
     let guests = bearer.clone().optional();
@@ -66,7 +66,7 @@ struct Head {
     ends_the_stream: bool,
 }
 
-/// Sends a request that calls itself a gRPC call, without a token.
+/// Sends a request with a gRPC content type and without a token.
 async fn ask(server: &Server, wire: Wire, method: Method, connection: Option<&str>) -> Head {
     let mut request = Request::builder()
         .method(method)
@@ -88,7 +88,7 @@ async fn ask(server: &Server, wire: Wire, method: Method, connection: Option<&st
     }
 }
 
-/// TRAPS 39: a proxy that asks whether a request may pass takes any 200 as a yes.
+/// TRAPS 39: a forward-auth proxy takes any 200 as permission.
 #[tokio::test]
 async fn trap_39_a_content_type_alone_gets_no_200() {
     let world = World::new();
@@ -119,7 +119,7 @@ async fn trap_39_a_grpc_call_is_rejected_by_trailers_only() {
     }
 }
 
-/// Only HTTP/1.1 has the field `Connection`, so this layer meets no gRPC call.
+/// Only HTTP/1.1 has the header `Connection`, so this layer never sees a gRPC call.
 #[tokio::test]
 async fn trap_39_the_rejection_of_a_proxy_is_no_200() {
     let layer = PreserveAuthorizationLayer::new().for_proxy();
@@ -130,7 +130,7 @@ async fn trap_39_the_rejection_of_a_proxy_is_no_200() {
     }
 }
 
-/// TRAPS 39: a forward-auth proxy may ask with its client's own method and version.
+/// TRAPS 39: a forward-auth proxy may forward its client's own method and HTTP version.
 #[tokio::test]
 async fn trap_39_who_answers_a_proxy_never_rejects_by_a_200() {
     let world = World::new();

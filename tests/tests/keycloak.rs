@@ -1,5 +1,4 @@
-//! The stack with the tokens and keys of a real Keycloak. It takes its time to start, so one test
-//! takes all steps.
+//! Tests the stack with tokens and keys of a real Keycloak, in one test because it starts slowly.
 
 use std::time::Duration;
 
@@ -33,7 +32,7 @@ async fn a_real_keycloak() {
         it_is_told_of_what_is_spent_here(realm).await;
     }
     tokens_of_another_realm_are_rejected(&keycloak).await;
-    // The last: it leaves other keys.
+    // Last, because it leaves other keys.
     keys_are_rotated_and_withdrawn(&keycloak).await;
 }
 
@@ -50,7 +49,7 @@ async fn one_time_tokens_are_spent_and_others_are_not(realm: &Issuer) {
     }
 }
 
-/// Keycloak sends `at+jwt` only if the client is set so (RFC 9068).
+/// Keycloak sends `typ: at+jwt` only if the client is configured to (RFC 9068).
 async fn tokens_that_say_what_they_are_pass_where_that_is_asked(realm: &Issuer) {
     let strict = Service::strict(realm).await;
     let typed = realm.token(Keycloak::TYPED_SHOP, &[]).await;
@@ -68,7 +67,7 @@ async fn tokens_for_others_are_rejected(realm: &Issuer) {
     assert_eq!(service.rejection(&token).await, Some(Reason::WrongAudience));
 }
 
-/// Nobody has told the service: without a word from there it takes the token until it expires.
+/// Nothing tells the service of a revocation at the server: it accepts the token until it expires.
 async fn what_is_revoked_there_is_inactive_there(realm: &Issuer) {
     let service = Service::of(realm).await;
     let token = realm.token(SHOP, &[]).await;
@@ -115,7 +114,7 @@ async fn tokens_of_another_realm_are_rejected(keycloak: &Keycloak) {
     );
     assert_eq!(service.rejection(&foreign).await, Some(Reason::WrongIssuer));
 
-    // Nor do the keys of one realm open the door to tokens of the other.
+    // The keys of one realm don't verify tokens of another.
     let keys = Endpoint::new(keycloak.rs256.endpoint("jwks_uri")).expect("a URL");
     let mixed = JwtVerifier::issuer(&keycloak.es256.name).jwks_url(keys);
     let service = Service::start(mixed, one_time_tokens()).await;
@@ -128,7 +127,7 @@ async fn keys_are_rotated_and_withdrawn(keycloak: &Keycloak) {
     let old = realm.token(SHOP, &[]).await;
     assert_eq!(service.ask(Wire::Http1, &old).await, "200");
 
-    // The first token under a key that is not known yet has the keys fetched again.
+    // The first token with an unknown key triggers a refetch.
     keycloak.rotate().await;
     let new = realm.token(SHOP, &[]).await;
     assert_eq!(service.ask(Wire::Http1, &new).await, "200");
@@ -140,7 +139,7 @@ async fn keys_are_rotated_and_withdrawn(keycloak: &Keycloak) {
         "401 invalid_token"
     );
 
-    // And so has one under a key that nobody has; the withdrawn key is gone from then on.
+    // So does a token with a key that the server lacks; that refetch also drops the withdrawn key.
     keycloak.disable_first_key().await;
     let forged = TestIssuer::new(&realm.name).token().audience("api").sign();
     assert_eq!(service.rejection(&forged).await, Some(Reason::UnknownKey));
@@ -153,7 +152,7 @@ fn one_time_tokens() -> UseLimitLayer {
     UseLimitLayer::single().when(Condition::scope("OTT"))
 }
 
-/// A service behind the stack, which finds a realm's keys by discovery.
+/// A service behind the stack, which finds the realm's keys by discovery.
 struct Service {
     server: Server,
     tokens: JwtVerifier,
@@ -164,7 +163,7 @@ impl Service {
         Self::with(realm, false, one_time_tokens()).await
     }
 
-    /// One that takes only what says that it is an access token.
+    /// A service that requires `typ: at+jwt`.
     async fn strict(realm: &Issuer) -> Self {
         Self::with(realm, true, one_time_tokens()).await
     }
@@ -182,7 +181,7 @@ impl Service {
         let tokens = tokens
             .audience("api")
             .http_client(HttpsClient::new().expect("a client"))
-            // So short that each unknown key is looked for.
+            // Short enough that each unknown key triggers a refetch.
             .key_refetch_interval(Duration::from_millis(1))
             .revocations(RevocationList::in_memory())
             .build()
@@ -203,7 +202,7 @@ impl Service {
         answer.verdict()
     }
 
-    /// Why the verifier rejects a token, in more detail than a caller is told.
+    /// Returns why the verifier rejects a token, in more detail than a client gets.
     async fn rejection(&self, token: &str) -> Option<Reason> {
         let token = BearerToken::new(token).expect("a token");
         let rejection = self.tokens.verify(&token).await.err()?;

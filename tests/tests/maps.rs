@@ -1,4 +1,4 @@
-//! The maps of clauses and traps are true: every test that they name exists.
+//! Checks that every test named in `standards.md` and `traps.md` exists.
 
 use std::{
     collections::BTreeSet,

@@ -1,6 +1,6 @@
-//! A layer that is missing, or stands on the wrong side: rejected at the first call, the missing
-//! layer named in the log, and the service not reached. One test in a process of its own, for the
-//! log is read.
+//! Tests a layer that is missing or in the wrong order: the first call is rejected, the log names
+//! the missing layer, and the service is not called. One test in its own process, because it reads
+//! the log.
 
 use std::{
     convert::Infallible,
@@ -27,7 +27,7 @@ use tracing::Level;
 
 type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
-/// What was logged since it was last read.
+/// The log lines since the last read.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -49,7 +49,7 @@ impl io::Write for Log {
     }
 }
 
-/// The service, which counts how often it was reached.
+/// A service that counts its calls.
 fn service(reached: &Arc<AtomicUsize>) -> Stack {
     let reached = reached.clone();
     Stack::new(service_fn(move |_: Request<Body>| {
@@ -58,7 +58,7 @@ fn service(reached: &Arc<AtomicUsize>) -> Stack {
     }))
 }
 
-/// The same as a handler of axum, which asks who calls.
+/// The same as axum handlers with an extractor.
 fn handlers(reached: &Arc<AtomicUsize>) -> [Router; 2] {
     let (first, second) = (reached.clone(), reached.clone());
     [
@@ -83,7 +83,7 @@ fn costs() -> [Either<UseLimitLayer, RevokeAfterResponseLayer>; 6] {
     ]
 }
 
-/// Every way to put a layer where it finds no bearer layer outside of it.
+/// Every way to put a layer where no bearer layer is outside of it.
 fn misplaced(world: &World, reached: &Arc<AtomicUsize>) -> Vec<(String, Stack)> {
     let bearer = RequireBearerLayer::new(world.tokens.clone());
     let claims = RequireClaimsLayer::scope("orders");
@@ -185,7 +185,7 @@ async fn a_layer_without_what_it_needs_outside_is_rejected_and_the_log_names_it(
             }
             let logged = log.read();
             let named = "the request came through no RequireBearerLayer";
-            // Once a minute; the others are at DEBUG.
+            // At most once a minute; the others are logged at DEBUG.
             let level = if is_first { "ERROR" } else { "DEBUG" };
             is_first = false;
             assert!(logged.contains(level), "{name}: {logged}");
@@ -195,7 +195,7 @@ async fn a_layer_without_what_it_needs_outside_is_rejected_and_the_log_names_it(
     }
     assert_eq!(reached.load(Ordering::SeqCst), 0, "the service was reached");
 
-    // In the right order the same service is reached, and the log is silent.
+    // In the right order, the same service is called and nothing is logged.
     let bearer = RequireBearerLayer::new(world.tokens.clone());
     let right = bearer.layer(UseLimitLayer::single().layer(service(&reached)));
     let token = format!("Bearer {}", world.token());

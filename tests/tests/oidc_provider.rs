@@ -1,4 +1,5 @@
-//! The stack with the tokens of a real oidc-provider, a second opinion on RFC 9068, 7662 and 7009.
+//! Tests the stack with tokens of a real oidc-provider, an independent implementation of RFC 9068,
+//! 7662 and 7009.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +31,7 @@ async fn a_real_oidc_provider() {
     opaque_tokens_are_revoked_through_the_client(issuer).await;
 }
 
-/// RFC 9068, as another has read it: `typ` is `at+jwt`, and all required claims are there.
+/// RFC 9068: `typ` is `at+jwt`, and all required claims are present.
 async fn jwt_access_tokens_pass_and_are_spent(issuer: &Issuer) {
     let protected = protect(issuer).await;
     for resource in [OidcProvider::RS256, OidcProvider::ES256] {
@@ -47,7 +48,7 @@ async fn jwt_access_tokens_pass_and_are_spent(issuer: &Issuer) {
     }
 }
 
-/// The answer that a revocation client meets, and must not repeat for ever.
+/// The error that a revocation client gets for a JWT and must not retry forever.
 async fn it_neither_introspects_nor_revokes_jwts(issuer: &Issuer) {
     let parameters = [("resource", OidcProvider::RS256)];
     let token = issuer.token(SHOP, &parameters).await;
@@ -76,7 +77,7 @@ async fn opaque_tokens_are_revoked_there_and_are_no_jwts_here(issuer: &Issuer) {
     assert_eq!(after.json["active"], false, "{after:?}");
 }
 
-/// The token is spent here all the same, and nothing is tried again.
+/// The token is still spent locally, and nothing is retried.
 async fn its_rejection_to_revoke_a_jwt_is_final(issuer: &Issuer) {
     let server = server_of(issuer);
     let protected = protect_with(issuer, one_time_tokens().also_at(server.clone())).await;

@@ -1,4 +1,4 @@
-//! Who may hold a permit of a limit inside of the bearer layer, while an issuer hangs.
+//! Tests which requests hold a permit of a limit inside the bearer layer while an issuer hangs.
 
 use std::{
     convert::Infallible,
@@ -25,7 +25,7 @@ use tower_revoke_tests::get;
 
 const PERMITS: usize = 100;
 
-/// Answers the first request with the keys, and no other one.
+/// Serves the keys to the first request, and never answers another.
 fn hangs_after_one(keys: String, requests: Arc<AtomicUsize>) -> impl HttpClient {
     service_fn(move |_: Request<Full<Bytes>>| {
         let (keys, requests) = (keys.clone(), requests.clone());
@@ -38,7 +38,7 @@ fn hangs_after_one(keys: String, requests: Arc<AtomicUsize>) -> impl HttpClient 
     })
 }
 
-/// TRAPS 44: a known token waited 4.8 s for a permit.
+/// TRAPS 44: a known token used to wait 4.8 s for a permit.
 #[tokio::test(start_paused = true)]
 async fn trap_44_a_known_token_is_served_while_others_wait_for_their_keys() {
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_700_000_000));
@@ -67,7 +67,7 @@ async fn trap_44_a_known_token_is_served_while_others_wait_for_their_keys() {
     let first = call(&known).await.expect("an answer");
     assert_eq!(first.status(), StatusCode::OK);
 
-    // Keys that the issuer is never heard to have: their tokens may as well be anybody's.
+    // The issuer never publishes these keys, so their tokens could be anybody's.
     issuer.rotate();
     hand.advance(Duration::from_secs(60));
     advance(Duration::from_secs(60)).await;

@@ -1,5 +1,5 @@
-//! No crate that we may have to replace is part of what we promise: a public item of a published
-//! crate names only types of the crates that are listed here.
+//! Checks that the public items of a published crate name only types of the crates listed here, so
+//! that any other dependency can be replaced without a breaking change.
 
 #![allow(clippy::unwrap_used, reason = "a test that stops has failed")]
 
@@ -12,10 +12,10 @@ use std::{
 
 use serde_json::Value;
 
-/// The crates whose types may be seen from outside: the standard library, and those that an
-/// application has in its own stack anyway. What checks signatures, what caches and what tests
-/// schedules (jsonwebtoken, aws-lc-rs, moka, quick_cache, shuttle) has no place here. reqwest is
-/// named by `ReqwestClient`, which is built with the user's own settings.
+/// The crates whose types may appear in a public API: the standard library, and crates that an
+/// application already has in its own stack. Not listed: crates for signatures, caches and test
+/// schedules (jsonwebtoken, aws-lc-rs, moka, quick_cache, shuttle). reqwest is listed for
+/// `ReqwestClient`, which users build with their own settings.
 const ALLOWED: &[&str] = &[
     "alloc",
     "axum_core",
@@ -33,8 +33,7 @@ const ALLOWED: &[&str] = &[
     "tower_service",
 ];
 
-/// The types of drivers that a store takes from its users, or their crates: each store is versioned
-/// with its driver.
+/// Driver types that a store takes from its users: each store is versioned with its driver.
 const ALLOWED_IN_STORES: &[(&str, &str)] = &[
     ("tower_revoke_store_cassandra.json", "scylla"),
     ("tower_revoke_store_sql.json", "sqlx_core::pool::Pool"),
@@ -47,10 +46,10 @@ const ALLOWED_IN_STORES: &[(&str, &str)] = &[
     ),
 ];
 
-/// The test kit may name what its suites are made of.
+/// The test kit may also name the crates that its suites are built on.
 const ALLOWED_IN_TESTS: &[&str] = &["tokio", "tower"];
 
-/// What macros write into an impl of ours and nobody can name.
+/// Types that macros write into an impl of ours and that nobody can name.
 const UNNAMEABLE: &[&str] = &["pin_project_lite::__private::"];
 
 const JSON: &[&str] = &[
@@ -130,11 +129,11 @@ fn a_foreign_type_is_seen_wherever_it_stands() {
         "pub struct Our; impl Our { pub(crate) fn key(&self) -> inner::Key { loop {} } }",
         "mod unreachable { pub fn key() -> inner::Key { loop {} } }",
         "pub struct Our; struct Their; impl From<inner::Key> for Their { fn from(_: inner::Key) -> Self { Their } }",
-        // `inner` has an impl for every type: it is there, and nobody wrote it here.
+        // `inner` has an impl for every type, which this crate didn't write.
         "pub struct Our;",
     ];
 
-    // A module and a line for each, so that one run of rustdoc tells them all.
+    // A module on a line of its own for each case, so that one run of rustdoc covers them all.
     let dir = tempfile::tempdir().unwrap();
     let inner = compile_fixture(dir.path());
     let source = dir.path().join("leaky.rs");
@@ -159,7 +158,7 @@ fn a_foreign_type_is_seen_wherever_it_stands() {
     }
 }
 
-/// A crate `inner` in a file of its own, and its compiled metadata.
+/// Compiles a crate `inner` from a file of its own; returns its metadata.
 fn compile_fixture(dir: &Path) -> PathBuf {
     let source = dir.join("inner.rs");
     fs::write(
@@ -179,7 +178,7 @@ fn compile_fixture(dir: &Path) -> PathBuf {
     metadata
 }
 
-/// The JSON of one file that may use the crate `inner`.
+/// Returns the rustdoc JSON of a file that may use the crate `inner`.
 fn document(source: &Path, inner: &Path) -> PathBuf {
     run(
         Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/rustdoc-json"))
@@ -192,7 +191,7 @@ fn document(source: &Path, inner: &Path) -> PathBuf {
     source.with_extension("json")
 }
 
-/// What the crate names that it may not, a line for each place.
+/// Lists the forbidden types that the crate names, one line for each place.
 fn leaks(json: &Path, ours: &BTreeSet<String>) -> Vec<String> {
     let json_text = fs::read(json).unwrap_or_else(|error| panic!("{}: {error}", json.display()));
     let doc: Value = serde_json::from_slice(&json_text).unwrap();
@@ -212,7 +211,7 @@ fn leaks(json: &Path, ours: &BTreeSet<String>) -> Vec<String> {
     let mut found = BTreeMap::<String, BTreeSet<String>>::new();
     for item in doc["index"].as_object().unwrap().values() {
         let (kind, definition) = item["inner"].as_object().unwrap().iter().next().unwrap();
-        // An item of another crate, or its impl for every type: neither was written here.
+        // An item of another crate, or its impl for every type, is not ours.
         if item["crate_id"] != 0 || !definition["blanket_impl"].is_null() {
             continue;
         }
@@ -221,7 +220,7 @@ fn leaks(json: &Path, ours: &BTreeSet<String>) -> Vec<String> {
             named.insert(definition["name"].as_str().unwrap().to_owned());
         }
         references(definition, &mut |id| {
-            // What has no path is private to the crate.
+            // An item without a path is private to the crate.
             if let Some(path) = paths.get(&id.to_string())
                 && path["crate_id"] != 0
             {
@@ -250,7 +249,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Calls back with the id of everything that a definition names by a path.
+/// Calls `found` with the id of everything that a definition names by a path.
 fn references(value: &Value, found: &mut impl FnMut(&Value)) {
     match value {
         Value::Object(fields) => {

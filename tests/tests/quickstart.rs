@@ -1,4 +1,4 @@
-//! The quickstart keeps what it prints: its story ends well, and its curl lines work as printed.
+//! Tests the quickstart: its scenario runs to the end, and its curl lines work as printed.
 
 use std::{
     io::{BufRead, BufReader},
@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// Built beside this test by `--workspace`.
+/// The binary that `--workspace` builds beside this test.
 fn quickstart() -> Command {
     let me = std::env::current_exe().expect("a path");
     let folder = me.ancestors().nth(2).expect("the target folder");
@@ -18,7 +18,7 @@ fn quickstart() -> Command {
     Command::new(program)
 }
 
-/// Ended with the test, however that ends.
+/// Kills the process on drop, so that it never outlives the test.
 struct Running(Child);
 
 impl Drop for Running {
@@ -51,7 +51,7 @@ fn its_curl_lines_work_as_printed() {
     let mut serving = Running(serving.expect("it starts"));
     let mut lines = BufReader::new(serving.0.stdout.take().expect("a pipe")).lines();
     let mut script = String::new();
-    // The last line that it prints is the one after the logout.
+    // The last printed line is the one after the logout.
     let mut logged_out = false;
     loop {
         let line = lines.next().expect("more lines").expect("text");

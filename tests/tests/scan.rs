@@ -1,4 +1,4 @@
-//! A scan with tokens that nobody issued leaves nothing behind in the whole stack.
+//! Tests that a scan with forged tokens leaves no state in the whole stack.
 
 use std::{
     convert::Infallible,
@@ -23,7 +23,7 @@ use tower_revoke::{
 use tower_revoke_testing::{ScriptedStore, StoreOp, TestAlgorithm, TestIssuer, rounds};
 use tower_revoke_tests::{Answer, Server, get};
 
-/// TRAPS 14 and 15: 179,000 series from a scan; an issuer hammered with unknown key ids.
+/// TRAPS 14 and 15: 179,000 metric series from a scan, and an issuer flooded by unknown key ids.
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_15_a_scan_leaves_no_series_no_entry_and_one_fetch() {
     let issuer = Arc::new(TestIssuer::with(
@@ -52,7 +52,7 @@ async fn trap_15_a_scan_leaves_no_series_no_entry_and_one_fetch() {
         .http_client(HttpsClient::new().expect("a client"))
         .key_refetch_interval(Duration::from_secs(3600))
         .revocations(list.clone())
-        // Little room: what a scan left here would push the good token out.
+        // Small, so that entries of the scan would evict the valid token.
         .cache_capacity(64)
         .build()
         .expect("a verifier");
@@ -107,15 +107,14 @@ async fn trap_15_a_scan_leaves_no_series_no_entry_and_one_fetch() {
     assert_eq!(call(&service, &good).await, "200");
 }
 
-/// In turn: under a key id that nobody has, under the good key's id with other claims, without a
-/// meaning.
+/// Forges, in turn: an unknown key id, other claims under the valid key id, and a malformed token.
 fn forged(good: &str, number: u64) -> String {
     let encode = |text: String| BASE64_URL_SAFE_NO_PAD.encode(text);
     let header = good.split('.').next().expect("a header");
     let claims = encode(format!(
         r#"{{"iss":"https://id.example.com","aud":"api","sub":"client-{number}","jti":"{number}","exp":99999999999}}"#
     ));
-    // As long as a signature of ES256.
+    // As long as an ES256 signature.
     let signature = BASE64_URL_SAFE_NO_PAD.encode([number.to_le_bytes(); 8].concat());
     match number % 4 {
         0 => format!("{header}.{claims}.{signature}"),

@@ -1,4 +1,4 @@
-//! The README's order of layers on an axum router, over sockets.
+//! Tests the README's order of layers on an axum router, over sockets.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ async fn the_whole_stack_rejects_admits_and_spends() {
     for wire in Wire::ALL {
         let plain = world.token();
         assert_eq!(ask(&server, wire, "/orders", &plain).await, "200");
-        // A rejection for want of scope costs no use.
+        // A rejection for insufficient scope costs no use.
         assert_eq!(
             ask(&server, wire, "/invoice", &plain).await,
             "403 insufficient_scope"
@@ -104,7 +104,7 @@ async fn a_preflight_passes_without_a_token() {
     assert_eq!(answer.status, 200);
     assert!(answer.headers.contains_key("access-control-allow-origin"));
 
-    // A rejection carries the CORS headers too, so that a browser lets its page see the 401.
+    // A rejection carries the CORS headers too, so that a browser lets its page read the 401.
     let mut rejected = request("/orders", "no.such.token");
     let origin = HeaderValue::from_static("https://app.example.com");
     rejected.headers_mut().insert(header::ORIGIN, origin);
@@ -113,7 +113,7 @@ async fn a_preflight_passes_without_a_token() {
     assert!(answer.headers.contains_key("access-control-allow-origin"));
 }
 
-/// TRAPS 28: a time-out further out drops the call, which is a client that left.
+/// TRAPS 28: an outer timeout drops the call, as a client that leaves does.
 #[tokio::test]
 async fn trap_28_a_timeout_further_out_spends() {
     let world = World::new();

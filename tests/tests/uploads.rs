@@ -1,4 +1,4 @@
-//! TRAPS 51: who uploads with a bad token reads the answer, whatever the client.
+//! TRAPS 51: a client that uploads with an invalid token reads the response, whatever the client.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use tower_revoke_tests::{
     curl::{WIRES, curl},
 };
 
-/// Much more than HTTP/2 lets a client send before the server reads any of it.
+/// Far more than HTTP/2 flow control lets a client send before the server reads.
 const LEN: usize = 7_000_000;
 const TIMES: usize = 20;
 
@@ -22,20 +22,20 @@ fn app(world: &World) -> Router {
         .layer(RequireBearerLayer::new(world.tokens.clone()))
 }
 
-/// A file of [`LEN`] bytes, as programs take it: `@PATH`, or `PATH`.
+/// A file of [`LEN`] bytes, for `@PATH` or `PATH` arguments.
 fn file() -> NamedTempFile {
     let mut file = NamedTempFile::new().expect("a temp file");
     file.write_all(&vec![b'a'; LEN]).expect("a disk");
     file
 }
 
-/// Uploads the file by curl: the status and the body.
+/// Uploads the file with curl; returns the status and the body.
 async fn upload(server: &Server, wire: &str, token: &str, file: &NamedTempFile) -> String {
     let output = curl(&[
         wire,
         "--data-binary",
         &format!("@{}", file.path().display()),
-        // curl would wait for the answer before it sends.
+        // Without `Expect`, for which curl would wait for the response before it sends.
         "--header",
         "Expect:",
         "--header",
@@ -67,7 +67,8 @@ async fn trap_51_curl_reads_the_401_of_an_upload() {
     }
 }
 
-/// What nghttp sees of an upload with a bad token: the status, and whether the stream was reset.
+/// Uploads with an invalid token by nghttp; returns whether the status is a 401, and whether the
+/// stream was reset.
 async fn frames(server: &Server, file: &NamedTempFile) -> (bool, bool) {
     let mut nghttp = Command::new("nghttp");
     nghttp.args(["--verbose", "--null-out", "--no-dep", "--timeout=60"]);

@@ -1,4 +1,4 @@
-//! `tests/words.md` holds: no file uses a term that it retires.
+//! Checks that no file uses a term that `tests/words.md` retires.
 
 use std::{
     collections::HashSet,
@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What is searched; builds, tools and lock files are not.
+/// What is searched, which excludes builds, tools and lock files.
 const FOLDERS: [&str; 6] = [
     "benches/src",
     "crates",
@@ -36,7 +36,7 @@ fn add_files(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// What the list retires.
+/// The retired terms.
 #[derive(Debug, PartialEq)]
 struct Retired {
     identifiers: HashSet<String>,

@@ -1,4 +1,4 @@
-//! The one-time link: whole once, looked at before, left half-way, tried again.
+//! Tests the one-time download link: a full download, HEAD previews, aborted downloads and retries.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use crate::kit::{Example, Inside, SHOP, WIRES, call};
 
 pub(crate) const LENGTH: usize = 50_000_000;
 
-/// Whether these are the 50 MB that `write_export` writes.
+/// Whether `bytes` are the 50 MB that `write_export` writes.
 pub(crate) fn is_whole(bytes: &[u8]) -> bool {
     let pieces = bytes.chunks(1_000_000).zip(0..);
     bytes.len() == LENGTH
@@ -23,7 +23,8 @@ pub(crate) fn is_whole(bytes: &[u8]) -> bool {
             .all(|(piece, n)| piece.iter().all(|b| *b == n))
 }
 
-/// Sends a GET by hand, and reads no more than the head: the rest waits in the server.
+/// Sends a GET over a plain socket and reads only the head, so the body stays buffered in the
+/// server.
 pub(crate) async fn begin(at: SocketAddr, path: &str, token: Option<&str>) -> TcpStream {
     let mut stream = TcpStream::connect(at).await.expect("a server");
     let token = token.map(|token| format!("authorization: Bearer {token}\r\n"));
@@ -71,7 +72,7 @@ async fn a_link_gives_the_whole_file_once_also_after_previews() {
     }
 }
 
-/// A preview shows a good link only.
+/// A preview answers only for a valid link.
 #[tokio::test]
 async fn a_head_needs_the_token_too() {
     let shop = Example::start(SHOP).await;
@@ -132,13 +133,13 @@ async fn rfc6750_2_3_a_link_is_private_and_opens_nothing_else() {
 
         let api = shop.show(wire, "/api/orders", &token).await;
         assert_eq!(api.verdict(), "403 insufficient_scope");
-        // No other route looks at the query.
+        // No other route reads the query.
         let query = format!("/api/orders?access_token={token}");
         assert_eq!(call(shop.at, &query, &[wire]).await.verdict(), "401");
-        // By two ways at once.
+        // Two credentials in one request.
         let twice = shop.show(wire, &link, &token).await;
         assert_eq!(twice.verdict(), "400 invalid_request");
-        // The API's own tokens are no links.
+        // An API token is not valid for the link.
         let other = shop.token("scope=api").await;
         let other = format!("/download?access_token={other}");
         let rejected = call(shop.at, &other, &[wire]).await;

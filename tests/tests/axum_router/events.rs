@@ -1,4 +1,4 @@
-//! Server-sent events: for as long as the token is good.
+//! Tests server-sent events, which end when their token does.
 
 use std::process::Stdio;
 
@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::kit::{Example, SHOP, WIRES, call};
 
-/// A curl that listens. Its first event has come.
+/// A curl process that has received its first event.
 struct Listener {
     curl: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -33,7 +33,7 @@ impl Listener {
         listener
     }
 
-    /// Waits for the end of the stream, which must be a proper one.
+    /// Waits until the stream ends cleanly.
     async fn ended(mut self) {
         while self.lines.next_line().await.expect("text").is_some() {}
         assert!(self.curl.wait().await.expect("curl ends").success());

@@ -1,4 +1,4 @@
-//! The example, started either way.
+//! Starts the example as a program, or its routes inside the test.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -14,10 +14,10 @@ pub(crate) use tower_revoke_tests::{
     program::Example,
 };
 
-/// The program's name.
+/// The name of the program.
 pub(crate) const SHOP: &str = "axum-router";
 
-/// The same routes inside the test, over a store that does what the test says.
+/// The same routes inside the test, over a scripted store.
 pub(crate) struct Inside {
     pub(crate) app: App,
     pub(crate) at: SocketAddr,
@@ -34,7 +34,7 @@ impl Inside {
         let export = files.path().join("export.bin");
         let issuer = TestIssuer::new("https://id.example.com");
         let (store, script) = ScriptedStore::over(MemoryStore::new());
-        // Without a mirror, which answers a while longer when the store is down.
+        // Without a mirror, which would keep answering for a while after the store fails.
         let list = RevocationList::builder(store)
             .mirror_capacity(0)
             .store_timeout(Duration::from_millis(500))
@@ -65,13 +65,13 @@ impl Inside {
         token.scope(scope).sign()
     }
 
-    /// Waits until it has stopped, as it was told before.
+    /// Waits until the service has stopped; the shutdown must have been requested before.
     pub(crate) async fn stopped(self) -> Stopped {
         self.served.await.expect("it stops")
     }
 }
 
-/// What the list says of a token: `None`, or why it is rejected.
+/// Returns the list's reason to reject a token, or `None` if the list accepts it.
 pub(crate) async fn status_of(app: &App, token: &str) -> Option<Reason> {
     let token = BearerToken::new(token).expect("a token");
     let verdict = app.tokens.verify(&token).await;

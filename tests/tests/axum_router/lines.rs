@@ -1,4 +1,4 @@
-//! The program's own words: its arguments, its log, and the lines to try, run as they are printed.
+//! Tests what the program prints: usage errors, its log, and the shell lines to try.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use tower_revoke_tests::{curl::curl, program::Program};
 
 use crate::kit::{Example, SHOP, WIRES, call};
 
-/// The shell lines of the README, without the two addresses at their top.
+/// The shell lines of the README, without the two addresses at the top.
 fn readme() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/axum-router");
     let text = std::fs::read_to_string(folder.join("README.md")).expect("a README");
@@ -20,7 +20,7 @@ fn readme() -> Vec<String> {
     lines.into_iter().map(str::to_owned).collect()
 }
 
-/// The statuses that the lines promise, in comments at their ends.
+/// The status codes in the comments at the ends of the lines.
 fn promised(lines: &[String]) -> Vec<u16> {
     let comments = lines.iter().filter_map(|line| line.rsplit_once("# "));
     comments
@@ -63,7 +63,7 @@ async fn the_lines_of_the_readme_are_those_that_it_prints_and_do_what_they_say()
     assert!(crate::download::is_whole(&file));
 }
 
-/// TRAPS 17, on the whole program: also the token that came in the query.
+/// TRAPS 17, for the whole program, including a token in the query.
 #[tokio::test]
 async fn trap_17_neither_the_log_nor_the_output_shows_a_token() {
     let shop = Example::start(SHOP).await;

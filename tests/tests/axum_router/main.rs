@@ -1,5 +1,5 @@
-//! The example `axum-router`, called with curl over HTTP/1.1 and HTTP/2: as the program that a user
-//! starts, and, where the store must fail, as the same routes inside the test.
+//! Tests the example `axum-router` with curl over HTTP/1.1 and HTTP/2: as the program that a user
+//! starts and, where the store must fail, as the same routes inside the test.
 
 mod download;
 mod events;

@@ -1,4 +1,5 @@
-//! G1 and G2: one winner of a thousand, and a dead token after the last byte, a thousand times.
+//! Guarantees G1 and G2: one winner among a thousand calls, and a token that is rejected after the
+//! last byte of its response, a thousand times.
 
 use std::{fmt::Write, io::Write as _};
 
@@ -8,8 +9,8 @@ use tower_revoke_tests::curl::curl;
 
 use crate::kit::{Example, SHOP, WIRES};
 
-/// A connection of its own for each name: curl resolves them to the loopback by itself, and curl
-/// 7.88 can't use an HTTP/2 connection twice that was begun without TLS.
+/// A separate connection for each name: curl resolves the names to the loopback address itself, and
+/// curl 7.88 can't reuse an HTTP/2 connection that was opened without TLS.
 fn host(shop: &Example, wire: &str, name: &str) -> String {
     match wire {
         "--http1.1" => shop.at.to_string(),
@@ -20,7 +21,7 @@ fn host(shop: &Example, wire: &str, name: &str) -> String {
 const CURLS: usize = 4;
 const CALLS_EACH: usize = 250;
 
-/// A thousand calls at once with one token: how many got 200, and how many 401.
+/// Sends a thousand concurrent calls with one token; returns how many got 200 and how many got 401.
 async fn race(shop: &Example, wire: &str, path: &str, token: &str) -> (usize, usize) {
     let numbers = format!("[1-{CALLS_EACH}]");
     let url = match wire {
@@ -74,7 +75,7 @@ async fn g1_who_has_read_the_last_byte_is_rejected_a_thousand_times_of_a_thousan
         let tokens = String::from_utf8(output.stdout).expect("text");
         assert_eq!(tokens.lines().count(), TIMES);
 
-        // One curl, one call after the other.
+        // One curl process that makes the calls one after the other.
         let mut calls = String::new();
         for (number, token) in tokens.lines().enumerate() {
             for (again, end) in [("first", " "), ("again", "\\n")] {

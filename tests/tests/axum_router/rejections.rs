@@ -1,4 +1,4 @@
-//! What a caller sees: without a token, with a good one, and with each kind of bad one.
+//! Tests what a client gets without a token, with a valid one, and with each kind of invalid one.
 
 use crate::kit::{Example, SHOP, WIRES, call};
 
@@ -30,7 +30,7 @@ async fn an_optional_token_may_be_missing_and_may_not_be_bad() {
     }
 }
 
-/// RFC 6750 §3.1, each line of it.
+/// Every error case of RFC 6750 §3.1.
 #[tokio::test]
 async fn rfc6750_3_1_each_rejection_as_curl_sees_it() {
     let shop = Example::start(SHOP).await;
@@ -54,7 +54,7 @@ async fn rfc6750_3_1_each_rejection_as_curl_sees_it() {
             (&expired, "401 invalid_token"),
             (&for_others, "401 invalid_token"),
             (&without_scope, "403 insufficient_scope"),
-            // Seen before.
+            // A token that was accepted before.
             (&good, "200"),
             (&forged, "401 invalid_token"),
         ] {
@@ -80,7 +80,8 @@ async fn a_scope_is_asked_for_by_method_and_named() {
     let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let reader = shop.token("subject=ann&scope=api").await;
-        // Without a body: curl 7.88 forgets an answer that comes before it has sent all of one.
+        // Without a body: curl 7.88 drops a response that arrives before it has sent the whole
+        // body.
         let header = format!("Authorization: Bearer {reader}");
         let post = ["-X", "POST", wire, "-H", &header];
         let rejected = call(shop.at, "/api/orders", &post).await;

@@ -1,4 +1,5 @@
-//! SIGTERM with a use in flight: it ends as spent or returned, and the program says so.
+//! Tests SIGTERM with a use in flight: the use ends as spent or returned, and the program logs the
+//! result.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -16,10 +17,10 @@ use crate::{
     kit::{Example, Inside, SHOP, WIRES, show, status_of},
 };
 
-/// Rows that no buffer between a server and a client that doesn't read can hold.
+/// More rows than the buffers between a server and a client that doesn't read can hold.
 const MANY: u32 = 1_000_000;
 
-/// Waits until no more calls are taken.
+/// Waits until the server accepts no more connections.
 async fn rejects(at: SocketAddr) {
     while TcpStream::connect(at).await.is_ok() {
         tokio::task::yield_now().await;
@@ -56,7 +57,7 @@ async fn uses_in_flight_are_spent_when_it_has_stopped() {
     let report = begin(inside.at, &rows, Some(&life)).await;
     inside.app.stopping.cancel();
     rejects(inside.at).await;
-    // The report is owed a revocation until somebody reads it.
+    // The revocation stays pending until the report has been read.
     assert_eq!(inside.app.slots.len(), 1);
     assert!(is_whole(&read_to_end(download).await));
     assert!(read_to_end(report).await.ends_with(b"\r\n0\r\n\r\n"));
@@ -73,7 +74,7 @@ async fn uses_in_flight_are_spent_when_it_has_stopped() {
     assert_eq!(app.slots.len(), 0);
 }
 
-/// The rule returns the use before the caller has an answer.
+/// The rule returns the use before the client has its response.
 #[tokio::test]
 async fn a_use_that_is_returned_is_back_when_it_has_stopped() {
     let inside = Inside::open(Limits::default()).await;
@@ -92,7 +93,7 @@ async fn a_use_that_is_returned_is_back_when_it_has_stopped() {
     assert_eq!(stopped.to_string(), "all calls ended, nothing is owed");
 }
 
-/// TRAPS 28: nobody is there any more when the store has answered.
+/// TRAPS 28: the caller has left by the time the store answers.
 #[tokio::test]
 async fn trap_28_a_caller_who_leaves_while_a_use_is_taken_has_spent_it_when_it_has_stopped() {
     let inside = Inside::open(Limits::default()).await;
@@ -112,7 +113,7 @@ async fn trap_28_a_caller_who_leaves_while_a_use_is_taken_has_spent_it_when_it_h
     assert_eq!(status_of(&app, &token).await, Some(Reason::Spent));
 }
 
-/// What the store doesn't take is not passed over in silence.
+/// The report of the shutdown counts the writes that the store didn't accept.
 #[tokio::test]
 async fn what_can_not_be_written_down_is_said() {
     let limits = Limits {

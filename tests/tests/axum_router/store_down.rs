@@ -1,4 +1,4 @@
-//! The same routes over a store that fails.
+//! Tests the same routes over a store that fails.
 
 use axum_router::Limits;
 use tower_revoke::Reason;
@@ -33,7 +33,7 @@ async fn a_store_that_is_down_is_a_503_with_a_time_to_wait() {
                 let reply = show(inside.at, wire, path, &token).await;
                 assert!(is_503(&reply), "{mood:?} {path} {reply:?}");
             }
-            // Who needs no token is served.
+            // Public routes are still served.
             assert_eq!(call(inside.at, "/catalog", &[wire]).await.status, 200);
             let ready = call(inside.at, "/ready", &[wire]).await;
             assert_eq!(ready.status, 503);
@@ -47,7 +47,7 @@ async fn a_store_that_is_down_is_a_503_with_a_time_to_wait() {
     }
 }
 
-/// A token that was found good a moment ago needs no store, and a claim always does.
+/// A recent answer saves a store call, but taking a use always needs one.
 #[tokio::test]
 async fn a_use_needs_the_store_and_a_young_answer_does_not() {
     let inside = Inside::open(Limits::default()).await;
@@ -76,11 +76,11 @@ async fn a_report_whose_token_can_not_be_ended_is_never_whole() {
         inside.store.set(StoreOp::Revoke, Behavior::Fails);
         let url = format!("http://{}/api/report?rows=3", inside.at);
         let header = format!("Authorization: Bearer {token}");
-        // It is streamed: what is held back is the end mark, without which it is no whole message.
+        // The body is streamed: only its end is held back, without which the message is incomplete.
         let output = curl(&[wire, "-H", &header, &url]).await;
         assert!(!output.status.success(), "{output:?}");
 
-        // The store is asked on, until it is written down.
+        // The write is retried until the store accepts it.
         inside.store.set(StoreOp::Revoke, Behavior::Works);
         inside.app.slots.idle().await;
         assert_eq!(status_of(&inside.app, &token).await, Some(Reason::Revoked));

@@ -1,4 +1,5 @@
-//! Chunks that are none: the upstream gets no end of such a request, so that it can't act on it.
+//! Tests malformed chunks: the upstream never gets the end of such a request, so it can't act on
+//! it.
 
 use crate::{kit::Stage, raw::Raw, upstream::OK};
 
@@ -8,18 +9,18 @@ const HEAD: &str = "POST /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer 
 #[tokio::test]
 async fn a_body_of_bad_chunks_never_gets_to_its_end() {
     for chunks in [
-        // More than 64 bits, and just as many.
+        // One more digit than 64 bits hold, and exactly 64 bits.
         "fffffffffffffffff\r\nhello\r\n0\r\n\r\n",
         "10000000000000005\r\nhello\r\n0\r\n\r\n",
         "00000000000000000000000000000005x\r\nhello\r\n0\r\n\r\n",
-        // No numbers.
+        // Not numbers.
         "-5\r\nhello\r\n0\r\n\r\n",
         "+5\r\nhello\r\n0\r\n\r\n",
         "0x5\r\nhello\r\n0\r\n\r\n",
         "5_\r\nhello\r\n0\r\n\r\n",
         "\r\n5\r\nhello\r\n0\r\n\r\n",
         "g\r\nhello\r\n0\r\n\r\n",
-        // Line ends that are none.
+        // Invalid line endings.
         "5\nhello\r\n0\r\n\r\n",
         "5\rhello\r\n0\r\n\r\n",
         "5\r\nhello\n0\r\n\r\n",
@@ -49,7 +50,7 @@ async fn rfc9112_7_1_1_extensions_of_chunks_are_not_handed_on() {
     assert!(!body.contains(';') && body.contains("hello"), "{body}");
 }
 
-/// Nor may they be without end.
+/// Chunk extensions are limited too.
 #[tokio::test]
 async fn extensions_without_end_end_the_request() {
     let stage = Stage::with(OK).await;
@@ -61,7 +62,7 @@ async fn extensions_without_end_end_the_request() {
     assert!(stage.end().await.orders.iter().all(|seen| !seen.is_whole));
 }
 
-/// RFC 9110 §6.5.1: what comes in a trailer is never taken for a header, here or there.
+/// RFC 9110 §6.5.1: neither the proxy nor the upstream takes a trailer for a header.
 #[tokio::test]
 async fn rfc9110_6_5_1_credentials_in_a_trailer_are_none() {
     let stage = Stage::with(OK).await;

@@ -1,4 +1,4 @@
-//! HTTP/2, frame by frame, for what no client would send.
+//! HTTP/2 frames written by hand, to send what no client library would.
 
 use std::net::SocketAddr;
 
@@ -16,21 +16,21 @@ const WINDOW_UPDATE: u8 = 8;
 const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
 
-/// What a client sends first.
+/// The connection preface.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
-/// What one frame may hold, unless its receiver says otherwise.
+/// The default maximum size of a frame.
 const MOST: usize = 16_384;
 
-/// What became of a request.
+/// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// An answer with this status.
+    /// A response with this status.
     Answer(u16),
-    /// The stream was reset, or the connection ended.
+    /// The stream was reset, or the connection was closed.
     Reset,
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     frame
 }
 
-/// HPACK (RFC 7541): each field a literal with a name of its own, neither indexed nor compressed.
+/// HPACK (RFC 7541): each field as a literal with a literal name, neither indexed nor compressed.
 pub(crate) fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
     fn text(block: &mut Vec<u8>, text: &str) {
         let length = text.len();
@@ -69,7 +69,7 @@ pub(crate) fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
-/// A frame that came.
+/// A received frame.
 pub(crate) struct Frame {
     pub(crate) kind: u8,
     pub(crate) flags: u8,
@@ -77,7 +77,7 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
-/// The next frame, unless the connection has ended.
+/// Reads the next frame; `None` once the connection has ended.
 pub(crate) async fn next(stream: &mut TcpStream) -> Option<Frame> {
     let mut header = [0; 9];
     stream.read_exact(&mut header).await.ok()?;
@@ -93,7 +93,7 @@ pub(crate) async fn next(stream: &mut TcpStream) -> Option<Frame> {
     })
 }
 
-/// Sends one request, with a body if there is one and trailers if there are, and waits for its fate.
+/// Sends one request, with an optional body and optional trailers, and waits for its fate.
 pub(crate) async fn send(
     at: SocketAddr,
     head: &[(&str, &str)],
@@ -130,7 +130,7 @@ pub(crate) async fn send(
             &fields(trailers),
         ));
     }
-    // What is rejected half-way need not be read.
+    // A proxy that rejects early need not read the rest.
     let _ = stream.write_all(&bytes).await;
     while let Some(frame) = next(&mut stream).await {
         match frame.kind {
@@ -143,13 +143,14 @@ pub(crate) async fn send(
     Fate::Reset
 }
 
-/// The first field of an answer: an index of the static table, or a literal with the name `:status`.
+/// Decodes the first field of a response: an index into the static table, or a literal named
+/// `:status`.
 fn status(block: &[u8]) -> u16 {
     match block {
         [indexed @ 0x88..=0x8e, ..] => {
             [200, 204, 206, 304, 400, 404, 500][usize::from(indexed - 0x88)]
         }
-        // Huffman's code: 5 bits for 0, 1 and 2, 6 for the other digits.
+        // Huffman code: 5 bits for 0, 1 and 2, 6 bits for the other digits.
         [0x48 | 0x08, length @ (0x82 | 0x83), code @ ..] => {
             let bytes = code[..usize::from(length - 0x80)].iter();
             let mut bits = bytes.fold(0, |bits, byte| (bits << 8) | u32::from(*byte));

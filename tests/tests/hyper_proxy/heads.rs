@@ -1,5 +1,5 @@
-//! Heads that are made to confuse: each is rejected before an upstream hears of it, or goes on in a
-//! form that has one meaning.
+//! Tests ambiguous request heads: each is rejected before it reaches an upstream, or forwarded in
+//! an unambiguous form.
 
 use base64::{Engine, prelude::BASE64_STANDARD as STANDARD};
 use tokio::net::TcpListener;
@@ -7,7 +7,8 @@ use tower_revoke_tests::{Client, Wire, get};
 
 use crate::{kit::Stage, raw::Raw, upstream::OK};
 
-/// What becomes of a GET with these header lines, in which `TOKEN` stands for a good token.
+/// Returns the response to a GET with these header lines, in which `TOKEN` stands for a valid
+/// token.
 async fn rejected(lines: &str) -> String {
     let stage = Stage::with(OK).await;
     let (_raw, reply) = stage
@@ -113,7 +114,7 @@ async fn rfc6750_2_1_what_is_no_scheme_space_token_is_a_400() {
     }
 }
 
-/// hyper alone would take 400 kB of it.
+/// hyper alone would accept 400 kB.
 #[tokio::test]
 async fn a_head_of_100_kb_is_a_431_at_once() {
     for lines in [
@@ -127,7 +128,7 @@ async fn a_head_of_100_kb_is_a_431_at_once() {
         let request = format!(
             "GET /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n{lines}"
         );
-        // The end of the head never comes.
+        // The end of the head is never sent.
         let reply = Raw::send(stage.at, request).await.reply().await;
         assert_eq!(reply.status, 431);
         stage.end().await.none();
@@ -141,7 +142,7 @@ async fn more_than_a_hundred_headers_are_a_431() {
     assert_eq!(rejected(&lines).await, "431");
 }
 
-/// The path names the upstream, and nothing else does: no request goes to where a caller wants.
+/// Only the path selects the upstream: a caller can't choose a target host.
 #[tokio::test]
 async fn an_absolute_uri_with_another_host_goes_to_the_upstream_of_its_path() {
     let elsewhere = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -209,7 +210,7 @@ async fn rfc9112_3_2_no_host_two_hosts_or_another_host_than_in_the_uri_are_a_400
     }
 }
 
-/// What costs a token can't be had under another name, for nothing.
+/// A route that costs a use can't be reached for free by another spelling of its path.
 #[tokio::test]
 async fn a_path_with_two_meanings_never_gets_there() {
     for (path, status) in [
@@ -284,7 +285,8 @@ async fn connect_and_trace_are_a_501() {
     }
 }
 
-/// RFC 9110 §10.1.1: who is not let in needn't send a body; nobody upstream is asked about it.
+/// RFC 9110 §10.1.1: a rejected client need not send its body, and the upstream never sees the
+/// expectation.
 #[tokio::test]
 async fn rfc9110_10_1_1_expectations_are_answered_here_and_after_the_token() {
     let stage = Stage::with(OK).await;
@@ -319,7 +321,7 @@ async fn rfc9110_2_5_http_1_0_goes_on_as_http_1_1_and_comes_back_as_it_was() {
     assert_eq!(seen.one().all("via"), ["1.0 hyper-proxy"]);
 }
 
-/// RFC 9112 §2.2: lines that end in LF alone may be read. What goes on ends in CRLF.
+/// RFC 9112 §2.2: lines that end in a bare LF may be accepted, but are forwarded with CRLF.
 #[tokio::test]
 async fn rfc9112_2_2_bare_lf_between_lines_is_not_handed_on() {
     let stage = Stage::with(OK).await;
@@ -333,7 +335,7 @@ async fn rfc9112_2_2_bare_lf_between_lines_is_not_handed_on() {
     assert_eq!(seen.one().all("x"), ["y"]);
 }
 
-/// RFC 9700 §4.13, and RFC 9110 §7.6.1: a caller can't speak for a proxy, nor for its connection.
+/// RFC 9700 §4.13, RFC 9110 §7.6.1: a caller can set neither proxy headers nor connection options.
 #[tokio::test]
 async fn rfc9700_4_13_what_only_a_proxy_may_say_is_not_handed_on() {
     let stage = Stage::with(OK).await;
@@ -362,7 +364,8 @@ async fn rfc9700_4_13_what_only_a_proxy_may_say_is_not_handed_on() {
     assert_eq!(lines, expected);
 }
 
-/// TRAPS 41: the proxy's own credentials go to the upstream that its path names, under its name.
+/// TRAPS 41: the proxy's own credentials go only to the upstream of the path, under that upstream's
+/// name.
 #[tokio::test]
 async fn trap_41_the_proxys_credentials_come_with_no_word_of_the_caller() {
     let stage = Stage::with(OK).await;
@@ -388,7 +391,7 @@ async fn trap_41_the_proxys_credentials_come_with_no_word_of_the_caller() {
     assert_eq!(lines, [&*authorization, &*host, "via: 1.1 hyper-proxy"]);
 }
 
-/// TRAPS 46: in any case, and in any of several lines.
+/// TRAPS 46: in any case, and on any of several header lines.
 #[tokio::test]
 async fn trap_46_what_a_connection_names_is_rejected_or_removed_on_the_wire() {
     for connection in [

@@ -1,4 +1,5 @@
-//! HTTP/2 requests that would be others on HTTP/1: each is rejected, and no upstream hears of it.
+//! Tests HTTP/2 requests that would become different ones on HTTP/1: each is rejected before it
+//! reaches an upstream.
 
 use crate::{
     frames::{Fate, send},
@@ -18,7 +19,8 @@ fn head<'a>(path: &'a str, token: &'a str) -> Fields<'a> {
     ]
 }
 
-/// What becomes of a POST with these fields besides, in whose place of the same name they stand.
+/// Sends a POST with these fields, which replace the default ones of the same name, and returns its
+/// fate.
 async fn fate(stage: &Stage, more: &[(&str, &str)], body: Option<&str>) -> Fate {
     let token = format!("Bearer {}", stage.token("proxy"));
     let mut fields = head("/orders/1", &token);
@@ -34,7 +36,7 @@ async fn fate(stage: &Stage, more: &[(&str, &str)], body: Option<&str>) -> Fate 
     send(stage.at, &fields, body, None).await
 }
 
-/// Without these, the tests below would show nothing.
+/// The baseline: the tests below prove nothing if this request fails.
 #[tokio::test]
 async fn a_plain_request_of_these_frames_gets_there() {
     let stage = Stage::with(OK).await;
@@ -132,7 +134,7 @@ async fn rfc9113_8_3_1_a_host_that_differs_from_the_authority_is_a_400() {
     assert_eq!(stage.end().await.one().all("host"), [orders]);
 }
 
-/// RFC 9113 §8.1.1: a length that is not the body's.
+/// RFC 9113 §8.1.1: a Content-Length that doesn't match the body.
 #[tokio::test]
 async fn rfc9113_8_1_1_a_length_that_is_not_the_bodys_never_gets_to_its_end() {
     for (length, body) in [
@@ -179,7 +181,7 @@ async fn connect_is_rejected_also_as_an_extended_one() {
     stage.end().await.none();
 }
 
-/// RFC 9110 §6.5.1: what comes in a trailer is never taken for a header.
+/// RFC 9110 §6.5.1: a trailer is never taken for a header.
 #[tokio::test]
 async fn rfc9110_6_5_1_trailers_hold_no_credentials() {
     let stage = Stage::with(OK).await;

@@ -1,4 +1,4 @@
-//! The proxy, started either way, and curl to call it.
+//! Starts the proxy as a program or inside the test, and calls it with curl.
 
 use std::{future::Future, net::SocketAddr, time::Duration};
 
@@ -15,10 +15,10 @@ use crate::{
     upstream::{Act, Seen, Upstream},
 };
 
-/// The program's name.
+/// The name of the program.
 pub(crate) const DEMO: &str = "hyper-proxy";
 
-/// Whether the authorization server still takes a token for good.
+/// Whether the authorization server still considers a token active.
 pub(crate) async fn is_active(issuer: &str, token: &str) -> bool {
     let url = format!("{issuer}/introspect");
     let form = format!("token={token}");
@@ -30,7 +30,7 @@ pub(crate) async fn is_active(issuer: &str, token: &str) -> bool {
     }
 }
 
-/// Waits until the authorization server has been told that a token has ended.
+/// Waits until the token has been revoked at the authorization server.
 pub(crate) async fn told(issuer: &str, token: &str) {
     let told = async { while is_active(issuer, token).await {} };
     let within = Duration::from_secs(30);
@@ -39,7 +39,7 @@ pub(crate) async fn told(issuer: &str, token: &str) {
         .expect("the authorization server is told");
 }
 
-/// The proxy inside the test, over a store and upstreams that do what the test says.
+/// The proxy inside the test, with a scripted store and scripted upstreams.
 pub(crate) struct Stage {
     pub(crate) at: SocketAddr,
     pub(crate) issuer: Issuer,
@@ -57,7 +57,7 @@ impl Stage {
         Self::set(act, Duration::from_secs(30)).await
     }
 
-    /// With another limit for the shutdown.
+    /// Starts it with another shutdown limit.
     pub(crate) async fn set(act: Act, grace: Duration) -> Self {
         let issuer = Issuer::start().await.expect("a free port");
         let (store, script) = ScriptedStore::over(MemoryStore::new());
@@ -95,13 +95,13 @@ impl Stage {
         }
     }
 
-    /// A token with this scope.
+    /// Issues a token with this scope.
     pub(crate) fn token(&self, scope: &str) -> String {
         self.issuer.token().audience("orders").scope(scope).sign()
     }
 
-    /// Ends the proxy. When it has ended and all connections with it, what `/orders` and
-    /// `/tickets` got.
+    /// Shuts the proxy down and waits for all its connections to end; returns what the upstreams
+    /// received.
     pub(crate) async fn end(self) -> Seen3 {
         let (stop, served) = (self.stop, self.served);
         let _ = stop.send(());
@@ -117,14 +117,14 @@ impl Stage {
         }
     }
 
-    /// Asks it to end, and goes on.
+    /// Requests the shutdown without waiting for it.
     pub(crate) fn stop(self) -> (JoinHandle<ShutdownReport>, Upstream, Issuer, RevocationList) {
         let _ = self.stop.send(());
         (self.served, self.orders, self.issuer, self.list)
     }
 
-    /// Sends these bytes, in which `TOKEN` stands for a good token, and gives that and the first
-    /// answer.
+    /// Sends these bytes, in which `TOKEN` stands for a valid token; returns the connection and the
+    /// first response.
     pub(crate) async fn send(&self, request: &str) -> (Raw, Reply) {
         let request = request.replace("TOKEN", &self.token("proxy"));
         let mut raw = Raw::send(self.at, request).await;
@@ -133,7 +133,7 @@ impl Stage {
     }
 }
 
-/// What all upstreams got, when all is over.
+/// What all upstreams received, read after the shutdown.
 pub(crate) struct Seen3 {
     pub(crate) orders: Vec<Seen>,
     pub(crate) stock: Vec<Seen>,
@@ -142,7 +142,8 @@ pub(crate) struct Seen3 {
 }
 
 impl Seen3 {
-    /// The one request that came, at `/orders`; it has one `Authorization`.
+    /// Returns the only request that arrived, which is at `/orders` and has one `Authorization`
+    /// header.
     pub(crate) fn one(&self) -> &Seen {
         assert!(self.stock.is_empty() && self.maps.is_empty());
         assert_eq!(self.orders.len(), 1, "{:#?}", self.orders);
@@ -152,7 +153,7 @@ impl Seen3 {
         seen
     }
 
-    /// No upstream got a byte.
+    /// Asserts that no upstream received anything.
     pub(crate) fn none(&self) {
         let all = [&self.orders, &self.stock, &self.maps];
         assert!(all.iter().all(|seen| seen.is_empty()), "{all:#?}");

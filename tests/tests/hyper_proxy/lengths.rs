@@ -1,11 +1,12 @@
-//! Where a request ends: what could be read in two ways is rejected, or goes on in one way only.
+//! Tests request framing: an ambiguous length is rejected, or forwarded in an unambiguous form.
 
 use crate::{kit::Stage, raw::Raw, upstream::OK};
 
-/// What stands behind a request that a careless reader takes for longer, or shorter.
+/// A smuggled request behind one whose length a lax parser gets wrong.
 const HIDDEN: &str = "GET /orders/hidden HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// RFC 9112 §6.3: with both, the chunks count, the length goes, and so does the connection.
+/// RFC 9112 §6.3: with both headers, chunked framing wins, the length is removed, and the
+/// connection closes.
 #[tokio::test]
 async fn rfc9112_6_3_a_length_beside_chunks_is_not_handed_on_and_the_connection_closes() {
     for fields in [
@@ -55,7 +56,7 @@ async fn rfc9112_6_3_lengths_that_differ_or_are_no_numbers_are_a_400() {
     }
 }
 
-/// RFC 9112 §6.3 allows it, if all that goes on is one of them.
+/// RFC 9112 §6.3 allows it if a single value is forwarded.
 #[tokio::test]
 async fn rfc9112_6_3_the_same_length_twice_goes_on_once() {
     let stage = Stage::with(OK).await;
@@ -92,7 +93,7 @@ async fn rfc9112_6_1_a_coding_that_is_not_chunked_alone_never_gets_there() {
         ),
         ("1.1", "transfer-encoding: identity", 400),
         ("1.1", "transfer-encoding: ", 400),
-        // RFC 9112 §6.1: HTTP/1.0 has none.
+        // RFC 9112 §6.1: HTTP/1.0 has no transfer codings.
         ("1.0", "transfer-encoding: chunked", 400),
     ] {
         let stage = Stage::with(OK).await;
@@ -106,7 +107,7 @@ async fn rfc9112_6_1_a_coding_that_is_not_chunked_alone_never_gets_there() {
     }
 }
 
-/// The second request of a connection is checked as the first one is, whatever came between.
+/// Each request of a connection is checked on its own, whatever came before it.
 #[tokio::test]
 async fn a_second_request_in_the_pipeline_is_checked_by_itself() {
     let first = "GET /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer TOKEN\r\n\r\n";
@@ -127,7 +128,7 @@ async fn a_second_request_in_the_pipeline_is_checked_by_itself() {
     }
 }
 
-/// And so is the one that follows a rejection whose body nobody wanted to read.
+/// The same for a request that follows a rejected one whose body was not read.
 #[tokio::test]
 async fn the_body_of_a_rejected_request_is_never_taken_for_a_request() {
     for framing in [
@@ -146,7 +147,7 @@ async fn the_body_of_a_rejected_request_is_never_taken_for_a_request() {
         let request = format!("POST /orders/1 HTTP/1.1\r\nhost: a\r\n{framing}{good}");
         let mut raw = Raw::send(stage.at, request).await;
         assert_eq!(raw.reply().await.verdict(), "401");
-        // Either it reads the body and takes the next request, or it closes.
+        // The proxy either reads the body and takes the next request, or closes the connection.
         let rest = raw.rest().await;
         assert!(
             rest.is_empty() || rest.starts_with("HTTP/1.1 200"),
@@ -158,7 +159,7 @@ async fn the_body_of_a_rejected_request_is_never_taken_for_a_request() {
     }
 }
 
-/// With GET too, whose body hyper's client would leave out by itself.
+/// Also for GET, whose body hyper's client would omit by default.
 #[tokio::test]
 async fn the_body_of_a_get_is_part_of_it() {
     for framing in [

@@ -1,4 +1,4 @@
-//! The lines that the program prints work as printed.
+//! Tests that the shell lines that the program prints work as printed.
 
 use tokio::process::Command;
 
@@ -8,7 +8,7 @@ use crate::kit::{DEMO, Example};
 async fn its_lines_work_as_printed() {
     let mut demo = Example::start(DEMO).await;
     let mut script = String::new();
-    // The last one is a loop.
+    // The last line is a loop.
     while !script.contains("\nfor ") {
         let line = demo.program.says("").await;
         script = format!("{script}{line}\n");

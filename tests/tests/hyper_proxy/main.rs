@@ -1,5 +1,6 @@
-//! The example `hyper-proxy`: as the program that a user starts, called with curl over HTTP/1.1 and
-//! HTTP/2, and as the same proxy inside the test, where stores must fail and bytes must be odd.
+//! Tests the example `hyper-proxy`: as the program that a user starts, called with curl over
+//! HTTP/1.1 and HTTP/2, and as the same proxy inside the test, for failing stores and malformed
+//! bytes.
 
 mod chunks;
 mod frames;

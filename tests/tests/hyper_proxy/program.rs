@@ -1,4 +1,4 @@
-//! What a caller sees of the program, by curl, on HTTP/1.1 and HTTP/2; and what its upstreams see.
+//! Tests what curl gets from the program on HTTP/1.1 and HTTP/2, and what its upstreams receive.
 
 use crate::kit::{DEMO, Example, WIRES, told};
 
@@ -55,7 +55,7 @@ async fn each_rejection_is_as_the_standards_say() {
     }
 }
 
-/// WSO2's two policies: a route that revokes, and a scope that does.
+/// WSO2's two policies: revocation by route, and by scope.
 #[tokio::test]
 async fn what_ends_a_token_ends_it_on_every_route_and_at_the_authorization_server() {
     let demo = Example::start(DEMO).await;
@@ -112,7 +112,7 @@ async fn one_upstream_gets_the_token_one_the_proxys_credentials_and_one_nothing(
     }
 }
 
-/// RFC 9113 §8.2.3, by a client that sends cookies a line each over HTTP/2.
+/// RFC 9113 §8.2.3, with a client that sends each cookie on its own line over HTTP/2.
 #[tokio::test]
 async fn cookies_of_http_2_arrive_in_one_line() {
     let demo = Example::start(DEMO).await;

@@ -1,4 +1,5 @@
-//! G1 and G2 through the program: who has the last byte has a dead token, and one call wins.
+//! G1 and G2 through the program: a token is rejected after the last byte of its response, and one
+//! concurrent call wins.
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -8,7 +9,7 @@ use tower_revoke_tests::{Client, Wire, get};
 
 use crate::kit::{DEMO, Example};
 
-/// Tokens from the issuer, over one connection.
+/// Fetches tokens from the issuer over one connection.
 struct Tokens(Client);
 
 impl Tokens {
@@ -54,7 +55,8 @@ async fn trap_01_g2_one_of_1000_calls_at_once_wins() {
     let mut tokens = Tokens::of(&demo).await;
     for wire in Wire::ALL {
         let token = tokens.next("proxy%20OTT").await;
-        // Connected first, so that all call at once; on HTTP/2 as many on one as servers allow.
+        // All clients connect first, so that all call at once; an HTTP/2 connection carries as many
+        // streams as servers allow.
         let mut clients = Vec::new();
         while clients.len() < 1_000 {
             let client = Client::connect(demo.at, wire).await;
@@ -71,7 +73,7 @@ async fn trap_01_g2_one_of_1000_calls_at_once_wins() {
             calls.spawn(async move {
                 barrier.wait().await;
                 let answer = client.send(request).await.expect("an answer");
-                // The first of a connection keeps it for the others.
+                // The first call of a connection keeps it open for the others.
                 (answer.verdict(), client)
             });
         }

@@ -1,4 +1,4 @@
-//! A client that sends what it is told to, byte by byte, and reads answers one by one.
+//! A client that sends raw bytes and reads responses one by one.
 
 use std::net::SocketAddr;
 
@@ -23,12 +23,12 @@ impl Raw {
         raw
     }
 
-    /// Sends more. A proxy that has rejected may not read it.
+    /// Sends more bytes. A proxy that has rejected the request may not read them.
     pub(crate) async fn more(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
-    /// The next answer, whole.
+    /// Reads the next response, with its body.
     pub(crate) async fn reply(&mut self) -> Reply {
         let (status, head) = self.head().await;
         let lower = head.to_lowercase();
@@ -42,14 +42,14 @@ impl Raw {
         Reply { status, head, body }
     }
 
-    /// The head of the next answer, and its status.
+    /// Reads the head of the next response, and its status.
     pub(crate) async fn head(&mut self) -> (u16, String) {
         let head = self.until("\r\n\r\n").await;
         let status = head.split(' ').nth(1).expect("a status");
         (status.parse().expect("a number"), head)
     }
 
-    /// The data of a chunked body; its trailers, if any, as lines behind it.
+    /// Reads the data of a chunked body, followed by its trailers as lines.
     async fn chunks(&mut self) -> String {
         let mut body = String::new();
         loop {
@@ -68,7 +68,7 @@ impl Raw {
         }
     }
 
-    /// So many bytes.
+    /// Reads exactly `length` bytes.
     pub(crate) async fn take(&mut self, length: usize) -> String {
         while self.unread.len() < length {
             self.fill("a body").await;
@@ -97,9 +97,9 @@ impl Raw {
         assert!(matches!(read, Ok(1..)), "{what} was cut off at: {so_far}");
     }
 
-    /// All that comes until the proxy closes the connection.
+    /// Reads until the proxy closes the connection.
     pub(crate) async fn rest(mut self) -> String {
-        // A reset ends it as well.
+        // A reset also ends the loop.
         while matches!(self.stream.read_buf(&mut self.unread).await, Ok(1..)) {}
         String::from_utf8_lossy(&self.unread).into_owned()
     }

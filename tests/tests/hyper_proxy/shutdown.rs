@@ -1,4 +1,5 @@
-//! The end: running calls end as spent or returned, and the authorization server is told.
+//! Tests the shutdown: running calls end as spent or returned, and the authorization server learns
+//! of it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +24,7 @@ use crate::{
 };
 use hyper_proxy::Upstreams;
 
-/// The program, and a call that has begun.
+/// Through the program, with a call in progress.
 #[tokio::test]
 async fn on_sigterm_a_running_call_comes_to_its_end_and_the_program_to_0() {
     for path in ["/tickets/1", "/orders/1"] {
@@ -38,7 +39,7 @@ async fn on_sigterm_a_running_call_comes_to_its_end_and_the_program_to_0() {
         assert_eq!(status, 200);
         assert!(raw.take(9).await.ends_with("before"));
         demo.program.terminate();
-        // It takes no more calls, and this one is still there.
+        // New connections are rejected while this call continues.
         while tokio::net::TcpStream::connect(demo.at).await.is_ok() {}
         raw.more("5\r\nafter\r\n0\r\n\r\n").await;
         let rest = raw.rest().await;
@@ -52,7 +53,8 @@ async fn on_sigterm_a_running_call_comes_to_its_end_and_the_program_to_0() {
     }
 }
 
-/// Inside, where it can be seen afterwards: spent, and told.
+/// The same inside the test, where the state can be checked afterwards: spent here and revoked at
+/// the issuer.
 #[tokio::test]
 async fn a_call_that_ends_during_the_shutdown_is_spent_and_told() {
     for (path, scope) in [("/tickets/1", "proxy"), ("/orders/1", "proxy OTT")] {
@@ -76,7 +78,7 @@ async fn a_call_that_ends_during_the_shutdown_is_spent_and_told() {
     }
 }
 
-/// A call that goes on for longer than the program waits is cut off: as if the client had left.
+/// A call that outlasts the shutdown limit is cut off, as if the client had left.
 #[tokio::test]
 async fn a_call_that_outlasts_the_shutdown_is_cut_off_spent_and_told() {
     for (path, scope) in [("/tickets/1", "proxy"), ("/orders/1", "proxy OTT")] {
@@ -98,7 +100,7 @@ async fn a_call_that_outlasts_the_shutdown_is_cut_off_spent_and_told() {
     }
 }
 
-/// Another proxy over the same list rejects it.
+/// Asserts that another proxy over the same list rejects the token.
 async fn assert_spent(issuer: &str, list: &RevocationList, token: &str) {
     let upstreams = Upstreams {
         orders: "127.0.0.1:1".into(),
@@ -112,7 +114,7 @@ async fn assert_spent(issuer: &str, list: &RevocationList, token: &str) {
     assert_eq!(answer.expect("an answer").verdict(), "401 invalid_token");
 }
 
-/// An authorization server whose `/revoke` answers when the test lets it.
+/// An authorization server whose `/revoke` answers when the test allows it.
 async fn slow_issuer(may: Arc<Semaphore>) -> TestIssuer {
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let at = socket.local_addr().expect("a bound socket");
@@ -156,7 +158,7 @@ async fn what_the_authorization_server_has_not_heard_it_is_told_at_the_end() {
     for path in ["/tickets/1", "/orders/1", "/tickets/2"] {
         let token = issuer.token().audience("orders").scope("proxy OTT").sign();
         let mut client = Client::connect(at, Wire::Http1).await;
-        // The answer doesn't wait for the authorization server.
+        // The response doesn't wait for the authorization server.
         let answer = client.send(get(path, &token)).await.expect("an answer");
         assert_eq!(answer.verdict(), "200");
     }
@@ -165,14 +167,14 @@ async fn what_the_authorization_server_has_not_heard_it_is_told_at_the_end() {
     assert!(!served.is_finished());
     may.add_permits(10);
     let drained = served.await.expect("it ends");
-    // A ticket of a token with the scope OTT ends it twice, which is told once.
+    // A ticket revokes its token twice with the scope OTT, but is sent to the issuer once.
     assert_eq!(
         (drained.delivered, drained.queued, drained.reserved),
         (3, 0, 0)
     );
 }
 
-/// Nor does a server that never answers keep the program from its end.
+/// A server that never answers can't keep the program from stopping.
 #[tokio::test]
 async fn an_authorization_server_that_never_answers_is_waited_for_only_so_long() {
     let issuer = slow_issuer(Arc::new(Semaphore::new(0))).await;

@@ -1,4 +1,4 @@
-//! Without the store nobody gets through, and nobody is told a lie.
+//! Tests a failing store: every protected request fails, and no response claims success falsely.
 
 use tower_revoke_testing::{Behavior, StoreOp};
 
@@ -28,7 +28,7 @@ async fn a_store_that_is_down_is_a_503_with_retry_after_and_no_call() {
     stage.end().await.none();
 }
 
-/// The upstream has done its work: nobody is invited to have it done again.
+/// The upstream has done its work, so the response must not invite a retry.
 #[tokio::test]
 async fn an_end_that_can_not_be_written_down_is_no_whole_answer() {
     let stage = Stage::with(OK).await;
@@ -41,7 +41,7 @@ async fn an_end_that_can_not_be_written_down_is_no_whole_answer() {
         assert!(!output.status.success(), "{output:?}");
         assert_ne!(output.stdout, b"ok");
         stage.store.set(StoreOp::Revoke, Behavior::Works);
-        // It is paid as soon as the store is back; then the token is dead.
+        // The pending revocation is written as soon as the store is back, which ends the token.
         crate::kit::told(stage.issuer.url(), &token).await;
         let again = show(stage.at, wire, "/orders/1", &token).await;
         assert_eq!(again.verdict(), "401 invalid_token");

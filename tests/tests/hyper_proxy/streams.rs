@@ -1,4 +1,4 @@
-//! Bodies go through as they come, both ways, and are never held whole.
+//! Tests that bodies are streamed both ways and never buffered whole.
 
 use std::{fs, path::Path};
 
@@ -13,7 +13,7 @@ use crate::{
 
 const SIZE: usize = 50_000_000;
 
-/// The most memory that the program has had, in bytes.
+/// The peak memory of the program, in bytes.
 fn peak(demo: &Example) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", demo.program.id()));
     let status = status.expect("it runs");
@@ -34,7 +34,7 @@ async fn fifty_megabytes_go_up_and_down_and_are_never_held_whole() {
     let (up, down) = (file("up"), file("down"));
     let bytes: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
     fs::write(&up, &bytes).expect("a file");
-    // What it has when it has served a few.
+    // The baseline after a few requests.
     let warm = demo.token("scope=proxy").await;
     for wire in WIRES {
         demo.show(wire, "/orders/1", &warm).await;
@@ -50,10 +50,10 @@ async fn fifty_megabytes_go_up_and_down_and_are_never_held_whole() {
             assert!(output.status.success(), "{wire} {output:?}");
             fs::read(Path::new(&down)).expect("a file")
         };
-        // Up, and at the same time down: the backend echoes.
+        // Upload and download at the same time: the backend echoes.
         let echoed = call(&["-X", "POST", "-T", &up], "/orders/echo").await;
         assert!(echoed == bytes, "{wire}: {} bytes", echoed.len());
-        // Down, as what a token is revoked for.
+        // A download on a route that revokes the token.
         let downloaded = call(&[], "/tickets/download").await;
         assert_eq!(downloaded.len(), SIZE, "{wire}");
         assert!(downloaded.iter().all(|byte| *byte == b'x'));
@@ -66,7 +66,7 @@ async fn fifty_megabytes_go_up_and_down_and_are_never_held_whole() {
     assert!(more < SIZE / 2, "{more} bytes more than before");
 }
 
-/// What has come is handed on before there is more: chunk by chunk, each way.
+/// Each chunk is forwarded before the next one arrives, in both directions.
 #[tokio::test]
 async fn each_piece_is_handed_on_when_it_is_there() {
     let stage = Stage::with(Act::Echo(
@@ -94,7 +94,7 @@ const WITH_TRAILERS: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\
                              trailer: x-sum, authorization\r\n\r\n\
                              5\r\nhello\r\n0\r\nx-sum: 1\r\nauthorization: Bearer x\r\n\r\n";
 
-/// RFC 9110 §6.5.1, §10.1.4: to who says that it takes them.
+/// RFC 9110 §6.5.1, §10.1.4: trailers reach a client that announced `TE: trailers`.
 #[tokio::test]
 async fn rfc9110_6_5_1_trailers_of_an_answer_come_through_to_who_takes_them() {
     let stage = Stage::with(Act::Answer(WITH_TRAILERS)).await;
@@ -121,14 +121,14 @@ async fn rfc9110_6_5_1_trailers_of_an_answer_come_through_on_http_2() {
     let header = format!("Authorization: Bearer {token}");
     let url = format!("http://{}/tickets/1", stage.at);
     let wire = "--http2-prior-knowledge";
-    // curl writes trailers where it writes headers.
+    // curl writes trailers to the same file as headers.
     let output = curl(&[wire, "-D", "-", "-H", &header, &url]).await;
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(
         text.contains("hello") && text.contains("x-sum: 1"),
         "{text}"
     );
-    // And the token is dead before they come.
+    // The token is revoked before they arrive.
     let again = curl(&[
         wire,
         "-w",

@@ -1,6 +1,6 @@
-//! An upstream that answers in mid-upload, over HTTP/2: a head that ends the stream, and a reset
-//! without an error, as gRPC servers send it. Fails with h2 0.4.10 to 0.4.15, which forget the end
-//! of the stream when the reset arrives before the head was taken.
+//! Tests an HTTP/2 upstream that answers in the middle of an upload: a head with END_STREAM, then
+//! RST_STREAM(NO_ERROR), as gRPC servers send it. Fails with h2 0.4.10 to 0.4.15, which lose
+//! END_STREAM when the reset arrives before the head was read.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -33,13 +33,13 @@ const ANSWER: [(&str, &str); 3] = [
 /// How the reset follows the head.
 #[derive(Clone, Copy, Debug)]
 enum Reset {
-    /// Both are there when either is read.
+    /// In one write, so that both have arrived when either is read.
     InOneWrite,
     /// In a packet of its own.
     InTwoWrites,
 }
 
-/// Answers each request as soon as it has a part of its body.
+/// Answers each request as soon as a part of its body has arrived.
 async fn upstream(reset: Reset) -> (SocketAddr, JoinSet<()>) {
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let at = socket.local_addr().expect("a bound socket");
@@ -80,7 +80,7 @@ async fn answer_all(mut stream: TcpStream, reset: Reset) {
     }
 }
 
-/// Begins an upload, and gives the frames of the answer, each as its kind and flags.
+/// Starts an upload and returns the frames of the response, each as its kind and flags.
 async fn upload(at: SocketAddr, path: &str, token: &str) -> Vec<(u8, u8)> {
     let token = format!("Bearer {token}");
     let head = [
@@ -112,7 +112,7 @@ async fn upload(at: SocketAddr, path: &str, token: &str) -> Vec<(u8, u8)> {
     frames
 }
 
-/// TRAPS 58: a gRPC client takes a head that doesn't end the stream for one that trailers follow.
+/// TRAPS 58: to a gRPC client, a head without END_STREAM means that trailers follow.
 #[tokio::test]
 async fn trap_58_trailers_only_in_mid_upload_still_ends_with_its_head() {
     for reset in [Reset::InOneWrite, Reset::InTwoWrites] {
@@ -141,7 +141,7 @@ async fn the_head_still_ends_the_stream(reset: Reset) {
     let token = |scope| issuer.token().audience("orders").scope(scope).sign();
     let head = [(HEADERS, END_HEADERS | END_STREAM)];
     for (path, token) in [
-        // Free, a single use, and the life of the token.
+        // A route without a cost, a single use, and a route that revokes the token.
         ("/orders/1", token("proxy")),
         ("/orders/1", token("proxy OTT")),
         ("/tickets/1", token("proxy")),

@@ -1,4 +1,4 @@
-//! WebSockets go through, checked at the handshake; nothing else gets past the proxy that way.
+//! Tests that WebSockets pass after a check of the handshake, and that no other upgrade does.
 
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::{
@@ -45,7 +45,7 @@ async fn a_websocket_goes_both_ways_and_its_handshake_has_spent_the_token() {
         let said = socket.next().await.expect("a message").expect("no error");
         assert_eq!(said.to_string(), upstreams.replace("TOKEN", &token));
 
-        // The WebSocket is still open, and its token is gone.
+        // The WebSocket is still open, but its token is spent.
         let costs = scope.ends_with("OTT") || path.starts_with("/tickets");
         let mut client = Client::connect(demo.at, Wire::Http1).await;
         let again = client.send(get("/maps/1", &token)).await;
@@ -123,7 +123,7 @@ async fn rfc9110_7_8_bytes_that_follow_the_handshake_at_once_get_there() {
     assert_eq!(seen.one().all("upgrade"), ["websocket"]);
 }
 
-/// A handshake that the upstream declines leaves HTTP behind, not a tunnel: what follows is a
+/// After a handshake that the upstream declines, the connection stays HTTP: what follows is a
 /// request, and is checked.
 #[tokio::test]
 async fn a_handshake_that_is_declined_leaves_no_tunnel() {
@@ -145,7 +145,7 @@ async fn a_handshake_that_is_declined_leaves_no_tunnel() {
     }
 }
 
-/// Through `h2c` a caller would send the upstream whatever it likes, past all that is checked here.
+/// An `h2c` upgrade would let a caller send requests to the upstream unchecked.
 #[tokio::test]
 async fn no_other_protocol_is_asked_for() {
     for upgrade in [
@@ -196,7 +196,7 @@ async fn a_101_that_nobody_asked_for_is_a_502_and_no_tunnel() {
     }
 }
 
-/// HTTP/2 has no such upgrade, and this proxy offers no other (RFC 8441).
+/// HTTP/2 has no Upgrade header, and this proxy doesn't offer extended CONNECT (RFC 8441).
 #[tokio::test]
 async fn rfc9113_8_6_http_2_asks_for_no_upgrade() {
     let demo = Example::start(DEMO).await;

@@ -1,4 +1,4 @@
-//! An upstream that writes down each byte it gets, and reads messages to the letter of RFC 9112.
+//! An upstream that records every byte it receives and parses messages strictly by RFC 9112.
 
 use std::{
     net::SocketAddr,
@@ -12,19 +12,19 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A message as it arrived. Bytes that no message accounts for are one of their own.
+/// A message as it arrived. Bytes outside of any message are recorded as a message of their own.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
-    /// Up to and with the empty line; all there is, if that never came.
+    /// The head including the empty line, or whatever arrived of it.
     pub(crate) head: String,
-    /// As it was framed: chunks, their sizes and trailers.
+    /// The body as it was framed: chunks, their sizes and trailers.
     pub(crate) body: String,
-    /// Whether it came to its end.
+    /// Whether the message is complete.
     pub(crate) is_whole: bool,
 }
 
 impl Seen {
-    /// The values of a field, in order.
+    /// Returns the values of a header, in order.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         let lines = self.head.lines().skip(1);
         lines
@@ -38,26 +38,26 @@ impl Seen {
     }
 }
 
-/// What it does when it has a whole request.
+/// What it does with a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
-    /// Sends this, and reads on.
+    /// Sends this after the whole request, and reads on.
     Answer(&'static str),
-    /// Sends this, and closes.
+    /// Sends this after the whole request, and closes.
     AnswerAndClose(&'static str),
-    /// Sends this when it has the head, and nothing any more.
+    /// Sends this after the head, and nothing more.
     AnswerTheHead(&'static str),
-    /// Sends this when it has the head, and then back what comes, byte by byte.
+    /// Sends this after the head, then echoes the bytes that arrive.
     Echo(&'static str),
 }
 
-/// What most tests want.
+/// The answer that most tests use.
 pub(crate) const OK: Act = Act::Answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
 
 #[derive(Debug)]
 struct Shared {
     seen: Mutex<Vec<Seen>>,
-    /// How many heads came, and how many connections are open.
+    /// The number of heads received, and of open connections.
     counts: watch::Sender<(usize, usize)>,
 }
 
@@ -109,14 +109,14 @@ impl Upstream {
         enough.expect("the sender is ours");
     }
 
-    /// Waits until nobody is connected.
+    /// Waits until all connections are closed.
     pub(crate) async fn is_alone(&self) {
         let mut counts = self.shared.counts.subscribe();
         let alone = counts.wait_for(|(_, open)| *open == 0).await;
         alone.expect("the sender is ours");
     }
 
-    /// All that came and has ended.
+    /// Returns all messages of ended connections.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         let seen = self.shared.seen.lock();
         seen.unwrap_or_else(PoisonError::into_inner).clone()
@@ -142,7 +142,7 @@ impl Connection {
             match &act {
                 Act::AnswerTheHead(answer) => {
                     self.send(answer).await;
-                    // Until the other side gives up.
+                    // Until the other side closes.
                     while self.fill().await {}
                     self.note(end, self.unread.len(), false);
                     return;
@@ -180,7 +180,7 @@ impl Connection {
         }
     }
 
-    /// Where the message ends whose head ends at `end`.
+    /// Returns where the message whose head ends at `end` ends.
     async fn message(&mut self, end: usize) -> Option<usize> {
         let head = String::from_utf8_lossy(&self.unread[..end]).to_lowercase();
         let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
@@ -213,7 +213,7 @@ impl Connection {
         }
     }
 
-    /// Where the next `mark` ends.
+    /// Returns where the next `mark` ends.
     async fn find(&mut self, from: usize, mark: &[u8]) -> Option<usize> {
         loop {
             let unread = self.unread.get(from..).unwrap_or_default();
@@ -225,12 +225,12 @@ impl Connection {
         }
     }
 
-    /// Whether there was more.
+    /// Reads more; returns whether anything arrived.
     async fn fill(&mut self) -> bool {
         matches!(self.stream.read_buf(&mut self.unread).await, Ok(1..))
     }
 
-    /// If the other side has gone, that is its choice.
+    /// Sends `answer`. The other side may have closed.
     async fn send(&mut self, answer: &str) {
         let _ = self.stream.write_all(answer.as_bytes()).await;
     }

@@ -1,4 +1,4 @@
-//! An upstream that is down, that cuts the connection, or that says too much.
+//! Tests an upstream that is down, that cuts the connection, or that sends too much.
 
 use tokio::net::TcpListener;
 
@@ -11,7 +11,7 @@ use hyper_proxy::Upstreams;
 use std::time::Duration;
 use tower_revoke_tests::{Client, Wire, curl::curl, get};
 
-/// The call never left, so that its token is as good as before.
+/// The call was never sent, so its token stays valid.
 #[tokio::test]
 async fn an_upstream_that_is_down_is_a_502_and_costs_nothing() {
     let stage = Stage::with(OK).await;
@@ -47,7 +47,7 @@ async fn an_upstream_that_is_down_is_a_502_and_costs_nothing() {
     }
 }
 
-/// The upstream had the call, and who knows what it did: that is spent.
+/// The upstream may have processed the call, so the use is spent.
 #[tokio::test]
 async fn an_upstream_that_cuts_before_the_head_is_a_502_and_the_token_is_spent() {
     for (path, scope) in [("/tickets/1", "proxy"), ("/orders/1", "proxy OTT")] {
@@ -67,7 +67,7 @@ async fn an_upstream_that_cuts_before_the_head_is_a_502_and_the_token_is_spent()
     }
 }
 
-/// The client sees that there was more to come, on both wires, and the token is spent.
+/// The client notices that the body is incomplete, on HTTP/1.1 and HTTP/2, and the token is spent.
 #[tokio::test]
 async fn an_upstream_that_cuts_half_way_is_a_cut_to_the_client_and_the_token_is_spent() {
     for act in [
@@ -82,10 +82,11 @@ async fn an_upstream_that_cuts_half_way_is_a_cut_to_the_client_and_the_token_is_
                 let url = format!("http://{}{path}", stage.at);
                 let header = format!("Authorization: Bearer {token}");
                 let output = curl(&[wire, "-w", "%{http_code}", "-H", &header, &url]).await;
-                // 18: a transfer that was cut; 56: a connection that was; 92: a stream that was.
+                // curl's exit codes: 18 for a partial transfer, 56 for a cut connection, 92 for a
+                // stream error.
                 let code = output.status.code().expect("a code");
                 assert!([18, 56, 92].contains(&code), "{wire} {act:?} {output:?}");
-                // On HTTP/2 a reset may overtake the head.
+                // On HTTP/2, a reset may overtake the head.
                 let is_cut_later = output.stdout.ends_with(b"200");
                 assert!(is_cut_later || wire != "--http1.1", "{output:?}");
                 let mut client = Client::connect(stage.at, Wire::Http1).await;
@@ -97,8 +98,8 @@ async fn an_upstream_that_cuts_half_way_is_a_cut_to_the_client_and_the_token_is_
     }
 }
 
-/// A client that leaves while the upstream works is cancelled: that is spent, and the upstream
-/// sees that nobody waits any more.
+/// A client that leaves while the upstream works spends its token, and the upstream sees the
+/// connection close.
 #[tokio::test]
 async fn a_client_that_leaves_half_way_has_spent_its_token() {
     for (path, scope) in [("/tickets/1", "proxy"), ("/orders/1", "proxy OTT")] {
@@ -123,7 +124,7 @@ async fn a_client_that_leaves_half_way_has_spent_its_token() {
     }
 }
 
-/// RFC 9112 §9.2, §6.3: what an upstream says beyond its answer is nobody's answer.
+/// RFC 9112 §9.2, §6.3: bytes that follow a response reach no client.
 #[tokio::test]
 async fn a_second_answer_to_one_request_reaches_nobody() {
     let twice = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok\
@@ -165,7 +166,7 @@ async fn rfc9112_6_3_a_length_beside_the_chunks_of_an_answer_is_not_handed_on() 
     assert_eq!(reply.header("via"), Some("1.1 hyper-proxy"));
 }
 
-/// An answer that is no HTTP becomes a 502, and none of its bytes get through.
+/// A malformed response becomes a 502, and none of its bytes are forwarded.
 #[tokio::test]
 async fn an_answer_that_is_none_is_a_502() {
     for answer in [
@@ -185,7 +186,7 @@ async fn an_answer_that_is_none_is_a_502() {
     }
 }
 
-/// A 103 or any other interim answer is for the proxy's connection; the final one comes through.
+/// A 103 or other interim response ends at the proxy; the final response is forwarded.
 #[tokio::test]
 async fn interim_answers_end_here_and_the_final_one_comes_through() {
     let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n\

@@ -1,5 +1,5 @@
-//! A program that writes to an embedded store is killed at random points, again and again over the
-//! same file: what was acknowledged is there, and the file opens.
+//! Kills a program that writes to an embedded store, at random points and over the same file: every
+//! acknowledged write must be there, and the file must open.
 
 #![expect(
     clippy::print_stdout,
@@ -18,11 +18,11 @@ async fn redb_keeps_all_that_it_acknowledged() {
     let folder = tempfile::tempdir().expect("a temp dir");
     let file = folder.path().join("revocations.redb");
     let open = async || {
-        // A slow disk is no failure here.
+        // A slow disk must not fail the test.
         let builder = RedbStore::builder(&file).request_timeout(Duration::from_secs(600));
         builder.open().expect("the file opens")
     };
-    // More than it gathers before it moves them to their places, a few with each new one.
+    // More uses than the store stages, so that it moves a few to their tables with each write.
     rounds::survives("redb", &file, 70_000, open).await;
 }
 
@@ -31,7 +31,7 @@ async fn sqlite_keeps_all_that_it_acknowledged() {
     let folder = tempfile::tempdir().expect("a temp dir");
     let file = folder.path().join("revocations.sqlite");
     let open = async || {
-        // A slow disk is no failure here.
+        // A slow disk must not fail the test.
         let builder = SqliteStore::builder(&file).request_timeout(Duration::from_secs(600));
         builder.open().await.expect("the file opens")
     };

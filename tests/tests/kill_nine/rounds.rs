@@ -1,4 +1,4 @@
-//! The rounds: a writer is started and killed, and what it said is looked for.
+//! Starts and kills writers, and checks that the store has what they acknowledged.
 
 use std::{
     collections::BTreeMap,
@@ -12,13 +12,13 @@ use tower_revoke::core::{KeyDigest, Listed, Store, UseOutcome};
 use tower_revoke_testing::rounds;
 use tower_revoke_tests::{acks::Ack, load::now};
 
-/// The longest that a writer lives, in acknowledgements.
+/// The longest life of a writer, in acknowledgements.
 const LIFE: u64 = 400;
 
 const REVOKED: Listed = Listed::Revoked { until: None };
 const SPENT: Listed = Listed::Spent { until: None };
 
-/// All that was ever acknowledged, by every writer on the file.
+/// All acknowledgements, of every writer on the file.
 #[derive(Default)]
 struct Acknowledged {
     revoked: Vec<u64>,
@@ -27,7 +27,7 @@ struct Acknowledged {
     lost: Vec<(u64, u8)>,
 }
 
-/// Ended with the test, however that ends.
+/// Kills the process on drop, so that it never outlives the test.
 struct Writer(Child);
 
 impl Drop for Writer {
@@ -38,8 +38,7 @@ impl Drop for Writer {
     }
 }
 
-/// Kills a writer on the store of this kind twenty times or a hundred, after so many
-/// uses were made.
+/// Kills twenty or a hundred writers on a store of this kind, after `earlier` uses were taken.
 pub(crate) async fn survives<S: Store>(
     kind: &str,
     place: &Path,
@@ -50,16 +49,16 @@ pub(crate) async fn survives<S: Store>(
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut all = Acknowledged::default();
-    // No writer comes as far.
+    // Numbers that no writer reaches.
     let earlier: Vec<_> = (u64::MAX - earlier..u64::MAX).collect();
     take_once(&open().await, &earlier).await;
     let rounds = rounds(20, 100);
     for round in 0..rounds {
-        // Some end while they still open the file.
+        // Some are killed while they open the file.
         let life = random.u64(0..LIFE).saturating_sub(LIFE / 10);
         let before = (all.won.len(), all.lost.len());
         all.run_and_kill(kind, place, round, life);
-        // What a writer leaves behind, the next one has to cope with.
+        // Most rounds leave recovery to the next writer.
         if round % 10 != 5 {
             let store = open().await;
             all.is_there(&store, before).await;
@@ -119,7 +118,7 @@ impl Acknowledged {
             }
         }
         drop(writer);
-        // Said before it died.
+        // Acknowledged before the kill.
         for line in lines {
             self.add(&line.expect("text"));
         }
@@ -136,7 +135,8 @@ impl Acknowledged {
         }
     }
 
-    /// All is listed; and each use that came later than so many gets the same answer again.
+    /// Asserts that everything is listed, and that each use from these indices on gets the same
+    /// outcome again.
     async fn is_there<S: Store>(&self, store: &S, (won_before, lost_before): (usize, usize)) {
         let revoked: Vec<_> = self.revoked.iter().map(key).collect();
         for (number, listed) in self.revoked.iter().zip(look_up(store, &revoked).await) {

@@ -1,5 +1,5 @@
-//! A primary that is lost with what its replica lacked: who wins twice meanwhile is counted, and the
-//! nodes write back what they know.
+//! Tests the loss of a primary whose replica lags behind: counts second winners during the
+//! failover, and checks that the nodes write back what they know.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::{
     load::Load,
 };
 
-/// Primaries and replicas that take over from them.
+/// Primaries and the replicas that take over from them.
 trait Replicated {
     const KIND: &'static str;
 
     async fn start() -> Self;
     fn place(&self) -> String;
-    /// Those that have a replica at the start; the first will be lost.
+    /// The primaries that have a replica at the start; the first one will be lost.
     fn primaries(&mut self) -> &mut [Redis];
     fn replicas(&self) -> &[Redis];
 }
@@ -105,7 +105,7 @@ async fn lost_primary<R: Replicated>() {
         R::KIND,
         winners.len()
     );
-    // By nodes that knew nothing of each other; a node knows what it gave out itself.
+    // By nodes that didn't know of each other's uses; a node always knows its own.
     let by_one_node = winners.values().filter(|nodes| {
         let of = |node| nodes.iter().filter(|winner| **winner == node).count();
         of(0) > 1 || of(1) > 1
@@ -123,7 +123,8 @@ async fn lost_writes<R: Replicated>() {
     let stage = Stage::new(R::KIND, servers.place());
     let (one, other) = (stage.node(&[PATIENT]).await, stage.node(&[PATIENT]).await);
     let (spent, revoked) = (stage.tokens(100), stage.tokens(100));
-    // The replicas miss what comes now, and the first primary will not be there to tell.
+    // The replicas miss the following writes, and the first primary won't come back to replicate
+    // them.
     for replica in servers.replicas() {
         replica.freeze();
     }
@@ -157,7 +158,7 @@ async fn lost_writes<R: Replicated>() {
         ends_ready(node).await;
         rejects(node, spent.iter().chain(&revoked)).await;
     }
-    // Who knows nothing but what the store has.
+    // A new node knows only what the store has.
     rejects(&stage.node(&[]).await, spent.iter().chain(&revoked)).await;
 }
 

@@ -1,4 +1,4 @@
-//! Nodes over one store, the tokens for them, and how they are called.
+//! Nodes over one store, tokens for them, and a client to call them.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -7,24 +7,24 @@ use tempfile::TempDir;
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 use tower_revoke_tests::{Client, Wire, get, program::Program};
 
-/// Longer than any answer may take: it only says that there is one.
+/// An upper bound for any response; only checks that there is one.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
-/// For what comes about in a moment, on a machine that is busy.
+/// An upper bound for events that normally take a moment, on a busy machine.
 pub(crate) const IN_THE_END: Duration = Duration::from_secs(60);
 
-/// Ten minutes: what a mirror is asked for in the meantime, every quarter of that, explains nothing
-/// that a test sees.
+/// Ten minutes: a mirror polls every quarter of that, so polling can't explain what a test
+/// observes.
 pub(crate) const PATIENT: &str = "max_staleness=600000";
 
 pub(crate) const SPENT: &str = "401 invalid_token";
 
-/// When nodes are told of what others have written.
+/// When nodes learn of writes by other nodes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Told {
-    /// The store pushes.
+    /// The store pushes changes.
     AtOnce,
-    /// When a mirror asks, every quarter of the bound.
+    /// The mirror polls, every quarter of the staleness bound.
     WhenAsked,
 }
 
@@ -50,7 +50,7 @@ impl Stage {
         }
     }
 
-    /// A process that may or may not listen in the end.
+    /// Starts a process without waiting until it listens.
     pub(crate) fn program(&self, settings: &[&str]) -> Program {
         Program::start("store-node", |command| {
             command
@@ -60,7 +60,7 @@ impl Stage {
         })
     }
 
-    /// A node that listens.
+    /// Starts a node and waits until it listens.
     pub(crate) async fn node(&self, settings: &[&str]) -> Node {
         let mut program = self.program(settings);
         let at = program.address("listening on ").await;
@@ -70,7 +70,7 @@ impl Stage {
         }
     }
 
-    /// A token of this subject that is good for an hour.
+    /// Issues a token for this subject that is valid for an hour.
     pub(crate) fn token(&self, subject: &str) -> String {
         let token = self.issuer.token().audience("api");
         token.subject(subject).sign()
@@ -82,7 +82,7 @@ impl Stage {
     }
 }
 
-/// One process. It ends when it is dropped.
+/// One node process, killed on drop.
 pub(crate) struct Node {
     pub(crate) at: SocketAddr,
     _program: Program,
@@ -93,7 +93,7 @@ impl Node {
         Caller(Client::connect(self.at, Wire::Http1).await)
     }
 
-    /// What it tells a recorder of metrics, without what all of a list's names begin with.
+    /// Returns its metrics, without the prefix that all metrics of a list share.
     pub(crate) async fn metrics(&self) -> BTreeMap<String, f64> {
         let mut client = Client::connect(self.at, Wire::Http1).await;
         let answer = client.send(get("/metrics", "")).await.expect("an answer");
@@ -107,7 +107,7 @@ impl Node {
         series.collect()
     }
 
-    /// Waits until it tells this.
+    /// Waits until its metrics satisfy `is_so`.
     pub(crate) async fn tells(&self, what: &str, is_so: impl Fn(&BTreeMap<String, f64>) -> bool) {
         let told = async {
             while !is_so(&self.metrics().await) {
@@ -126,12 +126,12 @@ impl Node {
     }
 }
 
-/// A connection.
+/// A connection to a node.
 pub(crate) struct Caller(pub(crate) Client);
 
 impl Caller {
-    /// Status and error code of an answer that is as it must be: a rejection for want of the store
-    /// says when to come again, and nothing else does.
+    /// Returns status and error code, after checking that the response is well-formed: a 503 for a
+    /// failing store has a `Retry-After`, and no other response has one.
     pub(crate) async fn ask(&mut self, method: Method, path: &str, token: &str) -> String {
         let mut request = get(path, token);
         *request.method_mut() = method;
@@ -157,7 +157,7 @@ impl Caller {
         self.ask(Method::GET, "/invoice", token).await
     }
 
-    /// Returns when the token is rejected for good; whatever else is said meanwhile is one of these.
+    /// Waits until the token stays rejected; every other response meanwhile must be one of these.
     pub(crate) async fn is_rejected(&mut self, token: &str, meanwhile: &[&str]) {
         let rejected = async {
             loop {

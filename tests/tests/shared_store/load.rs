@@ -1,4 +1,5 @@
-//! Callers of two nodes who want the same single-use tokens, and remember what was said.
+//! A load on two nodes: callers that compete for the same single-use tokens, and a record of the
+//! responses.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,30 +15,30 @@ use tower_revoke_tests::servers::wait_until;
 
 use crate::kit::{Caller, Node, SPENT, Stage};
 
-/// At each node; the first of one node and the first of the other want the same tokens.
+/// At each node; each caller of one node competes with its counterpart at the other.
 const CALLERS: usize = 4;
 
-/// Each of them, so that a test that hangs ends.
+/// Tokens for each pair of callers, so that a test that hangs ends.
 const AT_MOST: usize = 50_000;
 
-/// A load that goes on until it is stopped.
+/// A load that runs until it is stopped.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     seen: Arc<Mutex<Seen>>,
     callers: JoinSet<()>,
 }
 
-/// What was said so far.
+/// The responses so far.
 #[derive(Default)]
 struct Seen {
     /// By node, path and verdict.
     answers: BTreeMap<(usize, &'static str, String), usize>,
-    /// By token: the nodes where it has won.
+    /// By token: the nodes where it was accepted.
     winners: HashMap<String, Vec<usize>>,
 }
 
 impl Load {
-    /// `known` is a token that both nodes have seen, and that nobody revokes.
+    /// Starts the load; `known` is a token that both nodes have seen and that is never revoked.
     pub(crate) async fn start(stage: &Arc<Stage>, nodes: [&Node; 2], known: &str) -> Self {
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let pairs: Vec<_> = (0..CALLERS)
@@ -68,13 +69,13 @@ impl Load {
         }
     }
 
-    /// How often this was said.
+    /// Returns how often this response was received.
     fn count(&self, node: usize, path: &'static str, verdict: &str) -> usize {
         let key = (node, path, verdict.to_owned());
         locked(&self.seen).answers.get(&key).copied().unwrap_or(0)
     }
 
-    /// Returns when all of this was said ten times more.
+    /// Waits until each of these responses was received ten more times.
     pub(crate) async fn says(&self, expected: &[(usize, &'static str, &str)]) {
         for (node, path, verdict) in expected {
             let from = self.count(*node, path, verdict);
@@ -84,7 +85,7 @@ impl Load {
         }
     }
 
-    /// Ends it: the tokens that were won, each with the nodes where it was.
+    /// Stops the load; returns the accepted tokens, each with the nodes where it was accepted.
     pub(crate) async fn stop(mut self) -> HashMap<String, Vec<usize>> {
         self.stop.store(true, Ordering::SeqCst);
         while let Some(ended) = self.callers.join_next().await {
@@ -96,7 +97,7 @@ impl Load {
     }
 }
 
-/// The tokens that a pair of callers wants, one after the other.
+/// The tokens that a pair of callers competes for, in order.
 #[derive(Clone)]
 struct Tokens {
     stage: Arc<Stage>,
@@ -105,7 +106,7 @@ struct Tokens {
 }
 
 impl Tokens {
-    /// Who of both comes first has it signed.
+    /// Signs the token the first time that either caller asks for it.
     fn token(&self, number: usize) -> String {
         let mut signed = locked(&self.signed);
         if number == signed.len() {
@@ -131,7 +132,7 @@ impl One {
                 return;
             }
             let token = tokens.token(number);
-            // As clients do, who are told to come again.
+            // Retries, as clients do after a `Retry-After`.
             for _ in 0..3 {
                 let verdict = self.caller.invoice(&token).await;
                 let is_unavailable = verdict == "503";
@@ -146,7 +147,7 @@ impl One {
                 if !is_unavailable {
                     break;
                 }
-                // A server that is down is not asked as fast as the machine can.
+                // Avoids a busy loop against a server that is down.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             let verdict = self.caller.orders(&self.known).await;

@@ -1,4 +1,4 @@
-//! The whole stack in several processes over one shared store, as HTTP clients see it.
+//! Tests the whole stack in several processes over one shared store, through HTTP clients.
 
 #![expect(clippy::print_stdout, reason = "what was measured is printed")]
 
@@ -12,8 +12,8 @@ mod winners;
 use kit::Told;
 use tower_revoke_tests::servers::{Cassandra, MariaDb, Postgres, Redis, StoreServer};
 
-/// What every store must show: a row for each, with its name as `store-node` has it, and whether it
-/// tells its nodes by itself what others have written.
+/// The tests that every store must pass: a row for each store, with its name for `store-node` and
+/// whether it pushes changes to the nodes.
 macro_rules! stores {
     ($($module:ident: $server:ty, $kind:literal, $told:expr;)*) => {$(
         mod $module {

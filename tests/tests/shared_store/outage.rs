@@ -1,4 +1,4 @@
-//! G5 as clients see it: the server of the store is killed or frozen under load, and comes back.
+//! G5 as clients see it: the store's server is killed or frozen under load, and comes back.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::{
     load::Load,
 };
 
-/// A bound that is soon reached, and one that is never reached here.
+/// A staleness bound that is soon reached; [`PATIENT`] is never reached here.
 const STRICT: &str = "max_staleness=1000";
 
 const ANSWERS_SOON: &str = "store_timeout=500";
 
-/// The place of each among the nodes of the load.
+/// The index of each among the nodes of the load.
 const HASTY: usize = 0;
 const CALM: usize = 1;
 
@@ -26,7 +26,7 @@ pub(crate) async fn under_load<S: StoreServer>(kind: &'static str, told: Told) {
     let hasty = stage.node(&[STRICT, ANSWERS_SOON]).await;
     let patient = match told {
         Told::AtOnce => PATIENT,
-        // A quarter of it is what the other node's revocations may take.
+        // The other node's revocations may take a quarter of it to arrive.
         Told::WhenAsked => "max_staleness=60000",
     };
     let calm = stage.node(&[patient, ANSWERS_SOON]).await;
@@ -42,7 +42,7 @@ pub(crate) async fn under_load<S: StoreServer>(kind: &'static str, told: Told) {
         } else {
             server.freeze();
         }
-        // Claims are rejected from now on, and where no answer is young enough, all is.
+        // From now on uses are rejected, and so is everything where no answer is fresh enough.
         load.says(&[
             (HASTY, "/invoice", "503"),
             (CALM, "/invoice", "503"),
@@ -72,7 +72,7 @@ pub(crate) async fn under_load<S: StoreServer>(kind: &'static str, told: Told) {
         } else {
             server.thaw();
         }
-        // All is well again, and nobody started us anew.
+        // Service resumes without a restart of the nodes.
         load.says(&[
             (HASTY, "/invoice", "200"),
             (CALM, "/invoice", "200"),
@@ -99,12 +99,13 @@ pub(crate) async fn under_load<S: StoreServer>(kind: &'static str, told: Told) {
         winners.len()
     );
     assert_eq!(won_twice, 0);
-    // Nothing that was spent or revoked is good again, also for who starts now.
+    // Nothing that was spent or revoked is valid again, not even for a new node.
     let late = stage.node(&[PATIENT]).await;
     for node in [&hasty, &calm, &late] {
         let mut caller = node.caller().await;
         for token in winners.keys().chain(&revoked) {
-            // What the other node did last may still be on its way, except to who loaded all.
+            // Recent changes of the other node may still be on their way, except to a node that
+            // just loaded everything.
             let meanwhile: &[&str] = if std::ptr::eq(node, &late) {
                 &[]
             } else {
@@ -124,7 +125,7 @@ pub(crate) async fn under_load<S: StoreServer>(kind: &'static str, told: Told) {
     }
 }
 
-/// A node may still be told of its last attempt to connect.
+/// A node may still report its last failed attempt to connect.
 async fn wait_for_200(caller: &mut Caller, token: &str) {
     let well = async {
         loop {
@@ -138,7 +139,7 @@ async fn wait_for_200(caller: &mut Caller, token: &str) {
     well.expect("the token is served in the end");
 }
 
-/// What is configured and doesn't work keeps the program from starting.
+/// A store that is configured but doesn't work keeps the program from starting.
 pub(crate) async fn at_the_start<S: StoreServer>(kind: &'static str) {
     let mut server = S::fresh().await;
     let stage = Stage::new(kind, server.place());

@@ -1,4 +1,4 @@
-//! G4 across processes: how long after a revocation on one node another rejects the token.
+//! G4 across processes: how soon after a revocation on one node another node rejects the token.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use tower_revoke_testing::rounds;
 
 use crate::kit::{Node, PATIENT, SPENT, Stage, Told};
 
-/// As it is by default.
+/// The default value.
 const MIRROR: &str = "mirror_capacity=2000000";
 
-/// How often a token that was rejected is asked about again.
+/// How often a rejected token is checked again.
 const NEVER_AGAIN: usize = 20;
 
 pub(crate) async fn elsewhere(kind: &'static str, place: String, told: Told) {
     let stage = Stage::new(kind, place);
     let mirrored = match told {
-        // Only what the store pushes explains a rejection before the end of the test.
+        // Only a push by the store explains a rejection before the end of the test.
         Told::AtOnce => ("pushed, bound 600 s", rounds(40, 200), [PATIENT, MIRROR]),
         Told::WhenAsked => (
             "polled, bound 2 s",
@@ -53,16 +53,17 @@ pub(crate) async fn elsewhere(kind: &'static str, place: String, told: Told) {
     }
 }
 
-/// The times from when a revocation was acknowledged on one node to its first rejection on another.
+/// Measures the time from the acknowledgement of a revocation on one node to the first rejection on
+/// another.
 async fn times_of(stage: &Stage, nodes: [&Node; 2], how: &str, number: usize) -> Vec<Duration> {
     let (clock, mut times) = (Clock::system(), Vec::new());
     for round in 0..number {
-        // A token in one round, all of a subject's in the next.
+        // Alternates between one token and all tokens of a subject.
         let path = ["/log-out", "/log-out-everywhere"][round % 2];
         let (here, there) = (nodes[round / 2 % 2], nodes[1 - round / 2 % 2]);
         let (mut here, mut there) = (here.caller().await, there.caller().await);
         let token = stage.token(&format!("{how} {round}"));
-        // Both know it as good.
+        // Both nodes have cached it as valid.
         assert_eq!(here.orders(&token).await, "200");
         assert_eq!(there.orders(&token).await, "200");
         assert_eq!(here.ask(Method::POST, path, &token).await, "204");

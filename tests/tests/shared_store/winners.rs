@@ -9,14 +9,14 @@ use crate::kit::{Node, PATIENT, SPENT, Stage};
 
 const CALLS: usize = 10_000;
 
-/// Half of them with many streams.
+/// Half of them HTTP/2 connections with many streams.
 const CONNECTIONS_EACH: usize = 4;
 
-/// How many got which answer.
+/// How many calls got which response.
 type Counts = BTreeMap<String, usize>;
 
-/// Calls all nodes at once, over connections of both kinds; call `i` has token `i % tokens`. What
-/// was said of each token.
+/// Calls all nodes at once, over HTTP/1.1 and HTTP/2; call `i` has token `i % tokens`. Returns the
+/// responses by token.
 async fn race(nodes: &[Node], tokens: Vec<String>) -> Vec<Counts> {
     let tokens = Arc::new(tokens);
     let (places, nodes): (Vec<_>, _) = (nodes.iter().map(|node| node.at).collect(), nodes.len());
@@ -25,7 +25,8 @@ async fn race(nodes: &[Node], tokens: Vec<String>) -> Vec<Counts> {
     for connection in 0..connections {
         let at = places[connection % nodes];
         let tokens = tokens.clone();
-        // Each begins elsewhere, so that all tokens are wanted everywhere at the same time.
+        // Each connection starts at another token, so that every token is used on all nodes at the
+        // same time.
         let numbers = (connection..CALLS).step_by(connections);
         callers.spawn(async move {
             let mut said = Vec::new();
@@ -40,7 +41,7 @@ async fn race(nodes: &[Node], tokens: Vec<String>) -> Vec<Counts> {
             }
             let client = Client::connect(at, Wire::Http2).await;
             let numbers: Vec<_> = numbers.collect();
-            // No more at once than a connection takes.
+            // At most as many streams as a connection allows.
             for some in numbers.chunks(100) {
                 let mut streams = JoinSet::new();
                 for number in some {
@@ -79,7 +80,7 @@ pub(crate) async fn race_of_three(kind: &'static str, place: String, tokens: usi
     for (number, counts) in race(&nodes, tokens.clone()).await.iter().enumerate() {
         assert_eq!(*counts, expected, "of token {number}");
     }
-    // Who comes later has loaded what was spent before it listens.
+    // A node that starts later has loaded the spent tokens before it listens.
     nodes.push(stage.node(&[PATIENT]).await);
     for node in &nodes {
         let mut caller = node.caller().await;

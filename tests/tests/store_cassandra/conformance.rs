@@ -12,8 +12,8 @@ use tower_revoke_tests::{
 
 use super::tools::{driver, keyspace, numbers};
 
-/// One server for all that need their own: the clauses come one after the other, and each has a
-/// keyspace of its own.
+/// One server for all clauses that need their own: the clauses run one after the other, each in its
+/// own keyspace.
 static OWN: Mutex<Option<Cassandra>> = Mutex::const_new(None);
 
 async fn own() -> MappedMutexGuard<'static, Cassandra> {
@@ -100,7 +100,7 @@ impl Fixture for Keyspace {
     }
 }
 
-/// As each writer does it with its own log.
+/// Trims the feed as each writer trims its own log.
 async fn trim(address: &str, name: &str) {
     let session = driver(address).await;
     let select = format!("SELECT writer FROM \"{name}\".writers");
@@ -129,6 +129,6 @@ async fn trim(address: &str, name: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cassandra_keeps_every_clause() {
     keeps_every_clause::<Keyspace>().await;
-    // A static server would leave its data behind.
+    // Statics are not dropped: the server would leave its data behind.
     drop(OWN.lock().await.take());
 }

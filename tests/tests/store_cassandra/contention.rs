@@ -1,4 +1,4 @@
-//! Writes under conditions that nobody knows the outcome of (TRAPS 32), and what else bites there.
+//! Tests conditional writes with an unknown outcome (TRAPS 32), and TTLs and clock skew.
 
 use tokio::task::JoinSet;
 use tower_revoke_core::{Store, UnixTime, UseOutcome};
@@ -7,8 +7,8 @@ use tower_revoke_tests::servers::Cassandra;
 
 use super::tools::{driver, key, keyspace, new_use, now, numbers, open, revocation};
 
-/// How many of a thousand callers of one use were told that they won. As callers do it: what
-/// nobody knows is asked again under the same id.
+/// Returns how many of a thousand callers of one use won. As real callers do, each retries an
+/// unknown outcome under the same id.
 async fn winners(stores: &[CassandraStore; 4], number: u64) -> usize {
     let mut callers = JoinSet::new();
     for id in 0..1_000_u64 {
@@ -27,7 +27,7 @@ async fn winners(stores: &[CassandraStore; 4], number: u64) -> usize {
     won.into_iter().filter(|won| *won).count()
 }
 
-/// With a timeout so short that the server gives up on many of them.
+/// With a timeout so short that the server gives up on many of the writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_32_a_thousand_takers_of_one_use_have_one_winner_whatever_times_out() {
     let server = Cassandra::start(&["cas_contention_timeout: 30ms"]).await;
@@ -46,7 +46,7 @@ async fn trap_32_a_thousand_takers_of_one_use_have_one_winner_whatever_times_out
     a_write_of_a_clock_that_is_behind_counts(&address).await;
 }
 
-/// `USING TTL 0` would be for ever, any other would forget by the server's clock.
+/// `USING TTL 0` would mean forever; any other TTL would expire rows by the server's clock.
 async fn what_is_kept_has_no_time_to_live(address: &str, store: &CassandraStore) {
     store.revoke(&[revocation(50)]).await.expect("a revocation");
     store
@@ -81,14 +81,14 @@ async fn a_life_that_is_past_is_rejected(store: &CassandraStore) {
     assert!(is_past, "{rejected:?}");
 }
 
-/// A lift whose node's clock, and so the driver's timestamps, are far ahead of those of who revokes
-/// afterwards: rows that were written over would be lost.
+/// A lift whose driver timestamps are far ahead of those of a later revocation: overwriting the row
+/// would lose the revocation.
 async fn a_write_of_a_clock_that_is_behind_counts(address: &str) {
     let store = keyspace(address, "skewed").await.connect().await;
     let store = store.expect("a server that is up");
     store.revoke(&[revocation(1)]).await.expect("a revocation");
     let session = driver(address).await;
-    // An hour ahead, as a row of a node with such a clock would be.
+    // An hour ahead, as written by a node with a fast clock.
     let ahead = "INSERT INTO skewed.revoked (digest, id, kind, at, said_by, reason) \
                  VALUES (?, ?, 1, 5, '', '') USING TIMESTAMP ?";
     let now = tower_revoke_core::Clock::system().now().as_secs() as i64;

@@ -1,4 +1,4 @@
-//! A server that is killed and frozen while it is asked.
+//! Tests a server that is killed and frozen under load.
 
 use tower_revoke_tests::{crash_tests, servers::Cassandra};
 

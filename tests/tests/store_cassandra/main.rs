@@ -1,4 +1,4 @@
-//! The Cassandra store on real servers.
+//! Tests the Cassandra store on real servers.
 
 mod conformance;
 mod contention;

@@ -1,4 +1,4 @@
-//! What can't be opened is rejected in words that say what to do.
+//! Tests that each failure to open the store says what to do.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,7 +34,7 @@ async fn what_can_not_be_opened_is_rejected_in_words() {
         is_missing && missing.to_string().contains("migration"),
         "{missing:?}"
     );
-    // Somebody's mistake comes back in the server's words.
+    // An error of the user's comes back with the server's message.
     let rejected = builder().migrate("{'class': 'NoSuchStrategy'}").await;
     let rejected = rejected.expect_err("there is no such class");
     assert!(

@@ -1,4 +1,4 @@
-//! How the tests make a keyspace, open the store on it, and look into its tables.
+//! Helpers: create a keyspace, open the store on it, and query its tables.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub(crate) use tower_revoke_tests::{
 
 pub(crate) const ONE_COPY: &str = "{'class': 'SimpleStrategy', 'replication_factor': 1}";
 
-/// With its tables, on a machine that may be busy.
+/// Creates a keyspace with its tables; the timeouts allow for a busy machine.
 pub(crate) async fn keyspace(address: &str, name: &str) -> CassandraStoreBuilder {
     let builder = CassandraStore::builder([address]).keyspace(name);
     let patient = builder.clone().request_timeout(Duration::from_secs(10));
@@ -27,7 +27,7 @@ pub(crate) async fn open(address: &str) -> CassandraStore {
     builder.connect().await.expect("a server that is up")
 }
 
-/// The driver, bare.
+/// Returns a plain session of the driver.
 pub(crate) async fn driver(address: &str) -> Session {
     let session = SessionBuilder::new()
         .known_node(address)
@@ -35,7 +35,7 @@ pub(crate) async fn driver(address: &str) -> Session {
     session.build().await.expect("a server that is up")
 }
 
-/// Asks the driver for rows of one number.
+/// Selects rows of one number.
 pub(crate) async fn numbers(session: &Session, select: &str) -> Vec<i64> {
     let answer = session.query_unpaged(select, ()).await.expect("an answer");
     let rows = answer.into_rows_result().expect("rows");

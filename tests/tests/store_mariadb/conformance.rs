@@ -10,12 +10,12 @@ use tower_revoke_tests::{
     servers::{MariaDb, SharedMariaDb, StoreServer},
 };
 
-/// Where the server is that is shared by all clauses which do it no harm.
+/// The URL of the server that all harmless clauses share.
 static SHARED: OnceLock<String> = OnceLock::new();
 
 const TABLES: [&str; 6] = ["store", "revoked", "lifted", "uses", "held", "events"];
 
-/// Tables of its own.
+/// A set of tables with its own prefix.
 struct Tables {
     alone: Option<tokio::sync::Mutex<MariaDb>>,
     prefix: String,

@@ -1,4 +1,4 @@
-//! Numbers are given in another order than that in which transactions are committed.
+//! Tests the feed when numbers are assigned in another order than transactions commit.
 
 use sqlx::{Connection, Executor, MySqlConnection, Row};
 use tower_revoke_core::{Change, ChangeFeed, Store};
@@ -14,8 +14,8 @@ async fn session(server: &MariaDb) -> MySqlConnection {
     session.expect("a server that is up")
 }
 
-/// What a feed by the server's own numbers loses: the slower of two transactions has the lower
-/// number, and when it is committed the reader has gone past it.
+/// Shows what a feed by plain AUTO_INCREMENT loses: the slower of two transactions has the lower
+/// number, and the reader is past it when it commits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_feed_by_plain_auto_increment_loses_a_change() {
     let server = MariaDb::start(&[]).await;
@@ -35,14 +35,14 @@ async fn a_feed_by_plain_auto_increment_loses_a_change() {
     assert_eq!(seen, 1, "of two changes, both committed");
 }
 
-/// The same, with what the store does: who comes second waits until the first is committed.
+/// The store's protocol avoids that: the second transaction waits until the first one commits.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
-    // Of which the store must not make use.
+    // A default isolation level that the store must not use.
     let server = MariaDb::start(&["--transaction-isolation=READ-UNCOMMITTED"]).await;
     let store = open(&server).await;
     let since = whole_feed(&store).await.next;
-    // What another node does, up to its commit.
+    // The statements of another node, up to its commit.
     let mut slow = session(&server).await;
     let mut slow = slow.begin().await.expect("a transaction");
     let lock = "SELECT seq FROM tower_revoke_store WHERE only_one = 1 FOR UPDATE";
@@ -73,7 +73,7 @@ async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
     assert_eq!(keys, [key(1), key(2)]);
 }
 
-/// The server tells nobody, but who waits on the same handle is told.
+/// The server notifies nobody, but a waiter on the same handle is woken.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_here_wakes_who_waits_here() {
     let server = MariaDb::start(&[]).await;
@@ -84,7 +84,7 @@ async fn what_is_written_here_wakes_who_waits_here() {
         async move { store.changed(&since).await }
     });
     store.revoke(&[revocation(1)]).await.expect("a revocation");
-    // Far more than it may take: the test is that it ends.
+    // A generous limit: only checks that it ends.
     let woken = tokio::time::timeout(std::time::Duration::from_secs(60), woken).await;
     woken.expect("a hint").expect("no panic");
 }

@@ -1,4 +1,4 @@
-//! What is kept, what goes, and what goes on when the server was restarted.
+//! Tests retention, purging, and recovery after a restart of the server.
 
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ async fn a_purge_takes_as_many_steps_as_it_needs() {
     sql::purge_takes_many_steps(&open(&server).await, rows).await;
 }
 
-/// Who has asked before has connections that are broken, and does not learn of it; not even who
-/// lifts or returns, since nothing was written before the connection was found to be broken.
+/// After a restart, the pool holds broken connections, which must not surface as errors. That
+/// includes lifts and returned uses, because nothing was written before the break was noticed.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_the_first_calls_work() {
     let mut server = MariaDb::start(&[]).await;
@@ -69,8 +69,8 @@ async fn after_a_restart_the_first_calls_work() {
     }
 }
 
-/// InnoDB shows to others what is not flushed yet. Who asks again, and finds their use there, is told
-/// of it only when it is on the disk; who only loses has nothing to wait for.
+/// InnoDB shows rows to others before they are flushed. A repeated use that finds its row there is
+/// acknowledged only once the row is on disk; a losing use has nothing to wait for.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_found_there_is_flushed_before_it_is_acknowledged() {
     let server = MariaDb::start(&[]).await;
@@ -93,8 +93,8 @@ async fn what_was_found_there_is_flushed_before_it_is_acknowledged() {
     assert_eq!(repeats(), "2");
 }
 
-/// TRAPS 30: `INSERT IGNORE` cuts a key that is too long to a warning, on a server that is not strict
-/// any `INSERT` does, and a use of one token hits another.
+/// TRAPS 30: `INSERT IGNORE` truncates a key that is too long with a warning, as does any `INSERT`
+/// on a server that is not in strict mode, and a use of one token hits another.
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_30_keys_that_begin_alike_are_not_one() {
     let server = MariaDb::start(&["--sql-mode="]).await;
@@ -118,8 +118,8 @@ async fn trap_30_keys_that_begin_alike_are_not_one() {
     assert_eq!(server.sql(cut), "0");
 }
 
-/// A row must fit into what the server takes at once. What does not is rejected, by itself: not the
-/// connection breaks over it, and not the others' writes fail.
+/// A row must fit into one packet. A longer one is rejected by itself: the connection stays usable,
+/// and the writes of others succeed.
 #[tokio::test(flavor = "multi_thread")]
 async fn words_that_are_too_long_are_rejected_and_none_are_cut() {
     let server = MariaDb::start(&["--max-allowed-packet=1M", "--sql-mode="]).await;
@@ -128,7 +128,7 @@ async fn words_that_are_too_long_are_rejected_and_none_are_cut() {
         let words = "é".repeat(bytes / 2);
         Revocation::of_token(new_use(number, 0, 1).token, None).because(words)
     };
-    // Together they are several times what the server takes.
+    // Together they are several times the packet limit.
     let long: Vec<_> = (0..10).map(|number| said(number, 400_000)).collect();
     store.revoke(&long).await.expect("words that fit");
     let (long, short) = ([said(10, 600_000)], [said(11, 2)]);
@@ -138,7 +138,7 @@ async fn words_that_are_too_long_are_rejected_and_none_are_cut() {
     let kept =
         "SELECT COUNT(*), MIN(LENGTH(reason)), MAX(LENGTH(reason)) FROM tower_revoke_revoked";
     assert_eq!(server.sql(kept), "11|2|400000");
-    // They are read with the row, when it is written again.
+    // They are read with the row when it is written again.
     store
         .revoke(&[said(0, 2)])
         .await

@@ -1,4 +1,4 @@
-//! The store for MariaDB and MySQL on real servers of MariaDB.
+//! Tests the store for MariaDB and MySQL on real MariaDB servers.
 
 mod conformance;
 mod crash;

@@ -1,4 +1,4 @@
-//! What can't be opened is rejected in words that say what to do.
+//! Tests that each failure to open the store says what to do.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn the_tables_are_created_once_and_newer_ones_are_rejected() {
     sql::tables_are_created_once(connect, migrate, make_version_7).await;
 }
 
-/// These servers have no transactions around tables.
+/// These servers have no transactional DDL.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_was_cut_off_anywhere_is_begun_again() {
     let server = MariaDb::start(&[]).await;
@@ -35,7 +35,8 @@ async fn a_migration_that_was_cut_off_anywhere_is_begun_again() {
             .await;
         let store = store.expect("tables that are there");
         store.revoke(&[revocation(1)]).await.expect("a revocation");
-        // Backwards, what a step does is: the row, the table of the row, then the other tables.
+        // Undoes the steps of a migration in reverse: the row, the table of the row, then the other
+        // tables.
         server.sql("DELETE FROM store");
         let missing = MySqlStore::builder(server.url())
             .table_prefix("")
@@ -93,7 +94,7 @@ async fn a_login_with_the_least_rights_suffices_whatever_the_defaults_are() {
             .take_use(&new_use(number, 1, 1), now())
             .await
             .expect("a use");
-        // No snapshot of a transaction that nobody has begun.
+        // The read must not see the snapshot of an implicit transaction.
         assert!(store.look_up(&keys).await.expect("an answer")[0].is_some());
         assert!(
             store

@@ -1,4 +1,4 @@
-//! The store through a pool of the user's, whose sessions may have any default.
+//! Tests the store over a pool of the user's, whose sessions may have any defaults.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::tools::{key, new_use, now, revocation};
 
 const REASON: &str = "é😀";
 
-/// Each would make a read wrong if the read relied on the session.
+/// Each of these would make a read wrong that relied on the session's settings.
 const SESSION: &str = "SET SESSION sql_mode='ORACLE,EMPTY_STRING_IS_NULL,PAD_CHAR_TO_FULL_LENGTH', \
                        SESSION autocommit=0, SESSION completion_type=2, \
                        SESSION sql_select_limit=1; \
@@ -74,7 +74,7 @@ async fn a_pool_of_one_with_any_defaults_serves_every_call_and_stays_open() {
     let past = UnixTime::from_secs(u64::MAX / 4);
     assert_eq!(store.purge(past).await.expect("a purge"), 101);
 
-    // The pool is open when the store has ended, and its session is as its owner left it.
+    // The pool stays open after the store is dropped, and its session has its owner's settings.
     drop(store);
     let settings =
         "SELECT CONCAT(@@SESSION.tx_isolation, ' ', @@SESSION.autocommit, ' ', DATABASE())";
@@ -85,8 +85,7 @@ async fn a_pool_of_one_with_any_defaults_serves_every_call_and_stays_open() {
     assert_eq!(settings, "READ-UNCOMMITTED OFF mysql");
 }
 
-/// With the snapshot of a transaction that somebody left open, a read would miss what was written
-/// since.
+/// With the snapshot of a transaction that was left open, a read would miss later writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_was_left_open_hides_nothing() {
     let server = MariaDb::start(&[]).await;
@@ -106,7 +105,7 @@ async fn a_transaction_that_was_left_open_hides_nothing() {
     }
 }
 
-/// A call that fails or is dropped leaves no transaction of ours in the pool.
+/// A call that fails or is dropped leaves no open transaction in the pool.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_ends_early_leaves_no_transaction_in_the_pool() {
     let server = MariaDb::start(&[]).await;
@@ -147,7 +146,7 @@ async fn credentials_and_tls_are_set_beside_the_url() {
     let builder = || MySqlStore::builder(url.as_str()).credentials("orders", "s3cret");
     assert!(!format!("{:?}", builder()).contains("s3cret"));
     builder().connect().await.expect("a login");
-    // This server speaks no TLS.
+    // This server has no TLS.
     let plain = builder().tls_roots("").connect().await;
     assert!(
         matches!(plain, Err(SqlStoreError::Unreachable(_))),

@@ -1,4 +1,4 @@
-//! Whoever stops in the middle holds up nobody for long, and what a server rejects is sorted.
+//! Tests that a stalled node delays the others only briefly, and that server errors are classified.
 
 use std::{
     net::SocketAddr,
@@ -21,12 +21,11 @@ use tower_revoke_tests::servers::{MariaDb, is_outage, wait_until};
 
 use super::tools::{key, new_use, now, open, revocation};
 
-/// A way to a server on which a node can be stopped: what would commit is not sent on, and the
-/// connection stays open.
+/// A proxy to a server that can stall a node: it withholds commits and keeps the connection open.
 struct Way {
     addr: SocketAddr,
     is_stopped: Arc<AtomicBool>,
-    /// How often something was held back.
+    /// How often a commit was withheld.
     held: Arc<AtomicUsize>,
     _task: JoinSet<()>,
 }
@@ -92,7 +91,7 @@ async fn a_node_that_stops_before_its_commit_holds_up_the_others_for_a_moment() 
         .expect_err("it has stopped");
     assert!(is_outage(&late), "{late:?}");
     assert!(way.held.load(Ordering::SeqCst) > 0, "it had the lock");
-    // It never says anything again, and its connection stays open.
+    // It never sends anything again, and its connection stays open.
     let won = store
         .take_use(&new_use(1, 2, 1), now())
         .await
@@ -106,7 +105,8 @@ async fn a_node_that_stops_before_its_commit_holds_up_the_others_for_a_moment() 
     assert_eq!(lost, UseOutcome::Spent);
 }
 
-/// What waits for a lock for too long is late, not lost, and the lock that it had is returned.
+/// A call that waits too long for a lock times out, its write is not lost, and its own lock is
+/// released.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_is_held_by_somebody_else_makes_calls_late_and_keeps_nothing() {
     let server = MariaDb::start(&[]).await;
@@ -144,7 +144,7 @@ async fn a_lock_that_is_held_by_somebody_else_makes_calls_late_and_keeps_nothing
     wait_until("no transaction is left", || server.sql(transactions) == "0").await;
 }
 
-/// An administrator who ends connections while it is asked does no harm.
+/// Connections that an administrator kills cause no errors.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_are_killed_are_no_matter() {
     let server = MariaDb::start(&[]).await;
@@ -169,8 +169,8 @@ async fn connections_that_are_killed_are_no_matter() {
     }
 }
 
-/// A primary that has become a replica rejects what is written, and says so by an outage; when it is
-/// the primary again, all goes on.
+/// A primary that has become a replica rejects writes, which is an outage; once it is the primary
+/// again, everything works.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_became_read_only_is_an_outage() {
     let server = MariaDb::start(&[]).await;
@@ -202,7 +202,7 @@ async fn a_server_that_became_read_only_is_an_outage() {
     assert_eq!(won, UseOutcome::Taken { left: 0 });
 }
 
-/// A server without room says so, and what did not find room is not there in part.
+/// A full server is reported as such, and no write that failed is there in part.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_room_is_full() {
     let server = MariaDb::start(&[
@@ -229,7 +229,7 @@ async fn a_server_without_room_is_full() {
     assert!(store.look_up(&[key(0)]).await.expect("an answer")[0].is_some());
 }
 
-/// The next writes fail, so many times, after a part of each was done.
+/// Makes the next writes fail, this many times, after a part of each was done.
 fn fails_next(server: &MariaDb, times: u32, number: u32) {
     server.sql(&format!(
         "CREATE OR REPLACE TABLE failures (n INT) ENGINE = MyISAM; \
@@ -264,7 +264,7 @@ async fn what_fails_half_way_is_undone_and_a_deadlock_is_tried_again() {
     }
     assert_eq!(revoked(), "2");
     assert_eq!(server.sql("SELECT COUNT(*) FROM tower_revoke_events"), "3");
-    // Without end.
+    // More often than the store retries.
     fails_next(&server, 1_000, 1213);
     let rejected = store
         .revoke(&[revocation(2)])

@@ -10,7 +10,7 @@ use tower_revoke_tests::{
     servers::{Postgres, SharedPostgres, StoreServer},
 };
 
-/// Where the server is that is shared by all clauses which do it no harm.
+/// The URL of the server that all harmless clauses share.
 static SHARED: OnceLock<String> = OnceLock::new();
 
 const TABLES: [&str; 6] = ["store", "revoked", "lifted", "uses", "held", "events"];

@@ -1,4 +1,4 @@
-//! Numbers are given in another order than that in which transactions are committed.
+//! Tests the feed when numbers are assigned in another order than transactions commit.
 
 use sqlx::{Connection, Executor, PgConnection, Row};
 use tower_revoke_core::{Change, ChangeFeed, Clock, Store};
@@ -13,8 +13,8 @@ async fn session(server: &Postgres) -> PgConnection {
     session.expect("a server that is up")
 }
 
-/// What a feed by a sequence alone loses: the slower of two transactions has the lower number, and
-/// when it is committed the reader has gone past it.
+/// Shows what a feed by a plain sequence loses: the slower of two transactions has the lower
+/// number, and the reader is past it when it commits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_feed_by_a_plain_sequence_loses_a_change() {
     let server = Postgres::start(&[]).await;
@@ -34,7 +34,7 @@ async fn a_feed_by_a_plain_sequence_loses_a_change() {
     assert_eq!(seen, 1, "of two changes, both committed");
 }
 
-/// The same, with what the store does: who comes second waits until the first is committed.
+/// The store's protocol avoids that: the second transaction waits until the first one commits.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
     let server = Postgres::start(&[]).await;
@@ -44,7 +44,7 @@ async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
     let mut slow = slow.begin().await.expect("a transaction");
     let apply = "SELECT tower_revoke.apply($2, 1, '{0}', $1, '{NULL}', '{NULL}', '{NULL}', '{NULL}', \
                  '{0}', '{NULL}', '{NULL}', '{NULL}', '{\"\"}', '{\"\"}')";
-    // Else it would be forgotten at once, as too old.
+    // Otherwise the change would be trimmed at once, as too old.
     let now = i64::try_from(Clock::system().now().as_secs()).expect("a clock that is right");
     let digest = [*key(1).as_bytes()];
     let apply = sqlx::query(apply).bind(&digest[..]).bind(now);

@@ -1,4 +1,4 @@
-//! What is kept, what goes, and what goes on when the server was restarted.
+//! Tests retention, purging, and recovery after a restart of the server.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn the_feed_forgets_while_it_grows() {
     sql::feed_forgets_while_it_grows(&store, events).await;
 }
 
-/// Tokens that are spent at once are one row of the feed, which goes as a whole or stays.
+/// Tokens that are spent in one batch are one row of the feed, which is trimmed as a whole.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_spent_at_once_is_told_and_forgotten_at_once() {
     let server = Postgres::start(&[]).await;
@@ -76,7 +76,7 @@ async fn a_purge_takes_as_many_steps_as_it_needs() {
     sql::purge_takes_many_steps(&server.open().await, rows).await;
 }
 
-/// Who has asked before has connections that are broken, and does not learn of it.
+/// After a restart, the pool holds broken connections, which must not surface as errors.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_the_first_calls_work() {
     let mut server = Postgres::start(&[]).await;
@@ -103,7 +103,7 @@ async fn after_a_restart_the_first_calls_work() {
     }
 }
 
-/// Who listens hears again after a restart.
+/// The listener reconnects after a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_a_change_is_woken_after_a_restart_too() {
     let mut server = Postgres::start(&[]).await;
@@ -120,13 +120,13 @@ async fn who_waits_for_a_change_is_woken_after_a_restart_too() {
         }
         let said = other.revoke(&[revocation(round)]).await;
         said.expect("a revocation");
-        // Far more than it may take: the test is that it ends.
+        // A generous limit: only checks that it ends.
         let woken = tokio::time::timeout(Duration::from_secs(60), woken).await;
         woken.expect("a hint").expect("no panic");
     }
 }
 
-/// An empty schema takes the place of the one that a running node follows.
+/// An empty schema replaces the one that a running node follows.
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_47_what_was_known_of_a_schema_that_was_dropped_is_written_back() {
     let server = Postgres::start(&[]).await;
@@ -140,7 +140,7 @@ async fn trap_47_what_was_known_of_a_schema_that_was_dropped_is_written_back() {
     said.expect("a revocation");
     let won = list.take_use(new_use(2, 1, 1)).await;
     assert_eq!(won.expect("an answer"), UseOutcome::Taken { left: 0 });
-    // The revocation, the token that is spent, and the use that was won here.
+    // The revocation, the spent token, and the use that was taken here.
     wait_until("the feed told both", || list.stats().mirrored == 3).await;
     drop(other);
 

@@ -1,4 +1,4 @@
-//! The PostgreSQL store on real servers.
+//! Tests the PostgreSQL store on real servers.
 
 mod conformance;
 mod crash;

@@ -1,4 +1,4 @@
-//! What can't be opened is rejected in words that say what to do.
+//! Tests that each failure to open the store says what to do.
 
 use tower_revoke_core::{Lift, Revocation, RevocationKey, Store, UnixTime};
 use tower_revoke_store_sql::{PostgresStore, SqlStoreError};
@@ -44,7 +44,7 @@ async fn what_is_no_server_of_ours_is_rejected_in_words_without_the_password() {
     let server = Postgres::start(&[]).await;
     server.sql("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
     let latin = PostgresStore::connect(server.url().replace("/postgres", "/latin")).await;
-    // The user's name stands in the address too.
+    // The user's name also occurs in the address.
     let latin = match latin {
         Err(SqlStoreError::Login(_)) => {
             let url = server.url();

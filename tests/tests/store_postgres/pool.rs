@@ -1,4 +1,4 @@
-//! The store through a pool of the user's, whose sessions may have any default.
+//! Tests the store over a pool of the user's, whose sessions may have any defaults.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ async fn a_pool_of_one_with_any_defaults_serves_every_call_and_stays_open() {
     let past = UnixTime::from_secs(u64::MAX / 4);
     assert_eq!(store.purge(past).await.expect("a purge"), 101);
 
-    // The session is as its owner left it, and the pool is open when the store has ended.
+    // The session has its owner's settings, and the pool stays open after the store is dropped.
     drop(store);
     let isolation = "SELECT current_setting('default_transaction_isolation')";
     let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tower-revoke'";
@@ -95,7 +95,7 @@ async fn credentials_and_tls_are_set_beside_the_url() {
     let builder = || PostgresStore::builder(url.as_str()).credentials("orders", "s3cret");
     assert!(!format!("{:?}", builder()).contains("s3cret"));
     builder().connect().await.expect("a login");
-    // This server speaks no TLS.
+    // This server has no TLS.
     let plain = builder().tls_roots("").connect().await;
     assert!(
         matches!(plain, Err(SqlStoreError::Unreachable(_))),

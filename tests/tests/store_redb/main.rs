@@ -1,4 +1,4 @@
-//! The redb store in a process of its own, where the system sets it limits.
+//! Tests the redb store in its own process, under limits of the operating system.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,7 @@ use tower_revoke::core::{KeyDigest, Store};
 use tower_revoke_store_redb::{RedbStore, RedbStoreError};
 use tower_revoke_tests::acks::Ack;
 
-/// Ended with the test, however that ends.
+/// Kills the process on drop, so that it never outlives the test.
 struct Running(Child);
 
 impl Drop for Running {
@@ -20,12 +20,12 @@ impl Drop for Running {
     }
 }
 
-/// A file that may not grow any further, as on a disk that is full.
+/// A file that can't grow any further, as on a full disk.
 #[tokio::test]
 async fn a_file_without_room_rejects_writes_and_keeps_what_it_has() {
     let folder = tempfile::tempdir().expect("a temp dir");
     let file = folder.path().join("revocations.redb");
-    // In blocks of 1,024 bytes. Without the trap the system would end it.
+    // In blocks of 1,024 bytes. Without the trap, SIGXFSZ would kill the process.
     let limited = r#"trap '' XFSZ; ulimit -f 2000; exec "$@""#;
     let writer = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "bash", "-c", limited, "bash"])
@@ -43,7 +43,7 @@ async fn a_file_without_room_rejects_writes_and_keeps_what_it_has() {
             Ack::Lost(..) => continue,
         };
     }
-    // It ends with the first error.
+    // The writer exits at the first error.
     let why = writer.0.stderr.take().expect("a pipe was asked for");
     let why: Vec<_> = BufReader::new(why).lines().map_while(Result::ok).collect();
     assert!(
@@ -61,7 +61,7 @@ async fn a_file_without_room_rejects_writes_and_keeps_what_it_has() {
     assert_eq!(missing, 0, "of {} that were acknowledged", keys.len());
 }
 
-/// The lock is the system's: it ends with the process that holds it.
+/// The operating system releases the lock when the process exits.
 #[test]
 fn another_process_that_has_the_file_open_is_noticed() {
     let folder = tempfile::tempdir().expect("a temp dir");

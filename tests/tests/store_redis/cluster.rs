@@ -1,4 +1,4 @@
-//! A cluster that loses a master.
+//! Tests a cluster that loses a master.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ async fn a_master_killed_under_load_is_replaced() {
         done.won_twice()
     );
     assert_eq!(forgotten(&stores[0], &replicated).await, 0);
-    // Every token has its server again, and its one winner.
+    // Every token has a server again, and one winner.
     for number in 900_000..900_064 {
         let won = stores[0]
             .take_use(&new_use(number, 1, 1), now())
@@ -61,7 +61,8 @@ async fn a_master_that_lost_writes_is_noticed() {
     let mut cluster = RedisCluster::start().await;
     let store = open(&cluster).await;
     let numbers = || 0..200_u64;
-    // All replicas miss what comes now, and the first master will not be there to tell them.
+    // The replicas miss the following writes, and the first master won't come back to replicate
+    // them.
     for server in &cluster.servers[3..] {
         server.freeze();
     }
@@ -127,13 +128,13 @@ async fn slots_that_move_take_their_tokens_along() {
     }
 }
 
-/// A server that sends a slot away sends away who asks for keys that it doesn't have, and the one that
-/// takes the slot has none of the others.
+/// While a slot migrates, its old server redirects requests for keys that have moved, and its new
+/// server lacks those that have not.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_slot_moves_all_answers_are_right() {
     let cluster = RedisCluster::start().await;
     let store = open(&cluster).await;
-    // Some tags have revocations and no uses, some uses and no revocations.
+    // Some hash tags have revocations and no uses, some uses and no revocations.
     let tag = |number: &u64| key(*number).as_bytes()[0] % 16;
     let (revoked, spent): (Vec<_>, Vec<_>) = (0..64).partition(|number| tag(number) < 8);
     for number in &revoked {
@@ -170,7 +171,7 @@ async fn while_a_slot_moves_all_answers_are_right() {
     assert!(found.iter().all(Option::is_some), "{found:?}");
 }
 
-/// It knows of no others any more, and they have given its slots to its replica.
+/// The master is partitioned from the others, which have given its slots to its replica.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_that_was_cut_off_is_left() {
     let cluster = RedisCluster::start().await;

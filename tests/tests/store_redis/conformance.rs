@@ -13,7 +13,7 @@ use tower_revoke_tests::{
     servers::{Redis, RedisCluster, SharedRedis, StoreServer},
 };
 
-/// A name space of its own on one server.
+/// A separate namespace on one server.
 struct Single {
     server: Server,
     prefix: String,
@@ -67,11 +67,11 @@ impl Fixture for Single {
         if redis.suffers(harm).await {
             return;
         }
-        // A server without a rewrite has all in one file.
+        // A server that never rewrote its AOF has everything in one file.
         let aof = redis.data().join("appendonlydir/appendonly.aof.1.incr.aof");
         match harm {
             Fault::Trim => {
-                // By a store that keeps changes for no time at all; purging trims.
+                // Purging trims the feed, through a store with a retention of zero.
                 let store = RedisStore::builder(&redis.url())
                     .key_prefix(&self.prefix)
                     .feed_retention(std::time::Duration::ZERO);
@@ -96,10 +96,10 @@ mod single {
     store_conformance!(Single);
 }
 
-/// Where the cluster is on which the suite runs; it takes seconds to start.
+/// The URLs of the cluster that the suite shares, because it takes seconds to start.
 static CLUSTER: OnceLock<Vec<String>> = OnceLock::new();
 
-/// A name space of its own on a cluster.
+/// A separate namespace on a cluster.
 struct Clustered {
     prefix: String,
 }

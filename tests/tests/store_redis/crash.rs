@@ -1,4 +1,4 @@
-//! One server that is killed, frozen and robbed of its connections.
+//! Tests one server that is killed, frozen and loses its connections.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use tower_revoke_tests::{
 
 crash_tests!(Redis);
 
-/// TRAPS 29: `SET NX PXAT` with a time in the past answers OK and keeps nothing.
+/// TRAPS 29: `SET NX PXAT` with a time in the past answers OK and stores nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_29_a_life_that_is_past_is_rejected_before_redis_is_asked() {
     let redis = Redis::start(&[]).await;
     let store = redis.open().await;
-    // Nobody is there who could answer.
+    // The server can't answer.
     redis.freeze();
     for ago in [0, 1, 3600] {
         let mut use_ = new_use(1, 1, 1);

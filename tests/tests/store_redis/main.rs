@@ -1,4 +1,4 @@
-//! The Redis store on real servers: one, with Sentinel, and a cluster.
+//! Tests the Redis store on real servers: a single one, Sentinel, and a cluster.
 
 #![expect(clippy::print_stdout, reason = "what a fail-over lost is printed")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]

@@ -1,4 +1,4 @@
-//! What must be right before a store opens, and what is said where it is not.
+//! Tests the checks when a store opens, and their errors.
 
 use std::{
     io,
@@ -15,7 +15,7 @@ use tower_revoke_tests::{
 
 const SECRET: &str = "correct-horse";
 
-/// The error, having looked for the password in all that it shows.
+/// Returns the error, after checking that it doesn't show the password.
 async fn rejected(url: &str) -> RedisStoreError {
     let error = RedisStore::connect(url).await.unwrap_err();
     silent(&error);
@@ -39,13 +39,13 @@ async fn a_server_that_evicts_is_rejected() {
         matches!(&error, RedisStoreError::Evicts { policy, .. } if policy == "allkeys-lru"),
         "{error:?}"
     );
-    // A word is not enough where the server says otherwise.
+    // Skipping the check doesn't help where the server reports its policy.
     let store = RedisStore::builder(&redis.url()).skip_eviction_check();
     assert!(matches!(
         store.connect().await.unwrap_err(),
         RedisStoreError::Evicts { .. }
     ));
-    // What has no time to live is not evicted.
+    // Keys without a TTL are not evicted.
     redis.cli(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]);
     RedisStore::connect(&redis.url()).await.unwrap();
 }
@@ -79,7 +79,7 @@ async fn a_wrong_password_is_named_but_not_shown() {
     let store = builder.connect().await.unwrap();
     store.revoke(&[revocation(1)]).await.unwrap();
     assert!(!format!("{store:?}").contains(SECRET));
-    // The password changes while we run: the next connection is rejected, and says so.
+    // The password changes at run time: the next connection is rejected with an error that says so.
     redis.cli(&["-a", SECRET, "CONFIG", "SET", "requirepass", "another"]);
     redis.cli(&["-a", "another", "CLIENT", "KILL", "TYPE", "normal"]);
     let error = store.look_up(&[key(1)]).await.unwrap_err();
@@ -118,7 +118,7 @@ async fn tls_is_spoken_with_a_server_that_is_trusted() {
         "optional",
     ])
     .await;
-    // A port of its own for TLS, found by trying: the other one stays for redis-cli.
+    // A separate port for TLS, found by trying; redis-cli keeps using the other one.
     let tls_port = (0..50)
         .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
         .map(|listener| listener.local_addr().unwrap().port().to_string())
@@ -132,7 +132,7 @@ async fn tls_is_spoken_with_a_server_that_is_trusted() {
     let won = store.take_use(&new_use(1, 1, 1), now()).await.unwrap();
     assert_eq!(won, UseOutcome::Taken { left: 0 });
 
-    // Nobody vouches for it.
+    // No trusted root has signed the certificate.
     let error = rejected(&url("localhost")).await;
     assert!(
         matches!(error, RedisStoreError::Unreachable { .. }),
@@ -146,8 +146,8 @@ async fn tls_is_spoken_with_a_server_that_is_trusted() {
         matches!(error, RedisStoreError::Unreachable { .. }),
         "{error:?}"
     );
-    // TLS to a port that has none, and none to a port that has: the server may wait for more
-    // before it hangs up.
+    // TLS to a plaintext port, and plaintext to a TLS port: the server may wait for more bytes
+    // before it closes the connection.
     for url in [
         format!("rediss://:{SECRET}@localhost:{}", redis.port()),
         format!("redis://:{SECRET}@localhost:{tls_port}"),
@@ -161,7 +161,7 @@ async fn tls_is_spoken_with_a_server_that_is_trusted() {
             "{error:?}"
         );
     }
-    // What is no certificate is said before anything is sent.
+    // An invalid certificate is reported before anything is sent.
     let wrong = RedisStore::builder(&url("localhost")).tls_roots("no certificate");
     let error = wrong.connect().await.unwrap_err();
     assert!(matches!(error, RedisStoreError::Setting(_)), "{error:?}");

@@ -1,4 +1,4 @@
-//! A primary that is lost, with Sentinel.
+//! Tests the loss of a primary, with Sentinel.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn a_primary_killed_under_load_is_replaced() {
     servers.servers[0].kill().await;
     load.goes_on(2_000).await;
     let done = load.stop().await;
-    // Without a restart of ours.
+    // Without restarting the store.
     let lost = done.lost(&stores[0]).await;
     let won_twice = done.won_twice();
     println!(
@@ -51,7 +51,7 @@ async fn history_that_went_back_is_noticed_and_written_back() {
     })
     .await;
 
-    // The replica misses what comes now.
+    // The replica misses the following writes.
     servers.servers[1].freeze();
     servers.servers[0].cut_replicas();
     store.revoke(&[revocation(2)]).await.unwrap();
@@ -68,7 +68,7 @@ async fn history_that_went_back_is_noticed_and_written_back() {
     })
     .await;
 
-    // Also when new history has grown beyond what was lost.
+    // Even after new history has grown past what was lost.
     for number in 10..20 {
         while store.revoke(&[revocation(number)]).await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -87,7 +87,8 @@ async fn history_that_went_back_is_noticed_and_written_back() {
     assert!(whole_feed(&store).await.changes.len() >= 13);
 }
 
-/// Has the sentinel name another primary, of which the old one hears nothing. It has a replica.
+/// Makes the sentinel name another primary, without notifying the old one. The new primary has a
+/// replica.
 async fn another_primary(servers: &mut WatchedRedis) -> [Redis; 2] {
     let primary = Redis::start(&[]).await;
     let port = primary.port().to_string();
@@ -108,7 +109,7 @@ async fn another_primary(servers: &mut WatchedRedis) -> [Redis; 2] {
     [primary, replica]
 }
 
-/// One that takes no writes without a replica, and one whose writes no replica has.
+/// One primary that rejects writes without a replica, and one whose writes reach no replica.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_was_cut_off_is_left() {
     let mut servers = WatchedRedis::start().await;
@@ -134,7 +135,7 @@ async fn a_primary_that_was_cut_off_is_left() {
     let rejected = careful.revoke(&[revocation(3)]).await;
     assert!(rejected.is_err(), "no replica has it");
     careful.revoke(&[revocation(4)]).await.unwrap();
-    // Each reads where it writes.
+    // Each node reads from the server that it writes to.
     for store in [&strict, &careful] {
         let found = store.look_up(&[key(1), key(2), key(4)]).await.unwrap();
         let found: Vec<_> = found.iter().map(Option::is_some).collect();
@@ -145,13 +146,13 @@ async fn a_primary_that_was_cut_off_is_left() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_no_replica_has_is_not_acknowledged() {
     let servers = WatchedRedis::start().await;
-    // A busy machine has its replica wait too.
+    // On a busy machine the replica is slow too.
     let careful = store(&servers)
         .request_timeout(Duration::from_secs(20))
         .wait_for_replicas(1, Duration::from_secs(3));
     let careful = careful.connect().await.unwrap();
     careful.revoke(&[revocation(1)]).await.unwrap();
-    // Many who wait share their waiting.
+    // Concurrent writes share one wait for the replica.
     let uses = (0..200).map(|number| {
         let careful = careful.clone();
         tokio::spawn(async move { careful.take_use(&new_use(number, 1, 1), now()).await })
@@ -182,7 +183,7 @@ async fn a_write_that_no_replica_has_is_not_acknowledged() {
             "{source:?}"
         );
     }
-    // It may have happened, and has: the use is this caller's, and nobody else's.
+    // The outcome is unknown to the caller; the use did succeed, and belongs to this caller alone.
     servers.servers[1].thaw();
     let mine = loop {
         if let Ok(outcome) = careful.take_use(&new_use(901, 1, 1), now()).await {

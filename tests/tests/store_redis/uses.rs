@@ -1,4 +1,4 @@
-//! Claims that go together, and how uses come into the index by which they are loaded and purged.
+//! Tests batched uses, and the index by which uses are loaded and purged.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -22,12 +22,12 @@ async fn open(redis: &Redis) -> RedisStore {
     store.expect("a server that is up")
 }
 
-/// A time so many seconds from a start that all the tests' tokens outlive.
+/// Returns `start` plus this many seconds; no test's tokens expire before `start`.
 fn at(start: UnixTime, seconds: u64) -> UnixTime {
     UnixTime::from_secs(start.as_secs() + 10_000 + seconds)
 }
 
-/// What a load tells as spent.
+/// Returns the tokens that a load reports as spent.
 async fn loaded(store: &RedisStore) -> BTreeSet<KeyDigest> {
     let changes = whole_feed(store).await.changes.into_iter();
     let spent = changes.filter_map(|change| match change {
@@ -56,15 +56,16 @@ async fn each_use_is_loaded_and_goes_at_its_last_end() {
             assert_eq!(outcome.unwrap(), UseOutcome::Taken { left: 0 });
         }
     };
-    // Together, with a few ends among them.
+    // In one batch, with few distinct expiry times.
     take_all((0..TOKENS).map(|n| until(n, n % 5)).collect()).await;
-    // Some of them for longer, one by one: they stand in the index at up to three ends.
+    // Some of them again with a longer expiry, one by one: they are in the index at up to three
+    // times.
     let lasting = |n: &u64| n.is_multiple_of(3);
     for number in (0..TOKENS).filter(lasting) {
         take_all(vec![until(number, 20)]).await;
         take_all(vec![until(number, 10)]).await;
     }
-    // Alone at each of its ends.
+    // Each alone at its expiry time.
     for number in TOKENS..TOKENS + 40 {
         take_all(vec![until(number, 1_000 + number)]).await;
         take_all(vec![until(number, 2_000 + number)]).await;
@@ -84,7 +85,7 @@ async fn each_use_is_loaded_and_goes_at_its_last_end() {
     assert_eq!(loaded(&store).await, all(TOKENS, TOKENS + 40));
     assert_eq!(store.purge(at(start, 9_000)).await.unwrap(), 40);
 
-    // Nothing stays behind but the mark of what was purged.
+    // Only the mark of what was purged remains.
     let cli =
         |command: &str, name: &str| redis.cli(&[command, &format!("{{tower-revoke:0}}:{name}")]);
     assert_eq!(cli("HKEYS", "uses"), "purged");
@@ -100,7 +101,7 @@ async fn uses_that_have_left_the_feed_are_loaded_and_go() {
     for number in 0..20 {
         store.take_use(&new_use(number, 1, 1), now()).await.unwrap();
     }
-    // Nearly every script of so many trims the feed.
+    // Nearly every script of this many trims the feed.
     let mut first = 100;
     while redis.cli(&["HEXISTS", "{tower-revoke:0}:meta", "floor"]) != "1" {
         tokio::time::sleep(5 * kept).await;
@@ -118,7 +119,7 @@ async fn uses_that_have_left_the_feed_are_loaded_and_go() {
 async fn of_two_uses_taken_together_one_wins() {
     let redis = Redis::start(&[]).await;
     let store = open(&redis).await;
-    // The first two go alone, and all others wait for them.
+    // The first two run alone, and all others wait for them.
     let uses: Vec<_> = (0..100)
         .flat_map(|number| [new_use(number, 1, 1), new_use(number, 2, 1)])
         .collect();
@@ -143,7 +144,8 @@ async fn a_full_server_is_loaded_and_purged() {
     assert_eq!(loaded(&store).await.len(), 3);
     let later = UnixTime::from_secs(u64::MAX);
     assert_eq!(store.purge(later).await.unwrap(), 4);
-    // As full as before, since so little is much too much; and as much as it says.
+    // The server is still full, because the room that was freed is far too little; what it can free
+    // is in the error.
     assert!(matches!(
         store.revoke(&[revocation(5)]).await,
         Err(StoreError::Full(0))
@@ -196,7 +198,7 @@ async fn the_index_grows_with_the_tokens_and_not_with_their_uses() {
     assert_eq!(redis.cli(&["EXISTS", index]), "0");
 }
 
-/// However many uses of one token there are, no script takes them all.
+/// However many uses of one token there are, no script removes them all.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_uses_of_one_token_go_step_by_step() {
     let redis = Redis::start(&[]).await;

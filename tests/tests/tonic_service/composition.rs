@@ -1,5 +1,5 @@
-//! Each layer where tonic takes one: around the whole server, around one service with its name kept,
-//! and around a client's channel.
+//! Tests each layer wherever tonic takes one: around the whole server, around one service that
+//! keeps its name, and around a client's channel.
 
 use std::{
     convert::Infallible,
@@ -40,7 +40,7 @@ use tower_revoke_tests::World;
 
 use crate::kit::{Kind, Outcome, call, channel, line, with_token};
 
-/// A service that counts the calls that reach it, and answers each kind as the example does.
+/// A service that counts its calls and responds to each kind as the example does.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Probe {
     calls: Arc<AtomicUsize>,
@@ -51,7 +51,7 @@ impl Probe {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// Says in `customer` what the request brought with it.
+    /// Reports in `customer` what the request carried.
     fn called<T>(&self, request: &Request<T>) -> Order {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let extensions = request.extensions();
@@ -103,13 +103,13 @@ impl Orders for Probe {
     }
 }
 
-/// The probe as a service, and a hand on it.
+/// Returns the probe as a service, and a handle to it.
 pub(crate) fn probe() -> (OrdersServer<Probe>, Probe) {
     let probe = Probe::default();
     (OrdersServer::new(probe.clone()), probe)
 }
 
-/// Serves one service, whatever is around it, for as long as the test runs.
+/// Serves one service, whatever wraps it, until the end of the test.
 pub(crate) async fn serve<S>(service: S) -> SocketAddr
 where
     S: Service<http::Request<tonic::body::Body>, Error = Infallible>
@@ -156,7 +156,7 @@ where
     (at, probe)
 }
 
-/// What a probe has seen of a call, or the code that it was rejected with.
+/// Returns what a probe saw of a call, or the code with which the call was rejected.
 async fn seen(at: SocketAddr, token: Option<&str>) -> Result<String, Code> {
     let mut orders = OrdersClient::new(channel(at).await);
     let placed = orders.place(with_token(line("tea", 1), token)).await;
@@ -191,7 +191,7 @@ async fn grpc_each_layer_stands_around_a_whole_server() {
     assert_eq!(seen(at, None).await, saw("nobody", false, false));
     assert_eq!(seen(at, Some(&token)).await, saw("nobody", true, true));
 
-    // What proxies stand under lets gRPC through as well.
+    // The proxy mode lets gRPC through as well.
     let (at, _) = serve_layered(PreserveAuthorizationLayer::new().for_proxy()).await;
     assert_eq!(seen(at, Some(&token)).await, saw("nobody", true, true));
     let (at, _) = serve_layered(RejectAmbiguousLayer::new()).await;
@@ -222,7 +222,7 @@ async fn grpc_each_layer_stands_around_a_whole_server() {
     }
 }
 
-/// All of them at once, one by one as tonic's own `layer` takes them: the last one is the innermost.
+/// All layers at once, in the order of tonic's `layer` calls: the last one is the innermost.
 #[tokio::test]
 async fn grpc_the_whole_stack_stands_around_a_whole_server() {
     let world = World::new();
@@ -244,7 +244,7 @@ async fn grpc_the_whole_stack_stands_around_a_whole_server() {
     assert_eq!(probe.calls(), 2);
 }
 
-/// A service under an interceptor has its name from the service, and our layers hand it on.
+/// A service with an interceptor keeps its name, and our layers pass the name on.
 #[tokio::test]
 async fn grpc_a_layered_service_keeps_its_name_and_its_interceptor() {
     let world = World::new();
@@ -266,7 +266,7 @@ async fn grpc_a_layered_service_keeps_its_name_and_its_interceptor() {
     assert_eq!(seen(at, Some(&ann)).await, saw("ann", true, false));
     let bob = world.issuer.token().audience("api").subject("bob").sign();
     assert_eq!(seen(at, Some(&bob)).await, Err(Code::PermissionDenied));
-    // The interceptor stands inside of the layer that spends.
+    // The interceptor runs inside the layer that spends.
     assert_eq!(seen(at, Some(&bob)).await, Err(Code::Unauthenticated));
     assert_eq!(probe.calls(), 1);
 }
@@ -298,7 +298,7 @@ async fn g1_trailers_wait_for_the_store() {
     assert_eq!(probe.calls(), 1_000);
 }
 
-/// What the store doesn't take is no whole answer: the trailers never come.
+/// If the store fails, the trailers never come, so the response is incomplete.
 #[tokio::test]
 async fn g1_without_the_store_there_are_no_trailers() {
     let world = World::new();
@@ -316,7 +316,7 @@ async fn g1_without_the_store_there_are_no_trailers() {
     }
 }
 
-/// Around a channel, the outbound layer judges by the origin that the client was given.
+/// Around a channel, the outbound layer decides by the origin that the client was configured with.
 #[tokio::test]
 async fn a_client_s_channel_sends_the_token_to_named_upstreams_alone() {
     let (service, _) = probe();

@@ -1,5 +1,5 @@
-//! How calls end: what the trailers say is counted, what blames the service is returned before
-//! there is an answer, and who leaves has spent.
+//! Tests how calls end: outcomes come from the trailers, a server error returns the use before the
+//! response starts, and a client that leaves has spent.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::kit::{
     Example, Kind, Outcome, call, channel, count, line, python, step, watch, with_token,
 };
 
-/// The five outcomes of a client's calls, once all of them have ended.
+/// Returns the counts of the five outcomes of a client's calls, once all of them have ended.
 async fn counts(example: &Example, client: &str, calls: u64) -> Value {
     let outcome = |counts: &Value, name: &str| counts["clients"][client][name].clone();
     let names = ["success", "failure", "exception", "cancelled", "rejected"];
@@ -56,7 +56,7 @@ async fn grpc_the_outcome_is_taken_from_the_trailers() {
         let imported = orders.import(with_token(lines(), Some(&token))).await;
         assert_eq!(code(imported), expected);
 
-        // Here the head is long gone, and a price with it.
+        // Here the head and a price have long been sent.
         let token = example.token_with(&query).await;
         let quotes = orders.quote(with_token(lines(), Some(&token))).await;
         let mut quotes = quotes.expect("a head").into_inner();
@@ -76,7 +76,7 @@ fn is_late(code: Code) -> bool {
     matches!(code, Code::Cancelled | Code::DeadlineExceeded)
 }
 
-/// What the rule of the example promises, and what it doesn't.
+/// The example's outcome rule, and its limits.
 #[tokio::test]
 async fn grpc_a_use_is_returned_by_a_trailers_only_answer_alone() {
     let mut example = Example::start().await;
@@ -96,7 +96,7 @@ async fn grpc_a_use_is_returned_by_a_trailers_only_answer_alone() {
         assert_eq!(again, expected, "{article}");
     }
 
-    // The head was handed on before the trouble began.
+    // The head was sent before the error.
     let token = example.token().await;
     let saffron = stream::iter([line("saffron", 1)]);
     let quotes = orders.quote(with_token(saffron, Some(&token))).await;
@@ -138,18 +138,18 @@ async fn trap_27_grpc_a_client_that_leaves_a_stream_has_spent() {
         (Code::Cancelled, 2)
     );
     assert_eq!(outcomes[1], Outcome::spent());
-    // A rejected caller is nobody: the rejection is counted as anonymous.
+    // A rejected caller is not authenticated, so the rejection counts as anonymous.
     assert_eq!(counts(&example, "grpcio", 1).await, json!([0, 0, 0, 1, 0]));
 }
 
-/// `grpc-timeout`: the server gives up as well, before there is a head and after it.
+/// `grpc-timeout`: the server gives up as well, before the head and after it.
 #[tokio::test]
 async fn trap_28_grpc_a_deadline_that_passes_has_spent() {
     const DEADLINE: Duration = Duration::from_secs(1);
     let mut example = Example::start().await;
     let channel = channel(example.at).await;
     let mut orders = OrdersClient::new(channel.clone());
-    // The issuer's keys are fetched for the first token: that shall not be what takes the time.
+    // Fetching the issuer's keys for the first token must not be what takes the time.
     let first = example.token().await;
     call(&channel, Kind::Place, Some(&first)).await;
 
@@ -171,7 +171,7 @@ async fn trap_28_grpc_a_deadline_that_passes_has_spent() {
         late["endless"] = true.into();
         late["deadline"] = DEADLINE.as_secs_f64().into();
         let outcomes = python(example.at, vec![late, step(kind, Some(&token))], false).await;
-        // tonic's server says CANCELLED, if it is the first to notice.
+        // tonic's server responds CANCELLED if it notices first.
         let late = outcomes[0].code;
         assert!(is_late(late), "{kind:?} {late:?}");
         assert_eq!(outcomes[1], Outcome::spent(), "{kind:?}");

@@ -1,4 +1,4 @@
-//! G1 and G2 over gRPC, by both families of clients.
+//! G1 and G2 over gRPC, with tonic and grpcio clients.
 
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -14,7 +14,7 @@ fn tally(outcomes: &[Outcome], kind: Kind) -> (usize, usize) {
     (of(&Outcome::good(kind)), of(&Outcome::spent()))
 }
 
-/// As the service counts: calls that reached it, and calls that were rejected.
+/// Returns the service's own counts: successful calls, and rejected calls.
 async fn counted(example: &Example, calls: u64) -> (u64, u64) {
     let number = |counts: &Value, name: &str| counts["total"][name].as_u64().expect("a number");
     let counts = example
@@ -52,13 +52,13 @@ async fn trap_01_g2_a_thousand_grpcio_calls_with_one_token_have_one_winner() {
     assert_eq!(counted(&example, 1_000).await, (1, 999));
 }
 
-/// 1,000 times, over all kinds: who has read the trailers calls again at once.
+/// 1,000 times, over all kinds: a client that has read the trailers calls again immediately.
 #[tokio::test]
 async fn g1_a_tonic_client_that_has_read_the_trailers_is_rejected() {
     let mut example = Example::start().await;
     let channel = channel(example.at).await;
     for kind in [Kind::Place, Kind::Import, Kind::Quote, Kind::Watch] {
-        // A watched price takes its time.
+        // A watched price takes longer.
         let times = if kind == Kind::Watch { 25 } else { 325 };
         for _ in 0..times {
             let token = example.token().await;

@@ -1,4 +1,4 @@
-//! The example, as a program of its own or over a store that a test steers, and its two callers.
+//! The example as a program, or inside the test over a scripted store, and its two clients.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -36,7 +36,7 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Self; 4] = [Self::Place, Self::Watch, Self::Import, Self::Quote];
 
-    /// How many messages a good call is answered with.
+    /// The number of messages in a successful response.
     pub(crate) fn answers(self) -> u64 {
         match self {
             Self::Place | Self::Import => 1,
@@ -46,7 +46,7 @@ impl Kind {
     }
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) code: Code,
@@ -87,7 +87,7 @@ impl Outcome {
     }
 }
 
-/// So much of an article.
+/// An order line for this quantity of an article.
 pub(crate) fn line(article: &str, quantity: u32) -> Line {
     let article = article.to_owned();
     Line { article, quantity }
@@ -98,7 +98,7 @@ pub(crate) fn watch(times: u32) -> WatchRequest {
     WatchRequest { article, times }
 }
 
-/// A request, or a stream of them, with a token if there is one.
+/// Builds a request, or a stream of them, with an optional token.
 pub(crate) fn with_token<T>(request: T, token: Option<&str>) -> tonic::Request<T> {
     let mut request = tonic::Request::new(request);
     if let Some(token) = token {
@@ -122,7 +122,7 @@ pub(crate) async fn channel(at: SocketAddr) -> Channel {
     endpoint.connect().await.expect("a listening server")
 }
 
-/// Calls a method by tonic, and reads the answer to its end.
+/// Calls a method with tonic, and reads the response to its end.
 pub(crate) async fn call(channel: &Channel, kind: Kind, token: Option<&str>) -> Outcome {
     let mut orders = OrdersClient::new(channel.clone());
     let tea = line("tea", 1);
@@ -147,18 +147,18 @@ pub(crate) async fn call(channel: &Channel, kind: Kind, token: Option<&str>) -> 
     })
 }
 
-/// One call by `grpcio`.
+/// One call with `grpcio`.
 pub(crate) fn step(kind: Kind, token: Option<&str>) -> Value {
     json!({ "kind": format!("{kind:?}"), "token": token })
 }
 
-/// Makes calls by `grpcio`, one after the other or all at once.
+/// Makes calls with `grpcio`, sequentially or concurrently.
 pub(crate) async fn python(at: SocketAddr, steps: Vec<Value>, together: bool) -> Vec<Outcome> {
     let job = json!({ "at": at.to_string(), "steps": steps, "together": together });
     outcomes(&grpcio(CLIENT, &job).await)
 }
 
-/// What a script says of its calls.
+/// Parses the outcomes that a script reports.
 pub(crate) fn outcomes(done: &Value) -> Vec<Outcome> {
     let done = done.as_array().expect("a list").iter();
     let outcomes = done.map(|outcome| {
@@ -172,7 +172,7 @@ pub(crate) fn outcomes(done: &Value) -> Vec<Outcome> {
     outcomes.collect()
 }
 
-/// The example as a program of its own.
+/// The example as a program.
 #[derive(Debug)]
 pub(crate) struct Example {
     pub(crate) program: Program,
@@ -195,18 +195,18 @@ impl Example {
         }
     }
 
-    /// A good token.
+    /// Returns a valid token.
     pub(crate) async fn token(&mut self) -> String {
         self.token_with("scope=orders").await
     }
 
-    /// A token as the issuer's query wants it.
+    /// Returns a token for this query to the issuer.
     pub(crate) async fn token_with(&mut self, query: &str) -> String {
         let path = format!("/token?{query}");
         ask(&mut self.tokens, Method::POST, &path, None).await.1
     }
 
-    /// What was counted, when `ready` holds for it.
+    /// Returns the counts once `ready` accepts them.
     pub(crate) async fn counts(&self, ready: impl Fn(&Value) -> bool) -> Value {
         let mut client = Client::connect(self.at, Wire::Http1).await;
         let mut last = Value::Null;
@@ -224,13 +224,13 @@ impl Example {
         counted.unwrap_or_else(|_| panic!("not counted as expected: {last}"))
     }
 
-    /// Waits until nobody can connect any more: it has begun to stop.
+    /// Waits until connections are rejected, which means that it has begun to stop.
     pub(crate) async fn rejects_connections(&self) {
         while TcpStream::connect(self.at).await.is_ok() {}
     }
 }
 
-/// A request over HTTP, and the status and text of its answer.
+/// Sends an HTTP request; returns the status and text of the response.
 pub(crate) async fn ask(
     client: &mut Client,
     method: Method,
@@ -250,7 +250,7 @@ pub(crate) async fn ask(
     (answer.status.as_u16(), text)
 }
 
-/// The example inside of the test, over a store that the test steers.
+/// The example inside the test, over a scripted store.
 #[derive(Debug)]
 pub(crate) struct Inside {
     pub(crate) issuer: Issuer,
@@ -283,7 +283,7 @@ impl Inside {
                     .expect("it serves")
             })
         };
-        // It listens already, and answers when its list is ready.
+        // It listens before its list is ready.
         let mut client = Client::connect(at, Wire::Http1).await;
         assert_eq!(ask(&mut client, Method::GET, "/ready", None).await.0, 200);
         Self {
@@ -302,7 +302,7 @@ impl Inside {
         token.audience("orders").scope("orders").sign()
     }
 
-    /// Tells it to stop, as SIGTERM does.
+    /// Stops it, as SIGTERM does.
     pub(crate) fn stop(self) -> Stopping {
         self.stop.send(()).expect("it is running");
         Stopping {
@@ -314,7 +314,7 @@ impl Inside {
     }
 }
 
-/// The example on its way down.
+/// The example while it stops.
 pub(crate) struct Stopping {
     issuer: Issuer,
     pub(crate) store: StoreScript,
@@ -323,7 +323,7 @@ pub(crate) struct Stopping {
 }
 
 impl Stopping {
-    /// Waits until it has stopped, and starts it anew over the same list.
+    /// Waits until it has stopped, and starts it again over the same list.
     pub(crate) async fn restart(self) -> (Stopped, Inside) {
         let stopped = self.served.await.expect("it stops");
         let inside = Inside::over(self.issuer, self.list, self.store).await;

@@ -1,5 +1,5 @@
-//! The gRPC example as its callers see it: over sockets, by a tonic client, by Python's `grpcio`
-//! and node's `grpc-js`, and on the wire.
+//! Tests the gRPC example over sockets, with a tonic client, Python's `grpcio` and node's
+//! `grpc-js`, and on the wire.
 
 mod composition;
 mod ends;

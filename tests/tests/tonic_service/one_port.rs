@@ -1,5 +1,5 @@
-//! What else the one port has: health and reflection without a token, plain HTTP, and the lines that
-//! the program prints.
+//! Tests what else the port serves: health and reflection without a token, plain HTTP, and the
+//! lines that the program prints.
 
 use std::collections::BTreeSet;
 
@@ -77,7 +77,7 @@ async fn http_and_grpc_share_the_port_and_the_list() {
         let mut client = Client::connect(example.at, wire).await;
         assert_eq!(ask(&mut client, Method::GET, "/ready", None).await.0, 200);
         assert_eq!(ask(&mut client, Method::GET, "/nothing", None).await.0, 404);
-        // A token that gRPC has spent is no token for HTTP either.
+        // A token that gRPC has spent is rejected over HTTP too.
         let token = example.token().await;
         let mut orders = OrdersClient::new(channel(example.at).await);
         let placed = orders.place(with_token(line("tea", 2), Some(&token))).await;
@@ -88,7 +88,7 @@ async fn http_and_grpc_share_the_port_and_the_list() {
         );
         let logout = ask(&mut client, Method::POST, "/logout", Some(&token)).await;
         assert_eq!(logout.0, 401);
-        // Whoever speaks no gRPC to the service is rejected as HTTP does it.
+        // A plain HTTP request to the service is rejected in HTTP form.
         let plain = ask(&mut client, Method::POST, "/orders.v1.Orders/Place", None).await;
         assert_eq!(plain.0, 401);
         assert!(
@@ -120,7 +120,7 @@ async fn grpc_what_is_not_there_is_unimplemented() {
         let status = client.unary(request, path, codec).await;
         assert_eq!(status.expect_err("nothing").code(), Code::Unimplemented);
     }
-    // A method that is not there costs nothing: the service itself says so, with trailers only.
+    // A method that doesn't exist costs nothing: the service itself responds, with trailers only.
     let mut orders = OrdersClient::new(channel);
     let placed = orders.place(with_token(line("tea", 1), Some(&token)));
     assert!(placed.await.is_ok());
@@ -130,7 +130,7 @@ async fn grpc_what_is_not_there_is_unimplemented() {
 async fn the_lines_that_it_prints_work_as_printed() {
     let mut example = Example::start().await;
     let mut script = String::new();
-    // The last of them is the call after the logout.
+    // The last printed line is the call after the logout.
     let mut logged_out = false;
     loop {
         let line = example.program.says("").await;

@@ -1,4 +1,4 @@
-//! What callers see of a rejection: the same for each kind of method, and in both families of gRPC.
+//! Tests rejections as clients see them: the same for each kind of method, with tonic and grpcio.
 
 use futures_util::stream;
 use http::Method;
@@ -14,11 +14,11 @@ use crate::kit::{
 
 const JAVASCRIPT: &str = include_str!("client.js");
 
-/// A case, its token, and what comes of a call with it.
+/// A case, its token, and the expected outcome of a call with it.
 type Case = (&'static str, Option<String>, Outcome);
 
-/// Every case that a program alone can show, with fresh tokens. Nothing but the good one, and the
-/// spent one once before, costs a use.
+/// All cases that the program alone can show, with fresh tokens. Only the valid token costs a use;
+/// the spent one has cost its use before.
 async fn cases(example: &mut Example, kind: Kind) -> Vec<Case> {
     let unauthenticated = |details| Outcome::rejected(Code::Unauthenticated, details);
     let good = example.token().await;
@@ -95,7 +95,7 @@ async fn grpc_every_rejection_is_a_status_for_grpcio() {
     }
 }
 
-/// A caller that still has much to say is rejected at once.
+/// A client stream that stays open is rejected immediately.
 #[tokio::test]
 async fn grpc_a_stream_that_stays_open_is_rejected_too() {
     let example = Example::start().await;
@@ -108,8 +108,8 @@ async fn grpc_a_stream_that_stays_open_is_rejected_too() {
     }
 }
 
-/// A caller with a bad token, and a megabyte to say, reads the status all the same: it comes while
-/// the caller still sends, and a reset of the stream follows.
+/// A client with an invalid token and a megabyte to send still reads the status: it arrives during
+/// the upload, followed by a reset of the stream.
 #[tokio::test]
 async fn trap_51_a_long_client_stream_with_a_bad_token_gets_its_status() {
     const TIMES: usize = 20;
@@ -153,7 +153,8 @@ async fn grpc_a_store_that_is_down_is_unavailable() {
     let channel = channel(inside.at).await;
     let unavailable = Outcome::rejected(Code::Unavailable, "the token can't be checked now");
     for kind in Kind::ALL {
-        // All of it, and the claim alone: then the check of the token goes well.
+        // All of the store, and only its uses: in the second case the token passes verification and
+        // lookup.
         for down in [None, Some(StoreOp::TakeUse)] {
             let token = inside.token();
             match down {
@@ -168,7 +169,7 @@ async fn grpc_a_store_that_is_down_is_unavailable() {
                 std::slice::from_ref(&unavailable),
                 "{kind:?} {down:?}"
             );
-            // Nothing happened, and so nothing was spent.
+            // The service was not called, so nothing was spent.
             inside.store.set_all(Behavior::Works);
             let good = call(&channel, kind, Some(&token)).await;
             assert_eq!(good, Outcome::good(kind), "{kind:?} {down:?}");

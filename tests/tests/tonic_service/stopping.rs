@@ -1,4 +1,4 @@
-//! SIGTERM with a use in flight: it ends as spent or returned, never undecided.
+//! Tests SIGTERM with a use in flight: the use ends as spent or returned, never undecided.
 
 use std::{process::Command, time::Duration};
 
@@ -38,7 +38,7 @@ async fn open_streams_are_served_to_their_end() {
     to_quote.send(line("tea", 1)).expect("it is open");
     assert!(quotes.message().await.expect("no error").is_some());
 
-    // Nothing of its answer has come: whether its use is returned is still open.
+    // Its response has not started, so its use may still be returned.
     let (to_import, lines) = fed();
     let token = example.token().await;
     let mut other = orders.clone();
@@ -76,12 +76,12 @@ async fn a_stream_without_an_end_is_cut_off() {
     let mut prices = prices.expect("a head").into_inner();
     assert!(prices.message().await.expect("no error").is_some());
     example.program.terminate();
-    // The client reads on for as long as there is something.
+    // The client reads on while there is anything.
     while let Ok(Some(_)) = prices.message().await {}
     assert_eq!(stopped(example.program).await, "nothing is owed");
 }
 
-/// What the store knows after it, as a program that is started anew over the same store sees it.
+/// Checks what the store knows afterwards, through a program that is restarted over the same store.
 #[tokio::test]
 async fn a_use_in_flight_ends_as_spent_or_returned() {
     let inside = Inside::start().await;
@@ -105,7 +105,7 @@ async fn a_use_in_flight_ends_as_spent_or_returned() {
     let slow = Behavior::Slow(Duration::from_millis(500));
     inside.store.set(StoreOp::ReturnUse, slow);
     let (impatient_feed, impatient, impatient_import, ..) = open.pop().expect("the last one");
-    // One client leaves before anything is known.
+    // One client leaves before the outcome is known.
     let (_, left, import, ..) = open.pop().expect("one more");
     import.abort();
 
@@ -119,7 +119,7 @@ async fn a_use_in_flight_ends_as_spent_or_returned() {
         assert_eq!(said, code, "{last}");
         tokens.push((last, token));
     }
-    // One leaves while the store is told of what is returned: the program waits in its place.
+    // One client leaves while the use is being returned: the program waits for that.
     let saffron = line("saffron", 1);
     impatient_feed.send(saffron).expect("it is open");
     stopping.store.called(StoreOp::ReturnUse, 2).await;
@@ -140,7 +140,7 @@ async fn a_use_in_flight_ends_as_spent_or_returned() {
     }
 }
 
-/// A call that outlives the grace is cut off; its use was claimed, and stays spent.
+/// A call that outlasts the grace period is cut off; its use was taken, and stays spent.
 #[tokio::test]
 async fn a_call_that_is_cut_off_has_spent() {
     let inside = Inside::start().await;

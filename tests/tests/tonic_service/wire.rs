@@ -1,4 +1,4 @@
-//! What rejections are on the wire, as nghttp sees the frames.
+//! Tests the frames of rejections on the wire, as nghttp sees them.
 
 use std::{fs, net::SocketAddr};
 
@@ -8,11 +8,11 @@ use tower_revoke_testing::Behavior;
 
 use crate::kit::{Example, Inside};
 
-/// A gRPC message: not compressed, seven bytes, a `Line` of one tea.
+/// A gRPC message: uncompressed, seven bytes, a `Line` of one tea.
 const TEA: &[u8] = b"\0\0\0\0\x07\x0a\x03tea\x10\x01";
 
-/// The frames of the answer to one call of `Place`, each with its flags and, before it, the fields
-/// that it brought: `HEADERS 0x05 :status: 200, …`.
+/// Returns the frames of the response to one call of `Place`, each with its flags and header
+/// fields, such as `HEADERS 0x05 :status: 200, …`.
 async fn frames(at: SocketAddr, token: Option<&str>) -> Vec<String> {
     let folder = TempDir::new().expect("a temp dir");
     let message = folder.path().join("message");
@@ -70,7 +70,7 @@ async fn grpc_rejections_are_one_headers_frame_on_the_wire() {
     let forbidden = frames(example.at, Some(&unscoped)).await;
     assert_eq!(forbidden, trailers_only(7, "the token doesn't grant this"));
 
-    // A good answer, for comparison: head, message, trailers.
+    // A successful response for comparison: head, message, trailers.
     let token = example.token().await;
     let good = frames(example.at, Some(&token)).await;
     let head = "HEADERS 0x04 :status: 200, content-type: application/grpc";

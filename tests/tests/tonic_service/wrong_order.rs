@@ -1,4 +1,4 @@
-//! Layers in the wrong order, or without one that they need: the first call says so.
+//! Tests layers in the wrong order, or without one that they need: the first call reports it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,7 +19,7 @@ use crate::{
     kit::{Kind, Outcome, call, channel},
 };
 
-/// What is logged on the thread of a test.
+/// The log lines of a test's thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -59,7 +59,7 @@ impl Subscriber for Log {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// Calls each kind of method of a service whose `layers` can't work, and gives what was logged.
+/// Calls each kind of method of a service with misconfigured layers, and checks what was logged.
 async fn misconfigured(at: std::net::SocketAddr, world: &World, probe: &Probe, log: &Log) {
     let channel = channel(at).await;
     for kind in Kind::ALL {
