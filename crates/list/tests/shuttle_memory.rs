@@ -1,9 +1,10 @@
-//! The memory store's own source over shuttle's locks: every order in which uses can meet.
+//! Runs the memory store's own source over shuttle's locks, in every order in which uses can meet.
 //!
-//! Explored: every order of the locks that the store takes. Its clock and its hash maps are not
-//! shuttle's; they have no part in who wins.
+//! This explores every order of the locks that the store takes. Its clock and its hash maps are not
+//! shuttle's, but don't affect who wins.
 //!
-//! A binary of its own: the store's source finds its locks at `crate::sync`, which only a crate root has.
+//! In a separate test binary, because the store's source finds its locks at `crate::sync`, which
+//! only a crate root has.
 
 #[allow(
     dead_code,
@@ -64,7 +65,7 @@ fn at_random(run: impl Fn() + Send + Sync + 'static) {
     Runner::new(RandomScheduler::new(3_000), config).run(run);
 }
 
-/// Lets `claimers` use at once, this thread among them; how many have won.
+/// Runs `takers` threads concurrently, including this one; returns how many won.
 fn winners(takers: usize, take_one: impl Fn(usize) -> bool + Clone + Send + 'static) -> usize {
     let others: Vec<_> = (1..takers)
         .map(|id| {
@@ -108,7 +109,7 @@ fn trap_01_many_takers_at_random_have_as_many_winners_as_uses() {
     at_random(|| exactly_as_many_win(8, 3));
 }
 
-/// One use that is asked twice at once, as after a lost answer, is one use.
+/// A use that is requested twice concurrently, as after a lost answer, is one use.
 #[test]
 fn one_use_asked_for_twice_is_taken_once_in_every_schedule() {
     exhaustively(|| {
@@ -123,7 +124,7 @@ fn one_use_asked_for_twice_is_taken_once_in_every_schedule() {
     });
 }
 
-/// A use that is returned is won once, by whoever comes after.
+/// A returned use is won at most once afterwards.
 #[test]
 fn a_use_that_is_returned_is_never_won_twice_in_every_schedule() {
     exhaustively(|| {
@@ -146,7 +147,7 @@ fn a_use_that_is_returned_is_never_won_twice_in_every_schedule() {
     });
 }
 
-/// The last place of a full store is given away once.
+/// The last free entry of a full store is filled once.
 #[test]
 fn the_last_place_is_taken_once_in_every_schedule() {
     exhaustively(|| {
@@ -160,8 +161,8 @@ fn the_last_place_is_taken_once_in_every_schedule() {
     });
 }
 
-/// A mirror that loads all, and then follows, ends where the store does, whatever is written
-/// while it loads.
+/// A mirror that loads and then follows the feed agrees with the store, whatever is written during
+/// the load.
 #[test]
 fn a_mirror_misses_nothing_in_every_schedule() {
     exhaustively(|| {
@@ -201,7 +202,7 @@ fn a_mirror_misses_nothing_in_every_schedule() {
     });
 }
 
-/// Known bad: it looks under one lock and writes under the next. The exploration must find it.
+/// Known bad: it checks under one lock and writes under the next. The exploration must find it.
 #[test]
 fn trap_01_check_then_insert_is_caught() {
     let explored = catch_unwind(AssertUnwindSafe(|| {

@@ -1,4 +1,4 @@
-//! What must hold at compile time, and what must not show.
+//! Tests auto traits, and that two lists don't share answers.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -35,7 +35,7 @@ async fn layers_ask_the_same_list() {
     assert_eq!(list.status(&token).await.unwrap(), TokenStatus::Revoked);
 }
 
-/// A token that is asked of another list than before is not good by the first one's word.
+/// An answer of one list doesn't count for another list.
 #[tokio::test]
 async fn lists_do_not_take_each_others_answers() {
     let (one, other) = (RevocationList::in_memory(), RevocationList::in_memory());

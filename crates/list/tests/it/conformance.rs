@@ -1,4 +1,4 @@
-//! The memory store keeps every clause of the contract.
+//! The memory store passes the conformance suite.
 
 use tower_revoke_core::Clock;
 use tower_revoke_list::MemoryStore;
@@ -33,7 +33,7 @@ impl Fixture for Memory {
 
     async fn harm(&self, harm: Fault) {
         assert_eq!(harm, Fault::Trim, "nothing else can happen to it");
-        // Clones share what they hold: set to nothing, then back.
+        // Clones share their data: the capacity is set to zero and back.
         let _ = self.0.clone().feed_capacity(0).feed_capacity(65_536);
     }
 }

@@ -1,4 +1,5 @@
-//! A store that fails, hangs, or loses its answers: nobody passes, and nobody waits for long.
+//! Tests a store that fails, hangs or loses its answers: every token is rejected, within a bounded
+//! time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +30,7 @@ fn list() -> (RevocationList, Steered, ManualClock) {
     (list, store, hand)
 }
 
-/// TRAPS 6: the check was skipped when the list could not be asked.
+/// TRAPS 6: the check was skipped when the list could not be reached.
 #[tokio::test(start_paused = true)]
 async fn trap_06_every_failure_of_the_list_rejects() {
     for failure in FAILURES {
@@ -55,7 +56,7 @@ async fn trap_06_every_failure_of_the_list_rejects() {
             list.lift(lift(revoked.id())).await.expect_err("no answer");
             list.ready().await.expect_err("no answer");
         }
-        // And it recovers by itself.
+        // It recovers by itself.
         store.set(Behavior::Works);
         list.ready().await.unwrap();
         list.status(&seen).await.unwrap();
@@ -80,7 +81,7 @@ async fn trap_07_not_ready_until_the_store_answers() {
     }
 }
 
-/// What was asked may have happened: a young good answer must not outlive it.
+/// A write with a lost answer may have happened, so a recent valid answer must not outlive it.
 #[tokio::test(start_paused = true)]
 async fn a_write_whose_answer_is_lost_is_seen_at_once() {
     let (list, store, _) = list();
@@ -159,7 +160,7 @@ async fn a_thousand_who_wait_for_one_token_ask_once() {
     assert_eq!(store.asked(), 1);
 }
 
-/// A caller that gives up in the middle leaves nothing behind that blocks or misleads others.
+/// A caller that gives up midway neither blocks nor misleads others.
 #[tokio::test(start_paused = true)]
 async fn who_gives_up_midway_blocks_nobody() {
     let (list, store, _) = list();
@@ -168,7 +169,8 @@ async fn who_gives_up_midway_blocks_nobody() {
     let first = list.status(&token);
     let second = async {
         store.was_asked(1).await;
-        // Waits for the first, which is dropped when its time is up; then it asks by itself.
+        // Waits for the first caller, which is dropped at its timeout, and then does its own
+        // look-up.
         list.status(&token).await
     };
     let third = async {
@@ -189,7 +191,7 @@ async fn who_gives_up_midway_blocks_nobody() {
     assert_eq!(list.status(&token).await.unwrap(), TokenStatus::Revoked);
 }
 
-/// The write is done: that somebody else's question hangs must not make it an error.
+/// The write has succeeded: another caller's hanging look-up must not turn it into an error.
 #[tokio::test(start_paused = true)]
 async fn a_revocation_does_not_fail_because_a_question_hangs() {
     let (list, store, _) = list();

@@ -1,4 +1,4 @@
-//! The list and the memory store as their users see them.
+//! Tests of the list and the memory store through the public API.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(unreachable_pub, reason = "the modules of a test are all private")]

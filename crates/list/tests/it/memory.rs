@@ -1,4 +1,4 @@
-//! The memory store, clause by clause of the `Store` contract.
+//! Tests the memory store, clause by clause of the `Store` contract.
 
 use std::time::Duration;
 
@@ -162,7 +162,7 @@ async fn only_the_id_that_took_a_use_returns_it() {
     );
 }
 
-/// TRAPS 29: a use whose end is past was "won" by everybody.
+/// TRAPS 29: a use of an expired token was won by every caller.
 #[tokio::test]
 async fn trap_29_no_use_of_an_expired_token_is_taken() {
     let store = MemoryStore::new();
@@ -244,7 +244,7 @@ async fn a_full_store_rejects_what_is_new_and_forgets_nothing() {
         assert!(matches!(rejected, Err(StoreError::Full(2))), "{rejected:?}");
     }
     assert_eq!(store.len(), 2);
-    // What is known is prolonged, and asked again, all the same.
+    // Known keys can still be extended, and repeated uses still answered.
     let for_ever = Revocation::of_token(ann.id(), None);
     store.revoke(&[for_ever]).await.unwrap();
     assert_eq!(
@@ -252,7 +252,7 @@ async fn a_full_store_rejects_what_is_new_and_forgets_nothing() {
         Some(Listed::Revoked { until: None })
     );
     store.take_use(&new_use(&bob, 1, 2), ISSUED).await.unwrap();
-    // What is returned makes no room while its limit is remembered, what is lifted does.
+    // A returned use frees no room while its limit is remembered; a lift does.
     store.return_use(&new_use(&bob, 1, 2)).await.unwrap();
     assert!(store.revoke(&[end_of(&new)]).await.is_err());
     store.lift(&lift(ann.id())).await.unwrap();
@@ -279,7 +279,7 @@ async fn purge_drops_what_has_ended_and_nothing_else() {
     assert_eq!(store.len(), 1);
 }
 
-/// TRAPS 33: a rule was forgotten while a token that it concerns lived on.
+/// TRAPS 33: a rule was forgotten while a token that it concerns was still valid.
 #[tokio::test]
 async fn trap_33_a_rule_without_an_end_is_kept_for_ever() {
     let store = MemoryStore::new();
@@ -369,7 +369,7 @@ async fn a_cursor_that_is_too_old_or_of_another_store_is_rejected() {
     }
 }
 
-/// A token's revocation and the end of its uses are two things: neither hides the other.
+/// A token's revocation and its spent uses are separate changes: neither hides the other.
 #[tokio::test]
 async fn the_feed_tells_both_what_was_revoked_and_what_was_spent() {
     let store = MemoryStore::new();
@@ -402,7 +402,7 @@ async fn clones_share_what_they_hold() {
     assert!(format!("{store:?}").contains("entries: 1"));
 }
 
-/// What was lifted first would have been remembered longer than what was lifted last.
+/// The first lift ended the revocation with the longer retention.
 #[tokio::test]
 async fn a_lift_is_remembered_as_long_as_the_longest_that_it_ended() {
     let store = MemoryStore::new();
@@ -423,7 +423,7 @@ async fn a_lift_is_remembered_as_long_as_the_longest_that_it_ended() {
     };
     store.restore(&[known]).await.unwrap();
     assert_eq!(listed(&store, &ann).await, None);
-    // Past its end nobody remembers, and nobody has to.
+    // After that retention, the lift is forgotten, which is correct.
     store.purge(until(201).unwrap()).await.unwrap();
     store.restore(&[known]).await.unwrap();
     assert!(listed(&store, &ann).await.is_some());
@@ -473,7 +473,7 @@ async fn a_page_of_no_records_is_a_page_of_one() {
     assert_eq!(found, 3);
 }
 
-/// TRAPS 48: full, and with room again, over and over, within a minute.
+/// TRAPS 48: full, and with room again, repeatedly within a minute.
 #[tokio::test]
 async fn trap_48_a_full_store_logs_once_a_minute() {
     let store = MemoryStore::new();

@@ -1,5 +1,5 @@
-//! Any row of operations: the memory store does what a plain model does, and who follows its
-//! feed knows what it knows.
+//! Property test with any sequence of operations: the memory store agrees with a simple model, and
+//! a follower of its feed agrees with the store.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -60,7 +60,7 @@ fn rule(number: u8) -> RevocationKey {
     RevocationKey::subject(ISSUER, number.to_string())
 }
 
-/// The contract in its plainest form. A time that never ends is the last one there is.
+/// The contract in its simplest form. A time that never comes is represented by the last one.
 #[derive(Default)]
 struct Model {
     revoked: BTreeMap<u8, UnixTime>,
@@ -164,7 +164,7 @@ impl From<Result<UseOutcome, StoreError>> for Answer {
     }
 }
 
-/// Who follows the feed, and forgets by itself what has ended.
+/// A follower of the feed that forgets expired entries by itself.
 #[derive(Default)]
 struct Mirror {
     cursor: Option<Cursor>,
@@ -202,7 +202,7 @@ impl Mirror {
         }
     }
 
-    /// Follows first: what is purged now may be what the feed tells next.
+    /// Reads the feed first: its next changes may be about what is purged now.
     async fn purge(&mut self, store: &MemoryStore, before: UnixTime) {
         self.follow(store).await;
         for listed in [&mut self.revoked, &mut self.spent] {

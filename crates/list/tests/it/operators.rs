@@ -1,4 +1,4 @@
-//! What operators ask: lists, counts, one key, and all of it as a file and back.
+//! Tests the operations of operators: pages of records, counts, one key, export and import.
 
 use crate::support::{
     Behavior, ISSUED, ISSUER, Steered, ann_logs_out, end_of, lift, new_use, token,
@@ -106,7 +106,7 @@ async fn one_key_is_inspected() {
     assert_eq!((seen.listed, seen.record), (None, None));
 }
 
-/// Stores and files outlive releases: this very text is read by every later version.
+/// Stores and files outlive releases: every later version must read this very text.
 #[tokio::test]
 async fn the_format_stays_the_same_between_releases() {
     let (list, store) = list();
@@ -145,7 +145,7 @@ async fn the_format_stays_the_same_between_releases() {
         r#"{"v":1,"rule":{"issuer":"https://id.example.com"},"issued_at_or_before":1000002,"until":null,"at":1000003,"by":"","reason":""}"#,
         r#"{"v":1,"rule":{"issuer":"https://id.example.com","claim":"tenant","value":"blue"},"issued_at_or_before":1000004,"until":1000005,"at":1000006,"by":"","reason":""}"#,
         r#"{"v":1,"digest":"02020202020202020202020202020202","issued_at_or_before":1000007,"until":1000008,"at":1000009,"by":"","reason":""}"#,
-        // A memory store knows a token by its digest.
+        // A memory store knows a token only by its digest.
         r#"{"v":1,"token":"01010101010101010101010101010101","until":null,"at":1000009,"by":"","reason":""}"#,
     ];
     expected.sort_unstable();
@@ -153,7 +153,7 @@ async fn the_format_stays_the_same_between_releases() {
     assert_eq!(lines, expected);
 
     let (other, _) = self::list();
-    // Tokens of any life are good there.
+    // That list accepts tokens of any lifetime.
     let rule_is_for_ever = |line: &String| {
         let line = line.replace(r#""until":1000005"#, r#""until":null"#);
         line.replace(r#""until":1000008"#, r#""until":null"#)
@@ -243,7 +243,7 @@ async fn a_store_that_fails_or_keeps_no_records_says_so() {
     assert!(matches!(source, StoreError::Full(1_200)));
     assert_eq!(line, 1_001);
 
-    // A steered store keeps none.
+    // A steered store has no records.
     let store = Steered::new(MemoryStore::new());
     let list = RevocationList::new(store.clone());
     let unsupported = |error: StoreError| matches!(error, StoreError::Unsupported("records"));

@@ -1,4 +1,4 @@
-//! For how long a list keeps what it was told: as long as any verifier over its store may need it.
+//! Tests the retention: a list keeps an entry as long as any verifier over its store may need it.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -41,13 +41,13 @@ async fn a_rule_without_a_time_revokes_what_was_issued_until_now() {
     }
     let record = list.inspect(ann).await.unwrap().record.unwrap();
     assert_eq!(record.at, now);
-    // Said at another time, it concerns what was issued until then.
+    // With another time, it concerns tokens issued until then.
     assert_eq!(rule.at(ISSUED).issued_at_or_before(), Some(ISSUED));
     let one = Revocation::all_of(TokenId::of_jwt(ISSUER, "1").into());
     assert_eq!(one, Err(RevocationError::NoRule));
 }
 
-/// One token, as a verifier with this leeway knows it.
+/// The token, as a verifier with this leeway returns it.
 fn token(leeway: u64) -> VerifiedToken {
     let claims = json!({"iss": ISSUER, "sub": "ann", "jti": "1", "iat": ISSUED, "exp": EXP});
     let claims = Claims::from_value(claims).unwrap();
@@ -68,7 +68,7 @@ fn list() -> (RevocationList, ManualClock) {
     )
 }
 
-/// Every second from `exp` on in which a verifier with the largest leeway accepts the token.
+/// Checks every second from `exp` on in which a verifier with the largest leeway accepts the token.
 async fn while_it_is_accepted(hand: &ManualClock, mut holds: impl AsyncFnMut(u64)) {
     hand.advance(Duration::from_secs(LIFE));
     for second in 0..MOST {
@@ -148,7 +148,7 @@ async fn trap_43_a_rule_is_kept_for_ever_unless_lives_are_bounded() {
     assert_eq!(list.purge().await.unwrap(), 0);
 }
 
-/// The issuer's clock may run ahead by the leeway, so that a rule concerns a token that lives on.
+/// The issuer's clock may be ahead by the leeway, so that a rule concerns tokens that expire later.
 #[tokio::test]
 async fn trap_43_a_rule_outlives_every_token_that_it_concerns() {
     let (store, clock, hand) = store();

@@ -1,5 +1,4 @@
-//! How old an answer may get, and what time does to the list. Two lists over one store are two
-//! nodes.
+//! Tests the age of answers and the effects of time. Two lists over one store act as two nodes.
 
 use std::time::Duration;
 
@@ -93,7 +92,7 @@ async fn the_last_use_spends_the_token_here_and_within_max_staleness_elsewhere()
         UseOutcome::Spent
     );
     assert_eq!(b.status(&there).await.unwrap(), TokenStatus::Spent);
-    // A use that is returned makes it good again, the same way.
+    // A returned use makes it valid again, within the same bounds.
     assert!(a.return_use(new_use(&here, 2, 2)).await.unwrap());
     assert_eq!(a.status(&here).await.unwrap(), TokenStatus::Valid);
     hand.advance(MAX_STALENESS);
@@ -130,7 +129,7 @@ async fn young_answers_are_given_while_the_store_is_down_and_older_ones_are_erro
     hand.advance(Duration::from_millis(1));
     a.status(&good).await.unwrap_err();
     assert_eq!(a.known_status(&good), None);
-    // What was rejected before stays so, and is never good.
+    // A token that was rejected before stays rejected.
     assert_eq!(a.status(&revoked).await.unwrap(), TokenStatus::Revoked);
     assert!(a.stats().failures >= 3);
 }
@@ -139,7 +138,7 @@ async fn young_answers_are_given_while_the_store_is_down_and_older_ones_are_erro
 async fn what_was_spent_or_revoked_here_stays_so_while_the_store_is_down() {
     let Nodes { a, store, hand, .. } = nodes();
     let (spent, revoked) = (token("1"), token("2"));
-    // Neither was ever asked about.
+    // Neither was ever looked up.
     a.take_use(new_use(&spent, 1, 1)).await.unwrap();
     a.revoke(end_of(&revoked)).await.unwrap();
     store.set(Behavior::Fails);
@@ -168,11 +167,12 @@ async fn trap_02_an_answer_that_took_long_is_old_when_it_comes() {
     assert_eq!(store.asked(), 2);
 }
 
-/// Good, revoked, good again within the bound would be no answer to give.
+/// A token that was found revoked must not become valid again within the bound.
 #[tokio::test]
 async fn a_list_that_has_found_a_token_revoked_does_not_call_it_good_again() {
     let Nodes { a, store, .. } = nodes();
-    // So small that it has forgotten the first copy's answer when the second one comes.
+    // Without a cache, the list has forgotten the first copy's answer when the second one is
+    // checked.
     let b = RevocationList::builder(store)
         .cache_capacity(0)
         .build()
@@ -215,8 +215,8 @@ async fn without_staleness_every_request_asks() {
     assert_eq!(list.status(&token).await.unwrap(), TokenStatus::Revoked);
 }
 
-/// Even then nobody asks alone: an answer that was asked for after a request began is as new as
-/// its own.
+/// Even then, concurrent look-ups are shared: an answer that was requested after a call began is as
+/// fresh as the call's own would be.
 #[tokio::test]
 async fn without_staleness_who_waits_shares_what_was_asked_since() {
     let (clock, hand) = Clock::manual(ISSUED);
@@ -238,7 +238,7 @@ async fn without_staleness_who_waits_shares_what_was_asked_since() {
     for status in standings {
         assert_eq!(status.unwrap(), TokenStatus::Valid);
     }
-    // The first was asked when all began, the second after that: the rest share it.
+    // The first look-up began with all of them, the second one later: the others share it.
     assert_eq!(store.asked(), 2);
     list.status(&token).await.unwrap();
     assert_eq!(store.asked(), 3);
@@ -260,14 +260,14 @@ async fn a_token_that_was_seen_costs_no_question() {
     assert_eq!((stats.asked, stats.served, stats.failures), (1, 12, 0));
 }
 
-/// TRAPS 8: tokens that were issued in the very second of a rule slipped through.
+/// TRAPS 8: tokens issued in the same second as a rule slipped through.
 #[tokio::test]
 async fn trap_08_a_rule_concerns_tokens_of_the_same_second() {
     let Nodes { a, .. } = nodes();
     a.revoke(ann_logs_out(ISSUED)).await.unwrap();
     for (after, status) in [
         (Duration::ZERO, TokenStatus::Revoked),
-        // The issuer's clock may run ahead by as much as the leeway.
+        // The issuer's clock may be ahead by up to the leeway.
         (LEEWAY, TokenStatus::Revoked),
         (LEEWAY + Duration::from_secs(1), TokenStatus::Valid),
     ] {
@@ -300,7 +300,7 @@ async fn a_step_of_the_wall_clock_makes_nothing_forgotten() {
     assert_eq!(a.purge().await.unwrap(), 0);
     hand.step_wall(-1_000_000_000);
     assert_eq!(a.status(&token).await.unwrap(), TokenStatus::Revoked);
-    // Back, and time passes by a clock that was ahead: it is the wall clock that is behind now.
+    // The wall clock is set back, so that it lags behind the clock that measures the passing time.
     hand.step_wall(-100_000);
     hand.advance(Duration::from_secs(50_000));
     assert_eq!(a.purge().await.unwrap(), 0);
@@ -355,7 +355,7 @@ async fn a_write_starts_a_purge_once_a_minute() {
     assert_eq!((store.asked(), store.store.len()), (6, 3));
 }
 
-/// A store in memory answers at once: nothing needs a runtime then.
+/// A memory store answers immediately, so no runtime is needed.
 #[test]
 fn a_list_in_memory_needs_no_runtime() {
     let list = RevocationList::in_memory();

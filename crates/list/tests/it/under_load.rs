@@ -1,4 +1,4 @@
-//! Real threads at once, and caches that are far too small.
+//! Tests with real threads, and with caches that are far too small.
 
 use std::{
     sync::{
@@ -15,7 +15,7 @@ use tower_revoke_core::{KeyDigest, Revocation, Store, TokenId, TokenStatus, UseI
 use tower_revoke_list::{MemoryStore, RevocationList};
 use tower_revoke_testing::rounds;
 
-/// TRAPS 3: a bounded cache that was the list forgot live revocations.
+/// TRAPS 3: a bounded cache that served as the list forgot live revocations.
 #[tokio::test]
 async fn trap_03_caches_that_overflow_un_revoke_nothing() {
     let list = RevocationList::builder(Steered::new(MemoryStore::new()))
@@ -72,11 +72,11 @@ fn trap_22_threads_that_race_for_one_use_have_one_winner() {
     }
 }
 
-/// TRAPS 37: with two cores reading and writing at once, revoked tokens passed and revocations
+/// TRAPS 37: with two cores reading and writing concurrently, revoked tokens passed and revocations
 /// were lost.
 #[test]
 fn trap_37_revoked_tokens_are_rejected_on_all_cores_while_more_are_added() {
-    // A store that is asked at once, and one beside which answers are kept.
+    // A store that is looked up directly, and one with a cache of answers.
     on_all_cores(|store| store);
     on_all_cores(Steered::new);
 }
@@ -93,7 +93,7 @@ fn on_all_cores<S: Store>(store_of: fn(MemoryStore) -> S) {
         .unwrap();
     runtime.block_on(async {
         let store = MemoryStore::new();
-        // Far fewer answers than tokens: the cache evicts all the time.
+        // Far fewer cached answers than tokens, so that the cache evicts constantly.
         let list = RevocationList::builder(store_of(store.clone()))
             .cache_capacity(2_000)
             .build()
@@ -103,7 +103,7 @@ fn on_all_cores<S: Store>(store_of: fn(MemoryStore) -> S) {
         for token in revoked.iter() {
             list.revoke(end_of(token)).await.unwrap();
         }
-        // Each is good until its turn comes, and then no more.
+        // Each is valid until it is revoked, and never again.
         let turning: Vec<_> = (0..500)
             .map(|jti| (token(&format!("t{jti}")), AtomicBool::new(false)))
             .collect();
@@ -145,7 +145,7 @@ fn on_all_cores<S: Store>(store_of: fn(MemoryStore) -> S) {
                         assert_eq!(status, TokenStatus::Revoked);
                     }
                     checked += 1;
-                    // The memory store never waits: leave a core to the writers.
+                    // The memory store never yields: leave a core to the writers.
                     tokio::task::yield_now().await;
                 }
                 checked
@@ -175,7 +175,7 @@ fn numbered(number: usize) -> TokenId {
     TokenId::from_bytes(bytes)
 }
 
-/// Claims by way of the list, from all threads at once: n of n.
+/// Takes uses through the list from all threads at once: n uses have n winners.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn trap_01_as_many_takers_win_as_there_are_uses() {
     let list = RevocationList::in_memory();

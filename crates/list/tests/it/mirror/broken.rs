@@ -1,5 +1,5 @@
-//! The feed fails, hangs, dawdles or lies, or the whole store is down: the bound holds, and then
-//! nobody passes unasked.
+//! Tests a feed that fails, hangs, is slow or lies, and a store that is down: answers count until
+//! the staleness bound, and then every token is looked up or rejected.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn g4_with_a_broken_feed_a_revocation_is_rejected_within_max_staleness() {
         b.polled().await;
         a.list.revoke(end_of(&seen)).await.unwrap();
         a.list.revoke(end_of(&late)).await.unwrap();
-        // Nothing older than the bound is told.
+        // No answer is older than the bound.
         world.hand.advance(MAX_STALENESS - Duration::from_millis(1));
         assert_eq!(
             b.list.known_status(&seen),
@@ -54,7 +54,7 @@ async fn g4_with_a_broken_feed_a_revocation_is_rejected_within_max_staleness() {
         assert_eq!(stats.mirror, MirrorState::Lost);
         assert_eq!(stats.mirror_lag, Some(MAX_STALENESS));
         assert!(stats.oldest_served < MAX_STALENESS);
-        // It was loaded once, and reads through now: still ready.
+        // The mirror was loaded once, and the list now looks up in the store: it is still ready.
         b.list.ready().await.unwrap();
         assert!(b.list.is_ready());
         let good = token("3");
@@ -96,7 +96,7 @@ async fn with_the_store_down_answers_are_given_within_the_bound_and_then_no_more
             node.list.status(token).await.unwrap_err();
             assert!(begun.elapsed() <= ANSWER_WITHIN);
         }
-        // What was known to be rejected stays so, though it was never asked about.
+        // A token that is known to be revoked stays rejected, even if it was never looked up.
         assert_eq!(node.status(&revoked).await, TokenStatus::Revoked);
         assert_eq!(node.status(&spent).await, TokenStatus::Spent);
         node.list.ready().await.unwrap_err();
@@ -107,7 +107,7 @@ async fn with_the_store_down_answers_are_given_within_the_bound_and_then_no_more
     }
 }
 
-/// The age counts from before the page was asked for.
+/// The age counts from before the page was requested.
 #[tokio::test(start_paused = true)]
 async fn a_page_that_took_long_is_old_when_it_comes() {
     let world = World::new();
@@ -120,7 +120,7 @@ async fn a_page_that_took_long_is_old_when_it_comes() {
     world.server.hold(false);
     world.server.hold(true);
     world.server.holds(world.server.held() + 1).await;
-    // The page that was read before the revocation is taken in, and counts for nothing.
+    // The page was read before the revocation: it is applied, but makes nothing fresh.
     assert_eq!(node.list.stats().mirror_lag, Some(MAX_STALENESS));
     assert_eq!(node.list.known_status(&token), None);
     assert_eq!(node.status(&token).await, TokenStatus::Revoked);
@@ -182,7 +182,7 @@ async fn a_store_without_a_feed_is_asked() {
     assert_eq!(node.script.calls(StoreOp::Changes), 0);
 }
 
-/// A long bound is no reason to be deaf for a quarter of it.
+/// A long bound must not delay the retry by a quarter of it.
 #[tokio::test(start_paused = true)]
 async fn a_feed_that_failed_is_asked_again_soon_however_long_the_bound_is() {
     let world = World::new();
@@ -196,7 +196,7 @@ async fn a_feed_that_failed_is_asked_again_soon_however_long_the_bound_is() {
     assert!(failed.elapsed() < Duration::from_secs(5));
 }
 
-/// One that dies in the middle is begun again by the next who asks.
+/// A follower that panics is restarted by the next caller.
 #[tokio::test(start_paused = true)]
 async fn a_follower_that_panics_is_replaced() {
     let world = World::new();

@@ -1,4 +1,5 @@
-//! The feed is healthy: a miss is an answer, and what one node does the others know.
+//! Tests a healthy feed: unlisted tokens need no look-up, and each node learns what the others
+//! write.
 
 use std::{sync::Arc, time::Duration};
 
@@ -53,7 +54,7 @@ async fn who_is_listed_and_who_is_not_is_known_without_asking() {
         }
     }
     let stats = node.list.stats();
-    // `ready` asks whether the store answers; nothing else was asked.
+    // `ready` checks that the store answers; there was no other call.
     assert_eq!((node.asked(), stats.asked), (1, 0));
     assert_eq!(stats.mirrored, 13);
     assert_eq!(stats.mirror_lag, Some(Duration::ZERO));
@@ -101,11 +102,11 @@ async fn a_lift_and_a_use_that_is_returned_come_by_the_feed_too() {
     assert!(a.list.return_use(new_use(&spent, 1, 1)).await.unwrap());
     b.polled().await;
     assert_eq!(b.list.known_status(&spent), Some(TokenStatus::Valid));
-    // Both lifts stay known, for a store that forgets them.
+    // Both lifts are remembered, in case the store forgets them.
     assert_eq!(b.list.stats().mirrored, 2);
 }
 
-/// Without a push the next poll would come in 15 minutes.
+/// Without a push, the next poll would come in 15 minutes.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_pushes_is_followed_at_once() {
     let world = World::new();
@@ -122,7 +123,7 @@ async fn a_store_that_pushes_is_followed_at_once() {
     }
 }
 
-/// TRAPS 7: served although the start-up load had failed.
+/// TRAPS 7: it served although the start-up load had failed.
 #[tokio::test(start_paused = true)]
 async fn trap_07_a_node_is_not_ready_before_its_mirror_is_loaded() {
     let world = World::new();
@@ -141,7 +142,7 @@ async fn trap_07_a_node_is_not_ready_before_its_mirror_is_loaded() {
         assert_eq!(begun.elapsed(), ANSWER_WITHIN);
         assert!(!node.list.is_ready());
         assert_eq!(node.list.stats().mirror, MirrorState::Loading);
-        // Who asks all the same is answered by the store.
+        // A check before that is answered by the store.
         assert_eq!(node.list.known_status(&revoked), None);
         assert_eq!(node.status(&revoked).await, TokenStatus::Revoked);
         assert_eq!(node.status(&token("2")).await, TokenStatus::Valid);
@@ -238,13 +239,13 @@ async fn above_its_limit_there_is_no_mirror_and_the_store_is_asked() {
     assert_eq!(node.list.stats().mirror, MirrorState::Live);
     let seen = token("seen");
     assert_eq!(node.list.known_status(&seen), Some(TokenStatus::Valid));
-    // Its own writes count as well.
+    // Local writes count as well.
     node.list.revoke(end_of(&token("3"))).await.unwrap();
     node.becomes(MirrorState::Off).await;
     assert_eq!(node.list.stats().mirrored, 0);
     assert_eq!(node.list.known_status(&token("3")), None);
     assert_eq!(node.status(&token("3")).await, TokenStatus::Revoked);
-    // What was seen before is good within the bound.
+    // An earlier answer stays valid within the bound.
     assert_eq!(node.list.known_status(&seen), Some(TokenStatus::Valid));
     world.hand.advance(MAX_STALENESS);
     assert_eq!(node.list.known_status(&seen), None);
@@ -252,7 +253,7 @@ async fn above_its_limit_there_is_no_mirror_and_the_store_is_asked() {
     node.list.ready().await.unwrap();
     assert!(node.list.is_ready());
 
-    // And at the start.
+    // The same at the start.
     let late = world.node_with(|builder| builder.mirror_capacity(3));
     late.list.ready().await.unwrap();
     assert_eq!(late.list.stats().mirror, MirrorState::Off);
@@ -263,8 +264,8 @@ async fn above_its_limit_there_is_no_mirror_and_the_store_is_asked() {
     assert_eq!(none.script.calls(StoreOp::Changes), 0);
 }
 
-/// What has ended leaves the mirror, by a clock that never steps back; and whoever sets it back
-/// finds nothing good that was forgotten.
+/// Expired entries leave the mirror by a clock that never steps back. If the wall clock is set
+/// back, forgotten tokens are rejected.
 #[tokio::test(start_paused = true)]
 async fn what_has_ended_leaves_the_mirror_and_is_good_for_nobody() {
     let world = World::new();
@@ -278,7 +279,7 @@ async fn what_has_ended_leaves_the_mirror_and_is_good_for_nobody() {
         .await
         .unwrap();
     node.polled().await;
-    // Two keys, a rule, and the use that was won here.
+    // Two keys, a rule, and the use that was taken here.
     assert_eq!(node.list.stats().mirrored, 4);
     world.hand.step_wall(1_000_000);
     world.hand.advance(Duration::from_secs(61));
@@ -343,8 +344,8 @@ async fn threads_that_read_while_the_feed_is_followed_see_every_revocation() {
     }
 }
 
-/// Lists that disagree on the longest life of a token: a purge by the shorter one must not revive
-/// what the other accepts.
+/// Lists with different values of `max_token_life`: a purge by the shorter one must not revive
+/// tokens that the other accepts.
 #[tokio::test(start_paused = true)]
 async fn trap_43_rules_of_a_list_with_a_shorter_max_token_life_are_prolonged() {
     for life in [Some(Duration::from_secs(3_600)), None] {
@@ -377,7 +378,7 @@ async fn trap_43_rules_of_a_list_with_a_shorter_max_token_life_are_prolonged() {
         shorter.list.purge().await.unwrap();
         assert_eq!(follows.status(&token("1")).await, TokenStatus::Revoked);
 
-        // One that comes later finds it in its first load.
+        // A later node finds it in its first load.
         let bob = tower_revoke_core::RevocationKey::subject(ISSUER, "bob");
         let bob_logs_out = Revocation::rule(bob.clone(), ISSUED).unwrap();
         follows

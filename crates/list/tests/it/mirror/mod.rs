@@ -1,5 +1,5 @@
-//! A list that mirrors its store: what it answers from memory, and what it does when the feed
-//! breaks or the store forgets.
+//! Tests a list that mirrors its store: what it answers from memory, and what it does when the feed
+//! breaks or the store loses data.
 
 mod broken;
 mod follow;
@@ -20,7 +20,7 @@ use crate::support::{ISSUED, server::Server};
 const MAX_STALENESS: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// The timeout that kept the list from being ready, if it was one.
+/// Returns the timeout that kept the list from being ready, if there was one.
 fn timed_out(error: &ReadyError) -> Option<Duration> {
     match error.source()?.downcast_ref()? {
         StoreError::TimedOut(limit) => Some(*limit),
@@ -80,23 +80,23 @@ struct Node {
 }
 
 impl Node {
-    /// Waits until a call of the feed that begins from now on is taken in: the next one begins
-    /// only then.
+    /// Waits until the result of a feed call that begins from now on is applied: the call after it
+    /// begins only then.
     async fn polled(&self) {
         let calls = self.script.calls(StoreOp::Changes);
         let two = self.script.called(StoreOp::Changes, calls + 2);
-        // Only a broken list lets this time run out: it fails then, rather than hang.
+        // A broken list fails here instead of hanging.
         let in_time = tokio::time::timeout(Duration::from_secs(3_600), two).await;
         in_time.expect("nobody follows the feed");
     }
 
-    /// Waits until the mirror is like this.
+    /// Waits until the mirror reaches this state.
     async fn becomes(&self, state: MirrorState) {
         for _ in 0..1_000 {
             if self.list.stats().mirror == state {
                 return;
             }
-            // With paused time, everybody else comes first.
+            // With paused time, all other tasks run first.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("{:?}, not {state:?}", self.list.stats());

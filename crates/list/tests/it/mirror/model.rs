@@ -1,5 +1,5 @@
-//! Any row of writes here and elsewhere, pages, gaps, losses and reloads: what is written here is
-//! seen here, and once the feed was read what the mirror says is what the store says.
+//! Property test with any sequence of local and remote writes, pages, gaps, losses and reloads: a
+//! local write is visible locally, and once the feed was read, the mirror agrees with the store.
 
 use proptest::prelude::*;
 use tower_revoke_core::{
@@ -11,7 +11,7 @@ use tower_revoke_testing::{Behavior, StoreOp};
 use super::{Node, World};
 use crate::support::{ISSUED, ISSUER, end_of, lift, new_use, token_of};
 
-/// Who does it: this node, or another one.
+/// The node that acts: this one, or another one.
 #[derive(Clone, Copy, Debug)]
 enum Who {
     Here,
@@ -29,7 +29,7 @@ enum Op {
     Release(Who, u8, u8),
     Poll,
     Page(usize),
-    /// A page is read, and comes when the next one is.
+    /// Reads a page and holds it until the next one is read.
     Hold,
     Break,
     Trim,
@@ -59,7 +59,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// The token of this number: each has a subject of its own, and two uses.
+/// The token with this number. Each has its own subject, and two uses.
 fn token(number: u8) -> VerifiedToken {
     token_of(serde_json::json!({
         "iss": ISSUER, "sub": number.to_string(), "jti": number.to_string(),
@@ -129,7 +129,7 @@ impl Run {
                 self.held = true;
             }
             Op::Hold => {
-                // What was held is taken in; the next one is read, and waits.
+                // The held page is applied; the next one is read and held.
                 let held = server.held();
                 server.hold(false);
                 server.hold(true);
@@ -142,7 +142,8 @@ impl Run {
                 self.node.script.set(StoreOp::Changes, Behavior::Works);
             }
             Op::Trim => {
-                // All is read before: a gap hides no lift that must be written back later.
+                // Reads everything first: a gap must not hide a lift that is to be written back
+                // later.
                 self.agrees().await;
                 self.world.server.trim();
             }
@@ -191,7 +192,7 @@ impl Run {
         self.held = false;
     }
 
-    /// The store's own answer.
+    /// Returns the store's own answer.
     async fn truth(&self, number: u8) -> TokenStatus {
         let (store, _) = tower_revoke_testing::ScriptedStore::over(self.world.server.clone());
         let list = tower_revoke_list::RevocationList::builder(store)
@@ -210,7 +211,7 @@ impl Run {
         rejected
     }
 
-    /// Once everything was read.
+    /// Checks the agreement once everything was read.
     async fn agrees(&mut self) {
         self.release_page();
         self.world.server.page(usize::MAX);

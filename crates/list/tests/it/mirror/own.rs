@@ -1,5 +1,5 @@
-//! What is written through a list is seen there when the call returns, whatever page was read
-//! before it and comes after it.
+//! Tests that a write through a list is visible there when the call returns, whatever pages were
+//! read before it and are applied after it.
 
 use tower_revoke_core::{Store, TokenStatus, UseOutcome};
 use tower_revoke_list::MirrorState;
@@ -67,7 +67,7 @@ async fn what_is_no_longer_ended_here_is_asked_for_until_the_feed_tells() {
     assert_eq!(node.asked(), asked + 2);
 }
 
-/// TRAPS 2, of the mirror: a page that says "lifted" was read before the token was revoked again.
+/// TRAPS 2, for the mirror: a page with a lift was read before the token was revoked again.
 #[tokio::test(start_paused = true)]
 async fn trap_02_a_page_that_was_read_before_a_write_does_not_undo_it() {
     let world = World::new();
@@ -80,7 +80,8 @@ async fn trap_02_a_page_that_was_read_before_a_write_does_not_undo_it() {
         .await
         .unwrap();
     node.polled().await;
-    // Read, and on their way: the revocation is lifted, the use is free, the third is revoked.
+    // These are read and held: the revocation is lifted, the use is free, the third token is
+    // revoked.
     world.server.lift(&lift(revoked.id())).await.unwrap();
     world
         .server
@@ -90,7 +91,7 @@ async fn trap_02_a_page_that_was_read_before_a_write_does_not_undo_it() {
     world.server.revoke(&[end_of(&lifted)]).await.unwrap();
     world.server.hold(true);
     world.server.holds(world.server.held() + 1).await;
-    // Said at a time before the lift: it counts all the same.
+    // The time of this revocation is before the lift: it counts nevertheless.
     node.list.revoke(end_of(&revoked).at(ISSUED)).await.unwrap();
     node.list.take_use(new_use(&spent, 2, 1)).await.unwrap();
     assert!(node.list.lift(lift(lifted.id())).await.unwrap());
@@ -106,7 +107,7 @@ async fn trap_02_a_page_that_was_read_before_a_write_does_not_undo_it() {
     };
     is_whole();
     let calls = node.script.calls(tower_revoke_testing::StoreOp::Changes);
-    // The next page is held as well, once the first is taken in.
+    // The next page is held too, once the first one is applied.
     let held = world.server.held();
     world.server.hold(false);
     world.server.hold(true);
@@ -124,7 +125,7 @@ async fn trap_02_a_page_that_was_read_before_a_write_does_not_undo_it() {
     assert_eq!(node.list.stats().mirror, MirrorState::Live);
 }
 
-/// Somebody else lifts what was revoked here, before this node has heard of either.
+/// Another node lifts a local revocation before this node has read either from the feed.
 #[tokio::test(start_paused = true)]
 async fn a_lift_elsewhere_that_comes_with_the_own_revocation_counts_in_the_end() {
     let world = World::new();

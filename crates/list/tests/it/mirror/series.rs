@@ -1,4 +1,4 @@
-//! What a recorder of the `metrics` facade is told when the feed breaks and mends.
+//! Tests the metrics that a recorder gets when the feed breaks and recovers.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use tower_revoke_testing::{Behavior, StoreOp};
 use super::{MAX_STALENESS, World};
 use crate::support::{end_of, new_use, token};
 
-/// Tells `stats`, and gives what a recorder that was told has: by name, without what all begin with.
+/// Records `stats`, and returns the values of the recorder by name, without the common prefix.
 fn told(stats: &ListStats) -> BTreeMap<String, f64> {
     let recorder = DebuggingRecorder::new();
     let snapshotter: Snapshotter = recorder.snapshotter();
@@ -73,7 +73,7 @@ async fn g4_a_recorder_is_told_the_bound_and_when_only_the_bound_holds() {
     assert_eq!(live, BTreeMap::from(expected));
     assert!(entries >= 2);
 
-    // The feed breaks: the age says so from the first second on, and at the bound, that.
+    // The feed breaks: the age grows from the first second on, until it reaches the bound.
     node.script.set(StoreOp::Changes, Behavior::Fails);
     node.polled().await;
     world.hand.advance(MAX_STALENESS / 2);

@@ -1,4 +1,4 @@
-//! The store forgets what it had acknowledged: the nodes write back what they know before they
+//! Tests a store that loses acknowledged writes: the nodes write back what they know before they
 //! are ready again, and no lift is undone by that.
 
 use tower_revoke_core::{KeyDigest, Store, TokenStatus, UnixTime, UseOutcome};
@@ -8,7 +8,7 @@ use tower_revoke_testing::{Behavior, StoreOp};
 use super::{ANSWER_WITHIN, MAX_STALENESS, Node, World, timed_out};
 use crate::support::{ISSUED, ann_logs_out, end_of, lift, new_use, token};
 
-/// Until the node has noticed, written back and loaded again.
+/// Waits until the node has noticed the loss, written back and reloaded.
 async fn comes_back(node: &Node) {
     for _ in 0..3 {
         node.polled().await;
@@ -38,7 +38,7 @@ async fn g3_what_a_store_has_forgotten_is_written_back() {
 
     world.server.set_back(history, true).await;
     assert_eq!(world.server.lists(lost.keys()[0]).await, None);
-    // What the mirrors know counts within its bound.
+    // What the mirrors know counts within the bound.
     assert_eq!(b.list.known_status(&lost), Some(TokenStatus::Revoked));
     comes_back(&a).await;
     comes_back(&b).await;
@@ -54,7 +54,7 @@ async fn g3_what_a_store_has_forgotten_is_written_back() {
         assert!(node.list.stats().written_back > 0);
         assert_eq!(node.list.stats().mirror_reloads, 1);
     }
-    // Whoever uses now has lost, under a new id as before.
+    // Any further use is rejected, under a new id as before.
     for token in [&spent, &used] {
         let limit = if token.id() == spent.id() { 1 } else { 3 };
         let again = a.list.take_use(new_use(token, 9, limit)).await.unwrap();
@@ -62,7 +62,8 @@ async fn g3_what_a_store_has_forgotten_is_written_back() {
     }
 }
 
-/// A token whose uses were all won here is taken again, not revoked: a use can be returned.
+/// A token whose uses were all taken here gets its uses back, not a revocation, because a use can
+/// be returned.
 #[tokio::test(start_paused = true)]
 async fn g2_uses_are_written_back_under_their_own_ids() {
     let world = World::new();
@@ -106,7 +107,7 @@ async fn g5_a_node_is_not_ready_and_lets_nobody_pass_until_the_store_was_told() 
         assert!(!node.list.is_ready());
         world.hand.advance(MAX_STALENESS);
         assert_eq!(node.list.stats().mirror, MirrorState::Lost);
-        // The store would call them good.
+        // The store would call them valid.
         assert_eq!(node.status(&revoked).await, TokenStatus::Revoked);
         assert_eq!(node.status(&spent).await, TokenStatus::Spent);
         assert_eq!(node.status(&token("3")).await, TokenStatus::Valid);
@@ -122,7 +123,7 @@ async fn g5_a_node_is_not_ready_and_lets_nobody_pass_until_the_store_was_told() 
     }
 }
 
-/// The feed was broken when the store forgot, so the store was asked, and said "good".
+/// The feed was broken when the store lost data, so the store was asked and answered "valid".
 #[tokio::test(start_paused = true)]
 async fn g3_what_a_store_said_after_it_forgot_counts_no_more_once_that_is_noticed() {
     let world = World::new();
@@ -158,7 +159,7 @@ async fn no_lift_is_undone_by_what_is_written_back() {
     a.polled().await;
     b.polled().await;
     let history = world.server.history();
-    // Both have seen one lift; neither has seen the other, which the store still knows.
+    // Both nodes have read one lift; neither has read the other, which the store still has.
     world.server.lift(&lift(unseen.id())).await.unwrap();
     let with_unseen = world.server.history();
     assert_eq!(with_unseen, history + 1);
@@ -174,7 +175,7 @@ async fn no_lift_is_undone_by_what_is_written_back() {
         assert_eq!(node.status(&unseen).await, TokenStatus::Valid);
         assert_eq!(node.status(&lifted).await, TokenStatus::Revoked);
     }
-    // One that was seen is written back itself.
+    // A lift that was read is written back itself.
     let before = world.server.history();
     world.server.lift(&lift(lifted.id())).await.unwrap();
     a.polled().await;
@@ -191,7 +192,7 @@ async fn no_lift_is_undone_by_what_is_written_back() {
     assert_eq!(world.server.lists(lifted.keys()[0]).await, None);
 }
 
-/// Revoked again after a lift: that is newer, and comes back.
+/// A revocation after a lift is newer than the lift, and is written back.
 #[tokio::test(start_paused = true)]
 async fn what_was_revoked_after_a_lift_is_written_back_and_stands() {
     let world = World::new();
@@ -209,7 +210,7 @@ async fn what_was_revoked_after_a_lift_is_written_back_and_stands() {
         .revoke(&[end_of(&token).at(again)])
         .await
         .unwrap();
-    // It has never seen the lift, only what stands.
+    // The node has never read the lift, only the current state.
     let node = world.ready_node().await;
     assert_eq!(node.list.known_status(&token), Some(TokenStatus::Revoked));
     world.server.set_back(history, true).await;
@@ -218,7 +219,8 @@ async fn what_was_revoked_after_a_lift_is_written_back_and_stands() {
     assert_eq!(node.status(&token).await, TokenStatus::Revoked);
 }
 
-/// A fail-over that lost the last writes shows in no cursor: whoever wrote them notices.
+/// A failover that lost the last writes doesn't invalidate any cursor: the node that made the
+/// writes notices.
 #[tokio::test(start_paused = true)]
 async fn g3_an_own_write_that_the_feed_never_tells_of_is_written_again() {
     let world = World::new();
@@ -251,7 +253,7 @@ async fn g3_an_own_write_that_the_feed_never_tells_of_is_written_again() {
     assert!(world.server.lists(key).await.is_some());
 }
 
-/// An empty database under the same name: none of its cursors is the one that was read last.
+/// An empty database under the same name: it doesn't know the last cursor that was read.
 #[tokio::test(start_paused = true)]
 async fn trap_47_what_was_known_of_a_database_that_was_replaced_is_written_back() {
     let world = World::new();
@@ -303,7 +305,7 @@ async fn trap_47_a_node_is_not_ready_until_a_replaced_database_was_told() {
     assert!(world.server.lists(revoked.keys()[0]).await.is_some());
 }
 
-/// The database is replaced while a node loads it for the first time.
+/// The database is replaced during a node's first load.
 #[tokio::test(start_paused = true)]
 async fn trap_47_a_node_that_knows_nothing_loads_a_replaced_database() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! One history: what callers do, what goes wrong meanwhile, and who watches.
+//! One simulated history: the calls, the faults and the checks.
 
 use std::{
     cell::{Cell, RefCell},
@@ -35,7 +35,7 @@ const TOKENS: usize = 6;
 const LASTS: Duration = Duration::from_secs(12);
 const TICK: Duration = Duration::from_millis(20);
 
-/// How the nodes are set up.
+/// The configuration of the nodes.
 #[derive(Clone)]
 pub struct Plan {
     pub max_staleness: Duration,
@@ -55,7 +55,7 @@ impl Default for Plan {
     }
 }
 
-/// What happened in histories, so that a test can see that something did.
+/// Counts of what happened in histories, so that a test can check its coverage.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Told {
     pub good: u64,
@@ -68,7 +68,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// All that can happen has.
+    /// Asserts that every kind of event has happened.
     pub fn is_worth_something(&self) {
         for count in [
             self.good,
@@ -95,7 +95,7 @@ impl AddAssign for Told {
     }
 }
 
-/// A node that may be started again, with nothing of what it knew.
+/// A node that may be restarted, without its memory.
 struct Node {
     wire: Wire,
     clock: Clock,
@@ -103,13 +103,13 @@ struct Node {
     list: RefCell<RevocationList>,
 }
 
-/// What is certain about a key: from when on all of its tokens are rejected.
+/// The certain knowledge about a key: since when all of its tokens must be rejected.
 #[derive(Clone, Copy, Default)]
 struct Certain {
     revoked: Option<Instant>,
-    /// How many lifts were ever begun.
+    /// The number of lifts begun so far.
     lifts: u64,
-    /// How many of them may still come.
+    /// The number of lifts that may still take effect.
     under_way: u64,
 }
 
@@ -167,7 +167,7 @@ impl History {
         }
     }
 
-    /// Lets it happen, in a time of its own.
+    /// Runs the history in its own paused time.
     pub fn run(self) -> Told {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -196,7 +196,7 @@ impl History {
         })
     }
 
-    /// The nodes' clocks go as time does.
+    /// Advances the nodes' clocks with tokio's time.
     async fn clocks(self: Rc<Self>) {
         loop {
             sleep(TICK).await;
@@ -204,7 +204,7 @@ impl History {
         }
     }
 
-    /// One thing after another goes wrong, and is mended.
+    /// Injects one fault after another, and repairs each.
     async fn trouble(self: Rc<Self>, ends: Instant) {
         while Instant::now() < ends {
             let node = self.node();
@@ -233,7 +233,7 @@ impl History {
                 _ => {
                     node.wire.server.trim();
                     let list = node.list.borrow().clone();
-                    // A purge has no limit of its own, and its answer may be lost.
+                    // A purge has no timeout of its own, and its answer may be lost.
                     let _ = timeout(MAX_STALENESS, list.purge()).await;
                 }
             }
@@ -261,7 +261,7 @@ impl History {
             if list.revoke(revocation).await.is_ok() {
                 let mut all = self.certain.borrow_mut();
                 let certain = all.entry(key.clone()).or_default();
-                // A lift that was begun meanwhile may have come later.
+                // A lift that was begun meanwhile may take effect later.
                 if certain.lifts == lifts && certain.under_way == 0 {
                     certain.revoked.get_or_insert(Instant::now());
                 }
@@ -282,7 +282,7 @@ impl History {
                     certain.under_way += 1;
                 }
                 if list.lift(lift).await.is_err() {
-                    // It may yet come, and undo what is revoked from now on.
+                    // The lift may still take effect, and undo a later revocation.
                     sleep(wire::LONGEST).await;
                 }
                 let mut all = self.certain.borrow_mut();
@@ -309,7 +309,7 @@ impl History {
             match status {
                 Ok(TokenStatus::Valid) => {
                     told.good += 1;
-                    // Certain before, and not made uncertain since.
+                    // Certain before the call, and still certain after it.
                     let still = revoked.filter(|since| self.revoked_since(token) == Some(*since));
                     if let Some(since) = still {
                         let age = begun.saturating_duration_since(since);
@@ -340,7 +340,7 @@ impl History {
                 NonZeroU32::new(limit).unwrap(),
                 token.claims().expires_at(),
             );
-            // In doubt it asks again, now and then by another node, under the same id.
+            // Retries an ambiguous use under the same id, sometimes through another node.
             for _ in 0..3 {
                 let list = self.node().list.borrow().clone();
                 match list.take_use(use_).await {
@@ -381,7 +381,7 @@ impl History {
         );
     }
 
-    /// When all is mended, all nodes say the same, and it is so.
+    /// Checks that all nodes agree with the store once all faults are repaired.
     async fn settles(&self) {
         sleep(4 * MAX_STALENESS).await;
         for token in &self.tokens {
@@ -412,7 +412,7 @@ impl History {
         self.certain.borrow().get(key).copied().unwrap_or_default()
     }
 
-    /// Since when the token is revoked for certain, by whatever key was first.
+    /// Returns since when the token is certainly revoked, by whichever key was first.
     fn revoked_since(&self, token: &VerifiedToken) -> Option<Instant> {
         let subject = token.claims().subject().unwrap_or_default();
         let keys = [

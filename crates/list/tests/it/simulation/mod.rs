@@ -1,5 +1,5 @@
-//! Five nodes and one store, with delays, cut wires, restarts and clocks that step: thousands of
-//! histories, each from a seed, in which the bound on staleness and one winner hold.
+//! Simulates five nodes and one store with delays, lost connections, restarts and clock steps, in
+//! thousands of seeded histories. In each, the staleness bound holds and every use has one winner.
 
 mod history;
 mod wire;
@@ -13,7 +13,7 @@ use self::history::{History, Plan, Told};
 
 const MAX_STALENESS: Duration = Duration::from_secs(1);
 
-/// Runs histories until one breaks its promise, whose seed is printed by its panic.
+/// Runs histories; the panic of one that violates a guarantee contains its seed.
 fn explore(plan: &Plan, seeds: std::ops::Range<u64>) -> Told {
     let mut told = Told::default();
     for seed in seeds {
@@ -22,7 +22,7 @@ fn explore(plan: &Plan, seeds: std::ops::Range<u64>) -> Told {
     told
 }
 
-/// Whether some history of a plan that can't keep its promise is found out.
+/// Whether some history detects a plan that violates a guarantee.
 fn is_found_out(plan: &Plan, seeds: std::ops::Range<u64>) -> bool {
     let explored = catch_unwind(AssertUnwindSafe(|| explore(plan, seeds)));
     let Err(panic) = explored else { return false };
@@ -58,7 +58,7 @@ fn trap_01_the_bound_and_one_winner_hold_without_a_mirror() {
     assert_eq!(told.from_a_mirror, 0, "{told:?}");
 }
 
-/// Known bad: lists that are allowed to be later than what is asked of them.
+/// Known bad: lists that may be staler than the bound that is checked.
 #[test]
 fn a_list_that_is_late_is_found_out() {
     for mirror_capacity in [0, 1_000] {
@@ -74,7 +74,7 @@ fn a_list_that_is_late_is_found_out() {
     }
 }
 
-/// Known bad: each node counts the uses in a store of its own.
+/// Known bad: each node counts the uses in its own store.
 #[test]
 fn trap_01_nodes_that_count_by_themselves_are_found_out() {
     let plan = Plan {

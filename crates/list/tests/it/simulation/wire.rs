@@ -1,4 +1,4 @@
-//! What lies between a node and the store: time, and now and then nothing at all.
+//! The simulated network between a node and the store: delays and losses.
 
 use std::{
     cell::RefCell,
@@ -21,11 +21,11 @@ use tower_revoke_list::MemoryStore;
 use crate::support::server::Server;
 
 thread_local! {
-    /// One row of chances for all that a history does.
+    /// The random numbers of a history.
     static CHANCE: RefCell<Rng> = const { RefCell::new(Rng::with_seed(0)) };
 }
 
-/// Begins the row of chances that belongs to a seed.
+/// Seeds the random numbers.
 pub fn seed(seed: u64) {
     CHANCE.with_borrow_mut(|rng| *rng = Rng::with_seed(seed));
 }
@@ -34,20 +34,20 @@ pub fn chance<R>(draw: impl FnOnce(&mut Rng) -> R) -> R {
     CHANCE.with_borrow_mut(draw)
 }
 
-/// How the way to the store is; shared by a node's wire and whoever cuts it.
+/// The state of a network path, shared by a node's wire and the fault injection.
 #[derive(Default)]
 pub struct Way {
     pub cut: AtomicBool,
 }
 
-/// How the store itself is.
+/// The state of the store itself.
 #[derive(Default)]
 pub struct Health {
     pub rejects: AtomicBool,
     pub frozen: AtomicBool,
 }
 
-/// A node's connection. What was sent may be done although nobody waits for it any more.
+/// A node's connection. A request that was sent may take effect even if its caller is gone.
 #[derive(Clone)]
 pub struct Wire {
     pub server: Server,
@@ -76,7 +76,7 @@ impl Wire {
         tokio::spawn(async move {
             sleep(delay()).await;
             if way.cut.load(Ordering::SeqCst) || health.frozen.load(Ordering::SeqCst) {
-                // Lost on the way: nobody ever hears of it.
+                // The request is lost: the caller never gets an answer.
                 return pending().await;
             }
             if health.rejects.load(Ordering::SeqCst) {
@@ -86,7 +86,7 @@ impl Wire {
             let done = act(server).await;
             sleep(delay()).await;
             if way.cut.load(Ordering::SeqCst) || chance(|rng| rng.u8(..) < 8) {
-                // The answer is lost: it has happened all the same.
+                // The answer is lost, but the request took effect.
                 return pending().await;
             }
             let _ = answer.send(done);
@@ -96,10 +96,10 @@ impl Wire {
     }
 }
 
-/// Nothing is longer on its way to the store.
+/// The longest delay of a request to the store.
 pub const LONGEST: Duration = Duration::from_millis(900);
 
-/// Mostly short, sometimes long enough to be overtaken by everything.
+/// Mostly short, sometimes long enough to be overtaken by everything else.
 fn delay() -> Duration {
     let longest = LONGEST.as_millis() as u64;
     Duration::from_millis(chance(|rng| match rng.u8(..) {

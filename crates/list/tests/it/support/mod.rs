@@ -1,4 +1,4 @@
-//! What the tests of the list share: tokens, revocations, and a store that can be told to fail.
+//! Shared helpers: tokens, revocations, and a store that can be made to fail.
 
 pub mod server;
 
@@ -20,7 +20,7 @@ pub const ISSUER: &str = "https://id.example.com";
 pub const ISSUED: UnixTime = UnixTime::from_secs(1_000_000);
 pub const LEEWAY: Duration = Duration::from_secs(30);
 
-/// A token of `ann`'s, issued at [`ISSUED`], for an hour.
+/// A token of `ann`, issued at [`ISSUED`], valid for an hour.
 pub fn token(jti: &str) -> VerifiedToken {
     token_of(json!({
         "iss": ISSUER, "sub": "ann", "jti": jti,
@@ -56,20 +56,20 @@ pub fn new_use(token: &VerifiedToken, id: u8, limit: u32) -> Use {
     Use::new(token.id(), id, limit.unwrap(), token.claims().expires_at())
 }
 
-/// How a [`Steered`] store takes what it is asked.
+/// How a [`Steered`] store answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behavior {
     Works,
     Fails,
-    /// Waits until the mood changes.
+    /// Waits until the behavior changes.
     Hangs,
-    /// Does what it is asked, and loses the answer.
+    /// Does the operation, but loses the answer.
     LosesTheAnswer,
-    /// Looks up, and answers for no key at all.
+    /// Looks up, but returns an answer for no key.
     Miscounts,
 }
 
-/// A memory store without a feed, and with a hand on it.
+/// A memory store without a feed, whose behavior the test sets.
 #[derive(Clone)]
 pub struct Steered {
     pub store: MemoryStore,
@@ -99,21 +99,21 @@ impl Steered {
         self.look_up.send_replace(mood);
     }
 
-    /// How many calls have come.
+    /// Returns the number of calls.
     pub fn asked(&self) -> u64 {
         *self.asked.borrow()
     }
 
-    /// Waits for so many calls in all.
+    /// Waits until there were this many calls in total.
     pub async fn was_asked(&self, times: u64) {
         let mut asked = self.asked.subscribe();
         let enough = asked.wait_for(|asked| *asked >= times);
-        // Only a broken list lets this time run out: it fails then, rather than hang.
+        // A broken list fails here instead of hanging.
         let in_time = tokio::time::timeout(Duration::from_secs(60), enough).await;
         in_time.expect("a call that never came").unwrap();
     }
 
-    /// When the revocations that came were made.
+    /// Returns the times of the revocations received.
     pub fn said_at(&self) -> Vec<Option<UnixTime>> {
         self.said_at.lock().unwrap().clone()
     }

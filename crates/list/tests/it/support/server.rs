@@ -1,5 +1,5 @@
-//! A store that many nodes share: with a feed in pages, a hand on its pages, and a history that
-//! can be set back.
+//! A store that many nodes share, with a paged feed that the test can hold, and a history that can
+//! be set back.
 
 use std::sync::{
     Arc, Mutex,
@@ -13,7 +13,7 @@ use tower_revoke_core::{
 };
 use tower_revoke_list::MemoryStore;
 
-/// What was asked of the server, so that it can be asked again of another one.
+/// A write that the server received, so that it can be replayed.
 #[derive(Clone, Debug)]
 enum Said {
     Revoke(Vec<Revocation>),
@@ -31,17 +31,17 @@ pub struct Server(Arc<Inner>);
 struct Inner {
     store: Mutex<MemoryStore>,
     said: Mutex<Vec<Said>>,
-    /// Which database this is, as its cursors know.
+    /// The id of the database, as in its cursors.
     database: AtomicUsize,
-    /// How often its history was set back, as its cursors know.
+    /// The number of times its history was set back, as in its cursors.
     epoch: AtomicUsize,
     page: AtomicUsize,
     pushes: AtomicBool,
     hides_feed: AtomicBool,
     lie: Mutex<Option<Lie>>,
-    /// Pages that were read wait here before they are handed out.
+    /// Pages that were read wait here before they are returned.
     open: watch::Sender<bool>,
-    /// How many pages have waited there.
+    /// The number of pages that have waited there.
     held: watch::Sender<usize>,
     wrote: watch::Sender<u64>,
 }
@@ -63,7 +63,7 @@ impl Server {
         }))
     }
 
-    /// How many changes come at once.
+    /// Sets the number of changes in a page.
     pub fn page(&self, changes: usize) {
         self.0.page.store(changes, Ordering::SeqCst);
     }
@@ -72,22 +72,22 @@ impl Server {
         self.0.pushes.store(true, Ordering::SeqCst);
     }
 
-    /// Nodes that begin from now on are handed no feed.
+    /// Nodes that start from now on see no feed.
     pub fn hide_feed(&self) {
         self.0.hides_feed.store(true, Ordering::SeqCst);
     }
 
-    /// From now on the feed says this instead.
+    /// Replaces the answers of the feed.
     pub fn lie(&self, lie: Option<Lie>) {
         *self.0.lie.lock().unwrap() = lie;
     }
 
-    /// Pages are read, and wait; or come.
+    /// Holds pages after they were read, or releases them.
     pub fn hold(&self, hold: bool) {
         self.0.open.send_replace(!hold);
     }
 
-    /// Waits until a page was read that is held.
+    /// Waits until this many pages were held.
     pub async fn holds(&self, times: usize) {
         let mut held = self.0.held.subscribe();
         held.wait_for(|held| *held >= times).await.unwrap();
@@ -97,13 +97,13 @@ impl Server {
         *self.0.held.borrow()
     }
 
-    /// How much was said so far.
+    /// Returns the number of writes so far.
     pub fn history(&self) -> usize {
         self.0.said.lock().unwrap().len()
     }
 
-    /// Forgets what was said after `history`, as a replica that takes over does. `noticed`: it
-    /// knows a cursor that is ahead of it.
+    /// Drops the writes after `history`, as a replica that takes over does. With `noticed`, the
+    /// server recognizes cursors that are ahead of it.
     pub async fn set_back(&self, history: usize, noticed: bool) {
         let said = {
             let mut said = self.0.said.lock().unwrap();
@@ -126,13 +126,13 @@ impl Server {
         }
     }
 
-    /// Another database, an empty one, takes the place of this one.
+    /// Replaces this database by another, empty one.
     pub async fn replace(&self) {
         self.set_back(0, false).await;
         self.0.database.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Forgets the feed's past.
+    /// Drops all changes from the feed.
     pub fn trim(&self) {
         let _ = self.store().feed_capacity(0).feed_capacity(65_536);
     }
@@ -141,7 +141,7 @@ impl Server {
         self.store().look_up(&[key]).await.unwrap()[0]
     }
 
-    /// How many share it.
+    /// Returns the number of handles to it.
     pub fn shared(&self) -> usize {
         Arc::strong_count(&self.0)
     }
@@ -158,7 +158,7 @@ impl Server {
         self.0.wrote.send_modify(|wrote| *wrote += 1);
     }
 
-    /// The memory store's own cursor, of the store that is there now.
+    /// Returns a cursor of the current memory store.
     async fn place(&self, position: u64) -> Cursor {
         let end = self.store().changes(None).await.unwrap().next;
         Cursor::new([&end.as_bytes()[..8], &position.to_be_bytes()].concat())
@@ -199,14 +199,14 @@ impl Server {
             Cursor::new(bytes)
         };
         if let Some(after) = after {
-            // Loading, in the order of the keys.
+            // A load, in the order of the keys.
             let mut all = self.store().changes(None).await?.changes;
             all.sort_by_key(|change| *change.key());
             let after = after.map(KeyDigest::from_bytes);
             all.retain(|change| Some(*change.key()) > after);
             let mut some: Vec<_> = all.iter().take(page).copied().collect();
             let last = some.last().map(|change| *change.key());
-            // Both that stand under one key.
+            // The second change under the same key.
             let rest = all.iter().skip(some.len());
             some.extend(rest.take_while(|change| Some(*change.key()) == last));
             let more = some.len() < all.len();
