@@ -1,4 +1,4 @@
-//! The suites of this crate find what they are there to find.
+//! Tests that the suites of this crate catch what they must catch.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

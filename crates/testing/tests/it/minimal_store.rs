@@ -1,4 +1,4 @@
-//! The store in the docs of `Store` keeps every clause that a store without a feed has to.
+//! The store in the docs of `Store` passes every clause that applies without a feed.
 
 use tower_revoke_core::Clock;
 use tower_revoke_testing::{

@@ -1,7 +1,7 @@
-//! Each flaw, and the clauses that catch it.
+//! The flaws, each with the clauses that catch it.
 
 catches! {
-    // What is revoked.
+    // Revocations.
     RemembersWhatWasFree:
         a_revocation_is_seen_by_every_handle
         a_token_is_spent_when_its_last_use_is_taken
@@ -17,7 +17,7 @@ catches! {
         records_of_what_was_written_back_have_no_words,
     TakesAThousandOfABatch: a_batch_is_revoked_whole,
     AnswersAKeyOnce: look_ups_answer_in_the_order_of_the_keys,
-    // What is taken.
+    // Uses.
     ChecksThenTakes:
         one_of_a_thousand_takers_of_one_use_wins
         n_of_n_takers_win
@@ -54,7 +54,7 @@ catches! {
         what_was_acknowledged_survives_a_restart
         the_feed_tells_what_was_listed_lifted_spent_and_freed,
     CountsOneUseOnly: a_token_is_spent_when_its_last_use_is_taken,
-    // What is lifted.
+    // Lifts.
     LiftsUsesToo:
         a_lift_returns_no_use
         a_revocation_hides_the_uses_until_it_is_lifted
@@ -71,7 +71,7 @@ catches! {
         a_revocation_after_a_lift_stands
         a_lift_is_remembered_as_long_as_what_it_lifted
         the_feed_tells_what_was_listed_lifted_spent_and_freed,
-    // What is written back.
+    // Write-backs.
     WritesNoSpentTokenBack: what_is_written_back_stands,
     WritesBackOverWhatStands:
         writing_back_never_shortens
@@ -89,7 +89,7 @@ catches! {
         what_is_written_back_may_come_in_any_order
         a_lift_written_back_ends_what_was_said_before_it
         a_lift_is_remembered_as_long_as_what_it_lifted,
-    // What is purged.
+    // Purges.
     PurgesASecondEarly:
         what_is_alive_is_kept
         what_has_ended_is_purged
@@ -99,7 +99,7 @@ catches! {
         records_say_what_was_said,
     PurgesRulesInTheEnd: a_rule_without_an_end_is_kept_for_ever,
     PurgesLifts: a_lift_is_remembered_as_long_as_what_it_lifted,
-    // What is told.
+    // The feed.
     SkipsOneAtABorderOfALoad:
         a_full_load_tells_all_that_is_alive
         a_full_load_goes_on_while_others_write
@@ -137,12 +137,12 @@ catches! {
     NoticesNoGrownHistory: a_history_that_went_back_is_noticed,
     WakesForNothing: a_quiet_store_wakes_nobody,
     NeverWakes: a_write_by_another_wakes_who_waits,
-    // What is unlikely.
+    // Unusual values.
     FoldsCase: keys_of_any_bytes_are_kept_apart,
     CutsWordsAtNul: words_of_any_kind_are_kept,
     RefusesLongWords: words_of_any_kind_are_kept,
     CountsTimeInSignedNumbers: numbers_at_their_ends_are_kept,
-    // What operators see.
+    // Records.
     SkipsARecordAtABorder:
         records_come_once_each_in_pages_of_any_size
         records_are_those_that_are_wanted
@@ -154,7 +154,7 @@ catches! {
         records_of_what_was_written_back_have_no_words,
     SignsWhatIsWrittenBack: records_of_what_was_written_back_have_no_words,
     TakesNoForeignCursorOfRecordsAmiss: a_foreign_cursor_of_the_records_is_rejected,
-    // What happens to it.
+    // Outages and restarts.
     IsOpenWhileDown:
         a_store_that_is_down_says_so_and_recovers
         a_store_that_is_frozen_says_so_and_recovers,

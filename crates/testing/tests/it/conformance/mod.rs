@@ -1,10 +1,10 @@
-//! A store for each way to break the contract, and the clauses of the suite that notice. A fault
-//! that breaks several promises at once fails all of their clauses, and no other.
+//! A store for each way to violate the contract, with the clauses that must fail. A flaw that
+//! violates several promises fails the clauses of all of them, and no others.
 
-/// Makes the flaws, and a test of each: just these clauses fail.
+/// Defines the flaws, and a test for each that exactly these clauses fail.
 macro_rules! catches {
     ($($flaw:ident: $($clause:ident)+,)*) => {
-        /// What is wrong with a store.
+        /// The flaw of a store.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Flaw {
             None,
@@ -54,11 +54,11 @@ use tower_revoke_testing::{
 };
 
 tokio::task_local! {
-    /// The flaw of the stores on new ground.
+    /// The flaw of the stores in new fixtures.
     static FLAW: Flaw;
 }
 
-/// Fixture without a lack.
+/// A fixture with every ability.
 struct Simulated {
     server: Arc<Server>,
     notes: Arc<Notes>,
@@ -120,10 +120,11 @@ mod without_a_flaw {
     store_conformance!(Simulated);
 }
 
-/// Rows of operations by chance: it notices most flaws most of the time, and has a test of its own.
+/// The clause with random operations. It catches most flaws most of the time, and has a test of its
+/// own.
 const BY_CHANCE: &str = "any_operations_are_answered_as_a_model_answers_them";
 
-/// The names of the clauses that a store with this flaw breaks.
+/// Returns the names of the clauses that a store with this flaw violates.
 fn broken_by(flaw: Flaw) -> BTreeSet<&'static str> {
     let all = clauses::<Simulated>().into_iter();
     all.filter(|clause| clause.name != BY_CHANCE && breaks(flaw, *clause))
@@ -132,7 +133,7 @@ fn broken_by(flaw: Flaw) -> BTreeSet<&'static str> {
 }
 
 fn breaks(flaw: Flaw, clause: Clause) -> bool {
-    // Time passes when all wait: no machine is too slow for it, and nobody waits for it.
+    // Paused time: no machine is too slow for the timeouts, and no test waits for real time.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -156,7 +157,7 @@ fn the_model_notices_flaws_by_chance() {
         Flaw::KeepsWhatIsGivenBack,
         Flaw::TellsOfNoUseGivenBack,
     ] {
-        // Once is nearly always enough.
+        // One run nearly always suffices.
         let is_noticed = (0..10).any(|_| breaks(flaw, by_chance));
         assert!(is_noticed, "{flaw:?}");
     }

@@ -1,5 +1,5 @@
-//! A store server as a test can play it: data that outlive their handles, pages, wake-ups, and
-//! every harm that the suite knows.
+//! A simulated store server: data that outlive the handles, pages, wake-ups, and every fault of the
+//! suite.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use tower_revoke_core::{
 use tower_revoke_list::MemoryStore;
 use tower_revoke_testing::conformance::Fault;
 
-/// Small, so that there are many borders.
+/// Small, so that there are many page boundaries.
 pub(crate) const PAGE: usize = 500;
 const ANSWER_WITHIN: Duration = Duration::from_millis(50);
 
@@ -31,21 +31,21 @@ enum State {
 
 pub(crate) struct Server {
     inner: Mutex<Inner>,
-    /// Moved by every write.
+    /// Changed by every write.
     writes: watch::Sender<u64>,
 }
 
 struct Inner {
     state: State,
     store: MemoryStore,
-    /// Histories that were set back.
+    /// Histories that were dropped.
     past: Vec<MemoryStore>,
     journal: Vec<Op>,
     backup: usize,
     loads: HashMap<u64, Load>,
 }
 
-/// A full load that is under way: what is told, and the place in the feed before it began.
+/// A full load in progress: its changes, and the position of the feed before it began.
 #[derive(Clone)]
 struct Load {
     changes: Arc<Vec<Change>>,
@@ -83,7 +83,7 @@ impl Server {
         self.inner.lock().unwrap()
     }
 
-    /// The store behind, whatever state the server is in.
+    /// Returns the underlying store, whatever state the server is in.
     pub(crate) fn store(&self) -> MemoryStore {
         self.inner().store.clone()
     }
@@ -120,7 +120,7 @@ impl Server {
             inner.journal[..inner.backup].to_vec()
         };
         for op in journal {
-            // What failed then fails again.
+            // An operation that failed then fails again.
             match op {
                 Op::Revoke(revocations) => drop(store.revoke(&revocations).await),
                 Op::Lift(lift) => drop(store.lift(&lift).await),
@@ -139,12 +139,12 @@ impl Server {
     }
 }
 
-/// What a node has in its hand.
+/// A node's handle.
 #[derive(Clone)]
 pub(crate) struct Handle(pub(crate) Arc<Server>);
 
 impl Handle {
-    /// The store, if the server answers.
+    /// Returns the store if the server answers.
     async fn reach(&self) -> Result<MemoryStore, StoreError> {
         let state = self.0.inner().state;
         match state {
@@ -167,7 +167,7 @@ impl Handle {
         self.0.writes.send_modify(|writes| *writes += 1);
     }
 
-    /// One page of a load: `[1, id, from]`.
+    /// Returns one page of a load, whose cursor is `[1, id, from]`.
     pub(crate) fn load_page(&self, id: u64, from: usize) -> Result<Changes, StoreError> {
         let load = self.0.inner().loads.get(&id).cloned();
         let load = load.ok_or(StoreError::ForeignCursor)?;
@@ -181,7 +181,7 @@ impl Handle {
             } else {
                 feed_cursor(&load.feed)
             },
-            // What was written while it went on is in the feed.
+            // Writes during the load are in the feed.
             more: more || from > 0,
         })
     }
@@ -197,7 +197,7 @@ impl Handle {
         self.load_page(id, 0)
     }
 
-    /// One page of the feed: `[0, …the cursor of the store…]`.
+    /// Returns one page of the feed, whose cursor is `[0, …the cursor of the store…]`.
     async fn follow(&self, store: &MemoryStore, since: &[u8]) -> Result<Changes, StoreError> {
         let since = Cursor::new(since);
         let all = match store.changes(Some(&since)).await {
@@ -230,7 +230,7 @@ fn load_cursor(id: u64, from: usize) -> Cursor {
     Cursor::new([&[1], &id.to_be_bytes()[..], &from].concat())
 }
 
-/// A load's number and place, if the cursor is in one.
+/// Returns the id and the position of a load, if the cursor is within one.
 pub(crate) fn in_load(cursor: &Cursor) -> Option<(u64, usize)> {
     let (1, rest) = cursor.as_bytes().split_first()? else {
         return None;
@@ -240,7 +240,7 @@ pub(crate) fn in_load(cursor: &Cursor) -> Option<(u64, usize)> {
     Some((u64::from_be_bytes(*id), usize::try_from(from).ok()?))
 }
 
-/// The memory store's cursor, so many changes on: its last eight bytes count them.
+/// Advances the memory store's cursor: its last eight bytes count the changes.
 fn moved(cursor: &Cursor, by: u64) -> Cursor {
     let (store, at) = cursor.as_bytes().split_at(8);
     let at = u64::from_be_bytes(at.try_into().unwrap()) + by;
@@ -268,7 +268,7 @@ impl Store for Handle {
 
     async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
         let store = self.write(Op::Use(*use_, now)).await?;
-        // Others come in between, as with a real server.
+        // Lets other calls interleave, as with a real server.
         tokio::task::yield_now().await;
         let outcome = store.take_use(use_, now).await?;
         self.wrote();

@@ -1,4 +1,4 @@
-//! Stores with one fault each: the sound server of `server.rs`, but for that.
+//! Stores with one fault each: the correct server of `server.rs`, with one deviation.
 
 mod store;
 mod told;
@@ -18,15 +18,15 @@ use super::{
     server::{Handle, Server},
 };
 
-/// What all handles to one server remember besides its data, so that they can err together.
+/// State besides the data that all handles to one server share, so that they can deviate together.
 #[derive(Default)]
 pub(crate) struct Notes {
-    /// The limit with which a token was first taken, and who was told that he won.
+    /// The limit of the first use of a token, and the uses that won.
     limits: Mutex<HashMap<TokenId, Use>>,
     winners: Mutex<HashMap<TokenId, Vec<Use>>>,
-    /// What is being written at the moment.
+    /// Keys whose write is in progress.
     under_way: Mutex<Vec<KeyDigest>>,
-    /// What is to be answered to two who asked at the same time.
+    /// Outcomes of concurrent uses.
     outcomes: Mutex<Vec<UseOutcome>>,
     asked: Mutex<HashMap<UseId, u32>>,
     lifted: Mutex<HashMap<KeyDigest, UnixTime>>,
@@ -45,7 +45,7 @@ pub(crate) struct Flawed {
     pub(crate) flaw: Flaw,
     pub(crate) clock: Clock,
     pub(crate) number: u64,
-    /// Keys that this handle has once seen unlisted.
+    /// Keys that this handle has seen unlisted.
     pub(crate) seen_free: Mutex<HashSet<KeyDigest>>,
 }
 
@@ -54,7 +54,7 @@ impl Flawed {
         self.flaw == flaw
     }
 
-    /// Ends what stands under a key, without asking anybody.
+    /// Lifts whatever is listed under a key.
     async fn drop_key(&self, key: &RevocationKey) {
         let lift = Lift {
             key: key.clone(),
@@ -69,7 +69,7 @@ impl Flawed {
         self.server.store().look_up(&[key]).await.unwrap()[0]
     }
 
-    /// The revocation as a flawed store takes it; `None` if it doesn't.
+    /// Returns the revocation as the flawed store takes it; `None` if it ignores it.
     async fn bent(&self, said: &Revocation, alone: bool) -> Option<Revocation> {
         let key = said.key();
         let digest = key.digest();
@@ -120,7 +120,7 @@ impl Flawed {
         Some(said.clone())
     }
 
-    /// With which limit the token was first taken.
+    /// Returns the limit of the token's first use.
     fn limit_of(&self, key: &KeyDigest) -> Option<u32> {
         let limits = self.notes.limits.lock().unwrap();
         Some(limits.get(&key.as_token())?.limit.get())
@@ -131,7 +131,7 @@ impl Flawed {
     }
 }
 
-/// As a column without a binary collation compares.
+/// Compares like a column without a binary collation.
 fn fold(token: TokenId) -> TokenId {
     let bytes = *token.as_bytes();
     match bytes.iter().all(u8::is_ascii_alphabetic) {
@@ -146,7 +146,7 @@ fn other_id(id: UseId, by: u8) -> UseId {
     UseId::from_bytes(bytes)
 }
 
-/// Takes a use when it is dropped before its time.
+/// Takes a use if the call is dropped before it is done.
 struct BurnsWhenDropped(Option<(Arc<Server>, Use)>);
 
 impl Drop for BurnsWhenDropped {
@@ -154,7 +154,7 @@ impl Drop for BurnsWhenDropped {
         if let Some((server, mut burnt)) = self.0.take() {
             burnt.id = other_id(burnt.id, 0x55);
             let store = server.store();
-            // The memory store answers at once.
+            // The memory store answers immediately.
             let _ = futures_util::FutureExt::now_or_never(store.take_use(&burnt, UnixTime::EPOCH));
         }
     }

@@ -1,4 +1,4 @@
-//! The flaws of what is revoked, taken, lifted and purged.
+//! Flaws in revocations, uses, lifts and purges.
 
 use std::sync::Arc;
 
@@ -145,7 +145,7 @@ impl Store for Flawed {
         burns.0 = None;
         if let (Flaw::MixesAnswersUp, Ok(outcome)) = (self.flaw, &outcome) {
             self.notes.outcomes.lock().unwrap().push(*outcome);
-            // If somebody else comes meanwhile, one has the other's.
+            // Two concurrent calls get each other's answers.
             tokio::task::yield_now().await;
             let mut outcomes = self.notes.outcomes.lock().unwrap();
             return Ok(outcomes.pop().unwrap_or(*outcome));

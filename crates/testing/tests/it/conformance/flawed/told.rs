@@ -1,4 +1,4 @@
-//! The flaws of what is told and written back, and of what operators see.
+//! Flaws in the feed, in write-backs and in records.
 
 use tower_revoke_core::{
     BoxFuture, Change, ChangeFeed, Changes, Cursor, Lift, Listed, RecordFilter, RecordPage,
@@ -73,7 +73,7 @@ impl Flawed {
                 page.next = self.end_of_feed().await?;
             }
             Flaw::TellsOneCallLate if load.is_none() && !page.changes.is_empty() => {
-                // As who reads a replica.
+                // Like a reader of a lagging replica.
                 let mut is_late = self.notes.is_late.lock().unwrap();
                 *is_late = !*is_late;
                 if let (true, Some(since)) = (*is_late, since) {
