@@ -1,4 +1,4 @@
-//! What can only be seen from inside: what the cache holds.
+//! Tests of internals: what the cache holds.
 #![cfg(feature = "aws-lc-rs")]
 
 use std::time::Duration;
@@ -73,11 +73,11 @@ async fn trap_17_no_token_is_kept() {
         !shown.contains(&token) && !shown.contains(signature),
         "{shown}"
     );
-    // The key is 16 bytes, whatever the token's length.
+    // The key is 16 bytes, whatever the length of the token.
     assert_eq!(size_of::<crate::cache::TokenHash>(), 16);
 }
 
-/// After a rotation a token that is still good is looked up in the new set once, not each time.
+/// After a rotation, a cached token is checked against the new key set once, not each time.
 #[tokio::test]
 async fn a_key_that_stays_is_confirmed_once() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Without a signature backend nothing is built, and nothing panics. A binary of its own: the others need a
-//! backend.
+//! Tests that nothing builds and nothing panics without a signature backend. A separate test
+//! binary, because the other tests need a backend.
 #![cfg(not(feature = "aws-lc-rs"))]
 
 use tower_revoke_jwt::{Algorithm, JwtVerifier, JwtVerifierError};

@@ -1,5 +1,5 @@
-//! A process in which jsonwebtoken's default provider panics, as it does where two crates switch two
-//! crypto features on.
+//! Runs in a process where jsonwebtoken's default provider panics, as it does where two crates
+//! enable two crypto features.
 #![cfg(feature = "aws-lc-rs")]
 
 #[allow(dead_code, unreachable_pub, reason = "one test uses a part of it")]
@@ -18,7 +18,7 @@ static PANICS: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// TRAPS 13 and 36: a process-wide default is neither installed nor relied on.
+/// TRAPS 13 and 36: the verifier neither installs nor uses a process-wide default.
 #[tokio::test]
 async fn trap_36_no_process_wide_provider_is_asked() {
     PANICS

@@ -1,4 +1,4 @@
-//! What is configured and can't work keeps the verifier from being built.
+//! Tests that an invalid configuration fails the build of the verifier.
 
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ fn settings_that_contradict_each_other_are_named() {
     );
 }
 
-/// What is known of a token is kept for this long beyond its `exp`, and no longer.
+/// Entries are kept for this long after the token's `exp`, and no longer.
 #[test]
 fn trap_43_a_leeway_beyond_the_retention_is_rejected() {
     let with = |secs| {
@@ -141,7 +141,7 @@ fn secrets_and_public_keys_are_never_mixed() {
             "{error:?}"
         );
     }
-    // A secret in a key set does not make it a secret of ours.
+    // A symmetric key in a key set is never used as a secret.
     let symmetric = TestIssuer::with(ISSUER, TestAlgorithm::HS256);
     let published = JwtVerifier::issuer(ISSUER)
         .audience("orders")
@@ -174,7 +174,7 @@ fn a_key_of_the_wrong_kind_is_named() {
         (Algorithm::RS256, ec.public_der()),
         (Algorithm::ES256, rsa.public_der()),
         (Algorithm::EdDSA, ec.public_der()),
-        // Raw keys are no DER.
+        // Raw keys are not DER.
         (Algorithm::EdDSA, vec![0x30; 32]),
         (Algorithm::ES256, ec.public_der()[26..].to_vec()),
         (Algorithm::PS512, Vec::new()),

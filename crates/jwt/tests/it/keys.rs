@@ -1,4 +1,4 @@
-//! A key file that changes while tokens come.
+//! Tests a key file that changes at run time.
 
 use std::{
     fs,
@@ -42,7 +42,7 @@ impl Setup {
         self.issuer.write_jwks(&self.path).unwrap();
     }
 
-    /// Makes the file say that it was written then.
+    /// Sets the file's modification time.
     fn written_at(&self, secs: u64) {
         let at = UNIX_EPOCH + Duration::from_secs(secs);
         let file = fs::File::options().write(true).open(&self.path).unwrap();
@@ -50,7 +50,7 @@ impl Setup {
             .unwrap();
     }
 
-    /// Lets so much time pass that the file is looked at again.
+    /// Advances the time until the file is checked again.
     fn later(&self) {
         self.hand.advance(Duration::from_secs(1));
     }
@@ -73,7 +73,7 @@ async fn a_rotated_key_is_taken_as_soon_as_it_is_published() {
     setup.issuer.rotate();
     let new = setup.issuer.token().sign();
     setup.publish();
-    // No time has passed: the unknown kid makes us look.
+    // No time has passed: the unknown kid triggers a check of the file.
     assert!(verify(&setup.tokens, &new).await.is_ok());
     assert!(
         cached(&setup.tokens, &old).unwrap().is_ok(),
@@ -171,7 +171,7 @@ async fn trap_49_the_keys_of_an_emptied_file_stay_for_ten_minutes() {
     }
 }
 
-/// TRAPS 44: the key may be in the file that can't be read.
+/// TRAPS 44: the unreadable file may contain the key.
 #[tokio::test]
 async fn trap_44_a_new_key_is_unavailable_while_the_file_is_broken() {
     let setup = Setup::new();
@@ -192,7 +192,7 @@ async fn trap_44_a_new_key_is_unavailable_while_the_file_is_broken() {
     assert_eq!(rejection(&setup.tokens, &made_up).await, Reason::UnknownKey);
 }
 
-/// It would be missed only when a token needs it.
+/// Otherwise the mistake would go unnoticed until a token needs a key of the file.
 #[test]
 fn trap_49_an_empty_file_beside_good_keys_is_not_built() {
     let (issuer, clock, _hand) = issuer();
@@ -223,7 +223,7 @@ async fn a_key_replaced_under_its_kid_is_withdrawn() {
 #[tokio::test]
 async fn a_file_written_in_place_is_noticed_even_with_the_same_length() {
     let setup = Setup::new();
-    // Just now, as seen by the clock of the verifier.
+    // Written in the same moment, by the verifier's clock.
     setup.later();
     setup.written_at(START.as_secs());
     let token = setup.issuer.token().sign();
@@ -233,7 +233,7 @@ async fn a_file_written_in_place_is_noticed_even_with_the_same_length() {
     assert_eq!(text.len(), other.len());
     fs::write(&setup.path, other).unwrap();
     setup.written_at(START.as_secs());
-    // The same length, inode and time as before: nothing shows it but the bytes.
+    // The same length, inode and time as before: only the content differs.
     setup.later();
     assert_eq!(rejection(&setup.tokens, &token).await, Reason::UnknownKey);
 }
@@ -258,7 +258,7 @@ async fn a_settled_file_is_noticed_by_its_stamp() {
     assert!(cached(&setup.tokens, &token).unwrap().is_ok());
 }
 
-/// A look that finds nothing new costs a question to the file system, and no more.
+/// A check that finds no change costs one `stat`.
 #[tokio::test]
 async fn a_settled_file_is_not_read_again() {
     let setup = Setup::new();
@@ -275,7 +275,7 @@ async fn a_settled_file_is_not_read_again() {
     assert!(cached(&setup.tokens, &token).unwrap().is_ok());
 }
 
-/// TRAPS 14: the set survives.
+/// TRAPS 14: the last good set stays in use.
 #[tokio::test]
 async fn trap_14_a_broken_or_vanished_file_keeps_the_last_good_set() {
     let setup = Setup::new();
@@ -303,7 +303,7 @@ async fn trap_14_a_broken_or_vanished_file_keeps_the_last_good_set() {
     fs::create_dir(&setup.path).unwrap();
     setup.later();
     assert!(verify(&setup.tokens, &new).await.is_ok());
-    // And it is read again when it is back.
+    // The file is read again when it is back.
     fs::remove_dir(&setup.path).unwrap();
     let old = setup.issuer.key_id();
     setup.issuer.rotate();
@@ -368,7 +368,7 @@ async fn a_static_key_stands_beside_a_file() {
     );
 }
 
-/// A token without a kid may cost so many signatures, and no more.
+/// Bounds the signature checks for a token without a kid.
 #[tokio::test]
 async fn without_a_kid_no_more_than_eight_keys_are_tried() {
     let (issuer, clock, _hand) = issuer_with(TestAlgorithm::EdDSA);

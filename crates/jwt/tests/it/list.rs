@@ -1,4 +1,5 @@
-//! The cache joined to the list and to the clock: what was good is asked about each time.
+//! Tests the cache with the list and the clock: a cached token is still checked against both each
+//! time.
 
 use std::time::Duration;
 
@@ -122,7 +123,7 @@ async fn a_stale_answer_asks_the_list_and_not_the_key() {
     list.list(first.token_id(), TokenStatus::Revoked);
     assert_eq!(rejection(&tokens, &token).await, Reason::Revoked);
     assert_eq!(list.asked(), 2);
-    // A key that is gone is a reason to look again at all of it, before the list is asked.
+    // A key that is gone forces a full verification before the list is asked.
     let old = issuer.key_id();
     issuer.rotate();
     issuer.withdraw(&old);

@@ -1,4 +1,4 @@
-//! The verifier as its user sees it.
+//! Tests the verifier through its public API.
 #![cfg(feature = "aws-lc-rs")]
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 #![allow(unreachable_pub, reason = "the modules of a test are all private")]

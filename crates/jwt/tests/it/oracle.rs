@@ -1,4 +1,5 @@
-//! Every algorithm beside jsonwebtoken: what it takes we take, what it rejects we reject.
+//! Compares the verifier with jsonwebtoken for every algorithm: both accept and reject the same
+//! tokens.
 
 use std::sync::{LazyLock, OnceLock};
 
@@ -10,7 +11,7 @@ use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 
 use crate::support::{self, ISSUER, algorithm, for_issuer, keys_of, verifier};
 
-/// One issuer for each algorithm, a token of it, and both verifiers.
+/// An issuer for one algorithm, one of its tokens, and both verifiers.
 struct Case {
     issuer: TestIssuer,
     token: String,
@@ -19,7 +20,7 @@ struct Case {
     validation: Validation,
 }
 
-/// The oracle reads the machine's clock, so ours does here too.
+/// The oracle reads the machine's clock, so our verifier does too.
 static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     TestAlgorithm::ALL
         .into_iter()
@@ -167,7 +168,7 @@ fn a_verifier_without_a_cache_answers_the_same() {
     }
 }
 
-/// Any character of a token, replaced by any other.
+/// Replaces one character of a token.
 fn tampered(token: &str, at: usize, with: char) -> String {
     let at = at % token.len();
     let mut tampered = String::with_capacity(token.len());
@@ -191,7 +192,7 @@ proptest! {
         let same = tampered == case.token;
         prop_assert_eq!(case.oracle(&tampered), same, "the oracle: {}", tampered);
         prop_assert_eq!(case.ours(&tampered), same, "ours: {}", tampered);
-        // Asked again, a cache has not learnt anything wrong.
+        // A second call shows that the cache has not learnt anything wrong.
         prop_assert_eq!(case.ours(&tampered), same, "ours: {}", tampered);
     }
 

@@ -1,5 +1,4 @@
-//! Keys that are fetched, from a client that answers as it is told and with a clock that is moved
-//! by hand.
+//! Tests fetched keys with a scripted HTTP client and a manual clock.
 
 use std::{
     collections::VecDeque,
@@ -29,7 +28,7 @@ use crate::support::*;
 
 const KEYS: &str = "https://id.example.com/keys";
 
-/// Answers with what it was told, once it may.
+/// Answers as scripted, once the test allows it.
 #[derive(Clone)]
 struct Client(Arc<Script>);
 
@@ -100,7 +99,7 @@ impl Client {
         self.0.gate.add_permits(1_000);
     }
 
-    /// Until so many requests were sent.
+    /// Waits until this many requests were sent.
     async fn sent(&self, requests: usize) {
         loop {
             let sent = self.0.sent.notified();
@@ -112,7 +111,7 @@ impl Client {
     }
 }
 
-/// Says that the request is over, also where nobody waited for its end.
+/// Reports the end of a request, even if its caller has dropped it.
 struct Sent(mpsc::UnboundedSender<()>);
 
 impl Drop for Sent {
@@ -180,7 +179,7 @@ impl Setup {
         }
     }
 
-    /// Lets so much time pass, on the clock and for the task.
+    /// Advances the verifier's clock and tokio's time.
     async fn later(&self, secs: u64) {
         let by = Duration::from_secs(secs);
         self.hand.advance(by);
@@ -250,7 +249,8 @@ async fn a_thousand_callers_wait_for_one_fetch() {
     assert_eq!(setup.client.asked(), 1);
 }
 
-/// Above the bound they are answered at once: nobody can make us hold any number of requests.
+/// Above the bound, requests are answered at once, so that no attacker can make us hold more of
+/// them.
 #[tokio::test(start_paused = true)]
 async fn no_more_than_1024_callers_wait() {
     let setup = Setup::new();
@@ -271,7 +271,7 @@ async fn no_more_than_1024_callers_wait() {
     assert_eq!(rejected.load(Ordering::SeqCst), 1_100 - 1_024);
 }
 
-/// TRAPS 44: past the bound, a good token with a new key was a 401, and its client threw it away.
+/// TRAPS 44: past the bound, a valid token with a new key got a 401, and its client discarded it.
 #[tokio::test(start_paused = true)]
 async fn trap_44_without_a_place_to_wait_in_a_new_key_is_unavailable() {
     let setup = Setup::new();
@@ -332,7 +332,7 @@ async fn trap_44_a_token_waits_for_a_fetch_that_hangs_as_long_as_that_may_take()
     let first = rejection(&setup.tokens, &new);
     let later = async {
         tokio::time::sleep(Duration::from_secs(4)).await;
-        // A key that is there waits for nothing.
+        // A known key waits for nothing.
         assert!(cached(&setup.tokens, &old).unwrap().is_ok());
         rejection(&setup.tokens, &unsigned).await
     };
@@ -341,7 +341,7 @@ async fn trap_44_a_token_waits_for_a_fetch_that_hangs_as_long_as_that_may_take()
     assert_eq!(started.elapsed(), Duration::from_secs(5));
 }
 
-/// A fetch that began before a token was issued says nothing of the key of that token.
+/// A fetch that began before a token was issued doesn't prove that its key is unknown.
 #[tokio::test(start_paused = true)]
 async fn trap_44_only_a_fetch_after_its_iat_makes_a_key_unknown() {
     let setup = Setup::new();
@@ -364,7 +364,7 @@ async fn trap_44_only_a_fetch_after_its_iat_makes_a_key_unknown() {
     assert_eq!(setup.client.asked(), 1, "one fetch in a window");
     setup.later(9).await;
     verify(&setup.tokens, &new).await.unwrap();
-    // It came before the fetch that it caused, whatever it says.
+    // Whatever its `iat` says, the token arrived before the fetch that it triggered.
     setup.later(10).await;
     assert_eq!(
         rejection(&setup.tokens, &issued(1_899_999_999)).await,
@@ -372,7 +372,7 @@ async fn trap_44_only_a_fetch_after_its_iat_makes_a_key_unknown() {
     );
 }
 
-/// Nobody has verified the `iat` by then.
+/// The `iat` is not verified at that point.
 #[tokio::test(start_paused = true)]
 async fn trap_44_a_made_up_iat_causes_no_fetch_beyond_the_window() {
     let setup = Setup::new();
@@ -389,7 +389,7 @@ async fn trap_44_a_made_up_iat_causes_no_fetch_beyond_the_window() {
     }
 }
 
-/// The sets that hold no usable key: empty, not for signatures, and broken.
+/// Key sets without a usable key: empty, not for signatures, and malformed.
 const WITHOUT_KEYS: [&str; 3] = [
     r#"{"keys":[]}"#,
     r#"{"keys":[{"kty":"OKP","crv":"Ed25519","use":"enc","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
@@ -400,7 +400,7 @@ fn empty(keys: &str) -> Answer {
     Answer::Is(200, &[], keys.to_owned())
 }
 
-/// TRAPS 49: an issuer answered an empty set once, and good tokens got 401.
+/// TRAPS 49: an issuer returned an empty set once, and valid tokens got 401.
 #[tokio::test(start_paused = true)]
 async fn trap_49_a_set_without_a_key_is_unavailable_and_asked_for_again() {
     for keys in WITHOUT_KEYS {
@@ -427,7 +427,7 @@ async fn trap_49_a_set_without_a_key_is_unavailable_and_asked_for_again() {
     }
 }
 
-/// TRAPS 49: an operator can be alerted by an issuer that answers sets without a usable key.
+/// TRAPS 49: metrics let an operator alert on key sets without a usable key.
 #[cfg(feature = "metrics")]
 #[tokio::test(start_paused = true)]
 async fn trap_49_a_recorder_is_told_of_sets_without_a_key() {
@@ -494,7 +494,7 @@ async fn trap_49_the_keys_of_an_emptied_set_stay_for_ten_minutes() {
             verify(&setup.tokens, &long).await.unwrap();
             setup.issuer.rotate();
             setup.client.always(empty(keys));
-            // The refresh, of which the clock of the verifier hears nothing.
+            // Triggers the periodic refresh without advancing the verifier's clock.
             setup.client.sent(2).await;
             tokio::task::yield_now().await;
             let lines = || {
@@ -527,7 +527,7 @@ async fn trap_49_the_keys_of_an_emptied_set_stay_for_ten_minutes() {
     }
 }
 
-/// Nor do failures of another kind, before or after, give an emptied set more time.
+/// Failures of other kinds, before or after, don't extend the grace period of an emptied set.
 #[tokio::test(start_paused = true)]
 async fn trap_49_an_emptied_set_that_fails_then_gets_no_more_time() {
     let setup = Setup::new();
@@ -544,7 +544,7 @@ async fn trap_49_an_emptied_set_that_fails_then_gets_no_more_time() {
     assert_eq!(rejection(&setup.tokens, &token).await, Reason::Unavailable);
 }
 
-/// Else a 304 to the tag of the empty set would make the old keys young again.
+/// Otherwise a 304 for the ETag of the empty set would make the old keys fresh again.
 #[tokio::test(start_paused = true)]
 async fn trap_49_the_tag_of_a_set_without_a_key_is_not_kept() {
     let setup = Setup::new();
@@ -561,7 +561,7 @@ async fn trap_49_the_tag_of_a_set_without_a_key_is_not_kept() {
     }
 }
 
-/// TRAPS 14: the issuer was down at boot, and that was the end of the service.
+/// TRAPS 14: the issuer was down at start-up, and the service gave up.
 #[tokio::test(start_paused = true)]
 async fn trap_14_an_issuer_that_is_down_at_boot_is_asked_again() {
     let setup = Setup::new();
@@ -576,7 +576,7 @@ async fn trap_14_an_issuer_that_is_down_at_boot_is_asked_again() {
         keys_unavailable(&error).error(),
         Some(KeyFetchError::Http(HttpClientError::Failed(_)))
     ));
-    // While it fails, nobody waits, and nobody makes us ask more often.
+    // While the issuer fails, no request waits, and none triggers an extra fetch.
     for _ in 0..100 {
         assert_eq!(rejection(&setup.tokens, &token).await, Reason::Unavailable);
     }
@@ -616,12 +616,12 @@ async fn a_rotated_key_is_fetched_when_a_token_names_it() {
     assert_eq!(setup.client.asked(), 2);
 }
 
-/// TRAPS 50: a stale cookie with a key that is gone would hold up the good one beside it.
+/// TRAPS 50: a stale cookie with a withdrawn key would delay the valid cookie beside it.
 #[tokio::test(start_paused = true)]
 async fn trap_50_no_keys_are_fetched_for_a_candidate() {
     let setup = Setup::new();
     let candidate = async |token: &str| setup.tokens.verify_candidate(&bearer(token)).await;
-    // Where there are no keys at all, no token can be good before they are fetched.
+    // Without any keys, no token can be verified before a fetch.
     let good = setup.token();
     candidate(&good).await.unwrap();
     assert_eq!(setup.client.asked(), 1);
@@ -645,7 +645,7 @@ async fn trap_50_no_keys_are_fetched_for_a_candidate() {
     assert_eq!(tokio::join!(alone, release).0, Reason::UnknownKey);
 }
 
-/// TRAPS 50: with the keys that are there, a candidate is checked as any token is.
+/// TRAPS 50: with the available keys, a candidate is verified like any token.
 #[tokio::test(start_paused = true)]
 async fn trap_50_a_candidate_is_checked_as_any_token() {
     let (issuer, clock, hand) = issuer_with(TestAlgorithm::EdDSA);
@@ -656,7 +656,7 @@ async fn trap_50_a_candidate_is_checked_as_any_token() {
     let token = issuer.token().sign();
     let candidate = async || tokens.verify_candidate(&bearer(&token)).await;
     let caller = candidate().await.unwrap();
-    // It is cached as any other, and its issuer may withdraw its key.
+    // It is cached like any other, and rejected once its issuer withdraws the key.
     assert!(cached(&tokens, &token).unwrap().is_ok());
     list.answer(Answers::Never);
     assert_eq!(candidate().await.unwrap_err().reason(), Reason::Unavailable);
@@ -691,7 +691,7 @@ async fn a_bad_signature_under_a_known_kid_fetches_nothing() {
     assert_eq!(setup.client.asked(), 1);
 }
 
-/// TRAPS 14: unknown kids hammered the issuer.
+/// TRAPS 14: unknown kids flooded the issuer with fetches.
 #[tokio::test(start_paused = true)]
 async fn trap_14_unknown_kids_fetch_once_in_a_window() {
     let setup = Setup::new();
@@ -713,7 +713,7 @@ async fn trap_14_unknown_kids_fetch_once_in_a_window() {
     assert!(cached(&setup.tokens, &good).unwrap().is_ok());
 }
 
-/// Those that come while the one fetch is on its way wait for it; once it is over nobody does.
+/// Requests that arrive during a fetch wait for it; once it is over, none waits.
 #[tokio::test(start_paused = true)]
 async fn callers_with_a_new_key_share_one_fetch() {
     let setup = Setup::new();
@@ -740,7 +740,7 @@ async fn a_withdrawn_key_is_rejected_on_the_call_after_the_refresh() {
     setup.issuer.withdraw(&setup.issuer.key_id());
     setup.issuer.rotate();
     assert!(cached(&setup.tokens, &token).unwrap().is_ok());
-    // Time passes for the task only: nothing but the refresh tells.
+    // Only tokio's time advances, so only the periodic refresh can notice.
     tokio::time::sleep(Duration::from_secs(300)).await;
     setup.client.sent(2).await;
     tokio::task::yield_now().await;
@@ -802,7 +802,7 @@ async fn keys_that_are_too_old_are_not_trusted() {
     assert_eq!(rejection(&setup.tokens, &long).await, Reason::Unavailable);
     assert!(setup.tokens.ready().await.is_err());
     assert_eq!(setup.tokens.key_stats()[0].keys, 0);
-    // And they are back as soon as one fetch succeeds.
+    // They are back as soon as one fetch succeeds.
     *setup.client.0.always.lock().unwrap() = None;
     setup.client.sent(2).await;
     tokio::task::yield_now().await;
@@ -828,7 +828,7 @@ async fn trap_14_a_failed_fetch_keeps_the_keys() {
             &[("location", "https://id.example.com/")],
             String::new(),
         ),
-        // Nobody asked whether it was modified.
+        // An unsolicited 304: no request was conditional.
         Answer::Is(304, &[], String::new()),
         Answer::Is(200, &[], "<html>".into()),
         Answer::Is(200, &[], "{}".into()),
@@ -866,7 +866,7 @@ async fn rfc9110_13_1_2_an_unchanged_set_is_not_sent_again() {
         tokio::task::yield_now().await;
         setup.hand.advance(Duration::from_secs(300));
     }
-    // Two hours and more: a 304 makes the keys young again.
+    // More than two hours: a 304 renews the age of the keys.
     verify(&setup.tokens, &setup.token()).await.unwrap();
     assert_eq!(setup.tokens.key_stats()[0].failures, 0);
 }
@@ -897,7 +897,7 @@ async fn a_given_key_needs_no_fetch_and_the_fetched_ones_stand_beside_it() {
         .unwrap();
     verify(&tokens, &pinned.token().sign()).await.unwrap();
     assert_eq!(client.asked(), 0);
-    // Without the fetched keys nobody can say that this one is bad.
+    // Without the fetched keys, this token can't be proved invalid.
     client.then(Answer::Fails);
     let token = issuer.token().sign();
     assert_eq!(rejection(&tokens, &token).await, Reason::Unavailable);
@@ -920,7 +920,7 @@ async fn each_issuer_has_its_own_keys() {
         .build()
         .unwrap();
     verify(&tokens, &ours.token().sign()).await.unwrap();
-    // Both answers hold the keys of ours: the partner's token finds none.
+    // Both responses contain our keys: the partner's token matches none.
     assert_eq!(
         rejection(&tokens, &theirs.token().sign()).await,
         Reason::UnknownKey
@@ -930,7 +930,7 @@ async fn each_issuer_has_its_own_keys() {
     assert_eq!(tokens.key_stats().len(), 2);
 }
 
-/// The task keeps nothing alive, and a request that is on its way ends too.
+/// The task keeps nothing alive, and a request in progress is dropped too.
 #[tokio::test(start_paused = true)]
 async fn the_fetch_ends_with_the_verifier() {
     let mut setup = Setup::new();
@@ -969,7 +969,7 @@ fn a_runtime_that_is_gone_is_replaced_by_the_next() {
             setup.client.sent(2).await;
         });
     });
-    // Outside of any runtime nothing is fetched, and nothing panics.
+    // Outside of a runtime, nothing is fetched and nothing panics.
     let (issuer, clock, _hand) = issuer_with(TestAlgorithm::EdDSA);
     let (client, _gone) = Client::new(&issuer);
     let tokens = at_url(&clock, &client).build().unwrap();
@@ -1012,7 +1012,7 @@ async fn trap_52_a_remote_issuer_makes_nobody_ask_a_local_address() {
     }
 }
 
-/// The longest times that are built add up nowhere to a panic.
+/// The longest durations that the builder accepts overflow nowhere.
 #[tokio::test(start_paused = true)]
 async fn keys_are_fetched_with_times_of_a_year() {
     let year = Duration::from_secs(365 * 24 * 60 * 60);

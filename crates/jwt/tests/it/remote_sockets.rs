@@ -1,4 +1,4 @@
-//! Keys that are fetched over real sockets, from a server that does what servers do.
+//! Tests fetched keys over real sockets.
 
 use std::{
     collections::HashMap,
@@ -32,9 +32,9 @@ enum Page {
     Redirect(&'static str),
     Garbage,
     Never,
-    /// 100 MB of nothing.
+    /// A body of 100 MB.
     Huge,
-    /// Sends 304 to whoever has this one.
+    /// Responds with 304 to a request with this ETag.
     Tagged(String),
 }
 
@@ -127,7 +127,7 @@ struct Setup {
 }
 
 impl Setup {
-    /// An issuer whose name ends in `path`.
+    /// Creates an issuer whose URL ends in `path`.
     async fn new(path: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -185,7 +185,7 @@ fn stats(tokens: &JwtVerifier) -> KeyStats {
     tokens.key_stats().remove(0)
 }
 
-/// The error of the one fetch that was tried.
+/// Returns the error of the only fetch so far.
 async fn failure(tokens: &JwtVerifier) -> String {
     let error = tokens.ready().await.unwrap_err();
     format!(
@@ -255,7 +255,7 @@ async fn rfc8414_3_3_metadata_of_another_issuer_is_not_used() {
     for other in ["https://evil.example", &setup.url("/shop/"), &setup.url("")] {
         let document = "/shop/.well-known/openid-configuration";
         setup.site.put(document, setup.metadata(other));
-        // It would be good, but the first has named another: something is wrong.
+        // This document would be valid, but the mismatch in the first one is an error.
         let good = setup.metadata(setup.issuer.issuer());
         setup
             .site
@@ -348,7 +348,7 @@ async fn keys_of_another_issuer_verify_nothing() {
 
 #[tokio::test]
 async fn trap_14_a_server_that_comes_up_later_is_found_without_a_restart() {
-    // A port that nobody listens on, until somebody does.
+    // A port without a listener, at first.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -385,7 +385,7 @@ async fn trap_14_a_server_that_goes_down_later_is_not_missed() {
         while stats(&tokens).failures == before {
             let token = setup.issuer.token().sign();
             verify(&tokens, &token).await.unwrap();
-            // A token that is verified at once leaves the server no turn.
+            // A token that is verified from the cache doesn't yield to the server.
             tokio::task::yield_now().await;
         }
     }
@@ -398,7 +398,7 @@ async fn an_unchanged_set_is_answered_with_304_and_a_changed_one_is_read() {
     setup.site.put("/keys", Page::Tagged(set));
     let pause = Duration::from_millis(5);
     let tokens = setup.at_url().key_refresh_interval(pause).build().unwrap();
-    // Older than any fetch, so that each can tell that its key is gone.
+    // Issued before any fetch, so that each fetch can prove that its key is gone.
     let a_minute_ago = Clock::system()
         .now()
         .saturating_sub(Duration::from_secs(60));
@@ -419,13 +419,14 @@ async fn an_unchanged_set_is_answered_with_304_and_a_changed_one_is_read() {
     let set = setup.issuer.jwks().to_string();
     setup.site.put("/keys", Page::Json(set));
     let asked = setup.site.asked().len();
-    // The second fetch from now on began after the change, and the third after it was read.
+    // The second fetch from now on began after the change, and the third after the second was
+    // applied.
     setup.site.asked_times(asked + 3).await;
     assert_eq!(rejection(&tokens, &old).await, Reason::UnknownKey);
     verify(&tokens, &setup.issuer.token().sign()).await.unwrap();
 }
 
-/// TRAPS 49: the set of the issuer is empty for a while.
+/// TRAPS 49: the issuer's key set is empty for a while.
 #[tokio::test]
 async fn trap_49_an_emptied_set_is_not_missed_and_found_again() {
     let setup = Setup::new("").await;
@@ -480,7 +481,7 @@ async fn moved_keys_are_discovered_again() {
     assert!(setup.paths().contains(&"/moved".to_owned()));
 }
 
-/// The same on more than one thread, with the machine's own clock.
+/// The same on several threads, with the system clock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_threads_share_one_fetch() {
     let setup = Setup::new("").await;

@@ -1,4 +1,4 @@
-//! Clauses of the RFCs, by their numbers.
+//! Tests by clause of the RFCs.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn header() -> String {
     json!({"alg": "ES256", "typ": "JWT"}).to_string()
 }
 
-// RFC 7515: the form.
+// RFC 7515: the format.
 
 #[tokio::test]
 async fn rfc7515_7_1_a_token_has_three_parts() {
@@ -39,7 +39,7 @@ async fn rfc7515_7_1_a_token_has_three_parts() {
         format!("{token}.{}", parts[2]),
         format!("{}..{}", parts[0], parts[2]),
         format!(".{}.{}", parts[1], parts[2]),
-        // Five parts: it is encrypted (RFC 7516).
+        // Five parts are an encrypted token (RFC 7516).
         [parts[0], "", parts[1], parts[1], parts[2]].join("."),
     ] {
         assert_eq!(
@@ -271,7 +271,7 @@ fn rfc7518_3_2_short_secrets_are_rejected() {
 
 #[test]
 fn rfc7518_3_3_short_rsa_keys_are_skipped_or_rejected() {
-    // 1024 bits: n is 128 bytes long.
+    // 1024 bits: n has 128 bytes.
     let jwk = json!({
         "kty": "RSA", "alg": "RS256", "kid": "short", "e": "AQAB",
         "n": "x".repeat(170) + "w",
@@ -533,7 +533,7 @@ async fn rfc8725_3_1_only_algorithms_on_the_list() {
     for alg in [
         "RS256", "HS256", "ES384", "PS256", "ES512", "A128KW", "es256", "",
     ] {
-        // Also where the key is unknown: it is not looked for.
+        // The same with an unknown key, which is not searched for.
         for kid in [issuer.key_id(), "who".to_owned()] {
             let token = issuer.token().header("alg", alg).header("kid", kid).sign();
             assert_eq!(
@@ -559,10 +559,10 @@ async fn rfc8725_3_1_one_key_has_one_algorithm() {
             .without_revocations()
             .build()
     };
-    // Bound to the one algorithm that it could serve.
+    // Bound to the only allowed algorithm that it can serve.
     let tokens = build(&[Algorithm::RS256, Algorithm::ES256]).unwrap();
     assert!(verify(&tokens, &issuer.token().sign()).await.is_ok());
-    // It could serve two, or none: skipped.
+    // Skipped, because two allowed algorithms fit, or none.
     for algorithms in [
         [Algorithm::RS256, Algorithm::PS256].as_slice(),
         &[Algorithm::ES256],
@@ -575,7 +575,7 @@ async fn rfc8725_3_1_one_key_has_one_algorithm() {
     }
 }
 
-/// The classic confusion: the public key as the secret of an HMAC.
+/// The classic confusion: the public key as an HMAC secret.
 #[tokio::test]
 async fn rfc8725_3_1_a_public_key_is_never_a_secret() {
     use jsonwebtoken::{EncodingKey, Header};
@@ -685,7 +685,7 @@ async fn rfc8725_3_8_keys_belong_to_their_issuer() {
     assert_eq!(rejection(&tokens, &token).await, Reason::WrongAudience);
     let token = partner.token().audience("orders").sign();
     assert_eq!(rejection(&tokens, &token).await, Reason::WrongAudience);
-    // The partner says that it is us.
+    // The partner claims to be our issuer.
     let forged = theirs.claim("iss", ISSUER).audience("orders");
     assert_eq!(
         rejection(&tokens, &forged.clone().sign()).await,
@@ -743,7 +743,7 @@ async fn rfc8725_3_10_a_token_brings_no_key() {
             "{name}"
         );
     }
-    // What they say is not listened to, and does no harm to a good token either.
+    // Keys in the header are ignored, and don't harm a valid token either.
     let token = issuer
         .token()
         .header("jku", "https://evil.example.com")
@@ -760,7 +760,7 @@ async fn rfc8725_3_11_and_3_12_other_kinds_of_token_are_rejected() {
         "secevent+jwt",
         "dpop+jwt",
         "application/dpop+jwt",
-        // As long as `application/`.
+        // The same length as `application/`.
         "multipart/x/jwt",
         "at",
         "",
@@ -840,7 +840,7 @@ async fn rfc9068_2_2_required_claims() {
             "{claim}"
         );
     }
-    // `azp` is not `client_id`, and a jti is text.
+    // `azp` doesn't replace `client_id`, and a jti must be a string.
     let azp = token().without("client_id").claim("azp", "shop").sign();
     assert_eq!(rejection(&tokens, &azp).await, Reason::MissingClaim);
     for jti in [json!(7), json!(""), json!(null)] {
@@ -866,7 +866,7 @@ async fn rfc9449_7_2_a_bound_token_is_no_bearer_token() {
     }
 }
 
-/// A key of 1024 bits.
+/// A 1024-bit key.
 const SHORT_RSA_PEM: &str = "\
 -----BEGIN PUBLIC KEY-----
 MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQC6af8ycs0LJWM2iXj7cp5NdBe3

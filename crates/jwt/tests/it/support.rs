@@ -1,5 +1,4 @@
-//! What the tests of the verifier share: an issuer, a verifier for it, and a list that does as it
-//! is told.
+//! Shared helpers: an issuer, a verifier for it, and a scripted list.
 
 use std::{
     collections::HashMap,
@@ -21,7 +20,7 @@ use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 pub const ISSUER: &str = "https://id.example.com";
 pub const START: UnixTime = UnixTime::from_secs(1_800_000_000);
 
-/// An issuer whose keys are made fast, and a clock that stands still.
+/// Returns an issuer with fast key generation, and a clock that stands still.
 pub fn issuer() -> (TestIssuer, Clock, ManualClock) {
     issuer_with(TestAlgorithm::ES256)
 }
@@ -39,7 +38,7 @@ pub fn algorithm(algorithm: TestAlgorithm) -> Algorithm {
         .unwrap()
 }
 
-/// A builder with the issuer's keys, whatever they are.
+/// Adds the issuer's keys, of whatever kind.
 pub fn keys_of(builder: JwtVerifierBuilder, issuer: &TestIssuer) -> JwtVerifierBuilder {
     let algorithm = algorithm(issuer.algorithm());
     if issuer.algorithm().is_symmetric() {
@@ -51,7 +50,7 @@ pub fn keys_of(builder: JwtVerifierBuilder, issuer: &TestIssuer) -> JwtVerifierB
     }
 }
 
-/// A builder that lacks nothing but a word on revocations.
+/// Returns a builder that lacks only the choice about revocations.
 pub fn for_issuer(issuer: &TestIssuer, clock: &Clock) -> JwtVerifierBuilder {
     let builder = JwtVerifier::issuer(issuer.issuer())
         .audience("orders")
@@ -74,7 +73,7 @@ pub async fn verify(tokens: &JwtVerifier, token: &str) -> Result<Authenticated, 
     tokens.verify(&bearer(token)).await
 }
 
-/// Why a token is rejected.
+/// Returns the reason why a token is rejected.
 pub async fn rejection(tokens: &JwtVerifier, token: &str) -> Reason {
     verify(tokens, token).await.unwrap_err().reason()
 }
@@ -92,7 +91,7 @@ pub enum Answers {
     Never,
 }
 
-/// A list in memory, whose store can go away.
+/// A list in memory whose store can be made unavailable.
 #[derive(Clone, Debug)]
 pub struct FakeList(Arc<State>);
 
@@ -131,7 +130,7 @@ impl FakeList {
         self.0.listed.lock().unwrap().insert(token, status);
     }
 
-    /// How often the store was asked.
+    /// Returns the number of store look-ups.
     pub fn asked(&self) -> usize {
         self.0.asked.load(Ordering::SeqCst)
     }
@@ -199,7 +198,7 @@ impl Revocations for FakeList {
     }
 }
 
-/// Why there are no keys, from the error of `ready`.
+/// Returns why there are no keys, from the error of `ready`.
 #[cfg(feature = "remote")]
 pub(crate) fn keys_unavailable(
     error: &tower_revoke_core::ReadyError,

@@ -1,4 +1,4 @@
-//! What has bitten other projects, by the numbers of the list of traps.
+//! Bugs of other projects, by their numbers in `traps.md`.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -33,13 +33,13 @@ async fn trap_04_without_a_jti_a_token_is_still_revocable() {
     }
 }
 
-/// n of P-256 (SEC 2 §2.4.2).
+/// The order n of P-256 (SEC 2 §2.4.2).
 const ORDER: [u8; 32] = [
     0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
     0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
 ];
 
-/// The same signature with n − s in the place of s, which is as good as the first.
+/// Replaces s by n − s, which gives an equally valid signature.
 fn malleated(token: &str) -> String {
     let (input, signature) = token.rsplit_once('.').unwrap();
     let mut signature = BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap();
@@ -81,7 +81,7 @@ async fn trap_05_another_signature_is_the_same_token() {
     }
 }
 
-/// The last character of a part carries bits that mean nothing.
+/// The last character of a part has unused bits.
 #[tokio::test]
 async fn trap_05_bits_that_carry_nothing_are_rejected() {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -89,7 +89,7 @@ async fn trap_05_bits_that_carry_nothing_are_rejected() {
     let tokens = verifier(&issuer, &clock);
     let token = issuer.token().sign();
     let (input, signature) = token.rsplit_once('.').unwrap();
-    // 64 bytes are 85 characters and 2 bits: the last four bits must be zero.
+    // 64 bytes are 85 characters and 2 bits, so the last four bits must be zero.
     let last = *signature.as_bytes().last().unwrap();
     let value = ALPHABET.iter().position(|byte| *byte == last).unwrap();
     assert_eq!(value & 0b1111, 0);
@@ -98,7 +98,7 @@ async fn trap_05_bits_that_carry_nothing_are_rejected() {
         let twin = format!("{input}.{}{other}", &signature[..signature.len() - 1]);
         assert_eq!(rejection(&tokens, &twin).await, Reason::MalformedToken);
     }
-    // Likewise where the issuer itself has signed such a spelling.
+    // The same where the issuer itself has signed such a spelling.
     let header = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256"}"#);
     let claims = br#"{"iss":"https://id.example.com","aud":"orders","exp":9999999999}"#;
     let payload = BASE64_URL_SAFE_NO_PAD.encode(claims);
@@ -150,7 +150,7 @@ async fn trap_12_what_is_configured_is_required() {
     ));
 }
 
-/// One bad JWK rejected the whole set.
+/// One bad JWK caused the whole set to be rejected.
 #[tokio::test]
 async fn trap_14_one_bad_key_never_drops_the_set() {
     let (issuer, clock, _hand) = issuer_with(TestAlgorithm::ES256);
@@ -210,7 +210,7 @@ async fn trap_14_one_bad_key_never_drops_the_set() {
     assert!(verify(&build(all).unwrap(), &token).await.is_ok());
 }
 
-/// Secrets and tokens showed in dumps.
+/// Debug output contained secrets and tokens.
 #[tokio::test]
 async fn trap_17_debug_shows_no_secret() {
     let (issuer, clock, _hand) = issuer_with(TestAlgorithm::HS256);
