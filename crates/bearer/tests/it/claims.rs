@@ -1,4 +1,4 @@
-//! `RequireClaimsLayer`, on a route behind a bearer layer.
+//! Tests `RequireClaimsLayer` on a route behind a bearer layer.
 
 use http::Request;
 use serde_json::json;

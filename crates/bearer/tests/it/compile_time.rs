@@ -1,4 +1,4 @@
-//! What the types promise, checked by the compiler.
+//! Compile-time tests of auto traits.
 
 use std::{fmt::Debug, marker::PhantomData, rc::Rc};
 
@@ -20,7 +20,7 @@ assert_impl_all!(RequireBearerFuture<Inner, Tokens, ()>: Send, Debug);
 assert_impl_all!(RequireClaimsLayer: Clone, Send, Sync, Debug);
 assert_impl_all!(RequireClaims<Inner>: Clone, Send, Sync, Debug);
 
-/// Parts that are not `Send` make a whole that is not; nothing demands that they be.
+/// `!Send` parts make the whole `!Send`, but are accepted.
 #[derive(Clone)]
 struct Local(PhantomData<NotSend>);
 

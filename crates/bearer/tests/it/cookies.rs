@@ -1,4 +1,4 @@
-//! TRAPS 50: several cookies of one name, of which one is meant.
+//! TRAPS 50: several cookies of one name, of which one is valid.
 
 use std::{
     sync::{
@@ -19,7 +19,7 @@ use tower_revoke_core::{
 
 use super::support::*;
 
-/// Answers for candidates only: who asks for one token waits for ever.
+/// Answers only for candidates; a call for a single token never returns.
 #[derive(Default)]
 struct Candidates {
     asked: Arc<AtomicUsize>,
@@ -80,7 +80,7 @@ async fn trap_50_the_cookie_that_is_good_passes() {
         (&["unknown", "expired", "ann-1"], "ann-1"),
         (&["a b", "ann-1"], "ann-1"),
         (&["ann-1", "=", "expired"], "ann-1"),
-        // Both are Ann's own.
+        // Both tokens are Ann's own.
         (&["ann-1", "ann-2"], "ann-1"),
         (&["ann-2", "expired", "ann-1"], "ann-2"),
     ] {
@@ -96,7 +96,7 @@ async fn trap_50_the_cookie_that_is_good_passes() {
 #[tokio::test]
 async fn trap_50_what_else_came_rejects_a_good_cookie() {
     for (tokens, status, expected) in [
-        // A session that has ended must not become one that was planted.
+        // A session that has ended must not be replaced by a planted one.
         (&["ann-1", "revoked"][..], 401, Reason::Revoked),
         (&["revoked", "ann-1"], 401, Reason::Revoked),
         (&["ann-1", "expired", "spent"], 401, Reason::Spent),

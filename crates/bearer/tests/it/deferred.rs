@@ -1,4 +1,4 @@
-//! Tokens whose verification takes a while.
+//! Tests deferred verification.
 
 use std::{
     rc::Rc,
@@ -61,7 +61,7 @@ async fn nothing_is_verified_before_the_future_is_polled_or_without_a_token() {
     assert_eq!(asked.load(Ordering::Relaxed), 0);
 }
 
-/// Notes that the verification was given up.
+/// Records that the verification was dropped.
 struct NeverAnswers(Arc<AtomicBool>);
 
 impl TokenVerifier for NeverAnswers {
@@ -120,7 +120,7 @@ async fn a_rejection_keeps_no_place_of_the_inner_service() {
     assert_eq!(permits.available_permits(), 1);
 }
 
-/// A future that can't be sent between threads, as on a thread-per-core server.
+/// A `!Send` future, as on a thread-per-core server.
 #[tokio::test]
 async fn the_inner_future_need_not_be_send() {
     let gate = Gate::closed();

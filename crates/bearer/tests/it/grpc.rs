@@ -1,4 +1,4 @@
-//! gRPC calls are rejected with a gRPC status, in the head alone.
+//! Tests that gRPC calls are rejected with a trailers-only response.
 
 use http::{Request, Version};
 use http_body::Body;

@@ -1,4 +1,4 @@
-//! What the bearer layer logs.
+//! Tests what the bearer layer logs.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn observe_logs_what_would_have_been_rejected_and_never_the_token() {
     assert!(all.iter().all(|line| !line.contains("secret")));
 }
 
-/// TRAPS 48: in every mode.
+/// TRAPS 48, in every mode.
 #[tokio::test]
 async fn trap_48_an_outage_is_a_line_a_minute() {
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000));

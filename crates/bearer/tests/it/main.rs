@@ -1,4 +1,4 @@
-//! What a user sees of the bearer layers.
+//! Tests of the bearer layers through their public API.
 
 mod claims;
 mod compile_time;

@@ -1,4 +1,4 @@
-//! Require, optional, observe.
+//! Tests the modes: require, optional, observe.
 
 use http::Request;
 use tower::{Layer, ServiceExt};
@@ -104,7 +104,7 @@ async fn inner_layers_learn_that_a_bearer_layer_ran_and_what_it_was_given() {
     }
 }
 
-/// TRAPS 15: only verified identities may become labels.
+/// TRAPS 15: only verified identities may become metric labels.
 #[tokio::test]
 async fn trap_15_the_identity_slot_is_filled_by_verified_tokens_only() {
     let all = [

@@ -1,4 +1,4 @@
-//! TRAPS 9: the readiness suite, for every way that a request can go.
+//! TRAPS 9: the readiness suite, for every path of a request.
 
 use bytes::Bytes;
 use http::Request;
@@ -14,7 +14,7 @@ fn request(token: &str) -> Request<Full<Bytes>> {
     request.body(Full::default()).expect("a request")
 }
 
-/// Verifies in a task of its own, so that the answer needs several polls.
+/// Verifies in a separate task, so that the answer needs several polls.
 #[derive(Default)]
 struct Elsewhere(std::sync::Arc<Tokens>);
 

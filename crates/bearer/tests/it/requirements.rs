@@ -1,4 +1,4 @@
-//! Scopes and claims that a layer asks of every token.
+//! Tests scopes and claims that a layer requires of every token.
 
 use serde_json::json;
 use tower_revoke_core::Reason;

@@ -1,4 +1,4 @@
-//! RFC 6750, clause by clause.
+//! Tests by clause of RFC 6750.
 
 use tower::{Layer, ServiceExt};
 use tower_revoke_core::Authenticated;

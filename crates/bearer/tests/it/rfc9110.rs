@@ -1,4 +1,4 @@
-//! RFC 9110: schemes and challenges.
+//! Tests by clause of RFC 9110: schemes and challenges.
 
 use super::support::*;
 

@@ -1,4 +1,4 @@
-//! Sources beside the header, and how they stand to each other.
+//! Tests the other sources of a token, and their precedence.
 
 use http::{Method, Request};
 

@@ -1,4 +1,4 @@
-//! Among other people's layers.
+//! Tests the bearer layer in a stack with third-party layers.
 
 use axum::{Router, body::Body, routing::get};
 use http::{Method, Request, Response, StatusCode};
@@ -55,12 +55,12 @@ async fn a_cors_preflight_passes_an_outer_cors_layer() {
     assert_eq!(preflight.status(), StatusCode::OK);
     assert_eq!(preflight.headers()["access-control-allow-headers"], "*");
 
-    // And the page can read why it was rejected.
+    // The CORS headers let the page read the reason of the rejection.
     let rejected = ask(app, Method::GET, "/orders", "bad").await;
     assert_eq!(rejected.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(rejected.headers()["access-control-allow-origin"], "*");
 
-    // Inside of the bearer layer it would never see the preflight.
+    // Inside the bearer layer, it would never see the preflight request.
     let cors = CorsLayer::new().allow_origin(Any).allow_headers(Any);
     let wrong = Router::new()
         .route("/orders", get(async || ""))

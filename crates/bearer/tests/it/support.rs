@@ -1,4 +1,4 @@
-//! A verifier that knows a few tokens, and an inner service that shows what it was given.
+//! A verifier that knows a few tokens, and an inner service that exposes the request it received.
 
 use std::{
     convert::Infallible,
@@ -21,10 +21,10 @@ use tower_revoke_core::{
 };
 use tower_revoke_testing::Gate;
 
-/// Knows the token `ann`; rejects others, some for reasons of their own.
+/// Accepts the token `ann`; rejects others, some for specific reasons.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
-    /// Answers only in `verify`, when the gate is open.
+    /// Answers only in `verify`, once the gate is open.
     pub(crate) later: Option<Gate>,
     pub(crate) asked: Arc<AtomicUsize>,
 }
@@ -89,13 +89,14 @@ pub(crate) fn layer() -> RequireBearerLayer<Tokens> {
 
 pub(crate) type Answer = Response<RejectionBody<Full<Bytes>>>;
 
-/// The request as the inner service saw it, in the answer's extensions.
+/// The request as the inner service received it, in the response's extensions.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen(pub(crate) Parts);
 
 pub(crate) type Inner = BoxCloneSyncService<Request<()>, Response<Full<Bytes>>, Infallible>;
 
-/// Answers 200 with what it saw; with the `Cache-Control` that the request asks for in `x-cache`.
+/// Responds with 200 and the request it received, with the `Cache-Control` from the request's
+/// `x-cache`.
 pub(crate) fn inner() -> Inner {
     BoxCloneSyncService::new(tower::service_fn(async |request: Request<()>| {
         let mut response = Response::new(Full::from("hello"));
@@ -147,12 +148,12 @@ pub(crate) fn reason(answer: &Answer) -> Option<Reason> {
         .map(Rejection::reason)
 }
 
-/// What the inner service saw, if it was called.
+/// Returns what the inner service received, if it was called.
 pub(crate) fn seen(answer: &Answer) -> Option<&Parts> {
     answer.extensions().get::<Seen>().map(|seen| &seen.0)
 }
 
-/// Who the inner service thinks is calling; `None` if nobody.
+/// Returns the caller as the inner service sees it; `None` if unauthenticated.
 pub(crate) fn caller(answer: &Answer) -> Option<&Authenticated> {
     seen(answer).expect("called").extensions.get()
 }

@@ -1,4 +1,4 @@
-//! Uses that handlers of axum take.
+//! Tests uses that axum handlers take.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use tower_revoke_testing::{Behavior, ScriptedStore, StoreOp, StoreScript};
 
 const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
-/// Knows one token.
+/// Accepts one token.
 #[derive(Clone)]
 struct OneToken(Authenticated);
 
@@ -130,7 +130,7 @@ async fn a_use_that_is_returned_in_the_handler_is_there_for_the_next_call() {
     assert_eq!(world.status().await, TokenStatus::Spent);
 }
 
-/// A client that has the head could call again with the use.
+/// A client that has the head could call again with the returned use.
 #[tokio::test]
 async fn g2_a_use_is_not_returned_once_the_head_has_passed_the_bearer_layer() {
     let mut world = World::new();
@@ -144,7 +144,7 @@ async fn g2_a_use_is_not_returned_once_the_head_has_passed_the_bearer_layer() {
     assert_eq!(Rejection::from(error).reason(), Reason::Misconfigured);
 }
 
-/// The request's own extensions hold the context: the mark counts, not only that it is gone.
+/// The request's own extensions keep the context alive, so the layer must mark the head as passed.
 #[tokio::test]
 async fn g2_who_keeps_the_request_can_t_return_a_use_after_the_head_either() {
     let world = World::new();
@@ -198,7 +198,7 @@ async fn a_store_that_is_down_is_a_503_of_the_handler() {
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["retry-after"], "1");
     }
-    // In doubt the use was returned by its id.
+    // The ambiguous use was returned by its id.
     world.store.set(StoreOp::TakeUse, Behavior::Works);
     assert_eq!(world.call("/return").await.status(), 200);
 

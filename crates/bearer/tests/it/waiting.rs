@@ -1,4 +1,4 @@
-//! TRAPS 44: what a request holds while its token is verified, and what happens when the inner
+//! TRAPS 44: what a request holds while its token is verified, and what happens if the inner
 //! service is busy by then.
 
 use std::{
@@ -20,7 +20,7 @@ use tower_revoke_testing::Gate;
 
 use super::support::*;
 
-/// Knows `ann`, and verifies any other token for as long as the gate is closed.
+/// Accepts `ann`, and verifies any other token for as long as the gate is closed.
 struct Slow(Gate);
 
 impl TokenVerifier for Slow {
@@ -62,8 +62,8 @@ async fn trap_44_tokens_that_are_being_verified_hold_no_permit() {
     }
 }
 
-/// A buffer keeps its service until the next request comes: a permit that stayed there would be
-/// missed by the request that waits for it.
+/// A buffer keeps its service until the next request: a permit that stayed in it would be missing
+/// for the request that waits for one.
 #[tokio::test(start_paused = true)]
 async fn trap_44_one_permit_behind_a_buffer_serves_everybody() {
     let gate = Gate::closed();
@@ -90,11 +90,11 @@ async fn trap_44_one_permit_behind_a_buffer_serves_everybody() {
     assert_eq!(call("new").await, 200);
 }
 
-/// A verifier whose one token is revoked at some time.
+/// A verifier whose only token can be revoked.
 #[derive(Clone, Default)]
 struct Revocable {
     is_revoked: Arc<AtomicBool>,
-    /// Whether a verified token is known from then on.
+    /// Whether a verified token is cached from then on.
     keeps: bool,
     verified: Arc<AtomicUsize>,
 }
@@ -148,8 +148,8 @@ async fn trap_44_a_token_revoked_while_it_waits_for_a_permit_is_rejected() {
     }
 }
 
-/// A layer that observes lets it pass whatever a second verdict says: it must not be waited for with
-/// a permit in hand.
+/// In observe mode, the request passes whatever the second verdict is, so it must not wait for the
+/// verdict while holding a permit.
 #[tokio::test]
 async fn trap_44_a_bad_token_that_is_only_observed_holds_no_permit_for_a_second_verdict() {
     let permits = Arc::new(Semaphore::new(1));
@@ -170,7 +170,7 @@ async fn trap_44_a_bad_token_that_is_only_observed_holds_no_permit_for_a_second_
     assert_eq!(tokens.verified.load(SeqCst), 1);
 }
 
-/// It need not wait, so the verdict is as good as when it was given.
+/// Without waiting for the service, the verdict is still fresh.
 #[tokio::test]
 async fn a_service_that_is_ready_is_called_without_a_second_verdict() {
     let tokens = Revocable::default();
@@ -180,7 +180,7 @@ async fn a_service_that_is_ready_is_called_without_a_second_verdict() {
     assert_eq!(tokens.verified.load(SeqCst), 1);
 }
 
-/// Ready for the caller, and broken when it is asked again.
+/// Ready the first time, and broken when polled again.
 #[derive(Clone)]
 struct Breaks(bool);
 
