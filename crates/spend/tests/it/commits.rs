@@ -1,4 +1,4 @@
-//! What a call costs is recorded whatever becomes of the call. Time is paused.
+//! Tests that the cost of a call is recorded whatever happens to the call, in paused time.
 
 use std::{
     convert::Infallible,
@@ -29,7 +29,7 @@ async fn the_last_frame_waits_for_the_store() {
         .set(StoreOp::Revoke, Behavior::Slow(Duration::from_secs(1)));
     let mut service = RevokeAfterResponseLayer::new().layer(service_fn(hello));
     let mut body = service.call(caller.request()).await.unwrap().into_body();
-    // Without a length the data comes at once, and the end waits.
+    // Without a length, the data is sent at once, and the end waits.
     assert!(body.frame().await.is_some());
     assert_eq!(caller.store.calls(StoreOp::Revoke), 0);
     assert!(body.frame().await.is_none());
@@ -88,7 +88,7 @@ async fn a_dropped_response_is_recorded_when_the_store_is_back() {
     assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 }
 
-/// Not only at the deadline, which would come 30 s later.
+/// Not only at the deadline, 30 s later.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_dropped_before_its_head_revokes_at_once() {
     let caller = Caller::new();
@@ -127,7 +127,7 @@ async fn who_calls_while_idle_waits_is_rejected() {
     assert_eq!(response.status(), 200);
 }
 
-/// A panic of the inner service is no way out.
+/// A panic of the inner service still spends.
 #[tokio::test(start_paused = true)]
 async fn a_panic_spends() {
     let slots = PendingRevocations::default();
@@ -171,7 +171,7 @@ async fn an_error_of_the_inner_service_spends_unless_a_rule_says_otherwise() {
     }
 }
 
-/// A layer further out may make a whole response of the error, as axum's `HandleErrorLayer` does.
+/// An outer layer may turn the error into a complete response, as axum's `HandleErrorLayer` does.
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_inner_service_waits_for_the_store_as_a_head_does() {
     let fails = service_fn(|_: Request<()>| async {
@@ -192,7 +192,7 @@ async fn an_error_of_the_inner_service_waits_for_the_store_as_a_head_does() {
     let rejection = response.extensions().get::<Rejection>().unwrap();
     assert_eq!(rejection.reason(), Reason::NotRecorded);
 
-    // A use that a rule returns is there for whoever has seen the error.
+    // A use that a rule returns is available once the client has seen the error.
     let caller = Caller::new();
     caller.store.set(StoreOp::ReturnUse, slow);
     let layer = UseLimitLayer::single().return_on(Outcome::Exception);
@@ -222,7 +222,7 @@ async fn a_use_is_returned_late_rather_than_never() {
     assert_eq!(caller.known_status().await, TokenStatus::Valid);
 }
 
-/// TRAPS 11: a server makes Content-Length of the hint.
+/// TRAPS 11: a server derives Content-Length from the hint.
 #[tokio::test]
 async fn trap_11_the_body_keeps_its_size_hint_and_its_end() {
     for hint in [None, Some(5)] {
@@ -245,7 +245,7 @@ async fn trap_11_the_body_keeps_its_size_hint_and_its_end() {
     }
 }
 
-/// A wall clock that is set ahead ends no token: it may be set back.
+/// A wall clock that is set ahead spends no token, because it may be set back.
 #[tokio::test(start_paused = true)]
 async fn a_step_of_the_clock_records_nothing() {
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000_000_000));
@@ -265,7 +265,7 @@ async fn a_step_of_the_clock_records_nothing() {
     assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 }
 
-/// TRAPS 26: from the call on, not from the head.
+/// TRAPS 26: the deadline starts with the call, not with the head.
 #[tokio::test(start_paused = true)]
 async fn trap_26_the_deadline_counts_from_the_call() {
     let caller = Caller::new();
@@ -289,11 +289,11 @@ async fn trap_26_the_deadline_counts_from_the_call() {
     gate.open();
     let body = call.await.unwrap().unwrap().into_body();
     assert_eq!(body.collect().await.unwrap().to_bytes(), "late");
-    // The end asks again, since the token may have been lifted meanwhile.
+    // The end writes again, because the revocation may have been lifted meanwhile.
     assert_eq!(caller.store.calls(StoreOp::Revoke), 2);
 }
 
-/// TRAPS 32: a use in doubt is returned by its id.
+/// TRAPS 32: an ambiguous use is returned by its id.
 #[tokio::test(start_paused = true)]
 async fn trap_32_an_ambiguous_use_is_a_503_and_returned_by_id() {
     let caller = Caller::new();
@@ -311,7 +311,7 @@ async fn trap_32_an_ambiguous_use_is_a_503_and_returned_by_id() {
     assert_eq!(response.status(), 200);
 }
 
-/// A client that leaves while the use is on its way has spent the use, if the use wins.
+/// A client that leaves while the use is being taken has spent it, if the use wins.
 #[tokio::test(start_paused = true)]
 async fn a_use_whose_caller_left_is_taken_to_its_end() {
     let caller = Caller::new();
@@ -347,7 +347,7 @@ async fn deliver_completes_the_response_while_the_store_is_away() {
     assert_eq!(slots.len(), 1);
 }
 
-/// An authorization server that keeps what it is told.
+/// An authorization server that records the revocations it receives.
 #[derive(Debug, Default)]
 pub(crate) struct Server {
     told: Arc<Mutex<Vec<String>>>,
@@ -425,7 +425,7 @@ async fn a_use_that_was_returned_is_not_told() {
     assert_eq!(caller.known_status().await, TokenStatus::Valid);
 }
 
-/// TRAPS 48: a pending write is tried some hundred times while the store is down.
+/// TRAPS 48: a pending write is retried some hundred times while the store is down.
 #[tokio::test(start_paused = true)]
 async fn trap_48_unrecorded_writes_in_an_outage_are_a_line_a_minute() {
     const CALLS: u64 = 20;
@@ -443,7 +443,7 @@ async fn trap_48_unrecorded_writes_in_an_outage_are_a_line_a_minute() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         hand.advance(Duration::from_secs(1));
     }
-    // The lists say for themselves that their stores fail.
+    // The lists log the failures of their stores separately.
     let again = "INFO message=writes to the revocation list succeed again";
     let ours = || {
         let mut lines = log.lines();
@@ -459,7 +459,7 @@ async fn trap_48_unrecorded_writes_in_an_outage_are_a_line_a_minute() {
         .filter(|line| line.contains("not recorded yet"));
     assert!(tries.count() > 500);
 
-    // The end of it is a line too.
+    // The end of the outage is logged once too.
     for caller in &callers {
         caller.store.set(StoreOp::Revoke, Behavior::Works);
     }

@@ -1,4 +1,4 @@
-//! What callers of the layer rely on: conditions, missing layers, readiness, types.
+//! Tests the layers' behavior: conditions, missing layers, readiness, types.
 
 use std::{
     convert::Infallible,
@@ -162,7 +162,7 @@ async fn a_use_is_returned_to_the_next_caller() {
     }
 }
 
-/// TRAPS 18: a retry inside of the use keeps it; one outside finds the token spent.
+/// TRAPS 18: a retry inside the layer keeps its use; a retry outside finds the token spent.
 #[tokio::test]
 async fn trap_18_a_retry_inside_of_the_layer_keeps_its_use() {
     #[derive(Clone)]
@@ -217,7 +217,7 @@ async fn trap_18_a_retry_inside_of_the_layer_keeps_its_use() {
     assert_eq!(reason(&response), Some(Reason::Spent));
 }
 
-/// TRAPS 9: the service that was made ready is the one that is called.
+/// TRAPS 9: the service that was polled ready is the one that is called.
 #[tokio::test]
 async fn trap_09_readiness_of_every_cost() {
     let request = || Caller::new().request();
@@ -236,7 +236,7 @@ fn types_are_what_stacks_ask_for() {
     static_assertions::assert_impl_all!(Condition: Clone, Send, Sync);
 }
 
-/// No layer asks an inner future to be `Send`.
+/// No layer requires a `Send` inner future.
 #[tokio::test]
 async fn an_inner_future_need_not_be_send() {
     let caller = Caller::new();
@@ -251,11 +251,11 @@ async fn an_inner_future_need_not_be_send() {
     assert_eq!(response.expect("a response").status(), 200);
 }
 
-/// A future that is polled after it has given its output panics, as an async fn does, whatever the
-/// inner service's future would do.
+/// A future that is polled after completion panics, like an async fn, whatever the inner future
+/// would do.
 #[tokio::test]
 async fn a_future_polled_after_its_output_panics() {
-    /// Is ready once, and never again.
+    /// Ready once, and never again.
     struct Once(bool);
 
     impl Future for Once {

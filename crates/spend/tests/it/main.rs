@@ -1,4 +1,4 @@
-//! What the layer promises, without sockets.
+//! Tests of the layers without sockets.
 
 #![allow(clippy::unwrap_used, reason = "a test that stops has failed")]
 

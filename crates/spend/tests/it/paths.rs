@@ -1,4 +1,4 @@
-//! Layers with a condition reject paths that servers read differently.
+//! Tests that layers with a condition reject paths that servers interpret differently.
 
 use std::{
     convert::Infallible,
@@ -19,7 +19,7 @@ fn invoices(call: &ConditionRequest<'_>) -> bool {
     call.path().starts_with("/invoices")
 }
 
-/// Calls these paths with one token; returns the statuses, and how many calls reached the service.
+/// Calls these paths with one token; returns the statuses, and the number of calls to the service.
 async fn call(layer: UseLimitLayer, paths: &[&str]) -> (Vec<StatusCode>, u32) {
     let caller = Caller::new();
     let reached = Arc::new(AtomicU32::new(0));
@@ -134,8 +134,8 @@ async fn an_ambiguous_path_is_rejected_as_other_malformed_requests() {
     }
 }
 
-/// A condition that frees paths frees none that a router may take for another: axum's static route
-/// `/@public` doesn't match `/%40public`, which is some other route's.
+/// An exemption for a path must not exempt other encodings of it: axum's static route `/@public`
+/// doesn't match `/%40public`, which reaches another route.
 #[tokio::test]
 async fn trap_40_what_frees_a_path_does_not_free_an_encoding_of_it() {
     let layer = || {
@@ -156,7 +156,7 @@ async fn trap_40_what_frees_a_path_does_not_free_an_encoding_of_it() {
             "{path}"
         );
     }
-    // One that charges paths charges each encoding.
+    // A condition that charges a path charges each encoding of it.
     let paid = UseLimitLayer::single().when(|call: &ConditionRequest<'_>| call.path() == "/@paid");
     let (statuses, _) = call(paid, &["/%40paid", "/@paid"]).await;
     assert_eq!(statuses, [200, 401]);

@@ -1,4 +1,5 @@
-//! Calls of one token share a pending revocation, and no caller takes the capacity of all.
+//! Tests that calls with one token share a pending revocation, and that no caller takes all the
+//! capacity.
 
 use std::{
     convert::Infallible,
@@ -34,7 +35,7 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// Calls the service, and leaves its body to be read.
+/// Calls the service and returns the unread body.
 async fn body(
     layer: &RevokeAfterResponseLayer,
     caller: &Caller,
@@ -60,8 +61,8 @@ fn with_slots(slots: &PendingRevocations) -> RevokeAfterResponseLayer {
         .pending_revocations(slots)
 }
 
-/// TRAPS 42: however many calls a token makes, they take one slot, and two answers of the store
-/// cover all of their ends.
+/// TRAPS 42: however many calls a token makes, they take one slot, and two store calls cover all
+/// their ends.
 #[tokio::test(start_paused = true)]
 async fn trap_42_calls_of_one_token_take_one_slot() {
     let slots = PendingRevocations::new(4);
@@ -93,8 +94,8 @@ async fn trap_42_calls_of_one_token_take_one_slot() {
     slots.idle().await;
 }
 
-/// TRAPS 42: an end is covered by a revocation that began after it, or a lift would leave a live
-/// token behind a whole response.
+/// TRAPS 42: an end is covered only by a revocation that began after it. Otherwise a lift would
+/// leave a live token behind a complete response.
 #[tokio::test(start_paused = true)]
 async fn trap_42_a_lift_between_two_ends_leaves_no_live_token() {
     let slots = PendingRevocations::new(4);
@@ -108,13 +109,13 @@ async fn trap_42_a_lift_between_two_ends_leaves_no_live_token() {
         assert_eq!(caller.known_status().await, TokenStatus::Revoked);
         caller.lift().await;
     }
-    // The client leaves before the end: that spends too.
+    // The client leaves before the end, which spends too.
     drop(third);
     slots.idle().await;
     assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 }
 
-/// The same for what the deadline has revoked.
+/// The same for a revocation at the deadline.
 #[tokio::test(start_paused = true)]
 async fn trap_42_a_lift_between_the_deadline_and_an_end_leaves_no_live_token() {
     let slots = PendingRevocations::new(1);
@@ -124,13 +125,13 @@ async fn trap_42_a_lift_between_the_deadline_and_an_end_leaves_no_live_token() {
     caller.store.called(StoreOp::Revoke, 1).await;
     slots.idle().await;
     caller.lift().await;
-    // The slot is another's by now, which does not matter.
+    // The slot now belongs to another token, which makes no difference.
     let bob = caller.beside(json!({"sub": "bob", "jti": "2"}));
     let held = body(&layer, &bob).await;
     late.collect().await.expect("a whole body");
     assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 
-    // Nor is it whole if the store is down by then.
+    // If the store is down by then, the response stays incomplete.
     let late = held;
     caller.store.called(StoreOp::Revoke, 3).await;
     caller.store.set(StoreOp::Revoke, Behavior::Fails);
@@ -138,7 +139,7 @@ async fn trap_42_a_lift_between_the_deadline_and_an_end_leaves_no_live_token() {
     assert!(error.is::<CommitError>());
 }
 
-/// TRAPS 42: a rule cancels the part of its own call only.
+/// TRAPS 42: a rule withdraws only its own call.
 #[tokio::test(start_paused = true)]
 async fn trap_42_a_rule_withdraws_only_its_own_call() {
     let slots = PendingRevocations::new(4);
@@ -165,7 +166,7 @@ async fn trap_42_a_rule_withdraws_only_its_own_call() {
     assert_eq!(caller.known_status().await, TokenStatus::Valid);
 }
 
-/// TRAPS 42: of calls that share a revocation the earliest deadline counts.
+/// TRAPS 42: of the calls that share a revocation, the earliest deadline counts.
 #[tokio::test(start_paused = true)]
 async fn trap_42_the_earliest_deadline_revokes() {
     let slots = PendingRevocations::new(4);
@@ -180,8 +181,8 @@ async fn trap_42_the_earliest_deadline_revokes() {
     slots.idle().await;
 }
 
-/// TRAPS 42: a store that fails makes each response wait for its own limit, and whoever comes
-/// later does not wait for the pause of the others.
+/// TRAPS 42: with a failing store, each response waits for its own limit, and a later one doesn't
+/// wait for the retry pause of the others.
 #[tokio::test(start_paused = true)]
 async fn trap_42_each_end_waits_for_its_own_limit() {
     let slots = PendingRevocations::new(4);
@@ -197,7 +198,7 @@ async fn trap_42_each_end_waits_for_its_own_limit() {
         async { (patient.collect().await.is_err(), start.elapsed().as_secs()) },
     );
     assert_eq!((brief, patient), ((true, 2), (true, 4)));
-    // By now the store is asked every five seconds.
+    // By now the store is retried every five seconds.
     tokio::time::sleep(secs(60)).await;
     caller.store.set(StoreOp::Revoke, Behavior::Works);
     let start = tokio::time::Instant::now();
@@ -207,8 +208,8 @@ async fn trap_42_each_end_waits_for_its_own_limit() {
     assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 }
 
-/// TRAPS 42: no subject holds more than half of the slots, by whatever number of tokens, and
-/// neither does a client, or a token that names neither.
+/// TRAPS 42: no subject holds more than half of the slots, with however many tokens, and neither
+/// does a client or the tokens that name neither.
 #[tokio::test(start_paused = true)]
 async fn trap_42_no_caller_holds_more_than_half_of_the_slots() {
     let none = serde_json::Value::Null;
@@ -235,7 +236,7 @@ async fn trap_42_no_caller_holds_more_than_half_of_the_slots() {
             status(&Either::Right(layer.clone()), &nth(&greedy, 4)).await,
             503
         );
-        // One that has a revocation pending joins it.
+        // A token with a pending revocation joins it.
         held.push(body(&layer, &nth(&greedy, 3)).await);
         for n in 5..9 {
             held.push(body(&layer, &nth(&other, n)).await);
@@ -288,7 +289,7 @@ async fn trap_42_no_caller_holds_more_than_half_of_the_slots_by_uses() {
     slots.idle().await;
 }
 
-/// TRAPS 42: what another list or other servers are owed is not joined.
+/// TRAPS 42: a call doesn't join a revocation for another list or for other servers.
 #[tokio::test(start_paused = true)]
 async fn trap_42_two_lists_or_two_sets_of_servers_never_join() {
     let slots = PendingRevocations::new(8);
@@ -319,7 +320,7 @@ async fn trap_42_two_lists_or_two_sets_of_servers_never_join() {
     assert_eq!(there.known_status().await, TokenStatus::Revoked);
 }
 
-/// Calls of several layers and their clones share what is pending, if they share the slots.
+/// Several layers and their clones share pending revocations if they share the slots.
 #[tokio::test(start_paused = true)]
 async fn trap_42_layers_that_share_slots_share_what_is_pending() {
     let slots = PendingRevocations::new(8);
@@ -335,7 +336,7 @@ async fn trap_42_layers_that_share_slots_share_what_is_pending() {
     slots.idle().await;
 }
 
-/// A head buffer as hyper has it: it says when the last handle on it is gone.
+/// A head buffer like hyper's, which reports the drop of its last handle.
 struct Head(Arc<AtomicUsize>);
 
 impl AsRef<[u8]> for Head {
@@ -350,8 +351,8 @@ impl Drop for Head {
     }
 }
 
-/// TRAPS 42: what is kept beyond the request is a copy of the token, not the whole head; and the
-/// server is told once.
+/// TRAPS 42: the pending revocation keeps a copy of the token, not the whole head, and tells the
+/// server once.
 #[tokio::test(start_paused = true)]
 async fn trap_42_a_pending_revocation_does_not_keep_the_head_of_the_request() {
     let slots = PendingRevocations::new(8);
@@ -378,8 +379,8 @@ async fn trap_42_a_pending_revocation_does_not_keep_the_head_of_the_request() {
     assert_eq!(server.told(), ["e30.e30.c2ln"]);
 }
 
-/// TRAPS 42: calls that join and calls that end at the same time on two cores: each whole response
-/// leaves a dead token, and what is left in the end is nothing.
+/// TRAPS 42: calls join and end concurrently on two cores. Each complete response leaves a spent
+/// token, and nothing stays pending.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trap_42_calls_that_race_on_two_cores_lose_no_end() {
     let slots = PendingRevocations::new(8);
@@ -410,8 +411,8 @@ async fn trap_42_calls_that_race_on_two_cores_lose_no_end() {
     }
 }
 
-/// A runtime that ends takes what is pending with it, and leaves no slot taken; an end that comes
-/// in another one revokes there.
+/// A runtime that ends drops what is pending and frees its slots. An end in another runtime revokes
+/// there.
 #[test]
 fn a_runtime_that_ends_leaves_no_slot_taken() {
     let runtime = || {

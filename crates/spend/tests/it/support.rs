@@ -1,4 +1,4 @@
-//! A caller with a token, a list over a store that can be told to fail, and a service.
+//! A caller with a token, a list over a scripted store, and a service.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -27,7 +27,7 @@ impl Caller {
         Self::with(json!({}))
     }
 
-    /// A caller whose list goes by this clock.
+    /// Creates a caller whose list uses this clock.
     pub(crate) fn at(clock: Clock) -> Self {
         let (store, script) = ScriptedStore::over(MemoryStore::new());
         let list = RevocationList::builder(store).clock(clock).build();
@@ -35,14 +35,14 @@ impl Caller {
         Self::of(list, script, json!({}))
     }
 
-    /// A caller whose token carries these claims beside its own.
+    /// Creates a caller whose token has these additional claims.
     pub(crate) fn with(more: Value) -> Self {
         let (store, script) = ScriptedStore::over(MemoryStore::new());
         Self::of(RevocationList::new(store), script, more)
     }
 
-    /// A caller with another token of the same list: these claims replace the usual ones, and those
-    /// that are null are left out.
+    /// Creates a caller with another token of the same list. These claims replace the default ones;
+    /// those that are null are removed.
     pub(crate) fn beside(&self, other: Value) -> Self {
         Self::of(self.revocations.clone(), self.store.clone(), other)
     }
@@ -74,7 +74,7 @@ impl Caller {
         }
     }
 
-    /// Lifts what revokes the token.
+    /// Lifts the token's revocation.
     pub(crate) async fn lift(&self) {
         let lift = Lift {
             key: self.token.id().into(),
@@ -90,7 +90,7 @@ impl Caller {
         self.request_with(BearerToken::new("e30.e30.c2ln").expect("a token"))
     }
 
-    /// A request that presents `token`.
+    /// Returns a request with `token`.
     pub(crate) fn request_with(&self, token: BearerToken) -> Request<()> {
         let mut request = Request::new(());
         let extensions = request.extensions_mut();
@@ -111,10 +111,10 @@ pub(crate) async fn hello(_: Request<()>) -> Result<Response<ScriptedBody>, Infa
     Ok(Response::new(ScriptedBody::new().data("hello")))
 }
 
-/// One of the two layers.
+/// Either of the two layers.
 pub(crate) type SpendLayer = Either<UseLimitLayer, RevokeAfterResponseLayer>;
 
-/// Both layers as a token that is spent by one call meets them.
+/// Returns both layers, set up so that one call spends the token.
 pub(crate) fn both_layers(pending: &PendingRevocations) -> [SpendLayer; 2] {
     let revokes = RevokeAfterResponseLayer::new().pending_revocations(pending);
     let single = UseLimitLayer::single().pending_revocations(pending);

@@ -1,5 +1,5 @@
-//! A model of the calls, the store and the operator around a pending revocation, walked through
-//! every schedule of a few events, and through long ones at random.
+//! A model of the calls, the store and the operator around a pending revocation, explored through
+//! every schedule of a few events, and through long random ones.
 
 use proptest::prelude::*;
 
@@ -12,12 +12,12 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
-    /// A call joins; its deadline is so many ticks away.
+    /// A call joins, with its deadline this many ticks away.
     Join(u32),
     End(usize),
     Cancel(usize),
     Withdraw(usize),
-    /// The store writes what it was asked, but has not answered yet.
+    /// The store writes the revocation, but has not answered yet.
     Write,
     Answer,
     Fail,
@@ -34,7 +34,7 @@ enum State {
         limit: Instant,
     },
     Reported(bool),
-    /// Spent the token at this step, and nobody waits.
+    /// Spent the token at this step, with no response waiting.
     Spent {
         since: u64,
     },
@@ -47,18 +47,18 @@ struct Model {
     now: Instant,
     wake_at: Option<Instant>,
     calls: Vec<(JoinedCall, State)>,
-    /// When deadlines passed that calls were open at.
+    /// The steps at which a deadline of an open call passed.
     deadlines: Vec<u64>,
-    /// Counts events, so that one can be later than another.
+    /// Counts events, which orders them.
     at: u64,
     is_revoked: bool,
-    /// When the store last wrote the revocation.
+    /// The step of the store's last write.
     written: Option<u64>,
-    /// When the attempt that runs began, and whether the store has written it.
+    /// When the running attempt began, and whether the store has written it.
     attempt: Option<(u64, bool)>,
-    /// When the last attempt that was answered began.
+    /// When the last answered attempt began.
     answered: Option<u64>,
-    /// Something was spent, and no attempt that began later has been answered, or runs.
+    /// Something was spent, and no later attempt has been answered or is running.
     is_due: bool,
     is_done: bool,
 }
@@ -89,7 +89,7 @@ impl Model {
         };
         match event {
             Event::Join(_) | Event::Tick => !self.is_done,
-            // Past its deadline, too, a response can still end or be dropped.
+            // After its deadline, a response can still end or be dropped.
             Event::End(index) | Event::Cancel(index) | Event::Withdraw(index) => {
                 is_open(index) && !self.is_done
             }
@@ -129,7 +129,7 @@ impl Model {
             Event::Cancel(index) => {
                 let call = self.calls[index].0;
                 self.pending.cancel(call);
-                // Past the deadline it has spent the token before.
+                // After the deadline, the token has been spent already.
                 let is_news = call.deadline > self.now;
                 self.is_due |= is_news;
                 self.calls[index].1 = match is_news {
@@ -171,7 +171,7 @@ impl Model {
                 }
             }
         }
-        // Every event wakes the task but time, for which it has asked.
+        // Every event wakes the task; time does so only when the task asked for it.
         if event != Event::Tick || self.wake_at.is_some_and(|at| at <= self.now) {
             self.steps(reports);
         }
@@ -205,7 +205,7 @@ impl Model {
         }
     }
 
-    /// What every report must be able to say.
+    /// Checks a report against the model.
     fn reported(&mut self, index: usize, in_time: bool) {
         let State::Waiting { since, limit } = self.calls[index].1 else {
             panic!("reported without having waited: {:?}", self.calls[index]);
@@ -222,7 +222,7 @@ impl Model {
         self.calls[index].1 = State::Reported(in_time);
     }
 
-    /// What holds whenever the task waits.
+    /// Checks the invariants while the task waits.
     fn holds(&self, event: Event) {
         for (_, state) in &self.calls {
             if let State::Waiting { limit, .. } = state {
@@ -272,7 +272,7 @@ struct Budget {
     lifts: u32,
 }
 
-/// Walks through every schedule; returns how many there are.
+/// Explores every schedule; returns how many there are.
 fn walk(model: &Model, budget: Budget) -> u64 {
     let mut schedules = 0;
     let mut go = |event: Event, budget: Budget| {
@@ -283,7 +283,7 @@ fn walk(model: &Model, budget: Budget) -> u64 {
         }
     };
     if let Some(joins) = budget.joins.checked_sub(1) {
-        // The one that joins later has the shorter deadline.
+        // The call that joins later has the shorter deadline.
         go(Event::Join(1 + joins), Budget { joins, ..budget });
     }
     for index in 0..model.calls.len() {
@@ -305,7 +305,7 @@ fn walk(model: &Model, budget: Budget) -> u64 {
     schedules.max(1)
 }
 
-/// TRAPS 42: two calls, a lift, a failure of the store and time, in every order.
+/// TRAPS 42: two calls, a lift, a store failure and time, in every order.
 #[test]
 fn trap_42_every_end_is_covered_by_a_revocation_that_began_after_it_in_every_schedule() {
     let budget = Budget {
