@@ -1,4 +1,5 @@
-//! What a proxy and its upstream could understand in two ways never gets to the inner service.
+//! Tests that requests which a proxy and its upstream could interpret differently never reach the
+//! inner service.
 
 use std::convert::Infallible;
 
@@ -67,7 +68,7 @@ async fn rfc9112_6_1_no_transfer_coding_but_chunked_is_handed_on() {
     }
 }
 
-/// RFC 9110 §9.3.8: an answer to TRACE holds the request as it arrived, credentials and all.
+/// RFC 9110 §9.3.8: the response to TRACE contains the request as received, including credentials.
 #[tokio::test]
 async fn rfc9110_9_3_8_trace_and_connect_are_not_for_this_proxy() {
     for (method, expected) in [
@@ -120,8 +121,8 @@ async fn a_path_has_one_meaning() {
     }
 }
 
-/// Frameworks take another method than the request's from these, and a condition may have judged by
-/// the request's; CGI, WSGI and Rack read names with underscores alike.
+/// Frameworks take the method from these headers, while a condition may have judged by the real
+/// one. CGI, WSGI and Rack map names with underscores to the same variable.
 #[tokio::test]
 async fn trap_40_a_request_has_one_method() {
     for (name, expected) in [
@@ -138,7 +139,7 @@ async fn trap_40_a_request_has_one_method() {
     }
 }
 
-/// What the inner service gets: its URI, and what inner layers are told is allowed.
+/// Returns what the inner service receives: its URI, and the path allowances.
 async fn handed_on(layer: RejectAmbiguousLayer, uri: &str) -> Option<(String, PathAllowances)> {
     let inner = service_fn(async |request: Request<()>| {
         let mut response = Response::new(Full::<Bytes>::default());

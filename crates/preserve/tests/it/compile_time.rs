@@ -1,4 +1,4 @@
-//! What the types promise, checked by the compiler.
+//! Compile-time tests of auto traits.
 
 use std::{
     fmt::Debug,
@@ -31,7 +31,7 @@ assert_impl_all!(RejectAmbiguous<()>: Clone, Send, Sync, Debug);
 assert_impl_all!(OutboundAuthorization<()>: Clone, Send, Sync, Debug);
 assert_impl_all!(OutboundBody<()>: Send, Sync, Debug);
 
-/// Neither `Clone` nor `Send`, with a body that is not either.
+/// Neither `Clone` nor `Send`, with a body that is neither.
 struct Local(#[expect(dead_code, reason = "makes it neither `Send` nor `Sync`")] Rc<()>);
 
 impl<B> Service<Request<B>> for Local {
@@ -50,7 +50,7 @@ impl<B> Service<Request<B>> for Local {
 
 type FutureOf<S> = <S as Service<Request<Rc<()>>>>::Future;
 
-// The inner future, as it is: no box.
+// The inner future itself, without a box.
 assert_type_eq_all!(FutureOf<PreserveAuthorization<Local>>, FutureOf<Local>);
 assert_type_eq_all!(FutureOf<OutboundAuthorization<Local>>, FutureOf<Local>);
 assert_impl_all!(PreserveForProxy<Local>: Service<Request<Rc<()>>>);

@@ -1,4 +1,4 @@
-//! TRAPS 46: tokens in cookies, and a `Connection` that names what the proxy sets.
+//! TRAPS 46: tokens in cookies, and a `Connection` header that names what the proxy sets.
 
 use std::convert::Infallible;
 
@@ -34,7 +34,7 @@ async fn echo<B>(request: Request<B>) -> Result<Response<HeaderMap>, Infallible>
     Ok(Response::new(request.headers().clone()))
 }
 
-/// The lines that the upstream gets.
+/// Returns the header lines that the upstream receives.
 async fn sent<S, B>(service: S, request: Request<Empty<Bytes>>) -> Vec<String>
 where
     S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = Infallible>,
@@ -59,7 +59,7 @@ impl Lines for HeaderMap {
     }
 }
 
-/// A bearer layer that reads this cookie has seen the request.
+/// Marks the request as seen by a bearer layer that reads this cookie.
 fn seen_by_a_bearer_layer(
     mut request: Request<Empty<Bytes>>,
     cookie: &str,
@@ -171,7 +171,7 @@ async fn trap_46_several_cookie_headers_over_http_2_lose_the_token_on_the_wire()
     }
 }
 
-/// Also where the layers stand the wrong way around.
+/// Also with the layers in the wrong order.
 #[tokio::test]
 async fn trap_46_a_callers_connection_removes_nothing_that_the_outbound_layer_sets() {
     for (outbound, line) in [
@@ -192,7 +192,7 @@ async fn trap_46_a_callers_connection_removes_nothing_that_the_outbound_layer_se
             let inside = outbound.layer(hop_by_hop.layer(service_fn(echo)));
             let lines = sent(inside, request(&headers)).await;
             assert!(lines.iter().any(|sent| sent == line), "{lines:?}");
-            // Nor does the upstream get a `Connection` that names it.
+            // Nor does the upstream receive a `Connection` header that names it.
             let lines = sent(outbound.layer(service_fn(echo)), request(&headers)).await;
             let name = line.split(':').next().unwrap();
             let mut connections = lines.iter().filter(|line| line.starts_with("connection:"));
@@ -204,7 +204,7 @@ async fn trap_46_a_callers_connection_removes_nothing_that_the_outbound_layer_se
     }
 }
 
-/// What a proxy adds between its two ends, such as who calls.
+/// Headers that a proxy adds between its two ends, such as the caller's name.
 #[tokio::test]
 async fn trap_46_a_callers_connection_removes_nothing_that_the_proxy_adds() {
     let forward = ServiceBuilder::new()

@@ -1,4 +1,4 @@
-//! What of one connection goes to the next, on the way there and back.
+//! Tests which connection-specific headers are removed, from requests and from responses.
 
 use std::convert::Infallible;
 
@@ -32,7 +32,7 @@ fn request(version: Version, headers: &[(&str, &str)], body: Body) -> Request<Bo
     request.body(body).expect("a request")
 }
 
-/// The lines of a head, in order.
+/// Returns the lines of a head, in order.
 fn lines(headers: &HeaderMap) -> Vec<String> {
     let line = |(name, value): (_, &http::HeaderValue)| {
         format!("{name}: {}", value.to_str().expect("text"))
@@ -42,7 +42,7 @@ fn lines(headers: &HeaderMap) -> Vec<String> {
     lines
 }
 
-/// The request as the client of the proxy gets it.
+/// Returns the request as the proxy's client receives it.
 async fn sent(request: Request<Body>) -> Request<()> {
     let client = service_fn(async |request: Request<Body>| {
         let (head, _) = request.into_parts();
@@ -197,7 +197,8 @@ async fn rfc9110_7_8_nothing_else_is_upgraded_to() {
     assert!(!sent(post).await.headers().contains_key("upgrade"));
 }
 
-/// The answer to `request` as the proxy gets it, where the upstream sends `status` and `headers`.
+/// Returns the response to `request` after the layer, for an upstream that sends `status` and
+/// `headers`.
 async fn answered(
     request: Request<Body>,
     status: u16,
@@ -270,7 +271,7 @@ async fn rfc9110_7_8_a_101_that_nobody_asked_for_is_a_502_with_nothing_to_upgrad
     }
 }
 
-/// Outside of the layer that sets credentials, so that no caller's `Connection` names them.
+/// Outside the layer that sets credentials, so that a caller's `Connection` can't name them.
 #[tokio::test]
 async fn rfc9110_7_6_1_a_caller_can_not_name_what_is_put_on_further_in() {
     let client = service_fn(async |request: Request<OutboundBody<Body>>| {

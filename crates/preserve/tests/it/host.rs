@@ -1,4 +1,4 @@
-//! `Host`, and the headers that stand in for it.
+//! Tests `Host`, and the headers that replace it.
 
 use std::convert::Infallible;
 
@@ -11,7 +11,7 @@ use tower_revoke_preserve::{ConfigError, Outbound, OutboundAuthorizationLayer};
 
 use crate::support::{client, serve};
 
-/// One upstream for each way to treat the credentials, and one that is not named.
+/// An upstream for each way to treat the credentials, and one that is not configured.
 const UPSTREAMS: [&str; 6] = [
     "strip.internal",
     "keep.internal",
@@ -153,7 +153,7 @@ async fn trap_41_what_stands_in_for_the_host_or_the_uri_reaches_no_upstream() {
     );
 }
 
-/// TRAPS 41: hyper's client makes `Host` and `:authority` of the URI.
+/// TRAPS 41: hyper's client derives `Host` and `:authority` from the URI.
 #[tokio::test]
 async fn trap_41_the_upstream_is_told_its_own_name_on_the_wire() {
     let upstream = serve(service_fn(async |request: Request<Incoming>| {

@@ -1,4 +1,4 @@
-//! The inbound layers.
+//! Tests the inbound layers.
 
 use std::convert::Infallible;
 
@@ -9,7 +9,7 @@ use tower_revoke_preserve::{OriginalAuthorization, PreserveAuthorizationLayer};
 
 const BASIC: &str = "Basic YTpi";
 
-/// Answers with what was kept.
+/// Responds with what was preserved.
 async fn kept(request: Request<()>) -> Result<Response<Option<OriginalAuthorization>>, Infallible> {
     Ok(Response::new(request.extensions().get().cloned()))
 }
@@ -29,7 +29,7 @@ async fn server(headers: &[(&str, &str)]) -> Option<HeaderValue> {
     answer.into_body().map(|kept| kept.value().clone())
 }
 
-/// What was kept, or why the request was rejected.
+/// Returns what was preserved, or why the request was rejected.
 async fn proxy(headers: &[(&str, &str)]) -> Result<String, Option<Reason>> {
     let service = PreserveAuthorizationLayer::new()
         .for_proxy()

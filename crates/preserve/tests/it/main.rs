@@ -1,5 +1,5 @@
-//! What a user sees of the layers that keep, rename and replace the header, and of the one that
-//! ends what belongs to one connection.
+//! Tests of the layers that preserve, rename and replace the header, and of the one that removes
+//! connection-specific headers.
 
 mod ambiguous;
 mod compile_time;

@@ -1,4 +1,4 @@
-//! The outbound layer.
+//! Tests the outbound layer.
 
 use std::convert::Infallible;
 
@@ -26,7 +26,7 @@ fn layer() -> Result<OutboundAuthorizationLayer, ConfigError> {
         .upstream("stock.internal", Outbound::bearer("backends")?)
 }
 
-/// The headers as the upstream gets them.
+/// Returns the headers as the upstream receives them.
 async fn sent(request: Request<()>) -> HeaderMap {
     let client = service_fn(async |request: Request<OutboundBody<()>>| {
         Ok::<_, Infallible>(Response::new(request.headers().clone()))
@@ -76,7 +76,7 @@ async fn rfc9110_11_6_2_a_kept_header_is_handed_on_unchanged_and_sensitive() {
         assert_eq!(headers["authorization"], TOKEN);
         assert!(headers["authorization"].is_sensitive());
     }
-    // A caller's Host says nothing of where the connection goes.
+    // A caller's `Host` doesn't determine where the connection goes.
     let by_host = with(
         "/",
         &[("host", "orders.internal"), ("authorization", TOKEN)],
@@ -97,7 +97,7 @@ async fn a_kept_header_comes_back_if_a_layer_has_removed_it() {
         assert_eq!(headers[name], TOKEN);
         assert_eq!(headers.len(), 1);
     }
-    // What a layer has set in its place is its own choice.
+    // A value that another layer has set in its place stays.
     let mut request = with(
         "http://orders.internal/",
         &[("authorization", "Bearer new")],

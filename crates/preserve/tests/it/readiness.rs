@@ -28,7 +28,7 @@ async fn trap_09_readiness_is_kept() {
     let outbound = OutboundAuthorizationLayer::strip()
         .upstream("orders.internal", Outbound::keep())
         .unwrap();
-    // The suite's service wants the body that it makes.
+    // Converts the body back to the type that the suite's service takes.
     let as_it_was = MapRequestLayer::new(|request: Request<OutboundBody<Full<Bytes>>>| {
         request.map(|_| Full::<Bytes>::default())
     });

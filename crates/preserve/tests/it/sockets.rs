@@ -1,4 +1,4 @@
-//! A client, a proxy and its upstreams, over sockets: what arrives where.
+//! Tests a client, a proxy and its upstreams over sockets.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -18,7 +18,7 @@ use tower_revoke_preserve::{
 
 use crate::support::{client, serve};
 
-/// An upstream that tells what credentials it got.
+/// An upstream that echoes the credentials it received.
 async fn upstream() -> SocketAddr {
     serve(service_fn(async |request: Request<Incoming>| {
         let mut seen: Vec<String> = request
@@ -33,7 +33,7 @@ async fn upstream() -> SocketAddr {
     .await
 }
 
-/// A proxy that sends each request to the address in its path.
+/// A proxy that forwards each request to the address in its path.
 async fn proxy(outbound: OutboundAuthorizationLayer) -> SocketAddr {
     let client = outbound.layer(client(false));
     let forward = service_fn(move |request: Request<Incoming>| {
@@ -47,7 +47,7 @@ async fn proxy(outbound: OutboundAuthorizationLayer) -> SocketAddr {
             }
             for (name, value) in request.headers() {
                 let is_ours = name != "host" && name != "connection";
-                // As a layer of the proxy does that has checked the token.
+                // As a layer of the proxy does after it has verified the token.
                 if is_ours && name != "authorization" {
                     onward.headers_mut().append(name, value.clone());
                 }
@@ -150,7 +150,7 @@ async fn trap_19_a_server_keeps_the_header_on_the_wire() {
     assert_eq!(answer, (200, "Bearer abc".to_owned()));
 }
 
-/// RFC 9112 §3.2: hyper hands on a target of any form with any method.
+/// RFC 9112 §3.2: hyper passes on a target of any form with any method.
 #[tokio::test]
 async fn trap_40_a_target_without_a_path_does_not_reach_the_inner_service() {
     let inner = service_fn(async |request: Request<Incoming>| {

@@ -1,4 +1,4 @@
-//! Servers and clients on loopback, for HTTP/1.1 and for HTTP/2.
+//! Servers and clients on loopback, for HTTP/1.1 and HTTP/2.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -14,7 +14,7 @@ use hyper_util::{
 use tokio::net::TcpListener;
 use tower::Service;
 
-/// A client of HTTP/1.1, or of HTTP/2 with prior knowledge.
+/// A client for HTTP/1.1, or for HTTP/2 with prior knowledge.
 pub(crate) fn client<B>(is_http2: bool) -> Client<HttpConnector, B>
 where
     B: Body<Data = Bytes> + Send + 'static,

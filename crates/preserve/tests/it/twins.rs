@@ -1,4 +1,4 @@
-//! TRAPS 45: names that CGI, WSGI and Rack take for one.
+//! TRAPS 45: header names that CGI, WSGI and Rack map to one variable.
 
 use std::{collections::BTreeMap, convert::Infallible};
 
@@ -27,7 +27,7 @@ fn request<B>(uri: &str, headers: &[(&str, &str)], body: B) -> Request<B> {
     request.body(body).expect("a request")
 }
 
-/// Answers with the headers that it got.
+/// Responds with the headers it received.
 #[derive(Clone)]
 struct Echo;
 
@@ -142,8 +142,8 @@ fn trap_45_credentials_are_not_renamed_into_a_twin_of_what_has_another_meaning()
     }
 }
 
-/// Answers with its variables, as CGI makes them of headers (RFC 3875 §4.1.18); it takes trailers
-/// for headers.
+/// Responds with its variables, which CGI derives from headers (RFC 3875 §4.1.18); it merges
+/// trailers into the headers.
 async fn cgi(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.expect("a whole body");
@@ -180,7 +180,7 @@ fn body(
     StreamBody::new(stream::iter(frames.map(Ok)))
 }
 
-/// Over both versions to the upstream.
+/// Calls the upstream over HTTP/1.1 and HTTP/2.
 async fn through_both(
     headers: &[(&str, &str)],
     trailers: &[(&'static str, &'static str)],
@@ -230,7 +230,7 @@ async fn trap_45_a_cgi_program_that_merges_trailers_reads_no_forged_one() {
     ];
     let expected = "Bearer checked [\"X_SUM\"]";
     assert_eq!(through_both(&headers, &trailers).await, [expected; 2]);
-    // Of trailers that are all dropped, nothing is left.
+    // If all trailers are dropped, nothing is left.
     assert_eq!(
         through_both(&headers, &trailers[..1]).await,
         ["Bearer checked []"; 2]
