@@ -1,4 +1,4 @@
-//! Whom calls are counted to.
+//! Tests which client a call is counted for.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -107,7 +107,7 @@ async fn a_client_may_be_found_out_after_the_call_has_begun() {
     assert_eq!(numbers(&orders(layer.monitor()).clients["ann"]), SUCCESS);
 }
 
-/// The call is with another task, as behind tower's `Buffer`, which finds out who calls.
+/// The request is in another task, as behind tower's `Buffer`, and is authenticated there.
 #[tokio::test]
 async fn a_client_found_out_since_the_last_poll_is_counted_when_the_call_is_dropped() {
     let layer = MonitorLayer::service("orders");
@@ -216,13 +216,14 @@ async fn a_snapshot_is_plain_data() {
     assert_eq!(nobody["min_seconds"], Value::Null);
 }
 
-/// fogo-sessions 618: a scan made 179,000 series.
+/// fogo-sessions 618: a scan created 179,000 series.
 #[tokio::test]
 async fn trap_15_a_scan_with_unknown_tokens_adds_no_client() {
     const SCAN: u64 = 200_000;
     let layer = MonitorLayer::service("orders");
     let service = layer.layer(service_fn(|request: Request<()>| async move {
-        // A bearer layer says nothing of a token that is not good; what it claims is in the request.
+        // A bearer layer reports nothing about an invalid token; its claims are only in the
+        // request.
         assert!(request.headers().contains_key("authorization"));
         let reason = Reason::BadSignature;
         Ok::<_, Infallible>(rejected(reason))
@@ -254,7 +255,7 @@ async fn trap_15_verified_clients_keep_to_the_cap_and_no_call_is_lost() {
     assert_eq!(service.total.success, 20_000);
     assert_eq!(service.total.latency.count(), 20_000);
     assert_eq!(service.total.in_flight, 0);
-    // The least recently seen made room.
+    // The least recently seen clients were evicted.
     assert!(service.clients.contains_key("client-19999"));
     assert!(!service.clients.contains_key("client-0"));
 }

@@ -1,4 +1,4 @@
-//! Who makes room, and that nothing is lost when clients do.
+//! Tests which clients are evicted, and that no count is lost.
 
 use std::{
     collections::VecDeque,
@@ -52,7 +52,7 @@ async fn the_least_recently_seen_makes_room() {
     assert_eq!(kept(&layer), "a b c");
     calls(&layer, &hand, "d").await;
     assert_eq!(kept(&layer), "b c d");
-    // Seen again, b stays.
+    // Seen again, `b` stays.
     calls(&layer, &hand, "b e").await;
     assert_eq!(kept(&layer), "b d e");
     calls(&layer, &hand, "d b f").await;
@@ -108,7 +108,7 @@ async fn a_call_that_outlives_its_client_is_counted_among_the_others() {
     let service = orders(&layer);
     assert_eq!(service.other.in_flight, 1);
     assert_eq!(service.total.in_flight, 1);
-    // More than are put together at once.
+    // More than are merged in one step.
     for client in 0..200 {
         calls(&layer, &hand, &format!("client-{client}")).await;
     }
@@ -183,14 +183,15 @@ fn check(layer: &MonitorLayer, started: u64, max: usize) -> ServiceSnapshot {
 }
 
 proptest! {
-    /// At every moment, of every interleaving, each call is counted once: in flight, or as ended.
+    /// In any interleaving, each call is counted exactly once at any time: as in flight, or by its
+    /// outcome.
     #[test]
     fn sums_are_exact_whatever_happens_in_whatever_order(
         max in 0..4_usize,
         steps in proptest::collection::vec(step(), 0..200),
     ) {
         let (layer, hand) = small(max);
-        // One token each, beside which its client is kept.
+        // One token each, which caches its client.
         let callers: Vec<_> = (0..7).map(|client| caller(&client.to_string())).collect();
         let mut started = 0;
         let mut open: VecDeque<Open> = VecDeque::new();

@@ -1,4 +1,4 @@
-//! What a recorder of the `metrics` facade is told.
+//! Tests the metrics that a recorder of the `metrics` facade gets.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use tower_revoke_monitor::{Monitor, MonitorLayer};
 
 use crate::support::*;
 
-/// All series, such as `requests_total{service=orders}`, with their values; of a histogram, how many.
+/// Returns all series, such as `requests_total{service=orders}`, with their values; for a
+/// histogram, the number of samples.
 fn series(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
     let all = snapshotter.snapshot().into_vec().into_iter();
     all.map(|(key, _, _, value)| {
@@ -84,7 +85,7 @@ fn the_gauge_says_how_many_are_on_their_way() {
         let mut service = layer.layer(service_fn(|_: Request<()>| {
             std::future::pending::<Result<Answer, std::convert::Infallible>>()
         }));
-        // The debugging recorder tells the change since it was asked last.
+        // The debugging recorder returns the change since the last read.
         let gauge = || series(snapshotter)["requests_in_flight{service=orders}"];
         let calls = [start(&mut service), start(&mut service)];
         assert_eq!(gauge(), 2.0);

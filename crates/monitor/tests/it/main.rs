@@ -1,4 +1,4 @@
-//! The monitor layer by what a user sees of it.
+//! Tests of the monitor layer through its public API.
 
 mod clients;
 mod evictions;

@@ -1,4 +1,4 @@
-//! How each call is counted, and that none stays in flight.
+//! Tests how each call is counted, and that none stays in flight.
 
 use std::{
     convert::Infallible,
@@ -78,7 +78,7 @@ async fn a_call_is_in_flight_until_its_last_frame() {
     body.frame().await.unwrap().unwrap();
     assert_eq!(numbers(&ann()), IN_FLIGHT);
     gate.open();
-    // The frame that uses up the promised length; nobody asks for another.
+    // The frame that completes the announced length; no further frame is polled.
     body.frame().await.unwrap().unwrap();
     assert_eq!(numbers(&ann()), SUCCESS);
     drop(body);
@@ -124,7 +124,7 @@ async fn a_rejection_is_counted_by_its_reason_and_has_no_latency() {
         let response = service.clone().oneshot(Request::new(first)).await.unwrap();
         match first {
             true => drain(response.into_body()).await,
-            // What we said stands, though the client has not read it.
+            // Our rejection counts, though the client has not read it.
             false => drop(response),
         }
     }
@@ -180,7 +180,8 @@ async fn trap_15_a_panic_is_an_exception_and_leaves_nothing_in_flight() {
     assert!(catch_unwind(AssertUnwindSafe(|| drop(start(&mut service)))).is_err());
     assert_eq!(numbers(&total(&in_call)), EXCEPTION);
 
-    // Caught outside, as by tower-http's CatchPanic: the future is dropped when all is calm again.
+    // Caught by an outer layer, such as tower-http's CatchPanic: the future is dropped after the
+    // panic.
     let in_poll = layer();
     let mut service = in_poll.layer(service_fn(|_: Request<()>| async {
         match std::hint::black_box(true) {
@@ -199,7 +200,7 @@ async fn trap_15_a_panic_is_an_exception_and_leaves_nothing_in_flight() {
     drop(future);
     assert_eq!(numbers(&total(&in_poll)), EXCEPTION);
 
-    // A task: its body is dropped by the panic.
+    // In a task: the panic drops the body.
     let in_body = layer();
     let service = in_body.layer(service_fn(|_: Request<()>| async {
         Ok::<_, Infallible>(Response::new(Panics))
@@ -266,7 +267,7 @@ async fn what_the_head_said_stands_when_the_client_leaves_its_body() {
     }
 }
 
-/// None of these is polled to its end, or at all, by a server.
+/// A server polls none of these to the end, or at all.
 #[tokio::test]
 async fn trap_10_and_24_where_nothing_follows_the_head_the_call_ends_with_it() {
     let get = Method::GET;
@@ -342,7 +343,7 @@ async fn latency_is_measured_to_the_end_of_the_body() {
     assert_eq!(Latency::default().avg(), None);
 }
 
-/// 404 is fine, and so are all trailers.
+/// Counts 404 and all trailers as success.
 #[derive(Clone)]
 struct Lenient;
 
@@ -371,7 +372,7 @@ async fn a_program_judges_by_its_own_rules() {
     let total = total(&layer);
     assert_eq!(numbers(&total), [0, 2, 0, 0, 0, 1]);
     assert_eq!(total.rejected_by["unspecified"], 1);
-    // A rejection of ours is none of its business.
+    // A rejection by this project doesn't reach the classifier.
     let layer = layer.clone();
     let service = layer.layer(service_fn(|_: Request<()>| async {
         let mut response = rejected(Reason::Spent);
@@ -389,7 +390,7 @@ async fn trap_09_the_layer_keeps_the_readiness_contract() {
     assert_eq!(total(&layer).in_flight, 0);
 }
 
-/// A service that is neither `Clone` nor `Send`, with a body that is not `Send`.
+/// A service that is neither `Clone` nor `Send`, with a `!Send` body.
 struct Plain(std::rc::Rc<()>);
 
 impl Service<Request<()>> for Plain {

@@ -1,4 +1,4 @@
-//! What becomes of calls over a real socket, where servers drop bodies at their own time.
+//! Tests calls over a real socket, where servers decide when to drop bodies.
 
 use std::{convert::Infallible, future::pending};
 
@@ -22,7 +22,7 @@ use tower_revoke_testing::{Gate, ScriptedBody};
 
 use crate::support::*;
 
-/// A server for one connection, and its other end.
+/// A server for one connection, and the client's end.
 async fn connect(layer: &MonitorLayer, gate: Gate) -> (TcpStream, JoinHandle<()>) {
     let service = layer.layer(service_fn(move |request: Request<Incoming>| {
         identify(&request, caller("ann"));
@@ -49,7 +49,7 @@ async fn answer(request: &Request<Incoming>, gate: &Gate) -> Answer {
         "/never" => pending().await,
         "/half" => ScriptedBody::new().data("half").wait_for(gate).data("rest"),
         "/broken" => ScriptedBody::new().data("half").fail(),
-        // As Full does, without a header: hyper adds it.
+        // Like `Full`, without a Content-Length, which hyper adds.
         _ => ScriptedBody::new().data("hello").hint(5),
     };
     let status = match request.uri().path() {
@@ -63,7 +63,7 @@ async fn answer(request: &Request<Incoming>, gate: &Gate) -> Answer {
     response
 }
 
-/// One exchange, `None` if it was cut off, and the connection's end.
+/// Makes one exchange, `None` if it was cut off, and waits for the connection to end.
 async fn exchange(layer: &MonitorLayer, method: Method, path: &str) -> Option<Response<Bytes>> {
     let (client, connection) = connect(layer, Gate::closed()).await;
     let (mut sender, driver) = http1::handshake(TokioIo::new(client)).await.expect("valid");
@@ -155,7 +155,7 @@ async fn trap_15_a_client_that_leaves_in_the_body_is_cancelled() {
     assert_eq!(numbers(&total(&layer)), CANCELLED);
 }
 
-/// Over HTTP/2 the stream is reset, and the connection goes on.
+/// Over HTTP/2, the stream is reset and the connection continues.
 #[tokio::test]
 async fn trap_15_a_stream_that_is_reset_is_cancelled() {
     let layer = MonitorLayer::service("orders");

@@ -1,4 +1,4 @@
-//! Callers whose token was verified, and a bearer layer that says so.
+//! Authenticated callers, and a stand-in for the bearer layer.
 
 use std::{
     convert::Infallible,
@@ -32,13 +32,13 @@ pub(crate) fn caller_with(claims: Value) -> Authenticated {
     Authenticated::new(Arc::new(token))
 }
 
-/// As the bearer layer does.
+/// Identifies the caller, as the bearer layer does.
 pub(crate) fn identify<B>(request: &Request<B>, caller: Authenticated) {
     let slot = request.extensions().get::<IdentitySlot>();
     slot.expect("the monitor's slot").fill(caller);
 }
 
-/// The answer of a layer that rejects.
+/// The response of a layer that rejects.
 pub(crate) fn rejected(reason: Reason) -> Response<Full<Bytes>> {
     let (request, ()) = Request::new(()).into_parts();
     RejectionFormat::default().respond_to(reason.into(), &request)
@@ -50,7 +50,7 @@ pub(crate) fn hello() -> Answer {
     Response::new(ScriptedBody::new().data("hello"))
 }
 
-/// Calls a service behind this layer, as `subject`, and takes its whole answer.
+/// Calls a service behind this layer as `subject`, and reads the whole response.
 pub(crate) async fn call<C: Classify>(layer: &MonitorLayer<C>, subject: &str, answer: Answer) {
     let mut answer = Some(answer);
     let service = tower::service_fn(|request: Request<()>| {
@@ -64,7 +64,7 @@ pub(crate) async fn call<C: Classify>(layer: &MonitorLayer<C>, subject: &str, an
     drain(response.into_body()).await;
 }
 
-/// Takes frames until there are no more, or one fails.
+/// Reads frames until the end or an error.
 pub(crate) async fn drain<B: Body>(body: B) {
     let mut body = std::pin::pin!(body);
     while let Some(Ok(_)) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {}
@@ -80,7 +80,7 @@ pub(crate) fn total<C>(layer: &MonitorLayer<C>) -> Counts {
     services.next().expect("a service").total
 }
 
-/// The five outcomes and in-flight, in the order of the fields.
+/// Returns the five outcomes and the calls in flight, in the order of the fields.
 pub(crate) fn numbers(counts: &Counts) -> [u64; 6] {
     [
         counts.in_flight,
@@ -98,7 +98,7 @@ pub(crate) const FAILURE: [u64; 6] = [0, 0, 1, 0, 0, 0];
 pub(crate) const EXCEPTION: [u64; 6] = [0, 0, 0, 1, 0, 0];
 pub(crate) const CANCELLED: [u64; 6] = [0, 0, 0, 0, 1, 0];
 
-/// A service that is ready at once.
+/// Calls a service that is ready at once.
 pub(crate) fn start<S: Service<Request<()>>>(service: &mut S) -> S::Future {
     service.call(Request::new(()))
 }

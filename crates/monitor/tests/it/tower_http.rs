@@ -1,4 +1,4 @@
-//! Calls judged by classifiers of tower-http.
+//! Tests calls that are judged by classifiers of tower-http.
 
 use http::{HeaderMap, Response};
 use tower_http::classify::{
