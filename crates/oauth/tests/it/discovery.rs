@@ -1,4 +1,4 @@
-//! The endpoint is found in the issuer's metadata. Real sockets.
+//! Tests the discovery of the endpoint in the issuer's metadata, over real sockets.
 
 use std::{
     sync::{
@@ -77,7 +77,7 @@ async fn rfc8414_3_openid_s_document_is_asked_first_and_once() {
 
 #[tokio::test]
 async fn rfc8414_3_1_the_document_before_the_path_is_asked_next() {
-    // OpenID Connect Discovery defines no revocation endpoint: its document may lack it.
+    // OpenID Connect Discovery defines no revocation endpoint, so its document may lack one.
     for openid_exists in [false, true] {
         let (mut server, issuer) = issuer(move |path, issuer, _| match path {
             OAUTH => Some(metadata(issuer, &format!("{issuer}/revoke"))),
@@ -119,7 +119,7 @@ async fn rfc8414_3_3_another_issuer_s_document_sends_no_token_anywhere() {
         .await;
         let client = client(&issuer);
         tell(&client, "abc");
-        // Each try asks for the first document, and looks no further.
+        // Each attempt requests only the first document.
         for _ in 0..3 {
             let (head, _) = server.next().await;
             assert_eq!(head.uri.path(), OPENID);
@@ -134,7 +134,7 @@ async fn rfc8414_3_3_another_issuer_s_document_sends_no_token_anywhere() {
 
 #[tokio::test]
 async fn metadata_that_comes_late_is_waited_for() {
-    // Both documents are missing twice; then the first is there.
+    // Both documents are missing twice; then the first one exists.
     let (_server, issuer) = issuer(|path, issuer, number| {
         (path == OPENID && number >= 4).then(|| metadata(issuer, &format!("{issuer}/revoke")))
     })

@@ -1,4 +1,5 @@
-//! With and without a runtime, behind a layer, and what shows of a secret.
+//! Tests the client with and without a runtime, behind a layer, and that `Debug` output shows no
+//! secret.
 
 use std::{convert::Infallible, error::Error, future::pending, sync::Arc, time::Duration};
 
@@ -54,7 +55,7 @@ fn a_runtime_that_ends_takes_no_token_with_it() {
         tries.recv().await.unwrap();
         tries.recv().await.unwrap();
     });
-    // Two in flight, three waiting, one place held.
+    // Two in flight, three waiting, one slot reserved.
     let held = first.block_on(async { reserve(&client, "token-5").unwrap() });
     drop(first);
     held.send(copy("token-5"));
@@ -71,7 +72,7 @@ fn no_runtime_is_needed_to_reserve_and_to_hand_over() {
     client.set_client_credentials("shop", "other").unwrap();
     assert_eq!(client.stats().queued, 1);
     let runtime = runtime();
-    // Any use in a runtime takes the older one along.
+    // The next call in a runtime also sends what was queued before.
     runtime.block_on(async {
         tell(&client, "def");
         assert!(client.shutdown(LONG).await.is_complete());
@@ -120,7 +121,7 @@ async fn a_token_that_is_spent_here_is_revoked_there() {
             }));
         async move { service.oneshot(request).await.unwrap() }
     };
-    // No place to the server: the call is rejected, and the token lives.
+    // Without a slot for the server, the call is rejected and the token stays valid.
     let held = ["abc", "def"].map(|token| reserve(&client, token).unwrap());
     assert_eq!(call().await.status(), StatusCode::SERVICE_UNAVAILABLE);
     drop(held);
@@ -139,8 +140,8 @@ async fn a_token_that_is_spent_here_is_revoked_there() {
     assert!(server.rest().is_empty());
 }
 
-/// TRAPS 42: however often it is used, one token takes one place of the queue, and no caller more
-/// than half of them.
+/// TRAPS 42: a token takes one place of the queue, however often it is used, and a caller takes at
+/// most half of them.
 #[tokio::test(start_paused = true)]
 async fn trap_42_a_token_takes_one_place_of_the_queue_and_a_caller_half_of_it() {
     let (client, mut tries) = scripted(async |n, _| match n {

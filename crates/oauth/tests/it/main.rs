@@ -1,4 +1,4 @@
-//! What the client of RFC 7009 promises: over sockets, and with time held still.
+//! Tests of the RFC 7009 client, over sockets and with paused time.
 
 #![allow(clippy::unwrap_used, reason = "a test that stops has failed")]
 

@@ -1,4 +1,4 @@
-//! A server that answers by a script, a client that does, and a log to look into.
+//! A scripted server, a scripted client, and a log to inspect.
 
 use std::{
     collections::VecDeque,
@@ -31,12 +31,12 @@ use tracing::{Dispatch, Event, Metadata, Subscriber, field::Visit, span};
 
 pub(crate) const SECRET: &str = "open-sesame-4711";
 
-/// Tells `server` of `token`.
+/// Sends the revocation of `token` to `server`.
 pub(crate) fn tell(server: &RevocationClient, token: &str) {
     reserve(server, token).unwrap().send(copy(token));
 }
 
-/// A place for `token`, whose holder has no other.
+/// Reserves a slot for `token`, whose caller holds no other.
 pub(crate) fn reserve(server: &RevocationClient, token: &str) -> Result<RemoteSlot, QueueFull> {
     let id = TokenId::of_opaque("server", token.as_bytes());
     Arc::<dyn RemoteRevocation>::from(server.clone()).reserve(id, KeyDigest::of_token(id))
@@ -46,7 +46,7 @@ pub(crate) fn copy(token: &str) -> TokenCopy {
     TokenCopy::from(&BearerToken::new(token).unwrap())
 }
 
-/// What a form says under `name`.
+/// Returns the form field `name`.
 pub(crate) fn member(body: &[u8], name: &str) -> Option<String> {
     let mut members = form_urlencoded::parse(body);
     let found = members.find(|(member, _)| member == name);
@@ -69,7 +69,7 @@ pub(crate) fn answer(
     answer.body(body.into()).unwrap()
 }
 
-/// A server on the loopback. It gives the scripted answers in their order, the last one for ever.
+/// A server on loopback. It returns the scripted answers in order, and then repeats the last one.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     seen: UnboundedReceiver<(Parts, Bytes)>,
@@ -120,7 +120,7 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// A client of this server, over a socket.
+    /// Returns a client of this server, over a socket.
     pub(crate) fn client(&self) -> RevocationClientBuilder {
         RevocationClient::builder(Endpoint::new(&self.url("/revoke")).unwrap())
             .client_credentials("shop", SECRET)
@@ -128,12 +128,12 @@ impl Server {
             .seed(1)
     }
 
-    /// The next request.
+    /// Returns the next request.
     pub(crate) async fn next(&mut self) -> (Parts, Bytes) {
         self.seen.recv().await.unwrap()
     }
 
-    /// The requests that came, none of which was looked at.
+    /// Returns the requests that were not read yet.
     pub(crate) fn rest(&mut self) -> Vec<(Parts, Bytes)> {
         std::iter::from_fn(|| self.seen.try_recv().ok()).collect()
     }
@@ -147,7 +147,7 @@ impl Drop for Server {
 
 type Answer = Result<Response<Bytes>, BoxError>;
 
-/// One request that a [`scripted`] client was given.
+/// One request that a [`scripted`] client received.
 #[derive(Debug)]
 pub(crate) struct Try {
     pub(crate) at: Instant,
@@ -155,8 +155,8 @@ pub(crate) struct Try {
     pub(crate) request: Request<Bytes>,
 }
 
-/// A client without a socket, and where its tries can be seen: `answer` gets the number of the
-/// request, and the token.
+/// Returns a client without a socket, and its requests. `answer` gets the number of the request,
+/// and the token.
 pub(crate) fn scripted<F, R>(answer: F) -> (RevocationClientBuilder, UnboundedReceiver<Try>)
 where
     F: Fn(usize, String) -> R + Send + Sync + 'static,
@@ -187,16 +187,16 @@ where
     (server, tries)
 }
 
-/// The tries that were made, none of which was looked at.
+/// Returns the requests that were not read yet.
 pub(crate) fn rest(tries: &mut UnboundedReceiver<Try>) -> Vec<Try> {
     std::iter::from_fn(|| tries.try_recv().ok()).collect()
 }
 
-/// Whether an event is logged at all is decided once for all threads, by the first that comes to
-/// it: somebody must be listening before any does.
+/// tracing caches for all threads whether an event is enabled when it is first hit, so a subscriber
+/// must exist before that.
 static LISTENING: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Log::default()));
 
-/// Everything that is logged on this thread, in full.
+/// Everything that is logged on this thread, at every level.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 

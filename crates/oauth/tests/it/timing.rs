@@ -1,4 +1,4 @@
-//! When which token is tried. Time is tokio's, and paused.
+//! Tests when each token is sent, with tokio's paused time.
 
 use std::{
     collections::HashMap,
@@ -82,7 +82,7 @@ async fn rfc7009_2_2_1_retry_after_is_waited_for() {
             let client = client.clock(clock).build().unwrap();
             tell(&client, "first");
             let first = tries.recv().await.unwrap();
-            // One that comes meanwhile waits as well: it was the server that asked for it.
+            // A later token waits as well, because the server asked for the pause.
             tell(&client, "second");
             let second = tries.recv().await.unwrap();
             let pause = second.at - first.at;
@@ -159,7 +159,7 @@ async fn one_slow_answer_does_not_stop_the_rest() {
     for _ in 0..101 {
         assert!(tries.recv().await.unwrap().at - start < secs(1));
     }
-    // A try is ended in time, and made again.
+    // The request times out, and is retried.
     let again = tries.recv().await.unwrap();
     assert_eq!(again.token, "slow");
     assert!(again.at - start >= secs(10) && again.at - start <= secs(12));
@@ -212,7 +212,7 @@ async fn a_server_that_is_down_is_spared_and_all_go_when_it_is_back() {
     let count = rest(&mut tries).len();
     assert!((8..200).contains(&count), "{count} tries in ten minutes");
     is_up.store(true, Ordering::SeqCst);
-    // Without a drain: the next try finds it up, and the others follow at once.
+    // Without a shutdown: the next attempt finds it up, and the others follow at once.
     let first = tries.recv().await.unwrap().at;
     let mut last = first;
     for _ in 1..500 {
@@ -257,7 +257,7 @@ async fn a_token_is_given_up_after_a_day() {
     let last = rest(&mut tries).pop().unwrap().at;
     assert!(last - start > DAY - secs(61) && last - start <= DAY);
     assert_eq!(log.lines_with("in time, and are dropped"), 1);
-    // Its place is free.
+    // Its slot is free.
     tell(&client, "def");
     assert_eq!(tries.recv().await.unwrap().token, "def");
 }
@@ -277,7 +277,7 @@ async fn a_full_queue_rejects_and_a_place_unused_is_free_again() {
     third.send(copy("def"));
     drop(again);
     assert_eq!((client.stats().queued, client.stats().reserved), (2, 0));
-    // What was handed over keeps its place until the server was told.
+    // A queued token keeps its slot until the server was told.
     sleep(secs(3_600)).await;
     let third = reserve(&client, "3").unwrap();
     assert_eq!(reserve(&client, "4").unwrap_err(), QueueFull);
@@ -347,7 +347,7 @@ async fn drain_waits_for_calls_that_hold_a_place() {
     assert_eq!(start.elapsed().as_secs(), 4);
     assert_eq!((told.delivered, told.queued, told.reserved), (1, 0, 0));
     call.await.unwrap();
-    // An empty one is done at once.
+    // An empty queue is done at once.
     assert!(client.shutdown(Duration::ZERO).await.is_complete());
 }
 

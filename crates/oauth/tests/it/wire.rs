@@ -1,4 +1,4 @@
-//! What goes over the wire, and what the answers lead to. Real sockets.
+//! Tests the requests on the wire and the handling of responses, over real sockets.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ async fn rfc6749_2_3_1_basic_carries_any_id_and_secret() {
         let value = head.headers["authorization"].to_str().unwrap();
         let pair = BASE64_STANDARD.decode(value.strip_prefix("Basic ").unwrap());
         let pair = String::from_utf8(pair.unwrap()).unwrap();
-        // As a server reads it: at the first colon, then each half is decoded.
+        // As a server parses it: split at the first colon, then decode each half.
         let (first, second) = pair.split_once(':').unwrap();
         let decode = |half: &str| {
             let mut members = form_urlencoded::parse(half.as_bytes());
@@ -176,7 +176,7 @@ async fn trap_16_bad_credentials_wait_until_they_are_mended() {
         let client = server.client().build().unwrap();
         tell(&client, "the-waiting-token");
         server.next().await;
-        // The pause would be 30 s; this try is made because the credentials are new.
+        // The pause would be 30 s; this attempt is made because the credentials are new.
         client
             .set_client_credentials("shop", "a-mended-secret")
             .unwrap();
@@ -263,7 +263,7 @@ async fn a_server_that_takes_the_request_and_never_answers_is_left_in_time() {
         .build()
         .unwrap();
     tell(&client, "abc");
-    // Connections are taken and kept open, and nothing is ever said.
+    // Accepts connections and keeps them open without responding.
     let first = listener.accept().await.unwrap();
     let second = listener.accept().await.unwrap();
     assert_eq!(client.stats().last_failure, Some(DeliveryFailure::TimedOut));
