@@ -1,3 +1,3 @@
-//! What the store does without a server.
+//! Tests that need no server.
 
 mod opening;

@@ -1,4 +1,4 @@
-//! Settings that can't work, and a server that is not there.
+//! Tests invalid settings, and an unreachable server.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The store keeps every clause of the contract.
+//! Runs the conformance suite on the store.
 
 use std::{fs, path::PathBuf, sync::Mutex};
 
@@ -14,7 +14,7 @@ use crate::RedbStore;
 struct File {
     folder: TempDir,
     clock: Clock,
-    /// One file serves one process: all nodes are handles of this one.
+    /// One file serves one process: all nodes are handles to this store.
     open: Mutex<Option<RedbStore>>,
 }
 

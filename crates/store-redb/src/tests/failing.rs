@@ -1,4 +1,4 @@
-//! What the store says and does when the disk, or what is on it, fails.
+//! Tests failures of the disk, and damaged files.
 
 use std::{fs, io::ErrorKind, num::NonZeroU32, path::Path, time::Duration};
 
@@ -13,7 +13,7 @@ const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
 fn open(path: &Path) -> (RedbStore, ManualClock) {
     let (clock, hand) = Clock::manual(NOW);
-    // No cache: what is read comes from the file.
+    // Without a cache, so that reads come from the file.
     let builder = RedbStore::builder(path).clock(clock).cache_bytes(0);
     (builder.open().expect("a store"), hand)
 }
@@ -107,8 +107,8 @@ async fn a_disk_that_comes_back_is_opened_again() {
     store.revoke(&[end_of(2)]).await.unwrap();
 }
 
-/// After a flush that failed, the system may show what is not on the disk, and report success for
-/// the next flush.
+/// After a failed flush, the operating system may show data that is not on disk, and report success
+/// for the next flush.
 #[tokio::test]
 async fn a_flush_that_fails_ends_the_store_until_it_is_opened_anew() {
     let folder = tempfile::tempdir().unwrap();
@@ -168,7 +168,7 @@ async fn pages_that_are_damaged_fail_closed() {
     store.revoke(&many).await.unwrap();
     drop(store);
     let (store, _) = open(&path);
-    // Everything after the headers.
+    // Overwrites everything after the headers.
     let mut bytes = fs::read(&path).unwrap();
     bytes[4_096..].fill(0xA5);
     fs::write(&path, bytes).unwrap();
@@ -193,7 +193,7 @@ async fn a_crash_between_two_writes_loses_nothing() {
     let own = Use::new(token(9), UseId::from_bytes([1; 16]), NonZeroU32::MIN, None);
     store.revoke(&[end_of(1)]).await.unwrap();
     store.take_use(&own, NOW).await.unwrap();
-    // As it is on the disk while the store is open.
+    // The file as it is on disk while the store is open.
     fs::copy(&path, &copy).unwrap();
     let (after, _) = open(&copy);
     assert!(is_revoked(&after, 1).await.unwrap());

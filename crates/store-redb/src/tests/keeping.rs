@@ -1,4 +1,4 @@
-//! What is kept, for how long, and what becomes of its room.
+//! Tests retention, and the disk space that is freed.
 
 use std::{fs, time::Duration};
 
@@ -49,7 +49,7 @@ async fn the_feed_keeps_so_many_changes() {
         matches!(rejected, Err(StoreError::CursorTooOld)),
         "{rejected:?}"
     );
-    // With nothing left, the feed goes on where it was, also after a restart.
+    // The empty feed continues where it was, also after a restart.
     drop(store);
     let store = open(0);
     let now = store.changes(None).await.unwrap().next;
@@ -92,7 +92,7 @@ async fn the_feed_keeps_changes_for_so_long() {
     );
 }
 
-/// A file that was opened very often has forgotten its first times.
+/// A file that was opened very often has forgotten its first openings.
 #[tokio::test]
 async fn a_cursor_of_long_ago_is_too_old() {
     let folder = tempfile::tempdir().unwrap();
@@ -149,7 +149,7 @@ async fn a_purge_gives_room_back_to_the_disk() {
     let keys = [kept.key().digest(), many[0].key().digest()];
     let listed = store.look_up(&keys).await.unwrap();
     assert!(listed[0].is_some() && listed[1].is_none());
-    // It goes on, and is in order.
+    // The store continues to work, with correct answers.
     revoke(&store, 1).await;
     drop(store);
     let store = RedbStore::open(&path).unwrap();
@@ -190,7 +190,7 @@ async fn a_disk_that_hangs_is_not_waited_for() {
     assert_eq!(store.look_up(&keys).await.unwrap(), [None]);
     drop(hangs);
     writer.await.unwrap().unwrap();
-    // Nobody waited for it any more: it was not done.
+    // The write that timed out was not done.
     store.revoke(&[]).await.unwrap();
     assert_eq!(store.look_up(&keys).await.unwrap(), [None]);
     store

@@ -1,4 +1,4 @@
-//! Tests that look inside: the conformance suite, and what happens when the disk fails.
+//! Tests of internals: the conformance suite, disk failures, retention and staging.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

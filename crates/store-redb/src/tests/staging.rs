@@ -1,4 +1,4 @@
-//! Claims that are staged, moved and returned answer like those that stand in their places.
+//! Tests that staged, moved and returned uses are answered like those in their final tables.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ use crate::{
 
 const NOW: UnixTime = UnixTime::from_secs(1_000_000);
 
-/// So few that uses are staged, being moved and moved in one short history.
+/// So few that a short history has uses that are staged, being moved, and moved.
 const GATHERED: usize = 3;
 
 const TOKENS: u32 = 16;
@@ -57,7 +57,7 @@ fn open(path: &Path, clock: Clock) -> RedbStore {
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// Claimed or returned, at once, so that they share a transaction.
+    /// Taken or returned concurrently, so that they share a transaction.
     Uses(Vec<(PlannedUse, bool)>),
     Revoke(u32, Option<UnixTime>),
     Lift(u32),
@@ -65,9 +65,9 @@ enum Op {
     Advance(u64),
     Compact,
     Reopen,
-    /// Opens a copy of the file as it is on the disk while the store is open.
+    /// Opens a copy of the file as it is on disk while the store is open.
     Crash,
-    /// One page.
+    /// Reads one page.
     Follow,
     LoadAll,
 }
@@ -97,7 +97,7 @@ fn end() -> impl Strategy<Value = Option<UnixTime>> {
     prop::option::weighted(0.8, time())
 }
 
-/// Of a few tokens.
+/// Uses of a few tokens.
 fn uses() -> impl Strategy<Value = Vec<(PlannedUse, bool)>> {
     let (id, limit) = (
         prop_oneof![3 => Just(0), 1 => Just(1)],
@@ -137,7 +137,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Who knows only what the feed tells.
+/// Knows only what the feed contains.
 #[derive(Default)]
 struct Follower {
     cursor: Option<Cursor>,
@@ -146,7 +146,7 @@ struct Follower {
 }
 
 impl Follower {
-    /// Reads a page; whether there are more.
+    /// Reads a page; returns whether there are more.
     async fn turn(&mut self, store: &RedbStore) -> bool {
         let page = store.changes(self.cursor.as_ref()).await.unwrap();
         self.cursor = Some(page.next);
@@ -168,7 +168,7 @@ impl Follower {
         while self.turn(store).await {}
     }
 
-    /// Forgets what has ended, as all do who follow.
+    /// Forgets expired entries, as every follower does.
     fn purge(&mut self, before: UnixTime) {
         for listed in [&mut self.revoked, &mut self.spent] {
             listed.retain(|_, listed| listed.until().is_none_or(|until| until >= before));
@@ -181,7 +181,7 @@ impl Follower {
     }
 }
 
-/// What a store answers to a use, or to its release.
+/// Returns a store's answer to a use, or to its return.
 async fn used(store: &impl Store, (one, is_release): (PlannedUse, bool), now: UnixTime) -> String {
     match is_release {
         true => format!("{:?}", store.return_use(&one.new_use()).await),
@@ -189,7 +189,7 @@ async fn used(store: &impl Store, (one, is_release): (PlannedUse, bool), now: Un
     }
 }
 
-/// The store, and one that is all in memory, to which the same is done.
+/// The store, and a memory store that gets the same operations.
 struct Pair {
     folder: TempDir,
     crashes: u32,
@@ -313,7 +313,7 @@ proptest! {
     }
 }
 
-/// Very many at once take their time.
+/// With a long timeout, because large batches take long.
 fn patient(path: &Path) -> RedbStoreBuilder {
     RedbStore::builder(path).request_timeout(Duration::from_secs(600))
 }
@@ -325,7 +325,7 @@ async fn take_all(store: &RedbStore, numbers: std::ops::Range<u32>) {
     }
 }
 
-/// How many are staged, of how many rows.
+/// Returns how many uses are staged, and in how many rows.
 async fn staged(store: &RedbStore) -> (usize, u64) {
     use redb::ReadableTableMetadata;
     let rows = store
@@ -340,7 +340,7 @@ async fn a_full_load_misses_nothing_that_is_moved_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let builder = patient(&folder.path().join("a")).gathered(CLAIMED as usize);
     let store = builder.open().unwrap();
-    // From the next use on, each moves two of the first.
+    // Each use from the next one on moves two of the first ones.
     take_all(&store, 0..CLAIMED).await;
     take_all(&store, CLAIMED..CLAIMED + 1).await;
     let mut follower = Follower::default();
@@ -349,7 +349,7 @@ async fn a_full_load_misses_nothing_that_is_moved_meanwhile() {
     loop {
         let next = CLAIMED + pages * 1_000;
         take_all(&store, next..next + 1_000).await;
-        // What comes by the feed is not what the load told.
+        // Stops when the load is over: the feed must not make up for what it missed.
         let cursor = FeedCursor::read(follower.cursor.as_ref().unwrap());
         if cursor.unwrap().load.is_none() {
             break;
@@ -368,7 +368,7 @@ async fn what_was_moved_and_returned_stays_so_while_its_row_is_still_there() {
     let path = folder.path().join("a");
     let open = || RedbStore::builder(&path).gathered(10).open().unwrap();
     let store = open();
-    // The last of the first eleven makes them old; then each moves two.
+    // The eleventh use makes the first ones old; from then on each use moves two.
     for number in 0..16 {
         take_all(&store, number..number + 1).await;
     }
@@ -387,7 +387,7 @@ async fn what_was_moved_and_returned_stays_so_while_its_row_is_still_there() {
     }
 }
 
-/// The longer a store runs, the more rows would be left over.
+/// A backlog would grow for as long as the store runs.
 #[tokio::test]
 async fn what_is_staged_stays_within_bounds() {
     let folder = tempfile::tempdir().unwrap();
@@ -401,7 +401,8 @@ async fn what_is_staged_stays_within_bounds() {
             "{staged} are staged in {rows} rows"
         );
     }
-    // Repeated, returned, or asked for by others: no transaction is made where nothing changes.
+    // Repeated uses, returned uses and uses by others: no transaction is written if nothing
+    // changes.
     let before = staged(&store).await;
     assert_eq!(
         store.take_use(&new_use(999, 1), NOW).await.unwrap(),
@@ -467,7 +468,7 @@ async fn what_could_not_be_committed_is_not_staged() {
     assert_eq!(store.look_up(&keys).await.unwrap(), [spent; 21]);
 }
 
-/// A transaction that failed may stand in the file all the same.
+/// A transaction that failed may be in the file nevertheless.
 #[tokio::test]
 async fn a_file_that_is_opened_again_says_what_is_staged() {
     let folder = tempfile::tempdir().unwrap();

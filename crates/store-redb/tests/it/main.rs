@@ -1,4 +1,4 @@
-//! The store of one file, as its user sees it.
+//! Tests of the store through its public API.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

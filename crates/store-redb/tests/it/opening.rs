@@ -1,4 +1,4 @@
-//! What can't be opened is rejected in words that say what to do.
+//! Tests that each failure to open the file says what to do.
 
 use std::{fs, num::NonZeroU32, path::Path};
 
@@ -33,7 +33,7 @@ fn rejected(path: &Path) -> RedbStoreError {
     error
 }
 
-/// Writes into the file what a later release may write.
+/// Writes metadata that a later release may write.
 fn with_meta(path: &Path, name: &str, bytes: &[u8]) {
     let db = Database::open(path).unwrap();
     let txn = db.begin_write().unwrap();
@@ -86,12 +86,12 @@ async fn a_newer_schema_is_rejected_and_both_versions_are_named() {
         words.contains("is 7") && words.contains("knows 2"),
         "{words}"
     );
-    // It was left as it was.
+    // The file was left unchanged.
     with_meta(&path, "schema", &2_u32.to_be_bytes());
     assert!(has_it(&path).await);
 }
 
-/// A file of the first version has all uses among the uses, and nothing else.
+/// A file of the first version, which has all uses in the table `uses`.
 #[tokio::test]
 async fn a_file_of_an_older_schema_opens_and_goes_on() {
     type Rows = TableDefinition<'static, [u8; 16], &'static [u8]>;
@@ -106,7 +106,7 @@ async fn a_file_of_an_older_schema_opens_and_goes_on() {
         meta.insert("store", [9; 16].as_slice()).unwrap();
         let rows = |name| txn.open_table(Rows::new(name)).unwrap();
         drop((rows("revoked"), rows("lifted")));
-        // One use, without an end; one is held, by the use 1.
+        // A single-use token without an expiry, whose use has the id 1.
         let uses = [[1, 0, 1, 1].as_slice(), &[1; 16]].concat();
         let row = (*token().as_bytes(), uses.as_slice());
         rows("uses").insert(row.0, row.1).unwrap();
@@ -125,7 +125,7 @@ async fn a_file_of_an_older_schema_opens_and_goes_on() {
     let new_use = |token, id| Use::new(token, UseId::from_bytes([id; 16]), NonZeroU32::MIN, None);
     let other = TokenId::of_jwt("https://id.example.com", "43");
     let won = UseOutcome::Taken { left: 0 };
-    // The second time, it is of this version.
+    // The second time, the file has the current version.
     for _ in 0..2 {
         let store = RedbStore::open(&path).unwrap();
         let outcome = store
@@ -151,7 +151,7 @@ async fn a_file_of_an_older_schema_opens_and_goes_on() {
         let spent = Some(Listed::Spent { until: None });
         assert_eq!(store.look_up(&keys).await.unwrap(), [spent, spent]);
     }
-    // An older release would not see what is staged.
+    // The version was raised, because an older release would not see staged uses.
     let db = Database::open(&path).unwrap();
     let meta = db.begin_read().unwrap().open_table(META).unwrap();
     let version = meta.get("schema").unwrap().unwrap();
@@ -216,7 +216,7 @@ async fn a_damaged_file_is_rejected() {
     let path = folder.path().join("a");
     with_one_revocation(&path).await;
     let good = fs::read(&path).unwrap();
-    // Cut off, and with nothing but noise after the first page.
+    // Truncated, and with random bytes after the first page.
     let mut noise = good.clone();
     noise[4_096..].fill(0xA5);
     for bytes in [&good[..good.len() / 2], &good[..5_000], &noise] {

@@ -1,4 +1,4 @@
-//! What the store does without a server.
+//! Tests that need no server.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

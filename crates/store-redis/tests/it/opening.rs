@@ -1,4 +1,4 @@
-//! Settings that can't work, and a server that is not there.
+//! Tests invalid settings, and an unreachable server.
 
 use std::{io, time::Duration};
 
@@ -6,7 +6,7 @@ use tower_revoke_store_redis::{RedisStore, RedisStoreError};
 
 const SECRET: &str = "correct-horse";
 
-/// The error, having looked for the password in all that it shows.
+/// Returns the error, after checking that it doesn't show the password.
 async fn rejected(url: &str) -> RedisStoreError {
     let error = RedisStore::connect(url).await.unwrap_err();
     silent(&error);

@@ -1,4 +1,4 @@
-//! The rules give the answers, the events and the rows that the memory store gives.
+//! Tests that the rules give the same answers, events and rows as the memory store.
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
@@ -12,7 +12,7 @@ use tower_revoke_list::MemoryStore;
 use super::*;
 use crate::value::secs;
 
-/// A database in its plainest form.
+/// The database in its simplest form.
 #[derive(Default)]
 struct Tables {
     seq: i64,
@@ -108,7 +108,7 @@ impl Ask {
         }
     }
 
-    /// As the tables have it.
+    /// Runs the operation on the memory store, and returns the answer in the tables' form.
     async fn of(&self, store: &MemoryStore) -> Answer {
         match self {
             Self::Revoke(said) => {
@@ -149,7 +149,7 @@ fn token(number: u8) -> TokenId {
     TokenId::from_bytes([number; 16])
 }
 
-/// Keys 0 and 1 are tokens', 2 is a rule's.
+/// Keys 0 and 1 are of tokens, 2 is of a rule.
 fn key(number: u8) -> RevocationKey {
     match number {
         0 | 1 => RevocationKey::Token(token(number)),

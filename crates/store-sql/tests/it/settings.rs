@@ -1,4 +1,4 @@
-//! Settings that can't work, and a server that is not there.
+//! Tests invalid settings, and unreachable servers.
 
 #[cfg(feature = "postgres")]
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn mysql_names_what_can_not_work_before_it_asks_a_server() {
     }
 }
 
-/// What would have no effect beside a pool is rejected.
+/// Settings that have no effect with a pool are rejected.
 #[cfg(all(feature = "postgres", feature = "tls"))]
 #[tokio::test]
 async fn postgres_rejects_settings_of_the_pool_beside_it() {
@@ -73,7 +73,7 @@ async fn postgres_rejects_settings_of_the_pool_beside_it() {
     }
 }
 
-/// What would have no effect beside a pool is rejected, and so is a pool without a database.
+/// Settings that have no effect with a pool are rejected, and so is a pool without a database.
 #[cfg(all(feature = "mysql", feature = "tls"))]
 #[tokio::test]
 async fn mysql_rejects_settings_of_the_pool_beside_it() {

@@ -1,4 +1,4 @@
-//! What can't be opened is rejected in words that say what to do.
+//! Tests that each failure to open the file says what to do.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -74,7 +74,7 @@ async fn a_newer_schema_is_rejected_and_both_versions_are_named() {
         words.contains("is 7") && words.contains("knows 1"),
         "{words}"
     );
-    // It was left as it was.
+    // The file was left unchanged.
     link.execute("PRAGMA user_version = 1").await.unwrap();
     assert!(has_it(&path).await);
 }
@@ -157,7 +157,7 @@ async fn a_folder_that_is_not_there_is_no_place_for_a_file() {
     );
     let error = rejected(folder.path()).await;
     assert!(matches!(error, SqliteStoreError::Io { .. }), "{error:?}");
-    // Of SQLite's own names for what is kept nowhere, none means that here.
+    // SQLite's names for temporary databases are rejected.
     let nothing = SqliteStore::open("").await.unwrap_err();
     assert!(
         matches!(nothing, SqliteStoreError::Setting(_)),
