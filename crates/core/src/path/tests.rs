@@ -1,4 +1,4 @@
-//! Each class by examples, and all of them against what other programs read.
+//! Tests each class of ambiguity by examples, and all of them against other programs.
 
 use http::Method;
 use proptest::{
@@ -82,13 +82,13 @@ fn trap_40_paths_that_servers_read_differently_are_named() {
         assert_eq!(strict(raw), Err(ambiguity), "{raw}");
         assert!(ambiguity.to_string().starts_with("the path "));
     }
-    // Two at once, named by the first; the second is still there.
+    // Of two ambiguities, the first is reported; the scan finds both.
     assert_eq!(strict("/;x/invoices"), Err(EmptySegment));
     assert!(Scan::of("/;x/invoices").found.contains(MatrixParameters));
 }
 
-/// RFC 9112 §3.2: a path of another form is a target of one method. `GET foo:80` names no path, and
-/// a proxy may make `/` of it.
+/// RFC 9112 §3.2: only one method each has a target of another form. `GET foo:80` has no path, and
+/// a proxy may turn it into `/`.
 #[test]
 fn trap_40_only_options_and_connect_have_a_target_without_a_path() {
     for (method, target, expected) in [
@@ -158,7 +158,7 @@ fn a_path_without_escapes_is_not_copied() {
     }
 }
 
-/// What paths are made of here: plain names, and all that servers have disagreed on.
+/// The parts of generated paths: plain names, and everything that servers interpret differently.
 const PLAIN: [&str; 12] = [
     "/invoices",
     "/invoices",
@@ -232,7 +232,7 @@ fn paths() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 1..6).prop_map(|pieces| pieces.concat())
 }
 
-/// The program that reads another path than our rules do, if `read_path` lets the path pass.
+/// Returns the program that reads another path than our rules, if `read_path` accepts the path.
 fn reads_otherwise(
     readers: &Readers,
     raw: &str,
@@ -257,7 +257,7 @@ fn reads_otherwise(
     ))
 }
 
-/// The same paths in every run.
+/// Generates the same paths in every run.
 fn seeded() -> TestRunner {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[40; 32]);
     TestRunner::new_with_rng(Config::default(), rng)
@@ -310,7 +310,7 @@ fn enough_paths_pass_and_most_programs_accept_them() {
     assert!(accepted.iter().all(|count| *count > 200), "{accepted:?}");
 }
 
-/// With any one class left out, some program reads another path than the rules.
+/// If any one class is allowed, some program reads another path than the rules.
 #[test]
 fn trap_40_each_class_left_out_is_caught() {
     let readers = Readers::new();
@@ -325,8 +325,8 @@ fn trap_40_each_class_left_out_is_caught() {
     }
 }
 
-/// With matrix parameters allowed, rules read what Tomcat reads; the others read the parameters
-/// besides.
+/// With matrix parameters allowed, rules read the path as Tomcat does; the other programs also see
+/// the parameters.
 #[test]
 fn trap_40_matrix_parameters_are_stripped_as_tomcat_strips_them() {
     let (readers, mut runner) = (Readers::new(), seeded());

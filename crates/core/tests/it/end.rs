@@ -1,4 +1,5 @@
-//! The end-of-body hook: called once, before the end is handed on, with the size hint kept.
+//! Tests the end-of-body hook: it runs once, before the end is passed on, and the size hint is
+//! kept.
 
 use std::{
     sync::{Arc, Mutex},
@@ -14,7 +15,7 @@ use tower_revoke_core::{
 };
 use tower_revoke_testing::{Gate, ScriptedBody};
 
-/// Writes down how the body ended, and holds the end until a gate opens.
+/// Records how the body ended, and holds the end until a gate opens.
 struct Watcher {
     seen: Arc<Mutex<Vec<String>>>,
     gate: Gate,
@@ -67,7 +68,7 @@ fn watch(body: ScriptedBody, ending: Ending, fails: bool) -> Watched {
 }
 
 impl Watched {
-    /// The next frame as text; `None` while it is held back.
+    /// Returns the next frame as text; `None` while it is held.
     async fn next(&mut self) -> Option<String> {
         let poll = futures_util::poll!(self.body.frame());
         match poll {
@@ -101,7 +102,7 @@ async fn the_frame_that_uses_up_the_promise_is_held() {
     assert_eq!(watched.seen(), [""; 0]);
     assert_eq!(watched.next().await, None);
     assert_eq!(watched.seen(), ["complete"]);
-    // What is held back still counts.
+    // A held frame still counts.
     assert_eq!(watched.body.size_hint().exact(), Some(5));
     assert!(!watched.body.is_end_stream());
     watched.gate.open();
@@ -181,7 +182,7 @@ async fn a_body_that_is_dropped_was_cancelled_once() {
     drop(watched.body);
     assert_eq!(*watched.seen.lock().unwrap(), ["cancelled"]);
 
-    // Dropped while its end is held, it had its word already.
+    // A body that is dropped while its end is held has already reported its end.
     let mut watched = watch(ScriptedBody::new(), Ending::WithBody, false);
     assert_eq!(watched.next().await, None);
     drop(watched.body);
@@ -197,7 +198,7 @@ fn ending(
     Ending::of(shape, &response.body(body).unwrap())
 }
 
-/// Else its client had all of a file before the end was seen.
+/// Otherwise its client would have the whole file before the end was seen.
 #[test]
 fn a_request_that_only_calls_itself_grpc_does_not_move_the_end() {
     const GRPC: (&str, &str) = ("content-type", "application/grpc");
@@ -215,7 +216,7 @@ fn a_request_that_only_calls_itself_grpc_does_not_move_the_end() {
         ending(call(Version::HTTP_10), unknown, body()),
         Ending::WithHead
     );
-    // There is no gRPC before HTTP/2, whatever the service says.
+    // There is no gRPC before HTTP/2, whatever the service claims.
     assert_eq!(
         ending(call(Version::HTTP_11), grpc(), body()),
         Ending::AfterBytes(5)
@@ -224,13 +225,13 @@ fn a_request_that_only_calls_itself_grpc_does_not_move_the_end() {
         ending(call(Version::HTTP_2), grpc(), body()),
         Ending::WithBody
     );
-    // Nor by another method than POST.
+    // Nor with another method than POST.
     let get = call(Version::HTTP_2).method("GET");
     assert_eq!(ending(get, grpc(), body()), Ending::AfterBytes(5));
 }
 
-/// A proxy hands on its upstream's response, version and all; hyper then ends it with the
-/// connection, and a body that is cut off looks complete.
+/// A proxy passes on its upstream's response including the version. hyper then ends the body with
+/// the connection, so a body that is cut off looks complete.
 #[test]
 fn trap_25_a_response_of_http_1_0_without_a_length_ends_with_its_head() {
     for (request, response, expected) in [

@@ -1,4 +1,4 @@
-//! What is logged of rejections in an outage.
+//! Tests what is logged about rejections in an outage.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn trap_48_an_outage_is_a_line_a_minute_whoever_is_rejected() {
         let format = if step % 2 == 0 { &one } else { &other };
         let down = Rejection::new(Reason::Unavailable).source(std::io::Error::other("down"));
         format.respond_to(down, &request);
-        // What the callers are to blame for fills no log either.
+        // Client errors don't fill the log either.
         format.respond_to(Reason::Expired.into(), &request);
         hand.advance(Duration::from_millis(180));
     }
@@ -30,7 +30,7 @@ fn trap_48_an_outage_is_a_line_a_minute_whoever_is_rejected() {
     assert_eq!(log.all().len(), 2_000, "the others are at DEBUG");
 }
 
-/// TRAPS 48: what is new is not hidden by what lasts.
+/// TRAPS 48: a lasting reason doesn't hide a new one.
 #[test]
 fn trap_48_each_reason_has_a_line_of_its_own() {
     let log = RecordedLog::start();

@@ -1,4 +1,4 @@
-//! The end-of-body hook and the log of rejections, as another crate sees them.
+//! Tests the end-of-body hook and the log of rejections through the public API.
 
 #![allow(clippy::unwrap_used, reason = "a test that stops has failed")]
 

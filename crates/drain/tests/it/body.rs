@@ -1,4 +1,4 @@
-//! The request's body is as it was.
+//! Tests that the request's body is unchanged.
 
 use std::{convert::Infallible, pin::Pin};
 
@@ -12,7 +12,7 @@ use tower_revoke_testing::ScriptedBody;
 
 use crate::support::{Upload, upload};
 
-/// The body as the inner service gets it.
+/// Returns the body as the inner service receives it.
 async fn inside(request: Request<ScriptedBody>) -> Upload {
     let inner = service_fn(async |request: Request<Upload>| {
         Ok::<_, Infallible>(Response::new(request.into_body()))
@@ -21,7 +21,7 @@ async fn inside(request: Request<ScriptedBody>) -> Upload {
     service.call(request).await.unwrap().into_body()
 }
 
-/// What can be seen of a body: its hints, and then a frame, again and again.
+/// Returns what a body shows: its hints and its frames.
 async fn seen(mut body: impl Body<Data = bytes::Bytes> + Unpin) -> Vec<String> {
     let mut seen = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! What the types promise, checked by the compiler.
+//! Compile-time tests of auto traits.
 
 use std::{
     fmt::Debug,
@@ -19,7 +19,7 @@ assert_impl_all!(DrainUpload<()>: Clone, Send, Sync, Debug);
 assert_impl_all!(DrainUploadBody<axum::body::Body>: Body, Send, Unpin, Debug);
 assert_impl_all!(DrainUploadFuture<Ready<()>, axum::body::Body, ()>: Send, Debug);
 
-/// A body that is neither `Send`, nor `Unpin`, nor `Debug`, with data that are not `Bytes`.
+/// A body that is neither `Send`, nor `Unpin`, nor `Debug`, with data other than `Bytes`.
 struct Local(Rc<()>, std::marker::PhantomPinned);
 
 impl Body for Local {
@@ -34,7 +34,7 @@ impl Body for Local {
     }
 }
 
-/// Neither `Clone` nor `Send`, with a response and an error that are not either.
+/// Neither `Clone` nor `Send`, with a response and an error that are neither.
 struct Inner(#[expect(dead_code, reason = "makes it neither `Send` nor `Sync`")] Rc<()>);
 
 impl Service<Request<DrainUploadBody<Local>>> for Inner {

@@ -1,4 +1,4 @@
-//! TRAPS 51: which answers are held, and until when.
+//! TRAPS 51: which responses are held, and until when.
 
 use std::{convert::Infallible, pin::pin};
 
@@ -27,7 +27,7 @@ async fn trap_51_the_head_waits_until_the_upload_was_read() {
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "no");
 }
 
-/// The last byte that was announced is not the end: the frame that says so may be under way.
+/// The last announced byte is not the end: the frame that ends the stream may still follow.
 #[tokio::test]
 async fn trap_51_the_head_waits_for_the_end_of_the_stream() {
     let gate = Gate::closed();
@@ -48,7 +48,7 @@ async fn trap_51_a_service_that_has_read_a_part_is_waited_for_too() {
         assert_eq!(first.unwrap(), "abc");
         Ok::<_, Infallible>(unauthorized())
     });
-    // No more than is still to come counts.
+    // Only the remaining bytes count.
     let mut service = DrainUploadLayer::new().capacity(4).layer(inner);
     let mut answer = pin!(service.call(upload(7, body)));
     assert!(poll!(answer.as_mut()).is_pending());
@@ -56,7 +56,7 @@ async fn trap_51_a_service_that_has_read_a_part_is_waited_for_too() {
     assert_eq!(answer.await.unwrap().status(), StatusCode::UNAUTHORIZED);
 }
 
-/// The upload may be dropped with the inner future only.
+/// The upload may be dropped only with the inner future.
 #[tokio::test]
 async fn trap_51_a_future_that_keeps_the_request_is_waited_for_too() {
     let gate = Gate::closed();
@@ -84,7 +84,7 @@ async fn an_answer_after_the_upload_is_not_held() {
             let body = request.into_body().collect().await.unwrap().to_bytes();
             Ok::<_, Infallible>(Response::new(Full::new(body)))
         });
-        // Nothing may be drained, so that nothing is.
+        // With no capacity, nothing is drained.
         let mut service = DrainUploadLayer::new().capacity(0).layer(inner);
         let answer = service.call(upload(3, body)).await.unwrap();
         assert_eq!(
@@ -94,7 +94,7 @@ async fn an_answer_after_the_upload_is_not_held() {
     }
 }
 
-/// An echo answers before it reads: were its head held, both would wait for ever.
+/// An echo responds before it reads: if its head were held, both sides would wait forever.
 #[tokio::test]
 async fn an_answer_that_reads_the_upload_is_not_held() {
     let gate = Gate::closed();

@@ -1,4 +1,4 @@
-//! Which uploads are not waited for, and how long the others are.
+//! Tests which uploads are drained, and for how long.
 
 use std::{pin::pin, time::Duration};
 
@@ -10,7 +10,7 @@ use tower_revoke_testing::{Gate, ScriptedBody};
 
 use crate::support::{reject, upload};
 
-/// A body that doesn't come.
+/// A body that never arrives.
 fn stalled() -> ScriptedBody {
     ScriptedBody::new().wait_for(&Gate::closed())
 }
@@ -84,7 +84,7 @@ async fn clones_share_the_bytes_under_way() {
         assert!(poll!(second.as_mut()).is_pending());
         assert!(!is_held(&layer, upload(1, stalled())).await);
     }
-    // A caller that has left, and an upload that has ended, give theirs back.
+    // A caller that has left and an upload that has ended release their bytes.
     assert!(is_held(&layer, upload(4, stalled())).await);
     assert!(!is_held(&layer, upload(5, stalled())).await);
     gate.open();
@@ -96,7 +96,7 @@ async fn clones_share_the_bytes_under_way() {
 async fn a_client_that_stalls_is_waited_for_no_longer_than_the_timeout() {
     let timeout = Duration::from_secs(3);
     let layer = DrainUploadLayer::new().timeout(timeout).capacity(9);
-    // Time moves on only when nothing else is to be done.
+    // Paused time advances only when all tasks are idle.
     for body in [
         stalled(),
         ScriptedBody::new().data("abc").wait_for(&Gate::closed()),

@@ -1,4 +1,4 @@
-//! What a user sees of the layer.
+//! Tests of the layer through its public API.
 
 #![allow(clippy::unwrap_used, reason = "a test that stops has failed")]
 

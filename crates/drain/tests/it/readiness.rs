@@ -11,7 +11,7 @@ use crate::support::{Upload, upload};
 async fn trap_09_readiness_is_kept_while_uploads_are_drained() {
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let layer = layer_fn(|inner: ReadinessService<ScriptedBody>| {
-            // The inner service gets nothing of the upload, and answers early.
+            // The inner service doesn't get the upload, and responds early.
             let drop_body = |request: Request<Upload>| request.map(|_| ScriptedBody::new());
             DrainUploadLayer::new().layer(MapRequest::new(inner, drop_body))
         });

@@ -1,4 +1,4 @@
-//! Uploads, and a service that answers them early.
+//! Uploads, and a service that responds to them early.
 
 use std::{convert::Infallible, future::Ready};
 
@@ -13,7 +13,7 @@ pub(crate) type Upload = DrainUploadBody<ScriptedBody>;
 pub(crate) type Answer = Response<Full<Bytes>>;
 pub(crate) type Held<F> = DrainUploadFuture<F, ScriptedBody, Full<Bytes>>;
 
-/// An upload over HTTP/2 that announces so many bytes.
+/// An HTTP/2 upload that announces this many bytes.
 pub(crate) fn upload(len: u64, body: ScriptedBody) -> Request<ScriptedBody> {
     Request::post("/")
         .version(Version::HTTP_2)
@@ -28,7 +28,7 @@ pub(crate) fn unauthorized() -> Answer {
     response
 }
 
-/// Sends an upload through the layer to a service that drops it and answers 401.
+/// Sends an upload through the layer to a service that drops it and responds with 401.
 pub(crate) fn reject(
     layer: &DrainUploadLayer,
     request: Request<ScriptedBody>,

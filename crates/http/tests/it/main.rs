@@ -1,4 +1,4 @@
-//! What each client of this crate does over a socket.
+//! Tests each client of this crate over a socket.
 #![allow(clippy::unwrap_used, reason = "a test that stops has failed")]
 
 use std::sync::{
@@ -26,12 +26,12 @@ fn clients() -> Vec<Box<dyn HttpClient>> {
     ]
 }
 
-/// Servers on the loopback, until this is dropped.
+/// Loopback servers, stopped on drop.
 #[derive(Default)]
 struct Servers(JoinSet<()>);
 
 impl Servers {
-    /// The origin of a new server.
+    /// Starts a server and returns its origin.
     async fn start(&mut self, router: Router) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

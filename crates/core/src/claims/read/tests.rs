@@ -1,4 +1,4 @@
-//! Objects of all kinds, and what is none, read beside a map of values.
+//! Compares the reader with a map of values, on valid and malformed objects.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -22,7 +22,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What can't be read as a map later must be rejected now.
+/// Input that can't be read as a map later must be rejected now.
 fn is_rejected_alike(text: &str) -> bool {
     let map = serde_json::from_str::<serde_json::Map<String, Value>>(text);
     Members::read(text).is_err() == map.is_err()
@@ -100,7 +100,7 @@ proptest! {
     #[test]
     fn texts_are_found_where_they_stand(members in prop::collection::btree_map(".{0,4}", json(), 0..6)) {
         let json = Value::Object(members.into_iter().collect()).to_string();
-        // What is printed of a float may be read as its neighbour.
+        // A printed float may be read back as its neighbour.
         let object: serde_json::Map<_, _> = serde_json::from_str(&json).unwrap();
         let members = Members::read(&json).unwrap();
         prop_assert_eq!(members.all.len(), object.len());
@@ -131,7 +131,7 @@ proptest! {
             .map(|(place, old)| if place == at { with.chars().next().unwrap_or(old) } else { old })
             .collect();
         let map = serde_json::from_str::<serde_json::Map<String, Value>>(&broken);
-        // Only names of the outer object may not stand twice.
+        // Only the names of the outer object must be unique.
         if let (Err(_), Ok(map)) = (Members::read(&broken), map) {
             prop_assert!(broken.matches("\":").count() > map.len());
         } else {
