@@ -1,4 +1,4 @@
-//! The end of a response: nobody has a whole one before its end was let through.
+//! Property: no client has a complete response before its end was released.
 
 use std::{
     pin::{Pin, pin},
@@ -18,18 +18,20 @@ use tower_revoke_core::{
 };
 use tower_revoke_testing::{Gate, ScriptedBody};
 
-/// Over any request, head and script of frames: while the end is held, the client can't take what it
-/// has for the whole response; then it gets the very frames of the script; the end is told once.
+/// For any request, head and script of frames: while the end is held, the client can't take what it
+/// has for the complete response. Afterwards it gets exactly the frames of the script, and the end
+/// is reported once.
 pub(crate) fn body(input: &[u8]) {
     let case = Case::read(input);
     let request = case.request();
     let response = case.response();
     let ending = Ending::of(RequestShape::of(&request), &response);
     let is_over = case.is_over_with_head(&response);
-    // Where a stream follows, the head must not wait: its service may need an answer to go on.
+    // If an open stream follows, the head must not wait: the service may need the client's next
+    // message to continue.
     assert_eq!(ending == Ending::WithHead, is_over, "{case:?}");
     if is_over {
-        // The head waits then, so there is nothing that the body could give away.
+        // The head waits in this case, so the body reveals nothing.
         return;
     }
 
@@ -76,7 +78,7 @@ pub(crate) fn body(input: &[u8]) {
         return;
     };
     assert_eq!(counts.get(), (1, 0));
-    // A second look changes nothing.
+    // Polling again changes nothing.
     assert!(poll(body.as_mut()).is_pending());
     assert!(!body.is_end_stream());
     if case.dropped_after != usize::MAX {
@@ -112,7 +114,7 @@ struct Case {
     hint: Option<u64>,
     says_when_it_ends: bool,
     steps: Vec<Step>,
-    /// How many frames the client takes before it leaves.
+    /// The number of frames that the client reads before it leaves.
     dropped_after: usize,
 }
 
@@ -124,7 +126,7 @@ enum Step {
 }
 
 impl Case {
-    /// Every input is one.
+    /// Builds a case from any input.
     fn read(input: &[u8]) -> Self {
         let mut bytes = input.iter().copied();
         let mut next = || usize::from(bytes.next().unwrap_or_default());
@@ -222,8 +224,8 @@ impl Case {
         self.is_grpc && self.version == Version::HTTP_2
     }
 
-    /// The length after which a client stops reading (RFC 9110 §8.6). hyper makes the header from an
-    /// exact hint where there is none.
+    /// The length after which a client stops reading (RFC 9110 §8.6). Without the header, hyper
+    /// derives it from an exact size hint.
     fn promised(&self) -> Option<u64> {
         match self.is_grpc_stream() {
             true => None,
@@ -231,13 +233,13 @@ impl Case {
         }
     }
 
-    /// RFC 9112 §6.3 and RFC 9110 §15: whether the client has all when it has the head.
+    /// RFC 9112 §6.3 and RFC 9110 §15: whether the response is complete with its head.
     fn is_over_with_head(&self, response: &Response<ScriptedBody>) -> bool {
         let has_no_body = self.method == Method::HEAD
             || (self.method == Method::CONNECT && self.status.is_success())
             || [101, 204, 205, 304].contains(&self.status.as_u16());
-        // What ends with the connection looks whole wherever it is cut off. HTTP/2 has frames that
-        // say so, whatever version an upstream answered with.
+        // A body that ends with the connection looks complete wherever it is cut off. HTTP/2 has
+        // frames to end it, whatever the version of an upstream's response.
         let is_until_close = self.version < Version::HTTP_2
             && self.version.min(self.answered_version) == Version::HTTP_10
             && self.promised().is_none();

@@ -1,12 +1,12 @@
-//! The claims reader beside serde_json's map.
+//! Property: the claims reader agrees with serde_json's map.
 
 use serde_json::{Map, Value};
 use tower_revoke_core::{Claims, UnixTime};
 
 use crate::json::{IsPrivate, Members, names};
 
-/// What is read as a map with unique names and well-typed claims is read as claims, and says the
-/// same; everything else is rejected.
+/// Input that is a map with unique names and well-typed claims is read, with the same content; all
+/// other input is rejected.
 pub(crate) fn claims(input: &[u8]) {
     let Ok(json) = std::str::from_utf8(input) else {
         return;
@@ -55,7 +55,7 @@ pub(crate) fn claims(input: &[u8]) {
     );
 }
 
-/// The claims, if they are such.
+/// Returns the claims, if they are valid.
 pub(crate) fn read(json: &str) -> Option<Map<String, Value>> {
     let map: Map<String, Value> = serde_json::from_str(json).ok()?;
     let Members(members) = serde_json::from_str::<Members<IsPrivate>>(json).ok()?;
@@ -90,7 +90,7 @@ pub(crate) fn seconds(date: &Value, up: bool) -> Option<UnixTime> {
     Some(UnixTime::from_secs(date))
 }
 
-/// The strings of a claim that is one or has a list of them.
+/// Returns the strings of a claim that is one string or a list of them.
 pub(crate) fn words(claim: Option<&Value>, split: bool) -> Vec<&str> {
     match claim {
         Some(Value::String(words)) if split => {

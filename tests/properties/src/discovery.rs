@@ -1,4 +1,4 @@
-//! An issuer's metadata, and the URLs in it.
+//! Properties of an issuer's metadata, and of the URLs in it.
 
 use serde_json::value::RawValue;
 use tower_revoke_core::{Endpoint, IssuerMetadata};
@@ -8,13 +8,13 @@ use crate::json::Members;
 
 const ISSUER: &str = "https://id.example.com/shop";
 
-/// A document is an object of the issuer that was asked, in which nothing that is read stands twice;
-/// and the endpoints in it are where the client goes that is sent there.
+/// A document is an object of the requested issuer in which no relevant member occurs twice, and a
+/// client that is given one of its endpoints connects to that endpoint's host.
 pub(crate) fn discovery(input: &[u8]) {
     let Ok(metadata) = IssuerMetadata::parse(ISSUER, input) else {
         return;
     };
-    // Members that nobody asks for may hold anything: an issuer is no stranger.
+    // Other members may hold anything, because the issuer is trusted.
     let Ok(text) = std::str::from_utf8(input) else {
         return;
     };
@@ -39,9 +39,10 @@ pub(crate) fn discovery(input: &[u8]) {
     }
 }
 
-/// What `Endpoint` judged is what a client that follows the URL standard, as reqwest does, reads.
+/// Checks that a client that follows the URL standard, such as reqwest, reads the URL as `Endpoint`
+/// does.
 fn assert_same_place(endpoint: &Endpoint, url: &str) {
-    // A client may reject it: then nothing is sent.
+    // A client may reject the URL; then nothing is sent.
     let Ok(url) = Url::parse(url) else { return };
     let uri = endpoint.uri();
     assert_eq!(uri.scheme_str(), Some(url.scheme()));
@@ -67,7 +68,7 @@ fn assert_same_place(endpoint: &Endpoint, url: &str) {
     }
 }
 
-/// The address, if it is written as one in the usual form.
+/// Returns the address, if it is written in the usual form.
 fn host_of(host: &str) -> Option<Host> {
     let within = host.trim_start_matches('[').trim_end_matches(']');
     let v6 = within.parse().map(Host::Ipv6);

@@ -1,10 +1,10 @@
-//! A JSON text read member by member: which names stand twice, which a map would hide.
+//! Reads JSON member by member, to find duplicate names, which a map would hide.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// The members of an object, in their order.
+/// The members of an object, in order.
 pub(crate) struct Members<T>(pub(crate) Vec<(String, T)>);
 
 impl<T> Members<T> {
@@ -43,8 +43,9 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
     }
 }
 
-/// Whether a value, at any depth, is an object whose first name serde_json keeps for itself. It reads
-/// such an object as a number, or as JSON that stands in a text, depending on its features.
+/// Whether a value contains, at any depth, an object whose first name serde_json reserves.
+/// Depending on its features, serde_json reads such an object as a number, or as JSON inside a
+/// string.
 pub(crate) struct IsPrivate(pub(crate) bool);
 
 impl<'de> Deserialize<'de> for IsPrivate {
@@ -107,7 +108,7 @@ impl<'de> Deserialize<'de> for IsPrivate {
     }
 }
 
-/// The names of an object's members, or nothing if it is none.
+/// Returns the names of an object's members, or `None` for anything else.
 pub(crate) fn names(json: &[u8]) -> Option<Members<IgnoredAny>> {
     serde_json::from_slice(json).ok()
 }

@@ -1,4 +1,4 @@
-//! A key set that an issuer, or somebody in its place, sends.
+//! Properties of a key set from an issuer, or from an attacker in its place.
 
 use std::sync::LazyLock;
 
@@ -26,8 +26,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     World { clock, good, token }
 });
 
-/// A set is an object whose `keys` are a list; and whatever stands beside a good key, the good key
-/// verifies.
+/// A set is an object whose `keys` are a list. Whatever else is in the list, a valid key verifies
+/// its tokens.
 pub(crate) fn jwks(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
@@ -41,14 +41,14 @@ pub(crate) fn jwks(input: &[u8]) {
         let once = names(input).expect("an object").0;
         let once = once.iter().filter(|(name, _)| name == "keys").count();
         assert_eq!(once, 1, "nobody can tell which keys are meant");
-        // Nobody but the issuer has the key.
+        // Only the issuer has the key.
         assert!(
             value.to_string().contains("\"kty\"") && !passes(&tokens) || text.contains(good_x())
         );
     }
     if let Ok(junk) = serde_json::from_str::<Value>(text) {
         let set = json!({"keys": [junk, WORLD.good, junk]}).to_string();
-        // Only what makes the whole set too large may keep the good key out.
+        // Only a set that is too large may be rejected with its valid key.
         if set.len() < 1024 * 1024 {
             let tokens = verifier(&set).expect("one key is good");
             assert!(passes(&tokens), "{junk} keeps the good key from verifying");
@@ -56,7 +56,7 @@ pub(crate) fn jwks(input: &[u8]) {
     }
 }
 
-/// The x coordinate of the good key.
+/// Returns the x coordinate of the valid key.
 fn good_x() -> &'static str {
     WORLD.good["x"].as_str().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! A token whose signature is good, and whose other parts may be anything.
+//! Properties of a token with a valid signature, and arbitrary other parts.
 
 use std::sync::LazyLock;
 
@@ -38,8 +38,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     World { issuer, tokens }
 });
 
-/// A signed text passes if and only if it is two canonical parts, with a header and claims that are
-/// good.
+/// A signed text passes if and only if it consists of two canonical parts, with a valid header and
+/// valid claims.
 pub(crate) fn jwt_split(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
@@ -54,20 +54,20 @@ pub(crate) fn jwt_split(input: &[u8]) {
         &WORLD.issuer.sign_parts(header, payload),
         expected.is_some(),
     );
-    // Unsigned, or signed over something else, it never does.
+    // Unsigned, or signed over something else, it never passes.
     assert_passes(text, false);
     assert_passes(&format!("{text}.{}", "A".repeat(43)), false);
 }
 
-/// A header passes if and only if it is a JSON object in UTF-8 with unique names, of the one
-/// algorithm, of a kind that may be an access token, and without extensions.
+/// A header passes if and only if it is a UTF-8 JSON object with unique names, the only allowed
+/// algorithm, a type that an access token may have, and no extensions.
 pub(crate) fn jwt_header(input: &[u8]) {
     let claims = format!(r#"{{"iss":"{ISSUER}","aud":"{AUDIENCE}","exp":{NOW}}}"#);
     assert_passes(&WORLD.issuer.sign_raw(input, claims), is_good_header(input));
 }
 
 fn assert_passes(token: &str, expected: bool) {
-    // What is no token at all, the layer rejects before.
+    // The layer rejects malformed tokens before verification.
     let Ok(bearer) = BearerToken::new(token) else {
         return;
     };
@@ -76,7 +76,7 @@ fn assert_passes(token: &str, expected: bool) {
     assert_eq!(verdict.is_ok(), expected, "{token}: {verdict:?}");
 }
 
-/// RFC 7515 §2: no padding; and one spelling only.
+/// Decodes a part without padding, in its only canonical spelling (RFC 7515 §2).
 fn decoded(part: &str) -> Option<Vec<u8>> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(part).ok()?;
     (BASE64_URL_SAFE_NO_PAD.encode(&bytes) == part).then_some(bytes)

@@ -1,8 +1,9 @@
-//! What holds for every input, however hostile: one function per parser, from bytes to an assertion.
+//! Properties that hold for every input, however hostile: a function for each parser, from bytes to
+//! assertions.
 //!
-//! The proptests beside this crate and the targets in `fuzz` call the same functions. Where it can,
-//! a property compares what the crates read with a second reading, written from the RFC and sharing
-//! no code with the first.
+//! The proptests of this crate and the targets in `fuzz` call the same functions. Where possible, a
+//! property compares the parser with a second one that was written from the RFC and shares no code
+//! with it.
 
 mod body;
 mod claims;
@@ -14,10 +15,10 @@ mod path;
 mod percent;
 mod sources;
 
-/// A property: panics with what was violated.
+/// A property: panics if the input violates it.
 pub type Property = fn(&[u8]);
 
-/// Every property, by the name that its fuzz target and its seeds have.
+/// All properties, by the names of their fuzz targets and seeds.
 pub const ALL: [(&str, Property); 11] = [
     ("authorization", sources::authorization),
     ("body", body::body),
@@ -32,11 +33,11 @@ pub const ALL: [(&str, Property); 11] = [
     ("subprotocol", sources::subprotocol),
 ];
 
-/// Asserts the property of this name.
+/// Asserts the property with this name.
 ///
 /// # Panics
 ///
-/// If it doesn't hold for `input`, or there is none of this name.
+/// If `input` violates the property, or if there is no such property.
 pub fn check(name: &str, input: &[u8]) {
     let found = ALL.iter().find(|(known, _)| *known == name);
     let (_, property) = found.expect("a property of this name");

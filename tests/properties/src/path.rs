@@ -1,13 +1,13 @@
-//! The path that rules read, beside how others read it.
+//! Property: the path that rules read is the path that others read.
 
 use tower_revoke_core::{PathAllowances, PathAmbiguity, internal::decode_unreserved, read_path};
 use url::Url;
 
 use crate::percent::decoded;
 
-/// A path that passes is read alike by whoever decodes it once, twice or not at all, resolves its
-/// dots, merges its slashes or strips its parameters; an allowance gives what is read without the
-/// thing allowed.
+/// A path that passes means the same to a server that decodes it once, twice or not at all,
+/// resolves dots, merges slashes or strips parameters. With an allowance, the result is the path
+/// without what is allowed.
 pub(crate) fn path(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
@@ -34,13 +34,13 @@ pub(crate) fn path(input: &[u8]) {
     let normal = decode_unreserved(&raw);
     match read_path(&raw, strict.encoded_unreserved()) {
         Ok(path) => assert_eq!(read_path(&normal, strict), Ok(path)),
-        // Decoding may make a valid escape of an invalid one: `%3%66`.
+        // Decoding may turn an invalid escape into a valid one: `%3%66`.
         Err(PathAmbiguity::InvalidEscape) => {}
         Err(_) => assert!(read_path(&normal, strict).is_err()),
     }
 }
 
-/// As nginx and servlet containers do: slashes are merged, `.` and `..` resolved.
+/// Merges slashes and resolves `.` and `..`, as nginx and servlet containers do.
 fn resolved(path: &str) -> String {
     let mut parts = Vec::new();
     for part in path.split('/') {

@@ -1,6 +1,6 @@
-//! Percent-encoding (RFC 3986 §2.1), read without the crate that the layers read it with.
+//! Percent-decoding (RFC 3986 §2.1), independent of the crate that the layers use.
 
-/// Decodes once; a `%` that two digits don't follow stays.
+/// Decodes once; a `%` without two hex digits stays.
 pub(crate) fn decoded(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let digit = |at: usize| {

@@ -1,6 +1,8 @@
-//! Where a token is read from: the header, the cookie, the query, the WebSocket subprotocol.
+//! Properties of the sources of a token: the header, the cookie, the query, the WebSocket
+//! subprotocol.
 //!
-//! Each source is read through the layer, over a verifier that takes every token and records which
+//! Each source is read through the layer, with a verifier that accepts every token and records it.
+//! In the input, header values are separated by a line feed, which none can contain.
 //! it was asked about. Several header values are separated by a line feed, which none can hold.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +24,7 @@ use crate::percent::decoded;
 
 type Layered = RequireBearerLayer<Recorder>;
 
-/// Takes every token, and records it.
+/// Accepts every token, and records it.
 #[derive(Clone, Default)]
 struct Recorder {
     asked: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -39,12 +41,12 @@ impl TokenVerifier for Recorder {
     }
 }
 
-/// What became of a request.
+/// The result of a request.
 struct Outcome {
     status: StatusCode,
-    /// The tokens that the verifier was asked about.
+    /// The tokens that the verifier received.
     asked: Vec<Vec<u8>>,
-    /// The request as the inner service saw it.
+    /// The request as the inner service received it.
     seen: Option<Parts>,
 }
 
@@ -84,7 +86,7 @@ impl Outcome {
         assert_eq!(self.asked, asked);
     }
 
-    /// The values of a header that the inner service saw.
+    /// Returns the values of a header that the inner service received.
     fn seen(&self, name: HeaderName) -> Option<Vec<&HeaderValue>> {
         let seen = self.seen.as_ref()?;
         Some(seen.headers.get_all(name).iter().collect())
@@ -130,7 +132,8 @@ fn credentials(value: &[u8]) -> Result<Option<&[u8]>, ()> {
     }
 }
 
-/// One header with a `b64token` is read; other schemes are no credentials; all else is a 400.
+/// One header with a `b64token` is read; other schemes are no credentials; everything else is a
+/// 400.
 pub(crate) fn authorization(input: &[u8]) {
     let values = header_values(input);
     let outcome = call(
@@ -155,8 +158,7 @@ pub(crate) fn authorization(input: &[u8]) {
     }
 }
 
-/// The verifier is asked about cookies of the name and no other, and a single one that is a token
-/// passes.
+/// Only cookies of the configured name are verified, and a single one with a token passes.
 pub(crate) fn cookie(input: &[u8]) {
     let values = header_values(input);
     let request = with(Request::new(()), &COOKIE, &values);
@@ -178,7 +180,7 @@ pub(crate) fn cookie(input: &[u8]) {
     }
 }
 
-/// The value of the pair, if it is the cookie `token` and not an empty one (RFC 6265 §4.1.1).
+/// Returns the value of the pair if it is a non-empty cookie `token` (RFC 6265 §4.1.1).
 fn cookie_value(pair: &[u8]) -> Option<&[u8]> {
     let pair = pair.trim_ascii();
     let (name, value) = pair.split_at(pair.iter().position(|byte| *byte == b'=')?);
@@ -189,7 +191,7 @@ fn cookie_value(pair: &[u8]) -> Option<&[u8]> {
     (name == b"token" && !value.is_empty()).then_some(value)
 }
 
-/// The parameter is read however it is written, and leaves the URI; all others stay as they were.
+/// The parameter is read in any encoding and removed from the URI; all others stay unchanged.
 pub(crate) fn query(input: &[u8]) {
     let Ok(query) = std::str::from_utf8(input) else {
         return;
@@ -197,7 +199,7 @@ pub(crate) fn query(input: &[u8]) {
     let Ok(uri) = format!("/p?{query}").parse::<Uri>() else {
         return;
     };
-    // A fragment is not sent: it is no part of a request's URI.
+    // A fragment is never sent, so it is not part of a request's URI.
     let Some(query) = uri.query() else { return };
     let mut request = Request::new(());
     *request.uri_mut() = uri.clone();
@@ -229,7 +231,7 @@ pub(crate) fn query(input: &[u8]) {
     }
 }
 
-/// The subprotocol with the prefix is read, and leaves the list; all others stay, in their order.
+/// The subprotocol with the prefix is read and removed from the list; all others stay, in order.
 pub(crate) fn subprotocol(input: &[u8]) {
     const PREFIX: &[u8] = b"bearer.";
     let values = header_values(input);

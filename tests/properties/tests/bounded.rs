@@ -1,11 +1,11 @@
-//! The properties over generated inputs, and over the seeds of the fuzz targets.
+//! Runs the properties on generated inputs, and on the seeds of the fuzz targets.
 
 use std::{fs, path::Path};
 
 use proptest::{prelude::*, sample::select};
 use tower_revoke_properties::{ALL, check};
 
-/// What a seed directory holds are inputs that once showed something, or that lead a fuzzer in.
+/// Seeds are inputs that once found a bug, or that lead a fuzzer past the first checks.
 #[test]
 fn every_seed_passes() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
@@ -21,7 +21,7 @@ fn every_seed_passes() {
     }
 }
 
-/// Joins pieces that mean something to the parser, so that most inputs get past its first check.
+/// Joins pieces that the parser knows, so that most inputs get past its first check.
 fn of_pieces(pieces: &'static [&'static str], at_most: usize) -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         8 => select(pieces).prop_map(|piece| piece.as_bytes().to_vec()),
@@ -30,7 +30,7 @@ fn of_pieces(pieces: &'static [&'static str], at_most: usize) -> impl Strategy<V
     prop::collection::vec(piece, 0..at_most).prop_map(|pieces| pieces.concat())
 }
 
-/// A seed with a part of it replaced.
+/// Replaces a part of a seed.
 fn mutated(name: &'static str) -> impl Strategy<Value = Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../fuzz/seeds")
