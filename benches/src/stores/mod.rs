@@ -79,7 +79,7 @@ pub fn run(quick: bool, named: Option<&str>) -> Outcome<()> {
     Ok(())
 }
 
-/// Returns the uses per second of so many concurrent callers, each with one use at a time.
+/// Returns the uses per second of this many concurrent callers, each with one use at a time.
 async fn rate<C: Claims>(uses: &Arc<C>, callers: u64) -> Outcome<f64> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let until = Some(Clock::system().now().saturating_add(LIFE));

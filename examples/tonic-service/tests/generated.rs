@@ -1,5 +1,5 @@
-//! What is checked in under `src/generated` is what the proto says. After a change of the proto,
-//! `cargo test -p tonic-service` writes it anew and fails once.
+//! Checks that the code in `src/generated` is up to date. After a change of the proto, `cargo test
+//! -p tonic-service` regenerates it and fails once.
 
 use std::{fs, path::Path};
 
