@@ -31,6 +31,10 @@ pub enum SqlStoreError {
     /// The database answered with an error.
     #[error("the database answered with an error")]
     Rejected(#[source] BoxError),
+    /// The server is a standby, a replica or read-only. What it returns may be older than what the
+    /// primary has acknowledged, and nothing can be written to it.
+    #[error("the database is a standby or read-only; the URL must lead to the primary")]
+    ReadOnly,
     /// The encoding of the database is not UTF-8, so it could not store every text.
     #[error("the encoding of the database is {0}; it must be UTF8")]
     Encoding(String),
@@ -79,6 +83,12 @@ pub(crate) enum Failure {
     Undone(#[source] Arc<sqlx::Error>),
     #[error("the database is full")]
     Full,
+    #[error("the database has become a standby or read-only")]
+    #[cfg_attr(
+        not(any(feature = "mysql", feature = "postgres")),
+        expect(dead_code, reason = "files have no replicas")
+    )]
+    ReadOnly,
     #[error("the texts are longer than the database takes at once")]
     TooLong,
     #[error("the tokio runtime in which the store was opened has ended")]

@@ -64,7 +64,9 @@
 //! others. `NOTIFY` wakes callers of [`changed`](tower_revoke_core::ChangeFeed::changed) on all
 //! nodes.
 //!
-//! The URL must lead to the primary. A pooler in front of it must pool sessions (in PgBouncer,
+//! The URL must lead to the primary. A standby is rejected when the store is opened; on a server that
+//! becomes one later, look-ups, the feed and writes fail with
+//! [`Unavailable`](tower_revoke_core::StoreError::Unavailable). A pooler in front of it must pool sessions (in PgBouncer,
 //! `pool_mode = session`), because statements are prepared and settings belong to the session.
 //!
 //! The tables and functions have a schema of their own, `tower_revoke` by default. The login needs
@@ -81,7 +83,10 @@
 //! [`changed`](tower_revoke_core::ChangeFeed::changed) on the same handle; other nodes see it when
 //! they next read the feed.
 //!
-//! The URL must lead to the primary. A proxy in front of it must keep sessions and must not split
+//! The URL must lead to the primary. A server with `read_only` or `innodb_read_only` is rejected when
+//! the store is opened, also for a login that could write to it; on a server that becomes read-only
+//! later, all calls fail with [`Unavailable`](tower_revoke_core::StoreError::Unavailable). A proxy in
+//! front of it must keep sessions and must not split
 //! reads from writes. All nodes must use the same member of a Galera cluster: another member may
 //! lag, and if two of them write, one fails to commit and is retried. Galera was not tested.
 //!

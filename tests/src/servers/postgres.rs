@@ -32,21 +32,44 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a server on a free port, with more command-line options.
     pub async fn start(args: &[&str]) -> Self {
+        let initdb = "--no-sync -A trust -U postgres -E UTF8 --locale C";
+        Self::start_over(args, "initdb", initdb).await
+    }
+
+    /// Starts a hot standby of it, which follows it.
+    pub async fn start_standby(&self) -> Self {
+        let from = format!(
+            "-h 127.0.0.1 -p {} -U postgres -R -X stream -c fast",
+            self.port
+        );
+        Self::start_over(&[], "pg_basebackup", &from).await
+    }
+
+    /// Starts it as a standby of nobody, as a fail-over does to a primary that comes back. It must
+    /// have been killed.
+    pub async fn restart_as_standby(&mut self) {
+        let signal = self.data.path().join("db/standby.signal");
+        fs::write(signal, "").expect("a file of ours");
+        self.restart().await;
+    }
+
+    /// Starts one on data that a program makes.
+    async fn start_over(args: &[&str], program: &str, making: &str) -> Self {
         let data = TempDir::new().expect("a temp dir");
         let programs = programs();
         if is_root() {
             let mut chown = Command::new("chown");
             ran("chown", chown.arg("postgres:postgres").arg(data.path()));
         }
-        let (program, before) = as_postgres(&programs.join("initdb"));
-        let mut initdb = Command::new(program);
-        initdb
+        let (path, before) = as_postgres(&programs.join(program));
+        let mut command = Command::new(path);
+        command
             .args(before)
-            .args(["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8"])
-            .args(["--locale", "C", "-D"])
+            .args(making.split(' '))
+            .arg("-D")
             .arg(data.path().join("db"))
             .current_dir(data.path());
-        ran("initdb", &mut initdb);
+        ran(program, &mut command);
         let mut postgres = Self {
             process: ServerProcess::default(),
             data,
@@ -75,7 +98,9 @@ impl Postgres {
         });
         process
             .says("that it is ready", WITHIN, |line| {
-                line.contains("ready to accept connections").then_some(())
+                // A standby accepts "read-only connections".
+                let is_ready = line.contains("ready to accept") && line.contains("connections");
+                is_ready.then_some(())
             })
             .await;
         self.process = ServerProcess::of(process);

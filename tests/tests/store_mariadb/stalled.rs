@@ -9,15 +9,18 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Connection, Executor, MySqlConnection};
+use sqlx::{Connection, Executor, MySqlConnection, MySqlPool};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
-use tower_revoke_core::{Store, StoreError, UseOutcome};
-use tower_revoke_store_sql::MySqlStore;
-use tower_revoke_tests::servers::{MariaDb, is_outage, wait_until};
+use tower_revoke_core::{ChangeFeed, Store, StoreError, UnixTime, UseOutcome};
+use tower_revoke_store_sql::{MySqlStore, SqlStoreError};
+use tower_revoke_tests::{
+    feed::whole_feed,
+    servers::{MariaDb, is_outage, wait_until},
+};
 
 use super::tools::{key, new_use, now, open, revocation};
 
@@ -169,37 +172,49 @@ async fn connections_that_are_killed_are_no_matter() {
     }
 }
 
-/// A primary that has become a replica rejects writes, which is an outage; once it is the primary
-/// again, everything works.
+/// A primary that has become a replica gives no answer, even to a login that could write to it; once
+/// it is the primary again, everything works.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_became_read_only_is_an_outage() {
+async fn trap_56_a_server_that_became_read_only_is_an_outage() {
     let server = MariaDb::start(&[]).await;
     server.sql(
         "CREATE USER orders@'127.0.0.1'; \
          GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON tower.* TO orders@'127.0.0.1'",
     );
-    let url = server.url().replace("root@", "orders@");
-    let store = MySqlStore::connect(url).await.expect("a server that is up");
-    store
-        .take_use(&new_use(1, 1, 1), now())
-        .await
-        .expect("a use");
-    server.sql("SET GLOBAL read_only = ON");
-    let rejected = store
-        .take_use(&new_use(2, 1, 1), now())
-        .await
-        .expect_err("it is read-only");
-    assert!(
-        matches!(rejected, StoreError::Unavailable(_)),
-        "{rejected:?}"
-    );
-    assert!(store.look_up(&[key(1)]).await.expect("an answer")[0].is_some());
-    server.sql("SET GLOBAL read_only = OFF");
-    let won = store
-        .take_use(&new_use(2, 1, 1), now())
-        .await
-        .expect("a use");
-    assert_eq!(won, UseOutcome::Taken { left: 0 });
+    for (number, user) in [(1, "orders@"), (10, "root@")] {
+        let url = server.url().replace("root@", user);
+        let store = MySqlStore::connect(&url)
+            .await
+            .expect("a server that is up");
+        let pool = MySqlPool::connect_lazy(&url).expect("a URL");
+        let pooled = MySqlStore::from_pool(pool).await;
+        let pooled = pooled.expect("a server that is up");
+        let use_ = new_use(number, 1, 1);
+        store.take_use(&use_, now()).await.expect("a use");
+        let since = whole_feed(&store).await.next;
+        server.sql("SET GLOBAL read_only = ON");
+        let opened = MySqlStore::connect(&url).await;
+        assert!(matches!(opened, Err(SqlStoreError::ReadOnly)), "{opened:?}");
+        let is_outage = |error| assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        let other = new_use(number + 1, 1, 1);
+        is_outage(store.take_use(&other, now()).await.expect_err(user));
+        is_outage(store.purge(UnixTime::EPOCH).await.expect_err(user));
+        for store in [&store, &pooled] {
+            let keys = [key(number), key(number + 1)];
+            is_outage(store.look_up(&keys[..1]).await.expect_err(user));
+            is_outage(store.look_up(&keys[1..]).await.expect_err(user));
+            is_outage(store.changes(None).await.expect_err(user));
+            is_outage(store.changes(Some(&since)).await.expect_err(user));
+        }
+        server.sql("SET GLOBAL read_only = OFF");
+        for store in [&store, &pooled] {
+            let found = store.look_up(&[key(number)]).await.expect("an answer");
+            assert!(found[0].is_some());
+        }
+        store.changes(Some(&since)).await.expect("a page");
+        let won = store.take_use(&other, now()).await.expect("a use");
+        assert_eq!(won, UseOutcome::Taken { left: 0 });
+    }
 }
 
 /// A full server is reported as such, and no write that failed is there in part.

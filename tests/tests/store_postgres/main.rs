@@ -6,3 +6,4 @@ mod feed;
 mod keeping;
 mod opening;
 mod pool;
+mod standby;

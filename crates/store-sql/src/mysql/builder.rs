@@ -266,7 +266,9 @@ impl MySqlStoreBuilder {
     /// creating tables may take longer.
     async fn open(&self, given: &MySqlConnectOptions) -> Result<Link, SqlStoreError> {
         let link = Link::open(given, self.settings.opening_timeout()).await;
-        link.map_err(of_opening)
+        let mut link = link.map_err(of_opening)?;
+        migrate::check_server(&mut link).await?;
+        Ok(link)
     }
 }
 

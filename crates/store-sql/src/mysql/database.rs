@@ -5,8 +5,8 @@ use std::{fmt, time::Duration};
 use sqlx::{Executor, MySql as Driver, MySqlPool, mysql::MySqlRow, pool::PoolConnection};
 use tokio::sync::watch;
 
-use super::sql::Tables;
-use crate::error::Failure;
+use super::{error::IS_READ_ONLY, sql::Tables};
+use crate::{columns::Columns, error::Failure};
 
 /// Surrounds a statement in a session of the user's pool, which may have any settings and may be in
 /// a transaction: without autocommit every read begins one. The snapshot of that would be too old,
@@ -35,24 +35,30 @@ pub(crate) struct MySql {
 
 impl MySql {
     /// Returns the rows of one statement, which reads one snapshot. Uses the text protocol, which
-    /// prepares nothing and takes one round trip.
+    /// prepares nothing and takes one round trip. Fails if the server has become read-only, since
+    /// what it knows may be old; another connection may lead to the primary.
     pub(super) async fn rows(&self, statement: &str) -> Result<Vec<MySqlRow>, Failure> {
-        if !self.is_borrowed {
-            return Ok(self.pool.fetch_all(sqlx::raw_sql(statement)).await?);
-        }
         let mut lent = Lent(Some(self.pool.acquire().await?));
         let Some(connection) = &mut lent.0 else {
             return Ok(Vec::new());
         };
-        let statements = format!("{BEGIN}{statement}{END}");
-        let rows = connection.fetch_all(sqlx::raw_sql(&statements)).await?;
+        let (begin, end) = match self.is_borrowed {
+            true => (BEGIN, END),
+            false => ("", ""),
+        };
+        let statements = format!("{begin}{statement};SELECT {IS_READ_ONLY}{end}");
+        let mut rows = connection.fetch_all(sqlx::raw_sql(&statements)).await?;
+        let is_read_only = rows.pop().ok_or(Failure::Garbled("a setting"))?;
+        if is_read_only.number(0)? != 0 {
+            return Err(Failure::ReadOnly);
+        }
         lent.release();
         Ok(rows)
     }
 }
 
-/// A connection borrowed from the user's pool. Closes it if the call fails or is dropped, since it
-/// may then still be in our transaction. [`release`](Self::release) returns it to the pool.
+/// A connection borrowed from the pool. Closes it if the call fails or is dropped: it may still be
+/// in our transaction, or lead to a server that is read-only. [`release`](Self::release) returns it to the pool.
 struct Lent(Option<PoolConnection<Driver>>);
 
 impl Lent {

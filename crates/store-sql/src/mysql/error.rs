@@ -26,10 +26,16 @@ fn of_answer(error: &(dyn DatabaseError + 'static)) -> Kind {
     }
 }
 
+/// A condition that holds on a server that is read-only: a replica, a demoted primary, or a reader
+/// of a cluster that shares its storage. Some logins could write there all the same. `read_only` is
+/// a number or, in newer releases of MariaDB, a word.
+pub(super) const IS_READ_ONLY: &str = "CONCAT(@@GLOBAL.read_only,'/',@@GLOBAL.innodb_read_only) \
+                                       NOT IN ('0/0','OFF/0','OFF/OFF')";
+
 /// Returns whether the server is read-only, as a demoted primary is. The statement had no effect,
 /// and a new connection may reach the new primary.
 fn is_read_only(number: u16) -> bool {
-    matches!(number, 1290 | 1836)
+    matches!(number, 1290 | 1836 | 1874)
 }
 
 fn number(error: &sqlx::Error) -> Option<u16> {

@@ -1,7 +1,7 @@
 //! Creates, migrates and checks the tables.
 
 use super::{
-    error::{is_no_table, of_opening},
+    error::{IS_READ_ONLY, is_no_table, of_opening},
     session::Link,
     sql::{Tables, literal},
 };
@@ -126,17 +126,25 @@ async fn check_engines(link: &mut Link, tables: &Tables) -> Result<(), SqlStoreE
     }
 }
 
+/// Rejects a server that is read-only, even if this login could write to it.
+pub(super) async fn check_server(link: &mut Link) -> Result<(), SqlStoreError> {
+    let rows = link.ask_opening(&format!("SELECT {IS_READ_ONLY}")).await?;
+    match rows.first().map(|row| row.number(0)) {
+        Some(Ok(0)) => Ok(()),
+        _ => Err(SqlStoreError::ReadOnly),
+    }
+}
+
 pub(super) async fn warn_if_it_may_lose(link: &mut Link) -> Result<(), SqlStoreError> {
     let statement = "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, \
-                     @@GLOBAL.sync_binlog, @@GLOBAL.read_only";
+                     @@GLOBAL.sync_binlog";
     let rows = link.ask_opening(statement).await?;
     let setting = |place| -> Result<String, Failure> {
         let text = rows.first().map(|row| row.text(place)).transpose()?;
         Ok(text.flatten().unwrap_or_default())
     };
-    let read =
-        || -> Result<_, Failure> { Ok((setting(0)?, setting(1)?, setting(2)?, setting(3)?)) };
-    let Ok((flushes, logs, syncs, read_only)) = read() else {
+    let read = || -> Result<_, Failure> { Ok((setting(0)?, setting(1)?, setting(2)?)) };
+    let Ok((flushes, logs, syncs)) = read() else {
         return Err(SqlStoreError::Setting(
             "the settings of the server can't be read",
         ));
@@ -153,9 +161,6 @@ pub(super) async fn warn_if_it_may_lose(link: &mut Link) -> Result<(), SqlStoreE
             "the server keeps a binary log with sync_binlog = {syncs}, not 1: a crash of its \
              machine may lose acknowledged revocations and uses"
         );
-    }
-    if !["0", "OFF"].contains(&&*read_only) {
-        tracing::warn!("the server is read-only: nothing can be revoked there and no use taken");
     }
     Ok(())
 }

@@ -11,7 +11,10 @@ use super::{
     error::{is_of_a_replica, kind, of_opening},
     sql::AT_EASE,
 };
-use crate::error::{Failure, Kind, SqlStoreError};
+use crate::{
+    columns::Columns,
+    error::{Failure, Kind, SqlStoreError},
+};
 
 /// Returns the connect options of the store's own sessions. They switch off what the driver would
 /// set by itself, since [`settings`] sets it together with the rest.
@@ -100,6 +103,11 @@ impl Link {
                 Ok(more) => rows.extend(more),
                 Err(error) => return Err(self.give_up(error, true).await),
             }
+        }
+        // The first row is that of the lock.
+        if matches!(rows.first().map(|row| row.number(4)), Some(Ok(1))) {
+            self.back().await?;
+            return Err(Failure::ReadOnly);
         }
         Ok(rows)
     }

@@ -7,6 +7,7 @@
 
 use std::fmt::Write;
 
+use super::error::IS_READ_ONLY;
 use crate::{backend::Digest, error::Failure};
 
 /// The size at which a packet counts as full, even if the server accepts longer ones. A single long
@@ -221,7 +222,7 @@ const IN_A_HURRY: &str = "SET SESSION wait_timeout=1";
 pub(super) const AT_EASE: &str = "SET SESSION wait_timeout=DEFAULT";
 
 /// Adds the statements that take the lock of writers. They return one row of: 0, seq,
-/// purged_before, trimmed. The snapshot of the transaction is taken by its first read without a
+/// purged_before, trimmed, and whether the server is read-only. The snapshot of the transaction is taken by its first read without a
 /// lock. That comes after them, so it sees everything that earlier holders of the lock have
 /// committed.
 pub(super) fn begin(packets: &mut Packets, tables: &Tables) {
@@ -230,7 +231,8 @@ pub(super) fn begin(packets: &mut Packets, tables: &Tables) {
     packets.add(IN_A_HURRY);
     packets.add("START TRANSACTION");
     packets.add(&format!(
-        "SELECT 0, seq, purged_before, trimmed FROM {} WHERE only_one=1 FOR UPDATE",
+        "SELECT 0, seq, purged_before, trimmed, {IS_READ_ONLY} FROM {} \
+         WHERE only_one=1 FOR UPDATE",
         tables.store
     ));
 }

@@ -235,7 +235,7 @@ impl PostgresStoreBuilder {
         let mut link = PgConnection::connect_with(&options)
             .await
             .map_err(of_opening)?;
-        migrate::check_encoding(&mut link).await?;
+        migrate::check_server(&mut link).await?;
         Ok(link)
     }
 }

@@ -134,8 +134,15 @@ async fn setting(link: &mut PgConnection, name: &str) -> Result<String, SqlStore
     row.and_then(|row| row.try_get(0)).map_err(of_opening)
 }
 
-/// Rejects a database whose encoding can't store every text.
-pub(crate) async fn check_encoding(link: &mut PgConnection) -> Result<(), SqlStoreError> {
+/// Rejects a standby, and a database whose encoding can't store every text.
+pub(crate) async fn check_server(link: &mut PgConnection) -> Result<(), SqlStoreError> {
+    let row = sqlx::query("SELECT pg_is_in_recovery()").fetch_one(&mut *link);
+    let is_standby: bool = (row.await)
+        .and_then(|row| row.try_get(0))
+        .map_err(of_opening)?;
+    if is_standby {
+        return Err(SqlStoreError::ReadOnly);
+    }
     let encoding = setting(link, "server_encoding").await?;
     match encoding.as_str() {
         "UTF8" => Ok(()),

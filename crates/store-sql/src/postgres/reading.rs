@@ -1,13 +1,17 @@
 //! Reads: look-ups, the feed, a full load, records. Each is one statement, and so reads one
 //! snapshot at any isolation level that a session of the user's pool may have.
 
-use sqlx::{Row, postgres::PgRow};
+use sqlx::{
+    Postgres as Driver, Row,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
 use tower_revoke_core::{KeyDigest, Listed, RecordFilter, RevocationRecord};
 
 use super::database::Postgres;
 use crate::{
     backend::{Digest, Event, Feed, Reader, Revoked, Used, Window},
-    columns,
+    columns::{self, Columns},
     error::Failure,
     value::{secs, written},
 };
@@ -16,12 +20,14 @@ impl Reader for Postgres {
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, Failure> {
         let digests: Vec<&[u8]> = keys.iter().map(|key| &key.as_bytes()[..]).collect();
         let query = sqlx::query(&self.statements.look_up).bind(digests);
-        columns::answers(keys, &query.fetch_all(&self.pool).await?)
+        let rows = self.fresh(query, |row| Ok(row.number(0)? == 2)).await?;
+        columns::answers(keys, &rows)
     }
 
     async fn feed(&self, after: i64, at_most: usize) -> Result<Feed, Failure> {
         let query = sqlx::query(&self.statements.feed).bind(after);
-        let rows = query.bind(limit(at_most)).fetch_all(&self.pool).await?;
+        let is_standby = |row: &PgRow| Ok(row.try_get(13)?);
+        let rows = self.fresh(query.bind(limit(at_most)), is_standby).await?;
         let mut feed = columns::feed(&rows)?;
         for row in &rows {
             if let Some(last) = row.try_get(6)? {
@@ -75,6 +81,25 @@ impl Reader for Postgres {
 }
 
 impl Postgres {
+    /// Returns the rows of a read by which callers judge how fresh their knowledge is. Fails if a
+    /// row shows that the server is a standby, which may lag. The connection is then closed, since
+    /// another one may lead to the primary.
+    async fn fresh(
+        &self,
+        query: Query<'_, Driver, PgArguments>,
+        is_standby: impl Fn(&PgRow) -> Result<bool, Failure>,
+    ) -> Result<Vec<PgRow>, Failure> {
+        let mut link = self.pool.acquire().await?;
+        let rows = query.fetch_all(&mut *link).await?;
+        for row in &rows {
+            if is_standby(row)? {
+                link.close_on_drop();
+                return Err(Failure::ReadOnly);
+            }
+        }
+        Ok(rows)
+    }
+
     async fn page(
         &self,
         statement: &str,

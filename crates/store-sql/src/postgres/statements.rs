@@ -36,7 +36,8 @@ impl Statements {
                 "SELECT 1::bigint, digest, issued_at_or_before, until FROM {schema}.revoked \
                  WHERE digest = ANY($1) UNION ALL \
                  SELECT 0, token, NULL, until FROM {schema}.uses \
-                 WHERE token = ANY($1) AND held >= max_uses",
+                 WHERE token = ANY($1) AND held >= max_uses UNION ALL \
+                 SELECT 2, NULL, NULL, NULL WHERE pg_is_in_recovery()",
             ),
             last_event: named("SELECT seq FROM {schema}.store"),
             // LEFT JOIN: the state is returned even if there are no events. A row can hold several
@@ -46,7 +47,7 @@ impl Statements {
                 "SELECT s.id, s.seq, s.mark, s.trimmed, s.trimmed_mark, \
                  (SELECT mark FROM {schema}.events WHERE seq = $1), \
                  e.seq, e.mark, e.what, e.digests, e.issued_at_or_before, \
-                 e.untils, e.at \
+                 e.untils, e.at, pg_is_in_recovery() \
                  FROM {schema}.store s LEFT JOIN LATERAL \
                  (SELECT * FROM {schema}.events WHERE seq > $1 AND seq <= $1 + $2) e ON true \
                  ORDER BY e.seq",
