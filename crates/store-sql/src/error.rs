@@ -7,6 +7,9 @@ use tower_revoke_core::StoreError;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use tower_revoke_core::{BoxError, request_timeout::RequestTimeoutError};
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use crate::unfit::UnfitServer;
+
 /// Why a store on a server could not be opened. Its texts never contain the password.
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,30 @@ pub enum SqlStoreError {
     /// primary has acknowledged, and nothing can be written to it.
     #[error("the database is a standby or read-only; the URL must lead to the primary")]
     ReadOnly,
+    /// The server is of a kind that is known not to be fit for the store.
+    #[error("the database is {server}, which lacks {lacks}; `allow_server` opens it all the same")]
+    Unfit {
+        /// What the server is.
+        server: UnfitServer,
+        /// What the store relies on and does not find there.
+        lacks: &'static str,
+    },
+    /// Sessions don't have the isolation level that the store sets.
+    #[error("sessions of the database run at the isolation level {found:?}, not {needed:?}")]
+    Isolation {
+        /// The level of a new session.
+        found: String,
+        /// The level that the store relies on.
+        needed: &'static str,
+    },
+    /// Two connections that contended for one use both got it. The database, or a proxy in front of
+    /// it, does not give the locks or the isolation that the store relies on.
+    #[error("two connections took the same use: the database lacks locks or isolation")]
+    TwoWinners,
+    /// The use for which two connections contend can't be read back after it was written, as on a
+    /// proxy that reads elsewhere.
+    #[error("what was written to the database can't be read back")]
+    Probe,
     /// The encoding of the database is not UTF-8, so it could not store every text.
     #[error("the encoding of the database is {0}; it must be UTF8")]
     Encoding(String),

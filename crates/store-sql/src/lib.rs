@@ -50,6 +50,16 @@
 //!   [`TimedOut`](tower_revoke_core::StoreError::TimedOut) after `request_timeout`. The next call
 //!   connects again.
 //!
+//! # What is rejected
+//!
+//! Opening a store lets two connections contend for one use, in a row that is removed again. If both
+//! get it, because the server or a proxy lacks locks or isolation, the error is
+//! `SqlStoreError::TwoWinners`. Some servers are rejected by name, as an `UnfitServer`: TiDB, Vitess,
+//! CockroachDB, YugabyteDB, a Galera cluster of more than one member unless the builder's
+//! `single_writer` was called, and a pooler of transactions. The builder's `allow_server` leaves the
+//! decision to the contest. Other forks, such as Aurora, Percona or Neon, only have to pass it.
+//! A SQLite file is rejected on a file system without locks.
+//!
 //! # How it works
 //!
 //! Concurrent writes of one node share a transaction and its flush to disk (group commit), so a
@@ -87,8 +97,9 @@
 //! the store is opened, also for a login that could write to it; on a server that becomes read-only
 //! later, all calls fail with [`Unavailable`](tower_revoke_core::StoreError::Unavailable). A proxy in
 //! front of it must keep sessions and must not split
-//! reads from writes. All nodes must use the same member of a Galera cluster: another member may
-//! lag, and if two of them write, one fails to commit and is retried. Galera was not tested.
+//! reads from writes. All nodes must use the same member of a Galera cluster, which the builder's
+//! `single_writer` promises: another member may lag, and if two of them write, one fails to commit
+//! and is retried. Galera was not tested.
 //!
 //! The tables belong to the database that the URL names, and their names begin with `tower_revoke_`
 //! by default. They must use InnoDB. The login needs `SELECT`, `INSERT`, `UPDATE` and `DELETE` on
@@ -128,8 +139,8 @@
 
 #![cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 
-// From the lowest module up: error, value, op, backend, columns, rules, cursor, feed, queue,
-// settings, store, public, and the databases, which are independent of each other. Each imports
+// From the lowest module up: unfit, error, value, op, backend, columns, rules, cursor, feed, queue,
+// settings, probe, store, public, and the databases, which are independent of each other. Each imports
 // only from those before it.
 mod backend;
 mod columns;
@@ -141,6 +152,8 @@ mod mysql;
 mod op;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod probe;
 mod public;
 mod queue;
 #[cfg(any(test, feature = "mysql", feature = "sqlite"))]
@@ -149,13 +162,15 @@ mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod unfit;
 mod value;
 
-#[cfg(any(feature = "mysql", feature = "postgres"))]
-pub use self::error::SqlStoreError;
 #[cfg(feature = "mysql")]
 pub use self::mysql::{MySqlStore, MySqlStoreBuilder};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteStore, SqliteStoreBuilder, SqliteStoreError};
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub use self::{error::SqlStoreError, unfit::UnfitServer};

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use tower_revoke_core::UnixTime;
 use tower_revoke_core::{Clock, request_timeout};
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
-use crate::error::SqlStoreError;
+use crate::{error::SqlStoreError, unfit::UnfitServer};
 
 /// The timeout of opening a store, in request timeouts: it makes several requests, and may create
 /// tables.
@@ -36,6 +38,12 @@ impl Settings {
     /// Returns the timeout of opening the store.
     pub(crate) fn opening_timeout(&self) -> Duration {
         self.request_timeout.saturating_mul(REQUESTS_TO_OPEN)
+    }
+
+    /// Returns when the row of the probe expires, if it was not removed.
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
+    pub(crate) fn probe_until(&self) -> UnixTime {
+        self.clock.now().saturating_add(self.opening_timeout())
     }
 }
 
@@ -92,6 +100,7 @@ pub(crate) struct Server<P> {
     pub(crate) migrate_on_connect: bool,
     pub(crate) credentials: Option<(String, String)>,
     pub(crate) tls_roots: Option<Vec<u8>>,
+    pub(crate) allowed: Vec<UnfitServer>,
 }
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
@@ -102,6 +111,7 @@ impl<P> Server<P> {
             migrate_on_connect: true,
             credentials: None,
             tls_roots: None,
+            allowed: Vec::new(),
         }
     }
 
@@ -177,6 +187,13 @@ macro_rules! server_setters {
         #[cfg(feature = "tls")]
         pub fn tls_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
             self.server.tls_roots = Some(pem.into());
+            self
+        }
+
+        /// Opens the store on a kind of server that is known not to be fit for it, in a release or
+        /// a configuration that you know to be fit. The contest for one use decides then.
+        pub fn allow_server(mut self, server: crate::UnfitServer) -> Self {
+            self.server.allowed.push(server);
             self
         }
 

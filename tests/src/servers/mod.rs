@@ -8,8 +8,10 @@ mod grpcio;
 mod keycloak;
 mod mariadb;
 mod oidc_provider;
+mod pgbouncer;
 mod postgres;
 mod redis;
+mod rewriter;
 mod script;
 mod server_process;
 mod store_server;
@@ -24,8 +26,10 @@ pub use self::{
     keycloak::Keycloak,
     mariadb::{MariaDb, SharedMariaDb},
     oidc_provider::OidcProvider,
+    pgbouncer::PgBouncer,
     postgres::{Postgres, SharedPostgres},
     redis::{Redis, RedisCluster, SharedRedis, WatchedRedis, replicas_catch_up, wait_until},
+    rewriter::Rewriter,
     store_server::{StoreServer, is_outage},
 };
 

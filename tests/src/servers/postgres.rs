@@ -111,6 +111,10 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Runs statements; returns a line for each row, with `|` between columns.
     pub fn sql(&self, statements: &str) -> String {
         let mut psql = Command::new(self.programs.join("psql"));
@@ -171,7 +175,7 @@ fn programs() -> PathBuf {
 
 /// The server refuses to run as root. Changing the user clears the parent-death signal, so it is
 /// set again.
-fn as_postgres(program: &Path) -> (String, Vec<String>) {
+pub(super) fn as_postgres(program: &Path) -> (String, Vec<String>) {
     let program = program.display().to_string();
     if !is_root() {
         return (program, Vec::new());

@@ -8,3 +8,4 @@ mod opening;
 mod pool;
 mod stalled;
 mod tools;
+mod unfit;

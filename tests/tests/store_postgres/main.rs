@@ -7,3 +7,4 @@ mod keeping;
 mod opening;
 mod pool;
 mod standby;
+mod unfit;

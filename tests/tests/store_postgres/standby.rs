@@ -57,6 +57,9 @@ async fn trap_56_a_primary_that_becomes_a_standby_gives_no_answer() {
     let found = store.look_up(&[key(1)]).await.expect("an answer");
     assert!(found[0].is_some());
     store.changes(Some(&since)).await.expect("a page");
-    let used = store.take_use(&new_use(3, 1, 1), now()).await.expect("a use");
+    let used = store
+        .take_use(&new_use(3, 1, 1), now())
+        .await
+        .expect("a use");
     assert_eq!(used, UseOutcome::Taken { left: 0 });
 }

@@ -11,6 +11,7 @@ use sqlx::{
 use tokio::sync::watch;
 
 use super::{
+    check,
     database::MySql,
     error::of_opening,
     migrate,
@@ -22,6 +23,7 @@ use crate::{
     error::SqlStoreError,
     settings::{Server, Settings, Source, common_setters, open_in_time, server_setters},
     store::SqlStore,
+    unfit::UnfitServer,
 };
 
 /// The smallest packet that the statements fit into, with room to spare.
@@ -103,6 +105,8 @@ impl MySqlStore {
 /// | [`max_connections`](Self::max_connections) | 8 for reading |
 /// | [`credentials`](Self::credentials) | those of the URL |
 /// | `tls_roots` (feature `tls`) | as the URL says |
+/// | [`allow_server`](Self::allow_server) | none that is known to be unfit |
+/// | [`single_writer`](Self::single_writer) | a Galera cluster is rejected |
 /// | [`request_timeout`](Self::request_timeout) | 2 s |
 /// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
 /// | [`feed_retention`](Self::feed_retention) | 1 day |
@@ -147,6 +151,13 @@ impl MySqlStoreBuilder {
         self
     }
 
+    /// Opens the store on a Galera cluster. You promise that all nodes write to the same member,
+    /// for example by a proxy that names only one of them as a backend: members that write at the
+    /// same time reject each other's commits, and reads of one may lag behind the other.
+    pub fn single_writer(self) -> Self {
+        self.allow_server(UnfitServer::Galera)
+    }
+
     server_setters!();
 
     /// Creates the tables, or migrates those of an older release. Does nothing if they are current.
@@ -187,7 +198,11 @@ impl MySqlStoreBuilder {
                 migrate::run(&mut link, &tables).await?;
             }
             let id = migrate::id_of(&mut link, &tables).await?;
-            migrate::warn_if_it_may_lose(&mut link).await?;
+            check::warn_if_it_may_lose(&mut link).await?;
+            let mut second = self.open(&given).await?;
+            let until = self.settings.probe_until();
+            check::one_winner(&mut link, &mut second, &tables, until).await?;
+            second.close().await;
             let packet = link.packet;
             link.close().await;
             Ok((id, packet))
@@ -267,7 +282,7 @@ impl MySqlStoreBuilder {
     async fn open(&self, given: &MySqlConnectOptions) -> Result<Link, SqlStoreError> {
         let link = Link::open(given, self.settings.opening_timeout()).await;
         let mut link = link.map_err(of_opening)?;
-        migrate::check_server(&mut link).await?;
+        check::server(&mut link, &self.server.allowed).await?;
         Ok(link)
     }
 }

@@ -1,15 +1,12 @@
 //! Creates, migrates and checks the tables.
 
 use super::{
-    error::{IS_READ_ONLY, is_no_table, of_opening},
+    check,
+    error::{is_no_table, of_opening},
     session::Link,
     sql::{Tables, literal},
 };
-use crate::{
-    backend::Digest,
-    columns::Columns,
-    error::{Failure, SqlStoreError},
-};
+use crate::{backend::Digest, columns::Columns, error::SqlStoreError, probe::random};
 
 /// The migrations from each version to the next; the first creates version 1. A released step never
 /// changes: a change of the tables is another step. A step may be interrupted at any statement, and
@@ -41,12 +38,7 @@ pub(super) async fn run(link: &mut Link, tables: &Tables) -> Result<(), SqlStore
     }
     let found = version(link, tables).await?;
     let id = match found {
-        0 => {
-            let mut id = [0; 16];
-            getrandom::fill(&mut id)
-                .map_err(|_| SqlStoreError::Setting("the system provides no random numbers"))?;
-            id
-        }
+        0 => random()?,
         _ => read_id(link, tables).await?,
     };
     let id = literal(&id);
@@ -69,7 +61,7 @@ pub(super) async fn id_of(link: &mut Link, tables: &Tables) -> Result<Digest, Sq
             known: KNOWN,
         });
     }
-    check_engines(link, tables).await?;
+    check::engines(link, tables).await?;
     read_id(link, tables).await
 }
 
@@ -105,62 +97,4 @@ async fn read_id(link: &mut Link, tables: &Tables) -> Result<Digest, SqlStoreErr
             "the table store belongs to another program",
         )),
     }
-}
-
-/// Rejects tables that don't use InnoDB: the server may have substituted its default engine, or an
-/// operator may have altered a table.
-async fn check_engines(link: &mut Link, tables: &Tables) -> Result<(), SqlStoreError> {
-    let names = ["store", "revoked", "lifted", "uses", "held", "events"];
-    let names = names.map(|name| literal(&format!("{}{name}", tables.prefix)));
-    let statement = format!(
-        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
-         AND TABLE_NAME IN ({}) AND (ENGINE IS NULL OR ENGINE <> 'InnoDB')",
-        names.join(",")
-    );
-    let rows = link.ask_opening(&statement).await?;
-    match rows.first().map(|row| row.text(0)) {
-        None => Ok(()),
-        Some(name) => Err(SqlStoreError::Engine(
-            name.ok().flatten().unwrap_or_default(),
-        )),
-    }
-}
-
-/// Rejects a server that is read-only, even if this login could write to it.
-pub(super) async fn check_server(link: &mut Link) -> Result<(), SqlStoreError> {
-    let rows = link.ask_opening(&format!("SELECT {IS_READ_ONLY}")).await?;
-    match rows.first().map(|row| row.number(0)) {
-        Some(Ok(0)) => Ok(()),
-        _ => Err(SqlStoreError::ReadOnly),
-    }
-}
-
-pub(super) async fn warn_if_it_may_lose(link: &mut Link) -> Result<(), SqlStoreError> {
-    let statement = "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, \
-                     @@GLOBAL.sync_binlog";
-    let rows = link.ask_opening(statement).await?;
-    let setting = |place| -> Result<String, Failure> {
-        let text = rows.first().map(|row| row.text(place)).transpose()?;
-        Ok(text.flatten().unwrap_or_default())
-    };
-    let read = || -> Result<_, Failure> { Ok((setting(0)?, setting(1)?, setting(2)?)) };
-    let Ok((flushes, logs, syncs)) = read() else {
-        return Err(SqlStoreError::Setting(
-            "the settings of the server can't be read",
-        ));
-    };
-    // 3 exists in MariaDB, and flushes even more often than 1.
-    if !["1", "3"].contains(&&*flushes) {
-        tracing::warn!(
-            "innodb_flush_log_at_trx_commit is {flushes}, not 1: a crash of the server's machine \
-             may lose acknowledged revocations and uses"
-        );
-    }
-    if logs == "1" && syncs != "1" {
-        tracing::warn!(
-            "the server keeps a binary log with sync_binlog = {syncs}, not 1: a crash of its \
-             machine may lose acknowledged revocations and uses"
-        );
-    }
-    Ok(())
 }

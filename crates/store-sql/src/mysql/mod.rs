@@ -2,6 +2,7 @@
 //! database, reading, keeping, writing, store, builder; each imports only from those before it.
 
 mod builder;
+mod check;
 mod database;
 mod error;
 mod keeping;

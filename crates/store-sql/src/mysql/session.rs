@@ -94,6 +94,17 @@ impl Link {
         self.ask(packet).await.map_err(of_opening)
     }
 
+    /// Returns one value of the first row, as a text; `None` if there is none.
+    pub(super) async fn text(
+        &mut self,
+        statement: &str,
+        place: usize,
+    ) -> Result<Option<String>, SqlStoreError> {
+        let rows = self.ask_opening(statement).await?;
+        let text = rows.first().map(|row| row.text(place));
+        Ok(text.and_then(Result::ok).flatten())
+    }
+
     /// Takes the lock and reads. Nothing is written yet, so a failure is known to have had no
     /// effect.
     pub(super) async fn begin(&mut self, packets: &[String]) -> Result<Vec<MySqlRow>, Failure> {

@@ -10,6 +10,7 @@ use sqlx::{
 };
 
 use super::{
+    check,
     database::{Postgres, options},
     error::of_opening,
     migrate,
@@ -94,6 +95,7 @@ impl PostgresStore {
 /// | [`max_connections`](Self::max_connections) | 8 for reading |
 /// | [`credentials`](Self::credentials) | those of the URL |
 /// | `tls_roots` (feature `tls`) | as the URL says |
+/// | [`allow_server`](Self::allow_server) | none that is known to be unfit |
 /// | [`request_timeout`](Self::request_timeout) | 2 s |
 /// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
 /// | [`feed_retention`](Self::feed_retention) | 1 day |
@@ -165,11 +167,16 @@ impl PostgresStoreBuilder {
         let given = self.given()?;
         let id = open_in_time(&self.settings, async {
             let mut link = self.open(&given).await?;
+            let mut second = self.open(&given).await?;
+            check::sessions(&mut link, &mut second, &self.server.allowed).await?;
             if self.server.migrate_on_connect {
                 migrate::run(&mut link, &self.schema).await?;
             }
             let id = migrate::id_of(&mut link, &self.schema).await?;
-            migrate::warn_if_it_may_lose(&mut link).await?;
+            check::warn_if_it_may_lose(&mut link).await?;
+            let until = self.settings.probe_until();
+            check::one_winner(&mut link, &mut second, &self.schema, until).await?;
+            close(second).await?;
             close(link).await?;
             Ok(id)
         })
@@ -235,7 +242,7 @@ impl PostgresStoreBuilder {
         let mut link = PgConnection::connect_with(&options)
             .await
             .map_err(of_opening)?;
-        migrate::check_server(&mut link).await?;
+        check::server(&mut link, &self.server.allowed).await?;
         Ok(link)
     }
 }

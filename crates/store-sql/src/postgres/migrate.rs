@@ -3,7 +3,7 @@
 use sqlx::{Connection, Executor, PgConnection, Row};
 
 use super::error::of_opening;
-use crate::error::SqlStoreError;
+use crate::{error::SqlStoreError, probe::random};
 
 /// The migrations from each version to the next; the first creates version 1. A released step never
 /// changes: a change of the schema is another step.
@@ -48,12 +48,7 @@ pub(crate) async fn run(link: &mut PgConnection, schema: &str) -> Result<(), Sql
         }
     }
     let id = match found {
-        0 => {
-            let mut id = [0; 16];
-            getrandom::fill(&mut id)
-                .map_err(|_| SqlStoreError::Setting("the system gives no random numbers"))?;
-            id
-        }
+        0 => random()?,
         _ => read_id(&mut all, schema).await?,
     };
     for step in STEPS.iter().skip(found as usize) {
@@ -124,42 +119,6 @@ async fn read_id(link: &mut PgConnection, schema: &str) -> Result<[u8; 16], SqlS
     let id: Vec<u8> = row.and_then(|row| row.try_get(0)).map_err(of_opening)?;
     let id = id.try_into();
     id.map_err(|_| SqlStoreError::Setting("the schema's store table is none of ours"))
-}
-
-async fn setting(link: &mut PgConnection, name: &str) -> Result<String, SqlStoreError> {
-    let row = sqlx::query("SELECT current_setting($1)")
-        .bind(name)
-        .fetch_one(link)
-        .await;
-    row.and_then(|row| row.try_get(0)).map_err(of_opening)
-}
-
-/// Rejects a standby, and a database whose encoding can't store every text.
-pub(crate) async fn check_server(link: &mut PgConnection) -> Result<(), SqlStoreError> {
-    let row = sqlx::query("SELECT pg_is_in_recovery()").fetch_one(&mut *link);
-    let is_standby: bool = (row.await)
-        .and_then(|row| row.try_get(0))
-        .map_err(of_opening)?;
-    if is_standby {
-        return Err(SqlStoreError::ReadOnly);
-    }
-    let encoding = setting(link, "server_encoding").await?;
-    match encoding.as_str() {
-        "UTF8" => Ok(()),
-        _ => Err(SqlStoreError::Encoding(encoding)),
-    }
-}
-
-pub(crate) async fn warn_if_it_may_lose(link: &mut PgConnection) -> Result<(), SqlStoreError> {
-    for name in ["fsync", "full_page_writes"] {
-        if setting(link, name).await? == "off" {
-            tracing::warn!(
-                "PostgreSQL runs with {name} = off: a crash of its machine may lose revocations \
-                 and uses that were acknowledged, and the whole database"
-            );
-        }
-    }
-    Ok(())
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

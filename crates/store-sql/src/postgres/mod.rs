@@ -2,6 +2,7 @@
 //! reading, writing, store, builder; each imports only from those before it.
 
 mod builder;
+mod check;
 mod database;
 mod error;
 mod migrate;

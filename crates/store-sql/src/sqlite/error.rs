@@ -25,6 +25,13 @@ pub enum SqliteStoreError {
         /// The file.
         path: PathBuf,
     },
+    /// Two connections held the lock of writers at the same time. The file system has no locks, and
+    /// a use could have two winners.
+    #[error("{} is on a file system without locks", path.display())]
+    NoLocks {
+        /// The file.
+        path: PathBuf,
+    },
     /// The folder of the file does not exist.
     #[error("{} has no folder to stand in", path.display())]
     NoFolder {

@@ -1,6 +1,9 @@
 //! Opens, creates and migrates the file, and the options of connections to it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sqlx::{
     ConnectOptions, Connection, Executor, Row, SqliteConnection,
@@ -94,12 +97,12 @@ impl From<sqlx::Error> for Rejected {
     }
 }
 
-async fn begin(path: &Path, options: &SqliteConnectOptions) -> Result<Opened, Rejected> {
-    let mut link = options.connect().await?;
+async fn begin(path: &Path, plain: &SqliteConnectOptions) -> Result<Opened, Rejected> {
+    let mut link = plain.connect().await?;
     // First without the options that would change a file of another program.
     let version = accept(path, found(&mut link).await?)?;
     link.close().await?;
-    let mut options = durable(options.clone());
+    let mut options = durable(plain.clone());
     if version == 0 {
         // `auto_vacuum` can be set only while the file is empty. To set it is a write, even if it
         // is set already.
@@ -107,10 +110,28 @@ async fn begin(path: &Path, options: &SqliteConnectOptions) -> Result<Opened, Re
     }
     let mut link = options.connect().await?;
     writing::begin(&mut link).await?;
-    let done = begin_in_turn(path, &mut link).await;
+    let done = match contend(path, plain).await {
+        Ok(()) => begin_in_turn(path, &mut link).await,
+        Err(error) => Err(error),
+    };
     let opened = writing::end(&mut link, done).await?;
     link.close().await?;
     Ok(opened)
+}
+
+/// Checks, while the lock of writers is held, that a second connection does not get it too.
+async fn contend(path: &Path, options: &SqliteConnectOptions) -> Result<(), Rejected> {
+    let options = options.clone().busy_timeout(Duration::ZERO);
+    let mut second = options.connect().await?;
+    let begun = second.execute("BEGIN IMMEDIATE").await;
+    second.close().await?;
+    match begun {
+        Err(error) if Code::of(&error) == Code::Busy => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Err(Rejected::Said(SqliteStoreError::NoLocks {
+            path: path.to_owned(),
+        })),
+    }
 }
 
 /// Migrates the file and reads its state. Runs under the lock of writers even if there is nothing
@@ -170,4 +191,20 @@ async fn found(link: &mut SqliteConnection) -> Result<Found, sqlx::Error> {
         (APPLICATION, 1..) => Found::Version(u32::try_from(version).unwrap_or(u32::MAX)),
         _ => Found::Foreign,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn trap_57_a_file_system_without_locks_is_rejected() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store.sqlite");
+        let without_locks = options(&path).vfs("unix-none");
+        let rejected = open(&path, &without_locks).await;
+        let is_told = matches!(&rejected, Err(SqliteStoreError::NoLocks { .. }));
+        assert!(is_told, "{rejected:?}");
+        open(&path, &options(&path)).await.expect("locks");
+    }
 }

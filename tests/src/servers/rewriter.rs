@@ -1,0 +1,66 @@
+//! A way to a server that changes what is asked there, so that a good server behaves like a bad one.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+/// A proxy that replaces words in what clients send. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Rewriter {
+    addr: SocketAddr,
+    _task: JoinSet<()>,
+}
+
+impl Rewriter {
+    /// Starts one in front of the server at a URL. Each word is replaced by another of its length.
+    pub async fn to(url: &str, words: &'static [(&'static str, &'static str)]) -> Self {
+        assert!(words.iter().all(|(from, to)| from.len() == to.len()));
+        let to = url.split(['@', '/']).nth(3).expect("an address").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("a socket of ours");
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let mut both = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(&to).await.expect("a server that is up");
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_server, mut to_server) = server.into_split();
+                both.spawn(async move {
+                    let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
+                });
+                both.spawn(async move {
+                    let mut some = vec![0; 1 << 16];
+                    while let Ok(count @ 1..) = from_client.read(&mut some).await {
+                        for (from, to) in words {
+                            replace(&mut some[..count], from.as_bytes(), to.as_bytes());
+                        }
+                        if to_server.write_all(&some[..count]).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        Self { addr, _task: task }
+    }
+
+    /// The URL of a server, by way of this proxy.
+    pub fn url(&self, server: &str) -> String {
+        let addr = server.split(['@', '/']).nth(3).expect("an address");
+        server.replace(addr, &self.addr.to_string())
+    }
+}
+
+fn replace(text: &mut [u8], from: &[u8], to: &[u8]) {
+    let mut place = 0;
+    while place + from.len() <= text.len() {
+        if text[place..].starts_with(from) {
+            text[place..place + from.len()].copy_from_slice(to);
+        }
+        place += 1;
+    }
+}
