@@ -1,4 +1,4 @@
-//! The signature algorithms, and sets of them.
+//! The signature algorithms.
 
 use std::fmt;
 
@@ -120,58 +120,13 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// A set of algorithms: an issuer's allow-list.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct AlgorithmSet(u16);
-
-impl AlgorithmSet {
-    pub(crate) fn contains(self, algorithm: Algorithm) -> bool {
-        self.0 & bit(algorithm) != 0
-    }
-
-    pub(crate) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(crate) fn iter(self) -> impl Iterator<Item = Algorithm> {
-        Algorithm::ALL
-            .into_iter()
-            .filter(move |algorithm| self.contains(*algorithm))
-    }
-
-    /// The one algorithm of this set that such a key can serve; `None` if there is none, or more
-    /// than one.
-    pub(crate) fn only_of(self, family: Family) -> Option<Algorithm> {
-        let mut fitting = self.iter().filter(|algorithm| algorithm.family() == family);
-        let one = fitting.next()?;
-        fitting.next().is_none().then_some(one)
-    }
-}
-
-fn bit(algorithm: Algorithm) -> u16 {
-    1 << algorithm as u16
-}
-
-impl Extend<Algorithm> for AlgorithmSet {
-    fn extend<I: IntoIterator<Item = Algorithm>>(&mut self, algorithms: I) {
-        for algorithm in algorithms {
-            self.0 |= bit(algorithm);
-        }
-    }
-}
-
-impl FromIterator<Algorithm> for AlgorithmSet {
-    fn from_iter<I: IntoIterator<Item = Algorithm>>(algorithms: I) -> Self {
-        let mut set = Self::default();
-        set.extend(algorithms);
-        set
-    }
-}
-
-impl fmt::Debug for AlgorithmSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.iter()).finish()
-    }
+/// The one allowed algorithm that such a key can serve; `None` if there is none, or more than one.
+pub(crate) fn only_of(allowed: &[Algorithm], family: Family) -> Option<Algorithm> {
+    let mut fitting = allowed
+        .iter()
+        .filter(|algorithm| algorithm.family() == family);
+    let one = fitting.next()?;
+    fitting.all(|other| other == one).then_some(*one)
 }
 
 #[cfg(test)]
@@ -190,10 +145,10 @@ mod tests {
 
     #[test]
     fn a_key_binds_only_where_one_algorithm_takes_it() {
-        let set: AlgorithmSet = [Algorithm::RS256, Algorithm::ES256].into_iter().collect();
-        assert_eq!(set.only_of(Family::Rsa), Some(Algorithm::RS256));
-        assert_eq!(set.only_of(Family::P384), None);
-        let set: AlgorithmSet = [Algorithm::RS256, Algorithm::PS256].into_iter().collect();
-        assert_eq!(set.only_of(Family::Rsa), None);
+        let allowed = [Algorithm::RS256, Algorithm::ES256, Algorithm::RS256];
+        assert_eq!(only_of(&allowed, Family::Rsa), Some(Algorithm::RS256));
+        assert_eq!(only_of(&allowed, Family::P384), None);
+        let allowed = [Algorithm::RS256, Algorithm::PS256];
+        assert_eq!(only_of(&allowed, Family::Rsa), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use tower_revoke_core::DiscoveryError;
+use tower_revoke_core::{BoxError, DiscoveryError};
 
 use crate::Algorithm;
 
@@ -11,146 +11,20 @@ use crate::Algorithm;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JwtVerifierError {
-    /// The issuer's name is empty.
+    /// The name of an issuer is empty.
     #[error("the name of the issuer is empty")]
     MissingIssuer,
     /// An issuer was named twice.
     #[error("the issuer {0} is named twice")]
     DuplicateIssuer(String),
-    /// Neither `.audience(…)` nor `.any_audience()` was called, or an audience is empty.
-    #[error("{issuer}: the audience is missing; set it with .audience(…), or call .any_audience()")]
-    MissingAudience {
-        /// The issuer.
-        issuer: String,
-    },
-    /// No key and no key set was configured.
-    #[error("{issuer}: there are no keys; add them with .discover(), .jwks_file(…) or the like")]
-    MissingKeys {
-        /// The issuer.
-        issuer: String,
-    },
+    /// The issuer of this name is misconfigured.
+    #[error("the issuer {0} is misconfigured")]
+    Issuer(String, #[source] IssuerError),
     /// Neither `.revocations(…)` nor `.without_revocations()` was called.
     #[error(
         "the revocation list is missing; set it with .revocations(…), or call .without_revocations()"
     )]
     MissingRevocations,
-    /// Two settings contradict each other.
-    #[error("{issuer}: {settings} contradict each other")]
-    Contradiction {
-        /// The issuer.
-        issuer: String,
-        /// The settings.
-        settings: &'static str,
-    },
-    /// The allow-list is empty.
-    #[error("{issuer}: no algorithm is allowed")]
-    NoAlgorithms {
-        /// The issuer.
-        issuer: String,
-    },
-    /// A key is for an algorithm that is not allowed.
-    #[error("{issuer}: there is a key for {algorithm}, which is not among .algorithms(…)")]
-    AlgorithmNotAllowed {
-        /// The issuer.
-        issuer: String,
-        /// The algorithm of the key.
-        algorithm: Algorithm,
-    },
-    /// An HMAC algorithm is allowed, but there is no secret for it.
-    #[error(
-        "{issuer}: {algorithm} is allowed, but there is no secret for it; add one with .secret(…)"
-    )]
-    MissingSecret {
-        /// The issuer.
-        issuer: String,
-        /// The algorithm.
-        algorithm: Algorithm,
-    },
-    /// One issuer has secrets and public keys, which allows algorithm confusion (RFC 8725 §2.1).
-    #[error("{issuer}: an issuer can't have both secrets and public keys")]
-    SecretsMixed {
-        /// The issuer.
-        issuer: String,
-    },
-    /// A secret for an algorithm that takes a public key, or the other way round.
-    #[error("{algorithm} takes a key of another kind")]
-    WrongKind {
-        /// The algorithm.
-        algorithm: Algorithm,
-    },
-    /// The secret is shorter than the hash (RFC 7518 §3.2, RFC 8725 §3.5).
-    #[error("the secret for {algorithm} has {actual} bytes; it must have at least {min}")]
-    WeakSecret {
-        /// The algorithm.
-        algorithm: Algorithm,
-        /// The fewest bytes that it must have.
-        min: usize,
-        /// The bytes that it has.
-        actual: usize,
-    },
-    /// The secret is a public key or a certificate, which everybody knows.
-    #[error("the secret is a public key; add it with .public_pem(…) or the like")]
-    SecretIsPublic,
-    /// The PEM can't be read.
-    #[error("the PEM can't be read")]
-    BadPem(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The PEM is not that of a public key.
-    #[error("the PEM is a {0}; it must be a PUBLIC KEY")]
-    NotAPublicKey(String),
-    /// The key can't be read, or is not one for the algorithm.
-    #[error("the key can't be read, or is not one for {algorithm}")]
-    BadKey {
-        /// The algorithm.
-        algorithm: Algorithm,
-    },
-    /// An RSA key has less than 2048 bits (RFC 7518 §3.3), or more than 8192.
-    #[error("an RSA key must have 2048 to 8192 bits")]
-    RsaSize,
-    /// A JWK set can't be used.
-    #[error("{issuer}: the key set can't be used")]
-    BadKeySet {
-        /// The issuer.
-        issuer: String,
-        /// The cause.
-        #[source]
-        error: KeySetError,
-    },
-    /// A key file can't be used.
-    #[error("{issuer}: the key file {path} can't be used", path = path.display())]
-    BadKeyFile {
-        /// The issuer.
-        issuer: String,
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        error: KeySetError,
-    },
-    /// No key of a set or file can be used; the log says why.
-    #[error("{issuer}: none of the {skipped} keys of a set can be used (the first one: {first})")]
-    NoUsableKey {
-        /// The issuer.
-        issuer: String,
-        /// The number of keys.
-        skipped: usize,
-        /// Why the first one can't be used.
-        first: String,
-    },
-    /// Keys are to be fetched, but `.http_client(…)` was not called.
-    #[error("{issuer}: the HTTP client is missing; set it with .http_client(…)")]
-    MissingHttpClient {
-        /// The issuer.
-        issuer: String,
-    },
-    /// Keys are to be discovered, but the issuer is not a URL whose metadata could be fetched.
-    #[error("{issuer}: the metadata of the issuer can't be fetched")]
-    Discovery {
-        /// The issuer.
-        issuer: String,
-        /// The cause.
-        #[source]
-        error: DiscoveryError,
-    },
     /// A time is zero.
     #[error("{setting} must not be zero")]
     ZeroTime {
@@ -184,6 +58,87 @@ pub enum JwtVerifierError {
     /// The system has no random bytes for the secret of the cache.
     #[error("the system has no random bytes")]
     NoRandomness(#[source] io::Error),
+}
+
+/// How an issuer is misconfigured.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssuerError {
+    /// Neither `.audience(…)` nor `.any_audience()` was called, or an audience is empty.
+    #[error("the audience is missing; set it with .audience(…), or call .any_audience()")]
+    MissingAudience,
+    /// No key and no key set was configured.
+    #[error("there are no keys; add them with .discover(), .jwks_file(…) or the like")]
+    MissingKeys,
+    /// Two settings contradict each other.
+    #[error("{0} contradict each other")]
+    Contradiction(&'static str),
+    /// The allow-list is empty.
+    #[error("no algorithm is allowed")]
+    NoAlgorithms,
+    /// A key is for an algorithm that is not allowed.
+    #[error("there is a key for {0}, which is not among .algorithms(…)")]
+    AlgorithmNotAllowed(Algorithm),
+    /// An HMAC algorithm is allowed, but there is no secret for it.
+    #[error("{0} is allowed, but there is no secret for it; add one with .secret(…)")]
+    MissingSecret(Algorithm),
+    /// There are secrets and public keys, which allows algorithm confusion (RFC 8725 §2.1).
+    #[error("an issuer can't have both secrets and public keys")]
+    SecretsMixed,
+    /// A secret for an algorithm that takes a public key, or the other way round.
+    #[error("{0} takes a key of another kind")]
+    WrongKind(Algorithm),
+    /// The secret is shorter than the hash (RFC 7518 §3.2, RFC 8725 §3.5).
+    #[error("the secret for {algorithm} has {actual} bytes; it must have at least {min}")]
+    WeakSecret {
+        /// The algorithm.
+        algorithm: Algorithm,
+        /// The fewest bytes that it must have.
+        min: usize,
+        /// The bytes that it has.
+        actual: usize,
+    },
+    /// The secret is a public key or a certificate, which everybody knows.
+    #[error("the secret is a public key; add it with .public_pem(…) or the like")]
+    SecretIsPublic,
+    /// The PEM can't be read.
+    #[error("the PEM can't be read")]
+    BadPem(#[source] BoxError),
+    /// The PEM is not that of a public key.
+    #[error("the PEM is a {0}; it must be a PUBLIC KEY")]
+    NotAPublicKey(String),
+    /// The key can't be read, or is not one for the algorithm.
+    #[error("the key can't be read, or is not one for {0}")]
+    BadKey(Algorithm),
+    /// An RSA key has less than 2048 bits (RFC 7518 §3.3), or more than 8192.
+    #[error("an RSA key must have 2048 to 8192 bits")]
+    RsaSize,
+    /// A JWK set can't be used.
+    #[error("the key set can't be used")]
+    BadKeySet(#[source] KeySetError),
+    /// A key file can't be used.
+    #[error("the key file {path} can't be used", path = path.display())]
+    BadKeyFile {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        error: KeySetError,
+    },
+    /// No key of a set or file can be used; the log says why.
+    #[error("none of the {skipped} keys of a set can be used (the first one: {first})")]
+    NoUsableKey {
+        /// The number of keys.
+        skipped: usize,
+        /// Why the first one can't be used.
+        first: String,
+    },
+    /// Keys are to be fetched, but `.http_client(…)` was not called.
+    #[error("the HTTP client is missing; set it with .http_client(…)")]
+    MissingHttpClient,
+    /// Keys are to be discovered, but the issuer is not a URL whose metadata could be fetched.
+    #[error("the metadata of the issuer can't be fetched")]
+    Discovery(#[source] DiscoveryError),
 }
 
 /// Why a JWK set can't be used. A single bad key is never the reason.

@@ -1,28 +1,8 @@
 //! The state of fetched keys: for a readiness probe, and for metrics.
 
-use std::time::Duration;
-
 use tower_revoke_core::ReadyError;
 
-use crate::JwtVerifier;
-
-/// The state of the fetched keys of one issuer. The counts are since the verifier was built.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KeyStats {
-    /// The issuer.
-    pub issuer: String,
-    /// The number of keys of the issuer, with those that are not fetched.
-    pub keys: usize,
-    /// The time since the current keys were requested; `None` if none have been fetched yet.
-    pub age: Option<Duration>,
-    /// Fetches, with one that is in progress.
-    pub fetches: u64,
-    /// Failed fetches.
-    pub failures: u64,
-    /// Failed fetches whose key set had no usable key.
-    pub unusable: u64,
-}
+use crate::{JwtVerifier, KeyStats};
 
 impl JwtVerifier {
     /// Waits until every issuer has trusted keys. Where there are none yet, it starts a fetch and
@@ -44,17 +24,7 @@ impl JwtVerifier {
 
     /// Returns the state of the keys of each issuer whose keys are fetched.
     pub fn key_stats(&self) -> Vec<KeyStats> {
-        let stats = self.issuers().iter().filter_map(|issuer| {
-            let state = issuer.keys.fetched_state()?;
-            Some(KeyStats {
-                issuer: issuer.name.clone(),
-                keys: issuer.keys.current().len(),
-                age: state.age,
-                fetches: state.fetches,
-                failures: state.failures,
-                unusable: state.unusable,
-            })
-        });
-        stats.collect()
+        let issuers = self.issuers().iter();
+        issuers.filter_map(|issuer| issuer.keys.stats()).collect()
     }
 }

@@ -54,14 +54,11 @@ mod series;
 mod tests;
 mod verifier;
 
+#[cfg(feature = "remote")]
+pub use self::keys::remote::{KeyFetchError, KeyStats, KeysUnavailable};
 pub use self::{
     algorithm::Algorithm,
     builder::JwtVerifierBuilder,
-    error::{JwtVerifierError, KeySetError},
+    error::{IssuerError, JwtVerifierError, KeySetError},
     verifier::JwtVerifier,
-};
-#[cfg(feature = "remote")]
-pub use self::{
-    health::KeyStats,
-    keys::remote::{KeyFetchError, KeysUnavailable},
 };

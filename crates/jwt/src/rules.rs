@@ -7,7 +7,10 @@ use tower_revoke_core::{
     internal::{IssuerDigests, verified_token_of},
 };
 
-use crate::compact::{Header, Kind};
+use crate::{
+    IssuerError,
+    compact::{Header, Kind},
+};
 
 /// RFC 9068 §2.2.
 const ACCESS_TOKEN_CLAIMS: [&str; 7] = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"];
@@ -23,6 +26,26 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
+    /// Checks the rules themselves. `bounds_lives`: the list has a `max_token_life`.
+    pub(crate) fn check(&self, bounds_lives: bool) -> Result<(), IssuerError> {
+        let is_named = !self.audiences.is_empty();
+        // An empty one, as from an unset variable, would match an empty `aud`.
+        let is_empty = self.audiences.iter().any(String::is_empty);
+        if is_empty || (!is_named && !self.any_audience) {
+            return Err(IssuerError::MissingAudience);
+        }
+        let contradiction = if is_named && self.any_audience {
+            ".audience(…) and .any_audience()"
+        } else if self.allow_no_expiry && self.access_tokens_only {
+            ".allow_no_expiry() and .access_tokens_only()"
+        } else if self.allow_no_expiry && bounds_lives {
+            ".allow_no_expiry() and the list's max_token_life"
+        } else {
+            return Ok(());
+        };
+        Err(IssuerError::Contradiction(contradiction))
+    }
+
     /// Checks what can be checked before the signature.
     pub(crate) fn check_header(&self, header: &Header) -> Result<(), Rejection> {
         match header.kind {

@@ -8,7 +8,7 @@ use tower_revoke_core::{
 };
 
 use crate::{
-    algorithm::AlgorithmSet,
+    Algorithm,
     cache::{TokenCache, TokenHash, Verified},
     compact::{Compact, Header},
     keys::{KeySet, candidates, has_key_id},
@@ -66,7 +66,7 @@ pub(crate) struct Inner {
 pub(crate) struct TrustedIssuer {
     pub(crate) name: String,
     pub(crate) digests: IssuerDigests,
-    pub(crate) algorithms: AlgorithmSet,
+    pub(crate) algorithms: Arc<[Algorithm]>,
     pub(crate) rules: Rules,
     pub(crate) keys: Arc<KeySet>,
 }
@@ -243,7 +243,7 @@ impl Inner {
         let header = compact.header()?;
         let claims = compact.payload()?;
         let (index, issuer) = self.issuer_of(claims.issuer())?;
-        if !issuer.algorithms.contains(header.algorithm) {
+        if !issuer.algorithms.contains(&header.algorithm) {
             return Err(CheckError::Rejected(Reason::AlgorithmNotAllowed.into()));
         }
         issuer.rules.check_header(&header)?;

@@ -33,7 +33,7 @@ pub use tower_revoke_http::{ReqwestClient, ReqwestClientError};
 #[cfg(feature = "jwt")]
 #[doc(inline)]
 pub use tower_revoke_jwt::{
-    Algorithm, JwtVerifier, JwtVerifierBuilder, JwtVerifierError, KeySetError,
+    Algorithm, IssuerError, JwtVerifier, JwtVerifierBuilder, JwtVerifierError, KeySetError,
 };
 #[cfg(feature = "remote-keys")]
 #[doc(inline)]

@@ -6,8 +6,7 @@ use tower_revoke_core::{Clock, HttpClient, IssuerMetadata, internal::MetadataSou
 
 use super::key_config::KeyConfig;
 use crate::{
-    JwtVerifierError,
-    algorithm::AlgorithmSet,
+    Algorithm, IssuerError, JwtVerifierError,
     keys::remote::{KeyLocation, Origin, Remote, Timing},
 };
 
@@ -26,55 +25,40 @@ impl FetchConfig {
         &self,
         issuer: &str,
         keys: &[KeyConfig],
-        allowed: AlgorithmSet,
+        allowed: &Arc<[Algorithm]>,
         clock: &Clock,
-    ) -> Result<Option<Remote>, JwtVerifierError> {
-        let mut locations = keys.iter().filter_map(|config| match config {
-            KeyConfig::Url(url) => Some(Ok(KeyLocation::Url(url.clone()))),
-            KeyConfig::Discovery => {
-                let metadata = MetadataSource::new(issuer, IssuerMetadata::jwks_uri);
-                Some(metadata.map(KeyLocation::Discovered))
+    ) -> Result<Option<Remote>, IssuerError> {
+        let mut fetched = keys.iter().filter(|config| config.is_fetched());
+        let location = match (fetched.next(), fetched.next()) {
+            (Some(_), Some(_)) => {
+                let settings = "two of .jwks_url(…) and .discover()";
+                return Err(IssuerError::Contradiction(settings));
             }
-            _ => None,
-        });
-        let Some(location) = locations.next() else {
-            return Ok(None);
+            (Some(KeyConfig::Url(url)), None) => KeyLocation::Url(url.clone()),
+            (Some(_), None) => {
+                let metadata = MetadataSource::new(issuer, IssuerMetadata::jwks_uri);
+                KeyLocation::Discovered(metadata.map_err(IssuerError::Discovery)?)
+            }
+            (None, _) => return Ok(None),
         };
-        if locations.next().is_some() {
-            return Err(JwtVerifierError::Contradiction {
-                issuer: issuer.to_owned(),
-                settings: "two of .jwks_url(…) and .discover()",
-            });
-        }
-        let location = location.map_err(|error| JwtVerifierError::Discovery {
-            issuer: issuer.to_owned(),
-            error,
-        })?;
-        let Some(client) = self.client.clone() else {
-            return Err(JwtVerifierError::MissingHttpClient {
-                issuer: issuer.to_owned(),
-            });
-        };
-        self.check_timing()?;
         let origin = Origin {
             issuer: issuer.into(),
             location,
-            client,
-            allowed,
+            client: self.client.clone().ok_or(IssuerError::MissingHttpClient)?,
+            allowed: allowed.clone(),
             clock: clock.clone(),
         };
         Ok(Some(Remote::new(origin, self.timing)))
     }
 
-    fn check_timing(&self) -> Result<(), JwtVerifierError> {
+    pub(super) fn check(&self) -> Result<(), JwtVerifierError> {
         let timing = &self.timing;
-        let times = [
-            (timing.refresh_interval, ".key_refresh_interval(…)"),
-            (timing.refetch_interval, ".key_refetch_interval(…)"),
-            (timing.fetch_timeout, ".key_fetch_timeout(…)"),
-            (timing.max_age, ".key_max_age(…)"),
-        ];
-        for (given, setting) in times {
+        for (setting, given) in [
+            (".key_refresh_interval(…)", timing.refresh_interval),
+            (".key_refetch_interval(…)", timing.refetch_interval),
+            (".key_fetch_timeout(…)", timing.fetch_timeout),
+            (".key_max_age(…)", timing.max_age),
+        ] {
             if given.is_zero() {
                 return Err(JwtVerifierError::ZeroTime { setting });
             }

@@ -260,6 +260,8 @@ impl JwtVerifierBuilder {
                 max: retention::MARGIN,
             });
         }
+        #[cfg(feature = "remote")]
+        self.fetch.check()?;
         let bounds_lives =
             (revocations.as_ref()).is_some_and(|list| list.max_token_life().is_some());
         let mut issuers: Vec<TrustedIssuer> = Vec::with_capacity(self.others.len() + 1);
@@ -268,15 +270,10 @@ impl JwtVerifierBuilder {
                 &self.clock,
                 #[cfg(feature = "remote")]
                 &self.fetch,
+                bounds_lives,
             )?;
             if issuers.iter().any(|other| other.name == issuer.name) {
                 return Err(JwtVerifierError::DuplicateIssuer(issuer.name));
-            }
-            if bounds_lives && issuer.rules.allow_no_expiry {
-                return Err(JwtVerifierError::Contradiction {
-                    issuer: issuer.name,
-                    settings: ".allow_no_expiry() and the list's max_token_life",
-                });
             }
             issuers.push(issuer);
         }

@@ -14,7 +14,7 @@ use super::{
     jwk::{EMPTIED_MAX_AGE, MAX_BYTES, Skipped, read_set},
     key::Key,
 };
-use crate::{algorithm::AlgorithmSet, error::KeySetError};
+use crate::{algorithm::Algorithm, error::KeySetError};
 
 /// A file whose modification time is more recent than this may change again without a new one: the
 /// clocks of file systems are coarse.
@@ -22,7 +22,7 @@ const TIMESTAMP_GRANULARITY: Duration = Duration::from_secs(2);
 
 pub(crate) struct KeyFile {
     path: PathBuf,
-    allowed: AlgorithmSet,
+    allowed: Arc<[Algorithm]>,
     keys: Vec<Arc<Key>>,
     /// The version that `keys` were read from; `None` if the file must be read again.
     version: Option<FileVersion>,
@@ -43,7 +43,7 @@ impl KeyFile {
     /// Reads the file, which must be there, and be a key set.
     pub(crate) fn open(
         path: PathBuf,
-        allowed: AlgorithmSet,
+        allowed: Arc<[Algorithm]>,
         now: UnixTime,
     ) -> Result<(Self, Vec<Skipped>), KeySetError> {
         let mut file = Self {
@@ -124,7 +124,7 @@ impl KeyFile {
 
     fn read(&mut self, now: UnixTime) -> Result<(Vec<Arc<Key>>, Vec<Skipped>), KeySetError> {
         let (version, json) = read_file(&self.path).map_err(KeySetError::Io)?;
-        let read = read_set(&json, self.allowed, &self.keys)?;
+        let read = read_set(&json, &self.allowed, &self.keys)?;
         self.version = version.has_settled(now).then_some(version);
         Ok(read)
     }

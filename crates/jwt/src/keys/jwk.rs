@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::key::Key;
 use crate::{
-    algorithm::{Algorithm, AlgorithmSet, Family},
-    backend::{KeyError, Material},
+    algorithm::{Algorithm, Family, only_of},
+    backend::{KeyError, Material, VerifyingKey},
     error::KeySetError,
 };
 
@@ -69,7 +69,7 @@ struct Set {
 /// allowed one of its type. Keys that can't be used are logged and skipped.
 pub(crate) fn read_set(
     json: &[u8],
-    allowed: AlgorithmSet,
+    allowed: &[Algorithm],
     known: &[Arc<Key>],
 ) -> Result<(Vec<Arc<Key>>, Vec<Skipped>), KeySetError> {
     if json.len() as u64 > MAX_BYTES {
@@ -110,13 +110,20 @@ pub(crate) fn read_set(
     Ok((keys, skipped))
 }
 
-fn read_key(jwk: Value, allowed: AlgorithmSet, known: &[Arc<Key>]) -> Result<Arc<Key>, Skipped> {
+fn read_key(jwk: Value, allowed: &[Algorithm], known: &[Arc<Key>]) -> Result<Arc<Key>, Skipped> {
     let jwk: Jwk = serde_json::from_value(jwk).map_err(|_| Skipped::NoJwk)?;
+    if let Some(key) = known.iter().find(|key| key.is(&jwk)) {
+        return Ok(key.clone());
+    }
     check_use(&jwk.common)?;
-    let (family, bytes) = match &jwk.algorithm {
+    let parse = |family, material: Material<'_>| {
+        let algorithm = bound(&jwk.common, family, allowed)?;
+        Ok::<_, Skipped>((algorithm, VerifyingKey::new(algorithm, material)?))
+    };
+    let (algorithm, verifying) = match &jwk.algorithm {
         AlgorithmParameters::RSA(rsa) => {
-            let parts = (unsigned(&rsa.n)?, unsigned(&rsa.e)?);
-            (Family::Rsa, Bytes::Rsa(parts))
+            let (n, e) = (&unsigned(&rsa.n)?, &unsigned(&rsa.e)?);
+            parse(Family::Rsa, Material::Rsa { n, e })?
         }
         AlgorithmParameters::EllipticCurve(ec) => {
             let (family, len) = match ec.curve {
@@ -124,25 +131,16 @@ fn read_key(jwk: Value, allowed: AlgorithmSet, known: &[Arc<Key>]) -> Result<Arc
                 EllipticCurve::P384 => (Family::P384, 48),
                 _ => return Err(Skipped::Type),
             };
-            let (x, y) = (fixed(&ec.x, len)?, fixed(&ec.y, len)?);
-            let point = [[4].as_slice(), &x, &y].concat();
-            (family, Bytes::EcPoint(point))
+            let point = [vec![4], fixed(&ec.x, len)?, fixed(&ec.y, len)?].concat();
+            parse(family, Material::EcPoint(&point))?
         }
         AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
-            (Family::Ed25519, Bytes::Ed25519(fixed(&pair.x, 32)?))
+            parse(Family::Ed25519, Material::Ed25519(&fixed(&pair.x, 32)?))?
         }
         AlgorithmParameters::OctetKey(_) => return Err(Skipped::Secret),
         _ => return Err(Skipped::Type),
     };
-    let algorithm = bound(&jwk.common, family, allowed)?;
-    let (id, material) = (jwk.common.key_id, bytes.as_material());
-    let again = known
-        .iter()
-        .find(|key| key.is(id.as_deref(), algorithm, material));
-    match again {
-        Some(key) => Ok(key.clone()),
-        None => Ok(Arc::new(Key::new(id, algorithm, material)?)),
-    }
+    Ok(Arc::new(Key::new(Some(jwk), algorithm, verifying)))
 }
 
 /// RFC 7517 §4.2, §4.3.
@@ -163,29 +161,13 @@ fn check_use(common: &CommonParameters) -> Result<(), Skipped> {
 fn bound(
     common: &CommonParameters,
     family: Family,
-    allowed: AlgorithmSet,
+    allowed: &[Algorithm],
 ) -> Result<Algorithm, Skipped> {
     match common.key_algorithm {
         Some(named) => Algorithm::named(&named.to_string())
-            .filter(|algorithm| algorithm.family() == family && allowed.contains(*algorithm))
+            .filter(|algorithm| algorithm.family() == family && allowed.contains(algorithm))
             .ok_or(Skipped::Algorithm),
-        None => allowed.only_of(family).ok_or(Skipped::Unbound),
-    }
-}
-
-enum Bytes {
-    Rsa((Vec<u8>, Vec<u8>)),
-    EcPoint(Vec<u8>),
-    Ed25519(Vec<u8>),
-}
-
-impl Bytes {
-    fn as_material(&self) -> Material<'_> {
-        match self {
-            Self::Rsa((n, e)) => Material::Rsa { n, e },
-            Self::EcPoint(point) => Material::EcPoint(point),
-            Self::Ed25519(key) => Material::Ed25519(key),
-        }
+        None => only_of(allowed, family).ok_or(Skipped::Unbound),
     }
 }
 
@@ -200,11 +182,9 @@ fn unsigned(text: &str) -> Result<Vec<u8>, Skipped> {
 /// Octets of a fixed length (RFC 7518 §6.2.1.2, RFC 8037 §2).
 fn fixed(text: &str, len: usize) -> Result<Vec<u8>, Skipped> {
     let bytes = decode(text)?;
-    if bytes.len() == len {
-        Ok(bytes)
-    } else {
-        Err(Skipped::Encoding)
-    }
+    (bytes.len() == len)
+        .then_some(bytes)
+        .ok_or(Skipped::Encoding)
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, Skipped> {

@@ -5,42 +5,38 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use jsonwebtoken::jwk::Jwk;
 use tower_revoke_core::Reason;
 
-use crate::{
-    algorithm::Algorithm,
-    backend::{KeyError, Material, VerifyingKey},
-};
+use crate::{algorithm::Algorithm, backend::VerifyingKey};
 
 /// How many keys are tried on one token whose `kid` doesn't select one.
 const MAX_TRIED: usize = 8;
 
 /// A parsed key, bound to one algorithm.
 pub(crate) struct Key {
-    /// `kid`. A key without one is used for any token whose `kid` is that of no other key.
-    id: Option<String>,
+    /// What it was parsed from, which identifies it when its set is read again. `None` for one that
+    /// is not of a set.
+    jwk: Option<Jwk>,
     algorithm: Algorithm,
-    /// The public material, which identifies the key when its set is read again. Empty for secrets,
-    /// which are never read again.
-    public: Vec<u8>,
     verifying: VerifyingKey,
     serial: u64,
 }
 
 impl Key {
-    pub(crate) fn new(
-        id: Option<String>,
-        algorithm: Algorithm,
-        material: Material<'_>,
-    ) -> Result<Self, KeyError> {
+    pub(crate) fn new(jwk: Option<Jwk>, algorithm: Algorithm, verifying: VerifyingKey) -> Self {
         static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0);
-        Ok(Self {
-            id,
+        Self {
+            jwk,
             algorithm,
-            public: public(material),
-            verifying: VerifyingKey::new(algorithm, material)?,
+            verifying,
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
-        })
+        }
+    }
+
+    /// `kid`. A key without one is used for any token whose `kid` is that of no other key.
+    fn id(&self) -> Option<&str> {
+        self.jwk.as_ref()?.common.key_id.as_deref()
     }
 
     /// A number that is unique in this process.
@@ -52,33 +48,15 @@ impl Key {
         self.verifying.verifies(message, signature)
     }
 
-    pub(super) fn is(
-        &self,
-        id: Option<&str>,
-        algorithm: Algorithm,
-        material: Material<'_>,
-    ) -> bool {
-        self.id.as_deref() == id
-            && self.algorithm == algorithm
-            && !self.public.is_empty()
-            && self.public == public(material)
-    }
-}
-
-fn public(material: Material<'_>) -> Vec<u8> {
-    match material {
-        Material::Rsa { n, e } => {
-            let len = (n.len() as u64).to_be_bytes();
-            [len.as_slice(), n, e].concat()
-        }
-        Material::EcPoint(key) | Material::Ed25519(key) | Material::Der(key) => key.to_vec(),
-        Material::Secret(_) => Vec::new(),
+    /// Whether it was parsed from this JWK.
+    pub(super) fn is(&self, jwk: &Jwk) -> bool {
+        self.jwk.as_ref() == Some(jwk)
     }
 }
 
 /// Whether one of the keys has this `kid`.
 pub(crate) fn has_key_id(keys: &[Arc<Key>], key_id: Option<&str>) -> bool {
-    key_id.is_some_and(|id| keys.iter().any(|key| key.id.as_deref() == Some(id)))
+    key_id.is_some_and(|id| keys.iter().any(|key| key.id() == Some(id)))
 }
 
 /// The keys that a token with this header may be signed with: those of its `kid`, or those without
@@ -94,8 +72,8 @@ pub(crate) fn candidates<'a>(
         .iter()
         .filter(move |key| match (key_id, is_named) {
             (None, _) => true,
-            (Some(id), true) => key.id.as_deref() == Some(id),
-            (Some(_), false) => key.id.is_none(),
+            (Some(id), true) => key.id() == Some(id),
+            (Some(_), false) => key.id().is_none(),
         })
         .peekable();
     if named.peek().is_none() {

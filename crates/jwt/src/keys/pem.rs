@@ -3,15 +3,15 @@
 use crate::{
     algorithm::Algorithm,
     backend::{KeyError, Material, VerifyingKey},
-    error::JwtVerifierError,
+    error::IssuerError,
 };
 
 /// The DER of a public key. A private key or a certificate is rejected by name.
-pub(crate) fn public_der(text: &[u8]) -> Result<Vec<u8>, JwtVerifierError> {
-    let block = pem::parse(text).map_err(|error| JwtVerifierError::BadPem(error.into()))?;
+pub(crate) fn public_der(text: &[u8]) -> Result<Vec<u8>, IssuerError> {
+    let block = pem::parse(text).map_err(|error| IssuerError::BadPem(error.into()))?;
     match block.tag() {
         "PUBLIC KEY" | "RSA PUBLIC KEY" => Ok(block.into_contents()),
-        other => Err(JwtVerifierError::NotAPublicKey(other.to_owned())),
+        other => Err(IssuerError::NotAPublicKey(other.to_owned())),
     }
 }
 

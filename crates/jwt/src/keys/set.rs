@@ -11,7 +11,7 @@ use std::{
 use tower_revoke_core::{Clock, Reason, Rejection, UnixTime};
 
 #[cfg(feature = "remote")]
-use super::remote::{FetchStart, FetchedKeys, FetchedState, KeysUnavailable, Remote, Waiter};
+use super::remote::{FetchStart, FetchedKeys, KeyStats, KeysUnavailable, Remote, Waiter};
 use super::{file::KeyFile, key::Key};
 
 /// How often tokens with an unknown `kid` may cause a look at the sources.
@@ -228,8 +228,8 @@ impl KeySet {
     }
 
     /// The state of the fetched keys; `None` if none are fetched.
-    pub(crate) fn fetched_state(&self) -> Option<FetchedState> {
-        Some(self.remote.as_ref()?.fetched_state())
+    pub(crate) fn stats(&self) -> Option<KeyStats> {
+        Some(self.remote.as_ref()?.stats(self.current().len()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_revoke_jwt::{Algorithm, JwtVerifier, JwtVerifierBuilder, JwtVerifierError};
+use tower_revoke_jwt::{Algorithm, IssuerError, JwtVerifier, JwtVerifierBuilder, JwtVerifierError};
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 
 use crate::support::*;
@@ -25,7 +25,7 @@ fn what_is_missing_is_named() {
     ));
     assert!(matches!(
         error(with_key()),
-        JwtVerifierError::MissingAudience { issuer } if issuer == ISSUER
+        JwtVerifierError::Issuer(issuer, IssuerError::MissingAudience) if issuer == ISSUER
     ));
     for builder in [
         with_key().audience(""),
@@ -34,12 +34,12 @@ fn what_is_missing_is_named() {
     ] {
         assert!(matches!(
             error(builder),
-            JwtVerifierError::MissingAudience { .. }
+            JwtVerifierError::Issuer(_, IssuerError::MissingAudience)
         ));
     }
     assert!(matches!(
         error(JwtVerifier::issuer(ISSUER).audience("orders")),
-        JwtVerifierError::MissingKeys { .. }
+        JwtVerifierError::Issuer(_, IssuerError::MissingKeys)
     ));
     assert!(matches!(
         error(JwtVerifier::issuer("").audience("orders")),
@@ -47,14 +47,11 @@ fn what_is_missing_is_named() {
     ));
     assert!(matches!(
         error(whole().algorithms([])),
-        JwtVerifierError::NoAlgorithms { .. }
+        JwtVerifierError::Issuer(_, IssuerError::NoAlgorithms)
     ));
     assert!(matches!(
         error(whole().algorithms([Algorithm::HS256, Algorithm::HS512])),
-        JwtVerifierError::MissingSecret {
-            algorithm: Algorithm::HS512,
-            ..
-        }
+        JwtVerifierError::Issuer(_, IssuerError::MissingSecret(Algorithm::HS512))
     ));
 }
 
@@ -68,7 +65,7 @@ fn every_issuer_is_checked() {
     };
     assert!(matches!(
         error(two("https://partner.example.net")),
-        JwtVerifierError::MissingAudience { issuer } if issuer == "https://partner.example.net"
+        JwtVerifierError::Issuer(issuer, IssuerError::MissingAudience) if issuer == "https://partner.example.net"
     ));
     assert!(matches!(
         error(two(ISSUER).audience("orders")),
@@ -80,7 +77,7 @@ fn every_issuer_is_checked() {
         .secret(Algorithm::HS256, [8; 32]);
     assert!(matches!(
         error(first_is_wrong),
-        JwtVerifierError::MissingAudience { issuer } if issuer == ISSUER
+        JwtVerifierError::Issuer(issuer, IssuerError::MissingAudience) if issuer == ISSUER
     ));
 }
 
@@ -93,7 +90,10 @@ fn settings_that_contradict_each_other_are_named() {
     ] {
         let error = error(builder);
         assert!(
-            matches!(error, JwtVerifierError::Contradiction { .. }),
+            matches!(
+                error,
+                JwtVerifierError::Issuer(_, IssuerError::Contradiction(_))
+            ),
             "{error:?}"
         );
     }
@@ -101,7 +101,10 @@ fn settings_that_contradict_each_other_are_named() {
     let no_life = audience().allow_no_expiry().revocations(bounded);
     let error = no_life.build().unwrap_err();
     assert!(
-        matches!(error, JwtVerifierError::Contradiction { .. }),
+        matches!(
+            error,
+            JwtVerifierError::Issuer(_, IssuerError::Contradiction(_))
+        ),
         "{error:?}"
     );
 }
@@ -137,7 +140,10 @@ fn secrets_and_public_keys_are_never_mixed() {
     ] {
         let error = error(builder);
         assert!(
-            matches!(error, JwtVerifierError::SecretsMixed { .. }),
+            matches!(
+                error,
+                JwtVerifierError::Issuer(_, IssuerError::SecretsMixed)
+            ),
             "{error:?}"
         );
     }
@@ -148,7 +154,7 @@ fn secrets_and_public_keys_are_never_mixed() {
         .jwks(symmetric.jwks().to_string());
     assert!(matches!(
         error(published),
-        JwtVerifierError::NoUsableKey { skipped: 1, .. }
+        JwtVerifierError::Issuer(_, IssuerError::NoUsableKey { skipped: 1, .. })
     ));
 }
 
@@ -166,7 +172,10 @@ fn a_key_of_the_wrong_kind_is_named() {
     ] {
         let error = error(wrong);
         assert!(
-            matches!(error, JwtVerifierError::WrongKind { .. }),
+            matches!(
+                error,
+                JwtVerifierError::Issuer(_, IssuerError::WrongKind(_))
+            ),
             "{error:?}"
         );
     }
@@ -181,28 +190,25 @@ fn a_key_of_the_wrong_kind_is_named() {
     ] {
         let error = error(builder().public_der(algorithm, der));
         assert!(
-            matches!(error, JwtVerifierError::BadKey { algorithm: named } if named == algorithm),
+            matches!(error, JwtVerifierError::Issuer(_, IssuerError::BadKey(named)) if named == algorithm),
             "{error:?}"
         );
     }
     assert!(matches!(
         error(builder().public_pem(Algorithm::RS256, "no pem")),
-        JwtVerifierError::BadPem(_)
+        JwtVerifierError::Issuer(_, IssuerError::BadPem(_))
     ));
     let private = ec.public_pem().replace("PUBLIC", "PRIVATE");
     assert!(matches!(
         error(builder().public_pem(Algorithm::ES256, private)),
-        JwtVerifierError::NotAPublicKey(what) if what == "PRIVATE KEY"
+        JwtVerifierError::Issuer(_, IssuerError::NotAPublicKey(what)) if what == "PRIVATE KEY"
     ));
     let not_allowed = builder()
         .public_pem(Algorithm::ES256, ec.public_pem())
         .algorithms([Algorithm::RS256]);
     assert!(matches!(
         error(not_allowed),
-        JwtVerifierError::AlgorithmNotAllowed {
-            algorithm: Algorithm::ES256,
-            ..
-        }
+        JwtVerifierError::Issuer(_, IssuerError::AlgorithmNotAllowed(Algorithm::ES256))
     ));
 }
 
@@ -212,7 +218,10 @@ fn a_key_set_that_is_none_is_named() {
     for json in ["", "[]", "{}", r#"{"keys":{}}"#] {
         let error = error(builder(json));
         assert!(
-            matches!(error, JwtVerifierError::BadKeySet { .. }),
+            matches!(
+                error,
+                JwtVerifierError::Issuer(_, IssuerError::BadKeySet(_))
+            ),
             "{error:?}"
         );
         assert!(std::error::Error::source(&error).is_some());

@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use tempfile::TempDir;
 use tower_revoke_core::{Clock, ManualClock, Reason};
-use tower_revoke_jwt::{Algorithm, JwtVerifier, JwtVerifierError, KeySetError};
+use tower_revoke_jwt::{Algorithm, IssuerError, JwtVerifier, JwtVerifierError, KeySetError};
 use tower_revoke_testing::{RecordedLog, TestAlgorithm, TestIssuer};
 
 use crate::support::*;
@@ -203,7 +203,10 @@ fn trap_49_an_empty_file_beside_good_keys_is_not_built() {
         .jwks_file(&path)
         .without_revocations()
         .build();
-    assert!(matches!(built, Err(JwtVerifierError::NoUsableKey { .. })));
+    assert!(matches!(
+        built,
+        Err(JwtVerifierError::Issuer(_, IssuerError::NoUsableKey { .. }))
+    ));
 }
 
 #[tokio::test]
@@ -324,9 +327,12 @@ fn at_the_build_the_file_must_be_good() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     let failure = || match build(&path, &clock) {
-        Err(JwtVerifierError::BadKeyFile {
-            error, path: named, ..
-        }) => {
+        Err(JwtVerifierError::Issuer(
+            _,
+            IssuerError::BadKeyFile {
+                error, path: named, ..
+            },
+        )) => {
             assert_eq!(named, path);
             error
         }
@@ -345,7 +351,10 @@ fn at_the_build_the_file_must_be_good() {
     fs::write(&path, r#"{"keys":[]}"#).unwrap();
     assert!(matches!(
         build(&path, &clock),
-        Err(JwtVerifierError::NoUsableKey { skipped: 0, .. })
+        Err(JwtVerifierError::Issuer(
+            _,
+            IssuerError::NoUsableKey { skipped: 0, .. }
+        ))
     ));
 }
 

@@ -20,7 +20,8 @@ use tower_revoke_core::{
     MetadataFetchError, Reason, TokenStatus, TokenVerifier,
 };
 use tower_revoke_jwt::{
-    Algorithm, JwtVerifier, JwtVerifierBuilder, JwtVerifierError, KeyFetchError, KeySetError,
+    Algorithm, IssuerError, JwtVerifier, JwtVerifierBuilder, JwtVerifierError, KeyFetchError,
+    KeySetError,
 };
 use tower_revoke_testing::{RecordedLog, TestAlgorithm, TestIssuer};
 
@@ -1051,11 +1052,17 @@ fn what_cannot_work_is_not_built() {
     let start = || at_url(&clock, &client);
     let error = start().discover().build().unwrap_err();
     assert!(
-        matches!(error, JwtVerifierError::Contradiction { .. }),
+        matches!(
+            error,
+            JwtVerifierError::Issuer(_, IssuerError::Contradiction(_))
+        ),
         "{error}"
     );
     let error = start().secret(Algorithm::HS256, [7; 32]).build();
-    assert!(matches!(error, Err(JwtVerifierError::SecretsMixed { .. })));
+    assert!(matches!(
+        error,
+        Err(JwtVerifierError::Issuer(_, IssuerError::SecretsMixed))
+    ));
     let settings = |time| {
         [
             start().key_refresh_interval(time),
@@ -1086,7 +1093,10 @@ fn what_cannot_work_is_not_built() {
         .discover()
         .without_revocations();
     let error = without.build().unwrap_err();
-    assert!(matches!(error, JwtVerifierError::MissingHttpClient { .. }));
+    assert!(matches!(
+        error,
+        JwtVerifierError::Issuer(_, IssuerError::MissingHttpClient)
+    ));
     for issuer in ["http://id.example.com", "https://id.example.com?a", "id"] {
         let error = JwtVerifier::issuer(issuer)
             .audience("orders")
@@ -1096,7 +1106,10 @@ fn what_cannot_work_is_not_built() {
             .build()
             .unwrap_err();
         assert!(
-            matches!(error, JwtVerifierError::Discovery { .. }),
+            matches!(
+                error,
+                JwtVerifierError::Issuer(_, IssuerError::Discovery(_))
+            ),
             "{issuer}"
         );
     }

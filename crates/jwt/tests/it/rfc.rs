@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tower_revoke_core::{Reason, TokenId, UnixTime};
-use tower_revoke_jwt::{Algorithm, JwtVerifier, JwtVerifierError};
+use tower_revoke_jwt::{Algorithm, IssuerError, JwtVerifier, JwtVerifierError};
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 
 use crate::support::*;
@@ -235,7 +235,10 @@ fn rfc7517_4_2_and_4_3_keys_for_other_uses_are_skipped() {
         assert!(
             matches!(
                 with_jwks(&jwks),
-                Err(JwtVerifierError::NoUsableKey { skipped: 1, .. })
+                Err(JwtVerifierError::Issuer(
+                    _,
+                    IssuerError::NoUsableKey { skipped: 1, .. }
+                ))
             ),
             "{jwks}"
         );
@@ -264,7 +267,7 @@ fn rfc7518_3_2_short_secrets_are_rejected() {
         assert!(build(least).is_ok());
         assert!(matches!(
             build(least - 1),
-            Err(JwtVerifierError::WeakSecret { actual, .. }) if actual == least - 1
+            Err(JwtVerifierError::Issuer(_, IssuerError::WeakSecret { actual, .. })) if actual == least - 1
         ));
     }
 }
@@ -278,7 +281,7 @@ fn rfc7518_3_3_short_rsa_keys_are_skipped_or_rejected() {
     });
     let built = with_jwks(&json!({ "keys": [jwk] }));
     assert!(
-        matches!(&built, Err(JwtVerifierError::NoUsableKey { first, .. }) if first.contains("2048")),
+        matches!(&built, Err(JwtVerifierError::Issuer(_, IssuerError::NoUsableKey { first, .. })) if first.contains("2048")),
         "{built:?}"
     );
     for pem in [SHORT_RSA_PEM, SHORT_RSA_PKCS1_PEM] {
@@ -287,7 +290,13 @@ fn rfc7518_3_3_short_rsa_keys_are_skipped_or_rejected() {
             .public_pem(Algorithm::RS256, pem)
             .without_revocations()
             .build();
-        assert!(matches!(built, Err(JwtVerifierError::RsaSize)), "{built:?}");
+        assert!(
+            matches!(
+                built,
+                Err(JwtVerifierError::Issuer(_, IssuerError::RsaSize))
+            ),
+            "{built:?}"
+        );
     }
 }
 
@@ -300,14 +309,16 @@ fn rfc7518_3_4_a_curve_has_one_algorithm() {
         jwks["keys"][0]["alg"] = json!(wrong.name());
         assert!(matches!(
             with_jwks(&jwks),
-            Err(JwtVerifierError::NoUsableKey { first, .. }) if first.contains("`alg`")
+            Err(JwtVerifierError::Issuer(_, IssuerError::NoUsableKey { first, .. })) if first.contains("`alg`")
         ));
         let built = JwtVerifier::issuer(ISSUER)
             .audience("orders")
             .public_pem(wrong, issuer.public_pem())
             .without_revocations()
             .build();
-        assert!(matches!(built, Err(JwtVerifierError::BadKey { algorithm }) if algorithm == wrong));
+        assert!(
+            matches!(built, Err(JwtVerifierError::Issuer(_, IssuerError::BadKey(algorithm))) if algorithm == wrong)
+        );
     }
 }
 
@@ -569,7 +580,13 @@ async fn rfc8725_3_1_one_key_has_one_algorithm() {
     ] {
         let built = build(algorithms);
         assert!(
-            matches!(built, Err(JwtVerifierError::NoUsableKey { skipped: 1, .. })),
+            matches!(
+                built,
+                Err(JwtVerifierError::Issuer(
+                    _,
+                    IssuerError::NoUsableKey { skipped: 1, .. }
+                ))
+            ),
             "{built:?}"
         );
     }
@@ -611,7 +628,10 @@ async fn rfc8725_3_1_a_public_key_is_never_a_secret() {
             .without_revocations()
             .build();
         assert!(
-            matches!(built, Err(JwtVerifierError::SecretIsPublic)),
+            matches!(
+                built,
+                Err(JwtVerifierError::Issuer(_, IssuerError::SecretIsPublic))
+            ),
             "{built:?}"
         );
     }
@@ -650,7 +670,7 @@ fn rfc8725_3_4_points_off_the_curve_are_no_keys() {
     jwks["keys"][0]["y"] = json!("A".repeat(43));
     assert!(matches!(
         with_jwks(&jwks),
-        Err(JwtVerifierError::NoUsableKey { .. })
+        Err(JwtVerifierError::Issuer(_, IssuerError::NoUsableKey { .. }))
     ));
 }
 
@@ -661,7 +681,10 @@ fn rfc8725_3_5_passwords_are_no_secrets() {
         .secret(Algorithm::HS256, "correct horse battery staple")
         .without_revocations()
         .build();
-    assert!(matches!(built, Err(JwtVerifierError::WeakSecret { .. })));
+    assert!(matches!(
+        built,
+        Err(JwtVerifierError::Issuer(_, IssuerError::WeakSecret { .. }))
+    ));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use tower_revoke_core::{Clock, Endpoint, HttpClient, internal::MetadataSource};
 use super::{error::KeyFetchError, schedule::freshness};
 use crate::{
     KeySetError,
-    algorithm::AlgorithmSet,
+    algorithm::Algorithm,
     keys::{
         jwk::{MAX_BYTES, read_set},
         key::Key,
@@ -35,7 +35,7 @@ pub(crate) struct Origin {
     pub(crate) issuer: Arc<str>,
     pub(crate) location: KeyLocation,
     pub(crate) client: Arc<dyn HttpClient>,
-    pub(crate) allowed: AlgorithmSet,
+    pub(crate) allowed: Arc<[Algorithm]>,
     pub(crate) clock: Clock,
 }
 
@@ -133,7 +133,7 @@ impl Fetcher {
         }
         if self.last.as_ref().is_none_or(|last| last.body != body) {
             self.unusable = None;
-            let read = read_set(&body, self.origin.allowed, &self.keys);
+            let read = read_set(&body, &self.origin.allowed, &self.keys);
             let (keys, _) = read.map_err(KeyFetchError::KeySet)?;
             if keys.is_empty() {
                 self.unusable = Some(body);

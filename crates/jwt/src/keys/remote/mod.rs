@@ -4,6 +4,7 @@
 mod error;
 mod fetch;
 mod schedule;
+mod stats;
 mod task;
 mod waiter;
 
@@ -19,8 +20,11 @@ use tokio::{
 };
 use tower_revoke_core::UnixTime;
 
-pub use self::error::{KeyFetchError, KeysUnavailable};
 use self::fetch::Fetcher;
+pub use self::{
+    error::{KeyFetchError, KeysUnavailable},
+    stats::KeyStats,
+};
 pub(crate) use self::{
     fetch::{KeyLocation, Origin},
     schedule::Timing,
@@ -82,14 +86,6 @@ struct State {
 pub(crate) struct FetchStart {
     uptime: Duration,
     wall: UnixTime,
-}
-
-/// The state of the fetched keys, for metrics.
-pub(crate) struct FetchedState {
-    pub(crate) age: Option<Duration>,
-    pub(crate) fetches: u64,
-    pub(crate) failures: u64,
-    pub(crate) unusable: u64,
 }
 
 impl Remote {
@@ -173,9 +169,12 @@ impl Remote {
         }
     }
 
-    pub(crate) fn fetched_state(&self) -> FetchedState {
+    /// `keys`: the number of keys of the issuer.
+    pub(crate) fn stats(&self, keys: usize) -> KeyStats {
         let state = self.lock();
-        FetchedState {
+        KeyStats {
+            issuer: self.origin.issuer.to_string(),
+            keys,
             age: state
                 .fetched
                 .map(|start| self.uptime().saturating_sub(start.uptime)),

@@ -1,0 +1,21 @@
+//! The statistics of the fetched keys of one issuer.
+
+use std::time::Duration;
+
+/// The state of the fetched keys of one issuer. The counts are since the verifier was built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyStats {
+    /// The issuer.
+    pub issuer: String,
+    /// The number of keys of the issuer, with those that are not fetched.
+    pub keys: usize,
+    /// The time since the current keys were requested; `None` if none have been fetched yet.
+    pub age: Option<Duration>,
+    /// Fetches, with one that is in progress.
+    pub fetches: u64,
+    /// Failed fetches.
+    pub failures: u64,
+    /// Failed fetches whose key set had no usable key.
+    pub unusable: u64,
+}
