@@ -6,20 +6,17 @@ use std::{
     time::Duration,
 };
 
-use fastrand::Rng;
-use tokio::sync::Notify;
-use tower_revoke_core::{Clock, DiscoveryError, Endpoint, HttpClient};
-use zeroize::Zeroizing;
-
 use crate::{
     RevocationClient,
     credentials::{Credentials, CredentialsError},
     endpoint::EndpointSource,
     log::DeliveryLog,
     queue::{Queue, QueueSettings},
-    request::CredentialsLocation,
     worker::{Shared, State},
 };
+use fastrand::Rng;
+use tokio::sync::Notify;
+use tower_revoke_core::{Clock, DiscoveryError, Endpoint, HttpClient};
 
 /// The longest time of any setting, which can still be added to an `Instant`.
 const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -47,8 +44,8 @@ const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 #[must_use = "nothing is revoked until the client is built"]
 pub struct RevocationClientBuilder {
     endpoint: Result<EndpointSource, DiscoveryError>,
-    credentials: Option<(Zeroizing<String>, Zeroizing<String>)>,
-    credentials_location: CredentialsLocation,
+    credentials: Option<Result<Credentials, CredentialsError>>,
+    credentials_in_form: bool,
     client: Option<Arc<dyn HttpClient>>,
     token_type_hint: String,
     queue: QueueSettings,
@@ -100,7 +97,7 @@ impl RevocationClientBuilder {
         Self {
             endpoint,
             credentials: None,
-            credentials_location: CredentialsLocation::Basic,
+            credentials_in_form: false,
             client: None,
             token_type_hint: "access_token".to_owned(),
             queue: QueueSettings {
@@ -118,14 +115,14 @@ impl RevocationClientBuilder {
     /// Sets the client id and secret, as the server knows them: they are form-urlencoded here
     /// (RFC 6749 §2.3.1). They are sent as `Basic` credentials. Required.
     pub fn client_credentials(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
-        self.credentials = Some((Zeroizing::new(id.into()), Zeroizing::new(secret.into())));
+        self.credentials = Some(Credentials::new(id.into(), secret.into()));
         self
     }
 
     /// Sends the credentials as `client_id` and `client_secret` in the body instead, for a server
     /// that takes no `Basic` credentials. RFC 6749 §2.3.1 advises against it.
     pub fn credentials_in_form(mut self) -> Self {
-        self.credentials_location = CredentialsLocation::Form;
+        self.credentials_in_form = true;
         self
     }
 
@@ -201,11 +198,10 @@ impl RevocationClientBuilder {
     /// # Errors
     /// [`RevocationClientError`] if something is missing or can't work.
     pub fn build(self) -> Result<RevocationClient, RevocationClientError> {
-        let (id, secret) = self
+        let credentials = self
             .credentials
-            .ok_or(RevocationClientError::MissingCredentials)?;
-        let credentials =
-            Credentials::new(id, secret).map_err(RevocationClientError::Credentials)?;
+            .ok_or(RevocationClientError::MissingCredentials)?
+            .map_err(RevocationClientError::Credentials)?;
         let client = self
             .client
             .ok_or(RevocationClientError::MissingHttpClient)?;
@@ -215,13 +211,12 @@ impl RevocationClientBuilder {
             queue: Queue::new(self.queue, self.rng, !endpoint.is_given()),
             log: DeliveryLog::new(endpoint.host()),
             credentials: Arc::new(credentials),
-            credentials_version: 0,
             is_running: false,
         };
         Ok(RevocationClient::new(Shared {
             endpoint,
             client,
-            credentials_location: self.credentials_location,
+            credentials_in_form: self.credentials_in_form,
             token_type_hint: self.token_type_hint,
             request_timeout: self.request_timeout,
             clock: self.clock,

@@ -63,10 +63,9 @@ impl RevocationClient {
         id: impl Into<String>,
         secret: impl Into<String>,
     ) -> Result<(), CredentialsError> {
-        let credentials = Credentials::new(id.into().into(), secret.into().into())?;
+        let credentials = Credentials::new(id.into(), secret.into())?;
         let mut state = self.shared.lock();
         state.credentials = Arc::new(credentials);
-        state.credentials_version += 1;
         state.queue.credentials_changed(Instant::now());
         drop(state);
         self.shared.wake(None);
@@ -102,18 +101,17 @@ impl RevocationClient {
         let before = {
             let mut state = self.shared.lock();
             state.queue.hurry_all(Instant::now());
-            state.queue.counts()
+            state.queue.stats()
         };
         // Past the limit, what is left is counted below.
         let _ = timeout(limit, self.shared.idle()).await;
-        let state = self.shared.lock();
-        let after = state.queue.counts();
+        let after = self.stats();
         ShutdownReport {
             delivered: after.delivered - before.delivered,
             rejected: after.rejected - before.rejected,
             abandoned: after.abandoned - before.abandoned,
-            queued: state.queue.queued(),
-            reserved: state.queue.reserved(),
+            queued: after.queued,
+            reserved: after.reserved,
         }
     }
 }

@@ -24,10 +24,8 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    pub(crate) fn new(
-        id: Zeroizing<String>,
-        secret: Zeroizing<String>,
-    ) -> Result<Self, CredentialsError> {
+    pub(crate) fn new(id: String, secret: String) -> Result<Self, CredentialsError> {
+        let (id, secret) = (Zeroizing::new(id), Zeroizing::new(secret));
         match (id.is_empty(), secret.is_empty()) {
             (true, _) => Err(CredentialsError::EmptyId),
             (_, true) => Err(CredentialsError::EmptySecret),
@@ -52,9 +50,7 @@ mod tests {
 
     #[test]
     fn empty_credentials_are_rejected() {
-        let error = |id: &str, secret: &str| {
-            Credentials::new(id.to_owned().into(), secret.to_owned().into()).err()
-        };
+        let error = |id: &str, secret: &str| Credentials::new(id.into(), secret.into()).err();
         assert_eq!(error("", "s"), Some(CredentialsError::EmptyId));
         assert_eq!(error("a", ""), Some(CredentialsError::EmptySecret));
         assert_eq!(error("a", "s"), None);

@@ -73,25 +73,14 @@ pub(crate) struct Queue {
     next_number: u64,
     slots: HashMap<TokenId, Slot>,
     by_holder: HashMap<KeyDigest, usize>,
-    reserved: usize,
     in_flight: usize,
     /// One attempt at a time is made, until one succeeds.
     is_cautious: bool,
     paused_until: Option<Instant>,
     failures_in_a_row: u32,
     last_to_fail: Option<u64>,
-    counts: Counts,
-    failing_since: Option<UnixTime>,
-    last_failure: Option<DeliveryFailure>,
-    last_rejection: Option<&'static str>,
-    needs_operator: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) delivered: u64,
-    pub(crate) rejected: u64,
-    pub(crate) abandoned: u64,
+    /// All but `queued`.
+    stats: RevocationClientStats,
 }
 
 impl Queue {
@@ -105,17 +94,12 @@ impl Queue {
             next_number: 0,
             slots: HashMap::new(),
             by_holder: HashMap::new(),
-            reserved: 0,
             in_flight: 0,
             is_cautious,
             paused_until: None,
             failures_in_a_row: 0,
             last_to_fail: None,
-            counts: Counts::default(),
-            failing_since: None,
-            last_failure: None,
-            last_rejection: None,
-            needs_operator: false,
+            stats: RevocationClientStats::default(),
         }
     }
 
@@ -136,12 +120,12 @@ impl Queue {
             };
             self.slots.insert(token, slot);
         }
-        self.reserved += 1;
+        self.stats.reserved += 1;
         true
     }
 
     pub(crate) fn unreserve(&mut self, token: TokenId) {
-        self.reserved -= 1;
+        self.stats.reserved -= 1;
         self.leave(token, |slot| slot.calls -= 1);
     }
 
@@ -188,12 +172,8 @@ impl Queue {
         self.waiting.len() + self.in_flight
     }
 
-    pub(crate) fn reserved(&self) -> usize {
-        self.reserved
-    }
-
-    pub(crate) fn counts(&self) -> Counts {
-        self.counts
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queued() == 0 && self.stats.reserved == 0
     }
 
     pub(crate) fn has_waiting(&self) -> bool {
@@ -225,7 +205,7 @@ impl Queue {
 
     /// Drops the tokens that have waited for `retry_timeout`. Returns how many.
     pub(crate) fn abandon(&mut self, now: Instant) -> u64 {
-        let before = self.counts.abandoned;
+        let before = self.stats.abandoned;
         while let Some(oldest) = self.waiting.first_entry() {
             if now < oldest.get().queued_at + self.settings.retry_timeout {
                 break;
@@ -233,9 +213,9 @@ impl Queue {
             let token = oldest.remove();
             self.schedule.remove(&(token.due, token.number));
             self.leave(token.id, |slot| slot.is_queued = false);
-            self.counts.abandoned += 1;
+            self.stats.abandoned += 1;
         }
-        self.counts.abandoned - before
+        self.stats.abandoned - before
     }
 
     /// Takes an attempt that has ended. `is_stale`: its credentials have been replaced since.
@@ -253,19 +233,19 @@ impl Queue {
         }
         match delivery {
             Delivery::Delivered => {
-                self.counts.delivered += 1;
+                self.stats.delivered += 1;
                 self.server_answers();
             }
             Delivery::Rejected(code) => {
-                self.counts.rejected += 1;
-                self.last_rejection = code;
+                self.stats.rejected += 1;
+                self.stats.last_rejection = code;
                 self.server_answers();
             }
             Delivery::Failed(DeliveryFailure::Credentials, _) if is_stale => self.wait(token),
             Delivery::Failed(failure, retry_after) => {
-                self.failing_since.get_or_insert(wall);
-                self.last_failure = Some(failure);
-                self.needs_operator = failure.needs_operator();
+                self.stats.failing_since.get_or_insert(wall);
+                self.stats.last_failure = Some(failure);
+                self.stats.needs_operator = failure.needs_operator();
                 token.due = now + self.pause(failure, token.failed_attempts, retry_after);
                 token.failed_attempts = token.failed_attempts.saturating_add(1);
                 token.last_failure = Some(failure);
@@ -279,7 +259,7 @@ impl Queue {
     pub(crate) fn credentials_changed(&mut self, now: Instant) {
         const REJECTED: Option<DeliveryFailure> = Some(DeliveryFailure::Credentials);
         self.hurry(now, |token| token.last_failure == REJECTED);
-        if self.last_failure == REJECTED {
+        if self.stats.last_failure == REJECTED {
             self.paused_until = None;
         }
     }
@@ -316,8 +296,8 @@ impl Queue {
         self.paused_until = None;
         self.failures_in_a_row = 0;
         self.last_to_fail = None;
-        self.failing_since = None;
-        self.needs_operator = false;
+        self.stats.failing_since = None;
+        self.stats.needs_operator = false;
     }
 
     fn server_fails(
@@ -361,15 +341,8 @@ impl Queue {
 
     pub(crate) fn stats(&self) -> RevocationClientStats {
         RevocationClientStats {
-            reserved: self.reserved,
             queued: self.queued(),
-            delivered: self.counts.delivered,
-            rejected: self.counts.rejected,
-            abandoned: self.counts.abandoned,
-            failing_since: self.failing_since,
-            last_failure: self.last_failure,
-            last_rejection: self.last_rejection,
-            needs_operator: self.needs_operator,
+            ..self.stats
         }
     }
 }

@@ -7,19 +7,13 @@ use tower_revoke_core::{Endpoint, TokenCopy};
 
 use crate::credentials::Credentials;
 
-/// Where the client credentials go: never both (RFC 6749 §2.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CredentialsLocation {
-    Basic,
-    Form,
-}
-
+/// The client credentials go into the form or the header, never both (RFC 6749 §2.3).
 pub(crate) fn revocation(
     endpoint: &Endpoint,
     token: &TokenCopy,
     hint: &str,
     credentials: &Credentials,
-    location: CredentialsLocation,
+    credentials_in_form: bool,
 ) -> Request<Bytes> {
     let token = token.as_str();
     let mut form = Serializer::new(String::with_capacity(token.len() + 256));
@@ -27,7 +21,7 @@ pub(crate) fn revocation(
     if !hint.is_empty() {
         form.append_pair("token_type_hint", hint);
     }
-    if location == CredentialsLocation::Form {
+    if credentials_in_form {
         form.extend_pairs(credentials.form());
     }
     let mut request = Request::new(form.finish().into());
@@ -37,7 +31,7 @@ pub(crate) fn revocation(
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     let content_type = HeaderValue::from_static("application/x-www-form-urlencoded");
     headers.insert(header::CONTENT_TYPE, content_type);
-    if location == CredentialsLocation::Basic {
+    if !credentials_in_form {
         headers.insert(header::AUTHORIZATION, credentials.basic());
     }
     request

@@ -5,7 +5,7 @@ use tower_revoke_core::UnixTime;
 use crate::response::DeliveryFailure;
 
 /// The state of a [`RevocationClient`](crate::RevocationClient), and its counts since it was built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RevocationClientStats {
     /// Calls that hold a slot for a token that may still be revoked. Calls with one token share its

@@ -18,7 +18,7 @@ use crate::{
     endpoint::EndpointSource,
     log::DeliveryLog,
     queue::{Queue, QueuedToken, Step},
-    request::{self, CredentialsLocation},
+    request,
     response::{Delivery, DeliveryFailure},
 };
 
@@ -29,7 +29,7 @@ const MAX_RESPONSE: usize = 64 * 1024;
 pub(crate) struct Shared {
     pub(crate) endpoint: EndpointSource,
     pub(crate) client: Arc<dyn HttpClient>,
-    pub(crate) credentials_location: CredentialsLocation,
+    pub(crate) credentials_in_form: bool,
     pub(crate) token_type_hint: String,
     pub(crate) request_timeout: Duration,
     pub(crate) clock: Clock,
@@ -44,8 +44,6 @@ pub(crate) struct State {
     pub(crate) queue: Queue,
     pub(crate) log: DeliveryLog,
     pub(crate) credentials: Arc<Credentials>,
-    /// Grows when the credentials are replaced.
-    pub(crate) credentials_version: u64,
     pub(crate) is_running: bool,
 }
 
@@ -84,11 +82,8 @@ impl Shared {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             self.wake(None);
-            {
-                let state = self.lock();
-                if state.queue.queued() == 0 && state.queue.reserved() == 0 {
-                    return;
-                }
+            if self.lock().queue.is_empty() {
+                return;
             }
             changed.await;
         }
@@ -110,7 +105,7 @@ impl Shared {
             token,
             &self.token_type_hint,
             credentials,
-            self.credentials_location,
+            self.credentials_in_form,
         );
         let response = self.client.send(request, MAX_RESPONSE);
         let delivery = match timeout(self.request_timeout, response).await {
@@ -191,20 +186,15 @@ impl Drop for Scheduler {
 struct Attempt {
     shared: Arc<Shared>,
     credentials: Arc<Credentials>,
-    credentials_version: u64,
     token: Option<QueuedToken>,
 }
 
 impl Attempt {
     fn new(shared: Arc<Shared>, token: QueuedToken) -> Self {
-        let state = shared.lock();
-        let credentials = state.credentials.clone();
-        let credentials_version = state.credentials_version;
-        drop(state);
+        let credentials = shared.lock().credentials.clone();
         Self {
             shared,
             credentials,
-            credentials_version,
             token: Some(token),
         }
     }
@@ -222,7 +212,7 @@ impl Attempt {
         };
         let shared = &self.shared;
         let mut state = shared.lock();
-        let is_stale = state.credentials_version != self.credentials_version;
+        let is_stale = !Arc::ptr_eq(&state.credentials, &self.credentials);
         let (now, wall) = (Instant::now(), shared.clock.now());
         state.queue.complete(token, delivery, is_stale, now, wall);
         if !is_stale {
