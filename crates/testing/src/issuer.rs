@@ -13,10 +13,11 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+use pem::Pem;
 use serde_json::{Map, Value, json};
 use tower_revoke_core::Clock;
 
-use self::key::{TestKey, pem, random_text};
+use self::key::{TestKey, random_text};
 pub use self::{key::TestAlgorithm, token::TestToken};
 
 /// An issuer of JWTs that generates its own keys.
@@ -146,7 +147,7 @@ impl TestIssuer {
     /// # Panics
     /// If the algorithm has none.
     pub fn public_pem(&self) -> String {
-        pem("PUBLIC KEY", &self.public_der())
+        pem::encode(&Pem::new("PUBLIC KEY", self.public_der()))
     }
 
     /// Returns the public key of the signing key, as a DER `SubjectPublicKeyInfo` (RFC 5280 §4.1).

@@ -7,10 +7,12 @@
 //! | check that a layer honors the contract of `poll_ready` | [`readiness_conformance`] |
 //! | make a store fail, hang or answer late | [`ScriptedStore`], [`Behavior`] |
 //! | assert on what is logged | [`RecordedLog`] |
+//! | look for a secret in all that an error shows | [`error_report`] |
 //! | check a store against the contract of `Store` | [`store_conformance!`], [`conformance`] |
 
 mod body;
 pub mod conformance;
+mod error_report;
 mod issuer;
 mod log;
 mod readiness;
@@ -22,6 +24,7 @@ mod store;
 pub use self::rounds::rounds;
 pub use self::{
     body::{Gate, ScriptedBody},
+    error_report::error_report,
     issuer::{TestAlgorithm, TestIssuer, TestToken},
     log::RecordedLog,
     readiness::{ReadinessService, readiness_conformance},

@@ -1,11 +1,11 @@
 //! The conformance suite for layers: how they use `poll_ready` of the service that they wrap.
 
-mod ground;
+mod fixture;
 mod strict;
 #[cfg(test)]
 mod tests;
 
-use std::pin::{Pin, pin};
+use std::{future::poll_fn, pin::pin};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -14,7 +14,7 @@ use http_body_util::Full;
 use tower::{Layer, Service, util::BoxCloneSyncService};
 use tower_revoke_core::BoxError;
 
-use self::ground::Fixture;
+use self::fixture::Fixture;
 
 /// The inner service of [`readiness_conformance`]: a concurrency limit, a buffer or a mock, boxed
 /// so that all have one type.
@@ -68,150 +68,122 @@ where
     <L::Service as Service<Request<B>>>::Error: Into<BoxError>,
     R: Body,
 {
-    for ground in [
+    for fixture in [
         Fixture::concurrency_limit(),
         Fixture::buffer(),
         Fixture::mock(),
     ] {
-        over(&ground, &layer, &mut make_request).await;
+        let mut suite = Suite {
+            fixture,
+            layer: &layer,
+            make_request: &mut make_request,
+        };
+        suite.run().await;
     }
-}
-
-async fn over<L, B, R>(
-    ground: &Fixture<B>,
-    layer: &L,
-    make_request: &mut impl FnMut() -> Request<B>,
-) where
-    B: Send + 'static,
-    L: Layer<ReadinessService<B>>,
-    L::Service: Service<Request<B>, Response = Response<R>>,
-    <L::Service as Service<Request<B>>>::Error: Into<BoxError>,
-    R: Body,
-{
-    in_turn(ground, layer, make_request).await;
-    at_once(ground, layer, make_request).await;
-    never_called(ground, layer).await;
-    for polls in 0..MOST_POLLS {
-        dropped(ground, layer, make_request, polls).await;
-    }
-    busy_at_first(ground, layer, make_request).await;
 }
 
 /// More polls than the inner service needs to respond, so that futures are dropped at each of their
 /// await points, and also when their response was never read.
 const MOST_POLLS: usize = 12;
 
-async fn in_turn<L, B, R>(
-    ground: &Fixture<B>,
-    layer: &L,
-    make_request: &mut impl FnMut() -> Request<B>,
-) where
-    B: Send + 'static,
-    L: Layer<ReadinessService<B>>,
-    L::Service: Service<Request<B>, Response = Response<R>>,
-    <L::Service as Service<Request<B>>>::Error: Into<BoxError>,
-    R: Body,
-{
-    let mut service = layer.layer(ground.service());
-    for _ in 0..3 {
-        let answer = ask(&mut service, make_request());
-        ground.succeeds("asked three times in turn", answer).await;
-    }
-    drop(service);
-    ground.all_is_back("after three requests in turn").await;
+/// The checks over one inner service.
+struct Suite<'a, L, B, F> {
+    fixture: Fixture<B>,
+    layer: &'a L,
+    make_request: &'a mut F,
 }
 
-async fn at_once<L, B, R>(
-    ground: &Fixture<B>,
-    layer: &L,
-    make_request: &mut impl FnMut() -> Request<B>,
-) where
-    B: Send + 'static,
-    L: Layer<ReadinessService<B>>,
-    L::Service: Service<Request<B>, Response = Response<R>>,
-    <L::Service as Service<Request<B>>>::Error: Into<BoxError>,
-    R: Body,
-{
-    let callers = (0..4).map(|_| {
-        let mut service = layer.layer(ground.service());
-        let request = make_request();
-        async move { ask(&mut service, request).await }
-    });
-    let answers = futures_util::future::try_join_all(callers);
-    ground.succeeds("asked four times at once", answers).await;
-    ground.all_is_back("after four requests at once").await;
-}
-
-async fn never_called<L, B, R>(ground: &Fixture<B>, layer: &L)
+impl<L, B, R, F> Suite<'_, L, B, F>
 where
     B: Send + 'static,
     L: Layer<ReadinessService<B>>,
     L::Service: Service<Request<B>, Response = Response<R>>,
     <L::Service as Service<Request<B>>>::Error: Into<BoxError>,
-{
-    let mut service = layer.layer(ground.service());
-    let when = "made ready and never called";
-    ground.succeeds(when, ready(&mut service)).await;
-    drop(service);
-    ground.all_is_back(when).await;
-}
-
-async fn dropped<L, B, R>(
-    ground: &Fixture<B>,
-    layer: &L,
-    make_request: &mut impl FnMut() -> Request<B>,
-    polls: usize,
-) where
-    B: Send + 'static,
-    L: Layer<ReadinessService<B>>,
-    L::Service: Service<Request<B>, Response = Response<R>>,
-    <L::Service as Service<Request<B>>>::Error: Into<BoxError>,
     R: Body,
+    F: FnMut() -> Request<B>,
 {
-    let when = format!("with a response future dropped after {polls} polls");
-    let mut service = layer.layer(ground.service());
-    ground.succeeds(&when, ready(&mut service)).await;
-    {
-        let mut call = pin!(service.call(make_request()));
-        for _ in 0..polls {
-            if futures_util::poll!(call.as_mut()).is_ready() {
-                break;
-            }
-            // Lets other tasks run, on which the layer or the inner service may wait.
-            tokio::task::yield_now().await;
+    async fn run(&mut self) {
+        self.in_turn().await;
+        self.at_once().await;
+        self.never_called().await;
+        for polls in 0..MOST_POLLS {
+            self.dropped(polls).await;
         }
+        self.busy_at_first().await;
     }
-    ground.keeps_the_rules(&when);
-    let answer = ask(&mut service, make_request());
-    ground
-        .succeeds(&format!("{when}, then asked"), answer)
-        .await;
-    drop(service);
-    ground.all_is_back(&when).await;
-}
 
-async fn busy_at_first<L, B, R>(
-    ground: &Fixture<B>,
-    layer: &L,
-    make_request: &mut impl FnMut() -> Request<B>,
-) where
-    B: Send + 'static,
-    L: Layer<ReadinessService<B>>,
-    L::Service: Service<Request<B>, Response = Response<R>>,
-    <L::Service as Service<Request<B>>>::Error: Into<BoxError>,
-    R: Body,
-{
-    let when = "over a service that was busy at first";
-    let others = ground.make_busy().await;
-    let mut service = layer.layer(ground.service());
-    let mut answer = pin!(ask(&mut service, make_request()));
-    // A layer may reject without its inner service, or wait for it in the future of `call`.
-    if futures_util::poll!(answer.as_mut()).is_pending() {
-        ground.keeps_the_rules(when);
-        drop(others);
-        ground.succeeds(when, answer).await;
+    fn service(&self) -> L::Service {
+        self.layer.layer(self.fixture.service())
     }
-    ground.keeps_the_rules(when);
+
+    async fn in_turn(&mut self) {
+        let mut service = self.service();
+        for _ in 0..3 {
+            let response = exchange(&mut service, (self.make_request)());
+            let when = "called three times in turn";
+            self.fixture.succeeds(when, response).await;
+        }
+        drop(service);
+        let when = "after three requests in turn";
+        self.fixture.permit_is_released(when).await;
+    }
+
+    async fn at_once(&mut self) {
+        let callers = (0..4).map(|_| {
+            let mut service = self.layer.layer(self.fixture.service());
+            let request = (self.make_request)();
+            async move { exchange(&mut service, request).await }
+        });
+        let responses = futures_util::future::try_join_all(callers);
+        let when = "called four times at once";
+        self.fixture.succeeds(when, responses).await;
+        let when = "after four requests at once";
+        self.fixture.permit_is_released(when).await;
+    }
+
+    async fn never_called(&self) {
+        let mut service = self.service();
+        let when = "made ready and never called";
+        self.fixture.succeeds(when, ready(&mut service)).await;
+        drop(service);
+        self.fixture.permit_is_released(when).await;
+    }
+
+    async fn dropped(&mut self, polls: usize) {
+        let when = format!("with a response future dropped after {polls} polls");
+        let mut service = self.service();
+        self.fixture.succeeds(&when, ready(&mut service)).await;
+        {
+            let mut call = pin!(service.call((self.make_request)()));
+            for _ in 0..polls {
+                if futures_util::poll!(call.as_mut()).is_ready() {
+                    break;
+                }
+                // Lets other tasks run, on which the layer or the inner service may wait.
+                tokio::task::yield_now().await;
+            }
+        }
+        self.fixture.keeps_the_rules(&when);
+        let response = exchange(&mut service, (self.make_request)());
+        let then = format!("{when}, then called");
+        self.fixture.succeeds(&then, response).await;
+        drop(service);
+        self.fixture.permit_is_released(&when).await;
+    }
+
+    async fn busy_at_first(&mut self) {
+        let when = "over a service that was busy at first";
+        let others = self.fixture.make_busy().await;
+        let mut service = self.service();
+        let mut response = pin!(exchange(&mut service, (self.make_request)()));
+        // A layer may reject without its inner service, or wait for it in the future of `call`.
+        if futures_util::poll!(response.as_mut()).is_pending() {
+            self.fixture.keeps_the_rules(when);
+            drop(others);
+            self.fixture.succeeds(when, response).await;
+        }
+        self.fixture.keeps_the_rules(when);
+    }
 }
 
 async fn ready<S, T>(service: &mut S) -> Result<(), BoxError>
@@ -219,12 +191,12 @@ where
     S: Service<T>,
     S::Error: Into<BoxError>,
 {
-    let ready = std::future::poll_fn(|cx| service.poll_ready(cx));
-    ready.await.map_err(Into::into)
+    let ready = poll_fn(|cx| service.poll_ready(cx)).await;
+    ready.map_err(Into::into)
 }
 
 /// Polls the service ready, calls it, and reads the whole response body.
-async fn ask<S, B, R>(service: &mut S, request: Request<B>) -> Result<(), BoxError>
+async fn exchange<S, B, R>(service: &mut S, request: Request<B>) -> Result<(), BoxError>
 where
     S: Service<Request<B>, Response = Response<R>>,
     S::Error: Into<BoxError>,
@@ -233,12 +205,6 @@ where
     ready(service).await?;
     let response = service.call(request).await.map_err(Into::into)?;
     let mut body = pin!(response.into_body());
-    while let Some(Ok(_)) = next_frame(body.as_mut()).await {}
+    while let Some(Ok(_)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {}
     Ok(())
-}
-
-async fn next_frame<R: Body>(
-    mut body: Pin<&mut R>,
-) -> Option<Result<http_body::Frame<R::Data>, R::Error>> {
-    std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await
 }

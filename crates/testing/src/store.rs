@@ -81,15 +81,31 @@ pub struct StoreScript(Arc<Script>);
 
 #[derive(Debug)]
 struct Script {
-    moods: Mutex<HashMap<StoreOp, Behavior>>,
+    behaviors: Mutex<Behaviors>,
     calls: watch::Sender<HashMap<StoreOp, u64>>,
+}
+
+/// The behavior of all operations but those that have one of their own.
+#[derive(Debug)]
+struct Behaviors {
+    of_all: Behavior,
+    of_one: HashMap<StoreOp, Behavior>,
+}
+
+impl Behaviors {
+    fn of_all(behavior: Behavior) -> Self {
+        Self {
+            of_all: behavior,
+            of_one: HashMap::new(),
+        }
+    }
 }
 
 impl<S: Store> ScriptedStore<S> {
     /// Wraps `store`, and returns the wrapper with the script that controls it.
     pub fn over(store: S) -> (Self, StoreScript) {
         let script = StoreScript(Arc::new(Script {
-            moods: Mutex::default(),
+            behaviors: Mutex::new(Behaviors::of_all(Behavior::Works)),
             calls: watch::Sender::default(),
         }));
         let scripted = Self {
@@ -109,8 +125,7 @@ impl<S: Store> ScriptedStore<S> {
         op: StoreOp,
         call: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        let mood = self.script.begin(op);
-        match mood {
+        match self.script.begin(op) {
             Behavior::Works => call.await,
             Behavior::Fails => Err(StoreError::Unavailable("told to fail".into())),
             Behavior::LosesTheAnswer => {
@@ -128,24 +143,13 @@ impl<S: Store> ScriptedStore<S> {
 
 impl StoreScript {
     /// Sets the behavior of `op`, for calls that begin from now on.
-    pub fn set(&self, op: StoreOp, mood: Behavior) {
-        self.moods().insert(op, mood);
+    pub fn set(&self, op: StoreOp, behavior: Behavior) {
+        self.behaviors().of_one.insert(op, behavior);
     }
 
     /// Sets the behavior of all operations, for calls that begin from now on.
-    pub fn set_all(&self, mood: Behavior) {
-        for op in [
-            StoreOp::Revoke,
-            StoreOp::Lift,
-            StoreOp::LookUp,
-            StoreOp::TakeUse,
-            StoreOp::ReturnUse,
-            StoreOp::Changes,
-            StoreOp::Restore,
-            StoreOp::Purge,
-        ] {
-            self.set(op, mood);
-        }
+    pub fn set_all(&self, behavior: Behavior) {
+        *self.behaviors() = Behaviors::of_all(behavior);
     }
 
     /// Returns how often `op` was called, whatever came of the calls.
@@ -165,11 +169,13 @@ impl StoreScript {
         self.0
             .calls
             .send_modify(|calls| *calls.entry(op).or_default() += 1);
-        self.moods().get(&op).copied().unwrap_or(Behavior::Works)
+        let behaviors = self.behaviors();
+        *behaviors.of_one.get(&op).unwrap_or(&behaviors.of_all)
     }
 
-    fn moods(&self) -> MutexGuard<'_, HashMap<StoreOp, Behavior>> {
-        self.0.moods.lock().unwrap_or_else(PoisonError::into_inner)
+    fn behaviors(&self) -> MutexGuard<'_, Behaviors> {
+        let behaviors = self.0.behaviors.lock();
+        behaviors.unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,23 +3,16 @@
 use std::{io, time::Duration};
 
 use tower_revoke_store_redis::{RedisStore, RedisStoreError};
+use tower_revoke_testing::error_report;
 
 const SECRET: &str = "correct-horse";
 
 /// Returns the error, after checking that it doesn't show the password.
 async fn rejected(url: &str) -> RedisStoreError {
     let error = RedisStore::connect(url).await.unwrap_err();
-    silent(&error);
+    let shown = error_report(&error);
+    assert!(!shown.contains(SECRET), "{shown}");
     error
-}
-
-fn silent(error: &dyn std::error::Error) {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let shown = format!("{error} {error:?}");
-        assert!(!shown.contains(SECRET), "{shown}");
-        next = error.source();
-    }
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@ use aws_lc_rs::{
     rand, rsa, signature,
     signature::KeyPair,
 };
-use base64::{Engine, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{EncodingKey, crypto::aws_lc::DEFAULT_PROVIDER};
+use pem::Pem;
 use serde_json::{Value, json};
 
 /// A signature algorithm of a [`TestIssuer`](crate::TestIssuer).
@@ -72,21 +73,7 @@ impl TestAlgorithm {
     }
 
     pub(super) fn jsonwebtoken(self) -> jsonwebtoken::Algorithm {
-        use jsonwebtoken::Algorithm;
-        match self {
-            Self::HS256 => Algorithm::HS256,
-            Self::HS384 => Algorithm::HS384,
-            Self::HS512 => Algorithm::HS512,
-            Self::RS256 => Algorithm::RS256,
-            Self::RS384 => Algorithm::RS384,
-            Self::RS512 => Algorithm::RS512,
-            Self::PS256 => Algorithm::PS256,
-            Self::PS384 => Algorithm::PS384,
-            Self::PS512 => Algorithm::PS512,
-            Self::ES256 => Algorithm::ES256,
-            Self::ES384 => Algorithm::ES384,
-            Self::EdDSA => Algorithm::EdDSA,
-        }
+        self.name().parse().expect("jsonwebtoken knows its name")
     }
 }
 
@@ -152,8 +139,8 @@ fn rsa() -> KeyParts {
     let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).expect("randomness for a key");
     let pkcs8: Pkcs8V1Der<'_> = pair.as_der().expect(GENERATED);
     // jsonwebtoken signs with the PKCS#1 key, which it extracts from a PKCS#8 PEM.
-    let private =
-        EncodingKey::from_rsa_pem(pem("PRIVATE KEY", pkcs8.as_ref()).as_bytes()).expect(GENERATED);
+    let pem = pem::encode(&Pem::new("PRIVATE KEY", pkcs8.as_ref()));
+    let private = EncodingKey::from_rsa_pem(pem.as_bytes()).expect(GENERATED);
     let (n, e) = (DEFAULT_PROVIDER
         .key_utils
         .rsa_pub_components_from_private_key)(private.as_bytes())
@@ -208,19 +195,6 @@ fn ed() -> KeyParts {
 
 fn spki(key: &impl AsDer<PublicKeyX509Der<'static>>) -> Vec<u8> {
     key.as_der().expect(GENERATED).as_ref().to_vec()
-}
-
-pub(super) fn pem(label: &str, der: &[u8]) -> String {
-    let text = BASE64_STANDARD.encode(der);
-    let mut lines = format!("-----BEGIN {label}-----\n");
-    for line in text.as_bytes().chunks(64) {
-        lines.extend(line.iter().copied().map(char::from));
-        lines.push('\n');
-    }
-    lines.push_str("-----END ");
-    lines.push_str(label);
-    lines.push_str("-----\n");
-    lines
 }
 
 pub(super) fn random_text(bytes: usize) -> String {

@@ -1,18 +1,23 @@
 //! The inner services of the suite: each has one permit, and shows whether it is released.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use tokio::{sync::Semaphore, task::yield_now, time::timeout};
-use tower::{BoxError, buffer::Buffer, limit::ConcurrencyLimit, service_fn};
+use tower::{BoxError, Service, buffer::Buffer, limit::ConcurrencyLimit, service_fn};
 use tower_revoke_core::BoxFuture;
 use tower_test::mock;
 
-use super::{
-    ReadinessService, ready,
-    strict::{Strict, Watch},
-};
+use super::{ReadinessService, ready, strict::Strict};
 
 /// The time limit for each step. On correct layers, what they wait for is available at once.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,34 +27,36 @@ pub(super) struct Fixture<B> {
     service: ReadinessService<B>,
     /// The permits of the inner service, if the suite can count them.
     permits: Option<Arc<Semaphore>>,
-    watch: Watch,
+    called_unready: Arc<AtomicBool>,
 }
 
 /// A single permit, so that a layer that leaks it blocks all later calls.
-const ROOM: usize = 1;
+const PERMITS: usize = 1;
 
 impl<B: Send + 'static> Fixture<B> {
-    pub(super) fn concurrency_limit() -> Self {
-        let permits = Arc::new(Semaphore::new(ROOM));
-        let inner = ConcurrencyLimit::with_semaphore(service_fn(answer), permits.clone());
-        let watch = Watch::default();
+    fn new<S>(name: &'static str, inner: S, permits: Option<Arc<Semaphore>>) -> Self
+    where
+        S: Service<Request<B>, Response = Response<Full<Bytes>>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+    {
+        let called_unready = Arc::<AtomicBool>::default();
         Self {
-            name: "ConcurrencyLimit",
-            service: ReadinessService::new(Strict::new(inner, watch.clone())),
-            permits: Some(permits),
-            watch,
+            name,
+            service: ReadinessService::new(Strict::new(inner, called_unready.clone())),
+            permits,
+            called_unready,
         }
     }
 
+    pub(super) fn concurrency_limit() -> Self {
+        let permits = Arc::new(Semaphore::new(PERMITS));
+        let inner = ConcurrencyLimit::with_semaphore(service_fn(respond), permits.clone());
+        Self::new("ConcurrencyLimit", inner, Some(permits))
+    }
+
     pub(super) fn buffer() -> Self {
-        let inner = Buffer::new(service_fn(answer), ROOM);
-        let watch = Watch::default();
-        Self {
-            name: "Buffer",
-            service: ReadinessService::new(Strict::new(inner, watch.clone())),
-            permits: None,
-            watch,
-        }
+        Self::new("Buffer", Buffer::new(service_fn(respond), PERMITS), None)
     }
 
     /// Puts a concurrency limit around the mock, which has no limit of its own.
@@ -61,15 +68,9 @@ impl<B: Send + 'static> Fixture<B> {
                 respond.send_response(Response::new(Full::from("ok")));
             }
         });
-        let permits = Arc::new(Semaphore::new(ROOM));
+        let permits = Arc::new(Semaphore::new(PERMITS));
         let inner = ConcurrencyLimit::with_semaphore(inner, permits.clone());
-        let watch = Watch::default();
-        Self {
-            name: "tower-test's mock",
-            service: ReadinessService::new(Strict::new(inner, watch.clone())),
-            permits: Some(permits),
-            watch,
-        }
+        Self::new("tower-test's mock", inner, Some(permits))
     }
 
     pub(super) fn service(&self) -> ReadinessService<B> {
@@ -88,7 +89,7 @@ impl<B: Send + 'static> Fixture<B> {
     #[track_caller]
     pub(super) fn keeps_the_rules(&self, when: &str) {
         assert!(
-            !self.watch.called_unready(),
+            !self.called_unready.load(Ordering::Acquire),
             "over {}, {when}: the layer called a service that was not made ready. A clone made \
              after `poll_ready` is not ready: swap the ready service out with `mem::replace`, or \
              drop it and poll the clone",
@@ -116,12 +117,12 @@ impl<B: Send + 'static> Fixture<B> {
     }
 
     /// Panics if the permit was not released.
-    pub(super) async fn all_is_back(&self, when: &str) {
+    pub(super) async fn permit_is_released(&self, when: &str) {
         self.keeps_the_rules(when);
         let mut other = self.service();
         let all: BoxFuture<'_, bool> = match &self.permits {
             Some(permits) => Box::pin(async {
-                let all = permits.acquire_many(ROOM as u32).await;
+                let all = permits.acquire_many(PERMITS as u32).await;
                 all.is_ok()
             }),
             None => Box::pin(async move { ready(&mut other).await.is_ok() }),
@@ -142,7 +143,7 @@ impl<B> fmt::Debug for Fixture<B> {
 }
 
 /// Responds after a few yields, so that its future has await points at which it can be dropped.
-async fn answer<B>(request: Request<B>) -> Result<Response<Full<bytes::Bytes>>, BoxError> {
+async fn respond<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, BoxError> {
     for _ in 0..3 {
         yield_now().await;
     }

@@ -11,16 +11,6 @@ use std::{
 use tower::{BoxError, Service};
 use tower_revoke_core::BoxFuture;
 
-/// Whether a service was called that was not ready. Clones share the flag.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Watch(Arc<AtomicBool>);
-
-impl Watch {
-    pub(super) fn called_unready(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
 /// Records a call without readiness and fails it.
 ///
 /// The inner service would panic on such a call, perhaps in a spawned task where the panic goes
@@ -29,15 +19,16 @@ impl Watch {
 pub(super) struct Strict<S> {
     inner: S,
     ready: bool,
-    watch: Watch,
+    /// Set if this service or a clone was called without being ready.
+    called_unready: Arc<AtomicBool>,
 }
 
 impl<S> Strict<S> {
-    pub(super) fn new(inner: S, watch: Watch) -> Self {
+    pub(super) fn new(inner: S, called_unready: Arc<AtomicBool>) -> Self {
         Self {
             inner,
             ready: false,
-            watch,
+            called_unready,
         }
     }
 }
@@ -45,7 +36,7 @@ impl<S> Strict<S> {
 /// A clone is not ready, as `Service` demands.
 impl<S: Clone> Clone for Strict<S> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), self.watch.clone())
+        Self::new(self.inner.clone(), self.called_unready.clone())
     }
 }
 
@@ -67,7 +58,7 @@ where
 
     fn call(&mut self, request: T) -> Self::Future {
         if !std::mem::take(&mut self.ready) {
-            self.watch.0.store(true, Ordering::Release);
+            self.called_unready.store(true, Ordering::Release);
             return Box::pin(async { Err("the service was not made ready".into()) });
         }
         let call = self.inner.call(request);

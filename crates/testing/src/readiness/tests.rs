@@ -104,22 +104,32 @@ async fn a_layer_that_rejects_all_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "over ConcurrencyLimit, asked three times in turn: \
+#[should_panic(expected = "over ConcurrencyLimit, called three times in turn: \
     the layer called a service that was not made ready")]
 async fn trap_09_a_clone_made_after_poll_ready_is_caught() {
     run(call_a_clone).await;
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "over Buffer, asked three times in turn: the layer called")]
+#[should_panic(expected = "over Buffer, called three times in turn: the layer called")]
 async fn trap_09_a_clone_made_after_poll_ready_is_caught_over_a_buffer() {
-    over(&Fixture::buffer(), &layer(call_a_clone), &mut request).await;
+    let mut suite = Suite {
+        fixture: Fixture::buffer(),
+        layer: &layer(call_a_clone),
+        make_request: &mut request,
+    };
+    suite.run().await;
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "over tower-test's mock, asked three times in turn: the layer called")]
+#[should_panic(expected = "over tower-test's mock, called three times in turn: the layer called")]
 async fn trap_09_a_clone_made_after_poll_ready_is_caught_over_a_mock() {
-    over(&Fixture::mock(), &layer(call_a_clone), &mut request).await;
+    let mut suite = Suite {
+        fixture: Fixture::mock(),
+        layer: &layer(call_a_clone),
+        make_request: &mut request,
+    };
+    suite.run().await;
 }
 
 /// The most common mistake: calling the clone instead of the service that was polled ready.
@@ -174,7 +184,12 @@ async fn a_layer_that_keeps_the_ready_service_after_a_rejection_is_caught() {
 #[should_panic(expected = "never came to an end. It lost a permit")]
 async fn a_layer_that_keeps_a_place_in_a_buffer_is_caught() {
     let layer = layer(keep_the_ready_one());
-    over(&Fixture::buffer(), &layer, &mut request).await;
+    let mut suite = Suite {
+        fixture: Fixture::buffer(),
+        layer: &layer,
+        make_request: &mut request,
+    };
+    suite.run().await;
 }
 
 fn keep_the_ready_one() -> impl FnMut(&mut Inner, TestRequest) -> BoxFuture<'static, Answer> + Clone
