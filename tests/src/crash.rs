@@ -15,17 +15,17 @@ use crate::{
 macro_rules! crash_tests {
     ($server:ty) => {
         #[tokio::test(flavor = "multi_thread")]
-        async fn kills_lose_nothing_that_was_acknowledged() {
+        async fn kills_lose_no_acknowledged_write() {
             $crate::crash::kills::<$server>().await;
         }
 
         #[tokio::test(flavor = "multi_thread")]
-        async fn a_server_that_freezes_under_load_has_no_two_winners() {
+        async fn a_server_that_freezes_under_load_has_one_winner_per_use() {
             $crate::crash::freezes_under_load::<$server>().await;
         }
 
         #[tokio::test(flavor = "multi_thread")]
-        async fn a_frozen_server_is_given_up_in_time_and_taken_again() {
+        async fn calls_to_a_frozen_server_time_out_and_succeed_after_the_thaw() {
             $crate::crash::frozen::<$server>().await;
         }
     };

@@ -273,7 +273,7 @@ async fn confidant() -> Server {
 
 /// TRAPS 46: a token from any source is forwarded as `Authorization`, or not at all.
 #[tokio::test]
-async fn trap_46_a_token_that_came_elsewhere_goes_on_as_authorization_or_not_at_all() {
+async fn trap_46_a_token_from_any_source_is_forwarded_as_authorization_or_not_at_all() {
     let world = World::new();
     let upstream = confidant().await;
     let host = upstream.addr.to_string();
@@ -411,7 +411,7 @@ async fn trap_46_every_cookie_that_a_bearer_layer_reads_is_stripped() {
 
 /// The outbound layer on the server's side: it strips the token before the bearer layer reads it.
 #[tokio::test]
-async fn the_outbound_layer_outside_of_the_bearer_layer_lets_nobody_in() {
+async fn the_outbound_layer_outside_of_the_bearer_layer_rejects_everything() {
     let world = World::new();
     let stack = ServiceBuilder::new()
         .layer(OutboundAuthorizationLayer::strip())
@@ -471,7 +471,7 @@ async fn a_monitor_counts_rejections_outside_of_the_bearer_layer_and_names_clien
 }
 
 #[tokio::test]
-async fn preserve_keeps_what_is_there_where_it_stands() {
+async fn preserve_keeps_the_header_that_reaches_its_position() {
     let world = World::new();
     let kept = async |request: Call| {
         let kept = request.extensions().get::<OriginalAuthorization>();
@@ -497,7 +497,7 @@ async fn preserve_keeps_what_is_there_where_it_stands() {
 }
 
 #[tokio::test]
-async fn compression_outside_or_inside_the_end_of_the_response_waits() {
+async fn with_compression_outside_or_inside_the_end_of_the_response_waits() {
     let world = World::new();
     let long = async |_: Call| {
         let body = Full::<Bytes>::from("long ".repeat(1_000));

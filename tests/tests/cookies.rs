@@ -46,7 +46,7 @@ fn expired(world: &World) -> String {
 }
 
 #[tokio::test]
-async fn trap_50_a_stale_cookie_beside_a_good_one_locks_nobody_out() {
+async fn trap_50_a_stale_cookie_beside_a_valid_one_locks_no_user_out() {
     let world = World::new();
     let server = serve(&world).await;
     // The same issuer name, with a key that our issuer doesn't have.
@@ -110,7 +110,7 @@ async fn trap_50_a_session_that_has_ended_is_not_replaced_by_a_planted_one() {
 }
 
 #[tokio::test]
-async fn trap_50_a_store_that_can_not_say_is_a_503() {
+async fn trap_50_a_failing_store_is_a_503() {
     // Every new token is looked up in the store, and answers stay fresh for the whole test.
     let (store, script) = ScriptedStore::over(MemoryStore::new());
     let list = RevocationList::builder(store)
@@ -141,7 +141,7 @@ async fn trap_50_a_store_that_can_not_say_is_a_503() {
 }
 
 #[tokio::test]
-async fn trap_50_more_cookies_than_can_be_meant_are_rejected() {
+async fn trap_50_too_many_cookies_are_rejected() {
     let world = World::new();
     let server = serve(&world).await;
     let good = token(&world, "ann");

@@ -142,7 +142,7 @@ async fn assert_spent(server: &Server, wire: Wire, token: &str, way: &str) {
 }
 
 #[tokio::test]
-async fn g1_who_has_the_whole_response_has_a_dead_token() {
+async fn g1_a_client_with_the_whole_response_has_a_spent_token() {
     let world = World::new();
     let servers = [
         serve(&world, &RevokeAfterResponseLayer::new()).await,
@@ -162,7 +162,7 @@ async fn g1_who_has_the_whole_response_has_a_dead_token() {
 }
 
 #[tokio::test]
-async fn g1_bodies_trailers_and_lengths_arrive_as_they_were_sent() {
+async fn g1_bodies_trailers_and_lengths_arrive_unchanged() {
     let world = World::new();
     let server = serve(&world, &RevokeAfterResponseLayer::new()).await;
     for wire in Wire::ALL {
@@ -185,7 +185,7 @@ async fn g1_bodies_trailers_and_lengths_arrive_as_they_were_sent() {
 
 /// With a failing store, it must not get the whole body either, even if the length is known.
 #[tokio::test]
-async fn g1_a_client_that_calls_itself_grpc_does_not_move_the_end() {
+async fn g1_a_grpc_content_type_does_not_move_the_end() {
     let world = World::new();
     let slots = PendingRevocations::default();
     let layer = RevokeAfterResponseLayer::new()
@@ -213,7 +213,7 @@ async fn g1_a_client_that_calls_itself_grpc_does_not_move_the_end() {
 }
 
 #[tokio::test]
-async fn g1_head_spends_and_can_be_excepted() {
+async fn g1_head_spends_and_can_be_exempted() {
     let world = World::new();
     let head = |token: &str| {
         let mut request = get("/length", token);
@@ -245,7 +245,7 @@ async fn g1_head_spends_and_can_be_excepted() {
 }
 
 #[tokio::test]
-async fn a_content_length_that_lies_spends_all_the_same() {
+async fn a_wrong_content_length_still_spends() {
     let world = World::new();
     let slots = PendingRevocations::default();
     let server = serve(
@@ -267,7 +267,7 @@ async fn a_content_length_that_lies_spends_all_the_same() {
 }
 
 #[tokio::test]
-async fn an_error_in_the_middle_spends_and_is_seen() {
+async fn an_error_in_the_body_spends_and_reaches_the_client() {
     let world = World::new();
     let slots = PendingRevocations::default();
     let server = serve(
@@ -524,7 +524,7 @@ async fn a_store_that_fails_before_the_call_is_a_503() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_at_the_end_leaves_nobody_a_whole_response() {
+async fn a_store_that_fails_at_the_end_leaves_the_response_incomplete() {
     let world = World::new();
     for mood in [Behavior::Fails, Behavior::Frozen] {
         let slots = PendingRevocations::default();
@@ -825,7 +825,7 @@ async fn trap_28_no_slot_is_a_503_before_the_call() {
 
 /// TRAPS 42: 1,024 calls with one token share one pending revocation, whatever the number of slots.
 #[tokio::test]
-async fn trap_42_a_thousand_calls_of_one_token_leave_everybody_else_their_slots() {
+async fn trap_42_a_thousand_calls_with_one_token_leave_slots_for_others() {
     const CALLS: usize = 1_024;
     let world = World::new();
     let slots = PendingRevocations::new(16);

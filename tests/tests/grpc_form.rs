@@ -108,7 +108,7 @@ async fn trap_39_a_content_type_alone_gets_no_200() {
 }
 
 #[tokio::test]
-async fn trap_39_a_grpc_call_is_rejected_by_trailers_only() {
+async fn trap_39_a_grpc_call_is_rejected_with_trailers_only() {
     let world = World::new();
     for (name, stack) in rejecting(&world) {
         let server = Server::start(stack).await;
@@ -132,7 +132,7 @@ async fn trap_39_the_rejection_of_a_proxy_is_no_200() {
 
 /// TRAPS 39: a forward-auth proxy may forward its client's own method and HTTP version.
 #[tokio::test]
-async fn trap_39_who_answers_a_proxy_never_rejects_by_a_200() {
+async fn trap_39_a_forward_auth_endpoint_never_rejects_with_a_200() {
     let world = World::new();
     let format = RejectionFormat::default().grpc(GrpcRejections::Never);
     let bearer = RequireBearerLayer::new(world.tokens.clone()).rejection_format(format);

@@ -55,7 +55,7 @@ fn every_test_that_the_maps_name_exists() {
 }
 
 #[test]
-fn the_check_would_find_a_name_that_is_none() {
+fn the_check_finds_a_missing_test() {
     assert_eq!(named("| a | `b`, `c` |\n| d | `e` |"), ["b", "c", "e"]);
     let mut names = BTreeSet::new();
     functions(&root().join("tests/tests"), &mut names);

@@ -138,7 +138,7 @@ where
 }
 
 #[tokio::test]
-async fn a_layer_without_what_it_needs_outside_is_rejected_and_the_log_names_it() {
+async fn a_missing_outer_layer_rejects_the_call_and_the_log_names_it() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

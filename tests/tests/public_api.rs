@@ -93,7 +93,7 @@ fn published_crates_name_only_allowed_types() {
 }
 
 #[test]
-fn a_foreign_type_is_seen_wherever_it_stands() {
+fn a_foreign_type_is_found_in_every_position() {
     let public = [
         (
             "returned",

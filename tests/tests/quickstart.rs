@@ -29,7 +29,7 @@ impl Drop for Running {
 }
 
 #[test]
-fn its_story_ends_well() {
+fn the_scenario_succeeds() {
     let output = quickstart().output().expect("it starts");
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}");
@@ -38,14 +38,14 @@ fn its_story_ends_well() {
 }
 
 #[test]
-fn an_argument_that_it_does_not_know_is_an_error_that_names_it() {
+fn an_unknown_argument_is_an_error_that_names_it() {
     let output = quickstart().arg("sevre").output().expect("it starts");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stdout).contains("`sevre`"));
 }
 
 #[test]
-fn its_curl_lines_work_as_printed() {
+fn the_printed_curl_lines_work() {
     let mut serving = quickstart();
     let serving = serving.arg("serve").stdout(Stdio::piped()).spawn();
     let mut serving = Running(serving.expect("it starts"));

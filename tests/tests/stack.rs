@@ -115,7 +115,7 @@ async fn a_preflight_passes_without_a_token() {
 
 /// TRAPS 28: an outer timeout drops the call, as a client that leaves does.
 #[tokio::test]
-async fn trap_28_a_timeout_further_out_spends() {
+async fn trap_28_an_outer_timeout_spends() {
     let world = World::new();
     let slots = PendingRevocations::default();
     let server = serve(&world, &slots).await;

@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn values_stay_as_they_were_given() {
+    fn values_are_kept_unchanged() {
         // serde_json reads what it prints of this one as the float beside it.
         let float = json!(3.720_352_557_724_134_3e137);
         let claims = Claims::from_value(json!({"sub": "ann", "weight": float})).unwrap();
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_come_as_words_or_as_a_list() {
+    fn scopes_are_a_space_separated_string_or_a_list() {
         for claims in [
             json!({"scope": "a b"}),
             json!({"scope": ["a", "b"]}),

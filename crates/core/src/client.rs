@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_response_comes_whole_whatever_its_status() {
+    async fn a_response_is_complete_whatever_its_status() {
         for status in [200, 304, 404, 500] {
             let response = get(&client(status, "hello"), 5).await.unwrap();
             assert_eq!(response.status(), status);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redirect_is_an_error_of_its_own() {
+    async fn a_redirect_is_a_separate_error() {
         for status in [300, 301, 302, 303, 307, 308, 399] {
             let error = get(&client(status, ""), 5).await.unwrap_err();
             assert!(matches!(error, HttpClientError::Redirect(found) if found == status));

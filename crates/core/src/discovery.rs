@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc8414_3_1_the_well_known_part_stands_before_the_path() {
+    fn rfc8414_3_1_the_well_known_part_precedes_the_path() {
         for (issuer, [openid, oauth]) in [
             (
                 "https://example.com",
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc8414_3_3_the_issuer_must_be_the_one_that_was_asked() {
+    fn rfc8414_3_3_the_issuer_must_be_the_requested_one() {
         for other in [
             "https://id.example.com/shop/",
             "https://id.example.com/Shop",
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc8414_3_2_what_is_no_metadata_is_rejected() {
+    fn rfc8414_3_2_invalid_metadata_is_rejected() {
         let twice = format!(r#"{{"issuer":"{ISSUER}","issuer":"{ISSUER}"}}"#);
         let array = format!(r#"["{ISSUER}"]"#);
         for document in [
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn trap_52_a_remote_issuer_names_no_local_address() {
+    fn trap_52_a_remote_issuer_may_not_name_a_local_address() {
         let remote = "https://id.example.com";
         for host in [
             "localhost:8080",
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn trap_52_a_local_issuer_names_addresses_of_its_kind() {
+    fn trap_52_a_local_issuer_may_name_local_addresses() {
         for (issuer, url, may) in [
             ("http://localhost:8080", "http://127.0.0.1:9090/keys", true),
             ("http://127.0.0.1", "http://localhost/keys", true),

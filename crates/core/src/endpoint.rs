@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn trap_52_a_host_that_clients_read_in_different_ways_is_rejected() {
+    fn trap_52_an_ambiguous_host_is_rejected() {
         for host in [
             "0x7f.1",
             "0x7f000001",

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_token_never_meet() {
+    fn token_kinds_never_collide() {
         assert_ne!(TokenId::of_jwt("a", "b"), TokenId::of_opaque("a", b"b"));
         assert_ne!(TokenId::of_signing_input("a"), TokenId::of_opaque("a", b""));
     }

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_of_different_kinds_never_meet() {
+    fn keys_of_different_kinds_never_collide() {
         let keys = [
             RevocationKey::issuer("a"),
             RevocationKey::subject("a", "b"),

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trap_52_each_kind_of_host_is_told() {
+    fn trap_52_each_kind_of_host_is_classified() {
         for (locality, hosts) in [
             (
                 Locality::Loopback,

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_says_nothing_ill_leaves_it_to_the_trailers() {
+    fn a_successful_head_leaves_the_outcome_to_the_trailers() {
         let classify = |head: Response<()>| ByStatus.of_head(&head);
         assert_eq!(classify(Response::new(())), None);
         let head = Response::builder().status(404).body(()).unwrap();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_no_is_told_from_the_services() {
+    fn our_rejections_differ_from_those_of_the_service() {
         let (request, ()) = http::Request::new(()).into_parts();
         let response = RejectionFormat::default().respond_to(Reason::Revoked.into(), &request);
         assert_eq!(Outcome::of_head(&response), Outcome::Rejected);

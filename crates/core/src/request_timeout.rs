@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_out_of_bounds_is_rejected_with_its_value() {
+    fn a_setting_out_of_bounds_is_rejected_with_its_value() {
         for timeout in [Duration::from_nanos(1), DEFAULT, MAX] {
             assert_eq!(check(timeout), Ok(()));
         }

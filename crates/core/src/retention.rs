@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn trap_43_an_end_is_the_first_second_of_being_over() {
+    fn trap_43_an_expiry_is_the_first_second_of_being_expired() {
         let leeway = Duration::from_secs(30);
         let token = token(leeway);
         let usable_until = UnixTime::from_secs(EXP + 30);

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn scheme_is_matched_without_regard_to_case() {
+    fn the_scheme_is_case_insensitive() {
         for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
             assert_eq!(read(&format!("{scheme} a.b")), Ok(Some("a.b".into())));
         }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_malformed() {
+    fn anything_but_a_token_is_malformed() {
         for (value, expected) in [
             ("Bearer", MalformedToken::Empty),
             ("Bearer   ", MalformedToken::Empty),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_characters_of_a_token_are_those_of_the_rfc() {
+    fn the_allowed_characters_are_those_of_the_rfc() {
         for byte in 0..=u8::MAX {
             let expected = byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
             assert_eq!(is_b64token(byte), expected, "{byte}");
@@ -219,7 +219,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_well_formed_token_comes_back_whole(token in "[A-Za-z0-9._~+/-]{1,200}={0,2}") {
+        fn a_well_formed_token_is_returned_unchanged(token in "[A-Za-z0-9._~+/-]{1,200}={0,2}") {
             prop_assert_eq!(read(&format!("Bearer {token}")), Ok(Some(token)));
         }
 

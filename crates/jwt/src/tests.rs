@@ -26,7 +26,7 @@ fn issuer() -> (TestIssuer, Clock) {
 }
 
 #[tokio::test]
-async fn what_is_rejected_leaves_nothing_behind() {
+async fn rejected_tokens_are_not_cached() {
     let (issuer, clock) = issuer();
     let forger = TestIssuer::with(issuer.issuer(), TestAlgorithm::EdDSA).clock(clock.clone());
     let tokens = verifier(&issuer, &clock, 100);
@@ -79,7 +79,7 @@ async fn trap_17_no_token_is_kept() {
 
 /// After a rotation, a cached token is checked against the new key set once, not each time.
 #[tokio::test]
-async fn a_key_that_stays_is_confirmed_once() {
+async fn a_key_that_survives_a_rotation_is_confirmed_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_800_000_000));

@@ -20,7 +20,7 @@ static PANICS: CryptoProvider = CryptoProvider {
 
 /// TRAPS 13 and 36: the verifier neither installs nor uses a process-wide default.
 #[tokio::test]
-async fn trap_36_no_process_wide_provider_is_asked() {
+async fn trap_36_no_process_wide_provider_is_used() {
     PANICS
         .install_default()
         .expect("nothing of ours has installed one");

@@ -206,7 +206,7 @@ mod tests {
     type Set = fn(Builder) -> Builder;
 
     #[test]
-    fn what_cannot_work_is_named_with_its_value() {
+    fn an_invalid_setting_is_named_with_its_value() {
         let cases: [(Set, &str); 6] = [
             (
                 |list| list.max_staleness(Duration::MAX),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_works_is_built() {
+    fn valid_settings_build() {
         let list = || RevocationList::builder(MemoryStore::new());
         for list in [
             list(),

@@ -111,7 +111,7 @@ fn trap_01_many_takers_at_random_have_as_many_winners_as_uses() {
 
 /// A use that is requested twice concurrently, as after a lost answer, is one use.
 #[test]
-fn one_use_asked_for_twice_is_taken_once_in_every_schedule() {
+fn a_use_requested_twice_is_taken_once_in_every_schedule() {
     exhaustively(|| {
         let store = MemoryStore::new();
         let taken = store.clone();
@@ -126,7 +126,7 @@ fn one_use_asked_for_twice_is_taken_once_in_every_schedule() {
 
 /// A returned use is won at most once afterwards.
 #[test]
-fn a_use_that_is_returned_is_never_won_twice_in_every_schedule() {
+fn a_returned_use_is_never_won_twice_in_any_schedule() {
     exhaustively(|| {
         let store = MemoryStore::new();
         block_on(store.take_use(&new_use(0, 1), UnixTime::EPOCH)).expect("taken");
@@ -149,7 +149,7 @@ fn a_use_that_is_returned_is_never_won_twice_in_every_schedule() {
 
 /// The last free entry of a full store is filled once.
 #[test]
-fn the_last_place_is_taken_once_in_every_schedule() {
+fn the_last_free_entry_is_taken_once_in_every_schedule() {
     exhaustively(|| {
         let store = MemoryStore::new().capacity(1);
         let filled = store.clone();

@@ -236,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_cut_between_two_characters() {
+    fn a_long_name_is_cut_at_a_character_boundary() {
         assert_eq!(cut("ann"), "ann");
         assert_eq!(cut(&"a".repeat(300)).len(), 256);
         assert_eq!(cut(&format!("a{}", "ä".repeat(300))).len(), 255);

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc7009_2_2_any_success_is_one_whatever_its_body() {
+    fn rfc7009_2_2_a_2xx_is_a_success_whatever_its_body() {
         for status in [200, 201, 202, 204] {
             for body in ["", "<html>", r#"{"error":"invalid_client"}"#] {
                 let headers = [("content-type", "text/html")];

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9110_7_6_1_options_are_a_list_without_regard_to_case() {
+    fn rfc9110_7_6_1_options_are_a_case_insensitive_list() {
         for values in [
             &["authorization"][..],
             &["Authorization"],

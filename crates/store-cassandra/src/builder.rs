@@ -373,7 +373,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timeout_out_of_bounds_is_rejected_before_anybody_is_asked() {
+    fn a_timeout_out_of_bounds_is_rejected_before_connecting() {
         let builder = CassandraStore::builder(["127.0.0.1:1"]).request_timeout(Duration::ZERO);
         let error = builder.checked().unwrap_err();
         assert!(matches!(error, CassandraStoreError::RequestTimeout(_)));

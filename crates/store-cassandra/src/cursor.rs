@@ -104,7 +104,7 @@ mod tests {
     const STORE: [u8; 16] = [1; 16];
 
     #[test]
-    fn cursors_come_back_and_nothing_else_is_one() {
+    fn cursors_round_trip_and_nothing_else_parses() {
         let position = ScanPosition {
             page: vec![1, 2, 3],
             last: Some([7; 16]),

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_while_another_asks_shares_the_next_answer() {
+    fn a_caller_during_a_look_up_shares_the_next_one() {
         let (shared, asked) = (SharedRead::default(), Cell::new(0));
         let mut context = Context::from_waker(Waker::noop());
         let start = Instant::now();

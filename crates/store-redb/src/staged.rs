@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_is_found_in_both_generations_and_among_what_is_new() {
+    fn expired_entries_are_found_in_both_generations_and_in_the_new_ones() {
         let mut staged = with([1, 2, 8]);
         let mut staging = Staging::new(&staged);
         staging.age(10);

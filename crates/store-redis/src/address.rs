@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_says_all() {
+    fn a_url_can_hold_every_setting() {
         let location = Location::server("rediss://ann:p%40ss@db.example.com:7000/3").unwrap();
         assert_eq!(location.address.to_string(), "db.example.com:7000");
         assert_eq!(location.login.user.as_deref(), Some("ann"));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_url_leaves_out_has_defaults() {
+    fn parts_missing_from_a_url_have_defaults() {
         let location = Location::server("redis://:secret@[::1]").unwrap();
         assert_eq!(location.address.host, "::1");
         assert_eq!(location.address.port, 6379);

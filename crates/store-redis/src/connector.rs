@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_new_enough_or_not() {
+    fn server_versions_are_compared() {
         let address = Address {
             host: "a".to_owned(),
             port: 1,

@@ -120,7 +120,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_comes_back(mark in mark(16)) {
+        fn a_cursor_round_trips(mark in mark(16)) {
             let cursor = mark.encode(&STORE);
             prop_assert_eq!(Position::decode(&cursor, &STORE, 16).ok(), Some(mark));
             let longer = Cursor::new([cursor.as_bytes(), &[0]].concat());
@@ -128,7 +128,7 @@ mod tests {
         }
 
         #[test]
-        fn bytes_of_others_are_foreign(bytes: Vec<u8>) {
+        fn foreign_bytes_are_rejected(bytes: Vec<u8>) {
             let ours = Cursor::new([&STORE[..], &bytes].concat());
             let _ = Position::decode(&ours, &STORE, 1);
             let other = Cursor::new([&b"one of theirs..."[..], &bytes].concat());

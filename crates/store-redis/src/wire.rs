@@ -299,7 +299,7 @@ mod tests {
     const AT: UnixTime = UnixTime::from_secs(1_000);
 
     #[test]
-    fn what_is_said_comes_back() {
+    fn details_round_trip() {
         for revocation in [
             Revocation::rule(RevocationKey::issuer("iss"), AT).unwrap(),
             Revocation::rule(RevocationKey::subject("i\0{}\r\n", "ann \u{1f511}"), AT)
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_listed_comes_back() {
+    fn listed_values_round_trip() {
         let key = KeyDigest::from_bytes([7; 16]);
         for until in [None, Some(AT), Some(UnixTime::from_secs(u64::MAX))] {
             for listed in [
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_change_is_none() {
+    fn a_malformed_change_is_rejected() {
         let mut changes = Vec::new();
         assert_eq!(read_changes(b"F0123456789abcde", &mut changes), None);
         assert_eq!(

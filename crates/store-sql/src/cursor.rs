@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cursors_come_back_and_nothing_else_is_one() {
+    fn cursors_round_trip_and_nothing_else_parses() {
         for load in [
             None,
             Some(Load::Revoked(None)),

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_come_back_to_the_letter() {
+    fn texts_round_trip_exactly() {
         for text in ["", "a", "\0", "\\", "\\0", "\\\0", "a\\\\0\0\\", "é😀\0é"] {
             let kept = written(text);
             assert!(!kept.contains('\0'), "{kept:?}");
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_is_too_far_is_none_and_a_time_the_farthest() {
+    fn a_distant_expiry_is_none_and_a_distant_time_is_capped() {
         let far = UnixTime::from_secs(u64::MAX);
         assert_eq!(end(Some(far)), None);
         assert_eq!(secs(far), i64::MAX);

@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_body_waits_for_its_gate_and_tells_when_it_is_gone() {
+    async fn a_body_waits_for_its_gate_and_reports_its_drop() {
         let gate = Gate::closed();
         let mut body = ScriptedBody::new().data("a").wait_for(&gate).data("b");
         let gone = body.gone();

@@ -8,7 +8,7 @@ use prost::Message;
 const PROTO: &str = "orders/v1/orders.proto";
 
 #[test]
-fn what_is_generated_is_current() {
+fn the_generated_code_is_current() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = protox::compile([PROTO], [here.join("proto")]).expect("the proto compiles");
     let out = tempfile::tempdir().expect("a temp dir");

@@ -42,7 +42,7 @@ pub(crate) async fn begin(at: SocketAddr, path: &str, token: Option<&str>) -> Tc
 }
 
 #[tokio::test]
-async fn a_link_gives_the_whole_file_once_also_after_previews() {
+async fn a_link_serves_the_whole_file_once_even_after_previews() {
     let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let link = format!(
@@ -90,7 +90,7 @@ async fn a_head_needs_the_token_too() {
 }
 
 #[tokio::test]
-async fn who_leaves_half_way_has_spent_it_and_a_range_does_not_resume() {
+async fn an_aborted_download_spends_the_link_and_a_range_does_not_resume_it() {
     let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let link = format!(
@@ -148,7 +148,7 @@ async fn rfc6750_2_3_a_link_is_private_and_opens_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_there_costs_nothing() {
+async fn a_missing_file_costs_no_use() {
     let inside = Inside::open(Limits::default()).await;
     let token = inside.token("download");
     let link = format!("/download?access_token={token}");

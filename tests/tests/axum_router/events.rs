@@ -58,7 +58,7 @@ async fn events_end_with_the_token() {
 }
 
 #[tokio::test]
-async fn events_do_not_hold_up_the_shutdown() {
+async fn events_do_not_delay_the_shutdown() {
     let mut shop = Example::start(SHOP).await;
     let token = shop.token("scope=api").await;
     let mut listening = Vec::new();

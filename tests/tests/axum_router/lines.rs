@@ -29,7 +29,7 @@ fn promised(lines: &[String]) -> Vec<u16> {
 }
 
 #[tokio::test]
-async fn the_lines_of_the_readme_are_those_that_it_prints_and_do_what_they_say() {
+async fn the_lines_of_the_readme_match_the_output_and_work() {
     let mut shop = Example::start(SHOP).await;
     let lines = readme();
     let mut script = String::new();
@@ -93,7 +93,7 @@ async fn trap_17_neither_the_log_nor_the_output_shows_a_token() {
 }
 
 #[tokio::test]
-async fn an_argument_that_it_does_not_know_is_an_error_that_names_it() {
+async fn an_unknown_argument_is_an_error_that_names_it() {
     for arguments in [&["elsewhere"][..], &["127.0.0.1:0", "elsewhere"]] {
         let program = Program::start("axum-router", |command| {
             command.args(arguments);

@@ -5,7 +5,7 @@ use crate::kit::{Example, SHOP, WIRES, call};
 const READY: &str = "/ready";
 
 #[tokio::test]
-async fn public_routes_ask_for_nothing() {
+async fn public_routes_need_no_token() {
     let shop = Example::start(SHOP).await;
     for wire in WIRES {
         assert_eq!(call(shop.at, READY, &[wire]).await.status, 204);
@@ -16,7 +16,7 @@ async fn public_routes_ask_for_nothing() {
 }
 
 #[tokio::test]
-async fn an_optional_token_may_be_missing_and_may_not_be_bad() {
+async fn an_optional_token_may_be_missing_but_not_invalid() {
     let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let guest = call(shop.at, "/catalog", &[wire]).await;
@@ -76,7 +76,7 @@ async fn rfc6750_3_1_each_rejection_as_curl_sees_it() {
 }
 
 #[tokio::test]
-async fn a_scope_is_asked_for_by_method_and_named() {
+async fn a_scope_is_required_by_method_and_named() {
     let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let reader = shop.token("subject=ann&scope=api").await;
@@ -123,7 +123,7 @@ async fn a_token_is_good_for_one_invoice_and_a_rejection_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_token_is_good_for_three_quotes_and_what_is_not_there_costs_none() {
+async fn a_token_is_good_for_three_quotes_and_a_404_costs_none() {
     let shop = Example::start(SHOP).await;
     for wire in WIRES {
         let token = shop.token("subject=ann&scope=api").await;
@@ -145,7 +145,7 @@ async fn a_token_is_good_for_three_quotes_and_what_is_not_there_costs_none() {
 }
 
 #[tokio::test]
-async fn a_log_out_everywhere_ends_all_tokens_of_one_customer() {
+async fn a_logout_everywhere_revokes_all_tokens_of_a_customer() {
     let shop = Example::start(SHOP).await;
     for (wire, customer) in WIRES.into_iter().zip(["ann", "bob"]) {
         let phone = shop.token(&format!("subject={customer}&scope=api")).await;

@@ -34,7 +34,7 @@ async fn read_to_end(mut stream: TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn sigterm_lets_a_download_end_and_the_program_says_so() {
+async fn sigterm_lets_a_download_finish_and_the_program_reports_it() {
     let mut shop = Example::start(SHOP).await;
     let token = shop.token("scope=download").await;
     let download = begin(shop.at, &format!("/download?access_token={token}"), None).await;
@@ -47,7 +47,7 @@ async fn sigterm_lets_a_download_end_and_the_program_says_so() {
 }
 
 #[tokio::test]
-async fn uses_in_flight_are_spent_when_it_has_stopped() {
+async fn uses_in_flight_are_spent_after_the_shutdown() {
     let inside = Inside::open(Limits::default()).await;
     write_export(&inside.export).expect("a file");
     let (single, life) = (inside.token("download"), inside.token("api"));
@@ -76,7 +76,7 @@ async fn uses_in_flight_are_spent_when_it_has_stopped() {
 
 /// The rule returns the use before the client has its response.
 #[tokio::test]
-async fn a_use_that_is_returned_is_back_when_it_has_stopped() {
+async fn a_returned_use_is_back_after_the_shutdown() {
     let inside = Inside::open(Limits::default()).await;
     let token = inside.token("api");
     let slow = Behavior::Slow(Duration::from_millis(200));
@@ -95,7 +95,7 @@ async fn a_use_that_is_returned_is_back_when_it_has_stopped() {
 
 /// TRAPS 28: the caller has left by the time the store answers.
 #[tokio::test]
-async fn trap_28_a_caller_who_leaves_while_a_use_is_taken_has_spent_it_when_it_has_stopped() {
+async fn trap_28_a_caller_that_leaves_while_its_use_is_taken_has_spent_it() {
     let inside = Inside::open(Limits::default()).await;
     let token = inside.token("api invoices");
     let slow = Behavior::Slow(Duration::from_millis(200));
@@ -115,7 +115,7 @@ async fn trap_28_a_caller_who_leaves_while_a_use_is_taken_has_spent_it_when_it_h
 
 /// The report of the shutdown counts the writes that the store didn't accept.
 #[tokio::test]
-async fn what_can_not_be_written_down_is_said() {
+async fn failed_writes_are_reported_at_shutdown() {
     let limits = Limits {
         calls: Duration::from_secs(10),
         owed: Duration::from_millis(100),
@@ -132,7 +132,7 @@ async fn what_can_not_be_written_down_is_said() {
 
 /// TRAPS 26: a client that stops reading.
 #[tokio::test]
-async fn trap_26_a_client_that_stopped_reading_does_not_hold_up_the_shutdown() {
+async fn trap_26_a_client_that_stopped_reading_does_not_delay_the_shutdown() {
     let limits = Limits {
         calls: Duration::from_millis(100),
         ..Limits::default()

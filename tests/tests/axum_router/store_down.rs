@@ -15,7 +15,7 @@ fn is_503(reply: &Reply) -> bool {
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_is_a_503_with_a_time_to_wait() {
+async fn a_store_that_is_down_is_a_503_with_retry_after() {
     for mood in [Behavior::Fails, Behavior::Frozen] {
         let inside = Inside::open(Limits::default()).await;
         for wire in WIRES {
@@ -49,7 +49,7 @@ async fn a_store_that_is_down_is_a_503_with_a_time_to_wait() {
 
 /// A recent answer saves a store call, but taking a use always needs one.
 #[tokio::test]
-async fn a_use_needs_the_store_and_a_young_answer_does_not() {
+async fn a_use_needs_the_store_and_a_fresh_answer_does_not() {
     let inside = Inside::open(Limits::default()).await;
     for wire in WIRES {
         let token = inside.token("api invoices");
@@ -69,7 +69,7 @@ async fn a_use_needs_the_store_and_a_young_answer_does_not() {
 }
 
 #[tokio::test]
-async fn a_report_whose_token_can_not_be_ended_is_never_whole() {
+async fn a_report_whose_token_can_not_be_revoked_is_never_complete() {
     let inside = Inside::open(Limits::default()).await;
     for wire in WIRES {
         let token = inside.token("api");

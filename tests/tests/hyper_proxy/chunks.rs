@@ -7,7 +7,7 @@ const HEAD: &str = "POST /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer 
                     transfer-encoding: chunked\r\n\r\n";
 
 #[tokio::test]
-async fn a_body_of_bad_chunks_never_gets_to_its_end() {
+async fn a_body_of_malformed_chunks_never_completes() {
     for chunks in [
         // One more digit than 64 bits hold, and exactly 64 bits.
         "fffffffffffffffff\r\nhello\r\n0\r\n\r\n",
@@ -40,7 +40,7 @@ async fn a_body_of_bad_chunks_never_gets_to_its_end() {
 }
 
 #[tokio::test]
-async fn rfc9112_7_1_1_extensions_of_chunks_are_not_handed_on() {
+async fn rfc9112_7_1_1_chunk_extensions_are_not_forwarded() {
     let stage = Stage::with(OK).await;
     let chunks = "5;name=\"value\"\r\nhello\r\n3 ;x\r\nyou\r\n0;last\r\n\r\n";
     let (_, reply) = stage.send(&format!("{HEAD}{chunks}")).await;
@@ -52,7 +52,7 @@ async fn rfc9112_7_1_1_extensions_of_chunks_are_not_handed_on() {
 
 /// Chunk extensions are limited too.
 #[tokio::test]
-async fn extensions_without_end_end_the_request() {
+async fn endless_chunk_extensions_end_the_request() {
     let stage = Stage::with(OK).await;
     let long = "x".repeat(100_000);
     let request = format!("{HEAD}5;{long}\r\nhello\r\n0\r\n\r\n");
@@ -64,7 +64,7 @@ async fn extensions_without_end_end_the_request() {
 
 /// RFC 9110 §6.5.1: neither the proxy nor the upstream takes a trailer for a header.
 #[tokio::test]
-async fn rfc9110_6_5_1_credentials_in_a_trailer_are_none() {
+async fn rfc9110_6_5_1_credentials_in_a_trailer_are_ignored() {
     let stage = Stage::with(OK).await;
     let request = format!(
         "POST /orders/1 HTTP/1.1\r\nhost: a\r\ntrailer: authorization\r\n\
@@ -77,7 +77,7 @@ async fn rfc9110_6_5_1_credentials_in_a_trailer_are_none() {
 }
 
 #[tokio::test]
-async fn rfc9110_6_5_1_credentials_in_a_trailer_are_not_handed_on_and_other_trailers_are() {
+async fn rfc9110_6_5_1_credentials_in_a_trailer_are_not_forwarded_and_other_trailers_are() {
     let stage = Stage::with(OK).await;
     let request = "POST /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer TOKEN\r\n\
                    trailer: authorization, x-sum, content-length, transfer-encoding, host\r\n\

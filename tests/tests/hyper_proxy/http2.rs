@@ -38,7 +38,7 @@ async fn fate(stage: &Stage, more: &[(&str, &str)], body: Option<&str>) -> Fate 
 
 /// The baseline: the tests below prove nothing if this request fails.
 #[tokio::test]
-async fn a_plain_request_of_these_frames_gets_there() {
+async fn a_well_formed_request_reaches_the_upstream() {
     let stage = Stage::with(OK).await;
     assert_eq!(
         fate(&stage, &[("x", "y")], Some("hello")).await,
@@ -60,7 +60,7 @@ async fn a_plain_request_of_these_frames_gets_there() {
 }
 
 #[tokio::test]
-async fn rfc9113_8_2_2_fields_of_a_connection_make_a_request_malformed() {
+async fn rfc9113_8_2_2_connection_specific_fields_make_a_request_malformed() {
     for field in [
         ("connection", "authorization"),
         ("connection", "close"),
@@ -136,7 +136,7 @@ async fn rfc9113_8_3_1_a_host_that_differs_from_the_authority_is_a_400() {
 
 /// RFC 9113 §8.1.1: a Content-Length that doesn't match the body.
 #[tokio::test]
-async fn rfc9113_8_1_1_a_length_that_is_not_the_bodys_never_gets_to_its_end() {
+async fn rfc9113_8_1_1_a_body_that_differs_from_its_length_never_completes() {
     for (length, body) in [
         ("0", "GET /orders/hidden HTTP/1.1\r\nhost: a\r\n\r\n"),
         ("1", "hello"),
@@ -164,7 +164,7 @@ async fn two_authorization_fields_are_a_400() {
 }
 
 #[tokio::test]
-async fn connect_is_rejected_also_as_an_extended_one() {
+async fn connect_is_rejected_including_extended_connect() {
     let stage = Stage::with(OK).await;
     let token = format!("Bearer {}", stage.token("proxy"));
     let plain = [

@@ -8,7 +8,7 @@ const HIDDEN: &str = "GET /orders/hidden HTTP/1.1\r\nhost: a\r\n\r\n";
 /// RFC 9112 §6.3: with both headers, chunked framing wins, the length is removed, and the
 /// connection closes.
 #[tokio::test]
-async fn rfc9112_6_3_a_length_beside_chunks_is_not_handed_on_and_the_connection_closes() {
+async fn rfc9112_6_3_a_length_beside_chunks_is_removed_and_the_connection_closes() {
     for fields in [
         "content-length: 51\r\ntransfer-encoding: chunked",
         "transfer-encoding: chunked\r\ncontent-length: 51",
@@ -32,7 +32,7 @@ async fn rfc9112_6_3_a_length_beside_chunks_is_not_handed_on_and_the_connection_
 }
 
 #[tokio::test]
-async fn rfc9112_6_3_lengths_that_differ_or_are_no_numbers_are_a_400() {
+async fn rfc9112_6_3_differing_or_invalid_lengths_are_a_400() {
     for fields in [
         "content-length: 5\r\ncontent-length: 6",
         "content-length: 0\r\ncontent-length: 5",
@@ -58,7 +58,7 @@ async fn rfc9112_6_3_lengths_that_differ_or_are_no_numbers_are_a_400() {
 
 /// RFC 9112 §6.3 allows it if a single value is forwarded.
 #[tokio::test]
-async fn rfc9112_6_3_the_same_length_twice_goes_on_once() {
+async fn rfc9112_6_3_a_repeated_length_is_forwarded_once() {
     let stage = Stage::with(OK).await;
     let request = "POST /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer TOKEN\r\n\
                    content-length: 5\r\ncontent-length: 5\r\n\r\nhello";
@@ -70,7 +70,7 @@ async fn rfc9112_6_3_the_same_length_twice_goes_on_once() {
 }
 
 #[tokio::test]
-async fn rfc9112_6_1_a_coding_that_is_not_chunked_alone_never_gets_there() {
+async fn rfc9112_6_1_only_chunked_coding_reaches_an_upstream() {
     for (version, coding, status) in [
         ("1.1", "transfer-encoding: gzip, chunked", 501),
         (
@@ -109,7 +109,7 @@ async fn rfc9112_6_1_a_coding_that_is_not_chunked_alone_never_gets_there() {
 
 /// Each request of a connection is checked on its own, whatever came before it.
 #[tokio::test]
-async fn a_second_request_in_the_pipeline_is_checked_by_itself() {
+async fn a_pipelined_request_is_checked_on_its_own() {
     let first = "GET /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer TOKEN\r\n\r\n";
     let with_body = "POST /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer TOKEN\r\n\
                      content-length: 5\r\n\r\nhello";
@@ -161,7 +161,7 @@ async fn the_body_of_a_rejected_request_is_never_taken_for_a_request() {
 
 /// Also for GET, whose body hyper's client would omit by default.
 #[tokio::test]
-async fn the_body_of_a_get_is_part_of_it() {
+async fn the_body_of_a_get_is_forwarded() {
     for framing in [
         "content-length: 5\r\n\r\nhello",
         "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",

@@ -5,7 +5,7 @@ use tokio::process::Command;
 use crate::kit::{DEMO, Example};
 
 #[tokio::test]
-async fn its_lines_work_as_printed() {
+async fn the_printed_lines_work() {
     let mut demo = Example::start(DEMO).await;
     let mut script = String::new();
     // The last line is a loop.

@@ -3,7 +3,7 @@
 use crate::kit::{DEMO, Example, WIRES, told};
 
 #[tokio::test]
-async fn each_rejection_is_as_the_standards_say() {
+async fn each_rejection_follows_the_standards() {
     let demo = Example::start(DEMO).await;
     for wire in WIRES {
         let none = demo.call("/orders/1", &[wire]).await;
@@ -57,7 +57,7 @@ async fn each_rejection_is_as_the_standards_say() {
 
 /// WSO2's two policies: revocation by route, and by scope.
 #[tokio::test]
-async fn what_ends_a_token_ends_it_on_every_route_and_at_the_authorization_server() {
+async fn a_revoked_token_is_rejected_on_every_route_and_at_the_authorization_server() {
     let demo = Example::start(DEMO).await;
     for wire in WIRES {
         let revoked = demo.token("scope=proxy").await;
@@ -128,7 +128,7 @@ async fn cookies_of_http_2_arrive_in_one_line() {
 }
 
 #[tokio::test]
-async fn an_argument_that_it_does_not_know_is_an_error_that_names_it() {
+async fn an_unknown_argument_is_an_error_that_names_it() {
     let mut program = tower_revoke_tests::program::Program::start("hyper-proxy", |command| {
         command.arg("serve");
     });

@@ -31,7 +31,7 @@ impl Tokens {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn g1_who_has_the_last_byte_and_calls_again_at_once_is_rejected_1000_times() {
+async fn g1_an_immediate_second_call_is_rejected_a_thousand_times() {
     let demo = Example::start(DEMO).await;
     let mut tokens = Tokens::of(&demo).await;
     for wire in Wire::ALL {

@@ -26,7 +26,7 @@ use hyper_proxy::Upstreams;
 
 /// Through the program, with a call in progress.
 #[tokio::test]
-async fn on_sigterm_a_running_call_comes_to_its_end_and_the_program_to_0() {
+async fn on_sigterm_a_running_call_finishes_and_the_program_exits_with_0() {
     for path in ["/tickets/1", "/orders/1"] {
         let mut demo = Example::start(DEMO).await;
         let token = demo.token("scope=proxy+OTT").await;
@@ -56,7 +56,7 @@ async fn on_sigterm_a_running_call_comes_to_its_end_and_the_program_to_0() {
 /// The same inside the test, where the state can be checked afterwards: spent here and revoked at
 /// the issuer.
 #[tokio::test]
-async fn a_call_that_ends_during_the_shutdown_is_spent_and_told() {
+async fn a_call_that_ends_during_the_shutdown_is_spent_and_reported() {
     for (path, scope) in [("/tickets/1", "proxy"), ("/orders/1", "proxy OTT")] {
         let stage = Stage::with(Act::Echo("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")).await;
         let (at, token) = (stage.at, stage.token(scope));
@@ -80,7 +80,7 @@ async fn a_call_that_ends_during_the_shutdown_is_spent_and_told() {
 
 /// A call that outlasts the shutdown limit is cut off, as if the client had left.
 #[tokio::test]
-async fn a_call_that_outlasts_the_shutdown_is_cut_off_spent_and_told() {
+async fn a_call_that_outlasts_the_shutdown_is_cut_off_spent_and_reported() {
     for (path, scope) in [("/tickets/1", "proxy"), ("/orders/1", "proxy OTT")] {
         for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"] {
             let act = Act::AnswerTheHead(answer);
@@ -141,7 +141,7 @@ async fn slow_issuer(may: Arc<Semaphore>) -> TestIssuer {
 }
 
 #[tokio::test]
-async fn what_the_authorization_server_has_not_heard_it_is_told_at_the_end() {
+async fn undelivered_revocations_are_sent_at_shutdown() {
     let may = Arc::new(Semaphore::new(0));
     let issuer = slow_issuer(may.clone()).await;
     let upstream = Upstream::start(OK).await;
@@ -176,7 +176,7 @@ async fn what_the_authorization_server_has_not_heard_it_is_told_at_the_end() {
 
 /// A server that never answers can't keep the program from stopping.
 #[tokio::test]
-async fn an_authorization_server_that_never_answers_is_waited_for_only_so_long() {
+async fn a_hanging_authorization_server_does_not_block_the_shutdown() {
     let issuer = slow_issuer(Arc::new(Semaphore::new(0))).await;
     let upstream = Upstream::start(OK).await;
     let upstreams = Upstreams {

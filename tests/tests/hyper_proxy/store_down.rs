@@ -30,7 +30,7 @@ async fn a_store_that_is_down_is_a_503_with_retry_after_and_no_call() {
 
 /// The upstream has done its work, so the response must not invite a retry.
 #[tokio::test]
-async fn an_end_that_can_not_be_written_down_is_no_whole_answer() {
+async fn a_failed_revocation_leaves_the_response_incomplete() {
     let stage = Stage::with(OK).await;
     for wire in WIRES {
         stage.store.set(StoreOp::Revoke, Behavior::Fails);

@@ -27,7 +27,7 @@ fn peak(demo: &Example) -> usize {
 }
 
 #[tokio::test]
-async fn fifty_megabytes_go_up_and_down_and_are_never_held_whole() {
+async fn fifty_megabytes_are_streamed_both_ways_without_buffering() {
     let demo = Example::start(DEMO).await;
     let files = TempDir::new().expect("a temp dir");
     let file = |name: &str| files.path().join(name).to_str().expect("a path").to_owned();
@@ -68,7 +68,7 @@ async fn fifty_megabytes_go_up_and_down_and_are_never_held_whole() {
 
 /// Each chunk is forwarded before the next one arrives, in both directions.
 #[tokio::test]
-async fn each_piece_is_handed_on_when_it_is_there() {
+async fn each_chunk_is_forwarded_as_it_arrives() {
     let stage = Stage::with(Act::Echo(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
     ))
@@ -96,7 +96,7 @@ const WITH_TRAILERS: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\
 
 /// RFC 9110 §6.5.1, §10.1.4: trailers reach a client that announced `TE: trailers`.
 #[tokio::test]
-async fn rfc9110_6_5_1_trailers_of_an_answer_come_through_to_who_takes_them() {
+async fn rfc9110_6_5_1_response_trailers_reach_a_client_that_accepts_them() {
     let stage = Stage::with(Act::Answer(WITH_TRAILERS)).await;
     let token = stage.token("proxy");
     let head = format!("GET /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n");
@@ -115,7 +115,7 @@ async fn rfc9110_6_5_1_trailers_of_an_answer_come_through_to_who_takes_them() {
 }
 
 #[tokio::test]
-async fn rfc9110_6_5_1_trailers_of_an_answer_come_through_on_http_2() {
+async fn rfc9110_6_5_1_response_trailers_pass_on_http_2() {
     let stage = Stage::with(Act::Answer(WITH_TRAILERS)).await;
     let token = stage.token("proxy");
     let header = format!("Authorization: Bearer {token}");

@@ -23,7 +23,7 @@ fn handshake(demo: &Example, path: &str, token: Option<&str>) -> Request {
 }
 
 #[tokio::test]
-async fn a_websocket_goes_both_ways_and_its_handshake_has_spent_the_token() {
+async fn a_websocket_works_both_ways_and_its_handshake_spends_the_token() {
     let demo = Example::start(DEMO).await;
     for (path, scope, upstreams) in [
         ("/orders/websocket", "proxy", "Bearer TOKEN"),
@@ -107,7 +107,7 @@ const SWITCHING: &str =
 
 /// The bytes of both sides, however early they are sent.
 #[tokio::test]
-async fn rfc9110_7_8_bytes_that_follow_the_handshake_at_once_get_there() {
+async fn rfc9110_7_8_bytes_right_after_the_handshake_arrive() {
     let stage = Stage::with(Act::Echo(SWITCHING)).await;
     let token = stage.token("proxy");
     let request = format!("{WEBSOCKET}early ").replace("TOKEN", &token);
@@ -147,7 +147,7 @@ async fn a_handshake_that_is_declined_leaves_no_tunnel() {
 
 /// An `h2c` upgrade would let a caller send requests to the upstream unchecked.
 #[tokio::test]
-async fn no_other_protocol_is_asked_for() {
+async fn no_other_upgrade_is_forwarded() {
     for upgrade in [
         "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__",
         "connection: upgrade\r\nupgrade: websocket, h2c",
@@ -172,7 +172,7 @@ async fn no_other_protocol_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_101_that_nobody_asked_for_is_a_502_and_no_tunnel() {
+async fn an_unrequested_101_is_a_502_and_no_tunnel() {
     let plain = "GET /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer TOKEN\r\n\r\n";
     let h2c = "GET /orders/1 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer TOKEN\r\n\
                connection: upgrade\r\nupgrade: h2c\r\n\r\n";
@@ -198,7 +198,7 @@ async fn a_101_that_nobody_asked_for_is_a_502_and_no_tunnel() {
 
 /// HTTP/2 has no Upgrade header, and this proxy doesn't offer extended CONNECT (RFC 8441).
 #[tokio::test]
-async fn rfc9113_8_6_http_2_asks_for_no_upgrade() {
+async fn rfc9113_8_6_http_2_has_no_upgrade() {
     let demo = Example::start(DEMO).await;
     let token = format!("Authorization: Bearer {}", demo.token("scope=proxy").await);
     let upgrade = ["-H", "Connection: upgrade", "-H", "Upgrade: websocket"];

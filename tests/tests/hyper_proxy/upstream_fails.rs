@@ -69,7 +69,7 @@ async fn an_upstream_that_cuts_before_the_head_is_a_502_and_the_token_is_spent()
 
 /// The client notices that the body is incomplete, on HTTP/1.1 and HTTP/2, and the token is spent.
 #[tokio::test]
-async fn an_upstream_that_cuts_half_way_is_a_cut_to_the_client_and_the_token_is_spent() {
+async fn an_upstream_that_cuts_its_body_cuts_the_response_and_the_token_is_spent() {
     for act in [
         "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
@@ -101,7 +101,7 @@ async fn an_upstream_that_cuts_half_way_is_a_cut_to_the_client_and_the_token_is_
 /// A client that leaves while the upstream works spends its token, and the upstream sees the
 /// connection close.
 #[tokio::test]
-async fn a_client_that_leaves_half_way_has_spent_its_token() {
+async fn a_client_that_leaves_midway_has_spent_its_token() {
     for (path, scope) in [("/tickets/1", "proxy"), ("/orders/1", "proxy OTT")] {
         for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"] {
             let stage = Stage::with(Act::AnswerTheHead(answer)).await;
@@ -126,7 +126,7 @@ async fn a_client_that_leaves_half_way_has_spent_its_token() {
 
 /// RFC 9112 §9.2, §6.3: bytes that follow a response reach no client.
 #[tokio::test]
-async fn a_second_answer_to_one_request_reaches_nobody() {
+async fn a_second_response_to_one_request_is_discarded() {
     let twice = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok\
                  HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged";
     let stage = Stage::with(Act::Answer(twice)).await;
@@ -145,7 +145,7 @@ async fn a_second_answer_to_one_request_reaches_nobody() {
 }
 
 #[tokio::test]
-async fn rfc9112_6_3_a_length_beside_the_chunks_of_an_answer_is_not_handed_on() {
+async fn rfc9112_6_3_a_length_beside_the_chunks_of_a_response_is_removed() {
     let both = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\
                 connection: close, x-hop\r\nx-hop: 1\r\nkeep-alive: 5\r\nproxy-authenticate: a\r\n\r\n\
                 5\r\nhello\r\n0\r\n\r\n";
@@ -168,7 +168,7 @@ async fn rfc9112_6_3_a_length_beside_the_chunks_of_an_answer_is_not_handed_on() 
 
 /// A malformed response becomes a 502, and none of its bytes are forwarded.
 #[tokio::test]
-async fn an_answer_that_is_none_is_a_502() {
+async fn a_malformed_response_is_a_502() {
     for answer in [
         "nonsense\r\n\r\n",
         "HTTP/1.1 200 OK\r\nx: y\rz: 1\r\n\r\n",
@@ -188,7 +188,7 @@ async fn an_answer_that_is_none_is_a_502() {
 
 /// A 103 or other interim response ends at the proxy; the final response is forwarded.
 #[tokio::test]
-async fn interim_answers_end_here_and_the_final_one_comes_through() {
+async fn interim_responses_end_at_the_proxy_and_the_final_one_passes() {
     let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n\
                    HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     let stage = Stage::with(Act::Answer(interim)).await;

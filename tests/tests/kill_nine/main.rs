@@ -14,7 +14,7 @@ use tower_revoke_store_redb::RedbStore;
 use tower_revoke_store_sql::SqliteStore;
 
 #[tokio::test]
-async fn redb_keeps_all_that_it_acknowledged() {
+async fn redb_keeps_every_acknowledged_write() {
     let folder = tempfile::tempdir().expect("a temp dir");
     let file = folder.path().join("revocations.redb");
     let open = async || {
@@ -27,7 +27,7 @@ async fn redb_keeps_all_that_it_acknowledged() {
 }
 
 #[tokio::test]
-async fn sqlite_keeps_all_that_it_acknowledged() {
+async fn sqlite_keeps_every_acknowledged_write() {
     let folder = tempfile::tempdir().expect("a temp dir");
     let file = folder.path().join("revocations.sqlite");
     let open = async || {

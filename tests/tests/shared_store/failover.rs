@@ -63,12 +63,12 @@ impl Replicated for RedisCluster {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g3_what_sentinel_s_replica_lacked_is_written_back_by_the_nodes() {
+async fn g3_nodes_write_back_what_a_sentinel_replica_lacked() {
     lost_writes::<WatchedRedis>().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g3_what_a_cluster_s_replica_lacked_is_written_back_by_the_nodes() {
+async fn g3_nodes_write_back_what_a_cluster_replica_lacked() {
     lost_writes::<RedisCluster>().await;
 }
 

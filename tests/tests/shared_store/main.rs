@@ -32,13 +32,13 @@ macro_rules! stores {
             }
 
             #[tokio::test(flavor = "multi_thread")]
-            async fn g4_what_one_process_revokes_the_other_rejects() {
+            async fn g4_a_token_revoked_by_one_process_is_rejected_by_the_other() {
                 let server = <$server>::fresh().await;
                 rejected::elsewhere($kind, server.place(), $told).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
-            async fn trap_06_g5_an_outage_is_a_503_and_nobody_passes() {
+            async fn trap_06_g5_an_outage_is_a_503_for_every_call() {
                 outage::under_load::<$server>($kind, $told).await;
             }
 
@@ -83,7 +83,7 @@ mod sqlite {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn g4_what_one_process_revokes_the_other_rejects() {
+    async fn g4_a_token_revoked_by_one_process_is_rejected_by_the_other() {
         let (_folder, place) = file();
         rejected::elsewhere("sqlite", place, Told::WhenAsked).await;
     }

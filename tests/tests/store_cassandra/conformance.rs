@@ -127,7 +127,7 @@ async fn trim(address: &str, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn cassandra_keeps_every_clause() {
+async fn cassandra_passes_every_clause() {
     keeps_every_clause::<Keyspace>().await;
     // Statics are not dropped: the server would leave its data behind.
     drop(OWN.lock().await.take());

@@ -41,13 +41,13 @@ async fn trap_32_a_thousand_takers_of_one_use_have_one_winner_whatever_times_out
     for number in 0..3 {
         assert_eq!(winners(&stores, number).await, 1, "token {number}");
     }
-    what_is_kept_has_no_time_to_live(&address, &stores[0]).await;
+    stored_keys_have_no_ttl(&address, &stores[0]).await;
     a_life_that_is_past_is_rejected(&stores[0]).await;
     a_write_of_a_clock_that_is_behind_counts(&address).await;
 }
 
 /// `USING TTL 0` would mean forever; any other TTL would expire rows by the server's clock.
-async fn what_is_kept_has_no_time_to_live(address: &str, store: &CassandraStore) {
+async fn stored_keys_have_no_ttl(address: &str, store: &CassandraStore) {
     store.revoke(&[revocation(50)]).await.expect("a revocation");
     store
         .take_use(&new_use(51, 1, 1), now())

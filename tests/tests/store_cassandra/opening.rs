@@ -13,7 +13,7 @@ use tower_revoke_tests::servers::SharedCassandra;
 use super::tools::{ONE_COPY, driver, key, keyspace, new_use, now, revocation};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_opened_is_rejected_in_words() {
+async fn a_failed_open_names_the_cause() {
     let server = SharedCassandra::start().await;
     let address = server.address();
     let name = format!("Opening_{}", std::process::id());
@@ -84,7 +84,7 @@ async fn one_winner_per_datacenter(address: &str, name: &str) {
 
 /// One server can't answer at the consistency of this session's own profile.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_of_the_user_decides_nothing_that_the_store_relies_on() {
+async fn the_store_does_not_rely_on_the_settings_of_a_user_session() {
     let server = SharedCassandra::start().await;
     let address = server.address();
     let profile = ExecutionProfile::builder().consistency(Consistency::Three);

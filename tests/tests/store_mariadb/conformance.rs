@@ -94,7 +94,7 @@ impl Fixture for Tables {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn mariadb_keeps_every_clause() {
+async fn mariadb_passes_every_clause() {
     let server = SharedMariaDb::start().await;
     SHARED.set(server.url()).expect("the only server");
     keeps_every_clause::<Tables>().await;

@@ -37,7 +37,7 @@ async fn a_feed_by_plain_auto_increment_loses_a_change() {
 
 /// The store's protocol avoids that: the second transaction waits until the first one commits.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
+async fn the_feed_loses_no_change_of_a_slow_transaction() {
     // A default isolation level that the store must not use.
     let server = MariaDb::start(&["--transaction-isolation=READ-UNCOMMITTED"]).await;
     let store = open(&server).await;
@@ -75,7 +75,7 @@ async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
 
 /// The server notifies nobody, but a waiter on the same handle is woken.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_written_here_wakes_who_waits_here() {
+async fn a_local_write_wakes_a_local_waiter() {
     let server = MariaDb::start(&[]).await;
     let store = open(&server).await;
     let since = whole_feed(&store).await.next;

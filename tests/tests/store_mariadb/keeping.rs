@@ -12,7 +12,7 @@ use tower_revoke_tests::{
 use super::tools::{key, new_use, now, open, revocation};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_feed_forgets_while_it_grows() {
+async fn the_feed_is_trimmed_while_it_grows() {
     let server = MariaDb::start(&[]).await;
     let store = MySqlStore::builder(server.url()).feed_capacity(100);
     let store = store.connect().await.expect("a server that is up");
@@ -21,7 +21,7 @@ async fn the_feed_forgets_while_it_grows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_changes_go_however_few_they_are() {
+async fn old_changes_are_trimmed_however_few_they_are() {
     let server = MariaDb::start(&[]).await;
     let (clock, hand) = Clock::manual(Clock::system().now());
     let store = MySqlStore::builder(server.url())
@@ -72,7 +72,7 @@ async fn after_a_restart_the_first_calls_work() {
 /// InnoDB shows rows to others before they are flushed. A repeated use that finds its row there is
 /// acknowledged only once the row is on disk; a losing use has nothing to wait for.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_found_there_is_flushed_before_it_is_acknowledged() {
+async fn a_repeated_write_is_flushed_before_it_is_acknowledged() {
     let server = MariaDb::start(&[]).await;
     let store = open(&server).await;
     let repeats = || server.sql("SELECT repeats FROM tower_revoke_store");
@@ -96,7 +96,7 @@ async fn what_was_found_there_is_flushed_before_it_is_acknowledged() {
 /// TRAPS 30: `INSERT IGNORE` truncates a key that is too long with a warning, as does any `INSERT`
 /// on a server that is not in strict mode, and a use of one token hits another.
 #[tokio::test(flavor = "multi_thread")]
-async fn trap_30_keys_that_begin_alike_are_not_one() {
+async fn trap_30_keys_with_a_common_prefix_are_distinct() {
     let server = MariaDb::start(&["--sql-mode="]).await;
     server.sql("CREATE TABLE naive (token VARBINARY(15) PRIMARY KEY)");
     server.sql("INSERT IGNORE INTO naive VALUES (REPEAT('a', 15)), (CONCAT(REPEAT('a', 15), 'b'))");
@@ -121,7 +121,7 @@ async fn trap_30_keys_that_begin_alike_are_not_one() {
 /// A row must fit into one packet. A longer one is rejected by itself: the connection stays usable,
 /// and the writes of others succeed.
 #[tokio::test(flavor = "multi_thread")]
-async fn words_that_are_too_long_are_rejected_and_none_are_cut() {
+async fn long_texts_are_rejected_and_never_truncated() {
     let server = MariaDb::start(&["--max-allowed-packet=1M", "--sql-mode="]).await;
     let store = open(&server).await;
     let said = |number, bytes: usize| {

@@ -20,7 +20,7 @@ async fn the_tables_are_created_once_and_newer_ones_are_rejected() {
 
 /// These servers have no transactional DDL.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_that_was_cut_off_anywhere_is_begun_again() {
+async fn a_migration_that_was_interrupted_anywhere_is_completed() {
     let server = MariaDb::start(&[]).await;
     let tables = ["store", "events", "held", "uses", "lifted", "revoked"];
     for cut_after in 0..=tables.len() {
@@ -119,7 +119,7 @@ async fn a_login_with_the_least_rights_suffices_whatever_the_defaults_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_server_of_ours_is_rejected_in_words_without_the_password() {
+async fn connection_errors_name_the_cause_without_the_password() {
     let server = MariaDb::start(&[]).await;
     server.sql(
         "CREATE USER orders@'127.0.0.1' IDENTIFIED BY 'right'; \
@@ -160,7 +160,7 @@ async fn tables_without_transactions_and_packets_without_room_are_rejected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operators_read_rules_and_words_in_the_tables() {
+async fn operators_can_read_rules_and_reasons_in_the_tables() {
     let server = MariaDb::start(&[]).await;
     let store = open(&server).await;
     let key = RevocationKey::subject("https://id.example.com", "bob");

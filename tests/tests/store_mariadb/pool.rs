@@ -87,7 +87,7 @@ async fn a_pool_of_one_with_any_defaults_serves_every_call_and_stays_open() {
 
 /// With the snapshot of a transaction that was left open, a read would miss later writes.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_was_left_open_hides_nothing() {
+async fn a_transaction_left_open_hides_no_write() {
     let server = MariaDb::start(&[]).await;
     let pool = MySqlPoolOptions::new().max_connections(1);
     let pool = pool.connect(&server.url()).await.expect("a server");

@@ -80,7 +80,7 @@ impl Way {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_stops_before_its_commit_holds_up_the_others_for_a_moment() {
+async fn a_node_that_stalls_before_its_commit_delays_the_others_briefly() {
     let server = MariaDb::start(&[]).await;
     let way = Way::to(&server).await;
     let stopped = MySqlStore::builder(way.url()).request_timeout(Duration::from_millis(500));
@@ -111,7 +111,7 @@ async fn a_node_that_stops_before_its_commit_holds_up_the_others_for_a_moment() 
 /// A call that waits too long for a lock times out, its write is not lost, and its own lock is
 /// released.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_is_held_by_somebody_else_makes_calls_late_and_keeps_nothing() {
+async fn a_foreign_lock_times_calls_out_and_leaks_no_lock() {
     let server = MariaDb::start(&[]).await;
     let store = MySqlStore::builder(server.url()).request_timeout(Duration::from_millis(300));
     let store = store.connect().await.expect("a server that is up");
@@ -149,7 +149,7 @@ async fn a_lock_that_is_held_by_somebody_else_makes_calls_late_and_keeps_nothing
 
 /// Connections that an administrator kills cause no errors.
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_are_killed_are_no_matter() {
+async fn killed_connections_cause_no_errors() {
     let server = MariaDb::start(&[]).await;
     let store = open(&server).await;
     for number in 0..5 {
@@ -219,7 +219,7 @@ async fn trap_56_a_server_that_became_read_only_is_an_outage() {
 
 /// A full server is reported as such, and no write that failed is there in part.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_room_is_full() {
+async fn a_full_server_is_reported_as_full() {
     let server = MariaDb::start(&[
         "--innodb-data-file-path=ibdata1:12M",
         "--innodb-file-per-table=0",
@@ -256,7 +256,7 @@ fn fails_next(server: &MariaDb, times: u32, number: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_half_way_is_undone_and_a_deadlock_is_tried_again() {
+async fn a_failed_transaction_is_rolled_back_and_a_deadlock_is_retried() {
     let server = MariaDb::start(&[]).await;
     let store = open(&server).await;
     let revoked = || server.sql("SELECT COUNT(*) FROM tower_revoke_revoked");

@@ -90,7 +90,7 @@ impl Fixture for Schema {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn postgres_keeps_every_clause() {
+async fn postgres_passes_every_clause() {
     let server = SharedPostgres::start().await;
     SHARED.set(server.url()).expect("the only server");
     keeps_every_clause::<Schema>().await;

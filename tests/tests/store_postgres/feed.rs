@@ -36,7 +36,7 @@ async fn a_feed_by_a_plain_sequence_loses_a_change() {
 
 /// The store's protocol avoids that: the second transaction waits until the first one commits.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_feed_loses_no_change_of_a_transaction_that_is_slow() {
+async fn the_feed_loses_no_change_of_a_slow_transaction() {
     let server = Postgres::start(&[]).await;
     let store = server.open().await;
     let since = whole_feed(&store).await.next;

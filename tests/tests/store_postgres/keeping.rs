@@ -13,7 +13,7 @@ use tower_revoke_tests::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_feed_forgets_while_it_grows() {
+async fn the_feed_is_trimmed_while_it_grows() {
     let server = Postgres::start(&[]).await;
     let store = PostgresStore::builder(server.url()).feed_capacity(100);
     let store = store.connect().await.expect("a server that is up");
@@ -23,7 +23,7 @@ async fn the_feed_forgets_while_it_grows() {
 
 /// Tokens that are spent in one batch are one row of the feed, which is trimmed as a whole.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_spent_at_once_is_told_and_forgotten_at_once() {
+async fn uses_spent_in_one_batch_are_one_row_of_the_feed() {
     let server = Postgres::start(&[]).await;
     let store = PostgresStore::builder(server.url()).feed_capacity(100);
     let store = store.connect().await.expect("a server that is up");
@@ -58,7 +58,7 @@ async fn what_was_spent_at_once_is_told_and_forgotten_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_changes_go_however_few_they_are() {
+async fn old_changes_are_trimmed_however_few_they_are() {
     let server = Postgres::start(&[]).await;
     let (clock, hand) = Clock::manual(Clock::system().now());
     let store = PostgresStore::builder(server.url())
@@ -105,7 +105,7 @@ async fn after_a_restart_the_first_calls_work() {
 
 /// The listener reconnects after a restart.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_for_a_change_is_woken_after_a_restart_too() {
+async fn a_waiter_is_woken_after_a_restart_too() {
     let mut server = Postgres::start(&[]).await;
     let (store, other) = (server.open().await, server.open().await);
     for round in 0..2 {
@@ -128,7 +128,7 @@ async fn who_waits_for_a_change_is_woken_after_a_restart_too() {
 
 /// An empty schema replaces the one that a running node follows.
 #[tokio::test(flavor = "multi_thread")]
-async fn trap_47_what_was_known_of_a_schema_that_was_dropped_is_written_back() {
+async fn trap_47_a_dropped_schema_is_refilled_from_the_mirrors() {
     let server = Postgres::start(&[]).await;
     let (store, other) = (server.open().await, server.open().await);
     let list = RevocationList::builder(store)

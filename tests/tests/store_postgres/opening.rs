@@ -40,7 +40,7 @@ async fn a_login_with_the_least_rights_suffices_once_the_schema_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_server_of_ours_is_rejected_in_words_without_the_password() {
+async fn connection_errors_name_the_cause_without_the_password() {
     let server = Postgres::start(&[]).await;
     server.sql("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
     let latin = PostgresStore::connect(server.url().replace("/postgres", "/latin")).await;
@@ -64,7 +64,7 @@ async fn what_is_no_server_of_ours_is_rejected_in_words_without_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operators_read_rules_and_words_in_the_tables() {
+async fn operators_can_read_rules_and_reasons_in_the_tables() {
     let server = Postgres::start(&[]).await;
     let store = server.open().await;
     let key = RevocationKey::subject("https://id.example.com", "bob");

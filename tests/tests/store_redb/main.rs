@@ -63,7 +63,7 @@ async fn a_file_without_room_rejects_writes_and_keeps_what_it_has() {
 
 /// The operating system releases the lock when the process exits.
 #[test]
-fn another_process_that_has_the_file_open_is_noticed() {
+fn a_file_that_another_process_has_open_is_locked() {
     let folder = tempfile::tempdir().expect("a temp dir");
     let file = folder.path().join("revocations.redb");
     let other = Command::new("setpriv")

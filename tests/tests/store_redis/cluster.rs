@@ -100,7 +100,7 @@ async fn a_master_that_lost_writes_is_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slots_that_move_take_their_tokens_along() {
+async fn migrated_slots_keep_their_tokens() {
     let cluster = RedisCluster::start().await;
     let store = open(&cluster).await;
     for number in 0..200 {
@@ -131,7 +131,7 @@ async fn slots_that_move_take_their_tokens_along() {
 /// While a slot migrates, its old server redirects requests for keys that have moved, and its new
 /// server lacks those that have not.
 #[tokio::test(flavor = "multi_thread")]
-async fn while_a_slot_moves_all_answers_are_right() {
+async fn answers_are_correct_while_a_slot_migrates() {
     let cluster = RedisCluster::start().await;
     let store = open(&cluster).await;
     // Some hash tags have revocations and no uses, some uses and no revocations.
@@ -173,7 +173,7 @@ async fn while_a_slot_moves_all_answers_are_right() {
 
 /// The master is partitioned from the others, which have given its slots to its replica.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_master_that_was_cut_off_is_left() {
+async fn a_partitioned_master_is_abandoned() {
     let cluster = RedisCluster::start().await;
     let store = open(&cluster).await;
     let keys: Vec<_> = (0..64).map(key).collect();

@@ -127,7 +127,7 @@ impl Fixture for Clustered {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_keeps_every_clause() {
+async fn a_cluster_passes_every_clause() {
     let cluster = RedisCluster::start().await;
     CLUSTER.set(cluster.urls()).expect("the only cluster");
     keeps_every_clause::<Clustered>().await;

@@ -13,7 +13,7 @@ crash_tests!(Redis);
 
 /// TRAPS 29: `SET NX PXAT` with a time in the past answers OK and stores nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn trap_29_a_life_that_is_past_is_rejected_before_redis_is_asked() {
+async fn trap_29_an_expired_use_is_rejected_before_redis_is_called() {
     let redis = Redis::start(&[]).await;
     let store = redis.open().await;
     // The server can't answer.
@@ -28,7 +28,7 @@ async fn trap_29_a_life_that_is_past_is_rejected_before_redis_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lost_connections_and_scripts_are_no_matter() {
+async fn lost_connections_and_scripts_cause_no_errors() {
     let redis = Redis::start(&[]).await;
     let store = redis.open().await;
     for number in 0..5 {
@@ -44,7 +44,7 @@ async fn lost_connections_and_scripts_are_no_matter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_kept_has_no_time_to_live() {
+async fn stored_keys_have_no_ttl() {
     let redis = Redis::start(&[]).await;
     let store = redis.open().await;
     store.revoke(&[revocation(1)]).await.unwrap();

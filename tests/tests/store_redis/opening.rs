@@ -44,7 +44,7 @@ async fn a_server_that_evicts_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_tell_its_policy_was_checked_by_hand() {
+async fn a_hidden_eviction_policy_needs_skip_eviction_check() {
     let redis = Redis::start(&["--rename-command", "CONFIG", ""]).await;
     let error = rejected(&redis.url()).await;
     assert!(
@@ -87,7 +87,7 @@ async fn a_wrong_password_is_named_but_not_shown() {
 }
 
 #[tokio::test]
-async fn tls_is_spoken_with_a_server_that_is_trusted() {
+async fn tls_connects_only_to_a_trusted_server() {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let files = tempfile::TempDir::new().unwrap();
@@ -161,7 +161,7 @@ async fn tls_is_spoken_with_a_server_that_is_trusted() {
 }
 
 #[tokio::test]
-async fn what_another_version_has_laid_out_is_left_alone() {
+async fn data_of_another_version_is_left_alone() {
     let redis = Redis::start(&[]).await;
     RedisStore::connect(&redis.url()).await.unwrap();
     redis.cli(&["HSET", "{tower-revoke:0}:meta", "layout", "2, 1 tags"]);
@@ -196,7 +196,7 @@ async fn a_full_server_rejects_and_forgets_nothing() {
 }
 
 #[tokio::test]
-async fn a_server_without_aof_is_warned_of() {
+async fn a_server_without_aof_is_logged() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_writer({

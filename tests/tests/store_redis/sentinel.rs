@@ -41,7 +41,7 @@ async fn a_primary_killed_under_load_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn history_that_went_back_is_noticed_and_written_back() {
+async fn a_history_that_went_back_is_noticed_and_written_back() {
     let mut servers = WatchedRedis::start().await;
     let store = open(&servers).await;
     store.revoke(&[revocation(1)]).await.unwrap();
@@ -111,7 +111,7 @@ async fn another_primary(servers: &mut WatchedRedis) -> [Redis; 2] {
 
 /// One primary that rejects writes without a replica, and one whose writes reach no replica.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_primary_that_was_cut_off_is_left() {
+async fn a_partitioned_primary_is_abandoned() {
     let mut servers = WatchedRedis::start().await;
     servers.servers[0].cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     let strict = open(&servers).await;

@@ -42,7 +42,7 @@ async fn loaded(store: &RedisStore) -> BTreeSet<KeyDigest> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_use_is_loaded_and_goes_at_its_last_end() {
+async fn each_use_is_loaded_and_is_purged_at_its_last_expiry() {
     let redis = Redis::start(&[]).await;
     let store = open(&redis).await;
     let start = Clock::system().now();
@@ -93,7 +93,7 @@ async fn each_use_is_loaded_and_goes_at_its_last_end() {
 }
 
 #[tokio::test]
-async fn uses_that_have_left_the_feed_are_loaded_and_go() {
+async fn uses_that_have_left_the_feed_are_loaded_and_purged() {
     let redis = Redis::start(&[]).await;
     let kept = Duration::from_millis(1);
     let store = RedisStore::builder(&redis.url()).feed_retention(kept);
@@ -153,7 +153,7 @@ async fn a_full_server_is_loaded_and_purged() {
 }
 
 #[tokio::test]
-async fn a_full_server_is_loaded_on_from_where_something_has_gone() {
+async fn a_load_of_a_full_server_continues_after_a_purge() {
     let redis = Redis::start(&[]).await;
     let store = open(&redis).await;
     let start = Clock::system().now();
@@ -175,7 +175,7 @@ async fn a_full_server_is_loaded_on_from_where_something_has_gone() {
 
 /// A use that is returned and taken again keeps its place.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_index_grows_with_the_tokens_and_not_with_their_uses() {
+async fn the_index_grows_with_tokens_not_with_uses() {
     let redis = Redis::start(&[]).await;
     let store = open(&redis).await;
     let index = "{tower-revoke:0}:uses-by-end";
@@ -200,7 +200,7 @@ async fn the_index_grows_with_the_tokens_and_not_with_their_uses() {
 
 /// However many uses of one token there are, no script removes them all.
 #[tokio::test(flavor = "multi_thread")]
-async fn many_uses_of_one_token_go_step_by_step() {
+async fn many_uses_of_one_token_are_purged_in_steps() {
     let redis = Redis::start(&[]).await;
     let store = open(&redis).await;
     let start = Clock::system().now();

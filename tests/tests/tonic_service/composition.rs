@@ -172,7 +172,7 @@ fn saw(caller: &str, header: bool, original: bool) -> Result<String, Code> {
 }
 
 #[tokio::test]
-async fn grpc_each_layer_stands_around_a_whole_server() {
+async fn grpc_each_layer_works_around_a_whole_server() {
     let world = World::new();
     let bearer = || RequireBearerLayer::new(world.tokens.clone());
     let token = world.token();
@@ -224,7 +224,7 @@ async fn grpc_each_layer_stands_around_a_whole_server() {
 
 /// All layers at once, in the order of tonic's `layer` calls: the last one is the innermost.
 #[tokio::test]
-async fn grpc_the_whole_stack_stands_around_a_whole_server() {
+async fn grpc_the_whole_stack_works_around_a_whole_server() {
     let world = World::new();
     let (service, probe) = probe();
     let (incoming, at) = listen().await;
@@ -318,7 +318,7 @@ async fn g1_without_the_store_there_are_no_trailers() {
 
 /// Around a channel, the outbound layer decides by the origin that the client was configured with.
 #[tokio::test]
-async fn a_client_s_channel_sends_the_token_to_named_upstreams_alone() {
+async fn a_channel_sends_the_token_only_to_configured_upstreams() {
     let (service, _) = probe();
     let at = serve(service).await;
     let keep = OutboundAuthorizationLayer::strip().upstream(&at.to_string(), Outbound::keep());

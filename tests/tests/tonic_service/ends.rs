@@ -78,7 +78,7 @@ fn is_late(code: Code) -> bool {
 
 /// The example's outcome rule, and its limits.
 #[tokio::test]
-async fn grpc_a_use_is_returned_by_a_trailers_only_answer_alone() {
+async fn grpc_only_a_trailers_only_response_returns_a_use() {
     let mut example = Example::start().await;
     let channel = channel(example.at).await;
     let mut orders = OrdersClient::new(channel.clone());

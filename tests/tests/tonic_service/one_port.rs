@@ -20,7 +20,7 @@ use tower_revoke_tests::{Client, Wire, curl::curl};
 use crate::kit::{Example, ask, channel, line, with_token};
 
 #[tokio::test]
-async fn health_and_reflection_ask_for_no_token() {
+async fn health_and_reflection_need_no_token() {
     let example = Example::start().await;
     let channel = channel(example.at).await;
     let mut health = HealthClient::new(channel.clone());
@@ -107,7 +107,7 @@ async fn http_and_grpc_share_the_port_and_the_list() {
 }
 
 #[tokio::test]
-async fn grpc_what_is_not_there_is_unimplemented() {
+async fn grpc_an_unknown_service_is_unimplemented() {
     let mut example = Example::start().await;
     let channel = channel(example.at).await;
     let token = example.token().await;
@@ -127,7 +127,7 @@ async fn grpc_what_is_not_there_is_unimplemented() {
 }
 
 #[tokio::test]
-async fn the_lines_that_it_prints_work_as_printed() {
+async fn the_printed_lines_work() {
     let mut example = Example::start().await;
     let mut script = String::new();
     // The last printed line is the call after the logout.

@@ -161,7 +161,7 @@ async fn a_call_that_is_cut_off_has_spent() {
 }
 
 #[tokio::test]
-async fn an_argument_that_it_does_not_know_is_an_error_that_names_it() {
+async fn an_unknown_argument_is_an_error_that_names_it() {
     let mut program = Program::start("tonic-service", |command: &mut Command| {
         command.arg("serve");
     });

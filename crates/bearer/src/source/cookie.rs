@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_a_token_is_malformed() {
+    fn invalid_tokens_are_malformed() {
         assert_eq!(found("token", &["token=a b"]), [Err(())]);
         let expected = [Err(()), Ok("b".to_owned())];
         assert_eq!(found("token", &["token=a b; token=b"]), expected);

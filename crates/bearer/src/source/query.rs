@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parameter_is_read_and_taken_out() {
+    fn the_parameter_is_read_and_removed() {
         for (uri, token, rest) in [
             ("/a?access_token=t", "t", "/a"),
             ("/a?access_token=t&b=1&&c", "t", "/a?b=1&&c"),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_taken_out_all_the_same() {
+    fn an_invalid_token_is_removed_too() {
         for (uri, rest) in [
             ("/?access_token", "/"),
             ("/?access_token=", "/"),

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_subprotocol_is_read_and_taken_out() {
+    fn the_subprotocol_is_read_and_removed() {
         for (lists, token, left) in [
             (&["chat, bearer.a.b"][..], "a.b", Some("chat")),
             (&["bearer.a.b,chat ,v2"], "a.b", Some("chat, v2")),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_taken_out_all_the_same() {
+    fn an_invalid_token_is_removed_too() {
         for (list, left) in [
             ("chat, bearer.", "chat"),
             ("bearer.a b, chat", "chat"),

@@ -41,7 +41,7 @@ async fn ask(
 }
 
 #[tokio::test]
-async fn the_route_asks_for_more_than_the_service() {
+async fn a_route_can_require_more_than_the_service() {
     for (claims, status) in [
         (RequireClaimsLayer::scope("orders:read"), 200),
         (RequireClaimsLayer::scope("orders:write"), 403),
@@ -80,7 +80,7 @@ async fn rfc6750_3_1_a_route_names_the_scope_in_the_realm_of_the_bearer_layer() 
 }
 
 #[tokio::test]
-async fn nobody_is_rejected_with_401_behind_a_bearer_layer_that_lets_nobody_in() {
+async fn a_route_behind_an_optional_or_observing_layer_responds_401() {
     for (bearer_layer, request) in [
         (layer().optional(), build(get("/"))),
         (layer().observe(), bearer("bad")),
@@ -93,7 +93,7 @@ async fn nobody_is_rejected_with_401_behind_a_bearer_layer_that_lets_nobody_in()
 }
 
 #[tokio::test]
-async fn a_missing_bearer_layer_is_a_mistake_of_the_program() {
+async fn a_missing_bearer_layer_is_a_misconfiguration() {
     let claims = RequireClaimsLayer::scope("orders:read");
     let (status, reason, headers) = ask(None, claims, bearer("ann")).await;
     assert_eq!((status, reason), (500, Some(Reason::Misconfigured)));

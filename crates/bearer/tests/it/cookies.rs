@@ -73,7 +73,7 @@ fn candidates() -> RequireBearerLayer<Candidates> {
 }
 
 #[tokio::test]
-async fn trap_50_the_cookie_that_is_good_passes() {
+async fn trap_50_the_valid_cookie_passes() {
     for (tokens, presented) in [
         (&["expired", "ann-1"][..], "ann-1"),
         (&["ann-1", "expired"], "ann-1"),
@@ -94,7 +94,7 @@ async fn trap_50_the_cookie_that_is_good_passes() {
 }
 
 #[tokio::test]
-async fn trap_50_what_else_came_rejects_a_good_cookie() {
+async fn trap_50_some_other_cookies_reject_a_valid_one() {
     for (tokens, status, expected) in [
         // A session that has ended must not be replaced by a planted one.
         (&["ann-1", "revoked"][..], 401, Reason::Revoked),
@@ -122,7 +122,7 @@ async fn trap_50_what_else_came_rejects_a_good_cookie() {
 }
 
 #[tokio::test]
-async fn trap_50_without_a_good_cookie_the_first_says_why() {
+async fn trap_50_without_a_valid_cookie_the_first_one_gives_the_reason() {
     for (tokens, status, expected) in [
         (&["expired", "unknown"][..], 401, Reason::Expired),
         (&["unknown", "expired"], 401, Reason::UnknownKey),

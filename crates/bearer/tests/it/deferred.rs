@@ -39,7 +39,7 @@ async fn the_request_waits_for_the_verdict() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_keeps_its_answer_private_when_it_comes_later() {
+async fn a_token_in_the_query_keeps_a_deferred_response_private() {
     let gate = Gate::closed();
     gate.open();
     let layer = RequireBearerLayer::new(Tokens::later(&gate)).query();
@@ -78,7 +78,7 @@ impl TokenVerifier for NeverAnswers {
 }
 
 #[tokio::test]
-async fn a_future_dropped_while_verifying_calls_nobody() {
+async fn a_future_dropped_while_verifying_calls_no_service() {
     let given_up = Arc::new(AtomicBool::new(false));
     let permits = Arc::new(Semaphore::new(1));
     let called = Arc::new(AtomicUsize::new(0));
@@ -98,7 +98,7 @@ async fn a_future_dropped_while_verifying_calls_nobody() {
 }
 
 #[tokio::test]
-async fn a_rejection_keeps_no_place_of_the_inner_service() {
+async fn a_rejection_keeps_no_permit_of_the_inner_service() {
     let gate = Gate::closed();
     gate.open();
     let permits = Arc::new(Semaphore::new(1));

@@ -33,7 +33,7 @@ async fn grpc_rejections_are_trailers_only() {
 }
 
 #[tokio::test]
-async fn grpc_rejections_come_later_too() {
+async fn grpc_rejections_can_be_deferred() {
     let gate = tower_revoke_testing::Gate::closed();
     gate.open();
     let layer = tower_revoke_bearer::RequireBearerLayer::new(Tokens::later(&gate));

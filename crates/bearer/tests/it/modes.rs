@@ -17,7 +17,7 @@ fn malformed() -> [Request<()>; 3] {
 }
 
 #[tokio::test]
-async fn optional_lets_nobody_in_as_nobody() {
+async fn optional_passes_a_request_without_a_token() {
     let answer = call(&layer().optional(), build(get("/"))).await;
     assert_eq!(answer.status(), 200);
     assert!(caller(&answer).is_none());
@@ -37,7 +37,7 @@ async fn optional_rejects_a_bad_token() {
 }
 
 #[tokio::test]
-async fn observe_rejects_nobody_and_names_only_the_good() {
+async fn observe_rejects_nothing_and_identifies_only_valid_callers() {
     let gate = Gate::closed();
     gate.open();
     let later = tower_revoke_bearer::RequireBearerLayer::new(Tokens::later(&gate));
@@ -54,7 +54,7 @@ async fn observe_rejects_nobody_and_names_only_the_good() {
 }
 
 #[tokio::test]
-async fn observe_gives_no_caller_who_lacks_what_the_layer_asks() {
+async fn observe_passes_no_caller_that_fails_the_requirements() {
     for layer in [
         layer().scope("orders:write"),
         layer().claim("tenant", "other"),
@@ -70,7 +70,7 @@ async fn observe_gives_no_caller_who_lacks_what_the_layer_asks() {
 }
 
 #[tokio::test]
-async fn the_last_word_on_the_mode_counts() {
+async fn the_last_mode_set_wins() {
     let answer = call(&layer().observe().optional(), bearer("bad")).await;
     assert_eq!(answer.status(), 401);
     let answer = call(&layer().optional().observe(), bearer("bad")).await;
@@ -131,7 +131,7 @@ async fn trap_15_the_identity_slot_is_filled_by_verified_tokens_only() {
 }
 
 #[tokio::test]
-async fn the_inner_of_two_bearer_layers_has_the_last_word() {
+async fn the_inner_of_two_bearer_layers_wins() {
     let strict = layer().scope("orders:write").observe();
     let service = layer().layer(strict.layer(inner()));
     let answer = service.oneshot(bearer("ann")).await.unwrap();

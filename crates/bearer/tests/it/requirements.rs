@@ -6,7 +6,7 @@ use tower_revoke_core::Reason;
 use super::support::*;
 
 #[tokio::test]
-async fn all_scopes_of_several_calls_are_wanted() {
+async fn the_scopes_of_several_calls_are_all_required() {
     let both = layer().scope("orders:read").scope("orders:list");
     assert_eq!(call(&both, bearer("ann")).await.status(), 200);
     let more = both.scope("orders:write");
@@ -27,7 +27,7 @@ async fn one_of_a_choice_is_enough() {
 }
 
 #[tokio::test]
-async fn a_choice_of_none_and_a_scope_with_a_space_are_never_met() {
+async fn an_empty_choice_and_a_scope_with_a_space_are_never_satisfied() {
     for layer in [
         layer().any_scope([""; 0]),
         layer().scope("orders:read orders:list"),
@@ -37,7 +37,7 @@ async fn a_choice_of_none_and_a_scope_with_a_space_are_never_met() {
 }
 
 #[tokio::test]
-async fn a_claim_must_equal_what_is_asked() {
+async fn a_claim_must_equal_the_required_value() {
     for (name, value, status) in [
         ("tenant", json!("acme"), 200),
         ("tenant", json!("ACME"), 403),

@@ -48,7 +48,7 @@ async fn rfc6750_2_1_two_authorization_headers_are_an_invalid_request() {
 }
 
 #[tokio::test]
-async fn rfc6750_2_1_a_header_that_is_no_token_is_an_invalid_request() {
+async fn rfc6750_2_1_a_malformed_header_is_an_invalid_request() {
     for value in ["Bearer", "Bearer ", "Bearer a b", "Bearer ann, Bearer ann"] {
         let answer = call(&layer(), with("authorization", value)).await;
         assert_eq!(answer.status(), 400, "{value}");
@@ -78,7 +78,7 @@ async fn rfc6750_2_2_the_form_body_is_not_a_source() {
 }
 
 #[tokio::test]
-async fn rfc6750_2_3_the_query_is_read_only_if_asked_for() {
+async fn rfc6750_2_3_the_query_is_read_only_if_enabled() {
     let request = || build(get("/?access_token=ann"));
     assert_eq!(call(&layer(), request()).await.status(), 401);
     assert_eq!(call(&layer().query(), request()).await.status(), 200);
@@ -122,7 +122,7 @@ async fn rfc6750_3_a_rejection_carries_a_challenge_with_a_realm() {
 }
 
 #[tokio::test]
-async fn rfc6750_3_each_parameter_comes_once_and_within_its_characters() {
+async fn rfc6750_3_each_parameter_occurs_once_with_allowed_characters() {
     let layer = layer().scope("orders:write").realm("a\"b\\c\u{e9}");
     let answer = call(&layer, bearer("ann")).await;
     assert_eq!(
@@ -155,7 +155,7 @@ async fn rfc6750_3_1_no_credentials_no_error_code() {
 }
 
 #[tokio::test]
-async fn rfc6750_3_1_invalid_token_for_whatever_is_wrong_with_it() {
+async fn rfc6750_3_1_every_defect_of_a_token_is_invalid_token() {
     for (token, expected) in ALL_REASONS {
         let answer = call(&layer(), bearer(token)).await;
         assert_eq!(answer.status(), 401);
@@ -177,7 +177,7 @@ async fn rfc6750_3_1_insufficient_scope_names_the_scope() {
 }
 
 #[tokio::test]
-async fn a_503_says_when_to_come_back_and_challenges_nobody() {
+async fn a_503_has_a_retry_after_and_no_www_authenticate() {
     let layer = layer().retry_after(std::time::Duration::from_secs(7));
     let answer = call(&layer, bearer("unavailable")).await;
     assert_eq!(answer.status(), 503);
@@ -186,7 +186,7 @@ async fn a_503_says_when_to_come_back_and_challenges_nobody() {
 }
 
 #[tokio::test]
-async fn every_rejection_says_no_store() {
+async fn every_rejection_has_cache_control_no_store() {
     for request in [bearer("bad"), build(get("/")), bearer("unavailable")] {
         let answer = call(&layer(), request).await;
         assert_eq!(answer.headers()["cache-control"], "no-store");

@@ -3,7 +3,7 @@
 use super::support::*;
 
 #[tokio::test]
-async fn rfc9110_11_1_the_scheme_is_matched_without_regard_to_case() {
+async fn rfc9110_11_1_the_scheme_is_case_insensitive() {
     for scheme in ["Bearer", "bearer", "BEARER", "bEARER"] {
         let answer = call(&layer(), with("authorization", &format!("{scheme} ann"))).await;
         assert_eq!(answer.status(), 200, "{scheme}");
@@ -24,7 +24,7 @@ async fn rfc9110_11_6_1_every_401_carries_a_challenge() {
 }
 
 #[tokio::test]
-async fn rfc9110_11_6_2_the_header_is_handed_on_unchanged_and_sensitive() {
+async fn rfc9110_11_6_2_the_header_is_passed_on_unchanged_and_sensitive() {
     let answer = call(&layer(), with("authorization", "bEARER  ann")).await;
     let value = &seen(&answer).unwrap().headers["authorization"];
     assert_eq!(value, "bEARER  ann");

@@ -13,7 +13,7 @@ async fn inner_services_see_no_token_in_the_query() {
 }
 
 #[tokio::test]
-async fn a_bad_token_in_the_query_does_not_reach_them_either() {
+async fn inner_services_see_no_bad_token_in_the_query_either() {
     for uri in [
         "/?access_token=bad",
         "/?access_token=a&access_token=b",
@@ -41,7 +41,7 @@ fn websocket(protocols: &str) -> Request<()> {
 }
 
 #[tokio::test]
-async fn a_websocket_brings_its_token_as_a_subprotocol() {
+async fn a_websocket_sends_its_token_as_a_subprotocol() {
     let layer = layer().websocket_protocol("bearer.");
     let answer = call(&layer, websocket("chat, bearer.ann, v2")).await;
     assert_eq!(answer.status(), 200);
@@ -52,7 +52,7 @@ async fn a_websocket_brings_its_token_as_a_subprotocol() {
 }
 
 #[tokio::test]
-async fn the_subprotocol_counts_only_if_asked_for_and_on_a_websocket() {
+async fn the_subprotocol_counts_only_if_enabled_and_on_a_websocket() {
     assert_eq!(call(&layer(), websocket("bearer.ann")).await.status(), 401);
     let layer = layer().websocket_protocol("bearer.");
     let mut request = websocket("bearer.ann");
@@ -61,7 +61,7 @@ async fn the_subprotocol_counts_only_if_asked_for_and_on_a_websocket() {
 }
 
 #[tokio::test]
-async fn a_cookie_is_read_only_if_asked_for_and_kept_sensitive() {
+async fn a_cookie_is_read_only_if_enabled_and_marked_sensitive() {
     let request = || with("cookie", "x=1; token=ann");
     assert_eq!(call(&layer(), request()).await.status(), 401);
     let answer = call(&layer().cookie("token"), request()).await;
@@ -70,7 +70,7 @@ async fn a_cookie_is_read_only_if_asked_for_and_kept_sensitive() {
 }
 
 #[tokio::test]
-async fn a_cookie_counts_only_if_nothing_else_is_there() {
+async fn a_cookie_counts_only_without_other_credentials() {
     let layer = layer().cookie("token").query();
     let ask = async |uri: &str, header: &str, cookie: &str| {
         let request = get(uri).header("cookie", format!("token={cookie}"));

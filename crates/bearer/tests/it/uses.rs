@@ -121,7 +121,7 @@ async fn a_dropped_permit_is_spent() {
 }
 
 #[tokio::test]
-async fn a_use_that_is_returned_in_the_handler_is_there_for_the_next_call() {
+async fn a_use_returned_by_the_handler_is_available_to_the_next_call() {
     let world = World::new();
     for path in ["/return", "/return", "/spend"] {
         assert_eq!(world.status().await, TokenStatus::Valid);
@@ -146,7 +146,7 @@ async fn g2_a_use_is_not_returned_once_the_head_has_passed_the_bearer_layer() {
 
 /// The request's own extensions keep the context alive, so the layer must mark the head as passed.
 #[tokio::test]
-async fn g2_who_keeps_the_request_can_t_return_a_use_after_the_head_either() {
+async fn g2_keeping_the_request_does_not_allow_a_return_after_the_head() {
     let world = World::new();
     let (out, mut kept) = mpsc::unbounded_channel();
     let layer = RequireBearerLayer::new(OneToken(world.caller.clone()));
@@ -190,7 +190,7 @@ async fn without_a_bearer_layer_a_use_is_taken_and_can_t_be_returned() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_is_a_503_of_the_handler() {
+async fn a_store_that_is_down_makes_the_handler_respond_503() {
     let world = World::new();
     for behavior in [Behavior::Fails, Behavior::LosesTheAnswer] {
         world.store.set(StoreOp::TakeUse, behavior);

@@ -65,7 +65,7 @@ async fn trap_44_tokens_that_are_being_verified_hold_no_permit() {
 /// A buffer keeps its service until the next request: a permit that stayed in it would be missing
 /// for the request that waits for one.
 #[tokio::test(start_paused = true)]
-async fn trap_44_one_permit_behind_a_buffer_serves_everybody() {
+async fn trap_44_one_permit_behind_a_buffer_serves_every_request() {
     let gate = Gate::closed();
     let limited = ConcurrencyLimit::new(inner(), 1);
     let service = RequireBearerLayer::new(Slow(gate.clone())).layer(limited);
@@ -172,7 +172,7 @@ async fn trap_44_a_bad_token_that_is_only_observed_holds_no_permit_for_a_second_
 
 /// Without waiting for the service, the verdict is still fresh.
 #[tokio::test]
-async fn a_service_that_is_ready_is_called_without_a_second_verdict() {
+async fn a_ready_service_is_called_without_a_second_verdict() {
     let tokens = Revocable::default();
     let service = RequireBearerLayer::new(tokens.clone()).layer(inner());
     let answer = service.oneshot(bearer("ann")).await.unwrap();
@@ -202,7 +202,7 @@ impl Service<Request<()>> for Breaks {
 }
 
 #[tokio::test]
-async fn an_inner_service_that_breaks_meanwhile_is_the_error() {
+async fn an_inner_service_that_breaks_meanwhile_returns_its_error() {
     let gate = Gate::closed();
     gate.open();
     for (token, answer) in [("new", Err("broken".to_owned())), ("unsigned", Ok(401))] {

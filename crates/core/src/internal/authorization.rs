@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_is_taken_over_and_shared_not_copied() {
+    fn the_text_is_shared_not_copied() {
         let text = Zeroizing::new("Bearer abc".to_owned());
         let at = text.as_ptr();
         let value = sensitive(text).unwrap();

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_good_answer_is_kept_under_its_version() {
+    fn a_valid_answer_is_cached_with_its_version() {
         let status = CachedStatus::default();
         for version in [0, 3] {
             assert_eq!(status.asked_at(version), None);

@@ -85,7 +85,7 @@ mod tests {
     use crate::RevocationKey;
 
     #[test]
-    fn they_are_the_digests_of_the_keys() {
+    fn the_digests_are_those_of_the_keys() {
         for issuer in [
             "",
             "i",

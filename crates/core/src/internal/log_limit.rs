@@ -107,7 +107,7 @@ mod tests {
 
     /// TRAPS 48.
     #[test]
-    fn trap_48_a_line_a_minute_says_how_many_there_were() {
+    fn trap_48_one_line_a_minute_counts_the_others() {
         let line = LogLimit::default();
         assert_eq!(line.count(secs(5), 1), Some(1));
         assert_eq!(line.count(secs(6), 1), None);
@@ -134,7 +134,7 @@ mod tests {
 
     /// TRAPS 48: half of all calls fail.
     #[test]
-    fn trap_48_what_fails_now_and_then_does_not_fill_the_log() {
+    fn trap_48_occasional_failures_do_not_fill_the_log() {
         let store = OutageLog::default();
         let mut lines = 0;
         let mut failures = 0;

@@ -15,7 +15,7 @@ fn strict(raw: &str) -> Result<Cow<'_, str>, PathAmbiguity> {
 }
 
 #[test]
-fn trap_40_paths_that_all_servers_read_alike_pass_decoded() {
+fn trap_40_unambiguous_paths_pass_decoded() {
     for (raw, decoded) in [
         ("/", "/"),
         ("/invoices/1", "/invoices/1"),
@@ -31,7 +31,7 @@ fn trap_40_paths_that_all_servers_read_alike_pass_decoded() {
 }
 
 #[test]
-fn trap_40_paths_that_servers_read_differently_are_named() {
+fn trap_40_ambiguous_paths_are_rejected_by_class() {
     for (raw, ambiguity) in [
         ("invoices/1", NotAbsolute),
         ("*/invoices", NotAbsolute),
@@ -267,7 +267,7 @@ proptest! {
     #![proptest_config(Config::with_cases(4_000))]
 
     #[test]
-    fn trap_40_what_passes_is_read_alike_by_all(raw in paths()) {
+    fn trap_40_what_passes_is_unambiguous(raw in paths()) {
         thread_local!(static READERS: Readers = Readers::new());
         let allowed = PathAllowances::default();
         let differs = READERS.with(|readers| reads_otherwise(readers, &raw, allowed));
@@ -275,7 +275,7 @@ proptest! {
     }
 
     #[test]
-    fn trap_40_what_is_decoded_by_the_guard_is_read_alike_by_all(raw in paths()) {
+    fn trap_40_what_the_guard_decodes_is_unambiguous(raw in paths()) {
         thread_local!(static READERS: Readers = Readers::new());
         let allowed = PathAllowances::default().encoded_unreserved();
         if let Ok(ours) = read_path(&raw, allowed) {

@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_503_has_no_challenge_and_a_time_to_wait() {
+    fn a_503_has_a_retry_after_and_no_challenge() {
         let response = respond_by_default(Reason::Unavailable.into(), get());
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()[RETRY_AFTER], "1");
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_after_the_call_invites_nobody_to_repeat_it() {
+    fn a_failure_after_the_call_has_no_retry_after() {
         let response = respond_by_default(Reason::NotRecorded.into(), get());
         assert_eq!(response.status(), 500);
         assert!(!response.headers().contains_key(RETRY_AFTER));
@@ -411,7 +411,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rfc6750_3_whatever_is_said_fits_the_challenge(detail: String, realm: String, scope: String) {
+        fn rfc6750_3_any_text_fits_the_challenge(detail: String, realm: String, scope: String) {
             let mut rejection = Rejection::insufficient_scope(scope);
             rejection = rejection.detail(detail);
             let format = RejectionFormat::default().realm(realm);

@@ -94,7 +94,7 @@ fn trailers() -> HeaderMap {
 }
 
 #[tokio::test]
-async fn the_frame_that_uses_up_the_promise_is_held() {
+async fn the_frame_that_completes_the_announced_length_is_held() {
     let body = ScriptedBody::new().data("hello ").data("world").hint(11);
     let mut watched = watch(body, Ending::AfterBytes(11), false);
     assert_eq!(watched.body.size_hint().exact(), Some(11));
@@ -126,7 +126,7 @@ async fn the_frame_after_which_the_body_says_it_ended_is_held() {
 }
 
 #[tokio::test]
-async fn without_a_promise_the_end_itself_is_held() {
+async fn without_a_length_the_end_itself_is_held() {
     let mut watched = watch(ScriptedBody::new().data("a"), Ending::WithBody, false);
     assert_eq!(watched.next().await.unwrap(), "a");
     assert_eq!(watched.next().await, None);
@@ -147,7 +147,7 @@ async fn trailers_are_held_and_kept() {
 }
 
 #[tokio::test]
-async fn a_body_that_ends_before_its_promise_ends() {
+async fn a_body_shorter_than_announced_still_ends() {
     let mut watched = watch(ScriptedBody::new().data("a"), Ending::AfterBytes(9), false);
     assert_eq!(watched.next().await.unwrap(), "a");
     assert_eq!(watched.next().await, None);
@@ -167,7 +167,7 @@ async fn an_error_is_held_and_kept() {
 }
 
 #[tokio::test]
-async fn a_watcher_that_fails_cuts_the_body_off() {
+async fn a_failing_watcher_cuts_the_body_off() {
     let body = ScriptedBody::new().data("hello");
     let mut watched = watch(body, Ending::AfterBytes(5), true);
     watched.gate.open();
@@ -175,7 +175,7 @@ async fn a_watcher_that_fails_cuts_the_body_off() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_dropped_was_cancelled_once() {
+async fn a_dropped_body_is_cancelled_once() {
     let body = ScriptedBody::new().data("a").data("b");
     let mut watched = watch(body, Ending::WithBody, false);
     assert_eq!(watched.next().await.unwrap(), "a");
@@ -200,7 +200,7 @@ fn ending(
 
 /// Otherwise its client would have the whole file before the end was seen.
 #[test]
-fn a_request_that_only_calls_itself_grpc_does_not_move_the_end() {
+fn a_grpc_content_type_alone_does_not_move_the_end() {
     const GRPC: (&str, &str) = ("content-type", "application/grpc");
     let call = |version| Request::post("/").version(version).header(GRPC.0, GRPC.1);
     let file = || Response::builder().header("content-length", "5");
@@ -266,7 +266,7 @@ fn rfc9110_8_6_a_list_of_lengths_is_read() {
 }
 
 #[tokio::test]
-async fn a_size_hint_that_lies_about_the_far_end_is_no_panic() {
+async fn a_wrong_upper_size_hint_does_not_panic() {
     struct Endless;
 
     impl Body for Endless {

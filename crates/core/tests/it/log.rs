@@ -8,7 +8,7 @@ use tower_revoke_testing::RecordedLog;
 
 /// TRAPS 48: a thousand requests in an outage of three minutes, through two layers.
 #[test]
-fn trap_48_an_outage_is_a_line_a_minute_whoever_is_rejected() {
+fn trap_48_an_outage_is_a_line_a_minute_for_all_layers() {
     let log = RecordedLog::start();
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000));
     let one = RejectionFormat::default().clock(clock);

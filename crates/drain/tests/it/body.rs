@@ -38,7 +38,7 @@ async fn seen(mut body: impl Body<Data = bytes::Bytes> + Unpin) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn frames_hints_and_trailers_are_as_they_were() {
+async fn frames_hints_and_trailers_are_unchanged() {
     let trailers = || HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from(3))]);
     let bodies: [fn(HeaderMap) -> ScriptedBody; 4] = [
         |_| {

@@ -39,7 +39,7 @@ async fn trap_51_the_head_waits_for_the_end_of_the_stream() {
 }
 
 #[tokio::test]
-async fn trap_51_a_service_that_has_read_a_part_is_waited_for_too() {
+async fn trap_51_a_partly_read_upload_is_drained_too() {
     let gate = Gate::closed();
     let body = ScriptedBody::new().data("abc").wait_for(&gate).data("defg");
     let inner = service_fn(async |request: Request<Upload>| {
@@ -58,7 +58,7 @@ async fn trap_51_a_service_that_has_read_a_part_is_waited_for_too() {
 
 /// The upload may be dropped only with the inner future.
 #[tokio::test]
-async fn trap_51_a_future_that_keeps_the_request_is_waited_for_too() {
+async fn trap_51_a_future_that_keeps_the_request_is_drained_too() {
     let gate = Gate::closed();
     let body = ScriptedBody::new().wait_for(&gate).data("abc");
     let inner = service_fn(|request: Request<Upload>| {
@@ -121,7 +121,7 @@ async fn a_failure_is_not_held() {
 }
 
 #[tokio::test]
-async fn a_client_that_breaks_off_is_not_waited_for() {
+async fn a_client_that_aborts_its_upload_is_not_waited_for() {
     let body = ScriptedBody::new()
         .data("a")
         .fail()
@@ -131,7 +131,7 @@ async fn a_client_that_breaks_off_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn who_leaves_while_the_head_is_held_stops_the_reading() {
+async fn a_client_that_leaves_while_the_head_is_held_stops_the_draining() {
     let body = ScriptedBody::new().wait_for(&Gate::closed());
     let gone = body.gone();
     {

@@ -21,7 +21,7 @@ async fn is_held(layer: &DrainUploadLayer, request: Request<ScriptedBody>) -> bo
 }
 
 #[tokio::test]
-async fn only_such_uploads_are_waited_for() {
+async fn only_bounded_uploads_in_progress_are_drained() {
     type Change = fn(&mut Request<ScriptedBody>);
     let cases: [(&str, bool, Change); 12] = [
         ("HTTP/2", true, |_| ()),
@@ -73,7 +73,7 @@ fn set(request: &mut Request<ScriptedBody>, name: header::HeaderName, value: &'s
 }
 
 #[tokio::test]
-async fn clones_share_the_bytes_under_way() {
+async fn clones_share_the_bytes_in_flight() {
     let layer = DrainUploadLayer::new().capacity(10);
     let gate = Gate::closed();
     let body = ScriptedBody::new().wait_for(&gate);
@@ -119,7 +119,7 @@ async fn no_more_is_read_than_was_announced() {
 }
 
 #[tokio::test]
-async fn the_longest_time_and_the_largest_numbers_are_no_fault() {
+async fn extreme_settings_do_not_panic() {
     let layer = DrainUploadLayer::new()
         .max_bytes(u64::MAX)
         .capacity(u64::MAX)

@@ -51,7 +51,7 @@ async fn fetch(
 }
 
 #[tokio::test]
-async fn a_response_comes_whole_whatever_its_status() {
+async fn a_response_is_complete_whatever_its_status() {
     let mut servers = Servers::default();
     let router = Router::new()
         .route("/", get(async || "hello"))
@@ -121,7 +121,7 @@ async fn a_redirect_carries_no_secret_to_a_second_server() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_an_error_without_the_url() {
+async fn an_unreachable_server_is_an_error_without_the_url() {
     for client in clients() {
         let url = "http://127.0.0.1:1/secret".to_owned();
         let error = fetch(&*client, url, 5).await.unwrap_err();

@@ -16,7 +16,7 @@ fn error(builder: JwtVerifierBuilder) -> JwtVerifierError {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_settings_are_named() {
     let whole = || with_key().audience("orders");
     assert!(whole().without_revocations().build().is_ok());
     assert!(matches!(
@@ -159,7 +159,7 @@ fn secrets_and_public_keys_are_never_mixed() {
 }
 
 #[test]
-fn a_key_of_the_wrong_kind_is_named() {
+fn a_key_of_the_wrong_type_is_named() {
     let (ec, rsa) = (
         TestIssuer::with(ISSUER, TestAlgorithm::ES256),
         TestIssuer::with(ISSUER, TestAlgorithm::RS256),
@@ -213,7 +213,7 @@ fn a_key_of_the_wrong_kind_is_named() {
 }
 
 #[test]
-fn a_key_set_that_is_none_is_named() {
+fn an_invalid_key_set_is_named() {
     let builder = |json: &str| JwtVerifier::issuer(ISSUER).audience("orders").jwks(json);
     for json in ["", "[]", "{}", r#"{"keys":{}}"#] {
         let error = error(builder(json));

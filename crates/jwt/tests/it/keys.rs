@@ -66,7 +66,7 @@ fn build(path: &PathBuf, clock: &Clock) -> Result<JwtVerifier, JwtVerifierError>
 }
 
 #[tokio::test]
-async fn a_rotated_key_is_taken_as_soon_as_it_is_published() {
+async fn a_rotated_key_is_accepted_as_soon_as_it_is_published() {
     let setup = Setup::new();
     let old = setup.issuer.token().sign();
     verify(&setup.tokens, &old).await.unwrap();
@@ -82,7 +82,7 @@ async fn a_rotated_key_is_taken_as_soon_as_it_is_published() {
 }
 
 #[tokio::test]
-async fn unknown_kids_make_us_look_only_now_and_then() {
+async fn unknown_kids_check_the_file_at_a_limited_rate() {
     let setup = Setup::new();
     let made_up = setup.issuer.token().header("kid", "made up").sign();
     assert_eq!(rejection(&setup.tokens, &made_up).await, Reason::UnknownKey);
@@ -194,7 +194,7 @@ async fn trap_44_a_new_key_is_unavailable_while_the_file_is_broken() {
 
 /// Otherwise the mistake would go unnoticed until a token needs a key of the file.
 #[test]
-fn trap_49_an_empty_file_beside_good_keys_is_not_built() {
+fn trap_49_an_empty_file_beside_valid_keys_fails_the_build() {
     let (issuer, clock, _hand) = issuer();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
@@ -242,7 +242,7 @@ async fn a_file_written_in_place_is_noticed_even_with_the_same_length() {
 }
 
 #[tokio::test]
-async fn a_settled_file_is_noticed_by_its_stamp() {
+async fn a_change_of_a_settled_file_is_noticed_by_its_stamp() {
     let setup = Setup::new();
     let long_ago = 1_000_000_000;
     setup.written_at(long_ago);
@@ -322,7 +322,7 @@ async fn trap_14_a_broken_or_vanished_file_keeps_the_last_good_set() {
 }
 
 #[test]
-fn at_the_build_the_file_must_be_good() {
+fn the_build_fails_without_a_valid_file() {
     let (issuer, clock, _hand) = issuer();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
@@ -359,7 +359,7 @@ fn at_the_build_the_file_must_be_good() {
 }
 
 #[tokio::test]
-async fn a_static_key_stands_beside_a_file() {
+async fn a_static_key_works_beside_a_file() {
     let setup = Setup::new();
     let pinned = TestIssuer::with(ISSUER, TestAlgorithm::EdDSA);
     let tokens = JwtVerifier::issuer(ISSUER)

@@ -70,7 +70,7 @@ async fn the_list_travels_with_the_token() {
 }
 
 #[tokio::test]
-async fn a_list_that_can_not_answer_rejects_with_503() {
+async fn a_failing_list_rejects_with_503() {
     let (issuer, clock, _hand) = issuer();
     let list = FakeList::default();
     let tokens = for_issuer(&issuer, &clock)
@@ -97,7 +97,7 @@ async fn a_list_that_can_not_answer_rejects_with_503() {
 }
 
 #[tokio::test]
-async fn a_stale_answer_asks_the_list_and_not_the_key() {
+async fn a_stale_answer_is_looked_up_again_without_checking_the_signature() {
     let (issuer, clock, hand) = issuer();
     let list = FakeList::default();
     let folder = tempfile::tempdir().unwrap();
@@ -150,7 +150,7 @@ async fn a_token_expires_while_it_is_cached() {
 }
 
 #[tokio::test]
-async fn a_clock_that_steps_back_is_obeyed_while_a_token_is_cached() {
+async fn a_clock_that_steps_back_also_applies_to_a_cached_token() {
     let (issuer, clock, hand) = issuer();
     let tokens = verifier(&issuer, &clock);
     let token = issuer.token().sign();
@@ -180,7 +180,7 @@ async fn trap_43_the_list_bounds_the_life_of_tokens() {
 }
 
 #[tokio::test]
-async fn a_claim_of_rules_names_the_token_by_its_key() {
+async fn a_rule_claim_adds_a_key_to_the_token() {
     let (issuer, clock, _hand) = issuer();
     let tokens = for_issuer(&issuer, &clock)
         .rule_claim("tenant")

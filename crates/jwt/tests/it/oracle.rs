@@ -67,7 +67,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn what_the_oracle_takes_we_take() {
+fn tokens_that_the_oracle_accepts_are_accepted() {
     for case in &*CASES {
         let name = case.issuer.algorithm().name();
         for token in [
@@ -86,7 +86,7 @@ fn what_the_oracle_takes_we_take() {
 }
 
 #[test]
-fn what_the_oracle_rejects_we_reject() {
+fn tokens_that_the_oracle_rejects_are_rejected() {
     for case in &*CASES {
         let name = case.issuer.algorithm().name();
         let token = || case.issuer.token();

@@ -225,7 +225,7 @@ async fn the_build_fetches_nothing_and_the_first_token_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_is_cached_makes_no_call() {
+async fn a_cached_token_causes_no_fetch() {
     let setup = Setup::new();
     let token = setup.token();
     verify(&setup.tokens, &token).await.unwrap();
@@ -274,7 +274,7 @@ async fn no_more_than_1024_callers_wait() {
 
 /// TRAPS 44: past the bound, a valid token with a new key got a 401, and its client discarded it.
 #[tokio::test(start_paused = true)]
-async fn trap_44_without_a_place_to_wait_in_a_new_key_is_unavailable() {
+async fn trap_44_beyond_the_waiting_limit_a_new_key_is_unavailable() {
     let setup = Setup::new();
     verify(&setup.tokens, &setup.token()).await.unwrap();
     setup.issuer.rotate();
@@ -321,7 +321,7 @@ async fn trap_44_after_a_failed_fetch_a_new_key_is_unavailable_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trap_44_a_token_waits_for_a_fetch_that_hangs_as_long_as_that_may_take() {
+async fn trap_44_a_token_waits_for_a_hanging_fetch_until_its_timeout() {
     let setup = Setup::new();
     let old = setup.token();
     verify(&setup.tokens, &old).await.unwrap();
@@ -375,7 +375,7 @@ async fn trap_44_only_a_fetch_after_its_iat_makes_a_key_unknown() {
 
 /// The `iat` is not verified at that point.
 #[tokio::test(start_paused = true)]
-async fn trap_44_a_made_up_iat_causes_no_fetch_beyond_the_window() {
+async fn trap_44_a_forged_iat_causes_no_fetch_beyond_the_window() {
     let setup = Setup::new();
     verify(&setup.tokens, &setup.token()).await.unwrap();
     for window in 0..4_u64 {
@@ -403,7 +403,7 @@ fn empty(keys: &str) -> Answer {
 
 /// TRAPS 49: an issuer returned an empty set once, and valid tokens got 401.
 #[tokio::test(start_paused = true)]
-async fn trap_49_a_set_without_a_key_is_unavailable_and_asked_for_again() {
+async fn trap_49_a_set_without_a_key_is_unavailable_and_refetched() {
     for keys in WITHOUT_KEYS {
         let setup = Setup::new();
         setup.client.then(empty(keys));
@@ -431,7 +431,7 @@ async fn trap_49_a_set_without_a_key_is_unavailable_and_asked_for_again() {
 /// TRAPS 49: metrics let an operator alert on key sets without a usable key.
 #[cfg(feature = "metrics")]
 #[tokio::test(start_paused = true)]
-async fn trap_49_a_recorder_is_told_of_sets_without_a_key() {
+async fn trap_49_metrics_count_sets_without_a_key() {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
     let setup = Setup::new();
@@ -547,7 +547,7 @@ async fn trap_49_an_emptied_set_that_fails_then_gets_no_more_time() {
 
 /// Otherwise a 304 for the ETag of the empty set would make the old keys fresh again.
 #[tokio::test(start_paused = true)]
-async fn trap_49_the_tag_of_a_set_without_a_key_is_not_kept() {
+async fn trap_49_the_etag_of_a_set_without_a_key_is_not_kept() {
     let setup = Setup::new();
     let keys = setup.issuer.jwks().to_string();
     setup
@@ -564,7 +564,7 @@ async fn trap_49_the_tag_of_a_set_without_a_key_is_not_kept() {
 
 /// TRAPS 14: the issuer was down at start-up, and the service gave up.
 #[tokio::test(start_paused = true)]
-async fn trap_14_an_issuer_that_is_down_at_boot_is_asked_again() {
+async fn trap_14_an_issuer_that_is_down_at_start_up_is_retried() {
     let setup = Setup::new();
     setup.client.always(Answer::Fails);
     let token = setup.token();
@@ -648,7 +648,7 @@ async fn trap_50_no_keys_are_fetched_for_a_candidate() {
 
 /// TRAPS 50: with the available keys, a candidate is verified like any token.
 #[tokio::test(start_paused = true)]
-async fn trap_50_a_candidate_is_checked_as_any_token() {
+async fn trap_50_a_candidate_is_verified_like_any_token() {
     let (issuer, clock, hand) = issuer_with(TestAlgorithm::EdDSA);
     let (client, _gone) = Client::new(&issuer);
     let list = FakeList::default();
@@ -751,7 +751,7 @@ async fn a_withdrawn_key_is_rejected_on_the_call_after_the_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_are_refreshed_when_nobody_asks() {
+async fn keys_are_refreshed_without_requests() {
     let setup = Setup::new();
     setup.tokens.ready().await.unwrap();
     let started = tokio::time::Instant::now();
@@ -761,7 +761,7 @@ async fn keys_are_refreshed_when_nobody_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn max_age_sets_the_pace() {
+async fn max_age_sets_the_refresh_interval() {
     let setup = Setup::new();
     let keys = setup.issuer.jwks().to_string();
     for (headers, least, most) in [
@@ -888,7 +888,7 @@ async fn rfc7517_5_one_bad_key_among_fetched_ones_is_skipped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_given_key_needs_no_fetch_and_the_fetched_ones_stand_beside_it() {
+async fn a_static_key_needs_no_fetch_and_works_beside_fetched_keys() {
     let (issuer, clock, _hand) = issuer_with(TestAlgorithm::EdDSA);
     let (client, _gone) = Client::new(&issuer);
     let pinned = TestIssuer::with(ISSUER, TestAlgorithm::EdDSA).clock(clock.clone());
@@ -980,7 +980,7 @@ fn a_runtime_that_is_gone_is_replaced_by_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trap_52_a_remote_issuer_makes_nobody_ask_a_local_address() {
+async fn trap_52_a_remote_issuer_causes_no_request_to_a_local_address() {
     for uri in ["http://localhost/keys", "https://169.254.169.254/keys"] {
         let (issuer, clock, _hand) = issuer_with(TestAlgorithm::EdDSA);
         let (client, _gone) = Client::new(&issuer);
@@ -1015,7 +1015,7 @@ async fn trap_52_a_remote_issuer_makes_nobody_ask_a_local_address() {
 
 /// The longest durations that the builder accepts overflow nowhere.
 #[tokio::test(start_paused = true)]
-async fn keys_are_fetched_with_times_of_a_year() {
+async fn durations_of_a_year_do_not_overflow() {
     let year = Duration::from_secs(365 * 24 * 60 * 60);
     for clock_runs in [Duration::ZERO, year] {
         let setup = Setup::with(|builder| {
@@ -1046,7 +1046,7 @@ async fn keys_are_fetched_with_times_of_a_year() {
 }
 
 #[test]
-fn what_cannot_work_is_not_built() {
+fn invalid_settings_fail_the_build() {
     let (issuer, clock, _hand) = issuer_with(TestAlgorithm::EdDSA);
     let (client, _gone) = Client::new(&issuer);
     let start = || at_url(&clock, &client);

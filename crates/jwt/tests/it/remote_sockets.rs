@@ -221,7 +221,7 @@ async fn openid_discovery_is_tried_first() {
 }
 
 #[tokio::test]
-async fn rfc8414_3_its_well_known_place_is_tried_then() {
+async fn rfc8414_3_its_well_known_location_is_tried_next() {
     for (path, first, second) in [
         (
             "",
@@ -374,7 +374,7 @@ async fn trap_14_a_server_that_comes_up_later_is_found_without_a_restart() {
 }
 
 #[tokio::test]
-async fn trap_14_a_server_that_goes_down_later_is_not_missed() {
+async fn trap_14_a_server_that_goes_down_later_leaves_its_keys_valid() {
     let setup = Setup::new("").await;
     let pause = Duration::from_millis(20);
     let tokens = setup.at_url().key_refresh_interval(pause).build().unwrap();
@@ -428,7 +428,7 @@ async fn an_unchanged_set_is_answered_with_304_and_a_changed_one_is_read() {
 
 /// TRAPS 49: the issuer's key set is empty for a while.
 #[tokio::test]
-async fn trap_49_an_emptied_set_is_not_missed_and_found_again() {
+async fn trap_49_an_emptied_set_leaves_the_keys_valid_until_it_is_filled_again() {
     let setup = Setup::new("").await;
     let set = setup.issuer.jwks().to_string();
     let pause = Duration::from_millis(5);

@@ -83,7 +83,7 @@ async fn trap_05_another_signature_is_the_same_token() {
 
 /// The last character of a part has unused bits.
 #[tokio::test]
-async fn trap_05_bits_that_carry_nothing_are_rejected() {
+async fn trap_05_non_zero_padding_bits_are_rejected() {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (issuer, clock, _hand) = issuer_with(TestAlgorithm::ES256);
     let tokens = verifier(&issuer, &clock);

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn each_key_of_a_token_moves_its_stamp_and_nothing_else_does() {
+    fn each_key_of_a_token_changes_its_stamp_and_nothing_else_does() {
         let versions = Versions::new();
         let ann = token("1", "ann");
         for key in [
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_of_one_id_that_say_other_things_have_other_stamps() {
+    fn tokens_of_one_id_with_different_claims_have_different_stamps() {
         let versions = Versions::new();
         let ann = token("1", "ann");
         assert_ne!(versions.version(&ann), versions.version(&token("1", "bob")));

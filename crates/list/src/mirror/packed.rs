@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_not_packed() {
+    fn oversized_values_are_not_packed() {
         let last = START + u64::from(SPENT) - 1;
         for (state, fits) in [
             (revoked(Some(last), last), true),
@@ -138,7 +138,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_is_what_comes_out(
+        fn packed_values_round_trip(
             until in START..START + u64::from(SPENT),
             before in prop::option::of(0..u64::from(UNKNOWN)),
             spent in any::<bool>(),

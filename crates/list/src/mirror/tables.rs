@@ -133,7 +133,7 @@ mod tests {
 
     /// The shards double at different times, so the total of free entries stays near the average.
     #[test]
-    fn there_is_room_for_less_than_twice_the_entries_at_any_size() {
+    fn the_tables_reserve_less_than_twice_their_entries() {
         let mut tables = Tables::empty();
         for number in 0..60_000 {
             tables.follow(&revoked(number));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_gives_its_room_back() {
+    fn expired_entries_free_their_space() {
         let mut tables = Tables::empty();
         for number in 0..20_000 {
             tables.follow(&revoked(number));

@@ -37,7 +37,7 @@ async fn layers_ask_the_same_list() {
 
 /// An answer of one list doesn't count for another list.
 #[tokio::test]
-async fn lists_do_not_take_each_others_answers() {
+async fn lists_do_not_share_answers() {
     let (one, other) = (RevocationList::in_memory(), RevocationList::in_memory());
     let token = token("1");
     other.revoke(end_of(&token)).await.unwrap();

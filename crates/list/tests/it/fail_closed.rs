@@ -83,7 +83,7 @@ async fn trap_07_not_ready_until_the_store_answers() {
 
 /// A write with a lost answer may have happened, so a recent valid answer must not outlive it.
 #[tokio::test(start_paused = true)]
-async fn a_write_whose_answer_is_lost_is_seen_at_once() {
+async fn a_write_with_a_lost_answer_is_visible_at_once() {
     let (list, store, _) = list();
     let (revoked, ruled, spent) = (token("1"), token("2"), token("3"));
     for token in [&revoked, &ruled, &spent] {
@@ -103,7 +103,7 @@ async fn a_write_whose_answer_is_lost_is_seen_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_hangs_is_given_up_in_time() {
+async fn calls_to_a_hanging_store_time_out() {
     let (list, store, _) = list();
     let token = token("1");
     store.set(Behavior::Hangs);
@@ -125,7 +125,7 @@ async fn a_store_that_hangs_is_given_up_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_who_wait_for_one_token_are_all_answered_in_time() {
+async fn a_thousand_checks_of_one_token_are_answered_in_time() {
     let (list, store, _) = list();
     let token = Arc::new(token("1"));
     store.set(Behavior::Hangs);
@@ -143,7 +143,7 @@ async fn a_thousand_who_wait_for_one_token_are_all_answered_in_time() {
 }
 
 #[tokio::test]
-async fn a_thousand_who_wait_for_one_token_ask_once() {
+async fn a_thousand_checks_of_one_token_share_a_look_up() {
     let (list, store, _) = list();
     let token = Arc::new(token("1"));
     store.set(Behavior::Hangs);
@@ -162,7 +162,7 @@ async fn a_thousand_who_wait_for_one_token_ask_once() {
 
 /// A caller that gives up midway neither blocks nor misleads others.
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_midway_blocks_nobody() {
+async fn a_caller_that_gives_up_midway_blocks_no_other() {
     let (list, store, _) = list();
     let token = token("1");
     store.set(Behavior::Hangs);
@@ -193,7 +193,7 @@ async fn who_gives_up_midway_blocks_nobody() {
 
 /// The write has succeeded: another caller's hanging look-up must not turn it into an error.
 #[tokio::test(start_paused = true)]
-async fn a_revocation_does_not_fail_because_a_question_hangs() {
+async fn a_revocation_does_not_fail_because_a_look_up_hangs() {
     let (list, store, _) = list();
     let token = token("1");
     store.set_look_up(Behavior::Hangs);
@@ -248,7 +248,7 @@ async fn trap_48_a_store_that_is_down_is_a_line_a_minute() {
 
 /// TRAPS 48.
 #[tokio::test(start_paused = true)]
-async fn trap_48_a_store_that_fails_now_and_then_does_not_fill_the_log() {
+async fn trap_48_a_store_that_fails_occasionally_does_not_fill_the_log() {
     let (list, store, hand) = list();
     list.ready().await.unwrap();
     let log = RecordedLog::start();

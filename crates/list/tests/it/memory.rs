@@ -179,7 +179,7 @@ async fn trap_29_no_use_of_an_expired_token_is_taken() {
 }
 
 #[tokio::test]
-async fn uses_that_were_forgotten_are_not_won_again_when_the_clock_is_set_back() {
+async fn purged_uses_are_not_won_again_when_the_clock_is_set_back() {
     let store = MemoryStore::new();
     let token = token("1");
     store
@@ -260,7 +260,7 @@ async fn a_full_store_rejects_what_is_new_and_forgets_nothing() {
 }
 
 #[tokio::test]
-async fn purge_drops_what_has_ended_and_nothing_else() {
+async fn purge_removes_expired_entries_and_nothing_else() {
     let store = MemoryStore::new();
     let (ann, bob, eve) = (token("1"), token("2"), token("3"));
     let until = ann.retained_until().unwrap();
@@ -281,7 +281,7 @@ async fn purge_drops_what_has_ended_and_nothing_else() {
 
 /// TRAPS 33: a rule was forgotten while a token that it concerns was still valid.
 #[tokio::test]
-async fn trap_33_a_rule_without_an_end_is_kept_for_ever() {
+async fn trap_33_a_rule_without_an_expiry_is_kept_forever() {
     let store = MemoryStore::new();
     let rule = ann_logs_out(ISSUED);
     store.revoke(std::slice::from_ref(&rule)).await.unwrap();
@@ -291,7 +291,7 @@ async fn trap_33_a_rule_without_an_end_is_kept_for_ever() {
 }
 
 #[tokio::test]
-async fn changes_come_in_order_after_all_that_is_alive() {
+async fn changes_follow_all_live_entries_in_order() {
     let store = MemoryStore::new();
     let (ann, bob) = (token("1"), token("2"));
     let (ann_key, bob_key) = (KeyDigest::of_token(ann.id()), KeyDigest::of_token(bob.id()));
@@ -329,7 +329,7 @@ async fn changes_come_in_order_after_all_that_is_alive() {
 }
 
 #[tokio::test]
-async fn what_says_nothing_new_is_no_change() {
+async fn writes_without_an_effect_are_no_changes() {
     let store = MemoryStore::new();
     let ann = token("1");
     store.revoke(&[end_of(&ann)]).await.unwrap();
@@ -371,7 +371,7 @@ async fn a_cursor_that_is_too_old_or_of_another_store_is_rejected() {
 
 /// A token's revocation and its spent uses are separate changes: neither hides the other.
 #[tokio::test]
-async fn the_feed_tells_both_what_was_revoked_and_what_was_spent() {
+async fn the_feed_has_both_the_revocation_and_the_spent_uses() {
     let store = MemoryStore::new();
     let ann = token("1");
     let (key, until) = (KeyDigest::of_token(ann.id()), ann.retained_until());
@@ -404,7 +404,7 @@ async fn clones_share_what_they_hold() {
 
 /// The first lift ended the revocation with the longer retention.
 #[tokio::test]
-async fn a_lift_is_remembered_as_long_as_the_longest_that_it_ended() {
+async fn a_lift_is_kept_as_long_as_the_longest_revocation_that_it_ended() {
     let store = MemoryStore::new();
     let ann = token("1");
     let until = |secs| Some(ISSUED.saturating_add(Duration::from_secs(secs)));
@@ -430,7 +430,7 @@ async fn a_lift_is_remembered_as_long_as_the_longest_that_it_ended() {
 }
 
 #[tokio::test]
-async fn what_is_written_back_keeps_the_words_and_takes_room() {
+async fn restored_changes_keep_the_reasons_and_count_towards_the_capacity() {
     let store = MemoryStore::new();
     let store = store.capacity(1);
     let (ann, bob) = (token("1"), token("2"));
@@ -453,7 +453,7 @@ async fn what_is_written_back_keeps_the_words_and_takes_room() {
 }
 
 #[tokio::test]
-async fn a_page_of_no_records_is_a_page_of_one() {
+async fn a_page_size_of_zero_counts_as_one() {
     let store = MemoryStore::new();
     for jti in ["1", "2", "3"] {
         store.revoke(&[end_of(&token(jti))]).await.unwrap();

@@ -299,7 +299,7 @@ proptest! {
     }
 
     #[test]
-    fn who_falls_behind_loads_all_again(ops in prop::collection::vec(op(), 0..60)) {
+    fn a_follower_that_falls_behind_reloads(ops in prop::collection::vec(op(), 0..60)) {
         block_on(run(ops, 3));
     }
 }

@@ -44,7 +44,7 @@ async fn numbered(list: &RevocationList, count: u16) {
 }
 
 #[tokio::test]
-async fn all_that_is_wanted_is_in_the_pages_once() {
+async fn every_matching_record_is_in_exactly_one_page() {
     let (list, _) = list();
     numbered(&list, 2_500).await;
     let mut pages = list.records(RecordFilter::all().because("odd").since(at(100)));
@@ -166,7 +166,7 @@ async fn the_format_stays_the_same_between_releases() {
 }
 
 #[tokio::test]
-async fn an_import_is_seen_at_once_and_shortens_nothing() {
+async fn an_import_is_visible_at_once_and_shortens_nothing() {
     let (list, _) = list();
     let ann = token("1");
     list.revoke(end_of(&ann).at(ISSUED)).await.unwrap();
@@ -188,7 +188,7 @@ async fn an_import_is_seen_at_once_and_shortens_nothing() {
 }
 
 #[tokio::test]
-async fn a_bad_line_is_named_and_all_before_it_are_kept() {
+async fn a_bad_line_is_named_and_earlier_lines_are_imported() {
     let good = r#"{"v":1,"token":"abababababababababababababababab","until":null,"at":1}"#;
     for bad in [
         "revoked",
@@ -231,7 +231,7 @@ async fn a_bad_line_is_named_and_all_before_it_are_kept() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_or_keeps_no_records_says_so() {
+async fn a_store_that_fails_or_has_no_records_is_an_error() {
     let (list, _) = list();
     numbered(&list, 1_500).await;
     let lines = exported(&list).await;
@@ -296,7 +296,7 @@ fn said() -> impl Strategy<Value = Revocation> {
 
 proptest! {
     #[test]
-    fn what_is_exported_and_imported_is_the_same(said in prop::collection::vec(said(), 1..20)) {
+    fn export_and_import_round_trip(said in prop::collection::vec(said(), 1..20)) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()

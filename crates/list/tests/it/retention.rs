@@ -137,7 +137,7 @@ async fn trap_43_a_use_is_won_within_the_largest_leeway() {
 }
 
 #[tokio::test]
-async fn trap_43_a_rule_is_kept_for_ever_unless_lives_are_bounded() {
+async fn trap_43_a_rule_is_kept_forever_unless_token_lifetimes_are_bounded() {
     let (list, hand) = list();
     let short = ann_logs_out(ISSUED).with_max_token_life(Some(Duration::from_secs(60)));
     list.revoke(short).await.unwrap();

@@ -38,7 +38,7 @@ fn nodes() -> Nodes {
 }
 
 #[tokio::test]
-async fn a_revocation_is_obeyed_at_once_here_and_within_max_staleness_elsewhere() {
+async fn a_revocation_applies_here_at_once_and_elsewhere_within_max_staleness() {
     let Nodes { a, b, hand, .. } = nodes();
     let (here, there) = (token("1"), token("1"));
     assert_eq!(a.status(&here).await.unwrap(), TokenStatus::Valid);
@@ -57,7 +57,7 @@ async fn a_revocation_is_obeyed_at_once_here_and_within_max_staleness_elsewhere(
 }
 
 #[tokio::test]
-async fn a_rule_reaches_all_answers_at_once_here_and_within_max_staleness_elsewhere() {
+async fn a_rule_applies_here_at_once_and_elsewhere_within_max_staleness() {
     let Nodes { a, b, hand, .. } = nodes();
     let here: Vec<_> = (0..50).map(|jti| token(&jti.to_string())).collect();
     let bob = token_of(json!({"iss": ISSUER, "sub": "bob", "jti": "b", "iat": ISSUED}));
@@ -77,7 +77,7 @@ async fn a_rule_reaches_all_answers_at_once_here_and_within_max_staleness_elsewh
 }
 
 #[tokio::test]
-async fn the_last_use_spends_the_token_here_and_within_max_staleness_elsewhere() {
+async fn the_last_use_spends_here_at_once_and_elsewhere_within_max_staleness() {
     let Nodes { a, b, hand, .. } = nodes();
     let (here, there) = (token("1"), token("1"));
     a.status(&here).await.unwrap();
@@ -100,7 +100,7 @@ async fn the_last_use_spends_the_token_here_and_within_max_staleness_elsewhere()
 }
 
 #[tokio::test]
-async fn a_lift_is_obeyed_at_once_here_and_within_max_staleness_elsewhere() {
+async fn a_lift_applies_here_at_once_and_elsewhere_within_max_staleness() {
     let Nodes { a, b, hand, .. } = nodes();
     let (here, there) = (token("1"), token("1"));
     a.revoke(end_of(&here)).await.unwrap();
@@ -115,7 +115,7 @@ async fn a_lift_is_obeyed_at_once_here_and_within_max_staleness_elsewhere() {
 }
 
 #[tokio::test]
-async fn young_answers_are_given_while_the_store_is_down_and_older_ones_are_errors() {
+async fn fresh_answers_are_served_while_the_store_is_down_and_stale_ones_are_errors() {
     let Nodes { a, store, hand, .. } = nodes();
     let (good, revoked) = (token("1"), token("2"));
     a.revoke(end_of(&revoked)).await.unwrap();
@@ -135,7 +135,7 @@ async fn young_answers_are_given_while_the_store_is_down_and_older_ones_are_erro
 }
 
 #[tokio::test]
-async fn what_was_spent_or_revoked_here_stays_so_while_the_store_is_down() {
+async fn local_revocations_and_uses_stay_known_while_the_store_is_down() {
     let Nodes { a, store, hand, .. } = nodes();
     let (spent, revoked) = (token("1"), token("2"));
     // Neither was ever looked up.
@@ -149,7 +149,7 @@ async fn what_was_spent_or_revoked_here_stays_so_while_the_store_is_down() {
 
 /// TRAPS 2, between nodes: the age counts from before the store was asked.
 #[tokio::test]
-async fn trap_02_an_answer_that_took_long_is_old_when_it_comes() {
+async fn trap_02_a_slow_answer_is_as_old_as_its_request() {
     let Nodes { a, store, hand, .. } = nodes();
     let token = token("1");
     store.set(Behavior::Hangs);
@@ -169,7 +169,7 @@ async fn trap_02_an_answer_that_took_long_is_old_when_it_comes() {
 
 /// A token that was found revoked must not become valid again within the bound.
 #[tokio::test]
-async fn a_list_that_has_found_a_token_revoked_does_not_call_it_good_again() {
+async fn a_token_found_revoked_does_not_become_valid_again() {
     let Nodes { a, store, .. } = nodes();
     // Without a cache, the list has forgotten the first copy's answer when the second one is
     // checked.
@@ -187,7 +187,7 @@ async fn a_list_that_has_found_a_token_revoked_does_not_call_it_good_again() {
 }
 
 #[tokio::test]
-async fn a_revocation_says_when_it_was_made() {
+async fn a_revocation_records_its_time() {
     let Nodes { a, store, hand, .. } = nodes();
     hand.advance(Duration::from_secs(7));
     a.revoke(end_of(&token("1"))).await.unwrap();
@@ -197,7 +197,7 @@ async fn a_revocation_says_when_it_was_made() {
 }
 
 #[tokio::test]
-async fn without_staleness_every_request_asks() {
+async fn without_staleness_every_check_is_a_look_up() {
     let (clock, _) = Clock::manual(ISSUED);
     let store = Steered::new(MemoryStore::new());
     let list = RevocationList::builder(store.clone())
@@ -218,7 +218,7 @@ async fn without_staleness_every_request_asks() {
 /// Even then, concurrent look-ups are shared: an answer that was requested after a call began is as
 /// fresh as the call's own would be.
 #[tokio::test]
-async fn without_staleness_who_waits_shares_what_was_asked_since() {
+async fn without_staleness_waiting_checks_share_later_look_ups() {
     let (clock, hand) = Clock::manual(ISSUED);
     let store = Steered::new(MemoryStore::new());
     let list = RevocationList::builder(store.clone())
@@ -245,7 +245,7 @@ async fn without_staleness_who_waits_shares_what_was_asked_since() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_seen_costs_no_question() {
+async fn a_cached_answer_causes_no_look_up() {
     let Nodes { a, store, .. } = nodes();
     let (one, same) = (token("1"), token("1"));
     a.status(&one).await.unwrap();
@@ -292,7 +292,7 @@ async fn trap_33_a_rule_concerns_tokens_without_iat_and_outlives_every_purge() {
 }
 
 #[tokio::test]
-async fn a_step_of_the_wall_clock_makes_nothing_forgotten() {
+async fn a_wall_clock_step_loses_no_revocation() {
     let Nodes { a, hand, store, .. } = nodes();
     let token = token("1");
     a.revoke(end_of(&token)).await.unwrap();
@@ -309,7 +309,7 @@ async fn a_step_of_the_wall_clock_makes_nothing_forgotten() {
 }
 
 #[tokio::test]
-async fn purge_leaves_a_minute_for_clocks_that_differ() {
+async fn purge_allows_a_minute_of_clock_skew() {
     let Nodes { a, hand, store, .. } = nodes();
     let token = token("1");
     a.revoke(end_of(&token)).await.unwrap();
@@ -322,7 +322,7 @@ async fn purge_leaves_a_minute_for_clocks_that_differ() {
 }
 
 #[tokio::test]
-async fn what_was_forgotten_is_not_good_when_the_clock_is_set_back() {
+async fn purged_tokens_are_not_valid_when_the_clock_is_set_back() {
     let Nodes { a, hand, .. } = nodes();
     let token = token("1");
     let for_ever = token_of(json!({"iss": ISSUER, "sub": "ann", "jti": "2"}));

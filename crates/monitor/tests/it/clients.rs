@@ -66,7 +66,7 @@ async fn a_verified_token_without_the_attribute_is_anonymous() {
 }
 
 #[tokio::test]
-async fn clients_of_odd_names_are_told_from_those_without() {
+async fn clients_with_unusual_names_are_distinct_from_anonymous() {
     let layer = MonitorLayer::service("orders");
     call(&layer, "", hello()).await;
     call(&layer, "anonymous", hello()).await;
@@ -79,7 +79,7 @@ async fn clients_of_odd_names_are_told_from_those_without() {
 }
 
 #[tokio::test]
-async fn a_client_may_be_found_out_after_the_call_has_begun() {
+async fn a_client_may_be_identified_after_the_call_has_begun() {
     let layer = MonitorLayer::service("orders");
     let (verified, verdict) = tokio::sync::oneshot::channel::<()>();
     let (answered, answer) = tokio::sync::oneshot::channel::<()>();
@@ -109,7 +109,7 @@ async fn a_client_may_be_found_out_after_the_call_has_begun() {
 
 /// The request is in another task, as behind tower's `Buffer`, and is authenticated there.
 #[tokio::test]
-async fn a_client_found_out_since_the_last_poll_is_counted_when_the_call_is_dropped() {
+async fn a_client_identified_after_the_last_poll_is_counted_on_drop() {
     let layer = MonitorLayer::service("orders");
     let mut elsewhere = None;
     let mut service = layer.layer(service_fn(|request: Request<()>| {
@@ -127,7 +127,7 @@ async fn a_client_found_out_since_the_last_poll_is_counted_when_the_call_is_drop
 }
 
 #[tokio::test]
-async fn layers_in_each_other_learn_the_same_caller() {
+async fn nested_layers_learn_the_same_caller() {
     let monitor = Monitor::new();
     let all = monitor.layer("all");
     let service = all.layer(
@@ -146,7 +146,7 @@ async fn layers_in_each_other_learn_the_same_caller() {
 }
 
 #[tokio::test]
-async fn layers_that_name_the_client_of_one_token_otherwise_do_not_mix_it_up() {
+async fn layers_that_name_clients_differently_keep_them_apart() {
     let monitor = Monitor::new();
     let by_tenant = monitor.layer("tenants").client_claim("tenant");
     let by_rule = monitor
@@ -186,7 +186,7 @@ async fn a_route_inside_of_the_bearer_layer_knows_its_caller() {
 }
 
 #[tokio::test]
-async fn layers_of_one_name_count_together() {
+async fn layers_with_one_name_share_their_counts() {
     let monitor = Monitor::new();
     call(&monitor.layer("orders"), "ann", hello()).await;
     call(&monitor.clone().layer("orders"), "ann", hello()).await;

@@ -46,7 +46,7 @@ fn kept(layer: &MonitorLayer) -> String {
 }
 
 #[tokio::test]
-async fn the_least_recently_seen_makes_room() {
+async fn the_least_recently_seen_client_is_evicted() {
     let (layer, hand) = small(3);
     calls(&layer, &hand, "a b c").await;
     assert_eq!(kept(&layer), "a b c");
@@ -63,7 +63,7 @@ async fn the_least_recently_seen_makes_room() {
 }
 
 #[tokio::test]
-async fn a_token_whose_client_made_room_is_counted_by_its_name_again() {
+async fn a_token_of_an_evicted_client_is_counted_by_name_again() {
     let (layer, hand) = small(1);
     let ann = caller("ann");
     let call = async || {
@@ -88,7 +88,7 @@ async fn a_token_whose_client_made_room_is_counted_by_its_name_again() {
 }
 
 #[tokio::test]
-async fn without_room_all_clients_are_others() {
+async fn with_a_capacity_of_zero_all_clients_count_as_other() {
     let (layer, hand) = small(0);
     calls(&layer, &hand, "a b a").await;
     let service = orders(&layer);
@@ -97,7 +97,7 @@ async fn without_room_all_clients_are_others() {
 }
 
 #[tokio::test]
-async fn a_call_that_outlives_its_client_is_counted_among_the_others() {
+async fn a_call_of_an_evicted_client_is_counted_as_other() {
     let (layer, hand) = small(1);
     let mut service = layer.layer(service_fn(|request: Request<()>| {
         identify(&request, caller("ann"));
@@ -186,7 +186,7 @@ proptest! {
     /// In any interleaving, each call is counted exactly once at any time: as in flight, or by its
     /// outcome.
     #[test]
-    fn sums_are_exact_whatever_happens_in_whatever_order(
+    fn sums_are_exact_in_any_interleaving(
         max in 0..4_usize,
         steps in proptest::collection::vec(step(), 0..200),
     ) {
@@ -264,7 +264,7 @@ fn threads_that_hammer_one_client_lose_no_call() {
 }
 
 #[test]
-fn threads_that_crowd_each_others_clients_out_lose_no_call() {
+fn threads_that_evict_each_others_clients_lose_no_call() {
     hammer(5, |call| (call % 23).to_string());
 }
 

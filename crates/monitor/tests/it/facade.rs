@@ -50,7 +50,7 @@ async fn reject(layer: &MonitorLayer) {
 }
 
 #[test]
-fn calls_are_told_with_bounded_labels() {
+fn calls_are_recorded_with_bounded_labels() {
     with_recorder(async |snapshotter| {
         let layer = MonitorLayer::service("orders");
         for client in 0..100 {
@@ -79,7 +79,7 @@ fn calls_are_told_with_bounded_labels() {
 }
 
 #[test]
-fn the_gauge_says_how_many_are_on_their_way() {
+fn the_gauge_counts_calls_in_flight() {
     with_recorder(async |snapshotter| {
         let layer = MonitorLayer::service("orders");
         let mut service = layer.layer(service_fn(|_: Request<()>| {

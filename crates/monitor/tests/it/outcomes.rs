@@ -41,7 +41,7 @@ fn grpc_status(status: &str) -> HeaderMap {
 }
 
 #[tokio::test]
-async fn the_head_says_how_a_call_went() {
+async fn the_status_determines_the_outcome() {
     for (status, expected) in [
         (200, SUCCESS),
         (304, SUCCESS),
@@ -254,7 +254,7 @@ async fn trap_15_a_dropped_call_is_cancelled_and_leaves_nothing_in_flight() {
 }
 
 #[tokio::test]
-async fn what_the_head_said_stands_when_the_client_leaves_its_body() {
+async fn the_outcome_of_the_head_stays_when_the_client_leaves_the_body() {
     for (status, expected) in [(404, FAILURE), (500, EXCEPTION)] {
         let layer = layer();
         let service = layer.layer(service_fn(|_: Request<()>| async {
@@ -303,7 +303,7 @@ async fn trap_10_and_24_where_nothing_follows_the_head_the_call_ends_with_it() {
 }
 
 #[tokio::test]
-async fn trap_11_the_length_and_the_end_of_a_body_are_as_they_were() {
+async fn trap_11_the_length_and_the_end_of_a_body_are_unchanged() {
     let layer = layer();
     let service = layer.layer(service_fn(|_: Request<()>| async {
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
@@ -362,7 +362,7 @@ impl Classify for Lenient {
 }
 
 #[tokio::test]
-async fn a_program_judges_by_its_own_rules() {
+async fn a_custom_classifier_decides() {
     let layer = layer().classify(Lenient);
     call(&layer, "ann", answer(404)).await;
     let trailers = ScriptedBody::new().trailers(grpc_status("13"));
@@ -408,7 +408,7 @@ impl Service<Request<()>> for Plain {
 }
 
 #[tokio::test]
-async fn nothing_is_asked_of_the_inner_service() {
+async fn the_inner_service_needs_no_auto_traits() {
     let layer = layer();
     let mut service = layer.layer(Plain(std::rc::Rc::new(())));
     assert!(pin!(start(&mut service)).await.is_err());

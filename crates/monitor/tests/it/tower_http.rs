@@ -16,7 +16,7 @@ fn answer(status: u16) -> Answer {
 }
 
 #[tokio::test]
-async fn what_a_classifier_calls_a_success_is_one() {
+async fn a_classified_success_is_a_success() {
     for (status, expected) in [(200, SUCCESS), (404, SUCCESS), (500, EXCEPTION)] {
         let classifier = ServerErrorsAsFailures::new();
         let layer = MonitorLayer::service("orders").classify(TowerHttp::new(classifier));
@@ -26,7 +26,7 @@ async fn what_a_classifier_calls_a_success_is_one() {
 }
 
 #[tokio::test]
-async fn what_a_classifier_calls_a_failure_is_named_by_its_status() {
+async fn a_classified_failure_is_named_by_its_status() {
     for (status, expected) in [
         (200, SUCCESS),
         (301, EXCEPTION),
@@ -41,7 +41,7 @@ async fn what_a_classifier_calls_a_failure_is_named_by_its_status() {
 }
 
 #[tokio::test]
-async fn a_classifier_of_the_end_is_asked_with_the_trailers() {
+async fn an_end_of_stream_classifier_gets_the_trailers() {
     for (status, expected) in [
         ("0", SUCCESS),
         ("5", SUCCESS),

@@ -59,7 +59,7 @@ fn paths(server: &mut Server) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn rfc8414_3_openid_s_document_is_asked_first_and_once() {
+async fn rfc8414_3_the_openid_document_is_requested_first_and_once() {
     let (mut server, issuer) = issuer(|path, issuer, _| {
         (path == OPENID).then(|| metadata(issuer, &format!("{issuer}/revoke")))
     })
@@ -76,7 +76,7 @@ async fn rfc8414_3_openid_s_document_is_asked_first_and_once() {
 }
 
 #[tokio::test]
-async fn rfc8414_3_1_the_document_before_the_path_is_asked_next() {
+async fn rfc8414_3_1_the_document_before_the_path_is_requested_next() {
     // OpenID Connect Discovery defines no revocation endpoint, so its document may lack one.
     for openid_exists in [false, true] {
         let (mut server, issuer) = issuer(move |path, issuer, _| match path {
@@ -100,7 +100,7 @@ async fn rfc8414_3_1_the_document_before_the_path_is_asked_next() {
 }
 
 #[tokio::test]
-async fn rfc8414_3_3_another_issuer_s_document_sends_no_token_anywhere() {
+async fn rfc8414_3_3_no_token_is_sent_by_another_issuers_document() {
     for (wrong, endpoint) in [
         ("https://evil.example", "/revoke"),
         ("", "/revoke"),
@@ -133,7 +133,7 @@ async fn rfc8414_3_3_another_issuer_s_document_sends_no_token_anywhere() {
 }
 
 #[tokio::test]
-async fn metadata_that_comes_late_is_waited_for() {
+async fn missing_metadata_is_retried() {
     // Both documents are missing twice; then the first one exists.
     let (_server, issuer) = issuer(|path, issuer, number| {
         (path == OPENID && number >= 4).then(|| metadata(issuer, &format!("{issuer}/revoke")))
@@ -146,7 +146,7 @@ async fn metadata_that_comes_late_is_waited_for() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_moved_is_found_again() {
+async fn a_moved_endpoint_is_discovered_again() {
     let (mut server, issuer) = issuer(|path, issuer, number| {
         let place = if number == 0 { "gone" } else { "revoke" };
         (path == OPENID).then(|| metadata(issuer, &format!("{issuer}/{place}")))
@@ -195,7 +195,7 @@ async fn ready_discovers_the_endpoint_once() {
 }
 
 #[tokio::test]
-async fn ready_says_why_there_is_no_endpoint() {
+async fn ready_reports_why_there_is_no_endpoint() {
     let (_server, issuer) = issuer(|_, _, _| None).await;
     let error = client(&issuer).ready().await.unwrap_err();
     assert_eq!(error.to_string(), "the revocation client is not ready");

@@ -39,7 +39,7 @@ fn runtime() -> Runtime {
 }
 
 #[test]
-fn a_runtime_that_ends_takes_no_token_with_it() {
+fn a_runtime_that_ends_loses_no_token() {
     let (client, mut tries) = scripted(async |n, _| {
         if n < 2 {
             pending::<()>().await;
@@ -65,7 +65,7 @@ fn a_runtime_that_ends_takes_no_token_with_it() {
 }
 
 #[test]
-fn no_runtime_is_needed_to_reserve_and_to_hand_over() {
+fn no_runtime_is_needed_to_reserve_and_to_send() {
     let (client, _tries) = scripted(async |_, _| Ok(status(200)));
     let client = client.build().unwrap();
     tell(&client, "abc");
@@ -81,7 +81,7 @@ fn no_runtime_is_needed_to_reserve_and_to_hand_over() {
 }
 
 #[test]
-fn a_place_held_in_a_runtime_hands_over_outside_of_it() {
+fn a_slot_reserved_in_a_runtime_can_be_used_outside_of_it() {
     let (client, mut tries) = scripted(async |_, _| Ok(status(200)));
     let client = client.build().unwrap();
     let runtime = runtime();
@@ -230,7 +230,7 @@ fn builder(id: &str, secret: &str) -> RevocationClientBuilder {
 }
 
 #[test]
-fn what_is_missing_is_said_when_it_is_built() {
+fn missing_settings_fail_the_build() {
     let client = HttpsClient::new().unwrap();
     let error = |builder: RevocationClientBuilder| builder.build().unwrap_err();
     assert_eq!(

@@ -45,7 +45,7 @@ async fn pauses_grow_at_random_up_to_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_seed_pauses_alike_and_another_does_not() {
+async fn the_same_seed_gives_the_same_pauses_and_another_does_not() {
     let mut runs = Vec::new();
     for seed in [7, 7, 8] {
         let (client, mut tries) = scripted(async |_, _| Ok(status(500)));
@@ -99,7 +99,7 @@ async fn rfc7009_2_2_1_retry_after_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trap_16_rejected_credentials_are_tried_slowly_and_alert() {
+async fn trap_16_rejected_credentials_are_retried_slowly_and_logged() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
     let (clock, _hand) = Clock::manual(UnixTime::from_secs(1_000));
@@ -121,7 +121,7 @@ async fn trap_16_rejected_credentials_are_tried_slowly_and_alert() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_of_credentials_that_were_replaced_meanwhile_is_none() {
+async fn a_rejection_of_replaced_credentials_is_ignored() {
     let (client, mut tries) = scripted(async |n, _| {
         if n == 0 {
             sleep(secs(5)).await;
@@ -143,7 +143,7 @@ async fn a_rejection_of_credentials_that_were_replaced_meanwhile_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_slow_answer_does_not_stop_the_rest() {
+async fn one_slow_response_does_not_block_the_others() {
     let (client, mut tries) = scripted(async |_, token| {
         if token == "slow" {
             pending::<()>().await;
@@ -190,7 +190,7 @@ async fn no_more_requests_at_once_than_were_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_down_is_spared_and_all_go_when_it_is_back() {
+async fn a_server_that_is_down_is_spared_and_everything_is_sent_when_it_is_back() {
     let is_up = Arc::new(AtomicBool::new(false));
     let up = is_up.clone();
     let (client, mut tries) = scripted(move |_, _| {
@@ -263,7 +263,7 @@ async fn a_token_is_given_up_after_a_day() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_rejects_and_a_place_unused_is_free_again() {
+async fn a_full_queue_rejects_and_an_unused_slot_is_released() {
     let (client, _tries) = scripted(async |_, _| Err(unreachable()));
     let client = client.queue_capacity(3).build().unwrap();
     tell(&client, "abc");
@@ -285,7 +285,7 @@ async fn a_full_queue_rejects_and_a_place_unused_is_free_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_is_free_once_the_server_was_told() {
+async fn a_slot_is_free_once_the_server_was_told() {
     let (client, _tries) = scripted(async |n, _| Ok(status(if n % 2 == 0 { 200 } else { 400 })));
     let client = client.queue_capacity(1).build().unwrap();
     for n in 0..10 {
@@ -297,7 +297,7 @@ async fn a_place_is_free_once_the_server_was_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drain_tries_at_once_what_was_to_wait() {
+async fn shutdown_retries_pending_tokens_at_once() {
     let (client, mut tries) = scripted(async |n, _| Ok(status(if n == 0 { 401 } else { 200 })));
     let client = client.build().unwrap();
     tell(&client, "abc");
@@ -311,7 +311,7 @@ async fn drain_tries_at_once_what_was_to_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drain_says_what_is_left() {
+async fn shutdown_reports_what_is_left() {
     let (client, _tries) = scripted(async |_, token| {
         if token == "stuck" {
             pending::<()>().await;
@@ -331,7 +331,7 @@ async fn drain_says_what_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drain_waits_for_calls_that_hold_a_place() {
+async fn shutdown_waits_for_calls_with_a_reserved_slot() {
     let (client, _tries) = scripted(async |_, _| Ok(status(200)));
     let client = client.build().unwrap();
     let slot = reserve(&client, "abc").unwrap();
@@ -364,7 +364,7 @@ async fn a_client_that_panics_loses_no_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_of_ten_thousand_is_told_by_a_server_that_is_hardly_up() {
+async fn ten_thousand_tokens_reach_a_server_that_is_rarely_up() {
     let told = Arc::new(Mutex::new(HashMap::<String, usize>::new()));
     let seen = told.clone();
     let (client, _tries) = scripted(move |n, token| {
@@ -396,7 +396,7 @@ async fn each_of_ten_thousand_is_told_by_a_server_that_is_hardly_up() {
 
 /// TRAPS 48.
 #[tokio::test(start_paused = true)]
-async fn trap_48_a_server_that_fails_now_and_then_does_not_fill_the_log() {
+async fn trap_48_a_server_that_fails_occasionally_does_not_fill_the_log() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
     let (clock, _hand) = Clock::manual(UnixTime::from_secs(1_000));

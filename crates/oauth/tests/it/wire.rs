@@ -32,7 +32,7 @@ async fn rfc7009_2_1_the_request_is_a_form_with_the_token_and_a_hint() {
 }
 
 #[tokio::test]
-async fn rfc7009_2_1_the_hint_is_chosen_or_left_out() {
+async fn rfc7009_2_1_the_hint_is_configurable_or_omitted() {
     let mut server = Server::start([status(200)]).await;
     for (hint, sent) in [("refresh_token", Some("refresh_token")), ("", None)] {
         let client = server.client().token_type_hint(hint).build().unwrap();
@@ -95,7 +95,7 @@ async fn rfc6749_2_3_1_credentials_in_the_form_are_never_in_the_header_too() {
 }
 
 #[tokio::test]
-async fn trap_16_wso2_s_empty_answer_is_a_success_and_what_its_headers_tell_is_not_kept() {
+async fn trap_16_wso2_s_empty_response_is_a_success_and_its_headers_are_dropped() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
     let mut server = Server::start([answer(
@@ -142,7 +142,7 @@ async fn trap_35_an_error_in_the_body_of_a_200_is_a_success() {
 }
 
 #[tokio::test]
-async fn trap_35_unsupported_token_type_is_counted_and_never_tried_again() {
+async fn trap_35_unsupported_token_type_is_counted_and_never_retried() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
     let error = r#"{"error":"unsupported_token_type","error_description":"no JWT abc0"}"#;
@@ -164,7 +164,7 @@ async fn trap_35_unsupported_token_type_is_counted_and_never_tried_again() {
 }
 
 #[tokio::test]
-async fn trap_16_bad_credentials_wait_until_they_are_mended() {
+async fn trap_16_tokens_wait_until_bad_credentials_are_replaced() {
     for rejection in [
         status(401),
         status(403),
@@ -194,7 +194,7 @@ async fn trap_16_bad_credentials_wait_until_they_are_mended() {
 }
 
 #[tokio::test]
-async fn a_server_that_fails_is_asked_until_it_answers() {
+async fn a_failing_server_is_retried_until_it_answers() {
     let answers = [500, 502, 500, 200].map(status);
     let mut server = Server::start(answers).await;
     let client = server.client().build().unwrap();
@@ -236,7 +236,7 @@ async fn a_redirect_is_not_followed_with_the_token() {
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_cut_off() {
+async fn an_endless_response_is_cut_off() {
     let huge = vec![b' '; 65 * 1024];
     let mut server = Server::start([answer(200, &[], huge), status(200)]).await;
     let client = server.client();
@@ -252,7 +252,7 @@ async fn an_answer_without_end_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_the_request_and_never_answers_is_left_in_time() {
+async fn a_server_that_never_answers_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let endpoint = Endpoint::new(&format!("http://{address}/revoke")).unwrap();
@@ -301,7 +301,7 @@ async fn a_server_that_is_down_at_the_start_is_told_when_it_is_up() {
 }
 
 #[tokio::test]
-async fn ten_thousand_tokens_are_all_told() {
+async fn ten_thousand_tokens_are_all_delivered() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let count = std::sync::atomic::AtomicUsize::new(0);
     let mut server = Server::on(listener, move |_, _| {

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn trap_45_trailers_that_read_as_what_is_removed_or_set_are_dropped() {
+    async fn trap_45_trailers_with_twins_of_removed_or_set_names_are_dropped() {
         for name in [
             "authorization",
             "cookie",

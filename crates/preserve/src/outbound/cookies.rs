@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn trap_46_the_cookies_are_removed_wherever_they_stand() {
+    fn trap_46_the_cookies_are_removed_in_any_position() {
         for (line, rest) in [
             ("token=t", ""),
             ("token=t;", ""),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn trap_46_each_line_is_looked_at() {
+    fn trap_46_each_header_line_is_searched() {
         assert_eq!(left(&["a=1", "token=t", "b=2; admin=u"]), ["a=1", "b=2"]);
         assert!(left(&["token=t", "admin=u"]).is_empty());
     }

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_another() {
+    fn another_host_or_port_is_another_upstream() {
         for (upstream, uri) in [
             ("orders.internal", "http://orders.internal:8080/"),
             ("orders.internal", "http://orders.internal:443/"),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_can_not_be_named() {
+    fn an_invalid_host_is_rejected() {
         for text in [
             "",
             ":80",

@@ -50,7 +50,7 @@ async fn rfc9112_3_2_a_request_names_one_host() {
 }
 
 #[tokio::test]
-async fn rfc9112_6_1_no_transfer_coding_but_chunked_is_handed_on() {
+async fn rfc9112_6_1_only_chunked_coding_is_forwarded() {
     for (codings, expected) in [
         (&["chunked"][..], 200),
         (&["Chunked"], 200),
@@ -70,7 +70,7 @@ async fn rfc9112_6_1_no_transfer_coding_but_chunked_is_handed_on() {
 
 /// RFC 9110 §9.3.8: the response to TRACE contains the request as received, including credentials.
 #[tokio::test]
-async fn rfc9110_9_3_8_trace_and_connect_are_not_for_this_proxy() {
+async fn rfc9110_9_3_8_trace_and_connect_are_rejected() {
     for (method, expected) in [
         (Method::CONNECT, 501),
         (Method::TRACE, 501),
@@ -172,7 +172,7 @@ async fn trap_40_encoded_unreserved_characters_are_decoded_where_they_are_allowe
 }
 
 #[tokio::test]
-async fn trap_40_matrix_parameters_are_handed_on_where_they_are_allowed() {
+async fn trap_40_matrix_parameters_are_forwarded_where_they_are_allowed() {
     let layer = RejectAmbiguousLayer::new().allow_matrix_parameters();
     let allowed = PathAllowances::default().matrix_parameters();
     for (uri, passes) in [
@@ -188,7 +188,7 @@ async fn trap_40_matrix_parameters_are_handed_on_where_they_are_allowed() {
 }
 
 #[tokio::test]
-async fn the_innermost_guard_says_what_inner_layers_allow() {
+async fn the_innermost_guard_sets_the_allowances_of_inner_layers() {
     let outer = RejectAmbiguousLayer::new().allow_matrix_parameters();
     let inner = service_fn(async |request: Request<()>| {
         let allowed = PathAllowances::of(request.extensions());

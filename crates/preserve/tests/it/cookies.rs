@@ -73,7 +73,7 @@ fn seen_by_a_bearer_layer(
 }
 
 #[tokio::test]
-async fn trap_46_a_cookie_that_is_told_by_name_is_stripped_where_no_bearer_layer_stands() {
+async fn trap_46_a_configured_cookie_is_stripped_without_a_bearer_layer() {
     let cookies = [("cookie", "a=1; session=t"), ("cookie", "admin=u")];
     for uri in [UPSTREAM, "other.internal"] {
         let layer = layer(Outbound::keep())
@@ -87,7 +87,7 @@ async fn trap_46_a_cookie_that_is_told_by_name_is_stripped_where_no_bearer_layer
 }
 
 #[tokio::test]
-async fn trap_46_a_new_request_that_takes_the_extensions_along_sends_no_cookie_on() {
+async fn trap_46_a_new_request_with_the_extensions_forwards_no_cookie() {
     let asked = request(&[("cookie", "session=t; a=1")]);
     let asked = seen_by_a_bearer_layer(asked, "session", "t");
     let (head, body) = asked.into_parts();
@@ -115,7 +115,7 @@ async fn trap_46_a_kept_token_from_a_cookie_is_sensitive_and_is_renamed_too() {
 }
 
 #[tokio::test]
-async fn trap_46_other_cookies_keep_their_mark() {
+async fn trap_46_other_cookies_keep_their_sensitivity() {
     let mut asked = request(&[("cookie", "a=1; session=t"), ("cookie", "b=2")]);
     for (_, value) in asked.headers_mut() {
         value.set_sensitive(true);

@@ -75,7 +75,7 @@ async fn rfc9110_7_6_1_what_connection_names_is_removed_and_so_is_connection() {
 }
 
 #[tokio::test]
-async fn rfc9110_7_6_1_fields_of_one_hop_are_removed_also_when_nobody_names_them() {
+async fn rfc9110_7_6_1_hop_by_hop_fields_are_removed_even_if_not_listed() {
     let headers = [
         ("keep-alive", "timeout=5"),
         ("proxy-connection", "keep-alive"),
@@ -93,7 +93,7 @@ async fn rfc9110_7_6_1_fields_of_one_hop_are_removed_also_when_nobody_names_them
 }
 
 #[tokio::test]
-async fn rfc9110_10_1_4_trailers_are_asked_for_if_the_caller_asks() {
+async fn rfc9110_10_1_4_te_trailers_is_forwarded() {
     for te in ["trailers", "gzip, Trailers"] {
         let sent = sent_lines(Version::HTTP_2, &[("te", te)], empty()).await;
         assert_eq!(sent, ["connection: te", "te: trailers", "via: 2 edge"]);
@@ -101,7 +101,7 @@ async fn rfc9110_10_1_4_trailers_are_asked_for_if_the_caller_asks() {
 }
 
 #[tokio::test]
-async fn rfc9110_7_6_3_each_hop_adds_itself_with_the_version_that_it_got() {
+async fn rfc9110_7_6_3_each_hop_adds_itself_with_the_received_version() {
     for (version, via) in [
         (Version::HTTP_10, "1.0 edge"),
         (Version::HTTP_11, "1.1 edge"),
@@ -126,14 +126,14 @@ fn rfc9110_7_6_3_a_name_is_a_host_or_a_pseudonym() {
 }
 
 #[tokio::test]
-async fn rfc9112_6_3_with_transfer_encoding_goes_the_length_beside_it() {
+async fn rfc9112_6_3_a_length_beside_transfer_encoding_is_removed() {
     let headers = [("content-length", "5"), ("transfer-encoding", "chunked")];
     let sent = sent_lines(Version::HTTP_11, &headers, unknown_length()).await;
     assert_eq!(sent, ["transfer-encoding: chunked", "via: 1.1 edge"]);
 }
 
 #[tokio::test]
-async fn a_body_is_framed_anew_by_what_is_known_of_it() {
+async fn a_body_is_reframed_by_its_known_length() {
     let with_length = [("content-length", "5")];
     let sent = sent_lines(Version::HTTP_2, &with_length, full("hello")).await;
     assert_eq!(sent, ["content-length: 5", "via: 2 edge"]);
@@ -158,7 +158,7 @@ const WEBSOCKET: [(&str, &str); 2] = [
 ];
 
 #[tokio::test]
-async fn rfc9110_7_8_a_websocket_is_asked_for_anew() {
+async fn rfc9110_7_8_a_websocket_upgrade_is_forwarded() {
     let sent = sent_lines(Version::HTTP_11, &WEBSOCKET, empty()).await;
     assert_eq!(
         sent,
@@ -167,7 +167,7 @@ async fn rfc9110_7_8_a_websocket_is_asked_for_anew() {
 }
 
 #[tokio::test]
-async fn rfc9110_7_8_nothing_else_is_upgraded_to() {
+async fn rfc9110_7_8_no_other_upgrade_is_forwarded() {
     let upgrade = |upgrade| vec![("connection", "upgrade"), ("upgrade", upgrade)];
     for headers in [
         upgrade("h2c"),
@@ -219,7 +219,7 @@ async fn answered(
 }
 
 #[tokio::test]
-async fn rfc9110_7_6_1_responses_too_leave_their_connection_behind() {
+async fn rfc9110_7_6_1_hop_by_hop_fields_of_responses_are_removed_too() {
     let headers = [
         ("connection", "close, x-one"),
         ("x-one", "1"),
@@ -245,7 +245,7 @@ async fn rfc9110_7_6_1_responses_too_leave_their_connection_behind() {
 }
 
 #[tokio::test]
-async fn rfc9110_7_8_a_101_that_was_asked_for_goes_back() {
+async fn rfc9110_7_8_a_requested_101_is_passed_back() {
     let asked = request(Version::HTTP_11, &WEBSOCKET, empty());
     let response = answered(asked, 101, &WEBSOCKET).await;
     assert_eq!(response.status(), 101);
@@ -257,7 +257,7 @@ async fn rfc9110_7_8_a_101_that_was_asked_for_goes_back() {
 }
 
 #[tokio::test]
-async fn rfc9110_7_8_a_101_that_nobody_asked_for_is_a_502_with_nothing_to_upgrade() {
+async fn rfc9110_7_8_an_unrequested_101_is_a_502_without_an_upgrade() {
     let h2c = [("connection", "upgrade"), ("upgrade", "h2c")];
     for (asked, says) in [
         (request(Version::HTTP_11, &[], empty()), WEBSOCKET),
@@ -273,7 +273,7 @@ async fn rfc9110_7_8_a_101_that_nobody_asked_for_is_a_502_with_nothing_to_upgrad
 
 /// Outside the layer that sets credentials, so that a caller's `Connection` can't name them.
 #[tokio::test]
-async fn rfc9110_7_6_1_a_caller_can_not_name_what_is_put_on_further_in() {
+async fn rfc9110_7_6_1_a_caller_can_not_name_what_inner_layers_add() {
     let client = service_fn(async |request: Request<OutboundBody<Body>>| {
         Ok::<_, Infallible>(Response::new(request.headers().clone()))
     });

@@ -62,7 +62,7 @@ async fn trap_41_the_callers_host_reaches_no_upstream() {
 
 /// TRAPS 41.
 #[tokio::test]
-async fn trap_41_an_upstream_gets_the_callers_host_only_if_it_is_to_keep_it() {
+async fn trap_41_an_upstream_gets_the_callers_host_only_if_configured() {
     let layer = OutboundAuthorizationLayer::strip()
         .upstream("strip.internal", Outbound::strip().keep_host())
         .and_then(|layer| layer.upstream("keep.internal", Outbound::keep().keep_host()))
@@ -106,7 +106,7 @@ fn trap_41_the_callers_host_beside_our_own_credentials_is_an_error() {
 
 /// TRAPS 41. RFC 9700 §4.13, RFC 9440 §4.
 #[tokio::test]
-async fn trap_41_what_stands_in_for_the_host_or_the_uri_reaches_no_upstream() {
+async fn trap_41_replacements_of_the_host_or_the_uri_reach_no_upstream() {
     let callers = [
         "forwarded",
         "x-forwarded-for",

@@ -42,7 +42,7 @@ async fn proxy(headers: &[(&str, &str)]) -> Result<String, Option<Reason>> {
 }
 
 #[tokio::test]
-async fn the_value_is_kept_as_it_came_whatever_the_scheme() {
+async fn the_value_is_kept_unchanged_whatever_the_scheme() {
     for value in ["Bearer abc", "bEARER  abc", BASIC, "", "nonsense, more"] {
         let kept = server(&[("authorization", value)]).await.unwrap();
         assert_eq!(kept, value);
@@ -51,7 +51,7 @@ async fn the_value_is_kept_as_it_came_whatever_the_scheme() {
 }
 
 #[tokio::test]
-async fn it_outlives_an_inner_layer_that_takes_the_header_away() {
+async fn the_value_survives_an_inner_layer_that_removes_the_header() {
     let take = tower::util::MapRequestLayer::new(|mut request: Request<()>| {
         request.headers_mut().remove(AUTHORIZATION);
         request
@@ -76,14 +76,14 @@ async fn the_outermost_layer_keeps_the_original() {
 }
 
 #[tokio::test]
-async fn none_and_two_are_not_kept() {
+async fn neither_zero_nor_two_headers_are_kept() {
     assert!(server(&[]).await.is_none());
     let twice = [("authorization", "Bearer a"), ("authorization", "Bearer a")];
     assert!(server(&twice).await.is_none());
 }
 
 #[tokio::test]
-async fn rfc9110_11_6_2_the_header_itself_is_left_as_it_is() {
+async fn rfc9110_11_6_2_the_header_itself_is_unchanged() {
     let inner = service_fn(async |request: Request<()>| {
         Ok::<_, Infallible>(Response::new(request.headers()["authorization"].clone()))
     });
@@ -100,7 +100,7 @@ async fn debug_shows_no_credentials() {
 
 /// TRAPS 19.
 #[tokio::test]
-async fn trap_19_a_server_is_not_moved_by_a_connection_that_names_authorization() {
+async fn trap_19_a_server_ignores_a_connection_that_names_authorization() {
     for listing in ["authorization", "close, Authorization"] {
         let headers = [("connection", listing), ("authorization", BASIC)];
         assert_eq!(server(&headers).await.unwrap(), BASIC);
@@ -124,7 +124,7 @@ async fn trap_19_a_proxy_rejects_a_connection_that_names_authorization() {
 }
 
 #[tokio::test]
-async fn rfc9110_7_6_1_a_proxy_takes_other_options_for_what_they_are() {
+async fn rfc9110_7_6_1_a_proxy_accepts_other_connection_options() {
     for listing in [
         "close",
         "keep-alive, te",
@@ -137,7 +137,7 @@ async fn rfc9110_7_6_1_a_proxy_takes_other_options_for_what_they_are() {
 }
 
 #[tokio::test]
-async fn the_rejection_of_a_proxy_is_a_400_in_the_format_that_is_asked_for() {
+async fn a_proxys_rejection_is_a_400_in_the_configured_format() {
     let layer = PreserveAuthorizationLayer::new()
         .for_proxy()
         .rejection_format(RejectionFormat::default().realm("edge"));
@@ -163,7 +163,7 @@ async fn the_rejection_of_a_proxy_is_a_400_in_the_format_that_is_asked_for() {
 
 /// TRAPS 46.
 #[tokio::test]
-async fn trap_46_a_proxy_rejects_a_connection_that_names_what_is_meant_for_the_upstream() {
+async fn trap_46_a_proxy_rejects_a_connection_that_names_upstream_headers() {
     for listing in [
         "cookie",
         "close, COOKIE",

@@ -53,7 +53,7 @@ fn with(uri: &str, headers: &[(&str, &str)]) -> Request<()> {
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_not_named_gets_nothing() {
+async fn an_upstream_that_is_not_configured_gets_nothing() {
     for uri in [
         "http://other.internal/",
         "http://orders.internal:81/",
@@ -70,7 +70,7 @@ async fn an_upstream_that_is_not_named_gets_nothing() {
 }
 
 #[tokio::test]
-async fn rfc9110_11_6_2_a_kept_header_is_handed_on_unchanged_and_sensitive() {
+async fn rfc9110_11_6_2_a_kept_header_is_forwarded_unchanged_and_sensitive() {
     for uri in ["http://orders.internal/", "https://ORDERS.internal:443/"] {
         let headers = sent(to(uri)).await;
         assert_eq!(headers["authorization"], TOKEN);
@@ -107,7 +107,7 @@ async fn a_kept_header_comes_back_if_a_layer_has_removed_it() {
 }
 
 #[tokio::test]
-async fn two_headers_are_none() {
+async fn two_headers_are_both_dropped() {
     let twice = [("authorization", TOKEN), ("authorization", "Bearer other")];
     for uri in ["http://orders.internal/", "http://legacy.internal:8080/"] {
         assert!(sent(with(uri, &twice)).await.is_empty());
@@ -115,7 +115,7 @@ async fn two_headers_are_none() {
 }
 
 #[tokio::test]
-async fn a_renamed_header_takes_the_place_of_the_other() {
+async fn a_renamed_header_replaces_an_existing_one() {
     let headers = sent(to("http://legacy.internal:8080/")).await;
     assert_eq!(headers["x-forwarded-authorization"], TOKEN);
     assert!(headers["x-forwarded-authorization"].is_sensitive());
@@ -193,7 +193,7 @@ async fn other_headers_and_the_uri_stay() {
 }
 
 #[tokio::test]
-async fn of_two_upstreams_that_fit_the_first_counts() {
+async fn the_first_of_two_matching_upstreams_wins() {
     let client = service_fn(async |request: Request<OutboundBody<()>>| {
         let kept = request.headers().contains_key("authorization");
         Ok::<_, Infallible>(Response::new(kept))
@@ -213,7 +213,7 @@ async fn of_two_upstreams_that_fit_the_first_counts() {
 }
 
 #[tokio::test]
-async fn every_request_of_one_service_is_judged_by_where_it_goes() {
+async fn every_request_of_one_service_is_handled_by_its_target() {
     let client = service_fn(async |request: Request<OutboundBody<()>>| {
         let kept = request.headers().contains_key("authorization");
         Ok::<_, Infallible>(Response::new(kept))
@@ -230,7 +230,7 @@ async fn every_request_of_one_service_is_judged_by_where_it_goes() {
 }
 
 #[test]
-fn settings_that_can_not_work_are_errors() {
+fn invalid_settings_are_errors() {
     let strip = OutboundAuthorizationLayer::strip;
     assert!(matches!(
         strip().upstream("http://orders.internal", Outbound::keep()),
@@ -275,7 +275,7 @@ fn debug_and_errors_show_no_secret() {
 
 proptest! {
     #[test]
-    fn a_token_goes_to_no_host_that_is_not_named(
+    fn a_token_goes_only_to_configured_hosts(
         https: bool,
         user in prop::option::of("[a-z.]{1,8}(:[a-z0-9]{0,3})?"),
         host in "[oO]rders\\.internal|evil\\.example|orders\\.internal\\.example|[a-z.-]{1,12}",

@@ -82,7 +82,7 @@ async fn get(uri: String, headers: &[(&str, &str)]) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn rfc9700_4_13_each_upstream_gets_what_was_said_and_nothing_that_was_forged() {
+async fn rfc9700_4_13_each_upstream_gets_its_credentials_and_nothing_forged() {
     let (keep, rename, basic, other) = (
         upstream().await,
         upstream().await,

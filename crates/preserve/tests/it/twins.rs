@@ -85,7 +85,7 @@ async fn trap_45_a_twin_of_a_renamed_header_reaches_no_upstream() {
 }
 
 #[tokio::test]
-async fn trap_45_twins_of_what_only_a_proxy_may_say_reach_no_upstream() {
+async fn trap_45_twins_of_proxy_headers_reach_no_upstream() {
     let callers = [
         "proxy_authorization",
         "client_cert",
@@ -118,7 +118,7 @@ async fn trap_45_other_names_with_an_underscore_stay() {
 }
 
 #[tokio::test]
-async fn trap_45_twins_of_what_belongs_to_one_connection_are_removed() {
+async fn trap_45_twins_of_hop_by_hop_headers_are_removed() {
     let callers = [
         ("transfer_encoding", "chunked"),
         ("content_length", "9"),
@@ -135,7 +135,7 @@ async fn trap_45_twins_of_what_belongs_to_one_connection_are_removed() {
 }
 
 #[test]
-fn trap_45_credentials_are_not_renamed_into_a_twin_of_what_has_another_meaning() {
+fn trap_45_credentials_are_not_renamed_to_a_twin_of_a_reserved_name() {
     for name in ["content_length", "Proxy_Authorization", "transfer.encoding"] {
         let error = Outbound::rename(name).unwrap_err();
         assert!(matches!(error, ConfigError::ReservedHeader(_)), "{name}");
@@ -200,7 +200,7 @@ async fn through_both(
 }
 
 #[tokio::test]
-async fn trap_45_a_cgi_program_reads_the_checked_token_alone() {
+async fn trap_45_a_cgi_program_reads_only_the_verified_token() {
     for twin in TWINS {
         let headers = [
             (twin, "Bearer forged"),

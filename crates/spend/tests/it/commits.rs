@@ -58,7 +58,7 @@ async fn a_store_slower_than_the_commit_timeout_counts_as_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_recovers_in_time_costs_nobody_a_response() {
+async fn a_store_that_recovers_in_time_fails_no_response() {
     let caller = Caller::new();
     caller.store.set(StoreOp::Revoke, Behavior::Fails);
     let mut service = RevokeAfterResponseLayer::new().layer(service_fn(hello));
@@ -110,7 +110,7 @@ async fn a_call_that_is_dropped_before_its_head_revokes_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_calls_while_idle_waits_is_rejected() {
+async fn calls_during_idle_are_rejected() {
     let caller = Caller::new();
     let slots = PendingRevocations::default();
     let mut service = RevokeAfterResponseLayer::new()
@@ -247,7 +247,7 @@ async fn trap_11_the_body_keeps_its_size_hint_and_its_end() {
 
 /// A wall clock that is set ahead spends no token, because it may be set back.
 #[tokio::test(start_paused = true)]
-async fn a_step_of_the_clock_records_nothing() {
+async fn a_clock_step_spends_nothing() {
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000_000_000));
     let caller = Caller::at(clock);
     let slots = PendingRevocations::default();
@@ -313,7 +313,7 @@ async fn trap_32_an_ambiguous_use_is_a_503_and_returned_by_id() {
 
 /// A client that leaves while the use is being taken has spent it, if the use wins.
 #[tokio::test(start_paused = true)]
-async fn a_use_whose_caller_left_is_taken_to_its_end() {
+async fn a_use_whose_caller_left_is_still_completed() {
     let caller = Caller::new();
     let slots = PendingRevocations::default();
     let server = Arc::new(Server::default());
@@ -413,7 +413,7 @@ async fn a_full_queue_to_the_authorization_server_is_a_503_before_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_use_that_was_returned_is_not_told() {
+async fn a_returned_use_is_not_reported() {
     let caller = Caller::new();
     let server = Arc::new(Server::default());
     let mut service = UseLimitLayer::single()

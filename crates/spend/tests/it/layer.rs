@@ -67,7 +67,7 @@ async fn only_calls_for_which_every_condition_holds_spend() {
 }
 
 #[tokio::test]
-async fn an_excepted_method_needs_a_bearer_layer_but_no_caller() {
+async fn an_exempted_method_needs_a_bearer_layer_but_no_caller() {
     let mut service = UseLimitLayer::single()
         .except_methods([Method::HEAD])
         .layer(service_fn(hello));
@@ -84,7 +84,7 @@ async fn an_excepted_method_needs_a_bearer_layer_but_no_caller() {
 }
 
 #[tokio::test]
-async fn without_a_caller_it_rejects_and_without_a_bearer_layer_it_says_so() {
+async fn a_missing_caller_and_a_missing_bearer_layer_are_rejected() {
     let mut service = UseLimitLayer::single().layer(service_fn(hello));
     let response = service.call(Request::new(())).await.expect("a response");
     assert_eq!(response.status(), 500);
@@ -100,7 +100,7 @@ async fn without_a_caller_it_rejects_and_without_a_bearer_layer_it_says_so() {
 }
 
 #[tokio::test]
-async fn a_verifier_without_a_list_is_an_error_that_says_so() {
+async fn a_verifier_without_a_list_is_an_error() {
     let claims = Claims::from_value(json!({"iss": "i", "jti": "1"})).unwrap();
     let token = VerifiedToken::new(TokenId::of_jwt("i", "1"), claims, Duration::ZERO);
     let mut request = Caller::new().request();
@@ -164,7 +164,7 @@ async fn a_use_is_returned_to_the_next_caller() {
 
 /// TRAPS 18: a retry inside the layer keeps its use; a retry outside finds the token spent.
 #[tokio::test]
-async fn trap_18_a_retry_inside_of_the_layer_keeps_its_use() {
+async fn trap_18_a_retry_inside_the_layer_keeps_its_use() {
     #[derive(Clone)]
     struct Once(bool);
     impl<B> tower::retry::Policy<Request<()>, Response<B>, Infallible> for Once {
@@ -227,7 +227,7 @@ async fn trap_09_readiness_of_every_cost() {
 }
 
 #[test]
-fn types_are_what_stacks_ask_for() {
+fn the_types_have_the_auto_traits_that_stacks_need() {
     static_assertions::assert_impl_all!(UseLimitLayer: Clone, Send, Sync);
     static_assertions::assert_impl_all!(UseLimit<()>: Clone, Send, Sync);
     static_assertions::assert_impl_all!(RevokeAfterResponseLayer: Clone, Send, Sync);

@@ -39,7 +39,7 @@ async fn call(layer: UseLimitLayer, paths: &[&str]) -> (Vec<StatusCode>, u32) {
 }
 
 #[tokio::test]
-async fn trap_40_another_spelling_of_the_path_is_not_a_free_call() {
+async fn trap_40_another_spelling_of_the_path_is_not_free() {
     for spelling in [
         "/%69nvoices/1",
         "/i%6evoices/1",
@@ -72,7 +72,7 @@ async fn trap_40_well_known_paths_pass_a_layer_with_a_condition() {
 }
 
 #[tokio::test]
-async fn a_layer_without_a_condition_does_not_look_at_the_path() {
+async fn a_layer_without_a_condition_ignores_the_path() {
     let paths = ["/%69nvoices/1", "/%69nvoices/1"];
     let (statuses, reached) = call(UseLimitLayer::single(), &paths).await;
     assert_eq!(statuses, [200, 401]);
@@ -80,7 +80,7 @@ async fn a_layer_without_a_condition_does_not_look_at_the_path() {
 }
 
 #[tokio::test]
-async fn trap_40_what_a_guard_allowed_is_judged_again_and_allowed() {
+async fn trap_40_inner_layers_apply_the_allowances_of_the_guard() {
     let layer = UseLimitLayer::single().when(|call: &ConditionRequest<'_>| {
         assert_eq!(call.raw_uri(), "/invoices;x=1/%7Eann?next=%2e");
         invoices(call) && call.path() == "/invoices/~ann"
@@ -109,7 +109,7 @@ async fn trap_40_what_a_guard_allowed_is_judged_again_and_allowed() {
 }
 
 #[tokio::test]
-async fn an_ambiguous_path_is_rejected_as_other_malformed_requests() {
+async fn an_ambiguous_path_is_rejected_like_other_malformed_requests() {
     let layer = RevokeAfterResponseLayer::new().when(invoices);
     for (grpc, status) in [(false, 400), (true, 200)] {
         let caller = Caller::new();
@@ -137,7 +137,7 @@ async fn an_ambiguous_path_is_rejected_as_other_malformed_requests() {
 /// An exemption for a path must not exempt other encodings of it: axum's static route `/@public`
 /// doesn't match `/%40public`, which reaches another route.
 #[tokio::test]
-async fn trap_40_what_frees_a_path_does_not_free_an_encoding_of_it() {
+async fn trap_40_an_exemption_does_not_cover_other_encodings() {
     let layer = || {
         UseLimitLayer::single().when(|call: &ConditionRequest<'_>| {
             let free = ["/@public/", "/café x/"];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower_revoke_store_cassandra::{CassandraStore, CassandraStoreError};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_that_would_lose_something_are_rejected_before_anybody_is_asked() {
+async fn settings_that_would_lose_writes_are_rejected_before_connecting() {
     let builder = || CassandraStore::builder(["127.0.0.1:1"]).credentials("ann", "s3cret");
     for weak in ["ONE", "ANY", "TWO", "LOCAL_ONE", "quorum", ""] {
         let rejected = builder().consistency(weak).connect().await;

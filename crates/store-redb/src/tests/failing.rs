@@ -36,7 +36,7 @@ fn harm(store: &RedbStore, harm: DiskFault) {
 }
 
 #[tokio::test]
-async fn a_full_disk_rejects_writes_answers_reads_and_is_tried_again() {
+async fn a_full_disk_rejects_writes_answers_reads_and_is_retried() {
     let folder = tempfile::tempdir().unwrap();
     let (store, hand) = open(&folder.path().join("a"));
     let long = "long ".repeat(20_000);
@@ -110,7 +110,7 @@ async fn a_disk_that_comes_back_is_opened_again() {
 /// After a failed flush, the operating system may show data that is not on disk, and report success
 /// for the next flush.
 #[tokio::test]
-async fn a_flush_that_fails_ends_the_store_until_it_is_opened_anew() {
+async fn a_failed_flush_stops_the_store_until_it_is_reopened() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let (store, hand) = open(&path);
@@ -140,7 +140,7 @@ async fn a_flush_that_fails_ends_the_store_until_it_is_opened_anew() {
 }
 
 #[tokio::test]
-async fn a_failure_is_told_to_all_who_shared_the_transaction() {
+async fn a_failure_is_reported_to_every_caller_in_the_transaction() {
     let folder = tempfile::tempdir().unwrap();
     let (store, hand) = open(&folder.path().join("a"));
     let full = DiskFault {
@@ -160,7 +160,7 @@ async fn a_failure_is_told_to_all_who_shared_the_transaction() {
 }
 
 #[tokio::test]
-async fn pages_that_are_damaged_fail_closed() {
+async fn damaged_pages_fail_closed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let (store, _) = open(&path);

@@ -28,7 +28,7 @@ async fn seen_since(store: &RedbStore, cursor: &Cursor) -> Result<usize, StoreEr
 }
 
 #[tokio::test]
-async fn the_feed_keeps_so_many_changes() {
+async fn the_feed_keeps_changes_up_to_its_capacity() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let open = |kept| {
@@ -72,7 +72,7 @@ async fn the_feed_keeps_so_many_changes() {
 }
 
 #[tokio::test]
-async fn the_feed_keeps_changes_for_so_long() {
+async fn the_feed_keeps_changes_for_the_retention() {
     let folder = tempfile::tempdir().unwrap();
     let (clock, hand) = Clock::manual(NOW);
     let builder = RedbStore::builder(folder.path().join("a")).clock(clock);
@@ -94,7 +94,7 @@ async fn the_feed_keeps_changes_for_so_long() {
 
 /// A file that was opened very often has forgotten its first openings.
 #[tokio::test]
-async fn a_cursor_of_long_ago_is_too_old() {
+async fn a_very_old_cursor_is_too_old() {
     let folder = tempfile::tempdir().unwrap();
     let store = RedbStore::open(folder.path().join("a")).unwrap();
     let own = store.changes(None).await.unwrap().next;
@@ -126,7 +126,7 @@ async fn a_cursor_of_long_ago_is_too_old() {
 }
 
 #[tokio::test]
-async fn a_purge_gives_room_back_to_the_disk() {
+async fn a_purge_frees_disk_space() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let builder = RedbStore::builder(&path).feed_capacity(100);

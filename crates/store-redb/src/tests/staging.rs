@@ -335,7 +335,7 @@ async fn staged(store: &RedbStore) -> (usize, u64) {
 }
 
 #[tokio::test]
-async fn a_full_load_misses_nothing_that_is_moved_meanwhile() {
+async fn a_full_load_misses_no_use_that_is_moved_meanwhile() {
     const CLAIMED: u32 = 10_000;
     let folder = tempfile::tempdir().unwrap();
     let builder = patient(&folder.path().join("a")).gathered(CLAIMED as usize);
@@ -363,7 +363,7 @@ async fn a_full_load_misses_nothing_that_is_moved_meanwhile() {
 }
 
 #[tokio::test]
-async fn what_was_moved_and_returned_stays_so_while_its_row_is_still_there() {
+async fn a_moved_and_returned_use_stays_returned_while_its_row_remains() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let open = || RedbStore::builder(&path).gathered(10).open().unwrap();
@@ -389,7 +389,7 @@ async fn what_was_moved_and_returned_stays_so_while_its_row_is_still_there() {
 
 /// A backlog would grow for as long as the store runs.
 #[tokio::test]
-async fn what_is_staged_stays_within_bounds() {
+async fn the_number_of_staged_uses_is_bounded() {
     let folder = tempfile::tempdir().unwrap();
     let builder = RedbStore::builder(folder.path().join("a")).gathered(100);
     let store = builder.open().unwrap();
@@ -419,7 +419,7 @@ async fn what_is_staged_stays_within_bounds() {
 }
 
 #[tokio::test]
-async fn a_purge_of_very_many_staged_uses_forgets_them_all() {
+async fn a_purge_of_many_staged_uses_removes_them_all() {
     let folder = tempfile::tempdir().unwrap();
     let (clock, _hand) = Clock::manual(NOW);
     let store = patient(&folder.path().join("a"))
@@ -443,7 +443,7 @@ async fn a_purge_of_very_many_staged_uses_forgets_them_all() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_committed_is_not_staged() {
+async fn a_failed_commit_stages_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (clock, hand) = Clock::manual(NOW);
     let store = open(&folder.path().join("a"), clock);
@@ -470,7 +470,7 @@ async fn what_could_not_be_committed_is_not_staged() {
 
 /// A transaction that failed may be in the file nevertheless.
 #[tokio::test]
-async fn a_file_that_is_opened_again_says_what_is_staged() {
+async fn a_reopened_file_still_has_its_staged_uses() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let (clock, hand) = Clock::manual(NOW);

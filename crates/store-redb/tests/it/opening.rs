@@ -42,7 +42,7 @@ fn with_meta(path: &Path, name: &str, bytes: &[u8]) {
 }
 
 #[tokio::test]
-async fn what_was_closed_opens_again_at_once() {
+async fn a_closed_file_reopens_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     with_one_revocation(&path).await;
@@ -93,7 +93,7 @@ async fn a_newer_schema_is_rejected_and_both_versions_are_named() {
 
 /// A file of the first version, which has all uses in the table `uses`.
 #[tokio::test]
-async fn a_file_of_an_older_schema_opens_and_goes_on() {
+async fn a_file_of_an_older_schema_opens_and_is_upgraded() {
     type Rows = TableDefinition<'static, [u8; 16], &'static [u8]>;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
@@ -229,7 +229,7 @@ async fn a_damaged_file_is_rejected() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_no_place_for_a_file() {
+fn a_missing_folder_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let error = rejected(&folder.path().join("none").join("a"));
     assert!(matches!(error, RedbStoreError::Io { .. }), "{error:?}");
@@ -240,7 +240,7 @@ fn a_folder_that_is_not_there_is_no_place_for_a_file() {
 /// Not even root may write there.
 #[cfg(target_os = "linux")]
 #[test]
-fn what_can_t_be_written_is_said_to_be_so() {
+fn a_read_only_file_is_reported() {
     let error = rejected(Path::new("/proc/sys/kernel/ostype"));
     assert!(
         matches!(error, RedbStoreError::ReadOnly { .. }),

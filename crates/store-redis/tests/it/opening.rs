@@ -16,7 +16,7 @@ async fn rejected(url: &str) -> RedisStoreError {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_named() {
+async fn an_unreachable_server_is_named() {
     let url = format!("redis://:{SECRET}@nowhere.invalid:6379");
     let error = rejected(&url).await;
     let RedisStoreError::Unreachable { node, .. } = &error else {
@@ -34,7 +34,7 @@ async fn a_server_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn settings_that_make_no_sense_are_rejected() {
+async fn invalid_settings_are_rejected() {
     let url = "redis://127.0.0.1:1";
     for store in [
         RedisStore::builder(url).key_prefix(""),

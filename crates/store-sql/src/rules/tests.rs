@@ -277,7 +277,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn any_batches_are_answered_as_the_memory_store_answers_them_one_by_one(
+    fn batches_are_answered_as_the_memory_store_answers_single_calls(
         batches in prop::collection::vec((asks(), prop::option::weighted(0.2, 0..4_u64)), 1..8),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

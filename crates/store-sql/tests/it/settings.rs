@@ -2,7 +2,7 @@
 
 #[cfg(feature = "postgres")]
 #[tokio::test]
-async fn postgres_names_what_can_not_work_before_it_asks_a_server() {
+async fn postgres_rejects_invalid_settings_before_connecting() {
     use std::time::Duration;
 
     use tower_revoke_store_sql::{PostgresStore, SqlStoreError};
@@ -21,7 +21,7 @@ async fn postgres_names_what_can_not_work_before_it_asks_a_server() {
 
 #[cfg(feature = "mysql")]
 #[tokio::test]
-async fn mysql_names_what_can_not_work_before_it_asks_a_server() {
+async fn mysql_rejects_invalid_settings_before_connecting() {
     use tower_revoke_store_sql::{MySqlStore, SqlStoreError};
 
     let nobody = MySqlStore::connect("mysql://127.0.0.1:1/x").await;

@@ -36,7 +36,7 @@ async fn bare(path: &Path) -> SqliteConnection {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_closed_opens_again_and_many_open_it_at_once() {
+async fn a_closed_file_reopens_and_many_open_it_concurrently() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let open = (0..8).map(|_| {
@@ -80,7 +80,7 @@ async fn a_newer_schema_is_rejected_and_both_versions_are_named() {
 }
 
 #[tokio::test]
-async fn files_of_others_are_rejected_and_left_as_they_were() {
+async fn foreign_files_are_rejected_and_left_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let text = "this is no database at all, but a text ".repeat(100);
@@ -132,7 +132,7 @@ async fn a_file_that_is_cut_off_is_damaged() {
 }
 
 #[tokio::test]
-async fn a_file_that_somebody_holds_for_himself_is_locked() {
+async fn a_file_that_is_locked_exclusively_is_reported_as_locked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     with_one_revocation(&path).await;
@@ -148,7 +148,7 @@ async fn a_file_that_somebody_holds_for_himself_is_locked() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_not_there_is_no_place_for_a_file() {
+async fn a_missing_folder_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let error = rejected(&folder.path().join("none").join("a")).await;
     assert!(
@@ -168,7 +168,7 @@ async fn a_folder_that_is_not_there_is_no_place_for_a_file() {
 /// Not even root may write there.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn what_can_t_be_written_is_said_to_be_so() {
+async fn a_read_only_file_is_reported() {
     let error = rejected(Path::new("/proc/sys/kernel/ostype")).await;
     assert!(
         matches!(error, SqliteStoreError::ReadOnly { .. }),

@@ -50,7 +50,7 @@ fn a_withdrawn_key_is_not_published_and_still_signs() {
 }
 
 #[test]
-fn the_builder_says_what_is_asked() {
+fn the_builder_sets_every_claim() {
     let (clock, _hand) = Clock::manual(UnixTime::from_secs(10_000));
     let issuer = TestIssuer::with("https://id.example.com", TestAlgorithm::HS256).clock(clock);
     let token = issuer

@@ -68,7 +68,7 @@ async fn deferred() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_keeps_the_rules_passes() {
+async fn a_correct_layer_passes() {
     run(|inner, request| {
         let mut ready = swap(inner);
         Box::pin(async move {
@@ -93,7 +93,7 @@ async fn a_layer_that_drops_the_ready_service_and_polls_a_clone_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_rejects_all_passes() {
+async fn a_layer_that_rejects_everything_passes() {
     run(|_, _| {
         Box::pin(async {
             deferred().await;
@@ -143,7 +143,7 @@ fn call_a_clone(inner: &mut Inner, request: TestRequest) -> BoxFuture<'static, A
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "called a service that was not made ready")]
-async fn a_layer_that_asks_nobody_for_readiness_is_caught() {
+async fn a_layer_that_polls_no_readiness_is_caught() {
     struct Eager(Inner);
     impl Service<TestRequest> for Eager {
         type Response = Response<Full<Bytes>>;
@@ -182,7 +182,7 @@ async fn a_layer_that_keeps_the_ready_service_after_a_rejection_is_caught() {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "never came to an end. It lost a permit")]
-async fn a_layer_that_keeps_a_place_in_a_buffer_is_caught() {
+async fn a_layer_that_keeps_a_slot_of_a_buffer_is_caught() {
     let layer = layer(keep_the_ready_one());
     let mut suite = Suite {
         fixture: Fixture::buffer(),

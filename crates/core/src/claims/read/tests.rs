@@ -29,7 +29,7 @@ fn is_rejected_alike(text: &str) -> bool {
 }
 
 #[test]
-fn what_is_no_json_is_rejected_as_by_a_map() {
+fn malformed_input_is_rejected_as_by_a_map() {
     let deep = |depth| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
     for text in [
         "",
@@ -64,7 +64,7 @@ fn what_is_no_json_is_rejected_as_by_a_map() {
 }
 
 #[test]
-fn what_only_serde_json_may_say_is_rejected() {
+fn names_that_serde_json_reserves_are_rejected() {
     for value in [
         "{\"$serde_json::private::RawValue\":\"no\"}",
         "{\"$serde_json::private::RawValue\":\"[7]\"}",
@@ -82,7 +82,7 @@ fn what_only_serde_json_may_say_is_rejected() {
 }
 
 #[test]
-fn a_name_that_stands_twice_is_rejected_however_it_is_written_and_however_many_there_are() {
+fn duplicate_names_are_rejected_in_any_spelling_and_number() {
     for count in [0, 5, FEW - 1, FEW, FEW + 1, 200] {
         let others: Vec<String> = (0..count).map(|at| format!("\"c{at}\":{at},")).collect();
         let others = others.concat();
@@ -98,7 +98,7 @@ fn a_name_that_stands_twice_is_rejected_however_it_is_written_and_however_many_t
 
 proptest! {
     #[test]
-    fn texts_are_found_where_they_stand(members in prop::collection::btree_map(".{0,4}", json(), 0..6)) {
+    fn texts_are_found_at_their_offsets(members in prop::collection::btree_map(".{0,4}", json(), 0..6)) {
         let json = Value::Object(members.into_iter().collect()).to_string();
         // A printed float may be read back as its neighbour.
         let object: serde_json::Map<_, _> = serde_json::from_str(&json).unwrap();
@@ -122,7 +122,7 @@ proptest! {
     }
 
     #[test]
-    fn broken_json_is_rejected_as_by_a_map(object in json(), at: prop::sample::Index, with in "[ -~]") {
+    fn malformed_json_is_rejected_as_by_a_map(object in json(), at: prop::sample::Index, with in "[ -~]") {
         let text = format!("{{\"a\":{object}}}");
         let at = at.index(text.chars().count());
         let broken: String = text

@@ -110,7 +110,7 @@ proptest! {
     /// The state equals the result of the history. A change is published exactly when a follower's
     /// view has to change, and it contains the new view.
     #[test]
-    fn a_state_is_what_its_history_comes_to(ops in ops()) {
+    fn a_state_equals_the_result_of_its_history(ops in ops()) {
         let (mut state, mut history) = (KeyState::default(), History::default());
         for op in ops {
             let before = state.revoked.clone();
@@ -186,7 +186,7 @@ proptest! {
 }
 
 #[test]
-fn details_that_say_nothing_keep_those_that_are_there() {
+fn empty_details_keep_the_existing_ones() {
     let key = KeyDigest::of_token(TOKEN);
     let mut state = KeyState::default();
     let said = |by: &str| Revocation::of_token(TOKEN, None).at(time(1)).by(by);

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9111_5_2_max_age_is_read_as_it_is_written() {
+    fn rfc9111_5_2_max_age_is_parsed() {
         for (value, secs) in [
             ("max-age=300", Some(300)),
             ("public, Max-Age=300 , must-revalidate", Some(300)),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_refreshed_well_before_their_time_is_over() {
+    fn keys_are_refreshed_well_before_they_expire() {
         let timing = Timing {
             max_age: Duration::from_secs(20),
             ..Timing::default()

@@ -179,7 +179,7 @@ fn trap_02_a_load_two_readers_and_a_revocation_at_random() {
 /// Runs local and remote writes, with pages in between. Once a call that began after all of them is
 /// applied, the mirror must agree with the store.
 #[test]
-fn writes_here_and_elsewhere_at_random_leave_the_store_s_answer() {
+fn after_random_local_and_remote_writes_the_mirror_agrees_with_the_store() {
     at_random(3_000, || {
         let (subject, cursor) = Mirrored::new(End::Token);
         let ours = subject.0;

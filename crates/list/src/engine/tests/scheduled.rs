@@ -109,7 +109,7 @@ async fn leave_after(polls: usize, call: impl Future) {
 
 /// After revocations and lifts, the list agrees with the store in the end.
 #[test]
-fn random_writes_leave_the_answer_of_the_store() {
+fn after_random_writes_the_list_agrees_with_the_store() {
     at_random(3_000, || {
         let ours = Arc::new(OurEngine::new(End::Token));
         let at_work = Arc::new(AtomicUsize::new(5));

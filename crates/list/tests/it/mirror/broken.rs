@@ -71,7 +71,7 @@ async fn g4_with_a_broken_feed_a_revocation_is_rejected_within_max_staleness() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_the_store_down_answers_are_given_within_the_bound_and_then_no_more() {
+async fn with_the_store_down_answers_last_until_the_bound() {
     for mood in [Behavior::Fails, Behavior::Frozen] {
         let world = World::new();
         let node = world.ready_node().await;
@@ -109,7 +109,7 @@ async fn with_the_store_down_answers_are_given_within_the_bound_and_then_no_more
 
 /// The age counts from before the page was requested.
 #[tokio::test(start_paused = true)]
-async fn a_page_that_took_long_is_old_when_it_comes() {
+async fn a_slow_page_is_as_old_as_its_request() {
     let world = World::new();
     let node = world.ready_node().await;
     let token = token("1");
@@ -127,7 +127,7 @@ async fn a_page_that_took_long_is_old_when_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_feed_that_never_ends_starves_nobody_and_makes_nobody_ready() {
+async fn an_endless_feed_starves_no_check_and_makes_no_list_ready() {
     let world = World::new();
     world.server.lie(Some(|_, page| {
         Ok(Changes {
@@ -145,7 +145,7 @@ async fn a_feed_that_never_ends_starves_nobody_and_makes_nobody_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_feed_that_rejects_its_own_cursors_is_not_asked_all_the_time() {
+async fn a_feed_that_rejects_its_own_cursors_is_not_polled_in_a_loop() {
     let world = World::new();
     let lies: [Lie; 3] = [
         |since, page| since.map_or(Ok(page), |_| Err(StoreError::ForeignCursor)),
@@ -167,7 +167,7 @@ async fn a_feed_that_rejects_its_own_cursors_is_not_asked_all_the_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_without_a_feed_is_asked() {
+async fn a_store_without_a_feed_is_looked_up_each_time() {
     let world = World::new();
     world.server.hide_feed();
     let node = world.node();
@@ -184,7 +184,7 @@ async fn a_store_without_a_feed_is_asked() {
 
 /// A long bound must not delay the retry by a quarter of it.
 #[tokio::test(start_paused = true)]
-async fn a_feed_that_failed_is_asked_again_soon_however_long_the_bound_is() {
+async fn a_failed_feed_is_retried_soon_however_long_the_bound_is() {
     let world = World::new();
     let node = world.node_with(|builder| builder.max_staleness(Duration::from_secs(600)));
     node.list.ready().await.unwrap();

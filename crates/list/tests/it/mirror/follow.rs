@@ -13,7 +13,7 @@ use super::{ANSWER_WITHIN, MAX_STALENESS, World, timed_out};
 use crate::support::{ISSUED, ISSUER, ann_logs_out, end_of, lift, new_use, token, token_of};
 
 #[tokio::test(start_paused = true)]
-async fn who_is_listed_and_who_is_not_is_known_without_asking() {
+async fn listed_and_unlisted_tokens_are_known_without_a_look_up() {
     let world = World::new();
     let server = &world.server;
     server.page(3);
@@ -84,7 +84,7 @@ async fn g4_a_revocation_on_one_node_is_rejected_on_the_other_right_after_its_po
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lift_and_a_use_that_is_returned_come_by_the_feed_too() {
+async fn lifts_and_returned_uses_arrive_through_the_feed_too() {
     let world = World::new();
     let (a, b) = (world.ready_node().await, world.ready_node().await);
     let (revoked, spent) = (token("1"), token("2"));
@@ -171,7 +171,7 @@ async fn the_first_check_loads_the_mirror() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_follows_ends_with_the_last_handle() {
+async fn the_follower_ends_with_the_last_handle() {
     let world = World::new();
     let node = world.ready_node().await;
     let clone = node.list.clone();
@@ -204,7 +204,7 @@ fn a_list_that_outlives_its_runtime_is_followed_in_the_next_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gap_in_the_feed_loads_all_again_and_no_old_answer_survives() {
+async fn a_gap_in_the_feed_reloads_and_no_old_answer_survives() {
     let world = World::new();
     let node = world.ready_node().await;
     let (seen, lifted) = (token("1"), token("2"));
@@ -227,7 +227,7 @@ async fn a_gap_in_the_feed_loads_all_again_and_no_old_answer_survives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn above_its_limit_there_is_no_mirror_and_the_store_is_asked() {
+async fn above_its_capacity_the_mirror_is_off_and_the_store_is_asked() {
     let world = World::new();
     let node = world.node_with(|builder| builder.mirror_capacity(3));
     node.list.ready().await.unwrap();
@@ -267,7 +267,7 @@ async fn above_its_limit_there_is_no_mirror_and_the_store_is_asked() {
 /// Expired entries leave the mirror by a clock that never steps back. If the wall clock is set
 /// back, forgotten tokens are rejected.
 #[tokio::test(start_paused = true)]
-async fn what_has_ended_leaves_the_mirror_and_is_good_for_nobody() {
+async fn expired_entries_leave_the_mirror_and_are_never_valid() {
     let world = World::new();
     let node = world.ready_node().await;
     let (revoked, spent, other) = (token("1"), token("2"), token("3"));
@@ -296,7 +296,7 @@ async fn what_has_ended_leaves_the_mirror_and_is_good_for_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_use_that_is_won_here_is_known_until_it_is_returned() {
+async fn a_local_use_is_known_until_it_is_returned() {
     let world = World::new();
     let node = world.ready_node().await;
     let token = token("1");

@@ -231,7 +231,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_the_mirror_says_is_what_the_store_says(ops in prop::collection::vec(op(), 1..40)) {
+    fn the_mirror_agrees_with_the_store(ops in prop::collection::vec(op(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)

@@ -8,7 +8,7 @@ use super::World;
 use crate::support::{ISSUED, ann_logs_out, end_of, lift, new_use, token};
 
 #[tokio::test(start_paused = true)]
-async fn what_is_ended_here_is_rejected_here_without_asking() {
+async fn a_local_revocation_is_rejected_locally_without_a_look_up() {
     let world = World::new();
     let node = world.ready_node().await;
     world.server.hold(true);
@@ -40,7 +40,7 @@ async fn what_is_ended_here_is_rejected_here_without_asking() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_longer_ended_here_is_asked_for_until_the_feed_tells() {
+async fn a_locally_lifted_token_is_looked_up_until_the_feed_catches_up() {
     let world = World::new();
     let node = world.ready_node().await;
     let (revoked, spent) = (token("1"), token("2"));
@@ -127,7 +127,7 @@ async fn trap_02_a_page_that_was_read_before_a_write_does_not_undo_it() {
 
 /// Another node lifts a local revocation before this node has read either from the feed.
 #[tokio::test(start_paused = true)]
-async fn a_lift_elsewhere_that_comes_with_the_own_revocation_counts_in_the_end() {
+async fn a_remote_lift_in_the_same_page_as_a_local_revocation_counts() {
     let world = World::new();
     let node = world.ready_node().await;
     let token = token("1");
@@ -139,7 +139,7 @@ async fn a_lift_elsewhere_that_comes_with_the_own_revocation_counts_in_the_end()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_revoked_and_lifted_at_once_is_asked_for() {
+async fn a_token_revoked_and_lifted_before_the_next_page_is_looked_up() {
     let world = World::new();
     let node = world.ready_node().await;
     world.server.hold(true);

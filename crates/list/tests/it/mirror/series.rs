@@ -37,7 +37,7 @@ fn told(stats: &ListStats) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn g4_a_recorder_is_told_the_bound_and_when_only_the_bound_holds() {
+async fn g4_metrics_show_the_bound_and_when_only_the_bound_holds() {
     let world = World::new();
     let node = world.ready_node().await;
     node.list.revoke(end_of(&token("1"))).await.unwrap();
@@ -96,7 +96,7 @@ async fn g4_a_recorder_is_told_the_bound_and_when_only_the_bound_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_there_is_none_of_is_no_number() {
+async fn missing_values_are_exported_as_nan() {
     let world = World::new();
     let node = world.node_with(|builder| builder.mirror_capacity(0));
     let none = told(&node.list.stats());

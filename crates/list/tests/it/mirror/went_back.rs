@@ -19,7 +19,7 @@ async fn comes_back(node: &Node) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn g3_what_a_store_has_forgotten_is_written_back() {
+async fn g3_lost_writes_are_written_back() {
     let world = World::new();
     let (a, b) = (world.ready_node().await, world.ready_node().await);
     let (kept, lost, spent, used) = (token("1"), token("2"), token("3"), token("4"));
@@ -87,7 +87,7 @@ async fn g2_uses_are_written_back_under_their_own_ids() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn g5_a_node_is_not_ready_and_lets_nobody_pass_until_the_store_was_told() {
+async fn g5_a_node_is_not_ready_and_rejects_until_it_has_written_back() {
     for mood in [Behavior::Fails, Behavior::Frozen] {
         let world = World::new();
         let node = world.ready_node().await;
@@ -125,7 +125,7 @@ async fn g5_a_node_is_not_ready_and_lets_nobody_pass_until_the_store_was_told() 
 
 /// The feed was broken when the store lost data, so the store was asked and answered "valid".
 #[tokio::test(start_paused = true)]
-async fn g3_what_a_store_said_after_it_forgot_counts_no_more_once_that_is_noticed() {
+async fn g3_answers_after_a_loss_are_dropped_once_it_is_noticed() {
     let world = World::new();
     let node = world.ready_node().await;
     let revoked = token("1");
@@ -148,7 +148,7 @@ async fn g3_what_a_store_said_after_it_forgot_counts_no_more_once_that_is_notice
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_lift_is_undone_by_what_is_written_back() {
+async fn no_lift_is_undone_by_a_write_back() {
     let world = World::new();
     let (a, b) = (world.ready_node().await, world.ready_node().await);
     let (lifted, unseen) = (token("1"), token("2"));
@@ -194,7 +194,7 @@ async fn no_lift_is_undone_by_what_is_written_back() {
 
 /// A revocation after a lift is newer than the lift, and is written back.
 #[tokio::test(start_paused = true)]
-async fn what_was_revoked_after_a_lift_is_written_back_and_stands() {
+async fn a_revocation_after_a_lift_is_written_back_and_stays() {
     let world = World::new();
     let token = token("1");
     world
@@ -222,7 +222,7 @@ async fn what_was_revoked_after_a_lift_is_written_back_and_stands() {
 /// A failover that lost the last writes doesn't invalidate any cursor: the node that made the
 /// writes notices.
 #[tokio::test(start_paused = true)]
-async fn g3_an_own_write_that_the_feed_never_tells_of_is_written_again() {
+async fn g3_a_local_write_missing_from_the_feed_is_written_again() {
     let world = World::new();
     let node = world.ready_node().await;
     let (kept, revoked, spent) = (token("1"), token("2"), token("3"));
@@ -255,7 +255,7 @@ async fn g3_an_own_write_that_the_feed_never_tells_of_is_written_again() {
 
 /// An empty database under the same name: it doesn't know the last cursor that was read.
 #[tokio::test(start_paused = true)]
-async fn trap_47_what_was_known_of_a_database_that_was_replaced_is_written_back() {
+async fn trap_47_a_replaced_database_is_refilled_from_the_mirrors() {
     let world = World::new();
     let (a, b) = (world.ready_node().await, world.ready_node().await);
     let (revoked, spent, used, lifted) = (token("1"), token("2"), token("3"), token("4"));
@@ -287,7 +287,7 @@ async fn trap_47_what_was_known_of_a_database_that_was_replaced_is_written_back(
 }
 
 #[tokio::test(start_paused = true)]
-async fn trap_47_a_node_is_not_ready_until_a_replaced_database_was_told() {
+async fn trap_47_a_node_is_not_ready_until_it_has_refilled_a_replaced_database() {
     let world = World::new();
     let node = world.ready_node().await;
     let revoked = token("1");

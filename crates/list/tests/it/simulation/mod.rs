@@ -60,7 +60,7 @@ fn trap_01_the_bound_and_one_winner_hold_without_a_mirror() {
 
 /// Known bad: lists that may be staler than the bound that is checked.
 #[test]
-fn a_list_that_is_late_is_found_out() {
+fn a_list_that_is_too_stale_is_caught() {
     for mirror_capacity in [0, 1_000] {
         let plan = Plan {
             max_staleness: 3 * MAX_STALENESS,
@@ -76,7 +76,7 @@ fn a_list_that_is_late_is_found_out() {
 
 /// Known bad: each node counts the uses in its own store.
 #[test]
-fn trap_01_nodes_that_count_by_themselves_are_found_out() {
+fn trap_01_nodes_that_count_locally_are_caught() {
     let plan = Plan {
         counts_alone: true,
         ..Plan::default()

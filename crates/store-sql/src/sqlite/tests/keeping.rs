@@ -27,7 +27,7 @@ async fn open(path: &Path) -> SqliteStore {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_purge_gives_room_back_to_the_disk() {
+async fn a_purge_frees_disk_space() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let store = open(&path).await;
@@ -73,7 +73,7 @@ async fn every_connection_flushes_what_it_commits() {
 
 /// Connections that are closed at the same time would leave the log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_last_handle_leaves_one_file() {
+async fn the_last_handle_removes_the_log_file() {
     let folder = tempfile::tempdir().unwrap();
     for round in 0..100 {
         let path = folder.path().join(round.to_string());
@@ -98,7 +98,7 @@ async fn the_last_handle_leaves_one_file() {
 
 /// A store that writes all the time must not starve another one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_several_who_write_all_the_time_each_has_its_turn() {
+async fn concurrent_writers_do_not_starve_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let stores = [open(&path).await, open(&path).await];
@@ -129,7 +129,7 @@ async fn of_several_who_write_all_the_time_each_has_its_turn() {
 
 /// The lock is held as by a process that was stopped in the middle of a transaction.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_somebody_holds_is_not_waited_for_longer_than_was_said() {
+async fn a_locked_file_is_waited_for_no_longer_than_the_timeout() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let within = Duration::from_secs(1);
@@ -153,7 +153,7 @@ async fn a_file_that_somebody_holds_is_not_waited_for_longer_than_was_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_that_are_damaged_fail_closed() {
+async fn damaged_pages_fail_closed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let store = open(&path).await;
