@@ -82,7 +82,7 @@ pub async fn frozen<S: StoreServer>() {
         };
         // A generous limit: only checks that it ends.
         let answers = tokio::time::timeout(Duration::from_secs(30), answers).await;
-        let (taken, found, changes) = answers.expect("an answer in bounded time");
+        let (taken, found, changes) = answers.expect("a response in bounded time");
         let errors = [
             ("use", taken.err()),
             ("look_up", found.err()),
@@ -105,8 +105,8 @@ pub async fn frozen<S: StoreServer>() {
         }
     };
     let mine = tokio::time::timeout(Duration::from_secs(60), mine).await;
-    let mine = mine.expect("a server that is taken again");
+    let mine = mine.expect("the store recovers");
     assert_eq!(mine, UseOutcome::Taken { left: 0 });
     let other = store.take_use(&new_use(1, 2, 1), now()).await;
-    assert_eq!(other.expect("a server that is up"), UseOutcome::Spent);
+    assert_eq!(other.expect("a running server"), UseOutcome::Spent);
 }

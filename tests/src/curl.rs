@@ -55,7 +55,7 @@ impl Reply {
             given.eq_ignore_ascii_case(name).then_some(value)
         });
         let value = values.next();
-        assert_eq!(values.next(), None, "{name} came twice");
+        assert_eq!(values.next(), None, "{name} occurs twice");
         value
     }
 

@@ -197,7 +197,7 @@ pub async fn forgotten(store: &impl Store, tokens: &[u64]) -> usize {
     let mut forgotten = 0;
     for tokens in tokens.chunks(1_000) {
         let keys: Vec<_> = tokens.iter().map(|number| key(*number)).collect();
-        let found = store.look_up(&keys).await.expect("a store that is up");
+        let found = store.look_up(&keys).await.expect("a running store");
         forgotten += found.iter().filter(|found| found.is_none()).count();
     }
     forgotten

@@ -82,8 +82,8 @@ impl Process {
         match tokio::time::timeout(within, found).await {
             Ok(Some(found)) => found,
             // The panic drops the process, which prints its log.
-            Ok(None) => panic!("{name} ended before it said {what}"),
-            Err(_) => panic!("{name} did not say {what} within {within:?}"),
+            Ok(None) => panic!("{name} ended before it printed {what}"),
+            Err(_) => panic!("{name} did not print {what} within {within:?}"),
         }
     }
 
@@ -115,7 +115,7 @@ impl Process {
         if tokio::time::timeout(within, closed).await.is_err() {
             panic!("{name} did not end within {within:?}");
         }
-        (self.child.wait().expect("a child of ours"), said)
+        (self.child.wait().expect("a child process"), said)
     }
 }
 
@@ -125,7 +125,7 @@ fn pump(
     sender: &mpsc::UnboundedSender<String>,
     tail: &Tail,
 ) {
-    let pipe = pipe.expect("a pipe was asked for");
+    let pipe = pipe.expect("a piped stream");
     let (sender, tail) = (sender.clone(), tail.clone());
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {

@@ -29,7 +29,7 @@ pub async fn tables_are_created_once<S: Store>(
     for migrated in join_all((0..8).map(|_| migrate())).await {
         migrated.expect("a migration");
     }
-    let store = connect(false).await.expect("tables that are there");
+    let store = connect(false).await.expect("existing tables");
     store.revoke(&[revocation(1)]).await.expect("a revocation");
     make_version_7();
     for migrates in [false, true] {

@@ -117,7 +117,7 @@ async fn trap_50_a_failing_store_is_a_503() {
         .mirror_capacity(0)
         .max_staleness(Duration::from_secs(3600))
         .build()
-        .expect("settings that work");
+        .expect("valid settings");
     let world = World::over(list, script);
     let server = serve(&world).await;
     for wire in WIRES {

@@ -98,7 +98,7 @@ fn answer(path: &str) -> Response<ScriptedBody> {
         "/breaks-in-length" => response
             .header("content-length", 9)
             .body(body.data("hello").fail()),
-        other => panic!("no such way: {other}"),
+        other => panic!("unknown path: {other}"),
     }
     .expect("a response")
 }

@@ -32,7 +32,7 @@ where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let unreached: Unreached = BoxCloneSyncService::new(service_fn(async |_| {
-        panic!("a request without a token was let through")
+        panic!("a request without a token was accepted")
     }));
     let service = layer.layer(unreached);
     Stack::new(service.map_response(|response| response.map(Body::new)))

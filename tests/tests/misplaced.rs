@@ -146,7 +146,7 @@ async fn a_missing_outer_layer_rejects_the_call_and_the_log_names_it() {
         .with_max_level(Level::DEBUG)
         .with_writer(move || writer.clone())
         .finish();
-    tracing::subscriber::set_global_default(subscriber).expect("the only one of this process");
+    tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
     let world = World::new();
     let reached = Arc::default();
     let mut is_first = true;
@@ -175,7 +175,7 @@ async fn a_missing_outer_layer_rejects_the_call_and_the_log_names_it() {
                     assert!(!head.headers.contains_key("retry-after"), "{name}");
                     assert!(!head.headers.contains_key("www-authenticate"), "{name}");
                     let body = String::from_utf8_lossy(&body);
-                    assert!(!body.contains("Layer"), "the log's business: {body}");
+                    assert!(!body.contains("Layer"), "only the log names layers: {body}");
                 }
                 Some(_) => {
                     assert_eq!(head.status, 200, "{name}");
@@ -193,7 +193,7 @@ async fn a_missing_outer_layer_rejects_the_call_and_the_log_names_it() {
             assert!(!logged.contains(&token[7..]), "{name}: {logged}");
         }
     }
-    assert_eq!(reached.load(Ordering::SeqCst), 0, "the service was reached");
+    assert_eq!(reached.load(Ordering::SeqCst), 0, "the service was called");
 
     // In the right order, the same service is called and nothing is logged.
     let bearer = RequireBearerLayer::new(world.tokens.clone());

@@ -44,7 +44,7 @@ async fn trap_15_a_scan_leaves_no_series_no_entry_and_one_fetch() {
     let list = RevocationList::builder(store)
         .max_staleness(Duration::from_secs(3600))
         .build()
-        .expect("settings that work");
+        .expect("valid settings");
     let url = Endpoint::plain_http(&format!("http://{}/keys", keys.addr)).expect("an endpoint");
     let tokens = JwtVerifier::issuer(issuer.issuer())
         .audience("api")
@@ -83,17 +83,13 @@ async fn trap_15_a_scan_leaves_no_series_no_entry_and_one_fetch() {
 
     let fetches = fetched.load(Ordering::Relaxed);
     assert!(fetches <= 2, "{fetches} fetches in one window");
-    assert_eq!(
-        script.calls(StoreOp::LookUp),
-        asked,
-        "nobody asked the store"
-    );
+    assert_eq!(script.calls(StoreOp::LookUp), asked, "the store was asked");
     assert_eq!(list.stats().kept, kept);
     let seen = get("/", &good);
     let seen = BearerToken::from_authorization(&seen.headers()[AUTHORIZATION]);
-    let seen = seen.expect("one that can be read").expect("a token");
+    let seen = seen.expect("a readable header").expect("a token");
     let still = tokens.verify_cached(&seen);
-    assert!(still.is_some(), "the good token was pushed out");
+    assert!(still.is_some(), "the valid token was evicted");
 
     let counted = monitor.snapshot();
     assert_eq!(counted.services.len(), 1);

@@ -21,9 +21,7 @@ static PANICS: CryptoProvider = CryptoProvider {
 /// TRAPS 13 and 36: the verifier neither installs nor uses a process-wide default.
 #[tokio::test]
 async fn trap_36_no_process_wide_provider_is_used() {
-    PANICS
-        .install_default()
-        .expect("nothing of ours has installed one");
+    PANICS.install_default().expect("no provider is installed");
     for algorithm in TestAlgorithm::ALL {
         let (issuer, clock, _hand) = issuer_with(algorithm);
         let tokens = verifier(&issuer, &clock);
@@ -40,6 +38,6 @@ async fn trap_36_no_process_wide_provider_is_used() {
             )
         })
         .is_err(),
-        "the provider is the one that panics"
+        "the panicking provider is installed"
     );
 }

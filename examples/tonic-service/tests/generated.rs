@@ -28,5 +28,5 @@ fn the_generated_code_is_current() {
             changed.push(name);
         }
     }
-    assert!(changed.is_empty(), "written anew, commit it: {changed:?}");
+    assert!(changed.is_empty(), "regenerated, commit it: {changed:?}");
 }

@@ -52,7 +52,7 @@ pub(crate) fn body(input: &[u8]) {
             body = None;
             break;
         }
-        assert_eq!(counts.get(), (0, 0), "the end is told before it is there");
+        assert_eq!(counts.get(), (0, 0), "the end was reported early");
         let Poll::Ready(next) = poll(watched.as_mut()) else {
             break;
         };
@@ -67,10 +67,10 @@ pub(crate) fn body(input: &[u8]) {
         let is_whole = case
             .promised()
             .is_some_and(|promised| delivered >= promised);
-        assert!(!is_whole, "{case:?}: all that was promised is there");
+        assert!(!is_whole, "{case:?}: the whole announced length was sent");
         assert!(
             !watched.is_end_stream(),
-            "{case:?}: the body says that it is over"
+            "{case:?}: the body reports its end"
         );
     }
     let Some(mut body) = body else {
@@ -83,24 +83,20 @@ pub(crate) fn body(input: &[u8]) {
     assert!(!body.is_end_stream());
     if case.dropped_after != usize::MAX {
         drop(body);
-        assert_eq!(counts.get(), (1, 0), "what has ended is not cancelled");
+        assert_eq!(counts.get(), (1, 0), "an ended body is not cancelled");
         return;
     }
 
     gate.open();
     loop {
         let next = shown_now(body.as_mut());
-        assert_eq!(
-            next,
-            shown_now(twin.as_mut()),
-            "after the end was let through"
-        );
+        assert_eq!(next, shown_now(twin.as_mut()), "after the end was released");
         if next == Shown::End {
             break;
         }
     }
     drop(body);
-    assert_eq!(counts.get(), (1, 0), "the end is told once");
+    assert_eq!(counts.get(), (1, 0), "the end is reported once");
 }
 
 #[derive(Debug)]
@@ -315,6 +311,6 @@ fn shown(next: Next) -> Shown {
 fn shown_now(body: Pin<&mut impl Body<Data = Bytes, Error = BoxError>>) -> Shown {
     match poll(body) {
         Poll::Ready(next) => shown(next),
-        Poll::Pending => panic!("nothing holds it"),
+        Poll::Pending => panic!("the body is not held"),
     }
 }

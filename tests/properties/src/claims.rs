@@ -15,7 +15,7 @@ pub(crate) fn claims(input: &[u8]) {
     let claims = match (Claims::from_json(json.to_owned()), &expected) {
         (Err(_), None) => return,
         (Ok(claims), Some(_)) => claims,
-        (Err(error), Some(_)) => panic!("{error} in a good object"),
+        (Err(error), Some(_)) => panic!("{error} in a valid object"),
         (Ok(claims), None) => panic!("accepted as {claims:?}"),
     };
     let map = expected.expect("compared before");

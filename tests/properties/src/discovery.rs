@@ -19,10 +19,10 @@ pub(crate) fn discovery(input: &[u8]) {
         return;
     };
     let document: Members<Box<RawValue>> =
-        serde_json::from_str(text).expect("only an object is metadata");
+        serde_json::from_str(text).expect("metadata is an object");
     let read = |name: &str| {
         let count = document.0.iter().filter(|(other, _)| other == name).count();
-        assert!(count < 2, "{name} stands there twice");
+        assert!(count < 2, "{name} occurs twice");
         let value = document.get(name)?;
         serde_json::from_str::<String>(value.get()).ok()
     };
@@ -34,7 +34,7 @@ pub(crate) fn discovery(input: &[u8]) {
     for (name, endpoint) in endpoints {
         let url = read(name);
         if let Ok(endpoint) = endpoint {
-            assert_same_place(&endpoint, &url.expect("only a text is a URL"));
+            assert_same_place(&endpoint, &url.expect("a URL is a string"));
         }
     }
 }

@@ -33,14 +33,14 @@ pub(crate) fn jwks(input: &[u8]) {
         return;
     };
     if let Ok(tokens) = verifier(text) {
-        let value: Value = serde_json::from_str(text).expect("only JSON is a key set");
+        let value: Value = serde_json::from_str(text).expect("a key set is JSON");
         let keys = value["keys"]
             .as_array()
-            .expect("only an object with a list is");
-        assert!(keys.iter().any(Value::is_object), "there is no key in it");
+            .expect("a key set is an object with a list");
+        assert!(keys.iter().any(Value::is_object), "it contains no key");
         let once = names(input).expect("an object").0;
         let once = once.iter().filter(|(name, _)| name == "keys").count();
-        assert_eq!(once, 1, "nobody can tell which keys are meant");
+        assert_eq!(once, 1, "duplicate keys are ambiguous");
         // Only the issuer has the key.
         assert!(
             value.to_string().contains("\"kty\"") && !passes(&tokens) || text.contains(good_x())
@@ -51,7 +51,7 @@ pub(crate) fn jwks(input: &[u8]) {
         // Only a set that is too large may be rejected with its valid key.
         if set.len() < 1024 * 1024 {
             let tokens = verifier(&set).expect("one key is good");
-            assert!(passes(&tokens), "{junk} keeps the good key from verifying");
+            assert!(passes(&tokens), "{junk} disables the valid key");
         }
     }
 }

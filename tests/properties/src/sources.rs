@@ -64,7 +64,7 @@ fn call(configure: impl FnOnce(Layered) -> Layered, request: Request<()>) -> Out
     };
     let layer = configure(RequireBearerLayer::new(recorder.clone()));
     let response = layer.layer(inner).call(request).now_or_never();
-    let Ok(response) = response.expect("nothing waits");
+    let Ok(response) = response.expect("nothing is pending");
     let asked = std::mem::take(
         &mut *recorder
             .asked

@@ -89,7 +89,7 @@ impl Cassandra {
             yaml.push('\n');
         }
         for (name, text) in [("cassandra.yaml", yaml.as_str()), ("logback.xml", LOGBACK)] {
-            fs::write(data.path().join(name), text).expect("a temp dir to write to");
+            fs::write(data.path().join(name), text).expect("a writable temp dir");
         }
         let mut cassandra = Self {
             process: ServerProcess::default(),
@@ -144,7 +144,7 @@ impl Cassandra {
     /// # Panics
     /// If the server is running.
     pub fn copy_data(&self, from: &Path, to: &Path) {
-        assert!(self.process.is_gone(), "it would go on writing");
+        assert!(self.process.is_gone(), "the server is still running");
         let _ = fs::remove_dir_all(to);
         copy(from, to).expect("folders to copy");
     }
@@ -215,6 +215,6 @@ fn free_ports() -> [u16; 2] {
     let listeners = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     listeners.map(|listener| {
         let address = listener.local_addr();
-        address.expect("a socket of ours").port()
+        address.expect("a bound socket").port()
     })
 }

@@ -72,5 +72,5 @@ fn ran(name: &str, command: &mut Command) -> String {
 
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a socket of ours").port()
+    listener.local_addr().expect("a bound socket").port()
 }

@@ -164,13 +164,13 @@ impl SharedPostgres {
 /// Debian has a folder for the programs of each major version, outside of PATH.
 fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql")
-        .unwrap_or_else(|error| panic!("postgresql of Debian is not installed: {error}"));
+        .unwrap_or_else(|error| panic!("Debian's postgresql is not installed: {error}"));
     let version = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
     let newest = versions
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.join("bin/postgres").exists())
         .max_by_key(version);
-    newest.expect("postgresql of Debian").join("bin")
+    newest.expect("Debian's postgresql").join("bin")
 }
 
 /// The server refuses to run as root. Changing the user clears the parent-death signal, so it is

@@ -176,7 +176,7 @@ impl WatchedRedis {
         let replica = Redis::start(&["--repl-diskless-sync-delay", "0", "--replicaof", &of]).await;
         // Only the primary is reliable: the replica reports the link as up a second before it
         // receives data.
-        wait_until("the replica is in step", || {
+        wait_until("the replica is in sync", || {
             primary
                 .cli(&["INFO", "replication"])
                 .contains("state=online")
@@ -190,7 +190,7 @@ impl WatchedRedis {
              sentinel down-after-milliseconds {name} 500\nsentinel failover-timeout {name} 3000\n",
             primary.port
         );
-        std::fs::write(data.path().join("sentinel.conf"), config).expect("a temp dir of ours");
+        std::fs::write(data.path().join("sentinel.conf"), config).expect("a temp dir");
         let mut sentinel = Redis {
             process: ServerProcess::default(),
             data,
@@ -269,13 +269,10 @@ impl RedisCluster {
 pub async fn replicas_catch_up(servers: &[Redis]) {
     let done = servers.iter().map(|server| {
         let done = server.replication("master_repl_offset");
-        (
-            server.port,
-            done.expect("a server that tells how far it is"),
-        )
+        (server.port, done.expect("a replication offset"))
     });
     let done: HashMap<_, _> = done.collect();
-    wait_until("the replicas have what was done", || {
+    wait_until("the replicas have caught up", || {
         servers.iter().all(|server| {
             let Some(master) = server.replication("master_port") else {
                 return true;
@@ -295,7 +292,7 @@ pub async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
         }
     };
     let asked = tokio::time::timeout(WITHIN, asked).await;
-    asked.unwrap_or_else(|_| panic!("it was not seen within {WITHIN:?} that {what}"));
+    asked.unwrap_or_else(|_| panic!("not within {WITHIN:?}: {what}"));
 }
 
 /// Returns a free port for a cluster node, whose bus uses a port 10,000 higher.

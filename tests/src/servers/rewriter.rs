@@ -21,12 +21,12 @@ impl Rewriter {
         assert!(words.iter().all(|(from, to)| from.len() == to.len()));
         let to = url.split(['@', '/']).nth(3).expect("an address").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let addr = listener.local_addr().expect("a socket of ours");
+        let addr = listener.local_addr().expect("a bound socket");
         let mut task = JoinSet::new();
         task.spawn(async move {
             let mut both = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(&to).await.expect("a server that is up");
+                let server = TcpStream::connect(&to).await.expect("a running server");
                 let (mut from_client, mut to_client) = client.into_split();
                 let (mut from_server, mut to_server) = server.into_split();
                 both.spawn(async move {

@@ -20,12 +20,12 @@ pub(super) async fn run(command: &mut Command, input: &Value) -> Value {
         .kill_on_drop(true)
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?} does not run: {error}"));
-    let mut stdin = child.stdin.take().expect("a pipe was asked for");
+    let mut stdin = child.stdin.take().expect("a piped stream");
     let input = input.to_string();
     let run = async {
         stdin.write_all(input.as_bytes()).await.expect("it reads");
         drop(stdin);
-        child.wait_with_output().await.expect("a child of ours")
+        child.wait_with_output().await.expect("a child process")
     };
     let output = timeout(ENDS_WITHIN, run).await.expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr);

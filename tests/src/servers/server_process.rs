@@ -45,7 +45,7 @@ impl ServerProcess {
     }
 
     fn running(&self) -> &Process {
-        self.0.as_ref().expect("a server that runs")
+        self.0.as_ref().expect("a running server")
     }
 }
 

@@ -106,12 +106,12 @@ impl StoreServer for Redis {
 
     async fn open(&self) -> RedisStore {
         let store = RedisStore::connect(&self.url()).await;
-        store.expect("a server that is up")
+        store.expect("a running server")
     }
 
     async fn open_impatient(&self, request_timeout: Duration) -> RedisStore {
         let store = RedisStore::builder(&self.url()).request_timeout(request_timeout);
-        store.connect().await.expect("a server that is up")
+        store.connect().await.expect("a running server")
     }
 
     suffers_by_its_process!();
@@ -130,12 +130,12 @@ impl StoreServer for Postgres {
 
     async fn open(&self) -> PostgresStore {
         let store = PostgresStore::connect(self.url()).await;
-        store.expect("a server that is up")
+        store.expect("a running server")
     }
 
     async fn open_impatient(&self, request_timeout: Duration) -> PostgresStore {
         let store = PostgresStore::builder(self.url()).request_timeout(request_timeout);
-        store.connect().await.expect("a server that is up")
+        store.connect().await.expect("a running server")
     }
 
     suffers_by_its_process!();
@@ -154,12 +154,12 @@ impl StoreServer for MariaDb {
 
     async fn open(&self) -> MySqlStore {
         let store = MySqlStore::connect(self.url()).await;
-        store.expect("a server that is up")
+        store.expect("a running server")
     }
 
     async fn open_impatient(&self, request_timeout: Duration) -> MySqlStore {
         let store = MySqlStore::builder(self.url()).request_timeout(request_timeout);
-        store.connect().await.expect("a server that is up")
+        store.connect().await.expect("a running server")
     }
 
     suffers_by_its_process!();
@@ -175,7 +175,7 @@ impl StoreServer for Cassandra {
         // Allows for a busy machine.
         let patient = builder.request_timeout(Duration::from_secs(10));
         let made = patient.migrate("{'class': 'SimpleStrategy', 'replication_factor': 1}");
-        made.await.expect("a server that is up");
+        made.await.expect("a running server");
         server
     }
 
@@ -185,12 +185,12 @@ impl StoreServer for Cassandra {
 
     async fn open(&self) -> CassandraStore {
         let store = CassandraStore::builder([self.address()]).connect().await;
-        store.expect("a server that is up")
+        store.expect("a running server")
     }
 
     async fn open_impatient(&self, request_timeout: Duration) -> CassandraStore {
         let store = CassandraStore::builder([self.address()]).request_timeout(request_timeout);
-        store.connect().await.expect("a server that is up")
+        store.connect().await.expect("a running server")
     }
 
     suffers_by_its_process!();

@@ -99,7 +99,10 @@ async fn an_aborted_download_spends_the_link_and_a_range_does_not_resume_it() {
         );
         let mut stream = begin(shop.at, &link, None).await;
         let mut some = vec![0; 1_000_000];
-        stream.read_exact(&mut some).await.expect("some of it");
+        stream
+            .read_exact(&mut some)
+            .await
+            .expect("a part of the body");
         drop(stream);
         for resumed in [&[wire][..], &[wire, "-C", "1000000"]] {
             let rejected = call(shop.at, &link, resumed).await;

@@ -39,7 +39,7 @@ impl Inside {
             .mirror_capacity(0)
             .store_timeout(Duration::from_millis(500))
             .build()
-            .expect("settings that work");
+            .expect("valid settings");
         let tokens = JwtVerifier::issuer(issuer.issuer())
             .audience("orders")
             .jwks(issuer.jwks().to_string())

@@ -12,7 +12,7 @@ fn readme() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/axum-router");
     let text = std::fs::read_to_string(folder.join("README.md")).expect("a README");
     let block = text.split("```sh\n").nth(1).expect("shell lines");
-    let block = block.split("```").next().expect("an end of them");
+    let block = block.split("```").next().expect("the end of the block");
     let (addresses, lines): (Vec<&str>, _) = block
         .lines()
         .partition(|line| line.starts_with("ISSUER=") || line.starts_with("API="));
@@ -38,7 +38,7 @@ async fn the_lines_of_the_readme_match_the_output_and_work() {
         script.push_str(&format!("{variable}{value}\n"));
     }
     for line in &lines {
-        assert_eq!(shop.program.says(line).await, "", "printed after {line}");
+        assert_eq!(shop.program.says(line).await, "", "output after {line}");
     }
     script.push_str(&lines.join("\n"));
 

@@ -66,7 +66,7 @@ impl Stage {
             .mirror_capacity(0)
             .store_timeout(Duration::from_millis(200))
             .build()
-            .expect("settings that work");
+            .expect("valid settings");
         let [orders, stock, maps] = [
             Upstream::start(act.clone()).await,
             Upstream::start(act.clone()).await,
@@ -105,7 +105,7 @@ impl Stage {
     pub(crate) async fn end(self) -> Seen3 {
         let (stop, served) = (self.stop, self.served);
         let _ = stop.send(());
-        let drained = served.await.expect("it serves to its end");
+        let drained = served.await.expect("the server ends cleanly");
         for upstream in [&self.orders, &self.stock, &self.maps] {
             upstream.is_alone().await;
         }

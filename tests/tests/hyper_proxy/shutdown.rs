@@ -130,7 +130,7 @@ async fn slow_issuer(may: Arc<Semaphore>) -> TestIssuer {
             permit.forget();
             (StatusCode::OK, [(header::CONTENT_TYPE, "text/html")])
         }
-        Err(_) => unreachable!("nobody closes it"),
+        Err(_) => unreachable!("the semaphore is never closed"),
     };
     let router = Router::new()
         .route("/.well-known/openid-configuration", answer(Json(metadata)))

@@ -63,7 +63,7 @@ async fn fifty_megabytes_are_streamed_both_ways_without_buffering() {
         );
     }
     let more = peak(&demo).saturating_sub(before);
-    assert!(more < SIZE / 2, "{more} bytes more than before");
+    assert!(more < SIZE / 2, "{more} more bytes than before");
 }
 
 /// Each chunk is forwarded before the next one arrives, in both directions.

@@ -149,7 +149,7 @@ async fn the_head_still_ends_the_stream(reset: Reset) {
         assert_eq!(upload(at, path, &token).await, head, "{path} {reset:?}");
     }
     let _ = stop.send(());
-    let drained = served.await.expect("it serves to its end");
+    let drained = served.await.expect("the server ends cleanly");
     assert_eq!(drained.queued, 0);
 }
 

@@ -175,7 +175,7 @@ impl Connection {
                     self.send(answer).await;
                     return;
                 }
-                Act::AnswerTheHead(_) | Act::Echo(_) => unreachable!("done above"),
+                Act::AnswerTheHead(_) | Act::Echo(_) => unreachable!("handled above"),
             }
         }
     }

@@ -68,7 +68,7 @@ pub(crate) async fn survives<S: Store>(
     all.is_there(&store, (0, 0)).await;
     let keys: Vec<_> = earlier.iter().map(key).collect();
     for (number, listed) in earlier.iter().zip(look_up(&store, &keys).await) {
-        assert_eq!(listed, Some(SPENT), "of the earlier {number}");
+        assert_eq!(listed, Some(SPENT), "earlier token {number}");
     }
     println!(
         "{} revocations, {} uses won, {} lost",
@@ -78,7 +78,7 @@ pub(crate) async fn survives<S: Store>(
     );
     let many = 10 * usize::try_from(rounds).expect("a few");
     assert!(all.revoked.len() > many && all.won.len() > many);
-    assert!(all.lost.len() > many, "of two uses one has to lose");
+    assert!(all.lost.len() > many, "one of two uses must lose");
 }
 
 async fn take_once<S: Store>(store: &S, numbers: &[u64]) {
@@ -109,7 +109,7 @@ impl Acknowledged {
             .stdout(Stdio::piped())
             .spawn();
         let mut writer = Writer(writer.expect("setpriv, of util-linux, runs"));
-        let said = writer.0.stdout.take().expect("a pipe was asked for");
+        let said = writer.0.stdout.take().expect("a piped stream");
         let mut lines = BufReader::new(said).lines();
         for _ in 0..life {
             match lines.next() {
@@ -129,7 +129,7 @@ impl Acknowledged {
             Ack::Revoked(number) => self.revoked.push(number),
             Ack::Won(number, use_) => {
                 let other = self.won.insert(number, use_);
-                assert_eq!(other, None, "two have won the only use of {number}");
+                assert_eq!(other, None, "two winners of the only use of {number}");
             }
             Ack::Lost(number, use_) => self.lost.push((number, use_)),
         }
@@ -140,11 +140,11 @@ impl Acknowledged {
     async fn is_there<S: Store>(&self, store: &S, (won_before, lost_before): (usize, usize)) {
         let revoked: Vec<_> = self.revoked.iter().map(key).collect();
         for (number, listed) in self.revoked.iter().zip(look_up(store, &revoked).await) {
-            assert_eq!(listed, Some(REVOKED), "the revocation of {number} is gone");
+            assert_eq!(listed, Some(REVOKED), "the revocation of {number} was lost");
         }
         let spent: Vec<_> = self.won.keys().map(key).collect();
         for (number, listed) in self.won.keys().zip(look_up(store, &spent).await) {
-            assert_eq!(listed, Some(SPENT), "the use of {number} is free again");
+            assert_eq!(listed, Some(SPENT), "the use of {number} was lost");
         }
         let won = self.won.iter().map(|(number, use_)| (*number, *use_));
         let won = won.skip(won_before).map(async |(number, use_)| {
@@ -155,7 +155,7 @@ impl Acknowledged {
             assert_eq!(
                 outcome,
                 UseOutcome::Taken { left: 0 },
-                "of {number} by {use_}"
+                "token {number}, use {use_}"
             );
         });
         join_all(won).await;
@@ -164,7 +164,7 @@ impl Acknowledged {
                 .take_use(&Ack::new_use(*number, *use_), now())
                 .await
                 .expect("an answer");
-            assert_eq!(outcome, UseOutcome::Spent, "of {number} by {use_}");
+            assert_eq!(outcome, UseOutcome::Spent, "token {number}, use {use_}");
         });
         join_all(lost).await;
     }

@@ -136,8 +136,8 @@ impl Caller {
         let mut request = get(path, token);
         *request.method_mut() = method;
         let answer = tokio::time::timeout(ANSWERS_WITHIN, self.0.send(request)).await;
-        let answer = answer.expect("an answer in bounded time");
-        let answer = answer.expect("a connection that holds");
+        let answer = answer.expect("a response in bounded time");
+        let answer = answer.expect("an open connection");
         assert!(answer.whole, "{answer:?}");
         let come_again = answer.headers.get("retry-after");
         let is_unavailable = answer.status == StatusCode::SERVICE_UNAVAILABLE;

@@ -66,7 +66,7 @@ mod sqlite {
     fn file() -> (TempDir, String) {
         let folder = TempDir::new().expect("a temp dir");
         let file = folder.path().join("revocations.sqlite");
-        let place = file.to_str().expect("a path of letters").to_owned();
+        let place = file.to_str().expect("a path in UTF-8").to_owned();
         (folder, place)
     }
 

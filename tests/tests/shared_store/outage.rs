@@ -54,13 +54,13 @@ pub(crate) async fn under_load<S: StoreServer>(kind: &'static str, told: Told) {
             assert_eq!(
                 caller.orders(token).await,
                 SPENT,
-                "what was revoked stays so"
+                "a revoked token stays rejected"
             );
         }
-        assert_eq!(caller.orders(&known).await, "200", "seen before, and young");
+        assert_eq!(caller.orders(&known).await, "200", "a fresh answer");
         let token = stage.token("somebody");
         let log_out = caller.ask(Method::POST, "/log-out", &token).await;
-        assert_eq!(log_out, "503", "nothing is durable");
+        assert_eq!(log_out, "503", "the revocation is not durable");
         let told = hasty.metrics().await;
         assert_eq!(told["mirror_live"], 0.0, "{told:?}");
         assert!(told["mirror_age_seconds"] >= told["max_staleness_seconds"]);
@@ -120,7 +120,7 @@ pub(crate) async fn under_load<S: StoreServer>(kind: &'static str, told: Told) {
         );
         assert_eq!(
             told["restored_entries_total"], 0.0,
-            "nothing was forgotten: {told:?}"
+            "writes were lost: {told:?}"
         );
     }
 }

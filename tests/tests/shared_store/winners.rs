@@ -78,7 +78,7 @@ pub(crate) async fn race_of_three(kind: &'static str, place: String, tokens: usi
     let expected = [("200", 1), (SPENT, each - 1)];
     let expected = Counts::from(expected.map(|(verdict, calls)| (verdict.to_owned(), calls)));
     for (number, counts) in race(&nodes, tokens.clone()).await.iter().enumerate() {
-        assert_eq!(*counts, expected, "of token {number}");
+        assert_eq!(*counts, expected, "token {number}");
     }
     // A node that starts later has loaded the spent tokens before it listens.
     nodes.push(stage.node(&[PATIENT]).await);

@@ -71,14 +71,11 @@ impl Fixture for Keyspace {
         let store = CassandraStore::builder([self.address().await])
             .keyspace(&self.name)
             .clock(self.clock.clone());
-        store.connect().await.expect("a server that is up")
+        store.connect().await.expect("a running server")
     }
 
     async fn harm(&self, harm: Fault) {
-        assert!(
-            self.theirs.is_none(),
-            "{harm:?} of a server that is not ours"
-        );
+        assert!(self.theirs.is_none(), "{harm:?} on a shared server");
         let mut server = own().await;
         if server.suffers(harm).await {
             return;
@@ -121,7 +118,7 @@ async fn trim(address: &str, name: &str) {
             format!("DELETE FROM \"{name}\".log WHERE writer = {writer} AND seq <= {seq}"),
         ] {
             let done = session.query_unpaged(statement, ()).await;
-            done.expect("a server that is up");
+            done.expect("a running server");
         }
     }
 }

@@ -85,7 +85,7 @@ async fn a_life_that_is_past_is_rejected(store: &CassandraStore) {
 /// would lose the revocation.
 async fn a_write_of_a_clock_that_is_behind_counts(address: &str) {
     let store = keyspace(address, "skewed").await.connect().await;
-    let store = store.expect("a server that is up");
+    let store = store.expect("a running server");
     store.revoke(&[revocation(1)]).await.expect("a revocation");
     let session = driver(address).await;
     // An hour ahead, as written by a node with a fast clock.

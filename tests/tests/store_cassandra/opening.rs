@@ -44,7 +44,7 @@ async fn a_failed_open_names_the_cause() {
     for _ in 0..2 {
         builder().migrate(ONE_COPY).await.expect("a migration");
     }
-    let store = builder().connect().await.expect("a keyspace that is there");
+    let store = builder().connect().await.expect("an existing keyspace");
     store.revoke(&[revocation(1)]).await.expect("a revocation");
     one_winner_per_datacenter(&address, &name).await;
     let session = driver(&address).await;
@@ -65,7 +65,10 @@ async fn a_failed_open_names_the_cause() {
         Err(CassandraStoreError::Newer { found: 7, .. })
     ));
     let drop = format!("DROP KEYSPACE \"{name}\"");
-    session.query_unpaged(drop, ()).await.expect("it was ours");
+    session
+        .query_unpaged(drop, ())
+        .await
+        .expect("the keyspace exists");
 }
 
 async fn one_winner_per_datacenter(address: &str, name: &str) {
@@ -91,7 +94,7 @@ async fn the_store_does_not_rely_on_the_settings_of_a_user_session() {
     let session = SessionBuilder::new()
         .known_node(&address)
         .default_execution_profile_handle(profile.build().into_handle());
-    let session = Arc::new(session.build().await.expect("a server that is up"));
+    let session = Arc::new(session.build().await.expect("a running server"));
     let name = format!("Session_{}", std::process::id());
     let builder = || CassandraStore::builder_from_session(Arc::clone(&session)).keyspace(&name);
     let both = builder().credentials("ann", "s3cret").connect().await;
@@ -118,5 +121,8 @@ async fn the_store_does_not_rely_on_the_settings_of_a_user_session() {
     store.purge(UnixTime::EPOCH).await.expect("a purge");
     let drop = format!("DROP KEYSPACE \"{name}\"");
     let plain = driver(&address).await;
-    plain.query_unpaged(drop, ()).await.expect("it was ours");
+    plain
+        .query_unpaged(drop, ())
+        .await
+        .expect("the keyspace exists");
 }

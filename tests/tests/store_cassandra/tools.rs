@@ -15,16 +15,13 @@ pub(crate) const ONE_COPY: &str = "{'class': 'SimpleStrategy', 'replication_fact
 pub(crate) async fn keyspace(address: &str, name: &str) -> CassandraStoreBuilder {
     let builder = CassandraStore::builder([address]).keyspace(name);
     let patient = builder.clone().request_timeout(Duration::from_secs(10));
-    patient
-        .migrate(ONE_COPY)
-        .await
-        .expect("a server that is up");
+    patient.migrate(ONE_COPY).await.expect("a running server");
     builder
 }
 
 pub(crate) async fn open(address: &str) -> CassandraStore {
     let builder = keyspace(address, "tower_revoke").await;
-    builder.connect().await.expect("a server that is up")
+    builder.connect().await.expect("a running server")
 }
 
 /// Returns a plain session of the driver.
@@ -32,7 +29,7 @@ pub(crate) async fn driver(address: &str) -> Session {
     let session = SessionBuilder::new()
         .known_node(address)
         .fetch_schema_metadata(false);
-    session.build().await.expect("a server that is up")
+    session.build().await.expect("a running server")
 }
 
 /// Selects rows of one number.

@@ -51,16 +51,16 @@ impl Fixture for Tables {
     async fn open(&self) -> MySqlStore {
         let url = match &self.alone {
             Some(server) => server.lock().await.url(),
-            None => SHARED.get().expect("a server that was started").clone(),
+            None => SHARED.get().expect("a started server").clone(),
         };
         let store = MySqlStore::builder(url)
             .table_prefix(&self.prefix)
             .clock(self.clock.clone());
-        store.connect().await.expect("a server that is up")
+        store.connect().await.expect("a running server")
     }
 
     async fn harm(&self, harm: Fault) {
-        let server = self.alone.as_ref().expect("a server that is its own");
+        let server = self.alone.as_ref().expect("an exclusive server");
         let mut server = server.lock().await;
         if server.suffers(harm).await {
             return;

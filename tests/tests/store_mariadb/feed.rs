@@ -11,7 +11,7 @@ use super::tools::{key, open, revocation};
 
 async fn session(server: &MariaDb) -> MySqlConnection {
     let session = MySqlConnection::connect(&server.url()).await;
-    session.expect("a server that is up")
+    session.expect("a running server")
 }
 
 /// Shows what a feed by plain AUTO_INCREMENT loses: the slower of two transactions has the lower
@@ -32,7 +32,7 @@ async fn a_feed_by_plain_auto_increment_loses_a_change() {
     slow.commit().await.expect("a commit");
     let row = sqlx::query(read).bind(cursor).fetch_one(&mut fast).await;
     let seen = seen + row.expect("a page").get::<i64, _>("seen");
-    assert_eq!(seen, 1, "of two changes, both committed");
+    assert_eq!(seen, 1, "one of two committed changes");
 }
 
 /// The store's protocol avoids that: the second transaction waits until the first one commits.

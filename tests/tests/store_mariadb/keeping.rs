@@ -15,7 +15,7 @@ use super::tools::{key, new_use, now, open, revocation};
 async fn the_feed_is_trimmed_while_it_grows() {
     let server = MariaDb::start(&[]).await;
     let store = MySqlStore::builder(server.url()).feed_capacity(100);
-    let store = store.connect().await.expect("a server that is up");
+    let store = store.connect().await.expect("a running server");
     let events = || server.sql("SELECT COUNT(*) FROM tower_revoke_events");
     sql::feed_forgets_while_it_grows(&store, events).await;
 }
@@ -27,7 +27,7 @@ async fn old_changes_are_trimmed_however_few_they_are() {
     let store = MySqlStore::builder(server.url())
         .clock(clock)
         .feed_retention(Duration::from_secs(60));
-    let store = store.connect().await.expect("a server that is up");
+    let store = store.connect().await.expect("a running server");
     let kept = || server.sql("SELECT MIN(seq), MAX(seq) FROM tower_revoke_events");
     sql::old_changes_go(&store, &hand, kept).await;
 }
@@ -100,7 +100,7 @@ async fn trap_30_keys_with_a_common_prefix_are_distinct() {
     let server = MariaDb::start(&["--sql-mode="]).await;
     server.sql("CREATE TABLE naive (token VARBINARY(15) PRIMARY KEY)");
     server.sql("INSERT IGNORE INTO naive VALUES (REPEAT('a', 15)), (CONCAT(REPEAT('a', 15), 'b'))");
-    assert_eq!(server.sql("SELECT COUNT(*) FROM naive"), "1", "the trap");
+    assert_eq!(server.sql("SELECT COUNT(*) FROM naive"), "1", "collision");
     let store = open(&server).await;
     for last in [0, b' ', b'a', b'b', 0xff] {
         let mut bytes = [b'a'; 16];
@@ -130,7 +130,7 @@ async fn long_texts_are_rejected_and_never_truncated() {
     };
     // Together they are several times the packet limit.
     let long: Vec<_> = (0..10).map(|number| said(number, 400_000)).collect();
-    store.revoke(&long).await.expect("words that fit");
+    store.revoke(&long).await.expect("texts within the limit");
     let (long, short) = ([said(10, 600_000)], [said(11, 2)]);
     let (long, short) = tokio::join!(store.revoke(&long), store.revoke(&short));
     assert!(matches!(long, Err(StoreError::Unsupported(_))), "{long:?}");
@@ -142,6 +142,6 @@ async fn long_texts_are_rejected_and_never_truncated() {
     store
         .revoke(&[said(0, 2)])
         .await
-        .expect("a row with long words");
+        .expect("a row with long texts");
     assert!(store.look_up(&[key(10)]).await.expect("an answer")[0].is_none());
 }

@@ -33,7 +33,7 @@ async fn a_migration_that_was_interrupted_anywhere_is_completed() {
             .table_prefix("")
             .connect()
             .await;
-        let store = store.expect("tables that are there");
+        let store = store.expect("existing tables");
         store.revoke(&[revocation(1)]).await.expect("a revocation");
         // Undoes the steps of a migration in reverse: the row, the table of the row, then the other
         // tables.

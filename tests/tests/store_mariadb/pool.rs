@@ -36,7 +36,7 @@ async fn a_pool_of_one_with_any_defaults_serves_every_call_and_stays_open() {
     let store =
         MySqlStore::builder_from_pool(pool.clone()).request_timeout(Duration::from_secs(20));
     let store = store.connect().await;
-    let store = store.expect("a store without a free connection");
+    let store = store.expect("opening needs no connection");
     drop(held);
 
     let calls = join_all((0..50).map(|number| {
@@ -52,7 +52,7 @@ async fn a_pool_of_one_with_any_defaults_serves_every_call_and_stays_open() {
         })
     }));
     let calls = tokio::time::timeout(Duration::from_secs(60), calls).await;
-    for call in calls.expect("nobody waits for ever") {
+    for call in calls.expect("no call waits forever") {
         call.expect("no panic").expect("an answer");
     }
     store
@@ -120,7 +120,7 @@ async fn a_call_that_ends_early_leaves_no_transaction_in_the_pool() {
             .expect_err("there is no table");
         pool.execute("CREATE TABLE IF NOT EXISTS mine (number INT)")
             .await
-            .expect("a session that may write");
+            .expect("a writable session");
     }
     server.sql("RENAME TABLE tower_revoke_other TO tower_revoke_uses");
     for _ in 0..20 {

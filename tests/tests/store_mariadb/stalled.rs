@@ -38,14 +38,14 @@ impl Way {
         let url = server.url();
         let to = url.split(['@', '/']).nth(3).expect("an address").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let addr = listener.local_addr().expect("a socket of ours");
+        let addr = listener.local_addr().expect("a bound socket");
         let (is_stopped, held) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
         let mut task = JoinSet::new();
         let (stops, counts) = (is_stopped.clone(), held.clone());
         task.spawn(async move {
             let mut both = JoinSet::new();
             while let Ok((node, _)) = listener.accept().await {
-                let server = TcpStream::connect(&to).await.expect("a server that is up");
+                let server = TcpStream::connect(&to).await.expect("a running server");
                 let (mut from_node, mut to_node) = node.into_split();
                 let (mut from_server, mut to_server) = server.into_split();
                 both.spawn(async move {
@@ -61,7 +61,7 @@ impl Way {
                             std::future::pending::<()>().await;
                         }
                         let sent = to_server.write_all(&some[..count]).await;
-                        sent.expect("a server that listens");
+                        sent.expect("a listening server");
                     }
                 });
             }
@@ -84,16 +84,16 @@ async fn a_node_that_stalls_before_its_commit_delays_the_others_briefly() {
     let server = MariaDb::start(&[]).await;
     let way = Way::to(&server).await;
     let stopped = MySqlStore::builder(way.url()).request_timeout(Duration::from_millis(500));
-    let stopped = stopped.connect().await.expect("a server that is up");
+    let stopped = stopped.connect().await.expect("a running server");
     let store = MySqlStore::builder(server.url()).request_timeout(Duration::from_secs(30));
-    let store = store.connect().await.expect("a server that is up");
+    let store = store.connect().await.expect("a running server");
     way.is_stopped.store(true, Ordering::SeqCst);
     let late = stopped
         .take_use(&new_use(1, 1, 1), now())
         .await
         .expect_err("it has stopped");
     assert!(is_outage(&late), "{late:?}");
-    assert!(way.held.load(Ordering::SeqCst) > 0, "it had the lock");
+    assert!(way.held.load(Ordering::SeqCst) > 0, "it held the lock");
     // It never sends anything again, and its connection stays open.
     let won = store
         .take_use(&new_use(1, 2, 1), now())
@@ -114,14 +114,14 @@ async fn a_node_that_stalls_before_its_commit_delays_the_others_briefly() {
 async fn a_foreign_lock_times_calls_out_and_leaks_no_lock() {
     let server = MariaDb::start(&[]).await;
     let store = MySqlStore::builder(server.url()).request_timeout(Duration::from_millis(300));
-    let store = store.connect().await.expect("a server that is up");
+    let store = store.connect().await.expect("a running server");
     store
         .take_use(&new_use(1, 1, 1), now())
         .await
         .expect("a use");
     let mut admin = MySqlConnection::connect(&server.url())
         .await
-        .expect("a server that is up");
+        .expect("a running server");
     let mut held = admin.begin().await.expect("a transaction");
     let lock = "SELECT * FROM tower_revoke_store FOR UPDATE";
     held.execute(lock).await.expect("the lock");
@@ -132,7 +132,7 @@ async fn a_foreign_lock_times_calls_out_and_leaks_no_lock() {
     assert!(is_outage(&late), "{late:?}");
     // Readers wait for no lock.
     assert!(store.look_up(&[key(1)]).await.expect("an answer")[0].is_some());
-    held.rollback().await.expect("the lock is returned");
+    held.rollback().await.expect("the lock is released");
     let won = async {
         loop {
             match store.take_use(&new_use(2, 1, 1), now()).await {
@@ -168,7 +168,7 @@ async fn killed_connections_cause_no_errors() {
         }
         assert!(store.look_up(&[key(number)]).await.expect("an answer")[0].is_some());
         let back = store.return_use(&new_use(100 + number, 1, 1)).await;
-        assert!(back.expect("an answer"), "nothing was in doubt");
+        assert!(back.expect("an answer"), "the outcome was unambiguous");
     }
 }
 
@@ -183,12 +183,10 @@ async fn trap_56_a_server_that_became_read_only_is_an_outage() {
     );
     for (number, user) in [(1, "orders@"), (10, "root@")] {
         let url = server.url().replace("root@", user);
-        let store = MySqlStore::connect(&url)
-            .await
-            .expect("a server that is up");
+        let store = MySqlStore::connect(&url).await.expect("a running server");
         let pool = MySqlPool::connect_lazy(&url).expect("a URL");
         let pooled = MySqlStore::from_pool(pool).await;
-        let pooled = pooled.expect("a server that is up");
+        let pooled = pooled.expect("a running server");
         let use_ = new_use(number, 1, 1);
         store.take_use(&use_, now()).await.expect("a use");
         let since = whole_feed(&store).await.next;
@@ -236,7 +234,7 @@ async fn a_full_server_is_reported_as_full() {
             Ok(()) => number += 20,
             Err(error) => break error,
         }
-        assert!(number < 10_000, "it is never full");
+        assert!(number < 10_000, "the server never fills up");
     };
     assert!(matches!(rejected, StoreError::Full(_)), "{rejected:?}");
     let kept = server.sql("SELECT COUNT(*) FROM tower_revoke_revoked");

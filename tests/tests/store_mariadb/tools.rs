@@ -9,5 +9,5 @@ use tower_revoke_tests::servers::MariaDb;
 /// Opens the store with timeouts for a busy machine.
 pub(crate) async fn open(server: &MariaDb) -> MySqlStore {
     let store = MySqlStore::builder(server.url()).request_timeout(Duration::from_secs(30));
-    store.connect().await.expect("a server that is up")
+    store.connect().await.expect("a running server")
 }

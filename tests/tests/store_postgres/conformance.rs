@@ -46,16 +46,16 @@ impl Fixture for Schema {
     async fn open(&self) -> PostgresStore {
         let url = match &self.alone {
             Some(server) => server.lock().await.url(),
-            None => SHARED.get().expect("a server that was started").clone(),
+            None => SHARED.get().expect("a started server").clone(),
         };
         let store = PostgresStore::builder(url)
             .schema(&self.name)
             .clock(self.clock.clone());
-        store.connect().await.expect("a server that is up")
+        store.connect().await.expect("a running server")
     }
 
     async fn harm(&self, harm: Fault) {
-        let server = self.alone.as_ref().expect("a server that is its own");
+        let server = self.alone.as_ref().expect("an exclusive server");
         let mut server = server.lock().await;
         if server.suffers(harm).await {
             return;

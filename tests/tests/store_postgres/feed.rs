@@ -10,7 +10,7 @@ use tower_revoke_tests::{
 
 async fn session(server: &Postgres) -> PgConnection {
     let session = PgConnection::connect(&server.url()).await;
-    session.expect("a server that is up")
+    session.expect("a running server")
 }
 
 /// Shows what a feed by a plain sequence loses: the slower of two transactions has the lower
@@ -31,7 +31,7 @@ async fn a_feed_by_a_plain_sequence_loses_a_change() {
     slow.commit().await.expect("a commit");
     let row = sqlx::query(read).bind(cursor).fetch_one(&mut fast).await;
     let seen = seen + row.expect("a page").get::<i64, _>("seen");
-    assert_eq!(seen, 1, "of two changes, both committed");
+    assert_eq!(seen, 1, "one of two committed changes");
 }
 
 /// The store's protocol avoids that: the second transaction waits until the first one commits.
@@ -45,7 +45,7 @@ async fn the_feed_loses_no_change_of_a_slow_transaction() {
     let apply = "SELECT tower_revoke.apply($2, 1, '{0}', $1, '{NULL}', '{NULL}', '{NULL}', '{NULL}', \
                  '{0}', '{NULL}', '{NULL}', '{NULL}', '{\"\"}', '{\"\"}')";
     // Otherwise the change would be trimmed at once, as too old.
-    let now = i64::try_from(Clock::system().now().as_secs()).expect("a clock that is right");
+    let now = i64::try_from(Clock::system().now().as_secs()).expect("a valid clock");
     let digest = [*key(1).as_bytes()];
     let apply = sqlx::query(apply).bind(&digest[..]).bind(now);
     apply.execute(&mut *slow).await.expect("a revocation");

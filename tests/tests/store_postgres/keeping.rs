@@ -16,7 +16,7 @@ use tower_revoke_tests::{
 async fn the_feed_is_trimmed_while_it_grows() {
     let server = Postgres::start(&[]).await;
     let store = PostgresStore::builder(server.url()).feed_capacity(100);
-    let store = store.connect().await.expect("a server that is up");
+    let store = store.connect().await.expect("a running server");
     let events = || server.sql("SELECT count(*) FROM tower_revoke.events");
     sql::feed_forgets_while_it_grows(&store, events).await;
 }
@@ -26,7 +26,7 @@ async fn the_feed_is_trimmed_while_it_grows() {
 async fn uses_spent_in_one_batch_are_one_row_of_the_feed() {
     let server = Postgres::start(&[]).await;
     let store = PostgresStore::builder(server.url()).feed_capacity(100);
-    let store = store.connect().await.expect("a server that is up");
+    let store = store.connect().await.expect("a running server");
     let begun = whole_feed(&store).await.next;
     let spend = async |numbers: std::ops::Range<u64>| {
         let uses: Vec<_> = numbers.map(|number| new_use(number, 1, 1)).collect();
@@ -54,7 +54,7 @@ async fn uses_spent_in_one_batch_are_one_row_of_the_feed() {
     );
     let oldest = "SELECT e.seq = trimmed + cardinality(untils) FROM tower_revoke.events e, \
                   tower_revoke.store ORDER BY e.seq LIMIT 1";
-    assert_eq!(server.sql(oldest), "t", "no part of a row is forgotten");
+    assert_eq!(server.sql(oldest), "t", "rows are trimmed as a whole");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +64,7 @@ async fn old_changes_are_trimmed_however_few_they_are() {
     let store = PostgresStore::builder(server.url())
         .clock(clock)
         .feed_retention(Duration::from_secs(60));
-    let store = store.connect().await.expect("a server that is up");
+    let store = store.connect().await.expect("a running server");
     let kept = || server.sql("SELECT min(seq), max(seq) FROM tower_revoke.events");
     sql::old_changes_go(&store, &hand, kept).await;
 }
@@ -134,14 +134,14 @@ async fn trap_47_a_dropped_schema_is_refilled_from_the_mirrors() {
     let list = RevocationList::builder(store)
         .max_staleness(Duration::from_secs(1))
         .build()
-        .expect("settings that work");
-    list.ready().await.expect("a server that is up");
+        .expect("valid settings");
+    list.ready().await.expect("a running server");
     let said = other.revoke(&[revocation(1)]).await;
     said.expect("a revocation");
     let won = list.take_use(new_use(2, 1, 1)).await;
     assert_eq!(won.expect("an answer"), UseOutcome::Taken { left: 0 });
     // The revocation, the spent token, and the use that was taken here.
-    wait_until("the feed told both", || list.stats().mirrored == 3).await;
+    wait_until("the mirror has all three", || list.stats().mirrored == 3).await;
     drop(other);
 
     server.sql("DROP SCHEMA tower_revoke CASCADE");

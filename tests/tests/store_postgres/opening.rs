@@ -53,7 +53,7 @@ async fn connection_errors_name_the_cause_without_the_password() {
         }
         other => other,
     };
-    let latin = latin.expect_err("it can't keep all texts");
+    let latin = latin.expect_err("LATIN1 can't store all texts");
     assert!(matches!(&latin, SqlStoreError::Encoding(it) if it == "LATIN1"));
     let url = server.url().replace("postgres@", "nobody:s3cret@");
     let builder = PostgresStore::builder(url);

@@ -36,7 +36,7 @@ async fn a_pool_of_one_with_any_defaults_serves_every_call_and_stays_open() {
     // Opening the store needs no connection of the pool.
     let held = pool.acquire().await.expect("the only connection");
     let store = PostgresStore::from_pool(pool.clone()).await;
-    let store = store.expect("a store without a free connection");
+    let store = store.expect("opening needs no connection");
     drop(held);
 
     let calls = join_all((0..50).map(|number| {
@@ -54,7 +54,7 @@ async fn a_pool_of_one_with_any_defaults_serves_every_call_and_stays_open() {
         })
     }));
     let calls = tokio::time::timeout(Duration::from_secs(60), calls).await;
-    for call in calls.expect("nobody waits for ever") {
+    for call in calls.expect("no call waits forever") {
         call.expect("no panic").expect("an answer");
     }
     let whole = whole_feed(&store).await;

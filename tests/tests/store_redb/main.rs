@@ -35,7 +35,7 @@ async fn a_file_without_room_rejects_writes_and_keeps_what_it_has() {
         .stderr(Stdio::piped())
         .spawn();
     let mut writer = Running(writer.expect("setpriv and bash run"));
-    let said = writer.0.stdout.take().expect("a pipe was asked for");
+    let said = writer.0.stdout.take().expect("a piped stream");
     let mut revoked = BTreeSet::new();
     for line in BufReader::new(said).lines() {
         match line.expect("text").parse().expect("an acknowledgement") {
@@ -44,13 +44,13 @@ async fn a_file_without_room_rejects_writes_and_keeps_what_it_has() {
         };
     }
     // The writer exits at the first error.
-    let why = writer.0.stderr.take().expect("a pipe was asked for");
+    let why = writer.0.stderr.take().expect("a piped stream");
     let why: Vec<_> = BufReader::new(why).lines().map_while(Result::ok).collect();
     assert!(
         why.iter().any(|line| line.starts_with("the store is full")),
         "{why:?}"
     );
-    assert!(!revoked.is_empty(), "there was room for some");
+    assert!(!revoked.is_empty(), "some were acknowledged");
     let store = RedbStore::open(&file).expect("the file opens");
     let keys: Vec<_> = revoked
         .iter()
@@ -58,7 +58,7 @@ async fn a_file_without_room_rejects_writes_and_keeps_what_it_has() {
         .collect();
     let listed = store.look_up(&keys).await.expect("an answer");
     let missing = listed.iter().filter(|listed| listed.is_none()).count();
-    assert_eq!(missing, 0, "of {} that were acknowledged", keys.len());
+    assert_eq!(missing, 0, "of {} acknowledged revocations", keys.len());
 }
 
 /// The operating system releases the lock when the process exits.
@@ -72,7 +72,7 @@ fn a_file_that_another_process_has_open_is_locked() {
         .stdout(Stdio::piped())
         .spawn();
     let mut other = Running(other.expect("setpriv, of util-linux, runs"));
-    let said = other.0.stdout.take().expect("a pipe was asked for");
+    let said = other.0.stdout.take().expect("a piped stream");
     let first = BufReader::new(said).lines().next();
     first.expect("a line").expect("text");
     let rejected = RedbStore::open(&file).expect_err("it is open");
@@ -81,5 +81,5 @@ fn a_file_that_another_process_has_open_is_locked() {
         "{rejected}"
     );
     drop(other);
-    RedbStore::open(&file).expect("nobody has it open any more");
+    RedbStore::open(&file).expect("no process has it open");
 }

@@ -13,7 +13,7 @@ use tower_revoke_tests::{
 async fn open(cluster: &RedisCluster) -> RedisStore {
     let urls = cluster.urls();
     let store = RedisStore::cluster(urls.iter().map(String::as_str));
-    store.connect().await.expect("a cluster that is ready")
+    store.connect().await.expect("a ready cluster")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,14 +81,14 @@ async fn a_master_that_lost_writes_is_noticed() {
         loop {
             match store.changes(Some(&known.next)).await {
                 Err(StoreError::Unavailable(_) | StoreError::TimedOut(_)) => {}
-                Ok(page) => assert!(page.changes.is_empty(), "nobody writes"),
+                Ok(page) => assert!(page.changes.is_empty(), "there are no writes"),
                 Err(noticed) => return noticed,
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     let noticed = tokio::time::timeout(Duration::from_secs(60), notices).await;
-    let noticed = noticed.expect("a replica that took over without what was written");
+    let noticed = noticed.expect("the lost writes are noticed");
     assert!(
         matches!(noticed, StoreError::HistoryWentBack),
         "{noticed:?}"
@@ -156,7 +156,7 @@ async fn answers_are_correct_while_a_slot_migrates() {
         let name = format!("{{tower-revoke:{number}}}:feed");
         let slot = cluster.servers[0].cli(&["CLUSTER", "KEYSLOT", &name]);
         let from = (0..3).find(|server| !is_sent_away(*server, &name));
-        let from = from.expect("a master that has the slot");
+        let from = from.expect("the slot's master");
         let to = (from + 1) % 3;
         let set = |server: usize, state: &str, other: usize| {
             let args = ["CLUSTER", "SETSLOT", &slot, state, &ids[other]];
@@ -193,7 +193,7 @@ async fn a_partitioned_master_is_abandoned() {
         cluster.servers[0].cli(&["CLUSTER", "FORGET", id]);
     }
     assert_eq!(heir.cli(&["CLUSTER", "FAILOVER", "TAKEOVER"]), "OK");
-    wait_until("the master knows that it is alone", || {
+    wait_until("the master notices the partition", || {
         let info = cluster.servers[0].cli(&["CLUSTER", "INFO"]);
         info.contains("cluster_state:fail")
     })

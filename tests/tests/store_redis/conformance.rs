@@ -55,12 +55,12 @@ impl Fixture for Single {
             Server::Alone(alone) => alone.redis.lock().await.url(),
         };
         let store = RedisStore::builder(&url).key_prefix(&self.prefix);
-        store.connect().await.expect("a server that is up")
+        store.connect().await.expect("a running server")
     }
 
     async fn harm(&self, harm: Fault) {
         let Server::Alone(alone) = &self.server else {
-            panic!("{harm:?} would come to a server of others");
+            panic!("{harm:?} on a shared server");
         };
         let Alone { redis, backup } = &**alone;
         let mut redis = redis.lock().await;
@@ -75,10 +75,10 @@ impl Fixture for Single {
                 let store = RedisStore::builder(&redis.url())
                     .key_prefix(&self.prefix)
                     .feed_retention(std::time::Duration::ZERO);
-                let store = store.connect().await.expect("a server that is up");
+                let store = store.connect().await.expect("a running server");
                 let purged =
                     tower_revoke_core::Store::purge(&store, tower_revoke_core::UnixTime::EPOCH);
-                assert_eq!(purged.await.expect("a server that is up"), 0);
+                assert_eq!(purged.await.expect("a running server"), 0);
             }
             Fault::Backup => *backup.lock().unwrap() = std::fs::read(aof).unwrap(),
             Fault::PlayBack => {
@@ -120,9 +120,9 @@ impl Fixture for Clustered {
     }
 
     async fn open(&self) -> RedisStore {
-        let urls = CLUSTER.get().expect("a cluster that was started");
+        let urls = CLUSTER.get().expect("a started cluster");
         let store = RedisStore::cluster(urls.iter().map(String::as_str)).key_prefix(&self.prefix);
-        store.connect().await.expect("a cluster that is ready")
+        store.connect().await.expect("a ready cluster")
     }
 }
 

@@ -208,7 +208,7 @@ async fn a_server_without_aof_is_logged() {
     let _guard = tracing::subscriber::set_default(subscriber);
     let redis = Redis::start(&[]).await;
     RedisStore::connect(&redis.url()).await.unwrap();
-    assert_eq!(log.text(), "", "as durable as can be");
+    assert_eq!(log.text(), "", "the most durable configuration");
     redis.cli(&["CONFIG", "SET", "appendfsync", "everysec"]);
     RedisStore::connect(&redis.url()).await.unwrap();
     assert!(

@@ -16,7 +16,7 @@ fn store(servers: &WatchedRedis) -> RedisStoreBuilder {
 
 async fn open(servers: &WatchedRedis) -> RedisStore {
     let store = store(servers).connect().await;
-    store.expect("a primary that is up")
+    store.expect("a running primary")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +133,7 @@ async fn a_partitioned_primary_is_abandoned() {
 
     servers.servers[0].cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
     let rejected = careful.revoke(&[revocation(3)]).await;
-    assert!(rejected.is_err(), "no replica has it");
+    assert!(rejected.is_err(), "no replica has the write");
     careful.revoke(&[revocation(4)]).await.unwrap();
     // Each node reads from the server that it writes to.
     for store in [&strict, &careful] {
@@ -213,5 +213,5 @@ async fn a_name_that_no_sentinel_knows_is_an_error() {
     let store = RedisStore::sentinel(WatchedRedis::NAME, urls)
         .connect()
         .await;
-    store.expect("a sentinel that is up");
+    store.expect("a running sentinel");
 }

@@ -19,7 +19,7 @@ const TOKENS: u64 = 2_000;
 
 async fn open(redis: &Redis) -> RedisStore {
     let store = RedisStore::connect(&redis.url()).await;
-    store.expect("a server that is up")
+    store.expect("a running server")
 }
 
 /// Returns `start` plus this many seconds; no test's tokens expire before `start`.

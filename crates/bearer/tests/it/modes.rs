@@ -65,7 +65,7 @@ async fn observe_passes_no_caller_that_fails_the_requirements() {
         let answer = call(&layer.observe(), request).await;
         assert_eq!(answer.status(), 200);
         assert!(caller(&answer).is_none());
-        assert!(slot.get().is_some(), "verified all the same");
+        assert!(slot.get().is_some(), "the caller is still identified");
     }
 }
 

@@ -57,7 +57,7 @@ async fn a_claim_must_equal_the_required_value() {
     assert_eq!(reason(&answer), Some(Reason::InsufficientScope));
     assert!(
         !challenge(&answer).contains("scope=\""),
-        "no scope would help"
+        "no scope would suffice"
     );
 }
 

@@ -47,7 +47,7 @@ impl World {
         let claims = json!({"iss": "i", "sub": "ann", "jti": "1", "exp": 4_000_000_000_u64});
         let claims = Claims::from_value(claims).expect("claims");
         let token = VerifiedToken::new(TokenId::of_jwt("i", "1"), claims, Duration::ZERO);
-        let token = token.with_revocations(list.clone()).expect("any life");
+        let token = token.with_revocations(list.clone()).expect("any lifetime");
         let caller = Authenticated::new(Arc::new(token));
         let (out, permits) = mpsc::unbounded_channel();
         let hang = out.clone();
@@ -172,7 +172,7 @@ async fn a_client_that_leaves_spends_the_use() {
     let mut world = World::new();
     let mut call = Box::pin(world.call("/hang"));
     let permit = tokio::select! {
-        _ = &mut call => panic!("it hangs"),
+        _ = &mut call => panic!("the call hangs"),
         permit = world.permits.recv() => permit.expect("a permit"),
     };
     drop(call);

@@ -55,7 +55,7 @@ async fn trap_44_tokens_that_are_being_verified_hold_no_permit() {
     }
     assert_eq!(permits.available_permits(), 100);
     let mut known = Box::pin(service.oneshot(bearer("ann")));
-    assert!(known.as_mut().poll(&mut noop()).is_ready(), "it waits");
+    assert!(known.as_mut().poll(&mut noop()).is_ready(), "pending");
     gate.open();
     for answer in waiting {
         assert_eq!(answer.await.unwrap().status(), 401);
@@ -75,7 +75,7 @@ async fn trap_44_one_permit_behind_a_buffer_serves_every_request() {
         async move {
             let answer = timeout(Duration::from_secs(30), answer).await;
             answer
-                .expect("it waits for ever")
+                .expect("the call never finishes")
                 .unwrap()
                 .unwrap()
                 .status()

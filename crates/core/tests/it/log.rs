@@ -27,7 +27,7 @@ fn trap_48_an_outage_is_a_line_a_minute_for_all_layers() {
     assert!(lines.iter().all(|line| line.contains("WARN")), "{lines:#?}");
     assert!(lines[0].contains("count=1"), "{lines:#?}");
     assert!(lines[1].contains("count=334"), "{lines:#?}");
-    assert_eq!(log.all().len(), 2_000, "the others are at DEBUG");
+    assert_eq!(log.all().len(), 2_000, "the other lines are at DEBUG");
 }
 
 /// TRAPS 48: a lasting reason doesn't hide a new one.

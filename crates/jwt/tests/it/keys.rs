@@ -92,7 +92,7 @@ async fn unknown_kids_check_the_file_at_a_limited_rate() {
     assert_eq!(
         rejection(&setup.tokens, &new).await,
         Reason::UnknownKey,
-        "looked just now"
+        "checked just now"
     );
     setup.hand.advance(Duration::from_millis(100));
     assert!(verify(&setup.tokens, &new).await.is_ok());

@@ -91,7 +91,7 @@ async fn a_failing_list_rejects_with_503() {
     for token in [&seen, &new] {
         assert!(
             cached(&tokens, token).unwrap().is_ok(),
-            "good again, and not verified anew"
+            "valid again without a new verification"
         );
     }
 }
@@ -117,7 +117,7 @@ async fn a_stale_answer_is_looked_up_again_without_checking_the_signature() {
     let again = verify(&tokens, &token).await.unwrap();
     assert!(
         std::sync::Arc::ptr_eq(first.token(), again.token()),
-        "the token that was verified before"
+        "the cached token"
     );
     assert_eq!(list.asked(), 1);
     list.list(first.token_id(), TokenStatus::Revoked);

@@ -316,7 +316,7 @@ async fn trap_44_after_a_failed_fetch_a_new_key_is_unavailable_at_once() {
     assert_eq!(
         rejection(&setup.tokens, &unsigned).await,
         Reason::UnknownKey,
-        "the issuer has said so"
+        "the issuer has confirmed it"
     );
 }
 

@@ -103,7 +103,7 @@ async fn rfc7515_4_header_names_are_unique() {
     let token = issuer.sign_raw(r#"{"alg":"ES256","x":1}"#, claims(|_| {}));
     assert!(
         verify(&tokens, &token).await.is_ok(),
-        "what is unknown is ignored"
+        "unknown parameters are ignored"
     );
 }
 

@@ -105,7 +105,7 @@ async fn trap_05_non_zero_padding_bits_are_rejected() {
     assert_eq!(
         claims.len() % 3,
         1,
-        "so that four bits of the last character are idle"
+        "four bits of the last character are unused"
     );
     assert!(
         verify(&tokens, &issuer.sign_parts(&header, &payload))

@@ -317,7 +317,7 @@ fn exhaustively(run: impl Fn() + Send + Sync + 'static) -> usize {
             _ => {}
         }
     }
-    panic!("in ten walks some schedule was held up for {TIDIES_UP:?}");
+    panic!("ten explorations had a schedule slower than {TIDIES_UP:?}");
 }
 
 /// The panic message of every check that fails.

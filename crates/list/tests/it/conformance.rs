@@ -32,7 +32,7 @@ impl Fixture for Memory {
     }
 
     async fn harm(&self, harm: Fault) {
-        assert_eq!(harm, Fault::Trim, "nothing else can happen to it");
+        assert_eq!(harm, Fault::Trim, "the only fault");
         // Clones share their data: the capacity is set to zero and back.
         let _ = self.0.clone().feed_capacity(0).feed_capacity(65_536);
     }

@@ -180,7 +180,7 @@ async fn a_caller_that_gives_up_midway_blocks_no_other() {
     };
     let leave = tokio::time::timeout(Duration::from_millis(10), first);
     let (first, second, third) = tokio::join!(leave, second, third);
-    assert!(first.is_err(), "it hangs");
+    assert!(first.is_err(), "the call hangs");
     assert_eq!(second.unwrap(), TokenStatus::Valid);
     assert_eq!(third.unwrap(), TokenStatus::Valid);
 

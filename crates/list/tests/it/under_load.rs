@@ -34,7 +34,7 @@ async fn trap_03_caches_that_overflow_un_revoke_nothing() {
             assert_eq!(list.known_status(revoked), None);
         }
     }
-    assert!(list.stats().asked > 4_000, "the cache was not overfilled");
+    assert!(list.stats().asked > 4_000, "the cache did not overflow");
 }
 
 /// TRAPS 22: a use by moka's `entry().or_insert(…).is_fresh()` had two winners.
@@ -158,7 +158,7 @@ fn on_all_cores<S: Store>(store_of: fn(MemoryStore) -> S) {
         for number in 0..ADDED {
             let id = numbered(number);
             let listed = store.look_up(&[KeyDigest::of_token(id)]).await;
-            assert!(listed.unwrap()[0].is_some(), "revocation {number} is lost");
+            assert!(listed.unwrap()[0].is_some(), "revocation {number} was lost");
         }
         for (token, _) in turning.iter() {
             assert_eq!(list.status(token).await.unwrap(), TokenStatus::Revoked);

@@ -35,7 +35,7 @@ pub(crate) fn caller_with(claims: Value) -> Authenticated {
 /// Identifies the caller, as the bearer layer does.
 pub(crate) fn identify<B>(request: &Request<B>, caller: Authenticated) {
     let slot = request.extensions().get::<IdentitySlot>();
-    slot.expect("the monitor's slot").fill(caller);
+    slot.expect("the monitor's identity slot").fill(caller);
 }
 
 /// The response of a layer that rejects.

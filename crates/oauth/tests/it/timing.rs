@@ -210,7 +210,7 @@ async fn a_server_that_is_down_is_spared_and_everything_is_sent_when_it_is_back(
     let told = timeout(secs(600), pending::<()>()).await;
     assert!(told.is_err());
     let count = rest(&mut tries).len();
-    assert!((8..200).contains(&count), "{count} tries in ten minutes");
+    assert!((8..200).contains(&count), "{count} attempts in ten minutes");
     is_up.store(true, Ordering::SeqCst);
     // Without a shutdown: the next attempt finds it up, and the others follow at once.
     let first = tries.recv().await.unwrap().at;
@@ -354,7 +354,7 @@ async fn shutdown_waits_for_calls_with_a_reserved_slot() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_panics_loses_no_token() {
     let (client, _tries) = scripted(async |n, _| {
-        assert!(n > 0, "the first try panics");
+        assert!(n > 0, "the first attempt panics");
         Ok(status(200))
     });
     let client = client.build().unwrap();

@@ -320,5 +320,5 @@ async fn ten_thousand_tokens_are_all_delivered() {
         .map(|(_, body)| member(body, "token").unwrap())
         .collect();
     assert_eq!(tokens.len(), 10_000);
-    assert!(seen.len() > 10_000, "some were tried twice");
+    assert!(seen.len() > 10_000, "some were sent twice");
 }

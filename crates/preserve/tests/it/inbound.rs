@@ -120,7 +120,7 @@ async fn trap_19_a_proxy_rejects_a_connection_that_names_authorization() {
         assert_eq!(proxy(&headers).await, rejected, "{listing}");
     }
     let second = [("connection", "te"), ("connection", "authorization")];
-    assert!(proxy(&second).await.is_err(), "also without credentials");
+    assert!(proxy(&second).await.is_err(), "even without credentials");
 }
 
 #[tokio::test]

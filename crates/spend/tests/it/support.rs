@@ -31,7 +31,7 @@ impl Caller {
     pub(crate) fn at(clock: Clock) -> Self {
         let (store, script) = ScriptedStore::over(MemoryStore::new());
         let list = RevocationList::builder(store).clock(clock).build();
-        let list = list.expect("settings that work");
+        let list = list.expect("valid settings");
         Self::of(list, script, json!({}))
     }
 
@@ -65,7 +65,7 @@ impl Caller {
             std::time::Duration::from_secs(30),
         )
         .with_revocations(list.clone())
-        .expect("a list for any life");
+        .expect("a list for any lifetime");
         Self {
             revocations,
             list,

@@ -9,7 +9,7 @@ async fn settings_that_would_lose_writes_are_rejected_before_connecting() {
     let builder = || CassandraStore::builder(["127.0.0.1:1"]).credentials("ann", "s3cret");
     for weak in ["ONE", "ANY", "TWO", "LOCAL_ONE", "quorum", ""] {
         let rejected = builder().consistency(weak).connect().await;
-        let rejected = rejected.expect_err("it would not read what was written");
+        let rejected = rejected.expect_err("it would miss writes");
         let is_named = matches!(&rejected, CassandraStoreError::Consistency(name) if name == weak);
         assert!(is_named, "{rejected:?}");
     }

@@ -69,7 +69,7 @@ impl Fixture for File {
                 self.close();
                 fs::copy(self.copy(), self.path()).expect("a copy");
             }
-            other => panic!("there is no server that could {other:?}"),
+            other => panic!("no server, so no {other:?}"),
         }
     }
 }

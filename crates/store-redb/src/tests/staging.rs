@@ -372,7 +372,7 @@ async fn a_moved_and_returned_use_stays_returned_while_its_row_remains() {
     for number in 0..16 {
         take_all(&store, number..number + 1).await;
     }
-    assert_eq!(staged(&store).await, (6, 16), "ten rows are void");
+    assert_eq!(staged(&store).await, (6, 16), "ten rows are obsolete");
     for number in 0..11 {
         assert!(store.return_use(&new_use(number, 1)).await.unwrap());
     }
@@ -398,7 +398,7 @@ async fn the_number_of_staged_uses_is_bounded() {
         let (staged, rows) = staged(&store).await;
         assert!(
             staged <= 130 && rows <= 190,
-            "{staged} are staged in {rows} rows"
+            "{staged} uses are staged in {rows} rows"
         );
     }
     // Repeated uses, returned uses and uses by others: no transaction is written if nothing

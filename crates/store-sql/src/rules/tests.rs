@@ -39,11 +39,11 @@ fn read<K: Copy + Ord, R: Clone + PartialEq>(
 
 fn write<K: Copy + Ord, R: Clone + PartialEq>(table: &mut BTreeMap<K, R>, rows: &Rows<K, R>) {
     for key in rows.deleted() {
-        assert!(table.remove(key).is_some(), "what goes was there");
+        assert!(table.remove(key).is_some(), "nothing to delete");
     }
     for (key, row) in rows.put_rows() {
         let old = table.insert(*key, row.clone());
-        assert!(old.as_ref() != Some(row), "what is written is new");
+        assert!(old.as_ref() != Some(row), "nothing has changed");
     }
 }
 
@@ -331,5 +331,5 @@ fn what_changes_nothing_is_not_written() {
     assert!(done.events.is_empty());
     assert_eq!(known.revoked.put_rows().count(), 0);
     assert_eq!(known.uses.put_rows().count(), 0);
-    assert!(keys.held.is_empty(), "nobody asks who holds an only use");
+    assert!(keys.held.is_empty(), "a single use needs no holder look-up");
 }

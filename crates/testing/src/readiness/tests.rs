@@ -217,7 +217,7 @@ async fn a_layer_that_loses_the_permit_of_a_dropped_future_is_caught() {
         Box::pin(async move {
             guard.0 = Some(ready);
             deferred().await;
-            let mut ready = guard.0.take().expect("put there above");
+            let mut ready = guard.0.take().expect("just set");
             ready.call(request).await
         })
     })

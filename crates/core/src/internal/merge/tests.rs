@@ -214,7 +214,7 @@ fn empty_details_keep_the_existing_ones() {
         Some("bob")
     );
     lift.by = "eve".to_owned();
-    assert_eq!(state.lift(&lift), None, "nothing stands");
+    assert_eq!(state.lift(&lift), None, "nothing is revoked");
     assert_eq!(
         by(&state.lifted.as_ref().unwrap().details).as_deref(),
         Some("bob")

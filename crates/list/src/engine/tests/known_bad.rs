@@ -118,7 +118,7 @@ fn trap_02_a_stamp_that_is_read_after_the_store_was_asked_is_caught() {
     assert!(is_caught(|| {
         let mut subject = OurEngine::new(End::Token);
         Arc::get_mut(&mut subject.engine)
-            .expect("nobody else has it")
+            .expect("no other handle")
             .stamp_late = true;
         two_readers_and_a_revoker(subject, 2);
     }));

@@ -135,9 +135,9 @@ fn trap_02_a_mirror_that_forgets_what_was_written_here_is_caught() {
     for end in [End::Token, End::Rule, End::Use] {
         assert!(is_caught(move || {
             let (mut subject, cursor) = Mirrored::new(end);
-            let ours = Arc::get_mut(&mut subject.0).expect("nobody else has it");
-            let engine = Arc::get_mut(&mut ours.engine).expect("nobody else has it");
-            let source = Arc::get_mut(&mut engine.source).expect("nobody else has it");
+            let ours = Arc::get_mut(&mut subject.0).expect("no other handle");
+            let engine = Arc::get_mut(&mut ours.engine).expect("no other handle");
+            let source = Arc::get_mut(&mut engine.source).expect("no other handle");
             source.mirror.as_mut().expect("a mirror").forgets_own = true;
             a_page_two_readers_and_a_revoker(subject, cursor);
         }));

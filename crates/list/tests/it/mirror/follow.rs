@@ -118,7 +118,7 @@ async fn a_store_that_pushes_is_followed_at_once() {
     let begun = Instant::now();
     world.server.revoke(&[end_of(&token)]).await.unwrap();
     while node.list.known_status(&token) != Some(TokenStatus::Revoked) {
-        assert!(begun.elapsed() < Duration::from_secs(1), "nobody woke up");
+        assert!(begun.elapsed() < Duration::from_secs(1), "not woken");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

@@ -87,7 +87,7 @@ impl Node {
         let two = self.script.called(StoreOp::Changes, calls + 2);
         // A broken list fails here instead of hanging.
         let in_time = tokio::time::timeout(Duration::from_secs(3_600), two).await;
-        in_time.expect("nobody follows the feed");
+        in_time.expect("the feed is not followed");
     }
 
     /// Waits until the mirror reaches this state.

@@ -156,7 +156,7 @@ impl Run {
                 self.agrees().await;
                 let after = self.rejected().await;
                 for (number, (before, after)) in before.iter().zip(after).enumerate() {
-                    assert!(!before || after, "token {number} is forgotten");
+                    assert!(!before || after, "token {number} was lost");
                 }
             }
         }
@@ -181,7 +181,7 @@ impl Run {
             Who::Here => {
                 self.node.list.lift(lift).await.unwrap();
                 let seen = self.node.list.known_status(&token(key));
-                assert_ne!(seen, Some(TokenStatus::Valid), "only the store knows");
+                assert_ne!(seen, Some(TokenStatus::Valid), "not looked up");
             }
             Who::Elsewhere => drop(self.world.server.lift(&lift).await.unwrap()),
         }

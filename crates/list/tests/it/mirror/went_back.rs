@@ -118,7 +118,7 @@ async fn g5_a_node_is_not_ready_and_rejects_until_it_has_written_back() {
         let listed = world.server.lists(spent.keys()[0]).await;
         assert!(
             listed.is_some(),
-            "what others had won is written back as a revocation"
+            "uses of other nodes are written back as a revocation"
         );
     }
 }

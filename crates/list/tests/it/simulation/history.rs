@@ -315,7 +315,7 @@ impl History {
                         let age = begun.saturating_duration_since(since);
                         assert!(
                             age <= MAX_STALENESS + 2 * TICK,
-                            "seed {}: good {age:?} after it was revoked",
+                            "seed {}: valid {age:?} after it was revoked",
                             self.seed
                         );
                         told.late_but_allowed += 1;
@@ -375,7 +375,7 @@ impl History {
         held.insert(id);
         assert!(
             held.len() <= limit as usize,
-            "seed {}: {} hold the {limit} uses of a token",
+            "seed {}: {} winners for the {limit} uses of a token",
             self.seed,
             held.len()
         );

@@ -110,7 +110,7 @@ impl Steered {
         let enough = asked.wait_for(|asked| *asked >= times);
         // A broken list fails here instead of hanging.
         let in_time = tokio::time::timeout(Duration::from_secs(60), enough).await;
-        in_time.expect("a call that never came").unwrap();
+        in_time.expect("too few calls").unwrap();
     }
 
     /// Returns the times of the revocations received.

@@ -184,8 +184,8 @@ impl Model {
             reports.extend(late);
             match step {
                 Step::Revoke(_) => {
-                    assert!(self.attempt.is_none(), "two attempts at once");
-                    assert!(self.is_due, "revoked without need");
+                    assert!(self.attempt.is_none(), "two concurrent attempts");
+                    assert!(self.is_due, "an unnecessary attempt");
                     self.attempt = Some((self.at, false));
                     self.is_due = false;
                 }
@@ -196,10 +196,7 @@ impl Model {
             }
         }
         self.wake_at = self.pending.wake_at();
-        assert!(
-            self.wake_at.is_none_or(|at| at > self.now),
-            "a loop that spins"
-        );
+        assert!(self.wake_at.is_none_or(|at| at > self.now), "a busy loop");
         for (index, in_time) in reports {
             self.reported(index, in_time);
         }
@@ -208,16 +205,16 @@ impl Model {
     /// Checks a report against the model.
     fn reported(&mut self, index: usize, in_time: bool) {
         let State::Waiting { since, limit } = self.calls[index].1 else {
-            panic!("reported without having waited: {:?}", self.calls[index]);
+            panic!("reported without waiting: {:?}", self.calls[index]);
         };
         if in_time {
             assert!(
                 self.answered >= Some(since),
-                "covered by an attempt that began before it"
+                "covered by an earlier attempt"
             );
-            assert!(self.written > Some(since), "nothing was written after it");
+            assert!(self.written > Some(since), "no later write");
         } else {
-            assert!(limit <= self.now, "given up before its limit");
+            assert!(limit <= self.now, "failed before its limit");
         }
         self.calls[index].1 = State::Reported(in_time);
     }
@@ -232,7 +229,7 @@ impl Model {
         if event == Event::Tick && self.is_due {
             assert!(
                 self.attempt.is_some(),
-                "nothing runs though it is due and the pause is over"
+                "no attempt is running although one is due"
             );
         }
         if self.is_done {
@@ -243,11 +240,11 @@ impl Model {
             for (call, state) in &self.calls {
                 match state {
                     State::Open => assert!(call.deadline <= self.now, "done before its end"),
-                    State::Waiting { .. } => panic!("done, and it still waits"),
+                    State::Waiting { .. } => panic!("done while a response waits"),
                     State::Spent { since } => {
                         assert!(
                             self.answered >= Some(*since),
-                            "spent, and not revoked after it"
+                            "spent without a later revocation"
                         );
                     }
                     State::Reported(_) | State::Withdrawn => {}
@@ -256,7 +253,7 @@ impl Model {
             for since in &self.deadlines {
                 assert!(
                     self.answered >= Some(*since),
-                    "a deadline passed, and nothing followed"
+                    "a deadline passed without a revocation"
                 );
             }
         }

@@ -108,7 +108,7 @@ impl Fixture for File {
                 closed(&self.path()).await;
                 fs::copy(self.copy(), self.path()).expect("a copy");
             }
-            other => panic!("there is no server that could {other:?}"),
+            other => panic!("no server, so no {other:?}"),
         }
     }
 }

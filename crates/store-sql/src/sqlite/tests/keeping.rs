@@ -92,7 +92,7 @@ async fn the_last_handle_removes_the_log_file() {
             }
         };
         let gone = tokio::time::timeout(Duration::from_secs(60), gone).await;
-        gone.unwrap_or_else(|_| panic!("the log is left in round {round}"));
+        gone.unwrap_or_else(|_| panic!("the log still exists in round {round}"));
     }
 }
 
@@ -170,10 +170,10 @@ async fn damaged_pages_fail_closed() {
     for number in 0..2_000 {
         let keys = [KeyDigest::of_token(token(number))];
         match store.look_up(&keys).await {
-            Ok(listed) => assert!(listed[0].is_some(), "a revoked token was let in"),
+            Ok(listed) => assert!(listed[0].is_some(), "a revoked token was accepted"),
             Err(StoreError::Unavailable(_)) => failed += 1,
             Err(other) => panic!("{other}"),
         }
     }
-    assert!(failed > 0, "something was damaged");
+    assert!(failed > 0, "the damage was hit");
 }
