@@ -1,4 +1,4 @@
-//! A PgBouncer of Debian in front of a PostgreSQL server.
+//! A PgBouncer from Debian's packages in front of a PostgreSQL server.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::process::Process;
 
-/// It starts at once; a busy machine takes longer.
+/// It starts at once, or later on a busy machine.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// One pooler, for any user without a password.
+/// One pooler that accepts any user without a password.
 #[derive(Debug)]
 pub struct PgBouncer {
     _process: ServerProcess,
@@ -20,7 +20,7 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one on a free port, with a `pool_mode`.
+    /// Starts a pooler on a free port with this `pool_mode`.
     pub async fn start(server: &Postgres, pool_mode: &str) -> Self {
         let data = TempDir::new().expect("a temp dir");
         let port = free_port();

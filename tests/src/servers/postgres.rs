@@ -36,7 +36,7 @@ impl Postgres {
         Self::start_over(args, "initdb", initdb).await
     }
 
-    /// Starts a hot standby of it, which follows it.
+    /// Starts a hot standby that replicates this server.
     pub async fn start_standby(&self) -> Self {
         let from = format!(
             "-h 127.0.0.1 -p {} -U postgres -R -X stream -c fast",
@@ -45,15 +45,15 @@ impl Postgres {
         Self::start_over(&[], "pg_basebackup", &from).await
     }
 
-    /// Starts it as a standby of nobody, as a fail-over does to a primary that comes back. It must
-    /// have been killed.
+    /// Restarts it as a standby without a primary, as a failover does to a primary that comes back.
+    /// It must have been killed.
     pub async fn restart_as_standby(&mut self) {
         let signal = self.data.path().join("db/standby.signal");
         fs::write(signal, "").expect("a file of ours");
         self.restart().await;
     }
 
-    /// Starts one on data that a program makes.
+    /// Starts a server on data that `program` creates.
     async fn start_over(args: &[&str], program: &str, making: &str) -> Self {
         let data = TempDir::new().expect("a temp dir");
         let programs = programs();

@@ -1,4 +1,4 @@
-//! A way to a server that changes what is asked there, so that a good server behaves like a bad one.
+//! A proxy that rewrites requests, so that a good server behaves like a bad one.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A proxy that replaces words in what clients send. It ends when it is dropped.
+/// A proxy that replaces words in what clients send, stopped on drop.
 #[derive(Debug)]
 pub struct Rewriter {
     addr: SocketAddr,
@@ -16,7 +16,8 @@ pub struct Rewriter {
 }
 
 impl Rewriter {
-    /// Starts one in front of the server at a URL. Each word is replaced by another of its length.
+    /// Starts a proxy in front of the server in `url`. Each word is replaced by another of the same
+    /// length.
     pub async fn to(url: &str, words: &'static [(&'static str, &'static str)]) -> Self {
         assert!(words.iter().all(|(from, to)| from.len() == to.len()));
         let to = url.split(['@', '/']).nth(3).expect("an address").to_owned();
@@ -48,7 +49,7 @@ impl Rewriter {
         Self { addr, _task: task }
     }
 
-    /// The URL of a server, by way of this proxy.
+    /// Returns the URL of a server with the address of this proxy.
     pub fn url(&self, server: &str) -> String {
         let addr = server.split(['@', '/']).nth(3).expect("an address");
         server.replace(addr, &self.addr.to_string())

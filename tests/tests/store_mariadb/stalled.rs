@@ -172,7 +172,7 @@ async fn killed_connections_cause_no_errors() {
     }
 }
 
-/// A primary that has become a replica gives no answer, even to a login that could write to it; once
+/// A primary that has become a replica gives no answers, even to a login that may write to it. Once
 /// it is the primary again, everything works.
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_56_a_server_that_became_read_only_is_an_outage() {

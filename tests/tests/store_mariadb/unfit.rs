@@ -1,4 +1,4 @@
-//! What speaks the protocol and lacks the locks or the isolation is not opened.
+//! Tests that servers without the required locks or isolation are rejected.
 
 use tower_revoke_store_sql::{MySqlStore, SqlStoreError, UnfitServer};
 use tower_revoke_tests::servers::{MariaDb, Rewriter};
@@ -11,7 +11,7 @@ async fn trap_57_a_server_without_row_locks_has_two_winners_and_is_rejected() {
     let is_told = matches!(&rejected, Err(SqlStoreError::TwoWinners));
     assert!(is_told, "{rejected:?}");
     MySqlStore::connect(server.url()).await.expect("locks");
-    // The use that was contended for leaves nothing.
+    // The use of the contention check leaves no row.
     assert_eq!(server.sql("SELECT COUNT(*) FROM tower_revoke_uses"), "0");
 }
 

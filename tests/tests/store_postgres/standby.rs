@@ -1,4 +1,4 @@
-//! A standby is not taken for the store.
+//! Tests that a standby is rejected.
 
 use tower_revoke_core::{ChangeFeed, Store, StoreError, UseOutcome};
 use tower_revoke_store_sql::{PostgresStore, SqlStoreError};
@@ -25,7 +25,7 @@ async fn trap_56_a_standby_is_rejected_until_it_is_promoted() {
     assert!(found[0].is_some());
 }
 
-/// What a standby says is as old as it likes, so it must not renew what a node believes.
+/// A standby may lag by any amount, so its answers must not make a node's knowledge fresh.
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_56_a_primary_that_becomes_a_standby_gives_no_answer() {
     let mut server = Postgres::start(&[]).await;
@@ -40,7 +40,7 @@ async fn trap_56_a_primary_that_becomes_a_standby_gives_no_answer() {
             matches!(found, Err(StoreError::Unavailable(_))),
             "{found:?}"
         );
-        // Of a token that nothing is known of, too.
+        // The same for an unlisted token.
         let found = store.look_up(&[key(2)]).await;
         assert!(
             matches!(found, Err(StoreError::Unavailable(_))),

@@ -1,9 +1,9 @@
-//! What speaks the protocol and lacks the locks or the isolation is not opened.
+//! Tests that servers without the required locks or isolation are rejected.
 
 use tower_revoke_store_sql::{PostgresStore, SqlStoreError, UnfitServer};
 use tower_revoke_tests::servers::{PgBouncer, Postgres, Rewriter};
 
-/// The settings that a new session asks for.
+/// Replaces the isolation level that the store sets for a session.
 const ISOLATION: (&str, &str) = ("isolation=read\\ committed", "isolation=serializable   ");
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,7 +23,7 @@ async fn trap_57_a_server_whose_advisory_locks_do_nothing_is_rejected() {
     );
     server.sql("ALTER ROLE orders RESET search_path");
     PostgresStore::connect(&url).await.expect("locks");
-    // The use that was contended for leaves nothing.
+    // The use of the contention check leaves no row.
     assert_eq!(server.sql("SELECT count(*) FROM tower_revoke.uses"), "0");
 }
 
@@ -39,7 +39,8 @@ async fn trap_57_a_session_at_another_isolation_is_rejected() {
     assert!(is_told, "{rejected:?}");
 }
 
-/// A snapshot from before the wait for the lock gives two winners, whatever the server says of it.
+/// A snapshot from before the wait for the lock leads to two winners, whatever level the server
+/// reports.
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_57_a_session_that_lies_about_its_isolation_is_rejected() {
     let server = Postgres::start(&[]).await;
@@ -75,7 +76,7 @@ async fn trap_57_yugabytedb_is_rejected_by_name_unless_it_is_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trap_57_a_pooler_of_transactions_is_rejected_and_one_of_sessions_is_not() {
+async fn trap_57_a_transaction_pooler_is_rejected_and_a_session_pooler_is_not() {
     let server = Postgres::start(&[]).await;
     let pooler = PgBouncer::start(&server, "transaction").await;
     let rejected = PostgresStore::connect(pooler.url()).await;
