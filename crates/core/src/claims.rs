@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn values_are_kept_unchanged() {
-        // serde_json reads what it prints of this one as the float beside it.
+        // serde_json prints this float in a form that it reads back as the neighbouring float.
         let float = json!(3.720_352_557_724_134_3e137);
         let claims = Claims::from_value(json!({"sub": "ann", "weight": float})).unwrap();
         assert_eq!(claims.get("weight"), Some(&float));

@@ -353,7 +353,7 @@ mod tests {
         }
     }
 
-    /// What the metadata of an issuer may name as its endpoints.
+    /// Whether the metadata of `issuer` may name `url` as an endpoint.
     fn names(issuer: &str, url: &str) -> bool {
         let document =
             format!(r#"{{"issuer":"{issuer}","jwks_uri":"{url}","revocation_endpoint":"{url}"}}"#);
@@ -384,7 +384,7 @@ mod tests {
             "10.1.2.3",
             "192.168.0.1",
             "[fd00:ec2::254]",
-            // As other notations of 127.0.0.1 and 169.254.169.254.
+            // Other notations of 127.0.0.1 and 169.254.169.254.
             "2130706433",
             "0x7f.1",
             "0177.0.0.1",
@@ -396,7 +396,7 @@ mod tests {
             for scheme in ["http", "https"] {
                 let url = format!("{scheme}://{host}/latest");
                 assert!(!names(remote, &url), "{url}");
-                // Nor does an issuer by a local name that only DNS could tell, or by no address.
+                // Neither may an issuer with a name that might be local but needs DNS to tell.
                 assert!(!names("https://id.internal", &url), "{url}");
             }
         }

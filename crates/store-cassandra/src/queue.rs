@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts what is asked; an answer comes when it is let go.
+    /// Counts the reads; each is answered once the test sends its answer.
     async fn asks(asked: &Cell<u32>, answer: oneshot::Receiver<()>) -> Result<u32, Infallible> {
         let number = asked.get() + 1;
         asked.set(number);

@@ -149,7 +149,7 @@ mod tests {
             &["token=a; token=b"][..],
             &["token=a", "token=b"],
             &["x=1; token=\"a\"; y=2", "token=; token=b"],
-            // RFC 6265 §4.1.1: the quotes are no part of it.
+            // RFC 6265 §4.1.1: the quotes are not part of the value.
             &["token=a; token=\"a\"", "token=b; token=a"],
         ] {
             assert_eq!(found("token", cookies), ok(&["a", "b"]), "{cookies:?}");

@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(store.failed(secs(61)), Some(2));
         assert!(store.works());
         assert!(!store.works());
-        // Another one, in the same minute.
+        // A new outage within the same minute.
         assert_eq!(store.failed(secs(70)), Some(1));
         assert!(store.works());
     }

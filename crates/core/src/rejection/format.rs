@@ -375,7 +375,7 @@ mod tests {
         }
     }
 
-    /// TRAPS 39: the program says whether a 200 may be the answer.
+    /// TRAPS 39: the program can allow or forbid a rejection in gRPC form, which is a 200.
     #[test]
     fn trap_39_a_format_rejects_in_grpc_form_always_or_never() {
         for (grpc, of_get, of_grpc_call) in [

@@ -120,7 +120,7 @@ mod tests {
         OutboundBody::new(inner, Arc::new(rules))
     }
 
-    /// The frames that come out, trailers by their names.
+    /// Returns the frames that come out, trailers by their names.
     async fn frames(names: &[&'static str]) -> Vec<String> {
         let data = Frame::data(Bytes::from_static(b"hello"));
         let frames = [data, Frame::trailers(trailers(names))].map(Ok::<_, Infallible>);

@@ -50,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    /// What is left of these `Cookie` headers without `token` and `admin`.
+    /// Returns these `Cookie` headers without `token` and `admin`.
     fn left(lines: &[&str]) -> Vec<String> {
         let mut headers = HeaderMap::new();
         for line in lines {

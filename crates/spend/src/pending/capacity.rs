@@ -129,7 +129,7 @@ mod tests {
         KeyDigest::of_token(TokenId::of_jwt("https://id.example.com", name))
     }
 
-    /// TRAPS 42: nobody takes more than half, and what is returned leaves nothing behind.
+    /// TRAPS 42: no holder takes more than half, and everything that is returned is free again.
     #[tokio::test]
     async fn trap_42_no_holder_takes_more_than_half_of_the_capacity() {
         for (total, half) in [(1, 1), (2, 1), (3, 1), (4, 2), (9, 4)] {

@@ -21,7 +21,7 @@ mod tests {
 
     fn is_send<T: Send>(_: &T) {}
 
-    /// Compiled and never run, since there is no server.
+    /// Compiled but never run, because there is no server.
     #[expect(dead_code, reason = "that it compiles is the test")]
     async fn all_can_be_spawned(builder: PostgresStoreBuilder, store: PostgresStore) {
         is_send(&builder.migrate());
