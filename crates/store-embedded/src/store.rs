@@ -1,0 +1,242 @@
+//! The store: hands calls to the threads, and limits how long they may take.
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+use tower_revoke_core::{
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, RecordFilter,
+    RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
+};
+
+use crate::{
+    EmbeddedStoreBuilder, EmbeddedStoreError,
+    cursor::{FeedCursor, RecordsCursor},
+    group::Group,
+    reading,
+    shared::{Open, Shared},
+    threads::Threads,
+};
+
+/// The maximum number of revocations in one group. More are split.
+const AT_ONCE: usize = 4_096;
+
+/// A [`Store`] in one local folder. Clones share it and are cheap.
+///
+/// The [crate docs](crate) state its guarantees. Dropping the last handle blocks until pending
+/// writes are done and the folder is closed.
+#[derive(Clone)]
+pub struct EmbeddedStore(Arc<Inner>);
+
+struct Inner {
+    // Dropped first, because the threads hold the file open.
+    threads: Threads,
+    shared: Arc<Shared>,
+    request_timeout: Duration,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in a folder, or creates it, with the default settings.
+    ///
+    /// # Errors
+    /// As [`EmbeddedStoreBuilder::open`].
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, EmbeddedStoreError> {
+        Self::builder(path).open()
+    }
+
+    /// Returns a builder for the store in a folder.
+    pub fn builder(path: impl Into<PathBuf>) -> EmbeddedStoreBuilder {
+        EmbeddedStoreBuilder::new(path.into())
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>, threads: Threads, request_timeout: Duration) -> Self {
+        Self(Arc::new(Inner {
+            threads,
+            shared,
+            request_timeout,
+        }))
+    }
+
+    async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        if Handle::try_current().is_err() {
+            return call.await;
+        }
+        let limit = self.0.request_timeout;
+        let in_time = tokio::time::timeout(limit, call).await;
+        in_time.unwrap_or(Err(StoreError::TimedOut(limit)))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+
+    /// Works on a group, without a timeout.
+    #[cfg(test)]
+    pub(crate) async fn alone(&self, work: impl FnOnce(&mut Group<'_>) + Send + 'static) {
+        let work = move |group: &mut Group<'_>| -> Result<(), StoreError> {
+            work(group);
+            group.must_commit();
+            Ok(())
+        };
+        self.0.threads.write(work).await.expect("a commit");
+    }
+}
+
+impl Store for EmbeddedStore {
+    async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
+        for some in revocations.chunks(AT_ONCE) {
+            let some = some.to_vec();
+            let act =
+                move |group: &mut Group<'_>| some.iter().try_for_each(|one| group.revoke(one));
+            self.in_time(self.0.threads.write(act)).await?;
+        }
+        Ok(())
+    }
+
+    async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
+        let lift = lift.clone();
+        let write = self.0.threads.write(move |group| group.lift(&lift));
+        self.in_time(write).await
+    }
+
+    async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
+        let keys = keys.to_vec();
+        let read = self
+            .0
+            .threads
+            .read(move |_, open| reading::look_up(open, &keys));
+        self.in_time(read).await
+    }
+
+    async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
+        let use_ = *use_;
+        let write = self
+            .0
+            .threads
+            .write(move |group| group.take_use(&use_, now));
+        self.in_time(write).await
+    }
+
+    async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
+        let use_ = *use_;
+        let write = self.0.threads.write(move |group| group.return_use(&use_));
+        self.in_time(write).await
+    }
+
+    async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
+        let (mut dropped, mut after) = (0, None);
+        loop {
+            let step = self
+                .0
+                .threads
+                .write(move |group| group.purge(before, after));
+            let (some, last) = step.await?;
+            dropped += some;
+            if last.is_none() {
+                break;
+            }
+            after = last;
+        }
+        let compact = move |shared: &Shared, open: &Open| shared.compact_if_worth_it(open, dropped);
+        self.0.threads.read(compact).await?;
+        Ok(dropped)
+    }
+
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        Some(self)
+    }
+
+    fn records(&self) -> Option<&dyn Records> {
+        Some(self)
+    }
+}
+
+impl ChangeFeed for EmbeddedStore {
+    fn changes<'a>(
+        &'a self,
+        since: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move {
+            let since = since.map(FeedCursor::read).transpose()?;
+            let read = move |shared: &Shared, open: &Open| reading::changes(shared, open, since);
+            self.in_time(self.0.threads.read(read)).await
+        })
+    }
+
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            match FeedCursor::read(since) {
+                Ok(FeedCursor {
+                    store,
+                    group,
+                    load: None,
+                    ..
+                }) if store == self.0.shared.folder.store => {
+                    let mut news = self.0.shared.news.subscribe();
+                    // Fails only once the sender is dropped, and this handle keeps it.
+                    let _ = news.wait_for(|last| *last > group).await;
+                }
+                // The cursor is foreign, invalid or within a full load: `changes` has an answer at
+                // once.
+                _ => {}
+            }
+        })
+    }
+
+    fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            for some in known.chunks(AT_ONCE) {
+                let some = some.to_vec();
+                let act =
+                    move |group: &mut Group<'_>| some.iter().try_for_each(|one| group.restore(one));
+                self.in_time(self.0.threads.write(act)).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Pages are in the order of the digests.
+impl Records for EmbeddedStore {
+    fn page<'a>(
+        &'a self,
+        wanted: &'a RecordFilter,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
+        Box::pin(async move {
+            let mut after = match after.map(RecordsCursor::read).transpose()? {
+                Some(cursor) if cursor.store != self.0.shared.folder.store => {
+                    return Err(StoreError::ForeignCursor);
+                }
+                cursor => cursor.map(|cursor| cursor.last),
+            };
+            let at_most = at_most.max(1);
+            let mut page = RecordPage::default();
+            loop {
+                let (wanted, room) = (wanted.clone(), at_most - page.records.len());
+                let read = move |shared: &Shared, open: &Open| {
+                    reading::records(shared, open, &wanted, after, room)
+                };
+                let (more, last) = self.in_time(self.0.threads.read(read)).await?;
+                page.records.extend(more.records);
+                page.next = more.next;
+                if last.is_none() {
+                    return Ok(page);
+                }
+                after = last;
+            }
+        })
+    }
+}
+
+impl fmt::Debug for EmbeddedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedStore")
+            .field("path", &self.0.shared.folder.path)
+            .finish_non_exhaustive()
+    }
+}
