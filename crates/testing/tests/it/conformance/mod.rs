@@ -150,12 +150,12 @@ fn the_model_notices_flaws_by_chance() {
     let mut all = clauses::<Simulated>().into_iter();
     let by_chance = all.find(|clause| clause.name == BY_CHANCE).unwrap();
     for flaw in [
-        Flaw::RevivesWhatWasLifted,
-        Flaw::LiftsAllWhenWrittenBack,
+        Flaw::RestoresLiftedRevocations,
+        Flaw::RestoresLiftsWithoutTheirTime,
         Flaw::LiftsWinTies,
-        Flaw::TakesAnyLimit,
-        Flaw::KeepsWhatIsGivenBack,
-        Flaw::TellsOfNoUseGivenBack,
+        Flaw::IgnoresAnotherLimit,
+        Flaw::IgnoresReturns,
+        Flaw::OmitsReturnedUses,
     ] {
         // One run nearly always suffices.
         let is_noticed = (0..10).any(|_| breaks(flaw, by_chance));

@@ -96,12 +96,12 @@ impl Flawed {
                     return None;
                 }
             }
-            (Flaw::CutsWordsAtNul, _) => {
+            (Flaw::CutsTextsAtNul, _) => {
                 let cut = |word: &str| word.split('\0').next().unwrap_or_default().to_owned();
                 let (by, reason) = (cut(said.said_by()), cut(said.reason()));
                 return Some(said.clone().by(by).because(reason));
             }
-            (Flaw::ForgetsWho, _) => return Some(said.clone().by("")),
+            (Flaw::ForgetsTheAuthor, _) => return Some(said.clone().by("")),
             (Flaw::CountsTimeInSignedNumbers, _) => {
                 if let Some(until) = until.filter(|until| until.as_secs() > i64::MAX as u64) {
                     let wrapped = UnixTime::from_secs(until.as_secs() & i64::MAX as u64);

@@ -16,11 +16,11 @@ impl Store for Flawed {
         for said in revocations {
             taken.extend(self.bent(said, revocations.len() == 1).await);
         }
-        if self.is(Flaw::TakesAThousandOfABatch) {
+        if self.is(Flaw::TruncatesBatches) {
             taken.truncate(1_000);
         }
         let too_long = |said: &Revocation| said.reason().len() > 60_000;
-        if self.is(Flaw::RefusesLongWords) && taken.iter().any(too_long) {
+        if self.is(Flaw::RejectsLongTexts) && taken.iter().any(too_long) {
             return Err(StoreError::Unavailable("value too long".into()));
         }
         *self.notes.grown.lock().unwrap() += taken.len() as u64;
@@ -52,14 +52,14 @@ impl Store for Flawed {
                 self.sound.return_use(&use_).await?;
             }
         }
-        Ok(lifted || self.is(Flaw::LiftsWhatIsNot))
+        Ok(lifted || self.is(Flaw::ReportsLiftsOfNothing))
     }
 
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
-        if self.is(Flaw::IsOpenWhileDown) && self.down() {
+        if self.is(Flaw::AnswersWhileDown) && self.down() {
             return Ok(vec![None; keys.len()]);
         }
-        if self.is(Flaw::NeverComesBack) && *self.notes.was_down.lock().unwrap() {
+        if self.is(Flaw::NeverRecovers) && *self.notes.was_down.lock().unwrap() {
             return Err(StoreError::Unavailable("broken pipe".into()));
         }
         let folded: Vec<_> = keys
@@ -73,16 +73,18 @@ impl Store for Flawed {
         for (at, (key, listed)) in keys.iter().zip(&mut listed).enumerate() {
             match self.flaw {
                 Flaw::AnswersAKeyOnce if keys[..at].contains(key) => *listed = None,
-                Flaw::RemembersWhatWasFree if listed.is_none() => {
+                Flaw::CachesUnlistedKeys if listed.is_none() => {
                     self.seen_free.lock().unwrap().insert(*key);
                 }
-                Flaw::RemembersWhatWasFree if self.seen_free.lock().unwrap().contains(key) => {
+                Flaw::CachesUnlistedKeys if self.seen_free.lock().unwrap().contains(key) => {
                     *listed = None;
                 }
-                Flaw::CountsOneUseOnly if self.limit_of(key) > Some(1) => {
+                Flaw::SpendsOnlySingleUses if self.limit_of(key) > Some(1) => {
                     listed.take_if(|listed| matches!(listed, Listed::Spent { .. }));
                 }
-                Flaw::ShowsUsesFirst if matches!(listed, Some(Listed::Revoked { .. })) => {
+                Flaw::PrefersUsesToRevocations
+                    if matches!(listed, Some(Listed::Revoked { .. })) =>
+                {
                     let uses = self.notes.winners.lock().unwrap();
                     let held = uses.get(&key.as_token()).map_or(0, Vec::len);
                     if held > 0 && self.limit_of(key) == u32::try_from(held).ok() {
@@ -109,13 +111,13 @@ impl Store for Flawed {
                 let day = now.saturating_add(std::time::Duration::from_secs(5_400));
                 use_.until = use_.until.or(Some(day));
             }
-            Flaw::TakesAnyLimit => use_.limit = first.limit,
-            Flaw::WinsOnAPastLife if use_.until.is_some_and(|until| until <= now) => return won,
-            Flaw::BurnsADroppedUse => {
+            Flaw::IgnoresAnotherLimit => use_.limit = first.limit,
+            Flaw::TakesExpiredUses if use_.until.is_some_and(|until| until <= now) => return won,
+            Flaw::TakesASecondUseOnDrop => {
                 burns.0 = Some((Arc::clone(&self.server), use_));
                 tokio::task::yield_now().await;
             }
-            Flaw::TakesAUseForEachAsking => {
+            Flaw::CountsConcurrentRetries => {
                 *self.notes.asked.lock().unwrap().entry(use_.id).or_default() += 1;
                 tokio::task::yield_now().await;
                 let times = self.notes.asked.lock().unwrap()[&use_.id];
@@ -130,7 +132,7 @@ impl Store for Flawed {
                 late.id = other_id(use_.id, 0x33);
                 self.server.store().take_use(&late, now).await?;
             }
-            Flaw::AnswersNoUseWhileFrozen if self.server.is_frozen() => {
+            Flaw::HangsWhileFrozen if self.server.is_frozen() => {
                 return std::future::pending().await;
             }
             Flaw::CountsTimeInSignedNumbers => {
@@ -143,14 +145,14 @@ impl Store for Flawed {
         tokio::task::yield_now().await;
         let outcome = self.sound.take_use(&use_, now).await;
         burns.0 = None;
-        if let (Flaw::MixesAnswersUp, Ok(outcome)) = (self.flaw, &outcome) {
+        if let (Flaw::SwapsConcurrentOutcomes, Ok(outcome)) = (self.flaw, &outcome) {
             self.notes.outcomes.lock().unwrap().push(*outcome);
             // Two concurrent calls get each other's answers.
             tokio::task::yield_now().await;
             let mut outcomes = self.notes.outcomes.lock().unwrap();
             return Ok(outcomes.pop().unwrap_or(*outcome));
         }
-        if self.is(Flaw::TakesAUseForEachAsking) {
+        if self.is(Flaw::CountsConcurrentRetries) {
             self.notes.asked.lock().unwrap().remove(&use_.id);
         }
         let mut winners = self.notes.winners.lock().unwrap();
@@ -165,10 +167,10 @@ impl Store for Flawed {
             (Flaw::LosesTheLastOfMany, Ok(UseOutcome::Taken { left: 0 })) if limit > 50 => {
                 Ok(UseOutcome::Spent)
             }
-            (Flaw::RefusesWhoAsksAgain, Ok(UseOutcome::Taken { .. })) if asked_before => {
+            (Flaw::RejectsRepeatedUses, Ok(UseOutcome::Taken { .. })) if asked_before => {
                 Ok(UseOutcome::Spent)
             }
-            (Flaw::WinsWhatWasPurged, Err(StoreError::Expired))
+            (Flaw::TakesPurgedUses, Err(StoreError::Expired))
                 if use_.until.is_some_and(|until| until > now) =>
             {
                 won
@@ -182,7 +184,7 @@ impl Store for Flawed {
         if self.is(Flaw::FoldsCase) {
             use_.token = fold(use_.token);
         }
-        if self.is(Flaw::KeepsWhatIsGivenBack) {
+        if self.is(Flaw::IgnoresReturns) {
             let mut winners = self.notes.winners.lock().unwrap();
             let of_token = winners.entry(use_.token).or_default();
             if let Some(at) = of_token.iter().position(|held| held.id == use_.id) {
@@ -191,14 +193,14 @@ impl Store for Flawed {
             }
         }
         let mut released = self.sound.return_use(&use_).await?;
-        if !released && self.is(Flaw::GivesBackAnothersUse) {
+        if !released && self.is(Flaw::ReturnsUsesOfOthers) {
             let winners = self.notes.winners.lock().unwrap().remove(&use_.token);
             for held in winners.unwrap_or_default() {
                 released |= self.sound.return_use(&held).await?;
             }
         }
         let was_held = self.notes.winners.lock().unwrap().contains_key(&use_.token);
-        Ok(released || self.is(Flaw::GivesBackTwice) && was_held)
+        Ok(released || self.is(Flaw::ReturnsTwice) && was_held)
     }
 
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
@@ -212,7 +214,7 @@ impl Store for Flawed {
             Flaw::PurgesNothing => UnixTime::EPOCH,
             _ => before,
         };
-        if self.is(Flaw::PurgesRulesInTheEnd) && before > far {
+        if self.is(Flaw::PurgesUnboundedRules) && before > far {
             self.drop_key(&RevocationKey::subject("https://id.example.com", "1"))
                 .await;
         }
@@ -239,7 +241,7 @@ impl ChangeFeed for Flawed {
     fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             match self.flaw {
-                Flaw::WakesForNothing => {}
+                Flaw::WakesWithoutAChange => {}
                 Flaw::NeverWakes => std::future::pending().await,
                 Flaw::TiesACursorToItsHandle | Flaw::ForgetsItsFeedOnRestart => {
                     self.sound

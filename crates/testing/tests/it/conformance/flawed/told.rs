@@ -46,14 +46,16 @@ impl Flawed {
         }
         let since = inner.as_ref().or(since);
         let mut page = match (self.flaw, self.sound.changes(since).await) {
-            (Flaw::TakesAForeignCursorForNone, Err(StoreError::ForeignCursor)) => {
+            (Flaw::RestartsOnAForeignCursor, Err(StoreError::ForeignCursor)) => {
                 self.sound.changes(None).await?
             }
-            (Flaw::GoesOnAfterATrim, Err(StoreError::CursorTooOld)) => self.nothing_new().await?,
-            (Flaw::GoesOnAfterASetBack, Err(StoreError::HistoryWentBack)) => {
+            (Flaw::ContinuesAfterATrim, Err(StoreError::CursorTooOld)) => {
                 self.nothing_new().await?
             }
-            (Flaw::NoticesNoGrownHistory, Err(StoreError::HistoryWentBack))
+            (Flaw::ContinuesAfterASetBack, Err(StoreError::HistoryWentBack)) => {
+                self.nothing_new().await?
+            }
+            (Flaw::MissesARegrownHistory, Err(StoreError::HistoryWentBack))
                 if *self.notes.grown.lock().unwrap() > 10 =>
             {
                 self.nothing_new().await?
@@ -62,17 +64,17 @@ impl Flawed {
         };
         let load = since.and_then(in_load);
         match self.flaw {
-            Flaw::SkipsOneAtABorderOfALoad if load.is_some() => drop(page.changes.remove(0)),
-            Flaw::SkipsOneAtABorder if load.is_none() && since.is_some() && page.more => {
+            Flaw::SkipsOneBetweenPagesOfALoad if load.is_some() => drop(page.changes.remove(0)),
+            Flaw::SkipsOneBetweenPages if load.is_none() && since.is_some() && page.more => {
                 page.changes.pop();
             }
             Flaw::EndsALoadWithItsLastPage if load.is_some() && in_load(&page.next).is_none() => {
                 page.more = false;
             }
-            Flaw::NotesTheFeedAfterTheLoad if load.is_some() && in_load(&page.next).is_none() => {
+            Flaw::TakesTheCursorAfterTheLoad if load.is_some() && in_load(&page.next).is_none() => {
                 page.next = self.end_of_feed().await?;
             }
-            Flaw::TellsOneCallLate if load.is_none() && !page.changes.is_empty() => {
+            Flaw::LagsByOneCall if load.is_none() && !page.changes.is_empty() => {
                 // Like a reader of a lagging replica.
                 let mut is_late = self.notes.is_late.lock().unwrap();
                 *is_late = !*is_late;
@@ -87,11 +89,11 @@ impl Flawed {
                 page.changes
                     .retain(|change| !under_way.contains(change.key()));
             }
-            Flaw::TellsOfNoUseGivenBack => {
+            Flaw::OmitsReturnedUses => {
                 page.changes
                     .retain(|change| !matches!(change, Change::Returned { .. }));
             }
-            Flaw::TellsLiftsInTheirOwnTime => {
+            Flaw::ChangesTheTimeOfLifts => {
                 for change in &mut page.changes {
                     if let Change::Lifted { at, .. } = change {
                         *at = UnixTime::from_secs(at.as_secs() - 1);
@@ -106,7 +108,7 @@ impl Flawed {
                 let boot = *self.notes.boot.lock().unwrap();
                 page.next = Cursor::new([&boot.to_be_bytes()[..], page.next.as_bytes()].concat());
             }
-            Flaw::SaysMoreForEver => page.more |= *self.notes.grown.lock().unwrap() > 5_000,
+            Flaw::AlwaysReportsMore => page.more |= *self.notes.grown.lock().unwrap() > 5_000,
             _ => {}
         }
         debug_assert!(page.changes.len() <= PAGE);
@@ -131,27 +133,27 @@ impl Flawed {
         };
         match (self.flaw, change, said) {
             (
-                Flaw::WritesNoSpentTokenBack,
+                Flaw::RestoresNoSpentTokens,
                 Change::Listed {
                     listed: Listed::Spent { .. },
                     ..
                 },
                 _,
             ) => Ok(()),
-            (Flaw::WritesBackOverWhatStands, _, Some(said)) if stands.is_some() => {
+            (Flaw::OverwritesOnRestore, _, Some(said)) if stands.is_some() => {
                 self.drop_key(&key.as_token().into()).await;
                 self.sound.revoke(&[said]).await
             }
-            (Flaw::RevivesWhatWasLifted, _, Some(said)) => self.sound.revoke(&[said]).await,
+            (Flaw::RestoresLiftedRevocations, _, Some(said)) => self.sound.revoke(&[said]).await,
             (Flaw::PurgesLifts, _, Some(said)) if is_purged => self.sound.revoke(&[said]).await,
-            (Flaw::SignsWhatIsWrittenBack, _, Some(said)) if stands.is_none() => {
+            (Flaw::AddsDetailsToRestoredChanges, _, Some(said)) if stands.is_none() => {
                 self.sound.restore(&[*change]).await?;
                 if self.stands(key).await.is_some() {
                     self.sound.revoke(&[said.by("restored")]).await?;
                 }
                 Ok(())
             }
-            (Flaw::LiftsAllWhenWrittenBack, Change::Lifted { at, .. }, _) => {
+            (Flaw::RestoresLiftsWithoutTheirTime, Change::Lifted { at, .. }, _) => {
                 let lift = Lift {
                     key: key.as_token().into(),
                     at: *at,
@@ -160,7 +162,9 @@ impl Flawed {
                 };
                 self.sound.lift(&lift).await.map(drop)
             }
-            (Flaw::ForgetsALiftOfNothing, Change::Lifted { .. }, _) if stands.is_none() => Ok(()),
+            (Flaw::RestoresNoLiftsOfUnlistedKeys, Change::Lifted { .. }, _) if stands.is_none() => {
+                Ok(())
+            }
             _ => self.sound.restore(&[*change]).await,
         }
     }
@@ -190,11 +194,11 @@ impl Records for Flawed {
         at_most: usize,
     ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
         Box::pin(async move {
-            if self.is(Flaw::TakesNoForeignCursorOfRecordsAmiss) {
+            if self.is(Flaw::AcceptsAForeignCursorOfRecords) {
                 let own = after.filter(|cursor| cursor.as_bytes().len() == 16);
                 return self.sound.page(wanted, own, at_most).await;
             }
-            if self.is(Flaw::FindsReasonsInAnyCase)
+            if self.is(Flaw::MatchesReasonsInAnyCase)
                 && let Some(reason) = wanted.only_reason()
             {
                 let lower = RecordFilter::all().because(reason.to_lowercase());
@@ -206,7 +210,7 @@ impl Records for Flawed {
             }
             let mut page = self.sound.page(wanted, after, at_most).await?;
             match self.flaw {
-                Flaw::SkipsARecordAtABorder if after.is_some() && page.next.is_some() => {
+                Flaw::SkipsARecordBetweenPages if after.is_some() && page.next.is_some() => {
                     page.records.pop();
                 }
                 _ => {}
