@@ -64,7 +64,7 @@ pub struct Load {
     callers: JoinSet<()>,
 }
 
-/// What a load observed.
+/// The observations of a load.
 #[derive(Debug, Default)]
 pub struct Done {
     /// Tokens that were taken, with the ids of the uses that won.

@@ -79,7 +79,7 @@ impl Wire {
     pub const ALL: [Self; 2] = [Self::Http1, Self::Http2];
 }
 
-/// One connection.
+/// A client connection.
 #[derive(Debug)]
 pub struct Client {
     sender: Sender,

@@ -58,7 +58,7 @@ fn service(reached: &Arc<AtomicUsize>) -> Stack {
     }))
 }
 
-/// The same as axum handlers with an extractor.
+/// The same service as axum handlers with an extractor.
 fn handlers(reached: &Arc<AtomicUsize>) -> [Router; 2] {
     let (first, second) = (reached.clone(), reached.clone());
     [

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What is searched, which excludes builds, tools and lock files.
+/// The searched folders, which exclude builds, tools and lock files.
 const FOLDERS: [&str; 6] = [
     "benches/src",
     "crates",

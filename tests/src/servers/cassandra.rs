@@ -15,7 +15,7 @@ use crate::process::Process;
 const SETTINGS: &str = include_str!("../../servers/cassandra/cassandra.yaml");
 const LOGBACK: &str = include_str!("../../servers/cassandra/logback.xml");
 
-/// It starts in about 10 s, or much longer on a machine that is busy building.
+/// Starting takes about 10 s, or much longer on a machine that is busy building.
 const WITHIN: Duration = Duration::from_secs(240);
 
 /// `host:port` of a server that tests may use instead of starting one, unless they have to kill or
@@ -67,7 +67,7 @@ const PROPERTIES: &[&str] = &[
     "-Dcassandra.superuser_setup_delay_ms=0",
 ];
 
-/// One server without authentication.
+/// A server without authentication.
 pub struct Cassandra {
     pub(super) process: ServerProcess,
     data: TempDir,

@@ -47,7 +47,7 @@ pub struct Reply {
     pub json: Value,
 }
 
-/// One issuer of a server, with its metadata.
+/// An issuer of a server, with its metadata.
 #[derive(Clone, Debug)]
 pub struct Issuer {
     /// Its name, as in `iss`.

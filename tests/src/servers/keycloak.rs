@@ -17,7 +17,7 @@ use crate::process::Process;
 const VERSION: &str = include_str!("../../servers/keycloak/VERSION");
 const REALM: &str = include_str!("../../servers/keycloak/realm.json");
 
-/// It starts in 10 to 20 s; 120 s were seen on a machine that was busy building.
+/// Starting takes 10 to 20 s; 120 s were seen on a machine that was busy building.
 const STARTS_WITHIN: Duration = Duration::from_secs(240);
 
 /// The user name of its administrator, and also the password.

@@ -11,7 +11,7 @@ const PROGRAM: &str = include_str!("../../servers/oidc-provider/index.js");
 const PACKAGE: &str = include_str!("../../servers/oidc-provider/package.json");
 const LOCK: &str = include_str!("../../servers/oidc-provider/package-lock.json");
 
-/// It starts in about 2 s, or later on a machine that is busy building.
+/// Starting takes about 2 s, or longer on a machine that is busy building.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running oidc-provider, stopped on drop.

@@ -9,10 +9,10 @@ use super::{
 };
 use crate::process::Process;
 
-/// It starts at once, or later on a busy machine.
+/// Starting takes a moment, or longer on a busy machine.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// One pooler that accepts any user without a password.
+/// A pooler that accepts any user without a password.
 #[derive(Debug)]
 pub struct PgBouncer {
     _process: ServerProcess,

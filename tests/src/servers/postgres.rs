@@ -13,14 +13,14 @@ use tempfile::TempDir;
 use super::{free_port, is_root, ran, server_process::ServerProcess};
 use crate::process::Process;
 
-/// It starts in less than a second, or later on a busy machine or after a crash.
+/// Starting takes less than a second, or longer on a busy machine or after a crash.
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// `postgres://…` of a server that tests may use instead of starting one, unless they have to kill
 /// or freeze it. The user must be allowed to create schemas.
 const VARIABLE: &str = "TOWER_REVOKE_TEST_POSTGRES";
 
-/// One server, with the user `postgres` and the database `postgres`, and no password.
+/// A server with the user `postgres` and the database `postgres`, and no password.
 pub struct Postgres {
     pub(super) process: ServerProcess,
     data: TempDir,

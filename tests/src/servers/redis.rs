@@ -10,14 +10,14 @@ use tempfile::TempDir;
 use super::{free_port, server_process::ServerProcess};
 use crate::process::Process;
 
-/// They start at once, or later on a busy machine.
+/// Starting takes a moment, or longer on a busy machine.
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// `host:port` of a server that tests may use instead of starting one, unless they have to kill or
 /// freeze it.
 const VARIABLE: &str = "TOWER_REVOKE_TEST_REDIS";
 
-/// One server.
+/// A Redis server.
 pub struct Redis {
     pub(super) process: ServerProcess,
     data: TempDir,

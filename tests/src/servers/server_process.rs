@@ -4,7 +4,7 @@ use std::{fs, process::Command, time::Duration};
 
 use crate::process::Process;
 
-/// It ends at once, or later on a very busy machine.
+/// Ending takes a moment, or longer on a very busy machine.
 const ENDS_WITHIN: Duration = Duration::from_secs(240);
 
 /// A process with all its children; `None` while the server is down.

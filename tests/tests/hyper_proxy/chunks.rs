@@ -13,7 +13,7 @@ async fn a_body_of_malformed_chunks_never_completes() {
         "fffffffffffffffff\r\nhello\r\n0\r\n\r\n",
         "10000000000000005\r\nhello\r\n0\r\n\r\n",
         "00000000000000000000000000000005x\r\nhello\r\n0\r\n\r\n",
-        // Not numbers.
+        // Invalid numbers.
         "-5\r\nhello\r\n0\r\n\r\n",
         "+5\r\nhello\r\n0\r\n\r\n",
         "0x5\r\nhello\r\n0\r\n\r\n",

@@ -133,7 +133,7 @@ impl Stage {
     }
 }
 
-/// What all upstreams received, read after the shutdown.
+/// The messages that the upstreams received, read after the shutdown.
 pub(crate) struct Seen3 {
     pub(crate) orders: Vec<Seen>,
     pub(crate) stock: Vec<Seen>,

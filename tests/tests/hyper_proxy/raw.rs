@@ -8,7 +8,7 @@ use tokio::{
 };
 pub(crate) use tower_revoke_tests::curl::Reply;
 
-/// One connection.
+/// A client connection.
 pub(crate) struct Raw {
     stream: TcpStream,
     unread: Vec<u8>,

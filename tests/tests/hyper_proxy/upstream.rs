@@ -38,7 +38,7 @@ impl Seen {
     }
 }
 
-/// What it does with a request.
+/// How the upstream handles a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     /// Sends this after the whole request, and reads on.

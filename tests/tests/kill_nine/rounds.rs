@@ -54,7 +54,7 @@ pub(crate) async fn survives<S: Store>(
     take_once(&open().await, &earlier).await;
     let rounds = rounds(20, 100);
     for round in 0..rounds {
-        // Some are killed while they open the file.
+        // Some writers are killed while they open the file.
         let life = random.u64(0..LIFE).saturating_sub(LIFE / 10);
         let before = (all.won.len(), all.lost.len());
         all.run_and_kill(kind, place, round, life);

@@ -82,7 +82,7 @@ impl Stage {
     }
 }
 
-/// One node process, killed on drop.
+/// A node process, killed on drop.
 pub(crate) struct Node {
     pub(crate) at: SocketAddr,
     _program: Program,

@@ -15,7 +15,7 @@ use tower_revoke_tests::servers::wait_until;
 
 use crate::kit::{Caller, Node, SPENT, Stage};
 
-/// At each node; each caller of one node competes with its counterpart at the other.
+/// Callers at each node; each competes with its counterpart at the other node.
 const CALLERS: usize = 4;
 
 /// Tokens for each pair of callers, so that a test that hangs ends.
@@ -117,7 +117,7 @@ impl Tokens {
     }
 }
 
-/// One caller.
+/// A caller at one node.
 struct One {
     node: usize,
     caller: Caller,

@@ -25,7 +25,7 @@ impl Drop for Running {
 async fn a_file_without_room_rejects_writes_and_keeps_what_it_has() {
     let folder = tempfile::tempdir().expect("a temp dir");
     let file = folder.path().join("revocations.redb");
-    // In blocks of 1,024 bytes. Without the trap, SIGXFSZ would kill the process.
+    // The limit is in blocks of 1,024 bytes. Without the trap, SIGXFSZ would kill the process.
     let limited = r#"trap '' XFSZ; ulimit -f 2000; exec "$@""#;
     let writer = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "bash", "-c", limited, "bash"])

@@ -28,7 +28,7 @@ fn timed_out(error: &ReadyError) -> Option<Duration> {
     }
 }
 
-/// What all nodes share.
+/// The server and the clock that all nodes share.
 struct World {
     server: Server,
     clock: Clock,
