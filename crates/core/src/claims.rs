@@ -72,12 +72,12 @@ pub enum ClaimsError {
 }
 
 /// Claims that are strings wherever they appear (RFC 7519 §4.1, RFC 9068 §2.2, OpenID Connect).
-const STRINGS: [(Name, &str); 5] = [
-    (Name::Issuer, "iss"),
-    (Name::Subject, "sub"),
-    (Name::ClientId, "client_id"),
-    (Name::AuthorizedParty, "azp"),
-    (Name::Session, "sid"),
+const STRINGS: [Name; 5] = [
+    Name::Issuer,
+    Name::Subject,
+    Name::ClientId,
+    Name::AuthorizedParty,
+    Name::Session,
 ];
 
 impl Claims {
@@ -111,24 +111,19 @@ impl Claims {
             line: error.line(),
             column: error.column(),
         })?;
-        let is_text = |shape: &Shape| matches!(shape, Shape::Text(_));
-        for (name, written) in STRINGS {
-            if members
-                .registered(name)
-                .is_some_and(|shape| !is_text(shape))
-            {
-                return Err(ClaimsError::WrongType(written.to_owned()));
+        for name in STRINGS {
+            if !matches!(members.registered(name), None | Some(Shape::Text(_))) {
+                return Err(wrong_type(name));
             }
         }
         let audience = members.registered(Name::Audience);
-        if audience.is_some_and(|shape| !is_text(shape) && !matches!(shape, Shape::Texts(_))) {
-            return Err(ClaimsError::WrongType("aud".to_owned()));
+        if !matches!(audience, None | Some(Shape::Text(_) | Shape::Texts(_))) {
+            return Err(wrong_type(Name::Audience));
         }
-        let date = |name, written, round| date(members.registered(name), written, round);
         Ok(Self {
-            expires_at: date(Name::ExpiresAt, "exp", f64::floor)?,
-            issued_at: date(Name::IssuedAt, "iat", f64::floor)?,
-            not_before: date(Name::NotBefore, "nbf", f64::ceil)?,
+            expires_at: date(&members, Name::ExpiresAt, f64::floor)?,
+            issued_at: date(&members, Name::IssuedAt, f64::floor)?,
+            not_before: date(&members, Name::NotBefore, f64::ceil)?,
             all: OnceLock::new(),
             members,
             json,
@@ -207,14 +202,11 @@ impl Claims {
     /// Returns the scopes: those of `scope`, a space-separated string (RFC 9068 §2.2.3) or an array,
     /// or of `scp`, if there is no `scope`. Elements that are not strings are ignored.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        let scope = self.members.registered(Name::Scope);
-        let (scopes, name) = match scope {
-            Some(_) => (scope, "scope"),
-            None => (self.members.registered(Name::Scp), "scp"),
-        };
-        let (words, list) = match scopes {
-            Some(Shape::Text(words)) => (words.of(&self.json), None),
-            Some(_) => ("", self.get(name).and_then(Value::as_array)),
+        let mut names = [Name::Scope, Name::Scp].into_iter();
+        let found = names.find_map(|name| Some((name, self.members.registered(name)?)));
+        let (words, list) = match found {
+            Some((_, Shape::Text(words))) => (words.of(&self.json), None),
+            Some((name, _)) => ("", self.get(name.written()).and_then(Value::as_array)),
             None => ("", None),
         };
         words
@@ -263,21 +255,25 @@ impl<'de> Deserialize<'de> for Claims {
     }
 }
 
+fn wrong_type(name: Name) -> ClaimsError {
+    ClaimsError::WrongType(name.written().to_owned())
+}
+
 fn date(
-    shape: Option<&Shape>,
-    name: &'static str,
+    members: &Members,
+    name: Name,
     round: fn(f64) -> f64,
 ) -> Result<Option<UnixTime>, ClaimsError> {
-    let number = match shape {
+    let number = match members.registered(name) {
         None => return Ok(None),
         Some(Shape::Number(number)) => number,
-        Some(_) => return Err(ClaimsError::WrongType(name.to_owned())),
+        Some(_) => return Err(wrong_type(name)),
     };
     let secs = match (number.as_u64(), number.as_f64()) {
         (Some(secs), _) => secs,
         // The cast saturates.
         (None, Some(secs)) if secs >= 0.0 => round(secs) as u64,
-        _ => return Err(ClaimsError::WrongType(name.to_owned())),
+        _ => return Err(wrong_type(name)),
     };
     Ok(Some(UnixTime::from_secs(secs)))
 }
@@ -287,6 +283,30 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn each_registered_claim_is_found_by_its_name() {
+        let claims = json!({
+            "iss": "1", "sub": "2", "client_id": "3", "azp": "4", "sid": "5", "jti": "6",
+            "aud": "7", "exp": 8, "iat": 9, "nbf": 10, "scope": "11", "scp": "12",
+        });
+        let claims = Claims::from_value(claims).unwrap();
+        let texts = [
+            Name::Issuer,
+            Name::Subject,
+            Name::ClientId,
+            Name::AuthorizedParty,
+            Name::Session,
+            Name::JwtId,
+            Name::Audience,
+            Name::Scope,
+            Name::Scp,
+        ];
+        let found = texts.map(|name| claims.text(name).unwrap());
+        assert_eq!(found, ["1", "2", "3", "4", "5", "6", "7", "11", "12"]);
+        let dates = [claims.expires_at, claims.issued_at, claims.not_before];
+        assert_eq!(dates.map(|date| date.unwrap().as_secs()), [8, 9, 10]);
+    }
 
     #[test]
     fn dates_are_rounded_towards_a_shorter_life() {

@@ -14,7 +14,7 @@ use serde_json::Number;
 pub(super) struct Members {
     all: Vec<(Text, Shape)>,
     /// The indices of the registered ones.
-    registered: [Option<usize>; Name::COUNT],
+    registered: [Option<usize>; Name::WRITTEN.len()],
 }
 
 /// The claims that are used by name.
@@ -55,24 +55,24 @@ pub(super) enum Shape {
 }
 
 impl Name {
-    const COUNT: usize = Self::Scp as usize + 1;
+    /// As they are written, in the order of the variants.
+    const WRITTEN: [&str; 12] = [
+        "iss",
+        "sub",
+        "client_id",
+        "azp",
+        "sid",
+        "jti",
+        "aud",
+        "exp",
+        "iat",
+        "nbf",
+        "scope",
+        "scp",
+    ];
 
-    fn of(name: &str) -> Option<Self> {
-        Some(match name {
-            "iss" => Self::Issuer,
-            "sub" => Self::Subject,
-            "client_id" => Self::ClientId,
-            "azp" => Self::AuthorizedParty,
-            "sid" => Self::Session,
-            "jti" => Self::JwtId,
-            "aud" => Self::Audience,
-            "exp" => Self::ExpiresAt,
-            "iat" => Self::IssuedAt,
-            "nbf" => Self::NotBefore,
-            "scope" => Self::Scope,
-            "scp" => Self::Scp,
-            _ => return None,
-        })
+    pub(super) fn written(self) -> &'static str {
+        Self::WRITTEN[self as usize]
     }
 }
 
@@ -134,7 +134,7 @@ impl<'de> Visitor<'de> for Object<'_> {
         let json = self.json;
         let mut members = Members {
             all: Vec::with_capacity(16),
-            registered: [None; Name::COUNT],
+            registered: [None; Name::WRITTEN.len()],
         };
         // All names, once they are many: the token is not verified yet, and must not make this slow.
         let mut many: HashSet<Box<str>> = HashSet::new();
@@ -152,10 +152,10 @@ impl<'de> Visitor<'de> for Object<'_> {
             if !is_new {
                 return Err(A::Error::custom("duplicate name"));
             }
-            let registered = Name::of(name);
+            let registered = Name::WRITTEN.iter().position(|written| *written == name);
             let shape = entries.next_value_seed(ShapeOf { json })?;
-            if let Some(name) = registered {
-                members.registered[name as usize] = Some(members.all.len());
+            if let Some(index) = registered {
+                members.registered[index] = Some(members.all.len());
             }
             members.all.push((text, shape));
         }
