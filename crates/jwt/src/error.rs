@@ -25,15 +25,9 @@ pub enum JwtVerifierError {
         "the revocation list is missing; set it with .revocations(…), or call .without_revocations()"
     )]
     MissingRevocations,
-    /// A time is zero.
-    #[error("{setting} must not be zero")]
-    ZeroTime {
-        /// The setting.
-        setting: &'static str,
-    },
-    /// A time is longer than a year.
-    #[error("{setting} is {given:?}; it must be at most {max:?}")]
-    TimeTooLong {
+    /// A time is zero, or longer than a year.
+    #[error("{setting} is {given:?}; it must be longer than zero and at most {max:?}")]
+    TimeOutOfBounds {
         /// The setting.
         setting: &'static str,
         /// Its value.

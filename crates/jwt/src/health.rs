@@ -1,8 +1,16 @@
 //! The state of fetched keys: for a readiness probe, and for metrics.
 
+use std::sync::Arc;
+
 use tower_revoke_core::ReadyError;
 
-use crate::{JwtVerifier, KeyStats};
+use crate::{
+    JwtVerifier, KeyStats,
+    keys::{
+        KeySet,
+        remote::{FetchedKeys, Remote},
+    },
+};
 
 impl JwtVerifier {
     /// Waits until every issuer has trusted keys. Where there are none yet, it starts a fetch and
@@ -13,10 +21,12 @@ impl JwtVerifier {
     /// [`ReadyError`], whose source is a [`KeysUnavailable`](crate::KeysUnavailable), for the first
     /// issuer without keys. They are fetched again in the background: the next call may succeed.
     pub async fn ready(&self) -> Result<(), ReadyError> {
-        let issuers = self.issuers();
-        let fetches: Vec<_> = issuers.iter().map(|issuer| issuer.keys.start()).collect();
-        for (issuer, fetch) in issuers.iter().zip(fetches) {
-            let ready = issuer.keys.ready(fetch).await;
+        let fetches: Vec<_> = self
+            .fetched_keys()
+            .map(|(keys, remote)| (remote, remote.start_if_untrusted(keys)))
+            .collect();
+        for (remote, fetch) in fetches {
+            let ready = remote.ready(fetch).await;
             ready.map_err(|error| ReadyError::new("the JWT verifier", error))?;
         }
         Ok(())
@@ -24,7 +34,13 @@ impl JwtVerifier {
 
     /// Returns the state of the keys of each issuer whose keys are fetched.
     pub fn key_stats(&self) -> Vec<KeyStats> {
+        self.fetched_keys()
+            .map(|(keys, remote)| remote.stats(keys.current().len()))
+            .collect()
+    }
+
+    fn fetched_keys(&self) -> impl Iterator<Item = (&Arc<KeySet>, &Remote)> {
         let issuers = self.issuers().iter();
-        issuers.filter_map(|issuer| issuer.keys.stats()).collect()
+        issuers.filter_map(|issuer| Some((&issuer.keys, issuer.keys.remote()?)))
     }
 }

@@ -59,11 +59,8 @@ impl FetchConfig {
             (".key_fetch_timeout(…)", timing.fetch_timeout),
             (".key_max_age(…)", timing.max_age),
         ] {
-            if given.is_zero() {
-                return Err(JwtVerifierError::ZeroTime { setting });
-            }
-            if given > MAX_TIME {
-                return Err(JwtVerifierError::TimeTooLong {
+            if given.is_zero() || given > MAX_TIME {
+                return Err(JwtVerifierError::TimeOutOfBounds {
                     setting,
                     given,
                     max: MAX_TIME,

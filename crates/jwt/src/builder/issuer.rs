@@ -202,8 +202,7 @@ fn key(algorithm: Algorithm, material: Material<'_>) -> Result<Key, IssuerError>
     match VerifyingKey::new(algorithm, material) {
         Ok(verifying) => Ok(Key::new(None, algorithm, verifying)),
         Err(KeyError::RsaSize) => Err(IssuerError::RsaSize),
-        // That there is a backend was checked before.
-        Err(KeyError::Invalid | KeyError::NoBackend) => Err(IssuerError::BadKey(algorithm)),
+        Err(KeyError::Invalid) => Err(IssuerError::BadKey(algorithm)),
     }
 }
 

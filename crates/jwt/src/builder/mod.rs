@@ -250,7 +250,9 @@ impl JwtVerifierBuilder {
     /// # Errors
     /// [`JwtVerifierError`] if something is missing or can't work.
     pub fn build(self) -> Result<JwtVerifier, JwtVerifierError> {
-        backend::available().map_err(|_| JwtVerifierError::NoBackend)?;
+        if !backend::IS_AVAILABLE {
+            return Err(JwtVerifierError::NoBackend);
+        }
         let revocations = self
             .revocations
             .ok_or(JwtVerifierError::MissingRevocations)?;

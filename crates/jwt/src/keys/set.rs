@@ -11,7 +11,7 @@ use std::{
 use tower_revoke_core::{Clock, Reason, Rejection, UnixTime};
 
 #[cfg(feature = "remote")]
-use super::remote::{FetchStart, FetchedKeys, KeyStats, KeysUnavailable, Remote, Waiter};
+use super::remote::{FetchStart, FetchedKeys, Remote};
 use super::{file::KeyFile, key::Key};
 
 /// How often tokens with an unknown `kid` may cause a look at the sources.
@@ -209,27 +209,6 @@ impl KeySet {
             *current = merged;
             self.version.fetch_add(1, Ordering::Release);
         }
-    }
-}
-
-#[cfg(feature = "remote")]
-impl KeySet {
-    /// Starts a fetch if there are no trusted keys yet. Returns what to wait for.
-    pub(crate) fn start(self: &Arc<Self>) -> Option<Waiter> {
-        self.remote.as_ref()?.start_if_untrusted(self)
-    }
-
-    /// Waits for `fetch`, and returns whether there are trusted keys.
-    pub(crate) async fn ready(&self, fetch: Option<Waiter>) -> Result<(), KeysUnavailable> {
-        match &self.remote {
-            Some(remote) => remote.ready(fetch, || !self.current().is_empty()).await,
-            None => Ok(()),
-        }
-    }
-
-    /// The state of the fetched keys; `None` if none are fetched.
-    pub(crate) fn stats(&self) -> Option<KeyStats> {
-        Some(self.remote.as_ref()?.stats(self.current().len()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 use tempfile::TempDir;
-use tower_revoke_core::{Clock, ManualClock, Reason};
+use tower_revoke_core::{Clock, ManualClock, Reason, TokenVerifier};
 use tower_revoke_jwt::{Algorithm, IssuerError, JwtVerifier, JwtVerifierError, KeySetError};
 use tower_revoke_testing::{RecordedLog, TestAlgorithm, TestIssuer};
 
@@ -79,6 +79,15 @@ async fn a_rotated_key_is_accepted_as_soon_as_it_is_published() {
         cached(&setup.tokens, &old).unwrap().is_ok(),
         "the old key is still there"
     );
+}
+
+#[tokio::test]
+async fn a_candidate_signed_with_a_key_just_published_is_accepted() {
+    let setup = Setup::new();
+    setup.issuer.rotate();
+    setup.publish();
+    let new = bearer(&setup.issuer.token().sign());
+    assert!(setup.tokens.verify_candidate(&new).await.is_ok());
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
 };
-use tower_revoke_core::UnixTime;
+use tower_revoke_core::{UnixTime, internal::OutageLog};
 
 use self::fetch::Fetcher;
 pub use self::{
@@ -36,9 +36,6 @@ use crate::KeySetError;
 /// How much longer a request waits than a fetch may take, so that the fetch reports its timeout
 /// first.
 const GRACE: Duration = Duration::from_millis(500);
-
-/// How often a lasting failure is logged.
-const LOG_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// The key set for which keys are fetched.
 pub(crate) trait FetchedKeys: Send + Sync + 'static {
@@ -74,7 +71,7 @@ struct State {
     fetched: Option<FetchStart>,
     /// When the issuer's set was first seen without a usable key, since the last successful fetch.
     emptied_at: Option<Duration>,
-    logged_at: Option<Duration>,
+    log: OutageLog,
     error: Option<Arc<KeyFetchError>>,
     fetches: u64,
     failures: u64,
@@ -155,15 +152,11 @@ impl Remote {
     }
 
     /// Waits for `fetch`, and returns whether there are trusted keys.
-    pub(crate) async fn ready(
-        &self,
-        fetch: Option<Waiter>,
-        has_keys: impl FnOnce() -> bool,
-    ) -> Result<(), KeysUnavailable> {
+    pub(crate) async fn ready(&self, fetch: Option<Waiter>) -> Result<(), KeysUnavailable> {
         if let Some(waiter) = fetch {
             self.wait(waiter).await;
         }
-        match self.is_trusted() && has_keys() {
+        match self.is_trusted() {
             true => Ok(()),
             false => Err(self.unavailable()),
         }
@@ -314,7 +307,7 @@ impl Remote {
         state.fetched = Some(start);
         state.emptied_at = None;
         state.error = None;
-        if state.logged_at.take().is_some() {
+        if state.log.works() {
             tracing::info!(issuer = %self.origin.issuer, "the issuer's keys can be fetched again");
         }
     }
@@ -328,7 +321,7 @@ impl Remote {
             if state.emptied_at.is_none() {
                 state.emptied_at = Some(self.uptime());
                 // Logged at once, whatever failed before.
-                state.logged_at = None;
+                state.log = OutageLog::default();
             }
         }
         self.record_failure(&mut state, error);
@@ -341,16 +334,12 @@ impl Remote {
     }
 
     fn record_failure(&self, state: &mut State, error: KeyFetchError) {
-        let now = self.uptime();
-        let is_due = state
-            .logged_at
-            .is_none_or(|at| now.saturating_sub(at) >= LOG_INTERVAL);
-        if is_due {
-            state.logged_at = Some(now);
+        if let Some(count) = state.log.failed(self.uptime()) {
             tracing::warn!(
                 issuer = %self.origin.issuer,
                 error = &error as &dyn std::error::Error,
                 has_keys = self.trusts(state),
+                count,
                 "the issuer's keys can't be fetched"
             );
         }
