@@ -187,10 +187,10 @@ async fn g1_bodies_trailers_and_lengths_arrive_unchanged() {
 #[tokio::test]
 async fn g1_a_grpc_content_type_does_not_move_the_end() {
     let world = World::new();
-    let slots = PendingRevocations::default();
+    let pending = PendingRevocations::default();
     let layer = RevokeAfterResponseLayer::new()
         .commit_timeout(Duration::from_millis(30))
-        .pending_revocations(&slots);
+        .pending_revocations(&pending);
     let server = serve(&world, &layer).await;
     let grpc = |token: &str| {
         let mut request = get("/length", token);
@@ -208,7 +208,7 @@ async fn g1_a_grpc_content_type_does_not_move_the_end() {
         let cut = ask(&server, wire, grpc(&world.token())).await;
         assert!(!cut.whole && cut.bytes != "hello", "{wire:?}");
         world.store.set(StoreOp::Revoke, Behavior::Works);
-        slots.idle().await;
+        assert!(pending.shutdown(Duration::MAX).await.is_complete());
     }
 }
 
@@ -247,10 +247,10 @@ async fn g1_head_spends_and_can_be_exempted() {
 #[tokio::test]
 async fn a_wrong_content_length_still_spends() {
     let world = World::new();
-    let slots = PendingRevocations::default();
+    let pending = PendingRevocations::default();
     let server = serve(
         &world,
-        &RevokeAfterResponseLayer::new().pending_revocations(&slots),
+        &RevokeAfterResponseLayer::new().pending_revocations(&pending),
     )
     .await;
     for wire in Wire::ALL {
@@ -260,7 +260,7 @@ async fn a_wrong_content_length_still_spends() {
             // How hyper handles the mismatch is irrelevant here.
             let _ = client.send(get(way, &token)).await;
             drop(client);
-            slots.idle().await;
+            assert!(pending.shutdown(Duration::MAX).await.is_complete());
             assert_spent(&server, wire, &token, way).await;
         }
     }
@@ -269,10 +269,10 @@ async fn a_wrong_content_length_still_spends() {
 #[tokio::test]
 async fn an_error_in_the_body_spends_and_reaches_the_client() {
     let world = World::new();
-    let slots = PendingRevocations::default();
+    let pending = PendingRevocations::default();
     let server = serve(
         &world,
-        &RevokeAfterResponseLayer::new().pending_revocations(&slots),
+        &RevokeAfterResponseLayer::new().pending_revocations(&pending),
     )
     .await;
     for wire in Wire::ALL {
@@ -280,7 +280,7 @@ async fn an_error_in_the_body_spends_and_reaches_the_client() {
             let token = world.token();
             let answer = ask(&server, wire, get(way, &token)).await;
             assert!(!answer.whole, "{wire:?} {way}");
-            slots.idle().await;
+            assert!(pending.shutdown(Duration::MAX).await.is_complete());
             assert_spent(&server, wire, &token, way).await;
         }
     }
@@ -399,10 +399,10 @@ async fn trap_53_a_final_1xx_is_settled_with_its_head() {
             .expect("a response"))
     }
     let world = World::new();
-    let slots = PendingRevocations::default();
+    let pending = PendingRevocations::default();
     let layer = RevokeAfterResponseLayer::new()
         .commit_timeout(Duration::from_millis(250))
-        .pending_revocations(&slots);
+        .pending_revocations(&pending);
     let server = Server::start(world.protect(&layer, service_fn(informational))).await;
     for path in ["/final-100", "/final-102", "/final-103", "/final-199"] {
         // An immediate second call would arrive before a slow store could finish a late revocation.
@@ -430,7 +430,7 @@ async fn trap_53_a_final_1xx_is_settled_with_its_head() {
             );
         }
         world.store.set(StoreOp::Revoke, Behavior::Works);
-        slots.idle().await;
+        assert!(pending.shutdown(Duration::MAX).await.is_complete());
     }
 }
 
@@ -463,10 +463,10 @@ async fn grpc_streams_are_spent_before_their_trailers() {
         request
     };
     let world = World::new();
-    let slots = PendingRevocations::default();
+    let pending = PendingRevocations::default();
     let layer = RevokeAfterResponseLayer::new()
         .commit_timeout(Duration::from_millis(50))
-        .pending_revocations(&slots);
+        .pending_revocations(&pending);
     let server = Server::start(world.protect(&layer, service_fn(grpc))).await;
     for path in ["/stream", "/unary", "/trailers-only"] {
         let token = world.token();
@@ -489,7 +489,7 @@ async fn grpc_streams_are_spent_before_their_trailers() {
             assert!(!cut.whole && cut.trailers.is_none(), "{path}");
         }
         world.store.set(StoreOp::Revoke, Behavior::Works);
-        slots.idle().await;
+        assert!(pending.shutdown(Duration::MAX).await.is_complete());
     }
 }
 
@@ -498,10 +498,10 @@ async fn a_store_that_fails_before_the_call_is_a_503() {
     let world = World::new();
     let token = world.token();
     for mood in [Behavior::Fails, Behavior::Frozen, Behavior::LosesTheAnswer] {
-        let slots = PendingRevocations::default();
+        let pending = PendingRevocations::default();
         let layer = UseLimitLayer::single()
             .commit_timeout(Duration::from_millis(50))
-            .pending_revocations(&slots);
+            .pending_revocations(&pending);
         let server = serve(&world, &layer).await;
         for wire in Wire::ALL {
             world.store.set(StoreOp::TakeUse, mood);
@@ -510,7 +510,7 @@ async fn a_store_that_fails_before_the_call_is_a_503() {
             assert!(answer.headers.contains_key("retry-after"));
             assert!(!answer.headers.contains_key("www-authenticate"));
             // A use whose outcome is unknown is returned by its id, so the token stays valid.
-            slots.idle().await;
+            assert!(pending.shutdown(Duration::MAX).await.is_complete());
         }
     }
     world.store.set(StoreOp::TakeUse, Behavior::Works);
@@ -527,10 +527,10 @@ async fn a_store_that_fails_before_the_call_is_a_503() {
 async fn a_store_that_fails_at_the_end_leaves_the_response_incomplete() {
     let world = World::new();
     for mood in [Behavior::Fails, Behavior::Frozen] {
-        let slots = PendingRevocations::default();
+        let pending = PendingRevocations::default();
         let layer = RevokeAfterResponseLayer::new()
             .commit_timeout(Duration::from_millis(30))
-            .pending_revocations(&slots);
+            .pending_revocations(&pending);
         let server = serve(&world, &layer).await;
         for wire in Wire::ALL {
             for way in WAYS {
@@ -546,7 +546,7 @@ async fn a_store_that_fails_at_the_end_leaves_the_response_incomplete() {
                 }
                 // The pending revocation is written once the store is back.
                 world.store.set(StoreOp::Revoke, Behavior::Works);
-                slots.idle().await;
+                assert!(pending.shutdown(Duration::MAX).await.is_complete());
                 assert_spent(&server, wire, &token, way).await;
             }
         }
@@ -556,11 +556,11 @@ async fn a_store_that_fails_at_the_end_leaves_the_response_incomplete() {
 #[tokio::test]
 async fn on_store_error_deliver_completes_and_keeps_trying() {
     let world = World::new();
-    let slots = PendingRevocations::default();
+    let pending = PendingRevocations::default();
     let layer = RevokeAfterResponseLayer::new()
         .on_store_error(OnStoreError::Deliver)
         .commit_timeout(Duration::from_millis(30))
-        .pending_revocations(&slots);
+        .pending_revocations(&pending);
     let server = serve(&world, &layer).await;
     for wire in Wire::ALL {
         for way in ["/204", "/length", "/chunked"] {
@@ -569,7 +569,7 @@ async fn on_store_error_deliver_completes_and_keeps_trying() {
             let answer = ask(&server, wire, get(way, &token)).await;
             assert!(answer.status.is_success() && answer.whole);
             world.store.set(StoreOp::Revoke, Behavior::Works);
-            slots.idle().await;
+            assert!(pending.shutdown(Duration::MAX).await.is_complete());
             assert_spent(&server, wire, &token, way).await;
         }
     }
@@ -632,11 +632,11 @@ mod clients_that_leave {
     /// TRAPS 28: the response future is dropped before there is a body.
     #[tokio::test]
     async fn trap_28_before_the_head() {
-        let slots = PendingRevocations::default();
+        let pending = PendingRevocations::default();
         let revokes = RevokeAfterResponseLayer::new().deadline(NEVER);
         for layer in [
-            Either::Right(revokes.pending_revocations(&slots)),
-            Either::Left(UseLimitLayer::single().pending_revocations(&slots)),
+            Either::Right(revokes.pending_revocations(&pending)),
+            Either::Left(UseLimitLayer::single().pending_revocations(&pending)),
         ] {
             for wire in Wire::ALL {
                 let world = World::new();
@@ -656,7 +656,7 @@ mod clients_that_leave {
                     () = asked.passed() => {}
                 }
                 drop(client);
-                slots.idle().await;
+                assert!(pending.shutdown(Duration::MAX).await.is_complete());
                 assert_spent(&server, wire, &token, "left before the head").await;
             }
         }
@@ -665,10 +665,10 @@ mod clients_that_leave {
     /// TRAPS 27: no use is returned once the client has read a part of the body.
     #[tokio::test]
     async fn trap_27_in_the_middle() {
-        let slots = PendingRevocations::default();
+        let pending = PendingRevocations::default();
         let revokes = RevokeAfterResponseLayer::new().deadline(NEVER);
-        let revokes = revokes.pending_revocations(&slots);
-        let single = UseLimitLayer::single().pending_revocations(&slots);
+        let revokes = revokes.pending_revocations(&pending);
+        let single = UseLimitLayer::single().pending_revocations(&pending);
         for layer in [
             Either::Right(revokes.clone()),
             Either::Right(revokes.keep_on(Outcome::Cancelled)),
@@ -688,7 +688,7 @@ mod clients_that_leave {
                 assert_eq!(first.into_data().unwrap(), "first");
                 drop(body);
                 drop(client);
-                slots.idle().await;
+                assert!(pending.shutdown(Duration::MAX).await.is_complete());
                 assert_spent(&server, wire, &token, "left in the middle").await;
             }
         }
@@ -697,10 +697,10 @@ mod clients_that_leave {
     #[tokio::test]
     async fn one_byte_before_the_end() {
         let world = World::new();
-        let slots = PendingRevocations::default();
+        let pending = PendingRevocations::default();
         let layer = RevokeAfterResponseLayer::new()
             .deadline(NEVER)
-            .pending_revocations(&slots);
+            .pending_revocations(&pending);
         let server = serve(&world, &layer).await;
         for way in ["/length", "/chunked", "/hint-only"] {
             let token = world.token();
@@ -724,7 +724,7 @@ mod clients_that_leave {
                 read.push(stream.read_u8().await.unwrap());
             }
             drop(stream);
-            slots.idle().await;
+            assert!(pending.shutdown(Duration::MAX).await.is_complete());
             assert_spent(&server, Wire::Http1, &token, way).await;
         }
     }
@@ -732,10 +732,10 @@ mod clients_that_leave {
     #[tokio::test]
     async fn one_byte_before_the_end_on_http_2() {
         let world = World::new();
-        let slots = PendingRevocations::default();
+        let pending = PendingRevocations::default();
         let layer = RevokeAfterResponseLayer::new()
             .deadline(NEVER)
-            .pending_revocations(&slots);
+            .pending_revocations(&pending);
         let server = serve(&world, &layer).await;
         for (way, almost) in [("/length", "hell"), ("/chunked-one-frame", "hell")] {
             let token = world.token();
@@ -746,7 +746,7 @@ mod clients_that_leave {
             assert_eq!(frame.into_data().unwrap(), almost);
             drop(body);
             drop(client);
-            slots.idle().await;
+            assert!(pending.shutdown(Duration::MAX).await.is_complete());
             assert_spent(&server, Wire::Http2, &token, way).await;
         }
     }
@@ -755,10 +755,10 @@ mod clients_that_leave {
     #[tokio::test]
     async fn trap_26_that_stop_reading() {
         let world = World::new();
-        let slots = PendingRevocations::default();
+        let pending = PendingRevocations::default();
         let layer = RevokeAfterResponseLayer::new()
             .deadline(Duration::from_millis(50))
-            .pending_revocations(&slots);
+            .pending_revocations(&pending);
         let endless = service_fn(|request: Request<Incoming>| async move {
             let path = request.uri().path().to_owned();
             if path != "/endless" {
@@ -773,8 +773,8 @@ mod clients_that_leave {
             let token = world.token();
             let mut client = Client::connect(server.addr, wire).await;
             let response = client.head(get("/endless", &token)).await.unwrap();
-            assert_eq!(slots.len(), 1);
-            slots.idle().await;
+            assert_eq!(pending.len(), 1);
+            assert!(pending.shutdown(Duration::MAX).await.is_complete());
             assert_spent(&server, wire, &token, "stopped reading").await;
             // The stream itself continues.
             let body = response.into_body().collect().await.unwrap();
@@ -798,8 +798,8 @@ async fn answer_or_hold(
 #[tokio::test]
 async fn trap_28_no_slot_is_a_503_before_the_call() {
     let world = World::new();
-    let slots = PendingRevocations::new(1);
-    let layer = RevokeAfterResponseLayer::new().pending_revocations(&slots);
+    let pending = PendingRevocations::new(1);
+    let layer = RevokeAfterResponseLayer::new().pending_revocations(&pending);
     let hold = Gate::closed();
     let held = hold.clone();
     let service = service_fn(move |request| answer_or_hold(request, held.clone()));
@@ -812,7 +812,7 @@ async fn trap_28_no_slot_is_a_503_before_the_call() {
         assert_eq!(busy.headers["retry-after"], "1");
         drop(first);
         drop(client);
-        slots.idle().await;
+        assert!(pending.shutdown(Duration::MAX).await.is_complete());
         assert_eq!(
             ask(&server, wire, get("/length", &world.token()))
                 .await
@@ -823,15 +823,15 @@ async fn trap_28_no_slot_is_a_503_before_the_call() {
     hold.open();
 }
 
-/// TRAPS 42: 1,024 calls with one token share one pending revocation, whatever the number of slots.
+/// TRAPS 42: 1,024 calls with one token share one pending revocation, whatever the capacity.
 #[tokio::test]
 async fn trap_42_a_thousand_calls_with_one_token_leave_slots_for_others() {
     const CALLS: usize = 1_024;
     let world = World::new();
-    let slots = PendingRevocations::new(16);
+    let pending = PendingRevocations::new(16);
     let layer = RevokeAfterResponseLayer::new()
         .deadline(Duration::from_secs(3_600))
-        .pending_revocations(&slots);
+        .pending_revocations(&pending);
     let hold = Gate::closed();
     let held = hold.clone();
     let service = service_fn(move |request| answer_or_hold(request, held.clone()));
@@ -844,7 +844,7 @@ async fn trap_42_a_thousand_calls_with_one_token_leave_slots_for_others() {
         responses.push(response.expect("a head"));
     }
     assert!(responses.iter().all(|response| response.status() == 200));
-    assert_eq!(slots.len(), 1);
+    assert_eq!(pending.len(), 1);
     for wire in Wire::ALL {
         let other = world.token();
         assert_eq!(ask(&server, wire, get("/length", &other)).await.status, 200);
@@ -854,6 +854,6 @@ async fn trap_42_a_thousand_calls_with_one_token_leave_slots_for_others() {
     for response in responses {
         response.into_body().collect().await.expect("a whole body");
     }
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
     assert_spent(&server, Wire::Http1, &greedy, "/held").await;
 }

@@ -15,10 +15,10 @@ use tower_revoke::{
 };
 use tower_revoke_tests::{Client, Server, Wire, World, get as request};
 
-async fn serve(world: &World, slots: &PendingRevocations) -> Server {
+async fn serve(world: &World, pending: &PendingRevocations) -> Server {
     let claims = RequireClaimsLayer::scope("invoices:read");
-    let once = UseLimitLayer::single().pending_revocations(slots);
-    let revokes = RevokeAfterResponseLayer::new().pending_revocations(slots);
+    let once = UseLimitLayer::single().pending_revocations(pending);
+    let revokes = RevokeAfterResponseLayer::new().pending_revocations(pending);
     let router = Router::new()
         .route(
             "/orders",
@@ -56,8 +56,8 @@ async fn ask(server: &Server, wire: Wire, path: &str, token: &str) -> String {
 #[tokio::test]
 async fn the_whole_stack_rejects_admits_and_spends() {
     let world = World::new();
-    let slots = PendingRevocations::default();
-    let server = serve(&world, &slots).await;
+    let pending = PendingRevocations::default();
+    let server = serve(&world, &pending).await;
     for wire in Wire::ALL {
         let plain = world.token();
         assert_eq!(ask(&server, wire, "/orders", &plain).await, "200");
@@ -117,8 +117,8 @@ async fn a_preflight_passes_without_a_token() {
 #[tokio::test]
 async fn trap_28_an_outer_timeout_spends() {
     let world = World::new();
-    let slots = PendingRevocations::default();
-    let server = serve(&world, &slots).await;
+    let pending = PendingRevocations::default();
+    let server = serve(&world, &pending).await;
     let token = world
         .issuer
         .token()
@@ -126,7 +126,7 @@ async fn trap_28_an_outer_timeout_spends() {
         .scope("invoices:read")
         .sign();
     assert_eq!(ask(&server, Wire::Http1, "/slow", &token).await, "504");
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
     assert_eq!(
         ask(&server, Wire::Http1, "/orders", &token).await,
         "401 invalid_token"

@@ -140,7 +140,7 @@ pub struct CommitError;
 
 /// Waits until a write is recorded or late.
 #[derive(Debug)]
-pub(crate) struct Commit {
+pub struct Commit {
     recorded: oneshot::Receiver<bool>,
     on_store_error: OnStoreError,
 }

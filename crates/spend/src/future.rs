@@ -12,17 +12,20 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_revoke_core::{
     Reason, Rejection, RejectionBody, RejectionFormat,
-    end::{Ending, RequestShape},
+    end::{Ending, RequestShape, WatchedBody},
     internal::{POLLED_AFTER_COMPLETION, respond},
 };
 use tower_service::Service;
 
 use crate::{
-    SpendBody,
     commit::Commit,
     pending::PendingCall,
     use_limit::{TakeUse, TakenUse},
 };
+
+/// The inner service's body. After a call that revokes its token, the end of the body waits until the
+/// revocation is recorded.
+pub type SpendBody<B> = WatchedBody<B, PendingCall>;
 
 /// A response or the inner service's error.
 type Output<B, E> = Result<Response<RejectionBody<SpendBody<B>>>, E>;
@@ -138,13 +141,13 @@ fn after_call<S, F, ReqBody, B: Body, E>(
             (Some(pending), Ok(response)) => match Ending::of(context.shape, response) {
                 Ending::WithHead => (Some(pending.end()), Some(context)),
                 ending => {
-                    let revoking = |body| SpendBody::revoking(body, ending, pending);
+                    let revoking = |body| SpendBody::new(body, ending, pending);
                     return State::done(result, revoking);
                 }
             },
         },
     };
-    match (commit, State::done(result, SpendBody::plain)) {
+    match (commit, State::done(result, SpendBody::unwatched)) {
         (Some(commit), State::Done { output }) => State::Committing {
             commit,
             context,

@@ -48,7 +48,6 @@
 //! # Runtime
 //! The layers need a tokio runtime with its timer enabled.
 
-mod body;
 mod commit;
 mod condition;
 mod future;
@@ -60,12 +59,11 @@ mod settings;
 mod use_limit;
 
 pub use self::{
-    body::SpendBody,
     commit::{CommitError, OnStoreError},
     condition::{Condition, ConditionRequest},
-    future::SpendFuture,
+    future::{SpendBody, SpendFuture},
     outcome_rule::ResponseHead,
-    pending::PendingRevocations,
+    pending::{PendingReport, PendingRevocations},
     revoke_after_response::{RevokeAfterResponse, RevokeAfterResponseLayer},
     use_limit::{UseLimit, UseLimitLayer},
 };

@@ -10,11 +10,12 @@ use tower_revoke_core::{
 /// The authorization servers that are told, beside the list.
 pub(crate) type Servers = Arc<[Arc<dyn RemoteRevocation>]>;
 
-/// A token that may end, and its places in the queues to the authorization servers.
+/// A token that may end, and the slots that are reserved for it in the queues to the authorization
+/// servers.
 #[derive(Debug)]
 pub(crate) struct Notice {
     token: TokenCopy,
-    places: Vec<RemoteSlot>,
+    slots: Vec<RemoteSlot>,
 }
 
 impl Notice {
@@ -31,20 +32,20 @@ impl Notice {
             .and_then(BearerContext::token)
             .ok_or_else(|| Rejection::layer_missing("RequireBearerLayer"))?;
         let (id, holder) = (token.id(), token.holder());
-        let places = servers
+        let slots = servers
             .iter()
             .map(|server| server.clone().reserve(id, holder))
             .collect::<Result<_, _>>()
             .map_err(|full| Rejection::new(Reason::Busy).source(full).token(id))?;
         Ok(Some(Box::new(Self {
             token: TokenCopy::from(presented),
-            places,
+            slots,
         })))
     }
 
     pub(crate) fn send(self) {
-        for place in self.places {
-            place.send(self.token.clone());
+        for slot in self.slots {
+            slot.send(self.token.clone());
         }
     }
 }

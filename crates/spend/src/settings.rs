@@ -42,6 +42,88 @@ impl Default for Settings {
     }
 }
 
+/// Implements the setters that both layers have.
+macro_rules! shared_setters {
+    ($layer:ty) => {
+        impl $layer {
+            /// Spends only on calls for which the condition holds; all others pass at no cost. Of
+            /// several conditions, all must hold.
+            ///
+            /// To spend on some routes, put the layer around these routes instead of a condition on
+            /// the path: then the router that picks the handler also decides what is spent.
+            ///
+            /// # Paths
+            /// A layer with a condition rejects a path that servers may read differently
+            /// ([`PathAmbiguity`](tower_revoke_core::PathAmbiguity)) with 400
+            /// ([`Reason::AmbiguousPath`](tower_revoke_core::Reason::AmbiguousPath)): otherwise a
+            /// call to another spelling of the path would be free. What
+            /// [`PathAllowances`](tower_revoke_core::PathAllowances) in the request's extensions
+            /// allow is allowed here too. A layer without a condition accepts any path.
+            ///
+            /// For a path with an encoded reserved character, such as `/%40public`, the condition is
+            /// evaluated twice, with the path decoded and as it was written, since routers differ
+            /// here. It holds if it holds for either.
+            ///
+            /// Other spellings that a server may treat alike are up to the condition: letter case
+            /// (Express, ASP.NET Core), a trailing slash, a suffix such as `.json`, or another method
+            /// in a form field such as `_method`.
+            ///
+            /// # Examples
+            /// ```
+            /// use tower_revoke_spend::{Condition, ConditionRequest, UseLimitLayer};
+            ///
+            /// let one_time = UseLimitLayer::single().when(Condition::scope("OTT"));
+            /// let invoices = UseLimitLayer::single()
+            ///     .when(|request: &ConditionRequest<'_>| request.path().starts_with("/invoices"));
+            /// ```
+            pub fn when(mut self, condition: impl Into<$crate::Condition>) -> Self {
+                self.settings.add_condition(condition.into());
+                self
+            }
+
+            /// Lets requests with these methods pass at no cost; inside of an optional bearer layer
+            /// also without a token.
+            ///
+            /// Without this setting HEAD spends too, such as the HEAD that a chat program sends to
+            /// preview a link.
+            pub fn except_methods(
+                mut self,
+                methods: impl IntoIterator<Item = http::Method>,
+            ) -> Self {
+                self.settings.excepted_methods.extend(methods);
+                self
+            }
+
+            /// Sets how long a call, its head or the end of its response waits for the store.
+            /// Defaults to 2 s.
+            pub fn commit_timeout(mut self, timeout: std::time::Duration) -> Self {
+                self.settings.commit_timeout = timeout;
+                self
+            }
+
+            /// Shares the capacity for pending uses and revocations with other layers. Defaults to
+            /// 1,024 of this layer's own.
+            pub fn pending_revocations(mut self, pending: &$crate::PendingRevocations) -> Self {
+                self.settings.pending = pending.clone();
+                self
+            }
+
+            /// Revokes the token at an authorization server too, when it is revoked or its last use
+            /// is spent here.
+            #[doc(alias = "rfc7009")]
+            pub fn also_at(
+                mut self,
+                server: impl Into<std::sync::Arc<dyn tower_revoke_core::RemoteRevocation>>,
+            ) -> Self {
+                self.settings.add_server(server.into());
+                self
+            }
+        }
+    };
+}
+
+pub(crate) use shared_setters;
+
 impl Settings {
     pub(crate) fn add_condition(&mut self, condition: Condition) {
         self.condition = Some(match self.condition.take() {

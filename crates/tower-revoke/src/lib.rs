@@ -67,6 +67,7 @@ pub use tower_revoke_preserve::{
 #[cfg(feature = "spend")]
 #[doc(inline)]
 pub use tower_revoke_spend::{
-    CommitError, Condition, ConditionRequest, OnStoreError, PendingRevocations, ResponseHead,
-    RevokeAfterResponse, RevokeAfterResponseLayer, SpendBody, SpendFuture, UseLimit, UseLimitLayer,
+    CommitError, Condition, ConditionRequest, OnStoreError, PendingReport, PendingRevocations,
+    ResponseHead, RevokeAfterResponse, RevokeAfterResponseLayer, SpendBody, SpendFuture, UseLimit,
+    UseLimitLayer,
 };

@@ -19,7 +19,7 @@ pub struct App {
     /// Returns the status of tokens, and takes revocations.
     pub list: RevocationList,
     /// Tracks the revocations that wait for the end of a response.
-    pub slots: PendingRevocations,
+    pub pending: PendingRevocations,
     /// Cancelled to shut the program down.
     pub stopping: CancellationToken,
     pub(crate) orders: Arc<Orders>,
@@ -33,7 +33,7 @@ impl App {
         Self {
             tokens,
             list,
-            slots: PendingRevocations::default(),
+            pending: PendingRevocations::default(),
             stopping: CancellationToken::new(),
             orders: Arc::default(),
             export: export.into(),

@@ -32,7 +32,7 @@ pub(crate) fn route(app: &App, bearer: RequireBearerLayer<JwtVerifier>) -> Metho
         .except_methods([Method::HEAD])
         // Returns the use if the file can't be opened, which is a 500.
         .return_on(Outcome::Exception)
-        .pending_revocations(&app.slots);
+        .pending_revocations(&app.pending);
     get(file).layer(
         ServiceBuilder::new()
             .layer(bearer.query().scope("download"))

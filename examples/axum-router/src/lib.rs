@@ -55,13 +55,13 @@ fn api(app: &App) -> Router<App> {
     let once = ServiceBuilder::new()
         // Outside of the layer that takes the use, so that a rejection takes none.
         .layer(RequireClaimsLayer::scope("invoices"))
-        .layer(UseLimitLayer::single().pending_revocations(&app.slots));
+        .layer(UseLimitLayer::single().pending_revocations(&app.pending));
     let three_times = UseLimitLayer::uses::<3>()
         .return_if(|head: &ResponseHead<'_>| head.status == 404)
-        .pending_revocations(&app.slots);
+        .pending_revocations(&app.pending);
     let until_its_end = RevokeAfterResponseLayer::new()
         .deadline(shutdown::CALLS_END_WITHIN)
-        .pending_revocations(&app.slots);
+        .pending_revocations(&app.pending);
     Router::new()
         .route(
             "/orders",

@@ -61,7 +61,7 @@ impl Display for Stopped {
 /// A shutdown accepts no more calls, waits for running ones to end, and then for the revocations
 /// that they have caused.
 pub async fn serve(socket: TcpListener, app: App, limits: Limits) -> Stopped {
-    let (slots, stopping) = (app.slots.clone(), app.stopping.clone());
+    let (pending, stopping) = (app.pending.clone(), app.stopping.clone());
     // Nagle's algorithm would hold back the last bytes of a response, which wait for the store,
     // until the client has acknowledged all bytes before them.
     let socket = socket.tap_io(|connection| {
@@ -72,10 +72,7 @@ pub async fn serve(socket: TcpListener, app: App, limits: Limits) -> Stopped {
     let server = tokio::spawn(server.into_future());
     stopping.cancelled().await;
     let all_calls_ended = timeout(limits.calls, server).await.is_ok();
-    let owed = match timeout(limits.owed, slots.idle()).await {
-        Ok(()) => 0,
-        Err(_) => slots.len(),
-    };
+    let owed = pending.shutdown(limits.owed).await.pending;
     Stopped {
         all_calls_ended,
         owed,

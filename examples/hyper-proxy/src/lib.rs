@@ -65,7 +65,7 @@ fn service_of(path: &str) -> Option<&str> {
 pub struct Proxy {
     tokens: JwtVerifier,
     server: RevocationClient,
-    slots: PendingRevocations,
+    pending: PendingRevocations,
     forward: Forward,
 }
 
@@ -89,7 +89,7 @@ impl Proxy {
         Ok(Self {
             tokens,
             server,
-            slots: PendingRevocations::default(),
+            pending: PendingRevocations::default(),
             forward: Forward::new(to, false)?,
         })
     }
@@ -110,14 +110,14 @@ impl Proxy {
             .when(Condition::scope("OTT"))
             .return_if(not_sent)
             .also_at(self.server.clone())
-            .pending_revocations(&self.slots);
+            .pending_revocations(&self.pending);
         let tickets =
             |request: &ConditionRequest<'_>| service_of(request.path()) == Some("tickets");
         let tickets = RevokeAfterResponseLayer::new()
             .when(tickets)
             .keep_if(not_sent)
             .also_at(self.server.clone())
-            .pending_revocations(&self.slots);
+            .pending_revocations(&self.pending);
         (one_time, tickets)
     }
 
@@ -175,7 +175,7 @@ impl Proxy {
         // Calls that still run are cut off, and their tokens stay spent. Their revocations are
         // written.
         connections.shutdown().await;
-        let _ = time::timeout(grace, self.slots.idle()).await;
+        let _ = self.pending.shutdown(grace).await;
         self.server.shutdown(grace).await
     }
 }

@@ -41,7 +41,7 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 pub struct App {
     list: RevocationList,
     monitor: Monitor,
-    slots: PendingRevocations,
+    pending: PendingRevocations,
 }
 
 impl App {
@@ -50,7 +50,7 @@ impl App {
         Self {
             list,
             monitor: Monitor::new(),
-            slots: PendingRevocations::default(),
+            pending: PendingRevocations::default(),
         }
     }
 
@@ -80,7 +80,7 @@ impl App {
             .layer(
                 UseLimitLayer::single()
                     .return_on(Outcome::Exception)
-                    .pending_revocations(&self.slots),
+                    .pending_revocations(&self.pending),
             )
             .named_layer(OrdersServer::new(Shop));
 
@@ -134,9 +134,9 @@ impl App {
             ended?;
         }
         // A limit, because the store may stay down.
-        let _ = timeout(WRITTEN_WITHIN, self.slots.idle()).await;
+        let report = self.pending.shutdown(WRITTEN_WITHIN).await;
         Ok(Stopped {
-            owed: self.slots.len(),
+            owed: report.pending,
         })
     }
 }

@@ -58,7 +58,7 @@ async fn uses_in_flight_are_spent_after_the_shutdown() {
     inside.app.stopping.cancel();
     rejects(inside.at).await;
     // The revocation stays pending until the report has been read.
-    assert_eq!(inside.app.slots.len(), 1);
+    assert_eq!(inside.app.pending.len(), 1);
     assert!(is_whole(&read_to_end(download).await));
     assert!(read_to_end(report).await.ends_with(b"\r\n0\r\n\r\n"));
 
@@ -71,7 +71,7 @@ async fn uses_in_flight_are_spent_after_the_shutdown() {
         owed: 0,
     };
     assert_eq!(stopped, nothing_open);
-    assert_eq!(app.slots.len(), 0);
+    assert_eq!(app.pending.len(), 0);
 }
 
 /// The rule returns the use before the client has its response.

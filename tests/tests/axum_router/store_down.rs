@@ -82,7 +82,14 @@ async fn a_report_whose_token_can_not_be_revoked_is_never_complete() {
 
         // The write is retried until the store accepts it.
         inside.store.set(StoreOp::Revoke, Behavior::Works);
-        inside.app.slots.idle().await;
+        assert!(
+            inside
+                .app
+                .pending
+                .shutdown(Duration::MAX)
+                .await
+                .is_complete()
+        );
         assert_eq!(status_of(&inside.app, &token).await, Some(Reason::Revoked));
     }
 }

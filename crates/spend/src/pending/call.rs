@@ -22,7 +22,7 @@ use crate::{RevokeAfterResponseLayer, commit::Commit, notice::Notice, outcome_ru
 /// A call that has joined a pending revocation. If it is dropped before its end, the token is
 /// revoked all the same.
 #[derive(Debug)]
-pub(crate) struct PendingCall {
+pub struct PendingCall {
     task: Arc<TaskHandle>,
     config: Arc<RevokeAfterResponseLayer>,
     exp: Option<UnixTime>,

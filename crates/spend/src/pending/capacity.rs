@@ -120,6 +120,8 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tower_revoke_core::TokenId;
 
     use super::*;
@@ -148,7 +150,8 @@ mod tests {
             drop(held.remove(0));
             pending.reserve(holder("ann")).expect("capacity");
             drop(held);
-            pending.idle().await;
+            let report = pending.shutdown(Duration::ZERO).await;
+            assert!(report.is_complete());
             assert!(pending.shared.lock().capacity.by_holder.is_empty());
         }
     }

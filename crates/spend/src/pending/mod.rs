@@ -11,9 +11,10 @@ use std::{
     fmt,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::{runtime::Handle, sync::Notify, time::timeout};
 use tower_revoke_core::KeyDigest;
 
 pub(crate) use self::{
@@ -38,13 +39,16 @@ use self::{
 ///
 /// # Examples
 /// ```
+/// use std::time::Duration;
+///
 /// use tower_revoke_spend::{PendingRevocations, RevokeAfterResponseLayer};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// let pending = PendingRevocations::new(1_024);
 /// let layer = RevokeAfterResponseLayer::new().pending_revocations(&pending);
 /// // … serve until told to stop, then:
-/// pending.idle().await;
+/// let report = pending.shutdown(Duration::from_secs(10)).await;
+/// assert!(report.is_complete());
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -78,15 +82,25 @@ impl PendingRevocations {
         self.len() == 0
     }
 
-    /// Waits until everything that is pending is recorded.
+    /// Waits until everything that is pending is recorded, or until `limit` has passed. Stop serving
+    /// first: calls that spend are rejected with 503 meanwhile. What is left is lost with the process;
+    /// it can be shut down again.
     ///
-    /// Calls that spend are rejected with 503 meanwhile, so stop the server first. Bound it with a
-    /// timeout: a store that is down may never come back.
+    /// It must be called in a tokio runtime with its timer enabled.
     ///
     /// # Cancel safety
     /// Dropping the future lets calls in again.
-    pub async fn idle(&self) {
+    #[doc(alias("drain", "idle"))]
+    pub async fn shutdown(&self, limit: Duration) -> PendingReport {
         let _draining = Draining::new(&self.shared);
+        // Past the limit, what is left is counted below.
+        let _ = timeout(limit, self.recorded()).await;
+        PendingReport {
+            pending: self.len(),
+        }
+    }
+
+    async fn recorded(&self) {
         loop {
             let mut all_free = pin!(self.shared.all_free.notified());
             // Registered before the count is read, or the last return could go unnoticed.
@@ -107,6 +121,22 @@ impl PendingRevocations {
             runtime,
             holder,
         })
+    }
+}
+
+/// What is left after a [`shutdown`](PendingRevocations::shutdown).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "revocations may be left that are not recorded"]
+pub struct PendingReport {
+    /// Revocations and uses that are still pending. They are lost with the process.
+    pub pending: u32,
+}
+
+impl PendingReport {
+    /// Returns whether nothing is left.
+    pub fn is_complete(&self) -> bool {
+        self.pending == 0
     }
 }
 

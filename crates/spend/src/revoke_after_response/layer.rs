@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::Method;
 use tower_layer::Layer;
-use tower_revoke_core::{Outcome, RemoteRevocation};
+use tower_revoke_core::Outcome;
 
 use super::RevokeAfterResponse;
 use crate::{
-    Condition, OnStoreError, PendingRevocations, ResponseHead, outcome_rule::OutcomeRule,
-    settings::Settings,
+    OnStoreError, ResponseHead,
+    outcome_rule::OutcomeRule,
+    settings::{Settings, shared_setters},
 };
 
 /// Revokes a token at the end of its first response, before the last byte is handed on.
@@ -18,9 +18,10 @@ use crate::{
 /// must not, use [`UseLimitLayer::single`](crate::UseLimitLayer::single).
 ///
 /// Every outcome revokes the token, also an error, a panic, and a client that leaves before the end,
-/// unless a rule [keeps](Self::keep_on) it. Calls of one token share one pending revocation. It is due when the first of their responses ends, or
-/// at the earliest of their [deadlines](Self::deadline). Each end waits for a revocation that begins
-/// after it, since the token may have been lifted between two ends.
+/// unless a rule [keeps](Self::keep_on) it. Calls of one token share one pending revocation. It is due
+/// when the first of their responses ends, or at the earliest of their [deadlines](Self::deadline).
+/// Each end waits for a revocation that begins after it, since the token may have been lifted between
+/// two ends.
 ///
 /// The layer belongs inside of a `RequireBearerLayer`. It takes the token and its revocation list
 /// from the [`Authenticated`](tower_revoke_core::Authenticated) in the request's extensions, and
@@ -99,41 +100,9 @@ impl RevokeAfterResponseLayer {
         self.settings.free.push(OutcomeRule::If(Arc::new(rule)));
         self
     }
-
-    /// Revokes the tokens only of calls for which the condition holds; others pass. Of several
-    /// conditions, all must hold. Ambiguous paths are rejected as
-    /// [`UseLimitLayer::when`](crate::UseLimitLayer::when) says.
-    pub fn when(mut self, condition: impl Into<Condition>) -> Self {
-        self.settings.add_condition(condition.into());
-        self
-    }
-
-    /// Lets requests with these methods pass without a revocation; inside of an optional bearer layer
-    /// also without a token.
-    pub fn except_methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
-        self.settings.excepted_methods.extend(methods);
-        self
-    }
-
-    /// Sets how long the end of a response waits for the store. Defaults to 2 s.
-    pub fn commit_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.commit_timeout = timeout;
-        self
-    }
-
-    /// Shares the capacity for pending revocations and uses with other layers. Defaults to 1,024 of
-    /// this layer's own.
-    pub fn pending_revocations(mut self, pending: &PendingRevocations) -> Self {
-        self.settings.pending = pending.clone();
-        self
-    }
-
-    /// Revokes the token at an authorization server too, when it is revoked here.
-    pub fn also_at(mut self, server: impl Into<Arc<dyn RemoteRevocation>>) -> Self {
-        self.settings.add_server(server.into());
-        self
-    }
 }
+
+shared_setters!(RevokeAfterResponseLayer);
 
 impl Default for RevokeAfterResponseLayer {
     fn default() -> Self {

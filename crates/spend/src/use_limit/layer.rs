@@ -1,14 +1,15 @@
 //! The layer and its settings.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc};
 
-use http::Method;
 use tower_layer::Layer;
-use tower_revoke_core::{Outcome, RemoteRevocation};
+use tower_revoke_core::Outcome;
 
 use super::UseLimit;
 use crate::{
-    Condition, PendingRevocations, ResponseHead, outcome_rule::OutcomeRule, settings::Settings,
+    ResponseHead,
+    outcome_rule::OutcomeRule,
+    settings::{Settings, shared_setters},
 };
 
 /// Limits how often a token can be used.
@@ -41,6 +42,7 @@ use crate::{
 /// let one_time = UseLimitLayer::single().when(Condition::scope("OTT"));
 /// ```
 #[derive(Clone, Debug)]
+#[doc(alias("single_use", "one_time", "OTT"))]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct UseLimitLayer {
     pub(super) settings: Settings,
@@ -110,72 +112,9 @@ impl UseLimitLayer {
         self.settings.free.push(OutcomeRule::If(Arc::new(rule)));
         self
     }
-
-    /// Takes a use only from calls for which the condition holds; others pass. Of several
-    /// conditions, all must hold.
-    ///
-    /// To limit some routes, put the layer around these routes instead of a condition on the path:
-    /// then the router that picks the handler also decides what is limited.
-    ///
-    /// # Paths
-    /// A layer with a condition rejects a path that servers may read differently
-    /// ([`PathAmbiguity`](tower_revoke_core::PathAmbiguity)) with 400
-    /// ([`Reason::AmbiguousPath`](tower_revoke_core::Reason::AmbiguousPath)): otherwise a call to
-    /// another spelling of the path would be free. What
-    /// [`PathAllowances`](tower_revoke_core::PathAllowances) in the request's extensions allow is
-    /// allowed here too. A layer without a condition accepts any path.
-    ///
-    /// For a path with an encoded reserved character, such as `/%40public`, the condition is
-    /// evaluated twice, with the path decoded and as it was written, since routers differ here. The
-    /// call takes a use if it holds for either.
-    ///
-    /// Other spellings that a server may treat alike are up to the condition: letter case (Express,
-    /// ASP.NET Core), a trailing slash, a suffix such as `.json`, or another method in a form field
-    /// such as `_method`.
-    ///
-    /// # Examples
-    /// ```
-    /// use tower_revoke_spend::{Condition, ConditionRequest, UseLimitLayer};
-    ///
-    /// let one_time = UseLimitLayer::single().when(Condition::scope("OTT"));
-    /// let invoices = UseLimitLayer::single()
-    ///     .when(|request: &ConditionRequest<'_>| request.path().starts_with("/invoices"));
-    /// ```
-    pub fn when(mut self, condition: impl Into<Condition>) -> Self {
-        self.settings.add_condition(condition.into());
-        self
-    }
-
-    /// Lets requests with these methods pass without a use; inside of an optional bearer layer also
-    /// without a token.
-    ///
-    /// Without this setting HEAD takes a use too, such as the HEAD that a chat program sends to
-    /// preview a link.
-    pub fn except_methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
-        self.settings.excepted_methods.extend(methods);
-        self
-    }
-
-    /// Sets how long a call waits for the store to take its use, and a response for the store to
-    /// return it. Defaults to 2 s.
-    pub fn commit_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.commit_timeout = timeout;
-        self
-    }
-
-    /// Shares the capacity for pending uses and revocations with other layers. Defaults to 1,024 of
-    /// this layer's own.
-    pub fn pending_revocations(mut self, pending: &PendingRevocations) -> Self {
-        self.settings.pending = pending.clone();
-        self
-    }
-
-    /// Revokes the token at an authorization server too, when its last use is spent.
-    pub fn also_at(mut self, server: impl Into<Arc<dyn RemoteRevocation>>) -> Self {
-        self.settings.add_server(server.into());
-        self
-    }
 }
+
+shared_setters!(UseLimitLayer);
 
 impl<S> Layer<S> for UseLimitLayer {
     type Service = UseLimit<S>;

@@ -75,16 +75,16 @@ async fn a_store_that_recovers_in_time_fails_no_response() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_response_is_recorded_when_the_store_is_back() {
     let caller = Caller::new();
-    let slots = PendingRevocations::default();
+    let pending = PendingRevocations::default();
     caller.store.set_all(Behavior::Fails);
     let mut service = RevokeAfterResponseLayer::new()
-        .pending_revocations(&slots)
+        .pending_revocations(&pending)
         .layer(service_fn(hello));
     drop(service.call(caller.request()).await.unwrap());
     caller.store.called(StoreOp::Revoke, 20).await;
-    assert_eq!(slots.len(), 1);
+    assert_eq!(pending.len(), 1);
     caller.store.set_all(Behavior::Works);
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
     assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 }
 
@@ -104,34 +104,50 @@ async fn a_call_that_is_dropped_before_its_head_revokes_at_once() {
         let mut call = Box::pin(service.call(caller.request()));
         assert!(futures_util::poll!(&mut call).is_pending());
     }
-    pending.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
     assert_eq!(caller.known_status().await, TokenStatus::Revoked);
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_during_idle_are_rejected() {
+async fn calls_during_a_shutdown_are_rejected() {
     let caller = Caller::new();
-    let slots = PendingRevocations::default();
+    let pending = PendingRevocations::default();
     let mut service = RevokeAfterResponseLayer::new()
-        .pending_revocations(&slots)
+        .pending_revocations(&pending)
         .layer(service_fn(hello));
     let first = service.call(caller.request()).await.unwrap();
-    let mut idle = Box::pin(slots.idle());
-    assert!(futures_util::poll!(&mut idle).is_pending());
+    let mut shutdown = Box::pin(pending.shutdown(Duration::MAX));
+    assert!(futures_util::poll!(&mut shutdown).is_pending());
     let response = service.call(caller.request()).await.unwrap();
     assert_eq!(response.status(), 503);
     drop(first);
-    idle.await;
+    assert!(shutdown.await.is_complete());
     let response = service.call(caller.request()).await.unwrap();
     assert_eq!(response.status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_past_its_limit_reports_what_is_left_and_lets_calls_in_again() {
+    let caller = Caller::new();
+    let pending = PendingRevocations::default();
+    let mut service = RevokeAfterResponseLayer::new()
+        .pending_revocations(&pending)
+        .layer(service_fn(hello));
+    let first = service.call(caller.request()).await.unwrap();
+    let report = pending.shutdown(Duration::from_secs(1)).await;
+    assert_eq!((report.pending, report.is_complete()), (1, false));
+    let second = service.call(caller.request()).await.unwrap();
+    assert_eq!(second.status(), 200);
+    drop((first, second));
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
 }
 
 /// A panic of the inner service still spends.
 #[tokio::test(start_paused = true)]
 async fn a_panic_spends() {
-    let slots = PendingRevocations::default();
-    for layer in both_layers(&slots) {
+    let pending = PendingRevocations::default();
+    for layer in both_layers(&pending) {
         let caller = Caller::new();
         let broken = service_fn(|_: Request<()>| async {
             if true {
@@ -141,19 +157,19 @@ async fn a_panic_spends() {
         });
         let call = layer.layer(broken).oneshot(caller.request());
         assert!(tokio::spawn(call).await.is_err());
-        slots.idle().await;
+        assert!(pending.shutdown(Duration::MAX).await.is_complete());
         assert_ne!(caller.known_status().await, TokenStatus::Valid);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_inner_service_spends_unless_a_rule_says_otherwise() {
-    let slots = PendingRevocations::default();
-    let single = UseLimitLayer::single().pending_revocations(&slots);
+    let pending = PendingRevocations::default();
+    let single = UseLimitLayer::single().pending_revocations(&pending);
     let returns = single.return_on(Outcome::Exception);
-    let revokes = RevokeAfterResponseLayer::new().pending_revocations(&slots);
+    let revokes = RevokeAfterResponseLayer::new().pending_revocations(&pending);
     let keeps = revokes.keep_on(Outcome::Exception);
-    let [revokes, spends] = both_layers(&slots);
+    let [revokes, spends] = both_layers(&pending);
     for (layer, expected) in [
         (revokes, TokenStatus::Revoked),
         (spends, TokenStatus::Spent),
@@ -166,7 +182,7 @@ async fn an_error_of_the_inner_service_spends_unless_a_rule_says_otherwise() {
         });
         let result = layer.layer(fails).oneshot(caller.request()).await;
         assert!(result.is_err());
-        slots.idle().await;
+        assert!(pending.shutdown(Duration::MAX).await.is_complete());
         assert_eq!(caller.known_status().await, expected);
     }
 }
@@ -205,7 +221,7 @@ async fn an_error_of_the_inner_service_waits_for_the_store_as_a_head_does() {
 #[tokio::test(start_paused = true)]
 async fn a_use_is_returned_late_rather_than_never() {
     let caller = Caller::new();
-    let slots = PendingRevocations::default();
+    let pending = PendingRevocations::default();
     let limit = Duration::from_secs(2);
     caller
         .store
@@ -213,12 +229,12 @@ async fn a_use_is_returned_late_rather_than_never() {
     let layer = UseLimitLayer::single()
         .return_on(Outcome::Success)
         .commit_timeout(limit)
-        .pending_revocations(&slots);
+        .pending_revocations(&pending);
     let call = layer.layer(service_fn(hello)).oneshot(caller.request());
     assert_eq!(call.await.unwrap().status(), 200);
     assert_eq!(caller.known_status().await, TokenStatus::Spent);
     caller.store.set(StoreOp::ReturnUse, Behavior::Works);
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
     assert_eq!(caller.known_status().await, TokenStatus::Valid);
 }
 
@@ -250,10 +266,10 @@ async fn trap_11_the_body_keeps_its_size_hint_and_its_end() {
 async fn a_clock_step_spends_nothing() {
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000_000_000));
     let caller = Caller::at(clock);
-    let slots = PendingRevocations::default();
+    let pending = PendingRevocations::default();
     caller.store.set(StoreOp::Revoke, Behavior::Fails);
     let mut service = RevokeAfterResponseLayer::new()
-        .pending_revocations(&slots)
+        .pending_revocations(&pending)
         .layer(service_fn(hello));
     hand.step_wall(4_000_000_000);
     let body = service.call(caller.request()).await.unwrap().into_body();
@@ -261,7 +277,7 @@ async fn a_clock_step_spends_nothing() {
     assert!(error.is::<CommitError>());
     hand.step_wall(-4_000_000_000);
     caller.store.set(StoreOp::Revoke, Behavior::Works);
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
     assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 }
 
@@ -297,15 +313,15 @@ async fn trap_26_the_deadline_counts_from_the_call() {
 #[tokio::test(start_paused = true)]
 async fn trap_32_an_ambiguous_use_is_a_503_and_returned_by_id() {
     let caller = Caller::new();
-    let slots = PendingRevocations::default();
+    let pending = PendingRevocations::default();
     let mut service = UseLimitLayer::single()
-        .pending_revocations(&slots)
+        .pending_revocations(&pending)
         .layer(service_fn(hello));
     caller.store.set(StoreOp::TakeUse, Behavior::LosesTheAnswer);
     let response = service.call(caller.request()).await.unwrap();
     assert_eq!(response.status(), 503);
     caller.store.set(StoreOp::TakeUse, Behavior::Works);
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
     assert_eq!(caller.store.calls(StoreOp::ReturnUse), 1);
     let response = service.call(caller.request()).await.unwrap();
     assert_eq!(response.status(), 200);
@@ -315,20 +331,20 @@ async fn trap_32_an_ambiguous_use_is_a_503_and_returned_by_id() {
 #[tokio::test(start_paused = true)]
 async fn a_use_whose_caller_left_is_still_completed() {
     let caller = Caller::new();
-    let slots = PendingRevocations::default();
+    let pending = PendingRevocations::default();
     let server = Arc::new(Server::default());
     caller
         .store
         .set(StoreOp::TakeUse, Behavior::Slow(Duration::from_secs(1)));
     let mut service = UseLimitLayer::single()
-        .pending_revocations(&slots)
+        .pending_revocations(&pending)
         .also_at(server.clone() as Arc<dyn RemoteRevocation>)
         .layer(service_fn(hello));
     {
         let mut call = Box::pin(service.call(caller.request()));
         assert!(futures_util::poll!(&mut call).is_pending());
     }
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
     assert_eq!(caller.known_status().await, TokenStatus::Spent);
     assert_eq!(server.told(), ["e30.e30.c2ln"]);
 }
@@ -336,15 +352,15 @@ async fn a_use_whose_caller_left_is_still_completed() {
 #[tokio::test(start_paused = true)]
 async fn deliver_completes_the_response_while_the_store_is_away() {
     let caller = Caller::new();
-    let slots = PendingRevocations::default();
+    let pending = PendingRevocations::default();
     caller.store.set(StoreOp::Revoke, Behavior::Frozen);
     let mut service = RevokeAfterResponseLayer::new()
         .on_store_error(OnStoreError::Deliver)
-        .pending_revocations(&slots)
+        .pending_revocations(&pending)
         .layer(service_fn(hello));
     let body = service.call(caller.request()).await.unwrap().into_body();
     assert_eq!(body.collect().await.unwrap().to_bytes(), "hello");
-    assert_eq!(slots.len(), 1);
+    assert_eq!(pending.len(), 1);
 }
 
 /// An authorization server that records the revocations it receives.
@@ -431,8 +447,8 @@ async fn trap_48_unrecorded_writes_in_an_outage_are_a_line_a_minute() {
     const CALLS: u64 = 20;
     let log = RecordedLog::start();
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000_000_000));
-    let slots = PendingRevocations::default();
-    let layer = RevokeAfterResponseLayer::new().pending_revocations(&slots);
+    let pending = PendingRevocations::default();
+    let layer = RevokeAfterResponseLayer::new().pending_revocations(&pending);
     let callers: Vec<_> = (0..CALLS).map(|_| Caller::at(clock.clone())).collect();
     for caller in &callers {
         caller.store.set(StoreOp::Revoke, Behavior::Fails);
@@ -463,6 +479,6 @@ async fn trap_48_unrecorded_writes_in_an_outage_are_a_line_a_minute() {
     for caller in &callers {
         caller.store.set(StoreOp::Revoke, Behavior::Works);
     }
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
     assert_eq!(ours()[lines.len()..], [again]);
 }

@@ -269,8 +269,8 @@ async fn a_future_polled_after_its_output_panics() {
         }
     }
 
-    let slots = PendingRevocations::default();
-    let [revokes, single] = both_layers(&slots);
+    let pending = PendingRevocations::default();
+    let [revokes, single] = both_layers(&pending);
     let passes = UseLimitLayer::single().when(Condition::scope("none"));
     for layer in [revokes, single, Either::Left(passes)] {
         for is_known in [true, false] {

@@ -55,24 +55,24 @@ async fn status(layer: &SpendLayer, caller: &Caller) -> u16 {
     response.status().as_u16()
 }
 
-fn with_slots(slots: &PendingRevocations) -> RevokeAfterResponseLayer {
+fn sharing(pending: &PendingRevocations) -> RevokeAfterResponseLayer {
     RevokeAfterResponseLayer::new()
         .deadline(NEVER)
-        .pending_revocations(slots)
+        .pending_revocations(pending)
 }
 
 /// TRAPS 42: however many calls a token makes, they take one slot, and two store calls cover all
 /// their ends.
 #[tokio::test(start_paused = true)]
 async fn trap_42_calls_of_one_token_take_one_slot() {
-    let slots = PendingRevocations::new(4);
-    let layer = with_slots(&slots);
+    let pending = PendingRevocations::new(4);
+    let layer = sharing(&pending);
     let ann = Caller::new();
     let mut bodies = Vec::new();
     for _ in 0..1_000 {
         bodies.push(body(&layer, &ann).await);
     }
-    assert_eq!(slots.len(), 1);
+    assert_eq!(pending.len(), 1);
     let bob = ann.beside(json!({"sub": "bob", "jti": "2"}));
     body(&layer, &bob)
         .await
@@ -91,15 +91,15 @@ async fn trap_42_calls_of_one_token_take_one_slot() {
     }
     assert_eq!(ann.known_status().await, TokenStatus::Revoked);
     assert!(ann.store.calls(StoreOp::Revoke) - before <= 2);
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
 }
 
 /// TRAPS 42: an end is covered only by a revocation that began after it. Otherwise a lift would
 /// leave a live token behind a complete response.
 #[tokio::test(start_paused = true)]
 async fn trap_42_a_lift_between_two_ends_leaves_no_live_token() {
-    let slots = PendingRevocations::new(4);
-    let layer = with_slots(&slots);
+    let pending = PendingRevocations::new(4);
+    let layer = sharing(&pending);
     let caller = Caller::new();
     let first = body(&layer, &caller).await;
     let second = body(&layer, &caller).await;
@@ -111,19 +111,19 @@ async fn trap_42_a_lift_between_two_ends_leaves_no_live_token() {
     }
     // The client leaves before the end, which spends too.
     drop(third);
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
     assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 }
 
 /// The same for a revocation at the deadline.
 #[tokio::test(start_paused = true)]
 async fn trap_42_a_lift_between_the_deadline_and_an_end_leaves_no_live_token() {
-    let slots = PendingRevocations::new(1);
-    let layer = with_slots(&slots).deadline(secs(30));
+    let pending = PendingRevocations::new(1);
+    let layer = sharing(&pending).deadline(secs(30));
     let caller = Caller::new();
     let late = body(&layer, &caller).await;
     caller.store.called(StoreOp::Revoke, 1).await;
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
     caller.lift().await;
     // The slot now belongs to another token, which makes no difference.
     let bob = caller.beside(json!({"sub": "bob", "jti": "2"}));
@@ -142,8 +142,8 @@ async fn trap_42_a_lift_between_the_deadline_and_an_end_leaves_no_live_token() {
 /// TRAPS 42: a rule withdraws only its own call.
 #[tokio::test(start_paused = true)]
 async fn trap_42_a_rule_withdraws_only_its_own_call() {
-    let slots = PendingRevocations::new(4);
-    let layer = with_slots(&slots);
+    let pending = PendingRevocations::new(4);
+    let layer = sharing(&pending);
     let keeps = layer.clone().keep_on(Outcome::Success);
     let caller = Caller::new();
 
@@ -153,14 +153,14 @@ async fn trap_42_a_rule_withdraws_only_its_own_call() {
         .collect()
         .await
         .expect("a whole body");
-    assert_eq!((slots.len(), caller.store.calls(StoreOp::Revoke)), (1, 0));
+    assert_eq!((pending.len(), caller.store.calls(StoreOp::Revoke)), (1, 0));
     open.collect().await.expect("a whole body");
     assert_eq!(caller.known_status().await, TokenStatus::Revoked);
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
 
     let caller = Caller::new();
     let both = [body(&keeps, &caller).await, body(&keeps, &caller).await];
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
     drop(both);
     assert_eq!(caller.store.calls(StoreOp::Revoke), 0);
     assert_eq!(caller.known_status().await, TokenStatus::Valid);
@@ -169,24 +169,24 @@ async fn trap_42_a_rule_withdraws_only_its_own_call() {
 /// TRAPS 42: of the calls that share a revocation, the earliest deadline counts.
 #[tokio::test(start_paused = true)]
 async fn trap_42_the_earliest_deadline_revokes() {
-    let slots = PendingRevocations::new(4);
+    let pending = PendingRevocations::new(4);
     let caller = Caller::new();
     let start = tokio::time::Instant::now();
-    let long = body(&with_slots(&slots), &caller).await;
-    let short = body(&with_slots(&slots).deadline(secs(3)), &caller).await;
-    assert_eq!(slots.len(), 1);
+    let long = body(&sharing(&pending), &caller).await;
+    let short = body(&sharing(&pending).deadline(secs(3)), &caller).await;
+    assert_eq!(pending.len(), 1);
     caller.store.called(StoreOp::Revoke, 1).await;
     assert_eq!(start.elapsed().as_secs(), 3);
     drop((short, long));
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
 }
 
 /// TRAPS 42: with a failing store, each response waits for its own limit, and a later one doesn't
 /// wait for the retry pause of the others.
 #[tokio::test(start_paused = true)]
 async fn trap_42_each_end_waits_for_its_own_limit() {
-    let slots = PendingRevocations::new(4);
-    let layer = with_slots(&slots);
+    let pending = PendingRevocations::new(4);
+    let layer = sharing(&pending);
     let caller = Caller::new();
     caller.store.set(StoreOp::Revoke, Behavior::Fails);
     let patient = layer.clone().commit_timeout(secs(4));
@@ -204,14 +204,14 @@ async fn trap_42_each_end_waits_for_its_own_limit() {
     let start = tokio::time::Instant::now();
     later.collect().await.expect("a whole body");
     assert_eq!(start.elapsed(), Duration::ZERO);
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
     assert_eq!(caller.known_status().await, TokenStatus::Revoked);
 }
 
-/// TRAPS 42: no subject holds more than half of the slots, with however many tokens, and neither
+/// TRAPS 42: no subject holds more than half of the capacity, with however many tokens, and neither
 /// does a client or the tokens that name neither.
 #[tokio::test(start_paused = true)]
-async fn trap_42_no_caller_holds_more_than_half_of_the_slots() {
+async fn trap_42_no_caller_holds_more_than_half_of_the_capacity() {
     let none = serde_json::Value::Null;
     for (greedy, other) in [
         (json!({"sub": "ann"}), json!({"sub": "bob"})),
@@ -220,8 +220,8 @@ async fn trap_42_no_caller_holds_more_than_half_of_the_slots() {
             json!({"sub": none, "client_id": "bank"}),
         ),
     ] {
-        let slots = PendingRevocations::new(8);
-        let layer = with_slots(&slots);
+        let pending = PendingRevocations::new(8);
+        let layer = sharing(&pending);
         let first = Caller::new();
         let nth = |uses: &serde_json::Value, n: usize| {
             let mut uses = uses.clone();
@@ -241,21 +241,21 @@ async fn trap_42_no_caller_holds_more_than_half_of_the_slots() {
         for n in 5..9 {
             held.push(body(&layer, &nth(&other, n)).await);
         }
-        assert_eq!(slots.len(), 8);
+        assert_eq!(pending.len(), 8);
         drop(held);
-        slots.idle().await;
+        assert!(pending.shutdown(Duration::MAX).await.is_complete());
         assert_eq!(
             status(&Either::Right(layer.clone()), &nth(&greedy, 9)).await,
             200
         );
-        slots.idle().await;
+        assert!(pending.shutdown(Duration::MAX).await.is_complete());
     }
 }
 
 /// The same for uses, whose calls don't share a slot.
 #[tokio::test(start_paused = true)]
-async fn trap_42_no_caller_holds_more_than_half_of_the_slots_by_uses() {
-    let slots = PendingRevocations::new(8);
+async fn trap_42_no_caller_holds_more_than_half_of_the_capacity_by_uses() {
+    let pending = PendingRevocations::new(8);
     let gate = Gate::closed();
     let reached = Arc::new(AtomicUsize::new(0));
     let held = service_fn({
@@ -269,7 +269,7 @@ async fn trap_42_no_caller_holds_more_than_half_of_the_slots_by_uses() {
             }
         }
     });
-    let layer = UseLimitLayer::uses::<1_000>().pending_revocations(&slots);
+    let layer = UseLimitLayer::uses::<1_000>().pending_revocations(&pending);
     let ann = Caller::new();
     let calls: Vec<_> = (0..100)
         .map(|_| tokio::spawn(layer.layer(held.clone()).call(ann.request())))
@@ -286,17 +286,17 @@ async fn trap_42_no_caller_holds_more_than_half_of_the_slots_by_uses() {
         counts[usize::from(status == 200)] += 1;
     }
     assert_eq!(counts, [96, 4]);
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
 }
 
 /// TRAPS 42: a call doesn't join a revocation for another list or for other servers.
 #[tokio::test(start_paused = true)]
 async fn trap_42_two_lists_or_two_sets_of_servers_never_join() {
-    let slots = PendingRevocations::new(8);
+    let pending = PendingRevocations::new(8);
     let server = Arc::new(Server::default());
     let told = |server: &Arc<Server>| server.clone() as Arc<dyn RemoteRevocation>;
-    let plain = with_slots(&slots);
-    let one = with_slots(&slots).also_at(told(&server));
+    let plain = sharing(&pending);
+    let one = sharing(&pending).also_at(told(&server));
     let two = one.clone().also_at(told(&Arc::new(Server::default())));
     let (here, there) = (Caller::new(), Caller::new());
     let mut held = Vec::new();
@@ -312,28 +312,28 @@ async fn trap_42_two_lists_or_two_sets_of_servers_never_join() {
         for _ in 0..3 {
             held.push(body(layer, caller).await);
         }
-        assert_eq!(slots.len() as usize, n + 1);
+        assert_eq!(pending.len() as usize, n + 1);
     }
     drop(held);
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
     assert_eq!(here.known_status().await, TokenStatus::Revoked);
     assert_eq!(there.known_status().await, TokenStatus::Revoked);
 }
 
-/// Several layers and their clones share pending revocations if they share the slots.
+/// Several layers and their clones share pending revocations if they share the capacity.
 #[tokio::test(start_paused = true)]
-async fn trap_42_layers_that_share_slots_share_what_is_pending() {
-    let slots = PendingRevocations::new(8);
+async fn trap_42_layers_that_share_capacity_share_what_is_pending() {
+    let pending = PendingRevocations::new(8);
     let server: Arc<dyn RemoteRevocation> = Arc::new(Server::default());
     let caller = Caller::new();
     let mut held = Vec::new();
     for _ in 0..3 {
-        let layer = with_slots(&slots).also_at(server.clone());
+        let layer = sharing(&pending).also_at(server.clone());
         held.push(body(&layer, &caller).await);
     }
-    assert_eq!(slots.len(), 1);
+    assert_eq!(pending.len(), 1);
     drop(held);
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
 }
 
 /// A head buffer like hyper's, which reports the drop of its last handle.
@@ -355,9 +355,9 @@ impl Drop for Head {
 /// server once.
 #[tokio::test(start_paused = true)]
 async fn trap_42_a_pending_revocation_does_not_keep_the_head_of_the_request() {
-    let slots = PendingRevocations::new(8);
+    let pending = PendingRevocations::new(8);
     let server = Arc::new(Server::default());
-    let layer = with_slots(&slots).also_at(server.clone() as Arc<dyn RemoteRevocation>);
+    let layer = sharing(&pending).also_at(server.clone() as Arc<dyn RemoteRevocation>);
     let caller = Caller::new();
     let returned = Arc::new(AtomicUsize::new(0));
     caller.store.set(StoreOp::Revoke, Behavior::Fails);
@@ -373,9 +373,9 @@ async fn trap_42_a_pending_revocation_does_not_keep_the_head_of_the_request() {
         drop(service.call(request).await.expect("a response"));
     }
     caller.store.called(StoreOp::Revoke, 3).await;
-    assert_eq!((returned.load(Ordering::SeqCst), slots.len()), (10, 1));
+    assert_eq!((returned.load(Ordering::SeqCst), pending.len()), (10, 1));
     caller.store.set(StoreOp::Revoke, Behavior::Works);
-    slots.idle().await;
+    assert!(pending.shutdown(Duration::MAX).await.is_complete());
     assert_eq!(server.told(), ["e30.e30.c2ln"]);
 }
 
@@ -383,8 +383,8 @@ async fn trap_42_a_pending_revocation_does_not_keep_the_head_of_the_request() {
 /// token, and nothing stays pending.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trap_42_calls_that_race_on_two_cores_lose_no_end() {
-    let slots = PendingRevocations::new(8);
-    let layer = with_slots(&slots);
+    let pending = PendingRevocations::new(8);
+    let layer = sharing(&pending);
     let keeps = layer.clone().keep_on(Outcome::Success);
     let first = Caller::new();
     for round in 0..500 {
@@ -406,12 +406,12 @@ async fn trap_42_calls_that_race_on_two_cores_lose_no_end() {
         for call in calls.collect::<Vec<_>>() {
             call.await.expect("no panic");
         }
-        slots.idle().await;
+        assert!(pending.shutdown(Duration::MAX).await.is_complete());
         assert_eq!(caller.known_status().await, TokenStatus::Revoked);
     }
 }
 
-/// A runtime that ends drops what is pending and frees its slots. An end in another runtime revokes
+/// A runtime that ends drops what is pending and frees its capacity. An end in another runtime revokes
 /// there.
 #[test]
 fn a_runtime_that_ends_leaves_no_slot_taken() {
@@ -421,14 +421,14 @@ fn a_runtime_that_ends_leaves_no_slot_taken() {
             .build()
             .expect("a runtime")
     };
-    let slots = PendingRevocations::new(1);
-    let layer = with_slots(&slots);
+    let pending = PendingRevocations::new(1);
+    let layer = sharing(&pending);
     let caller = Caller::new();
     let first = runtime();
     let open = first.block_on(body(&layer, &caller));
-    assert_eq!(slots.len(), 1);
+    assert_eq!(pending.len(), 1);
     drop(first);
-    assert_eq!(slots.len(), 0);
+    assert_eq!(pending.len(), 0);
     runtime().block_on(async {
         open.collect().await.expect("a whole body");
         assert_eq!(caller.known_status().await, TokenStatus::Revoked);
@@ -437,6 +437,6 @@ fn a_runtime_that_ends_leaves_no_slot_taken() {
             .collect()
             .await
             .expect("a whole body");
-        slots.idle().await;
+        assert!(pending.shutdown(Duration::MAX).await.is_complete());
     });
 }
