@@ -247,14 +247,7 @@ where
     S: Service<Request<B>>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Verifying { .. } => "verifying",
-            State::Admitted { .. } => "admitted",
-            State::Calling { .. } => "calling",
-            State::Rejected { .. } => "rejected",
-        };
         f.debug_struct("RequireBearerFuture")
-            .field("state", &state)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

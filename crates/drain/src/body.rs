@@ -2,13 +2,13 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tokio::sync::oneshot;
 
 pin_project! {
     /// The request body that the inner service of [`DrainUpload`](crate::DrainUpload) gets: the
@@ -57,32 +57,21 @@ impl<B: Body> Rest<B> {
     }
 }
 
-/// Where the guard puts what is left of the upload.
-#[derive(Debug)]
-pub(crate) struct Returned<B>(Arc<Mutex<Option<Rest<B>>>>);
-
-impl<B> Returned<B> {
-    /// Takes what is left of an upload that was dropped before its end.
-    pub(crate) fn take(&self) -> Option<Rest<B>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
+/// Receives what is left of an upload that was dropped before its end.
+pub(crate) type Returned<B> = oneshot::Receiver<Rest<B>>;
 
 /// Holds the upload until its end, and returns it when dropped before.
 #[derive(Debug)]
 struct Guard<B> {
-    rest: Option<Rest<B>>,
-    returned: Returned<B>,
+    upload: Option<(Rest<B>, oneshot::Sender<Rest<B>>)>,
 }
 
 impl<B> Drop for Guard<B> {
     fn drop(&mut self) {
-        let mut place = self
-            .returned
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *place = self.rest.take();
+        if let Some((rest, returned)) = self.upload.take() {
+            // Nobody receives it once the response is on its way.
+            let _ = returned.send(rest);
+        }
     }
 }
 
@@ -94,18 +83,18 @@ impl<B> DrainUploadBody<B> {
         }
     }
 
-    /// A body of `len` bytes, and the place to which it returns.
+    /// A body of `len` bytes, and the receiver to which it returns.
     pub(crate) fn watched(body: B, len: u64) -> (Self, Returned<B>) {
-        let place = Arc::default();
+        let (returned, receiver) = oneshot::channel();
+        let rest = Rest {
+            body: Box::pin(body),
+            left: Some(len),
+        };
         let guard = Guard {
-            rest: Some(Rest {
-                body: Box::pin(body),
-                left: Some(len),
-            }),
-            returned: Returned(Arc::clone(&place)),
+            upload: Some((rest, returned)),
         };
         let kind = Kind::Watched { guard };
-        (Self { kind }, Returned(place))
+        (Self { kind }, receiver)
     }
 }
 
@@ -120,12 +109,12 @@ impl<B: Body> Body for DrainUploadBody<B> {
         match self.project().kind.project() {
             KindProj::Direct { body } => body.poll_frame(cx),
             KindProj::Watched { guard } => {
-                let Some(rest) = &mut guard.rest else {
+                let Some((rest, _)) = &mut guard.upload else {
                     return Poll::Ready(None);
                 };
                 let frame = ready!(rest.poll_frame(cx));
                 if !matches!(frame, Some(Ok(_))) {
-                    guard.rest = None;
+                    guard.upload = None;
                 }
                 Poll::Ready(frame)
             }
@@ -135,18 +124,18 @@ impl<B: Body> Body for DrainUploadBody<B> {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Direct { body } => body.is_end_stream(),
-            Kind::Watched { guard } => match &guard.rest {
-                Some(rest) => rest.body.is_end_stream(),
-                None => true,
-            },
+            Kind::Watched { guard } => {
+                let upload = guard.upload.as_ref();
+                upload.is_none_or(|(rest, _)| rest.body.is_end_stream())
+            }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Direct { body } => body.size_hint(),
-            Kind::Watched { guard } => match &guard.rest {
-                Some(rest) => rest.body.size_hint(),
+            Kind::Watched { guard } => match &guard.upload {
+                Some((rest, _)) => rest.body.size_hint(),
                 None => SizeHint::with_exact(0),
             },
         }

@@ -60,8 +60,9 @@ where
                     let watch = watch.take();
                     // Drops the inner future first, with a body or a permit that it still holds.
                     state.set(State::Done);
-                    let drain =
-                        watch.and_then(|(returned, limits)| Drain::of(returned.take()?, &limits));
+                    let drain = watch.and_then(|(mut returned, limits)| {
+                        Drain::of(returned.try_recv().ok()?, &limits)
+                    });
                     let Some(drain) = drain else {
                         return Poll::Ready(Ok(response));
                     };
@@ -122,13 +123,6 @@ impl<B: Body> Future for Drain<B> {
 
 impl<F, B, ResBody> fmt::Debug for DrainUploadFuture<F, B, ResBody> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Calling { .. } => "calling",
-            State::Draining { .. } => "draining",
-            State::Done => "done",
-        };
-        f.debug_struct("DrainUploadFuture")
-            .field("state", &state)
-            .finish()
+        f.debug_struct("DrainUploadFuture").finish_non_exhaustive()
     }
 }

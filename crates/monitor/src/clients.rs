@@ -1,13 +1,12 @@
 //! The clients of one service: found without a lock, and bounded.
 //!
 //! A call only stores the time in its client. The least recently seen client is looked for when room
-//! is needed: the ledger's heap orders clients by the time that they had when they were last put into
-//! it, which is never later than their true one. So the first client whose two times agree is the least
-//! recently seen, and each call causes at most one step of the search.
+//! is needed: the ledger orders clients by the time that they had when they were last put into it, which
+//! is never later than their true one. So the first client whose two times agree is the least recently
+//! seen, and each call causes at most one step of the search.
 
 use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, binary_heap::PeekMut},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -73,36 +72,12 @@ pub(crate) struct Clients {
 /// Locked to add clients, to remove them, and to sum them up.
 #[derive(Debug, Default)]
 struct Ledger {
-    by_age: BinaryHeap<Reverse<Aged>>,
+    /// By the time at which they were seen, and by their number, since several may be seen at once.
+    by_age: BTreeMap<(u64, u64), Arc<Client>>,
+    added: u64,
     /// Clients that have made room, to which calls in flight may still count.
     retired: Vec<Arc<Client>>,
     sweep_at: usize,
-}
-
-#[derive(Debug)]
-struct Aged {
-    seen_nanos: u64,
-    client: Arc<Client>,
-}
-
-impl PartialEq for Aged {
-    fn eq(&self, other: &Self) -> bool {
-        self.seen_nanos == other.seen_nanos
-    }
-}
-
-impl Eq for Aged {}
-
-impl PartialOrd for Aged {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Aged {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.seen_nanos.cmp(&other.seen_nanos)
-    }
 }
 
 impl Clients {
@@ -149,10 +124,9 @@ impl Clients {
         let series = self.series.of_client(&name);
         let client = Arc::new(Client::new(name.clone(), series, now));
         known.insert(name, client.clone());
-        ledger.by_age.push(Reverse(Aged {
-            seen_nanos: now,
-            client: client.clone(),
-        }));
+        ledger.added += 1;
+        let age = (now, ledger.added);
+        ledger.by_age.insert(age, client.clone());
         client
     }
 
@@ -161,9 +135,8 @@ impl Clients {
     pub(crate) fn snapshot(&self) -> ServiceSnapshot {
         let (live, retired, mut other) = {
             let ledger = self.ledger();
-            let live = ledger.by_age.iter().map(|Reverse(aged)| &aged.client);
             (
-                live.cloned().collect::<Vec<_>>(),
+                ledger.by_age.values().cloned().collect::<Vec<_>>(),
                 ledger.retired.clone(),
                 self.other.counters.read(),
             )
@@ -204,14 +177,12 @@ fn cut(name: &str) -> &str {
 impl Ledger {
     fn pop_least_recent(&mut self) -> Option<Arc<Client>> {
         loop {
-            let mut oldest = self.by_age.peek_mut()?;
-            let Reverse(aged) = &mut *oldest;
-            let seen = aged.client.seen_nanos.load(Relaxed);
-            if seen <= aged.seen_nanos {
-                let Reverse(aged) = PeekMut::pop(oldest);
-                return Some(aged.client);
+            let ((noted, number), client) = self.by_age.pop_first()?;
+            let seen = client.seen_nanos.load(Relaxed);
+            if seen <= noted {
+                return Some(client);
             }
-            aged.seen_nanos = seen;
+            self.by_age.insert((seen, number), client);
         }
     }
 

@@ -27,9 +27,7 @@ use crate::{MonitorLayer, Snapshot, clients::Clients, series::Labels};
 pub struct Monitor(Arc<Shared>);
 
 struct Shared {
-    clock: Clock,
-    client_capacity: usize,
-    labels: Labels,
+    settings: MonitorBuilder,
     services: Mutex<BTreeMap<Arc<str>, Arc<Clients>>>,
 }
 
@@ -54,8 +52,9 @@ impl Monitor {
         let name = service.into();
         let mut services = self.services();
         let clients = services.entry(name).or_insert_with_key(|name| {
-            let series = self.0.labels.of_service(name);
-            Arc::new(Clients::new(series, self.0.client_capacity))
+            let settings = &self.0.settings;
+            let series = settings.labels.of_service(name);
+            Arc::new(Clients::new(series, settings.client_capacity))
         });
         MonitorLayer::of(self.clone(), clients.clone())
     }
@@ -78,7 +77,7 @@ impl Monitor {
     }
 
     pub(crate) fn clock(&self) -> &Clock {
-        &self.0.clock
+        &self.0.settings.clock
     }
 }
 
@@ -91,7 +90,7 @@ impl Default for Monitor {
 impl fmt::Debug for Monitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Monitor")
-            .field("client_capacity", &self.0.client_capacity)
+            .field("client_capacity", &self.0.settings.client_capacity)
             .finish_non_exhaustive()
     }
 }
@@ -138,9 +137,7 @@ impl MonitorBuilder {
     /// Builds the monitor.
     pub fn build(self) -> Monitor {
         Monitor(Arc::new(Shared {
-            clock: self.clock,
-            client_capacity: self.client_capacity,
-            labels: self.labels,
+            settings: self,
             services: Mutex::default(),
         }))
     }

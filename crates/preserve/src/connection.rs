@@ -1,23 +1,11 @@
 //! The options of the `Connection` header (RFC 9110 §7.6.1).
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONNECTION};
-
-/// The members of the list in all lines of a header. It may have spaces, tabs and empty members
-/// (RFC 9110 §5.6.1).
-pub(crate) fn list<'a>(
-    headers: &'a HeaderMap,
-    field: &HeaderName,
-) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .get_all(field)
-        .into_iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-}
+use tower_revoke_core::internal::list_members;
 
 /// The options of all `Connection` headers.
 pub(crate) fn options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    list(headers, &CONNECTION)
+    list_members(headers, &CONNECTION)
 }
 
 /// Whether any `Connection` header names `field`, without regard to case.
@@ -68,12 +56,11 @@ pub(crate) fn unlist(headers: &mut HeaderMap, field: &HeaderName) {
 
 /// Retains the options for which `stays` is true, and returns the names of the others.
 fn retain(headers: &mut HeaderMap, stays: impl Fn(&[u8]) -> bool) -> Vec<HeaderName> {
-    let stays = |option: &&[u8]| option.is_empty() || stays(option);
     // No allocation where all stay, as in nearly all messages.
-    if options(headers).all(|option| stays(&option)) {
+    if options(headers).all(&stays) {
         return Vec::new();
     }
-    let (stay, go): (Vec<&[u8]>, Vec<&[u8]>) = options(headers).partition(stays);
+    let (stay, go): (Vec<&[u8]>, Vec<&[u8]>) = options(headers).partition(|option| stays(option));
     let names = go.into_iter().map(HeaderName::from_bytes);
     let names = names.filter_map(Result::ok).collect();
     match HeaderValue::from_bytes(&stay.join(b", ".as_slice())) {

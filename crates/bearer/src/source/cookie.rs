@@ -1,9 +1,7 @@
 //! The token in a cookie, if it came by no other way.
 
+use super::{Candidate, ambiguous, read_token};
 use http::{HeaderMap, header::COOKIE};
-use tower_revoke_core::{BearerToken, MalformedToken, Rejection};
-
-use super::{Candidate, ambiguous};
 
 /// How many different cookies of the name may come: that of this host, and those that its parent
 /// domains or other paths have set.
@@ -21,7 +19,7 @@ pub(super) fn read(headers: &HeaderMap, name: &str) -> Found {
         return Found::None;
     };
     match values.next() {
-        None => Found::One(token(first)),
+        None => Found::One(read_token(first)),
         Some(second) => several(name, [first, second].into_iter().chain(values)),
     }
 }
@@ -51,14 +49,9 @@ fn several<'a>(name: &str, values: impl Iterator<Item = &'a [u8]>) -> Found {
         different.push(value);
     }
     match different[..] {
-        [value] => Found::One(token(value)),
-        _ => Found::Several(different.into_iter().map(token).collect()),
+        [value] => Found::One(read_token(value)),
+        _ => Found::Several(different.into_iter().map(read_token).collect()),
     }
-}
-
-fn token(value: &[u8]) -> Candidate {
-    let value = std::str::from_utf8(value).map_err(|_| MalformedToken::Characters);
-    value.and_then(BearerToken::new).map_err(Rejection::from)
 }
 
 /// Browsers take a cookie with this prefix only from the host itself and for all paths, so that no

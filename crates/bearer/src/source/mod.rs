@@ -8,7 +8,7 @@ mod websocket;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Request, header::COOKIE};
-use tower_revoke_core::{BearerToken, Reason, Rejection, internal::TokenCookies};
+use tower_revoke_core::{BearerToken, MalformedToken, Reason, Rejection, internal::TokenCookies};
 
 pub(crate) use self::query::keep_private;
 
@@ -67,6 +67,12 @@ impl Sources {
             in_query,
         }
     }
+}
+
+/// Reads a token that came by other means than `Authorization`.
+fn read_token(value: &[u8]) -> Candidate {
+    let value = std::str::from_utf8(value).map_err(|_| MalformedToken::Characters);
+    value.and_then(BearerToken::new).map_err(Rejection::from)
 }
 
 /// RFC 6750 §2: "Clients MUST NOT use more than one method to transmit the token".

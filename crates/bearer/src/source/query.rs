@@ -1,12 +1,12 @@
 //! The token in the query parameter `access_token` (RFC 6750 §2.3).
 
-use std::mem;
+use std::{borrow::Cow, mem};
 
 use http::{HeaderValue, Response, Uri, header::CACHE_CONTROL, uri::PathAndQuery};
 use percent_encoding::percent_decode_str;
-use tower_revoke_core::{BearerToken, MalformedToken, Rejection};
+use tower_revoke_core::internal::list_members;
 
-use super::{Found, ambiguous};
+use super::{Found, ambiguous, read_token};
 
 /// Reads the parameter, and removes it from the URI. All others stay as they are.
 pub(super) fn take(uri: &mut Uri) -> Found {
@@ -15,7 +15,7 @@ pub(super) fn take(uri: &mut Uri) -> Found {
     let value = tokens.next()?;
     let token = match tokens.next() {
         Some(_) => Err(ambiguous("access_token came more than once")),
-        None => decode(value).map_err(Rejection::from),
+        None => read_token(&Cow::from(percent_decode_str(value))),
     };
     let others: Vec<&str> = query
         .split('&')
@@ -37,13 +37,6 @@ fn token_value(parameter: &str) -> Option<&str> {
         .then_some(value)
 }
 
-fn decode(value: &str) -> Result<BearerToken, MalformedToken> {
-    let value = percent_decode_str(value)
-        .decode_utf8()
-        .map_err(|_| MalformedToken::Characters)?;
-    BearerToken::new(&value)
-}
-
 fn with_path_and_query(uri: Uri, rest: &str) -> Uri {
     let mut parts = uri.into_parts();
     let rest = PathAndQuery::try_from(rest).expect("a query stays valid without a parameter");
@@ -57,14 +50,7 @@ pub(crate) fn keep_private<B>(response: &mut Response<B>) {
     if !response.status().is_success() {
         return;
     }
-    let directives: Vec<&[u8]> = response
-        .headers()
-        .get_all(CACHE_CONTROL)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|directive| !directive.is_empty())
-        .collect();
+    let directives: Vec<&[u8]> = list_members(response.headers(), &CACHE_CONTROL).collect();
     let says = |name: &[u8]| {
         directives
             .iter()

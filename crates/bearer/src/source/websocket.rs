@@ -4,30 +4,23 @@ use http::{
     HeaderValue, Method, Request, Version,
     header::{SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE},
 };
-use tower_revoke_core::{BearerToken, MalformedToken, Rejection};
+use tower_revoke_core::internal::list_members;
 
-use super::{Found, ambiguous};
+use super::{Found, ambiguous, read_token};
 
 /// Reads the subprotocol that starts with `prefix`, and removes it from those offered.
 pub(super) fn take<B>(request: &mut Request<B>, prefix: &str) -> Found {
     if !asks_for_a_websocket(request) {
         return None;
     }
-    let offered: Vec<&[u8]> = request
-        .headers()
-        .get_all(SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|protocol| !protocol.is_empty())
-        .collect();
+    let offered: Vec<&[u8]> = list_members(request.headers(), &SEC_WEBSOCKET_PROTOCOL).collect();
     let mut tokens = offered
         .iter()
         .filter_map(|protocol| protocol.strip_prefix(prefix.as_bytes()));
     let value = tokens.next()?;
     let token = match tokens.next() {
         Some(_) => Err(ambiguous("a token came in more than one subprotocol")),
-        None => read(value).map_err(Rejection::from),
+        None => read_token(value),
     };
     let others: Vec<&[u8]> = offered
         .into_iter()
@@ -46,21 +39,13 @@ pub(super) fn take<B>(request: &mut Request<B>, prefix: &str) -> Found {
     Some(token)
 }
 
-fn read(value: &[u8]) -> Result<BearerToken, MalformedToken> {
-    let value = std::str::from_utf8(value).map_err(|_| MalformedToken::Characters)?;
-    BearerToken::new(value)
-}
-
 /// RFC 6455 §4.1; over HTTP/2 and later an extended CONNECT, which carries no `Upgrade`
 /// (RFC 8441 §5).
 fn asks_for_a_websocket<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     match *request.method() {
-        Method::GET => headers
-            .get_all(UPGRADE)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket")),
+        Method::GET => list_members(headers, &UPGRADE)
+            .any(|protocol| protocol.eq_ignore_ascii_case(b"websocket")),
         Method::CONNECT => {
             request.version() >= Version::HTTP_2 && headers.contains_key(SEC_WEBSOCKET_VERSION)
         }

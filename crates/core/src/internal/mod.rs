@@ -7,6 +7,7 @@ mod authorization;
 mod cached_status;
 mod filter;
 mod issuer_digests;
+mod list_members;
 mod log_limit;
 pub mod merge;
 mod metadata_source;
@@ -18,6 +19,7 @@ pub use self::{
     cached_status::CachedStatus,
     filter::{Filter, Predicate},
     issuer_digests::IssuerDigests,
+    list_members::list_members,
     log_limit::{LogLimit, OutageLog},
     metadata_source::MetadataSource,
     prepared_use::{PreparedUse, list_of},

@@ -1,36 +1,26 @@
 //! The fields that belong to one connection, and those that replace them on the next.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use tower_revoke_core::internal::list_members;
 
 use crate::{connection, names};
 
-/// The versions in `Via`, as RFC 9110 §7.6.3 writes them without the name.
-pub(super) const VERSIONS: [(Version, &str); 4] = [
-    (Version::HTTP_11, "1.1"),
-    (Version::HTTP_2, "2"),
-    (Version::HTTP_10, "1.0"),
-    (Version::HTTP_3, "3"),
-];
-
-/// A `Via` value for each of [`VERSIONS`], if `name` is a host, a host with a port, or a token.
-pub(super) fn via(name: &str) -> Option<[HeaderValue; VERSIONS.len()]> {
+/// Whether `name` can be named in `Via`: a host, a host with a port, or a token.
+pub(super) fn is_pseudonym(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:[]".contains(&byte);
-    if name.is_empty() || !name.bytes().all(fits) {
-        return None;
-    }
-    let value = |(_, version)| HeaderValue::try_from(format!("{version} {name}"));
-    let [first, second, third, fourth] = VERSIONS.map(value);
-    Some([first.ok()?, second.ok()?, third.ok()?, fourth.ok()?])
+    !name.is_empty() && name.bytes().all(fits)
 }
 
-/// Adds the proxy to `Via`, with the version in which the message came.
-pub(super) fn add_via(
-    headers: &mut HeaderMap,
-    via: &[HeaderValue; VERSIONS.len()],
-    version: Version,
-) {
-    let known = VERSIONS.iter().position(|(known, _)| *known == version);
-    headers.append(header::VIA, via[known.unwrap_or(0)].clone());
+/// Adds the proxy to `Via`, with the version in which the message came (RFC 9110 §7.6.3).
+pub(super) fn add_via(headers: &mut HeaderMap, name: &str, version: Version) {
+    let version = match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    };
+    let via = HeaderValue::try_from(format!("{version} {name}"));
+    headers.append(header::VIA, via.expect("a pseudonym is visible ASCII"));
 }
 
 /// What is removed, whether or not `Connection` names it. Beside these, all that starts with
@@ -89,7 +79,7 @@ pub(super) fn insert_websocket(headers: &mut HeaderMap) {
 
 /// Whether `TE` says that trailers are understood (RFC 9110 §10.1.4).
 pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
-    connection::list(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+    list_members(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Sets it again for the next connection.

@@ -3,7 +3,8 @@
 mod fields;
 mod service;
 
-use http::HeaderValue;
+use std::sync::Arc;
+
 use tower_layer::Layer;
 
 pub use self::service::{HopByHop, HopByHopFuture};
@@ -49,8 +50,8 @@ use crate::ConfigError;
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct HopByHopLayer {
-    /// A value for each version that a message may have come in.
-    via: [HeaderValue; fields::VERSIONS.len()],
+    /// The proxy's name in `Via`.
+    name: Arc<str>,
 }
 
 impl HopByHopLayer {
@@ -60,9 +61,9 @@ impl HopByHopLayer {
     /// # Errors
     /// [`ConfigError::InvalidPseudonym`] if it is neither.
     pub fn via(name: &str) -> Result<Self, ConfigError> {
-        match fields::via(name) {
-            Some(via) => Ok(Self { via }),
-            None => Err(ConfigError::InvalidPseudonym(name.to_owned())),
+        match fields::is_pseudonym(name) {
+            true => Ok(Self { name: name.into() }),
+            false => Err(ConfigError::InvalidPseudonym(name.to_owned())),
         }
     }
 }
@@ -71,6 +72,6 @@ impl<S> Layer<S> for HopByHopLayer {
     type Service = HopByHop<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        HopByHop::new(inner, self.via.clone())
+        HopByHop::new(inner, self.name.clone())
     }
 }

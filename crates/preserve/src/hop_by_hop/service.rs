@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -12,18 +13,16 @@ use tower_service::Service;
 
 use super::fields;
 
-type Via = [HeaderValue; fields::VERSIONS.len()];
-
 /// The service of [`HopByHopLayer`](super::HopByHopLayer).
 #[derive(Clone, Debug)]
 pub struct HopByHop<S> {
     inner: S,
-    via: Via,
+    name: Arc<str>,
 }
 
 impl<S> HopByHop<S> {
-    pub(super) fn new(inner: S, via: Via) -> Self {
-        Self { inner, via }
+    pub(super) fn new(inner: S, name: Arc<str>) -> Self {
+        Self { inner, name }
     }
 }
 
@@ -41,11 +40,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let asked = forward_request(&mut request, &self.via);
+        let asked = forward_request(&mut request, &self.name);
         HopByHopFuture {
             call: self.inner.call(request),
             asked,
-            via: self.via.clone(),
+            name: self.name.clone(),
         }
     }
 }
@@ -58,7 +57,7 @@ pin_project! {
         call: F,
         // Whether a WebSocket was asked for.
         asked: bool,
-        via: Via,
+        name: Arc<str>,
     }
 }
 
@@ -71,13 +70,13 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.call.poll(cx))?;
-        forward_response(&mut response, *this.asked, this.via);
+        forward_response(&mut response, *this.asked, this.name);
         Poll::Ready(Ok(response))
     }
 }
 
 /// Makes the request the proxy's own. Returns whether it asks for a WebSocket.
-fn forward_request<B: Body>(request: &mut Request<B>, via: &Via) -> bool {
+fn forward_request<B: Body>(request: &mut Request<B>, name: &str) -> bool {
     let came_in = std::mem::replace(request.version_mut(), Version::HTTP_11);
     let asks_for_websocket = *request.method() == Method::GET
         && came_in == Version::HTTP_11
@@ -102,12 +101,12 @@ fn forward_request<B: Body>(request: &mut Request<B>, via: &Via) -> bool {
     if came_in >= Version::HTTP_2 {
         fields::join_cookies(headers);
     }
-    fields::add_via(headers, via, came_in);
+    fields::add_via(headers, name, came_in);
     asks_for_websocket
 }
 
 /// Makes the response the proxy's own.
-fn forward_response<B>(response: &mut Response<B>, asked: bool, via: &Via) {
+fn forward_response<B>(response: &mut Response<B>, asked: bool, name: &str) {
     let came_in = std::mem::replace(response.version_mut(), Version::HTTP_11);
     let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let is_websocket = fields::is_websocket(response.headers());
@@ -122,5 +121,5 @@ fn forward_response<B>(response: &mut Response<B>, asked: bool, via: &Via) {
     if is_upgrade {
         fields::insert_websocket(headers);
     }
-    fields::add_via(headers, via, came_in);
+    fields::add_via(headers, name, came_in);
 }

@@ -16,7 +16,7 @@ use tower_revoke_core::{
 };
 use tower_service::Service;
 
-use super::{OutboundBody, Rules, action::Action, callers, cookies, upstream::Target};
+use super::{OutboundBody, Rules, action::Action, callers, cookies};
 use crate::{OriginalAuthorization, connection};
 
 /// The service of [`OutboundAuthorizationLayer`](super::OutboundAuthorizationLayer).
@@ -54,8 +54,8 @@ where
 
 impl Rules {
     fn apply(&self, head: &mut Parts) {
-        let target = Target::of(&head.uri);
-        let named = self.upstreams.iter().find(|(name, _)| name.is(&target));
+        let mut upstreams = self.upstreams.iter();
+        let named = upstreams.find(|(name, _)| name.is_target_of(&head.uri));
         let outbound = named.map(|(_, outbound)| outbound);
         let set = match outbound.map(|outbound| &outbound.action) {
             None | Some(Action::Strip) => None,

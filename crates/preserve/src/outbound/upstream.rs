@@ -7,7 +7,7 @@ use http::{
 
 use super::ConfigError;
 
-/// A host, in lower case, with its port if it isn't the default.
+/// A host, in lower case, with its port if one is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Upstream {
     host: String,
@@ -18,32 +18,42 @@ impl Upstream {
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
         let invalid = || ConfigError::InvalidUpstream(without_user_information(text));
         let authority: Authority = text.parse().map_err(|_| invalid())?;
-        // A `*` would look like a pattern, but there are no patterns.
-        if text.contains(['@', '*']) || text.ends_with(':') {
+        let (host, port) = (authority.host(), authority.port_u16());
+        // Nothing beside them: no user information, and no port that is none. A `*` would look like a
+        // pattern, but there are no patterns.
+        let rest = text.strip_prefix(host).map(|rest| rest.strip_prefix(':'));
+        let is_plain = match rest {
+            Some(None) => text.len() == host.len(),
+            Some(Some(_)) => port.is_some(),
+            None => false,
+        };
+        if host.is_empty() || !is_plain || text.contains('*') {
             return Err(invalid());
         }
-        let (host, port) = split(authority.as_str()).ok_or_else(invalid)?;
         Ok(Self {
             host: host.to_ascii_lowercase(),
             port,
         })
     }
 
-    pub(super) fn is(&self, target: &Target<'_>) -> bool {
-        let Some((host, port)) = target.host_and_port() else {
+    /// Whether a request to `uri` goes to this upstream. A `Host` header may be the caller's, and
+    /// doesn't tell where the connection goes.
+    pub(super) fn is_target_of(&self, uri: &Uri) -> bool {
+        let Some(authority) = uri.authority() else {
             return false;
         };
-        let default = match target.scheme {
+        let default = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTP => Some(80),
             Some(scheme) if *scheme == Scheme::HTTPS => Some(443),
             _ => None,
         };
+        let port = authority.port_u16();
         let port_fits = match self.port {
             // Neither has a port, so both have the same default.
             None => port.is_none() || port == default,
             Some(_) => self.port == port.or(default),
         };
-        port_fits && self.host.eq_ignore_ascii_case(host)
+        port_fits && self.host.eq_ignore_ascii_case(authority.host())
     }
 }
 
@@ -55,54 +65,13 @@ fn without_user_information(text: &str) -> String {
     }
 }
 
-/// Where a request goes.
-pub(super) struct Target<'a> {
-    scheme: Option<&'a Scheme>,
-    authority: Option<&'a str>,
-}
-
-impl<'a> Target<'a> {
-    /// By its URI alone: a `Host` header may be the caller's, and doesn't tell where the connection
-    /// goes.
-    pub(super) fn of(uri: &'a Uri) -> Self {
-        Self {
-            scheme: uri.scheme(),
-            authority: uri.authority().map(Authority::as_str),
-        }
-    }
-
-    fn host_and_port(&self) -> Option<(&'a str, Option<u16>)> {
-        split(self.authority?)
-    }
-}
-
-/// Host and port of an authority, without its user information. `None` if the port is none.
-fn split(authority: &str) -> Option<(&str, Option<u16>)> {
-    let host_port = match authority.rsplit_once('@') {
-        Some((_, host_port)) => host_port,
-        None => authority,
-    };
-    // The colons of an IPv6 address stand in brackets.
-    let after_address = host_port.find(']').map_or(0, |end| end + 1);
-    let (host, port) = match host_port[after_address..].find(':') {
-        Some(colon) => host_port.split_at(after_address + colon),
-        None => (host_port, ""),
-    };
-    let port = match port.strip_prefix(':').unwrap_or_default() {
-        "" => None,
-        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
-        _ => return None,
-    };
-    (!host.is_empty()).then_some((host, port))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn is(upstream: &str, uri: &str) -> bool {
         let upstream = Upstream::parse(upstream).unwrap();
-        upstream.is(&Target::of(&uri.parse().unwrap()))
+        upstream.is_target_of(&uri.parse().unwrap())
     }
 
     #[test]
