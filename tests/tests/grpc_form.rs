@@ -9,7 +9,7 @@ use http_body::Body as _;
 use http_body_util::Empty;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_revoke::{
-    Authenticated, GrpcRejections, PreserveAuthorizationLayer, RejectionFormat, RequireBearerLayer,
+    Authenticated, GrpcRejections, PreserveAuthorizationLayer, RequireBearerLayer,
     RequireClaimsLayer, RevokeAfterResponseLayer, UseLimitLayer, core::BoxError,
 };
 use tower_revoke_tests::{Client, Server, Wire, World};
@@ -134,8 +134,8 @@ async fn trap_39_the_rejection_of_a_proxy_is_no_200() {
 #[tokio::test]
 async fn trap_39_a_forward_auth_endpoint_never_rejects_with_a_200() {
     let world = World::new();
-    let format = RejectionFormat::default().grpc(GrpcRejections::Never);
-    let bearer = RequireBearerLayer::new(world.tokens.clone()).rejection_format(format);
+    let bearer = RequireBearerLayer::new(world.tokens.clone());
+    let bearer = bearer.grpc_rejections(GrpcRejections::Never);
     let guests = bearer.clone().optional();
     for stack in [
         around(bearer),

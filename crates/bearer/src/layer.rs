@@ -2,9 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::HeaderValue;
 use serde_json::Value;
 use tower_layer::Layer;
-use tower_revoke_core::{RejectionFormat, TokenVerifier};
+use tower_revoke_core::{Clock, GrpcRejections, Rejection, RejectionFormat, TokenVerifier};
 
 use crate::{
     RequireBearer,
@@ -35,6 +37,7 @@ use crate::{
 /// | a token that the verifier rejects | 401 | `invalid_token` |
 /// | a token without a required scope or claim | 403 | `insufficient_scope` |
 /// | a token that can't be checked now | 503 | no challenge |
+#[doc(alias("oauth", "oauth2", "jwt", "rfc6750"))]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct RequireBearerLayer<V> {
     verifier: Arc<V>,
@@ -154,7 +157,8 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
         self.with(|policy| policy.sources.websocket_prefix = Some(prefix.into().into()))
     }
 
-    /// Sets the realm of the challenge. Defaults to `api`.
+    /// Sets the realm of the challenge. Defaults to `api`. Inner layers and extractors reject in the same
+    /// format, here and in the settings below.
     pub fn realm(self, realm: impl Into<String>) -> Self {
         self.reformat(|format| format.realm(realm))
     }
@@ -164,10 +168,37 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
         self.reformat(|format| format.retry_after(retry_after))
     }
 
-    /// Sets the format of rejections, including their body. It replaces a realm and a `Retry-After`
-    /// that were set before. Inner layers and extractors use the same format.
-    pub fn rejection_format(self, format: RejectionFormat) -> Self {
-        self.reformat(|_| format)
+    /// Replaces the body of rejections: `body` returns the content type and the bytes. Status and other
+    /// headers stay, and gRPC rejections have no body. Defaults to `application/problem+json`.
+    ///
+    /// # Examples
+    /// ```
+    /// # use tower_revoke_core::TokenVerifier;
+    /// use http::HeaderValue;
+    /// use tower_revoke_bearer::RequireBearerLayer;
+    ///
+    /// # fn layers(tokens: impl TokenVerifier) {
+    /// let layer = RequireBearerLayer::new(tokens).rejection_body(|rejection| {
+    ///     let text = HeaderValue::from_static("text/plain");
+    ///     (text, format!("rejected: {rejection}\n").into())
+    /// });
+    /// # }
+    /// ```
+    pub fn rejection_body(
+        self,
+        body: impl Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync + 'static,
+    ) -> Self {
+        self.reformat(|format| format.body(body))
+    }
+
+    /// Sets which requests are rejected in gRPC form. Defaults to [`GrpcRejections::Auto`].
+    pub fn grpc_rejections(self, grpc: GrpcRejections) -> Self {
+        self.reformat(|format| format.grpc(grpc))
+    }
+
+    /// Sets the clock that limits the log of rejections to a line a minute. Defaults to the system's.
+    pub fn clock(self, clock: Clock) -> Self {
+        self.reformat(|format| format.clock(clock))
     }
 
     fn reformat(self, change: impl FnOnce(RejectionFormat) -> RejectionFormat) -> Self {

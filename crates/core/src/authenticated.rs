@@ -151,6 +151,7 @@ impl<C> Authenticated<C> {
 
     /// Returns the key that revokes all tokens of this token's subject ("log out everywhere").
     /// `None` unless the token has both `iss` and `sub`.
+    #[doc(alias("logout", "revoke_all"))]
     pub fn subject_key(&self) -> Option<RevocationKey> {
         Some(RevocationKey::subject(self.issuer()?, self.subject()?))
     }
@@ -164,6 +165,7 @@ impl<C> Authenticated<C> {
 
     /// Returns the key that revokes all tokens of this token's session at its issuer ("log out
     /// here"). `None` unless the token has both `iss` and `sid`.
+    #[doc(alias = "logout")]
     pub fn session_key(&self) -> Option<RevocationKey> {
         let session = self.token.claims().session()?;
         Some(RevocationKey::session(self.issuer()?, session))

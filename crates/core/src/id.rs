@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 /// Every field is hashed with its length, after a tag for the kind of id, so that different inputs
 /// never collide: `(iss "a", jti "bc")` and `("ab", "c")` differ, and so do a JWT and an opaque
 /// token.
+#[doc(alias = "jti")]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenId([u8; 16]);
 

@@ -35,13 +35,11 @@ impl<C> Authenticated<C> {
     /// An axum handler that costs a use only if it has something to download:
     ///
     /// ```
-    /// use std::num::NonZeroU32;
-    ///
     /// use tower_revoke_core::{Authenticated, Rejection};
     ///
     /// # async fn next_file() -> Option<String> { None }
     /// async fn download(caller: Authenticated) -> Result<String, Rejection> {
-    ///     let permit = caller.take_use(NonZeroU32::MIN).await?;
+    ///     let permit = caller.take_use_of::<1>().await?;
     ///     match next_file().await {
     ///         // Dropping the permit spends the use.
     ///         Some(file) => Ok(file),
@@ -72,6 +70,14 @@ impl<C> Authenticated<C> {
                 head,
             })
         }
+    }
+
+    /// Takes one of the token's `N` uses, see [`take_use`](Self::take_use). An `N` of 0 doesn't
+    /// compile.
+    pub fn take_use_of<const N: u32>(
+        &self,
+    ) -> impl Future<Output = Result<UsePermit, Rejection>> + Send + use<C, N> {
+        self.take_use(const { NonZeroU32::new(N).expect("a token has at least one use") })
     }
 }
 

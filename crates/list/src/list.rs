@@ -17,6 +17,7 @@ use crate::{Export, ImportError, Inspection, ListStats, Pages, engine::AnyEngine
 /// Every call that needs the store fails with [`StoreError::TimedOut`] after
 /// [`store_timeout`](crate::RevocationListBuilder::store_timeout). The tokio runtime must have its timer
 /// enabled. Outside a tokio runtime there is no timeout.
+#[doc(alias("blacklist", "blocklist", "denylist"))]
 #[derive(Clone)]
 pub struct RevocationList(pub(crate) Arc<dyn AnyEngine>);
 

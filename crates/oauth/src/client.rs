@@ -42,6 +42,7 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "rfc7009")]
 #[derive(Clone)]
 pub struct RevocationClient {
     shared: Arc<Shared>,

@@ -1,5 +1,7 @@
 //! Tests the same routes over a store that fails.
 
+use std::time::Duration;
+
 use axum_router::Limits;
 use tower_revoke::Reason;
 use tower_revoke_testing::{Behavior, StoreOp};
@@ -82,14 +84,8 @@ async fn a_report_whose_token_can_not_be_revoked_is_never_complete() {
 
         // The write is retried until the store accepts it.
         inside.store.set(StoreOp::Revoke, Behavior::Works);
-        assert!(
-            inside
-                .app
-                .pending
-                .shutdown(Duration::MAX)
-                .await
-                .is_complete()
-        );
+        let report = inside.app.pending.shutdown(Duration::MAX).await;
+        assert!(report.is_complete());
         assert_eq!(status_of(&inside.app, &token).await, Some(Reason::Revoked));
     }
 }

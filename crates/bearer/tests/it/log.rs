@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::{Clock, RejectionFormat, UnixTime};
+use tower_revoke_core::{Clock, UnixTime};
 use tower_revoke_testing::RecordedLog;
 
 use super::support::*;
@@ -27,8 +27,7 @@ async fn observe_logs_what_would_have_been_rejected_and_never_the_token() {
 #[tokio::test]
 async fn trap_48_an_outage_is_a_line_a_minute() {
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000));
-    let format = RejectionFormat::default().clock(clock);
-    let layer = layer().rejection_format(format);
+    let layer = layer().clock(clock);
     let observing = layer.clone().observe();
     for layer in [layer, observing] {
         let log = RecordedLog::start();

@@ -1,7 +1,9 @@
 //! Tests by clause of RFC 6750.
 
+use std::time::Duration;
+
 use tower::{Layer, ServiceExt};
-use tower_revoke_core::Authenticated;
+use tower_revoke_core::{Authenticated, Rejection};
 
 use super::support::*;
 
@@ -178,7 +180,7 @@ async fn rfc6750_3_1_insufficient_scope_names_the_scope() {
 
 #[tokio::test]
 async fn a_503_has_a_retry_after_and_no_www_authenticate() {
-    let layer = layer().retry_after(std::time::Duration::from_secs(7));
+    let layer = layer().retry_after(Duration::from_secs(7));
     let answer = call(&layer, bearer("unavailable")).await;
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers()["retry-after"], "7");
@@ -194,15 +196,24 @@ async fn every_rejection_has_cache_control_no_store() {
 }
 
 #[tokio::test]
-async fn the_format_of_rejections_can_be_swapped() {
-    let format = tower_revoke_core::RejectionFormat::default()
-        .realm("elsewhere")
-        .body(|_| (http::HeaderValue::from_static("text/plain"), "no".into()));
-    let answer = call(
-        &layer().realm("gone").rejection_format(format),
-        bearer("bad"),
-    )
-    .await;
-    assert!(challenge(&answer).starts_with("Bearer realm=\"elsewhere\""));
-    assert_eq!(answer.headers()["content-type"], "text/plain");
+async fn the_settings_of_rejections_can_be_set_in_any_order() {
+    let secs = Duration::from_secs;
+    let no = |_: &Rejection| (http::HeaderValue::from_static("text/plain"), "no".into());
+    for layer in [
+        layer()
+            .realm("elsewhere")
+            .retry_after(secs(7))
+            .rejection_body(no),
+        layer()
+            .rejection_body(no)
+            .retry_after(secs(7))
+            .realm("elsewhere"),
+    ] {
+        let answer = call(&layer, bearer("bad")).await;
+        assert!(challenge(&answer).starts_with("Bearer realm=\"elsewhere\""));
+        assert_eq!(answer.headers()["content-type"], "text/plain");
+        let answer = call(&layer, bearer("unavailable")).await;
+        assert_eq!(answer.headers()["retry-after"], "7");
+        assert_eq!(answer.headers()["content-type"], "text/plain");
+    }
 }

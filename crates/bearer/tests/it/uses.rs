@@ -98,7 +98,7 @@ impl World {
 }
 
 async fn spend(caller: Authenticated) -> Result<&'static str, Rejection> {
-    let permit = caller.take_use(NonZeroU32::MIN).await?;
+    let permit = caller.take_use_of::<1>().await?;
     assert_eq!(permit.left(), 0);
     Ok("spent")
 }

@@ -18,18 +18,11 @@ impl Upstream {
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
         let invalid = || ConfigError::InvalidUpstream(without_user_information(text));
         let authority: Authority = text.parse().map_err(|_| invalid())?;
-        let (host, port) = (authority.host(), authority.port_u16());
-        // Nothing beside them: no user information, and no port that is none. A `*` would look like a
-        // pattern, but there are no patterns.
-        let rest = text.strip_prefix(host).map(|rest| rest.strip_prefix(':'));
-        let is_plain = match rest {
-            Some(None) => text.len() == host.len(),
-            Some(Some(_)) => port.is_some(),
-            None => false,
-        };
-        if host.is_empty() || !is_plain || text.contains('*') {
+        // A `*` would look like a pattern, but there are no patterns.
+        if text.contains(['@', '*']) || text.ends_with(':') {
             return Err(invalid());
         }
+        let (host, port) = split(&authority).ok_or_else(invalid)?;
         Ok(Self {
             host: host.to_ascii_lowercase(),
             port,
@@ -39,7 +32,7 @@ impl Upstream {
     /// Whether a request to `uri` goes to this upstream. A `Host` header may be the caller's, and
     /// doesn't tell where the connection goes.
     pub(super) fn is_target_of(&self, uri: &Uri) -> bool {
-        let Some(authority) = uri.authority() else {
+        let Some((host, port)) = uri.authority().and_then(split) else {
             return false;
         };
         let default = match uri.scheme() {
@@ -47,14 +40,24 @@ impl Upstream {
             Some(scheme) if *scheme == Scheme::HTTPS => Some(443),
             _ => None,
         };
-        let port = authority.port_u16();
         let port_fits = match self.port {
             // Neither has a port, so both have the same default.
             None => port.is_none() || port == default,
             Some(_) => self.port == port.or(default),
         };
-        port_fits && self.host.eq_ignore_ascii_case(authority.host())
+        port_fits && self.host.eq_ignore_ascii_case(host)
     }
+}
+
+/// The host, and the port if there is one. `None` if the port is none, such as 65536.
+fn split(authority: &Authority) -> Option<(&str, Option<u16>)> {
+    let (text, host) = (authority.as_str(), authority.host());
+    let host_port = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
+    let port = match host_port.strip_prefix(host)? {
+        "" | ":" => None,
+        _ => Some(authority.port_u16()?),
+    };
+    (!host.is_empty()).then_some((host, port))
 }
 
 /// For an error that is shown: user information may hold a password.
