@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tower_revoke::core::{Clock, ManualClock, Revocation, Store, StoreError, UnixTime};
+use tower_revoke::core::{Clock, Revocation, Store, StoreError, UnixTime};
 use tower_revoke_store_sql::SqlStoreError;
 
 use crate::load::{new_use, now, revocation};
@@ -65,19 +65,37 @@ pub async fn feed_forgets_while_it_grows(store: &impl Store, events: impl FnOnce
     );
 }
 
-/// Checks that a store with a retention of one minute by its own clock forgets older changes.
-/// `first_and_last` reads the numbers of the feed's first and last row.
+/// A store that keeps changes for a minute trims one that is older, by the clock of the database.
+/// `age` runs SQL that makes the events of the feed so many seconds older; `first_and_last` reads the
+/// numbers of its first and last row.
 pub async fn old_changes_go(
     store: &impl Store,
-    hand: &ManualClock,
+    age: impl FnOnce(u32),
     first_and_last: impl FnOnce() -> String,
 ) {
     store.revoke(&[revocation(0)]).await.expect("a revocation");
-    hand.advance(Duration::from_secs(61));
+    age(61);
     for batch in 1..4 {
         revoke_thousand(store, batch).await;
     }
     assert_eq!(first_and_last(), "2|3001");
+}
+
+/// Concurrent revocations of many keys share transactions, but only up to a thousand keys each.
+/// `largest` reads the largest number of events with one mark.
+pub async fn transactions_are_bounded(
+    store: &(impl Store + Clone + 'static),
+    largest: impl FnOnce() -> String,
+) {
+    let all = (0..10).map(|batch| {
+        let store = store.clone();
+        tokio::spawn(async move { revoke_thousand(&store, batch).await })
+    });
+    for one in join_all(all).await {
+        one.expect("no panic");
+    }
+    let largest: u64 = largest().parse().expect("a number");
+    assert!((1..=1_024).contains(&largest), "{largest} in a transaction");
 }
 
 async fn revoke_thousand(store: &impl Store, batch: u64) {

@@ -116,8 +116,6 @@ pub(crate) trait Backend: Reader {
 /// The operations of one transaction.
 #[derive(Debug)]
 pub(crate) struct Batch<'a> {
-    /// The current time by the store's clock.
-    pub(crate) now: UnixTime,
     /// A random number that is stored with each event of the transaction. After a fail-over or the
     /// restore of a backup, an event of the same number has another mark: that is how a cursor
     /// detects that history went back.
@@ -131,8 +129,9 @@ pub(crate) struct Batch<'a> {
 pub(crate) struct Trim {
     /// The maximum number of events.
     pub(crate) kept: i64,
-    /// Events written before this time are removed.
-    pub(crate) since: UnixTime,
+    /// Events are removed once they are older, in seconds, by the clock of the database. That of a
+    /// node may be a day ahead, and would remove what others have yet to read.
+    pub(crate) retention: i64,
     /// The maximum number of events that one call removes.
     pub(crate) at_once: i64,
 }

@@ -31,11 +31,11 @@ pub(crate) struct Request {
 
 pub(crate) struct Queue<D> {
     pub(crate) backend: Arc<D>,
-    pub(crate) clock: Clock,
     /// The request timeout, which bounds each attempt.
     pub(crate) within: Duration,
     pub(crate) feed_capacity: i64,
-    pub(crate) feed_retention: Duration,
+    /// In seconds.
+    pub(crate) feed_retention: i64,
     /// Limits the log of failed attempts to trim the feed.
     pub(crate) not_trimmed: LogLimit,
 }
@@ -177,7 +177,6 @@ impl<D: Backend> Queue<D> {
         let mut mark = [0; 8];
         getrandom::fill(&mut mark).map_err(|_| Failure::Random)?;
         let batch = Batch {
-            now: self.clock.now(),
             mark: i64::from_be_bytes(mark),
             ops: requests.iter().flat_map(|request| &request.ops).collect(),
         };
@@ -193,7 +192,7 @@ impl<D: Backend> Queue<D> {
         };
         let trim = Trim {
             kept: self.feed_capacity,
-            since: self.clock.now().saturating_sub(self.feed_retention),
+            retention: self.feed_retention,
             at_once: TRIMMED_AT_ONCE,
         };
         let trim = self.backend.trim(&mut open, trim);
@@ -205,7 +204,7 @@ impl<D: Backend> Queue<D> {
     }
 
     fn not_trimmed(&self, error: &Failure) {
-        if let Some(count) = self.not_trimmed.count(self.clock.uptime(), 1) {
+        if let Some(count) = self.not_trimmed.count(Clock::system().uptime(), 1) {
             tracing::warn!(%error, count, "old changes could not be forgotten");
         }
     }

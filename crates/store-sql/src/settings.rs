@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use tower_revoke_core::request_timeout;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
-use tower_revoke_core::UnixTime;
-use tower_revoke_core::{Clock, request_timeout};
+use tower_revoke_core::{Clock, UnixTime};
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use crate::{error::SqlStoreError, unfit::UnfitServer};
@@ -19,7 +19,6 @@ pub(crate) struct Settings {
     pub(crate) request_timeout: Duration,
     pub(crate) feed_capacity: u64,
     pub(crate) feed_retention: Duration,
-    pub(crate) clock: Clock,
 }
 
 impl Default for Settings {
@@ -29,7 +28,6 @@ impl Default for Settings {
             request_timeout: request_timeout::DEFAULT,
             feed_capacity: 100_000,
             feed_retention: Duration::from_secs(86_400),
-            clock: Clock::system(),
         }
     }
 }
@@ -43,7 +41,7 @@ impl Settings {
     /// Returns when the row of the probe expires, if it was not removed.
     #[cfg(any(feature = "mysql", feature = "postgres"))]
     pub(crate) fn probe_until(&self) -> UnixTime {
-        self.clock.now().saturating_add(self.opening_timeout())
+        Clock::system().now().saturating_add(self.opening_timeout())
     }
 }
 
@@ -67,15 +65,10 @@ macro_rules! common_setters {
             self
         }
 
-        /// Sets how long the feed keeps changes, within its capacity. Defaults to one day.
+        /// Sets how long the feed keeps changes, within its capacity and by the clock of the
+        /// database. Defaults to one day.
         pub fn feed_retention(mut self, retention: std::time::Duration) -> Self {
             self.settings.feed_retention = retention;
-            self
-        }
-
-        /// Sets the clock by which tokens and changes expire. Defaults to the machine's.
-        pub fn clock(mut self, clock: tower_revoke_core::Clock) -> Self {
-            self.settings.clock = clock;
             self
         }
     };

@@ -139,10 +139,10 @@ impl<D: Backend> SqlStore<D> {
         let backend = Arc::new(backend);
         let queue = Queue {
             backend: Arc::clone(&backend),
-            clock: settings.clock.clone(),
             within: settings.request_timeout,
             feed_capacity: i64::try_from(settings.feed_capacity).unwrap_or(i64::MAX),
-            feed_retention: settings.feed_retention,
+            // Bounded, so that no database overflows when it subtracts it from the time.
+            feed_retention: settings.feed_retention.as_secs().min(1 << 40).cast_signed(),
             not_trimmed: Default::default(),
         };
         let runtime = Handle::current();

@@ -19,15 +19,13 @@ const TABLES: [&str; 6] = ["store", "revoked", "lifted", "uses", "held", "events
 struct Tables {
     alone: Option<tokio::sync::Mutex<MariaDb>>,
     prefix: String,
-    clock: Clock,
 }
 
 impl Tables {
-    fn new(alone: Option<MariaDb>, clock: Clock) -> Self {
+    fn new(alone: Option<MariaDb>) -> Self {
         Self {
             alone: alone.map(tokio::sync::Mutex::new),
             prefix: format!("{}_", own_name()),
-            clock,
         }
     }
 }
@@ -40,12 +38,12 @@ impl Fixture for Tables {
         "the server tells nobody of what others write",
     )];
 
-    async fn empty(clock: Clock) -> Self {
-        Self::new(None, clock)
+    async fn empty(_clock: Clock) -> Self {
+        Self::new(None)
     }
 
-    async fn alone(clock: Clock) -> Self {
-        Self::new(Some(MariaDb::fresh().await), clock)
+    async fn alone(_clock: Clock) -> Self {
+        Self::new(Some(MariaDb::fresh().await))
     }
 
     async fn open(&self) -> MySqlStore {
@@ -53,9 +51,7 @@ impl Fixture for Tables {
             Some(server) => server.lock().await.url(),
             None => SHARED.get().expect("a started server").clone(),
         };
-        let store = MySqlStore::builder(url)
-            .table_prefix(&self.prefix)
-            .clock(self.clock.clone());
+        let store = MySqlStore::builder(url).table_prefix(&self.prefix);
         store.connect().await.expect("a running server")
     }
 

@@ -19,15 +19,13 @@ const TABLES: [&str; 6] = ["store", "revoked", "lifted", "uses", "held", "events
 struct Schema {
     alone: Option<tokio::sync::Mutex<Postgres>>,
     name: String,
-    clock: Clock,
 }
 
 impl Schema {
-    fn new(alone: Option<Postgres>, clock: Clock) -> Self {
+    fn new(alone: Option<Postgres>) -> Self {
         Self {
             alone: alone.map(tokio::sync::Mutex::new),
             name: own_name(),
-            clock,
         }
     }
 }
@@ -35,12 +33,12 @@ impl Schema {
 impl Fixture for Schema {
     type Store = PostgresStore;
 
-    async fn empty(clock: Clock) -> Self {
-        Self::new(None, clock)
+    async fn empty(_clock: Clock) -> Self {
+        Self::new(None)
     }
 
-    async fn alone(clock: Clock) -> Self {
-        Self::new(Some(Postgres::start(&[]).await), clock)
+    async fn alone(_clock: Clock) -> Self {
+        Self::new(Some(Postgres::start(&[]).await))
     }
 
     async fn open(&self) -> PostgresStore {
@@ -48,9 +46,7 @@ impl Fixture for Schema {
             Some(server) => server.lock().await.url(),
             None => SHARED.get().expect("a started server").clone(),
         };
-        let store = PostgresStore::builder(url)
-            .schema(&self.name)
-            .clock(self.clock.clone());
+        let store = PostgresStore::builder(url).schema(&self.name);
         store.connect().await.expect("a running server")
     }
 
@@ -63,10 +59,7 @@ impl Fixture for Schema {
         let name = &self.name;
         match harm {
             Fault::Trim => {
-                server.sql(&format!(
-                    "SELECT \"{name}\".trim_feed(0, {}, 1000000)",
-                    i64::MAX
-                ));
+                server.sql(&format!("SELECT \"{name}\".trim_feed(0, 0, 1000000)"));
             }
             Fault::Backup => {
                 server.sql(&format!("CREATE SCHEMA \"{name}_backup\""));

@@ -1,7 +1,7 @@
 //! Tests the feed when numbers are assigned in another order than transactions commit.
 
 use sqlx::{Connection, Executor, PgConnection, Row};
-use tower_revoke_core::{Change, ChangeFeed, Clock, Store};
+use tower_revoke_core::{Change, ChangeFeed, Store};
 use tower_revoke_tests::{
     feed::whole_feed,
     load::{key, revocation},
@@ -42,12 +42,10 @@ async fn the_feed_loses_no_change_of_a_slow_transaction() {
     let since = whole_feed(&store).await.next;
     let mut slow = session(&server).await;
     let mut slow = slow.begin().await.expect("a transaction");
-    let apply = "SELECT tower_revoke.apply($2, 1, '{0}', $1, '{NULL}', '{NULL}', '{NULL}', '{NULL}', \
+    let apply = "SELECT tower_revoke.apply(1, '{0}', $1, '{NULL}', '{NULL}', '{NULL}', '{NULL}', \
                  '{0}', '{NULL}', '{NULL}', '{NULL}', '{\"\"}', '{\"\"}')";
-    // Otherwise the change would be trimmed at once, as too old.
-    let now = i64::try_from(Clock::system().now().as_secs()).expect("a valid clock");
     let digest = [*key(1).as_bytes()];
-    let apply = sqlx::query(apply).bind(&digest[..]).bind(now);
+    let apply = sqlx::query(apply).bind(&digest[..]);
     apply.execute(&mut *slow).await.expect("a revocation");
     let fast = tokio::spawn({
         let store = store.clone();

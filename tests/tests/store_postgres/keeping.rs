@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower_revoke::RevocationList;
-use tower_revoke_core::{ChangeFeed, Clock, Store, StoreError, UseOutcome};
+use tower_revoke_core::{ChangeFeed, Store, StoreError, UseOutcome};
 use tower_revoke_store_sql::PostgresStore;
 use tower_revoke_tests::{
     feed::whole_feed,
@@ -60,13 +60,39 @@ async fn uses_spent_in_one_batch_are_one_row_of_the_feed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn old_changes_are_trimmed_however_few_they_are() {
     let server = Postgres::start(&[]).await;
-    let (clock, hand) = Clock::manual(Clock::system().now());
-    let store = PostgresStore::builder(server.url())
-        .clock(clock)
-        .feed_retention(Duration::from_secs(60));
+    let store = PostgresStore::builder(server.url()).feed_retention(Duration::from_secs(60));
     let store = store.connect().await.expect("a running server");
+    let age = |secs| {
+        drop(server.sql(&format!(
+            "UPDATE tower_revoke.events SET written = written - {secs}"
+        )))
+    };
     let kept = || server.sql("SELECT min(seq), max(seq) FROM tower_revoke.events");
-    sql::old_changes_go(&store, &hand, kept).await;
+    sql::old_changes_go(&store, age, kept).await;
+}
+
+/// Events are trimmed by the clock of the server: that of a node may be a day ahead.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_dated_by_the_clock_of_the_server() {
+    let server = Postgres::start(&[]).await;
+    let store = server.open().await;
+    let tomorrow = now().saturating_add(Duration::from_secs(86_400));
+    let mut use_ = new_use(1, 1, 1);
+    use_.until = None;
+    let used = store.take_use(&use_, tomorrow).await;
+    assert_eq!(used.expect("a use"), UseOutcome::Taken { left: 0 });
+    let written = server.sql("SELECT written FROM tower_revoke.events");
+    let written: u64 = written.parse().expect("a number");
+    assert!(written.abs_diff(now().as_secs()) < 600, "{written}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_revocations_of_many_keys_share_transactions_of_bounded_size() {
+    let server = Postgres::start(&[]).await;
+    let largest =
+        "SELECT max(n) FROM (SELECT count(*) AS n FROM tower_revoke.events GROUP BY mark) AS sizes";
+    let store = server.open().await;
+    sql::transactions_are_bounded(&store, || server.sql(largest)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,5 +6,6 @@ mod feed;
 mod keeping;
 mod opening;
 mod pool;
+mod snapshot;
 mod standby;
 mod unfit;

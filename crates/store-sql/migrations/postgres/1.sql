@@ -4,15 +4,12 @@ CREATE TABLE {schema}.store (
     only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
     version integer NOT NULL,
     id bytea NOT NULL CHECK (octet_length(id) = 16),
-    -- The number of the last event, and the mark of its transaction.
-    seq bigint NOT NULL DEFAULT 0,
-    mark bigint NOT NULL DEFAULT 0,
-    -- The same for the last event that was removed from the feed.
+    -- The number of the last event that was removed from the feed, and the mark of its transaction.
     trimmed bigint NOT NULL DEFAULT 0,
     trimmed_mark bigint NOT NULL DEFAULT 0,
     -- Entries that expired before this time may have been purged.
     purged_before bigint
-) WITH (fillfactor = 10);
+);
 
 INSERT INTO {schema}.store (version, id) VALUES (1, decode('{store}', 'hex'));
 
@@ -67,13 +64,23 @@ CREATE TABLE {schema}.held (
 CREATE TABLE {schema}.events (
     seq bigint PRIMARY KEY,
     mark bigint NOT NULL,
-    written bigint NOT NULL,
+    -- By the clock of the server. That of a node may be wrong, and would trim too much.
+    written bigint NOT NULL DEFAULT extract(epoch FROM statement_timestamp()),
     what smallint NOT NULL,
     digests bytea NOT NULL CHECK (octet_length(digests) = 16 * cardinality(untils)),
     issued_at_or_before bigint,
     untils bigint[] NOT NULL,
     at bigint NOT NULL
 );
+
+-- The state of the feed: seq and mark are those of the last event. No row keeps them: it would be
+-- updated by every write, and while any snapshot is held, vacuum can't remove its old versions.
+-- seq > trimmed: the scan doesn't step over entries of events that are removed and not vacuumed.
+CREATE VIEW {schema}.state AS
+    SELECT s.*, coalesce(e.seq, s.trimmed) AS seq, coalesce(e.mark, s.trimmed_mark) AS mark
+    FROM {schema}.store s LEFT JOIN LATERAL (
+        SELECT seq, mark FROM {schema}.events WHERE seq > s.trimmed ORDER BY seq DESC LIMIT 1
+    ) e ON true;
 
 -- Takes the lock of writers, which is held until the end of the transaction. Events are therefore
 -- committed in the order of their numbers, and each later statement of the function sees all that
@@ -88,7 +95,7 @@ $$;
 -- Returns a row for each operation of kind 1, 2 or 3. outcome: 0 no, 1 yes, 2 limit mismatch,
 -- 3 expired; number: the uses that are left, or the stored limit on a mismatch.
 CREATE FUNCTION {schema}.apply(
-    our_now bigint, our_mark bigint,
+    our_mark bigint,
     kinds smallint[], digests bytea[], ids bytea[], limits bigint[], issued bigint[],
     untils bigint[], ats bigint[], issuers text[], claims text[], vals text[], bys text[],
     reasons text[]
@@ -118,7 +125,7 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     PERFORM {schema}.take_turn();
-    SELECT seq, purged_before INTO STRICT s FROM {schema}.store;
+    SELECT seq, purged_before INTO STRICT s FROM {schema}.state;
     next_seq := s.seq;
     FOR op IN
         SELECT * FROM unnest(kinds, digests, ids, limits, issued, untils, ats, issuers, claims,
@@ -297,12 +304,11 @@ BEGIN
         END IF;
         IF told IS NOT NULL THEN
             next_seq := next_seq + 1;
-            INSERT INTO {schema}.events VALUES (next_seq, our_mark, our_now, told, op.digest,
+            INSERT INTO {schema}.events VALUES (next_seq, our_mark, DEFAULT, told, op.digest,
                 told_issued, ARRAY[told_until], told_at);
         END IF;
     END LOOP;
     IF next_seq > s.seq THEN
-        UPDATE {schema}.store SET seq = next_seq, mark = our_mark;
         -- Named by the id of the store: the name of a channel may have 63 bytes, as many as the
         -- name of the schema, so a prefix might not fit.
         PERFORM pg_notify('tower-revoke-{store}', next_seq::text);
@@ -314,7 +320,7 @@ $$;
 -- Returns the digests of the tokens whose use was taken, concatenated, or NULL. About the others it
 -- decides nothing: that is left to apply.
 CREATE FUNCTION {schema}.take_new(
-    our_now bigint, our_mark bigint, digests bytea[], ids bytea[], untils bigint[]
+    our_mark bigint, digests bytea[], ids bytea[], untils bigint[]
 ) RETURNS bytea LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
@@ -325,7 +331,7 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     PERFORM {schema}.take_turn();
-    SELECT seq, purged_before INTO STRICT s FROM {schema}.store;
+    SELECT seq, purged_before INTO STRICT s FROM {schema}.state;
     WITH new AS (
         INSERT INTO {schema}.uses
             SELECT digest, 1, 1, until, id
@@ -336,9 +342,8 @@ BEGIN
     SELECT string_agg(token, '') AS tokens, array_agg(until) AS untils, count(*) AS number
         INTO STRICT won FROM new;
     IF won.number > 0 THEN
-        INSERT INTO {schema}.events VALUES (s.seq + won.number, our_mark, our_now, 1, won.tokens,
+        INSERT INTO {schema}.events VALUES (s.seq + won.number, our_mark, DEFAULT, 1, won.tokens,
             NULL, won.untils, 0);
-        UPDATE {schema}.store SET seq = s.seq + won.number, mark = our_mark;
         PERFORM pg_notify('tower-revoke-{store}', (s.seq + won.number)::text);
     END IF;
     RETURN won.tokens;
@@ -386,9 +391,9 @@ BEGIN
 END
 $$;
 
--- Removes the oldest events: those beyond the capacity of the feed and those past its retention,
--- but at most at_once events. Returns the number of rows removed.
-CREATE FUNCTION {schema}.trim_feed(kept bigint, since bigint, at_once bigint) RETURNS bigint
+-- Removes the oldest events: those beyond the capacity of the feed and those past its retention in
+-- seconds, but at most at_once events. Returns the number of rows removed.
+CREATE FUNCTION {schema}.trim_feed(kept bigint, retention bigint, at_once bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
@@ -398,20 +403,22 @@ DECLARE
     rows_gone bigint;
 BEGIN
     PERFORM {schema}.take_turn();
-    SELECT * INTO STRICT s FROM {schema}.store;
-    SELECT min(seq) - 1 INTO cut FROM {schema}.events WHERE seq <= s.trimmed + at_once
-        AND written >= since;
+    SELECT * INTO STRICT s FROM {schema}.state;
+    SELECT min(seq) - 1 INTO cut FROM {schema}.events
+        WHERE seq > s.trimmed AND seq <= s.trimmed + at_once
+        AND written >= extract(epoch FROM statement_timestamp()) - retention;
     IF cut IS NULL THEN
         cut := s.seq;
     END IF;
     cut := least(greatest(cut, s.seq - kept), s.trimmed + at_once, s.seq);
     -- Only whole rows are removed, so the cut moves back to the last event of one.
-    SELECT coalesce(max(seq), s.trimmed) INTO STRICT cut FROM {schema}.events WHERE seq <= cut;
+    SELECT coalesce(max(seq), s.trimmed) INTO STRICT cut FROM {schema}.events
+        WHERE seq > s.trimmed AND seq <= cut;
     IF cut <= s.trimmed THEN
         RETURN 0;
     END IF;
     SELECT mark INTO STRICT last FROM {schema}.events WHERE seq = cut;
-    DELETE FROM {schema}.events WHERE seq <= cut;
+    DELETE FROM {schema}.events WHERE seq > s.trimmed AND seq <= cut;
     GET DIAGNOSTICS rows_gone = ROW_COUNT;
     UPDATE {schema}.store SET trimmed = cut, trimmed_mark = last.mark;
     RETURN rows_gone;

@@ -110,7 +110,6 @@ impl MySqlStore {
 /// | [`request_timeout`](Self::request_timeout) | 2 s |
 /// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
 /// | [`feed_retention`](Self::feed_retention) | 1 day |
-/// | [`clock`](Self::clock) | the machine's |
 ///
 /// # Examples
 /// ```no_run

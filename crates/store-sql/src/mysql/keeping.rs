@@ -20,9 +20,8 @@ pub(super) async fn trim(link: &mut Link, tables: &Tables, trim: Trim) -> Result
     begin(&mut packets, tables);
     packets.add(&format!(
         "SELECT 1, MIN(seq) FROM {events} WHERE seq <= (SELECT trimmed FROM {store} \
-         WHERE only_one=1) + {} AND written >= {}",
-        trim.at_once,
-        secs(trim.since),
+         WHERE only_one=1) + {} AND written >= CAST(UNIX_TIMESTAMP() AS SIGNED) - {}",
+        trim.at_once, trim.retention,
     ));
     let rows = link.begin(&packets.into_packets()).await?;
     let [state, kept] = rows.as_slice() else {

@@ -60,6 +60,15 @@ impl Literal for i64 {
     }
 }
 
+/// The time by the clock of the server, in seconds since 1970.
+pub(super) struct ServerTime;
+
+impl Literal for ServerTime {
+    fn write(&self, sql: &mut String) {
+        sql.push_str("UNIX_TIMESTAMP()");
+    }
+}
+
 impl Literal for [u8] {
     fn write(&self, sql: &mut String) {
         sql.reserve(2 * self.len() + 3);

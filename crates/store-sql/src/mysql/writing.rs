@@ -9,7 +9,7 @@ use super::{
     database::MySql,
     error, keeping,
     session::Link,
-    sql::{IN_A_LIST, Literal, Packets, Tables, begin, end, literal, row},
+    sql::{IN_A_LIST, Literal, Packets, ServerTime, Tables, begin, end, literal, row},
 };
 use crate::{
     backend::{Backend, Batch, Digest, Trim},
@@ -17,7 +17,6 @@ use crate::{
     error::{Failure, Kind},
     op::Answer,
     rules::{Done, Held, Keys, Known, Lifted, Revoked, Uses},
-    value::secs,
 };
 
 impl Backend for MySql {
@@ -262,12 +261,11 @@ fn writes(
     packets.rows(&put(&tables.held, "token,use_id"), held, "")?;
     let returned = known.held.deleted().map(pair);
     packets.rows(&drop(&tables.held, "(token,use_id)"), returned, ")")?;
-    let now = secs(batch.now);
     let events = done.events.iter().map(|event| {
         let values: [&dyn Literal; 8] = [
             &event.seq,
             &event.mark,
-            &now,
+            &ServerTime,
             &event.what,
             &event.digest,
             &event.issued,

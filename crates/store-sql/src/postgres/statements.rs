@@ -27,9 +27,9 @@ impl Statements {
         Self {
             apply: named(
                 "SELECT n, outcome, number FROM {schema}.apply($1, $2, $3, $4, $5, $6, $7, $8, $9, \
-                 $10, $11, $12, $13, $14)",
+                 $10, $11, $12, $13)",
             ),
-            take_new: named("SELECT {schema}.take_new($1, $2, $3, $4, $5)"),
+            take_new: named("SELECT {schema}.take_new($1, $2, $3, $4)"),
             purge: named("SELECT dropped, more FROM {schema}.purge($1, $2)"),
             trim: named("SELECT {schema}.trim_feed($1, $2, $3)"),
             look_up: named(
@@ -39,7 +39,7 @@ impl Statements {
                  WHERE token = ANY($1) AND held >= max_uses UNION ALL \
                  SELECT 2, NULL, NULL, NULL WHERE pg_is_in_recovery()",
             ),
-            last_event: named("SELECT seq FROM {schema}.store"),
+            last_event: named("SELECT seq FROM {schema}.state"),
             // LEFT JOIN: the state is returned even if there are no events. A row can hold several
             // events under the number of the last, but never more than a page. Numbers have no
             // gaps, so this range includes the next row if there is one.
@@ -48,7 +48,7 @@ impl Statements {
                  (SELECT mark FROM {schema}.events WHERE seq = $1), \
                  e.seq, e.mark, e.what, e.digests, e.issued_at_or_before, \
                  e.untils, e.at, pg_is_in_recovery() \
-                 FROM {schema}.store s LEFT JOIN LATERAL \
+                 FROM {schema}.state s LEFT JOIN LATERAL \
                  (SELECT * FROM {schema}.events WHERE seq > $1 AND seq <= $1 + $2) e ON true \
                  ORDER BY e.seq",
             ),

@@ -53,7 +53,7 @@ impl Backend for Postgres {
     async fn trim(&self, link: &mut PgConnection, trim: Trim) -> Result<(), Failure> {
         sqlx::query(&self.statements.trim)
             .bind(trim.kept)
-            .bind(secs(trim.since))
+            .bind(trim.retention)
             .bind(trim.at_once)
             .execute(link)
             .await?;
@@ -144,7 +144,6 @@ fn bound_singles<'a>(
     ops: &[&'a Op],
 ) -> Query<'a, Driver, PgArguments> {
     sqlx::query(statement)
-        .bind(secs(batch.now))
         .bind(batch.mark)
         .bind(column(ops, |op| &op.digest[..]))
         .bind(column(ops, |op| op.id.as_ref().map(|id| &id[..])))
@@ -158,7 +157,6 @@ fn bound<'a>(
     ops: &[&'a Op],
 ) -> Query<'a, Driver, PgArguments> {
     sqlx::query(statement)
-        .bind(secs(batch.now))
         .bind(batch.mark)
         .bind(column(ops, |op| op.what as i16))
         .bind(column(ops, |op| &op.digest[..]))

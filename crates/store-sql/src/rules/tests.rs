@@ -50,7 +50,6 @@ fn write<K: Copy + Ord, R: Clone + PartialEq>(table: &mut BTreeMap<K, R>, rows: 
 impl Tables {
     fn apply(&mut self, ops: &[Op]) -> Vec<Answer> {
         let batch = Batch {
-            now: UnixTime::EPOCH,
             mark: 7,
             ops: ops.iter().collect(),
         };
@@ -315,7 +314,6 @@ fn what_changes_nothing_is_not_written() {
     let mut tables = Tables::default();
     tables.apply(&ops);
     let batch = Batch {
-        now: UnixTime::EPOCH,
         mark: 8,
         ops: ops.iter().collect(),
     };

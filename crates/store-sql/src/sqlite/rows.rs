@@ -8,11 +8,10 @@ use sqlx::{
 use tower_revoke_core::BoxError;
 
 use crate::{
-    backend::{Batch, Digest, Event},
+    backend::{Digest, Event},
     columns::Columns,
     error::Failure,
     rules::{Held, Keys, Known, Lifted, Revoked, Uses},
-    value::secs,
 };
 
 /// The maximum number of rows that one statement reads or writes.
@@ -92,7 +91,6 @@ pub(super) async fn read(link: &mut SqliteConnection, keys: &Keys) -> Result<Kno
 
 pub(super) async fn write(
     link: &mut SqliteConnection,
-    batch: &Batch<'_>,
     known: &Known,
     events: &[Event],
 ) -> Result<(), Failure> {
@@ -118,10 +116,12 @@ pub(super) async fn write(
     let put = known.held.put_rows().map(|(pair, ())| pair).collect();
     let replace = ["REPLACE INTO held VALUES ", "(?,?)", ""];
     executed(link, replace, put, add_pair).await?;
-    let now = secs(batch.now);
-    let told = events.iter().map(|event| (event, now)).collect();
-    let insert = ["INSERT INTO events VALUES ", "(?,?,?,?,?,?,?,?)", ""];
-    executed(link, insert, told, add_event).await?;
+    let insert = [
+        "INSERT INTO events VALUES ",
+        "(?,?,unixepoch(),?,?,?,?,?)",
+        "",
+    ];
+    executed(link, insert, events.iter().collect(), add_event).await?;
     if let Some(last) = events.last() {
         let end = sqlx::query("UPDATE store SET seq = ?, mark = ?");
         end.bind(last.seq).bind(last.mark).execute(link).await?;
@@ -176,13 +176,9 @@ fn add_uses<'a>(
     Arguments::add(to, row.holder.as_ref().map(|holder| &holder[..]))
 }
 
-fn add_event<'a>(
-    to: &mut SqliteArguments<'a>,
-    (event, now): (&'a Event, i64),
-) -> Result<(), BoxError> {
+fn add_event<'a>(to: &mut SqliteArguments<'a>, event: &'a Event) -> Result<(), BoxError> {
     Arguments::add(to, event.seq)?;
     Arguments::add(to, event.mark)?;
-    Arguments::add(to, now)?;
     Arguments::add(to, event.what)?;
     add_key(to, &event.digest)?;
     Arguments::add(to, event.issued)?;

@@ -67,7 +67,7 @@ async fn apply_in_turn(
 ) -> Result<(Vec<Answer>, i64), Failure> {
     let mut known = read(link, &Keys::of(&batch.ops)).await?;
     let done = known.apply(batch);
-    write(link, batch, &known, &done.events).await?;
+    write(link, &known, &done.events).await?;
     Ok((done.answers, known.seq))
 }
 
@@ -80,10 +80,10 @@ pub(super) async fn trim(link: &mut SqliteConnection, trim: Trim) -> Result<(), 
 async fn trim_in_turn(link: &mut SqliteConnection, trim: Trim) -> Result<(), Failure> {
     let row = sqlx::query(
         "SELECT seq, trimmed, (SELECT min(seq) FROM events \
-         WHERE seq <= trimmed + ?1 AND written >= ?2) FROM store",
+         WHERE seq <= trimmed + ?1 AND written >= unixepoch() - ?2) FROM store",
     )
     .bind(trim.at_once)
-    .bind(secs(trim.since))
+    .bind(trim.retention)
     .fetch_one(&mut *link)
     .await?;
     let Some(cut) = trim.cut(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?) else {

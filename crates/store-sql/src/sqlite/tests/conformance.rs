@@ -8,7 +8,7 @@ use std::{
 
 use sqlx::{ConnectOptions, Connection, Executor};
 use tempfile::TempDir;
-use tower_revoke_core::{Clock, UnixTime};
+use tower_revoke_core::Clock;
 use tower_revoke_testing::{
     conformance::{Ability, Fault, Fixture},
     store_conformance,
@@ -22,7 +22,6 @@ use crate::{
 /// A file. Each store on it has connections of its own, as in a process of its own.
 struct File {
     folder: TempDir,
-    clock: Clock,
 }
 
 impl File {
@@ -64,7 +63,7 @@ pub(super) async fn trim(path: &Path) {
     let mut link = file::options(path).connect().await.unwrap();
     let all = Trim {
         kept: 0,
-        since: UnixTime::EPOCH,
+        retention: 0,
         at_once: 1_000_000,
     };
     writing::trim(&mut link, all).await.unwrap();
@@ -81,18 +80,15 @@ impl Fixture for File {
         (Ability::Freeze, "there is no server"),
     ];
 
-    async fn empty(clock: Clock) -> Self {
+    async fn empty(_clock: Clock) -> Self {
         Self {
             folder: tempfile::tempdir().expect("a temp dir"),
-            clock,
         }
     }
 
     async fn open(&self) -> SqliteStore {
         // A slow disk must not fail the test.
-        let builder = SqliteStore::builder(self.path())
-            .clock(self.clock.clone())
-            .request_timeout(Duration::from_secs(100));
+        let builder = SqliteStore::builder(self.path()).request_timeout(Duration::from_secs(100));
         builder.open().await.expect("a file")
     }
 
