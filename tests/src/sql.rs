@@ -65,9 +65,9 @@ pub async fn feed_forgets_while_it_grows(store: &impl Store, events: impl FnOnce
     );
 }
 
-/// A store that keeps changes for a minute trims one that is older, by the clock of the database.
-/// `age` runs SQL that makes the events of the feed so many seconds older; `first_and_last` reads the
-/// numbers of its first and last row.
+/// Checks that a store with a retention of one minute trims an older change, by the clock of the
+/// database. `age` runs SQL that makes the events of the feed this many seconds older.
+/// `first_and_last` reads the numbers of the feed's first and last row.
 pub async fn old_changes_go(
     store: &impl Store,
     age: impl FnOnce(u32),
@@ -81,8 +81,8 @@ pub async fn old_changes_go(
     assert_eq!(first_and_last(), "2|3001");
 }
 
-/// Concurrent revocations of many keys share transactions, but only up to a thousand keys each.
-/// `largest` reads the largest number of events with one mark.
+/// Checks that concurrent revocations of many keys share transactions, with at most about a
+/// thousand keys each. `largest` reads the largest number of events with one mark.
 pub async fn transactions_are_bounded(
     store: &(impl Store + Clone + 'static),
     largest: impl FnOnce() -> String,

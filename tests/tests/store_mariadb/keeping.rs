@@ -34,9 +34,9 @@ async fn old_changes_are_trimmed_however_few_they_are() {
     sql::old_changes_go(&store, age, kept).await;
 }
 
-/// Events are trimmed by the clock of the server: that of a node may be a day ahead.
+/// Events are trimmed by the server's clock: a node's clock may be a day ahead.
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_are_dated_by_the_clock_of_the_server() {
+async fn events_are_dated_by_the_servers_clock() {
     let server = MariaDb::start(&[]).await;
     let store = open(&server).await;
     let tomorrow = now().saturating_add(Duration::from_secs(86_400));
@@ -50,7 +50,7 @@ async fn changes_are_dated_by_the_clock_of_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_revocations_of_many_keys_share_transactions_of_bounded_size() {
+async fn concurrent_revocations_share_transactions_of_bounded_size() {
     let server = MariaDb::start(&[]).await;
     let largest =
         "SELECT max(n) FROM (SELECT count(*) AS n FROM tower_revoke_events GROUP BY mark) AS sizes";

@@ -1,4 +1,4 @@
-//! Writes stay as quick as they were while somebody holds a snapshot for long.
+//! Tests that writes stay fast while a client holds a snapshot for a long time.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,17 @@ use tower_revoke_tests::{
     servers::{Postgres, StoreServer},
 };
 
-/// While a backup or a report holds a snapshot, vacuum removes no version of any row. A row that
-/// every write updates would have a version for each of them, and every write would step over all.
+/// While a backup or a report holds a snapshot, vacuum removes no row versions. A row that every
+/// write updates would have a version for each write, and every write would have to skip them all.
 #[tokio::test(flavor = "multi_thread")]
-async fn uses_leave_no_dead_rows_to_step_over_while_a_snapshot_is_held() {
+async fn uses_leave_no_dead_rows_while_a_snapshot_is_held() {
     const AT_ONCE: u64 = 1_000;
     let server = Postgres::start(&[]).await;
     let store = server.open().await;
     store.revoke(&[revocation(0)]).await.expect("a revocation");
     let mut report = PgConnection::connect(&server.url())
         .await
-        .expect("a server that is up");
+        .expect("a running server");
     report
         .execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT * FROM tower_revoke.store")
         .await
@@ -40,7 +40,7 @@ async fn uses_leave_no_dead_rows_to_step_over_while_a_snapshot_is_held() {
         AT_ONCE * rounds(3, 200),
         last.as_secs_f64() / first.as_secs_f64()
     );
-    // Not the statistics, which lag: vacuum could not free a page while the snapshot is held.
+    // Statistics would lag. The size suffices: vacuum can't free a page while the snapshot is held.
     let pages = "SELECT pg_relation_size('tower_revoke.store') / 8192";
     let pages: u64 = server.sql(pages).parse().expect("a number");
     assert!(pages <= 4, "{pages} pages for one row");

@@ -196,7 +196,7 @@ async fn every_rejection_has_cache_control_no_store() {
 }
 
 #[tokio::test]
-async fn the_settings_of_rejections_can_be_set_in_any_order() {
+async fn rejection_settings_can_be_set_in_any_order() {
     let secs = Duration::from_secs;
     let no = |_: &Rejection| (http::HeaderValue::from_static("text/plain"), "no".into());
     for layer in [

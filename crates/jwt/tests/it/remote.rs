@@ -528,7 +528,7 @@ async fn trap_49_the_keys_of_an_emptied_set_stay_for_ten_minutes() {
     }
 }
 
-/// They are still there, since no token has come since.
+/// No token was verified meanwhile, so the keys have not been dropped yet.
 #[tokio::test(start_paused = true)]
 async fn keys_that_are_too_old_are_not_ready() {
     let setup = Setup::new();

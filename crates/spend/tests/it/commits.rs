@@ -128,7 +128,7 @@ async fn calls_during_a_shutdown_are_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_past_its_limit_reports_what_is_left_and_lets_calls_in_again() {
+async fn a_shutdown_past_its_limit_reports_what_is_left_and_accepts_calls_again() {
     let caller = Caller::new();
     let pending = PendingRevocations::default();
     let mut service = RevokeAfterResponseLayer::new()

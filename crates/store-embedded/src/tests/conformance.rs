@@ -73,7 +73,7 @@ impl Fixture for Folder {
                 self.close();
                 copy(&self.copy(), &self.path());
             }
-            other => panic!("there is no server that could {other:?}"),
+            other => panic!("no server, so no {other:?}"),
         }
     }
 }
