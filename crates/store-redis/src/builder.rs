@@ -242,7 +242,8 @@ impl RedisStoreBuilder {
             .map(|tag| Keys::new(&self.key_prefix, tag))
             .collect();
         let feeds: Vec<_> = keys.iter().map(|keys| keys.feed.clone()).collect();
-        let servers = Servers::new(connector, topology, feeds.clone());
+        let metas = keys.iter().map(|keys| keys.meta.clone()).collect();
+        let servers = Servers::new(connector, topology, metas);
         let client = Client {
             servers,
             within: self.request_timeout,

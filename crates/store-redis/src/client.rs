@@ -10,7 +10,7 @@ use crate::{
     address::Address,
     connection::Connection,
     error::{Failure, RedisStoreError},
-    scripts::load_all,
+    scripts::{SCRIPTS, load_all},
     servers::{Node, Purpose, Servers},
 };
 
@@ -131,7 +131,7 @@ impl Client {
                 }
             };
             let sent = Instant::now();
-            let answered = timeout_at(deadline, self.send(&live, request, asking)).await;
+            let answered = timeout_at(deadline, self.send(&live, tag, request, asking)).await;
             let error = match answered {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
@@ -196,20 +196,25 @@ impl Client {
     async fn send(
         &self,
         live: &Connection,
+        tag: usize,
         request: &Request,
         asking: bool,
     ) -> Result<Value, SendError> {
-        let mut answers = if asking {
-            live.send(&[cmd("ASKING"), request.command.clone()]).await?
-        } else {
-            live.send(std::slice::from_ref(&request.command)).await?
-        };
+        let asking = asking.then(|| cmd("ASKING"));
+        let sent = |command: &Cmd| asking.iter().chain([command]).cloned().collect::<Vec<_>>();
+        let mut answers = live.send(&sent(&request.command)).await?;
         let none = RedisStoreError::Malformed("an answer without a value");
         let answer = answers
             .pop()
             .ok_or_else(|| SendError::Failed(none.into()))?;
         if let Some((wanted, within)) = self.replicas.filter(|_| request.writes) {
-            let acknowledged = live.acknowledged(wanted, within).await?;
+            let mark = sent(&SCRIPTS.mark.on(&[self.servers.key(tag)]));
+            let acknowledged = live.acknowledged(&mark, wanted, within).await;
+            let acknowledged = acknowledged.map_err(|error| match request.repeatable {
+                true => SendError::Rejected(error),
+                // It was executed.
+                false => SendError::Failed(failure(&error, live)),
+            })?;
             if acknowledged < wanted {
                 return Err(SendError::Failed(
                     RedisStoreError::TooFewReplicas {

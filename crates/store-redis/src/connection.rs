@@ -51,8 +51,17 @@ impl Connection {
         answers.into_iter().map(Value::extract_error).collect()
     }
 
-    /// Returns how many replicas have all writes that were answered on this connection so far.
-    pub(crate) async fn acknowledged(&self, wanted: u32, within: Duration) -> RedisResult<u32> {
+    /// Returns how many replicas have all writes that were answered on this connection so far, and all
+    /// that their answers rely on.
+    ///
+    /// `mark` writes something. Since Redis 7.2, `WAIT` waits only for what its own connection wrote:
+    /// nothing, if what it was asked to write had been written before over one that broke.
+    pub(crate) async fn acknowledged(
+        &self,
+        mark: &[Cmd],
+        wanted: u32,
+        within: Duration,
+    ) -> RedisResult<u32> {
         let before = self.rounds.begun.load(Ordering::Acquire);
         let mut last = self.rounds.last.lock().await;
         if last.0 > before {
@@ -61,9 +70,9 @@ impl Connection {
         let round = self.rounds.begun.fetch_add(1, Ordering::AcqRel) + 1;
         let mut wait = cmd("WAIT");
         wait.arg(wanted).arg(within.as_millis().max(1) as u64);
-        let answer = self.connection.clone().send_packed_command(&wait).await?;
-        let found = match answer.extract_error()? {
-            Value::Int(found) => u32::try_from(found).unwrap_or(0),
+        let answers = self.send(&[mark, &[wait]].concat()).await?;
+        let found = match answers.last() {
+            Some(Value::Int(found)) => u32::try_from(*found).unwrap_or(0),
             _ => 0,
         };
         *last = (round, found);

@@ -46,6 +46,15 @@ pub enum RedisStoreError {
         #[source]
         source: Arc<dyn Error + Send + Sync>,
     },
+    /// The login lacks a permission. The store reads, writes and runs scripts.
+    #[error("the login on {node} lacks a permission that the store needs")]
+    Forbidden {
+        /// The address of the server.
+        node: String,
+        /// The server's answer, which names the command or key.
+        #[source]
+        source: Arc<redis::RedisError>,
+    },
     /// The server answered with an error.
     #[error("{node} answered with an error")]
     Rejected {
@@ -171,6 +180,10 @@ impl RedisStoreError {
         }
         match error.kind() {
             ErrorKind::Server(ServerErrorKind::ReadOnly) => Self::NotPrimary { node },
+            _ if error.code() == Some("NOPERM") => Self::Forbidden {
+                node,
+                source: Arc::new(error),
+            },
             _ => Self::Rejected {
                 node,
                 source: Arc::new(error),

@@ -38,9 +38,12 @@
 //!   acknowledged only when that many replicas have it. It is then lost only if all of them are, or
 //!   if a replica that lags is promoted, which Sentinel and Cluster avoid but don't rule out. A
 //!   primary that is partitioned and doesn't know it accepts writes that will be lost;
-//!   `min-replicas-to-write` on the servers bounds for how long. A node on its side of the partition
-//!   that only reads hears nothing new until the partition ends; one that writes is rejected, and
-//!   then asks for the new primary.
+//!   `min-replicas-to-write` on the servers bounds for how long.
+//! * **An answer is fresh only from a server that takes writes.** Look-ups and the feed fail on a
+//!   server that has become a replica, or that has fewer replicas than `min-replicas-to-write`, so a
+//!   node on the wrong side of a partition rejects requests once its `max_staleness` has passed.
+//!   Without that setting, a primary that is partitioned goes on answering, and a node on its side
+//!   hears nothing new until the partition ends.
 //! * **Lost history is detected.** Each entry of the feed has a random stamp, and a cursor holds that
 //!   of the last entry it has seen. If the server doesn't have that entry, the feed answers
 //!   [`HistoryWentBack`](tower_revoke_core::StoreError::HistoryWentBack), even if new entries have
@@ -64,8 +67,8 @@
 //! Hashes, sorted sets by expiry and a stream, under one hash tag `{prefix:number}`; a cluster has 16
 //! tags, chosen by the first byte of the key. Tokens and uses are stored as hashes; the keys of
 //! rules, and who revoked and why, are readable. A load reads the sorted sets and never scans the
-//! keyspace. New uses are in the stream first; after some hundreds of them, and before a load or a
-//! purge, they are added to their sorted set, where uses that expire together share a member.
+//! keyspace, and writes nothing. New uses are in the stream first; after some hundreds of them, and
+//! before a purge, they are added to their sorted set, where uses that expire together share a member.
 //!
 //! All keys of a tag are in one slot, so migrating that slot moves a large value at once. Meanwhile
 //! writes, loads and the feed of that tag may be rejected: migrate slots when there is little load.

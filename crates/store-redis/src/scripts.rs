@@ -34,6 +34,8 @@ pub(crate) struct Scripts {
     pub(crate) purge: Lua,
     pub(crate) load: Lua,
     pub(crate) feed: Lua,
+    pub(crate) takes_writes: Lua,
+    pub(crate) mark: Lua,
 }
 
 pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
@@ -46,6 +48,8 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         purge: Lua::of(&[prelude, include_str!("lua/purge.lua")]),
         load: Lua::of(&[prelude, include_str!("lua/load.lua")]),
         feed: Lua::of(&[prelude, include_str!("lua/feed.lua")]),
+        takes_writes: Lua::of(&[prelude, include_str!("lua/takes_writes.lua")]),
+        mark: Lua::of(&[include_str!("lua/mark.lua")]),
     }
 });
 
@@ -59,6 +63,8 @@ pub(crate) fn load_all() -> impl Iterator<Item = Cmd> {
         &all.purge,
         &all.load,
         &all.feed,
+        &all.takes_writes,
+        &all.mark,
     ];
     scripts.into_iter().map(|script| {
         let mut load = cmd("SCRIPT");

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt, stream};
 use redis::{aio::MultiplexedConnection, cmd};
 use tokio::time::{Instant, timeout};
 
@@ -23,6 +24,9 @@ use crate::{
 
 /// The number of tags, and so of slots, over which a cluster spreads the entries.
 pub(crate) const CLUSTER_TAGS: usize = 16;
+
+/// How many servers of a cluster are asked for the owners of the slots at once.
+const ASKED_AT_ONCE: usize = 3;
 
 /// The shortest time between two requests for the owners of the slots.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -115,6 +119,11 @@ impl Servers {
             owners: Mutex::new(owners),
             asking: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Returns the key by which the server of a tag is found.
+    pub(crate) fn key(&self, tag: usize) -> &str {
+        &self.keys[tag]
     }
 
     pub(crate) fn topology(&self) -> &Topology {
@@ -265,9 +274,16 @@ impl Servers {
         // Starts with a random one: the first may be the one that failed.
         let first = fastrand::usize(..=servers.len());
         servers.rotate_left(first);
-        for server in &servers {
-            match self.owners_by(server, servers.len()).await {
-                Ok(()) => {
+        // Several at once, so that those that are gone don't hold up the others.
+        let of = servers.len();
+        let answers = servers
+            .into_iter()
+            .map(|server| async move { self.owners_by(&server, of).await });
+        let mut answers = stream::iter(answers).buffer_unordered(ASKED_AT_ONCE);
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(owners) => {
+                    self.owners().replace(&owners);
                     self.stale.store(false, Ordering::Release);
                     *asked = Some(Instant::now());
                     return Ok(());
@@ -279,7 +295,12 @@ impl Servers {
         Err(failed)
     }
 
-    async fn owners_by(&self, server: &Address, of: usize) -> Result<(), RedisStoreError> {
+    /// Asks a server for the owner of each tag.
+    async fn owners_by(
+        &self,
+        server: &Address,
+        of: usize,
+    ) -> Result<Vec<Address>, RedisStoreError> {
         let mut requests = vec![cmd("CLUSTER")];
         requests[0].arg("SLOTS");
         for key in &self.keys {
@@ -309,17 +330,9 @@ impl Servers {
                 is_in.then(|| Some(Address::told(&host, slot(port)?, server)))?
             })
         };
-        let found: Vec<_> = slots.iter().map(|slot| owner(*slot)).collect();
         let slots = self.slots.get_or_init(|| slots);
-        if let Some(tag) = found.iter().position(Option::is_none) {
-            return Err(RedisStoreError::NoOwner { slot: slots[tag] });
-        }
-        let mut owners = self.owners();
-        owners.of = found
-            .into_iter()
-            .map(|address| address.map(|address| owners.node(&address)))
-            .collect();
-        Ok(())
+        let owned = |slot| owner(slot).ok_or(RedisStoreError::NoOwner { slot });
+        slots.iter().map(|slot| owned(*slot)).collect()
     }
 
     fn owners(&self) -> MutexGuard<'_, Owners> {
@@ -328,6 +341,15 @@ impl Servers {
 }
 
 impl Owners {
+    /// Sets the owner of each tag, and forgets the servers that own none.
+    fn replace(&mut self, owners: &[Address]) {
+        self.nodes.retain(|address, _| owners.contains(address));
+        self.of = owners
+            .iter()
+            .map(|address| Some(self.node(address)))
+            .collect();
+    }
+
     fn node(&mut self, address: &Address) -> Arc<Node> {
         if let Some(node) = self.nodes.get(address) {
             return node.clone();
@@ -338,5 +360,39 @@ impl Owners {
         });
         self.nodes.insert(address.clone(), node.clone());
         node
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The addresses of a cluster whose servers are replaced would grow without bound, and each
+    /// refresh would wait for those that are gone.
+    #[test]
+    fn servers_that_own_nothing_any_more_are_forgotten() {
+        let address = |port| Address {
+            host: "a".to_owned(),
+            port,
+        };
+        let mut owners = Owners::default();
+        owners.replace(&[address(1), address(2), address(1)]);
+        let kept = owners.node(&address(2));
+        owners.node(&address(9));
+        owners.replace(&[address(2), address(3), address(3)]);
+        let mut known: Vec<_> = owners.nodes.keys().map(|known| known.port).collect();
+        known.sort_unstable();
+        assert_eq!(known, [2, 3]);
+        let of: Vec<_> = owners
+            .of
+            .iter()
+            .flatten()
+            .map(|node| node.address.clone())
+            .collect();
+        assert_eq!(of, [2, 3, 3].map(|port| Some(address(port))));
+        assert!(
+            Arc::ptr_eq(&kept, &owners.node(&address(2))),
+            "its connections are kept"
+        );
     }
 }

@@ -168,12 +168,15 @@ impl Inner {
                 get
             };
             let of = &self.keys[tag];
-            let answers = self.client.each(tag, [get(&of.listed), get(&of.uses)]);
+            let guard = SCRIPTS.takes_writes.on(&[&of.meta]);
+            let answers = self
+                .client
+                .each(tag, [get(&of.listed), get(&of.uses), guard]);
             Ok::<_, Failure>((wanted, answers.await?))
         });
         let mut found = vec![None; keys.len()];
         for (wanted, answers) in self.or_error(try_join_all(asked).await).await? {
-            let [listed, uses] = answers.as_slice() else {
+            let [listed, uses, _] = answers.as_slice() else {
                 return Err(malformed());
             };
             let (listed, uses) = (list(listed), list(uses));

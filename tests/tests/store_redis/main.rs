@@ -6,6 +6,7 @@
 mod cluster;
 mod conformance;
 mod crash;
+mod freshness;
 mod opening;
 mod sentinel;
 mod uses;

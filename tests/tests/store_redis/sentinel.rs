@@ -1,6 +1,6 @@
 //! Tests the loss of a primary, with Sentinel.
 
-use std::time::Duration;
+use std::{slice, time::Duration};
 
 use tower_revoke_core::{ChangeFeed, Store, StoreError, UseOutcome};
 use tower_revoke_store_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
@@ -162,12 +162,10 @@ async fn a_write_that_no_replica_has_is_not_acknowledged() {
     }
 
     servers.servers[1].freeze();
+    let (revoked, used) = (revocation(900).because(""), new_use(901, 1, 1));
     for error in [
-        careful.revoke(&[revocation(900)]).await.unwrap_err(),
-        careful
-            .take_use(&new_use(901, 1, 1), now())
-            .await
-            .unwrap_err(),
+        careful.revoke(slice::from_ref(&revoked)).await.unwrap_err(),
+        careful.take_use(&used, now()).await.unwrap_err(),
     ] {
         let StoreError::Unavailable(source) = &error else {
             panic!("{error:?}");
@@ -182,6 +180,13 @@ async fn a_write_that_no_replica_has_is_not_acknowledged() {
             ),
             "{source:?}"
         );
+    }
+    // Repeating the same writes over a new connection writes nothing, and no replica has them yet.
+    for repeated in [
+        careful.revoke(slice::from_ref(&revoked)).await,
+        careful.take_use(&used, now()).await.map(drop),
+    ] {
+        repeated.unwrap_err();
     }
     // The outcome is unknown to the caller; the use did succeed, and belongs to this caller alone.
     servers.servers[1].thaw();

@@ -3,6 +3,8 @@
 -- changes of each entry.
 local feed, meta = KEYS[1], KEYS[2]
 local at_most, seen, stamp = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local rejected = no_writes(meta)
+if rejected then return redis.error_reply(rejected) end
 local floor = call('HGET', meta, 'floor')
 
 if seen == '' then

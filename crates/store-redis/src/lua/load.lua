@@ -1,30 +1,38 @@
--- Reads a page of an index by score. KEYS: index, values; for uses then feed and meta, for revocations
--- then details or none. ARGV: page size; 'uses' or 'listed'; score and member to continue after, or ''.
--- Returns score and member to continue after, or '' at the end; then key, value and details of each
--- entry. The keys of one member are never split, so a page may be slightly larger.
+-- Reads a page of an index by score, and writes nothing. KEYS: index, values; for uses then feed and meta,
+-- for revocations then details or none. ARGV: page size; 'uses' or 'listed'; score and member to
+-- continue after, or ''. Returns score and member to continue after, or '' at the end; then key, value
+-- and details of each entry. The keys of one member are never split, and the first page of uses has all
+-- that are not indexed yet, so a page may be larger.
 local index, values, third = KEYS[1], KEYS[2], KEYS[3]
 local at_most, are_uses = tonumber(ARGV[1]), ARGV[2] == 'uses'
 local last_score, last_keys = ARGV[3], ARGV[4]
-if are_uses then index_spent(third, KEYS[4], index) end
 
+-- Members with one score are ordered by their bytes.
+local function is_after(one, other)
+  for at = 1, math.min(#one, #other) do
+    local a, b = one:byte(at), other:byte(at)
+    if a ~= b then return a > b end
+  end
+  return #one > #other
+end
+
+-- The rank of the first member to read.
 local from = 0
 if last_keys ~= '' then
-  local now = call('ZSCORE', index, last_keys)
-  if now ~= last_score then
-    -- Removed first: a full server lets a script add only after that.
-    call('ZREM', index, last_keys)
-    call('ZADD', index, last_score, last_keys)
-  end
-  from = call('ZRANK', index, last_keys) + 1
-  if not now then
-    -- It was removed since: it was only added to find its rank.
-    call('ZREM', index, last_keys)
-    from = from - 1
-  elseif now ~= last_score then
-    call('ZADD', index, now, last_keys)
-    -- It moved: members behind its old rank moved up by one, unless its new rank is before them.
-    local rank = call('ZRANK', index, last_keys)
-    if rank >= from - 1 then from = from - 1 end
+  if call('ZSCORE', index, last_keys) == last_score then
+    from = call('ZRANK', index, last_keys) + 1
+  else
+    -- The last one read was removed since, or has moved.
+    from = call('ZCOUNT', index, '-inf', '(' .. last_score)
+    local to = from + call('ZCOUNT', index, last_score, last_score)
+    while from < to do
+      local middle = math.floor((from + to) / 2)
+      if is_after(call('ZRANGE', index, middle, middle)[1], last_keys) then
+        to = middle
+      else
+        from = middle + 1
+      end
+    end
   end
 end
 
@@ -46,13 +54,20 @@ while #keys < at_most and not found_all do
 end
 if found_all then last_score, last_keys = '', '' end
 local answer = { last_score, last_keys }
-if #keys == 0 then return answer end
-local found = call('HMGET', values, unpack(keys))
-local said
-if third and not are_uses then said = call('HMGET', third, unpack(keys)) end
-for i = 1, #keys do
-  answer[#answer + 1] = keys[i]
-  answer[#answer + 1] = found[i] or ''
-  answer[#answer + 1] = said and said[i] or ''
+if are_uses and ARGV[4] == '' then
+  for _, more in pairs(not_indexed(third, KEYS[4])) do
+    for at = 1, #more, 16 do keys[#keys + 1] = more:sub(at, at + 15) end
+  end
+end
+-- Lua passes a function at most some thousands of arguments.
+for first = 1, #keys, 1000 do
+  local last = math.min(first + 999, #keys)
+  local found, said = call('HMGET', values, unpack(keys, first, last)), nil
+  if third and not are_uses then said = call('HMGET', third, unpack(keys, first, last)) end
+  for i = first, last do
+    answer[#answer + 1] = keys[i]
+    answer[#answer + 1] = found[i - first + 1] or ''
+    answer[#answer + 1] = said and said[i - first + 1] or ''
+  end
 end
 return answer

@@ -3,6 +3,14 @@
 local call = redis.call
 local ONE = '\0\0\0\1'
 
+-- Why the server takes no writes, or nil: it is a replica, or has too few replicas. Deletes a field that
+-- never exists, so nothing is written. A disk that is full does not make the server's answers stale.
+local function no_writes(meta)
+  local answer = redis.pcall('HDEL', meta, '')
+  local failure = type(answer) == 'table' and answer.err or ''
+  return failure:match('READONLY.*') or failure:match('NOREPLICAS.*')
+end
+
 local function less(a, b)
   local ah, al = struct.unpack('>I4I4', a)
   local bh, bl = struct.unpack('>I4I4', b)
@@ -37,14 +45,11 @@ local TOGETHER = 60
 -- 'A' is a token that was spent, returned and spent again: it is in the index already.
 local LENGTHS = { S = 26, A = 26, F = 17, L = 34, T = 34, U = 42 }
 
--- Adds the spent tokens that are new in the feed to the index of uses.
-local function index_spent(feed, meta, index)
+-- The spent tokens in the feed that are not in the index of uses yet: strings of keys by their end.
+-- Also the id of the last entry, or false if all are indexed.
+local function not_indexed(feed, meta)
   local from = call('HGET', meta, 'indexed')
   local entries = call('XRANGE', feed, from and '(' .. from or '-', '+')
-  if #entries == 0 then return end
-  -- Deleted first: a full server lets a script add only after that.
-  call('HDEL', meta, 'indexed')
-  call('HSET', meta, 'indexed', entries[#entries][1])
   local by_end = {}
   local function add(till, keys)
     local all = by_end[till] or {}
@@ -65,10 +70,19 @@ local function index_spent(feed, meta, index)
       end
     end
   end
+  for till, keys in pairs(by_end) do by_end[till] = table.concat(keys) end
+  return by_end, #entries > 0 and entries[#entries][1]
+end
+
+local function index_spent(feed, meta, index)
+  local by_end, last = not_indexed(feed, meta)
+  if not last then return end
+  -- Deleted first: a full server lets a script add only after that.
+  call('HDEL', meta, 'indexed')
+  call('HSET', meta, 'indexed', last)
   local length = 16 * TOGETHER
   for till, keys in pairs(by_end) do
     local last_second = score(till)
-    keys = table.concat(keys)
     for at = 1, #keys, length do
       -- Never to a lower score: the same keys may have been spent with two expiries.
       call('ZADD', index, 'GT', last_second, keys:sub(at, at + length - 1))
