@@ -12,18 +12,6 @@ pub(crate) enum Asked {
     OneOf(Vec<Candidate>),
 }
 
-impl From<BearerToken> for Asked {
-    fn from(token: BearerToken) -> Self {
-        Self::One(token)
-    }
-}
-
-impl From<Vec<Candidate>> for Asked {
-    fn from(candidates: Vec<Candidate>) -> Self {
-        Self::OneOf(candidates)
-    }
-}
-
 /// Returns the caller of the valid candidate, with its token.
 ///
 /// A candidate that was revoked or spent rejects the request: the caller has logged out, and the others

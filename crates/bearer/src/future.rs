@@ -210,7 +210,7 @@ where
                         match waiting.shared.verifier.verify_cached(&token) {
                             Some(answer) => waiting.after(answer, Some(token)),
                             None => State::Verifying {
-                                verdict: waiting.verdict(token.into()),
+                                verdict: waiting.verdict(Asked::One(token)),
                                 waiting: Some(waiting),
                             },
                         }

@@ -86,11 +86,13 @@ where
                 answer => match (check_characters(&token), answer) {
                     (Err(malformed), _) => (Err(malformed.into()), None),
                     (Ok(()), Some(answer)) => (answer.map(Some), Some(token)),
-                    (Ok(()), None) => return self.verify_later(request, in_query, token.into()),
+                    (Ok(()), None) => {
+                        return self.verify_later(request, in_query, Asked::One(token));
+                    }
                 },
             },
             Ok(None) if !cookies.is_empty() => {
-                return self.verify_later(request, in_query, cookies.into());
+                return self.verify_later(request, in_query, Asked::OneOf(cookies));
             }
             Ok(None) => (Ok(None), None),
             Err(rejection) => (Err(rejection), None),

@@ -13,9 +13,9 @@ use tokio::time::{Sleep, sleep};
 use tower_revoke_core::internal::POLLED_AFTER_COMPLETION;
 
 use crate::{
+    DrainUploadLayer,
     body::{Rest, Returned},
     budget::Reserved,
-    layer::Limits,
 };
 
 pin_project! {
@@ -29,7 +29,7 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, B, ResBody> {
-        Calling { #[pin] call: F, watch: Option<(Returned<B>, Limits)> },
+        Calling { #[pin] call: F, watch: Option<(Returned<B>, DrainUploadLayer)> },
         // Boxed, since most requests don't come here.
         Draining { drain: Pin<Box<Drain<B>>>, response: Option<Response<ResBody>> },
         Done,
@@ -37,7 +37,7 @@ pin_project! {
 }
 
 impl<F, B, ResBody> DrainUploadFuture<F, B, ResBody> {
-    pub(crate) fn new(call: F, watch: Option<(Returned<B>, Limits)>) -> Self {
+    pub(crate) fn new(call: F, watch: Option<(Returned<B>, DrainUploadLayer)>) -> Self {
         Self {
             state: State::Calling { call, watch },
         }
@@ -60,8 +60,8 @@ where
                     let watch = watch.take();
                     // Drops the inner future first, with a body or a permit that it still holds.
                     state.set(State::Done);
-                    let drain = watch.and_then(|(mut returned, limits)| {
-                        Drain::of(returned.try_recv().ok()?, &limits)
+                    let drain = watch.and_then(|(mut returned, config)| {
+                        Drain::of(returned.try_recv().ok()?, &config)
                     });
                     let Some(drain) = drain else {
                         return Poll::Ready(Ok(response));
@@ -96,11 +96,11 @@ pin_project! {
 
 impl<B: Body> Drain<B> {
     /// `None` if nothing is left to come, or if the budget is used up.
-    fn of(rest: Rest<B>, limits: &Limits) -> Option<Self> {
-        let reserved = limits.budget.reserve(rest.to_drain()?)?;
+    fn of(rest: Rest<B>, config: &DrainUploadLayer) -> Option<Self> {
+        let reserved = config.budget.reserve(rest.to_drain()?)?;
         Some(Self {
             rest,
-            limit: sleep(limits.timeout),
+            limit: sleep(config.timeout),
             _reserved: reserved,
         })
     }

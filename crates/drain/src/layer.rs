@@ -47,11 +47,6 @@ use crate::{DrainUpload, budget::Budget};
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct DrainUploadLayer {
-    limits: Limits,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
     pub(crate) max_bytes: u64,
     pub(crate) timeout: Duration,
     pub(crate) budget: Arc<Budget>,
@@ -61,30 +56,28 @@ impl DrainUploadLayer {
     /// Drains uploads of up to 8 MiB, 64 MiB at once, each for up to 10 s.
     pub fn new() -> Self {
         Self {
-            limits: Limits {
-                max_bytes: 8 << 20,
-                timeout: Duration::from_secs(10),
-                budget: Budget::new(64 << 20),
-            },
+            max_bytes: 8 << 20,
+            timeout: Duration::from_secs(10),
+            budget: Budget::new(64 << 20),
         }
     }
 
     /// Sets the largest `Content-Length` of an upload that is drained. Defaults to 8 MiB.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
-        self.limits.max_bytes = bytes;
+        self.max_bytes = bytes;
         self
     }
 
     /// Sets how many bytes may be drained at once: the sum of what the uploads had still to send when
     /// their responses came. Clones made afterwards share it. Defaults to 64 MiB.
     pub fn capacity(mut self, bytes: u64) -> Self {
-        self.limits.budget = Budget::new(bytes);
+        self.budget = Budget::new(bytes);
         self
     }
 
     /// Sets how long a response is held at most, for a client that stalls. Defaults to 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.limits.timeout = timeout;
+        self.timeout = timeout;
         self
     }
 }
@@ -99,6 +92,6 @@ impl<S> Layer<S> for DrainUploadLayer {
     type Service = DrainUpload<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        DrainUpload::new(inner, self.limits.clone())
+        DrainUpload::new(inner, self.clone())
     }
 }

@@ -10,19 +10,19 @@ use http_body::Body;
 use tower_revoke_core::end::RequestShape;
 use tower_service::Service;
 
-use crate::{DrainUploadBody, DrainUploadFuture, layer::Limits};
+use crate::{DrainUploadBody, DrainUploadFuture, DrainUploadLayer};
 
 /// The service of [`DrainUploadLayer`](crate::DrainUploadLayer). It is as ready as its inner
 /// service.
 #[derive(Clone, Debug)]
 pub struct DrainUpload<S> {
     inner: S,
-    limits: Limits,
+    config: DrainUploadLayer,
 }
 
 impl<S> DrainUpload<S> {
-    pub(crate) fn new(inner: S, limits: Limits) -> Self {
-        Self { inner, limits }
+    pub(crate) fn new(inner: S, config: DrainUploadLayer) -> Self {
+        Self { inner, config }
     }
 }
 
@@ -40,7 +40,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let len = upload_len(&request).filter(|len| *len <= self.limits.max_bytes);
+        let len = upload_len(&request).filter(|len| *len <= self.config.max_bytes);
         let Some(len) = len else {
             let call = self.inner.call(request.map(DrainUploadBody::direct));
             return DrainUploadFuture::new(call, None);
@@ -48,7 +48,7 @@ where
         let (parts, body) = request.into_parts();
         let (body, returned) = DrainUploadBody::watched(body, len);
         let call = self.inner.call(Request::from_parts(parts, body));
-        DrainUploadFuture::new(call, Some((returned, self.limits.clone())))
+        DrainUploadFuture::new(call, Some((returned, self.config.clone())))
     }
 }
 

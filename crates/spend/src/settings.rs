@@ -12,7 +12,7 @@ use crate::{
     Condition, ConditionRequest, PendingRevocations,
     notice::{Notice, Servers},
     outcome_rule::OutcomeRule,
-    pending::{NoReservation, Reservation},
+    pending::Reservation,
 };
 
 #[derive(Clone, Debug)]
@@ -180,12 +180,7 @@ impl Settings {
         token: &VerifiedToken,
     ) -> Result<(Reservation, Option<Box<Notice>>), Rejection> {
         let reservation = self.pending.reserve(token.holder());
-        let reservation = reservation.map_err(|error| match error {
-            NoReservation::Full => Rejection::new(Reason::Busy).token(token.id()),
-            NoReservation::NoRuntime => {
-                Rejection::misconfigured("the call is made outside of a tokio runtime")
-            }
-        })?;
+        let reservation = reservation.map_err(|rejection| rejection.token(token.id()))?;
         Ok((reservation, Notice::reserve(&self.servers, request, token)?))
     }
 }

@@ -96,63 +96,43 @@ impl Reason {
 
     /// Returns a short name, for logs and metric labels.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::NoToken => "no_token",
-            Self::MalformedRequest => "malformed_request",
-            Self::NamedInConnection => "named_in_connection",
-            Self::AmbiguousPath => "ambiguous_path",
-            Self::MalformedToken => "malformed_token",
-            Self::TokenTooLong => "token_too_long",
-            Self::AlgorithmNotAllowed => "algorithm_not_allowed",
-            Self::UnknownKey => "unknown_key",
-            Self::BadSignature => "bad_signature",
-            Self::WrongIssuer => "wrong_issuer",
-            Self::WrongAudience => "wrong_audience",
-            Self::WrongType => "wrong_type",
-            Self::MissingClaim => "missing_claim",
-            Self::Expired => "expired",
-            Self::NotYetValid => "not_yet_valid",
-            Self::LifeTooLong => "life_too_long",
-            Self::Bound => "bound",
-            Self::Revoked => "revoked",
-            Self::Spent => "spent",
-            Self::ClaimsDoNotFit => "claims_do_not_fit",
-            Self::InsufficientScope => "insufficient_scope",
-            Self::Unavailable => "unavailable",
-            Self::Busy => "busy",
-            Self::NotRecorded => "not_recorded",
-            Self::Misconfigured => "misconfigured",
-        }
+        self.texts().0
     }
 
     /// Returns the description that the caller gets, in characters that fit an `error_description`.
     pub fn description(self) -> &'static str {
+        self.texts().1
+    }
+
+    /// The label and the description.
+    #[rustfmt::skip]
+    fn texts(self) -> (&'static str, &'static str) {
         match self {
-            Self::NoToken => "a bearer token is required",
-            Self::MalformedRequest => "the credentials can't be read",
-            Self::NamedInConnection => "Connection names a field that is meant for the upstream",
-            Self::AmbiguousPath => "the path is ambiguous",
-            Self::MalformedToken => "the token is malformed",
-            Self::TokenTooLong => "the token is too long",
-            Self::AlgorithmNotAllowed => "the token's algorithm is not allowed",
-            Self::UnknownKey => "the token's key is unknown",
-            Self::BadSignature => "the token's signature is wrong",
-            Self::WrongIssuer => "the token's issuer is not trusted",
-            Self::WrongAudience => "the token is for another audience",
-            Self::WrongType => "the token is of another type",
-            Self::MissingClaim => "the token lacks a required claim",
-            Self::Expired => "the token has expired",
-            Self::NotYetValid => "the token is not valid yet",
-            Self::LifeTooLong => "the token lives longer than allowed",
-            Self::Bound => "the token is bound to a key, which can't be checked here",
-            Self::Revoked => "the token was revoked",
-            Self::Spent => "the token was used up",
-            Self::ClaimsDoNotFit => "the token's claims are not as expected",
-            Self::InsufficientScope => "the token doesn't grant this",
-            Self::Unavailable => "the token can't be checked now",
-            Self::Busy => "too many revocations are pending",
-            Self::NotRecorded => "the revocation of the token could not be recorded",
-            Self::Misconfigured => "the server is misconfigured",
+            Self::NoToken => ("no_token", "a bearer token is required"),
+            Self::MalformedRequest => ("malformed_request", "the credentials can't be read"),
+            Self::NamedInConnection => ("named_in_connection", "Connection names a field that is meant for the upstream"),
+            Self::AmbiguousPath => ("ambiguous_path", "the path is ambiguous"),
+            Self::MalformedToken => ("malformed_token", "the token is malformed"),
+            Self::TokenTooLong => ("token_too_long", "the token is too long"),
+            Self::AlgorithmNotAllowed => ("algorithm_not_allowed", "the token's algorithm is not allowed"),
+            Self::UnknownKey => ("unknown_key", "the token's key is unknown"),
+            Self::BadSignature => ("bad_signature", "the token's signature is wrong"),
+            Self::WrongIssuer => ("wrong_issuer", "the token's issuer is not trusted"),
+            Self::WrongAudience => ("wrong_audience", "the token is for another audience"),
+            Self::WrongType => ("wrong_type", "the token is of another type"),
+            Self::MissingClaim => ("missing_claim", "the token lacks a required claim"),
+            Self::Expired => ("expired", "the token has expired"),
+            Self::NotYetValid => ("not_yet_valid", "the token is not valid yet"),
+            Self::LifeTooLong => ("life_too_long", "the token lives longer than allowed"),
+            Self::Bound => ("bound", "the token is bound to a key, which can't be checked here"),
+            Self::Revoked => ("revoked", "the token was revoked"),
+            Self::Spent => ("spent", "the token was used up"),
+            Self::ClaimsDoNotFit => ("claims_do_not_fit", "the token's claims are not as expected"),
+            Self::InsufficientScope => ("insufficient_scope", "the token doesn't grant this"),
+            Self::Unavailable => ("unavailable", "the token can't be checked now"),
+            Self::Busy => ("busy", "too many revocations are pending"),
+            Self::NotRecorded => ("not_recorded", "the revocation of the token could not be recorded"),
+            Self::Misconfigured => ("misconfigured", "the server is misconfigured"),
         }
     }
 }

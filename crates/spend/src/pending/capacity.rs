@@ -38,17 +38,16 @@ impl Capacity {
         self.draining > 0
     }
 
-    pub(super) fn take(&mut self, holder: KeyDigest) -> Result<(), NoReservation> {
-        if self.is_draining() || self.used == self.total {
-            return Err(NoReservation::Full);
-        }
+    /// Returns whether there was capacity for one more, in all and for this holder.
+    pub(super) fn take(&mut self, holder: KeyDigest) -> bool {
         let held = self.by_holder.get(&holder).copied().unwrap_or(0);
-        if held >= (self.total / 2).max(1) {
-            return Err(NoReservation::Full);
+        let is_full = self.used == self.total || held >= (self.total / 2).max(1);
+        if self.is_draining() || is_full {
+            return false;
         }
         self.by_holder.insert(holder, held + 1);
         self.used += 1;
-        Ok(())
+        true
     }
 
     fn release(&mut self, holder: KeyDigest) {
@@ -76,15 +75,6 @@ impl Drop for Draining<'_> {
     fn drop(&mut self) {
         self.0.lock().capacity.draining -= 1;
     }
-}
-
-/// Why nothing could be reserved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoReservation {
-    /// There is no capacity, for anybody or for this caller.
-    Full,
-    /// The call is made outside of a tokio runtime.
-    NoRuntime,
 }
 
 /// Capacity for one pending revocation or use, returned when this is dropped.
@@ -122,7 +112,7 @@ impl Drop for Reservation {
 mod tests {
     use std::time::Duration;
 
-    use tower_revoke_core::TokenId;
+    use tower_revoke_core::{Reason, Rejection, TokenId};
 
     use super::*;
     use crate::PendingRevocations;
@@ -131,13 +121,16 @@ mod tests {
         KeyDigest::of_token(TokenId::of_jwt("https://id.example.com", name))
     }
 
+    fn reason(reserved: Result<Reservation, Rejection>) -> Option<Reason> {
+        reserved.err().map(|rejection| rejection.reason())
+    }
+
     /// TRAPS 42: no holder takes more than half, and everything that is returned is free again.
     #[tokio::test]
     async fn trap_42_no_holder_takes_more_than_half_of_the_capacity() {
         for (total, half) in [(1, 1), (2, 1), (3, 1), (4, 2), (9, 4)] {
             let pending = PendingRevocations::new(total);
-            let full =
-                |name: &str| pending.reserve(holder(name)).err() == Some(NoReservation::Full);
+            let full = |name: &str| reason(pending.reserve(holder(name))) == Some(Reason::Busy);
             let mut held: Vec<_> = (0..half)
                 .map(|_| pending.reserve(holder("ann")).expect("capacity"))
                 .collect();
@@ -159,8 +152,8 @@ mod tests {
     #[test]
     fn a_reservation_needs_a_runtime() {
         let pending = PendingRevocations::default();
-        let error = pending.reserve(holder("ann")).err();
-        assert_eq!(error, Some(NoReservation::NoRuntime));
+        let error = reason(pending.reserve(holder("ann")));
+        assert_eq!(error, Some(Reason::Misconfigured));
         assert!(pending.is_empty());
     }
 }

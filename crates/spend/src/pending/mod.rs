@@ -15,13 +15,9 @@ use std::{
 };
 
 use tokio::{runtime::Handle, sync::Notify, time::timeout};
-use tower_revoke_core::KeyDigest;
+use tower_revoke_core::{KeyDigest, Reason, Rejection};
 
-pub(crate) use self::{
-    call::PendingCall,
-    capacity::{NoReservation, Reservation},
-    key::Key,
-};
+pub(crate) use self::{call::PendingCall, capacity::Reservation, key::Key};
 use self::{
     capacity::{Capacity, Draining},
     task::Entry,
@@ -113,9 +109,12 @@ impl PendingRevocations {
     }
 
     /// Reserves capacity for a pending revocation or use of `holder`.
-    pub(crate) fn reserve(&self, holder: KeyDigest) -> Result<Reservation, NoReservation> {
-        let runtime = Handle::try_current().map_err(|_| NoReservation::NoRuntime)?;
-        self.shared.lock().capacity.take(holder)?;
+    pub(crate) fn reserve(&self, holder: KeyDigest) -> Result<Reservation, Rejection> {
+        let runtime = Handle::try_current()
+            .map_err(|_| Rejection::misconfigured("the call is made outside of a tokio runtime"))?;
+        if !self.shared.lock().capacity.take(holder) {
+            return Err(Reason::Busy.into());
+        }
         Ok(Reservation {
             shared: self.shared.clone(),
             runtime,
