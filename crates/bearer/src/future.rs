@@ -193,15 +193,15 @@ where
                 StateProj::Admitted {
                     token,
                     has_waited,
-                    waiting: place,
+                    waiting: boxed,
                 } => {
-                    let waiting = place.as_mut().expect(POLLED_AFTER_COMPLETION);
+                    let waiting = boxed.as_mut().expect(POLLED_AFTER_COMPLETION);
                     let Poll::Ready(ready) = waiting.service.poll_ready(cx) else {
                         *has_waited = true;
                         return Poll::Pending;
                     };
                     ready?;
-                    let mut waiting = place.take().expect(POLLED_AFTER_COMPLETION);
+                    let mut waiting = boxed.take().expect(POLLED_AFTER_COMPLETION);
                     waiting.is_ready = true;
                     if let Some(token) = token.take().filter(|_| *has_waited) {
                         // The token may have been revoked meanwhile. If the verifier has to wait again,
