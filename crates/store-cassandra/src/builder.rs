@@ -11,7 +11,7 @@ use scylla::{
     policies::{load_balancing::DefaultPolicy, retry::FallthroughRetryPolicy},
     statement::{Consistency, SerialConsistency},
 };
-use tower_revoke_core::{Clock, request_timeout};
+use tower_revoke_core::request_timeout;
 
 use crate::{
     client::{Client, Deadline},
@@ -49,7 +49,6 @@ enum Source {
 /// | `client_certificate` (feature `tls`) | none |
 /// | [`request_timeout`](Self::request_timeout) | 2 s |
 /// | [`feed_retention`](Self::feed_retention) | 1 day |
-/// | [`clock`](Self::clock) | that of the machine |
 ///
 /// # Examples
 /// ```no_run
@@ -76,7 +75,6 @@ pub struct CassandraStoreBuilder {
     credentials: Option<(String, String)>,
     request_timeout: Duration,
     feed_retention: Duration,
-    clock: Clock,
     #[cfg(feature = "tls")]
     tls: Option<crate::tls::Pem>,
 }
@@ -143,7 +141,6 @@ impl CassandraStoreBuilder {
             credentials: None,
             request_timeout: request_timeout::DEFAULT,
             feed_retention: Duration::from_secs(86_400),
-            clock: Clock::system(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -221,13 +218,6 @@ impl CassandraStoreBuilder {
         self
     }
 
-    /// Sets the clock by which tokens expire and writers count as gone. Defaults to that of the
-    /// machine.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-
     /// Creates the keyspace and its tables; does nothing if they are current. `replication` follows
     /// `WITH replication =` in CQL, and has no effect on a keyspace that exists. The login needs
     /// `CREATE`. Call it from one place only: nodes that create the same table at the same time can
@@ -253,7 +243,6 @@ impl CassandraStoreBuilder {
         let log = Writer::start(
             Arc::clone(&client),
             Arc::clone(&statements),
-            self.clock.clone(),
             self.feed_retention,
         );
         Ok(CassandraStore(Arc::new(Inner {
@@ -262,7 +251,6 @@ impl CassandraStoreBuilder {
             log,
             id,
             keyspace: self.keyspace,
-            clock: self.clock,
             feed_retention: self.feed_retention,
             queues: TokenQueues::default(),
             purged: SharedRead::default(),

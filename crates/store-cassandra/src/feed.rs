@@ -43,12 +43,12 @@ impl Inner {
     }
 
     async fn register(&self, deadline: Deadline) -> Result<HashMap<i64, Registered>, Failure> {
-        type Row = (i64, Option<i64>, Option<bool>, Option<i64>, Option<i64>);
+        type Row = (i64, Option<bool>, Option<i64>, Option<i64>);
         let rows: Vec<Row> = self
             .client
             .rows(deadline, &self.statements.writers, ())
             .await?;
-        let registered = rows.into_iter().map(|(writer, _, retired, trimmed, mark)| {
+        let registered = rows.into_iter().map(|(writer, retired, trimmed, mark)| {
             let registered = Registered {
                 retired: retired == Some(true),
                 trimmed: trimmed.unwrap_or(0),

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tower_revoke_core::{Clock, KeyDigest, Listed};
+use tower_revoke_core::{KeyDigest, Listed};
 
 use crate::{
     client::{Client, Deadline},
@@ -28,7 +28,6 @@ pub(crate) struct Inner {
     /// Distinguishes the cursors of this store from those of others.
     pub(crate) id: [u8; 16],
     pub(crate) keyspace: String,
-    pub(crate) clock: Clock,
     pub(crate) feed_retention: Duration,
     pub(crate) queues: TokenQueues<Uses>,
     /// When everything before it was purged.

@@ -19,7 +19,6 @@ use tower_revoke_core::{Clock, KeyDigest, internal::LogLimit};
 use crate::{
     client::{Client, Deadline},
     error::Failure,
-    said::secs,
     statements::Statements,
 };
 
@@ -102,6 +101,13 @@ impl InFlight {
         });
         due
     }
+
+    /// Announces keys again later, whose entry could not be written.
+    fn postpone(&self, due: Vec<Changed>) {
+        if !due.is_empty() {
+            locked(&self.again).push((Instant::now() + AGAIN[0], due));
+        }
+    }
 }
 
 impl Log {
@@ -147,8 +153,10 @@ pub(crate) struct Writer {
     told: u64,
     had_keys: bool,
     heartbeat: Option<Instant>,
-    /// The entries in the log: when they were written, their numbers and marks.
-    kept: VecDeque<(Instant, u64, i64)>,
+    /// The number and mark of the last entry.
+    last: (u64, i64),
+    /// The last entry at each heartbeat: when that was, and the entry's number and mark.
+    checkpoints: VecDeque<(Instant, u64, i64)>,
     not_there: LogLimit,
     not_trimmed: LogLimit,
 }
@@ -158,7 +166,6 @@ impl Writer {
     pub(crate) fn start(
         client: Arc<Client>,
         statements: Arc<Statements>,
-        clock: Clock,
         feed_retention: Duration,
     ) -> Log {
         let (asked, asks) = mpsc::channel(4_096);
@@ -166,7 +173,7 @@ impl Writer {
         let writer = Self {
             client,
             statements,
-            clock,
+            clock: Clock::system(),
             feed_retention,
             open: Arc::clone(&open),
             writer: fastrand::i64(..),
@@ -174,7 +181,8 @@ impl Writer {
             told: 0,
             had_keys: false,
             heartbeat: None,
-            kept: VecDeque::new(),
+            last: (0, 0),
+            checkpoints: VecDeque::new(),
             not_there: LogLimit::default(),
             not_trimmed: LogLimit::default(),
         };
@@ -216,13 +224,17 @@ impl Writer {
 
     async fn serve(&mut self, some: Vec<Append>) {
         let mut keys: Vec<Changed> = some.iter().flat_map(|asked| asked.keys.clone()).collect();
-        keys.extend(self.open.due(Instant::now()));
+        let due = self.open.due(Instant::now());
+        keys.extend(&due);
         keys.sort_unstable();
         keys.dedup();
         let seq = self.next;
         // Before the entry is written: a caller that is answered may complete at once.
         locked(&self.open.begun).insert(seq, some.len());
         let written = self.write(&keys).await;
+        if written.is_err() {
+            self.open.postpone(due);
+        }
         for asked in some {
             let answer = written.clone().map(|()| seq);
             if asked.reply.send(answer).is_err() || written.is_err() {
@@ -253,7 +265,7 @@ impl Writer {
             .await?;
         self.told = settled;
         self.had_keys = !keys.is_empty();
-        self.kept.push_back((Instant::now(), seq, mark));
+        self.last = (seq, mark);
         Ok(())
     }
 
@@ -263,18 +275,15 @@ impl Writer {
         // An entry without keys needs no such statement.
         let not_told = self.open.settled(self.next).saturating_sub(self.told);
         let is_told = not_told <= u64::from(!self.had_keys);
-        if (!due.is_empty() || !is_told) && self.write(&due).await.is_err() && !due.is_empty() {
-            let after = Instant::now() + AGAIN[0];
-            locked(&self.open.again).push((after, due));
+        if (!due.is_empty() || !is_told) && self.write(&due).await.is_err() {
+            self.open.postpone(due);
         }
         self.maintain().await;
     }
 
     async fn register(&mut self, deadline: Deadline) -> Result<(), Failure> {
-        let now = secs(self.clock.now());
-        let values = (self.writer, now);
         self.client
-            .execute(deadline, &self.statements.register, values)
+            .execute(deadline, &self.statements.register, (self.writer,))
             .await?;
         self.heartbeat = Some(Instant::now());
         Ok(())
@@ -295,13 +304,17 @@ impl Writer {
             }
             return;
         }
+        let (seq, mark) = self.last;
+        if self.checkpoints.back().is_none_or(|last| last.1 < seq) {
+            self.checkpoints.push_back((Instant::now(), seq, mark));
+        }
         let mut last = None;
-        while let Some((made, seq, mark)) = self.kept.front().copied()
+        while let Some((made, seq, mark)) = self.checkpoints.front().copied()
             && made.elapsed() >= self.feed_retention
             && seq <= self.told
         {
             last = Some((seq, mark));
-            self.kept.pop_front();
+            self.checkpoints.pop_front();
         }
         let Some((seq, mark)) = last else {
             return;

@@ -114,7 +114,7 @@ impl Inner {
             dropped += forgotten.into_iter().filter(|forgotten| *forgotten).count() as u64;
             position = next;
         }
-        self.retire_writers(before).await?;
+        self.retire_writers().await?;
         Ok(dropped)
     }
 
@@ -142,23 +142,25 @@ impl Inner {
     }
 
     /// Removes the logs of writers that have been silent for long, and later their registration.
-    async fn retire_writers(&self, before: UnixTime) -> Result<(), Failure> {
+    ///
+    /// Only the servers' clock counts: a node whose own is ahead must not remove the logs of others.
+    async fn retire_writers(&self) -> Result<(), Failure> {
         let deadline = self.client.deadline();
         let long = self.feed_retention.max(DAY);
-        let silent = secs(before.min(self.clock.now()).saturating_sub(long));
-        let forgotten = secs(before.min(self.clock.now()).saturating_sub(long * 2));
-        type Known = (i64, Option<i64>, Option<bool>, Option<i64>, Option<i64>);
+        let long = i64::try_from(long.as_millis()).unwrap_or(i64::MAX);
+        type Known = (i64, Option<bool>, Option<i64>, i64);
         let known: Vec<Known> = self
             .client
-            .rows(deadline, &self.statements.writers, ())
+            .rows(deadline, &self.statements.heartbeats, ())
             .await?;
-        for (writer, heartbeat, retired, ..) in known {
-            let heartbeat = heartbeat.unwrap_or(0);
-            if retired == Some(true) && heartbeat < forgotten {
+        for (writer, retired, heartbeat, now) in known {
+            let is_retired = retired == Some(true);
+            let silent_for = now.saturating_sub(heartbeat.unwrap_or(0));
+            if is_retired && silent_for > long.saturating_mul(2) {
                 self.client
                     .execute(deadline, &self.statements.forget_writer, (writer,))
                     .await?;
-            } else if retired != Some(true) && heartbeat < silent {
+            } else if !is_retired && silent_for > long {
                 self.client
                     .execute(deadline, &self.statements.retire, (writer,))
                     .await?;

@@ -23,7 +23,8 @@ const TABLES: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS {keyspace}.uses (digest blob, use_id blob, max_uses bigint static, \
      held bigint static, holder blob static, version bigint static, until bigint static, \
      PRIMARY KEY (digest, use_id)) WITH gc_grace_seconds = 10800",
-    // The writers: handles of programs. heartbeat: the time of the last one, by the writer's clock.
+    // The writers: handles of programs. heartbeat: the time of the last one, by the
+    // clock of a server, in milliseconds.
     "CREATE TABLE IF NOT EXISTS {keyspace}.writers (only_one int, writer bigint, heartbeat bigint, \
      retired boolean, trimmed bigint, trimmed_mark bigint, PRIMARY KEY (only_one, writer)) \
      WITH gc_grace_seconds = 10800",

@@ -61,12 +61,15 @@ statements! {
         WHERE digest = ? IF version = ?",
     insert_use: "INSERT INTO {k}.uses (digest, use_id) VALUES (?, ?)",
     delete_use: "DELETE FROM {k}.uses WHERE digest = ? AND use_id = ?",
+    touch_uses: "UPDATE {k}.uses SET version = ? WHERE digest = ? IF version = ?",
     forget_uses: "DELETE max_uses, held, holder, version, until FROM {k}.uses WHERE digest = ? \
         IF version = ?",
     purged_before: "SELECT purged_before FROM {k}.store WHERE only_one = 0",
     purge_begins: "UPDATE {k}.store SET purged_before = ? WHERE only_one = 0 IF purged_before = ?",
-    register: "INSERT INTO {k}.writers (only_one, writer, heartbeat, retired) VALUES (0, ?, ?, false)",
-    writers: "SELECT writer, heartbeat, retired, trimmed, trimmed_mark FROM {k}.writers \
+    register: "INSERT INTO {k}.writers (only_one, writer, heartbeat, retired) \
+        VALUES (0, ?, toUnixTimestamp(now()), false)",
+    writers: "SELECT writer, retired, trimmed, trimmed_mark FROM {k}.writers WHERE only_one = 0",
+    heartbeats: "SELECT writer, retired, heartbeat, toUnixTimestamp(now()) FROM {k}.writers \
         WHERE only_one = 0",
     retire: "UPDATE {k}.writers SET retired = true WHERE only_one = 0 AND writer = ?",
     forget_writer: "DELETE FROM {k}.writers WHERE only_one = 0 AND writer = ?",

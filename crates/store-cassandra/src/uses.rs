@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Rows of uses that one write deletes.
-const HELD_AT_ONCE: i32 = 500;
+const HELD_AT_ONCE: usize = 500;
 
 /// The time between the announcement of a purge and the first use that it deletes. Taking a use has
 /// read the announcements no longer ago than half of it by the time it is done.
@@ -221,26 +221,40 @@ impl Inner {
     pub(crate) async fn forget(
         &self,
         token: &[u8],
-        version: Option<i64>,
+        mut version: Option<i64>,
         max_uses: Option<i64>,
     ) -> Result<bool, Failure> {
-        let deadline = self.client.deadline();
         let token = CqlValue::Blob(token.to_vec());
-        let mut writes = vec![(
-            self.statements.forget_uses.clone(),
-            vec![Some(token.clone()), version.map(CqlValue::BigInt)],
-        )];
-        if max_uses != Some(1) {
-            let values = (token.clone(), HELD_AT_ONCE);
-            let all_held = &self.statements.all_held;
-            let rows: Vec<(Option<Vec<u8>>,)> =
-                self.client.rows(deadline, all_held, values).await?;
-            for use_ in rows.into_iter().filter_map(|(use_,)| use_) {
+        loop {
+            let deadline = self.client.deadline();
+            let held: Vec<(Option<Vec<u8>>,)> = if max_uses == Some(1) {
+                Vec::new()
+            } else {
+                let values = (token.clone(), HELD_AT_ONCE as i32);
+                self.client
+                    .rows(deadline, &self.statements.all_held, values)
+                    .await?
+            };
+            // The token goes with the last of its uses: without it no purge would find them.
+            let is_last = held.len() < HELD_AT_ONCE;
+            let known = [Some(token.clone()), version.map(CqlValue::BigInt)];
+            let mut writes = if is_last {
+                vec![(self.statements.forget_uses.clone(), known.to_vec())]
+            } else {
+                version = Some(fastrand::i64(..));
+                let new = version.map(CqlValue::BigInt);
+                let values = std::iter::once(new).chain(known).collect();
+                vec![(self.statements.touch_uses.clone(), values)]
+            };
+            for use_ in held.into_iter().filter_map(|(use_,)| use_) {
                 let values = vec![Some(token.clone()), Some(CqlValue::Blob(use_))];
                 writes.push((self.statements.delete_use.clone(), values));
             }
+            let applied = was_applied(self.client.execute_batch(deadline, writes).await?)?;
+            if is_last || !applied {
+                return Ok(applied);
+            }
         }
-        was_applied(self.client.execute_batch(deadline, writes).await?)
     }
 
     /// Returns the latest announced purge.

@@ -27,16 +27,14 @@ async fn own() -> MappedMutexGuard<'static, Cassandra> {
 struct Keyspace {
     theirs: Option<String>,
     name: String,
-    clock: Clock,
     backup: TempDir,
 }
 
 impl Keyspace {
-    async fn new(theirs: Option<String>, clock: Clock) -> Self {
+    async fn new(theirs: Option<String>) -> Self {
         let ground = Self {
             theirs,
             name: own_name(),
-            clock,
             backup: TempDir::new().expect("a temp dir"),
         };
         let _made = keyspace(&ground.address().await, &ground.name).await;
@@ -59,18 +57,16 @@ impl Fixture for Keyspace {
         "Cassandra tells nobody of a write; who follows asks from time to time",
     )];
 
-    async fn empty(clock: Clock) -> Self {
-        Self::new(SharedCassandra::named(), clock).await
+    async fn empty(_: Clock) -> Self {
+        Self::new(SharedCassandra::named()).await
     }
 
-    async fn alone(clock: Clock) -> Self {
-        Self::new(None, clock).await
+    async fn alone(_: Clock) -> Self {
+        Self::new(None).await
     }
 
     async fn open(&self) -> CassandraStore {
-        let store = CassandraStore::builder([self.address().await])
-            .keyspace(&self.name)
-            .clock(self.clock.clone());
+        let store = CassandraStore::builder([self.address().await]).keyspace(&self.name);
         store.connect().await.expect("a running server")
     }
 

@@ -1,4 +1,6 @@
-//! Tests conditional writes with an unknown outcome (TRAPS 32), and TTLs and clock skew.
+//! Tests conditional writes with an unknown outcome (TRAPS 32), TTLs, clock skew and purges.
+
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tower_revoke_core::{Store, UnixTime, UseOutcome};
@@ -44,6 +46,8 @@ async fn trap_32_a_thousand_takers_of_one_use_have_one_winner_whatever_times_out
     stored_keys_have_no_ttl(&address, &stores[0]).await;
     a_life_that_is_past_is_rejected(&stores[0]).await;
     a_write_of_a_clock_that_is_behind_counts(&address).await;
+    a_purge_removes_all_uses_of_a_token(&address).await;
+    only_silent_writers_are_retired(&address).await;
 }
 
 /// `USING TTL 0` would mean forever; any other TTL would expire rows by the server's clock.
@@ -107,4 +111,63 @@ async fn a_write_of_a_clock_that_is_behind_counts(address: &str) {
             .len(),
         2
     );
+}
+
+/// A purge deletes the held uses of a token in batches, and the token with the last of them.
+async fn a_purge_removes_all_uses_of_a_token(address: &str) {
+    let store = keyspace(address, "many_uses").await.connect().await;
+    let store = store.expect("a running server");
+    let mut use_ = new_use(1, 1, 5_000);
+    let until = now().saturating_add(Duration::from_secs(60));
+    use_.until = Some(until);
+    store.take_use(&use_, now()).await.expect("a use");
+    let session = driver(address).await;
+    for id in 1_000_u32..2_200 {
+        let insert = "INSERT INTO many_uses.uses (digest, use_id) VALUES (?, ?)";
+        let values = (key(1).as_bytes().to_vec(), id.to_be_bytes().to_vec());
+        session
+            .query_unpaged(insert, values)
+            .await
+            .expect("a write");
+    }
+    let later = until.saturating_add(Duration::from_secs(1));
+    assert_eq!(store.purge(later).await.expect("a purge"), 1);
+    let left = numbers(&session, "SELECT count(*) FROM many_uses.uses").await;
+    assert_eq!(left, [0]);
+}
+
+/// A writer that was heard of within a day keeps its log, whatever time the caller of a purge names.
+async fn only_silent_writers_are_retired(address: &str) {
+    let open = async || {
+        let store = keyspace(address, "writers").await.connect().await;
+        store.expect("a running server")
+    };
+    let (silent, live) = (open().await, open().await);
+    silent.revoke(&[revocation(1)]).await.expect("a revocation");
+    let session = driver(address).await;
+    let back = "SELECT writer FROM writers.writers";
+    let [writer] = numbers(&session, back).await[..] else {
+        panic!("only one has written");
+    };
+    let three_days_ago = (now().as_secs() as i64 - 3 * 86_400) * 1_000;
+    let set = "UPDATE writers.writers SET heartbeat = ? WHERE only_one = 0 AND writer = ?";
+    session
+        .query_unpaged(set, (three_days_ago, writer))
+        .await
+        .expect("a write");
+    live.revoke(&[revocation(2)]).await.expect("a revocation");
+    let ahead = now().saturating_add(Duration::from_secs(10 * 86_400));
+    live.purge(ahead).await.expect("a purge");
+    let of_live = format!("SELECT seq FROM writers.log WHERE writer > {writer} ALLOW FILTERING");
+    let before = of_live.replace('>', "<");
+    let kept = [
+        numbers(&session, &of_live).await,
+        numbers(&session, &before).await,
+    ]
+    .concat();
+    assert!(!kept.is_empty(), "the log of a live writer");
+    let of_silent = format!("SELECT seq FROM writers.log WHERE writer = {writer}");
+    assert!(numbers(&session, &of_silent).await.is_empty());
+    let retired = "SELECT writer FROM writers.writers WHERE retired = true ALLOW FILTERING";
+    assert_eq!(numbers(&session, retired).await, [writer]);
 }
