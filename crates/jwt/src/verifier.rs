@@ -208,43 +208,36 @@ impl Inner {
         token: &BearerToken,
         unknown_key: UnknownKey,
     ) -> Result<Verified, Rejection> {
-        match self.check(token) {
-            Ok(verified) => Ok(verified),
-            Err(CheckError::Rejected(rejection)) => Err(rejection),
-            Err(CheckError::NoKey { keys, reason, .. })
-                if unknown_key == UnknownKey::Reject && !keys.current().is_empty() =>
-            {
-                Err(reason.into())
-            }
-            Err(CheckError::NoKey {
-                keys,
-                version,
-                reason,
-                issued_at,
-            }) => {
-                let newer = keys.newer(version, issued_at).await;
-                let reason = match newer.is_changed.then(|| self.check(token)) {
-                    None => reason,
-                    Some(Ok(verified)) => return Ok(verified),
-                    Some(Err(CheckError::Rejected(rejection))) => return Err(rejection),
-                    Some(Err(CheckError::NoKey { reason, .. })) => reason,
-                };
-                Err(newer.unavailable.unwrap_or_else(|| reason.into()))
+        let no_key = match self.check(token)? {
+            Ok(verified) => return Ok(verified),
+            Err(no_key) => no_key,
+        };
+        if unknown_key == UnknownKey::Reject && !no_key.keys.current().is_empty() {
+            return Err(no_key.reason.into());
+        }
+        let newer = no_key.keys.newer(no_key.version, no_key.issued_at).await;
+        let mut reason = no_key.reason;
+        if newer.is_changed {
+            match self.check(token)? {
+                Ok(verified) => return Ok(verified),
+                Err(no_key) => reason = no_key.reason,
             }
         }
+        Err(newer.unavailable.unwrap_or_else(|| reason.into()))
     }
 
-    /// Checks all but the list, with the current keys.
-    fn check(&self, token: &BearerToken) -> Result<Verified, CheckError<'_>> {
+    /// Checks all but the list, with the current keys. The inner error is that a newer key may verify
+    /// the token.
+    fn check(&self, token: &BearerToken) -> Result<Result<Verified, NoKey<'_>>, Rejection> {
         if token.len() > self.max_token_bytes {
-            return Err(CheckError::Rejected(Reason::TokenTooLong.into()));
+            return Err(Reason::TokenTooLong.into());
         }
         let compact = Compact::split(token.as_str())?;
         let header = compact.header()?;
         let claims = compact.payload()?;
         let (index, issuer) = self.issuer_of(claims.issuer())?;
         if !issuer.algorithms.contains(&header.algorithm) {
-            return Err(CheckError::Rejected(Reason::AlgorithmNotAllowed.into()));
+            return Err(Reason::AlgorithmNotAllowed.into());
         }
         issuer.rules.check_header(&header)?;
         let now = self.clock.now();
@@ -256,7 +249,10 @@ impl Inner {
             signature: &signature,
             issued_at: claims.issued_at(),
         };
-        let (key, key_set_version) = signed.verify(&issuer.keys, &self.clock)?;
+        let (key, key_set_version) = match signed.verify(&issuer.keys, &self.clock)? {
+            Ok(verified) => verified,
+            Err(no_key) => return Ok(Err(no_key)),
+        };
         let (token, window) = issuer.rules.check_claims(
             claims,
             &issuer.digests,
@@ -268,13 +264,13 @@ impl Inner {
             Some(list) => token.with_revocations(list.clone())?,
             None => token,
         };
-        Ok(Verified {
+        Ok(Ok(Verified {
             token: Arc::new(token),
             window,
             issuer: index,
             key,
             key_set_version,
-        })
+        }))
     }
 
     /// The issuer that `iss` names. It is not verified yet, but only selects the keys, with which a
@@ -291,23 +287,13 @@ impl Inner {
     }
 }
 
-/// Why a token fails the check.
-enum CheckError<'a> {
-    Rejected(Rejection),
-    /// No key of this version verifies it, and none has its `kid`: a newer key may.
-    NoKey {
-        keys: &'a Arc<KeySet>,
-        version: u64,
-        reason: Reason,
-        /// Its `iat`, which is not verified.
-        issued_at: Option<UnixTime>,
-    },
-}
-
-impl From<Rejection> for CheckError<'_> {
-    fn from(rejection: Rejection) -> Self {
-        Self::Rejected(rejection)
-    }
+/// No key of this version of the key set verifies a token, and none has its `kid`: a newer key may.
+struct NoKey<'a> {
+    keys: &'a Arc<KeySet>,
+    version: u64,
+    reason: Reason,
+    /// Its `iat`, which is not verified.
+    issued_at: Option<UnixTime>,
 }
 
 struct Signed<'a> {
@@ -323,16 +309,16 @@ impl Signed<'_> {
         &self,
         keys: &'k Arc<KeySet>,
         clock: &Clock,
-    ) -> Result<(u64, u64), CheckError<'k>> {
+    ) -> Result<Result<(u64, u64), NoKey<'k>>, Rejection> {
         let version = keys.version();
-        match self.verify_once(keys, version) {
-            Err(CheckError::NoKey {
-                reason: Reason::UnknownKey,
-                ..
-            }) if keys.refresh_for_unknown_key(clock, version) => {
+        match self.verify_once(keys, version)? {
+            Err(no_key)
+                if no_key.reason == Reason::UnknownKey
+                    && keys.refresh_for_unknown_key(clock, version) =>
+            {
                 self.verify_once(keys, keys.version())
             }
-            result => result,
+            verified => Ok(verified),
         }
     }
 
@@ -341,7 +327,7 @@ impl Signed<'_> {
         &self,
         keys: &'k Arc<KeySet>,
         version: u64,
-    ) -> Result<(u64, u64), CheckError<'k>> {
+    ) -> Result<Result<(u64, u64), NoKey<'k>>, Rejection> {
         let current = keys.current();
         let key_id = self.header.key_id.as_deref();
         let verified = candidates(&current, self.header.algorithm, key_id).and_then(|mut keys| {
@@ -350,14 +336,14 @@ impl Signed<'_> {
                 .ok_or(Reason::BadSignature)
         });
         match verified {
-            Ok(serial) => Ok((serial, version)),
-            Err(reason) if has_key_id(&current, key_id) => Err(CheckError::Rejected(reason.into())),
-            Err(reason) => Err(CheckError::NoKey {
+            Ok(serial) => Ok(Ok((serial, version))),
+            Err(reason) if has_key_id(&current, key_id) => Err(reason.into()),
+            Err(reason) => Ok(Err(NoKey {
                 keys,
                 version,
                 reason,
                 issued_at: self.issued_at,
-            }),
+            })),
         }
     }
 }

@@ -9,22 +9,22 @@ mod task;
 mod waiter;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinHandle,
 };
 use tower_revoke_core::{UnixTime, internal::OutageLog};
 
-use self::fetch::Fetcher;
 pub use self::{
     error::{KeyFetchError, KeysUnavailable},
     stats::KeyStats,
 };
+use self::{fetch::Fetcher, waiter::MAX_WAITING};
 pub(crate) use self::{
     fetch::{KeyLocation, Origin},
     schedule::Timing,
@@ -55,7 +55,8 @@ pub(crate) struct Remote {
     wake: Arc<Notify>,
     /// Announces the end of a fetch.
     ended: watch::Sender<()>,
-    waiting: AtomicUsize,
+    /// Permits to wait for the end of a fetch.
+    waiting: Semaphore,
     state: Mutex<State>,
 }
 
@@ -92,7 +93,7 @@ impl Remote {
             timing,
             wake: Arc::default(),
             ended: watch::Sender::new(()),
-            waiting: AtomicUsize::new(0),
+            waiting: Semaphore::new(MAX_WAITING),
             state: Mutex::default(),
         }
     }
