@@ -1,7 +1,6 @@
 //! The inner services of the suite: each has one permit, and shows whether it is released.
 
 use std::{
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -133,12 +132,6 @@ impl<B: Send + 'static> Fixture<B> {
             "over {}, {when}: the layer lost a permit of its inner service",
             self.name
         );
-    }
-}
-
-impl<B> fmt::Debug for Fixture<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fixture").field("name", &self.name).finish()
     }
 }
 
