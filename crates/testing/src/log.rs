@@ -12,7 +12,7 @@ use tracing::{
     subscriber::DefaultGuard,
 };
 
-/// Records the `tracing` events of the current thread until it is dropped.
+/// Records the `tracing` events and spans of the current thread until it is dropped.
 ///
 /// # Examples
 /// ```
@@ -55,10 +55,21 @@ impl RecordedLog {
         lines.map(|event| event.text.clone()).collect()
     }
 
-    /// Returns the events of all levels.
+    /// Returns the events of all levels, and the spans.
     pub fn all(&self) -> Vec<String> {
         let events = self.events.lock();
         events.iter().map(|event| event.text.clone()).collect()
+    }
+
+    /// Returns [`all`](Self::all) as one text.
+    pub fn text(&self) -> String {
+        self.all().join("\n")
+    }
+
+    /// Returns how many of [`all`](Self::all) contain this text.
+    pub fn lines_with(&self, text: &str) -> usize {
+        let all = self.all();
+        all.iter().filter(|line| line.contains(text)).count()
     }
 }
 
@@ -74,6 +85,11 @@ struct Events(Arc<Mutex<Vec<Recorded>>>);
 impl Events {
     fn lock(&self) -> MutexGuard<'_, Vec<Recorded>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, level: Level, text: Text) {
+        let text = text.0;
+        self.lock().push(Recorded { level, text });
     }
 }
 
@@ -91,7 +107,10 @@ impl Subscriber for Events {
         true
     }
 
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        let mut text = Text(span.metadata().name().to_owned());
+        span.record(&mut text);
+        self.push(Level::TRACE, text);
         span::Id::from_u64(1)
     }
 
@@ -103,10 +122,7 @@ impl Subscriber for Events {
         let level = *event.metadata().level();
         let mut text = Text(level.to_string());
         event.record(&mut text);
-        self.lock().push(Recorded {
-            level,
-            text: text.0,
-        });
+        self.push(level, text);
     }
 
     fn enter(&self, _: &span::Id) {}

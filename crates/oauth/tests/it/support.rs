@@ -1,11 +1,10 @@
-//! A scripted server, a scripted client, and a log to inspect.
+//! A scripted server and a scripted client.
 
 use std::{
     collections::VecDeque,
-    fmt::{self, Write},
     net::SocketAddr,
     sync::{
-        Arc, LazyLock, Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -27,7 +26,6 @@ use tower_revoke_core::{
 };
 use tower_revoke_http::HttpsClient;
 use tower_revoke_oauth::{RevocationClient, RevocationClientBuilder};
-use tracing::{Dispatch, Event, Metadata, Subscriber, field::Visit, span};
 
 pub(crate) const SECRET: &str = "open-sesame-4711";
 
@@ -94,7 +92,6 @@ impl Server {
         listener: TcpListener,
         respond: impl Fn(&Parts, &Bytes) -> Response<Bytes> + Send + Sync + 'static,
     ) -> Self {
-        LazyLock::force(&LISTENING);
         let address = listener.local_addr().unwrap();
         let (tell, seen) = unbounded_channel();
         let respond = Arc::new(respond);
@@ -162,7 +159,6 @@ where
     F: Fn(usize, String) -> R + Send + Sync + 'static,
     R: Future<Output = Answer> + Send + 'static,
 {
-    LazyLock::force(&LISTENING);
     let (tell, tries) = unbounded_channel();
     let (answer, count) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
     let client = service_fn(move |request: Request<Full<Bytes>>| {
@@ -190,58 +186,4 @@ where
 /// Returns the requests that were not read yet.
 pub(crate) fn rest(tries: &mut UnboundedReceiver<Try>) -> Vec<Try> {
     std::iter::from_fn(|| tries.try_recv().ok()).collect()
-}
-
-/// tracing caches for all threads whether an event is enabled when it is first hit, so a subscriber
-/// must exist before that.
-static LISTENING: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Log::default()));
-
-/// Everything that is logged on this thread, at every level.
-#[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    pub(crate) fn lines_with(&self, text: &str) -> usize {
-        let lines = self.0.lock().unwrap();
-        lines.iter().filter(|line| line.contains(text)).count()
-    }
-
-    pub(crate) fn text(&self) -> String {
-        self.0.lock().unwrap().join("\n")
-    }
-}
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
-        write!(self.0, " {field}={value:?}").unwrap();
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
-        let mut line = Line(span.metadata().name().to_owned());
-        span.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line(event.metadata().level().to_string());
-        event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
 }

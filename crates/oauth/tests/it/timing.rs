@@ -12,8 +12,9 @@ use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
 use tower_revoke_core::{BoxError, Clock, QueueFull, UnixTime};
 use tower_revoke_oauth::DeliveryFailure;
+use tower_revoke_testing::RecordedLog;
 
-use crate::support::{Log, answer, copy, reserve, rest, scripted, status, tell};
+use crate::support::{answer, copy, reserve, rest, scripted, status, tell};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -100,8 +101,7 @@ async fn rfc7009_2_2_1_retry_after_is_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn trap_16_rejected_credentials_are_retried_slowly_and_logged() {
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(log.clone());
+    let log = RecordedLog::start();
     let (clock, _hand) = Clock::manual(UnixTime::from_secs(1_000));
     let (client, mut tries) = scripted(async |_, _| Ok(status(401)));
     let client = client.clock(clock).build().unwrap();
@@ -244,8 +244,7 @@ async fn a_token_that_always_fails_does_not_stop_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_is_given_up_after_a_day() {
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(log.clone());
+    let log = RecordedLog::start();
     let (client, mut tries) = scripted(async |_, _| Err(unreachable()));
     let client = client.build().unwrap();
     let start = Instant::now();
@@ -397,8 +396,7 @@ async fn ten_thousand_tokens_reach_a_server_that_is_rarely_up() {
 /// TRAPS 48.
 #[tokio::test(start_paused = true)]
 async fn trap_48_a_server_that_fails_occasionally_does_not_fill_the_log() {
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(log.clone());
+    let log = RecordedLog::start();
     let (clock, _hand) = Clock::manual(UnixTime::from_secs(1_000));
     let (client, _tries) = scripted(async |n, _| Ok(status([500, 200][n % 2])));
     let client = client.clock(clock).build().unwrap();

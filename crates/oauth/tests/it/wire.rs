@@ -8,8 +8,9 @@ use tokio::net::TcpListener;
 use tower_revoke_core::Endpoint;
 use tower_revoke_http::HttpsClient;
 use tower_revoke_oauth::{DeliveryFailure, RevocationClient};
+use tower_revoke_testing::RecordedLog;
 
-use crate::support::{Log, SECRET, Server, answer, member, status, tell};
+use crate::support::{SECRET, Server, answer, member, status, tell};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -96,8 +97,7 @@ async fn rfc6749_2_3_1_credentials_in_the_form_are_never_in_the_header_too() {
 
 #[tokio::test]
 async fn trap_16_wso2_s_empty_response_is_a_success_and_its_headers_are_dropped() {
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(log.clone());
+    let log = RecordedLog::start();
     let mut server = Server::start([answer(
         200,
         &[
@@ -143,8 +143,7 @@ async fn trap_35_an_error_in_the_body_of_a_200_is_a_success() {
 
 #[tokio::test]
 async fn trap_35_unsupported_token_type_is_counted_and_never_retried() {
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(log.clone());
+    let log = RecordedLog::start();
     let error = r#"{"error":"unsupported_token_type","error_description":"no JWT abc0"}"#;
     let mut server = Server::start([answer(400, &[], error)]).await;
     let client = server.client().build().unwrap();
@@ -170,8 +169,7 @@ async fn trap_16_tokens_wait_until_bad_credentials_are_replaced() {
         status(403),
         answer(400, &[], r#"{"error":"invalid_client"}"#),
     ] {
-        let log = Log::default();
-        let _guard = tracing::subscriber::set_default(log.clone());
+        let log = RecordedLog::start();
         let mut server = Server::start([rejection, status(200)]).await;
         let client = server.client().build().unwrap();
         tell(&client, "the-waiting-token");
