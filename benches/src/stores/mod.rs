@@ -1,9 +1,9 @@
 //! Durable uses per second of each store, compared with its bare driver.
 
 mod cassandra;
+mod embedded;
 mod mariadb;
 mod postgres;
-mod redb;
 mod redis;
 mod sqlite;
 
@@ -58,8 +58,8 @@ pub fn run(quick: bool, named: Option<&str>) -> Outcome<()> {
         .build()
         .map_err(|error| error.to_string())?;
     println!("Durable uses a second, median of {rounds} rounds in which all take turns");
-    if named.is_none_or(|name| name == "redb") {
-        runtime.block_on(redb::measure(rounds))?;
+    if named.is_none_or(|name| name == "embedded") {
+        runtime.block_on(embedded::measure(rounds))?;
     }
     if named.is_none_or(|name| name == "sqlite") {
         runtime.block_on(sqlite::measure(rounds))?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// The id under which one token is listed: the first 128 bits of a SHA-256.
@@ -12,7 +13,7 @@ use sha2::{Digest, Sha256};
 /// never collide: `(iss "a", jti "bc")` and `("ab", "c")` differ, and so do a JWT and an opaque
 /// token.
 #[doc(alias = "jti")]
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TokenId([u8; 16]);
 
 impl TokenId {

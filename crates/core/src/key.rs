@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     TokenId,
     id::{digest, write_hex},
@@ -12,7 +14,7 @@ use crate::{
 /// All keys but [`Token`](Self::Token) are those of **rules**, which revoke every token that
 /// carries the claim and was issued at or before a given time. The key of a rule is kept in plain
 /// text, for operators; that of a token is a hash.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RevocationKey {
     /// One token.
@@ -95,7 +97,7 @@ impl From<TokenId> for RevocationKey {
 }
 
 /// A [`RevocationKey`] in the 16 bytes that stores and caches keep.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyDigest([u8; 16]);
 
 impl KeyDigest {

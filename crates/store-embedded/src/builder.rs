@@ -110,12 +110,10 @@ impl EmbeddedStoreBuilder {
     /// See [`EmbeddedStoreError`].
     pub fn open(self) -> Result<EmbeddedStore, EmbeddedStoreError> {
         request_timeout::check(self.request_timeout)?;
-        let folder = Folder::begin(self.path.clone(), self.cache_bytes)?;
-        let shared = Shared::open(folder, self.clock, self.feed)?;
-        let threads = Threads::start(&shared).map_err(|error| EmbeddedStoreError::Io {
-            path: self.path,
-            source: error.into(),
-        })?;
+        let opened = Folder::begin(self.path.clone(), self.cache_bytes)
+            .and_then(|folder| Shared::open(folder, self.clock, self.feed))
+            .and_then(|shared| Ok((Threads::start(&shared)?, shared)));
+        let (threads, shared) = opened.map_err(|fault| fault.of_folder(&self.path))?;
         Ok(EmbeddedStore::new(shared, threads, self.request_timeout))
     }
 }

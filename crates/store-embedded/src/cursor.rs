@@ -5,12 +5,12 @@ use tower_revoke_core::{Cursor, StoreError};
 
 use crate::rows::RowKey;
 
-/// The first byte of a cursor: its kind, and the version of its encoding.
-const FEED: u8 = 1;
-const RECORDS: u8 = 2;
+/// The kinds of cursors: the first byte.
+pub(crate) const FEED: u8 = 1;
+pub(crate) const RECORDS: u8 = 2;
 
 /// A position in the feed and, during a full load, how far that has come.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct FeedCursor {
     pub(crate) store: [u8; 16],
     /// The last group whose changes were seen.
@@ -25,43 +25,17 @@ pub(crate) struct FeedCursor {
 /// feed.
 pub(crate) type Load = Option<RowKey>;
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct RecordsCursor {
-    pub(crate) store: [u8; 16],
-    pub(crate) last: [u8; 16],
-}
+/// The store, and the digest of the last record that was read.
+pub(crate) type RecordsCursor = ([u8; 16], [u8; 16]);
 
-impl FeedCursor {
-    pub(crate) fn read(cursor: &Cursor) -> Result<Self, StoreError> {
-        read(FEED, cursor)
-    }
-
-    pub(crate) fn write(&self) -> Cursor {
-        write(FEED, self)
-    }
-}
-
-impl RecordsCursor {
-    pub(crate) fn read(cursor: &Cursor) -> Result<Self, StoreError> {
-        read(RECORDS, cursor)
-    }
-
-    pub(crate) fn write(&self) -> Cursor {
-        write(RECORDS, self)
-    }
-}
-
-fn read<T: DeserializeOwned>(kind: u8, cursor: &Cursor) -> Result<T, StoreError> {
-    match cursor.as_bytes().split_first() {
-        Some((first, rest)) if *first == kind => match postcard::take_from_bytes(rest) {
-            Ok((cursor, [])) => Ok(cursor),
-            _ => Err(StoreError::ForeignCursor),
-        },
+pub(crate) fn read<T: DeserializeOwned>(kind: u8, cursor: &Cursor) -> Result<T, StoreError> {
+    match postcard::take_from_bytes::<(u8, T)>(cursor.as_bytes()) {
+        Ok(((found, cursor), [])) if kind == found => Ok(cursor),
         _ => Err(StoreError::ForeignCursor),
     }
 }
 
-fn write(kind: u8, cursor: &impl Serialize) -> Cursor {
-    let bytes = postcard::to_extend(cursor, vec![kind]);
+pub(crate) fn write(kind: u8, cursor: &impl Serialize) -> Cursor {
+    let bytes = postcard::to_allocvec(&(kind, cursor));
     Cursor::new(bytes.expect("numbers and arrays of a fixed length are always written"))
 }

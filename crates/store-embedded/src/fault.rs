@@ -1,24 +1,37 @@
-//! The faults of an open store.
+//! What can go wrong with the folder, when it is opened and afterwards.
 
-use std::{any::Any, error::Error, io, sync::Arc};
+use std::{any::Any, io, path::Path, sync::Arc};
 
+use fjall::{Error, LsmError};
 use tower_revoke_core::StoreError;
 
-/// Why a read or a commit failed. Every call that shared a commit gets a clone.
+use crate::EmbeddedStoreError;
+
+/// Why a read, a commit or an opening failed. Every call that shared a commit gets a clone.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Fault {
     #[error("there is no room left for the store's files")]
     Full(#[source] Arc<io::Error>),
+    #[error("the store's files can't be written")]
+    ReadOnly(#[source] Arc<io::Error>),
     #[error("the store's files could not be read or written")]
-    Storage(#[source] Arc<fjall::Error>),
+    Storage(#[source] Arc<Error>),
     /// A commit failed. What the journal has of it is unknown, also after another flush: the kernel
     /// may drop dirty pages and mark them clean.
     #[error("the disk could not keep what was written: mend the disk and start the program again")]
-    NotDurable(#[source] Arc<fjall::Error>),
-    #[error("the store's files could not be opened again")]
-    Closed(#[source] Arc<crate::EmbeddedStoreError>),
+    NotDurable(#[source] Arc<Error>),
     #[error("the store's files are damaged: {0}")]
     Damaged(String),
+    #[error("the store's folder is open already")]
+    Locked,
+    #[error("the store's folder belongs to another program")]
+    Foreign,
+    #[error("the store's {what} is {found}, and this release knows {known}")]
+    Newer {
+        what: &'static str,
+        found: u32,
+        known: u32,
+    },
     #[error("the work on the store's files was cut off")]
     Ended,
 }
@@ -30,33 +43,62 @@ impl Fault {
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
         Self::Damaged(text.unwrap_or_else(|| "a check failed".to_owned()))
     }
-}
 
-/// Returns the error of the operating system behind another one.
-pub(crate) fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    match error.downcast_ref() {
-        Some(error) => Some(error),
-        None => io_error(error.source()?),
+    pub(crate) fn damaged(what: &str) -> Self {
+        Self::Damaged(what.to_owned())
+    }
+
+    /// Converts to the error of opening a folder.
+    pub(crate) fn of_folder(self, path: &Path) -> EmbeddedStoreError {
+        let path = path.to_owned();
+        let io = |error: Arc<io::Error>| io::Error::new(error.kind(), error);
+        match self {
+            Self::Full(error) => EmbeddedStoreError::Full {
+                path,
+                source: io(error),
+            },
+            Self::ReadOnly(error) => EmbeddedStoreError::ReadOnly {
+                path,
+                source: io(error),
+            },
+            Self::Locked => EmbeddedStoreError::Locked { path },
+            Self::Foreign => EmbeddedStoreError::Foreign { path },
+            Self::Damaged(what) => EmbeddedStoreError::Corrupt { path, what },
+            Self::Newer { what, found, known } => EmbeddedStoreError::Newer {
+                path,
+                what,
+                found,
+                known,
+            },
+            other => EmbeddedStoreError::Io {
+                path,
+                source: other.into(),
+            },
+        }
     }
 }
 
-/// Returns whether there is no space: on the disk, in the quota, or below the file size limit.
-pub(crate) fn is_full(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
+                Self::Full(Arc::new(error))
+            }
+            Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Self::ReadOnly(Arc::new(error)),
+            Kind::UnexpectedEof => Self::damaged("a file ends too early"),
+            _ => Self::Storage(Arc::new(Error::Io(error))),
+        }
+    }
 }
 
-impl From<fjall::Error> for Fault {
-    fn from(error: fjall::Error) -> Self {
-        match io_error(&error) {
-            Some(cause) if is_full(cause) => Self::Full(Arc::new(cause.kind().into())),
-            Some(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => {
-                Self::Damaged("a file ends too early".to_owned())
-            }
-            None if !matches!(error, fjall::Error::Poisoned | fjall::Error::Locked) => {
-                Self::Damaged(error.to_string())
-            }
-            _ => Self::Storage(Arc::new(error)),
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Io(error) | Error::Storage(LsmError::Io(error)) => error.into(),
+            Error::Locked => Self::Locked,
+            Error::Poisoned => Self::Storage(Arc::new(error)),
+            other => Self::Damaged(other.to_string()),
         }
     }
 }

@@ -13,8 +13,7 @@ use std::{
 use fjall::{Database, KeyspaceCreateOptions};
 
 use crate::{
-    EmbeddedStoreError,
-    fault::{Fault, is_full},
+    fault::Fault,
     rows::{GROUP, GroupHead, group_of},
     shared::{Open, State, locked},
 };
@@ -23,7 +22,7 @@ use crate::{
 const SCHEMA: u32 = 1;
 
 /// The version of fjall's files, as its version file has it.
-const FJALL_FORMAT: u8 = 3;
+const FJALL_FORMAT: u32 = 3;
 
 /// Our file: [`MAGIC`], [`SCHEMA`], the name of the store, and the number of the last acknowledged
 /// group, followed by its complement.
@@ -53,109 +52,84 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Creates the folder if it doesn't exist, checks whose it is, and locks it.
-    pub(crate) fn begin(path: PathBuf, cache_bytes: u64) -> Result<Self, EmbeddedStoreError> {
-        let failed = |error| failed(&path, error);
+    pub(crate) fn begin(path: PathBuf, cache_bytes: u64) -> Result<Self, Fault> {
         match fs::create_dir(&path) {
-            Ok(()) => sync_folder(path.parent().unwrap_or(&path)).map_err(failed)?,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(failed(error)),
-        }
-        let foreign = || EmbeddedStoreError::Foreign { path: path.clone() };
-        if !path.is_dir() {
-            return Err(foreign());
+            Ok(()) => sync_folder(path.parent().unwrap_or(&path))?,
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error.into()),
+            Err(_) if !path.is_dir() => return Err(Fault::Foreign),
+            Err(_) => {}
         }
         let ledger = path.join(LEDGER);
-        if !ledger.exists() && fs::read_dir(&path).map_err(failed)?.next().is_some() {
-            return Err(foreign());
+        if !ledger.exists() && fs::read_dir(&path)?.next().is_some() {
+            return Err(Fault::Foreign);
         }
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(&ledger).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(EmbeddedStoreError::Locked { path });
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        let mut file = options.open(&ledger)?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => Fault::Locked,
+            TryLockError::Error(error) => error.into(),
+        })?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(failed)?;
-        let store = match &bytes[..] {
-            // Nothing was written to a folder before its ledger was complete.
-            [] | [0, ..] if !path.join(DATA).exists() => {
-                let store = random().map_err(failed)?;
-                let schema = SCHEMA.to_be_bytes();
-                let bytes = [&MAGIC[..], &schema, &store, &mark(0)].concat();
-                file.rewind().map_err(failed)?;
-                file.write_all(&bytes).map_err(failed)?;
-                file.sync_all().map_err(failed)?;
-                sync_folder(&path).map_err(failed)?;
-                store
-            }
-            bytes => {
-                let Some((magic, rest)) = bytes.split_first_chunk() else {
-                    return Err(foreign());
-                };
-                let (true, Some((schema, rest))) = (magic == MAGIC, rest.split_first_chunk())
-                else {
-                    return Err(foreign());
-                };
-                let found = u32::from_be_bytes(*schema);
-                if found > SCHEMA {
-                    return Err(EmbeddedStoreError::Newer {
-                        path,
-                        what: "schema",
-                        found,
-                        known: SCHEMA,
-                    });
-                }
-                match rest.first_chunk() {
-                    Some(store) if bytes.len() == LEDGER_LEN => *store,
-                    _ => return Err(corrupt(&path, "its ledger has the wrong length")),
-                }
-            }
+        file.read_to_end(&mut bytes)?;
+        // Nothing is written to a folder before its ledger is complete.
+        if bytes.iter().all(|byte| *byte == 0) && !path.join(DATA).exists() {
+            bytes = [
+                &MAGIC[..],
+                &SCHEMA.to_be_bytes(),
+                &random::<16>()?,
+                &mark(0),
+            ]
+            .concat();
+            file.rewind()?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            sync_folder(&path)?;
+        }
+        let Some((MAGIC, rest)) = bytes.split_first_chunk() else {
+            return Err(Fault::Foreign);
+        };
+        let Some((schema, rest)) = rest.split_first_chunk() else {
+            return Err(Fault::Foreign);
+        };
+        check_version("schema", u32::from_be_bytes(*schema), SCHEMA)?;
+        let Some(store) = rest.first_chunk().filter(|_| bytes.len() == LEDGER_LEN) else {
+            return Err(Fault::damaged("its ledger has the wrong length"));
         };
         Ok(Self {
             path,
-            store,
+            store: *store,
             cache_bytes,
             ledger: Mutex::new(file),
         })
     }
 
     /// Opens the tree, and checks that all acknowledged groups are there.
-    pub(crate) fn open(&self) -> Result<Open, EmbeddedStoreError> {
+    pub(crate) fn open(&self) -> Result<Open, Fault> {
         let acknowledged = self.acknowledged()?;
         let data = self.path.join(DATA);
-        let version = data.join("version");
-        if !version.exists() {
-            if acknowledged > 0 {
-                return Err(self.corrupt("its data are missing"));
+        match fs::read(data.join("version")).as_deref() {
+            Ok([b'F', b'J', b'L', found]) => {
+                check_version("file format", (*found).into(), FJALL_FORMAT)?;
             }
-            // A start that was cut off. fjall can't continue it.
-            if data.exists() {
-                fs::remove_dir_all(&data).map_err(|error| self.failed(error))?;
+            Err(error) if error.kind() == ErrorKind::NotFound && acknowledged == 0 => {
+                // What a start that was cut off has left can't be continued by fjall.
+                if data.exists() {
+                    fs::remove_dir_all(&data)?;
+                }
             }
-        } else if let Ok([b'F', b'J', b'L', found]) = fs::read(&version).as_deref()
-            && *found > FJALL_FORMAT
-        {
-            return Err(EmbeddedStoreError::Newer {
-                path: self.path.clone(),
-                what: "file format",
-                found: (*found).into(),
-                known: FJALL_FORMAT.into(),
-            });
+            _ => return Err(Fault::damaged("its data are missing")),
         }
         // fjall asserts some of what it reads.
         let opened = catch_unwind(AssertUnwindSafe(|| self.open_data(&data)));
-        let opened = opened.unwrap_or_else(|panic| Err(Fault::of_panic(panic.as_ref())));
-        let open = opened.map_err(|fault| self.rejected(fault))?;
+        let open = opened.unwrap_or_else(|panic| Err(Fault::of_panic(panic.as_ref())))?;
         let last = locked(&open.state).last;
-        if last < acknowledged {
-            let missing = acknowledged - last;
-            return Err(self.corrupt(format!("its last {missing} groups of writes are missing")));
+        match acknowledged.saturating_sub(last) {
+            0 => Ok(open),
+            missing => Err(Fault::Damaged(format!(
+                "its last {missing} groups of writes are missing"
+            ))),
         }
-        Ok(open)
     }
 
     fn open_data(&self, data: &Path) -> Result<Open, Fault> {
@@ -194,16 +168,15 @@ impl Folder {
     }
 
     /// Returns the number of the last group that was acknowledged.
-    fn acknowledged(&self) -> Result<u64, EmbeddedStoreError> {
+    fn acknowledged(&self) -> Result<u64, Fault> {
         let mut bytes = [0; 16];
         let mut file = locked(&self.ledger);
-        let read = file.seek(SeekFrom::Start(ACKNOWLEDGED_AT));
-        let read = read.and_then(|_| file.read_exact(&mut bytes));
-        read.map_err(|error| self.failed(error))?;
+        file.seek(SeekFrom::Start(ACKNOWLEDGED_AT))?;
+        file.read_exact(&mut bytes)?;
         let group = (u128::from_be_bytes(bytes) >> 64) as u64;
         match mark(group) == bytes {
             true => Ok(group),
-            false => Err(self.corrupt("its ledger is invalid")),
+            false => Err(Fault::damaged("its ledger is invalid")),
         }
     }
 
@@ -216,28 +189,12 @@ impl Folder {
         file.seek(SeekFrom::Start(ACKNOWLEDGED_AT))?;
         file.write_all(&mark(group))
     }
+}
 
-    pub(crate) fn failed(&self, error: io::Error) -> EmbeddedStoreError {
-        failed(&self.path, error)
-    }
-
-    pub(crate) fn rejected(&self, fault: Fault) -> EmbeddedStoreError {
-        match fault {
-            Fault::Full(error) => self.failed(error.kind().into()),
-            Fault::Damaged(what) => self.corrupt(what),
-            Fault::Storage(error) => match crate::fault::io_error(&*error) {
-                Some(cause) => self.failed(cause.kind().into()),
-                None if matches!(*error, fjall::Error::Locked) => EmbeddedStoreError::Locked {
-                    path: self.path.clone(),
-                },
-                None => io_failed(&self.path, error),
-            },
-            other => io_failed(&self.path, other),
-        }
-    }
-
-    fn corrupt(&self, what: impl Into<String>) -> EmbeddedStoreError {
-        corrupt(&self.path, what)
+fn check_version(what: &'static str, found: u32, known: u32) -> Result<(), Fault> {
+    match found > known {
+        true => Err(Fault::Newer { what, found, known }),
+        false => Ok(()),
     }
 }
 
@@ -254,37 +211,9 @@ fn mark(group: u64) -> [u8; 16] {
 
 /// Syncs a folder, without which a power cut can lose the name of a new file in it.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
-    let path = match path {
-        path if path == Path::new("") => Path::new("."),
-        path => path,
-    };
-    File::open(path)?.sync_all()
-}
-
-fn corrupt(path: &Path, what: impl Into<String>) -> EmbeddedStoreError {
-    EmbeddedStoreError::Corrupt {
-        path: path.to_owned(),
-        what: what.into(),
-    }
-}
-
-fn io_failed(path: &Path, source: impl Into<tower_revoke_core::BoxError>) -> EmbeddedStoreError {
-    EmbeddedStoreError::Io {
-        path: path.to_owned(),
-        source: source.into(),
-    }
-}
-
-fn failed(path: &Path, source: io::Error) -> EmbeddedStoreError {
-    let path = path.to_owned();
-    match source.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            EmbeddedStoreError::ReadOnly { path, source }
-        }
-        _ if is_full(&source) => EmbeddedStoreError::Full { path, source },
-        _ => io_failed(&path, source),
+    match path {
+        _ if !cfg!(unix) => Ok(()),
+        path if path == Path::new("") => File::open(".")?.sync_all(),
+        path => File::open(path)?.sync_all(),
     }
 }

@@ -11,8 +11,8 @@ use tower_revoke_core::{
 use crate::{
     fault::Fault,
     rows::{
-        ENDS, ENDS_PART, Event, GroupHead, HELD, PART, Row, RowKey, STATE, USES, Uses, end_key,
-        group_key, held_key, row_key, split, write,
+        ENDS, ENDS_PART, GroupHead, HELD, PART, Row, RowKey, STATE, USES, Uses, end_key, group_key,
+        read, row_key, split, write,
     },
     shared::{FeedLimits, State},
 };
@@ -39,7 +39,7 @@ pub(crate) struct Group<'a> {
     ended: Vec<UserKey>,
     /// The keys of uses that were taken or returned, and whether they are held.
     held: HashMap<Vec<u8>, bool>,
-    events: Vec<Event>,
+    events: Vec<Change>,
 }
 
 impl<'a> Group<'a> {
@@ -180,7 +180,7 @@ impl<'a> Group<'a> {
         for (key, (before, after)) in &touched {
             match *after == Row::default() {
                 true => batch.remove(rows, key),
-                false => batch.insert(rows, key, after.write()?),
+                false => batch.insert(rows, key, write(after)?),
             }
             if let Some(end) = after.end().filter(|_| after.end() != before.end()) {
                 ends.entry(end).or_default().extend(key);
@@ -221,15 +221,14 @@ impl<'a> Group<'a> {
     }
 
     fn tell(&mut self, change: Option<Change>) {
-        self.events.extend(change.as_ref().and_then(Event::new));
+        self.events.extend(change);
     }
 
     fn row(&mut self, kind: u8, digest: KeyDigest) -> Result<&mut Row, Fault> {
         let key = row_key(kind, digest.as_bytes());
         if !self.touched.contains_key(&key) {
             let row = self.rows.get(key)?;
-            let row = row.map(|row| Row::read(&row)).transpose()?;
-            let row = row.unwrap_or_default();
+            let row: Row = row.map_or(Ok(Row::default()), |row| read(&row))?;
             self.touched.insert(key, (row.clone(), row));
         }
         Ok(&mut self.touched.entry(key).or_default().1)
@@ -265,7 +264,7 @@ impl<'a> Group<'a> {
 }
 
 fn key_of(use_: &Use) -> Vec<u8> {
-    held_key(use_.token.as_bytes(), use_.id.as_bytes())
+    [&[HELD][..], use_.token.as_bytes(), use_.id.as_bytes()].concat()
 }
 
 impl State {

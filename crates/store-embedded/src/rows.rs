@@ -1,11 +1,9 @@
 //! The rows, their keys and their encoding.
 
-use std::{borrow::Cow, num::NonZeroU32};
-
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tower_revoke_core::{
     Change, KeyDigest, Listed, RevocationKey, RevocationRecord, UnixTime,
-    internal::merge::{Details, KeyState, Lifted, Revoked, UseCount},
+    internal::merge::{KeyState, Revoked, UseCount},
     retention,
 };
 
@@ -46,10 +44,10 @@ pub(crate) fn row_key(kind: u8, digest: &[u8; 16]) -> RowKey {
 
 /// Splits the last 17 bytes of a key into a kind and a digest.
 pub(crate) fn split(key: &[u8]) -> Result<(RowKey, KeyDigest), Fault> {
-    let damaged = || Fault::Damaged("a key is too short".to_owned());
-    let key: RowKey = *key.last_chunk().ok_or_else(damaged)?;
-    let digest = *key.last_chunk().ok_or_else(damaged)?;
-    Ok((key, KeyDigest::from_bytes(digest)))
+    match key.last_chunk::<17>() {
+        Some(key @ [_, digest @ ..]) => Ok((*key, KeyDigest::from_bytes(*digest))),
+        None => Err(Fault::damaged("a key is too short")),
+    }
 }
 
 pub(crate) fn end_key(end: UnixTime, group: u64, part: u32) -> Vec<u8> {
@@ -59,10 +57,6 @@ pub(crate) fn end_key(end: UnixTime, group: u64, part: u32) -> Vec<u8> {
         part.to_be_bytes(),
     );
     [&[ENDS][..], &end, &group, &part].concat()
-}
-
-pub(crate) fn held_key(token: &[u8; 16], use_id: &[u8]) -> Vec<u8> {
-    [&[HELD][..], token, use_id].concat()
 }
 
 pub(crate) fn group_key(group: u64, part: u32) -> Vec<u8> {
@@ -107,20 +101,20 @@ pub(crate) struct GroupHead {
 
 impl GroupHead {
     /// Reads the first part of a group: its head, and the first events.
-    pub(crate) fn read(bytes: &[u8]) -> Result<(Self, Vec<Event>), Fault> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<(Self, Vec<Change>), Fault> {
         read(bytes)
     }
 }
 
 /// What is stored under one key: a revocation with its last lift, or the uses of a token.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) state: KeyState,
     pub(crate) uses: Option<Uses>,
 }
 
 /// The taken uses of a token. The ids of several uses have rows of their own.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Uses {
     pub(crate) count: UseCount,
     /// The id of a single use.
@@ -128,49 +122,6 @@ pub(crate) struct Uses {
 }
 
 impl Row {
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Fault> {
-        let (revoked, lifted, uses): (Option<RevokedRow>, Option<LiftedRow>, Option<UsesRow>) =
-            read(bytes)?;
-        Ok(Self {
-            state: KeyState {
-                revoked: revoked.map(|(listed, at, said)| Revoked {
-                    listed: listed.into(),
-                    at,
-                    details: details(said),
-                }),
-                lifted: lifted.map(|(at, until, said)| Lifted {
-                    at,
-                    until,
-                    details: details(said),
-                }),
-            },
-            uses: uses.map(|(limit, taken, until, only)| Uses {
-                count: UseCount {
-                    limit,
-                    taken,
-                    until,
-                },
-                only,
-            }),
-        })
-    }
-
-    pub(crate) fn write(&self) -> Result<Vec<u8>, Fault> {
-        let revoked = self.state.revoked.as_ref();
-        let revoked = revoked.map(|revoked| {
-            let listed = ListedRow::from(revoked.listed);
-            (listed, revoked.at, said(revoked.details.as_deref()))
-        });
-        let lifted = self.state.lifted.as_ref();
-        let lifted =
-            lifted.map(|lifted| (lifted.at, lifted.until, said(lifted.details.as_deref())));
-        let uses = self.uses.map(|Uses { count, only }| {
-            let row: UsesRow = (count.limit, count.taken, count.until, only);
-            row
-        });
-        write(&(revoked, lifted, uses))
-    }
-
     /// Returns how the key is listed.
     pub(crate) fn listed(&self) -> Option<Listed> {
         let revoked = self.state.revoked.as_ref();
@@ -234,109 +185,5 @@ impl Row {
         let uses = &mut self.uses;
         uses.take_if(|uses| retention::ended_before(uses.count.until, before))
             .is_some()
-    }
-}
-
-type RevokedRow = (ListedRow, UnixTime, Option<Said>);
-type LiftedRow = (UnixTime, Option<UnixTime>, Option<Said>);
-type UsesRow = (NonZeroU32, u32, Option<UnixTime>, Option<[u8; 16]>);
-
-/// The issuer and the claim of a rule, by whom, and why.
-type Said = (Option<(String, Option<(String, String)>)>, String, String);
-
-fn said(details: Option<&Details>) -> Option<Said> {
-    let Details { rule, by, reason } = details?;
-    let rule = match rule {
-        Some(RevocationKey::Rule { issuer, claim }) => {
-            let claim = claim.as_ref();
-            let claim = claim.map(|(name, value)| (name.clone().into_owned(), value.clone()));
-            Some((issuer.clone(), claim))
-        }
-        _ => None,
-    };
-    Some((rule, by.clone(), reason.clone()))
-}
-
-fn details(said: Option<Said>) -> Option<Box<Details>> {
-    let (rule, by, reason) = said?;
-    let rule = rule.map(|(issuer, claim)| RevocationKey::Rule {
-        issuer,
-        claim: claim.map(|(name, value)| (Cow::Owned(name), value)),
-    });
-    Details { rule, by, reason }.kept()
-}
-
-/// A [`Listed`].
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-enum ListedRow {
-    Revoked(Option<UnixTime>),
-    Spent(Option<UnixTime>),
-    Rule(UnixTime, Option<UnixTime>),
-}
-
-impl From<Listed> for ListedRow {
-    fn from(listed: Listed) -> Self {
-        match listed {
-            Listed::Spent { until } => Self::Spent(until),
-            Listed::Rule {
-                issued_at_or_before,
-                until,
-            } => Self::Rule(issued_at_or_before, until),
-            other => Self::Revoked(other.until()),
-        }
-    }
-}
-
-impl From<ListedRow> for Listed {
-    fn from(row: ListedRow) -> Self {
-        match row {
-            ListedRow::Revoked(until) => Self::Revoked { until },
-            ListedRow::Spent(until) => Self::Spent { until },
-            ListedRow::Rule(issued_at_or_before, until) => Self::Rule {
-                issued_at_or_before,
-                until,
-            },
-        }
-    }
-}
-
-/// A [`Change`] in the feed.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Event {
-    key: [u8; 16],
-    what: What,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-enum What {
-    Listed(ListedRow, UnixTime),
-    Lifted(UnixTime, Option<UnixTime>),
-    Returned,
-}
-
-impl Event {
-    /// Returns `None` for a kind of change that this version doesn't know, and so never makes.
-    pub(crate) fn new(change: &Change) -> Option<Self> {
-        let what = match *change {
-            Change::Listed { listed, at, .. } => What::Listed(listed.into(), at),
-            Change::Lifted { at, until, .. } => What::Lifted(at, until),
-            Change::Returned { .. } => What::Returned,
-            _ => return None,
-        };
-        let key = *change.key().as_bytes();
-        Some(Self { key, what })
-    }
-
-    pub(crate) fn change(&self) -> Change {
-        let key = KeyDigest::from_bytes(self.key);
-        match self.what {
-            What::Listed(listed, at) => Change::Listed {
-                key,
-                listed: listed.into(),
-                at,
-            },
-            What::Lifted(at, until) => Change::Lifted { key, at, until },
-            What::Returned => Change::Returned { key },
-        }
     }
 }

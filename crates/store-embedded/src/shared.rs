@@ -1,7 +1,6 @@
 //! The open tree that the threads share, and how it recovers from faults.
 
 use std::{
-    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -15,8 +14,7 @@ use tokio::sync::watch;
 use tower_revoke_core::{Clock, StoreError, UnixTime, internal::OutageLog};
 
 use crate::{
-    EmbeddedStoreError,
-    fault::{Fault, io_error, is_full},
+    fault::Fault,
     folder::{Folder, random},
     group::Group,
 };
@@ -80,19 +78,13 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Opens the tree, and writes a first group, which names the opening.
-    pub(crate) fn open(
-        folder: Folder,
-        clock: Clock,
-        feed: FeedLimits,
-    ) -> Result<Arc<Self>, EmbeddedStoreError> {
-        let opening = random().map_err(|error| folder.failed(error))?;
-        let open = folder.open()?;
+    pub(crate) fn open(folder: Folder, clock: Clock, feed: FeedLimits) -> Result<Arc<Self>, Fault> {
         let shared = Self {
-            open: RwLock::new(Some(open)),
+            open: RwLock::new(Some(folder.open()?)),
             folder,
             clock,
             feed,
-            opening,
+            opening: random()?,
             news: watch::Sender::default(),
             entries: AtomicU64::default(),
             rejecting: Mutex::default(),
@@ -100,8 +92,7 @@ impl Shared {
             #[cfg(test)]
             harm: Mutex::default(),
         };
-        let began = shared.write(|group| group.must_commit());
-        began.map_err(|fault| shared.folder.rejected(fault))?;
+        shared.write(|group| group.must_commit())?;
         Ok(Arc::new(shared))
     }
 
@@ -140,16 +131,12 @@ impl Shared {
         if let Some((fault, _)) = &*locked(&self.rejecting) {
             return Err(fault.clone());
         }
-        let committed = self.unharmed().and_then(|()| batch.commit());
-        committed.map_err(|error| match &error {
-            fjall::Error::Poisoned => Fault::from(error),
-            _ if io_error(&error).is_some_and(is_full) => Fault::from(error),
-            _ => Fault::NotDurable(Arc::new(error)),
-        })?;
+        #[cfg(test)]
+        self.harm()?;
+        batch.commit().map_err(not_durable)?;
         let before = std::mem::replace(&mut *locked(&open.state), after);
         self.entries.store(after.entries, Ordering::Relaxed);
-        let acknowledged = self.folder.acknowledge(after.last);
-        acknowledged.map_err(|error| Fault::from(fjall::Error::Io(error)))?;
+        self.folder.acknowledge(after.last)?;
         if after.changes != before.changes {
             self.news.send_replace(after.last);
         }
@@ -215,8 +202,7 @@ impl Shared {
                     tracing::info!(folder = %self.folder.path.display(), "the store is open again");
                 }
             }
-            Err(error) => {
-                let fault = Fault::Closed(Arc::new(error));
+            Err(fault) => {
                 *locked(&self.rejecting) = Some((fault, Some(self.clock.uptime() + PAUSE)));
             }
         }
@@ -241,26 +227,24 @@ impl Shared {
         }
     }
 
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "tests fail here")]
-    fn unharmed(&self) -> fjall::Result<()> {
-        Ok(())
-    }
-
     #[cfg(test)]
-    fn unharmed(&self) -> fjall::Result<()> {
-        match *locked(&self.harm) {
-            Some(kind) => Err(std::io::Error::from(kind).into()),
-            None => Ok(()),
-        }
+    fn harm(&self) -> Result<(), Fault> {
+        let harm = *locked(&self.harm);
+        harm.map_or(Ok(()), |kind| {
+            Err(not_durable(std::io::Error::from(kind).into()))
+        })
     }
 }
 
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("path", &self.folder.path)
-            .finish_non_exhaustive()
+/// Converts the error of a commit: only if the disk is full, or if the tree has failed before, the
+/// journal can be continued.
+fn not_durable(error: fjall::Error) -> Fault {
+    match error {
+        fjall::Error::Io(error) => match Fault::from(error) {
+            Fault::Storage(error) => Fault::NotDurable(error),
+            other => other,
+        },
+        other => other.into(),
     }
 }
 

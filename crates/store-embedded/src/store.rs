@@ -10,7 +10,7 @@ use tower_revoke_core::{
 
 use crate::{
     EmbeddedStoreBuilder, EmbeddedStoreError,
-    cursor::{FeedCursor, RecordsCursor},
+    cursor::{self, FeedCursor, RecordsCursor},
     group::Group,
     reading,
     shared::{Open, Shared},
@@ -56,6 +56,22 @@ impl EmbeddedStore {
         }))
     }
 
+    /// Executes a call on the writing thread.
+    async fn write<T: Send + 'static, E: Into<StoreError>>(
+        &self,
+        act: impl FnOnce(&mut Group<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.in_time(self.0.threads.write(act)).await
+    }
+
+    /// Executes a call on a reading thread.
+    async fn read<T: Send + 'static, E: Into<StoreError>>(
+        &self,
+        act: impl FnOnce(&Shared, &Open) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.in_time(self.0.threads.read(act)).await
+    }
+
     async fn in_time<T>(
         &self,
         call: impl Future<Output = Result<T, StoreError>> + Send,
@@ -89,51 +105,38 @@ impl Store for EmbeddedStore {
     async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
         for some in revocations.chunks(AT_ONCE) {
             let some = some.to_vec();
-            let act =
-                move |group: &mut Group<'_>| some.iter().try_for_each(|one| group.revoke(one));
-            self.in_time(self.0.threads.write(act)).await?;
+            self.write(move |group| some.iter().try_for_each(|one| group.revoke(one)))
+                .await?;
         }
         Ok(())
     }
 
     async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
         let lift = lift.clone();
-        let write = self.0.threads.write(move |group| group.lift(&lift));
-        self.in_time(write).await
+        self.write(move |group| group.lift(&lift)).await
     }
 
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
         let keys = keys.to_vec();
-        let read = self
-            .0
-            .threads
-            .read(move |_, open| reading::look_up(open, &keys));
-        self.in_time(read).await
+        self.read(move |_, open| reading::look_up(open, &keys))
+            .await
     }
 
     async fn take_use(&self, use_: &Use, now: UnixTime) -> Result<UseOutcome, StoreError> {
         let use_ = *use_;
-        let write = self
-            .0
-            .threads
-            .write(move |group| group.take_use(&use_, now));
-        self.in_time(write).await
+        self.write(move |group| group.take_use(&use_, now)).await
     }
 
     async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
         let use_ = *use_;
-        let write = self.0.threads.write(move |group| group.return_use(&use_));
-        self.in_time(write).await
+        self.write(move |group| group.return_use(&use_)).await
     }
 
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
         let (mut dropped, mut after) = (0, None);
         loop {
-            let step = self
-                .0
-                .threads
-                .write(move |group| group.purge(before, after));
-            let (some, last) = step.await?;
+            let step = move |group: &mut Group<'_>| group.purge(before, after);
+            let (some, last) = self.0.threads.write(step).await?;
             dropped += some;
             if last.is_none() {
                 break;
@@ -160,28 +163,25 @@ impl ChangeFeed for EmbeddedStore {
         since: Option<&'a Cursor>,
     ) -> BoxFuture<'a, Result<Changes, StoreError>> {
         Box::pin(async move {
-            let since = since.map(FeedCursor::read).transpose()?;
-            let read = move |shared: &Shared, open: &Open| reading::changes(shared, open, since);
-            self.in_time(self.0.threads.read(read)).await
+            let since = since.map(|cursor| cursor::read(cursor::FEED, cursor));
+            let since = since.transpose()?;
+            self.read(move |shared, open| reading::changes(shared, open, since))
+                .await
         })
     }
 
     fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            match FeedCursor::read(since) {
-                Ok(FeedCursor {
-                    store,
-                    group,
-                    load: None,
-                    ..
-                }) if store == self.0.shared.folder.store => {
-                    let mut news = self.0.shared.news.subscribe();
-                    // Fails only once the sender is dropped, and this handle keeps it.
-                    let _ = news.wait_for(|last| *last > group).await;
-                }
-                // The cursor is foreign, invalid or within a full load: `changes` has an answer at
-                // once.
-                _ => {}
+            let cursor = cursor::read::<FeedCursor>(cursor::FEED, since);
+            // If the cursor is foreign, invalid or within a full load, `changes` has an answer at
+            // once.
+            if let Ok(cursor) = cursor
+                && cursor.load.is_none()
+                && cursor.store == self.0.shared.folder.store
+            {
+                let mut news = self.0.shared.news.subscribe();
+                // Fails only once the sender is dropped, and this handle keeps it.
+                let _ = news.wait_for(|last| *last > cursor.group).await;
             }
         })
     }
@@ -190,9 +190,8 @@ impl ChangeFeed for EmbeddedStore {
         Box::pin(async move {
             for some in known.chunks(AT_ONCE) {
                 let some = some.to_vec();
-                let act =
-                    move |group: &mut Group<'_>| some.iter().try_for_each(|one| group.restore(one));
-                self.in_time(self.0.threads.write(act)).await?;
+                self.write(move |group| some.iter().try_for_each(|one| group.restore(one)))
+                    .await?;
             }
             Ok(())
         })
@@ -208,12 +207,12 @@ impl Records for EmbeddedStore {
         at_most: usize,
     ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
         Box::pin(async move {
-            let mut after = match after.map(RecordsCursor::read).transpose()? {
-                Some(cursor) if cursor.store != self.0.shared.folder.store => {
-                    return Err(StoreError::ForeignCursor);
-                }
-                cursor => cursor.map(|cursor| cursor.last),
-            };
+            let after = after.map(|cursor| cursor::read(cursor::RECORDS, cursor));
+            let after: Option<RecordsCursor> = after.transpose()?;
+            if after.is_some_and(|(store, _)| store != self.0.shared.folder.store) {
+                return Err(StoreError::ForeignCursor);
+            }
+            let mut after = after.map(|(_, last)| last);
             let at_most = at_most.max(1);
             let mut page = RecordPage::default();
             loop {
@@ -221,7 +220,7 @@ impl Records for EmbeddedStore {
                 let read = move |shared: &Shared, open: &Open| {
                     reading::records(shared, open, &wanted, after, room)
                 };
-                let (more, last) = self.in_time(self.0.threads.read(read)).await?;
+                let (more, last) = self.read(read).await?;
                 page.records.extend(more.records);
                 page.next = more.next;
                 if last.is_none() {

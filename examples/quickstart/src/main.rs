@@ -17,7 +17,7 @@ use example_issuer::Issuer;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tower_revoke::{Monitor, RevocationList, core::BoxError};
-use tower_revoke_store_redb::RedbStore;
+use tower_revoke_store_embedded::EmbeddedStore;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
@@ -47,7 +47,7 @@ async fn main() -> Result<ExitCode, BoxError> {
 struct Scene {
     issuer: Issuer,
     api_at: SocketAddr,
-    /// Over a store in a file, which is deleted with its folder.
+    /// Over a store in a folder, which is deleted at the end.
     list: RevocationList,
     _folder: TempDir,
     monitor: Monitor,
@@ -59,7 +59,7 @@ impl Scene {
         let backend_at = start(api::backend()).await?;
         let stranger_at = start(api::backend()).await?;
         let folder = tempfile::tempdir()?;
-        let store = RedbStore::open(folder.path().join("revocations.redb"))?;
+        let store = EmbeddedStore::open(folder.path().join("revocations"))?;
         let list = RevocationList::new(store);
         let monitor = Monitor::new();
         let api = api::router(

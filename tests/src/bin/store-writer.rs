@@ -20,7 +20,7 @@ use tower_revoke::{
     Revocation, StoreError,
     core::{BoxError, Store, UseOutcome},
 };
-use tower_revoke_store_redb::{RedbStore, RedbStoreError};
+use tower_revoke_store_embedded::{EmbeddedStore, EmbeddedStoreError};
 use tower_revoke_store_sql::{SqliteStore, SqliteStoreError};
 use tower_revoke_tests::{acks::Ack, load::now};
 
@@ -41,15 +41,15 @@ async fn run(arguments: &[String]) -> Result<Infallible, BoxError> {
     };
     let seed = seed.parse()?;
     match kind.as_str() {
-        "redb" => write(redb(place)?, seed).await,
+        "embedded" => write(embedded(place)?, seed).await,
         "sqlite" => write(sqlite(place).await?, seed).await,
         other => Err(format!("no store is named {other}").into()),
     }
 }
 
 /// The long timeout keeps a slow disk from failing the test.
-fn redb(place: &str) -> Result<RedbStore, RedbStoreError> {
-    let builder = RedbStore::builder(place);
+fn embedded(place: &str) -> Result<EmbeddedStore, EmbeddedStoreError> {
+    let builder = EmbeddedStore::builder(place);
     builder.request_timeout(Duration::from_secs(600)).open()
 }
 

@@ -3,8 +3,13 @@
 //! A store reads the state of a key, applies an operation of this module to it, and writes it back.
 //! Each operation returns the change to publish in the feed, or `None` if followers see no
 //! difference.
+//!
+//! The embedded store keeps these types, [`Listed`] and [`Change`] as serde writes them: the order of
+//! their fields and variants is part of its format.
 
 use std::num::NonZeroU32;
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Change, KeyDigest, Lift, Listed, Revocation, RevocationKey, StoreError, UnixTime, Use,
@@ -15,7 +20,7 @@ use crate::{
 ///
 /// The uses of a token are independent of it and are kept apart, see [`UseCount`]. A revocation in
 /// this state is never older than the last lift.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyState {
     /// The revocation or rule in effect.
     pub revoked: Option<Revoked>,
@@ -24,7 +29,7 @@ pub struct KeyState {
 }
 
 /// A revocation or a rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
     /// How the key is listed.
     pub listed: Listed,
@@ -35,7 +40,7 @@ pub struct Revoked {
 }
 
 /// The last lift of a key, kept as long as any of the revocations that were lifted would have been.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifted {
     /// When it was made.
     pub at: UnixTime,
@@ -46,7 +51,7 @@ pub struct Lifted {
 }
 
 /// The author and reason of a revocation or lift, and the key of a rule.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
     /// The key of a rule. That of a token follows from its digest.
     pub rule: Option<RevocationKey>,
@@ -187,7 +192,7 @@ impl KeyState {
 }
 
 /// How many of a token's uses are taken. The store keeps their ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UseCount {
     /// How many uses there are in all.
     pub limit: NonZeroU32,

@@ -1,5 +1,7 @@
 //! The [`ChangeFeed`] trait, by which nodes follow a store.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Listed, StoreError};
 use crate::{BoxFuture, KeyDigest, UnixTime};
 
@@ -101,7 +103,7 @@ pub struct Changes {
 ///
 /// A token can be both revoked and spent. The two are independent: the end of one doesn't end the
 /// other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Change {
     /// The key is listed from now on.

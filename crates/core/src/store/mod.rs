@@ -5,6 +5,8 @@ mod records;
 
 use std::{num::NonZeroU32, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 pub use self::{
     feed::{Change, ChangeFeed, Changes, Cursor},
     records::{RecordFilter, RecordPage, Records, RevocationRecord},
@@ -128,7 +130,7 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// What a store lists under a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Listed {
     /// The token is revoked.

@@ -1,4 +1,4 @@
-//! Tests the redb store in its own process, under limits of the operating system.
+//! Tests the embedded store in its own process, under limits of the operating system.
 
 use std::{
     collections::BTreeSet,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use tower_revoke::core::{KeyDigest, Store};
-use tower_revoke_store_redb::{RedbStore, RedbStoreError};
+use tower_revoke_store_embedded::{EmbeddedStore, EmbeddedStoreError};
 use tower_revoke_tests::acks::Ack;
 
 /// Kills the process on drop, so that it never outlives the test.
@@ -20,24 +20,31 @@ impl Drop for Running {
     }
 }
 
-/// A file that can't grow any further, as on a full disk.
+/// Files that can't grow any further, as on a full disk.
 #[tokio::test]
-async fn a_file_without_room_rejects_writes_and_keeps_what_it_has() {
+async fn a_folder_without_room_rejects_writes_and_keeps_what_it_has() {
     let folder = tempfile::tempdir().expect("a temp dir");
-    let file = folder.path().join("revocations.redb");
-    // The limit is in blocks of 1,024 bytes. Without the trap, SIGXFSZ would kill the process.
-    let limited = r#"trap '' XFSZ; ulimit -f 2000; exec "$@""#;
+    let path = folder.path().join("revocations");
+    // Without the trap, SIGXFSZ would kill the process.
+    let trapped = r#"trap '' XFSZ; exec "$@""#;
     let writer = Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", "bash", "-c", limited, "bash"])
+        .args(["--pdeathsig", "KILL", "bash", "-c", trapped, "bash"])
         .arg(env!("CARGO_BIN_EXE_store-writer"))
-        .args(["redb".as_ref(), file.as_os_str(), "1".as_ref()])
+        .args(["embedded".as_ref(), path.as_os_str(), "1".as_ref()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
     let mut writer = Running(writer.expect("setpriv and bash run"));
     let said = writer.0.stdout.take().expect("a piped stream");
+    let mut said = BufReader::new(said).lines().peekable();
+    // Only once the store is open: a new journal reserves more than that.
+    said.peek();
+    let pid = writer.0.id().to_string();
+    let limit = ["--pid", &pid, "--fsize=300000"];
+    let limited = Command::new("prlimit").args(limit).status();
+    assert!(limited.expect("prlimit, of util-linux, runs").success());
     let mut revoked = BTreeSet::new();
-    for line in BufReader::new(said).lines() {
+    for line in said {
         match line.expect("text").parse().expect("an acknowledgement") {
             Ack::Revoked(number) | Ack::Won(number, _) => revoked.insert(number),
             Ack::Lost(..) => continue,
@@ -51,7 +58,7 @@ async fn a_file_without_room_rejects_writes_and_keeps_what_it_has() {
         "{why:?}"
     );
     assert!(!revoked.is_empty(), "some were acknowledged");
-    let store = RedbStore::open(&file).expect("the file opens");
+    let store = EmbeddedStore::open(&path).expect("the folder opens");
     let keys: Vec<_> = revoked
         .iter()
         .map(|number| KeyDigest::of_token(Ack::token(*number)))
@@ -63,23 +70,23 @@ async fn a_file_without_room_rejects_writes_and_keeps_what_it_has() {
 
 /// The operating system releases the lock when the process exits.
 #[test]
-fn a_file_that_another_process_has_open_is_locked() {
+fn a_folder_that_another_process_has_open_is_locked() {
     let folder = tempfile::tempdir().expect("a temp dir");
-    let file = folder.path().join("revocations.redb");
+    let path = folder.path().join("revocations");
     let other = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_store-writer")])
-        .args(["redb".as_ref(), file.as_os_str(), "1".as_ref()])
+        .args(["embedded".as_ref(), path.as_os_str(), "1".as_ref()])
         .stdout(Stdio::piped())
         .spawn();
     let mut other = Running(other.expect("setpriv, of util-linux, runs"));
     let said = other.0.stdout.take().expect("a piped stream");
     let first = BufReader::new(said).lines().next();
     first.expect("a line").expect("text");
-    let rejected = RedbStore::open(&file).expect_err("it is open");
+    let rejected = EmbeddedStore::open(&path).expect_err("it is open");
     assert!(
-        matches!(rejected, RedbStoreError::Locked { .. }),
+        matches!(rejected, EmbeddedStoreError::Locked { .. }),
         "{rejected}"
     );
     drop(other);
-    RedbStore::open(&file).expect("no process has it open");
+    EmbeddedStore::open(&path).expect("no process has it open");
 }
