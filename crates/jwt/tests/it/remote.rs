@@ -959,6 +959,32 @@ async fn the_fetch_ends_with_the_verifier() {
     assert_eq!(setup.client.asked(), 1);
 }
 
+/// A runtime that stands still, as one that nobody drives any more, ends no fetch.
+#[test]
+fn a_fetch_in_a_runtime_that_hangs_is_replaced_by_the_next() {
+    let runtime = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time().start_paused(true).build().unwrap()
+    };
+    let setup = Setup::new();
+    let token = setup.token();
+    let hangs = runtime();
+    setup.client.hold();
+    hangs.block_on(async {
+        let mut waits = std::pin::pin!(verify(&setup.tokens, &token));
+        assert!(futures_util::poll!(waits.as_mut()).is_pending());
+        setup.client.sent(1).await;
+    });
+    setup.client.release();
+    // Twice the timeout of a fetch, and what a request waits longer.
+    for (millis, is_replaced) in [(10_499, false), (2, true)] {
+        setup.hand.advance(Duration::from_millis(millis));
+        let verified = runtime().block_on(verify(&setup.tokens, &token));
+        assert_eq!(verified.is_ok(), is_replaced, "{verified:?}");
+    }
+    assert_eq!(setup.client.asked(), 2);
+}
+
 #[test]
 fn a_runtime_that_is_gone_is_replaced_by_the_next() {
     let setup = Setup::new();
