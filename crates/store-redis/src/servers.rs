@@ -370,7 +370,7 @@ mod tests {
     /// The addresses of a cluster whose servers are replaced would grow without bound, and each
     /// refresh would wait for those that are gone.
     #[test]
-    fn servers_that_own_nothing_any_more_are_forgotten() {
+    fn servers_without_slots_are_forgotten() {
         let address = |port| Address {
             host: "a".to_owned(),
             port,

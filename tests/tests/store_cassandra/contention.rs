@@ -113,7 +113,7 @@ async fn a_write_of_a_clock_that_is_behind_counts(address: &str) {
     );
 }
 
-/// A purge deletes the held uses of a token in batches, and the token with the last of them.
+/// A purge deletes the uses of a token in batches, and the token with the last batch.
 async fn a_purge_removes_all_uses_of_a_token(address: &str) {
     let store = keyspace(address, "many_uses").await.connect().await;
     let store = store.expect("a running server");
@@ -136,7 +136,7 @@ async fn a_purge_removes_all_uses_of_a_token(address: &str) {
     assert_eq!(left, [0]);
 }
 
-/// A writer that was heard of within a day keeps its log, whatever time the caller of a purge names.
+/// A writer that was active within a day keeps its log, whatever time a purge is called with.
 async fn only_silent_writers_are_retired(address: &str) {
     let open = async || {
         let store = keyspace(address, "writers").await.connect().await;

@@ -37,7 +37,7 @@ async fn a_folder_without_room_rejects_writes_and_keeps_what_it_has() {
     let mut writer = Running(writer.expect("setpriv and bash run"));
     let said = writer.0.stdout.take().expect("a piped stream");
     let mut said = BufReader::new(said).lines().peekable();
-    // Only once the store is open: a new journal reserves more than that.
+    // Set only once the store is open, because a new journal reserves more than the limit.
     said.peek();
     let pid = writer.0.id().to_string();
     let limit = ["--pid", &pid, "--fsize=300000"];

@@ -1,4 +1,4 @@
-//! Answers that count as fresh come from a server that would take a write.
+//! Tests that fresh answers come only from a server that accepts writes.
 
 use tower_revoke_core::{ChangeFeed, Cursor, Lift, Store, UseOutcome};
 use tower_revoke_store_redis::{RedisStore, RedisStoreError};
@@ -8,7 +8,7 @@ use tower_revoke_tests::{
     servers::{Redis, is_outage},
 };
 
-/// Neither the feed nor a look-up answers.
+/// Asserts that neither the feed nor a look-up answers.
 async fn answers_nothing(store: &RedisStore, since: &Cursor) {
     let page = store.changes(Some(since)).await.unwrap_err();
     assert!(is_outage(&page), "{page:?}");
@@ -42,7 +42,7 @@ async fn a_primary_that_is_cut_off_from_its_replicas_answers_nothing() {
     assert!(store.look_up(&[key(1)]).await.unwrap()[0].is_some());
 }
 
-/// The number of changes to the data set so far.
+/// Returns the number of changes to the data set so far.
 fn writes(redis: &Redis) -> String {
     let info = redis.cli(&["INFO", "persistence"]);
     let line = info
@@ -51,7 +51,7 @@ fn writes(redis: &Redis) -> String {
     line.expect("the number of changes").to_owned()
 }
 
-/// A load in pages of an index that changes meanwhile, followed by a page of the feed.
+/// Loads an index that changes between pages, and then reads a page of the feed.
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_writes_nothing() {
     let redis = Redis::start(&["--save", ""]).await;
@@ -63,7 +63,7 @@ async fn reading_writes_nothing() {
     }
     let mut page = store.changes(None).await.unwrap();
     let mut read = page.changes.len();
-    // The last key of the page leaves the index, so the next page can't continue behind it by rank.
+    // The last key of the page leaves the index, so the next page can't continue by its rank.
     for number in 0..5_000 {
         if page
             .changes
@@ -91,7 +91,7 @@ async fn reading_writes_nothing() {
     assert_eq!(spent, UseOutcome::Spent);
 }
 
-/// A login that may only read is told when the store is opened.
+/// A read-only login is rejected when the store opens.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_may_not_write_is_rejected() {
     let redis = Redis::start(&[]).await;

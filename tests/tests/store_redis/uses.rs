@@ -190,7 +190,7 @@ async fn the_index_grows_with_tokens_not_with_uses() {
             }
         }
         assert_eq!(loaded(&store).await.len(), 0);
-        // A purge indexes what is new in the feed.
+        // A purge first indexes the new entries of the feed.
         assert_eq!(store.purge(UnixTime::EPOCH).await.unwrap(), 0);
         let places = redis.cli(&["ZRANGE", index, "0", "-1"]);
         assert_eq!(*keys_in_it.get_or_insert(places.len()), places.len());
