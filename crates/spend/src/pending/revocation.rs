@@ -12,8 +12,8 @@ use tower_revoke_core::UnixTime;
 
 use crate::commit::{FIRST_PAUSE, LONGEST_PAUSE};
 
-/// Far enough away, and can still be added to an [`Instant`].
-const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+/// 34 years: far enough away, and can still be added to an [`Instant`].
+const FAR: Duration = Duration::from_secs(1 << 30);
 
 /// `wait` after `now`.
 pub(super) fn after(now: Instant, wait: Duration) -> Instant {
@@ -46,6 +46,7 @@ pub(super) struct PendingRevocation<R> {
     is_due: bool,
     is_running: bool,
     pause: Duration,
+    /// `None` unless an attempt is due, and none is running.
     retry_at: Option<Instant>,
 }
 
@@ -155,8 +156,12 @@ impl<R> PendingRevocation<R> {
     pub(super) fn wake_at(&self) -> Option<Instant> {
         let limit = |waiting: &Waiting<R>| waiting.keys().next().map(|(limit, _)| *limit);
         let deadline = self.open.first().map(|call| call.deadline);
-        let retry = self.retry_at.filter(|_| self.is_due && !self.is_running);
-        let all = [deadline, retry, limit(&self.waiting), limit(&self.covered)];
+        let all = [
+            deadline,
+            self.retry_at,
+            limit(&self.waiting),
+            limit(&self.covered),
+        ];
         all.into_iter().flatten().min()
     }
 }

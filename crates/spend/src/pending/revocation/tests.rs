@@ -331,6 +331,13 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
+#[test]
+fn the_longest_deadline_is_decades_away() {
+    let now = Instant::now();
+    let decades = Duration::from_secs(20 * 365 * 24 * 60 * 60);
+    assert!(after(now, Duration::MAX) > now + decades);
+}
+
 proptest! {
     #[test]
     fn trap_42_long_schedules_of_many_calls_at_random(
