@@ -331,6 +331,59 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// A revocation that two calls have joined, which both last for a minute.
+fn joined(now: Instant) -> (PendingRevocation<u64>, [JoinedCall; 2]) {
+    let deadline = now + Duration::from_secs(60);
+    let calls = [1, 2].map(|id| JoinedCall { deadline, id });
+    let mut revocation = PendingRevocation::new(None);
+    assert!(revocation.join(calls[0], None));
+    assert!(!revocation.join(calls[1], None));
+    (revocation, calls)
+}
+
+#[test]
+fn the_pause_after_a_failure_doubles_up_to_the_longest() {
+    let mut now = Instant::now();
+    let (mut revocation, [call, _]) = joined(now);
+    revocation.cancel(call);
+    let pauses = (0..10).map(|power| (FIRST_PAUSE * (1 << power)).min(LONGEST_PAUSE));
+    for pause in pauses {
+        assert_eq!(revocation.step(now).0, Step::Revoke(None));
+        revocation.failed(now);
+        assert_eq!(revocation.step(now).0, Step::Wait);
+        assert_eq!(revocation.wake_at(), Some(now + pause));
+        now += pause;
+    }
+    assert_eq!(revocation.step(now).0, Step::Revoke(None));
+    assert!(revocation.revoked().is_empty());
+}
+
+#[test]
+fn a_response_that_ends_during_an_attempt_that_fails_waits_for_no_pause() {
+    let now = Instant::now();
+    let limit = now + Duration::from_secs(2);
+    let (mut revocation, [first, second]) = joined(now);
+    revocation.end(first, limit, first.id);
+    assert_eq!(revocation.step(now).0, Step::Revoke(None));
+    revocation.end(second, limit, second.id);
+    revocation.failed(now);
+    assert_eq!(revocation.step(now).0, Step::Revoke(None));
+    assert_eq!(revocation.revoked(), [(1, true), (2, true)]);
+    assert_eq!(revocation.step(now), (Step::Done, Vec::new()));
+}
+
+#[test]
+fn a_client_that_leaves_during_an_attempt_that_fails_hurries_nothing() {
+    let now = Instant::now();
+    let (mut revocation, [first, second]) = joined(now);
+    revocation.cancel(first);
+    assert_eq!(revocation.step(now).0, Step::Revoke(None));
+    revocation.cancel(second);
+    revocation.failed(now);
+    assert_eq!(revocation.step(now).0, Step::Wait);
+    assert_eq!(revocation.wake_at(), Some(now + FIRST_PAUSE));
+}
+
 #[test]
 fn the_longest_deadline_is_decades_away() {
     let now = Instant::now();
