@@ -12,7 +12,6 @@ pub(crate) const RECORDS: u8 = 2;
 /// A position in the feed and, during a full load, how far that has come.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct FeedCursor {
-    pub(crate) store: [u8; 16],
     /// The last group whose changes were seen.
     pub(crate) group: u64,
     /// The opening in which it was written. A restored backup lacks the group, or has another one
@@ -25,17 +24,22 @@ pub(crate) struct FeedCursor {
 /// feed.
 pub(crate) type Load = Option<RowKey>;
 
-/// The store, and the digest of the last record that was read.
-pub(crate) type RecordsCursor = ([u8; 16], [u8; 16]);
+/// The digest of the last record that was read.
+pub(crate) type RecordsCursor = [u8; 16];
 
-pub(crate) fn read<T: DeserializeOwned>(kind: u8, cursor: &Cursor) -> Result<T, StoreError> {
-    match postcard::take_from_bytes::<(u8, T)>(cursor.as_bytes()) {
-        Ok(((found, cursor), [])) if kind == found => Ok(cursor),
+/// Reads a cursor of this kind and store.
+pub(crate) fn read<T: DeserializeOwned>(
+    kind: u8,
+    store: [u8; 16],
+    cursor: &Cursor,
+) -> Result<T, StoreError> {
+    match postcard::take_from_bytes::<(u8, [u8; 16], T)>(cursor.as_bytes()) {
+        Ok(((found, of, cursor), [])) if (found, of) == (kind, store) => Ok(cursor),
         _ => Err(StoreError::ForeignCursor),
     }
 }
 
-pub(crate) fn write(kind: u8, cursor: &impl Serialize) -> Cursor {
-    let bytes = postcard::to_allocvec(&(kind, cursor));
+pub(crate) fn write(kind: u8, store: [u8; 16], cursor: &impl Serialize) -> Cursor {
+    let bytes = postcard::to_allocvec(&(kind, store, cursor));
     Cursor::new(bytes.expect("numbers and arrays of a fixed length are always written"))
 }

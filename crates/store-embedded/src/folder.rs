@@ -74,28 +74,18 @@ impl Folder {
         file.read_to_end(&mut bytes)?;
         // Nothing is written to a folder before its ledger is complete.
         if bytes.iter().all(|byte| *byte == 0) && !path.join(DATA).exists() {
-            bytes = [
-                &MAGIC[..],
-                &SCHEMA.to_be_bytes(),
-                &random::<16>()?,
-                &mark(0),
-            ]
-            .concat();
+            let schema = SCHEMA.to_be_bytes();
+            bytes = [&MAGIC[..], &schema, &random::<16>()?, &mark(0)].concat();
             file.rewind()?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             sync_folder(&path)?;
         }
-        let Some((MAGIC, rest)) = bytes.split_first_chunk() else {
-            return Err(Fault::Foreign);
-        };
-        let Some((schema, rest)) = rest.split_first_chunk() else {
-            return Err(Fault::Foreign);
-        };
+        let rest = bytes.strip_prefix(MAGIC).ok_or(Fault::Foreign)?;
+        let (schema, rest) = rest.split_first_chunk().ok_or(Fault::Foreign)?;
         check_version("schema", u32::from_be_bytes(*schema), SCHEMA)?;
-        let Some(store) = rest.first_chunk().filter(|_| bytes.len() == LEDGER_LEN) else {
-            return Err(Fault::damaged("its ledger has the wrong length"));
-        };
+        let store = rest.first_chunk().filter(|_| bytes.len() == LEDGER_LEN);
+        let store = store.ok_or_else(|| Fault::damaged("its ledger has the wrong length"))?;
         Ok(Self {
             path,
             store: *store,
@@ -126,8 +116,8 @@ impl Folder {
         let last = locked(&open.state).last;
         match acknowledged.saturating_sub(last) {
             0 => Ok(open),
-            missing => Err(Fault::Damaged(format!(
-                "its last {missing} groups of writes are missing"
+            lost => Err(Fault::Damaged(format!(
+                "its last {lost} groups are missing"
             ))),
         }
     }
@@ -150,10 +140,7 @@ impl Folder {
             if state.last == 0 {
                 (state.first, state.first_events) = (group, head.events);
             } else if group != state.last + 1 {
-                return Err(Fault::Damaged(format!(
-                    "group {} is missing",
-                    state.last + 1
-                )));
+                return Err(Fault::Damaged(format!("a group before {group} is missing")));
             }
             state.last = group;
             state.changes = head.began_at + u64::from(head.events);

@@ -32,7 +32,8 @@ pub(crate) struct Group<'a> {
     purged_before: Option<UnixTime>,
     pub(crate) feed: FeedLimits,
     now: UnixTime,
-    must_commit: bool,
+    /// Whether it is committed even if nothing changes.
+    pub(crate) must_commit: bool,
     /// The rows that were read, before and after the group.
     touched: BTreeMap<RowKey, (Row, Row)>,
     /// The rows of the index that are no longer needed.
@@ -56,11 +57,6 @@ impl<'a> Group<'a> {
             held: HashMap::new(),
             events: Vec::new(),
         }
-    }
-
-    /// Commits the group even if nothing changes.
-    pub(crate) fn must_commit(&mut self) {
-        self.must_commit = true;
     }
 
     pub(crate) fn revoke(&mut self, revocation: &Revocation) -> Result<(), Fault> {

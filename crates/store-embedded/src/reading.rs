@@ -37,14 +37,10 @@ pub(crate) fn changes(
     let snapshot = open.database.snapshot();
     let (last, head) = last_group(open, &snapshot)?;
     let mut next = since.unwrap_or(FeedCursor {
-        store: shared.folder.store,
         group: last,
         opening: head.opening,
         load: Some(None),
     });
-    if next.store != shared.folder.store {
-        return Err(StoreError::ForeignCursor);
-    }
     let row = snapshot.get(&open.rows, group_key(next.group, 0));
     match row.map_err(Fault::from)? {
         Some(row) if GroupHead::read(&row)?.0.opening == next.opening => {}
@@ -58,7 +54,7 @@ pub(crate) fn changes(
     Ok(Changes {
         changes,
         more: next.load.is_some() || next.group < last,
-        next: cursor::write(cursor::FEED, &next),
+        next: cursor::write(cursor::FEED, shared.folder.store, &next),
     })
 }
 
@@ -141,8 +137,8 @@ pub(crate) fn records(
         if let Some(record) = record.filter(|record| wanted.wants(record)) {
             if page.records.len() == at_most {
                 // One more record matches, so the page is full and not the last.
-                let last = (shared.folder.store, last.unwrap_or_default());
-                page.next = Some(cursor::write(cursor::RECORDS, &last));
+                let (store, last) = (shared.folder.store, last.unwrap_or_default());
+                page.next = Some(cursor::write(cursor::RECORDS, store, &last));
                 return Ok((page, None));
             }
             page.records.push(record);

@@ -92,7 +92,7 @@ impl Shared {
             #[cfg(test)]
             harm: Mutex::default(),
         };
-        shared.write(|group| group.must_commit())?;
+        shared.write(|group| group.must_commit = true)?;
         Ok(Arc::new(shared))
     }
 
@@ -132,7 +132,7 @@ impl Shared {
             return Err(fault.clone());
         }
         #[cfg(test)]
-        self.harm()?;
+        self.fail_if_harmed()?;
         batch.commit().map_err(not_durable)?;
         let before = std::mem::replace(&mut *locked(&open.state), after);
         self.entries.store(after.entries, Ordering::Relaxed);
@@ -169,13 +169,11 @@ impl Shared {
             return act(Ok(open));
         }
         self.resume();
-        match &*self.open.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(open) => act(Ok(open)),
-            None => {
-                let rejecting = locked(&self.rejecting).clone();
-                act(Err(rejecting.map_or(Fault::Ended, |(fault, _)| fault)))
-            }
-        }
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        act(open.as_ref().ok_or_else(|| {
+            let rejecting = locked(&self.rejecting).clone();
+            rejecting.map_or(Fault::Ended, |(fault, _)| fault)
+        }))
     }
 
     /// Opens the tree again if it rejects writes and the pause is over.
@@ -226,19 +224,11 @@ impl Shared {
             );
         }
     }
-
-    #[cfg(test)]
-    fn harm(&self) -> Result<(), Fault> {
-        let harm = *locked(&self.harm);
-        harm.map_or(Ok(()), |kind| {
-            Err(not_durable(std::io::Error::from(kind).into()))
-        })
-    }
 }
 
 /// Converts the error of a commit: only if the disk is full, or if the tree has failed before, the
 /// journal can be continued.
-fn not_durable(error: fjall::Error) -> Fault {
+pub(crate) fn not_durable(error: fjall::Error) -> Fault {
     match error {
         fjall::Error::Io(error) => match Fault::from(error) {
             Fault::Storage(error) => Fault::NotDurable(error),

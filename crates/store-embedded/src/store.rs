@@ -56,6 +56,10 @@ impl EmbeddedStore {
         }))
     }
 
+    fn id(&self) -> [u8; 16] {
+        self.0.shared.folder.store
+    }
+
     /// Executes a call on the writing thread.
     async fn write<T: Send + 'static, E: Into<StoreError>>(
         &self,
@@ -94,7 +98,7 @@ impl EmbeddedStore {
     pub(crate) async fn alone(&self, work: impl FnOnce(&mut Group<'_>) + Send + 'static) {
         let work = move |group: &mut Group<'_>| -> Result<(), StoreError> {
             work(group);
-            group.must_commit();
+            group.must_commit = true;
             Ok(())
         };
         self.0.threads.write(work).await.expect("a commit");
@@ -163,7 +167,7 @@ impl ChangeFeed for EmbeddedStore {
         since: Option<&'a Cursor>,
     ) -> BoxFuture<'a, Result<Changes, StoreError>> {
         Box::pin(async move {
-            let since = since.map(|cursor| cursor::read(cursor::FEED, cursor));
+            let since = since.map(|cursor| cursor::read(cursor::FEED, self.id(), cursor));
             let since = since.transpose()?;
             self.read(move |shared, open| reading::changes(shared, open, since))
                 .await
@@ -172,12 +176,11 @@ impl ChangeFeed for EmbeddedStore {
 
     fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let cursor = cursor::read::<FeedCursor>(cursor::FEED, since);
+            let cursor = cursor::read::<FeedCursor>(cursor::FEED, self.id(), since);
             // If the cursor is foreign, invalid or within a full load, `changes` has an answer at
             // once.
             if let Ok(cursor) = cursor
                 && cursor.load.is_none()
-                && cursor.store == self.0.shared.folder.store
             {
                 let mut news = self.0.shared.news.subscribe();
                 // Fails only once the sender is dropped, and this handle keeps it.
@@ -207,12 +210,8 @@ impl Records for EmbeddedStore {
         at_most: usize,
     ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
         Box::pin(async move {
-            let after = after.map(|cursor| cursor::read(cursor::RECORDS, cursor));
-            let after: Option<RecordsCursor> = after.transpose()?;
-            if after.is_some_and(|(store, _)| store != self.0.shared.folder.store) {
-                return Err(StoreError::ForeignCursor);
-            }
-            let mut after = after.map(|(_, last)| last);
+            let after = after.map(|cursor| cursor::read(cursor::RECORDS, self.id(), cursor));
+            let mut after: Option<RecordsCursor> = after.transpose()?;
             let at_most = at_most.max(1);
             let mut page = RecordPage::default();
             loop {

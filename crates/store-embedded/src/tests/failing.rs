@@ -1,13 +1,22 @@
 //! What the store says and does when the disk fails.
 
-use std::{io::ErrorKind, num::NonZeroU32, path::Path, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    num::NonZeroU32,
+    path::Path,
+    time::Duration,
+};
 
 use tower_revoke_core::{
     Clock, KeyDigest, ManualClock, Revocation, Store, StoreError, TokenId, Use, UseId,
 };
 
 use super::NOW;
-use crate::{EmbeddedStore, shared::locked};
+use crate::{
+    EmbeddedStore,
+    fault::Fault,
+    shared::{Shared, locked, not_durable},
+};
 
 fn open(path: &Path) -> (EmbeddedStore, ManualClock) {
     let (clock, hand) = Clock::manual(NOW);
@@ -28,6 +37,16 @@ async fn revoke(store: &EmbeddedStore, number: u8) -> Result<(), StoreError> {
 async fn is_revoked(store: &EmbeddedStore, number: u8) -> bool {
     let keys = [KeyDigest::of_token(token(number))];
     store.look_up(&keys).await.unwrap()[0].is_some()
+}
+
+impl Shared {
+    /// Fails a commit as the disk would.
+    pub(crate) fn fail_if_harmed(&self) -> Result<(), Fault> {
+        match *locked(&self.harm) {
+            Some(kind) => Err(not_durable(io::Error::from(kind).into())),
+            None => Ok(()),
+        }
+    }
 }
 
 fn harm(store: &EmbeddedStore, kind: Option<ErrorKind>) {

@@ -3,6 +3,7 @@
 mod conformance;
 mod damaged;
 mod failing;
+mod format;
 mod keeping;
 mod model;
 
