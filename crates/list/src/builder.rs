@@ -106,9 +106,11 @@ impl<S> RevocationListBuilder<S> {
     /// this list. Rules, lifts, and entries that are kept for ever take somewhat more. A reload
     /// needs the memory twice.
     ///
-    /// Above the limit, the list drops its mirror and logs that. From then on it looks up each
-    /// token in the store, within [`max_staleness`](Self::max_staleness), and can't write back to a
-    /// store that loses entries. Zero disables the mirror.
+    /// Above the limit, the list drops its mirror and logs that. It then looks up each token in the
+    /// store, within [`max_staleness`](Self::max_staleness), and can't write back to a store that
+    /// loses entries. It tries to load the mirror again after a minute, then less often, at least
+    /// once an hour, and has it back when no more than 90 % of the limit is listed. Zero disables
+    /// the mirror.
     pub fn mirror_capacity(mut self, entries: u64) -> Self {
         self.mirror_capacity = Some(entries);
         self

@@ -138,6 +138,7 @@ does, without labels:
 | `tower_revoke_list_max_answer_age_seconds` | gauge | the age of the oldest answer ever served: never more than that |
 | `tower_revoke_list_last_answer_timestamp_seconds` | gauge | when the store last answered, in Unix time; NaN if it never has |
 | `tower_revoke_list_mirror_live` | gauge | 1 while the mirror answers; 0 while the store is asked about each token |
+| `tower_revoke_list_mirror_full` | gauge | 1 while more is listed than `mirror_capacity`, so that there is no mirror |
 | `tower_revoke_list_mirror_age_seconds` | gauge | the age of the mirror; NaN while it has no answers to give |
 | `tower_revoke_list_mirror_entries` | gauge | entries of the mirror |
 | `tower_revoke_list_cached_answers` | gauge | answers cached beside the mirror |

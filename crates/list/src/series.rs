@@ -57,6 +57,12 @@ impl ListStats {
                 "1 while the mirror answers every question, 0 while the store is asked about each token",
             ),
             (
+                "tower_revoke_list_mirror_full",
+                Unit::Count,
+                f64::from(u8::from(self.mirror == MirrorState::Full)),
+                "1 while more is listed than mirror_capacity, so that there is no mirror",
+            ),
+            (
                 "tower_revoke_list_mirror_age_seconds",
                 Unit::Seconds,
                 seconds(self.mirror_lag),

@@ -46,9 +46,8 @@ pub struct ListStats {
 pub enum MirrorState {
     /// The list has no mirror. Each token is looked up in the store, within `max_staleness`.
     ///
-    /// Either the store needs none or has no feed, or more is listed than
-    /// [`mirror_capacity`](crate::RevocationListBuilder::mirror_capacity), or the list was not used
-    /// in a tokio runtime yet.
+    /// Either the store needs none or has no feed, or `mirror_capacity` is zero, or the list was not
+    /// used in a tokio runtime yet.
     #[default]
     Off,
     /// The mirror is being loaded for the first time. Tokens are looked up in the store in the
@@ -59,6 +58,10 @@ pub enum MirrorState {
     /// The mirror is too old because the feed fails, or the list is writing back to a store that
     /// has lost entries. Each token is looked up in the store, within `max_staleness`.
     Lost,
+    /// More is listed than
+    /// [`mirror_capacity`](crate::RevocationListBuilder::mirror_capacity). Each token is looked up
+    /// in the store, within `max_staleness`, until what is listed fits again.
+    Full,
 }
 
 /// The number of stripes of a counter that every request increments. On a single atomic, cores

@@ -228,6 +228,11 @@ impl<S: Store> ChangeFeed for ScriptedStore<S> {
         })
     }
 
+    /// Not scripted.
+    fn end(&self) -> BoxFuture<'_, Result<Option<Cursor>, StoreError>> {
+        self.inner_feed().end()
+    }
+
     fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
         self.inner_feed().changed(since)
     }

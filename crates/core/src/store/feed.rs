@@ -40,6 +40,20 @@ pub trait ChangeFeed: Send + Sync {
         since: Option<&'a Cursor>,
     ) -> BoxFuture<'a, Result<Changes, StoreError>>;
 
+    /// Returns the cursor after the last change, for a node that is about to load everything. It
+    /// follows the feed from there while it reads what is listed, so that the feed need not keep
+    /// every change that is made during a load.
+    ///
+    /// A store that returns a cursor rejects no page of a load with [`StoreError::CursorTooOld`],
+    /// however many changes are made meanwhile. `None`, the default, if the cursor that follows
+    /// what is listed is the only one.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn end(&self) -> BoxFuture<'_, Result<Option<Cursor>, StoreError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Resolves soon after a change has been made past a cursor, so that the follower need not
     /// wait for its next poll.
     ///

@@ -1,4 +1,4 @@
-//! Loads the mirror and keeps it up to date by following the feed.
+//! Keeps the mirror up to date by following the feed.
 
 use std::{
     future::pending,
@@ -8,45 +8,34 @@ use std::{
 };
 
 use futures_util::future::select;
-use tower_revoke_core::{Changes, Cursor, Store, StoreError};
+use tower_revoke_core::{Cursor, Store};
 
-use super::source::Source;
+use super::{
+    load::{Gap, Page},
+    source::Source,
+};
 use crate::{
-    mirror::{AT_ONCE, Lost, Mirror, Phase, Tables},
+    mirror::{AT_ONCE, Lost, Mirror, Phase},
     timer::Timer,
 };
 
-/// The shortest interval between two calls of the feed, however often the store signals a change.
+/// The shortest interval between two calls of the feed.
 const MIN_GAP: Duration = Duration::from_millis(5);
+
+/// The longest interval between two calls of a feed that signals changes all the time. Each call
+/// then returns many changes, so that following costs the store little.
+const MAX_GAP: Duration = Duration::from_millis(100);
 
 /// The longest interval between two attempts of a failed call.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
-/// The pause after an empty page.
-const EMPTY_PAGE: Duration = Duration::from_millis(1);
-
 /// The interval at which expired entries of the mirror are dropped.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
-/// Why the feed can't be followed from the last cursor.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Gap {
-    /// Changes after the cursor were trimmed, so everything must be loaded again.
-    Reload,
-    /// The store has lost changes that were read from it.
-    WentBack,
-    /// The store has no feed.
-    NoFeed,
-    /// More is listed than the mirror may hold.
-    TooMany,
-}
-
-/// One page of the feed, with the uptime and the number of the next write before the call began.
-struct Page {
-    began: Duration,
-    number: u64,
-    page: Changes,
-}
+/// How soon it is tried again to load what did not fit into the mirror, at first and at most. Each
+/// attempt may read nearly as many entries as the mirror may hold.
+const REFILL_AFTER: Duration = Duration::from_secs(60);
+const MAX_REFILL_AFTER: Duration = Duration::from_secs(3_600);
 
 /// Invalidates the mirror on drop, for whatever reason the follower ends.
 struct Following<S, T>(Arc<Source<S, T>>);
@@ -66,8 +55,7 @@ impl<S: Store, T: Timer> Source<S, T> {
         mirror.is_some_and(|mirror| mirror.phase() == Phase::Idle)
     }
 
-    /// Follows the store's feed until the future is dropped. It completes only if there can be no
-    /// mirror.
+    /// Follows the store's feed until the future is dropped.
     pub(super) fn follow(self: Arc<Self>) -> impl Future<Output = ()> + Send {
         if let Some(mirror) = &self.mirror {
             mirror.enter(Phase::Loading);
@@ -87,6 +75,8 @@ impl<S: Store, T: Timer> Source<S, T> {
         let mut tidy_at = self.clock.uptime() + TIDY_EVERY;
         let mut place = None;
         let mut has_followed = true;
+        let mut gap = Duration::ZERO;
+        let mut refill_after = REFILL_AFTER;
         loop {
             let followed = match place.take() {
                 Some(cursor) => self.catch_up(mirror, cursor).await,
@@ -100,18 +90,21 @@ impl<S: Store, T: Timer> Source<S, T> {
                 }
             };
             match followed {
+                Ok(_) if mirror.entries() > mirror.capacity => {
+                    // A full mirror is of no use: it is dropped, as after a load that was too large.
+                    self.overflow(mirror, &mut refill_after).await;
+                }
                 Ok((cursor, began)) => {
-                    if mirror.entries() > mirror.limit {
-                        return give_up(mirror, Gap::TooMany);
-                    }
                     if tidy_at <= self.clock.uptime() {
                         tidy_at = self.clock.uptime() + TIDY_EVERY;
                         self.tidy_mirror(mirror).await;
                     }
-                    self.wait(mirror, &cursor, began).await;
+                    self.wait(mirror, &cursor, began, &mut gap).await;
                     has_followed = true;
+                    refill_after = REFILL_AFTER;
                     place = Some(cursor);
                 }
+                Err(Gap::TooMany) => self.overflow(mirror, &mut refill_after).await,
                 Err(Gap::Reload) => {
                     mirror.reloads.fetch_add(1, Ordering::Relaxed);
                     if let Some(count) = self.log.reloads.count(self.clock.uptime(), 1) {
@@ -129,13 +122,12 @@ impl<S: Store, T: Timer> Source<S, T> {
                     if let Some(count) = self.log.histories.count(self.clock.uptime(), 1) {
                         tracing::error!(
                             count,
-                            "the revocation store has forgotten what it had told: \
-                             what is known here is written back before this node is ready again"
+                            "the revocation store has lost entries that it had published: \
+                             what the mirror holds is written back before this node is ready again"
                         );
                     }
                     self.write_back(mirror).await;
                 }
-                Err(gap) => return give_up(mirror, gap),
             }
         }
     }
@@ -150,59 +142,44 @@ impl<S: Store, T: Timer> Source<S, T> {
         self.poll_every().min(RETRY_EVERY)
     }
 
+    /// Drops the mirror, and waits until it is worth loading it again.
+    async fn overflow(&self, mirror: &Mirror, refill_after: &mut Duration) {
+        if mirror.phase() != Phase::Refilling {
+            tracing::warn!(
+                mirror_capacity = mirror.capacity,
+                "more is listed than the mirror of the list may hold: the store is asked about \
+                 each token, within max_staleness, until no more than 90 % of it is listed"
+            );
+        }
+        mirror.overflow();
+        self.timer.pause(*refill_after, pending()).await;
+        *refill_after = (*refill_after * 2).min(MAX_REFILL_AFTER);
+        mirror.enter(Phase::Refilling);
+    }
+
     /// Waits until the feed may have new changes.
-    async fn wait(&self, mirror: &Mirror, cursor: &Cursor, began: Duration) {
+    ///
+    /// After a quiet time, a change is read at once. While each wait ends early, `gap` doubles.
+    async fn wait(&self, mirror: &Mirror, cursor: &Cursor, began: Duration, gap: &mut Duration) {
         let wake = async {
-            let told = match self.store.feed() {
+            let changed = match self.store.feed() {
                 Some(feed) => feed.changed(cursor),
                 None => Box::pin(pending()),
             };
             let woken = pin!(mirror.wake.notified());
-            select(told, woken).await;
+            select(changed, woken).await;
         };
+        let waits_from = self.clock.uptime();
         self.timer.pause(self.poll_every(), wake).await;
-        let gap = MIN_GAP.saturating_sub(self.clock.uptime().saturating_sub(began));
-        if !gap.is_zero() {
-            self.timer.pause(gap, pending()).await;
+        let now = self.clock.uptime();
+        if now.saturating_sub(waits_from) >= (*gap).max(MIN_GAP) {
+            *gap = Duration::ZERO;
+            return;
         }
-    }
-
-    /// Loads everything that is listed, then the changes made since, into fresh tables, and puts
-    /// them in place of the old ones.
-    pub(super) async fn load(&self, mirror: &Mirror) -> Result<(Cursor, Duration), Gap> {
-        let mut tables = Tables::empty();
-        let mut since = None;
-        let mut is_loaded = false;
-        let mut short = Vec::new();
-        loop {
-            let Page {
-                began,
-                number,
-                page,
-            } = self.page(mirror, since.as_ref()).await?;
-            short.extend(
-                page.changes
-                    .iter()
-                    .filter_map(|change| self.prolonged(change)),
-            );
-            for changes in page.changes.chunks(AT_ONCE) {
-                changes.iter().for_each(|change| tables.follow(change));
-                tokio::task::yield_now().await;
-            }
-            if tables.len() > mirror.limit {
-                return Err(Gap::TooMany);
-            }
-            if !page.more && is_loaded {
-                mirror.replace(tables, number);
-                // Invalidate every answer: the tables contain the changes that were missed, but
-                // don't show which keys those concern.
-                self.versions.renew();
-                mirror.caught_up(began);
-                self.prolong(&short).await;
-                return Ok((page.next, began));
-            }
-            is_loaded |= !page.more;
-            since = Some(page.next);
+        *gap = (*gap * 2).clamp(MIN_GAP, MAX_GAP.min(self.poll_every()));
+        let rest = gap.saturating_sub(now.saturating_sub(began));
+        if !rest.is_zero() {
+            self.timer.pause(rest, pending()).await;
         }
     }
 
@@ -212,12 +189,13 @@ impl<S: Store, T: Timer> Source<S, T> {
         mirror: &Mirror,
         mut since: Cursor,
     ) -> Result<(Cursor, Duration), Gap> {
+        let mut rest = Duration::ZERO;
         loop {
             let Page {
                 began,
                 number,
                 page,
-            } = self.page(mirror, Some(&since)).await?;
+            } = self.page(mirror, Some(&since), &mut rest).await?;
             let prolonged = page
                 .changes
                 .iter()
@@ -230,7 +208,7 @@ impl<S: Store, T: Timer> Source<S, T> {
             self.prolong(&short).await;
             since = page.next;
             if page.more {
-                if mirror.entries() > mirror.limit {
+                if mirror.entries() > mirror.capacity {
                     return Err(Gap::TooMany);
                 }
                 continue;
@@ -244,63 +222,10 @@ impl<S: Store, T: Timer> Source<S, T> {
         }
     }
 
-    fn settle(&self, mirror: &Mirror, number: u64, complete: bool) -> Lost {
+    pub(super) fn settle(&self, mirror: &Mirror, number: u64, complete: bool) -> Lost {
         mirror.settle(number, complete, |key, is_rule| {
             self.versions.moved(key, is_rule);
         })
-    }
-
-    /// Reads one page. Repeats a failed call until it succeeds or fails for good.
-    async fn page(&self, mirror: &Mirror, since: Option<&Cursor>) -> Result<Page, Gap> {
-        loop {
-            let number = mirror.next_write();
-            let began = self.clock.uptime();
-            if !self.is_young(mirror, began) {
-                // The mirror is too old to answer, so local writes need no protection from older
-                // pages. This call contains them if it succeeds. Settling them keeps their number
-                // bounded during an outage.
-                self.settle(mirror, number, false);
-            }
-            let Some(feed) = self.store.feed() else {
-                return Err(Gap::NoFeed);
-            };
-            let page = self.timer.within(feed.changes(since)).await;
-            let error = match page.and_then(|page| page) {
-                Ok(page) => {
-                    if self.log.feed.works() {
-                        tracing::info!("the revocation store's feed is followed again");
-                    }
-                    self.answered();
-                    if page.more && page.changes.is_empty() {
-                        // A store may return many empty pages in a row.
-                        self.timer.pause(EMPTY_PAGE, pending()).await;
-                    }
-                    return Ok(Page {
-                        began,
-                        number,
-                        page,
-                    });
-                }
-                Err(StoreError::CursorTooOld) => return Err(Gap::Reload),
-                // This follower read the cursor through the same handle. If the store doesn't know
-                // it, another database has replaced the one that made it.
-                Err(StoreError::HistoryWentBack | StoreError::ForeignCursor) => {
-                    return Err(Gap::WentBack);
-                }
-                Err(error) => error,
-            };
-            self.failed(&error);
-            if let Some(count) = self.log.feed.failed(self.clock.uptime()) {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    count,
-                    max_staleness = ?self.max_staleness,
-                    "the feed of the revocation store failed: what is known here is told for \
-                     max_staleness at most, then the store is asked about each token"
-                );
-            }
-            self.timer.pause(self.retry_every(), pending()).await;
-        }
     }
 
     pub(super) fn is_young(&self, mirror: &Mirror, uptime: Duration) -> bool {
@@ -317,19 +242,5 @@ impl<S: Store, T: Timer> Source<S, T> {
             table += 1;
             tokio::task::yield_now().await;
         }
-    }
-}
-
-fn give_up(mirror: &Mirror, gap: Gap) {
-    mirror.give_up();
-    match gap {
-        Gap::TooMany => tracing::warn!(
-            mirror_capacity = mirror.limit,
-            "more is listed than the mirror of the list may hold: from now on the store is asked \
-             about each token, within max_staleness"
-        ),
-        _ => tracing::info!(
-            "the revocation store has no feed: it is asked about each token, within max_staleness"
-        ),
     }
 }

@@ -1,6 +1,7 @@
 //! Answers the status of tokens, and writes to the store.
 
 mod follow;
+mod load;
 mod read;
 mod source;
 #[cfg(test)]
@@ -31,6 +32,9 @@ use crate::{ListStats, timer::Timer};
 
 /// The interval between two purges that the list starts by itself.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
+
+/// How long such a purge may take. If it hangs, the next one deletes the rest.
+const PURGE_LIMIT: Duration = Duration::from_secs(3_600);
 
 /// An [`Engine`] over any store: the operations of a list beyond those that layers use.
 pub(crate) trait AnyEngine: Revocations {
@@ -136,7 +140,12 @@ impl<S: Store, T: Timer> Engine<S, T> {
         let won = self.next_purge.compare_exchange(due, next, won, lost);
         if won.is_ok() {
             let source = self.source.clone();
-            runtime.spawn(async move { source.purge_unless_running().await });
+            runtime.spawn(async move {
+                let purge = source.purge_unless_running();
+                if tokio::time::timeout(PURGE_LIMIT, purge).await.is_err() {
+                    source.failed(&StoreError::TimedOut(PURGE_LIMIT));
+                }
+            });
         }
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Log {
     pub(super) histories: LogLimit,
     pub(super) written_back: LogLimit,
     pub(super) not_written_back: LogLimit,
+    /// Entries that were missing after a gap in the feed.
+    pub(super) missing: LogLimit,
     /// Acknowledged writes that were missing from the feed.
     pub(super) said_again: LogLimit,
     /// Lost uses that were taken a second time.
@@ -167,10 +169,11 @@ impl<S: Store, T: Timer> Source<S, T> {
         stats.max_staleness = self.max_staleness;
         if let Some(mirror) = &self.mirror {
             stats.mirror = match mirror.phase() {
-                Phase::Off | Phase::Idle => MirrorState::Off,
+                Phase::Idle => MirrorState::Off,
                 Phase::Loading => MirrorState::Loading,
                 Phase::Following if self.is_young(mirror, now) => MirrorState::Live,
                 Phase::Following | Phase::WritingBack => MirrorState::Lost,
+                Phase::Full | Phase::Refilling => MirrorState::Full,
             };
             stats.mirrored = mirror.entries();
             stats.mirror_lag = mirror.age(now);

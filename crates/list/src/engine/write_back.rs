@@ -7,7 +7,7 @@ use tower_revoke_core::{Change, KeyDigest, Listed, Store, StoreError, Use, UseOu
 
 use super::source::Source;
 use crate::{
-    mirror::{Lost, Mirror},
+    mirror::{AT_ONCE, Lost, Mirror, Shard, Tables, is_alive},
     timer::Timer,
 };
 
@@ -63,11 +63,8 @@ impl<S: Store, T: Timer> Source<S, T> {
     /// Writes again what the store acknowledged to this list, but its feed does not contain.
     pub(super) async fn say_again(&self, mirror: &Mirror, lost: Lost) {
         let now = self.clock.now();
-        let is_alive = |change: &Change| match change {
-            Change::Listed { listed, .. } => !retention::has_ended(listed.until(), now),
-            _ => true,
-        };
-        let changes: Vec<_> = lost.changes.into_iter().filter(is_alive).collect();
+        let mut changes = lost.changes;
+        changes.retain(|change| is_alive(change, now));
         let uses = |key: &KeyDigest| mirror.uses(Some(key));
         let uses: Vec<_> = lost.taken.iter().flat_map(uses).collect();
         if changes.is_empty() && uses.is_empty() {
@@ -81,13 +78,15 @@ impl<S: Store, T: Timer> Source<S, T> {
             );
         }
         self.restore(mirror, &changes).await;
-        self.take_again(mirror, uses).await;
+        let taken = self.take_again(uses).await;
+        mirror.written_back.fetch_add(taken, Ordering::Relaxed);
     }
 
     /// Writes the whole mirror back to the store. Retries until the store has accepted it.
     pub(super) async fn write_back(&self, mirror: &Mirror) {
         let before = mirror.written_back.load(Ordering::Relaxed);
-        self.take_again(mirror, mirror.uses(None)).await;
+        let taken = self.take_again(mirror.uses(None)).await;
+        mirror.written_back.fetch_add(taken, Ordering::Relaxed);
         let mut table = 0;
         while let Some(known) = mirror.known(table, self.clock.now()) {
             self.restore(mirror, &known).await;
@@ -101,6 +100,41 @@ impl<S: Store, T: Timer> Source<S, T> {
                 "what the revocation store had forgotten is written back"
             );
         }
+    }
+
+    /// Tells the store of revocations, lifts and own uses that the mirror holds and a load didn't
+    /// return. Returns whether there were any.
+    ///
+    /// After a gap in the feed, nobody but the store knows whether such an entry was lifted, or
+    /// lost. The store ignores a revocation that was lifted, and a use that it has.
+    pub(super) async fn tell_missing(&self, mirror: &Mirror, loaded: &Tables<Shard>) -> bool {
+        let now = self.clock.now();
+        let yields = mirror.entries() > AT_ONCE as u64;
+        let mut entries = 0;
+        let mut table = 0;
+        while let Some(missing) = mirror.missing_from(loaded, table, now) {
+            for missing in missing.chunks(BACK_AT_ONCE) {
+                self.tell(missing).await;
+            }
+            entries += missing.len() as u64;
+            table += 1;
+            if yields {
+                tokio::task::yield_now().await;
+            }
+        }
+        let uses = mirror.uses_missing_from(loaded, now);
+        entries += uses.len() as u64;
+        self.take_again(uses).await;
+        if entries > 0
+            && let Some(count) = self.log.missing.count(self.clock.uptime(), entries)
+        {
+            tracing::warn!(
+                count,
+                "after a gap in the feed, the revocation store was told of entries that it no \
+                 longer lists, in case they were lost rather than lifted"
+            );
+        }
+        entries > 0
     }
 
     async fn restore(&self, mirror: &Mirror, known: &[Change]) {
@@ -120,22 +154,23 @@ impl<S: Store, T: Timer> Source<S, T> {
         }
     }
 
-    async fn take_again(&self, mirror: &Mirror, uses: Vec<Use>) {
-        stream::iter(uses)
-            .for_each_concurrent(USES_AT_ONCE, |use_| self.take_one_again(mirror, use_))
-            .await;
+    /// Takes uses again, under their own ids. Returns how many the store then had.
+    async fn take_again(&self, uses: Vec<Use>) -> u64 {
+        let taken = stream::iter(uses).map(|use_| self.take_one_again(use_));
+        let taken = taken.buffer_unordered(USES_AT_ONCE);
+        taken
+            .fold(0, async |sum, taken| sum + u64::from(taken))
+            .await
     }
 
-    async fn take_one_again(&self, mirror: &Mirror, use_: Use) {
+    /// Returns whether the store then had the use.
+    async fn take_one_again(&self, use_: Use) -> bool {
         loop {
             match self
                 .in_time(self.store.take_use(&use_, self.clock.now()))
                 .await
             {
-                Ok(UseOutcome::Taken { .. }) => {
-                    mirror.written_back.fetch_add(1, Ordering::Relaxed);
-                    return;
-                }
+                Ok(UseOutcome::Taken { .. }) => return true,
                 Ok(UseOutcome::Spent) => {
                     let token = use_.token;
                     if let Some(count) = self.log.won_again.count(self.clock.uptime(), 1) {
@@ -146,9 +181,9 @@ impl<S: Store, T: Timer> Source<S, T> {
                     } else {
                         tracing::debug!(%token, "a use that the store had forgotten was won again");
                     }
-                    return;
+                    return false;
                 }
-                Err(StoreError::Expired | StoreError::LimitMismatch { .. }) => return,
+                Err(StoreError::Expired | StoreError::LimitMismatch { .. }) => return false,
                 Err(error) => self.could_not_write_back(&error).await,
             }
         }

@@ -19,13 +19,9 @@ use tower_revoke_core::{
     Change, KeyDigest, Listed, RevocationKey, TokenStatus, UnixTime, Use, VerifiedToken, retention,
 };
 
-use self::{
-    shard::{Look, Shard},
-    tables::is_rule,
-    uses::OwnUses,
-};
+use self::{shard::Look, tables::is_rule, uses::OwnUses};
 pub(crate) use self::{
-    shard::{Lost, Write},
+    shard::{Lost, Shard, Write},
     tables::Tables,
 };
 use crate::status::or_worse;
@@ -53,7 +49,7 @@ pub(crate) struct Mirror {
     began: AtomicU64,
     phase: watch::Sender<Phase>,
     pub(crate) wake: Notify,
-    pub(crate) limit: u64,
+    pub(crate) capacity: u64,
     pub(crate) reloads: AtomicU64,
     pub(crate) written_back: AtomicU64,
     /// Breaks the mirror for a test: a page undoes writes that were made after it was read. The
@@ -89,12 +85,14 @@ pub(crate) enum Phase {
     Following,
     /// The store has lost entries, and the mirror is being written back.
     WritingBack,
-    /// The list has no mirror, and never will.
-    Off,
+    /// More is listed than the mirror may hold, so it was dropped.
+    Full,
+    /// As `Full`, but it is being loaded again, in case less is listed by now.
+    Refilling,
 }
 
 impl Mirror {
-    pub(crate) fn new(limit: u64) -> Self {
+    pub(crate) fn new(capacity: u64) -> Self {
         Self {
             tables: Tables::new(RwLock::default),
             has_rules: AtomicBool::new(false),
@@ -103,7 +101,7 @@ impl Mirror {
             began: AtomicU64::new(0),
             phase: watch::Sender::new(Phase::Idle),
             wake: Notify::new(),
-            limit,
+            capacity,
             reloads: AtomicU64::new(0),
             written_back: AtomicU64::new(0),
             #[cfg(test)]
@@ -167,7 +165,7 @@ impl Mirror {
 
     /// Applies a write through this list, after it is durable in the store.
     pub(crate) fn write(&self, key: Key, write: Write) {
-        if matches!(self.phase(), Phase::Idle | Phase::Off) {
+        if matches!(self.phase(), Phase::Idle | Phase::Full) {
             return;
         }
         let Key { digest, is_rule } = key;
@@ -267,18 +265,16 @@ impl Mirror {
 
     /// Invalidates the mirror when its follower ends. Another one may follow.
     pub(crate) fn stop(&self) {
-        if self.phase() != Phase::Off {
-            self.enter(Phase::Idle);
-        }
+        self.enter(Phase::Idle);
         self.began.store(0, Ordering::SeqCst);
         for table in self.all() {
             write(table).forget_own();
         }
     }
 
-    /// Drops the mirror for good.
-    pub(crate) fn give_up(&self) {
-        self.enter(Phase::Off);
+    /// Drops the contents of a mirror that is too large.
+    pub(crate) fn overflow(&self) {
+        self.enter(Phase::Full);
         self.began.store(0, Ordering::SeqCst);
         for table in self.all() {
             *write(table) = Shard::default();
@@ -307,21 +303,43 @@ impl Mirror {
         let mut known = shard.changes();
         drop(shard);
         known.retain(|change| match change {
-            Change::Listed { listed, .. } if retention::has_ended(listed.until(), now) => false,
             Change::Listed {
                 key,
                 listed: Listed::Spent { .. },
                 ..
-            } => !self.uses.hold_all_of(key),
-            Change::Listed { .. } => true,
-            Change::Lifted { until, .. } => !retention::has_ended(*until, now),
-            _ => false,
+            } if self.uses.hold_all_of(key) => false,
+            change => is_alive(change, now),
         });
         Some(known)
     }
 
+    /// Returns the revocations and lifts of one table that freshly loaded ones don't contain.
+    /// `None` past the last table.
+    pub(crate) fn missing_from(
+        &self,
+        loaded: &Tables<Shard>,
+        table: usize,
+        now: UnixTime,
+    ) -> Option<Vec<Change>> {
+        let (shard, loaded) = self.all().zip(loaded.all()).nth(table)?;
+        let mut missing = read(shard).missing_from(loaded);
+        missing.retain(|change| is_alive(change, now));
+        Some(missing)
+    }
+
+    /// Returns the uses that were taken through this list, except those of tokens that freshly
+    /// loaded tables list.
+    pub(crate) fn uses_missing_from(&self, loaded: &Tables<Shard>, now: UnixTime) -> Vec<Use> {
+        let mut uses = self.uses.all();
+        uses.retain(|use_| {
+            let key = KeyDigest::of_token(use_.token);
+            loaded.token(&key).listed(&key).is_none() && !retention::has_ended(use_.until, now)
+        });
+        uses
+    }
+
     pub(crate) fn keep_use(&self, use_: &Use) {
-        if !matches!(self.phase(), Phase::Idle | Phase::Off) {
+        if !matches!(self.phase(), Phase::Idle | Phase::Full) {
             self.uses.keep(use_);
         }
     }
@@ -349,10 +367,8 @@ impl Mirror {
 
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.send_if_modified(|now| {
-            let changes = *now != phase && *now != Phase::Off;
-            if changes {
-                *now = phase;
-            }
+            let changes = *now != phase;
+            *now = phase;
             changes
         });
     }
@@ -367,6 +383,15 @@ impl Mirror {
 
     fn all(&self) -> impl Iterator<Item = &RwLock<Shard>> {
         self.tables.all()
+    }
+}
+
+/// Returns whether a change is worth writing back: not for entries that have expired.
+pub(crate) fn is_alive(change: &Change, now: UnixTime) -> bool {
+    match change {
+        Change::Listed { listed, .. } => !retention::has_ended(listed.until(), now),
+        Change::Lifted { until, .. } => !retention::has_ended(*until, now),
+        _ => false,
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 
 use tower_revoke_core::{Change, KeyDigest, Listed, UnixTime, retention};
 
-use super::{packed::Packed, state::State};
+use super::{
+    packed::Packed,
+    state::{Lifted, Said, State},
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
@@ -294,10 +297,35 @@ impl Shard {
 
     /// Returns the changes to write back to a store that has lost entries.
     pub(super) fn changes(&self) -> Vec<Change> {
+        self.states()
+            .flat_map(|(key, state)| state.changes(key))
+            .collect()
+    }
+
+    /// Returns the revocations and lifts that a freshly loaded shard doesn't contain. Writes that
+    /// are still pending here are left out, and so are spent tokens: their uses may have been
+    /// returned.
+    pub(super) fn missing_from(&self, loaded: &Self) -> Vec<Change> {
+        let missing = |(key, mut state): (KeyDigest, State)| {
+            let there = loaded.known(&key);
+            state.spent = None;
+            state.lifted.take_if(|lifted| there.lifted == Some(*lifted));
+            state.said.take_if(|said| {
+                let lists = |other: Said| other.listed.longer(said.listed) == other.listed;
+                let lifts = |lifted: Lifted| lifted.at > said.at;
+                there.said.is_some_and(lists) || there.lifted.is_some_and(lifts)
+            });
+            state.changes(key)
+        };
+        self.states()
+            .filter(|(key, _)| !self.own.contains_key(key))
+            .flat_map(missing)
+            .collect()
+    }
+
+    fn states(&self) -> impl Iterator<Item = (KeyDigest, State)> {
         let packed = self.packed.iter().map(|(key, one)| (*key, one.state()));
-        let apart = self.apart.iter().map(|(key, state)| (*key, *state));
-        let all = packed.chain(apart);
-        all.flat_map(|(key, state)| state.changes(key)).collect()
+        packed.chain(self.apart.iter().map(|(key, state)| (*key, *state)))
     }
 }
 

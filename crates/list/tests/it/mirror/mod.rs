@@ -4,6 +4,7 @@
 mod broken;
 mod follow;
 mod model;
+mod overload;
 mod own;
 #[cfg(feature = "metrics")]
 mod series;

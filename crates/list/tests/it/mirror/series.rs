@@ -6,7 +6,7 @@ use metrics_util::{
     MetricKind,
     debugging::{DebugValue, DebuggingRecorder, Snapshotter},
 };
-use tower_revoke_core::TokenStatus;
+use tower_revoke_core::{Store, TokenStatus};
 use tower_revoke_list::{ListStats, MirrorState};
 use tower_revoke_testing::{Behavior, StoreOp};
 
@@ -55,6 +55,7 @@ async fn g4_metrics_show_the_bound_and_when_only_the_bound_holds() {
     let expected = [
         ("max_staleness_seconds", bound),
         ("mirror_live", 1.0),
+        ("mirror_full", 0.0),
         ("mirror_age_seconds", 0.0),
         ("mirror_entries", entries as f64),
         ("max_answer_age_seconds", 0.0),
@@ -93,6 +94,17 @@ async fn g4_metrics_show_the_bound_and_when_only_the_bound_holds() {
     node.script.set(StoreOp::Changes, Behavior::Works);
     node.becomes(MirrorState::Live).await;
     assert_eq!(told(&node.list.stats())["mirror_live"], 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_show_that_the_mirror_is_full() {
+    let world = World::new();
+    world.server.revoke(&[end_of(&token("1"))]).await.unwrap();
+    world.server.revoke(&[end_of(&token("2"))]).await.unwrap();
+    let node = world.node_with(|builder| builder.mirror_capacity(1));
+    node.list.ready().await.unwrap();
+    let full = told(&node.list.stats());
+    assert_eq!((full["mirror_full"], full["mirror_live"]), (1.0, 0.0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -134,7 +134,13 @@ impl Server {
 
     /// Drops all changes from the feed.
     pub fn trim(&self) {
-        let _ = self.store().feed_capacity(0).feed_capacity(65_536);
+        self.keep_changes(0);
+        self.keep_changes(65_536);
+    }
+
+    /// From now on the feed keeps so many changes.
+    pub fn keep_changes(&self, changes: usize) {
+        let _ = self.store().feed_capacity(changes);
     }
 
     pub async fn lists(&self, key: KeyDigest) -> Option<Listed> {
@@ -164,9 +170,19 @@ impl Server {
         Cursor::new([&end.as_bytes()[..8], &position.to_be_bytes()].concat())
     }
 
-    async fn end(&self) -> u64 {
+    async fn position(&self) -> u64 {
         let end = self.store().changes(None).await.unwrap().next;
         u64::from_be_bytes(end.as_bytes()[8..].try_into().unwrap())
+    }
+
+    fn cursor(&self, position: u64, after: Option<KeyDigest>) -> Cursor {
+        let database = self.0.database.load(Ordering::SeqCst) as u32;
+        let epoch = self.0.epoch.load(Ordering::SeqCst) as u32;
+        let mut bytes = database.to_be_bytes().to_vec();
+        bytes.extend(epoch.to_be_bytes());
+        bytes.extend(position.to_be_bytes());
+        bytes.extend(after.iter().flat_map(|key| key.as_bytes()));
+        Cursor::new(bytes)
     }
 
     async fn read(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
@@ -174,7 +190,7 @@ impl Server {
         let epoch = self.0.epoch.load(Ordering::SeqCst) as u32;
         let page = self.0.page.load(Ordering::SeqCst);
         let (position, after) = match since {
-            None => (self.end().await, Some(None)),
+            None => (self.position().await, Some(None)),
             Some(cursor) => {
                 let (head, after) = cursor
                     .as_bytes()
@@ -191,13 +207,6 @@ impl Server {
                 (position, key.map(Some))
             }
         };
-        let cursor = |position: u64, after: Option<KeyDigest>| {
-            let mut bytes = database.to_be_bytes().to_vec();
-            bytes.extend(epoch.to_be_bytes());
-            bytes.extend(position.to_be_bytes());
-            bytes.extend(after.iter().flat_map(|key| key.as_bytes()));
-            Cursor::new(bytes)
-        };
         if let Some(after) = after {
             // A load, in the order of the keys.
             let mut all = self.store().changes(None).await?.changes;
@@ -212,7 +221,7 @@ impl Server {
             let more = some.len() < all.len();
             return Ok(Changes {
                 changes: some,
-                next: cursor(position, last.filter(|_| more)),
+                next: self.cursor(position, last.filter(|_| more)),
                 more,
             });
         }
@@ -226,7 +235,7 @@ impl Server {
         let next = position + changes.len() as u64;
         Ok(Changes {
             changes,
-            next: cursor(next, None),
+            next: self.cursor(next, None),
             more,
         })
     }
@@ -299,11 +308,15 @@ impl ChangeFeed for Server {
         })
     }
 
+    fn end(&self) -> BoxFuture<'_, Result<Option<Cursor>, StoreError>> {
+        Box::pin(async move { Ok(Some(self.cursor(self.position().await, None))) })
+    }
+
     fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let mut wrote = self.0.wrote.subscribe();
             let position = u64::from_be_bytes(since.as_bytes()[8..16].try_into().unwrap());
-            while !self.0.pushes.load(Ordering::SeqCst) || self.end().await <= position {
+            while !self.0.pushes.load(Ordering::SeqCst) || self.position().await <= position {
                 if wrote.changed().await.is_err() {
                     std::future::pending().await
                 }
