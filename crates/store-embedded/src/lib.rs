@@ -39,7 +39,9 @@
 //! fjall takes a journal as ended where it becomes unreadable, since that is what a crash in the
 //! middle of a write leaves. To tell that from damage, each group has a number, and the number of
 //! the last acknowledged group is kept in a file beside the journal. It is written but not flushed:
-//! a power cut may leave an older number, which only makes the check weaker.
+//! a power cut may leave an older number, which only makes the check weaker. A write that a power cut
+//! has torn is dropped, unless the tear is within one row: that is taken for damage. Only rows with a
+//! reason or an author of hundreds of bytes are long enough for that.
 //!
 //! A new journal reserves 64 MiB. It takes no space on the disk before it is written.
 //!
