@@ -70,13 +70,13 @@ impl Fixture for Keyspace {
         store.connect().await.expect("a running server")
     }
 
-    async fn harm(&self, harm: Fault) {
-        assert!(self.theirs.is_none(), "{harm:?} on a shared server");
+    async fn inject(&self, fault: Fault) {
+        assert!(self.theirs.is_none(), "{fault:?} on a shared server");
         let mut server = own().await;
-        if server.suffers(harm).await {
+        if server.suffers(fault).await {
             return;
         }
-        match harm {
+        match fault {
             Fault::Trim => trim(&server.address(), &self.name).await,
             Fault::Backup => {
                 server.kill().await;

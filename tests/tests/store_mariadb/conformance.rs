@@ -55,14 +55,14 @@ impl Fixture for Tables {
         store.connect().await.expect("a running server")
     }
 
-    async fn harm(&self, harm: Fault) {
+    async fn inject(&self, fault: Fault) {
         let server = self.alone.as_ref().expect("an exclusive server");
         let mut server = server.lock().await;
-        if server.suffers(harm).await {
+        if server.suffers(fault).await {
             return;
         }
         let prefix = &self.prefix;
-        match harm {
+        match fault {
             Fault::Trim => {
                 server.sql(&format!(
                     "START TRANSACTION; UPDATE {prefix}store SET trimmed = seq, trimmed_mark = mark; \

@@ -50,14 +50,14 @@ impl Fixture for Schema {
         store.connect().await.expect("a running server")
     }
 
-    async fn harm(&self, harm: Fault) {
+    async fn inject(&self, fault: Fault) {
         let server = self.alone.as_ref().expect("an exclusive server");
         let mut server = server.lock().await;
-        if server.suffers(harm).await {
+        if server.suffers(fault).await {
             return;
         }
         let name = &self.name;
-        match harm {
+        match fault {
             Fault::Trim => {
                 server.sql(&format!("SELECT \"{name}\".trim_feed(0, 0, 1000000)"));
             }

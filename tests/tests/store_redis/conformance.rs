@@ -58,18 +58,18 @@ impl Fixture for Single {
         store.connect().await.expect("a running server")
     }
 
-    async fn harm(&self, harm: Fault) {
+    async fn inject(&self, fault: Fault) {
         let Server::Alone(alone) = &self.server else {
-            panic!("{harm:?} on a shared server");
+            panic!("{fault:?} on a shared server");
         };
         let Alone { redis, backup } = &**alone;
         let mut redis = redis.lock().await;
-        if redis.suffers(harm).await {
+        if redis.suffers(fault).await {
             return;
         }
         // A server that never rewrote its AOF has everything in one file.
         let aof = redis.data().join("appendonlydir/appendonly.aof.1.incr.aof");
-        match harm {
+        match fault {
             Fault::Trim => {
                 // Purging trims the feed, through a store with a retention of zero.
                 let store = RedisStore::builder(&redis.url())

@@ -31,8 +31,8 @@ impl Fixture for Memory {
         self.0.clone()
     }
 
-    async fn harm(&self, harm: Fault) {
-        assert_eq!(harm, Fault::Trim, "the only fault");
+    async fn inject(&self, fault: Fault) {
+        assert_eq!(fault, Fault::Trim, "the only fault");
         // Clones share their data: the capacity is set to zero and back.
         let _ = self.0.clone().feed_capacity(0).feed_capacity(65_536);
     }

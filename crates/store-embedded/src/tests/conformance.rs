@@ -58,8 +58,8 @@ impl Fixture for Folder {
         .clone()
     }
 
-    async fn harm(&self, harm: Fault) {
-        match harm {
+    async fn inject(&self, fault: Fault) {
+        match fault {
             Fault::Restart => self.close(),
             Fault::Trim => {
                 let trims = |group: &mut crate::group::Group<'_>| group.feed.capacity = 0;

@@ -343,7 +343,7 @@ pub async fn a_cursor_outlives_a_restart<G: Fixture>() {
         assert!(node.lift(&lift(token(round), world.now())).await);
         assert!(node.wins(&world.new_use(token(100 + round), 1, 1)).await);
         drop(node);
-        world.harm(Fault::Restart).await;
+        world.inject(Fault::Restart).await;
         node = world.node().await;
         revoke_many(&node, 200 + round..201 + round, world.end()).await;
     }
@@ -420,7 +420,7 @@ pub async fn a_cursor_older_than_the_feed_is_told_so<G: Fixture>() {
     let begun = follower.cursor.clone();
     revoke_many(&node, 5..10, world.end()).await;
     assert!(node.lift(&lift(token(7), world.now())).await);
-    world.harm(Fault::Trim).await;
+    world.inject(Fault::Trim).await;
     let answer = node.try_changes(begun.as_ref()).await;
     let told = matches!(answer, Err(StoreError::CursorTooOld));
     assert!(told, "changes since the cursor are gone: {answer:?}");
@@ -448,7 +448,7 @@ pub async fn a_history_that_went_back_is_noticed<G: Fixture>() {
         let node = world.node().await;
         revoke_many(&node, 0..5, world.end()).await;
         drop(node);
-        world.harm(Fault::Backup).await;
+        world.inject(Fault::Backup).await;
         let node = world.node().await;
         let mut follower = Follower::default();
         follower.catch_up(&node).await;
@@ -457,7 +457,7 @@ pub async fn a_history_that_went_back_is_noticed<G: Fixture>() {
         assert!(node.wins(&own).await);
         let lost = follower.catch_up(&node).await;
         drop(node);
-        world.harm(Fault::PlayBack).await;
+        world.inject(Fault::PlayBack).await;
         let node = world.node().await;
         assert_eq!(node.listed(token(5)).await, None, "the ground played back");
         revoke_many(&node, 1_000..1_000 + grown, world.end()).await;

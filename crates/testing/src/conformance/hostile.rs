@@ -8,7 +8,9 @@ use super::{
     Ability, Fixture,
     follower::Follower,
     records::all_records,
-    world::{ISSUER, World, key, lacks, lift, new_use, rule, subject, token},
+    world::{
+        ISSUER, World, key, lacks, lift, listed_rule, new_use, revocation, rule, subject, token,
+    },
 };
 
 /// Keys of any bytes work: none is truncated, normalized or mistaken for another.
@@ -28,9 +30,10 @@ pub async fn keys_of_any_bytes_are_kept_apart<G: Fixture>() {
         }
     }
     let tokens: Vec<_> = keys.iter().copied().map(TokenId::from_bytes).collect();
-    let until = |number: usize| {
-        let secs = world.end().as_secs() + number as u64;
-        Some(UnixTime::from_secs(secs))
+    let until = |number: usize| world.end_plus(number as u64);
+    let all = |listed: fn(Option<UnixTime>) -> Listed| -> Vec<_> {
+        let numbers = 0..keys.len();
+        numbers.map(|number| Some(listed(until(number)))).collect()
     };
     let digests: Vec<_> = tokens
         .iter()
@@ -44,13 +47,7 @@ pub async fn keys_of_any_bytes_are_kept_apart<G: Fixture>() {
         assert!(node.wins(&own).await, "{token:?}, asked again");
         assert!(!node.wins(&new_use(*token, 9, 1, until(number))).await);
     }
-    let spent: Vec<_> = (0..keys.len())
-        .map(|number| {
-            Some(Listed::Spent {
-                until: until(number),
-            })
-        })
-        .collect();
+    let spent = all(|until| Listed::Spent { until });
     assert_eq!(node.look_up(&digests).await, spent);
     let revocations: Vec<_> = tokens
         .iter()
@@ -58,13 +55,7 @@ pub async fn keys_of_any_bytes_are_kept_apart<G: Fixture>() {
         .map(|(number, token)| Revocation::of_token(*token, None).retained(until(number)))
         .collect();
     node.revoke(&revocations).await;
-    let revoked: Vec<_> = (0..keys.len())
-        .map(|number| {
-            Some(Listed::Revoked {
-                until: until(number),
-            })
-        })
-        .collect();
+    let revoked = all(|until| Listed::Revoked { until });
     assert_eq!(node.look_up(&digests).await, revoked);
     if !lacks::<G>(Ability::Feed) {
         Follower::default().agrees(&node, &digests).await;
@@ -97,7 +88,7 @@ pub async fn words_of_any_kind_are_kept<G: Fixture>() {
     ];
     let mut revocations = Vec::new();
     for (number, word) in (0..).zip(&words) {
-        let of_token = Revocation::of_token(token(number), None).retained(Some(world.end()));
+        let of_token = revocation(number, Some(world.end()));
         let keys = [
             RevocationKey::issuer(format!("{word}{number}")),
             RevocationKey::subject(word.clone(), number.to_string()),
@@ -163,9 +154,7 @@ pub async fn numbers_at_their_ends_are_kept<G: Fixture>() {
     for (number, secs) in (0..).zip(far) {
         let until = UnixTime::from_secs(secs);
         node.revoke(&[
-            Revocation::of_token(token(number), None)
-                .retained(Some(until))
-                .at(world.now()),
+            revocation(number, Some(until)).at(world.now()),
             rule(subject(number), until).retained(Some(until)),
         ])
         .await;
@@ -184,16 +173,13 @@ pub async fn numbers_at_their_ends_are_kept<G: Fixture>() {
     }
     // Revoked at the epoch, and a rule for tokens that were issued then.
     node.revoke(&[
-        Revocation::of_token(token(50), None).at(UnixTime::EPOCH),
+        revocation(50, None).at(UnixTime::EPOCH),
         rule(subject(50), UnixTime::EPOCH).at(UnixTime::EPOCH),
     ])
     .await;
     assert!(node.listed(token(50)).await.is_some());
     let listed = node.listed(subject(50)).await;
-    let from_epoch = Some(Listed::Rule {
-        issued_at_or_before: UnixTime::EPOCH,
-        until: None,
-    });
+    let from_epoch = Some(listed_rule(UnixTime::EPOCH, None));
     assert_eq!(listed, from_epoch);
     assert!(node.lift(&lift(token(50), UnixTime::EPOCH)).await);
     assert_eq!(node.listed(token(50)).await, None);
@@ -207,8 +193,7 @@ pub async fn numbers_at_their_ends_are_kept<G: Fixture>() {
             .await
     );
     // An `until` in the past is valid: the entry stays until it is purged.
-    node.revoke(&[Revocation::of_token(token(52), None).retained(Some(UnixTime::EPOCH))])
-        .await;
+    node.revoke(&[revocation(52, Some(UnixTime::EPOCH))]).await;
     if !lacks::<G>(Ability::Feed) {
         let keys: Vec<_> = (0..6).chain(100..106).map(key).collect();
         Follower::default().agrees(node, &keys).await;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::{Listed, Revocation};
+use tower_revoke_core::Listed;
 
 use super::{
     Fixture,
-    world::{World, lift, rule, subject, token},
+    world::{World, lift, revocation, rule, subject, token},
 };
 
 /// A look-up reports a token that is revoked and spent as revoked, and as spent once the revocation
@@ -18,14 +18,12 @@ pub async fn a_revocation_hides_the_uses_until_it_is_lifted<G: Fixture>() {
     let (spent, revoked) = (Listed::Spent { until }, Listed::Revoked { until });
     assert!(node.wins(&world.new_use(token(1), 1, 1)).await);
     assert_eq!(node.listed(token(1)).await, Some(spent));
-    node.revoke(&[Revocation::of_token(token(1), None).retained(until)])
-        .await;
+    node.revoke(&[revocation(1, until)]).await;
     assert_eq!(node.listed(token(1)).await, Some(revoked));
     assert!(node.lift(&lift(token(1), world.now())).await);
     assert_eq!(node.listed(token(1)).await, Some(spent));
     // The same with the revocation first.
-    node.revoke(&[Revocation::of_token(token(2), None).retained(until)])
-        .await;
+    node.revoke(&[revocation(2, until)]).await;
     assert!(node.wins(&world.new_use(token(2), 1, 1)).await);
     assert_eq!(node.listed(token(2)).await, Some(revoked));
     assert!(node.return_use(&world.new_use(token(2), 1, 1)).await);
@@ -43,11 +41,9 @@ pub async fn a_revocation_is_lifted_once<G: Fixture>() {
     }
     // The lifts above don't affect a later revocation.
     let revocations = [
-        Revocation::of_token(token(1), None)
-            .retained(Some(world.end()))
-            .at(world.now()),
+        revocation(1, Some(world.end())).at(world.now()),
         rule(subject(1), world.now()).at(world.now()),
-        Revocation::of_token(token(2), None).at(world.now()),
+        revocation(2, None).at(world.now()),
     ];
     nodes[0].revoke(&revocations).await;
     for end in [&by_token, &by_rule] {
@@ -68,8 +64,7 @@ pub async fn a_lift_returns_no_use<G: Fixture>() {
     let own = world.new_use(token(1), 1, 1);
     assert!(node.wins(&own).await);
     assert!(!node.lift(&lift(token(1), world.now())).await, "only spent");
-    node.revoke(&[Revocation::of_token(token(1), None).retained(Some(world.end()))])
-        .await;
+    node.revoke(&[revocation(1, Some(world.end()))]).await;
     assert!(node.lift(&lift(token(1), world.now())).await);
     assert!(!node.wins(&world.new_use(token(1), 2, 1)).await);
     assert!(node.return_use(&own).await, "its use still holds it");
@@ -84,7 +79,7 @@ pub async fn a_revocation_after_a_lift_stands<G: Fixture>() {
     let earlier = now.saturating_sub(Duration::from_secs(600));
     let until = Some(world.end());
     for (number, said_again) in [(1, Some(now)), (2, Some(earlier)), (3, None)] {
-        let revocation = Revocation::of_token(token(number), None).retained(until);
+        let revocation = revocation(number, until);
         let again = match said_again {
             Some(at) => revocation.clone().at(at),
             None => revocation.clone(),

@@ -9,16 +9,16 @@
 /// See [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! store_conformance {
-    ($ground:ty) => {
-        $crate::__store_clauses!(tests $ground);
+    ($fixture:ty) => {
+        $crate::__store_clauses!(tests $fixture);
     };
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __store_clauses {
-    ($what:ident $ground:ty) => {
-        $crate::__each_store_clause! { $what $ground:
+    ($what:ident $fixture:ty) => {
+        $crate::__each_store_clause! { $what $fixture:
             a_revocation_is_seen_by_every_handle,
             what_was_acknowledged_survives_a_restart,
             revoking_again_changes_nothing,
@@ -84,19 +84,19 @@ macro_rules! __store_clauses {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __each_store_clause {
-    (tests $ground:ty: $($clause:ident,)*) => {
+    (tests $fixture:ty: $($clause:ident,)*) => {
         $(
             #[test]
             fn $clause() {
-                $crate::conformance::run($crate::conformance::$clause::<$ground>());
+                $crate::conformance::run($crate::conformance::$clause::<$fixture>());
             }
         )*
     };
-    (list $ground:ty: $($clause:ident,)*) => {
+    (list $fixture:ty: $($clause:ident,)*) => {
         vec![$(
             Clause {
                 name: stringify!($clause),
-                check: || Box::pin($clause::<$ground>()),
+                check: || Box::pin($clause::<$fixture>()),
             },
         )*]
     };

@@ -103,7 +103,7 @@ pub trait Fixture: Sized + Send + Sync + 'static {
 
     /// Creates an empty store like [`empty`](Self::empty), on a server that no other fixture uses.
     ///
-    /// Clauses that call [`harm`](Self::harm) use it, since stopping a shared server would break
+    /// Clauses that call [`inject`](Self::inject) use it, since stopping a shared server would break
     /// the tests that run at the same time. Defaults to [`empty`](Self::empty).
     fn alone(clock: Clock) -> impl Future<Output = Self> + Send {
         Self::empty(clock)
@@ -117,8 +117,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// # Panics
     /// The default panics: a fixture that implements no faults lists their abilities in
     /// [`LACKS`](Self::LACKS).
-    fn harm(&self, harm: Fault) -> impl Future<Output = ()> + Send {
-        async move { panic!("the ground doesn't know {harm:?}: name its ability in LACKS") }
+    fn inject(&self, fault: Fault) -> impl Future<Output = ()> + Send {
+        async move { panic!("the fixture doesn't inject {fault:?}: list its ability in LACKS") }
     }
 }
 
@@ -149,7 +149,7 @@ pub enum Ability {
     SetBack,
 }
 
-/// A fault that a clause injects by [`Fixture::harm`].
+/// A fault that a clause injects by [`Fixture::inject`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {

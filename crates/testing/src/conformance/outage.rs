@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::{Change, Listed, Revocation, Store, StoreError, UseOutcome};
+use tower_revoke_core::{Change, Listed, Store, StoreError, UseOutcome};
 
 use super::{
     Ability, Fault, Fixture,
     follower::Follower,
-    world::{Node, World, at_once, key, lacks, lift, token},
+    world::{Node, World, at_once, key, lacks, lift, revocation, token},
 };
 
 /// While the server is stopped, every call fails with `Unavailable` or `TimedOut` within the time
@@ -31,14 +31,14 @@ async fn outage<G: Fixture>(begin: Fault, end: Fault) {
     let world = World::<G>::alone().await;
     let nodes = world.nodes(2).await;
     let until = Some(world.end());
-    let before = Revocation::of_token(token(1), None).retained(until);
+    let before = revocation(1, until);
     nodes[0].revoke(&[before]).await;
     assert!(nodes[0].wins(&world.new_use(token(2), 1, 1)).await);
     let mut follower = Follower::default();
     if !lacks::<G>(Ability::Feed) {
         follower.catch_up(&nodes[1]).await;
     }
-    world.harm(begin).await;
+    world.inject(begin).await;
     for node in &nodes {
         all_say_so(&world, node).await;
     }
@@ -53,7 +53,7 @@ async fn outage<G: Fixture>(begin: Fault, end: Fault) {
     for answer in at_once(asked.collect::<Vec<_>>()).await {
         is_an_outage("use", answer);
     }
-    world.harm(end).await;
+    world.inject(end).await;
     for node in &nodes {
         recovers(node).await;
         let listed = node.look_up(&[key(1), key(2)]).await;
@@ -71,7 +71,7 @@ async fn outage<G: Fixture>(begin: Fault, end: Fault) {
         won += u32::from(matches!(answer, UseOutcome::Taken { .. }));
     }
     assert_eq!(won, 1, "of four uses in doubt, asked again under their ids");
-    let after = Revocation::of_token(token(4), None).retained(until);
+    let after = revocation(4, until);
     nodes[0].revoke(&[after]).await;
     assert!(nodes[1].lift(&lift(token(1), world.now())).await);
     if !lacks::<G>(Ability::Feed) {
@@ -81,7 +81,7 @@ async fn outage<G: Fixture>(begin: Fault, end: Fault) {
 }
 
 async fn all_say_so<G: Fixture>(world: &World<G>, node: &Node<G::Store>) {
-    let revocations = [Revocation::of_token(token(9), None).retained(Some(world.end()))];
+    let revocations = [revocation(9, Some(world.end()))];
     let use_ = world.new_use(token(9), 1, 1);
     let (keys, lift) = ([key(9)], lift(token(9), world.now()));
     let store = &node.store;

@@ -1,10 +1,10 @@
 //! Clauses of `purge`.
 
-use tower_revoke_core::{Change, Listed, Revocation};
+use tower_revoke_core::{Change, Listed};
 
 use super::{
     Ability, Fixture,
-    world::{World, has_feed, key, lacks, lift, new_use, rule, subject, token},
+    world::{World, key, lacks, lift, listed_rule, new_use, revocation, rule, subject, token},
 };
 
 /// Keeps entries whose `until` is the time given to `purge` or later, or that never expire.
@@ -15,9 +15,9 @@ pub async fn what_is_alive_is_kept<G: Fixture>() {
     let later = world.after(7_201);
     nodes[0]
         .revoke(&[
-            Revocation::of_token(token(1), None).retained(Some(before)),
-            Revocation::of_token(token(2), None).retained(Some(later)),
-            Revocation::of_token(token(3), None),
+            revocation(1, Some(before)),
+            revocation(2, Some(later)),
+            revocation(3, None),
             rule(subject(1), world.now()),
             rule(subject(2), world.now()).retained(Some(before)),
         ])
@@ -57,10 +57,7 @@ pub async fn a_rule_without_an_end_is_kept_for_ever<G: Fixture>() {
     node.revoke(&[rule(subject(1), world.now())]).await;
     node.purge(tower_revoke_core::UnixTime::from_secs(u64::MAX))
         .await;
-    let kept = Listed::Rule {
-        issued_at_or_before: world.now(),
-        until: None,
-    };
+    let kept = listed_rule(world.now(), None);
     assert_eq!(node.listed(subject(1)).await, Some(kept));
 }
 
@@ -74,8 +71,8 @@ pub async fn what_has_ended_is_purged<G: Fixture>() {
     let ended = Some(world.after(3_600));
     let before = world.after(3_601);
     node.revoke(&[
-        Revocation::of_token(token(1), None).retained(ended),
-        Revocation::of_token(token(2), None).retained(Some(before)),
+        revocation(1, ended),
+        revocation(2, Some(before)),
         rule(subject(1), world.now()).retained(Some(world.after(3_600))),
     ])
     .await;
@@ -96,16 +93,13 @@ pub async fn what_has_ended_is_purged<G: Fixture>() {
 /// A lift is remembered as long as the longest revocation that was ever lifted under its key, so
 /// that `restore` can't bring one back.
 pub async fn a_lift_is_remembered_as_long_as_what_it_lifted<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let node = world.node().await;
     let (now, soon, long) = (world.now(), world.after(3_600), world.after(7_200));
     for until in [long, soon] {
-        let revocation = Revocation::of_token(token(1), None)
-            .retained(Some(until))
-            .at(now);
+        let revocation = revocation(1, Some(until)).at(now);
         node.revoke(&[revocation]).await;
         assert!(node.lift(&lift(token(1), now)).await);
     }
@@ -131,10 +125,7 @@ pub async fn a_lift_is_remembered_as_long_as_what_it_lifted<G: Fixture>() {
             }])
             .await;
         }
-        let listed = Listed::Rule {
-            issued_at_or_before: now,
-            until: None,
-        };
+        let listed = listed_rule(now, None);
         node.restore(&[Change::Listed {
             key: subject(1).digest(),
             listed,

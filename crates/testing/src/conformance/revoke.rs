@@ -1,10 +1,10 @@
 //! Clauses of `revoke` and `look_up`.
 
-use tower_revoke_core::{KeyDigest, Listed, Revocation, UnixTime};
+use tower_revoke_core::{KeyDigest, Listed};
 
 use super::{
     Ability, Fault, Fixture,
-    world::{World, key, lacks, lift, rule, subject, token},
+    world::{World, key, lacks, lift, listed_rule, revocation, rule, subject, token},
 };
 
 /// An acknowledged revocation is visible at once through every handle, even one that is opened
@@ -15,16 +15,9 @@ pub async fn a_revocation_is_seen_by_every_handle<G: Fixture>() {
     assert_eq!(other.listed(token(1)).await, None, "before it was revoked");
     let until = Some(world.end());
     let logged_out = rule(subject(1), world.now());
-    one.revoke(&[
-        Revocation::of_token(token(1), None).retained(until),
-        logged_out,
-    ])
-    .await;
+    one.revoke(&[revocation(1, until), logged_out]).await;
     let revoked = Some(Listed::Revoked { until });
-    let rule = Some(Listed::Rule {
-        issued_at_or_before: world.now(),
-        until: None,
-    });
+    let rule = Some(listed_rule(world.now(), None));
     for node in [one, other, world.node().await] {
         assert_eq!(node.listed(token(1)).await, revoked);
         assert_eq!(node.listed(subject(1)).await, rule);
@@ -42,8 +35,8 @@ pub async fn what_was_acknowledged_survives_a_restart<G: Fixture>() {
     let until = Some(world.end());
     let node = world.node().await;
     node.revoke(&[
-        Revocation::of_token(token(1), None).retained(until),
-        Revocation::of_token(token(2), None).retained(until),
+        revocation(1, until),
+        revocation(2, until),
         rule(subject(1), world.now()),
     ])
     .await;
@@ -53,7 +46,7 @@ pub async fn what_was_acknowledged_survives_a_restart<G: Fixture>() {
     assert!(node.wins(&world.new_use(token(5), 1, 1)).await);
     assert!(node.return_use(&world.new_use(token(5), 1, 1)).await);
     drop(node);
-    world.harm(Fault::Restart).await;
+    world.inject(Fault::Restart).await;
     let node = world.node().await;
     assert_eq!(
         node.listed(token(1)).await,
@@ -77,9 +70,7 @@ pub async fn revoking_again_changes_nothing<G: Fixture>() {
     let world = World::<G>::new().await;
     let until = Some(world.end());
     let revocations = [
-        Revocation::of_token(token(1), None)
-            .retained(until)
-            .at(world.now()),
+        revocation(1, until).at(world.now()),
         rule(subject(1), world.now()).at(world.now()),
     ];
     let keys = [key(1), subject(1).digest()];
@@ -87,10 +78,7 @@ pub async fn revoking_again_changes_nothing<G: Fixture>() {
         node.revoke(&revocations).await;
         let listed = [
             Some(Listed::Revoked { until }),
-            Some(Listed::Rule {
-                issued_at_or_before: world.now(),
-                until: None,
-            }),
+            Some(listed_rule(world.now(), None)),
         ];
         assert_eq!(node.look_up(&keys).await, listed);
     }
@@ -100,13 +88,7 @@ pub async fn revoking_again_changes_nothing<G: Fixture>() {
 pub async fn a_revocation_is_never_shortened<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
-    let end = |secs| {
-        Some(
-            world
-                .end()
-                .saturating_add(std::time::Duration::from_secs(secs)),
-        )
-    };
+    let end = |secs| world.end_plus(secs);
     for (at, (said, kept)) in [
         (end(20), end(20)),
         (end(10), end(20)),
@@ -118,8 +100,7 @@ pub async fn a_revocation_is_never_shortened<G: Fixture>() {
     .enumerate()
     {
         let node = &nodes[at % 2];
-        node.revoke(&[Revocation::of_token(token(1), None).retained(said)])
-            .await;
+        node.revoke(&[revocation(1, said)]).await;
         assert_eq!(
             node.listed(token(1)).await,
             Some(Listed::Revoked { until: kept }),
@@ -162,10 +143,7 @@ pub async fn a_rule_is_never_shortened<G: Fixture>() {
         let node = &nodes[turn % 2];
         let words = format!("after {said:?}");
         node.revoke(&[said]).await;
-        let kept = Listed::Rule {
-            issued_at_or_before: at(issued),
-            until,
-        };
+        let kept = listed_rule(at(issued), until);
         assert_eq!(node.listed(ann()).await, Some(kept), "{words}");
     }
 }
@@ -176,26 +154,18 @@ pub async fn a_batch_is_revoked_whole<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     node.revoke(&[]).await;
-    let end = |number: u64| {
-        world
-            .end()
-            .saturating_add(std::time::Duration::from_secs(number))
-    };
     let mut batch: Vec<_> = (0..1_000)
-        .map(|number| Revocation::of_token(token(number), None).retained(Some(end(number))))
+        .map(|number| revocation(number, world.end_plus(number)))
         .collect();
     // Repeats two keys: the longer `until` comes first for one and last for the other.
-    batch.push(Revocation::of_token(token(7), None).retained(Some(world.end())));
-    batch.insert(
-        0,
-        Revocation::of_token(token(9), None).retained(Some(world.end())),
-    );
+    batch.push(revocation(7, Some(world.end())));
+    batch.insert(0, revocation(9, Some(world.end())));
     batch.push(rule(subject(1), world.now()));
     node.revoke(&batch).await;
     let keys: Vec<_> = (0..1_000).map(key).collect();
     let listed = world.node().await.look_up(&keys).await;
     for (number, listed) in (0..).zip(listed) {
-        let until = Some(end(number));
+        let until = world.end_plus(number);
         assert_eq!(listed, Some(Listed::Revoked { until }), "number {number}");
     }
     assert!(node.listed(subject(1)).await.is_some());
@@ -206,14 +176,13 @@ pub async fn a_batch_is_revoked_whole<G: Fixture>() {
 pub async fn look_ups_answer_in_the_order_of_the_keys<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
-    let end = |number: u64| UnixTime::from_secs(world.end().as_secs() + number);
     let revoked: Vec<_> = (0..1_000)
         .filter(|number: &u64| number.is_multiple_of(3))
-        .map(|number| Revocation::of_token(token(number), None).retained(Some(end(number))))
+        .map(|number| revocation(number, world.end_plus(number)))
         .collect();
     node.revoke(&revoked).await;
     let listed = |number: u64| {
-        let until = Some(end(number));
+        let until = world.end_plus(number);
         number
             .is_multiple_of(3)
             .then_some(Listed::Revoked { until })

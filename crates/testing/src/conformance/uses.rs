@@ -185,7 +185,7 @@ pub async fn no_use_of_an_expired_token_is_taken<G: Fixture>() {
     }
     let until = world.after(3_600);
     assert!(nodes[0].wins(&new_use(token(2), 1, 9, Some(until))).await);
-    world.hand.advance(Duration::from_secs(3_600));
+    world.manual.advance(Duration::from_secs(3_600));
     for id in [1, 2] {
         let answer = nodes[0]
             .try_take(&new_use(token(2), id, 9, Some(until)))
@@ -201,7 +201,7 @@ pub async fn purged_uses_are_not_taken_again<G: Fixture>() {
     let nodes = world.nodes(2).await;
     let until = Some(world.after(3_600));
     assert!(nodes[0].wins(&new_use(token(1), 1, 1, until)).await);
-    world.hand.advance(Duration::from_secs(7_200));
+    world.manual.advance(Duration::from_secs(7_200));
     // The other node takes uses meanwhile, so it may have cached how far the store was purged.
     let mut purge = pin!(nodes[0].purge(world.now()));
     for other in 2.. {
@@ -212,7 +212,7 @@ pub async fn purged_uses_are_not_taken_again<G: Fixture>() {
             won = nodes[1].wins(&another) => assert!(won, "of a token of its own"),
         }
     }
-    world.hand.step_wall(-7_200);
+    world.manual.step_wall(-7_200);
     for (id, node) in (2..).zip(nodes.iter().rev()) {
         let answer = node.try_take(&new_use(token(1), id, 1, until)).await;
         let rejected = matches!(answer, Ok(UseOutcome::Spent) | Err(StoreError::Expired));

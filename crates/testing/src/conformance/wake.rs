@@ -2,22 +2,19 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::Revocation;
-
 use super::{
     Ability, Fixture,
     follower::Follower,
-    world::{World, has_feed, key, lacks, token},
+    world::{World, has_feed, key, lacks, revocation},
 };
 
 /// `changed` doesn't resolve over and over while nothing changes.
 pub async fn a_quiet_store_wakes_nobody<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let nodes = world.nodes(2).await;
-    let said = Revocation::of_token(token(1), None).retained(Some(world.end()));
+    let said = revocation(1, Some(world.end()));
     nodes[1].revoke(&[said]).await;
     let mut follower = Follower::default();
     follower.catch_up(&nodes[0]).await;
@@ -51,7 +48,7 @@ pub async fn a_write_by_another_wakes_who_waits<G: Fixture>() {
     let woken = async {
         let mut woken = nodes[0].feed().changed(&cursor);
         for number in 0.. {
-            let said = Revocation::of_token(token(number), None).retained(Some(world.end()));
+            let said = revocation(number, Some(world.end()));
             nodes[1].revoke(&[said]).await;
             keys.push(key(number));
             if tokio::time::timeout(Duration::from_millis(200), woken.as_mut())

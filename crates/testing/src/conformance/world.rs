@@ -3,6 +3,7 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
+use tokio::task::JoinError;
 use tower_revoke_core::{
     Change, ChangeFeed, Changes, Clock, Cursor, KeyDigest, Lift, Listed, ManualClock, Revocation,
     RevocationKey, Store, StoreError, TokenId, UnixTime, Use, UseId, UseOutcome,
@@ -21,7 +22,7 @@ pub(super) const LIFE: Duration = Duration::from_secs(6 * 3_600);
 pub(super) fn lacks<G: Fixture>(ability: Ability) -> bool {
     let lack = G::LACKS.iter().find(|(lacked, _)| *lacked == ability);
     if let Some((_, why)) = lack {
-        println!("not asked of this store, it has no {ability:?}: {why}");
+        println!("skipped, the store lacks {ability:?}: {why}");
     }
     lack.is_some()
 }
@@ -36,9 +37,9 @@ pub(super) async fn has_feed<G: Fixture>() -> bool {
 
 /// A fixture, its clock, and the handle that moves the clock.
 pub(super) struct World<G> {
-    pub(super) ground: G,
+    pub(super) fixture: G,
     pub(super) clock: Clock,
-    pub(super) hand: ManualClock,
+    pub(super) manual: ManualClock,
 }
 
 impl<G: Fixture> World<G> {
@@ -46,23 +47,31 @@ impl<G: Fixture> World<G> {
         Self::on(G::empty).await
     }
 
+    /// For a clause of the feed; `None` if the store has none.
+    pub(super) async fn with_feed() -> Option<Self> {
+        match has_feed::<G>().await {
+            true => Some(Self::new().await),
+            false => None,
+        }
+    }
+
     /// With a server to which faults may be injected.
     pub(super) async fn alone() -> Self {
         Self::on(G::alone).await
     }
 
-    async fn on<F: Future<Output = G>>(ground: impl FnOnce(Clock) -> F) -> Self {
-        let (clock, hand) = Clock::manual(Clock::system().now());
+    async fn on<F: Future<Output = G>>(fixture: impl FnOnce(Clock) -> F) -> Self {
+        let (clock, manual) = Clock::manual(Clock::system().now());
         Self {
-            ground: ground(clock.clone()).await,
+            fixture: fixture(clock.clone()).await,
             clock,
-            hand,
+            manual,
         }
     }
 
     pub(super) async fn node(&self) -> Node<G::Store> {
         Node {
-            store: Arc::new(self.ground.open().await),
+            store: Arc::new(self.fixture.open().await),
             patience: G::PATIENCE,
             clock: self.clock.clone(),
         }
@@ -76,8 +85,8 @@ impl<G: Fixture> World<G> {
         nodes
     }
 
-    pub(super) async fn harm(&self, harm: Fault) {
-        self.ground.harm(harm).await;
+    pub(super) async fn inject(&self, fault: Fault) {
+        self.fixture.inject(fault).await;
     }
 
     pub(super) fn now(&self) -> UnixTime {
@@ -92,6 +101,11 @@ impl<G: Fixture> World<G> {
     /// Returns a time after the end of the clause.
     pub(super) fn end(&self) -> UnixTime {
         self.now().saturating_add(LIFE)
+    }
+
+    /// Returns the time `secs` seconds after [`end`](Self::end), as an `until`.
+    pub(super) fn end_plus(&self, secs: u64) -> Option<UnixTime> {
+        Some(self.end().saturating_add(Duration::from_secs(secs)))
     }
 
     /// Returns a use of a token that outlives the clause.
@@ -119,23 +133,29 @@ impl<S> Clone for Node<S> {
 
 impl<S: Store> Node<S> {
     pub(super) async fn in_time<T>(&self, what: &str, call: impl Future<Output = T> + Send) -> T {
-        let answer = tokio::time::timeout(self.patience, call).await;
-        answer.unwrap_or_else(|_| panic!("`{what}` was not answered in {:?}", self.patience))
+        let result = tokio::time::timeout(self.patience, call).await;
+        result.unwrap_or_else(|_| panic!("`{what}` did not complete within {:?}", self.patience))
+    }
+
+    async fn call<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> T {
+        worked(what, self.in_time(what, call).await)
     }
 
     pub(super) async fn revoke(&self, revocations: &[Revocation]) {
-        let answer = self.in_time("revoke", self.store.revoke(revocations)).await;
-        worked("revoke", answer);
+        self.call("revoke", self.store.revoke(revocations)).await;
     }
 
     pub(super) async fn lift(&self, lift: &Lift) -> bool {
-        worked("lift", self.in_time("lift", self.store.lift(lift)).await)
+        self.call("lift", self.store.lift(lift)).await
     }
 
     pub(super) async fn look_up(&self, keys: &[KeyDigest]) -> Vec<Option<Listed>> {
-        let answer = self.in_time("look_up", self.store.look_up(keys)).await;
-        let listed = worked("look_up", answer);
-        assert_eq!(listed.len(), keys.len(), "look_up answers once per key");
+        let listed = self.call("look_up", self.store.look_up(keys)).await;
+        assert_eq!(listed.len(), keys.len(), "one result per key");
         listed
     }
 
@@ -166,8 +186,7 @@ impl<S: Store> Node<S> {
     }
 
     pub(super) async fn return_use(&self, use_: &Use) -> bool {
-        let answer = self.in_time("release", self.store.return_use(use_)).await;
-        worked("release", answer)
+        self.call("return_use", self.store.return_use(use_)).await
     }
 
     pub(super) fn feed(&self) -> &dyn ChangeFeed {
@@ -180,22 +199,20 @@ impl<S: Store> Node<S> {
     }
 
     pub(super) async fn changes(&self, since: Option<&Cursor>) -> Changes {
-        worked("changes", self.try_changes(since).await)
+        self.call("changes", self.feed().changes(since)).await
     }
 
     pub(super) async fn restore(&self, known: &[Change]) {
-        let answer = self.in_time("restore", self.feed().restore(known)).await;
-        worked("restore", answer);
+        self.call("restore", self.feed().restore(known)).await;
     }
 
     pub(super) async fn purge(&self, before: UnixTime) -> u64 {
-        let answer = self.in_time("purge", self.store.purge(before)).await;
-        worked("purge", answer)
+        self.call("purge", self.store.purge(before)).await
     }
 }
 
-pub(super) fn worked<T>(what: &str, answer: Result<T, StoreError>) -> T {
-    answer.unwrap_or_else(|error| panic!("`{what}` failed: {error} ({error:?})"))
+pub(super) fn worked<T>(what: &str, result: Result<T, StoreError>) -> T {
+    result.unwrap_or_else(|error| panic!("`{what}` failed: {error} ({error:?})"))
 }
 
 /// Runs all tasks concurrently, on several threads if the runtime has them.
@@ -205,12 +222,14 @@ pub(super) async fn at_once<T: Send + 'static>(
     let tasks: Vec<_> = tasks.into_iter().map(tokio::spawn).collect();
     let mut results = Vec::with_capacity(tasks.len());
     for task in tasks {
-        match task.await {
-            Ok(result) => results.push(result),
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        results.push(joined(task.await));
     }
     results
+}
+
+/// Returns the result of a task, or panics as it did.
+pub(super) fn joined<T>(result: Result<T, JoinError>) -> T {
+    result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 pub(super) fn token(number: u64) -> TokenId {
@@ -225,14 +244,26 @@ pub(super) fn subject(number: u64) -> RevocationKey {
     RevocationKey::subject(ISSUER, number.to_string())
 }
 
+/// Returns a revocation of the token of this number.
+pub(super) fn revocation(number: u64, until: Option<UnixTime>) -> Revocation {
+    Revocation::of_token(token(number), None).retained(until)
+}
+
+pub(super) const fn listed_rule(issued_at_or_before: UnixTime, until: Option<UnixTime>) -> Listed {
+    Listed::Rule {
+        issued_at_or_before,
+        until,
+    }
+}
+
 pub(super) fn rule(key: RevocationKey, issued_at_or_before: UnixTime) -> Revocation {
-    Revocation::rule(key, issued_at_or_before).expect("the clauses give the key of a rule")
+    Revocation::rule(key, issued_at_or_before).expect("the key is that of a rule")
 }
 
 pub(super) fn new_use(token: TokenId, id: u64, limit: u32, until: Option<UnixTime>) -> Use {
     let mut bytes = [0xC1; 16];
     bytes[8..].copy_from_slice(&id.to_be_bytes());
-    let limit = NonZeroU32::new(limit).expect("the clauses give a limit of at least one");
+    let limit = NonZeroU32::new(limit).expect("the limit is not zero");
     let mut use_ = Use::new(token, UseId::from_bytes(bytes), limit, None);
     use_.until = until;
     use_

@@ -92,8 +92,8 @@ impl Fixture for File {
         builder.open().await.expect("a file")
     }
 
-    async fn harm(&self, harm: Fault) {
-        match harm {
+    async fn inject(&self, fault: Fault) {
+        match fault {
             Fault::Restart => closed(&self.path()).await,
             Fault::Trim => trim(&self.path()).await,
             Fault::Backup => {

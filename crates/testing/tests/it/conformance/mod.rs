@@ -94,15 +94,15 @@ impl Fixture for Simulated {
         }
     }
 
-    async fn harm(&self, harm: Fault) {
-        self.server.harm(harm).await;
-        match harm {
+    async fn inject(&self, fault: Fault) {
+        self.server.inject(fault).await;
+        match fault {
             Fault::Restart => *self.notes.boot.lock().unwrap() += 1,
             Fault::Stop => *self.notes.was_down.lock().unwrap() = true,
             Fault::PlayBack => *self.notes.grown.lock().unwrap() = 0,
             _ => {}
         }
-        if harm == Fault::Restart && self.flaw == Flaw::ForgetsOneOnRestart {
+        if fault == Fault::Restart && self.flaw == Flaw::ForgetsOneOnRestart {
             let lift = Lift {
                 key: RevocationKey::subject("https://id.example.com", "1"),
                 at: UnixTime::EPOCH,

@@ -96,8 +96,8 @@ impl Server {
         self.inner().state == State::Frozen
     }
 
-    pub(crate) async fn harm(&self, harm: Fault) {
-        match harm {
+    pub(crate) async fn inject(&self, fault: Fault) {
+        match fault {
             Fault::Stop => self.inner().state = State::Down,
             Fault::Freeze => self.inner().state = State::Frozen,
             Fault::Restart => {}
