@@ -1,4 +1,4 @@
-//! The purges that a list starts by itself.
+//! Tests the purges that a list starts by itself.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{ISSUED, end_of, token};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// TRAPS 55: purges that take longer than the interval between them pile up.
+/// TRAPS 55: purges that take longer than their interval pile up.
 #[tokio::test(start_paused = true)]
 async fn trap_55_a_purge_that_never_ends_is_the_only_one_for_an_hour() {
     let (clock, hand) = Clock::manual(ISSUED);
@@ -28,7 +28,7 @@ async fn trap_55_a_purge_that_never_ends_is_the_only_one_for_an_hour() {
         minute(number).await;
         assert_eq!(script.calls(StoreOp::Purge), 1, "in minute {number}");
     }
-    // It is given up, and the next one ends.
+    // It times out, and the next one completes.
     minute(59).await;
     script.set(StoreOp::Purge, Behavior::Works);
     minute(60).await;

@@ -1,4 +1,4 @@
-//! The encoding of rows is a part of the format: a change of it needs a new version of the schema.
+//! Tests the encoding of rows. A change of the encoding needs a new version of the schema.
 
 use std::num::NonZeroU32;
 
@@ -20,7 +20,7 @@ fn is_written_as(row: &Row, expected: &[u8]) {
 }
 
 #[test]
-fn rows_are_written_as_before() {
+fn the_encoding_of_rows_is_unchanged() {
     let key = RevocationKey::subject("i", "s");
     let mut state = KeyState::default();
     let rule = Revocation::rule(key.clone(), at(7)).unwrap();

@@ -1,4 +1,4 @@
-//! More is written, or listed, than a mirror follows easily.
+//! Tests a mirror under more writes, or with more entries, than it can easily follow.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::{ISSUED, ann_logs_out, end_of, lift, new_use, token};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// TRAPS 55: by the time everything was read, the feed had forgotten where that began.
+/// TRAPS 55: by the end of a load, the feed had trimmed the position where the load began.
 #[tokio::test(start_paused = true)]
 async fn trap_55_a_load_ends_while_more_is_written_than_the_feed_keeps() {
     let world = World::new();
@@ -51,7 +51,7 @@ async fn trap_55_a_load_ends_while_more_is_written_than_the_feed_keeps() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_feed_that_changes_all_the_time_is_read_in_bulk_and_a_lone_change_at_once() {
+async fn a_busy_feed_is_read_in_bulk_and_a_single_change_at_once() {
     let world = World::new();
     world.server.push();
     let node = world.ready_node().await;
@@ -84,7 +84,7 @@ async fn a_feed_that_changes_all_the_time_is_read_in_bulk_and_a_lone_change_at_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn empty_pages_without_end_are_not_read_in_a_tight_loop() {
+async fn endless_empty_pages_are_not_read_in_a_tight_loop() {
     let world = World::new();
     world.server.lie(Some(|_, page| {
         Ok(Changes {
@@ -102,10 +102,10 @@ async fn empty_pages_without_end_are_not_read_in_a_tight_loop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mirror_that_was_too_small_is_back_when_nine_tenths_of_it_are_listed() {
+async fn an_overfull_mirror_returns_at_nine_tenths_of_its_capacity() {
     let world = World::new();
     let in_use = |until| UnixTime::from_secs(ISSUED.as_secs() + until);
-    // Each ends a minute after the one before.
+    // Each expires a minute after the previous one.
     for minute in 1..=11_u64 {
         let revocation = end_of(&token(&minute.to_string()));
         let revocation = revocation.retained(Some(in_use(100_000 + minute * 60)));
@@ -119,7 +119,7 @@ async fn a_mirror_that_was_too_small_is_back_when_nine_tenths_of_it_are_listed()
         sleep(Duration::from_secs(3 * 3_600)).await;
         node.script.calls(StoreOp::Changes) - calls
     };
-    // Less than the mirror may hold, but nearly all of it.
+    // Just below the mirror's capacity.
     world.server.purge(in_use(100_000 + 61)).await.unwrap();
     assert!((2..60).contains(&hours().await));
     assert_eq!(node.list.stats().mirror, MirrorState::Full);
@@ -138,7 +138,7 @@ async fn a_mirror_that_was_too_small_is_back_when_nine_tenths_of_it_are_listed()
         node.list.known_status(&token("12")),
         Some(TokenStatus::Valid)
     );
-    // What is written here counts at once, as in any mirror.
+    // A local write is visible at once, as in any mirror.
     node.list.revoke(end_of(&token("12"))).await.unwrap();
     assert_eq!(
         node.list.known_status(&token("12")),
@@ -146,9 +146,9 @@ async fn a_mirror_that_was_too_small_is_back_when_nine_tenths_of_it_are_listed()
     );
 }
 
-/// The store went back, and then on so far that the feed no longer shows it.
+/// The store lost writes, and then gained so many that the feed no longer shows the loss.
 #[tokio::test(start_paused = true)]
-async fn g3_what_was_lost_behind_a_gap_in_the_feed_is_written_back() {
+async fn g3_writes_lost_behind_a_gap_in_the_feed_are_written_back() {
     let world = World::new();
     let server = &world.server;
     let node = world.ready_node().await;
@@ -197,6 +197,6 @@ async fn g3_what_was_lost_behind_a_gap_in_the_feed_is_written_back() {
     assert_eq!(node.list.known_status(&lifted), Some(TokenStatus::Valid));
     let again = node.list.take_use(new_use(&spent, 2, 1)).await.unwrap();
     assert_eq!(again, UseOutcome::Spent);
-    // Another list's use may have been returned: only that list knows.
+    // Only the other list knows whether its use has been returned.
     assert_eq!(server.lists(others.keys()[0]).await, None);
 }

@@ -138,7 +138,7 @@ impl Server {
         self.keep_changes(65_536);
     }
 
-    /// From now on the feed keeps so many changes.
+    /// Sets the number of changes that the feed keeps from now on.
     pub fn keep_changes(&self, changes: usize) {
         let _ = self.store().feed_capacity(changes);
     }

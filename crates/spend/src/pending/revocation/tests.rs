@@ -331,7 +331,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A revocation that two calls have joined, which both last for a minute.
+/// A revocation joined by two calls that each last for a minute.
 fn joined(now: Instant) -> (PendingRevocation<u64>, [JoinedCall; 2]) {
     let deadline = now + Duration::from_secs(60);
     let calls = [1, 2].map(|id| JoinedCall { deadline, id });
@@ -342,7 +342,7 @@ fn joined(now: Instant) -> (PendingRevocation<u64>, [JoinedCall; 2]) {
 }
 
 #[test]
-fn the_pause_after_a_failure_doubles_up_to_the_longest() {
+fn the_pause_after_a_failure_doubles_up_to_its_maximum() {
     let mut now = Instant::now();
     let (mut revocation, [call, _]) = joined(now);
     revocation.cancel(call);
@@ -359,7 +359,7 @@ fn the_pause_after_a_failure_doubles_up_to_the_longest() {
 }
 
 #[test]
-fn a_response_that_ends_during_an_attempt_that_fails_waits_for_no_pause() {
+fn a_response_that_ends_during_a_failing_attempt_skips_the_pause() {
     let now = Instant::now();
     let limit = now + Duration::from_secs(2);
     let (mut revocation, [first, second]) = joined(now);
@@ -373,7 +373,7 @@ fn a_response_that_ends_during_an_attempt_that_fails_waits_for_no_pause() {
 }
 
 #[test]
-fn a_client_that_leaves_during_an_attempt_that_fails_hurries_nothing() {
+fn a_client_that_leaves_during_a_failing_attempt_keeps_the_pause() {
     let now = Instant::now();
     let (mut revocation, [first, second]) = joined(now);
     revocation.cancel(first);
