@@ -72,7 +72,7 @@ pub use self::{
         GrpcRejections, Reason, Rejection, RejectionBody, RejectionFormat, RejectionFuture,
     },
     remote::{QueueFull, RemoteRevocation, RemoteSlot},
-    revocation::{Revocation, RevocationError},
+    revocation::{Revocation, RevocationError, RevocationKind},
     revocations::{Revocations, TokenStatus},
     store::{
         Change, ChangeFeed, Changes, Cursor, Lift, Listed, RecordFilter, RecordPage, Records,

@@ -6,7 +6,7 @@ use crate::{RevocationKey, TokenId, UnixTime, retention};
 
 /// The revocation of one token, or of all tokens that a rule concerns.
 ///
-/// It carries the key, the time, the author, the reason, and until when stores keep it.
+/// It carries the key, the kind, the time, the author, the reason, and until when stores keep it.
 ///
 /// ```
 /// use tower_revoke_core::{Revocation, RevocationKey, TokenId, UnixTime};
@@ -27,11 +27,23 @@ use crate::{RevocationKey, TokenId, UnixTime, retention};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
     key: RevocationKey,
+    kind: RevocationKind,
     issued_at_or_before: Option<UnixTime>,
     retained_until: Option<UnixTime>,
     at: Option<UnixTime>,
     by: String,
     reason: String,
+}
+
+/// Why a token is not accepted any more. Decides which status the token has, and so which
+/// rejection its requests get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RevocationKind {
+    /// It was revoked: [`TokenStatus::Revoked`](crate::TokenStatus::Revoked). Every rule has this
+    /// kind.
+    Revoked,
+    /// It has served its purpose: [`TokenStatus::Spent`](crate::TokenStatus::Spent).
+    Spent,
 }
 
 /// Why a [`Revocation`] can't be made.
@@ -51,6 +63,25 @@ impl Revocation {
     /// [`retention::MARGIN`].
     pub fn of_token(token: TokenId, exp: Option<UnixTime>) -> Self {
         Self::new(token.into(), None, retention::of_token(exp))
+    }
+
+    /// Ends one token that has served its purpose, such as one that is good for one response.
+    ///
+    /// It differs from [`of_token`](Self::of_token) in its [`kind`](Self::kind) only. A token that
+    /// is also revoked is listed as revoked.
+    ///
+    /// ```
+    /// use tower_revoke_core::{Revocation, RevocationKind, TokenId};
+    ///
+    /// let token = TokenId::of_jwt("https://id.example.com", "42");
+    /// let spent = Revocation::of_spent_token(token, None).because("download complete");
+    /// assert_eq!(spent.kind(), RevocationKind::Spent);
+    /// ```
+    pub fn of_spent_token(token: TokenId, exp: Option<UnixTime>) -> Self {
+        Self {
+            kind: RevocationKind::Spent,
+            ..Self::of_token(token, exp)
+        }
     }
 
     /// Revokes all tokens under `key` that were issued until this is [said](Self::at): until now, on a
@@ -88,6 +119,7 @@ impl Revocation {
     ) -> Self {
         Self {
             key,
+            kind: RevocationKind::Revoked,
             issued_at_or_before,
             retained_until,
             at: None,
@@ -142,6 +174,11 @@ impl Revocation {
     /// Returns the key that is revoked.
     pub fn key(&self) -> &RevocationKey {
         &self.key
+    }
+
+    /// Returns the kind.
+    pub fn kind(&self) -> RevocationKind {
+        self.kind
     }
 
     /// Returns the latest `iat` of the tokens that a rule concerns. `None` for one token.

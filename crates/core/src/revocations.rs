@@ -11,7 +11,8 @@ pub enum TokenStatus {
     Valid,
     /// It was revoked, or a rule concerns it.
     Revoked,
-    /// All its uses are taken.
+    /// All its uses are taken, or it was revoked as
+    /// [spent](crate::RevocationKind::Spent).
     Spent,
 }
 

@@ -168,6 +168,7 @@ impl RevocationList {
     /// | `rule` | for a rule: `{"issuer":…}`, or `{"issuer":…,"claim":…,"value":…}` |
     /// | `digest` | instead of both, if the store knows no more: the digest of the key |
     /// | `issued_at_or_before` | for a rule: the latest `iat` of the tokens that it concerns |
+    /// | `spent` | `true` if the token is revoked as [spent](tower_revoke_core::RevocationKind); absent otherwise |
     /// | `until` | until when it is kept, for a token its `exp` + 300 s; `null` means for ever |
     /// | `at` | when it was made |
     /// | `by`, `reason` | its author and reason |

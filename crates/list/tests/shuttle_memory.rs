@@ -188,10 +188,8 @@ fn a_mirror_misses_nothing_in_every_schedule() {
         let (mut revoked, mut spent) = (HashSet::new(), HashSet::new());
         for change in all.changes.into_iter().chain(since.changes) {
             match change {
-                Change::Listed { key, listed, .. } => match listed {
-                    Listed::Spent { .. } => spent.insert(key),
-                    _ => revoked.insert(key),
-                },
+                Change::Listed { key, .. } => revoked.insert(key),
+                Change::UsedUp { key, .. } => spent.insert(key),
                 Change::Lifted { key, .. } => revoked.remove(&key),
                 Change::Returned { key } => spent.remove(&key),
                 _ => false,

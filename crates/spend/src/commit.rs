@@ -78,7 +78,7 @@ impl Write {
         let call = async {
             match self.operation {
                 Operation::Revoke(token, exp) => {
-                    let revocation = Revocation::of_token(token, exp);
+                    let revocation = Revocation::of_spent_token(token, exp);
                     list.revoke(revocation.because("response delivered")).await
                 }
                 Operation::ReturnUse(use_) => list.return_use(use_).await.map(drop),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use futures_util::future::try_join_all;
-use tower_revoke_core::{Change, Changes, Cursor, KeyDigest, StoreError, UnixTime};
+use tower_revoke_core::{Change, Changes, Cursor, KeyDigest, StoreError};
 
 use crate::{
     client::Deadline,
@@ -249,10 +249,9 @@ impl Inner {
         }
         for (key, spent) in used {
             changes.push(match spent {
-                Some(listed) => Change::Listed {
+                Some(listed) => Change::UsedUp {
                     key,
-                    listed,
-                    at: UnixTime::EPOCH,
+                    until: listed.until(),
                 },
                 None => Change::Returned { key },
             });
@@ -285,10 +284,9 @@ impl Inner {
             let (page, next) = self.scan_uses(deadline, &from).await?;
             for row in page {
                 if let Some(listed) = rows::spent(row.max_uses, row.held, row.until) {
-                    changes.push(Change::Listed {
+                    changes.push(Change::UsedUp {
                         key: key_of(&row.digest)?,
-                        listed,
-                        at: UnixTime::EPOCH,
+                        until: listed.until(),
                     });
                 }
             }

@@ -13,6 +13,8 @@ use crate::client::Values;
 
 const REVOKED: i8 = 0;
 const LIFTED: i8 = 1;
+/// A revocation of kind spent.
+const SPENT: i8 = 2;
 
 /// Times that are said are kept below, so that there is always a later one for a lift.
 const LATEST: UnixTime = UnixTime::from_secs(1 << 62);
@@ -55,7 +57,8 @@ impl Key {
         let mut key = Self::default();
         // Lifts first, and the newest words last.
         rows.sort_by(|one, other| {
-            (-one.kind, one.at, &one.id).cmp(&(-other.kind, other.at, &other.id))
+            let place = |row: &Row| (row.kind != LIFTED, row.at);
+            (place(one), &one.id).cmp(&(place(other), &other.id))
         });
         for row in rows {
             let rule = row.issuer.map(|issuer| RevocationKey::Rule {
@@ -79,6 +82,7 @@ impl Key {
                     issued_at_or_before: time(issued),
                     until,
                 },
+                None if row.kind == SPENT => Listed::Spent { until },
                 None => Listed::Revoked { until },
             };
             let lifted = key.state.lifted.as_ref();
@@ -123,15 +127,16 @@ impl Key {
         if self.state.revoked != before.state.revoked {
             supersede(&before.revoked_rows);
             new.extend(self.state.revoked.as_ref().map(|revoked| {
-                let issued = match revoked.listed {
+                let (kind, issued) = match revoked.listed {
                     Listed::Rule {
                         issued_at_or_before,
                         ..
-                    } => Some(secs(issued_at_or_before)),
-                    _ => None,
+                    } => (REVOKED, Some(secs(issued_at_or_before))),
+                    Listed::Spent { .. } => (SPENT, None),
+                    _ => (REVOKED, None),
                 };
                 let times = (issued, end(revoked.listed.until()), secs(revoked.at));
-                row(&digest, REVOKED, times, revoked.details.as_deref())
+                row(&digest, kind, times, revoked.details.as_deref())
             }));
         }
         if self.state.lifted != before.state.lifted {
@@ -225,6 +230,7 @@ impl Order {
                 at: when(at),
                 until,
             },
+            Change::UsedUp { .. } => *change,
             _ => return None,
         };
         Some((*change.key(), Self::Restore(change)))

@@ -14,7 +14,7 @@ const TABLES: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS {keyspace}.store (only_one int PRIMARY KEY, version int, id blob, \
      purged_before bigint)",
     // A row for each revocation and lift, under an id that is used once; rows are merged when they are
-    // read. kind: 0 revoked, 1 lifted. Times are seconds since 1970; null means without expiry.
+    // read. kind: 0 revoked, 1 lifted, 2 revoked as spent. Times are seconds since 1970; null means without expiry.
     "CREATE TABLE IF NOT EXISTS {keyspace}.revoked (digest blob, id blob, kind tinyint, \
      issued_at_or_before bigint, until bigint, at bigint, issuer text, claim text, value text, \
      said_by text, reason text, PRIMARY KEY (digest, id)) WITH gc_grace_seconds = 10800",

@@ -5,7 +5,8 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use scylla::statement::SerialConsistency;
 use tower_revoke_core::{
     BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, RecordFilter,
-    RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome, retention,
+    RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome, internal::merge,
+    retention,
 };
 
 use crate::{error::Failure, inner::Inner, log::Table, said::Order};
@@ -40,12 +41,10 @@ impl Store for CassandraStore {
             inner.revoked(deadline, &asked),
             inner.uses_of(deadline, &asked)
         )?;
-        // A revocation takes precedence over uses.
         let mut found: HashMap<_, _> = used.into_iter().collect();
         for (key, state) in revoked {
-            if let Some(listed) = state.listed() {
-                found.insert(key, Some(listed));
-            }
+            let listed = found.entry(key).or_default();
+            *listed = merge::listed(state.listed(), *listed);
         }
         Ok(keys
             .iter()

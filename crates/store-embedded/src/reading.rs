@@ -1,7 +1,9 @@
 //! Reads, each from one snapshot of the tree: look-ups, the feed, a full load, and records.
 
 use fjall::{Readable, Snapshot};
-use tower_revoke_core::{Change, Changes, KeyDigest, Listed, RecordFilter, RecordPage, StoreError};
+use tower_revoke_core::{
+    Change, Changes, KeyDigest, Listed, RecordFilter, RecordPage, StoreError, internal::merge,
+};
 
 use crate::{
     cursor::{self, FeedCursor, Load},
@@ -20,11 +22,7 @@ pub(crate) fn look_up(open: &Open, keys: &[KeyDigest]) -> Result<Vec<Option<List
         let row: Option<Row> = row.map(|row| read(&row)).transpose()?;
         Ok(row.and_then(|row| row.listed()))
     };
-    // A revocation takes precedence over spent uses.
-    let listed = |key| match listed(STATE, key)? {
-        None => listed(USES, key),
-        revoked => Ok(revoked),
-    };
+    let listed = |key| Ok(merge::listed(listed(STATE, key)?, listed(USES, key)?));
     keys.iter().map(listed).collect()
 }
 

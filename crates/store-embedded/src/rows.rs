@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tower_revoke_core::{
     Change, KeyDigest, Listed, RevocationKey, RevocationRecord, UnixTime,
-    internal::merge::{KeyState, Revoked, UseCount},
+    internal::merge::{self, KeyState, Revoked, UseCount},
     retention,
 };
 
@@ -125,17 +125,22 @@ impl Row {
     /// Returns how the key is listed.
     pub(crate) fn listed(&self) -> Option<Listed> {
         let revoked = self.state.revoked.as_ref();
-        let spent = || self.uses?.count.spent();
-        revoked.map(|revoked| revoked.listed).or_else(spent)
+        let used_up = self.uses.and_then(|uses| uses.count.spent());
+        merge::listed(revoked.map(|revoked| revoked.listed), used_up)
     }
 
     /// Returns the change that brings a follower without any state up to date.
     pub(crate) fn change(&self, key: KeyDigest) -> Option<Change> {
-        let revoked = self.state.revoked.as_ref();
-        Some(Change::Listed {
-            key,
-            listed: self.listed()?,
-            at: revoked.map_or(UnixTime::EPOCH, |revoked| revoked.at),
+        Some(match &self.state.revoked {
+            Some(revoked) => Change::Listed {
+                key,
+                listed: revoked.listed,
+                at: revoked.at,
+            },
+            None => Change::UsedUp {
+                key,
+                until: self.uses?.count.spent()?.until(),
+            },
         })
     }
 

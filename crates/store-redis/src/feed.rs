@@ -2,7 +2,7 @@
 
 use futures_util::future::try_join_all;
 use redis::Value;
-use tower_revoke_core::{Change, Changes, Cursor, KeyDigest, StoreError, UnixTime};
+use tower_revoke_core::{Change, Changes, Cursor, KeyDigest, StoreError};
 
 use crate::{
     client::Request,
@@ -104,7 +104,7 @@ impl Inner {
         self.client.ask(tag, &Request::read(call)).await
     }
 
-    /// Reads a page of everything in force: of each tag the revocations, then the spent tokens.
+    /// Reads a page of everything in force: of each tag the revocations, then the used-up tokens.
     async fn load(
         &self,
         seen: Vec<SeenEntry>,
@@ -152,13 +152,16 @@ impl Inner {
         let (rows, end) = self.or_error(page).await?;
         let read = rows.len();
         for Row { key, value, .. } in rows {
-            let known = if is_listed {
-                Some(wire::listed(&value).ok_or_else(malformed)?)
+            changes.extend(if is_listed {
+                let (listed, at) = wire::listed(&value).ok_or_else(malformed)?;
+                Some(Change::Listed { key, listed, at })
             } else {
-                let spent = wire::spent(&value).ok_or_else(malformed)?;
-                spent.map(|spent| (spent, UnixTime::EPOCH))
-            };
-            changes.extend(known.map(|(listed, at)| Change::Listed { key, listed, at }));
+                let used_up = wire::spent(&value).ok_or_else(malformed)?;
+                used_up.map(|listed| Change::UsedUp {
+                    key,
+                    until: listed.until(),
+                })
+            });
         }
         Ok((read, end))
     }

@@ -6,7 +6,8 @@ use futures_util::future::{join_all, try_join_all};
 use redis::{Cmd, Value, cmd};
 use tower_revoke_core::{
     BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, RecordFilter,
-    RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome, retention,
+    RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome, internal::merge,
+    retention,
 };
 
 use crate::{
@@ -255,15 +256,18 @@ impl Inner {
     }
 }
 
-/// A revocation takes precedence over uses.
+/// `None` if the values can't be read.
 fn what_is_listed((listed, uses): (&Value, &Value)) -> Option<Option<Listed>> {
-    if !bytes(listed).is_empty() {
-        return wire::listed(bytes(listed)).map(|(listed, _)| Some(listed));
-    }
-    if bytes(uses).is_empty() {
-        return Some(None);
-    }
-    wire::spent(bytes(uses))
+    let (listed, uses) = (bytes(listed), bytes(uses));
+    let revoked = match listed.is_empty() {
+        true => None,
+        false => Some(wire::listed(listed)?.0),
+    };
+    let used_up = match uses.is_empty() {
+        true => None,
+        false => wire::spent(uses)?,
+    };
+    Some(merge::listed(revoked, used_up))
 }
 
 impl fmt::Debug for RedisStore {

@@ -56,19 +56,11 @@ pub(crate) struct Update {
 
 impl Update {
     pub(crate) fn revoke(revocation: &Revocation) -> Self {
-        let until = revocation.retained_until();
-        let listed = match revocation.issued_at_or_before() {
-            Some(issued_at_or_before) => Listed::Rule {
-                issued_at_or_before,
-                until,
-            },
-            None => Listed::Revoked { until },
-        };
         let key = revocation.key().digest();
         let at = revocation.said_at().unwrap_or(UnixTime::EPOCH);
         Self {
             key,
-            command: list(b'R', key, listed, at),
+            command: list(b'R', key, revocation.into(), at),
             details: Details::of(revocation).encode(),
         }
     }
@@ -84,6 +76,11 @@ impl Update {
         match *change {
             Change::Listed { key, listed, at } => {
                 Some(Self::silent(key, list(b'B', key, listed, at)))
+            }
+            // Later than any lift, as every new revocation is.
+            Change::UsedUp { key, until } => {
+                let listed = Listed::Spent { until };
+                Some(Self::silent(key, list(b'R', key, listed, UnixTime::EPOCH)))
             }
             Change::Lifted { key, at, until } => {
                 let mut command = start(b'D', key);
@@ -111,17 +108,17 @@ fn start(letter: u8, key: KeyDigest) -> Vec<u8> {
     command
 }
 
-/// A spent token is restored as a revoked one.
 fn list(letter: u8, key: KeyDigest, listed: Listed, at: UnixTime) -> Vec<u8> {
     let mut command = start(letter, key);
-    let rule = match listed {
+    let (kind, rule) = match listed {
         Listed::Rule {
             issued_at_or_before,
             ..
-        } => Some(issued_at_or_before),
-        _ => None,
+        } => (b'U', Some(issued_at_or_before)),
+        Listed::Spent { .. } => (b'V', None),
+        _ => (b'T', None),
     };
-    command.push(if rule.is_some() { b'U' } else { b'T' });
+    command.push(kind);
     command.extend(till(listed.until()));
     command.extend(time(at));
     command.extend(rule.map(time).into_iter().flatten());
@@ -185,6 +182,7 @@ fn listed_as(letter: u8, from: &mut Reader<'_>) -> Option<(Listed, UnixTime)> {
             issued_at_or_before: from.time()?,
             until,
         },
+        b'V' => Listed::Spent { until },
         _ => return None,
     };
     Some((listed, at))
@@ -199,14 +197,6 @@ pub(crate) fn spent(value: &[u8]) -> Option<Option<Listed>> {
     Some((count >= limit).then_some(Listed::Spent { until }))
 }
 
-fn spent_until(key: KeyDigest, until: Option<UnixTime>) -> Change {
-    Change::Listed {
-        key,
-        listed: Listed::Spent { until },
-        at: UnixTime::EPOCH,
-    }
-}
-
 /// Adds the changes of one entry of the feed; `None` if they can't be read.
 pub(crate) fn read_changes(bytes: &[u8], into: &mut Vec<Change>) -> Option<()> {
     let mut from = Reader(bytes);
@@ -215,13 +205,17 @@ pub(crate) fn read_changes(bytes: &[u8], into: &mut Vec<Change>) -> Option<()> {
             let count = u32::from_be_bytes(from.take()?);
             let until = from.till()?;
             for _ in 0..count {
-                into.push(spent_until(from.key()?, until));
+                let key = from.key()?;
+                into.push(Change::UsedUp { key, until });
             }
             continue;
         }
         let key = from.key()?;
         into.push(match letter {
-            b'S' | b'A' => spent_until(key, from.till()?),
+            b'S' | b'A' => {
+                let until = from.till()?;
+                Change::UsedUp { key, until }
+            }
             b'F' => Change::Returned { key },
             b'L' => {
                 let until = from.till()?;
@@ -319,6 +313,7 @@ mod tests {
         for until in [None, Some(AT), Some(UnixTime::from_secs(u64::MAX))] {
             for listed in [
                 Listed::Revoked { until },
+                Listed::Spent { until },
                 Listed::Rule {
                     issued_at_or_before: UnixTime::from_secs(u64::MAX),
                     until,

@@ -181,12 +181,15 @@ impl Event {
     pub(crate) fn change(&self) -> Result<Change, Failure> {
         let (key, at) = (KeyDigest::from_bytes(self.digest), time(self.at));
         Ok(match self.what {
-            0 => Change::Listed {
+            0 | 4 => Change::Listed {
                 key,
-                listed: listed(self.issued, self.until),
+                listed: listed(self.what == 4, self.issued, self.until),
                 at,
             },
-            1 => spent(self.digest, self.until),
+            1 => Change::UsedUp {
+                key,
+                until: self.until.map(time),
+            },
             2 => Change::Lifted {
                 key,
                 at,
@@ -205,6 +208,14 @@ pub(crate) struct Revoked {
     pub(crate) issued: Option<i64>,
     pub(crate) until: Option<i64>,
     pub(crate) at: i64,
+    /// Whether a token is revoked as spent.
+    pub(crate) spent: bool,
+}
+
+impl Revoked {
+    pub(crate) fn listed(&self) -> Listed {
+        listed(self.spent, self.issued, self.until)
+    }
 }
 
 /// One token with taken uses.
@@ -212,7 +223,7 @@ pub(crate) struct Revoked {
 pub(crate) struct Used {
     pub(crate) token: Digest,
     pub(crate) until: Option<i64>,
-    pub(crate) is_spent: bool,
+    pub(crate) is_used_up: bool,
 }
 
 /// The matches in a window of revocations.
@@ -224,24 +235,14 @@ pub(crate) struct Window {
 }
 
 /// Returns how a revocation is listed.
-pub(crate) fn listed(issued: Option<i64>, until: Option<i64>) -> Listed {
+pub(crate) fn listed(spent: bool, issued: Option<i64>, until: Option<i64>) -> Listed {
     let until = until.map(time);
     match issued {
         Some(issued) => Listed::Rule {
             issued_at_or_before: time(issued),
             until,
         },
+        None if spent => Listed::Spent { until },
         None => Listed::Revoked { until },
-    }
-}
-
-/// Returns the change that lists a token as spent.
-pub(crate) fn spent(token: Digest, until: Option<i64>) -> Change {
-    Change::Listed {
-        key: KeyDigest::from_bytes(token),
-        listed: Listed::Spent {
-            until: until.map(time),
-        },
-        at: UnixTime::EPOCH,
     }
 }

@@ -23,6 +23,10 @@ pub(crate) trait Columns {
         self.int(place)?.ok_or(Failure::Garbled("a number"))
     }
 
+    fn flag(&self, place: usize) -> Result<bool, Failure> {
+        Ok(self.number(place)? != 0)
+    }
+
     fn some_digest(&self, place: usize) -> Result<Option<Digest>, Failure> {
         let digest = self.bytes(place)?.map(Digest::try_from).transpose();
         digest.map_err(|_| Failure::Garbled("a key"))
@@ -65,22 +69,19 @@ has_columns!(sqlx::postgres::PgRow);
 #[cfg(feature = "sqlite")]
 has_columns!(sqlx::sqlite::SqliteRow);
 
-/// Returns what is listed under each key, from rows of: 1 for a revocation or 0 for a spent token,
-/// digest, issued, until.
+/// Returns what is listed under each key, from rows of: 1 for a token that is spent or 0, digest,
+/// issued, until. A key has up to two rows: its revocation, and its used-up uses.
 pub(crate) fn answers(
     keys: &[KeyDigest],
     rows: &[impl Columns],
 ) -> Result<Vec<Option<Listed>>, Failure> {
     let mut found = HashMap::with_capacity(rows.len());
     for row in rows {
-        let (key, until) = (row.digest(1)?, row.int(3)?);
-        if row.number(0)? == 1 {
-            found.insert(key, listed(row.int(2)?, until));
-        } else {
-            // A token that is both revoked and spent is listed as revoked.
-            let until = until.map(time);
-            found.entry(key).or_insert(Listed::Spent { until });
-        }
+        let listed = listed(row.flag(0)?, row.int(2)?, row.int(3)?);
+        found
+            .entry(row.digest(1)?)
+            .and_modify(|other: &mut Listed| *other = other.longer(listed))
+            .or_insert(listed);
     }
     let answers = keys.iter().map(|key| found.get(key.as_bytes()).copied());
     Ok(answers.collect())
@@ -117,13 +118,14 @@ pub(crate) fn feed_by_event(rows: &[impl Columns]) -> Result<Feed, Failure> {
     Ok(feed)
 }
 
-/// Reads a revocation from: digest, issued, until, at.
+/// Reads a revocation from: digest, issued, until, at, whether it is spent.
 pub(crate) fn revoked(row: &impl Columns) -> Result<Revoked, Failure> {
     Ok(Revoked {
         digest: row.digest(0)?,
         issued: row.int(1)?,
         until: row.int(2)?,
         at: row.number(3)?,
+        spent: row.flag(4)?,
     })
 }
 
@@ -132,11 +134,11 @@ pub(crate) fn record(row: &impl Columns) -> Result<RevocationRecord, Failure> {
     let text = |place| Ok::<_, Failure>(row.text(place)?.map(read));
     let revoked = revoked(row)?;
     let digest = KeyDigest::from_bytes(revoked.digest);
-    let listed = listed(revoked.issued, revoked.until);
+    let listed = revoked.listed();
     let key = match listed {
         Listed::Rule { .. } => {
-            let claim = text(5)?.map(Cow::Owned).zip(text(6)?);
-            text(4)?.map(|issuer| RevocationKey::Rule { issuer, claim })
+            let claim = text(6)?.map(Cow::Owned).zip(text(7)?);
+            text(5)?.map(|issuer| RevocationKey::Rule { issuer, claim })
         }
         _ => Some(RevocationKey::Token(digest.as_token())),
     };
@@ -145,8 +147,8 @@ pub(crate) fn record(row: &impl Columns) -> Result<RevocationRecord, Failure> {
         key,
         listed,
         at: time(revoked.at),
-        by: text(7)?.unwrap_or_default(),
-        reason: text(8)?.unwrap_or_default(),
+        by: text(8)?.unwrap_or_default(),
+        reason: text(9)?.unwrap_or_default(),
     })
 }
 
@@ -161,19 +163,19 @@ pub(crate) fn window(rows: &[impl Columns], limit: i64) -> Result<backend::Windo
             records.push(record(row)?);
         }
     }
-    let is_full = first.number(9)? == limit;
-    let more_after = is_full.then(|| first.digest(10)).transpose()?;
+    let is_full = first.number(10)? == limit;
+    let more_after = is_full.then(|| first.digest(11)).transpose()?;
     Ok(backend::Window {
         records,
         more_after,
     })
 }
 
-/// Reads a token with taken uses from: token, until, whether it is spent.
+/// Reads a token with taken uses from: token, until, whether all are taken.
 pub(crate) fn used(row: &impl Columns) -> Result<Used, Failure> {
     Ok(Used {
         token: row.digest(0)?,
         until: row.int(1)?,
-        is_spent: row.number(2)? != 0,
+        is_used_up: row.flag(2)?,
     })
 }

@@ -3,7 +3,7 @@
 use tower_revoke_core::{Change, Changes, KeyDigest, RecordFilter, RevocationRecord, StoreError};
 
 use crate::{
-    backend::{Digest, Feed, Reader, Window, listed, spent},
+    backend::{Digest, Feed, Reader, Window},
     cursor::{FeedCursor, Load},
     error::Failure,
     value::time,
@@ -74,7 +74,7 @@ fn stands(feed: &Feed, cursor: &FeedCursor) -> Result<(), StoreError> {
     }
 }
 
-/// Returns the next page of a full load: first all revocations, then all spent tokens. Its pages
+/// Returns the next page of a full load: first all revocations, then all used-up tokens. Its pages
 /// are not one snapshot. They need not be: the position of the cursor is from before the load, so
 /// the feed repeats every change that was made during it.
 async fn load<D: Reader>(backend: &D, cursor: FeedCursor, seq: i64) -> Result<Changes, Failure> {
@@ -85,7 +85,7 @@ async fn load<D: Reader>(backend: &D, cursor: FeedCursor, seq: i64) -> Result<Ch
         let rows = backend.revoked(after, room).await?;
         changes.extend(rows.iter().map(|row| Change::Listed {
             key: KeyDigest::from_bytes(row.digest),
-            listed: listed(row.issued, row.until),
+            listed: row.listed(),
             at: time(row.at),
         }));
         room -= rows.len();
@@ -96,8 +96,11 @@ async fn load<D: Reader>(backend: &D, cursor: FeedCursor, seq: i64) -> Result<Ch
     }
     if let Some(Load::Uses(after)) = load {
         let rows = backend.uses(after, room).await?;
-        let all_taken = rows.iter().filter(|row| row.is_spent);
-        changes.extend(all_taken.map(|row| spent(row.token, row.until)));
+        let used_up = rows.iter().filter(|row| row.is_used_up);
+        changes.extend(used_up.map(|row| Change::UsedUp {
+            key: KeyDigest::from_bytes(row.token),
+            until: row.until.map(time),
+        }));
         load = (rows.len() == room).then(|| Load::Uses(rows.last().map(|row| row.token)));
     }
     Ok(Changes {

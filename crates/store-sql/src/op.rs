@@ -1,6 +1,8 @@
 //! The operations of a batch, and their answers.
 
-use tower_revoke_core::{Change, Lift, Listed, Revocation, RevocationKey, UnixTime, Use};
+use tower_revoke_core::{
+    Change, Lift, Listed, Revocation, RevocationKey, RevocationKind, UnixTime, Use,
+};
 
 use crate::value::{end, secs, written};
 
@@ -32,6 +34,8 @@ pub(crate) struct Op {
     pub(crate) id: Option<[u8; 16]>,
     pub(crate) limit: Option<i64>,
     pub(crate) issued: Option<i64>,
+    /// Whether the token is revoked as spent.
+    pub(crate) spent: bool,
     pub(crate) until: Option<i64>,
     pub(crate) at: i64,
     pub(crate) issuer: Option<String>,
@@ -48,6 +52,7 @@ impl Op {
             id: None,
             limit: None,
             issued: None,
+            spent: false,
             until: None,
             at: 0,
             issuer: None,
@@ -68,6 +73,7 @@ impl Op {
         };
         Self {
             issued: said.issued_at_or_before().map(secs),
+            spent: said.kind() == RevocationKind::Spent,
             until: end(said.retained_until()),
             at: secs(said.said_at().unwrap_or(UnixTime::EPOCH)),
             issuer,
@@ -117,11 +123,18 @@ impl Op {
                 };
                 Some(Self {
                     issued,
+                    spent: listed.is_spent(),
                     until: end(listed.until()),
                     at: secs(at),
                     ..Self::new(Do::RestoreListed, *key.as_bytes())
                 })
             }
+            // Later than any lift, as every new revocation is.
+            Change::UsedUp { key, until } => Some(Self {
+                spent: true,
+                until: end(until),
+                ..Self::new(Do::Revoke, *key.as_bytes())
+            }),
             Change::Lifted { key, at, until } => Some(Self {
                 until: end(until),
                 at: secs(at),

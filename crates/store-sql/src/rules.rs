@@ -24,6 +24,8 @@ pub(crate) struct Revoked {
     pub(crate) issued: Option<i64>,
     pub(crate) until: Option<i64>,
     pub(crate) at: i64,
+    /// Whether the token is revoked as spent.
+    pub(crate) spent: bool,
     /// The key of a rule, where it is known.
     pub(crate) issuer: Option<String>,
     pub(crate) claim: Option<(String, String)>,
@@ -162,9 +164,10 @@ pub(crate) struct Done {
 
 /// How an event begins.
 const REVOKED: i64 = 0;
-const SPENT: i64 = 1;
+const USED_UP: i64 = 1;
 const LIFTED: i64 = 2;
 const FREED: i64 = 3;
+const SPENT: i64 = 4;
 
 const NO: Answer = Answer {
     outcome: 0,
@@ -186,7 +189,7 @@ impl Known {
                     (NO, event)
                 }
                 Do::RestoreListed => {
-                    let (listed, at) = (listed(op.issued, op.until), time(op.at));
+                    let (listed, at) = (listed(op.spent, op.issued, op.until), time(op.at));
                     let event = self.merge(op.digest, |state, key| {
                         state.restore(&Change::Listed { key, listed, at })
                     });
@@ -319,6 +322,7 @@ impl Op {
             issued: self.issued,
             until: self.until,
             at: self.at,
+            spent: self.spent,
             issuer: self.issuer.clone(),
             claim: self.claim.clone(),
             by: self.by.clone(),
@@ -369,7 +373,7 @@ impl From<&Revoked> for merge::Revoked {
             reason: row.reason.clone(),
         };
         Self {
-            listed: listed(row.issued, row.until),
+            listed: listed(row.spent, row.issued, row.until),
             at: time(row.at),
             details: details.kept(),
         }
@@ -387,6 +391,7 @@ impl From<merge::Revoked> for Revoked {
             issued: issued(&revoked.listed),
             until: end(revoked.listed.until()),
             at: secs(revoked.at),
+            spent: revoked.listed.is_spent(),
             issuer,
             claim: claim.map(|(name, value)| (name.into_owned(), value)),
             by: details.by,
@@ -432,6 +437,7 @@ fn event(change: &Change) -> Event {
             };
             (what, issued(&listed), listed.until(), at)
         }
+        Change::UsedUp { until, .. } => (USED_UP, None, until, UnixTime::EPOCH),
         Change::Lifted { at, until, .. } => (LIFTED, None, until, at),
         _ => (FREED, None, None, UnixTime::EPOCH),
     };

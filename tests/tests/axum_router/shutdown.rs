@@ -65,7 +65,7 @@ async fn uses_in_flight_are_spent_after_the_shutdown() {
     let app = inside.app.clone();
     let stopped = inside.stopped().await;
     assert_eq!(status_of(&app, &single).await, Some(Reason::Spent));
-    assert_eq!(status_of(&app, &life).await, Some(Reason::Revoked));
+    assert_eq!(status_of(&app, &life).await, Some(Reason::Spent));
     let nothing_open = Stopped {
         all_calls_ended: true,
         owed: 0,

@@ -86,6 +86,6 @@ async fn a_report_whose_token_can_not_be_revoked_is_never_complete() {
         inside.store.set(StoreOp::Revoke, Behavior::Works);
         let report = inside.app.pending.shutdown(Duration::MAX).await;
         assert!(report.is_complete());
-        assert_eq!(status_of(&inside.app, &token).await, Some(Reason::Revoked));
+        assert_eq!(status_of(&inside.app, &token).await, Some(Reason::Spent));
     }
 }

@@ -4,8 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
 use tower_revoke_core::{
-    Change, ChangeFeed, Clock, KeyDigest, Listed, Revocation, Store, StoreError, UnixTime, Use,
-    UseOutcome,
+    Change, ChangeFeed, Clock, KeyDigest, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
 };
 use tower_revoke_store_redis::RedisStore;
 use tower_revoke_tests::{
@@ -31,11 +30,7 @@ fn at(start: UnixTime, seconds: u64) -> UnixTime {
 async fn loaded(store: &RedisStore) -> BTreeSet<KeyDigest> {
     let changes = whole_feed(store).await.changes.into_iter();
     let spent = changes.filter_map(|change| match change {
-        Change::Listed {
-            key,
-            listed: Listed::Spent { .. },
-            ..
-        } => Some(key),
+        Change::UsedUp { key, .. } => Some(key),
         _ => None,
     });
     spent.collect()

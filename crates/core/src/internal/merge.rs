@@ -125,16 +125,21 @@ impl KeyState {
     pub fn restore(&mut self, known: &Change) -> Option<Change> {
         match *known {
             Change::Listed { key, listed, at } => {
-                let listed = match listed {
-                    Listed::Spent { until } => Listed::Revoked { until },
-                    other => other,
-                };
                 let new = Revoked {
                     listed,
                     at,
                     details: None,
                 };
                 (at >= self.lifted_at()).then(|| self.list(key, new))?
+            }
+            // The store has lost uses, which no lift returns: so this counts as later than any lift.
+            Change::UsedUp { key, until } => {
+                let new = Revoked {
+                    listed: Listed::Spent { until },
+                    at: UnixTime::EPOCH,
+                    details: None,
+                };
+                self.revoke(key, new)
             }
             Change::Lifted { key, at, until } => {
                 self.remember(Lifted {
@@ -154,11 +159,21 @@ impl KeyState {
         let before = self.revoked.as_ref().map(|old| (old.listed, old.at));
         let revoked = match self.revoked.take() {
             None => new,
-            Some(old) => Revoked {
-                listed: old.listed.longer(new.listed),
-                at: old.at.max(new.at),
-                details: new.details.or(old.details),
-            },
+            Some(old) => {
+                let listed = old.listed.longer(new.listed);
+                // A token that is revoked and then spent keeps the author and reason of the
+                // revocation.
+                let is_weaker = listed.is_spent() != new.listed.is_spent();
+                let details = match is_weaker {
+                    true => old.details,
+                    false => new.details.or(old.details),
+                };
+                Revoked {
+                    listed,
+                    at: old.at.max(new.at),
+                    details,
+                }
+            }
         };
         let (listed, at) = (revoked.listed, revoked.at);
         self.revoked = Some(revoked);
@@ -251,10 +266,9 @@ impl UseCount {
             outcome: UseOutcome::Taken { left: count.left() },
             count,
             is_new: !is_held,
-            change: spent.map(|listed| Change::Listed {
+            change: spent.map(|listed| Change::UsedUp {
                 key: KeyDigest::of_token(use_.token),
-                listed,
-                at: UnixTime::EPOCH,
+                until: listed.until(),
             }),
         })
     }
@@ -293,6 +307,14 @@ pub fn check_use(
     match is_forgotten || retention::has_ended(use_.until, now) {
         true => Err(StoreError::Expired),
         false => Ok(()),
+    }
+}
+
+/// Returns how a key is listed, given its revocation and the listing of its used-up uses.
+pub fn listed(revoked: Option<Listed>, used_up: Option<Listed>) -> Option<Listed> {
+    match (revoked, used_up) {
+        (Some(revoked), Some(used_up)) => Some(revoked.longer(used_up)),
+        (one, other) => one.or(other),
     }
 }
 

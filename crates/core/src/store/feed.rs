@@ -69,9 +69,11 @@ pub trait ChangeFeed: Send + Sync {
     /// when it returns. Any number of nodes may write them in any order and any number of
     /// times.
     ///
-    /// * [`Change::Listed`] counts as a revocation made [`at`](Change::Listed::at) that time; a
-    ///   spent token is restored as a revoked one. It never shortens a revocation, and has no
-    ///   effect if the key was lifted after that time.
+    /// * [`Change::Listed`] counts as a revocation made [`at`](Change::Listed::at) that time. It
+    ///   never shortens a revocation, and has no effect if the key was lifted after that time.
+    /// * [`Change::UsedUp`] counts as a revocation of kind
+    ///   [spent](crate::RevocationKind::Spent) that is made after every lift of the key so far,
+    ///   since no lift returns a use.
     /// * [`Change::Lifted`] ends only a revocation that was made before that time.
     /// * [`Change::Returned`] can't be written back, and has no effect.
     ///
@@ -115,20 +117,26 @@ pub struct Changes {
 
 /// One change of a store.
 ///
-/// A token can be both revoked and spent. The two are independent: the end of one doesn't end the
-/// other.
+/// A token can be revoked, as spent or not, and have no use left. The two are independent: the end
+/// of one doesn't end the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Change {
-    /// The key is listed from now on.
+    /// The key was revoked.
     Listed {
         /// The key that is listed.
         key: KeyDigest,
-        /// How it is listed.
+        /// How it is listed. [`Listed::Spent`] for a revocation of that kind.
         listed: Listed,
-        /// When the revocation was made. [`UnixTime::EPOCH`] if the token is spent, or if the time
-        /// is not known.
+        /// When the revocation was made. [`UnixTime::EPOCH`] if the time is not known.
         at: UnixTime,
+    },
+    /// All uses of the token are taken.
+    UsedUp {
+        /// The key of the token.
+        key: KeyDigest,
+        /// Until when the store keeps the uses. `None` means for ever.
+        until: Option<UnixTime>,
     },
     /// The key's revocation was ended early.
     Lifted {
@@ -139,7 +147,7 @@ pub enum Change {
         /// Until when the revocation would have been kept. `None` means for ever.
         until: Option<UnixTime>,
     },
-    /// A spent token is valid again, because a use was returned.
+    /// A use of a token without one left was returned: undoes [`UsedUp`](Self::UsedUp).
     Returned {
         /// The key of the token.
         key: KeyDigest,
@@ -150,7 +158,10 @@ impl Change {
     /// Returns the key that changed.
     pub const fn key(&self) -> &KeyDigest {
         match self {
-            Self::Listed { key, .. } | Self::Lifted { key, .. } | Self::Returned { key } => key,
+            Self::Listed { key, .. }
+            | Self::UsedUp { key, .. }
+            | Self::Lifted { key, .. }
+            | Self::Returned { key } => key,
         }
     }
 }

@@ -56,7 +56,10 @@ impl Store for MinimalStore {
             let Uses { limit, until, .. } = *uses;
             (uses.taken.len() == limit.get() as usize).then_some(Listed::Spent { until })
         };
-        let listed = |key: &KeyDigest| tables.revoked.get(key).copied().or_else(|| spent(key));
+        let listed = |key: &KeyDigest| match (tables.revoked.get(key), spent(key)) {
+            (Some(revoked), Some(spent)) => Some(revoked.longer(spent)),
+            (revoked, spent) => revoked.copied().or(spent),
+        };
         Ok(keys.iter().map(listed).collect())
     }
 

@@ -12,7 +12,7 @@ pub use self::{
     records::{RecordFilter, RecordPage, Records, RevocationRecord},
 };
 use crate::{
-    BoxError, KeyDigest, Revocation, RevocationKey, TokenId, UnixTime, UseId,
+    BoxError, KeyDigest, Revocation, RevocationKey, RevocationKind, TokenId, UnixTime, UseId,
     internal::merge::later_end, retention,
 };
 
@@ -57,8 +57,10 @@ pub trait Store: Send + Sync + 'static {
     /// Stores revocations, durably when it returns.
     ///
     /// The operation is idempotent and never shortens a revocation: of two revocations of one
-    /// key the later `until` is kept, and of two rules also the later `issued_at_or_before`. A
-    /// revocation takes effect even if the key was lifted before.
+    /// key the later `until` is kept, and of two rules also the later `issued_at_or_before`. If
+    /// the two differ in their [`kind`](Revocation::kind), the token is listed as revoked, and the
+    /// author and reason of the spent one never replace those of the other. A revocation takes
+    /// effect even if the key was lifted before.
     ///
     /// # Errors
     /// [`StoreError::Full`] if the store has no room. After any error, some of the revocations
@@ -68,7 +70,8 @@ pub trait Store: Send + Sync + 'static {
         revocations: &[Revocation],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Ends a revocation early, durably when it returns. Returns `true` if the key was revoked.
+    /// Ends a revocation of either kind early, durably when it returns. Returns `true` if there was
+    /// one.
     ///
     /// Uses that were taken remain taken. The lift appears in the feed with a time later than
     /// the revocation that it ends. The store remembers it at least as long as it would have
@@ -78,8 +81,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns what is listed under each key, in the order of the keys, in one round trip.
     ///
-    /// A token whose uses are all taken is [`Listed::Spent`], unless it is also revoked. The
-    /// result reflects every write that was acknowledged before the call.
+    /// A token whose uses are all taken is [`Listed::Spent`], unless it is also revoked; the
+    /// `until` of such a token is the later one. The result reflects every write that was
+    /// acknowledged before the call.
     fn look_up(
         &self,
         keys: &[KeyDigest],
@@ -138,7 +142,8 @@ pub enum Listed {
         /// Until when the store keeps it. `None` means for ever.
         until: Option<UnixTime>,
     },
-    /// All uses of the token are taken.
+    /// All uses of the token are taken, or it was revoked as
+    /// [spent](crate::RevocationKind::Spent).
     Spent {
         /// Until when the store keeps it. `None` means for ever.
         until: Option<UnixTime>,
@@ -156,12 +161,13 @@ impl From<&Revocation> for Listed {
     /// Returns how the key is listed once the revocation is stored.
     fn from(revocation: &Revocation) -> Self {
         let until = revocation.retained_until();
-        match revocation.issued_at_or_before() {
-            Some(issued_at_or_before) => Self::Rule {
+        match (revocation.issued_at_or_before(), revocation.kind()) {
+            (Some(issued_at_or_before), _) => Self::Rule {
                 issued_at_or_before,
                 until,
             },
-            None => Self::Revoked { until },
+            (None, RevocationKind::Revoked) => Self::Revoked { until },
+            (None, RevocationKind::Spent) => Self::Spent { until },
         }
     }
 }
@@ -174,33 +180,36 @@ impl Listed {
         }
     }
 
-    /// Merges two listings of one kind: the later `until` is kept, and of rules also the later
-    /// `issued_at_or_before`.
+    /// Returns whether it is [`Spent`](Self::Spent).
+    pub const fn is_spent(&self) -> bool {
+        matches!(self, Self::Spent { .. })
+    }
+
+    /// Merges two listings of one key: the later `until` is kept, and of rules also the later
+    /// `issued_at_or_before`. Of a token's, [`Revoked`](Self::Revoked) takes precedence over
+    /// [`Spent`](Self::Spent).
     ///
-    /// Returns `self` if the kinds differ. One key never has both a rule and a token's listing.
+    /// Returns `self` if only one is a rule. One key never has both a rule and a token's listing.
     #[must_use]
     pub fn longer(self, other: Self) -> Self {
+        let until = later_end(self.until(), other.until());
         match (self, other) {
             (
                 Self::Rule {
                     issued_at_or_before: one,
-                    until,
+                    ..
                 },
                 Self::Rule {
                     issued_at_or_before: two,
-                    until: other,
+                    ..
                 },
             ) => Self::Rule {
                 issued_at_or_before: one.max(two),
-                until: later_end(until, other),
+                until,
             },
-            (Self::Revoked { until }, Self::Revoked { until: other }) => Self::Revoked {
-                until: later_end(until, other),
-            },
-            (Self::Spent { until }, Self::Spent { until: other }) => Self::Spent {
-                until: later_end(until, other),
-            },
-            (one, _) => one,
+            (Self::Rule { .. }, _) | (_, Self::Rule { .. }) => self,
+            (Self::Spent { .. }, Self::Spent { .. }) => Self::Spent { until },
+            _ => Self::Revoked { until },
         }
     }
 }

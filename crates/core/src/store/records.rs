@@ -113,7 +113,7 @@ pub struct RevocationRecord {
     /// ([`ChangeFeed::restore`](super::ChangeFeed::restore)), which knows no more than the digest.
     /// It is always known for a token, whose digest is its id ([`KeyDigest::as_token`]).
     pub key: Option<RevocationKey>,
-    /// How the key is listed: [`Listed::Revoked`] or [`Listed::Rule`].
+    /// How the key is listed by this revocation.
     pub listed: Listed,
     /// When the revocation was made. [`UnixTime::EPOCH`] if unknown.
     pub at: UnixTime,
@@ -134,6 +134,9 @@ impl RevocationRecord {
                     ..
                 },
             ) => Revocation::rule(key, issued_at_or_before).ok()?,
+            (RevocationKey::Token(token), listed) if listed.is_spent() => {
+                Revocation::of_spent_token(token, None)
+            }
             (RevocationKey::Token(token), _) => Revocation::of_token(token, None),
             (RevocationKey::Rule { .. }, _) => return None,
         };

@@ -4,8 +4,8 @@ use std::future::ready;
 
 use moka::ops::compute::Op;
 use tower_revoke_core::{
-    Change, Lift, Listed, Revocation, Store, StoreError, TokenId, TokenStatus, UnixTime, Use,
-    UseOutcome,
+    Change, Lift, Listed, Revocation, RevocationKind, Store, StoreError, TokenId, TokenStatus,
+    UnixTime, Use, UseOutcome,
 };
 
 use super::{Answer, Engine, versions::Move};
@@ -57,7 +57,11 @@ impl<S: Store, T: Timer> Engine<S, T> {
         let after = |(): &()| {
             let said = revocations.iter().map(|revocation| {
                 let at = revocation.said_at().unwrap_or(UnixTime::EPOCH);
-                After::stands(TokenStatus::Revoked, Write::Lists(revocation.into(), at))
+                let status = match revocation.kind() {
+                    RevocationKind::Revoked => TokenStatus::Revoked,
+                    RevocationKind::Spent => TokenStatus::Spent,
+                };
+                After::stands(status, Write::Lists(revocation.into(), at))
             });
             said.collect()
         };
@@ -102,15 +106,15 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
     pub(super) async fn write_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
         let until = use_.until;
-        let spends = |own| After::stands(TokenStatus::Spent, Write::Spends { until, own });
+        let used_up = |own| After::stands(TokenStatus::Spent, Write::UsesUp { until, own });
         let after = |outcome: &UseOutcome| {
             if let (UseOutcome::Taken { .. }, Some(mirror)) = (outcome, &self.source.mirror) {
                 mirror.keep_use(use_);
             }
             match outcome {
                 UseOutcome::Taken { left: 1.. } => None,
-                UseOutcome::Taken { left: 0 } => Some(spends(true)),
-                UseOutcome::Spent => Some(spends(false)),
+                UseOutcome::Taken { left: 0 } => Some(used_up(true)),
+                UseOutcome::Spent => Some(used_up(false)),
             }
         };
         let key = Key::of(&use_.token.into());
@@ -206,6 +210,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
                         asked: None,
                     }),
                     status if known == Some(status) => Op::Remove,
+                    // A lift ends a revocation of either kind.
+                    TokenStatus::Revoked => Op::Remove,
                     _ => Op::Nop,
                 })
             })

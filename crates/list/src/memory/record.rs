@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use tower_revoke_core::{
     Change, KeyDigest, Lift, Listed, Revocation, RevocationKey, RevocationRecord, StoreError,
     UnixTime, Use, UseId, UseOutcome,
-    internal::merge::{KeyState, UseCount},
+    internal::merge::{self, KeyState, UseCount},
     retention,
 };
 
@@ -27,12 +27,10 @@ struct Uses {
 }
 
 impl Record {
-    /// Returns how the key is listed. A revocation takes precedence over spent uses.
+    /// Returns how the key is listed.
     pub(super) fn listed(&self) -> Option<Listed> {
         let revoked = self.state.revoked.as_ref();
-        revoked
-            .map(|revoked| revoked.listed)
-            .or_else(|| self.spent())
+        merge::listed(revoked.map(|revoked| revoked.listed), self.spent())
     }
 
     fn spent(&self) -> Option<Listed> {
@@ -42,10 +40,16 @@ impl Record {
     /// Returns the changes that bring a follower without any state up to date.
     pub(super) fn changes(&self, key: KeyDigest) -> impl Iterator<Item = Change> + use<> {
         let revoked = self.state.revoked.as_ref();
-        let revoked = revoked.map(|revoked| (revoked.listed, revoked.at));
-        let spent = self.spent().map(|spent| (spent, UnixTime::EPOCH));
-        let listed = move |(listed, at)| Change::Listed { key, listed, at };
-        revoked.into_iter().chain(spent).map(listed)
+        let revoked = revoked.map(|revoked| Change::Listed {
+            key,
+            listed: revoked.listed,
+            at: revoked.at,
+        });
+        let used_up = self.spent().map(|spent| Change::UsedUp {
+            key,
+            until: spent.until(),
+        });
+        revoked.into_iter().chain(used_up)
     }
 
     /// The revocation, with all that was said about it.

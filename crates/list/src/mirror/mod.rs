@@ -296,18 +296,14 @@ impl Mirror {
 
     /// Returns the entries of one table to write back. `None` past the last table.
     ///
-    /// It leaves out what has expired, and spent tokens whose uses are written back under their own
+    /// It leaves out what has expired, and used-up tokens whose uses are written back under their own
     /// ids instead.
     pub(crate) fn known(&self, table: usize, now: UnixTime) -> Option<Vec<Change>> {
         let shard = read(self.all().nth(table)?);
         let mut known = shard.changes();
         drop(shard);
         known.retain(|change| match change {
-            Change::Listed {
-                key,
-                listed: Listed::Spent { .. },
-                ..
-            } if self.uses.hold_all_of(key) => false,
+            Change::UsedUp { key, .. } if self.uses.hold_all_of(key) => false,
             change => is_alive(change, now),
         });
         Some(known)
@@ -390,7 +386,9 @@ impl Mirror {
 pub(crate) fn is_alive(change: &Change, now: UnixTime) -> bool {
     match change {
         Change::Listed { listed, .. } => !retention::has_ended(listed.until(), now),
-        Change::Lifted { until, .. } => !retention::has_ended(*until, now),
+        Change::UsedUp { until, .. } | Change::Lifted { until, .. } => {
+            !retention::has_ended(*until, now)
+        }
         _ => false,
     }
 }

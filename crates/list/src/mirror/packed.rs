@@ -1,11 +1,11 @@
-//! The common state of a token in 7 bytes: revoked or spent, its `until`, and its time.
+//! The common state of a token in 7 bytes: how it is listed, its `until`, and its time.
 
 use tower_revoke_core::{Listed, UnixTime};
 
 use super::state::{Said, State};
 
 /// A packed state: 31 bits for `until` in seconds since [`START`], one bit for "spent", and 24 bits
-/// for how many seconds before `until` the token was revoked.
+/// for how many seconds before `until` the token was revoked, or for "used up".
 ///
 /// With its key, an entry takes 23 bytes. A state that does not fit (no `until`, one after 2071, a
 /// time more than 194 days before it, a lift) is kept unpacked in another table.
@@ -20,24 +20,31 @@ const SPENT: u32 = 1 << 31;
 /// Replaces the seconds before `until` if the time of the revocation is unknown.
 const UNKNOWN: u32 = 0xff_ffff;
 
+/// The same if there is no revocation, and all uses are taken.
+const USED_UP: u32 = 0xff_fffe;
+
 impl Packed {
     /// Packs a state. Returns `None` if it does not fit.
     pub(super) fn new(state: &State) -> Option<Self> {
-        let (until, spent, before) = match *state {
-            State {
-                said:
-                    Some(Said {
-                        listed: Listed::Revoked { until: Some(until) },
-                        at,
-                    }),
-                spent: None,
-                lifted: None,
-            } => (until, 0, said_before(until, at)?),
-            State {
-                said: None,
-                spent: Some(Some(until)),
-                lifted: None,
-            } => (until, SPENT, UNKNOWN),
+        let State {
+            said,
+            used_up,
+            lifted: None,
+        } = *state
+        else {
+            return None;
+        };
+        let (until, spent, before) = match (said, used_up) {
+            (Some(Said { listed, at }), None) => {
+                let spent = match listed {
+                    Listed::Revoked { .. } => 0,
+                    Listed::Spent { .. } => SPENT,
+                    _ => return None,
+                };
+                let until = listed.until()?;
+                (until, spent, said_before(until, at)?)
+            }
+            (None, Some(until)) => (until?, SPENT, USED_UP),
             _ => return None,
         };
         let end = u32::try_from(until.as_secs().checked_sub(START)?).ok()?;
@@ -68,14 +75,14 @@ impl Packed {
 
     pub(super) fn state(&self) -> State {
         let listed = self.listed();
-        if let Listed::Spent { until } = listed {
-            return State {
-                spent: Some(until),
-                ..State::default()
-            };
-        }
         let [.., a, b, c] = self.0;
         let at = match u32::from_le_bytes([a, b, c, 0]) {
+            USED_UP => {
+                return State {
+                    used_up: Some(listed.until()),
+                    ..State::default()
+                };
+            }
             UNKNOWN => UnixTime::EPOCH,
             before => UnixTime::from_secs(self.until().as_secs() - u64::from(before)),
         };
@@ -91,7 +98,7 @@ fn said_before(until: UnixTime, at: UnixTime) -> Option<u32> {
         return Some(UNKNOWN);
     }
     let before = u32::try_from(until.as_secs().checked_sub(at.as_secs())?).ok()?;
-    (before < UNKNOWN).then_some(before)
+    (before < USED_UP).then_some(before)
 }
 
 #[cfg(test)]
@@ -123,8 +130,8 @@ mod tests {
             (revoked(None, last), false),
             // Revoked after its `until`, and at the largest distance before it.
             (revoked(Some(last - 1), last), false),
-            (revoked(Some(last), last - u64::from(UNKNOWN) + 1), true),
-            (revoked(Some(last), last - u64::from(UNKNOWN)), false),
+            (revoked(Some(last), last - u64::from(USED_UP) + 1), true),
+            (revoked(Some(last), last - u64::from(USED_UP)), false),
             (State::default(), false),
         ] {
             let packed = Packed::new(&state);
@@ -140,14 +147,17 @@ mod tests {
         #[test]
         fn packed_values_round_trip(
             until in START..START + u64::from(SPENT),
-            before in prop::option::of(0..u64::from(UNKNOWN)),
+            before in prop::option::of(0..u64::from(USED_UP)),
             spent in any::<bool>(),
+            is_used_up in any::<bool>(),
         ) {
-            let state = if spent {
-                State { spent: Some(Some(UnixTime::from_secs(until))), ..State::default() }
-            } else {
-                revoked(Some(until), before.map_or(0, |before| until - before))
-            };
+            let mut state = revoked(Some(until), before.map_or(0, |before| until - before));
+            let until = Some(UnixTime::from_secs(until));
+            if is_used_up {
+                state = State { used_up: Some(until), ..State::default() };
+            } else if spent {
+                state.said = state.said.map(|said| Said { listed: Listed::Spent { until }, ..said });
+            }
             let packed = Packed::new(&state).expect("it fits");
             prop_assert_eq!(packed.state(), state);
             prop_assert_eq!(Some(packed.listed()), state.listed());

@@ -39,7 +39,7 @@ struct Own {
     ask: bool,
     /// The time of a revocation that was made here. A lift with a later time may have ended it.
     said_at: Option<UnixTime>,
-    /// Whether a use that was taken here spent the token, and the feed has yet to report it.
+    /// Whether a use that was taken here was the last one, and the feed has yet to report it.
     untold: bool,
 }
 
@@ -48,8 +48,8 @@ struct Own {
 pub(crate) enum Write {
     /// The key was listed.
     Lists(Listed, UnixTime),
-    /// The token is spent. `own` says whether this write took the last use.
-    Spends { until: Option<UnixTime>, own: bool },
+    /// All uses of the token are taken. `own` says whether this write took the last use.
+    UsesUp { until: Option<UnixTime>, own: bool },
     /// The key was lifted.
     Lifts(UnixTime),
     /// A use was returned.
@@ -138,14 +138,7 @@ impl Shard {
         let key = change.key();
         if let Some(own) = self.own.get_mut(key) {
             own.feed.apply(change);
-            let tells_of_uses = matches!(
-                change,
-                Change::Returned { .. }
-                    | Change::Listed {
-                        listed: Listed::Spent { .. },
-                        ..
-                    }
-            );
+            let tells_of_uses = matches!(change, Change::Returned { .. } | Change::UsedUp { .. });
             own.untold &= !tells_of_uses;
             return;
         }
@@ -177,16 +170,11 @@ impl Shard {
                     at,
                 });
             }
-            Write::Spends { until, own: won } => {
+            Write::UsesUp { until, own: won } => {
                 // After `ask` was set, the use may have been returned. Its absence from the feed is
                 // then no loss.
                 own.untold |= won && !own.ask;
-                let (listed, at) = (Listed::Spent { until }, UnixTime::EPOCH);
-                state.apply(&Change::Listed {
-                    key: *key,
-                    listed,
-                    at,
-                });
+                state.apply(&Change::UsedUp { key: *key, until });
             }
             Write::Lifts(at) => {
                 own.ask = true;
@@ -241,7 +229,7 @@ impl Shard {
                     lost.changes.push(Change::Listed { key, listed, at });
                 }
             }
-            if complete && own.untold && own.feed.spent.is_none() {
+            if complete && own.untold && own.feed.used_up.is_none() {
                 lost.taken.push(key);
             }
             self.put(&key, state);
@@ -303,12 +291,12 @@ impl Shard {
     }
 
     /// Returns the revocations and lifts that a freshly loaded shard doesn't contain. Writes that
-    /// are still pending here are left out, and so are spent tokens: their uses may have been
+    /// are still pending here are left out, and so are used-up tokens: their uses may have been
     /// returned.
     pub(super) fn missing_from(&self, loaded: &Self) -> Vec<Change> {
         let missing = |(key, mut state): (KeyDigest, State)| {
             let there = loaded.known(&key);
-            state.spent = None;
+            state.used_up = None;
             state.lifted.take_if(|lifted| there.lifted == Some(*lifted));
             state.said.take_if(|said| {
                 let lists = |other: Said| other.listed.longer(said.listed) == other.listed;

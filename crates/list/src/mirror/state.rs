@@ -1,14 +1,18 @@
 //! The state of one key in the mirror, and how a change affects it.
 
-use tower_revoke_core::{Change, KeyDigest, Listed, UnixTime, retention};
+use tower_revoke_core::{
+    Change, KeyDigest, Listed, UnixTime,
+    internal::merge::{self, later_end},
+    retention,
+};
 
-/// The revocation or rule of a key, whether its uses are spent, and its last lift. The three are
+/// The revocation or rule of a key, whether its uses are used up, and its last lift. The three are
 /// independent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) said: Option<Said>,
-    /// Until when a spent token is kept.
-    pub(super) spent: Option<Option<UnixTime>>,
+    /// Until when the uses are kept, if all are taken.
+    pub(super) used_up: Option<Option<UnixTime>>,
     pub(super) lifted: Option<Lifted>,
 }
 
@@ -27,10 +31,10 @@ pub(super) struct Lifted {
 }
 
 impl State {
-    /// Returns how the key is listed. A revocation takes precedence over spent uses.
+    /// Returns how the key is listed.
     pub(super) fn listed(&self) -> Option<Listed> {
-        let spent = || self.spent.map(|until| Listed::Spent { until });
-        self.said.map(|said| said.listed).or_else(spent)
+        let used_up = self.used_up.map(|until| Listed::Spent { until });
+        merge::listed(self.said.map(|said| said.listed), used_up)
     }
 
     /// Applies the next change of the key.
@@ -39,14 +43,11 @@ impl State {
     /// intermediate states err on the side of rejecting.
     pub(super) fn apply(&mut self, change: &Change) {
         match *change {
-            Change::Listed {
-                listed: Listed::Spent { until },
-                ..
-            } => {
-                let known = self.spent.unwrap_or(until);
-                self.spent = Some(later(known, until));
-            }
             Change::Listed { listed, at, .. } => self.say(Said { listed, at }),
+            Change::UsedUp { until, .. } => {
+                let known = self.used_up.unwrap_or(until);
+                self.used_up = Some(later_end(known, until));
+            }
             Change::Lifted { at, until, .. } => {
                 // A lift is later than the revocation that it ends. So this lift is an old change
                 // that is delivered again, and the revocation was made after it.
@@ -57,10 +58,10 @@ impl State {
                 let last = self.lifted.unwrap_or(Lifted { at, until });
                 self.lifted = Some(Lifted {
                     at: last.at.max(at),
-                    until: later(last.until, until),
+                    until: later_end(last.until, until),
                 });
             }
-            Change::Returned { .. } => self.spent = None,
+            Change::Returned { .. } => self.used_up = None,
             // A kind of change that this version doesn't know.
             _ => {}
         }
@@ -83,7 +84,7 @@ impl State {
     pub(super) fn forget(&mut self, before: UnixTime) {
         let past = |until| retention::ended_before(until, before);
         self.said.take_if(|said| past(said.listed.until()));
-        self.spent.take_if(|until| past(*until));
+        self.used_up.take_if(|until| past(*until));
         self.lifted.take_if(|lifted| past(lifted.until));
     }
 
@@ -96,18 +97,11 @@ impl State {
         let lifted = self
             .lifted
             .map(|Lifted { at, until }| Change::Lifted { key, at, until });
-        let said = self.said.map(|said| (said.listed, said.at));
-        // A store restores a spent token as a revocation, which the lift must not end: lifting
-        // returns no use. So it gets the time of the lift.
-        let at = self.lifted.map_or(UnixTime::EPOCH, |lifted| lifted.at);
-        let spent = self.spent.map(|until| (Listed::Spent { until }, at));
-        let listed = move |(listed, at)| Change::Listed { key, listed, at };
-        let listings = said.into_iter().chain(spent).map(listed);
-        lifted.into_iter().chain(listings)
+        let said = self
+            .said
+            .map(|Said { listed, at }| Change::Listed { key, listed, at });
+        // After the lift: a store restores it as a revocation that is made then.
+        let used_up = self.used_up.map(|until| Change::UsedUp { key, until });
+        lifted.into_iter().chain(said).chain(used_up)
     }
-}
-
-/// Returns the later of two expiry times. `None` means for ever.
-fn later(one: Option<UnixTime>, other: Option<UnixTime>) -> Option<UnixTime> {
-    Some(one?.max(other?))
 }

@@ -21,6 +21,9 @@ struct Line {
     digest: Option<Hex>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     issued_at_or_before: Option<UnixTime>,
+    /// Whether a token is revoked as spent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    spent: bool,
     until: Option<UnixTime>,
     at: UnixTime,
     #[serde(default)]
@@ -107,6 +110,7 @@ pub(super) fn write(record: &RevocationRecord) -> Result<String, serde_json::Err
         rule,
         digest,
         issued_at_or_before,
+        spent: record.listed.is_spent(),
         until: record.listed.until(),
         at: record.at,
         by: record.by.clone(),
@@ -127,12 +131,14 @@ pub(super) fn read(line: &str) -> Result<Said, LineError> {
 
 fn said(line: Line) -> Result<Said, &'static str> {
     let until = line.until;
-    let listed = match line.issued_at_or_before {
-        Some(issued_at_or_before) => Listed::Rule {
+    let listed = match (line.issued_at_or_before, line.spent) {
+        (Some(_), true) => return Err("a rule with `spent`, which only tokens can be"),
+        (Some(issued_at_or_before), false) => Listed::Rule {
             issued_at_or_before,
             until,
         },
-        None => Listed::Revoked { until },
+        (None, true) => Listed::Spent { until },
+        (None, false) => Listed::Revoked { until },
     };
     let is_rule = matches!(listed, Listed::Rule { .. });
     let key = match (line.token, line.rule, line.digest) {

@@ -309,10 +309,9 @@ async fn changes_follow_all_live_entries_in_order() {
     store.take_use(&new_use(&bob, 1, 1), ISSUED).await.unwrap();
     store.return_use(&new_use(&bob, 1, 1)).await.unwrap();
     store.take_use(&new_use(&bob, 2, 1), ISSUED).await.unwrap();
-    let spent = Change::Listed {
+    let used_up = Change::UsedUp {
         key: bob_key,
-        listed: Listed::Spent { until },
-        at: UnixTime::EPOCH,
+        until,
     };
     let lifted = Change::Lifted {
         key: ann_key,
@@ -322,7 +321,7 @@ async fn changes_follow_all_live_entries_in_order() {
     let since = store.changes(Some(&all.next)).await.unwrap();
     assert_eq!(
         since.changes,
-        [lifted, spent, Change::Returned { key: bob_key }, spent]
+        [lifted, used_up, Change::Returned { key: bob_key }, used_up]
     );
     let nothing = store.changes(Some(&since.next)).await.unwrap();
     assert_eq!((nothing.changes, nothing.next), (vec![], since.next));
@@ -378,16 +377,12 @@ async fn the_feed_has_both_the_revocation_and_the_spent_uses() {
     store.take_use(&new_use(&ann, 1, 1), ISSUED).await.unwrap();
     store.revoke(&[end_of(&ann)]).await.unwrap();
     let all = store.changes(None).await.unwrap();
-    let listed = |listed| Change::Listed {
+    let revoked = Change::Listed {
         key,
-        listed,
+        listed: Listed::Revoked { until },
         at: UnixTime::EPOCH,
     };
-    let both = [
-        listed(Listed::Revoked { until }),
-        listed(Listed::Spent { until }),
-    ];
-    assert_eq!(all.changes, both);
+    assert_eq!(all.changes, [revoked, Change::UsedUp { key, until }]);
     store.lift(&lift(ann.id())).await.unwrap();
     let listed = store.look_up(&[key]).await.unwrap();
     assert_eq!(listed, [Some(Listed::Spent { until })]);

@@ -134,14 +134,25 @@ impl Model {
             };
             (rule(*key).digest(), listed)
         });
-        // A revocation hides the uses.
-        spent.chain(revoked).chain(rules).collect()
+        merged(spent.collect(), revoked.chain(rules))
     }
 
     fn weight(&self) -> u64 {
         let uses = self.uses.values().map(|uses| uses.held.len().max(1));
         (self.revoked.len() + self.rules.len() + uses.sum::<usize>()) as u64
     }
+}
+
+/// Merges the listings of used-up uses and of revocations.
+fn merged(
+    mut used_up: BTreeMap<KeyDigest, Listed>,
+    revoked: impl IntoIterator<Item = (KeyDigest, Listed)>,
+) -> BTreeMap<KeyDigest, Listed> {
+    for (key, revoked) in revoked {
+        let listed = used_up.entry(key).or_insert(revoked);
+        *listed = listed.longer(revoked);
+    }
+    used_up
 }
 
 #[derive(Debug, PartialEq)]
@@ -175,9 +186,7 @@ struct Mirror {
 impl Mirror {
     /// As the store answers: a revocation hides the uses.
     fn listed(&self) -> BTreeMap<KeyDigest, Listed> {
-        let mut listed = self.spent.clone();
-        listed.extend(self.revoked.clone());
-        listed
+        merged(self.spent.clone(), self.revoked.clone())
     }
 
     async fn follow(&mut self, store: &MemoryStore) {
@@ -191,10 +200,10 @@ impl Mirror {
         self.cursor = Some(changes.next);
         for change in changes.changes {
             match change {
-                Change::Listed { key, listed, .. } => drop(match listed {
-                    Listed::Spent { .. } => self.spent.insert(key, listed),
-                    _ => self.revoked.insert(key, listed),
-                }),
+                Change::Listed { key, listed, .. } => drop(self.revoked.insert(key, listed)),
+                Change::UsedUp { key, until } => {
+                    self.spent.insert(key, Listed::Spent { until });
+                }
                 Change::Lifted { key, .. } => drop(self.revoked.remove(&key)),
                 Change::Returned { key } => drop(self.spent.remove(&key)),
                 other => panic!("{other:?}"),

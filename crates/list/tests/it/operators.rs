@@ -114,6 +114,8 @@ async fn the_format_stays_the_same_between_releases() {
     list.revoke(token.at(at(0)).by("ann").because("a \"quoted\" reason\n"))
         .await
         .unwrap();
+    let spent = Revocation::of_spent_token(TokenId::from_bytes([0xcd; 16]), None);
+    list.revoke(spent.at(at(0)).because("done")).await.unwrap();
     let everyone = Revocation::rule(RevocationKey::issuer(ISSUER), at(2)).unwrap();
     list.revoke(everyone.at(at(3))).await.unwrap();
     let tenant = RevocationKey::claim(ISSUER, "tenant", "blue");
@@ -142,6 +144,7 @@ async fn the_format_stays_the_same_between_releases() {
     }
     let mut expected = [
         r#"{"v":1,"token":"abababababababababababababababab","until":1000001,"at":1000000,"by":"ann","reason":"a \"quoted\" reason\n"}"#,
+        r#"{"v":1,"token":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","spent":true,"until":null,"at":1000000,"by":"","reason":"done"}"#,
         r#"{"v":1,"rule":{"issuer":"https://id.example.com"},"issued_at_or_before":1000002,"until":null,"at":1000003,"by":"","reason":""}"#,
         r#"{"v":1,"rule":{"issuer":"https://id.example.com","claim":"tenant","value":"blue"},"issued_at_or_before":1000004,"until":1000005,"at":1000006,"by":"","reason":""}"#,
         r#"{"v":1,"digest":"02020202020202020202020202020202","issued_at_or_before":1000007,"until":1000008,"at":1000009,"by":"","reason":""}"#,
@@ -160,7 +163,7 @@ async fn the_format_stays_the_same_between_releases() {
     };
     let kept: Vec<_> = lines.iter().map(rule_is_for_ever).collect();
     for _ in 0..2 {
-        assert_eq!(other.import(&lines).await.unwrap(), 5);
+        assert_eq!(other.import(&lines).await.unwrap(), 6);
         assert_eq!(exported(&other).await, kept);
     }
 }
@@ -202,6 +205,7 @@ async fn a_bad_line_is_named_and_earlier_lines_are_imported() {
         r#"{"v":1,"token":"abababababababababababababababab","until":null,"at":"now"}"#,
         r#"{"v":1,"token":"abababababababababababababababab","until":null,"at":1,"why":""}"#,
         r#"{"v":1,"token":"abababababababababababababababab","issued_at_or_before":1,"until":null,"at":1}"#,
+        r#"{"v":1,"rule":{"issuer":"i"},"issued_at_or_before":1,"spent":true,"until":null,"at":1}"#,
         r#"{"v":1,"rule":{"issuer":"i"},"until":null,"at":1}"#,
         r#"{"v":1,"rule":{"issuer":"i","claim":"c"},"issued_at_or_before":1,"until":null,"at":1}"#,
         r#"{"v":1,"rule":{"issuer":"i"},"digest":"abababababababababababababababab","issued_at_or_before":1,"until":null,"at":1}"#,
@@ -284,9 +288,13 @@ fn said() -> impl Strategy<Value = Revocation> {
         time,
         ".*",
         ".*",
+        any::<bool>(),
     )
-        .prop_map(|(key, issued, until, at, by, reason)| {
+        .prop_map(|(key, issued, until, at, by, reason, is_spent)| {
             let said = match key {
+                RevocationKey::Token(id) if is_spent => {
+                    Revocation::of_spent_token(id, None).retained(until)
+                }
                 RevocationKey::Token(id) => Revocation::of_token(id, None).retained(until),
                 key => Revocation::rule(key, issued).unwrap(),
             };

@@ -33,7 +33,7 @@ async fn the_last_frame_waits_for_the_store() {
     assert!(body.frame().await.is_some());
     assert_eq!(caller.store.calls(StoreOp::Revoke), 0);
     assert!(body.frame().await.is_none());
-    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Spent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,7 +69,7 @@ async fn a_store_that_recovers_in_time_fails_no_response() {
     };
     let (body, ()) = tokio::join!(body.collect(), recover);
     assert_eq!(body.unwrap().to_bytes(), "hello");
-    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Spent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,7 +85,7 @@ async fn a_dropped_response_is_recorded_when_the_store_is_back() {
     assert_eq!(pending.len(), 1);
     caller.store.set_all(Behavior::Works);
     assert!(pending.shutdown(Duration::MAX).await.is_complete());
-    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Spent);
 }
 
 /// Not only at the deadline, 30 s later.
@@ -105,7 +105,7 @@ async fn a_call_that_is_dropped_before_its_head_revokes_at_once() {
         assert!(futures_util::poll!(&mut call).is_pending());
     }
     assert!(pending.shutdown(Duration::MAX).await.is_complete());
-    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Spent);
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
@@ -171,7 +171,7 @@ async fn an_error_of_the_inner_service_spends_unless_a_rule_says_otherwise() {
     let keeps = revokes.keep_on(Outcome::Exception);
     let [revokes, spends] = both_layers(&pending);
     for (layer, expected) in [
-        (revokes, TokenStatus::Revoked),
+        (revokes, TokenStatus::Spent),
         (spends, TokenStatus::Spent),
         (Either::Left(returns), TokenStatus::Valid),
         (Either::Right(keeps), TokenStatus::Valid),
@@ -198,7 +198,7 @@ async fn an_error_of_the_inner_service_waits_for_the_store_as_a_head_does() {
     caller.store.set(StoreOp::Revoke, slow);
     let call = RevokeAfterResponseLayer::new().layer(fails);
     assert!(call.oneshot(caller.request()).await.is_err());
-    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Spent);
 
     let caller = Caller::new();
     caller.store.set(StoreOp::Revoke, Behavior::Fails);
@@ -278,7 +278,7 @@ async fn a_clock_step_spends_nothing() {
     hand.step_wall(-4_000_000_000);
     caller.store.set(StoreOp::Revoke, Behavior::Works);
     assert!(pending.shutdown(Duration::MAX).await.is_complete());
-    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Spent);
 }
 
 /// TRAPS 26: the deadline starts with the call, not with the head.

@@ -79,7 +79,7 @@ async fn trap_42_calls_of_one_token_take_one_slot() {
         .collect()
         .await
         .expect("a whole body");
-    assert_eq!(bob.known_status().await, TokenStatus::Revoked);
+    assert_eq!(bob.known_status().await, TokenStatus::Spent);
     assert_eq!(ann.known_status().await, TokenStatus::Valid);
 
     let before = ann.store.calls(StoreOp::Revoke);
@@ -89,7 +89,7 @@ async fn trap_42_calls_of_one_token_take_one_slot() {
     for end in futures_util::future::join_all(ends).await {
         end.expect("a whole body");
     }
-    assert_eq!(ann.known_status().await, TokenStatus::Revoked);
+    assert_eq!(ann.known_status().await, TokenStatus::Spent);
     assert!(ann.store.calls(StoreOp::Revoke) - before <= 2);
     assert!(pending.shutdown(Duration::MAX).await.is_complete());
 }
@@ -106,13 +106,13 @@ async fn trap_42_a_lift_between_two_ends_leaves_no_live_token() {
     let third = body(&layer, &caller).await;
     for open in [first, second] {
         open.collect().await.expect("a whole body");
-        assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+        assert_eq!(caller.known_status().await, TokenStatus::Spent);
         caller.lift().await;
     }
     // The client leaves before the end, which spends too.
     drop(third);
     assert!(pending.shutdown(Duration::MAX).await.is_complete());
-    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Spent);
 }
 
 /// The same for a revocation at the deadline.
@@ -129,7 +129,7 @@ async fn trap_42_a_lift_between_the_deadline_and_an_end_leaves_no_live_token() {
     let bob = caller.beside(json!({"sub": "bob", "jti": "2"}));
     let held = body(&layer, &bob).await;
     late.collect().await.expect("a whole body");
-    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Spent);
 
     // If the store is down by then, the response stays incomplete.
     let late = held;
@@ -155,7 +155,7 @@ async fn trap_42_a_rule_withdraws_only_its_own_call() {
         .expect("a whole body");
     assert_eq!((pending.len(), caller.store.calls(StoreOp::Revoke)), (1, 0));
     open.collect().await.expect("a whole body");
-    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Spent);
     assert!(pending.shutdown(Duration::MAX).await.is_complete());
 
     let caller = Caller::new();
@@ -205,7 +205,7 @@ async fn trap_42_each_end_waits_for_its_own_limit() {
     later.collect().await.expect("a whole body");
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert!(pending.shutdown(Duration::MAX).await.is_complete());
-    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+    assert_eq!(caller.known_status().await, TokenStatus::Spent);
 }
 
 /// TRAPS 42: no subject holds more than half of the capacity, with however many tokens, and neither
@@ -316,8 +316,8 @@ async fn trap_42_two_lists_or_two_sets_of_servers_never_join() {
     }
     drop(held);
     assert!(pending.shutdown(Duration::MAX).await.is_complete());
-    assert_eq!(here.known_status().await, TokenStatus::Revoked);
-    assert_eq!(there.known_status().await, TokenStatus::Revoked);
+    assert_eq!(here.known_status().await, TokenStatus::Spent);
+    assert_eq!(there.known_status().await, TokenStatus::Spent);
 }
 
 /// Several layers and their clones share pending revocations if they share the capacity.
@@ -399,7 +399,7 @@ async fn trap_42_calls_that_race_on_two_cores_lose_no_end() {
                     drop(open);
                 } else {
                     open.collect().await.expect("a whole body");
-                    assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+                    assert_eq!(caller.known_status().await, TokenStatus::Spent);
                 }
             })
         });
@@ -407,7 +407,7 @@ async fn trap_42_calls_that_race_on_two_cores_lose_no_end() {
             call.await.expect("no panic");
         }
         assert!(pending.shutdown(Duration::MAX).await.is_complete());
-        assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+        assert_eq!(caller.known_status().await, TokenStatus::Spent);
     }
 }
 
@@ -431,7 +431,7 @@ fn a_runtime_that_ends_leaves_no_slot_taken() {
     assert_eq!(pending.len(), 0);
     runtime().block_on(async {
         open.collect().await.expect("a whole body");
-        assert_eq!(caller.known_status().await, TokenStatus::Revoked);
+        assert_eq!(caller.known_status().await, TokenStatus::Spent);
         body(&layer, &caller)
             .await
             .collect()

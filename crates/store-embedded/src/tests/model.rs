@@ -98,10 +98,10 @@ impl Follower {
         self.cursor = Some(page.next);
         for change in page.changes {
             match change {
-                Change::Listed { key, listed, .. } => drop(match listed {
-                    Listed::Spent { .. } => self.spent.insert(key, listed),
-                    _ => self.revoked.insert(key, listed),
-                }),
+                Change::Listed { key, listed, .. } => drop(self.revoked.insert(key, listed)),
+                Change::UsedUp { key, until } => {
+                    self.spent.insert(key, Listed::Spent { until });
+                }
                 Change::Lifted { key, .. } => drop(self.revoked.remove(&key)),
                 Change::Returned { key } => drop(self.spent.remove(&key)),
                 other => panic!("{other:?}"),
@@ -122,8 +122,10 @@ impl Follower {
     }
 
     fn listed(&self, key: &KeyDigest) -> Option<Listed> {
-        let listed = self.revoked.get(key).or_else(|| self.spent.get(key));
-        listed.copied()
+        match (self.revoked.get(key), self.spent.get(key)) {
+            (Some(revoked), Some(spent)) => Some(revoked.longer(*spent)),
+            (revoked, spent) => revoked.or(spent).copied(),
+        }
     }
 }
 

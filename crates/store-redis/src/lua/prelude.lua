@@ -42,8 +42,9 @@ end
 local TOGETHER = 60
 
 -- The length of a change in the feed by its letter. A group is 'G', a count, an expiry and the keys.
--- 'A' is a token that was spent, returned and spent again: it is in the index already.
-local LENGTHS = { S = 26, A = 26, F = 17, L = 34, T = 34, U = 42 }
+-- 'S' is a token whose uses are all taken, 'A' one for which that is so again after a return: it is in
+-- the index already. 'T', 'U' and 'V' are revocations, by the letter of their kind.
+local LENGTHS = { S = 26, A = 26, F = 17, L = 34, T = 34, U = 42, V = 34 }
 
 -- The spent tokens in the feed that are not in the index of uses yet: strings of keys by their end.
 -- Also the id of the last entry, or false if all are indexed.

@@ -1,4 +1,5 @@
--- Executes commands on revocations. KEYS: listed, details, lifted, listed index, lifted index, feed,
+-- Executes commands on revocations. Their kinds are 'T' (a token), 'U' (a rule) and 'V' (a spent
+-- token). KEYS: listed, details, lifted, listed index, lifted index, feed,
 -- meta, index of uses. ARGV: retention, stamp, then pairs of a command and details for operators.
 -- A command is a letter, a key and, for 'R' and 'B' (revoke, restore): kind, expiry, time, of a rule
 -- also issued at or before; for 'L' (lift): time; for 'D' (restore a lift): time, expiry. Returns 1 or
@@ -20,14 +21,16 @@ local function list(key, kind, till, at, before, said)
   if old then
     local old_kind, old_till = old:sub(1, 1), old:sub(2, 10)
     local old_at, old_before = old:sub(11, 18), old:sub(19)
-    if kind ~= old_kind then
+    if (kind == 'U') ~= (old_kind == 'U') then
       kind, till, before = old_kind, old_till, old_before
     else
       till = later(old_till, till)
       if kind == 'U' then before = max(old_before, before) end
     end
+    -- Revoked takes precedence over spent, and keeps its details.
+    if kind == 'V' and old_kind == 'T' then kind, said = 'T', '' end
     at = max(old_at, at)
-    new = till ~= old_till or at ~= old_at or before ~= old_before
+    new = kind ~= old_kind or till ~= old_till or at ~= old_at or before ~= old_before
   end
   if new then
     local value = kind .. till .. at .. before

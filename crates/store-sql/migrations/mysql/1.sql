@@ -11,6 +11,8 @@ CREATE TABLE IF NOT EXISTS `{p}revoked` (
     issued_at_or_before BIGINT,
     until BIGINT,
     at BIGINT NOT NULL,
+    -- 1 if one token is revoked as spent, otherwise 0.
+    spent BIGINT NOT NULL,
     -- The key of a rule, if it is known.
     issuer LONGTEXT,
     claim LONGTEXT,
@@ -49,7 +51,7 @@ CREATE TABLE IF NOT EXISTS `{p}held` (
     PRIMARY KEY (token, use_id)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 returned. Events are numbered under the lock on
+-- The feed. what: 0 revoked, 1 used up, 2 lifted, 3 returned, 4 revoked as spent. Events are numbered under the lock on
 -- the row of the table store. With AUTO_INCREMENT, a lower number could be committed after a higher
 -- one, and readers would miss it.
 CREATE TABLE IF NOT EXISTS `{p}events` (

@@ -21,6 +21,8 @@ CREATE TABLE {schema}.revoked (
     issued_at_or_before bigint,
     until bigint,
     at bigint NOT NULL,
+    -- Whether one token is revoked as spent.
+    spent boolean NOT NULL,
     -- The key of a rule, if it is known.
     issuer text,
     claim text,
@@ -59,8 +61,9 @@ CREATE TABLE {schema}.held (
     PRIMARY KEY (token, use_id)
 );
 
--- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 returned. Tokens that were spent by one call of
--- take_new share a row: seq is the number of its last event, and the others count down from it.
+-- The feed. what: 0 revoked, 1 used up, 2 lifted, 3 returned, 4 revoked as spent. Tokens that were
+-- used up by one call of take_new share a row: seq is the number of its last event, and the others
+-- count down from it.
 CREATE TABLE {schema}.events (
     seq bigint PRIMARY KEY,
     mark bigint NOT NULL,
@@ -97,8 +100,8 @@ $$;
 CREATE FUNCTION {schema}.apply(
     our_mark bigint,
     kinds smallint[], digests bytea[], ids bytea[], limits bigint[], issued bigint[],
-    untils bigint[], ats bigint[], issuers text[], claims text[], vals text[], bys text[],
-    reasons text[]
+    untils bigint[], ats bigint[], spents boolean[], issuers text[], claims text[], vals text[],
+    bys text[], reasons text[]
 ) RETURNS TABLE (n bigint, outcome smallint, number bigint) LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
@@ -113,7 +116,9 @@ DECLARE
     new_issued bigint;
     new_until bigint;
     new_at bigint;
+    new_spent boolean;
     says_nothing boolean;
+    is_new boolean;
     told smallint;
     told_issued bigint;
     told_until bigint;
@@ -128,9 +133,9 @@ BEGIN
     SELECT seq, purged_before INTO STRICT s FROM {schema}.state;
     next_seq := s.seq;
     FOR op IN
-        SELECT * FROM unnest(kinds, digests, ids, limits, issued, untils, ats, issuers, claims,
-            vals, bys, reasons) WITH ORDINALITY AS asked (kind, digest, id, max_uses, issued,
-            until, at, issuer, claim, value, said_by, reason, place)
+        SELECT * FROM unnest(kinds, digests, ids, limits, issued, untils, ats, spents, issuers,
+            claims, vals, bys, reasons) WITH ORDINALITY AS asked (kind, digest, id, max_uses,
+            issued, until, at, spent, issuer, claim, value, said_by, reason, place)
     LOOP
         told := NULL;
         told_issued := NULL;
@@ -145,7 +150,7 @@ BEGIN
             END IF;
             new_issued := op.issued;
             new_until := op.until;
-            told := 0;
+            new_spent := op.spent;
             SELECT * INTO r FROM {schema}.revoked WHERE digest = op.digest;
             IF FOUND THEN
                 IF (r.issued_at_or_before IS NULL) = (op.issued IS NULL) THEN
@@ -161,26 +166,31 @@ BEGIN
                     new_until := r.until;
                 END IF;
                 new_at := greatest(r.at, new_at);
-                IF (r.issued_at_or_before, r.until, r.at)
-                    IS NOT DISTINCT FROM (new_issued, new_until, new_at) THEN
-                    told := NULL;
-                END IF;
-                says_nothing := op.issuer IS NULL AND op.said_by = '' AND op.reason = '';
+                -- Revoked takes precedence over spent, and keeps its author and reason.
+                new_spent := r.spent AND op.spent;
+                is_new := (r.issued_at_or_before, r.until, r.at, r.spent)
+                    IS DISTINCT FROM (new_issued, new_until, new_at, new_spent);
+                says_nothing := op.issuer IS NULL AND op.said_by = '' AND op.reason = ''
+                    OR op.spent AND NOT r.spent;
                 IF NOT says_nothing THEN
-                    IF told IS NOT NULL OR (r.issuer, r.claim, r.value, r.said_by, r.reason)
+                    IF is_new OR (r.issuer, r.claim, r.value, r.said_by, r.reason)
                         IS DISTINCT FROM (op.issuer, op.claim, op.value, op.said_by, op.reason) THEN
                         UPDATE {schema}.revoked SET issued_at_or_before = new_issued,
-                            until = new_until, at = new_at, issuer = op.issuer, claim = op.claim,
-                            value = op.value, said_by = op.said_by, reason = op.reason
-                            WHERE digest = op.digest;
+                            until = new_until, at = new_at, spent = new_spent, issuer = op.issuer,
+                            claim = op.claim, value = op.value, said_by = op.said_by,
+                            reason = op.reason WHERE digest = op.digest;
                     END IF;
-                ELSIF told IS NOT NULL THEN
+                ELSIF is_new THEN
                     UPDATE {schema}.revoked SET issued_at_or_before = new_issued,
-                        until = new_until, at = new_at WHERE digest = op.digest;
+                        until = new_until, at = new_at, spent = new_spent WHERE digest = op.digest;
                 END IF;
             ELSE
+                is_new := true;
                 INSERT INTO {schema}.revoked VALUES (op.digest, new_issued, new_until, new_at,
-                    op.issuer, op.claim, op.value, op.said_by, op.reason);
+                    new_spent, op.issuer, op.claim, op.value, op.said_by, op.reason);
+            END IF;
+            IF is_new THEN
+                told := CASE WHEN new_spent THEN 4 ELSE 0 END;
             END IF;
             told_issued := new_issued;
             told_until := new_until;

@@ -21,6 +21,8 @@ CREATE TABLE revoked (
     issued_at_or_before INTEGER,
     until INTEGER,
     at INTEGER NOT NULL,
+    -- 1 if one token is revoked as spent, otherwise 0.
+    spent INTEGER NOT NULL,
     -- The key of a rule, if it is known.
     issuer TEXT,
     claim TEXT,
@@ -59,7 +61,7 @@ CREATE TABLE held (
     PRIMARY KEY (token, use_id)
 ) STRICT, WITHOUT ROWID;
 
--- The feed. what: 0 revoked, 1 spent, 2 lifted, 3 returned.
+-- The feed. what: 0 revoked, 1 used up, 2 lifted, 3 returned, 4 revoked as spent.
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY,
     mark INTEGER NOT NULL,

@@ -19,8 +19,8 @@ use crate::{
 const ALL: &str = "LIMIT 18446744073709551615";
 
 /// The columns of a record.
-const RECORD: &str = "r.digest, r.issued_at_or_before, r.until, r.at, CAST(r.issuer AS BINARY), \
-                      CAST(r.claim AS BINARY), CAST(r.value AS BINARY), \
+const RECORD: &str = "r.digest, r.issued_at_or_before, r.until, r.at, r.spent, \
+                      CAST(r.issuer AS BINARY), CAST(r.claim AS BINARY), CAST(r.value AS BINARY), \
                       CAST(r.said_by AS BINARY), CAST(r.reason AS BINARY)";
 
 impl Reader for MySql {
@@ -31,9 +31,9 @@ impl Reader for MySql {
             let list: Vec<_> = some.iter().map(|key| literal(key.as_bytes())).collect();
             let list = list.join(",");
             let statement = format!(
-                "SELECT 1, digest, issued_at_or_before, until FROM {revoked} FORCE INDEX (PRIMARY) \
-                 WHERE digest IN ({list}) UNION ALL \
-                 SELECT 0, token, NULL, until FROM {uses} FORCE INDEX (PRIMARY) \
+                "SELECT spent, digest, issued_at_or_before, until FROM {revoked} \
+                 FORCE INDEX (PRIMARY) WHERE digest IN ({list}) UNION ALL \
+                 SELECT 1, token, NULL, until FROM {uses} FORCE INDEX (PRIMARY) \
                  WHERE token IN ({list}) AND held >= max_uses {ALL}"
             );
             rows.extend(self.rows(&statement).await?);
@@ -61,7 +61,7 @@ impl Reader for MySql {
         at_most: usize,
     ) -> Result<Vec<Revoked>, Failure> {
         let statement = format!(
-            "SELECT digest, issued_at_or_before, until, at FROM {} {} ORDER BY digest \
+            "SELECT digest, issued_at_or_before, until, at, spent FROM {} {} ORDER BY digest \
              LIMIT {at_most}",
             self.tables.revoked,
             behind("digest", after),
@@ -128,7 +128,7 @@ impl Reader for MySql {
             }
         }
         let last = rows.last().filter(|_| rows.len() == window);
-        let more_after = last.map(|row| row.digest(9)).transpose()?;
+        let more_after = last.map(|row| row.digest(10)).transpose()?;
         Ok(Window {
             records,
             more_after,

@@ -122,7 +122,7 @@ fn questions(tables: &Tables, keys: &Keys, at_most: usize) -> Result<Vec<String>
     let digests = |keys: &std::collections::BTreeSet<Digest>| keys.iter().map(literal).collect();
     ask(
         REVOKED,
-        "digest,issued_at_or_before,until,at,issuer,claim,value,said_by,reason",
+        "digest,issued_at_or_before,until,at,spent,issuer,claim,value,said_by,reason",
         &tables.revoked,
         "digest",
         digests(&keys.revoked),
@@ -167,10 +167,11 @@ fn known(rows: &[MySqlRow]) -> Result<Known, Failure> {
                     issued: row.int(2)?,
                     until: row.int(3)?,
                     at: row.number(4)?,
-                    issuer: row.text(5)?,
-                    claim: row.text(6)?.zip(row.text(7)?),
-                    by: row.text(8)?.unwrap_or_default(),
-                    reason: row.text(9)?.unwrap_or_default(),
+                    spent: row.flag(5)?,
+                    issuer: row.text(6)?,
+                    claim: row.text(7)?.zip(row.text(8)?),
+                    by: row.text(9)?.unwrap_or_default(),
+                    reason: row.text(10)?.unwrap_or_default(),
                 };
                 known.revoked.found(row.digest(1)?, revoked);
             }
@@ -220,6 +221,7 @@ fn writes(
             &said.issued,
             &said.until,
             &said.at,
+            &i64::from(said.spent),
             &said.issuer,
             &claim.map(|(name, _)| name),
             &claim.map(|(_, value)| value),
@@ -227,7 +229,7 @@ fn writes(
             &said.reason,
         ])
     });
-    let columns = "digest,issued_at_or_before,until,at,issuer,claim,value,said_by,reason";
+    let columns = "digest,issued_at_or_before,until,at,spent,issuer,claim,value,said_by,reason";
     packets.rows(&put(&tables.revoked, columns), revoked, "")?;
     packets.rows(
         &drop(&tables.revoked, "digest"),

@@ -1,8 +1,8 @@
 //! The statements on a schema.
 
 /// The columns of a record.
-const RECORD: &str =
-    "digest, issued_at_or_before, until, at, issuer, claim, value, said_by, reason";
+const RECORD: &str = "digest, issued_at_or_before, until, at, spent::int::bigint AS spent, issuer, \
+                      claim, value, said_by, reason";
 
 /// The statements, with the name of the schema filled in.
 #[derive(Debug)]
@@ -27,15 +27,15 @@ impl Statements {
         Self {
             apply: named(
                 "SELECT n, outcome, number FROM {schema}.apply($1, $2, $3, $4, $5, $6, $7, $8, $9, \
-                 $10, $11, $12, $13)",
+                 $10, $11, $12, $13, $14)",
             ),
             take_new: named("SELECT {schema}.take_new($1, $2, $3, $4)"),
             purge: named("SELECT dropped, more FROM {schema}.purge($1, $2)"),
             trim: named("SELECT {schema}.trim_feed($1, $2, $3)"),
             look_up: named(
-                "SELECT 1::bigint, digest, issued_at_or_before, until FROM {schema}.revoked \
+                "SELECT spent::int::bigint, digest, issued_at_or_before, until FROM {schema}.revoked \
                  WHERE digest = ANY($1) UNION ALL \
-                 SELECT 0, token, NULL, until FROM {schema}.uses \
+                 SELECT 1, token, NULL, until FROM {schema}.uses \
                  WHERE token = ANY($1) AND held >= max_uses UNION ALL \
                  SELECT 2, NULL, NULL, NULL WHERE pg_is_in_recovery()",
             ),
@@ -53,8 +53,8 @@ impl Statements {
                  ORDER BY e.seq",
             ),
             load_revoked: named(
-                "SELECT digest, issued_at_or_before, until, at FROM {schema}.revoked \
-                 WHERE digest > $1 ORDER BY digest LIMIT $2",
+                "SELECT digest, issued_at_or_before, until, at, spent::int::bigint \
+                 FROM {schema}.revoked WHERE digest > $1 ORDER BY digest LIMIT $2",
             ),
             load_uses: named(
                 "SELECT token, until, (held >= max_uses)::int::bigint FROM {schema}.uses \

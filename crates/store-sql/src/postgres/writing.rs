@@ -165,6 +165,7 @@ fn bound<'a>(
         .bind(column(ops, |op| op.issued))
         .bind(column(ops, |op| op.until))
         .bind(column(ops, |op| op.at))
+        .bind(column(ops, |op| op.spent))
         .bind(column(ops, |op| op.issuer.as_deref()))
         .bind(column(ops, |op| {
             op.claim.as_ref().map(|(name, _)| &name[..])

@@ -181,9 +181,18 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
             Ask::Restore(Change::Listed { key, listed, at })
         },
     );
-    let revoke = (key_of.clone(), at(), until(), at(), words(), words()).prop_map(
-        |(number, at, until, issued, by, why)| {
+    let revoke = (
+        key_of.clone(),
+        at(),
+        until(),
+        at(),
+        words(),
+        words(),
+        any::<bool>(),
+    )
+        .prop_map(|(number, at, until, issued, by, why, spent)| {
             let said = match key(number) {
+                RevocationKey::Token(token) if spent => Revocation::of_spent_token(token, None),
                 RevocationKey::Token(token) => Revocation::of_token(token, None),
                 rule => Revocation::rule(rule, UnixTime::from_secs(issued)).expect("a rule"),
             };
@@ -192,8 +201,7 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
                 Some(until) => said.retained(Some(until)),
                 None => said,
             })
-        },
-    );
+        });
     let lift = (key_of.clone(), at(), words()).prop_map(|(number, at, by)| {
         Ask::Lift(Lift {
             key: key(number),
@@ -206,6 +214,12 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
         Ask::Restore(Change::Lifted {
             key: key(number).digest(),
             at: UnixTime::from_secs(at),
+            until: end(until),
+        })
+    });
+    let used_up = (0..2_u8, until()).prop_map(|(number, until)| {
+        Ask::Restore(Change::UsedUp {
+            key: key(number).digest(),
             until: end(until),
         })
     });
@@ -225,6 +239,7 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
         4 => revoke,
         3 => lift,
         2 => listed,
+        1 => used_up,
         2 => lifted,
         6 => new_use().prop_map(Ask::TakeUse),
         3 => new_use().prop_map(Ask::ReturnUse),
@@ -255,7 +270,7 @@ async fn said(store: &MemoryStore) -> BTreeMap<Digest, Said> {
 
 fn said_in(tables: &Tables) -> BTreeMap<Digest, Said> {
     let said = tables.revoked.iter().map(|(digest, row)| {
-        let listed = listed(row.issued, row.until);
+        let listed = listed(row.spent, row.issued, row.until);
         let key = match (&row.issuer, &row.claim) {
             (Some(issuer), Some((name, value))) => {
                 Some(RevocationKey::claim(issuer, name.clone(), value))

@@ -16,9 +16,9 @@ use crate::{
 const KEYS: usize = 8;
 
 const LOOK_UP: &str = "\
-    SELECT 1, digest, issued_at_or_before, until FROM revoked \
+    SELECT spent, digest, issued_at_or_before, until FROM revoked \
     WHERE digest IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
-    UNION ALL SELECT 0, token, NULL, until FROM uses \
+    UNION ALL SELECT 1, token, NULL, until FROM uses \
     WHERE token IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) AND held >= max_uses";
 
 /// The join returns the state even if there are no events.
@@ -31,20 +31,20 @@ const FEED: &str = "\
     ORDER BY e.seq";
 
 const RECORD: &str = "\
-    SELECT digest, issued_at_or_before, until, at, issuer, claim, value, said_by, reason \
+    SELECT digest, issued_at_or_before, until, at, spent, issuer, claim, value, said_by, reason \
     FROM revoked WHERE digest = ?1";
 
 const RECORDS: &str = "\
     WITH seen AS MATERIALIZED \
     (SELECT * FROM revoked WHERE digest > ?1 ORDER BY digest LIMIT ?2) \
-    SELECT w.digest, w.issued_at_or_before, w.until, w.at, w.issuer, w.claim, w.value, w.said_by, \
-    w.reason, (SELECT count(*) FROM seen), (SELECT max(digest) FROM seen) \
+    SELECT w.digest, w.issued_at_or_before, w.until, w.at, w.spent, w.issuer, w.claim, w.value, \
+    w.said_by, w.reason, (SELECT count(*) FROM seen), (SELECT max(digest) FROM seen) \
     FROM (SELECT 1) LEFT JOIN \
     (SELECT * FROM seen WHERE (?3 IS NULL OR reason = ?3) AND (?4 IS NULL OR at >= ?4) \
     ORDER BY digest LIMIT ?5) w ON true \
     ORDER BY w.digest";
 
-const REVOKED: &str = "SELECT digest, issued_at_or_before, until, at FROM revoked \
+const REVOKED: &str = "SELECT digest, issued_at_or_before, until, at, spent FROM revoked \
                        WHERE digest > ? ORDER BY digest LIMIT ?";
 
 const USES: &str = "SELECT token, until, held >= max_uses FROM uses \

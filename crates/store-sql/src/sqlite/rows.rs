@@ -29,7 +29,7 @@ pub(super) async fn read(link: &mut SqliteConnection, keys: &Keys) -> Result<Kno
         ..Known::default()
     };
     let select = [
-        "SELECT digest, issued_at_or_before, until, at, issuer, claim, value, said_by, \
+        "SELECT digest, issued_at_or_before, until, at, spent, issuer, claim, value, said_by, \
                   reason FROM revoked WHERE digest IN (",
         "?",
         ")",
@@ -40,10 +40,11 @@ pub(super) async fn read(link: &mut SqliteConnection, keys: &Keys) -> Result<Kno
             issued: row.int(1)?,
             until: row.int(2)?,
             at: row.number(3)?,
-            issuer: row.text(4)?,
-            claim: row.text(5)?.zip(row.text(6)?),
-            by: row.text(7)?.unwrap_or_default(),
-            reason: row.text(8)?.unwrap_or_default(),
+            spent: row.flag(4)?,
+            issuer: row.text(5)?,
+            claim: row.text(6)?.zip(row.text(7)?),
+            by: row.text(8)?.unwrap_or_default(),
+            reason: row.text(9)?.unwrap_or_default(),
         };
         known.revoked.found(row.digest(0)?, revoked);
     }
@@ -105,7 +106,7 @@ pub(super) async fn write(
     ];
     executed(link, delete, gone, add_pair).await?;
     let put = known.revoked.put_rows().collect();
-    let replace = ["REPLACE INTO revoked VALUES ", "(?,?,?,?,?,?,?,?,?)", ""];
+    let replace = ["REPLACE INTO revoked VALUES ", "(?,?,?,?,?,?,?,?,?,?)", ""];
     executed(link, replace, put, add_revoked).await?;
     let put = known.lifted.put_rows().collect();
     let replace = ["REPLACE INTO lifted VALUES ", "(?,?,?,?,?)", ""];
@@ -147,6 +148,7 @@ fn add_revoked<'a>(
     Arguments::add(to, row.issued)?;
     Arguments::add(to, row.until)?;
     Arguments::add(to, row.at)?;
+    Arguments::add(to, i64::from(row.spent))?;
     Arguments::add(to, row.issuer.as_deref())?;
     Arguments::add(to, claim.map(|(name, _)| &name[..]))?;
     Arguments::add(to, claim.map(|(_, value)| &value[..]))?;

@@ -53,14 +53,13 @@ pub async fn a_full_load_tells_all_that_is_alive<G: Fixture>() {
     let mut follower = Follower::default();
     let told = follower.catch_up(&nodes[1]).await;
     follower.agrees(&nodes[1], &keys).await;
-    let tells = |wanted: Listed, number| {
-        told.iter().any(|change| {
-            matches!(change, Change::Listed { key: of, listed, .. }
-                if *of == key(number) && *listed == wanted)
-        })
+    let is_revoked = |change: &Change| {
+        matches!(change, Change::Listed { key: of, listed, .. }
+            if *of == key(3) && *listed == Listed::Revoked { until })
     };
-    assert!(tells(Listed::Revoked { until }, 3), "revoked, and spent");
-    assert!(tells(Listed::Spent { until }, 3), "spent, and revoked");
+    let used_up = Change::UsedUp { key: key(3), until };
+    assert!(told.iter().any(is_revoked), "revoked, and used up");
+    assert!(told.contains(&used_up), "used up, and revoked");
 }
 
 /// A full load loses no change that is made during the load, and can be continued through another
@@ -240,7 +239,7 @@ pub async fn no_more_means_that_all_acknowledged_is_told<G: Fixture>() {
     assert_eq!(told, 150);
 }
 
-/// The feed returns each kind of change: listed, lifted, spent and returned. A lift is later than
+/// The feed returns each kind of change: listed, lifted, used up and returned. A lift is later than
 /// the revocation that it lifts. Changes of one key come in the order in which they were made.
 pub async fn the_feed_tells_what_was_listed_lifted_spent_and_freed<G: Fixture>() {
     if !has_feed::<G>().await {
@@ -278,9 +277,7 @@ pub async fn the_feed_tells_what_was_listed_lifted_spent_and_freed<G: Fixture>()
     for id in 0..3 {
         assert!(nodes[0].wins(&world.new_use(token(2), id, 1)).await);
         let told = news(&mut follower, &nodes[1], key(2)).await;
-        let is_spent = matches!(told, Change::Listed { listed, .. }
-            if listed == Listed::Spent { until });
-        assert!(is_spent, "it was spent, and the feed says {told:?}");
+        assert_eq!(told, Change::UsedUp { key: key(2), until });
         assert!(nodes[0].return_use(&world.new_use(token(2), id, 1)).await);
         let told = news(&mut follower, &nodes[1], key(2)).await;
         let is_freed = matches!(told, Change::Returned { .. });

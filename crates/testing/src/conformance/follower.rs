@@ -21,7 +21,7 @@ pub(super) struct Follower {
 struct Known {
     revoked: Option<(Listed, UnixTime)>,
     lifted: Option<UnixTime>,
-    spent: Option<Listed>,
+    used_up: Option<Listed>,
 }
 
 impl Follower {
@@ -94,17 +94,18 @@ impl Follower {
     /// Returns what `look_up` would return for the key.
     pub(super) fn listed(&self, key: &KeyDigest) -> Option<Listed> {
         let known = self.known.get(key)?;
-        known.revoked.map(|(listed, _)| listed).or(known.spent)
+        let revoked = known.revoked.map(|(listed, _)| listed);
+        match (revoked, known.used_up) {
+            (Some(revoked), Some(used_up)) => Some(revoked.longer(used_up)),
+            (one, other) => one.or(other),
+        }
     }
 
     /// Applies a change. The feed may repeat old changes, so only newer ones take effect.
     fn take(&mut self, change: &Change) {
         let known = self.known.entry(*change.key()).or_default();
         match *change {
-            Change::Listed {
-                listed: Listed::Spent { until },
-                ..
-            } => known.spent = Some(Listed::Spent { until }),
+            Change::UsedUp { until, .. } => known.used_up = Some(Listed::Spent { until }),
             Change::Listed { listed, at, .. } => {
                 if known.lifted.is_some_and(|lifted| at < lifted) {
                     return;
@@ -118,7 +119,7 @@ impl Follower {
                 known.revoked.take_if(|(_, said)| *said < at);
                 known.lifted = known.lifted.max(Some(at));
             }
-            Change::Returned { .. } => known.spent = None,
+            Change::Returned { .. } => known.used_up = None,
             _ => {}
         }
     }

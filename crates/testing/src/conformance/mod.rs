@@ -56,6 +56,7 @@
 mod feed;
 mod follower;
 mod hostile;
+mod kind;
 mod lift;
 mod list;
 mod model;
@@ -73,8 +74,8 @@ use std::time::Duration;
 use tower_revoke_core::{BoxFuture, Clock, Store};
 
 pub use self::{
-    feed::*, hostile::*, lift::*, model::*, outage::*, purge::*, records::*, restore::*, revoke::*,
-    uses::*, wake::*,
+    feed::*, hostile::*, kind::*, lift::*, model::*, outage::*, purge::*, records::*, restore::*,
+    revoke::*, uses::*, wake::*,
 };
 
 /// A store under test, with the means to open it and to inject faults.

@@ -34,6 +34,7 @@ enum Op {
         key: u64,
         at: u64,
         until: Option<u64>,
+        is_spent: bool,
     },
     Lift {
         key: u64,
@@ -42,6 +43,11 @@ enum Op {
     RestoreListed {
         key: u64,
         at: u64,
+        until: Option<u64>,
+        is_spent: bool,
+    },
+    RestoreUsedUp {
+        key: u64,
         until: Option<u64>,
     },
     RestoreLifted {
@@ -63,10 +69,12 @@ enum Op {
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let until = || prop::option::weighted(0.8, 0..4_u64);
     let op = prop_oneof![
-        4 => (0..KEYS, 0..6_u64, until()).prop_map(|(key, at, until)| Op::Revoke { key, at, until }),
+        4 => (0..KEYS, 0..6_u64, until(), any::<bool>())
+            .prop_map(|(key, at, until, is_spent)| Op::Revoke { key, at, until, is_spent }),
         3 => (0..KEYS, 0..6_u64).prop_map(|(key, at)| Op::Lift { key, at }),
-        2 => (0..KEYS, 0..9_u64, until())
-            .prop_map(|(key, at, until)| Op::RestoreListed { key, at, until }),
+        2 => (0..KEYS, 0..9_u64, until(), any::<bool>())
+            .prop_map(|(key, at, until, is_spent)| Op::RestoreListed { key, at, until, is_spent }),
+        1 => (0..TOKENS, until()).prop_map(|(key, until)| Op::RestoreUsedUp { key, until }),
         2 => (0..KEYS, 0..9_u64).prop_map(|(key, at)| Op::RestoreLifted { key, at }),
         5 => (0..TOKENS, 0..4_u64, any::<u8>())
             .prop_map(|(key, id, other)| Op::Use { key, id, other_limit: other < 16 }),
@@ -94,9 +102,12 @@ impl Stands {
     }
 
     fn listed(&self, end: UnixTime) -> Option<Listed> {
-        let spent = self.limit == u32::try_from(self.held.len()).ok();
-        let spent = (spent && !self.held.is_empty()).then_some(Listed::Spent { until: Some(end) });
-        self.revoked.map(|(listed, _)| listed).or(spent)
+        let is_used_up = self.limit == u32::try_from(self.held.len()).ok() && !self.held.is_empty();
+        let used_up = is_used_up.then_some(Listed::Spent { until: Some(end) });
+        match (self.revoked, used_up) {
+            (Some((revoked, _)), Some(used_up)) => Some(revoked.longer(used_up)),
+            (revoked, used_up) => revoked.map(|(listed, _)| listed).or(used_up),
+        }
     }
 }
 
@@ -153,13 +164,18 @@ async fn run<G: Fixture>(
         |until: Option<u64>| until.map(|until| end.saturating_add(Duration::from_secs(until)));
     for (turn, op) in ops.into_iter().enumerate() {
         let node = &nodes[turn % 2];
-        if !has_feed && matches!(op, Op::RestoreListed { .. } | Op::RestoreLifted { .. }) {
+        let is_restore = matches!(
+            op,
+            Op::RestoreListed { .. } | Op::RestoreUsedUp { .. } | Op::RestoreLifted { .. }
+        );
+        if is_restore && !has_feed {
             continue;
         }
         let key = match op {
             Op::Revoke { key, .. }
             | Op::Lift { key, .. }
             | Op::RestoreListed { key, .. }
+            | Op::RestoreUsedUp { key, .. }
             | Op::RestoreLifted { key, .. }
             | Op::Use { key, .. }
             | Op::Release { key, .. } => key,
@@ -173,8 +189,16 @@ async fn run<G: Fixture>(
         let name = name(case, key);
         let stands = model.entry(key).or_default();
         match op {
-            Op::Revoke { at, until: end, .. } => {
+            Op::Revoke {
+                at,
+                until: end,
+                is_spent,
+                ..
+            } => {
                 let said = match &name {
+                    RevocationKey::Token(token) if is_spent => {
+                        Revocation::of_spent_token(*token, None).retained(until(end))
+                    }
                     RevocationKey::Token(token) => {
                         Revocation::of_token(*token, None).retained(until(end))
                     }
@@ -185,7 +209,8 @@ async fn run<G: Fixture>(
                 };
                 node.revoke(&[said.at(time(at))]).await;
                 let at_least = stands.lifted.unwrap_or(UnixTime::EPOCH);
-                stands.list(listed(&name, time(at), until(end)), time(at).max(at_least));
+                let listed = listed(&name, time(at), until(end), is_spent);
+                stands.list(listed, time(at).max(at_least));
             }
             Op::Lift { at, .. } => {
                 let lifted = node.lift(&lift(name.clone(), time(at))).await;
@@ -196,8 +221,19 @@ async fn run<G: Fixture>(
                     stands.lifted = Some(time(at).max(after));
                 }
             }
-            Op::RestoreListed { at, until: end, .. } => {
-                let listed = listed(&name, time(at), until(end));
+            Op::RestoreUsedUp { until: end, .. } => {
+                let (key, until) = (name.digest(), until(end));
+                node.restore(&[Change::UsedUp { key, until }]).await;
+                let at = stands.lifted.unwrap_or(UnixTime::EPOCH);
+                stands.list(Listed::Spent { until }, at);
+            }
+            Op::RestoreListed {
+                at,
+                until: end,
+                is_spent,
+                ..
+            } => {
+                let listed = listed(&name, time(at), until(end), is_spent);
                 node.restore(&[Change::Listed {
                     key: name.digest(),
                     listed,
@@ -266,8 +302,14 @@ fn name(case: u64, key: u64) -> RevocationKey {
     }
 }
 
-fn listed(name: &RevocationKey, issued_at_or_before: UnixTime, until: Option<UnixTime>) -> Listed {
+fn listed(
+    name: &RevocationKey,
+    issued_at_or_before: UnixTime,
+    until: Option<UnixTime>,
+    is_spent: bool,
+) -> Listed {
     match name {
+        RevocationKey::Token(_) if is_spent => Listed::Spent { until },
         RevocationKey::Token(_) => Listed::Revoked { until },
         _ => Listed::Rule {
             issued_at_or_before,

@@ -179,6 +179,9 @@ pub async fn records_say_what_was_said<G: Fixture>() {
             .at(world.after(3))
             .because("left the company"),
         rule(RevocationKey::claim(ISSUER_OF_OTHERS, "tenant", "7"), now).at(world.after(4)),
+        Revocation::of_spent_token(token(7), None)
+            .at(world.after(5))
+            .because("response delivered"),
     ];
     let gone = [
         Revocation::of_token(token(4), None).retained(Some(world.end())),
@@ -200,16 +203,7 @@ pub async fn records_say_what_was_said<G: Fixture>() {
     for (record, said) in found.iter().zip(&said) {
         assert_eq!(record.digest, said.key().digest());
         assert_eq!(record.key.as_ref(), Some(said.key()));
-        let listed = match said.issued_at_or_before() {
-            Some(issued_at_or_before) => Listed::Rule {
-                issued_at_or_before,
-                until: said.retained_until(),
-            },
-            None => Listed::Revoked {
-                until: said.retained_until(),
-            },
-        };
-        assert_eq!(record.listed, listed);
+        assert_eq!(record.listed, Listed::from(said));
         assert_eq!(Some(record.at), said.said_at());
         assert_eq!(record.by, said.said_by());
         assert_eq!(record.reason, said.reason());

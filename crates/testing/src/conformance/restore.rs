@@ -20,8 +20,9 @@ const fn revoked(key: KeyDigest, until: Option<UnixTime>, at: UnixTime) -> Chang
     Change::Listed { key, listed, at }
 }
 
-/// A restored revocation or rule takes effect for every handle, and a restored spent token is
-/// listed as revoked. A returned use and an empty list change nothing.
+/// A restored revocation or rule takes effect for every handle, in the kind that it had. A restored
+/// token without uses is listed as spent, even if it was lifted before. A returned use and an empty
+/// list change nothing.
 pub async fn what_is_written_back_stands<G: Fixture>() {
     if !has_feed::<G>().await {
         return;
@@ -40,26 +41,38 @@ pub async fn what_is_written_back_stands<G: Fixture>() {
             listed: logged_out,
             at: now,
         },
-        Change::Listed {
-            key: key(2),
-            listed: Listed::Spent { until },
-            at: UnixTime::EPOCH,
-        },
+        Change::UsedUp { key: key(2), until },
         Change::Returned { key: key(2) },
         Change::Returned { key: key(3) },
+        Change::Listed {
+            key: key(4),
+            listed: Listed::Spent { until },
+            at: now,
+        },
+        Change::Lifted {
+            key: key(5),
+            at: now,
+            until,
+        },
+        Change::UsedUp { key: key(5), until },
     ];
     nodes[0].restore(&[]).await;
     for node in [&nodes[0], &nodes[1], &nodes[0]] {
         node.restore(&known).await;
         for node in &nodes {
-            let stands = Some(Listed::Revoked { until });
-            assert_eq!(node.listed(token(1)).await, stands);
+            let (revoked, spent) = (Listed::Revoked { until }, Listed::Spent { until });
+            assert_eq!(node.listed(token(1)).await, Some(revoked));
             assert_eq!(node.listed(subject(1)).await, Some(logged_out));
-            assert_eq!(node.listed(token(2)).await, stands, "it was spent");
+            assert_eq!(node.listed(token(2)).await, Some(spent), "it was used up");
             assert_eq!(node.listed(token(3)).await, None);
+            assert_eq!(node.listed(token(4)).await, Some(spent));
+            assert_eq!(node.listed(token(5)).await, Some(spent), "lifted, used up");
         }
     }
-    assert!(nodes[1].lift(&lift(token(1), now)).await);
+    // All are revocations now.
+    for number in [1, 2, 4, 5] {
+        assert!(nodes[1].lift(&lift(token(number), now)).await, "{number}");
+    }
     assert!(nodes[1].lift(&lift(subject(1), now)).await);
 }
 

@@ -9,16 +9,34 @@ const TOKEN: TokenId = TokenId::from_bytes([1; 16]);
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    Revoke { at: u64, until: Option<u64> },
+    Revoke(Entry),
     Lift { at: u64 },
-    RestoreListed { at: u64, until: Option<u64> },
+    RestoreListed(Entry),
+    RestoreUsedUp { until: Option<u64> },
     RestoreLifted { at: u64, until: Option<u64> },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    at: u64,
+    until: Option<u64>,
+    is_spent: bool,
+}
+
+impl Entry {
+    fn listed(self) -> Listed {
+        let until = self.until.map(time);
+        match self.is_spent {
+            true => Listed::Spent { until },
+            false => Listed::Revoked { until },
+        }
+    }
 }
 
 /// All operations, with their effective times; nothing is merged.
 #[derive(Default)]
 struct History {
-    said: Vec<(u64, Option<u64>)>,
+    revocations: Vec<Entry>,
     lifts: Vec<(u64, Option<u64>)>,
 }
 
@@ -27,30 +45,40 @@ impl History {
         self.lifts.iter().map(|(at, _)| *at).max().unwrap_or(0)
     }
 
-    /// Returns the revocation in effect: until when, and since when.
-    fn stands(&self) -> Option<(Option<u64>, u64)> {
-        let at = self.said.iter().map(|(at, _)| *at).max()?;
-        let untils = self.said.iter().map(|(_, until)| *until);
-        Some((longest(untils), at))
+    /// Returns the revocation in effect.
+    fn in_effect(&self) -> Option<Entry> {
+        Some(Entry {
+            at: self.revocations.iter().map(|one| one.at).max()?,
+            until: longest(self.revocations.iter().map(|one| one.until)),
+            is_spent: self.revocations.iter().all(|one| one.is_spent),
+        })
+    }
+
+    fn revoke(&mut self, new: Entry) {
+        let at = new.at.max(self.last_lift());
+        self.revocations.push(Entry { at, ..new });
     }
 
     fn apply(&mut self, op: Op) {
         match op {
-            Op::Revoke { at, until } => self.said.push((at.max(self.last_lift()), until)),
-            Op::RestoreListed { at, until } if at >= self.last_lift() => {
-                self.said.push((at, until));
-            }
-            Op::RestoreListed { .. } => {}
+            Op::Revoke(new) => self.revoke(new),
+            Op::RestoreListed(new) if new.at >= self.last_lift() => self.revocations.push(new),
+            Op::RestoreListed(_) => {}
+            Op::RestoreUsedUp { until } => self.revoke(Entry {
+                at: 0,
+                until,
+                is_spent: true,
+            }),
             Op::Lift { at } => {
-                if let Some((until, said_at)) = self.stands() {
-                    self.lifts.push((at.max(said_at + 1), until));
-                    self.said.clear();
+                if let Some(ended) = self.in_effect() {
+                    self.lifts.push((at.max(ended.at + 1), ended.until));
+                    self.revocations.clear();
                 }
             }
             Op::RestoreLifted { at, until } => {
                 self.lifts.push((at, until));
-                if self.stands().is_some_and(|(_, said_at)| said_at < at) {
-                    self.said.clear();
+                if self.in_effect().is_some_and(|revoked| revoked.at < at) {
+                    self.revocations.clear();
                 }
             }
         }
@@ -70,10 +98,18 @@ fn time(secs: u64) -> UnixTime {
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let until = || prop::option::of(50..55_u64);
+    let revocation = || {
+        (0..8_u64, until(), any::<bool>()).prop_map(|(at, until, is_spent)| Entry {
+            at,
+            until,
+            is_spent,
+        })
+    };
     let op = prop_oneof![
-        (0..8_u64, until()).prop_map(|(at, until)| Op::Revoke { at, until }),
+        revocation().prop_map(Op::Revoke),
         (0..8_u64).prop_map(|at| Op::Lift { at }),
-        (0..8_u64, until()).prop_map(|(at, until)| Op::RestoreListed { at, until }),
+        revocation().prop_map(Op::RestoreListed),
+        until().prop_map(|until| Op::RestoreUsedUp { until }),
         (0..8_u64, until()).prop_map(|(at, until)| Op::RestoreLifted { at, until }),
     ];
     prop::collection::vec(op, 0..12)
@@ -81,11 +117,14 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 fn apply(state: &mut KeyState, op: Op) -> Option<Change> {
     let key = KeyDigest::of_token(TOKEN);
-    let end = |until: Option<u64>| until.map(time);
     match op {
-        Op::Revoke { at, until } => {
-            let said = Revocation::of_token(TOKEN, None).retained(end(until));
-            state.revoke(key, (&said.at(time(at))).into())
+        Op::Revoke(new) => {
+            let one = match new.is_spent {
+                true => Revocation::of_spent_token(TOKEN, None),
+                false => Revocation::of_token(TOKEN, None),
+            };
+            let one = one.retained(new.until.map(time)).at(time(new.at));
+            state.revoke(key, (&one).into())
         }
         Op::Lift { at } => state.lift(&Lift {
             key: TOKEN.into(),
@@ -93,15 +132,19 @@ fn apply(state: &mut KeyState, op: Op) -> Option<Change> {
             by: "ann".to_owned(),
             reason: String::new(),
         }),
-        Op::RestoreListed { at, until } => state.restore(&Change::Listed {
+        Op::RestoreListed(new) => state.restore(&Change::Listed {
             key,
-            listed: Listed::Revoked { until: end(until) },
-            at: time(at),
+            listed: new.listed(),
+            at: time(new.at),
+        }),
+        Op::RestoreUsedUp { until } => state.restore(&Change::UsedUp {
+            key,
+            until: until.map(time),
         }),
         Op::RestoreLifted { at, until } => state.restore(&Change::Lifted {
             key,
             at: time(at),
-            until: end(until),
+            until: until.map(time),
         }),
     }
 }
@@ -116,9 +159,9 @@ proptest! {
             let before = state.revoked.clone();
             let change = apply(&mut state, op);
             history.apply(op);
-            let revoked = state.revoked.as_ref().map(|revoked| (revoked.listed.until(), revoked.at));
-            let stands = history.stands().map(|(until, at)| (until.map(time), time(at)));
-            prop_assert_eq!(revoked, stands, "{:?}", op);
+            let revoked = state.revoked.as_ref().map(|revoked| (revoked.listed, revoked.at));
+            let expected = history.in_effect().map(|one| (one.listed(), time(one.at)));
+            prop_assert_eq!(revoked, expected, "{:?}", op);
             if let Some(lifted) = &state.lifted {
                 prop_assert_eq!(lifted.at, time(history.last_lift()));
                 let until = longest(history.lifts.iter().map(|(_, until)| *until));
@@ -189,9 +232,12 @@ proptest! {
 fn empty_details_keep_the_existing_ones() {
     let key = KeyDigest::of_token(TOKEN);
     let mut state = KeyState::default();
-    let said = |by: &str| Revocation::of_token(TOKEN, None).at(time(1)).by(by);
-    state.revoke(key, (&said("ann")).into());
-    state.revoke(key, (&said("")).into());
+    let revocation = |by: &str| {
+        let one = Revocation::of_token(TOKEN, None);
+        one.at(time(1)).by(by)
+    };
+    state.revoke(key, (&revocation("ann")).into());
+    state.revoke(key, (&revocation("")).into());
     let by = |details: &Option<Box<Details>>| details.as_ref().map(|details| details.by.clone());
     assert_eq!(
         by(&state.revoked.as_ref().unwrap().details).as_deref(),
@@ -219,4 +265,37 @@ fn empty_details_keep_the_existing_ones() {
         by(&state.lifted.as_ref().unwrap().details).as_deref(),
         Some("bob")
     );
+}
+
+#[test]
+fn a_spent_revocation_leaves_the_author_of_the_other_kind_alone() {
+    let key = KeyDigest::of_token(TOKEN);
+    let revoked = Revocation::of_token(TOKEN, None).by("ann");
+    let spent = Revocation::of_spent_token(TOKEN, None).by("spender");
+    for order in [[&revoked, &spent], [&spent, &revoked]] {
+        let mut state = KeyState::default();
+        for one in order {
+            state.revoke(key, one.into());
+        }
+        let kept = state.revoked.unwrap();
+        assert_eq!(kept.listed, Listed::Revoked { until: None });
+        assert_eq!(kept.details.unwrap().by, "ann");
+    }
+}
+
+#[test]
+fn a_listing_covers_the_revocation_and_the_uses() {
+    let (early, late) = (Some(time(5)), None);
+    let used_up = Some(Listed::Spent { until: late });
+    for (revoked, expected) in [
+        (None, used_up),
+        (Some(Listed::Spent { until: early }), used_up),
+        (
+            Some(Listed::Revoked { until: early }),
+            Some(Listed::Revoked { until: late }),
+        ),
+    ] {
+        assert_eq!(listed(revoked, used_up), expected);
+        assert_eq!(listed(revoked, None), revoked);
+    }
 }

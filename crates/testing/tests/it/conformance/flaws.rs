@@ -11,7 +11,9 @@ catches! {
         a_history_that_went_back_is_noticed,
     ForgetsOneOnRestart: what_was_acknowledged_survives_a_restart,
     TogglesARevocation: revoking_again_changes_nothing,
-    ShortensTokens: a_revocation_is_never_shortened,
+    ShortensTokens:
+        a_revocation_is_never_shortened
+        revoked_takes_precedence_over_spent,
     ShortensRules:
         a_rule_is_never_shortened
         records_of_what_was_written_back_have_no_words,
@@ -52,13 +54,16 @@ catches! {
         a_token_is_spent_when_its_last_use_is_taken
         only_its_own_id_returns_a_use
         what_was_acknowledged_survives_a_restart
-        the_feed_tells_what_was_listed_lifted_spent_and_freed,
+        the_feed_tells_what_was_listed_lifted_spent_and_freed
+        the_feed_tells_spent_revocations_and_used_up_uses_apart,
     SpendsOnlySingleUses: a_token_is_spent_when_its_last_use_is_taken,
     // Lifts.
     LiftsUsesToo:
         a_lift_returns_no_use
         a_revocation_hides_the_uses_until_it_is_lifted
-        keys_of_any_bytes_are_kept_apart,
+        keys_of_any_bytes_are_kept_apart
+        a_lift_ends_a_spent_revocation_and_no_use
+        the_feed_tells_spent_revocations_and_used_up_uses_apart,
     PrefersUsesToRevocations:
         a_revocation_hides_the_uses_until_it_is_lifted
         a_full_load_tells_all_that_is_alive
@@ -66,13 +71,25 @@ catches! {
     ReportsLiftsOfNothing:
         a_revocation_is_lifted_once
         a_lift_returns_no_use
-        a_lift_written_back_ends_what_was_said_before_it,
+        a_lift_written_back_ends_what_was_said_before_it
+        a_lift_ends_a_spent_revocation_and_no_use,
     LiftsWinTies:
         a_revocation_after_a_lift_stands
         a_lift_is_remembered_as_long_as_what_it_lifted
         the_feed_tells_what_was_listed_lifted_spent_and_freed,
+    // Kinds.
+    KeepsNoKind:
+        the_kind_of_a_revocation_is_kept
+        revoked_takes_precedence_over_spent
+        the_feed_tells_spent_revocations_and_used_up_uses_apart
+        records_say_what_was_said,
+    KeepsTheLastKind: revoked_takes_precedence_over_spent,
+    LiftsNoSpentRevocation:
+        a_lift_ends_a_spent_revocation_and_no_use
+        the_feed_tells_spent_revocations_and_used_up_uses_apart
+        what_is_written_back_stands,
     // Write-backs.
-    RestoresNoSpentTokens: what_is_written_back_stands,
+    RestoresNoUses: what_is_written_back_stands,
     OverwritesOnRestore:
         writing_back_never_shortens
         what_is_written_back_may_come_in_any_order,
@@ -120,10 +137,17 @@ catches! {
     NumbersBeforeItCommits:
         no_change_is_lost_while_many_write
         no_more_means_that_all_acknowledged_is_told,
-    OmitsReturnedUses: the_feed_tells_what_was_listed_lifted_spent_and_freed,
+    OmitsReturnedUses:
+        the_feed_tells_what_was_listed_lifted_spent_and_freed
+        the_feed_tells_spent_revocations_and_used_up_uses_apart,
+    TellsUsesAsARevocation:
+        the_feed_tells_spent_revocations_and_used_up_uses_apart
+        the_feed_tells_what_was_listed_lifted_spent_and_freed
+        a_full_load_tells_all_that_is_alive,
     ChangesTheTimeOfLifts:
         the_feed_tells_what_was_listed_lifted_spent_and_freed
-        no_change_is_lost_while_many_write,
+        no_change_is_lost_while_many_write
+        the_feed_tells_spent_revocations_and_used_up_uses_apart,
     TiesACursorToItsHandle:
         a_cursor_outlives_its_handle
         a_full_load_goes_on_while_others_write
@@ -151,7 +175,8 @@ catches! {
     ForgetsTheAuthor:
         records_say_what_was_said
         words_of_any_kind_are_kept
-        records_of_what_was_written_back_have_no_words,
+        records_of_what_was_written_back_have_no_words
+        revoked_takes_precedence_over_spent,
     AddsDetailsToRestoredChanges: records_of_what_was_written_back_have_no_words,
     AcceptsAForeignCursorOfRecords: a_foreign_cursor_of_the_records_is_rejected,
     // Outages and restarts.

@@ -9,8 +9,8 @@ use std::{
 };
 
 use tower_revoke_core::{
-    Clock, KeyDigest, Lift, Listed, Revocation, RevocationKey, Store, TokenId, UnixTime, Use,
-    UseId, UseOutcome,
+    Clock, KeyDigest, Lift, Listed, Revocation, RevocationKey, RevocationKind, Store, TokenId,
+    UnixTime, Use, UseId, UseOutcome,
 };
 
 use super::{
@@ -89,6 +89,18 @@ impl Flawed {
             }
             (Flaw::TogglesARevocation, _) => {
                 self.notes.last.lock().unwrap().insert(digest, said.clone());
+            }
+            (Flaw::KeepsNoKind, _) if said.kind() == RevocationKind::Spent => {
+                let mut revoked = Revocation::of_token(digest.as_token(), None).retained(until);
+                if let Some(at) = said.said_at() {
+                    revoked = revoked.at(at);
+                }
+                return Some(revoked.by(said.said_by()).because(said.reason()));
+            }
+            (Flaw::KeepsTheLastKind, Some(Listed::Revoked { .. }))
+                if said.kind() == RevocationKind::Spent =>
+            {
+                self.drop_key(key).await;
             }
             (Flaw::LiftsWinTies, _) => {
                 let lifted = self.notes.lifted.lock().unwrap().get(&digest).copied();

@@ -42,6 +42,14 @@ impl Store for Flawed {
 
     async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
         let key = lift.key.digest();
+        if self.is(Flaw::LiftsNoSpentRevocation)
+            && self
+                .stands(key)
+                .await
+                .is_some_and(|listed| listed.is_spent())
+        {
+            return Ok(false);
+        }
         let lifted = self.sound.lift(lift).await?;
         if lifted && self.is(Flaw::LiftsWinTies) {
             self.notes.lifted.lock().unwrap().insert(key, lift.at);

@@ -93,6 +93,17 @@ impl Flawed {
                 page.changes
                     .retain(|change| !matches!(change, Change::Returned { .. }));
             }
+            Flaw::TellsUsesAsARevocation => {
+                for change in &mut page.changes {
+                    if let Change::UsedUp { key, until } = *change {
+                        *change = Change::Listed {
+                            key,
+                            listed: Listed::Spent { until },
+                            at: UnixTime::EPOCH,
+                        };
+                    }
+                }
+            }
             Flaw::ChangesTheTimeOfLifts => {
                 for change in &mut page.changes {
                     if let Change::Lifted { at, .. } = change {
@@ -132,14 +143,7 @@ impl Flawed {
             _ => None,
         };
         match (self.flaw, change, said) {
-            (
-                Flaw::RestoresNoSpentTokens,
-                Change::Listed {
-                    listed: Listed::Spent { .. },
-                    ..
-                },
-                _,
-            ) => Ok(()),
+            (Flaw::RestoresNoUses, Change::UsedUp { .. }, _) => Ok(()),
             (Flaw::OverwritesOnRestore, _, Some(said)) if stands.is_some() => {
                 self.drop_key(&key.as_token().into()).await;
                 self.sound.revoke(&[said]).await
