@@ -108,8 +108,9 @@
 //! store's own sessions override the settings that change the meaning of a statement: `sql_mode`,
 //! the isolation level, `autocommit` and `completion_type`.
 //!
-//! By default the driver encrypts if the server can, and verifies no certificate. On an untrusted
-//! network use `tls_roots`, or `ssl-mode=VERIFY_IDENTITY` in the URL. The driver depends on the
+//! By default the driver encrypts if the server can, and verifies no certificate. A connection to
+//! another host that is not encrypted is logged as a warning, as it is for PostgreSQL. On an
+//! untrusted network use `tls_roots`, or `ssl-mode=VERIFY_IDENTITY` in the URL. The driver depends on the
 //! crate `rsa`, for which RUSTSEC-2023-0071 reports a timing attack on private keys. The driver
 //! holds no private key: without TLS it encrypts the password with the server's public key.
 //!

@@ -135,6 +135,27 @@ impl<P> Server<P> {
     }
 }
 
+/// Warns of a connection that is not encrypted, unless it stays on this machine: others on the way
+/// could read the password, and forge answers.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(crate) fn warn_of_plaintext(host: &str, has_socket: bool, is_encrypted: bool) {
+    if !is_encrypted && !has_socket && !is_local(host) {
+        tracing::warn!(
+            "the connection to the database on {host} is not encrypted: use `tls_roots`, or the \
+             TLS parameters of the URL"
+        );
+    }
+}
+
+/// Returns whether a host is this machine. The path of a folder of Unix sockets is one, too.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn is_local(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host.starts_with('/')
+        || host.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| address.is_loopback())
+}
+
 /// Runs the opening of a store, within its timeout.
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(crate) async fn open_in_time<T>(
@@ -196,3 +217,33 @@ macro_rules! server_setters {
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(crate) use server_setters;
+
+#[cfg(all(test, any(feature = "mysql", feature = "postgres")))]
+mod tests {
+    use super::is_local;
+
+    #[test]
+    fn only_this_machine_is_local() {
+        for host in [
+            "localhost",
+            "LOCALHOST",
+            "127.0.0.1",
+            "127.9.9.9",
+            "::1",
+            "[::1]",
+            "/run/pg",
+        ] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in [
+            "10.0.0.1",
+            "db.example.com",
+            "localhost.example.com",
+            "127.1",
+            "[fe80::1]",
+            "",
+        ] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tower_revoke_core::{Lift, RecordFilter, Revocation, RevocationKey, Store, UnixTime};
 use tower_revoke_store_sql::{MySqlStore, SqlStoreError};
+use tower_revoke_testing::RecordedLog;
 use tower_revoke_tests::{feed::whole_feed, servers::MariaDb, sql};
 
 use super::tools::{key, new_use, now, open, revocation};
@@ -179,4 +180,22 @@ async fn operators_can_read_rules_and_reasons_in_the_tables() {
     assert!(store.lift(&lift).await.expect("a lift"));
     let row = server.sql("SELECT at, said_by, reason FROM tower_revoke_lifted");
     assert_eq!(row, "9|eve|found");
+}
+
+/// Others on the way could read what is not encrypted. Whether there is a way depends on the host's
+/// name: to the store `127.1` is another host, though resolvers read it as an address of this one.
+#[tokio::test]
+async fn a_connection_without_tls_is_logged_unless_it_is_local() {
+    let server = MariaDb::start(&[]).await;
+    let log = RecordedLog::start();
+    MySqlStore::connect(server.url())
+        .await
+        .expect("a local server");
+    assert!(!log.text().contains("not encrypted"), "{}", log.text());
+    let elsewhere = server.url().replace("127.0.0.1", "127.1");
+    MySqlStore::connect(elsewhere)
+        .await
+        .expect("the same server");
+    let warned = log.text();
+    assert!(warned.contains("127.1 is not encrypted"), "{warned}");
 }

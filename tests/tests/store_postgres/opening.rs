@@ -2,6 +2,7 @@
 
 use tower_revoke_core::{Lift, Revocation, RevocationKey, Store, UnixTime};
 use tower_revoke_store_sql::{PostgresStore, SqlStoreError};
+use tower_revoke_testing::RecordedLog;
 use tower_revoke_tests::{
     load::{new_use, now, revocation},
     servers::{Postgres, StoreServer},
@@ -83,4 +84,22 @@ async fn operators_can_read_rules_and_reasons_in_the_tables() {
     assert!(store.lift(&lift).await.expect("a lift"));
     let row = server.sql("SELECT at, said_by, reason FROM tower_revoke.lifted");
     assert_eq!(row, "9|eve|found");
+}
+
+/// Others on the way could read what is not encrypted. Whether there is a way depends on the host's
+/// name: to the store `127.1` is another host, though resolvers read it as an address of this one.
+#[tokio::test]
+async fn a_connection_without_tls_is_logged_unless_it_is_local() {
+    let server = Postgres::start(&[]).await;
+    let log = RecordedLog::start();
+    PostgresStore::connect(server.url())
+        .await
+        .expect("a local server");
+    assert!(!log.text().contains("not encrypted"), "{}", log.text());
+    let elsewhere = server.url().replace("127.0.0.1", "127.1");
+    PostgresStore::connect(elsewhere)
+        .await
+        .expect("the same server");
+    let warned = log.text();
+    assert!(warned.contains("127.1 is not encrypted"), "{warned}");
 }

@@ -21,7 +21,9 @@ use super::{
 };
 use crate::{
     error::SqlStoreError,
-    settings::{Server, Settings, Source, common_setters, open_in_time, server_setters},
+    settings::{
+        Server, Settings, Source, common_setters, open_in_time, server_setters, warn_of_plaintext,
+    },
     store::SqlStore,
     unfit::UnfitServer,
 };
@@ -198,6 +200,8 @@ impl MySqlStoreBuilder {
             }
             let id = migrate::id_of(&mut link, &tables).await?;
             check::warn_if_it_may_lose(&mut link).await?;
+            let is_encrypted = check::is_encrypted(&mut link).await?;
+            warn_of_plaintext(given.get_host(), given.get_socket().is_some(), is_encrypted);
             let mut second = self.open(&given).await?;
             let until = self.settings.probe_until();
             check::one_winner(&mut link, &mut second, &tables, until).await?;

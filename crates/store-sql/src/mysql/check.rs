@@ -89,6 +89,12 @@ pub(super) async fn engines(link: &mut Link, tables: &Tables) -> Result<(), SqlS
     }
 }
 
+/// Returns whether the connection is encrypted.
+pub(super) async fn is_encrypted(link: &mut Link) -> Result<bool, SqlStoreError> {
+    let cipher = "SHOW SESSION STATUS LIKE 'Ssl_cipher'";
+    Ok(!link.text(cipher, 1).await?.unwrap_or_default().is_empty())
+}
+
 pub(super) async fn warn_if_it_may_lose(link: &mut Link) -> Result<(), SqlStoreError> {
     let statement = "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, \
                      @@GLOBAL.sync_binlog";

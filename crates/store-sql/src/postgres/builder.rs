@@ -19,7 +19,9 @@ use super::{
 };
 use crate::{
     error::SqlStoreError,
-    settings::{Server, Settings, Source, common_setters, open_in_time, server_setters},
+    settings::{
+        Server, Settings, Source, common_setters, open_in_time, server_setters, warn_of_plaintext,
+    },
     store::SqlStore,
 };
 
@@ -173,6 +175,8 @@ impl PostgresStoreBuilder {
             }
             let id = migrate::id_of(&mut link, &self.schema).await?;
             check::warn_if_it_may_lose(&mut link).await?;
+            let is_encrypted = check::is_encrypted(&mut link).await?;
+            warn_of_plaintext(given.get_host(), given.get_socket().is_some(), is_encrypted);
             let until = self.settings.probe_until();
             check::one_winner(&mut link, &mut second, &self.schema, until).await?;
             close(second).await?;

@@ -99,6 +99,12 @@ pub(super) async fn one_winner(
     contest.hold(first, second).await
 }
 
+/// Returns whether the connection is encrypted.
+pub(super) async fn is_encrypted(link: &mut PgConnection) -> Result<bool, SqlStoreError> {
+    let ssl = "SELECT ssl::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    Ok(text(link, ssl).await? == "true")
+}
+
 pub(super) async fn warn_if_it_may_lose(link: &mut PgConnection) -> Result<(), SqlStoreError> {
     for name in ["fsync", "full_page_writes"] {
         if text(link, &format!("SHOW {name}")).await? == "off" {
