@@ -5,14 +5,15 @@ use std::{
     time::Duration,
 };
 
-use tower_revoke_core::{
-    Change, Clock, Cursor, KeyDigest, Listed, Revocation, Store, StoreError, UnixTime,
-};
+use tower_revoke_core::{Change, Clock, Cursor, KeyDigest, Listed, Store, StoreError, UnixTime};
 
 use super::{
     Ability, Fault, Fixture,
     follower::Follower,
-    world::{Node, World, at_once, has_feed, key, lacks, lift, rule, subject, token},
+    world::{
+        Node, World, at_once, has_feed, joined, key, lacks, lift, new_use, revocation, rule,
+        subject, token, worked,
+    },
 };
 
 /// More changes than any store returns in one page.
@@ -20,7 +21,7 @@ const MANY: u64 = 6_000;
 
 async fn revoke_many<S: Store>(node: &Node<S>, numbers: std::ops::Range<u64>, until: UnixTime) {
     let all: Vec<_> = numbers
-        .map(|number| Revocation::of_token(token(number), None).retained(Some(until)))
+        .map(|number| revocation(number, Some(until)))
         .collect();
     for batch in all.chunks(1_000) {
         node.revoke(batch).await;
@@ -30,10 +31,9 @@ async fn revoke_many<S: Store>(node: &Node<S>, numbers: std::ops::Range<u64>, un
 /// A full load returns, page by page, all that has not expired: revocations, rules, spent tokens,
 /// and both entries of a token that is revoked and spent.
 pub async fn a_full_load_tells_all_that_is_alive<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let nodes = world.nodes(2).await;
     let until = Some(world.end());
     assert_eq!(Follower::default().catch_up(&nodes[1]).await, []);
@@ -65,10 +65,9 @@ pub async fn a_full_load_tells_all_that_is_alive<G: Fixture>() {
 /// A full load loses no change that is made during the load, and can be continued through another
 /// handle.
 pub async fn a_full_load_goes_on_while_others_write<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let nodes = world.nodes(3).await;
     revoke_many(&nodes[0], 0..MANY, world.end()).await;
     let mut follower = Follower::default();
@@ -79,7 +78,7 @@ pub async fn a_full_load_goes_on_while_others_write<G: Fixture>() {
         assert!(nodes[0].lift(&lift(token(number), world.now())).await);
         let before = follower.cursor.clone();
         let page = follower.turn(&nodes[1 + turn as usize % 2]).await;
-        let page = super::world::worked("changes", page);
+        let page = worked("changes", page);
         // Scattered, so that some are before the load's position in the store's order and some
         // after.
         number = (number + 997) % MANY;
@@ -94,16 +93,15 @@ pub async fn a_full_load_goes_on_while_others_write<G: Fixture>() {
 /// A full load sets `more` to `false` only after it has also returned what was acknowledged during
 /// the load.
 pub async fn a_full_load_ends_with_what_came_meanwhile<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let nodes = world.nodes(2).await;
     revoke_many(&nodes[0], 0..MANY, world.end()).await;
     let mut follower = Follower::default();
     let mut acknowledged = MANY;
     for page in 0.. {
-        super::world::worked("changes", follower.turn(&nodes[1]).await);
+        worked("changes", follower.turn(&nodes[1]).await);
         if follower.is_at_the_end() {
             break;
         }
@@ -121,10 +119,9 @@ pub async fn a_full_load_ends_with_what_came_meanwhile<G: Fixture>() {
 
 /// A long run of changes is returned page by page, and has a last page.
 pub async fn a_long_stretch_is_followed_page_by_page<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let nodes = world.nodes(2).await;
     let mut follower = Follower::default();
     follower.catch_up(&nodes[1]).await;
@@ -135,10 +132,9 @@ pub async fn a_long_stretch_is_followed_page_by_page<G: Fixture>() {
 
 /// A follower ends with the state of the store, even while many write through several handles.
 pub async fn no_change_is_lost_while_many_write<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let nodes = world.nodes(4).await;
     let (now, end) = (world.now(), world.end());
     revoke_many(&nodes[0], 0..1_000, end).await;
@@ -152,13 +148,13 @@ pub async fn no_change_is_lost_while_many_write<G: Fixture>() {
                 // Keys of this writer, and some that all three writers share.
                 let own = 10_000 * (writer + 1) + turn;
                 let shared = 5_000 + turn % 7;
-                let said = Revocation::of_token(token(own), None).retained(Some(end));
-                let also = Revocation::of_token(token(shared), None).retained(Some(end));
+                let said = revocation(own, Some(end));
+                let also = revocation(shared, Some(end));
                 node.revoke(&[said, also]).await;
                 if turn % 3 == 0 {
                     node.lift(&lift(token(shared), now)).await;
                 }
-                let use_ = super::world::new_use(token(7_000 + turn % 5), own, 1, Some(end));
+                let use_ = new_use(token(7_000 + turn % 5), own, 1, Some(end));
                 if node.wins(&use_).await && turn % 2 == 0 {
                     node.return_use(&use_).await;
                 }
@@ -169,9 +165,7 @@ pub async fn no_change_is_lost_while_many_write<G: Fixture>() {
     loop {
         tokio::select! {
             done = &mut writing => {
-                if let Err(error) = done {
-                    std::panic::resume_unwind(error.into_panic());
-                }
+                joined(done);
                 break;
             }
             _ = follower.catch_up(&nodes[3]) => {}
@@ -190,10 +184,9 @@ pub async fn no_change_is_lost_while_many_write<G: Fixture>() {
 /// A page with `more` set to `false` completes every write that was acknowledged before the page
 /// was requested, even while others write. One call later is too late.
 pub async fn no_more_means_that_all_acknowledged_is_told<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let nodes = world.nodes(4).await;
     let end = world.end();
     let mut follower = Follower::default();
@@ -205,10 +198,10 @@ pub async fn no_more_means_that_all_acknowledged_is_told<G: Fixture>() {
             for turn in 0..50 {
                 let number = 1_000 * (writer as u64 + 1) + turn;
                 if turn % 2 == 0 {
-                    let said = Revocation::of_token(token(number), None).retained(Some(end));
+                    let said = revocation(number, Some(end));
                     node.revoke(&[said]).await;
                 } else {
-                    let use_ = super::world::new_use(token(number), number, 1, Some(end));
+                    let use_ = new_use(token(number), number, 1, Some(end));
                     assert!(node.wins(&use_).await);
                 }
                 acknowledged.lock().expect("no writer panics").push(number);
@@ -233,19 +226,16 @@ pub async fn no_more_means_that_all_acknowledged_is_told<G: Fixture>() {
         told = before;
         tokio::task::yield_now().await;
     }
-    if let Err(error) = writing.await {
-        std::panic::resume_unwind(error.into_panic());
-    }
+    joined(writing.await);
     assert_eq!(told, 150);
 }
 
 /// The feed returns each kind of change: listed, lifted, used up and returned. A lift is later than
 /// the revocation that it lifts. Changes of one key come in the order in which they were made.
 pub async fn the_feed_tells_what_was_listed_lifted_spent_and_freed<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let nodes = world.nodes(2).await;
     let now = world.now();
     let until = Some(world.end());
@@ -253,7 +243,7 @@ pub async fn the_feed_tells_what_was_listed_lifted_spent_and_freed<G: Fixture>()
     follower.catch_up(&nodes[1]).await;
     let mut last_lift = UnixTime::EPOCH;
     for round in 0..5 {
-        let revocation = Revocation::of_token(token(1), None).retained(until).at(now);
+        let revocation = revocation(1, until).at(now);
         nodes[0].revoke(&[revocation]).await;
         let told = news(&mut follower, &nodes[1], key(1)).await;
         let Change::Listed { listed, at, .. } = told else {
@@ -308,10 +298,9 @@ async fn news<S: Store>(follower: &mut Follower, node: &Node<S>, key: KeyDigest)
 
 /// A cursor works with any handle to the same data, even one that is opened later.
 pub async fn a_cursor_outlives_its_handle<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let mut node = world.node().await;
     let mut follower = Follower::default();
     for round in 0..4 {
@@ -350,18 +339,17 @@ pub async fn a_cursor_outlives_a_restart<G: Fixture>() {
 
 /// A cursor of another store fails with `ForeignCursor`. A damaged cursor fails or is harmless.
 pub async fn a_foreign_cursor_is_rejected<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let node = world.node().await;
     revoke_many(&node, 0..5, world.end()).await;
     let own = node.changes(None).await.next;
-    let ground = G::empty(Clock::system()).await;
-    let other = ground.open().await;
+    let fixture = G::empty(Clock::system()).await;
+    let other = fixture.open().await;
     let feed = other.feed().expect("handles of one store are alike");
     let others = node.in_time("changes", feed.changes(None)).await;
-    let others = super::world::worked("changes", others).next;
+    let others = worked("changes", others).next;
     let foreign = [
         vec![],
         vec![0],
@@ -456,7 +444,11 @@ pub async fn a_history_that_went_back_is_noticed<G: Fixture>() {
         drop(node);
         world.inject(Fault::PlayBack).await;
         let node = world.node().await;
-        assert_eq!(node.listed(token(5)).await, None, "the ground played back");
+        assert_eq!(
+            node.listed(token(5)).await,
+            None,
+            "the fixture has restored the backup"
+        );
         revoke_many(&node, 1_000..1_000 + grown, world.end()).await;
         let answer = node.try_changes(follower.cursor.as_ref()).await;
         let noticed = matches!(answer, Err(StoreError::HistoryWentBack));

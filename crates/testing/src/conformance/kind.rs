@@ -7,15 +7,11 @@ use tower_revoke_core::{Change, Listed, RecordFilter, Revocation, Store, UnixTim
 use super::{
     Fixture,
     follower::Follower,
-    world::{World, has_feed, key, lift, token},
+    world::{World, key, lift, revocation, token},
 };
 
 fn spent(number: u64, until: Option<UnixTime>) -> Revocation {
     Revocation::of_spent_token(token(number), None).retained(until)
-}
-
-fn revoked(number: u64, until: Option<UnixTime>) -> Revocation {
-    Revocation::of_token(token(number), None).retained(until)
 }
 
 /// A token that is revoked as spent is listed as spent by every handle. Revoking it again never
@@ -23,9 +19,9 @@ fn revoked(number: u64, until: Option<UnixTime>) -> Revocation {
 pub async fn the_kind_of_a_revocation_is_kept<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
-    let end = |secs| Some(world.end().saturating_add(Duration::from_secs(secs)));
+    let end = |secs| world.end_plus(secs);
     for (asked, kept) in [(20, 20), (10, 20), (30, 30)] {
-        let both = [spent(1, end(asked)), revoked(2, end(asked))];
+        let both = [spent(1, end(asked)), revocation(2, end(asked))];
         nodes[0].revoke(&both).await;
         for node in &nodes {
             let listed = node.look_up(&[key(1), key(2)]).await;
@@ -43,10 +39,10 @@ pub async fn the_kind_of_a_revocation_is_kept<G: Fixture>() {
 pub async fn revoked_takes_precedence_over_spent<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
-    let end = |secs| Some(world.end().saturating_add(Duration::from_secs(secs)));
+    let end = |secs| world.end_plus(secs);
     let mut number = 0;
     for (one, other) in [(1, 9), (9, 1)] {
-        let by_ann = |number| revoked(number, end(one)).by("ann").at(world.now());
+        let by_ann = |number| revocation(number, end(one)).by("ann").at(world.now());
         let after_use = |number| spent(number, end(other)).by("layer").at(world.after(1));
         // At once, and one by one, in either order.
         number += 4;
@@ -114,10 +110,9 @@ pub async fn a_lift_ends_a_spent_revocation_and_no_use<G: Fixture>() {
 /// The feed tells a revocation of kind spent as [`Change::Listed`] and used-up uses as
 /// [`Change::UsedUp`], as they are made and in a full load, and the end of each leaves the other.
 pub async fn the_feed_tells_spent_revocations_and_used_up_uses_apart<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let node = world.node().await;
     let (now, until) = (world.now(), Some(world.end()));
     let use_ = |number| world.new_use(token(number), 1, 1);

@@ -18,7 +18,7 @@ use tower_revoke_core::{
 use super::{
     Ability, Fixture,
     follower::Follower,
-    world::{Node, World, lacks, lift, rule, subject, token, worked},
+    world::{Node, World, lacks, lift, listed_rule, rule, subject, token, worked},
 };
 
 const CASES: u64 = 32;
@@ -29,71 +29,70 @@ const TOKENS: u64 = 2;
 const KEYS: u64 = 3;
 
 #[derive(Clone, Debug)]
-enum Op {
-    Revoke {
-        key: u64,
-        at: u64,
-        until: Option<u64>,
-        is_spent: bool,
-    },
-    Lift {
-        key: u64,
-        at: u64,
-    },
-    RestoreListed {
-        key: u64,
-        at: u64,
-        until: Option<u64>,
-        is_spent: bool,
-    },
-    RestoreUsedUp {
-        key: u64,
-        until: Option<u64>,
-    },
-    RestoreLifted {
-        key: u64,
-        at: u64,
-    },
-    Use {
-        key: u64,
-        id: u64,
-        other_limit: bool,
-    },
-    Release {
-        key: u64,
-        id: u64,
-    },
+struct Op {
+    key: u64,
+    kind: Kind,
+}
+
+/// Times are seconds after the begin of the clause, or after its end.
+#[derive(Clone, Debug)]
+enum Kind {
+    Revoke(Said),
+    /// At this time.
+    Lift(u64),
+    RestoreListed(Said),
+    /// Until this time.
+    RestoreUsedUp(Option<u64>),
+    /// At this time.
+    RestoreLifted(u64),
+    /// Under this id, and whether with another limit than that of its key.
+    Use(u64, bool),
+    /// Under this id.
+    Return(u64),
     Follow,
+}
+
+/// What is said of a key.
+#[derive(Clone, Debug)]
+struct Said {
+    at: u64,
+    until: Option<u64>,
+    is_spent: bool,
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let until = || prop::option::weighted(0.8, 0..4_u64);
+    let said = |end: u64| {
+        (0..end, until(), any::<bool>()).prop_map(|(at, until, is_spent)| Said {
+            at,
+            until,
+            is_spent,
+        })
+    };
+    let id = || 0..4_u64;
     let op = prop_oneof![
-        4 => (0..KEYS, 0..6_u64, until(), any::<bool>())
-            .prop_map(|(key, at, until, is_spent)| Op::Revoke { key, at, until, is_spent }),
-        3 => (0..KEYS, 0..6_u64).prop_map(|(key, at)| Op::Lift { key, at }),
-        2 => (0..KEYS, 0..9_u64, until(), any::<bool>())
-            .prop_map(|(key, at, until, is_spent)| Op::RestoreListed { key, at, until, is_spent }),
-        1 => (0..TOKENS, until()).prop_map(|(key, until)| Op::RestoreUsedUp { key, until }),
-        2 => (0..KEYS, 0..9_u64).prop_map(|(key, at)| Op::RestoreLifted { key, at }),
-        5 => (0..TOKENS, 0..4_u64, any::<u8>())
-            .prop_map(|(key, id, other)| Op::Use { key, id, other_limit: other < 16 }),
-        3 => (0..TOKENS, 0..4_u64).prop_map(|(key, id)| Op::Release { key, id }),
-        1 => prop::strategy::Just(Op::Follow),
+        4 => (0..KEYS, said(6).prop_map(Kind::Revoke)),
+        3 => (0..KEYS, (0..6_u64).prop_map(Kind::Lift)),
+        2 => (0..KEYS, said(9).prop_map(Kind::RestoreListed)),
+        1 => (0..TOKENS, until().prop_map(Kind::RestoreUsedUp)),
+        2 => (0..KEYS, (0..9_u64).prop_map(Kind::RestoreLifted)),
+        5 => (0..TOKENS, (id(), any::<u8>()).prop_map(|(id, other)| Kind::Use(id, other < 16))),
+        3 => (0..TOKENS, id().prop_map(Kind::Return)),
+        1 => (0..KEYS, prop::strategy::Just(Kind::Follow)),
     ];
-    prop::collection::vec(op, 0..40)
+    prop::collection::vec(op.prop_map(|(key, kind)| Op { key, kind }), 0..40)
 }
 
 /// The model's state of one key.
 #[derive(Default)]
-struct Stands {
+struct Entry {
     revoked: Option<(Listed, UnixTime)>,
     lifted: Option<UnixTime>,
     limit: Option<u32>,
     held: BTreeSet<u64>,
 }
 
-impl Stands {
+impl Entry {
     fn list(&mut self, listed: Listed, at: UnixTime) {
         self.revoked = Some(match self.revoked {
             Some((before, said)) => (before.longer(listed), said.max(at)),
@@ -158,43 +157,26 @@ async fn run<G: Fixture>(
 ) -> Result<(), String> {
     let end = world.end();
     let mut follower = Follower::default();
-    let mut model: HashMap<u64, Stands> = HashMap::new();
+    let mut model: HashMap<u64, Entry> = HashMap::new();
     let time = |at: u64| world.after(at);
-    let until =
-        |until: Option<u64>| until.map(|until| end.saturating_add(Duration::from_secs(until)));
-    for (turn, op) in ops.into_iter().enumerate() {
+    let until = |until: Option<u64>| until.and_then(|secs| world.end_plus(secs));
+    for (turn, Op { key, kind }) in ops.into_iter().enumerate() {
         let node = &nodes[turn % 2];
-        let is_restore = matches!(
-            op,
-            Op::RestoreListed { .. } | Op::RestoreUsedUp { .. } | Op::RestoreLifted { .. }
+        let takes_feed = matches!(
+            kind,
+            Kind::RestoreListed(_) | Kind::RestoreUsedUp(_) | Kind::RestoreLifted(_) | Kind::Follow
         );
-        if is_restore && !has_feed {
+        if takes_feed && !has_feed {
             continue;
         }
-        let key = match op {
-            Op::Revoke { key, .. }
-            | Op::Lift { key, .. }
-            | Op::RestoreListed { key, .. }
-            | Op::RestoreUsedUp { key, .. }
-            | Op::RestoreLifted { key, .. }
-            | Op::Use { key, .. }
-            | Op::Release { key, .. } => key,
-            Op::Follow => {
-                if has_feed {
-                    follower.catch_up(node).await;
-                }
-                continue;
-            }
-        };
         let name = name(case, key);
-        let stands = model.entry(key).or_default();
-        match op {
-            Op::Revoke {
+        let entry = model.entry(key).or_default();
+        match kind {
+            Kind::Revoke(Said {
                 at,
                 until: end,
                 is_spent,
-                ..
-            } => {
+            }) => {
                 let said = match &name {
                     RevocationKey::Token(token) if is_spent => {
                         Revocation::of_spent_token(*token, None).retained(until(end))
@@ -208,31 +190,30 @@ async fn run<G: Fixture>(
                     },
                 };
                 node.revoke(&[said.at(time(at))]).await;
-                let at_least = stands.lifted.unwrap_or(UnixTime::EPOCH);
+                let at_least = entry.lifted.unwrap_or(UnixTime::EPOCH);
                 let listed = listed(&name, time(at), until(end), is_spent);
-                stands.list(listed, time(at).max(at_least));
+                entry.list(listed, time(at).max(at_least));
             }
-            Op::Lift { at, .. } => {
+            Kind::Lift(at) => {
                 let lifted = node.lift(&lift(name.clone(), time(at))).await;
-                let had = stands.revoked.take();
+                let had = entry.revoked.take();
                 same("lift", lifted, had.is_some())?;
                 if let Some((_, said)) = had {
                     let after = said.saturating_add(Duration::from_secs(1));
-                    stands.lifted = Some(time(at).max(after));
+                    entry.lifted = Some(time(at).max(after));
                 }
             }
-            Op::RestoreUsedUp { until: end, .. } => {
+            Kind::RestoreUsedUp(end) => {
                 let (key, until) = (name.digest(), until(end));
                 node.restore(&[Change::UsedUp { key, until }]).await;
-                let at = stands.lifted.unwrap_or(UnixTime::EPOCH);
-                stands.list(Listed::Spent { until }, at);
+                let at = entry.lifted.unwrap_or(UnixTime::EPOCH);
+                entry.list(Listed::Spent { until }, at);
             }
-            Op::RestoreListed {
+            Kind::RestoreListed(Said {
                 at,
                 until: end,
                 is_spent,
-                ..
-            } => {
+            }) => {
                 let listed = listed(&name, time(at), until(end), is_spent);
                 node.restore(&[Change::Listed {
                     key: name.digest(),
@@ -240,51 +221,51 @@ async fn run<G: Fixture>(
                     at: time(at),
                 }])
                 .await;
-                if stands.lifted.is_none_or(|lifted| lifted <= time(at)) {
-                    stands.list(listed, time(at));
+                if entry.lifted.is_none_or(|lifted| lifted <= time(at)) {
+                    entry.list(listed, time(at));
                 }
             }
-            Op::RestoreLifted { at, .. } => {
+            Kind::RestoreLifted(at) => {
                 node.restore(&[Change::Lifted {
                     key: name.digest(),
                     at: time(at),
                     until: None,
                 }])
                 .await;
-                stands.revoked.take_if(|(_, said)| *said < time(at));
-                stands.lifted = stands.lifted.max(Some(time(at)));
+                entry.revoked.take_if(|(_, said)| *said < time(at));
+                entry.lifted = entry.lifted.max(Some(time(at)));
             }
-            Op::Use {
-                id, other_limit, ..
-            } => {
+            Kind::Use(id, other_limit) => {
                 let limit = key as u32 + 1 + 5 * u32::from(other_limit);
                 let answer = node.try_take(&use_of(world, &name, id, limit)).await;
-                let stored = *stands.limit.get_or_insert(limit);
+                let stored = *entry.limit.get_or_insert(limit);
                 if stored != limit {
                     let rejected = matches!(answer, Err(StoreError::LimitMismatch { stored: known, asked })
                         if known == stored && asked == limit);
                     same("LimitMismatch", rejected, true)?;
                 } else {
-                    let is_full = stands.held.len() as u32 == limit;
-                    let wins = stands.held.contains(&id) || !is_full;
+                    let is_full = entry.held.len() as u32 == limit;
+                    let wins = entry.held.contains(&id) || !is_full;
                     let outcome = worked("use", answer);
                     let won = matches!(outcome, UseOutcome::Taken { .. });
                     same("use", won, wins)?;
                     if wins {
-                        stands.held.insert(id);
+                        entry.held.insert(id);
                     }
                 }
             }
-            Op::Release { id, .. } => {
-                let limit = stands.limit.unwrap_or(1);
-                let released = node.return_use(&use_of(world, &name, id, limit)).await;
-                same("release", released, stands.held.remove(&id))?;
+            Kind::Return(id) => {
+                let limit = entry.limit.unwrap_or(1);
+                let returned = node.return_use(&use_of(world, &name, id, limit)).await;
+                same("return_use", returned, entry.held.remove(&id))?;
             }
-            Op::Follow => {}
+            Kind::Follow => {
+                follower.catch_up(node).await;
+            }
         }
         for node in nodes {
             let known = node.listed(name.clone()).await;
-            same("look_up", known, stands.listed(end))?;
+            same("look_up", known, entry.listed(end))?;
         }
     }
     if has_feed {
@@ -311,10 +292,7 @@ fn listed(
     match name {
         RevocationKey::Token(_) if is_spent => Listed::Spent { until },
         RevocationKey::Token(_) => Listed::Revoked { until },
-        _ => Listed::Rule {
-            issued_at_or_before,
-            until,
-        },
+        _ => listed_rule(issued_at_or_before, until),
     }
 }
 

@@ -9,7 +9,7 @@ use tower_revoke_core::{
 
 use super::{
     Ability, Fixture,
-    world::{Node, World, has_feed, key, lacks, lift, rule, subject, token, worked},
+    world::{Node, World, key, lacks, lift, listed_rule, revocation, rule, subject, token, worked},
 };
 
 /// Returns the records, or `None` if the store has none, and checks that the fixture agrees.
@@ -64,7 +64,7 @@ pub async fn records_come_once_each_in_pages_of_any_size<G: Fixture>() {
     let nothing = all_records(&node, records, &RecordFilter::all(), 10).await;
     assert_eq!(nothing, [], "nothing was revoked");
     let revocations: Vec<_> = (0..100)
-        .map(|number| Revocation::of_token(token(number), None).retained(Some(world.end())))
+        .map(|number| revocation(number, Some(world.end())))
         .chain((0..20).map(|number| rule(subject(number), world.now())))
         .collect();
     node.revoke(&revocations).await;
@@ -84,7 +84,7 @@ pub async fn records_come_once_each_in_pages_of_any_size<G: Fixture>() {
         if after.is_none() {
             break;
         }
-        let other = Revocation::of_token(token(1_000 + turn), None).retained(Some(world.end()));
+        let other = revocation(1_000 + turn, Some(world.end()));
         node.revoke(&[other]).await;
         if turn > 0 {
             assert!(node.lift(&lift(token(1_000 + turn - 1), world.now())).await);
@@ -108,7 +108,7 @@ pub async fn records_are_those_that_are_wanted<G: Fixture>() {
     let revocations: Vec<_> = (0..40_u64)
         .map(|number| {
             let said = match number % 2 {
-                0 => Revocation::of_token(token(number), None).retained(Some(world.end())),
+                0 => revocation(number, Some(world.end())),
                 _ => rule(subject(number), world.now()),
             };
             said.at(world.after(number / 4))
@@ -165,12 +165,11 @@ pub async fn records_say_what_was_said<G: Fixture>() {
     };
     let now = world.now();
     let said = [
-        Revocation::of_token(token(1), None)
-            .retained(Some(world.end()))
+        revocation(1, Some(world.end()))
             .at(now)
             .by("ann@example.com")
             .because("laptop lost"),
-        Revocation::of_token(token(2), None).at(world.after(1)),
+        revocation(2, None).at(world.after(1)),
         rule(RevocationKey::issuer(ISSUER_OF_OTHERS), now)
             .at(world.after(2))
             .by("bob"),
@@ -184,9 +183,9 @@ pub async fn records_say_what_was_said<G: Fixture>() {
             .because("response delivered"),
     ];
     let gone = [
-        Revocation::of_token(token(4), None).retained(Some(world.end())),
+        revocation(4, Some(world.end())),
         rule(subject(4), now),
-        Revocation::of_token(token(5), None).retained(Some(now)),
+        revocation(5, Some(now)),
     ];
     nodes[0].revoke(&said).await;
     nodes[0].revoke(&gone).await;
@@ -219,20 +218,16 @@ const ISSUER_OF_OTHERS: &str = "https://login.example.org/tenant?a=b&c=d";
 /// The feed carries only digests, so the key of a restored rule is unknown; the key of a token is
 /// its digest. Restoring again keeps the details of an existing record.
 pub async fn records_of_what_was_written_back_have_no_words<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let node = world.node().await;
     let Some(records) = port::<G, _>(&node) else {
         return;
     };
     let (now, until) = (world.now(), Some(world.end()));
     let revoked = Listed::Revoked { until };
-    let ruled = Listed::Rule {
-        issued_at_or_before: now,
-        until: None,
-    };
+    let ruled = listed_rule(now, None);
     let digest = subject(1).digest();
     let back = |key, listed| Change::Listed {
         key,
@@ -277,7 +272,7 @@ pub async fn a_foreign_cursor_of_the_records_is_rejected<G: Fixture>() {
     let Some(records) = port::<G, _>(&node) else {
         return;
     };
-    node.revoke(&[Revocation::of_token(token(1), None)]).await;
+    node.revoke(&[revocation(1, None)]).await;
     for bytes in [vec![], vec![0], vec![0xff; 3], vec![b'9'; 1_000]] {
         let cursor = Cursor::new(bytes);
         let answer = page(&node, records, &RecordFilter::all(), Some(&cursor), 9).await;

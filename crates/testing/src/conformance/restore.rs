@@ -8,11 +8,11 @@ use proptest::{
     strategy::ValueTree,
     test_runner::TestRunner,
 };
-use tower_revoke_core::{Change, KeyDigest, Listed, Revocation, UnixTime};
+use tower_revoke_core::{Change, KeyDigest, Listed, UnixTime};
 
 use super::{
     Fixture,
-    world::{World, has_feed, key, lift, rule, subject, token},
+    world::{World, key, lift, listed_rule, revocation, rule, subject, token},
 };
 
 const fn revoked(key: KeyDigest, until: Option<UnixTime>, at: UnixTime) -> Change {
@@ -24,16 +24,12 @@ const fn revoked(key: KeyDigest, until: Option<UnixTime>, at: UnixTime) -> Chang
 /// token without uses is listed as spent, even if it was lifted before. A returned use and an empty
 /// list change nothing.
 pub async fn what_is_written_back_stands<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let nodes = world.nodes(2).await;
     let (now, until) = (world.now(), Some(world.end()));
-    let logged_out = Listed::Rule {
-        issued_at_or_before: now,
-        until: None,
-    };
+    let logged_out = listed_rule(now, None);
     let known = [
         revoked(key(1), until, now),
         Change::Listed {
@@ -78,17 +74,14 @@ pub async fn what_is_written_back_stands<G: Fixture>() {
 
 /// `restore` never shortens an entry, and extends one that it has a later `until` for.
 pub async fn writing_back_never_shortens<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let node = world.node().await;
     let now = world.now();
-    let end = |secs| Some(world.end().saturating_add(Duration::from_secs(secs)));
+    let end = |secs| world.end_plus(secs);
     node.revoke(&[
-        Revocation::of_token(token(1), None)
-            .retained(end(20))
-            .at(now),
+        revocation(1, end(20)).at(now),
         rule(subject(1), world.after(20)).at(now),
     ])
     .await;
@@ -103,10 +96,7 @@ pub async fn writing_back_never_shortens<G: Fixture>() {
         assert_eq!(listed, Some(Listed::Revoked { until: kept }));
     }
     for (said, kept) in [(10, 20), (30, 30), (25, 30)] {
-        let ruled = |secs, until| Listed::Rule {
-            issued_at_or_before: world.after(secs),
-            until,
-        };
+        let ruled = |secs, until| listed_rule(world.after(secs), until);
         node.restore(&[Change::Listed {
             key: subject(1).digest(),
             listed: ruled(said, end(1)),
@@ -120,25 +110,18 @@ pub async fn writing_back_never_shortens<G: Fixture>() {
 
 /// Restoring a revocation that is older than a lift of its key doesn't revive it.
 pub async fn writing_back_never_revives_what_was_lifted<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let nodes = world.nodes(2).await;
     let (now, until) = (world.now(), Some(world.end()));
     let ruled = |at| Change::Listed {
         key: subject(1).digest(),
-        listed: Listed::Rule {
-            issued_at_or_before: now,
-            until: None,
-        },
+        listed: listed_rule(now, None),
         at,
     };
     nodes[0]
-        .revoke(&[
-            Revocation::of_token(token(1), None).retained(until).at(now),
-            rule(subject(1), now).at(now),
-        ])
+        .revoke(&[revocation(1, until).at(now), rule(subject(1), now).at(now)])
         .await;
     assert!(nodes[0].lift(&lift(token(1), now)).await);
     assert!(nodes[0].lift(&lift(subject(1), now)).await);
@@ -165,10 +148,9 @@ pub async fn writing_back_never_revives_what_was_lifted<G: Fixture>() {
 /// A restored lift ends only revocations that are older than it. It is remembered even if there is
 /// nothing to lift yet.
 pub async fn a_lift_written_back_ends_what_was_said_before_it<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let node = world.node().await;
     let (now, until) = (world.now(), Some(world.end()));
     let lifted = |number, at| Change::Lifted {
@@ -176,8 +158,7 @@ pub async fn a_lift_written_back_ends_what_was_said_before_it<G: Fixture>() {
         at,
         until,
     };
-    node.revoke(&[Revocation::of_token(token(1), None).retained(until).at(now)])
-        .await;
+    node.revoke(&[revocation(1, until).at(now)]).await;
     for older in [
         UnixTime::EPOCH,
         now.saturating_sub(Duration::from_secs(9)),
@@ -233,10 +214,9 @@ fn pairs() -> impl Iterator<Item = (Vec<Known>, bool)> {
 /// How long they stay listed may differ: a revocation that is lifted later may have extended
 /// another one before.
 pub async fn what_is_written_back_may_come_in_any_order<G: Fixture>() {
-    if !has_feed::<G>().await {
+    let Some(world) = World::<G>::with_feed().await else {
         return;
-    }
-    let world = World::<G>::new().await;
+    };
     let nodes = world.nodes(2).await;
     let known = prop_oneof![
         (0..6_u64, prop::option::of(0..4_u64)).prop_map(|(at, until)| Known::Listed { at, until }),
@@ -253,8 +233,7 @@ pub async fn what_is_written_back_may_come_in_any_order<G: Fixture>() {
     for (number, (history, all_at_once)) in (0..).zip(pairs().chain(by_chance)) {
         let changes = history.iter().map(|known| match *known {
             Known::Listed { at, until } => {
-                let until =
-                    until.map(|until| world.end().saturating_add(Duration::from_secs(until)));
+                let until = until.and_then(|secs| world.end_plus(secs));
                 revoked(key(number), until, world.after(at))
             }
             Known::Lifted { at } => Change::Lifted {
