@@ -8,7 +8,7 @@ use tower_revoke_core::{Change, KeyDigest, Listed, RecordFilter, RevocationRecor
 use crate::{
     error::{Failure, Kind},
     op::{Answer, Op},
-    value::time,
+    value::{end, secs, time},
 };
 
 /// The 16 bytes of a key, of a token id or of a use id.
@@ -232,6 +232,18 @@ pub(crate) struct Window {
     pub(crate) records: Vec<RevocationRecord>,
     /// The last row of the window, if more rows may follow it.
     pub(crate) more_after: Option<Digest>,
+}
+
+/// Returns the columns of a [`listed`] key: whether it is spent, `issued_at_or_before` and `until`.
+pub(crate) fn columns_of(listed: &Listed) -> (bool, Option<i64>, Option<i64>) {
+    let issued = match *listed {
+        Listed::Rule {
+            issued_at_or_before,
+            ..
+        } => Some(secs(issued_at_or_before)),
+        _ => None,
+    };
+    (listed.is_spent(), issued, end(listed.until()))
 }
 
 /// Returns how a revocation is listed.

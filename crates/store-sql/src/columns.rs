@@ -3,11 +3,15 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use sqlx::Row;
-use tower_revoke_core::{KeyDigest, Listed, RevocationKey, RevocationRecord};
+use tower_revoke_core::{
+    KeyDigest, Listed, RevocationKey, RevocationRecord,
+    internal::merge::{self, Details, Lifted},
+};
 
 use crate::{
     backend::{self, Digest, Feed, Revoked, Used, listed},
     error::Failure,
+    rules::Uses,
     value::{read, time},
 };
 
@@ -48,6 +52,7 @@ pub(crate) trait Columns {
 /// Implements [`Columns`] by the driver's unchecked conversions. The types are known from our own
 /// tables, and the checked conversions would reject texts: MySQL and MariaDB report a text with a
 /// binary collation as a blob.
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 macro_rules! has_columns {
     ($row:ty) => {
         impl Columns for $row {
@@ -64,10 +69,30 @@ macro_rules! has_columns {
 
 #[cfg(feature = "mysql")]
 has_columns!(sqlx::mysql::MySqlRow);
-#[cfg(feature = "postgres")]
-has_columns!(sqlx::postgres::PgRow);
 #[cfg(feature = "sqlite")]
 has_columns!(sqlx::sqlite::SqliteRow);
+
+/// In answers to a text, the values are texts too, and can't be borrowed as bytes.
+#[cfg(feature = "postgres")]
+impl Columns for sqlx::postgres::PgRow {
+    fn int(&self, place: usize) -> Result<Option<i64>, Failure> {
+        Ok(self.try_get_unchecked(place)?)
+    }
+
+    fn bytes(&self, place: usize) -> Result<Option<&[u8]>, Failure> {
+        Ok(self.try_get_unchecked(place)?)
+    }
+
+    fn some_digest(&self, place: usize) -> Result<Option<Digest>, Failure> {
+        let bytes: Option<Vec<u8>> = self.try_get_unchecked(place)?;
+        let digest = bytes.map(Digest::try_from).transpose();
+        digest.map_err(|_| Failure::Garbled("a key"))
+    }
+
+    fn text(&self, place: usize) -> Result<Option<String>, Failure> {
+        Ok(self.try_get_unchecked(place)?)
+    }
+}
 
 /// Returns what is listed under each key, from rows of: 1 for a token that is spent or 0, digest,
 /// issued, until. A key has up to two rows: its revocation, and its used-up uses.
@@ -129,27 +154,69 @@ pub(crate) fn revoked(row: &impl Columns) -> Result<Revoked, Failure> {
     })
 }
 
-/// A record, of the columns of a revocation and then: issuer, claim, value, said_by, reason.
+/// Reads a record from its digest and the columns of [`kept`].
 pub(crate) fn record(row: &impl Columns) -> Result<RevocationRecord, Failure> {
-    let text = |place| Ok::<_, Failure>(row.text(place)?.map(read));
-    let revoked = revoked(row)?;
-    let digest = KeyDigest::from_bytes(revoked.digest);
-    let listed = revoked.listed();
-    let key = match listed {
-        Listed::Rule { .. } => {
-            let claim = text(6)?.map(Cow::Owned).zip(text(7)?);
-            text(5)?.map(|issuer| RevocationKey::Rule { issuer, claim })
-        }
-        _ => Some(RevocationKey::Token(digest.as_token())),
-    };
+    let digest = KeyDigest::from_bytes(row.digest(0)?);
+    let kept = kept(row, 1)?;
+    let details = kept.details.map(|details| *details).unwrap_or_default();
+    let token = || Some(RevocationKey::Token(digest.as_token()));
     Ok(RevocationRecord {
         digest,
-        key,
-        listed,
-        at: time(revoked.at),
-        by: text(8)?.unwrap_or_default(),
-        reason: text(9)?.unwrap_or_default(),
+        key: match kept.listed {
+            Listed::Rule { .. } => details.rule,
+            _ => token(),
+        },
+        listed: kept.listed,
+        at: kept.at,
+        by: details.by,
+        reason: details.reason,
     })
+}
+
+/// Reads a revocation with its details from: issued, until, at, whether it is spent, issuer, claim,
+/// value, said_by, reason.
+pub(crate) fn kept(row: &impl Columns, place: usize) -> Result<merge::Revoked, Failure> {
+    let claim = plain(row, place + 5)?.map(Cow::Owned);
+    let claim = claim.zip(plain(row, place + 6)?);
+    let rule = |issuer| RevocationKey::Rule { issuer, claim };
+    let details = Details {
+        rule: plain(row, place + 4)?.map(rule),
+        ..details(row, place + 7)?
+    };
+    Ok(merge::Revoked {
+        listed: listed(row.flag(place + 3)?, row.int(place)?, row.int(place + 1)?),
+        at: time(row.number(place + 2)?),
+        details: details.kept(),
+    })
+}
+
+/// Reads a lift from: at, until, said_by, reason.
+pub(crate) fn lifted(row: &impl Columns, place: usize) -> Result<Lifted, Failure> {
+    Ok(Lifted {
+        at: time(row.number(place)?),
+        until: row.int(place + 1)?.map(time),
+        details: details(row, place + 2)?.kept(),
+    })
+}
+
+/// Reads the uses of a token from: max_uses, held, until, holder.
+pub(crate) fn uses(row: &impl Columns, place: usize) -> Result<Uses, Failure> {
+    let (limit, held) = (row.number(place)?, row.number(place + 1)?);
+    let holder = row.some_digest(place + 3)?;
+    Ok(Uses::new(limit, held, row.int(place + 2)?, holder))
+}
+
+fn details(row: &impl Columns, place: usize) -> Result<Details, Failure> {
+    Ok(Details {
+        rule: None,
+        by: plain(row, place)?.unwrap_or_default(),
+        reason: plain(row, place + 1)?.unwrap_or_default(),
+    })
+}
+
+/// Reads a text without its escapes.
+fn plain(row: &impl Columns, place: usize) -> Result<Option<String>, Failure> {
+    Ok(row.text(place)?.map(read))
 }
 
 /// Reads a window from rows that each hold at most one record, and after its columns the number of

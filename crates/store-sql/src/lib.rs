@@ -69,9 +69,10 @@
 //!
 //! ## PostgreSQL
 //!
-//! A transaction is one call of a function in the schema. The lock is taken in the function and
-//! released at its commit, without a round trip in between, so a node that stops can't block the
-//! others. `NOTIFY` wakes callers of [`changed`](tower_revoke_core::ChangeFeed::changed) on all
+//! The first uses of single-use tokens are taken by one call of a function in the schema, which takes
+//! the lock; its commit releases it. Other writes take two round trips: the first locks and reads,
+//! the second writes and commits. If a node stops between the two, the server ends its session after
+//! a second and releases the lock. `NOTIFY` wakes callers of [`changed`](tower_revoke_core::ChangeFeed::changed) on all
 //! nodes.
 //!
 //! The URL must lead to the primary. A standby is rejected when the store is opened; on a server that
@@ -140,10 +141,12 @@
 
 #![cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 
-// From the lowest module up: unfit, error, value, op, backend, columns, rules, cursor, feed, queue,
-// settings, probe, store, public, and the databases, which are independent of each other. Each imports
+// From the lowest module up: unfit, error, value, op, backend, rules, columns, text, batch,
+// cursor, feed, queue, settings, probe, store, public, and the databases, which are independent of each other. Each imports
 // only from those before it.
 mod backend;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod batch;
 mod columns;
 mod cursor;
 mod error;
@@ -157,12 +160,13 @@ mod postgres;
 mod probe;
 mod public;
 mod queue;
-#[cfg(any(test, feature = "mysql", feature = "sqlite"))]
 mod rules;
 mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod text;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod unfit;
 mod value;

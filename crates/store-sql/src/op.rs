@@ -1,175 +1,141 @@
 //! The operations of a batch, and their answers.
 
 use tower_revoke_core::{
-    Change, Lift, Listed, Revocation, RevocationKey, RevocationKind, UnixTime, Use,
+    Change, KeyDigest, Lift, Listed, Revocation, RevocationKey, UnixTime, Use, UseOutcome,
+    internal::merge::{Details, Revoked},
 };
 
-use crate::value::{end, secs, written};
+use crate::{
+    backend::{columns_of, listed},
+    value::{end, escaped_len, secs, time},
+};
 
-/// The kind of an operation. PostgreSQL's functions know the numbers, which must not change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Do {
-    Revoke = 0,
-    Lift = 1,
-    TakeUse = 2,
-    ReturnUse = 3,
-    RestoreListed = 4,
-    RestoreLifted = 5,
-}
-
-/// The answer to a lift, or to taking or returning a use. Other operations leave the default.
+/// The answer to an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Answer {
-    /// 0 for no, 1 for yes; when taking a use also 2 for a limit mismatch, and 3 for expired.
-    pub(crate) outcome: i16,
-    /// When taking a use: the number of uses left, or the stored limit on a mismatch.
-    pub(crate) number: i64,
+pub(crate) enum Answer {
+    /// There is no answer but success.
+    #[default]
+    Done,
+    /// Whether a lift found a revocation, or the return of a use that use.
+    Found(bool),
+    /// The outcome of taking a use.
+    Use(UseOutcome),
+    /// The uses of the token are counted with this limit.
+    LimitMismatch(u32),
+    /// The use has expired, or may have been purged.
+    Expired,
 }
 
-/// One operation.
+/// One operation. Its times are such that a database can store.
 #[derive(Clone, Debug)]
-pub(crate) struct Op {
-    pub(crate) what: Do,
-    pub(crate) digest: [u8; 16],
-    pub(crate) id: Option<[u8; 16]>,
-    pub(crate) limit: Option<i64>,
-    pub(crate) issued: Option<i64>,
-    /// Whether the token is revoked as spent.
-    pub(crate) spent: bool,
-    pub(crate) until: Option<i64>,
-    pub(crate) at: i64,
-    pub(crate) issuer: Option<String>,
-    pub(crate) claim: Option<(String, String)>,
-    pub(crate) by: String,
-    pub(crate) reason: String,
+pub(crate) enum Op {
+    Revoke(KeyDigest, Revoked),
+    Lift {
+        key: KeyDigest,
+        at: UnixTime,
+        details: Option<Box<Details>>,
+    },
+    TakeUse(Use),
+    ReturnUse(Use),
+    Restore(Change),
 }
 
 impl Op {
-    fn new(what: Do, digest: [u8; 16]) -> Self {
-        Self {
-            what,
-            digest,
-            id: None,
-            limit: None,
-            issued: None,
-            spent: false,
-            until: None,
-            at: 0,
-            issuer: None,
-            claim: None,
-            by: String::new(),
-            reason: String::new(),
-        }
-    }
-
     pub(crate) fn revoke(said: &Revocation) -> Self {
-        let (issuer, claim) = match said.key() {
-            RevocationKey::Rule { issuer, claim } => {
-                let claim = claim.as_ref();
-                let claim = claim.map(|(name, value)| (written(name), written(value)));
-                (Some(written(issuer)), claim)
-            }
-            _ => (None, None),
-        };
-        Self {
-            issued: said.issued_at_or_before().map(secs),
-            spent: said.kind() == RevocationKind::Spent,
-            until: end(said.retained_until()),
-            at: secs(said.said_at().unwrap_or(UnixTime::EPOCH)),
-            issuer,
-            claim,
-            by: written(said.said_by()),
-            reason: written(said.reason()),
-            ..Self::new(Do::Revoke, *said.key().digest().as_bytes())
-        }
+        let mut revoked = Revoked::from(said);
+        revoked.listed = storable(revoked.listed);
+        revoked.at = storable_time(revoked.at);
+        Self::Revoke(said.key().digest(), revoked)
     }
 
     pub(crate) fn lift(lift: &Lift) -> Self {
-        Self {
-            at: secs(lift.at),
-            by: written(&lift.by),
-            reason: written(&lift.reason),
-            ..Self::new(Do::Lift, *lift.key.digest().as_bytes())
+        let details = Details {
+            rule: None,
+            by: lift.by.clone(),
+            reason: lift.reason.clone(),
+        };
+        Self::Lift {
+            key: lift.key.digest(),
+            at: storable_time(lift.at),
+            details: details.kept(),
         }
     }
 
     pub(crate) fn take_use(use_: &Use) -> Self {
-        Self::of_use(Do::TakeUse, use_)
+        let mut use_ = *use_;
+        use_.until = storable_end(use_.until);
+        Self::TakeUse(use_)
     }
 
     pub(crate) fn return_use(use_: &Use) -> Self {
-        Self::of_use(Do::ReturnUse, use_)
-    }
-
-    fn of_use(what: Do, use_: &Use) -> Self {
-        Self {
-            id: Some(*use_.id.as_bytes()),
-            limit: Some(use_.limit.get().into()),
-            until: end(use_.until),
-            ..Self::new(what, *use_.token.as_bytes())
-        }
+        Self::ReturnUse(*use_)
     }
 
     /// Returns `None` for a change that is not written back, such as the return of a use.
     pub(crate) fn restore(known: &Change) -> Option<Self> {
-        match *known {
-            Change::Listed { key, listed, at } => {
-                let issued = match listed {
-                    Listed::Rule {
-                        issued_at_or_before,
-                        ..
-                    } => Some(secs(issued_at_or_before)),
-                    _ => None,
-                };
-                Some(Self {
-                    issued,
-                    spent: listed.is_spent(),
-                    until: end(listed.until()),
-                    at: secs(at),
-                    ..Self::new(Do::RestoreListed, *key.as_bytes())
-                })
-            }
-            // Later than any lift, as every new revocation is.
-            Change::UsedUp { key, until } => Some(Self {
-                spent: true,
-                until: end(until),
-                ..Self::new(Do::Revoke, *key.as_bytes())
-            }),
-            Change::Lifted { key, at, until } => Some(Self {
-                until: end(until),
-                at: secs(at),
-                ..Self::new(Do::RestoreLifted, *key.as_bytes())
-            }),
+        let storable = match *known {
+            Change::Listed { key, listed, at } => Change::Listed {
+                key,
+                listed: storable(listed),
+                at: storable_time(at),
+            },
+            Change::UsedUp { key, until } => Change::UsedUp {
+                key,
+                until: storable_end(until),
+            },
+            Change::Lifted { key, at, until } => Change::Lifted {
+                key,
+                at: storable_time(at),
+                until: storable_end(until),
+            },
+            _ => return None,
+        };
+        Some(Self::Restore(storable))
+    }
+
+    /// Returns the length of its texts as they are stored, in bytes.
+    pub(crate) fn words(&self) -> usize {
+        let details = match self {
+            Self::Revoke(_, revoked) => &revoked.details,
+            Self::Lift { details, .. } => details,
+            _ => return 0,
+        };
+        let Some(details) = details else { return 0 };
+        let mut words = escaped_len(&details.by) + escaped_len(&details.reason);
+        if let Some(RevocationKey::Rule { issuer, claim }) = &details.rule {
+            words += escaped_len(issuer);
+            let claim = claim.iter();
+            words += claim
+                .map(|(name, value)| escaped_len(name) + escaped_len(value))
+                .sum::<usize>();
+        }
+        words
+    }
+
+    /// Returns the use of a single-use token that it takes, if it does.
+    pub(crate) fn single_use(&self) -> Option<&Use> {
+        match self {
+            Self::TakeUse(use_) if use_.limit.get() == 1 => Some(use_),
             _ => None,
         }
-    }
-
-    /// Returns the length of its texts, in bytes.
-    pub(crate) fn words(&self) -> usize {
-        let claim = self.claim.as_ref();
-        self.by.len()
-            + self.reason.len()
-            + self.issuer.as_ref().map_or(0, String::len)
-            + claim.map_or(0, |(name, value)| name.len() + value.len())
-    }
-
-    /// Returns whether it takes the use of a single-use token.
-    pub(crate) fn is_single_use(&self) -> bool {
-        self.what == Do::TakeUse && self.limit == Some(1)
-    }
-
-    /// Returns whether it has no answer but success.
-    #[cfg(feature = "mysql")]
-    pub(crate) fn has_no_answer(&self) -> bool {
-        matches!(
-            self.what,
-            Do::Revoke | Do::RestoreListed | Do::RestoreLifted
-        )
     }
 
     /// Returns whether repeating it gives the same answer. A lift or the return of a use that took
     /// effect finds nothing the second time, and would then answer no.
     pub(crate) fn can_be_repeated(&self) -> bool {
-        !matches!(self.what, Do::Lift | Do::ReturnUse)
+        !matches!(self, Self::Lift { .. } | Self::ReturnUse(_))
     }
+}
+
+fn storable_time(at: UnixTime) -> UnixTime {
+    time(secs(at))
+}
+
+fn storable_end(until: Option<UnixTime>) -> Option<UnixTime> {
+    end(until).map(time)
+}
+
+fn storable(of: Listed) -> Listed {
+    let (spent, issued, until) = columns_of(&of);
+    listed(spent, issued, until)
 }

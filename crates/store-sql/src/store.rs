@@ -175,7 +175,7 @@ impl<D: Backend> Store for SqlStore<D> {
 
     async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
         let answer = self.0.write(vec![Op::lift(lift)]).await?;
-        Ok(answer.outcome == 1)
+        Ok(answer == Answer::Found(true))
     }
 
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
@@ -190,23 +190,20 @@ impl<D: Backend> Store for SqlStore<D> {
         if retention::has_ended(use_.until, now) {
             return Err(StoreError::Expired);
         }
-        let Answer { outcome, number } = self.0.write(vec![Op::take_use(use_)]).await?;
-        let number = u32::try_from(number).map_err(|_| Failure::Garbled("a number of uses"))?;
-        match outcome {
-            0 => Ok(UseOutcome::Spent),
-            1 => Ok(UseOutcome::Taken { left: number }),
-            2 => Err(StoreError::LimitMismatch {
-                stored: number,
+        match self.0.write(vec![Op::take_use(use_)]).await? {
+            Answer::Use(outcome) => Ok(outcome),
+            Answer::LimitMismatch(stored) => Err(StoreError::LimitMismatch {
+                stored,
                 asked: use_.limit.get(),
             }),
-            3 => Err(StoreError::Expired),
+            Answer::Expired => Err(StoreError::Expired),
             _ => Err(Failure::Garbled("an answer").into()),
         }
     }
 
     async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
         let answer = self.0.write(vec![Op::return_use(use_)]).await?;
-        Ok(answer.outcome == 1)
+        Ok(answer == Answer::Found(true))
     }
 
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {

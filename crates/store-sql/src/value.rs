@@ -26,6 +26,11 @@ pub(crate) fn written(text: &str) -> String {
     }
 }
 
+/// Returns the length of a text once it is [`written`].
+pub(crate) fn escaped_len(text: &str) -> usize {
+    text.len() + text.matches(['\\', '\0']).count()
+}
+
 /// Returns the text that was [`written`].
 pub(crate) fn read(text: String) -> String {
     if !text.contains('\\') {
@@ -55,6 +60,7 @@ mod tests {
         for text in ["", "a", "\0", "\\", "\\0", "\\\0", "a\\\\0\0\\", "é😀\0é"] {
             let kept = written(text);
             assert!(!kept.contains('\0'), "{kept:?}");
+            assert_eq!(kept.len(), escaped_len(text));
             assert_eq!(read(kept), text);
         }
     }

@@ -1,6 +1,12 @@
 //! A proxy that rewrites requests, so that a good server behaves like a bad one.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -8,10 +14,13 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A proxy that replaces words in what clients send, stopped on drop.
+/// A proxy that replaces words in what clients send, and can withhold their commits. Stopped on
+/// drop.
 #[derive(Debug)]
 pub struct Rewriter {
     addr: SocketAddr,
+    withholds: Arc<AtomicBool>,
+    withheld: Arc<AtomicUsize>,
     _task: JoinSet<()>,
 }
 
@@ -23,6 +32,8 @@ impl Rewriter {
         let to = url.split(['@', '/']).nth(3).expect("an address").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("a bound socket");
+        let (withholds, withheld) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
+        let (stops, counts) = (withholds.clone(), withheld.clone());
         let mut task = JoinSet::new();
         task.spawn(async move {
             let mut both = JoinSet::new();
@@ -33,9 +44,15 @@ impl Rewriter {
                 both.spawn(async move {
                     let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
                 });
+                let (stops, counts) = (stops.clone(), counts.clone());
                 both.spawn(async move {
                     let mut some = vec![0; 1 << 16];
                     while let Ok(count @ 1..) = from_client.read(&mut some).await {
+                        let commits = some[..count].windows(6).any(|word| word == b"COMMIT");
+                        if commits && stops.load(Ordering::SeqCst) {
+                            counts.fetch_add(1, Ordering::SeqCst);
+                            std::future::pending::<()>().await;
+                        }
                         for (from, to) in words {
                             replace(&mut some[..count], from.as_bytes(), to.as_bytes());
                         }
@@ -46,7 +63,23 @@ impl Rewriter {
                 });
             }
         });
-        Self { addr, _task: task }
+        Self {
+            addr,
+            withholds,
+            withheld,
+            _task: task,
+        }
+    }
+
+    /// Sets whether commits are withheld. The connection of one that was withheld stays open and
+    /// silent, as that of a stalled node.
+    pub fn withhold_commits(&self, withholds: bool) {
+        self.withholds.store(withholds, Ordering::SeqCst);
+    }
+
+    /// Returns how many commits were withheld.
+    pub fn withheld(&self) -> usize {
+        self.withheld.load(Ordering::SeqCst)
     }
 
     /// Returns the URL of a server with the address of this proxy.

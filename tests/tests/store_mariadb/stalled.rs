@@ -1,106 +1,40 @@
 //! Tests that a stalled node delays the others only briefly, and that server errors are classified.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use sqlx::{Connection, Executor, MySqlConnection, MySqlPool};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
 use tower_revoke_core::{ChangeFeed, Store, StoreError, UnixTime, UseOutcome};
 use tower_revoke_store_sql::{MySqlStore, SqlStoreError};
 use tower_revoke_tests::{
     feed::whole_feed,
-    servers::{MariaDb, is_outage, wait_until},
+    servers::{MariaDb, Rewriter, is_outage, wait_until},
 };
 
 use super::tools::{key, new_use, now, open, revocation};
 
-/// A proxy to a server that can stall a node: it withholds commits and keeps the connection open.
-struct Way {
-    addr: SocketAddr,
-    is_stopped: Arc<AtomicBool>,
-    /// How often a commit was withheld.
-    held: Arc<AtomicUsize>,
-    _task: JoinSet<()>,
-}
-
-impl Way {
-    async fn to(server: &MariaDb) -> Self {
-        let url = server.url();
-        let to = url.split(['@', '/']).nth(3).expect("an address").to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let addr = listener.local_addr().expect("a bound socket");
-        let (is_stopped, held) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
-        let mut task = JoinSet::new();
-        let (stops, counts) = (is_stopped.clone(), held.clone());
-        task.spawn(async move {
-            let mut both = JoinSet::new();
-            while let Ok((node, _)) = listener.accept().await {
-                let server = TcpStream::connect(&to).await.expect("a running server");
-                let (mut from_node, mut to_node) = node.into_split();
-                let (mut from_server, mut to_server) = server.into_split();
-                both.spawn(async move {
-                    let _ = tokio::io::copy(&mut from_server, &mut to_node).await;
-                });
-                let (stops, counts) = (stops.clone(), counts.clone());
-                both.spawn(async move {
-                    let mut some = vec![0; 1 << 16];
-                    while let Ok(count @ 1..) = from_node.read(&mut some).await {
-                        let commits = some[..count].windows(6).any(|word| word == b"COMMIT");
-                        if commits && stops.load(Ordering::SeqCst) {
-                            counts.fetch_add(1, Ordering::SeqCst);
-                            std::future::pending::<()>().await;
-                        }
-                        let sent = to_server.write_all(&some[..count]).await;
-                        sent.expect("a listening server");
-                    }
-                });
-            }
-        });
-        Self {
-            addr,
-            is_stopped,
-            held,
-            _task: task,
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("mysql://root@{}/tower", self.addr)
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stalls_before_its_commit_delays_the_others_briefly() {
     let server = MariaDb::start(&[]).await;
-    let way = Way::to(&server).await;
-    let stopped = MySqlStore::builder(way.url()).request_timeout(Duration::from_millis(500));
+    let way = Rewriter::to(&server.url(), &[]).await;
+    let stopped =
+        MySqlStore::builder(way.url(&server.url())).request_timeout(Duration::from_millis(500));
     let stopped = stopped.connect().await.expect("a running server");
     let store = MySqlStore::builder(server.url()).request_timeout(Duration::from_secs(30));
     let store = store.connect().await.expect("a running server");
-    way.is_stopped.store(true, Ordering::SeqCst);
+    way.withhold_commits(true);
     let late = stopped
         .take_use(&new_use(1, 1, 1), now())
         .await
         .expect_err("it has stopped");
     assert!(is_outage(&late), "{late:?}");
-    assert!(way.held.load(Ordering::SeqCst) > 0, "it held the lock");
+    assert!(way.withheld() > 0, "it held the lock");
     // It never sends anything again, and its connection stays open.
     let won = store
         .take_use(&new_use(1, 2, 1), now())
         .await
         .expect("a use");
     assert_eq!(won, UseOutcome::Taken { left: 0 });
-    way.is_stopped.store(false, Ordering::SeqCst);
+    way.withhold_commits(false);
     let lost = stopped
         .take_use(&new_use(1, 1, 1), now())
         .await

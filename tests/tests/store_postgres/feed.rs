@@ -42,11 +42,14 @@ async fn the_feed_loses_no_change_of_a_slow_transaction() {
     let since = whole_feed(&store).await.next;
     let mut slow = session(&server).await;
     let mut slow = slow.begin().await.expect("a transaction");
-    let apply = "SELECT tower_revoke.apply(1, '{0}', $1, '{NULL}', '{NULL}', '{NULL}', '{NULL}', \
-                 '{0}', '{NULL}', '{NULL}', '{NULL}', '{\"\"}', '{\"\"}')";
-    let digest = [*key(1).as_bytes()];
-    let apply = sqlx::query(apply).bind(&digest[..]);
-    apply.execute(&mut *slow).await.expect("a revocation");
+    // The statements of another node, up to its commit.
+    let lock = "SELECT tower_revoke.take_turn()";
+    slow.execute(lock).await.expect("the lock");
+    let event = "INSERT INTO tower_revoke.events SELECT seq + 1, 1, extract(epoch FROM now()), 0, $1, NULL, \
+                 '{NULL}', 0 FROM tower_revoke.state";
+    let digest = key(1);
+    let event = sqlx::query(event).bind(&digest.as_bytes()[..]);
+    event.execute(&mut *slow).await.expect("an event");
     let fast = tokio::spawn({
         let store = store.clone();
         async move { store.revoke(&[revocation(2)]).await }

@@ -91,7 +91,7 @@ async fn concurrent_revocations_share_transactions_of_bounded_size() {
     let server = Postgres::start(&[]).await;
     let largest =
         "SELECT max(n) FROM (SELECT count(*) AS n FROM tower_revoke.events GROUP BY mark) AS sizes";
-    let store = server.open().await;
+    let store = server.open_impatient(Duration::from_secs(30)).await;
     sql::transactions_are_bounded(&store, || server.sql(largest)).await;
 }
 

@@ -7,5 +7,6 @@ mod keeping;
 mod opening;
 mod pool;
 mod snapshot;
+mod stalled;
 mod standby;
 mod unfit;

@@ -16,10 +16,11 @@ use super::{
     error::of_opening,
     migrate,
     session::{Link, options, settings},
-    sql::Tables,
+    sql::tables,
     store::MySqlStore,
 };
 use crate::{
+    batch::Tables,
     error::SqlStoreError,
     settings::{
         Server, Settings, Source, common_setters, open_in_time, server_setters, warn_of_plaintext,
@@ -263,7 +264,7 @@ impl MySqlStoreBuilder {
                 "the URL or the pool's connect options must name a database",
             ));
         };
-        let tables = Tables::new(database, &self.table_prefix);
+        let tables = tables(database, &self.table_prefix);
         Ok((given, tables))
     }
 

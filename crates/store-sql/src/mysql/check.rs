@@ -5,9 +5,10 @@ use tower_revoke_core::UnixTime;
 use super::{
     error::IS_READ_ONLY,
     session::Link,
-    sql::{Tables, literal},
+    sql::{DIALECT, literal},
 };
 use crate::{
+    batch::Tables,
     columns::Columns,
     error::{Failure, SqlStoreError},
     probe::{Contender, Contest, random},
@@ -74,7 +75,7 @@ pub(super) async fn one_winner(
 /// operator may have altered a table.
 pub(super) async fn engines(link: &mut Link, tables: &Tables) -> Result<(), SqlStoreError> {
     let names = ["store", "revoked", "lifted", "uses", "held", "events"];
-    let names = names.map(|name| literal(&format!("{}{name}", tables.prefix)));
+    let names = names.map(|name| DIALECT.text(&format!("{}{name}", tables.prefix)));
     let statement = format!(
         "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
          AND TABLE_NAME IN ({}) AND (ENGINE IS NULL OR ENGINE <> 'InnoDB')",

@@ -5,8 +5,8 @@ use std::{fmt, time::Duration};
 use sqlx::{Executor, MySql as Driver, MySqlPool, mysql::MySqlRow, pool::PoolConnection};
 use tokio::sync::watch;
 
-use super::{error::IS_READ_ONLY, sql::Tables};
-use crate::{columns::Columns, error::Failure};
+use super::error::IS_READ_ONLY;
+use crate::{batch::Tables, columns::Columns, error::Failure};
 
 /// Surrounds a statement in a session of the user's pool, which may have any settings and may be in
 /// a transaction: without autocommit every read begins one. The snapshot of that would be too old,

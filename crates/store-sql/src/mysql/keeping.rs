@@ -2,35 +2,33 @@
 
 use tower_revoke_core::UnixTime;
 
-use super::{
-    session::Link,
-    sql::{Packets, Tables, begin, end, literal},
-};
+use super::{session::Link, sql::DIALECT};
 use crate::{
     backend::{Digest, Trim},
+    batch::{Tables, back, begin, commit, locking},
     columns::Columns,
     error::Failure,
+    text::Packets,
     value::secs,
 };
 
 /// Removes the oldest events.
 pub(super) async fn trim(link: &mut Link, tables: &Tables, trim: Trim) -> Result<(), Failure> {
     let Tables { store, events, .. } = tables;
-    let mut packets = Packets::new(link.packet);
-    begin(&mut packets, tables);
+    let mut packets = locking(tables, link.packet);
     packets.add(&format!(
         "SELECT 1, MIN(seq) FROM {events} WHERE seq <= (SELECT trimmed FROM {store} \
          WHERE only_one=1) + {} AND written >= CAST(UNIX_TIMESTAMP() AS SIGNED) - {}",
         trim.at_once, trim.retention,
     ));
-    let rows = link.begin(&packets.into_packets()).await?;
+    let rows = begin(link, tables, packets).await?;
     let [state, kept] = rows.as_slice() else {
-        link.back().await?;
+        back(link, tables).await?;
         return Err(Failure::Garbled("the feed's state"));
     };
     let (seq, trimmed, first_kept) = (state.number(1)?, state.number(3)?, kept.int(1)?);
     let Some(cut) = trim.cut(seq, trimmed, first_kept) else {
-        return link.back().await;
+        return back(link, tables).await;
     };
     let mut packets = Packets::new(link.packet);
     packets.add(&format!(
@@ -38,8 +36,7 @@ pub(super) async fn trim(link: &mut Link, tables: &Tables, trim: Trim) -> Result
          WHERE seq={cut}) WHERE only_one=1"
     ));
     packets.add(&format!("DELETE FROM {events} WHERE seq <= {cut}"));
-    end(&mut packets);
-    link.end(&packets.into_packets()).await
+    commit(link, tables, packets).await
 }
 
 /// Removes up to `at_once` rows of each table that expired before a time. Returns the number of
@@ -60,12 +57,11 @@ pub(super) async fn purge(
              LIMIT {at_once}"
         )
     };
-    let mut packets = Packets::new(link.packet);
-    begin(&mut packets, tables);
+    let mut packets = locking(tables, link.packet);
     packets.add(&due("1, digest, 1, 1", &tables.revoked, "digest"));
     packets.add(&due("2, digest, 1, 1", &tables.lifted, "digest"));
     packets.add(&due("3, token, held, max_uses", &tables.uses, "token"));
-    let rows = link.begin(&packets.into_packets()).await?;
+    let rows = begin(link, tables, packets).await?;
     let (mut revoked, mut lifted) = (Vec::new(), Vec::new());
     let (mut used, mut held) = (Vec::new(), Vec::new());
     let mut dropped = 0;
@@ -100,14 +96,13 @@ pub(super) async fn purge(
     ));
     let mut drop = |table: &str, key: &str, keys: &[Digest]| {
         let head = format!("DELETE FROM {table} WHERE {key} IN (");
-        packets.rows(&head, keys.iter().map(literal), ")")
+        packets.rows(&head, keys.iter().map(|key| DIALECT.bytes(key)), ")")
     };
     drop(&tables.revoked, "digest", &revoked)?;
     drop(&tables.lifted, "digest", &lifted)?;
     drop(&tables.uses, "token", &used)?;
     drop(&tables.held, "token", &held)?;
-    end(&mut packets);
-    link.end(&packets.into_packets()).await?;
+    commit(link, tables, packets).await?;
     let fullest = revoked.len().max(lifted.len()).max(used.len());
     Ok((
         dropped,

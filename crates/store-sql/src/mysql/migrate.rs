@@ -4,9 +4,15 @@ use super::{
     check,
     error::{is_no_table, of_opening},
     session::Link,
-    sql::{Tables, literal},
+    sql::{DIALECT, literal},
 };
-use crate::{backend::Digest, columns::Columns, error::SqlStoreError, probe::random};
+use crate::{
+    backend::Digest,
+    batch::{Link as _, Tables},
+    columns::Columns,
+    error::SqlStoreError,
+    probe::random,
+};
 
 /// The migrations from each version to the next; the first creates version 1. A released step never
 /// changes: a change of the tables is another step. A step may be interrupted at any statement, and
@@ -27,7 +33,7 @@ pub(super) async fn run(link: &mut Link, tables: &Tables) -> Result<(), SqlStore
     // the timeout of opening.
     let name = format!(
         "CONCAT('tower-revoke-', SHA1(CONCAT(DATABASE(), '/', {})))",
-        literal(tables.prefix.as_str())
+        DIALECT.text(&tables.prefix)
     );
     let lock = format!("SELECT GET_LOCK({name}, 3600)");
     let rows = link.ask_opening(&lock).await?;

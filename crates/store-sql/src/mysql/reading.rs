@@ -4,14 +4,13 @@
 
 use tower_revoke_core::{KeyDigest, Listed, RecordFilter, RevocationRecord};
 
-use super::{
-    database::MySql,
-    sql::{IN_A_LIST, Tables, literal},
-};
+use super::{database::MySql, sql::literal};
 use crate::{
     backend::{Digest, Feed, Reader, Revoked, Used, Window},
+    batch::Tables,
     columns::{self, Columns},
     error::Failure,
+    text::IN_A_LIST,
     value::{secs, written},
 };
 

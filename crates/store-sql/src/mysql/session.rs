@@ -7,13 +7,11 @@ use sqlx::{
     mysql::{MySqlConnectOptions, MySqlRow},
 };
 
-use super::{
-    error::{is_of_a_replica, kind, of_opening},
-    sql::AT_EASE,
-};
+use super::error::{is_of_a_replica, kind, of_opening};
 use crate::{
+    batch::{self, Link as _},
     columns::Columns,
-    error::{Failure, Kind, SqlStoreError},
+    error::{Kind, SqlStoreError},
 };
 
 /// Returns the connect options of the store's own sessions. They switch off what the driver would
@@ -81,12 +79,7 @@ impl Link {
         let _ = self.connection.close().await;
     }
 
-    /// Runs the statements of one packet, and returns the rows of all of them.
-    pub(super) async fn ask(&mut self, packet: &str) -> Result<Vec<MySqlRow>, sqlx::Error> {
-        self.connection.fetch_all(sqlx::raw_sql(packet)).await
-    }
-
-    /// Does the same as [`ask`](Self::ask), with the errors of opening a store.
+    /// Runs the statements of one packet at the opening of a store.
     pub(super) async fn ask_opening(
         &mut self,
         packet: &str,
@@ -104,52 +97,24 @@ impl Link {
         let text = rows.first().map(|row| row.text(place));
         Ok(text.and_then(Result::ok).flatten())
     }
+}
 
-    /// Takes the lock and reads. Nothing is written yet, so a failure is known to have had no
-    /// effect.
-    pub(super) async fn begin(&mut self, packets: &[String]) -> Result<Vec<MySqlRow>, Failure> {
-        let mut rows = Vec::new();
-        for packet in packets {
-            match self.ask(packet).await {
-                Ok(more) => rows.extend(more),
-                Err(error) => return Err(self.give_up(error, true).await),
-            }
-        }
-        // The first row is that of the lock.
-        if matches!(rows.first().map(|row| row.number(4)), Some(Ok(1))) {
-            self.back().await?;
-            return Err(Failure::ReadOnly);
-        }
-        Ok(rows)
+impl batch::Link for Link {
+    type Row = MySqlRow;
+
+    fn kind(error: &sqlx::Error) -> Kind {
+        kind(error)
     }
 
-    /// Writes. The commit is in the last packet, so a failure before that is known to have had no
-    /// effect. If the connection breaks during the last packet, the outcome is unknown.
-    pub(super) async fn end(&mut self, packets: &[String]) -> Result<(), Failure> {
-        for (place, packet) in packets.iter().enumerate() {
-            if let Err(error) = self.ask(packet).await {
-                let is_undone = place + 1 < packets.len();
-                return Err(self.give_up(error, is_undone).await);
-            }
-        }
-        Ok(())
+    fn is_read_only(error: &sqlx::Error) -> bool {
+        is_of_a_replica(error)
     }
 
-    /// Rolls back, which releases the lock.
-    pub(super) async fn back(&mut self) -> Result<(), Failure> {
-        self.ask(&format!("ROLLBACK;{AT_EASE}")).await?;
-        Ok(())
+    fn packet(&self) -> usize {
+        self.packet
     }
 
-    /// Rolls back after a failure, so that the lock is not held until the next write. On a broken
-    /// connection that fails too, which is harmless: the server rolls back when the session ends,
-    /// and the next use of the connection fails before it writes anything.
-    async fn give_up(&mut self, error: sqlx::Error, is_undone: bool) -> Failure {
-        let _ = self.back().await;
-        let is_undone = is_undone || is_of_a_replica(&error);
-        match kind(&error) {
-            Kind::Broken if is_undone => Failure::Undone(error.into()),
-            _ => error.into(),
-        }
+    async fn ask(&mut self, packet: &str) -> Result<Vec<MySqlRow>, sqlx::Error> {
+        self.connection.fetch_all(sqlx::raw_sql(packet)).await
     }
 }

@@ -14,7 +14,7 @@ use super::{
     database::{Postgres, options},
     error::of_opening,
     migrate,
-    statements::Statements,
+    statements::{Statements, tables},
     store::PostgresStore,
 };
 use crate::{
@@ -201,7 +201,7 @@ impl PostgresStoreBuilder {
         let backend = Postgres {
             statements: Statements::new(&migrate::quoted(&self.schema)),
             channel: format!("tower-revoke-{}", migrate::hex(&id)),
-            schema: self.schema,
+            tables: tables(&self.schema, &id),
             pool,
             is_borrowed,
             request_timeout,

@@ -5,10 +5,11 @@ use std::{fmt, time::Duration};
 use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
 
 use super::statements::Statements;
+use crate::batch::Tables;
 
 /// One schema of a PostgreSQL database.
 pub(crate) struct Postgres {
-    pub(super) schema: String,
+    pub(super) tables: Tables,
     /// The pool that reads and purges. The connections that write and listen use its connect
     /// options.
     pub(super) pool: PgPool,
@@ -51,7 +52,7 @@ pub(super) fn options(given: &PgConnectOptions, statement_timeout: Duration) -> 
 impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Postgres")
-            .field("schema", &self.schema)
+            .field("schema", &self.tables.prefix)
             .finish_non_exhaustive()
     }
 }

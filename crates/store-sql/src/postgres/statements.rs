@@ -1,5 +1,49 @@
 //! The statements on a schema.
 
+use super::migrate::{hex, quoted};
+use crate::{backend::Digest, batch::Tables, text::Dialect};
+
+/// `E` makes a backslash an escape whatever `standard_conforming_strings` is.
+const DIALECT: Dialect = Dialect {
+    bytes: ["E'\\\\x", "'"],
+    text: ["convert_from(E'\\\\x", "','UTF8')"],
+    event_until: ["'{", "}'"],
+    now: "DEFAULT",
+    by_key: "",
+    has_replace: false,
+};
+
+/// Returns the tables of a schema, for a store with an id.
+pub(super) fn tables(schema: &str, id: &Digest) -> Tables {
+    let named = |name| format!("{}.{name}", quoted(schema));
+    Tables {
+        dialect: &DIALECT,
+        prefix: schema.to_owned(),
+        #[cfg(feature = "mysql")]
+        store: named("store"),
+        revoked: named("revoked"),
+        lifted: named("lifted"),
+        uses: named("uses"),
+        held: named("held"),
+        events: named("events"),
+        begin: vec![
+            "START TRANSACTION".to_owned(),
+            format!("SELECT -1, {}()", named("take_turn")),
+            format!(
+                "SELECT 0, seq, purged_before, trimmed, 0 FROM {}",
+                named("state")
+            ),
+        ],
+        commit: "COMMIT",
+        rollback: "ROLLBACK",
+        // Named by the id of the store: the name of a channel may have 63 bytes, as many as the
+        // name of the schema, so a prefix might not fit.
+        last_event: format!("SELECT pg_notify('tower-revoke-{}', '{{seq}}')", hex(id)),
+        // A transaction becomes visible only once its log is flushed.
+        flush: None,
+    }
+}
+
 /// The columns of a record.
 const RECORD: &str = "digest, issued_at_or_before, until, at, spent::int::bigint AS spent, issuer, \
                       claim, value, said_by, reason";
@@ -7,7 +51,6 @@ const RECORD: &str = "digest, issued_at_or_before, until, at, spent::int::bigint
 /// The statements, with the name of the schema filled in.
 #[derive(Debug)]
 pub(crate) struct Statements {
-    pub(crate) apply: String,
     pub(crate) take_new: String,
     pub(crate) purge: String,
     pub(crate) trim: String,
@@ -25,10 +68,6 @@ impl Statements {
     pub(crate) fn new(schema: &str) -> Self {
         let named = |text: &str| text.replace("{schema}", schema).replace("{record}", RECORD);
         Self {
-            apply: named(
-                "SELECT n, outcome, number FROM {schema}.apply($1, $2, $3, $4, $5, $6, $7, $8, $9, \
-                 $10, $11, $12, $13, $14)",
-            ),
             take_new: named("SELECT {schema}.take_new($1, $2, $3, $4)"),
             purge: named("SELECT dropped, more FROM {schema}.purge($1, $2)"),
             trim: named("SELECT {schema}.trim_feed($1, $2, $3)"),

@@ -1,25 +1,27 @@
-//! Writes, by functions of the schema. A batch is passed as arrays, one for each column.
+//! Writes.
 
 use std::collections::BTreeMap;
 
-use sqlx::{
-    Connection, PgConnection, Postgres as Driver, Row, postgres::PgArguments, query::Query,
-};
+use sqlx::{Connection, Executor, PgConnection, Row, postgres::PgRow};
 use tokio::sync::watch;
-use tower_revoke_core::UnixTime;
+use tower_revoke_core::{UnixTime, Use, UseOutcome};
 
-use super::{database::Postgres, error, statements::Statements, wake};
+use super::{database::Postgres, error, wake};
 use crate::{
     backend::{Backend, Batch, Trim},
+    batch,
     error::{Failure, Kind},
-    op::{Answer, Op},
-    value::secs,
+    op::Answer,
+    value::{end, secs},
 };
 
 /// Begins a purge, which runs in a session of the pool. READ COMMITTED lets it read after it has
 /// taken the lock, and READ WRITE lets it write, whatever the defaults of a session of the user's
 /// pool.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+
+/// The maximum length of the text of one round trip, in bytes. The server accepts twice as much.
+const LONGEST: usize = 1 << 29;
 
 impl Backend for Postgres {
     type Link = PgConnection;
@@ -29,7 +31,11 @@ impl Backend for Postgres {
     }
 
     async fn open(&self) -> Result<PgConnection, Failure> {
-        Ok(PgConnection::connect_with(&self.options()).await?)
+        // If the node stops between its two round trips, the server ends the session, which rolls
+        // back and releases the lock.
+        let options = self.options();
+        let options = options.options([("idle_in_transaction_session_timeout", "1000")]);
+        Ok(PgConnection::connect_with(&options).await?)
     }
 
     async fn close(&self, link: Option<PgConnection>) {
@@ -47,7 +53,7 @@ impl Backend for Postgres {
         link: &mut PgConnection,
         batch: &Batch<'_>,
     ) -> Result<Vec<Answer>, Failure> {
-        apply(link, &self.statements, batch).await
+        apply(link, self, batch).await
     }
 
     async fn trim(&self, link: &mut PgConnection, trim: Trim) -> Result<(), Failure> {
@@ -72,107 +78,89 @@ impl Backend for Postgres {
         Ok((u64::try_from(dropped).unwrap_or(0), row.try_get(1)?))
     }
 
+    fn longest(&self) -> usize {
+        // Two hex digits for each byte, and room for the rest of the row.
+        LONGEST / 2 - 1_024
+    }
+
     async fn listen(&self, news: &watch::Sender<i64>) {
         wake::listen(self, news).await;
     }
 }
 
-/// Applies a batch by at most two statements, each a transaction of its own. `take_new` takes the
-/// uses of single-use tokens that were never used, which are most of the load. `apply` does the
-/// rest, and decides about the uses that `take_new` did not take.
+impl batch::Link for PgConnection {
+    type Row = PgRow;
+
+    fn kind(error: &sqlx::Error) -> Kind {
+        error::kind(error)
+    }
+
+    fn is_read_only(error: &sqlx::Error) -> bool {
+        error::is_of_a_standby(error)
+    }
+
+    fn packet(&self) -> usize {
+        LONGEST
+    }
+
+    async fn ask(&mut self, packet: &str) -> Result<Vec<PgRow>, sqlx::Error> {
+        self.fetch_all(sqlx::raw_sql(packet)).await
+    }
+}
+
+/// Applies a batch by at most two transactions. One call of `take_new` takes the uses of single-use
+/// tokens that were never used, which are most of the load. The rest, and the uses that it did not
+/// take, follow as in other databases.
 ///
 /// Callers of one batch are concurrent, so none relies on an order between their operations. If the
-/// second transaction fails, both can be repeated: `apply` recognizes a use that was taken by its
-/// id.
+/// second transaction fails, both can be repeated: a use that was taken is recognized by its id.
 async fn apply(
-    open: &mut PgConnection,
-    statements: &Statements,
+    link: &mut PgConnection,
+    database: &Postgres,
     batch: &Batch<'_>,
 ) -> Result<Vec<Answer>, Failure> {
     let mut answers = vec![Answer::default(); batch.ops.len()];
     let mut singles = BTreeMap::new();
     let mut rest = Vec::new();
     for (place, op) in batch.ops.iter().enumerate() {
-        // `take_new` can take one use of a token; `apply` decides about further ones.
-        let is_first = op.is_single_use() && !singles.contains_key(&op.digest);
-        match is_first {
-            true => drop(singles.insert(op.digest, place)),
-            false => rest.push(place),
+        // `take_new` can take one use of a token; another one may hold it.
+        match op.single_use() {
+            Some(use_) if !singles.contains_key(use_.token.as_bytes()) => {
+                singles.insert(use_.token.as_bytes(), (place, use_));
+            }
+            _ => rest.push(place),
         }
     }
     if !singles.is_empty() {
-        let uses: Vec<_> = singles.values().map(|place| batch.ops[*place]).collect();
-        let take_new = bound_singles(&statements.take_new, batch, &uses);
-        let won = take_new.fetch_one(&mut *open).await?;
+        let uses: Vec<_> = singles.values().map(|(_, use_)| *use_).collect();
+        let column =
+            |of: fn(&Use) -> &[u8]| -> Vec<_> { uses.iter().map(|use_| of(use_)).collect() };
+        let untils: Vec<_> = uses.iter().map(|use_| end(use_.until)).collect();
+        let take_new = sqlx::query(&database.statements.take_new)
+            .bind(batch.mark)
+            .bind(column(|use_| use_.token.as_bytes()))
+            .bind(column(|use_| use_.id.as_bytes()))
+            .bind(untils);
+        let won = take_new.fetch_one(&mut *link).await?;
         let won: Option<&[u8]> = won.try_get(0)?;
         for token in won.unwrap_or_default().as_chunks().0 {
-            let place = singles.remove(token);
+            let place = singles.remove(token).map(|(place, _)| place);
             let answer = place.and_then(|place| answers.get_mut(place));
-            answer.ok_or(Failure::Garbled("an answer"))?.outcome = 1;
+            let taken = UseOutcome::Taken { left: 0 };
+            *answer.ok_or(Failure::Garbled("an answer"))? = Answer::Use(taken);
         }
-        rest.extend(singles.into_values());
+        rest.extend(singles.into_values().map(|(place, _)| place));
     }
     if rest.is_empty() {
         return Ok(answers);
     }
-    let others: Vec<_> = rest.iter().map(|place| batch.ops[*place]).collect();
-    let apply = bound(&statements.apply, batch, &others);
-    for row in apply.fetch_all(open).await? {
-        let asked = place(row.try_get(0)?).and_then(|asked| rest.get(asked));
-        let answer = asked.and_then(|asked| answers.get_mut(*asked));
-        *answer.ok_or(Failure::Garbled("an answer"))? = Answer {
-            outcome: row.try_get(1)?,
-            number: row.try_get(2)?,
-        };
+    let others = Batch {
+        mark: batch.mark,
+        ops: rest.iter().map(|place| batch.ops[*place]).collect(),
+    };
+    let (more, _) = batch::apply(link, &database.tables, &others).await?;
+    for (place, answer) in rest.into_iter().zip(more) {
+        answers[place] = answer;
     }
     Ok(answers)
-}
-
-/// Converts an ordinality, which begins at 1, to an index.
-fn place(number: i64) -> Option<usize> {
-    usize::try_from(number.checked_sub(1)?).ok()
-}
-
-fn column<'a, T>(ops: &[&'a Op], of: impl Fn(&'a Op) -> T) -> Vec<T> {
-    ops.iter().map(|op| of(op)).collect()
-}
-
-/// Binds uses of single-use tokens to the statement that calls `take_new`.
-fn bound_singles<'a>(
-    statement: &'a str,
-    batch: &Batch<'_>,
-    ops: &[&'a Op],
-) -> Query<'a, Driver, PgArguments> {
-    sqlx::query(statement)
-        .bind(batch.mark)
-        .bind(column(ops, |op| &op.digest[..]))
-        .bind(column(ops, |op| op.id.as_ref().map(|id| &id[..])))
-        .bind(column(ops, |op| op.until))
-}
-
-/// Binds operations to the statement that calls `apply`.
-fn bound<'a>(
-    statement: &'a str,
-    batch: &Batch<'_>,
-    ops: &[&'a Op],
-) -> Query<'a, Driver, PgArguments> {
-    sqlx::query(statement)
-        .bind(batch.mark)
-        .bind(column(ops, |op| op.what as i16))
-        .bind(column(ops, |op| &op.digest[..]))
-        .bind(column(ops, |op| op.id.as_ref().map(|id| &id[..])))
-        .bind(column(ops, |op| op.limit))
-        .bind(column(ops, |op| op.issued))
-        .bind(column(ops, |op| op.until))
-        .bind(column(ops, |op| op.at))
-        .bind(column(ops, |op| op.spent))
-        .bind(column(ops, |op| op.issuer.as_deref()))
-        .bind(column(ops, |op| {
-            op.claim.as_ref().map(|(name, _)| &name[..])
-        }))
-        .bind(column(ops, |op| {
-            op.claim.as_ref().map(|(_, value)| &value[..])
-        }))
-        .bind(column(ops, |op| op.by.as_str()))
-        .bind(column(ops, |op| op.reason.as_str()))
 }

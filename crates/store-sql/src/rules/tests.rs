@@ -57,8 +57,8 @@ impl Tables {
         let mut known = Known {
             seq: self.seq,
             purged_before: self.purged_before,
-            revoked: read(&self.revoked, &keys.revoked),
-            lifted: read(&self.lifted, &keys.lifted),
+            revoked: read(&self.revoked, &keys.listed),
+            lifted: read(&self.lifted, &keys.listed),
             uses: read(&self.uses, &keys.uses),
             held: read(&self.held, &keys.held),
         };
@@ -77,12 +77,11 @@ impl Tables {
     }
 
     fn purge(&mut self, before: UnixTime) {
-        let before = secs(before);
-        self.purged_before = self.purged_before.max(Some(before));
-        let stays = |until: Option<i64>| until.is_none_or(|until| until >= before);
-        self.revoked.retain(|_, row| stays(row.until));
+        self.purged_before = self.purged_before.max(Some(secs(before)));
+        let stays = |until| !retention::ended_before(until, before);
+        self.revoked.retain(|_, row| stays(row.listed.until()));
         self.lifted.retain(|_, row| stays(row.until));
-        self.uses.retain(|_, row| stays(row.until));
+        self.uses.retain(|_, row| stays(row.count.until));
         self.held.retain(|key, ()| self.uses.contains_key(&key.0));
     }
 }
@@ -115,33 +114,24 @@ impl Ask {
                     .revoke(std::slice::from_ref(said))
                     .await
                     .expect("room");
-                NO
+                Answer::Done
             }
             Self::Restore(known) => {
                 store.restore(&[*known]).await.expect("room");
-                NO
+                Answer::Done
             }
-            Self::Lift(lift) => yes(store.lift(lift).await.expect("an answer")),
-            Self::ReturnUse(use_) => yes(store.return_use(use_).await.expect("an answer")),
-            Self::TakeUse(use_) => {
-                let (outcome, number) = match store.take_use(use_, UnixTime::EPOCH).await {
-                    Ok(UseOutcome::Spent) => (0, 0),
-                    Ok(UseOutcome::Taken { left }) => (1, left),
-                    Err(StoreError::LimitMismatch { stored, .. }) => (2, stored),
-                    Err(StoreError::Expired) => (3, 0),
-                    Err(error) => panic!("{error}"),
-                };
-                Answer {
-                    outcome,
-                    number: number.into(),
-                }
+            Self::Lift(lift) => Answer::Found(store.lift(lift).await.expect("an answer")),
+            Self::ReturnUse(use_) => {
+                Answer::Found(store.return_use(use_).await.expect("an answer"))
             }
+            Self::TakeUse(use_) => match store.take_use(use_, UnixTime::EPOCH).await {
+                Ok(outcome) => Answer::Use(outcome),
+                Err(StoreError::LimitMismatch { stored, .. }) => Answer::LimitMismatch(stored),
+                Err(StoreError::Expired) => Answer::Expired,
+                Err(error) => panic!("{error}"),
+            },
         }
     }
-}
-
-fn yes(is_so: bool) -> Answer {
-    if is_so { YES } else { NO }
 }
 
 fn token(number: u8) -> TokenId {
@@ -270,18 +260,12 @@ async fn said(store: &MemoryStore) -> BTreeMap<Digest, Said> {
 
 fn said_in(tables: &Tables) -> BTreeMap<Digest, Said> {
     let said = tables.revoked.iter().map(|(digest, row)| {
-        let listed = listed(row.spent, row.issued, row.until);
-        let key = match (&row.issuer, &row.claim) {
-            (Some(issuer), Some((name, value))) => {
-                Some(RevocationKey::claim(issuer, name.clone(), value))
-            }
-            (None, None) if row.issued.is_none() => {
-                Some(RevocationKey::Token(TokenId::from_bytes(*digest)))
-            }
-            _ => None,
+        let details = row.details.clone().unwrap_or_default();
+        let key = match row.listed {
+            Listed::Rule { .. } => details.rule.clone(),
+            _ => Some(RevocationKey::Token(TokenId::from_bytes(*digest))),
         };
-        let at = UnixTime::from_secs(u64::try_from(row.at).expect("a time"));
-        let what = (key, listed, at, row.by.clone(), row.reason.clone());
+        let what = (key, row.listed, row.at, details.by, details.reason);
         (*digest, what)
     });
     said.collect()
@@ -335,12 +319,13 @@ fn what_changes_nothing_is_not_written() {
     let keys = Keys::of(&batch.ops);
     let mut known = Known {
         seq: tables.seq,
-        revoked: read(&tables.revoked, &keys.revoked),
+        revoked: read(&tables.revoked, &keys.listed),
         uses: read(&tables.uses, &keys.uses),
         ..Known::default()
     };
     let done = known.apply(&batch);
-    assert_eq!(done.answers, [NO, YES]);
+    let taken = Answer::Use(UseOutcome::Taken { left: 0 });
+    assert_eq!(done.answers, [Answer::Done, taken]);
     assert!(done.events.is_empty());
     assert_eq!(known.revoked.put_rows().count(), 0);
     assert_eq!(known.uses.put_rows().count(), 0);

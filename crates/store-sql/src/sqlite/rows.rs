@@ -5,13 +5,17 @@ use sqlx::{
     Arguments, Row, SqliteConnection,
     sqlite::{SqliteArguments, SqliteRow},
 };
-use tower_revoke_core::BoxError;
+use tower_revoke_core::{
+    BoxError, RevocationKey,
+    internal::merge::{Lifted, Revoked},
+};
 
 use crate::{
-    backend::{Digest, Event},
-    columns::Columns,
+    backend::{Digest, Event, columns_of},
+    columns::{self, Columns},
     error::Failure,
-    rules::{Held, Keys, Known, Lifted, Revoked, Uses},
+    rules::{Held, Keys, Known, Uses},
+    value::{end, secs, written},
 };
 
 /// The maximum number of rows that one statement reads or writes.
@@ -34,34 +38,20 @@ pub(super) async fn read(link: &mut SqliteConnection, keys: &Keys) -> Result<Kno
         "?",
         ")",
     ];
-    let some = keys.revoked.iter().collect();
+    let some = keys.listed.iter().collect();
     for row in fetched(link, select, some, add_key).await? {
-        let revoked = Revoked {
-            issued: row.int(1)?,
-            until: row.int(2)?,
-            at: row.number(3)?,
-            spent: row.flag(4)?,
-            issuer: row.text(5)?,
-            claim: row.text(6)?.zip(row.text(7)?),
-            by: row.text(8)?.unwrap_or_default(),
-            reason: row.text(9)?.unwrap_or_default(),
-        };
-        known.revoked.found(row.digest(0)?, revoked);
+        known.revoked.found(row.digest(0)?, columns::kept(&row, 1)?);
     }
     let select = [
         "SELECT digest, at, until, said_by, reason FROM lifted WHERE digest IN (",
         "?",
         ")",
     ];
-    let some = keys.lifted.iter().collect();
+    let some = keys.listed.iter().collect();
     for row in fetched(link, select, some, add_key).await? {
-        let lifted = Lifted {
-            at: row.number(1)?,
-            until: row.int(2)?,
-            by: row.text(3)?.unwrap_or_default(),
-            reason: row.text(4)?.unwrap_or_default(),
-        };
-        known.lifted.found(row.digest(0)?, lifted);
+        known
+            .lifted
+            .found(row.digest(0)?, columns::lifted(&row, 1)?);
     }
     let select = [
         "SELECT token, max_uses, held, until, holder FROM uses WHERE token IN (",
@@ -70,13 +60,7 @@ pub(super) async fn read(link: &mut SqliteConnection, keys: &Keys) -> Result<Kno
     ];
     let some = keys.uses.iter().collect();
     for row in fetched(link, select, some, add_key).await? {
-        let uses = Uses {
-            limit: row.number(1)?,
-            held: row.number(2)?,
-            until: row.int(3)?,
-            holder: row.some_digest(4)?,
-        };
-        known.uses.found(row.digest(0)?, uses);
+        known.uses.found(row.digest(0)?, columns::uses(&row, 1)?);
     }
     let select = [
         "SELECT token, use_id FROM held WHERE (token, use_id) IN (VALUES ",
@@ -141,41 +125,49 @@ fn add_pair<'a>(to: &mut SqliteArguments<'a>, (token, use_): &'a Held) -> Result
 
 fn add_revoked<'a>(
     to: &mut SqliteArguments<'a>,
-    (digest, row): (&'a Digest, &'a Revoked),
+    (digest, revoked): (&'a Digest, &'a Revoked),
 ) -> Result<(), BoxError> {
-    let claim = row.claim.as_ref();
+    let (spent, issued, until) = columns_of(&revoked.listed);
+    let details = revoked.details.clone().unwrap_or_default();
+    let (issuer, claim) = match details.rule {
+        Some(RevocationKey::Rule { issuer, claim }) => (Some(written(&issuer)), claim),
+        _ => (None, None),
+    };
+    let claim = claim.map(|(name, value)| (written(&name), written(&value)));
+    let (name, value) = claim.unzip();
     add_key(to, digest)?;
-    Arguments::add(to, row.issued)?;
-    Arguments::add(to, row.until)?;
-    Arguments::add(to, row.at)?;
-    Arguments::add(to, i64::from(row.spent))?;
-    Arguments::add(to, row.issuer.as_deref())?;
-    Arguments::add(to, claim.map(|(name, _)| &name[..]))?;
-    Arguments::add(to, claim.map(|(_, value)| &value[..]))?;
-    Arguments::add(to, &row.by[..])?;
-    Arguments::add(to, &row.reason[..])
+    Arguments::add(to, issued)?;
+    Arguments::add(to, until)?;
+    Arguments::add(to, secs(revoked.at))?;
+    Arguments::add(to, i64::from(spent))?;
+    Arguments::add(to, issuer)?;
+    Arguments::add(to, name)?;
+    Arguments::add(to, value)?;
+    Arguments::add(to, written(&details.by))?;
+    Arguments::add(to, written(&details.reason))
 }
 
 fn add_lifted<'a>(
     to: &mut SqliteArguments<'a>,
-    (digest, row): (&'a Digest, &'a Lifted),
+    (digest, lifted): (&'a Digest, &'a Lifted),
 ) -> Result<(), BoxError> {
+    let details = lifted.details.clone().unwrap_or_default();
     add_key(to, digest)?;
-    Arguments::add(to, row.at)?;
-    Arguments::add(to, row.until)?;
-    Arguments::add(to, &row.by[..])?;
-    Arguments::add(to, &row.reason[..])
+    Arguments::add(to, secs(lifted.at))?;
+    Arguments::add(to, end(lifted.until))?;
+    Arguments::add(to, written(&details.by))?;
+    Arguments::add(to, written(&details.reason))
 }
 
 fn add_uses<'a>(
     to: &mut SqliteArguments<'a>,
-    (token, row): (&'a Digest, &'a Uses),
+    (token, Uses { count, holder }): (&'a Digest, &'a Uses),
 ) -> Result<(), BoxError> {
     add_key(to, token)?;
-    Arguments::add(to, row.limit)?;
-    Arguments::add(to, row.held)?;
-    Arguments::add(to, row.until)?;
-    Arguments::add(to, row.holder.as_ref().map(|holder| &holder[..]))
+    Arguments::add(to, i64::from(count.limit.get()))?;
+    Arguments::add(to, i64::from(count.taken))?;
+    Arguments::add(to, end(count.until))?;
+    Arguments::add(to, holder.as_ref().map(|holder| &holder[..]))
 }
 
 fn add_event<'a>(to: &mut SqliteArguments<'a>, event: &'a Event) -> Result<(), BoxError> {

@@ -1,0 +1,346 @@
+//! Batches by two round trips, in databases that are asked by text: the first takes the lock of
+//! writers and reads the rows that the batch concerns, the second writes those that it changes, and
+//! commits.
+
+use std::collections::BTreeSet;
+
+use tower_revoke_core::{
+    RevocationKey, UseOutcome,
+    internal::merge::{Details, Lifted},
+};
+
+use crate::{
+    backend::{Batch, Digest, columns_of},
+    columns::{self, Columns},
+    error::{Failure, Kind},
+    op::Answer,
+    rules::{Done, Keys, Known, Uses},
+    text::{Dialect, IN_A_LIST, Packets},
+    value::{end, secs, written},
+};
+
+/// The names of the tables, and the statements that differ between databases.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    pub(crate) dialect: &'static Dialect,
+    /// The prefix of the names, or the schema.
+    pub(crate) prefix: String,
+    #[cfg(feature = "mysql")]
+    pub(crate) store: String,
+    pub(crate) revoked: String,
+    pub(crate) lifted: String,
+    pub(crate) uses: String,
+    pub(crate) held: String,
+    pub(crate) events: String,
+    /// Begins a transaction and takes the lock of writers. Returns one row of: 0, seq,
+    /// purged_before, trimmed, and 1 if the server is read-only; rows that begin with a negative
+    /// number are ignored. Sees everything that earlier holders of the lock have committed.
+    pub(crate) begin: Vec<String>,
+    /// Commits, and releases the lock.
+    pub(crate) commit: &'static str,
+    /// The same, but rolls back.
+    pub(crate) rollback: &'static str,
+    /// Records or publishes the last event, `{seq}` with its `{mark}`.
+    pub(crate) last_event: String,
+    /// A write without effect. Needed where a commit is visible before its log is flushed: a
+    /// transaction that finds its rows in place then has to flush the log itself.
+    pub(crate) flush: Option<String>,
+}
+
+/// A connection that writes.
+pub(crate) trait Link: Send {
+    type Row: Columns + Send;
+
+    /// Classifies an error.
+    fn kind(error: &sqlx::Error) -> Kind;
+
+    /// Returns whether the server refused to write because it is read-only.
+    fn is_read_only(error: &sqlx::Error) -> bool;
+
+    /// Returns the maximum length of a packet, in bytes.
+    fn packet(&self) -> usize;
+
+    /// Runs the statements of one packet, and returns the rows of all of them.
+    fn ask(
+        &mut self,
+        packet: &str,
+    ) -> impl Future<Output = Result<Vec<Self::Row>, sqlx::Error>> + Send;
+}
+
+/// Takes the lock and reads. Nothing is written yet, so a failure is known to have had no effect.
+pub(crate) async fn begin<L: Link>(
+    link: &mut L,
+    tables: &Tables,
+    packets: Packets,
+) -> Result<Vec<L::Row>, Failure> {
+    let mut rows = Vec::new();
+    for packet in packets.into_packets() {
+        match link.ask(&packet).await {
+            Ok(more) => rows.extend(more),
+            Err(error) => return Err(give_up(link, tables, error, true).await),
+        }
+    }
+    rows.retain(|row| !matches!(row.number(0), Ok(..0)));
+    // The first row is that of the lock.
+    if matches!(rows.first().map(|row| row.number(4)), Some(Ok(1))) {
+        back(link, tables).await?;
+        return Err(Failure::ReadOnly);
+    }
+    Ok(rows)
+}
+
+/// Returns the packets of a transaction, up to the lock.
+pub(crate) fn locking(tables: &Tables, at_most: usize) -> Packets {
+    let mut packets = Packets::new(at_most);
+    for statement in &tables.begin {
+        packets.add(statement);
+    }
+    packets
+}
+
+/// Writes and commits. The commit is in the last packet, so a failure before that is known to have
+/// had no effect. If the connection breaks during the last packet, the outcome is unknown.
+pub(crate) async fn commit<L: Link>(
+    link: &mut L,
+    tables: &Tables,
+    mut packets: Packets,
+) -> Result<(), Failure> {
+    packets.add(tables.commit);
+    let packets = packets.into_packets();
+    for (place, packet) in packets.iter().enumerate() {
+        if let Err(error) = link.ask(packet).await {
+            let is_undone = place + 1 < packets.len();
+            return Err(give_up(link, tables, error, is_undone).await);
+        }
+    }
+    Ok(())
+}
+
+/// Rolls back, which releases the lock.
+pub(crate) async fn back<L: Link>(link: &mut L, tables: &Tables) -> Result<(), Failure> {
+    link.ask(tables.rollback).await?;
+    Ok(())
+}
+
+/// Rolls back after a failure, so that the lock is not held until the next write. On a broken
+/// connection that fails too, which is harmless: the server rolls back when the session ends, and
+/// the next use of the connection fails before it writes anything.
+async fn give_up<L: Link>(
+    link: &mut L,
+    tables: &Tables,
+    error: sqlx::Error,
+    is_undone: bool,
+) -> Failure {
+    let _ = back(link, tables).await;
+    let is_undone = is_undone || L::is_read_only(&error);
+    match L::kind(&error) {
+        Kind::Broken if is_undone => Failure::Undone(error.into()),
+        _ => error.into(),
+    }
+}
+
+/// Applies a batch. Returns the answers, and the number of the last event if there are new ones.
+pub(crate) async fn apply<L: Link>(
+    link: &mut L,
+    tables: &Tables,
+    batch: &Batch<'_>,
+) -> Result<(Vec<Answer>, Option<i64>), Failure> {
+    let at_most = link.packet();
+    let questions = questions(tables, &Keys::of(&batch.ops), at_most)?;
+    let rows = begin(link, tables, questions).await?;
+    let written = known(&rows).and_then(|mut known| {
+        let done = known.apply(batch);
+        let writes = writes(tables, &known, &done, at_most)?;
+        Ok((done, writes))
+    });
+    let (done, writes) = match written {
+        Ok(written) => written,
+        Err(failure) => {
+            back(link, tables).await?;
+            return Err(failure);
+        }
+    };
+    commit(link, tables, writes).await?;
+    Ok((done.answers, done.events.last().map(|event| event.seq)))
+}
+
+/// The first column of each row that is read: the table it comes from.
+const STORE: i64 = 0;
+const REVOKED: i64 = 1;
+const LIFTED: i64 = 2;
+const USES: i64 = 3;
+const HELD: i64 = 4;
+
+fn questions(tables: &Tables, keys: &Keys, at_most: usize) -> Result<Packets, Failure> {
+    let dialect = tables.dialect;
+    let mut packets = locking(tables, at_most);
+    let mut ask = |kind: i64, columns: &str, table: &str, key: &str, keys: Vec<String>| {
+        let by_key = dialect.by_key;
+        let head = format!("SELECT {kind},{columns} FROM {table}{by_key} WHERE {key} IN (");
+        packets.rows(&head, keys, ")")
+    };
+    let digests = |keys: &BTreeSet<Digest>| keys.iter().map(|key| dialect.bytes(key)).collect();
+    ask(
+        REVOKED,
+        "digest,issued_at_or_before,until,at,CASE WHEN spent THEN 1 ELSE 0 END,\
+         issuer,claim,value,said_by,reason",
+        &tables.revoked,
+        "digest",
+        digests(&keys.listed),
+    )?;
+    let columns = "digest,at,until,said_by,reason";
+    ask(
+        LIFTED,
+        columns,
+        &tables.lifted,
+        "digest",
+        digests(&keys.listed),
+    )?;
+    let columns = "token,max_uses,held,until,holder";
+    ask(USES, columns, &tables.uses, "token", digests(&keys.uses))?;
+    let held = keys.held.iter().map(|(token, id)| {
+        let row = dialect.row().bytes(Some(token));
+        row.bytes(Some(id)).end()
+    });
+    let key = "(token,use_id)";
+    ask(HELD, "token,use_id", &tables.held, key, held.collect())?;
+    Ok(packets)
+}
+
+fn known(rows: &[impl Columns]) -> Result<Known, Failure> {
+    let mut known = Known::default();
+    let mut is_there = false;
+    for row in rows {
+        match row.number(0)? {
+            STORE => {
+                is_there = true;
+                known.seq = row.number(1)?;
+                known.purged_before = row.int(2)?;
+            }
+            REVOKED => known.revoked.found(row.digest(1)?, columns::kept(row, 2)?),
+            LIFTED => known.lifted.found(row.digest(1)?, columns::lifted(row, 2)?),
+            USES => known.uses.found(row.digest(1)?, columns::uses(row, 2)?),
+            HELD => known.held.found((row.digest(1)?, row.digest(2)?), ()),
+            _ => return Err(Failure::Garbled("a row")),
+        }
+    }
+    // Without the row of `store`, which may have been deleted by hand, nothing was locked.
+    match is_there {
+        true => Ok(known),
+        false => Err(Failure::Garbled("the table of the store's state")),
+    }
+}
+
+fn writes(tables: &Tables, known: &Known, done: &Done, at_most: usize) -> Result<Packets, Failure> {
+    let dialect = tables.dialect;
+    let mut packets = Packets::new(at_most);
+    let mut put = |table: &str, key: &str, columns: &str, rows: Vec<String>| {
+        let [head, tail] = dialect.put(table, key, columns);
+        packets.rows(&head, rows, &tail)
+    };
+    let details = |details: &Option<Box<Details>>| details.clone().unwrap_or_default();
+    let revoked = known.revoked.put_rows().map(|(digest, revoked)| {
+        let (spent, issued, until) = columns_of(&revoked.listed);
+        let Details { rule, by, reason } = *details(&revoked.details);
+        let (issuer, claim) = match rule {
+            Some(RevocationKey::Rule { issuer, claim }) => (Some(written(&issuer)), claim),
+            _ => (None, None),
+        };
+        let (name, value) = claim
+            .map(|(name, value)| (written(&name), written(&value)))
+            .unzip();
+        let row = dialect.row().bytes(Some(digest)).int(issued).int(until);
+        let row = row
+            .int(secs(revoked.at))
+            .raw(if spent { "'1'" } else { "'0'" });
+        let row = row.text(issuer.as_deref()).text(name.as_deref());
+        let row = row.text(value.as_deref()).text(Some(&written(&by)));
+        row.text(Some(&written(&reason))).end()
+    });
+    let columns = "digest,issued_at_or_before,until,at,spent,issuer,claim,value,said_by,reason";
+    put(&tables.revoked, "digest", columns, revoked.collect())?;
+    let lifted = known.lifted.put_rows().map(|(digest, lifted)| {
+        let Lifted { at, until, .. } = *lifted;
+        let Details { by, reason, .. } = *details(&lifted.details);
+        let row = dialect
+            .row()
+            .bytes(Some(digest))
+            .int(secs(at))
+            .int(end(until));
+        let row = row.text(Some(&written(&by)));
+        row.text(Some(&written(&reason))).end()
+    });
+    let columns = "digest,at,until,said_by,reason";
+    put(&tables.lifted, "digest", columns, lifted.collect())?;
+    let uses = known
+        .uses
+        .put_rows()
+        .map(|(token, Uses { count, holder })| {
+            let row = dialect
+                .row()
+                .bytes(Some(token))
+                .int(i64::from(count.limit.get()));
+            let row = row.int(i64::from(count.taken)).int(end(count.until));
+            row.bytes(holder.as_ref().map(|holder| &holder[..])).end()
+        });
+    let columns = "token,max_uses,held,until,holder";
+    put(&tables.uses, "token", columns, uses.collect())?;
+    let pair = |token: &Digest, id: &Digest| {
+        let row = dialect.row().bytes(Some(token));
+        row.bytes(Some(id)).end()
+    };
+    let held = known
+        .held
+        .put_rows()
+        .map(|((token, id), ())| pair(token, id));
+    put(&tables.held, "token,use_id", "token,use_id", held.collect())?;
+    let drop = |table: &str, key: &str| format!("DELETE FROM {table} WHERE {key} IN (");
+    let gone = known.revoked.deleted().map(|digest| dialect.bytes(digest));
+    packets.rows(&drop(&tables.revoked, "digest"), gone, ")")?;
+    let returned = known.held.deleted().map(|(token, id)| pair(token, id));
+    packets.rows(&drop(&tables.held, "(token,use_id)"), returned, ")")?;
+    let [before, after] = dialect.event_until;
+    let events = done.events.iter().map(|event| {
+        let until = event
+            .until
+            .map_or("NULL".to_owned(), |until| until.to_string());
+        let row = dialect
+            .row()
+            .int(event.seq)
+            .int(event.mark)
+            .raw(dialect.now);
+        let row = row
+            .int(event.what)
+            .bytes(Some(&event.digest))
+            .int(event.issued);
+        row.raw(format_args!("{before}{until}{after}"))
+            .int(event.at)
+            .end()
+    });
+    // Not `put`: a number that exists already must be an error.
+    packets.rows(
+        &format!("INSERT INTO {} VALUES ", tables.events),
+        events,
+        "",
+    )?;
+    if let Some(last) = done.events.last() {
+        let statement = tables.last_event.replace("{seq}", &last.seq.to_string());
+        packets.add(&statement.replace("{mark}", &last.mark.to_string()));
+    }
+    let is_acknowledged = |answer: &Answer| match answer {
+        Answer::Done | Answer::Found(true) => true,
+        Answer::Use(outcome) => matches!(outcome, UseOutcome::Taken { .. }),
+        _ => false,
+    };
+    if let Some(flush) = &tables.flush
+        && packets.is_empty()
+        && done.answers.iter().any(is_acknowledged)
+    {
+        packets.add(flush);
+    }
+    Ok(packets)
+}
+
+/// MariaDB converts longer lists to subqueries (`in_predicate_conversion_threshold`), which may not
+/// use the index.
+const _: () = assert!(IN_A_LIST < 1_000);
