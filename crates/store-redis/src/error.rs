@@ -53,7 +53,7 @@ pub enum RedisStoreError {
         node: String,
         /// The server's answer, which names the command or key.
         #[source]
-        source: Arc<redis::RedisError>,
+        source: Arc<dyn Error + Send + Sync>,
     },
     /// The server answered with an error.
     #[error("{node} answered with an error")]
