@@ -4,41 +4,15 @@ use std::future::ready;
 
 use moka::ops::compute::Op;
 use tower_revoke_core::{
-    Change, Lift, Listed, Revocation, RevocationKind, Store, StoreError, TokenId, TokenStatus,
+    Change, Lift, Listed, Revocation, Store, StoreError, TokenId, TokenStatus,
     UnixTime, Use, UseOutcome,
 };
 
 use super::{Answer, Engine, versions::Move};
 use crate::{
-    mirror::{Key, Write},
+    mirror::{Key, Write, is_rule},
     timer::Timer,
 };
-
-/// The effect of a write on the mirror and the cache.
-struct After {
-    /// The status that the token has now, if `stands`, or no longer has.
-    status: TokenStatus,
-    stands: bool,
-    write: Write,
-}
-
-impl After {
-    fn stands(status: TokenStatus, write: Write) -> Self {
-        Self {
-            status,
-            stands: true,
-            write,
-        }
-    }
-
-    fn stands_no_longer(status: TokenStatus, write: Write) -> Self {
-        Self {
-            status,
-            stands: false,
-            write,
-        }
-    }
-}
 
 impl<S: Store, T: Timer> Engine<S, T> {
     pub(super) async fn write_revocations(
@@ -57,11 +31,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         let after = |(): &()| {
             let said = revocations.iter().map(|revocation| {
                 let at = revocation.said_at().unwrap_or(UnixTime::EPOCH);
-                let status = match revocation.kind() {
-                    RevocationKind::Revoked => TokenStatus::Revoked,
-                    RevocationKind::Spent => TokenStatus::Spent,
-                };
-                After::stands(status, Write::Lists(revocation.into(), at))
+                Write::Lists(revocation.into(), at)
             });
             said.collect()
         };
@@ -76,19 +46,10 @@ impl<S: Store, T: Timer> Engine<S, T> {
         let known = &known.iter().map(prolonged).collect::<Vec<_>>()[..];
         let key = |change: &Change| Key {
             digest: *change.key(),
-            is_rule: matches!(
-                change,
-                Change::Listed {
-                    listed: Listed::Rule { .. },
-                    ..
-                }
-            ),
+            is_rule: is_rule(change),
         };
         // The store ignores a revocation that was lifted since, so only the store knows the result.
-        let after = |(): &()| {
-            let doubtful = || After::stands_no_longer(TokenStatus::Revoked, Write::Unknown);
-            known.iter().map(|_| doubtful()).collect()
-        };
+        let after = |(): &()| vec![Write::Unknown; known.len()];
         let keys = known.iter().map(key).collect();
         let feed = self.source.store.feed();
         let feed = feed.ok_or(StoreError::Unsupported(
@@ -98,15 +59,14 @@ impl<S: Store, T: Timer> Engine<S, T> {
     }
 
     pub(super) async fn write_lift(&self, lift: &Lift) -> Result<bool, StoreError> {
-        let lifts = Write::Lifts(lift.at);
-        let after = |_: &bool| Some(After::stands_no_longer(TokenStatus::Revoked, lifts));
+        let after = |_: &bool| Some(Write::Lifts(lift.at));
         let key = Key::of(&lift.key);
         self.write(key, self.source.store.lift(lift), after).await
     }
 
     pub(super) async fn write_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {
         let until = use_.until;
-        let used_up = |own| After::stands(TokenStatus::Spent, Write::UsesUp { until, own });
+        let used_up = |own| Write::UsesUp { until, own };
         let after = |outcome: &UseOutcome| {
             if let (UseOutcome::Taken { .. }, Some(mirror)) = (outcome, &self.source.mirror) {
                 mirror.keep_use(use_);
@@ -128,9 +88,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
             // again after the store has returned it.
             mirror.drop_use(use_);
         }
-        let after = |released: &bool| {
-            released.then(|| After::stands_no_longer(TokenStatus::Spent, Write::Frees))
-        };
+        let after = |returned: &bool| returned.then_some(Write::Frees);
         let key = Key::of(&use_.token.into());
         self.write(key, self.source.store.return_use(use_), after)
             .await
@@ -140,7 +98,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         &self,
         key: Key,
         call: impl Future<Output = Result<R, StoreError>> + Send,
-        after: impl FnOnce(&R) -> Option<After> + Send,
+        after: impl FnOnce(&R) -> Option<Write> + Send,
     ) -> Result<R, StoreError> {
         let after = |result: &R| after(result).into_iter().collect();
         self.write_all(vec![key], call, after).await
@@ -157,7 +115,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         &self,
         keys: Vec<Key>,
         call: impl Future<Output = Result<R, StoreError>> + Send,
-        after: impl FnOnce(&R) -> Vec<After> + Send,
+        after: impl FnOnce(&R) -> Vec<Write> + Send,
     ) -> Result<R, StoreError> {
         let mut done = None;
         let in_time = self
@@ -172,8 +130,8 @@ impl<S: Store, T: Timer> Engine<S, T> {
                     versions.iter_mut().for_each(Move::cancel);
                 }
                 if let Some(mirror) = &self.source.mirror {
-                    for (key, after) in keys.iter().zip(&after) {
-                        mirror.write(*key, after.write);
+                    for (key, write) in keys.iter().zip(&after) {
+                        mirror.write(*key, *write);
                     }
                 }
                 drop(versions);
@@ -196,23 +154,29 @@ impl<S: Store, T: Timer> Engine<S, T> {
         result
     }
 
-    async fn keep(&self, id: TokenId, after: After) {
+    /// Keeps a rejection for an outage that follows, or drops one that no longer stands.
+    async fn keep(&self, id: TokenId, write: Write) {
         if S::ANSWERS_AT_ONCE {
             return;
         }
+        let put = |status| {
+            Op::Put(Answer {
+                status,
+                asked: None,
+            })
+        };
         let entry = self.answers.entry(id);
         entry
             .and_compute_with(|known| {
                 let known = known.map(|entry| entry.into_value().status);
-                ready(match after.status {
-                    status if after.stands => Op::Put(Answer {
-                        status,
-                        asked: None,
-                    }),
-                    status if known == Some(status) => Op::Remove,
-                    // A lift ends a revocation of either kind.
-                    TokenStatus::Revoked => Op::Remove,
-                    _ => Op::Nop,
+                ready(match write {
+                    Write::Lists(Listed::Spent { .. }, _) | Write::UsesUp { .. } => {
+                        put(TokenStatus::Spent)
+                    }
+                    Write::Lists(..) => put(TokenStatus::Revoked),
+                    // Returning a use ends no revocation.
+                    Write::Frees if known == Some(TokenStatus::Revoked) => Op::Nop,
+                    Write::Frees | Write::Lifts(_) | Write::Unknown => Op::Remove,
                 })
             })
             .await;
