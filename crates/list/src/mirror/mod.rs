@@ -19,10 +19,10 @@ use tower_revoke_core::{
     Change, KeyDigest, Listed, RevocationKey, TokenStatus, UnixTime, Use, VerifiedToken, retention,
 };
 
-use self::{shard::Look, tables::is_rule, uses::OwnUses};
+use self::{shard::Look, uses::OwnUses};
 pub(crate) use self::{
     shard::{Lost, Shard, Write},
-    tables::Tables,
+    tables::{Tables, is_rule},
 };
 use crate::status::or_worse;
 

@@ -78,7 +78,7 @@ impl Tables<Shard> {
     }
 }
 
-pub(super) fn is_rule(change: &Change) -> bool {
+pub(crate) fn is_rule(change: &Change) -> bool {
     matches!(
         change,
         Change::Listed {
