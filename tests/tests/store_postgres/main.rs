@@ -1,5 +1,7 @@
 //! Tests the PostgreSQL store on real servers.
 
+#![expect(clippy::print_stdout, reason = "what was measured is printed")]
+
 mod conformance;
 mod crash;
 mod feed;

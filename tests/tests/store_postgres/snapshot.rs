@@ -1,8 +1,9 @@
 //! Tests that writes stay fast while a client holds a snapshot for a long time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::{Connection, Executor, PgConnection};
+use tokio::time::Instant;
 use tower_revoke_core::Store;
 use tower_revoke_testing::rounds;
 use tower_revoke_tests::{

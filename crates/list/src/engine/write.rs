@@ -4,8 +4,8 @@ use std::future::ready;
 
 use moka::ops::compute::Op;
 use tower_revoke_core::{
-    Change, Lift, Listed, Revocation, Store, StoreError, TokenId, TokenStatus,
-    UnixTime, Use, UseOutcome,
+    Change, Lift, Listed, Revocation, Store, StoreError, TokenId, TokenStatus, UnixTime, Use,
+    UseOutcome,
 };
 
 use super::{Answer, Engine, versions::Move};
