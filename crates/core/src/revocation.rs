@@ -84,8 +84,8 @@ impl Revocation {
         }
     }
 
-    /// Revokes all tokens under `key` that were issued until this is [said](Self::at): until now, on a
-    /// list's clock, unless a time is set.
+    /// Revokes all tokens under `key` that were issued until this revocation is made: until the time
+    /// of the list's clock, unless [`at`](Self::at) sets another.
     ///
     /// # Errors
     /// [`RevocationError::NoRule`] if the key is that of one token.
@@ -183,12 +183,12 @@ impl Revocation {
 
     /// Returns the latest `iat` of the tokens that a rule concerns. `None` for one token.
     pub fn issued_at_or_before(&self) -> Option<UnixTime> {
-        let until_said = || {
+        let when_made = || {
             self.key
                 .is_rule()
                 .then(|| self.at.unwrap_or(UnixTime::EPOCH))
         };
-        self.issued_at_or_before.or_else(until_said)
+        self.issued_at_or_before.or_else(when_made)
     }
 
     /// Returns until when stores keep it. `None` means for ever.
@@ -197,12 +197,12 @@ impl Revocation {
     }
 
     /// Returns when it was made, if that was set.
-    pub fn said_at(&self) -> Option<UnixTime> {
+    pub fn time(&self) -> Option<UnixTime> {
         self.at
     }
 
     /// Returns the person or program that made it. Empty if unknown.
-    pub fn said_by(&self) -> &str {
+    pub fn author(&self) -> &str {
         &self.by
     }
 

@@ -91,8 +91,8 @@ pub(crate) fn is_worth_repeating(error: &ExecutionError) -> bool {
         return matches!(error, ExecutionError::RequestTimeout(_));
     };
     match error {
-        RequestAttemptError::DbError(said, _) => matches!(
-            said,
+        RequestAttemptError::DbError(error, _) => matches!(
+            error,
             DbError::WriteTimeout { .. }
                 | DbError::ReadTimeout { .. }
                 | DbError::WriteFailure { .. }

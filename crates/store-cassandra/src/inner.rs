@@ -10,8 +10,8 @@ use crate::{
     error::Failure,
     log::Log,
     queue::{SharedRead, TokenQueues},
+    revocations::{Key, Order, Row},
     rows::{Uses, spent},
-    said::{Key, Order, Row},
     statements::Statements,
 };
 

@@ -3,7 +3,7 @@
 use scylla::DeserializeRow;
 use tower_revoke_core::{Listed, UnixTime, Use};
 
-use crate::said::{secs, time};
+use crate::revocations::{secs, time};
 
 /// The state of a token's uses.
 #[derive(Clone, Debug, Default, DeserializeRow)]

@@ -12,8 +12,8 @@ use crate::{
     cursor::ScanPosition,
     error::Failure,
     inner::{AT_ONCE, Inner, by_key},
+    revocations::{Key, secs},
     rows::{UsesRow, ended},
-    said::{Key, secs},
     uses::NOTICE,
 };
 

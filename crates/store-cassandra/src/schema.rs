@@ -17,7 +17,7 @@ const TABLES: [&str; 5] = [
     // read. kind: 0 revoked, 1 lifted, 2 revoked as spent. Times are seconds since 1970; null means without expiry.
     "CREATE TABLE IF NOT EXISTS {keyspace}.revoked (digest blob, id blob, kind tinyint, \
      issued_at_or_before bigint, until bigint, at bigint, issuer text, claim text, value text, \
-     said_by text, reason text, PRIMARY KEY (digest, id)) WITH gc_grace_seconds = 10800",
+     author text, reason text, PRIMARY KEY (digest, id)) WITH gc_grace_seconds = 10800",
     // Only conditional writes. version: a new random number with each change. holder: by which use,
     // if the token has one use; if it has more, each use has a row.
     "CREATE TABLE IF NOT EXISTS {keyspace}.uses (digest blob, use_id blob, max_uses bigint static, \

@@ -42,13 +42,13 @@ macro_rules! statements {
 
 statements! {
     look_up_revoked: "SELECT digest, id, kind, issued_at_or_before, until, at, issuer, claim, value, \
-        said_by, reason FROM {k}.revoked WHERE digest IN ?",
+        author, reason FROM {k}.revoked WHERE digest IN ?",
     look_up_uses: "SELECT DISTINCT digest, max_uses, held, until FROM {k}.uses WHERE digest IN ?",
     scan_revoked: "SELECT digest, id, kind, issued_at_or_before, until, at, issuer, claim, value, \
-        said_by, reason FROM {k}.revoked",
+        author, reason FROM {k}.revoked",
     scan_uses: "SELECT DISTINCT digest, max_uses, held, version, until FROM {k}.uses",
     insert_revocation: "INSERT INTO {k}.revoked (digest, id, kind, issued_at_or_before, until, at, issuer, claim, \
-        value, said_by, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        value, author, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     delete_revocation: "DELETE FROM {k}.revoked WHERE digest = ? AND id = ?",
     take_new: "INSERT INTO {k}.uses (digest, max_uses, held, holder, version, until) \
         VALUES (?, ?, 1, ?, ?, ?) IF NOT EXISTS",

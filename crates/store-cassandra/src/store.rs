@@ -9,7 +9,7 @@ use tower_revoke_core::{
     retention,
 };
 
-use crate::{error::Failure, inner::Inner, log::Table, said::Order};
+use crate::{error::Failure, inner::Inner, log::Table, revocations::Order};
 
 /// Keys that are written together under one deadline.
 const WRITTEN_AT_ONCE: usize = 128;

@@ -16,8 +16,8 @@ use crate::{
     inner::Inner,
     log::Table,
     queue::Reading,
+    revocations::{end, later},
     rows::Uses,
-    said::{end, later},
     statements::Statements,
 };
 

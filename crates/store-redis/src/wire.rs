@@ -57,7 +57,7 @@ pub(crate) struct Update {
 impl Update {
     pub(crate) fn revoke(revocation: &Revocation) -> Self {
         let key = revocation.key().digest();
-        let at = revocation.said_at().unwrap_or(UnixTime::EPOCH);
+        let at = revocation.time().unwrap_or(UnixTime::EPOCH);
         Self {
             key,
             command: list(b'R', key, revocation.into(), at),
@@ -244,7 +244,7 @@ impl Details {
     fn of(revocation: &Revocation) -> Self {
         let key = revocation.key();
         Self {
-            by: revocation.said_by().to_owned(),
+            by: revocation.author().to_owned(),
             reason: revocation.reason().to_owned(),
             rule: key.is_rule().then(|| key.clone()),
         }

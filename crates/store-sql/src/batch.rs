@@ -183,12 +183,12 @@ fn questions(tables: &Tables, keys: &Keys, at_most: usize) -> Result<Packets, Fa
     ask(
         REVOKED,
         "digest,issued_at_or_before,until,at,CASE WHEN spent THEN 1 ELSE 0 END,\
-         issuer,claim,value,said_by,reason",
+         issuer,claim,value,author,reason",
         &tables.revoked,
         "digest",
         digests(&keys.listed),
     )?;
-    let columns = "digest,at,until,said_by,reason";
+    let columns = "digest,at,until,author,reason";
     ask(
         LIFTED,
         columns,
@@ -257,7 +257,7 @@ fn writes(tables: &Tables, known: &Known, done: &Done, at_most: usize) -> Result
         let row = row.text(value.as_deref()).text(Some(&written(&by)));
         row.text(Some(&written(&reason))).end()
     });
-    let columns = "digest,issued_at_or_before,until,at,spent,issuer,claim,value,said_by,reason";
+    let columns = "digest,issued_at_or_before,until,at,spent,issuer,claim,value,author,reason";
     put(&tables.revoked, "digest", columns, revoked.collect())?;
     let lifted = known.lifted.put_rows().map(|(digest, lifted)| {
         let Lifted { at, until, .. } = *lifted;
@@ -270,7 +270,7 @@ fn writes(tables: &Tables, known: &Known, done: &Done, at_most: usize) -> Result
         let row = row.text(Some(&written(&by)));
         row.text(Some(&written(&reason))).end()
     });
-    let columns = "digest,at,until,said_by,reason";
+    let columns = "digest,at,until,author,reason";
     put(&tables.lifted, "digest", columns, lifted.collect())?;
     let uses = known
         .uses

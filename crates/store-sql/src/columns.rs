@@ -174,7 +174,7 @@ pub(crate) fn record(row: &impl Columns) -> Result<RevocationRecord, Failure> {
 }
 
 /// Reads a revocation with its details from: issued, until, at, whether it is spent, issuer, claim,
-/// value, said_by, reason.
+/// value, author, reason.
 pub(crate) fn kept(row: &impl Columns, place: usize) -> Result<merge::Revoked, Failure> {
     let claim = plain(row, place + 5)?.map(Cow::Owned);
     let claim = claim.zip(plain(row, place + 6)?);
@@ -190,7 +190,7 @@ pub(crate) fn kept(row: &impl Columns, place: usize) -> Result<merge::Revoked, F
     })
 }
 
-/// Reads a lift from: at, until, said_by, reason.
+/// Reads a lift from: at, until, author, reason.
 pub(crate) fn lifted(row: &impl Columns, place: usize) -> Result<Lifted, Failure> {
     Ok(Lifted {
         at: time(row.number(place)?),

@@ -41,11 +41,11 @@ pub(crate) enum Op {
 }
 
 impl Op {
-    pub(crate) fn revoke(said: &Revocation) -> Self {
-        let mut revoked = Revoked::from(said);
+    pub(crate) fn revoke(revocation: &Revocation) -> Self {
+        let mut revoked = Revoked::from(revocation);
         revoked.listed = storable(revoked.listed);
         revoked.at = storable_time(revoked.at);
-        Self::Revoke(said.key().digest(), revoked)
+        Self::Revoke(revocation.key().digest(), revoked)
     }
 
     pub(crate) fn lift(lift: &Lift) -> Self {

@@ -93,7 +93,7 @@ async fn a_write_of_a_clock_that_is_behind_counts(address: &str) {
     store.revoke(&[revocation(1)]).await.expect("a revocation");
     let session = driver(address).await;
     // An hour ahead, as written by a node with a fast clock.
-    let ahead = "INSERT INTO skewed.revoked (digest, id, kind, at, said_by, reason) \
+    let ahead = "INSERT INTO skewed.revoked (digest, id, kind, at, author, reason) \
                  VALUES (?, ?, 1, 5, '', '') USING TIMESTAMP ?";
     let now = tower_revoke_core::Clock::system().now().as_secs() as i64;
     let values = (

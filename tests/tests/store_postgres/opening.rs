@@ -72,7 +72,7 @@ async fn operators_can_read_rules_and_reasons_in_the_tables() {
     let said = Revocation::rule(key.clone(), UnixTime::from_secs(5)).expect("the key of a rule");
     let said = said.by("ann@example.com").because("laptop lost");
     store.revoke(&[said]).await.expect("a revocation");
-    let row = server.sql("SELECT issuer, claim, value, said_by, reason FROM tower_revoke.revoked");
+    let row = server.sql("SELECT issuer, claim, value, author, reason FROM tower_revoke.revoked");
     let expected = "https://id.example.com|sub|bob|ann@example.com|laptop lost";
     assert_eq!(row, expected);
     let lift = Lift {
@@ -82,7 +82,7 @@ async fn operators_can_read_rules_and_reasons_in_the_tables() {
         reason: "found".to_owned(),
     };
     assert!(store.lift(&lift).await.expect("a lift"));
-    let row = server.sql("SELECT at, said_by, reason FROM tower_revoke.lifted");
+    let row = server.sql("SELECT at, author, reason FROM tower_revoke.lifted");
     assert_eq!(row, "9|eve|found");
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn keep_private<B>(response: &mut Response<B>) {
     let says = |name: &[u8]| {
         directives
             .iter()
-            .any(|said| said.eq_ignore_ascii_case(name))
+            .any(|other| other.eq_ignore_ascii_case(name))
     };
     if says(b"no-store") || says(b"private") {
         return;

@@ -73,12 +73,12 @@ impl From<&Revocation> for Revoked {
         let key = revocation.key();
         let details = Details {
             rule: key.is_rule().then(|| key.clone()),
-            by: revocation.said_by().to_owned(),
+            by: revocation.author().to_owned(),
             reason: revocation.reason().to_owned(),
         };
         Self {
             listed: revocation.into(),
-            at: revocation.said_at().unwrap_or(UnixTime::EPOCH),
+            at: revocation.time().unwrap_or(UnixTime::EPOCH),
             details: details.kept(),
         }
     }

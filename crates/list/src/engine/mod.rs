@@ -186,7 +186,7 @@ impl<S: Store, T: Timer> Revocations for Engine<S, T> {
     ) -> BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async move {
             self.tidy();
-            let (key, by, reason) = (revocation.key(), revocation.said_by(), revocation.reason());
+            let (key, by, reason) = (revocation.key(), revocation.author(), revocation.reason());
             // An operator makes rules. Single tokens are revoked all the time, by layers.
             if key.is_rule() {
                 tracing::info!(?key, by, reason, "revoke");

@@ -20,20 +20,18 @@ impl<S: Store, T: Timer> Engine<S, T> {
         revocations: Vec<Revocation>,
     ) -> Result<(), StoreError> {
         let complete = |revocation: Revocation| {
-            let at = revocation
-                .said_at()
-                .unwrap_or_else(|| self.source.clock.now());
+            let at = revocation.time().unwrap_or_else(|| self.source.clock.now());
             revocation
                 .at(at)
                 .with_max_token_life(self.source.max_token_life)
         };
         let revocations: Vec<_> = revocations.into_iter().map(complete).collect();
         let after = |(): &()| {
-            let said = revocations.iter().map(|revocation| {
-                let at = revocation.said_at().unwrap_or(UnixTime::EPOCH);
+            let effects = revocations.iter().map(|revocation| {
+                let at = revocation.time().unwrap_or(UnixTime::EPOCH);
                 Write::Lists(revocation.into(), at)
             });
-            said.collect()
+            effects.collect()
         };
         let keys = revocations.iter().map(|one| Key::of(one.key())).collect();
         let call = self.source.store.revoke(&revocations);

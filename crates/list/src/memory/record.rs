@@ -52,7 +52,7 @@ impl Record {
         revoked.into_iter().chain(used_up)
     }
 
-    /// The revocation, with all that was said about it.
+    /// The revocation, with its author and reason.
     pub(super) fn details(&self, digest: KeyDigest) -> Option<RevocationRecord> {
         let revoked = self.state.revoked.as_ref()?;
         let details = revoked.details.as_deref().cloned().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use tower_revoke_core::{Listed, UnixTime};
 
-use super::state::{Said, State};
+use super::state::{Revoked, State};
 
 /// A packed state: 31 bits for `until` in seconds since [`START`], one bit for "spent", and 24 bits
 /// for how many seconds before `until` the token was revoked, or for "used up".
@@ -27,15 +27,15 @@ impl Packed {
     /// Packs a state. Returns `None` if it does not fit.
     pub(super) fn new(state: &State) -> Option<Self> {
         let State {
-            said,
+            revoked,
             used_up,
             lifted: None,
         } = *state
         else {
             return None;
         };
-        let (until, spent, before) = match (said, used_up) {
-            (Some(Said { listed, at }), None) => {
+        let (until, spent, before) = match (revoked, used_up) {
+            (Some(Revoked { listed, at }), None) => {
                 let spent = match listed {
                     Listed::Revoked { .. } => 0,
                     Listed::Spent { .. } => SPENT,
@@ -87,7 +87,7 @@ impl Packed {
             before => UnixTime::from_secs(self.until().as_secs() - u64::from(before)),
         };
         State {
-            said: Some(Said { listed, at }),
+            revoked: Some(Revoked { listed, at }),
             ..State::default()
         }
     }
@@ -111,7 +111,7 @@ mod tests {
     fn revoked(until: Option<u64>, at: u64) -> State {
         let until = until.map(UnixTime::from_secs);
         State {
-            said: Some(Said {
+            revoked: Some(Revoked {
                 listed: Listed::Revoked { until },
                 at: UnixTime::from_secs(at),
             }),
@@ -156,7 +156,7 @@ mod tests {
             if is_used_up {
                 state = State { used_up: Some(until), ..State::default() };
             } else if spent {
-                state.said = state.said.map(|said| Said { listed: Listed::Spent { until }, ..said });
+                state.revoked = state.revoked.map(|revoked| Revoked { listed: Listed::Spent { until }, ..revoked });
             }
             let packed = Packed::new(&state).expect("it fits");
             prop_assert_eq!(packed.state(), state);

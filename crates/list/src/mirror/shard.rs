@@ -10,7 +10,7 @@ use tower_revoke_core::{Change, KeyDigest, Listed, UnixTime, retention};
 
 use super::{
     packed::Packed,
-    state::{Lifted, Said, State},
+    state::{Lifted, Revoked, State},
 };
 
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ struct Own {
     /// write listed the key again.
     ask: bool,
     /// The time of a revocation that was made here. A lift with a later time may have ended it.
-    said_at: Option<UnixTime>,
+    revoked_at: Option<UnixTime>,
     /// Whether a use that was taken here was the last one, and the feed has yet to report it.
     untold: bool,
 }
@@ -155,13 +155,13 @@ impl Shard {
             number,
             feed: before,
             ask: false,
-            said_at: None,
+            revoked_at: None,
             untold: false,
         });
         own.number = number;
         match write {
             Write::Lists(listed, at) => {
-                own.said_at = own.said_at.max(Some(at));
+                own.revoked_at = own.revoked_at.max(Some(at));
                 // As the store does: later than any lift, even if this node's clock is behind.
                 let at = state.lifted.map_or(at, |lifted| at.max(lifted.at));
                 state.apply(&Change::Listed {
@@ -178,9 +178,9 @@ impl Shard {
             }
             Write::Lifts(at) => {
                 own.ask = true;
-                if let Some(said) = state.said {
-                    let after = UnixTime::from_secs(said.at.as_secs().saturating_add(1));
-                    let (at, until) = (at.max(after), said.listed.until());
+                if let Some(revoked) = state.revoked {
+                    let after = UnixTime::from_secs(revoked.at.as_secs().saturating_add(1));
+                    let (at, until) = (at.max(after), revoked.listed.until());
                     state.apply(&Change::Lifted {
                         key: *key,
                         at,
@@ -218,14 +218,14 @@ impl Shard {
             // The feed has neither the revocation that was acknowledged here nor a later lift. If
             // the call is complete, the store has lost the revocation; either way it stays in
             // force.
-            let untold = own.said_at.filter(|at| {
+            let untold = own.revoked_at.filter(|at| {
                 let lifted_before = own.feed.lifted.is_none_or(|lifted| lifted.at <= *at);
-                own.feed.said.is_none() && lifted_before
+                own.feed.revoked.is_none() && lifted_before
             });
-            if let (Some(at), Some(said)) = (untold, here.said) {
-                state.said = Some(said);
+            if let (Some(at), Some(revoked)) = (untold, here.revoked) {
+                state.revoked = Some(revoked);
                 if complete {
-                    let listed = said.listed;
+                    let listed = revoked.listed;
                     lost.changes.push(Change::Listed { key, listed, at });
                 }
             }
@@ -249,7 +249,7 @@ impl Shard {
                 continue;
             };
             let mut state = self.known(key);
-            let stands = state.said.is_none_or(|said| said.at >= lifted.at);
+            let stands = state.revoked.is_none_or(|revoked| revoked.at >= lifted.at);
             if state.lifted.is_none() && stands {
                 state.lifted = Some(lifted);
                 self.put(key, state);
@@ -298,10 +298,10 @@ impl Shard {
             let there = loaded.known(&key);
             state.used_up = None;
             state.lifted.take_if(|lifted| there.lifted == Some(*lifted));
-            state.said.take_if(|said| {
-                let lists = |other: Said| other.listed.longer(said.listed) == other.listed;
-                let lifts = |lifted: Lifted| lifted.at > said.at;
-                there.said.is_some_and(lists) || there.lifted.is_some_and(lifts)
+            state.revoked.take_if(|revoked| {
+                let lists = |other: Revoked| other.listed.longer(revoked.listed) == other.listed;
+                let lifts = |lifted: Lifted| lifted.at > revoked.at;
+                there.revoked.is_some_and(lists) || there.lifted.is_some_and(lifts)
             });
             state.changes(key)
         };

@@ -10,7 +10,7 @@ use tower_revoke_core::{
 /// independent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
-    pub(super) said: Option<Said>,
+    pub(super) revoked: Option<Revoked>,
     /// Until when the uses are kept, if all are taken.
     pub(super) used_up: Option<Option<UnixTime>>,
     pub(super) lifted: Option<Lifted>,
@@ -18,7 +18,7 @@ pub(super) struct State {
 
 /// A revocation or a rule, and when it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct Revoked {
     pub(super) listed: Listed,
     pub(super) at: UnixTime,
 }
@@ -34,7 +34,7 @@ impl State {
     /// Returns how the key is listed.
     pub(super) fn listed(&self) -> Option<Listed> {
         let used_up = self.used_up.map(|until| Listed::Spent { until });
-        merge::listed(self.said.map(|said| said.listed), used_up)
+        merge::listed(self.revoked.map(|revoked| revoked.listed), used_up)
     }
 
     /// Applies the next change of the key.
@@ -43,7 +43,7 @@ impl State {
     /// intermediate states err on the side of rejecting.
     pub(super) fn apply(&mut self, change: &Change) {
         match *change {
-            Change::Listed { listed, at, .. } => self.say(Said { listed, at }),
+            Change::Listed { listed, at, .. } => self.revoke(Revoked { listed, at }),
             Change::UsedUp { until, .. } => {
                 let known = self.used_up.unwrap_or(until);
                 self.used_up = Some(later_end(known, until));
@@ -51,10 +51,10 @@ impl State {
             Change::Lifted { at, until, .. } => {
                 // A lift is later than the revocation that it ends. So this lift is an old change
                 // that is delivered again, and the revocation was made after it.
-                if self.said.is_some_and(|said| said.at >= at) {
+                if self.revoked.is_some_and(|revoked| revoked.at >= at) {
                     return;
                 }
-                self.said = None;
+                self.revoked = None;
                 let last = self.lifted.unwrap_or(Lifted { at, until });
                 self.lifted = Some(Lifted {
                     at: last.at.max(at),
@@ -67,23 +67,23 @@ impl State {
         }
     }
 
-    fn say(&mut self, new: Said) {
-        let Some(said) = &mut self.said else {
-            self.said = Some(new);
+    fn revoke(&mut self, new: Revoked) {
+        let Some(revoked) = &mut self.revoked else {
+            self.revoked = Some(new);
             return;
         };
-        let is_over = |lifted: Lifted| new.at < lifted.at && said.at >= lifted.at;
+        let is_over = |lifted: Lifted| new.at < lifted.at && revoked.at >= lifted.at;
         if self.lifted.is_some_and(is_over) {
             return;
         }
-        said.listed = said.listed.longer(new.listed);
-        said.at = said.at.max(new.at);
+        revoked.listed = revoked.listed.longer(new.listed);
+        revoked.at = revoked.at.max(new.at);
     }
 
     /// Drops what expired before a time.
     pub(super) fn forget(&mut self, before: UnixTime) {
         let past = |until| retention::ended_before(until, before);
-        self.said.take_if(|said| past(said.listed.until()));
+        self.revoked.take_if(|revoked| past(revoked.listed.until()));
         self.used_up.take_if(|until| past(*until));
         self.lifted.take_if(|lifted| past(lifted.until));
     }
@@ -97,11 +97,11 @@ impl State {
         let lifted = self
             .lifted
             .map(|Lifted { at, until }| Change::Lifted { key, at, until });
-        let said = self
-            .said
-            .map(|Said { listed, at }| Change::Listed { key, listed, at });
+        let revoked = self
+            .revoked
+            .map(|Revoked { listed, at }| Change::Listed { key, listed, at });
         // After the lift: a store restores it as a revocation that is made then.
         let used_up = self.used_up.map(|until| Change::UsedUp { key, until });
-        lifted.into_iter().chain(said).chain(used_up)
+        lifted.into_iter().chain(revoked).chain(used_up)
     }
 }

@@ -6,7 +6,7 @@ use tower_revoke_core::{BoxError, Change, Revocation, StoreError};
 
 use super::{
     PAGE,
-    line::{self, LineError, Said},
+    line::{self, Entry, LineError},
 };
 use crate::engine::AnyEngine;
 
@@ -93,8 +93,8 @@ pub(crate) async fn import<L: AsRef<str>>(
         if text.is_empty() {
             continue;
         }
-        let said = match line::read(text) {
-            Ok(said) => said,
+        let entry = match line::read(text) {
+            Ok(entry) => entry,
             Err(error) => {
                 // Store the lines before it first, as the error promises.
                 batch.keep(engine).await?;
@@ -110,9 +110,9 @@ pub(crate) async fn import<L: AsRef<str>>(
                 });
             }
         };
-        match said {
-            Said::Revocation(revocation) => batch.revocations.push(revocation),
-            Said::Digest(change) => batch.digests.push(change),
+        match entry {
+            Entry::Revocation(revocation) => batch.revocations.push(revocation),
+            Entry::Digest(change) => batch.digests.push(change),
         }
         if batch.len() == PAGE {
             kept += mem::replace(&mut batch, Batch::new(number + 1))

@@ -72,7 +72,7 @@ impl TryFrom<String> for Hex {
 }
 
 /// The contents of a line.
-pub(super) enum Said {
+pub(super) enum Entry {
     Revocation(Revocation),
     /// Only the digest of the key is known.
     Digest(Change),
@@ -119,17 +119,17 @@ pub(super) fn write(record: &RevocationRecord) -> Result<String, serde_json::Err
     Ok(serde_json::to_string(&line)? + "\n")
 }
 
-pub(super) fn read(line: &str) -> Result<Said, LineError> {
+pub(super) fn read(line: &str) -> Result<Entry, LineError> {
     let malformed = |error: serde_json::Error| LineError::Malformed(error.into());
     let Version { v } = serde_json::from_str(line).map_err(malformed)?;
     if v != VERSION {
         return Err(LineError::Version(v));
     }
     let line: Line = serde_json::from_str(line).map_err(malformed)?;
-    said(line).map_err(|error| LineError::Malformed(error.into()))
+    entry(line).map_err(|error| LineError::Malformed(error.into()))
 }
 
-fn said(line: Line) -> Result<Said, &'static str> {
+fn entry(line: Line) -> Result<Entry, &'static str> {
     let until = line.until;
     let listed = match (line.issued_at_or_before, line.spent) {
         (Some(_), true) => return Err("a rule with `spent`, which only tokens can be"),
@@ -153,7 +153,7 @@ fn said(line: Line) -> Result<Said, &'static str> {
             _ => return Err("one of `claim` and `value` without the other"),
         },
         (None, None, Some(digest)) => {
-            return Ok(Said::Digest(Change::Listed {
+            return Ok(Entry::Digest(Change::Listed {
                 key: KeyDigest::from_bytes(digest.0),
                 listed,
                 at: line.at,
@@ -172,5 +172,5 @@ fn said(line: Line) -> Result<Said, &'static str> {
     let revocation = record
         .revocation()
         .ok_or("the key of a token as a rule's")?;
-    Ok(Said::Revocation(revocation))
+    Ok(Entry::Revocation(revocation))
 }

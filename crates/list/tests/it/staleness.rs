@@ -193,7 +193,7 @@ async fn a_revocation_records_its_time() {
     a.revoke(end_of(&token("1"))).await.unwrap();
     a.revoke(end_of(&token("2")).at(ISSUED)).await.unwrap();
     let now = ISSUED.saturating_add(Duration::from_secs(7));
-    assert_eq!(store.said_at(), [Some(now), Some(ISSUED)]);
+    assert_eq!(store.times(), [Some(now), Some(ISSUED)]);
 }
 
 #[tokio::test]

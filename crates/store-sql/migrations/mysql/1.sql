@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS `{p}revoked` (
     issuer LONGTEXT,
     claim LONGTEXT,
     value LONGTEXT,
-    said_by LONGTEXT NOT NULL,
+    author LONGTEXT NOT NULL,
     reason LONGTEXT NOT NULL,
     KEY ends (until)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS `{p}lifted` (
     digest BINARY(16) NOT NULL PRIMARY KEY,
     at BIGINT NOT NULL,
     until BIGINT,
-    said_by LONGTEXT NOT NULL,
+    author LONGTEXT NOT NULL,
     reason LONGTEXT NOT NULL,
     KEY ends (until)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

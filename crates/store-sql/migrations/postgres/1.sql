@@ -27,7 +27,7 @@ CREATE TABLE {schema}.revoked (
     issuer text,
     claim text,
     value text,
-    said_by text NOT NULL,
+    author text NOT NULL,
     reason text NOT NULL
 );
 CREATE INDEX revoked_ends ON {schema}.revoked (until) WHERE until IS NOT NULL;
@@ -37,7 +37,7 @@ CREATE TABLE {schema}.lifted (
     digest bytea PRIMARY KEY CHECK (octet_length(digest) = 16),
     at bigint NOT NULL,
     until bigint,
-    said_by text NOT NULL,
+    author text NOT NULL,
     reason text NOT NULL
 );
 CREATE INDEX lifted_ends ON {schema}.lifted (until) WHERE until IS NOT NULL;

@@ -27,7 +27,7 @@ CREATE TABLE revoked (
     issuer TEXT,
     claim TEXT,
     value TEXT,
-    said_by TEXT NOT NULL,
+    author TEXT NOT NULL,
     reason TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX revoked_ends ON revoked (until) WHERE until IS NOT NULL;
@@ -37,7 +37,7 @@ CREATE TABLE lifted (
     digest BLOB NOT NULL PRIMARY KEY CHECK (length(digest) = 16),
     at INTEGER NOT NULL,
     until INTEGER,
-    said_by TEXT NOT NULL,
+    author TEXT NOT NULL,
     reason TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX lifted_ends ON lifted (until) WHERE until IS NOT NULL;

@@ -20,7 +20,7 @@ const ALL: &str = "LIMIT 18446744073709551615";
 /// The columns of a record.
 const RECORD: &str = "r.digest, r.issued_at_or_before, r.until, r.at, r.spent, \
                       CAST(r.issuer AS BINARY), CAST(r.claim AS BINARY), CAST(r.value AS BINARY), \
-                      CAST(r.said_by AS BINARY), CAST(r.reason AS BINARY)";
+                      CAST(r.author AS BINARY), CAST(r.reason AS BINARY)";
 
 impl Reader for MySql {
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, Failure> {

@@ -46,7 +46,7 @@ pub(super) fn tables(schema: &str, id: &Digest) -> Tables {
 
 /// The columns of a record.
 const RECORD: &str = "digest, issued_at_or_before, until, at, spent::int::bigint AS spent, issuer, \
-                      claim, value, said_by, reason";
+                      claim, value, author, reason";
 
 /// The statements, with the name of the schema filled in.
 #[derive(Debug)]

@@ -107,15 +107,15 @@ pub(crate) enum Code {
 
 impl Code {
     pub(crate) fn of(error: &sqlx::Error) -> Self {
-        let said = match error {
-            sqlx::Error::Database(said) => said.try_downcast_ref::<SqliteError>(),
+        let reported = match error {
+            sqlx::Error::Database(error) => error.try_downcast_ref::<SqliteError>(),
             _ => None,
         };
-        said.map_or(Self::Other, Self::of_sqlite)
+        reported.map_or(Self::Other, Self::of_sqlite)
     }
 
-    fn of_sqlite(said: &SqliteError) -> Self {
-        let code = sqlx::error::DatabaseError::code(said);
+    fn of_sqlite(error: &SqliteError) -> Self {
+        let code = sqlx::error::DatabaseError::code(error);
         let number = code.and_then(|code| code.parse::<u32>().ok());
         match number.map(|number| number & 0xff) {
             Some(5) => Self::Busy,

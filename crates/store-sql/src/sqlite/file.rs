@@ -79,7 +79,7 @@ pub(crate) async fn open(
                 tokio::task::yield_now().await;
             }
             Err(Rejected::Driver(error)) => return Err(SqliteStoreError::of_driver(path, error)),
-            Err(Rejected::Said(error)) => return Err(error),
+            Err(Rejected::Final(error)) => return Err(error),
             Ok(opened) => return Ok(opened),
         }
     }
@@ -88,7 +88,7 @@ pub(crate) async fn open(
 /// Why the file was not opened.
 enum Rejected {
     Driver(sqlx::Error),
-    Said(SqliteStoreError),
+    Final(SqliteStoreError),
 }
 
 impl From<sqlx::Error> for Rejected {
@@ -128,7 +128,7 @@ async fn contend(path: &Path, options: &SqliteConnectOptions) -> Result<(), Reje
     match begun {
         Err(error) if Code::of(&error) == Code::Busy => Ok(()),
         Err(error) => Err(error.into()),
-        Ok(_) => Err(Rejected::Said(SqliteStoreError::NoLocks {
+        Ok(_) => Err(Rejected::Final(SqliteStoreError::NoLocks {
             path: path.to_owned(),
         })),
     }
@@ -144,7 +144,7 @@ async fn begin_in_turn(path: &Path, link: &mut SqliteConnection) -> Result<Opene
     if version == 0 {
         let mut id = [0; 16];
         let why = SqliteStoreError::Setting("the system gives no random numbers");
-        getrandom::fill(&mut id).map_err(|_| Rejected::Said(why))?;
+        getrandom::fill(&mut id).map_err(|_| Rejected::Final(why))?;
         let insert = sqlx::query("INSERT INTO store (only_one, id) VALUES (1, ?)");
         insert.bind(&id[..]).execute(&mut *link).await?;
     }
@@ -157,7 +157,7 @@ async fn begin_in_turn(path: &Path, link: &mut SqliteConnection) -> Result<Opene
     let id = row.try_get::<&[u8], _>(0)?.try_into();
     let path = path.to_owned();
     Ok(Opened {
-        id: id.map_err(|_| Rejected::Said(SqliteStoreError::Foreign { path }))?,
+        id: id.map_err(|_| Rejected::Final(SqliteStoreError::Foreign { path }))?,
         seq: row.try_get(1)?,
     })
 }
@@ -168,12 +168,12 @@ fn accept(path: &Path, found: Found) -> Result<u32, Rejected> {
     match found {
         Found::Nothing => Ok(0),
         Found::Version(version) if version <= KNOWN => Ok(version),
-        Found::Version(found) => Err(Rejected::Said(SqliteStoreError::Newer {
+        Found::Version(found) => Err(Rejected::Final(SqliteStoreError::Newer {
             path: path(),
             found,
             known: KNOWN,
         })),
-        Found::Foreign => Err(Rejected::Said(SqliteStoreError::Foreign { path: path() })),
+        Found::Foreign => Err(Rejected::Final(SqliteStoreError::Foreign { path: path() })),
     }
 }
 

@@ -31,14 +31,14 @@ const FEED: &str = "\
     ORDER BY e.seq";
 
 const RECORD: &str = "\
-    SELECT digest, issued_at_or_before, until, at, spent, issuer, claim, value, said_by, reason \
+    SELECT digest, issued_at_or_before, until, at, spent, issuer, claim, value, author, reason \
     FROM revoked WHERE digest = ?1";
 
 const RECORDS: &str = "\
     WITH seen AS MATERIALIZED \
     (SELECT * FROM revoked WHERE digest > ?1 ORDER BY digest LIMIT ?2) \
     SELECT w.digest, w.issued_at_or_before, w.until, w.at, w.spent, w.issuer, w.claim, w.value, \
-    w.said_by, w.reason, (SELECT count(*) FROM seen), (SELECT max(digest) FROM seen) \
+    w.author, w.reason, (SELECT count(*) FROM seen), (SELECT max(digest) FROM seen) \
     FROM (SELECT 1) LEFT JOIN \
     (SELECT * FROM seen WHERE (?3 IS NULL OR reason = ?3) AND (?4 IS NULL OR at >= ?4) \
     ORDER BY digest LIMIT ?5) w ON true \

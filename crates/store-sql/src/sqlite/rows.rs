@@ -33,7 +33,7 @@ pub(super) async fn read(link: &mut SqliteConnection, keys: &Keys) -> Result<Kno
         ..Known::default()
     };
     let select = [
-        "SELECT digest, issued_at_or_before, until, at, spent, issuer, claim, value, said_by, \
+        "SELECT digest, issued_at_or_before, until, at, spent, issuer, claim, value, author, \
                   reason FROM revoked WHERE digest IN (",
         "?",
         ")",
@@ -43,7 +43,7 @@ pub(super) async fn read(link: &mut SqliteConnection, keys: &Keys) -> Result<Kno
         known.revoked.found(row.digest(0)?, columns::kept(&row, 1)?);
     }
     let select = [
-        "SELECT digest, at, until, said_by, reason FROM lifted WHERE digest IN (",
+        "SELECT digest, at, until, author, reason FROM lifted WHERE digest IN (",
         "?",
         ")",
     ];

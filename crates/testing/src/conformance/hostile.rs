@@ -122,7 +122,7 @@ pub async fn words_of_any_kind_are_kept<G: Fixture>() {
     }
     for said in &revocations {
         let mut end = lift(said.key().clone(), world.now());
-        end.by = said.said_by().to_owned();
+        end.by = said.author().to_owned();
         end.reason = said.reason().to_owned();
         assert!(node.lift(&end).await, "{}", shown(said));
     }

@@ -140,7 +140,7 @@ pub async fn records_are_those_that_are_wanted<G: Fixture>() {
                     && wanted
                         .only_reason()
                         .is_none_or(|reason| reason == said.reason())
-                    && wanted.earliest() <= said.said_at()
+                    && wanted.earliest() <= said.time()
             })
             .map(|said| said.key().digest())
             .collect();
@@ -203,8 +203,8 @@ pub async fn records_say_what_was_said<G: Fixture>() {
         assert_eq!(record.digest, said.key().digest());
         assert_eq!(record.key.as_ref(), Some(said.key()));
         assert_eq!(record.listed, Listed::from(said));
-        assert_eq!(Some(record.at), said.said_at());
-        assert_eq!(record.by, said.said_by());
+        assert_eq!(Some(record.at), said.time());
+        assert_eq!(record.by, said.author());
         assert_eq!(record.reason, said.reason());
         assert_eq!(record.revocation().as_ref(), Some(said));
     }

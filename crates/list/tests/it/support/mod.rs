@@ -76,7 +76,7 @@ pub struct Steered {
     look_up: Arc<watch::Sender<Behavior>>,
     rest: Arc<watch::Sender<Behavior>>,
     asked: Arc<watch::Sender<u64>>,
-    said_at: Arc<Mutex<Vec<Option<UnixTime>>>>,
+    times: Arc<Mutex<Vec<Option<UnixTime>>>>,
 }
 
 impl Steered {
@@ -86,7 +86,7 @@ impl Steered {
             look_up: Arc::new(watch::Sender::new(Behavior::Works)),
             rest: Arc::new(watch::Sender::new(Behavior::Works)),
             asked: Arc::default(),
-            said_at: Arc::default(),
+            times: Arc::default(),
         }
     }
 
@@ -114,8 +114,8 @@ impl Steered {
     }
 
     /// Returns the times of the revocations received.
-    pub fn said_at(&self) -> Vec<Option<UnixTime>> {
-        self.said_at.lock().unwrap().clone()
+    pub fn times(&self) -> Vec<Option<UnixTime>> {
+        self.times.lock().unwrap().clone()
     }
 
     async fn run<T>(
@@ -142,8 +142,8 @@ impl Steered {
 
 impl Store for Steered {
     async fn revoke(&self, revocations: &[Revocation]) -> Result<(), StoreError> {
-        let said_at = revocations.iter().map(Revocation::said_at);
-        self.said_at.lock().unwrap().extend(said_at);
+        let times = revocations.iter().map(Revocation::time);
+        self.times.lock().unwrap().extend(times);
         self.run(&self.rest, self.store.revoke(revocations)).await
     }
 

@@ -92,10 +92,10 @@ impl Flawed {
             }
             (Flaw::KeepsNoKind, _) if said.kind() == RevocationKind::Spent => {
                 let mut revoked = Revocation::of_token(digest.as_token(), None).retained(until);
-                if let Some(at) = said.said_at() {
+                if let Some(at) = said.time() {
                     revoked = revoked.at(at);
                 }
-                return Some(revoked.by(said.said_by()).because(said.reason()));
+                return Some(revoked.by(said.author()).because(said.reason()));
             }
             (Flaw::KeepsTheLastKind, Some(Listed::Revoked { .. }))
                 if said.kind() == RevocationKind::Spent =>
@@ -104,13 +104,13 @@ impl Flawed {
             }
             (Flaw::LiftsWinTies, _) => {
                 let lifted = self.notes.lifted.lock().unwrap().get(&digest).copied();
-                if lifted.is_some_and(|lifted| said.said_at() <= Some(lifted)) {
+                if lifted.is_some_and(|lifted| said.time() <= Some(lifted)) {
                     return None;
                 }
             }
             (Flaw::CutsTextsAtNul, _) => {
                 let cut = |word: &str| word.split('\0').next().unwrap_or_default().to_owned();
-                let (by, reason) = (cut(said.said_by()), cut(said.reason()));
+                let (by, reason) = (cut(said.author()), cut(said.reason()));
                 return Some(said.clone().by(by).because(reason));
             }
             (Flaw::ForgetsTheAuthor, _) => return Some(said.clone().by("")),

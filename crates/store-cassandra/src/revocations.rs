@@ -1,4 +1,4 @@
-//! What was said of a key: rows that nobody changes, and what they come to together.
+//! The revocations and lifts of a key: rows that are never changed, and their merged state.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ const LIFTED: i8 = 1;
 /// A revocation of kind spent.
 const SPENT: i8 = 2;
 
-/// Times that are said are kept below, so that there is always a later one for a lift.
+/// Times are kept below this one, so that there is always a later one for a lift.
 const LATEST: UnixTime = UnixTime::from_secs(1 << 62);
 
 /// One row, as it stands in the table.
@@ -32,7 +32,7 @@ pub(crate) struct Row {
     issuer: Option<String>,
     claim: Option<String>,
     value: Option<String>,
-    said_by: String,
+    author: String,
     reason: String,
 }
 
@@ -67,7 +67,7 @@ impl Key {
             });
             let details = Details {
                 rule,
-                by: row.said_by,
+                by: row.author,
                 reason: row.reason,
             };
             let (at, until, details) = (time(row.at), row.until.map(time), details.kept());
