@@ -257,12 +257,12 @@ impl History {
                     (token.id().into(), revocation)
                 }
             };
-            let lifts = self.certain(&key).lifts;
+            let before = self.certain(&key);
             if list.revoke(revocation).await.is_ok() {
                 let mut all = self.certain.borrow_mut();
                 let certain = all.entry(key.clone()).or_default();
-                // A lift that was begun meanwhile may take effect later.
-                if certain.lifts == lifts && certain.under_way == 0 {
+                // A lift that was under way at any time meanwhile may have taken effect later.
+                if certain.lifts == before.lifts && before.under_way == 0 {
                     certain.revoked.get_or_insert(Instant::now());
                 }
             }
