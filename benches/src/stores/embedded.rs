@@ -55,7 +55,9 @@ pub(super) async fn measure(rounds: usize) -> Outcome<()> {
     let bare = Arc::new(bare().map_err(|error: fjall::Error| error.to_string())?);
     let in_turn = Arc::new(InTurn(Ours(open("in-turn")?), Mutex::default()));
     let ours = Arc::new(Ours(open("ours")?));
-    println!("embedded (in brackets: times bare fjall; to reach with 256: 15 times the store in turn)");
+    println!(
+        "embedded (in brackets: times bare fjall; to reach with 256: 15 times the store in turn)"
+    );
     for callers in CALLERS {
         let mut rates = vec![Vec::new(); 3];
         for _ in 0..rounds {
