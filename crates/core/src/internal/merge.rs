@@ -39,7 +39,8 @@ pub struct Revoked {
     pub details: Option<Box<Details>>,
 }
 
-/// The last lift of a key, kept as long as any of the revocations that were lifted would have been.
+/// The last lift of a key, kept as long as any of the revocations that were lifted would have been,
+/// including those that were written back after it: otherwise they could be written back again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifted {
     /// When it was made.
@@ -130,7 +131,13 @@ impl KeyState {
                     at,
                     details: None,
                 };
-                (at >= self.lifted_at()).then(|| self.list(key, new))?
+                if at >= self.lifted_at() {
+                    return self.list(key, new);
+                }
+                if let Some(lifted) = &mut self.lifted {
+                    lifted.until = later_end(lifted.until, listed.until());
+                }
+                None
             }
             // The store has lost uses, which no lift returns: so this counts as later than any lift.
             Change::UsedUp { key, until } => {
@@ -142,12 +149,16 @@ impl KeyState {
                 self.revoke(key, new)
             }
             Change::Lifted { key, at, until } => {
+                let ended = self.revoked.take_if(|revoked| revoked.at < at);
+                let until = match &ended {
+                    Some(ended) => later_end(until, ended.listed.until()),
+                    None => until,
+                };
                 self.remember(Lifted {
                     at,
                     until,
                     details: None,
                 });
-                let ended = self.revoked.take_if(|revoked| revoked.at < at);
                 ended.map(|_| Change::Lifted { key, at, until })
             }
             _ => None,

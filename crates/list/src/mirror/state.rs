@@ -54,7 +54,9 @@ impl State {
                 if self.revoked.is_some_and(|revoked| revoked.at >= at) {
                     return;
                 }
-                self.revoked = None;
+                let ended = self.revoked.take();
+                // A lift that another node wrote back may have ended a longer revocation.
+                let until = ended.map_or(until, |ended| later_end(until, ended.listed.until()));
                 let last = self.lifted.unwrap_or(Lifted { at, until });
                 self.lifted = Some(Lifted {
                     at: last.at.max(at),

@@ -424,6 +424,30 @@ async fn a_lift_is_kept_as_long_as_the_longest_revocation_that_it_ended() {
     assert!(listed(&store, &ann).await.is_some());
 }
 
+/// Two fail-overs that lose writes: the lift and the longer revocation are written back twice.
+#[tokio::test]
+async fn g3_a_lift_that_is_written_back_is_kept_as_long_as_what_it_ended() {
+    let token = token("1");
+    let key = token.keys()[0];
+    let store = MemoryStore::new();
+    let until = |seconds| Some(UnixTime::from_secs(ISSUED.as_secs() + seconds));
+    let revoked = [Change::Listed {
+        key,
+        listed: Listed::Revoked { until: until(900) },
+        at: ISSUED,
+    }];
+    let lifted = [Change::Lifted {
+        key,
+        at: UnixTime::from_secs(ISSUED.as_secs() + 1),
+        until: until(100),
+    }];
+    store.restore(&revoked).await.unwrap();
+    store.restore(&lifted).await.unwrap();
+    store.purge(until(200).unwrap()).await.unwrap();
+    store.restore(&revoked).await.unwrap();
+    assert_eq!(listed(&store, &token).await, None);
+}
+
 #[tokio::test]
 async fn restored_changes_keep_the_reasons_and_count_towards_the_capacity() {
     let store = MemoryStore::new();

@@ -65,7 +65,10 @@ local orders = {
   end,
   B = function(key, rest)
     local lift, at = call('HGET', lifted, key), rest:sub(11, 18)
-    if lift and less(at, lift:sub(1, 8)) then return 0 end
+    if lift and less(at, lift:sub(1, 8)) then
+      remember_lift(key, lift:sub(1, 8), rest:sub(2, 10))
+      return 0
+    end
     list(key, rest:sub(1, 1), rest:sub(2, 10), at, rest:sub(19), '')
     return 1
   end,
@@ -87,6 +90,7 @@ local orders = {
       return 0
     end
     if old and less(old:sub(11, 18), at) then
+      till = later(old:sub(2, 10), till)
       drop(key)
       changes[#changes + 1] = 'L' .. key .. till .. at
     end

@@ -63,7 +63,8 @@ impl History {
         match op {
             Op::Revoke(new) => self.revoke(new),
             Op::RestoreListed(new) if new.at >= self.last_lift() => self.revocations.push(new),
-            Op::RestoreListed(_) => {}
+            // Lifted already, by a lift that is kept as long as this would have been.
+            Op::RestoreListed(new) => self.lifts.push((self.last_lift(), new.until)),
             Op::RestoreUsedUp { until } => self.revoke(Entry {
                 at: 0,
                 until,
@@ -77,7 +78,8 @@ impl History {
             }
             Op::RestoreLifted { at, until } => {
                 self.lifts.push((at, until));
-                if self.in_effect().is_some_and(|revoked| revoked.at < at) {
+                if let Some(ended) = self.in_effect().filter(|revoked| revoked.at < at) {
+                    self.lifts.push((at, ended.until));
                     self.revocations.clear();
                 }
             }
@@ -297,5 +299,34 @@ fn a_listing_covers_the_revocation_and_the_uses() {
     ] {
         assert_eq!(listed(revoked, used_up), expected);
         assert_eq!(listed(revoked, None), revoked);
+    }
+}
+
+#[test]
+fn a_restored_lift_is_kept_as_long_as_the_revocations_that_it_ends() {
+    let key = KeyDigest::of_token(TOKEN);
+    let revoked = |at, until| Change::Listed {
+        key,
+        listed: Listed::Revoked {
+            until: Some(time(until)),
+        },
+        at: time(at),
+    };
+    let lifted = Change::Lifted {
+        key,
+        at: time(5),
+        until: Some(time(50)),
+    };
+    // The longer revocation comes before the lift, and after it.
+    for known in [[revoked(1, 90), lifted], [lifted, revoked(1, 90)]] {
+        let mut state = KeyState::default();
+        for known in &known {
+            state.restore(known);
+        }
+        state.purge(time(80));
+        assert_eq!(state.restore(&revoked(1, 90)), None);
+        assert_eq!(state.revoked, None);
+        state.purge(time(91));
+        assert_eq!(state, KeyState::default());
     }
 }
