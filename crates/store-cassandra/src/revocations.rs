@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use scylla::{DeserializeRow, value::CqlValue};
 use tower_revoke_core::{
     Change, KeyDigest, Lift, Listed, Revocation, RevocationKey, RevocationRecord, UnixTime,
-    internal::merge::{Details, KeyState, Lifted, Revoked},
+    internal::{
+        merge::{Details, KeyState, Lifted, Revoked},
+        signed_time::{end, secs, time},
+    },
     retention::ended_before,
 };
 
@@ -265,24 +268,9 @@ fn row(
     values
 }
 
-/// `None` is for ever.
+/// Returns the later of two expiries. `None` means for ever.
 pub(crate) fn later(one: Option<i64>, other: Option<i64>) -> Option<i64> {
     Some(one?.max(other?))
-}
-
-/// A time as a signed number; one that is too far is the farthest.
-pub(crate) fn secs(time: UnixTime) -> i64 {
-    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// An end as a signed number; one that is too far is none.
-pub(crate) fn end(until: Option<UnixTime>) -> Option<i64> {
-    until.and_then(|until| i64::try_from(until.as_secs()).ok())
-}
-
-/// A time that was kept.
-pub(crate) fn time(secs: i64) -> UnixTime {
-    UnixTime::from_secs(u64::try_from(secs).unwrap_or(0))
 }
 
 fn when(time: UnixTime) -> UnixTime {

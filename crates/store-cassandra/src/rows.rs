@@ -1,9 +1,10 @@
 //! Rows of the table of uses.
 
 use scylla::DeserializeRow;
-use tower_revoke_core::{Listed, UnixTime, Use};
-
-use crate::revocations::{secs, time};
+use tower_revoke_core::{
+    Listed, UnixTime, Use,
+    internal::signed_time::{secs, time},
+};
 
 /// The state of a token's uses.
 #[derive(Clone, Debug, Default, DeserializeRow)]

@@ -5,14 +5,14 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use scylla::value::CqlValue;
 use tokio::time::Instant;
-use tower_revoke_core::{KeyDigest, StoreError, UnixTime};
+use tower_revoke_core::{KeyDigest, StoreError, UnixTime, internal::signed_time::secs};
 
 use crate::{
     client::{Deadline, was_applied},
     cursor::ScanPosition,
     error::Failure,
     inner::{AT_ONCE, Inner, by_key},
-    revocations::{Key, secs},
+    revocations::Key,
     rows::{UsesRow, ended},
     uses::NOTICE,
 };

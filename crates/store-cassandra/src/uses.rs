@@ -8,7 +8,9 @@ use scylla::{
     value::{CqlValue, Row},
 };
 use tokio::time::Instant;
-use tower_revoke_core::{KeyDigest, StoreError, TokenId, Use, UseOutcome};
+use tower_revoke_core::{
+    KeyDigest, StoreError, TokenId, Use, UseOutcome, internal::signed_time::end,
+};
 
 use crate::{
     client::{Deadline, was_applied},
@@ -16,7 +18,7 @@ use crate::{
     inner::Inner,
     log::Table,
     queue::Reading,
-    revocations::{end, later},
+    revocations::later,
     rows::Uses,
     statements::Statements,
 };

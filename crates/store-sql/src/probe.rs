@@ -11,12 +11,20 @@ use crate::error::SqlStoreError;
 /// round trips. A server without locks answers in that time.
 const CONTENDED: Duration = Duration::from_millis(20);
 
-/// Returns 16 random bytes, such as an id that nobody else has.
+/// Returns 16 random bytes, as a unique id.
 pub(crate) fn random() -> Result<[u8; 16], SqlStoreError> {
     let mut id = [0; 16];
     let unavailable = SqlStoreError::Setting("the system provides no random numbers");
     getrandom::fill(&mut id).map_err(|_| unavailable)?;
     Ok(id)
+}
+
+/// Rejects sessions at another isolation level than the needed one.
+pub(crate) fn check_isolation(found: String, needed: &'static str) -> Result<(), SqlStoreError> {
+    match found == needed {
+        true => Ok(()),
+        false => Err(SqlStoreError::Isolation { found, needed }),
+    }
 }
 
 /// A connection that contends.

@@ -12,6 +12,7 @@ mod log_limit;
 pub mod merge;
 mod metadata_source;
 mod prepared_use;
+pub mod signed_time;
 mod token_cookies;
 
 pub use self::{

@@ -11,7 +11,7 @@ use crate::{
     batch::Tables,
     columns::Columns,
     error::{Failure, SqlStoreError},
-    probe::{Contender, Contest, random},
+    probe::{Contender, Contest, check_isolation, random},
     unfit::UnfitServer,
     value::secs,
 };
@@ -41,15 +41,8 @@ pub(super) async fn server(link: &mut Link, allowed: &[UnfitServer]) -> Result<(
     // MySQL and MariaDB name it differently, and MariaDB's name has changed.
     const ISOLATION: &str = "SHOW SESSION VARIABLES \
                              WHERE Variable_name IN ('transaction_isolation', 'tx_isolation')";
-    const NEEDED: &str = "REPEATABLE-READ";
     let found = link.text(ISOLATION, 1).await?.unwrap_or_default();
-    match found == NEEDED {
-        true => Ok(()),
-        false => Err(SqlStoreError::Isolation {
-            found,
-            needed: NEEDED,
-        }),
-    }
+    check_isolation(found, "REPEATABLE-READ")
 }
 
 /// Lets two connections contend for one use. They lock as writers do, by a row, but by that of the

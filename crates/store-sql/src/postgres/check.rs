@@ -10,7 +10,7 @@ use super::{
 use crate::{
     columns::Columns,
     error::SqlStoreError,
-    probe::{Contender, Contest, random},
+    probe::{Contender, Contest, check_isolation, random},
     unfit::UnfitServer,
     value::secs,
 };
@@ -66,15 +66,8 @@ pub(super) async fn sessions(
     let found = (is_shared || is_lost).then_some(UnfitServer::TransactionPooler);
     UnfitServer::check(found, allowed)?;
     first.run("RESET tower_revoke.session").await?;
-    const NEEDED: &str = "read committed";
     let found = text(first, "SHOW transaction_isolation").await?;
-    match found == NEEDED {
-        true => Ok(()),
-        false => Err(SqlStoreError::Isolation {
-            found,
-            needed: NEEDED,
-        }),
-    }
+    check_isolation(found, "read committed")
 }
 
 /// Lets two connections contend for one use. They lock as writers do, by an advisory lock, but one

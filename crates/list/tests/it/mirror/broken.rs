@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tower_revoke_core::{Changes, Store, StoreError, TokenStatus};
+use tower_revoke_core::{Store, StoreError, TokenStatus};
 use tower_revoke_list::MirrorState;
 use tower_revoke_testing::{Behavior, StoreOp};
 
 use super::{ANSWER_WITHIN, MAX_STALENESS, World};
 use crate::{
-    support::server::Lie,
+    support::server::{ENDLESS, Lie},
     support::{ISSUED, end_of, new_use, token},
 };
 
@@ -129,13 +129,7 @@ async fn a_slow_page_is_as_old_as_its_request() {
 #[tokio::test(start_paused = true)]
 async fn an_endless_feed_starves_no_check_and_makes_no_list_ready() {
     let world = World::new();
-    world.server.lie(Some(|_, page| {
-        Ok(Changes {
-            changes: vec![],
-            more: true,
-            ..page
-        })
-    }));
+    world.server.lie(Some(ENDLESS));
     let node = world.node();
     node.list.ready().await.unwrap_err();
     assert!(!node.list.is_ready());

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tower_revoke_core::{Changes, Store, TokenStatus, UnixTime, UseOutcome};
+use tower_revoke_core::{Store, TokenStatus, UnixTime, UseOutcome};
 use tower_revoke_list::MirrorState;
 use tower_revoke_testing::{Behavior, StoreOp};
 
 use super::{MAX_STALENESS, World};
-use crate::support::{ISSUED, ann_logs_out, end_of, lift, new_use, token};
+use crate::{
+    support::server::ENDLESS,
+    support::{ISSUED, ann_logs_out, end_of, lift, new_use, token},
+};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -86,13 +89,7 @@ async fn a_busy_feed_is_read_in_bulk_and_a_single_change_at_once() {
 #[tokio::test(start_paused = true)]
 async fn endless_empty_pages_are_not_read_in_a_tight_loop() {
     let world = World::new();
-    world.server.lie(Some(|_, page| {
-        Ok(Changes {
-            changes: vec![],
-            more: true,
-            ..page
-        })
-    }));
+    world.server.lie(Some(ENDLESS));
     let node = world.node();
     node.list.ready().await.unwrap_err();
     let calls = node.script.calls(StoreOp::Changes);
