@@ -69,7 +69,7 @@ struct Guard<B> {
 impl<B> Drop for Guard<B> {
     fn drop(&mut self) {
         if let Some((rest, returned)) = self.upload.take() {
-            // Nobody receives it once the response is on its way.
+            // The receiver is gone once the response is on its way.
             let _ = returned.send(rest);
         }
     }

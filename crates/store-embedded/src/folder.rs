@@ -1,4 +1,4 @@
-//! The folder: whose it is, who has it open, and what was acknowledged in it.
+//! The folder of a store: its format, its lock, and the last acknowledged group.
 //!
 //! A file of our own beside fjall's folder says all that. It is locked while the store is open.
 

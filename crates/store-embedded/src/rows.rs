@@ -84,7 +84,7 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     Ok(postcard::from_bytes(bytes)?)
 }
 
-/// What is stored about a group in addition to its events.
+/// The metadata of a group of writes.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct GroupHead {
     pub(crate) written: UnixTime,

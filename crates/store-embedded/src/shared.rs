@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How many entries a purge must have removed to be followed by a compaction.
 const WORTH_COMPACTING: u64 = 2_048;
 
-/// What the feed keeps.
+/// The limits of the feed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FeedLimits {
     pub(crate) capacity: u64,

@@ -71,7 +71,7 @@ impl Keys {
             };
             let token = *use_.token.as_bytes();
             keys.uses.insert(token);
-            // Whoever returns a use may name another limit than the stored one.
+            // A returned use may name another limit than the stored one.
             if op.single_use().is_none() {
                 keys.held.insert((token, *use_.id.as_bytes()));
             }

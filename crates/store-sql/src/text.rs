@@ -15,7 +15,7 @@ const COMFORTABLE: usize = 1 << 20;
 /// The maximum number of values in a list. With more, the optimizer may not use the index.
 pub(crate) const IN_A_LIST: usize = 512;
 
-/// What differs between the databases. Pairs stand before and after a value.
+/// The syntax in which the databases differ. Pairs are the text before and after a value.
 #[derive(Debug)]
 pub(crate) struct Dialect {
     /// Around the hex digits of bytes.
@@ -56,8 +56,8 @@ impl Dialect {
         }
     }
 
-    /// Returns what stands before and after rows that are inserted, or take the place of those with
-    /// the same key.
+    /// Returns the SQL before and after rows that are inserted, or that replace those with the same
+    /// key.
     pub(crate) fn put(&self, table: &str, key: &str, columns: &str) -> [String; 2] {
         if self.has_replace {
             return [

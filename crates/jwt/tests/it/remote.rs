@@ -250,8 +250,7 @@ async fn a_thousand_callers_wait_for_one_fetch() {
     assert_eq!(setup.client.asked(), 1);
 }
 
-/// Above the bound, requests are answered at once, so that no attacker can make us hold more of
-/// them.
+/// Above the bound, requests are rejected at once, so that an attacker can't pile them up.
 #[tokio::test(start_paused = true)]
 async fn no_more_than_1024_callers_wait() {
     let setup = Setup::new();
@@ -959,7 +958,7 @@ async fn the_fetch_ends_with_the_verifier() {
     assert_eq!(setup.client.asked(), 1);
 }
 
-/// A runtime that stands still, as one that nobody drives any more, ends no fetch.
+/// A fetch never completes in a runtime that is no longer polled.
 #[test]
 fn a_fetch_in_a_runtime_that_hangs_is_replaced_by_the_next() {
     let runtime = || {

@@ -20,7 +20,7 @@ use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 pub const ISSUER: &str = "https://id.example.com";
 pub const START: UnixTime = UnixTime::from_secs(1_800_000_000);
 
-/// Returns an issuer with fast key generation, and a clock that stands still.
+/// Returns an issuer with fast key generation, and a clock that only the test moves.
 pub fn issuer() -> (TestIssuer, Clock, ManualClock) {
     issuer_with(TestAlgorithm::ES256)
 }

@@ -33,7 +33,7 @@ pub(super) struct Page {
     pub(super) page: Changes,
 }
 
-/// What was loaded so far.
+/// The state of a load in progress.
 struct Loaded {
     tables: Tables<Shard>,
     capacity: u64,

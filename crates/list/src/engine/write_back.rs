@@ -105,8 +105,7 @@ impl<S: Store, T: Timer> Source<S, T> {
     /// Tells the store of revocations, lifts and own uses that the mirror holds and a load didn't
     /// return. Returns whether there were any.
     ///
-    /// After a gap in the feed, nobody but the store knows whether such an entry was lifted, or
-    /// lost. The store ignores a revocation that was lifted, and a use that it has.
+    /// After a gap in the feed, only the store knows whether such an entry was lifted or lost. The store ignores a revocation that was lifted, and a use that it has.
     pub(super) async fn tell_missing(&self, mirror: &Mirror, loaded: &Tables<Shard>) -> bool {
         let now = self.clock.now();
         let yields = mirror.entries() > AT_ONCE as u64;

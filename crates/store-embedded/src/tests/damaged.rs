@@ -1,4 +1,4 @@
-//! What is torn or damaged on the disk: what was acknowledged is there, or the folder doesn't open.
+//! Tests damaged files: either every acknowledged write is there, or opening the folder fails.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! What can't be opened is rejected in words that say what to do.
+//! Tests the errors of opening a folder.
 
 use std::{fs, path::Path};
 

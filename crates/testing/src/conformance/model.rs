@@ -52,7 +52,7 @@ enum Kind {
     Follow,
 }
 
-/// What is said of a key.
+/// The state of a key.
 #[derive(Clone, Debug)]
 struct Said {
     at: u64,
