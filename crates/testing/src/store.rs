@@ -25,7 +25,7 @@ pub enum StoreOp {
     TakeUse,
     /// [`Store::return_use`].
     ReturnUse,
-    /// [`ChangeFeed::changes`].
+    /// [`ChangeFeed::changes`] and [`ChangeFeed::listed`].
     Changes,
     /// [`ChangeFeed::restore`].
     Restore,
@@ -231,6 +231,16 @@ impl<S: Store> ChangeFeed for ScriptedStore<S> {
     /// Not scripted.
     fn end(&self) -> BoxFuture<'_, Result<Option<Cursor>, StoreError>> {
         self.inner_feed().end()
+    }
+
+    fn listed<'a>(
+        &'a self,
+        after: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move {
+            self.run(StoreOp::Changes, self.inner_feed().listed(after))
+                .await
+        })
     }
 
     fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {

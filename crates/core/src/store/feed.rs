@@ -41,17 +41,33 @@ pub trait ChangeFeed: Send + Sync {
     ) -> BoxFuture<'a, Result<Changes, StoreError>>;
 
     /// Returns the cursor after the last change, for a node that is about to load everything. It
-    /// follows the feed from there while it reads what is listed, so that the feed need not keep
-    /// every change that is made during a load.
+    /// follows the feed from there while it reads what is [`listed`](Self::listed), so that the feed
+    /// need not keep every change that is made during a load.
     ///
-    /// A store that returns a cursor rejects no page of a load with [`StoreError::CursorTooOld`],
-    /// however many changes are made meanwhile. `None`, the default, if the cursor that follows
-    /// what is listed is the only one.
+    /// `None`, the default, if everything can only be loaded through [`changes`](Self::changes).
     ///
     /// # Errors
     /// If the store fails.
     fn end(&self) -> BoxFuture<'_, Result<Option<Cursor>, StoreError>> {
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Returns a page of what is listed, from the start or after the last page, without the changes
+    /// that are made meanwhile. A page whose [`more`](Changes::more) is `false` is the last one.
+    ///
+    /// What was listed at the time of the last call of [`end`](Self::end) before the first page is
+    /// in a page, unless a change since then concerns it. A store whose `end` returns a cursor
+    /// implements this method, and rejects no page with [`StoreError::CursorTooOld`], however many
+    /// changes are made meanwhile. The default reads [`changes`](Self::changes), which continue into
+    /// the feed.
+    ///
+    /// # Errors
+    /// As for [`changes`](Self::changes).
+    fn listed<'a>(
+        &'a self,
+        after: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        self.changes(after)
     }
 
     /// Resolves soon after a change has been made past a cursor, so that the follower need not

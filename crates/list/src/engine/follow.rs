@@ -11,7 +11,7 @@ use futures_util::future::select;
 use tower_revoke_core::{Cursor, Store};
 
 use super::{
-    load::{Gap, Page},
+    load::{Gap, Page, Place},
     source::Source,
 };
 use crate::{
@@ -195,7 +195,9 @@ impl<S: Store, T: Timer> Source<S, T> {
                 began,
                 number,
                 page,
-            } = self.page(mirror, Some(&since), &mut rest).await?;
+            } = self
+                .page(mirror, Place::Feed(Some(&since)), &mut rest)
+                .await?;
             let prolonged = page
                 .changes
                 .iter()

@@ -26,6 +26,15 @@ pub(super) enum Gap {
     TooMany,
 }
 
+/// What a page is read from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'a> {
+    /// The changes since a cursor, or all that is listed and then the changes.
+    Feed(Option<&'a Cursor>),
+    /// What is listed, after the last page of it.
+    Listed(Option<&'a Cursor>),
+}
+
 /// One page of the feed, with the uptime and the number of the next write before the call began.
 pub(super) struct Page {
     pub(super) began: Duration,
@@ -65,7 +74,11 @@ impl<S: Store, T: Timer> Source<S, T> {
         let mut tail = self.end_of_feed().await;
         let mut listed = None;
         loop {
-            let Page { page, .. } = self.load_page(mirror, &mut loaded, listed.as_ref()).await?;
+            let place = match &tail {
+                Some(_) => Place::Listed(listed.as_ref()),
+                None => Place::Feed(listed.as_ref()),
+            };
+            let Page { page, .. } = self.load_page(mirror, &mut loaded, place).await?;
             listed = Some(page.next);
             if let Some(cursor) = tail {
                 // After the page: a change that the page contains may be told again, none is lost.
@@ -108,9 +121,9 @@ impl<S: Store, T: Timer> Source<S, T> {
         &self,
         mirror: &Mirror,
         loaded: &mut Loaded,
-        since: Option<&Cursor>,
+        place: Place<'_>,
     ) -> Result<Page, Gap> {
-        let page = self.page(mirror, since, &mut loaded.rest).await?;
+        let page = self.page(mirror, place, &mut loaded.rest).await?;
         let changes = &page.page.changes;
         let prolonged = changes.iter().filter_map(|change| self.prolonged(change));
         loaded.prolonged.extend(prolonged);
@@ -134,7 +147,8 @@ impl<S: Store, T: Timer> Source<S, T> {
         mut since: Cursor,
     ) -> Result<Page, Gap> {
         loop {
-            let page = self.load_page(mirror, loaded, Some(&since)).await?;
+            let place = Place::Feed(Some(&since));
+            let page = self.load_page(mirror, loaded, place).await?;
             if !page.page.more {
                 return Ok(page);
             }
@@ -154,7 +168,7 @@ impl<S: Store, T: Timer> Source<S, T> {
     pub(super) async fn page(
         &self,
         mirror: &Mirror,
-        since: Option<&Cursor>,
+        place: Place<'_>,
         rest: &mut Duration,
     ) -> Result<Page, Gap> {
         loop {
@@ -166,9 +180,10 @@ impl<S: Store, T: Timer> Source<S, T> {
                 // bounded during an outage.
                 self.settle(mirror, number, false);
             }
-            let page = match self.store.feed() {
-                Some(feed) => self.in_time(feed.changes(since)).await,
-                None => Err(StoreError::Unsupported("feed any more")),
+            let page = match (self.store.feed(), place) {
+                (Some(feed), Place::Feed(since)) => self.in_time(feed.changes(since)).await,
+                (Some(feed), Place::Listed(after)) => self.in_time(feed.listed(after)).await,
+                (None, _) => Err(StoreError::Unsupported("feed any more")),
             };
             let error = match page {
                 Ok(page) => {

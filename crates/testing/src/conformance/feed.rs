@@ -422,6 +422,43 @@ pub async fn a_cursor_older_than_the_feed_is_told_so<G: Fixture>() {
     );
 }
 
+/// What is listed is read to its end though the feed is trimmed after each page, and is complete with
+/// the feed from [`end`](tower_revoke_core::ChangeFeed::end) on.
+pub async fn what_is_listed_is_read_while_the_feed_is_trimmed<G: Fixture>() {
+    if !has_feed::<G>().await || lacks::<G>(Ability::Trim) {
+        return;
+    }
+    let world = World::<G>::alone().await;
+    let nodes = world.nodes(2).await;
+    revoke_many(&nodes[0], 0..MANY, world.end()).await;
+    let feed = nodes[1].feed();
+    let end = worked("end", nodes[1].in_time("end", feed.end()).await);
+    let Some(end) = end else {
+        return;
+    };
+    let mut follower = Follower::default();
+    follower.cursor = Some(end);
+    let (mut after, mut lifted, mut written) = (None, 0, MANY);
+    for page in 0.. {
+        let read = nodes[1].in_time("listed", feed.listed(after.as_ref()));
+        let read = worked("listed", read.await);
+        follower.take_all(&read.changes);
+        if !read.more {
+            break;
+        }
+        assert!(page < 1_000, "what is listed comes to no end");
+        after = Some(read.next);
+        revoke_many(&nodes[0], written..written + 10, world.end()).await;
+        assert!(nodes[0].lift(&lift(token(lifted), world.now())).await);
+        written += 10;
+        lifted = (lifted + 1_009) % MANY;
+        follower.catch_up(&nodes[1]).await;
+        world.inject(Fault::Trim).await;
+    }
+    let keys: Vec<_> = (0..written).map(key).collect();
+    follower.agrees(&nodes[1], &keys).await;
+}
+
 /// After a restored backup, a cursor that has seen more fails with `HistoryWentBack`, even after
 /// the feed has grown beyond its position again. What was lost can be restored.
 pub async fn a_history_that_went_back_is_noticed<G: Fixture>() {

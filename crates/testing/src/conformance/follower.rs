@@ -33,10 +33,15 @@ impl Follower {
         let page = node.try_changes(self.cursor.as_ref()).await?;
         self.cursor = Some(page.next);
         self.is_at_the_end = !page.more;
-        for change in &page.changes {
+        self.take_all(&page.changes);
+        Ok(page.changes)
+    }
+
+    /// Applies changes that were read elsewhere.
+    pub(super) fn take_all(&mut self, changes: &[Change]) {
+        for change in changes {
             self.take(change);
         }
-        Ok(page.changes)
     }
 
     /// Returns whether the last page was the end of the feed.

@@ -67,6 +67,7 @@ macro_rules! __store_clauses {
             a_cursor_outlives_a_restart,
             a_foreign_cursor_is_rejected,
             a_cursor_older_than_the_feed_is_told_so,
+            what_is_listed_is_read_while_the_feed_is_trimmed,
             a_history_that_went_back_is_noticed,
             a_quiet_store_wakes_nobody,
             a_write_by_another_wakes_who_waits,

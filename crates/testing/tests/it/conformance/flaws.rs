@@ -156,6 +156,8 @@ catches! {
     ForgetsItsFeedOnRestart: a_cursor_outlives_a_restart,
     PanicsOnAForeignCursor: a_foreign_cursor_is_rejected,
     RestartsOnAForeignCursor: a_foreign_cursor_is_rejected,
+    ChecksTheFeedDuringALoad: what_is_listed_is_read_while_the_feed_is_trimmed,
+    EndsWhatIsListedAfterATrim: what_is_listed_is_read_while_the_feed_is_trimmed,
     ContinuesAfterATrim: a_cursor_older_than_the_feed_is_told_so,
     ContinuesAfterASetBack: a_history_that_went_back_is_noticed,
     MissesARegrownHistory: a_history_that_went_back_is_noticed,

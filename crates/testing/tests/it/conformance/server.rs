@@ -317,6 +317,31 @@ impl ChangeFeed for Handle {
         })
     }
 
+    fn end(&self) -> BoxFuture<'_, Result<Option<Cursor>, StoreError>> {
+        Box::pin(async move {
+            let store = self.reach().await?;
+            Ok(Some(feed_cursor(&store.changes(None).await?.next)))
+        })
+    }
+
+    fn listed<'a>(
+        &'a self,
+        after: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move {
+            let store = self.reach().await?;
+            let page = match after {
+                None => self.load(&store).await?,
+                Some(after) => {
+                    let (id, from) = in_load(after).ok_or(StoreError::ForeignCursor)?;
+                    self.load_page(id, from)?
+                }
+            };
+            let more = in_load(&page.next).is_some();
+            Ok(Changes { more, ..page })
+        })
+    }
+
     fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let mut writes = self.0.writes.subscribe();

@@ -9,8 +9,8 @@ use std::{
 };
 
 use tower_revoke_core::{
-    Clock, KeyDigest, Lift, Listed, Revocation, RevocationKey, RevocationKind, Store, TokenId,
-    UnixTime, Use, UseId, UseOutcome,
+    Clock, Cursor, KeyDigest, Lift, Listed, Revocation, RevocationKey, RevocationKind, Store,
+    TokenId, UnixTime, Use, UseId, UseOutcome,
 };
 
 use super::{
@@ -35,6 +35,8 @@ pub(crate) struct Notes {
     pub(crate) boot: Mutex<u64>,
     pub(crate) was_down: Mutex<bool>,
     pub(crate) grown: Mutex<u64>,
+    /// The cursor that [`ChangeFeed::end`](tower_revoke_core::ChangeFeed::end) returned last.
+    end: Mutex<Option<Cursor>>,
     is_late: Mutex<bool>,
 }
 

@@ -246,6 +246,36 @@ impl ChangeFeed for Flawed {
         Box::pin(async move { self.pages(since).await })
     }
 
+    fn end(&self) -> BoxFuture<'_, Result<Option<Cursor>, StoreError>> {
+        Box::pin(async move {
+            // Their cursors are not those of the correct server.
+            let has_own_cursors = matches!(
+                self.flaw,
+                Flaw::TiesACursorToItsHandle | Flaw::ForgetsItsFeedOnRestart
+            );
+            let end = self.sound.end().await?.filter(|_| !has_own_cursors);
+            self.notes.end.lock().unwrap().clone_from(&end);
+            Ok(end)
+        })
+    }
+
+    fn listed<'a>(
+        &'a self,
+        after: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move {
+            let mut page = self.sound.listed(after).await?;
+            let end = self.notes.end.lock().unwrap().clone();
+            let followed = self.sound.changes(end.as_ref()).await;
+            match (self.flaw, followed) {
+                (Flaw::ChecksTheFeedDuringALoad, Err(error)) => return Err(error),
+                (Flaw::EndsWhatIsListedAfterATrim, Err(_)) => page.more = false,
+                _ => {}
+            }
+            Ok(page)
+        })
+    }
+
     fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             match self.flaw {
