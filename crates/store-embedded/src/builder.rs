@@ -18,7 +18,7 @@ use crate::{
 /// | [`request_timeout`](Self::request_timeout) | 2 s |
 /// | [`cache_bytes`](Self::cache_bytes) | 64 MiB |
 /// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
-/// | [`feed_retention`](Self::feed_retention) | 1 day |
+/// | [`feed_retention`](Self::feed_retention) | 10 min |
 /// | [`clock`](Self::clock) | the system clock |
 ///
 /// # Examples
@@ -55,7 +55,7 @@ impl EmbeddedStoreBuilder {
             cache_bytes: 64 << 20,
             feed: FeedLimits {
                 capacity: 100_000,
-                retention: Duration::from_secs(86_400),
+                retention: Duration::from_secs(600),
             },
         }
     }
@@ -89,7 +89,7 @@ impl EmbeddedStoreBuilder {
         self
     }
 
-    /// Sets how long the feed keeps changes, within its capacity. Defaults to one day.
+    /// Sets how long the feed keeps changes, within its capacity. Defaults to 10 minutes.
     pub fn feed_retention(mut self, retention: Duration) -> Self {
         self.feed.retention = retention;
         self

@@ -8,6 +8,8 @@ use crate::rows::RowKey;
 /// The kinds of cursors: the first byte.
 pub(crate) const FEED: u8 = 1;
 pub(crate) const RECORDS: u8 = 2;
+/// What is listed, without the feed.
+pub(crate) const LISTED: u8 = 3;
 
 /// A position in the feed and, during a full load, how far that has come.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

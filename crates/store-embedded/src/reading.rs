@@ -2,7 +2,8 @@
 
 use fjall::{Readable, Snapshot};
 use tower_revoke_core::{
-    Change, Changes, KeyDigest, Listed, RecordFilter, RecordPage, StoreError, internal::merge,
+    Change, Changes, Cursor, KeyDigest, Listed, RecordFilter, RecordPage, StoreError,
+    internal::merge,
 };
 
 use crate::{
@@ -46,7 +47,11 @@ pub(crate) fn changes(
         _ => return Err(StoreError::HistoryWentBack),
     }
     let changes = match next.load {
-        Some(after) => load_page(open, &snapshot, after, &mut next)?,
+        Some(after) => {
+            let (changes, last) = load_page(open, &snapshot, after)?;
+            next.load = last.map(Some);
+            changes
+        }
         None => feed_page(open, &snapshot, &mut next)?,
     };
     Ok(Changes {
@@ -56,25 +61,40 @@ pub(crate) fn changes(
     })
 }
 
-fn load_page(
-    open: &Open,
-    snapshot: &Snapshot,
-    after: Load,
-    next: &mut FeedCursor,
-) -> Result<Vec<Change>, Fault> {
+/// Returns the cursor after the last change.
+pub(crate) fn end(shared: &Shared, open: &Open) -> Result<Cursor, Fault> {
+    let (group, head) = last_group(open, &open.database.snapshot())?;
+    let end = FeedCursor {
+        group,
+        opening: head.opening,
+        load: None,
+    };
+    Ok(cursor::write(cursor::FEED, shared.folder.store, &end))
+}
+
+/// Returns the next page of what is listed, wherever the feed is.
+pub(crate) fn listed(shared: &Shared, open: &Open, after: Load) -> Result<Changes, Fault> {
+    let (changes, last) = load_page(open, &open.database.snapshot(), after)?;
+    Ok(Changes {
+        changes,
+        more: last.is_some(),
+        next: cursor::write(cursor::LISTED, shared.folder.store, &last),
+    })
+}
+
+/// Returns the rows after a key, and the last key if there may be more.
+fn load_page(open: &Open, snapshot: &Snapshot, after: Load) -> Result<(Vec<Change>, Load), Fault> {
     let mut changes = Vec::new();
-    next.load = None;
     let start = after.map_or(vec![STATE], |after| [&after[..], &[0]].concat());
     for (count, row) in (1..).zip(snapshot.range(&open.rows, start..vec![HELD])) {
         let (key, row) = row.into_inner()?;
         let (key, digest) = split(&key)?;
         changes.extend(read::<Row>(&row)?.change(digest));
         if count == PAGE {
-            next.load = Some(Some(key));
-            break;
+            return Ok((changes, Some(key)));
         }
     }
-    Ok(changes)
+    Ok((changes, None))
 }
 
 fn feed_page(

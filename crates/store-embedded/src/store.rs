@@ -10,7 +10,7 @@ use tower_revoke_core::{
 
 use crate::{
     EmbeddedStoreBuilder, EmbeddedStoreError,
-    cursor::{self, FeedCursor, RecordsCursor},
+    cursor::{self, FeedCursor, Load, RecordsCursor},
     group::Group,
     reading,
     shared::{Open, Shared},
@@ -170,6 +170,22 @@ impl ChangeFeed for EmbeddedStore {
             let since = since.map(|cursor| cursor::read(cursor::FEED, self.id(), cursor));
             let since = since.transpose()?;
             self.read(move |shared, open| reading::changes(shared, open, since))
+                .await
+        })
+    }
+
+    fn end(&self) -> BoxFuture<'_, Result<Option<Cursor>, StoreError>> {
+        Box::pin(async move { self.read(reading::end).await.map(Some) })
+    }
+
+    fn listed<'a>(
+        &'a self,
+        after: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move {
+            let after = after.map(|cursor| cursor::read(cursor::LISTED, self.id(), cursor));
+            let after: Load = after.transpose()?.flatten();
+            self.read(move |shared, open| reading::listed(shared, open, after))
                 .await
         })
     }

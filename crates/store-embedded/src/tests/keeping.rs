@@ -5,6 +5,8 @@ use std::{fs, path::Path, time::Duration};
 use tower_revoke_core::{
     ChangeFeed, Clock, Cursor, KeyDigest, Revocation, Store, StoreError, TokenId, UnixTime,
 };
+use tower_revoke_list::{MirrorState, RevocationList};
+use tower_revoke_testing::{Behavior, ScriptedStore, StoreOp};
 
 use super::NOW;
 use crate::EmbeddedStore;
@@ -88,6 +90,43 @@ async fn the_feed_keeps_changes_for_so_long() {
     hand.advance(Duration::from_secs(100_000));
     revoke(&store, 3).await;
     assert_eq!(seen_since(&store, &now).await.unwrap(), 1);
+}
+
+/// TRAPS 55: by the end of a load, the feed had trimmed the position where the load began.
+#[tokio::test]
+async fn trap_55_a_load_ends_while_more_is_written_than_the_feed_keeps() {
+    const ROWS: u32 = 50_000;
+    let folder = tempfile::tempdir().unwrap();
+    let builder = EmbeddedStore::builder(folder.path().join("a")).feed_capacity(100);
+    let store = builder
+        .request_timeout(Duration::from_secs(600))
+        .open()
+        .unwrap();
+    let until = UnixTime::from_secs(4_000_000_000);
+    let some = move |numbers: std::ops::Range<u32>| -> Vec<_> {
+        numbers.map(|number| end_of(number, until)).collect()
+    };
+    store.revoke(&some(0..ROWS)).await.unwrap();
+    let (scripted, script) = ScriptedStore::over(store.clone());
+    // Each page takes long enough for what is written meanwhile.
+    let slow = Behavior::Slow(Duration::from_millis(20));
+    script.set(StoreOp::Changes, slow);
+    let writer = tokio::spawn(async move {
+        for page in 0.. {
+            script.called(StoreOp::Changes, u64::from(page) + 1).await;
+            let first = ROWS + page * 30;
+            store.revoke(&some(first..first + 30)).await.unwrap();
+        }
+    });
+    let list = RevocationList::builder(scripted)
+        .store_timeout(Duration::from_secs(60))
+        .build()
+        .unwrap();
+    list.ready().await.unwrap();
+    let stats = list.stats();
+    assert_eq!((stats.mirror, stats.mirror_reloads), (MirrorState::Live, 0));
+    assert!(stats.mirrored > u64::from(ROWS) + 300, "{stats:?}");
+    writer.abort();
 }
 
 /// More changes than a row of the feed, and than a page.
