@@ -75,8 +75,8 @@ pub use self::{
     revocation::{Revocation, RevocationError, RevocationKind},
     revocations::{Revocations, TokenStatus},
     store::{
-        Change, ChangeFeed, Changes, Cursor, Lift, Listed, RecordFilter, RecordPage, Records,
-        RevocationRecord, Store, StoreError, Use, UseOutcome,
+        Change, ChangeFeed, Changes, Cursor, Lift, LiftRecord, Listed, RecordFilter, RecordPage,
+        Records, RevocationRecord, Store, StoreError, Use, UseOutcome,
     },
     time::{Clock, ManualClock, UnixTime},
     token::{BearerToken, MalformedToken},

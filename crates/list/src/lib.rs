@@ -63,8 +63,9 @@
 //! let other = RevocationList::in_memory();
 //! assert_eq!(other.import(file.lines()).await?, 1);
 //!
-//! let (by, reason) = ("bob".to_owned(), "found again".to_owned());
-//! assert!(list.lift(Lift { key: ann, at: now, by, reason }).await?);
+//! assert!(list.lift(Lift::new(ann.clone()).by("bob").because("laptop found")).await?);
+//! let lift = list.inspect(ann).await?.last_lift.expect("a lift");
+//! assert_eq!(lift.by, "bob");
 //! # Ok(()) }
 //! ```
 //!

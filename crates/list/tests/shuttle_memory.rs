@@ -172,12 +172,10 @@ fn a_mirror_misses_nothing_in_every_schedule() {
         let writer = {
             let store = store.clone();
             thread::spawn(move || {
-                let lift = Lift {
-                    key: token().into(),
-                    at: UnixTime::from_secs(1),
-                    by: "ann".into(),
-                    reason: "found again".into(),
-                };
+                let lift = Lift::new(token())
+                    .at(UnixTime::from_secs(1))
+                    .by("ann")
+                    .because("found again");
                 block_on(store.lift(&lift)).expect("lifted");
                 block_on(store.take_use(&new_use(1, 1), UnixTime::EPOCH)).expect("taken");
             })

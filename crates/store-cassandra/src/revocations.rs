@@ -214,10 +214,10 @@ impl Order {
     pub(crate) fn lift(lift: &Lift) -> Self {
         let details = Details {
             rule: None,
-            by: lift.by.clone(),
-            reason: lift.reason.clone(),
+            by: lift.author().to_owned(),
+            reason: lift.reason().to_owned(),
         };
-        Self::Lift(when(lift.at), details.kept())
+        Self::Lift(when(lift.time().unwrap_or(UnixTime::EPOCH)), details.kept())
     }
 
     /// `None` of what is not to be written back.

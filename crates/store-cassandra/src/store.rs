@@ -4,9 +4,9 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use scylla::statement::SerialConsistency;
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, RecordFilter,
-    RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome, internal::merge,
-    retention,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, LiftRecord, Listed,
+    RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
+    internal::merge, retention,
 };
 
 use crate::{error::Failure, inner::Inner, log::Table, revocations::Order};
@@ -27,7 +27,7 @@ impl Store for CassandraStore {
     }
 
     async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
-        let orders = vec![(lift.key.digest(), Order::lift(lift))];
+        let orders = vec![(lift.key().digest(), Order::lift(lift))];
         self.write(orders).await
     }
 
@@ -109,6 +109,15 @@ impl Records for CassandraStore {
         at_most: usize,
     ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
         Box::pin(self.0.records(wanted, after, at_most.clamp(1, 10_000)))
+    }
+
+    fn last_lift<'a>(
+        &'a self,
+        _: &'a KeyDigest,
+    ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>> {
+        Box::pin(std::future::ready(Err(StoreError::Unsupported(
+            "record of lifts",
+        ))))
     }
 }
 

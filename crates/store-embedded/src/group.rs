@@ -69,7 +69,7 @@ impl<'a> Group<'a> {
 
     /// Ends a revocation. Taken uses stay taken.
     pub(crate) fn lift(&mut self, lift: &Lift) -> Result<bool, Fault> {
-        let change = self.row(STATE, lift.key.digest())?.state.lift(lift);
+        let change = self.row(STATE, lift.key().digest())?.state.lift(lift);
         self.tell(change);
         Ok(change.is_some())
     }

@@ -2,7 +2,7 @@
 
 use fjall::{Readable, Snapshot};
 use tower_revoke_core::{
-    Change, Changes, Cursor, KeyDigest, Listed, RecordFilter, RecordPage, StoreError,
+    Change, Changes, Cursor, KeyDigest, LiftRecord, Listed, RecordFilter, RecordPage, StoreError,
     internal::merge,
 };
 
@@ -126,6 +126,12 @@ fn last_group(open: &Open, snapshot: &Snapshot) -> Result<(u64, GroupHead), Faul
     let row = snapshot.get(&open.rows, group_key(group, 0))?;
     let (head, _) = GroupHead::read(&row.ok_or_else(missing)?)?;
     Ok((group, head))
+}
+
+pub(crate) fn last_lift(open: &Open, key: KeyDigest) -> Result<Option<LiftRecord>, Fault> {
+    let row = open.rows.get(row_key(STATE, key.as_bytes()))?;
+    let row: Option<Row> = row.map(|row| read(&row)).transpose()?;
+    Ok(row.and_then(|row| row.state.lifted).map(Into::into))
 }
 
 /// Returns records, and the digest after which to continue if the row limit of a page was reached.

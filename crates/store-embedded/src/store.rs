@@ -4,8 +4,8 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, RecordFilter,
-    RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, LiftRecord, Listed,
+    RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
 };
 
 use crate::{
@@ -244,6 +244,14 @@ impl Records for EmbeddedStore {
                 after = last;
             }
         })
+    }
+
+    fn last_lift<'a>(
+        &'a self,
+        key: &'a KeyDigest,
+    ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>> {
+        let key = *key;
+        Box::pin(self.read(move |_: &Shared, open: &Open| reading::last_lift(open, key)))
     }
 }
 

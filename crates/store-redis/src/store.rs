@@ -5,9 +5,9 @@ use std::{fmt, sync::Arc};
 use futures_util::future::{join_all, try_join_all};
 use redis::{Cmd, Value, cmd};
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, RecordFilter,
-    RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome, internal::merge,
-    retention,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, LiftRecord, Listed,
+    RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
+    internal::merge, retention,
 };
 
 use crate::{
@@ -40,7 +40,7 @@ impl Store for RedisStore {
 
     async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
         let inner = &self.0;
-        let update = Update::lift(lift.key.digest(), lift.at);
+        let update = Update::lift(lift.key().digest(), lift.time().unwrap_or(UnixTime::EPOCH));
         let tag = inner.tag(&update.key);
         let request = Request::write(inner.updates(tag, &[update])).once();
         let answer = inner.client.ask(tag, &request).await;
@@ -146,6 +146,15 @@ impl Records for RedisStore {
         at_most: usize,
     ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
         Box::pin(self.0.records(wanted, after, at_most.max(1)))
+    }
+
+    fn last_lift<'a>(
+        &'a self,
+        _: &'a KeyDigest,
+    ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>> {
+        Box::pin(std::future::ready(Err(StoreError::Unsupported(
+            "record of lifts",
+        ))))
     }
 }
 

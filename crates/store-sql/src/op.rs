@@ -51,12 +51,12 @@ impl Op {
     pub(crate) fn lift(lift: &Lift) -> Self {
         let details = Details {
             rule: None,
-            by: lift.by.clone(),
-            reason: lift.reason.clone(),
+            by: lift.author().to_owned(),
+            reason: lift.reason().to_owned(),
         };
         Self::Lift {
-            key: lift.key.digest(),
-            at: storable_time(lift.at),
+            key: lift.key().digest(),
+            at: storable_time(lift.time().unwrap_or(UnixTime::EPOCH)),
             details: details.kept(),
         }
     }

@@ -12,8 +12,9 @@ use tokio::{
     task::AbortHandle,
 };
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, RecordFilter,
-    RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome, retention,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, LiftRecord, Listed,
+    RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
+    retention,
 };
 
 use crate::{
@@ -313,6 +314,15 @@ impl<D: Backend> Records for SqlStore<D> {
                 after = last;
             }
         })
+    }
+
+    fn last_lift<'a>(
+        &'a self,
+        _: &'a KeyDigest,
+    ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>> {
+        Box::pin(std::future::ready(Err(StoreError::Unsupported(
+            "record of lifts",
+        ))))
     }
 }
 

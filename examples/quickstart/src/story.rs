@@ -168,12 +168,10 @@ impl Story<'_> {
         let found = records.len() == 1 && records[0].by == "ann";
         if let Some(key) = records.into_iter().find_map(|record| record.key) {
             println!("          {key:?}");
-            let lift = Lift {
-                key,
-                at: Clock::system().now(),
-                by: "an operator".into(),
-                reason: "she was on the phone".into(),
-            };
+            let lift = Lift::new(key)
+                .at(Clock::system().now())
+                .by("an operator")
+                .because("she was on the phone");
             list.lift(lift).await?;
         }
         self.verdict("one logout is in the store, said by ann", found);

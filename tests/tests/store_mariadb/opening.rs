@@ -171,12 +171,10 @@ async fn operators_can_read_rules_and_reasons_in_the_tables() {
     let row = server.sql("SELECT issuer, claim, value, author, reason FROM tower_revoke_revoked");
     let expected = "https://id.example.com|sub|bob|ann@example.com|laptop lost, é😀";
     assert_eq!(row, expected);
-    let lift = Lift {
-        key,
-        at: UnixTime::from_secs(9),
-        by: "eve".to_owned(),
-        reason: "found".to_owned(),
-    };
+    let lift = Lift::new(key)
+        .at(UnixTime::from_secs(9))
+        .by("eve")
+        .because("found");
     assert!(store.lift(&lift).await.expect("a lift"));
     let row = server.sql("SELECT at, author, reason FROM tower_revoke_lifted");
     assert_eq!(row, "9|eve|found");

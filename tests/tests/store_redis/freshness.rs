@@ -70,12 +70,7 @@ async fn reading_writes_nothing() {
             .last()
             .is_some_and(|last| *last.key() == key(number))
         {
-            let lift = Lift {
-                key: revocation(number).key().clone(),
-                at: now(),
-                by: String::new(),
-                reason: String::new(),
-            };
+            let lift = Lift::new(revocation(number).key().clone()).at(now());
             assert!(store.lift(&lift).await.unwrap());
         }
     }

@@ -12,8 +12,8 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Change, KeyDigest, Lift, Listed, Revocation, RevocationKey, StoreError, UnixTime, Use,
-    UseOutcome, retention,
+    Change, KeyDigest, Lift, LiftRecord, Listed, Revocation, RevocationKey, StoreError, UnixTime,
+    Use, UseOutcome, retention,
 };
 
 /// The revocation and the last lift of one key.
@@ -85,6 +85,18 @@ impl From<&Revocation> for Revoked {
     }
 }
 
+impl From<Lifted> for LiftRecord {
+    fn from(lifted: Lifted) -> Self {
+        let details = lifted.details.map(|details| *details).unwrap_or_default();
+        Self {
+            at: lifted.at,
+            by: details.by,
+            reason: details.reason,
+            until: lifted.until,
+        }
+    }
+}
+
 impl KeyState {
     /// Adds a revocation.
     ///
@@ -99,10 +111,11 @@ impl KeyState {
     pub fn lift(&mut self, lift: &Lift) -> Option<Change> {
         let details = Details {
             rule: None,
-            by: lift.by.clone(),
-            reason: lift.reason.clone(),
+            by: lift.author().to_owned(),
+            reason: lift.reason().to_owned(),
         };
-        self.lift_at(lift.key.digest(), lift.at, details.kept())
+        let at = lift.time().unwrap_or(UnixTime::EPOCH);
+        self.lift_at(lift.key().digest(), at, details.kept())
     }
 
     /// As [`lift`](Self::lift), with only the digest of the key.
@@ -191,14 +204,17 @@ impl KeyState {
         (before != Some((listed, at))).then_some(Change::Listed { key, listed, at })
     }
 
-    /// Records a lift. The later `at` and the later `until` are kept.
+    /// Records a lift. The later `at` with its details, and the later `until` are kept.
     pub fn remember(&mut self, new: Lifted) {
         self.lifted = Some(match self.lifted.take() {
             None => new,
             Some(old) => Lifted {
                 at: old.at.max(new.at),
                 until: later_end(old.until, new.until),
-                details: new.details.or(old.details),
+                details: match new.at > old.at {
+                    true => new.details,
+                    false => old.details,
+                },
             },
         });
     }

@@ -46,7 +46,7 @@ impl Store for MinimalStore {
     }
 
     async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
-        Ok(self.tables().revoked.remove(&lift.key.digest()).is_some())
+        Ok(self.tables().revoked.remove(&lift.key().digest()).is_some())
     }
 
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {

@@ -1,6 +1,7 @@
 //! The [`Store`] trait, which keeps revocations and uses.
 
 mod feed;
+mod lift;
 mod records;
 
 use std::{num::NonZeroU32, time::Duration};
@@ -9,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     feed::{Change, ChangeFeed, Changes, Cursor},
-    records::{RecordFilter, RecordPage, Records, RevocationRecord},
+    lift::Lift,
+    records::{LiftRecord, RecordFilter, RecordPage, Records, RevocationRecord},
 };
 use crate::{
-    BoxError, KeyDigest, Revocation, RevocationKey, RevocationKind, TokenId, UnixTime, UseId,
+    BoxError, KeyDigest, Revocation, RevocationKind, TokenId, UnixTime, UseId,
     internal::merge::later_end, retention,
 };
 
@@ -263,19 +265,6 @@ pub enum UseOutcome {
     },
     /// All uses are taken under other ids.
     Spent,
-}
-
-/// The early end of a revocation, with its author and reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lift {
-    /// The key whose revocation ends.
-    pub key: RevocationKey,
-    /// When the lift was requested.
-    pub at: UnixTime,
-    /// The person or program that requested it.
-    pub by: String,
-    /// The reason.
-    pub reason: String,
 }
 
 /// Why a store operation failed.

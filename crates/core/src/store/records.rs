@@ -24,6 +24,16 @@ pub trait Records: Send + Sync {
         after: Option<&'a Cursor>,
         at_most: usize,
     ) -> BoxFuture<'a, Result<RecordPage, StoreError>>;
+
+    /// Returns the last lift of a key that the store still remembers, see
+    /// [`Store::lift`](super::Store::lift). `None` if there is none.
+    ///
+    /// # Errors
+    /// As for [`Store::look_up`](super::Store::look_up).
+    fn last_lift<'a>(
+        &'a self,
+        key: &'a KeyDigest,
+    ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>>;
 }
 
 /// Selects revocations. A record must meet all conditions.
@@ -121,6 +131,20 @@ pub struct RevocationRecord {
     pub by: String,
     /// The reason. Empty if none was given.
     pub reason: String,
+}
+
+/// The last lift of a key, with its author and reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiftRecord {
+    /// When the lift was made; later than the revocation that it ended.
+    pub at: UnixTime,
+    /// The person or program that made it. Empty if unknown, as for a lift that a node wrote back
+    /// ([`ChangeFeed::restore`](super::ChangeFeed::restore)).
+    pub by: String,
+    /// The reason. Empty if none was given.
+    pub reason: String,
+    /// Until when the store remembers it. `None` means for ever.
+    pub until: Option<UnixTime>,
 }
 
 impl RevocationRecord {

@@ -22,9 +22,9 @@ use std::{
 use moka::future::Cache;
 use tokio::{runtime::Handle, task::AbortHandle};
 use tower_revoke_core::{
-    BoxFuture, Change, Clock, Cursor, KeyDigest, Lift, Listed, RecordFilter, RecordPage,
-    Revocation, Revocations, Store, StoreError, TokenId, TokenStatus, Use, UseOutcome,
-    VerifiedToken,
+    BoxFuture, Change, Clock, Cursor, KeyDigest, Lift, LiftRecord, Listed, RecordFilter,
+    RecordPage, Records, Revocation, Revocations, Store, StoreError, TokenId, TokenStatus, Use,
+    UseOutcome, VerifiedToken,
 };
 
 use self::{read::Answer, source::Source};
@@ -49,6 +49,11 @@ pub(crate) trait AnyEngine: Revocations {
         after: Option<&'a Cursor>,
         at_most: usize,
     ) -> BoxFuture<'a, Result<RecordPage, StoreError>>;
+    /// Reads the last lift of a key from the store's records.
+    fn last_lift<'a>(
+        &'a self,
+        key: &'a KeyDigest,
+    ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>>;
     /// Reads from the store itself how one key is listed.
     fn look_up(&self, key: KeyDigest) -> BoxFuture<'_, Result<Option<Listed>, StoreError>>;
     fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
@@ -210,11 +215,16 @@ impl<S: Store, T: Timer> Revocations for Engine<S, T> {
     }
 }
 
+impl<S: Store, T: Timer> Engine<S, T> {
+    fn records(&self) -> Result<&dyn Records, StoreError> {
+        let records = self.source.store.records();
+        records.ok_or(StoreError::Unsupported("records"))
+    }
+}
+
 impl<S: Store, T: Timer> AnyEngine for Engine<S, T> {
     fn lift<'a>(&'a self, lift: &'a Lift) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let Lift {
-            key, by, reason, ..
-        } = lift;
+        let (key, by, reason) = (lift.key(), lift.author(), lift.reason());
         tracing::info!(?key, by, reason, "lift a revocation");
         self.start();
         Box::pin(self.write_lift(lift))
@@ -237,11 +247,20 @@ impl<S: Store, T: Timer> AnyEngine for Engine<S, T> {
         at_most: usize,
     ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
         Box::pin(async move {
-            let records = self.source.store.records();
-            let records = records.ok_or(StoreError::Unsupported("records"))?;
-            let page = records.page(filter, after, at_most);
+            let page = self.records()?.page(filter, after, at_most);
             let page = self.source.in_time(page).await;
             page.inspect_err(|error| self.source.failed(error))
+        })
+    }
+
+    fn last_lift<'a>(
+        &'a self,
+        key: &'a KeyDigest,
+    ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>> {
+        Box::pin(async move {
+            let lift = self.records()?.last_lift(key);
+            let lift = self.source.in_time(lift).await;
+            lift.inspect_err(|error| self.source.failed(error))
         })
     }
 

@@ -54,12 +54,10 @@ fn new_use() -> Use {
 }
 
 fn lift() -> Lift {
-    Lift {
-        key: token().id().into(),
-        at: UnixTime::from_secs(1),
-        by: "ann".into(),
-        reason: "found again".into(),
-    }
+    Lift::new(token().id())
+        .at(UnixTime::from_secs(1))
+        .by("ann")
+        .because("found again")
 }
 
 /// A store that yields before and after each call.

@@ -57,9 +57,11 @@ impl<S: Store, T: Timer> Engine<S, T> {
     }
 
     pub(super) async fn write_lift(&self, lift: &Lift) -> Result<bool, StoreError> {
-        let after = |_: &bool| Some(Write::Lifts(lift.at));
-        let key = Key::of(&lift.key);
-        self.write(key, self.source.store.lift(lift), after).await
+        let at = lift.time().unwrap_or_else(|| self.source.clock.now());
+        let lift = lift.clone().at(at);
+        let after = |_: &bool| Some(Write::Lifts(at));
+        let key = Key::of(lift.key());
+        self.write(key, self.source.store.lift(&lift), after).await
     }
 
     pub(super) async fn write_use(&self, use_: &Use) -> Result<UseOutcome, StoreError> {

@@ -10,9 +10,9 @@ use std::{
 };
 
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, RecordFilter,
-    RecordPage, Records, Revocation, RevocationRecord, Store, StoreError, UnixTime, Use,
-    UseOutcome, internal::merge::check_use,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, LiftRecord, Listed,
+    RecordFilter, RecordPage, Records, Revocation, RevocationRecord, Store, StoreError, UnixTime,
+    Use, UseOutcome, internal::merge::check_use,
 };
 
 use self::{ledger::Ledger, record::Record};
@@ -152,7 +152,7 @@ impl Store for MemoryStore {
     }
 
     async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
-        let key = lift.key.digest();
+        let key = lift.key().digest();
         let mut shard = self.shard(&key);
         self.change(&mut shard, key, |record| {
             let change = record.lift(lift);
@@ -296,6 +296,15 @@ impl Records for MemoryStore {
             let next = next.map(|record| Cursor::new(*record.digest.as_bytes()));
             Ok(RecordPage { records, next })
         })
+    }
+
+    fn last_lift<'a>(
+        &'a self,
+        key: &'a KeyDigest,
+    ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>> {
+        let lift = |record: &Record| record.last_lift();
+        let lift = self.shard(key).records.get(key).and_then(lift);
+        Box::pin(std::future::ready(Ok(lift)))
     }
 }
 

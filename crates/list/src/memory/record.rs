@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 
 use tower_revoke_core::{
-    Change, KeyDigest, Lift, Listed, Revocation, RevocationKey, RevocationRecord, StoreError,
-    UnixTime, Use, UseId, UseOutcome,
+    Change, KeyDigest, Lift, LiftRecord, Listed, Revocation, RevocationKey, RevocationRecord,
+    StoreError, UnixTime, Use, UseId, UseOutcome,
     internal::merge::{self, KeyState, UseCount},
     retention,
 };
@@ -68,6 +68,11 @@ impl Record {
             by: details.by,
             reason: details.reason,
         })
+    }
+
+    /// The last lift, with its author and reason.
+    pub(super) fn last_lift(&self) -> Option<LiftRecord> {
+        self.state.lifted.clone().map(Into::into)
     }
 
     /// Returns the number of entries it counts as: one for a revocation or rule, and one for each

@@ -6,7 +6,7 @@ mod line;
 use std::{fmt, sync::Arc};
 
 use tower_revoke_core::{
-    Cursor, Listed, RecordFilter, RevocationKey, RevocationRecord, StoreError,
+    Cursor, LiftRecord, Listed, RecordFilter, RevocationKey, RevocationRecord, StoreError,
 };
 
 pub use self::import::ImportError;
@@ -26,20 +26,33 @@ pub struct Inspection {
     /// The revocation, with its author and reason. `None` if the key is not revoked (it may be
     /// spent), or if the store keeps no records.
     pub record: Option<RevocationRecord>,
+    /// The last lift of the key that the store remembers, with its author and reason. `None` if there
+    /// is none, or if the store keeps no records.
+    pub last_lift: Option<LiftRecord>,
 }
 
 pub(crate) async fn inspect(
     engine: &dyn AnyEngine,
     key: RevocationKey,
 ) -> Result<Inspection, StoreError> {
-    let listed = engine.look_up(key.digest()).await?;
+    let digest = key.digest();
+    let listed = engine.look_up(digest).await?;
     let filter = RecordFilter::all().key(key);
-    let record = match engine.page(&filter, None, 1).await {
-        Ok(page) => page.records.into_iter().next(),
-        Err(StoreError::Unsupported(_)) => None,
-        Err(error) => return Err(error),
-    };
-    Ok(Inspection { listed, record })
+    let page = supported(engine.page(&filter, None, 1).await)?.unwrap_or_default();
+    Ok(Inspection {
+        listed,
+        record: page.records.into_iter().next(),
+        last_lift: supported(engine.last_lift(&digest).await)?.flatten(),
+    })
+}
+
+/// Returns `None` if the store keeps no records.
+fn supported<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(StoreError::Unsupported(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The revocations that a filter selects, page by page. Returned by

@@ -315,7 +315,7 @@ async fn changes_follow_all_live_entries_in_order() {
     };
     let lifted = Change::Lifted {
         key: ann_key,
-        at: lift(ann.id()).at,
+        at: ISSUED,
         until,
     };
     let since = store.changes(Some(&all.next)).await.unwrap();

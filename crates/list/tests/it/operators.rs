@@ -5,8 +5,8 @@ use crate::support::{
 };
 use proptest::prelude::*;
 use tower_revoke_core::{
-    Change, ChangeFeed, KeyDigest, Listed, RecordFilter, Revocation, RevocationKey, Store,
-    StoreError, TokenId, TokenStatus, UnixTime,
+    Change, ChangeFeed, Clock, KeyDigest, Lift, Listed, RecordFilter, Revocation, RevocationKey,
+    Store, StoreError, TokenId, TokenStatus, UnixTime,
 };
 use tower_revoke_list::{ImportError, MemoryStore, RevocationList};
 
@@ -102,8 +102,24 @@ async fn one_key_is_inspected() {
         Some(ann.clone())
     );
     assert!(list.lift(lift(ann.clone())).await.unwrap());
-    let seen = list.inspect(ann).await.unwrap();
+    let seen = list.inspect(ann.clone()).await.unwrap();
     assert_eq!((seen.listed, seen.record), (None, None));
+    let lifted = seen.last_lift.unwrap();
+    let expected = ("ann", "found again", None);
+    let found = (lifted.by.as_str(), lifted.reason.as_str(), lifted.until);
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn a_lift_without_a_time_gets_that_of_the_list() {
+    let (clock, _) = Clock::manual(at(9));
+    let list = RevocationList::builder(MemoryStore::new()).clock(clock);
+    let list = list.build().unwrap();
+    list.revoke(ann_logs_out(ISSUED).at(ISSUED)).await.unwrap();
+    let ann = RevocationKey::subject(ISSUER, "ann");
+    assert!(list.lift(Lift::new(ann.clone()).by("bob")).await.unwrap());
+    let lifted = list.inspect(ann).await.unwrap().last_lift.unwrap();
+    assert_eq!((lifted.at, lifted.by.as_str()), (at(9), "bob"));
 }
 
 /// Stores and files outlive releases: every later version must read this very text.

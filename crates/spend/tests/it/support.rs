@@ -76,12 +76,10 @@ impl Caller {
 
     /// Lifts the token's revocation.
     pub(crate) async fn lift(&self) {
-        let lift = Lift {
-            key: self.token.id().into(),
-            at: Clock::system().now(),
-            by: "ann".to_owned(),
-            reason: "a mistake".to_owned(),
-        };
+        let lift = Lift::new(self.token.id())
+            .at(Clock::system().now())
+            .by("ann")
+            .because("a mistake");
         self.revocations.lift(lift).await.expect("a lift");
         assert_eq!(self.known_status().await, TokenStatus::Valid);
     }

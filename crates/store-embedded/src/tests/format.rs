@@ -34,12 +34,7 @@ fn the_encoding_of_rows_is_unchanged() {
         uses: None,
     };
     is_written_as(&row, &[&[1][..], &revoked, &[0, 0]].concat());
-    state.lift(&Lift {
-        key: key.clone(),
-        at: at(8),
-        by: "c".to_owned(),
-        reason: String::new(),
-    });
+    state.lift(&Lift::new(key.clone()).at(at(8)).by("c"));
     let row = Row { state, uses: None };
     is_written_as(&row, &[0, 1, 8, 1, 9, 1, 0, 1, b'c', 0, 0]);
     let mut state = KeyState::default();

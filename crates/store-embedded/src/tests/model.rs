@@ -190,12 +190,7 @@ impl Pair {
                 self.model.revoke(&revocation).await.unwrap();
             }
             Op::Lift(number) => {
-                let lift = Lift {
-                    key: token(number).into(),
-                    at: NOW,
-                    by: String::new(),
-                    reason: String::new(),
-                };
+                let lift = Lift::new(token(number)).at(NOW);
                 let told = store.lift(&lift).await.unwrap();
                 assert_eq!(told, self.model.lift(&lift).await.unwrap());
             }

@@ -193,12 +193,12 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
             })
         });
     let lift = (key_of.clone(), at(), words()).prop_map(|(number, at, by)| {
-        Ask::Lift(Lift {
-            key: key(number),
-            at: UnixTime::from_secs(at),
-            by: by.to_owned(),
-            reason: "wrong".to_owned(),
-        })
+        Ask::Lift(
+            Lift::new(key(number))
+                .at(UnixTime::from_secs(at))
+                .by(by)
+                .because("wrong"),
+        )
     });
     let lifted = (key_of, 0..9_u64, until()).prop_map(|(number, at, until)| {
         Ask::Restore(Change::Lifted {

@@ -30,7 +30,7 @@ async fn revoke_many<S: Store>(node: &Node<S>, numbers: std::ops::Range<u64>, un
 
 /// A full load returns, page by page, all that has not expired: revocations, rules, spent tokens,
 /// and both entries of a token that is revoked and spent.
-pub async fn a_full_load_tells_all_that_is_alive<G: Fixture>() {
+pub async fn a_full_load_returns_all_current_entries<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };
@@ -64,7 +64,7 @@ pub async fn a_full_load_tells_all_that_is_alive<G: Fixture>() {
 
 /// A full load loses no change that is made during the load, and can be continued through another
 /// handle.
-pub async fn a_full_load_goes_on_while_others_write<G: Fixture>() {
+pub async fn a_full_load_completes_while_others_write<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };
@@ -92,7 +92,7 @@ pub async fn a_full_load_goes_on_while_others_write<G: Fixture>() {
 
 /// A full load sets `more` to `false` only after it has also returned what was acknowledged during
 /// the load.
-pub async fn a_full_load_ends_with_what_came_meanwhile<G: Fixture>() {
+pub async fn a_full_load_includes_changes_made_meanwhile<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };
@@ -118,7 +118,7 @@ pub async fn a_full_load_ends_with_what_came_meanwhile<G: Fixture>() {
 }
 
 /// A long run of changes is returned page by page, and has a last page.
-pub async fn a_long_stretch_is_followed_page_by_page<G: Fixture>() {
+pub async fn many_changes_are_followed_in_pages<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };
@@ -131,7 +131,7 @@ pub async fn a_long_stretch_is_followed_page_by_page<G: Fixture>() {
 }
 
 /// A follower ends with the state of the store, even while many write through several handles.
-pub async fn no_change_is_lost_while_many_write<G: Fixture>() {
+pub async fn no_change_is_lost_under_concurrent_writes<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };
@@ -183,7 +183,7 @@ pub async fn no_change_is_lost_while_many_write<G: Fixture>() {
 
 /// A page with `more` set to `false` completes every write that was acknowledged before the page
 /// was requested, even while others write. One call later is too late.
-pub async fn no_more_means_that_all_acknowledged_is_told<G: Fixture>() {
+pub async fn the_last_page_includes_all_acknowledged_writes<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };
@@ -232,7 +232,7 @@ pub async fn no_more_means_that_all_acknowledged_is_told<G: Fixture>() {
 
 /// The feed returns each kind of change: listed, lifted, used up and returned. A lift is later than
 /// the revocation that it lifts. Changes of one key come in the order in which they were made.
-pub async fn the_feed_tells_what_was_listed_lifted_spent_and_freed<G: Fixture>() {
+pub async fn the_feed_reports_revocations_lifts_and_uses<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };
@@ -393,7 +393,7 @@ pub async fn a_foreign_cursor_is_rejected<G: Fixture>() {
 
 /// A cursor that is older than the trimmed feed fails with `CursorTooOld`; a new full load and the
 /// feed after it are complete.
-pub async fn a_cursor_older_than_the_feed_is_told_so<G: Fixture>() {
+pub async fn a_cursor_older_than_the_feed_is_rejected<G: Fixture>() {
     if !has_feed::<G>().await || lacks::<G>(Ability::Trim) {
         return;
     }
@@ -424,7 +424,7 @@ pub async fn a_cursor_older_than_the_feed_is_told_so<G: Fixture>() {
 
 /// What is listed is read to its end though the feed is trimmed after each page, and is complete with
 /// the feed from [`end`](tower_revoke_core::ChangeFeed::end) on.
-pub async fn what_is_listed_is_read_while_the_feed_is_trimmed<G: Fixture>() {
+pub async fn listed_entries_can_be_read_while_the_feed_is_trimmed<G: Fixture>() {
     if !has_feed::<G>().await || lacks::<G>(Ability::Trim) {
         return;
     }
@@ -461,7 +461,7 @@ pub async fn what_is_listed_is_read_while_the_feed_is_trimmed<G: Fixture>() {
 
 /// After a restored backup, a cursor that has seen more fails with `HistoryWentBack`, even after
 /// the feed has grown beyond its position again. What was lost can be restored.
-pub async fn a_history_that_went_back_is_noticed<G: Fixture>() {
+pub async fn lost_history_is_detected<G: Fixture>() {
     if !has_feed::<G>().await || lacks::<G>(Ability::SetBack) {
         return;
     }

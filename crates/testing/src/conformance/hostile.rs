@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Keys of any bytes work: none is truncated, normalized or mistaken for another.
-pub async fn keys_of_any_bytes_are_kept_apart<G: Fixture>() {
+pub async fn keys_of_any_bytes_are_distinct<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let mut keys: Vec<[u8; 16]> = [
@@ -70,7 +70,7 @@ pub async fn keys_of_any_bytes_are_kept_apart<G: Fixture>() {
 
 /// Texts of any length and any characters are stored, in keys, authors and reasons. Records return
 /// them unchanged.
-pub async fn words_of_any_kind_are_kept<G: Fixture>() {
+pub async fn texts_of_any_kind_are_stored<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let words = [
@@ -121,9 +121,8 @@ pub async fn words_of_any_kind_are_kept<G: Fixture>() {
         }
     }
     for said in &revocations {
-        let mut end = lift(said.key().clone(), world.now());
-        end.by = said.author().to_owned();
-        end.reason = said.reason().to_owned();
+        let end = lift(said.key().clone(), world.now());
+        let end = end.by(said.author()).because(said.reason());
         assert!(node.lift(&end).await, "{}", shown(said));
     }
 }
@@ -135,7 +134,7 @@ fn shown(what: &impl std::fmt::Debug) -> String {
 
 /// Times and counts at the limits of their ranges are stored. A store may extend a time that it
 /// can't represent, and never shortens it.
-pub async fn numbers_at_their_ends_are_kept<G: Fixture>() {
+pub async fn extreme_numbers_are_stored<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let node = &nodes[0];

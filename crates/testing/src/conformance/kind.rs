@@ -109,7 +109,7 @@ pub async fn a_lift_ends_a_spent_revocation_and_no_use<G: Fixture>() {
 
 /// The feed tells a revocation of kind spent as [`Change::Listed`] and used-up uses as
 /// [`Change::UsedUp`], as they are made and in a full load, and the end of each leaves the other.
-pub async fn the_feed_tells_spent_revocations_and_used_up_uses_apart<G: Fixture>() {
+pub async fn the_feed_distinguishes_spent_revocations_from_used_up_tokens<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };

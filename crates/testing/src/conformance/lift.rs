@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tower_revoke_core::Listed;
+use tower_revoke_core::{Change, KeyDigest, LiftRecord, Listed, Store};
 
 use super::{
-    Fixture,
-    world::{World, lift, revocation, rule, subject, token},
+    Fixture, records,
+    world::{World, key, lift, revocation, rule, subject, token, worked},
 };
 
 /// A look-up reports a token that is revoked and spent as revoked, and as spent once the revocation
@@ -47,10 +47,10 @@ pub async fn a_revocation_is_lifted_once<G: Fixture>() {
     ];
     nodes[0].revoke(&revocations).await;
     for end in [&by_token, &by_rule] {
-        assert!(nodes[0].listed(end.key.clone()).await.is_some());
+        assert!(nodes[0].listed(end.key().clone()).await.is_some());
         assert!(nodes[1].lift(end).await, "{end:?}");
         for node in &nodes {
-            assert_eq!(node.listed(end.key.clone()).await, None, "{end:?}");
+            assert_eq!(node.listed(end.key().clone()).await, None, "{end:?}");
             assert!(!node.lift(end).await, "a second time: {end:?}");
         }
     }
@@ -72,7 +72,7 @@ pub async fn a_lift_returns_no_use<G: Fixture>() {
 
 /// A revocation after a lift takes effect, even within the same second or if the clock was set
 /// back.
-pub async fn a_revocation_after_a_lift_stands<G: Fixture>() {
+pub async fn a_revocation_after_a_lift_takes_effect<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let now = world.now();
@@ -93,4 +93,58 @@ pub async fn a_revocation_after_a_lift_stands<G: Fixture>() {
         }
         assert!(nodes[0].lift(&lift(token(number), now)).await, "and again");
     }
+}
+
+/// The records return the last lift of a key with its author and reason. A lift of nothing leaves no
+/// record. Of a later lift that is restored, author and reason are unknown; an earlier one has no effect.
+pub async fn the_last_lift_is_recorded<G: Fixture>() {
+    let world = World::<G>::new().await;
+    let nodes = world.nodes(2).await;
+    let Some(of_lifts) = records::port::<G, _>(&nodes[1]) else {
+        return;
+    };
+    let last_lift = async |key: KeyDigest| {
+        let lift = nodes[1].in_time("last_lift", of_lifts.last_lift(&key));
+        worked("last_lift", lift.await)
+    };
+    let (now, until) = (world.now(), Some(world.end()));
+    let lifts = [(token(1).into(), until), (subject(1), None)];
+    for (lifted, until) in lifts {
+        let digest = lifted.digest();
+        assert!(!nodes[0].lift(&lift(lifted.clone(), now)).await);
+        assert_eq!(last_lift(digest).await, None, "there was nothing to lift");
+        let revocation = match lifted.is_rule() {
+            true => rule(lifted.clone(), now),
+            false => revocation(1, until),
+        };
+        for (second, by) in [(10, "ann"), (20, "bob")] {
+            let revocation = revocation.clone().at(world.after(second - 5));
+            nodes[0].revoke(&[revocation]).await;
+            let at = world.after(second);
+            let lift = lift(lifted.clone(), at).by(by).because("a mistake");
+            assert!(nodes[0].lift(&lift).await);
+            let expected = LiftRecord {
+                at,
+                by: by.to_owned(),
+                reason: "a mistake".to_owned(),
+                until,
+            };
+            assert_eq!(last_lift(digest).await, Some(expected));
+        }
+        if nodes[0].store.feed().is_some() {
+            for (second, by) in [(15, "bob"), (20, "bob"), (25, "")] {
+                let at = world.after(second);
+                let known = Change::Lifted {
+                    key: digest,
+                    at,
+                    until,
+                };
+                nodes[0].restore(&[known]).await;
+                let last = last_lift(digest).await.expect("the last lift");
+                let expected = (at.max(world.after(20)), by);
+                assert_eq!((last.at, last.by.as_str()), expected, "restored {at}");
+            }
+        }
+    }
+    assert_eq!(last_lift(key(2)).await, None, "of another key");
 }

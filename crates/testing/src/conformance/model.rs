@@ -113,7 +113,7 @@ impl Entry {
 /// Checks that random sequences of operations, through two handles, return what a reference model
 /// returns, and that a follower of the feed ends in the same state. A failure reports the shortest
 /// sequence that still fails.
-pub async fn any_operations_are_answered_as_a_model_answers_them<G: Fixture>() {
+pub async fn random_operations_match_the_model<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let has_feed = !lacks::<G>(Ability::Feed);

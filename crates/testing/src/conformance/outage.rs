@@ -13,7 +13,7 @@ use super::{
 
 /// While the server is stopped, every call fails with `Unavailable` or `TimedOut` within the time
 /// limit. Once the server is back, the same handles work again and no data is lost.
-pub async fn a_store_that_is_down_says_so_and_recovers<G: Fixture>() {
+pub async fn an_unavailable_store_returns_errors_and_recovers<G: Fixture>() {
     if !lacks::<G>(Ability::Outage) {
         outage::<G>(Fault::Stop, Fault::Start).await;
     }
@@ -21,7 +21,7 @@ pub async fn a_store_that_is_down_says_so_and_recovers<G: Fixture>() {
 
 /// The same for a server that accepts requests and answers none. Calls made meanwhile have an
 /// unknown outcome; repeating a use under its id determines it.
-pub async fn a_store_that_is_frozen_says_so_and_recovers<G: Fixture>() {
+pub async fn an_unresponsive_store_returns_errors_and_recovers<G: Fixture>() {
     if !lacks::<G>(Ability::Freeze) {
         outage::<G>(Fault::Freeze, Fault::Thaw).await;
     }

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Keeps entries whose `until` is the time given to `purge` or later, or that never expire.
-pub async fn what_is_alive_is_kept<G: Fixture>() {
+pub async fn purging_keeps_unexpired_entries<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let before = world.after(7_200);
@@ -51,7 +51,7 @@ pub async fn what_is_alive_is_kept<G: Fixture>() {
 
 /// A rule without an `until` is never purged: a token that it revokes may have any lifetime.
 // First seen as TRAPS 33.
-pub async fn a_rule_without_an_end_is_kept_for_ever<G: Fixture>() {
+pub async fn purging_keeps_rules_that_never_expire<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     node.revoke(&[rule(subject(1), world.now())]).await;
@@ -62,7 +62,7 @@ pub async fn a_rule_without_an_end_is_kept_for_ever<G: Fixture>() {
 }
 
 /// Purges expired revocations, rules and uses, and nothing else.
-pub async fn what_has_ended_is_purged<G: Fixture>() {
+pub async fn purging_deletes_expired_entries<G: Fixture>() {
     if lacks::<G>(Ability::Purge) {
         return;
     }
@@ -92,7 +92,7 @@ pub async fn what_has_ended_is_purged<G: Fixture>() {
 
 /// A lift is remembered as long as the longest revocation that was ever lifted under its key, so
 /// that `restore` can't bring one back.
-pub async fn a_lift_is_remembered_as_long_as_what_it_lifted<G: Fixture>() {
+pub async fn a_lift_is_remembered_as_long_as_its_revocation<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };
@@ -139,4 +139,31 @@ pub async fn a_lift_is_remembered_as_long_as_what_it_lifted<G: Fixture>() {
             "revived after a purge of before {before}"
         );
     }
+}
+
+/// A restored lift is remembered as long as the revocation that it ended, even if it was made for one
+/// that expires earlier.
+pub async fn a_restored_lift_is_remembered_as_long_as_the_revocation_that_it_ended<G: Fixture>() {
+    let Some(world) = World::<G>::with_feed().await else {
+        return;
+    };
+    let node = world.node().await;
+    let (now, soon, long) = (world.now(), world.after(3_600), world.after(7_200));
+    node.revoke(&[revocation(1, Some(long)).at(now)]).await;
+    let lifted = Change::Lifted {
+        key: key(1),
+        at: world.after(10),
+        until: Some(soon),
+    };
+    node.restore(&[lifted]).await;
+    assert_eq!(node.listed(token(1)).await, None, "the lift ended it");
+    node.purge(world.after(3_601)).await;
+    let listed = Listed::Revoked { until: Some(long) };
+    let known = Change::Listed {
+        key: key(1),
+        listed,
+        at: now,
+    };
+    node.restore(&[known]).await;
+    assert_eq!(node.listed(token(1)).await, None, "revived after a purge");
 }

@@ -55,7 +55,7 @@ pub(super) async fn all_records<S: Store>(
 }
 
 /// Pages of any size return every record once, even while others are revoked and lifted.
-pub async fn records_come_once_each_in_pages_of_any_size<G: Fixture>() {
+pub async fn each_record_is_returned_once_with_any_page_size<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let Some(records) = port::<G, _>(&node) else {
@@ -98,7 +98,7 @@ pub async fn records_come_once_each_in_pages_of_any_size<G: Fixture>() {
 }
 
 /// A filter by key, reason, earliest time, or any combination of them selects exactly its records.
-pub async fn records_are_those_that_are_wanted<G: Fixture>() {
+pub async fn records_match_the_filter<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let Some(records) = port::<G, _>(&node) else {
@@ -156,7 +156,7 @@ pub async fn records_are_those_that_are_wanted<G: Fixture>() {
 
 /// A record returns the key, `until`, time, author and reason of a revocation unchanged. Lifted,
 /// purged and merely spent entries have no record.
-pub async fn records_say_what_was_said<G: Fixture>() {
+pub async fn records_return_revocations_unchanged<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let node = &nodes[1];
@@ -217,7 +217,7 @@ const ISSUER_OF_OTHERS: &str = "https://login.example.org/tenant?a=b&c=d";
 ///
 /// The feed carries only digests, so the key of a restored rule is unknown; the key of a token is
 /// its digest. Restoring again keeps the details of an existing record.
-pub async fn records_of_what_was_written_back_have_no_words<G: Fixture>() {
+pub async fn restored_revocations_have_records_without_details<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };
@@ -266,7 +266,7 @@ pub async fn records_of_what_was_written_back_have_no_words<G: Fixture>() {
 }
 
 /// A records cursor that the store didn't make fails with `ForeignCursor`.
-pub async fn a_foreign_cursor_of_the_records_is_rejected<G: Fixture>() {
+pub async fn records_reject_a_foreign_cursor<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     let Some(records) = port::<G, _>(&node) else {

@@ -23,7 +23,7 @@ const fn revoked(key: KeyDigest, until: Option<UnixTime>, at: UnixTime) -> Chang
 /// A restored revocation or rule takes effect for every handle, in the kind that it had. A restored
 /// token without uses is listed as spent, even if it was lifted before. A returned use and an empty
 /// list change nothing.
-pub async fn what_is_written_back_stands<G: Fixture>() {
+pub async fn a_restored_revocation_takes_effect<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };
@@ -73,7 +73,7 @@ pub async fn what_is_written_back_stands<G: Fixture>() {
 }
 
 /// `restore` never shortens an entry, and extends one that it has a later `until` for.
-pub async fn writing_back_never_shortens<G: Fixture>() {
+pub async fn restoring_never_shortens<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };
@@ -109,7 +109,7 @@ pub async fn writing_back_never_shortens<G: Fixture>() {
 }
 
 /// Restoring a revocation that is older than a lift of its key doesn't revive it.
-pub async fn writing_back_never_revives_what_was_lifted<G: Fixture>() {
+pub async fn restoring_never_revives_a_lifted_revocation<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };
@@ -147,7 +147,7 @@ pub async fn writing_back_never_revives_what_was_lifted<G: Fixture>() {
 
 /// A restored lift ends only revocations that are older than it. It is remembered even if there is
 /// nothing to lift yet.
-pub async fn a_lift_written_back_ends_what_was_said_before_it<G: Fixture>() {
+pub async fn a_restored_lift_ends_earlier_revocations<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };
@@ -213,7 +213,7 @@ fn pairs() -> impl Iterator<Item = (Vec<Known>, bool)> {
 ///
 /// How long they stay listed may differ: a revocation that is lifted later may have extended
 /// another one before.
-pub async fn what_is_written_back_may_come_in_any_order<G: Fixture>() {
+pub async fn changes_can_be_restored_in_any_order<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };

@@ -27,7 +27,7 @@ pub async fn a_revocation_is_seen_by_every_handle<G: Fixture>() {
 
 /// Acknowledged writes survive a crash of the store: revocations, rules, lifts, taken and returned
 /// uses, and limits.
-pub async fn what_was_acknowledged_survives_a_restart<G: Fixture>() {
+pub async fn acknowledged_writes_survive_a_restart<G: Fixture>() {
     if lacks::<G>(Ability::Restart) {
         return;
     }
@@ -150,7 +150,7 @@ pub async fn a_rule_is_never_shortened<G: Fixture>() {
 
 /// Every revocation of a batch takes effect, in any order and with repeated keys. An empty batch
 /// succeeds.
-pub async fn a_batch_is_revoked_whole<G: Fixture>() {
+pub async fn a_batch_is_revoked_completely<G: Fixture>() {
     let world = World::<G>::new().await;
     let node = world.node().await;
     node.revoke(&[]).await;

@@ -11,12 +11,12 @@ use super::{
 
 /// Of 1,000 concurrent callers for the only use of a token, through several handles, exactly one
 /// gets it.
-pub async fn one_of_a_thousand_takers_of_one_use_wins<G: Fixture>() {
+pub async fn one_of_a_thousand_concurrent_calls_takes_a_single_use<G: Fixture>() {
     assert_eq!(winners::<G>(1, 1_000).await, 1);
 }
 
 /// A token with n uses grants the first n uses and no more.
-pub async fn n_of_n_takers_win<G: Fixture>() {
+pub async fn n_of_n_concurrent_calls_take_a_use<G: Fixture>() {
     for n in [2, 7, 100] {
         assert_eq!(winners::<G>(n, n).await, n, "of {n} uses of {n} uses");
         let more = n + 20;
@@ -38,7 +38,7 @@ async fn winners<G: Fixture>(limit: u32, callers: u32) -> u32 {
 
 /// Concurrent uses of many tokens, some of them repeated, are counted per token and each gets its
 /// own outcome. A repeated use gets the same outcome.
-pub async fn uses_taken_together_are_kept_apart<G: Fixture>() {
+pub async fn concurrent_uses_of_several_tokens_are_independent<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     let uses: Vec<_> = (0..100)
@@ -67,7 +67,7 @@ pub async fn uses_taken_together_are_kept_apart<G: Fixture>() {
 
 /// A repeated use gets the same outcome through any handle: a granted use stays granted, even after
 /// the token is spent, and a rejected one stays rejected.
-pub async fn a_use_asked_for_again_gets_the_same_answer<G: Fixture>() {
+pub async fn a_repeated_use_gets_the_same_outcome<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     for (turn, (id, outcome)) in [
@@ -96,7 +96,7 @@ pub async fn a_use_asked_for_again_gets_the_same_answer<G: Fixture>() {
 }
 
 /// A use that is requested many times concurrently is counted once.
-pub async fn a_use_asked_for_many_times_at_once_is_taken_once<G: Fixture>() {
+pub async fn a_use_requested_concurrently_is_taken_once<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(4).await;
     let same = world.new_use(token(1), 1, 3);
@@ -114,7 +114,7 @@ pub async fn a_use_asked_for_many_times_at_once_is_taken_once<G: Fixture>() {
 
 /// A call to `take_use` that is dropped at any await point can be repeated under its id. It is
 /// granted, and counted once.
-pub async fn a_call_dropped_halfway_can_be_repeated<G: Fixture>() {
+pub async fn a_dropped_call_can_be_repeated<G: Fixture>() {
     let world = World::<G>::new().await;
     let nodes = world.nodes(2).await;
     for polls in 0..16 {

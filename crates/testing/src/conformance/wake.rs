@@ -9,7 +9,7 @@ use super::{
 };
 
 /// `changed` doesn't resolve over and over while nothing changes.
-pub async fn a_quiet_store_wakes_nobody<G: Fixture>() {
+pub async fn changed_waits_while_nothing_changes<G: Fixture>() {
     let Some(world) = World::<G>::with_feed().await else {
         return;
     };
@@ -35,7 +35,7 @@ pub async fn a_quiet_store_wakes_nobody<G: Fixture>() {
 
 /// `changed` resolves after a write through another handle, and the feed then has the change. A
 /// single hint may be lost, but not all of them.
-pub async fn a_write_by_another_wakes_who_waits<G: Fixture>() {
+pub async fn changed_resolves_after_a_write_by_another_handle<G: Fixture>() {
     if !has_feed::<G>().await || lacks::<G>(Ability::Push) {
         return;
     }

@@ -270,10 +270,8 @@ pub(super) fn new_use(token: TokenId, id: u64, limit: u32, until: Option<UnixTim
 }
 
 pub(super) fn lift(key: impl Into<RevocationKey>, at: UnixTime) -> Lift {
-    Lift {
-        key: key.into(),
-        at,
-        by: "ann@example.com".into(),
-        reason: "found again".into(),
-    }
+    Lift::new(key)
+        .at(at)
+        .by("ann@example.com")
+        .because("found again")
 }

@@ -128,12 +128,7 @@ fn apply(state: &mut KeyState, op: Op) -> Option<Change> {
             let one = one.retained(new.until.map(time)).at(time(new.at));
             state.revoke(key, (&one).into())
         }
-        Op::Lift { at } => state.lift(&Lift {
-            key: TOKEN.into(),
-            at: time(at),
-            by: "ann".to_owned(),
-            reason: String::new(),
-        }),
+        Op::Lift { at } => state.lift(&Lift::new(TOKEN).at(time(at)).by("ann")),
         Op::RestoreListed(new) => state.restore(&Change::Listed {
             key,
             listed: new.listed(),
@@ -245,28 +240,19 @@ fn empty_details_keep_the_existing_ones() {
         by(&state.revoked.as_ref().unwrap().details).as_deref(),
         Some("ann")
     );
-    let mut lift = Lift {
-        key: TOKEN.into(),
-        at: time(5),
-        by: "bob".to_owned(),
-        reason: String::new(),
-    };
+    let lift = Lift::new(TOKEN).at(time(5)).by("bob");
     state.lift(&lift);
-    state.restore(&Change::Lifted {
-        key,
-        at: time(9),
-        until: None,
-    });
-    assert_eq!(
-        by(&state.lifted.as_ref().unwrap().details).as_deref(),
-        Some("bob")
-    );
-    lift.by = "eve".to_owned();
-    assert_eq!(state.lift(&lift), None, "nothing is revoked");
-    assert_eq!(
-        by(&state.lifted.as_ref().unwrap().details).as_deref(),
-        Some("bob")
-    );
+    let nothing = state.lift(&lift.by("eve"));
+    assert_eq!(nothing, None, "nothing is revoked");
+    for (restored_at, expected) in [(4, Some("bob")), (5, Some("bob")), (9, None)] {
+        state.restore(&Change::Lifted {
+            key,
+            at: time(restored_at),
+            until: None,
+        });
+        let lifted = state.lifted.as_ref().unwrap();
+        assert_eq!(by(&lifted.details).as_deref(), expected, "at {restored_at}");
+    }
 }
 
 #[test]

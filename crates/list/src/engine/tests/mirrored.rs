@@ -38,10 +38,7 @@ impl Mirrored {
                 End::Token => drop(store.lift(&lift_ahead()).await.expect("lifted")),
                 End::Rule => {
                     let key = RevocationKey::subject(ISSUER, "ann");
-                    let lift = Lift {
-                        key,
-                        ..lift_ahead()
-                    };
+                    let lift = Lift::new(key).at(AHEAD);
                     store.lift(&lift).await.expect("lifted");
                 }
                 End::Use => drop(store.return_use(&others()).await.expect("released")),
@@ -69,11 +66,10 @@ impl OurEngine {
 
 /// The clock is ahead of the engine's, so only the order in the feed shows which change is the
 /// last.
+const AHEAD: UnixTime = UnixTime::from_secs(9_000);
+
 fn lift_ahead() -> Lift {
-    Lift {
-        at: UnixTime::from_secs(9_000),
-        ..lift()
-    }
+    lift().at(AHEAD)
 }
 
 /// A use that another node took.

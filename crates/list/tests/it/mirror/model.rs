@@ -97,7 +97,7 @@ impl Run {
             }
             Op::LiftToken(who, key, ahead) => {
                 let mut lift = lift(token(key).id());
-                lift.at = UnixTime::from_secs(ISSUED.as_secs() + ahead);
+                lift = lift.at(UnixTime::from_secs(ISSUED.as_secs() + ahead));
                 self.lift(who, key, lift).await;
             }
             Op::LiftRule(who, key) => self.lift(who, key, lift(subject(key))).await,

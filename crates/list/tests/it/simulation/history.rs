@@ -268,12 +268,10 @@ impl History {
             }
             if chance(|rng| rng.bool()) {
                 sleep(Duration::from_millis(chance(|rng| rng.u64(0..3_000)))).await;
-                let lift = Lift {
-                    key: key.clone(),
-                    at: ISSUED,
-                    by: "ann".into(),
-                    reason: "found again".into(),
-                };
+                let lift = Lift::new(key.clone())
+                    .at(ISSUED)
+                    .by("ann")
+                    .because("found again");
                 {
                     let mut all = self.certain.borrow_mut();
                     let certain = all.entry(key.clone()).or_default();

@@ -43,12 +43,7 @@ pub fn ann_logs_out(at: UnixTime) -> Revocation {
 }
 
 pub fn lift(key: impl Into<RevocationKey>) -> Lift {
-    Lift {
-        key: key.into(),
-        at: ISSUED,
-        by: "ann".into(),
-        reason: "found again".into(),
-    }
+    Lift::new(key).at(ISSUED).by("ann").because("found again")
 }
 
 pub fn new_use(token: &VerifiedToken, id: u8, limit: u32) -> Use {

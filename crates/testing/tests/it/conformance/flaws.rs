@@ -5,40 +5,40 @@ catches! {
     CachesUnlistedKeys:
         a_revocation_is_seen_by_every_handle
         a_token_is_spent_when_its_last_use_is_taken
-        writing_back_never_revives_what_was_lifted
-        the_feed_tells_what_was_listed_lifted_spent_and_freed
-        a_cursor_older_than_the_feed_is_told_so
-        a_history_that_went_back_is_noticed,
-    ForgetsOneOnRestart: what_was_acknowledged_survives_a_restart,
+        restoring_never_revives_a_lifted_revocation
+        the_feed_reports_revocations_lifts_and_uses
+        a_cursor_older_than_the_feed_is_rejected
+        lost_history_is_detected,
+    ForgetsOneOnRestart: acknowledged_writes_survive_a_restart,
     TogglesARevocation: revoking_again_changes_nothing,
     ShortensTokens:
         a_revocation_is_never_shortened
         revoked_takes_precedence_over_spent,
     ShortensRules:
         a_rule_is_never_shortened
-        records_of_what_was_written_back_have_no_words,
-    TruncatesBatches: a_batch_is_revoked_whole,
+        restored_revocations_have_records_without_details,
+    TruncatesBatches: a_batch_is_revoked_completely,
     AnswersAKeyOnce: look_ups_answer_in_the_order_of_the_keys,
     // Uses.
     ChecksThenTakes:
-        one_of_a_thousand_takers_of_one_use_wins
-        n_of_n_takers_win
-        uses_taken_together_are_kept_apart,
-    LosesTheLastOfMany: n_of_n_takers_win,
-    SwapsConcurrentOutcomes: uses_taken_together_are_kept_apart,
+        one_of_a_thousand_concurrent_calls_takes_a_single_use
+        n_of_n_concurrent_calls_take_a_use
+        concurrent_uses_of_several_tokens_are_independent,
+    LosesTheLastOfMany: n_of_n_concurrent_calls_take_a_use,
+    SwapsConcurrentOutcomes: concurrent_uses_of_several_tokens_are_independent,
     RejectsRepeatedUses:
-        a_use_asked_for_again_gets_the_same_answer
-        uses_taken_together_are_kept_apart
-        a_use_asked_for_many_times_at_once_is_taken_once
-        a_call_dropped_halfway_can_be_repeated
-        what_was_acknowledged_survives_a_restart
-        a_history_that_went_back_is_noticed
-        keys_of_any_bytes_are_kept_apart,
+        a_repeated_use_gets_the_same_outcome
+        concurrent_uses_of_several_tokens_are_independent
+        a_use_requested_concurrently_is_taken_once
+        a_dropped_call_can_be_repeated
+        acknowledged_writes_survive_a_restart
+        lost_history_is_detected
+        keys_of_any_bytes_are_distinct,
     CountsConcurrentRetries:
-        a_use_asked_for_many_times_at_once_is_taken_once
-        uses_taken_together_are_kept_apart
-        a_call_dropped_halfway_can_be_repeated,
-    TakesASecondUseOnDrop: a_call_dropped_halfway_can_be_repeated,
+        a_use_requested_concurrently_is_taken_once
+        concurrent_uses_of_several_tokens_are_independent
+        a_dropped_call_can_be_repeated,
+    TakesASecondUseOnDrop: a_dropped_call_can_be_repeated,
     IgnoresAnotherLimit:
         another_limit_is_rejected_and_both_are_named
         a_returned_use_can_be_taken_again,
@@ -46,146 +46,155 @@ catches! {
     TakesPurgedUses: purged_uses_are_not_taken_again,
     ForgetsAfterADay:
         a_use_without_an_expiry_is_kept
-        what_is_alive_is_kept,
+        purging_keeps_unexpired_entries,
     ReturnsUsesOfOthers: only_its_own_id_returns_a_use,
     ReturnsTwice: only_its_own_id_returns_a_use,
     IgnoresReturns:
         a_returned_use_can_be_taken_again
         a_token_is_spent_when_its_last_use_is_taken
         only_its_own_id_returns_a_use
-        what_was_acknowledged_survives_a_restart
-        the_feed_tells_what_was_listed_lifted_spent_and_freed
-        the_feed_tells_spent_revocations_and_used_up_uses_apart,
+        acknowledged_writes_survive_a_restart
+        the_feed_reports_revocations_lifts_and_uses
+        the_feed_distinguishes_spent_revocations_from_used_up_tokens,
     SpendsOnlySingleUses: a_token_is_spent_when_its_last_use_is_taken,
     // Lifts.
+    ForgetsTheAuthorOfLifts: the_last_lift_is_recorded,
+    ForgetsRestoredLiftsEarly:
+        a_restored_lift_is_remembered_as_long_as_the_revocation_that_it_ended,
     LiftsUsesToo:
         a_lift_returns_no_use
         a_revocation_hides_the_uses_until_it_is_lifted
-        keys_of_any_bytes_are_kept_apart
+        keys_of_any_bytes_are_distinct
         a_lift_ends_a_spent_revocation_and_no_use
-        the_feed_tells_spent_revocations_and_used_up_uses_apart,
+        the_feed_distinguishes_spent_revocations_from_used_up_tokens,
     PrefersUsesToRevocations:
         a_revocation_hides_the_uses_until_it_is_lifted
-        a_full_load_tells_all_that_is_alive
-        keys_of_any_bytes_are_kept_apart,
+        a_full_load_returns_all_current_entries
+        keys_of_any_bytes_are_distinct,
     ReportsLiftsOfNothing:
         a_revocation_is_lifted_once
         a_lift_returns_no_use
-        a_lift_written_back_ends_what_was_said_before_it
-        a_lift_ends_a_spent_revocation_and_no_use,
+        a_restored_lift_ends_earlier_revocations
+        a_lift_ends_a_spent_revocation_and_no_use
+        the_last_lift_is_recorded,
     LiftsWinTies:
-        a_revocation_after_a_lift_stands
-        a_lift_is_remembered_as_long_as_what_it_lifted
-        the_feed_tells_what_was_listed_lifted_spent_and_freed,
+        a_revocation_after_a_lift_takes_effect
+        a_lift_is_remembered_as_long_as_its_revocation
+        the_feed_reports_revocations_lifts_and_uses,
     // Kinds.
     KeepsNoKind:
         the_kind_of_a_revocation_is_kept
         revoked_takes_precedence_over_spent
-        the_feed_tells_spent_revocations_and_used_up_uses_apart
-        records_say_what_was_said,
+        the_feed_distinguishes_spent_revocations_from_used_up_tokens
+        records_return_revocations_unchanged,
     KeepsTheLastKind: revoked_takes_precedence_over_spent,
     LiftsNoSpentRevocation:
         a_lift_ends_a_spent_revocation_and_no_use
-        the_feed_tells_spent_revocations_and_used_up_uses_apart
-        what_is_written_back_stands,
+        the_feed_distinguishes_spent_revocations_from_used_up_tokens
+        a_restored_revocation_takes_effect,
     // Write-backs.
-    RestoresNoUses: what_is_written_back_stands,
+    RestoresNoUses: a_restored_revocation_takes_effect,
     OverwritesOnRestore:
-        writing_back_never_shortens
-        what_is_written_back_may_come_in_any_order,
+        restoring_never_shortens
+        changes_can_be_restored_in_any_order,
     RestoresLiftedRevocations:
-        writing_back_never_revives_what_was_lifted
-        a_lift_written_back_ends_what_was_said_before_it
-        what_is_written_back_may_come_in_any_order
-        a_lift_is_remembered_as_long_as_what_it_lifted,
+        restoring_never_revives_a_lifted_revocation
+        a_restored_lift_ends_earlier_revocations
+        changes_can_be_restored_in_any_order
+        a_lift_is_remembered_as_long_as_its_revocation
+        a_restored_lift_is_remembered_as_long_as_the_revocation_that_it_ended,
     RestoresLiftsWithoutTheirTime:
-        a_lift_written_back_ends_what_was_said_before_it
-        what_is_written_back_may_come_in_any_order
-        a_lift_is_remembered_as_long_as_what_it_lifted,
+        a_restored_lift_ends_earlier_revocations
+        changes_can_be_restored_in_any_order
+        a_lift_is_remembered_as_long_as_its_revocation
+        the_last_lift_is_recorded,
     RestoresNoLiftsOfUnlistedKeys:
-        what_is_written_back_may_come_in_any_order
-        a_lift_written_back_ends_what_was_said_before_it
-        a_lift_is_remembered_as_long_as_what_it_lifted,
+        changes_can_be_restored_in_any_order
+        a_restored_lift_ends_earlier_revocations
+        a_lift_is_remembered_as_long_as_its_revocation
+        the_last_lift_is_recorded,
     // Purges.
     PurgesASecondEarly:
-        what_is_alive_is_kept
-        what_has_ended_is_purged
-        a_lift_is_remembered_as_long_as_what_it_lifted,
+        purging_keeps_unexpired_entries
+        purging_deletes_expired_entries
+        a_lift_is_remembered_as_long_as_its_revocation,
     PurgesNothing:
-        what_has_ended_is_purged
-        records_say_what_was_said,
-    PurgesUnboundedRules: a_rule_without_an_end_is_kept_for_ever,
-    PurgesLifts: a_lift_is_remembered_as_long_as_what_it_lifted,
+        purging_deletes_expired_entries
+        records_return_revocations_unchanged,
+    PurgesUnboundedRules: purging_keeps_rules_that_never_expire,
+    PurgesLifts:
+        a_lift_is_remembered_as_long_as_its_revocation
+        a_restored_lift_is_remembered_as_long_as_the_revocation_that_it_ended,
     // The feed.
     SkipsOneBetweenPagesOfALoad:
-        a_full_load_tells_all_that_is_alive
-        a_full_load_goes_on_while_others_write
-        a_full_load_ends_with_what_came_meanwhile
-        no_change_is_lost_while_many_write,
+        a_full_load_returns_all_current_entries
+        a_full_load_completes_while_others_write
+        a_full_load_includes_changes_made_meanwhile
+        no_change_is_lost_under_concurrent_writes,
     TakesTheCursorAfterTheLoad:
-        a_full_load_goes_on_while_others_write
-        a_full_load_ends_with_what_came_meanwhile,
-    EndsALoadWithItsLastPage: a_full_load_ends_with_what_came_meanwhile,
-    SkipsOneBetweenPages: a_long_stretch_is_followed_page_by_page,
+        a_full_load_completes_while_others_write
+        a_full_load_includes_changes_made_meanwhile,
+    EndsALoadWithItsLastPage: a_full_load_includes_changes_made_meanwhile,
+    SkipsOneBetweenPages: many_changes_are_followed_in_pages,
     AlwaysReportsMore:
-        a_long_stretch_is_followed_page_by_page
-        a_full_load_tells_all_that_is_alive
-        a_full_load_goes_on_while_others_write
-        a_full_load_ends_with_what_came_meanwhile,
+        many_changes_are_followed_in_pages
+        a_full_load_returns_all_current_entries
+        a_full_load_completes_while_others_write
+        a_full_load_includes_changes_made_meanwhile,
     LagsByOneCall:
-        no_more_means_that_all_acknowledged_is_told,
+        the_last_page_includes_all_acknowledged_writes,
     NumbersBeforeItCommits:
-        no_change_is_lost_while_many_write
-        no_more_means_that_all_acknowledged_is_told,
+        no_change_is_lost_under_concurrent_writes
+        the_last_page_includes_all_acknowledged_writes,
     OmitsReturnedUses:
-        the_feed_tells_what_was_listed_lifted_spent_and_freed
-        the_feed_tells_spent_revocations_and_used_up_uses_apart,
+        the_feed_reports_revocations_lifts_and_uses
+        the_feed_distinguishes_spent_revocations_from_used_up_tokens,
     TellsUsesAsARevocation:
-        the_feed_tells_spent_revocations_and_used_up_uses_apart
-        the_feed_tells_what_was_listed_lifted_spent_and_freed
-        a_full_load_tells_all_that_is_alive,
+        the_feed_distinguishes_spent_revocations_from_used_up_tokens
+        the_feed_reports_revocations_lifts_and_uses
+        a_full_load_returns_all_current_entries,
     ChangesTheTimeOfLifts:
-        the_feed_tells_what_was_listed_lifted_spent_and_freed
-        no_change_is_lost_while_many_write
-        the_feed_tells_spent_revocations_and_used_up_uses_apart,
+        the_feed_reports_revocations_lifts_and_uses
+        no_change_is_lost_under_concurrent_writes
+        the_feed_distinguishes_spent_revocations_from_used_up_tokens,
     TiesACursorToItsHandle:
         a_cursor_outlives_its_handle
-        a_full_load_goes_on_while_others_write
+        a_full_load_completes_while_others_write
         a_cursor_outlives_a_restart
-        a_history_that_went_back_is_noticed,
+        lost_history_is_detected,
     ForgetsItsFeedOnRestart: a_cursor_outlives_a_restart,
     PanicsOnAForeignCursor: a_foreign_cursor_is_rejected,
     RestartsOnAForeignCursor: a_foreign_cursor_is_rejected,
-    ChecksTheFeedDuringALoad: what_is_listed_is_read_while_the_feed_is_trimmed,
-    EndsWhatIsListedAfterATrim: what_is_listed_is_read_while_the_feed_is_trimmed,
-    ContinuesAfterATrim: a_cursor_older_than_the_feed_is_told_so,
-    ContinuesAfterASetBack: a_history_that_went_back_is_noticed,
-    MissesARegrownHistory: a_history_that_went_back_is_noticed,
-    WakesWithoutAChange: a_quiet_store_wakes_nobody,
-    NeverWakes: a_write_by_another_wakes_who_waits,
+    ChecksTheFeedDuringALoad: listed_entries_can_be_read_while_the_feed_is_trimmed,
+    EndsWhatIsListedAfterATrim: listed_entries_can_be_read_while_the_feed_is_trimmed,
+    ContinuesAfterATrim: a_cursor_older_than_the_feed_is_rejected,
+    ContinuesAfterASetBack: lost_history_is_detected,
+    MissesARegrownHistory: lost_history_is_detected,
+    WakesWithoutAChange: changed_waits_while_nothing_changes,
+    NeverWakes: changed_resolves_after_a_write_by_another_handle,
     // Unusual values.
-    FoldsCase: keys_of_any_bytes_are_kept_apart,
-    CutsTextsAtNul: words_of_any_kind_are_kept,
-    RejectsLongTexts: words_of_any_kind_are_kept,
-    CountsTimeInSignedNumbers: numbers_at_their_ends_are_kept,
+    FoldsCase: keys_of_any_bytes_are_distinct,
+    CutsTextsAtNul: texts_of_any_kind_are_stored,
+    RejectsLongTexts: texts_of_any_kind_are_stored,
+    CountsTimeInSignedNumbers: extreme_numbers_are_stored,
     // Records.
     SkipsARecordBetweenPages:
-        records_come_once_each_in_pages_of_any_size
-        records_are_those_that_are_wanted
-        records_say_what_was_said,
-    MatchesReasonsInAnyCase: records_are_those_that_are_wanted,
+        each_record_is_returned_once_with_any_page_size
+        records_match_the_filter
+        records_return_revocations_unchanged,
+    MatchesReasonsInAnyCase: records_match_the_filter,
     ForgetsTheAuthor:
-        records_say_what_was_said
-        words_of_any_kind_are_kept
-        records_of_what_was_written_back_have_no_words
+        records_return_revocations_unchanged
+        texts_of_any_kind_are_stored
+        restored_revocations_have_records_without_details
         revoked_takes_precedence_over_spent,
-    AddsDetailsToRestoredChanges: records_of_what_was_written_back_have_no_words,
-    AcceptsAForeignCursorOfRecords: a_foreign_cursor_of_the_records_is_rejected,
+    AddsDetailsToRestoredChanges: restored_revocations_have_records_without_details,
+    AcceptsAForeignCursorOfRecords: records_reject_a_foreign_cursor,
     // Outages and restarts.
     AnswersWhileDown:
-        a_store_that_is_down_says_so_and_recovers
-        a_store_that_is_frozen_says_so_and_recovers,
-    NeverRecovers: a_store_that_is_down_says_so_and_recovers,
-    HangsWhileFrozen: a_store_that_is_frozen_says_so_and_recovers,
-    TakesLateUnderAnotherId: a_store_that_is_frozen_says_so_and_recovers,
+        an_unavailable_store_returns_errors_and_recovers
+        an_unresponsive_store_returns_errors_and_recovers,
+    NeverRecovers: an_unavailable_store_returns_errors_and_recovers,
+    HangsWhileFrozen: an_unresponsive_store_returns_errors_and_recovers,
+    TakesLateUnderAnotherId: an_unresponsive_store_returns_errors_and_recovers,
 }

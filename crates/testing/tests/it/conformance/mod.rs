@@ -47,7 +47,7 @@ use std::{
 use flawed::{Flawed, Notes};
 use flaws::Flaw;
 use server::Server;
-use tower_revoke_core::{Clock, Lift, RevocationKey, Store, UnixTime};
+use tower_revoke_core::{Clock, Lift, RevocationKey, Store};
 use tower_revoke_testing::{
     conformance::{Clause, Fault, Fixture, clauses},
     store_conformance,
@@ -103,12 +103,7 @@ impl Fixture for Simulated {
             _ => {}
         }
         if fault == Fault::Restart && self.flaw == Flaw::ForgetsOneOnRestart {
-            let lift = Lift {
-                key: RevocationKey::subject("https://id.example.com", "1"),
-                at: UnixTime::EPOCH,
-                by: String::new(),
-                reason: String::new(),
-            };
+            let lift = Lift::new(RevocationKey::subject("https://id.example.com", "1"));
             self.server.store().lift(&lift).await.unwrap();
         }
     }
@@ -122,7 +117,7 @@ mod without_a_flaw {
 
 /// The clause with random operations. It catches most flaws most of the time, and has a test of its
 /// own.
-const BY_CHANCE: &str = "any_operations_are_answered_as_a_model_answers_them";
+const BY_CHANCE: &str = "random_operations_match_the_model";
 
 /// Returns the names of the clauses that a store with this flaw violates.
 fn broken_by(flaw: Flaw) -> BTreeSet<&'static str> {

@@ -12,8 +12,8 @@ use std::{
 
 use tokio::sync::watch;
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, Records, Revocation,
-    Store, StoreError, UnixTime, Use, UseOutcome,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, LiftRecord, Listed, Records,
+    Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 use tower_revoke_testing::conformance::Fault;
@@ -377,5 +377,12 @@ impl Records for Handle {
             let store = self.reach().await?;
             store.page(wanted, after, at_most).await
         })
+    }
+
+    fn last_lift<'a>(
+        &'a self,
+        key: &'a KeyDigest,
+    ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>> {
+        Box::pin(async move { self.reach().await?.last_lift(key).await })
     }
 }

@@ -58,12 +58,7 @@ impl Flawed {
 
     /// Lifts whatever is listed under a key.
     async fn drop_key(&self, key: &RevocationKey) {
-        let lift = Lift {
-            key: key.clone(),
-            at: UnixTime::EPOCH,
-            by: String::new(),
-            reason: String::new(),
-        };
+        let lift = Lift::new(key.clone());
         let _ = self.server.store().lift(&lift).await;
     }
 

@@ -41,7 +41,7 @@ impl Store for Flawed {
     }
 
     async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
-        let key = lift.key.digest();
+        let key = lift.key().digest();
         if self.is(Flaw::LiftsNoSpentRevocation)
             && self
                 .stands(key)
@@ -52,7 +52,11 @@ impl Store for Flawed {
         }
         let lifted = self.sound.lift(lift).await?;
         if lifted && self.is(Flaw::LiftsWinTies) {
-            self.notes.lifted.lock().unwrap().insert(key, lift.at);
+            self.notes
+                .lifted
+                .lock()
+                .unwrap()
+                .insert(key, lift.time().unwrap());
         }
         if lifted && self.is(Flaw::LiftsUsesToo) {
             let winners = self.notes.winners.lock().unwrap().remove(&key.as_token());

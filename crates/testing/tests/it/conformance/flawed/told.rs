@@ -1,8 +1,8 @@
 //! Flaws in the feed, in write-backs and in records.
 
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Cursor, Lift, Listed, RecordFilter, RecordPage,
-    Records, Revocation, Store, StoreError, UnixTime,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, LiftRecord, Listed,
+    RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime,
 };
 
 use super::super::{
@@ -158,13 +158,21 @@ impl Flawed {
                 Ok(())
             }
             (Flaw::RestoresLiftsWithoutTheirTime, Change::Lifted { at, .. }, _) => {
-                let lift = Lift {
-                    key: key.as_token().into(),
-                    at: *at,
-                    by: String::new(),
-                    reason: String::new(),
-                };
+                let lift = Lift::new(key.as_token()).at(*at);
                 self.sound.lift(&lift).await.map(drop)
+            }
+            (Flaw::ForgetsRestoredLiftsEarly, Change::Lifted { until, .. }, _) => {
+                if stands.is_some_and(|listed| listed.until() > *until) {
+                    (self.notes.lifted.lock().unwrap()).insert(key, UnixTime::EPOCH);
+                }
+                self.sound.restore(&[*change]).await
+            }
+            (Flaw::ForgetsRestoredLiftsEarly, _, Some(said)) if is_purged => {
+                let is_forgotten = self.notes.lifted.lock().unwrap().contains_key(&key);
+                match is_forgotten {
+                    true => self.sound.revoke(&[said]).await,
+                    false => self.sound.restore(&[*change]).await,
+                }
             }
             (Flaw::RestoresNoLiftsOfUnlistedKeys, Change::Lifted { .. }, _) if stands.is_none() => {
                 Ok(())
@@ -220,6 +228,19 @@ impl Records for Flawed {
                 _ => {}
             }
             Ok(page)
+        })
+    }
+
+    fn last_lift<'a>(
+        &'a self,
+        key: &'a KeyDigest,
+    ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>> {
+        Box::pin(async move {
+            let mut lift = self.sound.last_lift(key).await?;
+            if self.is(Flaw::ForgetsTheAuthorOfLifts) {
+                lift.iter_mut().for_each(|lift| lift.by.clear());
+            }
+            Ok(lift)
         })
     }
 }
