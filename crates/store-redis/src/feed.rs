@@ -29,18 +29,43 @@ pub(crate) struct Row {
 
 impl Inner {
     pub(crate) async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
-        let tags = self.keys.len();
-        let mark = since.map(|cursor| Position::decode(cursor, &self.id, tags));
-        match mark.transpose()? {
-            Some(Position::Feed(seen)) => self.follow(seen).await,
-            Some(Position::Load(seen, position)) => self.load(seen, position).await,
-            Some(Position::Records(_)) => Err(StoreError::ForeignCursor),
+        let (seen, position) = match self.position(since)? {
+            Some(Position::Feed(seen)) => return self.follow(seen).await,
+            Some(Position::Load(seen, position)) => (seen, position),
+            Some(Position::Records(_)) => return Err(StoreError::ForeignCursor),
             // Taken before the load: changes during it are read from here afterwards.
-            None => {
-                self.load(self.ends().await?, IndexPosition::default())
-                    .await
-            }
-        }
+            None => (self.ends().await?, IndexPosition::default()),
+        };
+        let is_first = position == IndexPosition::default();
+        let page = self.load(seen, position).await?;
+        Ok(Changes {
+            // Writes during a load of several pages are in the feed.
+            more: page.more || !is_first,
+            ..page
+        })
+    }
+
+    /// Returns the cursor after the last entry of each tag.
+    pub(crate) async fn end(&self) -> Result<Cursor, StoreError> {
+        Ok(Position::Feed(self.ends().await?).encode(&self.id))
+    }
+
+    /// Reads a page of everything in force. It needs no position in the feed.
+    pub(crate) async fn listed(&self, after: Option<&Cursor>) -> Result<Changes, StoreError> {
+        let (seen, position) = match self.position(after)? {
+            None => (
+                vec![SeenEntry::default(); self.keys.len()],
+                IndexPosition::default(),
+            ),
+            Some(Position::Load(seen, position)) => (seen, position),
+            Some(_) => return Err(StoreError::ForeignCursor),
+        };
+        self.load(seen, position).await
+    }
+
+    fn position(&self, cursor: Option<&Cursor>) -> Result<Option<Position>, StoreError> {
+        let decode = |cursor| Position::decode(cursor, &self.id, self.keys.len());
+        cursor.map(decode).transpose()
     }
 
     /// Returns the last entry of each tag.
@@ -104,7 +129,8 @@ impl Inner {
         self.client.ask(tag, &Request::read(call)).await
     }
 
-    /// Reads a page of everything in force: of each tag the revocations, then the used-up tokens.
+    /// Reads a page of everything in force: of each tag the revocations, then the used-up tokens. After
+    /// the last page, which says that there is no more, the feed is to be followed from `seen`.
     async fn load(
         &self,
         seen: Vec<SeenEntry>,
@@ -112,7 +138,6 @@ impl Inner {
     ) -> Result<Changes, StoreError> {
         let mut changes = Vec::new();
         let mut room = PAGE;
-        let is_first = position == IndexPosition::default();
         let mut next = Some(position);
         // A page is filled from as many tags as it takes.
         while let Some(position) = next.take_if(|_| room > 0) {
@@ -120,8 +145,7 @@ impl Inner {
             room = room.saturating_sub(read);
             next = end.or_else(|| self.next_index(&position));
         }
-        // Writes during a load of several pages are in the feed.
-        let more = next.is_some() || !is_first;
+        let more = next.is_some();
         let next = match next {
             Some(position) => Position::Load(seen, position),
             None => Position::Feed(seen),

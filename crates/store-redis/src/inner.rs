@@ -1,6 +1,6 @@
 //! What all requests of a store share.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use redis::{Cmd, Value, cmd};
@@ -26,7 +26,8 @@ pub(crate) struct Inner {
     pub(crate) id: [u8; 16],
     pub(crate) watch: Watch,
     pub(crate) feeds: Vec<String>,
-    pub(crate) feed_retention: Duration,
+    /// How scripts trim the feed of a tag: its retention in milliseconds, and its capacity.
+    pub(crate) keep: String,
 }
 
 impl Inner {
@@ -34,23 +35,15 @@ impl Inner {
         tag_of(key, self.keys.len())
     }
 
-    /// The retention to trim the feed by, if a write of so many entries shall trim it.
-    pub(crate) fn trims(&self, entries: usize) -> Option<u64> {
-        (fastrand::usize(..TRIMMED_ONCE_IN) < entries).then(|| self.keep_millis())
-    }
-
-    pub(crate) fn keep_millis(&self) -> u64 {
-        u64::try_from(self.feed_retention.as_millis()).unwrap_or(u64::MAX)
+    /// Returns how to trim the feed, if a write of so many entries shall trim it.
+    pub(crate) fn trims(&self, entries: usize) -> Option<&str> {
+        (fastrand::usize(..TRIMMED_ONCE_IN) < entries).then_some(&*self.keep)
     }
 
     /// Adds how the feed is trimmed, and a random stamp for its new entry.
-    pub(crate) fn stamped<'a>(&self, call: &'a mut Cmd, trims: Option<u64>) -> &'a mut Cmd {
+    pub(crate) fn stamped<'a>(&self, call: &'a mut Cmd, trims: Option<&str>) -> &'a mut Cmd {
         let stamp = fastrand::u64(..).to_be_bytes();
-        match trims {
-            Some(keep) => call.arg(keep),
-            None => call.arg(""),
-        };
-        call.arg(&stamp[..])
+        call.arg(trims.unwrap_or_default()).arg(&stamp[..])
     }
 
     /// Checks the layout of the keys, and returns the id of the store.

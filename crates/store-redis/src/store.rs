@@ -110,7 +110,18 @@ impl ChangeFeed for RedisStore {
         &'a self,
         since: Option<&'a Cursor>,
     ) -> BoxFuture<'a, Result<Changes, StoreError>> {
-        Box::pin(async move { self.0.changes(since).await })
+        Box::pin(self.0.changes(since))
+    }
+
+    fn end(&self) -> BoxFuture<'_, Result<Option<Cursor>, StoreError>> {
+        Box::pin(async move { self.0.end().await.map(Some) })
+    }
+
+    fn listed<'a>(
+        &'a self,
+        after: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(self.0.listed(after))
     }
 
     fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
@@ -254,7 +265,7 @@ impl Inner {
             &keys.feed,
             &keys.meta,
         ]);
-        call.arg(self.keep_millis())
+        call.arg(&self.keep)
             .arg(&wire::time(before)[..])
             .arg(PURGED_AT_ONCE);
         let answer = self.client.ask(tag, &Request::read(call)).await?;

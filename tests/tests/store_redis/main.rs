@@ -6,6 +6,7 @@
 mod cluster;
 mod conformance;
 mod crash;
+mod feed;
 mod freshness;
 mod opening;
 mod sentinel;

@@ -47,18 +47,18 @@ local TOGETHER = 60
 local LENGTHS = { S = 26, A = 26, F = 17, L = 34, T = 34, U = 42, V = 34 }
 
 -- The spent tokens in the feed that are not in the index of uses yet: strings of keys by their end.
--- Also the id of the last entry, or false if all are indexed.
+-- Also the id of the last entry, or nil if all are indexed, and the number of changes since.
 local function not_indexed(feed, meta)
   local from = call('HGET', meta, 'indexed')
-  local entries = call('XRANGE', feed, from and '(' .. from or '-', '+')
-  local by_end = {}
+  local by_end, last, count = {}, nil, 0
   local function add(till, keys)
     local all = by_end[till] or {}
     all[#all + 1] = keys
     by_end[till] = all
   end
-  for _, entry in ipairs(entries) do
+  for _, entry in ipairs(call('XRANGE', feed, from and '(' .. from or '-', '+')) do
     local changes, at = entry[2][2], 1
+    last, count = entry[1], count + tonumber(entry[2][6])
     while at <= #changes do
       local letter = changes:sub(at, at)
       if letter == 'G' then
@@ -72,15 +72,21 @@ local function not_indexed(feed, meta)
     end
   end
   for till, keys in pairs(by_end) do by_end[till] = table.concat(keys) end
-  return by_end, #entries > 0 and entries[#entries][1]
+  return by_end, last, count
 end
 
+-- Sets fields of a hash. Deletes one first: a full server lets a script add only after that.
+local function note(hash, field, ...)
+  call('HDEL', hash, field)
+  call('HSET', hash, field, ...)
+end
+
+-- Returns the number of changes in the feed.
 local function index_spent(feed, meta, index)
-  local by_end, last = not_indexed(feed, meta)
-  if not last then return end
-  -- Deleted first: a full server lets a script add only after that.
-  call('HDEL', meta, 'indexed')
-  call('HSET', meta, 'indexed', last)
+  local by_end, last, count = not_indexed(feed, meta)
+  count = count + tonumber(call('HGET', meta, 'kept') or 0)
+  if not last then return count end
+  note(meta, 'indexed', last, 'kept', count)
   local length = 16 * TOGETHER
   for till, keys in pairs(by_end) do
     local last_second = score(till)
@@ -89,28 +95,45 @@ local function index_spent(feed, meta, index)
       call('ZADD', index, 'GT', last_second, keys:sub(at, at + length - 1))
     end
   end
+  return count
 end
 
--- Trims entries older than the retention, once their uses are indexed, and notes the last one that
--- was trimmed: a reader that has seen that one has missed nothing.
+-- About how many changes are trimmed at once.
+local TRIMMED_AT_ONCE = 4096
+
+-- Trims entries older than the retention or beyond the capacity, which `keep` has, once their uses are
+-- indexed. Notes the last one that was trimmed: a reader that has seen that one has missed nothing.
+-- Returns whether there may be more to trim.
 local function trim(feed, meta, index, keep)
-  index_spent(feed, meta, index)
+  local retention, capacity = keep:match('^(%d+) (%d+)$')
   local time = call('TIME')
-  local before = time[1] * 1000 + math.floor(time[2] / 1000) - keep
-  -- Checked first: for an id before all entries, Redis would search them all.
-  local first = call('XRANGE', feed, '-', '+', 'COUNT', 1)[1]
-  if not first or tonumber(first[1]:match('^%d+')) >= before then return end
-  local last = call('XREVRANGE', feed, string.format('%.0f', before - 1), '-', 'COUNT', 1)[1]
-  if last then
-    call('HDEL', meta, 'floor')
-    call('HSET', meta, 'floor', last[2][4] .. last[1])
-    call('XTRIM', feed, 'MINID', '=', string.format('%.0f', before))
+  local before = time[1] * 1000 + math.floor(time[2] / 1000) - retention
+  local had = index_spent(feed, meta, index)
+  local kept, trimmed, last = had, 0, nil
+  local function read(count)
+    local page = call('XRANGE', feed, last and '(' .. last[1] or '-', '+', 'COUNT', count)
+    for _, entry in ipairs(page) do
+      local is_old = tonumber(entry[1]:match('^%d+')) < before
+      if not is_old and kept <= tonumber(capacity) then return false end
+      kept, trimmed, last = kept - tonumber(entry[2][6]), trimmed + 1, entry
+    end
+    return #page > 0
   end
+  -- Mostly there is nothing to trim.
+  local more = read(1)
+  while more and had - kept < TRIMMED_AT_ONCE do more = read(64) end
+  if last then
+    note(meta, 'floor', last[2][4] .. last[1], 'kept', kept)
+    call('XTRIM', feed, 'MAXLEN', '=', call('XLEN', feed) - trimmed)
+  end
+  return more
 end
 
 -- Adds changes as one entry, and trims the feed unless `keep` is ''. The random stamp distinguishes
--- the entry from those of any other history.
+-- the entry from those of any other history. `first.lua` adds such entries too.
 local function announce(feed, meta, index, keep, stamp, changes)
-  if #changes > 0 then call('XADD', feed, '*', 'c', table.concat(changes), 'n', stamp) end
-  if keep ~= '' then trim(feed, meta, index, tonumber(keep)) end
+  if #changes > 0 then
+    call('XADD', feed, '*', 'c', table.concat(changes), 'n', stamp, 'k', #changes)
+  end
+  if keep ~= '' then trim(feed, meta, index, keep) end
 end

@@ -1,4 +1,4 @@
--- Returns a use. KEYS: uses, held, feed, meta, index. ARGV: retention, stamp, token, use id. Returns 1
+-- Returns a use. KEYS: uses, held, feed, meta, index. ARGV: how to trim, stamp, token, use id. Returns 1
 -- if the use was taken under that id.
 local uses, held, feed, meta, index = unpack(KEYS)
 local key, id = ARGV[3], ARGV[4]

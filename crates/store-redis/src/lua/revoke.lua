@@ -1,6 +1,6 @@
 -- Executes commands on revocations. Their kinds are 'T' (a token), 'U' (a rule) and 'V' (a spent
 -- token). KEYS: listed, details, lifted, listed index, lifted index, feed,
--- meta, index of uses. ARGV: retention, stamp, then pairs of a command and details for operators.
+-- meta, index of uses. ARGV: how to trim, stamp, then pairs of a command and details for operators.
 -- A command is a letter, a key and, for 'R' and 'B' (revoke, restore): kind, expiry, time, of a rule
 -- also issued at or before; for 'L' (lift): time; for 'D' (restore a lift): time, expiry. Returns 1 or
 -- 0 for each: whether it had an effect.

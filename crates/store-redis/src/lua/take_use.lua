@@ -1,5 +1,5 @@
 -- Takes uses. KEYS: uses, feed; then meta, held and index unless the uses are of distinct single-use
--- tokens and trim nothing. ARGV: retention, stamp, the changes if all are first uses, the earliest
+-- tokens and trim nothing. ARGV: how to trim, stamp, the changes if all are first uses, the earliest
 -- expiry as a score; then of each use the key and the value if it is the first: limit, 1, expiry, id.
 -- Returns 5 bytes for each use: a letter and a number.
 local uses, feed, meta, held, index = unpack(KEYS)

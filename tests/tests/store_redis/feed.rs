@@ -1,0 +1,84 @@
+//! Tests how much of the feed is kept, and loads during which more is written.
+
+use std::time::Duration;
+
+use tower_revoke::{
+    MirrorState, RevocationList,
+    core::{ChangeFeed, Store, StoreError, UnixTime},
+};
+use tower_revoke_store_redis::RedisStore;
+use tower_revoke_testing::{ScriptedStore, StoreOp};
+use tower_revoke_tests::{
+    feed::whole_feed,
+    load::{new_use, now, revocation},
+    servers::Redis,
+};
+
+/// TRAPS 55: by the end of a load, the feed had trimmed the position where the load began.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_55_a_load_ends_while_more_is_written_than_the_feed_keeps() {
+    const ROWS: u64 = 50_000;
+    let redis = Redis::start(&["--appendfsync", "no"]).await;
+    let store = RedisStore::builder(&redis.url()).feed_capacity(5_000);
+    let store = store.connect().await.unwrap();
+    let some = |numbers: std::ops::Range<u64>| numbers.map(revocation).collect::<Vec<_>>();
+    store.revoke(&some(0..ROWS)).await.unwrap();
+    let (scripted, script) = ScriptedStore::over(store.clone());
+    // Several times as many changes as are kept, though fewer between two pages.
+    let writer = tokio::spawn(async move {
+        for page in 0.. {
+            script.called(StoreOp::Changes, page + 1).await;
+            let first = ROWS + page * 1_024;
+            store.revoke(&some(first..first + 1_024)).await.unwrap();
+        }
+    });
+    let list = RevocationList::builder(scripted)
+        .store_timeout(Duration::from_secs(60))
+        .build()
+        .unwrap();
+    list.ready().await.unwrap();
+    let stats = list.stats();
+    assert_eq!((stats.mirror, stats.mirror_reloads), (MirrorState::Live, 0));
+    assert!(stats.mirrored > ROWS + 15_000, "{stats:?}");
+    writer.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_feed_keeps_as_many_changes_as_its_capacity() {
+    let redis = Redis::start(&["--appendfsync", "no"]).await;
+    let store = RedisStore::builder(&redis.url()).feed_capacity(1_000);
+    let store = store.connect().await.unwrap();
+    let begun = whole_feed(&store).await.next;
+    for first in 0..200 {
+        let some: Vec<_> = (first * 10..first * 10 + 10).map(revocation).collect();
+        store.revoke(&some).await.unwrap();
+    }
+    let uses: Vec<_> = (0..8_000).map(|number| new_use(number, 1, 1)).collect();
+    let taken = uses.iter().map(|use_| store.take_use(use_, now()));
+    futures_util::future::try_join_all(taken).await.unwrap();
+    let entries = || -> u64 {
+        let length = redis.cli(&["XLEN", "{tower-revoke:0}:feed"]);
+        length.parse().unwrap()
+    };
+    // Trimmed in the course of the writes.
+    assert!(entries() < 200, "{} entries", entries());
+    let end = whole_feed(&store).await.next;
+    for number in 10_000..10_100 {
+        store.revoke(&[revocation(number)]).await.unwrap();
+    }
+    store.purge(UnixTime::EPOCH).await.unwrap();
+    let kept = store.changes(Some(&end)).await.unwrap();
+    assert_eq!((kept.changes.len(), kept.more), (100, false));
+    let rejected = store.changes(Some(&begun)).await;
+    assert!(
+        matches!(rejected, Err(StoreError::CursorTooOld)),
+        "{rejected:?}"
+    );
+    // The trimmed part leaves nothing behind.
+    let none = RedisStore::builder(&redis.url()).feed_capacity(0);
+    let none = none.connect().await.unwrap();
+    none.purge(UnixTime::EPOCH).await.unwrap();
+    assert_eq!(entries(), 0);
+    let counted = redis.cli(&["HGET", "{tower-revoke:0}:meta", "kept"]);
+    assert_eq!(counted, "0");
+}
