@@ -66,7 +66,7 @@
 //!
 //! Hashes, sorted sets by expiry and a stream, under one hash tag `{prefix:number}`; a cluster has 16
 //! tags, chosen by the first byte of the key. Tokens and uses are stored as hashes; the keys of
-//! rules, and who revoked and why, are readable. A load reads the sorted sets and never scans the
+//! rules, and who revoked or lifted and why, are readable. A load reads the sorted sets and never scans the
 //! keyspace, and writes nothing. New uses are in the stream first; after some hundreds of them, and
 //! before a purge, they are added to their sorted set, where uses that expire together share a member.
 //!

@@ -1,18 +1,19 @@
-//! Records for operators: revocations with their details, by expiry.
+//! Records for operators: revocations with their details, by expiry, and lifts.
 
+use redis::{Cmd, cmd};
 use tower_revoke_core::{
-    Cursor, KeyDigest, Listed, RecordFilter, RecordPage, RevocationKey, RevocationRecord,
-    StoreError,
+    Cursor, KeyDigest, LiftRecord, Listed, RecordFilter, RecordPage, RevocationKey,
+    RevocationRecord, StoreError,
 };
 
 use crate::{
+    client::Request,
     cursor::{IndexPosition, Position},
     error::malformed,
     feed::Row,
     inner::Inner,
-    scripts::tag_of,
     value::bytes,
-    wire::{Details, listed},
+    wire::{Details, lift, listed},
 };
 
 /// Keys in one read while a filter is applied.
@@ -75,18 +76,25 @@ impl Inner {
         }
     }
 
+    /// Returns the last lift of a key.
+    pub(crate) async fn last_lift(
+        &self,
+        key: &KeyDigest,
+    ) -> Result<Option<LiftRecord>, StoreError> {
+        let tag = self.tag(key);
+        let get = Request::read(hget(&self.keys[tag].lifted, key));
+        let value = self.or_error(self.client.ask(tag, &get).await).await?;
+        let value = Some(bytes(&value)).filter(|value| !value.is_empty());
+        value
+            .map(|value| lift(value).ok_or_else(malformed))
+            .transpose()
+    }
+
     async fn one(&self, key: KeyDigest) -> Result<Option<RevocationRecord>, StoreError> {
-        let tag = tag_of(&key, self.keys.len());
+        let tag = self.tag(&key);
         let keys = &self.keys[tag];
-        let get = |hash: &str| {
-            let mut get = redis::cmd("HGET");
-            get.arg(hash).arg(&key.as_bytes()[..]);
-            get
-        };
-        let asked = self
-            .client
-            .each(tag, [get(&keys.listed), get(&keys.details)]);
-        let answers = self.or_error(asked.await).await?;
+        let get = [hget(&keys.listed, &key), hget(&keys.details, &key)];
+        let answers = self.or_error(self.client.each(tag, get).await).await?;
         let [value, details] = answers.as_slice() else {
             return Err(malformed());
         };
@@ -100,6 +108,12 @@ impl Inner {
         };
         record(&row).ok_or_else(malformed).map(Some)
     }
+}
+
+fn hget(hash: &str, key: &KeyDigest) -> Cmd {
+    let mut get = cmd("HGET");
+    get.arg(hash).arg(&key.as_bytes()[..]);
+    get
 }
 
 fn record(row: &Row) -> Option<RevocationRecord> {

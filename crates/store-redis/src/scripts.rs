@@ -80,7 +80,7 @@ pub(crate) struct Keys {
     pub(crate) listed: String,
     /// Hash, key → details for operators.
     pub(crate) details: String,
-    /// Hash, key → time, expiry.
+    /// Hash, key → time, expiry, details for operators.
     pub(crate) lifted: String,
     /// Hash, token → limit, count, expiry; of a single use also the id of the use. Also the time of
     /// the last purge, as a score.

@@ -40,7 +40,7 @@ impl Store for RedisStore {
 
     async fn lift(&self, lift: &Lift) -> Result<bool, StoreError> {
         let inner = &self.0;
-        let update = Update::lift(lift.key().digest(), lift.time().unwrap_or(UnixTime::EPOCH));
+        let update = Update::lift(lift);
         let tag = inner.tag(&update.key);
         let request = Request::write(inner.updates(tag, &[update])).once();
         let answer = inner.client.ask(tag, &request).await;
@@ -161,11 +161,9 @@ impl Records for RedisStore {
 
     fn last_lift<'a>(
         &'a self,
-        _: &'a KeyDigest,
+        key: &'a KeyDigest,
     ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>> {
-        Box::pin(std::future::ready(Err(StoreError::Unsupported(
-            "record of lifts",
-        ))))
+        Box::pin(self.0.last_lift(key))
     }
 }
 

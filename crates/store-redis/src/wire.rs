@@ -1,7 +1,9 @@
 //! The encoding of scripts' arguments, values and events; `lua/prelude.lua` is its counterpart.
 
 use redis::Cmd;
-use tower_revoke_core::{Change, KeyDigest, Listed, Revocation, RevocationKey, UnixTime, Use};
+use tower_revoke_core::{
+    Change, KeyDigest, Lift, LiftRecord, Listed, Revocation, RevocationKey, UnixTime, Use,
+};
 
 /// The highest score that is exact; later expiries share it.
 const LAST_SCORE: u64 = (1 << 53) - 1;
@@ -65,10 +67,20 @@ impl Update {
         }
     }
 
-    pub(crate) fn lift(key: KeyDigest, at: UnixTime) -> Self {
+    pub(crate) fn lift(lift: &Lift) -> Self {
+        let key = lift.key().digest();
         let mut command = start(b'L', key);
-        command.extend(time(at));
-        Self::silent(key, command)
+        command.extend(time(lift.time().unwrap_or(UnixTime::EPOCH)));
+        let details = Details {
+            by: lift.author().to_owned(),
+            reason: lift.reason().to_owned(),
+            rule: None,
+        };
+        Self {
+            key,
+            command,
+            details: details.encode(),
+        }
     }
 
     /// `None` if the change can't be restored.
@@ -188,6 +200,20 @@ fn listed_as(letter: u8, from: &mut Reader<'_>) -> Option<(Listed, UnixTime)> {
     Some((listed, at))
 }
 
+/// Reads the last lift of a key.
+pub(crate) fn lift(value: &[u8]) -> Option<LiftRecord> {
+    let mut from = Reader(value);
+    let at = from.time()?;
+    let until = from.till()?;
+    let Details { by, reason, .. } = Details::decode(from.0);
+    Some(LiftRecord {
+        at,
+        by,
+        reason,
+        until,
+    })
+}
+
 /// `Some(None)` if uses are left.
 pub(crate) fn spent(value: &[u8]) -> Option<Option<Listed>> {
     let mut from = Reader(value);
@@ -231,7 +257,7 @@ pub(crate) fn read_changes(bytes: &[u8], into: &mut Vec<Change>) -> Option<()> {
     Some(())
 }
 
-/// The details of a revocation, readable for operators.
+/// The details of a revocation or lift, readable for operators.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Details {
     pub(crate) by: String,

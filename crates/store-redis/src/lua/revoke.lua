@@ -41,13 +41,14 @@ local function list(key, kind, till, at, before, said)
   if said ~= '' then call('HSET', details, key, said) end
 end
 
--- A lift is kept as long as anything that it lifted would have been.
-local function remember_lift(key, at, till)
+-- A lift is kept as long as anything that it lifted would have been. Without a time, the last lift is
+-- only kept for longer.
+local function remember_lift(key, till, at, said)
   local old = call('HGET', lifted, key)
-  local stays = till
-  if old then stays = later(old:sub(9), till) end
-  call('HSET', lifted, key, at .. stays)
-  call('ZADD', lifted_index, score(stays), key)
+  if old then till = later(old:sub(9, 17), till) end
+  if not at then at, said = old:sub(1, 8), old:sub(18) end
+  call('HSET', lifted, key, at .. till .. said)
+  call('ZADD', lifted_index, score(till), key)
 end
 
 local function drop(key)
@@ -66,19 +67,19 @@ local orders = {
   B = function(key, rest)
     local lift, at = call('HGET', lifted, key), rest:sub(11, 18)
     if lift and less(at, lift:sub(1, 8)) then
-      remember_lift(key, lift:sub(1, 8), rest:sub(2, 10))
+      remember_lift(key, rest:sub(2, 10))
       return 0
     end
     list(key, rest:sub(1, 1), rest:sub(2, 10), at, rest:sub(19), '')
     return 1
   end,
-  L = function(key, at)
+  L = function(key, at, said)
     local old = call('HGET', listed, key)
     if not old then return 0 end
     local till = old:sub(2, 10)
     at = max(at, next_second(old:sub(11, 18)))
     drop(key)
-    remember_lift(key, at, till)
+    remember_lift(key, till, at, said)
     changes[#changes + 1] = 'L' .. key .. till .. at
     return 1
   end,
@@ -86,7 +87,7 @@ local orders = {
     local at, till = rest:sub(1, 8), rest:sub(9, 17)
     local lift, old = call('HGET', lifted, key), call('HGET', listed, key)
     if lift and not less(lift:sub(1, 8), at) then
-      remember_lift(key, lift:sub(1, 8), till)
+      remember_lift(key, till)
       return 0
     end
     if old and less(old:sub(11, 18), at) then
@@ -94,7 +95,7 @@ local orders = {
       drop(key)
       changes[#changes + 1] = 'L' .. key .. till .. at
     end
-    remember_lift(key, at, till)
+    remember_lift(key, till, at, '')
     return 1
   end,
 }
