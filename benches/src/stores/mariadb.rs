@@ -23,7 +23,7 @@ struct Bare(MySqlPool);
 
 impl Claims for Bare {
     async fn take_use(&self, use_: Use) -> Outcome<()> {
-        let inserted = sqlx::query("INSERT IGNORE INTO claims VALUES (?, ?, ?)")
+        let inserted = sqlx::query("INSERT IGNORE INTO uses VALUES (?, ?, ?)")
             .bind(&use_.token.as_bytes()[..])
             .bind(&use_.id.as_bytes()[..])
             .bind(4_102_444_800_i64)
@@ -119,7 +119,7 @@ pub(super) async fn measure(rounds: usize) -> Outcome<()> {
         .connect(&url)
         .await
         .map_err(|error| error.to_string())?;
-    let table = "CREATE TABLE uses (token BINARY(16) PRIMARY KEY, use BINARY(16), until BIGINT)";
+    let table = "CREATE TABLE uses (token BINARY(16) PRIMARY KEY, use_id BINARY(16), until BIGINT)";
     let table = bare.execute(table).await;
     table.map_err(|error| error.to_string())?;
     let bare = Arc::new(Bare(bare));

@@ -24,7 +24,7 @@ struct Bare(PgPool);
 
 impl Claims for Bare {
     async fn take_use(&self, use_: Use) -> Outcome<()> {
-        let insert = "INSERT INTO claims VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+        let insert = "INSERT INTO uses VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
         let inserted = sqlx::query(insert)
             .bind(&use_.token.as_bytes()[..])
             .bind(&use_.id.as_bytes()[..])
@@ -131,7 +131,7 @@ pub(super) async fn measure(rounds: usize) -> Outcome<()> {
         .connect(&server.url)
         .await
         .map_err(|error| error.to_string())?;
-    let table = "CREATE TABLE uses (token bytea PRIMARY KEY, use bytea, until bigint)";
+    let table = "CREATE TABLE uses (token bytea PRIMARY KEY, use_id bytea, until bigint)";
     let table = bare.execute(table).await;
     table.map_err(|error| error.to_string())?;
     let bare = Arc::new(Bare(bare));

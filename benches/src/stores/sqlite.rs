@@ -18,7 +18,7 @@ struct Bare(SqlitePool);
 
 impl Claims for Bare {
     async fn take_use(&self, use_: Use) -> Outcome<()> {
-        let inserted = sqlx::query("INSERT INTO claims VALUES (?, ?) ON CONFLICT DO NOTHING")
+        let inserted = sqlx::query("INSERT INTO uses VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(&use_.token.as_bytes()[..])
             .bind(&use_.id.as_bytes()[..])
             .execute(&self.0)
@@ -44,7 +44,7 @@ pub(super) async fn measure(rounds: usize) -> Outcome<()> {
         .connect_with(options)
         .await
         .map_err(said)?;
-    let table = "CREATE TABLE uses (token BLOB PRIMARY KEY, use BLOB) STRICT, WITHOUT ROWID";
+    let table = "CREATE TABLE uses (token BLOB PRIMARY KEY, use_id BLOB) STRICT, WITHOUT ROWID";
     bare.execute(table).await.map_err(said)?;
     let bare = Arc::new(Bare(bare));
     let ours = SqliteStore::open(folder.path().join("ours")).await;
