@@ -3,10 +3,17 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tower_revoke::core::{Clock, Revocation, Store, StoreError, UnixTime};
+use tower_revoke::{
+    MirrorState, RevocationList,
+    core::{Clock, Revocation, Store, StoreError, UnixTime},
+};
 use tower_revoke_store_sql::SqlStoreError;
+use tower_revoke_testing::{Behavior, ScriptedStore, StoreOp};
 
-use crate::load::{new_use, now, revocation};
+use crate::{
+    load::{new_use, now, revocation},
+    servers::wait_until,
+};
 
 /// Checks that the store doesn't open without its tables, that all nodes may create them at the
 /// same time, and that newer tables are rejected. The argument of `connect` is whether it migrates.
@@ -63,6 +70,38 @@ pub async fn feed_forgets_while_it_grows(store: &impl Store, events: impl FnOnce
         matches!(answer, Err(StoreError::CursorTooOld)),
         "{answer:?}"
     );
+}
+
+/// Checks that a list loads everything from a store that keeps 1,000 changes, while a writer makes
+/// 300 of them for each page that is read.
+pub async fn a_load_ends_while_more_is_written_than_is_kept<S: Store + Clone + 'static>(store: S) {
+    const LISTED: u64 = 40_000;
+    const AT_ONCE: u64 = 300;
+    // An end, since a load that starts over with each page would have none.
+    const PAGES: u64 = 40;
+    for batch in 0..LISTED / 1_000 {
+        revoke_thousand(&store, batch).await;
+    }
+    let (read, script) = ScriptedStore::over(store.clone());
+    // Leaves the writer time between two pages.
+    script.set(StoreOp::Changes, Behavior::Slow(Duration::from_millis(30)));
+    let list = RevocationList::builder(read)
+        .build()
+        .expect("valid settings");
+    let writer = tokio::spawn(async move {
+        for page in 0..PAGES {
+            script.called(StoreOp::Changes, page + 1).await;
+            let first = LISTED + page * AT_ONCE;
+            let some: Vec<_> = (first..first + AT_ONCE).map(revocation).collect();
+            store.revoke(&some).await.expect("revocations");
+        }
+    });
+    wait_until("everything is loaded", || list.is_ready()).await;
+    writer.await.expect("no panic");
+    let all = LISTED + PAGES * AT_ONCE;
+    wait_until("all is mirrored", || list.stats().mirrored == all).await;
+    let stats = list.stats();
+    assert_eq!((stats.mirror, stats.mirror_reloads), (MirrorState::Live, 0));
 }
 
 /// Checks that a store with a retention of one minute trims an older change, by the clock of the

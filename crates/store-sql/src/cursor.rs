@@ -16,8 +16,7 @@ pub(crate) struct FeedCursor {
     pub(crate) load: Option<Load>,
 }
 
-/// How far a full load has come. The changes since its beginning follow in the feed, whose position
-/// was taken before the first page.
+/// How far a full load has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Load {
     /// The revocations up to this one.

@@ -17,36 +17,36 @@ const PAGE: usize = 4_096;
 pub(crate) type Asked<T> = Result<Result<T, StoreError>, Failure>;
 
 /// Returns the next page of the feed or of a full load.
+///
+/// A page of a load begins with the changes since the page before it, so the feed need not keep all
+/// that are made during the load.
 pub(crate) async fn changes<D: Reader>(backend: &D, since: Option<&FeedCursor>) -> Asked<Changes> {
-    let Some(cursor) = since else {
-        let feed = backend.feed(i64::MAX, 0).await?;
-        let start = FeedCursor {
+    let (after, at_most) = since.map_or((i64::MAX, 0), |cursor| (cursor.position, PAGE));
+    let feed = backend.feed(after, at_most).await?;
+    let mut next = match since {
+        Some(cursor) => *cursor,
+        None => FeedCursor {
             store: feed.store,
             position: feed.last.0,
             mark: feed.last.1,
             load: Some(Load::Revoked(None)),
-        };
-        return load(backend, start, feed.last.0).await.map(Ok);
+        },
     };
-    // A load needs only the state of the feed, to verify the cursor.
-    let at_most = if cursor.load.is_some() { 0 } else { PAGE };
-    let feed = backend.feed(cursor.position, at_most).await?;
-    if let Err(error) = stands(&feed, cursor) {
+    if let Some(Err(error)) = since.map(|cursor| stands(&feed, cursor)) {
         return Ok(Err(error));
     }
-    let seq = feed.last.0;
-    if cursor.load.is_some() {
-        return load(backend, *cursor, seq).await.map(Ok);
-    }
-    let mut next = *cursor;
     if let Some(last) = feed.events.last() {
         (next.position, next.mark) = (last.seq, last.mark);
     }
     let changes = feed.events.iter().map(|event| event.change());
+    let mut changes = changes.collect::<Result<Vec<_>, _>>()?;
+    if let Some(load) = next.load {
+        next.load = add_listed(backend, load, &mut changes).await?;
+    }
     Ok(Ok(Changes {
-        changes: changes.collect::<Result<_, _>>()?,
+        changes,
         next: next.write(),
-        more: next.position < seq,
+        more: next.load.is_some() || next.position < feed.last.0,
     }))
 }
 
@@ -74,14 +74,16 @@ fn stands(feed: &Feed, cursor: &FeedCursor) -> Result<(), StoreError> {
     }
 }
 
-/// Returns the next page of a full load: first all revocations, then all used-up tokens. Its pages
-/// are not one snapshot. They need not be: the position of the cursor is from before the load, so
-/// the feed repeats every change that was made during it.
-async fn load<D: Reader>(backend: &D, cursor: FeedCursor, seq: i64) -> Result<Changes, Failure> {
-    let mut changes = Vec::new();
-    let mut load = cursor.load;
+/// Adds what is listed from a position in a load: first all revocations, then all used-up tokens.
+/// Returns the next position. The pages of a load are not one snapshot. They need not be: the feed
+/// repeats every change that was made since its first page.
+async fn add_listed<D: Reader>(
+    backend: &D,
+    mut load: Load,
+    changes: &mut Vec<Change>,
+) -> Result<Option<Load>, Failure> {
     let mut room = PAGE;
-    if let Some(Load::Revoked(after)) = load {
+    if let Load::Revoked(after) = load {
         let rows = backend.revoked(after, room).await?;
         changes.extend(rows.iter().map(|row| Change::Listed {
             key: KeyDigest::from_bytes(row.digest),
@@ -89,25 +91,21 @@ async fn load<D: Reader>(backend: &D, cursor: FeedCursor, seq: i64) -> Result<Ch
             at: time(row.at),
         }));
         room -= rows.len();
-        load = Some(match room {
+        load = match room {
             0 => Load::Revoked(rows.last().map(|row| row.digest)),
             _ => Load::Uses(None),
-        });
+        };
     }
-    if let Some(Load::Uses(after)) = load {
-        let rows = backend.uses(after, room).await?;
-        let used_up = rows.iter().filter(|row| row.is_used_up);
-        changes.extend(used_up.map(|row| Change::UsedUp {
-            key: KeyDigest::from_bytes(row.token),
-            until: row.until.map(time),
-        }));
-        load = (rows.len() == room).then(|| Load::Uses(rows.last().map(|row| row.token)));
-    }
-    Ok(Changes {
-        changes,
-        next: FeedCursor { load, ..cursor }.write(),
-        more: load.is_some() || cursor.position < seq,
-    })
+    let Load::Uses(after) = load else {
+        return Ok(Some(load));
+    };
+    let rows = backend.uses(after, room).await?;
+    let used_up = rows.iter().filter(|row| row.is_used_up);
+    changes.extend(used_up.map(|row| Change::UsedUp {
+        key: KeyDigest::from_bytes(row.token),
+        until: row.until.map(time),
+    }));
+    Ok((rows.len() == room).then(|| Load::Uses(rows.last().map(|row| row.token))))
 }
 
 /// Returns some of the matching records, and the digest after which to continue, if any.

@@ -27,7 +27,7 @@ impl Default for Settings {
             max_connections: None,
             request_timeout: request_timeout::DEFAULT,
             feed_capacity: 100_000,
-            feed_retention: Duration::from_secs(86_400),
+            feed_retention: Duration::from_secs(600),
         }
     }
 }
@@ -57,16 +57,17 @@ macro_rules! common_setters {
             self
         }
 
-        /// Sets about how many changes the feed keeps. The oldest are removed from time to time, in
-        /// the course of writes, so there may be somewhat more. A node that falls further behind
-        /// loads everything again. Defaults to 100,000.
+        /// Sets about how many changes the feed keeps, of those within its retention. The oldest are
+        /// removed from time to time, in the course of writes, so there may be somewhat more. A node
+        /// that falls further behind loads everything again; one that is loading only has to read
+        /// each page before so many changes are made. Defaults to 100,000.
         pub fn feed_capacity(mut self, changes: u64) -> Self {
             self.settings.feed_capacity = changes;
             self
         }
 
         /// Sets how long the feed keeps changes, within its capacity and by the clock of the
-        /// database. Defaults to one day.
+        /// database. Defaults to ten minutes.
         pub fn feed_retention(mut self, retention: std::time::Duration) -> Self {
             self.settings.feed_retention = retention;
             self

@@ -60,6 +60,8 @@ stores! {
 /// A file that processes of one machine share.
 mod sqlite {
     use tempfile::TempDir;
+    use tower_revoke_store_sql::SqliteStore;
+    use tower_revoke_tests::sql;
 
     use super::*;
 
@@ -86,5 +88,13 @@ mod sqlite {
     async fn g4_a_token_revoked_by_one_process_is_rejected_by_the_other() {
         let (_folder, place) = file();
         rejected::elsewhere("sqlite", place, Told::WhenAsked).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn trap_55_a_load_ends_while_more_is_written_than_the_feed_keeps() {
+        let (_folder, place) = file();
+        let store = SqliteStore::builder(place).feed_capacity(1_000);
+        let store = store.open().await.expect("a new file");
+        sql::a_load_ends_while_more_is_written_than_is_kept(store).await;
     }
 }

@@ -21,6 +21,14 @@ async fn the_feed_is_trimmed_while_it_grows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn trap_55_a_load_ends_while_more_is_written_than_the_feed_keeps() {
+    let server = MariaDb::start(&[]).await;
+    let store = MySqlStore::builder(server.url()).feed_capacity(1_000);
+    let store = store.connect().await.expect("a running server");
+    sql::a_load_ends_while_more_is_written_than_is_kept(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn old_changes_are_trimmed_however_few_they_are() {
     let server = MariaDb::start(&[]).await;
     let store = MySqlStore::builder(server.url()).feed_retention(Duration::from_secs(60));

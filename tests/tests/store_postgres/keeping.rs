@@ -58,6 +58,14 @@ async fn uses_spent_in_one_batch_are_one_row_of_the_feed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn trap_55_a_load_ends_while_more_is_written_than_the_feed_keeps() {
+    let server = Postgres::start(&[]).await;
+    let store = PostgresStore::builder(server.url()).feed_capacity(1_000);
+    let store = store.connect().await.expect("a running server");
+    sql::a_load_ends_while_more_is_written_than_is_kept(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn old_changes_are_trimmed_however_few_they_are() {
     let server = Postgres::start(&[]).await;
     let store = PostgresStore::builder(server.url()).feed_retention(Duration::from_secs(60));

@@ -112,7 +112,7 @@ impl MySqlStore {
 /// | [`single_writer`](Self::single_writer) | a Galera cluster is rejected |
 /// | [`request_timeout`](Self::request_timeout) | 2 s |
 /// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
-/// | [`feed_retention`](Self::feed_retention) | 1 day |
+/// | [`feed_retention`](Self::feed_retention) | 10 min |
 ///
 /// # Examples
 /// ```no_run

@@ -100,7 +100,7 @@ impl PostgresStore {
 /// | [`allow_server`](Self::allow_server) | none that is known to be unfit |
 /// | [`request_timeout`](Self::request_timeout) | 2 s |
 /// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
-/// | [`feed_retention`](Self::feed_retention) | 1 day |
+/// | [`feed_retention`](Self::feed_retention) | 10 min |
 ///
 /// # Examples
 /// ```no_run

@@ -44,7 +44,7 @@ impl SqliteStore {
 /// | [`max_connections`](Self::max_connections) | 4 for reading |
 /// | [`request_timeout`](Self::request_timeout) | 2 s |
 /// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
-/// | [`feed_retention`](Self::feed_retention) | 1 day |
+/// | [`feed_retention`](Self::feed_retention) | 10 min |
 ///
 /// # Examples
 /// ```no_run
