@@ -5,6 +5,7 @@
 mod conformance;
 mod crash;
 mod feed;
+mod followers;
 mod keeping;
 mod opening;
 mod pool;
