@@ -1,11 +1,11 @@
-//! Batches by two round trips, in databases that are asked by text: the first takes the lock of
-//! writers and reads the rows that the batch concerns, the second writes those that it changes, and
-//! commits.
+//! Batches: first uses of single-use tokens, which are most of the load, by one statement where the
+//! database has it; everything else by two round trips. The first of those takes the lock of writers
+//! and reads the rows that the batch concerns, the second writes those that it changes, and commits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tower_revoke_core::{
-    RevocationKey, UseOutcome,
+    RevocationKey, Use, UseOutcome,
     internal::merge::{Details, Lifted},
 };
 
@@ -24,6 +24,7 @@ use crate::{
 pub(crate) struct Tables {
     pub(crate) dialect: &'static Dialect,
     /// The prefix of the names, or the schema.
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
     pub(crate) prefix: String,
     #[cfg(feature = "mysql")]
     pub(crate) store: String,
@@ -32,6 +33,8 @@ pub(crate) struct Tables {
     pub(crate) uses: String,
     pub(crate) held: String,
     pub(crate) events: String,
+    /// The statement of [`Link::take_new`], in databases that have it.
+    pub(crate) take_new: Option<String>,
     /// Begins a transaction and takes the lock of writers. Returns one row of: 0, seq,
     /// purged_before, trimmed, and 1 if the server is read-only; rows that begin with a negative
     /// number are ignored. Sees everything that earlier holders of the lock have committed.
@@ -59,6 +62,19 @@ pub(crate) trait Link: Send {
 
     /// Returns the maximum length of a packet, in bytes.
     fn packet(&self) -> usize;
+
+    /// Takes uses of single-use tokens that have not been used before, in a transaction of its own. A
+    /// token must not be given twice. Returns the tokens whose use was taken, and the number of the
+    /// last event if it is known. Decides nothing about the others; the default takes none.
+    fn take_new(
+        &mut self,
+        statement: &str,
+        mark: i64,
+        uses: &[&Use],
+    ) -> impl Future<Output = Result<(Vec<Digest>, Option<i64>), sqlx::Error>> + Send {
+        let _ = (statement, mark, uses);
+        std::future::ready(Ok((Vec::new(), None)))
+    }
 
     /// Runs the statements of one packet, and returns the rows of all of them.
     fn ask(
@@ -139,8 +155,62 @@ async fn give_up<L: Link>(
     }
 }
 
-/// Applies a batch. Returns the answers, and the number of the last event if there are new ones.
+/// Applies a batch by at most two transactions: one takes first uses, and one does the rest. Returns
+/// the answers, and the number of the last event if there are new ones.
+///
+/// Callers of one batch are concurrent, so none relies on an order between their operations. If the
+/// second transaction fails, both can be repeated: a use that was taken is recognized by its id.
 pub(crate) async fn apply<L: Link>(
+    link: &mut L,
+    tables: &Tables,
+    batch: &Batch<'_>,
+) -> Result<(Vec<Answer>, Option<i64>), Failure> {
+    let Some(statement) = &tables.take_new else {
+        return apply_rules(link, tables, batch).await;
+    };
+    let mut answers = vec![Answer::default(); batch.ops.len()];
+    let mut singles = BTreeMap::new();
+    let mut rest = Vec::new();
+    for (place, op) in batch.ops.iter().enumerate() {
+        match op.single_use() {
+            Some(use_) if !singles.contains_key(use_.token.as_bytes()) => {
+                singles.insert(use_.token.as_bytes(), (place, use_));
+            }
+            _ => rest.push(place),
+        }
+    }
+    let mut last = None;
+    if !singles.is_empty() {
+        let uses: Vec<_> = singles.values().map(|(_, use_)| *use_).collect();
+        let taken = match link.take_new(statement, batch.mark, &uses).await {
+            Ok(taken) => taken,
+            Err(error) => return Err(give_up(link, tables, error, false).await),
+        };
+        for token in &taken.0 {
+            let place = singles.remove(token).map(|(place, _)| place);
+            let answer = place.and_then(|place| answers.get_mut(place));
+            let taken = UseOutcome::Taken { left: 0 };
+            *answer.ok_or(Failure::Garbled("an answer"))? = Answer::Use(taken);
+        }
+        last = taken.1;
+        rest.extend(singles.into_values().map(|(place, _)| place));
+    }
+    if rest.is_empty() {
+        return Ok((answers, last));
+    }
+    let others = Batch {
+        mark: batch.mark,
+        ops: rest.iter().map(|place| batch.ops[*place]).collect(),
+    };
+    let (more, later) = apply_rules(link, tables, &others).await?;
+    for (place, answer) in rest.into_iter().zip(more) {
+        answers[place] = answer;
+    }
+    Ok((answers, later.or(last)))
+}
+
+/// Applies a batch by the rules, over the rows that it concerns.
+async fn apply_rules<L: Link>(
     link: &mut L,
     tables: &Tables,
     batch: &Batch<'_>,
@@ -176,7 +246,7 @@ fn questions(tables: &Tables, keys: &Keys, at_most: usize) -> Result<Packets, Fa
     let mut packets = locking(tables, at_most);
     let mut ask = |kind: i64, columns: &str, table: &str, key: &str, keys: Vec<String>| {
         let by_key = dialect.by_key;
-        let head = format!("SELECT {kind},{columns} FROM {table}{by_key} WHERE {key} IN (");
+        let head = format!("SELECT {kind},{columns} FROM {table}{by_key} WHERE {key}");
         packets.rows(&head, keys, ")")
     };
     let digests = |keys: &BTreeSet<Digest>| keys.iter().map(|key| dialect.bytes(key)).collect();
@@ -185,7 +255,7 @@ fn questions(tables: &Tables, keys: &Keys, at_most: usize) -> Result<Packets, Fa
         "digest,issued_at_or_before,until,at,CASE WHEN spent THEN 1 ELSE 0 END,\
          issuer,claim,value,author,reason",
         &tables.revoked,
-        "digest",
+        "digest IN (",
         digests(&keys.listed),
     )?;
     let columns = "digest,at,until,author,reason";
@@ -193,17 +263,23 @@ fn questions(tables: &Tables, keys: &Keys, at_most: usize) -> Result<Packets, Fa
         LIFTED,
         columns,
         &tables.lifted,
-        "digest",
+        "digest IN (",
         digests(&keys.listed),
     )?;
     let columns = "token,max_uses,held,until,holder";
-    ask(USES, columns, &tables.uses, "token", digests(&keys.uses))?;
+    ask(
+        USES,
+        columns,
+        &tables.uses,
+        "token IN (",
+        digests(&keys.uses),
+    )?;
     let held = keys.held.iter().map(|(token, id)| {
         let row = dialect.row().bytes(Some(token));
         row.bytes(Some(id)).end()
     });
-    let key = "(token,use_id)";
-    ask(HELD, "token,use_id", &tables.held, key, held.collect())?;
+    let columns = "token,use_id";
+    ask(HELD, columns, &tables.held, dialect.pairs, held.collect())?;
     Ok(packets)
 }
 
@@ -294,11 +370,11 @@ fn writes(tables: &Tables, known: &Known, done: &Done, at_most: usize) -> Result
         .put_rows()
         .map(|((token, id), ())| pair(token, id));
     put(&tables.held, "token,use_id", "token,use_id", held.collect())?;
-    let drop = |table: &str, key: &str| format!("DELETE FROM {table} WHERE {key} IN (");
+    let drop = |table: &str, key: &str| format!("DELETE FROM {table} WHERE {key}");
     let gone = known.revoked.deleted().map(|digest| dialect.bytes(digest));
-    packets.rows(&drop(&tables.revoked, "digest"), gone, ")")?;
+    packets.rows(&drop(&tables.revoked, "digest IN ("), gone, ")")?;
     let returned = known.held.deleted().map(|(token, id)| pair(token, id));
-    packets.rows(&drop(&tables.held, "(token,use_id)"), returned, ")")?;
+    packets.rows(&drop(&tables.held, dialect.pairs), returned, ")")?;
     let [before, after] = dialect.event_until;
     let events = done.events.iter().map(|event| {
         let until = event

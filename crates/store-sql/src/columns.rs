@@ -124,8 +124,37 @@ pub(crate) fn feed(rows: &[impl Columns]) -> Result<Feed, Failure> {
     })
 }
 
+/// Reads the feed from rows that each hold its state and at most one row of events. Those are numbered
+/// without gaps, and the last has the number of the row. `untils` reads their expiries.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) fn feed_by_batch<R: Columns>(
+    rows: &[R],
+    untils: impl Fn(&R) -> Result<Vec<Option<i64>>, Failure>,
+) -> Result<Feed, Failure> {
+    let mut feed = feed(rows)?;
+    for row in rows {
+        let Some(last) = row.int(6)? else { break };
+        let digests = row.bytes(9)?.unwrap_or_default().as_chunks().0;
+        for (before_last, (digest, until)) in (0..digests.len() as i64)
+            .rev()
+            .zip(digests.iter().zip(untils(row)?))
+        {
+            feed.events.push(backend::Event {
+                seq: last.saturating_sub(before_last),
+                mark: row.number(7)?,
+                what: row.number(8)?,
+                digest: *digest,
+                issued: row.int(10)?,
+                until,
+                at: row.number(12)?,
+            });
+        }
+    }
+    Ok(feed)
+}
+
 /// Reads the feed from rows that each hold its state and at most one event.
-#[cfg(any(feature = "mysql", feature = "sqlite"))]
+#[cfg(feature = "mysql")]
 pub(crate) fn feed_by_event(rows: &[impl Columns]) -> Result<Feed, Failure> {
     let mut feed = feed(rows)?;
     for row in rows {

@@ -100,18 +100,10 @@ pub(crate) enum Failure {
     #[error("the connection broke, and the write may have taken effect")]
     InDoubt(#[source] Arc<sqlx::Error>),
     #[error("the connection broke before anything was written")]
-    #[cfg_attr(
-        not(any(feature = "mysql", feature = "postgres")),
-        expect(dead_code, reason = "SQLite does not write over a network")
-    )]
     Undone(#[source] Arc<sqlx::Error>),
     #[error("the database is full")]
     Full,
     #[error("the database has become a standby or read-only")]
-    #[cfg_attr(
-        not(any(feature = "mysql", feature = "postgres")),
-        expect(dead_code, reason = "files have no replicas")
-    )]
     ReadOnly,
     #[error("the texts are longer than the database takes at once")]
     TooLong,

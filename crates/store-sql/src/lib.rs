@@ -145,7 +145,6 @@
 // cursor, feed, queue, settings, probe, store, public, and the databases, which are independent of each other. Each imports
 // only from those before it.
 mod backend;
-#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod batch;
 mod columns;
 mod cursor;
@@ -165,7 +164,6 @@ mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
-#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod text;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod unfit;

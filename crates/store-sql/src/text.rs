@@ -28,6 +28,8 @@ pub(crate) struct Dialect {
     pub(crate) now: &'static str,
     /// Follows the name of a table whose rows are read by their keys.
     pub(crate) by_key: &'static str,
+    /// The condition on the pairs in a list, up to the first of them.
+    pub(crate) pairs: &'static str,
     /// Whether there is `REPLACE INTO`. If not, there is `ON CONFLICT`.
     pub(crate) has_replace: bool,
 }
@@ -232,6 +234,7 @@ mod tests {
         event_until: ["", ""],
         now: "",
         by_key: "",
+        pairs: "",
         has_replace: false,
     };
 

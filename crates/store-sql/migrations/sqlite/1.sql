@@ -43,7 +43,8 @@ CREATE TABLE lifted (
 CREATE INDEX lifted_ends ON lifted (until) WHERE until IS NOT NULL;
 
 -- The number of uses of a token that are taken. The row stays when they are returned, to keep the
--- limit.
+-- limit. Has a rowid: new rows and their entries in the index on until are then appended, although
+-- tokens are random.
 CREATE TABLE uses (
     token BLOB NOT NULL PRIMARY KEY CHECK (length(token) = 16),
     max_uses INTEGER NOT NULL,
@@ -51,7 +52,7 @@ CREATE TABLE uses (
     until INTEGER,
     -- The id of the taken use of a single-use token.
     holder BLOB CHECK (length(holder) = 16)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX uses_end ON uses (until) WHERE until IS NOT NULL;
 
 -- The taken uses of tokens with more than one use.
@@ -61,14 +62,17 @@ CREATE TABLE held (
     PRIMARY KEY (token, use_id)
 ) STRICT, WITHOUT ROWID;
 
--- The feed. what: 0 revoked, 1 used up, 2 lifted, 3 returned, 4 revoked as spent.
+-- The feed. what: 0 revoked, 1 used up, 2 lifted, 3 returned, 4 revoked as spent. Tokens that were
+-- used up together share a row: seq is the number of its last event, and the others count down from
+-- it.
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY,
     mark INTEGER NOT NULL,
     written INTEGER NOT NULL,
     what INTEGER NOT NULL,
-    digest BLOB NOT NULL CHECK (length(digest) = 16),
+    digests BLOB NOT NULL CHECK (length(digests) > 0 AND length(digests) % 16 = 0),
     issued_at_or_before INTEGER,
-    until INTEGER,
+    -- A list in JSON, with an expiry or null for each digest.
+    untils TEXT NOT NULL,
     at INTEGER NOT NULL
 ) STRICT;

@@ -10,6 +10,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     now: "UNIX_TIMESTAMP()",
     // The optimizer may prefer a scan if it believes that there are few rows.
     by_key: " FORCE INDEX (PRIMARY)",
+    pairs: "(token,use_id) IN (",
     has_replace: true,
 };
 
@@ -32,6 +33,7 @@ pub(super) fn tables(database: &str, prefix: &str) -> Tables {
         uses: named("uses"),
         held: named("held"),
         events: named("events"),
+        take_new: None,
         // START TRANSACTION would commit a transaction that was left open. The snapshot of the
         // transaction is taken by its first read without a lock, which comes after these.
         begin: vec![

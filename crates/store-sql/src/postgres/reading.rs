@@ -10,7 +10,7 @@ use tower_revoke_core::{KeyDigest, Listed, RecordFilter, RevocationRecord};
 
 use super::database::Postgres;
 use crate::{
-    backend::{Digest, Event, Feed, Reader, Revoked, Used, Window},
+    backend::{Digest, Feed, Reader, Revoked, Used, Window},
     columns::{self, Columns},
     error::Failure,
     value::{secs, written},
@@ -28,13 +28,7 @@ impl Reader for Postgres {
         let query = sqlx::query(&self.statements.feed).bind(after);
         let is_standby = |row: &PgRow| Ok(row.try_get(13)?);
         let rows = self.fresh(query.bind(limit(at_most)), is_standby).await?;
-        let mut feed = columns::feed(&rows)?;
-        for row in &rows {
-            if let Some(last) = row.try_get(6)? {
-                add_events(row, last, &mut feed.events)?;
-            }
-        }
-        Ok(feed)
+        columns::feed_by_batch(&rows, |row| Ok(row.try_get(11)?))
     }
 
     async fn revoked(
@@ -109,27 +103,6 @@ impl Postgres {
         let query = sqlx::query(statement).bind(behind(&after));
         Ok(query.bind(limit(at_most)).fetch_all(&self.pool).await?)
     }
-}
-
-/// Adds the events of a row. They are numbered without gaps, and the last has the number of the
-/// row.
-fn add_events(row: &PgRow, last: i64, events: &mut Vec<Event>) -> Result<(), Failure> {
-    let (digests, _) = row.try_get::<&[u8], _>(9)?.as_chunks();
-    let untils: Vec<Option<i64>> = row.try_get(11)?;
-    let what: i16 = row.try_get(8)?;
-    for (place, (digest, until)) in digests.iter().zip(untils).enumerate() {
-        let before_last = digests.len() - 1 - place;
-        events.push(Event {
-            seq: last.saturating_sub(i64::try_from(before_last).unwrap_or(i64::MAX)),
-            mark: row.try_get(7)?,
-            what: what.into(),
-            digest: *digest,
-            issued: row.try_get(10)?,
-            until,
-            at: row.try_get(12)?,
-        });
-    }
-    Ok(())
 }
 
 /// Returns the digest after which a page begins. The empty one sorts before all others.

@@ -10,6 +10,7 @@ const DIALECT: Dialect = Dialect {
     event_until: ["'{", "}'"],
     now: "DEFAULT",
     by_key: "",
+    pairs: "(token,use_id) IN (",
     has_replace: false,
 };
 
@@ -26,6 +27,7 @@ pub(super) fn tables(schema: &str, id: &Digest) -> Tables {
         uses: named("uses"),
         held: named("held"),
         events: named("events"),
+        take_new: Some(format!("SELECT {}($1, $2, $3, $4)", named("take_new"))),
         begin: vec![
             "START TRANSACTION".to_owned(),
             format!("SELECT -1, {}()", named("take_turn")),
@@ -51,7 +53,6 @@ const RECORD: &str = "digest, issued_at_or_before, until, at, spent::int::bigint
 /// The statements, with the name of the schema filled in.
 #[derive(Debug)]
 pub(crate) struct Statements {
-    pub(crate) take_new: String,
     pub(crate) purge: String,
     pub(crate) trim: String,
     pub(crate) look_up: String,
@@ -68,7 +69,6 @@ impl Statements {
     pub(crate) fn new(schema: &str) -> Self {
         let named = |text: &str| text.replace("{schema}", schema).replace("{record}", RECORD);
         Self {
-            take_new: named("SELECT {schema}.take_new($1, $2, $3, $4)"),
             purge: named("SELECT dropped, more FROM {schema}.purge($1, $2)"),
             trim: named("SELECT {schema}.trim_feed($1, $2, $3)"),
             look_up: named(

@@ -1,14 +1,12 @@
 //! Writes.
 
-use std::collections::BTreeMap;
-
 use sqlx::{Connection, Executor, PgConnection, Row, postgres::PgRow};
 use tokio::sync::watch;
-use tower_revoke_core::{UnixTime, Use, UseOutcome};
+use tower_revoke_core::{UnixTime, Use};
 
 use super::{database::Postgres, error, wake};
 use crate::{
-    backend::{Backend, Batch, Trim},
+    backend::{Backend, Batch, Digest, Trim},
     batch,
     error::{Failure, Kind},
     op::Answer,
@@ -53,7 +51,8 @@ impl Backend for Postgres {
         link: &mut PgConnection,
         batch: &Batch<'_>,
     ) -> Result<Vec<Answer>, Failure> {
-        apply(link, self, batch).await
+        let (answers, _) = batch::apply(link, &self.tables, batch).await?;
+        Ok(answers)
     }
 
     async fn trim(&self, link: &mut PgConnection, trim: Trim) -> Result<(), Failure> {
@@ -103,64 +102,25 @@ impl batch::Link for PgConnection {
         LONGEST
     }
 
+    async fn take_new(
+        &mut self,
+        statement: &str,
+        mark: i64,
+        uses: &[&Use],
+    ) -> Result<(Vec<Digest>, Option<i64>), sqlx::Error> {
+        let column = |of: fn(&Use) -> &[u8]| -> Vec<_> { uses.iter().map(|one| of(one)).collect() };
+        let untils: Vec<_> = uses.iter().map(|one| end(one.until)).collect();
+        let taken = sqlx::query(statement)
+            .bind(mark)
+            .bind(column(|one| one.token.as_bytes()))
+            .bind(column(|one| one.id.as_bytes()))
+            .bind(untils);
+        let won = taken.fetch_one(self).await?;
+        let won: Option<&[u8]> = won.try_get(0)?;
+        Ok((won.unwrap_or_default().as_chunks().0.to_vec(), None))
+    }
+
     async fn ask(&mut self, packet: &str) -> Result<Vec<PgRow>, sqlx::Error> {
         self.fetch_all(sqlx::raw_sql(packet)).await
     }
-}
-
-/// Applies a batch by at most two transactions. One call of `take_new` takes the uses of single-use
-/// tokens that were never used, which are most of the load. The rest, and the uses that it did not
-/// take, follow as in other databases.
-///
-/// Callers of one batch are concurrent, so none relies on an order between their operations. If the
-/// second transaction fails, both can be repeated: a use that was taken is recognized by its id.
-async fn apply(
-    link: &mut PgConnection,
-    database: &Postgres,
-    batch: &Batch<'_>,
-) -> Result<Vec<Answer>, Failure> {
-    let mut answers = vec![Answer::default(); batch.ops.len()];
-    let mut singles = BTreeMap::new();
-    let mut rest = Vec::new();
-    for (place, op) in batch.ops.iter().enumerate() {
-        // `take_new` can take one use of a token; another one may hold it.
-        match op.single_use() {
-            Some(use_) if !singles.contains_key(use_.token.as_bytes()) => {
-                singles.insert(use_.token.as_bytes(), (place, use_));
-            }
-            _ => rest.push(place),
-        }
-    }
-    if !singles.is_empty() {
-        let uses: Vec<_> = singles.values().map(|(_, use_)| *use_).collect();
-        let column =
-            |of: fn(&Use) -> &[u8]| -> Vec<_> { uses.iter().map(|use_| of(use_)).collect() };
-        let untils: Vec<_> = uses.iter().map(|use_| end(use_.until)).collect();
-        let take_new = sqlx::query(&database.statements.take_new)
-            .bind(batch.mark)
-            .bind(column(|use_| use_.token.as_bytes()))
-            .bind(column(|use_| use_.id.as_bytes()))
-            .bind(untils);
-        let won = take_new.fetch_one(&mut *link).await?;
-        let won: Option<&[u8]> = won.try_get(0)?;
-        for token in won.unwrap_or_default().as_chunks().0 {
-            let place = singles.remove(token).map(|(place, _)| place);
-            let answer = place.and_then(|place| answers.get_mut(place));
-            let taken = UseOutcome::Taken { left: 0 };
-            *answer.ok_or(Failure::Garbled("an answer"))? = Answer::Use(taken);
-        }
-        rest.extend(singles.into_values().map(|(place, _)| place));
-    }
-    if rest.is_empty() {
-        return Ok(answers);
-    }
-    let others = Batch {
-        mark: batch.mark,
-        ops: rest.iter().map(|place| batch.ops[*place]).collect(),
-    };
-    let (more, _) = batch::apply(link, &database.tables, &others).await?;
-    for (place, answer) in rest.into_iter().zip(more) {
-        answers[place] = answer;
-    }
-    Ok(answers)
 }

@@ -9,10 +9,12 @@ use tower_revoke_core::UnixTime;
 use super::{
     database::Sqlite,
     error::{self, Code},
+    sql::LONGEST,
     writing,
 };
 use crate::{
     backend::{Backend, Batch, Trim},
+    batch,
     error::{Failure, Kind},
     op::Answer,
 };
@@ -59,9 +61,11 @@ impl Backend for Sqlite {
     ) -> Result<Vec<Answer>, Failure> {
         let (answers, last) = {
             let _turn = self.turn.lock().await;
-            writing::apply(link, batch).await?
+            batch::apply(link, &self.tables, batch).await?
         };
-        self.tell(last);
+        if let Some(last) = last {
+            self.tell(last);
+        }
         Ok(answers)
     }
 
@@ -84,6 +88,11 @@ impl Backend for Sqlite {
         };
         *kept = Some(link);
         Ok(purged)
+    }
+
+    fn longest(&self) -> usize {
+        // Two hex digits for each byte, and room for the rest of the row.
+        LONGEST / 2 - 1_024
     }
 
     async fn listen(&self, news: &watch::Sender<i64>) {

@@ -9,7 +9,7 @@ use sqlx::sqlite::SqlitePoolOptions;
 use tokio::sync::{Mutex, watch};
 use tower_revoke_core::request_timeout;
 
-use super::{database::Sqlite, error::SqliteStoreError, file, store::SqliteStore};
+use super::{database::Sqlite, error::SqliteStoreError, file, sql, store::SqliteStore};
 use crate::{
     settings::{Settings, common_setters},
     store::SqlStore,
@@ -111,6 +111,7 @@ impl SqliteStoreBuilder {
             .connect_lazy_with(options.clone().busy_timeout(request_timeout));
         let backend = Sqlite {
             path,
+            tables: sql::tables(),
             options,
             pool,
             turn: Mutex::new(()),

@@ -5,9 +5,12 @@ use std::{fmt, path::PathBuf};
 use sqlx::{SqliteConnection, SqlitePool, sqlite::SqliteConnectOptions};
 use tokio::sync::{Mutex, watch};
 
+use crate::batch::Tables;
+
 /// A SQLite file.
 pub(crate) struct Sqlite {
     pub(super) path: PathBuf,
+    pub(super) tables: Tables,
     /// The options of connections that write.
     pub(super) options: SqliteConnectOptions,
     pub(super) pool: SqlitePool,

@@ -7,7 +7,7 @@ mod database;
 mod error;
 mod file;
 mod reading;
-mod rows;
+mod sql;
 mod store;
 #[cfg(test)]
 mod tests;

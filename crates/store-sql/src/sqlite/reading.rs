@@ -21,14 +21,14 @@ const LOOK_UP: &str = "\
     UNION ALL SELECT 1, token, NULL, until FROM uses \
     WHERE token IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) AND held >= max_uses";
 
-/// The join returns the state even if there are no events.
+/// The join returns the state even if there are no events. A row can hold several events under the
+/// number of the last, but never more than a page. Numbers have no gaps, so this range includes the
+/// next row if there is one.
 const FEED: &str = "\
     SELECT s.id, s.seq, s.mark, s.trimmed, s.trimmed_mark, \
     (SELECT mark FROM events WHERE seq = ?1), \
-    e.seq, e.mark, e.what, e.digest, e.issued_at_or_before, e.until, e.at \
-    FROM store s LEFT JOIN \
-    (SELECT * FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2) e ON true \
-    ORDER BY e.seq";
+    e.seq, e.mark, e.what, e.digests, e.issued_at_or_before, e.untils, e.at \
+    FROM store s LEFT JOIN events e ON e.seq > ?1 AND e.seq <= ?1 + ?2 ORDER BY e.seq";
 
 const RECORD: &str = "\
     SELECT digest, issued_at_or_before, until, at, spent, issuer, claim, value, author, reason \
@@ -65,7 +65,7 @@ impl Reader for Sqlite {
 
     async fn feed(&self, after: i64, at_most: usize) -> Result<Feed, Failure> {
         let query = sqlx::query(FEED).bind(after).bind(limit(at_most));
-        columns::feed_by_event(&query.fetch_all(&self.pool).await?)
+        columns::feed_by_batch(&query.fetch_all(&self.pool).await?, untils)
     }
 
     async fn revoked(
@@ -126,6 +126,18 @@ impl Sqlite {
         let query = sqlx::query(statement).bind(behind(&after));
         Ok(query.bind(limit(at_most)).fetch_all(&self.pool).await?)
     }
+}
+
+/// Reads the expiries of a row of events.
+fn untils(row: &SqliteRow) -> Result<Vec<Option<i64>>, Failure> {
+    let untils: &str = row.try_get(11)?;
+    let untils = untils.trim_matches(['[', ']']).split(',');
+    let read = |until: &str| match until.eq_ignore_ascii_case("null") {
+        true => Ok(None),
+        false => until.parse().map(Some),
+    };
+    let untils: Result<_, _> = untils.map(read).collect();
+    untils.map_err(|_| Failure::Garbled("an expiry"))
 }
 
 /// Returns the digest after which a page begins. The empty one sorts before all others.

@@ -1,37 +1,17 @@
-//! Writes. A writer takes the lock on the file, reads the rows that its batch concerns, writes
-//! those that the batch changes, and commits.
+//! Transactions, and the removal of old events and of expired rows.
 
 use sqlx::{Row, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
 use tower_revoke_core::UnixTime;
 
-use super::{
-    error::Code,
-    rows::{read, write},
-};
-use crate::{
-    backend::{Batch, Trim},
-    error::Failure,
-    op::Answer,
-    rules::Keys,
-    value::secs,
-};
+use crate::{backend::Trim, batch::Link, error::Failure, value::secs};
 
 /// The number of pages that are returned to the file system at once. None are until at least so
 /// many are free, and a quarter of the file, since free pages are reused for later writes.
 const PAGES: i64 = 1_024;
 
-/// Begins a transaction that holds the lock of writers from the start. A deferred one would take it
-/// only at its first write, and fail if another process has written since its first read.
-///
-/// Retries for as long as the caller waits. SQLite's own wait polls at growing intervals, so a
-/// process that writes all the time would starve the others.
+/// Begins a transaction that holds the lock of writers from the start.
 pub(super) async fn begin(link: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    loop {
-        match sqlx::query("BEGIN IMMEDIATE").execute(&mut *link).await {
-            Err(error) if Code::of(&error) == Code::Busy => tokio::task::yield_now().await,
-            begun => return begun.map(drop),
-        }
-    }
+    link.ask("BEGIN IMMEDIATE").await.map(drop)
 }
 
 /// Commits the transaction, which flushes it to disk, or rolls it back after an error.
@@ -49,26 +29,6 @@ pub(super) async fn end<T, E: From<sqlx::Error>>(
     // Fails if SQLite has rolled back by itself.
     let _ = sqlx::query("ROLLBACK").execute(link).await;
     Err(done)
-}
-
-/// Applies a batch. Returns the answers, and the number of the last event.
-pub(super) async fn apply(
-    link: &mut SqliteConnection,
-    batch: &Batch<'_>,
-) -> Result<(Vec<Answer>, i64), Failure> {
-    begin(link).await?;
-    let done = apply_in_turn(link, batch).await;
-    end(link, done).await
-}
-
-async fn apply_in_turn(
-    link: &mut SqliteConnection,
-    batch: &Batch<'_>,
-) -> Result<(Vec<Answer>, i64), Failure> {
-    let mut known = read(link, &Keys::of(&batch.ops)).await?;
-    let done = known.apply(batch);
-    write(link, &known, &done.events).await?;
-    Ok((done.answers, known.seq))
 }
 
 pub(super) async fn trim(link: &mut SqliteConnection, trim: Trim) -> Result<(), Failure> {
@@ -89,15 +49,14 @@ async fn trim_in_turn(link: &mut SqliteConnection, trim: Trim) -> Result<(), Fai
     let Some(cut) = trim.cut(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?) else {
         return Ok(());
     };
-    sqlx::query(
-        "UPDATE store SET trimmed = ?1, \
-         trimmed_mark = (SELECT mark FROM events WHERE events.seq = ?1)",
+    // Only whole rows are removed, so the cut moves back to the last event of one.
+    let cut = sqlx::query(
+        "UPDATE store SET trimmed = last.seq, trimmed_mark = last.mark FROM \
+         (SELECT seq, mark FROM events WHERE seq <= ?1 ORDER BY seq DESC LIMIT 1) last; \
+         DELETE FROM events WHERE seq <= ?1",
     )
-    .bind(cut)
-    .execute(&mut *link)
-    .await?;
-    let gone = sqlx::query("DELETE FROM events WHERE seq <= ?").bind(cut);
-    gone.execute(link).await?;
+    .bind(cut);
+    cut.execute(link).await?;
     Ok(())
 }
 
