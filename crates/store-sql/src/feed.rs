@@ -23,15 +23,10 @@ pub(crate) type Asked<T> = Result<Result<T, StoreError>, Failure>;
 pub(crate) async fn changes<D: Reader>(backend: &D, since: Option<&FeedCursor>) -> Asked<Changes> {
     let (after, at_most) = since.map_or((i64::MAX, 0), |cursor| (cursor.position, PAGE));
     let feed = backend.feed(after, at_most).await?;
-    let mut next = match since {
-        Some(cursor) => *cursor,
-        None => FeedCursor {
-            store: feed.store,
-            position: feed.last.0,
-            mark: feed.last.1,
-            load: Some(Load::Revoked(None)),
-        },
-    };
+    let mut next = since.copied().unwrap_or(FeedCursor {
+        load: Some(Load::Revoked(None)),
+        ..end(&feed)
+    });
     if let Some(Err(error)) = since.map(|cursor| stands(&feed, cursor)) {
         return Ok(Err(error));
     }
@@ -48,6 +43,16 @@ pub(crate) async fn changes<D: Reader>(backend: &D, since: Option<&FeedCursor>) 
         next: next.write(),
         more: next.load.is_some() || next.position < feed.last.0,
     }))
+}
+
+/// Returns the cursor after the last event of a feed.
+pub(crate) fn end(feed: &Feed) -> FeedCursor {
+    FeedCursor {
+        store: feed.store,
+        position: feed.last.0,
+        mark: feed.last.1,
+        load: None,
+    }
 }
 
 /// Verifies that the history that the cursor has seen is that of the database. The number alone is
@@ -72,6 +77,21 @@ fn stands(feed: &Feed, cursor: &FeedCursor) -> Result<(), StoreError> {
         true => Ok(()),
         false => Err(StoreError::HistoryWentBack),
     }
+}
+
+/// Returns a page of what is listed, without the changes since.
+pub(crate) async fn listed<D: Reader>(
+    backend: &D,
+    mut cursor: FeedCursor,
+) -> Result<Changes, Failure> {
+    let mut changes = Vec::new();
+    let load = cursor.load.unwrap_or(Load::Revoked(None));
+    cursor.load = add_listed(backend, load, &mut changes).await?;
+    Ok(Changes {
+        changes,
+        next: cursor.write(),
+        more: cursor.load.is_some(),
+    })
 }
 
 /// Adds what is listed from a position in a load: first all revocations, then all used-up tokens.

@@ -59,6 +59,17 @@ macro_rules! is_a_store {
                     self.0.changes(since)
                 }
 
+                fn end(&self) -> BoxFuture<'_, Result<Option<Cursor>, StoreError>> {
+                    self.0.end()
+                }
+
+                fn listed<'a>(
+                    &'a self,
+                    after: Option<&'a Cursor>,
+                ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+                    self.0.listed(after)
+                }
+
                 fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
                     self.0.changed(since)
                 }

@@ -244,6 +244,35 @@ impl<D: Backend> ChangeFeed for SqlStore<D> {
         })
     }
 
+    fn end(&self) -> BoxFuture<'_, Result<Option<Cursor>, StoreError>> {
+        Box::pin(async move {
+            let inner = &*self.0;
+            let feed = inner.read(|| inner.backend.feed(i64::MAX, 0)).await?;
+            Ok(Some(feed::end(&feed).write()))
+        })
+    }
+
+    fn listed<'a>(
+        &'a self,
+        after: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(async move {
+            let inner = &*self.0;
+            // Only the scan has a position; the caller follows the feed apart from it.
+            let start = FeedCursor {
+                store: inner.id,
+                position: 0,
+                mark: 0,
+                load: None,
+            };
+            let cursor = after.map(FeedCursor::read).transpose()?.unwrap_or(start);
+            if cursor.store != inner.id {
+                return Err(StoreError::ForeignCursor);
+            }
+            inner.read(|| feed::listed(&*inner.backend, cursor)).await
+        })
+    }
+
     fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             match FeedCursor::read(since) {
