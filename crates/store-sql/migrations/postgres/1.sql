@@ -91,10 +91,14 @@ CREATE VIEW {schema}.state AS
 -- be written to the row.
 -- With synchronous_commit = off, COMMIT would return before the log is flushed. Whatever the default
 -- of the server or of the role, an acknowledged write must be durable.
-CREATE FUNCTION {schema}.take_turn() RETURNS void LANGUAGE sql VOLATILE AS $$
-    SELECT set_config('synchronous_commit', 'on', true)
-        WHERE current_setting('synchronous_commit') = 'off';
-    SELECT pg_advisory_xact_lock(1953656434, '{schema}.events'::regclass::oid::integer)
+-- In PL/pgSQL, which keeps plans: a function in SQL would be planned at each call.
+CREATE FUNCTION {schema}.take_turn() RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    PERFORM pg_advisory_xact_lock(1953656434, '{schema}.events'::regclass::oid::integer);
+END
 $$;
 
 -- Takes uses of single-use tokens that have not been used before; a token must not be given twice.
