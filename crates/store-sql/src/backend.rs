@@ -3,7 +3,9 @@
 use std::fmt;
 
 use tokio::sync::watch;
-use tower_revoke_core::{Change, KeyDigest, Listed, RecordFilter, RevocationRecord, UnixTime};
+use tower_revoke_core::{
+    Change, KeyDigest, Listed, RecordFilter, RevocationRecord, UnixTime, internal::merge::Lifted,
+};
 
 use crate::{
     error::{Failure, Kind},
@@ -49,6 +51,12 @@ pub(crate) trait Reader: fmt::Debug + Send + Sync + Sized + 'static {
         &self,
         key: &KeyDigest,
     ) -> impl Future<Output = Result<Option<RevocationRecord>, Failure>> + Send;
+
+    /// Returns the last lift of one key.
+    fn last_lift(
+        &self,
+        key: &KeyDigest,
+    ) -> impl Future<Output = Result<Option<Lifted>, Failure>> + Send;
 
     /// Scans the next `window` revocations after a digest and returns up to `at_most` that match
     /// the filter. Bounding the scan keeps a page fast even if few rows match.

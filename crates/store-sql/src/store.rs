@@ -347,11 +347,13 @@ impl<D: Backend> Records for SqlStore<D> {
 
     fn last_lift<'a>(
         &'a self,
-        _: &'a KeyDigest,
+        key: &'a KeyDigest,
     ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>> {
-        Box::pin(std::future::ready(Err(StoreError::Unsupported(
-            "record of lifts",
-        ))))
+        Box::pin(async move {
+            let inner = &*self.0;
+            let lifted = inner.read(|| inner.backend.last_lift(key)).await?;
+            Ok(lifted.map(LiftRecord::from))
+        })
     }
 }
 

@@ -2,7 +2,9 @@
 //! session, such as `sql_mode` or the character set of results: texts are read as bytes, and the
 //! outermost `LIMIT` overrides `sql_select_limit`.
 
-use tower_revoke_core::{KeyDigest, Listed, RecordFilter, RevocationRecord};
+use tower_revoke_core::{
+    KeyDigest, Listed, RecordFilter, RevocationRecord, internal::merge::Lifted,
+};
 
 use super::{database::MySql, sql::literal};
 use crate::{
@@ -87,6 +89,17 @@ impl Reader for MySql {
         );
         let rows = self.rows(&statement).await?;
         rows.first().map(columns::record).transpose()
+    }
+
+    async fn last_lift(&self, key: &KeyDigest) -> Result<Option<Lifted>, Failure> {
+        let statement = format!(
+            "SELECT at, until, CAST(author AS BINARY), CAST(reason AS BINARY) FROM {} \
+             WHERE digest = {} {ALL}",
+            self.tables.lifted,
+            literal(key.as_bytes())
+        );
+        let rows = self.rows(&statement).await?;
+        rows.first().map(|row| columns::lifted(row, 0)).transpose()
     }
 
     async fn records(

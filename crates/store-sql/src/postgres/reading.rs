@@ -6,7 +6,9 @@ use sqlx::{
     postgres::{PgArguments, PgRow},
     query::Query,
 };
-use tower_revoke_core::{KeyDigest, Listed, RecordFilter, RevocationRecord};
+use tower_revoke_core::{
+    KeyDigest, Listed, RecordFilter, RevocationRecord, internal::merge::Lifted,
+};
 
 use super::database::Postgres;
 use crate::{
@@ -46,9 +48,13 @@ impl Reader for Postgres {
     }
 
     async fn record(&self, key: &KeyDigest) -> Result<Option<RevocationRecord>, Failure> {
-        let row = sqlx::query(&self.statements.record).bind(&key.as_bytes()[..]);
-        let row = row.fetch_optional(&self.pool).await?;
+        let row = self.row(&self.statements.record, key).await?;
         row.map(|row| columns::record(&row)).transpose()
+    }
+
+    async fn last_lift(&self, key: &KeyDigest) -> Result<Option<Lifted>, Failure> {
+        let row = self.row(&self.statements.last_lift, key).await?;
+        row.map(|row| columns::lifted(&row, 0)).transpose()
     }
 
     async fn records(
@@ -92,6 +98,11 @@ impl Postgres {
             }
         }
         Ok(rows)
+    }
+
+    async fn row(&self, statement: &str, key: &KeyDigest) -> Result<Option<PgRow>, Failure> {
+        let row = sqlx::query(statement).bind(&key.as_bytes()[..]);
+        Ok(row.fetch_optional(&self.pool).await?)
     }
 
     async fn page(

@@ -61,6 +61,7 @@ pub(crate) struct Statements {
     pub(crate) load_revoked: String,
     pub(crate) load_uses: String,
     pub(crate) record: String,
+    pub(crate) last_lift: String,
     pub(crate) records: String,
 }
 
@@ -100,6 +101,9 @@ impl Statements {
                  WHERE token > $1 ORDER BY token LIMIT $2",
             ),
             record: named("SELECT {record} FROM {schema}.revoked WHERE digest = $1"),
+            last_lift: named(
+                "SELECT at, until, author, reason FROM {schema}.lifted WHERE digest = $1",
+            ),
             records: named(
                 "WITH seen AS MATERIALIZED (SELECT {record} FROM {schema}.revoked WHERE digest > $1 \
                  ORDER BY digest LIMIT $2) \

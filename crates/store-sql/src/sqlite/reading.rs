@@ -2,7 +2,9 @@
 //! snapshot. In WAL mode no read waits for a writer.
 
 use sqlx::{Row, sqlite::SqliteRow};
-use tower_revoke_core::{KeyDigest, Listed, RecordFilter, RevocationRecord};
+use tower_revoke_core::{
+    KeyDigest, Listed, RecordFilter, RevocationRecord, internal::merge::Lifted,
+};
 
 use super::database::Sqlite;
 use crate::{
@@ -33,6 +35,8 @@ const FEED: &str = "\
 const RECORD: &str = "\
     SELECT digest, issued_at_or_before, until, at, spent, issuer, claim, value, author, reason \
     FROM revoked WHERE digest = ?1";
+
+const LIFTED: &str = "SELECT at, until, author, reason FROM lifted WHERE digest = ?1";
 
 const RECORDS: &str = "\
     WITH seen AS MATERIALIZED \
@@ -83,9 +87,13 @@ impl Reader for Sqlite {
     }
 
     async fn record(&self, key: &KeyDigest) -> Result<Option<RevocationRecord>, Failure> {
-        let row = sqlx::query(RECORD).bind(&key.as_bytes()[..]);
-        let row = row.fetch_optional(&self.pool).await?;
+        let row = self.row(RECORD, key).await?;
         row.map(|row| columns::record(&row)).transpose()
+    }
+
+    async fn last_lift(&self, key: &KeyDigest) -> Result<Option<Lifted>, Failure> {
+        let row = self.row(LIFTED, key).await?;
+        row.map(|row| columns::lifted(&row, 0)).transpose()
     }
 
     async fn records(
@@ -115,6 +123,11 @@ impl Sqlite {
     pub(super) async fn last_event(&self) -> Result<i64, Failure> {
         let row = sqlx::query("SELECT seq FROM store");
         Ok(row.fetch_one(&self.pool).await?.try_get(0)?)
+    }
+
+    async fn row(&self, statement: &str, key: &KeyDigest) -> Result<Option<SqliteRow>, Failure> {
+        let row = sqlx::query(statement).bind(&key.as_bytes()[..]);
+        Ok(row.fetch_optional(&self.pool).await?)
     }
 
     async fn page(
