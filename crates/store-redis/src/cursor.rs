@@ -8,6 +8,9 @@ use tower_revoke_core::{Cursor, StoreError};
 pub(crate) struct EntryId(u64, u64);
 
 impl EntryId {
+    /// Later than any other.
+    pub(crate) const LAST: Self = Self(u64::MAX, u64::MAX);
+
     pub(crate) fn read(text: &[u8]) -> Option<Self> {
         let (millis, number) = std::str::from_utf8(text).ok()?.split_once('-')?;
         Some(Self(millis.parse().ok()?, number.parse().ok()?))

@@ -1,11 +1,15 @@
-//! Waits for changes: a connection per tag that blocks on its stream, from the first waiter on.
+//! Waits for changes: a connection per tag that blocks on its stream while somebody waits.
+//!
+//! One `XREAD` waits from the position of the follower that waits, and ends once there is a newer entry.
+//! The next one is sent when a follower waits again, so a stream that grows all the time costs one
+//! `XREAD` for each read of the feed.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use redis::{RedisResult, Value, aio::MultiplexedConnection, cmd};
+use redis::{RedisError, RedisResult, aio::MultiplexedConnection, cmd};
 use tokio::{
     sync::watch,
     task::AbortHandle,
@@ -26,23 +30,19 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(crate) struct Watch {
-    news: watch::Sender<News>,
+    /// The entry under each tag by which the last wait ended.
+    news: watch::Sender<Vec<EntryId>>,
+    /// The position of the follower that began to wait last.
+    seen: watch::Sender<Vec<EntryId>>,
     tasks: Mutex<Vec<AbortHandle>>,
-}
-
-#[derive(Clone, Debug)]
-struct News {
-    /// The last entry under each tag, as far as is known.
-    last: Vec<EntryId>,
-    /// The number of connections so far. Changes may have been missed before each.
-    made: u64,
 }
 
 impl Watch {
     pub(crate) fn new(tags: usize) -> Self {
-        let last = vec![EntryId::default(); tags];
+        let none = vec![EntryId::default(); tags];
         Self {
-            news: watch::Sender::new(News { last, made: 0 }),
+            news: watch::Sender::new(none.clone()),
+            seen: watch::Sender::new(none),
             tasks: Mutex::default(),
         }
     }
@@ -53,15 +53,18 @@ impl Watch {
         feeds: &[String],
         since: &[SeenEntry],
     ) {
-        self.start(client, feeds);
         let mut news = self.news.subscribe();
-        let made = news.borrow().made;
-        let is_new = |news: &News| {
-            let mut pairs = news.last.iter().zip(since);
-            news.made != made || pairs.any(|(last, seen)| *last > seen.id)
-        };
-        // The sender lives as long as `self`.
-        let _ = news.wait_for(is_new).await;
+        self.start(client, feeds);
+        let seen = since.iter().map(|seen| seen.id).collect();
+        self.seen.send_replace(seen);
+        // News from before is not of interest: it may be of a history that went back. The sender
+        // lives as long as `self`.
+        while news.changed().await.is_ok() {
+            let news = news.borrow_and_update();
+            if news.iter().zip(since).any(|(last, seen)| *last > seen.id) {
+                return;
+            }
+        }
     }
 
     /// Starts the tasks, which end with the store.
@@ -73,8 +76,14 @@ impl Watch {
             return;
         }
         for (tag, feed) in feeds.iter().enumerate() {
-            let follow = follow(client.clone(), tag, feed.clone(), self.news.clone());
-            tasks.push(tokio::spawn(follow).abort_handle());
+            let task = Task {
+                client: client.clone(),
+                tag,
+                feed: feed.clone(),
+                news: self.news.clone(),
+                seen: self.seen.subscribe(),
+            };
+            tasks.push(tokio::spawn(task.run()).abort_handle());
         }
     }
 }
@@ -88,65 +97,74 @@ impl Drop for Watch {
     }
 }
 
-async fn follow(client: Arc<Client>, tag: usize, feed: String, news: watch::Sender<News>) {
-    loop {
-        if let Ok(mut connection) = client.servers.own(tag).await {
-            let failed = block(&mut connection, &client, tag, &feed, &news).await;
-            tracing::debug!(%failed, "a wait for changes in Redis ended");
-        }
-        client.servers.suspect();
-        sleep(PAUSE).await;
-    }
+/// Waits on the stream of one tag.
+struct Task {
+    client: Arc<Client>,
+    tag: usize,
+    feed: String,
+    news: watch::Sender<Vec<EntryId>>,
+    seen: watch::Receiver<Vec<EntryId>>,
 }
 
-/// Reports new entries until the connection fails, and returns its error.
-async fn block(
-    connection: &mut MultiplexedConnection,
-    client: &Client,
-    tag: usize,
-    feed: &str,
-    news: &watch::Sender<News>,
-) -> redis::RedisError {
-    let mut last = EntryId::default();
-    let mut is_first = true;
-    loop {
-        // More entries may have come than the one that ended the blocking read.
-        let found = match within(client.within, end(connection, feed)).await {
-            Ok(found) => found.unwrap_or(last),
-            Err(error) => return error,
-        };
-        last = last.max(found);
-        news.send_if_modified(|news| {
-            news.made += u64::from(is_first);
-            let is_new = is_first || news.last[tag] != found;
-            news.last[tag] = found;
-            is_new
-        });
-        is_first = false;
+impl Task {
+    async fn run(mut self) {
+        let mut is_again = false;
+        loop {
+            if let Ok(mut connection) = self.client.servers.own(self.tag).await {
+                // Another server may have another history.
+                if std::mem::replace(&mut is_again, true) {
+                    self.tell(EntryId::LAST);
+                }
+                let failed = self.wait(&mut connection).await;
+                tracing::debug!(%failed, "a wait for changes in Redis ended");
+            }
+            self.client.servers.suspect();
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Reports new entries until the connection fails, and returns its error.
+    async fn wait(&mut self, connection: &mut MultiplexedConnection) -> RedisError {
+        // For those who wait already.
+        self.seen.mark_changed();
+        loop {
+            // The sender lives longer: the task is aborted when it is dropped.
+            let _ = self.seen.changed().await;
+            while self.news.receiver_count() > 0 {
+                let seen = self.seen.borrow_and_update()[self.tag];
+                match self.newer(connection, seen).await {
+                    Ok(Some(newer)) => {
+                        self.tell(newer);
+                        break;
+                    }
+                    Ok(None) => {}
+                    Err(error) => return error,
+                }
+            }
+        }
+    }
+
+    fn tell(&self, newer: EntryId) {
+        self.news.send_modify(|news| news[self.tag] = newer);
+    }
+
+    /// Waits for an entry after one that was seen. `None` if there is none for a while.
+    async fn newer(
+        &self,
+        connection: &mut MultiplexedConnection,
+        seen: EntryId,
+    ) -> RedisResult<Option<EntryId>> {
         let mut read = cmd("XREAD");
         read.arg("COUNT").arg(1);
         read.arg("BLOCK").arg(BLOCKS_FOR.as_millis() as u64);
-        read.arg("STREAMS").arg(feed).arg(last.write());
-        let read = async { connection.send_packed_command(&read).await?.extract_error() };
-        if let Err(error) = within(BLOCKS_FOR + client.within, read).await {
-            return error;
-        }
+        read.arg("STREAMS").arg(&self.feed).arg(seen.write());
+        let answer = connection.send_packed_command(&read);
+        let answer = timeout(BLOCKS_FOR + self.client.within, answer).await;
+        let answer = answer.unwrap_or_else(|late| Err(std::io::Error::from(late).into()))?;
+        let answer = answer.extract_error()?;
+        // Of each stream its name and its entries, of each entry its id and its fields.
+        let entries = list(&answer).first().and_then(|stream| list(stream).get(1));
+        let id = entries.and_then(|entries| list(list(entries).first()?).first());
+        Ok(id.and_then(|id| EntryId::read(bytes(id))))
     }
-}
-
-async fn within<T>(
-    within: Duration,
-    asked: impl Future<Output = RedisResult<T>>,
-) -> RedisResult<T> {
-    let asked = timeout(within, asked).await;
-    asked.unwrap_or_else(|late| Err(std::io::Error::from(late).into()))
-}
-
-async fn end(connection: &mut MultiplexedConnection, feed: &str) -> RedisResult<Option<EntryId>> {
-    let mut read = cmd("XREVRANGE");
-    read.arg(feed).arg("+").arg("-").arg("COUNT").arg(1);
-    let answer = connection.send_packed_command(&read).await?;
-    let answer = answer.extract_error()?;
-    let id = list(&answer).first().map(list).and_then(<[Value]>::first);
-    Ok(id.and_then(|id| EntryId::read(bytes(id))))
 }

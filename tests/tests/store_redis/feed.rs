@@ -82,3 +82,72 @@ async fn the_feed_keeps_as_many_changes_as_its_capacity() {
     let counted = redis.cli(&["HGET", "{tower-revoke:0}:meta", "kept"]);
     assert_eq!(counted, "0");
 }
+
+/// Returns how many commands clients have sent since the statistics were reset, by name. Scripts send
+/// the others.
+fn sent(redis: &Redis) -> Vec<(String, u64)> {
+    let told = redis.cli(&["INFO", "commandstats"]);
+    let by_scripts = [
+        "hdel", "hget", "hset", "time", "xadd", "xlen", "xrange", "xtrim", "zadd",
+    ];
+    let lines = told.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        let calls = rest.split_once(',')?.0.parse().ok()?;
+        let is_sent = !by_scripts.contains(&name) && !["info", "config|resetstat"].contains(&name);
+        is_sent.then(|| (name.to_owned(), calls))
+    });
+    lines.collect()
+}
+
+/// Counts the commands of 50 followers: while nothing changes, and while one writer writes all the
+/// time.
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_ask_rarely() {
+    const FOLLOWERS: usize = 50;
+    const WATCHED: Duration = Duration::from_secs(4);
+    let redis = Redis::start(&["--appendfsync", "no"]).await;
+    let mut lists = Vec::new();
+    for _ in 0..FOLLOWERS {
+        let store = RedisStore::connect(&redis.url()).await.unwrap();
+        let list = RevocationList::new(store);
+        list.ready().await.unwrap();
+        lists.push(list);
+    }
+    let watched = async |what: &str| {
+        redis.cli(&["CONFIG", "RESETSTAT"]);
+        let began = tokio::time::Instant::now();
+        tokio::time::sleep(WATCHED).await;
+        let sent = sent(&redis);
+        let seconds = began.elapsed().as_secs_f64();
+        println!("{FOLLOWERS} followers, {what}, in {seconds:.1} s: {sent:?}");
+        let of = |wanted: &dyn Fn(&str) -> bool| {
+            let counted = sent.iter().filter(|(name, _)| wanted(name));
+            counted.map(|(_, calls)| *calls as f64).sum::<f64>() / seconds
+        };
+        (of(&|_| true), of(&|name| name.starts_with('x')))
+    };
+    let (all, _) = watched("idle").await;
+    assert!(all <= 100.0, "{all} commands a second");
+
+    let writer = RedisStore::connect(&redis.url()).await.unwrap();
+    let writing = tokio::spawn(async move {
+        for number in 0.. {
+            writer.revoke(&[revocation(number)]).await.unwrap();
+        }
+    });
+    let (_, waits) = watched("one writer").await;
+    writing.abort();
+    let of_each = waits / FOLLOWERS as f64;
+    assert!(of_each <= 30.0, "{of_each} waits a second of each");
+
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = lists[0].stats().mirrored;
+    lists[0].revoke(revocation(1 << 40)).await.unwrap();
+    let began = tokio::time::Instant::now();
+    for list in &lists {
+        while list.stats().mirrored <= before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    println!("all have a lone change after {:?}", began.elapsed());
+}
