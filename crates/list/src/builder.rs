@@ -75,6 +75,10 @@ impl<S> RevocationListBuilder<S> {
     ///
     /// A revocation on one node takes effect on every other within this time, and known tokens keep
     /// working this long during an outage. Zero looks up the token in the store on every request.
+    ///
+    /// A list whose store has a feed asks it every quarter of this time while nothing changes: at
+    /// the default, 50 idle nodes ask their store 40 times a second in all. While much changes, it
+    /// asks at most 10 times a second, and as soon as the store signals a change otherwise.
     pub fn max_staleness(mut self, age: Duration) -> Self {
         self.max_staleness = age;
         self

@@ -86,6 +86,39 @@ async fn a_busy_feed_is_read_in_bulk_and_a_single_change_at_once() {
     );
 }
 
+/// The idle poll interval is a quarter of `max_staleness`, here 1.25 s.
+#[tokio::test(start_paused = true)]
+async fn fifty_idle_followers_ask_forty_times_a_second() {
+    let world = World::new();
+    world.server.push();
+    let mut nodes = Vec::new();
+    for _ in 0..50 {
+        nodes.push(world.ready_node().await);
+    }
+    let asked = || -> u64 {
+        let calls = nodes.iter().map(|node| node.script.calls(StoreOp::Changes));
+        calls.sum()
+    };
+    let pass = async |times: u32| {
+        for _ in 0..times {
+            world.hand.advance(10 * MILLISECOND);
+            sleep(10 * MILLISECOND).await;
+        }
+    };
+    let idle = asked();
+    pass(6_000).await;
+    let idle = asked() - idle;
+    assert!((2_300..=2_400).contains(&idle), "{idle} calls in a minute");
+    // A lone change is read at once, by one call of each.
+    let (lone, calls) = (token("lone"), asked());
+    world.server.revoke(&[end_of(&lone)]).await.unwrap();
+    pass(1).await;
+    for node in &nodes {
+        assert_eq!(node.list.known_status(&lone), Some(TokenStatus::Revoked));
+    }
+    assert!(asked() - calls <= 2 * 50, "{} calls", asked() - calls);
+}
+
 #[tokio::test(start_paused = true)]
 async fn endless_empty_pages_are_not_read_in_a_tight_loop() {
     let world = World::new();
