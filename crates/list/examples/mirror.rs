@@ -1,6 +1,6 @@
 //! What a mirror of ten million revocations costs: `cargo run --release -p tower-revoke-list
 //! --example mirror` (another number as an argument) prints how long it takes to load, its memory,
-//! and how long a question takes.
+//! how long a question takes, and how long a snapshot takes to write and to load.
 
 #![expect(clippy::print_stdout, reason = "it prints what it measures")]
 
@@ -12,7 +12,7 @@ use tower_revoke_core::{
     BoxFuture, Change, ChangeFeed, Changes, Claims, Clock, Cursor, KeyDigest, Lift, Listed,
     Revocation, Store, StoreError, TokenId, TokenStatus, UnixTime, Use, UseOutcome, VerifiedToken,
 };
-use tower_revoke_list::RevocationList;
+use tower_revoke_list::{MirrorSnapshot, RevocationList, SnapshotState};
 
 /// What real stores hand out at once.
 const PAGE: u64 = 5_000;
@@ -27,7 +27,19 @@ const ROUNDS: u64 = 1_001;
 const NOW: u64 = 1_700_000_000;
 
 /// A store that has nothing but a feed, which it makes up: what is measured is the mirror.
-struct MadeUp(u64);
+struct MadeUp {
+    entries: u64,
+    is_down: bool,
+}
+
+impl MadeUp {
+    fn answers(&self) -> Result<(), StoreError> {
+        match self.is_down {
+            true => Err(StoreError::Unavailable("down".into())),
+            false => Ok(()),
+        }
+    }
+}
 
 fn id(number: u64) -> [u8; 16] {
     let mix = |mut word: u64| {
@@ -50,6 +62,7 @@ impl Store for MadeUp {
     }
 
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, StoreError> {
+        self.answers()?;
         Ok(vec![None; keys.len()])
     }
 
@@ -76,9 +89,10 @@ impl ChangeFeed for MadeUp {
         since: Option<&'a Cursor>,
     ) -> BoxFuture<'a, Result<Changes, StoreError>> {
         Box::pin(async move {
+            self.answers()?;
             let first = since.map_or(Ok([0; 8]), |cursor| cursor.as_bytes().try_into());
             let first = u64::from_be_bytes(first.map_err(|_| StoreError::ForeignCursor)?);
-            let end = self.0.min(first + PAGE);
+            let end = self.entries.min(first + PAGE);
             let change = |number: u64| Change::Listed {
                 key: KeyDigest::from_bytes(id(number)),
                 listed: Listed::Revoked {
@@ -89,7 +103,7 @@ impl ChangeFeed for MadeUp {
             Ok(Changes {
                 changes: (first..end).map(change).collect(),
                 next: Cursor::new(end.to_be_bytes()),
-                more: end < self.0,
+                more: end < self.entries,
             })
         })
     }
@@ -153,7 +167,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let clock = Clock::system();
     let before = memory("VmRSS")?;
     let begun = clock.uptime();
-    let list = RevocationList::builder(MadeUp(listed))
+    let store = |is_down| MadeUp {
+        entries: listed,
+        is_down,
+    };
+    let path = env::temp_dir().join(format!("mirror-snapshot-{}", std::process::id()));
+    let snapshot = MirrorSnapshot::new(&path, [7; 32]).interval(Duration::from_secs(1_000_000));
+    let list = RevocationList::builder(store(false))
+        .snapshot(snapshot.clone())
         .mirror_capacity(u64::MAX)
         // Nothing ends meanwhile, however long it takes.
         .clock(Clock::manual(UnixTime::from_secs(NOW)).0)
@@ -183,6 +204,38 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("hit            {:>7.0} ns", middle(hit));
     println!("miss           {:>7.0} ns", middle(miss));
     println!("seen before    {:>7.0} ns", middle(seen));
+
+    let begun = clock.uptime();
+    list.shutdown(Duration::from_secs(600)).await?;
+    let took = clock.uptime() - begun;
+    println!("snapshot written in {:>5.2} s", took.as_secs_f64());
+    println!(
+        "its file       {:>7.0} MB",
+        fs::metadata(&path)?.len() as f64 / 1e6
+    );
+    drop(list);
+    let begun = clock.uptime();
+    let list = RevocationList::builder(store(true))
+        .snapshot(snapshot)
+        .mirror_capacity(u64::MAX)
+        .clock(Clock::manual(UnixTime::from_secs(NOW)).0)
+        .build()?;
+    let revoked = tokens(0, listed / ASKED - 1)?;
+    while list.stats().snapshot != SnapshotState::Loaded {
+        // Starts the follower. The store is down, so it fails.
+        let _ = list.ready().await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let took = clock.uptime() - begun;
+    for token in &revoked {
+        assert_eq!(list.status(token).await?, TokenStatus::Revoked);
+    }
+    println!(
+        "snapshot loaded in  {:>5.2} s, with the store down",
+        took.as_secs_f64()
+    );
+    drop(list);
+    fs::remove_file(&path)?;
 
     // For comparison: one table, no locks, no token. The next key is known only when the last one
     // was found, as between two requests.

@@ -4,7 +4,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_revoke_core::{Clock, Store};
 
-use crate::{MemoryStore, RevocationList, RevocationListError, engine::Engine, timer::TokioTimer};
+use crate::{
+    MemoryStore, MirrorSnapshot, RevocationList, RevocationListError,
+    engine::{Engine, MirrorSettings},
+    timer::TokioTimer,
+};
 
 /// A longer time is no bound on how late a revocation is obeyed.
 const MAX_STALENESS: Duration = Duration::from_secs(24 * 3_600);
@@ -37,6 +41,7 @@ pub struct RevocationListBuilder<S> {
     /// `None` for the default.
     mirror_capacity: Option<u64>,
     max_token_life: Option<Duration>,
+    snapshot: Option<MirrorSnapshot>,
 }
 
 impl RevocationList {
@@ -67,6 +72,7 @@ impl<S> RevocationListBuilder<S> {
             cache_capacity: 100_000,
             mirror_capacity: None,
             max_token_life: None,
+            snapshot: None,
         }
     }
 
@@ -120,6 +126,13 @@ impl<S> RevocationListBuilder<S> {
         self
     }
 
+    /// Keeps a copy of the mirror in a local file, so that a node that starts while the store is
+    /// down still rejects what it knew to be revoked. None by default.
+    pub fn snapshot(mut self, snapshot: MirrorSnapshot) -> Self {
+        self.snapshot = Some(snapshot);
+        self
+    }
+
     /// Sets the longest life of the tokens that are checked against this list, from `iat` to `exp`.
     /// Unlimited by default.
     ///
@@ -162,7 +175,10 @@ impl<S: Store> RevocationListBuilder<S> {
             self.clock,
             self.max_staleness,
             self.cache_capacity,
-            self.mirror_capacity.unwrap_or(MIRROR_CAPACITY),
+            MirrorSettings {
+                capacity: self.mirror_capacity.unwrap_or(MIRROR_CAPACITY),
+                snapshot: self.snapshot,
+            },
             self.max_token_life,
         );
         RevocationList(Arc::new(engine))
@@ -183,6 +199,16 @@ impl<S: Store> RevocationListBuilder<S> {
                 return Err(RevocationListError::MirrorNeverFresh(entries));
             }
         }
+        if let Some(snapshot) = &self.snapshot {
+            let has_mirror = !S::ANSWERS_AT_ONCE
+                && self.store.feed().is_some()
+                && self.mirror_capacity != Some(0)
+                && !self.max_staleness.is_zero();
+            if !has_mirror {
+                return Err(RevocationListError::SnapshotWithoutMirror);
+            }
+            snapshot.check()?;
+        }
         match self.max_token_life {
             Some(life) if life < Duration::from_secs(1) => {
                 Err(RevocationListError::MaxTokenLife(life))
@@ -200,6 +226,7 @@ impl<S> fmt::Debug for RevocationListBuilder<S> {
             .field("cache_capacity", &self.cache_capacity)
             .field("mirror_capacity", &self.mirror_capacity)
             .field("max_token_life", &self.max_token_life)
+            .field("snapshot", &self.snapshot)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! Why a list can't work as it is configured.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// The setting of a [`RevocationListBuilder`](crate::RevocationListBuilder) that can't work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,4 +25,16 @@ pub enum RevocationListError {
     /// [`max_token_life`](crate::RevocationListBuilder::max_token_life).
     #[error("max_token_life is {0:?}, but must be at least 1 s")]
     MaxTokenLife(Duration),
+    /// A [`snapshot`](crate::RevocationListBuilder::snapshot) was set, but the list has no mirror.
+    #[error(
+        "a snapshot is set, but there is no mirror: it needs a store with a feed outside of this \
+         process, and a mirror_capacity and a max_staleness above zero"
+    )]
+    SnapshotWithoutMirror,
+    /// The [`interval`](crate::MirrorSnapshot::interval) of a snapshot is too short.
+    #[error("the interval of the snapshot is {0:?}, but must be at least 1 s")]
+    SnapshotInterval(Duration),
+    /// The folder of the [`snapshot`](crate::RevocationListBuilder::snapshot) doesn't exist.
+    #[error("the folder of the snapshot is {0:?}, but there is no such folder")]
+    SnapshotFolder(PathBuf),
 }

@@ -84,6 +84,9 @@
 //! [`mirror_capacity`](RevocationListBuilder::mirror_capacity). [`ListStats::mirror`] and the log
 //! report it.
 //!
+//! With a [`MirrorSnapshot`], a node that starts while the store is down still rejects what it knew
+//! to be revoked.
+//!
 //! A store may lose history, through a fail-over, a restore from a backup, or a replaced database.
 //! Each list then writes back what its mirror holds before its node is ready again: revocations,
 //! rules, lifts, spent tokens as revocations, and the uses that were taken through this list, under
@@ -148,6 +151,9 @@ does, without labels:
 | `tower_revoke_list_store_failures_total` | counter | calls of any kind that the store did not answer, or not in time |
 | `tower_revoke_list_mirror_reloads_total` | counter | how often the mirror was loaded again |
 | `tower_revoke_list_restored_entries_total` | counter | entries written back to a store that had forgotten them |
+| `tower_revoke_list_snapshots_written_total` | counter | snapshots of the mirror that were written |
+| `tower_revoke_list_snapshot_failures_total` | counter | snapshots that could not be written |
+| `tower_revoke_list_snapshots_rejected_total` | counter | snapshots that were ignored: damaged, forged, too old, or of another store |
 
 A feed that breaks shows as a mirror whose age grows; at the bound it is live no more.
 "
@@ -162,6 +168,7 @@ mod mirror;
 mod operators;
 #[cfg(feature = "metrics")]
 mod series;
+mod snapshot;
 mod stats;
 mod status;
 mod sync;
@@ -173,5 +180,6 @@ pub use self::{
     list::RevocationList,
     memory::MemoryStore,
     operators::{Export, ImportError, Inspection, Pages},
+    snapshot::{MirrorSnapshot, SnapshotError, SnapshotState},
     stats::{ListStats, MirrorState},
 };

@@ -7,7 +7,9 @@ use tower_revoke_core::{
     TokenStatus, Use, UseOutcome, VerifiedToken,
 };
 
-use crate::{Export, ImportError, Inspection, ListStats, Pages, engine::AnyEngine, operators};
+use crate::{
+    Export, ImportError, Inspection, ListStats, Pages, SnapshotError, engine::AnyEngine, operators,
+};
 
 /// A revocation list over a [`Store`](tower_revoke_core::Store), which caches the status of tokens for a bounded time.
 ///
@@ -117,6 +119,18 @@ impl RevocationList {
     pub async fn ready(&self) -> Result<(), ReadyError> {
         let ready = self.0.ready().await;
         ready.map_err(|error| ReadyError::new("the revocation list", error))
+    }
+
+    /// Writes the [snapshot](crate::MirrorSnapshot) of the mirror, if one is configured. The list
+    /// continues to work.
+    ///
+    /// Call it once the program takes no more requests.
+    ///
+    /// # Errors
+    /// If the snapshot is not written within the limit. The last one that was written remains.
+    pub async fn shutdown(&self, limit: Duration) -> Result<(), SnapshotError> {
+        let saved = tokio::time::timeout(limit, self.0.save()).await;
+        saved.unwrap_or(Err(SnapshotError::TimedOut(limit)))
     }
 
     /// Returns whether the store has answered at least once, and the mirror is neither being loaded

@@ -110,6 +110,21 @@ impl ListStats {
                 self.written_back,
                 "Entries that were written back to a store that had forgotten them",
             ),
+            (
+                "tower_revoke_list_snapshots_written_total",
+                self.snapshots_written,
+                "Snapshots of the mirror that were written",
+            ),
+            (
+                "tower_revoke_list_snapshot_failures_total",
+                self.snapshot_failures,
+                "Snapshots that could not be written",
+            ),
+            (
+                "tower_revoke_list_snapshots_rejected_total",
+                self.snapshots_rejected,
+                "Snapshots that were ignored: damaged, forged, too old, or of another store",
+            ),
         ] {
             describe_counter!(name, Unit::Count, what);
             counter!(name).absolute(value);

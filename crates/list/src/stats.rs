@@ -7,6 +7,8 @@ use std::{
 
 use tower_revoke_core::UnixTime;
 
+use crate::SnapshotState;
+
 /// The counters of a list since it was built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -38,6 +40,14 @@ pub struct ListStats {
     pub mirror_reloads: u64,
     /// The number of entries that were written back to a store that had lost them.
     pub written_back: u64,
+    /// What became of the [snapshot](crate::MirrorSnapshot) that was found at the start.
+    pub snapshot: SnapshotState,
+    /// How often a snapshot was written.
+    pub snapshots_written: u64,
+    /// How often a snapshot could not be written.
+    pub snapshot_failures: u64,
+    /// How often a snapshot was ignored: damaged, forged, too old, or of another store.
+    pub snapshots_rejected: u64,
 }
 
 /// The state of a list's mirror.

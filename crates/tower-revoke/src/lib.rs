@@ -41,8 +41,8 @@ pub use tower_revoke_jwt::{KeyFetchError, KeyStats, KeysUnavailable};
 #[cfg(feature = "list")]
 #[doc(inline)]
 pub use tower_revoke_list::{
-    Export, ImportError, Inspection, ListStats, MemoryStore, MirrorState, Pages, RevocationList,
-    RevocationListBuilder, RevocationListError,
+    Export, ImportError, Inspection, ListStats, MemoryStore, MirrorSnapshot, MirrorState, Pages,
+    RevocationList, RevocationListBuilder, RevocationListError, SnapshotError, SnapshotState,
 };
 #[cfg(feature = "monitor")]
 #[doc(inline)]

@@ -12,9 +12,11 @@ use tower_revoke_core::{Cursor, Store};
 
 use super::{
     load::{Gap, Page, Place},
+    snapshot::Saves,
     source::Source,
 };
 use crate::{
+    SnapshotError,
     mirror::{AT_ONCE, Lost, Mirror, Phase},
     timer::Timer,
 };
@@ -71,9 +73,15 @@ impl<S: Store, T: Timer> Source<S, T> {
         }
     }
 
-    async fn follow_into(&self, mirror: &Mirror) {
-        let mut tidy_at = self.clock.uptime() + TIDY_EVERY;
-        let mut place = None;
+    async fn follow_into(self: &Arc<Self>, mirror: &Mirror) {
+        let mut place = self.start_from_snapshot(mirror).await;
+        let mut restored = place.is_some();
+        let mut saves = Saves::default();
+        // A snapshot may be old, so what has expired since is dropped first.
+        let mut tidy_at = match restored {
+            true => Duration::ZERO,
+            false => self.clock.uptime() + TIDY_EVERY,
+        };
         let mut has_followed = true;
         let mut gap = Duration::ZERO;
         let mut refill_after = REFILL_AFTER;
@@ -89,12 +97,22 @@ impl<S: Store, T: Timer> Source<S, T> {
                     self.load(mirror).await
                 }
             };
+            // Whether this was the first answer of the store to a mirror from a snapshot.
+            let is_restored = std::mem::take(&mut restored);
             match followed {
                 Ok(_) if mirror.entries() > mirror.capacity => {
                     // A full mirror is of no use: it is dropped, as after a load that was too large.
                     self.overflow(mirror, &mut refill_after).await;
                 }
                 Ok((cursor, began)) => {
+                    if let Some(snapshot) = &self.snapshot {
+                        if is_restored {
+                            self.versions.renew();
+                            snapshot.is_taken_over();
+                        }
+                        snapshot.moves_to(Some(&cursor));
+                        saves.save_if_due(self, snapshot.settings().every());
+                    }
                     if tidy_at <= self.clock.uptime() {
                         tidy_at = self.clock.uptime() + TIDY_EVERY;
                         self.tidy_mirror(mirror).await;
@@ -105,6 +123,14 @@ impl<S: Store, T: Timer> Source<S, T> {
                     place = Some(cursor);
                 }
                 Err(Gap::TooMany) => self.overflow(mirror, &mut refill_after).await,
+                Err(Gap::Reload) if is_restored => {
+                    mirror.forget_uses();
+                    self.reject_snapshot(SnapshotError::TooOld);
+                }
+                Err(Gap::Foreign) if is_restored => {
+                    mirror.clear();
+                    self.reject_snapshot(SnapshotError::OtherStore);
+                }
                 Err(Gap::Reload) => {
                     mirror.reloads.fetch_add(1, Ordering::Relaxed);
                     if let Some(count) = self.log.reloads.count(self.clock.uptime(), 1) {
@@ -114,8 +140,13 @@ impl<S: Store, T: Timer> Source<S, T> {
                         );
                     }
                 }
-                Err(Gap::WentBack) => {
+                // The follower read the cursor through the same handle. If the store doesn't know
+                // it, another database has replaced the one that made it.
+                Err(Gap::WentBack | Gap::Foreign) => {
                     mirror.enter(Phase::WritingBack);
+                    if let Some(snapshot) = self.snapshot.as_ref().filter(|_| is_restored) {
+                        snapshot.is_taken_over();
+                    }
                     // Answers that the store gave since it lost entries may be wrong.
                     self.versions.renew();
                     mirror.reloads.fetch_add(1, Ordering::Relaxed);
@@ -150,6 +181,9 @@ impl<S: Store, T: Timer> Source<S, T> {
                 "more is listed than the mirror of the list may hold: the store is asked about \
                  each token, within max_staleness, until no more than 90 % of it is listed"
             );
+        }
+        if let Some(snapshot) = &self.snapshot {
+            snapshot.moves_to(None);
         }
         mirror.overflow();
         self.timer.pause(*refill_after, pending()).await;

@@ -22,6 +22,8 @@ pub(super) enum Gap {
     Reload,
     /// The store has lost changes that were read from it.
     WentBack,
+    /// Another store made the cursor.
+    Foreign,
     /// More is listed than the mirror may hold.
     TooMany,
 }
@@ -204,11 +206,8 @@ impl<S: Store, T: Timer> Source<S, T> {
                     });
                 }
                 Err(StoreError::CursorTooOld) => return Err(Gap::Reload),
-                // This follower read the cursor through the same handle. If the store doesn't know
-                // it, another database has replaced the one that made it.
-                Err(StoreError::HistoryWentBack | StoreError::ForeignCursor) => {
-                    return Err(Gap::WentBack);
-                }
+                Err(StoreError::HistoryWentBack) => return Err(Gap::WentBack),
+                Err(StoreError::ForeignCursor) => return Err(Gap::Foreign),
                 Err(error) => error,
             };
             self.failed(&error);

@@ -3,6 +3,7 @@
 mod follow;
 mod load;
 mod read;
+mod snapshot;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -27,8 +28,9 @@ use tower_revoke_core::{
     UseOutcome, VerifiedToken,
 };
 
+pub(crate) use self::source::MirrorSettings;
 use self::{read::Answer, source::Source};
-use crate::{ListStats, timer::Timer};
+use crate::{ListStats, SnapshotError, timer::Timer};
 
 /// The interval between two purges that the list starts by itself.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
@@ -58,6 +60,8 @@ pub(crate) trait AnyEngine: Revocations {
     fn look_up(&self, key: KeyDigest) -> BoxFuture<'_, Result<Option<Listed>, StoreError>>;
     fn purge(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
     fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Writes the snapshot of the mirror, if one is configured.
+    fn save(&self) -> BoxFuture<'_, Result<(), SnapshotError>>;
     fn is_ready(&self) -> bool;
     fn stats(&self) -> ListStats;
 }
@@ -91,7 +95,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         clock: Clock,
         max_staleness: Duration,
         cache_capacity: u64,
-        mirror_capacity: u64,
+        mirror: MirrorSettings,
         max_token_life: Option<Duration>,
     ) -> Self {
         Self {
@@ -103,7 +107,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
                 timer,
                 clock,
                 max_staleness,
-                mirror_capacity,
+                mirror,
                 max_token_life,
             )),
             #[cfg(test)]
@@ -275,6 +279,15 @@ impl<S: Store, T: Timer> AnyEngine for Engine<S, T> {
     fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         self.start();
         Box::pin(self.source.ready())
+    }
+
+    fn save(&self) -> BoxFuture<'_, Result<(), SnapshotError>> {
+        Box::pin(async move {
+            match self.source.save_in_background() {
+                Some(saving) => snapshot::outcome(saving).await,
+                None => Ok(()),
+            }
+        })
     }
 
     fn is_ready(&self) -> bool {

@@ -12,8 +12,9 @@ use tower_revoke_core::{
     retention,
 };
 
-use super::versions::Versions;
+use super::{snapshot::Snapshot, versions::Versions};
 use crate::{
+    MirrorSnapshot,
     mirror::{Mirror, Phase},
     stats::{Counters, ListStats, MirrorState},
     timer::Timer,
@@ -22,6 +23,12 @@ use crate::{
 /// The largest clock skew between nodes, stores and issuers at which no entry is purged that is
 /// still needed.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+/// How the mirror of a list is configured.
+pub(crate) struct MirrorSettings {
+    pub(crate) capacity: u64,
+    pub(crate) snapshot: Option<MirrorSnapshot>,
+}
 
 /// The store, its mirror, and the versions by which older answers are detected.
 ///
@@ -36,6 +43,8 @@ pub(crate) struct Source<S, T> {
     pub(super) versions: Versions,
     /// `None` if the mirror is disabled or of no use, or if the store has no feed.
     pub(super) mirror: Option<Mirror>,
+    /// The file from which the mirror starts, and to which it is saved.
+    pub(super) snapshot: Option<Snapshot>,
     pub(super) counters: Counters,
     /// Entries that expired before this time may have been purged.
     purged_before: AtomicU64,
@@ -70,15 +79,16 @@ impl<S: Store, T: Timer> Source<S, T> {
         timer: T,
         clock: Clock,
         max_staleness: Duration,
-        mirror_capacity: u64,
+        mirror: MirrorSettings,
         max_token_life: Option<Duration>,
     ) -> Self {
         let mirrors = !S::ANSWERS_AT_ONCE
-            && mirror_capacity > 0
+            && mirror.capacity > 0
             && !max_staleness.is_zero()
             && store.feed().is_some();
         Self {
-            mirror: mirrors.then(|| Mirror::new(mirror_capacity)),
+            mirror: mirrors.then(|| Mirror::new(mirror.capacity)),
+            snapshot: mirror.snapshot.map(Snapshot::new),
             store,
             timer,
             clock,
@@ -179,6 +189,9 @@ impl<S: Store, T: Timer> Source<S, T> {
             stats.mirror_lag = mirror.age(now);
             stats.mirror_reloads = mirror.reloads.load(Ordering::Relaxed);
             stats.written_back = mirror.written_back.load(Ordering::Relaxed);
+        }
+        if let Some(snapshot) = &self.snapshot {
+            snapshot.report(&mut stats);
         }
         stats
     }

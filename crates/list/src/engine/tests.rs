@@ -32,7 +32,7 @@ use tower_revoke_core::{
     UseId, UseOutcome, VerifiedToken,
 };
 
-use super::{AnyEngine, Engine};
+use super::{AnyEngine, Engine, MirrorSettings};
 use crate::{MemoryStore, mirror::Phase, status::status_of, timer::Timer};
 
 const ISSUER: &str = "https://id.example.com";
@@ -141,7 +141,10 @@ fn engine(max_staleness: Duration) -> Arc<Engine<Yielding, Untimed>> {
         clock,
         max_staleness,
         100,
-        1_000,
+        MirrorSettings {
+            capacity: 1_000,
+            snapshot: None,
+        },
         None,
     ))
 }

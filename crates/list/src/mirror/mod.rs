@@ -52,6 +52,8 @@ pub(crate) struct Mirror {
     pub(crate) capacity: u64,
     pub(crate) reloads: AtomicU64,
     pub(crate) written_back: AtomicU64,
+    /// How often the contents were dropped.
+    drops: AtomicU64,
     /// Breaks the mirror for a test: a page undoes writes that were made after it was read. The
     /// scheduler must detect it.
     #[cfg(test)]
@@ -104,6 +106,7 @@ impl Mirror {
             capacity,
             reloads: AtomicU64::new(0),
             written_back: AtomicU64::new(0),
+            drops: AtomicU64::new(0),
             #[cfg(test)]
             forgets_own: false,
         }
@@ -275,7 +278,13 @@ impl Mirror {
     /// Drops the contents of a mirror that is too large.
     pub(crate) fn overflow(&self) {
         self.enter(Phase::Full);
+        self.clear();
+    }
+
+    /// Drops the contents. The mirror has to be loaded again.
+    pub(crate) fn clear(&self) {
         self.began.store(0, Ordering::SeqCst);
+        self.drops.fetch_add(1, Ordering::SeqCst);
         for table in self.all() {
             *write(table) = Shard::default();
         }
@@ -292,6 +301,35 @@ impl Mirror {
             write(table).forget(before);
         }
         found.is_some()
+    }
+
+    /// Returns how often the contents were dropped. What was read before and after a drop is not a
+    /// whole mirror.
+    pub(crate) fn drops(&self) -> u64 {
+        self.drops.load(Ordering::SeqCst)
+    }
+
+    /// Takes over the contents of a snapshot. They reject tokens while the store can't answer, but
+    /// make the mirror neither complete nor young.
+    pub(crate) fn take_over(&self, tables: Tables<Shard>, uses: &[Use]) {
+        self.replace(tables, 0);
+        for use_ in uses {
+            self.uses.keep(use_);
+        }
+    }
+
+    /// Drops the uses of a snapshot: what the store has forgotten of them and what was returned
+    /// can't be told apart any more.
+    pub(crate) fn forget_uses(&self) {
+        self.uses.clear();
+    }
+
+    /// Returns the changes that lead to the state of one table, and whether it is that of the rules.
+    /// `None` past the last table.
+    pub(crate) fn saved(&self, table: usize) -> Option<(bool, Vec<Change>)> {
+        let is_rule = table == self.tables.tokens.len();
+        let changes = read(self.all().nth(table)?).changes();
+        Some((is_rule, changes))
     }
 
     /// Returns the entries of one table to write back. `None` past the last table.

@@ -69,12 +69,17 @@ impl Tables<Shard> {
     }
 
     pub(crate) fn follow(&mut self, change: &Change) {
-        let key = change.key();
-        if is_rule(change) || self.rules.knows(key) {
-            self.rules.follow(change);
-        } else {
-            self.tokens[shard_of(key)].follow(change);
-        }
+        let is_rule = is_rule(change) || self.rules.knows(change.key());
+        self.put(change, is_rule);
+    }
+
+    /// Applies a change to the rules or to the tokens.
+    pub(crate) fn put(&mut self, change: &Change, is_rule: bool) {
+        let shard = match is_rule {
+            true => &mut self.rules,
+            false => &mut self.tokens[shard_of(change.key())],
+        };
+        shard.follow(change);
     }
 }
 

@@ -8,6 +8,7 @@ mod overload;
 mod own;
 #[cfg(feature = "metrics")]
 mod series;
+mod snapshot;
 mod went_back;
 
 use std::{error::Error, time::Duration};
