@@ -17,7 +17,7 @@ use crate::{
     client::{Client, Deadline},
     error::CassandraStoreError,
     inner::Inner,
-    log::Writer,
+    log::{Kept, Writer},
     queue::{SharedRead, TokenQueues},
     schema,
     statements::Statements,
@@ -48,7 +48,8 @@ enum Source {
 /// | `tls_roots` (feature `tls`) | the certificates that the machine trusts |
 /// | `client_certificate` (feature `tls`) | none |
 /// | [`request_timeout`](Self::request_timeout) | 2 s |
-/// | [`feed_retention`](Self::feed_retention) | 1 day |
+/// | [`feed_capacity`](Self::feed_capacity) | 100,000 |
+/// | [`feed_retention`](Self::feed_retention) | 10 min |
 ///
 /// # Examples
 /// ```no_run
@@ -74,7 +75,7 @@ pub struct CassandraStoreBuilder {
     datacenter: Option<String>,
     credentials: Option<(String, String)>,
     request_timeout: Duration,
-    feed_retention: Duration,
+    kept: Kept,
     #[cfg(feature = "tls")]
     tls: Option<crate::tls::Pem>,
 }
@@ -140,7 +141,10 @@ impl CassandraStoreBuilder {
             datacenter: None,
             credentials: None,
             request_timeout: request_timeout::DEFAULT,
-            feed_retention: Duration::from_secs(86_400),
+            kept: Kept {
+                capacity: 100_000,
+                retention: Duration::from_secs(600),
+            },
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -211,10 +215,17 @@ impl CassandraStoreBuilder {
         self
     }
 
-    /// Sets how long the feed keeps changes. A node that was away for longer loads everything again.
-    /// Defaults to one day.
+    /// Sets about how many changes that are made through this store the feed keeps. They are removed
+    /// some hundreds at a time, so there may be more. A node that falls further behind loads
+    /// everything again. Defaults to 100,000.
+    pub fn feed_capacity(mut self, changes: u64) -> Self {
+        self.kept.capacity = changes;
+        self
+    }
+
+    /// Sets how long the feed keeps changes, within its capacity. Defaults to 10 minutes.
     pub fn feed_retention(mut self, retention: Duration) -> Self {
-        self.feed_retention = retention;
+        self.kept.retention = retention;
         self
     }
 
@@ -240,18 +251,14 @@ impl CassandraStoreBuilder {
         let id = schema::id_of(&client, &self.keyspace, deadline).await?;
         let statements = Statements::prepare(&client, &self.keyspace, deadline).await?;
         let (client, statements) = (Arc::new(client), Arc::new(statements));
-        let log = Writer::start(
-            Arc::clone(&client),
-            Arc::clone(&statements),
-            self.feed_retention,
-        );
+        let log = Writer::start(Arc::clone(&client), Arc::clone(&statements), self.kept);
         Ok(CassandraStore(Arc::new(Inner {
             client,
             statements,
             log,
             id,
             keyspace: self.keyspace,
-            feed_retention: self.feed_retention,
+            feed_retention: self.kept.retention,
             queues: TokenQueues::default(),
             purged: SharedRead::default(),
         })))

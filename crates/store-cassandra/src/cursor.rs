@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tower_revoke_core::{Cursor, StoreError};
 
+use crate::log::Table;
+
 /// The kinds of cursors, and their version.
 const FEED: u8 = 1;
 const RECORDS: u8 = 2;
@@ -39,11 +41,11 @@ pub(crate) struct ScanPosition {
     pub(crate) last: Option<[u8; 16]>,
 }
 
-/// What of a full load comes next. What has changed since it began comes after it, by the feed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Load {
-    Revoked(ScanPosition),
-    Uses(ScanPosition),
+/// Where a full load goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Load {
+    pub(crate) table: Table,
+    pub(crate) position: ScanPosition,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,12 +127,11 @@ mod tests {
             }),
             ..log
         };
-        let start = ScanPosition::default();
-        for load in [
-            None,
-            Some(Load::Revoked(start)),
-            Some(Load::Uses(position.clone())),
-        ] {
+        let later = Load {
+            table: Table::Uses,
+            position: position.clone(),
+        };
+        for load in [None, Some(Load::default()), Some(later)] {
             for logs in [vec![], vec![log], vec![in_pass, log]] {
                 let load = load.clone();
                 let cursor = FeedCursor {

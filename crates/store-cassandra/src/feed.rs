@@ -10,18 +10,21 @@ use crate::{
     cursor::{FeedCursor, Load, LogPosition, Pass, ScanPosition},
     error::Failure,
     inner::{Inner, key_of},
-    log::{Changed, Table},
+    log::{Changed, Table, bucket_of, end_of},
     rows,
 };
 
 /// Entries of each log in one page.
-const ENTRIES: i32 = 16;
+const ENTRIES: i32 = 64;
 
 /// The entry of a writer in the register.
-struct Registered {
-    retired: bool,
-    trimmed: i64,
+pub(crate) struct Registered {
+    pub(crate) retired: bool,
+    pub(crate) trimmed: i64,
     trimmed_mark: i64,
+    bucket: i64,
+    /// For how many milliseconds the writer has been silent, by the servers' clocks.
+    pub(crate) silent_for: i64,
 }
 
 impl Inner {
@@ -32,55 +35,157 @@ impl Inner {
             // Taken before the load: changes during it are read from here afterwards.
             None => FeedCursor {
                 store: self.id,
-                load: Some(Load::Revoked(ScanPosition::default())),
+                load: Some(Load::default()),
                 logs: self.ends(deadline).await?,
             },
         };
-        match cursor.load.take() {
-            Some(load) => self.load(deadline, cursor, load).await,
-            None => self.follow(deadline, cursor).await,
-        }
+        let Some(load) = cursor.load.take() else {
+            return self.follow(deadline, cursor).await;
+        };
+        let (changes, load) = self.load(deadline, load).await?;
+        Ok(Changes {
+            changes,
+            next: FeedCursor { load, ..cursor }.write(),
+            more: true,
+        })
     }
 
-    async fn register(&self, deadline: Deadline) -> Result<HashMap<i64, Registered>, Failure> {
-        type Row = (i64, Option<bool>, Option<i64>, Option<i64>);
+    /// Returns a page of what is listed.
+    pub(crate) async fn listed(&self, after: Option<&Cursor>) -> Result<Changes, StoreError> {
+        let after = after.map(|after| FeedCursor::read(after, self.id));
+        let load = after.transpose()?.and_then(|after| after.load);
+        let deadline = self.client.deadline();
+        let (changes, load) = self.load(deadline, load.unwrap_or_default()).await?;
+        let more = load.is_some();
+        let next = FeedCursor {
+            store: self.id,
+            load,
+            logs: Vec::new(),
+        };
+        Ok(Changes {
+            changes,
+            next: next.write(),
+            more,
+        })
+    }
+
+    /// Returns the cursor after the last change.
+    pub(crate) async fn end(&self) -> Result<Cursor, StoreError> {
+        let end = FeedCursor {
+            store: self.id,
+            load: None,
+            logs: self.ends(self.client.deadline()).await?,
+        };
+        Ok(end.write())
+    }
+
+    pub(crate) async fn register(
+        &self,
+        deadline: Deadline,
+    ) -> Result<HashMap<i64, Registered>, Failure> {
+        type Row = (
+            i64,
+            Option<bool>,
+            Option<i64>,
+            Option<i64>,
+            Option<i64>,
+            Option<i64>,
+            i64,
+        );
         let rows: Vec<Row> = self
             .client
             .rows(deadline, &self.statements.writers, ())
             .await?;
-        let registered = rows.into_iter().map(|(writer, retired, trimmed, mark)| {
-            let registered = Registered {
-                retired: retired == Some(true),
-                trimmed: trimmed.unwrap_or(0),
-                trimmed_mark: mark.unwrap_or(0),
-            };
-            (writer, registered)
-        });
+        let registered = rows.into_iter();
+        let registered =
+            registered.map(|(writer, retired, trimmed, mark, bucket, heartbeat, now)| {
+                let registered = Registered {
+                    retired: retired == Some(true),
+                    trimmed: trimmed.unwrap_or(0),
+                    trimmed_mark: mark.unwrap_or(0),
+                    bucket: bucket.unwrap_or(0),
+                    silent_for: now.saturating_sub(heartbeat.unwrap_or(0)),
+                };
+                (writer, registered)
+            });
         Ok(registered.collect())
     }
 
-    /// The last entry of a log, with its mark and what it says is done.
-    async fn newest(
+    /// The last entry of a log, with its mark and what it says is done. `seen` is an entry that was
+    /// the last one before.
+    pub(crate) async fn newest(
         &self,
         deadline: Deadline,
         writer: i64,
         registered: &Registered,
-    ) -> Result<(i64, i64, i64), Failure> {
-        let newest = &self.statements.newest;
-        let rows: Vec<(i64, i64, i64)> = self.client.rows(deadline, newest, (writer,)).await?;
+        seen: i64,
+    ) -> Result<(i64, i64, i64), StoreError> {
         let trimmed = registered.trimmed;
-        let ends = rows.first().copied().filter(|(seq, ..)| *seq > trimmed);
-        let (seq, mark, settled) = ends.unwrap_or((trimmed, registered.trimmed_mark, trimmed));
-        Ok((seq, mark, settled.max(trimmed)))
+        let mut newest = (trimmed, registered.trimmed_mark, trimmed);
+        let first = registered.bucket.max(bucket_of(trimmed.max(seen)));
+        for bucket in first.. {
+            let found: Vec<(i64, i64, i64, bool)> = self
+                .client
+                .rows(deadline, &self.statements.newest, (writer, bucket))
+                .await?;
+            let closes = match found.first() {
+                Some((seq, mark, settled, closes)) if *seq > trimmed => {
+                    newest = (*seq, *mark, (*settled).max(trimmed));
+                    *closes
+                }
+                // The bucket in which the log was trimmed may be gone.
+                _ if bucket == bucket_of(trimmed) => true,
+                // Its first entry is still to come, or was lost.
+                _ if bucket > first
+                    || !self.is_trimmed_since(deadline, writer, trimmed).await? =>
+                {
+                    false
+                }
+                _ => return Err(StoreError::CursorTooOld),
+            };
+            if !closes {
+                break;
+            }
+        }
+        Ok(newest)
     }
 
-    async fn ends(&self, deadline: Deadline) -> Result<Vec<LogPosition>, Failure> {
+    async fn is_trimmed_since(
+        &self,
+        deadline: Deadline,
+        writer: i64,
+        trimmed: i64,
+    ) -> Result<bool, Failure> {
         let register = self.register(deadline).await?;
+        Ok(register
+            .get(&writer)
+            .is_none_or(|now| now.trimmed > trimmed))
+    }
+
+    /// Returns the ends of all logs.
+    async fn ends(&self, deadline: Deadline) -> Result<Vec<LogPosition>, StoreError> {
+        loop {
+            match self
+                .ends_of(deadline, &self.register(deadline).await?)
+                .await
+            {
+                // A log was trimmed meanwhile.
+                Err(StoreError::CursorTooOld) => {}
+                ends => return ends,
+            }
+        }
+    }
+
+    async fn ends_of(
+        &self,
+        deadline: Deadline,
+        register: &HashMap<i64, Registered>,
+    ) -> Result<Vec<LogPosition>, StoreError> {
         let alive = register
             .iter()
             .filter(|(_, registered)| !registered.retired);
         try_join_all(alive.map(|(writer, registered)| async move {
-            let (last, mark, from) = self.newest(deadline, *writer, registered).await?;
+            let (last, mark, from) = self.newest(deadline, *writer, registered, 0).await?;
             Ok(LogPosition {
                 writer: *writer,
                 from,
@@ -111,7 +216,7 @@ impl Inner {
             }
         }
         let mut places = Vec::new();
-        for place in cursor.logs {
+        for place in std::mem::take(&mut cursor.logs) {
             match register.get(&place.writer) {
                 None => return Err(StoreError::HistoryWentBack),
                 // All of its entries were read long ago.
@@ -122,22 +227,18 @@ impl Inner {
         let read = places
             .into_iter()
             .map(|(place, registered)| self.advance(deadline, place, registered));
-        let mut next = FeedCursor {
-            store: self.id,
-            load: None,
-            logs: Vec::new(),
-        };
+        let mut logs = Vec::new();
         let mut changed = BTreeSet::new();
         let mut more = false;
         for (place, keys, is_late) in try_join_all(read).await? {
-            next.logs.push(place);
+            logs.push(place);
             changed.extend(keys);
             more |= is_late;
         }
         Ok(Changes {
             // The current state: at least as new as the entries that were read.
             changes: self.changes_of(deadline, changed).await?,
-            next: next.write(),
+            next: FeedCursor { logs, ..cursor }.write(),
             more,
         })
     }
@@ -155,7 +256,8 @@ impl Inner {
         let (pass, is_new) = match place.pass {
             Some(pass) => (pass, false),
             None => {
-                let (goal, mark, settled) = self.newest(deadline, place.writer, registered).await?;
+                let newest = self.newest(deadline, place.writer, registered, place.last);
+                let (goal, mark, settled) = newest.await?;
                 let pass = Pass {
                     at: place.from,
                     goal,
@@ -170,13 +272,15 @@ impl Inner {
         let mut keys = Vec::new();
         let mut at = pass.at;
         if at < pass.goal {
-            let values = (place.writer, at, pass.goal, ENTRIES);
+            let bucket = bucket_of(at + 1);
+            let end = end_of(bucket).min(pass.goal);
+            let values = (place.writer, bucket, at, end, ENTRIES);
             let entries = &self.statements.entries;
             let rows: Vec<(i64, Option<Vec<u8>>)> =
                 self.client.rows(deadline, entries, values).await?;
             at = match rows.last() {
                 Some((last, _)) if rows.len() >= usize::try_from(ENTRIES).unwrap_or(0) => *last,
-                _ => pass.goal,
+                _ => end,
             };
             for (_, bytes) in rows {
                 read_keys(&bytes.unwrap_or_default(), &mut keys)?;
@@ -210,7 +314,7 @@ impl Inner {
         if seen == (pass.goal, pass.mark) || seen == (registered.trimmed, registered.trimmed_mark) {
             return Ok(());
         }
-        let values = (place.writer, place.last);
+        let values = (place.writer, bucket_of(place.last), place.last);
         let rows: Vec<(i64,)> = self
             .client
             .rows(deadline, &self.statements.entry, values)
@@ -259,44 +363,39 @@ impl Inner {
         Ok(changes)
     }
 
-    /// One page of everything that is alive. The last page of revocations and the first of uses
-    /// come as one.
+    /// Reads a page of everything that is alive, and where the next one begins. The last page of
+    /// revocations and the first of uses come as one.
     async fn load(
         &self,
         deadline: Deadline,
-        mut cursor: FeedCursor,
-        load: Load,
-    ) -> Result<Changes, StoreError> {
+        mut load: Load,
+    ) -> Result<(Vec<Change>, Option<Load>), StoreError> {
         let mut changes = Vec::new();
-        let uses = match load {
-            Load::Revoked(from) => {
-                let (page, next) = self.scan_revoked(deadline, &from).await?;
-                for (key, state) in page {
-                    state.tell(key, &mut changes);
-                }
-                changes.retain(|told| matches!(told, Change::Listed { .. }));
-                cursor.load = next.map(Load::Revoked);
-                cursor.load.is_none().then(ScanPosition::default)
+        if load.table == Table::Revoked {
+            let (page, next) = self.scan_revoked(deadline, &load.position).await?;
+            for (key, state) in page {
+                state.tell(key, &mut changes);
             }
-            Load::Uses(from) => Some(from),
-        };
-        if let Some(from) = uses {
-            let (page, next) = self.scan_uses(deadline, &from).await?;
-            for row in page {
-                if let Some(listed) = rows::spent(row.max_uses, row.held, row.until) {
-                    changes.push(Change::UsedUp {
-                        key: key_of(&row.digest)?,
-                        until: listed.until(),
-                    });
-                }
+            changes.retain(|told| matches!(told, Change::Listed { .. }));
+            if let Some(position) = next {
+                return Ok((changes, Some(Load { position, ..load })));
             }
-            cursor.load = next.map(Load::Uses);
+            load = Load {
+                table: Table::Uses,
+                position: ScanPosition::default(),
+            };
         }
-        Ok(Changes {
-            changes,
-            next: cursor.write(),
-            more: true,
-        })
+        let (page, next) = self.scan_uses(deadline, &load.position).await?;
+        for row in page {
+            if let Some(listed) = rows::spent(row.max_uses, row.held, row.until) {
+                changes.push(Change::UsedUp {
+                    key: key_of(&row.digest)?,
+                    until: listed.until(),
+                });
+            }
+        }
+        let next = next.map(|position| Load { position, ..load });
+        Ok((changes, next))
     }
 }
 

@@ -61,10 +61,15 @@
 //! no clocks, and reports what is in force, never what was overtaken. A write with an unknown outcome
 //! is announced again after five seconds and after a minute. A poll costs two small reads per writer.
 //!
+//! A log is a row of partitions with some hundreds of entries each, which are deleted as a whole:
+//! once they are older than the [`feed_retention`](CassandraStoreBuilder::feed_retention), or hold
+//! more than the [`feed_capacity`](CassandraStoreBuilder::feed_capacity). A full load reads all
+//! tables, page by page, while it follows the feed, so it doesn't depend on how much is kept.
+//!
 //! A [`purge`](tower_revoke_core::Store::purge) removes the log of a writer that has been silent for
-//! a day. A purge and a full load read all tables, page by page. A purge that removes uses announces
-//! itself a second before: taking a use checks for announcements, at most four times a second, so
-//! that no purged use is taken again after a wall clock was set back.
+//! a day. A purge that removes uses announces itself a second before: taking a use checks for
+//! announcements, at most four times a second, so that no purged use is taken again after a wall
+//! clock was set back.
 //!
 //! # The tables
 //!

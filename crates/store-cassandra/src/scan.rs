@@ -12,6 +12,7 @@ use crate::{
     cursor::ScanPosition,
     error::Failure,
     inner::{AT_ONCE, Inner, by_key},
+    log::{bucket_of, drop_buckets},
     revocations::Key,
     rows::{UsesRow, ended},
     uses::NOTICE,
@@ -144,29 +145,22 @@ impl Inner {
     /// Removes the logs of writers that have been silent for long, and later their registration.
     ///
     /// Only the servers' clock counts: a node whose own is ahead must not remove the logs of others.
-    async fn retire_writers(&self) -> Result<(), Failure> {
+    async fn retire_writers(&self) -> Result<(), StoreError> {
         let deadline = self.client.deadline();
         let long = self.feed_retention.max(DAY);
         let long = i64::try_from(long.as_millis()).unwrap_or(i64::MAX);
-        type Known = (i64, Option<bool>, Option<i64>, i64);
-        let known: Vec<Known> = self
-            .client
-            .rows(deadline, &self.statements.heartbeats, ())
-            .await?;
-        for (writer, retired, heartbeat, now) in known {
-            let is_retired = retired == Some(true);
-            let silent_for = now.saturating_sub(heartbeat.unwrap_or(0));
-            if is_retired && silent_for > long.saturating_mul(2) {
+        for (writer, registered) in self.register(deadline).await? {
+            if registered.retired && registered.silent_for > long.saturating_mul(2) {
                 self.client
                     .execute(deadline, &self.statements.forget_writer, (writer,))
                     .await?;
-            } else if !is_retired && silent_for > long {
+            } else if !registered.retired && registered.silent_for > long {
                 self.client
                     .execute(deadline, &self.statements.retire, (writer,))
                     .await?;
-                self.client
-                    .execute(deadline, &self.statements.trim, (writer, i64::MAX))
-                    .await?;
+                let (last, ..) = self.newest(deadline, writer, &registered, 0).await?;
+                let buckets = bucket_of(registered.trimmed)..=bucket_of(last) + 1;
+                drop_buckets(&self.client, &self.statements, deadline, writer, buckets).await?;
             }
         }
         Ok(())

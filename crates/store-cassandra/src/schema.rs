@@ -24,14 +24,18 @@ const TABLES: [&str; 5] = [
      held bigint static, holder blob static, version bigint static, until bigint static, \
      PRIMARY KEY (digest, use_id)) WITH gc_grace_seconds = 10800",
     // The writers: handles of programs. heartbeat: the time of the last one, by the
-    // clock of a server, in milliseconds.
+    // clock of a server, in milliseconds. bucket: where to begin to look for the last entry of the log.
+    // trimmed: written with itself as its timestamp, so that it never goes back.
     "CREATE TABLE IF NOT EXISTS {keyspace}.writers (only_one int, writer bigint, heartbeat bigint, \
-     retired boolean, trimmed bigint, trimmed_mark bigint, PRIMARY KEY (only_one, writer)) \
+     retired boolean, trimmed bigint, trimmed_mark bigint, bucket bigint, \
+     PRIMARY KEY (only_one, writer)) \
      WITH gc_grace_seconds = 10800",
-    // The logs of the writers. keys: 17 bytes each, the first for the table. All writes up to the
-    // number `settled` were complete when the entry was written.
-    "CREATE TABLE IF NOT EXISTS {keyspace}.log (writer bigint, seq bigint, mark bigint, \
-     settled bigint, keys blob, PRIMARY KEY (writer, seq)) WITH gc_grace_seconds = 10800",
+    // The logs of the writers. A bucket is a partition, which is deleted as a whole. keys: 17 bytes
+    // each, the first for the table. All writes up to the number `settled` were complete when the
+    // entry was written. An entry that closes its bucket is the last one, or followed by others that do.
+    "CREATE TABLE IF NOT EXISTS {keyspace}.log (writer bigint, bucket bigint, seq bigint, \
+     mark bigint, settled bigint, closes boolean, keys blob, PRIMARY KEY ((writer, bucket), seq)) \
+     WITH gc_grace_seconds = 10800",
 ];
 
 /// The name in CQL. The builder has checked that it contains no quotes.

@@ -66,19 +66,22 @@ statements! {
         IF version = ?",
     purged_before: "SELECT purged_before FROM {k}.store WHERE only_one = 0",
     purge_begins: "UPDATE {k}.store SET purged_before = ? WHERE only_one = 0 IF purged_before = ?",
-    register: "INSERT INTO {k}.writers (only_one, writer, heartbeat, retired) \
-        VALUES (0, ?, toUnixTimestamp(now()), false)",
-    writers: "SELECT writer, retired, trimmed, trimmed_mark FROM {k}.writers WHERE only_one = 0",
-    heartbeats: "SELECT writer, retired, heartbeat, toUnixTimestamp(now()) FROM {k}.writers \
-        WHERE only_one = 0",
+    register: "INSERT INTO {k}.writers (only_one, writer, heartbeat, retired, bucket) \
+        VALUES (0, ?, toUnixTimestamp(now()), false, ?)",
+    writers: "SELECT writer, retired, trimmed, trimmed_mark, bucket, heartbeat, toUnixTimestamp(now()) \
+        FROM {k}.writers WHERE only_one = 0",
     retire: "UPDATE {k}.writers SET retired = true WHERE only_one = 0 AND writer = ?",
     forget_writer: "DELETE FROM {k}.writers WHERE only_one = 0 AND writer = ?",
-    trimmed: "UPDATE {k}.writers SET trimmed = ?, trimmed_mark = ? WHERE only_one = 0 AND writer = ?",
-    write: "INSERT INTO {k}.log (writer, seq, mark, settled, keys) VALUES (?, ?, ?, ?, ?)",
-    newest: "SELECT seq, mark, settled FROM {k}.log WHERE writer = ? ORDER BY seq DESC LIMIT 1",
-    entry: "SELECT mark FROM {k}.log WHERE writer = ? AND seq = ?",
-    entries: "SELECT seq, keys FROM {k}.log WHERE writer = ? AND seq > ? AND seq <= ? LIMIT ?",
-    trim: "DELETE FROM {k}.log WHERE writer = ? AND seq <= ?",
+    trimmed: "UPDATE {k}.writers USING TIMESTAMP ? SET trimmed = ?, trimmed_mark = ? \
+        WHERE only_one = 0 AND writer = ?",
+    write: "INSERT INTO {k}.log (writer, bucket, seq, mark, settled, closes, keys) \
+        VALUES (?, ?, ?, ?, ?, ?, ?)",
+    newest: "SELECT seq, mark, settled, closes FROM {k}.log WHERE writer = ? AND bucket = ? \
+        ORDER BY seq DESC LIMIT 1",
+    entry: "SELECT mark FROM {k}.log WHERE writer = ? AND bucket = ? AND seq = ?",
+    entries: "SELECT seq, keys FROM {k}.log WHERE writer = ? AND bucket = ? AND seq > ? AND seq <= ? \
+        LIMIT ?",
+    trim: "DELETE FROM {k}.log WHERE writer = ? AND bucket = ?",
 }
 
 async fn prepared(

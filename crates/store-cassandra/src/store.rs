@@ -92,6 +92,17 @@ impl ChangeFeed for CassandraStore {
         Box::pin(async move { self.0.changes(since).await })
     }
 
+    fn end(&self) -> BoxFuture<'_, Result<Option<Cursor>, StoreError>> {
+        Box::pin(async move { self.0.end().await.map(Some) })
+    }
+
+    fn listed<'a>(
+        &'a self,
+        after: Option<&'a Cursor>,
+    ) -> BoxFuture<'a, Result<Changes, StoreError>> {
+        Box::pin(self.0.listed(after))
+    }
+
     fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             let orders = known.iter().filter_map(Order::restore).collect();

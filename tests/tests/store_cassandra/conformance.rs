@@ -100,7 +100,7 @@ async fn trim(address: &str, name: &str) {
     for writer in numbers(&session, &select).await {
         let of = |column: &str| {
             format!(
-                "SELECT {column} FROM \"{name}\".log WHERE writer = {writer} \
+                "SELECT {column} FROM \"{name}\".log WHERE writer = {writer} AND bucket = 0 \
                  ORDER BY seq DESC LIMIT 1"
             )
         };
@@ -108,10 +108,10 @@ async fn trim(address: &str, name: &str) {
         let mark = numbers(&session, &of("mark")).await[0];
         for statement in [
             format!(
-                "UPDATE \"{name}\".writers SET trimmed = {seq}, trimmed_mark = {mark} \
-                 WHERE only_one = 0 AND writer = {writer}"
+                "UPDATE \"{name}\".writers USING TIMESTAMP {seq} SET trimmed = {seq}, \
+                 trimmed_mark = {mark} WHERE only_one = 0 AND writer = {writer}"
             ),
-            format!("DELETE FROM \"{name}\".log WHERE writer = {writer} AND seq <= {seq}"),
+            format!("DELETE FROM \"{name}\".log WHERE writer = {writer} AND bucket = 0"),
         ] {
             let done = session.query_unpaged(statement, ()).await;
             done.expect("a running server");

@@ -158,16 +158,9 @@ async fn only_silent_writers_are_retired(address: &str) {
     live.revoke(&[revocation(2)]).await.expect("a revocation");
     let ahead = now().saturating_add(Duration::from_secs(10 * 86_400));
     live.purge(ahead).await.expect("a purge");
-    let of_live = format!("SELECT seq FROM writers.log WHERE writer > {writer} ALLOW FILTERING");
-    let before = of_live.replace('>', "<");
-    let kept = [
-        numbers(&session, &of_live).await,
-        numbers(&session, &before).await,
-    ]
-    .concat();
+    let kept = numbers(&session, "SELECT writer FROM writers.log").await;
     assert!(!kept.is_empty(), "the log of a live writer");
-    let of_silent = format!("SELECT seq FROM writers.log WHERE writer = {writer}");
-    assert!(numbers(&session, &of_silent).await.is_empty());
+    assert!(!kept.contains(&writer), "the log of a silent writer");
     let retired = "SELECT writer FROM writers.writers WHERE retired = true ALLOW FILTERING";
     assert_eq!(numbers(&session, retired).await, [writer]);
 }

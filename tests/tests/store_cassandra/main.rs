@@ -3,5 +3,6 @@
 mod conformance;
 mod contention;
 mod crash;
+mod feed;
 mod opening;
 mod tools;
