@@ -114,6 +114,7 @@ impl Client {
         &self,
         deadline: Deadline,
         statement: &PreparedStatement,
+        values: impl SerializeRow,
         page: &[u8],
     ) -> Result<(Vec<R>, Option<Vec<u8>>), Failure>
     where
@@ -125,7 +126,7 @@ impl Client {
         };
         let (answer, next) = with_retries(deadline, || {
             self.session
-                .execute_single_page(statement, (), state.clone())
+                .execute_single_page(statement, &values, state.clone())
         })
         .await?;
         let next = match next.into_paging_control_flow() {

@@ -12,6 +12,7 @@ use crate::{
     inner::{Inner, key_of},
     log::{Changed, Table, bucket_of, end_of},
     rows,
+    scan::ALL,
 };
 
 /// Entries of each log in one page.
@@ -372,7 +373,7 @@ impl Inner {
     ) -> Result<(Vec<Change>, Option<Load>), StoreError> {
         let mut changes = Vec::new();
         if load.table == Table::Revoked {
-            let (page, next) = self.scan_revoked(deadline, &load.position).await?;
+            let (page, next) = self.scan_revoked(deadline, &ALL, &load.position).await?;
             for (key, state) in page {
                 state.tell(key, &mut changes);
             }
@@ -385,7 +386,7 @@ impl Inner {
                 position: ScanPosition::default(),
             };
         }
-        let (page, next) = self.scan_uses(deadline, &load.position).await?;
+        let (page, next) = self.scan_uses(deadline, &ALL, &load.position).await?;
         for row in page {
             if let Some(listed) = rows::spent(row.max_uses, row.held, row.until) {
                 changes.push(Change::UsedUp {

@@ -43,7 +43,7 @@
 //!   only, which Cassandra orders itself. If a server's clock was ahead and is set back by more than
 //!   three hours (the `gc_grace_seconds` of the tables), a returned use can look taken; there are
 //!   never two winners.
-//! * **Nothing expires by itself**: no row has a TTL. Only
+//! * **No entry expires by itself**: none has a TTL. Only
 //!   [`purge`](tower_revoke_core::Store::purge) removes entries, by the caller's clock.
 //! * **Ambiguous outcomes are reported as such.** A cluster that is down causes
 //!   [`Unavailable`](tower_revoke_core::StoreError::Unavailable) at once, one that hangs
@@ -66,10 +66,14 @@
 //! more than the [`feed_capacity`](CassandraStoreBuilder::feed_capacity). A full load reads all
 //! tables, page by page, while it follows the feed, so it doesn't depend on how much is kept.
 //!
-//! A [`purge`](tower_revoke_core::Store::purge) removes the log of a writer that has been silent for
-//! a day. A purge that removes uses announces itself a second before: taking a use checks for
-//! announcements, at most four times a second, so that no purged use is taken again after a wall
-//! clock was set back.
+//! # How entries are purged
+//!
+//! A [`purge`](tower_revoke_core::Store::purge) reads both tables in 64 ranges of tokens, eight at a
+//! time. One node purges at a time: it holds a lease of a minute, which it renews. Until the lease
+//! ends, a purge through another node returns 0 at once and leaves the rest to the next one. A purge
+//! that removes uses announces itself a second before: taking a use checks for announcements, at most
+//! four times a second, so that no purged use is taken again after a wall clock was set back. A purge
+//! also removes the log of a writer that has been silent for a day.
 //!
 //! # The tables
 //!
@@ -96,6 +100,7 @@ mod error;
 mod feed;
 mod inner;
 mod log;
+mod purge;
 mod queue;
 mod records;
 mod revocations;

@@ -5,6 +5,7 @@ use tower_revoke_core::{Cursor, RecordFilter, RecordPage, StoreError};
 use crate::{
     cursor::{RecordsCursor, ScanPosition},
     inner::Inner,
+    scan::ALL,
 };
 
 impl Inner {
@@ -30,7 +31,9 @@ impl Inner {
         }
         let mut position = Some(start);
         while let Some(mut from) = position {
-            let (keys, next) = self.scan_revoked(self.client.deadline(), &from).await?;
+            let (keys, next) = self
+                .scan_revoked(self.client.deadline(), &ALL, &from)
+                .await?;
             for (key, state) in keys {
                 let record = state.record(key).filter(|record| wanted.wants(record));
                 if record.is_some() && page.records.len() == at_most {

@@ -11,8 +11,9 @@ pub(crate) const KNOWN: u32 = 1;
 /// `gc_grace_seconds` is short: a replica that was away for longer may revive deleted rows, which does
 /// no harm. They are superseded or expired, and are deleted again.
 const TABLES: [&str; 5] = [
+    // purger: who purges, in a row of its own, 1, which other conditional writes don't contend for.
     "CREATE TABLE IF NOT EXISTS {keyspace}.store (only_one int PRIMARY KEY, version int, id blob, \
-     purged_before bigint)",
+     purged_before bigint, purger blob)",
     // A row for each revocation and lift, under an id that is used once; rows are merged when they are
     // read. kind: 0 revoked, 1 lifted, 2 revoked as spent. Times are seconds since 1970; null means without expiry.
     "CREATE TABLE IF NOT EXISTS {keyspace}.revoked (digest blob, id blob, kind tinyint, \

@@ -45,8 +45,9 @@ statements! {
         author, reason FROM {k}.revoked WHERE digest IN ?",
     look_up_uses: "SELECT DISTINCT digest, max_uses, held, until FROM {k}.uses WHERE digest IN ?",
     scan_revoked: "SELECT digest, id, kind, issued_at_or_before, until, at, issuer, claim, value, \
-        author, reason FROM {k}.revoked",
-    scan_uses: "SELECT DISTINCT digest, max_uses, held, version, until FROM {k}.uses",
+        author, reason FROM {k}.revoked WHERE token(digest) >= ? AND token(digest) <= ?",
+    scan_uses: "SELECT DISTINCT digest, max_uses, held, version, until FROM {k}.uses \
+        WHERE token(digest) >= ? AND token(digest) <= ?",
     insert_revocation: "INSERT INTO {k}.revoked (digest, id, kind, issued_at_or_before, until, at, issuer, claim, \
         value, author, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     delete_revocation: "DELETE FROM {k}.revoked WHERE digest = ? AND id = ?",
@@ -66,6 +67,8 @@ statements! {
         IF version = ?",
     purged_before: "SELECT purged_before FROM {k}.store WHERE only_one = 0",
     purge_begins: "UPDATE {k}.store SET purged_before = ? WHERE only_one = 0 IF purged_before = ?",
+    hold: "UPDATE {k}.store USING TTL 60 SET purger = ? WHERE only_one = 1 IF purger = ?",
+    release: "DELETE purger FROM {k}.store WHERE only_one = 1 IF purger = ?",
     register: "INSERT INTO {k}.writers (only_one, writer, heartbeat, retired, bucket) \
         VALUES (0, ?, toUnixTimestamp(now()), false, ?)",
     writers: "SELECT writer, retired, trimmed, trimmed_mark, bucket, heartbeat, toUnixTimestamp(now()) \

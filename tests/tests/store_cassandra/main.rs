@@ -5,4 +5,5 @@ mod contention;
 mod crash;
 mod feed;
 mod opening;
+mod purge;
 mod tools;

@@ -117,7 +117,8 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes the entries whose `until` is earlier than `before`, and returns their number.
     ///
     /// An entry whose `until` equals `before` is kept. The caller allows for clock skew and
-    /// uses a clock that never steps back.
+    /// uses a clock that never steps back. While another node purges the same data, a store may
+    /// return 0 and leave the entries to it and to the next purge.
     fn purge(&self, before: UnixTime) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Returns the feed of changes, for nodes that mirror the store in memory. `None` if the
