@@ -14,10 +14,11 @@ use scylla::{
 use tower_revoke_core::request_timeout;
 
 use crate::{
+    buckets::Kept,
     client::{Client, Deadline},
     error::CassandraStoreError,
     inner::Inner,
-    log::{Kept, Writer},
+    log::Writer,
     queue::{SharedRead, TokenQueues},
     schema,
     statements::Statements,

@@ -5,6 +5,7 @@ use std::{fmt, ops::ControlFlow, sync::Arc, time::Duration};
 
 use scylla::{
     client::{execution_profile::ExecutionProfileHandle, session::Session},
+    deserialize::row::DeserializeRow,
     errors::ExecutionError,
     response::{PagingState, query_result::QueryResult},
     serialize::row::SerializeRow,
@@ -96,30 +97,24 @@ impl Client {
     }
 
     /// Executes a statement, and returns the rows.
-    pub(crate) async fn rows<R>(
+    pub(crate) async fn rows<R: RowOwned>(
         &self,
         deadline: Deadline,
         statement: &PreparedStatement,
         values: impl SerializeRow,
-    ) -> Result<Vec<R>, Failure>
-    where
-        R: for<'a, 'b> DeserializeRowOwned<'a, 'b>,
-    {
+    ) -> Result<Vec<R>, Failure> {
         let answer = self.execute(deadline, statement, values).await?;
         rows_of(answer)
     }
 
     /// One page of the rows, and the paging state of the next one. `page` is empty for the first.
-    pub(crate) async fn page<R>(
+    pub(crate) async fn page<R: RowOwned>(
         &self,
         deadline: Deadline,
         statement: &PreparedStatement,
         values: impl SerializeRow,
         page: &[u8],
-    ) -> Result<(Vec<R>, Option<Vec<u8>>), Failure>
-    where
-        R: for<'a, 'b> DeserializeRowOwned<'a, 'b>,
-    {
+    ) -> Result<(Vec<R>, Option<Vec<u8>>), Failure> {
         let state = match page {
             [] => PagingState::start(),
             page => PagingState::new_from_raw_bytes(page),
@@ -154,20 +149,11 @@ impl Client {
 }
 
 /// A row that borrows nothing from the answer.
-pub(crate) trait DeserializeRowOwned<'a, 'b>:
-    scylla::deserialize::row::DeserializeRow<'a, 'b>
-{
-}
+pub(crate) trait RowOwned: for<'a, 'b> DeserializeRow<'a, 'b> {}
 
-impl<'a, 'b, R: scylla::deserialize::row::DeserializeRow<'a, 'b>> DeserializeRowOwned<'a, 'b>
-    for R
-{
-}
+impl<R: for<'a, 'b> DeserializeRow<'a, 'b>> RowOwned for R {}
 
-pub(crate) fn rows_of<R>(answer: QueryResult) -> Result<Vec<R>, Failure>
-where
-    R: for<'a, 'b> DeserializeRowOwned<'a, 'b>,
-{
+pub(crate) fn rows_of<R: RowOwned>(answer: QueryResult) -> Result<Vec<R>, Failure> {
     let rows = answer.into_rows_result().map_err(Failure::driver)?;
     let rows = rows.rows::<R>().map_err(Failure::driver)?;
     rows.collect::<Result<_, _>>().map_err(Failure::driver)

@@ -5,9 +5,26 @@ use tower_revoke_core::{Cursor, StoreError};
 
 use crate::log::Table;
 
-/// The kinds of cursors, and their version.
-const FEED: u8 = 1;
-const RECORDS: u8 = 2;
+/// What a cursor of the store contains, beside the id of the store.
+pub(crate) trait Position: Serialize + DeserializeOwned {
+    /// The first byte: the kind of cursor, and its version.
+    const KIND: u8;
+
+    fn write(&self, store: &[u8; 16]) -> Cursor {
+        let bytes = postcard::to_extend(&(store, self), vec![Self::KIND]);
+        Cursor::new(bytes.expect("bytes and numbers can always be written"))
+    }
+
+    fn read(cursor: &Cursor, store: &[u8; 16]) -> Result<Self, StoreError> {
+        let bytes = cursor.as_bytes().strip_prefix(&[Self::KIND]);
+        let parsed =
+            bytes.and_then(|bytes| postcard::take_from_bytes::<([u8; 16], Self)>(bytes).ok());
+        match parsed {
+            Some(((of, position), [])) if of == *store => Ok(position),
+            _ => Err(StoreError::ForeignCursor),
+        }
+    }
+}
 
 /// How far the log of one writer was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +36,18 @@ pub(crate) struct LogPosition {
     pub(crate) last: i64,
     pub(crate) mark: i64,
     pub(crate) pass: Option<Pass>,
+}
+
+impl LogPosition {
+    pub(crate) fn new(writer: i64, from: i64, last: i64, mark: i64) -> Self {
+        Self {
+            writer,
+            from,
+            last,
+            mark,
+            pass: None,
+        }
+    }
 }
 
 /// A reading of a log that takes several pages.
@@ -50,53 +79,17 @@ pub(crate) struct Load {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FeedCursor {
-    pub(crate) store: [u8; 16],
     pub(crate) load: Option<Load>,
     pub(crate) logs: Vec<LogPosition>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RecordsCursor {
-    pub(crate) store: [u8; 16],
-    pub(crate) position: ScanPosition,
+impl Position for FeedCursor {
+    const KIND: u8 = 1;
 }
 
-impl FeedCursor {
-    pub(crate) fn write(&self) -> Cursor {
-        write(FEED, self)
-    }
-
-    pub(crate) fn read(cursor: &Cursor, store: [u8; 16]) -> Result<Self, StoreError> {
-        read(FEED, cursor, |cursor: &Self| cursor.store == store)
-    }
-}
-
-impl RecordsCursor {
-    pub(crate) fn write(&self) -> Cursor {
-        write(RECORDS, self)
-    }
-
-    pub(crate) fn read(cursor: &Cursor, store: [u8; 16]) -> Result<Self, StoreError> {
-        read(RECORDS, cursor, |cursor: &Self| cursor.store == store)
-    }
-}
-
-fn write(kind: u8, cursor: &impl Serialize) -> Cursor {
-    let bytes = postcard::to_extend(cursor, vec![kind]);
-    Cursor::new(bytes.expect("bytes and numbers can always be written"))
-}
-
-fn read<T: DeserializeOwned>(
-    kind: u8,
-    cursor: &Cursor,
-    is_ours: impl Fn(&T) -> bool,
-) -> Result<T, StoreError> {
-    let bytes = cursor.as_bytes().strip_prefix(&[kind]);
-    let parsed = bytes.and_then(|bytes| postcard::take_from_bytes(bytes).ok());
-    match parsed {
-        Some((cursor, [])) if is_ours(&cursor) => Ok(cursor),
-        _ => Err(StoreError::ForeignCursor),
-    }
+/// Of the records.
+impl Position for ScanPosition {
+    const KIND: u8 = 2;
 }
 
 #[cfg(test)]
@@ -134,25 +127,17 @@ mod tests {
         for load in [None, Some(Load::default()), Some(later)] {
             for logs in [vec![], vec![log], vec![in_pass, log]] {
                 let load = load.clone();
-                let cursor = FeedCursor {
-                    store: STORE,
-                    load,
-                    logs,
-                };
-                let written = cursor.write();
-                assert_eq!(FeedCursor::read(&written, STORE).ok(), Some(cursor));
-                assert!(FeedCursor::read(&written, [2; 16]).is_err());
-                assert!(RecordsCursor::read(&written, STORE).is_err());
+                let cursor = FeedCursor { load, logs };
+                let written = cursor.write(&STORE);
+                assert_eq!(FeedCursor::read(&written, &STORE).ok(), Some(cursor));
+                assert!(FeedCursor::read(&written, &[2; 16]).is_err());
+                assert!(ScanPosition::read(&written, &STORE).is_err());
                 let longer = Cursor::new([written.as_bytes(), &[0]].concat());
-                assert!(FeedCursor::read(&longer, STORE).is_err());
+                assert!(FeedCursor::read(&longer, &STORE).is_err());
             }
         }
-        let cursor = RecordsCursor {
-            store: STORE,
-            position,
-        };
-        let read = RecordsCursor::read(&cursor.write(), STORE);
-        assert_eq!(read.ok(), Some(cursor));
-        assert!(FeedCursor::read(&Cursor::new(Vec::new()), STORE).is_err());
+        let read = ScanPosition::read(&position.write(&STORE), &STORE);
+        assert_eq!(read.ok(), Some(position));
+        assert!(FeedCursor::read(&Cursor::new(Vec::new()), &STORE).is_err());
     }
 }

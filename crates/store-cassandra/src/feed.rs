@@ -1,115 +1,100 @@
 //! The feed: follows the logs of all writers, and loads everything in force page by page.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use futures_util::future::try_join_all;
+use scylla::DeserializeRow;
 use tower_revoke_core::{Change, Changes, Cursor, KeyDigest, StoreError};
 
 use crate::{
+    buckets::{bucket_of, end_of},
     client::Deadline,
-    cursor::{FeedCursor, Load, LogPosition, Pass, ScanPosition},
+    cursor::{FeedCursor, Load, LogPosition, Pass, Position, ScanPosition},
     error::Failure,
     inner::{Inner, key_of},
-    log::{Changed, Table, bucket_of, end_of},
-    rows,
+    log::{Changed, Table},
     scan::ALL,
 };
 
-/// Entries of each log in one page.
+/// Entries of each log in one page, and the keys after which it ends, since they are looked up.
 const ENTRIES: i32 = 64;
+const MAX_KEYS: usize = 2_048;
 
 /// The entry of a writer in the register.
+#[derive(DeserializeRow)]
+#[scylla(flavor = "enforce_order", skip_name_checks)]
 pub(crate) struct Registered {
+    pub(crate) writer: i64,
+    #[scylla(default_when_null)]
     pub(crate) retired: bool,
+    #[scylla(default_when_null)]
     pub(crate) trimmed: i64,
+    #[scylla(default_when_null)]
     trimmed_mark: i64,
+    #[scylla(default_when_null)]
     bucket: i64,
-    /// For how many milliseconds the writer has been silent, by the servers' clocks.
-    pub(crate) silent_for: i64,
+    /// The time of the last heartbeat, and the time now, in milliseconds by the servers' clocks.
+    #[scylla(default_when_null)]
+    heartbeat: i64,
+    now: i64,
+}
+
+impl Registered {
+    pub(crate) fn silent_for(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.now.saturating_sub(self.heartbeat)).unwrap_or(0))
+    }
+
+    /// The position before the first entry that is kept.
+    fn start(&self) -> LogPosition {
+        LogPosition::new(self.writer, self.trimmed, self.trimmed, self.trimmed_mark)
+    }
 }
 
 impl Inner {
     pub(crate) async fn changes(&self, since: Option<&Cursor>) -> Result<Changes, StoreError> {
         let deadline = self.client.deadline();
         let mut cursor = match since {
-            Some(since) => FeedCursor::read(since, self.id)?,
+            Some(since) => FeedCursor::read(since, &self.id)?,
             // Taken before the load: changes during it are read from here afterwards.
             None => FeedCursor {
-                store: self.id,
                 load: Some(Load::default()),
                 logs: self.ends(deadline).await?,
             },
         };
-        let Some(load) = cursor.load.take() else {
-            return self.follow(deadline, cursor).await;
-        };
-        let (changes, load) = self.load(deadline, load).await?;
-        Ok(Changes {
-            changes,
-            next: FeedCursor { load, ..cursor }.write(),
-            more: true,
-        })
-    }
-
-    /// Returns a page of what is listed.
-    pub(crate) async fn listed(&self, after: Option<&Cursor>) -> Result<Changes, StoreError> {
-        let after = after.map(|after| FeedCursor::read(after, self.id));
-        let load = after.transpose()?.and_then(|after| after.load);
-        let deadline = self.client.deadline();
-        let (changes, load) = self.load(deadline, load.unwrap_or_default()).await?;
-        let more = load.is_some();
-        let next = FeedCursor {
-            store: self.id,
-            load,
-            logs: Vec::new(),
-        };
-        Ok(Changes {
-            changes,
-            next: next.write(),
-            more,
-        })
+        match cursor.load.take() {
+            Some(load) => Ok(Changes {
+                more: true,
+                ..self.load(deadline, load, cursor.logs).await?
+            }),
+            None => self.follow(deadline, cursor.logs).await,
+        }
     }
 
     /// Returns the cursor after the last change.
     pub(crate) async fn end(&self) -> Result<Cursor, StoreError> {
-        let end = FeedCursor {
-            store: self.id,
-            load: None,
-            logs: self.ends(self.client.deadline()).await?,
-        };
-        Ok(end.write())
+        let logs = self.ends(self.client.deadline()).await?;
+        Ok(FeedCursor { load: None, logs }.write(&self.id))
+    }
+
+    /// Returns a page of what is listed.
+    pub(crate) async fn listed(&self, after: Option<&Cursor>) -> Result<Changes, StoreError> {
+        let after = after.map(|after| FeedCursor::read(after, &self.id));
+        let load = after.transpose()?.and_then(|after| after.load);
+        let deadline = self.client.deadline();
+        self.load(deadline, load.unwrap_or_default(), Vec::new())
+            .await
     }
 
     pub(crate) async fn register(
         &self,
         deadline: Deadline,
     ) -> Result<HashMap<i64, Registered>, Failure> {
-        type Row = (
-            i64,
-            Option<bool>,
-            Option<i64>,
-            Option<i64>,
-            Option<i64>,
-            Option<i64>,
-            i64,
-        );
-        let rows: Vec<Row> = self
-            .client
-            .rows(deadline, &self.statements.writers, ())
-            .await?;
-        let registered = rows.into_iter();
-        let registered =
-            registered.map(|(writer, retired, trimmed, mark, bucket, heartbeat, now)| {
-                let registered = Registered {
-                    retired: retired == Some(true),
-                    trimmed: trimmed.unwrap_or(0),
-                    trimmed_mark: mark.unwrap_or(0),
-                    bucket: bucket.unwrap_or(0),
-                    silent_for: now.saturating_sub(heartbeat.unwrap_or(0)),
-                };
-                (writer, registered)
-            });
-        Ok(registered.collect())
+        let writers = &self.statements.writers;
+        let rows: Vec<Registered> = self.client.rows(deadline, writers, ()).await?;
+        Ok(rows.into_iter().map(|row| (row.writer, row)).collect())
     }
 
     /// The last entry of a log, with its mark and what it says is done. `seen` is an entry that was
@@ -117,107 +102,69 @@ impl Inner {
     pub(crate) async fn newest(
         &self,
         deadline: Deadline,
-        writer: i64,
         registered: &Registered,
         seen: i64,
     ) -> Result<(i64, i64, i64), StoreError> {
-        let trimmed = registered.trimmed;
+        let &Registered {
+            writer, trimmed, ..
+        } = registered;
         let mut newest = (trimmed, registered.trimmed_mark, trimmed);
         let first = registered.bucket.max(bucket_of(trimmed.max(seen)));
         for bucket in first.. {
-            let found: Vec<(i64, i64, i64, bool)> = self
-                .client
-                .rows(deadline, &self.statements.newest, (writer, bucket))
-                .await?;
-            let closes = match found.first() {
+            let values = (writer, bucket);
+            let newest_of = &self.statements.newest;
+            let found: Vec<(i64, i64, i64, bool)> =
+                self.client.rows(deadline, newest_of, values).await?;
+            match found.first() {
                 Some((seq, mark, settled, closes)) if *seq > trimmed => {
                     newest = (*seq, *mark, (*settled).max(trimmed));
-                    *closes
+                    if !closes {
+                        break;
+                    }
                 }
                 // The bucket in which the log was trimmed may be gone.
-                _ if bucket == bucket_of(trimmed) => true,
-                // Its first entry is still to come, or was lost.
-                _ if bucket > first
-                    || !self.is_trimmed_since(deadline, writer, trimmed).await? =>
-                {
-                    false
-                }
-                _ => return Err(StoreError::CursorTooOld),
-            };
-            if !closes {
-                break;
+                _ if bucket == bucket_of(trimmed) => {}
+                // Its first entry is still to come.
+                _ if bucket > first => break,
+                // It was lost, unless the log was trimmed since the register was read.
+                _ => match self.register(deadline).await?.get(&writer) {
+                    Some(now) if now.trimmed == trimmed => break,
+                    _ => return Err(StoreError::CursorTooOld),
+                },
             }
         }
         Ok(newest)
     }
 
-    async fn is_trimmed_since(
-        &self,
-        deadline: Deadline,
-        writer: i64,
-        trimmed: i64,
-    ) -> Result<bool, Failure> {
-        let register = self.register(deadline).await?;
-        Ok(register
-            .get(&writer)
-            .is_none_or(|now| now.trimmed > trimmed))
-    }
-
     /// Returns the ends of all logs.
     async fn ends(&self, deadline: Deadline) -> Result<Vec<LogPosition>, StoreError> {
-        loop {
-            match self
-                .ends_of(deadline, &self.register(deadline).await?)
-                .await
-            {
-                // A log was trimmed meanwhile.
-                Err(StoreError::CursorTooOld) => {}
-                ends => return ends,
-            }
+        let register = self.register(deadline).await?;
+        let alive = register.values().filter(|registered| !registered.retired);
+        let ends = alive.map(async |registered| {
+            let (last, mark, from) = self.newest(deadline, registered, 0).await?;
+            Ok(LogPosition::new(registered.writer, from, last, mark))
+        });
+        match try_join_all(ends).await {
+            // A log was trimmed meanwhile.
+            Err(StoreError::CursorTooOld) => Box::pin(self.ends(deadline)).await,
+            ends => ends,
         }
-    }
-
-    async fn ends_of(
-        &self,
-        deadline: Deadline,
-        register: &HashMap<i64, Registered>,
-    ) -> Result<Vec<LogPosition>, StoreError> {
-        let alive = register
-            .iter()
-            .filter(|(_, registered)| !registered.retired);
-        try_join_all(alive.map(|(writer, registered)| async move {
-            let (last, mark, from) = self.newest(deadline, *writer, registered, 0).await?;
-            Ok(LogPosition {
-                writer: *writer,
-                from,
-                last,
-                mark,
-                pass: None,
-            })
-        }))
-        .await
     }
 
     async fn follow(
         &self,
         deadline: Deadline,
-        mut cursor: FeedCursor,
+        mut seen: Vec<LogPosition>,
     ) -> Result<Changes, StoreError> {
         let register = self.register(deadline).await?;
         for (writer, registered) in &register {
-            let is_known = cursor.logs.iter().any(|place| place.writer == *writer);
+            let is_known = seen.iter().any(|place| place.writer == *writer);
             if !is_known && !registered.retired {
-                cursor.logs.push(LogPosition {
-                    writer: *writer,
-                    from: registered.trimmed,
-                    last: registered.trimmed,
-                    mark: registered.trimmed_mark,
-                    pass: None,
-                });
+                seen.push(registered.start());
             }
         }
         let mut places = Vec::new();
-        for place in std::mem::take(&mut cursor.logs) {
+        for place in seen {
             match register.get(&place.writer) {
                 None => return Err(StoreError::HistoryWentBack),
                 // All of its entries were read long ago.
@@ -239,7 +186,7 @@ impl Inner {
         Ok(Changes {
             // The current state: at least as new as the entries that were read.
             changes: self.changes_of(deadline, changed).await?,
-            next: FeedCursor { logs, ..cursor }.write(),
+            next: FeedCursor { load: None, logs }.write(&self.id),
             more,
         })
     }
@@ -257,7 +204,7 @@ impl Inner {
         let (pass, is_new) = match place.pass {
             Some(pass) => (pass, false),
             None => {
-                let newest = self.newest(deadline, place.writer, registered, place.last);
+                let newest = self.newest(deadline, registered, place.last);
                 let (goal, mark, settled) = newest.await?;
                 let pass = Pass {
                     at: place.from,
@@ -279,23 +226,19 @@ impl Inner {
             let entries = &self.statements.entries;
             let rows: Vec<(i64, Option<Vec<u8>>)> =
                 self.client.rows(deadline, entries, values).await?;
-            at = match rows.last() {
-                Some((last, _)) if rows.len() >= usize::try_from(ENTRIES).unwrap_or(0) => *last,
-                _ => end,
-            };
-            for (_, bytes) in rows {
+            at = end;
+            for (read, (seq, bytes)) in (1..).zip(rows) {
                 read_keys(&bytes.unwrap_or_default(), &mut keys)?;
+                if read == ENTRIES || keys.len() >= MAX_KEYS {
+                    at = seq;
+                    break;
+                }
             }
         }
         let is_over = at >= pass.goal;
         if is_over {
-            place = LogPosition {
-                writer: place.writer,
-                from: place.from.max(pass.settled),
-                last: pass.goal,
-                mark: pass.mark,
-                pass: None,
-            };
+            let from = place.from.max(pass.settled);
+            place = LogPosition::new(place.writer, from, pass.goal, pass.mark);
         } else {
             place.pass = Some(Pass { at, ..pass });
         }
@@ -352,51 +295,55 @@ impl Inner {
         for (key, state) in revoked {
             state.tell(key, &mut changes);
         }
-        for (key, spent) in used {
-            changes.push(match spent {
-                Some(listed) => Change::UsedUp {
-                    key,
-                    until: listed.until(),
-                },
+        for (key, used_up) in used {
+            changes.push(match used_up {
+                Some(until) => Change::UsedUp { key, until },
                 None => Change::Returned { key },
             });
         }
         Ok(changes)
     }
 
-    /// Reads a page of everything that is alive, and where the next one begins. The last page of
-    /// revocations and the first of uses come as one.
+    /// Reads a page of everything that is alive. The last page of revocations and the first of uses
+    /// come as one.
     async fn load(
         &self,
         deadline: Deadline,
         mut load: Load,
-    ) -> Result<(Vec<Change>, Option<Load>), StoreError> {
+        logs: Vec<LogPosition>,
+    ) -> Result<Changes, StoreError> {
         let mut changes = Vec::new();
+        let mut next = None;
         if load.table == Table::Revoked {
-            let (page, next) = self.scan_revoked(deadline, &ALL, &load.position).await?;
+            let (page, position) = self.scan_revoked(deadline, &ALL, &load.position).await?;
             for (key, state) in page {
                 state.tell(key, &mut changes);
             }
             changes.retain(|told| matches!(told, Change::Listed { .. }));
-            if let Some(position) = next {
-                return Ok((changes, Some(Load { position, ..load })));
-            }
-            load = Load {
-                table: Table::Uses,
-                position: ScanPosition::default(),
-            };
+            next = position;
         }
-        let (page, next) = self.scan_uses(deadline, &ALL, &load.position).await?;
-        for row in page {
-            if let Some(listed) = rows::spent(row.max_uses, row.held, row.until) {
-                changes.push(Change::UsedUp {
-                    key: key_of(&row.digest)?,
-                    until: listed.until(),
-                });
+        if next.is_none() {
+            if load.table == Table::Revoked {
+                load = Load {
+                    table: Table::Uses,
+                    position: ScanPosition::default(),
+                };
             }
+            let (page, position) = self.scan_uses(deadline, &ALL, &load.position).await?;
+            for row in page {
+                if let Some(until) = row.used_up() {
+                    let key = key_of(&row.digest)?;
+                    changes.push(Change::UsedUp { key, until });
+                }
+            }
+            next = position;
         }
-        let next = next.map(|position| Load { position, ..load });
-        Ok((changes, next))
+        let load = next.map(|position| Load { position, ..load });
+        Ok(Changes {
+            changes,
+            more: load.is_some(),
+            next: FeedCursor { load, logs }.write(&self.id),
+        })
     }
 }
 

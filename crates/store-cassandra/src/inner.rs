@@ -3,15 +3,16 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tower_revoke_core::{KeyDigest, Listed};
+use scylla::statement::prepared::PreparedStatement;
+use tower_revoke_core::{KeyDigest, UnixTime};
 
 use crate::{
-    client::{Client, Deadline},
+    client::{Client, Deadline, RowOwned},
     error::Failure,
     log::Log,
     queue::{SharedRead, TokenQueues},
     revocations::{Key, Order, Row},
-    rows::{Uses, spent},
+    rows::UsesRow,
     statements::Statements,
 };
 
@@ -29,7 +30,7 @@ pub(crate) struct Inner {
     pub(crate) id: [u8; 16],
     pub(crate) keyspace: String,
     pub(crate) feed_retention: Duration,
-    pub(crate) queues: TokenQueues<Uses>,
+    pub(crate) queues: TokenQueues,
     /// When everything before it was purged.
     pub(crate) purged: SharedRead<Option<i64>>,
 }
@@ -89,53 +90,46 @@ impl Inner {
         deadline: Deadline,
         keys: &[KeyDigest],
     ) -> Result<Vec<(KeyDigest, Key)>, Failure> {
-        let rows: Vec<Vec<Row>> = stream::iter(chunks(keys))
-            .map(|keys| async move {
-                let rows = self
-                    .client
-                    .rows(deadline, &self.statements.look_up_revoked, (keys,));
-                rows.await
-            })
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await?;
-        by_key(rows.into_iter().flatten().collect())
+        by_key(
+            self.of_keys(deadline, &self.statements.look_up_revoked, keys)
+                .await?,
+        )
     }
 
-    /// Reads which tokens are spent.
+    /// Reads until when the uses of tokens are kept, if all are taken.
     pub(crate) async fn uses_of(
         &self,
         deadline: Deadline,
         keys: &[KeyDigest],
-    ) -> Result<Vec<(KeyDigest, Option<Listed>)>, Failure> {
-        type Found = (Vec<u8>, Option<i64>, Option<i64>, Option<i64>);
-        let rows: Vec<Vec<Found>> = stream::iter(chunks(keys))
-            .map(|keys| async move {
-                let rows = self
-                    .client
-                    .rows(deadline, &self.statements.look_up_uses, (keys,));
-                rows.await
-            })
+    ) -> Result<Vec<(KeyDigest, Option<Option<UnixTime>>)>, Failure> {
+        let rows = self.of_keys(deadline, &self.statements.look_up_uses, keys);
+        let rows: Vec<UsesRow> = rows.await?;
+        let found = rows
+            .iter()
+            .map(|row| Ok((key_of(&row.digest)?, row.used_up())));
+        let mut found: HashMap<_, _> = found.collect::<Result<_, Failure>>()?;
+        let of_key = |key: &KeyDigest| (*key, found.remove(key).flatten());
+        Ok(keys.iter().map(of_key).collect())
+    }
+
+    /// Reads the rows of keys, some keys at a time.
+    async fn of_keys<R: RowOwned>(
+        &self,
+        deadline: Deadline,
+        look_up: &PreparedStatement,
+        keys: &[KeyDigest],
+    ) -> Result<Vec<R>, Failure> {
+        let some = |keys: &[KeyDigest]| {
+            let keys: Vec<_> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+            self.client.rows(deadline, look_up, (keys,))
+        };
+        let rows: Vec<Vec<R>> = stream::iter(keys.chunks(KEYS))
+            .map(some)
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
-        let found = rows
-            .into_iter()
-            .flatten()
-            .map(|(token, max_uses, held, until)| {
-                Ok((key_of(&token)?, spent(max_uses, held, until)))
-            });
-        let mut found: HashMap<_, _> = found.collect::<Result<_, Failure>>()?;
-        Ok(keys
-            .iter()
-            .map(|key| (*key, found.remove(key).flatten()))
-            .collect())
+        Ok(rows.into_iter().flatten().collect())
     }
-}
-
-fn chunks(keys: &[KeyDigest]) -> Vec<Vec<Vec<u8>>> {
-    let chunk = |keys: &[KeyDigest]| keys.iter().map(|key| key.as_bytes().to_vec()).collect();
-    keys.chunks(KEYS).map(chunk).collect()
 }
 
 pub(crate) fn key_of(bytes: &[u8]) -> Result<KeyDigest, Failure> {

@@ -93,6 +93,7 @@
 //! |---|---|---|
 //! | `tls` | on | TLS by rustls and aws-lc-rs |
 
+mod buckets;
 mod builder;
 mod client;
 mod cursor;

@@ -15,13 +15,11 @@
 //!   follower keeps lifts only as long as they matter to itself.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    ops::RangeInclusive,
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -30,20 +28,11 @@ use tokio::{
 use tower_revoke_core::{Clock, KeyDigest, internal::LogLimit};
 
 use crate::{
+    buckets::{Buckets, Kept, bucket_of, closes, drop_buckets, end_of},
     client::{Client, Deadline},
     error::Failure,
     statements::Statements,
 };
-
-/// About how many entries a bucket has, which is one partition of the log.
-const ENTRIES: i64 = 256;
-
-/// The numbers of a bucket's entries: the upper half of a number is its bucket. The numbers that a
-/// bucket doesn't use are never used.
-const NUMBERS: i64 = 1 << 32;
-
-/// Concurrent deletions of buckets.
-const DELETED_AT_ONCE: usize = 16;
 
 /// About how many keys share one entry.
 const AT_ONCE: usize = 256;
@@ -72,31 +61,6 @@ pub(crate) enum Table {
 /// A changed key, and its table.
 pub(crate) type Changed = (Table, KeyDigest);
 
-/// Returns the bucket of an entry.
-pub(crate) fn bucket_of(seq: i64) -> i64 {
-    seq / NUMBERS
-}
-
-/// Returns the last number of a bucket.
-pub(crate) fn end_of(bucket: i64) -> i64 {
-    bucket * NUMBERS + NUMBERS - 1
-}
-
-/// Deletes buckets of a log.
-pub(crate) async fn drop_buckets(
-    client: &Client,
-    statements: &Statements,
-    deadline: Deadline,
-    writer: i64,
-    buckets: RangeInclusive<i64>,
-) -> Result<(), Failure> {
-    stream::iter(buckets)
-        .map(|bucket| client.execute(deadline, &statements.trim, (writer, bucket)))
-        .buffer_unordered(DELETED_AT_ONCE)
-        .try_for_each(async |_| Ok(()))
-        .await
-}
-
 /// The handle through which the store appends entries.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
@@ -106,13 +70,13 @@ pub(crate) struct Log {
 
 struct Append {
     keys: Vec<Changed>,
-    reply: oneshot::Sender<Result<u64, Failure>>,
+    reply: oneshot::Sender<Result<i64, Failure>>,
 }
 
 /// Writes in flight by the numbers of their entries, and keys to announce again.
 #[derive(Debug, Default)]
 struct InFlight {
-    begun: Mutex<BTreeMap<u64, usize>>,
+    begun: Mutex<BTreeMap<i64, usize>>,
     again: Mutex<Vec<(Instant, Vec<Changed>)>>,
 }
 
@@ -121,7 +85,7 @@ fn locked<T>(lock: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl InFlight {
-    fn done(&self, seq: u64) {
+    fn done(&self, seq: i64) {
         let mut begun = locked(&self.begun);
         if let Some(count) = begun.get_mut(&seq) {
             *count -= 1;
@@ -132,7 +96,7 @@ impl InFlight {
     }
 
     /// The number before `next` up to which all writes are complete.
-    fn settled(&self, next: u64) -> u64 {
+    fn settled(&self, next: i64) -> i64 {
         let begun = locked(&self.begun);
         let first = begun.first_key_value().map_or(next, |(first, _)| *first);
         first.min(next) - 1
@@ -180,7 +144,7 @@ impl Log {
         Ok(written)
     }
 
-    async fn append(&self, keys: Vec<Changed>, deadline: Deadline) -> Result<u64, Failure> {
+    async fn append(&self, keys: Vec<Changed>, deadline: Deadline) -> Result<i64, Failure> {
         let (reply, told) = oneshot::channel();
         let sent = deadline
             .bound(self.asked.send(Append { keys, reply }))
@@ -194,41 +158,19 @@ pub(crate) struct Writer {
     client: Arc<Client>,
     statements: Arc<Statements>,
     clock: Clock,
-    kept: Kept,
     open: Arc<InFlight>,
     writer: i64,
-    next: u64,
+    next: i64,
     /// The number that the last entry stated as complete, and whether it had keys.
-    told: u64,
+    told: i64,
     had_keys: bool,
     heartbeat: Option<Instant>,
     /// The bucket in the register. Readers find the last entry from there on.
     registered: i64,
-    /// The buckets that are kept, oldest first. The last one is still written to.
-    buckets: VecDeque<Bucket>,
-    /// The first bucket that may not have been deleted.
-    first: i64,
+    buckets: Buckets,
     /// Whether there may be buckets to delete.
     trims: bool,
-    not_there: LogLimit,
-    not_trimmed: LogLimit,
-}
-
-/// How much of its log a writer keeps.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Kept {
-    pub(crate) capacity: u64,
-    pub(crate) retention: Duration,
-}
-
-/// What a writer remembers of one of its buckets.
-#[derive(Debug)]
-struct Bucket {
-    number: i64,
-    /// The number and the mark of its last entry, and when that was written.
-    last: (i64, i64),
-    written: Instant,
-    changes: u64,
+    not_maintained: LogLimit,
 }
 
 impl Writer {
@@ -240,7 +182,6 @@ impl Writer {
             client,
             statements,
             clock: Clock::system(),
-            kept,
             open: Arc::clone(&open),
             writer: fastrand::i64(..),
             next: 1,
@@ -248,11 +189,9 @@ impl Writer {
             had_keys: false,
             heartbeat: None,
             registered: 0,
-            buckets: VecDeque::new(),
-            first: 0,
+            buckets: Buckets::new(kept),
             trims: false,
-            not_there: LogLimit::default(),
-            not_trimmed: LogLimit::default(),
+            not_maintained: LogLimit::default(),
         };
         tokio::spawn(writer.run(asks));
         Log { asked, open }
@@ -322,36 +261,19 @@ impl Writer {
             bytes.push(*table as u8);
             bytes.extend(key.as_bytes());
         }
-        let mark = fastrand::i64(..);
-        let settled = self.open.settled(self.next);
-        let [seq, complete] = [self.next, settled].map(|of| i64::try_from(of).unwrap_or(i64::MAX));
-        let number = bucket_of(seq);
-        // Every bucket has an entry that says so before there is a next bucket: readers then find the
-        // last one without a pointer, which is overwritten, and the clock of a server might be behind.
-        let closes = seq % NUMBERS >= ENTRIES;
+        let (seq, mark, settled) = (self.next, fastrand::i64(..), self.open.settled(self.next));
+        let bucket = bucket_of(seq);
         // A number is used once, even if its entry fails.
         self.next += 1;
-        let values = (self.writer, number, seq, mark, complete, closes, bytes);
+        let values = (self.writer, bucket, seq, mark, settled, closes(seq), bytes);
         self.client
             .execute(deadline, &self.statements.write, values)
             .await?;
         self.told = settled;
         self.had_keys = !keys.is_empty();
-        if self.buckets.back().is_none_or(|last| last.number < number) {
-            self.buckets.push_back(Bucket {
-                number,
-                last: (seq, mark),
-                written: Instant::now(),
-                changes: 0,
-            });
-        }
-        if let Some(bucket) = self.buckets.back_mut() {
-            (bucket.last, bucket.written) = ((seq, mark), Instant::now());
-            // An entry without keys counts, so that the number of buckets is bounded, too.
-            bucket.changes += keys.len().max(1) as u64;
-        }
-        if closes {
-            self.next = u64::try_from(end_of(number) + 1).unwrap_or(u64::MAX);
+        self.buckets.wrote(seq, mark, keys.len());
+        if closes(seq) {
+            self.next = end_of(bucket) + 1;
         }
         Ok(())
     }
@@ -360,8 +282,8 @@ impl Writer {
     async fn while_idle(&mut self) {
         let due = self.open.due(Instant::now());
         // An entry without keys needs no such statement.
-        let not_told = self.open.settled(self.next).saturating_sub(self.told);
-        let is_told = not_told <= u64::from(!self.had_keys);
+        let not_told = self.open.settled(self.next) - self.told;
+        let is_told = not_told <= i64::from(!self.had_keys);
         if (!due.is_empty() || !is_told) && self.write(&due).await.is_err() {
             self.open.postpone(due);
         }
@@ -369,7 +291,7 @@ impl Writer {
     }
 
     async fn register(&mut self, deadline: Deadline) -> Result<(), Failure> {
-        let bucket = self.buckets.back().map_or(0, |bucket| bucket.number);
+        let bucket = self.buckets.last();
         self.client
             .execute(deadline, &self.statements.register, (self.writer, bucket))
             .await?;
@@ -381,44 +303,30 @@ impl Writer {
 
     /// Renews the registration, and deletes old buckets. What fails is done the next time.
     async fn maintain(&mut self) {
-        let Some(heartbeat) = self.heartbeat else {
-            return;
-        };
-        let last = self.buckets.back();
-        let is_behind = last.is_some_and(|bucket| bucket.number > self.registered);
-        if (is_behind || heartbeat.elapsed() >= HEARTBEAT)
-            && let Err(error) = self.register(self.client.deadline()).await
-        {
-            if let Some(count) = self.not_there.count(self.clock.uptime(), 1) {
-                tracing::warn!(%error, count, "the writer could not say that it is there");
+        let is_behind = self.buckets.last() > self.registered;
+        let is_due = |heartbeat: Instant| is_behind || heartbeat.elapsed() >= HEARTBEAT;
+        let maintained = async {
+            if self.heartbeat.is_some_and(is_due) {
+                self.register(self.client.deadline()).await?;
             }
-            return;
-        }
-        if std::mem::take(&mut self.trims)
-            && let Err(error) = self.trim().await
-            && let Some(count) = self.not_trimmed.count(self.clock.uptime(), 1)
+            match std::mem::take(&mut self.trims) {
+                true => self.trim().await,
+                false => Ok(()),
+            }
+        };
+        if let Err(error) = maintained.await
+            && let Some(count) = self.not_maintained.count(self.clock.uptime(), 1)
         {
-            tracing::warn!(%error, count, "old changes could not be forgotten");
+            tracing::warn!(%error, count, "the log was not registered or trimmed");
         }
     }
 
-    /// Deletes the buckets that are too old, or that hold more changes than are kept.
-    ///
-    /// The last full one stays whatever is kept, for followers that are not quite at the end.
+    /// Deletes the buckets that are not to be kept.
     async fn trim(&mut self) -> Result<(), Failure> {
-        let closed = self.buckets.len().saturating_sub(2);
-        let mut left: u64 = self.buckets.iter().map(|bucket| bucket.changes).sum();
-        let is_over = |bucket: &&Bucket| {
-            left -= bucket.changes;
-            let is_old = bucket.written.elapsed() >= self.kept.retention;
-            let is_settled = u64::try_from(bucket.last.0).is_ok_and(|last| last <= self.told);
-            is_settled && (is_old || left >= self.kept.capacity)
-        };
-        let over = self.buckets.iter().take(closed).take_while(is_over).count();
-        let Some(last) = over.checked_sub(1).map(|last| &self.buckets[last]) else {
+        let Some(((seq, mark), buckets)) = self.buckets.over(self.told) else {
             return Ok(());
         };
-        let (deadline, (seq, mark), number) = (self.client.deadline(), last.last, last.number);
+        let (deadline, last) = (self.client.deadline(), *buckets.end());
         self.client
             .execute(
                 deadline,
@@ -426,7 +334,6 @@ impl Writer {
                 (seq, seq, mark, self.writer),
             )
             .await?;
-        let buckets = self.first..=number;
         drop_buckets(
             &self.client,
             &self.statements,
@@ -435,8 +342,7 @@ impl Writer {
             buckets,
         )
         .await?;
-        self.buckets.drain(..over);
-        self.first = number + 1;
+        self.buckets.dropped(last);
         Ok(())
     }
 }

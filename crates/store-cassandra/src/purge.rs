@@ -8,12 +8,11 @@ use tokio::time::Instant;
 use tower_revoke_core::{KeyDigest, StoreError, UnixTime, internal::signed_time::secs};
 
 use crate::{
+    buckets::{bucket_of, drop_buckets},
     client::was_applied,
     cursor::ScanPosition,
     error::Failure,
     inner::{AT_ONCE, Inner},
-    log::{bucket_of, drop_buckets},
-    rows::ended,
     scan::Range,
     uses::NOTICE,
 };
@@ -111,10 +110,7 @@ impl Inner {
         while let Some(from) = position {
             let page = self.scan_uses(self.client.deadline(), &range, &from);
             let (rows, next) = page.await?;
-            let ended: Vec<_> = rows
-                .into_iter()
-                .filter(|row| ended(row.until, before))
-                .collect();
+            let ended: Vec<_> = rows.into_iter().filter(|row| row.ended(before)).collect();
             if !ended.is_empty() {
                 tokio::time::sleep_until(forgets).await;
             }
@@ -169,17 +165,16 @@ impl Inner {
     async fn retire_writers(&self) -> Result<(), StoreError> {
         let deadline = self.client.deadline();
         let long = self.feed_retention.max(DAY);
-        let long = i64::try_from(long.as_millis()).unwrap_or(i64::MAX);
         for (writer, registered) in self.register(deadline).await? {
-            if registered.retired && registered.silent_for > long.saturating_mul(2) {
+            if registered.retired && registered.silent_for() > long.saturating_mul(2) {
                 self.client
                     .execute(deadline, &self.statements.forget_writer, (writer,))
                     .await?;
-            } else if !registered.retired && registered.silent_for > long {
+            } else if !registered.retired && registered.silent_for() > long {
                 self.client
                     .execute(deadline, &self.statements.retire, (writer,))
                     .await?;
-                let (last, ..) = self.newest(deadline, writer, &registered, 0).await?;
+                let (last, ..) = self.newest(deadline, &registered, 0).await?;
                 let buckets = bucket_of(registered.trimmed)..=bucket_of(last) + 1;
                 drop_buckets(&self.client, &self.statements, deadline, writer, buckets).await?;
             }

@@ -8,8 +8,10 @@ use std::{
 use tokio::time::Instant;
 use tower_revoke_core::TokenId;
 
+use crate::rows::Uses;
+
 /// A read that is made by one caller at a time. Callers that waited for it share the next one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct SharedRead<T>(tokio::sync::Mutex<Option<Reading<T>>>);
 
 /// A value, and a time before it was read.
@@ -17,12 +19,6 @@ pub(crate) struct SharedRead<T>(tokio::sync::Mutex<Option<Reading<T>>>);
 pub(crate) struct Reading<T> {
     pub(crate) asked: Instant,
     pub(crate) value: T,
-}
-
-impl<T> Default for SharedRead<T> {
-    fn default() -> Self {
-        Self(tokio::sync::Mutex::new(None))
-    }
 }
 
 impl<T: Clone> SharedRead<T> {
@@ -43,36 +39,21 @@ impl<T: Clone> SharedRead<T> {
 }
 
 /// The callers that change the uses of one token.
-#[derive(Debug)]
-pub(crate) struct TokenQueue<T> {
+#[derive(Debug, Default)]
+pub(crate) struct TokenQueue {
     /// Lets them go one after the other through one handle: at the server, concurrent conditional
     /// writes would make each other start over.
     pub(crate) lock: tokio::sync::Mutex<()>,
     /// The state of the uses.
-    pub(crate) seen: SharedRead<T>,
-}
-
-impl<T> Default for TokenQueue<T> {
-    fn default() -> Self {
-        Self {
-            lock: tokio::sync::Mutex::default(),
-            seen: SharedRead::default(),
-        }
-    }
+    pub(crate) seen: SharedRead<Uses>,
 }
 
 /// By tokens.
-#[derive(Debug)]
-pub(crate) struct TokenQueues<T>(Mutex<HashMap<TokenId, Weak<TokenQueue<T>>>>);
+#[derive(Debug, Default)]
+pub(crate) struct TokenQueues(Mutex<HashMap<TokenId, Weak<TokenQueue>>>);
 
-impl<T> Default for TokenQueues<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<T> TokenQueues<T> {
-    pub(crate) fn of(&self, token: TokenId) -> Arc<TokenQueue<T>> {
+impl TokenQueues {
+    pub(crate) fn of(&self, token: TokenId) -> Arc<TokenQueue> {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(turn) = queues.get(&token).and_then(Weak::upgrade) {
             return turn;

@@ -1,14 +1,22 @@
 //! Records for operators: revocations with their details, in the order of the partitioner.
 
-use tower_revoke_core::{Cursor, RecordFilter, RecordPage, StoreError};
+use tower_revoke_core::{Cursor, KeyDigest, LiftRecord, RecordFilter, RecordPage, StoreError};
 
 use crate::{
-    cursor::{RecordsCursor, ScanPosition},
+    cursor::{Position, ScanPosition},
     inner::Inner,
     scan::ALL,
 };
 
 impl Inner {
+    pub(crate) async fn last_lift(
+        &self,
+        key: &KeyDigest,
+    ) -> Result<Option<LiftRecord>, StoreError> {
+        let found = self.revoked(self.client.deadline(), &[*key]).await?;
+        Ok(found.into_iter().find_map(|(_, state)| state.last_lift()))
+    }
+
     pub(crate) async fn records(
         &self,
         wanted: &RecordFilter,
@@ -16,7 +24,7 @@ impl Inner {
         at_most: usize,
     ) -> Result<RecordPage, StoreError> {
         let start = match after {
-            Some(after) => RecordsCursor::read(after, self.id)?.position,
+            Some(after) => ScanPosition::read(after, &self.id)?,
             None => ScanPosition::default(),
         };
         let mut page = RecordPage::default();
@@ -38,11 +46,7 @@ impl Inner {
                 let record = state.record(key).filter(|record| wanted.wants(record));
                 if record.is_some() && page.records.len() == at_most {
                     // There is one more: the next page begins in the middle of this one.
-                    let cursor = RecordsCursor {
-                        store: self.id,
-                        position: from,
-                    };
-                    page.next = Some(cursor.write());
+                    page.next = Some(from.write(&self.id));
                     return Ok(page);
                 }
                 page.records.extend(record);

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use scylla::{DeserializeRow, value::CqlValue};
 use tower_revoke_core::{
-    Change, KeyDigest, Lift, Listed, Revocation, RevocationKey, RevocationRecord, UnixTime,
+    Change, KeyDigest, Lift, LiftRecord, Listed, Revocation, RevocationKey, RevocationRecord,
+    UnixTime,
     internal::{
         merge::{Details, KeyState, Lifted, Revoked},
         signed_time::{end, secs, time},
@@ -51,16 +52,18 @@ pub(crate) struct Key {
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
     Revoke(Revoked),
-    Lift(UnixTime, Option<Box<Details>>),
+    Lift(Lift),
     Restore(Change),
 }
 
 impl Key {
     pub(crate) fn of(digest: KeyDigest, mut rows: Vec<Row>) -> Self {
         let mut key = Self::default();
-        // Lifts first, and the newest words last.
+        // Lifts first. Of those of one time, the one that says who made it before what was written back,
+        // since the first one's details are kept; of revocations those of the last one.
         rows.sort_by(|one, other| {
-            let place = |row: &Row| (row.kind != LIFTED, row.at);
+            let is_bare = |row: &Row| row.kind == LIFTED && row.author.is_empty();
+            let place = |row: &Row| (row.kind != LIFTED, row.at, is_bare(row));
             (place(one), &one.id).cmp(&(place(other), &other.id))
         });
         for row in rows {
@@ -108,7 +111,7 @@ impl Key {
                 self.state.revoke(key, revoked);
                 false
             }
-            Order::Lift(at, details) => self.state.lift_at(key, at, details).is_some(),
+            Order::Lift(lift) => self.state.lift(&lift).is_some(),
             Order::Restore(change) => {
                 self.state.restore(&change);
                 false
@@ -187,6 +190,10 @@ impl Key {
         }));
     }
 
+    pub(crate) fn last_lift(self) -> Option<LiftRecord> {
+        self.state.lifted.map(LiftRecord::from)
+    }
+
     pub(crate) fn record(&self, digest: KeyDigest) -> Option<RevocationRecord> {
         let revoked = self.state.revoked.as_ref()?;
         let details = revoked.details.as_deref().cloned().unwrap_or_default();
@@ -212,12 +219,8 @@ impl Order {
     }
 
     pub(crate) fn lift(lift: &Lift) -> Self {
-        let details = Details {
-            rule: None,
-            by: lift.author().to_owned(),
-            reason: lift.reason().to_owned(),
-        };
-        Self::Lift(when(lift.time().unwrap_or(UnixTime::EPOCH)), details.kept())
+        let at = when(lift.time().unwrap_or(UnixTime::EPOCH));
+        Self::Lift(lift.clone().at(at))
     }
 
     /// `None` of what is not to be written back.

@@ -2,7 +2,7 @@
 
 use scylla::DeserializeRow;
 use tower_revoke_core::{
-    Listed, UnixTime, Use,
+    UnixTime, Use,
     internal::signed_time::{secs, time},
 };
 
@@ -17,15 +17,15 @@ pub(crate) struct Uses {
     pub(crate) until: Option<i64>,
 }
 
-/// The same row in a scan.
+/// The same row when those of several tokens are read.
 #[derive(DeserializeRow)]
 #[scylla(flavor = "enforce_order", skip_name_checks)]
 pub(crate) struct UsesRow {
     pub(crate) digest: Vec<u8>,
     pub(crate) max_uses: Option<i64>,
-    pub(crate) held: Option<i64>,
+    held: Option<i64>,
     pub(crate) version: Option<i64>,
-    pub(crate) until: Option<i64>,
+    until: Option<i64>,
 }
 
 impl Uses {
@@ -34,19 +34,16 @@ impl Uses {
     }
 }
 
-/// `Some` if all uses are taken.
-pub(crate) fn spent(
-    max_uses: Option<i64>,
-    held: Option<i64>,
-    until: Option<i64>,
-) -> Option<Listed> {
-    let is_spent = max_uses.zip(held).is_some_and(|(max, held)| held >= max);
-    is_spent.then(|| Listed::Spent {
-        until: until.map(time),
-    })
-}
+impl UsesRow {
+    /// `Some` with until when the uses are kept, if all are taken.
+    pub(crate) fn used_up(&self) -> Option<Option<UnixTime>> {
+        let is_used_up = self.max_uses.zip(self.held);
+        let is_used_up = is_used_up.is_some_and(|(max, held)| held >= max);
+        is_used_up.then(|| self.until.map(time))
+    }
 
-/// Whether the uses of a token expired before a time.
-pub(crate) fn ended(until: Option<i64>, before: UnixTime) -> bool {
-    until.is_some_and(|until| until < secs(before))
+    /// Whether the uses expired before a time.
+    pub(crate) fn ended(&self, before: UnixTime) -> bool {
+        self.until.is_some_and(|until| until < secs(before))
+    }
 }

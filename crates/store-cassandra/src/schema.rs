@@ -51,9 +51,7 @@ pub(crate) async fn run(
     replication: &str,
     deadline: Deadline,
 ) -> Result<(), CassandraStoreError> {
-    let found = version(client, keyspace, deadline).await?;
-    reject_newer(keyspace, found)?;
-    if found == KNOWN {
+    if known(client, keyspace, deadline).await?.is_some() {
         return Ok(());
     }
     let name = quoted(keyspace);
@@ -77,54 +75,43 @@ pub(crate) async fn id_of(
     keyspace: &str,
     deadline: Deadline,
 ) -> Result<[u8; 16], CassandraStoreError> {
-    let found = version(client, keyspace, deadline).await?;
-    reject_newer(keyspace, found)?;
-    if found < KNOWN {
+    let Some(id) = known(client, keyspace, deadline).await? else {
         return Err(CassandraStoreError::Older {
             keyspace: keyspace.to_owned(),
-            found,
+            found: 0,
             known: KNOWN,
         });
-    }
-    let select = format!(
-        "SELECT id FROM {}.store WHERE only_one = 0",
-        quoted(keyspace)
-    );
-    let ids: Vec<(Vec<u8>,)> = rows_of(client.query(deadline, select, ()).await?)?;
-    let id = ids.into_iter().next().and_then(|(id,)| id.try_into().ok());
-    id.ok_or(CassandraStoreError::Setting(
-        "the keyspace's store table is none of ours",
-    ))
+    };
+    id.try_into()
+        .map_err(|_| CassandraStoreError::Setting("the keyspace's store table is none of ours"))
 }
 
-fn reject_newer(keyspace: &str, found: u32) -> Result<(), CassandraStoreError> {
-    if found <= KNOWN {
-        return Ok(());
-    }
-    Err(CassandraStoreError::Newer {
-        keyspace: keyspace.to_owned(),
-        found,
-        known: KNOWN,
-    })
-}
-
-/// Returns the version of the tables; 0 if there are none.
-async fn version(
+/// Returns the id of the store. `None` if there are no tables.
+async fn known(
     client: &Client,
     keyspace: &str,
     deadline: Deadline,
-) -> Result<u32, CassandraStoreError> {
+) -> Result<Option<Vec<u8>>, CassandraStoreError> {
     let is_there = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND \
                     table_name = 'store'";
     let tables: Vec<(String,)> = rows_of(client.query(deadline, is_there, (keyspace,)).await?)?;
     if tables.is_empty() {
-        return Ok(0);
+        return Ok(None);
     }
     let select = format!(
-        "SELECT version FROM {}.store WHERE only_one = 0",
+        "SELECT version, id FROM {}.store WHERE only_one = 0",
         quoted(keyspace)
     );
-    let found: Vec<(i32,)> = rows_of(client.query(deadline, select, ()).await?)?;
-    let found = found.first().map_or(0, |(version,)| *version);
-    Ok(u32::try_from(found).unwrap_or(u32::MAX))
+    let found: Vec<(i32, Vec<u8>)> = rows_of(client.query(deadline, select, ()).await?)?;
+    let Some((version, id)) = found.into_iter().next() else {
+        return Ok(None);
+    };
+    match u32::try_from(version).unwrap_or(u32::MAX) {
+        KNOWN => Ok(Some(id)),
+        found => Err(CassandraStoreError::Newer {
+            keyspace: keyspace.to_owned(),
+            found,
+            known: KNOWN,
+        }),
+    }
 }

@@ -43,7 +43,7 @@ macro_rules! statements {
 statements! {
     look_up_revoked: "SELECT digest, id, kind, issued_at_or_before, until, at, issuer, claim, value, \
         author, reason FROM {k}.revoked WHERE digest IN ?",
-    look_up_uses: "SELECT DISTINCT digest, max_uses, held, until FROM {k}.uses WHERE digest IN ?",
+    look_up_uses: "SELECT DISTINCT digest, max_uses, held, version, until FROM {k}.uses WHERE digest IN ?",
     scan_revoked: "SELECT digest, id, kind, issued_at_or_before, until, at, issuer, claim, value, \
         author, reason FROM {k}.revoked WHERE token(digest) >= ? AND token(digest) <= ?",
     scan_uses: "SELECT DISTINCT digest, max_uses, held, version, until FROM {k}.uses \

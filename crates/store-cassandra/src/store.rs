@@ -41,7 +41,10 @@ impl Store for CassandraStore {
             inner.revoked(deadline, &asked),
             inner.uses_of(deadline, &asked)
         )?;
-        let mut found: HashMap<_, _> = used.into_iter().collect();
+        let used = used.into_iter();
+        let mut found: HashMap<_, _> = used
+            .map(|(key, used_up)| (key, used_up.map(|until| Listed::Spent { until })))
+            .collect();
         for (key, state) in revoked {
             let listed = found.entry(key).or_default();
             *listed = merge::listed(state.listed(), *listed);
@@ -124,11 +127,9 @@ impl Records for CassandraStore {
 
     fn last_lift<'a>(
         &'a self,
-        _: &'a KeyDigest,
+        key: &'a KeyDigest,
     ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>> {
-        Box::pin(std::future::ready(Err(StoreError::Unsupported(
-            "record of lifts",
-        ))))
+        Box::pin(self.0.last_lift(key))
     }
 }
 
@@ -148,15 +149,11 @@ impl CassandraStore {
         if orders.is_empty() {
             return Ok(false);
         }
-        let mut by_key: Vec<(KeyDigest, Vec<Order>)> = Vec::new();
-        let mut places = HashMap::new();
+        let mut by_key: HashMap<KeyDigest, Vec<Order>> = HashMap::new();
         for (key, order) in orders {
-            let place = *places.entry(key).or_insert_with(|| {
-                by_key.push((key, Vec::new()));
-                by_key.len() - 1
-            });
-            by_key[place].1.push(order);
+            by_key.entry(key).or_default().push(order);
         }
+        let by_key: Vec<_> = by_key.into_iter().collect();
         let inner = Arc::clone(&self.0);
         self.to_the_end(async move {
             let mut lifted = false;
