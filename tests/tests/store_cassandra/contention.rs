@@ -149,6 +149,11 @@ async fn only_silent_writers_are_retired(address: &str) {
     let [writer] = numbers(&session, back).await[..] else {
         panic!("only one has written");
     };
+    // Its last entry, which says that the revocation is complete, must not come after the purge.
+    let entries = "SELECT seq FROM writers.log";
+    while numbers(&session, entries).await.len() < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let three_days_ago = (now().as_secs() as i64 - 3 * 86_400) * 1_000;
     let set = "UPDATE writers.writers SET heartbeat = ? WHERE only_one = 0 AND writer = ?";
     session
