@@ -121,8 +121,7 @@ impl Inner {
         since: Option<SeenEntry>,
         at_most: usize,
     ) -> Result<Value, Failure> {
-        let keys = &self.keys[tag];
-        let mut call = SCRIPTS.feed.on(&[&keys.feed, &keys.meta]);
+        let mut call = SCRIPTS.feed.on(&self.keys[tag].all());
         let id = since.map_or_else(String::new, |seen| seen.id.write());
         let stamp = since.unwrap_or_default().stamp;
         call.arg(at_most).arg(id).arg(&stamp[..]);
@@ -165,15 +164,8 @@ impl Inner {
         changes: &mut Vec<Change>,
     ) -> Result<(usize, Option<IndexPosition>), StoreError> {
         let is_listed = position.index != USES;
-        let keys = &self.keys[position.tag];
-        let page = if is_listed {
-            let of = [keys.listed_index.as_str(), &keys.listed];
-            self.page(position, &of, at_most).await
-        } else {
-            let of = [keys.uses_index.as_str(), &keys.uses, &keys.feed, &keys.meta];
-            self.page(position, &of, at_most).await
-        };
-        let (rows, end) = self.or_error(page).await?;
+        let kind = if is_listed { "listed" } else { "uses" };
+        let (rows, end) = self.page(position, kind, at_most).await?;
         let read = rows.len();
         for Row { key, value, .. } in rows {
             changes.extend(if is_listed {
@@ -203,25 +195,21 @@ impl Inner {
     }
 
     /// Reads the entries of an index after a position, and returns the position of the last one if
-    /// there may be more. `keys` are those of `load.lua`. There may be slightly more uses than
-    /// `at_most`.
+    /// there may be more. `kind` is that of `load.lua`. There may be slightly more uses than `at_most`.
     pub(crate) async fn page(
         &self,
         position: &IndexPosition,
-        keys: &[&str],
+        kind: &str,
         at_most: usize,
-    ) -> Result<(Vec<Row>, Option<IndexPosition>), Failure> {
-        let mut call = SCRIPTS.load.on(keys);
-        let kind = if position.index == USES {
-            "uses"
-        } else {
-            "listed"
-        };
+    ) -> Result<(Vec<Row>, Option<IndexPosition>), StoreError> {
+        let mut call = SCRIPTS.load.on(&self.keys[position.tag].all());
         call.arg(at_most).arg(kind);
         call.arg(&position.score).arg(&position.keys);
-        let answer = self.client.ask(position.tag, &Request::read(call)).await?;
+        let answer = self.client.ask(position.tag, &Request::read(call)).await;
+        let answer = self.or_error(answer).await?;
+        let wrong = |what| Failure::from(RedisStoreError::Malformed(what)).into();
         let [score, last, rows @ ..] = list(&answer) else {
-            return Err(RedisStoreError::Malformed("the answer to a load").into());
+            return Err(wrong("the answer to a load"));
         };
         let next = (!bytes(last).is_empty()).then(|| IndexPosition {
             score: bytes(score).to_vec(),
@@ -237,7 +225,7 @@ impl Inner {
                 return None;
             }
             let key = bytes(key).try_into().ok().map(KeyDigest::from_bytes);
-            let key = key.ok_or(RedisStoreError::Malformed("a key"));
+            let key = key.ok_or_else(|| wrong("a key"));
             Some(key.map(|key| Row {
                 key,
                 value: bytes(value).to_vec(),

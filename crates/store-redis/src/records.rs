@@ -46,12 +46,9 @@ impl Inner {
         }
         let mut records = Vec::new();
         loop {
-            let keys = &self.keys[position.tag];
             // No more than fit, since the page ends at the position after the last one read.
             let room = PAGE.min(at_most - records.len());
-            let of = [keys.listed_index.as_str(), &keys.listed, &keys.details];
-            let page = self.page(&position, &of, room).await;
-            let (rows, end) = self.or_error(page).await?;
+            let (rows, end) = self.page(&position, "records", room).await?;
             for row in rows {
                 let record = record(&row).ok_or_else(malformed)?;
                 records.extend(Some(record).filter(|record| wanted.wants(record)));

@@ -116,6 +116,22 @@ impl Keys {
             meta: key("meta"),
         }
     }
+
+    /// Returns all keys, in the order in which scripts take them.
+    pub(crate) fn all(&self) -> [&str; 10] {
+        [
+            &self.uses,
+            &self.feed,
+            &self.meta,
+            &self.held,
+            &self.uses_index,
+            &self.listed,
+            &self.details,
+            &self.lifted,
+            &self.listed_index,
+            &self.lifted_index,
+        ]
+    }
 }
 
 /// The tag of a key, out of so many.

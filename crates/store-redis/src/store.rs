@@ -64,14 +64,7 @@ impl Store for RedisStore {
     async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
         let inner = &self.0;
         let tag = inner.tag(&KeyDigest::of_token(use_.token));
-        let keys = &inner.keys[tag];
-        let mut call = SCRIPTS.return_use.on(&[
-            &keys.uses,
-            &keys.held,
-            &keys.feed,
-            &keys.meta,
-            &keys.uses_index,
-        ]);
+        let mut call = SCRIPTS.return_use.on(&inner.keys[tag].all());
         inner
             .stamped(&mut call, inner.trims(1))
             .arg(&use_.token.as_bytes()[..])
@@ -230,17 +223,7 @@ impl Inner {
     }
 
     fn updates(&self, tag: usize, updates: &[Update]) -> Cmd {
-        let keys = &self.keys[tag];
-        let mut call = SCRIPTS.revoke.on(&[
-            &keys.listed,
-            &keys.details,
-            &keys.lifted,
-            &keys.listed_index,
-            &keys.lifted_index,
-            &keys.feed,
-            &keys.meta,
-            &keys.uses_index,
-        ]);
+        let mut call = SCRIPTS.revoke.on(&self.keys[tag].all());
         self.stamped(&mut call, self.trims(updates.len()));
         for update in updates {
             call.arg(&update.command).arg(&update.details);
@@ -250,19 +233,7 @@ impl Inner {
 
     /// Returns how many entries were removed, and whether there are more.
     async fn purge(&self, tag: usize, before: UnixTime) -> Result<(u64, bool), Failure> {
-        let keys = &self.keys[tag];
-        let mut call = SCRIPTS.purge.on(&[
-            &keys.listed,
-            &keys.details,
-            &keys.lifted,
-            &keys.uses,
-            &keys.held,
-            &keys.listed_index,
-            &keys.lifted_index,
-            &keys.uses_index,
-            &keys.feed,
-            &keys.meta,
-        ]);
+        let mut call = SCRIPTS.purge.on(&self.keys[tag].all());
         call.arg(&self.keep)
             .arg(&wire::time(before)[..])
             .arg(PURGED_AT_ONCE);

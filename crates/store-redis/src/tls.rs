@@ -10,6 +10,7 @@ use rustls::{
 use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tower_revoke_core::BoxError;
 
 use crate::error::RedisStoreError;
 
@@ -18,6 +19,31 @@ use crate::error::RedisStoreError;
 pub(crate) struct Pem {
     pub(crate) roots: Option<Vec<u8>>,
     pub(crate) client: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Pem {
+    fn client_config(&self) -> Result<ClientConfig, BoxError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()?;
+        let config = match &self.roots {
+            Some(pem) => {
+                let mut roots = RootCertStore::empty();
+                for root in certificates(pem)? {
+                    roots.add(root)?;
+                }
+                config.with_root_certificates(roots)
+            }
+            None => config
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Verifier::new(provider)?)),
+        };
+        Ok(match &self.client {
+            Some((chain, key)) => config
+                .with_client_auth_cert(certificates(chain)?, PrivateKeyDer::from_pem_slice(key)?)?,
+            None => config.with_no_client_auth(),
+        })
+    }
 }
 
 impl fmt::Debug for Pem {
@@ -34,34 +60,8 @@ pub(crate) struct Tls(TlsConnector);
 
 impl Tls {
     pub(crate) fn new(pem: &Pem) -> Result<Self, RedisStoreError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(failed)?;
-        let config = match &pem.roots {
-            Some(pem) => {
-                let mut roots = RootCertStore::empty();
-                for root in certificates(pem)? {
-                    roots.add(root).map_err(failed)?;
-                }
-                config.with_root_certificates(roots)
-            }
-            None => {
-                let verifier = Verifier::new(provider).map_err(failed)?;
-                config
-                    .dangerous()
-                    .with_custom_certificate_verifier(Arc::new(verifier))
-            }
-        };
-        let config = match &pem.client {
-            Some((chain, key)) => {
-                let key = PrivateKeyDer::from_pem_slice(key).map_err(failed)?;
-                config
-                    .with_client_auth_cert(certificates(chain)?, key)
-                    .map_err(failed)?
-            }
-            None => config.with_no_client_auth(),
-        };
+        let config = pem.client_config();
+        let config = config.map_err(|error| RedisStoreError::Tls(Arc::from(error)))?;
         Ok(Self(TlsConnector::from(Arc::new(config))))
     }
 
@@ -82,18 +82,10 @@ impl fmt::Debug for Tls {
     }
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, RedisStoreError> {
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(failed)?;
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, BoxError> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?;
     if certificates.is_empty() {
-        return Err(RedisStoreError::Setting(
-            "there is no certificate in the PEM",
-        ));
+        return Err("the PEM contains no certificate".into());
     }
     Ok(certificates)
-}
-
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> RedisStoreError {
-    RedisStoreError::Tls(Arc::new(error))
 }

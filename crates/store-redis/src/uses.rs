@@ -119,13 +119,12 @@ impl Drop for ScriptSlot {
 
 /// Sends the script, and returns the replies in the order of the uses.
 async fn ask(inner: &Inner, tag: usize, uses: &[Use]) -> Result<Vec<UseReply>, Failure> {
-    let keys = &inner.keys[tag];
-    let mut of = vec![keys.uses.as_str(), &keys.feed];
+    let keys = inner.keys[tag].all();
     let trims = inner.trims(uses.len());
-    if trims.is_some() || !may_all_be_first(uses) {
-        of.extend([keys.meta.as_str(), &keys.held, &keys.uses_index]);
-    }
-    let mut call = SCRIPTS.take_use.on(&of);
+    let needs_all = trims.is_some() || !may_all_be_first(uses);
+    let mut call = SCRIPTS
+        .take_use
+        .on(if needs_all { &keys } else { &keys[..2] });
     inner.stamped(&mut call, trims);
     push_uses(&mut call, uses);
     let answer = inner.client.ask(tag, &Request::write(call)).await?;

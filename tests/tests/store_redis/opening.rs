@@ -157,7 +157,7 @@ async fn tls_connects_only_to_a_trusted_server() {
     // An invalid certificate is reported before anything is sent.
     let wrong = RedisStore::builder(&url("localhost")).tls_roots("no certificate");
     let error = wrong.connect().await.unwrap_err();
-    assert!(matches!(error, RedisStoreError::Setting(_)), "{error:?}");
+    assert!(matches!(error, RedisStoreError::Tls(_)), "{error:?}");
 }
 
 #[tokio::test]

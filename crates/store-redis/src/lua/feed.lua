@@ -1,7 +1,6 @@
--- Reads the feed. KEYS: feed, meta. ARGV: page size; the id and stamp of the last entry seen, or '' to
+-- Reads the feed. ARGV: page size; the id and stamp of the last entry seen, or '' to
 -- read only the last entry. Returns 'ok', 'old' (trimmed) or 'back' (unknown entry), then id, stamp and
 -- changes of each entry.
-local feed, meta = KEYS[1], KEYS[2]
 local at_most, seen, stamp = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local rejected = no_writes(meta)
 if rejected then return redis.error_reply(rejected) end

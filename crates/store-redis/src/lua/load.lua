@@ -1,10 +1,10 @@
--- Reads a page of an index by score, and writes nothing. KEYS: index, values; for uses then feed and meta,
--- for revocations then details or none. ARGV: page size; 'uses' or 'listed'; score and member to
--- continue after, or ''. Returns score and member to continue after, or '' at the end; then key, value
+-- Reads a page of an index by score, and writes nothing. ARGV: page size; 'uses', 'listed', or 'records'
+-- for revocations with details; score and member to continue after, or ''. Returns score and member to continue after, or '' at the end; then key, value
 -- and details of each entry. The keys of one member are never split, and the first page of uses has all
 -- that are not indexed yet, so a page may be larger.
-local index, values, third = KEYS[1], KEYS[2], KEYS[3]
 local at_most, are_uses = tonumber(ARGV[1]), ARGV[2] == 'uses'
+local index, values = listed_index, listed
+if are_uses then index, values = uses_index, uses end
 local last_score, last_keys = ARGV[3], ARGV[4]
 
 -- Members with one score are ordered by their bytes.
@@ -55,7 +55,7 @@ end
 if found_all then last_score, last_keys = '', '' end
 local answer = { last_score, last_keys }
 if are_uses and ARGV[4] == '' then
-  for _, more in pairs(not_indexed(third, KEYS[4])) do
+  for _, more in pairs((not_indexed())) do
     for at = 1, #more, 16 do keys[#keys + 1] = more:sub(at, at + 15) end
   end
 end
@@ -63,7 +63,7 @@ end
 for first = 1, #keys, 1000 do
   local last = math.min(first + 999, #keys)
   local found, said = call('HMGET', values, unpack(keys, first, last)), nil
-  if third and not are_uses then said = call('HMGET', third, unpack(keys, first, last)) end
+  if ARGV[2] == 'records' then said = call('HMGET', details, unpack(keys, first, last)) end
   for i = first, last do
     answer[#answer + 1] = keys[i]
     answer[#answer + 1] = found[i - first + 1] or ''

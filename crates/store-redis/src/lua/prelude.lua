@@ -1,6 +1,9 @@
 -- Shared by all scripts. A time is 8 bytes, big-endian; an expiry is a byte, 1 for none or 0, and a
 -- time. They are compared as numbers, since Lua compares strings by the server's locale.
 local call = redis.call
+-- The order is that of `Keys::all`. A script that is given other keys says so.
+local uses, feed, meta, held, uses_index = unpack(KEYS)
+local listed, details, lifted, listed_index, lifted_index = unpack(KEYS, 6)
 local ONE = '\0\0\0\1'
 
 -- Why the server takes no writes, or nil: it is a replica, or has too few replicas. Deletes a field that
@@ -48,7 +51,7 @@ local LENGTHS = { S = 26, A = 26, F = 17, L = 34, T = 34, U = 42, V = 34 }
 
 -- The spent tokens in the feed that are not in the index of uses yet: strings of keys by their end.
 -- Also the id of the last entry, or nil if all are indexed, and the number of changes since.
-local function not_indexed(feed, meta)
+local function not_indexed()
   local from = call('HGET', meta, 'indexed')
   local by_end, last, count = {}, nil, 0
   local function add(till, keys)
@@ -82,8 +85,8 @@ local function note(hash, field, ...)
 end
 
 -- Returns the number of changes in the feed.
-local function index_spent(feed, meta, index)
-  local by_end, last, count = not_indexed(feed, meta)
+local function index_spent()
+  local by_end, last, count = not_indexed()
   count = count + tonumber(call('HGET', meta, 'kept') or 0)
   if not last then return count end
   note(meta, 'indexed', last, 'kept', count)
@@ -92,7 +95,7 @@ local function index_spent(feed, meta, index)
     local last_second = score(till)
     for at = 1, #keys, length do
       -- Never to a lower score: the same keys may have been spent with two expiries.
-      call('ZADD', index, 'GT', last_second, keys:sub(at, at + length - 1))
+      call('ZADD', uses_index, 'GT', last_second, keys:sub(at, at + length - 1))
     end
   end
   return count
@@ -104,11 +107,11 @@ local TRIMMED_AT_ONCE = 4096
 -- Trims entries older than the retention or beyond the capacity, which `keep` has, once their uses are
 -- indexed. Notes the last one that was trimmed: a reader that has seen that one has missed nothing.
 -- Returns whether there may be more to trim.
-local function trim(feed, meta, index, keep)
+local function trim(keep)
   local retention, capacity = keep:match('^(%d+) (%d+)$')
   local time = call('TIME')
   local before = time[1] * 1000 + math.floor(time[2] / 1000) - retention
-  local had = index_spent(feed, meta, index)
+  local had = index_spent()
   local kept, trimmed, last = had, 0, nil
   local function read(count)
     local page = call('XRANGE', feed, last and '(' .. last[1] or '-', '+', 'COUNT', count)
@@ -131,9 +134,9 @@ end
 
 -- Adds changes as one entry, and trims the feed unless `keep` is ''. The random stamp distinguishes
 -- the entry from those of any other history. `first.lua` adds such entries too.
-local function announce(feed, meta, index, keep, stamp, changes)
+local function announce(keep, stamp, changes)
   if #changes > 0 then
     call('XADD', feed, '*', 'c', table.concat(changes), 'n', stamp, 'k', #changes)
   end
-  if keep ~= '' then trim(feed, meta, index, keep) end
+  if keep ~= '' then trim(keep) end
 end

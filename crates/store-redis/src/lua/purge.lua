@@ -1,9 +1,5 @@
--- Removes expired entries. KEYS: listed, details, lifted, uses, held, listed index, lifted index, uses
--- index, feed, meta. ARGV: how to trim the feed, the time before which entries expired, page size.
+-- Removes expired entries. ARGV: how to trim the feed, the time before which entries expired, page size.
 -- Returns how many entries were removed, and whether there may be more.
-local listed, details, lifted, uses, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local listed_index, lifted_index, uses_index = KEYS[6], KEYS[7], KEYS[8]
-local feed, meta = KEYS[9], KEYS[10]
 local before, at_most = ARGV[2], tonumber(ARGV[3])
 local went, more = 0, 0
 -- Members of the index of uses that are read at once.
@@ -11,7 +7,7 @@ local PLACES = 8
 
 local purged, now = call('HGET', uses, 'purged'), score('\0' .. before)
 if not purged or tonumber(purged) < tonumber(now) then note(uses, 'purged', now) end
-if trim(feed, meta, uses_index, ARGV[1]) then more = 1 end
+if trim(ARGV[1]) then more = 1 end
 local ended = '(' .. now
 
 local function ended_in(index, limit)

@@ -1,11 +1,7 @@
 -- Executes commands on revocations. Their kinds are 'T' (a token), 'U' (a rule) and 'V' (a spent
--- token). KEYS: listed, details, lifted, listed index, lifted index, feed,
--- meta, index of uses. ARGV: how to trim, stamp, then pairs of a command and details for operators.
--- A command is a letter, a key and, for 'R' and 'B' (revoke, restore): kind, expiry, time, of a rule
+-- token). ARGV: how to trim, stamp, then pairs of a command and details for operators. A command is a letter, a key and, for 'R' and 'B' (revoke, restore): kind, expiry, time, of a rule
 -- also issued at or before; for 'L' (lift): time; for 'D' (restore a lift): time, expiry. Returns 1 or
 -- 0 for each: whether it had an effect.
-local listed, details, lifted = KEYS[1], KEYS[2], KEYS[3]
-local listed_index, lifted_index, feed, meta, uses_index = unpack(KEYS, 4)
 local changes, answers = {}, {}
 
 local function next_second(time)
@@ -104,5 +100,5 @@ for i = 3, #ARGV, 2 do
   local order = ARGV[i]
   answers[#answers + 1] = orders[order:sub(1, 1)](order:sub(2, 17), order:sub(18), ARGV[i + 1])
 end
-announce(feed, meta, uses_index, ARGV[1], ARGV[2], changes)
+announce(ARGV[1], ARGV[2], changes)
 return answers

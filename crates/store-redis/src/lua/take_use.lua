@@ -1,8 +1,7 @@
--- Takes uses. KEYS: uses, feed; then meta, held and index unless the uses are of distinct single-use
--- tokens and trim nothing. ARGV: how to trim, stamp, the changes if all are first uses, the earliest
+-- Takes uses. KEYS: all, or the first two if the uses are of distinct single-use tokens and trim nothing.
+-- ARGV: how to trim, stamp, the changes if all are first uses, the earliest
 -- expiry as a score; then of each use the key and the value if it is the first: limit, 1, expiry, id.
 -- Returns 5 bytes for each use: a letter and a number.
-local uses, feed, meta, held, index = unpack(KEYS)
 local changes, answers = {}, {}
 
 local purged = call('HGET', uses, 'purged')
@@ -35,7 +34,7 @@ local function ask_again(key, id, limit, till)
       changes[#changes + 1] = (till == old_till and 'A' or 'S') .. key .. till
     else
       -- It is not in the feed, from which others get into the index.
-      call('ZADD', index, 'GT', score(till), key)
+      call('ZADD', uses_index, 'GT', score(till), key)
     end
   end
   return 'W' .. struct.pack('>I4', of - count)
@@ -54,10 +53,10 @@ for at = 5, #ARGV, 2 do
     end
   elseif call('HSETNX', uses, key, first:sub(1, 17)) == 1 then
     call('ZADD', held, 0, key .. id)
-    call('ZADD', index, 'GT', score(till), key)
+    call('ZADD', uses_index, 'GT', score(till), key)
     answer = 'W' .. struct.pack('>I4', struct.unpack('>I4', limit) - 1)
   end
   answers[#answers + 1] = answer or ask_again(key, id, limit, till)
 end
-announce(feed, meta, index, ARGV[1], ARGV[2], changes)
+announce(ARGV[1], ARGV[2], changes)
 return table.concat(answers)
