@@ -10,11 +10,11 @@ use tower_revoke_core::{
 };
 
 use crate::{
-    backend::{Batch, Digest, columns_of},
+    backend::{Batch, Digest, Event, columns_of},
     columns::{self, Columns},
     error::{Failure, Kind},
     op::Answer,
-    rules::{Done, Keys, Known, Uses},
+    rules::{Done, Keys, Known, USED_UP, Uses},
     text::{Dialect, IN_A_LIST, Packets},
     value::{end, secs, written},
 };
@@ -375,23 +375,22 @@ fn writes(tables: &Tables, known: &Known, done: &Done, at_most: usize) -> Result
     packets.rows(&drop(&tables.revoked, "digest IN ("), gone, ")")?;
     let returned = known.held.deleted().map(|(token, id)| pair(token, id));
     packets.rows(&drop(&tables.held, dialect.pairs), returned, ")")?;
-    let [before, after] = dialect.event_until;
-    let events = done.events.iter().map(|event| {
-        let until = event
-            .until
-            .map_or("NULL".to_owned(), |until| until.to_string());
-        let row = dialect
-            .row()
-            .int(event.seq)
-            .int(event.mark)
-            .raw(dialect.now);
-        let row = row
-            .int(event.what)
-            .bytes(Some(&event.digest))
-            .int(event.issued);
-        row.raw(format_args!("{before}{until}{after}"))
-            .int(event.at)
-            .end()
+    let [before, after] = dialect.untils;
+    // Tokens that are used up one after the other share a row, which has the number of the last.
+    let is_run = |event: &Event, next: &Event| event.what == USED_UP && next.what == USED_UP;
+    let events = done.events.chunk_by(is_run).filter_map(|run| {
+        let last = run.last()?;
+        let digests: Vec<_> = run.iter().map(|event| event.digest).collect();
+        let untils = run.iter().map(|event| match event.until {
+            Some(until) => until.to_string(),
+            None => "NULL".to_owned(),
+        });
+        let untils = untils.collect::<Vec<_>>().join(",");
+        let row = dialect.row().int(last.seq).int(last.mark).raw(dialect.now);
+        let row = row.int(last.what).bytes(Some(digests.as_flattened()));
+        let row = row.int(last.issued);
+        let row = row.raw(format_args!("{before}{untils}{after}"));
+        Some(row.int(last.at).end())
     });
     // Not `put`: a number that exists already must be an error.
     packets.rows(

@@ -9,7 +9,7 @@ use tower_revoke_core::{
 };
 
 use crate::{
-    backend::{self, Digest, Feed, Revoked, Used, listed},
+    backend::{self, Digest, Event, Feed, Revoked, Used, listed},
     error::Failure,
     rules::Uses,
     value::{read, time},
@@ -112,35 +112,28 @@ pub(crate) fn answers(
     Ok(answers.collect())
 }
 
-/// Reads the state of the feed, without events, from the first six columns of a row.
+/// Reads the feed from rows that each hold its state and at most one row of events. Those are numbered
+/// without gaps, and the last has the number of the row. Their expiries are a list, as text.
 pub(crate) fn feed(rows: &[impl Columns]) -> Result<Feed, Failure> {
     let first = rows.first().ok_or(Failure::Garbled("the feed's state"))?;
-    Ok(Feed {
-        store: first.digest(0)?,
-        last: (first.number(1)?, first.number(2)?),
-        trimmed: (first.number(3)?, first.number(4)?),
-        seen: first.int(5)?,
-        events: Vec::with_capacity(rows.len()),
-    })
-}
-
-/// Reads the feed from rows that each hold its state and at most one row of events. Those are numbered
-/// without gaps, and the last has the number of the row. `untils` reads their expiries.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(crate) fn feed_by_batch<R: Columns>(
-    rows: &[R],
-    untils: impl Fn(&R) -> Result<Vec<Option<i64>>, Failure>,
-) -> Result<Feed, Failure> {
-    let mut feed = feed(rows)?;
+    let mut events = Vec::with_capacity(rows.len());
     for row in rows {
         let Some(last) = row.int(6)? else { break };
         let digests = row.bytes(9)?.unwrap_or_default().as_chunks().0;
-        for (before_last, (digest, until)) in (0..digests.len() as i64)
-            .rev()
-            .zip(digests.iter().zip(untils(row)?))
-        {
-            feed.events.push(backend::Event {
-                seq: last.saturating_sub(before_last),
+        let first = last.saturating_sub_unsigned(digests.len() as u64);
+        let untils = row.text(11)?.unwrap_or_default();
+        let untils = untils.trim_matches(['[', ']', '{', '}']).split(',');
+        let untils: Vec<_> = untils.collect();
+        if untils.len() != digests.len() {
+            return Err(Failure::Garbled("a change"));
+        }
+        for ((seq, digest), until) in (first..last).zip(digests).zip(untils) {
+            let until = match until.eq_ignore_ascii_case("null") {
+                true => None,
+                false => Some(until.parse().map_err(|_| Failure::Garbled("an expiry"))?),
+            };
+            events.push(Event {
+                seq: seq.saturating_add(1),
                 mark: row.number(7)?,
                 what: row.number(8)?,
                 digest: *digest,
@@ -150,26 +143,13 @@ pub(crate) fn feed_by_batch<R: Columns>(
             });
         }
     }
-    Ok(feed)
-}
-
-/// Reads the feed from rows that each hold its state and at most one event.
-#[cfg(feature = "mysql")]
-pub(crate) fn feed_by_event(rows: &[impl Columns]) -> Result<Feed, Failure> {
-    let mut feed = feed(rows)?;
-    for row in rows {
-        let Some(seq) = row.int(6)? else { break };
-        feed.events.push(backend::Event {
-            seq,
-            mark: row.number(7)?,
-            what: row.number(8)?,
-            digest: row.digest(9)?,
-            issued: row.int(10)?,
-            until: row.int(11)?,
-            at: row.number(12)?,
-        });
-    }
-    Ok(feed)
+    Ok(Feed {
+        store: first.digest(0)?,
+        last: (first.number(1)?, first.number(2)?),
+        trimmed: (first.number(3)?, first.number(4)?),
+        seen: first.int(5)?,
+        events,
+    })
 }
 
 /// Reads a revocation from: digest, issued, until, at, whether it is spent.

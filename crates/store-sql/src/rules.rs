@@ -156,7 +156,7 @@ pub(crate) struct Done {
 
 /// The kinds of events.
 const REVOKED: i64 = 0;
-const USED_UP: i64 = 1;
+pub(crate) const USED_UP: i64 = 1;
 const LIFTED: i64 = 2;
 const RETURNED: i64 = 3;
 const SPENT: i64 = 4;

@@ -22,8 +22,8 @@ pub(crate) struct Dialect {
     pub(crate) bytes: [&'static str; 2],
     /// Around the hex digits of a text in UTF-8.
     pub(crate) text: [&'static str; 2],
-    /// Around the expiry of an event.
-    pub(crate) event_until: [&'static str; 2],
+    /// Around the list of the expiries of events.
+    pub(crate) untils: [&'static str; 2],
     /// The time of a new event, by the clock of the server.
     pub(crate) now: &'static str,
     /// Follows the name of a table whose rows are read by their keys.
@@ -231,7 +231,7 @@ mod tests {
     const PLAIN: Dialect = Dialect {
         bytes: ["x'", "'"],
         text: ["_utf8mb4 x'", "'"],
-        event_until: ["", ""],
+        untils: ["", ""],
         now: "",
         by_key: "",
         pairs: "",

@@ -50,7 +50,7 @@ async fn the_feed_loses_no_change_of_a_slow_transaction() {
     let seq: i64 = row.get(0);
     let digest = key(1);
     let event =
-        "INSERT INTO tower_revoke_events VALUES (?, 1, UNIX_TIMESTAMP(), 0, ?, NULL, NULL, 0)";
+        "INSERT INTO tower_revoke_events VALUES (?, 1, UNIX_TIMESTAMP(), 0, ?, NULL, '[NULL]', 0)";
     let event = sqlx::query(event)
         .bind(seq + 1)
         .bind(&digest.as_bytes()[..]);

@@ -51,17 +51,19 @@ CREATE TABLE IF NOT EXISTS `{p}held` (
     PRIMARY KEY (token, use_id)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- The feed. what: 0 revoked, 1 used up, 2 lifted, 3 returned, 4 revoked as spent. Events are numbered under the lock on
--- the row of the table store. With AUTO_INCREMENT, a lower number could be committed after a higher
--- one, and readers would miss it.
+-- The feed. what: 0 revoked, 1 used up, 2 lifted, 3 returned, 4 revoked as spent. Tokens that were
+-- used up together share a row: seq is the number of its last event, and the others count down from
+-- it. Events are numbered under the lock on the row of the table store. With AUTO_INCREMENT, a lower
+-- number could be committed after a higher one, and readers would miss it.
 CREATE TABLE IF NOT EXISTS `{p}events` (
     seq BIGINT NOT NULL PRIMARY KEY,
     mark BIGINT NOT NULL,
     written BIGINT NOT NULL,
     what BIGINT NOT NULL,
-    digest BINARY(16) NOT NULL,
+    digests MEDIUMBLOB NOT NULL,
     issued_at_or_before BIGINT,
-    until BIGINT,
+    -- A list in brackets, with an expiry or NULL for each digest.
+    untils MEDIUMBLOB NOT NULL,
     at BIGINT NOT NULL
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 

@@ -31,9 +31,16 @@ pub(super) async fn trim(link: &mut Link, tables: &Tables, trim: Trim) -> Result
         return back(link, tables).await;
     };
     let mut packets = Packets::new(link.packet);
+    // Only whole rows are removed, so the cut moves back to the last event of one.
+    let of_last = |column: &str| {
+        let select = format!("SELECT {column} FROM {events} WHERE seq <= {cut}");
+        format!("({select} ORDER BY seq DESC LIMIT 1)")
+    };
     packets.add(&format!(
-        "UPDATE {store} SET trimmed={cut}, trimmed_mark=(SELECT mark FROM {events} \
-         WHERE seq={cut}) WHERE only_one=1"
+        "UPDATE {store} SET trimmed=COALESCE({}, trimmed), \
+         trimmed_mark=COALESCE({}, trimmed_mark) WHERE only_one=1",
+        of_last("seq"),
+        of_last("mark"),
     ));
     packets.add(&format!("DELETE FROM {events} WHERE seq <= {cut}"));
     commit(link, tables, packets).await

@@ -44,16 +44,18 @@ impl Reader for MySql {
 
     async fn feed(&self, after: i64, at_most: usize) -> Result<Feed, Failure> {
         let Tables { store, events, .. } = &self.tables;
-        // LEFT JOIN: the state is returned even if there are no events.
+        // LEFT JOIN: the state is returned even if there are no events. A row can hold several events
+        // under the number of the last, but never more than a page. Numbers have no gaps, so this
+        // range includes the next row if there is one.
+        let last = after.saturating_add_unsigned(at_most as u64);
         let statement = format!(
             "SELECT s.id, s.seq, s.mark, s.trimmed, s.trimmed_mark, \
              (SELECT seen.mark FROM {events} seen WHERE seen.seq = {after}), \
-             e.seq, e.mark, e.what, e.digest, e.issued_at_or_before, e.until, e.at \
-             FROM {store} s LEFT JOIN \
-             (SELECT * FROM {events} WHERE seq > {after} ORDER BY seq LIMIT {at_most}) e ON 1 = 1 \
+             e.seq, e.mark, e.what, e.digests, e.issued_at_or_before, e.untils, e.at \
+             FROM {store} s LEFT JOIN {events} e ON e.seq > {after} AND e.seq <= {last} \
              ORDER BY e.seq {ALL}"
         );
-        columns::feed_by_event(&self.rows(&statement).await?)
+        columns::feed(&self.rows(&statement).await?)
     }
 
     async fn revoked(

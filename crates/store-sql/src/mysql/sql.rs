@@ -6,7 +6,7 @@ use crate::{batch::Tables, text::Dialect};
 pub(super) const DIALECT: Dialect = Dialect {
     bytes: ["x'", "'"],
     text: ["_utf8mb4 x'", "'"],
-    event_until: ["", ""],
+    untils: ["'[", "]'"],
     now: "UNIX_TIMESTAMP()",
     // The optimizer may prefer a scan if it believes that there are few rows.
     by_key: " FORCE INDEX (PRIMARY)",

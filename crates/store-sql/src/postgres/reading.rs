@@ -30,7 +30,7 @@ impl Reader for Postgres {
         let query = sqlx::query(&self.statements.feed).bind(after);
         let is_standby = |row: &PgRow| Ok(row.try_get(13)?);
         let rows = self.fresh(query.bind(limit(at_most)), is_standby).await?;
-        columns::feed_by_batch(&rows, |row| Ok(row.try_get(11)?))
+        columns::feed(&rows)
     }
 
     async fn revoked(

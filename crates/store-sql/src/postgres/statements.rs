@@ -7,7 +7,7 @@ use crate::{backend::Digest, batch::Tables, text::Dialect};
 const DIALECT: Dialect = Dialect {
     bytes: ["E'\\\\x", "'"],
     text: ["convert_from(E'\\\\x", "','UTF8')"],
-    event_until: ["'{", "}'"],
+    untils: ["'{", "}'"],
     now: "DEFAULT",
     by_key: "",
     pairs: "(token,use_id) IN (",
@@ -87,7 +87,7 @@ impl Statements {
                 "SELECT s.id, s.seq, s.mark, s.trimmed, s.trimmed_mark, \
                  (SELECT mark FROM {schema}.events WHERE seq = $1), \
                  e.seq, e.mark, e.what, e.digests, e.issued_at_or_before, \
-                 e.untils, e.at, pg_is_in_recovery() \
+                 e.untils::text, e.at, pg_is_in_recovery() \
                  FROM {schema}.state s LEFT JOIN LATERAL \
                  (SELECT * FROM {schema}.events WHERE seq > $1 AND seq <= $1 + $2) e ON true \
                  ORDER BY e.seq",

@@ -69,7 +69,7 @@ impl Reader for Sqlite {
 
     async fn feed(&self, after: i64, at_most: usize) -> Result<Feed, Failure> {
         let query = sqlx::query(FEED).bind(after).bind(limit(at_most));
-        columns::feed_by_batch(&query.fetch_all(&self.pool).await?, untils)
+        columns::feed(&query.fetch_all(&self.pool).await?)
     }
 
     async fn revoked(
@@ -139,18 +139,6 @@ impl Sqlite {
         let query = sqlx::query(statement).bind(behind(&after));
         Ok(query.bind(limit(at_most)).fetch_all(&self.pool).await?)
     }
-}
-
-/// Reads the expiries of a row of events.
-fn untils(row: &SqliteRow) -> Result<Vec<Option<i64>>, Failure> {
-    let untils: &str = row.try_get(11)?;
-    let untils = untils.trim_matches(['[', ']']).split(',');
-    let read = |until: &str| match until.eq_ignore_ascii_case("null") {
-        true => Ok(None),
-        false => until.parse().map(Some),
-    };
-    let untils: Result<_, _> = untils.map(read).collect();
-    untils.map_err(|_| Failure::Garbled("an expiry"))
 }
 
 /// Returns the digest after which a page begins. The empty one sorts before all others.

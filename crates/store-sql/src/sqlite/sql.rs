@@ -16,7 +16,7 @@ use crate::{
 static DIALECT: Dialect = Dialect {
     bytes: ["x'", "'"],
     text: ["CAST(x'", "' AS TEXT)"],
-    event_until: ["'[", "]'"],
+    untils: ["'[", "]'"],
     now: "unixepoch()",
     by_key: "",
     pairs: "(token,use_id) IN (VALUES ",
