@@ -54,6 +54,15 @@ impl RevocationKey {
         Self::claim(issuer, "sid", session)
     }
 
+    /// Makes the key of all tokens of a grant (`grant_id`): the refresh tokens that go back to one
+    /// authorization, and the access tokens that were issued for them. See
+    /// [`Revocation::of_grant`](crate::Revocation::of_grant).
+    ///
+    /// A verifier must be configured to check it, as for every [`claim`](Self::claim).
+    pub fn grant(issuer: impl Into<String>, grant: impl Into<String>) -> Self {
+        Self::claim(issuer, "grant_id", grant)
+    }
+
     /// Makes the key of all tokens with a claim of the user's choice.
     ///
     /// The verifier must be configured to check that claim, see

@@ -35,6 +35,10 @@ pub struct Revocation {
     reason: String,
 }
 
+/// The `iat` up to which the revocation of a grant concerns its tokens: the end of the year 9999. It
+/// marks rules that end with the grant, and not with the tokens that were issued before a time.
+pub const WHENEVER_ISSUED: UnixTime = UnixTime::from_secs(253_402_300_799);
+
 /// Why a token is not accepted any more. Decides which status the token has, and so which
 /// rejection its requests get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,6 +116,33 @@ impl Revocation {
         Ok(rule)
     }
 
+    /// Revokes all tokens of a grant, whenever they are issued. `latest_exp` is the latest `exp` that
+    /// any of them has, without any leeway; `None` means that one of them never expires.
+    ///
+    /// Stores keep it until `latest_exp` + [`retention::MARGIN`], whatever the list's
+    /// [`max_token_life`](crate::Revocations::max_token_life). A token under the key that expires later
+    /// would become valid again, so the issuer must not issue one.
+    ///
+    /// ```
+    /// use tower_revoke_core::{Revocation, RevocationKey, UnixTime};
+    ///
+    /// let grant = RevocationKey::grant("https://id.example.com", "g1");
+    /// let latest_exp = UnixTime::from_secs(1_700_000_000);
+    /// let revocation = Revocation::of_grant(grant, Some(latest_exp))?;
+    /// assert_eq!(revocation.retained_until(), Some(UnixTime::from_secs(1_700_000_300)));
+    /// # Ok::<(), tower_revoke_core::RevocationError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`RevocationError::NoRule`] if the key is that of one token.
+    pub fn of_grant(
+        key: RevocationKey,
+        latest_exp: Option<UnixTime>,
+    ) -> Result<Self, RevocationError> {
+        let rule = Self::rule(key, WHENEVER_ISSUED)?;
+        Ok(rule.retained(retention::of_token(latest_exp)))
+    }
+
     fn new(
         key: RevocationKey,
         issued_at_or_before: Option<UnixTime>,
@@ -131,11 +162,13 @@ impl Revocation {
     /// Limits how long a rule is kept, given the longest life of the tokens that it concerns.
     /// `None` keeps it for ever, see [`retention::of_rule`].
     ///
-    /// It has no effect on the revocation of one token. A revocation list applies its own maximum
+    /// It has no effect on the revocation of one token or of a grant. A revocation list applies its own maximum
     /// to every rule, so only code that bypasses the list needs this.
     #[must_use]
     pub fn with_max_token_life(mut self, life: Option<Duration>) -> Self {
-        if let Some(time) = self.issued_at_or_before() {
+        if let Some(time) = self.issued_at_or_before()
+            && time != WHENEVER_ISSUED
+        {
             self.retained_until = retention::of_rule(time, life);
         }
         self

@@ -30,6 +30,7 @@ pub use crate::{
     bearer_context::{HeadGuard, head_guard},
     path::decode_unreserved,
     rejection::{log_not_enforced, respond},
+    revocation::WHENEVER_ISSUED,
     token::{check_characters, read_unchecked},
     verified_token::{cached_status, note, verified_token_of},
 };

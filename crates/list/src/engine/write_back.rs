@@ -3,7 +3,10 @@
 use std::{future::pending, sync::atomic::Ordering};
 
 use futures_util::{StreamExt, stream};
-use tower_revoke_core::{Change, KeyDigest, Listed, Store, StoreError, Use, UseOutcome, retention};
+use tower_revoke_core::{
+    Change, KeyDigest, Listed, Store, StoreError, Use, UseOutcome, internal::WHENEVER_ISSUED,
+    retention,
+};
 
 use super::source::Source;
 use crate::{
@@ -31,6 +34,10 @@ impl<S: Store, T: Timer> Source<S, T> {
         else {
             return None;
         };
+        // The end of a grant is that of its tokens, and not up to this list.
+        if issued_at_or_before == WHENEVER_ISSUED {
+            return None;
+        }
         let until = retention::of_rule(issued_at_or_before, self.max_token_life);
         let listed = Listed::Rule {
             issued_at_or_before,

@@ -344,6 +344,25 @@ async fn threads_that_read_while_the_feed_is_followed_see_every_revocation() {
     }
 }
 
+/// The issuer knows when the last token of a grant expires, so no list prolongs it.
+#[tokio::test(start_paused = true)]
+async fn the_revocation_of_a_grant_ends_with_the_grant() {
+    let world = World::new();
+    let follows = world.node_with(|builder| builder);
+    follows.list.ready().await.unwrap();
+    let life = Duration::from_secs(60);
+    let revokes = world.node_with(|builder| builder.max_token_life(life));
+    let grant = tower_revoke_core::RevocationKey::grant(ISSUER, "g1");
+    let exp = ISSUED.saturating_add(Duration::from_secs(3_600));
+    let revocation = Revocation::of_grant(grant.clone(), Some(exp)).unwrap();
+    revokes.list.revoke(revocation).await.unwrap();
+    follows.polled().await;
+    revokes.polled().await;
+    let kept = world.server.lists(grant.digest()).await.unwrap();
+    assert_eq!(kept.until(), retention::of_token(Some(exp)));
+    assert_eq!(follows.script.calls(StoreOp::Restore), 0);
+}
+
 /// Lists with different values of `max_token_life`: a purge by the shorter one must not revive
 /// tokens that the other accepts.
 #[tokio::test(start_paused = true)]
