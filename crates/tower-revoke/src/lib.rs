@@ -24,6 +24,14 @@ pub use tower_revoke_core::{
 #[cfg(feature = "drain")]
 #[doc(inline)]
 pub use tower_revoke_drain::{DrainUpload, DrainUploadBody, DrainUploadFuture, DrainUploadLayer};
+#[cfg(feature = "endpoints")]
+#[doc(inline)]
+pub use tower_revoke_endpoints::{
+    AuthenticationError, AuthorizationServerMetadata, ClientAuthMethod, ClientAuthentication,
+    ClientAuthenticator, ClientCredentials, ClientSecret, MetadataError, ResolveError,
+    ResolvedToken, RevocationEndpoint, SecretError, SecretHash, StaticClients, TokenKind,
+    TokenResolver,
+};
 #[cfg(feature = "https")]
 #[doc(inline)]
 pub use tower_revoke_http::{HttpsClient, HttpsClientError};

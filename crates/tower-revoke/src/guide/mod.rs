@@ -4,8 +4,9 @@
 //! 2. [`checks`]: what is checked of a token, in order, and where the keys come from.
 //! 3. [`guarantees`]: what you can rely on, what each store promises, and what is not covered.
 //! 4. [`revoking`]: ending tokens by hand, and what operators can ask.
-//! 5. [`rejections`]: what a rejected caller is told.
-//! 6. [`settings`]: every default in one table.
+//! 5. [`endpoints`]: a revocation endpoint, by which clients end their own tokens.
+//! 6. [`rejections`]: what a rejected caller is told.
+//! 7. [`settings`]: every default in one table.
 
 #![allow(
     clippy::doc_markdown,
@@ -20,6 +21,9 @@ pub mod checks {}
 pub mod guarantees {}
 #[doc = include_str!("revoking.md")]
 pub mod revoking {}
+#[cfg(feature = "endpoints")]
+#[doc = include_str!("endpoints.md")]
+pub mod endpoints {}
 #[doc = include_str!("rejections.md")]
 pub mod rejections {}
 #[doc = include_str!("settings.md")]

@@ -1,0 +1,34 @@
+//! Endpoints of an authorization server, or of a service in front of one: [`RevocationEndpoint`]
+//! (RFC 7009), and the [`AuthorizationServerMetadata`] (RFC 8414) that names it.
+//!
+//! Each is a plain `tower::Service<http::Request<B>>`. Clients authenticate as
+//! [`ClientAuthentication`] says, against [`StaticClients`] or a [`ClientAuthenticator`] of your own.
+//! Tokens are revoked in a revocation list, so every service over the same store rejects them within
+//! its `max_staleness`.
+//!
+//! # Guarantees
+//! * **A 200 is final.** It is sent once the revocation is durable in the store.
+//! * **Only its client revokes a token**, or a client that was named a
+//!   [`revoker`](RevocationEndpoint::revoker) of its issuer.
+//! * **A refresh token takes its access tokens along**, if its grant is known.
+//! * **A right secret always passes**, whatever others guess.
+//! * **No token and no secret is kept or logged.** Of secrets, only hashes are configured.
+
+mod authentication;
+mod client;
+mod form;
+mod metadata;
+mod resolver;
+mod response;
+mod revocation;
+mod secret;
+mod throttle;
+
+pub use self::{
+    authentication::{ClientAuthMethod, ClientAuthentication},
+    client::{AuthenticationError, ClientAuthenticator, ClientCredentials, StaticClients},
+    metadata::{AuthorizationServerMetadata, MetadataError},
+    resolver::{ResolveError, ResolvedToken, TokenKind, TokenResolver},
+    revocation::RevocationEndpoint,
+    secret::{ClientSecret, SecretError, SecretHash},
+};

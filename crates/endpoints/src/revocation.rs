@@ -1,0 +1,230 @@
+//! The revocation endpoint (RFC 7009).
+
+use std::{
+    collections::HashSet,
+    convert::Infallible,
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, request::Parts};
+use http_body::Body;
+use http_body_util::Full;
+use tower_revoke_core::{BearerToken, BoxError, BoxFuture, Revocations, TokenVerifier};
+use tower_service::Service;
+
+use crate::{
+    ClientAuthentication, ResolvedToken, TokenKind, TokenResolver,
+    form::{self, Form},
+    resolver::Verified,
+    response::{CallError, empty},
+};
+
+/// A revocation endpoint (RFC 7009): clients end the tokens that were issued to them.
+///
+/// It is a `tower::Service` for any request body: mount it with axum's `route_service`, or on hyper
+/// with `TowerToHyperService`.
+///
+/// # Responses
+/// | response | when |
+/// |---|---|
+/// | 200 | the token is revoked, durably, or was not valid: unknown, malformed, expired, revoked |
+/// | 400 `invalid_request` | no form, no `token`, a repeated parameter, credentials in header and form |
+/// | 401 `invalid_client` | no credentials, wrong ones, or by a method that is not allowed |
+/// | 400 `invalid_grant` | the token was issued to another client |
+/// | 405, 413 | another method than POST, a body of more than 16 KiB |
+/// | 429 | too many failed authentications at one time |
+/// | 503 with `Retry-After` | the list, the clients or the keys are unavailable: the token may still be valid |
+///
+/// All have `Cache-Control: no-store`, and none an `Access-Control` header. The `token_type_hint` is
+/// ignored, as RFC 7009 §2.1 allows: tokens of all types are searched. Nothing about the token is
+/// logged.
+///
+/// # Examples
+/// ```
+/// use axum::Router;
+/// use tower_revoke_endpoints::{ClientSecret, RevocationEndpoint, StaticClients};
+/// use tower_revoke_jwt::{Algorithm, JwtVerifier};
+/// use tower_revoke_list::RevocationList;
+///
+/// # const SECRET: &[u8] = &[7; 32];
+/// let list = RevocationList::in_memory();
+/// // A client may revoke its token whatever the audience is.
+/// let tokens = JwtVerifier::issuer("https://id.example.com")
+///     .any_audience()
+///     .secret(Algorithm::HS256, SECRET)
+///     .revocations(list.clone())
+///     .build()?;
+/// let secret = ClientSecret::generate()?;
+/// let clients = StaticClients::new().secret("shop", secret.hash());
+///
+/// let revoke = RevocationEndpoint::new(list, clients).verifier(tokens);
+/// let app: Router = Router::new().route_service("/oauth/revoke", revoke);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct RevocationEndpoint(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    list: Arc<dyn Revocations>,
+    clients: ClientAuthentication,
+    resolvers: Vec<Arc<dyn TokenResolver>>,
+    /// Issuers with clients that may revoke every token of that issuer.
+    revokers: HashSet<(String, String)>,
+    ends_grants: bool,
+}
+
+impl RevocationEndpoint {
+    /// Makes an endpoint that knows no tokens yet, see [`verifier`](Self::verifier) and
+    /// [`resolver`](Self::resolver).
+    pub fn new(
+        list: impl Into<Arc<dyn Revocations>>,
+        clients: impl Into<ClientAuthentication>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            list: list.into(),
+            clients: clients.into(),
+            resolvers: Vec::new(),
+            revokers: HashSet::new(),
+            ends_grants: false,
+        }))
+    }
+
+    /// Accepts the access tokens that a verifier accepts. The client of a token is its `client_id`, or
+    /// `azp`.
+    ///
+    /// The verifier should accept every audience. A token that it rejects counts as invalid, so the
+    /// answer is 200.
+    #[must_use]
+    pub fn verifier(self, verifier: impl TokenVerifier) -> Self {
+        self.resolver(Verified(verifier))
+    }
+
+    /// Accepts the tokens that a resolver knows. Several are asked in the order in which they were
+    /// added.
+    #[must_use]
+    pub fn resolver(mut self, resolver: impl TokenResolver) -> Self {
+        self.inner().resolvers.push(Arc::new(resolver));
+        self
+    }
+
+    /// Lets a client revoke all tokens of an issuer, whichever client they were issued to.
+    #[must_use]
+    pub fn revoker(mut self, issuer: impl Into<String>, client: impl Into<String>) -> Self {
+        self.inner().revokers.insert((issuer.into(), client.into()));
+        self
+    }
+
+    /// Sets whether an access token takes its grant along, and so the refresh token. Defaults to
+    /// `false`. A refresh token always does.
+    #[must_use]
+    pub fn access_tokens_end_grants(mut self, ends_grants: bool) -> Self {
+        self.inner().ends_grants = ends_grants;
+        self
+    }
+
+    pub(crate) fn clients(&self) -> &ClientAuthentication {
+        &self.0.clients
+    }
+
+    fn inner(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl Inner {
+    async fn answer<B>(&self, parts: &Parts, body: B) -> Result<(), CallError>
+    where
+        B: Body,
+        B::Error: Into<BoxError>,
+    {
+        if parts.method != Method::POST {
+            return Err(CallError::Method);
+        }
+        let body = form::read_body(&parts.headers, body).await?;
+        let form = Form::parse(&body);
+        let token = form.get("token");
+        let client = self.clients.authenticate(parts, &form).await?;
+        let token = token?.ok_or(CallError::Request("the token is missing"))?;
+        let Ok(token) = BearerToken::new(token) else {
+            return Ok(());
+        };
+        let Some(token) = self.resolve(&token).await? else {
+            return Ok(());
+        };
+        let is_owner = token.client.as_ref() == Some(&client);
+        if !is_owner
+            && !self
+                .revokers
+                .contains(&(token.issuer.clone(), client.clone()))
+        {
+            return Err(CallError::Grant);
+        }
+        let with_grant = token.kind == TokenKind::Refresh || self.ends_grants;
+        for revocation in token.revocations(with_grant) {
+            let revocation = revocation.by(&client).because("revoked by its client");
+            let revoked = Arc::clone(&self.list).revoke(revocation).await;
+            revoked.map_err(|error| {
+                tracing::warn!(%error, "a token can't be revoked");
+                CallError::Unavailable
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn resolve(&self, token: &BearerToken) -> Result<Option<ResolvedToken>, CallError> {
+        let mut failed = None;
+        for resolver in &self.resolvers {
+            match resolver.resolve(token).await {
+                Ok(Some(token)) => return Ok(Some(token)),
+                Ok(None) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            None => Ok(None),
+            Some(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "resolve a token");
+                Err(CallError::Unavailable)
+            }
+        }
+    }
+}
+
+impl<B> Service<Request<B>> for RevocationEndpoint
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            Ok(match inner.answer(&parts, body).await {
+                Ok(()) => empty(StatusCode::OK),
+                Err(error) => error.response(inner.clients.challenge()),
+            })
+        })
+    }
+}
+
+impl fmt::Debug for RevocationEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RevocationEndpoint")
+            .field("clients", &self.0.clients)
+            .field("resolvers", &self.0.resolvers.len())
+            .finish_non_exhaustive()
+    }
+}
