@@ -1,10 +1,8 @@
-//! Real authorization servers, store servers and gRPC clients, started from what
+//! Real authorization servers, store servers, and clients of OAuth and gRPC, started from what
 //! `tests/servers/install` has installed. Nothing is downloaded here.
 
 mod cassandra;
 mod client;
-mod grpc_js;
-mod grpcio;
 mod keycloak;
 mod mariadb;
 mod oidc_provider;
@@ -21,8 +19,6 @@ use std::{net::TcpListener, path::PathBuf, process::Command};
 pub use self::{
     cassandra::{Cassandra, SharedCassandra},
     client::{ClientId, Issuer, Reply},
-    grpc_js::grpc_js,
-    grpcio::grpcio,
     keycloak::Keycloak,
     mariadb::{MariaDb, SharedMariaDb},
     oidc_provider::OidcProvider,
@@ -30,6 +26,7 @@ pub use self::{
     postgres::{Postgres, SharedPostgres},
     redis::{Redis, RedisCluster, SharedRedis, WatchedRedis, replicas_catch_up, wait_until},
     rewriter::Rewriter,
+    script::{authlib, grpc_js, grpcio, openid_client},
     store_server::{StoreServer, is_outage},
 };
 

@@ -1,18 +1,69 @@
 //! Runs scripts in other languages, which read JSON from their standard input and write JSON.
 
-use std::{process::Stdio, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
+use super::installed;
+
 /// Longer than any script of a test takes.
 const ENDS_WITHIN: Duration = Duration::from_secs(120);
 
+/// Defines functions that run a script with an installed package. Each panics if the package is not
+/// installed in its pinned version, if the script fails or takes too long, or if it writes anything
+/// but JSON.
+macro_rules! clients {
+    ($($(#[$docs:meta])* $function:ident = $language:ident($package:literal, $pins:literal);)*) => {
+        $(
+            $(#[$docs])*
+            pub async fn $function(script: &str, input: &Value) -> Value {
+                let pins = include_str!(concat!("../../servers/", $package, "/", $pins));
+                let folder = pinned($package, $pins, pins);
+                run(&mut $language(&folder, script), input).await
+            }
+        )*
+    };
+}
+
+clients! {
+    /// Runs a module that may import `@grpc/grpc-js`, a gRPC client on node's HTTP/2.
+    grpc_js = javascript("grpc-js", "package-lock.json");
+    /// Runs a module that may import `openid-client`, an OAuth client for node.
+    openid_client = javascript("openid-client", "package-lock.json");
+    /// Runs a script that may import `grpc`, a gRPC client on gRPC's own C core.
+    grpcio = python("grpcio", "requirements.txt");
+    /// Runs a script that may import `authlib`, an OAuth client for Python.
+    authlib = python("authlib", "requirements.txt");
+}
+
+fn pinned(package: &str, file: &str, pins: &str) -> PathBuf {
+    let folder = installed(package);
+    let found = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
+    assert_eq!(found, pins, "another version: run tests/servers/install");
+    folder
+}
+
+fn javascript(folder: &Path, module: &str) -> Command {
+    let mut node = Command::new("node");
+    node.args(["--input-type=module", "--eval", module])
+        // Imports are resolved from here.
+        .current_dir(folder);
+    node
+}
+
+fn python(folder: &Path, script: &str) -> Command {
+    let mut python = Command::new("python3");
+    python.args(["-c", script]).env("PYTHONPATH", folder);
+    python
+}
+
 /// Runs a script to its end.
-///
-/// # Panics
-/// If the script fails, takes too long, or writes anything but JSON.
-pub(super) async fn run(command: &mut Command, input: &Value) -> Value {
+async fn run(command: &mut Command, input: &Value) -> Value {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
