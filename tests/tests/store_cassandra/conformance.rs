@@ -115,7 +115,7 @@ async fn trim(address: &str, name: &str) {
             continue;
         };
         let complete = entries.iter().zip(marks).filter(|(seq, _)| *seq <= settled);
-        let Some((seq, mark)) = complete.last() else {
+        let Some((seq, mark)) = complete.next_back() else {
             continue;
         };
         for statement in [

@@ -1,7 +1,8 @@
 //! Tests purges: one node at a time, all of the ring, in several ranges at once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tower_revoke_core::{Store, UnixTime};
 use tower_revoke_store_cassandra::CassandraStore;
 use tower_revoke_tests::servers::SharedCassandra;
