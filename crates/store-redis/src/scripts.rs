@@ -93,7 +93,7 @@ pub(crate) struct Keys {
     /// A member has one or many keys that expire together. A key whose use was prolonged is in two
     /// members.
     pub(crate) uses_index: String,
-    /// Stream of changes: those of one write, a random stamp, and how many they are.
+    /// Stream of changes: those of one write, and a random stamp.
     pub(crate) feed: String,
     /// Hash: the layout, the id of the store, up to where the feed is trimmed, up to where its uses are
     /// indexed, and the number of changes in the indexed part.

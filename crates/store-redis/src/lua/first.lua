@@ -12,7 +12,7 @@ if #KEYS == 2 then
   for i = 2, count + 1 do all_first = all_first and not found[i] end
   if all_first then
     call('HSET', KEYS[1], unpack(ARGV, 5))
-    call('XADD', KEYS[2], '*', 'c', ARGV[3], 'n', ARGV[2], 'k', count)
+    call('XADD', KEYS[2], '*', 'c', ARGV[3], 'n', ARGV[2])
     return 1
   end
 end

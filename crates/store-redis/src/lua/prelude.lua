@@ -49,6 +49,18 @@ local TOGETHER = 60
 -- the index already. 'T', 'U' and 'V' are revocations, by the letter of their kind.
 local LENGTHS = { S = 26, A = 26, F = 17, L = 34, T = 34, U = 42, V = 34 }
 
+-- The number of changes in an entry of the feed.
+local function count_of(entry)
+  local changes, at, count = entry[2][2], 1, 0
+  while at <= #changes do
+    local letter = changes:sub(at, at)
+    local grouped = letter == 'G' and struct.unpack('>I4', changes, at + 1)
+    count = count + (grouped or 1)
+    at = at + (grouped and 14 + 16 * grouped or LENGTHS[letter])
+  end
+  return count
+end
+
 -- The spent tokens in the feed that are not in the index of uses yet: strings of keys by their end.
 -- Also the id of the last entry, or nil if all are indexed, and the number of changes since.
 local function not_indexed()
@@ -61,7 +73,7 @@ local function not_indexed()
   end
   for _, entry in ipairs(call('XRANGE', feed, from and '(' .. from or '-', '+')) do
     local changes, at = entry[2][2], 1
-    last, count = entry[1], count + tonumber(entry[2][6])
+    last, count = entry[1], count + count_of(entry)
     while at <= #changes do
       local letter = changes:sub(at, at)
       if letter == 'G' then
@@ -118,7 +130,7 @@ local function trim(keep)
     for _, entry in ipairs(page) do
       local is_old = tonumber(entry[1]:match('^%d+')) < before
       if not is_old and kept <= tonumber(capacity) then return false end
-      kept, trimmed, last = kept - tonumber(entry[2][6]), trimmed + 1, entry
+      kept, trimmed, last = kept - count_of(entry), trimmed + 1, entry
     end
     return #page > 0
   end
@@ -136,7 +148,7 @@ end
 -- the entry from those of any other history. `first.lua` adds such entries too.
 local function announce(keep, stamp, changes)
   if #changes > 0 then
-    call('XADD', feed, '*', 'c', table.concat(changes), 'n', stamp, 'k', #changes)
+    call('XADD', feed, '*', 'c', table.concat(changes), 'n', stamp)
   end
   if keep ~= '' then trim(keep) end
 end
