@@ -114,7 +114,7 @@ async fn trim(address: &str, name: &str) {
         let Some(settled) = settled.iter().rev().nth(1) else {
             continue;
         };
-        let complete = entries.iter().zip(marks).filter(|(seq, _)| *seq <= settled);
+        let mut complete = entries.iter().zip(marks).filter(|(seq, _)| *seq <= settled);
         let Some((seq, mark)) = complete.next_back() else {
             continue;
         };
