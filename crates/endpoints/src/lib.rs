@@ -1,5 +1,5 @@
 //! Endpoints of an authorization server, or of a service in front of one: [`RevocationEndpoint`]
-//! (RFC 7009), and the [`AuthorizationServerMetadata`] (RFC 8414) that names it.
+//! (RFC 7009), [`IntrospectionEndpoint`] (RFC 7662), and the [`AuthorizationServerMetadata`] (RFC 8414) that names them.
 //!
 //! Each is a plain `tower::Service<http::Request<B>>`. Clients authenticate as
 //! [`ClientAuthentication`] says, against [`StaticClients`] or a [`ClientAuthenticator`] of your own.
@@ -17,7 +17,9 @@
 mod authentication;
 mod client;
 mod form;
+mod introspection;
 mod metadata;
+mod request;
 mod resolver;
 mod response;
 mod revocation;
@@ -27,6 +29,7 @@ mod throttle;
 pub use self::{
     authentication::{ClientAuthMethod, ClientAuthentication},
     client::{AuthenticationError, ClientAuthenticator, ClientCredentials, StaticClients},
+    introspection::IntrospectionEndpoint,
     metadata::{AuthorizationServerMetadata, MetadataError},
     resolver::{ResolveError, ResolvedToken, TokenKind, TokenResolver},
     revocation::RevocationEndpoint,

@@ -13,7 +13,9 @@ use serde_json::{Map, Value};
 use tower_revoke_core::{Endpoint, EndpointError};
 use tower_service::Service;
 
-use crate::{RevocationEndpoint, response::json_response};
+use crate::{
+    ClientAuthentication, IntrospectionEndpoint, RevocationEndpoint, response::json_response,
+};
 
 /// The metadata document of an authorization server (RFC 8414), as a service to mount at
 /// [`path`](Self::path).
@@ -85,11 +87,32 @@ impl AuthorizationServerMetadata {
         url: &str,
         endpoint: &RevocationEndpoint,
     ) -> Result<Self, MetadataError> {
+        self.endpoint("revocation_endpoint", url, endpoint.clients())
+    }
+
+    /// Adds the introspection endpoint: its URL, and how clients authenticate there.
+    ///
+    /// # Errors
+    /// [`MetadataError::Url`] as for [`new`](Self::new).
+    pub fn introspection_endpoint(
+        self,
+        url: &str,
+        endpoint: &IntrospectionEndpoint,
+    ) -> Result<Self, MetadataError> {
+        self.endpoint("introspection_endpoint", url, endpoint.clients())
+    }
+
+    fn endpoint(
+        self,
+        name: &str,
+        url: &str,
+        clients: &ClientAuthentication,
+    ) -> Result<Self, MetadataError> {
         Endpoint::new(url)?;
-        let methods = endpoint.clients().method_names();
+        let methods = format!("{name}_auth_methods_supported");
         Ok(self
-            .member("revocation_endpoint", url)
-            .member("revocation_endpoint_auth_methods_supported", methods))
+            .member(name, url)
+            .member(methods, clients.method_names()))
     }
 
     /// Adds or replaces a member.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, request::Parts};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use tower_revoke_core::{BearerToken, BoxError, BoxFuture, Revocations, TokenVerifier};
@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use crate::{
     ClientAuthentication, ResolvedToken, TokenKind, TokenResolver,
-    form::{self, Form},
+    request::{Endpoint, serve},
     resolver::Verified,
     response::{CallError, empty},
 };
@@ -136,36 +136,15 @@ impl RevocationEndpoint {
 }
 
 impl Inner {
-    async fn answer<B>(&self, parts: &Parts, body: B) -> Result<(), CallError>
-    where
-        B: Body,
-        B::Error: Into<BoxError>,
-    {
-        if parts.method != Method::POST {
-            return Err(CallError::Method);
-        }
-        let body = form::read_body(&parts.headers, body).await?;
-        let form = Form::parse(&body);
-        let token = form.get("token");
-        let client = self.clients.authenticate(parts, &form).await?;
-        let token = token?.ok_or(CallError::Request("the token is missing"))?;
-        let Ok(token) = BearerToken::new(token) else {
-            return Ok(());
-        };
-        let Some(token) = self.resolve(&token).await? else {
-            return Ok(());
-        };
-        let is_owner = token.client.as_ref() == Some(&client);
-        if !is_owner
-            && !self
-                .revokers
-                .contains(&(token.issuer.clone(), client.clone()))
-        {
+    async fn revoke(&self, client: &str, token: &ResolvedToken) -> Result<(), CallError> {
+        let is_owner = token.client.as_deref() == Some(client);
+        let pair = (token.issuer.clone(), client.to_owned());
+        if !is_owner && !self.revokers.contains(&pair) {
             return Err(CallError::Grant);
         }
         let with_grant = token.kind == TokenKind::Refresh || self.ends_grants;
         for revocation in token.revocations(with_grant) {
-            let revocation = revocation.by(&client).because("revoked by its client");
+            let revocation = revocation.by(client).because("revoked by its client");
             let revoked = Arc::clone(&self.list).revoke(revocation).await;
             revoked.map_err(|error| {
                 tracing::warn!(%error, "a token can't be revoked");
@@ -194,6 +173,29 @@ impl Inner {
     }
 }
 
+impl Endpoint for Inner {
+    fn clients(&self) -> &ClientAuthentication {
+        &self.clients
+    }
+
+    fn answer<'a>(
+        &'a self,
+        client: &'a str,
+        token: Option<&'a BearerToken>,
+    ) -> BoxFuture<'a, Result<Response<Full<Bytes>>, CallError>> {
+        Box::pin(async move {
+            let token = match token {
+                Some(token) => self.resolve(token).await?,
+                None => None,
+            };
+            if let Some(token) = token {
+                self.revoke(client, &token).await?;
+            }
+            Ok(empty(StatusCode::OK))
+        })
+    }
+}
+
 impl<B> Service<Request<B>> for RevocationEndpoint
 where
     B: Body + Send + 'static,
@@ -209,14 +211,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let inner = Arc::clone(&self.0);
-        Box::pin(async move {
-            let (parts, body) = request.into_parts();
-            Ok(match inner.answer(&parts, body).await {
-                Ok(()) => empty(StatusCode::OK),
-                Err(error) => error.response(inner.clients.challenge()),
-            })
-        })
+        serve(Arc::clone(&self.0), request)
     }
 }
 

@@ -28,9 +28,9 @@ pub use tower_revoke_drain::{DrainUpload, DrainUploadBody, DrainUploadFuture, Dr
 #[doc(inline)]
 pub use tower_revoke_endpoints::{
     AuthenticationError, AuthorizationServerMetadata, ClientAuthMethod, ClientAuthentication,
-    ClientAuthenticator, ClientCredentials, ClientSecret, MetadataError, ResolveError,
-    ResolvedToken, RevocationEndpoint, SecretError, SecretHash, StaticClients, TokenKind,
-    TokenResolver,
+    ClientAuthenticator, ClientCredentials, ClientSecret, IntrospectionEndpoint, MetadataError,
+    ResolveError, ResolvedToken, RevocationEndpoint, SecretError, SecretHash, StaticClients,
+    TokenKind, TokenResolver,
 };
 #[cfg(feature = "https")]
 #[doc(inline)]

@@ -2,15 +2,17 @@
 
 use http::{Method, header};
 use serde_json::json;
-use tower_revoke_endpoints::{AuthorizationServerMetadata, MetadataError};
+use tower_revoke_endpoints::{AuthorizationServerMetadata, IntrospectionEndpoint, MetadataError};
 
-use crate::support::{any_method, call, endpoint, post};
+use crate::support::{any_method, call, clients, endpoint, post};
 
 #[tokio::test]
-async fn rfc8414_2_the_document_names_the_endpoint_and_its_methods() {
+async fn rfc8414_2_the_document_names_the_endpoints_and_their_methods() {
     let (revoke, _) = endpoint(any_method());
+    let introspect = IntrospectionEndpoint::new(clients());
     let metadata = AuthorizationServerMetadata::new("https://id.example.com")
         .and_then(|all| all.revocation_endpoint("https://id.example.com/revoke", &revoke))
+        .and_then(|all| all.introspection_endpoint("https://id.example.com/ask", &introspect))
         .expect("metadata")
         .member("response_types_supported", json!(["code"]));
     let mut request = post(None, "");
@@ -20,6 +22,8 @@ async fn rfc8414_2_the_document_names_the_endpoint_and_its_methods() {
     assert_eq!(answer.headers[header::CONTENT_TYPE], "application/json");
     let expected = json!({
         "issuer": "https://id.example.com",
+        "introspection_endpoint": "https://id.example.com/ask",
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
         "response_types_supported": ["code"],
         "revocation_endpoint": "https://id.example.com/revoke",
         "revocation_endpoint_auth_methods_supported":

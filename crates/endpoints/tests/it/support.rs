@@ -67,6 +67,7 @@ fn token(text: &str) -> VerifiedToken {
     let client = text.split('.').next();
     let claims = serde_json::json!({
         "iss": ISSUER, "client_id": client, "iat": 1, "exp": EXP.as_secs(), "grant_id": client,
+        "aud": ["orders", "bank"], "scope": ["read", "write"],
     });
     let claims = Claims::from_value(claims).expect("claims");
     let token = VerifiedToken::new(TokenId::of_jwt(ISSUER, text), claims, Duration::ZERO);

@@ -1,0 +1,236 @@
+//! The introspection endpoint (RFC 7662).
+
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::Full;
+use serde_json::{Map, Value, json};
+use tower_revoke_core::{
+    Authenticated, BearerToken, BoxError, BoxFuture, Claims, Reason, Rejection, TokenVerifier,
+};
+use tower_service::Service;
+
+use crate::{
+    ClientAuthentication,
+    request::{Endpoint, serve},
+    response::{CallError, json_response},
+};
+
+/// An introspection endpoint (RFC 7662): services ask whether a token is active, and what it says.
+///
+/// A client may ask about a token that is meant for it, that is, whose `aud` names the client's id;
+/// about a token that was issued to it; and about every token of an issuer of which it is an
+/// [`introspector`](Self::introspector).
+///
+/// It is a `tower::Service` for any request body, as
+/// [`RevocationEndpoint`](crate::RevocationEndpoint) is.
+///
+/// # Responses
+/// | response | when |
+/// |---|---|
+/// | 200, `active` and the claims | the token is valid, and the client may ask about it |
+/// | 200, `{"active":false}` and nothing else | the token is not valid, not known, spent, revoked, or none of the client's business |
+/// | 400, 401, 405, 413, 429 | as for the revocation endpoint |
+/// | 503 with `Retry-After` | the list, the clients or the keys are unavailable |
+///
+/// An active token's response has its registered claims, `scope`, `client_id`, `token_type`, and the
+/// claims that were chosen by [`claim`](Self::claim). All have `Cache-Control: no-store`.
+///
+/// # Examples
+/// ```
+/// use axum::Router;
+/// use tower_revoke_endpoints::{ClientSecret, IntrospectionEndpoint, StaticClients};
+/// use tower_revoke_jwt::{Algorithm, JwtVerifier};
+/// use tower_revoke_list::RevocationList;
+///
+/// # const SECRET: &[u8] = &[7; 32];
+/// let tokens = JwtVerifier::issuer("https://id.example.com")
+///     .any_audience()
+///     .secret(Algorithm::HS256, SECRET)
+///     .revocations(RevocationList::in_memory())
+///     .build()?;
+/// let secret = ClientSecret::generate()?;
+/// // The service `orders` may ask about tokens with `"aud": "orders"`.
+/// let clients = StaticClients::new().secret("orders", secret.hash());
+///
+/// let introspect = IntrospectionEndpoint::new(clients).verifier(tokens);
+/// let app: Router = Router::new().route_service("/oauth/introspect", introspect);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct IntrospectionEndpoint(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    clients: ClientAuthentication,
+    verifiers: Vec<Arc<dyn AnyVerifier>>,
+    /// Issuers with clients that may ask about every token of that issuer.
+    introspectors: BTreeSet<(String, String)>,
+    claims: BTreeSet<String>,
+}
+
+/// A [`TokenVerifier`] as a trait object.
+trait AnyVerifier: Send + Sync {
+    fn verify<'a>(
+        &'a self,
+        token: &'a BearerToken,
+    ) -> BoxFuture<'a, Result<Authenticated, Rejection>>;
+}
+
+impl<V: TokenVerifier> AnyVerifier for V {
+    fn verify<'a>(
+        &'a self,
+        token: &'a BearerToken,
+    ) -> BoxFuture<'a, Result<Authenticated, Rejection>> {
+        Box::pin(TokenVerifier::verify(self, token))
+    }
+}
+
+/// The members of RFC 7662 §2.2 that are claims of the same name and meaning.
+const REGISTERED: [&str; 7] = ["iss", "sub", "aud", "exp", "iat", "nbf", "jti"];
+
+impl IntrospectionEndpoint {
+    /// Makes an endpoint that knows no tokens yet, see [`verifier`](Self::verifier).
+    pub fn new(clients: impl Into<ClientAuthentication>) -> Self {
+        Self(Arc::new(Inner {
+            clients: clients.into(),
+            verifiers: Vec::new(),
+            introspectors: BTreeSet::new(),
+            claims: BTreeSet::new(),
+        }))
+    }
+
+    /// Reports the tokens that a verifier accepts as active. Several are asked in the order in which
+    /// they were added. A verifier should accept every audience.
+    #[must_use]
+    pub fn verifier(mut self, verifier: impl TokenVerifier) -> Self {
+        self.inner().verifiers.push(Arc::new(verifier));
+        self
+    }
+
+    /// Lets a client ask about all tokens of an issuer.
+    #[must_use]
+    pub fn introspector(mut self, issuer: impl Into<String>, client: impl Into<String>) -> Self {
+        let pair = (issuer.into(), client.into());
+        self.inner().introspectors.insert(pair);
+        self
+    }
+
+    /// Adds a claim to the responses, if the token has it.
+    #[must_use]
+    pub fn claim(mut self, name: impl Into<String>) -> Self {
+        self.inner().claims.insert(name.into());
+        self
+    }
+
+    pub(crate) fn clients(&self) -> &ClientAuthentication {
+        &self.0.clients
+    }
+
+    fn inner(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl Inner {
+    async fn verify(&self, token: &BearerToken) -> Result<Option<Authenticated>, CallError> {
+        let mut is_known = true;
+        for verifier in &self.verifiers {
+            match verifier.verify(token).await {
+                Ok(caller) => return Ok(Some(caller)),
+                Err(rejection) => is_known &= rejection.reason() != Reason::Unavailable,
+            }
+        }
+        match is_known {
+            true => Ok(None),
+            false => Err(CallError::Unavailable),
+        }
+    }
+
+    fn may_ask(&self, client: &str, claims: &Claims) -> bool {
+        let issuer = claims.issuer().unwrap_or_default();
+        let pair = (issuer.to_owned(), client.to_owned());
+        claims.has_audience(client)
+            || claims.client() == Some(client)
+            || self.introspectors.contains(&pair)
+    }
+
+    fn describe(&self, claims: &Claims) -> Map<String, Value> {
+        let chosen = self.claims.iter().map(String::as_str);
+        let names = REGISTERED.into_iter().chain(chosen);
+        let held = names.filter_map(|name| Some((name.to_owned(), claims.get(name)?.clone())));
+        let mut members: Map<String, Value> = held.collect();
+        let scope: Vec<_> = claims.scopes().collect();
+        if !scope.is_empty() {
+            members.insert("scope".to_owned(), scope.join(" ").into());
+        }
+        if let Some(client) = claims.client() {
+            members.insert("client_id".to_owned(), client.into());
+        }
+        members.insert("token_type".to_owned(), "Bearer".into());
+        members.insert("active".to_owned(), true.into());
+        members
+    }
+}
+
+impl Endpoint for Inner {
+    fn clients(&self) -> &ClientAuthentication {
+        &self.clients
+    }
+
+    fn answer<'a>(
+        &'a self,
+        client: &'a str,
+        token: Option<&'a BearerToken>,
+    ) -> BoxFuture<'a, Result<Response<Full<Bytes>>, CallError>> {
+        Box::pin(async move {
+            let caller = match token {
+                Some(token) => self.verify(token).await?,
+                None => None,
+            };
+            let claims = caller.as_ref().map(|caller| caller.token().claims());
+            let claims = claims.filter(|claims| self.may_ask(client, claims));
+            let body = match claims {
+                Some(claims) => Value::Object(self.describe(claims)),
+                None => json!({ "active": false }),
+            };
+            Ok(json_response(StatusCode::OK, &body))
+        })
+    }
+}
+
+impl<B> Service<Request<B>> for IntrospectionEndpoint
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        serve(Arc::clone(&self.0), request)
+    }
+}
+
+impl fmt::Debug for IntrospectionEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntrospectionEndpoint")
+            .field("clients", &self.0.clients)
+            .field("verifiers", &self.0.verifiers.len())
+            .finish_non_exhaustive()
+    }
+}
