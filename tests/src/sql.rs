@@ -5,12 +5,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tower_revoke::{
     MirrorState, RevocationList,
-    core::{Clock, Revocation, Store, StoreError, UnixTime},
+    core::{Clock, Revocation, Store, StoreError, UnixTime, UseOutcome},
 };
 use tower_revoke_store_sql::SqlStoreError;
 use tower_revoke_testing::{Behavior, ScriptedStore, StoreOp};
 
 use crate::{
+    feed::whole_feed,
     load::{new_use, now, revocation},
     servers::wait_until,
 };
@@ -66,6 +67,42 @@ pub async fn feed_forgets_while_it_grows(store: &impl Store, events: impl FnOnce
     let kept: u64 = events().parse().expect("a number");
     assert!((100..4_000).contains(&kept), "{kept} of 10,000");
     let answer = store.feed().expect("a feed").changes(Some(&begun)).await;
+    assert!(
+        matches!(answer, Err(StoreError::CursorTooOld)),
+        "{answer:?}"
+    );
+}
+
+/// Checks that tokens that are spent in one batch share a row of the feed, which is trimmed as a
+/// whole. The store keeps 100 changes. `events` counts the rows of the feed and the changes in them,
+/// and returns 1 if the oldest row follows the last change that was trimmed.
+pub async fn uses_spent_together_share_a_row(store: &impl Store, events: impl Fn() -> String) {
+    let events = || -> Vec<u64> {
+        let events = events();
+        let numbers = events.split('|').map(|number| number.parse());
+        numbers.collect::<Result<_, _>>().expect("numbers")
+    };
+    let feed = store.feed().expect("a feed");
+    let begun = whole_feed(store).await.next;
+    let spend = async |numbers: std::ops::Range<u64>| {
+        let uses: Vec<_> = numbers.map(|number| new_use(number, 1, 1)).collect();
+        let taken = uses.iter().map(|one| store.take_use(one, now()));
+        for won in join_all(taken).await {
+            assert_eq!(won.expect("a use"), UseOutcome::Taken { left: 0 });
+        }
+    };
+    spend(0..900).await;
+    let rows = events()[0];
+    assert!((1..450).contains(&rows), "{rows} for 900");
+    let page = feed.changes(Some(&begun)).await.expect("a page");
+    assert_eq!((page.changes.len(), page.more), (900, false));
+    for round in 1..5 {
+        spend(round * 900..(round + 1) * 900).await;
+    }
+    let events = events();
+    assert!((100..3_000).contains(&events[1]), "{events:?} of 4,500");
+    assert_eq!(events[2], 1, "rows are trimmed as a whole");
+    let answer = feed.changes(Some(&begun)).await;
     assert!(
         matches!(answer, Err(StoreError::CursorTooOld)),
         "{answer:?}"

@@ -21,6 +21,17 @@ async fn the_feed_is_trimmed_while_it_grows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn uses_spent_in_one_batch_are_one_row_of_the_feed() {
+    let server = MariaDb::start(&[]).await;
+    let store = MySqlStore::builder(server.url()).feed_capacity(100);
+    let store = store.connect().await.expect("a running server");
+    let rows = "SELECT COUNT(*), CAST(SUM(LENGTH(digests)) / 16 AS SIGNED), \
+                MIN(seq - LENGTH(digests) DIV 16) = (SELECT trimmed FROM tower_revoke_store) \
+                FROM tower_revoke_events";
+    sql::uses_spent_together_share_a_row(&store, || server.sql(rows)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trap_55_a_load_ends_while_more_is_written_than_the_feed_keeps() {
     let server = MariaDb::start(&[]).await;
     let store = MySqlStore::builder(server.url()).feed_capacity(1_000);

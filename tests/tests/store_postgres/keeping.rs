@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower_revoke::RevocationList;
-use tower_revoke_core::{ChangeFeed, Store, StoreError, UseOutcome};
+use tower_revoke_core::{ChangeFeed, Store, UseOutcome};
 use tower_revoke_store_sql::PostgresStore;
 use tower_revoke_tests::{
     feed::whole_feed,
@@ -21,40 +21,15 @@ async fn the_feed_is_trimmed_while_it_grows() {
     sql::feed_forgets_while_it_grows(&store, events).await;
 }
 
-/// Tokens that are spent in one batch are one row of the feed, which is trimmed as a whole.
 #[tokio::test(flavor = "multi_thread")]
 async fn uses_spent_in_one_batch_are_one_row_of_the_feed() {
     let server = Postgres::start(&[]).await;
     let store = PostgresStore::builder(server.url()).feed_capacity(100);
     let store = store.connect().await.expect("a running server");
-    let begun = whole_feed(&store).await.next;
-    let spend = async |numbers: std::ops::Range<u64>| {
-        let uses: Vec<_> = numbers.map(|number| new_use(number, 1, 1)).collect();
-        let taken = uses.iter().map(|use_| store.take_use(use_, now()));
-        for won in futures_util::future::join_all(taken).await {
-            assert_eq!(won.expect("a use"), UseOutcome::Taken { left: 0 });
-        }
-    };
-    spend(0..900).await;
-    let rows = server.sql("SELECT count(*) FROM tower_revoke.events");
-    let rows: u64 = rows.parse().expect("a number");
-    assert!((1..450).contains(&rows), "{rows} for 900");
-    let page = store.changes(Some(&begun)).await.expect("a page");
-    assert_eq!((page.changes.len(), page.more), (900, false));
-    for round in 1..5 {
-        spend(round * 900..(round + 1) * 900).await;
-    }
-    let kept = "SELECT sum(cardinality(untils)) FROM tower_revoke.events";
-    let kept: u64 = server.sql(kept).parse().expect("a number");
-    assert!((100..3_000).contains(&kept), "{kept} of 4,500");
-    let answer = store.changes(Some(&begun)).await;
-    assert!(
-        matches!(answer, Err(StoreError::CursorTooOld)),
-        "{answer:?}"
-    );
-    let oldest = "SELECT e.seq = trimmed + cardinality(untils) FROM tower_revoke.events e, \
-                  tower_revoke.store ORDER BY e.seq LIMIT 1";
-    assert_eq!(server.sql(oldest), "t", "rows are trimmed as a whole");
+    let rows = "SELECT count(*), sum(cardinality(untils)), \
+                min(seq - cardinality(untils)) = (SELECT trimmed FROM tower_revoke.store) \
+                FROM tower_revoke.events";
+    sql::uses_spent_together_share_a_row(&store, || server.sql(rows).replace("|t", "|1")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

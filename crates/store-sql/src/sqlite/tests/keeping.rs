@@ -8,7 +8,10 @@ use tower_revoke_core::{
 };
 
 use super::conformance::{closed, log};
-use crate::sqlite::{SqliteStore, file};
+use crate::{
+    backend::Trim,
+    sqlite::{SqliteStore, file, writing},
+};
 
 const END: UnixTime = UnixTime::from_secs(4_000_000_000);
 
@@ -52,6 +55,40 @@ async fn a_purge_frees_disk_space() {
     assert!(listed[0].is_some() && listed[1].is_none());
     let sound = link.fetch_one("PRAGMA integrity_check").await.unwrap();
     assert_eq!(sound.get::<String, _>(0), "ok");
+}
+
+/// Tokens that are spent in one batch share a row of the feed, which is trimmed as a whole.
+#[tokio::test]
+async fn rows_of_the_feed_are_trimmed_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let store = open(&path).await;
+    let uses = async |numbers: std::ops::Range<u64>| {
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in numbers {
+            let (store, id) = (store.clone(), UseId::from_bytes([1; 16]));
+            let use_ = Use::new(token(number), id, NonZeroU32::MIN, None);
+            tasks.spawn(async move { store.take_use(&use_, UnixTime::EPOCH).await.unwrap() });
+        }
+        let taken = UseOutcome::Taken { left: 0 };
+        assert!(tasks.join_all().await.iter().all(|one| *one == taken));
+    };
+    uses(0..100).await;
+    uses(100..200).await;
+    let mut link = file::options(&path).connect().await.unwrap();
+    let trim = Trim {
+        kept: 10,
+        retention: 1_000_000,
+        at_once: 1_000_000,
+    };
+    writing::trim(&mut link, trim).await.unwrap();
+    let state = "SELECT count(*), sum(length(digests)) / 16, trimmed, \
+                 min(events.seq - length(digests) / 16) FROM events, store";
+    let row = link.fetch_one(state).await.unwrap();
+    let [rows, events, trimmed, first] = [0, 1, 2, 3].map(|place| row.get::<i64, _>(place));
+    assert!((1..20).contains(&rows), "{rows} rows");
+    assert!((10..=100).contains(&events), "{events} events");
+    assert_eq!((first, trimmed + events), (trimmed, 200));
 }
 
 #[tokio::test]
