@@ -83,6 +83,7 @@ fn run(args: &Args) -> Outcome<()> {
         }
         ["against"] => Err("against what? `-- against REVISION`".to_owned()),
         [against::TURNS, ref plan @ ..] => against::take_turns(plan),
+        ["scale", ref count @ ..] => scale(count.first().copied().unwrap_or("1000000")),
         ["stores", ref named @ ..] => stores(args.is_quick, named.first().copied()),
         ref algorithms => beside(args, &parse_algorithms(algorithms)?),
     }
@@ -100,6 +101,17 @@ fn parse_algorithms(names: &[&str]) -> Outcome<Vec<TestAlgorithm>> {
 #[cfg(feature = "stores")]
 fn stores(is_quick: bool, named: Option<&str>) -> Outcome<()> {
     stores::run(is_quick, named)
+}
+
+#[cfg(feature = "stores")]
+fn scale(count: &str) -> Outcome<()> {
+    let number = count.parse();
+    stores::scale(number.map_err(|_| format!("{count} is no number of revocations"))?)
+}
+
+#[cfg(not(feature = "stores"))]
+fn scale(_: &str) -> Outcome<()> {
+    stores(false, None)
 }
 
 #[cfg(not(feature = "stores"))]

@@ -7,7 +7,10 @@ use tokio::sync::Mutex;
 use tower_revoke::core::Use;
 use tower_revoke_store_embedded::EmbeddedStore;
 
-use super::{CALLERS, Claims, Ours, print_row, rate};
+use super::{
+    CALLERS, Claims, Ours, print_row, rate,
+    scale::{self, folder_size},
+};
 use crate::rounds::Outcome;
 
 /// The same store, with one caller at a time: one commit per use.
@@ -41,6 +44,14 @@ fn insert(db: &Database, rows: &Keyspace, use_: &Use) -> fjall::Result<()> {
     let mut batch = db.batch().durability(Some(PersistMode::SyncData));
     batch.insert(rows, key, [7; 32]);
     batch.commit()
+}
+
+pub(super) async fn hold_many(count: u64) -> Outcome<()> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let store = EmbeddedStore::open(folder.path().join("ours"));
+    let store = store.map_err(|error| error.to_string())?;
+    let bytes = async || folder_size(folder.path());
+    scale::measure("embedded", store, count, bytes).await
 }
 
 pub(super) async fn measure(rounds: usize) -> Outcome<()> {

@@ -14,7 +14,10 @@ use tempfile::TempDir;
 use tower_revoke::core::Use;
 use tower_revoke_store_sql::MySqlStore;
 
-use super::{CALLERS, Claims, Ours, print_row, rate};
+use super::{
+    CALLERS, Claims, Ours, print_row, rate,
+    scale::{self, folder_size},
+};
 use crate::rounds::Outcome;
 
 const CONNECTIONS: u32 = 16;
@@ -41,7 +44,7 @@ impl Claims for Bare {
 struct Server {
     process: Child,
     url: String,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Drop for Server {
@@ -98,7 +101,7 @@ async fn start() -> Outcome<Server> {
     let server = Server {
         process,
         url: format!("mysql://root@127.0.0.1:{port}"),
-        _data: data,
+        data,
     };
     for _ in 0..1_000 {
         if let Ok(mut link) = MySqlConnection::connect(&server.url).await {
@@ -108,6 +111,14 @@ async fn start() -> Outcome<Server> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Err("mariadbd does not listen".to_owned())
+}
+
+pub(super) async fn hold_many(count: u64) -> Outcome<()> {
+    let server = start().await?;
+    let store = MySqlStore::connect(&server.url).await;
+    let store = store.map_err(|error| error.to_string())?;
+    let bytes = async || folder_size(&server.data.path().join("db"));
+    scale::measure("MariaDB", store, count, bytes).await
 }
 
 pub(super) async fn measure(rounds: usize) -> Outcome<()> {

@@ -5,6 +5,7 @@ mod embedded;
 mod mariadb;
 mod postgres;
 mod redis;
+mod scale;
 mod sqlite;
 
 use std::{
@@ -77,6 +78,21 @@ pub fn run(quick: bool, named: Option<&str>) -> Outcome<()> {
         runtime.block_on(cassandra::measure(rounds))?;
     }
     Ok(())
+}
+
+/// Measures what `count` revocations take in the stores of one machine.
+pub fn scale(count: u64) -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    println!("Many live revocations, on a disk that flushes");
+    runtime.block_on(embedded::hold_many(count))?;
+    runtime.block_on(sqlite::hold_many(count))?;
+    runtime.block_on(redis::hold_many(count))?;
+    runtime.block_on(postgres::hold_many(count))?;
+    runtime.block_on(mariadb::hold_many(count))
 }
 
 /// Returns the uses per second of this many concurrent callers, each with one use at a time.

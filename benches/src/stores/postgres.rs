@@ -15,7 +15,10 @@ use tempfile::TempDir;
 use tower_revoke::core::Use;
 use tower_revoke_store_sql::PostgresStore;
 
-use super::{CALLERS, Claims, Ours, print_row, rate};
+use super::{
+    CALLERS, Claims, Ours, print_row, rate,
+    scale::{self, folder_size},
+};
 use crate::rounds::Outcome;
 
 const CONNECTIONS: u32 = 16;
@@ -43,7 +46,7 @@ impl Claims for Bare {
 struct Server {
     process: Child,
     url: String,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Drop for Server {
@@ -109,7 +112,7 @@ async fn start() -> Outcome<Server> {
     let server = Server {
         process,
         url: format!("postgres://postgres@127.0.0.1:{port}/postgres"),
-        _data: data,
+        data,
     };
     for _ in 0..1_000 {
         if tokio::net::TcpStream::connect(("127.0.0.1", port))
@@ -121,6 +124,14 @@ async fn start() -> Outcome<Server> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Err("postgres does not listen".to_owned())
+}
+
+pub(super) async fn hold_many(count: u64) -> Outcome<()> {
+    let server = start().await?;
+    let store = PostgresStore::connect(&server.url).await;
+    let store = store.map_err(|error| error.to_string())?;
+    let bytes = async || folder_size(&server.data.path().join("db/base"));
+    scale::measure("PostgreSQL", store, count, bytes).await
 }
 
 pub(super) async fn measure(rounds: usize) -> Outcome<()> {

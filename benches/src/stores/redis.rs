@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tower_revoke::core::Use;
 use tower_revoke_store_redis::RedisStore;
 
-use super::{CALLERS, Claims, Ours, print_row, rate};
+use super::{CALLERS, Claims, Ours, print_row, rate, scale};
 use crate::rounds::Outcome;
 
 struct Bare(MultiplexedConnection);
@@ -80,6 +80,26 @@ async fn start() -> Outcome<Server> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Err("redis-server does not listen".to_owned())
+}
+
+pub(super) async fn hold_many(count: u64) -> Outcome<()> {
+    let server = start().await?;
+    let client = redis::Client::open(server.url.as_str()).map_err(|error| error.to_string())?;
+    let connection = client.get_multiplexed_async_connection().await;
+    let connection = connection.map_err(|error| error.to_string())?;
+    let store = RedisStore::connect(&server.url).await;
+    let store = store.map_err(|error| error.to_string())?;
+    let bytes = async || {
+        let info = redis::cmd("INFO").arg("memory").clone();
+        let info: String = (info.query_async(&mut connection.clone()).await)
+            .map_err(|error: redis::RedisError| error.to_string())?;
+        let used = info
+            .lines()
+            .find_map(|line| line.strip_prefix("used_memory:"));
+        let used = used.and_then(|used| used.parse().ok());
+        used.ok_or_else(|| "Redis doesn't say how much memory it uses".to_owned())
+    };
+    scale::measure("Redis (memory)", store, count, bytes).await
 }
 
 pub(super) async fn measure(rounds: usize) -> Outcome<()> {

@@ -10,7 +10,10 @@ use sqlx::{
 use tower_revoke::core::Use;
 use tower_revoke_store_sql::SqliteStore;
 
-use super::{CALLERS, Claims, Ours, print_row, rate};
+use super::{
+    CALLERS, Claims, Ours, print_row, rate,
+    scale::{self, folder_size},
+};
 use crate::rounds::Outcome;
 
 /// The bare driver, with the durability of the store.
@@ -29,6 +32,14 @@ impl Claims for Bare {
             _ => Err("a new use was lost".to_owned()),
         }
     }
+}
+
+pub(super) async fn hold_many(count: u64) -> Outcome<()> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let store = SqliteStore::open(folder.path().join("ours")).await;
+    let store = store.map_err(|error| error.to_string())?;
+    let bytes = async || folder_size(folder.path());
+    scale::measure("SQLite", store, count, bytes).await
 }
 
 pub(super) async fn measure(rounds: usize) -> Outcome<()> {

@@ -169,3 +169,22 @@ fn read_file(path: &PathBuf) -> io::Result<(FileVersion, Vec<u8>)> {
     file.take(MAX_BYTES + 1).read_to_end(&mut json)?;
     Ok((version, json))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file may be written again within one tick of its timestamp.
+    #[test]
+    fn a_version_has_settled_once_no_later_write_can_have_its_timestamp() {
+        let version = FileVersion {
+            modified: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(100)),
+            len: 0,
+            node: (0, 0),
+        };
+        for (now, expected) in [(101, false), (102, false), (103, true)] {
+            let has_settled = version.has_settled(UnixTime::from_secs(now));
+            assert_eq!(has_settled, expected, "{now}");
+        }
+    }
+}

@@ -352,6 +352,10 @@ fn the_build_fails_without_a_valid_file() {
     assert!(matches!(failure(), KeySetError::NotAKeySet(_)));
     fs::write(&path, " ".repeat((1 << 20) + 1)).unwrap();
     assert!(matches!(failure(), KeySetError::TooLarge(_)));
+    let mut largest = issuer.jwks().to_string();
+    largest.extend(std::iter::repeat_n(' ', (1 << 20) - largest.len()));
+    fs::write(&path, largest).unwrap();
+    assert!(build(&path, &clock).is_ok());
     let key = issuer.jwks()["keys"][0].clone();
     fs::write(&path, json!({ "keys": vec![key.clone(); 257] }).to_string()).unwrap();
     assert!(matches!(failure(), KeySetError::TooManyKeys(256)));

@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tower_revoke_core::{Reason, TokenId, UnixTime};
 use tower_revoke_jwt::{Algorithm, IssuerError, JwtVerifier, JwtVerifierError};
-use tower_revoke_testing::{TestAlgorithm, TestIssuer};
+use tower_revoke_testing::{RecordedLog, TestAlgorithm, TestIssuer};
 
 use crate::support::*;
 
@@ -246,6 +246,29 @@ fn rfc7517_4_2_and_4_3_keys_for_other_uses_are_skipped() {
     let mut jwks = issuer.jwks();
     jwks["keys"][0]["key_ops"] = json!(["verify", "sign"]);
     assert!(with_jwks(&jwks).is_ok());
+}
+
+/// Sets often have keys for encryption.
+#[test]
+fn keys_for_other_uses_cause_no_warning_and_useless_ones_one_for_all() {
+    let issuer = TestIssuer::with(ISSUER, TestAlgorithm::ES256);
+    let warnings = |other: Value| {
+        let mut jwks = issuer.jwks();
+        let keys = jwks["keys"].as_array_mut().unwrap();
+        keys.extend([other.clone(), other]);
+        let log = RecordedLog::start();
+        assert!(with_jwks(&jwks).is_ok());
+        let lines = log.lines().into_iter();
+        lines
+            .filter(|line| line.contains("WARN"))
+            .collect::<Vec<_>>()
+    };
+    let mut for_encryption = issuer.jwks()["keys"][0].clone();
+    for_encryption["use"] = json!("enc");
+    assert_eq!(warnings(for_encryption), [""; 0]);
+    let useless = warnings(json!("no key"));
+    assert_eq!(useless.len(), 1, "{useless:?}");
+    assert!(useless[0].contains("count=2"), "{useless:?}");
 }
 
 // RFC 7518 and 8037: keys.
