@@ -248,6 +248,29 @@ fn rfc7517_4_2_and_4_3_keys_for_other_uses_are_skipped() {
     assert!(with_jwks(&jwks).is_ok());
 }
 
+#[test]
+fn a_set_without_a_usable_key_says_why() {
+    let issuer = TestIssuer::with(ISSUER, TestAlgorithm::EdDSA);
+    let mut of_another_curve = issuer.jwks()["keys"][0].clone();
+    of_another_curve["crv"] = json!("P-256");
+    let secret = json!({ "kty": "oct", "alg": "HS256", "k": "A".repeat(43) });
+    for (key, reason) in [
+        (of_another_curve, "its type is not supported"),
+        (
+            secret,
+            "it is a shared secret, which must not be in a key set",
+        ),
+        (json!("no key"), "it is not a JWK"),
+    ] {
+        let error = with_jwks(&json!({ "keys": [key, "no key"] })).unwrap_err();
+        let JwtVerifierError::Issuer(_, IssuerError::NoUsableKey { skipped: 2, first }) = error
+        else {
+            panic!("{error:?}");
+        };
+        assert_eq!(first, reason);
+    }
+}
+
 /// Sets often have keys for encryption.
 #[test]
 fn keys_for_other_uses_cause_no_warning_and_useless_ones_one_for_all() {

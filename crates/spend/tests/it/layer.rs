@@ -162,6 +162,29 @@ async fn a_use_is_returned_to_the_next_caller() {
     }
 }
 
+#[tokio::test]
+async fn a_rule_on_the_head_keeps_a_token_that_is_revoked_after_the_response() {
+    let caller = Caller::new();
+    let answers = AtomicU32::new(0);
+    let service = service_fn(|_| {
+        let status = match answers.fetch_add(1, Ordering::SeqCst) {
+            0 => 404,
+            _ => 200,
+        };
+        let response = Response::builder()
+            .status(status)
+            .body(Empty::<Bytes>::new());
+        async { Ok::<_, Infallible>(response.expect("a response")) }
+    });
+    let layer = RevokeAfterResponseLayer::new();
+    let layer = layer.keep_if(|head: &ResponseHead<'_>| head.status == 404);
+    let mut service = layer.layer(service);
+    for expected in [404, 200, 401] {
+        let response = service.call(caller.request()).await.expect("a response");
+        assert_eq!(response.status(), expected);
+    }
+}
+
 /// TRAPS 18: a retry inside the layer keeps its use; a retry outside finds the token spent.
 #[tokio::test]
 async fn trap_18_a_retry_inside_the_layer_keeps_its_use() {

@@ -69,6 +69,9 @@ async fn g4_metrics_show_the_bound_and_when_only_the_bound_holds() {
         ("store_failures_total", 0.0),
         ("mirror_reloads_total", 0.0),
         ("restored_entries_total", 0.0),
+        ("snapshots_written_total", 0.0),
+        ("snapshot_failures_total", 0.0),
+        ("snapshots_rejected_total", 0.0),
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value));
     assert_eq!(live, BTreeMap::from(expected));
