@@ -140,9 +140,11 @@ catches! {
         many_changes_are_followed_in_pages
         a_full_load_returns_all_current_entries
         a_full_load_completes_while_others_write
-        a_full_load_includes_changes_made_meanwhile,
+        a_full_load_includes_changes_made_meanwhile
+        listed_entries_can_be_read_while_the_feed_is_trimmed,
     LagsByOneCall:
-        the_last_page_includes_all_acknowledged_writes,
+        the_last_page_includes_all_acknowledged_writes
+        listed_entries_can_be_read_while_the_feed_is_trimmed,
     NumbersBeforeItCommits:
         no_change_is_lost_under_concurrent_writes
         the_last_page_includes_all_acknowledged_writes,
