@@ -40,7 +40,7 @@ pub(super) async fn measure(
     let each = (bytes().await? - before) / count;
     let list = RevocationList::builder(store)
         .mirror_capacity(2 * count)
-        .store_timeout(Duration::from_secs(600));
+        .store_timeout(Duration::from_secs(300));
     let list = list.build().map_err(|error| said(&error))?;
     let started = Instant::now();
     list.ready().await.map_err(|error| said(&error))?;

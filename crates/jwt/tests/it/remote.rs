@@ -1049,6 +1049,36 @@ async fn trap_52_a_remote_issuer_causes_no_request_to_a_local_address() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn discovered_metadata_is_used_for_an_hour() {
+    let (issuer, clock, hand) = issuer_with(TestAlgorithm::EdDSA);
+    let (client, _gone) = Client::new(&issuer);
+    let (at, keys) = (
+        format!("{ISSUER}/.well-known/openid-configuration"),
+        format!("{ISSUER}/keys"),
+    );
+    let metadata = format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{keys}"}}"#);
+    client.then(Answer::Is(200, &[], metadata.clone()));
+    let tokens = JwtVerifier::issuer(ISSUER)
+        .audience("orders")
+        .discover()
+        .http_client(client.service())
+        .clock(clock)
+        .without_revocations()
+        .build()
+        .unwrap();
+    tokens.ready().await.unwrap();
+    assert_eq!(client.urls(), [&*at, &*keys]);
+    hand.advance(Duration::from_secs(3_599));
+    client.sent(3).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(client.urls()[2..], [&*keys]);
+    hand.advance(Duration::from_secs(1));
+    client.then(Answer::Is(200, &[], metadata));
+    client.sent(5).await;
+    assert_eq!(client.urls()[3..], [&*at, &*keys]);
+}
+
 /// The longest durations that the builder accepts overflow nowhere.
 #[tokio::test(start_paused = true)]
 async fn durations_of_a_year_do_not_overflow() {

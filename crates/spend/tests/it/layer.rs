@@ -179,9 +179,10 @@ async fn a_rule_on_the_head_keeps_a_token_that_is_revoked_after_the_response() {
     let layer = RevokeAfterResponseLayer::new();
     let layer = layer.keep_if(|head: &ResponseHead<'_>| head.status == 404);
     let mut service = layer.layer(service);
-    for expected in [404, 200, 401] {
+    for (status, expected) in [(404, TokenStatus::Valid), (200, TokenStatus::Spent)] {
         let response = service.call(caller.request()).await.expect("a response");
-        assert_eq!(response.status(), expected);
+        assert_eq!(response.status(), status);
+        assert_eq!(caller.known_status().await, expected);
     }
 }
 
