@@ -9,7 +9,7 @@ use tower_revoke_core::{
 };
 
 use crate::{
-    backend::{self, Digest, Event, Feed, Revoked, Used, listed},
+    backend::{Digest, Event, Feed, Revoked, Used, listed},
     error::Failure,
     rules::Uses,
     value::{read, time},
@@ -231,7 +231,7 @@ fn plain(row: &impl Columns, place: usize) -> Result<Option<String>, Failure> {
 /// Reads a window from rows that each hold at most one record, and after its columns the number of
 /// rows in the window and the last digest in it.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(crate) fn window(rows: &[impl Columns], limit: i64) -> Result<backend::Window, Failure> {
+pub(crate) fn window(rows: &[impl Columns], limit: i64) -> Result<crate::backend::Window, Failure> {
     let first = rows.first().ok_or(Failure::Garbled("a page"))?;
     let mut records = Vec::new();
     for row in rows {
@@ -241,7 +241,7 @@ pub(crate) fn window(rows: &[impl Columns], limit: i64) -> Result<backend::Windo
     }
     let is_full = first.number(10)? == limit;
     let more_after = is_full.then(|| first.digest(11)).transpose()?;
-    Ok(backend::Window {
+    Ok(crate::backend::Window {
         records,
         more_after,
     })
