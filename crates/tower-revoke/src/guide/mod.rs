@@ -24,7 +24,6 @@ pub mod guarantees {}
 pub mod scale {}
 #[doc = include_str!("revoking.md")]
 pub mod revoking {}
-#[cfg(feature = "endpoints")]
 #[doc = include_str!("endpoints.md")]
 pub mod endpoints {}
 #[doc = include_str!("rejections.md")]
