@@ -952,8 +952,10 @@ async fn the_fetch_ends_with_the_verifier() {
     });
     setup.client.sent(1).await;
     assert!(setup.gone.try_recv().is_err());
+    let started = tokio::time::Instant::now();
     waiting.abort();
     setup.gone.recv().await.unwrap();
+    assert_eq!(started.elapsed(), Duration::ZERO, "the timeout ended it");
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     assert_eq!(setup.client.asked(), 1);
 }
