@@ -59,11 +59,9 @@ pub(crate) enum Order {
 impl Key {
     pub(crate) fn of(digest: KeyDigest, mut rows: Vec<Row>) -> Self {
         let mut key = Self::default();
-        // Lifts first. Of those of one time, the one that says who made it before what was written back,
-        // since the first one's details are kept; of revocations those of the last one.
+        // Lifts first. Of revocations, the details of the last one are kept.
         rows.sort_by(|one, other| {
-            let is_bare = |row: &Row| row.kind == LIFTED && row.author.is_empty();
-            let place = |row: &Row| (row.kind != LIFTED, row.at, is_bare(row));
+            let place = |row: &Row| (row.kind != LIFTED, row.at);
             (place(one), &one.id).cmp(&(place(other), &other.id))
         });
         for row in rows {

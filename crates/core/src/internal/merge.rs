@@ -7,7 +7,7 @@
 //! The embedded store keeps these types, [`Listed`] and [`Change`] as serde writes them: the order of
 //! their fields and variants is part of its format.
 
-use std::num::NonZeroU32;
+use std::{cmp::Ordering, num::NonZeroU32};
 
 use serde::{Deserialize, Serialize};
 
@@ -204,16 +204,18 @@ impl KeyState {
         (before != Some((listed, at))).then_some(Change::Listed { key, listed, at })
     }
 
-    /// Records a lift. The later `at` with its details, and the later `until` are kept.
+    /// Records a lift. The later `at` with its details, and the later `until` are kept. Of two lifts of
+    /// one time, one may have been written back, without details.
     pub fn remember(&mut self, new: Lifted) {
         self.lifted = Some(match self.lifted.take() {
             None => new,
             Some(old) => Lifted {
                 at: old.at.max(new.at),
                 until: later_end(old.until, new.until),
-                details: match new.at > old.at {
-                    true => new.details,
-                    false => old.details,
+                details: match new.at.cmp(&old.at) {
+                    Ordering::Greater => new.details,
+                    Ordering::Equal => old.details.or(new.details),
+                    Ordering::Less => old.details,
                 },
             },
         });

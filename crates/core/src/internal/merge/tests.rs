@@ -289,6 +289,29 @@ fn a_listing_covers_the_revocation_and_the_uses() {
 }
 
 #[test]
+fn of_two_lifts_of_one_time_the_details_are_kept_whichever_comes_first() {
+    let lifted = |by: &str| {
+        let by = by.to_owned();
+        let details = Details {
+            by,
+            ..Details::default()
+        };
+        Lifted {
+            at: time(5),
+            until: None,
+            details: details.kept(),
+        }
+    };
+    for order in [["ann", ""], ["", "ann"]] {
+        let mut state = KeyState::default();
+        for by in order {
+            state.remember(lifted(by));
+        }
+        assert_eq!(state.lifted, Some(lifted("ann")));
+    }
+}
+
+#[test]
 fn a_restored_lift_is_kept_as_long_as_the_revocations_that_it_ends() {
     let key = KeyDigest::of_token(TOKEN);
     let revoked = |at, until| Change::Listed {
