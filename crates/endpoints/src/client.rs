@@ -1,6 +1,9 @@
 //! The clients of the endpoints, and the port that authenticates them.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use tower_revoke_core::{BoxError, BoxFuture};
 
@@ -112,6 +115,21 @@ impl StaticClients {
     pub fn public(mut self, client: impl Into<String>) -> Self {
         self.0.entry(client.into()).or_default();
         self
+    }
+}
+
+/// Clients that may do something with all tokens of an issuer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClientsByIssuer(HashMap<String, HashSet<String>>);
+
+impl ClientsByIssuer {
+    pub(crate) fn insert(&mut self, issuer: String, client: String) {
+        self.0.entry(issuer).or_default().insert(client);
+    }
+
+    pub(crate) fn contains(&self, issuer: &str, client: &str) -> bool {
+        let clients = self.0.get(issuer);
+        clients.is_some_and(|clients| clients.contains(client))
     }
 }
 

@@ -1,26 +1,18 @@
 //! The introspection endpoint (RFC 7662).
 
-use std::{
-    collections::BTreeSet,
-    convert::Infallible,
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body::Body;
+use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Map, Value, json};
-use tower_revoke_core::{
-    Authenticated, BearerToken, BoxError, BoxFuture, Claims, Reason, Rejection, TokenVerifier,
-};
-use tower_service::Service;
+use tower_revoke_core::{BearerToken, BoxFuture, Claims, TokenVerifier};
 
 use crate::{
     ClientAuthentication,
-    request::{Endpoint, serve},
+    client::ClientsByIssuer,
+    request::{Handler, is_a_service},
+    resolver::{AnyVerifier, first_known},
     response::{CallError, json_response},
 };
 
@@ -37,7 +29,7 @@ use crate::{
 /// | response | when |
 /// |---|---|
 /// | 200, `active` and the claims | the token is valid, and the client may ask about it |
-/// | 200, `{"active":false}` and nothing else | the token is not valid, not known, spent, revoked, or none of the client's business |
+/// | 200, `{"active":false}` and nothing else | the token is not valid, not known, spent, revoked, or not one that the client may ask about |
 /// | 400, 401, 405, 413, 429 | as for the revocation endpoint |
 /// | 503 with `Retry-After` | the list, the clients or the keys are unavailable |
 ///
@@ -73,25 +65,8 @@ struct Inner {
     clients: ClientAuthentication,
     verifiers: Vec<Arc<dyn AnyVerifier>>,
     /// Issuers with clients that may ask about every token of that issuer.
-    introspectors: BTreeSet<(String, String)>,
+    introspectors: ClientsByIssuer,
     claims: BTreeSet<String>,
-}
-
-/// A [`TokenVerifier`] as a trait object.
-trait AnyVerifier: Send + Sync {
-    fn verify<'a>(
-        &'a self,
-        token: &'a BearerToken,
-    ) -> BoxFuture<'a, Result<Authenticated, Rejection>>;
-}
-
-impl<V: TokenVerifier> AnyVerifier for V {
-    fn verify<'a>(
-        &'a self,
-        token: &'a BearerToken,
-    ) -> BoxFuture<'a, Result<Authenticated, Rejection>> {
-        Box::pin(TokenVerifier::verify(self, token))
-    }
 }
 
 /// The members of RFC 7662 §2.2 that are claims of the same name and meaning.
@@ -103,7 +78,7 @@ impl IntrospectionEndpoint {
         Self(Arc::new(Inner {
             clients: clients.into(),
             verifiers: Vec::new(),
-            introspectors: BTreeSet::new(),
+            introspectors: ClientsByIssuer::default(),
             claims: BTreeSet::new(),
         }))
     }
@@ -119,8 +94,8 @@ impl IntrospectionEndpoint {
     /// Lets a client ask about all tokens of an issuer.
     #[must_use]
     pub fn introspector(mut self, issuer: impl Into<String>, client: impl Into<String>) -> Self {
-        let pair = (issuer.into(), client.into());
-        self.inner().introspectors.insert(pair);
+        let introspectors = &mut self.inner().introspectors;
+        introspectors.insert(issuer.into(), client.into());
         self
     }
 
@@ -141,26 +116,11 @@ impl IntrospectionEndpoint {
 }
 
 impl Inner {
-    async fn verify(&self, token: &BearerToken) -> Result<Option<Authenticated>, CallError> {
-        let mut is_known = true;
-        for verifier in &self.verifiers {
-            match verifier.verify(token).await {
-                Ok(caller) => return Ok(Some(caller)),
-                Err(rejection) => is_known &= rejection.reason() != Reason::Unavailable,
-            }
-        }
-        match is_known {
-            true => Ok(None),
-            false => Err(CallError::Unavailable),
-        }
-    }
-
     fn may_ask(&self, client: &str, claims: &Claims) -> bool {
         let issuer = claims.issuer().unwrap_or_default();
-        let pair = (issuer.to_owned(), client.to_owned());
         claims.has_audience(client)
             || claims.client() == Some(client)
-            || self.introspectors.contains(&pair)
+            || self.introspectors.contains(issuer, client)
     }
 
     fn describe(&self, claims: &Claims) -> Map<String, Value> {
@@ -181,7 +141,7 @@ impl Inner {
     }
 }
 
-impl Endpoint for Inner {
+impl Handler for Inner {
     fn clients(&self) -> &ClientAuthentication {
         &self.clients
     }
@@ -193,7 +153,9 @@ impl Endpoint for Inner {
     ) -> BoxFuture<'a, Result<Response<Full<Bytes>>, CallError>> {
         Box::pin(async move {
             let caller = match token {
-                Some(token) => self.verify(token).await?,
+                Some(token) => {
+                    first_known(self.verifiers.iter().map(|one| one.accepted(token))).await?
+                }
                 None => None,
             };
             let claims = caller.as_ref().map(|caller| caller.token().claims());
@@ -207,24 +169,7 @@ impl Endpoint for Inner {
     }
 }
 
-impl<B> Service<Request<B>> for IntrospectionEndpoint
-where
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        serve(Arc::clone(&self.0), request)
-    }
-}
+is_a_service!(IntrospectionEndpoint);
 
 impl fmt::Debug for IntrospectionEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

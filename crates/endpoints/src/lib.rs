@@ -1,5 +1,6 @@
 //! Endpoints of an authorization server, or of a service in front of one: [`RevocationEndpoint`]
-//! (RFC 7009), [`IntrospectionEndpoint`] (RFC 7662), and the [`AuthorizationServerMetadata`] (RFC 8414) that names them.
+//! (RFC 7009), [`IntrospectionEndpoint`] (RFC 7662), and the [`AuthorizationServerMetadata`]
+//! (RFC 8414) that names them.
 //!
 //! Each is a plain `tower::Service<http::Request<B>>`. Clients authenticate as
 //! [`ClientAuthentication`] says, against [`StaticClients`] or a [`ClientAuthenticator`] of your own.

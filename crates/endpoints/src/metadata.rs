@@ -14,7 +14,8 @@ use tower_revoke_core::{Endpoint, EndpointError};
 use tower_service::Service;
 
 use crate::{
-    ClientAuthentication, IntrospectionEndpoint, RevocationEndpoint, response::json_response,
+    ClientAuthentication, IntrospectionEndpoint, RevocationEndpoint,
+    response::{empty, json_response},
 };
 
 /// The metadata document of an authorization server (RFC 8414), as a service to mount at
@@ -144,7 +145,7 @@ impl<B> Service<Request<B>> for AuthorizationServerMetadata {
                 json_response(StatusCode::OK, &Value::Object(self.members.clone()))
             }
             _ => {
-                let mut response = crate::response::empty(StatusCode::METHOD_NOT_ALLOWED);
+                let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
                 let allow = HeaderValue::from_static("GET, HEAD");
                 response.headers_mut().insert(header::ALLOW, allow);
                 response

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// An endpoint, once it is known who asks about which token.
-pub(crate) trait Endpoint: Send + Sync + 'static {
+pub(crate) trait Handler: Send + Sync + 'static {
     fn clients(&self) -> &ClientAuthentication;
 
     /// `token` is `None` if no bearer token has the form of what was presented.
@@ -26,9 +26,39 @@ pub(crate) trait Endpoint: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Response<Full<Bytes>>, CallError>>;
 }
 
+/// Implements `tower::Service` for an endpoint, which holds its [`Handler`] in an `Arc`.
+macro_rules! is_a_service {
+    ($endpoint:ident) => {
+        impl<B> tower_service::Service<http::Request<B>> for $endpoint
+        where
+            B: http_body::Body + Send + 'static,
+            B::Data: Send,
+            B::Error: Into<tower_revoke_core::BoxError>,
+        {
+            type Response = http::Response<http_body_util::Full<bytes::Bytes>>;
+            type Error = std::convert::Infallible;
+            type Future =
+                tower_revoke_core::BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+            fn poll_ready(
+                &mut self,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Result<(), Self::Error>> {
+                std::task::Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, request: http::Request<B>) -> Self::Future {
+                $crate::request::serve(std::sync::Arc::clone(&self.0), request)
+            }
+        }
+    };
+}
+
+pub(crate) use is_a_service;
+
 /// Serves one call of an endpoint.
 pub(crate) fn serve<B>(
-    endpoint: Arc<impl Endpoint>,
+    endpoint: Arc<impl Handler>,
     request: Request<B>,
 ) -> BoxFuture<'static, Result<Response<Full<Bytes>>, Infallible>>
 where

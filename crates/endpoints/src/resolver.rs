@@ -1,11 +1,13 @@
 //! The port that finds out what a presented token is.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 use tower_revoke_core::{
-    BearerToken, BoxError, BoxFuture, Reason, Revocation, RevocationKey, TokenId, TokenVerifier,
+    Authenticated, BearerToken, BoxError, BoxFuture, Reason, Revocation, TokenId, TokenVerifier,
     UnixTime,
 };
+
+use crate::response::CallError;
 
 /// Finds out what a presented token is: who issued it to whom, and what revoking it means.
 ///
@@ -17,7 +19,9 @@ use tower_revoke_core::{
 /// # Examples
 /// ```
 /// use std::collections::HashMap;
-/// use tower_revoke_core::{BearerToken, BoxFuture, RevocationKey, TokenId, UnixTime};
+/// use tower_revoke_core::{
+///     BearerToken, BoxFuture, Revocation, RevocationKey, TokenId, UnixTime,
+/// };
 /// use tower_revoke_endpoints::{ResolveError, ResolvedToken, TokenKind, TokenResolver};
 ///
 /// const ISSUER: &str = "https://id.example.com";
@@ -30,15 +34,19 @@ use tower_revoke_core::{
 ///         &'a self,
 ///         token: &'a BearerToken,
 ///     ) -> BoxFuture<'a, Result<Option<ResolvedToken>, ResolveError>> {
-///         let resolved = self.0.get(token.as_str()).map(|refresh| {
+///         Box::pin(async move {
+///             let Some(refresh) = self.0.get(token.as_str()) else {
+///                 return Ok(None);
+///             };
 ///             let id = TokenId::of_opaque("refresh tokens", token.as_bytes());
 ///             let grant = RevocationKey::grant(ISSUER, &refresh.grant);
-///             ResolvedToken::new(ISSUER, id, Some(refresh.exp))
+///             let grant = Revocation::of_grant(grant, Some(refresh.exp));
+///             let resolved = ResolvedToken::new(ISSUER, id, Some(refresh.exp))
 ///                 .client(&refresh.client)
 ///                 .kind(TokenKind::Refresh)
-///                 .grant(grant, Some(refresh.exp))
-///         });
-///         Box::pin(std::future::ready(Ok(resolved)))
+///                 .grant(grant.map_err(ResolveError::new)?);
+///             Ok(Some(resolved))
+///         })
 ///     }
 /// }
 /// ```
@@ -82,7 +90,7 @@ pub struct ResolvedToken {
     pub(crate) expires_at: Option<UnixTime>,
     pub(crate) client: Option<String>,
     pub(crate) kind: TokenKind,
-    pub(crate) grant: Option<(RevocationKey, Option<UnixTime>)>,
+    pub(crate) grant: Option<Revocation>,
 }
 
 impl ResolvedToken {
@@ -113,11 +121,11 @@ impl ResolvedToken {
         self
     }
 
-    /// Sets the key of its grant, under which all tokens of the grant can be revoked, and the latest
-    /// `exp` of any of them, see [`Revocation::of_grant`].
+    /// Sets the revocation of its grant, which ends all tokens of the grant, see
+    /// [`Revocation::of_grant`].
     #[must_use]
-    pub fn grant(mut self, key: RevocationKey, latest_exp: Option<UnixTime>) -> Self {
-        self.grant = Some((key, latest_exp));
+    pub fn grant(mut self, revocation: Revocation) -> Self {
+        self.grant = Some(revocation);
         self
     }
 
@@ -125,7 +133,6 @@ impl ResolvedToken {
     /// the token again.
     pub(crate) fn revocations(&self, with_grant: bool) -> impl Iterator<Item = Revocation> {
         let grant = self.grant.clone().filter(|_| with_grant);
-        let grant = grant.and_then(|(key, exp)| Revocation::of_grant(key, exp).ok());
         let token = Revocation::of_token(self.id, self.expires_at);
         grant.into_iter().chain([token])
     }
@@ -143,6 +150,32 @@ impl fmt::Debug for ResolvedToken {
     }
 }
 
+/// A [`TokenVerifier`] as a trait object.
+pub(crate) trait AnyVerifier: Send + Sync {
+    /// Returns the caller whose token it is. `None` if the verifier rejects the token.
+    fn accepted<'a>(
+        &'a self,
+        token: &'a BearerToken,
+    ) -> BoxFuture<'a, Result<Option<Authenticated>, ResolveError>>;
+}
+
+impl<V: TokenVerifier> AnyVerifier for V {
+    fn accepted<'a>(
+        &'a self,
+        token: &'a BearerToken,
+    ) -> BoxFuture<'a, Result<Option<Authenticated>, ResolveError>> {
+        Box::pin(async move {
+            match self.verify(token).await {
+                Ok(caller) => Ok(Some(caller)),
+                Err(error) if error.reason() == Reason::Unavailable => {
+                    Err(ResolveError::new(error))
+                }
+                Err(_) => Ok(None),
+            }
+        })
+    }
+}
+
 /// Resolves the tokens that a verifier accepts.
 pub(crate) struct Verified<V>(pub(crate) V);
 
@@ -152,14 +185,8 @@ impl<V: TokenVerifier> TokenResolver for Verified<V> {
         token: &'a BearerToken,
     ) -> BoxFuture<'a, Result<Option<ResolvedToken>, ResolveError>> {
         Box::pin(async move {
-            let caller = match self.0.verify(token).await {
-                Ok(caller) => caller,
-                Err(rejection) => {
-                    return match rejection.reason() {
-                        Reason::Unavailable => Err(ResolveError::new(rejection)),
-                        _ => Ok(None),
-                    };
-                }
+            let Some(caller) = self.0.accepted(token).await? else {
+                return Ok(None);
             };
             let token = caller.token();
             let claims = token.claims();
@@ -168,5 +195,29 @@ impl<V: TokenVerifier> TokenResolver for Verified<V> {
             resolved.client = claims.client().map(str::to_owned);
             Ok(Some(resolved))
         })
+    }
+}
+
+/// Returns the first answer that is not `None`. The futures are polled one after the other.
+///
+/// # Errors
+/// [`CallError::Unavailable`] if all others are `None`, but one could not be had.
+pub(crate) async fn first_known<'a, T>(
+    answers: impl Iterator<Item = BoxFuture<'a, Result<Option<T>, ResolveError>>>,
+) -> Result<Option<T>, CallError> {
+    let mut failed = None;
+    for answer in answers {
+        match answer.await {
+            Ok(Some(known)) => return Ok(Some(known)),
+            Ok(None) => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        None => Ok(None),
+        Some(error) => {
+            tracing::warn!(error = &error as &dyn Error, "a token can't be resolved");
+            Err(CallError::Unavailable)
+        }
     }
 }

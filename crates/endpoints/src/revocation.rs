@@ -1,24 +1,17 @@
 //! The revocation endpoint (RFC 7009).
 
-use std::{
-    collections::HashSet,
-    convert::Infallible,
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body::Body;
+use http::{Response, StatusCode};
 use http_body_util::Full;
-use tower_revoke_core::{BearerToken, BoxError, BoxFuture, Revocations, TokenVerifier};
-use tower_service::Service;
+use tower_revoke_core::{BearerToken, BoxFuture, Revocations, TokenVerifier};
 
 use crate::{
     ClientAuthentication, ResolvedToken, TokenKind, TokenResolver,
-    request::{Endpoint, serve},
-    resolver::Verified,
+    client::ClientsByIssuer,
+    request::{Handler, is_a_service},
+    resolver::{Verified, first_known},
     response::{CallError, empty},
 };
 
@@ -73,7 +66,7 @@ struct Inner {
     clients: ClientAuthentication,
     resolvers: Vec<Arc<dyn TokenResolver>>,
     /// Issuers with clients that may revoke every token of that issuer.
-    revokers: HashSet<(String, String)>,
+    revokers: ClientsByIssuer,
     ends_grants: bool,
 }
 
@@ -88,7 +81,7 @@ impl RevocationEndpoint {
             list: list.into(),
             clients: clients.into(),
             resolvers: Vec::new(),
-            revokers: HashSet::new(),
+            revokers: ClientsByIssuer::default(),
             ends_grants: false,
         }))
     }
@@ -114,7 +107,8 @@ impl RevocationEndpoint {
     /// Lets a client revoke all tokens of an issuer, whichever client they were issued to.
     #[must_use]
     pub fn revoker(mut self, issuer: impl Into<String>, client: impl Into<String>) -> Self {
-        self.inner().revokers.insert((issuer.into(), client.into()));
+        let revokers = &mut self.inner().revokers;
+        revokers.insert(issuer.into(), client.into());
         self
     }
 
@@ -138,8 +132,7 @@ impl RevocationEndpoint {
 impl Inner {
     async fn revoke(&self, client: &str, token: &ResolvedToken) -> Result<(), CallError> {
         let is_owner = token.client.as_deref() == Some(client);
-        let pair = (token.issuer.clone(), client.to_owned());
-        if !is_owner && !self.revokers.contains(&pair) {
+        if !is_owner && !self.revokers.contains(&token.issuer, client) {
             return Err(CallError::Grant);
         }
         let with_grant = token.kind == TokenKind::Refresh || self.ends_grants;
@@ -153,27 +146,9 @@ impl Inner {
         }
         Ok(())
     }
-
-    async fn resolve(&self, token: &BearerToken) -> Result<Option<ResolvedToken>, CallError> {
-        let mut failed = None;
-        for resolver in &self.resolvers {
-            match resolver.resolve(token).await {
-                Ok(Some(token)) => return Ok(Some(token)),
-                Ok(None) => {}
-                Err(error) => failed = Some(error),
-            }
-        }
-        match failed {
-            None => Ok(None),
-            Some(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "resolve a token");
-                Err(CallError::Unavailable)
-            }
-        }
-    }
 }
 
-impl Endpoint for Inner {
+impl Handler for Inner {
     fn clients(&self) -> &ClientAuthentication {
         &self.clients
     }
@@ -185,7 +160,9 @@ impl Endpoint for Inner {
     ) -> BoxFuture<'a, Result<Response<Full<Bytes>>, CallError>> {
         Box::pin(async move {
             let token = match token {
-                Some(token) => self.resolve(token).await?,
+                Some(token) => {
+                    first_known(self.resolvers.iter().map(|one| one.resolve(token))).await?
+                }
                 None => None,
             };
             if let Some(token) = token {
@@ -196,24 +173,7 @@ impl Endpoint for Inner {
     }
 }
 
-impl<B> Service<Request<B>> for RevocationEndpoint
-where
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        serve(Arc::clone(&self.0), request)
-    }
-}
+is_a_service!(RevocationEndpoint);
 
 impl fmt::Debug for RevocationEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

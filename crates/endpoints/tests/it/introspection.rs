@@ -1,4 +1,4 @@
-//! RFC 7662: what is said about a token, and to whom.
+//! RFC 7662: what the responses contain, and who gets them.
 
 use serde_json::json;
 use tower_revoke_core::{Revocation, TokenId};

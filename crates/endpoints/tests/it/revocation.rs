@@ -1,10 +1,10 @@
-//! RFC 7009: what is revoked, by whom, and what the caller is told.
+//! RFC 7009: which tokens are revoked, by whom, and the responses.
 
 use http::{Method, header};
 use http_body::Frame;
 use tower::ServiceExt;
 use tower_revoke_core::{
-    BearerToken, BoxFuture, RecordFilter, RevocationKey, TokenId, retention::MARGIN,
+    BearerToken, BoxFuture, RecordFilter, Revocation, RevocationKey, TokenId, retention::MARGIN,
 };
 use tower_revoke_endpoints::{
     ResolveError, ResolvedToken, RevocationEndpoint, TokenKind, TokenResolver,
@@ -211,10 +211,12 @@ impl TokenResolver for WithGrants {
             (None, Some((client, _))) => (client, TokenKind::Access),
             _ => return Box::pin(std::future::ready(Ok(None))),
         };
+        let grant = RevocationKey::grant(ISSUER, client);
+        let grant = Revocation::of_grant(grant, Some(EXP)).expect("a rule");
         let resolved = ResolvedToken::new(ISSUER, TokenId::of_jwt(ISSUER, text), Some(EXP))
             .client(client)
             .kind(kind)
-            .grant(RevocationKey::grant(ISSUER, client), Some(EXP));
+            .grant(grant);
         Box::pin(std::future::ready(Ok(Some(resolved))))
     }
 }
