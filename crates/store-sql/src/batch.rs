@@ -16,7 +16,7 @@ use crate::{
     op::Answer,
     rules::{Done, Keys, Known, USED_UP, Uses},
     text::{Dialect, IN_A_LIST, Packets},
-    value::{end, secs, written},
+    value::{end, expiries, secs, written},
 };
 
 /// The names of the tables, and the statements that differ between databases.
@@ -381,11 +381,7 @@ fn writes(tables: &Tables, known: &Known, done: &Done, at_most: usize) -> Result
     let events = done.events.chunk_by(is_run).filter_map(|run| {
         let last = run.last()?;
         let digests: Vec<_> = run.iter().map(|event| event.digest).collect();
-        let untils = run.iter().map(|event| match event.until {
-            Some(until) => until.to_string(),
-            None => "NULL".to_owned(),
-        });
-        let untils = untils.collect::<Vec<_>>().join(",");
+        let untils = expiries(run.iter().map(|event| event.until));
         let row = dialect.row().int(last.seq).int(last.mark).raw(dialect.now);
         let row = row.int(last.what).bytes(Some(digests.as_flattened()));
         let row = row.int(last.issued);

@@ -2,6 +2,15 @@
 
 pub(crate) use tower_revoke_core::internal::signed_time::{end, secs, time};
 
+/// Returns a list of expiries, as the elements of an array in SQL or JSON.
+pub(crate) fn expiries(untils: impl Iterator<Item = Option<i64>>) -> String {
+    let elements = untils.map(|until| match until {
+        Some(until) => until.to_string(),
+        None => "null".to_owned(),
+    });
+    elements.collect::<Vec<_>>().join(",")
+}
+
 /// Escapes NUL, which PostgreSQL can't store, and the backslash; [`read`] reverses it.
 pub(crate) fn written(text: &str) -> String {
     if text.contains(['\\', '\0']) {

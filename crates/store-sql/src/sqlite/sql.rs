@@ -10,7 +10,7 @@ use crate::{
     batch::{Link, Tables},
     error::Kind,
     text::Dialect,
-    value::end,
+    value::{end, expiries},
 };
 
 static DIALECT: Dialect = Dialect {
@@ -100,11 +100,7 @@ impl Link for SqliteConnection {
         mark: i64,
         uses: &[&Use],
     ) -> Result<(Vec<Digest>, Option<i64>), sqlx::Error> {
-        let untils = uses.iter().map(|one| match end(one.until) {
-            Some(until) => until.to_string(),
-            None => "null".to_owned(),
-        });
-        let untils = format!("[{}]", untils.collect::<Vec<_>>().join(","));
+        let untils = format!("[{}]", expiries(uses.iter().map(|one| end(one.until))));
         let tokens: Vec<_> = uses.iter().map(|one| *one.token.as_bytes()).collect();
         let ids: Vec<_> = uses.iter().map(|one| *one.id.as_bytes()).collect();
         let rows = loop {
