@@ -54,7 +54,7 @@ impl Fixture for Keyspace {
 
     const LACKS: &'static [(Ability, &'static str)] = &[(
         Ability::Push,
-        "Cassandra tells nobody of a write; who follows asks from time to time",
+        "Cassandra has no notifications of writes; followers poll",
     )];
 
     async fn empty(_: Clock) -> Self {

@@ -33,10 +33,8 @@ impl Tables {
 impl Fixture for Tables {
     type Store = MySqlStore;
 
-    const LACKS: &'static [(Ability, &'static str)] = &[(
-        Ability::Push,
-        "the server tells nobody of what others write",
-    )];
+    const LACKS: &'static [(Ability, &'static str)] =
+        &[(Ability::Push, "the server has no notifications of writes")];
 
     async fn empty(_clock: Clock) -> Self {
         Self::new(None)

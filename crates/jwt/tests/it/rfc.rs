@@ -249,7 +249,7 @@ fn rfc7517_4_2_and_4_3_keys_for_other_uses_are_skipped() {
 }
 
 #[test]
-fn a_set_without_a_usable_key_says_why() {
+fn the_error_of_a_set_without_a_usable_key_names_the_reason() {
     let issuer = TestIssuer::with(ISSUER, TestAlgorithm::EdDSA);
     let mut of_another_curve = issuer.jwks()["keys"][0].clone();
     of_another_curve["crv"] = json!("P-256");

@@ -81,7 +81,7 @@ fn a_file_is_read_as_it_was_written() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_said() {
+fn an_unusable_file_is_an_error_that_names_the_reason() {
     let bytes = written(3);
     assert_eq!(read(&bytes, [8; 32]), Err(SnapshotError::OtherKey));
     assert_eq!(read(&[], KEY), Err(SnapshotError::Damaged));

@@ -105,7 +105,7 @@ pub async fn a_full_load_includes_changes_made_meanwhile<G: Fixture>() {
         if follower.is_at_the_end() {
             break;
         }
-        assert!(page < 1_000, "the load comes to no end");
+        assert!(page < 1_000, "the load does not end");
         // Ends before and after those of the entries loaded, in case the store loads in that order.
         for until in [world.end().as_secs() - 1, world.end().as_secs() + 1] {
             let some = acknowledged..acknowledged + 10;
@@ -446,7 +446,7 @@ pub async fn listed_entries_can_be_read_while_the_feed_is_trimmed<G: Fixture>() 
         if !read.more {
             break;
         }
-        assert!(page < 1_000, "what is listed comes to no end");
+        assert!(page < 1_000, "the listing does not end");
         after = Some(read.next);
         revoke_many(&nodes[0], written..written + 10, world.end()).await;
         assert!(nodes[0].lift(&lift(token(lifted), world.now())).await);
