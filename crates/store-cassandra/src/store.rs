@@ -61,14 +61,12 @@ impl Store for CassandraStore {
             return Err(StoreError::Expired);
         }
         let (inner, use_) = (Arc::clone(inner), *use_);
-        self.to_the_end(async move { inner.take_use(&use_).await })
-            .await
+        to_the_end(async move { inner.take_use(&use_).await }).await
     }
 
     async fn return_use(&self, use_: &Use) -> Result<bool, StoreError> {
         let (inner, use_) = (Arc::clone(&self.0), *use_);
-        self.to_the_end(async move { inner.return_use(&use_).await })
-            .await
+        to_the_end(async move { inner.return_use(&use_).await }).await
     }
 
     async fn purge(&self, before: UnixTime) -> Result<u64, StoreError> {
@@ -133,17 +131,19 @@ impl Records for CassandraStore {
     }
 }
 
-impl CassandraStore {
-    /// Completes work in a task, even if the caller leaves: followers of the feed would miss a write
-    /// that is not logged.
-    async fn to_the_end<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let done = tokio::spawn(work).await;
-        done.unwrap_or_else(|_| Err(Failure::Ended.into()))
-    }
+/// Completes work in a task, even if the caller leaves: followers of the feed would miss a write
+/// that is not logged.
+///
+/// Not an `async fn`: its future would contain the work, 13 kB for a use, and so would all futures
+/// around it.
+fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> impl Future<Output = Result<T, StoreError>> + Send {
+    let task = tokio::spawn(work);
+    async move { task.await.unwrap_or_else(|_| Err(Failure::Ended.into())) }
+}
 
+impl CassandraStore {
     /// Whether one of the orders, a lift, has lifted something.
     async fn write(&self, orders: Vec<(KeyDigest, Order)>) -> Result<bool, StoreError> {
         if orders.is_empty() {
@@ -155,7 +155,7 @@ impl CassandraStore {
         }
         let by_key: Vec<_> = by_key.into_iter().collect();
         let inner = Arc::clone(&self.0);
-        self.to_the_end(async move {
+        to_the_end(async move {
             let mut lifted = false;
             for some in by_key.chunks(WRITTEN_AT_ONCE) {
                 let deadline = inner.client.deadline();
