@@ -9,8 +9,10 @@ use tower_layer::Layer;
 use tower_revoke_core::{Clock, GrpcRejections, Rejection, RejectionFormat, TokenVerifier};
 
 use crate::{
-    RequireBearer,
+    ProtectedResourceMetadata, RequireBearer, ResourceError,
+    metadata::Resource,
     policy::{Mode, Policy},
+    requirement::Requirement,
 };
 
 /// Requires a valid bearer token.
@@ -73,20 +75,20 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
     }
 
     /// Requires a scope. Repeated calls require all scopes. Each call takes one scope, without
-    /// spaces.
+    /// spaces. The challenges of 401 and 403 responses name all of them.
     pub fn scope(self, scope: impl Into<String>) -> Self {
-        self.with(|policy| policy.requirement.scope(scope.into()))
+        self.require(|requirement| requirement.scope(scope.into()))
     }
 
     /// Requires at least one of these scopes. An empty list rejects every token.
     pub fn any_scope<T: Into<String>>(self, scopes: impl IntoIterator<Item = T>) -> Self {
         let scopes = scopes.into_iter().map(Into::into).collect();
-        self.with(|policy| policy.requirement.any_scope(scopes))
+        self.require(|requirement| requirement.any_scope(scopes))
     }
 
     /// Requires a claim that equals `value`, as `serde_json` compares: a string, or any JSON value.
     pub fn claim(self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.with(|policy| policy.requirement.claim(name.into(), value.into()))
+        self.require(|requirement| requirement.claim(name.into(), value.into()))
     }
 
     /// Also reads the token from the cookie of this name, if no other method carries one.
@@ -157,6 +159,37 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
         self.with(|policy| policy.sources.websocket_prefix = Some(prefix.into().into()))
     }
 
+    /// Names the protected resource, by its URL as clients know it. Challenges then carry
+    /// `resource_metadata`, the URL at which clients find its [`metadata`](Self::metadata), which is to
+    /// be mounted there (RFC 9728 §5.1).
+    ///
+    /// It doesn't check that tokens are meant for this resource: the verifier does, by its audience.
+    ///
+    /// # Errors
+    /// [`ResourceError`] if it is not an `https` URL, or has a query or a fragment. Plain `http` is
+    /// accepted for the loopback only.
+    pub fn resource(self, url: impl Into<String>) -> Result<Self, ResourceError> {
+        let resource = Resource::new(url.into())?;
+        let layer = self.reformat(|format| format.resource_metadata(resource.metadata_url()));
+        Ok(layer.with(|policy| policy.resource = Some(resource)))
+    }
+
+    /// Returns the metadata of the [`resource`](Self::resource) (RFC 9728), to be mounted outside of
+    /// this layer: clients that have no token yet read it.
+    ///
+    /// # Errors
+    /// [`ResourceError::Missing`] if no resource was named.
+    pub fn metadata(&self) -> Result<ProtectedResourceMetadata, ResourceError> {
+        let policy = &self.policy;
+        let resource = policy.resource.clone().ok_or(ResourceError::Missing)?;
+        let mut scopes = policy.requirement.all_scopes();
+        scopes.retain(|scope| scope != "offline_access");
+        Ok(ProtectedResourceMetadata::new(resource)
+            .list("authorization_servers", self.verifier.issuers())
+            .list("scopes_supported", scopes)
+            .list("bearer_methods_supported", policy.sources.methods()))
+    }
+
     /// Sets the realm of the challenge. Defaults to `api`. Inner layers and extractors reject in the same
     /// format, here and in the settings below.
     pub fn realm(self, realm: impl Into<String>) -> Self {
@@ -199,6 +232,12 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
     /// Sets the clock that limits the log of rejections to a line a minute. Defaults to the system's.
     pub fn clock(self, clock: Clock) -> Self {
         self.reformat(|format| format.clock(clock))
+    }
+
+    fn require(self, change: impl FnOnce(&mut Requirement)) -> Self {
+        let layer = self.with(|policy| change(&mut policy.requirement));
+        let necessary = layer.policy.requirement.necessary();
+        layer.reformat(|format| format.scopes(necessary))
     }
 
     fn reformat(self, change: impl FnOnce(RejectionFormat) -> RejectionFormat) -> Self {

@@ -86,6 +86,7 @@ mod candidates;
 mod claims;
 mod future;
 mod layer;
+mod metadata;
 mod policy;
 mod requirement;
 mod service;
@@ -95,5 +96,6 @@ pub use self::{
     claims::{RequireClaims, RequireClaimsLayer},
     future::RequireBearerFuture,
     layer::RequireBearerLayer,
+    metadata::{ProtectedResourceMetadata, ResourceError},
     service::RequireBearer,
 };

@@ -10,13 +10,14 @@ use tower_revoke_core::{
     end::RequestShape, internal,
 };
 
-use crate::{requirement::Requirement, source::Sources};
+use crate::{metadata::Resource, requirement::Requirement, source::Sources};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) mode: Mode,
     pub(crate) sources: Sources,
     pub(crate) requirement: Requirement,
+    pub(crate) resource: Option<Resource>,
     pub(crate) format: Arc<RejectionFormat>,
 }
 

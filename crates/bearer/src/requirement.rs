@@ -27,7 +27,7 @@ impl Requirement {
     pub(crate) fn check(&self, caller: &Authenticated) -> Result<(), Rejection> {
         let holds_one = |choice: &Vec<String>| choice.iter().any(|scope| caller.has_scope(scope));
         if !self.scopes.iter().all(holds_one) {
-            let rejection = Rejection::insufficient_scope(self.necessary());
+            let rejection = Rejection::insufficient_scope(self.necessary().join(" "));
             return Err(rejection.token(caller.token_id()));
         }
         let claims = caller.token().claims();
@@ -40,12 +40,21 @@ impl Requirement {
 
     /// "The scope necessary to access the protected resource" (RFC 6750 §3.1). It can't express a
     /// choice, so this is the first scope of each.
-    fn necessary(&self) -> String {
-        let firsts: Vec<&str> = self
-            .scopes
-            .iter()
-            .filter_map(|choice| choice.first().map(String::as_str))
-            .collect();
-        firsts.join(" ")
+    pub(crate) fn necessary(&self) -> Vec<String> {
+        let choices = self.scopes.iter();
+        choices
+            .filter_map(|choice| choice.first().cloned())
+            .collect()
+    }
+
+    /// Every scope that is required or can be chosen, once.
+    pub(crate) fn all_scopes(&self) -> Vec<String> {
+        let mut scopes: Vec<String> = Vec::new();
+        for scope in self.scopes.iter().flatten() {
+            if !scopes.contains(scope) {
+                scopes.push(scope.clone());
+            }
+        }
+        scopes
     }
 }

@@ -53,6 +53,12 @@ pub trait TokenVerifier: Send + Sync + 'static {
         None
     }
 
+    /// Returns the issuers whose tokens it accepts, which the metadata of a protected resource names as
+    /// its authorization servers (RFC 9728 §2). Defaults to none.
+    fn issuers(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Returns the caller whose token it is, or why it is rejected.
     fn verify(
         &self,

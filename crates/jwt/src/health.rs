@@ -40,7 +40,7 @@ impl JwtVerifier {
     }
 
     fn fetched_keys(&self) -> impl Iterator<Item = (&Arc<KeySet>, &Remote)> {
-        let issuers = self.issuers().iter();
+        let issuers = self.trusted_issuers().iter();
         issuers.filter_map(|issuer| Some((&issuer.keys, issuer.keys.remote()?)))
     }
 }

@@ -79,7 +79,7 @@ impl JwtVerifier {
     }
 
     #[cfg(feature = "remote")]
-    pub(crate) fn issuers(&self) -> &[TrustedIssuer] {
+    pub(crate) fn trusted_issuers(&self) -> &[TrustedIssuer] {
         &self.inner.issuers
     }
 
@@ -105,6 +105,11 @@ impl TokenVerifier for JwtVerifier {
         let known = self.inner.cached(cache, &hash)?;
         let status = self.inner.known_status(&known)?;
         Some(result(known, status))
+    }
+
+    fn issuers(&self) -> Vec<String> {
+        let issuers = self.inner.issuers.iter();
+        issuers.map(|issuer| issuer.name.clone()).collect()
     }
 
     async fn verify(&self, token: &BearerToken) -> Result<Authenticated, Rejection> {

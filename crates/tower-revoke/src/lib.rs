@@ -5,7 +5,8 @@ pub mod guide;
 #[cfg(feature = "bearer")]
 #[doc(inline)]
 pub use tower_revoke_bearer::{
-    RequireBearer, RequireBearerFuture, RequireBearerLayer, RequireClaims, RequireClaimsLayer,
+    ProtectedResourceMetadata, RequireBearer, RequireBearerFuture, RequireBearerLayer,
+    RequireClaims, RequireClaimsLayer, ResourceError,
 };
 #[cfg(feature = "axum-08")]
 #[doc(inline)]

@@ -37,6 +37,13 @@ pub(crate) type Candidate = Result<BearerToken, Rejection>;
 type Found = Option<Candidate>;
 
 impl Sources {
+    /// The names of RFC 9728 §2, which has none for cookies and subprotocols.
+    pub(crate) fn methods(&self) -> Vec<String> {
+        let query = self.query.then_some("query");
+        let methods = ["header"].into_iter().chain(query);
+        methods.map(str::to_owned).collect()
+    }
+
     /// Reads the token, and removes it where inner services must not see it.
     pub(crate) fn take<B>(&self, request: &mut Request<B>) -> Presented {
         let mut token = header::read(request.headers_mut());

@@ -6,6 +6,7 @@ mod cookies;
 mod deferred;
 mod grpc;
 mod log;
+mod metadata;
 mod modes;
 mod readiness;
 mod requirements;

@@ -75,6 +75,10 @@ impl TokenVerifier for Tokens {
         self.later.is_none().then(|| self.judge(token))
     }
 
+    fn issuers(&self) -> Vec<String> {
+        vec!["https://id.example.com".to_owned()]
+    }
+
     async fn verify(&self, token: &BearerToken) -> Result<Authenticated, Rejection> {
         if let Some(gate) = &self.later {
             gate.passed().await;

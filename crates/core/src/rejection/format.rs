@@ -19,7 +19,8 @@ use serde_json::json;
 use super::{Rejection, log::RejectionLog};
 use crate::{BearerContext, Clock, end::RequestShape};
 
-/// The format of rejections: the realm, `Retry-After`, the body, and when the gRPC form is used.
+/// The format of rejections: what challenges name, `Retry-After`, the body, and when the gRPC form is
+/// used.
 ///
 /// The HTTP form has the status, a `WWW-Authenticate: Bearer` challenge per RFC 6750 §3 on 400, 401
 /// and 403, `Retry-After` on 503, `Cache-Control: no-store`, and an `application/problem+json` body
@@ -41,6 +42,8 @@ use crate::{BearerContext, Clock, end::RequestShape};
 #[derive(Clone)]
 pub struct RejectionFormat {
     realm: String,
+    scopes: Vec<String>,
+    resource_metadata: Option<String>,
     retry_after: Duration,
     body: Option<BodyOf>,
     grpc: GrpcRejections,
@@ -83,6 +86,23 @@ impl RejectionFormat {
     #[must_use]
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
         self.realm = realm.into();
+        self
+    }
+
+    /// Sets the scopes that every request needs. The challenges of all 401 and 403 responses name them,
+    /// together with those that a rejection names, so that a client asks for all of them at once.
+    /// Defaults to none.
+    #[must_use]
+    pub fn scopes<T: Into<String>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
+        self.scopes = scopes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the URL of the metadata of the protected resource, which all challenges then name
+    /// (RFC 9728 §5.1). Defaults to none.
+    #[must_use]
+    pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
+        self.resource_metadata = Some(url.into());
         self
     }
 
@@ -199,11 +219,30 @@ impl RejectionFormat {
                 ", error=\"{code}\", error_description=\"{description}\""
             ));
         }
-        if let Some(scope) = rejection.scope() {
-            challenge.push_str(&format!(", scope=\"{}\"", quotable(scope)));
+        let scopes = self.scopes_for(rejection);
+        if !scopes.is_empty() {
+            challenge.push_str(&format!(", scope=\"{}\"", quotable(&scopes)));
+        }
+        if let Some(url) = &self.resource_metadata {
+            challenge.push_str(&format!(", resource_metadata=\"{}\"", quotable(url)));
         }
         HeaderValue::try_from(challenge)
             .unwrap_or_else(|_| HeaderValue::from_static("Bearer realm=\"api\""))
+    }
+
+    /// All that the request needs: the scopes of the format, then others that the rejection names.
+    fn scopes_for(&self, rejection: &Rejection) -> String {
+        let named = rejection.scope();
+        if named.is_none() && rejection.reason().status() != StatusCode::UNAUTHORIZED {
+            return String::new();
+        }
+        let mut scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
+        for scope in named.into_iter().flat_map(|named| named.split(' ')) {
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        scopes.join(" ")
     }
 }
 
@@ -211,6 +250,8 @@ impl Default for RejectionFormat {
     fn default() -> Self {
         Self {
             realm: "api".to_owned(),
+            scopes: Vec::new(),
+            resource_metadata: None,
             retry_after: Duration::from_secs(1),
             body: None,
             grpc: GrpcRejections::default(),
@@ -223,6 +264,8 @@ impl fmt::Debug for RejectionFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RejectionFormat")
             .field("realm", &self.realm)
+            .field("scopes", &self.scopes)
+            .field("resource_metadata", &self.resource_metadata)
             .field("retry_after", &self.retry_after)
             .field("body", &self.body.as_ref().map(|_| "swapped"))
             .field("grpc", &self.grpc)
@@ -296,129 +339,4 @@ fn quotable(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::{Request, Version};
-    use http_body::Body;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::Reason;
-
-    fn get() -> RequestShape {
-        RequestShape::of(&Request::new(()))
-    }
-
-    fn grpc_call() -> RequestShape {
-        let request = Request::post("/").version(Version::HTTP_2);
-        let request = request.header(CONTENT_TYPE, "application/grpc");
-        RequestShape::of(&request.body(()).unwrap())
-    }
-
-    fn respond_by_default(rejection: Rejection, request: RequestShape) -> Response<Full<Bytes>> {
-        respond(&RejectionFormat::default(), rejection, request)
-    }
-
-    fn challenge(rejection: Rejection) -> String {
-        let response = respond_by_default(rejection, get());
-        response.headers()[WWW_AUTHENTICATE]
-            .to_str()
-            .unwrap()
-            .to_owned()
-    }
-
-    #[test]
-    fn without_credentials_there_is_no_error_code() {
-        assert_eq!(challenge(Reason::NoToken.into()), "Bearer realm=\"api\"");
-    }
-
-    #[test]
-    fn rfc6750_3_scope_is_named_on_403() {
-        assert_eq!(
-            challenge(Rejection::insufficient_scope("orders:write")),
-            "Bearer realm=\"api\", error=\"insufficient_scope\", \
-             error_description=\"the token doesn't grant this\", scope=\"orders:write\""
-        );
-    }
-
-    #[test]
-    fn a_503_has_a_retry_after_and_no_challenge() {
-        let response = respond_by_default(Reason::Unavailable.into(), get());
-        assert_eq!(response.status(), 503);
-        assert_eq!(response.headers()[RETRY_AFTER], "1");
-        assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
-        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
-    }
-
-    #[test]
-    fn a_failure_after_the_call_has_no_retry_after() {
-        let response = respond_by_default(Reason::NotRecorded.into(), get());
-        assert_eq!(response.status(), 500);
-        assert!(!response.headers().contains_key(RETRY_AFTER));
-        assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
-    }
-
-    #[test]
-    fn grpc_rejections_are_trailers_only() {
-        for (reason, status) in [
-            (Reason::NoToken, "16"),
-            (Reason::MalformedRequest, "16"),
-            (Reason::Spent, "16"),
-            (Reason::InsufficientScope, "7"),
-            (Reason::Unavailable, "14"),
-            (Reason::NotRecorded, "13"),
-        ] {
-            let response = respond_by_default(reason.into(), grpc_call());
-            assert_eq!(response.status(), 200);
-            assert_eq!(response.headers()[CONTENT_TYPE], "application/grpc");
-            assert_eq!(response.headers()[GRPC_STATUS], status);
-            assert!(response.body().is_end_stream());
-        }
-    }
-
-    /// TRAPS 39: the program can allow or forbid a rejection in gRPC form, which is a 200.
-    #[test]
-    fn trap_39_a_format_rejects_in_grpc_form_always_or_never() {
-        for (grpc, of_get, of_grpc_call) in [
-            (GrpcRejections::Auto, 401, 200),
-            (GrpcRejections::Always, 200, 200),
-            (GrpcRejections::Never, 401, 401),
-        ] {
-            let format = RejectionFormat::default().grpc(grpc);
-            let status = |request| respond(&format, Reason::NoToken.into(), request).status();
-            assert_eq!(status(get()), of_get, "{grpc:?}");
-            assert_eq!(status(grpc_call()), of_grpc_call, "{grpc:?}");
-        }
-    }
-
-    #[test]
-    fn grpc_message_is_percent_encoded() {
-        let rejection = Rejection::new(Reason::Revoked).detail("50 % é\n");
-        let response = respond_by_default(rejection, grpc_call());
-        assert_eq!(response.headers()[GRPC_MESSAGE], "50 %25 %C3%A9%0A");
-    }
-
-    #[test]
-    fn the_body_can_be_swapped() {
-        let format = RejectionFormat::default().body(|rejection| {
-            let body = Bytes::from(rejection.reason().label());
-            (HeaderValue::from_static("text/plain"), body)
-        });
-        let response = respond(&format, Reason::Revoked.into(), get());
-        assert_eq!(response.headers()[CONTENT_TYPE], "text/plain");
-        assert_eq!(response.status(), 401);
-        assert!(response.headers().contains_key(WWW_AUTHENTICATE));
-    }
-
-    proptest! {
-        #[test]
-        fn rfc6750_3_any_text_fits_the_challenge(detail: String, realm: String, scope: String) {
-            let mut rejection = Rejection::insufficient_scope(scope);
-            rejection = rejection.detail(detail);
-            let format = RejectionFormat::default().realm(realm);
-            let challenge = format.challenge(&rejection);
-            let challenge = challenge.to_str().unwrap();
-            prop_assert_eq!(challenge.matches('"').count(), 8);
-            prop_assert!(!challenge.contains('\\'));
-        }
-    }
-}
+mod tests;

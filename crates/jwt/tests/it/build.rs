@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tower_revoke_core::TokenVerifier;
 use tower_revoke_jwt::{Algorithm, IssuerError, JwtVerifier, JwtVerifierBuilder, JwtVerifierError};
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 
@@ -226,4 +227,17 @@ fn an_invalid_key_set_is_named() {
         );
         assert!(std::error::Error::source(&error).is_some());
     }
+}
+
+#[test]
+fn rfc9728_2_the_issuers_of_a_verifier_are_its_authorization_servers() {
+    let tokens = with_key()
+        .audience("orders")
+        .and_issuer("https://partner.example.net")
+        .audience("orders")
+        .secret(Algorithm::HS256, [8; 32])
+        .without_revocations()
+        .build()
+        .expect("a verifier");
+    assert_eq!(tokens.issuers(), [ISSUER, "https://partner.example.net"]);
 }
