@@ -136,6 +136,9 @@ impl RevocationList {
     /// Returns whether the store has answered at least once, and the mirror is neither being loaded
     /// for the first time nor written back.
     ///
+    /// In a tokio runtime it also starts to load the mirror, so a probe may ask it alone. A store
+    /// without a feed is asked only by [`ready`](Self::ready) and by the first request.
+    ///
     /// [`ListStats::last_answer`] has the time of the last answer.
     pub fn is_ready(&self) -> bool {
         self.0.is_ready()

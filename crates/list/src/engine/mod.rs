@@ -291,6 +291,7 @@ impl<S: Store, T: Timer> AnyEngine for Engine<S, T> {
     }
 
     fn is_ready(&self) -> bool {
+        self.start();
         self.source.is_ready()
     }
 

@@ -130,7 +130,8 @@ impl<S: Store, T: Timer> Source<S, T> {
 
     pub(super) fn is_ready(&self) -> bool {
         let phase = self.mirror.as_ref().map(Mirror::phase);
-        self.counters.has_answered() && !matches!(phase, Some(Phase::Loading | Phase::WritingBack))
+        let has_answered = S::ANSWERS_AT_ONCE || self.counters.has_answered();
+        has_answered && !matches!(phase, Some(Phase::Loading | Phase::WritingBack))
     }
 
     /// Deletes expired entries from the store, after the purge that is running, if any.

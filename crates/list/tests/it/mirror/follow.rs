@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 use tokio::time::Instant;
 use tower_revoke_core::{Revocation, Store, TokenStatus, UnixTime, UseOutcome, retention};
-use tower_revoke_list::MirrorState;
+use tower_revoke_list::{MirrorState, RevocationList};
 use tower_revoke_testing::{Behavior, StoreOp};
 
 use super::{ANSWER_WITHIN, MAX_STALENESS, World, timed_out};
@@ -124,6 +124,17 @@ async fn a_store_that_pushes_is_followed_at_once() {
 }
 
 /// TRAPS 7: it served although the start-up load had failed.
+/// A readiness probe may be all that asks a new node.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_only_probed_becomes_ready() {
+    let world = World::new();
+    let node = world.node();
+    assert!(!node.list.is_ready());
+    node.becomes(MirrorState::Live).await;
+    assert!(node.list.is_ready());
+    assert!(RevocationList::in_memory().is_ready());
+}
+
 #[tokio::test(start_paused = true)]
 async fn trap_07_a_node_is_not_ready_before_its_mirror_is_loaded() {
     let world = World::new();
