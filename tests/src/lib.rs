@@ -8,6 +8,7 @@ pub mod curl;
 pub mod feed;
 pub mod load;
 mod net;
+pub mod node;
 mod process;
 pub mod program;
 pub mod servers;

@@ -1,11 +1,11 @@
 //! Servers and clients over loopback sockets, directly on hyper.
 
-use std::net::SocketAddr;
+use std::{convert::Infallible, net::SocketAddr};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body::Body;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -86,10 +86,12 @@ pub struct Client {
     _task: JoinSet<()>,
 }
 
+type Sent = UnsyncBoxBody<Bytes, Infallible>;
+
 #[derive(Debug)]
 enum Sender {
-    Http1(hyper::client::conn::http1::SendRequest<Empty<Bytes>>),
-    Http2(hyper::client::conn::http2::SendRequest<Empty<Bytes>>),
+    Http1(hyper::client::conn::http1::SendRequest<Sent>),
+    Http2(hyper::client::conn::http2::SendRequest<Sent>),
 }
 
 /// A response, as far as it was received.
@@ -168,10 +170,11 @@ impl Client {
     ///
     /// # Errors
     /// The error of hyper, if no head was received.
-    pub async fn head(
-        &mut self,
-        request: Request<Empty<Bytes>>,
-    ) -> Result<Response<Incoming>, hyper::Error> {
+    pub async fn head<B>(&mut self, request: Request<B>) -> Result<Response<Incoming>, hyper::Error>
+    where
+        B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    {
+        let request = request.map(BodyExt::boxed_unsync);
         match &mut self.sender {
             Sender::Http1(sender) => {
                 sender.ready().await?;
@@ -188,7 +191,10 @@ impl Client {
     ///
     /// # Errors
     /// The error of hyper, if no head was received.
-    pub async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<Answer, hyper::Error> {
+    pub async fn send<B>(&mut self, request: Request<B>) -> Result<Answer, hyper::Error>
+    where
+        B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    {
         let response = self.head(request).await?;
         let (parts, mut body) = response.into_parts();
         let mut bytes = Vec::new();

@@ -58,6 +58,11 @@ impl Program {
         self.0.signal("TERM");
     }
 
+    /// Sends SIGKILL: it ends at once, with whatever it was doing.
+    pub fn kill(&self) {
+        self.0.signal("KILL");
+    }
+
     /// Waits until it has ended.
     pub async fn ended(self) -> ExitStatus {
         self.0.ended(WITHIN).await.0

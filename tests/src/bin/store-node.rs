@@ -6,23 +6,19 @@
 
 #![expect(clippy::print_stdout, reason = "it tells where it listens")]
 
-use std::{env, fmt::Write, io, process::ExitCode, time::Duration};
+use std::{env, fmt::Write, io, path::Path, process::ExitCode, time::Duration};
 
-use axum::{
-    Extension, Router,
-    http::StatusCode,
-    routing::{get, post},
-};
+use axum::{Extension, Router, http::StatusCode, routing::get};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tower_revoke::{
-    Authenticated, JwtVerifier, Reason, Rejection, RequireBearerLayer, Revocation, RevocationList,
-    RevocationListBuilder, UseLimitLayer,
+    RevocationList, RevocationListBuilder,
     core::{BoxError, Store},
 };
 use tower_revoke_store_cassandra::CassandraStore;
+use tower_revoke_store_embedded::EmbeddedStore;
 use tower_revoke_store_redis::RedisStore;
 use tower_revoke_store_sql::{MySqlStore, PostgresStore, SqliteStore};
-use tower_revoke_tests::servers::WatchedRedis;
+use tower_revoke_tests::{node, servers::WatchedRedis};
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
@@ -49,6 +45,7 @@ async fn main() -> Result<ExitCode, BoxError> {
         "cassandra" => list(CassandraStore::builder([place]).connect().await?, settings),
         "sqlite" => list(SqliteStore::open(place).await?, settings),
         "postgres" => list(PostgresStore::connect(place).await?, settings),
+        "embedded" => list(EmbeddedStore::open(place)?, settings),
         other => Err(format!("no store is named {other}").into()),
     }?;
     serve(list, keys).await?;
@@ -82,52 +79,17 @@ async fn serve(list: RevocationList, keys: &str) -> Result<(), BoxError> {
     let recorder = DebuggingRecorder::new();
     let told = recorder.snapshotter();
     recorder.install()?;
-    let tokens = JwtVerifier::issuer("https://id.example.com")
-        .audience("api")
-        .jwks_file(keys)
-        .revocations(list.clone())
-        .build()?;
+    let node = node::router(list.clone(), Path::new(keys))?;
     list.ready().await?;
     let open = Router::new()
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .layer(Extension(told));
-    let app = Router::new()
-        .route("/orders", get(async || "some orders"))
-        .route(
-            "/invoice",
-            get(async || "your only look at it").layer(UseLimitLayer::single()),
-        )
-        .route("/log-out", post(log_out))
-        .route("/log-out-everywhere", post(log_out_everywhere))
-        .layer(RequireBearerLayer::new(tokens))
-        .merge(open)
-        .layer(Extension(list));
+    let app = node.merge(open).layer(Extension(list));
     let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("listening on http://{}", socket.local_addr()?);
     axum::serve(socket, app).await?;
     Ok(())
-}
-
-/// Revokes the presented token on all nodes. The revocation is durable once this responds.
-async fn log_out(
-    Extension(list): Extension<RevocationList>,
-    caller: Authenticated,
-) -> Result<StatusCode, Rejection> {
-    list.revoke(Revocation::of_token(caller.token_id(), caller.expires_at()))
-        .await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Revokes all tokens that the subject has so far.
-async fn log_out_everywhere(
-    Extension(list): Extension<RevocationList>,
-    caller: Authenticated,
-) -> Result<StatusCode, Rejection> {
-    let theirs = caller.subject_key().ok_or(Reason::MissingClaim)?;
-    let rule = Revocation::all_of(theirs)?;
-    list.revoke(rule).await?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn ready(Extension(list): Extension<RevocationList>) -> StatusCode {

@@ -1,4 +1,4 @@
-//! Kills a program that writes to an embedded store, at random points and over the same files: every
+//! Kills programs that write to an embedded store, at random points and over the same files: every
 //! acknowledged write must be there, and the store must open.
 
 #![expect(
@@ -6,6 +6,7 @@
     reason = "the seed and what was acknowledged are printed"
 )]
 
+mod endpoint;
 mod rounds;
 
 use std::time::Duration;

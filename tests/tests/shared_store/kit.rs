@@ -1,11 +1,11 @@
 //! Nodes over one store, tokens for them, and a client to call them.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::{Method, StatusCode};
 use tempfile::TempDir;
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
-use tower_revoke_tests::{Client, Wire, get, program::Program};
+use tower_revoke_tests::{Client, Wire, get, node, program::Program};
 
 /// An upper bound for any response; only checks that there is one.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
@@ -30,7 +30,7 @@ pub(crate) enum Told {
 
 /// An issuer, and where its nodes find their store.
 pub(crate) struct Stage {
-    issuer: TestIssuer,
+    pub(crate) issuer: TestIssuer,
     files: TempDir,
     kind: &'static str,
     place: String,
@@ -38,7 +38,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(kind: &'static str, place: String) -> Self {
-        let issuer = TestIssuer::with("https://id.example.com", TestAlgorithm::ES256);
+        let issuer = TestIssuer::with(node::ISSUER, TestAlgorithm::ES256);
         let files = TempDir::new().expect("a temp dir");
         let written = issuer.write_jwks(files.path().join("keys.json"));
         written.expect("a file in the temp dir");
@@ -50,12 +50,17 @@ impl Stage {
         }
     }
 
+    /// Returns the file with the issuer's keys.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.files.path().join("keys.json")
+    }
+
     /// Starts a process without waiting until it listens.
     pub(crate) fn program(&self, settings: &[&str]) -> Program {
         Program::start("store-node", |command| {
             command
                 .args([self.kind, &self.place])
-                .arg(self.files.path().join("keys.json"))
+                .arg(self.keys())
                 .args(settings);
         })
     }
@@ -124,6 +129,17 @@ impl Node {
         let answer = client.send(get("/ready", "")).await.expect("an answer");
         answer.status == StatusCode::NO_CONTENT
     }
+}
+
+/// Asserts that no answer of the node was older than its bound, and that the store never failed.
+pub(crate) async fn keeps_its_bound(node: &Node) {
+    let told = node.metrics().await;
+    let (oldest, bound) = (
+        told["max_answer_age_seconds"],
+        told["max_staleness_seconds"],
+    );
+    assert!(oldest < bound, "{told:?}");
+    assert_eq!(told["store_failures_total"], 0.0, "{told:?}");
 }
 
 /// A connection to a node.

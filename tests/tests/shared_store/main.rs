@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "what was measured is printed")]
 
+mod cascade;
 mod failover;
 mod kit;
 mod load;
@@ -35,6 +36,12 @@ macro_rules! stores {
             async fn g4_a_token_revoked_by_one_process_is_rejected_by_the_other() {
                 let server = <$server>::fresh().await;
                 rejected::elsewhere($kind, server.place(), $told).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn rfc7009_2_1_a_refresh_token_ends_its_access_tokens_on_every_node() {
+                let server = <$server>::fresh().await;
+                cascade::between_processes($kind, server.place()).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
@@ -91,10 +98,37 @@ mod sqlite {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn rfc7009_2_1_a_refresh_token_ends_its_access_tokens_on_every_node() {
+        let (_folder, place) = file();
+        cascade::between_processes("sqlite", place).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn trap_55_a_load_ends_while_more_is_written_than_the_feed_keeps() {
         let (_folder, place) = file();
         let store = SqliteStore::builder(place).feed_capacity(1_000);
         let store = store.open().await.expect("a new file");
         sql::a_load_ends_while_more_is_written_than_is_kept(store).await;
+    }
+}
+
+/// Stores that belong to one process, with two lists over them.
+mod own {
+    use tempfile::TempDir;
+    use tower_revoke::MemoryStore;
+    use tower_revoke_store_embedded::EmbeddedStore;
+
+    use super::cascade;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rfc7009_2_1_a_refresh_token_ends_its_access_tokens_in_memory() {
+        cascade::between_lists(MemoryStore::new()).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rfc7009_2_1_a_refresh_token_ends_its_access_tokens_in_the_embedded_store() {
+        let folder = TempDir::new().expect("a temp dir");
+        let store = EmbeddedStore::open(folder.path().join("revocations"));
+        cascade::between_lists(store.expect("a new folder")).await;
     }
 }

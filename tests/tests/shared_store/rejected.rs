@@ -6,7 +6,7 @@ use http::Method;
 use tower_revoke::Clock;
 use tower_revoke_testing::rounds;
 
-use crate::kit::{Node, PATIENT, SPENT, Stage, Told};
+use crate::kit::{Node, PATIENT, SPENT, Stage, Told, keeps_its_bound};
 
 /// The default value.
 const MIRROR: &str = "mirror_capacity=2000000";
@@ -42,13 +42,7 @@ pub(crate) async fn elsewhere(kind: &'static str, place: String, told: Told) {
             of(100)
         );
         for node in [&one, &other] {
-            let told = node.metrics().await;
-            let (oldest, bound) = (
-                told["max_answer_age_seconds"],
-                told["max_staleness_seconds"],
-            );
-            assert!(oldest < bound, "{told:?}");
-            assert_eq!(told["store_failures_total"], 0.0, "{told:?}");
+            keeps_its_bound(node).await;
         }
     }
 }

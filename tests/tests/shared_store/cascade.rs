@@ -1,0 +1,118 @@
+//! RFC 7009 across nodes: a client ends its own grants only, and a refresh token takes the access
+//! tokens of its grant along.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tower_revoke::{RevocationList, core::Store};
+use tower_revoke_testing::rounds;
+use tower_revoke_tests::{Client, Server, Wire, node};
+
+use crate::kit::{Caller, SPENT, Stage, keeps_its_bound};
+
+/// How nodes ask the store: a mirror that polls or is pushed to, and a look-up for each token.
+const WAYS: [[&str; 2]; 2] = [
+    ["max_staleness=2000", "mirror_capacity=2000000"],
+    ["max_staleness=500", "mirror_capacity=0"],
+];
+
+/// Two processes over one store.
+pub(crate) async fn between_processes(kind: &'static str, place: String) {
+    let stage = Stage::new(kind, place);
+    for (way, settings) in WAYS.iter().enumerate() {
+        let (one, other) = (stage.node(settings).await, stage.node(settings).await);
+        for round in 0..rounds(2, 5) {
+            let places = [one.at, other.at];
+            grants_end(&stage, places, &format!("{way} {round}")).await;
+        }
+        for node in [&one, &other] {
+            keeps_its_bound(node).await;
+        }
+    }
+}
+
+/// Two lists of one process over a store that belongs to it.
+pub(crate) async fn between_lists<S: Store + Clone>(store: S) {
+    let stage = Stage::new("none", String::new());
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        let list = RevocationList::builder(store.clone())
+            .max_staleness(Duration::from_millis(500))
+            .build()
+            .expect("valid settings");
+        list.ready().await.expect("a loaded list");
+        let node = node::router(list, &stage.keys()).expect("keys");
+        nodes.push(Server::start(node).await);
+    }
+    let places = [nodes[0].addr, nodes[1].addr];
+    for round in 0..rounds(2, 5) {
+        grants_end(&stage, places, &round.to_string()).await;
+    }
+}
+
+/// A connection to a node, and what it answers.
+async fn caller(at: SocketAddr) -> Caller {
+    Caller(Client::connect(at, Wire::Http1).await)
+}
+
+/// Revokes a token as a client; returns status and error.
+async fn revoke(caller: &mut Caller, client: (&str, &str), token: &str) -> String {
+    let request = node::revocation(client, token);
+    let answer = caller.0.send(request).await.expect("an answer");
+    let error: serde_json::Value = serde_json::from_slice(&answer.bytes).unwrap_or_default();
+    match error["error"].as_str() {
+        Some(error) => format!("{} {error}", answer.status.as_u16()),
+        None => answer.status.as_u16().to_string(),
+    }
+}
+
+async fn grants_end(stage: &Stage, places: [SocketAddr; 2], round: &str) {
+    let [shop, bank] = node::CLIENTS;
+    let [mut here, mut there] = [caller(places[0]).await, caller(places[1]).await];
+    let grant = format!("grant {round}");
+    let access = |client: &str, grant: &str| node::access_token(&stage.issuer, client, grant);
+    let refresh = node::refresh_token(&stage.issuer, shop.0, &grant);
+    let of_the_grant = [access(shop.0, &grant), access(shop.0, &grant)];
+    let others = [
+        access(shop.0, &format!("another {grant}")),
+        access(bank.0, &format!("bank's {grant}")),
+    ];
+    // Both nodes have cached them as valid.
+    for token in of_the_grant.iter().chain(&others) {
+        assert_eq!(here.orders(token).await, "200");
+        assert_eq!(there.orders(token).await, "200");
+    }
+
+    // Neither another client nor a wrong secret ends anything.
+    for token in of_the_grant.iter().chain([&refresh]) {
+        let verdict = revoke(&mut here, bank, token).await;
+        assert_eq!(verdict, "400 invalid_grant");
+    }
+    // Each failure is answered later than the one before.
+    let verdict = revoke(&mut there, (shop.0, bank.1), &refresh).await;
+    assert_eq!(verdict, "401 invalid_client");
+    let verdict = revoke(&mut here, shop, &others[1]).await;
+    assert_eq!(verdict, "400 invalid_grant");
+    let new = caller(places[1]).await;
+    for mut caller in [new, caller(places[0]).await] {
+        for token in of_the_grant.iter().chain(&others) {
+            assert_eq!(caller.orders(token).await, "200");
+        }
+    }
+
+    assert_eq!(revoke(&mut here, shop, &refresh).await, "200");
+    for token in &of_the_grant {
+        assert_eq!(here.orders(token).await, SPENT);
+    }
+    for token in &of_the_grant {
+        there.is_rejected(token, &["200"]).await;
+    }
+    // So are those that are issued from now on.
+    let late = access(shop.0, &grant);
+    for caller in [&mut here, &mut there] {
+        assert_eq!(caller.orders(&late).await, SPENT);
+        assert_eq!(revoke(caller, shop, &refresh).await, "200");
+        for token in &others {
+            assert_eq!(caller.orders(token).await, "200");
+        }
+    }
+}
