@@ -190,6 +190,15 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
             .list("bearer_methods_supported", policy.sources.methods()))
     }
 
+    /// Forbids that credentials of requests through this layer are handed to another server, as MCP
+    /// demands (a token was issued for this resource, and another must not be given it). An
+    /// `OutboundAuthorizationLayer` whose upstream would get them, by `keep` or `rename`, responds with
+    /// 500 instead, and calls nobody. The marker is in the request's extensions, so a program that
+    /// makes its own requests must not rely on it.
+    pub fn forbid_forwarding(self) -> Self {
+        self.with(|policy| policy.forbids_forwarding = true)
+    }
+
     /// Sets the realm of the challenge. Defaults to `api`. Inner layers and extractors reject in the same
     /// format, here and in the settings below.
     pub fn realm(self, realm: impl Into<String>) -> Self {

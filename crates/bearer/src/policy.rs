@@ -18,6 +18,7 @@ pub(crate) struct Policy {
     pub(crate) sources: Sources,
     pub(crate) requirement: Requirement,
     pub(crate) resource: Option<Resource>,
+    pub(crate) forbids_forwarding: bool,
     pub(crate) format: Arc<RejectionFormat>,
 }
 
@@ -46,6 +47,9 @@ impl Policy {
             }
             caller => caller?,
         };
+        if self.forbids_forwarding {
+            extensions.insert(internal::ForwardingForbidden);
+        }
         let context = BearerContext::new(self.format.clone(), token);
         let head = internal::head_guard(&context);
         match caller {

@@ -69,6 +69,11 @@ impl BearerContext {
     }
 }
 
+/// The extension of a request whose credentials must not leave the program, which a bearer layer leaves
+/// by `forbid_forwarding`. A layer that hands credentials to another server rejects such a request.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardingForbidden;
+
 /// Tells whether the head of a response has passed the bearer layer. It doesn't keep the token that
 /// was presented, so a handler may hold it for longer than the request.
 #[derive(Clone, Debug, Default)]

@@ -20,7 +20,7 @@ use tower_revoke::{
     OutboundAuthorization, OutboundAuthorizationLayer, OutboundBody, PendingRevocations,
     PreserveAuthorizationLayer, RejectAmbiguousLayer, RequireBearerLayer, ResponseHead,
     RevocationClient, RevocationList, RevokeAfterResponseLayer, ShutdownReport, UseLimitLayer,
-    core::BoxError,
+    core::{BoxError, RejectionBody},
 };
 
 /// The maximum size of a request head. It must fit a token, which may have 8 KiB.
@@ -243,7 +243,7 @@ impl Forward {
     }
 }
 
-type Body = Either<Incoming, Empty<Bytes>>;
+type Body = Either<RejectionBody<Incoming>, Empty<Bytes>>;
 
 fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Either::Right(Empty::new()));

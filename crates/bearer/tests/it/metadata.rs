@@ -5,6 +5,7 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_revoke_bearer::{ProtectedResourceMetadata, RequireClaimsLayer, ResourceError};
+use tower_revoke_core::internal::ForwardingForbidden;
 
 use super::support::*;
 
@@ -113,6 +114,16 @@ async fn rfc9728_5_1_challenges_name_the_metadata_and_all_scopes() {
         let challenge = challenge.expect("text");
         assert!(challenge.ends_with(named), "{challenge}");
         assert_eq!(challenge.matches("scope=").count(), 1, "{challenge}");
+    }
+}
+
+#[tokio::test]
+async fn mcp_a_layer_marks_requests_whose_token_must_not_be_forwarded() {
+    for (layer, expected) in [(layer(), false), (layer().forbid_forwarding(), true)] {
+        let answer = call(&layer, bearer("ann")).await;
+        let Seen(request) = answer.extensions().get().expect("it was called");
+        let marker = request.extensions.get::<ForwardingForbidden>();
+        assert_eq!(marker.is_some(), expected);
     }
 }
 

@@ -27,7 +27,7 @@ pub use self::{
     token_cookies::TokenCookies,
 };
 pub use crate::{
-    bearer_context::{HeadGuard, head_guard},
+    bearer_context::{ForwardingForbidden, HeadGuard, head_guard},
     path::decode_unreserved,
     rejection::{log_not_enforced, respond},
     revocation::WHENEVER_ISSUED,

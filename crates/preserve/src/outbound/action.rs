@@ -42,6 +42,13 @@ pub(super) enum Action {
     Replace(HeaderValue),
 }
 
+impl Action {
+    /// Whether the upstream gets the caller's credentials.
+    pub(super) fn hands_on(&self) -> bool {
+        matches!(self, Self::Keep | Self::Rename(_))
+    }
+}
+
 impl From<Action> for Outbound {
     fn from(action: Action) -> Self {
         Self {
@@ -80,6 +87,9 @@ impl Outbound {
     /// A token that a bearer layer read elsewhere (a cookie, the query, a WebSocket subprotocol) is sent
     /// as `Authorization: Bearer`. Once verified, it also replaces a header of another scheme, such
     /// as `Basic`, which nobody has checked.
+    ///
+    /// A request through a bearer layer that
+    /// [forbids it](super::OutboundAuthorizationLayer#forbidden-forwarding) is rejected.
     pub fn keep() -> Self {
         Action::Keep.into()
     }

@@ -74,6 +74,12 @@ pub use self::{
 /// `X-Forwarded-For` there. None of them passes in a trailer either; the client gets the body as an
 /// [`OutboundBody`].
 ///
+/// # Forbidden forwarding
+///
+/// A request through a bearer layer with `forbid_forwarding` to an upstream that would get its
+/// credentials, by [`Outbound::keep`] or [`Outbound::rename`], is rejected with 500. It need not have
+/// any, so that the mistake shows at the first request.
+///
 /// What a request's `Connection` names is left to [`HopByHopLayer`](crate::HopByHopLayer), further
 /// out.
 #[derive(Clone, Debug)]

@@ -6,13 +6,14 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Request,
+    HeaderValue, Request, Response,
     header::{AUTHORIZATION, HOST},
     request::Parts,
 };
 use tower_revoke_core::{
-    Authenticated, BearerContext, BearerToken,
-    internal::{TokenCookies, bearer_authorization},
+    Authenticated, BearerContext, BearerToken, Rejection, RejectionBody, RejectionFormat,
+    RejectionFuture,
+    internal::{ForwardingForbidden, TokenCookies, bearer_authorization},
 };
 use tower_service::Service;
 
@@ -32,31 +33,40 @@ impl<S> OutboundAuthorization<S> {
     }
 }
 
-impl<S, B> Service<Request<B>> for OutboundAuthorization<S>
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for OutboundAuthorization<S>
 where
-    S: Service<Request<OutboundBody<B>>>,
+    S: Service<Request<OutboundBody<ReqBody>>, Response = Response<ResBody>>,
 {
-    type Response = S::Response;
+    type Response = Response<RejectionBody<ResBody>>;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = RejectionFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> S::Future {
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        self.rules.apply(&mut head);
+        if let Err(rejection) = self.rules.apply(&mut head) {
+            let format = RejectionFormat::of(&head.extensions);
+            return RejectionFuture::rejected(format.respond_to(rejection, &head));
+        }
         let body = OutboundBody::new(body, self.rules.clone());
-        self.inner.call(Request::from_parts(head, body))
+        RejectionFuture::inner(self.inner.call(Request::from_parts(head, body)))
     }
 }
 
 impl Rules {
-    fn apply(&self, head: &mut Parts) {
+    /// Rejects a request whose credentials would be handed on against the word of its bearer layer.
+    fn apply(&self, head: &mut Parts) -> Result<(), Rejection> {
         let mut upstreams = self.upstreams.iter();
         let named = upstreams.find(|(name, _)| name.is_target_of(&head.uri));
         let outbound = named.map(|(_, outbound)| outbound);
+        if outbound.is_some_and(|outbound| outbound.action.hands_on())
+            && head.extensions.get::<ForwardingForbidden>().is_some()
+        {
+            return Err(Rejection::misconfigured(FORBIDDEN).detail(FORBIDDEN));
+        }
         let set = match outbound.map(|outbound| &outbound.action) {
             None | Some(Action::Strip) => None,
             Some(Action::Keep) => credentials(head).map(|value| (&AUTHORIZATION, value)),
@@ -77,8 +87,12 @@ impl Rules {
             connection::unlist(headers, name);
             headers.insert(name, value);
         }
+        Ok(())
     }
 }
+
+const FORBIDDEN: &str =
+    "the caller's credentials must not be forwarded: the bearer layer forbids it";
 
 /// The caller's credentials: the header as it is now, else the original. A verified token that came
 /// elsewhere replaces a header that is missing or has another scheme. Two headers count as none, since

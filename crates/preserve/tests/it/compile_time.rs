@@ -10,6 +10,7 @@ use std::{
 use http::{Request, Response};
 use static_assertions::{assert_impl_all, assert_type_eq_all};
 use tower::Service;
+use tower_revoke_core::RejectionFuture;
 use tower_revoke_preserve::{
     ConfigError, HopByHop, HopByHopLayer, OriginalAuthorization, Outbound, OutboundAuthorization,
     OutboundAuthorizationLayer, OutboundBody, PreserveAuthorization, PreserveAuthorizationLayer,
@@ -52,5 +53,8 @@ type FutureOf<S> = <S as Service<Request<Rc<()>>>>::Future;
 
 // The inner future itself, without a box.
 assert_type_eq_all!(FutureOf<PreserveAuthorization<Local>>, FutureOf<Local>);
-assert_type_eq_all!(FutureOf<OutboundAuthorization<Local>>, FutureOf<Local>);
+assert_type_eq_all!(
+    FutureOf<OutboundAuthorization<Local>>,
+    RejectionFuture<FutureOf<Local>>
+);
 assert_impl_all!(PreserveForProxy<Local>: Service<Request<Rc<()>>>);

@@ -12,7 +12,7 @@ use tower_revoke_preserve::{
     HopByHopLayer, Outbound, OutboundAuthorizationLayer, PreserveAuthorizationLayer,
 };
 
-use crate::support::{client, serve};
+use crate::support::{client, echoed, received, serve};
 
 const UPSTREAM: &str = "orders.internal";
 
@@ -30,33 +30,26 @@ fn request(headers: &[(&str, &str)]) -> Request<Empty<Bytes>> {
     request.body(Empty::new()).expect("a request")
 }
 
-async fn echo<B>(request: Request<B>) -> Result<Response<HeaderMap>, Infallible> {
-    Ok(Response::new(request.headers().clone()))
+async fn echo<B>(request: Request<B>) -> Result<Response<()>, Infallible> {
+    Ok(echoed(&request))
 }
 
 /// Returns the header lines that the upstream receives.
 async fn sent<S, B>(service: S, request: Request<Empty<Bytes>>) -> Vec<String>
 where
     S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = Infallible>,
-    B: Lines,
 {
     let Ok(answer) = service.oneshot(request).await;
-    answer.into_body().lines()
+    lines(&received(&answer))
 }
 
-trait Lines {
-    fn lines(self) -> Vec<String>;
-}
-
-impl Lines for HeaderMap {
-    fn lines(self) -> Vec<String> {
-        let line = |(name, value): (_, &http::HeaderValue)| {
-            format!("{name}: {}", value.to_str().expect("text"))
-        };
-        let mut lines: Vec<_> = self.iter().map(line).collect();
-        lines.sort();
-        lines
-    }
+fn lines(headers: &HeaderMap) -> Vec<String> {
+    let line = |(name, value): (_, &http::HeaderValue)| {
+        format!("{name}: {}", value.to_str().expect("text"))
+    };
+    let mut lines: Vec<_> = headers.iter().map(line).collect();
+    lines.sort();
+    lines
 }
 
 /// Marks the request as seen by a bearer layer that reads this cookie.
@@ -107,7 +100,7 @@ async fn trap_46_a_kept_token_from_a_cookie_is_sensitive_and_is_renamed_too() {
         let asked = request(&[("cookie", "session=t")]);
         let asked = seen_by_a_bearer_layer(asked, "session", "t");
         let service = layer(outbound).layer(service_fn(echo));
-        let headers = service.oneshot(asked).await.unwrap().into_body();
+        let headers = received(&service.oneshot(asked).await.unwrap());
         assert_eq!(headers.len(), 1);
         assert_eq!(headers[name], "Bearer t");
         assert!(headers[name].is_sensitive());
@@ -123,7 +116,7 @@ async fn trap_46_other_cookies_keep_their_sensitivity() {
     let service = layer(Outbound::keep())
         .token_cookie("session")
         .layer(service_fn(echo));
-    let headers = service.oneshot(asked).await.unwrap().into_body();
+    let headers = received(&service.oneshot(asked).await.unwrap());
     let cookies: Vec<_> = headers.get_all("cookie").iter().collect();
     assert_eq!(cookies, ["a=1", "b=2"]);
     assert!(cookies.iter().all(|cookie| cookie.is_sensitive()));
@@ -216,7 +209,7 @@ async fn trap_46_a_callers_connection_removes_nothing_that_the_proxy_adds() {
         })
         .layer(HopByHopLayer::via("edge").unwrap())
         .service_fn(async |request: Request<Empty<Bytes>>| {
-            let lines = request.headers().clone().lines().join("\n");
+            let lines = lines(request.headers()).join("\n");
             Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(lines)))
         });
     let headers = [

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_revoke_preserve::{ConfigError, Outbound, OutboundAuthorizationLayer};
 
-use crate::support::{client, serve};
+use crate::support::{client, echoed, received, serve};
 
 /// An upstream for each way to treat the credentials, and one that is not configured.
 const UPSTREAMS: [&str; 6] = [
@@ -31,11 +31,9 @@ fn layer() -> Result<OutboundAuthorizationLayer, ConfigError> {
 }
 
 async fn sent(layer: OutboundAuthorizationLayer, request: Request<Empty<Bytes>>) -> HeaderMap {
-    let client = service_fn(async |request: Request<_>| {
-        Ok::<_, Infallible>(Response::new(request.headers().clone()))
-    });
+    let client = service_fn(async |request: Request<_>| Ok::<_, Infallible>(echoed(&request)));
     let answer = layer.layer(client).oneshot(request).await;
-    answer.expect("no error").into_body()
+    received(&answer.expect("no error"))
 }
 
 fn request(uri: &str, headers: &[(&str, &str)]) -> Request<Empty<Bytes>> {

@@ -3,12 +3,15 @@
 use std::convert::Infallible;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Request, header::AUTHORIZATION};
 use proptest::prelude::*;
 use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_revoke_core::{Rejection, internal::ForwardingForbidden};
 use tower_revoke_preserve::{
     ConfigError, OriginalAuthorization, Outbound, OutboundAuthorizationLayer, OutboundBody,
 };
+
+use crate::support::{echoed, received};
 
 const TOKEN: &str = "Bearer callers";
 
@@ -29,14 +32,11 @@ fn layer() -> Result<OutboundAuthorizationLayer, ConfigError> {
 /// Returns the headers as the upstream receives them.
 async fn sent(request: Request<()>) -> HeaderMap {
     let client = service_fn(async |request: Request<OutboundBody<()>>| {
-        Ok::<_, Infallible>(Response::new(request.headers().clone()))
+        Ok::<_, Infallible>(echoed(&request))
     });
     let service = layer().expect("valid").layer(client);
-    service
-        .oneshot(request)
-        .await
-        .expect("no error")
-        .into_body()
+    let answer = service.oneshot(request).await;
+    received(&answer.expect("no error"))
 }
 
 fn to(uri: &str) -> Request<()> {
@@ -195,8 +195,7 @@ async fn other_headers_and_the_uri_stay() {
 #[tokio::test]
 async fn the_first_of_two_matching_upstreams_wins() {
     let client = service_fn(async |request: Request<OutboundBody<()>>| {
-        let kept = request.headers().contains_key("authorization");
-        Ok::<_, Infallible>(Response::new(kept))
+        Ok::<_, Infallible>(echoed(&request))
     });
     let renamed = || Outbound::rename("x-renamed").unwrap();
     for (first, second, kept) in [
@@ -208,15 +207,15 @@ async fn the_first_of_two_matching_upstreams_wins() {
             .and_then(|layer| layer.upstream("host:80", second))
             .unwrap();
         let answer = layer.layer(client).oneshot(to("http://host/")).await;
-        assert_eq!(*answer.unwrap().body(), kept);
+        let headers = received(&answer.unwrap());
+        assert_eq!(headers.contains_key("authorization"), kept);
     }
 }
 
 #[tokio::test]
 async fn every_request_of_one_service_is_handled_by_its_target() {
     let client = service_fn(async |request: Request<OutboundBody<()>>| {
-        let kept = request.headers().contains_key("authorization");
-        Ok::<_, Infallible>(Response::new(kept))
+        Ok::<_, Infallible>(echoed(&request))
     });
     let mut service = layer().unwrap().layer(client);
     for (uri, kept) in [
@@ -225,7 +224,37 @@ async fn every_request_of_one_service_is_handled_by_its_target() {
         ("http://orders.internal/", true),
     ] {
         let answer = service.ready().await.unwrap().call(to(uri)).await;
-        assert_eq!(*answer.unwrap().body(), kept, "{uri}");
+        let headers = received(&answer.unwrap());
+        assert_eq!(headers.contains_key("authorization"), kept, "{uri}");
+    }
+}
+
+/// MCP, "Token Handling": a server must not pass on the token that it received.
+#[tokio::test]
+async fn mcp_a_request_that_forbids_it_takes_no_credentials_along() {
+    let client = service_fn(async |request: Request<OutboundBody<()>>| {
+        Ok::<_, Infallible>(echoed(&request))
+    });
+    let service = layer().expect("valid").layer(client);
+    for (uri, is_rejected) in [
+        ("http://orders.internal/", true),
+        ("http://legacy.internal:8080/", true),
+        ("http://id.internal/", false),
+        ("http://stock.internal/", false),
+        ("http://other.internal/", false),
+    ] {
+        for mut request in [to(uri), with(uri, &[])] {
+            request.extensions_mut().insert(ForwardingForbidden);
+            let answer = service.clone().oneshot(request).await.expect("no error");
+            let status = if is_rejected { 500 } else { 200 };
+            assert_eq!(answer.status(), status, "{uri}");
+            let was_sent = answer.extensions().get::<HeaderMap>().is_some();
+            assert_eq!(was_sent, !is_rejected, "{uri}");
+            let rejection = answer.extensions().get::<Rejection>();
+            let why = rejection.map(|rejection| rejection.description().to_owned());
+            let forbids = |why: String| why.contains("must not be forwarded");
+            assert_eq!(why.is_some_and(forbids), is_rejected, "{uri}");
+        }
     }
 }
 

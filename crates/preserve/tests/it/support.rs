@@ -3,7 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -13,6 +13,19 @@ use hyper_util::{
 };
 use tokio::net::TcpListener;
 use tower::Service;
+
+/// Returns a response with the headers of a request in its extensions, where no layer looks.
+pub(crate) fn echoed<B>(request: &Request<B>) -> Response<()> {
+    let mut response = Response::new(());
+    response.extensions_mut().insert(request.headers().clone());
+    response
+}
+
+/// Returns the headers of the request, from a response of [`echoed`].
+pub(crate) fn received<B>(response: &Response<B>) -> HeaderMap {
+    let headers = response.extensions().get();
+    HeaderMap::clone(headers.expect("the request reached the upstream"))
+}
 
 /// A client for HTTP/1.1, or for HTTP/2 with prior knowledge.
 pub(crate) fn client<B>(is_http2: bool) -> Client<HttpConnector, B>

@@ -10,7 +10,7 @@ use hyper::body::{Body, Frame, Incoming};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_revoke_preserve::{ConfigError, HopByHopLayer, Outbound, OutboundAuthorizationLayer};
 
-use crate::support::{client, serve};
+use crate::support::{client, echoed, received, serve};
 
 fn layer(upstream: &str) -> Result<OutboundAuthorizationLayer, ConfigError> {
     OutboundAuthorizationLayer::strip()
@@ -32,9 +32,9 @@ fn request<B>(uri: &str, headers: &[(&str, &str)], body: B) -> Request<B> {
 struct Echo;
 
 impl<B> Service<Request<B>> for Echo {
-    type Response = Response<HeaderMap>;
+    type Response = Response<()>;
     type Error = Infallible;
-    type Future = std::future::Ready<Result<Response<HeaderMap>, Infallible>>;
+    type Future = std::future::Ready<Result<Response<()>, Infallible>>;
 
     fn poll_ready(
         &mut self,
@@ -44,18 +44,18 @@ impl<B> Service<Request<B>> for Echo {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        std::future::ready(Ok(Response::new(request.headers().clone())))
+        std::future::ready(Ok(echoed(&request)))
     }
 }
 
-async fn sent<L>(layer: L, uri: &str, headers: &[(&str, &str)]) -> HeaderMap
+async fn sent<L, B>(layer: L, uri: &str, headers: &[(&str, &str)]) -> HeaderMap
 where
     L: Layer<Echo>,
-    L::Service: Service<Request<Empty<Bytes>>, Response = Response<HeaderMap>, Error = Infallible>,
+    L::Service: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = Infallible>,
 {
     let request = request(uri, headers, Empty::new());
     let answer = layer.layer(Echo).oneshot(request).await;
-    answer.expect("no error").into_body()
+    received(&answer.expect("no error"))
 }
 
 const TWINS: [&str; 5] = [
