@@ -139,6 +139,11 @@ impl<C> Authenticated<C> {
         self.token.claims().subject()
     }
 
+    /// Returns the client that the token was issued to, see [`Claims::client`].
+    pub fn client(&self) -> Option<&str> {
+        self.token.claims().client()
+    }
+
     /// Returns `exp`.
     pub fn expires_at(&self) -> Option<UnixTime> {
         self.token.claims().expires_at()
@@ -157,14 +162,20 @@ impl<C> Authenticated<C> {
     }
 
     /// Returns the key that revokes all tokens of this token's client. `None` unless the token has
-    /// `iss`, and `client_id` or `azp`.
+    /// `iss` and a client.
     pub fn client_key(&self) -> Option<RevocationKey> {
-        let client = self.token.claims().client()?;
-        Some(RevocationKey::client(self.issuer()?, client))
+        Some(RevocationKey::client(self.issuer()?, self.client()?))
+    }
+
+    /// Returns the key that revokes all tokens of this token's grant. `None` unless the token has
+    /// `iss` and a grant.
+    pub fn grant_key(&self) -> Option<RevocationKey> {
+        let grant = self.token.claims().grant()?;
+        Some(RevocationKey::grant(self.issuer()?, grant))
     }
 
     /// Returns the key that revokes all tokens of this token's session at its issuer ("log out
-    /// here"). `None` unless the token has both `iss` and `sid`.
+    /// here"). `None` unless the token has `iss` and a session.
     #[doc(alias = "logout")]
     pub fn session_key(&self) -> Option<RevocationKey> {
         let session = self.token.claims().session()?;
@@ -216,16 +227,20 @@ mod tests {
 
     #[test]
     fn the_keys_of_a_caller_concern_its_token() {
-        let caller = caller(json!({"iss": "i", "sub": "ann", "client_id": "shop", "sid": "s1"}));
+        let caller = caller(json!({
+            "iss": "i", "sub": "ann", "client_id": "shop", "sid": "s1", "grant_id": "g1",
+        }));
         let keys = [
             caller.subject_key(),
             caller.client_key(),
             caller.session_key(),
+            caller.grant_key(),
         ];
         let expected = [
             RevocationKey::subject("i", "ann"),
             RevocationKey::client("i", "shop"),
             RevocationKey::session("i", "s1"),
+            RevocationKey::grant("i", "g1"),
         ];
         assert_eq!(keys, expected.map(Some));
         for key in keys.into_iter().flatten() {
@@ -237,12 +252,13 @@ mod tests {
     fn a_caller_without_the_claim_or_the_issuer_has_no_key() {
         for claims in [
             json!({"iss": "i"}),
-            json!({"sub": "ann", "client_id": "shop", "sid": "s1"}),
+            json!({"sub": "ann", "client_id": "shop", "sid": "s1", "grant_id": "g1"}),
         ] {
             let caller = caller(claims);
             assert_eq!(caller.subject_key(), None);
             assert_eq!(caller.client_key(), None);
             assert_eq!(caller.session_key(), None);
+            assert_eq!(caller.grant_key(), None);
         }
     }
 }

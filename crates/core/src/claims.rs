@@ -1,5 +1,6 @@
 //! The claims of a verified token.
 
+mod names;
 mod read;
 
 use std::{fmt, sync::OnceLock};
@@ -10,7 +11,11 @@ use serde::{
 };
 use serde_json::{Map, Value, error::Category};
 
-use self::read::{Members, Name, Shape};
+pub use self::names::ClaimNames;
+use self::{
+    names::{Named, text_of, words},
+    read::{Members, Name, Shape},
+};
 use crate::UnixTime;
 
 /// The claims of a verified token. The registered ones are parsed once.
@@ -37,6 +42,7 @@ pub struct Claims {
     /// The JSON of the token. Strings are slices of it: most are never used.
     json: String,
     members: Members,
+    named: Named,
     /// All claims, parsed when one that is not a string is first used.
     all: OnceLock<Map<String, Value>>,
     expires_at: Option<UnixTime>,
@@ -66,6 +72,9 @@ pub enum ClaimsError {
     /// A registered claim is not of the type in its RFC.
     #[error("the claim `{0}` is of the wrong type")]
     WrongType(String),
+    /// Two claims that [`ClaimNames`] reads one thing from say different things.
+    #[error("the claims `{0}` and `{1}` contradict each other")]
+    Contradiction(String, String),
     /// The claims can't be deserialized as the type that the program chose.
     #[error("the claims do not fit the type asked for: {0}")]
     DoNotFit(#[source] serde_json::Error),
@@ -81,18 +90,27 @@ const STRINGS: [Name; 5] = [
 ];
 
 impl Claims {
-    /// Reads a JSON object.
+    /// Reads a JSON object, with the default [`ClaimNames`].
     ///
     /// # Errors
     /// [`ClaimsError::WrongType`] if one of `iss`, `sub`, `client_id`, `azp`, `sid`, `aud`, `exp`,
-    /// `nbf` and `iat` is not of the type in its RFC. A `jti` may be anything: one that is not a
-    /// string doesn't identify the token, see
-    /// [`TokenId::of_signing_input`](crate::TokenId::of_signing_input).
+    /// `nbf` and `iat` is not of the type in its RFC, or a claim that [`ClaimNames`] names is not of
+    /// the type that it says. A `jti` may be anything: one that is not a string doesn't identify the
+    /// token, see [`TokenId::of_signing_input`](crate::TokenId::of_signing_input).
+    /// [`ClaimsError::Contradiction`] if two claims name different clients or scopes.
     pub fn from_value(value: Value) -> Result<Self, ClaimsError> {
+        Self::from_value_with(value, &ClaimNames::default())
+    }
+
+    /// Reads a JSON object as [`from_value`](Self::from_value) does, with other names of claims.
+    ///
+    /// # Errors
+    /// Those of [`from_value`](Self::from_value).
+    pub fn from_value_with(value: Value, names: &ClaimNames) -> Result<Self, ClaimsError> {
         if !value.is_object() {
             return Err(ClaimsError::NotAnObject);
         }
-        let mut claims = Self::from_json(value.to_string())?;
+        let mut claims = claims_without_names(value.to_string())?.named_by(names)?;
         // The given values: a float that is printed and parsed may differ in its last digit.
         if let Value::Object(all) = value {
             claims.all = OnceLock::from(all);
@@ -100,34 +118,20 @@ impl Claims {
         Ok(claims)
     }
 
-    /// Reads the payload of a token.
+    /// Reads the payload of a token, with the default [`ClaimNames`].
     ///
     /// # Errors
     /// [`ClaimsError::Unreadable`] if it is not a JSON object with unique names, and the errors of
     /// [`from_value`](Self::from_value).
     pub fn from_json(json: String) -> Result<Self, ClaimsError> {
-        let members = Members::read(&json).map_err(|error| ClaimsError::Unreadable {
-            kind: error.classify(),
-            line: error.line(),
-            column: error.column(),
-        })?;
-        for name in STRINGS {
-            if !matches!(members.registered(name), None | Some(Shape::Text(_))) {
-                return Err(wrong_type(name));
-            }
-        }
-        let audience = members.registered(Name::Audience);
-        if !matches!(audience, None | Some(Shape::Text(_) | Shape::Texts(_))) {
-            return Err(wrong_type(Name::Audience));
-        }
-        Ok(Self {
-            expires_at: date(&members, Name::ExpiresAt, f64::floor)?,
-            issued_at: date(&members, Name::IssuedAt, f64::floor)?,
-            not_before: date(&members, Name::NotBefore, f64::ceil)?,
-            all: OnceLock::new(),
-            members,
-            json,
-        })
+        claims_without_names(json)?.named_by(&ClaimNames::default())
+    }
+
+    // For verifiers that know the names only once they have read the issuer.
+    #[doc(hidden)]
+    pub fn named_by(mut self, names: &ClaimNames) -> Result<Self, ClaimsError> {
+        self.named = names.find(&self.members, &self.json)?;
+        Ok(self)
     }
 
     /// Returns a claim by its name.
@@ -159,15 +163,19 @@ impl Claims {
         self.text(Name::Subject)
     }
 
-    /// `client_id`, or `azp` where there is none.
+    /// The client that the token was issued to, from the claim that [`ClaimNames`] names.
     pub fn client(&self) -> Option<&str> {
-        self.text(Name::ClientId)
-            .or_else(|| self.text(Name::AuthorizedParty))
+        text_of(self.members.at(self.named.client?)?, &self.json)
     }
 
-    /// `sid`.
+    /// The session, from the claim that [`ClaimNames`] names.
     pub fn session(&self) -> Option<&str> {
-        self.text(Name::Session)
+        text_of(self.members.at(self.named.session?)?, &self.json)
+    }
+
+    /// The grant, from the claim that [`ClaimNames`] names.
+    pub fn grant(&self) -> Option<&str> {
+        text_of(self.members.at(self.named.grant?)?, &self.json)
     }
 
     /// `jti`, if it is a string.
@@ -199,20 +207,11 @@ impl Claims {
         }
     }
 
-    /// Returns the scopes: those of `scope`, a space-separated string (RFC 9068 §2.2.3) or an array,
-    /// or of `scp`, if there is no `scope`. Elements that are not strings are ignored.
+    /// Returns the scopes, from the claim that [`ClaimNames`] names: a space-separated string (RFC
+    /// 9068 §2.2.3), or an array.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        let mut names = [Name::Scope, Name::Scp].into_iter();
-        let found = names.find_map(|name| Some((name, self.members.registered(name)?)));
-        let (words, list) = match found {
-            Some((_, Shape::Text(words))) => (words.of(&self.json), None),
-            Some((name, _)) => ("", self.get(name.written()).and_then(Value::as_array)),
-            None => ("", None),
-        };
-        words
-            .split(' ')
-            .filter(|word| !word.is_empty())
-            .chain(list.into_iter().flatten().filter_map(Value::as_str))
+        let shape = self.named.scopes.and_then(|at| self.members.at(at));
+        shape.into_iter().flat_map(|shape| words(shape, &self.json))
     }
 
     /// Returns whether `scope` is one of the [`scopes`](Self::scopes).
@@ -229,11 +228,36 @@ impl Claims {
     }
 
     fn text(&self, name: Name) -> Option<&str> {
-        match self.members.registered(name)? {
-            Shape::Text(text) => Some(text.of(&self.json)),
-            _ => None,
+        text_of(self.members.registered(name)?, &self.json)
+    }
+}
+
+/// Reads the payload of a token whose issuer is not known yet. It has no client, session, grant and
+/// scopes until they are [named](Claims::named_by).
+pub fn claims_without_names(json: String) -> Result<Claims, ClaimsError> {
+    let members = Members::read(&json).map_err(|error| ClaimsError::Unreadable {
+        kind: error.classify(),
+        line: error.line(),
+        column: error.column(),
+    })?;
+    for name in STRINGS {
+        if !matches!(members.registered(name), None | Some(Shape::Text(_))) {
+            return Err(wrong_type(name));
         }
     }
+    let audience = members.registered(Name::Audience);
+    if !matches!(audience, None | Some(Shape::Text(_) | Shape::Texts(_))) {
+        return Err(wrong_type(Name::Audience));
+    }
+    Ok(Claims {
+        expires_at: date(&members, Name::ExpiresAt, f64::floor)?,
+        issued_at: date(&members, Name::IssuedAt, f64::floor)?,
+        not_before: date(&members, Name::NotBefore, f64::ceil)?,
+        all: OnceLock::new(),
+        named: Named::default(),
+        members,
+        json,
+    })
 }
 
 impl PartialEq for Claims {
@@ -288,22 +312,17 @@ mod tests {
     fn each_registered_claim_is_found_by_its_name() {
         let claims = json!({
             "iss": "1", "sub": "2", "client_id": "3", "azp": "4", "sid": "5", "jti": "6",
-            "aud": "7", "exp": 8, "iat": 9, "nbf": 10, "scope": "11", "scp": "12",
+            "aud": "7", "exp": 8, "iat": 9, "nbf": 10, "scope": "11", "scp": "12", "cid": "13",
+            "appid": "14", "grant_id": "15",
         });
-        let claims = Claims::from_value(claims).unwrap();
-        let texts = [
-            Name::Issuer,
-            Name::Subject,
-            Name::ClientId,
-            Name::AuthorizedParty,
-            Name::Session,
-            Name::JwtId,
-            Name::Audience,
-            Name::Scope,
-            Name::Scp,
-        ];
-        let found = texts.map(|name| claims.text(name).unwrap());
-        assert_eq!(found, ["1", "2", "3", "4", "5", "6", "7", "11", "12"]);
+        let claims = claims_without_names(claims.to_string()).unwrap();
+        for (at, name) in Name::ALL.into_iter().enumerate() {
+            let number = (at + 1).to_string();
+            match claims.members.registered(name).unwrap() {
+                Shape::Number(date) => assert_eq!(date.to_string(), number),
+                _ => assert_eq!(claims.text(name), Some(&*number), "{name:?}"),
+            }
+        }
         let dates = [claims.expires_at, claims.issued_at, claims.not_before];
         assert_eq!(dates.map(|date| date.unwrap().as_secs()), [8, 9, 10]);
     }

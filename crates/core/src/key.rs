@@ -43,22 +43,21 @@ impl RevocationKey {
         Self::claim(issuer, "sub", subject)
     }
 
-    /// Makes the key of all tokens issued to a client (`client_id`, or `azp` without a
-    /// `client_id`).
+    /// Makes the key of all tokens issued to a client, whichever claim names it
+    /// ([`ClaimNames`](crate::ClaimNames)). It equals that of the claim `client_id`.
     pub fn client(issuer: impl Into<String>, client: impl Into<String>) -> Self {
         Self::claim(issuer, "client_id", client)
     }
 
-    /// Makes the key of all tokens of a session (`sid`).
+    /// Makes the key of all tokens of a session, whichever claim names it. It equals that of the
+    /// claim `sid`.
     pub fn session(issuer: impl Into<String>, session: impl Into<String>) -> Self {
         Self::claim(issuer, "sid", session)
     }
 
-    /// Makes the key of all tokens of a grant (`grant_id`): the refresh tokens that go back to one
-    /// authorization, and the access tokens that were issued for them. See
-    /// [`Revocation::of_grant`](crate::Revocation::of_grant).
-    ///
-    /// A verifier must be configured to check it, as for every [`claim`](Self::claim).
+    /// Makes the key of all tokens of a grant, whichever claim names it: the refresh tokens that go
+    /// back to one authorization, and the access tokens that were issued for them. See
+    /// [`Revocation::of_grant`](crate::Revocation::of_grant). It equals that of the claim `grant_id`.
     pub fn grant(issuer: impl Into<String>, grant: impl Into<String>) -> Self {
         Self::claim(issuer, "grant_id", grant)
     }
@@ -66,7 +65,9 @@ impl RevocationKey {
     /// Makes the key of all tokens with a claim of the user's choice.
     ///
     /// The verifier must be configured to check that claim, see
-    /// [`VerifiedToken::with_rule_claim`](crate::VerifiedToken::with_rule_claim).
+    /// [`VerifiedToken::with_rule_claim`](crate::VerifiedToken::with_rule_claim). The names `sub`,
+    /// `client_id`, `sid` and `grant_id` stand for the subject, client, session and grant, which are
+    /// always checked.
     pub fn claim(
         issuer: impl Into<String>,
         name: impl Into<Cow<'static, str>>,
@@ -161,6 +162,7 @@ mod tests {
             RevocationKey::subject("a", "b"),
             RevocationKey::client("a", "b"),
             RevocationKey::session("a", "b"),
+            RevocationKey::grant("a", "b"),
             RevocationKey::claim("a", "tenant", "b"),
             RevocationKey::Token(TokenId::of_jwt("a", "b")),
         ];

@@ -58,7 +58,7 @@ pub use self::extract::ExtractRejection;
 pub use self::{
     authenticated::Authenticated,
     bearer_context::BearerContext,
-    claims::{Claims, ClaimsError},
+    claims::{ClaimNames, Claims, ClaimsError},
     client::{HttpClient, HttpClientError},
     discovery::{DiscoveryError, IssuerMetadata, MetadataFetchError},
     endpoint::{Endpoint, EndpointError},

@@ -29,7 +29,7 @@ pub struct VerifiedToken {
 }
 
 /// The largest number of keys of a token without rule claims.
-const KEYS: usize = 5;
+const KEYS: usize = 6;
 
 impl VerifiedToken {
     /// Makes a verified token.
@@ -54,6 +54,7 @@ impl VerifiedToken {
             keys.extend(claims.subject().map(|value| issuer.subject(value)));
             keys.extend(claims.client().map(|value| issuer.client(value)));
             keys.extend(claims.session().map(|value| issuer.session(value)));
+            keys.extend(claims.grant().map(|value| issuer.grant(value)));
         }
         Self {
             id,
@@ -79,7 +80,11 @@ impl VerifiedToken {
                 .as_str()
                 .ok_or_else(|| ClaimsError::WrongType(name.to_owned()))?;
             let issuer = self.claims.issuer().unwrap_or_default();
-            self.keys.push(KeyDigest::of_claim(issuer, name, value));
+            let key = KeyDigest::of_claim(issuer, name, value);
+            // A rule over the client, say, applies without this.
+            if !self.keys.contains(&key) {
+                self.keys.push(key);
+            }
         }
         Ok(self)
     }
@@ -139,7 +144,7 @@ impl VerifiedToken {
     }
 
     /// Returns the keys under which the token can be revoked: its own first, then those of its
-    /// issuer, subject, client and session, then those of rule claims.
+    /// issuer, subject, client, session and grant, then those of rule claims.
     pub fn keys(&self) -> &[KeyDigest] {
         &self.keys
     }

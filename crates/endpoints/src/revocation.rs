@@ -86,8 +86,8 @@ impl RevocationEndpoint {
         }))
     }
 
-    /// Accepts the access tokens that a verifier accepts. The client of a token is its `client_id`, or
-    /// `azp`.
+    /// Accepts the access tokens that a verifier accepts. The client of a token is named by the claim
+    /// that the verifier reads it from, see [`ClaimNames`](tower_revoke_core::ClaimNames).
     ///
     /// The verifier should accept every audience. A token that it rejects counts as invalid, so the
     /// answer is 200.

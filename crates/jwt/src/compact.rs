@@ -7,7 +7,7 @@ use serde::{
     Deserialize,
     de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor},
 };
-use tower_revoke_core::{Claims, ClaimsError, Reason, Rejection};
+use tower_revoke_core::{Claims, ClaimsError, Reason, Rejection, internal::claims_without_names};
 
 use crate::algorithm::Algorithm;
 
@@ -41,10 +41,10 @@ impl<'a> Compact<'a> {
         Header::read(&decode(self.header)?)
     }
 
-    /// The claims, unverified.
+    /// The claims, unverified, and without what depends on the issuer.
     pub(crate) fn payload(&self) -> Result<Claims, Rejection> {
         let json = String::from_utf8(decode(self.payload)?).map_err(|_| malformed())?;
-        Claims::from_json(json).map_err(|error| match error {
+        claims_without_names(json).map_err(|error| match error {
             // No trusted issuer.
             ClaimsError::WrongType(name) if name == "iss" => Reason::WrongIssuer.into(),
             error => error.into(),

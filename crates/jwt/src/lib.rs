@@ -21,7 +21,9 @@
 //!    present and in the future (§4.1.4); `nbf` (§4.1.5) and `iat` are not; all with 30 s of leeway.
 //!    The life of the token is not longer than the list's
 //!    [`max_token_life`](tower_revoke_core::Revocations::max_token_life). There is no `cnf`: a token
-//!    that is bound to a key is not a bearer token (RFC 9449 §7.2).
+//!    that is bound to a key is not a bearer token (RFC 9449 §7.2). The claims that
+//!    [name](JwtVerifierBuilder::claim_names) the client, session, grant and scopes are of the right
+//!    type and don't contradict each other.
 //! 9. **Revocation list**: the token is neither revoked nor spent. If the list can't answer, the token
 //!    is rejected with 503.
 //!

@@ -3,7 +3,7 @@
 use std::{ops::Range, time::Duration};
 
 use tower_revoke_core::{
-    Claims, Reason, Rejection, TokenId, UnixTime, VerifiedToken,
+    ClaimNames, Claims, Reason, Rejection, TokenId, UnixTime, VerifiedToken,
     internal::{IssuerDigests, verified_token_of},
 };
 
@@ -23,6 +23,7 @@ pub(crate) struct Rules {
     pub(crate) required: Vec<String>,
     pub(crate) allow_no_expiry: bool,
     pub(crate) rule_claims: Vec<String>,
+    pub(crate) claim_names: ClaimNames,
 }
 
 impl Rules {
@@ -74,6 +75,8 @@ impl Rules {
         if claims.get("cnf").is_some() {
             return Err(named(Reason::Bound.into()));
         }
+        let claims = claims.named_by(&self.claim_names);
+        let claims = claims.map_err(|error| named(error.into()))?;
         let mut token = verified_token_of(issuer, id, claims, leeway);
         for name in &self.rule_claims {
             token = token

@@ -67,6 +67,7 @@ type NameOf = dyn for<'a> Fn(&'a Authenticated) -> Option<Cow<'a, str>> + Send +
 #[derive(Clone)]
 enum ClientBy {
     Subject,
+    OauthClient,
     Claim(Arc<str>),
     Fn(Arc<NameOf>),
 }
@@ -75,15 +76,8 @@ impl MonitorLayer {
     /// Counts the calls of one service in a monitor of its own, see [`monitor`](Self::monitor). For
     /// several services, or other settings, make the layers from one [`Monitor`].
     ///
-    /// A client is the subject of the token. To count by the OAuth client, name it with
-    /// [`client_by`](Self::client_by):
-    ///
-    /// ```
-    /// use tower_revoke_monitor::MonitorLayer;
-    ///
-    /// let layer = MonitorLayer::service("orders")
-    ///     .client_by(|caller| caller.claims().client().map(Into::into));
-    /// ```
+    /// A client is the subject of the token, unless [`oauth_client`](MonitorLayer::oauth_client) or
+    /// one of the settings beside it is called.
     pub fn service(name: impl Into<Arc<str>>) -> Self {
         Monitor::new().layer(name)
     }
@@ -107,6 +101,19 @@ impl<C> MonitorLayer<C> {
         &self.config.monitor
     }
 
+    /// Takes the client from the OAuth client of the verified token instead of its subject: from
+    /// `client_id` or whichever claim names it, see
+    /// [`ClaimNames`](tower_revoke_core::ClaimNames).
+    ///
+    /// ```
+    /// use tower_revoke_monitor::MonitorLayer;
+    ///
+    /// let layer = MonitorLayer::service("orders").oauth_client();
+    /// ```
+    pub fn oauth_client(self) -> Self {
+        self.named_by(ClientBy::OauthClient)
+    }
+
     /// Takes the client from this claim of the verified token instead of `sub`. The claim is a string,
     /// a number or a boolean; a token without it, or with any other value, is counted as anonymous.
     pub fn client_claim(self, name: impl Into<Arc<str>>) -> Self {
@@ -123,8 +130,6 @@ impl<C> MonitorLayer<C> {
     ///
     /// let layer = MonitorLayer::service("orders")
     ///     .client_by(|caller| Some(format!("{} {}", caller.issuer()?, caller.subject()?).into()));
-    /// let by_client = MonitorLayer::service("orders")
-    ///     .client_by(|caller| caller.claims().client().map(Into::into));
     /// ```
     pub fn client_by<F>(self, name: F) -> Self
     where
@@ -183,6 +188,7 @@ impl Config {
     fn name_of<'a>(&self, caller: &'a Authenticated) -> Option<Cow<'a, str>> {
         match &self.client_by {
             ClientBy::Subject => caller.subject().map(Cow::Borrowed),
+            ClientBy::OauthClient => caller.client().map(Cow::Borrowed),
             ClientBy::Claim(name) => {
                 let value = caller.claims().get(name)?;
                 match value.as_str() {
@@ -201,7 +207,8 @@ impl Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let client_by = match &self.client_by {
-            ClientBy::Subject => "sub",
+            ClientBy::Subject => "subject",
+            ClientBy::OauthClient => "client",
             ClientBy::Claim(name) => name,
             ClientBy::Fn(_) => "…",
         };

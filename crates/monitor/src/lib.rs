@@ -13,8 +13,8 @@
 //!
 //! // Several in one snapshot, with the claim `client_id` as the client.
 //! let monitor = Monitor::new();
-//! let orders = monitor.layer("orders").client_claim("client_id");
-//! let invoices = monitor.layer("invoices").client_claim("client_id");
+//! let orders = monitor.layer("orders").oauth_client();
+//! let invoices = monitor.layer("invoices").oauth_client();
 //! assert_eq!(monitor.snapshot().services.len(), 2);
 //! ```
 //!

@@ -13,9 +13,9 @@ pub use tower_revoke_bearer::{
 pub use tower_revoke_core::ExtractRejection;
 #[doc(inline)]
 pub use tower_revoke_core::{
-    self as core, Authenticated, BearerToken, Claims, Clock, GrpcRejections, Lift, Outcome, Reason,
-    RecordFilter, Rejection, RejectionFormat, Revocation, RevocationKey, StoreError, TokenId,
-    UnixTime, UsePermit, UsePermitError,
+    self as core, Authenticated, BearerToken, ClaimNames, Claims, Clock, GrpcRejections, Lift,
+    Outcome, Reason, RecordFilter, Rejection, RejectionFormat, Revocation, RevocationKey,
+    StoreError, TokenId, UnixTime, UsePermit, UsePermitError,
 };
 #[cfg(any(feature = "oauth", feature = "remote-keys"))]
 #[doc(inline)]

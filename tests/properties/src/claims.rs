@@ -1,9 +1,14 @@
 //! Property: the claims reader agrees with serde_json's map.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 use tower_revoke_core::{Claims, UnixTime};
 
 use crate::json::{IsPrivate, Members, names};
+
+/// The claims that name a client.
+const CLIENT: [&str; 4] = ["client_id", "azp", "cid", "appid"];
 
 /// Input that is a map with unique names and well-typed claims is read, with the same content; all
 /// other input is rejected.
@@ -23,8 +28,10 @@ pub(crate) fn claims(input: &[u8]) {
     assert_eq!(claims.as_map(), &map);
     assert_eq!(claims.issuer(), text("iss"));
     assert_eq!(claims.subject(), text("sub"));
-    assert_eq!(claims.client(), text("client_id").or(text("azp")));
+    let client = CLIENT.into_iter().find_map(text);
+    assert_eq!(claims.client(), client);
     assert_eq!(claims.session(), text("sid"));
+    assert_eq!(claims.grant(), text("grant_id"));
     assert_eq!(claims.jwt_id(), text("jti"));
     assert_eq!(
         claims.expires_at(),
@@ -63,11 +70,10 @@ pub(crate) fn read(json: &str) -> Option<Map<String, Value>> {
     if is_private || names(json.as_bytes())?.has_twins() {
         return None;
     }
-    let strings = ["iss", "sub", "client_id", "azp", "sid"];
-    let are_strings = strings
-        .iter()
-        .all(|name| map.get(*name).is_none_or(Value::is_string));
-    let is_audience = |value: &Value| match value {
+    let strings = ["iss", "sub", "sid", "grant_id"];
+    let are_strings =
+        (strings.iter().chain(&CLIENT)).all(|name| map.get(*name).is_none_or(Value::is_string));
+    let is_texts = |value: &Value| match value {
         Value::Array(items) => items.iter().all(Value::is_string),
         value => value.is_string(),
     };
@@ -75,8 +81,25 @@ pub(crate) fn read(json: &str) -> Option<Map<String, Value>> {
         map.get(*name)
             .is_none_or(|date| seconds(date, false).is_some())
     });
-    let is_typed = are_strings && map.get("aud").is_none_or(is_audience) && are_dates;
-    is_typed.then_some(map)
+    let are_texts = ["aud", "scope", "scp"]
+        .iter()
+        .all(|name| map.get(*name).is_none_or(is_texts));
+    if !(are_strings && are_texts && are_dates) {
+        return None;
+    }
+    let clients: BTreeSet<_> = CLIENT
+        .iter()
+        .filter_map(|name| map.get(*name)?.as_str())
+        .collect();
+    let scopes = |name| {
+        Some(
+            words(Some(map.get(name)?), true)
+                .into_iter()
+                .collect::<BTreeSet<_>>(),
+        )
+    };
+    let scopes: BTreeSet<_> = ["scope", "scp"].into_iter().filter_map(scopes).collect();
+    (clients.len() < 2 && scopes.len() < 2).then_some(map)
 }
 
 /// A `NumericDate` (RFC 7519 §2) that is not before 1970.

@@ -18,7 +18,7 @@ pub(super) struct Members {
 }
 
 /// The claims that are used by name.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     Issuer,
     Subject,
@@ -32,6 +32,9 @@ pub(super) enum Name {
     NotBefore,
     Scope,
     Scp,
+    Cid,
+    AppId,
+    Grant,
 }
 
 /// A string of the object.
@@ -55,8 +58,26 @@ pub(super) enum Shape {
 }
 
 impl Name {
+    pub(super) const ALL: [Self; 15] = [
+        Self::Issuer,
+        Self::Subject,
+        Self::ClientId,
+        Self::AuthorizedParty,
+        Self::Session,
+        Self::JwtId,
+        Self::Audience,
+        Self::ExpiresAt,
+        Self::IssuedAt,
+        Self::NotBefore,
+        Self::Scope,
+        Self::Scp,
+        Self::Cid,
+        Self::AppId,
+        Self::Grant,
+    ];
+
     /// As they are written, in the order of the variants.
-    const WRITTEN: [&str; 12] = [
+    const WRITTEN: [&str; Self::ALL.len()] = [
         "iss",
         "sub",
         "client_id",
@@ -69,6 +90,9 @@ impl Name {
         "nbf",
         "scope",
         "scp",
+        "cid",
+        "appid",
+        "grant_id",
     ];
 
     pub(super) fn written(self) -> &'static str {
@@ -106,13 +130,29 @@ impl Members {
     }
 
     pub(super) fn registered(&self, name: Name) -> Option<&Shape> {
-        let at = self.registered[name as usize]?;
+        self.at(self.registered_at(name)?)
+    }
+
+    pub(super) fn registered_at(&self, name: Name) -> Option<usize> {
+        self.registered[name as usize]
+    }
+
+    pub(super) fn at(&self, at: usize) -> Option<&Shape> {
         self.all.get(at).map(|(_, shape)| shape)
     }
 
+    pub(super) fn name<'a>(&'a self, at: usize, json: &'a str) -> &'a str {
+        self.all.get(at).map_or("", |(name, _)| name.of(json))
+    }
+
+    pub(super) fn position(&self, json: &str, name: &str) -> Option<usize> {
+        self.all
+            .iter()
+            .position(|(other, _)| other.of(json) == name)
+    }
+
     pub(super) fn get(&self, json: &str, name: &str) -> Option<&Shape> {
-        let mut all = self.all.iter();
-        all.find_map(|(other, shape)| (other.of(json) == name).then_some(shape))
+        self.at(self.position(json, name)?)
     }
 }
 

@@ -21,6 +21,7 @@ pub struct IssuerDigests {
     subject: Fields,
     client: Fields,
     session: Fields,
+    grant: Fields,
 }
 
 impl IssuerDigests {
@@ -38,6 +39,7 @@ impl IssuerDigests {
             subject: of_claim("sub"),
             client: of_claim("client_id"),
             session: of_claim("sid"),
+            grant: of_claim("grant_id"),
             name,
         }
     }
@@ -66,6 +68,10 @@ impl IssuerDigests {
 
     pub(crate) fn session(&self, value: &str) -> KeyDigest {
         of(&self.session, value)
+    }
+
+    pub(crate) fn grant(&self, value: &str) -> KeyDigest {
+        of(&self.grant, value)
     }
 }
 
@@ -106,6 +112,7 @@ mod tests {
                         digests.session(value),
                         RevocationKey::session(issuer, value),
                     ),
+                    (digests.grant(value), RevocationKey::grant(issuer, value)),
                 ] {
                     assert_eq!(digest, key.digest(), "{key:?}");
                 }

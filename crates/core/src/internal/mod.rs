@@ -28,6 +28,7 @@ pub use self::{
 };
 pub use crate::{
     bearer_context::{ForwardingForbidden, HeadGuard, head_guard},
+    claims::claims_without_names,
     path::decode_unreserved,
     rejection::{log_not_enforced, respond},
     revocation::WHENEVER_ISSUED,

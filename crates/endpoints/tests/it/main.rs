@@ -1,6 +1,7 @@
 //! Tests of the endpoints as their clients see them.
 
 mod authentication;
+mod claim_names;
 mod introspection;
 mod metadata;
 mod revocation;

@@ -9,7 +9,7 @@ mod remote;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use tower_revoke_core::{Clock, Revocations, retention};
+use tower_revoke_core::{ClaimNames, Clock, Revocations, retention};
 use zeroize::Zeroizing;
 
 #[cfg(feature = "remote")]
@@ -191,9 +191,36 @@ impl JwtVerifierBuilder {
         self
     }
 
+    /// Sets which claims name the client, the session, the grant and the scopes of this issuer's
+    /// tokens, for issuers that the [defaults](ClaimNames) don't fit.
+    ///
+    /// Rules of the revocation list, required scopes, the monitor's clients and the owner checks of
+    /// endpoints all follow it. A token in which such a claim is of the wrong type, or two of the
+    /// default claims contradict each other, is rejected.
+    ///
+    /// ```
+    /// # if cfg!(not(feature = "aws-lc-rs")) { return Ok(()) }
+    /// # let jwks = tower_revoke_testing::TestIssuer::new("https://id.example.com").jwks().to_string();
+    /// use tower_revoke_core::ClaimNames;
+    /// use tower_revoke_jwt::JwtVerifier;
+    ///
+    /// // Here `cid` is the number of a customer.
+    /// let tokens = JwtVerifier::issuer("https://id.example.com")
+    ///     .audience("orders")
+    ///     .jwks(jwks)
+    ///     .claim_names(ClaimNames::default().client("azp").scopes("permissions"))
+    ///     .without_revocations()
+    ///     .build()?;
+    /// # Ok::<(), tower_revoke_jwt::JwtVerifierError>(())
+    /// ```
+    pub fn claim_names(mut self, names: ClaimNames) -> Self {
+        self.issuer.rules.claim_names = names;
+        self
+    }
+
     /// Checks this issuer's tokens for revocations by the value of this claim, see
     /// [`RevocationKey::claim`](tower_revoke_core::RevocationKey::claim). A token in which it is not
-    /// a string is rejected.
+    /// a string is rejected. Subject, client, session and grant are checked without this.
     pub fn rule_claim(mut self, claim: impl Into<String>) -> Self {
         self.issuer.rules.rule_claims.push(claim.into());
         self

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "the modules of a test are all private")]
 
 mod build;
+mod claim_names;
 mod keys;
 mod list;
 mod oracle;

@@ -1,12 +1,14 @@
 //! Tests which client a call is counted for.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use http_body_util::Empty;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_revoke_core::{Authenticated, Clock, Reason, UnixTime};
+use tower_revoke_core::{
+    Authenticated, ClaimNames, Claims, Clock, Reason, TokenId, UnixTime, VerifiedToken,
+};
 use tower_revoke_monitor::{Monitor, MonitorLayer, ServiceSnapshot};
 
 use crate::support::*;
@@ -51,9 +53,22 @@ async fn the_client_is_named_by_the_chosen_attribute() {
     assert_eq!(claim("n").await.as_deref(), Some("7"));
     assert_eq!(claim("list").await, None);
     assert_eq!(claim("none").await, None);
+    assert_eq!(name(layer().oauth_client()).await.as_deref(), Some("app"));
     let by = layer().client_by(|caller| caller.issuer().map(Into::into));
     assert_eq!(name(by).await.as_deref(), Some(ISSUER));
     assert_eq!(name(layer().client_by(|_| None)).await, None);
+}
+
+#[tokio::test]
+async fn the_oauth_client_is_the_one_that_the_verifier_reads() {
+    let value = json!({"iss": ISSUER, "sub": "ann", "client_id": "gateway", "cid": "app"});
+    let claims = Claims::from_value_with(value, &ClaimNames::default().client("cid")).unwrap();
+    let token = VerifiedToken::new(TokenId::of_jwt(ISSUER, "1"), claims, Duration::ZERO);
+    let caller = Authenticated::new(Arc::new(token));
+    let layer = MonitorLayer::service("orders").oauth_client();
+    call_as(&layer, caller.clone()).await;
+    call_as(&layer, caller).await;
+    assert_eq!(names(&orders(layer.monitor())), ["app"]);
 }
 
 #[tokio::test]
