@@ -1,32 +1,61 @@
 //! The guide: one chapter per module, to be read in this order.
 //!
-//! 1. [`layers`]: what each layer does, and in which order to stack them; on axum, tonic and hyper.
-//! 2. [`checks`]: what is checked of a token, in order, and where the keys come from.
-//! 3. [`guarantees`]: what you can rely on, what each store promises, and what is not covered.
-//! 4. [`scale`]: what grows with revocations and nodes, and what to choose then.
-//! 5. [`revoking`]: ending tokens by hand, and what operators can ask.
-//! 6. [`endpoints`]: a revocation endpoint, by which clients end their own tokens.
-//! 7. [`rejections`]: what a rejected caller is told.
-//! 8. [`settings`]: every default in one table.
+//! To begin with:
+//!
+//! 1. [`start`]: from an empty project to a service that checks tokens, on axum, tonic and hyper.
+//! 2. [`layers`]: what each layer does, and in which order to stack them.
+//! 3. [`checks`]: what is checked of a token, in order, and where the keys come from.
+//! 4. [`rejections`]: what a rejected caller is told.
+//!
+//! To end tokens:
+//!
+//! 5. [`one_time`]: tokens that work once or n times, and tokens that end with their response.
+//! 6. [`revoking`]: log out everywhere, ending tokens by hand, and what operators can ask.
+//! 7. [`endpoints`]: a revocation endpoint, by which clients end their own tokens.
+//!
+//! To run it:
+//!
+//! 8. [`guarantees`]: what you can rely on, and what is not covered.
+//! 9. [`stores`]: which store to choose, what each may lose, and how to restore a backup.
+//! 10. [`nodes`]: several nodes over one store, and what grows with their number.
+//! 11. [`operating`]: readiness, metrics, alerts, logs and a graceful shutdown.
+//! 12. [`rate_limits`]: per verified client, with `tower_governor`.
+//! 13. [`testing`]: a service of yours, with the test kit.
+//! 14. [`migrating`]: from jwt-authorizer, tower-oauth2-resource-server and axum-login.
+//! 15. [`settings`]: every default in one table.
 
 #![allow(
     clippy::doc_markdown,
     reason = "chapters are Markdown files of their own"
 )]
 
+#[doc = include_str!("start.md")]
+pub mod start {}
 #[doc = include_str!("layers.md")]
 pub mod layers {}
 #[doc = include_str!("checks.md")]
 pub mod checks {}
-#[doc = include_str!("guarantees.md")]
-pub mod guarantees {}
-#[doc = include_str!("scale.md")]
-pub mod scale {}
+#[doc = include_str!("rejections.md")]
+pub mod rejections {}
+#[doc = include_str!("one_time.md")]
+pub mod one_time {}
 #[doc = include_str!("revoking.md")]
 pub mod revoking {}
 #[doc = include_str!("endpoints.md")]
 pub mod endpoints {}
-#[doc = include_str!("rejections.md")]
-pub mod rejections {}
+#[doc = include_str!("guarantees.md")]
+pub mod guarantees {}
+#[doc = include_str!("stores.md")]
+pub mod stores {}
+#[doc = include_str!("nodes.md")]
+pub mod nodes {}
+#[doc = include_str!("operating.md")]
+pub mod operating {}
+#[doc = include_str!("rate_limits.md")]
+pub mod rate_limits {}
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+#[doc = include_str!("migrating.md")]
+pub mod migrating {}
 #[doc = include_str!("settings.md")]
 pub mod settings {}
