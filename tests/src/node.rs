@@ -139,7 +139,7 @@ impl TokenResolver for RefreshTokens {
             let grant = Revocation::of_grant(RevocationKey::grant(ISSUER, grant), exp);
             let resolved = ResolvedToken::new(ISSUER, caller.token_id(), exp)
                 .client(client)
-                .kind(TokenKind::Refresh)
+                .kind(TokenKind::REFRESH)
                 .grant(grant.map_err(ResolveError::new)?);
             Ok(Some(resolved))
         })

@@ -7,7 +7,7 @@ use axum::{Router, routing::get};
 use http::StatusCode;
 use tower_revoke::{
     Condition, JwtVerifier, RequireBearerLayer, RevocationList, UseLimitLayer,
-    core::{BearerToken, KeyDigest, RemoteRevocation, TokenCopy, TokenId},
+    core::{BearerToken, KeyDigest, RemoteRevocation, TokenCopy, TokenHash, TokenId},
 };
 use tower_revoke_http::HttpsClient;
 use tower_revoke_oauth::RevocationClient;
@@ -101,7 +101,7 @@ async fn opaque_tokens_are_revoked_through_the_client(issuer: &Issuer) {
         .await;
     let before = issuer.introspect(SHOP, &token).await;
     assert_eq!(before.json["active"], true, "{before:?}");
-    let id = TokenId::of_opaque(&issuer.name, token.as_bytes());
+    let id = TokenId::of_opaque(&issuer.name, &TokenHash::of(token.as_bytes()));
     let remote = Arc::<dyn RemoteRevocation>::from(server.clone());
     let place = remote.reserve(id, KeyDigest::of_token(id));
     let presented = BearerToken::new(&token).expect("a token");

@@ -1,8 +1,8 @@
 //! Identifiers of tokens and of their uses: hashes and random numbers, never the token itself.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest, Sha256};
 
 /// The id under which one token is listed: the first 128 bits of a SHA-256.
@@ -30,9 +30,18 @@ impl TokenId {
         Self(digest("signing-input", &[signing_input.as_bytes()]))
     }
 
-    /// Returns the id of an opaque token of `resolver` (an introspection endpoint, a token store).
-    pub fn of_opaque(resolver: &str, token: &[u8]) -> Self {
-        Self(digest("opaque", &[resolver.as_bytes(), token]))
+    /// Returns the id of an opaque token, issued or introspected, from its hash.
+    ///
+    /// `resolver` names who knows the token: the issuer, or an introspection endpoint.
+    ///
+    /// ```
+    /// use tower_revoke_core::{TokenHash, TokenId};
+    ///
+    /// let id = TokenId::of_opaque("https://id.example.com", &TokenHash::of(b"acme_7fk…"));
+    /// # let _ = id;
+    /// ```
+    pub fn of_opaque(resolver: &str, token: &TokenHash) -> Self {
+        Self(digest("opaque", &[resolver.as_bytes(), token.as_bytes()]))
     }
 
     /// Makes an id from bytes that were stored.
@@ -56,6 +65,64 @@ impl fmt::Display for TokenId {
 impl fmt::Debug for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TokenId({self})")
+    }
+}
+
+/// The SHA-256 of an opaque token, by which stores find what was issued.
+///
+/// A token of 128 random bits or more can't be recovered from it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// Returns the hash of a token.
+    pub fn of(token: &[u8]) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+
+    /// Makes a hash from bytes that were stored.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the bytes of the hash.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// Shows the first four bytes in hex.
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(")?;
+        write_hex(f, &self.0[..4])?;
+        f.write_str(")")
+    }
+}
+
+/// As 64 hexadecimal digits.
+impl Serialize for TokenHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Hex<'a>(&'a [u8]);
+        impl fmt::Display for Hex<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write_hex(f, self.0)
+            }
+        }
+        serializer.collect_str(&Hex(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+        let byte = |pair: &[u8; 2]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
+        let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+        let bytes = bytes.filter(|_| rest.is_empty()).unwrap_or_default();
+        let whole = bytes.try_into().map(Self);
+        whole.map_err(|_| D::Error::custom("a token's hash is 64 hexadecimal digits"))
     }
 }
 
@@ -132,8 +199,32 @@ mod tests {
 
     #[test]
     fn token_kinds_never_collide() {
-        assert_ne!(TokenId::of_jwt("a", "b"), TokenId::of_opaque("a", b"b"));
-        assert_ne!(TokenId::of_signing_input("a"), TokenId::of_opaque("a", b""));
+        let hash = TokenHash::of(b"b");
+        let text = String::from_utf8_lossy(hash.as_bytes());
+        let opaque = TokenId::of_opaque("a", &hash);
+        assert_ne!(opaque, TokenId::of_opaque("b", &hash));
+        assert_ne!(opaque, TokenId::of_opaque("a", &TokenHash::of(b"c")));
+        assert_ne!(opaque, TokenId::of_jwt("a", &text));
+        assert_ne!(opaque, TokenId::of_signing_input("a"));
+    }
+
+    #[test]
+    fn a_hash_is_serialized_in_hex() {
+        let hash = TokenHash::of(b"t");
+        let text = serde_json::to_string(&hash).unwrap();
+        assert_eq!(text.len(), 66);
+        assert_eq!(serde_json::from_str::<TokenHash>(&text).unwrap(), hash);
+        for wrong in [
+            "",
+            "\"\"",
+            "\"e3b9\"",
+            "7",
+            &text.replace('e', "g"),
+            &text.replace('e', "ee"),
+        ] {
+            assert!(serde_json::from_str::<TokenHash>(wrong).is_err(), "{wrong}");
+        }
+        assert!(!format!("{hash:?}").contains(&text[1..20]));
     }
 
     /// Stores outlive releases. If an id changed, every stored revocation would be lost.
@@ -142,7 +233,7 @@ mod tests {
         for (id, expected) in [
             (TokenId::of_jwt("https://id.example.com", "1"), "be7d7f69"),
             (TokenId::of_signing_input("e30.e30"), "0e91d538"),
-            (TokenId::of_opaque("r", b"t"), "bdd1f5b0"),
+            (TokenId::of_opaque("r", &TokenHash::of(b"t")), "625c090c"),
         ] {
             assert_eq!(id.to_string(), expected);
         }

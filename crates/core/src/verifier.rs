@@ -15,8 +15,8 @@ use crate::{Authenticated, BearerToken, Rejection};
 /// ```
 /// use std::{collections::HashMap, sync::Arc};
 /// use tower_revoke_core::{
-///     Authenticated, BearerToken, Claims, Reason, Rejection, Revocations, TokenId, TokenStatus,
-///     TokenVerifier, VerifiedToken,
+///     Authenticated, BearerToken, Claims, Reason, Rejection, Revocations, TokenHash, TokenId,
+///     TokenStatus, TokenVerifier, VerifiedToken,
 /// };
 ///
 /// struct OpaqueTokens {
@@ -27,7 +27,7 @@ use crate::{Authenticated, BearerToken, Rejection};
 /// impl TokenVerifier for OpaqueTokens {
 ///     async fn verify(&self, token: &BearerToken) -> Result<Authenticated, Rejection> {
 ///         let claims = self.issued.get(token.as_str()).ok_or(Reason::MalformedToken)?;
-///         let id = TokenId::of_opaque("sessions", token.as_bytes());
+///         let id = TokenId::of_opaque("sessions", &TokenHash::of(token.as_bytes()));
 ///         let token = VerifiedToken::new(id, claims.clone(), std::time::Duration::ZERO)
 ///             .with_revocations(self.list.clone())?;
 ///         match self.list.status(&token).await? {

@@ -32,7 +32,7 @@ pub use self::{
     client::{AuthenticationError, ClientAuthenticator, ClientCredentials, StaticClients},
     introspection::IntrospectionEndpoint,
     metadata::{AuthorizationServerMetadata, MetadataError},
-    resolver::{ResolveError, ResolvedToken, TokenKind, TokenResolver},
+    resolver::{ResolveError, ResolvedToken, TokenResolver},
     revocation::RevocationEndpoint,
     secret::{ClientSecret, SecretError, SecretHash},
 };

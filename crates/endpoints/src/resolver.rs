@@ -3,8 +3,8 @@
 use std::{error::Error, fmt};
 
 use tower_revoke_core::{
-    Authenticated, BearerToken, BoxError, BoxFuture, Reason, Revocation, TokenId, TokenVerifier,
-    UnixTime,
+    Authenticated, BearerToken, BoxError, BoxFuture, Reason, Revocation, TokenId, TokenKind,
+    TokenVerifier, UnixTime,
 };
 
 use crate::response::CallError;
@@ -20,9 +20,9 @@ use crate::response::CallError;
 /// ```
 /// use std::collections::HashMap;
 /// use tower_revoke_core::{
-///     BearerToken, BoxFuture, Revocation, RevocationKey, TokenId, UnixTime,
+///     BearerToken, BoxFuture, Revocation, RevocationKey, TokenHash, TokenId, TokenKind, UnixTime,
 /// };
-/// use tower_revoke_endpoints::{ResolveError, ResolvedToken, TokenKind, TokenResolver};
+/// use tower_revoke_endpoints::{ResolveError, ResolvedToken, TokenResolver};
 ///
 /// const ISSUER: &str = "https://id.example.com";
 ///
@@ -38,12 +38,12 @@ use crate::response::CallError;
 ///             let Some(refresh) = self.0.get(token.as_str()) else {
 ///                 return Ok(None);
 ///             };
-///             let id = TokenId::of_opaque("refresh tokens", token.as_bytes());
+///             let id = TokenId::of_opaque("refresh tokens", &TokenHash::of(token.as_bytes()));
 ///             let grant = RevocationKey::grant(ISSUER, &refresh.grant);
 ///             let grant = Revocation::of_grant(grant, Some(refresh.exp));
 ///             let resolved = ResolvedToken::new(ISSUER, id, Some(refresh.exp))
 ///                 .client(&refresh.client)
-///                 .kind(TokenKind::Refresh)
+///                 .kind(TokenKind::REFRESH)
 ///                 .grant(grant.map_err(ResolveError::new)?);
 ///             Ok(Some(resolved))
 ///         })
@@ -73,15 +73,6 @@ impl ResolveError {
     }
 }
 
-/// The kind of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TokenKind {
-    /// An access token.
-    Access,
-    /// A refresh token.
-    Refresh,
-}
-
 /// A token that an endpoint can revoke.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ResolvedToken {
@@ -102,7 +93,7 @@ impl ResolvedToken {
             id,
             expires_at: exp,
             client: None,
-            kind: TokenKind::Access,
+            kind: TokenKind::ACCESS,
             grant: None,
         }
     }
@@ -114,7 +105,7 @@ impl ResolvedToken {
         self
     }
 
-    /// Sets its kind. Defaults to [`Access`](TokenKind::Access).
+    /// Sets its kind. Defaults to [`ACCESS`](TokenKind::ACCESS).
     #[must_use]
     pub fn kind(mut self, kind: TokenKind) -> Self {
         self.kind = kind;

@@ -5,10 +5,10 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
-use tower_revoke_core::{BearerToken, BoxFuture, Revocations, TokenVerifier};
+use tower_revoke_core::{BearerToken, BoxFuture, Revocations, TokenKind, TokenVerifier};
 
 use crate::{
-    ClientAuthentication, ResolvedToken, TokenKind, TokenResolver,
+    ClientAuthentication, ResolvedToken, TokenResolver,
     client::ClientsByIssuer,
     request::{Handler, is_a_service},
     resolver::{Verified, first_known},
@@ -135,7 +135,7 @@ impl Inner {
         if !is_owner && !self.revokers.contains(&token.issuer, client) {
             return Err(CallError::Grant);
         }
-        let with_grant = token.kind == TokenKind::Refresh || self.ends_grants;
+        let with_grant = token.kind == TokenKind::REFRESH || self.ends_grants;
         for revocation in token.revocations(with_grant) {
             let revocation = revocation.by(client).because("revoked by its client");
             let revoked = Arc::clone(&self.list).revoke(revocation).await;

@@ -8,8 +8,9 @@ use std::{
 
 use tokio::sync::watch;
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, Records, Revocation,
-    Store, StoreError, UnixTime, Use, UseOutcome,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, IssuedToken, IssuedTokenPage, IssuedTokenStore,
+    KeyDigest, Lift, Listed, Records, Revocation, Store, StoreError, TokenHash, UnixTime, Use,
+    UseOutcome,
 };
 
 /// An operation of a store, to be scripted and counted.
@@ -31,6 +32,10 @@ pub enum StoreOp {
     Restore,
     /// [`Store::purge`].
     Purge,
+    /// [`IssuedTokenStore::insert`].
+    InsertIssuedToken,
+    /// [`IssuedTokenStore::find`] and [`IssuedTokenStore::page_of`].
+    FindIssuedToken,
 }
 
 /// How a [`ScriptedStore`] behaves when an operation is called.
@@ -118,6 +123,11 @@ impl<S: Store> ScriptedStore<S> {
     fn inner_feed(&self) -> &dyn ChangeFeed {
         let feed = self.store.feed();
         feed.expect("it is asked for its feed only if the store behind has one")
+    }
+
+    fn inner_issued_tokens(&self) -> &dyn IssuedTokenStore {
+        let issued = self.store.issued_tokens();
+        issued.expect("it is asked for its tokens only if the store behind keeps some")
     }
 
     async fn run<T>(
@@ -214,6 +224,37 @@ impl<S: Store> Store for ScriptedStore<S> {
     /// Not scripted.
     fn records(&self) -> Option<&dyn Records> {
         self.store.records()
+    }
+
+    fn issued_tokens(&self) -> Option<&dyn IssuedTokenStore> {
+        self.store
+            .issued_tokens()
+            .map(|_| self as &dyn IssuedTokenStore)
+    }
+}
+
+impl<S: Store> IssuedTokenStore for ScriptedStore<S> {
+    fn insert<'a>(&'a self, token: &'a IssuedToken) -> BoxFuture<'a, Result<(), StoreError>> {
+        let insert = self.inner_issued_tokens().insert(token);
+        Box::pin(self.run(StoreOp::InsertIssuedToken, insert))
+    }
+
+    fn find<'a>(
+        &'a self,
+        hash: &'a TokenHash,
+    ) -> BoxFuture<'a, Result<Option<IssuedToken>, StoreError>> {
+        let find = self.inner_issued_tokens().find(hash);
+        Box::pin(self.run(StoreOp::FindIssuedToken, find))
+    }
+
+    fn page_of<'a>(
+        &'a self,
+        holder: &'a KeyDigest,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> BoxFuture<'a, Result<IssuedTokenPage, StoreError>> {
+        let page = self.inner_issued_tokens().page_of(holder, after, at_most);
+        Box::pin(self.run(StoreOp::FindIssuedToken, page))
     }
 }
 

@@ -15,7 +15,7 @@ pub use tower_revoke_core::ExtractRejection;
 pub use tower_revoke_core::{
     self as core, Authenticated, BearerToken, ClaimNames, Claims, Clock, GrpcRejections, Lift,
     Outcome, Reason, RecordFilter, Rejection, RejectionFormat, Revocation, RevocationKey,
-    StoreError, TokenId, UnixTime, UsePermit, UsePermitError,
+    StoreError, TokenId, TokenKind, UnixTime, UsePermit, UsePermitError,
 };
 #[cfg(any(feature = "oauth", feature = "remote-keys"))]
 #[doc(inline)]
@@ -31,7 +31,7 @@ pub use tower_revoke_endpoints::{
     AuthenticationError, AuthorizationServerMetadata, ClientAuthMethod, ClientAuthentication,
     ClientAuthenticator, ClientCredentials, ClientSecret, IntrospectionEndpoint, MetadataError,
     ResolveError, ResolvedToken, RevocationEndpoint, SecretError, SecretHash, StaticClients,
-    TokenKind, TokenResolver,
+    TokenResolver,
 };
 #[cfg(feature = "https")]
 #[doc(inline)]

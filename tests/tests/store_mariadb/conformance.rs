@@ -33,8 +33,10 @@ impl Tables {
 impl Fixture for Tables {
     type Store = MySqlStore;
 
-    const LACKS: &'static [(Ability, &'static str)] =
-        &[(Ability::Push, "the server has no notifications of writes")];
+    const LACKS: &'static [(Ability, &'static str)] = &[
+        (Ability::Push, "the server has no notifications of writes"),
+        (Ability::IssuedTokens, "it keeps revocations and uses only"),
+    ];
 
     async fn empty(_clock: Clock) -> Self {
         Self::new(None)

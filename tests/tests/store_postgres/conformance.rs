@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use tower_revoke_core::Clock;
 use tower_revoke_store_sql::PostgresStore;
-use tower_revoke_testing::conformance::{Fault, Fixture};
+use tower_revoke_testing::conformance::{Ability, Fault, Fixture};
 use tower_revoke_tests::{
     conformance::{keeps_every_clause, own_name},
     servers::{Postgres, SharedPostgres, StoreServer},
@@ -32,6 +32,9 @@ impl Schema {
 
 impl Fixture for Schema {
     type Store = PostgresStore;
+
+    const LACKS: &'static [(Ability, &'static str)] =
+        &[(Ability::IssuedTokens, "it keeps revocations and uses only")];
 
     async fn empty(_clock: Clock) -> Self {
         Self::new(None)

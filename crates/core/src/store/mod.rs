@@ -1,6 +1,7 @@
 //! The [`Store`] trait, which keeps revocations and uses.
 
 mod feed;
+mod issued;
 mod lift;
 mod records;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     feed::{Change, ChangeFeed, Changes, Cursor},
+    issued::{IssuedToken, IssuedTokenPage, IssuedTokenStore, TokenKind},
     lift::Lift,
     records::{LiftRecord, RecordFilter, RecordPage, Records, RevocationRecord},
 };
@@ -29,9 +31,9 @@ use crate::{
 /// * **Failure.** A method that can't determine its result returns [`StoreError::Unavailable`] or
 ///   [`StoreError::TimedOut`] in bounded time. The operation may have taken effect.
 ///
-/// Six methods are required. Two more expose optional capabilities: [`feed`](Self::feed) lets nodes
-/// follow every change, and [`records`](Self::records) lets operators list who revoked what and
-/// why.
+/// Six methods are required. Three more expose optional capabilities: [`feed`](Self::feed) lets nodes
+/// follow every change, [`records`](Self::records) lets operators list who revoked what and why, and
+/// [`issued_tokens`](Self::issued_tokens) keeps the opaque tokens that a server issues.
 ///
 /// The conformance suite of tower-revoke-testing (`store_conformance!`) tests an implementation
 /// against this contract.
@@ -114,7 +116,9 @@ pub trait Store: Send + Sync + 'static {
     /// affected.
     fn return_use(&self, use_: &Use) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Deletes the entries whose `until` is earlier than `before`, and returns their number.
+    /// Deletes the entries whose `until` is earlier than `before`, and returns their number. An
+    /// [issued token](Self::issued_tokens) is an entry, whose `until` is its
+    /// [`retained_until`](IssuedToken::retained_until).
     ///
     /// An entry whose `until` equals `before` is kept. The caller allows for clock skew and
     /// uses a clock that never steps back. While another node purges the same data, a store may
@@ -132,6 +136,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns the records that operators can query. `None` if the store doesn't support it.
     fn records(&self) -> Option<&dyn Records> {
+        None
+    }
+
+    /// Returns the opaque tokens that were issued. `None` if the store doesn't keep any.
+    fn issued_tokens(&self) -> Option<&dyn IssuedTokenStore> {
         None
     }
 }
@@ -293,6 +302,9 @@ pub enum StoreError {
     /// The token has expired, so none of its uses can be taken.
     #[error("the token's life is past")]
     Expired,
+    /// A token with the same hash is stored already.
+    #[error("a token with this hash was issued before")]
+    AlreadyIssued,
     /// The store has trimmed changes that come after the cursor.
     #[error("the cursor is older than the history that is kept")]
     CursorTooOld,

@@ -4,11 +4,10 @@ use http::{Method, header};
 use http_body::Frame;
 use tower::ServiceExt;
 use tower_revoke_core::{
-    BearerToken, BoxFuture, RecordFilter, Revocation, RevocationKey, TokenId, retention::MARGIN,
+    BearerToken, BoxFuture, RecordFilter, Revocation, RevocationKey, TokenId, TokenKind,
+    retention::MARGIN,
 };
-use tower_revoke_endpoints::{
-    ResolveError, ResolvedToken, RevocationEndpoint, TokenKind, TokenResolver,
-};
+use tower_revoke_endpoints::{ResolveError, ResolvedToken, RevocationEndpoint, TokenResolver};
 use tower_revoke_list::{MemoryStore, RevocationList};
 
 use crate::support::{
@@ -207,8 +206,8 @@ impl TokenResolver for WithGrants {
     ) -> BoxFuture<'a, Result<Option<ResolvedToken>, ResolveError>> {
         let text = token.as_str();
         let (client, kind) = match (text.strip_prefix("refresh-"), text.split_once('.')) {
-            (Some(client), _) => (client, TokenKind::Refresh),
-            (None, Some((client, _))) => (client, TokenKind::Access),
+            (Some(client), _) => (client, TokenKind::REFRESH),
+            (None, Some((client, _))) => (client, TokenKind::ACCESS),
             _ => return Box::pin(std::future::ready(Ok(None))),
         };
         let grant = RevocationKey::grant(ISSUER, client);

@@ -51,7 +51,7 @@ impl Ledger {
             tracing::error!(
                 entries = self.entries,
                 count,
-                "the memory store is full: new revocations and uses are rejected"
+                "the memory store is full: new revocations, uses and issued tokens are rejected"
             );
         }
         StoreError::Full(self.entries)

@@ -1,5 +1,6 @@
 //! A store in the memory of one process.
 
+mod issued;
 mod ledger;
 mod record;
 
@@ -10,12 +11,12 @@ use std::{
 };
 
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, LiftRecord, Listed,
-    RecordFilter, RecordPage, Records, Revocation, RevocationRecord, Store, StoreError, UnixTime,
-    Use, UseOutcome, internal::merge::check_use,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, IssuedTokenStore, KeyDigest, Lift, LiftRecord,
+    Listed, RecordFilter, RecordPage, Records, Revocation, RevocationRecord, Store, StoreError,
+    UnixTime, Use, UseOutcome, internal::merge::check_use,
 };
 
-use self::{ledger::Ledger, record::Record};
+use self::{issued::IssuedTokens, ledger::Ledger, record::Record};
 use crate::sync::{Mutex, MutexGuard, SHARDS};
 
 /// The default capacity of the feed, which takes at most about 5 MB.
@@ -46,7 +47,8 @@ pub struct MemoryStore(Arc<Inner>);
 
 struct Inner {
     shards: Box<[Mutex<Shard>]>,
-    /// Always locked after a shard, to avoid a deadlock.
+    issued: Mutex<IssuedTokens>,
+    /// Always locked after a shard or the issued tokens, to avoid a deadlock.
     ledger: Mutex<Ledger>,
 }
 
@@ -62,11 +64,12 @@ impl MemoryStore {
     pub fn new() -> Self {
         Self(Arc::new(Inner {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            issued: Mutex::default(),
             ledger: Mutex::new(Ledger::new(CHANGES_KEPT)),
         }))
     }
 
-    /// Sets how many revocations, rules and taken uses the store may hold. Unlimited by default.
+    /// Sets how many revocations, rules, taken uses and issued tokens the store may hold. Unlimited by default.
     ///
     /// A full store logs an error and rejects new entries with [`StoreError::Full`]. It still
     /// prolongs those that it holds. The setting applies to all clones.
@@ -86,7 +89,7 @@ impl MemoryStore {
         self
     }
 
-    /// Returns how many revocations, rules and taken uses the store holds.
+    /// Returns how many revocations, rules, taken uses and issued tokens the store holds.
     pub fn len(&self) -> u64 {
         self.ledger().entries
     }
@@ -188,7 +191,7 @@ impl Store for MemoryStore {
             // Millions of entries take a while, so other tasks get a turn.
             tokio::task::yield_now().await;
         }
-        Ok(dropped)
+        Ok(dropped + self.purge_issued_tokens(before).await)
     }
 
     fn feed(&self) -> Option<&dyn ChangeFeed> {
@@ -196,6 +199,10 @@ impl Store for MemoryStore {
     }
 
     fn records(&self) -> Option<&dyn Records> {
+        Some(self)
+    }
+
+    fn issued_tokens(&self) -> Option<&dyn IssuedTokenStore> {
         Some(self)
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::support::{ISSUED, ann_logs_out, end_of, lift, new_use, token, token_of};
 use serde_json::json;
 use tower_revoke_core::{
-    Change, ChangeFeed, Cursor, KeyDigest, Listed, RecordFilter, Revocation, Store, StoreError,
-    UnixTime, UseOutcome, VerifiedToken,
+    Change, ChangeFeed, Cursor, IssuedToken, KeyDigest, Listed, RecordFilter, Revocation, Store,
+    StoreError, TokenHash, TokenKind, UnixTime, UseOutcome, VerifiedToken,
 };
 use tower_revoke_list::MemoryStore;
 use tower_revoke_testing::RecordedLog;
@@ -506,4 +506,41 @@ async fn trap_48_a_full_store_logs_once_a_minute() {
     }
     let lines = log.lines();
     assert_eq!(lines.len(), 1, "{lines:#?}");
+}
+
+#[tokio::test]
+async fn issued_tokens_count_as_entries_and_purges_make_room() {
+    let store = MemoryStore::new().capacity(2_500);
+    let issued = store.issued_tokens().unwrap();
+    let numbered = |number: u64| {
+        let hash = TokenHash::of(&number.to_be_bytes());
+        let mut token = IssuedToken::new(hash, TokenKind::ACCESS, "i", "shop", ISSUED);
+        token.subject = Some("ann".to_owned());
+        token.expires_at = Some(UnixTime::from_secs(1_000));
+        token
+    };
+    for number in 0..2_500 {
+        issued.insert(&numbered(number)).await.unwrap();
+    }
+    let more = numbered(2_500);
+    let rejected = issued.insert(&more).await;
+    assert!(
+        matches!(rejected, Err(StoreError::Full(2_500))),
+        "{rejected:?}"
+    );
+    assert_eq!(issued.find(&more.hash).await.unwrap(), None);
+    let rejected = store.revoke(&[end_of(&token("1"))]).await;
+    assert!(matches!(rejected, Err(StoreError::Full(2_500))));
+    // More than one purge deletes at a time.
+    assert_eq!(
+        store.purge(UnixTime::from_secs(1_301)).await.unwrap(),
+        2_500
+    );
+    assert!(store.is_empty());
+    issued.insert(&more).await.unwrap();
+    store.revoke(&[end_of(&token("1"))]).await.unwrap();
+    assert_eq!(store.len(), 2);
+    let ann = more.subject_key().unwrap().digest();
+    let page = issued.page_of(&ann, None, 10_000).await.unwrap();
+    assert_eq!(page.tokens, [more]);
 }

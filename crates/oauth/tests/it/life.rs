@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{ServiceBuilder, ServiceExt, service_fn, util::Either};
 use tower_revoke_core::{
     Authenticated, BearerContext, BearerToken, Claims, Endpoint, KeyDigest, RejectionFormat,
-    RemoteRevocation, Revocations, TokenId, VerifiedToken,
+    RemoteRevocation, Revocations, TokenHash, TokenId, VerifiedToken,
 };
 use tower_revoke_http::HttpsClient;
 use tower_revoke_list::RevocationList;
@@ -279,7 +279,7 @@ fn no_debug_output_shows_a_secret_or_a_token() {
     let server = building.build().unwrap();
     tell(&server, "the-very-token");
     let remote: Arc<dyn RemoteRevocation> = server.clone().into();
-    let id = TokenId::of_opaque("server", b"abc");
+    let id = TokenId::of_opaque("server", &TokenHash::of(b"abc"));
     let slot = remote.clone().reserve(id, KeyDigest::of_token(id));
     let slot = slot.unwrap();
     let shown = format!(

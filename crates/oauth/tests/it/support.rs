@@ -22,7 +22,7 @@ use tokio::{
 use tower::service_fn;
 use tower_revoke_core::{
     BearerToken, BoxError, Endpoint, KeyDigest, QueueFull, RemoteRevocation, RemoteSlot, TokenCopy,
-    TokenId,
+    TokenHash, TokenId,
 };
 use tower_revoke_http::HttpsClient;
 use tower_revoke_oauth::{RevocationClient, RevocationClientBuilder};
@@ -36,7 +36,7 @@ pub(crate) fn tell(server: &RevocationClient, token: &str) {
 
 /// Reserves a slot for `token`, whose caller holds no other.
 pub(crate) fn reserve(server: &RevocationClient, token: &str) -> Result<RemoteSlot, QueueFull> {
-    let id = TokenId::of_opaque("server", token.as_bytes());
+    let id = TokenId::of_opaque("server", &TokenHash::of(token.as_bytes()));
     Arc::<dyn RemoteRevocation>::from(server.clone()).reserve(id, KeyDigest::of_token(id))
 }
 

@@ -56,6 +56,7 @@
 mod feed;
 mod follower;
 mod hostile;
+mod issued;
 mod kind;
 mod lift;
 mod list;
@@ -74,8 +75,8 @@ use std::time::Duration;
 use tower_revoke_core::{BoxFuture, Clock, Store};
 
 pub use self::{
-    feed::*, hostile::*, kind::*, lift::*, model::*, outage::*, purge::*, records::*, restore::*,
-    revoke::*, uses::*, wake::*,
+    feed::*, hostile::*, issued::*, kind::*, lift::*, model::*, outage::*, purge::*, records::*,
+    restore::*, revoke::*, uses::*, wake::*,
 };
 
 /// A store under test, with the means to open it and to inject faults.
@@ -135,6 +136,8 @@ pub enum Ability {
     Push,
     /// [`Store::records`] returns the records. A store that lacks this returns `None`.
     Records,
+    /// [`Store::issued_tokens`] returns the issued tokens. A store that lacks this returns `None`.
+    IssuedTokens,
     /// [`Store::purge`] removes expired entries. In a store that lacks this, the server expires
     /// them.
     Purge,

@@ -8,6 +8,7 @@ use tower_revoke_core::{Change, Listed, Store, StoreError, UseOutcome};
 use super::{
     Ability, Fault, Fixture,
     follower::Follower,
+    issued::{find, insert, issued_token, port as issued_tokens},
     world::{Node, World, at_once, key, lacks, lift, revocation, token},
 };
 
@@ -34,6 +35,10 @@ async fn outage<G: Fixture>(begin: Fault, end: Fault) {
     let before = revocation(1, until);
     nodes[0].revoke(&[before]).await;
     assert!(nodes[0].wins(&world.new_use(token(2), 1, 1)).await);
+    let issued = issued_token(1, &world);
+    if let Some(port) = issued_tokens::<G, _>(&nodes[0]) {
+        insert(&nodes[0], port, &issued).await;
+    }
     let mut follower = Follower::default();
     if !lacks::<G>(Ability::Feed) {
         follower.catch_up(&nodes[1]).await;
@@ -63,6 +68,10 @@ async fn outage<G: Fixture>(begin: Fault, end: Fault) {
         ];
         assert_eq!(listed, there, "forgotten after {begin:?} and {end:?}");
     }
+    if let Some(port) = issued_tokens::<G, _>(&nodes[1]) {
+        assert_eq!(find(&nodes[1], port, &issued.hash).await, Some(issued));
+        insert(&nodes[1], port, &issued_token(3, &world)).await;
+    }
     let mut won = 0;
     for id in 10..14 {
         let answer = nodes[id as usize % 2]
@@ -85,6 +94,7 @@ async fn all_say_so<G: Fixture>(world: &World<G>, node: &Node<G::Store>) {
     let use_ = world.new_use(token(9), 1, 1);
     let (keys, lift) = ([key(9)], lift(token(9), world.now()));
     let store = &node.store;
+    let issued = issued_token(2, world);
     let all = async {
         tokio::join!(
             async { is_an_outage("revoke", store.revoke(&revocations).await) },
@@ -102,6 +112,14 @@ async fn all_say_so<G: Fixture>(world: &World<G>, node: &Node<G::Store>) {
                 if let Some(feed) = store.feed() {
                     is_an_outage("restore", feed.restore(&[known]).await);
                     is_an_outage("changes", feed.changes(None).await);
+                }
+            },
+            async {
+                let holder = issued.subject_key().expect("it has a subject").digest();
+                if let Some(port) = store.issued_tokens() {
+                    is_an_outage("insert", port.insert(&issued).await);
+                    is_an_outage("find", port.find(&issued.hash).await);
+                    is_an_outage("page_of", port.page_of(&holder, None, 9).await);
                 }
             },
         );

@@ -13,6 +13,7 @@ impl Fixture for MinimalStore {
 
     const LACKS: &'static [(Ability, &'static str)] = &[
         (Ability::Feed, "it shows how little a store needs"),
+        (Ability::IssuedTokens, "it shows how little a store needs"),
         (Ability::Records, "it shows how little a store needs"),
         (Ability::Restart, "it ends with its process"),
         (Ability::Outage, "there is no server"),

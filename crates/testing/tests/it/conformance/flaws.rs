@@ -117,9 +117,12 @@ catches! {
     PurgesASecondEarly:
         purging_keeps_unexpired_entries
         purging_deletes_expired_entries
-        a_lift_is_remembered_as_long_as_its_revocation,
+        a_lift_is_remembered_as_long_as_its_revocation
+        purging_keeps_unexpired_issued_tokens
+        purging_deletes_expired_issued_tokens,
     PurgesNothing:
         purging_deletes_expired_entries
+        purging_deletes_expired_issued_tokens
         records_return_revocations_unchanged,
     PurgesUnboundedRules: purging_keeps_rules_that_never_expire,
     PurgesLifts:
@@ -192,6 +195,27 @@ catches! {
         revoked_takes_precedence_over_spent,
     AddsDetailsToRestoredChanges: restored_revocations_have_records_without_details,
     AcceptsAForeignCursorOfRecords: records_reject_a_foreign_cursor,
+    // Issued tokens.
+    CachesUnknownTokens: an_issued_token_is_found_by_every_handle,
+    ForgetsATokenOnRestart: issued_tokens_survive_a_restart,
+    OverwritesIssuedTokens:
+        a_token_is_issued_once
+        one_of_many_concurrent_inserts_succeeds
+        purging_deletes_expired_issued_tokens,
+    InsertsEqualTokensAgain: a_token_is_issued_once,
+    ChecksThenInserts: one_of_many_concurrent_inserts_succeeds,
+    ForgetsFurtherKeys: issued_tokens_are_returned_unchanged,
+    ListsTokensOfSessions: issued_tokens_are_listed_by_subject_and_grant,
+    SkipsATokenBetweenPages: each_issued_token_is_listed_once_with_any_page_size,
+    AcceptsAForeignCursorOfTokens: lists_of_issued_tokens_reject_a_foreign_cursor,
+    DeletesRevokedTokens: revocations_leave_issued_tokens_alone,
+    PurgesTokensAtTheirExpiry:
+        purging_keeps_unexpired_issued_tokens
+        purging_deletes_expired_issued_tokens,
+    FindsPurgedTokens: purging_deletes_expired_issued_tokens,
+    FindsNoTokenWhileDown:
+        an_unavailable_store_returns_errors_and_recovers
+        an_unresponsive_store_returns_errors_and_recovers,
     // Outages and restarts.
     AnswersWhileDown:
         an_unavailable_store_returns_errors_and_recovers

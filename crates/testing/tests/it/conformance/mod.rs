@@ -33,6 +33,7 @@ macro_rules! catches {
 
 mod flawed;
 mod flaws;
+mod issued;
 mod server;
 
 use std::{

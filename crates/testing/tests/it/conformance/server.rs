@@ -12,8 +12,8 @@ use std::{
 
 use tokio::sync::watch;
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, LiftRecord, Listed, Records,
-    Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, IssuedToken, IssuedTokenStore, KeyDigest, Lift,
+    LiftRecord, Listed, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
 };
 use tower_revoke_list::MemoryStore;
 use tower_revoke_testing::conformance::Fault;
@@ -60,6 +60,7 @@ pub(crate) enum Op {
     Release(Use),
     Restore(Vec<Change>),
     Purge(UnixTime),
+    Issue(Box<IssuedToken>),
 }
 
 static LOADS: AtomicU64 = AtomicU64::new(1);
@@ -128,6 +129,7 @@ impl Server {
                 Op::Release(use_) => drop(store.return_use(&use_).await),
                 Op::Restore(known) => drop(store.restore(&known).await),
                 Op::Purge(before) => drop(store.purge(before).await),
+                Op::Issue(token) => drop(store.insert(&token).await),
             }
         }
         let mut inner = self.inner();
@@ -145,7 +147,7 @@ pub(crate) struct Handle(pub(crate) Arc<Server>);
 
 impl Handle {
     /// Returns the store if the server answers.
-    async fn reach(&self) -> Result<MemoryStore, StoreError> {
+    pub(crate) async fn reach(&self) -> Result<MemoryStore, StoreError> {
         let state = self.0.inner().state;
         match state {
             State::Up => Ok(self.0.store()),
@@ -157,7 +159,7 @@ impl Handle {
         }
     }
 
-    async fn write(&self, op: Op) -> Result<MemoryStore, StoreError> {
+    pub(crate) async fn write(&self, op: Op) -> Result<MemoryStore, StoreError> {
         let store = self.reach().await?;
         self.0.inner().journal.push(op);
         Ok(store)
@@ -292,6 +294,10 @@ impl Store for Handle {
     }
 
     fn records(&self) -> Option<&dyn Records> {
+        Some(self)
+    }
+
+    fn issued_tokens(&self) -> Option<&dyn IssuedTokenStore> {
         Some(self)
     }
 }

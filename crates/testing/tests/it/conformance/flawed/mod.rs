@@ -9,8 +9,8 @@ use std::{
 };
 
 use tower_revoke_core::{
-    Clock, Cursor, KeyDigest, Lift, Listed, Revocation, RevocationKey, RevocationKind, Store,
-    TokenId, UnixTime, Use, UseId, UseOutcome,
+    Clock, Cursor, IssuedToken, KeyDigest, Lift, Listed, Revocation, RevocationKey, RevocationKind,
+    Store, TokenHash, TokenId, UnixTime, Use, UseId, UseOutcome,
 };
 
 use super::{
@@ -38,6 +38,9 @@ pub(crate) struct Notes {
     /// The cursor that [`ChangeFeed::end`](tower_revoke_core::ChangeFeed::end) returned last.
     end: Mutex<Option<Cursor>>,
     is_late: Mutex<bool>,
+    /// The tokens that were inserted, and those that are no longer found.
+    pub(crate) issued: Mutex<Vec<IssuedToken>>,
+    pub(crate) hidden: Mutex<HashSet<TokenHash>>,
 }
 
 pub(crate) struct Flawed {
@@ -52,7 +55,7 @@ pub(crate) struct Flawed {
 }
 
 impl Flawed {
-    fn is(&self, flaw: Flaw) -> bool {
+    pub(crate) fn is(&self, flaw: Flaw) -> bool {
         self.flaw == flaw
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, Records, Revocation,
-    RevocationKey, Store, StoreError, UnixTime, Use, UseOutcome,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, IssuedTokenStore, KeyDigest, Lift, Listed,
+    Records, Revocation, RevocationKey, Store, StoreError, UnixTime, Use, UseOutcome,
 };
 
 use super::super::flaws::Flaw;
@@ -25,6 +25,7 @@ impl Store for Flawed {
         }
         *self.notes.grown.lock().unwrap() += taken.len() as u64;
         self.sound.revoke(&taken).await?;
+        self.revoked(&taken);
         if self.is(Flaw::NumbersBeforeItCommits) {
             let keys: Vec<_> = taken.iter().map(|said| said.key().digest()).collect();
             self.notes.under_way.lock().unwrap().extend(&keys);
@@ -230,6 +231,7 @@ impl Store for Flawed {
             self.drop_key(&RevocationKey::subject("https://id.example.com", "1"))
                 .await;
         }
+        self.purged(before);
         self.sound.purge(before).await
     }
 
@@ -238,6 +240,10 @@ impl Store for Flawed {
     }
 
     fn records(&self) -> Option<&dyn Records> {
+        Some(self)
+    }
+
+    fn issued_tokens(&self) -> Option<&dyn IssuedTokenStore> {
         Some(self)
     }
 }
