@@ -3,10 +3,10 @@
 //! `CONTRIBUTING.md` lists the commands.
 
 mod against;
-#[cfg(feature = "peers")]
 mod alloc;
 #[cfg(feature = "peers")]
 mod beside;
+mod instructions;
 mod ours;
 mod rounds;
 mod router;
@@ -21,7 +21,6 @@ use tower_revoke_testing::TestAlgorithm;
 
 use crate::rounds::Outcome;
 
-#[cfg(feature = "peers")]
 #[global_allocator]
 static ALLOCATOR: alloc::Counting = alloc::Counting;
 
@@ -37,6 +36,8 @@ const ALGORITHMS: [TestAlgorithm; 4] = [
 struct Args {
     words: Vec<String>,
     is_quick: bool,
+    /// Replaces the kept numbers.
+    is_written: bool,
     /// Sends only to the row whose name ends with this, for a profiler.
     #[cfg(feature = "peers")]
     profiled: Option<String>,
@@ -47,6 +48,7 @@ impl Args {
         let mut args = Self {
             words: Vec::new(),
             is_quick: false,
+            is_written: false,
             #[cfg(feature = "peers")]
             profiled: None,
         };
@@ -54,6 +56,7 @@ impl Args {
             match arg.strip_prefix("--") {
                 None => args.words.push(arg),
                 Some("quick") => args.is_quick = true,
+                Some("write") => args.is_written = true,
                 #[cfg(feature = "peers")]
                 Some(flag) if flag.starts_with("profile=") => {
                     args.profiled = flag.split_once('=').map(|(_, row)| row.to_owned());
@@ -83,6 +86,8 @@ fn run(args: &Args) -> Outcome<()> {
         }
         ["against"] => Err("against what? `-- against REVISION`".to_owned()),
         [against::TURNS, ref plan @ ..] => against::take_turns(plan),
+        ["instructions"] => instructions::run(args.is_written),
+        [instructions::REPEAT, row, count] => instructions::repeat(row, count),
         ["scale", ref count @ ..] => scale(count.first().copied().unwrap_or("1000000")),
         ["stores", ref named @ ..] => stores(args.is_quick, named.first().copied()),
         ref algorithms => beside(args, &parse_algorithms(algorithms)?),

@@ -74,7 +74,7 @@ pub async fn store(entries: u64) -> MemoryStore {
 
 /// The capacity of the caches of tokens.
 #[derive(Clone, Copy)]
-enum Cache {
+pub enum Cache {
     /// The default capacity.
     Default,
     /// No cache: each request verifies its token.
@@ -100,7 +100,7 @@ fn monitored(issuer: &TestIssuer, store: &MemoryStore) -> Box<dyn Target> {
     boxed(route().layer(layers))
 }
 
-fn bearer(
+pub fn bearer(
     issuer: &TestIssuer,
     store: &MemoryStore,
     cache: Cache,
