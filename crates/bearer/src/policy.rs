@@ -67,7 +67,7 @@ impl Policy {
     fn caller(
         &self,
         answer: Result<Option<Authenticated>, Rejection>,
-        extensions: &Extensions,
+        extensions: &mut Extensions,
     ) -> Result<Option<Authenticated>, Rejection> {
         let Some(caller) = answer? else {
             return match self.mode {
@@ -75,7 +75,8 @@ impl Policy {
                 Mode::Require | Mode::Observe => Err(Reason::NoToken.into()),
             };
         };
-        if let Some(slot) = extensions.get::<IdentitySlot>() {
+        // Taken out: the first caller stays in it, and layers further in find the caller itself.
+        if let Some(slot) = extensions.remove::<IdentitySlot>() {
             slot.fill(caller.clone());
         }
         self.requirement.check(&caller)?;

@@ -1,11 +1,14 @@
 //! The caller, for layers outside of the bearer layer.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    cell::RefCell,
+    sync::{Arc, OnceLock},
+};
 
 use crate::Authenticated;
 
 /// Tells an outer layer who calls: that layer puts an empty slot into the request's extensions, and the
-/// bearer layer fills it.
+/// bearer layer takes it out and fills it.
 ///
 /// ```
 /// use tower_revoke_core::IdentitySlot;
@@ -16,17 +19,92 @@ use crate::Authenticated;
 /// // … the request is on its way …
 /// assert!(slot.get().is_none());
 /// ```
-#[derive(Clone, Debug, Default)]
-pub struct IdentitySlot(Arc<OnceLock<Authenticated>>);
+#[derive(Clone, Debug)]
+pub struct IdentitySlot(Option<Cell>);
+
+type Cell = Arc<OnceLock<Authenticated>>;
+
+/// The number of empty cells that a thread keeps for later slots.
+const SPARE: usize = 64;
+
+thread_local! {
+    // There is a slot for each request, so this saves an allocation each.
+    static EMPTY: RefCell<Vec<Cell>> = const { RefCell::new(Vec::new()) };
+}
 
 impl IdentitySlot {
     /// Fills the slot. The first caller stays.
     pub fn fill(&self, caller: Authenticated) {
-        let _ = self.0.set(caller);
+        if let Some(cell) = &self.0 {
+            let _ = cell.set(caller);
+        }
     }
 
     /// Returns the caller, if a bearer layer has filled the slot.
     pub fn get(&self) -> Option<&Authenticated> {
-        self.0.get()
+        self.0.as_ref()?.get()
+    }
+}
+
+/// Returns an empty slot.
+impl Default for IdentitySlot {
+    fn default() -> Self {
+        let spare = EMPTY.try_with(|empty| empty.try_borrow_mut().ok()?.pop());
+        Self(Some(spare.ok().flatten().unwrap_or_default()))
+    }
+}
+
+impl Drop for IdentitySlot {
+    fn drop(&mut self) {
+        let Some(mut cell) = self.0.take() else {
+            return;
+        };
+        let Some(inner) = Arc::get_mut(&mut cell) else {
+            return;
+        };
+        // Dropped before the borrow, since it may hold the last reference to anything.
+        drop(inner.take());
+        let _ = EMPTY.try_with(|empty| {
+            if let Ok(mut empty) = empty.try_borrow_mut()
+                && empty.len() < SPARE
+            {
+                empty.push(cell);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Claims, TokenId, VerifiedToken};
+
+    fn caller(subject: &str) -> Authenticated {
+        let claims = Claims::from_value(serde_json::json!({ "sub": subject })).unwrap();
+        let token = VerifiedToken::new(TokenId::of_jwt("issuer", "1"), claims, Duration::ZERO);
+        Authenticated::new(Arc::new(token))
+    }
+
+    #[test]
+    fn a_cell_is_used_again_empty_once_no_slot_has_it() {
+        let slot = IdentitySlot::default();
+        let clone = slot.clone();
+        clone.fill(caller("ann"));
+        clone.fill(caller("bob"));
+        assert_eq!(slot.get().and_then(Authenticated::subject), Some("ann"));
+        drop(slot);
+        // The clone still has the cell.
+        let other = IdentitySlot::default();
+        assert!(other.get().is_none());
+        assert_eq!(clone.get().and_then(Authenticated::subject), Some("ann"));
+        let cell = Arc::as_ptr(clone.0.as_ref().unwrap());
+        let token = Arc::downgrade(clone.get().unwrap().token());
+        drop(clone);
+        assert!(token.upgrade().is_none());
+        let again = IdentitySlot::default();
+        assert_eq!(Arc::as_ptr(again.0.as_ref().unwrap()), cell);
+        assert!(again.get().is_none());
     }
 }

@@ -25,25 +25,34 @@ impl Outcome {
     /// Returns what the head of a response says. A gRPC call that ends with its head (trailers only)
     /// is classified by its `grpc-status`; any other gRPC head is a success until the trailers come.
     pub fn of_head<B>(response: &Response<B>) -> Self {
+        Self::of_complete_head(response).unwrap_or(Self::Success)
+    }
+
+    /// Returns what the head says by itself. `None`: nothing but success, and no `grpc-status`.
+    fn of_complete_head<B>(response: &Response<B>) -> Option<Self> {
         if response.extensions().get::<Rejection>().is_some() {
-            return Self::Rejected;
+            return Some(Self::Rejected);
         }
         let status = response.status();
         if status.is_server_error() {
-            Self::Exception
+            Some(Self::Exception)
         } else if status.is_client_error() {
-            Self::Failure
+            Some(Self::Failure)
         } else {
-            Self::of_trailers(response.headers())
+            Self::of_grpc_status(response.headers())
         }
     }
 
     /// Returns what trailers say: success, unless a `grpc-status` says otherwise.
     pub fn of_trailers(trailers: &HeaderMap) -> Self {
-        let Some(status) = trailers.get(&GRPC_STATUS) else {
-            return Self::Success;
-        };
-        match status.as_bytes() {
+        Self::of_grpc_status(trailers).unwrap_or(Self::Success)
+    }
+
+    fn of_grpc_status(headers: &HeaderMap) -> Option<Self> {
+        // Most responses have few headers and not this one. Comparing their names costs less than
+        // hashing a name that is not one of the standard ones.
+        let (_, status) = headers.iter().find(|(name, _)| **name == GRPC_STATUS)?;
+        let outcome = match status.as_bytes() {
             b"0" => Self::Success,
             // CANCELLED
             b"1" => Self::Cancelled,
@@ -51,7 +60,8 @@ impl Outcome {
             // FAILED_PRECONDITION, OUT_OF_RANGE, UNAUTHENTICATED
             b"3" | b"5" | b"6" | b"7" | b"9" | b"11" | b"16" => Self::Failure,
             _ => Self::Exception,
-        }
+        };
+        Some(outcome)
     }
 }
 
@@ -101,10 +111,7 @@ pub struct ByStatus;
 
 impl Classify for ByStatus {
     fn of_head<B>(&mut self, response: &Response<B>) -> Option<Outcome> {
-        match Outcome::of_head(response) {
-            Outcome::Success if !response.headers().contains_key(&GRPC_STATUS) => None,
-            outcome => Some(outcome),
-        }
+        Outcome::of_complete_head(response)
     }
 }
 

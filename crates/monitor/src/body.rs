@@ -1,58 +1,114 @@
 //! The response body: its end is the end of the call.
 
-use std::future::{Ready, ready};
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
 use tower_revoke_core::{
-    BoxError, ByStatus, Classify, Outcome,
-    end::{BodyEnd, OnEnd, WatchedBody},
+    ByStatus, Classify, Outcome,
+    end::{BodyEnd, Ending},
 };
 
 use crate::{counters::End, in_flight::InFlight};
 
-/// The body of a response of [`MonitorService`](crate::MonitorService): the inner service's, whose
-/// end is counted. Frames, size hint and trailers are its own.
-pub type MonitorBody<B, C = ByStatus> = WatchedBody<B, CountOnEnd<C>>;
+pin_project! {
+    /// The body of a response of [`MonitorService`](crate::MonitorService): the inner service's, whose
+    /// end is counted. Frames, errors, size hint and trailers are its own.
+    #[derive(Debug)]
+    pub struct MonitorBody<B, C = ByStatus> {
+        #[pin]
+        inner: B,
+        // `None` once the call is counted.
+        open: Option<Open<C>>,
+    }
+}
 
-/// Counts the call when its body ends.
+/// A call whose body has not ended. If it is dropped, the call is counted as what it ends as so far.
 #[derive(Debug)]
-pub struct CountOnEnd<C> {
+struct Open<C> {
     call: InFlight,
+    ending: Ending,
     /// What the head said, if that was all. Only a success still depends on the body's end.
     head: Option<End>,
     classify: C,
 }
 
-impl<C> CountOnEnd<C> {
-    pub(crate) fn new(mut call: InFlight, head: Option<End>, classify: C) -> Self {
+impl<B, C> MonitorBody<B, C> {
+    /// Makes the body of a call that is counted already.
+    pub(crate) fn counted(inner: B) -> Self {
+        Self { inner, open: None }
+    }
+
+    pub(crate) fn counting(
+        inner: B,
+        ending: Ending,
+        mut call: InFlight,
+        head: Option<End>,
+        classify: C,
+    ) -> Self {
         // A failure in the head stands, whatever becomes of the body.
         if let Some(end) = head.filter(|head| head.outcome != Outcome::Success) {
             call.end_as(end);
         }
         Self {
-            call,
-            head,
-            classify,
+            inner,
+            open: Some(Open {
+                call,
+                ending,
+                head,
+                classify,
+            }),
         }
     }
 }
 
-impl<C: Classify> OnEnd for CountOnEnd<C> {
-    type Hold = Ready<Result<(), BoxError>>;
-
-    fn on_end(mut self, end: BodyEnd<'_>) -> Self::Hold {
-        let is_open = self
+impl<C: Classify> Open<C> {
+    fn end(mut self, end: BodyEnd<'_>) {
+        if self
             .head
-            .is_none_or(|head| head.outcome == Outcome::Success);
+            .is_some_and(|head| head.outcome != Outcome::Success)
+        {
+            return;
+        }
         match end {
-            BodyEnd::Complete { trailers } if is_open => {
+            BodyEnd::Complete { trailers } => {
                 let end = self.head;
                 let end = end.unwrap_or_else(|| self.classify.of_trailers(trailers).into());
                 self.call.end_as(end);
             }
-            BodyEnd::Failed if is_open => self.call.end_as(Outcome::Exception.into()),
-            // A dropped body: the drop of the call tells a panic from a client that left.
+            BodyEnd::Failed => self.call.end_as(Outcome::Exception.into()),
             _ => {}
         }
-        ready(Ok(()))
+    }
+}
+
+impl<B: Body, C: Classify> Body for MonitorBody<B, C> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let next = ready!(this.inner.as_mut().poll_frame(cx));
+        if let Some(open) = this.open
+            && open.ending.is_reached(&next, this.inner.is_end_stream())
+            && let Some(open) = this.open.take()
+        {
+            open.end(BodyEnd::of(&next));
+        }
+        Poll::Ready(next)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.open.is_none() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }

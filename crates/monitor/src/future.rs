@@ -14,7 +14,7 @@ use tower_revoke_core::{
     internal,
 };
 
-use crate::{MonitorBody, body::CountOnEnd, counters::End, in_flight::InFlight};
+use crate::{MonitorBody, counters::End, in_flight::InFlight};
 
 pin_project! {
     /// The response future of [`MonitorService`](crate::MonitorService).
@@ -83,8 +83,7 @@ fn after_head<B: Body, C: Classify>(
     if ending == Ending::WithHead {
         call.end_as(head.unwrap_or_else(|| classify.of_trailers(None).into()));
         drop(call);
-        return response.map(MonitorBody::unwatched);
+        return response.map(MonitorBody::counted);
     }
-    let counting = CountOnEnd::new(call, head, classify);
-    response.map(|body| MonitorBody::new(body, ending, counting))
+    response.map(|body| MonitorBody::counting(body, ending, call, head, classify))
 }

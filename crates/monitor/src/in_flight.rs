@@ -11,10 +11,10 @@ use crate::{clients::Client, counters::End, layer::Config};
 #[derive(Debug)]
 pub(crate) struct InFlight {
     config: Arc<Config>,
-    slot: IdentitySlot,
     started: Duration,
+    /// Filled by the bearer layer. `None` once the caller was asked for.
+    slot: Option<IdentitySlot>,
     has_begun: bool,
-    has_asked: bool,
     /// `None`: anonymous, at least so far.
     client: Option<Arc<Client>>,
     /// As what it is counted if it ends now.
@@ -24,29 +24,27 @@ pub(crate) struct InFlight {
 impl InFlight {
     /// Begins a call, and puts a slot for its caller into the request.
     pub(crate) fn start(config: Arc<Config>, extensions: &mut Extensions) -> Self {
-        let slot = match extensions.get::<IdentitySlot>() {
-            // A monitor further out has put it there for the same answer.
-            Some(slot) => slot.clone(),
-            None => {
-                let slot = IdentitySlot::default();
-                // Inside of the bearer layer, no layer will fill it.
-                if let Some(caller) = extensions.get::<Authenticated>() {
-                    slot.fill(caller.clone());
-                }
-                extensions.insert(slot.clone());
-                slot
-            }
-        };
         config.clients.series.enter();
-        Self {
+        let mut call = Self {
             started: config.monitor.clock().uptime(),
             config,
-            slot,
+            slot: None,
             has_begun: false,
-            has_asked: false,
             client: None,
             end: Outcome::Cancelled.into(),
+        };
+        if let Some(caller) = extensions.get::<Authenticated>() {
+            // Inside of the bearer layer.
+            call.attribute(caller);
+        } else if let Some(slot) = extensions.get::<IdentitySlot>() {
+            // A monitor further out has put it there for the same answer.
+            call.slot = Some(slot.clone());
+        } else {
+            let slot = IdentitySlot::default();
+            extensions.insert(slot.clone());
+            call.slot = Some(slot);
         }
+        call
     }
 
     /// Counts one more call in flight, of its client if that is known by now.
@@ -64,14 +62,16 @@ impl InFlight {
 
     /// Attributes the call to its client, once the bearer layer has said who calls.
     pub(crate) fn find_client(&mut self) {
-        if self.has_asked {
-            return;
+        if self.slot.as_ref().is_some_and(|slot| slot.get().is_some())
+            // Taken before the program's own rule runs, so that it runs once, even if it panics.
+            && let Some(slot) = self.slot.take()
+            && let Some(caller) = slot.get()
+        {
+            self.attribute(caller);
         }
-        let Some(caller) = self.slot.get() else {
-            return;
-        };
-        // Set before the program's own rule runs, so that it runs once, even if it panics.
-        self.has_asked = true;
+    }
+
+    fn attribute(&mut self, caller: &Authenticated) {
         let Some(client) = self.config.client_of(caller, self.started) else {
             return;
         };

@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     fmt,
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -49,12 +49,45 @@ pub(crate) struct Config {
     mark: u64,
 }
 
-/// The client of a token, kept beside the token.
+/// The client of a token, kept beside the token: one note of each layer.
 struct Note {
     /// Of the layer that found it.
     mark: u64,
     // Weak, so that a cached token doesn't keep a client that has made room.
     client: Weak<Client>,
+    next: OnceLock<Box<Note>>,
+}
+
+/// The largest number of notes beside a token. Further layers look clients up by name.
+const MOST_NOTES: usize = 16;
+
+impl Note {
+    fn new(mark: u64, client: &Arc<Client>) -> Box<Self> {
+        Box::new(Self {
+            mark,
+            client: Arc::downgrade(client),
+            next: OnceLock::new(),
+        })
+    }
+
+    /// Returns this layer's note among those from `first` on.
+    fn find(first: &Self, mark: u64) -> Option<&Self> {
+        let mut notes =
+            std::iter::successors(Some(first), |note| note.next.get().map(|next| &**next));
+        notes.find(|note| note.mark == mark)
+    }
+
+    /// Adds a note of this layer behind `first`, unless it has one: its client has made room, or
+    /// another call was faster.
+    fn add(first: &Self, mark: u64, client: &Arc<Client>) {
+        let mut last = first;
+        for _ in 1..MOST_NOTES {
+            if last.mark == mark {
+                return;
+            }
+            last = last.next.get_or_init(|| Self::new(mark, client));
+        }
+    }
 }
 
 fn next_mark() -> u64 {
@@ -167,7 +200,7 @@ impl Config {
     pub(crate) fn client_of(&self, caller: &Authenticated, now: Duration) -> Option<Arc<Client>> {
         let note = internal::note(caller.token());
         let noted = note.get().and_then(|note| note.downcast_ref::<Note>());
-        let noted = noted.filter(|note| note.mark == self.mark);
+        let noted = noted.and_then(|first| Note::find(first, self.mark));
         if let Some(client) = noted.and_then(|note| note.client.upgrade())
             && client.see_again(now)
         {
@@ -176,11 +209,10 @@ impl Config {
         let client = self.clients.find(&self.name_of(caller)?, now);
         // A program's function may return another name for the same token next time.
         if !matches!(self.client_by, ClientBy::Fn(_)) {
-            // Another layer may have been faster, or the noted client has made room.
-            note.get_or_init(|| {
-                let (mark, client) = (self.mark, Arc::downgrade(&client));
-                Box::new(Note { mark, client })
-            });
+            let first = note.get_or_init(|| Note::new(self.mark, &client));
+            if let Some(first) = first.downcast_ref() {
+                Note::add(first, self.mark, &client);
+            }
         }
         Some(client)
     }

@@ -98,34 +98,16 @@ impl<B: Body, W: OnEnd> WatchedBody<B, W> {
     }
 }
 
-/// Returns whether `next` is the last item of the body. Subtracts its data from the expected
-/// length.
-///
-/// A server sends the promised number of bytes and then stops polling, so the frame that completes
-/// that length is the last one, even if the body would yield more.
-fn ends<D: Buf>(next: &Held<D>, ending: &mut Ending, at_end: bool) -> bool {
-    let Some(Ok(frame)) = next else {
-        return true;
-    };
-    let Some(data) = frame.data_ref() else {
-        return true;
-    };
-    match ending {
-        Ending::AfterBytes(left) => {
-            *left = left.saturating_sub(data.remaining() as u64);
-            *left == 0 || at_end
+impl<'a> BodyEnd<'a> {
+    /// Returns how a body ends whose last item is `last`.
+    pub fn of<D, E>(last: &'a Option<Result<Frame<D>, E>>) -> Self {
+        match last {
+            Some(Err(_)) => Self::Failed,
+            Some(Ok(frame)) => Self::Complete {
+                trailers: frame.trailers_ref(),
+            },
+            None => Self::Complete { trailers: None },
         }
-        Ending::WithBody | Ending::WithHead => at_end,
-    }
-}
-
-fn body_end<D>(next: &Held<D>) -> BodyEnd<'_> {
-    match next {
-        Some(Err(_)) => BodyEnd::Failed,
-        Some(Ok(frame)) => BodyEnd::Complete {
-            trailers: frame.trailers_ref(),
-        },
-        None => BodyEnd::Complete { trailers: None },
     }
 }
 
@@ -157,14 +139,14 @@ where
             let next = next.map(|frame| frame.map_err(Into::into));
             let at_end = this.inner.is_end_stream();
             let is_last = match this.state {
-                State::Open { ending, .. } => ends(&next, ending, at_end),
+                State::Open { ending, .. } => ending.is_reached(&next, at_end),
                 State::Ended => false,
             };
             if !is_last {
                 return Poll::Ready(next);
             }
             if let State::Open { watcher, .. } = mem::replace(this.state, State::Ended) {
-                this.hold.set(Some(watcher.on_end(body_end(&next))));
+                this.hold.set(Some(watcher.on_end(BodyEnd::of(&next))));
                 *this.held = Some(next);
             }
         }

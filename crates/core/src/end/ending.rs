@@ -1,7 +1,8 @@
 //! Determines from the head of a response where the response ends.
 
+use bytes::Buf;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header, request::Parts};
-use http_body::Body;
+use http_body::{Body, Frame};
 
 /// The properties of a request that determine where its response ends, and whether the client
 /// understands a gRPC status. Take them before calling the inner service.
@@ -114,6 +115,32 @@ impl Ending {
             Some(length) => Self::AfterBytes(length),
             None if version <= Version::HTTP_10 => Self::WithHead,
             None => Self::WithBody,
+        }
+    }
+
+    /// Returns whether `next`, which a body has just yielded, is its last item, and subtracts its data
+    /// from the promised length. `at_end` is what the body's
+    /// [`is_end_stream`](Body::is_end_stream) returns after that item.
+    ///
+    /// A server sends the promised number of bytes and then stops polling, so the frame that completes
+    /// that length is the last one, even if the body would yield more.
+    pub fn is_reached<D: Buf, E>(
+        &mut self,
+        next: &Option<Result<Frame<D>, E>>,
+        at_end: bool,
+    ) -> bool {
+        let Some(Ok(frame)) = next else {
+            return true;
+        };
+        let Some(data) = frame.data_ref() else {
+            return true;
+        };
+        match self {
+            Self::AfterBytes(left) => {
+                *left = left.saturating_sub(data.remaining() as u64);
+                *left == 0 || at_end
+            }
+            Self::WithBody | Self::WithHead => at_end,
         }
     }
 }
