@@ -46,6 +46,7 @@ mod token_copy;
 mod use_permit;
 mod verified_token;
 mod verifier;
+mod verifier_set;
 
 /// Any error, as tower and hyper pass it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -85,4 +86,5 @@ pub use self::{
     use_permit::{UsePermit, UsePermitError},
     verified_token::VerifiedToken,
     verifier::TokenVerifier,
+    verifier_set::{VerifierSet, VerifierSetBuilder, VerifierSetError},
 };

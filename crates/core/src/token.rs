@@ -140,7 +140,7 @@ fn is_scheme_char(byte: u8) -> bool {
 
 /// Whether a `b64token` may have this byte before its padding (RFC 6750 §2.1). Without branches, for
 /// the same reason.
-fn is_b64token(byte: u8) -> bool {
+pub(crate) fn is_b64token(byte: u8) -> bool {
     let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
     // `-`, `.`, `/`, and the digits.
     let is_digit_or_so = byte.wrapping_sub(b'-') <= b'9' - b'-';

@@ -1,6 +1,6 @@
 //! The port that turns a presented token into a caller.
 
-use crate::{Authenticated, BearerToken, Rejection};
+use crate::{Authenticated, BearerToken, ReadyError, Rejection};
 
 /// Verifies the tokens that a bearer layer reads: `JwtVerifier` is one verifier, one for opaque tokens
 /// is another.
@@ -75,5 +75,13 @@ pub trait TokenVerifier: Send + Sync + 'static {
         token: &BearerToken,
     ) -> impl Future<Output = Result<Authenticated, Rejection>> + Send {
         self.verify(token)
+    }
+
+    /// Waits until tokens can be verified, as for keys that are fetched. By default, they always can.
+    ///
+    /// # Errors
+    /// [`ReadyError`] if that is not possible now. The next call may succeed.
+    fn ready(&self) -> impl Future<Output = Result<(), ReadyError>> + Send {
+        async { Ok(()) }
     }
 }

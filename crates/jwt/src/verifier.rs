@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_revoke_core::{
-    Authenticated, BearerToken, Clock, Reason, Rejection, Revocations, TokenStatus, TokenVerifier,
-    UnixTime, VerifiedToken, internal::IssuerDigests,
+    Authenticated, BearerToken, Clock, ReadyError, Reason, Rejection, Revocations, TokenStatus,
+    TokenVerifier, UnixTime, VerifiedToken, internal::IssuerDigests,
 };
 
 use crate::{
@@ -119,6 +119,13 @@ impl TokenVerifier for JwtVerifier {
     /// As [`verify`](Self::verify), but waits for a fetch only if the issuer has no keys at all.
     async fn verify_candidate(&self, token: &BearerToken) -> Result<Authenticated, Rejection> {
         self.inner.verify(token, UnknownKey::Reject).await
+    }
+
+    /// Waits until every issuer has keys, if some are fetched.
+    async fn ready(&self) -> Result<(), ReadyError> {
+        #[cfg(feature = "remote")]
+        Self::ready(self).await?;
+        Ok(())
     }
 }
 

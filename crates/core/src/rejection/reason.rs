@@ -17,6 +17,8 @@ pub enum Reason {
     AmbiguousPath,
     /// The token can't be read, or its claims are malformed.
     MalformedToken,
+    /// No verifier takes tokens of this form, see [`VerifierSet`](crate::VerifierSet).
+    UnknownForm,
     /// The token is longer than allowed.
     TokenTooLong,
     /// The token's algorithm is not allowed.
@@ -113,6 +115,7 @@ impl Reason {
             Self::NamedInConnection => ("named_in_connection", "Connection names a field that is meant for the upstream"),
             Self::AmbiguousPath => ("ambiguous_path", "the path is ambiguous"),
             Self::MalformedToken => ("malformed_token", "the token is malformed"),
+            Self::UnknownForm => ("unknown_form", "tokens of this form are not accepted"),
             Self::TokenTooLong => ("token_too_long", "the token is too long"),
             Self::AlgorithmNotAllowed => ("algorithm_not_allowed", "the token's algorithm is not allowed"),
             Self::UnknownKey => ("unknown_key", "the token's key is unknown"),

@@ -15,3 +15,4 @@ mod remote_sockets;
 mod rfc;
 mod support;
 mod traps;
+mod verifier_set;
