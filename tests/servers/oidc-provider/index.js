@@ -13,8 +13,30 @@ const resources = {
   'https://api.example.com/opaque': { ...lives, accessTokenFormat: 'opaque' },
 };
 
+// Any MCP server of a test is a resource.
+const mcp = /^http:\/\/127\.0\.0\.1:\d+\/mcp$/;
+const mcpServer = (resource) => ({
+  audience: resource,
+  scope: 'forecast',
+  accessTokenTTL: 600,
+  accessTokenFormat: 'jwt',
+  jwt: { sign: { alg: 'RS256' } },
+});
+
+// A client by its id, which is also its secret.
+const client = (id, settings) => ({
+  client_id: id,
+  client_secret: id,
+  grant_types: ['client_credentials'],
+  redirect_uris: [],
+  response_types: [],
+  ...settings,
+});
+
 const configuration = {
   clients: [
+    client('agent'),
+    client('other-agent'),
     {
       client_id: 'shop',
       client_secret: "shop's secret: 100 % & more",
@@ -23,7 +45,7 @@ const configuration = {
       response_types: [],
     },
   ],
-  scopes: ['read', 'OTT'],
+  scopes: ['read', 'OTT', 'forecast'],
   jwks: {
     keys: [
       jwk('rsa', 'RS256', generateKeyPairSync('rsa', { modulusLength: 2048 })),
@@ -38,7 +60,7 @@ const configuration = {
     resourceIndicators: {
       enabled: true,
       getResourceServerInfo(ctx, resource) {
-        const info = resources[resource];
+        const info = mcp.test(resource) ? mcpServer(resource) : resources[resource];
         if (!info) throw new Error(`no such resource: ${resource}`);
         return info;
       },

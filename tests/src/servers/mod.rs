@@ -26,7 +26,7 @@ pub use self::{
     postgres::{Postgres, SharedPostgres},
     redis::{Redis, RedisCluster, SharedRedis, WatchedRedis, replicas_catch_up, wait_until},
     rewriter::Rewriter,
-    script::{authlib, grpc_js, grpcio, openid_client},
+    script::{authlib, grpc_js, grpcio, mcp_sdk_js, mcp_sdk_python, openid_client},
     store_server::{StoreServer, is_outage},
 };
 

@@ -23,10 +23,15 @@ pub struct OidcProvider {
 }
 
 impl OidcProvider {
-    /// Its client. The secret must be form-urlencoded (RFC 6749 §2.3.1).
+    /// A client. The secret must be form-urlencoded (RFC 6749 §2.3.1).
     pub const SHOP: ClientId = ClientId {
         id: "shop",
         secret: "shop's secret: 100 % & more",
+    };
+    /// A client that gets tokens for any `http://127.0.0.1:PORT/mcp`. `other-agent` is another one.
+    pub const AGENT: ClientId = ClientId {
+        id: "agent",
+        secret: "agent",
     };
     /// The `resource` to request a JWT signed with RS256.
     pub const RS256: &'static str = "https://api.example.com/rs256";

@@ -35,10 +35,14 @@ clients! {
     grpc_js = javascript("grpc-js", "package-lock.json");
     /// Runs a module that may import `openid-client`, an OAuth client for node.
     openid_client = javascript("openid-client", "package-lock.json");
+    /// Runs a module that may import `@modelcontextprotocol/sdk`, the TypeScript SDK of MCP.
+    mcp_sdk_js = javascript("mcp-sdk-js", "package-lock.json");
     /// Runs a script that may import `grpc`, a gRPC client on gRPC's own C core.
     grpcio = python("grpcio", "requirements.txt");
     /// Runs a script that may import `authlib`, an OAuth client for Python.
     authlib = python("authlib", "requirements.txt");
+    /// Runs a script that may import `mcp`, the Python SDK of MCP.
+    mcp_sdk_python = python("mcp-sdk-python", "requirements.txt");
 }
 
 fn pinned(package: &str, file: &str, pins: &str) -> PathBuf {
