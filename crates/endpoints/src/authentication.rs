@@ -139,6 +139,13 @@ impl ClientAuthentication {
         is_basic.then_some(&self.challenge)
     }
 
+    /// Returns the id of the client that is authenticated by a secret in the header.
+    pub(crate) async fn authenticate_by_header(&self, parts: &Parts) -> Result<String, CallError> {
+        let mut presented = self.presented(&parts.headers, &Form::parse(b""))?;
+        presented.readings.retain(|pair| pair.secret.is_some());
+        self.check(presented, parts).await
+    }
+
     /// Returns the id of the authenticated client.
     pub(crate) async fn authenticate(
         &self,
@@ -146,6 +153,10 @@ impl ClientAuthentication {
         form: &Form<'_>,
     ) -> Result<String, CallError> {
         let presented = self.presented(&parts.headers, form)?;
+        self.check(presented, parts).await
+    }
+
+    async fn check(&self, presented: Presented, parts: &Parts) -> Result<String, CallError> {
         if !self.methods.contains(&presented.method) {
             return Err(CallError::Client);
         }

@@ -1,4 +1,4 @@
-//! The request body: a form of at most 16 KiB.
+//! The request body, of at most 16 KiB, and the form that it may be.
 
 use std::borrow::Cow;
 
@@ -16,16 +16,41 @@ const LIMIT: usize = 16 * 1024;
 /// The parameters of a form (RFC 6749 §3.2): one without a value counts as omitted.
 pub(crate) struct Form<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-/// Reads a body.
-pub(crate) async fn read_body<B>(headers: &HeaderMap, body: B) -> Result<Bytes, CallError>
+/// A media type of bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Media {
+    Form,
+    Json,
+}
+
+impl Media {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Form => "application/x-www-form-urlencoded",
+            Self::Json => "application/json",
+        }
+    }
+
+    fn missing(self) -> CallError {
+        CallError::Request(match self {
+            Self::Form => "the body is not application/x-www-form-urlencoded",
+            Self::Json => "the body is not application/json",
+        })
+    }
+}
+
+/// Reads a body of a media type.
+pub(crate) async fn read_body<B>(
+    media: Media,
+    headers: &HeaderMap,
+    body: B,
+) -> Result<Bytes, CallError>
 where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    if !is_form(headers) {
-        return Err(CallError::Request(
-            "the body is not application/x-www-form-urlencoded",
-        ));
+    if !is_of(media, headers) {
+        return Err(media.missing());
     }
     if body.size_hint().lower() > LIMIT as u64 {
         return Err(CallError::TooLarge);
@@ -37,14 +62,11 @@ where
     }
 }
 
-fn is_form(headers: &HeaderMap) -> bool {
+fn is_of(media: Media, headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE);
     let value = value.and_then(|value| value.to_str().ok());
     let essence = value.and_then(|value| value.split(';').next());
-    essence.is_some_and(|essence| {
-        let essence = essence.trim();
-        essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
-    })
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media.name()))
 }
 
 impl<'a> Form<'a> {

@@ -2,18 +2,16 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
-use http_body_util::Full;
+use http::StatusCode;
 use serde_json::{Map, Value, json};
-use tower_revoke_core::{BearerToken, BoxFuture, Claims, TokenVerifier};
+use tower_revoke_core::{BearerToken, Claims, TokenVerifier};
 
 use crate::{
     ClientAuthentication,
     client::ClientsByIssuer,
-    request::{Handler, is_a_service},
+    request::{Answer, Handler, is_a_service},
     resolver::{AnyVerifier, first_known},
-    response::{CallError, json_response},
+    response::json_response,
 };
 
 /// An introspection endpoint (RFC 7662): services ask whether a token is active, and what it says.
@@ -146,11 +144,7 @@ impl Handler for Inner {
         &self.clients
     }
 
-    fn answer<'a>(
-        &'a self,
-        client: &'a str,
-        token: Option<&'a BearerToken>,
-    ) -> BoxFuture<'a, Result<Response<Full<Bytes>>, CallError>> {
+    fn answer<'a>(&'a self, client: &'a str, token: Option<&'a BearerToken>) -> Answer<'a> {
         Box::pin(async move {
             let caller = match token {
                 Some(token) => {

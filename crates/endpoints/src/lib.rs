@@ -1,6 +1,6 @@
 //! Endpoints of an authorization server, or of a service in front of one: [`RevocationEndpoint`]
-//! (RFC 7009), [`IntrospectionEndpoint`] (RFC 7662), and the [`AuthorizationServerMetadata`]
-//! (RFC 8414) that names them.
+//! (RFC 7009), [`IntrospectionEndpoint`] (RFC 7662), the [`AuthorizationServerMetadata`] (RFC 8414)
+//! that names them, and an [`AdministrationEndpoint`].
 //!
 //! Each is a plain `tower::Service<http::Request<B>>`. Clients authenticate as
 //! [`ClientAuthentication`] says, against [`StaticClients`] or a [`ClientAuthenticator`] of your own.
@@ -15,6 +15,7 @@
 //! * **A right secret always passes**, whatever others guess.
 //! * **No token and no secret is kept or logged.** Of secrets, only hashes are configured.
 
+mod administration;
 mod authentication;
 mod client;
 mod form;
@@ -28,6 +29,7 @@ mod secret;
 mod throttle;
 
 pub use self::{
+    administration::AdministrationEndpoint,
     authentication::{ClientAuthMethod, ClientAuthentication},
     client::{AuthenticationError, ClientAuthenticator, ClientCredentials, StaticClients},
     introspection::IntrospectionEndpoint,

@@ -1,4 +1,4 @@
-//! What the endpoints share: a client authenticates and asks about one token.
+//! What the endpoints share: a client authenticates, and mostly asks about one token.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -10,23 +10,49 @@ use tower_revoke_core::{BearerToken, BoxError, BoxFuture};
 
 use crate::{
     ClientAuthentication,
-    form::{self, Form},
+    form::{self, Form, Media},
     response::CallError,
 };
+
+/// An endpoint, once the body is read.
+pub(crate) trait Endpoint: Send + Sync + 'static {
+    const MEDIA: Media;
+
+    fn clients(&self) -> &ClientAuthentication;
+
+    fn call<'a>(&'a self, parts: &'a Parts, body: Bytes) -> Answer<'a>;
+}
+
+pub(crate) type Answer<'a> = BoxFuture<'a, Result<Response<Full<Bytes>>, CallError>>;
 
 /// An endpoint, once it is known who asks about which token.
 pub(crate) trait Handler: Send + Sync + 'static {
     fn clients(&self) -> &ClientAuthentication;
 
     /// `token` is `None` if no bearer token has the form of what was presented.
-    fn answer<'a>(
-        &'a self,
-        client: &'a str,
-        token: Option<&'a BearerToken>,
-    ) -> BoxFuture<'a, Result<Response<Full<Bytes>>, CallError>>;
+    fn answer<'a>(&'a self, client: &'a str, token: Option<&'a BearerToken>) -> Answer<'a>;
 }
 
-/// Implements `tower::Service` for an endpoint, which holds its [`Handler`] in an `Arc`.
+impl<H: Handler> Endpoint for H {
+    const MEDIA: Media = Media::Form;
+
+    fn clients(&self) -> &ClientAuthentication {
+        Handler::clients(self)
+    }
+
+    fn call<'a>(&'a self, parts: &'a Parts, body: Bytes) -> Answer<'a> {
+        Box::pin(async move {
+            let form = Form::parse(&body);
+            let client = Handler::clients(self).authenticate(parts, &form).await?;
+            let token = form.get("token")?;
+            let token = token.ok_or(CallError::Request("the token is missing"))?;
+            self.answer(&client, BearerToken::new(token).ok().as_ref())
+                .await
+        })
+    }
+}
+
+/// Implements `tower::Service` for an endpoint, which holds its [`Endpoint`] in an `Arc`.
 macro_rules! is_a_service {
     ($endpoint:ident) => {
         impl<B> tower_service::Service<http::Request<B>> for $endpoint
@@ -57,43 +83,27 @@ macro_rules! is_a_service {
 pub(crate) use is_a_service;
 
 /// Serves one call of an endpoint.
-pub(crate) fn serve<B>(
-    endpoint: Arc<impl Handler>,
+pub(crate) fn serve<E, B>(
+    endpoint: Arc<E>,
     request: Request<B>,
 ) -> BoxFuture<'static, Result<Response<Full<Bytes>>, Infallible>>
 where
+    E: Endpoint,
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
     Box::pin(async move {
         let (parts, body) = request.into_parts();
-        let clients = endpoint.clients();
-        let answer = match read(clients, &parts, body).await {
-            Ok((client, token)) => endpoint.answer(&client, token.as_ref()).await,
+        let body = match parts.method == Method::POST {
+            true => form::read_body(E::MEDIA, &parts.headers, body).await,
+            false => Err(CallError::Method),
+        };
+        let answer = match body {
+            Ok(body) => endpoint.call(&parts, body).await,
             Err(error) => Err(error),
         };
-        Ok(answer.unwrap_or_else(|error| error.response(clients.challenge())))
+        let challenge = endpoint.clients().challenge();
+        Ok(answer.unwrap_or_else(|error| error.response(challenge)))
     })
-}
-
-/// Returns the authenticated client and the token.
-async fn read<B>(
-    clients: &ClientAuthentication,
-    parts: &Parts,
-    body: B,
-) -> Result<(String, Option<BearerToken>), CallError>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
-    if parts.method != Method::POST {
-        return Err(CallError::Method);
-    }
-    let body = form::read_body(&parts.headers, body).await?;
-    let form = Form::parse(&body);
-    let client = clients.authenticate(parts, &form).await?;
-    let token = form.get("token")?;
-    let token = token.ok_or(CallError::Request("the token is missing"))?;
-    Ok((client, BearerToken::new(token).ok()))
 }

@@ -22,6 +22,8 @@ pub(crate) enum CallError {
     Busy,
     /// The token was issued to another client.
     Grant,
+    /// The client is no administrator.
+    Forbidden,
     /// What decides about the call is unavailable.
     Unavailable,
 }
@@ -56,6 +58,11 @@ impl CallError {
                 StatusCode::BAD_REQUEST,
                 "invalid_grant",
                 "the token was not issued to this client",
+            ),
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                "access_denied",
+                "the client is no administrator of this issuer",
             ),
             Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,

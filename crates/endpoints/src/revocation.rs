@@ -2,15 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
-use http_body_util::Full;
-use tower_revoke_core::{BearerToken, BoxFuture, Revocations, TokenKind, TokenVerifier};
+use http::StatusCode;
+use tower_revoke_core::{BearerToken, Revocations, TokenKind, TokenVerifier};
 
 use crate::{
     ClientAuthentication, ResolvedToken, TokenResolver,
     client::ClientsByIssuer,
-    request::{Handler, is_a_service},
+    request::{Answer, Handler, is_a_service},
     resolver::{Verified, first_known},
     response::{CallError, empty},
 };
@@ -153,11 +151,7 @@ impl Handler for Inner {
         &self.clients
     }
 
-    fn answer<'a>(
-        &'a self,
-        client: &'a str,
-        token: Option<&'a BearerToken>,
-    ) -> BoxFuture<'a, Result<Response<Full<Bytes>>, CallError>> {
+    fn answer<'a>(&'a self, client: &'a str, token: Option<&'a BearerToken>) -> Answer<'a> {
         Box::pin(async move {
             let token = match token {
                 Some(token) => {

@@ -29,10 +29,10 @@ pub use tower_revoke_drain::{DrainUpload, DrainUploadBody, DrainUploadFuture, Dr
 #[cfg(feature = "endpoints")]
 #[doc(inline)]
 pub use tower_revoke_endpoints::{
-    AuthenticationError, AuthorizationServerMetadata, ClientAuthMethod, ClientAuthentication,
-    ClientAuthenticator, ClientCredentials, ClientSecret, IntrospectionEndpoint, MetadataError,
-    ResolveError, ResolvedToken, RevocationEndpoint, SecretError, SecretHash, StaticClients,
-    TokenResolver,
+    AdministrationEndpoint, AuthenticationError, AuthorizationServerMetadata, ClientAuthMethod,
+    ClientAuthentication, ClientAuthenticator, ClientCredentials, ClientSecret,
+    IntrospectionEndpoint, MetadataError, ResolveError, ResolvedToken, RevocationEndpoint,
+    SecretError, SecretHash, StaticClients, TokenResolver,
 };
 #[cfg(feature = "https")]
 #[doc(inline)]

@@ -1,5 +1,6 @@
 //! Tests of the endpoints as their clients see them.
 
+mod administration;
 mod authentication;
 mod claim_names;
 mod introspection;
