@@ -10,7 +10,7 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Claims, ClaimsError, KeyDigest, Reason, Rejection, Revocations, TokenId, UnixTime,
+    Claims, ClaimsError, IssuedToken, KeyDigest, Reason, Rejection, Revocations, TokenId, UnixTime,
     internal::{CachedStatus, IssuerDigests},
     retention,
 };
@@ -22,6 +22,8 @@ pub struct VerifiedToken {
     claims: Claims,
     leeway: Duration,
     keys: Vec<KeyDigest>,
+    /// How many of the last keys were added by [`with_key`](VerifiedToken::with_key).
+    further: usize,
     revocations: Option<Arc<dyn Revocations>>,
     status: CachedStatus,
     note: OnceLock<Box<dyn Any + Send + Sync>>,
@@ -61,6 +63,7 @@ impl VerifiedToken {
             claims,
             leeway: leeway.min(retention::MARGIN),
             keys,
+            further: 0,
             revocations: None,
             status: CachedStatus::default(),
             note: OnceLock::new(),
@@ -83,10 +86,34 @@ impl VerifiedToken {
             let key = KeyDigest::of_claim(issuer, name, value);
             // A rule over the client, say, applies without this.
             if !self.keys.contains(&key) {
-                self.keys.push(key);
+                self.keys.insert(self.keys.len() - self.further, key);
             }
         }
         Ok(self)
+    }
+
+    /// Makes the verified form of an issued token. It has the issued token's further
+    /// [`keys`](IssuedToken::keys) too.
+    ///
+    /// The caller checks its expiry and its kind.
+    ///
+    /// # Errors
+    /// As for [`IssuedToken::to_claims`].
+    pub fn of_issued(token: &IssuedToken, leeway: Duration) -> Result<Self, ClaimsError> {
+        let id = TokenId::of_opaque(&token.issuer, &token.hash);
+        let verified = Self::new(id, token.to_claims()?, leeway);
+        Ok(token.keys.iter().copied().fold(verified, Self::with_key))
+    }
+
+    /// Makes the revocation of a further key revoke this token too: that of another token, or that of
+    /// a rule. A rule concerns it by its own `iat`.
+    #[must_use]
+    pub fn with_key(mut self, key: KeyDigest) -> Self {
+        if !self.keys.contains(&key) {
+            self.keys.push(key);
+            self.further += 1;
+        }
+        self
     }
 
     /// Sets the list that this token is checked against.
@@ -144,7 +171,7 @@ impl VerifiedToken {
     }
 
     /// Returns the keys under which the token can be revoked: its own first, then those of its
-    /// issuer, subject, client, session and grant, then those of rule claims.
+    /// issuer, subject, client, session and grant, then those of rule claims, then further ones.
     pub fn keys(&self) -> &[KeyDigest] {
         &self.keys
     }
@@ -211,6 +238,12 @@ pub fn verified_token_of(
         true => VerifiedToken::with_digests(id, claims, leeway, Some(issuer)),
         false => VerifiedToken::new(id, claims, leeway),
     }
+}
+
+/// Returns the keys that were added by [`VerifiedToken::with_key`]: each is that of a token, or of a
+/// rule.
+pub fn further_keys(token: &VerifiedToken) -> &[KeyDigest] {
+    &token.keys[token.keys.len() - token.further..]
 }
 
 /// Returns the cached answer of the token's list.

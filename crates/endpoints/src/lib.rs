@@ -20,6 +20,7 @@ mod authentication;
 mod client;
 mod form;
 mod introspection;
+mod issued;
 mod metadata;
 mod request;
 mod resolver;

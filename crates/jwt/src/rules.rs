@@ -4,7 +4,7 @@ use std::{ops::Range, time::Duration};
 
 use tower_revoke_core::{
     ClaimNames, Claims, Reason, Rejection, TokenId, UnixTime, VerifiedToken,
-    internal::{IssuerDigests, verified_token_of},
+    internal::{IssuerDigests, verified_token_of, window},
 };
 
 use crate::{
@@ -138,16 +138,6 @@ impl Rules {
         }
         Ok(window)
     }
-}
-
-/// The seconds within which the claims are valid. An `iat` in the future counts like `nbf`: such a
-/// token would escape a rule that revokes all tokens issued before now.
-fn window(claims: &Claims, leeway: Duration) -> Range<u64> {
-    let start = claims.not_before().max(claims.issued_at());
-    let start = start.map_or(0, |start| start.saturating_sub(leeway).as_secs());
-    let end = claims.expires_at();
-    let end = end.map_or(u64::MAX, |end| end.saturating_add(leeway).as_secs());
-    start..end
 }
 
 /// A `jti` identifies a token only if it is a non-empty string.

@@ -74,7 +74,7 @@ async fn trap_17_no_token_is_kept() {
         "{shown}"
     );
     // The key is 16 bytes, whatever the length of the token.
-    assert_eq!(size_of::<crate::cache::TokenHash>(), 16);
+    assert_eq!(size_of::<tower_revoke_core::internal::CacheKey>(), 16);
 }
 
 /// After a rotation, a cached token is checked against the new key set once, not each time.

@@ -3,13 +3,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tower_revoke_core::{
-    Authenticated, BearerToken, Clock, ReadyError, Reason, Rejection, Revocations, TokenStatus,
-    TokenVerifier, UnixTime, VerifiedToken, internal::IssuerDigests,
+    Authenticated, BearerToken, Clock, ReadyError, Reason, Rejection, Revocations, TokenVerifier,
+    UnixTime, VerifiedToken,
+    internal::{CacheKey, IssuerDigests, caller, checked_caller, known_status},
 };
 
 use crate::{
     Algorithm,
-    cache::{TokenCache, TokenHash, Verified},
+    cache::{TokenCache, Verified},
     compact::{Compact, Header},
     keys::{KeySet, candidates, has_key_id},
     rules::Rules,
@@ -91,7 +92,7 @@ impl JwtVerifier {
     #[cfg(all(test, feature = "aws-lc-rs"))]
     pub(crate) fn cached_version(&self, token: &BearerToken) -> Option<u64> {
         let cache = self.inner.cache.as_ref()?;
-        let known = cache.get(&cache.hash(token.as_bytes()))?;
+        let known = cache.get(&cache.key(token.as_bytes()))?;
         Some(known.key_set_version)
     }
 }
@@ -101,10 +102,9 @@ impl TokenVerifier for JwtVerifier {
     /// still there, and the list knows its status without waiting.
     fn verify_cached(&self, token: &BearerToken) -> Option<Result<Authenticated, Rejection>> {
         let cache = self.inner.cache.as_ref()?;
-        let hash = cache.hash(token.as_bytes());
-        let known = self.inner.cached(cache, &hash)?;
-        let status = self.inner.known_status(&known)?;
-        Some(result(known, status))
+        let known = self.inner.cached(cache, &cache.key(token.as_bytes()))?;
+        let status = known_status(&known, self.inner.revocations.as_ref())?;
+        Some(caller(known, status))
     }
 
     fn issuers(&self) -> Vec<String> {
@@ -138,15 +138,6 @@ enum UnknownKey {
     Reject,
 }
 
-fn result(token: Arc<VerifiedToken>, status: TokenStatus) -> Result<Authenticated, Rejection> {
-    let reason = match status {
-        TokenStatus::Valid => return Ok(Authenticated::new(token)),
-        TokenStatus::Revoked => Reason::Revoked,
-        TokenStatus::Spent => Reason::Spent,
-    };
-    Err(Rejection::new(reason).token(token.id()))
-}
-
 impl Inner {
     async fn verify(
         &self,
@@ -154,42 +145,26 @@ impl Inner {
         unknown_key: UnknownKey,
     ) -> Result<Authenticated, Rejection> {
         let token = self.verified(token, unknown_key).await?;
-        let status = match (self.known_status(&token), &self.revocations) {
-            (Some(status), _) => status,
-            (None, Some(list)) => list
-                .status(&token)
-                .await
-                .map_err(|error| Rejection::from(error).token(token.id()))?,
-            (None, None) => TokenStatus::Valid,
-        };
-        result(token, status)
-    }
-
-    /// The status of a token, if it is known without waiting. Without a list every token is valid.
-    fn known_status(&self, token: &VerifiedToken) -> Option<TokenStatus> {
-        match &self.revocations {
-            Some(list) => list.known_status(token),
-            None => Some(TokenStatus::Valid),
-        }
+        checked_caller(token, self.revocations.as_ref()).await
     }
 
     /// A token that was verified before, if a new verification would have the same result.
-    fn cached(&self, cache: &TokenCache, hash: &TokenHash) -> Option<Arc<VerifiedToken>> {
-        let known = cache.get(hash)?;
+    fn cached(&self, cache: &TokenCache, key: &CacheKey) -> Option<Arc<VerifiedToken>> {
+        let known = cache.get(key)?;
         let now = self.clock.now();
         let keys = &self.issuers.get(known.issuer)?.keys;
         keys.refresh_if_due(&self.clock, now);
         let version = keys.version();
         if known.key_set_version != version {
             if !keys.has(known.key) {
-                cache.remove(hash);
+                cache.remove(key);
                 return None;
             }
             let confirmed = Verified {
                 key_set_version: version,
                 ..known.clone()
             };
-            cache.insert(*hash, confirmed);
+            cache.insert(*key, confirmed);
         }
         known.window.contains(&now.as_secs()).then_some(known.token)
     }
@@ -203,14 +178,14 @@ impl Inner {
         let Some(cache) = &self.cache else {
             return Ok(self.check_with_newer_keys(token, unknown_key).await?.token);
         };
-        let hash = cache.hash(token.as_bytes());
-        if let Some(known) = self.cached(cache, &hash) {
+        let key = cache.key(token.as_bytes());
+        if let Some(known) = self.cached(cache, &key) {
             return Ok(known);
         }
         // A rejected token leaves nothing behind.
         let verified = self.check_with_newer_keys(token, unknown_key).await?;
         let token = verified.token.clone();
-        cache.insert(hash, verified);
+        cache.insert(key, verified);
         Ok(token)
     }
 

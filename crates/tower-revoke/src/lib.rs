@@ -40,6 +40,12 @@ pub use tower_revoke_http::{HttpsClient, HttpsClientError};
 #[cfg(feature = "reqwest")]
 #[doc(inline)]
 pub use tower_revoke_http::{ReqwestClient, ReqwestClientError};
+#[cfg(feature = "issued")]
+#[doc(inline)]
+pub use tower_revoke_issued::{
+    IssueError, IssuedTokens, IssuedTokensBuilder, IssuedTokensError, NewToken, OpaqueToken,
+    OpaqueTokenVerifier, OpaqueTokenVerifierBuilder, OpaqueTokenVerifierError,
+};
 #[cfg(feature = "jwt")]
 #[doc(inline)]
 pub use tower_revoke_jwt::{

@@ -5,7 +5,9 @@
 
 mod authorization;
 mod cached_status;
+mod check;
 mod filter;
+mod issued;
 mod issuer_digests;
 mod list_members;
 mod log_limit;
@@ -13,17 +15,21 @@ pub mod merge;
 mod metadata_source;
 mod prepared_use;
 pub mod signed_time;
+mod token_cache;
 mod token_cookies;
 
 pub use self::{
     authorization::{basic_authorization, bearer_authorization},
     cached_status::CachedStatus,
+    check::{caller, checked_caller, known_status, window},
     filter::{Filter, Predicate},
+    issued::issued_tokens_of,
     issuer_digests::IssuerDigests,
     list_members::list_members,
     log_limit::{LogLimit, OutageLog},
     metadata_source::MetadataSource,
     prepared_use::{PreparedUse, list_of},
+    token_cache::{CacheKey, TokenCache},
     token_cookies::TokenCookies,
 };
 pub use crate::{
@@ -33,7 +39,7 @@ pub use crate::{
     rejection::{log_not_enforced, respond},
     revocation::WHENEVER_ISSUED,
     token::{check_characters, read_unchecked},
-    verified_token::{cached_status, note, verified_token_of},
+    verified_token::{cached_status, further_keys, note, verified_token_of},
 };
 
 /// The panic message of a future that is polled after it has completed.

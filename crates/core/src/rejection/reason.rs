@@ -23,6 +23,8 @@ pub enum Reason {
     TokenTooLong,
     /// The token's algorithm is not allowed.
     AlgorithmNotAllowed,
+    /// The token is opaque, and nothing is known of it: it was never issued, or expired long ago.
+    UnknownToken,
     /// The token names a key that its issuer doesn't have.
     UnknownKey,
     /// The token's signature is wrong.
@@ -118,6 +120,7 @@ impl Reason {
             Self::UnknownForm => ("unknown_form", "tokens of this form are not accepted"),
             Self::TokenTooLong => ("token_too_long", "the token is too long"),
             Self::AlgorithmNotAllowed => ("algorithm_not_allowed", "the token's algorithm is not allowed"),
+            Self::UnknownToken => ("unknown_token", "the token is unknown"),
             Self::UnknownKey => ("unknown_key", "the token's key is unknown"),
             Self::BadSignature => ("bad_signature", "the token's signature is wrong"),
             Self::WrongIssuer => ("wrong_issuer", "the token's issuer is not trusted"),

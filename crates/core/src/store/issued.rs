@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Cursor, StoreError};
-use crate::{BoxFuture, KeyDigest, RevocationKey, TokenHash, UnixTime, retention};
+use crate::{
+    BoxFuture, Claims, ClaimsError, KeyDigest, RevocationKey, TokenHash, UnixTime, retention,
+};
 
 /// The opaque tokens that a server has issued, each under the hash of the token.
 ///
@@ -169,6 +171,56 @@ impl IssuedToken {
         let grant = self.grant.as_ref()?;
         Some(RevocationKey::grant(&self.issuer, grant))
     }
+
+    /// Returns the claims that a service reads: `iss`, `client_id`, `sub`, `aud`, `scope`, `grant_id`,
+    /// `sid`, `iat` and `exp` from the fields, and the further [`claims`](Self::claims). Of those, one
+    /// with such a name is ignored, as is `nbf`.
+    ///
+    /// # Errors
+    /// As for [`Claims::from_value`].
+    pub fn to_claims(&self) -> Result<Claims, ClaimsError> {
+        let mut all = self.claims.clone();
+        for name in Self::CLAIMS_OF_FIELDS {
+            all.remove(name);
+        }
+        let mut put = |name: &str, value: Value| all.insert(name.to_owned(), value);
+        put("iss", self.issuer.as_str().into());
+        put("client_id", self.client.as_str().into());
+        put("iat", self.issued_at.as_secs().into());
+        if !self.audience.is_empty() {
+            put("aud", self.audience.clone().into());
+        }
+        if !self.scopes.is_empty() {
+            put("scope", self.scopes.join(" ").into());
+        }
+        for (name, text) in [
+            ("sub", &self.subject),
+            ("grant_id", &self.grant),
+            ("sid", &self.session),
+        ] {
+            if let Some(text) = text {
+                put(name, text.as_str().into());
+            }
+        }
+        if let Some(expires_at) = self.expires_at {
+            put("exp", expires_at.as_secs().into());
+        }
+        Claims::from_value(Value::Object(all))
+    }
+
+    /// The claims that the fields determine, so that no further claim may have their names.
+    pub const CLAIMS_OF_FIELDS: [&str; 10] = [
+        "iss",
+        "client_id",
+        "iat",
+        "nbf",
+        "aud",
+        "scope",
+        "sub",
+        "grant_id",
+        "sid",
+        "exp",
+    ];
 
     /// Returns until when stores keep the row, see [`retention::of_token`]. `None` means for ever.
     pub fn retained_until(&self) -> Option<UnixTime> {

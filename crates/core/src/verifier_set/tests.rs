@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::sync::Barrier;
 
 use super::*;
-use crate::{Claims, Reason, TokenId, VerifiedToken};
+use crate::{Claims, Reason, TokenHash, TokenId, VerifiedToken};
 
 /// Accepts every token as one of its issuer, and says its name as the subject.
 struct Named {
@@ -34,7 +34,7 @@ impl Named {
     fn caller(&self, token: &BearerToken) -> Authenticated {
         self.asked.fetch_add(1, SeqCst);
         let claims = json!({"iss": self.issuer, "sub": self.name});
-        let id = TokenId::of_opaque("test", token.as_bytes());
+        let id = TokenId::of_opaque("test", &TokenHash::of(token.as_bytes()));
         let claims = Claims::from_value(claims).unwrap();
         Authenticated::new(Arc::new(VerifiedToken::new(id, claims, Duration::ZERO)))
     }

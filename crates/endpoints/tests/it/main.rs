@@ -4,6 +4,7 @@ mod administration;
 mod authentication;
 mod claim_names;
 mod introspection;
+mod issued;
 mod metadata;
 mod revocation;
 mod support;

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use tower_revoke_core::{KeyDigest, UnixTime, VerifiedToken};
+use tower_revoke_core::{KeyDigest, UnixTime, VerifiedToken, internal::further_keys};
 
 use crate::mirror::Key;
 
@@ -60,6 +60,11 @@ impl Versions {
         let origin = self.origin.load(Ordering::Acquire);
         let version = origin.wrapping_add(part(&self.tokens, &own));
         let version = rules.fold(version, |sum, key| sum.wrapping_add(part(&self.rules, key)));
+        // A further key may be that of another token.
+        let further = further_keys(token).iter();
+        let version = further.fold(version, |sum, key| {
+            sum.wrapping_add(part(&self.tokens, key))
+        });
         let issued_at = token.claims().issued_at().map_or(0, UnixTime::as_secs);
         version.wrapping_add(issued_at.wrapping_mul(ODD))
     }

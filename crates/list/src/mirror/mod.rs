@@ -16,7 +16,8 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 use tower_revoke_core::{
-    Change, KeyDigest, Listed, RevocationKey, TokenStatus, UnixTime, Use, VerifiedToken, retention,
+    Change, KeyDigest, Listed, RevocationKey, TokenStatus, UnixTime, Use, VerifiedToken,
+    internal::further_keys, retention,
 };
 
 use self::{shard::Look, uses::OwnUses};
@@ -156,7 +157,10 @@ impl Mirror {
             }
             (Err(()), _) => status = None,
         };
-        take(look(&read(self.tables.token(own)), own));
+        // Of a further key it is not known whether it is a token's or a rule's.
+        for key in [own].into_iter().chain(further_keys(token)) {
+            take(look(&read(self.tables.token(key)), key));
+        }
         if self.has_rules.load(Ordering::Acquire) {
             let table = read(&self.tables.rules);
             for key in rules {

@@ -6,6 +6,7 @@
 mod api;
 mod conformance;
 mod fail_closed;
+mod further_keys;
 mod memory;
 mod mirror;
 mod model;

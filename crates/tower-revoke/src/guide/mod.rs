@@ -12,17 +12,18 @@
 //! 5. [`one_time`]: tokens that work once or n times, and tokens that end with their response.
 //! 6. [`revoking`]: log out everywhere, ending tokens by hand, and what operators can ask.
 //! 7. [`endpoints`]: a revocation endpoint, by which clients end their own tokens.
+//! 8. [`opaque`]: opaque tokens that you issue, and how they are verified and ended.
 //!
 //! To run it:
 //!
-//! 8. [`guarantees`]: what you can rely on, and what is not covered.
-//! 9. [`stores`]: which store to choose, what each may lose, and how to restore a backup.
-//! 10. [`nodes`]: several nodes over one store, and what grows with their number.
-//! 11. [`operating`]: readiness, metrics, alerts, logs and a graceful shutdown.
-//! 12. [`rate_limits`]: per verified client, with `tower_governor`.
-//! 13. [`testing`]: a service of yours, with the test kit.
-//! 14. [`migrating`]: from jwt-authorizer, tower-oauth2-resource-server and axum-login.
-//! 15. [`settings`]: every default in one table.
+//! 9. [`guarantees`]: what you can rely on, and what is not covered.
+//! 10. [`stores`]: which store to choose, what each may lose, and how to restore a backup.
+//! 11. [`nodes`]: several nodes over one store, and what grows with their number.
+//! 12. [`operating`]: readiness, metrics, alerts, logs and a graceful shutdown.
+//! 13. [`rate_limits`]: per verified client, with `tower_governor`.
+//! 14. [`testing`]: a service of yours, with the test kit.
+//! 15. [`migrating`]: from jwt-authorizer, tower-oauth2-resource-server and axum-login.
+//! 16. [`settings`]: every default in one table.
 
 #![allow(
     clippy::doc_markdown,
@@ -43,6 +44,8 @@ pub mod one_time {}
 pub mod revoking {}
 #[doc = include_str!("endpoints.md")]
 pub mod endpoints {}
+#[doc = include_str!("opaque.md")]
+pub mod opaque {}
 #[doc = include_str!("guarantees.md")]
 pub mod guarantees {}
 #[doc = include_str!("stores.md")]

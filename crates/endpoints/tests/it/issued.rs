@@ -1,0 +1,162 @@
+//! Issued tokens at the endpoints.
+
+use std::time::Duration;
+
+use crate::support::{BANK, ISSUER, SHOP, any_method, basic, call, post};
+use tower_revoke_core::{
+    BearerToken, Clock, ManualClock, Reason, RevocationKey, TokenKind, TokenVerifier, UnixTime,
+    retention::MARGIN,
+};
+use tower_revoke_endpoints::{IntrospectionEndpoint, RevocationEndpoint};
+use tower_revoke_issued::{IssuedTokens, NewToken, OpaqueToken, OpaqueTokenVerifier};
+use tower_revoke_list::{MemoryStore, RevocationList};
+use tower_revoke_testing::{Behavior, ScriptedStore, StoreOp, StoreScript};
+
+const NOW: u64 = 1_700_000_000;
+const HOUR: Duration = Duration::from_secs(3_600);
+
+struct World {
+    tokens: IssuedTokens,
+    verifier: OpaqueTokenVerifier,
+    list: RevocationList,
+    script: StoreScript,
+    hand: ManualClock,
+}
+
+impl World {
+    fn new() -> Self {
+        let (clock, hand) = Clock::manual(UnixTime::from_secs(NOW));
+        let (store, script) = ScriptedStore::over(MemoryStore::new());
+        let tokens = IssuedTokens::builder(ISSUER, store).clock(clock.clone());
+        let tokens = tokens.build().expect("tokens");
+        let list = RevocationList::builder(MemoryStore::new()).clock(clock);
+        let list = list.build().expect("a list");
+        let verifier = OpaqueTokenVerifier::builder(tokens.clone()).any_audience();
+        let verifier = verifier.kind(TokenKind::ACCESS).kind(TokenKind::REFRESH);
+        Self {
+            verifier: verifier
+                .revocations(list.clone())
+                .build()
+                .expect("a verifier"),
+            tokens,
+            list,
+            script,
+            hand,
+        }
+    }
+
+    fn endpoint(&self) -> RevocationEndpoint {
+        RevocationEndpoint::new(self.list.clone(), any_method()).resolver(self.tokens.clone())
+    }
+
+    async fn access(&self, client: &str, grant: &str) -> OpaqueToken {
+        let new = NewToken::access(client, HOUR).subject("ann").grant(grant);
+        self.tokens.issue(new.scope("read")).await.expect("a token")
+    }
+
+    async fn refresh(&self, client: &str, grant: &str) -> OpaqueToken {
+        let new = NewToken::refresh(client, 24 * HOUR)
+            .subject("ann")
+            .grant(grant);
+        self.tokens.issue(new).await.expect("a token")
+    }
+
+    async fn reason(&self, token: &OpaqueToken) -> Option<Reason> {
+        let token = BearerToken::new(token.as_str()).expect("a token");
+        let verified = self.verifier.verify(&token).await;
+        verified.err().map(|rejection| rejection.reason())
+    }
+}
+
+fn form(token: &OpaqueToken) -> String {
+    format!("token={}", token.as_str())
+}
+
+#[tokio::test]
+async fn rfc7009_2_1_an_issued_token_is_revoked_by_its_client_alone() {
+    let world = World::new();
+    let endpoint = world.endpoint();
+    let (one, two) = (
+        world.access("shop", "g1").await,
+        world.access("shop", "g1").await,
+    );
+    let answer = call(&endpoint, post(Some(&basic("bank", BANK)), &form(&one))).await;
+    assert_eq!(answer.error(), (400, "invalid_grant"));
+    assert_eq!(world.reason(&one).await, None);
+    for _ in 0..2 {
+        let answer = call(&endpoint, post(Some(&basic("shop", SHOP)), &form(&one))).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(world.reason(&one).await, Some(Reason::Revoked));
+    }
+    assert_eq!(world.reason(&two).await, None, "of the same grant");
+    // Of this form, but never issued.
+    let unknown = format!("token={}", "a".repeat(43));
+    let answer = call(&endpoint, post(Some(&basic("shop", SHOP)), &unknown)).await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn rfc7009_2_1_an_issued_refresh_token_takes_its_grant_along() {
+    let world = World::new();
+    let refresh = world.refresh("shop", "g1").await;
+    world.hand.advance(HOUR);
+    let mut of_grant = Vec::new();
+    for _ in 0..3 {
+        of_grant.push(world.access("shop", "g1").await);
+    }
+    let other = world.access("shop", "g2").await;
+    let request = post(Some(&basic("shop", SHOP)), &form(&refresh));
+    assert_eq!(call(&world.endpoint(), request).await.status, 200);
+    // One that was being issued meanwhile.
+    of_grant.push(world.refresh("shop", "g1").await);
+    for token in of_grant.iter().chain([&refresh]) {
+        assert_eq!(world.reason(token).await, Some(Reason::Revoked));
+    }
+    assert_eq!(world.reason(&other).await, None);
+    // The rule is kept for as long as any token of the grant could be accepted, and no longer.
+    let grant = RevocationKey::grant(ISSUER, "g1");
+    let listed = world.list.inspect(grant).await.expect("an answer").listed;
+    let end = UnixTime::from_secs(NOW).saturating_add(25 * HOUR);
+    let until = listed.expect("a rule").until();
+    assert_eq!(until, Some(end.saturating_add(MARGIN)));
+}
+
+#[tokio::test]
+async fn rfc7009_2_2_1_an_issued_token_can_not_be_revoked_while_the_store_is_down() {
+    let world = World::new();
+    let token = world.access("shop", "g1").await;
+    world.script.set(StoreOp::FindIssuedToken, Behavior::Fails);
+    let request = post(Some(&basic("shop", SHOP)), &form(&token));
+    let answer = call(&world.endpoint(), request).await;
+    assert_eq!(answer.error(), (503, "temporarily_unavailable"));
+    world.script.set_all(Behavior::Works);
+    assert_eq!(world.reason(&token).await, None);
+}
+
+#[tokio::test]
+async fn rfc7662_2_2_issued_tokens_are_introspected_by_their_client() {
+    let world = World::new();
+    let endpoint = IntrospectionEndpoint::new(any_method()).verifier(world.verifier.clone());
+    let (access, refresh) = (
+        world.access("shop", "g1").await,
+        world.refresh("shop", "g1").await,
+    );
+    let ask = async |client: &str, secret: &str, token: &OpaqueToken| {
+        let request = post(Some(&basic(client, secret)), &form(token));
+        call(&endpoint, request).await.body
+    };
+    let answer = ask("shop", SHOP, &access).await;
+    let expected = serde_json::json!({
+        "active": true, "iss": ISSUER, "sub": "ann", "client_id": "shop", "scope": "read",
+        "iat": NOW, "exp": NOW + 3_600, "token_type": "Bearer",
+    });
+    assert_eq!(answer, expected);
+    assert_eq!(ask("shop", SHOP, &refresh).await["active"], true);
+    let inactive = serde_json::json!({ "active": false });
+    assert_eq!(ask("bank", BANK, &access).await, inactive);
+    let request = post(Some(&basic("shop", SHOP)), &form(&refresh));
+    assert_eq!(call(&world.endpoint(), request).await.status, 200);
+    for token in [&access, &refresh] {
+        assert_eq!(ask("shop", SHOP, token).await, inactive);
+    }
+}
