@@ -15,7 +15,7 @@ use http::{
 };
 use http_body_util::Full;
 use tower_revoke::{
-    Authenticated, ClientAuthenticator, JwtVerifier, JwtVerifierBuilder, Reason, Rejection,
+    Authenticated, ClientAuthentication, JwtVerifier, JwtVerifierBuilder, Reason, Rejection,
     RequireBearerLayer, ResolveError, ResolvedToken, Revocation, RevocationEndpoint, RevocationKey,
     RevocationList, SecretHash, StaticClients, TokenKind, TokenResolver, UseLimitLayer,
     core::{BearerToken, BoxError, BoxFuture, Revocations, TokenVerifier},
@@ -69,7 +69,7 @@ pub fn router(list: RevocationList, keys: &Path) -> Result<Router, BoxError> {
 pub fn endpoint(
     list: &RevocationList,
     keys: &Path,
-    clients: impl ClientAuthenticator,
+    clients: impl Into<ClientAuthentication>,
 ) -> Result<RevocationEndpoint, BoxError> {
     let refresh = tokens(list, keys).audience(REFRESH).build()?;
     let access = tokens(list, keys).audience(API).build()?;

@@ -23,7 +23,7 @@ pub enum ClientAuthMethod {
     SecretBasic,
     /// `client_secret_post`: id and secret in the form.
     SecretPost,
-    /// `none`: a public client, by its id in the form.
+    /// `none`: a public client, by its id in the form, or by `Basic` with an empty secret.
     None,
 }
 
@@ -279,7 +279,11 @@ impl Presented {
             readings.push(Pair::new(decoded(id), decoded(secret)));
         }
         Some(Self {
-            method: ClientAuthMethod::SecretBasic,
+            // As in the form: an empty secret is none.
+            method: match secret {
+                "" => ClientAuthMethod::None,
+                _ => ClientAuthMethod::SecretBasic,
+            },
             readings,
         })
     }

@@ -8,6 +8,7 @@
 mod body;
 mod claims;
 mod discovery;
+mod endpoints;
 mod json;
 mod jwks;
 mod jwt;
@@ -19,12 +20,14 @@ mod sources;
 pub type Property = fn(&[u8]);
 
 /// All properties, by the names of their fuzz targets and seeds.
-pub const ALL: [(&str, Property); 11] = [
+pub const ALL: [(&str, Property); 13] = [
     ("authorization", sources::authorization),
+    ("basic", endpoints::basic),
     ("body", body::body),
     ("claims", claims::claims),
     ("cookie", sources::cookie),
     ("discovery", discovery::discovery),
+    ("form", endpoints::form),
     ("jwks", jwks::jwks),
     ("jwt_header", jwt::jwt_header),
     ("jwt_split", jwt::jwt_split),

@@ -16,7 +16,7 @@ pub(crate) fn path(input: &[u8]) {
     let strict = PathAllowances::default();
     if let Ok(path) = read_path(&raw, strict) {
         assert_eq!(path.as_bytes(), decoded(&raw));
-        assert_eq!(path.as_bytes(), decoded(&path), "decoded twice");
+        assert_eq!(path.as_bytes(), decoded(&*path), "decoded twice");
         assert!(!path.contains(|c: char| c.is_ascii_control() || c == '\\' || c == ';'));
         assert_eq!(resolved(&path), path);
         let url = Url::parse(&format!("http://host{raw}")).expect("a URL");

@@ -1,8 +1,8 @@
 //! Percent-decoding (RFC 3986 §2.1), independent of the crate that the layers use.
 
 /// Decodes once; a `%` without two hex digits stays.
-pub(crate) fn decoded(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
+pub(crate) fn decoded(text: impl AsRef<[u8]>) -> Vec<u8> {
+    let bytes = text.as_ref();
     let digit = |at: usize| {
         let digit = char::from(*bytes.get(at)?).to_digit(16)?;
         u8::try_from(digit).ok()

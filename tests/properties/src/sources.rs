@@ -3,7 +3,6 @@
 //!
 //! Each source is read through the layer, with a verifier that accepts every token and records it.
 //! In the input, header values are separated by a line feed, which none can contain.
-//! it was asked about. Several header values are separated by a line feed, which none can hold.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -94,14 +93,14 @@ impl Outcome {
 }
 
 /// `b64token` of RFC 6750 §2.1.
-fn is_b64token(token: &[u8]) -> bool {
+pub(crate) fn is_b64token(token: &[u8]) -> bool {
     let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &token[..token.len() - padding];
     let is_fit = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
     !body.is_empty() && body.iter().all(is_fit)
 }
 
-fn header_values(input: &[u8]) -> Vec<HeaderValue> {
+pub(crate) fn header_values(input: &[u8]) -> Vec<HeaderValue> {
     let lines = input.split(|byte| *byte == b'\n');
     lines
         .filter_map(|line| HeaderValue::from_bytes(line).ok())

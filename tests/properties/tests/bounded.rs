@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use proptest::{prelude::*, sample::select};
 use tower_revoke_properties::{ALL, check};
 
@@ -55,6 +56,17 @@ fn mutated(name: &'static str) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// `Basic` credentials with pairs that read differently once they are decoded.
+fn credentials() -> impl Strategy<Value = Vec<u8>> {
+    let pairs = of_pieces(
+        &[
+            "shop", ":", "%", "%3A", "%41", "%ff", "+", "&", "=", "é", " ",
+        ],
+        8,
+    );
+    pairs.prop_map(|pair| format!("Basic {}", BASE64_STANDARD.encode(pair)).into_bytes())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
@@ -64,6 +76,19 @@ proptest! {
         6,
     )) {
         check("authorization", &input);
+    }
+
+    #[test]
+    fn basic(input in prop_oneof![mutated("basic"), credentials()]) {
+        check("basic", &input);
+    }
+
+    #[test]
+    fn form(input in of_pieces(
+        &["token", "client_id", "client_secret", "t%6Fken", "client%5Fid", "=", "=a.b", "=shop", "&", "&&", "%", "%2", "%41", "%ff", "%26", "+", "é"],
+        14,
+    )) {
+        check("form", &input);
     }
 
     #[test]

@@ -80,6 +80,21 @@ async fn methods_are_allowed_one_by_one() {
     }
 }
 
+/// As an empty `client_secret` in the form (RFC 6749 §2.3.1).
+#[tokio::test]
+async fn an_empty_secret_in_basic_is_none() {
+    let cli = basic("cli", "");
+    for (allowed, expected) in [
+        (ClientAuthMethod::SecretBasic, 401),
+        (ClientAuthMethod::None, 200),
+    ] {
+        let clients = ClientAuthentication::new(clients()).methods([allowed]);
+        let (endpoint, _) = endpoint(clients);
+        let answer = call(&endpoint, post(Some(&cli), "token=cli.1")).await;
+        assert_eq!(answer.status, expected, "{allowed:?} is allowed");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn rfc6749_5_2_wrong_credentials_are_rejected_alike() {
     let (endpoint, list) = endpoint(any_method());
