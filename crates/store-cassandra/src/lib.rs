@@ -1,4 +1,4 @@
-//! Keeps revocations and uses of bearer tokens in Apache Cassandra 4.1 or newer (tested with 5.0): a
+//! Keeps revocations, uses and issued tokens in Apache Cassandra 4.1 or newer (tested with 5.0): a
 //! [`Store`](tower_revoke_core::Store) on the [scylla](https://docs.rs/scylla) driver.
 //!
 //! # Examples
@@ -24,6 +24,8 @@
 //!   `WriteTimeout` or a broken connection, the same write is repeated under the same id until its
 //!   outcome is known or the timeout has passed, which is an error. "Not applied" with the own id in
 //!   the row means that the use was taken.
+//! * **A token is issued once**, by a conditional write that is repeated and recognized alike. It is
+//!   listed under its subject and its grant before it is acknowledged.
 //! * **With `LOCAL_QUORUM` each data centre has a winner of its own**, and a revocation is obeyed in
 //!   the others once it was replicated. This must be
 //!   [asked for by name](CassandraStoreBuilder::consistency); such a store has no feed.
@@ -68,7 +70,7 @@
 //!
 //! # How entries are purged
 //!
-//! A [`purge`](tower_revoke_core::Store::purge) reads both tables in 64 ranges of tokens, eight at a
+//! A [`purge`](tower_revoke_core::Store::purge) reads all tables in 64 ranges of tokens, eight at a
 //! time. One node purges at a time: it holds a lease of a minute, which it renews. Until the lease
 //! ends, a purge through another node returns 0 at once and leaves the rest to the next one. A purge
 //! that removes uses announces itself a second before: taking a use checks for announcements, at most
@@ -80,8 +82,8 @@
 //! The tables are in a keyspace of their own, `tower_revoke` unless
 //! [another](CassandraStoreBuilder::keyspace) is set, and are created only by
 //! [`migrate`](CassandraStoreBuilder::migrate); [`connect`](CassandraStoreBuilder::connect) rejects
-//! tables of another version. Tokens and uses are stored as hashes; the keys of rules, and who
-//! revoked and why, are readable. The login needs `SELECT` and `MODIFY` on the keyspace, and `CREATE`
+//! tables of another version. Tokens and uses are stored as hashes; the keys of rules, who
+//! revoked and why, and what issued tokens mean (as JSON) are readable. The login needs `SELECT` and `MODIFY` on the keyspace, and `CREATE`
 //! for the migration.
 //!
 //! ScyllaDB has the same protocol, and is not tested. It may reject conditional writes in keyspaces
@@ -100,6 +102,7 @@ mod cursor;
 mod error;
 mod feed;
 mod inner;
+mod issued;
 mod log;
 mod purge;
 mod queue;

@@ -1,4 +1,4 @@
-//! The purge: reads both tables in several ranges at once, and deletes what has ended.
+//! The purge: reads the tables in several ranges at once, and deletes what has ended.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -121,6 +121,8 @@ impl Inner {
                 .await?;
             position = next;
         }
+        let at_once = AT_ONCE / RANGES_AT_ONCE;
+        dropped += self.purge_issued(&range, before, at_once).await?;
         Ok(dropped)
     }
 

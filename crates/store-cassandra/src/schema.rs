@@ -10,7 +10,7 @@ pub(crate) const KNOWN: u32 = 1;
 
 /// `gc_grace_seconds` is short: a replica that was away for longer may revive deleted rows, which does
 /// no harm. They are superseded or expired, and are deleted again.
-const TABLES: [&str; 5] = [
+const TABLES: [&str; 7] = [
     // purger: who purges, in a row of its own, 1, which other conditional writes don't contend for.
     "CREATE TABLE IF NOT EXISTS {keyspace}.store (only_one int PRIMARY KEY, version int, id blob, \
      purged_before bigint, purger blob)",
@@ -24,6 +24,13 @@ const TABLES: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS {keyspace}.uses (digest blob, use_id blob, max_uses bigint static, \
      held bigint static, holder blob static, version bigint static, until bigint static, \
      PRIMARY KEY (digest, use_id)) WITH gc_grace_seconds = 10800",
+    // Issued tokens. Only conditional writes. mark: a random number, by which the writer recognizes
+    // its row. details: JSON.
+    "CREATE TABLE IF NOT EXISTS {keyspace}.issued (hash blob PRIMARY KEY, mark bigint, details text, \
+     until bigint) WITH gc_grace_seconds = 10800",
+    // The same by holder: the digest of a subject's or a grant's key.
+    "CREATE TABLE IF NOT EXISTS {keyspace}.issued_to (holder blob, hash blob, until bigint, \
+     PRIMARY KEY (holder, hash)) WITH gc_grace_seconds = 10800",
     // The writers: handles of programs. heartbeat: the time of the last one, by the
     // clock of a server, in milliseconds. bucket: where to begin to look for the last entry of the log.
     // trimmed: written with itself as its timestamp, so that it never goes back.

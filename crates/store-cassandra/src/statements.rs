@@ -34,6 +34,8 @@ macro_rules! statements {
                 all.held_now.set_consistency(client.serial_read());
                 all.scan_revoked.set_page_size(PAGE_ROWS);
                 all.scan_uses.set_page_size(PAGE_ROWS);
+                all.scan_issued.set_page_size(PAGE_ROWS);
+                all.scan_held.set_page_size(PAGE_ROWS);
                 Ok(all)
             }
         }
@@ -65,6 +67,15 @@ statements! {
     touch_uses: "UPDATE {k}.uses SET version = ? WHERE digest = ? IF version = ?",
     forget_uses: "DELETE max_uses, held, holder, version, until FROM {k}.uses WHERE digest = ? \
         IF version = ?",
+    issue: "INSERT INTO {k}.issued (hash, mark, details, until) VALUES (?, ?, ?, ?) IF NOT EXISTS",
+    issued: "SELECT details FROM {k}.issued WHERE hash IN ?",
+    scan_issued: "SELECT hash, until FROM {k}.issued WHERE token(hash) >= ? AND token(hash) <= ?",
+    forget_issued: "DELETE FROM {k}.issued WHERE hash = ? IF EXISTS",
+    hold_issued: "INSERT INTO {k}.issued_to (holder, hash, until) VALUES (?, ?, ?)",
+    issued_to: "SELECT hash FROM {k}.issued_to WHERE holder = ? AND hash > ? LIMIT ?",
+    scan_held: "SELECT holder, hash, until FROM {k}.issued_to \
+        WHERE token(holder) >= ? AND token(holder) <= ?",
+    release_issued: "DELETE FROM {k}.issued_to WHERE holder = ? AND hash = ?",
     purged_before: "SELECT purged_before FROM {k}.store WHERE only_one = 0",
     purge_begins: "UPDATE {k}.store SET purged_before = ? WHERE only_one = 0 IF purged_before = ?",
     hold: "UPDATE {k}.store USING TTL 60 SET purger = ? WHERE only_one = 1 IF purger = ?",

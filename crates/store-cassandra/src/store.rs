@@ -4,9 +4,9 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use scylla::statement::SerialConsistency;
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, LiftRecord, Listed,
-    RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
-    internal::merge, retention,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, IssuedToken, IssuedTokenPage, IssuedTokenStore,
+    KeyDigest, Lift, LiftRecord, Listed, RecordFilter, RecordPage, Records, Revocation, Store,
+    StoreError, TokenHash, UnixTime, Use, UseOutcome, internal::merge, retention,
 };
 
 use crate::{error::Failure, inner::Inner, log::Table, revocations::Order};
@@ -83,6 +83,10 @@ impl Store for CassandraStore {
     fn records(&self) -> Option<&dyn Records> {
         Some(self)
     }
+
+    fn issued_tokens(&self) -> Option<&dyn IssuedTokenStore> {
+        Some(self)
+    }
 }
 
 impl ChangeFeed for CassandraStore {
@@ -128,6 +132,32 @@ impl Records for CassandraStore {
         key: &'a KeyDigest,
     ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>> {
         Box::pin(self.0.last_lift(key))
+    }
+}
+
+/// In the order of the hashes.
+impl IssuedTokenStore for CassandraStore {
+    fn insert<'a>(&'a self, token: &'a IssuedToken) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.0.issue(token))
+    }
+
+    fn find<'a>(
+        &'a self,
+        hash: &'a TokenHash,
+    ) -> BoxFuture<'a, Result<Option<IssuedToken>, StoreError>> {
+        Box::pin(async move {
+            let found = self.0.issued(&[*hash]).await?;
+            Ok(found.into_iter().next().flatten())
+        })
+    }
+
+    fn page_of<'a>(
+        &'a self,
+        holder: &'a KeyDigest,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> BoxFuture<'a, Result<IssuedTokenPage, StoreError>> {
+        Box::pin(self.0.issued_to(holder, after, at_most.max(1)))
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) enum Position {
     Load(Vec<SeenEntry>, IndexPosition),
     /// A page of records.
     Records(IndexPosition),
+    /// A page of issued tokens, and the last hash in it.
+    Issued([u8; 32]),
 }
 
 impl Position {
@@ -77,6 +79,7 @@ impl Position {
             Self::Feed(seen) => seen.len() == tags,
             Self::Load(seen, position) => seen.len() == tags && is_in(position, USES + 1),
             Self::Records(position) => is_in(position, USES),
+            Self::Issued(_) => true,
         }
     }
 }
@@ -111,9 +114,11 @@ mod tests {
                 score: score.into_bytes(),
                 keys: keys.concat(),
             });
-        (seen, position, 0..3).prop_map(|(seen, position, kind)| match kind {
+        let all = (seen, position, any::<[u8; 32]>(), 0..4);
+        all.prop_map(|(seen, position, hash, kind)| match kind {
             0 => Position::Feed(seen),
             1 => Position::Load(seen, position),
+            2 => Position::Issued(hash),
             _ => Position::Records(IndexPosition {
                 index: 0,
                 ..position

@@ -32,7 +32,9 @@ impl Inner {
         let (seen, position) = match self.position(since)? {
             Some(Position::Feed(seen)) => return self.follow(seen).await,
             Some(Position::Load(seen, position)) => (seen, position),
-            Some(Position::Records(_)) => return Err(StoreError::ForeignCursor),
+            Some(Position::Records(_) | Position::Issued(_)) => {
+                return Err(StoreError::ForeignCursor);
+            }
             // Taken before the load: changes during it are read from here afterwards.
             None => (self.ends().await?, IndexPosition::default()),
         };

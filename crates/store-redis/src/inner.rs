@@ -32,7 +32,7 @@ pub(crate) struct Inner {
 
 impl Inner {
     pub(crate) fn tag(&self, key: &KeyDigest) -> usize {
-        tag_of(key, self.keys.len())
+        tag_of(key.as_bytes()[0], self.keys.len())
     }
 
     /// Returns how to trim the feed, if a write of so many entries shall trim it.
@@ -103,15 +103,20 @@ impl Inner {
             };
             let mut purged = ask("HEXISTS", &keys.uses);
             purged.arg("purged");
-            let counts = [ask("HLEN", &keys.listed), ask("HLEN", &keys.uses), purged];
+            let counts = [
+                ask("HLEN", &keys.listed),
+                ask("HLEN", &keys.uses),
+                ask("HLEN", &keys.issued),
+                purged,
+            ];
             self.client.each(tag, counts)
         });
         let counted = join_all(counted).await;
         let counted = counted.iter().flatten().filter_map(|counts| {
-            let [listed, uses, purged] = counts.as_slice() else {
+            let [listed, uses, issued, purged] = counts.as_slice() else {
                 return None;
             };
-            let all = number(listed)? + number(uses)?;
+            let all = number(listed)? + number(uses)? + number(issued)?;
             // Counted one after the other.
             Some(all.saturating_sub(number(purged)?))
         });

@@ -1,4 +1,4 @@
-//! Keeps revocations and uses of bearer tokens in Redis 6.2 or newer, or in Valkey: a
+//! Keeps revocations, uses and issued tokens in Redis 6.2 or newer, or in Valkey: a
 //! [`Store`](tower_revoke_core::Store) on one server, on a primary that Sentinel watches, or on a
 //! cluster.
 //!
@@ -28,6 +28,8 @@
 //!   take, return, revocation and lift is one script that also writes the feed: all of it happens, or
 //!   nothing. Uses that wait for the server go to it together; a batch of first uses of single-use
 //!   tokens costs one command of each kind.
+//! * **A token is issued once**, by one command on the server of its hash. In a cluster it is listed
+//!   under its subject and its grant by others, before it is acknowledged.
 //! * **A write is durable when the server says so.** With `appendonly yes` and `appendfsync always`,
 //!   an acknowledged write survives a crash of the server and of its machine. With `everysec`, a
 //!   crash of the machine loses about the last second. Without AOF, a restart loses everything since
@@ -66,7 +68,7 @@
 //!
 //! Hashes, sorted sets by expiry and a stream, under one hash tag `{prefix:number}`; a cluster has 16
 //! tags, chosen by the first byte of the key. Tokens and uses are stored as hashes; the keys of
-//! rules, and who revoked or lifted and why, are readable. A load reads the sorted sets and never scans the
+//! rules, who revoked or lifted and why, and what issued tokens mean (as JSON) are readable. A load reads the sorted sets and never scans the
 //! keyspace, and writes nothing. New uses are in the stream first; after some hundreds of them, and
 //! before a purge, they are added to their sorted set, where uses that expire together share a member.
 //!
@@ -88,6 +90,7 @@ mod cursor;
 mod error;
 mod feed;
 mod inner;
+mod issued;
 mod queue;
 mod records;
 mod scripts;

@@ -3,7 +3,6 @@
 use std::sync::LazyLock;
 
 use redis::{Cmd, Script, cmd};
-use tower_revoke_core::KeyDigest;
 
 /// A script, and the hash by which servers know it.
 pub(crate) struct Lua {
@@ -32,6 +31,8 @@ pub(crate) struct Scripts {
     pub(crate) return_use: Lua,
     pub(crate) revoke: Lua,
     pub(crate) purge: Lua,
+    pub(crate) issue: Lua,
+    pub(crate) hold: Lua,
     pub(crate) load: Lua,
     pub(crate) feed: Lua,
     pub(crate) takes_writes: Lua,
@@ -46,6 +47,8 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         return_use: Lua::of(&[prelude, include_str!("lua/return_use.lua")]),
         revoke: Lua::of(&[prelude, include_str!("lua/revoke.lua")]),
         purge: Lua::of(&[prelude, include_str!("lua/purge.lua")]),
+        issue: Lua::of(&[include_str!("lua/issue.lua")]),
+        hold: Lua::of(&[include_str!("lua/hold.lua")]),
         load: Lua::of(&[prelude, include_str!("lua/load.lua")]),
         feed: Lua::of(&[prelude, include_str!("lua/feed.lua")]),
         takes_writes: Lua::of(&[prelude, include_str!("lua/takes_writes.lua")]),
@@ -61,6 +64,8 @@ pub(crate) fn load_all() -> impl Iterator<Item = Cmd> {
         &all.return_use,
         &all.revoke,
         &all.purge,
+        &all.issue,
+        &all.hold,
         &all.load,
         &all.feed,
         &all.takes_writes,
@@ -93,6 +98,14 @@ pub(crate) struct Keys {
     /// A member has one or many keys that expire together. A key whose use was prolonged is in two
     /// members.
     pub(crate) uses_index: String,
+    /// Hash, hash of an issued token → its row.
+    pub(crate) issued: String,
+    /// Sorted set of these hashes by expiry.
+    pub(crate) issued_index: String,
+    /// Sorted set of places: a holder and the hash of one of its tokens.
+    pub(crate) holders: String,
+    /// The same by expiry.
+    pub(crate) holders_index: String,
     /// Stream of changes: those of one write, and a random stamp.
     pub(crate) feed: String,
     /// Hash: the layout, the id of the store, up to where the feed is trimmed, up to where its uses are
@@ -112,12 +125,16 @@ impl Keys {
             listed_index: key("listed-by-end"),
             lifted_index: key("lifted-by-end"),
             uses_index: key("uses-by-end"),
+            issued: key("issued"),
+            issued_index: key("issued-by-end"),
+            holders: key("holders"),
+            holders_index: key("holders-by-end"),
             feed: key("feed"),
             meta: key("meta"),
         }
     }
 
-    /// Returns all keys, in the order in which scripts take them.
+    /// Returns the keys that scripts take, in their order. Those of issued tokens follow for a purge.
     pub(crate) fn all(&self) -> [&str; 10] {
         [
             &self.uses,
@@ -132,9 +149,19 @@ impl Keys {
             &self.lifted_index,
         ]
     }
+
+    /// Returns the keys of issued tokens.
+    pub(crate) fn of_issued(&self) -> [&str; 4] {
+        [
+            &self.issued,
+            &self.issued_index,
+            &self.holders,
+            &self.holders_index,
+        ]
+    }
 }
 
-/// The tag of a key, out of so many.
-pub(crate) fn tag_of(key: &KeyDigest, tags: usize) -> usize {
-    usize::from(key.as_bytes()[0]) % tags
+/// The tag of a key or hash with this first byte, out of so many.
+pub(crate) fn tag_of(first: u8, tags: usize) -> usize {
+    usize::from(first) % tags
 }

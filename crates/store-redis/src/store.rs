@@ -5,9 +5,9 @@ use std::{fmt, sync::Arc};
 use futures_util::future::{join_all, try_join_all};
 use redis::{Cmd, Value, cmd};
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, LiftRecord, Listed,
-    RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
-    internal::merge, retention,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, IssuedToken, IssuedTokenPage, IssuedTokenStore,
+    KeyDigest, Lift, LiftRecord, Listed, RecordFilter, RecordPage, Records, Revocation, Store,
+    StoreError, TokenHash, UnixTime, Use, UseOutcome, internal::merge, retention,
 };
 
 use crate::{
@@ -96,6 +96,10 @@ impl Store for RedisStore {
     fn records(&self) -> Option<&dyn Records> {
         Some(self)
     }
+
+    fn issued_tokens(&self) -> Option<&dyn IssuedTokenStore> {
+        Some(self)
+    }
 }
 
 impl ChangeFeed for RedisStore {
@@ -157,6 +161,31 @@ impl Records for RedisStore {
         key: &'a KeyDigest,
     ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>> {
         Box::pin(self.0.last_lift(key))
+    }
+}
+
+impl IssuedTokenStore for RedisStore {
+    fn insert<'a>(&'a self, token: &'a IssuedToken) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.0.issue(token))
+    }
+
+    fn find<'a>(
+        &'a self,
+        hash: &'a TokenHash,
+    ) -> BoxFuture<'a, Result<Option<IssuedToken>, StoreError>> {
+        Box::pin(async move {
+            let found = self.0.issued(&[*hash]).await?;
+            Ok(found.into_iter().next().flatten())
+        })
+    }
+
+    fn page_of<'a>(
+        &'a self,
+        holder: &'a KeyDigest,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> BoxFuture<'a, Result<IssuedTokenPage, StoreError>> {
+        Box::pin(self.0.issued_to(holder, after, at_most.max(1)))
     }
 }
 
@@ -233,7 +262,9 @@ impl Inner {
 
     /// Returns how many entries were removed, and whether there are more.
     async fn purge(&self, tag: usize, before: UnixTime) -> Result<(u64, bool), Failure> {
-        let mut call = SCRIPTS.purge.on(&self.keys[tag].all());
+        let of = &self.keys[tag];
+        let keys: Vec<_> = of.all().into_iter().chain(of.of_issued()).collect();
+        let mut call = SCRIPTS.purge.on(&keys);
         call.arg(&self.keep)
             .arg(&wire::time(before)[..])
             .arg(PURGED_AT_ONCE);

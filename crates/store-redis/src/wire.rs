@@ -22,6 +22,14 @@ pub(crate) fn till(until: Option<UnixTime>) -> [u8; 9] {
     bytes
 }
 
+/// An expiry as the score of an index.
+pub(crate) fn score(until: Option<UnixTime>) -> String {
+    match until {
+        Some(until) => until.as_secs().min(LAST_SCORE).to_string(),
+        None => "+inf".to_owned(),
+    }
+}
+
 /// The value of a token after its first use.
 fn first(use_: &Use) -> [u8; 33] {
     let mut bytes = [0; 33];

@@ -52,13 +52,10 @@ impl Keyspace {
 impl Fixture for Keyspace {
     type Store = CassandraStore;
 
-    const LACKS: &'static [(Ability, &'static str)] = &[
-        (
-            Ability::Push,
-            "Cassandra has no notifications of writes; followers poll",
-        ),
-        (Ability::IssuedTokens, "it keeps revocations and uses only"),
-    ];
+    const LACKS: &'static [(Ability, &'static str)] = &[(
+        Ability::Push,
+        "Cassandra has no notifications of writes; followers poll",
+    )];
 
     async fn empty(_: Clock) -> Self {
         Self::new(SharedCassandra::named()).await

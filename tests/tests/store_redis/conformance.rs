@@ -32,9 +32,6 @@ struct Alone {
 impl Fixture for Single {
     type Store = RedisStore;
 
-    const LACKS: &'static [(Ability, &'static str)] =
-        &[(Ability::IssuedTokens, "it keeps revocations and uses only")];
-
     async fn empty(_: Clock) -> Self {
         Self {
             server: Server::Unharmed(Box::new(SharedRedis::start().await)),
@@ -111,7 +108,6 @@ impl Fixture for Clustered {
     type Store = RedisStore;
 
     const LACKS: &'static [(Ability, &'static str)] = &[
-        (Ability::IssuedTokens, "it keeps revocations and uses only"),
         (Ability::Restart, "asked of one server"),
         (Ability::Outage, "asked of one server"),
         (Ability::Freeze, "asked of one server"),

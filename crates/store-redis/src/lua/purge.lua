@@ -35,6 +35,18 @@ for _, key in ipairs(page_of(lifted_index)) do
   call('ZREM', lifted_index, key)
 end
 
+-- Those of issued tokens come last.
+local issued, issued_index, holders, holders_index = unpack(KEYS, 11)
+for _, hash in ipairs(page_of(issued_index)) do
+  call('HDEL', issued, hash)
+  call('ZREM', issued_index, hash)
+  went = went + 1
+end
+for _, place in ipairs(page_of(holders_index)) do
+  call('ZREM', holders, place)
+  call('ZREM', holders_index, place)
+end
+
 local seen = 0
 
 -- Whether all of the token's uses were removed.
