@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderValue;
+use serde::Serialize;
 use serde_json::Value;
 use tower_layer::Layer;
 use tower_revoke_core::{Clock, GrpcRejections, Rejection, RejectionFormat, TokenVerifier};
@@ -231,6 +232,36 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
         body: impl Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync + 'static,
     ) -> Self {
         self.reformat(|format| format.body(body))
+    }
+
+    /// Replaces the body of rejections by the JSON of a value, with the content type
+    /// `application/json`; otherwise as [`rejection_body`](Self::rejection_body). A value that can't be
+    /// serialized leaves the body as it is by default.
+    ///
+    /// # Examples
+    /// ```
+    /// # use tower_revoke_core::TokenVerifier;
+    /// use serde::Serialize;
+    /// use tower_revoke_bearer::RequireBearerLayer;
+    ///
+    /// #[derive(Serialize)]
+    /// struct Problem {
+    ///     code: &'static str,
+    ///     message: String,
+    /// }
+    ///
+    /// # fn layers(tokens: impl TokenVerifier) {
+    /// let layer = RequireBearerLayer::new(tokens).rejection_json(|rejection| Problem {
+    ///     code: rejection.reason().label(),
+    ///     message: rejection.to_string(),
+    /// });
+    /// # }
+    /// ```
+    pub fn rejection_json<T: Serialize>(
+        self,
+        value: impl Fn(&Rejection) -> T + Send + Sync + 'static,
+    ) -> Self {
+        self.reformat(|format| format.json(value))
     }
 
     /// Sets which requests are rejected in gRPC form. Defaults to [`GrpcRejections::Auto`].

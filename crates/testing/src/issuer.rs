@@ -17,7 +17,8 @@ use pem::Pem;
 use serde_json::{Map, Value, json};
 use tower_revoke_core::Clock;
 
-use self::key::{TestKey, random_text};
+use self::key::TestKey;
+pub(crate) use self::key::random_text;
 pub use self::{key::TestAlgorithm, token::TestToken};
 
 /// An issuer of JWTs that generates its own keys.

@@ -3,6 +3,7 @@
 //! | to | use |
 //! |---|---|
 //! | sign tokens, publish, rotate and withdraw keys | [`TestIssuer`] |
+//! | make the caller of a handler that a test calls directly | [`authenticated`] |
 //! | script a response body, frame by frame | [`ScriptedBody`], [`Gate`] |
 //! | check that a layer honors the contract of `poll_ready` | [`readiness_conformance`] |
 //! | make a store fail, hang or answer late | [`ScriptedStore`], [`Behavior`] |
@@ -11,6 +12,7 @@
 //! | check a store against the contract of `Store` | [`store_conformance!`], [`conformance`] |
 
 mod body;
+mod caller;
 pub mod conformance;
 mod error_report;
 mod issuer;
@@ -24,6 +26,7 @@ mod store;
 pub use self::rounds::rounds;
 pub use self::{
     body::{Gate, ScriptedBody},
+    caller::authenticated,
     error_report::error_report,
     issuer::{TestAlgorithm, TestIssuer, TestToken},
     log::RecordedLog,

@@ -126,7 +126,12 @@ impl Case {
     fn read(input: &[u8]) -> Self {
         let mut bytes = input.iter().copied();
         let mut next = || usize::from(bytes.next().unwrap_or_default());
-        let versions = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2];
+        let versions = [
+            Version::HTTP_10,
+            Version::HTTP_11,
+            Version::HTTP_2,
+            Version::HTTP_3,
+        ];
         let (method, flags) = (next(), next());
         let length = |byte: usize| byte as u64 % 24;
         let lengths = match flags % 4 {
@@ -142,8 +147,8 @@ impl Case {
                 2 | 4 => Method::POST,
                 _ => Method::GET,
             },
-            version: versions[method / 5 % 3],
-            answered_version: versions[method / 15 % 3],
+            version: versions[method / 5 % 4],
+            answered_version: versions[method / 20 % 4],
             status: match flags / 4 % 8 {
                 0 => StatusCode::NO_CONTENT,
                 1 => StatusCode::RESET_CONTENT,
@@ -217,7 +222,7 @@ impl Case {
     }
 
     fn is_grpc_stream(&self) -> bool {
-        self.is_grpc && self.version == Version::HTTP_2
+        self.is_grpc && self.version >= Version::HTTP_2
     }
 
     /// The length after which a client stops reading (RFC 9110 §8.6). Without the header, hyper

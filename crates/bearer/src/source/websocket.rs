@@ -130,6 +130,12 @@ mod tests {
                 SEC_WEBSOCKET_VERSION,
                 false,
             ),
+            (
+                Method::CONNECT,
+                Version::HTTP_3,
+                SEC_WEBSOCKET_VERSION,
+                true,
+            ),
             (Method::CONNECT, Version::HTTP_2, UPGRADE, false),
         ] {
             let mut request = request(method, version, header);

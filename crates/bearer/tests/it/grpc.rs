@@ -6,8 +6,12 @@ use http_body::Body;
 use super::support::*;
 
 fn grpc(content_type: &str, token: &str) -> Request<()> {
+    grpc_over(Version::HTTP_2, content_type, token)
+}
+
+fn grpc_over(version: Version, content_type: &str, token: &str) -> Request<()> {
     let request = Request::post("/orders.Orders/List")
-        .version(Version::HTTP_2)
+        .version(version)
         .header("content-type", content_type)
         .header("authorization", format!("Bearer {token}"));
     build(request)
@@ -22,12 +26,14 @@ async fn grpc_rejections_are_trailers_only() {
         (layer(), "unavailable", "14"),
     ] {
         for content_type in ["application/grpc", "application/grpc+proto"] {
-            let answer = call(&layer, grpc(content_type, token)).await;
-            assert_eq!(answer.status(), 200);
-            assert_eq!(answer.headers()["grpc-status"], status);
-            assert_eq!(answer.headers()["content-type"], "application/grpc");
-            assert!(answer.body().is_end_stream());
-            assert!(seen(&answer).is_none());
+            for version in [Version::HTTP_2, Version::HTTP_3] {
+                let answer = call(&layer, grpc_over(version, content_type, token)).await;
+                assert_eq!(answer.status(), 200);
+                assert_eq!(answer.headers()["grpc-status"], status);
+                assert_eq!(answer.headers()["content-type"], "application/grpc");
+                assert!(answer.body().is_end_stream());
+                assert!(seen(&answer).is_none());
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt};
 use tower_revoke_core::{Authenticated, Rejection};
 
@@ -193,6 +194,33 @@ async fn every_rejection_has_cache_control_no_store() {
         let answer = call(&layer(), request).await;
         assert_eq!(answer.headers()["cache-control"], "no-store");
     }
+}
+
+async fn body(answer: Answer) -> String {
+    let whole = answer.into_body().collect().await.expect("a body");
+    String::from_utf8(whole.to_bytes().into()).expect("text")
+}
+
+#[tokio::test]
+async fn the_body_can_be_any_value() {
+    let layer = layer().rejection_json(|rejection| {
+        (
+            rejection.reason().label(),
+            rejection.reason().status().as_u16(),
+        )
+    });
+    let answer = call(&layer, bearer("bad")).await;
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    assert!(challenge(&answer).contains("invalid_token"));
+    assert_eq!(body(answer).await, r#"["bad_signature",401]"#);
+}
+
+#[tokio::test]
+async fn a_value_that_is_no_json_leaves_the_default_body() {
+    let no_key = || std::collections::HashMap::from([([0_u8], 1)]);
+    let answer = call(&layer().rejection_json(move |_| no_key()), bearer("bad")).await;
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    assert!(body(answer).await.contains("bad_signature"));
 }
 
 #[tokio::test]

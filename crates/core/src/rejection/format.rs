@@ -14,6 +14,7 @@ use http::{
 };
 use http_body_util::Full;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::Serialize;
 use serde_json::json;
 
 use super::{Rejection, log::RejectionLog};
@@ -122,6 +123,25 @@ impl RejectionFormat {
     ) -> Self {
         self.body = Some(Arc::new(body));
         self
+    }
+
+    /// Replaces the body by the JSON of a value, with the content type `application/json`; otherwise
+    /// as [`body`](Self::body). A value that can't be serialized leaves the body as it is by default.
+    #[must_use]
+    pub fn json<T: Serialize>(
+        self,
+        value: impl Fn(&Rejection) -> T + Send + Sync + 'static,
+    ) -> Self {
+        self.body(
+            move |rejection| match serde_json::to_vec(&value(rejection)) {
+                Ok(json) => (HeaderValue::from_static("application/json"), json.into()),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::debug!(error, "the body of a rejection can't be serialized");
+                    problem(rejection)
+                }
+            },
+        )
     }
 
     /// Sets which requests are rejected in gRPC form. Defaults to [`GrpcRejections::Auto`].

@@ -207,7 +207,13 @@ fn a_grpc_content_type_alone_does_not_move_the_end() {
     let grpc = || file().header(GRPC.0, GRPC.1);
     let body = || ScriptedBody::new().data("hello");
 
-    for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
+    let versions = [
+        Version::HTTP_10,
+        Version::HTTP_11,
+        Version::HTTP_2,
+        Version::HTTP_3,
+    ];
+    for version in versions {
         let actual = ending(call(version), file(), body());
         assert_eq!(actual, Ending::AfterBytes(5), "{version:?}");
     }
@@ -221,10 +227,10 @@ fn a_grpc_content_type_alone_does_not_move_the_end() {
         ending(call(Version::HTTP_11), grpc(), body()),
         Ending::AfterBytes(5)
     );
-    assert_eq!(
-        ending(call(Version::HTTP_2), grpc(), body()),
-        Ending::WithBody
-    );
+    for version in [Version::HTTP_2, Version::HTTP_3] {
+        let actual = ending(call(version), grpc(), body());
+        assert_eq!(actual, Ending::WithBody, "{version:?}");
+    }
     // Nor with another method than POST.
     let get = call(Version::HTTP_2).method("GET");
     assert_eq!(ending(get, grpc(), body()), Ending::AfterBytes(5));
@@ -239,6 +245,7 @@ fn trap_25_a_response_of_http_1_0_without_a_length_ends_with_its_head() {
         (Version::HTTP_11, Version::HTTP_11, Ending::WithBody),
         (Version::HTTP_10, Version::HTTP_11, Ending::WithHead),
         (Version::HTTP_2, Version::HTTP_10, Ending::WithBody),
+        (Version::HTTP_3, Version::HTTP_10, Ending::WithBody),
     ] {
         let actual = ending(
             Request::get("/").version(request),

@@ -62,7 +62,7 @@ async fn frames_hints_and_trailers_are_unchanged() {
         },
         |_| ScriptedBody::new().data("abc").hint(5).fail(),
     ];
-    for version in [Version::HTTP_11, Version::HTTP_2] {
+    for version in [Version::HTTP_11, Version::HTTP_2, Version::HTTP_3] {
         for (number, body) in bodies.iter().enumerate() {
             let mut request = upload(5, body(trailers()));
             *request.version_mut() = version;

@@ -9,7 +9,7 @@ use crate::support::{Upload, upload};
 
 #[tokio::test]
 async fn trap_09_readiness_is_kept_while_uploads_are_drained() {
-    for version in [Version::HTTP_11, Version::HTTP_2] {
+    for version in [Version::HTTP_11, Version::HTTP_2, Version::HTTP_3] {
         let layer = layer_fn(|inner: ReadinessService<ScriptedBody>| {
             // The inner service doesn't get the upload, and responds early.
             let drop_body = |request: Request<Upload>| request.map(|_| ScriptedBody::new());

@@ -43,6 +43,8 @@ async fn rfc9112_3_2_a_request_names_one_host() {
         (Version::HTTP_2, "http://a/", &[], 200),
         (Version::HTTP_2, "http://a/", &[("host", "a")], 200),
         (Version::HTTP_2, "http://a/", &[("host", "b")], 400),
+        (Version::HTTP_3, "http://a/", &[], 200),
+        (Version::HTTP_3, "http://a/", &[("host", "b")], 400),
     ] {
         let status = status(request(version, uri, headers)).await;
         assert_eq!(status, expected, "{version:?} {uri} {headers:?}");

@@ -108,6 +108,7 @@ async fn rfc9110_7_6_3_each_hop_adds_itself_with_the_received_version() {
         (Version::HTTP_10, "1.0 edge"),
         (Version::HTTP_11, "1.1 edge"),
         (Version::HTTP_2, "2 edge"),
+        (Version::HTTP_3, "3 edge"),
     ] {
         let before = sent(request(version, &[("via", "1.1 further")], empty())).await;
         assert_eq!(before.version(), Version::HTTP_11);
@@ -150,6 +151,8 @@ async fn rfc9113_8_2_3_cookie_lines_of_http_2_become_one() {
     let cookies = [("cookie", "a=1"), ("cookie", "b=2")];
     let sent = sent_lines(Version::HTTP_2, &cookies, empty()).await;
     assert_eq!(sent, ["cookie: a=1; b=2", "via: 2 edge"]);
+    let sent = sent_lines(Version::HTTP_3, &cookies, empty()).await;
+    assert_eq!(sent, ["cookie: a=1; b=2", "via: 3 edge"]);
     let sent = sent_lines(Version::HTTP_11, &cookies, empty()).await;
     assert_eq!(sent, ["cookie: a=1", "cookie: b=2", "via: 1.1 edge"]);
 }

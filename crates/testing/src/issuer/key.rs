@@ -197,7 +197,7 @@ fn spki(key: &impl AsDer<PublicKeyX509Der<'static>>) -> Vec<u8> {
     key.as_der().expect(GENERATED).as_ref().to_vec()
 }
 
-pub(super) fn random_text(bytes: usize) -> String {
+pub(crate) fn random_text(bytes: usize) -> String {
     let mut random = vec![0; bytes];
     fill_random(&mut random);
     BASE64_URL_SAFE_NO_PAD.encode(random)
