@@ -85,9 +85,10 @@ impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
     where
         S: Service<Request<B>>,
     {
+        let policy = &self.shared.policy;
+        let answer = policy.despite_the_list(answer, token.as_ref());
         // A layer that only observes admits a rejected token too, which needs no second verdict.
         let to_verify_again = token.clone().filter(|_| answer.is_ok());
-        let policy = &self.shared.policy;
         match policy.admit(answer.map(Some), token, self.request.extensions_mut()) {
             Ok(head) => self.head = Some(head),
             Err(rejection) => {

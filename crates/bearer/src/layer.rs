@@ -1,6 +1,6 @@
 //! The layer and its settings.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -12,7 +12,7 @@ use tower_revoke_core::{Clock, GrpcRejections, Rejection, RejectionFormat, Token
 use crate::{
     ProtectedResourceMetadata, RequireBearer, ResourceError,
     metadata::Resource,
-    policy::{Mode, Policy},
+    policy::{Mode, OnListError, Policy},
     requirement::Requirement,
 };
 
@@ -64,15 +64,50 @@ impl<V: TokenVerifier> RequireBearerLayer<V> {
 
     /// Rejects no request, for a service that is being migrated to authentication.
     ///
-    /// A request that would have been rejected is logged at level `INFO` with the reason, and
-    /// passed on without `Authenticated`. That includes malformed credentials, a token that can't
+    /// A request that would have been rejected is logged at level `INFO` with the reason,
+    /// [counted](Self::not_enforced), and passed on without `Authenticated`. That includes malformed credentials, a token that can't
     /// be checked now, and one that lacks a required scope or claim. So `Authenticated` still
     /// implies that all requirements of this layer are met.
     ///
-    /// Inner layers and extractors, such as [`RequireClaimsLayer`](crate::RequireClaimsLayer) and
-    /// `UseLimitLayer`, still reject. Replaces [`optional`](Self::optional).
+    /// Inner layers and extractors, such as [`RequireClaimsLayer`](crate::RequireClaimsLayer), still
+    /// reject, unless they observe too. Replaces [`optional`](Self::optional).
     pub fn observe(self) -> Self {
         self.with(|policy| policy.mode = Mode::Observe)
+    }
+
+    /// Sets what becomes of a request while the revocation list can't answer. Defaults to
+    /// [`OnListError::Reject`].
+    ///
+    /// [`OnListError::Admit`] keeps a service up while the store of its list is down, at this price:
+    ///
+    /// - **A token that was revoked or spent is accepted**, unless this node knows of it: what it has
+    ///   seen revoked is still rejected, and so is what its mirror lists. Everything else, such as
+    ///   the form, signature, claims and scopes of the token, is checked as always.
+    /// - A new token still waits for the list, for up to the list's `store_timeout`.
+    /// - Uses can't be taken: `UseLimitLayer` and `Authenticated::take_use` still reject with 503.
+    ///
+    /// Each such request is [counted](Self::not_enforced), and logged at level `WARN`, once a minute
+    /// with the number since the line before. A request with several token cookies is rejected all
+    /// the same, since one of them may be a revoked one.
+    ///
+    /// ```
+    /// # use tower_revoke_core::TokenVerifier;
+    /// use tower_revoke_bearer::{OnListError, RequireBearerLayer};
+    ///
+    /// # fn layers(tokens: impl TokenVerifier) {
+    /// let layer = RequireBearerLayer::new(tokens).on_list_error(OnListError::Admit);
+    /// # }
+    /// ```
+    pub fn on_list_error(self, choice: OnListError) -> Self {
+        self.with(|policy| policy.on_list_error = choice)
+    }
+
+    /// Returns how many requests passed that would have been rejected, by the
+    /// [label](tower_revoke_core::Reason::label) of the reason: those that this layer, or one inside
+    /// of it, only observed, and those that were admitted although the list
+    /// [could not answer](Self::on_list_error), as `unavailable`. Clones share the counts.
+    pub fn not_enforced(&self) -> BTreeMap<&'static str, u64> {
+        self.policy.format.not_enforced()
     }
 
     /// Requires a scope. Repeated calls require all scopes. Each call takes one scope, without

@@ -97,5 +97,6 @@ pub use self::{
     future::RequireBearerFuture,
     layer::RequireBearerLayer,
     metadata::{ProtectedResourceMetadata, ResourceError},
+    policy::OnListError,
     service::RequireBearer,
 };

@@ -15,6 +15,7 @@ use crate::{metadata::Resource, requirement::Requirement, source::Sources};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) mode: Mode,
+    pub(crate) on_list_error: OnListError,
     pub(crate) sources: Sources,
     pub(crate) requirement: Requirement,
     pub(crate) resource: Option<Resource>,
@@ -30,7 +31,38 @@ pub(crate) enum Mode {
     Observe,
 }
 
+/// What becomes of a request whose token is valid as far as is known, while the revocation list can't
+/// answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnListError {
+    /// The request is rejected with 503.
+    #[default]
+    Reject,
+    /// The request is admitted, logged and counted. See
+    /// [`RequireBearerLayer::on_list_error`](crate::RequireBearerLayer::on_list_error) for what that
+    /// costs.
+    Admit,
+}
+
 impl Policy {
+    /// Admits the token of which only the list can't say whether it was revoked, if so configured. An
+    /// answer about several tokens names none.
+    pub(crate) fn despite_the_list(
+        &self,
+        answer: Result<Authenticated, Rejection>,
+        token: Option<&BearerToken>,
+    ) -> Result<Authenticated, Rejection> {
+        let admits = token.is_some() && self.on_list_error == OnListError::Admit;
+        answer.or_else(|rejection| match rejection.unchecked_token() {
+            Some(unchecked) if admits => {
+                internal::log_admitted(&self.format, &rejection);
+                Ok(Authenticated::new(unchecked.clone()))
+            }
+            _ => Err(rejection),
+        })
+    }
+
     /// Admits a request with this token, with or without a caller in its extensions, or returns why
     /// not. `Ok(None)`: no token came. The guard is to be dropped when the head of the response
     /// passes.
@@ -42,7 +74,7 @@ impl Policy {
     ) -> Result<internal::HeadGuard, Rejection> {
         let caller = match self.caller(answer, extensions) {
             Err(rejection) if self.mode == Mode::Observe => {
-                internal::log_not_enforced(&self.format, &rejection);
+                internal::log_observed(&self.format, &rejection);
                 None
             }
             caller => caller?,

@@ -85,7 +85,10 @@ where
                 Some(Ok(caller)) => (Ok(Some(caller)), Some(token)),
                 answer => match (check_characters(&token), answer) {
                     (Err(malformed), _) => (Err(malformed.into()), None),
-                    (Ok(()), Some(answer)) => (answer.map(Some), Some(token)),
+                    (Ok(()), Some(answer)) => {
+                        let answer = policy.despite_the_list(answer, Some(&token));
+                        (answer.map(Some), Some(token))
+                    }
                     (Ok(()), None) => {
                         return self.verify_later(request, in_query, Asked::One(token));
                     }

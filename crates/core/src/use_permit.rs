@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 
 use crate::{
-    Authenticated, Rejection, StoreError, bearer_context::ResponseHead, internal::PreparedUse,
+    Authenticated, Rejection, StoreError,
+    bearer_context::ResponseHead,
+    internal::{PreparedUse, list_of},
 };
 
 impl<C> Authenticated<C> {
@@ -54,7 +56,8 @@ impl<C> Authenticated<C> {
         &self,
         limit: NonZeroU32,
     ) -> impl Future<Output = Result<UsePermit, Rejection>> + Send + use<C> {
-        let prepared = PreparedUse::new(self.token(), limit);
+        let token = self.token();
+        let prepared = list_of(token).and_then(|list| PreparedUse::new(token, list.clone(), limit));
         let head = self.response_head();
         async move {
             let prepared = prepared?;

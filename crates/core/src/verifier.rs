@@ -30,8 +30,10 @@ use crate::{Authenticated, BearerToken, ReadyError, Rejection};
 ///         let id = TokenId::of_opaque("sessions", &TokenHash::of(token.as_bytes()));
 ///         let token = VerifiedToken::new(id, claims.clone(), std::time::Duration::ZERO)
 ///             .with_revocations(self.list.clone())?;
-///         match self.list.status(&token).await? {
-///             TokenStatus::Valid => Ok(Authenticated::new(Arc::new(token))),
+///         let token = Arc::new(token);
+///         let status = self.list.status(&token).await;
+///         match status.map_err(|error| Rejection::list_unavailable(&token, error))? {
+///             TokenStatus::Valid => Ok(Authenticated::new(token)),
 ///             TokenStatus::Revoked => Err(Reason::Revoked.into()),
 ///             TokenStatus::Spent => Err(Reason::Spent.into()),
 ///         }

@@ -18,6 +18,7 @@ use tower_revoke_core::{
 use tower_service::Service;
 
 use crate::{
+    UseLimitLayer,
     commit::Commit,
     pending::PendingCall,
     use_limit::{TakeUse, TakenUse},
@@ -50,6 +51,7 @@ pin_project! {
         Taking {
             #[pin]
             take: TakeUse,
+            config: Arc<UseLimitLayer>,
             // Until it is called.
             ready: Option<(S, Request<ReqBody>)>,
         },
@@ -116,10 +118,19 @@ where
         }
     }
 
-    pub(crate) fn taking(take: TakeUse, ready: S, request: Request<ReqBody>) -> Self {
+    pub(crate) fn taking(
+        take: TakeUse,
+        config: Arc<UseLimitLayer>,
+        ready: S,
+        request: Request<ReqBody>,
+    ) -> Self {
         let ready = Some((ready, request));
         Self {
-            state: State::Taking { take, ready },
+            state: State::Taking {
+                take,
+                config,
+                ready,
+            },
         }
     }
 }
@@ -176,13 +187,24 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProj::Taking { take, ready } => {
+                StateProj::Taking {
+                    take,
+                    config,
+                    ready,
+                } => {
                     let taken = ready!(take.poll(cx));
                     let (mut service, request) = ready.take().expect(POLLED_AFTER_COMPLETION);
-                    match taken {
-                        Ok(taken) => State::Calling {
+                    let cost = match taken {
+                        Ok(taken) => Ok(Cost::Use(taken)),
+                        Err(rejection) => match config.settings.enforced(rejection, &request) {
+                            None => Ok(Cost::Nothing),
+                            Some(rejection) => Err(rejection),
+                        },
+                    };
+                    match cost {
+                        Ok(cost) => State::Calling {
                             call: service.call(request),
-                            cost: Cost::Use(taken),
+                            cost,
                         },
                         Err(rejection) => State::Done {
                             output: RejectionContext::of(&request).reject(rejection),

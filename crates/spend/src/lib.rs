@@ -41,6 +41,10 @@
 //! [`OnStoreError::Deliver`] was chosen. In either case the work goes on, for which
 //! [capacity](PendingRevocations) was reserved before the call.
 //!
+//! # Rolling it out
+//! With [`observe`](UseLimitLayer::observe) a layer rejects nobody and spends nothing: it logs and counts
+//! what it would reject, by what it has seen in this process.
+//!
 //! # What is not covered
 //! A revocation does not end a stream that was admitted before. An automatic retry outside of a layer
 //! finds its token spent; one inside keeps its use.
@@ -51,6 +55,7 @@
 mod commit;
 mod condition;
 mod future;
+mod ledger;
 mod notice;
 mod outcome_rule;
 mod pending;

@@ -4,12 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use http::{Method, Request};
 use tower_revoke_core::{
-    Authenticated, PathAllowances, Reason, Rejection, RemoteRevocation, VerifiedToken,
-    internal::OutageLog, read_path_as_written, read_request_path,
+    Authenticated, PathAllowances, Reason, Rejection, RejectionFormat, RemoteRevocation,
+    Revocations, VerifiedToken,
+    internal::{OutageLog, list_of, log_observed},
+    read_path_as_written, read_request_path,
 };
 
 use crate::{
     Condition, ConditionRequest, PendingRevocations,
+    ledger::Ledger,
     notice::{Notice, Servers},
     outcome_rule::OutcomeRule,
     pending::Reservation,
@@ -24,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) commit_timeout: Duration,
     pub(crate) pending: PendingRevocations,
     pub(crate) servers: Servers,
+    /// Takes the place of each token's list in a layer that only observes.
+    observed: Option<Arc<dyn Revocations>>,
     /// Limits what is logged while writes to the list fail.
     pub(crate) outage: Arc<OutageLog>,
 }
@@ -37,6 +42,7 @@ impl Default for Settings {
             commit_timeout: Duration::from_secs(2),
             pending: PendingRevocations::default(),
             servers: Arc::new([]),
+            observed: None,
             outage: Arc::default(),
         }
     }
@@ -108,6 +114,20 @@ macro_rules! shared_setters {
                 self
             }
 
+            /// Rejects no request and spends nothing, for a service that is to get this layer.
+            ///
+            /// A request that would have been rejected is logged at level `INFO` with the reason,
+            /// counted by the bearer layer around it (`RequireBearerLayer::not_enforced`), and
+            /// passed on. Neither the token's list nor an authorization server is asked or told.
+            ///
+            /// Uses and ended tokens are remembered in this process only, for up to 100,000 tokens, and
+            /// by this layer and its clones: put clones of one layer on several routes. So a token that
+            /// was used up on another node, or before a restart, is not noticed.
+            pub fn observe(mut self) -> Self {
+                self.settings.observe();
+                self
+            }
+
             /// Revokes the token at an authorization server too, when it is revoked or its last use
             /// is spent here.
             #[doc(alias = "rfc7009")]
@@ -135,6 +155,33 @@ impl Settings {
     pub(crate) fn add_server(&mut self, server: Arc<dyn RemoteRevocation>) {
         let others = self.servers.iter().cloned();
         self.servers = others.chain([server]).collect();
+    }
+
+    pub(crate) fn observe(&mut self) {
+        self.observed.get_or_insert_with(|| Arc::new(Ledger::new()));
+    }
+
+    pub(crate) fn is_observing(&self) -> bool {
+        self.observed.is_some()
+    }
+
+    /// Returns the rejection that the layer enforces. One that it only observes is logged and counted.
+    pub(crate) fn enforced<B>(
+        &self,
+        rejection: Rejection,
+        request: &Request<B>,
+    ) -> Option<Rejection> {
+        if self.is_observing() {
+            log_observed(&RejectionFormat::of(request.extensions()), &rejection);
+            return None;
+        }
+        Some(rejection)
+    }
+
+    /// Returns the list on which a token is spent: its own, unless the layer only observes.
+    pub(crate) fn list_of(&self, token: &VerifiedToken) -> Result<Arc<dyn Revocations>, Rejection> {
+        let own = list_of(token)?;
+        Ok(self.observed.as_ref().unwrap_or(own).clone())
     }
 
     /// Returns the token that the call spends; `None` if the call doesn't spend.
@@ -181,6 +228,10 @@ impl Settings {
     ) -> Result<(Reservation, Option<Box<Notice>>), Rejection> {
         let reservation = self.pending.reserve(token.holder());
         let reservation = reservation.map_err(|rejection| rejection.token(token.id()))?;
-        Ok((reservation, Notice::reserve(&self.servers, request, token)?))
+        let notice = match self.is_observing() {
+            true => None,
+            false => Notice::reserve(&self.servers, request, token)?,
+        };
+        Ok((reservation, notice))
     }
 }

@@ -5,7 +5,7 @@ pub mod guide;
 #[cfg(feature = "bearer")]
 #[doc(inline)]
 pub use tower_revoke_bearer::{
-    ProtectedResourceMetadata, RequireBearer, RequireBearerFuture, RequireBearerLayer,
+    OnListError, ProtectedResourceMetadata, RequireBearer, RequireBearerFuture, RequireBearerLayer,
     RequireClaims, RequireClaimsLayer, ResourceError,
 };
 #[cfg(feature = "axum-08")]

@@ -8,6 +8,7 @@ mod grpc;
 mod log;
 mod metadata;
 mod modes;
+mod on_list_error;
 mod readiness;
 mod requirements;
 mod rfc6750;

@@ -16,8 +16,8 @@ use serde_json::json;
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 use tower_revoke_bearer::RequireBearerLayer;
 use tower_revoke_core::{
-    Authenticated, BearerToken, Claims, Reason, Rejection, RejectionBody, TokenId, TokenVerifier,
-    VerifiedToken,
+    Authenticated, BearerToken, Claims, Reason, Rejection, RejectionBody, StoreError, TokenId,
+    TokenVerifier, VerifiedToken,
 };
 use tower_revoke_testing::Gate;
 
@@ -50,6 +50,7 @@ impl Tokens {
         match token.as_str() {
             "ann" => Ok(ann()),
             "unavailable" => Err(Reason::Unavailable.into()),
+            "unlisted" => Err(Rejection::list_unavailable(ann().token(), down())),
             other => {
                 let known = ALL_REASONS.iter().find(|(token, _)| *token == other);
                 Err(known
@@ -58,6 +59,10 @@ impl Tokens {
             }
         }
     }
+}
+
+fn down() -> StoreError {
+    StoreError::Unavailable("down".into())
 }
 
 pub(crate) fn ann() -> Authenticated {

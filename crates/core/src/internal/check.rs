@@ -36,7 +36,7 @@ pub async fn checked_caller(
         (None, Some(list)) => list
             .status(&token)
             .await
-            .map_err(|error| Rejection::from(error).token(token.id()))?,
+            .map_err(|error| Rejection::list_unavailable(&token, error))?,
         (None, None) => TokenStatus::Valid,
     };
     caller(token, status)

@@ -36,7 +36,7 @@ pub use crate::{
     bearer_context::{ForwardingForbidden, HeadGuard, head_guard},
     claims::claims_without_names,
     path::decode_unreserved,
-    rejection::{log_not_enforced, respond},
+    rejection::{log_admitted, log_observed, respond},
     revocation::WHENEVER_ISSUED,
     token::{check_characters, read_unchecked},
     verified_token::{cached_status, further_keys, note, verified_token_of},

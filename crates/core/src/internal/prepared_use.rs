@@ -14,12 +14,15 @@ pub struct PreparedUse {
 }
 
 impl PreparedUse {
-    /// Makes a use of `token`, which has `limit` uses.
+    /// Makes a use of `token`, which has `limit` uses, to be taken from `list`.
     ///
     /// # Errors
-    /// If the token's verifier has no list, or the system provides no random bytes.
-    pub fn new(token: &VerifiedToken, limit: NonZeroU32) -> Result<Self, Rejection> {
-        let list = list_of(token)?.clone();
+    /// If the system provides no random bytes.
+    pub fn new(
+        token: &VerifiedToken,
+        list: Arc<dyn Revocations>,
+        limit: NonZeroU32,
+    ) -> Result<Self, Rejection> {
         let mut id = [0; 16];
         getrandom::fill(&mut id)
             .map_err(|error| Rejection::new(Reason::Unavailable).source(error))?;

@@ -1,6 +1,7 @@
 //! The response of a rejection.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, LazyLock},
     time::Duration,
@@ -180,6 +181,13 @@ impl RejectionFormat {
         context.map_or_else(|| SHARED.clone(), |context| context.format().clone())
     }
 
+    /// Returns how many requests passed that would have been rejected, by the
+    /// [label](crate::Reason::label) of the reason: those that a layer in this format only observed,
+    /// and those that it admitted although the list could not answer.
+    pub fn not_enforced(&self) -> BTreeMap<&'static str, u64> {
+        self.log.not_enforced()
+    }
+
     /// Returns the response that rejects a request, of which this is the head.
     ///
     /// The rejection is logged, and put into the response's extensions.
@@ -307,9 +315,14 @@ pub fn respond(
     format.respond_in(rejection, in_grpc_form)
 }
 
-/// Logs what a bearer layer that observes would have rejected.
-pub fn log_not_enforced(format: &RejectionFormat, rejection: &Rejection) {
-    format.log.not_enforced(rejection);
+/// Logs and counts what a layer that observes would have rejected.
+pub fn log_observed(format: &RejectionFormat, rejection: &Rejection) {
+    format.log.observed(rejection);
+}
+
+/// Logs and counts a request that was admitted although the list can't answer.
+pub fn log_admitted(format: &RejectionFormat, rejection: &Rejection) {
+    format.log.admitted(rejection);
 }
 
 fn problem(rejection: &Rejection) -> (HeaderValue, Bytes) {

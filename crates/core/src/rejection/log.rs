@@ -1,4 +1,4 @@
-//! The log of rejections.
+//! The log of rejections, and the count of those that were not enforced.
 
 use std::{
     collections::BTreeMap,
@@ -15,8 +15,9 @@ use crate::{Clock, internal::LogLimit};
 #[derive(Debug, Default)]
 pub(super) struct RejectionLog {
     clock: Clock,
-    // Keyed by the reason's label, so bounded by the number of reasons.
+    // Both are keyed by the reason's label, so bounded by the number of reasons.
     limits: Mutex<BTreeMap<&'static str, LogLimit>>,
+    not_enforced: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl RejectionLog {
@@ -40,9 +41,10 @@ impl RejectionLog {
         }
     }
 
-    /// Logs a request that passed only because its layer observes. What is the caller's fault is
-    /// logged each time: that is what one observes for.
-    pub(super) fn not_enforced(&self, rejection: &Rejection) {
+    /// Logs and counts a request that passed only because its layer observes. What is the caller's
+    /// fault is logged each time: that is what one observes for.
+    pub(super) fn observed(&self, rejection: &Rejection) {
+        self.count_not_enforced(rejection);
         let reason = rejection.reason().label();
         let token = rejection.token_id().map(tracing::field::display);
         let source = std::error::Error::source(rejection);
@@ -58,6 +60,34 @@ impl RejectionLog {
                 "would be rejected: {rejection}"
             ),
         }
+    }
+
+    /// Logs and counts a request that passed although the list can't say whether its token was revoked.
+    pub(super) fn admitted(&self, rejection: &Rejection) {
+        self.count_not_enforced(rejection);
+        let token = rejection.token_id().map(tracing::field::display);
+        let source = std::error::Error::source(rejection);
+        match self.due(rejection) {
+            Some(count) => tracing::warn!(
+                token,
+                source,
+                count,
+                "admitted without the revocation list, which can't answer"
+            ),
+            None => tracing::debug!(token, source, "admitted without the revocation list"),
+        }
+    }
+
+    /// Returns how many requests passed that would have been rejected, by the reason's label.
+    pub(super) fn not_enforced(&self) -> BTreeMap<&'static str, u64> {
+        let counts = self.not_enforced.lock();
+        counts.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count_not_enforced(&self, rejection: &Rejection) {
+        let counts = self.not_enforced.lock();
+        let mut counts = counts.unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(rejection.reason().label()).or_default() += 1;
     }
 
     /// Returns how many there were since the last line, if a line is due.

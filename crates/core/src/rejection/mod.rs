@@ -10,11 +10,13 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 pub use self::{
     body::RejectionBody,
-    format::{GrpcRejections, RejectionFormat, log_not_enforced, respond},
+    format::{GrpcRejections, RejectionFormat, log_admitted, log_observed, respond},
     future::RejectionFuture,
     reason::Reason,
 };
-use crate::{ClaimsError, MalformedToken, PathAmbiguity, RevocationError, StoreError, TokenId};
+use crate::{
+    ClaimsError, MalformedToken, PathAmbiguity, RevocationError, StoreError, TokenId, VerifiedToken,
+};
 
 /// Why a request was rejected, with what the caller, an operator and a metric need to know.
 ///
@@ -45,6 +47,7 @@ struct Details {
     scope: Option<Arc<str>>,
     token: Option<TokenId>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    unchecked: Option<Arc<VerifiedToken>>,
 }
 
 impl Rejection {
@@ -56,6 +59,7 @@ impl Rejection {
             scope: None,
             token: None,
             source: None,
+            unchecked: None,
         }))
     }
 
@@ -74,6 +78,14 @@ impl Rejection {
     /// Makes a 500 for a misconfigured program. The log says what is wrong, the response doesn't.
     pub fn misconfigured(what: &'static str) -> Self {
         Self::new(Reason::Misconfigured).source(Misconfigured::Other(what))
+    }
+
+    /// Makes a 503 for a token that is valid as far as the revocation list is not asked: the list
+    /// can't answer. A bearer layer may be configured to admit it.
+    pub fn list_unavailable(token: &Arc<VerifiedToken>, error: StoreError) -> Self {
+        let mut rejection = Self::from(error).token(token.id());
+        rejection.0.unchecked = Some(token.clone());
+        rejection
     }
 
     /// Replaces the description that the caller gets. Characters that an `error_description` can't hold
@@ -106,6 +118,13 @@ impl Rejection {
     /// Returns the token's id, if it was known by then.
     pub fn token_id(&self) -> Option<TokenId> {
         self.0.token
+    }
+
+    /// Returns the token, if all that is not known of it is whether it was revoked. See
+    /// [`list_unavailable`](Self::list_unavailable).
+    pub fn unchecked_token(&self) -> Option<&Arc<VerifiedToken>> {
+        let unchecked = self.0.unchecked.as_ref();
+        unchecked.filter(|_| self.0.reason == Reason::Unavailable)
     }
 
     /// Returns the scope that is needed.

@@ -114,6 +114,10 @@ impl<S> Layer<S> for RevokeAfterResponseLayer {
     type Service = RevokeAfterResponse<S>;
 
     fn layer(&self, inner: S) -> RevokeAfterResponse<S> {
-        RevokeAfterResponse::new(inner, Arc::new(self.clone()))
+        let mut config = self.clone();
+        if config.settings.is_observing() {
+            config.on_store_error = OnStoreError::Deliver;
+        }
+        RevokeAfterResponse::new(inner, Arc::new(config))
     }
 }

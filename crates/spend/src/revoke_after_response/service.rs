@@ -7,7 +7,7 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body;
-use tower_revoke_core::{Rejection, RejectionBody, internal::list_of};
+use tower_revoke_core::{Reason, Rejection, RejectionBody, TokenStatus};
 use tower_service::Service;
 
 use super::RevokeAfterResponseLayer;
@@ -36,9 +36,14 @@ impl<S> RevokeAfterResponse<S> {
             return Ok(None);
         };
         let exp = token.claims().expires_at();
+        let list = settings.list_of(token)?;
+        // Where this is enforced, the bearer layer rejects a token that has ended.
+        if settings.is_observing() && list.known_status(token) == Some(TokenStatus::Spent) {
+            return Err(Rejection::new(Reason::Spent).token(token.id()));
+        }
         let key = Key {
             token: token.id(),
-            list: list_of(token)?.clone(),
+            list,
             servers: settings.servers.clone(),
         };
         if let Some(joined) = PendingCall::join(&self.config, &key, exp) {
@@ -72,7 +77,10 @@ where
                 let cost = Cost::Revocation(pending, RejectionContext::of(&request));
                 SpendFuture::calling(self.inner.call(request), cost)
             }
-            Err(rejection) => SpendFuture::rejected(rejection, &request),
+            Err(rejection) => match self.config.settings.enforced(rejection, &request) {
+                None => SpendFuture::calling(self.inner.call(request), Cost::Nothing),
+                Some(rejection) => SpendFuture::rejected(rejection, &request),
+            },
         }
     }
 }

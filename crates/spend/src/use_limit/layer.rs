@@ -45,7 +45,7 @@ use crate::{
 #[doc(alias("single_use", "one_time", "OTT"))]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct UseLimitLayer {
-    pub(super) settings: Settings,
+    pub(crate) settings: Settings,
     pub(super) limit: NonZeroU32,
 }
 

@@ -37,7 +37,7 @@ impl<S> UseLimit<S> {
         };
         let (reservation, notice) = settings.reserve(request, token)?;
         let reserved = ReservedUse {
-            prepared: PreparedUse::new(token, self.config.limit)?,
+            prepared: PreparedUse::new(token, settings.list_of(token)?, self.config.limit)?,
             reservation,
             notice,
             config: self.config.clone(),
@@ -67,9 +67,12 @@ where
                 // another permit would be lost if the client left meanwhile.
                 let next = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, next);
-                SpendFuture::taking(take, ready, request)
+                SpendFuture::taking(take, self.config.clone(), ready, request)
             }
-            Err(rejection) => SpendFuture::rejected(rejection, &request),
+            Err(rejection) => match self.config.settings.enforced(rejection, &request) {
+                None => SpendFuture::calling(self.inner.call(request), Cost::Nothing),
+                Some(rejection) => SpendFuture::rejected(rejection, &request),
+            },
         }
     }
 }

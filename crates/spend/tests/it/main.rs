@@ -4,6 +4,7 @@
 
 mod commits;
 mod layer;
+mod observe;
 mod paths;
 mod shared;
 mod support;

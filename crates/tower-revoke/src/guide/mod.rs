@@ -2,28 +2,29 @@
 //!
 //! To begin with:
 //!
-//! 1. [`start`]: from an empty project to a service that checks tokens, on axum, tonic and hyper.
-//! 2. [`layers`]: what each layer does, and in which order to stack them.
-//! 3. [`checks`]: what is checked of a token, in order, and where the keys come from.
-//! 4. [`rejections`]: what a rejected caller is told.
+//! * [`start`]: from an empty project to a service that checks tokens, on axum, tonic and hyper.
+//! * [`layers`]: what each layer does, and in which order to stack them.
+//! * [`checks`]: what is checked of a token, in order, and where the keys come from.
+//! * [`rejections`]: what a rejected caller is told.
 //!
 //! To end tokens:
 //!
-//! 5. [`one_time`]: tokens that work once or n times, and tokens that end with their response.
-//! 6. [`revoking`]: log out everywhere, ending tokens by hand, and what operators can ask.
-//! 7. [`endpoints`]: a revocation endpoint, by which clients end their own tokens.
-//! 8. [`opaque`]: opaque tokens that you issue, and how they are verified and ended.
+//! * [`one_time`]: tokens that work once or n times, and tokens that end with their response.
+//! * [`revoking`]: log out everywhere, ending tokens by hand, and what operators can ask.
+//! * [`endpoints`]: a revocation endpoint, by which clients end their own tokens.
+//! * [`opaque`]: opaque tokens that you issue, and how they are verified and ended.
 //!
 //! To run it:
 //!
-//! 9. [`guarantees`]: what you can rely on, and what is not covered.
-//! 10. [`stores`]: which store to choose, what each may lose, and how to restore a backup.
-//! 11. [`nodes`]: several nodes over one store, and what grows with their number.
-//! 12. [`operating`]: readiness, metrics, alerts, logs and a graceful shutdown.
-//! 13. [`rate_limits`]: per verified client, with `tower_governor`.
-//! 14. [`testing`]: a service of yours, with the test kit.
-//! 15. [`migrating`]: from jwt-authorizer, tower-oauth2-resource-server and axum-login.
-//! 16. [`settings`]: every default in one table.
+//! * [`guarantees`]: what you can rely on, and what is not covered.
+//! * [`stores`]: which store to choose, what each may lose, and how to restore a backup.
+//! * [`nodes`]: several nodes over one store, and what grows with their number.
+//! * [`rolling_out`]: layers that observe before they reject, and an outage that admits.
+//! * [`operating`]: readiness, metrics, alerts, logs and a graceful shutdown.
+//! * [`rate_limits`]: per verified client, with `tower_governor`.
+//! * [`testing`]: a service of yours, with the test kit.
+//! * [`migrating`]: from jwt-authorizer, tower-oauth2-resource-server and axum-login.
+//! * [`settings`]: every default in one table.
 
 #![allow(
     clippy::doc_markdown,
@@ -52,6 +53,8 @@ pub mod guarantees {}
 pub mod stores {}
 #[doc = include_str!("nodes.md")]
 pub mod nodes {}
+#[doc = include_str!("rolling_out.md")]
+pub mod rolling_out {}
 #[doc = include_str!("operating.md")]
 pub mod operating {}
 #[doc = include_str!("rate_limits.md")]
