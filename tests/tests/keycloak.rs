@@ -7,10 +7,10 @@ use http::StatusCode;
 use tower_revoke::{
     Condition, Endpoint, JwtVerifier, JwtVerifierBuilder, Reason, RequireBearerLayer,
     RevocationList, UseLimitLayer,
-    core::{BearerToken, TokenVerifier},
+    core::{BearerToken, TokenId, TokenVerifier},
 };
 use tower_revoke_http::HttpsClient;
-use tower_revoke_oauth::RevocationClient;
+use tower_revoke_oauth::{IntrospectionVerifier, RevocationClient};
 use tower_revoke_testing::TestIssuer;
 use tower_revoke_tests::{
     Client, Server, Wire, get as request,
@@ -30,6 +30,7 @@ async fn a_real_keycloak() {
         tokens_for_others_are_rejected(realm).await;
         what_is_revoked_there_is_inactive_there(realm).await;
         it_is_told_of_what_is_spent_here(realm).await;
+        it_is_asked_about_tokens(realm).await;
     }
     tokens_of_another_realm_are_rejected(&keycloak).await;
     // Last, because it leaves other keys.
@@ -103,6 +104,43 @@ async fn it_is_told_of_what_is_spent_here(realm: &Issuer) {
     assert_eq!(spent.json["active"], false, "{spent:?}");
     let kept = realm.introspect(Keycloak::API, &plain).await;
     assert_eq!(kept.json["active"], true, "{kept:?}");
+}
+
+/// RFC 7662, by Basic and in the form. It says of a token that it is active only to its audience.
+async fn it_is_asked_about_tokens(realm: &Issuer) {
+    let verifier = |secret: &str| {
+        IntrospectionVerifier::discover(&realm.name)
+            .client_credentials(Keycloak::API.id, secret)
+            .audience("api")
+            .http_client(HttpsClient::new().expect("a client"))
+            .revocations(RevocationList::in_memory())
+            .max_staleness(Duration::ZERO)
+    };
+    let good = || verifier(Keycloak::API.secret);
+    for builder in [good(), good().credentials_in_form()] {
+        let tokens = builder.build().expect("a verifier");
+        let verify = async |token: &str| {
+            let token = BearerToken::new(token).expect("a token");
+            tokens.verify(&token).await
+        };
+        let token = realm.token(SHOP, ONE_TIME).await;
+        let caller = verify(&token).await.expect("an active token");
+        assert!(caller.has_scope("OTT"), "{:?}", caller.claims());
+        // As the services that verify it themselves know it.
+        let jwt_id = caller.token().claims().jwt_id().expect("a jti");
+        assert_eq!(caller.token_id(), TokenId::of_jwt(&realm.name, jwt_id));
+        realm.revoke(SHOP, &token).await;
+        let of_another = realm.token(Keycloak::TILL, &[]).await;
+        for token in [&*token, &of_another, "garbage", "gar.ba.ge"] {
+            let rejection = verify(token).await.expect_err("not active");
+            assert_eq!(rejection.reason(), Reason::Inactive, "{token}");
+        }
+    }
+    let wrong = verifier("wrong").build().expect("a verifier");
+    let token = realm.token(SHOP, &[]).await;
+    let token = BearerToken::new(&token).expect("a token");
+    let rejection = wrong.verify(&token).await.expect_err("no answer");
+    assert_eq!(rejection.reason(), Reason::Unavailable);
 }
 
 async fn tokens_of_another_realm_are_rejected(keycloak: &Keycloak) {

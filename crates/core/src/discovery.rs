@@ -53,6 +53,7 @@ pub struct IssuerMetadata {
     issuer: Locality,
     jwks_uri: Value,
     revocation_endpoint: Value,
+    introspection_endpoint: Value,
 }
 
 /// Why an issuer's metadata can't be used.
@@ -156,6 +157,8 @@ impl IssuerMetadata {
             jwks_uri: Value,
             #[serde(default)]
             revocation_endpoint: Value,
+            #[serde(default)]
+            introspection_endpoint: Value,
         }
         if document.len() > Self::MAX_BYTES {
             return Err(DiscoveryError::TooLarge);
@@ -175,6 +178,7 @@ impl IssuerMetadata {
             issuer: locality,
             jwks_uri: document.jwks_uri,
             revocation_endpoint: document.revocation_endpoint,
+            introspection_endpoint: document.introspection_endpoint,
         })
     }
 
@@ -193,6 +197,14 @@ impl IssuerMetadata {
     /// As [`jwks_uri`](Self::jwks_uri).
     pub fn revocation_endpoint(&self) -> Result<Endpoint, DiscoveryError> {
         self.endpoint("revocation_endpoint", &self.revocation_endpoint)
+    }
+
+    /// Returns the URL of the introspection endpoint (RFC 7662 §2).
+    ///
+    /// # Errors
+    /// As [`jwks_uri`](Self::jwks_uri).
+    pub fn introspection_endpoint(&self) -> Result<Endpoint, DiscoveryError> {
+        self.endpoint("introspection_endpoint", &self.introspection_endpoint)
     }
 
     fn endpoint(&self, member: &'static str, value: &Value) -> Result<Endpoint, DiscoveryError> {

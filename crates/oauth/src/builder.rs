@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    RevocationClient,
+    RevocationClient, SigningKey,
     credentials::{Credentials, CredentialsError},
     endpoint::EndpointSource,
     log::DeliveryLog,
@@ -16,7 +16,7 @@ use crate::{
 };
 use fastrand::Rng;
 use tokio::sync::Notify;
-use tower_revoke_core::{Clock, DiscoveryError, Endpoint, HttpClient};
+use tower_revoke_core::{Clock, DiscoveryError, Endpoint, HttpClient, IssuerMetadata};
 
 /// The longest time of any setting, which can still be added to an `Instant`.
 const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -58,8 +58,11 @@ pub struct RevocationClientBuilder {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevocationClientError {
-    /// [`client_credentials`](RevocationClientBuilder::client_credentials) was not called.
-    #[error("the client credentials are missing; set them with .client_credentials(…)")]
+    /// Neither [`client_credentials`](RevocationClientBuilder::client_credentials) nor
+    /// [`private_key_jwt`](RevocationClientBuilder::private_key_jwt) was called.
+    #[error(
+        "the client credentials are missing; set them with .client_credentials(…) or .private_key_jwt(…)"
+    )]
     MissingCredentials,
     /// The client id or secret is empty.
     #[error("the client credentials can't be used")]
@@ -88,7 +91,10 @@ impl RevocationClient {
     /// remote issuer can't name a local address, see
     /// [`IssuerMetadata`](tower_revoke_core::IssuerMetadata).
     pub fn discover(issuer: impl AsRef<str>) -> RevocationClientBuilder {
-        RevocationClientBuilder::new(EndpointSource::of_issuer(issuer.as_ref()))
+        RevocationClientBuilder::new(EndpointSource::of_issuer(
+            issuer.as_ref(),
+            IssuerMetadata::revocation_endpoint,
+        ))
     }
 }
 
@@ -113,14 +119,22 @@ impl RevocationClientBuilder {
     }
 
     /// Sets the client id and secret, as the server knows them: they are form-urlencoded here
-    /// (RFC 6749 §2.3.1). They are sent as `Basic` credentials. Required.
+    /// (RFC 6749 §2.3.1). They are sent as `Basic` credentials. This or
+    /// [`private_key_jwt`](Self::private_key_jwt) is required.
     pub fn client_credentials(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
-        self.credentials = Some(Credentials::new(id.into(), secret.into()));
+        self.credentials = Some(Credentials::secret(id.into(), secret.into()));
         self
     }
 
-    /// Sends the credentials as `client_id` and `client_secret` in the body instead, for a server
-    /// that takes no `Basic` credentials. RFC 6749 §2.3.1 advises against it.
+    /// Authenticates by assertions that this key signs (RFC 7523 §2.2), for 60 s each. Their audience is
+    /// the issuer; where only the endpoint is known, its URL.
+    pub fn private_key_jwt(mut self, id: impl Into<String>, key: SigningKey) -> Self {
+        self.credentials = Some(Credentials::key(id.into(), key));
+        self
+    }
+
+    /// Sends the secret in the body instead, as `client_id` and `client_secret`, for a server that takes
+    /// no `Basic` credentials. RFC 6749 §2.3.1 advises against it.
     pub fn credentials_in_form(mut self) -> Self {
         self.credentials_in_form = true;
         self

@@ -11,7 +11,7 @@ use tower_revoke_core::{
 };
 
 use crate::{
-    RevocationClientStats, ShutdownReport,
+    RevocationClientStats, ShutdownReport, SigningKey,
     credentials::{Credentials, CredentialsError},
     worker::Shared,
 };
@@ -64,13 +64,30 @@ impl RevocationClient {
         id: impl Into<String>,
         secret: impl Into<String>,
     ) -> Result<(), CredentialsError> {
-        let credentials = Credentials::new(id.into(), secret.into())?;
+        self.set_credentials(Credentials::secret(id.into(), secret.into())?);
+        Ok(())
+    }
+
+    /// Replaces the client credentials by a key, as
+    /// [`set_client_credentials`](Self::set_client_credentials) does by a secret.
+    ///
+    /// # Errors
+    /// [`CredentialsError`]; the former credentials stay in use.
+    pub fn set_private_key_jwt(
+        &self,
+        id: impl Into<String>,
+        key: SigningKey,
+    ) -> Result<(), CredentialsError> {
+        self.set_credentials(Credentials::key(id.into(), key)?);
+        Ok(())
+    }
+
+    fn set_credentials(&self, credentials: Credentials) {
         let mut state = self.shared.lock();
         state.credentials = Arc::new(credentials);
         state.queue.credentials_changed(Instant::now());
         drop(state);
         self.shared.wake(None);
-        Ok(())
     }
 
     /// Returns the state of the queue, and the counts since the client was built.

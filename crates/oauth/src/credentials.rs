@@ -1,8 +1,11 @@
 //! The client's own credentials.
 
+use form_urlencoded::Serializer;
 use http::HeaderValue;
-use tower_revoke_core::internal::basic_authorization;
+use tower_revoke_core::{BoxError, UnixTime, internal::basic_authorization};
 use zeroize::Zeroizing;
+
+use crate::{SigningKey, assertion::ASSERTION_TYPE};
 
 /// Why client credentials can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,31 +19,67 @@ pub enum CredentialsError {
     EmptySecret,
 }
 
-/// A client id and secret, which are erased from memory when they are dropped. The copies in
+/// A client id, and what proves it. Both are erased from memory when they are dropped. The copies in
 /// requests belong to the HTTP client.
 pub(crate) struct Credentials {
     id: Zeroizing<String>,
-    secret: Zeroizing<String>,
+    proof: Proof,
+}
+
+enum Proof {
+    Secret(Zeroizing<String>),
+    Key(SigningKey),
 }
 
 impl Credentials {
-    pub(crate) fn new(id: String, secret: String) -> Result<Self, CredentialsError> {
-        let (id, secret) = (Zeroizing::new(id), Zeroizing::new(secret));
-        match (id.is_empty(), secret.is_empty()) {
-            (true, _) => Err(CredentialsError::EmptyId),
-            (_, true) => Err(CredentialsError::EmptySecret),
-            _ => Ok(Self { id, secret }),
+    pub(crate) fn secret(id: String, secret: String) -> Result<Self, CredentialsError> {
+        let secret = Zeroizing::new(secret);
+        if !id.is_empty() && secret.is_empty() {
+            return Err(CredentialsError::EmptySecret);
+        }
+        Self::new(id, Proof::Secret(secret))
+    }
+
+    pub(crate) fn key(id: String, key: SigningKey) -> Result<Self, CredentialsError> {
+        Self::new(id, Proof::Key(key))
+    }
+
+    fn new(id: String, proof: Proof) -> Result<Self, CredentialsError> {
+        let id = Zeroizing::new(id);
+        match id.is_empty() {
+            true => Err(CredentialsError::EmptyId),
+            false => Ok(Self { id, proof }),
         }
     }
 
-    /// The value of `Authorization`.
-    pub(crate) fn basic(&self) -> HeaderValue {
-        basic_authorization(&self.id, &self.secret)
-    }
-
-    /// The members of the form.
-    pub(crate) fn form(&self) -> [(&'static str, &str); 2] {
-        [("client_id", &self.id), ("client_secret", &self.secret)]
+    /// Adds what a request needs to its form, and returns the value of `Authorization` if there is to
+    /// be one. Never both (RFC 6749 §2.3).
+    ///
+    /// # Errors
+    /// If an assertion can't be signed.
+    pub(crate) fn authenticate(
+        &self,
+        secret_in_form: bool,
+        audience: &str,
+        now: UnixTime,
+        form: &mut Serializer<'_, String>,
+    ) -> Result<Option<HeaderValue>, BoxError> {
+        match &self.proof {
+            Proof::Secret(secret) if !secret_in_form => {
+                return Ok(Some(basic_authorization(&self.id, secret)));
+            }
+            Proof::Secret(secret) => {
+                form.append_pair("client_id", &self.id);
+                form.append_pair("client_secret", secret);
+            }
+            Proof::Key(key) => {
+                form.append_pair("client_id", &self.id);
+                form.append_pair("client_assertion_type", ASSERTION_TYPE);
+                let assertion = key.assertion(&self.id, audience, now)?;
+                form.append_pair("client_assertion", &assertion);
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -50,8 +89,9 @@ mod tests {
 
     #[test]
     fn empty_credentials_are_rejected() {
-        let error = |id: &str, secret: &str| Credentials::new(id.into(), secret.into()).err();
+        let error = |id: &str, secret: &str| Credentials::secret(id.into(), secret.into()).err();
         assert_eq!(error("", "s"), Some(CredentialsError::EmptyId));
+        assert_eq!(error("", ""), Some(CredentialsError::EmptyId));
         assert_eq!(error("a", ""), Some(CredentialsError::EmptySecret));
         assert_eq!(error("a", "s"), None);
     }

@@ -1,4 +1,4 @@
-//! Where the revocation endpoint is: given, or found in the issuer's metadata on first use.
+//! Where an endpoint of the authorization server is: given, or found in the issuer's metadata on first use.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,15 +11,20 @@ use tower_revoke_core::{
 pub(crate) enum EndpointSource {
     Given(Endpoint),
     Discovered {
+        issuer: String,
         metadata: MetadataSource,
         found: Mutex<Option<Endpoint>>,
     },
 }
 
 impl EndpointSource {
-    pub(crate) fn of_issuer(issuer: &str) -> Result<Self, DiscoveryError> {
+    pub(crate) fn of_issuer(
+        issuer: &str,
+        endpoint: fn(&IssuerMetadata) -> Result<Endpoint, DiscoveryError>,
+    ) -> Result<Self, DiscoveryError> {
         Ok(Self::Discovered {
-            metadata: MetadataSource::new(issuer, IssuerMetadata::revocation_endpoint)?,
+            issuer: issuer.to_owned(),
+            metadata: MetadataSource::new(issuer, endpoint)?,
             found: Mutex::default(),
         })
     }
@@ -32,6 +37,14 @@ impl EndpointSource {
         };
         let authority = endpoint.uri().authority();
         authority.map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// The issuer, if it is known.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        match self {
+            Self::Given(_) => None,
+            Self::Discovered { issuer, .. } => Some(issuer),
+        }
     }
 
     pub(crate) fn is_given(&self) -> bool {
@@ -49,7 +62,9 @@ impl EndpointSource {
     ) -> Result<Endpoint, BoxError> {
         let (metadata, found) = match self {
             Self::Given(endpoint) => return Ok(endpoint.clone()),
-            Self::Discovered { metadata, found } => (metadata, found),
+            Self::Discovered {
+                metadata, found, ..
+            } => (metadata, found),
         };
         let mut found = found.lock().await;
         if let Some(endpoint) = &*found {
@@ -61,7 +76,7 @@ impl EndpointSource {
         };
         let endpoint = endpoint.inspect_err(|error| {
             let (host, error) = (self.host(), &**error as &dyn std::error::Error);
-            tracing::debug!(%host, error, "the metadata names no revocation endpoint");
+            tracing::debug!(%host, error, "the metadata names no endpoint");
         })?;
         *found = Some(endpoint.clone());
         Ok(endpoint)

@@ -1,5 +1,8 @@
-//! [`RevocationClient`]: revokes tokens at the authorization server too (RFC 7009), once they are
-//! revoked here.
+//! Clients of an authorization server: [`RevocationClient`] revokes tokens there too (RFC 7009), once
+//! they are revoked here; [`IntrospectionVerifier`] asks it about tokens that only it can read
+//! (RFC 7662). Both authenticate by `Basic`, in the form, or by a [`SigningKey`] (RFC 7523).
+//!
+//! What follows is about `RevocationClient`; the verifier's contract is with its type.
 //!
 //! # Guarantees
 //!
@@ -42,10 +45,12 @@
 //! The secrets and tokens in the queue are copies of its own, which are erased from memory when they
 //! are dropped. Copies in requests belong to the HTTP client.
 
+mod assertion;
 mod builder;
 mod client;
 mod credentials;
 mod endpoint;
+mod introspection;
 mod log;
 mod queue;
 mod request;
@@ -54,9 +59,14 @@ mod stats;
 mod worker;
 
 pub use self::{
+    assertion::{SigningAlgorithm, SigningKey, SigningKeyError},
     builder::{RevocationClientBuilder, RevocationClientError},
     client::RevocationClient,
     credentials::CredentialsError,
+    introspection::{
+        IntrospectionError, IntrospectionVerifier, IntrospectionVerifierBuilder,
+        IntrospectionVerifierError,
+    },
     response::DeliveryFailure,
     stats::{RevocationClientStats, ShutdownReport},
 };

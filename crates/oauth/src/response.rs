@@ -33,7 +33,8 @@ pub enum DeliveryFailure {
     TimedOut,
     /// The response is longer than 64 KiB.
     TooLarge,
-    /// The attempt was dropped: its runtime ended, or the HTTP client panicked.
+    /// The attempt was dropped: its runtime ended, the HTTP client panicked, or no assertion could be
+    /// signed.
     Aborted,
 }
 

@@ -18,7 +18,7 @@ use crate::{
     endpoint::EndpointSource,
     log::DeliveryLog,
     queue::{Queue, QueuedToken, Step},
-    request,
+    request::{self, Authentication},
     response::{Delivery, DeliveryFailure},
 };
 
@@ -100,13 +100,17 @@ impl Shared {
         let Ok(endpoint) = self.endpoint().await else {
             return Delivery::Failed(DeliveryFailure::Discovery, None);
         };
-        let request = request::revocation(
-            &endpoint,
-            token,
-            &self.token_type_hint,
+        let client = Authentication {
             credentials,
-            self.credentials_in_form,
-        );
+            secret_in_form: self.credentials_in_form,
+            issuer: self.endpoint.issuer(),
+            now: self.clock.now(),
+        };
+        let hint = &self.token_type_hint;
+        let Ok(request) = request::about_token(&endpoint, token.as_str(), hint, &client) else {
+            // The system has no random bytes.
+            return Delivery::Failed(DeliveryFailure::Aborted, None);
+        };
         let response = self.client.send(request, MAX_RESPONSE);
         let delivery = match timeout(self.request_timeout, response).await {
             Ok(Ok(response)) => Delivery::of(&response, self.clock.now()),

@@ -69,8 +69,10 @@ pub use tower_revoke_monitor::{
 #[cfg(feature = "oauth")]
 #[doc(inline)]
 pub use tower_revoke_oauth::{
-    CredentialsError, DeliveryFailure, RevocationClient, RevocationClientBuilder,
-    RevocationClientError, RevocationClientStats, ShutdownReport,
+    CredentialsError, DeliveryFailure, IntrospectionError, IntrospectionVerifier,
+    IntrospectionVerifierBuilder, IntrospectionVerifierError, RevocationClient,
+    RevocationClientBuilder, RevocationClientError, RevocationClientStats, ShutdownReport,
+    SigningAlgorithm, SigningKey, SigningKeyError,
 };
 #[cfg(feature = "preserve")]
 #[doc(inline)]

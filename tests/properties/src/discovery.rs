@@ -30,6 +30,7 @@ pub(crate) fn discovery(input: &[u8]) {
     let endpoints = [
         ("jwks_uri", metadata.jwks_uri()),
         ("revocation_endpoint", metadata.revocation_endpoint()),
+        ("introspection_endpoint", metadata.introspection_endpoint()),
     ];
     for (name, endpoint) in endpoints {
         let url = read(name);

@@ -9,6 +9,7 @@ mod body;
 mod claims;
 mod discovery;
 mod endpoints;
+mod introspection;
 mod json;
 mod jwks;
 mod jwt;
@@ -20,7 +21,7 @@ mod sources;
 pub type Property = fn(&[u8]);
 
 /// All properties, by the names of their fuzz targets and seeds.
-pub const ALL: [(&str, Property); 13] = [
+pub const ALL: [(&str, Property); 14] = [
     ("authorization", sources::authorization),
     ("basic", endpoints::basic),
     ("body", body::body),
@@ -28,6 +29,7 @@ pub const ALL: [(&str, Property); 13] = [
     ("cookie", sources::cookie),
     ("discovery", discovery::discovery),
     ("form", endpoints::form),
+    ("introspection", introspection::introspection),
     ("jwks", jwks::jwks),
     ("jwt_header", jwt::jwt_header),
     ("jwt_split", jwt::jwt_split),

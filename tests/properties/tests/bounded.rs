@@ -149,6 +149,11 @@ proptest! {
     }
 
     #[test]
+    fn introspection(input in mutated("introspection")) {
+        check("introspection", &input);
+    }
+
+    #[test]
     fn body(input in prop::collection::vec(any::<u8>(), 0..20)) {
         check("body", &input);
     }

@@ -1,5 +1,5 @@
 // An authorization server on a free loopback port, with one client, and three kinds of tokens,
-// selected by the requested `resource`. Prints its address on the first line.
+// selected by the requested `resource`. Prints its address, and the key of `signer`.
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
@@ -33,10 +33,19 @@ const client = (id, settings) => ({
   ...settings,
 });
 
+// The client that signs assertions. The test gets its private key.
+const signer = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+
 const configuration = {
   clients: [
     client('agent'),
     client('other-agent'),
+    client('poster', { token_endpoint_auth_method: 'client_secret_post' }),
+    client('signer', {
+      client_secret: undefined,
+      token_endpoint_auth_method: 'private_key_jwt',
+      jwks: { keys: [{ ...signer.publicKey.export({ format: 'jwk' }), alg: 'ES256', use: 'sig' }] },
+    }),
     {
       client_id: 'shop',
       client_secret: "shop's secret: 100 % & more",
@@ -73,5 +82,6 @@ const server = createServer();
 server.listen(0, '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   server.on('request', new Provider(issuer, configuration).callback());
-  console.log(`listening on ${issuer}`);
+  const key = Buffer.from(signer.privateKey.export({ format: 'pem', type: 'pkcs8' }));
+  console.log(`listening on ${issuer} ${key.toString('base64')}`);
 });

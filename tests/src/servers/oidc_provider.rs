@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, time::Duration};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use tempfile::TempDir;
 
 use super::{ClientId, Issuer, installed};
@@ -19,6 +20,8 @@ const STARTS_WITHIN: Duration = Duration::from_secs(60);
 pub struct OidcProvider {
     /// Its only issuer.
     pub issuer: Issuer,
+    /// The private key of its client `signer`, for ES256.
+    pub signer_pem: Vec<u8>,
     _process: Process,
 }
 
@@ -32,6 +35,11 @@ impl OidcProvider {
     pub const AGENT: ClientId = ClientId {
         id: "agent",
         secret: "agent",
+    };
+    /// A client that sends its secret in the form.
+    pub const POSTER: ClientId = ClientId {
+        id: "poster",
+        secret: "poster",
     };
     /// The `resource` to request a JWT signed with RS256.
     pub const RS256: &'static str = "https://api.example.com/rs256";
@@ -56,13 +64,15 @@ impl OidcProvider {
         let mut process = Process::start("oidc-provider", "node", data, |command| {
             command.arg("index.js");
         });
-        let name = process
+        let (name, key) = process
             .says("where it listens", STARTS_WITHIN, |line| {
-                line.strip_prefix("listening on ").map(str::to_owned)
+                let (name, key) = line.strip_prefix("listening on ")?.split_once(' ')?;
+                Some((name.to_owned(), BASE64_STANDARD.decode(key).ok()?))
             })
             .await;
         Self {
             issuer: Issuer::discover(&name).await,
+            signer_pem: key,
             _process: process,
         }
     }

@@ -25,6 +25,9 @@ pub enum Reason {
     AlgorithmNotAllowed,
     /// The token is opaque, and nothing is known of it: it was never issued, or expired long ago.
     UnknownToken,
+    /// The authorization server says that the token is not active: it is unknown, expired, revoked, or
+    /// not for this service.
+    Inactive,
     /// The token names a key that its issuer doesn't have.
     UnknownKey,
     /// The token's signature is wrong.
@@ -121,6 +124,7 @@ impl Reason {
             Self::TokenTooLong => ("token_too_long", "the token is too long"),
             Self::AlgorithmNotAllowed => ("algorithm_not_allowed", "the token's algorithm is not allowed"),
             Self::UnknownToken => ("unknown_token", "the token is unknown"),
+            Self::Inactive => ("inactive_token", "the token is not active"),
             Self::UnknownKey => ("unknown_key", "the token's key is unknown"),
             Self::BadSignature => ("bad_signature", "the token's signature is wrong"),
             Self::WrongIssuer => ("wrong_issuer", "the token's issuer is not trusted"),

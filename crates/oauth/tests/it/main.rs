@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that stops has failed")]
 
 mod discovery;
+mod introspection;
 mod life;
 mod support;
 mod timing;

@@ -1,0 +1,170 @@
+//! What the server's answer means for the token (RFC 7662 §2.2).
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use http::StatusCode;
+use serde_json::Value;
+use tower_revoke_core::{
+    BearerToken, Claims, ClaimsError, Reason, Rejection, Revocations, TokenHash, TokenId, UnixTime,
+    VerifiedToken, internal::window,
+};
+
+use crate::DeliveryFailure;
+
+/// Why the authorization server did not say whether a token is active. The request is rejected with 503,
+/// and the log has this error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IntrospectionError {
+    /// The request failed.
+    #[error("the introspection request failed: {0:?}")]
+    Failed(DeliveryFailure),
+    /// The request was rejected with 400, which is not about the token.
+    #[error("the introspection endpoint rejects the request: {0}")]
+    Rejected(StatusCode),
+    /// The response is not a JSON object with unique names, or says neither that the token is active nor
+    /// that it isn't.
+    #[error("the introspection endpoint returned no answer of RFC 7662")]
+    Unreadable,
+    /// The server has asked to come back later.
+    #[error("the introspection endpoint has asked to come back later")]
+    Paused,
+    /// [`max_concurrency`](crate::IntrospectionVerifierBuilder::max_concurrency) is reached.
+    #[error("too many introspection requests are under way")]
+    Busy,
+    /// [`unknown_tokens_per_second`](crate::IntrospectionVerifierBuilder::unknown_tokens_per_second) is
+    /// reached.
+    #[error("too many unknown tokens are presented")]
+    TooManyUnknown,
+}
+
+impl From<IntrospectionError> for Rejection {
+    fn from(error: IntrospectionError) -> Self {
+        Self::new(Reason::Unavailable).source(error)
+    }
+}
+
+/// What this service asks of a token that is active.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) issuer: String,
+    pub(super) audiences: Vec<String>,
+    pub(super) any_audience: bool,
+    pub(super) allow_no_expiry: bool,
+    pub(super) rule_claims: Vec<String>,
+    pub(super) leeway: Duration,
+    pub(super) revocations: Option<Arc<dyn Revocations>>,
+}
+
+/// A token that is active and meets the rules, with the seconds within which it does.
+pub(super) type Accepted = (VerifiedToken, Range<u64>);
+
+impl Rules {
+    /// Reads an answer. The outer error is that there is none, the inner one that the token is no good.
+    pub(super) fn read(
+        &self,
+        body: &[u8],
+        token: &BearerToken,
+        now: UnixTime,
+    ) -> Result<Result<Accepted, Rejection>, IntrospectionError> {
+        let text = std::str::from_utf8(body).map_err(|_| IntrospectionError::Unreadable)?;
+        let claims = match Claims::from_json(text.to_owned()) {
+            Ok(claims) => claims,
+            Err(ClaimsError::NotAnObject | ClaimsError::Unreadable { .. }) => {
+                return Err(IntrospectionError::Unreadable);
+            }
+            Err(malformed) => return Ok(Err(malformed.into())),
+        };
+        match claims.get("active") {
+            Some(Value::Bool(true)) => Ok(self.accept(&claims, token, now)),
+            Some(Value::Bool(false)) => Ok(Err(Reason::Inactive.into())),
+            _ => Err(IntrospectionError::Unreadable),
+        }
+    }
+
+    fn accept(
+        &self,
+        answer: &Claims,
+        token: &BearerToken,
+        now: UnixTime,
+    ) -> Result<Accepted, Rejection> {
+        // `iss` is optional here, and rules over its subjects need it.
+        let issuer = answer.issuer().unwrap_or(&self.issuer);
+        if issuer != self.issuer {
+            return Err(Reason::WrongIssuer.into());
+        }
+        check_kind(answer)?;
+        let mut members = answer.as_map().clone();
+        members.remove("active");
+        members.insert("iss".to_owned(), issuer.into());
+        let claims = Claims::from_value(Value::Object(members))?;
+        let id = self.id(&claims, token);
+        let named = |rejection: Rejection| rejection.token(id);
+        self.check_audience(&claims).map_err(named)?;
+        let window = self.check_times(&claims, now).map_err(named)?;
+        let mut token = VerifiedToken::new(id, claims, self.leeway);
+        for name in &self.rule_claims {
+            let with_claim = token.with_rule_claim(name);
+            token = with_claim.map_err(|error| named(error.into()))?;
+        }
+        if let Some(list) = &self.revocations {
+            token = token.with_revocations(list.clone())?;
+        }
+        Ok((token, window))
+    }
+
+    /// That of a JWT is the one under which services that read it themselves know it.
+    fn id(&self, claims: &Claims, token: &BearerToken) -> TokenId {
+        let is_jwt = token.as_str().split('.').count() == 3;
+        match claims.jwt_id() {
+            Some(jwt_id) if is_jwt && !jwt_id.is_empty() => TokenId::of_jwt(&self.issuer, jwt_id),
+            _ => TokenId::of_opaque(&self.issuer, &TokenHash::of(token.as_bytes())),
+        }
+    }
+
+    fn check_audience(&self, claims: &Claims) -> Result<(), Rejection> {
+        let is_ours = || self.audiences.iter().any(|ours| claims.has_audience(ours));
+        match self.any_audience || is_ours() {
+            true => Ok(()),
+            false if !claims.has("aud") => {
+                Err(Rejection::new(Reason::MissingClaim).detail("the token lacks the claim aud"))
+            }
+            false => Err(Reason::WrongAudience.into()),
+        }
+    }
+
+    fn check_times(&self, claims: &Claims, now: UnixTime) -> Result<Range<u64>, Rejection> {
+        if claims.expires_at().is_none() && !self.allow_no_expiry {
+            return Err(Rejection::new(Reason::Expired).detail("the token has no expiry"));
+        }
+        let window = window(claims, self.leeway);
+        match now.as_secs() {
+            now if now >= window.end => Err(Reason::Expired.into()),
+            now if now < window.start => Err(Reason::NotYetValid.into()),
+            _ => Ok(window),
+        }
+    }
+}
+
+/// Only access tokens that nobody has to prove possession of are bearer tokens. Servers also say that
+/// refresh tokens are active, and tell them apart by members of their own (`token_use`; Keycloak: `typ`).
+fn check_kind(answer: &Claims) -> Result<(), Rejection> {
+    let text = |name| answer.get(name).and_then(Value::as_str);
+    let is_bearer = |kind: &str| {
+        ["bearer", "access_token"]
+            .iter()
+            .any(|known| kind.eq_ignore_ascii_case(known))
+    };
+    // Bound to a key (RFC 9449 §7.2, RFC 8705 §3).
+    if answer.has("cnf") || text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP"))
+    {
+        return Err(Reason::Bound.into());
+    }
+    let is_other = text("token_type").is_some_and(|kind| !is_bearer(kind))
+        || text("token_use").is_some_and(|kind| !kind.starts_with("access"))
+        || matches!(text("typ"), Some("Refresh" | "Offline" | "ID" | "Logout"));
+    match is_other {
+        true => Err(Reason::WrongType.into()),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,113 @@
+//! What an answer means for the token.
+
+use super::*;
+
+#[tokio::test]
+async fn rfc7662_2_2_an_answer_is_about_our_issuer_our_audience_and_now() {
+    for (said, expected) in [
+        (active(), Ok("ann")),
+        (with("iss", ISSUER), Ok("ann")),
+        (with("aud", json!(["payments", "orders"])), Ok("ann")),
+        (with("token_type", "bearer"), Ok("ann")),
+        (without("token_type"), Ok("ann")),
+        (with("exp", NOW - 29), Ok("ann")),
+        (json!({ "active": false }), Err(Reason::Inactive)),
+        (with("active", false), Err(Reason::Inactive)),
+        (
+            with("iss", "https://evil.example"),
+            Err(Reason::WrongIssuer),
+        ),
+        (with("aud", "payments"), Err(Reason::WrongAudience)),
+        (without("aud"), Err(Reason::MissingClaim)),
+        (with("exp", NOW - 30), Err(Reason::Expired)),
+        (without("exp"), Err(Reason::Expired)),
+        (with("nbf", NOW + 31), Err(Reason::NotYetValid)),
+        (with("iat", NOW + 31), Err(Reason::NotYetValid)),
+        (with("aud", 7), Err(Reason::MalformedToken)),
+        // RFC 9449 §7.2, RFC 8705 §3.
+        (with("cnf", json!({ "jkt": "x" })), Err(Reason::Bound)),
+        (with("token_type", "DPoP"), Err(Reason::Bound)),
+        (with("token_type", "refresh_token"), Err(Reason::WrongType)),
+        (with("token_use", "refresh_token"), Err(Reason::WrongType)),
+        (with("typ", "Refresh"), Err(Reason::WrongType)),
+        (with("active", "true"), Err(Reason::Unavailable)),
+        (json!({}), Err(Reason::Unavailable)),
+        (json!([true]), Err(Reason::Unavailable)),
+    ] {
+        let (tokens, _hand) = Server::says(said.clone()).verifier();
+        let found = verdict(&tokens, "t").await;
+        assert_eq!(
+            found.as_deref(),
+            expected.as_ref().map(|name| *name),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_one_of_the_rfc_is_a_503() {
+    let twice = r#"{"active":false,"active":true}"#;
+    for body in ["", "<html>", "true", twice, "\u{feff}{}"] {
+        let server = Server::new(move |_| answer(200, &[], body));
+        let (tokens, _hand) = server.verifier();
+        assert_eq!(
+            verdict(&tokens, "t").await,
+            Err(Reason::Unavailable),
+            "{body}"
+        );
+    }
+    let server = Server::new(|_| answer(201, &[], active().to_string()));
+    assert_eq!(
+        verdict(&server.verifier().0, "t").await,
+        Err(Reason::Unavailable)
+    );
+}
+
+#[tokio::test]
+async fn each_server_and_client_has_its_own_answers() {
+    let server = Server::says(active());
+    let other = Server::says(json!({ "active": false }));
+    let payments = server.builder().client_credentials("pay", SECRET);
+    let (clock, _hand) = Clock::manual(UnixTime::from_secs(NOW));
+    let payments = payments
+        .audience("payments")
+        .without_revocations()
+        .clock(clock);
+    let payments = payments.build().expect("a verifier");
+    for _ in 0..2 {
+        assert!(verdict(&server.verifier().0, "t").await.is_ok());
+        assert_eq!(verdict(&payments, "t").await, Err(Reason::WrongAudience));
+        assert_eq!(
+            verdict(&other.verifier().0, "t").await,
+            Err(Reason::Inactive)
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_list_is_asked_on_every_request() {
+    let (clock, _hand) = Clock::manual(UnixTime::from_secs(NOW));
+    let list = RevocationList::builder(MemoryStore::new()).clock(clock.clone());
+    let list = list.build().expect("a list");
+    let server = Server::new(|_| answer(200, &[], with("jti", "7").to_string()));
+    let builder = server.builder().client_credentials("shop", SECRET);
+    let tokens = builder
+        .audience("orders")
+        .revocations(list.clone())
+        .clock(clock)
+        .build();
+    let tokens = tokens.expect("a verifier");
+    let id = async |text: &str| tokens.verify(&token(text)).await.expect("valid").token_id();
+    let opaque = TokenId::of_opaque(ISSUER, &TokenHash::of(b"opaque"));
+    assert_eq!(id("opaque").await, opaque);
+    // As the services that verify it themselves know it.
+    assert_eq!(id("a.b.c").await, TokenId::of_jwt(ISSUER, "7"));
+    let ann = RevocationKey::subject(ISSUER, "ann");
+    list.revoke(Revocation::all_of(ann).expect("a rule"))
+        .await
+        .expect("revoked");
+    for text in ["opaque", "a.b.c"] {
+        assert_eq!(verdict(&tokens, text).await, Err(Reason::Revoked));
+    }
+    assert_eq!(server.asked(), 2);
+}
