@@ -16,19 +16,32 @@ use crate::{
     requirement::Requirement,
 };
 
-/// Requires a valid bearer token.
+/// Requires a valid bearer token, and puts the caller into the request's extensions as
+/// [`Authenticated`](tower_revoke_core::Authenticated).
 ///
 /// By default, the token is read from the `Authorization` header only. Clones share their verifier,
 /// so a second layer with other settings can be made from a clone:
 ///
 /// ```
-/// # use tower_revoke_core::TokenVerifier;
+/// use axum::{Router, routing::get};
 /// use tower_revoke_bearer::RequireBearerLayer;
+/// use tower_revoke_core::{Authenticated, TokenVerifier};
 ///
-/// # fn layers(tokens: impl TokenVerifier) {
-/// let bearer = RequireBearerLayer::new(tokens).realm("orders");
-/// let for_guests = bearer.clone().optional();
-/// # }
+/// async fn orders(caller: Authenticated) -> String {
+///     format!("orders of {}", caller.subject().unwrap_or("nobody"))
+/// }
+///
+/// async fn catalog(caller: Option<Authenticated>) -> &'static str {
+///     if caller.is_some() { "with your prices" } else { "log in to see prices" }
+/// }
+///
+/// fn routes(tokens: impl TokenVerifier) -> Router {
+///     let bearer = RequireBearerLayer::new(tokens).realm("orders");
+///     let for_guests = bearer.clone().optional();
+///     Router::new()
+///         .route("/orders", get(orders).layer(bearer.scope("orders:read")))
+///         .route("/catalog", get(catalog).layer(for_guests))
+/// }
 /// ```
 ///
 /// # What is rejected
