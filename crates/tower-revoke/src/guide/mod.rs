@@ -24,6 +24,7 @@
 //! * [`rate_limits`]: per verified client, with `tower_governor`.
 //! * [`testing`]: a service of yours, with the test kit.
 //! * [`migrating`]: from jwt-authorizer, tower-oauth2-resource-server and axum-login.
+//! * [`gateways`]: from Axway's "Revoke a Token" and WSO2's policy, setting by setting.
 //! * [`settings`]: every default in one table.
 
 #![allow(
@@ -63,5 +64,7 @@ pub mod rate_limits {}
 pub mod testing {}
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}
+#[doc = include_str!("gateways.md")]
+pub mod gateways {}
 #[doc = include_str!("settings.md")]
 pub mod settings {}
