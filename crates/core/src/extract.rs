@@ -22,7 +22,9 @@ pub struct ExtractRejection {
 }
 
 impl ExtractRejection {
-    fn new(parts: &Parts, rejection: Rejection) -> Self {
+    /// Makes the rejection of a request, for extractors over
+    /// [`Authenticated::of`](crate::Authenticated::of).
+    pub fn new(parts: &Parts, rejection: Rejection) -> Self {
         Self {
             rejection,
             format: RejectionFormat::of(&parts.extensions),

@@ -43,6 +43,7 @@ mod store;
 mod time;
 mod token;
 mod token_copy;
+mod token_watch;
 mod use_permit;
 mod verified_token;
 mod verifier;
@@ -83,6 +84,7 @@ pub use self::{
     time::{Clock, ManualClock, UnixTime},
     token::{BearerToken, MalformedToken},
     token_copy::TokenCopy,
+    token_watch::{TokenEnd, WatchToken},
     use_permit::{UsePermit, UsePermitError},
     verified_token::VerifiedToken,
     verifier::TokenVerifier,

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{BoxFuture, Clock, Revocation, StoreError, Use, UseOutcome, VerifiedToken};
+use crate::{BoxFuture, Clock, Revocation, StoreError, Use, UseOutcome, VerifiedToken, WatchToken};
 
 /// The status of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,4 +72,18 @@ pub trait Revocations: fmt::Debug + Send + Sync + 'static {
 
     /// Returns one use to the token, see [`Store::return_use`](crate::Store::return_use).
     fn return_use(self: Arc<Self>, use_: Use) -> BoxFuture<'static, Result<bool, StoreError>>;
+
+    /// Watches a token for a stream that outlives its call. The token is not kept.
+    ///
+    /// The watch ends as soon as this list knows that the token is revoked, and when it expires. It
+    /// also ends when the list has not been able to tell for `unknown_timeout`, and up to 10 s more
+    /// by chance, so that an outage doesn't end all streams at once; `None` means never. A token
+    /// that is spent is watched as if it weren't.
+    ///
+    /// A revocation that the list learns of during this call ends the watch.
+    fn watch(
+        self: Arc<Self>,
+        token: &VerifiedToken,
+        unknown_timeout: Option<Duration>,
+    ) -> Box<dyn WatchToken>;
 }

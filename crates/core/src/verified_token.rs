@@ -246,6 +246,13 @@ pub fn further_keys(token: &VerifiedToken) -> &[KeyDigest] {
     &token.keys[token.keys.len() - token.further..]
 }
 
+/// Returns the earliest time of a rule that concerns the token, see
+/// [`issued_at_or_before`](VerifiedToken::issued_at_or_before).
+pub fn concerned_since(token: &VerifiedToken) -> UnixTime {
+    let issued_at = token.claims.issued_at();
+    issued_at.map_or(UnixTime::EPOCH, |iat| iat.saturating_sub(token.leeway))
+}
+
 /// Returns the cached answer of the token's list.
 pub fn cached_status(token: &VerifiedToken) -> &CachedStatus {
     &token.status

@@ -173,6 +173,7 @@ mod stats;
 mod status;
 mod sync;
 mod timer;
+mod watchers;
 
 pub use self::{
     builder::RevocationListBuilder,

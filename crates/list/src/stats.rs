@@ -48,6 +48,10 @@ pub struct ListStats {
     pub snapshot_failures: u64,
     /// How often a snapshot was ignored: damaged, forged, too old, or of another store.
     pub snapshots_rejected: u64,
+    /// The number of streams that watch for the end of their token now.
+    pub watches: u64,
+    /// How many such streams have been told so far that their token has ended.
+    pub ended_watches: u64,
 }
 
 /// The state of a list's mirror.

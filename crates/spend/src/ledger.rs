@@ -6,13 +6,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use quick_cache::sync::Cache;
 use tower_revoke_core::{
-    BoxFuture, Clock, Revocation, RevocationKey, Revocations, StoreError, TokenId, TokenStatus,
-    Use, UseOutcome, VerifiedToken,
+    BoxFuture, Clock, Revocation, RevocationKey, Revocations, StoreError, TokenEnd, TokenId,
+    TokenStatus, Use, UseOutcome, VerifiedToken, WatchToken,
 };
 
 /// How many tokens are remembered, in about 100 bytes each.
@@ -110,5 +111,23 @@ impl Revocations for Ledger {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less)
             .is_ok();
         Box::pin(async move { Ok(was_taken) })
+    }
+
+    fn watch(self: Arc<Self>, _: &VerifiedToken, _: Option<Duration>) -> Box<dyn WatchToken> {
+        Box::new(Endless)
+    }
+}
+
+/// What only observes ends no stream.
+#[derive(Debug)]
+struct Endless;
+
+impl WatchToken for Endless {
+    fn end(&self) -> Option<TokenEnd> {
+        None
+    }
+
+    fn poll_end(&self, _: &mut Context<'_>) -> Poll<TokenEnd> {
+        Poll::Pending
     }
 }

@@ -48,6 +48,25 @@ impl RequestShape {
     pub fn is_grpc(self) -> bool {
         self.kind == Kind::Grpc
     }
+
+    /// Returns whether a gRPC service has handled the call: any client can send a gRPC content type,
+    /// and only that of the response shows it.
+    pub fn is_grpc_response(self, headers: &HeaderMap) -> bool {
+        self.is_grpc() && has_grpc_type(headers)
+    }
+
+    /// Returns whether the request is a `CONNECT`, which a 2xx upgrades.
+    pub fn is_connect(self) -> bool {
+        self.kind == Kind::Connect
+    }
+
+    /// Returns the shape of the same request over HTTP/1.1, if it came over an older version. The
+    /// [`Ending`] of its response is then where a connection is closed that closes its body.
+    #[must_use]
+    pub fn at_least_http_11(mut self) -> Self {
+        self.version = self.version.max(Version::HTTP_11);
+        self
+    }
 }
 
 /// Returns whether the content type is `application/grpc` or `application/grpc+…`. It is not for
@@ -94,9 +113,7 @@ impl Ending {
         if no_body_follows || response.body().is_end_stream() {
             return Self::WithHead;
         }
-        // Any client can send a gRPC content type. Only that of the response shows that a gRPC
-        // service handled the call.
-        if request.is_grpc() && has_grpc_type(response.headers()) {
+        if request.is_grpc_response(response.headers()) {
             return Self::WithBody;
         }
         // Over HTTP/1, a server also respects the version of the response, which a proxy may have

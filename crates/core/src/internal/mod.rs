@@ -39,7 +39,7 @@ pub use crate::{
     rejection::{log_admitted, log_observed, respond},
     revocation::WHENEVER_ISSUED,
     token::{check_characters, read_unchecked},
-    verified_token::{cached_status, further_keys, note, verified_token_of},
+    verified_token::{cached_status, concerned_since, further_keys, note, verified_token_of},
 };
 
 /// The panic message of a future that is polled after it has completed.

@@ -230,7 +230,7 @@ impl RejectionFormat {
                     HeaderValue::from(self.retry_after.as_secs().max(1)),
                 );
             }
-            StatusCode::INTERNAL_SERVER_ERROR => {}
+            StatusCode::INTERNAL_SERVER_ERROR | StatusCode::HTTP_VERSION_NOT_SUPPORTED => {}
             _ => {
                 headers.insert(WWW_AUTHENTICATE, self.challenge(rejection));
             }

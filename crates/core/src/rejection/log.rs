@@ -7,7 +7,7 @@ use std::{
 
 use http::StatusCode;
 
-use super::Rejection;
+use super::{Reason, Rejection};
 use crate::{Clock, internal::LogLimit};
 
 /// Logs rejections that are the server's fault once a minute and reason, with a count, since an outage
@@ -101,6 +101,8 @@ impl RejectionLog {
     }
 }
 
+/// The version of a request is its client's.
 fn is_fault(rejection: &Rejection) -> bool {
-    rejection.reason().status().is_server_error()
+    let reason = rejection.reason();
+    reason != Reason::HttpVersion && reason.status().is_server_error()
 }

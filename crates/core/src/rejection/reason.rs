@@ -60,6 +60,8 @@ pub enum Reason {
     Unavailable,
     /// Too many revocations are pending.
     Busy,
+    /// A stream can't be cut off over HTTP/1.0 so that the client sees it.
+    HttpVersion,
     /// The inner service has answered, and the revocation could not be recorded.
     NotRecorded,
     /// The stack is misconfigured: a layer is missing, or two disagree.
@@ -75,6 +77,7 @@ impl Reason {
             }
             Self::InsufficientScope => StatusCode::FORBIDDEN,
             Self::Unavailable | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::NotRecorded | Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::UNAUTHORIZED,
         }
@@ -141,6 +144,7 @@ impl Reason {
             Self::InsufficientScope => ("insufficient_scope", "the token doesn't grant this"),
             Self::Unavailable => ("unavailable", "the token can't be checked now"),
             Self::Busy => ("busy", "too many revocations are pending"),
+            Self::HttpVersion => ("http_version", "HTTP/1.1 or later is required"),
             Self::NotRecorded => ("not_recorded", "the revocation of the token could not be recorded"),
             Self::Misconfigured => ("misconfigured", "the server is misconfigured"),
         }

@@ -12,7 +12,7 @@ use std::{
 use tower_revoke_core::{
     Authenticated, BearerToken, BoxFuture, Clock, ManualClock, Reason, Rejection, Revocation,
     RevocationKey, Revocations, StoreError, TokenId, TokenStatus, TokenVerifier, UnixTime, Use,
-    UseOutcome, VerifiedToken,
+    UseOutcome, VerifiedToken, WatchToken,
 };
 use tower_revoke_jwt::{Algorithm, JwtVerifier, JwtVerifierBuilder};
 use tower_revoke_testing::{TestAlgorithm, TestIssuer};
@@ -195,6 +195,10 @@ impl Revocations for FakeList {
 
     fn return_use(self: Arc<Self>, _: Use) -> BoxFuture<'static, Result<bool, StoreError>> {
         Box::pin(async { Ok(false) })
+    }
+
+    fn watch(self: Arc<Self>, _: &VerifiedToken, _: Option<Duration>) -> Box<dyn WatchToken> {
+        panic!("a verifier watches no token")
     }
 }
 

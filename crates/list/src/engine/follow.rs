@@ -238,7 +238,13 @@ impl<S: Store, T: Timer> Source<S, T> {
                 .filter_map(|change| self.prolonged(change));
             let short: Vec<_> = prolonged.collect();
             for changes in page.changes.chunks(AT_ONCE) {
-                mirror.follow(changes, |key, is_rule| self.versions.moved(key, is_rule));
+                let mut keys = Vec::with_capacity(changes.len());
+                mirror.follow(changes, |key, is_rule| {
+                    self.versions.moved(key, is_rule);
+                    keys.push(*key);
+                });
+                // After all of them: a revocation that is lifted further on ends no stream.
+                self.tell_watchers(mirror, &keys);
                 tokio::task::yield_now().await;
             }
             self.prolong(&short).await;
@@ -259,9 +265,13 @@ impl<S: Store, T: Timer> Source<S, T> {
     }
 
     pub(super) fn settle(&self, mirror: &Mirror, number: u64, complete: bool) -> Lost {
-        mirror.settle(number, complete, |key, is_rule| {
+        let mut keys = Vec::new();
+        let lost = mirror.settle(number, complete, |key, is_rule| {
             self.versions.moved(key, is_rule);
-        })
+            keys.push(*key);
+        });
+        self.tell_watchers(mirror, &keys);
+        lost
     }
 
     pub(super) fn is_young(&self, mirror: &Mirror, uptime: Duration) -> bool {

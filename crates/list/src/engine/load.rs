@@ -112,6 +112,7 @@ impl<S: Store, T: Timer> Source<S, T> {
             // Invalidate every answer: the tables contain the changes that were missed, but don't
             // show which keys those concern.
             self.versions.renew();
+            self.watchers.review(&|key| mirror.listed(key));
             mirror.caught_up(began);
             self.prolong(&loaded.prolonged).await;
             return Ok((page.next, began));

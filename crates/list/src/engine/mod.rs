@@ -8,6 +8,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod versions;
+mod watch;
 mod write;
 mod write_back;
 
@@ -25,7 +26,7 @@ use tokio::{runtime::Handle, task::AbortHandle};
 use tower_revoke_core::{
     BoxFuture, Change, Clock, Cursor, KeyDigest, Lift, LiftRecord, Listed, RecordFilter,
     RecordPage, Records, Revocation, Revocations, Store, StoreError, TokenId, TokenStatus, Use,
-    UseOutcome, VerifiedToken,
+    UseOutcome, VerifiedToken, WatchToken,
 };
 
 pub(crate) use self::source::MirrorSettings;
@@ -81,6 +82,8 @@ pub(crate) struct Engine<S, T> {
     answers: Cache<TokenId, Answer>,
     /// The task that follows the store's feed. It keeps the source alive, so it is aborted on drop.
     follower: Mutex<Option<AbortHandle>>,
+    /// The task that ends watches, aborted on drop for the same reason.
+    tender: Mutex<Option<AbortHandle>>,
     /// When the next purge is due, in seconds of the clock's uptime.
     next_purge: AtomicU64,
     /// Breaks the engine for a test: it reads the version too late. The scheduler must detect it.
@@ -101,6 +104,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
         Self {
             answers: Cache::new(cache_capacity),
             follower: Mutex::default(),
+            tender: Mutex::default(),
             next_purge: AtomicU64::new((clock.uptime() + PURGE_EVERY).as_secs()),
             source: Arc::new(Source::new(
                 store,
@@ -161,9 +165,10 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
 impl<S, T> Drop for Engine<S, T> {
     fn drop(&mut self) {
-        let follower = self.follower.get_mut();
-        if let Some(task) = follower.unwrap_or_else(PoisonError::into_inner) {
-            task.abort();
+        for task in [&mut self.follower, &mut self.tender] {
+            if let Some(task) = task.get_mut().unwrap_or_else(PoisonError::into_inner) {
+                task.abort();
+            }
         }
     }
 }
@@ -216,6 +221,16 @@ impl<S: Store, T: Timer> Revocations for Engine<S, T> {
 
     fn return_use(self: Arc<Self>, use_: Use) -> BoxFuture<'static, Result<bool, StoreError>> {
         Box::pin(async move { self.write_return(&use_).await })
+    }
+
+    fn watch(
+        self: Arc<Self>,
+        token: &VerifiedToken,
+        unknown_timeout: Option<Duration>,
+    ) -> Box<dyn WatchToken> {
+        self.start();
+        self.tend();
+        Box::new(self.begin_watch(token, unknown_timeout))
     }
 }
 

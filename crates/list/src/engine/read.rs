@@ -190,6 +190,11 @@ impl<S: Store, T: Timer> Engine<S, T> {
             version
         };
         let status = status_of(token, &listed)?;
+        for (key, listed) in token.keys().iter().zip(&listed) {
+            if let Some(listed) = listed {
+                self.source.watchers.listed(key, *listed);
+            }
+        }
         let mut asked = Asked { at, version };
         if status == TokenStatus::Valid {
             cached_status(token).keep(version, at);

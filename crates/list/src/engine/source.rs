@@ -18,6 +18,7 @@ use crate::{
     mirror::{Mirror, Phase},
     stats::{Counters, ListStats, MirrorState},
     timer::Timer,
+    watchers::Watchers,
 };
 
 /// The largest clock skew between nodes, stores and issuers at which no entry is purged that is
@@ -45,6 +46,8 @@ pub(crate) struct Source<S, T> {
     pub(super) mirror: Option<Mirror>,
     /// The file from which the mirror starts, and to which it is saved.
     pub(super) snapshot: Option<Snapshot>,
+    /// The streams that end with their tokens.
+    pub(super) watchers: Watchers,
     pub(super) counters: Counters,
     /// Entries that expired before this time may have been purged.
     purged_before: AtomicU64,
@@ -95,6 +98,7 @@ impl<S: Store, T: Timer> Source<S, T> {
             max_staleness,
             max_token_life,
             versions: Versions::new(),
+            watchers: Watchers::new(),
             counters: Counters::default(),
             purged_before: AtomicU64::new(0),
             purging: tokio::sync::Mutex::default(),
@@ -178,6 +182,8 @@ impl<S: Store, T: Timer> Source<S, T> {
         let now = self.clock.uptime();
         let mut stats = self.counters.snapshot(cached);
         stats.max_staleness = self.max_staleness;
+        stats.watches = self.watchers.len() as u64;
+        stats.ended_watches = self.watchers.ended();
         if let Some(mirror) = &self.mirror {
             stats.mirror = match mirror.phase() {
                 Phase::Idle => MirrorState::Off,

@@ -135,6 +135,9 @@ impl<S: Store, T: Timer> Engine<S, T> {
                     }
                 }
                 drop(versions);
+                for (key, write) in keys.iter().zip(&after) {
+                    self.source.tell_watchers_of_write(*key, *write);
+                }
                 done = Some(result);
                 for (key, after) in keys.iter().zip(after) {
                     if !key.is_rule {

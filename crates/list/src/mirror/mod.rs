@@ -138,6 +138,14 @@ impl Mirror {
         (status != TokenStatus::Valid).then_some(status)
     }
 
+    /// Returns how a key is listed, of a token or a rule, as far as this list knows.
+    pub(crate) fn listed(&self, key: &KeyDigest) -> Option<Listed> {
+        let token = read(self.tables.token(key)).listed(key);
+        let has_rules = self.has_rules.load(Ordering::Acquire);
+        let rule = || read(&self.tables.rules).listed(key);
+        token.or_else(|| has_rules.then(rule).flatten())
+    }
+
     fn status_by(
         &self,
         token: &VerifiedToken,
@@ -201,7 +209,7 @@ impl Mirror {
     }
 
     /// Applies changes of the feed. Calls `changed` for each key, with whether it is a rule's.
-    pub(crate) fn follow(&self, changes: &[Change], changed: impl Fn(&KeyDigest, bool)) {
+    pub(crate) fn follow(&self, changes: &[Change], mut changed: impl FnMut(&KeyDigest, bool)) {
         for change in changes {
             let key = change.key();
             let is_rule = is_rule(change) || {
@@ -232,7 +240,7 @@ impl Mirror {
         &self,
         number: u64,
         complete: bool,
-        changed: impl Fn(&KeyDigest, bool),
+        mut changed: impl FnMut(&KeyDigest, bool),
     ) -> Lost {
         let mut lost = Lost::default();
         for table in &self.tables.tokens {

@@ -17,3 +17,4 @@ mod simulation;
 mod staleness;
 mod support;
 mod under_load;
+mod watch;
