@@ -11,6 +11,9 @@ pub use tower_revoke_bearer::{
 #[cfg(feature = "axum-08")]
 #[doc(inline)]
 pub use tower_revoke_core::ExtractRejection;
+#[cfg(feature = "streams")]
+#[doc(inline)]
+pub use tower_revoke_core::TokenEnd;
 #[doc(inline)]
 pub use tower_revoke_core::{
     self as core, Authenticated, BearerToken, ClaimNames, Claims, Clock, GrpcRejections, Lift,
@@ -88,4 +91,10 @@ pub use tower_revoke_spend::{
     CommitError, Condition, ConditionRequest, OnStoreError, PendingReport, PendingRevocations,
     ResponseHead, RevokeAfterResponse, RevokeAfterResponseLayer, SpendBody, SpendFuture, UseLimit,
     UseLimitLayer,
+};
+#[cfg(feature = "streams")]
+#[doc(inline)]
+pub use tower_revoke_streams::{
+    RequestBodyLifetime, RequestBodyLifetimeLayer, TokenEndedError, TokenLifetime,
+    TokenLifetimeBody, TokenLifetimeFuture, TokenLifetimeLayer, TokenLifetimeService,
 };

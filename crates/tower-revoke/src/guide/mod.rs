@@ -11,6 +11,7 @@
 //!
 //! * [`one_time`]: tokens that work once or n times, and tokens that end with their response.
 //! * [`revoking`]: log out everywhere, ending tokens by hand, and what operators can ask.
+//! * [`streams`]: event streams, downloads, gRPC streams and WebSockets that end with their token.
 //! * [`endpoints`]: a revocation endpoint, by which clients end their own tokens.
 //! * [`opaque`]: opaque tokens that you issue, and how they are verified and ended.
 //!
@@ -44,6 +45,8 @@ pub mod rejections {}
 pub mod one_time {}
 #[doc = include_str!("revoking.md")]
 pub mod revoking {}
+#[doc = include_str!("streams.md")]
+pub mod streams {}
 #[doc = include_str!("endpoints.md")]
 pub mod endpoints {}
 #[doc = include_str!("opaque.md")]

@@ -1,0 +1,157 @@
+//! The [`TokenLifetime`] of a caller.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use http::Extensions;
+use tokio::time::{Sleep, sleep};
+use tower_revoke_core::{Authenticated, Rejection, TokenEnd, VerifiedToken, WatchToken};
+
+use crate::{expiry::ExpiryWatch, settings::Settings};
+
+/// The rest of a token's life, for what outlives its call: a WebSocket, a tunnel, a stream that a
+/// handler makes.
+///
+/// It ends when the token is revoked or expires, as soon as this node knows, and when the list
+/// could not tell for too long whether it was revoked. A token that is spent has not ended. It keeps neither
+/// the token nor the request alive, and no task runs for it.
+///
+/// With the feature `axum-08` it is an extractor. Elsewhere, take it from the request's extensions
+/// with [`of`](Self::of). The limits are those of the innermost
+/// [`TokenLifetimeLayer`](crate::TokenLifetimeLayer), or the defaults.
+///
+/// # Examples
+/// An axum WebSocket that closes with 1008 and the reason:
+///
+/// ```
+/// use std::time::Duration;
+/// use axum::{
+///     extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code::POLICY},
+///     response::Response,
+/// };
+/// use tower_revoke_streams::TokenLifetime;
+///
+/// async fn chat(upgrade: WebSocketUpgrade, mut lifetime: TokenLifetime) -> Response {
+///     upgrade.on_upgrade(async move |mut socket| {
+///         let end = tokio::select! {
+///             () = talk(&mut socket) => return,
+///             end = lifetime.ended() => end,
+///         };
+///         let close = CloseFrame { code: POLICY, reason: end.to_string().into() };
+///         let close = socket.send(Message::Close(Some(close)));
+///         let _ = tokio::time::timeout(Duration::from_secs(5), close).await;
+///     })
+/// }
+///
+/// async fn talk(socket: &mut WebSocket) {
+///     while let Some(Ok(message)) = socket.recv().await {
+///         if socket.send(message).await.is_err() {
+///             return;
+///         }
+///     }
+/// }
+/// # let _: axum::Router = axum::Router::new().route("/chat", axum::routing::any(chat));
+/// ```
+pub struct TokenLifetime {
+    watch: Box<dyn WatchToken>,
+    settings: Arc<Settings>,
+    /// Runs once the token has ended, if there is a grace.
+    grace: Option<Pin<Box<Sleep>>>,
+}
+
+/// What the layer leaves in the extensions of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Offered {
+    pub(crate) settings: Arc<Settings>,
+    /// Set when a lifetime is taken. `None` if the request asks for no upgrade.
+    pub(crate) is_taken: Option<Arc<AtomicBool>>,
+}
+
+impl TokenLifetime {
+    /// Takes the lifetime of the token with which a request came.
+    ///
+    /// # Errors
+    /// As for [`Authenticated::of`].
+    pub fn of(extensions: &Extensions) -> Result<Self, Rejection> {
+        let caller = Authenticated::of(extensions)?;
+        let offered = extensions.get::<Offered>();
+        if let Some(is_taken) = offered.and_then(|offered| offered.is_taken.as_ref()) {
+            is_taken.store(true, Ordering::Release);
+        }
+        let settings = offered.map_or_else(Settings::shared, |offered| offered.settings.clone());
+        Ok(Self::new(caller.token(), settings))
+    }
+
+    /// Watches a token that was verified in another way than by a request, with the default limits.
+    pub fn of_token(token: &VerifiedToken) -> Self {
+        Self::new(token, Settings::shared())
+    }
+
+    pub(crate) fn new(token: &VerifiedToken, settings: Arc<Settings>) -> Self {
+        let watch: Box<dyn WatchToken> = match token.revocations() {
+            Some(list) => list.clone().watch(token, settings.unknown_timeout),
+            None => Box::new(ExpiryWatch::new(token.usable_until())),
+        };
+        Self {
+            watch,
+            settings,
+            grace: None,
+        }
+    }
+
+    /// Returns whether a grace may be running or over, so that it is worth polling.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.watch.end().is_some()
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Waits until the token has ended, and returns why.
+    ///
+    /// # Cancel safety
+    /// It can be dropped and called again, as in a loop around `select!`.
+    pub async fn ended(&mut self) -> TokenEnd {
+        poll_fn(|cx| self.poll_ended(cx)).await
+    }
+
+    /// As [`ended`](Self::ended), for a body or a stream written by hand. Only the waker of the last
+    /// call is woken.
+    pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<TokenEnd> {
+        loop {
+            let Poll::Ready(end) = self.watch.poll_end(cx) else {
+                // The revocation may have been lifted during its grace.
+                self.grace = None;
+                return Poll::Pending;
+            };
+            let grace = self.settings.grace(end);
+            if grace.is_zero() {
+                return Poll::Ready(end);
+            }
+            let timer = self.grace.get_or_insert_with(|| Box::pin(sleep(grace)));
+            if !timer.is_elapsed() {
+                ready!(timer.as_mut().poll(cx));
+            }
+            if let Some(end) = self.watch.end() {
+                return Poll::Ready(end);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for TokenLifetime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenLifetime")
+            .field("end", &self.watch.end())
+            .finish_non_exhaustive()
+    }
+}
