@@ -8,18 +8,14 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tower_revoke::{
-    Authenticated, Clock,
-    core::{TokenStatus, retention::has_ended},
-};
+use tower_revoke::Authenticated;
 
 use crate::app::App;
 
 /// Sends the number of the caller's orders every second.
 ///
-/// Layers check a token once, when the call begins, so a call without an end has to check it again
-/// before each event. The list usually answers from memory. When the token has ended, the stream
-/// ends: the client reconnects, and the layers reject that call.
+/// A call without an end outlives the check of its token. `TokenLifetimeLayer` ends the stream when the
+/// token ends: the client reconnects, and the layers reject that call.
 pub(crate) async fn stream(
     State(app): State<App>,
     caller: Authenticated,
@@ -37,17 +33,7 @@ async fn next(
     (app, caller, mut seconds): Listener,
 ) -> Option<(Result<Event, Infallible>, Listener)> {
     seconds.tick().await;
-    if !is_still_good(&app, &caller).await {
-        return None;
-    }
     let orders = app.orders.of(caller.subject()?).len();
     let event = Event::default().event("orders").data(orders.to_string());
     Some((Ok(event), (app, caller, seconds)))
-}
-
-/// Returns whether the token is still valid; `false` if the list is unavailable.
-async fn is_still_good(app: &App, caller: &Authenticated) -> bool {
-    let token = caller.token();
-    !has_ended(token.usable_until(), Clock::system().now())
-        && matches!(app.list.status(token).await, Ok(TokenStatus::Valid))
 }

@@ -20,7 +20,8 @@ use axum::{
 use tower::ServiceBuilder;
 use tower_http::trace::{DefaultOnResponse, TraceLayer};
 use tower_revoke::{
-    RequireBearerLayer, RequireClaimsLayer, ResponseHead, RevokeAfterResponseLayer, UseLimitLayer,
+    RequireBearerLayer, RequireClaimsLayer, ResponseHead, RevokeAfterResponseLayer,
+    TokenLifetimeLayer, UseLimitLayer,
 };
 use tracing::{Level, Span, info_span};
 
@@ -73,7 +74,10 @@ fn api(app: &App) -> Router<App> {
         .route("/invoice", get(orders::invoice).layer(once))
         .route("/quote/{item}", get(catalog::quote).layer(three_times))
         .route("/report", get(report::csv).layer(until_its_end))
-        .route("/events", get(events::stream))
+        .route(
+            "/events",
+            get(events::stream).layer(TokenLifetimeLayer::new()),
+        )
         .route("/log-out-everywhere", post(account::log_out_everywhere))
 }
 

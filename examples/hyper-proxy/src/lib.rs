@@ -4,7 +4,7 @@
 use std::{convert::Infallible, pin::pin, time::Duration};
 
 use bytes::Bytes;
-use http::{StatusCode, Uri, uri::PathAndQuery};
+use http::{StatusCode, Uri, header::UPGRADE, uri::PathAndQuery};
 use http_body_util::{Either, Empty};
 use hyper::{Request, Response, body::Incoming, upgrade::OnUpgrade};
 use hyper_util::{
@@ -19,7 +19,8 @@ use tower_revoke::{
     Condition, ConditionRequest, HopByHop, HopByHopLayer, HttpsClient, JwtVerifier, Outbound,
     OutboundAuthorization, OutboundAuthorizationLayer, OutboundBody, PendingRevocations,
     PreserveAuthorizationLayer, RejectAmbiguousLayer, RequireBearerLayer, ResponseHead,
-    RevocationClient, RevocationList, RevokeAfterResponseLayer, ShutdownReport, UseLimitLayer,
+    RevocationClient, RevocationList, RevokeAfterResponseLayer, ShutdownReport, TokenLifetime,
+    TokenLifetimeLayer, UseLimitLayer,
     core::{BoxError, RejectionBody},
 };
 
@@ -139,6 +140,8 @@ impl Proxy {
             .layer(RequireBearerLayer::new(self.tokens.clone()).scope("proxy"))
             .layer(one_time)
             .layer(tickets)
+            // A response that is cut off over HTTP/1.0 looks complete, as any response of a proxy may.
+            .layer(TokenLifetimeLayer::new().allow_http_10())
             .service_fn(move |request| forward.clone().call(request));
 
         let mut http = auto::Builder::new(TokioExecutor::new());
@@ -224,12 +227,16 @@ impl Forward {
             return Ok(empty(StatusCode::BAD_REQUEST));
         };
         *request.uri_mut() = uri;
+        let upgrades = request.headers().contains_key(UPGRADE);
+        let lifetime = upgrades.then(|| TokenLifetime::of(request.extensions()).ok());
         let caller = hyper::upgrade::on(&mut request);
         match self.client.oneshot(request).await {
             Ok(mut response) => {
-                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS
+                    && let Some(lifetime) = lifetime.flatten()
+                {
                     let upstream = hyper::upgrade::on(&mut response);
-                    tokio::spawn(join(caller, upstream));
+                    tokio::spawn(join(caller, upstream, lifetime));
                 }
                 Ok(response.map(Either::Left))
             }
@@ -251,11 +258,14 @@ fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// Copies between two upgraded connections until both sides have closed. If either upgrade fails,
-/// both connections are closed.
-async fn join(caller: OnUpgrade, upstream: OnUpgrade) {
+/// Copies between two upgraded connections until both sides have closed, or the caller's token has
+/// ended. If either upgrade fails, both connections are closed.
+async fn join(caller: OnUpgrade, upstream: OnUpgrade, mut lifetime: TokenLifetime) {
     if let Ok((caller, upstream)) = tokio::try_join!(caller, upstream) {
         let (mut caller, mut upstream) = (TokioIo::new(caller), TokioIo::new(upstream));
-        let _ = copy_bidirectional(&mut caller, &mut upstream).await;
+        tokio::select! {
+            _ = copy_bidirectional(&mut caller, &mut upstream) => {}
+            _ = lifetime.ended() => {}
+        }
     }
 }

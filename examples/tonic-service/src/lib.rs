@@ -16,7 +16,7 @@ use tonic::{
 use tower::ServiceBuilder;
 use tower_revoke::{
     HttpsClient, JwtVerifier, Monitor, Outcome, PendingRevocations, RequireBearerLayer,
-    RevocationList, UseLimitLayer, core::BoxError,
+    RevocationList, TokenLifetimeLayer, UseLimitLayer, core::BoxError,
 };
 
 use crate::{orders::Shop, proto::orders_server::OrdersServer};
@@ -82,6 +82,8 @@ impl App {
                     .return_on(Outcome::Exception)
                     .pending_revocations(&self.pending),
             )
+            // Innermost: a stream ends with its token.
+            .layer(TokenLifetimeLayer::new())
             .named_layer(OrdersServer::new(Shop));
 
         // Health and reflection take no token: their callers have none.

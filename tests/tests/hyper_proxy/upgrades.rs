@@ -4,6 +4,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::{
     Error, Message, client::IntoClientRequest, handshake::client::Request,
 };
+use tower_revoke::{Revocation, RevocationKey};
 use tower_revoke_tests::{Client, Wire, get};
 
 use crate::{
@@ -121,6 +122,21 @@ async fn rfc9110_7_8_bytes_right_after_the_handshake_arrive() {
     let seen = stage.end().await;
     assert_eq!(seen.one().all("connection"), ["upgrade"]);
     assert_eq!(seen.one().all("upgrade"), ["websocket"]);
+}
+
+#[tokio::test]
+async fn a_tunnel_is_closed_when_its_token_ends() {
+    let stage = Stage::with(Act::Echo(SWITCHING)).await;
+    let request = WEBSOCKET.replace("TOKEN", &stage.token("proxy"));
+    let mut raw = Raw::send(stage.at, request).await;
+    assert_eq!(raw.head().await.0, 101);
+    raw.more("hello").await;
+    assert_eq!(raw.take(5).await, "hello");
+    let issuer = RevocationKey::issuer(stage.issuer.url());
+    let rule = Revocation::all_of(issuer).expect("a rule");
+    stage.list.revoke(rule).await.expect("revoked");
+    assert_eq!(raw.rest().await, "");
+    stage.end().await.one();
 }
 
 /// After a handshake that the upstream declines, the connection stays HTTP: what follows is a

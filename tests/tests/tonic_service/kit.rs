@@ -256,7 +256,7 @@ pub(crate) struct Inside {
     pub(crate) issuer: Issuer,
     pub(crate) store: StoreScript,
     pub(crate) app: App,
-    list: RevocationList,
+    pub(crate) list: RevocationList,
     pub(crate) at: SocketAddr,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Stopped>,

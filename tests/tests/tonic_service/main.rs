@@ -5,6 +5,7 @@ mod composition;
 mod ends;
 mod guarantees;
 mod kit;
+mod lifetimes;
 mod one_port;
 mod rejections;
 mod stopping;
