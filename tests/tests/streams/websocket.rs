@@ -1,11 +1,23 @@
 //! WebSockets on axum, over HTTP/1.1 and HTTP/2.
 
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use http_body_util::Empty;
+use hyper::{
+    Response, body::Incoming, client::conn::http2::handshake as http2_handshake, ext::Protocol,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_tungstenite::{
-    connect_async,
+    WebSocketStream, connect_async,
     tungstenite::{
-        Error, Message, client::IntoClientRequest, handshake::client::Request,
-        protocol::frame::coding::CloseCode,
+        Error, Message,
+        client::IntoClientRequest,
+        handshake::client::Request,
+        protocol::{Role, frame::coding::CloseCode},
     },
 };
 use tower_revoke::{Revocation, RevocationKey, TokenLifetimeLayer};
@@ -20,11 +32,34 @@ fn handshake(app: &App, path: &str, token: &str) -> Request {
     request
 }
 
-#[tokio::test]
-async fn rfc6455_7_4_1_a_websocket_closes_with_1008_and_the_reason() {
-    let app = App::start(TokenLifetimeLayer::new()).await;
-    let handshake = handshake(&app, "/chat", &app.token("1", "ann"));
-    let (mut socket, _) = connect_async(handshake).await.expect("a WebSocket");
+/// Opens a WebSocket over HTTP/2 (RFC 8441).
+async fn connect(app: &App, path: &str, token: &str) -> Response<Incoming> {
+    let socket = TcpStream::connect(app.at).await.expect("a server");
+    let (mut client, connection) = http2_handshake(TokioExecutor::new(), TokioIo::new(socket))
+        .await
+        .expect("HTTP/2");
+    tokio::spawn(connection);
+    let request = |method: &str, path: &str| {
+        let request = hyper::Request::builder().method(method);
+        request.uri(format!("http://{}{path}", app.at))
+    };
+    // The server's settings, which allow extended CONNECT, have come with its first answer.
+    let first = request("GET", "/").body(Empty::<Bytes>::new());
+    let first = client.send_request(first.expect("a request")).await;
+    assert_eq!(first.expect("an answer").status(), 401);
+    let request = request("CONNECT", path)
+        .extension(Protocol::from_static("websocket"))
+        .header("sec-websocket-version", "13")
+        .header("authorization", format!("Bearer {token}"))
+        .body(Empty::new());
+    let sent = client.send_request(request.expect("a request")).await;
+    sent.expect("an answer")
+}
+
+async fn closes_with_the_reason<S>(app: &App, mut socket: WebSocketStream<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     socket.send(Message::text("hello")).await.expect("open");
     let back = socket.next().await.expect("a message");
     assert_eq!(back.expect("no error"), Message::text("hello"));
@@ -39,6 +74,25 @@ async fn rfc6455_7_4_1_a_websocket_closes_with_1008_and_the_reason() {
 }
 
 #[tokio::test]
+async fn rfc6455_7_4_1_a_websocket_closes_with_1008_and_the_reason() {
+    let app = App::start(TokenLifetimeLayer::new()).await;
+    let handshake = handshake(&app, "/chat", &app.token("1", "ann"));
+    let (socket, _) = connect_async(handshake).await.expect("a WebSocket");
+    closes_with_the_reason(&app, socket).await;
+}
+
+#[tokio::test]
+async fn rfc8441_5_a_websocket_over_http_2_closes_with_1008_and_the_reason() {
+    let app = App::start(TokenLifetimeLayer::new()).await;
+    let response = connect(&app, "/chat", &app.token("1", "ann")).await;
+    assert_eq!(response.status(), 200);
+    let upgraded = hyper::upgrade::on(response).await.expect("a tunnel");
+    let upgraded = TokioIo::new(upgraded);
+    let socket = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
+    closes_with_the_reason(&app, socket).await;
+}
+
+#[tokio::test]
 async fn a_websocket_whose_handler_forgets_the_token_is_a_500() {
     let app = App::start(TokenLifetimeLayer::new()).await;
     let handshake = handshake(&app, "/forgotten", &app.token("1", "ann"));
@@ -46,5 +100,7 @@ async fn a_websocket_whose_handler_forgets_the_token_is_a_500() {
     let Err(Error::Http(response)) = rejected else {
         panic!("{rejected:?}");
     };
+    assert_eq!(response.status(), 500);
+    let response = connect(&app, "/forgotten", &app.token("1", "ann")).await;
     assert_eq!(response.status(), 500);
 }
