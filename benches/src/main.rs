@@ -6,6 +6,8 @@ mod against;
 mod alloc;
 #[cfg(feature = "peers")]
 mod beside;
+#[cfg(feature = "endpoint")]
+mod endpoint;
 mod instructions;
 mod ours;
 mod rounds;
@@ -86,6 +88,7 @@ fn run(args: &Args) -> Outcome<()> {
         }
         ["against"] => Err("against what? `-- against REVISION`".to_owned()),
         [against::TURNS, ref plan @ ..] => against::take_turns(plan),
+        ["endpoint"] => endpoint(args.is_quick),
         ["instructions"] => instructions::run(args.is_written),
         [instructions::REPEAT, row, count] => instructions::repeat(row, count),
         ["scale", ref count @ ..] => scale(count.first().copied().unwrap_or("1000000")),
@@ -101,6 +104,16 @@ fn parse_algorithms(names: &[&str]) -> Outcome<Vec<TestAlgorithm>> {
         known.ok_or_else(|| format!("{name} is none of the algorithms that are measured"))
     };
     names.iter().map(parse).collect()
+}
+
+#[cfg(feature = "endpoint")]
+fn endpoint(is_quick: bool) -> Outcome<()> {
+    endpoint::run(is_quick)
+}
+
+#[cfg(not(feature = "endpoint"))]
+fn endpoint(_: bool) -> Outcome<()> {
+    Err("the servers can't be started: add `--features endpoint`".to_owned())
 }
 
 #[cfg(feature = "stores")]

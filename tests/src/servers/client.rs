@@ -28,8 +28,8 @@ pub struct ClientId {
 }
 
 impl ClientId {
-    /// RFC 6749 §2.3.1: each part is form-urlencoded first.
-    fn basic(self) -> String {
+    /// Returns the `Authorization` value. RFC 6749 §2.3.1: each part is form-urlencoded first.
+    pub fn basic(self) -> String {
         let part = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let pair = format!("{}:{}", part(self.id), part(self.secret));
         format!("Basic {}", BASE64_STANDARD.encode(pair))

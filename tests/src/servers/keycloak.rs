@@ -23,12 +23,13 @@ const STARTS_WITHIN: Duration = Duration::from_secs(240);
 /// The user name of its administrator, and also the password.
 const ADMIN: &str = "admin";
 
+/// A single thread and little compilation start fastest.
+const FAST_START: &[&str] = &["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
+
 /// As in Keycloak's own `kc.sh`, which doesn't exec the JVM but waits for it, so that the server
-/// would outlive its handle. A single thread and little compilation start fastest.
+/// would outlive its handle.
 const JVM: &[&str] = &[
     "-Xmx512m",
-    "-XX:TieredStopAtLevel=1",
-    "-XX:+UseSerialGC",
     "-Duser.language=en",
     "-Dfile.encoding=UTF-8",
     "-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
@@ -88,6 +89,15 @@ impl Keycloak {
 
     /// Starts it on a free port, with its data in memory.
     pub async fn start() -> Self {
+        Self::start_with(FAST_START).await
+    }
+
+    /// Starts it as one that runs for long: the JVM compiles what is called often.
+    pub async fn start_to_last() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(options: &[&str]) -> Self {
         let home = installed(&format!("keycloak-{}", VERSION.trim()));
         let data = TempDir::new().expect("a temp dir");
         lay_out(&home, data.path());
@@ -96,6 +106,7 @@ impl Keycloak {
             let property = |name: &str, path: &Path| format!("-D{name}={}", path.display());
             command
                 .args(JVM)
+                .args(options)
                 .arg(property("kc.home.dir", &folder))
                 .arg(property("jboss.server.config.dir", &folder.join("conf")))
                 .arg(property("java.io.tmpdir", &folder))
