@@ -46,16 +46,16 @@ use super::{
 ///
 /// # Guarantees
 /// * **A token that the server has ended is rejected within
-///   [`max_staleness`](IntrospectionVerifierBuilder::max_staleness)**, 5 s by default. The age of an answer
+///   [`max_staleness`](crate::IntrospectionVerifierBuilder::max_staleness)**, 5 s by default. The age of an answer
 ///   counts from before the server was asked, and no answer outlives the token's `exp`.
 /// * **It fails closed.** A server that is slow, down or unreadable, or that rejects our credentials, is a
 ///   503, and never a 401.
 /// * **A flood of made-up tokens** reaches the server
-///   [so often in a second](IntrospectionVerifierBuilder::unknown_tokens_per_second) and no more; beyond
+///   [so often in a second](crate::IntrospectionVerifierBuilder::unknown_tokens_per_second) and no more; beyond
 ///   that the answer is 503, for new good tokens too. Those that were found good before are asked about as
 ///   ever, and no flood evicts them: what is rejected is kept in a table of its own.
 /// * **One request at a time for a token**, whose answer all callers share, and at most
-///   [`max_concurrency`](IntrospectionVerifierBuilder::max_concurrency) in all.
+///   [`max_concurrency`](crate::IntrospectionVerifierBuilder::max_concurrency) in all.
 /// * **No token is kept**, but keyed hashes of 128 bits.
 #[doc(alias("rfc7662", "opaque"))]
 #[derive(Clone)]
