@@ -82,6 +82,12 @@
 //! verified token, including one that is rejected for its scopes, and never with an unverified one.
 //! If bearer layers are nested, the inner one decides: it removes what the outer one found.
 
+// A library never panics on what it is given.
+#![cfg_attr(
+    not(test),
+    warn(clippy::indexing_slicing, clippy::panic, clippy::string_slice)
+)]
+
 mod candidates;
 mod claims;
 mod future;

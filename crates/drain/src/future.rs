@@ -78,6 +78,7 @@ where
                     state.set(State::Done);
                     return Poll::Ready(Ok(response));
                 }
+                #[allow(clippy::panic, reason = "a caller's bug, as in every future")]
                 StateProj::Done => panic!("{POLLED_AFTER_COMPLETION}"),
             }
         }

@@ -21,6 +21,12 @@
 //!     );
 //! ```
 
+// A library never panics on what it is given.
+#![cfg_attr(
+    not(test),
+    warn(clippy::indexing_slicing, clippy::panic, clippy::string_slice)
+)]
+
 mod body;
 mod budget;
 mod future;

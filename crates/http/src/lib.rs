@@ -26,6 +26,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+// A library never panics on what it is given.
+#![cfg_attr(
+    not(test),
+    warn(clippy::indexing_slicing, clippy::panic, clippy::string_slice)
+)]
+
 mod https;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;

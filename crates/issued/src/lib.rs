@@ -55,6 +55,12 @@
 //! # What is not covered
 //! * A flood of made-up tokens asks the store once for each: put a rate limit in front.
 
+// A library never panics on what it is given.
+#![cfg_attr(
+    not(test),
+    warn(clippy::indexing_slicing, clippy::panic, clippy::string_slice)
+)]
+
 mod builder;
 mod error;
 mod new_token;

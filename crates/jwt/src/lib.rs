@@ -40,6 +40,12 @@
 //! Encrypted tokens (five parts), ES512 and Ed448, and tokens that are bound to a key (DPoP, mutual
 //! TLS). They are rejected.
 
+// A library never panics on what it is given.
+#![cfg_attr(
+    not(test),
+    warn(clippy::indexing_slicing, clippy::panic, clippy::string_slice)
+)]
+
 mod algorithm;
 mod backend;
 mod builder;

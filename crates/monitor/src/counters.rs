@@ -93,7 +93,9 @@ impl Counters {
         counter.fetch_add(1, Relaxed);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.sum_nanos.fetch_add(nanos, Relaxed);
-        self.buckets[bucket_of(nanos)].fetch_add(1, Relaxed);
+        if let Some(bucket) = self.buckets.get(bucket_of(nanos)) {
+            bucket.fetch_add(1, Relaxed);
+        }
         self.keep_extremes(nanos, nanos);
     }
 

@@ -48,6 +48,11 @@
 //! [`Rejection`]: tower_revoke_core::Rejection
 //! [`Reason`]: tower_revoke_core::Reason
 
+// A library never panics on what it is given.
+#![cfg_attr(
+    not(test),
+    warn(clippy::indexing_slicing, clippy::panic, clippy::string_slice)
+)]
 #![cfg_attr(
     feature = "metrics",
     doc = "

@@ -94,8 +94,8 @@ impl SigningKey {
         let mut id = [0; 16];
         getrandom::fill(&mut id)?;
         let mut header = json!({ "alg": format!("{:?}", self.algorithm), "typ": "JWT" });
-        if let Some(key_id) = &self.key_id {
-            header["kid"] = key_id.as_str().into();
+        if let (Some(key_id), Some(header)) = (&self.key_id, header.as_object_mut()) {
+            header.insert("kid".to_owned(), key_id.as_str().into());
         }
         let now = now.as_secs();
         let claims = json!({

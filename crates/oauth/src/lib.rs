@@ -45,6 +45,12 @@
 //! The secrets and tokens in the queue are copies of its own, which are erased from memory when they
 //! are dropped. Copies in requests belong to the HTTP client.
 
+// A library never panics on what it is given.
+#![cfg_attr(
+    not(test),
+    warn(clippy::indexing_slicing, clippy::panic, clippy::string_slice)
+)]
+
 mod assertion;
 mod builder;
 mod client;

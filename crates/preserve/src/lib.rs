@@ -28,6 +28,12 @@
 //!
 //! [`HopByHopLayer`] goes outside of it, and removes what belongs to one connection.
 
+// A library never panics on what it is given.
+#![cfg_attr(
+    not(test),
+    warn(clippy::indexing_slicing, clippy::panic, clippy::string_slice)
+)]
+
 mod ambiguous;
 mod connection;
 mod hop_by_hop;

@@ -52,6 +52,12 @@
 //! # Runtime
 //! The layers need a tokio runtime with its timer enabled.
 
+// A library never panics on what it is given.
+#![cfg_attr(
+    not(test),
+    warn(clippy::indexing_slicing, clippy::panic, clippy::string_slice)
+)]
+
 mod commit;
 mod condition;
 mod future;
