@@ -8,6 +8,7 @@ use crate::rows::RowKey;
 /// The kinds of cursors: the first byte.
 pub(crate) const FEED: u8 = 1;
 pub(crate) const RECORDS: u8 = 2;
+pub(crate) const ISSUED: u8 = 4;
 /// What is listed, without the feed.
 pub(crate) const LISTED: u8 = 3;
 
@@ -28,6 +29,9 @@ pub(crate) type Load = Option<RowKey>;
 
 /// The digest of the last record that was read.
 pub(crate) type RecordsCursor = [u8; 16];
+
+/// The hash of the last issued token that was read.
+pub(crate) type IssuedCursor = [u8; 32];
 
 /// Reads a cursor of this kind and store.
 pub(crate) fn read<T: DeserializeOwned>(

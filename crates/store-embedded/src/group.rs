@@ -10,6 +10,7 @@ use tower_revoke_core::{
 
 use crate::{
     fault::Fault,
+    issued::Issued,
     rows::{
         ENDS, ENDS_PART, GroupHead, HELD, PART, Row, RowKey, STATE, USES, Uses, end_key, group_key,
         read, row_key, split, write,
@@ -26,7 +27,7 @@ const TRIMMED_AT_ONCE: usize = 64;
 
 /// The rows as the calls of a group see them: those of the tree under the group's own changes.
 pub(crate) struct Group<'a> {
-    rows: &'a Keyspace,
+    pub(crate) rows: &'a Keyspace,
     state: State,
     /// As it was before the group.
     purged_before: Option<UnixTime>,
@@ -41,6 +42,7 @@ pub(crate) struct Group<'a> {
     /// The keys of uses that were taken or returned, and whether they are held.
     held: HashMap<Vec<u8>, bool>,
     events: Vec<Change>,
+    pub(crate) issued: Issued,
 }
 
 impl<'a> Group<'a> {
@@ -56,6 +58,7 @@ impl<'a> Group<'a> {
             ended: Vec::new(),
             held: HashMap::new(),
             events: Vec::new(),
+            issued: Issued::default(),
         }
     }
 
@@ -166,7 +169,8 @@ impl<'a> Group<'a> {
         let is_same = touched.is_empty()
             && self.held.is_empty()
             && self.ended.is_empty()
-            && self.events.is_empty();
+            && self.events.is_empty()
+            && self.issued.is_empty();
         if !self.must_commit && is_same && self.state.purged_before == self.purged_before {
             return Ok(None);
         }
@@ -183,6 +187,8 @@ impl<'a> Group<'a> {
             }
             state.entries = (state.entries + after.weight()).saturating_sub(before.weight());
         }
+        state.entries = (state.entries + self.issued.inserted).saturating_sub(self.issued.deleted);
+        self.issued.write(rows, &mut batch);
         state.last += 1;
         for (end, keys) in ends {
             for (part, keys) in (0..).zip(keys.chunks(ENDS_PART)) {

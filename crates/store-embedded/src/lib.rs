@@ -70,6 +70,7 @@ mod error;
 mod fault;
 mod folder;
 mod group;
+mod issued;
 mod reading;
 mod rows;
 mod shared;

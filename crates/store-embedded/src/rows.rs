@@ -24,6 +24,13 @@ pub(crate) const ENDS: u8 = 4;
 /// Number of a group and number of a part to a [`GroupHead`], in the first part, and events.
 pub(crate) const GROUP: u8 = 5;
 
+/// Hash of an issued token and number of a part to the token, in JSON.
+pub(crate) const ISSUED: u8 = 6;
+/// Digest of a subject or a grant, and hash, for each of its issued tokens.
+pub(crate) const ISSUED_OF: u8 = 7;
+/// Seconds at which an issued token expires for the store, and its hash.
+pub(crate) const ISSUED_ENDS: u8 = 8;
+
 /// The most events in one part of a group.
 ///
 /// Rows stay shorter than a sector of the disk. One that is missing in a torn write then leaves an

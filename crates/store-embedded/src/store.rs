@@ -4,8 +4,9 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, LiftRecord, Listed,
-    RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, IssuedTokenStore, KeyDigest, Lift, LiftRecord,
+    Listed, RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use,
+    UseOutcome,
 };
 
 use crate::{
@@ -56,12 +57,12 @@ impl EmbeddedStore {
         }))
     }
 
-    fn id(&self) -> [u8; 16] {
+    pub(crate) fn id(&self) -> [u8; 16] {
         self.0.shared.folder.store
     }
 
     /// Executes a call on the writing thread.
-    async fn write<T: Send + 'static, E: Into<StoreError>>(
+    pub(crate) async fn write<T: Send + 'static, E: Into<StoreError>>(
         &self,
         act: impl FnOnce(&mut Group<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -69,7 +70,7 @@ impl EmbeddedStore {
     }
 
     /// Executes a call on a reading thread.
-    async fn read<T: Send + 'static, E: Into<StoreError>>(
+    pub(crate) async fn read<T: Send + 'static, E: Into<StoreError>>(
         &self,
         act: impl FnOnce(&Shared, &Open) -> Result<T, E> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -147,6 +148,14 @@ impl Store for EmbeddedStore {
             }
             after = last;
         }
+        loop {
+            let step = move |group: &mut Group<'_>| group.purge_issued(before);
+            let (some, has_more) = self.0.threads.write(step).await?;
+            dropped += some;
+            if !has_more {
+                break;
+            }
+        }
         let compact = move |shared: &Shared, open: &Open| shared.compact_if_worth_it(open, dropped);
         self.0.threads.read(compact).await?;
         Ok(dropped)
@@ -157,6 +166,10 @@ impl Store for EmbeddedStore {
     }
 
     fn records(&self) -> Option<&dyn Records> {
+        Some(self)
+    }
+
+    fn issued_tokens(&self) -> Option<&dyn IssuedTokenStore> {
         Some(self)
     }
 }

@@ -9,6 +9,7 @@ use tower_revoke_core::{
 
 use crate::{
     error::{Failure, Kind},
+    issued::Hash,
     op::{Answer, Op},
     value::{end, secs, time},
 };
@@ -67,6 +68,17 @@ pub(crate) trait Reader: fmt::Debug + Send + Sync + Sized + 'static {
         window: usize,
         at_most: usize,
     ) -> impl Future<Output = Result<Window, Failure>> + Send;
+
+    /// Returns the row of an issued token, as JSON.
+    fn issued(&self, hash: &Hash) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
+
+    /// Returns the rows of the tokens of a subject or a grant after a hash, ordered by hash.
+    fn issued_of(
+        &self,
+        holder: &Digest,
+        after: Option<Hash>,
+        at_most: usize,
+    ) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
 
     /// Returns how many reads can run at the same time.
     fn readers(&self) -> u32;

@@ -32,6 +32,7 @@ pub(crate) struct Tables {
     pub(crate) lifted: String,
     pub(crate) uses: String,
     pub(crate) held: String,
+    pub(crate) issued: String,
     pub(crate) events: String,
     /// The statement of [`Link::take_new`], in databases that have it.
     pub(crate) take_new: Option<String>,
@@ -240,6 +241,7 @@ const REVOKED: i64 = 1;
 const LIFTED: i64 = 2;
 const USES: i64 = 3;
 const HELD: i64 = 4;
+const ISSUED: i64 = 5;
 
 fn questions(tables: &Tables, keys: &Keys, at_most: usize) -> Result<Packets, Failure> {
     let dialect = tables.dialect;
@@ -280,6 +282,14 @@ fn questions(tables: &Tables, keys: &Keys, at_most: usize) -> Result<Packets, Fa
     });
     let columns = "token,use_id";
     ask(HELD, columns, &tables.held, dialect.pairs, held.collect())?;
+    let issued = keys.issued.iter().map(|hash| dialect.bytes(hash));
+    ask(
+        ISSUED,
+        "hash",
+        &tables.issued,
+        "hash IN (",
+        issued.collect(),
+    )?;
     Ok(packets)
 }
 
@@ -296,6 +306,7 @@ fn known(rows: &[impl Columns]) -> Result<Known, Failure> {
             REVOKED => known.revoked.found(row.digest(1)?, columns::kept(row, 2)?),
             LIFTED => known.lifted.found(row.digest(1)?, columns::lifted(row, 2)?),
             USES => known.uses.found(row.digest(1)?, columns::uses(row, 2)?),
+            ISSUED => known.issued.found(row.hash(1)?, None),
             HELD => known.held.found((row.digest(1)?, row.digest(2)?), ()),
             _ => return Err(Failure::Garbled("a row")),
         }
@@ -370,6 +381,16 @@ fn writes(tables: &Tables, known: &Known, done: &Done, at_most: usize) -> Result
         .put_rows()
         .map(|((token, id), ())| pair(token, id));
     put(&tables.held, "token,use_id", "token,use_id", held.collect())?;
+    // Not `put`, as for events below.
+    let issued = known.issued.put_rows().filter_map(|(_, row)| {
+        let row = row.as_ref()?;
+        let sql = dialect.row().bytes(Some(&row.hash));
+        let sql = sql.bytes(row.subject.as_ref().map(|key| &key[..]));
+        let sql = sql.bytes(row.grant.as_ref().map(|key| &key[..]));
+        Some(sql.int(row.until).text(Some(&row.body)).end())
+    });
+    let head = format!("INSERT INTO {} VALUES ", tables.issued);
+    packets.rows(&head, issued, "")?;
     let drop = |table: &str, key: &str| format!("DELETE FROM {table} WHERE {key}");
     let gone = known.revoked.deleted().map(|digest| dialect.bytes(digest));
     packets.rows(&drop(&tables.revoked, "digest IN ("), gone, ")")?;

@@ -11,6 +11,7 @@ use tower_revoke_core::{
 use crate::{
     backend::{Digest, Event, Feed, Revoked, Used, listed},
     error::Failure,
+    issued::Hash,
     rules::Uses,
     value::{read, time},
 };
@@ -31,13 +32,22 @@ pub(crate) trait Columns {
         Ok(self.number(place)? != 0)
     }
 
+    /// Returns bytes of a known length, or `None` for NULL.
+    fn fixed<const N: usize>(&self, place: usize) -> Result<Option<[u8; N]>, Failure> {
+        let bytes = self.bytes(place)?.map(<[u8; N]>::try_from).transpose();
+        bytes.map_err(|_| Failure::Garbled("a key"))
+    }
+
     fn some_digest(&self, place: usize) -> Result<Option<Digest>, Failure> {
-        let digest = self.bytes(place)?.map(Digest::try_from).transpose();
-        digest.map_err(|_| Failure::Garbled("a key"))
+        self.fixed(place)
     }
 
     fn digest(&self, place: usize) -> Result<Digest, Failure> {
         self.some_digest(place)?.ok_or(Failure::Garbled("a key"))
+    }
+
+    fn hash(&self, place: usize) -> Result<Hash, Failure> {
+        self.fixed(place)?.ok_or(Failure::Garbled("a key"))
     }
 
     /// Returns a text as it was [`written`](crate::value::written), or `None` for NULL.
@@ -83,15 +93,20 @@ impl Columns for sqlx::postgres::PgRow {
         Ok(self.try_get_unchecked(place)?)
     }
 
-    fn some_digest(&self, place: usize) -> Result<Option<Digest>, Failure> {
+    fn fixed<const N: usize>(&self, place: usize) -> Result<Option<[u8; N]>, Failure> {
         let bytes: Option<Vec<u8>> = self.try_get_unchecked(place)?;
-        let digest = bytes.map(Digest::try_from).transpose();
-        digest.map_err(|_| Failure::Garbled("a key"))
+        let bytes = bytes.map(<[u8; N]>::try_from).transpose();
+        bytes.map_err(|_| Failure::Garbled("a key"))
     }
 
     fn text(&self, place: usize) -> Result<Option<String>, Failure> {
         Ok(self.try_get_unchecked(place)?)
     }
+}
+
+/// Returns the first column of a row of an issued token.
+pub(crate) fn body(row: &impl Columns) -> Result<String, Failure> {
+    row.text(0)?.ok_or(Failure::Garbled("an issued token"))
 }
 
 /// Returns what is listed under each key, from rows of: 1 for a token that is spent or 0, digest,

@@ -5,6 +5,7 @@ use tower_revoke_core::{Cursor, StoreError};
 /// The first byte of a cursor: its kind, and the version of its format.
 const FEED: u8 = 1;
 const RECORDS: u8 = 2;
+const ISSUED: u8 = 3;
 
 /// A position in the feed, and during a full load the position in that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +94,28 @@ impl RecordsCursor {
     }
 }
 
+/// The last token of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IssuedCursor {
+    pub(crate) store: [u8; 16],
+    pub(crate) last: [u8; 32],
+}
+
+impl IssuedCursor {
+    pub(crate) fn write(&self) -> Cursor {
+        Cursor::new([&[ISSUED][..], &self.store, &self.last].concat())
+    }
+
+    pub(crate) fn read(cursor: &Cursor) -> Result<Self, StoreError> {
+        let mut rest = kind(ISSUED, cursor)?;
+        let (store, last) = (taken(&mut rest)?, taken(&mut rest)?);
+        match rest {
+            [] => Ok(Self { store, last }),
+            _ => Err(StoreError::ForeignCursor),
+        }
+    }
+}
+
 fn kind(kind: u8, cursor: &Cursor) -> Result<&[u8], StoreError> {
     match cursor.as_bytes().split_first() {
         Some((first, rest)) if *first == kind => Ok(rest),
@@ -140,5 +163,11 @@ mod tests {
         };
         assert_eq!(RecordsCursor::read(&cursor.write()).ok(), Some(cursor));
         assert!(FeedCursor::read(&Cursor::new(Vec::new())).is_err());
+        let issued = IssuedCursor {
+            store: [1; 16],
+            last: [2; 32],
+        };
+        assert_eq!(IssuedCursor::read(&issued.write()).ok(), Some(issued));
+        assert!(IssuedCursor::read(&cursor.write()).is_err());
     }
 }

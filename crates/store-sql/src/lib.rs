@@ -150,6 +150,7 @@ mod columns;
 mod cursor;
 mod error;
 mod feed;
+mod issued;
 #[cfg(feature = "mysql")]
 mod mysql;
 mod op;

@@ -7,6 +7,7 @@ use tower_revoke_core::{
 
 use crate::{
     backend::{columns_of, listed},
+    issued::IssuedRow,
     value::{end, escaped_len, secs, time},
 };
 
@@ -24,6 +25,8 @@ pub(crate) enum Answer {
     LimitMismatch(u32),
     /// The use has expired, or may have been purged.
     Expired,
+    /// There is an issued token with this hash.
+    AlreadyIssued,
 }
 
 /// One operation. Its times are such that a database can store.
@@ -38,6 +41,7 @@ pub(crate) enum Op {
     TakeUse(Use),
     ReturnUse(Use),
     Restore(Change),
+    Issue(Box<IssuedRow>),
 }
 
 impl Op {
@@ -98,6 +102,7 @@ impl Op {
         let details = match self {
             Self::Revoke(_, revoked) => &revoked.details,
             Self::Lift { details, .. } => details,
+            Self::Issue(row) => return row.body.len(),
             _ => return 0,
         };
         let Some(details) = details else { return 0 };
@@ -121,9 +126,12 @@ impl Op {
     }
 
     /// Returns whether repeating it gives the same answer. A lift or the return of a use that took
-    /// effect finds nothing the second time, and would then answer no.
+    /// effect finds nothing the second time, and would then answer no; an issued token finds itself.
     pub(crate) fn can_be_repeated(&self) -> bool {
-        !matches!(self, Self::Lift { .. } | Self::ReturnUse(_))
+        !matches!(
+            self,
+            Self::Lift { .. } | Self::ReturnUse(_) | Self::Issue(_)
+        )
     }
 }
 

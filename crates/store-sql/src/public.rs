@@ -6,8 +6,8 @@ macro_rules! is_a_store {
     ($store:ident) => {
         const _: () = {
             use tower_revoke_core::{
-                BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, Listed, Records,
-                Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
+                BoxFuture, Change, ChangeFeed, Changes, Cursor, IssuedTokenStore, KeyDigest, Lift,
+                Listed, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
             };
 
             impl Store for $store {
@@ -48,6 +48,10 @@ macro_rules! is_a_store {
 
                 fn records(&self) -> Option<&dyn Records> {
                     self.0.records()
+                }
+
+                fn issued_tokens(&self) -> Option<&dyn IssuedTokenStore> {
+                    self.0.issued_tokens()
                 }
             }
 

@@ -13,6 +13,7 @@ use tower_revoke_core::{
 
 use crate::{
     backend::{Batch, Digest, Event, columns_of},
+    issued::{Hash, IssuedRow},
     op::{Answer, Op},
     value::{end, secs, time},
 };
@@ -52,6 +53,8 @@ pub(crate) struct Keys {
     pub(crate) listed: BTreeSet<Digest>,
     pub(crate) uses: BTreeSet<Digest>,
     pub(crate) held: BTreeSet<Held>,
+    /// Of the table `issued_tokens`.
+    pub(crate) issued: BTreeSet<Hash>,
 }
 
 impl Keys {
@@ -66,6 +69,10 @@ impl Keys {
                 }
                 Op::Restore(known) => {
                     keys.listed.insert(*known.key().as_bytes());
+                    continue;
+                }
+                Op::Issue(row) => {
+                    keys.issued.insert(row.hash);
                     continue;
                 }
             };
@@ -143,6 +150,8 @@ pub(crate) struct Known {
     pub(crate) lifted: Rows<Digest, Lifted>,
     pub(crate) uses: Rows<Digest, Uses>,
     pub(crate) held: Rows<Held, ()>,
+    /// Of those that were found, only the hash is read.
+    pub(crate) issued: Rows<Hash, Option<Box<IssuedRow>>>,
 }
 
 /// The result of a batch.
@@ -182,6 +191,7 @@ impl Known {
                 }
                 Op::TakeUse(use_) => self.take_use(use_),
                 Op::ReturnUse(use_) => self.return_use(use_),
+                Op::Issue(row) => (self.issue(row), None),
             };
             done.answers.push(answer);
             if let Some(change) = change {
@@ -258,6 +268,14 @@ impl Known {
         uses.holder = None;
         self.uses.put(token, uses);
         (Answer::Found(true), change)
+    }
+
+    fn issue(&mut self, row: &IssuedRow) -> Answer {
+        if self.issued.get(&row.hash).is_some() {
+            return Answer::AlreadyIssued;
+        }
+        self.issued.put(row.hash, Some(Box::new(row.clone())));
+        Answer::Done
     }
 
     fn holds(&self, uses: &Uses, token: Digest, id: Digest) -> bool {

@@ -12,9 +12,9 @@ use tokio::{
     task::AbortHandle,
 };
 use tower_revoke_core::{
-    BoxFuture, Change, ChangeFeed, Changes, Cursor, KeyDigest, Lift, LiftRecord, Listed,
-    RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use, UseOutcome,
-    retention,
+    BoxFuture, Change, ChangeFeed, Changes, Cursor, IssuedTokenStore, KeyDigest, Lift, LiftRecord,
+    Listed, RecordFilter, RecordPage, Records, Revocation, Store, StoreError, UnixTime, Use,
+    UseOutcome, retention,
 };
 
 use crate::{
@@ -41,10 +41,10 @@ const PURGED_AT_ONCE: i64 = 2_048;
 /// A [`Store`] in one kind of database. Cheap to clone; clones are handles of the same store.
 pub(crate) struct SqlStore<D>(Arc<Inner<D>>);
 
-struct Inner<D> {
+pub(crate) struct Inner<D> {
     /// The id of the store in the database, by which cursors of another store are rejected.
-    id: Digest,
-    backend: Arc<D>,
+    pub(crate) id: Digest,
+    pub(crate) backend: Arc<D>,
     /// The request timeout.
     within: Duration,
     writer: mpsc::Sender<Request>,
@@ -77,7 +77,7 @@ impl<D: Backend> Inner<D> {
     }
 
     /// Sends a request to the writing task, and waits for its answer.
-    async fn write(&self, ops: Vec<Op>) -> Result<Answer, StoreError> {
+    pub(crate) async fn write(&self, ops: Vec<Op>) -> Result<Answer, StoreError> {
         // Checked before it is queued: in a batch it would fail the writes of other callers too.
         if ops.iter().any(|op| op.words() > self.backend.longest()) {
             return Err(Failure::TooLong.into());
@@ -95,7 +95,7 @@ impl<D: Backend> Inner<D> {
     /// Reads, and retries after a serialization conflict or a broken connection. A restart of the
     /// server breaks every idle connection of the pool at once, so there are as many retries as the
     /// pool has connections.
-    async fn read<T, F: Future<Output = Result<T, Failure>>>(
+    pub(crate) async fn read<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         ask: impl Fn() -> F,
     ) -> Result<T, StoreError> {
@@ -130,6 +130,12 @@ impl<D> Drop for Inner<D> {
         if let Some(task) = listener.unwrap_or_else(PoisonError::into_inner) {
             task.abort();
         }
+    }
+}
+
+impl<D> SqlStore<D> {
+    pub(crate) fn inner(&self) -> &Inner<D> {
+        &self.0
     }
 }
 
@@ -226,6 +232,10 @@ impl<D: Backend> Store for SqlStore<D> {
     }
 
     fn records(&self) -> Option<&dyn Records> {
+        Some(self)
+    }
+
+    fn issued_tokens(&self) -> Option<&dyn IssuedTokenStore> {
         Some(self)
     }
 }

@@ -23,7 +23,15 @@ async fn the_tables_are_created_once_and_newer_ones_are_rejected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_was_interrupted_anywhere_is_completed() {
     let server = MariaDb::start(&[]).await;
-    let tables = ["store", "events", "held", "uses", "lifted", "revoked"];
+    let tables = [
+        "store",
+        "events",
+        "issued_tokens",
+        "held",
+        "uses",
+        "lifted",
+        "revoked",
+    ];
     for cut_after in 0..=tables.len() {
         MySqlStore::builder(server.url())
             .table_prefix("")

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use tower_revoke_core::Clock;
 use tower_revoke_store_sql::PostgresStore;
-use tower_revoke_testing::conformance::{Ability, Fault, Fixture};
+use tower_revoke_testing::conformance::{Fault, Fixture};
 use tower_revoke_tests::{
     conformance::{keeps_every_clause, own_name},
     servers::{Postgres, SharedPostgres, StoreServer},
@@ -13,7 +13,15 @@ use tower_revoke_tests::{
 /// The URL of the server that all harmless clauses share.
 static SHARED: OnceLock<String> = OnceLock::new();
 
-const TABLES: [&str; 6] = ["store", "revoked", "lifted", "uses", "held", "events"];
+const TABLES: [&str; 7] = [
+    "store",
+    "revoked",
+    "lifted",
+    "uses",
+    "held",
+    "issued_tokens",
+    "events",
+];
 
 /// A schema of its own.
 struct Schema {
@@ -32,9 +40,6 @@ impl Schema {
 
 impl Fixture for Schema {
     type Store = PostgresStore;
-
-    const LACKS: &'static [(Ability, &'static str)] =
-        &[(Ability::IssuedTokens, "it keeps revocations and uses only")];
 
     async fn empty(_clock: Clock) -> Self {
         Self::new(None)

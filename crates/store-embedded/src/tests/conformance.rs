@@ -37,7 +37,6 @@ impl Fixture for Folder {
     type Store = EmbeddedStore;
 
     const LACKS: &'static [(Ability, &'static str)] = &[
-        (Ability::IssuedTokens, "it keeps revocations and uses only"),
         (Ability::Outage, "there is no server"),
         (Ability::Freeze, "there is no server"),
     ];

@@ -51,6 +51,20 @@ CREATE TABLE IF NOT EXISTS `{p}held` (
     PRIMARY KEY (token, use_id)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
+-- What issued tokens mean, each under the SHA-256 of the token. Written once, and changed by nothing.
+CREATE TABLE IF NOT EXISTS `{p}issued_tokens` (
+    hash BINARY(32) NOT NULL PRIMARY KEY,
+    -- The digests of the keys of its subject and of its grant.
+    of_subject BINARY(16),
+    of_grant BINARY(16),
+    until BIGINT,
+    -- An object in JSON.
+    body LONGTEXT NOT NULL,
+    KEY of_subject (of_subject, hash),
+    KEY of_grant (of_grant, hash),
+    KEY ends (until)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
 -- The feed. what: 0 revoked, 1 used up, 2 lifted, 3 returned, 4 revoked as spent. Tokens that were
 -- used up together share a row: seq is the number of its last event, and the others count down from
 -- it. Events are numbered under the lock on the row of the table store. With AUTO_INCREMENT, a lower

@@ -61,6 +61,21 @@ CREATE TABLE {schema}.held (
     PRIMARY KEY (token, use_id)
 );
 
+-- What issued tokens mean, each under the SHA-256 of the token. Written once, and changed by nothing.
+CREATE TABLE {schema}.issued_tokens (
+    hash bytea PRIMARY KEY CHECK (octet_length(hash) = 32),
+    -- The digests of the keys of its subject and of its grant.
+    of_subject bytea CHECK (octet_length(of_subject) = 16),
+    of_grant bytea CHECK (octet_length(of_grant) = 16),
+    until bigint,
+    -- An object in JSON.
+    body text NOT NULL
+);
+CREATE INDEX issued_of_subject ON {schema}.issued_tokens (of_subject, hash)
+    WHERE of_subject IS NOT NULL;
+CREATE INDEX issued_of_grant ON {schema}.issued_tokens (of_grant, hash) WHERE of_grant IS NOT NULL;
+CREATE INDEX issued_ends ON {schema}.issued_tokens (until) WHERE until IS NOT NULL;
+
 -- The feed. what: 0 revoked, 1 used up, 2 lifted, 3 returned, 4 revoked as spent. Tokens that were
 -- used up by one call of take_new share a row: seq is the number of its last event, and the others
 -- count down from it.
@@ -166,6 +181,11 @@ BEGIN
     SELECT count(*) = at_once, dropped + coalesce(sum(greatest(held, 1)), 0)::bigint
         FROM gone INTO is_full, dropped;
     more := more OR is_full;
+    WITH due AS (SELECT hash FROM {schema}.issued_tokens WHERE until < before LIMIT at_once)
+    DELETE FROM {schema}.issued_tokens AS t USING due WHERE t.hash = due.hash;
+    GET DIAGNOSTICS rows_gone = ROW_COUNT;
+    dropped := dropped + rows_gone;
+    more := more OR rows_gone = at_once;
     RETURN NEXT;
 END
 $$;

@@ -62,6 +62,20 @@ CREATE TABLE held (
     PRIMARY KEY (token, use_id)
 ) STRICT, WITHOUT ROWID;
 
+-- What issued tokens mean, each under the SHA-256 of the token. Written once, and changed by nothing.
+CREATE TABLE issued_tokens (
+    hash BLOB NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
+    -- The digests of the keys of its subject and of its grant.
+    of_subject BLOB CHECK (length(of_subject) = 16),
+    of_grant BLOB CHECK (length(of_grant) = 16),
+    until INTEGER,
+    -- An object in JSON.
+    body TEXT NOT NULL
+) STRICT;
+CREATE INDEX issued_of_subject ON issued_tokens (of_subject, hash) WHERE of_subject IS NOT NULL;
+CREATE INDEX issued_of_grant ON issued_tokens (of_grant, hash) WHERE of_grant IS NOT NULL;
+CREATE INDEX issued_ends ON issued_tokens (until) WHERE until IS NOT NULL;
+
 -- The feed. what: 0 revoked, 1 used up, 2 lifted, 3 returned, 4 revoked as spent. Tokens that were
 -- used up together share a row: seq is the number of its last event, and the others count down from
 -- it.

@@ -68,13 +68,20 @@ pub(super) async fn purge(
     packets.add(&due("1, digest, 1, 1", &tables.revoked, "digest"));
     packets.add(&due("2, digest, 1, 1", &tables.lifted, "digest"));
     packets.add(&due("3, token, held, max_uses", &tables.uses, "token"));
+    packets.add(&due("4, hash, 1, 1", &tables.issued, "hash"));
     let rows = begin(link, tables, packets).await?;
     let (mut revoked, mut lifted) = (Vec::new(), Vec::new());
+    let mut issued = Vec::new();
     let (mut used, mut held) = (Vec::new(), Vec::new());
     let mut dropped = 0;
     for row in &rows {
         let from = row.number(0)?;
         if from == 0 {
+            continue;
+        }
+        if from == 4 {
+            issued.push(row.hash(1)?);
+            dropped += 1;
             continue;
         }
         let key = row.digest(1)?;
@@ -109,8 +116,11 @@ pub(super) async fn purge(
     drop(&tables.lifted, "digest", &lifted)?;
     drop(&tables.uses, "token", &used)?;
     drop(&tables.held, "token", &held)?;
+    let head = format!("DELETE FROM {} WHERE hash IN (", tables.issued);
+    packets.rows(&head, issued.iter().map(|hash| DIALECT.bytes(hash)), ")")?;
     commit(link, tables, packets).await?;
     let fullest = revoked.len().max(lifted.len()).max(used.len());
+    let fullest = fullest.max(issued.len());
     Ok((
         dropped,
         i64::try_from(fullest).is_ok_and(|rows| rows >= at_once),

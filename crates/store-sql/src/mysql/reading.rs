@@ -12,6 +12,7 @@ use crate::{
     batch::Tables,
     columns::{self, Columns},
     error::Failure,
+    issued::Hash,
     text::IN_A_LIST,
     value::{secs, written},
 };
@@ -147,6 +148,37 @@ impl Reader for MySql {
             records,
             more_after,
         })
+    }
+
+    async fn issued(&self, hash: &Hash) -> Result<Option<String>, Failure> {
+        let statement = format!(
+            "SELECT CAST(body AS BINARY) FROM {} WHERE hash = {} {ALL}",
+            self.tables.issued,
+            literal(hash)
+        );
+        let rows = self.rows(&statement).await?;
+        rows.first().map(columns::body).transpose()
+    }
+
+    async fn issued_of(
+        &self,
+        holder: &Digest,
+        after: Option<Hash>,
+        at_most: usize,
+    ) -> Result<Vec<String>, Failure> {
+        let after = after.map(|after| format!(" AND hash > {}", literal(&after)));
+        let after = after.unwrap_or_default();
+        // A digest is that of a subject or of a grant, so one of the two finds nothing.
+        let [subject, grant] = ["of_subject", "of_grant"].map(|column| {
+            let (table, holder) = (&self.tables.issued, literal(holder));
+            format!(
+                "(SELECT CAST(body AS BINARY) FROM {table} FORCE INDEX ({column}) \
+                 WHERE {column} = {holder}{after} ORDER BY hash LIMIT {at_most})"
+            )
+        });
+        let statement = format!("{subject} UNION ALL {grant} {ALL}");
+        let rows = self.rows(&statement).await?;
+        rows.iter().map(columns::body).collect()
     }
 
     fn readers(&self) -> u32 {

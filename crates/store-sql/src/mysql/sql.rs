@@ -32,6 +32,7 @@ pub(super) fn tables(database: &str, prefix: &str) -> Tables {
         lifted: named("lifted"),
         uses: named("uses"),
         held: named("held"),
+        issued: named("issued_tokens"),
         events: named("events"),
         take_new: None,
         // START TRANSACTION would commit a transaction that was left open. The snapshot of the

@@ -15,6 +15,7 @@ use crate::{
     backend::{Digest, Feed, Reader, Revoked, Used, Window},
     columns::{self, Columns},
     error::Failure,
+    issued::Hash,
     value::{secs, written},
 };
 
@@ -75,6 +76,22 @@ impl Reader for Postgres {
         columns::window(&rows, limit(window))
     }
 
+    async fn issued(&self, hash: &Hash) -> Result<Option<String>, Failure> {
+        let query = sqlx::query(&self.statements.issued).bind(&hash[..]);
+        Ok(self.bodies(query).await?.pop())
+    }
+
+    async fn issued_of(
+        &self,
+        holder: &Digest,
+        after: Option<Hash>,
+        at_most: usize,
+    ) -> Result<Vec<String>, Failure> {
+        let after = after.as_ref().map_or(&[][..], |after| after);
+        let query = sqlx::query(&self.statements.issued_of).bind(&holder[..]);
+        self.bodies(query.bind(after).bind(limit(at_most))).await
+    }
+
     fn readers(&self) -> u32 {
         self.pool.options().get_max_connections()
     }
@@ -98,6 +115,11 @@ impl Postgres {
             }
         }
         Ok(rows)
+    }
+
+    async fn bodies(&self, query: Query<'_, Driver, PgArguments>) -> Result<Vec<String>, Failure> {
+        let rows = self.fresh(query, |row| Ok(row.try_get(1)?)).await?;
+        rows.iter().map(columns::body).collect()
     }
 
     async fn row(&self, statement: &str, key: &KeyDigest) -> Result<Option<PgRow>, Failure> {

@@ -26,6 +26,7 @@ pub(super) fn tables(schema: &str, id: &Digest) -> Tables {
         lifted: named("lifted"),
         uses: named("uses"),
         held: named("held"),
+        issued: named("issued_tokens"),
         events: named("events"),
         take_new: Some(format!("SELECT {}($1, $2, $3, $4)", named("take_new"))),
         begin: vec![
@@ -63,6 +64,8 @@ pub(crate) struct Statements {
     pub(crate) record: String,
     pub(crate) last_lift: String,
     pub(crate) records: String,
+    pub(crate) issued: String,
+    pub(crate) issued_of: String,
 }
 
 impl Statements {
@@ -103,6 +106,18 @@ impl Statements {
             record: named("SELECT {record} FROM {schema}.revoked WHERE digest = $1"),
             last_lift: named(
                 "SELECT at, until, author, reason FROM {schema}.lifted WHERE digest = $1",
+            ),
+            issued: named(
+                "SELECT body, false FROM {schema}.issued_tokens WHERE hash = $1 UNION ALL \
+                 SELECT NULL, true WHERE pg_is_in_recovery()",
+            ),
+            // A digest is that of a subject or of a grant, so one of the two finds nothing.
+            issued_of: named(
+                "(SELECT body, false FROM {schema}.issued_tokens \
+                 WHERE of_subject = $1 AND hash > $2 ORDER BY hash LIMIT $3) UNION ALL \
+                 (SELECT body, false FROM {schema}.issued_tokens \
+                 WHERE of_grant = $1 AND hash > $2 ORDER BY hash LIMIT $3) UNION ALL \
+                 SELECT NULL, true WHERE pg_is_in_recovery()",
             ),
             records: named(
                 "WITH seen AS MATERIALIZED (SELECT {record} FROM {schema}.revoked WHERE digest > $1 \

@@ -61,6 +61,7 @@ impl Tables {
             lifted: read(&self.lifted, &keys.listed),
             uses: read(&self.uses, &keys.uses),
             held: read(&self.held, &keys.held),
+            issued: Rows::default(),
         };
         let done = known.apply(&batch);
         write(&mut self.revoked, &known.revoked);

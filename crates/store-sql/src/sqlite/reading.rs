@@ -11,6 +11,7 @@ use crate::{
     backend::{Digest, Feed, Reader, Revoked, Used, Window},
     columns,
     error::Failure,
+    issued::Hash,
     value::{secs, written},
 };
 
@@ -53,6 +54,15 @@ const REVOKED: &str = "SELECT digest, issued_at_or_before, until, at, spent FROM
 
 const USES: &str = "SELECT token, until, held >= max_uses FROM uses \
                     WHERE token > ? ORDER BY token LIMIT ?";
+
+const ISSUED: &str = "SELECT body FROM issued_tokens WHERE hash = ?1";
+
+/// A digest is that of a subject or of a grant, so one of the two finds nothing.
+const ISSUED_OF: &str = "\
+    SELECT * FROM (SELECT body FROM issued_tokens \
+    WHERE of_subject = ?1 AND hash > ?2 ORDER BY hash LIMIT ?3) UNION ALL \
+    SELECT * FROM (SELECT body FROM issued_tokens \
+    WHERE of_grant = ?1 AND hash > ?2 ORDER BY hash LIMIT ?3)";
 
 impl Reader for Sqlite {
     async fn look_up(&self, keys: &[KeyDigest]) -> Result<Vec<Option<Listed>>, Failure> {
@@ -112,6 +122,24 @@ impl Reader for Sqlite {
             .fetch_all(&self.pool)
             .await?;
         columns::window(&rows, limit(window))
+    }
+
+    async fn issued(&self, hash: &Hash) -> Result<Option<String>, Failure> {
+        let row = sqlx::query(ISSUED).bind(&hash[..]);
+        let row = row.fetch_optional(&self.pool).await?;
+        row.map(|row| columns::body(&row)).transpose()
+    }
+
+    async fn issued_of(
+        &self,
+        holder: &Digest,
+        after: Option<Hash>,
+        at_most: usize,
+    ) -> Result<Vec<String>, Failure> {
+        let after = after.as_ref().map_or(&[][..], |after| after);
+        let query = sqlx::query(ISSUED_OF).bind(&holder[..]).bind(after);
+        let rows = query.bind(limit(at_most)).fetch_all(&self.pool).await?;
+        rows.iter().map(columns::body).collect()
     }
 
     fn readers(&self) -> u32 {

@@ -63,6 +63,7 @@ pub(super) fn tables() -> Tables {
         lifted: "lifted".to_owned(),
         uses: "uses".to_owned(),
         held: "held".to_owned(),
+        issued: "issued_tokens".to_owned(),
         events: "events".to_owned(),
         take_new: Some(TAKE_NEW.to_owned()),
         begin: vec![

@@ -115,10 +115,17 @@ async fn purge_in_turn(
     held.execute(&mut *link).await?;
     let uses = due("DELETE FROM uses WHERE token IN \
         (SELECT token FROM uses WHERE until < ?1 ORDER BY until, token LIMIT ?2)");
-    let uses = uses.execute(link).await?.rows_affected();
+    let uses = uses.execute(&mut *link).await?.rows_affected();
+    let issued = due("DELETE FROM issued_tokens WHERE hash IN \
+        (SELECT hash FROM issued_tokens WHERE until < ?1 LIMIT ?2)");
+    let issued = issued.execute(link).await?.rows_affected();
     let dropped = revoked.saturating_add(u64::try_from(weight).unwrap_or(0));
+    let dropped = dropped.saturating_add(issued);
     let is_full = |rows: u64| i64::try_from(rows).is_ok_and(|rows| rows == at_once);
-    Ok((dropped, [revoked, lifted, uses].into_iter().any(is_full)))
+    Ok((
+        dropped,
+        [revoked, lifted, uses, issued].into_iter().any(is_full),
+    ))
 }
 
 /// Returns some free pages to the file system. Returns whether there may be more.

@@ -76,7 +76,6 @@ impl Fixture for File {
     const PATIENCE: Duration = Duration::from_secs(200);
 
     const LACKS: &'static [(Ability, &'static str)] = &[
-        (Ability::IssuedTokens, "it keeps revocations and uses only"),
         (Ability::Outage, "there is no server"),
         (Ability::Freeze, "there is no server"),
     ];
