@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower_revoke_core::{
@@ -95,11 +96,17 @@ impl<B: Body, C: Classify> Body for MonitorBody<B, C> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         let next = ready!(this.inner.as_mut().poll_frame(cx));
-        if let Some(open) = this.open
-            && open.ending.is_reached(&next, this.inner.is_end_stream())
-            && let Some(open) = this.open.take()
-        {
-            open.end(BodyEnd::of(&next));
+        if let Some(open) = this.open {
+            if let Some(Ok(frame)) = &next
+                && let Some(data) = frame.data_ref()
+            {
+                open.call.add_bytes(data.remaining() as u64);
+            }
+            if open.ending.is_reached(&next, this.inner.is_end_stream())
+                && let Some(open) = this.open.take()
+            {
+                open.end(BodyEnd::of(&next));
+            }
         }
         Poll::Ready(next)
     }

@@ -63,7 +63,7 @@ fn nanos(uptime: Duration) -> u64 {
 pub(crate) struct Clients {
     pub(crate) anonymous: Arc<Client>,
     pub(crate) series: ServiceSeries,
-    other: Arc<Client>,
+    pub(crate) other: Arc<Client>,
     max: usize,
     known: papaya::HashMap<Arc<str>, Arc<Client>>,
     ledger: Mutex<Ledger>,
@@ -157,6 +157,7 @@ impl Clients {
             anonymous,
             other,
             total,
+            ..ServiceSnapshot::default()
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use tower_revoke_core::{Outcome, Reason};
 
-use crate::{Counts, Latency};
+use crate::{Counts, Latency, methods::Bytes};
 
 /// As what a call is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub(crate) struct Counters {
     ended: [AtomicU64; OUTCOMES.len()],
     // One client sees few reasons, and a rejection is not on the fast path.
     rejected: Mutex<Vec<(Option<Reason>, u64)>>,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
     sum_nanos: AtomicU64,
     min_nanos: AtomicU64,
     max_nanos: AtomicU64,
@@ -66,6 +68,8 @@ impl Default for Counters {
             begun: AtomicU64::default(),
             ended: Default::default(),
             rejected: Mutex::default(),
+            bytes_in: AtomicU64::default(),
+            bytes_out: AtomicU64::default(),
             sum_nanos: AtomicU64::default(),
             min_nanos: AtomicU64::new(u64::MAX),
             max_nanos: AtomicU64::default(),
@@ -86,7 +90,8 @@ impl Counters {
     }
 
     /// Ends a call that has begun.
-    pub(crate) fn count(&self, end: End, took: Duration) {
+    pub(crate) fn count(&self, end: End, took: Duration, bytes: Bytes) {
+        bytes.add_to(&self.bytes_in, &self.bytes_out);
         let Some(counter) = self.ended.get(end.outcome as usize) else {
             return self.reject(end.reason, 1);
         };
@@ -124,7 +129,12 @@ impl Counters {
 
     /// Merges the counts of a client that has made room, and to which no call counts any more.
     pub(crate) fn take_over(&self, gone: Self) {
-        let sums = [(&self.begun, gone.begun), (&self.sum_nanos, gone.sum_nanos)];
+        let sums = [
+            (&self.begun, gone.begun),
+            (&self.bytes_in, gone.bytes_in),
+            (&self.bytes_out, gone.bytes_out),
+            (&self.sum_nanos, gone.sum_nanos),
+        ];
         let ended = self.ended.iter().zip(gone.ended);
         let buckets = self.buckets.iter().zip(gone.buckets);
         for (to, from) in sums.into_iter().chain(ended).chain(buckets) {
@@ -145,6 +155,8 @@ impl Counters {
             failure,
             exception,
             cancelled,
+            bytes_in: read(&self.bytes_in),
+            bytes_out: read(&self.bytes_out),
             ..Counts::default()
         };
         for (reason, times) in self.rejected().iter() {

@@ -23,12 +23,13 @@ pin_project! {
         #[pin]
         inner: F,
         shape: RequestShape,
-        call: Option<(InFlight, C)>,
+        // `None` once the head was handed on; without a call if its service is not counted.
+        call: Option<(Option<InFlight>, C)>,
     }
 }
 
 impl<F, C> MonitorFuture<F, C> {
-    pub(crate) fn new(inner: F, shape: RequestShape, call: InFlight, classify: C) -> Self {
+    pub(crate) fn new(inner: F, shape: RequestShape, call: Option<InFlight>, classify: C) -> Self {
         Self {
             inner,
             shape,
@@ -50,17 +51,20 @@ where
         // Taken out, so that a panic of the inner future drops it, whoever catches the panic.
         let (mut call, classify) = this.call.take().expect(internal::POLLED_AFTER_COMPLETION);
         let result = this.inner.poll(cx);
-        call.find_client();
+        call.iter_mut().for_each(InFlight::find_client);
         match result {
             Poll::Pending => {
                 *this.call = Some((call, classify));
                 Poll::Pending
             }
-            Poll::Ready(Ok(response)) => {
-                Poll::Ready(Ok(after_head(response, *this.shape, call, classify)))
-            }
+            Poll::Ready(Ok(response)) => Poll::Ready(Ok(match call {
+                Some(call) => after_head(response, *this.shape, call, classify),
+                None => response.map(MonitorBody::counted),
+            })),
             Poll::Ready(Err(error)) => {
-                call.end_as(Outcome::Exception.into());
+                if let Some(call) = &mut call {
+                    call.end_as(Outcome::Exception.into());
+                }
                 Poll::Ready(Err(error))
             }
         }
@@ -79,6 +83,7 @@ fn after_head<B: Body, C: Classify>(
         Some(rejection) => Some(End::rejected(rejection.reason())),
         None => classify.of_head(&response).map(End::from),
     };
+    call.find_method(response.status(), response.headers(), rejection.is_some());
     let ending = Ending::of(shape, &response);
     if ending == Ending::WithHead {
         call.end_as(head.unwrap_or_else(|| classify.of_trailers(None).into()));

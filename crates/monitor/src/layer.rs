@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     fmt,
+    ops::Deref,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
@@ -10,12 +11,15 @@ use std::{
     time::Duration,
 };
 
+use http::Extensions;
 use tower_layer::Layer;
 use tower_revoke_core::{Authenticated, ByStatus, Classify, internal};
 
 use crate::{
-    Monitor, MonitorService,
-    clients::{Client, Clients},
+    Counted, Monitor, MonitorService,
+    clients::Client,
+    context::Context,
+    methods::{Method, Name},
 };
 
 /// Counts the calls of a service, see the [crate's documentation](crate).
@@ -43,10 +47,30 @@ pub struct MonitorLayer<C = ByStatus> {
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) monitor: Monitor,
-    pub(crate) clients: Arc<Clients>,
+    pub(crate) context: Arc<Context>,
+    /// What switches the context on and off.
+    counted: Counted,
+    route_by: Option<Arc<RouteOf>>,
     client_by: ClientBy,
     /// Marks this layer's notes: no other layer has the number, unless it is a clone.
     mark: u64,
+}
+
+/// What the clones of one service share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    config: Arc<Config>,
+    /// The first known method that was asked for. A router layers each method of each route by itself,
+    /// so there is hardly ever another.
+    pub(crate) method: OnceLock<(Name, Arc<Method>)>,
+}
+
+impl Deref for Shared {
+    type Target = Config;
+
+    fn deref(&self) -> &Config {
+        &self.config
+    }
 }
 
 /// The client of a token, kept beside the token: one note of each layer.
@@ -95,6 +119,10 @@ fn next_mark() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+type RouteOf = dyn for<'a> Fn(&'a Extensions) -> Option<&'a str> + Send + Sync;
+
+type NameInRequest = dyn for<'a> Fn(&'a Extensions) -> Option<Cow<'a, str>> + Send + Sync;
+
 type NameOf = dyn for<'a> Fn(&'a Authenticated) -> Option<Cow<'a, str>> + Send + Sync;
 
 #[derive(Clone)]
@@ -103,6 +131,7 @@ enum ClientBy {
     OauthClient,
     Claim(Arc<str>),
     Fn(Arc<NameOf>),
+    Request(Arc<NameInRequest>),
 }
 
 impl MonitorLayer {
@@ -115,11 +144,13 @@ impl MonitorLayer {
         Monitor::new().layer(name)
     }
 
-    pub(crate) fn of(monitor: Monitor, clients: Arc<Clients>) -> Self {
+    pub(crate) fn of(monitor: Monitor, context: Arc<Context>, counted: Counted) -> Self {
         Self {
             config: Arc::new(Config {
                 monitor,
-                clients,
+                context,
+                counted,
+                route_by: None,
                 client_by: ClientBy::Subject,
                 mark: next_mark(),
             }),
@@ -171,6 +202,54 @@ impl<C> MonitorLayer<C> {
         self.named_by(ClientBy::Fn(Arc::new(name)))
     }
 
+    /// Takes the client from the extensions of the request, where a layer further out has put it, such as
+    /// the subject of the client's certificate. The function runs once per call, and tokens are not asked
+    /// for. `None` is counted as anonymous.
+    ///
+    /// Take nothing that a client can claim without proof: it would choose whose calls are counted.
+    ///
+    /// ```
+    /// use tower_revoke_monitor::MonitorLayer;
+    ///
+    /// /// Of the certificate that the TLS handshake has verified.
+    /// #[derive(Clone)]
+    /// struct CertificateSubject(String);
+    ///
+    /// let layer = MonitorLayer::service("orders").client_of_request(|extensions| {
+    ///     let subject: &CertificateSubject = extensions.get()?;
+    ///     Some(subject.0.as_str().into())
+    /// });
+    /// ```
+    pub fn client_of_request<F>(self, name: F) -> Self
+    where
+        F: for<'a> Fn(&'a Extensions) -> Option<Cow<'a, str>> + Send + Sync + 'static,
+    {
+        self.named_by(ClientBy::Request(Arc::new(name)))
+    }
+
+    /// Takes the route from the extensions of the request, where the router has put it. Each HTTP method
+    /// of a route is counted by itself, see [methods](crate#methods). The function must return a pattern,
+    /// such as `/orders/{id}`, and never the path.
+    ///
+    /// With the feature `axum-08`, the layer finds the `MatchedPath` of axum by itself.
+    ///
+    /// ```
+    /// use tower_revoke_monitor::MonitorLayer;
+    ///
+    /// #[derive(Clone)]
+    /// struct Route(&'static str);
+    ///
+    /// let layer = MonitorLayer::service("orders")
+    ///     .route_by(|extensions| Some(extensions.get::<Route>()?.0));
+    /// ```
+    pub fn route_by<F>(mut self, route: F) -> Self
+    where
+        F: for<'a> Fn(&'a Extensions) -> Option<&'a str> + Send + Sync + 'static,
+    {
+        Arc::make_mut(&mut self.config).route_by = Some(Arc::new(route));
+        self
+    }
+
     /// Classifies calls by other rules than [`ByStatus`].
     pub fn classify<D: Classify>(self, classify: D) -> MonitorLayer<D> {
         MonitorLayer {
@@ -191,11 +270,38 @@ impl<S, C: Clone> Layer<S> for MonitorLayer<C> {
     type Service = MonitorService<S, C>;
 
     fn layer(&self, inner: S) -> MonitorService<S, C> {
-        MonitorService::new(inner, self.config.clone(), self.classify.clone())
+        let shared = Shared {
+            config: self.config.clone(),
+            method: OnceLock::new(),
+        };
+        MonitorService::new(inner, shared, self.classify.clone())
     }
 }
 
 impl Config {
+    pub(crate) fn is_on(&self) -> bool {
+        self.monitor.counts(self.counted)
+    }
+
+    /// Returns the route that the router has matched.
+    pub(crate) fn route_of<'a>(&self, extensions: &'a Extensions) -> Option<&'a str> {
+        match &self.route_by {
+            Some(route_of) => route_of(extensions),
+            None => matched_path(extensions),
+        }
+    }
+
+    /// Returns the name of the client, if it is the request that tells it.
+    pub(crate) fn client_of_request<'a>(
+        &self,
+        extensions: &'a Extensions,
+    ) -> Option<Option<Cow<'a, str>>> {
+        match &self.client_by {
+            ClientBy::Request(name_of) => Some(name_of(extensions)),
+            _ => None,
+        }
+    }
+
     /// Returns the client of a caller, which is seen `now`. `None` if it has no name.
     pub(crate) fn client_of(&self, caller: &Authenticated, now: Duration) -> Option<Arc<Client>> {
         let note = internal::note(caller.token());
@@ -206,7 +312,7 @@ impl Config {
         {
             return Some(client);
         }
-        let client = self.clients.find(&self.name_of(caller)?, now);
+        let client = self.context.clients.find(&self.name_of(caller)?, now);
         // A program's function may return another name for the same token next time.
         if !matches!(self.client_by, ClientBy::Fn(_)) {
             let first = note.get_or_init(|| Note::new(self.mark, &client));
@@ -232,8 +338,20 @@ impl Config {
                 }
             }
             ClientBy::Fn(name_of) => name_of(caller),
+            ClientBy::Request(_) => None,
         }
     }
+}
+
+#[cfg(feature = "axum-08")]
+fn matched_path(extensions: &Extensions) -> Option<&str> {
+    let path: &axum_08::extract::MatchedPath = extensions.get()?;
+    Some(path.as_str())
+}
+
+#[cfg(not(feature = "axum-08"))]
+fn matched_path(_: &Extensions) -> Option<&str> {
+    None
 }
 
 impl fmt::Debug for Config {
@@ -242,7 +360,7 @@ impl fmt::Debug for Config {
             ClientBy::Subject => "subject",
             ClientBy::OauthClient => "client",
             ClientBy::Claim(name) => name,
-            ClientBy::Fn(_) => "…",
+            ClientBy::Fn(_) | ClientBy::Request(_) => "…",
         };
         f.debug_struct("Config")
             .field("monitor", &self.monitor)

@@ -1,6 +1,6 @@
-//! Counters per service and client.
+//! Counters per service, method, client and upstream.
 //!
-//! [`MonitorLayer`] counts the calls of a service by client and outcome. It goes **outside** of the
+//! [`MonitorLayer`] counts the calls of a service by client, method and outcome. It goes **outside** of the
 //! layer that checks tokens, so that it sees rejections too:
 //!
 //! ```
@@ -29,6 +29,29 @@
 //! least recently seen client makes room for a new one; its counts move to
 //! [`other`](ServiceSnapshot::other), so that the sums stay the same. Names are cut to 256 bytes.
 //!
+//! # Methods
+//! Each service is also counted by method: the HTTP method and the route that the router has matched,
+//! such as `GET /orders/{id}`, or the gRPC method, such as `shop.Orders/Get`. The raw path is never a
+//! name. With the feature `axum-08` the route of an axum `Router` is found by itself, in layers of the
+//! router ([`Router::layer`]) or of its routes; for other routers, see [`MonitorLayer::route_by`].
+//! Without a route, calls are counted by their HTTP method alone.
+//!
+//! Only methods that the service knows get counts of their own: not those that it answers with 405, 501
+//! or gRPC's UNIMPLEMENTED, nor with 404 where no route was matched. So a scan adds none. There are at
+//! most 100 ([`MonitorBuilder::method_capacity`]); all other calls are
+//! [`other_methods`](ServiceSnapshot::other_methods).
+//!
+//! # Upstreams
+//! The same layer around an outbound client, from [`Monitor::upstream`], counts the calls that a service
+//! makes itself.
+//!
+//! # The last hour
+//! [`Monitor::history`] tells rates and percentiles of each service, upstream and method, up to an hour
+//! back, in steps of five seconds.
+//!
+//! # On and off
+//! [`Monitor::count`] switches services, upstreams, clients and methods on and off while they run.
+//!
 //! # Outcomes
 //!
 //! | outcome | when |
@@ -47,6 +70,7 @@
 //! [`IdentitySlot`]: tower_revoke_core::IdentitySlot
 //! [`Rejection`]: tower_revoke_core::Rejection
 //! [`Reason`]: tower_revoke_core::Reason
+//! [`Router::layer`]: https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer
 
 // A library never panics on what it is given.
 #![cfg_attr(
@@ -66,17 +90,20 @@ the first call: earlier calls are not reported later.
 | `tower_revoke_request_duration_seconds` | histogram | `service`; without rejected calls |
 | `tower_revoke_requests_in_flight` | gauge | `service` |
 
-The values of all labels are bounded. Clients are a label only with
+Upstreams have the label `upstream` in place of `service`. The values of all labels are bounded. Clients are a label only with
 [`MonitorBuilder::label_clients`].
 "
 )]
 
 mod body;
 mod clients;
+mod context;
 mod counters;
 mod future;
+mod history;
 mod in_flight;
 mod layer;
+mod methods;
 mod monitor;
 mod series;
 mod service;
@@ -91,8 +118,9 @@ pub use self::tower_http::TowerHttp;
 pub use self::{
     body::MonitorBody,
     future::MonitorFuture,
+    history::{History, SeriesHistory, ServiceHistory, Span},
     layer::MonitorLayer,
-    monitor::{Monitor, MonitorBuilder},
+    monitor::{Counted, Monitor, MonitorBuilder},
     service::MonitorService,
     snapshot::{Counts, Latency, ServiceSnapshot, Snapshot},
 };

@@ -3,12 +3,16 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use tower_revoke_core::Clock;
 
-use crate::{MonitorLayer, Snapshot, clients::Clients, series::Labels};
+use crate::{History, MonitorLayer, ServiceHistory, Snapshot, context::Context, series::Labels};
 
 /// The counts of one or several services. Clones share them.
 ///
@@ -28,7 +32,31 @@ pub struct Monitor(Arc<Shared>);
 
 struct Shared {
     settings: MonitorBuilder,
-    services: Mutex<BTreeMap<Arc<str>, Arc<Clients>>>,
+    contexts: Mutex<Contexts>,
+    /// By [`Counted`].
+    is_counted: [AtomicBool; 4],
+}
+
+type Contexts = BTreeMap<(Kind, Arc<str>), Arc<Context>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Service,
+    Upstream,
+}
+
+/// What a [`Monitor`] counts or not, see [`Monitor::count`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Counted {
+    /// Calls of services.
+    Services,
+    /// Calls of upstreams.
+    Upstreams,
+    /// The clients of each service and upstream.
+    Clients,
+    /// The methods of each service and upstream.
+    Methods,
 }
 
 impl Monitor {
@@ -42,6 +70,7 @@ impl Monitor {
         MonitorBuilder {
             clock: Clock::system(),
             client_capacity: 10_000,
+            method_capacity: 100,
             labels: Labels::default(),
         }
     }
@@ -49,31 +78,115 @@ impl Monitor {
     /// Returns a layer that counts the calls of the service of this name. Layers of the same name count
     /// together.
     pub fn layer(&self, service: impl Into<Arc<str>>) -> MonitorLayer {
-        let name = service.into();
-        let mut services = self.services();
-        let clients = services.entry(name).or_insert_with_key(|name| {
-            let settings = &self.0.settings;
-            let series = settings.labels.of_service(name);
-            Arc::new(Clients::new(series, settings.client_capacity))
-        });
-        MonitorLayer::of(self.clone(), clients.clone())
+        self.layer_of(Kind::Service, service.into(), Counted::Services)
+    }
+
+    /// Returns a layer that counts the calls to an upstream. It goes around the client that sends them,
+    /// so that you see which side is slow.
+    ///
+    /// ```
+    /// # use tower::{Layer, service_fn};
+    /// # type Empty = http_body_util::Empty<bytes::Bytes>;
+    /// # let client = service_fn(|_: http::Request<Empty>| async {
+    /// #     Ok::<_, std::convert::Infallible>(http::Response::new(Empty::new()))
+    /// # });
+    /// use tower_revoke_monitor::Monitor;
+    ///
+    /// let monitor = Monitor::new();
+    /// let stock = monitor.upstream("stock").layer(client);
+    /// assert!(monitor.snapshot().upstreams.contains_key("stock"));
+    /// ```
+    pub fn upstream(&self, name: impl Into<Arc<str>>) -> MonitorLayer {
+        self.layer_of(Kind::Upstream, name.into(), Counted::Upstreams)
+    }
+
+    fn layer_of(&self, kind: Kind, name: Arc<str>, counted: Counted) -> MonitorLayer {
+        let mut contexts = self.contexts();
+        let context = contexts
+            .entry((kind, name))
+            .or_insert_with_key(|(kind, name)| {
+                let settings = &self.0.settings;
+                let series = settings.labels.of(*kind == Kind::Upstream, name);
+                let (clients, methods) = (settings.client_capacity, settings.method_capacity);
+                Arc::new(Context::new(series, clients, methods))
+            });
+        MonitorLayer::of(self.clone(), context.clone(), counted)
+    }
+
+    /// Switches a part of the counting on or off, for all services and upstreams, while they run. All is
+    /// on at first. What has been counted stays, and a call that has begun is counted to its end. Without
+    /// clients or methods, calls are counted as [`other`](crate::ServiceSnapshot::other) or
+    /// [`other_methods`](crate::ServiceSnapshot::other_methods).
+    ///
+    /// ```
+    /// use tower_revoke_monitor::{Counted, Monitor};
+    ///
+    /// let monitor = Monitor::new();
+    /// monitor.count(Counted::Clients, false);
+    /// assert!(!monitor.counts(Counted::Clients));
+    /// ```
+    pub fn count(&self, what: Counted, is_on: bool) {
+        self.0.is_counted[what as usize].store(is_on, Relaxed);
+    }
+
+    /// Returns whether it is switched on.
+    pub fn counts(&self, what: Counted) -> bool {
+        self.0.is_counted[what as usize].load(Relaxed)
     }
 
     /// Returns the counts at this moment, see [`Snapshot`].
     pub fn snapshot(&self) -> Snapshot {
-        let services = self.services().clone();
-        let services = services
-            .into_iter()
-            .map(|(name, clients)| (name, clients.snapshot()));
-        Snapshot {
-            services: services.collect(),
+        let mut snapshot = Snapshot::default();
+        let contexts = self.contexts().clone();
+        for ((kind, name), context) in contexts {
+            let all = match kind {
+                Kind::Service => &mut snapshot.services,
+                Kind::Upstream => &mut snapshot.upstreams,
+            };
+            all.insert(name, context.snapshot());
         }
+        snapshot
+    }
+
+    /// Returns what was counted within the last `span`, at most an hour, in steps of five seconds. The
+    /// step that has not ended yet is left out.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_revoke_monitor::Monitor;
+    ///
+    /// let monitor = Monitor::new();
+    /// let orders = monitor.layer("orders");
+    /// let history = monitor.history(Duration::from_secs(60));
+    /// let minute = &history.services["orders"].all.total;
+    /// println!("{} calls in {} s, p99 {:?}", minute.calls(), minute.seconds, minute.p99);
+    /// ```
+    pub fn history(&self, span: Duration) -> History {
+        let mut history = History::default();
+        let clock = self.clock();
+        let contexts = self.contexts().clone();
+        for ((kind, name), context) in contexts {
+            let all = match kind {
+                Kind::Service => &mut history.services,
+                Kind::Upstream => &mut history.upstreams,
+            };
+            let service: &mut ServiceHistory = all.entry(name).or_default();
+            context.visit_past(clock.uptime(), |method, past| {
+                let spans = past.spans(clock, span);
+                match method {
+                    None => service.all = spans,
+                    Some("") => service.other_methods = spans,
+                    Some(name) => drop(service.methods.insert(Arc::from(name), spans)),
+                }
+            });
+        }
+        history
     }
 
     /// A panic can't leave the map half changed.
-    fn services(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Clients>>> {
-        let services = self.0.services.lock();
-        services.unwrap_or_else(PoisonError::into_inner)
+    fn contexts(&self) -> MutexGuard<'_, Contexts> {
+        let contexts = self.0.contexts.lock();
+        contexts.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -107,6 +220,7 @@ impl fmt::Debug for Monitor {
 pub struct MonitorBuilder {
     clock: Clock,
     client_capacity: usize,
+    method_capacity: usize,
     labels: Labels,
 }
 
@@ -115,6 +229,14 @@ impl MonitorBuilder {
     /// verified clients are counted as [`other`](crate::ServiceSnapshot::other). Defaults to 10,000.
     pub fn client_capacity(mut self, clients: usize) -> Self {
         self.client_capacity = clients;
+        self
+    }
+
+    /// Sets how many methods of a service are counted by themselves. The first ones stay; further ones are
+    /// counted as [`other_methods`](crate::ServiceSnapshot::other_methods). Each takes about 4 KiB, and
+    /// up to 200 KiB if it was called all through the last hour. Defaults to 100.
+    pub fn method_capacity(mut self, methods: usize) -> Self {
+        self.method_capacity = methods;
         self
     }
 
@@ -138,7 +260,8 @@ impl MonitorBuilder {
     pub fn build(self) -> Monitor {
         Monitor(Arc::new(Shared {
             settings: self,
-            services: Mutex::default(),
+            contexts: Mutex::default(),
+            is_counted: [const { AtomicBool::new(true) }; 4],
         }))
     }
 }

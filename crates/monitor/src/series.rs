@@ -30,8 +30,9 @@ mod facade {
     }
 
     impl Labels {
-        pub(crate) fn of_service(&self, service: &Arc<str>) -> ServiceSeries {
-            let of_all = vec![Label::new("service", service.clone())];
+        pub(crate) fn of(&self, is_upstream: bool, name: &Arc<str>) -> ServiceSeries {
+            let kind = if is_upstream { "upstream" } else { "service" };
+            let of_all = vec![Label::new(kind, name.clone())];
             ServiceSeries {
                 all: Series::new(of_all.clone()),
                 others: self
@@ -186,7 +187,7 @@ mod nothing {
     pub(crate) type Series = Nothing;
 
     impl Nothing {
-        pub(crate) fn of_service(&self, _: &Arc<str>) -> Self {
+        pub(crate) fn of(&self, _: bool, _: &Arc<str>) -> Self {
             Self
         }
 

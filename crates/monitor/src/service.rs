@@ -10,21 +10,21 @@ use http_body::Body;
 use tower_revoke_core::{ByStatus, Classify, end::RequestShape};
 use tower_service::Service;
 
-use crate::{MonitorBody, MonitorFuture, in_flight::InFlight, layer::Config};
+use crate::{MonitorBody, MonitorFuture, in_flight::InFlight, layer::Shared};
 
 /// The service of [`MonitorLayer`](crate::MonitorLayer). It is as ready as its inner service.
 #[derive(Clone, Debug)]
 pub struct MonitorService<S, C = ByStatus> {
     inner: S,
-    config: Arc<Config>,
+    shared: Arc<Shared>,
     classify: C,
 }
 
 impl<S, C> MonitorService<S, C> {
-    pub(crate) fn new(inner: S, config: Arc<Config>, classify: C) -> Self {
+    pub(crate) fn new(inner: S, shared: Shared, classify: C) -> Self {
         Self {
             inner,
-            config,
+            shared: Arc::new(shared),
             classify,
         }
     }
@@ -46,10 +46,13 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let shape = RequestShape::of(&request);
-        let mut call = InFlight::start(self.config.clone(), request.extensions_mut());
+        let mut call = self
+            .shared
+            .is_on()
+            .then(|| InFlight::start(self.shared.clone(), shape, &mut request));
         let inner = self.inner.call(request);
         // A token that was seen before is verified by now.
-        call.begin();
+        call.iter_mut().for_each(InFlight::begin);
         MonitorFuture::new(inner, shape, call, self.classify.clone())
     }
 }

@@ -18,21 +18,29 @@ use serde::{Serialize, Serializer};
 pub struct Snapshot {
     /// The services by name.
     pub services: BTreeMap<Arc<str>, ServiceSnapshot>,
+    /// The upstreams by name, see [`Monitor::upstream`](crate::Monitor::upstream).
+    pub upstreams: BTreeMap<Arc<str>, ServiceSnapshot>,
 }
 
-/// The counts of one service.
+/// The counts of one service or upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ServiceSnapshot {
-    /// All calls: the sum of the fields below.
+    /// All calls: the sum of `clients`, `anonymous` and `other`.
     pub total: Counts,
     /// By verified client.
     pub clients: BTreeMap<Arc<str>, Counts>,
     /// Calls without a verified token, calls whose token lacks the attribute that names the client,
     /// and calls whose client is not known yet.
     pub anonymous: Counts,
-    /// Clients that made room for others.
+    /// Clients that made room for others, and calls that began while clients were not counted.
     pub other: Counts,
+    /// By method, such as `GET /orders/{id}` or `shop.Orders/Get`. A call is counted when it ends, so
+    /// none is in flight, and rejections have no reasons here.
+    pub methods: BTreeMap<Arc<str>, Counts>,
+    /// Calls of methods that the service doesn't know or that found no room, rejected ones, and those
+    /// that began while methods were not counted.
+    pub other_methods: Counts,
 }
 
 /// The counts of a service, of a client, or of several clients together.
@@ -53,6 +61,10 @@ pub struct Counts {
     pub rejected: u64,
     /// Rejected calls by [`Reason::label`](tower_revoke_core::Reason::label).
     pub rejected_by: BTreeMap<&'static str, u64>,
+    /// The bytes of request bodies, as far as they were announced by `Content-Length`.
+    pub bytes_in: u64,
+    /// The bytes of response bodies that were handed on.
+    pub bytes_out: u64,
     /// How long the calls took, without the rejected ones.
     pub latency: Latency,
 }
@@ -73,6 +85,8 @@ impl Counts {
         for (reason, times) in &more.rejected_by {
             *self.rejected_by.entry(reason).or_default() += times;
         }
+        self.bytes_in += more.bytes_in;
+        self.bytes_out += more.bytes_out;
         self.latency.add(&more.latency);
     }
 }
@@ -133,11 +147,11 @@ impl Latency {
     }
 }
 
-fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
 }
 
-fn as_some_seconds<S: Serializer>(
+pub(crate) fn as_some_seconds<S: Serializer>(
     time: &Option<Duration>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -66,8 +66,9 @@ pub use tower_revoke_list::{
 #[cfg(feature = "monitor")]
 #[doc(inline)]
 pub use tower_revoke_monitor::{
-    ByStatus, Classify, Counts, Latency, Monitor, MonitorBody, MonitorBuilder, MonitorFuture,
-    MonitorLayer, MonitorService, ServiceSnapshot, Snapshot,
+    ByStatus, Classify, Counted, Counts, History, Latency, Monitor, MonitorBody, MonitorBuilder,
+    MonitorFuture, MonitorLayer, MonitorService, SeriesHistory, ServiceHistory, ServiceSnapshot,
+    Snapshot, Span,
 };
 #[cfg(feature = "oauth")]
 #[doc(inline)]

@@ -1,9 +1,11 @@
 //! Tests of the monitor layer through its public API.
 
 mod clients;
+mod contexts;
 mod evictions;
 #[cfg(feature = "metrics")]
 mod facade;
+mod history;
 mod outcomes;
 mod sockets;
 mod support;

@@ -1,0 +1,92 @@
+//! What a monitor counts of one service or upstream: its clients, its methods, and the last hour.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use crate::{
+    ServiceSnapshot,
+    clients::Clients,
+    history::{self, Past, Reading},
+    methods::Methods,
+    series::ServiceSeries,
+    snapshot::Counts,
+};
+
+/// A service, or an upstream.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) clients: Clients,
+    pub(crate) methods: Methods,
+    /// The step in which calls are counted now.
+    step: AtomicU64,
+    /// Of all methods together. Locked while a step is closed.
+    past: Mutex<Past>,
+}
+
+impl Context {
+    pub(crate) fn new(series: ServiceSeries, clients: usize, methods: usize) -> Self {
+        Self {
+            clients: Clients::new(series, clients),
+            methods: Methods::new(methods),
+            step: AtomicU64::default(),
+            past: Mutex::default(),
+        }
+    }
+
+    /// Closes the current step if it is over. To be called before a call that ends `now` is counted.
+    pub(crate) fn keep_pace(&self, now: Duration) {
+        let step = history::step_at(now);
+        if step > self.step.load(Relaxed)
+            // Another call does it otherwise.
+            && let Ok(mut past) = self.past.try_lock()
+        {
+            self.close_steps(&mut past, step);
+        }
+    }
+
+    fn close_steps(&self, past: &mut Past, now: u64) {
+        let step = self.step.load(Relaxed);
+        if now <= step {
+            return;
+        }
+        let mut all = Reading::default();
+        self.methods.for_each(|_, method| {
+            let reading = method.read();
+            all.add(&reading);
+            method.past().close(step, reading);
+        });
+        past.close(step, all);
+        self.step.store(now, Relaxed);
+    }
+
+    /// Calls `visit` with the past of the whole context (`None`), and of each method.
+    pub(crate) fn visit_past(&self, now: Duration, mut visit: impl FnMut(Option<&str>, &Past)) {
+        let mut past = self.past();
+        self.close_steps(&mut past, history::step_at(now));
+        visit(None, &past);
+        self.methods
+            .for_each(|name, method| visit(Some(name), &method.past()));
+    }
+
+    pub(crate) fn snapshot(&self) -> ServiceSnapshot {
+        let mut snapshot = self.clients.snapshot();
+        self.methods.for_each(|name, method| {
+            let counts: Counts = method.counts();
+            match name {
+                "" => snapshot.other_methods = counts,
+                _ => drop(snapshot.methods.insert(Arc::from(name), counts)),
+            }
+        });
+        snapshot
+    }
+
+    /// A poisoned lock is taken: nothing under it panics half way through a change.
+    fn past(&self) -> MutexGuard<'_, Past> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
