@@ -94,6 +94,26 @@ Upstreams have the label `upstream` in place of `service`. The values of all lab
 [`MonitorBuilder::label_clients`].
 "
 )]
+#![cfg_attr(
+    feature = "prometheus",
+    doc = "
+# Prometheus
+With the feature `prometheus`, [`Monitor::prometheus`] and [`Monitor::open_metrics`] return the same series
+in the text formats that Prometheus scrapes, so a program exports them by one of the two ways. Serve them
+to operators only. Histograms have a bucket for each power of two from 256 µs to 16.8 s. There are more:
+
+| name | kind | labels |
+|---|---|---|
+| `tower_revoke_request_body_bytes_total` | counter | `service` |
+| `tower_revoke_response_body_bytes_total` | counter | `service` |
+| `tower_revoke_method_requests_total` | counter | `service`, `method`, `outcome` |
+| `tower_revoke_method_request_duration_seconds` | histogram | `service`, `method`; without rejected calls |
+
+Methods without counts of their own are labelled `other`. Clients are no label, since their series would
+end when they make room for others: see [`Monitor::usage`]. `examples/monitoring` has alert rules and a
+dashboard for Grafana.
+"
+)]
 
 mod body;
 mod clients;
@@ -105,14 +125,19 @@ mod in_flight;
 mod layer;
 mod methods;
 mod monitor;
+#[cfg(feature = "prometheus")]
+mod prometheus;
 mod series;
 mod service;
 mod snapshot;
 #[cfg(feature = "tower-http")]
 mod tower_http;
+mod usage;
 
 pub use tower_revoke_core::{ByStatus, Classify};
 
+#[cfg(feature = "prometheus")]
+pub use self::prometheus::{OPEN_METRICS_TYPE, PROMETHEUS_TYPE};
 #[cfg(feature = "tower-http")]
 pub use self::tower_http::TowerHttp;
 pub use self::{
@@ -123,4 +148,5 @@ pub use self::{
     monitor::{Counted, Monitor, MonitorBuilder},
     service::MonitorService,
     snapshot::{Counts, Latency, ServiceSnapshot, Snapshot},
+    usage::{ClientUsage, MethodUsage, ServiceUsage, Usage, UsageQuery, UsageSort},
 };

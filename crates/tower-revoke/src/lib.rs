@@ -66,10 +66,13 @@ pub use tower_revoke_list::{
 #[cfg(feature = "monitor")]
 #[doc(inline)]
 pub use tower_revoke_monitor::{
-    ByStatus, Classify, Counted, Counts, History, Latency, Monitor, MonitorBody, MonitorBuilder,
-    MonitorFuture, MonitorLayer, MonitorService, SeriesHistory, ServiceHistory, ServiceSnapshot,
-    Snapshot, Span,
+    ByStatus, Classify, ClientUsage, Counted, Counts, History, Latency, MethodUsage, Monitor,
+    MonitorBody, MonitorBuilder, MonitorFuture, MonitorLayer, MonitorService, SeriesHistory,
+    ServiceHistory, ServiceSnapshot, ServiceUsage, Snapshot, Span, Usage, UsageQuery, UsageSort,
 };
+#[cfg(feature = "prometheus")]
+#[doc(inline)]
+pub use tower_revoke_monitor::{OPEN_METRICS_TYPE, PROMETHEUS_TYPE};
 #[cfg(feature = "oauth")]
 #[doc(inline)]
 pub use tower_revoke_oauth::{

@@ -8,6 +8,7 @@ mod mariadb;
 mod oidc_provider;
 mod pgbouncer;
 mod postgres;
+mod prometheus;
 mod redis;
 mod rewriter;
 mod script;
@@ -24,6 +25,7 @@ pub use self::{
     oidc_provider::OidcProvider,
     pgbouncer::PgBouncer,
     postgres::{Postgres, SharedPostgres},
+    prometheus::Prometheus,
     redis::{Redis, RedisCluster, SharedRedis, WatchedRedis, replicas_catch_up, wait_until},
     rewriter::Rewriter,
     script::{authlib, grpc_js, grpcio, mcp_sdk_js, mcp_sdk_python, openid_client},

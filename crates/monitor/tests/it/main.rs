@@ -7,7 +7,10 @@ mod evictions;
 mod facade;
 mod history;
 mod outcomes;
+#[cfg(feature = "prometheus")]
+mod prometheus;
 mod sockets;
 mod support;
 #[cfg(feature = "tower-http")]
 mod tower_http;
+mod usage;
