@@ -40,6 +40,13 @@ curl -i -w '\n' -H "Range: bytes=25000000-" "$LINK"                             
 TOKEN=$(curl -s -X POST "$ISSUER/token?subject=ann&scope=api+invoices")
 curl --no-progress-meter -Z -o /dev/null -w '%{http_code}\n' -H "Authorization: Bearer $TOKEN" "$API/api/invoice?[1-100]" | sort | uniq -c
 
+# Events by a ticket, which stands for the token in a URL, once. It ends with the token.
+TOKEN=$(curl -s -X POST "$ISSUER/token?subject=ann&scope=api")
+TICKET=$(curl -s -X POST -H "Authorization: Bearer $TOKEN" "$API/api/tickets")
+curl -iN --no-progress-meter -m 1 "$API/events?access_token=$TICKET" 2>/dev/null                     # 200
+curl -i -w '\n' "$API/events?access_token=$TICKET"                                  # 401
+curl -i -w '\n' "$API/events?access_token=$TOKEN"                                   # 401
+
 # Events, until the token ends. Bob logs out on all his devices, and they stop.
 TOKEN=$(curl -s -X POST "$ISSUER/token?subject=bob&scope=api")
 curl -sN -H "Authorization: Bearer $TOKEN" "$API/api/events" &

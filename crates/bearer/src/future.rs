@@ -12,8 +12,8 @@ use http::{Request, Response};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower_revoke_core::{
-    Authenticated, BearerToken, BoxFuture, Rejection, RejectionBody, TokenVerifier,
-    internal::{HeadGuard, POLLED_AFTER_COMPLETION},
+    Authenticated, BearerContext, BearerToken, BoxFuture, Rejection, RejectionBody, TokenVerifier,
+    internal::{HeadGuard, POLLED_AFTER_COMPLETION, PreparedUse},
 };
 use tower_service::Service;
 
@@ -45,6 +45,8 @@ pin_project! {
         Verifying { verdict: Verdict, waiting: Option<Box<Waiting<S, V, B>>> },
         // Admitted, until the inner service is ready.
         Admitted { token: Option<BearerToken>, has_waited: bool, waiting: Option<Box<Waiting<S, V, B>>> },
+        // The use of a token that is good for one request is being taken.
+        Taking { taken: BoxFuture<'static, Result<u32, Rejection>>, waiting: Option<Box<Waiting<S, V, B>>> },
         // The guard is dropped when the head passes.
         Calling { #[pin] call: S::Future, in_query: bool, head: Option<HeadGuard> },
         Rejected { response: Option<Response<Full<Bytes>>> },
@@ -97,12 +99,50 @@ impl<S, V: TokenVerifier, B> Waiting<S, V, B> {
             }
         }
         if self.is_ready {
-            return self.call();
+            return self.call_once();
         }
         State::Admitted {
             token: to_verify_again,
             has_waited: false,
             waiting: Some(self),
+        }
+    }
+
+    /// Calls the inner service, once the use of a token is taken that is good for one request.
+    fn call_once(self: Box<Self>) -> State<S, V, B>
+    where
+        S: Service<Request<B>>,
+    {
+        let caller = Authenticated::of(self.request.extensions()).ok();
+        match caller.and_then(|caller| PreparedUse::single(caller.token())) {
+            None => self.call(),
+            Some(prepared) => State::Taking {
+                taken: Box::pin(async move { prepared?.take_or_return().await }),
+                waiting: Some(self),
+            },
+        }
+    }
+
+    /// Returns the state after the use was taken, or not.
+    fn after_use(mut self, taken: Result<u32, Rejection>) -> State<S, V, B>
+    where
+        S: Service<Request<B>>,
+    {
+        let Err(rejection) = taken else {
+            return self.call();
+        };
+        let policy = &self.shared.policy;
+        let extensions = self.request.extensions_mut();
+        let token = BearerContext::of(extensions).and_then(|context| context.token().cloned());
+        match policy.admit(Err(rejection), token, extensions) {
+            Ok(head) => {
+                self.head = Some(head);
+                self.call()
+            }
+            Err(rejection) => {
+                let response = Some(policy.reject(rejection, &self.request));
+                State::Rejected { response }
+            }
         }
     }
 
@@ -216,8 +256,13 @@ where
                             },
                         }
                     } else {
-                        waiting.call()
+                        waiting.call_once()
                     }
+                }
+                StateProj::Taking { taken, waiting } => {
+                    let taken = ready!(taken.as_mut().poll(cx));
+                    let waiting = waiting.take().expect(POLLED_AFTER_COMPLETION);
+                    waiting.after_use(taken)
                 }
                 StateProj::Calling {
                     call,

@@ -82,14 +82,21 @@ where
         let (answer, token) = match token {
             Ok(Some(token)) => match verifier.verify_cached(&token) {
                 // The characters of a token that is known to be good need no check.
-                Some(Ok(caller)) => (Ok(Some(caller)), Some(token)),
+                Some(Ok(caller)) if !caller.token().is_single_use() => {
+                    (Ok(Some(caller)), Some(token))
+                }
                 answer => match (check_characters(&token), answer) {
                     (Err(malformed), _) => (Err(malformed.into()), None),
-                    (Ok(()), Some(answer)) => {
-                        let answer = policy.despite_the_list(answer, Some(&token));
-                        (answer.map(Some), Some(token))
+                    (Ok(()), Some(Err(rejection))) => {
+                        match policy.despite_the_list(Err(rejection), Some(&token)) {
+                            Ok(caller) if caller.token().is_single_use() => {
+                                return self.verify_later(request, in_query, Asked::One(token));
+                            }
+                            answer => (answer.map(Some), Some(token)),
+                        }
                     }
-                    (Ok(()), None) => {
+                    // The use of the token is taken later.
+                    (Ok(()), None | Some(Ok(_))) => {
                         return self.verify_later(request, in_query, Asked::One(token));
                     }
                 },

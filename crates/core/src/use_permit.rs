@@ -61,12 +61,7 @@ impl<C> Authenticated<C> {
         let head = self.response_head();
         async move {
             let prepared = prepared?;
-            let outcome = prepared.take().await;
-            if outcome.as_ref().is_err_and(StoreError::is_ambiguous) {
-                // The rejection reports the first failure; a failed return adds nothing to it.
-                let _ = prepared.return_use().await;
-            }
-            let left = prepared.left(outcome)?;
+            let left = prepared.take_or_return().await?;
             Ok(UsePermit {
                 prepared,
                 left,

@@ -24,10 +24,20 @@ pub struct VerifiedToken {
     keys: Vec<KeyDigest>,
     /// How many of the last keys were added by [`with_key`](VerifiedToken::with_key).
     further: usize,
+    single_use: Option<SingleUse>,
     revocations: Option<Arc<dyn Revocations>>,
     status: CachedStatus,
     note: OnceLock<Box<dyn Any + Send + Sync>>,
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+/// The use that a token is good for, see [`VerifiedToken::with_single_use`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SingleUse {
+    /// Under which its use is counted.
+    pub(crate) token: TokenId,
+    /// Until when it can be taken.
+    pub(crate) until: UnixTime,
 }
 
 /// The largest number of keys of a token without rule claims.
@@ -64,6 +74,7 @@ impl VerifiedToken {
             leeway: leeway.min(retention::MARGIN),
             keys,
             further: 0,
+            single_use: None,
             revocations: None,
             status: CachedStatus::default(),
             note: OnceLock::new(),
@@ -116,6 +127,24 @@ impl VerifiedToken {
         self
     }
 
+    /// Makes what was presented good for one request, for credentials that stand for this token, such
+    /// as a ticket in a URL.
+    ///
+    /// `id` is the id of what was presented, and `until` the time until which it is accepted. Of all
+    /// requests with it, on all nodes that share the store, a `RequireBearerLayer` passes on one: it
+    /// takes the use directly before it calls the inner service, after all its own checks. Others who
+    /// call a [`TokenVerifier`](crate::TokenVerifier) don't take it.
+    #[must_use]
+    pub fn with_single_use(mut self, id: TokenId, until: UnixTime) -> Self {
+        self.single_use = Some(SingleUse { token: id, until });
+        self
+    }
+
+    /// Returns whether it is good for one request, see [`with_single_use`](Self::with_single_use).
+    pub fn is_single_use(&self) -> bool {
+        self.single_use.is_some()
+    }
+
     /// Sets the list that this token is checked against.
     ///
     /// # Errors
@@ -155,6 +184,11 @@ impl VerifiedToken {
     /// Returns its claims.
     pub fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    /// Returns the clock skew that its verifier allows.
+    pub fn leeway(&self) -> Duration {
+        self.leeway
     }
 
     /// Returns the first second at which its verifier no longer accepts it: `exp` + leeway. `None`
@@ -251,6 +285,11 @@ pub fn further_keys(token: &VerifiedToken) -> &[KeyDigest] {
 pub fn concerned_since(token: &VerifiedToken) -> UnixTime {
     let issued_at = token.claims.issued_at();
     issued_at.map_or(UnixTime::EPOCH, |iat| iat.saturating_sub(token.leeway))
+}
+
+/// Returns the use that a token is good for, if it is good for one.
+pub(crate) fn single_use(token: &VerifiedToken) -> Option<SingleUse> {
+    token.single_use
 }
 
 /// Returns the cached answer of the token's list.

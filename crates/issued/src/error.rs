@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use tower_revoke_core::{ClaimsError, StoreError};
+use tower_revoke_core::{ClaimsError, Reason, Rejection, StoreError};
 
 /// Why [`IssuedTokens`](crate::IssuedTokens) can't be built.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,18 @@ pub enum IssueError {
     /// The system has no random bytes.
     #[error("the system has no random bytes")]
     NoRandomness(#[source] io::Error),
+}
+
+/// Responds with 503 if another call may succeed, and with 500 if the program asks for a token that
+/// can't be.
+impl From<IssueError> for Rejection {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Store(error) => error.into(),
+            error @ IssueError::NoRandomness(_) => Self::new(Reason::Unavailable).source(error),
+            error => Self::new(Reason::Misconfigured).source(error),
+        }
+    }
 }
 
 /// Why an [`OpaqueTokenVerifier`](crate::OpaqueTokenVerifier) can't be built.

@@ -1,5 +1,5 @@
 //! Opaque bearer tokens: [`IssuedTokens`] issues them, [`OpaqueTokenVerifier`] verifies them for
-//! `RequireBearerLayer`.
+//! `RequireBearerLayer`. [`Tickets`] stand for a token, of whatever kind, in a URL.
 //!
 //! # Examples
 //! ```
@@ -64,6 +64,7 @@
 mod builder;
 mod error;
 mod new_token;
+mod tickets;
 mod tokens;
 mod verifier;
 
@@ -71,6 +72,7 @@ pub use self::{
     builder::OpaqueTokenVerifierBuilder,
     error::{IssueError, IssuedTokensError, OpaqueTokenVerifierError},
     new_token::{NewToken, OpaqueToken},
+    tickets::{IssueTicket, TicketVerifier, Tickets, TicketsBuilder, TicketsError},
     tokens::{IssuedTokens, IssuedTokensBuilder},
     verifier::OpaqueTokenVerifier,
 };

@@ -115,9 +115,7 @@ impl NewToken {
         issuer: &str,
         now: UnixTime,
     ) -> Result<IssuedToken, IssueError> {
-        if let Some(scope) = self.scopes.iter().find(|scope| !is_scope(scope)) {
-            return Err(IssueError::Scope(scope.clone()));
-        }
+        check_scopes(&self.scopes)?;
         let mut names = self.claims.keys();
         if let Some(name) = names.find(|name| IssuedToken::CLAIMS_OF_FIELDS.contains(&&***name)) {
             return Err(IssueError::Reserved(name.clone()));
@@ -136,10 +134,14 @@ impl NewToken {
     }
 }
 
-/// `scope-token` of RFC 6749 §3.3.
-fn is_scope(text: &str) -> bool {
+/// Checks that each is a `scope-token` of RFC 6749 §3.3.
+pub(crate) fn check_scopes(scopes: &[String]) -> Result<(), IssueError> {
     let is_allowed = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-    !text.is_empty() && text.bytes().all(is_allowed)
+    let is_scope = |scope: &String| !scope.is_empty() && scope.bytes().all(is_allowed);
+    match scopes.iter().find(|scope| !is_scope(scope)) {
+        Some(scope) => Err(IssueError::Scope(scope.clone())),
+        None => Ok(()),
+    }
 }
 
 /// An opaque token, which is returned once and not kept. `Debug` doesn't show it.

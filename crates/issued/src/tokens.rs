@@ -116,9 +116,20 @@ impl IssuedTokens {
 
     /// Returns whether a token has the prefix and the length of the tokens that are issued here.
     pub(crate) fn has_form(&self, token: &BearerToken) -> bool {
-        let drawn = token.as_bytes().strip_prefix(self.0.prefix.as_bytes());
-        drawn.is_some_and(|drawn| drawn.len() == OpaqueToken::DRAWN)
+        has_form(token, &self.0.prefix)
     }
+}
+
+/// Returns whether tokens may begin with this.
+pub(crate) fn is_prefix(prefix: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    prefix.len() <= MAX_PREFIX && prefix.bytes().all(is_allowed)
+}
+
+/// Returns whether a token has this prefix and the length of those that are drawn.
+pub(crate) fn has_form(token: &BearerToken, prefix: &str) -> bool {
+    let drawn = token.as_bytes().strip_prefix(prefix.as_bytes());
+    drawn.is_some_and(|drawn| drawn.len() == OpaqueToken::DRAWN)
 }
 
 impl IssuedTokensBuilder {
@@ -144,8 +155,7 @@ impl IssuedTokensBuilder {
         if self.issuer.is_empty() {
             return Err(IssuedTokensError::MissingIssuer);
         }
-        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        if self.prefix.len() > MAX_PREFIX || !self.prefix.bytes().all(is_allowed) {
+        if !is_prefix(&self.prefix) {
             return Err(IssuedTokensError::Prefix(self.prefix));
         }
         Ok(IssuedTokens(Arc::new(Inner {

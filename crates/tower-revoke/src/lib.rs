@@ -46,8 +46,9 @@ pub use tower_revoke_http::{ReqwestClient, ReqwestClientError};
 #[cfg(feature = "issued")]
 #[doc(inline)]
 pub use tower_revoke_issued::{
-    IssueError, IssuedTokens, IssuedTokensBuilder, IssuedTokensError, NewToken, OpaqueToken,
-    OpaqueTokenVerifier, OpaqueTokenVerifierBuilder, OpaqueTokenVerifierError,
+    IssueError, IssueTicket, IssuedTokens, IssuedTokensBuilder, IssuedTokensError, NewToken,
+    OpaqueToken, OpaqueTokenVerifier, OpaqueTokenVerifierBuilder, OpaqueTokenVerifierError,
+    TicketVerifier, Tickets, TicketsBuilder, TicketsError,
 };
 #[cfg(feature = "jwt")]
 #[doc(inline)]

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
-use tower_revoke::{JwtVerifier, PendingRevocations, RevocationList};
+use tower_revoke::{JwtVerifier, PendingRevocations, RevocationList, Tickets};
 
 use crate::orders::Orders;
 
@@ -18,6 +18,8 @@ pub struct App {
     pub tokens: JwtVerifier,
     /// Returns the status of tokens, and takes revocations.
     pub list: RevocationList,
+    /// Issues tickets for URLs that can't carry a token.
+    pub tickets: Tickets,
     /// Tracks the revocations that wait for the end of a response.
     pub pending: PendingRevocations,
     /// Cancelled to shut the program down.
@@ -27,12 +29,18 @@ pub struct App {
 }
 
 impl App {
-    /// Creates the state. `tokens` must check against `list`, and `export` is the file behind the
-    /// one-time link.
-    pub fn new(tokens: JwtVerifier, list: RevocationList, export: PathBuf) -> Self {
+    /// Creates the state. `tokens` and `tickets` must check against `list`, and `export` is the file
+    /// behind the one-time link.
+    pub fn new(
+        tokens: JwtVerifier,
+        list: RevocationList,
+        tickets: Tickets,
+        export: PathBuf,
+    ) -> Self {
         Self {
             tokens,
             list,
+            tickets,
             pending: PendingRevocations::default(),
             stopping: CancellationToken::new(),
             orders: Arc::default(),

@@ -42,6 +42,7 @@ pub fn router(app: App) -> Router {
             get(catalog::prices).layer(bearer.clone().optional()),
         )
         .route("/download", download::route(&app, bearer.clone()))
+        .route("/events", events::by_ticket(&app))
         .nest("/api", api(&app).layer(bearer.scope("api")))
         .layer(
             TraceLayer::new_for_http()
@@ -78,6 +79,7 @@ fn api(app: &App) -> Router<App> {
             "/events",
             get(events::stream).layer(TokenLifetimeLayer::new()),
         )
+        .route("/tickets", post(events::ticket))
         .route("/log-out-everywhere", post(account::log_out_everywhere))
 }
 

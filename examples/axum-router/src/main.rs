@@ -9,7 +9,9 @@ use std::{io, net::SocketAddr, process::ExitCode};
 use axum_router::{App, Limits, serve, write_export};
 use example_issuer::Issuer;
 use tokio::net::{TcpListener, TcpSocket};
-use tower_revoke::{HttpsClient, JwtVerifier, RevocationList, core::BoxError};
+use tower_revoke::{
+    HttpsClient, JwtVerifier, MemoryStore, RevocationList, Tickets, core::BoxError,
+};
 use tracing::Level;
 
 #[tokio::main]
@@ -34,14 +36,16 @@ async fn main() -> Result<ExitCode, BoxError> {
     let export = files.path().join("export.bin");
     write_export(&export)?;
 
-    let list = RevocationList::in_memory();
+    let store = MemoryStore::new();
+    let list = RevocationList::new(store.clone());
+    let tickets = Tickets::new(store, list.clone())?;
     let tokens = JwtVerifier::issuer(issuer.url())
         .audience("orders")
         .discover()
         .http_client(HttpsClient::new()?)
         .revocations(list.clone())
         .build()?;
-    let app = App::new(tokens, list, export);
+    let app = App::new(tokens, list, tickets, export);
 
     let stopping = app.stopping.clone();
     let signal = stop_signal()?;

@@ -17,11 +17,21 @@ struct Listener {
 
 impl Listener {
     async fn of(shop: &Example, wire: &str, token: &str) -> Self {
+        let header = format!("Authorization: Bearer {token}");
+        Self::listen(shop, wire, "/api/events", &["-H", &header]).await
+    }
+
+    async fn by_ticket(shop: &Example, wire: &str, ticket: &str) -> Self {
+        let path = format!("/events?access_token={ticket}");
+        Self::listen(shop, wire, &path, &[]).await
+    }
+
+    async fn listen(shop: &Example, wire: &str, path: &str, more: &[&str]) -> Self {
         let mut curl = Command::new("curl")
             .args(["--disable", "--silent", "--no-buffer", "--max-time", "60"])
-            .args(["-f", wire, "-H"])
-            .arg(format!("Authorization: Bearer {token}"))
-            .arg(format!("http://{}/api/events", shop.at))
+            .args(["-f", wire])
+            .args(more)
+            .arg(format!("http://{}{path}", shop.at))
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -72,4 +82,53 @@ async fn events_do_not_delay_the_shutdown() {
     let stopped = shop.program.says("stopped: ").await;
     assert_eq!(stopped, "all calls ended, nothing is owed");
     assert!(shop.program.ended().await.success());
+}
+
+async fn ticket(shop: &Example, wire: &str, token: &str) -> String {
+    let header = format!("Authorization: Bearer {token}");
+    let reply = call(
+        shop.at,
+        "/api/tickets",
+        &[wire, "-X", "POST", "-H", &header],
+    )
+    .await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    reply.body
+}
+
+/// What a browser's `EventSource` can do: no header, and a URL that may leak.
+#[tokio::test]
+async fn a_ticket_opens_the_events_once_and_they_end_with_the_token() {
+    let shop = Example::start(SHOP).await;
+    for (wire, customer) in WIRES.into_iter().zip(["ann", "bob"]) {
+        let token = shop.token(&format!("subject={customer}&scope=api")).await;
+        let (used, unused) = (
+            ticket(&shop, wire, &token).await,
+            ticket(&shop, wire, &token).await,
+        );
+        let listening = Listener::by_ticket(&shop, wire, &used).await;
+        let verdict = async |path: &str, ticket: &str| {
+            let path = format!("{path}?access_token={ticket}");
+            call(shop.at, &path, &[wire]).await.verdict()
+        };
+        assert_eq!(verdict("/events", &used).await, "401 invalid_token");
+        // The token itself is accepted in no URL, and the ticket opens nothing else.
+        assert_eq!(verdict("/events", &token).await, "401 invalid_token");
+        assert_eq!(verdict("/api/orders", &unused).await, "401");
+        let as_header = shop.show(wire, "/api/orders", &unused).await;
+        assert_eq!(as_header.verdict(), "401 invalid_token");
+
+        let header = format!("Authorization: Bearer {token}");
+        let out = ["-X", "POST", "-H", &header];
+        let out = call(
+            shop.at,
+            "/api/log-out-everywhere",
+            &[&[wire][..], &out].concat(),
+        )
+        .await;
+        assert_eq!(out.status, 204);
+        listening.ended().await;
+        assert_eq!(verdict("/events", &unused).await, "401 invalid_token");
+    }
 }

@@ -6,7 +6,7 @@ use axum_router::{App, Limits, Stopped, serve};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tower_revoke::{
-    BearerToken, JwtVerifier, MemoryStore, Reason, RevocationList, core::TokenVerifier,
+    BearerToken, JwtVerifier, MemoryStore, Reason, RevocationList, Tickets, core::TokenVerifier,
 };
 use tower_revoke_testing::{ScriptedStore, StoreScript, TestIssuer};
 pub(crate) use tower_revoke_tests::{
@@ -33,7 +33,8 @@ impl Inside {
         let files = TempDir::new().expect("a temp dir");
         let export = files.path().join("export.bin");
         let issuer = TestIssuer::new("https://id.example.com");
-        let (store, script) = ScriptedStore::over(MemoryStore::new());
+        let memory = MemoryStore::new();
+        let (store, script) = ScriptedStore::over(memory.clone());
         // Without a mirror, which would keep answering for a while after the store fails.
         let list = RevocationList::builder(store)
             .mirror_capacity(0)
@@ -46,7 +47,8 @@ impl Inside {
             .revocations(list.clone())
             .build()
             .expect("a verifier");
-        let app = App::new(tokens, list, export.clone());
+        let tickets = Tickets::new(memory, list.clone()).expect("tickets");
+        let app = App::new(tokens, list, tickets, export.clone());
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let at = socket.local_addr().expect("a bound socket");
         Self {

@@ -13,6 +13,7 @@ mod readiness;
 mod requirements;
 mod rfc6750;
 mod rfc9110;
+mod single_use;
 mod sources;
 mod stack;
 mod support;

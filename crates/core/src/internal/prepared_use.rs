@@ -3,7 +3,9 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use crate::{
-    BoxFuture, Reason, Rejection, Revocations, StoreError, Use, UseId, UseOutcome, VerifiedToken,
+    BoxFuture, Reason, Rejection, Revocations, StoreError, TokenId, UnixTime, Use, UseId,
+    UseOutcome, VerifiedToken,
+    verified_token::{SingleUse, single_use},
 };
 
 /// A use with an id of its own, and the list that it is taken from.
@@ -23,12 +25,45 @@ impl PreparedUse {
         list: Arc<dyn Revocations>,
         limit: NonZeroU32,
     ) -> Result<Self, Rejection> {
+        Self::of(token.id(), list, limit, token.claims().expires_at())
+    }
+
+    /// Makes the use that a token is [good for](VerifiedToken::with_single_use). `None` if it may be
+    /// used any number of times.
+    ///
+    /// # Errors
+    /// If the token's verifier has no list, or the system provides no random bytes.
+    pub fn single(token: &VerifiedToken) -> Option<Result<Self, Rejection>> {
+        let SingleUse { token: id, until } = single_use(token)?;
+        let list = list_of(token).cloned();
+        Some(list.and_then(|list| Self::of(id, list, NonZeroU32::MIN, Some(until))))
+    }
+
+    fn of(
+        token: TokenId,
+        list: Arc<dyn Revocations>,
+        limit: NonZeroU32,
+        exp: Option<UnixTime>,
+    ) -> Result<Self, Rejection> {
         let mut id = [0; 16];
         getrandom::fill(&mut id)
             .map_err(|error| Rejection::new(Reason::Unavailable).source(error))?;
-        let exp = token.claims().expires_at();
-        let use_ = Use::new(token.id(), UseId::from_bytes(id), limit, exp);
+        let use_ = Use::new(token, UseId::from_bytes(id), limit, exp);
         Ok(Self { use_, list })
+    }
+
+    /// Takes the use, and returns how many are left. If the outcome is unknown, one attempt is made to
+    /// return the use.
+    ///
+    /// # Errors
+    /// The rejection, if the use was not taken.
+    pub async fn take_or_return(&self) -> Result<u32, Rejection> {
+        let outcome = self.take().await;
+        if outcome.as_ref().is_err_and(StoreError::is_ambiguous) {
+            // The rejection reports the first failure; a failed return adds nothing to it.
+            let _ = self.return_use().await;
+        }
+        self.left(outcome)
     }
 
     /// Takes the use.

@@ -83,8 +83,8 @@ impl<V> VerifierSetBuilder<V> {
     /// Gives signed JWTs whose `iss` is `issuer` to this verifier.
     ///
     /// A verifier that is to have JWTs of several issuers, as a `JwtVerifier` may, needs
-    /// [`jwt`](Self::jwt) only. This is for issuers whose tokens are verified in other ways. The payload of a
-    /// token that is not cached is decoded twice.
+    /// [`jwt`](Self::jwt) only. This is for issuers whose tokens are verified in other ways. The
+    /// payload of a token that is not cached is decoded twice.
     pub fn issuer<T: TokenVerifier>(
         self,
         issuer: impl Into<String>,

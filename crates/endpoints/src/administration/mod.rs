@@ -25,9 +25,9 @@ use crate::{
 ///
 /// It is a `tower::Service` for any request body, as
 /// [`RevocationEndpoint`](crate::RevocationEndpoint) is. Administrators are clients: a support desk, an
-/// account page that acts for its users. They authenticate with a secret in the `Authorization` header, as the
-/// clients of the other endpoints do, and guesses are slowed down alike. So the endpoint can't be
-/// mounted without a guard, and it needs none of the tokens that it ends.
+/// account page that acts for its users. They authenticate with a secret in the `Authorization`
+/// header, as the clients of the other endpoints do, and guesses are slowed down alike. So the
+/// endpoint can't be mounted without a guard, and it needs none of the tokens that it ends.
 ///
 /// # Calls
 /// A call is a POST with a JSON object, which may have no other members:
@@ -50,10 +50,10 @@ use crate::{
 /// | 403 `access_denied` | the client is no [administrator](Self::administrator) of the issuer |
 /// | 503 with `Retry-After` | the list, the store or the clients are unavailable; what was to be ended may still be valid |
 ///
-/// A list has the revocation of the subject, if there is one and the store keeps records, and of tokens that were
-/// issued into the store the grants and sessions that have not expired. Each says whether it is
-/// `revoked` by a rule over it, its subject or its issuer. `is_complete` is `false` if the subject has
-/// more than 10,000 tokens. No token, and nothing that leads to one, is in it:
+/// A list has the revocation of the subject, if there is one and the store keeps records, and of the
+/// tokens that were issued into the store the grants and sessions that have not expired. Each says
+/// whether it is `revoked` by a rule over it, its subject or its issuer. `is_complete` is `false` if
+/// the subject has more than 10,000 tokens. No token, and nothing that leads to one, is in it:
 ///
 /// ```json
 /// {
@@ -122,8 +122,8 @@ impl AdministrationEndpoint {
         self
     }
 
-    /// Lists what this store knows: its issued tokens, and the records of revocations. It should be the
-    /// store of the list.
+    /// Lists what this store knows: its issued tokens, and the records of revocations. It should be
+    /// the store of the list.
     #[must_use]
     pub fn store(mut self, store: impl Store) -> Self {
         Arc::make_mut(&mut self.0).store = Some(Arc::new(store));

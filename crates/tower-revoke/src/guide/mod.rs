@@ -9,7 +9,8 @@
 //!
 //! To end tokens:
 //!
-//! * [`one_time`]: tokens that work once or n times, and tokens that end with their response.
+//! * [`one_time`]: tokens that work once or n times, tickets for URLs, and tokens that end with their
+//!   response.
 //! * [`revoking`]: log out everywhere, ending tokens by hand, and what operators can ask.
 //! * [`streams`]: event streams, downloads, gRPC streams and WebSockets that end with their token.
 //! * [`endpoints`]: a revocation endpoint, by which clients end their own tokens.
