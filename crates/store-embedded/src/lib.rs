@@ -1,4 +1,4 @@
-//! Keeps revocations and uses of bearer tokens in one local folder, without a server.
+//! Keeps revocations, uses and issued tokens in one local folder, without a server.
 //!
 //! # Examples
 //! ```

@@ -1,4 +1,4 @@
-//! A [`Store`](tower_revoke_core::Store) of revocations and uses of bearer tokens in a database
+//! A [`Store`](tower_revoke_core::Store) of revocations, uses and issued tokens in a database
 //! that all nodes share, on [sqlx](https://docs.rs/sqlx):
 //!
 //! | store | database |
