@@ -89,7 +89,9 @@ impl Reading {
         self.bytes_out += step.bytes_out;
         let buckets = self.latency.as_mut_slice();
         for (index, count) in step.latency.index().iter().zip(step.latency.count()) {
-            buckets[*index as usize] += u64::from(*count);
+            if let Some(bucket) = buckets.get_mut(*index as usize) {
+                *bucket += u64::from(*count);
+            }
         }
     }
 
@@ -98,7 +100,9 @@ impl Reading {
         let mut buckets = [0; Latency::BUCKETS];
         for bucket in &self.latency {
             let log2 = (u64::BITS - bucket.end().leading_zeros()) as usize;
-            buckets[log2.min(Latency::BUCKETS - 1)] += bucket.count();
+            if let Some(to) = buckets.get_mut(log2.min(Latency::BUCKETS - 1)) {
+                *to += bucket.count();
+            }
         }
         buckets
     }
@@ -140,7 +144,10 @@ impl Past {
         }
         let last = self.last.get_or_insert_default();
         let narrow = |more: u64| u32::try_from(more).unwrap_or(u32::MAX);
-        let ended = std::array::from_fn(|index| narrow(now.ended[index] - last.ended[index]));
+        let mut ended = [0; 5];
+        for ((to, now), before) in ended.iter_mut().zip(now.ended).zip(last.ended) {
+            *to = narrow(now - before);
+        }
         if ended == [0; 5] {
             return;
         }

@@ -197,7 +197,9 @@ impl Method {
     }
 
     pub(crate) fn count(&self, end: End, took: Duration, bytes: Bytes) {
-        self.ended[end.outcome as usize].fetch_add(1, Relaxed);
+        if let Some(counter) = self.ended.get(end.outcome as usize) {
+            counter.fetch_add(1, Relaxed);
+        }
         bytes.add_to(&self.bytes_in, &self.bytes_out);
         if end.outcome == Outcome::Rejected {
             return;

@@ -33,7 +33,7 @@ pub struct Monitor(Arc<Shared>);
 struct Shared {
     settings: MonitorBuilder,
     contexts: Mutex<Contexts>,
-    /// By [`Counted`].
+    /// In the order of [`Counted`].
     is_counted: [AtomicBool; 4],
 }
 
@@ -126,12 +126,22 @@ impl Monitor {
     /// assert!(!monitor.counts(Counted::Clients));
     /// ```
     pub fn count(&self, what: Counted, is_on: bool) {
-        self.0.is_counted[what as usize].store(is_on, Relaxed);
+        self.switch(what).store(is_on, Relaxed);
     }
 
     /// Returns whether it is switched on.
     pub fn counts(&self, what: Counted) -> bool {
-        self.0.is_counted[what as usize].load(Relaxed)
+        self.switch(what).load(Relaxed)
+    }
+
+    fn switch(&self, what: Counted) -> &AtomicBool {
+        let [services, upstreams, clients, methods] = &self.0.is_counted;
+        match what {
+            Counted::Services => services,
+            Counted::Upstreams => upstreams,
+            Counted::Clients => clients,
+            Counted::Methods => methods,
+        }
     }
 
     /// Returns the counts at this moment, see [`Snapshot`].

@@ -38,8 +38,8 @@ pub struct ServiceSnapshot {
     /// By method, such as `GET /orders/{id}` or `shop.Orders/Get`. A call is counted when it ends, so
     /// none is in flight, and rejections have no reasons here.
     pub methods: BTreeMap<Arc<str>, Counts>,
-    /// Calls of methods that the service doesn't know or that found no room, rejected ones, and those
-    /// that began while methods were not counted.
+    /// Calls of methods that the service doesn't know, that were only ever rejected, or that found no
+    /// room, and calls that began while methods were not counted.
     pub other_methods: Counts,
 }
 

@@ -57,7 +57,7 @@ async fn the_text_of_prometheus_tells_all_counts() {
         r#"tower_revoke_request_duration_seconds_bucket{le="0.004096",service="orders"} 2"#,
         r#"tower_revoke_request_duration_seconds_bucket{le="+Inf",service="orders"} 2"#,
         r#"tower_revoke_method_requests_total{service="orders",method="GET",outcome="success"} 1"#,
-        r#"tower_revoke_method_requests_total{service="orders",method="other",outcome="rejected"} 1"#,
+        r#"tower_revoke_method_requests_total{service="orders",method="GET",outcome="rejected"} 1"#,
     ] {
         assert!(
             text.lines().any(|told| told == line),
