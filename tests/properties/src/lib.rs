@@ -13,6 +13,7 @@ mod introspection;
 mod json;
 mod jwks;
 mod jwt;
+mod opaque;
 mod path;
 mod percent;
 mod sources;
@@ -21,7 +22,7 @@ mod sources;
 pub type Property = fn(&[u8]);
 
 /// All properties, by the names of their fuzz targets and seeds.
-pub const ALL: [(&str, Property); 14] = [
+pub const ALL: [(&str, Property); 15] = [
     ("authorization", sources::authorization),
     ("basic", endpoints::basic),
     ("body", body::body),
@@ -33,6 +34,7 @@ pub const ALL: [(&str, Property); 14] = [
     ("jwks", jwks::jwks),
     ("jwt_header", jwt::jwt_header),
     ("jwt_split", jwt::jwt_split),
+    ("opaque", opaque::opaque),
     ("path", path::path),
     ("query", sources::query),
     ("subprotocol", sources::subprotocol),

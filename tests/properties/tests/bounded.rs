@@ -154,6 +154,11 @@ proptest! {
     }
 
     #[test]
+    fn opaque(input in mutated("opaque")) {
+        check("opaque", &input);
+    }
+
+    #[test]
     fn body(input in prop::collection::vec(any::<u8>(), 0..20)) {
         check("body", &input);
     }
