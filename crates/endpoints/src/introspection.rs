@@ -32,7 +32,10 @@ use crate::{
 /// | 503 with `Retry-After` | the list, the clients or the keys are unavailable |
 ///
 /// An active token's response has its registered claims, `scope`, `client_id`, `token_type`, and the
-/// claims that were chosen by [`claim`](Self::claim). All have `Cache-Control: no-store`.
+/// claims that were chosen by [`claim`](Self::claim). That of a refresh token, or of another kind than
+/// an access token, has no `token_type`, but its kind as `token_use`: services must not accept it as a
+/// bearer token. A ticket, which is good for one request, is not active, since asking doesn't use it up.
+/// All have `Cache-Control: no-store`.
 ///
 /// # Examples
 /// ```
@@ -133,10 +136,18 @@ impl Inner {
         if let Some(client) = claims.client() {
             members.insert("client_id".to_owned(), client.into());
         }
-        members.insert("token_type".to_owned(), "Bearer".into());
+        match claims.get("token_use") {
+            Some(kind) if !is_access(kind) => members.insert("token_use".to_owned(), kind.clone()),
+            _ => members.insert("token_type".to_owned(), "Bearer".into()),
+        };
         members.insert("active".to_owned(), true.into());
         members
     }
+}
+
+/// Whether a `token_use` is that of an access token.
+fn is_access(kind: &Value) -> bool {
+    kind.as_str().is_some_and(|kind| kind.starts_with("access"))
 }
 
 impl Handler for Inner {
@@ -152,6 +163,8 @@ impl Handler for Inner {
                 }
                 None => None,
             };
+            // Any number of services could ask about one that is good for one request.
+            let caller = caller.filter(|caller| !caller.token().is_single_use());
             let claims = caller.as_ref().map(|caller| caller.token().claims());
             let claims = claims.filter(|claims| self.may_ask(client, claims));
             let body = match claims {

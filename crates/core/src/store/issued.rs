@@ -174,7 +174,8 @@ impl IssuedToken {
 
     /// Returns the claims that a service reads: `iss`, `client_id`, `sub`, `aud`, `scope`, `grant_id`,
     /// `sid`, `iat` and `exp` from the fields, and the further [`claims`](Self::claims). Of those, one
-    /// with such a name is ignored, as is `nbf`.
+    /// with such a name is ignored, as is `nbf`. Unless it is an access token, `token_use` is its kind,
+    /// by which others than its verifier tell that it is none.
     ///
     /// # Errors
     /// As for [`Claims::from_value`].
@@ -187,6 +188,9 @@ impl IssuedToken {
         put("iss", self.issuer.as_str().into());
         put("client_id", self.client.as_str().into());
         put("iat", self.issued_at.as_secs().into());
+        if self.kind != TokenKind::ACCESS {
+            put("token_use", self.kind.as_str().into());
+        }
         if !self.audience.is_empty() {
             put("aud", self.audience.clone().into());
         }
@@ -209,7 +213,7 @@ impl IssuedToken {
     }
 
     /// The claims that the fields determine, so that no further claim may have their names.
-    pub const CLAIMS_OF_FIELDS: [&str; 10] = [
+    pub const CLAIMS_OF_FIELDS: [&str; 11] = [
         "iss",
         "client_id",
         "iat",
@@ -220,6 +224,7 @@ impl IssuedToken {
         "grant_id",
         "sid",
         "exp",
+        "token_use",
     ];
 
     /// Returns until when stores keep the row, see [`retention::of_token`]. `None` means for ever.

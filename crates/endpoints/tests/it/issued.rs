@@ -8,7 +8,7 @@ use tower_revoke_core::{
     retention::MARGIN,
 };
 use tower_revoke_endpoints::{IntrospectionEndpoint, RevocationEndpoint};
-use tower_revoke_issued::{IssuedTokens, NewToken, OpaqueToken, OpaqueTokenVerifier};
+use tower_revoke_issued::{IssuedTokens, NewToken, OpaqueToken, OpaqueTokenVerifier, Tickets};
 use tower_revoke_list::{MemoryStore, RevocationList};
 use tower_revoke_testing::{Behavior, ScriptedStore, StoreOp, StoreScript};
 
@@ -151,7 +151,12 @@ async fn rfc7662_2_2_issued_tokens_are_introspected_by_their_client() {
         "iat": NOW, "exp": NOW + 3_600, "token_type": "Bearer",
     });
     assert_eq!(answer, expected);
-    assert_eq!(ask("shop", SHOP, &refresh).await["active"], true);
+    // Active, but nothing that a service could take for a bearer token.
+    let expected = serde_json::json!({
+        "active": true, "iss": ISSUER, "sub": "ann", "client_id": "shop",
+        "iat": NOW, "exp": NOW + 24 * 3_600, "token_use": "refresh",
+    });
+    assert_eq!(ask("shop", SHOP, &refresh).await, expected);
     let inactive = serde_json::json!({ "active": false });
     assert_eq!(ask("bank", BANK, &access).await, inactive);
     let request = post(Some(&basic("shop", SHOP)), &form(&refresh));
@@ -159,4 +164,20 @@ async fn rfc7662_2_2_issued_tokens_are_introspected_by_their_client() {
     for token in [&access, &refresh] {
         assert_eq!(ask("shop", SHOP, token).await, inactive);
     }
+}
+
+/// Whoever asks doesn't use it up, so any number of services could accept it.
+#[tokio::test]
+async fn rfc7662_2_2_a_ticket_is_not_active() {
+    let world = World::new();
+    let tickets = Tickets::new(MemoryStore::new(), world.list.clone()).expect("tickets");
+    let access = world.access("shop", "g1").await;
+    let presented = BearerToken::new(access.as_str()).expect("a token");
+    let caller = world.verifier.verify(&presented).await.expect("a caller");
+    let ticket = tickets.issue(&caller).await.expect("a ticket");
+    let presented = BearerToken::new(ticket.as_str()).expect("a ticket");
+    assert!(tickets.verifier().verify(&presented).await.is_ok());
+    let endpoint = IntrospectionEndpoint::new(any_method()).verifier(tickets.verifier());
+    let answer = call(&endpoint, post(Some(&basic("shop", SHOP)), &form(&ticket))).await;
+    assert_eq!(answer.body, serde_json::json!({ "active": false }));
 }

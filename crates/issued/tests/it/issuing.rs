@@ -89,6 +89,7 @@ async fn what_services_could_not_read_is_not_issued() {
         "aud",
         "scope",
         "client_id",
+        "token_use",
     ] {
         let refused = world.tokens.issue(of_ann().claim(name, "x")).await;
         let refused = refused.unwrap_err();
