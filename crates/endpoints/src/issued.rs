@@ -39,8 +39,8 @@ impl TokenResolver for IssuedTokens {
     }
 }
 
-/// Returns the latest expiry of the grant's tokens, also of those that are being issued now and live
-/// no longer than the others. `None` if one of them never expires.
+/// Returns the latest expiry of the grant's tokens, see [`latest_expiry_of`]. `None` if one of them
+/// never expires.
 async fn end_of(
     tokens: &IssuedTokens,
     grant: &str,
@@ -52,10 +52,10 @@ async fn end_of(
         let page = tokens.of_grant(grant, after.as_ref(), PAGE).await;
         let page = page.map_err(ResolveError::new)?;
         for token in &page.tokens {
-            let Some(expires_at) = token.expires_at else {
+            let Some(expiry) = latest_expiry_of(token, now) else {
                 return Ok(None);
             };
-            end = end.max(expires_at).max(renewed(token, expires_at, now));
+            end = end.max(expiry);
         }
         after = page.next;
         if after.is_none() {
@@ -64,10 +64,13 @@ async fn end_of(
     }
 }
 
-/// Returns when a token would expire that is issued now, with the life of this one.
-fn renewed(token: &IssuedToken, expires_at: UnixTime, now: UnixTime) -> UnixTime {
+/// Returns the latest expiry of a token of a grant, and of one that is being issued now with the same
+/// life. `None` if it never expires.
+pub(crate) fn latest_expiry_of(token: &IssuedToken, now: UnixTime) -> Option<UnixTime> {
+    let expires_at = token.expires_at?;
     let life = expires_at
         .as_secs()
         .saturating_sub(token.issued_at.as_secs());
-    now.saturating_add(Duration::from_secs(life))
+    let renewed = now.saturating_add(Duration::from_secs(life));
+    Some(expires_at.max(renewed))
 }

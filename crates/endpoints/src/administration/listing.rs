@@ -9,6 +9,7 @@ use tower_revoke_core::{
 };
 
 use super::Target;
+use crate::issued::latest_expiry_of;
 
 /// A [`Store`] as a trait object.
 pub(super) trait AnyStore: Send + Sync {
@@ -158,18 +159,19 @@ pub(super) async fn listing(
     Ok(answer)
 }
 
-/// Returns the latest expiry of the tokens of a grant. `None` if none is known; `Some(None)` if one
-/// never expires.
+/// Returns the latest expiry of the tokens of a grant, also of those that are being issued now and live
+/// no longer than the others. `None` if none is known; `Some(None)` if one never expires.
 pub(super) async fn latest_expiry(
     store: &dyn AnyStore,
     grant: &RevocationKey,
+    now: UnixTime,
 ) -> Result<Option<Option<UnixTime>>, StoreError> {
     let Some(issued) = store.issued_tokens() else {
         return Ok(None);
     };
     let mut latest = None;
     let is_complete = each_token(issued, &grant.digest(), |token| {
-        latest = Some(later(latest, token.expires_at));
+        latest = Some(later(latest, latest_expiry_of(token, now)));
     })
     .await?;
     Ok(match is_complete {

@@ -69,7 +69,8 @@ use crate::{
 /// # Audit
 /// Every call of an authenticated client is logged as a `tracing` event of level `INFO` with the
 /// target `tower_revoke::audit` and the fields `client`, `action`, `issuer`, `key` (`subject`,
-/// `session` or `grant`), `value`, `reason` and `outcome`: `done`, `denied` or `unavailable`.
+/// `session` or `grant`), `value`, `reason` and `outcome`: `done`, `denied` or `unavailable`, or
+/// `abandoned` if the client left before the response, and what was to be ended may have been.
 ///
 /// # Examples
 /// ```
@@ -256,13 +257,37 @@ impl Inner {
         key: RevocationKey,
     ) -> Result<Result<Revocation, RevocationError>, StoreError> {
         let known = match &self.store {
-            Some(store) => latest_expiry(&**store, &key).await?,
+            Some(store) => latest_expiry(&**store, &key, self.list.clock().now()).await?,
             None => None,
         };
         Ok(match known {
             Some(latest) => Revocation::of_grant(key, latest),
             None => Revocation::all_of(key),
         })
+    }
+}
+
+/// Logs a call when it ends, also if its client leaves before.
+struct Audit<'a> {
+    client: &'a str,
+    call: &'a Call,
+    target: &'a Target,
+    outcome: &'static str,
+}
+
+impl Drop for Audit<'_> {
+    fn drop(&mut self) {
+        tracing::info!(
+            target: "tower_revoke::audit",
+            client = self.client,
+            action = self.call.action(),
+            issuer = self.target.issuer,
+            key = self.target.key,
+            value = self.target.value,
+            reason = self.call.reason(),
+            outcome = self.outcome,
+            "an administrator's call"
+        );
     }
 }
 
@@ -279,22 +304,19 @@ impl Endpoint for Inner {
             let call: Call = serde_json::from_slice(&body)
                 .map_err(|_| CallError::Request("the body is not a call of this endpoint"))?;
             let target = call.target()?;
+            let mut audit = Audit {
+                client: &client,
+                call: &call,
+                target: &target,
+                outcome: "abandoned",
+            };
             let result = self.perform(&client, &call, &target).await;
-            tracing::info!(
-                target: "tower_revoke::audit",
-                client,
-                action = call.action(),
-                issuer = target.issuer,
-                key = target.key,
-                value = target.value,
-                reason = call.reason(),
-                outcome = match &result {
-                    Ok(_) => "done",
-                    Err(CallError::Forbidden) => "denied",
-                    Err(_) => "unavailable",
-                },
-                "an administrator's call"
-            );
+            audit.outcome = match &result {
+                Ok(_) => "done",
+                Err(CallError::Forbidden) => "denied",
+                Err(_) => "unavailable",
+            };
+            drop(audit);
             Ok(json_response(StatusCode::OK, &result?))
         })
     }

@@ -1,6 +1,9 @@
 //! Administrators list and end what a subject has.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Waker},
+};
 
 use bytes::Bytes;
 use http::{Method, Request, header};
@@ -12,7 +15,7 @@ use tower_revoke_core::{
 };
 use tower_revoke_endpoints::AdministrationEndpoint;
 use tower_revoke_list::{MemoryStore, RevocationList};
-use tower_revoke_testing::{Behavior, RecordedLog, ScriptedStore};
+use tower_revoke_testing::{Behavior, RecordedLog, ScriptedStore, StoreOp};
 
 use crate::support::{Answer, BANK, ISSUER, SHOP, any_method, basic, call};
 
@@ -200,7 +203,8 @@ async fn a_grant_ends_whenever_its_tokens_are_issued_and_is_not_kept_for_ever() 
         )
     };
     let whenever = Some(tower_revoke_core::internal::WHENEVER_ISSUED);
-    let until = UnixTime::from_secs(9_000).saturating_add(MARGIN);
+    // A token that was being issued meanwhile lives as long as the others: 8,800 s.
+    let until = UnixTime::from_secs(1_000 + 8_800).saturating_add(MARGIN);
     assert_eq!(kept("g1").await, (whenever, Some(until)));
     assert_eq!(kept("g2").await, (whenever, None));
     // One of which the store knows nothing.
@@ -342,4 +346,22 @@ async fn every_call_is_in_the_audit_log_without_secrets() {
     for secret in [SHOP, BANK, "Basic"] {
         assert!(!log.text().contains(secret));
     }
+}
+
+/// Whoever leaves before the response must not leave no trace.
+#[tokio::test]
+async fn a_call_whose_client_leaves_is_in_the_audit_log() {
+    let (store, script) = ScriptedStore::over(MemoryStore::new());
+    let list = RevocationList::builder(store).mirror_capacity(0).build();
+    let endpoint = AdministrationEndpoint::new(list.expect("a list"), any_method());
+    let endpoint = endpoint.administrator(ISSUER, "shop");
+    script.set(StoreOp::Revoke, Behavior::Frozen);
+    let log = RecordedLog::start();
+    let body = end("subject", "ann");
+    let mut leaving = Box::pin(ask(&endpoint, &body));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(leaving.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(script.calls(StoreOp::Revoke), 1);
+    drop(leaving);
+    assert!(log.text().contains(r#"outcome="abandoned""#));
 }
