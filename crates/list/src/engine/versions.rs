@@ -5,7 +5,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use tower_revoke_core::{KeyDigest, UnixTime, VerifiedToken, internal::further_keys};
+use tower_revoke_core::{
+    KeyDigest, VerifiedToken,
+    internal::{concerned_since, further_keys},
+};
 
 use crate::mirror::Key;
 
@@ -30,8 +33,9 @@ const RENEWAL: u64 = 0xd1b5_4a32_d192_ed03;
 /// queries the store. So an answer whose version is still current reflects every write that had
 /// returned when the versions were compared.
 ///
-/// The version also contains the keys themselves and `iat`, so that if an issuer gives one `jti` to
-/// two tokens, the answer about one is not used for the other.
+/// The version also contains the keys themselves, and the earliest time of a rule that concerns the
+/// token: its `iat` minus the leeway. So if an issuer gives one `jti` to two tokens, or two verifiers
+/// that share the list differ in leeway or rule claims, the answer about one is not used for the other.
 ///
 /// Two keys may share a slot. A write to one then causes a needless look-up of the other, never a
 /// wrong answer.
@@ -65,8 +69,8 @@ impl Versions {
         let version = further.fold(version, |sum, key| {
             sum.wrapping_add(part(&self.tokens, key))
         });
-        let issued_at = token.claims().issued_at().map_or(0, UnixTime::as_secs);
-        version.wrapping_add(issued_at.wrapping_mul(ODD))
+        let since = concerned_since(token).as_secs();
+        version.wrapping_add(since.wrapping_mul(ODD))
     }
 
     /// Invalidates every answer.
@@ -169,10 +173,14 @@ mod tests {
         let versions = Versions::new();
         let ann = token("1", "ann");
         assert_ne!(versions.version(&ann), versions.version(&token("1", "bob")));
-        let claims = json!({"iss": "i", "sub": "ann", "iat": 1});
-        let claims = Claims::from_value(claims).unwrap();
-        let later = VerifiedToken::new(ann.id(), claims, Duration::ZERO);
+        let later_claims =
+            |iat| Claims::from_value(json!({"iss": "i", "sub": "ann", "iat": iat})).unwrap();
+        let later = VerifiedToken::new(ann.id(), later_claims(1), Duration::ZERO);
         assert_ne!(versions.version(&ann), versions.version(&later));
+        // A verifier with another leeway: a rule may concern the token there alone.
+        let lenient = VerifiedToken::new(ann.id(), later_claims(60), Duration::from_secs(30));
+        let strict = VerifiedToken::new(ann.id(), later_claims(60), Duration::ZERO);
+        assert_ne!(versions.version(&lenient), versions.version(&strict));
         let claims = json!({"iss": "i", "sub": "ann", "tenant": "t"});
         let claims = Claims::from_value(claims).unwrap();
         let ruled = VerifiedToken::new(ann.id(), claims, Duration::ZERO)
