@@ -113,12 +113,20 @@ impl Rules {
         Ok((token, window))
     }
 
-    /// That of a JWT is the one under which services that read it themselves know it.
+    /// That of a JWT is the one under which services that read it themselves know it: its signature may
+    /// be written in other ways, so it is not part of the id.
     fn id(&self, claims: &Claims, token: &BearerToken) -> TokenId {
-        let is_jwt = token.as_str().split('.').count() == 3;
+        let opaque = || TokenId::of_opaque(&self.issuer, &TokenHash::of(token.as_bytes()));
+        let Some((signing_input, _)) = token.as_str().rsplit_once('.') else {
+            return opaque();
+        };
+        if signing_input.split('.').count() != 2 {
+            return opaque();
+        }
         match claims.jwt_id() {
-            Some(jwt_id) if is_jwt && !jwt_id.is_empty() => TokenId::of_jwt(&self.issuer, jwt_id),
-            _ => TokenId::of_opaque(&self.issuer, &TokenHash::of(token.as_bytes())),
+            Some(jwt_id) if !jwt_id.is_empty() => TokenId::of_jwt(&self.issuer, jwt_id),
+            _ if has_header(signing_input) => TokenId::of_signing_input(signing_input),
+            _ => opaque(),
         }
     }
 
@@ -144,6 +152,13 @@ impl Rules {
             _ => Ok(window),
         }
     }
+}
+
+/// Whether it begins with a JSON object in base64url, as a JWT does: an opaque token may have dots too.
+fn has_header(signing_input: &str) -> bool {
+    ["ey", "ew"]
+        .iter()
+        .any(|brace| signing_input.starts_with(brace))
 }
 
 /// Only access tokens that nobody has to prove possession of are bearer tokens. Servers also say that

@@ -111,3 +111,16 @@ async fn the_list_is_asked_on_every_request() {
     }
     assert_eq!(server.asked(), 2);
 }
+
+/// TRAPS 5: the signature of a JWT can be written in another way without the key.
+#[tokio::test]
+async fn trap_05_a_jwt_whose_answer_has_no_jti_stays_revoked_however_its_signature_is_written() {
+    let (tokens, _hand) = Server::says(active()).verifier();
+    let id = async |text: &str| tokens.verify(&token(text)).await.expect("valid").token_id();
+    let signed = TokenId::of_signing_input("eyJhIjoxfQ.e30");
+    for text in ["eyJhIjoxfQ.e30.AA", "eyJhIjoxfQ.e30.AB"] {
+        assert_eq!(id(text).await, signed);
+    }
+    // Opaque tokens with dots, of which only the last part differs, remain apart.
+    assert_ne!(id("v1.ann.AA").await, id("v1.ann.AB").await);
+}
