@@ -73,6 +73,10 @@ use crate::tokens::is_prefix;
 /// * A ticket that is stolen before it is used, such as by a script in the page.
 /// * A request that fails after its ticket was taken: the client needs another ticket.
 /// * The number of tickets that a caller may have: put a rate limit on the route that issues them.
+/// * Another service whose `Tickets` have the same store and prefix: each accepts the tickets of the
+///   other, with the scopes that the other gave. Give each a [prefix](TicketsBuilder::prefix) of its
+///   own.
+/// * A route that issues tickets and accepts them, too: whoever has a ticket then gets another.
 ///
 /// Clones share the settings.
 #[derive(Clone)]
@@ -180,6 +184,8 @@ impl Tickets {
 
 impl TicketsBuilder {
     /// Sets what every ticket begins with, so that secret scanners can find it. Defaults to `tkt_`.
+    ///
+    /// Tickets with another prefix are rejected. Services that share a store need different ones.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
