@@ -34,6 +34,9 @@ pub enum IssueError {
     /// A further claim has the name of one that the token's fields determine.
     #[error("the claim `{0}` has a setter of its own")]
     Reserved(String),
+    /// The caller came with a ticket, which is good for one request and not for another ticket.
+    #[error("a ticket can't be had for a ticket")]
+    ForTicket,
     /// Services could not read the claims.
     #[error("the claims can't be read")]
     Claims(#[source] ClaimsError),
@@ -42,13 +45,14 @@ pub enum IssueError {
     NoRandomness(#[source] io::Error),
 }
 
-/// Responds with 503 if another call may succeed, and with 500 if the program asks for a token that
-/// can't be.
+/// Responds with 503 if another call may succeed, with 401 to a ticket, and with 500 if the program asks
+/// for a token that can't be.
 impl From<IssueError> for Rejection {
     fn from(error: IssueError) -> Self {
         match error {
             IssueError::Store(error) => error.into(),
             error @ IssueError::NoRandomness(_) => Self::new(Reason::Unavailable).source(error),
+            error @ IssueError::ForTicket => Self::new(Reason::WrongType).source(error),
             error => Self::new(Reason::Misconfigured).source(error),
         }
     }

@@ -51,6 +51,10 @@ impl IssueTicket {
     }
 
     async fn issue(self) -> Result<OpaqueToken, IssueError> {
+        // Whoever found one in a log would have tickets for as long as its parent lives.
+        if self.parent.is_single_use() {
+            return Err(IssueError::ForTicket);
+        }
         check_scopes(&self.scopes)?;
         let tickets = &self.tickets.0;
         let ticket = OpaqueToken::draw(&tickets.prefix)?;

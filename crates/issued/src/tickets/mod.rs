@@ -67,7 +67,7 @@ use crate::tokens::is_prefix;
 ///   tickets, and what they have opened, if that ends with its token. The end of the ticket itself
 ///   ends nothing.
 /// * **It is nothing else.** A layer that accepts tickets accepts no tokens, unless both are in a
-///   `VerifierSet`.
+///   `VerifierSet`. No ticket is issued to a caller that came with one.
 ///
 /// # What is not covered
 /// * A ticket that is stolen before it is used, such as by a script in the page.
@@ -76,7 +76,6 @@ use crate::tokens::is_prefix;
 /// * Another service whose `Tickets` have the same store and prefix: each accepts the tickets of the
 ///   other, with the scopes that the other gave. Give each a [prefix](TicketsBuilder::prefix) of its
 ///   own.
-/// * A route that issues tickets and accepts them, too: whoever has a ticket then gets another.
 ///
 /// Clones share the settings.
 #[derive(Clone)]

@@ -67,6 +67,20 @@ async fn a_ticket_has_the_scopes_and_claims_that_it_is_given() {
 }
 
 #[tokio::test]
+async fn no_ticket_is_issued_for_a_ticket() {
+    let world = World::new();
+    let node = world.node();
+    let caller = node.caller(world.token()).await;
+    let ticket = node.tickets.issue(&caller).scope("events").await;
+    let ticket = ticket.expect("a ticket");
+    let opened = node.present(ticket.as_str()).await.expect("its use");
+    let error = node.tickets.issue(&opened).scope("events").await;
+    let error = error.expect_err("another ticket");
+    assert!(matches!(error, IssueError::ForTicket), "{error:?}");
+    assert_eq!(Rejection::from(error).reason(), Reason::WrongType);
+}
+
+#[tokio::test]
 async fn tickets_are_random_and_not_shown() {
     let world = World::new();
     let node = world.node();
