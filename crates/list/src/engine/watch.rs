@@ -123,7 +123,7 @@ impl<S: Store, T: Timer> Source<S, T> {
         loop {
             let tick = if self.watchers.is_empty() { IDLE } else { tick };
             let wake = async {
-                select(pin!(self.watchers.wake.notified()), &mut round).await;
+                select(&mut round, pin!(self.watchers.wake.notified())).await;
             };
             self.timer.pause(tick, wake).await;
             let uptime = self.clock.uptime();
@@ -141,9 +141,7 @@ impl<S: Store, T: Timer> Source<S, T> {
             if self.watchers.is_unanswered() || hangs && !round.is_terminated() {
                 self.watchers.give_up(uptime);
             }
-            // A store that has lost entries is told of them first.
-            let forgot = mirror.is_some_and(|mirror| mirror.phase() == Phase::WritingBack);
-            if round.is_terminated() && !self.watchers.is_empty() && !forgot {
+            if round.is_terminated() && !self.watchers.is_empty() {
                 let unchecked = self.watchers.take_unchecked();
                 if self.watchers.take_hurry() || uptime >= next_round {
                     next_round = uptime + ask_every;
@@ -165,6 +163,7 @@ impl<S: Store, T: Timer> Source<S, T> {
     /// Asks the store about all tokens that are watched.
     async fn ask_about_all(&self) {
         let began = self.clock.uptime();
+        let mut revives = !self.is_writing_back();
         let revoked = self.watchers.revoked();
         let mut found = HashMap::new();
         let mut keys = Vec::new();
@@ -182,9 +181,16 @@ impl<S: Store, T: Timer> Source<S, T> {
         }
         // What was found before a failure counts.
         let look = |key: &KeyDigest| found.get(key).copied();
+        revives &= complete && !self.is_writing_back();
         self.watchers
-            .review_answers(&look, complete.then_some(&revoked));
+            .review_answers(&look, revives.then_some(&revoked));
         self.watchers.answered(complete.then_some(began));
+    }
+
+    /// Returns whether the store has lost entries. That it doesn't list them then ends no revocation.
+    fn is_writing_back(&self) -> bool {
+        let phase = self.mirror.as_ref().map(Mirror::phase);
+        phase == Some(Phase::WritingBack)
     }
 
     /// Asks the store about keys, and passes on what it lists.

@@ -26,6 +26,18 @@ pub(super) struct Entry {
     pub(super) since: u64,
     /// For how many milliseconds its token's status may be unknown, or [`NEVER`].
     pub(super) unknown_limit: u32,
+    /// Whether the token has expired, which no lift takes back.
+    pub(super) has_expired: bool,
+}
+
+impl Entry {
+    /// Takes back that the token was revoked.
+    fn revive(&self, ended: &mut Vec<Option<Waker>>) {
+        match self.has_expired {
+            true => ended.push(self.state.set(TokenEnd::Expired)),
+            false => self.state.revive(),
+        }
+    }
 }
 
 /// A watch in its place. Its links to keys are `links..links + keys`.
@@ -278,7 +290,7 @@ impl Index {
                     if let Some(look) = look
                         && !self.is_revoked(slot, look)
                     {
-                        entry.state.revive();
+                        entry.revive(ended);
                     }
                 }
                 _ => {}
@@ -325,7 +337,7 @@ impl Index {
                 && entry.state.end() == Some(TokenEnd::Revoked)
                 && !self.is_revoked(position(slot), look)
             {
-                entry.state.revive();
+                entry.revive(ended);
             }
         }
     }
@@ -337,7 +349,11 @@ impl Index {
                 return;
             }
             self.expiries.pop();
-            if self.slots[slot as usize].generation == generation {
+            let place = &mut self.slots[slot as usize];
+            if place.generation == generation
+                && let Some(entry) = &mut place.entry
+            {
+                entry.has_expired = true;
                 self.end(slot, TokenEnd::Expired, ended);
             }
         }

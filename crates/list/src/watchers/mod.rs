@@ -252,6 +252,7 @@ impl<O: AsRef<Watchers>> Watch<O> {
             concerned_since: concerned_since(token),
             since: millis(uptime),
             unknown_limit: watchers.unknown_limit(unknown_timeout),
+            has_expired: false,
         };
         let shard = watchers.shard_of(&KeyDigest::of_token(token.id()));
         // Counted before it can be found, or a change could take the list for unwatched.

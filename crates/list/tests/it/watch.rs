@@ -385,3 +385,30 @@ async fn watches_that_come_and_go_leave_nothing_behind() {
     assert_eq!(later.end(), Some(TokenEnd::Revoked));
     assert_eq!(list.stats().ended_watches, 1);
 }
+
+/// The expiry of a token that was revoked is not forgotten when the revocation is lifted after it.
+#[tokio::test(start_paused = true)]
+async fn a_lift_after_the_expiry_revives_nothing() {
+    for has_feed in [true, false] {
+        let world = World::new();
+        let server = Server::new();
+        server.push();
+        if !has_feed {
+            server.hide_feed();
+        }
+        let list = world.list(server);
+        list.ready().await.unwrap();
+        let watch = watch(&list, &token("1"));
+        list.revoke(end_of(&token("1"))).await.unwrap();
+        world.hand.advance(Duration::from_secs(3_600) + LEEWAY);
+        world.pass(Duration::from_secs(1)).await;
+        assert_eq!(watch.end(), Some(TokenEnd::Revoked));
+        list.lift(lift(token("1").id())).await.unwrap();
+        world.pass(MAX_STALENESS).await;
+        assert_eq!(
+            watch.end(),
+            Some(TokenEnd::Expired),
+            "with a feed: {has_feed}"
+        );
+    }
+}

@@ -1,7 +1,11 @@
 //! Tests a store that loses acknowledged writes: the nodes write back what they know before they
 //! are ready again, and no lift is undone by that.
 
-use tower_revoke_core::{KeyDigest, Store, TokenStatus, UnixTime, UseOutcome};
+use std::{sync::Arc, time::Duration};
+
+use tower_revoke_core::{
+    KeyDigest, Revocations, Store, TokenEnd, TokenStatus, UnixTime, UseOutcome,
+};
 use tower_revoke_list::MirrorState;
 use tower_revoke_testing::{Behavior, StoreOp};
 
@@ -329,4 +333,29 @@ async fn trap_47_a_node_that_knows_nothing_loads_a_replaced_database() {
     assert_eq!(node.list.stats().written_back, 0);
     assert_eq!(node.status(&token("1")).await, TokenStatus::Valid);
     assert_eq!(node.status(&token("4")).await, TokenStatus::Revoked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn g4_watches_learn_of_revocations_while_a_loss_is_written_back() {
+    let world = World::new();
+    let node = world.ready_node().await;
+    let (before, meanwhile) = (token("1"), token("2"));
+    world.server.revoke(&[end_of(&before)]).await.unwrap();
+    node.polled().await;
+    let list: Arc<dyn Revocations> = node.list.clone().into();
+    let watch = |token| list.clone().watch(token, None);
+    let watches = [watch(&before), watch(&meanwhile), watch(&token("3"))];
+    node.script.set(StoreOp::Restore, Behavior::Fails);
+    world.server.set_back(0, true).await;
+    node.script.called(StoreOp::Restore, 1).await;
+    world.server.revoke(&[end_of(&meanwhile)]).await.unwrap();
+    for _ in 0..40 {
+        world.hand.advance(Duration::from_millis(250));
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    assert!(!node.list.is_ready());
+    let ends = watches.each_ref().map(|watch| watch.end());
+    // The store has forgotten the first one, which ends no revocation.
+    let revoked = Some(TokenEnd::Revoked);
+    assert_eq!(ends, [revoked, revoked, None]);
 }
