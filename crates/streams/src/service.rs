@@ -1,7 +1,7 @@
 //! The service: offers the lifetime to the handler, and remembers the token for the response.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -43,7 +43,10 @@ impl<S> TokenLifetimeService<S> {
         }
         let may_upgrade =
             *request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE);
-        let is_taken = may_upgrade.then(|| Arc::new(AtomicBool::new(false)));
+        // A layer further out sees the same upgrade.
+        let offered = request.extensions().get::<Offered>();
+        let offered = offered.and_then(|offered| offered.is_taken.clone());
+        let is_taken = may_upgrade.then(|| offered.unwrap_or_default());
         let watched = Watched {
             token,
             request: RequestShape::of(request),

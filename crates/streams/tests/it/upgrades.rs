@@ -53,3 +53,24 @@ async fn an_upgrade_leaves_only_with_the_lifetime_taken() {
         assert_eq!(got.as_u16(), expected, "{method} {status} {takes}");
     }
 }
+
+/// The inner layer's lifetime counts for the outer one too.
+#[tokio::test]
+async fn an_upgrade_leaves_two_layers_with_one_lifetime() {
+    for (takes, expected) in [(true, 101), (false, 500)] {
+        let mut request = World::new().request();
+        let headers = request.headers_mut();
+        headers.insert("upgrade", "websocket".parse().unwrap());
+        let handler = service_fn(async |request: Request<Empty<Bytes>>| {
+            if takes {
+                drop(TokenLifetime::of(request.extensions()).unwrap());
+            }
+            let response = Response::builder().status(101);
+            Ok::<_, Infallible>(response.body(ScriptedBody::new()).unwrap())
+        });
+        let inner = TokenLifetimeLayer::new().layer(handler);
+        let service = TokenLifetimeLayer::new().layer(inner);
+        let response = service.oneshot(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), expected, "{takes}");
+    }
+}
