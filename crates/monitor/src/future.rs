@@ -83,7 +83,8 @@ fn after_head<B: Body, C: Classify>(
         Some(rejection) => Some(End::rejected(rejection.reason())),
         None => classify.of_head(&response).map(End::from),
     };
-    call.find_method(response.status(), response.headers(), rejection.is_some());
+    let (status, headers) = (response.status(), response.headers());
+    call.find_method(shape, status, headers, rejection.is_some());
     let ending = Ending::of(shape, &response);
     if ending == Ending::WithHead {
         call.end_as(head.unwrap_or_else(|| classify.of_trailers(None).into()));

@@ -72,8 +72,9 @@ impl Reading {
             *to += from;
         }
         self.sum_nanos += more.sum_nanos;
-        self.bytes_in += more.bytes_in;
-        self.bytes_out += more.bytes_out;
+        // As the counters do, so that differences are right.
+        self.bytes_in = self.bytes_in.wrapping_add(more.bytes_in);
+        self.bytes_out = self.bytes_out.wrapping_add(more.bytes_out);
         let buckets = self.latency.as_mut_slice().iter_mut();
         for (to, from) in buckets.zip(more.latency.as_slice()) {
             *to += from;
@@ -85,8 +86,8 @@ impl Reading {
             *to += u64::from(from);
         }
         self.sum_nanos += step.sum_nanos;
-        self.bytes_in += step.bytes_in;
-        self.bytes_out += step.bytes_out;
+        self.bytes_in = self.bytes_in.saturating_add(step.bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(step.bytes_out);
         let buckets = self.latency.as_mut_slice();
         for (index, count) in step.latency.index().iter().zip(step.latency.count()) {
             if let Some(bucket) = buckets.get_mut(*index as usize) {
@@ -164,8 +165,8 @@ impl Past {
             number,
             ended,
             sum_nanos: now.sum_nanos - last.sum_nanos,
-            bytes_in: now.bytes_in - last.bytes_in,
-            bytes_out: now.bytes_out - last.bytes_out,
+            bytes_in: now.bytes_in.wrapping_sub(last.bytes_in),
+            bytes_out: now.bytes_out.wrapping_sub(last.bytes_out),
             latency,
         });
         *last = now;

@@ -46,7 +46,6 @@ impl InFlight {
         shape: RequestShape,
         request: &mut Request<B>,
     ) -> Self {
-        shared.context.clients.series.enter();
         let mut call = Self {
             started: shared.monitor.clock().uptime(),
             slot: None,
@@ -60,6 +59,8 @@ impl InFlight {
             end: Outcome::Cancelled.into(),
             shared,
         };
+        // Left when the call is dropped, so not before there is one: the rule over routes may panic.
+        call.shared.context.clients.series.enter();
         if !call.shared.monitor.counts(Counted::Clients) {
             call.attribute_to(call.shared.context.clients.other.clone());
             return call;
@@ -133,6 +134,7 @@ impl InFlight {
     /// Adds a method that was not counted before, if this head shows that the service knows it.
     pub(crate) fn find_method(
         &mut self,
+        shape: RequestShape,
         status: StatusCode,
         headers: &HeaderMap,
         is_rejected: bool,
@@ -140,7 +142,7 @@ impl InFlight {
         let MethodOf::New(name) = &self.method else {
             return;
         };
-        if !is_rejected && name.is_known_by(status, headers) {
+        if !is_rejected && name.is_known_by(shape, status, headers) {
             let method = self.shared.context.methods.add((**name).clone());
             let named = || ((**name).clone(), method.clone());
             self.shared.method.get_or_init(named);
@@ -160,6 +162,10 @@ impl InFlight {
     }
 }
 
+/// The largest length that is believed: 1 TiB. A few calls that announce more than they send would
+/// overflow the counters.
+const MOST_ANNOUNCED: u64 = 1 << 40;
+
 /// Returns the announced length of a request's body.
 fn announced(verb: &Verb, headers: &HeaderMap) -> u64 {
     if matches!(*verb, Verb::GET | Verb::HEAD) {
@@ -167,7 +173,7 @@ fn announced(verb: &Verb, headers: &HeaderMap) -> u64 {
     }
     let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    length.unwrap_or(0)
+    length.unwrap_or(0).min(MOST_ANNOUNCED)
 }
 
 impl MethodOf {

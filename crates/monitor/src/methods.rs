@@ -10,9 +10,9 @@ use std::{
 };
 
 use histogram::AtomicHistogram;
-use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode};
 use papaya::Equivalent;
-use tower_revoke_core::Outcome;
+use tower_revoke_core::{Outcome, end::RequestShape};
 
 use crate::{
     Counts, Latency,
@@ -78,12 +78,16 @@ impl Name {
 
     /// Returns whether the head of a response shows that the service knows this method: a scan must add
     /// none.
-    pub(crate) fn is_known_by(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        let is_grpc = self.verb.is_empty();
-        if is_grpc {
+    pub(crate) fn is_known_by(
+        &self,
+        shape: RequestShape,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> bool {
+        if shape.is_grpc() {
             // UNIMPLEMENTED is the answer to an unknown method.
             let status = headers.get("grpc-status").map(HeaderValue::as_bytes);
-            return headers.contains_key(header::CONTENT_TYPE) && status != Some(b"12");
+            return shape.is_grpc_response(headers) && status != Some(b"12");
         }
         // Where the router told a route, a 404 comes from its handler.
         let is_routed = !self.route.is_empty();

@@ -61,7 +61,8 @@ pub struct Counts {
     pub rejected: u64,
     /// Rejected calls by [`Reason::label`](tower_revoke_core::Reason::label).
     pub rejected_by: BTreeMap<&'static str, u64>,
-    /// The bytes of request bodies, as far as they were announced by `Content-Length`.
+    /// The bytes of request bodies, as far as they were announced by `Content-Length`: at most 1 TiB
+    /// each, whether or not they were sent.
     pub bytes_in: u64,
     /// The bytes of response bodies that were handed on.
     pub bytes_out: u64,
@@ -85,8 +86,8 @@ impl Counts {
         for (reason, times) in &more.rejected_by {
             *self.rejected_by.entry(reason).or_default() += times;
         }
-        self.bytes_in += more.bytes_in;
-        self.bytes_out += more.bytes_out;
+        self.bytes_in = self.bytes_in.wrapping_add(more.bytes_in);
+        self.bytes_out = self.bytes_out.wrapping_add(more.bytes_out);
         self.latency.add(&more.latency);
     }
 }

@@ -1,10 +1,10 @@
 //! Tests what is counted by method and upstream, and what can be switched off.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use http::{Method, Request, Response, Version};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_revoke_core::Reason;
+use tower_revoke_core::{Clock, Reason, UnixTime};
 use tower_revoke_monitor::{Counted, Monitor, MonitorLayer, ServiceSnapshot};
 use tower_revoke_testing::ScriptedBody;
 
@@ -168,6 +168,21 @@ async fn a_scan_of_grpc_methods_adds_none() {
     assert_eq!(orders.other_methods.exception, 1_000);
 }
 
+/// Anybody can call a service of pages and JSON as if it were one of gRPC.
+#[tokio::test]
+async fn a_scan_in_grpc_form_of_another_service_adds_none() {
+    let monitor = Monitor::new();
+    let layer = monitor.layer("orders");
+    for (number, status) in [200, 400, 404, 415].into_iter().enumerate() {
+        let head = Response::builder().status(status);
+        let head = head.header("content-type", "application/json");
+        let answer = head.body(ScriptedBody::new().data("{}")).expect("valid");
+        send(&layer, grpc(&format!("/guess/{number}")), answer).await;
+    }
+    assert_eq!(names(&monitor), [""; 0]);
+    assert_eq!(orders(&monitor).other_methods.calls(), 4);
+}
+
 #[tokio::test]
 async fn methods_keep_to_their_capacity_and_no_call_is_lost() {
     let monitor = Monitor::builder().method_capacity(2).build();
@@ -197,6 +212,24 @@ async fn bytes_are_counted_in_and_out() {
     let [get, post] = ["GET", "POST"].map(|name| &orders.methods[name]);
     assert_eq!((get.bytes_in, get.bytes_out), (0, 8));
     assert_eq!((post.bytes_in, post.bytes_out), (1_000, 5));
+}
+
+/// An announced length costs the caller nothing.
+#[tokio::test]
+async fn announced_lengths_that_nobody_sends_overflow_nothing() {
+    let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000_000));
+    let monitor = Monitor::builder().clock(clock).build();
+    let layer = monitor.layer("orders");
+    for _ in 0..3 {
+        let mut upload = request("POST", None);
+        let headers = upload.headers_mut();
+        headers.insert("content-length", u64::MAX.into());
+        send(&layer, upload, hello()).await;
+        hand.advance(Duration::from_secs(5));
+    }
+    assert_eq!(orders(&monitor).total.bytes_in, 3 << 40);
+    let history = monitor.history(Duration::from_secs(60));
+    assert_eq!(history.services["orders"].all.total.bytes_in, 3 << 40);
 }
 
 #[cfg(feature = "axum-08")]

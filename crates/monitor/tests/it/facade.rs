@@ -126,3 +126,15 @@ fn trap_15_labelled_clients_keep_to_their_own_cap() {
         assert_eq!(told.collect::<BTreeMap<_, _>>(), BTreeMap::from(expected));
     });
 }
+
+#[test]
+fn trap_15_no_gauge_leaks_if_the_rule_over_routes_panics() {
+    with_recorder(async |snapshotter| {
+        let layer = MonitorLayer::service("orders").route_by(|_| panic!("of the rule"));
+        let call = std::panic::AssertUnwindSafe(call(&layer, "ann", hello()));
+        assert!(futures_util::FutureExt::catch_unwind(call).await.is_err());
+        let all = series(snapshotter);
+        let in_flight = all.get("requests_in_flight{service=orders}");
+        assert_eq!(in_flight.copied().unwrap_or(0.0), 0.0, "{all:?}");
+    });
+}
