@@ -44,7 +44,7 @@ async fn rfc6750_3_1_each_rejection_as_curl_sees_it() {
         let none = call(shop.at, "/api/orders", &[wire]).await;
         assert_eq!(none.status, 401);
         let challenge = none.header("www-authenticate");
-        assert_eq!(challenge, Some("Bearer realm=\"api\""));
+        assert_eq!(challenge, Some("Bearer realm=\"api\", scope=\"api\""));
         let basic = ["-u", "ann:secret", wire];
         assert_eq!(call(shop.at, "/api/orders", &basic).await.verdict(), "401");
 
@@ -87,7 +87,10 @@ async fn a_scope_is_required_by_method_and_named() {
         let rejected = call(shop.at, "/api/orders", &post).await;
         assert_eq!(rejected.verdict(), "403 insufficient_scope");
         let challenge = rejected.header("www-authenticate").expect("a challenge");
-        assert!(challenge.ends_with("scope=\"orders:write\""), "{challenge}");
+        assert!(
+            challenge.ends_with("scope=\"api orders:write\""),
+            "{challenge}"
+        );
 
         let writer = shop.token("subject=eve&scope=api+orders:write").await;
         let header = format!("Authorization: Bearer {writer}");

@@ -10,7 +10,7 @@ async fn each_rejection_follows_the_standards() {
         assert_eq!(none.verdict(), "401");
         assert_eq!(
             none.header("www-authenticate"),
-            Some("Bearer realm=\"api\"")
+            Some("Bearer realm=\"api\", scope=\"proxy\"")
         );
         assert_eq!(
             none.header("content-type"),
