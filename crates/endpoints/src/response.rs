@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::json;
+use tower_revoke_core::internal::Audit;
 
 /// An error of a call, as its client gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,15 @@ impl CallError {
                 "temporarily_unavailable",
                 "the request can't be served now",
             ),
+        }
+    }
+
+    /// Tells what became of a call, for audit.
+    pub(crate) fn tell(self, audit: &mut Audit) {
+        let (_, error, _) = self.parts();
+        match self {
+            Self::Unavailable => audit.failed(error),
+            _ => audit.rejected(error),
         }
     }
 

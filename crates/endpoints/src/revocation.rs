@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use http::StatusCode;
-use tower_revoke_core::{BearerToken, Revocations, TokenKind, TokenVerifier};
+use tower_revoke_core::{BearerToken, Revocations, TokenKind, TokenVerifier, internal::Audit};
 
 use crate::{
     ClientAuthentication, ResolvedToken, TokenResolver,
@@ -30,8 +30,12 @@ use crate::{
 /// | 503 with `Retry-After` | the list, the clients or the keys are unavailable: the token may still be valid |
 ///
 /// All have `Cache-Control: no-store`, and none an `Access-Control` header. The `token_type_hint` is
-/// ignored, as RFC 7009 §2.1 allows: tokens of all types are searched. Nothing about the token is
-/// logged.
+/// ignored, as RFC 7009 §2.1 allows: tokens of all types are searched.
+///
+/// # Audit
+/// Each revocation is logged as a `tracing` event of level `INFO` with the target
+/// `tower_revoke::audit`, and so is each call that is answered with `invalid_grant`. Of the token, the
+/// hash is logged under which it is listed.
 ///
 /// # Examples
 /// ```
@@ -130,13 +134,21 @@ impl RevocationEndpoint {
 impl Inner {
     async fn revoke(&self, client: &str, token: &ResolvedToken) -> Result<(), CallError> {
         let is_owner = token.client.as_deref() == Some(client);
+        let audit = || {
+            let mut audit = Audit::new("revocation_endpoint").by(client);
+            audit.action("revoke");
+            audit
+        };
         if !is_owner && !self.revokers.contains(&token.issuer, client) {
-            return Err(CallError::Grant);
+            let error = CallError::Grant;
+            let mut audit = audit();
+            error.tell(audit.key(token.id.into()));
+            return Err(error);
         }
         let with_grant = token.kind == TokenKind::REFRESH || self.ends_grants;
         for revocation in token.revocations(with_grant) {
             let revocation = revocation.by(client).because("revoked by its client");
-            let revoked = Arc::clone(&self.list).revoke(revocation).await;
+            let revoked = audit().revoke(Arc::clone(&self.list), revocation).await;
             revoked.map_err(|error| {
                 tracing::warn!(%error, "a token can't be revoked");
                 CallError::Unavailable

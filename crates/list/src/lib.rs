@@ -69,6 +69,12 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Audit
+//! What operators do through the handle is logged as `tracing` events of level `INFO` with the target
+//! `tower_revoke::audit`: [`revoke`](RevocationList::revoke), [`lift`](RevocationList::lift) and
+//! [`import`](RevocationList::import), done or failed. So set author and reason, and put neither a token
+//! nor a secret into them. What layers revoke through `Arc<dyn Revocations>` is not among it.
+//!
 //! # The mirror
 //! If the store has a feed ([`Store::feed`](tower_revoke_core::Store::feed)), the list mirrors
 //! everything that is listed in memory. The mirror is loaded before the list is ready. A task keeps

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_revoke_core::{
     Lift, ReadyError, RecordFilter, Revocation, RevocationKey, Revocations, StoreError,
-    TokenStatus, Use, UseOutcome, VerifiedToken,
+    TokenStatus, Use, UseOutcome, VerifiedToken, internal::Audit,
 };
 
 use crate::{
@@ -30,22 +30,34 @@ impl RevocationList {
     /// `max_staleness`. A revocation without a time gets that of the list's clock. The authorization
     /// server is not told; the layers' `also_at` does that for the tokens that they end.
     ///
+    /// Each call is logged [for audit](crate#audit).
+    ///
     /// # Errors
     /// If the store fails. The revocation may or may not have been stored; the caller can repeat
     /// it.
     pub async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
-        self.0.clone().revoke(revocation).await
+        let mut audit = Audit::new("list");
+        audit.action("revoke");
+        audit.revoke(self.0.clone(), revocation).await
     }
 
     /// Ends a revocation early. Returns `true` if the key was revoked. No other operation does so.
     ///
-    /// Uses that were taken remain taken.
+    /// Uses that were taken remain taken. Each call is logged [for audit](crate#audit).
     ///
     /// # Errors
     /// If the store fails. The revocation may or may not have been lifted; the caller can repeat
     /// the lift.
     pub async fn lift(&self, lift: Lift) -> Result<bool, StoreError> {
-        self.0.lift(&lift).await
+        let mut audit = Audit::new("list");
+        audit.action("lift").lifts(&lift);
+        let result = self.0.lift(&lift).await;
+        match &result {
+            Ok(true) => audit.done(),
+            Ok(false) => audit.unchanged(),
+            Err(error) => audit.failed(error),
+        }
+        result
     }
 
     /// Returns the longest life of the tokens that are checked against this list, see
@@ -201,7 +213,7 @@ impl RevocationList {
     /// The import is idempotent and never shortens a revocation. A revocation that was lifted since
     /// the export takes effect again, since an operator requests it, unless only its digest is
     /// known. Rules are kept as long as this list's [`max_token_life`](Self::max_token_life)
-    /// requires, whatever their `until`.
+    /// requires, whatever their `until`. Each call is logged [for audit](crate#audit).
     ///
     /// # Errors
     /// At the first line that is not a revocation, or that the store did not keep. All lines before

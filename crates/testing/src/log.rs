@@ -61,6 +61,19 @@ impl RecordedLog {
         events.iter().map(|event| event.text.clone()).collect()
     }
 
+    /// Returns the events of this target, of all levels.
+    ///
+    /// ```
+    /// # let log = tower_revoke_testing::RecordedLog::start();
+    /// tracing::info!(target: "audit", by = "ann", "a revocation");
+    /// assert_eq!(log.of_target("audit"), ["INFO message=a revocation by=\"ann\""]);
+    /// ```
+    pub fn of_target(&self, target: &str) -> Vec<String> {
+        let events = self.events.lock();
+        let events = events.iter().filter(|event| event.target == target);
+        events.map(|event| event.text.clone()).collect()
+    }
+
     /// Returns [`all`](Self::all) as one text.
     pub fn text(&self) -> String {
         self.all().join("\n")
@@ -76,6 +89,7 @@ impl RecordedLog {
 #[derive(Debug)]
 struct Recorded {
     level: Level,
+    target: &'static str,
     text: String,
 }
 
@@ -87,9 +101,13 @@ impl Events {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, level: Level, text: Text) {
+    fn push(&self, level: Level, target: &'static str, text: Text) {
         let text = text.0;
-        self.lock().push(Recorded { level, text });
+        self.lock().push(Recorded {
+            level,
+            target,
+            text,
+        });
     }
 }
 
@@ -110,7 +128,7 @@ impl Subscriber for Events {
     fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
         let mut text = Text(span.metadata().name().to_owned());
         span.record(&mut text);
-        self.push(Level::TRACE, text);
+        self.push(Level::TRACE, span.metadata().target(), text);
         span::Id::from_u64(1)
     }
 
@@ -122,7 +140,7 @@ impl Subscriber for Events {
         let level = *event.metadata().level();
         let mut text = Text(level.to_string());
         event.record(&mut text);
-        self.push(level, text);
+        self.push(level, event.metadata().target(), text);
     }
 
     fn enter(&self, _: &span::Id) {}

@@ -3,6 +3,7 @@
 //! They are hidden from the docs and not covered by semantic versioning. Third-party verifiers,
 //! lists, stores and layers need none of them.
 
+mod audit;
 mod authorization;
 mod cached_status;
 mod check;
@@ -19,6 +20,7 @@ mod token_cache;
 mod token_cookies;
 
 pub use self::{
+    audit::Audit,
     authorization::{basic_authorization, bearer_authorization},
     cached_status::CachedStatus,
     check::{caller, checked_caller, known_status, window},

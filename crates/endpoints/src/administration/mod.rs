@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tower_revoke_core::{
     Revocation, RevocationError, RevocationKey, Revocations, Store, StoreError,
+    internal::{Audit, LogLimit},
 };
 
 use self::listing::{AnyStore, latest_expiry, listing};
@@ -68,9 +69,8 @@ use crate::{
 ///
 /// # Audit
 /// Every call of an authenticated client is logged as a `tracing` event of level `INFO` with the
-/// target `tower_revoke::audit` and the fields `client`, `action`, `issuer`, `key` (`subject`,
-/// `session` or `grant`), `value`, `reason` and `outcome`: `done`, `denied` or `unavailable`, or
-/// `abandoned` if the client left before the response, and what was to be ended may have been.
+/// target `tower_revoke::audit`, also if it is rejected, or if its client leaves before the response.
+/// Calls without an authenticated client are logged at most once a minute, with their number as `count`.
 ///
 /// # Examples
 /// ```
@@ -98,7 +98,11 @@ struct Inner {
     clients: ClientAuthentication,
     administrators: ClientsByIssuer,
     store: Option<Arc<dyn AnyStore>>,
+    unauthenticated: Arc<LogLimit>,
 }
+
+/// The endpoint in events for audit.
+const VIA: &str = "administration_endpoint";
 
 impl AdministrationEndpoint {
     /// Makes an endpoint without administrators.
@@ -111,6 +115,7 @@ impl AdministrationEndpoint {
             clients: clients.into(),
             administrators: ClientsByIssuer::default(),
             store: None,
+            unauthenticated: Arc::default(),
         }))
     }
 
@@ -157,6 +162,17 @@ struct Target {
     value: String,
 }
 
+impl Target {
+    fn key(&self) -> RevocationKey {
+        let (issuer, value) = (&*self.issuer, &*self.value);
+        match self.key {
+            "subject" => RevocationKey::subject(issuer, value),
+            "session" => RevocationKey::session(issuer, value),
+            _ => RevocationKey::grant(issuer, value),
+        }
+    }
+}
+
 impl Call {
     fn target(&self) -> Result<Target, CallError> {
         let (issuer, keys) = match self {
@@ -196,13 +212,6 @@ impl Call {
         })
     }
 
-    fn action(&self) -> &'static str {
-        match self {
-            Self::List { .. } => "list",
-            Self::End { .. } => "end",
-        }
-    }
-
     fn reason(&self) -> &str {
         match self {
             Self::List { .. } => "",
@@ -212,21 +221,43 @@ impl Call {
 }
 
 impl Inner {
+    /// Returns the id of an authenticated client. Others are logged for audit once a minute, so that
+    /// nobody fills the log.
+    async fn authenticated(&self, parts: &Parts) -> Result<String, CallError> {
+        let client = self.clients.authenticate_by_header(parts).await;
+        let uptime = self.list.clock().uptime();
+        if let Err(error) = client
+            && let Some(count) = self.unauthenticated.count(uptime, 1)
+        {
+            error.tell(Audit::new(VIA).count(count));
+        }
+        client
+    }
+
     async fn perform(
         &self,
         client: &str,
-        call: &Call,
-        target: &Target,
+        body: &[u8],
+        audit: &mut Audit,
     ) -> Result<Value, CallError> {
+        let call: Call = serde_json::from_slice(body)
+            .map_err(|_| CallError::Request("the body is not a call of this endpoint"))?;
+        let target = call.target()?;
+        audit.key(target.key());
+        audit.action(match call {
+            Call::List { .. } => "list",
+            Call::End { .. } => "revoke",
+        });
+        audit.reason(call.reason());
         if !self.administrators.contains(&target.issuer, client) {
             return Err(CallError::Forbidden);
         }
         let done = match call {
             Call::List { .. } => {
                 let store = self.store.as_deref();
-                listing(store, target, self.list.clock().now()).await
+                listing(store, &target, self.list.clock().now()).await
             }
-            Call::End { .. } => self.end(client, call.reason(), target).await,
+            Call::End { .. } => self.end(client, call.reason(), &target, audit).await,
         };
         done.map_err(|error| {
             tracing::warn!(%error, "an administrator's call can't be served");
@@ -234,16 +265,21 @@ impl Inner {
         })
     }
 
-    async fn end(&self, client: &str, reason: &str, target: &Target) -> Result<Value, StoreError> {
+    async fn end(
+        &self,
+        client: &str,
+        reason: &str,
+        target: &Target,
+        audit: &mut Audit,
+    ) -> Result<Value, StoreError> {
         let Target { issuer, key, value } = target;
         let revocation = match *key {
-            "subject" => Revocation::all_of(RevocationKey::subject(issuer, value)),
-            "session" => Revocation::all_of(RevocationKey::session(issuer, value)),
-            _ => self.of_grant(RevocationKey::grant(issuer, value)).await?,
+            "grant" => self.of_grant(target.key()).await?,
+            _ => Revocation::all_of(target.key()),
         };
         let revocation = revocation.expect("the key of a rule");
         let revocation = revocation.by(client).because(reason);
-        Arc::clone(&self.list).revoke(revocation).await?;
+        audit.revoke(Arc::clone(&self.list), revocation).await?;
         let ended = [("issuer", issuer), (key, value)];
         let ended: Map<String, Value> = ended
             .into_iter()
@@ -267,30 +303,6 @@ impl Inner {
     }
 }
 
-/// Logs a call when it ends, also if its client leaves before.
-struct Audit<'a> {
-    client: &'a str,
-    call: &'a Call,
-    target: &'a Target,
-    outcome: &'static str,
-}
-
-impl Drop for Audit<'_> {
-    fn drop(&mut self) {
-        tracing::info!(
-            target: "tower_revoke::audit",
-            client = self.client,
-            action = self.call.action(),
-            issuer = self.target.issuer,
-            key = self.target.key,
-            value = self.target.value,
-            reason = self.call.reason(),
-            outcome = self.outcome,
-            "an administrator's call"
-        );
-    }
-}
-
 impl Endpoint for Inner {
     const MEDIA: Media = Media::Json;
 
@@ -300,23 +312,13 @@ impl Endpoint for Inner {
 
     fn call<'a>(&'a self, parts: &'a Parts, body: Bytes) -> Answer<'a> {
         Box::pin(async move {
-            let client = self.clients.authenticate_by_header(parts).await?;
-            let call: Call = serde_json::from_slice(&body)
-                .map_err(|_| CallError::Request("the body is not a call of this endpoint"))?;
-            let target = call.target()?;
-            let mut audit = Audit {
-                client: &client,
-                call: &call,
-                target: &target,
-                outcome: "abandoned",
-            };
-            let result = self.perform(&client, &call, &target).await;
-            audit.outcome = match &result {
-                Ok(_) => "done",
-                Err(CallError::Forbidden) => "denied",
-                Err(_) => "unavailable",
-            };
-            drop(audit);
+            let client = self.authenticated(parts).await?;
+            let mut audit = Audit::new(VIA).by(&client);
+            let result = self.perform(&client, &body, &mut audit).await;
+            match &result {
+                Ok(_) => audit.done(),
+                Err(error) => error.tell(&mut audit),
+            }
             Ok(json_response(StatusCode::OK, &result?))
         })
     }

@@ -319,30 +319,25 @@ async fn a_store_that_is_down_is_a_503() {
 
 #[tokio::test]
 async fn every_call_is_in_the_audit_log_without_secrets() {
-    let (endpoint, _, _) = administration();
+    let (endpoint, _, store) = administration();
+    fill(&store).await;
     let log = RecordedLog::start();
     ask(&endpoint, &end("session", "s1")).await;
+    ask(&endpoint, &end("grant", "g1")).await;
+    ask(&endpoint, &list_of("ann")).await;
+    ask(&endpoint, &json!({"action": "rename"})).await;
     let mut denied = request(&list_of("ann"));
     let bank = basic("bank", BANK).parse().expect("a value");
     denied.headers_mut().insert(header::AUTHORIZATION, bank);
     call(&endpoint, denied).await;
-    let lines = log.lines();
-    let lines = lines
-        .iter()
-        .filter_map(|line| line.split_once("an administrator's call "));
-    let issuer = format!("issuer={ISSUER:?}");
     let expected = [
-        format!(
-            r#"client="shop" action="end" {issuer} key="session" value="s1" reason="laptop lost" outcome="done""#
-        ),
-        format!(
-            r#"client="bank" action="list" {issuer} key="subject" value="ann" reason="" outcome="denied""#
-        ),
+        r#"action="revoke" by="shop" ISSUER claim="sid" value="s1" reason="laptop lost" outcome="done""#,
+        r#"action="revoke" by="shop" ISSUER claim="grant_id" value="g1" reason="laptop lost" until=10100 outcome="done""#,
+        r#"action="list" by="shop" ISSUER claim="sub" value="ann" outcome="done""#,
+        r#"by="shop" outcome="rejected" error="invalid_request""#,
+        r#"action="list" by="bank" ISSUER claim="sub" value="ann" outcome="rejected" error="access_denied""#,
     ];
-    assert_eq!(
-        lines.map(|(_, fields)| fields).collect::<Vec<_>>(),
-        expected
-    );
+    assert_eq!(audited(&log), expected);
     for secret in [SHOP, BANK, "Basic"] {
         assert!(!log.text().contains(secret));
     }
@@ -363,5 +358,60 @@ async fn a_call_whose_client_leaves_is_in_the_audit_log() {
     assert!(leaving.as_mut().poll(&mut cx).is_pending());
     assert_eq!(script.calls(StoreOp::Revoke), 1);
     drop(leaving);
-    assert!(log.text().contains(r#"outcome="abandoned""#));
+    let expected = r#"action="revoke" by="shop" ISSUER claim="sub" value="ann" reason="laptop lost" outcome="abandoned""#;
+    assert_eq!(audited(&log), [expected]);
+}
+
+/// The events for audit, without what all have in common.
+fn audited(log: &RecordedLog) -> Vec<String> {
+    let via = "INFO message=an administrative action via=\"administration_endpoint\" ";
+    let lines = log.of_target("tower_revoke::audit");
+    let fields = lines.iter().map(|line| line.strip_prefix(via));
+    let issuer = format!("issuer={ISSUER:?}");
+    let fields = fields.map(|fields| fields.expect("an event").replace(&issuer, "ISSUER"));
+    fields.collect()
+}
+
+/// TRAPS 48.
+#[tokio::test(start_paused = true)]
+async fn trap_48_calls_without_a_client_are_audited_once_a_minute() {
+    let (clock, hand) = Clock::manual(NOW);
+    let list = RevocationList::builder(MemoryStore::new()).clock(clock);
+    let list = list.build().expect("a list");
+    let endpoint = AdministrationEndpoint::new(list, any_method());
+    let log = RecordedLog::start();
+    let wrong = basic("shop", "a wrong secret").parse();
+    let wrong: header::HeaderValue = wrong.expect("a value");
+    for call_of in 0..4 {
+        let mut guess = request(&list_of("ann"));
+        match call_of {
+            0 => drop(guess.headers_mut().remove(header::AUTHORIZATION)),
+            _ => drop(
+                guess
+                    .headers_mut()
+                    .insert(header::AUTHORIZATION, wrong.clone()),
+            ),
+        }
+        assert_eq!(call(&endpoint, guess).await.status, 401);
+        hand.advance(std::time::Duration::from_secs(25));
+    }
+    let expected = [
+        r#"outcome="rejected" error="invalid_client" count=1"#,
+        r#"outcome="rejected" error="invalid_client" count=3"#,
+    ];
+    assert_eq!(audited(&log), expected);
+    assert!(!log.text().contains("a wrong secret"));
+}
+
+#[tokio::test]
+async fn what_the_store_fails_is_in_the_audit_log() {
+    let (store, script) = ScriptedStore::over(MemoryStore::new());
+    let list = RevocationList::builder(store).mirror_capacity(0).build();
+    let endpoint = AdministrationEndpoint::new(list.expect("a list"), any_method());
+    let endpoint = endpoint.administrator(ISSUER, "shop");
+    script.set_all(Behavior::Fails);
+    let log = RecordedLog::start();
+    ask(&endpoint, &end("subject", "ann")).await;
+    let expected = r#"action="revoke" by="shop" ISSUER claim="sub" value="ann" reason="laptop lost" outcome="failed" error="temporarily_unavailable""#;
+    assert_eq!(audited(&log), [expected]);
 }

@@ -9,6 +9,7 @@ use tower_revoke_core::{
 };
 use tower_revoke_endpoints::{ResolveError, ResolvedToken, RevocationEndpoint, TokenResolver};
 use tower_revoke_list::{MemoryStore, RevocationList};
+use tower_revoke_testing::RecordedLog;
 
 use crate::support::{
     BANK, EXP, ISSUER, SHOP, Tokens, any_method, basic, call, endpoint, is_revoked, post,
@@ -250,4 +251,27 @@ async fn an_access_token_takes_its_grant_along_by_setting() {
         assert!(is_revoked(&list, "shop.1").await);
         assert_eq!(is_revoked(&list, "shop.2").await, ends_grants);
     }
+}
+
+#[tokio::test]
+async fn what_is_revoked_and_whose_it_was_not_is_audited_without_the_token() {
+    let (endpoint, _) = endpoint(any_method());
+    let log = RecordedLog::start();
+    let shop = basic("shop", SHOP);
+    for token in ["shop.1", "bank.1", "unknown"] {
+        call(&endpoint, post(Some(&shop), &format!("token={token}"))).await;
+    }
+    let action = r#"INFO message=an administrative action via="revocation_endpoint" action="revoke" by="shop""#;
+    let [of_shop, of_bank] = ["shop.1", "bank.1"].map(|text| {
+        let hash = *TokenId::of_jwt(ISSUER, text).as_bytes();
+        format!("\"{:032x}\"", u128::from_be_bytes(hash))
+    });
+    let why = "reason=\"revoked by its client\"";
+    let until = EXP.saturating_add(MARGIN).as_secs();
+    let expected = [
+        format!(r#"{action} token={of_shop} {why} until={until} outcome="done""#),
+        format!(r#"{action} token={of_bank} outcome="rejected" error="invalid_grant""#),
+    ];
+    assert_eq!(log.of_target("tower_revoke::audit"), expected);
+    assert!(!log.text().contains("shop.1") && !log.text().contains("bank.1"));
 }

@@ -201,12 +201,8 @@ impl<S: Store, T: Timer> Revocations for Engine<S, T> {
         Box::pin(async move {
             self.tidy();
             let (key, by, reason) = (revocation.key(), revocation.author(), revocation.reason());
-            // An operator makes rules. Single tokens are revoked all the time, by layers.
-            if key.is_rule() {
-                tracing::info!(?key, by, reason, "revoke");
-            } else {
-                tracing::debug!(?key, by, reason, "revoke");
-            }
+            // What operators revoke is logged for audit by what they call.
+            tracing::debug!(?key, by, reason, "revoke");
             self.revoke_all(vec![revocation]).await
         })
     }
@@ -243,8 +239,6 @@ impl<S: Store, T: Timer> Engine<S, T> {
 
 impl<S: Store, T: Timer> AnyEngine for Engine<S, T> {
     fn lift<'a>(&'a self, lift: &'a Lift) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let (key, by, reason) = (lift.key(), lift.author(), lift.reason());
-        tracing::info!(?key, by, reason, "lift a revocation");
         self.start();
         Box::pin(self.write_lift(lift))
     }

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use tower_revoke_core::{BoxError, Change, Revocation, StoreError};
+use tower_revoke_core::{BoxError, Change, Revocation, StoreError, internal::Audit};
 
 use super::{
     PAGE,
@@ -84,7 +84,23 @@ pub(crate) async fn import<L: AsRef<str>>(
     engine: &dyn AnyEngine,
     lines: impl Iterator<Item = L>,
 ) -> Result<u64, ImportError> {
+    let mut audit = Audit::new("list");
+    audit.action("import");
     let mut kept = 0;
+    let result = keep_all(engine, lines, &mut kept).await;
+    audit.count(kept);
+    match &result {
+        Ok(()) => audit.done(),
+        Err(error) => audit.failed(error),
+    }
+    result.map(|()| kept)
+}
+
+async fn keep_all<L: AsRef<str>>(
+    engine: &dyn AnyEngine,
+    lines: impl Iterator<Item = L>,
+    kept: &mut u64,
+) -> Result<(), ImportError> {
     let mut number = 0;
     let mut batch = Batch::new(1);
     for text in lines {
@@ -97,7 +113,7 @@ pub(crate) async fn import<L: AsRef<str>>(
             Ok(entry) => entry,
             Err(error) => {
                 // Store the lines before it first, as the error promises.
-                batch.keep(engine).await?;
+                *kept += batch.keep(engine).await?;
                 return Err(match error {
                     LineError::Version(version) => ImportError::Version {
                         line: number,
@@ -115,10 +131,11 @@ pub(crate) async fn import<L: AsRef<str>>(
             Entry::Digest(change) => batch.digests.push(change),
         }
         if batch.len() == PAGE {
-            kept += mem::replace(&mut batch, Batch::new(number + 1))
+            *kept += mem::replace(&mut batch, Batch::new(number + 1))
                 .keep(engine)
                 .await?;
         }
     }
-    Ok(kept + batch.keep(engine).await?)
+    *kept += batch.keep(engine).await?;
+    Ok(())
 }

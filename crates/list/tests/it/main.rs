@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "the modules of a test are all private")]
 
 mod api;
+mod audit;
 mod conformance;
 mod fail_closed;
 mod further_keys;
