@@ -8,13 +8,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, http::header::CONTENT_TYPE, routing::get};
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_revoke::{Monitor, OPEN_METRICS_TYPE, PROMETHEUS_TYPE};
-use tower_revoke_tests::{Server, servers::Prometheus};
+use tower_revoke::{Monitor, MonitorDashboard};
+use tower_revoke_tests::{Client, Server, Wire, get, servers::Prometheus};
 
 /// A name that a text format could stumble over.
 const HOSTILE: &str = "<script>\"quoted\"\\back\nline\r\u{202e}\u{0}{}=,#";
@@ -72,6 +71,45 @@ async fn promtool_finds_no_fault_with_the_text_and_hostile_names() {
     assert_eq!(said, "");
 }
 
+#[tokio::test]
+async fn the_dashboard_answers_on_real_sockets() {
+    let monitor = Monitor::new();
+    counted(&monitor, HOSTILE).await;
+    let server = Server::start(MonitorDashboard::unprotected(monitor)).await;
+    for wire in Wire::ALL {
+        let mut client = Client::connect(server.addr, wire).await;
+        let mut send = async |method: Method, path: &str, host: &str| {
+            let mut request = get(path, "");
+            *request.method_mut() = method;
+            *request.uri_mut() = match wire {
+                Wire::Http1 => path.parse().expect("a path"),
+                Wire::Http2 => format!("http://{host}{path}").parse().expect("a URI"),
+            };
+            let host = host.parse().expect("a value");
+            request.headers_mut().insert("host", host);
+            client.send(request).await.expect("an answer")
+        };
+        for path in ["/metrics", "/usage.json"] {
+            let answer = send(Method::GET, path, "localhost").await;
+            assert_eq!(answer.status, StatusCode::OK);
+            let length = answer.headers["content-length"].clone();
+            assert_eq!(length, answer.bytes.len().to_string());
+            let head = send(Method::HEAD, path, "localhost").await;
+            assert_eq!((head.status, head.bytes.len()), (StatusCode::OK, 0));
+            assert_eq!(head.headers["content-type"], answer.headers["content-type"]);
+            let lengths: Vec<_> = head.headers.get_all("content-length").iter().collect();
+            assert_eq!(lengths.len(), 1, "{wire:?}");
+            // The recent past of `/usage.json` may have moved on.
+            assert!(path == "/usage.json" || *lengths[0] == length);
+            let rebound = send(Method::GET, path, "attacker.example").await;
+            assert_eq!(rebound.status, StatusCode::MISDIRECTED_REQUEST);
+        }
+        let usage = send(Method::GET, "/usage.json", "localhost").await;
+        let usage: Value = serde_json::from_slice(&usage.bytes).expect("JSON");
+        assert_eq!(usage["services"][0]["name"], HOSTILE);
+    }
+}
+
 #[test]
 fn the_alert_rules_pass_their_unit_tests() {
     let rules = example("alerts.yml");
@@ -105,16 +143,7 @@ fn queries() -> Vec<String> {
 #[tokio::test]
 async fn prometheus_scrapes_both_formats_and_the_dashboards_queries_return_data() {
     let monitor = Monitor::new();
-    let shown = monitor.clone();
-    let metrics = async move |request: Request<axum::body::Body>| {
-        let accept = request.headers().get("accept");
-        let accept = accept.and_then(|accept| accept.to_str().ok());
-        match accept.is_some_and(|accept| accept.contains("application/openmetrics-text")) {
-            true => ([(CONTENT_TYPE, OPEN_METRICS_TYPE)], shown.open_metrics()),
-            false => ([(CONTENT_TYPE, PROMETHEUS_TYPE)], shown.prometheus()),
-        }
-    };
-    let server = Server::start(Router::new().route("/metrics", get(metrics))).await;
+    let server = Server::start(MonitorDashboard::unprotected(monitor.clone())).await;
     for name in ["orders", HOSTILE] {
         counted(&monitor, name).await;
     }

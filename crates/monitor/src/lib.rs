@@ -100,7 +100,7 @@ Upstreams have the label `upstream` in place of `service`. The values of all lab
 # Prometheus
 With the feature `prometheus`, [`Monitor::prometheus`] and [`Monitor::open_metrics`] return the same series
 in the text formats that Prometheus scrapes, so a program exports them by one of the two ways. Serve them
-to operators only. Histograms have a bucket for each power of two from 256 µs to 16.8 s. There are more:
+to operators only, as `MonitorDashboard` (feature `dashboard`) does. Histograms have a bucket for each power of two from 256 µs to 16.8 s. There are more:
 
 | name | kind | labels |
 |---|---|---|
@@ -119,6 +119,8 @@ mod body;
 mod clients;
 mod context;
 mod counters;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 mod future;
 mod history;
 mod in_flight;
@@ -136,6 +138,8 @@ mod usage;
 
 pub use tower_revoke_core::{ByStatus, Classify};
 
+#[cfg(feature = "dashboard")]
+pub use self::dashboard::{MonitorDashboard, MonitorDashboardFuture, MonitorReports};
 #[cfg(feature = "prometheus")]
 pub use self::prometheus::{OPEN_METRICS_TYPE, PROMETHEUS_TYPE};
 #[cfg(feature = "tower-http")]

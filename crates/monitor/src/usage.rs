@@ -141,7 +141,7 @@ pub struct ClientUsage {
 
 impl Monitor {
     /// Returns totals and the recent past, sorted, filtered and cut as asked. Serve it as JSON to
-    /// operators only: it names clients.
+    /// operators only, as `MonitorDashboard` (feature `dashboard`) does: it names clients.
     ///
     /// ```
     /// use tower_revoke_monitor::{Monitor, UsageQuery};

@@ -71,6 +71,9 @@ pub use tower_revoke_monitor::{
     MonitorBody, MonitorBuilder, MonitorFuture, MonitorLayer, MonitorService, SeriesHistory,
     ServiceHistory, ServiceSnapshot, ServiceUsage, Snapshot, Span, Usage, UsageQuery, UsageSort,
 };
+#[cfg(feature = "dashboard")]
+#[doc(inline)]
+pub use tower_revoke_monitor::{MonitorDashboard, MonitorDashboardFuture, MonitorReports};
 #[cfg(feature = "prometheus")]
 #[doc(inline)]
 pub use tower_revoke_monitor::{OPEN_METRICS_TYPE, PROMETHEUS_TYPE};

@@ -2,6 +2,8 @@
 
 mod clients;
 mod contexts;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 mod evictions;
 #[cfg(feature = "metrics")]
 mod facade;

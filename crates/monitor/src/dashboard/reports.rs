@@ -1,0 +1,122 @@
+//! What a dashboard serves behind its guard.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+};
+use http_body_util::Full;
+use tower_service::Service;
+
+use super::query::{BadParameter, parse_none, parse_usage};
+use crate::{Monitor, OPEN_METRICS_TYPE, PROMETHEUS_TYPE};
+
+/// The service that a guard of a [`MonitorDashboard`](super::MonitorDashboard) is put around.
+#[derive(Clone, Debug)]
+pub struct MonitorReports(pub(super) Monitor);
+
+/// A report with its media type.
+type Report = (&'static str, String);
+
+impl MonitorReports {
+    fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let report = match request.uri().path() {
+            "/metrics" => Self::metrics,
+            "/usage.json" => Self::usage,
+            _ => return refusal(StatusCode::NOT_FOUND, ""),
+        };
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "");
+            let allowed = HeaderValue::from_static("GET, HEAD");
+            response.headers_mut().insert(ALLOW, allowed);
+            return response;
+        }
+        let query = request.uri().query().unwrap_or_default();
+        match report(self, query, request.headers()) {
+            Ok(report) if request.method() == Method::HEAD => {
+                let length = report.1.len().into();
+                let mut response = response(StatusCode::OK, (report.0, String::new()));
+                response.headers_mut().insert(CONTENT_LENGTH, length);
+                response
+            }
+            Ok(report) => response(StatusCode::OK, report),
+            Err(error) => refusal(StatusCode::BAD_REQUEST, &error.to_string()),
+        }
+    }
+
+    fn metrics(&self, query: &str, headers: &HeaderMap) -> Result<Report, BadParameter> {
+        parse_none(query)?;
+        Ok(match prefers_open_metrics(headers) {
+            true => (OPEN_METRICS_TYPE, self.0.open_metrics()),
+            false => (PROMETHEUS_TYPE, self.0.prometheus()),
+        })
+    }
+
+    fn usage(&self, query: &str, _: &HeaderMap) -> Result<Report, BadParameter> {
+        let usage = self.0.usage(&parse_usage(query)?);
+        let json = serde_json::to_string(&usage).expect("names and numbers are JSON");
+        Ok(("application/json", json))
+    }
+}
+
+/// Returns whether OpenMetrics is accepted, and the text format of Prometheus not more so.
+fn prefers_open_metrics(headers: &HeaderMap) -> bool {
+    let (mut open_metrics, mut text) = (0.0_f32, 0.0_f32);
+    let values = headers.get_all(ACCEPT).iter();
+    let values = values.filter_map(|value| value.to_str().ok());
+    for range in values.flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default();
+        let quality = parts.find_map(|part| part.strip_prefix("q="));
+        let quality = quality.map_or(1.0, |quality| quality.parse().unwrap_or(0.0));
+        if media.eq_ignore_ascii_case("application/openmetrics-text") {
+            open_metrics = open_metrics.max(quality);
+        } else if media.eq_ignore_ascii_case("text/plain") {
+            text = text.max(quality);
+        }
+    }
+    open_metrics > 0.0 && open_metrics >= text
+}
+
+pub(super) fn refusal(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    let text = match text {
+        "" => status.canonical_reason().unwrap_or_default(),
+        text => text,
+    };
+    response(status, ("text/plain; charset=utf-8", format!("{text}\n")))
+}
+
+fn response(status: StatusCode, (media, text): Report) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    for (name, value) in [
+        (CONTENT_TYPE, media),
+        (CACHE_CONTROL, "no-store"),
+        // Names are whatever their clients want them to be.
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+impl<B> Service<Request<B>> for MonitorReports {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ready(Ok(self.respond(&request)))
+    }
+}
