@@ -1,14 +1,12 @@
-//! The HTTP routes on the same port: readiness, metrics, and a logout.
+//! The HTTP routes on the same port: readiness and a logout.
 
 use axum::{
-    Json, Router,
+    Router,
     extract::State,
     http::StatusCode,
     routing::{get, post},
 };
-use tower_revoke::{
-    Authenticated, JwtVerifier, Monitor, RequireBearerLayer, Revocation, RevocationList, Snapshot,
-};
+use tower_revoke::{Authenticated, JwtVerifier, RequireBearerLayer, Revocation, RevocationList};
 
 use crate::App;
 
@@ -17,7 +15,6 @@ pub(crate) fn router(app: &App, bearer: RequireBearerLayer<JwtVerifier>) -> Rout
         .route("/logout", post(logout).layer(bearer))
         .with_state(app.list.clone())
         .route("/ready", get(ready).with_state(app.list.clone()))
-        .route("/counts", get(counts).with_state(app.monitor.clone()))
 }
 
 /// Revokes the caller's token, for gRPC as well.
@@ -39,8 +36,4 @@ async fn ready(State(list): State<RevocationList>) -> StatusCode {
         Ok(()) => StatusCode::OK,
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
-}
-
-async fn counts(State(monitor): State<Monitor>) -> Json<Snapshot> {
-    Json(monitor.snapshot())
 }

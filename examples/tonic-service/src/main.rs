@@ -4,15 +4,19 @@
 
 #![expect(clippy::print_stdout, reason = "it says where it is")]
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    process::ExitCode,
+};
 
+use axum::Router;
 use example_issuer::Issuer;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 use tonic_service::App;
-use tower_revoke::{RevocationList, core::BoxError};
+use tower_revoke::{MonitorDashboard, RevocationList, core::BoxError};
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
@@ -28,6 +32,13 @@ async fn main() -> Result<ExitCode, BoxError> {
     let address = socket.local_addr()?;
 
     let app = App::new(RevocationList::in_memory());
+    // Who calls what is for operators: no port of the service shows it, and loopback is guard enough here.
+    let dashboard = MonitorDashboard::unprotected(app.monitor().clone());
+    let loopback = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let counts = loopback.local_addr()?;
+    tokio::spawn(
+        async move { axum::serve(loopback, Router::new().fallback_service(dashboard)).await },
+    );
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = async {
         tokio::select! {
@@ -35,19 +46,21 @@ async fn main() -> Result<ExitCode, BoxError> {
             _ = tokio::signal::ctrl_c() => {}
         }
     };
+    println!("counting on http://{counts}");
     println!("listening on http://{address}");
-    print_lines(issuer.url(), address);
+    print_lines(issuer.url(), address, counts);
     let stopped = app.serve(socket, issuer.url(), stop).await?;
     println!("stopped: {stopped}");
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_lines(issuer: &str, at: SocketAddr) {
+fn print_lines(issuer: &str, at: SocketAddr, counts: SocketAddr) {
     println!(
         r#"
 # is it up, and what is counted
 curl -s -w '%{{http_code}}\n' http://{at}/ready
-curl -s -w '\n' http://{at}/counts
+curl -s -w '\n' http://{counts}/usage.json
+curl -s http://{counts}/metrics
 
 # gRPC with nothing but curl. No token: grpc-status 16, before any message is read
 grpc() {{ curl -s --http2-prior-knowledge -X POST -D - -H 'content-type: application/grpc' -H 'te: trailers' -o /dev/null http://{at}/orders.v1.Orders/Place "$@"; }}

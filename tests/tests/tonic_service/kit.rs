@@ -177,6 +177,7 @@ pub(crate) fn outcomes(done: &Value) -> Vec<Outcome> {
 pub(crate) struct Example {
     pub(crate) program: Program,
     pub(crate) at: SocketAddr,
+    dashboard: SocketAddr,
     tokens: Client,
 }
 
@@ -186,11 +187,13 @@ impl Example {
             command.arg("127.0.0.1:0");
         });
         let issuer = program.address("issuer: ").await;
+        let dashboard = program.address("counting on ").await;
         let at = program.address("listening on ").await;
         let tokens = Client::connect(issuer, Wire::Http1).await;
         Self {
             program,
             at,
+            dashboard,
             tokens,
         }
     }
@@ -206,15 +209,22 @@ impl Example {
         ask(&mut self.tokens, Method::POST, &path, None).await.1
     }
 
-    /// Returns the counts once `ready` accepts them.
+    /// Returns the counts once `ready` accepts them: `total`, and `clients` by their names.
     pub(crate) async fn counts(&self, ready: impl Fn(&Value) -> bool) -> Value {
-        let mut client = Client::connect(self.at, Wire::Http1).await;
+        let mut client = Client::connect(self.dashboard, Wire::Http1).await;
         let mut last = Value::Null;
         let asking = async {
             loop {
-                let (_, json) = ask(&mut client, Method::GET, "/counts", None).await;
-                let counts: Value = serde_json::from_str(&json).expect("JSON");
-                last = counts["services"]["orders"].clone();
+                let (_, json) = ask(&mut client, Method::GET, "/usage.json", None).await;
+                let usage: Value = serde_json::from_str(&json).expect("JSON");
+                let orders = &usage["services"][0];
+                let clients = orders["clients"].as_array().expect("a list").iter();
+                let clients = clients.map(|client| {
+                    let name = client["name"].as_str().expect("a name").to_owned();
+                    (name, client["total"].clone())
+                });
+                let clients: serde_json::Map<_, _> = clients.collect();
+                last = json!({ "total": orders["total"], "clients": clients });
                 if ready(&last) {
                     return last.clone();
                 }
