@@ -37,7 +37,7 @@ impl TokenId {
     /// ```
     /// use tower_revoke_core::{TokenHash, TokenId};
     ///
-    /// let id = TokenId::of_opaque("https://id.example.com", &TokenHash::of(b"acme_7fk…"));
+    /// let id = TokenId::of_opaque("https://id.example.com", &TokenHash::of(b"acme_7fk"));
     /// # let _ = id;
     /// ```
     pub fn of_opaque(resolver: &str, token: &TokenHash) -> Self {

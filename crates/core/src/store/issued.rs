@@ -86,7 +86,7 @@ pub struct IssuedTokenPage {
 /// ```
 /// use tower_revoke_core::{IssuedToken, RevocationKey, TokenHash, TokenKind, UnixTime};
 ///
-/// let hash = TokenHash::of(b"acme_7fk…");
+/// let hash = TokenHash::of(b"acme_7fk");
 /// let at = UnixTime::from_secs(1_700_000_000);
 /// let mut token = IssuedToken::new(hash, TokenKind::ACCESS, "https://id.example.com", "shop", at);
 /// token.subject = Some("ann".to_owned());
