@@ -14,7 +14,7 @@ pub(crate) const ONE_COPY: &str = "{'class': 'SimpleStrategy', 'replication_fact
 /// Creates a keyspace with its tables; the timeouts allow for a busy machine.
 pub(crate) async fn keyspace(address: &str, name: &str) -> CassandraStoreBuilder {
     let builder = CassandraStore::builder([address]).keyspace(name);
-    let patient = builder.clone().request_timeout(Duration::from_secs(10));
+    let patient = builder.clone().request_timeout(Duration::from_secs(60));
     patient.migrate(ONE_COPY).await.expect("a running server");
     builder
 }
