@@ -55,7 +55,7 @@ const OPENS: &[&str] = &[
 /// A single node waits for no others. JMX stays off, because it would listen on every address.
 const PROPERTIES: &[&str] = &[
     "-Xms512m",
-    "-Xmx512m",
+    "-Xmx1g",
     "-XX:+UseSerialGC",
     // In a process that lives for seconds, the second compiler costs more than it gains.
     "-XX:TieredStopAtLevel=1",
