@@ -20,7 +20,7 @@ pin_project! {
     /// A client that wants another body, such as tonic's `Channel`, is given it further in:
     ///
     /// ```
-    /// use http::Request;
+    /// use http::{Request, Response};
     /// use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
     /// use tower::{Service, ServiceBuilder};
     /// use tower_revoke_preserve::{OutboundAuthorizationLayer, OutboundBody};
@@ -29,9 +29,9 @@ pin_project! {
     /// # type Full = http_body_util::Full<Bytes>;
     /// type Boxed = UnsyncBoxBody<Bytes, std::convert::Infallible>;
     ///
-    /// fn client(
+    /// fn client<B>(
     ///     outbound: OutboundAuthorizationLayer,
-    ///     channel: impl Service<Request<Boxed>>,
+    ///     channel: impl Service<Request<Boxed>, Response = Response<B>>,
     /// ) -> impl Service<Request<Full>> {
     ///     ServiceBuilder::new()
     ///         .layer(outbound)
