@@ -50,11 +50,7 @@ impl Inner {
         if !is_stored(answer, mark)? {
             return Err(StoreError::AlreadyIssued);
         }
-        for holder in [token.subject_key(), token.grant_key()]
-            .into_iter()
-            .flatten()
-        {
-            let holder = holder.digest();
+        for holder in token.holders() {
             let values = (holder.as_bytes().as_slice(), hash, until);
             let hold = &self.statements.hold_issued;
             self.client.execute(deadline, hold, values).await?;

@@ -62,9 +62,8 @@ fn holder_key(holder: &KeyDigest) -> Key {
 /// The keys of the two indices that name a token.
 fn index_keys(token: &IssuedToken) -> impl Iterator<Item = Key> {
     let hash = *token.hash.as_bytes();
-    let holders = [token.subject_key(), token.grant_key()];
-    let holders = holders.into_iter().flatten();
-    let holders = holders.map(move |key| [&holder_key(&key.digest())[..], &hash].concat());
+    let holders = token.holders();
+    let holders = holders.map(move |holder| [&holder_key(&holder)[..], &hash].concat());
     let end = token.retained_until();
     let end = end.map(|end| [&[ISSUED_ENDS][..], &end.as_secs().to_be_bytes(), &hash].concat());
     holders.chain(end)

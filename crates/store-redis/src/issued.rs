@@ -35,9 +35,7 @@ impl Inner {
             Some(0) => return Err(StoreError::AlreadyIssued),
             _ => return Err(malformed()),
         }
-        let holders = [token.subject_key(), token.grant_key()];
-        let listed = holders.into_iter().flatten().map(|key| async move {
-            let holder = key.digest();
+        let listed = token.holders().map(|holder| async move {
             let tag = self.tag(&holder);
             let of = &self.keys[tag];
             let mut call = SCRIPTS.hold.on(&[&of.holders, &of.holders_index]);

@@ -227,6 +227,13 @@ impl IssuedToken {
         "token_use",
     ];
 
+    /// Returns the holders under which stores list it: the digests of the keys of its subject and of its
+    /// grant.
+    pub fn holders(&self) -> impl Iterator<Item = KeyDigest> + use<> {
+        let keys = [self.subject_key(), self.grant_key()];
+        keys.into_iter().flatten().map(|key| key.digest())
+    }
+
     /// Returns until when stores keep the row, see [`retention::of_token`]. `None` means for ever.
     pub fn retained_until(&self) -> Option<UnixTime> {
         retention::of_token(self.expires_at)

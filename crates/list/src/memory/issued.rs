@@ -34,7 +34,7 @@ impl IssuedTokens {
             let Some(token) = self.by_hash.remove(&hash) else {
                 continue;
             };
-            for holder in holders(&token) {
+            for holder in token.holders() {
                 if let Some(hashes) = self.by_holder.get_mut(&holder) {
                     hashes.remove(&hash);
                     if hashes.is_empty() {
@@ -45,12 +45,6 @@ impl IssuedTokens {
         }
         PURGED_AT_ONCE
     }
-}
-
-/// The keys under which a token is listed.
-fn holders(token: &IssuedToken) -> impl Iterator<Item = KeyDigest> {
-    let keys = [token.subject_key(), token.grant_key()];
-    keys.into_iter().flatten().map(|key| key.digest())
 }
 
 impl MemoryStore {
@@ -66,7 +60,7 @@ impl MemoryStore {
         ledger.weigh(0, 1);
         drop(ledger);
         place.insert(token.clone());
-        for holder in holders(token) {
+        for holder in token.holders() {
             let hashes = issued.by_holder.entry(holder).or_default();
             hashes.insert(token.hash);
         }
