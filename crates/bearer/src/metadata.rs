@@ -7,10 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, header};
 use http_body_util::Full;
 use serde_json::{Map, Value};
-use tower_revoke_core::{Endpoint, EndpointError};
+use tower_revoke_core::{Endpoint, EndpointError, internal::metadata_response};
 use tower_service::Service;
 
 /// The metadata document of a protected resource (RFC 9728), as a service to mount at
@@ -109,24 +109,10 @@ impl<B> Service<Request<B>> for ProtectedResourceMetadata {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let mut response = Response::new(Full::default());
-        let mut set = |name, value| {
-            let headers = response.headers_mut();
-            headers.insert(name, HeaderValue::from_static(value));
-        };
-        set(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
-        set(header::CACHE_CONTROL, "public, max-age=300");
-        match *request.method() {
-            Method::GET | Method::HEAD => set(header::CONTENT_TYPE, "application/json"),
-            _ => {
-                set(header::ALLOW, "GET, HEAD");
-                *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            }
-        }
-        if request.method() == Method::GET {
-            let members = Value::Object(self.members.clone());
-            *response.body_mut() = Full::from(members.to_string());
-        }
+        let mut response = metadata_response(request.method(), &self.members);
+        let any = HeaderValue::from_static("*");
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
         ready(Ok(response))
     }
 }

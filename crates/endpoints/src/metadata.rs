@@ -7,16 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{Request, Response};
 use http_body_util::Full;
 use serde_json::{Map, Value};
-use tower_revoke_core::{Endpoint, EndpointError};
+use tower_revoke_core::{Endpoint, EndpointError, internal::metadata_response};
 use tower_service::Service;
 
-use crate::{
-    ClientAuthentication, IntrospectionEndpoint, RevocationEndpoint,
-    response::{empty, json_response},
-};
+use crate::{ClientAuthentication, IntrospectionEndpoint, RevocationEndpoint};
 
 /// The metadata document of an authorization server (RFC 8414), as a service to mount at
 /// [`path`](Self::path).
@@ -140,23 +137,6 @@ impl<B> Service<Request<B>> for AuthorizationServerMetadata {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let mut response = match *request.method() {
-            Method::GET | Method::HEAD => {
-                json_response(StatusCode::OK, &Value::Object(self.members.clone()))
-            }
-            _ => {
-                let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
-                let allow = HeaderValue::from_static("GET, HEAD");
-                response.headers_mut().insert(header::ALLOW, allow);
-                response
-            }
-        };
-        // It is the same for everyone, and changes with a deployment.
-        let public = HeaderValue::from_static("public, max-age=300");
-        response.headers_mut().insert(header::CACHE_CONTROL, public);
-        if request.method() == Method::HEAD {
-            *response.body_mut() = Full::default();
-        }
-        ready(Ok(response))
+        ready(Ok(metadata_response(request.method(), &self.members)))
     }
 }

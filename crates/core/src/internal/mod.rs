@@ -13,6 +13,7 @@ mod issuer_digests;
 mod list_members;
 mod log_limit;
 pub mod merge;
+mod metadata_response;
 mod metadata_source;
 mod prepared_use;
 pub mod signed_time;
@@ -29,6 +30,7 @@ pub use self::{
     issuer_digests::IssuerDigests,
     list_members::list_members,
     log_limit::{LogLimit, OutageLog},
+    metadata_response::metadata_response,
     metadata_source::MetadataSource,
     prepared_use::{PreparedUse, list_of},
     token_cache::{CacheKey, TokenCache},
