@@ -63,6 +63,13 @@ impl Server {
             _tasks: tasks,
         }
     }
+
+    /// Returns the verdict of a GET with this token, over a connection of its own.
+    pub async fn verdict(&self, wire: Wire, path: &str, token: &str) -> String {
+        let mut client = Client::connect(self.addr, wire).await;
+        let answer = client.send(get(path, token)).await.expect("a head");
+        answer.verdict()
+    }
 }
 
 /// The protocol of a client.

@@ -13,7 +13,7 @@ use tower_revoke_http::HttpsClient;
 use tower_revoke_oauth::{IntrospectionVerifier, RevocationClient};
 use tower_revoke_testing::TestIssuer;
 use tower_revoke_tests::{
-    Client, Server, Wire, get as request,
+    Server, Wire,
     servers::{ClientId, Issuer, Keycloak},
 };
 
@@ -235,9 +235,7 @@ impl Service {
     }
 
     async fn ask(&self, wire: Wire, token: &str) -> String {
-        let mut client = Client::connect(self.server.addr, wire).await;
-        let answer = client.send(request("/", token)).await.expect("a head");
-        answer.verdict()
+        self.server.verdict(wire, "/", token).await
     }
 
     /// Returns why the verifier rejects a token, in more detail than a client gets.

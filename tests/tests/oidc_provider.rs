@@ -14,7 +14,7 @@ use tower_revoke::{
 use tower_revoke_http::HttpsClient;
 use tower_revoke_oauth::{IntrospectionVerifier, RevocationClient, SigningAlgorithm, SigningKey};
 use tower_revoke_tests::{
-    Client, Server, Wire, get as request,
+    Server, Wire,
     servers::{ClientId, Issuer, OidcProvider},
 };
 
@@ -43,11 +43,23 @@ async fn jwt_access_tokens_pass_and_are_spent(issuer: &Issuer) {
         let parameters = [("resource", resource), ("scope", "OTT")];
         for wire in Wire::ALL {
             let one_time = issuer.token(SHOP, &parameters).await;
-            assert_eq!(ask(&protected, wire, &plain).await, "200", "{resource}");
-            assert_eq!(ask(&protected, wire, &one_time).await, "200", "{resource}");
-            let again = ask(&protected, wire, &one_time).await;
+            assert_eq!(
+                protected.verdict(wire, "/", &plain).await,
+                "200",
+                "{resource}"
+            );
+            assert_eq!(
+                protected.verdict(wire, "/", &one_time).await,
+                "200",
+                "{resource}"
+            );
+            let again = protected.verdict(wire, "/", &one_time).await;
             assert_eq!(again, "401 invalid_token", "{resource}");
-            assert_eq!(ask(&protected, wire, &plain).await, "200", "{resource}");
+            assert_eq!(
+                protected.verdict(wire, "/", &plain).await,
+                "200",
+                "{resource}"
+            );
         }
     }
 }
@@ -70,7 +82,7 @@ async fn opaque_tokens_are_revoked_there_and_are_no_jwts_here(issuer: &Issuer) {
     let parameters = [("resource", OidcProvider::OPAQUE)];
     let token = issuer.token(SHOP, &parameters).await;
     let protected = protect(issuer).await;
-    let verdict = ask(&protected, Wire::Http1, &token).await;
+    let verdict = protected.verdict(Wire::Http1, "/", &token).await;
     assert_eq!(verdict, "401 invalid_token");
 
     let before = issuer.introspect(SHOP, &token).await;
@@ -87,8 +99,8 @@ async fn its_rejection_to_revoke_a_jwt_is_final(issuer: &Issuer) {
     let protected = protect_with(issuer, one_time_tokens().also_at(server.clone())).await;
     let parameters = [("resource", OidcProvider::RS256), ("scope", "OTT")];
     let token = issuer.token(SHOP, &parameters).await;
-    assert_eq!(ask(&protected, Wire::Http1, &token).await, "200");
-    let again = ask(&protected, Wire::Http1, &token).await;
+    assert_eq!(protected.verdict(Wire::Http1, "/", &token).await, "200");
+    let again = protected.verdict(Wire::Http1, "/", &token).await;
     assert_eq!(again, "401 invalid_token");
     let told = server.shutdown(DRAINS_WITHIN).await;
     assert!(told.is_complete(), "{told:?}");
@@ -144,7 +156,7 @@ async fn opaque_tokens_are_introspected_by_each_method(provider: &OidcProvider) 
         let layer = RequireBearerLayer::new(tokens.clone()).scope("OTT");
         let router = Router::new().route("/", get(async || "hello")).layer(layer);
         let strict = Server::start(router).await;
-        let verdict = ask(&strict, Wire::Http1, &token).await;
+        let verdict = strict.verdict(Wire::Http1, "/", &token).await;
         assert_eq!(verdict, "403 insufficient_scope");
         issuer.revoke(SHOP, &token).await;
         let rejected = async |token: &str| {
@@ -235,10 +247,4 @@ async fn protect_with(issuer: &Issuer, revoke: UseLimitLayer) -> Server {
         .layer(revoke)
         .layer(RequireBearerLayer::new(tokens));
     Server::start(router).await
-}
-
-async fn ask(server: &Server, wire: Wire, token: &str) -> String {
-    let mut client = Client::connect(server.addr, wire).await;
-    let answer = client.send(request("/", token)).await.expect("a head");
-    answer.verdict()
 }

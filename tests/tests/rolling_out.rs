@@ -9,7 +9,7 @@ use tower_revoke::{
     RevokeAfterResponseLayer, UseLimitLayer,
 };
 use tower_revoke_testing::{Behavior, ScriptedStore, StoreOp};
-use tower_revoke_tests::{Client, Server, Wire, World, get as request};
+use tower_revoke_tests::{Server, Wire, World};
 
 async fn serve(
     bearer: RequireBearerLayer<JwtVerifier>,
@@ -27,12 +27,6 @@ async fn serve(
     Server::start(router).await
 }
 
-async fn ask(server: &Server, wire: Wire, path: &str, token: &str) -> String {
-    let mut client = Client::connect(server.addr, wire).await;
-    let answer = client.send(request(path, token)).await.expect("a head");
-    answer.verdict()
-}
-
 #[tokio::test]
 async fn a_stack_that_observes_rejects_nobody_and_spends_nothing() {
     let world = World::new();
@@ -44,10 +38,13 @@ async fn a_stack_that_observes_rejects_nobody_and_spends_nothing() {
     for wire in Wire::ALL {
         let [invoiced, reported] = [world.token(), world.token()];
         for _ in 0..3 {
-            assert_eq!(ask(&server, wire, "/invoice", &invoiced).await, "200");
-            assert_eq!(ask(&server, wire, "/report", &reported).await, "200");
+            assert_eq!(server.verdict(wire, "/invoice", &invoiced).await, "200");
+            assert_eq!(server.verdict(wire, "/report", &reported).await, "200");
         }
-        assert_eq!(ask(&server, wire, "/report", "no.good.token").await, "200");
+        assert_eq!(
+            server.verdict(wire, "/report", "no.good.token").await,
+            "200"
+        );
         tokens.extend([invoiced, reported]);
     }
     let wires = Wire::ALL.len() as u64;
@@ -63,8 +60,11 @@ async fn a_stack_that_observes_rejects_nobody_and_spends_nothing() {
     )
     .await;
     for token in tokens {
-        assert_eq!(ask(&server, Wire::ALL[0], "/invoice", &token).await, "200");
-        let again = ask(&server, Wire::ALL[0], "/invoice", &token).await;
+        assert_eq!(
+            server.verdict(Wire::ALL[0], "/invoice", &token).await,
+            "200"
+        );
+        let again = server.verdict(Wire::ALL[0], "/invoice", &token).await;
         assert_eq!(again, "401 invalid_token");
     }
 }
@@ -96,7 +96,7 @@ async fn an_outage_of_the_list_admits_what_is_not_known_to_be_revoked() {
             .await
             .expect("a store that works");
         assert_eq!(
-            ask(&server, wire, "/orders", &revoked).await,
+            server.verdict(wire, "/orders", &revoked).await,
             "401 invalid_token"
         );
 
@@ -104,20 +104,20 @@ async fn an_outage_of_the_list_admits_what_is_not_known_to_be_revoked() {
         world.store.set(StoreOp::TakeUse, Behavior::Fails);
         let before = bearer.not_enforced().get("unavailable").copied();
         let unknown = world.token();
-        assert_eq!(ask(&server, wire, "/orders", &unknown).await, "200");
+        assert_eq!(server.verdict(wire, "/orders", &unknown).await, "200");
         assert_eq!(
             bearer.not_enforced(),
             BTreeMap::from([("unavailable", before.unwrap_or(0) + 1)])
         );
         assert_eq!(
-            ask(&server, wire, "/orders", &revoked).await,
+            server.verdict(wire, "/orders", &revoked).await,
             "401 invalid_token"
         );
         assert_eq!(
-            ask(&server, wire, "/orders", "no.good.token").await,
+            server.verdict(wire, "/orders", "no.good.token").await,
             "401 invalid_token"
         );
         // A use can't be taken without the store.
-        assert_eq!(ask(&server, wire, "/invoice", &unknown).await, "503");
+        assert_eq!(server.verdict(wire, "/invoice", &unknown).await, "503");
     }
 }

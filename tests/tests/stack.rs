@@ -47,12 +47,6 @@ async fn serve(world: &World, pending: &PendingRevocations) -> Server {
     Server::start(router).await
 }
 
-async fn ask(server: &Server, wire: Wire, path: &str, token: &str) -> String {
-    let mut client = Client::connect(server.addr, wire).await;
-    let answer = client.send(request(path, token)).await.expect("a head");
-    answer.verdict()
-}
-
 #[tokio::test]
 async fn the_whole_stack_rejects_admits_and_spends() {
     let world = World::new();
@@ -60,13 +54,13 @@ async fn the_whole_stack_rejects_admits_and_spends() {
     let server = serve(&world, &pending).await;
     for wire in Wire::ALL {
         let plain = world.token();
-        assert_eq!(ask(&server, wire, "/orders", &plain).await, "200");
+        assert_eq!(server.verdict(wire, "/orders", &plain).await, "200");
         // A rejection for insufficient scope costs no use.
         assert_eq!(
-            ask(&server, wire, "/invoice", &plain).await,
+            server.verdict(wire, "/invoice", &plain).await,
             "403 insufficient_scope"
         );
-        assert_eq!(ask(&server, wire, "/orders", &plain).await, "200");
+        assert_eq!(server.verdict(wire, "/orders", &plain).await, "200");
 
         let scoped = world
             .issuer
@@ -74,13 +68,13 @@ async fn the_whole_stack_rejects_admits_and_spends() {
             .audience("api")
             .scope("invoices:read")
             .sign();
-        assert_eq!(ask(&server, wire, "/invoice", &scoped).await, "200");
+        assert_eq!(server.verdict(wire, "/invoice", &scoped).await, "200");
         assert_eq!(
-            ask(&server, wire, "/invoice", &scoped).await,
+            server.verdict(wire, "/invoice", &scoped).await,
             "401 invalid_token"
         );
         assert_eq!(
-            ask(&server, wire, "/orders", &scoped).await,
+            server.verdict(wire, "/orders", &scoped).await,
             "401 invalid_token"
         );
     }
@@ -125,10 +119,10 @@ async fn trap_28_an_outer_timeout_spends() {
         .audience("api")
         .scope("invoices:read")
         .sign();
-    assert_eq!(ask(&server, Wire::Http1, "/slow", &token).await, "504");
+    assert_eq!(server.verdict(Wire::Http1, "/slow", &token).await, "504");
     assert!(pending.shutdown(Duration::MAX).await.is_complete());
     assert_eq!(
-        ask(&server, Wire::Http1, "/orders", &token).await,
+        server.verdict(Wire::Http1, "/orders", &token).await,
         "401 invalid_token"
     );
 }
