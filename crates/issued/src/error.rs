@@ -25,7 +25,7 @@ pub enum IssuedTokensError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssueError {
-    /// The store did not keep it. A row of a token that nobody has may remain.
+    /// The store did not keep it. An unused row may remain.
     #[error("the store did not keep the token")]
     Store(#[source] StoreError),
     /// A scope is empty, or has a character that no scope may have (RFC 6749 §3.3).

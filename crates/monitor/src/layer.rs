@@ -291,7 +291,7 @@ impl Config {
         }
     }
 
-    /// Returns the name of the client, if it is the request that tells it.
+    /// Returns the name of the client, if it is taken from the request.
     pub(crate) fn client_of_request<'a>(
         &self,
         extensions: &'a Extensions,

@@ -28,7 +28,7 @@ const LONGEST_ROUTE: usize = 256;
 pub(crate) struct Asked<'a> {
     /// Empty for gRPC.
     pub(crate) verb: &'static str,
-    /// Empty if the router tells none.
+    /// Empty if the router has named none.
     pub(crate) route: &'a str,
 }
 

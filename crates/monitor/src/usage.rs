@@ -7,7 +7,7 @@ use tower_revoke_core::UnixTime;
 
 use crate::{Counts, Monitor, ServiceHistory, ServiceSnapshot, Span};
 
-/// What to tell, see [`Monitor::usage`]. As a query string: `?span=300&sort=exception&q=order&limit=20`.
+/// What [`Monitor::usage`] returns. As a query string: `?span=300&sort=exception&q=order&limit=20`.
 ///
 /// ```
 /// use tower_revoke_monitor::UsageQuery;
@@ -73,7 +73,7 @@ impl UsageSort {
     }
 }
 
-/// The usage of all services and upstreams, as [`Monitor::usage`] tells it.
+/// The usage of all services and upstreams, as [`Monitor::usage`] returns it.
 ///
 /// Serialized, this is the stable format of `/usage.json`. Members may be added; whatever else changes
 /// raises `version`.

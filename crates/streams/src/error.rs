@@ -2,7 +2,7 @@
 
 use tower_revoke_core::TokenEnd;
 
-/// The error of a body whose token has ended.
+/// The error of a body that was cut off because its token has ended.
 ///
 /// Over HTTP/1 the server then closes the connection without the end of the body, and over HTTP/2 it
 /// resets the stream with `CANCEL`.
@@ -10,7 +10,7 @@ use tower_revoke_core::TokenEnd;
 #[error("{end}")]
 pub struct TokenEndedError {
     end: TokenEnd,
-    /// From which hyper reads the code of the reset.
+    /// Hyper reads the code of the reset from it.
     #[source]
     reset: h2::Error,
 }

@@ -6,7 +6,7 @@ use tower_revoke_core::{ExtractRejection, Reason};
 
 use crate::TokenLifetime;
 
-/// Fails closed: 401 if nobody is there, 500 if the request came through no bearer layer.
+/// Fails closed: 401 without a verified caller, 500 if the request came through no bearer layer.
 impl<S: Send + Sync> FromRequestParts<S> for TokenLifetime {
     type Rejection = ExtractRejection;
 
@@ -16,7 +16,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TokenLifetime {
     }
 }
 
-/// `Option<TokenLifetime>`: `None` if nobody is there, as behind an optional bearer layer.
+/// `Option<TokenLifetime>`: `None` without a verified caller, as behind an optional bearer layer.
 impl<S: Send + Sync> OptionalFromRequestParts<S> for TokenLifetime {
     type Rejection = ExtractRejection;
 

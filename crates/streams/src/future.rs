@@ -1,4 +1,4 @@
-//! The response future: wraps the body, or rejects an upgrade that nobody watches.
+//! The response future: wraps the body, or rejects an upgrade whose lifetime was not taken.
 
 use std::{
     fmt,

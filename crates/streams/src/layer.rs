@@ -49,7 +49,8 @@ use crate::{
 /// an error. Nothing is added to events with a `Content-Encoding` or a `Content-Length`. grpc-web
 /// bodies are cut off with an error.
 ///
-/// An upgrade that nobody watches is answered with 500 in its place, and the log says what is missing.
+/// An upgrade whose [`TokenLifetime`](crate::TokenLifetime) was not taken is answered with 500 instead,
+/// and the log says what is missing.
 ///
 /// # What a client may still receive
 ///
@@ -57,7 +58,7 @@ use crate::{
 /// and of the network. A server asks a body for nothing while the client doesn't read, so a stalled
 /// connection stays open; limit the time that a write may stall on the connection.
 ///
-/// # When the list can't tell
+/// # When the status is unknown
 ///
 /// Streams outlive an outage of the store by [`unknown_timeout`](Self::unknown_timeout), and by up to 10 s more by chance, so
 /// that not all of them reconnect at once.
@@ -78,25 +79,25 @@ impl TokenLifetimeLayer {
         self
     }
 
-    /// Sets for how long a stream goes on while the list can't tell whether its token is still valid.
+    /// Sets how long a stream continues while the list can't say whether its token is valid.
     /// Up to 10 s are added by chance. Defaults to 60 s.
     pub fn unknown_timeout(self, timeout: Duration) -> Self {
         self.with(|settings| settings.unknown_timeout = Some(timeout))
     }
 
-    /// Keeps streams for as long as the list can't tell whether their token is still valid. They end
-    /// when it can tell again that it isn't.
+    /// Keeps streams while the list can't say whether their token is valid. They end
+    /// once the list says that it isn't.
     pub fn keep_while_unknown(self) -> Self {
         self.with(|settings| settings.unknown_timeout = None)
     }
 
-    /// Sets for how long a stream goes on after its token was revoked. If the revocation is lifted
+    /// Sets how long a stream continues after its token was revoked. If the revocation is lifted
     /// meanwhile, the stream doesn't end. Defaults to zero.
     pub fn revocation_grace(self, grace: Duration) -> Self {
         self.with(|settings| settings.revocation_grace = grace)
     }
 
-    /// Sets for how long a stream goes on after its token has expired, beyond the leeway of the
+    /// Sets how long a stream continues after its token has expired, beyond the leeway of the
     /// verifier. Defaults to zero.
     pub fn expiry_grace(self, grace: Duration) -> Self {
         self.with(|settings| settings.expiry_grace = grace)

@@ -1,7 +1,7 @@
 //! The layers of tower-revoke that end live responses and upgrades with their token.
 //!
 //! A call is checked when it begins. [`TokenLifetimeLayer`] ends responses that outlive their token,
-//! as their protocol says, and [`TokenLifetime`] tells a handler when to end what no layer reaches: a
+//! as their protocol says, and [`TokenLifetime`] shows a handler when to end what no layer reaches: a
 //! WebSocket, a tunnel.
 //!
 //! ```

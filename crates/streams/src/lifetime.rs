@@ -21,7 +21,7 @@ use crate::{expiry::ExpiryWatch, settings::Settings};
 /// handler makes.
 ///
 /// It ends when the token is revoked or expires, as soon as this node knows, and when the list
-/// could not tell for too long whether it was revoked. A token that is spent has not ended. It keeps neither
+/// could not say for too long whether it was revoked. A token that is spent has not ended. It keeps neither
 /// the token nor the request alive, and no task runs for it.
 ///
 /// With the feature `axum-08` it is an extractor. Elsewhere, take it from the request's extensions

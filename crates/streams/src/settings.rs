@@ -21,7 +21,7 @@ impl EventName {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// `None` keeps streams while nobody can tell.
+    /// `None` keeps streams while the status is unknown.
     pub(crate) unknown_timeout: Option<Duration>,
     pub(crate) revocation_grace: Duration,
     pub(crate) expiry_grace: Duration,

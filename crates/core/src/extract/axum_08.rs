@@ -41,7 +41,7 @@ where
     }
 }
 
-/// `Option<Authenticated<C>>`: `None` if nobody is there, as behind an optional bearer layer.
+/// `Option<Authenticated<C>>`: `None` without a verified caller, as behind an optional bearer layer.
 impl<S, C> OptionalFromRequestParts<S> for Authenticated<C>
 where
     S: Send + Sync,

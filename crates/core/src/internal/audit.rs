@@ -99,23 +99,23 @@ impl Audit {
         result
     }
 
-    /// Tells that it was done.
+    /// Records that the action was done.
     pub fn done(&mut self) {
         self.outcome = "done";
     }
 
-    /// Tells that there was nothing to do.
+    /// Records that there was nothing to do.
     pub fn unchanged(&mut self) {
         self.outcome = "unchanged";
     }
 
-    /// Tells that the caller may not do it, or asks for nothing that could be done.
+    /// Records that the call was rejected: it is forbidden or invalid.
     pub fn rejected(&mut self, error: impl Display) {
         self.outcome = "rejected";
         self.error = Some(error.to_string());
     }
 
-    /// Tells that it failed. It may have been done all the same, or a part of it.
+    /// Records that the action failed. All or a part of it may have been done.
     pub fn failed(&mut self, error: impl Display) {
         self.outcome = "failed";
         self.error = Some(error.to_string());

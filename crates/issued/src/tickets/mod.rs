@@ -175,7 +175,7 @@ impl Tickets {
         &self.0.prefix
     }
 
-    /// Returns for how long a ticket can be used.
+    /// Returns how long a ticket can be used.
     pub fn redeem_timeout(&self) -> Duration {
         self.0.redeem_timeout
     }
@@ -190,7 +190,7 @@ impl TicketsBuilder {
         self
     }
 
-    /// Sets for how long a ticket can be used, in whole seconds. Defaults to 30 s.
+    /// Sets how long a ticket can be used, in whole seconds. Defaults to 30 s.
     ///
     /// What it has opened lives as long as the caller's token. The time is compared between the clock
     /// of the node that issues and that of the node that is asked, so it should be well above their

@@ -92,7 +92,7 @@ impl<S> MonitorDashboard<S> {
 }
 
 impl MonitorDashboard<MonitorReports> {
-    /// Makes a dashboard that whoever reaches it can read.
+    /// Makes a dashboard without a guard: anyone who can reach it can read it.
     ///
     /// ```
     /// use tower_revoke_monitor::{Monitor, MonitorDashboard};

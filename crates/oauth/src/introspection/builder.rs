@@ -205,27 +205,27 @@ impl IntrospectionVerifierBuilder {
         self
     }
 
-    /// Sets for how long an answer of the server is used, from before it was asked. Defaults to 5 s. With 0
+    /// Sets how long an answer of the server is used, counted from before the request. Defaults to 5 s. With 0
     /// the server is asked on every request, and only requests at one time share an answer.
     pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
         self.max_staleness = max_staleness;
         self
     }
 
-    /// Sets how many tokens that were found good are cached. Defaults to 50,000. An entry takes about 1 to
+    /// Sets how many valid tokens are cached. Defaults to 50,000. An entry takes about 1 to
     /// 2 KB.
     pub fn cache_capacity(mut self, tokens: usize) -> Self {
         self.cache_capacity = tokens.max(1);
         self
     }
 
-    /// Sets of how many tokens it is cached that they are no good. Defaults to 10,000.
+    /// Sets how many rejected tokens are cached. Defaults to 10,000.
     pub fn rejected_capacity(mut self, tokens: usize) -> Self {
         self.rejected_capacity = tokens.max(1);
         self
     }
 
-    /// Sets how often in a second the server is asked about tokens that were not found good before.
+    /// Sets how many requests a second are made for tokens that were not valid before.
     /// Defaults to 100, and is at least 1. Beyond that they are rejected with 503. Set it above the number
     /// of new tokens that a busy second brings.
     pub fn unknown_tokens_per_second(mut self, tokens: u32) -> Self {

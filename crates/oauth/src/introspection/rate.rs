@@ -1,4 +1,4 @@
-//! How often the server is asked about tokens that nobody knows.
+//! Limits how often the server is asked about unknown tokens.
 
 use std::{
     sync::{Mutex, PoisonError},

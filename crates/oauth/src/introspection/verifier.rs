@@ -51,9 +51,9 @@ use super::{
 /// * **It fails closed.** A server that is slow, down or unreadable, or that rejects our credentials, is a
 ///   503, and never a 401.
 /// * **A flood of made-up tokens** reaches the server
-///   [so often in a second](crate::IntrospectionVerifierBuilder::unknown_tokens_per_second) and no more; beyond
-///   that the answer is 503, for new good tokens too. Those that were found good before are asked about as
-///   ever, and no flood evicts them: what is rejected is kept in a table of its own.
+///   at a [bounded rate](crate::IntrospectionVerifierBuilder::unknown_tokens_per_second); beyond
+///   it the response is 503, for new valid tokens too. Tokens that were valid before are asked about as
+///   before, and no flood evicts them: rejected tokens have a table of their own.
 /// * **One request at a time for a token**, whose answer all callers share, and at most
 ///   [`max_concurrency`](crate::IntrospectionVerifierBuilder::max_concurrency) in all.
 /// * **No token is kept**, but keyed hashes of 128 bits.

@@ -71,7 +71,7 @@ impl Framing {
         matches!(self, Self::Opaque(left) if *left <= data as u64)
     }
 
-    /// Notes data that is handed on.
+    /// Records data that is passed on.
     pub(super) fn passed(&mut self, data: &[u8]) {
         match self {
             Self::Opaque(_) | Self::EncodedEvents => {}

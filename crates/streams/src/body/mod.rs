@@ -41,7 +41,7 @@ pin_project! {
 
 // In place rather than boxed: most bodies are one frame, and are never watched.
 enum State {
-    /// The body is not watched, or no more.
+    /// The body is not watched, or no longer.
     Direct,
     /// Nothing has been asked for yet.
     Unread(Unread),
@@ -153,7 +153,7 @@ impl Unread {
 }
 
 impl Live {
-    /// Notes a frame that is handed on. Returns it, and whether it is the last.
+    /// Records a frame that is passed on. Returns it, and whether it is the last.
     fn passes<D: Buf + From<Bytes>>(&mut self, frame: Frame<D>) -> (Frame<D>, bool) {
         let mut data = match frame.into_data() {
             Ok(data) => data,
