@@ -13,7 +13,7 @@ use crate::DeliveryFailure;
 
 /// Why the authorization server did not say whether a token is active. The request is rejected with 503,
 /// and the log has this error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IntrospectionError {
     /// The request failed.
@@ -26,6 +26,9 @@ pub enum IntrospectionError {
     /// that it isn't.
     #[error("the introspection endpoint returned no answer of RFC 7662")]
     Unreadable,
+    /// A claim of the response is of the wrong type, or contradicts another one.
+    #[error("the introspection endpoint returned malformed claims")]
+    MalformedClaims(#[source] ClaimsError),
     /// The server has asked to come back later.
     #[error("the introspection endpoint has asked to come back later")]
     Paused,
@@ -68,13 +71,12 @@ impl Rules {
         now: UnixTime,
     ) -> Result<Result<Accepted, Rejection>, IntrospectionError> {
         let text = std::str::from_utf8(body).map_err(|_| IntrospectionError::Unreadable)?;
-        let claims = match Claims::from_json(text.to_owned()) {
-            Ok(claims) => claims,
-            Err(ClaimsError::NotAnObject | ClaimsError::Unreadable { .. }) => {
-                return Err(IntrospectionError::Unreadable);
+        let claims = Claims::from_json(text.to_owned()).map_err(|error| match error {
+            ClaimsError::NotAnObject | ClaimsError::Unreadable { .. } => {
+                IntrospectionError::Unreadable
             }
-            Err(malformed) => return Ok(Err(malformed.into())),
-        };
+            malformed => IntrospectionError::MalformedClaims(malformed),
+        })?;
         match claims.get("active") {
             Some(Value::Bool(true)) => Ok(self.accept(&claims, token, now)),
             Some(Value::Bool(false)) => Ok(Err(Reason::Inactive.into())),
@@ -97,7 +99,8 @@ impl Rules {
         let mut members = answer.as_map().clone();
         members.remove("active");
         members.insert("iss".to_owned(), issuer.into());
-        let claims = Claims::from_value(Value::Object(members))?;
+        let claims = Claims::from_value(Value::Object(members));
+        let claims = claims.map_err(IntrospectionError::MalformedClaims)?;
         let id = self.id(&claims, token);
         let named = |rejection: Rejection| rejection.token(id);
         self.check_audience(&claims).map_err(named)?;
