@@ -2,6 +2,7 @@
 //! test.
 
 pub mod acks;
+pub mod chromium;
 pub mod conformance;
 pub mod crash;
 pub mod curl;
