@@ -17,7 +17,8 @@
 //!    the token's algorithm are tried.
 //! 7. **Signature**: by aws-lc-rs, with a key that is parsed once.
 //! 8. **Claims**: a JSON object with unique names and registered claims of the right type (RFC 7519
-//!    §4). Required claims are present. `aud` has one of the configured audiences (§4.1.3). `exp` is
+//!    §4). Required claims are present, and have a value that is accepted where
+//!    [some](JwtVerifierBuilder::claim) are set. `aud` has one of the configured audiences (§4.1.3). `exp` is
 //!    present and in the future (§4.1.4); `nbf` (§4.1.5) and `iat` are not; all with 30 s of leeway.
 //!    The life of the token is not longer than the list's
 //!    [`max_token_life`](tower_revoke_core::Revocations::max_token_life). There is no `cnf`: a token

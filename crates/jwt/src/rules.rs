@@ -1,7 +1,8 @@
 //! The rules for the claims of an issuer's tokens.
 
-use std::{ops::Range, time::Duration};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
+use serde_json::Value;
 use tower_revoke_core::{
     ClaimNames, Claims, Reason, Rejection, TokenId, UnixTime, VerifiedToken,
     internal::{IssuerDigests, verified_token_of, window},
@@ -21,6 +22,8 @@ pub(crate) struct Rules {
     pub(crate) any_audience: bool,
     pub(crate) access_tokens_only: bool,
     pub(crate) required: Vec<String>,
+    /// The values that a claim may have.
+    pub(crate) values: BTreeMap<String, Vec<Value>>,
     pub(crate) allow_no_expiry: bool,
     pub(crate) rule_claims: Vec<String>,
     pub(crate) claim_names: ClaimNames,
@@ -70,6 +73,7 @@ impl Rules {
         let named = |rejection: Rejection| rejection.token(id);
         self.check_required(&claims).map_err(named)?;
         self.check_audience(&claims).map_err(named)?;
+        self.check_values(&claims).map_err(named)?;
         let window = self.check_times(&claims, now, leeway).map_err(named)?;
         // Bound to a key, so not a bearer token (RFC 9449 §7.2, RFC 8705 §3).
         if claims.get("cnf").is_some() {
@@ -118,6 +122,17 @@ impl Rules {
             return Ok(());
         }
         Err(Reason::WrongAudience.into())
+    }
+
+    fn check_values(&self, claims: &Claims) -> Result<(), Rejection> {
+        for (name, accepted) in &self.values {
+            let value = claims.get(name).ok_or_else(|| missing(name))?;
+            if !accepted.contains(value) {
+                let detail = format!("the claim {name} has another value");
+                return Err(Rejection::new(Reason::WrongClaim).detail(detail));
+            }
+        }
+        Ok(())
     }
 
     fn check_times(

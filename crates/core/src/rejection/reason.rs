@@ -40,6 +40,8 @@ pub enum Reason {
     WrongType,
     /// The token lacks a required claim.
     MissingClaim,
+    /// A claim of the token has none of the values that are accepted.
+    WrongClaim,
     /// The token has expired, or has no expiry.
     Expired,
     /// The token is not valid yet.
@@ -134,6 +136,7 @@ impl Reason {
             Self::WrongAudience => ("wrong_audience", "the token is for another audience"),
             Self::WrongType => ("wrong_type", "the token is of another type"),
             Self::MissingClaim => ("missing_claim", "the token lacks a required claim"),
+            Self::WrongClaim => ("wrong_claim", "a claim of the token has another value"),
             Self::Expired => ("expired", "the token has expired"),
             Self::NotYetValid => ("not_yet_valid", "the token is not valid yet"),
             Self::LifeTooLong => ("life_too_long", "the token lives longer than allowed"),

@@ -9,6 +9,7 @@ mod remote;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use serde_json::Value;
 use tower_revoke_core::{ClaimNames, Clock, Revocations, retention};
 use zeroize::Zeroizing;
 
@@ -102,7 +103,7 @@ impl JwtVerifierBuilder {
     }
 
     /// Accepts tokens for any audience, and those that name none. A token that was stolen from
-    /// another service is then valid here.
+    /// another service is then valid here, unless a [`claim`](Self::claim) tells them apart.
     pub fn any_audience(mut self) -> Self {
         self.issuer.rules.any_audience = true;
         self
@@ -181,6 +182,36 @@ impl JwtVerifierBuilder {
     /// Rejects tokens in which this claim is missing or `null`.
     pub fn require(mut self, claim: impl Into<String>) -> Self {
         self.issuer.rules.required.push(claim.into());
+        self
+    }
+
+    /// Rejects tokens in which this claim doesn't equal `value`, as `serde_json` compares: a string, or
+    /// any JSON value. Repeated calls accept each of the values for one claim, and check every claim.
+    ///
+    /// This tells one kind of token from another where an issuer doesn't use `aud` or `typ`, and
+    /// tokens that an issuer signs for others from yours:
+    ///
+    /// ```
+    /// # if cfg!(not(feature = "aws-lc-rs")) { return Ok(()) }
+    /// # let jwks = tower_revoke_testing::TestIssuer::new("https://id.example.com").jwks().to_string();
+    /// use tower_revoke_jwt::JwtVerifier;
+    ///
+    /// // Cognito's access tokens have no `aud`.
+    /// let tokens = JwtVerifier::issuer("https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Example")
+    ///     .any_audience()
+    ///     .claim("token_use", "access")
+    ///     .claim("client_id", "shop-app")
+    ///     .claim("client_id", "shop-web")
+    ///     .jwks(jwks)
+    ///     .without_revocations()
+    ///     .build()?;
+    /// # Ok::<(), tower_revoke_jwt::JwtVerifierError>(())
+    /// ```
+    ///
+    /// The layers have a `claim` too, which rejects with 403: what a valid token must grant.
+    pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        let values = &mut self.issuer.rules.values;
+        values.entry(name.into()).or_default().push(value.into());
         self
     }
 

@@ -5,6 +5,7 @@
 
 mod build;
 mod claim_names;
+mod claim_values;
 mod keys;
 mod list;
 mod oracle;
