@@ -28,8 +28,9 @@ use crate::{ResponseBody, ResponseFuture};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An HTTP client with pooled connections, TLS by rustls with aws-lc-rs, and the trust anchors of
-/// the machine. It speaks HTTP/1.1 and HTTP/2, and takes 5 s at most to connect. It follows no
-/// redirects, sends no cookies, and reads no proxy settings from the environment.
+/// the machine. It speaks HTTP/1.1, and with the feature `http2` also HTTP/2; it takes 5 s at most to
+/// connect. It follows no redirects, sends no cookies, and reads no proxy settings from the
+/// environment.
 ///
 /// Clones share their connections. It needs a tokio runtime when it is called.
 ///
@@ -91,11 +92,14 @@ impl HttpsClient {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = HttpsConnectorBuilder::new()
+        let https = HttpsConnectorBuilder::new()
             .with_tls_config(config.with_no_client_auth())
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(connector);
+            .https_or_http();
+        #[cfg(feature = "http2")]
+        let https = https.enable_all_versions();
+        #[cfg(not(feature = "http2"))]
+        let https = https.enable_http1();
+        let connector = https.wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .retry_canceled_requests(false)

@@ -46,6 +46,9 @@ pub enum JwtVerifierError {
         /// The longest one, [`retention::MARGIN`](tower_revoke_core::retention::MARGIN).
         max: Duration,
     },
+    /// The default HTTP client, by which keys are fetched, can't be built.
+    #[error("the HTTP client can't be built; set another one with .http_client(…)")]
+    HttpClient(#[source] BoxError),
     /// The crate was built without a signature backend.
     #[error("there is no signature backend; enable the feature `aws-lc-rs`")]
     NoBackend,
@@ -127,8 +130,10 @@ pub enum IssuerError {
         /// Why the first one can't be used.
         first: String,
     },
-    /// Keys are to be fetched, but `.http_client(…)` was not called.
-    #[error("the HTTP client is missing; set it with .http_client(…)")]
+    /// Keys are to be fetched, but `.http_client(…)` was not called, and the feature `https` is off.
+    #[error(
+        "the HTTP client is missing; set it with .http_client(…), or enable the feature `https`"
+    )]
     MissingHttpClient,
     /// Keys are to be discovered, but the issuer is not a URL whose metadata could be fetched.
     #[error("the metadata of the issuer can't be fetched")]

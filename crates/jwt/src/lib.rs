@@ -35,7 +35,7 @@
 //! # Keys over the network
 //! With the feature `remote` keys are fetched, from a URL (`jwks_url`) or from the one in the issuer's
 //! metadata (`discover`), by a tokio task that starts with the first token. Without it the verifier
-//! needs no runtime.
+//! needs no runtime. The feature `https` brings a client that fetches them.
 //!
 //! # What is not covered
 //! Encrypted tokens (five parts), ES512 and Ed448, and tokens that are bound to a key (DPoP, mutual

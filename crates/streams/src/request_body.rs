@@ -21,13 +21,14 @@ use crate::{TokenLifetimeBody, settings::Settings};
 ///
 /// ```
 /// use axum::{Router, body::Bytes, routing::post};
+/// use tower::ServiceBuilder;
 /// use tower_revoke_streams::TokenLifetimeLayer;
 ///
 /// let lifetime = TokenLifetimeLayer::new();
+/// let uploads = lifetime.request_bodies();
 /// let app: Router = Router::new()
 ///     .route("/import", post(async |body: Bytes| body.len().to_string()))
-///     .layer(lifetime.request_bodies())
-///     .layer(lifetime);
+///     .layer(ServiceBuilder::new().layer(lifetime).layer(uploads));
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put around a service"]

@@ -9,9 +9,7 @@ use std::{io, net::SocketAddr, process::ExitCode};
 use axum_router::{App, Limits, serve, write_export};
 use example_issuer::Issuer;
 use tokio::net::{TcpListener, TcpSocket};
-use tower_revoke::{
-    HttpsClient, JwtVerifier, MemoryStore, RevocationList, Tickets, core::BoxError,
-};
+use tower_revoke::{JwtVerifier, MemoryStore, RevocationList, Tickets, core::BoxError};
 use tracing::Level;
 
 #[tokio::main]
@@ -39,10 +37,8 @@ async fn main() -> Result<ExitCode, BoxError> {
     let store = MemoryStore::new();
     let list = RevocationList::new(store.clone());
     let tickets = Tickets::new(store, list.clone())?;
-    let tokens = JwtVerifier::issuer(issuer.url())
+    let tokens = JwtVerifier::discover(issuer.url())
         .audience("orders")
-        .discover()
-        .http_client(HttpsClient::new()?)
         .revocations(list.clone())
         .build()?;
     let app = App::new(tokens, list, tickets, export);

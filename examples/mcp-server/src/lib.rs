@@ -25,9 +25,9 @@ use rmcp::{
         StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
     },
 };
+use tower::ServiceBuilder;
 use tower_revoke::{
-    Authenticated, HttpsClient, JwtVerifier, Rejection, RequireBearerLayer, RevocationList,
-    core::BoxError,
+    Authenticated, JwtVerifier, Rejection, RequireBearerLayer, RevocationList, core::BoxError,
 };
 
 use crate::session::{Sessions, bind_session};
@@ -38,10 +38,8 @@ use crate::session::{Sessions, bind_session};
 /// # Errors
 /// If one of them is not a URL that can be used.
 pub fn app(issuer: &str, resource: &str, list: RevocationList) -> Result<Router, BoxError> {
-    let tokens = JwtVerifier::issuer(issuer)
+    let tokens = JwtVerifier::discover(issuer)
         .audience(resource)
-        .discover()
-        .http_client(HttpsClient::new()?)
         .revocations(list)
         .build()?;
     let bearer = RequireBearerLayer::new(tokens)
@@ -53,10 +51,12 @@ pub fn app(issuer: &str, resource: &str, list: RevocationList) -> Result<Router,
     let config = StreamableHttpServerConfig::default().with_allowed_hosts(url.host());
     let sessions = Arc::new(LocalSessionManager::default());
     let server = StreamableHttpService::new(|| Ok(Forecasts), sessions, config);
+    let layers = ServiceBuilder::new()
+        .layer(bearer)
+        .layer(from_fn_with_state(Sessions::new()?, bind_session));
     Ok(Router::new()
         .route_service(url.path(), server)
-        .layer(from_fn_with_state(Sessions::new()?, bind_session))
-        .layer(bearer)
+        .layer(layers)
         .route_service(&metadata.path(), metadata))
 }
 

@@ -17,10 +17,10 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde::Deserialize;
-use tower::{Layer, ServiceExt};
+use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_http::trace::TraceLayer;
 use tower_revoke::{
-    Authenticated, HttpsClient, JwtVerifier, Monitor, Outbound, OutboundAuthorization,
+    Authenticated, JwtVerifier, Monitor, Outbound, OutboundAuthorization,
     OutboundAuthorizationLayer, OutboundBody, PreserveAuthorizationLayer, RequireBearerLayer,
     Revocation, RevocationList, RevokeAfterResponseLayer, UseLimitLayer, core::BoxError,
 };
@@ -51,10 +51,8 @@ pub(crate) fn router(
     named: SocketAddr,
     other: SocketAddr,
 ) -> Result<Router, BoxError> {
-    let tokens = JwtVerifier::issuer(issuer)
+    let tokens = JwtVerifier::discover(issuer)
         .audience("orders")
-        .discover()
-        .http_client(HttpsClient::new()?)
         .revocations(list.clone())
         .build()?;
     let outbound =
@@ -64,6 +62,12 @@ pub(crate) fn router(
         named,
         other,
     };
+    // The outermost first, in one `.layer`: axum boxes each route once per `.layer`.
+    let layers = ServiceBuilder::new()
+        .layer(TraceLayer::new_for_http())
+        .layer(monitor.layer("api"))
+        .layer(PreserveAuthorizationLayer::new())
+        .layer(RequireBearerLayer::new(tokens));
     Ok(Router::new()
         .route("/orders", get(orders))
         .route("/invoice", get(invoice).layer(UseLimitLayer::single()))
@@ -74,10 +78,7 @@ pub(crate) fn router(
         .route("/logout", post(logout).with_state(list.clone()))
         .route("/upstream/{name}", get(upstream).with_state(upstreams))
         .route("/ready", get(ready).with_state(list))
-        .layer(RequireBearerLayer::new(tokens))
-        .layer(PreserveAuthorizationLayer::new())
-        .layer(monitor.layer("api"))
-        .layer(TraceLayer::new_for_http()))
+        .layer(layers))
 }
 
 /// Returns a backend that responds with the `Authorization` that it received.

@@ -15,8 +15,8 @@ use tonic::{
 };
 use tower::ServiceBuilder;
 use tower_revoke::{
-    HttpsClient, JwtVerifier, Monitor, Outcome, PendingRevocations, RequireBearerLayer,
-    RevocationList, TokenLifetimeLayer, UseLimitLayer, core::BoxError,
+    JwtVerifier, Monitor, Outcome, PendingRevocations, RequireBearerLayer, RevocationList,
+    TokenLifetimeLayer, UseLimitLayer, core::BoxError,
 };
 
 use crate::{orders::Shop, proto::orders_server::OrdersServer};
@@ -64,10 +64,8 @@ impl App {
     /// # Errors
     /// If the configuration is invalid, or the list is not ready.
     pub async fn routes(&self, issuer: &str) -> Result<Routes, BoxError> {
-        let tokens = JwtVerifier::issuer(issuer)
+        let tokens = JwtVerifier::discover(issuer)
             .audience("orders")
-            .discover()
-            .http_client(HttpsClient::new()?)
             .revocations(self.list.clone())
             .build()?;
         let bearer = RequireBearerLayer::new(tokens);

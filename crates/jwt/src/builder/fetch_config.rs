@@ -3,6 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use tower_revoke_core::{Clock, HttpClient, IssuerMetadata, internal::MetadataSource};
+#[cfg(feature = "https")]
+use tower_revoke_http::HttpsClient;
 
 use super::key_config::KeyConfig;
 use crate::{
@@ -49,6 +51,17 @@ impl FetchConfig {
             clock: clock.clone(),
         };
         Ok(Some(Remote::new(origin, self.timing)))
+    }
+
+    /// Sets the default client, if none is set.
+    #[cfg(feature = "https")]
+    pub(super) fn set_default_client(&mut self) -> Result<(), JwtVerifierError> {
+        if self.client.is_none() {
+            let client = HttpsClient::new();
+            let client = client.map_err(|error| JwtVerifierError::HttpClient(error.into()))?;
+            self.client = Some(Arc::new(client));
+        }
+        Ok(())
     }
 
     pub(super) fn check(&self) -> Result<(), JwtVerifierError> {

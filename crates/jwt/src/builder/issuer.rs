@@ -42,6 +42,11 @@ impl IssuerConfig {
         }
     }
 
+    #[cfg(feature = "https")]
+    pub(super) fn is_fetched(&self) -> bool {
+        self.keys.iter().any(KeyConfig::is_fetched)
+    }
+
     pub(super) fn build(
         self,
         clock: &Clock,

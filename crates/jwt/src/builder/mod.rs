@@ -69,6 +69,26 @@ const MAX_TOKEN_BYTES: usize = 8_192;
 const CACHE_CAPACITY: usize = 50_000;
 
 impl JwtVerifier {
+    /// Configures a verifier of the tokens of this issuer, whose keys are found by its metadata: short
+    /// for [`issuer(…)`](Self::issuer) and [`discover()`](JwtVerifierBuilder::discover).
+    ///
+    /// # Examples
+    /// ```
+    /// # if cfg!(not(all(feature = "aws-lc-rs", feature = "https"))) { return Ok(()) }
+    /// use tower_revoke_jwt::JwtVerifier;
+    ///
+    /// let tokens = JwtVerifier::discover("https://id.example.com")
+    ///     .audience("orders")
+    ///     .without_revocations() // or .revocations(list)
+    ///     .build()?;
+    /// // Before the service takes requests: tokens.ready().await?
+    /// # Ok::<(), tower_revoke_jwt::JwtVerifierError>(())
+    /// ```
+    #[cfg(feature = "remote")]
+    pub fn discover(issuer: impl Into<String>) -> JwtVerifierBuilder {
+        Self::issuer(issuer).discover()
+    }
+
     /// Configures a verifier of the tokens of this issuer: their `iss` must be exactly this.
     pub fn issuer(issuer: impl Into<String>) -> JwtVerifierBuilder {
         JwtVerifierBuilder {
@@ -307,7 +327,11 @@ impl JwtVerifierBuilder {
     ///
     /// # Errors
     /// [`JwtVerifierError`] if something is missing or can't work.
-    pub fn build(self) -> Result<JwtVerifier, JwtVerifierError> {
+    #[cfg_attr(
+        not(feature = "https"),
+        expect(unused_mut, reason = "it has no default client")
+    )]
+    pub fn build(mut self) -> Result<JwtVerifier, JwtVerifierError> {
         if !backend::IS_AVAILABLE {
             return Err(JwtVerifierError::NoBackend);
         }
@@ -322,6 +346,15 @@ impl JwtVerifierBuilder {
         }
         #[cfg(feature = "remote")]
         self.fetch.check()?;
+        #[cfg(feature = "https")]
+        if self
+            .others
+            .iter()
+            .chain([&self.issuer])
+            .any(IssuerConfig::is_fetched)
+        {
+            self.fetch.set_default_client()?;
+        }
         let bounds_lives =
             (revocations.as_ref()).is_some_and(|list| list.max_token_life().is_some());
         let mut issuers: Vec<TrustedIssuer> = Vec::with_capacity(self.others.len() + 1);

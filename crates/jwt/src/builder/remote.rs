@@ -9,8 +9,7 @@ use tower_revoke_core::{Endpoint, HttpClient};
 use super::{JwtVerifierBuilder, key_config::KeyConfig};
 
 impl JwtVerifierBuilder {
-    /// Fetches keys from this URL: a JWK set (RFC 7517 §5) of at most 1 MiB and 256 keys. It takes an
-    /// [`http_client`](Self::http_client).
+    /// Fetches keys from this URL: a JWK set (RFC 7517 §5) of at most 1 MiB and 256 keys.
     ///
     /// `build` fetches nothing. The first token that needs the keys starts a fetch, and so does
     /// [`ready`](crate::JwtVerifier::ready); tokens that need them meanwhile wait for its end, and
@@ -33,9 +32,8 @@ impl JwtVerifierBuilder {
     /// # Examples
     /// ```
     /// use tower_revoke_core::Endpoint;
-    /// use tower_revoke_http::HttpsClient;
     /// use tower_revoke_jwt::JwtVerifier;
-    /// # if cfg!(not(feature = "aws-lc-rs")) { return Ok(()) }
+    /// # if cfg!(not(all(feature = "aws-lc-rs", feature = "https"))) { return Ok(()) }
     ///
     /// let tokens = JwtVerifier::issuer("https://id.example.com")
     ///     .audience("orders")
@@ -43,7 +41,6 @@ impl JwtVerifierBuilder {
     ///     .and_issuer("https://partner.example.net")
     ///     .audience("orders")
     ///     .discover()
-    ///     .http_client(HttpsClient::new()?)
     ///     .without_revocations()
     ///     .build()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -52,9 +49,9 @@ impl JwtVerifierBuilder {
         self.key(KeyConfig::Url(url))
     }
 
-    /// Fetches keys from the `jwks_uri` of the issuer's metadata; needs an
-    /// [`http_client`](Self::http_client). Otherwise as [`jwks_url`](Self::jwks_url). OpenID Connect Discovery 1.0 §4 is tried first, then RFC 8414
-    /// §3. The metadata must name this very issuer.
+    /// Fetches keys from the `jwks_uri` of the issuer's metadata, otherwise as
+    /// [`jwks_url`](Self::jwks_url). OpenID Connect Discovery 1.0 §4 is tried first, then RFC 8414 §3.
+    /// The metadata must name this very issuer.
     ///
     /// The issuer and its `jwks_uri` must be `https`, or on the loopback. A remote issuer can't name a
     /// local address, see [`IssuerMetadata`]. The metadata is fetched again after an hour, and when
@@ -64,7 +61,8 @@ impl JwtVerifierBuilder {
     }
 
     /// *For all issuers:* fetches keys with this client: any tower service that follows no
-    /// redirects, see [`HttpClient`]. `HttpsClient` of tower-revoke-http is one.
+    /// redirects, see [`HttpClient`]. Defaults to `HttpsClient` of tower-revoke-http, if the feature
+    /// `https` is on.
     pub fn http_client(mut self, client: impl HttpClient) -> Self {
         self.fetch.client = Some(Arc::new(client));
         self

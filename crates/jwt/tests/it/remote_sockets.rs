@@ -203,6 +203,23 @@ async fn keys_come_from_a_url() {
     assert_eq!(setup.paths(), ["/keys"]);
 }
 
+#[cfg(feature = "https")]
+#[tokio::test]
+async fn the_issuer_is_all_that_discovery_needs() {
+    let setup = Setup::new("").await;
+    let document = "/.well-known/openid-configuration";
+    let metadata = setup.metadata(setup.issuer.issuer());
+    setup.site.put(document, metadata);
+    let tokens = JwtVerifier::discover(setup.issuer.issuer())
+        .audience("orders")
+        .without_revocations()
+        .build()
+        .unwrap();
+    tokens.ready().await.unwrap();
+    assert_eq!(setup.paths(), [document, "/keys"]);
+    verify(&tokens, &setup.issuer.token().sign()).await.unwrap();
+}
+
 #[tokio::test]
 async fn openid_discovery_is_tried_first() {
     for (path, document) in [
