@@ -1,4 +1,4 @@
-//! What a monitor counts of one service or upstream: its clients, its methods, and the last hour.
+//! What a monitor counts of one service, upstream or composite: its clients, its methods, and the last hour.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use crate::{
     snapshot::Counts,
 };
 
-/// A service, or an upstream.
+/// A service, an upstream, or a composite.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) clients: Clients,
@@ -26,6 +26,8 @@ pub(crate) struct Context {
     step: AtomicU64,
     /// Of all methods together. Locked while a step is closed.
     past: Mutex<Past>,
+    /// Of a composite: parts that ended after it was judged.
+    late: AtomicU64,
 }
 
 impl Context {
@@ -35,6 +37,7 @@ impl Context {
             methods: Methods::new(methods),
             step: AtomicU64::default(),
             past: Mutex::default(),
+            late: AtomicU64::default(),
         }
     }
 
@@ -75,6 +78,7 @@ impl Context {
 
     pub(crate) fn snapshot(&self) -> ServiceSnapshot {
         let mut snapshot = self.clients.snapshot();
+        snapshot.late = self.late.load(Relaxed);
         self.methods.for_each(|name, method| {
             let counts: Counts = method.counts();
             match name {
@@ -83,6 +87,11 @@ impl Context {
             }
         });
         snapshot
+    }
+
+    pub(crate) fn count_late(&self) {
+        self.late.fetch_add(1, Relaxed);
+        self.clients.series.count_late();
     }
 
     /// A poisoned lock is taken: nothing under it panics half way through a change.

@@ -206,9 +206,11 @@ pub struct History {
     pub services: BTreeMap<Arc<str>, ServiceHistory>,
     /// The upstreams by name.
     pub upstreams: BTreeMap<Arc<str>, ServiceHistory>,
+    /// The composites by name.
+    pub composites: BTreeMap<Arc<str>, ServiceHistory>,
 }
 
-/// What was counted of a service or an upstream within some time.
+/// What was counted of a service, an upstream or a composite within some time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ServiceHistory {
@@ -220,7 +222,7 @@ pub struct ServiceHistory {
     pub other_methods: SeriesHistory,
 }
 
-/// What was counted of a service, an upstream or a method within some time.
+/// What was counted of a service, an upstream, a composite or a method within some time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SeriesHistory {

@@ -2,41 +2,42 @@
 
 use std::{sync::Arc, thread::panicking, time::Duration};
 
-use http::{HeaderMap, Method as Verb, Request, StatusCode, header};
+use http::{HeaderMap, Request, StatusCode};
 use tower_revoke_core::{Authenticated, IdentitySlot, Outcome, end::RequestShape};
 
 use crate::{
-    Counted,
+    Composite, Counted,
+    call::{Call, Ended, MethodOf, announced},
     clients::Client,
+    composite,
     counters::End,
     layer::Shared,
-    methods::{Asked, Bytes, Method, Name},
+    methods::Bytes,
+    scope::{Part, Scope},
 };
 
 /// A call that moves from the future into the body, and ends with whichever is dropped last.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    shared: Arc<Shared>,
+    call: Call,
     started: Duration,
     /// Filled by the bearer layer. `None` once the caller was asked for.
     slot: Option<IdentitySlot>,
     has_begun: bool,
-    /// `None`: anonymous, at least so far.
-    client: Option<Arc<Client>>,
-    method: MethodOf,
-    bytes: Bytes,
     /// As what it is counted if it ends now.
     end: End,
+    composite: Option<Box<InComposite>>,
 }
 
+/// What a call is to composites.
 #[derive(Debug)]
-enum MethodOf {
-    /// The one that the clones of this service share.
-    First,
-    Known(Arc<Method>),
-    /// Counted by itself if the response shows that the service knows it.
-    New(Box<Name>),
-    Other,
+pub(crate) struct InComposite {
+    /// Of the composite that it belongs to.
+    part: Option<Part>,
+    /// The composite whose own call it is.
+    scope: Option<Arc<Scope>>,
+    /// Whether it is counted besides.
+    is_counted: bool,
 }
 
 impl InFlight {
@@ -45,28 +46,33 @@ impl InFlight {
         shared: Arc<Shared>,
         shape: RequestShape,
         request: &mut Request<B>,
+        composite: Option<Box<InComposite>>,
     ) -> Self {
         let mut call = Self {
             started: shared.monitor.clock().uptime(),
             slot: None,
             has_begun: false,
-            client: None,
-            method: MethodOf::of(&shared, shape, request),
-            bytes: Bytes {
-                incoming: announced(request.method(), request.headers()),
-                outgoing: 0,
-            },
             end: Outcome::Cancelled.into(),
-            shared,
+            composite,
+            call: Call {
+                client: None,
+                method: MethodOf::of(&shared, shape, request),
+                bytes: Bytes {
+                    incoming: announced(request.method(), request.headers()),
+                    outgoing: 0,
+                },
+                shared,
+            },
         };
+        let shared = &call.call.shared;
         // Left when the call is dropped, so not before there is one: the rule over routes may panic.
-        call.shared.context.clients.series.enter();
-        if !call.shared.monitor.counts(Counted::Clients) {
-            call.attribute_to(call.shared.context.clients.other.clone());
+        shared.context.clients.series.enter();
+        if !shared.monitor.counts(Counted::Clients) {
+            call.attribute_to(shared.context.clients.other.clone());
             return call;
         }
-        if let Some(name) = call.shared.client_of_request(request.extensions()) {
-            let client = name.map(|name| call.shared.context.clients.find(&name, call.started));
+        if let Some(name) = shared.client_of_request(request.extensions()) {
+            let client = name.map(|name| shared.context.clients.find(&name, call.started));
             client
                 .into_iter()
                 .for_each(|client| call.attribute_to(client));
@@ -87,6 +93,23 @@ impl InFlight {
         call
     }
 
+    /// Begins a call that is not counted, but is a part of a composite.
+    pub(crate) fn uncounted(shared: Arc<Shared>, composite: Box<InComposite>) -> Self {
+        Self {
+            started: Duration::ZERO,
+            slot: None,
+            has_begun: true,
+            end: Outcome::Cancelled.into(),
+            composite: Some(composite),
+            call: Call {
+                client: None,
+                method: MethodOf::Other,
+                bytes: Bytes::default(),
+                shared,
+            },
+        }
+    }
+
     /// Counts one more call in flight, of its client if that is known by now.
     pub(crate) fn begin(&mut self) {
         self.find_client();
@@ -95,7 +118,7 @@ impl InFlight {
 
     fn begin_anonymous(&mut self) {
         if !self.has_begun {
-            self.shared.context.clients.anonymous.counters.begin();
+            self.call.shared.context.clients.anonymous.counters.begin();
             self.has_begun = true;
         }
     }
@@ -112,7 +135,7 @@ impl InFlight {
     }
 
     fn attribute(&mut self, caller: &Authenticated) {
-        if let Some(client) = self.shared.client_of(caller, self.started) {
+        if let Some(client) = self.call.shared.client_of(caller, self.started) {
             self.attribute_to(client);
         }
     }
@@ -120,7 +143,8 @@ impl InFlight {
     fn attribute_to(&mut self, client: Arc<Client>) {
         client.counters.begin();
         if self.has_begun {
-            self.shared
+            self.call
+                .shared
                 .context
                 .clients
                 .anonymous
@@ -128,7 +152,7 @@ impl InFlight {
                 .end_elsewhere();
         }
         self.has_begun = true;
-        self.client = Some(client);
+        self.call.client = Some(client);
     }
 
     /// Adds a method that was not counted before, if this head shows that the service knows it.
@@ -139,14 +163,14 @@ impl InFlight {
         headers: &HeaderMap,
         is_rejected: bool,
     ) {
-        let MethodOf::New(name) = &self.method else {
+        let MethodOf::New(name) = &self.call.method else {
             return;
         };
         if !is_rejected && name.is_known_by(shape, status, headers) {
-            let method = self.shared.context.methods.add((**name).clone());
+            let method = self.call.shared.context.methods.add((**name).clone());
             let named = || ((**name).clone(), method.clone());
-            self.shared.method.get_or_init(named);
-            self.method = MethodOf::Known(method);
+            self.call.shared.method.get_or_init(named);
+            self.call.method = MethodOf::Known(method);
         }
     }
 
@@ -158,58 +182,13 @@ impl InFlight {
 
     /// Adds bytes of the response.
     pub(crate) fn add_bytes(&mut self, bytes: u64) {
-        self.bytes.outgoing += bytes;
-    }
-}
-
-/// The largest length that is believed: 1 TiB. A few calls that announce more than they send would
-/// overflow the counters.
-const MOST_ANNOUNCED: u64 = 1 << 40;
-
-/// Returns the announced length of a request's body.
-fn announced(verb: &Verb, headers: &HeaderMap) -> u64 {
-    if matches!(*verb, Verb::GET | Verb::HEAD) {
-        return 0;
-    }
-    let length = headers.get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    length.unwrap_or(0).min(MOST_ANNOUNCED)
-}
-
-impl MethodOf {
-    fn of<B>(shared: &Shared, shape: RequestShape, request: &Request<B>) -> Self {
-        if !shared.monitor.counts(Counted::Methods) {
-            return Self::Other;
-        }
-        let asked = match shape.is_grpc() {
-            true => Asked::grpc(request.uri().path()),
-            false => {
-                let route = shared.route_of(request.extensions()).unwrap_or_default();
-                Asked::http(request.method(), route)
-            }
-        };
-        if let Some((first, _)) = shared.method.get()
-            && first.asked() == asked
-        {
-            return Self::First;
-        }
-        match shared.context.methods.find(asked) {
-            Some(method) => {
-                if shared.method.get().is_none()
-                    && let Some(name) = Name::of(asked)
-                {
-                    shared.method.get_or_init(|| (name, method.clone()));
-                }
-                Self::Known(method)
-            }
-            None => Name::of(asked).map_or(Self::Other, |name| Self::New(Box::new(name))),
-        }
+        self.call.bytes.outgoing += bytes;
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let now = self.shared.monitor.clock().uptime();
+        let now = self.call.shared.monitor.clock().uptime();
         let counting = Counting { now, call: self };
         if !panicking() {
             // Another task may have filled the slot since the last poll.
@@ -226,33 +205,72 @@ struct Counting<'a> {
 
 impl Drop for Counting<'_> {
     fn drop(&mut self) {
-        let end = match self.call.end.outcome {
+        let Self { call, now } = self;
+        let end = match call.end.outcome {
             Outcome::Cancelled if panicking() => Outcome::Exception.into(),
-            _ => self.call.end,
+            _ => call.end,
         };
         // It has not begun if the service panicked in `call`.
-        self.call.begin_anonymous();
-        let InFlight {
-            shared,
-            started,
-            client,
-            method,
-            bytes,
-            ..
-        } = &*self.call;
-        let took = self.now.saturating_sub(*started);
-        let context = &shared.context;
-        context.keep_pace(self.now);
-        let method = match method {
-            MethodOf::First => shared.method.get().map(|(_, method)| method),
-            MethodOf::Known(method) => Some(method),
-            MethodOf::New(_) | MethodOf::Other => None,
-        };
-        let method = method.unwrap_or(&context.methods.other);
-        method.count(end, took, *bytes);
-        let client = client.as_ref().unwrap_or(&context.clients.anonymous);
-        client.counters.count(end, took, *bytes);
-        client.series.count(end, took);
-        context.clients.series.leave();
+        call.begin_anonymous();
+        let took = now.saturating_sub(call.started);
+        match call.composite.take() {
+            None => call.call.count(end, took, *now),
+            Some(composite) => composite.end(&mut call.call, end, took, *now),
+        }
+    }
+}
+
+impl InComposite {
+    /// Makes the call of this request a part of the composite that it belongs to, and begins a composite
+    /// if it is the layer of one.
+    pub(crate) fn enter<B>(
+        shared: &Shared,
+        is_counted: bool,
+        request: &mut Request<B>,
+    ) -> Option<Box<Self>> {
+        let extensions = request.extensions_mut();
+        let is_composite = shared.counted == Counted::Composites;
+        if is_composite && !is_counted {
+            // Handlers extract it all the same.
+            extensions.get_or_insert_default::<Composite>();
+            return None;
+        }
+        let part = composite::join(extensions);
+        let scope = is_composite.then(|| {
+            let scope = Scope::new(shared.monitor.clone(), shared.context.clone());
+            extensions.insert(Composite::of(scope.clone()));
+            scope
+        });
+        let is_any = part.is_some() || scope.is_some();
+        is_any.then(|| {
+            Box::new(Self {
+                part,
+                scope,
+                is_counted,
+            })
+        })
+    }
+
+    fn end(self, call: &mut Call, end: End, took: Duration, now: Duration) {
+        let Self {
+            part,
+            scope,
+            is_counted,
+        } = self;
+        if let Some(scope) = scope {
+            let call = Call {
+                shared: call.shared.clone(),
+                client: call.client.take(),
+                method: std::mem::replace(&mut call.method, MethodOf::Other),
+                bytes: call.bytes,
+            };
+            return scope.end_own(Ended { call, end, took }, part);
+        }
+        if is_counted {
+            call.count(end, took, now);
+        }
+        if let Some(part) = part {
+            part.end(end.outcome);
+        }
     }
 }

@@ -49,7 +49,7 @@ pub(crate) struct Config {
     pub(crate) monitor: Monitor,
     pub(crate) context: Arc<Context>,
     /// What switches the context on and off.
-    counted: Counted,
+    pub(crate) counted: Counted,
     route_by: Option<Arc<RouteOf>>,
     client_by: ClientBy,
     /// Marks this layer's notes: no other layer has the number, unless it is a clone.

@@ -1,4 +1,4 @@
-//! Counters per service, method, client and upstream.
+//! Counters per service, method, client, upstream and composite.
 //!
 //! [`MonitorLayer`] counts the calls of a service by client, method and outcome. It goes **outside** of the
 //! layer that checks tokens, so that it sees rejections too:
@@ -45,12 +45,20 @@
 //! The same layer around an outbound client, from [`Monitor::upstream`], counts the calls that a service
 //! makes itself.
 //!
+//! # Composites
+//! A layer from [`Monitor::composite`] counts several services as one, in addition to their own counts.
+//! Its call succeeds only if all of its *parts* do. Those are the calls that a [`MonitorLayer`] sees with the
+//! [`Composite`] handle in their request: calls of services further in, and outbound calls that were
+//! [attached](Composite::attach). A nested composite is one part.
+//!
+//! The worst decides: exception, failure, cancelled, success. [`Composite`] has the whole table.
+//!
 //! # The last hour
-//! [`Monitor::history`] tells rates and percentiles of each service, upstream and method, up to an hour
-//! back, in steps of five seconds.
+//! [`Monitor::history`] tells rates and percentiles of each service, upstream, composite and method, up to
+//! an hour back, in steps of five seconds.
 //!
 //! # On and off
-//! [`Monitor::count`] switches services, upstreams, clients and methods on and off while they run.
+//! [`Monitor::count`] switches services, upstreams, composites, clients and methods on and off while they run.
 //!
 //! # Outcomes
 //!
@@ -89,8 +97,10 @@ the first call: earlier calls are not reported later.
 | `tower_revoke_requests_total` | counter | `service`, `outcome`; of rejected calls `reason` |
 | `tower_revoke_request_duration_seconds` | histogram | `service`; without rejected calls |
 | `tower_revoke_requests_in_flight` | gauge | `service` |
+| `tower_revoke_late_parts_total` | counter | `composite` |
 
-Upstreams have the label `upstream` in place of `service`. The values of all labels are bounded. Clients are a label only with
+Upstreams have the label `upstream` in place of `service`, and composites `composite`. A composite whose parts
+time out is reported when the next call of a composite ends, or the counts are read. The values of all labels are bounded. Clients are a label only with
 [`MonitorBuilder::label_clients`].
 "
 )]
@@ -116,7 +126,9 @@ dashboard for Grafana.
 )]
 
 mod body;
+mod call;
 mod clients;
+mod composite;
 mod context;
 mod counters;
 #[cfg(feature = "dashboard")]
@@ -129,6 +141,7 @@ mod methods;
 mod monitor;
 #[cfg(feature = "prometheus")]
 mod prometheus;
+mod scope;
 mod series;
 mod service;
 mod snapshot;
@@ -146,6 +159,7 @@ pub use self::prometheus::{OPEN_METRICS_TYPE, PROMETHEUS_TYPE};
 pub use self::tower_http::TowerHttp;
 pub use self::{
     body::MonitorBody,
+    composite::Composite,
     future::MonitorFuture,
     history::{History, SeriesHistory, ServiceHistory, Span},
     layer::MonitorLayer,

@@ -12,7 +12,10 @@ use std::{
 
 use tower_revoke_core::Clock;
 
-use crate::{History, MonitorLayer, ServiceHistory, Snapshot, context::Context, series::Labels};
+use crate::{
+    History, MonitorLayer, ServiceHistory, Snapshot, composite, context::Context, scope::Waiting,
+    series::Labels,
+};
 
 /// The counts of one or several services. Clones share them.
 ///
@@ -34,7 +37,9 @@ struct Shared {
     settings: MonitorBuilder,
     contexts: Mutex<Contexts>,
     /// In the order of [`Counted`].
-    is_counted: [AtomicBool; 4],
+    is_counted: [AtomicBool; 5],
+    /// The calls of composites that wait for their parts.
+    waiting: Waiting,
 }
 
 type Contexts = BTreeMap<(Kind, Arc<str>), Arc<Context>>;
@@ -43,6 +48,18 @@ type Contexts = BTreeMap<(Kind, Arc<str>), Arc<Context>>;
 enum Kind {
     Service,
     Upstream,
+    Composite,
+}
+
+impl Kind {
+    /// Returns the label of its name in metrics.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Upstream => "upstream",
+            Self::Composite => "composite",
+        }
+    }
 }
 
 /// What a [`Monitor`] counts or not, see [`Monitor::count`].
@@ -53,9 +70,11 @@ pub enum Counted {
     Services,
     /// Calls of upstreams.
     Upstreams,
-    /// The clients of each service and upstream.
+    /// Calls of composites.
+    Composites,
+    /// The clients of each service, upstream and composite.
     Clients,
-    /// The methods of each service and upstream.
+    /// The methods of each service, upstream and composite.
     Methods,
 }
 
@@ -71,6 +90,7 @@ impl Monitor {
             clock: Clock::system(),
             client_capacity: 10_000,
             method_capacity: 100,
+            part_timeout: Duration::from_secs(30),
             labels: Labels::default(),
         }
     }
@@ -100,20 +120,45 @@ impl Monitor {
         self.layer_of(Kind::Upstream, name.into(), Counted::Upstreams)
     }
 
+    /// Returns a layer that counts several services as one, in addition to their own counts. It goes
+    /// around what calls them, such as a router, a proxy or a handler. A call of a composite succeeds only
+    /// if all of its parts do: see [composites](crate#composites), and [`Composite`](crate::Composite)
+    /// for how calls become parts.
+    ///
+    /// ```
+    /// # extern crate axum_08 as axum;
+    /// use axum::{Extension, Router, routing::post};
+    /// use tower_revoke_monitor::{Composite, Monitor};
+    ///
+    /// async fn check_out(Extension(composite): Extension<Composite>) {
+    ///     // … attaches its requests to other services …
+    /// }
+    ///
+    /// let monitor = Monitor::new();
+    /// let router: Router = Router::new()
+    ///     .route("/checkout", post(check_out))
+    ///     .layer(monitor.composite("checkout"));
+    /// assert!(monitor.snapshot().composites.contains_key("checkout"));
+    /// ```
+    pub fn composite(&self, name: impl Into<Arc<str>>) -> MonitorLayer {
+        composite::will_exist();
+        self.layer_of(Kind::Composite, name.into(), Counted::Composites)
+    }
+
     fn layer_of(&self, kind: Kind, name: Arc<str>, counted: Counted) -> MonitorLayer {
         let mut contexts = self.contexts();
         let context = contexts
             .entry((kind, name))
             .or_insert_with_key(|(kind, name)| {
                 let settings = &self.0.settings;
-                let series = settings.labels.of(*kind == Kind::Upstream, name);
+                let series = settings.labels.of(kind.label(), name);
                 let (clients, methods) = (settings.client_capacity, settings.method_capacity);
                 Arc::new(Context::new(series, clients, methods))
             });
         MonitorLayer::of(self.clone(), context.clone(), counted)
     }
 
-    /// Switches a part of the counting on or off, for all services and upstreams, while they run. All is
+    /// Switches a part of the counting on or off, for all services, upstreams and composites, while they run. All is
     /// on at first. What has been counted stays, and a call that has begun is counted to its end. Without
     /// clients or methods, calls are counted as [`other`](crate::ServiceSnapshot::other) or
     /// [`other_methods`](crate::ServiceSnapshot::other_methods).
@@ -135,10 +180,11 @@ impl Monitor {
     }
 
     fn switch(&self, what: Counted) -> &AtomicBool {
-        let [services, upstreams, clients, methods] = &self.0.is_counted;
+        let [services, upstreams, composites, clients, methods] = &self.0.is_counted;
         match what {
             Counted::Services => services,
             Counted::Upstreams => upstreams,
+            Counted::Composites => composites,
             Counted::Clients => clients,
             Counted::Methods => methods,
         }
@@ -147,11 +193,13 @@ impl Monitor {
     /// Returns the counts at this moment, see [`Snapshot`].
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();
+        self.waiting().judge_overdue(self.clock().uptime());
         let contexts = self.contexts().clone();
         for ((kind, name), context) in contexts {
             let all = match kind {
                 Kind::Service => &mut snapshot.services,
                 Kind::Upstream => &mut snapshot.upstreams,
+                Kind::Composite => &mut snapshot.composites,
             };
             all.insert(name, context.snapshot());
         }
@@ -174,11 +222,13 @@ impl Monitor {
     pub fn history(&self, span: Duration) -> History {
         let mut history = History::default();
         let clock = self.clock();
+        self.waiting().judge_overdue(clock.uptime());
         let contexts = self.contexts().clone();
         for ((kind, name), context) in contexts {
             let all = match kind {
                 Kind::Service => &mut history.services,
                 Kind::Upstream => &mut history.upstreams,
+                Kind::Composite => &mut history.composites,
             };
             let service: &mut ServiceHistory = all.entry(name).or_default();
             context.visit_past(clock.uptime(), |method, past| {
@@ -201,6 +251,14 @@ impl Monitor {
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.0.settings.clock
+    }
+
+    pub(crate) fn part_timeout(&self) -> Duration {
+        self.0.settings.part_timeout
+    }
+
+    pub(crate) fn waiting(&self) -> &Waiting {
+        &self.0.waiting
     }
 }
 
@@ -231,6 +289,7 @@ pub struct MonitorBuilder {
     clock: Clock,
     client_capacity: usize,
     method_capacity: usize,
+    part_timeout: Duration,
     labels: Labels,
 }
 
@@ -247,6 +306,14 @@ impl MonitorBuilder {
     /// up to 200 KiB if it was called all through the last hour. Defaults to 100.
     pub fn method_capacity(mut self, methods: usize) -> Self {
         self.method_capacity = methods;
+        self
+    }
+
+    /// Sets how long a composite waits for open parts after its own call has ended. Then it is counted as
+    /// cancelled, if no part has ended worse, and the parts that are open count as
+    /// [`late`](crate::ServiceSnapshot::late) when they end. Defaults to 30 s.
+    pub fn part_timeout(mut self, timeout: Duration) -> Self {
+        self.part_timeout = timeout;
         self
     }
 
@@ -271,7 +338,8 @@ impl MonitorBuilder {
         Monitor(Arc::new(Shared {
             settings: self,
             contexts: Mutex::default(),
-            is_counted: [const { AtomicBool::new(true) }; 4],
+            is_counted: [const { AtomicBool::new(true) }; 5],
+            waiting: Waiting::default(),
         }))
     }
 }

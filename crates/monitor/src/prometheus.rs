@@ -83,7 +83,7 @@ type Labels<'a> = Vec<(&'static str, &'a str)>;
 struct Families(Snapshot);
 
 impl Families {
-    /// Returns the services and upstreams, with their labels.
+    /// Returns the services, upstreams and composites, with their labels.
     fn contexts(&self) -> impl Iterator<Item = (Labels<'_>, &ServiceSnapshot)> {
         fn labelled<'a>(
             kind: &'static str,
@@ -93,7 +93,9 @@ impl Families {
                 .map(move |(name, one)| (vec![(kind, &**name)], one))
         }
         let services = labelled("service", &self.0.services);
-        services.chain(labelled("upstream", &self.0.upstreams))
+        services
+            .chain(labelled("upstream", &self.0.upstreams))
+            .chain(labelled("composite", &self.0.composites))
     }
 
     /// Returns the methods of all of them, with their labels; `other` are all methods without counts of
@@ -172,6 +174,20 @@ fn write_latencies<'a>(
 impl Collector for Families {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let encoder = &mut encoder;
+        if !self.0.composites.is_empty() {
+            let late = self.0.composites.iter();
+            let late = late.map(|(name, one)| (vec![("composite", &**name)], one.late));
+            write_family(
+                encoder,
+                (
+                    "tower_revoke_late_parts",
+                    None,
+                    "Parts that ended after their composite was judged",
+                ),
+                MetricType::Counter,
+                late,
+            )?;
+        }
         let by_outcome = self.contexts().flat_map(|(labels, context)| {
             let reasons = context.total.rejected_by.iter();
             let rejected = reasons.map(|(reason, times)| ("rejected", Some(*reason), *times));

@@ -21,6 +21,7 @@ mod facade {
     const CALLS: &str = "tower_revoke_requests_total";
     const DURATION: &str = "tower_revoke_request_duration_seconds";
     const IN_FLIGHT: &str = "tower_revoke_requests_in_flight";
+    const LATE_PARTS: &str = "tower_revoke_late_parts_total";
 
     /// The labels besides service, outcome and reason.
     #[derive(Clone, Debug, Default)]
@@ -30,8 +31,7 @@ mod facade {
     }
 
     impl Labels {
-        pub(crate) fn of(&self, is_upstream: bool, name: &Arc<str>) -> ServiceSeries {
-            let kind = if is_upstream { "upstream" } else { "service" };
+        pub(crate) fn of(&self, kind: &'static str, name: &Arc<str>) -> ServiceSeries {
             let of_all = vec![Label::new(kind, name.clone())];
             ServiceSeries {
                 all: Series::new(of_all.clone()),
@@ -95,6 +95,10 @@ mod facade {
 
         pub(crate) fn leave(&self) {
             self.in_flight().decrement(1);
+        }
+
+        pub(crate) fn count_late(&self) {
+            counter!(LATE_PARTS, self.labels.clone()).increment(1);
         }
 
         fn in_flight(&self) -> &Gauge {
@@ -187,7 +191,7 @@ mod nothing {
     pub(crate) type Series = Nothing;
 
     impl Nothing {
-        pub(crate) fn of(&self, _: bool, _: &Arc<str>) -> Self {
+        pub(crate) fn of(&self, _: &'static str, _: &Arc<str>) -> Self {
             Self
         }
 
@@ -206,6 +210,8 @@ mod nothing {
         pub(crate) fn enter(&self) {}
 
         pub(crate) fn leave(&self) {}
+
+        pub(crate) fn count_late(&self) {}
 
         pub(crate) fn count(&self, _: End, _: Duration) {}
     }

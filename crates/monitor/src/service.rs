@@ -10,7 +10,11 @@ use http_body::Body;
 use tower_revoke_core::{ByStatus, Classify, end::RequestShape};
 use tower_service::Service;
 
-use crate::{MonitorBody, MonitorFuture, in_flight::InFlight, layer::Shared};
+use crate::{
+    MonitorBody, MonitorFuture, composite,
+    in_flight::{InComposite, InFlight},
+    layer::Shared,
+};
 
 /// The service of [`MonitorLayer`](crate::MonitorLayer). It is as ready as its inner service.
 #[derive(Clone, Debug)]
@@ -46,10 +50,21 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let shape = RequestShape::of(&request);
-        let mut call = self
-            .shared
-            .is_on()
-            .then(|| InFlight::start(self.shared.clone(), shape, &mut request));
+        let shared = &self.shared;
+        let is_counted = shared.is_on();
+        let composite = match composite::exist() {
+            true => InComposite::enter(shared, is_counted, &mut request),
+            false => None,
+        };
+        let mut call = match is_counted {
+            true => Some(InFlight::start(
+                shared.clone(),
+                shape,
+                &mut request,
+                composite,
+            )),
+            false => composite.map(|it| InFlight::uncounted(shared.clone(), it)),
+        };
         let inner = self.inner.call(request);
         // A token that was seen before is verified by now.
         call.iter_mut().for_each(InFlight::begin);

@@ -20,9 +20,11 @@ pub struct Snapshot {
     pub services: BTreeMap<Arc<str>, ServiceSnapshot>,
     /// The upstreams by name, see [`Monitor::upstream`](crate::Monitor::upstream).
     pub upstreams: BTreeMap<Arc<str>, ServiceSnapshot>,
+    /// The composites by name, see [`Monitor::composite`](crate::Monitor::composite).
+    pub composites: BTreeMap<Arc<str>, ServiceSnapshot>,
 }
 
-/// The counts of one service or upstream.
+/// The counts of one service, upstream or composite.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ServiceSnapshot {
@@ -41,6 +43,8 @@ pub struct ServiceSnapshot {
     /// Calls of methods that the service doesn't know, that were only ever rejected, or that found no
     /// room, and calls that began while methods were not counted.
     pub other_methods: Counts,
+    /// Of a composite: how many parts ended after it was judged.
+    pub late: u64,
 }
 
 /// The counts of a service, of a client, or of several clients together.

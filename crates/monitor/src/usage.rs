@@ -27,7 +27,7 @@ pub struct UsageQuery {
     pub q: String,
     /// The largest number of methods, and of clients, of each service: at most 1,000. Defaults to 100.
     pub limit: usize,
-    /// Whether to add the steps of five seconds of each service and upstream.
+    /// Whether to add the steps of five seconds of each service, upstream and composite.
     pub steps: bool,
 }
 
@@ -73,7 +73,7 @@ impl UsageSort {
     }
 }
 
-/// The usage of all services and upstreams, as [`Monitor::usage`] returns it.
+/// The usage of all services, upstreams and composites, as [`Monitor::usage`] returns it.
 ///
 /// Serialized, this is the stable format of `/usage.json`. Members may be added; whatever else changes
 /// raises `version`.
@@ -88,9 +88,11 @@ pub struct Usage {
     pub services: Vec<ServiceUsage>,
     /// The upstreams.
     pub upstreams: Vec<ServiceUsage>,
+    /// The composites.
+    pub composites: Vec<ServiceUsage>,
 }
 
-/// The usage of one service or upstream.
+/// The usage of one service, upstream or composite.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ServiceUsage {
@@ -115,6 +117,8 @@ pub struct ServiceUsage {
     pub anonymous: Counts,
     /// Calls of clients without counts of their own, since the start.
     pub other: Counts,
+    /// Of a composite: how many parts ended after it was judged, since the start.
+    pub late: u64,
 }
 
 /// The usage of one method.
@@ -164,6 +168,7 @@ impl Monitor {
             at: self.clock().now(),
             services: query.usage_of(snapshot.services, &mut history.services),
             upstreams: query.usage_of(snapshot.upstreams, &mut history.upstreams),
+            composites: query.usage_of(snapshot.composites, &mut history.composites),
         }
     }
 }
@@ -202,6 +207,7 @@ impl UsageQuery {
                     clients_found,
                     anonymous: counted.anonymous,
                     other: counted.other,
+                    late: counted.late,
                 }
             })
             .collect();

@@ -1,6 +1,7 @@
 //! Tests of the monitor layer through its public API.
 
 mod clients;
+mod composites;
 mod contexts;
 #[cfg(feature = "dashboard")]
 mod dashboard;
