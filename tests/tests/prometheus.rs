@@ -47,6 +47,7 @@ async fn counted(monitor: &Monitor, name: &'static str) {
         (monitor.layer(name), StatusCode::OK),
         (monitor.layer(name), StatusCode::INTERNAL_SERVER_ERROR),
         (monitor.upstream(name), StatusCode::OK),
+        (monitor.composite(name), StatusCode::NOT_FOUND),
     ] {
         let service = layer
             .route_by(|_| Some(HOSTILE))
