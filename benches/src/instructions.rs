@@ -1,11 +1,13 @@
 //! Counts the instructions and allocations of a request with a token that was seen before, with and
-//! without each layer. Other programs on the machine don't change these numbers, as they do times.
+//! without each layer, and of one with a new token. Other programs on the machine don't change these
+//! numbers, as they do times.
 //!
 //! Each row runs in a process of its own under `valgrind --tool=callgrind`, which counts only while
 //! [`send`] runs. The results are compared with those of `instructions.txt`, which `--write` replaces.
 
 use std::{collections::BTreeMap, env, fmt::Write as _, fs, process::Command};
 
+use http::{HeaderValue, StatusCode};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceBuilder;
 use tower_revoke::{MonitorLayer, PreserveAuthorizationLayer};
@@ -24,14 +26,20 @@ use crate::{
 pub const REPEAT: &str = "repeat";
 
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.txt");
-const ROWS: [&str; 6] = [
+const ROWS: [&str; 8] = [
     "bare router",
     "preserve",
     "bearer",
     "preserve, bearer",
     "preserve, monitor, bearer",
     "monitor",
+    NEW,
+    UNCACHED,
 ];
+
+/// Rows in which each token is sent once, so that it is verified: HS256, the cheapest signature.
+const NEW: &str = "bearer, every token new";
+const UNCACHED: &str = "bearer, without a cache";
 
 /// The number of requests of a row.
 const REQUESTS: usize = 2_000;
@@ -55,7 +63,7 @@ pub fn run(is_written: bool) -> Outcome<()> {
     let kept = read_kept();
     let mut written = "row | instructions | allocations | bytes\n".to_owned();
     let mut worse = Vec::new();
-    println!("One GET with a token that was seen before, per request:");
+    println!("One GET, per request; with a token that was seen before, but in the last two rows:");
     println!(
         "{:<28}{:>14}{:>10}{:>13}{:>8}",
         "", "instructions", "kept", "allocations", "bytes"
@@ -140,8 +148,13 @@ fn measure(row: &str) -> Outcome<Cost> {
 
 /// What is measured.
 #[inline(never)]
-fn send(runtime: &Runtime, target: &mut dyn Target, tokens: &Tokens, count: usize) -> Statuses {
-    runtime.block_on(target.send(&tokens.good, 0, count))
+fn send(
+    runtime: &Runtime,
+    target: &mut dyn Target,
+    tokens: &[HeaderValue],
+    count: usize,
+) -> Statuses {
+    runtime.block_on(target.send(tokens, 0, count))
 }
 
 /// Sends `count` requests to one row, after some that warm it up, and prints what they allocated.
@@ -151,16 +164,28 @@ pub fn repeat(row: &str, count: &str) -> Outcome<()> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     let issuer = tokens::issuer(TestAlgorithm::HS256);
-    let tokens = Tokens::sign(&issuer, 1);
+    let tokens = match row {
+        NEW | UNCACHED => Tokens::sign(&issuer, WARM_UP + count),
+        _ => Tokens::sign(&issuer, 1),
+    };
+    let (first, tokens) = tokens
+        .good
+        .split_at(tokens.good.len().saturating_sub(count).max(1));
+    let tokens = if tokens.is_empty() { first } else { tokens };
     let store = runtime.block_on(ours::store(0));
-    let bearer = || ours::bearer(&issuer, &store, Cache::Default);
+    let cache = if row == UNCACHED {
+        Cache::None
+    } else {
+        Cache::Default
+    };
+    let bearer = || ours::bearer(&issuer, &store, cache);
     let preserve = PreserveAuthorizationLayer::new();
     let monitor = MonitorLayer::service("orders");
     let layers = ServiceBuilder::new();
     let mut target: Box<dyn Target> = match row {
         "bare router" => bare(),
         "preserve" => boxed(route().layer(preserve)),
-        "bearer" => boxed(route().layer(bearer())),
+        "bearer" | NEW | UNCACHED => boxed(route().layer(bearer())),
         "preserve, bearer" => boxed(route().layer(layers.layer(preserve).layer(bearer()))),
         "preserve, monitor, bearer" => {
             boxed(route().layer(layers.layer(preserve).layer(monitor).layer(bearer())))
@@ -168,12 +193,12 @@ pub fn repeat(row: &str, count: &str) -> Outcome<()> {
         "monitor" => boxed(route().layer(monitor)),
         _ => return Err(format!("there is no row {row}")),
     };
-    runtime.block_on(target.send(&tokens.good, 0, WARM_UP));
+    runtime.block_on(target.send(first, 0, WARM_UP));
     alloc::start();
-    let statuses = send(&runtime, &mut *target, &tokens, count);
+    let statuses = send(&runtime, &mut *target, tokens, count);
     let Allocated { calls, bytes } = alloc::stop();
     println!("{calls} {bytes}");
-    match statuses.are_all(http::StatusCode::OK, count) {
+    match statuses.are_all(StatusCode::OK, count) {
         true => Ok(()),
         false => Err(format!("{row}: {statuses} in place of 200")),
     }

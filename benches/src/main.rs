@@ -9,6 +9,8 @@ mod beside;
 #[cfg(feature = "endpoint")]
 mod endpoint;
 mod instructions;
+#[cfg(feature = "peers")]
+mod loopback;
 mod ours;
 mod rounds;
 mod router;
@@ -89,6 +91,7 @@ fn run(args: &Args) -> Outcome<()> {
         ["against"] => Err("against what? `-- against REVISION`".to_owned()),
         [against::TURNS, ref plan @ ..] => against::take_turns(plan),
         ["endpoint"] => endpoint(args.is_quick),
+        ["http", ref algorithms @ ..] => http(args.is_quick, &parse_algorithms(algorithms)?),
         ["instructions"] => instructions::run(args.is_written),
         [instructions::REPEAT, row, count] => instructions::repeat(row, count),
         ["scale", ref count @ ..] => scale(count.first().copied().unwrap_or("1000000")),
@@ -135,6 +138,16 @@ fn scale(_: &str) -> Outcome<()> {
 #[cfg(not(feature = "stores"))]
 fn stores(_: bool, _: Option<&str>) -> Outcome<()> {
     Err("the drivers of the stores are not built in: add `--features stores`".to_owned())
+}
+
+#[cfg(feature = "peers")]
+fn http(is_quick: bool, algorithms: &[TestAlgorithm]) -> Outcome<()> {
+    loopback::run(is_quick, algorithms)
+}
+
+#[cfg(not(feature = "peers"))]
+fn http(_: bool, _: &[TestAlgorithm]) -> Outcome<()> {
+    Err("the peers are not built in: add `--features peers`".to_owned())
 }
 
 #[cfg(feature = "peers")]

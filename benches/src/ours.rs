@@ -84,7 +84,7 @@ pub enum Cache {
 }
 
 /// Returns the whole stack, over its own list on `store`.
-fn stack(issuer: &TestIssuer, store: &MemoryStore, cache: Cache) -> Box<dyn Target> {
+pub fn stack(issuer: &TestIssuer, store: &MemoryStore, cache: Cache) -> Box<dyn Target> {
     let layers = ServiceBuilder::new()
         .layer(PreserveAuthorizationLayer::new())
         .layer(bearer(issuer, store, cache));
@@ -92,7 +92,7 @@ fn stack(issuer: &TestIssuer, store: &MemoryStore, cache: Cache) -> Box<dyn Targ
 }
 
 /// Returns the whole stack with the layer that counts calls per client.
-fn monitored(issuer: &TestIssuer, store: &MemoryStore) -> Box<dyn Target> {
+pub fn monitored(issuer: &TestIssuer, store: &MemoryStore) -> Box<dyn Target> {
     let layers = ServiceBuilder::new()
         .layer(PreserveAuthorizationLayer::new())
         .layer(MonitorLayer::service("orders"))

@@ -189,7 +189,12 @@ fn worked() -> Duration {
 }
 
 pub fn median(values: &[f64]) -> f64 {
+    quartiles(values)[1]
+}
+
+/// Returns the lower quartile, the median and the upper quartile.
+pub fn quartiles(values: &[f64]) -> [f64; 3] {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
+    [1, 2, 3].map(|quarter| sorted[(sorted.len() * quarter / 4).min(sorted.len() - 1)])
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, convert::Infallible, fmt, pin::Pin};
 
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::BodyExt;
-use tower::Service;
+use tower::{BoxError, Service};
 
 /// The number of responses per status.
 #[derive(Default)]
@@ -19,6 +19,10 @@ pub trait Target {
         start: usize,
         count: usize,
     ) -> Pin<Box<dyn Future<Output = Statuses> + 'a>>;
+
+    /// Serves HTTP/1.1 until the future is dropped. Request bodies are ignored.
+    #[cfg(feature = "peers")]
+    fn serve(&self, listener: tokio::net::TcpListener) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 }
 
 /// A service that takes requests with a body of type `B`.
@@ -32,9 +36,10 @@ impl<S, B> Serving<S, B> {
 
 impl<S, B, R> Target for Serving<S, B>
 where
-    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
-    B: Default,
-    R: http_body::Body + Unpin,
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Default + 'static,
+    R: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     fn send<'a>(
         &'a mut self,
@@ -64,6 +69,23 @@ where
                 others.0.insert(StatusCode::OK, good);
             }
             others
+        })
+    }
+
+    #[cfg(feature = "peers")]
+    fn serve(&self, listener: tokio::net::TcpListener) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        use hyper::{server::conn::http1, service::service_fn};
+        use hyper_util::rt::TokioIo;
+
+        Box::pin(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
+                let service = self.0.clone();
+                let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                    service.clone().call(request.map(|_| B::default()))
+                });
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
         })
     }
 }

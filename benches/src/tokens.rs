@@ -8,7 +8,7 @@ use tower_revoke_testing::{TestAlgorithm, TestIssuer, TestToken};
 
 pub const ISSUER: &str = "https://id.example.com";
 pub const AUDIENCE: &str = "orders";
-const REVOKED: &str = "the one that is revoked";
+pub const REVOKED: &str = "the-one-that-is-revoked";
 
 /// Tokens as values of `Authorization`.
 pub struct Tokens {

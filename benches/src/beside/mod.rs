@@ -1,6 +1,6 @@
 //! Compares the stack with its peers, and checks it against targets.
 
-mod peers;
+pub mod peers;
 mod report;
 
 use std::{fs, io::Write, time::Duration};

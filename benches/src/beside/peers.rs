@@ -180,7 +180,7 @@ fn axum_jwt_auth(issuer: &TestIssuer) -> Boxed {
     ))
 }
 
-async fn tower_oauth2(issuer: &TestIssuer) -> Result<Boxed, &'static str> {
+pub async fn tower_oauth2(issuer: &TestIssuer) -> Result<Boxed, &'static str> {
     if issuer.algorithm().is_symmetric() {
         return Err(NO_SECRETS);
     }
@@ -228,7 +228,7 @@ async fn oauth_resource_server(issuer: &TestIssuer) -> Result<Boxed, &'static st
     Ok(boxed(route().layer(layer)))
 }
 
-async fn jwt_authorizer(issuer: &TestIssuer) -> Boxed {
+pub async fn jwt_authorizer(issuer: &TestIssuer) -> Boxed {
     use jwt_authorizer::{IntoLayer, JwtAuthorizer, Validation};
     let pem = || issuer.public_pem();
     let keys: JwtAuthorizer = match issuer.algorithm() {
