@@ -10,6 +10,8 @@ mod keys;
 mod list;
 mod oracle;
 #[cfg(feature = "remote")]
+mod providers;
+#[cfg(feature = "remote")]
 mod remote;
 #[cfg(feature = "remote")]
 mod remote_sockets;

@@ -5,6 +5,7 @@
 //! * [`start`]: from an empty project to a service that checks tokens, on axum, tonic and hyper.
 //! * [`layers`]: what each layer does, and in which order to stack them.
 //! * [`checks`]: what is checked of a token, in order, and where the keys come from.
+//! * [`providers`]: the lines for Auth0, Okta, Entra ID, Cognito, Google, Keycloak, Kubernetes and others.
 //! * [`rejections`]: what a rejected caller is told.
 //!
 //! To end tokens:
@@ -40,6 +41,8 @@ pub mod start {}
 pub mod layers {}
 #[doc = include_str!("checks.md")]
 pub mod checks {}
+#[doc = include_str!("providers.md")]
+pub mod providers {}
 #[doc = include_str!("rejections.md")]
 pub mod rejections {}
 #[doc = include_str!("one_time.md")]
