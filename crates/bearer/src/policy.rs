@@ -107,8 +107,8 @@ impl Policy {
                 Mode::Require | Mode::Observe => Err(Reason::NoToken.into()),
             };
         };
-        // Taken out: the first caller stays in it, and layers further in find the caller itself.
-        if let Some(slot) = extensions.remove::<IdentitySlot>() {
+        // The first caller stays in it, whichever bearer layers follow.
+        if let Some(slot) = extensions.get::<IdentitySlot>() {
             slot.fill(caller.clone());
         }
         self.requirement.check(&caller)?;

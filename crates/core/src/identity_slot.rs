@@ -2,13 +2,14 @@
 
 use std::{
     cell::RefCell,
+    fmt,
     sync::{Arc, OnceLock},
 };
 
-use crate::Authenticated;
+use crate::{Authenticated, internal::StreamObserver};
 
 /// Tells an outer layer who calls: that layer puts an empty slot into the request's extensions, and the
-/// bearer layer takes it out and fills it.
+/// bearer layer fills it.
 ///
 /// ```
 /// use tower_revoke_core::IdentitySlot;
@@ -19,30 +20,38 @@ use crate::Authenticated;
 /// // … the request is on its way …
 /// assert!(slot.get().is_none());
 /// ```
-#[derive(Clone, Debug)]
-pub struct IdentitySlot(Option<Cell>);
+#[derive(Clone)]
+pub struct IdentitySlot {
+    cell: Cell,
+    /// Kept here rather than as a second extension, since one entry is cheaper than two.
+    pub(crate) observer: Option<Arc<dyn StreamObserver>>,
+}
 
-type Cell = Arc<OnceLock<Authenticated>>;
+/// `None` once it is dropped.
+#[derive(Clone, Debug)]
+struct Cell(Option<Inner>);
+
+type Inner = Arc<OnceLock<Authenticated>>;
 
 /// The number of empty cells that a thread keeps for later slots.
 const SPARE: usize = 64;
 
 thread_local! {
     // There is a slot for each request, so this saves an allocation each.
-    static EMPTY: RefCell<Vec<Cell>> = const { RefCell::new(Vec::new()) };
+    static EMPTY: RefCell<Vec<Inner>> = const { RefCell::new(Vec::new()) };
 }
 
 impl IdentitySlot {
     /// Fills the slot. The first caller stays.
     pub fn fill(&self, caller: Authenticated) {
-        if let Some(cell) = &self.0 {
+        if let Some(cell) = &self.cell.0 {
             let _ = cell.set(caller);
         }
     }
 
     /// Returns the caller, if a bearer layer has filled the slot.
     pub fn get(&self) -> Option<&Authenticated> {
-        self.0.as_ref()?.get()
+        self.cell.0.as_ref()?.get()
     }
 }
 
@@ -50,11 +59,20 @@ impl IdentitySlot {
 impl Default for IdentitySlot {
     fn default() -> Self {
         let spare = EMPTY.try_with(|empty| empty.try_borrow_mut().ok()?.pop());
-        Self(Some(spare.ok().flatten().unwrap_or_default()))
+        Self {
+            cell: Cell(Some(spare.ok().flatten().unwrap_or_default())),
+            observer: None,
+        }
     }
 }
 
-impl Drop for IdentitySlot {
+impl fmt::Debug for IdentitySlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("IdentitySlot").field(&self.get()).finish()
+    }
+}
+
+impl Drop for Cell {
     fn drop(&mut self) {
         let Some(mut cell) = self.0.take() else {
             return;
@@ -99,12 +117,12 @@ mod tests {
         let other = IdentitySlot::default();
         assert!(other.get().is_none());
         assert_eq!(clone.get().and_then(Authenticated::subject), Some("ann"));
-        let cell = Arc::as_ptr(clone.0.as_ref().unwrap());
+        let cell = Arc::as_ptr(clone.cell.0.as_ref().unwrap());
         let token = Arc::downgrade(clone.get().unwrap().token());
         drop(clone);
         assert!(token.upgrade().is_none());
         let again = IdentitySlot::default();
-        assert_eq!(Arc::as_ptr(again.0.as_ref().unwrap()), cell);
+        assert_eq!(Arc::as_ptr(again.cell.0.as_ref().unwrap()), cell);
         assert!(again.get().is_none());
     }
 }

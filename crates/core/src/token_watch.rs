@@ -3,6 +3,7 @@
 use std::{
     fmt,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use crate::Reason;
@@ -47,6 +48,9 @@ pub trait WatchToken: fmt::Debug + Send + Sync {
     ///
     /// [`TokenEnd::Revoked`] is `None` again once the list knows that the revocation was lifted.
     fn end(&self) -> Option<TokenEnd>;
+
+    /// Returns how long ago the list learned that the token has ended, or `None` while it has not.
+    fn time_since_end(&self) -> Option<Duration>;
 
     /// Waits until the token has ended. Only the waker of the last call is woken.
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<TokenEnd>;

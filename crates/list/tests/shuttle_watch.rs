@@ -32,7 +32,9 @@ use shuttle::{
     scheduler::{PctScheduler, RandomScheduler},
     thread,
 };
-use tower_revoke_core::{Claims, KeyDigest, Listed, TokenEnd, TokenId, VerifiedToken, WatchToken};
+use tower_revoke_core::{
+    Claims, Clock, KeyDigest, Listed, TokenEnd, TokenId, VerifiedToken, WatchToken,
+};
 
 use self::watchers::{Watch, Watchers};
 
@@ -61,7 +63,7 @@ impl List {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             listed: sync::Mutex::new(None),
-            watchers: Watchers::new(),
+            watchers: Watchers::new(Clock::system()),
         })
     }
 

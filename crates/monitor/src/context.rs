@@ -15,6 +15,7 @@ use crate::{
     methods::Methods,
     series::ServiceSeries,
     snapshot::Counts,
+    times::Times,
 };
 
 /// A service, an upstream, or a composite.
@@ -22,6 +23,8 @@ use crate::{
 pub(crate) struct Context {
     pub(crate) clients: Clients,
     pub(crate) methods: Methods,
+    /// From when the list knew of a revocation until a stream was cut.
+    pub(crate) cut_delay: Times,
     /// The step in which calls are counted now.
     step: AtomicU64,
     /// Of all methods together. Locked while a step is closed.
@@ -35,6 +38,7 @@ impl Context {
         Self {
             clients: Clients::new(series, clients),
             methods: Methods::new(methods),
+            cut_delay: Times::default(),
             step: AtomicU64::default(),
             past: Mutex::default(),
             late: AtomicU64::default(),
@@ -79,6 +83,7 @@ impl Context {
     pub(crate) fn snapshot(&self) -> ServiceSnapshot {
         let mut snapshot = self.clients.snapshot();
         snapshot.late = self.late.load(Relaxed);
+        snapshot.cut_delay = self.cut_delay.read();
         self.methods.for_each(|name, method| {
             let counts: Counts = method.counts();
             match name {

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -10,7 +10,7 @@ use std::{
 
 use tower_revoke_core::{Outcome, Reason};
 
-use crate::{Counts, Latency, methods::Bytes};
+use crate::{Counts, methods::Bytes, streams::Streams, times::Times};
 
 /// As what a call is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(crate) const OUTCOMES: [(Outcome, &str); 4] = [
 /// The label of a rejection by a classifier of the program's, which has no reason.
 pub(crate) const NO_REASON: &str = "unspecified";
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// Those in flight are those that began and are not counted as ended.
     begun: AtomicU64,
@@ -56,26 +56,9 @@ pub(crate) struct Counters {
     rejected: Mutex<Vec<(Option<Reason>, u64)>>,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
-    sum_nanos: AtomicU64,
-    min_nanos: AtomicU64,
-    max_nanos: AtomicU64,
-    buckets: [AtomicU64; Latency::BUCKETS],
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self {
-            begun: AtomicU64::default(),
-            ended: Default::default(),
-            rejected: Mutex::default(),
-            bytes_in: AtomicU64::default(),
-            bytes_out: AtomicU64::default(),
-            sum_nanos: AtomicU64::default(),
-            min_nanos: AtomicU64::new(u64::MAX),
-            max_nanos: AtomicU64::default(),
-            buckets: Default::default(),
-        }
-    }
+    times: Times,
+    /// Made with the first stream: most clients have none.
+    streams: OnceLock<Box<Streams>>,
 }
 
 impl Counters {
@@ -96,22 +79,12 @@ impl Counters {
             return self.reject(end.reason, 1);
         };
         counter.fetch_add(1, Relaxed);
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.sum_nanos.fetch_add(nanos, Relaxed);
-        if let Some(bucket) = self.buckets.get(bucket_of(nanos)) {
-            bucket.fetch_add(1, Relaxed);
-        }
-        self.keep_extremes(nanos, nanos);
+        self.times.record(took);
     }
 
-    /// Reads before it writes: once settled, an extreme hardly ever moves.
-    fn keep_extremes(&self, min: u64, max: u64) {
-        if min < self.min_nanos.load(Relaxed) {
-            self.min_nanos.fetch_min(min, Relaxed);
-        }
-        if max > self.max_nanos.load(Relaxed) {
-            self.max_nanos.fetch_max(max, Relaxed);
-        }
+    /// Returns the counts of the client's streams.
+    pub(crate) fn streams(&self) -> &Streams {
+        self.streams.get_or_init(Box::default)
     }
 
     fn reject(&self, reason: Option<Reason>, times: u64) {
@@ -133,14 +106,15 @@ impl Counters {
             (&self.begun, gone.begun),
             (&self.bytes_in, gone.bytes_in),
             (&self.bytes_out, gone.bytes_out),
-            (&self.sum_nanos, gone.sum_nanos),
         ];
         let ended = self.ended.iter().zip(gone.ended);
-        let buckets = self.buckets.iter().zip(gone.buckets);
-        for (to, from) in sums.into_iter().chain(ended).chain(buckets) {
+        for (to, from) in sums.into_iter().chain(ended) {
             to.fetch_add(from.into_inner(), Relaxed);
         }
-        self.keep_extremes(gone.min_nanos.into_inner(), gone.max_nanos.into_inner());
+        self.times.take_over(gone.times);
+        if let Some(gone) = gone.streams.into_inner() {
+            self.streams().take_over(*gone);
+        }
         let rejected = gone.rejected.into_inner();
         for (reason, times) in rejected.unwrap_or_else(PoisonError::into_inner) {
             self.reject(reason, times);
@@ -167,27 +141,12 @@ impl Counters {
         // Read last, so that no more calls have ended than begun.
         let ended = counts.calls();
         counts.in_flight = read(&self.begun).saturating_sub(ended);
-        let latency = &mut counts.latency;
-        for (to, from) in latency.buckets.iter_mut().zip(&self.buckets) {
-            *to = read(from);
-        }
-        latency.sum = Duration::from_nanos(read(&self.sum_nanos));
-        let min = read(&self.min_nanos);
-        if min != u64::MAX {
-            latency.min = Some(Duration::from_nanos(min));
-            // Written after the minimum, so it may lack a call that is being counted.
-            let max = read(&self.max_nanos).max(min);
-            latency.max = Some(Duration::from_nanos(max));
+        counts.latency = self.times.read();
+        if let Some(streams) = self.streams.get() {
+            streams.read_into(&mut counts);
         }
         counts
     }
-}
-
-/// Returns the first bucket whose bound, 2^i µs, is not below. The last bucket has no bound.
-fn bucket_of(nanos: u64) -> usize {
-    let micros = nanos.div_ceil(1_000);
-    let log2 = u64::BITS - micros.saturating_sub(1).leading_zeros();
-    (log2 as usize).min(Latency::BUCKETS - 1)
 }
 
 #[cfg(test)]
@@ -200,29 +159,5 @@ mod tests {
             assert_eq!(*outcome as usize, index);
         }
         assert_eq!(Outcome::Rejected as usize, OUTCOMES.len());
-    }
-
-    #[test]
-    fn a_latency_falls_into_the_first_bucket_that_holds_it() {
-        for nanos in [
-            0,
-            1,
-            999,
-            1_000,
-            1_001,
-            2_000,
-            2_001,
-            4_000,
-            1 << 30,
-            1 << 40,
-        ] {
-            let bucket = bucket_of(nanos);
-            let latency = Duration::from_nanos(nanos);
-            let fits = |bucket: usize| Latency::bound(bucket).is_none_or(|bound| latency <= bound);
-            assert!(fits(bucket), "{nanos} ns in {bucket}");
-            assert!(bucket == 0 || !fits(bucket - 1), "{nanos} ns in {bucket}");
-        }
-        assert_eq!(bucket_of(u64::MAX), Latency::BUCKETS - 1);
-        assert_eq!(Latency::bound(Latency::BUCKETS - 1), None);
     }
 }

@@ -3,7 +3,9 @@
 use std::{sync::Arc, thread::panicking, time::Duration};
 
 use http::{HeaderMap, Request, StatusCode};
-use tower_revoke_core::{Authenticated, IdentitySlot, Outcome, end::RequestShape};
+use tower_revoke_core::{
+    Authenticated, IdentitySlot, Outcome, end::RequestShape, internal::observe_streams,
+};
 
 use crate::{
     Composite, Counted,
@@ -14,6 +16,7 @@ use crate::{
     layer::Shared,
     methods::Bytes,
     scope::{Part, Scope},
+    streams::OfRequest,
 };
 
 /// A call that moves from the future into the body, and ends with whichever is dropped last.
@@ -67,28 +70,31 @@ impl InFlight {
         let shared = &call.call.shared;
         // Left when the call is dropped, so not before there is one: the rule over routes may panic.
         shared.context.clients.series.enter();
+        let extensions = request.extensions_mut();
         if !shared.monitor.counts(Counted::Clients) {
+            observe_streams(extensions, shared.clone());
             call.attribute_to(shared.context.clients.other.clone());
             return call;
         }
-        if let Some(name) = shared.client_of_request(request.extensions()) {
-            let client = name.map(|name| shared.context.clients.find(&name, call.started));
+        if let Some(name) = shared.client_of_request(extensions) {
+            let clients = &shared.context.clients;
+            let client = name.map(|name| clients.find(&name, call.started));
+            let of_request = OfRequest {
+                context: shared.context.clone(),
+                client: client.as_ref().unwrap_or(&clients.anonymous).clone(),
+            };
+            observe_streams(extensions, Arc::new(of_request));
             client
                 .into_iter()
                 .for_each(|client| call.attribute_to(client));
             return call;
         }
-        let extensions = request.extensions_mut();
-        if let Some(caller) = extensions.get::<Authenticated>() {
+        // A monitor further out may have put the slot there for the same answer.
+        let slot = observe_streams(extensions, shared.clone());
+        match extensions.get::<Authenticated>() {
             // Inside of the bearer layer.
-            call.attribute(caller);
-        } else if let Some(slot) = extensions.get::<IdentitySlot>() {
-            // A monitor further out has put it there for the same answer.
-            call.slot = Some(slot.clone());
-        } else {
-            let slot = IdentitySlot::default();
-            extensions.insert(slot.clone());
-            call.slot = Some(slot);
+            Some(caller) => call.attribute(caller),
+            None => call.slot = Some(slot),
         }
         call
     }

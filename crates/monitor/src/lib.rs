@@ -53,6 +53,12 @@
 //!
 //! The worst decides: exception, failure, cancelled, success. [`Composite`] has the whole table.
 //!
+//! # Live streams
+//! Where `TokenLifetimeLayer` is inside, the monitor counts the streams that it watches, by client, and
+//! how many it has ended and why; and of each service, how long after a revocation they were ended:
+//! [`live_streams`](Counts::live_streams), [`ended_streams`](Counts::ended_streams) and
+//! [`cut_delay`](ServiceSnapshot::cut_delay).
+//!
 //! # The last hour
 //! [`Monitor::history`] tells rates and percentiles of each service, upstream, composite and method, up to
 //! an hour back, in steps of five seconds.
@@ -98,6 +104,9 @@ the first call: earlier calls are not reported later.
 | `tower_revoke_request_duration_seconds` | histogram | `service`; without rejected calls |
 | `tower_revoke_requests_in_flight` | gauge | `service` |
 | `tower_revoke_late_parts_total` | counter | `composite` |
+| `tower_revoke_streams` | gauge | `service` |
+| `tower_revoke_streams_ended_total` | counter | `service`, `reason` |
+| `tower_revoke_stream_cut_delay_seconds` | histogram | `service`; of revoked tokens |
 
 Upstreams have the label `upstream` in place of `service`, and composites `composite`. A composite whose parts
 time out is reported when the next call of a composite ends, or the counts are read. The values of all labels are bounded. Clients are a label only with
@@ -145,6 +154,8 @@ mod scope;
 mod series;
 mod service;
 mod snapshot;
+mod streams;
+mod times;
 #[cfg(feature = "tower-http")]
 mod tower_http;
 mod usage;

@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{Counts, Latency, Monitor, ServiceSnapshot, Snapshot};
+use crate::{Counts, Latency, Monitor, ServiceSnapshot, Snapshot, streams::ENDS};
 
 /// The media type of [`Monitor::open_metrics`].
 pub const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -109,6 +109,32 @@ impl Families {
             let all = known.chain([("other", &context.other_methods)]);
             all.map(move |(name, counts)| (with(&labels, "method", name), counts))
         })
+    }
+}
+
+impl Families {
+    fn write_streams(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let live = self
+            .contexts()
+            .map(|(labels, one)| (labels, one.total.live_streams));
+        let help = "Live streams that end with their token";
+        let family = ("tower_revoke_streams", None, help);
+        write_family(encoder, family, MetricType::Gauge, live)?;
+        let ended = self.contexts().flat_map(|(labels, one)| {
+            let ended = &one.total.ended_streams;
+            ENDS.map(|(_, reason)| {
+                let times = ended.get(reason).copied().unwrap_or_default();
+                (with(&labels, "reason", reason), times)
+            })
+        });
+        let help = "Streams that were ended with their token";
+        let family = ("tower_revoke_streams_ended", None, help);
+        write_family(encoder, family, MetricType::Counter, ended)?;
+        let help = "How long after its revocation was known a stream was ended";
+        let delays = self
+            .contexts()
+            .map(|(labels, one)| (labels, &one.cut_delay));
+        write_latencies(encoder, ("tower_revoke_stream_cut_delay", help), delays)
     }
 }
 
@@ -253,6 +279,8 @@ impl Collector for Families {
             .contexts()
             .map(|(labels, one)| (labels, &one.total.latency));
         write_latencies(encoder, ("tower_revoke_request_duration", help), latencies)?;
+
+        self.write_streams(encoder)?;
 
         let by_method = self.methods().flat_map(|(labels, counts)| {
             let rejected = [("rejected", counts.rejected)];

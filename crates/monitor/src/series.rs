@@ -14,14 +14,20 @@ mod facade {
     };
 
     use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
-    use tower_revoke_core::Reason;
+    use tower_revoke_core::{Reason, TokenEnd};
 
-    use crate::counters::{End, NO_REASON, OUTCOMES};
+    use crate::{
+        counters::{End, NO_REASON, OUTCOMES},
+        streams::{ENDS, index_of},
+    };
 
     const CALLS: &str = "tower_revoke_requests_total";
     const DURATION: &str = "tower_revoke_request_duration_seconds";
     const IN_FLIGHT: &str = "tower_revoke_requests_in_flight";
     const LATE_PARTS: &str = "tower_revoke_late_parts_total";
+    const STREAMS: &str = "tower_revoke_streams";
+    const ENDED_STREAMS: &str = "tower_revoke_streams_ended_total";
+    const CUT_DELAY: &str = "tower_revoke_stream_cut_delay_seconds";
 
     /// The labels besides service, outcome and reason.
     #[derive(Clone, Debug, Default)]
@@ -39,6 +45,7 @@ mod facade {
                     .clients
                     .map(|_| Series::new(with_client(&of_all, "other".into()))),
                 in_flight: OnceLock::new(),
+                streams: OnceLock::new(),
                 max_clients: self.clients.unwrap_or(0),
                 labelled: Mutex::default(),
                 labels: of_all,
@@ -60,6 +67,7 @@ mod facade {
         all: Series,
         others: Option<Series>,
         in_flight: OnceLock<Gauge>,
+        streams: OnceLock<StreamSeries>,
         max_clients: usize,
         /// Never shrinks, since a recorder never drops a series.
         labelled: Mutex<HashSet<Arc<str>>>,
@@ -101,9 +109,55 @@ mod facade {
             counter!(LATE_PARTS, self.labels.clone()).increment(1);
         }
 
+        pub(crate) fn enter_stream(&self) {
+            self.streams().live.increment(1);
+        }
+
+        pub(crate) fn leave_stream(&self) {
+            self.streams().live.decrement(1);
+        }
+
+        pub(crate) fn cut_stream(&self, end: TokenEnd, after: Duration) {
+            let streams = self.streams();
+            if let Some(counter) = streams.ended.get(index_of(end)) {
+                counter.increment(1);
+            }
+            if end == TokenEnd::Revoked {
+                streams.cut_delay.record(after);
+            }
+        }
+
+        fn streams(&self) -> &StreamSeries {
+            self.streams
+                .get_or_init(|| StreamSeries::register(&self.labels))
+        }
+
         fn in_flight(&self) -> &Gauge {
             self.in_flight
                 .get_or_init(|| gauge!(IN_FLIGHT, self.labels.clone()))
+        }
+    }
+
+    /// The series of the live streams of one service.
+    #[derive(Debug)]
+    struct StreamSeries {
+        live: Gauge,
+        ended: [Counter; ENDS.len()],
+        cut_delay: Histogram,
+    }
+
+    impl StreamSeries {
+        fn register(labels: &[Label]) -> Self {
+            let ended = |(_, reason)| {
+                let mut labels = labels.to_vec();
+                labels.push(Label::from_static_parts("reason", reason));
+                counter!(ENDED_STREAMS, labels)
+            };
+            Self {
+                live: gauge!(STREAMS, labels.to_vec()),
+                ended: ENDS.map(ended),
+                cut_delay: histogram!(CUT_DELAY, labels.to_vec()),
+            }
         }
     }
 
@@ -181,6 +235,8 @@ mod facade {
 mod nothing {
     use std::{sync::Arc, time::Duration};
 
+    use tower_revoke_core::TokenEnd;
+
     use crate::counters::End;
 
     #[derive(Clone, Debug, Default)]
@@ -212,6 +268,12 @@ mod nothing {
         pub(crate) fn leave(&self) {}
 
         pub(crate) fn count_late(&self) {}
+
+        pub(crate) fn enter_stream(&self) {}
+
+        pub(crate) fn leave_stream(&self) {}
+
+        pub(crate) fn cut_stream(&self, _: TokenEnd, _: Duration) {}
 
         pub(crate) fn count(&self, _: End, _: Duration) {}
     }

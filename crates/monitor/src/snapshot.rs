@@ -38,8 +38,11 @@ pub struct ServiceSnapshot {
     /// Clients that made room for others, and calls that began while clients were not counted.
     pub other: Counts,
     /// By method, such as `GET /orders/{id}` or `shop.Orders/Get`. A call is counted when it ends, so
-    /// none is in flight, and rejections have no reasons here.
+    /// none is in flight; rejections have no reasons here, and streams are not counted.
     pub methods: BTreeMap<Arc<str>, Counts>,
+    /// How long after a revocation live streams were ended, from when the list learned of it. That
+    /// includes the layer's grace, and the time in which the client read nothing.
+    pub cut_delay: Latency,
     /// Calls of methods that the service doesn't know, that were only ever rejected, or that found no
     /// room, and calls that began while methods were not counted.
     pub other_methods: Counts,
@@ -65,6 +68,12 @@ pub struct Counts {
     pub rejected: u64,
     /// Rejected calls by [`Reason::label`](tower_revoke_core::Reason::label).
     pub rejected_by: BTreeMap<&'static str, u64>,
+    /// Live streams that end with their token: bodies that `TokenLifetimeLayer` watches, and lifetimes
+    /// that handlers took, as for WebSockets.
+    pub live_streams: u64,
+    /// Streams that were ended with their token, by the
+    /// [`Reason::label`](tower_revoke_core::Reason::label): `revoked`, `expired` or `unavailable`.
+    pub ended_streams: BTreeMap<&'static str, u64>,
     /// The bytes of request bodies, as far as they were announced by `Content-Length`: at most 1 TiB
     /// each, whether or not they were sent.
     pub bytes_in: u64,
@@ -89,6 +98,10 @@ impl Counts {
         self.rejected += more.rejected;
         for (reason, times) in &more.rejected_by {
             *self.rejected_by.entry(reason).or_default() += times;
+        }
+        self.live_streams += more.live_streams;
+        for (reason, times) in &more.ended_streams {
+            *self.ended_streams.entry(reason).or_default() += times;
         }
         self.bytes_in = self.bytes_in.wrapping_add(more.bytes_in);
         self.bytes_out = self.bytes_out.wrapping_add(more.bytes_out);

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use tower_revoke_core::UnixTime;
 
-use crate::{Counts, Monitor, ServiceHistory, ServiceSnapshot, Span};
+use crate::{Counts, Latency, Monitor, ServiceHistory, ServiceSnapshot, Span};
 
 /// What [`Monitor::usage`] returns. As a query string: `?span=300&sort=exception&q=order&limit=20`.
 ///
@@ -105,6 +105,9 @@ pub struct ServiceUsage {
     /// The steps of the recent past that had calls, if they were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Span>,
+    /// How long after a revocation live streams were ended, since the start, see
+    /// [`ServiceSnapshot::cut_delay`](crate::ServiceSnapshot::cut_delay).
+    pub cut_delay: Latency,
     /// Its methods.
     pub methods: Vec<MethodUsage>,
     /// Calls of no known method, since the start.
@@ -199,6 +202,7 @@ impl UsageQuery {
                         false => Vec::new(),
                     },
                     total: counted.total,
+                    cut_delay: counted.cut_delay,
                     other_methods: counted.other_methods,
                     clients: clients
                         .into_iter()

@@ -127,6 +127,10 @@ impl WatchToken for Endless {
         None
     }
 
+    fn time_since_end(&self) -> Option<Duration> {
+        None
+    }
+
     fn poll_end(&self, _: &mut Context<'_>) -> Poll<TokenEnd> {
         Poll::Pending
     }

@@ -35,6 +35,14 @@ impl WatchToken for ExpiryWatch {
         has_ended(self.until, self.clock.now()).then_some(TokenEnd::Expired)
     }
 
+    fn time_since_end(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        let until = self.until.filter(|until| has_ended(Some(*until), now))?;
+        Some(Duration::from_secs(
+            now.as_secs().saturating_sub(until.as_secs()),
+        ))
+    }
+
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<TokenEnd> {
         let Some(until) = self.until else {
             return Poll::Pending;

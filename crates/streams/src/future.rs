@@ -16,12 +16,12 @@ use http_body::Body;
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower_revoke_core::{
-    Rejection, RejectionBody, RejectionFormat, VerifiedToken,
+    Rejection, RejectionBody, RejectionFormat,
     end::{Ending, RequestShape},
     internal::{POLLED_AFTER_COMPLETION, respond},
 };
 
-use crate::{TokenLifetimeBody, settings::Settings};
+use crate::{TokenLifetimeBody, lifetime::Watchable};
 
 pin_project! {
     /// The response future of [`TokenLifetimeService`](crate::TokenLifetimeService).
@@ -40,11 +40,9 @@ pin_project! {
 }
 
 /// What the response needs to know of the request.
-#[derive(Debug)]
 pub(crate) struct Watched {
-    pub(crate) token: Arc<VerifiedToken>,
+    pub(crate) watchable: Watchable,
     pub(crate) request: RequestShape,
-    pub(crate) settings: Arc<Settings>,
     pub(crate) is_taken: Option<Arc<AtomicBool>>,
     pub(crate) format: Arc<RejectionFormat>,
 }
@@ -75,13 +73,7 @@ impl Watched {
         }
         match Ending::of(self.request.at_least_http_11(), &response) {
             Ending::WithHead => response.map(TokenLifetimeBody::direct),
-            ending => TokenLifetimeBody::response(
-                response,
-                self.request,
-                ending,
-                self.token,
-                self.settings,
-            ),
+            ending => TokenLifetimeBody::response(response, self.request, ending, self.watchable),
         }
         .map(RejectionBody::inner)
     }

@@ -13,7 +13,10 @@ use std::{
 
 use http::Extensions;
 use tokio::time::{Sleep, sleep};
-use tower_revoke_core::{Authenticated, Rejection, TokenEnd, VerifiedToken, WatchToken};
+use tower_revoke_core::{
+    Authenticated, Rejection, TokenEnd, VerifiedToken, WatchToken,
+    internal::{ObservedStream, StreamObserver, stream_observer},
+};
 
 use crate::{expiry::ExpiryWatch, settings::Settings};
 
@@ -65,6 +68,8 @@ pub struct TokenLifetime {
     settings: Arc<Settings>,
     /// Runs once the token has ended, if there is a grace.
     grace: Option<Pin<Box<Sleep>>>,
+    /// Counts the stream as live, if a layer further out does, until it is cut.
+    observed: Option<Box<dyn ObservedStream>>,
 }
 
 /// What the layer leaves in the extensions of a request.
@@ -75,27 +80,62 @@ pub(crate) struct Offered {
     pub(crate) is_taken: Option<Arc<AtomicBool>>,
 }
 
+/// A token that is to be watched for a stream of its request.
+pub(crate) struct Watchable {
+    token: Arc<VerifiedToken>,
+    observer: Option<Arc<dyn StreamObserver>>,
+    settings: Arc<Settings>,
+}
+
+impl Watchable {
+    pub(crate) fn of(extensions: &Extensions, settings: Arc<Settings>) -> Result<Self, Rejection> {
+        Ok(Self {
+            token: Authenticated::of(extensions)?.token().clone(),
+            observer: stream_observer(extensions).cloned(),
+            settings,
+        })
+    }
+
+    pub(crate) fn token(&self) -> &VerifiedToken {
+        &self.token
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn watch(self) -> TokenLifetime {
+        let observer = self.observer.as_ref();
+        let observed = observer.map(|observer| observer.begin(&self.token));
+        TokenLifetime::new(&self.token, self.settings, observed)
+    }
+}
+
 impl TokenLifetime {
     /// Takes the lifetime of the token with which a request came.
     ///
     /// # Errors
     /// As for [`Authenticated::of`].
     pub fn of(extensions: &Extensions) -> Result<Self, Rejection> {
-        let caller = Authenticated::of(extensions)?;
         let offered = extensions.get::<Offered>();
+        let settings = offered.map_or_else(Settings::shared, |offered| offered.settings.clone());
+        let lifetime = Watchable::of(extensions, settings)?.watch();
         if let Some(is_taken) = offered.and_then(|offered| offered.is_taken.as_ref()) {
             is_taken.store(true, Ordering::Release);
         }
-        let settings = offered.map_or_else(Settings::shared, |offered| offered.settings.clone());
-        Ok(Self::new(caller.token(), settings))
+        Ok(lifetime)
     }
 
     /// Watches a token that was verified in another way than by a request, with the default limits.
     pub fn of_token(token: &VerifiedToken) -> Self {
-        Self::new(token, Settings::shared())
+        Self::new(token, Settings::shared(), None)
     }
 
-    pub(crate) fn new(token: &VerifiedToken, settings: Arc<Settings>) -> Self {
+    fn new(
+        token: &VerifiedToken,
+        settings: Arc<Settings>,
+        observed: Option<Box<dyn ObservedStream>>,
+    ) -> Self {
         let watch: Box<dyn WatchToken> = match token.revocations() {
             Some(list) => list.clone().watch(token, settings.unknown_timeout),
             None => Box::new(ExpiryWatch::new(token.usable_until())),
@@ -104,6 +144,7 @@ impl TokenLifetime {
             watch,
             settings,
             grace: None,
+            observed,
         }
     }
 
@@ -127,6 +168,20 @@ impl TokenLifetime {
     /// As [`ended`](Self::ended), for a body or a stream written by hand. Only the waker of the last
     /// call is woken.
     pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<TokenEnd> {
+        let end = ready!(self.poll_end(cx));
+        self.cut(end);
+        Poll::Ready(end)
+    }
+
+    /// Counts the stream as cut.
+    pub(crate) fn cut(&mut self, end: TokenEnd) {
+        if let Some(observed) = self.observed.take() {
+            observed.cut(end, self.watch.time_since_end().unwrap_or_default());
+        }
+    }
+
+    /// As [`poll_ended`](Self::poll_ended), before the stream is cut.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<TokenEnd> {
         loop {
             let Poll::Ready(end) = self.watch.poll_end(cx) else {
                 // The revocation may have been lifted during its grace.

@@ -7,10 +7,9 @@ use std::{
 
 use http::Request;
 use tower_layer::Layer;
-use tower_revoke_core::Authenticated;
 use tower_service::Service;
 
-use crate::{TokenLifetimeBody, settings::Settings};
+use crate::{TokenLifetimeBody, lifetime::Watchable, settings::Settings};
 
 /// Ends request bodies when their token ends, with a [`TokenEndedError`](crate::TokenEndedError). The
 /// handler answers.
@@ -73,11 +72,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> S::Future {
-        let caller = Authenticated::of(request.extensions()).ok();
-        let token = caller.map(|caller| caller.token().clone());
-        self.inner.call(request.map(|body| match token {
-            Some(token) => TokenLifetimeBody::request(body, token, self.settings.clone()),
-            None => TokenLifetimeBody::direct(body),
+        let watchable = Watchable::of(request.extensions(), self.settings.clone());
+        self.inner.call(request.map(|body| match watchable {
+            Ok(watchable) => TokenLifetimeBody::request(body, watchable),
+            Err(_) => TokenLifetimeBody::direct(body),
         }))
     }
 }

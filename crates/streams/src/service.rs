@@ -8,13 +8,15 @@ use std::{
 use http::{Method, Request, Response, Version, header::UPGRADE};
 use http_body::Body;
 use tower_revoke_core::{
-    Authenticated, Reason, Rejection, RejectionBody, RejectionFormat, end::RequestShape,
-    internal::respond,
+    Reason, Rejection, RejectionBody, RejectionFormat, end::RequestShape, internal::respond,
 };
 use tower_service::Service;
 
 use crate::{
-    TokenLifetimeBody, TokenLifetimeFuture, future::Watched, lifetime::Offered, settings::Settings,
+    TokenLifetimeBody, TokenLifetimeFuture,
+    future::Watched,
+    lifetime::{Offered, Watchable},
+    settings::Settings,
 };
 
 /// The service of [`TokenLifetimeLayer`](crate::TokenLifetimeLayer). It is as ready as its inner
@@ -32,8 +34,8 @@ impl<S> TokenLifetimeService<S> {
 
     /// `None` if the request has no token.
     fn watched<B>(&self, request: &mut Request<B>) -> Result<Option<Watched>, Rejection> {
-        let token = match Authenticated::of(request.extensions()) {
-            Ok(caller) => caller.token().clone(),
+        let watchable = match Watchable::of(request.extensions(), self.settings.clone()) {
+            Ok(watchable) => watchable,
             Err(rejection) if rejection.reason() == Reason::NoToken => return Ok(None),
             Err(rejection) => return Err(rejection),
         };
@@ -48,9 +50,8 @@ impl<S> TokenLifetimeService<S> {
         let offered = offered.and_then(|offered| offered.is_taken.clone());
         let is_taken = may_upgrade.then(|| offered.unwrap_or_default());
         let watched = Watched {
-            token,
+            watchable,
             request: RequestShape::of(request),
-            settings: self.settings.clone(),
             is_taken: is_taken.clone(),
             format: RejectionFormat::of(request.extensions()),
         };

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::IntervalStream;
 use tower_revoke::{
-    JwtVerifier, RequireBearerLayer, RevocationList, TokenLifetime, TokenLifetimeLayer,
+    JwtVerifier, Monitor, RequireBearerLayer, RevocationList, TokenLifetime, TokenLifetimeLayer,
 };
 use tower_revoke_testing::{TestAlgorithm, TestIssuer, TestToken};
 
@@ -35,6 +35,7 @@ pub(crate) struct App {
     issuer: TestIssuer,
     pub(crate) list: RevocationList,
     pub(crate) at: SocketAddr,
+    pub(crate) monitor: Monitor,
 }
 
 impl App {
@@ -52,6 +53,7 @@ impl App {
             .revocations(list.clone())
             .build()
             .expect("a verifier");
+        let monitor = Monitor::new();
         let router = Router::new()
             .route("/events", get(events))
             .route("/chunks", get(chunks))
@@ -61,11 +63,17 @@ impl App {
             .route("/upload", post(upload))
             .layer(layer.request_bodies())
             .layer(layer)
-            .layer(RequireBearerLayer::new(tokens));
+            .layer(RequireBearerLayer::new(tokens))
+            .layer(monitor.layer("app"));
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let at = socket.local_addr().expect("an address");
         tokio::spawn(async move { axum::serve(socket, router).await });
-        Self { issuer, list, at }
+        Self {
+            issuer,
+            list,
+            at,
+            monitor,
+        }
     }
 
     /// A token of `subject`, with every claim that a rule may name.

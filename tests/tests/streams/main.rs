@@ -5,5 +5,6 @@
 mod http;
 mod keys;
 mod kit;
+mod monitor;
 mod nodes;
 mod websocket;

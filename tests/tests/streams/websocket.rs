@@ -24,7 +24,7 @@ use tower_revoke::{Revocation, RevocationKey, TokenLifetimeLayer};
 
 use crate::kit::{App, ISSUER};
 
-fn handshake(app: &App, path: &str, token: &str) -> Request {
+pub(crate) fn handshake(app: &App, path: &str, token: &str) -> Request {
     let url = format!("ws://{}{path}", app.at);
     let mut request = url.into_client_request().expect("a request");
     let value = format!("Bearer {token}").parse().expect("a value");

@@ -15,6 +15,7 @@ mod log_limit;
 pub mod merge;
 mod metadata_response;
 mod metadata_source;
+mod observed_streams;
 mod prepared_use;
 pub mod signed_time;
 mod token_cache;
@@ -32,6 +33,7 @@ pub use self::{
     log_limit::{LogLimit, OutageLog},
     metadata_response::metadata_response,
     metadata_source::MetadataSource,
+    observed_streams::{ObservedStream, StreamObserver, observe_streams, stream_observer},
     prepared_use::{PreparedUse, list_of},
     token_cache::{CacheKey, TokenCache},
     token_cookies::TokenCookies,

@@ -1,11 +1,11 @@
 //! The watches of one shard, found by the digests of the keys that concern their tokens.
 
-use std::{cmp::Reverse, collections::BinaryHeap, iter, sync::Arc, task::Waker};
+use std::{cmp::Reverse, collections::BinaryHeap, iter, sync::Arc};
 
 use hashbrown::HashTable;
 use tower_revoke_core::{KeyDigest, Listed, TokenEnd, UnixTime, retention::has_ended};
 
-use super::state::State;
+use super::{Ended, state::State};
 
 /// The end of a list of links.
 const NONE: u32 = u32::MAX;
@@ -32,9 +32,9 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Takes back that the token was revoked.
-    fn revive(&self, ended: &mut Vec<Option<Waker>>) {
+    fn revive(&self, ended: &mut Ended<'_>) {
         match self.has_expired {
-            true => ended.push(self.state.set(TokenEnd::Expired)),
+            true => ended.end(&self.state, TokenEnd::Expired),
             false => self.state.revive(),
         }
     }
@@ -258,7 +258,7 @@ impl Index {
         digest: &KeyDigest,
         listed: Option<Listed>,
         look: Option<Look<'_>>,
-        ended: &mut Vec<Option<Waker>>,
+        ended: &mut Ended<'_>,
     ) {
         if let Some(key) = self.find(digest) {
             self.apply(key, listed, look, ended);
@@ -270,7 +270,7 @@ impl Index {
         key: u32,
         listed: Option<Listed>,
         look: Option<Look<'_>>,
-        ended: &mut Vec<Option<Waker>>,
+        ended: &mut Ended<'_>,
     ) {
         let mut link = self.keys[key as usize].first;
         while link != NONE {
@@ -282,7 +282,7 @@ impl Index {
             let ends = listed.is_some_and(|listed| concerns(listed, entry.concerned_since));
             match entry.state.end() {
                 None if ends => {
-                    ended.push(entry.state.set(TokenEnd::Revoked));
+                    ended.end(&entry.state, TokenEnd::Revoked);
                     self.revoked += 1;
                 }
                 Some(TokenEnd::Revoked) if ends => self.revoked += 1,
@@ -311,18 +311,18 @@ impl Index {
     }
 
     /// Ends one watch, unless it has ended.
-    pub(super) fn end(&mut self, slot: u32, end: TokenEnd, ended: &mut Vec<Option<Waker>>) {
+    pub(super) fn end(&mut self, slot: u32, end: TokenEnd, ended: &mut Ended<'_>) {
         let entry = self.slots[slot as usize].entry.as_ref();
         let Some(entry) = entry.filter(|entry| entry.state.end().is_none()) else {
             return;
         };
-        ended.push(entry.state.set(end));
+        ended.end(&entry.state, end);
         self.revoked += u64::from(end == TokenEnd::Revoked);
     }
 
     /// Applies how all keys are listed. With `revives`, watches that nothing ends any more are
     /// revived.
-    pub(super) fn review(&mut self, look: Look<'_>, revives: bool, ended: &mut Vec<Option<Waker>>) {
+    pub(super) fn review(&mut self, look: Look<'_>, revives: bool, ended: &mut Ended<'_>) {
         for key in 0..self.keys.len() {
             let Key { digest, first } = &self.keys[key];
             if *first != NONE
@@ -343,7 +343,7 @@ impl Index {
     }
 
     /// Ends the watches of tokens that have expired.
-    pub(super) fn expire(&mut self, now: UnixTime, ended: &mut Vec<Option<Waker>>) {
+    pub(super) fn expire(&mut self, now: UnixTime, ended: &mut Ended<'_>) {
         while let Some(Reverse((until, slot, generation))) = self.expiries.peek().copied() {
             if !has_ended(Some(until), now) {
                 return;
@@ -361,7 +361,7 @@ impl Index {
 
     /// Ends the watches whose status was last known at an uptime, or when they were registered, if
     /// that is too long ago.
-    pub(super) fn give_up(&mut self, now: u64, known: u64, ended: &mut Vec<Option<Waker>>) {
+    pub(super) fn give_up(&mut self, now: u64, known: u64, ended: &mut Ended<'_>) {
         for slot in 0..self.slots.len() {
             if let Some(entry) = &self.slots[slot].entry
                 && entry.unknown_limit != NEVER

@@ -17,7 +17,8 @@ use std::{
 
 use tokio::sync::Notify;
 use tower_revoke_core::{
-    KeyDigest, Listed, TokenEnd, UnixTime, VerifiedToken, WatchToken, internal::concerned_since,
+    Clock, KeyDigest, Listed, TokenEnd, UnixTime, VerifiedToken, WatchToken,
+    internal::concerned_since,
 };
 
 pub(crate) use self::index::Look;
@@ -34,12 +35,26 @@ use crate::sync::{
 /// streams on every node at once.
 const JITTER: Duration = Duration::from_secs(10);
 
-/// Whom to wake of the watches that have ended, if somebody waits for it.
-type Ended = Vec<Option<Waker>>;
+/// Ends watches, and remembers whom to wake for it.
+struct Ended<'a> {
+    clock: &'a Clock,
+    /// When the first of them ended, in microseconds of the clock's uptime.
+    at: Option<u64>,
+    wakers: Vec<Option<Waker>>,
+}
+
+impl Ended<'_> {
+    fn end(&mut self, state: &State, end: TokenEnd) {
+        let now = || micros(self.clock.uptime());
+        self.wakers
+            .push(state.set(end, *self.at.get_or_insert_with(now)));
+    }
+}
 
 /// All watches of a list, spread over shards by their tokens. A change looks into all shards, since
 /// the key of one token may concern others.
 pub(crate) struct Watchers {
+    clock: Clock,
     shards: Box<[Mutex<Index>]>,
     live: AtomicUsize,
     ended: AtomicU64,
@@ -60,8 +75,9 @@ pub(crate) struct Watchers {
 }
 
 impl Watchers {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self {
+            clock,
             shards: (0..SHARDS.min(16)).map(|_| Mutex::default()).collect(),
             live: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
@@ -96,15 +112,20 @@ impl Watchers {
     }
 
     /// Changes one shard, and wakes whom `act` collects, once it is unlocked.
-    fn with<R>(&self, shard: usize, act: impl FnOnce(&mut Index, &mut Ended) -> R) -> R {
-        let mut ended = Ended::new();
+    fn with<R>(&self, shard: usize, act: impl FnOnce(&mut Index, &mut Ended<'_>) -> R) -> R {
+        let mut ended = Ended {
+            clock: &self.clock,
+            at: None,
+            wakers: Vec::new(),
+        };
         let result = act(&mut lock(&self.shards[shard]), &mut ended);
-        self.ended.fetch_add(ended.len() as u64, Ordering::Relaxed);
-        ended.into_iter().flatten().for_each(Waker::wake);
+        let Ended { wakers, .. } = ended;
+        self.ended.fetch_add(wakers.len() as u64, Ordering::Relaxed);
+        wakers.into_iter().flatten().for_each(Waker::wake);
         result
     }
 
-    fn with_all(&self, mut act: impl FnMut(&mut Index, &mut Ended)) {
+    fn with_all(&self, mut act: impl FnMut(&mut Index, &mut Ended<'_>)) {
         if !self.is_empty() {
             (0..self.shards.len()).for_each(|shard| self.with(shard, &mut act));
         }
@@ -296,6 +317,11 @@ impl<O: AsRef<Watchers> + Send + Sync> WatchToken for Watch<O> {
         self.state.end()
     }
 
+    fn time_since_end(&self) -> Option<Duration> {
+        let ended_at = self.state.ended_at()?;
+        Some(self.watchers().clock.uptime().saturating_sub(ended_at))
+    }
+
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<TokenEnd> {
         self.state.poll_end(cx)
     }
@@ -311,6 +337,10 @@ impl<O: AsRef<Watchers>> fmt::Debug for Watch<O> {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Locks, ignoring poison. Nothing is expected to panic under a lock, and if it did, streams must

@@ -1,11 +1,14 @@
 //! What a watch and its stream share: whether the token has ended, and whom to wake.
 
-use std::task::{Context, Poll, Waker};
+use std::{
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use futures_util::task::AtomicWaker;
 use tower_revoke_core::TokenEnd;
 
-use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 const LIVE: u8 = 0;
 const REVOKED: u8 = 1;
@@ -16,6 +19,8 @@ const UNKNOWN: u8 = 3;
 #[derive(Debug)]
 pub(super) struct State {
     end: AtomicU8,
+    /// When the end was set, in microseconds of the clock's uptime.
+    ended_at: AtomicU64,
     waker: AtomicWaker,
 }
 
@@ -23,6 +28,7 @@ impl State {
     pub(super) fn live() -> Self {
         Self {
             end: AtomicU8::new(LIVE),
+            ended_at: AtomicU64::new(0),
             waker: AtomicWaker::new(),
         }
     }
@@ -36,14 +42,21 @@ impl State {
         }
     }
 
+    /// Returns the uptime at which the end was set.
+    pub(super) fn ended_at(&self) -> Option<Duration> {
+        let end = self.end();
+        end.map(|_| Duration::from_micros(self.ended_at.load(Ordering::Relaxed)))
+    }
+
     pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<TokenEnd> {
         // The waker comes first: an end that is set after the load then finds it.
         self.waker.register(cx.waker());
         self.end().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Sets the end, and returns whom to wake, once the shard is no longer locked.
-    pub(super) fn set(&self, end: TokenEnd) -> Option<Waker> {
+    /// Sets the end at an uptime, and returns whom to wake, once the shard is no longer locked.
+    pub(super) fn set(&self, end: TokenEnd, at: u64) -> Option<Waker> {
+        self.ended_at.store(at, Ordering::Relaxed);
         let end = match end {
             TokenEnd::Revoked => REVOKED,
             TokenEnd::Expired => EXPIRED,

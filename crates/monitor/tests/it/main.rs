@@ -13,6 +13,7 @@ mod outcomes;
 #[cfg(feature = "prometheus")]
 mod prometheus;
 mod sockets;
+mod streams;
 mod support;
 #[cfg(feature = "tower-http")]
 mod tower_http;

@@ -7,7 +7,6 @@ mod sse;
 use std::{
     fmt, mem,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -18,12 +17,12 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower_revoke_core::{
-    BoxError, Clock, TokenEnd, VerifiedToken,
+    BoxError, Clock, TokenEnd,
     end::{Ending, RequestShape},
 };
 
 use self::framing::Framing;
-use crate::{TokenEndedError, TokenLifetime, settings::Settings};
+use crate::{TokenEndedError, TokenLifetime, lifetime::Watchable};
 
 /// How long an event or a message that has begun may take to its end, after the token has ended.
 const REST_TIMEOUT: Duration = Duration::from_secs(1);
@@ -51,8 +50,7 @@ enum State {
 }
 
 struct Unread {
-    token: Arc<VerifiedToken>,
-    settings: Arc<Settings>,
+    watchable: Watchable,
     framing: Framing,
 }
 
@@ -86,32 +84,21 @@ impl<B> TokenLifetimeBody<B> {
         response: Response<B>,
         request: RequestShape,
         ending: Ending,
-        token: Arc<VerifiedToken>,
-        settings: Arc<Settings>,
+        watchable: Watchable,
     ) -> Response<Self> {
         let framing = Framing::of(request, &response, ending);
-        let unread = Unread {
-            token,
-            settings,
-            framing,
-        };
-        response.map(|body| Self::unread(body, unread))
+        response.map(|body| Self::unread(body, watchable, framing))
     }
 
     /// The body of a request, which ends with an error.
-    pub(crate) fn request(body: B, token: Arc<VerifiedToken>, settings: Arc<Settings>) -> Self {
-        let unread = Unread {
-            token,
-            settings,
-            framing: Framing::unknown_length(),
-        };
-        Self::unread(body, unread)
+    pub(crate) fn request(body: B, watchable: Watchable) -> Self {
+        Self::unread(body, watchable, Framing::unknown_length())
     }
 
-    fn unread(inner: B, unread: Unread) -> Self {
+    fn unread(inner: B, watchable: Watchable, framing: Framing) -> Self {
         Self {
             inner: Some(inner),
-            state: State::Unread(unread),
+            state: State::Unread(Unread { watchable, framing }),
         }
     }
 }
@@ -129,12 +116,10 @@ impl Unread {
     }
 
     fn watch(self) -> Live {
-        let Self {
-            token,
-            settings,
-            framing,
-        } = self;
-        let timers = match (&settings.before_expiry, token.usable_until(), &framing) {
+        let Self { watchable, framing } = self;
+        let token = watchable.token();
+        let before_expiry = &watchable.settings().before_expiry;
+        let timers = match (before_expiry, token.usable_until(), &framing) {
             (Some((before, _)), Some(until), Framing::Events(_)) => {
                 let clock = token.revocations().map(|list| list.clock().clone());
                 let now = clock.unwrap_or_else(Clock::system).now();
@@ -145,7 +130,7 @@ impl Unread {
             _ => None,
         };
         Live {
-            lifetime: TokenLifetime::new(&token, settings),
+            lifetime: watchable.watch(),
             framing,
             timers,
         }
@@ -181,7 +166,7 @@ impl Live {
 
     /// Returns whether the token has ended. Cheap while it has not.
     fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
-        self.lifetime.is_ending() && self.lifetime.poll_ended(cx).is_ready()
+        self.lifetime.is_ending() && self.lifetime.poll_end(cx).is_ready()
     }
 
     /// Returns the event before the expiry, if it is due and no other has begun.
@@ -216,9 +201,10 @@ where
         let state = mem::replace(this.state, State::Ended);
         this.inner.set(None);
         tracing::debug!(%end, "a stream ends with its token");
-        let State::Live(live) = state else {
+        let State::Live(mut live) = state else {
             return Poll::Ready(None);
         };
+        live.lifetime.cut(end);
         if matches!(live.framing, Framing::Opaque(_)) || live.framing.is_midway() {
             return Poll::Ready(Some(Err(TokenEndedError::new(end).into())));
         }
@@ -259,7 +245,7 @@ where
                 return self.poll_rest(cx);
             }
             if live.lifetime.is_ending()
-                && let Poll::Ready(end) = live.lifetime.poll_ended(cx)
+                && let Poll::Ready(end) = live.lifetime.poll_end(cx)
             {
                 if !live.framing.is_midway() {
                     return self.end(end);
@@ -291,7 +277,7 @@ where
                     return Poll::Ready(other.map(|frame| frame.map_err(Into::into)));
                 }
                 Poll::Pending => {
-                    if live.lifetime.poll_ended(cx).is_pending() {
+                    if live.lifetime.poll_end(cx).is_pending() {
                         return live.poll_notice(cx);
                     }
                 }
