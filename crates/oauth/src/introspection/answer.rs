@@ -178,7 +178,13 @@ fn check_kind(answer: &Claims) -> Result<(), Rejection> {
     {
         return Err(Reason::Bound.into());
     }
-    let is_other = text("token_type").is_some_and(|kind| !is_bearer(kind))
+    // Servers that tell refresh tokens apart by naming no type, such as oidc-provider, give those no
+    // audience either.
+    let is_unnamed = ["token_type", "token_use", "aud"]
+        .iter()
+        .all(|name| !answer.has(name));
+    let is_other = is_unnamed
+        || text("token_type").is_some_and(|kind| !is_bearer(kind))
         || text("token_use").is_some_and(|kind| !kind.starts_with("access"))
         || matches!(text("typ"), Some("Refresh" | "Offline" | "ID" | "Logout"));
     match is_other {

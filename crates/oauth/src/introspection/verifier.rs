@@ -41,8 +41,9 @@ use super::{
 /// # What is checked
 /// The answer must say `active`, of this issuer if it names one, for our audience, within `exp`, `nbf` and
 /// `iat`, and of an access token without `cnf`: a refresh token, or one that is bound to a key, is rejected
-/// as no bearer token. Then the revocation list is asked, on every request. Scopes and claims are checked
-/// by the layers, on every request too, whatever is cached.
+/// as no bearer token, and so is one of which the answer says neither type nor audience. Then the revocation
+/// list is asked, on every request. Scopes and claims are checked by the layers, on every request too,
+/// whatever is cached.
 ///
 /// # Guarantees
 /// * **A token that the server has ended is rejected within

@@ -40,6 +40,30 @@ async fn rfc7662_2_2_an_answer_is_about_our_issuer_our_audience_and_now() {
     }
 }
 
+/// As oidc-provider answers about a refresh token.
+#[tokio::test]
+async fn a_token_of_which_neither_type_nor_audience_is_said_is_no_access_token() {
+    let without = |names: &[&str]| {
+        let mut claims = active();
+        let members = claims.as_object_mut().expect("an object");
+        members.retain(|name, _| !names.contains(&&**name));
+        claims
+    };
+    for (said, expected) in [
+        (without(&["token_type", "aud"]), Err(Reason::WrongType)),
+        (without(&["token_type"]), Ok("ann")),
+        (without(&["aud"]), Ok("ann")),
+    ] {
+        let (clock, _hand) = Clock::manual(UnixTime::from_secs(NOW));
+        let builder = Server::says(said.clone()).builder();
+        let builder = builder.client_credentials("shop", SECRET).any_audience();
+        let tokens = builder.without_revocations().clock(clock).build();
+        let found = verdict(&tokens.expect("a verifier"), "t").await;
+        let expected = expected.as_ref().map(|name| *name);
+        assert_eq!(found.as_deref(), expected, "{said}");
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_is_not_one_of_the_rfc_is_a_503() {
     for said in [
