@@ -164,6 +164,26 @@ impl TestIssuer {
         self.current().public_der.clone()
     }
 
+    /// Returns the private key that signs, as a PEM: of PKCS#1 for RSA, otherwise of PKCS#8. It is what
+    /// a client needs that authenticates by assertions (RFC 7523 §2.2).
+    ///
+    /// # Panics
+    /// If the algorithm has none.
+    pub fn private_pem(&self) -> String {
+        assert!(
+            !self.algorithm.is_symmetric(),
+            "{} has no private key",
+            self.algorithm.name()
+        );
+        let is_rsa = matches!(self.algorithm.name().get(..2), Some("RS" | "PS"));
+        let tag = if is_rsa {
+            "RSA PRIVATE KEY"
+        } else {
+            "PRIVATE KEY"
+        };
+        pem::encode(&Pem::new(tag, self.current().private.as_bytes()))
+    }
+
     /// Returns the shared secret that signs.
     ///
     /// # Panics

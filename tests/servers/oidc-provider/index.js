@@ -1,5 +1,5 @@
-// An authorization server on a free loopback port, with one client, and three kinds of tokens,
-// selected by the requested `resource`. Prints its address, and the key of `signer`.
+// An authorization server on a free loopback port, with three kinds of tokens, selected by the
+// requested `resource`. Prints its address. Its argument are the keys of the client `signer`.
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
@@ -33,9 +33,6 @@ const client = (id, settings) => ({
   ...settings,
 });
 
-// The client that signs assertions. The test gets its private key.
-const signer = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-
 const configuration = {
   clients: [
     client('agent'),
@@ -44,17 +41,17 @@ const configuration = {
     client('signer', {
       client_secret: undefined,
       token_endpoint_auth_method: 'private_key_jwt',
-      jwks: { keys: [{ ...signer.publicKey.export({ format: 'jwk' }), alg: 'ES256', use: 'sig' }] },
+      jwks: JSON.parse(process.argv[2]),
     }),
     {
       client_id: 'shop',
       client_secret: "shop's secret: 100 % & more",
-      grant_types: ['client_credentials'],
+      grant_types: ['client_credentials', 'refresh_token', 'user'],
       redirect_uris: [],
       response_types: [],
     },
   ],
-  scopes: ['read', 'OTT', 'forecast'],
+  scopes: ['read', 'OTT', 'forecast', 'offline_access'],
   jwks: {
     keys: [
       jwk('rsa', 'RS256', generateKeyPairSync('rsa', { modulusLength: 2048 })),
@@ -64,6 +61,7 @@ const configuration = {
   features: {
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },
+    dPoP: { enabled: true },
     introspection: { enabled: true },
     revocation: { enabled: true },
     resourceIndicators: {
@@ -81,7 +79,23 @@ const configuration = {
 const server = createServer();
 server.listen(0, '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
-  server.on('request', new Provider(issuer, configuration).callback());
-  const key = Buffer.from(signer.privateKey.export({ format: 'pem', type: 'pkcs8' }));
-  console.log(`listening on ${issuer} ${key.toString('base64')}`);
+  const provider = new Provider(issuer, configuration);
+  // An opaque access token and a refresh token of a user, without a browser.
+  provider.registerGrantType('user', async (ctx) => {
+    const { client, params } = ctx.oidc;
+    const resource = 'https://api.example.com/opaque';
+    const grant = new provider.Grant({ accountId: params.username, clientId: client.clientId });
+    grant.addResourceScope(resource, 'read');
+    const of = { accountId: params.username, client, grantId: await grant.save(), gty: 'user', scope: 'read' };
+    const access = new provider.AccessToken(of);
+    access.resourceServer = new provider.ResourceServer(resource, resources[resource]);
+    const refresh = new provider.RefreshToken(of);
+    ctx.body = {
+      access_token: await access.save(),
+      refresh_token: await refresh.save(),
+      token_type: access.tokenType,
+    };
+  }, ['username']);
+  server.on('request', provider.callback());
+  console.log(`listening on ${issuer}`);
 });

@@ -6,12 +6,13 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use form_urlencoded::{Serializer, byte_serialize};
 use http::{
-    HeaderMap, Method, Request, StatusCode,
+    HeaderMap, HeaderName, Method, Request, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use serde_json::Value;
 use tower_revoke::core::HttpClient;
 use tower_revoke_http::HttpsClient;
+use tower_revoke_testing::TestIssuer;
 
 /// Longer than any response of a working server takes.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
@@ -76,13 +77,70 @@ impl Issuer {
 
     /// Fetches a token with the client_credentials grant and these additional parameters.
     pub async fn token(&self, client: ClientId, parameters: &[(&str, &str)]) -> String {
-        let grant = [("grant_type", "client_credentials")];
-        let form = [&grant, parameters].concat();
-        let reply = post(self.endpoint("token_endpoint"), client, &form).await;
-        match reply.json["access_token"].as_str() {
-            Some(token) => token.to_owned(),
-            None => panic!("no token for {}: {reply:?}", client.id),
-        }
+        let form = [&[CLIENT_CREDENTIALS], parameters].concat();
+        let basic = [(AUTHORIZATION, client.basic())];
+        access_token(&self.grant(&basic, &form).await)
+    }
+
+    /// Fetches a token for a client that sends its secret in the form.
+    pub async fn form_token(&self, client: ClientId, parameters: &[(&str, &str)]) -> String {
+        let by = [
+            CLIENT_CREDENTIALS,
+            ("client_id", client.id),
+            ("client_secret", client.secret),
+        ];
+        access_token(&self.grant(&[], &[&by, parameters].concat()).await)
+    }
+
+    /// Fetches a token for a client that authenticates by an assertion (RFC 7523 §2.2).
+    pub async fn signed_token(&self, client: &TestIssuer, parameters: &[(&str, &str)]) -> String {
+        let assertion = client.token().subject(client.issuer());
+        let assertion = assertion
+            .audience(&self.name)
+            .expires_in(Duration::from_secs(60));
+        let assertion = assertion.sign();
+        let by = [
+            CLIENT_CREDENTIALS,
+            ("client_id", client.issuer()),
+            ("client_assertion_type", JWT_BEARER),
+            ("client_assertion", &assertion),
+        ];
+        access_token(&self.grant(&[], &[&by, parameters].concat()).await)
+    }
+
+    /// Fetches a token that is bound to a key (RFC 9449 §5).
+    pub async fn bound_token(
+        &self,
+        client: ClientId,
+        key: &TestIssuer,
+        parameters: &[(&str, &str)],
+    ) -> String {
+        let proof = key.token().header("typ", "dpop+jwt").without_header("kid");
+        let proof = proof
+            .header("jwk", key.jwks()["keys"][0].clone())
+            .claim("htm", "POST")
+            .claim("htu", self.endpoint("token_endpoint"));
+        let headers = [
+            (AUTHORIZATION, client.basic()),
+            (HeaderName::from_static("dpop"), proof.sign()),
+        ];
+        let form = [&[CLIENT_CREDENTIALS], parameters].concat();
+        let reply = self.grant(&headers, &form).await;
+        assert_eq!(reply.json["token_type"], "DPoP", "{reply:?}");
+        access_token(&reply)
+    }
+
+    /// Fetches an access and a refresh token with the grant that the form names.
+    pub async fn token_pair(&self, client: ClientId, form: &[(&str, &str)]) -> (String, String) {
+        let reply = self.grant(&[(AUTHORIZATION, client.basic())], form).await;
+        let refresh = reply.json["refresh_token"].as_str();
+        let refresh = refresh.unwrap_or_else(|| panic!("no refresh token: {reply:?}"));
+        (access_token(&reply), refresh.to_owned())
+    }
+
+    async fn grant(&self, headers: &[(HeaderName, String)], form: &[(&str, &str)]) -> Reply {
+        let url = self.endpoint("token_endpoint");
+        send(Method::POST, url, headers, Body::Form(form)).await
     }
 
     /// RFC 7662: introspects the token.
@@ -98,14 +156,26 @@ impl Issuer {
     }
 }
 
+const CLIENT_CREDENTIALS: (&str, &str) = ("grant_type", "client_credentials");
+
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+fn access_token(reply: &Reply) -> String {
+    match reply.json["access_token"].as_str() {
+        Some(token) => token.to_owned(),
+        None => panic!("no token: {reply:?}"),
+    }
+}
+
 async fn get(url: &str) -> Reply {
-    let reply = send(Method::GET, url, None, Body::None).await;
+    let reply = send(Method::GET, url, &[], Body::None).await;
     assert_eq!(reply.status, StatusCode::OK, "{url}: {reply:?}");
     reply
 }
 
 async fn post(url: &str, client: ClientId, form: &[(&str, &str)]) -> Reply {
-    send(Method::POST, url, Some(client.basic()), Body::Form(form)).await
+    let basic = [(AUTHORIZATION, client.basic())];
+    send(Method::POST, url, &basic, Body::Form(form)).await
 }
 
 /// The body of a request.
@@ -120,12 +190,12 @@ pub(super) enum Body<'a> {
 pub(super) async fn send(
     method: Method,
     url: &str,
-    authorization: Option<String>,
+    headers: &[(HeaderName, String)],
     body: Body<'_>,
 ) -> Reply {
     let mut request = Request::builder().method(method).uri(url);
-    if let Some(authorization) = authorization {
-        request = request.header(AUTHORIZATION, authorization);
+    for (name, value) in headers {
+        request = request.header(name, value);
     }
     let (kind, body) = match body {
         Body::None => (None, String::new()),

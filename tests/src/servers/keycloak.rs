@@ -3,9 +3,10 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header::AUTHORIZATION};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 
 use super::{
     ClientId, Issuer, Reply,
@@ -60,13 +61,15 @@ pub struct Keycloak {
     pub rs256: Issuer,
     /// The realm whose tokens are signed with ES256.
     pub es256: Issuer,
+    /// A client for the audience `api` that authenticates by assertions. Its name is its id.
+    pub signer: TestIssuer,
     url: String,
     _process: Process,
 }
 
 impl Keycloak {
     /// A client for the audience `api`, with the scope `OTT` if requested. Its secret must be
-    /// form-urlencoded (RFC 6749 §2.3.1).
+    /// form-urlencoded (RFC 6749 §2.3.1). It may ask for tokens of [`ANN`](Self::ANN).
     pub const SHOP: ClientId = ClientId {
         id: "shop",
         secret: "shop's secret: 100 % & more",
@@ -87,6 +90,13 @@ impl Keycloak {
         secret: "api's secret",
     };
 
+    /// The parameters for an access and a refresh token of a user.
+    pub const ANN: &'static [(&'static str, &'static str)] = &[
+        ("grant_type", "password"),
+        ("username", "ann"),
+        ("password", "ann's password"),
+    ];
+
     /// Starts it on a free port, with its data in memory.
     pub async fn start() -> Self {
         Self::start_with(FAST_START).await
@@ -100,7 +110,8 @@ impl Keycloak {
     async fn start_with(options: &[&str]) -> Self {
         let home = installed(&format!("keycloak-{}", VERSION.trim()));
         let data = TempDir::new().expect("a temp dir");
-        lay_out(&home, data.path());
+        let signer = TestIssuer::with("signer", TestAlgorithm::ES256);
+        lay_out(&home, data.path(), &signer);
         let folder = data.path().to_owned();
         let mut process = Process::start("Keycloak", "java", data, |command| {
             let property = |name: &str, path: &Path| format!("-D{name}={}", path.display());
@@ -127,6 +138,7 @@ impl Keycloak {
         Self {
             rs256: Issuer::discover(&format!("{url}/realms/rs256")).await,
             es256: Issuer::discover(&format!("{url}/realms/es256")).await,
+            signer,
             url,
             _process: process,
         }
@@ -166,16 +178,17 @@ impl Keycloak {
             ("password", ADMIN),
         ];
         // The token lives for a minute, so each call fetches one.
-        let login = send(Method::POST, &url, None, Body::Form(&login)).await;
+        let login = send(Method::POST, &url, &[], Body::Form(&login)).await;
         let token = login.json["access_token"].as_str().expect("a token");
         let url = format!("{}/admin/realms/rs256/components{rest}", self.url);
         let body = body.map_or(Body::None, Body::Json);
-        send(method, &url, Some(format!("Bearer {token}")), body).await
+        let bearer = [(AUTHORIZATION, format!("Bearer {token}"))];
+        send(method, &url, &bearer, body).await
     }
 }
 
 /// Creates a home folder for the server that links to the installed programs and has its own data.
-fn lay_out(installed: &Path, home: &Path) {
+fn lay_out(installed: &Path, home: &Path, signer: &TestIssuer) {
     for shared in ["conf", "lib", "providers", "themes"] {
         symlink(installed.join(shared), home.join(shared)).expect("a link in the temp dir");
     }
@@ -186,6 +199,15 @@ fn lay_out(installed: &Path, home: &Path) {
         let mut realm: Value = serde_json::from_str(REALM).expect("the realm is JSON");
         realm["realm"] = json!(name);
         realm["defaultSignatureAlgorithm"] = json!(algorithm);
+        let clients = realm["clients"].as_array_mut().expect("clients");
+        clients.push(json!({
+            "clientId": signer.issuer(),
+            "clientAuthenticatorType": "client-jwt",
+            "attributes": { "use.jwks.string": "true", "jwks.string": signer.jwks().to_string() },
+            "serviceAccountsEnabled": true,
+            "standardFlowEnabled": false,
+            "defaultClientScopes": ["basic", "for-api"],
+        }));
         let file = import.join(format!("{name}-realm.json"));
         fs::write(file, realm.to_string()).expect("a file in the temp dir");
     }

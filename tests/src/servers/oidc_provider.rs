@@ -2,8 +2,8 @@
 
 use std::{fs, os::unix::fs::symlink, time::Duration};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use tempfile::TempDir;
+use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 
 use super::{ClientId, Issuer, installed};
 use crate::process::Process;
@@ -20,13 +20,14 @@ const STARTS_WITHIN: Duration = Duration::from_secs(60);
 pub struct OidcProvider {
     /// Its only issuer.
     pub issuer: Issuer,
-    /// The private key of its client `signer`, for ES256.
-    pub signer_pem: Vec<u8>,
+    /// A client that authenticates by assertions. Its name is its id.
+    pub signer: TestIssuer,
     _process: Process,
 }
 
 impl OidcProvider {
-    /// A client. The secret must be form-urlencoded (RFC 6749 §2.3.1).
+    /// A client. The secret must be form-urlencoded (RFC 6749 §2.3.1). It may ask for tokens of
+    /// [`ANN`](Self::ANN).
     pub const SHOP: ClientId = ClientId {
         id: "shop",
         secret: "shop's secret: 100 % & more",
@@ -48,6 +49,10 @@ impl OidcProvider {
     /// The `resource` to request an opaque token.
     pub const OPAQUE: &'static str = "https://api.example.com/opaque";
 
+    /// The parameters for an opaque access token of a user, and a refresh token.
+    pub const ANN: &'static [(&'static str, &'static str)] =
+        &[("grant_type", "user"), ("username", "ann")];
+
     /// Starts it on a free port.
     pub async fn start() -> Self {
         let installed = installed("oidc-provider");
@@ -61,18 +66,18 @@ impl OidcProvider {
         let modules = data.path().join("node_modules");
         symlink(installed.join("node_modules"), modules).expect("a link in the temp dir");
 
+        let signer = TestIssuer::with("signer", TestAlgorithm::ES256);
         let mut process = Process::start("oidc-provider", "node", data, |command| {
-            command.arg("index.js");
+            command.arg("index.js").arg(signer.jwks().to_string());
         });
-        let (name, key) = process
+        let name = process
             .says("where it listens", STARTS_WITHIN, |line| {
-                let (name, key) = line.strip_prefix("listening on ")?.split_once(' ')?;
-                Some((name.to_owned(), BASE64_STANDARD.decode(key).ok()?))
+                line.strip_prefix("listening on ").map(str::to_owned)
             })
             .await;
         Self {
             issuer: Issuer::discover(&name).await,
-            signer_pem: key,
+            signer,
             _process: process,
         }
     }

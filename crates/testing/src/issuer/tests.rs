@@ -31,6 +31,23 @@ fn every_algorithm_signs_what_its_published_key_verifies() {
 }
 
 #[test]
+fn the_private_key_is_the_one_that_signs() {
+    let keys: [(_, fn(&[u8]) -> _); 3] = [
+        (
+            TestAlgorithm::RS256,
+            jsonwebtoken::EncodingKey::from_rsa_pem,
+        ),
+        (TestAlgorithm::ES384, jsonwebtoken::EncodingKey::from_ec_pem),
+        (TestAlgorithm::EdDSA, jsonwebtoken::EncodingKey::from_ed_pem),
+    ];
+    for (algorithm, read) in keys {
+        let issuer = TestIssuer::with("https://id.example.com", algorithm);
+        let key = read(issuer.private_pem().as_bytes()).unwrap();
+        assert_eq!(key.as_bytes(), issuer.current().private.as_bytes());
+    }
+}
+
+#[test]
 fn a_rotated_key_is_another_key() {
     let issuer = TestIssuer::with("https://id.example.com", TestAlgorithm::ES256);
     let old = (issuer.key_id(), issuer.public_der());

@@ -10,12 +10,14 @@ use tower_revoke::{
     core::{BearerToken, TokenId, TokenVerifier},
 };
 use tower_revoke_http::HttpsClient;
-use tower_revoke_oauth::{IntrospectionVerifier, RevocationClient};
+use tower_revoke_oauth::RevocationClient;
 use tower_revoke_testing::TestIssuer;
 use tower_revoke_tests::{
     Server, Wire,
     servers::{ClientId, Issuer, Keycloak},
 };
+
+use crate::clients::{self, Client};
 
 const SHOP: ClientId = Keycloak::SHOP;
 
@@ -30,7 +32,8 @@ async fn a_real_keycloak() {
         tokens_for_others_are_rejected(realm).await;
         what_is_revoked_there_is_inactive_there(realm).await;
         it_is_told_of_what_is_spent_here(realm).await;
-        it_is_asked_about_tokens(realm).await;
+        it_serves_our_clients(&keycloak, realm).await;
+        a_token_has_one_id_however_it_is_verified(realm).await;
     }
     tokens_of_another_realm_are_rejected(&keycloak).await;
     // Last, because it leaves other keys.
@@ -106,41 +109,40 @@ async fn it_is_told_of_what_is_spent_here(realm: &Issuer) {
     assert_eq!(kept.json["active"], true, "{kept:?}");
 }
 
-/// RFC 7662, by Basic and in the form. It says of a token that it is active only to its audience.
-async fn it_is_asked_about_tokens(realm: &Issuer) {
-    let verifier = |secret: &str| {
-        IntrospectionVerifier::discover(&realm.name)
-            .client_credentials(Keycloak::API.id, secret)
-            .audience("api")
-            .http_client(HttpsClient::new().expect("a client"))
-            .revocations(RevocationList::in_memory())
-            .max_staleness(Duration::ZERO)
-    };
-    let good = || verifier(Keycloak::API.secret);
-    for builder in [good(), good().credentials_in_form()] {
-        let tokens = builder.build().expect("a verifier");
-        let verify = async |token: &str| {
-            let token = BearerToken::new(token).expect("a token");
-            tokens.verify(&token).await
-        };
-        let token = realm.token(SHOP, ONE_TIME).await;
-        let caller = verify(&token).await.expect("an active token");
-        assert!(caller.has_scope("OTT"), "{:?}", caller.claims());
-        // As the services that verify it themselves know it.
-        let jwt_id = caller.token().claims().jwt_id().expect("a jti");
-        assert_eq!(caller.token_id(), TokenId::of_jwt(&realm.name, jwt_id));
-        realm.revoke(SHOP, &token).await;
+/// By Basic, in the form, and by a signed assertion. It tells only a token's audience that it is active.
+async fn it_serves_our_clients(keycloak: &Keycloak, realm: &Issuer) {
+    let signer = Client::Key(keycloak.signer.clone());
+    let basic = Client::Basic;
+    for (asks, owns, another) in [
+        (basic(Keycloak::API), basic(SHOP), signer.clone()),
+        (
+            Client::Form(Keycloak::API),
+            Client::Form(SHOP),
+            signer.clone(),
+        ),
+        (signer.clone(), signer.clone(), basic(SHOP)),
+    ] {
+        clients::tokens_are_introspected_and_revoked(realm, &asks, &owns, &[]).await;
+        clients::strangers_end_nothing(realm, &asks, &owns, &another, &[]).await;
+        let form = Keycloak::ANN;
+        clients::a_refresh_token_takes_its_access_tokens_along(realm, &asks, SHOP, form).await;
+        clients::a_bound_token_is_rejected(realm, &asks, SHOP, &[]).await;
         let of_another = realm.token(Keycloak::TILL, &[]).await;
-        for token in [&*token, &of_another, "garbage", "gar.ba.ge"] {
-            let rejection = verify(token).await.expect_err("not active");
-            assert_eq!(rejection.reason(), Reason::Inactive, "{token}");
-        }
+        let tokens = asks.verifier(realm, Some("api"));
+        assert_eq!(tokens.rejection(&of_another).await, Some(Reason::Inactive));
     }
-    let wrong = verifier("wrong").build().expect("a verifier");
-    let token = realm.token(SHOP, &[]).await;
+    clients::a_bound_jwt_is_rejected(realm, SHOP, &[]).await;
+}
+
+/// Its tokens are JWTs, which other services verify themselves.
+async fn a_token_has_one_id_however_it_is_verified(realm: &Issuer) {
+    let tokens = Client::Basic(Keycloak::API).verifier(realm, Some("api"));
+    let token = realm.token(SHOP, ONE_TIME).await;
     let token = BearerToken::new(&token).expect("a token");
-    let rejection = wrong.verify(&token).await.expect_err("no answer");
-    assert_eq!(rejection.reason(), Reason::Unavailable);
+    let caller = tokens.0.verify(&token).await.expect("an active token");
+    assert!(caller.has_scope("OTT"), "{:?}", caller.claims());
+    let jwt_id = caller.token().claims().jwt_id().expect("a jti");
+    assert_eq!(caller.token_id(), TokenId::of_jwt(&realm.name, jwt_id));
 }
 
 async fn tokens_of_another_realm_are_rejected(keycloak: &Keycloak) {

@@ -1,22 +1,23 @@
 //! Tests the stack with tokens of a real oidc-provider, an independent implementation of RFC 9068,
 //! 7662 and 7009.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{Router, routing::get};
 use http::StatusCode;
 use tower_revoke::{
     Condition, JwtVerifier, Reason, RequireBearerLayer, RevocationList, UseLimitLayer,
-    core::{
-        BearerToken, KeyDigest, RemoteRevocation, TokenCopy, TokenHash, TokenId, TokenVerifier,
-    },
+    core::{BearerToken, TokenVerifier},
 };
 use tower_revoke_http::HttpsClient;
-use tower_revoke_oauth::{IntrospectionVerifier, RevocationClient, SigningAlgorithm, SigningKey};
+use tower_revoke_oauth::RevocationClient;
+use tower_revoke_testing::TestIssuer;
 use tower_revoke_tests::{
     Server, Wire,
     servers::{ClientId, Issuer, OidcProvider},
 };
+
+use crate::clients::{self, Client, send, signing_key};
 
 const DRAINS_WITHIN: Duration = Duration::from_secs(30);
 
@@ -31,8 +32,9 @@ async fn a_real_oidc_provider() {
     opaque_tokens_are_revoked_there_and_are_no_jwts_here(issuer).await;
     its_rejection_to_revoke_a_jwt_is_final(issuer).await;
     opaque_tokens_are_revoked_through_the_client(issuer).await;
-    opaque_tokens_are_introspected_by_each_method(&provider).await;
-    an_assertion_of_another_key_is_rejected(&provider).await;
+    it_serves_our_clients(&provider).await;
+    scopes_are_checked_by_the_layer(issuer).await;
+    a_key_is_replaced(&provider).await;
 }
 
 /// RFC 9068: `typ` is `at+jwt`, and all required claims are present.
@@ -117,7 +119,7 @@ async fn opaque_tokens_are_revoked_through_the_client(issuer: &Issuer) {
         .await;
     let before = issuer.introspect(SHOP, &token).await;
     assert_eq!(before.json["active"], true, "{before:?}");
-    revoke(&server, issuer, &token);
+    send(&server, issuer, &token);
     let told = server.shutdown(DRAINS_WITHIN).await;
     assert!(told.is_complete(), "{told:?}");
     assert_eq!(server.stats().delivered, 1, "{:?}", server.stats());
@@ -125,95 +127,64 @@ async fn opaque_tokens_are_revoked_through_the_client(issuer: &Issuer) {
     assert_eq!(after.json["active"], false, "{after:?}");
 }
 
-/// RFC 7662, by Basic, in the form, and by a signed assertion (RFC 7523).
-async fn opaque_tokens_are_introspected_by_each_method(provider: &OidcProvider) {
+/// By Basic, in the form, and by a signed assertion.
+async fn it_serves_our_clients(provider: &OidcProvider) {
     let issuer = &provider.issuer;
-    let verifier = || {
-        IntrospectionVerifier::discover(&issuer.name)
-            .audience("api")
-            .http_client(HttpsClient::new().expect("a client"))
-            .revocations(RevocationList::in_memory())
-            .max_staleness(Duration::ZERO)
-    };
-    let post = OidcProvider::POSTER;
-    let key = SigningKey::from_pem(SigningAlgorithm::ES256, &provider.signer_pem);
-    for builder in [
-        verifier().client_credentials(SHOP.id, SHOP.secret),
-        verifier()
-            .client_credentials(post.id, post.secret)
-            .credentials_in_form(),
-        verifier().private_key_jwt("signer", key.expect("a key")),
-    ] {
-        let tokens = builder.build().expect("a verifier");
-        tokens.ready().await.expect("an endpoint");
-        let parameters = [("resource", OidcProvider::OPAQUE), ("scope", "read")];
-        let token = issuer.token(SHOP, &parameters).await;
-        let presented = BearerToken::new(&token).expect("a token");
-        let caller = tokens.verify(&presented).await.expect("an active token");
-        assert!(caller.has_scope("read"), "{:?}", caller.claims());
-        assert_eq!(caller.issuer(), Some(&*issuer.name));
-        assert_eq!(caller.token().claims().client(), Some(SHOP.id));
-        let layer = RequireBearerLayer::new(tokens.clone()).scope("OTT");
-        let router = Router::new().route("/", get(async || "hello")).layer(layer);
-        let strict = Server::start(router).await;
-        let verdict = strict.verdict(Wire::Http1, "/", &token).await;
-        assert_eq!(verdict, "403 insufficient_scope");
-        issuer.revoke(SHOP, &token).await;
-        let rejected = async |token: &str| {
-            let presented = BearerToken::new(token).expect("a token");
-            tokens
-                .verify(&presented)
-                .await
-                .expect_err("rejected")
-                .reason()
-        };
-        assert_eq!(rejected(&token).await, Reason::Inactive);
-        assert_eq!(rejected("garbage").await, Reason::Inactive);
+    let signer = Client::Key(provider.signer.clone());
+    let basic = Client::Basic(SHOP);
+    let form = Client::Form(OidcProvider::POSTER);
+    let opaque = [("resource", OidcProvider::OPAQUE)];
+    for (client, another) in [(&basic, &form), (&form, &signer), (&signer, &basic)] {
+        clients::tokens_are_introspected_and_revoked(issuer, client, client, &opaque).await;
+        clients::strangers_end_nothing(issuer, client, client, another, &opaque).await;
+        let ann = OidcProvider::ANN;
+        clients::a_refresh_token_takes_its_access_tokens_along(issuer, client, SHOP, ann).await;
+        clients::a_bound_token_is_rejected(issuer, client, SHOP, &opaque).await;
         // It answers 400 to a question about a JWT, which says nothing about the token.
-        let jwt = issuer
-            .token(SHOP, &[("resource", OidcProvider::RS256)])
-            .await;
-        assert_eq!(rejected(&jwt).await, Reason::Unavailable);
+        let jwt = [("resource", OidcProvider::RS256)];
+        let jwt = issuer.token(SHOP, &jwt).await;
+        let tokens = client.verifier(issuer, Some("api"));
+        assert_eq!(tokens.rejection(&jwt).await, Some(Reason::Unavailable));
+    }
+    for resource in [OidcProvider::RS256, OidcProvider::ES256] {
+        clients::a_bound_jwt_is_rejected(issuer, SHOP, &[("resource", resource)]).await;
     }
 }
 
-async fn an_assertion_of_another_key_is_rejected(provider: &OidcProvider) {
-    let issuer = &provider.issuer;
-    let key = rcgen::KeyPair::generate().expect("a key").serialize_pem();
-    let key = SigningKey::from_pem(SigningAlgorithm::ES256, key.as_bytes()).expect("a key");
-    let http = || HttpsClient::new().expect("a client");
-    let tokens = IntrospectionVerifier::discover(&issuer.name)
-        .private_key_jwt("signer", key.clone())
-        .audience("api")
-        .http_client(http())
-        .without_revocations();
-    let tokens = tokens.build().expect("a verifier");
-    let token = issuer
-        .token(SHOP, &[("resource", OidcProvider::OPAQUE)])
-        .await;
+async fn scopes_are_checked_by_the_layer(issuer: &Issuer) {
+    let tokens = Client::Basic(SHOP).verifier(issuer, Some("api")).0;
+    tokens.ready().await.expect("an endpoint");
+    let parameters = [("resource", OidcProvider::OPAQUE), ("scope", "read")];
+    let token = issuer.token(SHOP, &parameters).await;
     let presented = BearerToken::new(&token).expect("a token");
-    let rejection = tokens.verify(&presented).await.expect_err("rejected");
-    assert_eq!(rejection.reason(), Reason::Unavailable);
-
-    // The token of another client: with a good assertion the answer is final, with a bad one it isn't.
-    let server = RevocationClient::discover(&issuer.name).private_key_jwt("signer", key);
-    let server = server.http_client(http()).build().expect("a client");
-    revoke(&server, issuer, &token);
-    let told = server.shutdown(Duration::from_secs(2)).await;
-    assert_eq!((told.queued, server.stats().needs_operator), (1, true));
-    let good = SigningKey::from_pem(SigningAlgorithm::ES256, &provider.signer_pem);
-    let set = server.set_private_key_jwt("signer", good.expect("a key"));
-    set.expect("credentials");
-    let told = server.shutdown(DRAINS_WITHIN).await;
-    assert_eq!((told.queued, told.rejected), (0, 1), "{told:?}");
+    let caller = tokens.verify(&presented).await.expect("an active token");
+    assert!(caller.has_scope("read"), "{:?}", caller.claims());
+    assert_eq!(caller.issuer(), Some(&*issuer.name));
+    assert_eq!(caller.token().claims().client(), Some(SHOP.id));
+    let layer = RequireBearerLayer::new(tokens).scope("OTT");
+    let router = Router::new().route("/", get(async || "hello")).layer(layer);
+    let strict = Server::start(router).await;
+    let verdict = strict.verdict(Wire::Http1, "/", &token).await;
+    assert_eq!(verdict, "403 insufficient_scope");
 }
 
-fn revoke(server: &RevocationClient, issuer: &Issuer, token: &str) {
-    let id = TokenId::of_opaque(&issuer.name, &TokenHash::of(token.as_bytes()));
-    let remote = Arc::<dyn RemoteRevocation>::from(server.clone());
-    let place = remote.reserve(id, KeyDigest::of_token(id));
-    let presented = BearerToken::new(token).expect("a token");
-    place.expect("a place").send(TokenCopy::from(&presented));
+/// The token is kept while an operator replaces the key.
+async fn a_key_is_replaced(provider: &OidcProvider) {
+    let issuer = &provider.issuer;
+    let key = TestIssuer::with("signer", provider.signer.algorithm());
+    let server = RevocationClient::discover(&issuer.name)
+        .private_key_jwt("signer", signing_key(&key))
+        .http_client(HttpsClient::new().expect("a client"));
+    let server = server.build().expect("a client");
+    let opaque = [("resource", OidcProvider::OPAQUE)];
+    let token = issuer.signed_token(&provider.signer, &opaque).await;
+    send(&server, issuer, &token);
+    let told = server.shutdown(Duration::from_secs(2)).await;
+    assert_eq!((told.queued, server.stats().needs_operator), (1, true));
+    let set = server.set_private_key_jwt("signer", signing_key(&provider.signer));
+    set.expect("credentials");
+    let told = server.shutdown(DRAINS_WITHIN).await;
+    assert_eq!((told.queued, told.delivered), (0, 1), "{told:?}");
 }
 
 fn server_of(issuer: &Issuer) -> RevocationClient {
