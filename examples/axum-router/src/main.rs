@@ -36,7 +36,7 @@ async fn main() -> Result<ExitCode, BoxError> {
 
     let store = MemoryStore::new();
     let list = RevocationList::new(store.clone());
-    let tickets = Tickets::new(store, list.clone())?;
+    let tickets = Tickets::new("events", store, list.clone())?;
     let tokens = JwtVerifier::discover(issuer.url())
         .audience("orders")
         .revocations(list.clone())

@@ -47,7 +47,7 @@ impl Inside {
             .revocations(list.clone())
             .build()
             .expect("a verifier");
-        let tickets = Tickets::new(memory, list.clone()).expect("tickets");
+        let tickets = Tickets::new("events", memory, list.clone()).expect("tickets");
         let app = App::new(tokens, list, tickets, export.clone());
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let at = socket.local_addr().expect("a bound socket");

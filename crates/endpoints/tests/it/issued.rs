@@ -170,7 +170,7 @@ async fn rfc7662_2_2_issued_tokens_are_introspected_by_their_client() {
 #[tokio::test]
 async fn rfc7662_2_2_a_ticket_is_not_active() {
     let world = World::new();
-    let tickets = Tickets::new(MemoryStore::new(), world.list.clone()).expect("tickets");
+    let tickets = Tickets::new("events", MemoryStore::new(), world.list.clone()).expect("tickets");
     let access = world.access("shop", "g1").await;
     let presented = BearerToken::new(access.as_str()).expect("a token");
     let caller = world.verifier.verify(&presented).await.expect("a caller");

@@ -68,7 +68,8 @@ impl IssueTicket {
             now,
             end,
         );
-        let row = row.map_err(IssueError::Claims)?;
+        let mut row = row.map_err(IssueError::Claims)?;
+        row.audience = vec![tickets.audience.clone()];
         tickets
             .store
             .insert(&row)

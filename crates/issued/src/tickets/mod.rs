@@ -28,7 +28,7 @@ use crate::tokens::is_prefix;
 ///
 /// # fn app(tokens: impl TokenVerifier, store: MemoryStore) -> Result<Router, TicketsError> {
 /// let list = RevocationList::new(store.clone()); // which `tokens` are checked against, too
-/// let tickets = Tickets::new(store, list)?;
+/// let tickets = Tickets::new("events", store, list)?;
 ///
 /// let by_ticket = RequireBearerLayer::new(tickets.verifier()).query().scope("events");
 /// let app = Router::new()
@@ -66,6 +66,9 @@ use crate::tokens::is_prefix;
 /// * **It ends with its parent.** Whatever revokes the parent, by token or by any rule, ends its
 ///   tickets, and what they have opened, if that ends with its token. The end of the ticket itself
 ///   ends nothing.
+/// * **It is for one service**, the audience of `Tickets`: others that share the store reject it,
+///   whatever their prefix. Nodes of one service have the same audience, and so have services that
+///   accept each other's tickets.
 /// * **It is nothing else.** A layer that accepts tickets accepts no tokens, unless both are in a
 ///   `VerifierSet`. No ticket is issued to a caller that came with one.
 ///
@@ -73,9 +76,6 @@ use crate::tokens::is_prefix;
 /// * A ticket that is stolen before it is used, such as by a script in the page.
 /// * A request that fails after its ticket was taken: the client needs another ticket.
 /// * The number of tickets that a caller may have: put a rate limit on the route that issues them.
-/// * Another service whose `Tickets` have the same store and prefix: each accepts the tickets of the
-///   other, with the scopes that the other gave. Give each a [prefix](TicketsBuilder::prefix) of its
-///   own.
 ///
 /// Clones share the settings.
 #[derive(Clone)]
@@ -84,6 +84,7 @@ pub struct Tickets(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) store: Arc<dyn IssuedTokenStore>,
     pub(crate) list: Arc<dyn Revocations>,
+    pub(crate) audience: String,
     pub(crate) prefix: String,
     pub(crate) redeem_timeout: Duration,
 }
@@ -99,7 +100,7 @@ pub(crate) struct Inner {
 ///
 /// let store = MemoryStore::new();
 /// let list = RevocationList::new(store.clone());
-/// let tickets = Tickets::builder(store, list)
+/// let tickets = Tickets::builder("events", store, list)
 ///     .prefix("acme_tkt_")
 ///     .redeem_timeout(Duration::from_secs(10))
 ///     .build()?;
@@ -109,6 +110,7 @@ pub(crate) struct Inner {
 pub struct TicketsBuilder {
     store: Option<Arc<dyn IssuedTokenStore>>,
     list: Arc<dyn Revocations>,
+    audience: String,
     prefix: String,
     redeem_timeout: Duration,
 }
@@ -120,6 +122,9 @@ pub enum TicketsError {
     /// The store keeps no issued tokens.
     #[error("the store keeps no issued tokens")]
     Unsupported,
+    /// The audience is empty.
+    #[error("the audience is empty; it must name the service that accepts the tickets")]
+    MissingAudience,
     /// The prefix is too long, or has characters that no bearer token may have.
     #[error(
         "the prefix {0:?} is not usable; it may have at most 32 letters, digits, `-`, `.`, `_` and `~`"
@@ -134,23 +139,29 @@ const REDEEM_TIMEOUT: Duration = Duration::from_secs(30);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Tickets {
-    /// Keeps tickets in this store, which must keep issued tokens. `list` must be a list over it, and
-    /// the one that the callers' tokens are checked against.
+    /// Keeps the tickets of a service, named `audience`, in this store, which must keep issued tokens.
+    /// `list` must be a list over it, and the one that the callers' tokens are checked against.
     ///
     /// # Errors
-    /// [`TicketsError::Unsupported`].
+    /// [`TicketsError::Unsupported`] and [`TicketsError::MissingAudience`].
     pub fn new(
+        audience: impl Into<String>,
         store: impl Store,
         list: impl Into<Arc<dyn Revocations>>,
     ) -> Result<Self, TicketsError> {
-        Self::builder(store, list).build()
+        Self::builder(audience, store, list).build()
     }
 
     /// Configures tickets in this store, as [`new`](Self::new).
-    pub fn builder(store: impl Store, list: impl Into<Arc<dyn Revocations>>) -> TicketsBuilder {
+    pub fn builder(
+        audience: impl Into<String>,
+        store: impl Store,
+        list: impl Into<Arc<dyn Revocations>>,
+    ) -> TicketsBuilder {
         TicketsBuilder {
             store: issued_tokens_of(store),
             list: list.into(),
+            audience: audience.into(),
             prefix: "tkt_".to_owned(),
             redeem_timeout: REDEEM_TIMEOUT,
         }
@@ -184,7 +195,7 @@ impl Tickets {
 impl TicketsBuilder {
     /// Sets what every ticket begins with, so that secret scanners can find it. Defaults to `tkt_`.
     ///
-    /// Tickets with another prefix are rejected. Services that share a store need different ones.
+    /// Tickets with another prefix are rejected.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
@@ -205,6 +216,9 @@ impl TicketsBuilder {
     /// # Errors
     /// [`TicketsError`] if one can't work.
     pub fn build(self) -> Result<Tickets, TicketsError> {
+        if self.audience.is_empty() {
+            return Err(TicketsError::MissingAudience);
+        }
         if !is_prefix(&self.prefix) {
             return Err(TicketsError::Prefix(self.prefix));
         }
@@ -214,6 +228,7 @@ impl TicketsBuilder {
         Ok(Tickets(Arc::new(Inner {
             store: self.store.ok_or(TicketsError::Unsupported)?,
             list: self.list,
+            audience: self.audience,
             prefix: self.prefix,
             redeem_timeout: self.redeem_timeout,
         })))
@@ -223,6 +238,7 @@ impl TicketsBuilder {
 impl fmt::Debug for Tickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tickets")
+            .field("audience", &self.0.audience)
             .field("prefix", &self.0.prefix)
             .field("redeem_timeout", &self.0.redeem_timeout)
             .finish_non_exhaustive()
@@ -232,6 +248,7 @@ impl fmt::Debug for Tickets {
 impl fmt::Debug for TicketsBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TicketsBuilder")
+            .field("audience", &self.audience)
             .field("prefix", &self.prefix)
             .field("redeem_timeout", &self.redeem_timeout)
             .finish_non_exhaustive()

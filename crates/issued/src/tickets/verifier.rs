@@ -12,8 +12,8 @@ use crate::tokens::has_form;
 
 /// Verifies tickets, for a `RequireBearerLayer`. Made by [`Tickets::verifier`].
 ///
-/// What is checked, in order: the form of the ticket; that it was issued, and can still be used; that
-/// the caller's token has not expired; and the revocation list, for the caller's token. Nothing is
+/// What is checked, in order: the form of the ticket; that it was issued, for this service, and can
+/// still be used; that the caller's token has not expired; and the revocation list, for the caller's token. Nothing is
 /// cached. The use is taken by the layer, after its other checks.
 #[derive(Clone, Debug)]
 pub struct TicketVerifier(pub(super) Tickets);
@@ -30,6 +30,9 @@ impl TokenVerifier for TicketVerifier {
             .await?;
         let row = row.ok_or(Reason::UnknownToken)?;
         let token = row::verified(&row).ok_or(Reason::WrongType)??;
+        if !row.audience.contains(&tickets.audience) {
+            return Err(Rejection::new(Reason::WrongAudience).token(token.id()));
+        }
         let now = tickets.list.clock().now();
         if has_ended(row.expires_at, now) || has_ended(token.usable_until(), now) {
             return Err(Rejection::new(Reason::Expired).token(token.id()));

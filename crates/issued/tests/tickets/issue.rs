@@ -115,7 +115,10 @@ async fn a_ticket_that_is_not_stored_is_not_issued() {
 #[test]
 fn what_can_t_work_is_not_built() {
     let list = RevocationList::in_memory();
-    let builder = || Tickets::builder(MemoryStore::new(), list.clone());
+    let of = |audience| Tickets::builder(audience, MemoryStore::new(), list.clone());
+    let error = of("").build().unwrap_err();
+    assert!(matches!(error, TicketsError::MissingAudience), "{error}");
+    let builder = || of("events");
     for prefix in ["ticket ", "ä", "a/b", "a+b", &"x".repeat(33)] {
         let error = builder().prefix(prefix).build().unwrap_err();
         assert!(

@@ -4,6 +4,7 @@ use tower_revoke_bearer::RequireBearerLayer;
 use tower_revoke_core::{
     BearerToken, IssuedToken, Reason, Store, TokenHash, TokenKind, TokenVerifier, VerifierSet,
 };
+use tower_revoke_issued::Tickets;
 use tower_revoke_testing::{Behavior, ScriptedStore, StoreOp};
 
 use crate::support::{ISSUER, NOW, World, secs};
@@ -141,6 +142,25 @@ async fn what_is_not_a_ticket_is_rejected() {
     assert_eq!(node.present(&unknown).await.err(), Some(Reason::WrongType));
     script.set_all(Behavior::Fails);
     assert_eq!(node.present(ticket).await.err(), Some(Reason::Unavailable));
+}
+
+/// Whatever it may do there was for the service that issued it to say.
+#[tokio::test]
+async fn another_service_over_the_same_store_rejects_a_ticket() {
+    let world = World::new();
+    let node = world.node();
+    let of = |audience| Tickets::new(audience, world.store.clone(), node.list.clone());
+    let ticket = node.ticket(world.token()).await;
+    let admin = of("admin").expect("tickets");
+    let layer = RequireBearerLayer::new(admin.verifier()).query();
+    let rejected = node.present_to(layer, ticket.as_str()).await.err();
+    assert_eq!(rejected, Some(Reason::WrongAudience));
+    assert_eq!(node.served(), 0);
+    // Another program of the same service.
+    let same = of("events").expect("tickets");
+    let layer = RequireBearerLayer::new(same.verifier()).query();
+    let accepted = node.present_to(layer, ticket.as_str()).await;
+    assert_eq!(accepted.expect("its use").subject(), Some("ann"));
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ impl World {
             .clock(self.clock.clone())
             .revocations(list.clone());
         Node {
-            tickets: Tickets::new(of_tickets, list.clone()).expect("tickets"),
+            tickets: Tickets::new("events", of_tickets, list.clone()).expect("tickets"),
             tokens: tokens(verifier).build().expect("a verifier"),
             list,
             served: Arc::default(),
