@@ -19,13 +19,14 @@ pub(crate) struct Notice {
 }
 
 impl Notice {
-    /// `None` without servers. Boxed, since most calls have none.
+    /// `None` without servers, and if what was presented is not the token but stands for it. Boxed,
+    /// since most calls have none.
     pub(crate) fn reserve<B>(
         servers: &Servers,
         request: &Request<B>,
         token: &VerifiedToken,
     ) -> Result<Option<Box<Self>>, Rejection> {
-        if servers.is_empty() {
+        if servers.is_empty() || token.is_single_use() {
             return Ok(None);
         }
         let presented = BearerContext::of(request.extensions())

@@ -130,6 +130,9 @@ macro_rules! shared_setters {
 
             /// Revokes the token at an authorization server too, when it is revoked or its last use
             /// is spent here.
+            ///
+            /// The server is not told of a call with a ticket: it doesn't know the ticket, and the token
+            /// that the ticket stands for was not presented. That token ends here alone.
             #[doc(alias = "rfc7009")]
             pub fn also_at(
                 mut self,

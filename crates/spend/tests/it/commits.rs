@@ -413,6 +413,29 @@ async fn the_authorization_server_is_told_once_the_token_has_ended_here() {
     }
 }
 
+/// Nobody but this service knows what a ticket is.
+#[tokio::test(start_paused = true)]
+async fn a_ticket_is_not_sent_to_the_authorization_server() {
+    let server = Arc::new(Server::default());
+    let told = || server.clone() as Arc<dyn RemoteRevocation>;
+    for layer in [
+        Either::Right(RevokeAfterResponseLayer::new().also_at(told())),
+        Either::Left(UseLimitLayer::single().also_at(told())),
+    ] {
+        let mut caller = Caller::new();
+        let token = Arc::into_inner(caller.token).expect("the only handle");
+        let ticket = TokenId::from_bytes([7; 16]);
+        let until = UnixTime::from_secs(4_000_000_000);
+        caller.token = Arc::new(token.with_single_use(ticket, until));
+        let mut service = layer.layer(service_fn(hello));
+        let response = service.call(caller.request()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.into_body().collect().await.unwrap();
+        assert_eq!(caller.known_status().await, TokenStatus::Spent);
+        assert!(server.told().is_empty());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_to_the_authorization_server_is_a_503_before_the_call() {
     let caller = Caller::new();
