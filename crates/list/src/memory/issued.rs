@@ -10,7 +10,7 @@ use tower_revoke_core::{
     TokenHash, UnixTime,
 };
 
-use super::{MemoryStore, locked};
+use super::{MemoryStore, ledger::Entries, locked};
 
 /// The tokens that a purge deletes before others get a turn.
 const PURGED_AT_ONCE: usize = 1_000;
@@ -54,10 +54,9 @@ impl MemoryStore {
             return Err(StoreError::AlreadyIssued);
         };
         let mut ledger = self.ledger();
-        if ledger.is_full() {
-            return Err(ledger.reject());
-        }
-        ledger.weigh(0, 1);
+        let (none, one) = (issued_tokens(0), issued_tokens(1));
+        ledger.check_room(none, one)?;
+        ledger.weigh(none, one);
         drop(ledger);
         place.insert(token.clone());
         for holder in token.holders() {
@@ -73,7 +72,8 @@ impl MemoryStore {
         let mut deleted = 0;
         loop {
             let at_once = locked(&self.0.issued).purge(before);
-            self.ledger().weigh(at_once as u64, 0);
+            let (had, has) = (issued_tokens(at_once as u64), issued_tokens(0));
+            self.ledger().weigh(had, has);
             deleted += at_once as u64;
             if at_once < PURGED_AT_ONCE {
                 return deleted;
@@ -104,6 +104,13 @@ impl MemoryStore {
         let next = tokens.last().filter(|_| has_more);
         let next = next.map(|token| Cursor::new(*token.hash.as_bytes()));
         Ok(IssuedTokenPage { tokens, next })
+    }
+}
+
+fn issued_tokens(count: u64) -> Entries {
+    Entries {
+        issued_tokens: count,
+        ..Entries::default()
     }
 }
 

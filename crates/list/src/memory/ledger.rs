@@ -7,7 +7,39 @@ use std::{
 
 use tower_revoke_core::{Change, Changes, Clock, Cursor, StoreError, internal::LogLimit};
 
-/// The feed and the number of entries.
+/// How many entries there are of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Entries {
+    /// Revocations and rules.
+    pub(super) revocations: u64,
+    /// Taken uses.
+    pub(super) uses: u64,
+    pub(super) issued_tokens: u64,
+}
+
+impl Entries {
+    fn kinds(self) -> [u64; 3] {
+        [self.revocations, self.uses, self.issued_tokens]
+    }
+
+    pub(super) fn sum(self) -> u64 {
+        self.kinds().into_iter().sum()
+    }
+
+    pub(super) fn add(&mut self, added: Self) {
+        self.revocations += added.revocations;
+        self.uses += added.uses;
+        self.issued_tokens += added.issued_tokens;
+    }
+
+    fn remove(&mut self, removed: Self) {
+        self.revocations = self.revocations.saturating_sub(removed.revocations);
+        self.uses = self.uses.saturating_sub(removed.uses);
+        self.issued_tokens = self.issued_tokens.saturating_sub(removed.issued_tokens);
+    }
+}
+
+/// The feed and the numbers of entries.
 ///
 /// It is written under the lock of the key's shard, so that the changes of one key are published in
 /// the order in which they were made.
@@ -21,7 +53,8 @@ pub(super) struct Ledger {
     /// they remain valid when old changes are trimmed.
     first: u64,
     pub(super) feed_capacity: usize,
-    pub(super) entries: u64,
+    pub(super) entries: Entries,
+    /// The largest number of each kind.
     pub(super) capacity: u64,
     full: LogLimit,
     clock: Clock,
@@ -34,32 +67,45 @@ impl Ledger {
             changes: VecDeque::new(),
             first: 0,
             feed_capacity,
-            entries: 0,
+            entries: Entries::default(),
             capacity: u64::MAX,
             full: LogLimit::default(),
             clock: Clock::system(),
         }
     }
 
+    /// Returns whether there is no room for another entry of some kind.
     pub(super) fn is_full(&self) -> bool {
-        self.entries >= self.capacity
+        let mut kinds = self.entries.kinds().into_iter();
+        kinds.any(|count| count >= self.capacity)
     }
 
-    /// Returns the error of a full store. Logs it at most once a minute.
-    pub(super) fn reject(&self) -> StoreError {
+    /// Checks that there is room for what a change adds.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] with the number of entries of the kind that has no room. Logged at most once
+    /// a minute.
+    pub(super) fn check_room(&self, before: Entries, after: Entries) -> Result<(), StoreError> {
+        let kinds = before.kinds().into_iter().zip(after.kinds());
+        let mut kinds = kinds.zip(self.entries.kinds());
+        let full = kinds.find(|((before, after), count)| after > before && *count >= self.capacity);
+        let Some((_, entries)) = full else {
+            return Ok(());
+        };
         if let Some(count) = self.full.count(self.clock.uptime(), 1) {
             tracing::error!(
-                entries = self.entries,
+                entries,
                 count,
-                "the memory store is full: new revocations, uses and issued tokens are rejected"
+                "the memory store is full: new revocations, uses or issued tokens are rejected"
             );
         }
-        StoreError::Full(self.entries)
+        Err(StoreError::Full(entries))
     }
 
-    /// Updates the number of entries by the change of one record's weight.
-    pub(super) fn weigh(&mut self, before: u64, after: u64) {
-        self.entries = (self.entries + after).saturating_sub(before);
+    /// Updates the numbers of entries by the change of one record's.
+    pub(super) fn weigh(&mut self, before: Entries, after: Entries) {
+        self.entries.add(after);
+        self.entries.remove(before);
     }
 
     /// Publishes a change.

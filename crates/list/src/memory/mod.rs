@@ -16,7 +16,11 @@ use tower_revoke_core::{
     UnixTime, Use, UseOutcome, internal::merge::check_use,
 };
 
-use self::{issued::IssuedTokens, ledger::Ledger, record::Record};
+use self::{
+    issued::IssuedTokens,
+    ledger::{Entries, Ledger},
+    record::Record,
+};
 use crate::sync::{Mutex, MutexGuard, SHARDS};
 
 /// The default capacity of the feed, which takes at most about 5 MB.
@@ -69,10 +73,12 @@ impl MemoryStore {
         }))
     }
 
-    /// Sets how many revocations, rules, taken uses and issued tokens the store may hold. Unlimited by default.
+    /// Sets how many revocations and rules the store may hold, and as many taken uses, and issued tokens
+    /// and tickets. Unlimited by default.
     ///
-    /// A full store logs an error and rejects new entries with [`StoreError::Full`]. It still
-    /// prolongs those that it holds. The setting applies to all clones.
+    /// Each of the three has its own room, so that no number of tickets or uses keeps a token from being
+    /// revoked. Where it is full the store logs an error and rejects new entries with
+    /// [`StoreError::Full`]. It still prolongs those that it holds. The setting applies to all clones.
     #[must_use]
     pub fn capacity(self, entries: u64) -> Self {
         self.ledger().capacity = entries;
@@ -91,7 +97,7 @@ impl MemoryStore {
 
     /// Returns how many revocations, rules, taken uses and issued tokens the store holds.
     pub fn len(&self) -> u64 {
-        self.ledger().entries
+        self.ledger().entries.sum()
     }
 
     /// Returns whether the store is empty.
@@ -125,10 +131,10 @@ impl MemoryStore {
         let undo = ledger.is_full().then(|| record.clone());
         let mut done = act(record);
         if let Some(undo) = undo
-            && record.weight() > weight
+            && let Err(full) = ledger.check_room(weight, record.weight())
         {
             *record = undo;
-            done = Err(ledger.reject());
+            done = Err(full);
         }
         if let Ok((_, Some(change))) = &done {
             ledger.write(*change);
@@ -250,18 +256,18 @@ impl ChangeFeed for MemoryStore {
 impl MemoryStore {
     fn purge_shard(&self, shard: &mut Shard, before: UnixTime) -> u64 {
         shard.purged_before = shard.purged_before.max(Some(before));
-        let (mut had, mut has) = (0, 0);
+        let (mut had, mut has) = (Entries::default(), Entries::default());
         shard.records.retain(|_, record| {
-            had += record.weight();
+            had.add(record.weight());
             record.purge(before);
-            has += record.weight();
+            has.add(record.weight());
             !record.is_empty()
         });
         if shard.records.len() < shard.records.capacity() / 4 {
             shard.records.shrink_to(2 * shard.records.len());
         }
         self.ledger().weigh(had, has);
-        had - has
+        had.sum() - has.sum()
     }
 }
 

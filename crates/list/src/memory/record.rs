@@ -9,6 +9,8 @@ use tower_revoke_core::{
     retention,
 };
 
+use super::ledger::Entries;
+
 /// A revocation or a rule, its last lift, and the uses that were taken.
 ///
 /// A record belongs to a token or to a rule, since the digests of the two never collide.
@@ -75,11 +77,13 @@ impl Record {
         self.state.lifted.clone().map(Into::into)
     }
 
-    /// Returns the number of entries it counts as: one for a revocation or rule, and one for each
-    /// taken use.
-    pub(super) fn weight(&self) -> u64 {
-        let uses = self.uses.as_ref().map_or(0, |uses| uses.weight());
-        u64::from(self.state.revoked.is_some()) + uses
+    /// Returns the entries it counts as: one for a revocation or rule, and one for each taken use.
+    pub(super) fn weight(&self) -> Entries {
+        Entries {
+            revocations: u64::from(self.state.revoked.is_some()),
+            uses: self.uses.as_ref().map_or(0, |uses| uses.weight()),
+            issued_tokens: 0,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -217,6 +217,7 @@ async fn a_full_store_rejects_the_call_and_keeps_what_it_has() {
     list.revoke(end_of(&first)).await.unwrap();
     let rejected = list.revoke(end_of(&second)).await;
     assert!(matches!(rejected, Err(StoreError::Full(1))));
+    list.take_use(new_use(&token("3"), 1, 1)).await.unwrap();
     let rejected = list.take_use(new_use(&second, 1, 1)).await;
     assert!(matches!(rejected, Err(StoreError::Full(1))));
     assert_eq!(list.status(&first).await.unwrap(), TokenStatus::Revoked);
