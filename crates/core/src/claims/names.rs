@@ -106,6 +106,17 @@ impl ClaimNames {
         self
     }
 
+    /// The claims that name what the fields of an issued token say. A further claim of the issuer's
+    /// choice may have any other name, with any value. `azp` is a client wherever it appears.
+    pub(crate) fn of_issued() -> Self {
+        Self {
+            client: Candidates::Known(&[Name::ClientId, Name::AuthorizedParty]),
+            session: Candidates::Known(&[Name::Session]),
+            grant: Candidates::Known(&[Name::Grant]),
+            scopes: Candidates::Known(&[Name::Scope]),
+        }
+    }
+
     pub(super) fn find(&self, members: &Members, json: &str) -> Result<Named, ClaimsError> {
         let text = |candidates: &Candidates| candidates.find(members, json, text_of);
         Ok(Named {

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::{Cursor, StoreError};
 use crate::{
-    BoxFuture, Claims, ClaimsError, KeyDigest, RevocationKey, TokenHash, UnixTime, retention,
+    BoxFuture, ClaimNames, Claims, ClaimsError, KeyDigest, RevocationKey, TokenHash, UnixTime,
+    retention,
 };
 
 /// The opaque tokens that a server has issued, each under the hash of the token.
@@ -175,7 +176,9 @@ impl IssuedToken {
     /// Returns the claims that a service reads: `iss`, `client_id`, `sub`, `aud`, `scope`, `grant_id`,
     /// `sid`, `iat` and `exp` from the fields, and the further [`claims`](Self::claims). Of those, one
     /// with such a name is ignored, as is `nbf`. Unless it is an access token, `token_use` is its kind,
-    /// by which others than its verifier tell that it is none.
+    /// by which others than its verifier tell that it is none. A further claim that issuers elsewhere use
+    /// for the client or the scopes, such as `cid` and `scp`, means nothing here, but an `azp` must be the
+    /// client.
     ///
     /// # Errors
     /// As for [`Claims::from_value`].
@@ -209,7 +212,7 @@ impl IssuedToken {
         if let Some(expires_at) = self.expires_at {
             put("exp", expires_at.as_secs().into());
         }
-        Claims::from_value(Value::Object(all))
+        Claims::from_value_with(Value::Object(all), &ClaimNames::of_issued())
     }
 
     /// The claims that the fields determine, so that no further claim may have their names.

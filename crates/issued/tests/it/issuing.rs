@@ -101,6 +101,19 @@ async fn what_services_could_not_read_is_not_issued() {
     assert!(world.memory.is_empty());
 }
 
+/// Other issuers use them for the client and the scopes.
+#[tokio::test]
+async fn further_claims_name_neither_the_client_nor_the_scopes() {
+    let world = World::new();
+    let theirs = of_ann().claim("cid", 7).claim("appid", "bank");
+    let token = world.issue(theirs.claim("scp", "admin")).await;
+    let row = world.tokens.find(&presented(&token)).await.unwrap();
+    let claims = row.unwrap().to_claims().unwrap();
+    assert_eq!(claims.get("cid"), Some(&7.into()));
+    assert_eq!(claims.client(), Some("shop"));
+    assert!(!claims.has_scope("admin"));
+}
+
 #[tokio::test]
 async fn a_full_store_issues_nothing() {
     let store = MemoryStore::new().capacity(1);
