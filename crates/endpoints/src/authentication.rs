@@ -8,6 +8,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use http::{HeaderMap, HeaderValue, header, request::Parts};
+use tower_revoke_core::internal::quoted_string;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -109,7 +110,8 @@ impl ClientAuthentication {
         self
     }
 
-    /// Sets the realm of the `Basic` challenge. Defaults to `api`. Control characters are left out.
+    /// Sets the realm of the `Basic` challenge. Defaults to `api`. Characters other
+    /// than visible ASCII and spaces become question marks.
     #[must_use]
     pub fn realm(mut self, realm: &str) -> Self {
         self.challenge = challenge(realm);
@@ -217,15 +219,8 @@ impl fmt::Debug for ClientAuthentication {
 }
 
 fn challenge(realm: &str) -> HeaderValue {
-    let mut quoted = String::new();
-    for char in realm.chars().filter(|char| !char.is_control()) {
-        if matches!(char, '"' | '\\') {
-            quoted.push('\\');
-        }
-        quoted.push(char);
-    }
-    let text = format!("Basic realm=\"{quoted}\", charset=\"UTF-8\"");
-    HeaderValue::from_bytes(text.as_bytes()).expect("no control characters")
+    let text = format!("Basic realm={}, charset=\"UTF-8\"", quoted_string(realm));
+    HeaderValue::try_from(text).expect("a quoted-string fits a header")
 }
 
 /// The credentials of a request.

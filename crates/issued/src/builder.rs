@@ -2,7 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tower_revoke_core::{Revocations, TokenKind, internal::TokenCache, retention};
+use tower_revoke_core::{
+    Revocations, TokenKind,
+    internal::{TokenCache, audiences_or_any},
+    retention,
+};
 
 use crate::{
     IssuedTokens, OpaqueTokenVerifier, OpaqueTokenVerifierError,
@@ -109,12 +113,8 @@ impl OpaqueTokenVerifierBuilder {
     pub fn build(mut self) -> Result<OpaqueTokenVerifier, OpaqueTokenVerifierError> {
         let revocations = self.revocations;
         let revocations = revocations.ok_or(OpaqueTokenVerifierError::MissingRevocations)?;
-        let audiences = &self.rules.audiences;
-        // An empty one, as from an unset variable, would match an empty audience.
-        let is_empty = audiences.iter().any(String::is_empty);
-        if is_empty || audiences.is_empty() != self.any_audience {
-            return Err(OpaqueTokenVerifierError::MissingAudience);
-        }
+        self.rules.audiences = audiences_or_any(self.rules.audiences, self.any_audience)
+            .ok_or(OpaqueTokenVerifierError::MissingAudience)?;
         if self.rules.leeway > retention::MARGIN {
             return Err(OpaqueTokenVerifierError::LeewayTooLong {
                 leeway: self.rules.leeway,

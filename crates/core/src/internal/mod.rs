@@ -3,6 +3,7 @@
 //! They are hidden from the docs and not covered by semantic versioning. Third-party verifiers,
 //! lists, stores and layers need none of them.
 
+mod audiences;
 mod audit;
 mod authorization;
 mod cached_status;
@@ -22,6 +23,7 @@ mod token_cache;
 mod token_cookies;
 
 pub use self::{
+    audiences::audiences_or_any,
     audit::Audit,
     authorization::{basic_authorization, bearer_authorization},
     cached_status::CachedStatus,
@@ -42,7 +44,7 @@ pub use crate::{
     bearer_context::{ForwardingForbidden, HeadGuard, head_guard},
     claims::claims_without_names,
     path::decode_unreserved,
-    rejection::{log_admitted, log_observed, respond},
+    rejection::{log_admitted, log_observed, quoted_string, respond},
     revocation::WHENEVER_ISSUED,
     token::{check_characters, read_unchecked},
     verified_token::{cached_status, concerned_since, further_keys, note, verified_token_of},

@@ -240,7 +240,7 @@ impl RejectionFormat {
 
     /// RFC 6750 §3: each parameter at most once, the description within its characters.
     fn challenge(&self, rejection: &Rejection) -> HeaderValue {
-        let mut challenge = format!("Bearer realm=\"{}\"", quotable(&self.realm));
+        let mut challenge = format!("Bearer realm={}", quoted_string(&self.realm));
         if let Some(code) = rejection.reason().error_code() {
             let description = quotable(rejection.description());
             challenge.push_str(&format!(
@@ -361,6 +361,21 @@ fn grpc_response(rejection: &Rejection) -> Response<Full<Bytes>> {
         headers.insert(GRPC_MESSAGE, message);
     }
     response
+}
+
+/// Writes a quoted-string (RFC 9110 §5.6.4), in which quotes and backslashes are escaped. Characters other
+/// than visible ASCII and spaces become question marks.
+pub fn quoted_string(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for char in text.chars() {
+        if matches!(char, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(if matches!(char, ' '..='~') { char } else { '?' });
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// `%x20-21 / %x23-5B / %x5D-7E` (RFC 6750 §3): no quote, no backslash, no control, ASCII only.

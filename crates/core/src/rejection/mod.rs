@@ -10,7 +10,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 pub use self::{
     body::RejectionBody,
-    format::{GrpcRejections, RejectionFormat, log_admitted, log_observed, respond},
+    format::{GrpcRejections, RejectionFormat, log_admitted, log_observed, quoted_string, respond},
     future::RejectionFuture,
     reason::Reason,
 };

@@ -51,8 +51,8 @@ impl From<IntrospectionError> for Rejection {
 #[derive(Debug)]
 pub(super) struct Rules {
     pub(super) issuer: String,
+    /// If there are none, tokens for any audience are accepted.
     pub(super) audiences: Vec<String>,
-    pub(super) any_audience: bool,
     pub(super) allow_no_expiry: bool,
     pub(super) rule_claims: Vec<String>,
     pub(super) leeway: Duration,
@@ -135,7 +135,7 @@ impl Rules {
 
     fn check_audience(&self, claims: &Claims) -> Result<(), Rejection> {
         let is_ours = || self.audiences.iter().any(|ours| claims.has_audience(ours));
-        match self.any_audience || is_ours() {
+        match self.audiences.is_empty() || is_ours() {
             true => Ok(()),
             false if !claims.has("aud") => {
                 Err(Rejection::new(Reason::MissingClaim).detail("the token lacks the claim aud"))

@@ -8,7 +8,8 @@ use std::{
 
 use tokio::sync::Semaphore;
 use tower_revoke_core::{
-    Clock, DiscoveryError, Endpoint, HttpClient, IssuerMetadata, Revocations, internal::TokenCache,
+    Clock, DiscoveryError, Endpoint, HttpClient, IssuerMetadata, Revocations,
+    internal::{TokenCache, audiences_or_any},
     request_timeout, retention,
 };
 
@@ -265,11 +266,8 @@ impl IntrospectionVerifierBuilder {
         let credentials = self.credentials.ok_or(Error::MissingCredentials)?;
         let credentials = credentials.map_err(Error::Credentials)?;
         let client = self.client.ok_or(Error::MissingHttpClient)?;
-        // An empty one, as from an unset variable, would match an empty `aud`.
-        let is_empty = self.audiences.iter().any(String::is_empty);
-        if is_empty || self.audiences.is_empty() != self.any_audience {
-            return Err(Error::MissingAudience);
-        }
+        let audiences = audiences_or_any(self.audiences, self.any_audience);
+        let audiences = audiences.ok_or(Error::MissingAudience)?;
         if self.leeway > retention::MARGIN {
             return Err(Error::LeewayTooLong {
                 leeway: self.leeway,
@@ -292,8 +290,7 @@ impl IntrospectionVerifierBuilder {
         };
         let rules = Rules {
             issuer: self.issuer,
-            audiences: self.audiences,
-            any_audience: self.any_audience,
+            audiences,
             allow_no_expiry: self.allow_no_expiry,
             rule_claims: self.rule_claims,
             leeway: self.leeway,

@@ -127,6 +127,20 @@ fn trap_39_a_format_rejects_in_grpc_form_always_or_never() {
 }
 
 #[test]
+fn rfc9110_5_6_4_a_quoted_string_escapes_what_it_must() {
+    for (text, quoted) in [
+        ("api", r#""api""#),
+        (r#"a "b" \c"#, r#""a \"b\" \\c""#),
+        ("a\r\nb\té\u{7f}", r#""a??b???""#),
+    ] {
+        assert_eq!(quoted_string(text), quoted);
+        let format = RejectionFormat::default().realm(text);
+        let challenge = format.challenge(&Reason::NoToken.into());
+        assert_eq!(challenge, format!("Bearer realm={quoted}"));
+    }
+}
+
+#[test]
 fn grpc_message_is_percent_encoded() {
     let rejection = Rejection::new(Reason::Revoked).detail("50 % é\n");
     let response = respond_by_default(rejection, grpc_call());
@@ -153,6 +167,8 @@ proptest! {
         let format = RejectionFormat::default().realm(realm).resource_metadata(url);
         let challenge = format.challenge(&rejection);
         let challenge = challenge.to_str().unwrap();
+        // Only the realm may have escapes (RFC 9110 §5.6.4).
+        let challenge = challenge.replace("\\\\", "").replace("\\\"", "");
         prop_assert_eq!(challenge.matches('"').count(), 10);
         prop_assert!(!challenge.contains('\\'));
     }
