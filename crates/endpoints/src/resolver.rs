@@ -113,19 +113,12 @@ impl ResolvedToken {
     }
 
     /// Sets the revocation of its grant, which ends all tokens of the grant, see
-    /// [`Revocation::of_grant`].
+    /// [`Revocation::of_grant`]. The endpoint prolongs it to the life of
+    /// [access tokens](crate::RevocationEndpoint::access_token_lifetime).
     #[must_use]
     pub fn grant(mut self, revocation: Revocation) -> Self {
         self.grant = Some(revocation);
         self
-    }
-
-    /// Returns what has to be revoked, the grant first: if only part is stored, a repeated call finds
-    /// the token again.
-    pub(crate) fn revocations(&self, with_grant: bool) -> impl Iterator<Item = Revocation> {
-        let grant = self.grant.clone().filter(|_| with_grant);
-        let token = Revocation::of_token(self.id, self.expires_at);
-        grant.into_iter().chain([token])
     }
 }
 

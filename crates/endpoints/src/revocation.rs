@@ -1,13 +1,16 @@
 //! The revocation endpoint (RFC 7009).
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::StatusCode;
-use tower_revoke_core::{BearerToken, Revocations, TokenKind, TokenVerifier, internal::Audit};
+use tower_revoke_core::{
+    BearerToken, Revocation, Revocations, TokenKind, TokenVerifier, internal::Audit,
+};
 
 use crate::{
     ClientAuthentication, ResolvedToken, TokenResolver,
     client::ClientsByIssuer,
+    issued::{ACCESS_TOKEN_LIFETIME, outlasting},
     request::{Answer, Handler, is_a_service},
     resolver::{Verified, first_known},
     response::{CallError, empty},
@@ -70,6 +73,7 @@ struct Inner {
     /// Issuers with clients that may revoke every token of that issuer.
     revokers: ClientsByIssuer,
     ends_grants: bool,
+    access_token_lifetime: Duration,
 }
 
 impl RevocationEndpoint {
@@ -85,6 +89,7 @@ impl RevocationEndpoint {
             resolvers: Vec::new(),
             revokers: ClientsByIssuer::default(),
             ends_grants: false,
+            access_token_lifetime: ACCESS_TOKEN_LIFETIME,
         }))
     }
 
@@ -122,6 +127,18 @@ impl RevocationEndpoint {
         self
     }
 
+    /// Sets how long access tokens live that no [resolver](Self::resolver) knows, such as the JWTs of a
+    /// server that stores its refresh tokens only. Defaults to 24 h.
+    ///
+    /// The revocation of a grant lasts until the grant's tokens have expired, as far as its resolver
+    /// knows them, and from the call on for at least this long: an access token that outlived it would
+    /// be valid again.
+    #[must_use]
+    pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.inner().access_token_lifetime = lifetime;
+        self
+    }
+
     pub(crate) fn clients(&self) -> &ClientAuthentication {
         &self.0.clients
     }
@@ -146,7 +163,12 @@ impl Inner {
             return Err(error);
         }
         let with_grant = token.kind == TokenKind::REFRESH || self.ends_grants;
-        for revocation in token.revocations(with_grant) {
+        let now = self.list.clock().now();
+        let grant = token.grant.clone().filter(|_| with_grant);
+        let grant = grant.map(|grant| outlasting(grant, self.access_token_lifetime, now));
+        // The grant first: if only part is stored, a repeated call finds the token again.
+        let token = Revocation::of_token(token.id, token.expires_at);
+        for revocation in grant.into_iter().chain([token]) {
             let revocation = revocation.by(client).because("revoked by its client");
             let revoked = audit().revoke(Arc::clone(&self.list), revocation).await;
             revoked.map_err(|error| {

@@ -104,6 +104,11 @@ impl IssuedTokens {
         self.0.store.page_of(&grant, after, at_most).await
     }
 
+    /// Returns the store.
+    pub fn store(&self) -> &dyn IssuedTokenStore {
+        &*self.0.store
+    }
+
     /// Returns the name of the issuer.
     pub fn issuer(&self) -> &str {
         &self.0.issuer

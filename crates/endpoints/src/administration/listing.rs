@@ -8,8 +8,8 @@ use tower_revoke_core::{
     RevocationKey, Store, StoreError, UnixTime, retention::has_ended,
 };
 
-use super::Target;
-use crate::issued::latest_expiry_of;
+use super::{Kind, Target};
+use crate::issued::{each_token, later};
 
 /// A [`Store`] as a trait object.
 pub(super) trait AnyStore: Send + Sync {
@@ -40,12 +40,6 @@ impl<S: Store> AnyStore for S {
     }
 }
 
-/// The number of tokens of a page.
-const PAGE: usize = 500;
-
-/// The largest number of tokens that are read.
-const LIMIT: usize = 10_000;
-
 /// What the tokens of a grant or session have in common.
 #[derive(Default)]
 struct Group {
@@ -66,7 +60,7 @@ impl Group {
     }
 
     /// `listed` is what is listed under the keys that concern all tokens.
-    fn describe(&self, kind: &str, name: &str, mut listed: impl Iterator<Item = Listed>) -> Value {
+    fn describe(&self, kind: Kind, name: &str, mut listed: impl Iterator<Item = Listed>) -> Value {
         let is_revoked = listed.any(|listed| match listed {
             Listed::Rule {
                 issued_at_or_before,
@@ -79,16 +73,8 @@ impl Group {
             "clients": self.clients, "tokens": self.tokens, "issued_at": self.issued_at.map(UnixTime::as_secs),
             "expires_at": expires_at, "revoked": is_revoked,
         });
-        group[kind] = name.into();
+        group[kind.name()] = name.into();
         group
-    }
-}
-
-/// Returns the later of two expiries, of which the first may be missing.
-fn later(one: Option<Option<UnixTime>>, other: Option<UnixTime>) -> Option<UnixTime> {
-    match one {
-        Some(one) => Some(one?.max(other?)),
-        None => other,
     }
 }
 
@@ -124,12 +110,12 @@ pub(super) async fn listing(
     let Some(issued) = store.issued_tokens() else {
         return Ok(answer);
     };
-    let mut groups = BTreeMap::<(&str, String), Group>::new();
+    let mut groups = BTreeMap::<(Kind, String), Group>::new();
     let is_complete = each_token(issued, &subject.digest(), |token| {
         if has_ended(token.expires_at, now) {
             return;
         }
-        for (kind, name) in [("grants", &token.grant), ("sessions", &token.session)] {
+        for (kind, name) in [(Kind::Grant, &token.grant), (Kind::Session, &token.session)] {
             if let Some(name) = name {
                 groups.entry((kind, name.clone())).or_default().add(token);
             }
@@ -138,62 +124,18 @@ pub(super) async fn listing(
     .await?;
     answer["is_complete"] = is_complete.into();
     let mut keys = vec![RevocationKey::issuer(issuer).digest(), subject.digest()];
-    keys.extend(groups.keys().map(|(kind, name)| {
-        let key = match *kind {
-            "grants" => RevocationKey::grant(issuer, name),
-            _ => RevocationKey::session(issuer, name),
-        };
-        key.digest()
-    }));
+    let of_groups = groups.keys().map(|(kind, name)| kind.key(issuer, name));
+    keys.extend(of_groups.map(|key| key.digest()));
     let listed = store.look_up(&keys).await?;
     let (of_all, of_groups) = listed.split_at_checked(2).unwrap_or_default();
-    for (kind, singular) in [("grants", "grant"), ("sessions", "session")] {
+    for (kind, member) in [(Kind::Grant, "grants"), (Kind::Session, "sessions")] {
         let groups = groups.iter().zip(of_groups);
         let groups = groups.filter(|(((of, _), _), _)| *of == kind);
         let groups = groups.map(|(((_, name), group), own)| {
             let listed = of_all.iter().chain([own]).copied().flatten();
-            group.describe(singular, name, listed)
+            group.describe(kind, name, listed)
         });
-        answer[kind] = groups.collect();
+        answer[member] = groups.collect();
     }
     Ok(answer)
-}
-
-/// Returns the latest expiry of the tokens of a grant, also of those that are being issued now and live
-/// no longer than the others. `None` if none is known; `Some(None)` if one never expires.
-pub(super) async fn latest_expiry(
-    store: &dyn AnyStore,
-    grant: &RevocationKey,
-    now: UnixTime,
-) -> Result<Option<Option<UnixTime>>, StoreError> {
-    let Some(issued) = store.issued_tokens() else {
-        return Ok(None);
-    };
-    let mut latest = None;
-    let is_complete = each_token(issued, &grant.digest(), |token| {
-        latest = Some(later(latest, latest_expiry_of(token, now)));
-    })
-    .await?;
-    Ok(match is_complete {
-        true => latest,
-        false => Some(None),
-    })
-}
-
-/// Calls `take` with the tokens of a holder. Returns whether these were all.
-async fn each_token(
-    issued: &dyn IssuedTokenStore,
-    holder: &KeyDigest,
-    mut take: impl FnMut(&IssuedToken),
-) -> Result<bool, StoreError> {
-    let mut after = None;
-    for _ in 0..LIMIT / PAGE {
-        let page = issued.page_of(holder, after.as_ref(), PAGE).await?;
-        page.tokens.iter().for_each(&mut take);
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(true),
-        }
-    }
-    Ok(false)
 }

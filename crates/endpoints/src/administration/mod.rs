@@ -2,7 +2,7 @@
 
 mod listing;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{StatusCode, request::Parts};
@@ -13,11 +13,12 @@ use tower_revoke_core::{
     internal::{Audit, LogLimit},
 };
 
-use self::listing::{AnyStore, latest_expiry, listing};
+use self::listing::{AnyStore, listing};
 use crate::{
     ClientAuthentication,
     client::ClientsByIssuer,
     form::Media,
+    issued::{ACCESS_TOKEN_LIFETIME, latest_expiry, outlasting},
     request::{Answer, Endpoint, is_a_service},
     response::{CallError, json_response},
 };
@@ -98,6 +99,7 @@ struct Inner {
     clients: ClientAuthentication,
     administrators: ClientsByIssuer,
     store: Option<Arc<dyn AnyStore>>,
+    access_token_lifetime: Duration,
     unauthenticated: Arc<LogLimit>,
 }
 
@@ -115,6 +117,7 @@ impl AdministrationEndpoint {
             clients: clients.into(),
             administrators: ClientsByIssuer::default(),
             store: None,
+            access_token_lifetime: ACCESS_TOKEN_LIFETIME,
             unauthenticated: Arc::default(),
         }))
     }
@@ -133,6 +136,15 @@ impl AdministrationEndpoint {
     #[must_use]
     pub fn store(mut self, store: impl Store) -> Self {
         Arc::make_mut(&mut self.0).store = Some(Arc::new(store));
+        self
+    }
+
+    /// Sets how long access tokens live that the store doesn't know, see
+    /// [`RevocationEndpoint::access_token_lifetime`](crate::RevocationEndpoint::access_token_lifetime).
+    /// Defaults to 24 h.
+    #[must_use]
+    pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
+        Arc::make_mut(&mut self.0).access_token_lifetime = lifetime;
         self
     }
 }
@@ -158,46 +170,63 @@ enum Call {
 #[derive(Debug)]
 struct Target {
     issuer: String,
-    key: &'static str,
+    kind: Kind,
     value: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Subject,
+    Session,
+    Grant,
+}
+
+impl Kind {
+    /// Returns its member in calls and responses.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Subject => "subject",
+            Self::Session => "session",
+            Self::Grant => "grant",
+        }
+    }
+
+    fn key(self, issuer: &str, value: &str) -> RevocationKey {
+        match self {
+            Self::Subject => RevocationKey::subject(issuer, value),
+            Self::Session => RevocationKey::session(issuer, value),
+            Self::Grant => RevocationKey::grant(issuer, value),
+        }
+    }
 }
 
 impl Target {
     fn key(&self) -> RevocationKey {
-        let (issuer, value) = (&*self.issuer, &*self.value);
-        match self.key {
-            "subject" => RevocationKey::subject(issuer, value),
-            "session" => RevocationKey::session(issuer, value),
-            _ => RevocationKey::grant(issuer, value),
-        }
+        self.kind.key(&self.issuer, &self.value)
     }
 }
 
 impl Call {
     fn target(&self) -> Result<Target, CallError> {
-        let (issuer, keys) = match self {
-            Self::List { issuer, subject } => {
-                (issuer, [("subject", Some(subject)), ("", None), ("", None)])
-            }
+        let (issuer, subject, session, grant) = match self {
+            Self::List { issuer, subject } => (issuer, Some(subject), None, None),
             Self::End {
                 issuer,
                 subject,
                 session,
                 grant,
                 ..
-            } => {
-                let keys = [
-                    ("subject", subject.as_ref()),
-                    ("session", session.as_ref()),
-                    ("grant", grant.as_ref()),
-                ];
-                (issuer, keys)
-            }
+            } => (issuer, subject.as_ref(), session.as_ref(), grant.as_ref()),
         };
+        let keys = [
+            (Kind::Subject, subject),
+            (Kind::Session, session),
+            (Kind::Grant, grant),
+        ];
         let mut named = keys
             .into_iter()
-            .filter_map(|(key, value)| Some((key, value?)));
-        let (Some((key, value)), None) = (named.next(), named.next()) else {
+            .filter_map(|(kind, value)| Some((kind, value?)));
+        let (Some((kind, value)), None) = (named.next(), named.next()) else {
             return Err(CallError::Request(
                 "one of subject, session and grant must be there",
             ));
@@ -207,7 +236,7 @@ impl Call {
         }
         Ok(Target {
             issuer: issuer.clone(),
-            key,
+            kind,
             value: value.clone(),
         })
     }
@@ -272,15 +301,19 @@ impl Inner {
         target: &Target,
         audit: &mut Audit,
     ) -> Result<Value, StoreError> {
-        let Target { issuer, key, value } = target;
-        let revocation = match *key {
-            "grant" => self.of_grant(target.key()).await?,
-            _ => Revocation::all_of(target.key()),
+        let Target {
+            issuer,
+            kind,
+            value,
+        } = target;
+        let revocation = match kind {
+            Kind::Grant => self.of_grant(target.key()).await?,
+            Kind::Subject | Kind::Session => Revocation::all_of(target.key()),
         };
         let revocation = revocation.expect("the key of a rule");
         let revocation = revocation.by(client).because(reason);
         audit.revoke(Arc::clone(&self.list), revocation).await?;
-        let ended = [("issuer", issuer), (key, value)];
+        let ended = [("issuer", issuer), (kind.name(), value)];
         let ended: Map<String, Value> = ended
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.as_str().into()))
@@ -292,12 +325,17 @@ impl Inner {
         &self,
         key: RevocationKey,
     ) -> Result<Result<Revocation, RevocationError>, StoreError> {
-        let known = match &self.store {
-            Some(store) => latest_expiry(&**store, &key, self.list.clock().now()).await?,
+        let now = self.list.clock().now();
+        let store = self.store.as_ref().and_then(|store| store.issued_tokens());
+        let known = match store {
+            Some(issued) => latest_expiry(issued, &key, now).await?,
             None => None,
         };
         Ok(match known {
-            Some(latest) => Revocation::of_grant(key, latest),
+            Some(latest) => {
+                let lifetime = self.access_token_lifetime;
+                Revocation::of_grant(key, latest).map(|rule| outlasting(rule, lifetime, now))
+            }
             None => Revocation::all_of(key),
         })
     }

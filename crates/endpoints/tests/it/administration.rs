@@ -3,6 +3,7 @@
 use std::{
     sync::Arc,
     task::{Context, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -29,6 +30,7 @@ fn administration() -> (AdministrationEndpoint, RevocationList, MemoryStore) {
     let list = list.expect("a list");
     let endpoint = AdministrationEndpoint::new(list.clone(), any_method());
     let endpoint = endpoint.administrator(ISSUER, "shop").store(store.clone());
+    let endpoint = endpoint.access_token_lifetime(Duration::ZERO);
     (endpoint, list, store)
 }
 
@@ -179,7 +181,7 @@ async fn ending_revokes_what_it_names_and_nothing_else() {
                 (ISSUER.into(), 900.into(), 8_000.into());
             let claims = tower_revoke_core::Claims::from_value(claims).expect("claims");
             let id = tower_revoke_core::TokenId::of_jwt(ISSUER, "1");
-            let token = VerifiedToken::new(id, claims, std::time::Duration::ZERO);
+            let token = VerifiedToken::new(id, claims, Duration::ZERO);
             let status = list.status(&token).await.expect("a status");
             assert_eq!(status == TokenStatus::Revoked, concerns[at], "{key} {at}");
         }
@@ -393,7 +395,7 @@ async fn trap_48_calls_without_a_client_are_audited_once_a_minute() {
             ),
         }
         assert_eq!(call(&endpoint, guess).await.status, 401);
-        hand.advance(std::time::Duration::from_secs(25));
+        hand.advance(Duration::from_secs(25));
     }
     let expected = [
         r#"outcome="rejected" error="invalid_client" count=1"#,

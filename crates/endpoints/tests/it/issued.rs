@@ -1,13 +1,15 @@
 //! Issued tokens at the endpoints.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::support::{BANK, ISSUER, SHOP, any_method, basic, call, post};
+use http::{HeaderValue, header};
+use serde_json::json;
 use tower_revoke_core::{
-    BearerToken, Clock, ManualClock, Reason, RevocationKey, TokenKind, TokenVerifier, UnixTime,
-    retention::MARGIN,
+    BearerToken, Claims, Clock, ManualClock, Reason, RevocationKey, Revocations, TokenId,
+    TokenKind, TokenStatus, TokenVerifier, UnixTime, VerifiedToken, retention::MARGIN,
 };
-use tower_revoke_endpoints::{IntrospectionEndpoint, RevocationEndpoint};
+use tower_revoke_endpoints::{AdministrationEndpoint, IntrospectionEndpoint, RevocationEndpoint};
 use tower_revoke_issued::{IssuedTokens, NewToken, OpaqueToken, OpaqueTokenVerifier, Tickets};
 use tower_revoke_list::{MemoryStore, RevocationList};
 use tower_revoke_testing::{Behavior, ScriptedStore, StoreOp, StoreScript};
@@ -19,6 +21,7 @@ struct World {
     tokens: IssuedTokens,
     verifier: OpaqueTokenVerifier,
     list: RevocationList,
+    store: MemoryStore,
     script: StoreScript,
     hand: ManualClock,
 }
@@ -26,7 +29,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let (clock, hand) = Clock::manual(UnixTime::from_secs(NOW));
-        let (store, script) = ScriptedStore::over(MemoryStore::new());
+        let memory = MemoryStore::new();
+        let (store, script) = ScriptedStore::over(memory.clone());
         let tokens = IssuedTokens::builder(ISSUER, store).clock(clock.clone());
         let tokens = tokens.build().expect("tokens");
         let list = RevocationList::builder(MemoryStore::new()).clock(clock);
@@ -40,6 +44,7 @@ impl World {
                 .expect("a verifier"),
             tokens,
             list,
+            store: memory,
             script,
             hand,
         }
@@ -119,6 +124,56 @@ async fn rfc7009_2_1_an_issued_refresh_token_takes_its_grant_along() {
     let end = UnixTime::from_secs(NOW).saturating_add(25 * HOUR);
     let until = listed.expect("a rule").until();
     assert_eq!(until, Some(end.saturating_add(MARGIN)));
+}
+
+/// A server whose access tokens are JWTs stores its refresh tokens alone, and the last of them may expire
+/// first.
+#[tokio::test]
+async fn access_tokens_that_are_not_stored_outlive_no_grant() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let refresh = || NewToken::refresh("shop", MINUTE).subject("ann").grant("g1");
+    let end = json!({"action": "end", "issuer": ISSUER, "grant": "g1"});
+    for (lifetime, expected) in [
+        (None, TokenStatus::Revoked),
+        (Some(2 * HOUR), TokenStatus::Revoked),
+        (Some(MINUTE), TokenStatus::Valid),
+    ] {
+        for by_administrator in [false, true] {
+            let world = World::new();
+            let refresh = world.tokens.issue(refresh()).await.expect("a token");
+            let answer = if by_administrator {
+                let mut endpoint = AdministrationEndpoint::new(world.list.clone(), any_method())
+                    .administrator(ISSUER, "shop")
+                    .store(world.store.clone());
+                if let Some(lifetime) = lifetime {
+                    endpoint = endpoint.access_token_lifetime(lifetime);
+                }
+                let mut request = post(Some(&basic("shop", SHOP)), &end.to_string());
+                let json = HeaderValue::from_static("application/json");
+                request.headers_mut().insert(header::CONTENT_TYPE, json);
+                call(&endpoint, request).await
+            } else {
+                let mut endpoint = world.endpoint();
+                if let Some(lifetime) = lifetime {
+                    endpoint = endpoint.access_token_lifetime(lifetime);
+                }
+                call(&endpoint, post(Some(&basic("shop", SHOP)), &form(&refresh))).await
+            };
+            assert_eq!(answer.status, 200);
+            // The store forgets what has ended.
+            world.hand.advance(HOUR);
+            world.list.purge().await.expect("a purge");
+            let jwt = json!({
+                "iss": ISSUER, "sub": "ann", "grant_id": "g1", "jti": "1", "iat": NOW,
+                "exp": NOW + 7_200,
+            });
+            let jwt = Claims::from_value(jwt).expect("claims");
+            let jwt = VerifiedToken::new(TokenId::of_jwt(ISSUER, "1"), jwt, Duration::ZERO);
+            let list: Arc<dyn Revocations> = world.list.clone().into();
+            let status = list.status(&jwt).await.expect("a status");
+            assert_eq!(status, expected, "{lifetime:?} {by_administrator}");
+        }
+    }
 }
 
 #[tokio::test]
