@@ -35,6 +35,9 @@ pub enum JwtVerifierError {
         /// The longest time that is allowed.
         max: Duration,
     },
+    /// A number is zero.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
     /// The leeway exceeds the time for which revocations are kept beyond a token's `exp`: a revoked
     /// token might become valid again.
     #[error(

@@ -1,19 +1,21 @@
-//! The state of fetched keys: for a readiness probe, and for metrics.
+//! The state of fetched keys and of resolved issuers: for a readiness probe, and for metrics.
 
 use std::sync::Arc;
 
 use tower_revoke_core::ReadyError;
 
 use crate::{
-    JwtVerifier, KeyStats,
+    IssuerStats, JwtVerifier, KeyStats,
+    issuers::Issuer,
     keys::{
         KeySet,
         remote::{FetchedKeys, Remote},
     },
+    resolver::ResolvedIssuers,
 };
 
 impl JwtVerifier {
-    /// Waits until every issuer has trusted keys. Where there are none yet, it starts a fetch and
+    /// Waits until every configured issuer has trusted keys. Where there are none yet, it starts a fetch and
     /// waits for its end: call it before the service takes requests, and from its readiness probe.
     /// It needs a tokio runtime with its timer enabled.
     ///
@@ -22,7 +24,10 @@ impl JwtVerifier {
     /// issuer without keys. They are fetched again in the background: the next call may succeed.
     pub async fn ready(&self) -> Result<(), ReadyError> {
         let fetches: Vec<_> = self
-            .fetched_keys()
+            .trusted_issuers()
+            .configured
+            .iter()
+            .filter_map(fetched_keys)
             .map(|(keys, remote)| (remote, remote.start_if_untrusted(keys)))
             .collect();
         for (remote, fetch) in fetches {
@@ -32,15 +37,51 @@ impl JwtVerifier {
         Ok(())
     }
 
-    /// Returns the state of the keys of each issuer whose keys are fetched.
+    /// Returns the state of the keys of each issuer whose keys are fetched, also of those that an
+    /// [`IssuerResolver`](crate::IssuerResolver) trusts now.
     pub fn key_stats(&self) -> Vec<KeyStats> {
-        self.fetched_keys()
+        let resolved = self
+            .trusted_issuers()
+            .resolved
+            .as_ref()
+            .map(ResolvedIssuers::trusted);
+        let resolved = resolved.unwrap_or_default();
+        let resolved = resolved.iter().map(|resolved| &resolved.issuer);
+        let issuers = self.trusted_issuers().configured.iter().chain(resolved);
+        let fetched = issuers.filter_map(fetched_keys);
+        fetched
             .map(|(keys, remote)| remote.stats(keys.current().len()))
             .collect()
     }
 
-    fn fetched_keys(&self) -> impl Iterator<Item = (&Arc<KeySet>, &Remote)> {
-        let issuers = self.trusted_issuers().iter();
-        issuers.filter_map(|issuer| Some((&issuer.keys, issuer.keys.remote()?)))
+    /// Returns the state of the issuers that an [`IssuerResolver`](crate::IssuerResolver) trusts, all
+    /// zero without one.
+    pub fn issuer_stats(&self) -> IssuerStats {
+        let resolved = self
+            .trusted_issuers()
+            .resolved
+            .as_ref()
+            .map(ResolvedIssuers::stats);
+        resolved.unwrap_or_default()
     }
+
+    /// Forgets what the [`IssuerResolver`](crate::IssuerResolver) has said of this issuer, and of its
+    /// keys: its tokens are rejected unless the resolver trusts it again, also those that were verified
+    /// before.
+    ///
+    /// Call it after a customer has left, or was added whose tokens were rejected a moment ago. It holds
+    /// for this process; other nodes follow after
+    /// [`issuer_max_age`](crate::JwtVerifierBuilder::issuer_max_age). To end the tokens of an issuer on
+    /// all nodes at once, revoke [`RevocationKey::issuer`](tower_revoke_core::RevocationKey::issuer) too.
+    ///
+    /// A configured issuer is not affected.
+    pub fn forget_issuer(&self, issuer: &str) {
+        if let Some(resolved) = &self.trusted_issuers().resolved {
+            resolved.forget(issuer);
+        }
+    }
+}
+
+fn fetched_keys(issuer: &Issuer) -> Option<(&Arc<KeySet>, &Remote)> {
+    Some((&issuer.keys, issuer.keys.remote()?))
 }

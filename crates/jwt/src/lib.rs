@@ -7,8 +7,8 @@
 //! 3. **Header**: a JSON object with unique names. `alg` is a known algorithm; `none` is not one
 //!    (RFC 8725 §3.2). `crit` and `b64` are rejected. `jku`, `jwk`, `x5u` and `x5c` are ignored
 //!    (§3.10).
-//! 4. **Issuer**: `iss` is exactly one of the configured issuers. It is not verified yet, and only
-//!    selects the keys, algorithms and rules (§3.8).
+//! 4. **Issuer**: `iss` is exactly one of the configured issuers, or one that an issuer resolver trusts.
+//!    It is not verified yet, and only selects the keys, algorithms and rules (§3.8).
 //! 5. **Algorithm and type**: `alg` is on the issuer's allow-list (§3.1). `typ` is missing, `JWT`,
 //!    `JOSE` or `at+jwt`; with [`access_tokens_only`](JwtVerifierBuilder::access_tokens_only) it is
 //!    `at+jwt` (RFC 9068 §4). Other kinds of token are rejected (RFC 8725 §3.12).
@@ -37,6 +37,10 @@
 //! metadata (`discover`), by a tokio task that starts with the first token. Without it the verifier
 //! needs no runtime. The feature `https` brings a client that fetches them.
 //!
+//! # Issuers that are not known at build time
+//! An [`IssuerResolver`] decides who is trusted, such as the tenants of customers that are in a database.
+//! [`IssuerTemplate`] is a URL in which only the tenant varies.
+//!
 //! # What is not covered
 //! Encrypted tokens (five parts), ES512 and Ed448, and tokens that are bound to a key (DPoP, mutual
 //! TLS). They are rejected.
@@ -55,7 +59,10 @@ mod compact;
 mod error;
 #[cfg(feature = "remote")]
 mod health;
+mod issuers;
 mod keys;
+#[cfg(feature = "remote")]
+mod resolver;
 mod rules;
 #[cfg(all(feature = "metrics", feature = "remote"))]
 mod series;
@@ -63,11 +70,22 @@ mod series;
 mod tests;
 mod verifier;
 
+#[doc(hidden)]
+pub use self::builder::AllIssuers;
 #[cfg(feature = "remote")]
-pub use self::keys::remote::{KeyFetchError, KeyStats, KeysUnavailable};
+#[doc(hidden)]
+pub use self::builder::OneIssuer;
 pub use self::{
     algorithm::Algorithm,
     builder::JwtVerifierBuilder,
     error::{IssuerError, JwtVerifierError, KeySetError},
     verifier::JwtVerifier,
+};
+#[cfg(feature = "remote")]
+pub use self::{
+    builder::TrustedIssuer,
+    keys::remote::{KeyFetchError, KeyStats, KeysUnavailable},
+    resolver::{
+        IssuerResolver, IssuerStats, IssuerTemplate, IssuerTemplateError, TemplateResolver,
+    },
 };

@@ -16,7 +16,7 @@ use crate::{
 /// RFC 9068 §2.2.
 const ACCESS_TOKEN_CLAIMS: [&str; 7] = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"];
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Rules {
     pub(crate) audiences: Vec<String>,
     pub(crate) any_audience: bool,

@@ -5,15 +5,14 @@ use std::{fmt, sync::Arc, time::Duration};
 use tower_revoke_core::{
     Authenticated, BearerToken, Clock, ReadyError, Reason, Rejection, Revocations, TokenVerifier,
     UnixTime, VerifiedToken,
-    internal::{CacheKey, IssuerDigests, caller, checked_caller, known_status},
+    internal::{CacheKey, caller, checked_caller, known_status},
 };
 
 use crate::{
-    Algorithm,
     cache::{TokenCache, Verified},
     compact::{Compact, Header},
+    issuers::Issuers,
     keys::{KeySet, candidates, has_key_id},
-    rules::Rules,
 };
 
 /// Verifies JWTs that are presented as bearer tokens: signature, claims, and the revocation list.
@@ -55,21 +54,12 @@ pub struct JwtVerifier {
 }
 
 pub(crate) struct Inner {
-    pub(crate) issuers: Vec<TrustedIssuer>,
+    pub(crate) issuers: Issuers,
     pub(crate) leeway: Duration,
     pub(crate) max_token_bytes: usize,
     pub(crate) clock: Clock,
     pub(crate) revocations: Option<Arc<dyn Revocations>>,
     pub(crate) cache: Option<TokenCache>,
-}
-
-/// An issuer, with the keys that are its own (RFC 8725 §3.8).
-pub(crate) struct TrustedIssuer {
-    pub(crate) name: String,
-    pub(crate) digests: IssuerDigests,
-    pub(crate) algorithms: Arc<[Algorithm]>,
-    pub(crate) rules: Rules,
-    pub(crate) keys: Arc<KeySet>,
 }
 
 impl JwtVerifier {
@@ -80,7 +70,7 @@ impl JwtVerifier {
     }
 
     #[cfg(feature = "remote")]
-    pub(crate) fn trusted_issuers(&self) -> &[TrustedIssuer] {
+    pub(crate) fn trusted_issuers(&self) -> &Issuers {
         &self.inner.issuers
     }
 
@@ -107,8 +97,9 @@ impl TokenVerifier for JwtVerifier {
         Some(caller(known, status))
     }
 
+    /// Returns the configured issuers, without those of a resolver.
     fn issuers(&self) -> Vec<String> {
-        let issuers = self.inner.issuers.iter();
+        let issuers = self.inner.issuers.configured.iter();
         issuers.map(|issuer| issuer.name.clone()).collect()
     }
 
@@ -116,7 +107,8 @@ impl TokenVerifier for JwtVerifier {
         self.inner.verify(token, UnknownKey::Wait).await
     }
 
-    /// As [`verify`](Self::verify), but waits for a fetch only if the issuer has no keys at all.
+    /// As [`verify`](Self::verify), but waits for a fetch only if the issuer has no keys at all, and for
+    /// a resolver only if it is not known whether the issuer is trusted.
     async fn verify_candidate(&self, token: &BearerToken) -> Result<Authenticated, Rejection> {
         self.inner.verify(token, UnknownKey::Reject).await
     }
@@ -151,8 +143,12 @@ impl Inner {
     /// A token that was verified before, if a new verification would have the same result.
     fn cached(&self, cache: &TokenCache, key: &CacheKey) -> Option<Arc<VerifiedToken>> {
         let known = cache.get(key)?;
+        let Some(issuer) = self.issuers.by(&known.issuer) else {
+            cache.remove(key);
+            return None;
+        };
         let now = self.clock.now();
-        let keys = &self.issuers.get(known.issuer)?.keys;
+        let keys = &issuer.keys;
         keys.refresh_if_due(&self.clock, now);
         let version = keys.version();
         if known.key_set_version != version {
@@ -189,16 +185,29 @@ impl Inner {
         Ok(token)
     }
 
-    /// Checks all but the list. If no key verifies the token, waits for newer keys.
+    /// Checks all but the list. If the issuer is not known yet, or no key verifies the token, waits for
+    /// what may be newer.
     async fn check_with_newer_keys(
         &self,
         token: &BearerToken,
         unknown_key: UnknownKey,
     ) -> Result<Verified, Rejection> {
-        let no_key = match self.check(token)? {
+        let missing = match self.check(token)? {
             Ok(verified) => return Ok(verified),
-            Err(no_key) => no_key,
+            Err(missing) => missing,
         };
+        #[cfg(feature = "remote")]
+        let missing = match (missing, &self.issuers.resolved) {
+            (Missing::Issuer(issuer), Some(resolved)) => {
+                resolved.resolve(&issuer).await?;
+                match self.check(token)? {
+                    Ok(verified) => return Ok(verified),
+                    Err(missing) => missing,
+                }
+            }
+            (missing, _) => missing,
+        };
+        let no_key = missing.key()?;
         if unknown_key == UnknownKey::Reject && !no_key.keys.current().is_empty() {
             return Err(no_key.reason.into());
         }
@@ -207,22 +216,25 @@ impl Inner {
         if newer.is_changed {
             match self.check(token)? {
                 Ok(verified) => return Ok(verified),
-                Err(no_key) => reason = no_key.reason,
+                Err(missing) => reason = missing.key()?.reason,
             }
         }
         Err(newer.unavailable.unwrap_or_else(|| reason.into()))
     }
 
-    /// Checks all but the list, with the current keys. The inner error is that a newer key may verify
-    /// the token.
-    fn check(&self, token: &BearerToken) -> Result<Result<Verified, NoKey<'_>>, Rejection> {
+    /// Checks all but the list, with what is known of its issuer. The inner error is what may be known
+    /// later.
+    fn check(&self, token: &BearerToken) -> Result<Result<Verified, Missing>, Rejection> {
         if token.len() > self.max_token_bytes {
             return Err(Reason::TokenTooLong.into());
         }
         let compact = Compact::split(token.as_str())?;
         let header = compact.header()?;
         let claims = compact.payload()?;
-        let (index, issuer) = self.issuer_of(claims.issuer())?;
+        let (issuer, issuer_ref) = match self.issuers.of(claims.issuer())? {
+            Ok(found) => found,
+            Err(missing) => return Ok(Err(missing)),
+        };
         if !issuer.algorithms.contains(&header.algorithm) {
             return Err(Reason::AlgorithmNotAllowed.into());
         }
@@ -238,7 +250,7 @@ impl Inner {
         };
         let (key, key_set_version) = match signed.verify(&issuer.keys, &self.clock)? {
             Ok(verified) => verified,
-            Err(no_key) => return Ok(Err(no_key)),
+            Err(no_key) => return Ok(Err(Missing::Key(no_key))),
         };
         let (token, window) = issuer.rules.check_claims(
             claims,
@@ -254,29 +266,36 @@ impl Inner {
         Ok(Ok(Verified {
             token: Arc::new(token),
             window,
-            issuer: index,
+            issuer: issuer_ref,
             key,
             key_set_version,
         }))
     }
+}
 
-    /// The issuer that `iss` names. It is not verified yet, but only selects the keys, with which a
-    /// false one fails.
-    fn issuer_of(&self, claim: Option<&str>) -> Result<(usize, &TrustedIssuer), Rejection> {
-        let claim = claim.ok_or_else(|| {
-            Rejection::new(Reason::MissingClaim).detail("the token lacks the claim iss")
-        })?;
-        self.issuers
-            .iter()
-            .enumerate()
-            .find(|(_, issuer)| claim == issuer.name)
-            .ok_or_else(|| Reason::WrongIssuer.into())
+/// What a token lacks, and what may be there later.
+pub(crate) enum Missing {
+    Key(NoKey),
+    /// A resolver has to say whether this issuer is trusted.
+    #[cfg(feature = "remote")]
+    Issuer(String),
+}
+
+impl Missing {
+    /// The key that it lacks. An issuer that has been asked about is lacking only if it was forgotten
+    /// since.
+    fn key(self) -> Result<NoKey, Rejection> {
+        match self {
+            Self::Key(no_key) => Ok(no_key),
+            #[cfg(feature = "remote")]
+            Self::Issuer(_) => Err(Reason::Unavailable.into()),
+        }
     }
 }
 
 /// No key of this version of the key set verifies a token, and none has its `kid`: a newer key may.
-struct NoKey<'a> {
-    keys: &'a Arc<KeySet>,
+pub(crate) struct NoKey {
+    keys: Arc<KeySet>,
     version: u64,
     reason: Reason,
     /// Its `iat`, which is not verified.
@@ -292,11 +311,11 @@ struct Signed<'a> {
 
 impl Signed<'_> {
     /// Returns the serial number of the key that verifies it, and the version of the key set.
-    fn verify<'k>(
+    fn verify(
         &self,
-        keys: &'k Arc<KeySet>,
+        keys: &Arc<KeySet>,
         clock: &Clock,
-    ) -> Result<Result<(u64, u64), NoKey<'k>>, Rejection> {
+    ) -> Result<Result<(u64, u64), NoKey>, Rejection> {
         let version = keys.version();
         match self.verify_once(keys, version)? {
             Err(no_key)
@@ -310,11 +329,11 @@ impl Signed<'_> {
     }
 
     /// `version` must be read before the call.
-    fn verify_once<'k>(
+    fn verify_once(
         &self,
-        keys: &'k Arc<KeySet>,
+        keys: &Arc<KeySet>,
         version: u64,
-    ) -> Result<Result<(u64, u64), NoKey<'k>>, Rejection> {
+    ) -> Result<Result<(u64, u64), NoKey>, Rejection> {
         let current = keys.current();
         let key_id = self.header.key_id.as_deref();
         let verified = candidates(&current, self.header.algorithm, key_id).and_then(|mut keys| {
@@ -326,7 +345,7 @@ impl Signed<'_> {
             Ok(serial) => Ok(Ok((serial, version))),
             Err(reason) if has_key_id(&current, key_id) => Err(reason.into()),
             Err(reason) => Ok(Err(NoKey {
-                keys,
+                keys: keys.clone(),
                 version,
                 reason,
                 issued_at: self.issued_at,
@@ -337,14 +356,8 @@ impl Signed<'_> {
 
 impl fmt::Debug for JwtVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let issuers: Vec<_> = self
-            .inner
-            .issuers
-            .iter()
-            .map(|issuer| &issuer.name)
-            .collect();
         f.debug_struct("JwtVerifier")
-            .field("issuers", &issuers)
+            .field("issuers", &self.issuers())
             .finish_non_exhaustive()
     }
 }

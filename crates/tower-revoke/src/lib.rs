@@ -57,7 +57,10 @@ pub use tower_revoke_jwt::{
 };
 #[cfg(feature = "remote-keys")]
 #[doc(inline)]
-pub use tower_revoke_jwt::{KeyFetchError, KeyStats, KeysUnavailable};
+pub use tower_revoke_jwt::{
+    IssuerResolver, IssuerStats, IssuerTemplate, IssuerTemplateError, KeyFetchError, KeyStats,
+    KeysUnavailable, TemplateResolver, TrustedIssuer,
+};
 #[cfg(feature = "list")]
 #[doc(inline)]
 pub use tower_revoke_list::{

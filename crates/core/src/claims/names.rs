@@ -35,7 +35,7 @@ use super::{
 /// assert_eq!(claims.client(), Some("shop"));
 /// # Ok::<(), tower_revoke_core::ClaimsError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimNames {
     client: Candidates,
     session: Candidates,
@@ -43,7 +43,7 @@ pub struct ClaimNames {
     scopes: Candidates,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Candidates {
     /// Claims whose places are known once the object is read.
     Known(&'static [Name]),

@@ -10,15 +10,18 @@ use super::key_config::KeyConfig;
 use crate::{
     Algorithm, IssuerError, JwtVerifierError,
     keys::remote::{KeyLocation, Origin, Remote, Timing},
+    resolver::RateLimit,
 };
 
 /// The longest time of any setting: sums of a few never overflow.
 const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct FetchConfig {
     pub(super) client: Option<Arc<dyn HttpClient>>,
     pub(super) timing: Timing,
+    /// How often tokens may cause fetches, of all issuers together.
+    pub(super) rate: Option<Arc<RateLimit>>,
 }
 
 impl FetchConfig {
@@ -49,22 +52,20 @@ impl FetchConfig {
             client: self.client.clone().ok_or(IssuerError::MissingHttpClient)?,
             allowed: allowed.clone(),
             clock: clock.clone(),
+            rate: self.rate.clone(),
         };
         Ok(Some(Remote::new(origin, self.timing)))
     }
 
-    /// Sets the default client, if none is set.
-    #[cfg(feature = "https")]
-    pub(super) fn set_default_client(&mut self) -> Result<(), JwtVerifierError> {
-        if self.client.is_none() {
-            let client = HttpsClient::new();
-            let client = client.map_err(|error| JwtVerifierError::HttpClient(error.into()))?;
-            self.client = Some(Arc::new(client));
-        }
-        Ok(())
-    }
-
-    pub(super) fn check(&self) -> Result<(), JwtVerifierError> {
+    /// Checks the times. If something is fetched, sets the default client where none is set.
+    pub(super) fn checked(
+        #[cfg_attr(
+            not(feature = "https"),
+            expect(unused_mut, reason = "it has no default client")
+        )]
+        mut self,
+        is_used: bool,
+    ) -> Result<Self, JwtVerifierError> {
         let timing = &self.timing;
         for (setting, given) in [
             (".key_refresh_interval(…)", timing.refresh_interval),
@@ -72,14 +73,27 @@ impl FetchConfig {
             (".key_fetch_timeout(…)", timing.fetch_timeout),
             (".key_max_age(…)", timing.max_age),
         ] {
-            if given.is_zero() || given > MAX_TIME {
-                return Err(JwtVerifierError::TimeOutOfBounds {
-                    setting,
-                    given,
-                    max: MAX_TIME,
-                });
-            }
+            check_time(setting, given)?;
         }
-        Ok(())
+        #[cfg(feature = "https")]
+        if is_used && self.client.is_none() {
+            let client = HttpsClient::new();
+            let client = client.map_err(|error| JwtVerifierError::HttpClient(error.into()))?;
+            self.client = Some(Arc::new(client));
+        }
+        #[cfg(not(feature = "https"))]
+        let _ = is_used;
+        Ok(self)
     }
+}
+
+pub(super) fn check_time(setting: &'static str, given: Duration) -> Result<(), JwtVerifierError> {
+    if given.is_zero() || given > MAX_TIME {
+        return Err(JwtVerifierError::TimeOutOfBounds {
+            setting,
+            given,
+            max: MAX_TIME,
+        });
+    }
+    Ok(())
 }

@@ -2,19 +2,17 @@
 
 use std::{fmt, sync::Arc};
 
-use tower_revoke_core::{Clock, UnixTime, internal::IssuerDigests};
+use tower_revoke_core::{UnixTime, internal::IssuerDigests};
 
-#[cfg(feature = "remote")]
-use super::fetch_config::FetchConfig;
-use super::key_config::KeyConfig;
+use super::{BuildContext, key_config::KeyConfig};
 use crate::{
     Algorithm, IssuerError, JwtVerifierError,
     backend::{KeyError, Material, VerifyingKey},
+    issuers::Issuer,
     keys::{
         Key, KeyFile, KeySet, Skipped, Source, is_public_key, public_der, read_set, starts_as_der,
     },
     rules::Rules,
-    verifier::TrustedIssuer,
 };
 
 /// The default algorithms for key sets: one for each type of key.
@@ -25,7 +23,8 @@ const DEFAULT_SET_ALGORITHMS: [Algorithm; 4] = [
     Algorithm::EdDSA,
 ];
 
-pub(super) struct IssuerConfig {
+#[derive(Clone, PartialEq)]
+pub(crate) struct IssuerConfig {
     name: String,
     pub(super) rules: Rules,
     pub(super) algorithms: Option<Arc<[Algorithm]>>,
@@ -42,33 +41,44 @@ impl IssuerConfig {
         }
     }
 
-    #[cfg(feature = "https")]
+    #[cfg(feature = "remote")]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether nothing was set.
+    #[cfg(feature = "remote")]
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::new(String::new())
+    }
+
+    #[cfg(feature = "remote")]
     pub(super) fn is_fetched(&self) -> bool {
         self.keys.iter().any(KeyConfig::is_fetched)
     }
 
-    pub(super) fn build(
-        self,
-        clock: &Clock,
-        #[cfg(feature = "remote")] fetch: &FetchConfig,
-        bounds_lives: bool,
-    ) -> Result<TrustedIssuer, JwtVerifierError> {
+    pub(super) fn build(self, context: &BuildContext) -> Result<Issuer, JwtVerifierError> {
         if self.name.is_empty() {
             return Err(JwtVerifierError::MissingIssuer);
         }
         let checked = self
             .rules
-            .check(bounds_lives)
+            .check(context.bounds_lives)
             .and_then(|()| self.check_algorithms())
             .and_then(|algorithms| {
+                let clock = &context.clock;
                 let keys = KeySet::new(self.sources(&algorithms, clock.now())?, clock.now());
                 #[cfg(feature = "remote")]
-                let keys =
-                    keys.fetched_by(fetch.remote(&self.name, &self.keys, &algorithms, clock)?);
+                let keys = keys.fetched_by(context.fetch.remote(
+                    &self.name,
+                    &self.keys,
+                    &algorithms,
+                    clock,
+                )?);
                 Ok((algorithms, keys))
             });
         match checked {
-            Ok((algorithms, keys)) => Ok(TrustedIssuer {
+            Ok((algorithms, keys)) => Ok(Issuer {
                 digests: IssuerDigests::new(&*self.name),
                 name: self.name,
                 algorithms,

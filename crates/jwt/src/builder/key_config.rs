@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::Algorithm;
 
+#[derive(Clone, PartialEq)]
 pub(super) enum KeyConfig {
     File(PathBuf),
     Set(String),

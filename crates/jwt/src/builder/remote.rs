@@ -8,7 +8,8 @@ use tower_revoke_core::{Endpoint, HttpClient};
 
 use super::{JwtVerifierBuilder, key_config::KeyConfig};
 
-impl JwtVerifierBuilder {
+/// Keys over the network, of the issuer that was named last.
+impl<S> JwtVerifierBuilder<S> {
     /// Fetches keys from this URL: a JWK set (RFC 7517 §5) of at most 1 MiB and 256 keys.
     ///
     /// `build` fetches nothing. The first token that needs the keys starts a fetch, and so does
@@ -59,12 +60,15 @@ impl JwtVerifierBuilder {
     pub fn discover(self) -> Self {
         self.key(KeyConfig::Discovery)
     }
+}
 
+/// Keys over the network, of all issuers.
+impl JwtVerifierBuilder {
     /// *For all issuers:* fetches keys with this client: any tower service that follows no
     /// redirects, see [`HttpClient`]. Defaults to `HttpsClient` of tower-revoke-http, if the feature
     /// `https` is on.
     pub fn http_client(mut self, client: impl HttpClient) -> Self {
-        self.fetch.client = Some(Arc::new(client));
+        self.settings.fetch.client = Some(Arc::new(client));
         self
     }
 
@@ -73,7 +77,7 @@ impl JwtVerifierBuilder {
     /// Defaults to 5 minutes, and is at most a year. Half of [`key_max_age`](Self::key_max_age) is the
     /// upper bound of both.
     pub fn key_refresh_interval(mut self, interval: Duration) -> Self {
-        self.fetch.timing.refresh_interval = interval;
+        self.settings.fetch.timing.refresh_interval = interval;
         self
     }
 
@@ -93,14 +97,14 @@ impl JwtVerifierBuilder {
     /// `iat` counts as an old one. The `iat` is not verified at this point, but a made-up one only
     /// turns a 401 into a 503, and causes no fetch.
     pub fn key_refetch_interval(mut self, interval: Duration) -> Self {
-        self.fetch.timing.refetch_interval = interval;
+        self.settings.fetch.timing.refetch_interval = interval;
         self
     }
 
     /// *For all issuers:* sets how long a fetch may take, with its discovery. Defaults to 5 s, and is
     /// at most a year.
     pub fn key_fetch_timeout(mut self, timeout: Duration) -> Self {
-        self.fetch.timing.fetch_timeout = timeout;
+        self.settings.fetch.timing.fetch_timeout = timeout;
         self
     }
 
@@ -111,7 +115,7 @@ impl JwtVerifierBuilder {
     /// It also bounds the 10 minutes for which keys stay in use whose set now has no usable key, see
     /// [`jwks_url`](Self::jwks_url).
     pub fn key_max_age(mut self, max_age: Duration) -> Self {
-        self.fetch.timing.max_age = max_age;
+        self.settings.fetch.timing.max_age = max_age;
         self
     }
 }

@@ -15,6 +15,8 @@ mod providers;
 mod remote;
 #[cfg(feature = "remote")]
 mod remote_sockets;
+#[cfg(feature = "remote")]
+mod resolver;
 mod rfc;
 mod support;
 mod traps;

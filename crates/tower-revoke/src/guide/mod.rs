@@ -6,6 +6,7 @@
 //! * [`layers`]: what each layer does, and in which order to stack them.
 //! * [`checks`]: what is checked of a token, in order, and where the keys come from.
 //! * [`providers`]: the lines for Auth0, Okta, Entra ID, Cognito, Google, Keycloak, Kubernetes and others.
+//! * [`tenants`]: issuers that are not known when the program starts, such as those of customers.
 //! * [`rejections`]: what a rejected caller is told.
 //!
 //! To end tokens:
@@ -43,6 +44,8 @@ pub mod layers {}
 pub mod checks {}
 #[doc = include_str!("providers.md")]
 pub mod providers {}
+#[doc = include_str!("tenants.md")]
+pub mod tenants {}
 #[doc = include_str!("rejections.md")]
 pub mod rejections {}
 #[doc = include_str!("one_time.md")]

@@ -14,6 +14,7 @@ use crate::{
         jwk::{MAX_BYTES, read_set},
         key::Key,
     },
+    resolver::RateLimit,
 };
 
 /// How long a `jwks_uri` is used before the metadata is fetched again.
@@ -37,6 +38,8 @@ pub(crate) struct Origin {
     pub(crate) client: Arc<dyn HttpClient>,
     pub(crate) allowed: Arc<[Algorithm]>,
     pub(crate) clock: Clock,
+    /// How often tokens may cause fetches of several issuers together, this one among them.
+    pub(crate) rate: Option<Arc<RateLimit>>,
 }
 
 /// Fetches keys, and remembers the last response, which is not read again if it is unchanged.

@@ -20,22 +20,22 @@ use tokio::{
 };
 use tower_revoke_core::{UnixTime, internal::OutageLog};
 
+use self::fetch::Fetcher;
 pub use self::{
     error::{KeyFetchError, KeysUnavailable},
     stats::KeyStats,
 };
-use self::{fetch::Fetcher, waiter::MAX_WAITING};
 pub(crate) use self::{
     fetch::{KeyLocation, Origin},
     schedule::Timing,
-    waiter::Waiter,
+    waiter::{MAX_WAITING, Waiter},
 };
 use super::{jwk::EMPTIED_MAX_AGE, key::Key};
 use crate::KeySetError;
 
 /// How much longer a request waits than a fetch may take, so that the fetch reports its timeout
 /// first.
-const GRACE: Duration = Duration::from_millis(500);
+pub(crate) const GRACE: Duration = Duration::from_millis(500);
 
 /// The key set for which keys are fetched.
 pub(crate) trait FetchedKeys: Send + Sync + 'static {
@@ -240,12 +240,12 @@ impl Remote {
             .caused_at
             .is_none_or(|at| now.saturating_sub(at) >= self.timing.refetch_interval);
         if !self.runs(&state, now) {
-            if !is_due || !self.start(&mut state, keys) {
+            if !is_due || !self.is_affordable(now) || !self.start(&mut state, keys) {
                 return None;
             }
         } else if state.in_flight.is_none() {
             // Without keys, the task retries by itself.
-            if !is_due || !self.trusts(&state) {
+            if !is_due || !self.trusts(&state) || !self.is_affordable(now) {
                 return None;
             }
             self.wake.notify_one();
@@ -255,6 +255,12 @@ impl Remote {
         state.caused_at = Some(now);
         state.in_flight = Some(now);
         Some(Waiter(self.ended.subscribe()))
+    }
+
+    /// Whether a token may cause a fetch now, beside those of other issuers.
+    fn is_affordable(&self, now: Duration) -> bool {
+        let rate = &self.origin.rate;
+        rate.as_ref().is_none_or(|rate| rate.allows(now))
     }
 
     /// Whether the task is alive: its runtime may have ended, or hang.
