@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     RevocationClient, SigningKey,
+    bounds::{self, SettingError},
     credentials::{Credentials, CredentialsError},
     endpoint::EndpointSource,
     log::DeliveryLog,
@@ -17,9 +18,6 @@ use crate::{
 use fastrand::Rng;
 use tokio::sync::Notify;
 use tower_revoke_core::{Clock, DiscoveryError, Endpoint, HttpClient, IssuerMetadata};
-
-/// The longest time of any setting, which can still be added to an `Instant`.
-const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Configures a [`RevocationClient`]. Client credentials and an HTTP client are required.
 ///
@@ -73,6 +71,19 @@ pub enum RevocationClientError {
     /// The issuer is not a URL whose metadata could be fetched.
     #[error("the metadata of the issuer can't be fetched")]
     Issuer(#[source] DiscoveryError),
+    /// A number or a time is out of bounds.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// A token would be dropped before its first request could time out.
+    #[error(
+        "request_timeout is {request_timeout:?}, longer than retry_timeout, which is {retry_timeout:?}"
+    )]
+    NoRetry {
+        /// How long one request may take.
+        request_timeout: Duration,
+        /// How long a token is retried.
+        retry_timeout: Duration,
+    },
 }
 
 impl RevocationClient {
@@ -154,42 +165,42 @@ impl RevocationClientBuilder {
         self
     }
 
-    /// Sets how many tokens may be queued, in flight or reserved by calls. Defaults to 1,024, and is
-    /// at least 1. Calls beyond that are rejected.
+    /// Sets how many tokens may be queued, in flight or reserved by calls. Defaults to 1,024. Calls
+    /// beyond that are rejected.
     ///
     /// No single holder takes more than half of the slots: that is a subject of an issuer, or the
     /// client of a token without a subject, or a token that names neither.
     pub fn queue_capacity(mut self, tokens: usize) -> Self {
-        self.queue.capacity = tokens.max(1);
+        self.queue.capacity = tokens;
         self
     }
 
-    /// Sets how many requests may be in flight. Defaults to 4, and is at least 1. While the server
-    /// fails it is 1.
+    /// Sets how many requests may be in flight. Defaults to 4. While the server fails it is
+    /// 1.
     pub fn max_concurrency(mut self, requests: usize) -> Self {
-        self.queue.max_concurrency = requests.max(1);
+        self.queue.max_concurrency = requests;
         self
     }
 
-    /// Sets how long one request may take, to the end of its response. Defaults to 10 s, and is at
-    /// most a year.
+    /// Sets how long one request may take, to the end of its response. Defaults to 10 s. At most a
+    /// year, and at most [`retry_timeout`](Self::retry_timeout).
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = timeout.min(MAX_TIME);
+        self.request_timeout = timeout;
         self
     }
 
     /// Sets the pause after a failure that
     /// [needs an operator](crate::DeliveryFailure::needs_operator), such as a wrong secret. Defaults
-    /// to 30 s, and is at most a year.
+    /// to 30 s. At most a year.
     pub fn slow_retry_interval(mut self, interval: Duration) -> Self {
-        self.queue.slow_retry_interval = interval.min(MAX_TIME);
+        self.queue.slow_retry_interval = interval;
         self
     }
 
-    /// Sets how long a token is retried before it is dropped. Defaults to 24 h, and is at most a
-    /// year. There is no use in retrying longer than tokens live.
+    /// Sets how long a token is retried before it is dropped. Defaults to 24 h. At most a year.
+    /// There is no use in retrying longer than tokens live.
     pub fn retry_timeout(mut self, timeout: Duration) -> Self {
-        self.queue.retry_timeout = timeout.min(MAX_TIME);
+        self.queue.retry_timeout = timeout;
         self
     }
 
@@ -220,6 +231,18 @@ impl RevocationClientBuilder {
             .client
             .ok_or(RevocationClientError::MissingHttpClient)?;
         let endpoint = self.endpoint.map_err(RevocationClientError::Issuer)?;
+        let queue = &self.queue;
+        bounds::check_count("queue_capacity", queue.capacity, 1)?;
+        bounds::check_count("max_concurrency", queue.max_concurrency, 1)?;
+        bounds::check_time("request_timeout", self.request_timeout)?;
+        bounds::check_time("slow_retry_interval", queue.slow_retry_interval)?;
+        bounds::check_time("retry_timeout", queue.retry_timeout)?;
+        if self.request_timeout > queue.retry_timeout {
+            return Err(RevocationClientError::NoRetry {
+                request_timeout: self.request_timeout,
+                retry_timeout: queue.retry_timeout,
+            });
+        }
         let state = State {
             // Until the endpoint is known, one attempt discovers it for all.
             queue: Queue::new(self.queue, self.rng, !endpoint.is_given()),

@@ -52,6 +52,7 @@
 )]
 
 mod assertion;
+mod bounds;
 mod builder;
 mod client;
 mod credentials;
@@ -66,6 +67,7 @@ mod worker;
 
 pub use self::{
     assertion::{SigningAlgorithm, SigningKey, SigningKeyError},
+    bounds::SettingError,
     builder::{RevocationClientBuilder, RevocationClientError},
     client::RevocationClient,
     credentials::CredentialsError,

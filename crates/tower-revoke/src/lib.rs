@@ -86,8 +86,8 @@ pub use tower_revoke_monitor::{OPEN_METRICS_TYPE, PROMETHEUS_TYPE};
 pub use tower_revoke_oauth::{
     CredentialsError, DeliveryFailure, IntrospectionError, IntrospectionVerifier,
     IntrospectionVerifierBuilder, IntrospectionVerifierError, RevocationClient,
-    RevocationClientBuilder, RevocationClientError, RevocationClientStats, ShutdownReport,
-    SigningAlgorithm, SigningKey, SigningKeyError,
+    RevocationClientBuilder, RevocationClientError, RevocationClientStats, SettingError,
+    ShutdownReport, SigningAlgorithm, SigningKey, SigningKeyError,
 };
 #[cfg(feature = "preserve")]
 #[doc(inline)]

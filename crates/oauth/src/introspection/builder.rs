@@ -17,7 +17,12 @@ use super::{
     IntrospectionVerifier, answer::Rules, flights::Flights, rate::Rate, server::Server,
     verifier::Inner,
 };
-use crate::{CredentialsError, SigningKey, credentials::Credentials, endpoint::EndpointSource};
+use crate::{
+    CredentialsError, SigningKey,
+    bounds::{self, SettingError},
+    credentials::Credentials,
+    endpoint::EndpointSource,
+};
 
 /// Configures an [`IntrospectionVerifier`]. Client credentials, an audience, an HTTP client and a
 /// revocation list are required, or the absence of an audience or a list must be stated.
@@ -85,6 +90,9 @@ pub enum IntrospectionVerifierError {
     /// The request timeout is out of bounds.
     #[error(transparent)]
     RequestTimeout(#[from] request_timeout::RequestTimeoutError),
+    /// A number is out of bounds.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// The system has no random bytes for the secrets of the cache.
     #[error("the system has no random bytes")]
     NoRandomness(#[source] io::Error),
@@ -216,28 +224,28 @@ impl IntrospectionVerifierBuilder {
     /// Sets how many valid tokens are cached. Defaults to 50,000. An entry takes about 1 to
     /// 2 KB.
     pub fn cache_capacity(mut self, tokens: usize) -> Self {
-        self.cache_capacity = tokens.max(1);
+        self.cache_capacity = tokens;
         self
     }
 
     /// Sets how many rejected tokens are cached. Defaults to 10,000.
     pub fn rejected_capacity(mut self, tokens: usize) -> Self {
-        self.rejected_capacity = tokens.max(1);
+        self.rejected_capacity = tokens;
         self
     }
 
     /// Sets how many requests a second are made for tokens that were not valid before.
-    /// Defaults to 100, and is at least 1. Beyond that they are rejected with 503. Set it above the number
+    /// Defaults to 100. Beyond that they are rejected with 503. Set it above the number
     /// of new tokens that a busy second brings.
     pub fn unknown_tokens_per_second(mut self, tokens: u32) -> Self {
-        self.unknown_tokens_per_second = tokens.max(1);
+        self.unknown_tokens_per_second = tokens;
         self
     }
 
-    /// Sets how many requests may be under way. Defaults to 64, and is at least 2. At most half of them are
-    /// about unknown tokens. Beyond that tokens are rejected with 503.
+    /// Sets how many requests may be under way. At least 2; defaults to 64. At most half of them are about
+    /// unknown tokens. Beyond that tokens are rejected with 503.
     pub fn max_concurrency(mut self, requests: usize) -> Self {
-        self.max_concurrency = requests.clamp(2, Semaphore::MAX_PERMITS);
+        self.max_concurrency = requests;
         self
     }
 
@@ -275,6 +283,22 @@ impl IntrospectionVerifierBuilder {
             });
         }
         request_timeout::check(self.request_timeout)?;
+        let per_second = self.unknown_tokens_per_second.try_into();
+        bounds::check_count("cache_capacity", self.cache_capacity, 1)?;
+        bounds::check_count("rejected_capacity", self.rejected_capacity, 1)?;
+        bounds::check_count(
+            "unknown_tokens_per_second",
+            per_second.unwrap_or(usize::MAX),
+            1,
+        )?;
+        bounds::check_count("max_concurrency", self.max_concurrency, 2)?;
+        if self.max_concurrency > Semaphore::MAX_PERMITS {
+            return Err(Error::Setting(SettingError::TooLarge {
+                setting: "max_concurrency",
+                given: self.max_concurrency,
+                max: Semaphore::MAX_PERMITS,
+            }));
+        }
         let server = Server {
             endpoint: self.endpoint.map_err(Error::Issuer)?,
             issuer: self.issuer.clone(),

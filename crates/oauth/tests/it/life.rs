@@ -269,6 +269,44 @@ fn missing_settings_fail_the_build() {
 }
 
 #[test]
+fn a_setting_out_of_bounds_fails_the_build_with_its_value() {
+    let start = || builder("shop", SECRET).http_client(HttpsClient::new().unwrap());
+    let second = Duration::from_secs(1);
+    for (builder, expected) in [
+        (
+            start().queue_capacity(0),
+            "queue_capacity is 0; it must be at least 1",
+        ),
+        (
+            start().max_concurrency(0),
+            "max_concurrency is 0; it must be at least 1",
+        ),
+        (
+            start().request_timeout(Duration::ZERO),
+            "request_timeout is 0ns; it must be longer than zero and at most 31536000s",
+        ),
+        (
+            start().slow_retry_interval(Duration::from_secs(31_536_001)),
+            "slow_retry_interval is 31536001s; it must be longer than zero and at most 31536000s",
+        ),
+        (
+            start().retry_timeout(Duration::MAX),
+            "retry_timeout is 18446744073709551615.999999999s; it must be longer than zero and at \
+             most 31536000s",
+        ),
+        (
+            start().request_timeout(2 * second).retry_timeout(second),
+            "request_timeout is 2s, longer than retry_timeout, which is 1s",
+        ),
+    ] {
+        assert_eq!(builder.build().unwrap_err().to_string(), expected);
+    }
+    let year = Duration::from_secs(31_536_000);
+    let longest = start().retry_timeout(year).request_timeout(year);
+    assert!(longest.slow_retry_interval(year).build().is_ok());
+}
+
+#[test]
 fn no_debug_output_shows_a_secret_or_a_token() {
     let building = builder("shop", SECRET).http_client(HttpsClient::new().unwrap());
     let shown = format!("{building:?}");

@@ -129,6 +129,22 @@ fn missing_settings_are_named() {
         error(whole().request_timeout(Duration::ZERO)),
         IntrospectionVerifierError::RequestTimeout(_)
     ));
+    for (builder, named) in [
+        (whole().cache_capacity(0), "cache_capacity is 0"),
+        (whole().rejected_capacity(0), "rejected_capacity is 0"),
+        (
+            whole().unknown_tokens_per_second(0),
+            "unknown_tokens_per_second is 0",
+        ),
+        (whole().max_concurrency(1), "max_concurrency is 1"),
+        (
+            whole().max_concurrency(usize::MAX),
+            "max_concurrency is 18446744073709551615",
+        ),
+    ] {
+        let text = error(builder).to_string();
+        assert!(text.starts_with(named), "{text}");
+    }
     assert!(matches!(
         error(
             IntrospectionVerifier::discover("http://id.example.com")
