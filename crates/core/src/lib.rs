@@ -30,6 +30,7 @@ mod identity_slot;
 pub mod internal;
 mod key;
 mod locality;
+mod outbox;
 mod outcome;
 mod path;
 mod ready_error;
@@ -67,6 +68,7 @@ pub use self::{
     id::{TokenHash, TokenId, UseId},
     identity_slot::IdentitySlot,
     key::{KeyDigest, RevocationKey},
+    outbox::{Outbox, OutboxError, OwedRevocation},
     outcome::{ByStatus, Classify, Outcome},
     path::{PathAllowances, PathAmbiguity, read_path, read_path_as_written, read_request_path},
     ready_error::ReadyError,

@@ -25,6 +25,11 @@ use crate::BearerToken;
 pub struct TokenCopy(Arc<Zeroizing<Box<str>>>);
 
 impl TokenCopy {
+    /// Keeps a text that was a token before, such as one that an [`Outbox`](crate::Outbox) decrypted.
+    pub fn new(token: Box<str>) -> Self {
+        Self(Arc::new(Zeroizing::new(token)))
+    }
+
     /// Returns the token itself. Anyone who has it can use it: keep it out of logs.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -33,7 +38,7 @@ impl TokenCopy {
 
 impl From<&BearerToken> for TokenCopy {
     fn from(token: &BearerToken) -> Self {
-        Self(Arc::new(Zeroizing::new(token.as_str().into())))
+        Self::new(token.as_str().into())
     }
 }
 

@@ -12,12 +12,13 @@ use crate::{
     credentials::{Credentials, CredentialsError},
     endpoint::EndpointSource,
     log::DeliveryLog,
+    outbox::ServerOutbox,
     queue::{Queue, QueueSettings},
     worker::{Shared, State},
 };
 use fastrand::Rng;
 use tokio::sync::Notify;
-use tower_revoke_core::{Clock, DiscoveryError, Endpoint, HttpClient, IssuerMetadata};
+use tower_revoke_core::{Clock, DiscoveryError, Endpoint, HttpClient, IssuerMetadata, Outbox};
 
 /// Configures a [`RevocationClient`]. Client credentials and an HTTP client are required.
 ///
@@ -50,6 +51,7 @@ pub struct RevocationClientBuilder {
     request_timeout: Duration,
     clock: Clock,
     rng: Rng,
+    outbox: Option<Arc<dyn Outbox>>,
 }
 
 /// Why a [`RevocationClient`] can't be built.
@@ -126,6 +128,7 @@ impl RevocationClientBuilder {
             request_timeout: Duration::from_secs(10),
             clock: Clock::system(),
             rng: Rng::new(),
+            outbox: None,
         }
     }
 
@@ -165,6 +168,49 @@ impl RevocationClientBuilder {
         self
     }
 
+    /// Keeps what is owed to the server in an outbox, where it outlives the process. Without one it is
+    /// kept in memory only, and a crash loses it.
+    ///
+    /// A response whose token is revoked ends once both the list and the outbox have it on disk. If that
+    /// takes longer than the layer's commit timeout, the response is not completed. What an earlier
+    /// process owed is sent from the start on: as soon as the client is built in a tokio runtime, or else
+    /// with its next call in one.
+    ///
+    /// Entries belong to the endpoint, or the issuer, and to the client id with which the client was
+    /// built: clients with other ids can share the outbox. If one of them changes while the server is
+    /// down, what is left under the former name is not sent.
+    ///
+    /// # Examples
+    /// ```
+    /// use tower_revoke_core::BoxError;
+    /// use tower_revoke_http::HttpsClient;
+    /// use tower_revoke_list::RevocationList;
+    /// use tower_revoke_oauth::RevocationClient;
+    /// use tower_revoke_store_embedded::{EmbeddedStore, OutboxKeys};
+    ///
+    /// /// The keys are 32 random bytes each, from wherever the program has its other secrets.
+    /// async fn start(
+    ///     key: [u8; 32],
+    ///     former: [u8; 32],
+    ///     secret: String,
+    /// ) -> Result<(RevocationList, RevocationClient), BoxError> {
+    ///     let store = EmbeddedStore::open("/var/lib/orders/revocations")?;
+    ///     let keys = OutboxKeys::new(&key).and_former(&former);
+    ///     let client = RevocationClient::discover("https://id.example.com")
+    ///         .client_credentials("orders", secret)
+    ///         .http_client(HttpsClient::new()?)
+    ///         .outbox(store.outbox(keys))
+    ///         .build()?;
+    ///     // Fails if a key is missing that something owed is sealed with.
+    ///     client.ready().await?;
+    ///     Ok((RevocationList::new(store), client))
+    /// }
+    /// ```
+    pub fn outbox(mut self, outbox: impl Outbox) -> Self {
+        self.outbox = Some(Arc::new(outbox));
+        self
+    }
+
     /// Sets how many tokens may be queued, in flight or reserved by calls. Defaults to 1,024. Calls
     /// beyond that are rejected.
     ///
@@ -197,8 +243,8 @@ impl RevocationClientBuilder {
         self
     }
 
-    /// Sets how long a token is retried before it is dropped. Defaults to 24 h. At most a year.
-    /// There is no use in retrying longer than tokens live.
+    /// Sets how long a token is retried before it is dropped. Defaults to 24 h. At most a year. It is
+    /// also dropped once no verifier accepts it any more, 300 s after its `exp`.
     pub fn retry_timeout(mut self, timeout: Duration) -> Self {
         self.queue.retry_timeout = timeout;
         self
@@ -218,7 +264,8 @@ impl RevocationClientBuilder {
         self
     }
 
-    /// Builds the client. Nothing is sent yet, and no runtime is needed.
+    /// Builds the client. No runtime is needed. Nothing is sent yet but what an
+    /// [`outbox`](Self::outbox) has.
     ///
     /// # Errors
     /// [`RevocationClientError`] if something is missing or can't work.
@@ -243,6 +290,10 @@ impl RevocationClientBuilder {
                 retry_timeout: queue.retry_timeout,
             });
         }
+        let outbox = self.outbox.map(|outbox| {
+            let server = format!("{} {}", endpoint.name(), credentials.client_id());
+            ServerOutbox::new(outbox, server)
+        });
         let state = State {
             // Until the endpoint is known, one attempt discovers it for all.
             queue: Queue::new(self.queue, self.rng, !endpoint.is_given()),
@@ -257,6 +308,7 @@ impl RevocationClientBuilder {
             token_type_hint: self.token_type_hint,
             request_timeout: self.request_timeout,
             clock: self.clock,
+            outbox,
             state: Mutex::new(state),
             work: Notify::new(),
             changed: Notify::new(),

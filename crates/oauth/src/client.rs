@@ -7,12 +7,14 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tower_revoke_core::{
-    KeyDigest, QueueFull, ReadyError, RemoteRevocation, RemoteSlot, TokenCopy, TokenId,
+    BoxFuture, KeyDigest, OwedRevocation, QueueFull, ReadyError, RemoteRevocation, RemoteSlot,
+    TokenCopy, TokenId, UnixTime, VerifiedToken,
 };
 
 use crate::{
     RevocationClientStats, ShutdownReport, SigningKey,
     credentials::{Credentials, CredentialsError},
+    outbox::Owing,
     worker::Shared,
 };
 
@@ -50,9 +52,9 @@ pub struct RevocationClient {
 
 impl RevocationClient {
     pub(crate) fn new(shared: Shared) -> Self {
-        Self {
-            shared: Arc::new(shared),
-        }
+        let shared = Arc::new(shared);
+        shared.wake(None);
+        Self { shared }
     }
 
     /// Replaces the client credentials. The tokens that wait for good ones are sent at once.
@@ -95,24 +97,27 @@ impl RevocationClient {
         self.shared.lock().queue.stats()
     }
 
-    /// Waits until the endpoint is known: fetches the issuer's metadata, where that was not done
-    /// yet. A client that was built with an endpoint is ready at once.
+    /// Waits until the endpoint is known, and what an earlier process owed to it is queued: fetches the
+    /// issuer's metadata and reads the outbox, where that was not done yet. A client that was built with
+    /// an endpoint and without an outbox is ready at once.
     ///
     /// A service can start without it, as tokens stay queued until the endpoint is found. It must be
     /// called in a tokio runtime with its timer enabled.
     ///
     /// # Errors
-    /// The metadata can't be fetched, or names no revocation endpoint.
+    /// The metadata can't be fetched, or names no revocation endpoint. The outbox doesn't answer, or has
+    /// an entry that can't be read ([`OutboxError`](tower_revoke_core::OutboxError)): the others are sent
+    /// all the same.
     pub async fn ready(&self) -> Result<(), ReadyError> {
-        match self.shared.endpoint().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(ReadyError::new("the revocation client", error)),
-        }
+        self.shared.wake(None);
+        let recovered = self.shared.recovered().await;
+        let ready = recovered.and(self.shared.endpoint().await.map(drop));
+        ready.map_err(|error| ReadyError::new("the revocation client", error))
     }
 
     /// Sends every queued token once more, and waits until none is left and no call holds a slot,
     /// or until `limit` has passed. Stop serving first, or calls go on reserving slots. What is left
-    /// is lost with the process; the client can be shut down again.
+    /// is lost with the process, unless an outbox keeps it; the client can be shut down again.
     ///
     /// It must be called in a tokio runtime with its timer enabled.
     pub async fn shutdown(&self, limit: Duration) -> ShutdownReport {
@@ -135,21 +140,19 @@ impl RevocationClient {
 }
 
 impl RemoteRevocation for Shared {
-    fn reserve(
-        self: Arc<Self>,
-        token: TokenId,
-        holder: KeyDigest,
-    ) -> Result<RemoteSlot, QueueFull> {
-        if !self.lock().queue.reserve(token, holder) {
+    fn reserve(self: Arc<Self>, token: &VerifiedToken) -> Result<RemoteSlot, QueueFull> {
+        let (id, holder) = (token.id(), token.holder());
+        if !self.lock().queue.reserve(id, holder) {
             return Err(QueueFull);
         }
         let reservation = Reservation {
             shared: Some(self),
-            token,
+            token: id,
         };
         let runtime = Handle::try_current().ok();
+        let retained = token.retained_until();
         Ok(RemoteSlot::new(move |token| {
-            reservation.put(token, runtime.as_ref());
+            reservation.send(token, holder, retained, runtime)
         }))
     }
 }
@@ -174,11 +177,36 @@ struct Reservation {
 }
 
 impl Reservation {
-    fn put(mut self, copy: TokenCopy, runtime: Option<&Handle>) {
-        if let Some(shared) = self.shared.take() {
-            shared.lock().queue.put(self.token, copy, Instant::now());
-            shared.wake(runtime);
+    fn send(
+        mut self,
+        token: TokenCopy,
+        holder: KeyDigest,
+        retained: Option<UnixTime>,
+        runtime: Option<Handle>,
+    ) -> BoxFuture<'static, ()> {
+        let Some(shared) = self.shared.take() else {
+            return Box::pin(std::future::ready(()));
+        };
+        let now = shared.now();
+        let mut left = shared.lock().queue.settings().retry_timeout;
+        if let Some(retained) = retained {
+            let life = retained.as_secs().saturating_sub(now.as_secs());
+            left = left.min(Duration::from_secs(life));
         }
+        let owed = OwedRevocation {
+            id: self.token,
+            holder,
+            token,
+            // Rounded up to a second.
+            until: now.saturating_add(left + Duration::from_millis(999)),
+        };
+        let owing = Owing {
+            shared,
+            owed: Some(owed),
+            deadline: Instant::now() + left,
+            runtime,
+        };
+        owing.keep()
     }
 }
 

@@ -52,6 +52,10 @@ impl Credentials {
         }
     }
 
+    pub(crate) fn client_id(&self) -> &str {
+        &self.id
+    }
+
     /// Adds what a request needs to its form, and returns the value of `Authorization` if there is to
     /// be one. Never both (RFC 6749 §2.3).
     ///

@@ -39,6 +39,14 @@ impl EndpointSource {
         authority.map(ToString::to_string).unwrap_or_default()
     }
 
+    /// What identifies the server: the URL of the endpoint, or the issuer.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Given(endpoint) => endpoint.uri().to_string(),
+            Self::Discovered { issuer, .. } => issuer.clone(),
+        }
+    }
+
     /// The issuer, if it is known.
     pub(crate) fn issuer(&self) -> Option<&str> {
         match self {

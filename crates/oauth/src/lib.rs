@@ -11,8 +11,11 @@
 //!   rejected, so that no revocation is lost silently. A token takes one slot, however often it is
 //!   used, and no holder takes more than half of them.
 //! * **At-least-once delivery.** A queued token is retried until the server revokes it, rejects it,
-//!   or [`retry_timeout`](RevocationClientBuilder::retry_timeout) has passed. The server may be told
-//!   twice, which RFC 7009 §2.2 makes harmless.
+//!   the token has expired or [`retry_timeout`](RevocationClientBuilder::retry_timeout) has passed. The
+//!   server may be told twice, which RFC 7009 §2.2 makes harmless.
+//! * **A crash loses nothing, with an [`outbox`](RevocationClientBuilder::outbox).** A response that
+//!   ends its token is completed once the list and the outbox have that on disk. After a restart the
+//!   server is told.
 //! * **The token stays revoked here**, whatever the server answers.
 //! * **Backpressure.** After failures of two tokens in a row, one request at a time is made, with
 //!   growing pauses, until one succeeds.
@@ -35,12 +38,16 @@
 //!
 //! # What is not covered
 //!
-//! The queue is in memory. **A process that crashes, or ends without
+//! Without an outbox the queue is in memory only. **A process that crashes, or ends without
 //! [`shutdown`](RevocationClient::shutdown), loses what is
 //! [`queued`](RevocationClientStats::queued)**: services that ask only the authorization server
 //! accept these tokens until they expire. In the revocation list they stay revoked. A tokio runtime
 //! that ends while the process goes on loses nothing: the next call in another runtime goes on with
 //! the queue.
+//!
+//! With an outbox a crash can lose what no response has told a client yet: a token whose last use was
+//! taken and whose call was still under way is spent in the list, and the server is not told. What is
+//! owed survives with the files only, and is sent only by a process that has them and the keys.
 //!
 //! The secrets and tokens in the queue are copies of its own, which are erased from memory when they
 //! are dropped. Copies in requests belong to the HTTP client.
@@ -59,6 +66,7 @@ mod credentials;
 mod endpoint;
 mod introspection;
 mod log;
+mod outbox;
 mod queue;
 mod request;
 mod response;

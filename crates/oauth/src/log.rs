@@ -1,7 +1,7 @@
 //! What is logged, and how often.
 
 use tower_revoke_core::{
-    Clock,
+    Clock, OutboxError,
     internal::{LogLimit, OutageLog},
 };
 
@@ -46,6 +46,9 @@ impl DeliveryLog {
             }
             return;
         }
+        if delivery == Delivery::Abandoned {
+            return self.abandoned(clock);
+        }
         // Both outages end, with one line.
         if self.alerts.works() | self.failures.works() {
             tracing::info!(%host, "the authorization server revokes tokens again");
@@ -62,14 +65,22 @@ impl DeliveryLog {
         }
     }
 
-    pub(crate) fn abandoned(&self, count: u64, clock: &Clock) {
-        if let Some(count) = self.abandoned.count(clock.uptime(), count) {
+    fn abandoned(&self, clock: &Clock) {
+        if let Some(count) = self.abandoned.count(clock.uptime(), 1) {
             let host = &self.host;
             tracing::error!(
                 %host, count,
                 "tokens could not be revoked at the authorization server in time, and are dropped from the queue"
             );
         }
+    }
+
+    pub(crate) fn unreadable(&self, count: usize, error: &OutboxError) {
+        let (host, error) = (&self.host, error as &dyn std::error::Error);
+        tracing::error!(
+            %host, error, count,
+            "revocations that are owed to the authorization server can't be read, and are not sent"
+        );
     }
 }
 

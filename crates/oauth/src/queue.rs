@@ -7,7 +7,7 @@ use std::{
 
 use fastrand::Rng;
 use tokio::time::Instant;
-use tower_revoke_core::{KeyDigest, TokenCopy, TokenId, UnixTime};
+use tower_revoke_core::{KeyDigest, OwedRevocation, TokenId, UnixTime};
 
 use crate::{
     response::{Delivery, DeliveryFailure},
@@ -31,9 +31,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct QueuedToken {
     pub(crate) number: u64,
-    pub(crate) copy: TokenCopy,
-    id: TokenId,
-    queued_at: Instant,
+    pub(crate) owed: OwedRevocation,
+    /// When it is not sent any more.
+    pub(crate) deadline: Instant,
     failed_attempts: u32,
     due: Instant,
     last_failure: Option<DeliveryFailure>,
@@ -50,6 +50,7 @@ struct Slot {
 /// What to do next.
 #[derive(Debug)]
 pub(crate) enum Step {
+    /// To send the token, or to drop it after its deadline.
     Attempt(QueuedToken),
     /// Nothing, until then or until something changes.
     Wait(Option<Instant>),
@@ -70,6 +71,7 @@ pub(crate) struct Queue {
     rng: Rng,
     waiting: BTreeMap<u64, QueuedToken>,
     schedule: BTreeSet<(Instant, u64)>,
+    deadlines: BTreeSet<(Instant, u64)>,
     next_number: u64,
     slots: HashMap<TokenId, Slot>,
     by_holder: HashMap<KeyDigest, usize>,
@@ -91,6 +93,7 @@ impl Queue {
             rng,
             waiting: BTreeMap::new(),
             schedule: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
             next_number: 0,
             slots: HashMap::new(),
             by_holder: HashMap::new(),
@@ -103,25 +106,32 @@ impl Queue {
         }
     }
 
+    pub(crate) fn settings(&self) -> &QueueSettings {
+        &self.settings
+    }
+
     pub(crate) fn reserve(&mut self, token: TokenId, holder: KeyDigest) -> bool {
-        if let Some(slot) = self.slots.get_mut(&token) {
-            slot.calls += 1;
-        } else {
-            let held = self.by_holder.get(&holder).copied().unwrap_or(0);
-            let capacity = self.settings.capacity;
-            if self.slots.len() >= capacity || held >= (capacity / 2).max(1) {
-                return false;
-            }
-            self.by_holder.insert(holder, held + 1);
-            let slot = Slot {
-                holder,
-                calls: 1,
-                is_queued: false,
-            };
-            self.slots.insert(token, slot);
+        let held = self.by_holder.get(&holder).copied().unwrap_or(0);
+        let capacity = self.settings.capacity;
+        let is_full = self.slots.len() >= capacity || held >= (capacity / 2).max(1);
+        if is_full && !self.slots.contains_key(&token) {
+            return false;
         }
-        self.stats.reserved += 1;
+        self.take_slot(token, holder);
         true
+    }
+
+    fn take_slot(&mut self, token: TokenId, holder: KeyDigest) {
+        let slot = self.slots.entry(token).or_insert_with(|| {
+            *self.by_holder.entry(holder).or_default() += 1;
+            Slot {
+                holder,
+                calls: 0,
+                is_queued: false,
+            }
+        });
+        slot.calls += 1;
+        self.stats.reserved += 1;
     }
 
     pub(crate) fn unreserve(&mut self, token: TokenId) {
@@ -129,8 +139,9 @@ impl Queue {
         self.leave(token, |slot| slot.calls -= 1);
     }
 
-    /// Queues a token in the slot that was reserved for it.
-    pub(crate) fn put(&mut self, id: TokenId, copy: TokenCopy, now: Instant) {
+    /// Queues a token in the slot that was reserved for it. It is dropped at the deadline.
+    pub(crate) fn put(&mut self, owed: OwedRevocation, deadline: Instant, now: Instant) {
+        let id = owed.id;
         let was_queued = self.slots.get_mut(&id);
         let was_queued = was_queued.map(|slot| std::mem::replace(&mut slot.is_queued, true));
         self.unreserve(id);
@@ -141,13 +152,32 @@ impl Queue {
         self.next_number += 1;
         self.wait(QueuedToken {
             number,
-            copy,
-            id,
-            queued_at: now,
+            owed,
+            deadline,
             failed_attempts: 0,
             due: now,
             last_failure: None,
         });
+    }
+
+    /// Queues a token of an earlier process, also beyond the capacity.
+    pub(crate) fn recover(&mut self, owed: OwedRevocation, deadline: Instant, now: Instant) {
+        // Kept by this process, while the outbox was read.
+        if self.is_queued(owed.id) {
+            return;
+        }
+        self.take_slot(owed.id, owed.holder);
+        self.put(owed, deadline, now);
+        self.stats.recovered += 1;
+    }
+
+    /// Records how many tokens of an earlier process can't be read.
+    pub(crate) fn set_unreadable(&mut self, tokens: usize) {
+        self.stats.unreadable = tokens;
+    }
+
+    pub(crate) fn is_queued(&self, token: TokenId) -> bool {
+        self.slots.get(&token).is_some_and(|slot| slot.is_queued)
     }
 
     /// Changes a slot, and frees it if that leaves it empty.
@@ -184,6 +214,13 @@ impl Queue {
         if self.queued() == 0 {
             return Step::Done;
         }
+        let deadline = self.deadlines.first().copied();
+        if let Some((_, number)) = deadline.filter(|(deadline, _)| *deadline <= now)
+            && let Some(token) = self.take(number)
+        {
+            self.in_flight += 1;
+            return Step::Attempt(token);
+        }
         let max_concurrency = if self.is_cautious {
             1
         } else {
@@ -198,24 +235,8 @@ impl Queue {
             self.in_flight += 1;
             return Step::Attempt(token);
         }
-        let oldest = self.waiting.values().next();
-        let oldest = oldest.map(|token| token.queued_at + self.settings.retry_timeout);
-        Step::Wait(start.into_iter().chain(oldest).min())
-    }
-
-    /// Drops the tokens that have waited for `retry_timeout`. Returns how many.
-    pub(crate) fn abandon(&mut self, now: Instant) -> u64 {
-        let before = self.stats.abandoned;
-        while let Some(oldest) = self.waiting.first_entry() {
-            if now < oldest.get().queued_at + self.settings.retry_timeout {
-                break;
-            }
-            let token = oldest.remove();
-            self.schedule.remove(&(token.due, token.number));
-            self.leave(token.id, |slot| slot.is_queued = false);
-            self.stats.abandoned += 1;
-        }
-        self.stats.abandoned - before
+        let deadline = deadline.map(|(deadline, _)| deadline);
+        Step::Wait(start.into_iter().chain(deadline).min())
     }
 
     /// Takes an attempt that has ended. `is_stale`: its credentials have been replaced since.
@@ -228,8 +249,8 @@ impl Queue {
         wall: UnixTime,
     ) {
         self.in_flight -= 1;
-        if matches!(delivery, Delivery::Delivered | Delivery::Rejected(_)) {
-            self.leave(token.id, |slot| slot.is_queued = false);
+        if delivery.is_final() {
+            self.leave(token.owed.id, |slot| slot.is_queued = false);
         }
         match delivery {
             Delivery::Delivered => {
@@ -241,6 +262,7 @@ impl Queue {
                 self.stats.last_rejection = code;
                 self.server_answers();
             }
+            Delivery::Abandoned => self.stats.abandoned += 1,
             Delivery::Failed(DeliveryFailure::Credentials, _) if is_stale => self.wait(token),
             Delivery::Failed(failure, retry_after) => {
                 self.stats.failing_since.get_or_insert(wall);
@@ -283,12 +305,20 @@ impl Queue {
 
     fn wait(&mut self, token: QueuedToken) {
         self.schedule.insert((token.due, token.number));
+        self.deadlines.insert((token.deadline, token.number));
         self.waiting.insert(token.number, token);
     }
 
     fn take_first(&mut self) -> Option<QueuedToken> {
-        let (_, number) = self.schedule.pop_first()?;
-        self.waiting.remove(&number)
+        let (_, number) = self.schedule.first().copied()?;
+        self.take(number)
+    }
+
+    fn take(&mut self, number: u64) -> Option<QueuedToken> {
+        let token = self.waiting.remove(&number)?;
+        self.schedule.remove(&(token.due, number));
+        self.deadlines.remove(&(token.deadline, number));
+        Some(token)
     }
 
     fn server_answers(&mut self) {

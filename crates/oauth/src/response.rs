@@ -56,11 +56,18 @@ pub(crate) enum Delivery {
     Delivered,
     /// With the error code, if it is a registered one.
     Rejected(Option<&'static str>),
+    /// It was not sent, since its deadline was past.
+    Abandoned,
     /// With the `Retry-After` of the response.
     Failed(DeliveryFailure, Option<Duration>),
 }
 
 impl Delivery {
+    /// Whether the token is no longer owed.
+    pub(crate) fn is_final(self) -> bool {
+        !matches!(self, Self::Failed(..))
+    }
+
     /// Any 2xx is a success, whatever its type and body (RFC 7009 §2.2).
     pub(crate) fn of(response: &Response<Bytes>, now: UnixTime) -> Self {
         let status = response.status();

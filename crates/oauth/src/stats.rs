@@ -17,9 +17,15 @@ pub struct RevocationClientStats {
     pub delivered: u64,
     /// Tokens that it rejected with a 400, which are not retried. They stay revoked here.
     pub rejected: u64,
-    /// Tokens that were dropped after
-    /// [`retry_timeout`](crate::RevocationClientBuilder::retry_timeout).
+    /// Tokens that were dropped: they have expired, or
+    /// [`retry_timeout`](crate::RevocationClientBuilder::retry_timeout) has passed.
     pub abandoned: u64,
+    /// Tokens that the [`outbox`](crate::RevocationClientBuilder::outbox) had from an earlier process.
+    pub recovered: u64,
+    /// Tokens that the outbox has from an earlier process and that can't be read, as their key was not
+    /// given: alert on it. They are sent after a start with that key, or dropped when they are no longer
+    /// owed.
+    pub unreadable: usize,
     /// The time since when every attempt has failed; `None` while the server answers.
     pub failing_since: Option<UnixTime>,
     /// Why the last failed attempt failed.
@@ -40,10 +46,11 @@ pub struct ShutdownReport {
     pub delivered: u64,
     /// Tokens that it rejected meanwhile.
     pub rejected: u64,
-    /// Tokens that were dropped meanwhile, after
-    /// [`retry_timeout`](crate::RevocationClientBuilder::retry_timeout).
+    /// Tokens that were dropped meanwhile: they have expired, or
+    /// [`retry_timeout`](crate::RevocationClientBuilder::retry_timeout) has passed.
     pub abandoned: u64,
-    /// Tokens that are still queued. They are lost with the process.
+    /// Tokens that are still queued. They are lost with the process, unless an
+    /// [`outbox`](crate::RevocationClientBuilder::outbox) keeps them.
     pub queued: usize,
     /// Calls that still hold a slot: they may still queue a token.
     pub reserved: usize,

@@ -2,10 +2,12 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures_util::future::{FutureExt, select};
 use tokio::{
     runtime::Handle,
     sync::Notify,
@@ -17,6 +19,7 @@ use crate::{
     credentials::Credentials,
     endpoint::EndpointSource,
     log::DeliveryLog,
+    outbox::ServerOutbox,
     queue::{Queue, QueuedToken, Step},
     request::{self, Authentication},
     response::{Delivery, DeliveryFailure},
@@ -33,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) token_type_hint: String,
     pub(crate) request_timeout: Duration,
     pub(crate) clock: Clock,
+    pub(crate) outbox: Option<ServerOutbox>,
     pub(crate) state: Mutex<State>,
     /// Wakes the scheduler.
     pub(crate) work: Notify,
@@ -57,7 +61,8 @@ impl Shared {
     /// either, tokens wait for the next call in a runtime.
     pub(crate) fn wake(self: &Arc<Self>, runtime: Option<&Handle>) {
         let mut state = self.lock();
-        if state.is_running || !state.queue.has_waiting() {
+        let has_work = state.queue.has_waiting() || self.is_recovering();
+        if state.is_running || !has_work {
             drop(state);
             self.work.notify_one();
             return;
@@ -82,7 +87,7 @@ impl Shared {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             self.wake(None);
-            if self.lock().queue.is_empty() {
+            if self.lock().queue.is_empty() && !self.is_recovering() {
                 return;
             }
             changed.await;
@@ -142,31 +147,36 @@ struct Scheduler {
 
 impl Scheduler {
     async fn run(mut self) {
+        let shared = self.shared.clone();
+        let mut recovery = pin!(shared.recover_at_last().fuse());
         loop {
-            match self.next_step() {
+            let until = match self.next_step() {
                 Step::Attempt(token) => {
-                    let attempt = Attempt::new(self.shared.clone(), token);
+                    let attempt = Attempt::new(shared.clone(), token);
                     tokio::spawn(attempt.run());
+                    continue;
                 }
-                Step::Wait(Some(until)) => {
-                    // Either way there may be something to do.
-                    let _ = timeout_at(until, self.shared.work.notified()).await;
-                }
-                Step::Wait(None) => self.shared.work.notified().await,
+                Step::Wait(until) => until,
                 Step::Done => return,
-            }
+            };
+            let work = shared.work.notified();
+            let changed = async {
+                match until {
+                    // Either way there may be something to do.
+                    Some(until) => drop(timeout_at(until, work).await),
+                    None => work.await,
+                }
+            };
+            select(pin!(changed), recovery.as_mut()).await;
         }
     }
 
     fn next_step(&mut self) -> Step {
-        let now = Instant::now();
         let mut state = self.shared.lock();
-        let abandoned = state.queue.abandon(now);
-        if abandoned > 0 {
-            state.log.abandoned(abandoned, &self.shared.clock);
-            self.shared.changed.notify_waiters();
-        }
-        let step = state.queue.next_step(now);
+        let step = match state.queue.next_step(Instant::now()) {
+            Step::Done if self.shared.is_recovering() => Step::Wait(None),
+            step => step,
+        };
         if matches!(step, Step::Done) {
             // Under the lock, so that whoever queues a token next starts another scheduler.
             state.is_running = false;
@@ -205,7 +215,14 @@ impl Attempt {
 
     async fn run(mut self) {
         if let Some(token) = &self.token {
-            let delivery = self.shared.send(&token.copy, &self.credentials).await;
+            let delivery = match token.deadline <= Instant::now() {
+                true => Delivery::Abandoned,
+                false => self.shared.send(&token.owed.token, &self.credentials).await,
+            };
+            if delivery.is_final() {
+                // Before the slot is free, or another call's entry could be removed.
+                self.shared.forget(token.owed.id).await;
+            }
             self.complete(delivery);
         }
     }

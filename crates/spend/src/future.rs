@@ -75,7 +75,8 @@ pin_project! {
 /// What becomes of the token when the inner service has answered.
 pub(crate) enum Cost {
     Nothing,
-    Use(TakenUse),
+    /// With the context if the response may have to wait.
+    Use(TakenUse, Option<RejectionContext>),
     Revocation(PendingCall, RejectionContext),
 }
 
@@ -145,7 +146,7 @@ fn after_call<S, F, ReqBody, B: Body, E>(
 ) -> State<S, F, E, ReqBody, B> {
     let (commit, context) = match cost {
         Cost::Nothing => (None, None),
-        Cost::Use(taken) => (taken.settle(&result), None),
+        Cost::Use(taken, context) => (taken.settle(&result), context),
         Cost::Revocation(pending, context) => match (pending.settle(&result), &result) {
             (None, _) => (None, None),
             (Some(pending), Err(_)) => (Some(pending.end()), Some(context)),
@@ -195,7 +196,11 @@ where
                     let taken = ready!(take.poll(cx));
                     let (mut service, request) = ready.take().expect(POLLED_AFTER_COMPLETION);
                     let cost = match taken {
-                        Ok(taken) => Ok(Cost::Use(taken)),
+                        Ok(taken) => {
+                            let is_owed = taken.is_owed();
+                            let context = is_owed.then(|| RejectionContext::of(&request));
+                            Ok(Cost::Use(taken, context))
+                        }
                         Err(rejection) => match config.settings.enforced(rejection, &request) {
                             None => Ok(Cost::Nothing),
                             Some(rejection) => Err(rejection),

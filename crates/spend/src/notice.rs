@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use http::Request;
 use tower_revoke_core::{
     BearerContext, Reason, Rejection, RemoteRevocation, RemoteSlot, TokenCopy, VerifiedToken,
@@ -32,21 +33,20 @@ impl Notice {
         let presented = BearerContext::of(request.extensions())
             .and_then(BearerContext::token)
             .ok_or_else(|| Rejection::layer_missing("RequireBearerLayer"))?;
-        let (id, holder) = (token.id(), token.holder());
-        let slots = servers
-            .iter()
-            .map(|server| server.clone().reserve(id, holder))
-            .collect::<Result<_, _>>()
-            .map_err(|full| Rejection::new(Reason::Busy).source(full).token(id))?;
+        let slots = servers.iter().map(|server| server.clone().reserve(token));
+        let slots = slots.collect::<Result<_, _>>();
+        let slots =
+            slots.map_err(|full| Rejection::new(Reason::Busy).source(full).token(token.id()))?;
         Ok(Some(Box::new(Self {
             token: TokenCopy::from(presented),
             slots,
         })))
     }
 
-    pub(crate) fn send(self) {
-        for slot in self.slots {
-            slot.send(self.token.clone());
-        }
+    /// Queues the token for all servers. The future ends once the revocations are kept there.
+    pub(crate) fn send(self) -> impl Future<Output = ()> + Send + use<> {
+        let token = self.token;
+        let kept = join_all(self.slots.into_iter().map(|slot| slot.send(token.clone())));
+        async move { drop(kept.await) }
     }
 }

@@ -75,10 +75,10 @@ fn hash_of(key: &[u8]) -> Result<TokenHash, Fault> {
     hash.ok_or_else(|| Fault::damaged("a key is too short"))
 }
 
-/// The issued tokens of a group: rows to write, and keys of rows to delete.
+/// The issued tokens of a group, and what it owes: rows to write, and keys of rows to delete.
 #[derive(Default)]
 pub(crate) struct Issued {
-    rows: BTreeMap<Key, Option<Vec<u8>>>,
+    pub(crate) rows: BTreeMap<Key, Option<Vec<u8>>>,
     /// How many entries were added, and how many deleted.
     pub(crate) inserted: u64,
     pub(crate) deleted: u64,

@@ -71,8 +71,12 @@ mod fault;
 mod folder;
 mod group;
 mod issued;
+#[cfg(feature = "outbox")]
+mod outbox;
 mod reading;
 mod rows;
+#[cfg(feature = "outbox")]
+mod sealed;
 mod shared;
 mod store;
 #[cfg(test)]
@@ -80,3 +84,5 @@ mod tests;
 mod threads;
 
 pub use self::{builder::EmbeddedStoreBuilder, error::EmbeddedStoreError, store::EmbeddedStore};
+#[cfg(feature = "outbox")]
+pub use self::{outbox::EmbeddedOutbox, sealed::OutboxKeys};

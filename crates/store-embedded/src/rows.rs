@@ -30,6 +30,9 @@ pub(crate) const ISSUED: u8 = 6;
 pub(crate) const ISSUED_OF: u8 = 7;
 /// Seconds at which an issued token expires for the store, and its hash.
 pub(crate) const ISSUED_ENDS: u8 = 8;
+/// Digest of an authorization server, token and number of a part to a sealed entry of the outbox.
+#[cfg(feature = "outbox")]
+pub(crate) const OWED: u8 = 9;
 
 /// The most events in one part of a group.
 ///

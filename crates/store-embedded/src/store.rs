@@ -156,6 +156,19 @@ impl Store for EmbeddedStore {
                 break;
             }
         }
+        #[cfg(feature = "outbox")]
+        {
+            let mut after = None;
+            loop {
+                let step = move |group: &mut Group<'_>| group.purge_owed(before, after);
+                let (some, last) = self.0.threads.write(step).await?;
+                dropped += some;
+                if last.is_none() {
+                    break;
+                }
+                after = last;
+            }
+        }
         let compact = move |shared: &Shared, open: &Open| shared.compact_if_worth_it(open, dropped);
         self.0.threads.read(compact).await?;
         Ok(dropped)

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tower_revoke::{
     JwtVerifier, Reason, RevocationList,
     core::{
-        BearerToken, KeyDigest, RemoteRevocation, TokenCopy, TokenHash, TokenId, TokenVerifier,
+        BearerToken, Claims, RemoteRevocation, TokenCopy, TokenHash, TokenId, TokenVerifier,
+        VerifiedToken,
     },
 };
 use tower_revoke_http::HttpsClient;
@@ -87,7 +88,7 @@ impl Client {
             Self::Key(client) => builder.private_key_jwt(client.issuer(), signing_key(client)),
         };
         let server = builder.build().expect("a client");
-        send(&server, issuer, token);
+        send(&server, issuer, token).await;
         // Until it was answered: a client that can't authenticate keeps it.
         let _ = tokio::time::timeout(DRAINS_WITHIN, async {
             while server.stats().queued > 0 && !server.stats().needs_operator {
@@ -100,12 +101,14 @@ impl Client {
 }
 
 /// Queues a token.
-pub(crate) fn send(server: &RevocationClient, issuer: &Issuer, token: &str) {
+pub(crate) async fn send(server: &RevocationClient, issuer: &Issuer, token: &str) {
     let id = TokenId::of_opaque(&issuer.name, &TokenHash::of(token.as_bytes()));
+    let claims = Claims::from_json("{}".to_owned()).expect("claims");
+    let verified = VerifiedToken::new(id, claims, Duration::ZERO);
     let remote = Arc::<dyn RemoteRevocation>::from(server.clone());
-    let place = remote.reserve(id, KeyDigest::of_token(id));
+    let slot = remote.reserve(&verified).expect("a slot");
     let presented = BearerToken::new(token).expect("a token");
-    place.expect("a place").send(TokenCopy::from(&presented));
+    slot.send(TokenCopy::from(&presented)).await;
 }
 
 /// What the server says of tokens.

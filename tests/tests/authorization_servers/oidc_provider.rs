@@ -119,7 +119,7 @@ async fn opaque_tokens_are_revoked_through_the_client(issuer: &Issuer) {
         .await;
     let before = issuer.introspect(SHOP, &token).await;
     assert_eq!(before.json["active"], true, "{before:?}");
-    send(&server, issuer, &token);
+    send(&server, issuer, &token).await;
     let told = server.shutdown(DRAINS_WITHIN).await;
     assert!(told.is_complete(), "{told:?}");
     assert_eq!(server.stats().delivered, 1, "{:?}", server.stats());
@@ -178,7 +178,7 @@ async fn a_key_is_replaced(provider: &OidcProvider) {
     let server = server.build().expect("a client");
     let opaque = [("resource", OidcProvider::OPAQUE)];
     let token = issuer.signed_token(&provider.signer, &opaque).await;
-    send(&server, issuer, &token);
+    send(&server, issuer, &token).await;
     let told = server.shutdown(Duration::from_secs(2)).await;
     assert_eq!((told.queued, server.stats().needs_operator), (1, true));
     let set = server.set_private_key_jwt("signer", signing_key(&provider.signer));

@@ -99,7 +99,7 @@ impl Server {
                 }
                 Err(failed(failure))
             }
-            (Delivery::Delivered, _) => Err(IntrospectionError::Unreadable),
+            (Delivery::Delivered | Delivery::Abandoned, _) => Err(IntrospectionError::Unreadable),
             (Delivery::Rejected(_), _) => {
                 Err(IntrospectionError::Rejected(StatusCode::BAD_REQUEST))
             }

@@ -4,14 +4,15 @@
 use std::{convert::Infallible, error::Error, future::pending, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tower::{ServiceBuilder, ServiceExt, service_fn, util::Either};
 use tower_revoke_core::{
-    Authenticated, BearerContext, BearerToken, Claims, Endpoint, KeyDigest, RejectionFormat,
-    RemoteRevocation, Revocations, TokenHash, TokenId, VerifiedToken,
+    Authenticated, BearerContext, BearerToken, Claims, Endpoint, RejectionFormat, RemoteRevocation,
+    Revocations, TokenId, VerifiedToken,
 };
 use tower_revoke_http::HttpsClient;
 use tower_revoke_list::RevocationList;
@@ -58,7 +59,7 @@ fn a_runtime_that_ends_loses_no_token() {
     // Two in flight, three waiting, one slot reserved.
     let held = first.block_on(async { reserve(&client, "token-5").unwrap() });
     drop(first);
-    held.send(copy("token-5"));
+    held.send(copy("token-5")).now_or_never().unwrap();
     assert_eq!(client.stats().queued, 6);
     let told = runtime().block_on(client.shutdown(LONG));
     assert_eq!((told.delivered, told.queued), (6, 0));
@@ -86,7 +87,7 @@ fn a_slot_reserved_in_a_runtime_can_be_used_outside_of_it() {
     let client = client.build().unwrap();
     let runtime = runtime();
     let slot = runtime.block_on(async { reserve(&client, "abc").unwrap() });
-    slot.send(copy("abc"));
+    slot.send(copy("abc")).now_or_never().unwrap();
     let seen = runtime.block_on(tries.recv()).unwrap();
     assert_eq!(seen.token, "abc");
 }
@@ -317,9 +318,7 @@ fn no_debug_output_shows_a_secret_or_a_token() {
     let server = building.build().unwrap();
     tell(&server, "the-very-token");
     let remote: Arc<dyn RemoteRevocation> = server.clone().into();
-    let id = TokenId::of_opaque("server", &TokenHash::of(b"abc"));
-    let slot = remote.clone().reserve(id, KeyDigest::of_token(id));
-    let slot = slot.unwrap();
+    let slot = reserve(&server, "abc").unwrap();
     let shown = format!(
         "{server:?} {server:#?} {remote:?} {slot:?} {:?}",
         server.stats()

@@ -5,6 +5,8 @@
 mod discovery;
 mod introspection;
 mod life;
+mod outbox;
+mod sick;
 mod support;
 mod timing;
 mod wire;

@@ -7,12 +7,15 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{Router, body::to_bytes, extract::Request as AxumRequest};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response, request::Parts};
 use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
@@ -21,8 +24,8 @@ use tokio::{
 };
 use tower::service_fn;
 use tower_revoke_core::{
-    BearerToken, BoxError, Endpoint, KeyDigest, QueueFull, RemoteRevocation, RemoteSlot, TokenCopy,
-    TokenHash, TokenId,
+    BearerToken, BoxError, Claims, Endpoint, QueueFull, RemoteRevocation, RemoteSlot, TokenCopy,
+    TokenHash, TokenId, VerifiedToken,
 };
 use tower_revoke_http::HttpsClient;
 use tower_revoke_oauth::{RevocationClient, RevocationClientBuilder};
@@ -31,13 +34,21 @@ pub(crate) const SECRET: &str = "open-sesame-4711";
 
 /// Sends the revocation of `token` to `server`.
 pub(crate) fn tell(server: &RevocationClient, token: &str) {
-    reserve(server, token).unwrap().send(copy(token));
+    let kept = reserve(server, token).unwrap().send(copy(token));
+    // Without an outbox there is nothing to wait for.
+    kept.now_or_never().unwrap();
 }
 
 /// Reserves a slot for `token`, whose caller holds no other.
 pub(crate) fn reserve(server: &RevocationClient, token: &str) -> Result<RemoteSlot, QueueFull> {
+    Arc::<dyn RemoteRevocation>::from(server.clone()).reserve(&verified(token, json!({})))
+}
+
+/// Returns a token with these claims, whose holder has no other.
+pub(crate) fn verified(token: &str, claims: Value) -> VerifiedToken {
     let id = TokenId::of_opaque("server", &TokenHash::of(token.as_bytes()));
-    Arc::<dyn RemoteRevocation>::from(server.clone()).reserve(id, KeyDigest::of_token(id))
+    let claims = Claims::from_value(claims).unwrap();
+    VerifiedToken::new(id, claims, Duration::from_secs(30))
 }
 
 pub(crate) fn copy(token: &str) -> TokenCopy {

@@ -9,12 +9,13 @@ use std::{
 };
 
 use http::StatusCode;
+use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
-use tower_revoke_core::{BoxError, Clock, QueueFull, UnixTime};
+use tower_revoke_core::{BoxError, Clock, QueueFull, RemoteRevocation, UnixTime};
 use tower_revoke_oauth::DeliveryFailure;
 use tower_revoke_testing::RecordedLog;
 
-use crate::support::{answer, copy, reserve, rest, scripted, status, tell};
+use crate::support::{answer, copy, reserve, rest, scripted, status, tell, verified};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -261,6 +262,28 @@ async fn a_token_is_given_up_after_a_day() {
     assert_eq!(tries.recv().await.unwrap().token, "def");
 }
 
+/// A token that no verifier accepts any more is not worth a request.
+#[tokio::test(start_paused = true)]
+async fn a_token_is_given_up_when_it_has_expired() {
+    let (clock, _hand) = Clock::manual(UnixTime::from_secs(1_000));
+    let (client, mut tries) = scripted(async |_, _| Err(unreachable()));
+    let client = client.clock(clock).build().unwrap();
+    let remote = Arc::<dyn RemoteRevocation>::from(client.clone());
+    let start = Instant::now();
+    tell(&client, "lasting");
+    let short = verified("short", json!({"exp": 1_100}));
+    let slot = remote.reserve(&short).unwrap();
+    slot.send(copy("short")).await;
+    // Stores and verifiers go on for 300 s beyond `exp`.
+    sleep(secs(399)).await;
+    assert_eq!((client.stats().queued, client.stats().abandoned), (2, 0));
+    sleep(secs(2)).await;
+    assert_eq!((client.stats().queued, client.stats().abandoned), (1, 1));
+    let tries = rest(&mut tries);
+    let last = tries.iter().rfind(|seen| seen.token == "short").unwrap().at;
+    assert!(last - start <= secs(400), "{:?}", last - start);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_rejects_and_an_unused_slot_is_released() {
     let (client, _tries) = scripted(async |_, _| Err(unreachable()));
@@ -273,7 +296,7 @@ async fn a_full_queue_rejects_and_an_unused_slot_is_released() {
     drop(second);
     let again = reserve(&client, "2").unwrap();
     assert_eq!(reserve(&client, "4").unwrap_err(), QueueFull);
-    third.send(copy("def"));
+    third.send(copy("def")).await;
     drop(again);
     assert_eq!((client.stats().queued, client.stats().reserved), (2, 0));
     // A queued token keeps its slot until the server was told.
@@ -337,7 +360,7 @@ async fn shutdown_waits_for_calls_with_a_reserved_slot() {
     let unused = reserve(&client, "unused").unwrap();
     let call = tokio::spawn(async move {
         sleep(secs(3)).await;
-        slot.send(copy("abc"));
+        slot.send(copy("abc")).await;
         sleep(secs(1)).await;
         drop(unused);
     });

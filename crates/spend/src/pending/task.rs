@@ -1,12 +1,12 @@
 //! The task that records a pending revocation, whatever becomes of its calls.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{mem, pin::pin, sync::Arc, time::Duration};
 
-use futures_util::future::{Either, Fuse, FutureExt, select};
+use futures_util::future::{BoxFuture, Either, Fuse, FutureExt, Shared, join, select};
 use tokio::{
     runtime::Handle,
     sync::{Notify, oneshot},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tower_revoke_core::UnixTime;
 
@@ -43,9 +43,17 @@ impl TaskHandle {
 pub(super) struct Task {
     handle: Arc<TaskHandle>,
     config: Arc<RevokeAfterResponseLayer>,
-    notice: Option<Box<Notice>>,
+    notice: Notified,
     reservation: Reservation,
     is_done: bool,
+}
+
+/// What is owed to the authorization servers.
+enum Notified {
+    Nothing,
+    Reserved(Box<Notice>),
+    /// Ends once the revocations are kept for the servers.
+    Sent(Shared<BoxFuture<'static, ()>>),
 }
 
 impl Task {
@@ -71,7 +79,7 @@ impl Task {
         Self {
             handle,
             config: config.clone(),
-            notice,
+            notice: notice.map_or(Notified::Nothing, Notified::Reserved),
             reservation,
             is_done: false,
         }
@@ -101,17 +109,33 @@ impl Task {
             send(reports);
             let changed = pin!(timeout_at(wake_at, self.handle.changed.notified()));
             if let Either::Left((is_revoked, _)) = select(attempt.as_mut(), changed).await {
-                if is_revoked && let Some(notice) = self.notice.take() {
-                    notice.send();
-                }
                 revoked = Some(is_revoked);
             }
         }
     }
 
-    fn attempt(&self, exp: Option<UnixTime>) -> impl Future<Output = bool> + use<> {
+    /// Revokes the token in the list, and owes it to the servers. The servers come first: a crash in
+    /// between must not leave a token that is revoked here and never will be there.
+    fn attempt(&mut self, exp: Option<UnixTime>) -> impl Future<Output = bool> + use<> {
         let write = self.handle.key.revocation(exp, &self.config.settings);
-        async move { write.attempt().await }
+        let limit = self.config.settings.commit_timeout;
+        let kept = self.owe();
+        async move {
+            let kept = async { timeout(limit, kept?).await.err() };
+            let (late, is_recorded) = join(kept, async { write.attempt().await }).await;
+            is_recorded && late.is_none()
+        }
+    }
+
+    /// Queues the token for the servers, the first time. The future ends once it is kept.
+    fn owe(&mut self) -> Option<Shared<BoxFuture<'static, ()>>> {
+        let notice = match mem::replace(&mut self.notice, Notified::Nothing) {
+            Notified::Nothing => return None,
+            Notified::Reserved(notice) => notice.send().boxed().shared(),
+            Notified::Sent(kept) => kept,
+        };
+        self.notice = Notified::Sent(notice.clone());
+        Some(notice)
     }
 
     /// Takes the next step, after the answer to an attempt if there was one. Returns it with the

@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use futures_util::FutureExt;
 use http::Response;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep, timeout};
@@ -42,13 +43,29 @@ impl ReservedUse {
     /// Returns the use by its id, however long that takes. The [`Commit`] waits for the commit
     /// timeout.
     fn return_use(self) -> Commit {
+        let write = Write::return_use(&self.prepared, &self.config.settings);
         // The response is completed in any case: what is late is to the client's disadvantage only.
-        let (commit, report) = Commit::new(OnStoreError::Deliver);
-        let settings = &self.config.settings;
-        let limit = settings.commit_timeout;
-        let write = Write::return_use(&self.prepared, settings);
+        self.finish(write.retry(), OnStoreError::Deliver)
+    }
+
+    /// Owes the token to the authorization servers, of which its last use was taken. `None` if nothing
+    /// has to be waited for.
+    fn owe(mut self) -> Option<Commit> {
+        let mut kept = Box::pin(self.notice.take()?.send());
+        let is_kept = kept.as_mut().now_or_never().is_some();
+        (!is_kept).then(|| self.finish(kept, OnStoreError::CutOff))
+    }
+
+    /// Does the work, however long it takes. The [`Commit`] waits for the commit timeout.
+    fn finish(
+        self,
+        work: impl Future<Output = ()> + Send + 'static,
+        on_store_error: OnStoreError,
+    ) -> Commit {
+        let (commit, report) = Commit::new(on_store_error);
+        let limit = self.config.settings.commit_timeout;
         self.reservation.run(async move {
-            let mut work = pin!(write.retry());
+            let mut work = pin!(work);
             let in_time = timeout(limit, work.as_mut()).await.is_ok();
             let _ = report.send(in_time);
             if !in_time {
@@ -59,40 +76,40 @@ impl ReservedUse {
     }
 }
 
-/// A use that was taken. Dropped, it stays spent.
+/// A use that was taken, and its notice if it was the last. Dropped, it stays spent.
 #[derive(Debug)]
-pub(crate) struct TakenUse {
-    reserved: ReservedUse,
-    notice: SendOnDrop,
-}
-
-/// The notice that the last use was taken, unless that use is returned.
-#[derive(Debug)]
-struct SendOnDrop(Option<Box<Notice>>);
-
-impl Drop for SendOnDrop {
-    fn drop(&mut self) {
-        if let Some(notice) = self.0.take() {
-            notice.send();
-        }
-    }
-}
+pub(crate) struct TakenUse(Option<ReservedUse>);
 
 impl TakenUse {
     fn new(mut reserved: ReservedUse, left: u32) -> Self {
-        let notice = reserved.notice.take().filter(|_| left == 0);
-        Self {
-            reserved,
-            notice: SendOnDrop(notice),
+        if left > 0 {
+            reserved.notice = None;
         }
+        Self(Some(reserved))
     }
 
-    /// Returns the use if a rule says so.
+    /// Returns whether an authorization server is told, for which the response may have to wait.
+    pub(crate) fn is_owed(&self) -> bool {
+        let reserved = self.0.as_ref();
+        reserved.is_some_and(|reserved| reserved.notice.is_some())
+    }
+
+    /// Returns the use if a rule says so, and owes the token otherwise.
     pub(crate) fn settle<B, E>(mut self, result: &Result<Response<B>, E>) -> Option<Commit> {
-        OutcomeRule::any_holds(&self.reserved.config.settings.free, result).then(|| {
-            self.notice.0 = None;
-            self.reserved.return_use()
-        })
+        let reserved = self.0.take()?;
+        if OutcomeRule::any_holds(&reserved.config.settings.free, result) {
+            return Some(reserved.return_use());
+        }
+        reserved.owe()
+    }
+}
+
+/// The caller has left: the token is owed all the same.
+impl Drop for TakenUse {
+    fn drop(&mut self) {
+        if let Some(reserved) = self.0.take() {
+            drop(reserved.owe());
+        }
     }
 }
 
@@ -111,8 +128,10 @@ pin_project! {
                 let ReservedUse { reservation, notice, config, .. } = reserved;
                 let limit = config.settings.commit_timeout;
                 reservation.run(async move {
-                    if let Ok(Ok(UseOutcome::Taken { left: 0 })) = timeout(limit, call).await {
-                        drop(SendOnDrop(notice));
+                    if let Ok(Ok(UseOutcome::Taken { left: 0 })) = timeout(limit, call).await
+                        && let Some(notice) = notice
+                    {
+                        notice.send().await;
                     }
                 });
             }

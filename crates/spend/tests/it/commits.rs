@@ -1,20 +1,18 @@
 //! Tests that the cost of a call is recorded whatever happens to the call, in paused time.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use crate::support::{Caller, both_layers, hello};
+use crate::{
+    servers::Server,
+    support::{Caller, both_layers, hello},
+};
 use http::{Request, Response, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn, util::Either};
 use tower_revoke_core::{
-    Clock, KeyDigest, Outcome, QueueFull, Reason, Rejection, RemoteRevocation, RemoteSlot, TokenId,
-    TokenStatus, UnixTime,
+    Clock, Outcome, Reason, Rejection, RemoteRevocation, TokenStatus, UnixTime,
 };
 use tower_revoke_spend::{
     CommitError, OnStoreError, PendingRevocations, RevokeAfterResponseLayer, UseLimitLayer,
@@ -361,107 +359,6 @@ async fn deliver_completes_the_response_while_the_store_is_away() {
     let body = service.call(caller.request()).await.unwrap().into_body();
     assert_eq!(body.collect().await.unwrap().to_bytes(), "hello");
     assert_eq!(pending.len(), 1);
-}
-
-/// An authorization server that records the revocations it receives.
-#[derive(Debug, Default)]
-pub(crate) struct Server {
-    told: Arc<Mutex<Vec<String>>>,
-    full: bool,
-}
-
-impl Server {
-    pub(crate) fn told(&self) -> Vec<String> {
-        self.told.lock().unwrap().clone()
-    }
-}
-
-impl RemoteRevocation for Server {
-    fn reserve(self: Arc<Self>, _: TokenId, _: KeyDigest) -> Result<RemoteSlot, QueueFull> {
-        if self.full {
-            return Err(QueueFull);
-        }
-        let told = self.told.clone();
-        Ok(RemoteSlot::new(move |token| {
-            told.lock().unwrap().push(token.as_str().to_owned());
-        }))
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_authorization_server_is_told_once_the_token_has_ended_here() {
-    let server = Arc::new(Server::default());
-    let told = || server.clone() as Arc<dyn RemoteRevocation>;
-    for (layer, calls_until_told) in [
-        (
-            Either::Right(RevokeAfterResponseLayer::new().also_at(told())),
-            1,
-        ),
-        (Either::Left(UseLimitLayer::single().also_at(told())), 1),
-        (Either::Left(UseLimitLayer::uses::<3>().also_at(told())), 3),
-    ] {
-        let caller = Caller::new();
-        server.told.lock().unwrap().clear();
-        let mut service = layer.layer(service_fn(hello));
-        for call in 1..=calls_until_told {
-            assert!(server.told().is_empty());
-            let response = service.call(caller.request()).await.unwrap();
-            assert_eq!(response.status(), 200, "{call}");
-            response.into_body().collect().await.unwrap();
-        }
-        assert_eq!(server.told(), ["e30.e30.c2ln"]);
-    }
-}
-
-/// Nobody but this service knows what a ticket is.
-#[tokio::test(start_paused = true)]
-async fn a_ticket_is_not_sent_to_the_authorization_server() {
-    let server = Arc::new(Server::default());
-    let told = || server.clone() as Arc<dyn RemoteRevocation>;
-    for layer in [
-        Either::Right(RevokeAfterResponseLayer::new().also_at(told())),
-        Either::Left(UseLimitLayer::single().also_at(told())),
-    ] {
-        let mut caller = Caller::new();
-        let token = Arc::into_inner(caller.token).expect("the only handle");
-        let ticket = TokenId::from_bytes([7; 16]);
-        let until = UnixTime::from_secs(4_000_000_000);
-        caller.token = Arc::new(token.with_single_use(ticket, until));
-        let mut service = layer.layer(service_fn(hello));
-        let response = service.call(caller.request()).await.unwrap();
-        assert_eq!(response.status(), 200);
-        response.into_body().collect().await.unwrap();
-        assert_eq!(caller.known_status().await, TokenStatus::Spent);
-        assert!(server.told().is_empty());
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_full_queue_to_the_authorization_server_is_a_503_before_the_call() {
-    let caller = Caller::new();
-    let server = Server {
-        full: true,
-        ..Server::default()
-    };
-    let mut service = UseLimitLayer::single()
-        .also_at(Arc::new(server) as Arc<dyn RemoteRevocation>)
-        .layer(service_fn(hello));
-    let response = service.call(caller.request()).await.unwrap();
-    assert_eq!(response.status(), 503);
-    assert_eq!(caller.store.calls(StoreOp::TakeUse), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_returned_use_is_not_reported() {
-    let caller = Caller::new();
-    let server = Arc::new(Server::default());
-    let mut service = UseLimitLayer::single()
-        .return_if(|_| true)
-        .also_at(server.clone() as Arc<dyn RemoteRevocation>)
-        .layer(service_fn(hello));
-    service.call(caller.request()).await.unwrap();
-    assert!(server.told().is_empty());
-    assert_eq!(caller.known_status().await, TokenStatus::Valid);
 }
 
 /// TRAPS 48: a pending write is retried some hundred times while the store is down.

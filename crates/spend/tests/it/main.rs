@@ -6,5 +6,6 @@ mod commits;
 mod layer;
 mod observe;
 mod paths;
+mod servers;
 mod shared;
 mod support;

@@ -7,8 +7,8 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn, util::Either};
 use tower_revoke_core::{
-    Authenticated, BearerContext, BearerToken, KeyDigest, Outcome, QueueFull, RejectionFormat,
-    RemoteRevocation, RemoteSlot, TokenId, TokenStatus,
+    Authenticated, BearerContext, BearerToken, Outcome, QueueFull, RejectionFormat,
+    RemoteRevocation, RemoteSlot, TokenStatus, VerifiedToken,
 };
 use tower_revoke_spend::{
     Condition, PendingRevocations, RevokeAfterResponseLayer, SpendBody, UseLimitLayer,
@@ -191,7 +191,7 @@ async fn whatever_the_reason_the_request_passes() {
 struct Untold;
 
 impl RemoteRevocation for Untold {
-    fn reserve(self: Arc<Self>, _: TokenId, _: KeyDigest) -> Result<RemoteSlot, QueueFull> {
+    fn reserve(self: Arc<Self>, _: &VerifiedToken) -> Result<RemoteSlot, QueueFull> {
         panic!("a layer that observes tells nobody");
     }
 }

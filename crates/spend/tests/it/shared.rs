@@ -24,7 +24,7 @@ use tower_revoke_spend::{
 use tower_revoke_testing::{Behavior, Gate, ScriptedBody, StoreOp};
 
 use crate::{
-    commits::Server,
+    servers::Server,
     support::{Caller, SpendLayer, hello},
 };
 

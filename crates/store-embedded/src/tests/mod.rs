@@ -6,6 +6,8 @@ mod failing;
 mod format;
 mod keeping;
 mod model;
+#[cfg(feature = "outbox")]
+mod outbox;
 
 use std::{
     fs,
