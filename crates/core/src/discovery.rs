@@ -73,8 +73,11 @@ pub enum DiscoveryError {
     #[error("the metadata is not a JSON object with an issuer")]
     Unreadable,
     /// The document is another issuer's, which RFC 8414 §3.3 forbids to use.
-    #[error("the metadata is that of another issuer")]
-    OtherIssuer,
+    #[error("the metadata is that of another issuer, {0:?}")]
+    OtherIssuer(
+        /// The first 200 characters of its name.
+        String,
+    ),
     /// This member is missing.
     #[error("the metadata has no `{0}`")]
     Missing(&'static str),
@@ -170,7 +173,8 @@ impl IssuerMetadata {
         let document: Document =
             serde_json::from_slice(document).map_err(|_| DiscoveryError::Unreadable)?;
         if document.issuer != issuer {
-            return Err(DiscoveryError::OtherIssuer);
+            let named = document.issuer.chars().take(200).collect();
+            return Err(DiscoveryError::OtherIssuer(named));
         }
         // An issuer that is not a URL counts as remote.
         let locality = Endpoint::new(issuer).map_or(Locality::Global, |url| url.locality());
@@ -306,8 +310,11 @@ mod tests {
         ] {
             let document = format!(r#"{{"issuer":"{other}"}}"#);
             let error = parse(&document).unwrap_err();
-            assert_eq!(error, DiscoveryError::OtherIssuer, "{other}");
+            assert_eq!(error, DiscoveryError::OtherIssuer(other.to_owned()));
         }
+        let long = format!(r#"{{"issuer":"\u001b{}"}}"#, "a".repeat(60_000));
+        let text = parse(&long).unwrap_err().to_string();
+        assert!(text.len() < 300 && !text.contains('\u{1b}'), "{text}");
         assert!(parse(&format!(r#"{{"issuer":"{ISSUER}"}}"#)).is_ok());
     }
 

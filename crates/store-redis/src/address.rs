@@ -76,7 +76,8 @@ impl Location {
     /// Errors quote nothing: there may be a password in the URL.
     fn parse(url: &str, port: u16) -> Result<Self, RedisStoreError> {
         let wrong = RedisStoreError::Setting;
-        let url = Url::parse(url).map_err(|_| wrong("the address is no URL"))?;
+        let url = Url::parse(url)
+            .map_err(|_| wrong("the address is not a URL such as redis://host:6379"))?;
         let tls = match url.scheme() {
             "redis" | "valkey" => false,
             "rediss" | "valkeys" => true,

@@ -283,8 +283,8 @@ async fn rfc8414_3_3_metadata_of_another_issuer_is_not_used() {
             matches!(
                 crate::support::keys_unavailable(&error).error(),
                 Some(KeyFetchError::Discovery(MetadataFetchError::Unusable(
-                    DiscoveryError::OtherIssuer
-                )))
+                    DiscoveryError::OtherIssuer(named)
+                ))) if named == other
             ),
             "{other}: {error:?}"
         );
