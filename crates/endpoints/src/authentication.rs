@@ -170,7 +170,11 @@ impl ClientAuthentication {
                 Err(AuthenticationError::UnknownClient) => {}
                 Err(AuthenticationError::WrongSecret) => known = Some(id.as_str()),
                 Err(AuthenticationError::Unavailable(error)) => {
-                    tracing::warn!(error = &*error, "the clients can't be looked up");
+                    tracing::warn!(
+                        target: "tower_revoke::endpoints",
+                        error = &*error,
+                        "the clients can't be looked up"
+                    );
                     return Err(CallError::Unavailable);
                 }
             }

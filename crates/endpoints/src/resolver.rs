@@ -200,7 +200,11 @@ pub(crate) async fn first_known<'a, T>(
     match failed {
         None => Ok(None),
         Some(error) => {
-            tracing::warn!(error = &error as &dyn Error, "a token can't be resolved");
+            tracing::warn!(
+                target: "tower_revoke::endpoints",
+                error = &error as &dyn Error,
+                "a token can't be resolved"
+            );
             Err(CallError::Unavailable)
         }
     }

@@ -172,7 +172,11 @@ impl Inner {
             let revocation = revocation.by(client).because("revoked by its client");
             let revoked = audit().revoke(Arc::clone(&self.list), revocation).await;
             revoked.map_err(|error| {
-                tracing::warn!(%error, "a token can't be revoked");
+                tracing::warn!(
+                    target: "tower_revoke::endpoints",
+                    %error,
+                    "a token can't be revoked"
+                );
                 CallError::Unavailable
             })?;
         }

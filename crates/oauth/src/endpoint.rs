@@ -84,7 +84,12 @@ impl EndpointSource {
         };
         let endpoint = endpoint.inspect_err(|error| {
             let (host, error) = (self.host(), &**error as &dyn std::error::Error);
-            tracing::debug!(%host, error, "the metadata names no endpoint");
+            tracing::debug!(
+                target: "tower_revoke::oauth",
+                %host,
+                error,
+                "the metadata names no endpoint"
+            );
         })?;
         *found = Some(endpoint.clone());
         Ok(endpoint)

@@ -42,7 +42,13 @@ impl DeliveryLog {
                     alert(host, failure, count);
                 }
             } else if let Some(count) = self.failures.failed(uptime) {
-                tracing::warn!(%host, ?failure, count, "tokens can't be revoked at the authorization server yet");
+                tracing::warn!(
+                    target: "tower_revoke::oauth",
+                    %host,
+                    ?failure,
+                    count,
+                    "tokens can't be revoked at the authorization server yet"
+                );
             }
             return;
         }
@@ -51,13 +57,18 @@ impl DeliveryLog {
         }
         // Both outages end, with one line.
         if self.alerts.works() | self.failures.works() {
-            tracing::info!(%host, "the authorization server revokes tokens again");
+            tracing::info!(
+                target: "tower_revoke::oauth",
+                %host,
+                "the authorization server revokes tokens again"
+            );
         }
         if let Delivery::Rejected(code) = delivery
             && let Some(count) = self.rejections.count(uptime, 1)
         {
             let code = code.unwrap_or("unknown");
             tracing::warn!(
+                target: "tower_revoke::oauth",
                 %host, code, count,
                 "the authorization server rejects the revocation of tokens, which is not retried; \
                  they stay revoked here"
@@ -69,6 +80,7 @@ impl DeliveryLog {
         if let Some(count) = self.abandoned.count(clock.uptime(), 1) {
             let host = &self.host;
             tracing::error!(
+                target: "tower_revoke::oauth",
                 %host, count,
                 "tokens could not be revoked at the authorization server in time, and are dropped from the queue"
             );
@@ -78,6 +90,7 @@ impl DeliveryLog {
     pub(crate) fn unreadable(&self, count: usize, error: &OutboxError) {
         let (host, error) = (&self.host, error as &dyn std::error::Error);
         tracing::error!(
+            target: "tower_revoke::oauth",
             %host, error, count,
             "revocations that are owed to the authorization server can't be read, and are not sent"
         );
@@ -87,10 +100,12 @@ impl DeliveryLog {
 fn alert(host: &str, failure: DeliveryFailure, count: u64) {
     match failure {
         DeliveryFailure::Credentials => tracing::error!(
+            target: "tower_revoke::oauth",
             %host, count,
             "the authorization server rejects the client credentials; tokens stay queued until they are replaced"
         ),
         _ => tracing::error!(
+            target: "tower_revoke::oauth",
             %host, ?failure, count,
             "the URL is not that of a revocation endpoint, or it has moved; tokens stay queued until it is corrected"
         ),

@@ -189,13 +189,14 @@ impl Shared {
         match error {
             None => {
                 if outbox.outage.works() {
-                    tracing::info!("the outbox works again");
+                    tracing::info!(target: "tower_revoke::oauth", "the outbox works again");
                 }
             }
             Some(error) => {
                 if let Some(count) = outbox.outage.failed(uptime) {
                     let error = error as &dyn std::error::Error;
                     tracing::error!(
+                        target: "tower_revoke::oauth",
                         error,
                         count,
                         "the outbox fails; what is owed to the authorization server is kept in memory"

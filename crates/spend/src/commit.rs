@@ -87,7 +87,10 @@ impl Write {
         let error = match timeout(self.attempt_timeout, call).await {
             Ok(Ok(())) => {
                 if self.outage.works() {
-                    tracing::info!("writes to the revocation list succeed again");
+                    tracing::info!(
+                        target: "tower_revoke::spend",
+                        "writes to the revocation list succeed again"
+                    );
                 }
                 return true;
             }
@@ -112,9 +115,20 @@ impl Write {
         };
         match self.outage.failed(self.list.clock().uptime()) {
             Some(count) => {
-                tracing::error!(%token, error, count, "a {write} is not recorded yet, will retry");
+                tracing::error!(
+                    target: "tower_revoke::spend",
+                    %token,
+                    error,
+                    count,
+                    "a {write} is not recorded yet, will retry"
+                );
             }
-            None => tracing::debug!(%token, error, "a {write} is not recorded yet, will retry"),
+            None => tracing::debug!(
+                target: "tower_revoke::spend",
+                %token,
+                error,
+                "a {write} is not recorded yet, will retry"
+            ),
         }
     }
 }

@@ -182,7 +182,11 @@ where
         match deadline.bound(Box::pin(ask())).await? {
             Ok(answer) => return Ok(answer),
             Err(error) if is_worth_repeating(&error) => {
-                tracing::debug!(%error, "a request is repeated");
+                tracing::debug!(
+                    target: "tower_revoke::store_cassandra",
+                    %error,
+                    "a request is repeated"
+                );
                 deadline.bound(tokio::time::sleep(pause)).await?;
                 pause = LONGEST_PAUSE.min(pause * 2);
             }

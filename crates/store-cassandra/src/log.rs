@@ -317,7 +317,12 @@ impl Writer {
         if let Err(error) = maintained.await
             && let Some(count) = self.not_maintained.count(self.clock.uptime(), 1)
         {
-            tracing::warn!(%error, count, "the log was not registered or trimmed");
+            tracing::warn!(
+                target: "tower_revoke::store_cassandra",
+                %error,
+                count,
+                "the log was not registered or trimmed"
+            );
         }
     }
 

@@ -33,7 +33,7 @@ impl Inner {
         let lease = fastrand::u128(..).to_be_bytes();
         // The second attempt is applied if the first one was, with an unknown outcome.
         if !self.hold(&lease, None).await? && !self.hold(&lease, Some(&lease)).await? {
-            tracing::debug!("another node is purging");
+            tracing::debug!(target: "tower_revoke::store_cassandra", "another node is purging");
             return Ok(0);
         }
         let purged = tokio::select! {
@@ -64,7 +64,11 @@ impl Inner {
         loop {
             tokio::time::sleep(LEASE / 4).await;
             if let Err(error) = self.hold(lease, Some(lease)).await {
-                tracing::debug!(%error, "the lease of a purge was not renewed");
+                tracing::debug!(
+                    target: "tower_revoke::store_cassandra",
+                    %error,
+                    "the lease of a purge was not renewed"
+                );
             }
         }
     }

@@ -197,7 +197,11 @@ impl Shared {
                 *locked(&self.rejecting) = None;
                 self.news.send_replace(state.last);
                 if self.outage.works() {
-                    tracing::info!(folder = %self.folder.path.display(), "the store is open again");
+                    tracing::info!(
+                        target: "tower_revoke::store_embedded",
+                        folder = %self.folder.path.display(),
+                        "the store is open again"
+                    );
                 }
             }
             Err(fault) => {
@@ -217,6 +221,7 @@ impl Shared {
         *rejecting = Some((fault.clone(), until));
         if let Some(count) = self.outage.failed(self.clock.uptime()) {
             tracing::error!(
+                target: "tower_revoke::store_embedded",
                 folder = %self.folder.path.display(),
                 error = fault as &dyn std::error::Error,
                 count,

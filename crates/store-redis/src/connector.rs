@@ -160,12 +160,14 @@ impl Connector {
         }
         if setting("appendonly").as_deref() == Some("no") {
             tracing::warn!(
+                target: "tower_revoke::store_redis",
                 node = %address,
                 "AOF is off (appendonly no): if this Redis stops, revocations and uses since its \
                  last snapshot are lost"
             );
         } else if setting("appendfsync").is_some_and(|fsync| fsync != "always") {
             tracing::info!(
+                target: "tower_revoke::store_redis",
                 node = %address,
                 "appendfsync is not always: if the machine of this Redis crashes, revocations and \
                  uses of about the last second are lost"

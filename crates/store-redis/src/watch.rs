@@ -116,7 +116,11 @@ impl Task {
                     self.tell(EntryId::LAST);
                 }
                 let failed = self.wait(&mut connection).await;
-                tracing::debug!(%failed, "a wait for changes in Redis ended");
+                tracing::debug!(
+                    target: "tower_revoke::store_redis",
+                    %failed,
+                    "a wait for changes in Redis ended"
+                );
             }
             self.client.servers.suspect();
             sleep(PAUSE).await;

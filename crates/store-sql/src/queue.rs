@@ -205,7 +205,12 @@ impl<D: Backend> Queue<D> {
 
     fn not_trimmed(&self, error: &Failure) {
         if let Some(count) = self.not_trimmed.count(Clock::system().uptime(), 1) {
-            tracing::warn!(%error, count, "old changes could not be forgotten");
+            tracing::warn!(
+                target: "tower_revoke::store_sql",
+                %error,
+                count,
+                "old changes could not be forgotten"
+            );
         }
     }
 }

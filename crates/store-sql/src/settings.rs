@@ -142,6 +142,7 @@ impl<P> Server<P> {
 pub(crate) fn warn_of_plaintext(host: &str, has_socket: bool, is_encrypted: bool) {
     if !is_encrypted && !has_socket && !is_local(host) {
         tracing::warn!(
+            target: "tower_revoke::store_sql",
             "the connection to the database on {host} is not encrypted: use `tls_roots`, or the \
              TLS parameters of the URL"
         );

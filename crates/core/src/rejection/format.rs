@@ -138,7 +138,11 @@ impl RejectionFormat {
                 Ok(json) => (HeaderValue::from_static("application/json"), json.into()),
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
-                    tracing::debug!(error, "the body of a rejection can't be serialized");
+                    tracing::debug!(
+                        target: "tower_revoke::core",
+                        error,
+                        "the body of a rejection can't be serialized"
+                    );
                     problem(rejection)
                 }
             },

@@ -34,10 +34,30 @@ impl RejectionLog {
         let source = std::error::Error::source(rejection);
         match (rejection.reason().status(), self.due(rejection)) {
             (StatusCode::INTERNAL_SERVER_ERROR, Some(count)) => {
-                tracing::error!(reason, token, source, count, "{rejection}");
+                tracing::error!(
+                    target: "tower_revoke::core",
+                    reason,
+                    token,
+                    source,
+                    count,
+                    "{rejection}"
+                );
             }
-            (_, Some(count)) => tracing::warn!(reason, token, source, count, "{rejection}"),
-            (_, None) => tracing::debug!(reason, token, source, "{rejection}"),
+            (_, Some(count)) => tracing::warn!(
+                target: "tower_revoke::core",
+                reason,
+                token,
+                source,
+                count,
+                "{rejection}"
+            ),
+            (_, None) => tracing::debug!(
+                target: "tower_revoke::core",
+                reason,
+                token,
+                source,
+                "{rejection}"
+            ),
         }
     }
 
@@ -50,9 +70,16 @@ impl RejectionLog {
         let source = std::error::Error::source(rejection);
         match self.due(rejection) {
             None if is_fault(rejection) => {
-                tracing::debug!(reason, token, source, "would be rejected: {rejection}");
+                tracing::debug!(
+                    target: "tower_revoke::core",
+                    reason,
+                    token,
+                    source,
+                    "would be rejected: {rejection}"
+                );
             }
             count => tracing::info!(
+                target: "tower_revoke::core",
                 reason,
                 token,
                 source,
@@ -69,12 +96,18 @@ impl RejectionLog {
         let source = std::error::Error::source(rejection);
         match self.due(rejection) {
             Some(count) => tracing::warn!(
+                target: "tower_revoke::core",
                 token,
                 source,
                 count,
                 "admitted without the revocation list, which can't answer"
             ),
-            None => tracing::debug!(token, source, "admitted without the revocation list"),
+            None => tracing::debug!(
+                target: "tower_revoke::core",
+                token,
+                source,
+                "admitted without the revocation list"
+            ),
         }
     }
 

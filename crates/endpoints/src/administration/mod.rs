@@ -289,7 +289,11 @@ impl Inner {
             Call::End { .. } => self.end(client, call.reason(), &target, audit).await,
         };
         done.map_err(|error| {
-            tracing::warn!(%error, "an administrator's call can't be served");
+            tracing::warn!(
+                target: "tower_revoke::endpoints",
+                %error,
+                "an administrator's call can't be served"
+            );
             CallError::Unavailable
         })
     }

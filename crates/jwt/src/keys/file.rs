@@ -76,6 +76,7 @@ impl KeyFile {
         if self.emptied_at.is_some_and(is_over) && !self.keys.is_empty() {
             self.keys.clear();
             tracing::error!(
+                target: "tower_revoke::jwt",
                 path = %self.path.display(),
                 "the key file has had no usable key for too long; tokens signed with its former keys \
                  are rejected with 503"
@@ -101,7 +102,11 @@ impl KeyFile {
                 self.keys = keys;
                 self.emptied_at = None;
                 if std::mem::take(&mut self.is_failing) {
-                    tracing::info!(path = %self.path.display(), "the key file can be used again");
+                    tracing::info!(
+                        target: "tower_revoke::jwt",
+                        path = %self.path.display(),
+                        "the key file can be used again"
+                    );
                 }
             }
             Err(error) => {
@@ -113,6 +118,7 @@ impl KeyFile {
                 // Once, not at every refresh.
                 if !std::mem::replace(&mut self.is_failing, true) {
                     tracing::warn!(
+                        target: "tower_revoke::jwt",
                         path = %self.path.display(),
                         error = &error as &dyn std::error::Error,
                         "the key file can't be used; its former keys stay in use"

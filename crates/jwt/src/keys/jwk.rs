@@ -94,9 +94,19 @@ pub(crate) fn read_set(
             Ok(key) => keys.push(key),
             Err(why) => {
                 if why.is_expected() {
-                    tracing::debug!(kid = key_id, %why, "a key has another purpose");
+                    tracing::debug!(
+                        target: "tower_revoke::jwt",
+                        kid = key_id,
+                        %why,
+                        "a key has another purpose"
+                    );
                 } else {
-                    tracing::debug!(kid = key_id, %why, "a key is skipped");
+                    tracing::debug!(
+                        target: "tower_revoke::jwt",
+                        kid = key_id,
+                        %why,
+                        "a key is skipped"
+                    );
                     first.get_or_insert((key_id, why.to_string()));
                     count += 1;
                 }
@@ -105,7 +115,7 @@ pub(crate) fn read_set(
         }
     }
     if let Some((kid, why)) = first {
-        tracing::warn!(kid, why, count, "keys of a set are skipped");
+        tracing::warn!(target: "tower_revoke::jwt", kid, why, count, "keys of a set are skipped");
     }
     Ok((keys, skipped))
 }

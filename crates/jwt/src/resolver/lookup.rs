@@ -249,6 +249,7 @@ impl Shared {
             state.stats.limited += 1;
             if let Some(count) = state.limited.count(uptime, 1) {
                 tracing::warn!(
+                    target: "tower_revoke::jwt",
                     count,
                     "tokens of unknown issuers are rejected: there are too many"
                 );
@@ -314,20 +315,21 @@ impl Shared {
                     state.stats.evicted += evicted;
                     if let Some(count) = state.evicted.count(uptime, evicted) {
                         tracing::warn!(
+                            target: "tower_revoke::jwt",
                             count,
                             "issuers are forgotten: more are in use than issuer_capacity"
                         );
                     }
                 }
                 if state.failures.works() {
-                    tracing::info!("issuers can be resolved again");
+                    tracing::info!(target: "tower_revoke::jwt", "issuers can be resolved again");
                 }
             }
             Ok(None) => {
                 state.stats.untrusted += 1;
                 state.answers.distrust(key, NotTrusted::Denied, uptime);
                 if state.failures.works() {
-                    tracing::info!("issuers can be resolved again");
+                    tracing::info!(target: "tower_revoke::jwt", "issuers can be resolved again");
                 }
             }
             Err(error) => {
@@ -335,7 +337,13 @@ impl Shared {
                 state.answers.distrust(key, NotTrusted::Unknown, uptime);
                 if let Some(count) = state.failures.failed(uptime) {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(issuer = name, error, count, "an issuer can't be resolved");
+                    tracing::warn!(
+                        target: "tower_revoke::jwt",
+                        issuer = name,
+                        error,
+                        count,
+                        "an issuer can't be resolved"
+                    );
                 }
             }
         }

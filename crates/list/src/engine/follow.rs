@@ -135,6 +135,7 @@ impl<S: Store, T: Timer> Source<S, T> {
                     mirror.reloads.fetch_add(1, Ordering::Relaxed);
                     if let Some(count) = self.log.reloads.count(self.clock.uptime(), 1) {
                         tracing::info!(
+                            target: "tower_revoke::list",
                             count,
                             "the feed has a gap: the mirror of the list is loaded again"
                         );
@@ -152,6 +153,7 @@ impl<S: Store, T: Timer> Source<S, T> {
                     mirror.reloads.fetch_add(1, Ordering::Relaxed);
                     if let Some(count) = self.log.histories.count(self.clock.uptime(), 1) {
                         tracing::error!(
+                            target: "tower_revoke::list",
                             count,
                             "the revocation store has lost entries that it had published: \
                              what the mirror holds is written back before this node is ready again"
@@ -177,6 +179,7 @@ impl<S: Store, T: Timer> Source<S, T> {
     async fn overflow(&self, mirror: &Mirror, refill_after: &mut Duration) {
         if mirror.phase() != Phase::Refilling {
             tracing::warn!(
+                target: "tower_revoke::list",
                 mirror_capacity = mirror.capacity,
                 "more is listed than the mirror of the list may hold: the store is asked about \
                  each token, within max_staleness, until no more than 90 % of it is listed"

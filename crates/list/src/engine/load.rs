@@ -106,7 +106,10 @@ impl<S: Store, T: Timer> Source<S, T> {
                 continue;
             }
             if mirror.phase() == Phase::Refilling {
-                tracing::info!("what is listed fits into the mirror of the list again");
+                tracing::info!(
+                    target: "tower_revoke::list",
+                    "what is listed fits into the mirror of the list again"
+                );
             }
             mirror.replace(loaded.tables, number);
             // Invalidate every answer: the tables contain the changes that were missed, but don't
@@ -191,7 +194,10 @@ impl<S: Store, T: Timer> Source<S, T> {
             let error = match page {
                 Ok(page) => {
                     if self.log.feed.works() {
-                        tracing::info!("the revocation store's feed is followed again");
+                        tracing::info!(
+                            target: "tower_revoke::list",
+                            "the revocation store's feed is followed again"
+                        );
                     }
                     self.answered();
                     if page.more && page.changes.is_empty() {
@@ -214,6 +220,7 @@ impl<S: Store, T: Timer> Source<S, T> {
             self.failed(&error);
             if let Some(count) = self.log.feed.failed(self.clock.uptime()) {
                 tracing::warn!(
+                    target: "tower_revoke::list",
                     error = &error as &dyn std::error::Error,
                     count,
                     max_staleness = ?self.max_staleness,

@@ -202,7 +202,7 @@ impl<S: Store, T: Timer> Revocations for Engine<S, T> {
             self.tidy();
             let (key, by, reason) = (revocation.key(), revocation.author(), revocation.reason());
             // What operators revoke is logged for audit by what they call.
-            tracing::debug!(?key, by, reason, "revoke");
+            tracing::debug!(target: "tower_revoke::list", ?key, by, reason, "revoke");
             self.revoke_all(vec![revocation]).await
         })
     }

@@ -71,13 +71,17 @@ impl Snapshot {
     /// The store has answered, and the mirror continues from the snapshot.
     pub(super) fn is_taken_over(&self) {
         *locked(&self.state) = SnapshotState::TakenOver;
-        tracing::info!("the mirror of the list continues from its snapshot");
+        tracing::info!(
+            target: "tower_revoke::list",
+            "the mirror of the list continues from its snapshot"
+        );
     }
 
     fn reject(&self, error: SnapshotError) {
         *locked(&self.state) = SnapshotState::Rejected(error);
         self.rejected.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
+            target: "tower_revoke::list",
             snapshot = ?self.settings,
             error = &error as &dyn Error,
             "the snapshot of the list's mirror is ignored: everything is loaded from the store"
@@ -200,7 +204,11 @@ impl<S: Store, T: Timer> Source<S, T> {
                 mirror.take_over(saved.tables, &saved.uses);
                 *locked(&snapshot.state) = SnapshotState::Loaded;
                 let entries = mirror.entries();
-                tracing::info!(entries, "the mirror of the list starts from its snapshot");
+                tracing::info!(
+                    target: "tower_revoke::list",
+                    entries,
+                    "the mirror of the list starts from its snapshot"
+                );
                 Some(saved.cursor)
             }
             Ok(None) => None,
@@ -224,6 +232,7 @@ impl<S: Store, T: Timer> Source<S, T> {
             snapshot.write(mirror).inspect_err(|error| {
                 snapshot.failures.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
+                    target: "tower_revoke::list",
                     snapshot = ?snapshot.settings,
                     error = error as &dyn Error,
                     "the snapshot of the list's mirror was not written: the last one remains"

@@ -206,7 +206,7 @@ impl<S: Store, T: Timer> Source<S, T> {
     pub(super) fn answered(&self) {
         self.counters.answered(self.clock.now());
         if self.log.store.works() {
-            tracing::info!("the revocation store answers again");
+            tracing::info!(target: "tower_revoke::list", "the revocation store answers again");
         }
     }
 
@@ -217,6 +217,7 @@ impl<S: Store, T: Timer> Source<S, T> {
         self.counters.failed();
         if let Some(count) = self.log.store.failed(self.clock.uptime()) {
             tracing::warn!(
+                target: "tower_revoke::list",
                 error = error as &dyn Error,
                 count,
                 "the revocation store failed"

@@ -56,6 +56,7 @@ impl<S: Store, T: Timer> Source<S, T> {
         let entries = rules.len() as u64;
         if let Some(count) = self.log.prolonged.count(self.clock.uptime(), entries) {
             tracing::error!(
+                target: "tower_revoke::list",
                 count,
                 max_token_life = ?self.max_token_life,
                 "another list over this store has a shorter max_token_life: \
@@ -80,6 +81,7 @@ impl<S: Store, T: Timer> Source<S, T> {
         let entries = (changes.len() + uses.len()) as u64;
         if let Some(count) = self.log.said_again.count(self.clock.uptime(), entries) {
             tracing::error!(
+                target: "tower_revoke::list",
                 count,
                 "the revocation store has not told of what it had acknowledged: it is written again"
             );
@@ -102,6 +104,7 @@ impl<S: Store, T: Timer> Source<S, T> {
         let entries = mirror.written_back.load(Ordering::Relaxed) - before;
         if let Some(count) = self.log.written_back.count(self.clock.uptime(), 1) {
             tracing::warn!(
+                target: "tower_revoke::list",
                 entries,
                 count,
                 "what the revocation store had forgotten is written back"
@@ -135,6 +138,7 @@ impl<S: Store, T: Timer> Source<S, T> {
             && let Some(count) = self.log.missing.count(self.clock.uptime(), entries)
         {
             tracing::warn!(
+                target: "tower_revoke::list",
                 count,
                 "after a gap in the feed, the revocation store was told of entries that it no \
                  longer lists, in case they were lost rather than lifted"
@@ -181,11 +185,16 @@ impl<S: Store, T: Timer> Source<S, T> {
                     let token = use_.token;
                     if let Some(count) = self.log.won_again.count(self.clock.uptime(), 1) {
                         tracing::error!(
+                            target: "tower_revoke::list",
                             %token, count,
                             "a use that the store had forgotten was won again"
                         );
                     } else {
-                        tracing::debug!(%token, "a use that the store had forgotten was won again");
+                        tracing::debug!(
+                            target: "tower_revoke::list",
+                            %token,
+                            "a use that the store had forgotten was won again"
+                        );
                     }
                     return false;
                 }
@@ -201,6 +210,7 @@ impl<S: Store, T: Timer> Source<S, T> {
             && let Some(count) = self.log.not_written_back.count(self.clock.uptime(), 1)
         {
             tracing::error!(
+                target: "tower_revoke::list",
                 error = error as &dyn std::error::Error,
                 count,
                 "what the revocation store has forgotten can't be written back"

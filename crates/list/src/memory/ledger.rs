@@ -94,6 +94,7 @@ impl Ledger {
         };
         if let Some(count) = self.full.count(self.clock.uptime(), 1) {
             tracing::error!(
+                target: "tower_revoke::list",
                 entries,
                 count,
                 "the memory store is full: new revocations, uses or issued tokens are rejected"

@@ -106,12 +106,14 @@ pub(super) async fn warn_if_it_may_lose(link: &mut Link) -> Result<(), SqlStoreE
     // 3 exists in MariaDB, and flushes even more often than 1.
     if !["1", "3"].contains(&&*flushes) {
         tracing::warn!(
+            target: "tower_revoke::store_sql",
             "innodb_flush_log_at_trx_commit is {flushes}, not 1: a crash of the server's machine \
              may lose acknowledged revocations and uses"
         );
     }
     if logs == "1" && syncs != "1" {
         tracing::warn!(
+            target: "tower_revoke::store_sql",
             "the server keeps a binary log with sync_binlog = {syncs}, not 1: a crash of its \
              machine may lose acknowledged revocations and uses"
         );

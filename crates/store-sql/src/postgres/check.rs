@@ -102,6 +102,7 @@ pub(super) async fn warn_if_it_may_lose(link: &mut PgConnection) -> Result<(), S
     for name in ["fsync", "full_page_writes"] {
         if text(link, &format!("SHOW {name}")).await? == "off" {
             tracing::warn!(
+                target: "tower_revoke::store_sql",
                 "PostgreSQL runs with {name} = off: a crash of its machine may lose revocations \
                  and uses that were acknowledged, and the whole database"
             );

@@ -200,7 +200,7 @@ where
         let mut this = self.project();
         let state = mem::replace(this.state, State::Ended);
         this.inner.set(None);
-        tracing::debug!(%end, "a stream ends with its token");
+        tracing::debug!(target: "tower_revoke::streams", %end, "a stream ends with its token");
         let State::Live(mut live) = state else {
             return Poll::Ready(None);
         };

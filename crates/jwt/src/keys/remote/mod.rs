@@ -197,6 +197,7 @@ impl Remote {
         for keys in fetched.filter(|keys| !keys.is_empty()) {
             keys.clear();
             tracing::error!(
+                target: "tower_revoke::jwt",
                 issuer = %self.origin.issuer,
                 "the issuer's keys could not be fetched for too long; its tokens are rejected with 503"
             );
@@ -315,7 +316,11 @@ impl Remote {
         state.emptied_at = None;
         state.error = None;
         if state.log.works() {
-            tracing::info!(issuer = %self.origin.issuer, "the issuer's keys can be fetched again");
+            tracing::info!(
+                target: "tower_revoke::jwt",
+                issuer = %self.origin.issuer,
+                "the issuer's keys can be fetched again"
+            );
         }
     }
 
@@ -343,6 +348,7 @@ impl Remote {
     fn record_failure(&self, state: &mut State, error: KeyFetchError) {
         if let Some(count) = state.log.failed(self.uptime()) {
             tracing::warn!(
+                target: "tower_revoke::jwt",
                 issuer = %self.origin.issuer,
                 error = &error as &dyn std::error::Error,
                 has_keys = self.trusts(state),
