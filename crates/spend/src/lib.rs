@@ -41,6 +41,9 @@
 //! [`OnStoreError::Deliver`] was chosen. In either case the work goes on, for which
 //! [capacity](PendingRevocations) was reserved before the call.
 //!
+//! An outbox, of the client that [`also_at`](RevokeAfterResponseLayer::also_at) was given, is waited for
+//! in the same way. [`UseLimitLayer`] waits for it after the last use, with the head of the response.
+//!
 //! # Rolling it out
 //! With [`observe`](UseLimitLayer::observe) a layer rejects nobody and spends nothing: it logs and counts
 //! what it would reject, by what it has seen in this process.

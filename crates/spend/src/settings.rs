@@ -131,6 +131,9 @@ macro_rules! shared_setters {
             /// Revokes the token at an authorization server too, when it is revoked or its last use
             /// is spent here.
             ///
+            /// The response never waits for the server. If the client keeps what it owes in an outbox,
+            /// the response waits for that as for the store, for the commit timeout at most.
+            ///
             /// The server is not told of a call with a ticket: it doesn't know the ticket, and the token
             /// that the ticket stands for was not presented. That token ends here alone.
             #[doc(alias = "rfc7009")]

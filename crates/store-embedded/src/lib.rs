@@ -27,6 +27,12 @@
 //!   this process, which has to end before the folder can be replaced. After restoring a backup,
 //!   revoke again what was revoked since. Copy the folder only while no process has it open.
 //!
+//! # The outbox
+//!
+//! With the feature `outbox`, `EmbeddedStore::outbox` keeps in the same folder which revocations
+//! authorization servers are still to be told ([`Outbox`](tower_revoke_core::Outbox)). The tokens are
+//! sealed by aws-lc-rs under keys of the user, the only secrets in the folder.
+//!
 //! # How it works
 //!
 //! The rows are in a log-structured tree, by [fjall](https://docs.rs/fjall). A single thread

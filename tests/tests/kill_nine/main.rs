@@ -7,6 +7,7 @@
 )]
 
 mod endpoint;
+mod owed;
 mod rounds;
 
 use std::time::Duration;
