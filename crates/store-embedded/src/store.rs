@@ -216,7 +216,7 @@ impl ChangeFeed for EmbeddedStore {
         })
     }
 
-    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, Option<Changes>> {
         Box::pin(async move {
             let cursor = cursor::read::<FeedCursor>(cursor::FEED, self.id(), since);
             // If the cursor is foreign, invalid or within a full load, `changes` has an answer at
@@ -228,6 +228,7 @@ impl ChangeFeed for EmbeddedStore {
                 // Fails only once the sender is dropped, and this handle keeps it.
                 let _ = news.wait_for(|last| *last > cursor.group).await;
             }
+            None
         })
     }
 

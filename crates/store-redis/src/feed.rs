@@ -11,11 +11,9 @@ use crate::{
     inner::Inner,
     scripts::SCRIPTS,
     value::{bytes, list},
+    watch::ENTRIES,
     wire,
 };
-
-/// Entries of the feed in one page, over all tags.
-const ENTRIES: usize = 1024;
 
 /// Keys in one page of a load.
 const PAGE: usize = 2048;
@@ -114,6 +112,17 @@ impl Inner {
             changes,
             next: Position::Feed(seen).encode(&self.id),
             more,
+        })
+    }
+
+    /// Waits for changes after a position. `None` if they may not be all that follow it.
+    pub(crate) async fn news(&self, seen: &[SeenEntry]) -> Option<Changes> {
+        let watch = &self.watch;
+        let news = watch.changed(&self.client, &self.feeds, seen).await?;
+        Some(Changes {
+            next: Position::Feed(news.seen).encode(&self.id),
+            changes: news.changes,
+            more: news.more,
         })
     }
 

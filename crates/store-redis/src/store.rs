@@ -121,18 +121,13 @@ impl ChangeFeed for RedisStore {
         Box::pin(self.0.listed(after))
     }
 
-    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, Option<Changes>> {
         Box::pin(async move {
             let inner = &self.0;
             match Position::decode(since, &inner.id, inner.keys.len()) {
-                Ok(Position::Feed(seen)) => {
-                    inner
-                        .watch
-                        .changed(&inner.client, &inner.feeds, &seen)
-                        .await;
-                }
+                Ok(Position::Feed(seen)) => inner.news(&seen).await,
                 // A load has more at once.
-                Ok(Position::Load(..)) => {}
+                Ok(Position::Load(..)) => None,
                 _ => std::future::pending().await,
             }
         })

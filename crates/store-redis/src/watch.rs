@@ -1,26 +1,35 @@
 //! Waits for changes: a connection per tag that blocks on its stream while somebody waits.
 //!
-//! One `XREAD` waits from the position of the follower that waits, and ends once there is a newer entry.
-//! The next one is sent when a follower waits again, so a stream that grows all the time costs one
-//! `XREAD` for each read of the feed.
+//! One `XREAD` waits from the position of the follower that waits, and returns the newer entries, which
+//! the follower applies without asking again. The next one is sent when a follower waits again.
+//!
+//! The entries follow the position only if the history of the stream still has it: a server whose history
+//! went back returns later entries too, and others may be missing in between. So an `XRANGE` for the
+//! entry at the position is sent in the same pipeline. The server runs it right after the `XREAD`. If it
+//! finds the entry with its stamp, nothing was lost or trimmed after it.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use redis::{RedisError, RedisResult, aio::MultiplexedConnection, cmd};
+use redis::{RedisError, RedisResult, Value, aio::MultiplexedConnection, pipe};
 use tokio::{
     sync::watch,
     task::AbortHandle,
     time::{sleep, timeout},
 };
+use tower_revoke_core::Change;
 
 use crate::{
     client::Client,
     cursor::{EntryId, SeenEntry},
     value::{bytes, list},
+    wire,
 };
+
+/// Entries of the feed in one page, over all tags.
+pub(crate) const ENTRIES: usize = 1024;
 
 /// How long one read blocks. A connection that died silently is noticed after it.
 const BLOCKS_FOR: Duration = Duration::from_secs(5);
@@ -30,41 +39,117 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// The entry under each tag by which the last wait ended.
-    news: watch::Sender<Vec<EntryId>>,
+    /// How the last wait under each tag ended.
+    ends: watch::Sender<Vec<End>>,
     /// The position of the follower that began to wait last.
-    seen: watch::Sender<Vec<EntryId>>,
+    seen: watch::Sender<Vec<SeenEntry>>,
     tasks: Mutex<Vec<AbortHandle>>,
+}
+
+/// How a wait under a tag ended.
+#[derive(Clone, Debug, Default)]
+struct End {
+    /// The last entry; later than any if another server may have another history.
+    last: SeenEntry,
+    /// What follows the position from which it waited. `None` if some may be missing.
+    entries: Option<Arc<Entries>>,
+}
+
+/// Entries without a gap.
+#[derive(Debug, Default)]
+struct Entries {
+    /// The position before them, then each entry, with the number of changes up to it.
+    places: Vec<(SeenEntry, usize)>,
+    changes: Vec<Change>,
+    /// Whether there may be more by now.
+    more: bool,
+}
+
+impl Entries {
+    /// Reads entries after a position. `None` if one can't be read.
+    fn read(since: SeenEntry, entries: &[Value], more: bool) -> Option<Self> {
+        let mut changes = Vec::new();
+        let mut places = vec![(since, 0)];
+        for one in entries {
+            let (seen, told) = entry(one)?;
+            wire::read_changes(bytes(told), &mut changes)?;
+            places.push((seen, changes.len()));
+        }
+        Some(Self {
+            places,
+            changes,
+            more,
+        })
+    }
+
+    /// Returns the changes after a position. `None` if they don't begin there.
+    fn after(&self, seen: SeenEntry) -> Option<&[Change]> {
+        let (_, from) = self.places.iter().find(|(place, _)| *place == seen)?;
+        self.changes.get(*from..)
+    }
+}
+
+impl End {
+    /// The feed has to be read again, from any position.
+    fn unknown() -> Self {
+        let mut end = Self::default();
+        end.last.id = EntryId::LAST;
+        end
+    }
+}
+
+/// The changes after the position of a follower.
+pub(crate) struct News {
+    pub(crate) changes: Vec<Change>,
+    /// The position after them.
+    pub(crate) seen: Vec<SeenEntry>,
+    /// Whether there may be more by now.
+    pub(crate) more: bool,
 }
 
 impl Watch {
     pub(crate) fn new(tags: usize) -> Self {
-        let none = vec![EntryId::default(); tags];
         Self {
-            news: watch::Sender::new(none.clone()),
-            seen: watch::Sender::new(none),
+            ends: watch::Sender::new(vec![End::default(); tags]),
+            seen: watch::Sender::new(vec![SeenEntry::default(); tags]),
             tasks: Mutex::default(),
         }
     }
 
+    /// Waits for entries after a position. `None` if the changes have to be read from there.
     pub(crate) async fn changed(
         &self,
         client: &Arc<Client>,
         feeds: &[String],
         since: &[SeenEntry],
-    ) {
-        let mut news = self.news.subscribe();
+    ) -> Option<News> {
+        let mut ends = self.ends.subscribe();
         self.start(client, feeds);
-        let seen = since.iter().map(|seen| seen.id).collect();
-        self.seen.send_replace(seen);
-        // News from before is not of interest: it may be of a history that went back. The sender
+        self.seen.send_replace(since.to_vec());
+        // Ends from before are not of interest: they may be of a history that went back. The sender
         // lives as long as `self`.
-        while news.changed().await.is_ok() {
-            let news = news.borrow_and_update();
-            if news.iter().zip(since).any(|(last, seen)| *last > seen.id) {
-                return;
+        while ends.changed().await.is_ok() {
+            let ends = ends.borrow_and_update();
+            let mut news = News {
+                changes: Vec::new(),
+                seen: since.to_vec(),
+                more: false,
+            };
+            for (end, seen) in ends.iter().zip(&mut news.seen) {
+                if end.last.id <= seen.id {
+                    continue;
+                }
+                let entries = end.entries.as_ref()?;
+                // A wait goes on while its follower reads the feed, and ends with what that has too.
+                news.changes.extend_from_slice(entries.after(*seen)?);
+                news.more |= entries.more;
+                *seen = end.last;
+            }
+            if news.seen != since {
+                return Some(news);
             }
         }
+        None
     }
 
     /// Starts the tasks, which end with the store.
@@ -80,7 +165,8 @@ impl Watch {
                 client: client.clone(),
                 tag,
                 feed: feed.clone(),
-                news: self.news.clone(),
+                at_most: (ENTRIES / feeds.len()).max(1),
+                ends: self.ends.clone(),
                 seen: self.seen.subscribe(),
             };
             tasks.push(tokio::spawn(task.run()).abort_handle());
@@ -102,8 +188,9 @@ struct Task {
     client: Arc<Client>,
     tag: usize,
     feed: String,
-    news: watch::Sender<Vec<EntryId>>,
-    seen: watch::Receiver<Vec<EntryId>>,
+    at_most: usize,
+    ends: watch::Sender<Vec<End>>,
+    seen: watch::Receiver<Vec<SeenEntry>>,
 }
 
 impl Task {
@@ -113,7 +200,7 @@ impl Task {
             if let Ok(mut connection) = self.client.servers.own(self.tag).await {
                 // Another server may have another history.
                 if std::mem::replace(&mut is_again, true) {
-                    self.tell(EntryId::LAST);
+                    self.tell(End::unknown());
                 }
                 let failed = self.wait(&mut connection).await;
                 tracing::debug!(
@@ -134,11 +221,11 @@ impl Task {
         loop {
             // The sender lives longer: the task is aborted when it is dropped.
             let _ = self.seen.changed().await;
-            while self.news.receiver_count() > 0 {
+            while self.ends.receiver_count() > 0 {
                 let seen = self.seen.borrow_and_update()[self.tag];
                 match self.newer(connection, seen).await {
-                    Ok(Some(newer)) => {
-                        self.tell(newer);
+                    Ok(Some(end)) => {
+                        self.tell(end);
                         break;
                     }
                     Ok(None) => {}
@@ -148,27 +235,61 @@ impl Task {
         }
     }
 
-    fn tell(&self, newer: EntryId) {
-        self.news.send_modify(|news| news[self.tag] = newer);
+    fn tell(&self, end: End) {
+        self.ends.send_modify(|ends| ends[self.tag] = end);
     }
 
-    /// Waits for an entry after one that was seen. `None` if there is none for a while.
+    /// Waits for entries after one that was seen. `None` if there is none for a while.
     async fn newer(
         &self,
         connection: &mut MultiplexedConnection,
-        seen: EntryId,
-    ) -> RedisResult<Option<EntryId>> {
-        let mut read = cmd("XREAD");
-        read.arg("COUNT").arg(1);
-        read.arg("BLOCK").arg(BLOCKS_FOR.as_millis() as u64);
-        read.arg("STREAMS").arg(&self.feed).arg(seen.write());
-        let answer = connection.send_packed_command(&read);
-        let answer = timeout(BLOCKS_FOR + self.client.within, answer).await;
-        let answer = answer.unwrap_or_else(|late| Err(std::io::Error::from(late).into()))?;
-        let answer = answer.extract_error()?;
-        // Of each stream its name and its entries, of each entry its id and its fields.
-        let entries = list(&answer).first().and_then(|stream| list(stream).get(1));
-        let id = entries.and_then(|entries| list(list(entries).first()?).first());
-        Ok(id.and_then(|id| EntryId::read(bytes(id))))
+        since: SeenEntry,
+    ) -> RedisResult<Option<End>> {
+        let id = since.id.write();
+        let mut asked = pipe();
+        asked.cmd("XREAD").arg("COUNT").arg(self.at_most);
+        asked.arg("BLOCK").arg(BLOCKS_FOR.as_millis() as u64);
+        asked.arg("STREAMS").arg(&self.feed).arg(&id);
+        asked.cmd("XRANGE").arg(&self.feed).arg(&id).arg(&id);
+        let answers = connection.send_packed_commands(&asked, 0, 2);
+        let answers = timeout(BLOCKS_FOR + self.client.within, answers).await;
+        let answers = answers.unwrap_or_else(|late| Err(std::io::Error::from(late).into()))?;
+        let answers = answers.into_iter().map(Value::extract_error);
+        let answers: Vec<_> = answers.collect::<RedisResult<_>>()?;
+        let [read, found] = answers.as_slice() else {
+            return Ok(None);
+        };
+        // Of each stream its name and its entries.
+        let entries = list(read).first().and_then(|stream| list(stream).get(1));
+        let entries = entries.map(list).unwrap_or_default();
+        let Some(last) = entries.last() else {
+            return Ok(None);
+        };
+        let Some((last, _)) = entry(last) else {
+            return Ok(Some(End::unknown()));
+        };
+        let seen = list(found).first().and_then(entry);
+        let is_next = seen.is_some_and(|(seen, _)| seen == since);
+        let more = entries.len() == self.at_most;
+        let entries = is_next.then(|| Entries::read(since, entries, more));
+        Ok(Some(End {
+            last,
+            entries: entries.flatten().map(Arc::new),
+        }))
     }
+}
+
+/// The id and the stamp of an entry, and its changes.
+fn entry(entry: &Value) -> Option<(SeenEntry, &Value)> {
+    let [id, fields] = list(entry) else {
+        return None;
+    };
+    let [_, changes, _, stamp] = list(fields) else {
+        return None;
+    };
+    let seen = SeenEntry {
+        id: EntryId::read(bytes(id))?,
+        stamp: bytes(stamp).try_into().ok()?,
+    };
+    Some((seen, changes))
 }

@@ -74,7 +74,7 @@ macro_rules! is_a_store {
                     self.0.listed(after)
                 }
 
-                fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+                fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, Option<Changes>> {
                     self.0.changed(since)
                 }
 

@@ -283,7 +283,7 @@ impl<D: Backend> ChangeFeed for SqlStore<D> {
         })
     }
 
-    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, Option<Changes>> {
         Box::pin(async move {
             match FeedCursor::read(since) {
                 Ok(FeedCursor {
@@ -300,6 +300,7 @@ impl<D: Backend> ChangeFeed for SqlStore<D> {
                 // A load has a next page, and any other cursor an error: `changes` returns at once.
                 _ => {}
             }
+            None
         })
     }
 

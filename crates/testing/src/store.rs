@@ -284,7 +284,7 @@ impl<S: Store> ChangeFeed for ScriptedStore<S> {
         })
     }
 
-    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, Option<Changes>> {
         self.inner_feed().changed(since)
     }
 

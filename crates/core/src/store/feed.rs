@@ -73,10 +73,20 @@ pub trait ChangeFeed: Send + Sync {
     /// Resolves soon after a change has been made past a cursor, so that the follower need not
     /// wait for its next poll.
     ///
-    /// This is only a hint. It may resolve spuriously, though not repeatedly while nothing
-    /// changes, and it may fail to resolve; a follower also calls [`changes`](Self::changes) at
-    /// intervals. The default never resolves, for stores without notifications.
-    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+    /// `None` is only a hint. It may come spuriously, though not repeatedly while nothing changes.
+    /// A store that learns with the hint what has changed may return it, which spares the call of
+    /// [`changes`](Self::changes):
+    ///
+    /// * The changes follow `since` immediately, and are in the order of the feed up to
+    ///   [`next`](Changes::next). A store that isn't certain of either returns `None`, as after a
+    ///   trim, or if its history may have gone back.
+    /// * They need not contain every write that was acknowledged before, and don't make a mirror
+    ///   younger, whatever [`more`](Changes::more) says. `more` means that the next call resolves at
+    ///   once.
+    ///
+    /// It may fail to resolve, so a follower also calls `changes` at intervals. The default never
+    /// resolves, for stores without notifications.
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, Option<Changes>> {
         let _ = since;
         Box::pin(std::future::pending())
     }

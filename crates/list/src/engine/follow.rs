@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::select;
-use tower_revoke_core::{Cursor, Store};
+use futures_util::future::{Either, select};
+use tower_revoke_core::{Change, Changes, Cursor, Store};
 
 use super::{
     load::{Gap, Page, Place},
@@ -27,6 +27,9 @@ const MIN_GAP: Duration = Duration::from_millis(5);
 /// The longest interval between two calls of a feed that signals changes all the time. Each call
 /// then returns many changes, so that following costs the store little.
 const MAX_GAP: Duration = Duration::from_millis(100);
+
+/// How soon after changes that came with a hint the feed is read, however long `max_staleness` is.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(1);
 
 /// The longest interval between two attempts of a failed call.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -117,10 +120,9 @@ impl<S: Store, T: Timer> Source<S, T> {
                         tidy_at = self.clock.uptime() + TIDY_EVERY;
                         self.tidy_mirror(mirror).await;
                     }
-                    self.wait(mirror, &cursor, began, &mut gap).await;
+                    place = Some(self.wait(mirror, cursor, began, &mut gap).await);
                     has_followed = true;
                     refill_after = REFILL_AFTER;
-                    place = Some(cursor);
                 }
                 Err(Gap::TooMany) => self.overflow(mirror, &mut refill_after).await,
                 Err(Gap::Reload) if is_restored => {
@@ -194,30 +196,80 @@ impl<S: Store, T: Timer> Source<S, T> {
         mirror.enter(Phase::Refilling);
     }
 
-    /// Waits until the feed may have new changes.
+    /// Waits until the feed has to be read again, and returns the cursor from which.
+    ///
+    /// Changes that come with a hint are applied here. They don't make the mirror younger, and settle
+    /// none of this list's own writes, so they don't put off the next call of the feed.
     ///
     /// After a quiet time, a change is read at once. While each wait ends early, `gap` doubles.
-    async fn wait(&self, mirror: &Mirror, cursor: &Cursor, began: Duration, gap: &mut Duration) {
+    async fn wait(
+        &self,
+        mirror: &Mirror,
+        mut cursor: Cursor,
+        began: Duration,
+        gap: &mut Duration,
+    ) -> Cursor {
+        let mut due = self.clock.uptime() + self.poll_every();
+        loop {
+            let waits_from = self.clock.uptime();
+            let left = due.saturating_sub(waits_from);
+            let news = self.hint(mirror, &cursor, left).await;
+            let now = self.clock.uptime();
+            let waited = now.saturating_sub(waits_from);
+            let Some(Changes {
+                changes,
+                next,
+                more,
+            }) = news
+            else {
+                let rest = self.rest(gap, waited);
+                let rest = rest.saturating_sub(now.saturating_sub(began));
+                self.pause(rest).await;
+                return cursor;
+            };
+            self.apply(mirror, &changes).await;
+            cursor = next;
+            due = due.min(now + CONFIRM_WITHIN);
+            if !more {
+                let rest = self.rest(gap, waited);
+                self.pause(rest.min(due.saturating_sub(now))).await;
+            }
+            if self.clock.uptime() >= due || mirror.entries() > mirror.capacity {
+                return cursor;
+            }
+        }
+    }
+
+    /// Returns the interval between two reads, after one that had to wait for so long.
+    fn rest(&self, gap: &mut Duration, waited: Duration) -> Duration {
+        *gap = match waited >= (*gap).max(MIN_GAP) {
+            true => Duration::ZERO,
+            false => (*gap * 2).clamp(MIN_GAP, MAX_GAP.min(self.poll_every())),
+        };
+        *gap
+    }
+
+    async fn pause(&self, rest: Duration) {
+        if !rest.is_zero() {
+            self.timer.pause(rest, pending()).await;
+        }
+    }
+
+    /// Waits for a hint that the feed may have new changes, and returns those that came with it.
+    async fn hint(&self, mirror: &Mirror, cursor: &Cursor, at_most: Duration) -> Option<Changes> {
+        let mut news = None;
         let wake = async {
             let changed = match self.store.feed() {
                 Some(feed) => feed.changed(cursor),
                 None => Box::pin(pending()),
             };
             let woken = pin!(mirror.wake.notified());
-            select(changed, woken).await;
+            if let Either::Left((changes, _)) = select(changed, woken).await {
+                news = changes;
+            }
         };
-        let waits_from = self.clock.uptime();
-        self.timer.pause(self.poll_every(), wake).await;
-        let now = self.clock.uptime();
-        if now.saturating_sub(waits_from) >= (*gap).max(MIN_GAP) {
-            *gap = Duration::ZERO;
-            return;
-        }
-        *gap = (*gap * 2).clamp(MIN_GAP, MAX_GAP.min(self.poll_every()));
-        let rest = gap.saturating_sub(now.saturating_sub(began));
-        if !rest.is_zero() {
-            self.timer.pause(rest, pending()).await;
-        }
+        self.timer.pause(at_most, wake).await;
+        news
     }
 
     /// Applies all changes since a cursor.
@@ -235,22 +287,7 @@ impl<S: Store, T: Timer> Source<S, T> {
             } = self
                 .page(mirror, Place::Feed(Some(&since)), &mut rest)
                 .await?;
-            let prolonged = page
-                .changes
-                .iter()
-                .filter_map(|change| self.prolonged(change));
-            let short: Vec<_> = prolonged.collect();
-            for changes in page.changes.chunks(AT_ONCE) {
-                let mut keys = Vec::with_capacity(changes.len());
-                mirror.follow(changes, |key, is_rule| {
-                    self.versions.moved(key, is_rule);
-                    keys.push(*key);
-                });
-                // After all of them: a revocation that is lifted further on ends no stream.
-                self.tell_watchers(mirror, &keys);
-                tokio::task::yield_now().await;
-            }
-            self.prolong(&short).await;
+            self.apply(mirror, &page.changes).await;
             since = page.next;
             if page.more {
                 if mirror.entries() > mirror.capacity {
@@ -265,6 +302,22 @@ impl<S: Store, T: Timer> Source<S, T> {
             }
             return Ok((since, began));
         }
+    }
+
+    /// Applies changes of the feed, which follow those that were applied before.
+    async fn apply(&self, mirror: &Mirror, changes: &[Change]) {
+        for changes in changes.chunks(AT_ONCE) {
+            let mut keys = Vec::with_capacity(changes.len());
+            mirror.follow(changes, |key, is_rule| {
+                self.versions.moved(key, is_rule);
+                keys.push(*key);
+            });
+            // After all of them: a revocation that is lifted further on ends no stream.
+            self.tell_watchers(mirror, &keys);
+            tokio::task::yield_now().await;
+        }
+        let short = changes.iter().filter_map(|change| self.prolonged(change));
+        self.prolong(&short.collect::<Vec<_>>()).await;
     }
 
     pub(super) fn settle(&self, mirror: &Mirror, number: u64, complete: bool) -> Lost {

@@ -487,7 +487,13 @@ pub async fn lost_history_is_detected<G: Fixture>() {
             "the fixture has restored the backup"
         );
         revoke_many(&node, 1_000..1_000 + grown, world.end()).await;
-        let answer = node.try_changes(follower.cursor.as_ref()).await;
+        let cursor = follower.cursor.as_ref().expect("it has caught up");
+        // How long the test watches. Nothing has to happen within this time.
+        let news = tokio::time::timeout(Duration::from_millis(100), node.feed().changed(cursor));
+        if let Ok(Some(news)) = news.await {
+            panic!("with {grown} new changes, handed over: {news:?}");
+        }
+        let answer = node.try_changes(Some(cursor)).await;
         let noticed = matches!(answer, Err(StoreError::HistoryWentBack));
         assert!(noticed, "with {grown} new changes: {answer:?}");
         node.restore(&lost).await;

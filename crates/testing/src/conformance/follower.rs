@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use tower_revoke_core::{Change, Cursor, KeyDigest, Listed, Store, StoreError, UnixTime};
+use tower_revoke_core::{Change, Changes, Cursor, KeyDigest, Listed, Store, StoreError, UnixTime};
 
 use super::world::{Node, worked};
 
@@ -35,6 +35,14 @@ impl Follower {
         self.is_at_the_end = !page.more;
         self.take_all(&page.changes);
         Ok(page.changes)
+    }
+
+    /// Applies what a hint brought, if anything.
+    pub(super) fn take_news(&mut self, news: Option<Changes>) {
+        if let Some(news) = news {
+            self.take_all(&news.changes);
+            self.cursor = Some(news.next);
+        }
     }
 
     /// Applies changes that were read elsewhere.

@@ -73,6 +73,7 @@ macro_rules! __store_clauses {
             lost_history_is_detected,
             changed_waits_while_nothing_changes,
             changed_resolves_after_a_write_by_another_handle,
+            changed_hands_over_what_follows,
             keys_of_any_bytes_are_distinct,
             texts_of_any_kind_are_stored,
             extreme_numbers_are_stored,

@@ -123,6 +123,47 @@ async fn a_store_that_pushes_is_followed_at_once() {
     }
 }
 
+/// The next call of the feed would be due in 15 minutes, and is made a second after the change.
+#[tokio::test(start_paused = true)]
+async fn changes_that_come_with_a_hint_are_applied_before_the_feed_is_read() {
+    let world = World::new();
+    world.server.hand_over();
+    let node = world.node_with(|builder| builder.max_staleness(Duration::from_secs(3_600)));
+    node.list.ready().await.unwrap();
+    let calls = node.script.calls(StoreOp::Changes);
+    for jti in ["1", "2", "3"] {
+        let token = token(jti);
+        world.server.revoke(&[end_of(&token)]).await.unwrap();
+        world.passes(Duration::from_millis(50)).await;
+        assert_eq!(node.list.known_status(&token), Some(TokenStatus::Revoked));
+    }
+    assert!(world.server.lift(&lift(token("1").id())).await.unwrap());
+    world.passes(Duration::from_millis(50)).await;
+    let status = node.list.known_status(&token("1"));
+    assert_eq!(status, Some(TokenStatus::Valid));
+    assert_eq!(node.script.calls(StoreOp::Changes), calls);
+    world.passes(Duration::from_secs(2)).await;
+    assert_eq!(node.script.calls(StoreOp::Changes), calls + 1);
+}
+
+/// The server that hands them over may have been cut off, and miss those that another one takes.
+#[tokio::test(start_paused = true)]
+async fn g4_changes_that_come_with_a_hint_make_the_mirror_no_younger() {
+    let world = World::new();
+    world.server.hand_over();
+    let node = world.ready_node().await;
+    let mut oldest = Duration::ZERO;
+    for jti in 0..100 {
+        let token = token(&jti.to_string());
+        world.server.revoke(&[end_of(&token)]).await.unwrap();
+        world.passes(Duration::from_millis(100)).await;
+        assert_eq!(node.list.known_status(&token), Some(TokenStatus::Revoked));
+        oldest = oldest.max(node.list.stats().mirror_lag.unwrap());
+    }
+    let expected = Duration::from_millis(900)..Duration::from_millis(1_200);
+    assert!(expected.contains(&oldest), "{oldest:?}");
+}
+
 /// TRAPS 7: it served although the start-up load had failed.
 /// A readiness probe may be all that asks a new node.
 #[tokio::test(start_paused = true)]

@@ -74,6 +74,15 @@ impl World {
         assert_eq!(node.list.stats().mirror, MirrorState::Live);
         node
     }
+
+    /// Lets time pass, on the clock of the nodes too.
+    async fn passes(&self, time: Duration) {
+        const MILLISECOND: Duration = Duration::from_millis(1);
+        for _ in 0..time.as_millis() {
+            self.hand.advance(MILLISECOND);
+            tokio::time::sleep(MILLISECOND).await;
+        }
+    }
 }
 
 struct Node {

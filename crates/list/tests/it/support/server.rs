@@ -46,6 +46,7 @@ struct Inner {
     epoch: AtomicUsize,
     page: AtomicUsize,
     pushes: AtomicBool,
+    hands_over: AtomicBool,
     hides_feed: AtomicBool,
     lie: Mutex<Option<Lie>>,
     /// Pages that were read wait here before they are returned.
@@ -64,6 +65,7 @@ impl Server {
             epoch: AtomicUsize::new(0),
             page: AtomicUsize::new(usize::MAX),
             pushes: AtomicBool::new(false),
+            hands_over: AtomicBool::new(false),
             hides_feed: AtomicBool::new(false),
             lie: Mutex::default(),
             open: watch::Sender::new(true),
@@ -79,6 +81,12 @@ impl Server {
 
     pub fn push(&self) {
         self.0.pushes.store(true, Ordering::SeqCst);
+    }
+
+    /// Pushes, with the changes themselves.
+    pub fn hand_over(&self) {
+        self.0.hands_over.store(true, Ordering::SeqCst);
+        self.push();
     }
 
     /// Nodes that start from now on see no feed.
@@ -321,7 +329,7 @@ impl ChangeFeed for Server {
         Box::pin(async move { Ok(Some(self.cursor(self.position().await, None))) })
     }
 
-    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, Option<Changes>> {
         Box::pin(async move {
             let mut wrote = self.0.wrote.subscribe();
             let position = u64::from_be_bytes(since.as_bytes()[8..16].try_into().unwrap());
@@ -330,6 +338,8 @@ impl ChangeFeed for Server {
                     std::future::pending().await
                 }
             }
+            let read = self.read(Some(since)).await.ok();
+            read.filter(|_| self.0.hands_over.load(Ordering::SeqCst))
         })
     }
 

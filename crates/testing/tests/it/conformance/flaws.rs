@@ -177,6 +177,8 @@ catches! {
     MissesARegrownHistory: lost_history_is_detected,
     WakesWithoutAChange: changed_waits_while_nothing_changes,
     NeverWakes: changed_resolves_after_a_write_by_another_handle,
+    SkipsAChangeThatItHandsOver: changed_hands_over_what_follows,
+    HandsOverAnotherHistory: lost_history_is_detected,
     // Unusual values.
     FoldsCase: keys_of_any_bytes_are_distinct,
     CutsTextsAtNul: texts_of_any_kind_are_stored,

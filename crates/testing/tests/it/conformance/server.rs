@@ -348,13 +348,15 @@ impl ChangeFeed for Handle {
         })
     }
 
-    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, Option<Changes>> {
         Box::pin(async move {
             let mut writes = self.0.writes.subscribe();
             loop {
                 let news = self.changes(Some(since)).await;
-                if news.is_ok_and(|news| !news.changes.is_empty()) {
-                    return;
+                if let Ok(news) = news
+                    && !news.changes.is_empty()
+                {
+                    return Some(news);
                 }
                 // The sender lives in the server: this can't fail.
                 let _ = writes.changed().await;

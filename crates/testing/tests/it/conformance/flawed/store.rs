@@ -286,15 +286,27 @@ impl ChangeFeed for Flawed {
         })
     }
 
-    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, ()> {
+    fn changed<'a>(&'a self, since: &'a Cursor) -> BoxFuture<'a, Option<Changes>> {
         Box::pin(async move {
             match self.flaw {
-                Flaw::WakesWithoutAChange => {}
+                Flaw::WakesWithoutAChange => None,
                 Flaw::NeverWakes => std::future::pending().await,
                 Flaw::TiesACursorToItsHandle | Flaw::ForgetsItsFeedOnRestart => {
                     self.sound
                         .changed(&Cursor::new(&since.as_bytes()[8..]))
                         .await;
+                    None
+                }
+                Flaw::HandsOverAnotherHistory => match self.sound.changes(Some(since)).await {
+                    Err(StoreError::HistoryWentBack) => self.sound.changes(None).await.ok(),
+                    _ => self.sound.changed(since).await,
+                },
+                Flaw::SkipsAChangeThatItHandsOver => {
+                    let mut news = self.sound.changed(since).await;
+                    if let Some(news) = &mut news {
+                        news.changes.remove(0);
+                    }
+                    news
                 }
                 _ => self.sound.changed(since).await,
             }
