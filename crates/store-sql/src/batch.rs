@@ -40,6 +40,8 @@ pub(crate) struct Tables {
     /// purged_before, trimmed, and 1 if the server is read-only; rows that begin with a negative
     /// number are ignored. Sees everything that earlier holders of the lock have committed.
     pub(crate) begin: Vec<String>,
+    /// Sets for how long, `{secs}`, the server waits for the next packet of the transaction.
+    pub(crate) patience: Option<&'static str>,
     /// Commits, and releases the lock.
     pub(crate) commit: &'static str,
     /// The same, but rolls back.
@@ -83,6 +85,10 @@ pub(crate) trait Link: Send {
         packet: &str,
     ) -> impl Future<Output = Result<Vec<Self::Row>, sqlx::Error>> + Send;
 }
+
+/// For each of so many bytes of text in a batch, the server waits a second longer for the packets with
+/// them. They are encoded while the lock is held, which takes long if the machine has no time for it.
+const BYTES_A_SECOND: usize = 1 << 16;
 
 /// Takes the lock and reads. Nothing is written yet, so a failure is known to have had no effect.
 pub(crate) async fn begin<L: Link>(
@@ -217,7 +223,7 @@ async fn apply_rules<L: Link>(
     batch: &Batch<'_>,
 ) -> Result<(Vec<Answer>, Option<i64>), Failure> {
     let at_most = link.packet();
-    let questions = questions(tables, &Keys::of(&batch.ops), at_most)?;
+    let questions = questions(tables, batch, at_most)?;
     let rows = begin(link, tables, questions).await?;
     let written = known(&rows).and_then(|mut known| {
         let done = known.apply(batch);
@@ -243,9 +249,14 @@ const USES: i64 = 3;
 const HELD: i64 = 4;
 const ISSUED: i64 = 5;
 
-fn questions(tables: &Tables, keys: &Keys, at_most: usize) -> Result<Packets, Failure> {
+fn questions(tables: &Tables, batch: &Batch<'_>, at_most: usize) -> Result<Packets, Failure> {
     let dialect = tables.dialect;
+    let keys = Keys::of(&batch.ops);
     let mut packets = locking(tables, at_most);
+    let words: usize = batch.ops.iter().map(|op| op.words()).sum();
+    if let (Some(patience), more @ 1..) = (tables.patience, words / BYTES_A_SECOND) {
+        packets.add(&patience.replace("{secs}", &(1 + more).to_string()));
+    }
     let mut ask = |kind: i64, columns: &str, table: &str, key: &str, keys: Vec<String>| {
         let by_key = dialect.by_key;
         let head = format!("SELECT {kind},{columns} FROM {table}{by_key} WHERE {key}");

@@ -18,7 +18,8 @@ pub(super) const DIALECT: Dialect = Dialect {
 /// user's pool may have switched to another one. The builder has rejected prefixes that contain
 /// quotes.
 ///
-/// If the node stops between its two round trips, the server ends the idle session after a second.
+/// If the node stops between its two round trips, the server ends the idle session after a second,
+/// or after a few if the batch has long texts.
 /// That rolls back its transaction and releases the lock. After the commit, the connection may be
 /// idle again.
 pub(super) fn tables(database: &str, prefix: &str) -> Tables {
@@ -46,6 +47,7 @@ pub(super) fn tables(database: &str, prefix: &str) -> Tables {
                  WHERE only_one=1 FOR UPDATE"
             ),
         ],
+        patience: Some("SET SESSION wait_timeout={secs}"),
         commit: "COMMIT;SET SESSION wait_timeout=DEFAULT",
         rollback: "ROLLBACK;SET SESSION wait_timeout=DEFAULT",
         last_event: format!("UPDATE {store} SET seq={{seq}}, mark={{mark}} WHERE only_one=1"),

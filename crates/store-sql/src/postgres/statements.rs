@@ -37,6 +37,7 @@ pub(super) fn tables(schema: &str, id: &Digest) -> Tables {
                 named("state")
             ),
         ],
+        patience: Some("SET LOCAL idle_in_transaction_session_timeout='{secs}s'"),
         commit: "COMMIT",
         rollback: "ROLLBACK",
         // Named by the id of the store: the name of a channel may have 63 bytes, as many as the

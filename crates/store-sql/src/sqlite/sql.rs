@@ -70,6 +70,7 @@ pub(super) fn tables() -> Tables {
             BEGIN.to_owned(),
             "SELECT 0, seq, purged_before, trimmed, 0 FROM store".to_owned(),
         ],
+        patience: None,
         commit: "COMMIT",
         rollback: "ROLLBACK",
         last_event: "UPDATE store SET seq = {seq}, mark = {mark}".to_owned(),
