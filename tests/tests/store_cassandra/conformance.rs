@@ -1,5 +1,7 @@
 //! The conformance suite.
 
+use std::sync::PoisonError;
+
 use tempfile::TempDir;
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tower_revoke_core::Clock;
@@ -24,29 +26,50 @@ async fn own() -> MappedMutexGuard<'static, Cassandra> {
     MutexGuard::map(own, |own| own.as_mut().expect("just started"))
 }
 
+/// The addresses and names of the keyspaces of earlier clauses. Each takes room in the server's heap.
+static DONE: std::sync::Mutex<Vec<(String, String)>> = std::sync::Mutex::new(Vec::new());
+
 struct Keyspace {
-    theirs: Option<String>,
+    is_own: bool,
+    address: String,
     name: String,
     backup: TempDir,
 }
 
 impl Keyspace {
     async fn new(theirs: Option<String>) -> Self {
-        let ground = Self {
-            theirs,
-            name: own_name(),
-            backup: TempDir::new().expect("a temp dir"),
-        };
-        let _made = keyspace(&ground.address().await, &ground.name).await;
-        ground
-    }
-
-    async fn address(&self) -> String {
-        match &self.theirs {
-            Some(address) => address.clone(),
+        let is_own = theirs.is_none();
+        let address = match theirs {
+            Some(address) => address,
             None => own().await.address(),
+        };
+        let done = std::mem::take(&mut *done());
+        for (address, name) in done {
+            let drop = format!("DROP KEYSPACE \"{name}\"");
+            let dropped = driver(&address).await.query_unpaged(drop, ()).await;
+            dropped.expect("a running server");
+        }
+        let name = own_name();
+        let _made = keyspace(&address, &name).await;
+        Self {
+            is_own,
+            address,
+            name,
+            backup: TempDir::new().expect("a temp dir"),
         }
     }
+}
+
+/// Its keyspace is dropped when the next one is created.
+impl Drop for Keyspace {
+    fn drop(&mut self) {
+        let address = std::mem::take(&mut self.address);
+        done().push((address, std::mem::take(&mut self.name)));
+    }
+}
+
+fn done() -> std::sync::MutexGuard<'static, Vec<(String, String)>> {
+    DONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Fixture for Keyspace {
@@ -66,12 +89,12 @@ impl Fixture for Keyspace {
     }
 
     async fn open(&self) -> CassandraStore {
-        let store = CassandraStore::builder([self.address().await]).keyspace(&self.name);
+        let store = CassandraStore::builder([&self.address]).keyspace(&self.name);
         store.connect().await.expect("a running server")
     }
 
     async fn inject(&self, fault: Fault) {
-        assert!(self.theirs.is_none(), "{fault:?} on a shared server");
+        assert!(self.is_own, "{fault:?} on a shared server");
         let mut server = own().await;
         if server.suffers(fault).await {
             return;
