@@ -15,12 +15,13 @@ use tower_revoke::{
         Claims, Lift, Revocation, RevocationKey, Store, TokenStatus, UseOutcome, VerifiedToken,
     },
 };
+use tower_revoke_store_cassandra::CassandraStore;
 use tower_revoke_store_embedded::EmbeddedStore;
 use tower_revoke_store_redis::RedisStore;
 use tower_revoke_store_sql::{MySqlStore, PostgresStore, SqliteStore};
 use tower_revoke_tests::{
     load::{new_use, now, token},
-    servers::{MariaDb, Postgres, Redis, StoreServer, wait_until},
+    servers::{Cassandra, MariaDb, Postgres, Redis, StoreServer, wait_until},
 };
 
 const ISSUER: &str = "https://id.example.com";
@@ -312,6 +313,43 @@ async fn g3_a_dump_of_mariadb_is_restored() {
     let server = MariaDb::start(&[]).await;
     let folder = tempfile::tempdir().expect("a temp dir");
     drill(MariaDbDump { server, folder }).await;
+}
+
+/// A snapshot of all tables, put back while the server is stopped.
+struct CassandraSnapshot {
+    server: Cassandra,
+    folder: TempDir,
+}
+
+impl Restorable for CassandraSnapshot {
+    type Store = CassandraStore;
+
+    const NODES_RUN_ON: bool = true;
+
+    async fn open(&mut self) -> CassandraStore {
+        StoreServer::open(&self.server).await
+    }
+
+    async fn back_up(&mut self) {
+        StoreServer::kill(&mut self.server).await;
+        self.server
+            .copy_data(&self.server.data(), self.folder.path());
+        StoreServer::restart(&mut self.server).await;
+    }
+
+    async fn restore(&mut self) {
+        StoreServer::kill(&mut self.server).await;
+        self.server
+            .copy_data(self.folder.path(), &self.server.data());
+        StoreServer::restart(&mut self.server).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_a_snapshot_of_cassandra_is_restored() {
+    let server = Cassandra::fresh().await;
+    let folder = tempfile::tempdir().expect("a temp dir");
+    drill(CassandraSnapshot { server, folder }).await;
 }
 
 /// Copies a folder in place of another one.
