@@ -18,7 +18,10 @@ use tempfile::TempDir;
 use tower_revoke::core::Use;
 use tower_revoke_store_cassandra::CassandraStore;
 
-use super::{CALLERS, Claims, Ours, print_row, rate};
+use super::{
+    CALLERS, Claims, Ours, print_row, rate,
+    scale::{self, folder_size},
+};
 use crate::rounds::Outcome;
 
 const SETTINGS: &str = include_str!("../../../tests/servers/cassandra/cassandra.yaml");
@@ -66,7 +69,7 @@ fn said(error: impl ToString) -> String {
 struct Server {
     process: Child,
     address: String,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Drop for Server {
@@ -137,7 +140,7 @@ async fn start() -> Outcome<Server> {
     let server = Server {
         process,
         address: format!("127.0.0.1:{}", ports[0]),
-        _data: data,
+        data,
     };
     for _ in 0..2_400 {
         if tokio::net::TcpStream::connect(&server.address)
@@ -151,13 +154,25 @@ async fn start() -> Outcome<Server> {
     Err("Cassandra does not listen".to_owned())
 }
 
-pub(super) async fn measure(rounds: usize) -> Outcome<()> {
+pub(super) async fn hold_many(count: u64) -> Outcome<()> {
     let server = start().await?;
+    let store = open(&server).await?;
+    let bytes = async || folder_size(&server.data.path().join("data"));
+    scale::measure("Cassandra (with its commit log)", store, count, bytes).await
+}
+
+/// Creates the tables and opens the store.
+async fn open(server: &Server) -> Outcome<CassandraStore> {
     let builder = CassandraStore::builder([&server.address]);
     let builder = builder.request_timeout(Duration::from_secs(10));
     let one_copy = "{'class': 'SimpleStrategy', 'replication_factor': 1}";
     builder.migrate(one_copy).await.map_err(said)?;
-    let ours = Arc::new(Ours(builder.connect().await.map_err(said)?));
+    builder.connect().await.map_err(said)
+}
+
+pub(super) async fn measure(rounds: usize) -> Outcome<()> {
+    let server = start().await?;
+    let ours = Arc::new(Ours(open(&server).await?));
     let builder = SessionBuilder::new().known_node(&server.address);
     let session = builder.build().await.map_err(said)?;
     let create = "CREATE TABLE tower_revoke.bare (digest blob PRIMARY KEY, claim blob)";

@@ -92,7 +92,8 @@ pub fn scale(count: u64) -> Outcome<()> {
     runtime.block_on(sqlite::hold_many(count))?;
     runtime.block_on(redis::hold_many(count))?;
     runtime.block_on(postgres::hold_many(count))?;
-    runtime.block_on(mariadb::hold_many(count))
+    runtime.block_on(mariadb::hold_many(count))?;
+    runtime.block_on(cassandra::hold_many(count))
 }
 
 /// Returns the uses per second of this many concurrent callers, each with one use at a time.

@@ -134,7 +134,22 @@ pub(super) async fn hold_many(count: u64) -> Outcome<()> {
     let store = PostgresStore::connect(&server.url).await;
     let store = store.map_err(|error| error.to_string())?;
     let bytes = async || folder_size(&server.data.path().join("db/base"));
-    scale::measure("PostgreSQL", store, count, bytes).await
+    scale::measure("PostgreSQL", store, count, bytes).await?;
+    drop(server);
+
+    let server = start().await?;
+    let pool = PgPoolOptions::new().max_connections(1).connect(&server.url);
+    let pool = pool.await.map_err(|error| error.to_string())?;
+    let open = async || {
+        let store = PostgresStore::connect(&server.url).await;
+        store.map_err(|error| error.to_string())
+    };
+    let transactions = async || {
+        let count = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
+        let count = sqlx::query_scalar::<_, i64>(count).fetch_one(&pool).await;
+        count.map(i64::unsigned_abs).map_err(|error| error.to_string())
+    };
+    scale::idle("PostgreSQL (transactions)", open, transactions).await
 }
 
 pub(super) async fn measure(rounds: usize) -> Outcome<()> {

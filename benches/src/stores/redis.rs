@@ -99,7 +99,29 @@ pub(super) async fn hold_many(count: u64) -> Outcome<()> {
         let used = used.and_then(|used| used.parse().ok());
         used.ok_or_else(|| "Redis doesn't say how much memory it uses".to_owned())
     };
-    scale::measure("Redis (memory)", store, count, bytes).await
+    scale::measure("Redis (memory)", store, count, bytes).await?;
+    drop(server);
+
+    let server = start().await?;
+    let client = redis::Client::open(server.url.as_str()).map_err(|error| error.to_string())?;
+    let connection = client.get_multiplexed_async_connection().await;
+    let connection = connection.map_err(|error| error.to_string())?;
+    let open = async || {
+        let store = RedisStore::connect(&server.url).await;
+        store.map_err(|error| error.to_string())
+    };
+    // Each read of the feed is a script.
+    let scripts = async || {
+        let info = redis::cmd("INFO").arg("commandstats").clone();
+        let info: String = (info.query_async(&mut connection.clone()).await)
+            .map_err(|error: redis::RedisError| error.to_string())?;
+        let calls = info.lines().find_map(|line| {
+            let calls = line.strip_prefix("cmdstat_evalsha:calls=")?;
+            calls.split_once(',')?.0.parse().ok()
+        });
+        calls.ok_or_else(|| "Redis doesn't say how many scripts it ran".to_owned())
+    };
+    scale::idle("Redis", open, scripts).await
 }
 
 pub(super) async fn measure(rounds: usize) -> Outcome<()> {

@@ -52,6 +52,37 @@ pub(super) async fn measure(
     Ok(())
 }
 
+/// How many nodes follow one store while nothing changes, and for how long they are watched.
+const FOLLOWERS: usize = 50;
+const WATCHED: Duration = Duration::from_secs(4);
+
+/// Prints how often idle followers ask their store, by a count of the server's.
+pub(super) async fn idle<S: Store>(
+    name: &str,
+    open: impl AsyncFn() -> Outcome<S>,
+    asked: impl AsyncFn() -> Outcome<u64>,
+) -> Outcome<()> {
+    for max_staleness in [5, 2, 1].map(Duration::from_secs) {
+        let mut lists = Vec::new();
+        for _ in 0..FOLLOWERS {
+            let list = RevocationList::builder(open().await?).max_staleness(max_staleness);
+            let list = list.build().map_err(|error| error.to_string())?;
+            list.ready().await.map_err(|error| error.to_string())?;
+            lists.push(list);
+        }
+        // The count of a server may lag behind by a second.
+        tokio::time::sleep(WATCHED / 2).await;
+        let (started, before) = (Instant::now(), asked().await?);
+        tokio::time::sleep(WATCHED).await;
+        let each = (asked().await? - before) as f64 / started.elapsed().as_secs_f64();
+        println!(
+            "  {name}: {FOLLOWERS} idle nodes with a max_staleness of {max_staleness:?} ask \
+             {each:.0} times a second in all"
+        );
+    }
+    Ok(())
+}
+
 /// Returns the size of all files in a folder.
 pub(super) fn folder_size(folder: &Path) -> Outcome<u64> {
     fn size(folder: &Path) -> io::Result<u64> {
