@@ -36,7 +36,7 @@ use tower_revoke_core::{
     Claims, Clock, KeyDigest, Listed, TokenEnd, TokenId, VerifiedToken, WatchToken,
 };
 
-use self::watchers::{Watch, Watchers};
+use self::watchers::{Owner, Watch, Watchers};
 
 fn token() -> VerifiedToken {
     let claims = Claims::from_value(json!({"sub": "ann"})).expect("claims");
@@ -53,10 +53,12 @@ struct List {
     watchers: Watchers,
 }
 
-impl AsRef<Watchers> for List {
-    fn as_ref(&self) -> &Watchers {
+impl Owner for List {
+    fn watchers(&self) -> &Watchers {
         &self.watchers
     }
+
+    fn tend(&self) {}
 }
 
 impl List {

@@ -225,7 +225,7 @@ impl<S: Store, T: Timer> Revocations for Engine<S, T> {
         unknown_timeout: Option<Duration>,
     ) -> Box<dyn WatchToken> {
         self.start();
-        self.tend();
+        self.start_tending();
         Box::new(self.begin_watch(token, unknown_timeout))
     }
 }

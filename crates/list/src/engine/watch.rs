@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     pin::pin,
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use futures_util::{
 };
 use tokio::runtime::Handle;
 use tower_revoke_core::{
-    KeyDigest, Listed, Store, StoreError, TokenEnd, TokenStatus, VerifiedToken, WatchToken,
+    Cursor, KeyDigest, Listed, Store, StoreError, TokenEnd, TokenStatus, VerifiedToken, WatchToken,
     retention::has_ended,
 };
 
@@ -21,7 +21,7 @@ use super::{Engine, source::Source};
 use crate::{
     mirror::{Key, Mirror, Phase, Write},
     timer::Timer,
-    watchers::{Watch, Watchers},
+    watchers::{Owner, Watch, Watchers},
 };
 
 /// The longest interval between two looks at the clock: a second of expiry is noticed so late at
@@ -34,9 +34,13 @@ const IDLE: Duration = Duration::from_secs(3_600);
 /// How many keys one question asks the store about.
 const KEYS_AT_ONCE: usize = 512;
 
-impl<S, T> AsRef<Watchers> for Engine<S, T> {
-    fn as_ref(&self) -> &Watchers {
+impl<S: Store, T: Timer> Owner for Engine<S, T> {
+    fn watchers(&self) -> &Watchers {
         &self.source.watchers
+    }
+
+    fn tend(&self) {
+        self.start_tending();
     }
 }
 
@@ -70,7 +74,7 @@ impl<S: Store, T: Timer> Engine<S, T> {
     }
 
     /// Starts the task that tends the watches, if none runs and there is a tokio runtime.
-    pub(super) fn tend(&self) {
+    pub(super) fn start_tending(&self) {
         let watchers = &self.source.watchers;
         if watchers.is_tended.load(Ordering::Acquire) {
             return;
@@ -87,13 +91,13 @@ impl<S: Store, T: Timer> Engine<S, T> {
     }
 }
 
-/// Lets another task follow, for whatever reason this one ends. Made outside of the future, which a
+/// Has another task follow, for whatever reason this one ends. Made outside of the future, which a
 /// runtime that shuts down may drop unpolled.
 struct Tending<S, T>(Arc<Source<S, T>>);
 
 impl<S, T> Drop for Tending<S, T> {
     fn drop(&mut self) {
-        self.0.watchers.is_tended.store(false, Ordering::Release);
+        self.0.watchers.leave();
     }
 }
 
@@ -116,6 +120,7 @@ impl<S: Store, T: Timer> Source<S, T> {
     }
 
     async fn tend_watches(&self) {
+        let seen = Mutex::new(None);
         let mut round: Fuse<BoxFuture<'_, ()>> = Fuse::terminated();
         let mut next_round = Duration::ZERO;
         let ask_every = self.max_staleness / 2;
@@ -145,7 +150,7 @@ impl<S: Store, T: Timer> Source<S, T> {
                 let unchecked = self.watchers.take_unchecked();
                 if self.watchers.take_hurry() || uptime >= next_round {
                     next_round = uptime + ask_every;
-                    round = self.ask_about_all().boxed().fuse();
+                    round = self.ask_about_all(&seen).boxed().fuse();
                 } else if !unchecked.is_empty() {
                     round = self.ask_about(unchecked).boxed().fuse();
                 }
@@ -160,9 +165,14 @@ impl<S: Store, T: Timer> Source<S, T> {
             .await;
     }
 
-    /// Asks the store about all tokens that are watched.
-    async fn ask_about_all(&self) {
+    /// Asks the store about all tokens that are watched, unless nothing has changed since the last
+    /// time. `seen` is where the feed ended then.
+    async fn ask_about_all(&self, seen: &Mutex<Option<Cursor>>) {
         let began = self.clock.uptime();
+        let end = self.end_at_once().await;
+        if end.is_some() && *seen.lock().unwrap_or_else(PoisonError::into_inner) == end {
+            return self.watchers.answered(Some(began));
+        }
         let mut revives = !self.is_writing_back();
         let revoked = self.watchers.revoked();
         let mut found = HashMap::new();
@@ -182,9 +192,19 @@ impl<S: Store, T: Timer> Source<S, T> {
         // What was found before a failure counts.
         let look = |key: &KeyDigest| found.get(key).copied();
         revives &= complete && !self.is_writing_back();
-        self.watchers
+        let is_current = self
+            .watchers
             .review_answers(&look, revives.then_some(&revoked));
+        *seen.lock().unwrap_or_else(PoisonError::into_inner) = end.filter(|_| is_current);
         self.watchers.answered(complete.then_some(began));
+    }
+
+    /// Returns where the feed of a store ends that answers at once.
+    async fn end_at_once(&self) -> Option<Cursor> {
+        match S::ANSWERS_AT_ONCE {
+            true => self.store.feed()?.end().await.ok()?,
+            false => None,
+        }
     }
 
     /// Returns whether the store has lost entries. That it doesn't list them then ends no revocation.

@@ -7,6 +7,7 @@ mod record;
 use std::{
     collections::HashMap,
     fmt,
+    future::ready,
     sync::{Arc, PoisonError},
 };
 
@@ -240,6 +241,10 @@ impl ChangeFeed for MemoryStore {
         })
     }
 
+    fn end(&self) -> BoxFuture<'_, Result<Option<Cursor>, StoreError>> {
+        Box::pin(ready(Ok(Some(self.ledger().end()))))
+    }
+
     fn restore<'a>(&'a self, known: &'a [Change]) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             for change in known {
@@ -317,7 +322,7 @@ impl Records for MemoryStore {
     ) -> BoxFuture<'a, Result<Option<LiftRecord>, StoreError>> {
         let lift = |record: &Record| record.last_lift();
         let lift = self.shard(key).records.get(key).and_then(lift);
-        Box::pin(std::future::ready(Ok(lift)))
+        Box::pin(ready(Ok(lift)))
     }
 }
 

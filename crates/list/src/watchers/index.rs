@@ -1,6 +1,6 @@
 //! The watches of one shard, found by the digests of the keys that concern their tokens.
 
-use std::{cmp::Reverse, collections::BinaryHeap, iter, sync::Arc};
+use std::{cmp::Reverse, collections::BinaryHeap, iter, sync::Arc, task::Waker};
 
 use hashbrown::HashTable;
 use tower_revoke_core::{KeyDigest, Listed, TokenEnd, UnixTime, retention::has_ended};
@@ -107,6 +107,12 @@ fn concerns(listed: Listed, concerned_since: UnixTime) -> bool {
 }
 
 impl Index {
+    /// Takes the wakers of all watches.
+    pub(super) fn wakers(&self) -> impl Iterator<Item = Waker> {
+        let entries = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
+        entries.filter_map(|entry| entry.state.take_waker())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free_slots.len()
     }

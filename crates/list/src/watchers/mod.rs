@@ -158,15 +158,19 @@ impl Watchers {
     }
 
     /// Applies how keys were listed when they were asked about. `revoked` has what
-    /// [`revoked`](Self::revoked) returned before, if the answers are about all keys.
-    pub(crate) fn review_answers(&self, look: Look<'_>, revoked: Option<&Vec<u64>>) {
+    /// [`revoked`](Self::revoked) returned before, if the answers are about all keys. Returns whether
+    /// nothing that a watch was told meanwhile may be newer.
+    pub(crate) fn review_answers(&self, look: Look<'_>, revoked: Option<&Vec<u64>>) -> bool {
+        let mut is_current = true;
         for shard in 0..self.shards.len() {
             self.with(shard, |index, ended| {
                 // What a watch was told since may be newer than the answers.
                 let revives = revoked.is_some_and(|revoked| revoked[shard] == index.revoked);
                 index.review(look, revives, ended);
+                is_current &= revives;
             });
         }
+        is_current
     }
 
     /// Adds watched keys from a place on, up to `at_most` in all. Returns where to go on.
@@ -212,6 +216,15 @@ impl Watchers {
         }
     }
 
+    /// Has all watches polled, so that one of them has them tended in its own runtime.
+    pub(crate) fn leave(&self) {
+        self.is_tended.store(false, Ordering::Release);
+        for shard in &self.shards {
+            let wakers: Vec<_> = lock(shard).wakers().collect();
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
     /// Has the store asked about a token at once.
     pub(crate) fn check(&self, token: &VerifiedToken) {
         lock(&self.unchecked).extend_from_slice(token.keys());
@@ -249,15 +262,23 @@ impl Watchers {
     }
 }
 
-/// One watch. `O` has the watchers, and is kept alive by it.
-pub(crate) struct Watch<O: AsRef<Watchers>> {
+/// What has the watchers, and is kept alive by each watch.
+pub(crate) trait Owner {
+    fn watchers(&self) -> &Watchers;
+
+    /// Starts a task that tends the watches, if there is a runtime.
+    fn tend(&self);
+}
+
+/// One watch.
+pub(crate) struct Watch<O: Owner> {
     owner: Arc<O>,
     state: Arc<State>,
     shard: u32,
     slot: u32,
 }
 
-impl<O: AsRef<Watchers>> Watch<O> {
+impl<O: Owner> Watch<O> {
     /// Registers a watch at an uptime. The caller then checks the token, since a change that came
     /// before has found no watch.
     pub(crate) fn register(
@@ -267,7 +288,7 @@ impl<O: AsRef<Watchers>> Watch<O> {
         uptime: Duration,
     ) -> Self {
         let state = Arc::new(State::live());
-        let watchers = owner.as_ref().as_ref();
+        let watchers = owner.watchers();
         let entry = Entry {
             state: state.clone(),
             concerned_since: concerned_since(token),
@@ -300,11 +321,11 @@ impl<O: AsRef<Watchers>> Watch<O> {
     }
 
     fn watchers(&self) -> &Watchers {
-        self.owner.as_ref().as_ref()
+        self.owner.watchers()
     }
 }
 
-impl<O: AsRef<Watchers>> Drop for Watch<O> {
+impl<O: Owner> Drop for Watch<O> {
     fn drop(&mut self) {
         let watchers = self.watchers();
         watchers.with(self.shard as usize, |index, _| index.remove(self.slot));
@@ -312,7 +333,7 @@ impl<O: AsRef<Watchers>> Drop for Watch<O> {
     }
 }
 
-impl<O: AsRef<Watchers> + Send + Sync> WatchToken for Watch<O> {
+impl<O: Owner + Send + Sync> WatchToken for Watch<O> {
     fn end(&self) -> Option<TokenEnd> {
         self.state.end()
     }
@@ -323,11 +344,16 @@ impl<O: AsRef<Watchers> + Send + Sync> WatchToken for Watch<O> {
     }
 
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<TokenEnd> {
-        self.state.poll_end(cx)
+        let end = self.state.poll_end(cx);
+        // After the waker is in place, so that whoever leaves the watches untended finds it.
+        if end.is_pending() && !self.watchers().is_tended.load(Ordering::Acquire) {
+            self.owner.tend();
+        }
+        end
     }
 }
 
-impl<O: AsRef<Watchers>> fmt::Debug for Watch<O> {
+impl<O: Owner> fmt::Debug for Watch<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch")
             .field("end", &self.state.end())

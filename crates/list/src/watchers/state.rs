@@ -66,6 +66,10 @@ impl State {
         self.waker.take()
     }
 
+    pub(super) fn take_waker(&self) -> Option<Waker> {
+        self.waker.take()
+    }
+
     /// Takes back that the token was revoked.
     pub(super) fn revive(&self) {
         self.end.store(LIVE, Ordering::Release);

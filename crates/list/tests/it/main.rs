@@ -19,3 +19,4 @@ mod staleness;
 mod support;
 mod under_load;
 mod watch;
+mod watch_tending;
