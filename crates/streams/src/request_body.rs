@@ -12,7 +12,7 @@ use tower_service::Service;
 use crate::{TokenLifetimeBody, lifetime::Watchable, settings::Settings};
 
 /// Ends request bodies when their token ends, with a [`TokenEndedError`](crate::TokenEndedError). The
-/// handler answers.
+/// handler answers. With the feature `tonic-014` a handler of tonic gets the right `Status` for it.
 ///
 /// [`TokenLifetimeLayer::request_bodies`](crate::TokenLifetimeLayer::request_bodies) makes it. It wraps the request's body, so the inner service
 /// must take a [`TokenLifetimeBody`]; axum and tonic take any. Requests without a token, and a body that is complete with

@@ -70,6 +70,8 @@ impl App {
             .build()?;
         let bearer = RequireBearerLayer::new(tokens);
 
+        let lifetime = TokenLifetimeLayer::new();
+
         // Outermost first. `named_layer` keeps the name by which tonic finds the service.
         let orders = ServiceBuilder::new()
             .layer(self.monitor.layer("orders"))
@@ -80,8 +82,9 @@ impl App {
                     .return_on(Outcome::Exception)
                     .pending_revocations(&self.pending),
             )
-            // Innermost: a stream ends with its token.
-            .layer(TokenLifetimeLayer::new())
+            // Innermost: a stream ends with its token, in both directions.
+            .layer(lifetime.clone())
+            .layer(lifetime.request_bodies())
             .named_layer(OrdersServer::new(Shop));
 
         // Health and reflection take no token: their callers have none.
