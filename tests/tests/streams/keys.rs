@@ -7,7 +7,10 @@ use tower_revoke::{
     core::{Use, UseId},
 };
 
-use crate::kit::{App, ISSUER};
+use crate::{
+    kit::{App, ISSUER},
+    websocket::{closes, echoes, open},
+};
 
 #[tokio::test]
 async fn a_revocation_of_any_key_ends_its_streams_and_no_other() {
@@ -20,8 +23,11 @@ async fn a_revocation_of_any_key_ends_its_streams_and_no_other() {
         RevocationKey::issuer(ISSUER),
     ] {
         let app = App::start(TokenLifetimeLayer::new()).await;
-        let anns = app.listen("/events", &app.token("ann's", "ann"), &[]).await;
-        let mut bobs = app.listen("/events", &app.token("bob's", "bob"), &[]).await;
+        let (ann, bob) = (app.token("ann's", "ann"), app.token("bob's", "bob"));
+        let anns = app.listen("/events", &ann, &[]).await;
+        let mut bobs = app.listen("/events", &bob, &[]).await;
+        let anns_chat = open(&app, &ann).await;
+        let mut bobs_chat = open(&app, &bob).await;
         let is_issuer = key == RevocationKey::issuer(ISSUER);
         app.list
             .revoke(match &key {
@@ -31,9 +37,13 @@ async fn a_revocation_of_any_key_ends_its_streams_and_no_other() {
             .await
             .expect("revoked");
         assert_eq!(anns.ended().await.0, Some(0), "{key:?}");
-        match is_issuer {
-            true => assert_eq!(bobs.ended().await.0, Some(0), "{key:?}"),
-            false => bobs.goes_on().await,
+        closes(anns_chat).await;
+        if is_issuer {
+            assert_eq!(bobs.ended().await.0, Some(0), "{key:?}");
+            closes(bobs_chat).await;
+        } else {
+            bobs.goes_on().await;
+            echoes(&mut bobs_chat).await;
         }
     }
 }

@@ -7,7 +7,7 @@ use axum::{
     body::Body,
     extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code::POLICY},
     response::{
-        IntoResponse, Response,
+        Html, IntoResponse, Response,
         sse::{Event, Sse},
     },
     routing::{any, get, post},
@@ -63,8 +63,10 @@ impl App {
             .route("/upload", post(upload))
             .layer(layer.request_bodies())
             .layer(layer)
-            .layer(RequireBearerLayer::new(tokens))
-            .layer(monitor.layer("app"));
+            // Browsers can set no header for an `EventSource` or a WebSocket.
+            .layer(RequireBearerLayer::new(tokens).cookie("token"))
+            .layer(monitor.layer("app"))
+            .route("/", get(async || Html("<!doctype html>")));
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let at = socket.local_addr().expect("an address");
         tokio::spawn(async move { axum::serve(socket, router).await });

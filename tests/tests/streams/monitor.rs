@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use tokio_tungstenite::connect_async;
 use tower_revoke::{Counts, Revocation, TokenId, TokenLifetimeLayer};
 
 use crate::{
     kit::{App, ISSUER},
-    websocket::handshake,
+    websocket::{closes, open},
 };
 
 impl App {
@@ -29,8 +27,7 @@ impl App {
 async fn a_monitor_counts_streams_and_websockets_and_why_they_were_ended() {
     let app = App::start(TokenLifetimeLayer::new()).await;
     let events = app.listen("/events", &app.token("1", "ann"), &[]).await;
-    let handshake = handshake(&app, "/chat", &app.token("1", "ann"));
-    let (mut socket, _) = connect_async(handshake).await.expect("a WebSocket");
+    let socket = open(&app, &app.token("1", "ann")).await;
     let short = app.claims("2", "ann").expires_in(Duration::from_secs(3));
     let short = app.listen("/chunks", &short.sign(), &[]).await;
     let bobs = app.listen("/events", &app.token("3", "bob"), &[]).await;
@@ -42,7 +39,7 @@ async fn a_monitor_counts_streams_and_websockets_and_why_they_were_ended() {
     let revocation = Revocation::of_token(TokenId::of_jwt(ISSUER, "1"), None);
     app.list.revoke(revocation).await.expect("revoked");
     assert_eq!(events.ended().await.0, Some(0));
-    socket.next().await.expect("a close").expect("no error");
+    closes(socket).await;
     let anns = app.counts_of("ann", 0).await;
     assert_eq!(anns.ended_streams["revoked"], 2);
     assert_eq!(anns.ended_streams["expired"], 1);

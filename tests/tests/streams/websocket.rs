@@ -24,7 +24,7 @@ use tower_revoke::{Revocation, RevocationKey, TokenLifetimeLayer};
 
 use crate::kit::{App, ISSUER};
 
-pub(crate) fn handshake(app: &App, path: &str, token: &str) -> Request {
+fn handshake(app: &App, path: &str, token: &str) -> Request {
     let url = format!("ws://{}{path}", app.at);
     let mut request = url.into_client_request().expect("a request");
     let value = format!("Bearer {token}").parse().expect("a value");
@@ -44,7 +44,7 @@ async fn connect(app: &App, path: &str, token: &str) -> Response<Incoming> {
         request.uri(format!("http://{}{path}", app.at))
     };
     // The server's settings, which allow extended CONNECT, have come with its first answer.
-    let first = request("GET", "/").body(Empty::<Bytes>::new());
+    let first = request("GET", "/events").body(Empty::<Bytes>::new());
     let first = client.send_request(first.expect("a request")).await;
     assert_eq!(first.expect("an answer").status(), 401);
     let request = request("CONNECT", path)
@@ -56,15 +56,33 @@ async fn connect(app: &App, path: &str, token: &str) -> Response<Incoming> {
     sent.expect("an answer")
 }
 
-async fn closes_with_the_reason<S>(app: &App, mut socket: WebSocketStream<S>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+/// Opens a WebSocket over HTTP/1.1.
+pub(crate) async fn open(app: &App, token: &str) -> WebSocketStream<impl Socket + use<>> {
+    let opened = connect_async(handshake(app, "/chat", token)).await;
+    let (mut socket, _) = opened.expect("a WebSocket");
+    echoes(&mut socket).await;
+    socket
+}
+
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket for S {}
+
+pub(crate) async fn echoes(socket: &mut WebSocketStream<impl Socket>) {
     socket.send(Message::text("hello")).await.expect("open");
     let back = socket.next().await.expect("a message");
     assert_eq!(back.expect("no error"), Message::text("hello"));
+}
+
+async fn closes_with_the_reason(app: &App, mut socket: WebSocketStream<impl Socket>) {
+    echoes(&mut socket).await;
     let rule = Revocation::all_of(RevocationKey::subject(ISSUER, "ann")).expect("a rule");
     app.list.revoke(rule).await.expect("revoked");
+    closes(socket).await;
+}
+
+/// Waits until the server closes the WebSocket because the token was revoked.
+pub(crate) async fn closes(mut socket: WebSocketStream<impl Socket>) {
     let close = socket.next().await.expect("a close").expect("no error");
     let Message::Close(Some(close)) = close else {
         panic!("{close:?}");
@@ -76,8 +94,7 @@ where
 #[tokio::test]
 async fn rfc6455_7_4_1_a_websocket_closes_with_1008_and_the_reason() {
     let app = App::start(TokenLifetimeLayer::new()).await;
-    let handshake = handshake(&app, "/chat", &app.token("1", "ann"));
-    let (socket, _) = connect_async(handshake).await.expect("a WebSocket");
+    let socket = open(&app, &app.token("1", "ann")).await;
     closes_with_the_reason(&app, socket).await;
 }
 
