@@ -8,6 +8,7 @@ mod alloc;
 mod beside;
 #[cfg(feature = "endpoint")]
 mod endpoint;
+mod frames;
 mod instructions;
 #[cfg(feature = "peers")]
 mod loopback;
@@ -95,6 +96,7 @@ fn run(args: &Args) -> Outcome<()> {
         ["instructions"] => instructions::run(args.is_written),
         [instructions::REPEAT, row, count] => instructions::repeat(row, count),
         ["scale", ref count @ ..] => scale(count.first().copied().unwrap_or("1000000")),
+        ["streams"] => frames::run(args.is_quick),
         ["stores", ref named @ ..] => stores(args.is_quick, named.first().copied()),
         ref algorithms => beside(args, &parse_algorithms(algorithms)?),
     }

@@ -183,7 +183,7 @@ impl<'a> Run<'a> {
 }
 
 /// Returns the CPU time of this thread, which runs everything. Other processes don't affect it.
-fn worked() -> Duration {
+pub fn worked() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }

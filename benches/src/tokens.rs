@@ -1,9 +1,12 @@
 //! The tokens to send: valid ones, and ones that must be rejected.
 
-use std::thread;
+use std::{sync::Arc, thread, time::Duration};
 
 use http::HeaderValue;
-use tower_revoke::TokenId;
+use tower_revoke::{
+    Claims, TokenId,
+    core::{Revocations, VerifiedToken},
+};
 use tower_revoke_testing::{TestAlgorithm, TestIssuer, TestToken};
 
 pub const ISSUER: &str = "https://id.example.com";
@@ -44,6 +47,14 @@ impl Tokens {
     pub fn revoked_id() -> TokenId {
         TokenId::of_jwt(ISSUER, REVOKED)
     }
+}
+
+/// Returns a verified token that never expires, on this list.
+pub fn verified(list: Arc<dyn Revocations>) -> Arc<VerifiedToken> {
+    let claims = format!(r#"{{"iss": "{ISSUER}", "sub": "ann", "client_id": "app", "sid": "1"}}"#);
+    let claims = Claims::from_json(claims).expect("claims");
+    let token = VerifiedToken::new(TokenId::of_jwt(ISSUER, "1"), claims, Duration::ZERO);
+    token.with_revocations(list).expect("no limit").into()
 }
 
 pub fn issuer(algorithm: TestAlgorithm) -> TestIssuer {
