@@ -7,6 +7,7 @@ pub mod conformance;
 pub mod crash;
 pub mod curl;
 pub mod feed;
+pub mod issuing;
 pub mod load;
 mod net;
 pub mod node;

@@ -18,7 +18,7 @@ use tower_revoke_store_cassandra::CassandraStore;
 use tower_revoke_store_embedded::EmbeddedStore;
 use tower_revoke_store_redis::RedisStore;
 use tower_revoke_store_sql::{MySqlStore, PostgresStore, SqliteStore};
-use tower_revoke_tests::{node, servers::WatchedRedis};
+use tower_revoke_tests::{issuing, node, servers::WatchedRedis};
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
@@ -31,25 +31,33 @@ async fn main() -> Result<ExitCode, BoxError> {
     let [kind, place, keys, settings @ ..] = arguments.as_slice() else {
         return Err("store-node KIND PLACE KEYS [SETTING=VALUE]…".into());
     };
-    let list = match kind.as_str() {
-        "redis" => list(RedisStore::connect(place).await?, settings),
+    match kind.as_str() {
+        "redis" => run(RedisStore::connect(place).await?, settings, keys).await,
         "redis-sentinel" => {
             let store = RedisStore::sentinel(WatchedRedis::NAME, [place.as_str()]);
-            list(store.connect().await?, settings)
+            run(store.connect().await?, settings, keys).await
         }
         "redis-cluster" => {
             let store = RedisStore::cluster(place.split(','));
-            list(store.connect().await?, settings)
+            run(store.connect().await?, settings, keys).await
         }
-        "mariadb" => list(MySqlStore::connect(place).await?, settings),
-        "cassandra" => list(CassandraStore::builder([place]).connect().await?, settings),
-        "sqlite" => list(SqliteStore::open(place).await?, settings),
-        "postgres" => list(PostgresStore::connect(place).await?, settings),
-        "embedded" => list(EmbeddedStore::open(place)?, settings),
+        "mariadb" => run(MySqlStore::connect(place).await?, settings, keys).await,
+        "cassandra" => {
+            let store = CassandraStore::builder([place]).connect().await?;
+            run(store, settings, keys).await
+        }
+        "sqlite" => run(SqliteStore::open(place).await?, settings, keys).await,
+        "postgres" => run(PostgresStore::connect(place).await?, settings, keys).await,
+        "embedded" => run(EmbeddedStore::open(place)?, settings, keys).await,
         other => Err(format!("no store is named {other}").into()),
     }?;
-    serve(list, keys).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn run(store: impl Store + Clone, settings: &[String], keys: &str) -> Result<(), BoxError> {
+    let list = list(store.clone(), settings)?;
+    let issuing = issuing::router(list.clone(), store)?;
+    serve(list, issuing, keys).await
 }
 
 fn list(store: impl Store, settings: &[String]) -> Result<RevocationList, BoxError> {
@@ -75,7 +83,7 @@ fn set<S>(
     })
 }
 
-async fn serve(list: RevocationList, keys: &str) -> Result<(), BoxError> {
+async fn serve(list: RevocationList, issuing: Router, keys: &str) -> Result<(), BoxError> {
     let recorder = DebuggingRecorder::new();
     let told = recorder.snapshotter();
     recorder.install()?;
@@ -85,7 +93,7 @@ async fn serve(list: RevocationList, keys: &str) -> Result<(), BoxError> {
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .layer(Extension(told));
-    let app = node.merge(open).layer(Extension(list));
+    let app = node.merge(issuing).merge(open).layer(Extension(list));
     let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("listening on http://{}", socket.local_addr()?);
     axum::serve(socket, app).await?;

@@ -10,7 +10,7 @@ use tower_revoke_tests::{Client, Server, Wire, node};
 use crate::kit::{Caller, SPENT, Stage, keeps_its_bound};
 
 /// How nodes ask the store: a mirror that polls or is pushed to, and a look-up for each token.
-const WAYS: [[&str; 2]; 2] = [
+pub(crate) const WAYS: [[&str; 2]; 2] = [
     ["max_staleness=2000", "mirror_capacity=2000000"],
     ["max_staleness=500", "mirror_capacity=0"],
 ];
@@ -56,7 +56,18 @@ async fn caller(at: SocketAddr) -> Caller {
 
 /// Revokes a token as a client; returns status and error.
 async fn revoke(caller: &mut Caller, client: (&str, &str), token: &str) -> String {
-    let request = node::revocation(client, token);
+    revoke_at(caller, "/revoke", client, token).await
+}
+
+/// Revokes a token as [`revoke`] does, at the endpoint with this path.
+pub(crate) async fn revoke_at(
+    caller: &mut Caller,
+    path: &str,
+    client: (&str, &str),
+    token: &str,
+) -> String {
+    let mut request = node::revocation(client, token);
+    *request.uri_mut() = path.parse().expect("a path");
     let answer = caller.0.send(request).await.expect("an answer");
     let error: serde_json::Value = serde_json::from_slice(&answer.bytes).unwrap_or_default();
     match error["error"].as_str() {

@@ -175,9 +175,13 @@ impl Caller {
 
     /// Waits until the token stays rejected; every other response meanwhile must be one of these.
     pub(crate) async fn is_rejected(&mut self, token: &str, meanwhile: &[&str]) {
+        self.is_rejected_at("/orders", token, meanwhile).await;
+    }
+
+    pub(crate) async fn is_rejected_at(&mut self, path: &str, token: &str, meanwhile: &[&str]) {
         let rejected = async {
             loop {
-                let verdict = self.orders(token).await;
+                let verdict = self.ask(Method::GET, path, token).await;
                 if verdict == SPENT {
                     break;
                 }

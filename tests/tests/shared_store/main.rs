@@ -4,6 +4,7 @@
 
 mod cascade;
 mod failover;
+mod issued;
 mod kit;
 mod load;
 mod outage;
@@ -42,6 +43,12 @@ macro_rules! stores {
             async fn rfc7009_2_1_a_refresh_token_ends_its_access_tokens_on_every_node() {
                 let server = <$server>::fresh().await;
                 cascade::between_processes($kind, server.place()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn rfc7009_2_1_opaque_tokens_and_tickets_end_on_every_node() {
+                let server = <$server>::fresh().await;
+                issued::between_processes($kind, server.place()).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
@@ -104,6 +111,12 @@ mod sqlite {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn rfc7009_2_1_opaque_tokens_and_tickets_end_on_every_node() {
+        let (_folder, place) = file();
+        issued::between_processes("sqlite", place).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn trap_55_a_load_ends_while_more_is_written_than_the_feed_keeps() {
         let (_folder, place) = file();
         let store = SqliteStore::builder(place).feed_capacity(1_000);
@@ -118,7 +131,7 @@ mod own {
     use tower_revoke::MemoryStore;
     use tower_revoke_store_embedded::EmbeddedStore;
 
-    use super::cascade;
+    use super::{cascade, issued};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn rfc7009_2_1_a_refresh_token_ends_its_access_tokens_in_memory() {
@@ -130,5 +143,17 @@ mod own {
         let folder = TempDir::new().expect("a temp dir");
         let store = EmbeddedStore::open(folder.path().join("revocations"));
         cascade::between_lists(store.expect("a new folder")).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rfc7009_2_1_opaque_tokens_and_tickets_end_in_memory() {
+        issued::between_lists(MemoryStore::new()).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rfc7009_2_1_opaque_tokens_and_tickets_end_in_the_embedded_store() {
+        let folder = TempDir::new().expect("a temp dir");
+        let store = EmbeddedStore::open(folder.path().join("revocations"));
+        issued::between_lists(store.expect("a new folder")).await;
     }
 }
