@@ -26,16 +26,26 @@ use crate::{
 pub const REPEAT: &str = "repeat";
 
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.txt");
-const ROWS: [&str; 8] = [
-    "bare router",
+const ROWS: [&str; 9] = [
+    BARE,
     "preserve",
-    "bearer",
+    BEARER,
+    INTROSPECTED,
     "preserve, bearer",
     "preserve, monitor, bearer",
     "monitor",
     NEW,
     UNCACHED,
 ];
+
+const BARE: &str = "bare router";
+const BEARER: &str = "bearer";
+
+/// The authorization server was asked about the token, and its answer is cached.
+const INTROSPECTED: &str = "bearer, introspected";
+
+/// By how much an introspected token may cost more than a JWT, without the router's part.
+const INTROSPECTION: f64 = 1.1;
 
 /// Rows in which each token is sent once, so that it is verified: HS256, the cheapest signature.
 const NEW: &str = "bearer, every token new";
@@ -63,6 +73,7 @@ pub fn run(is_written: bool) -> Outcome<()> {
     let kept = read_kept();
     let mut written = "row | instructions | allocations | bytes\n".to_owned();
     let mut worse = Vec::new();
+    let mut costs = BTreeMap::new();
     println!("One GET, per request; with a token that was seen before, but in the last two rows:");
     println!(
         "{:<28}{:>14}{:>10}{:>13}{:>8}",
@@ -75,6 +86,7 @@ pub fn run(is_written: bool) -> Outcome<()> {
             allocations,
             bytes,
         } = cost;
+        costs.insert(row, instructions);
         let before = kept.get(row);
         let shown = before.map_or("-".to_owned(), |kept| kept.instructions.to_string());
         println!("{row:<28}{instructions:>14}{shown:>10}{allocations:>13}{bytes:>8}");
@@ -82,6 +94,16 @@ pub fn run(is_written: bool) -> Outcome<()> {
         if before.is_some_and(|kept| is_worse(cost, *kept)) {
             worse.push(row);
         }
+    }
+    let [bare, jwt, introspected] =
+        [BARE, BEARER, INTROSPECTED].map(|row| costs.get(row).map_or(0.0, |cost| *cost as f64));
+    let ratio = (introspected - bare) / (jwt - bare);
+    println!(
+        "An introspected token takes {ratio:.2} times the instructions of a JWT, without the router's \
+         (at most {INTROSPECTION})"
+    );
+    if ratio > INTROSPECTION {
+        worse.push(INTROSPECTED);
     }
     if is_written {
         return fs::write(KEPT, written).map_err(|error| format!("{KEPT}: {error}"));
@@ -183,9 +205,10 @@ pub fn repeat(row: &str, count: &str) -> Outcome<()> {
     let monitor = MonitorLayer::service("orders");
     let layers = ServiceBuilder::new();
     let mut target: Box<dyn Target> = match row {
-        "bare router" => bare(),
+        BARE => bare(),
         "preserve" => boxed(route().layer(preserve)),
-        "bearer" | NEW | UNCACHED => boxed(route().layer(bearer())),
+        BEARER | NEW | UNCACHED => boxed(route().layer(bearer())),
+        INTROSPECTED => boxed(route().layer(ours::introspected(&store))),
         "preserve, bearer" => boxed(route().layer(layers.layer(preserve).layer(bearer()))),
         "preserve, monitor, bearer" => {
             boxed(route().layer(layers.layer(preserve).layer(monitor).layer(bearer())))

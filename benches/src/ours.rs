@@ -1,9 +1,15 @@
 //! The rows of this project: its stack over lists of different lengths.
 
-use tower::ServiceBuilder;
+use std::{convert::Infallible, time::Duration};
+
+use axum::body::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use tower::{ServiceBuilder, service_fn};
 use tower_revoke::{
-    Algorithm, JwtVerifier, MemoryStore, MonitorLayer, PreserveAuthorizationLayer,
-    RequireBearerLayer, Revocation, RevocationList, TokenId, core::Store,
+    Algorithm, Endpoint, IntrospectionVerifier, JwtVerifier, MemoryStore, MonitorLayer,
+    PreserveAuthorizationLayer, RequireBearerLayer, Revocation, RevocationList, TokenId,
+    core::Store,
 };
 use tower_revoke_testing::TestIssuer;
 
@@ -98,6 +104,29 @@ pub fn monitored(issuer: &TestIssuer, store: &MemoryStore) -> Box<dyn Target> {
         .layer(MonitorLayer::service("orders"))
         .layer(bearer(issuer, store, Cache::Default));
     boxed(route().layer(layers))
+}
+
+/// Returns the layer over a verifier that asks an authorization server, which knows every token. Its
+/// answer is kept for longer than a measurement takes.
+pub fn introspected(store: &MemoryStore) -> RequireBearerLayer<IntrospectionVerifier> {
+    let answer = format!(
+        r#"{{"active":true,"iss":"{ISSUER}","sub":"ann","aud":"{AUDIENCE}","client_id":"shop",
+            "iat":1700000000,"exp":4000000000,"token_type":"Bearer"}}"#
+    );
+    let server = service_fn(move |_: Request<Full<Bytes>>| {
+        let response = Response::new(Full::<Bytes>::from(answer.clone()));
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let url = Endpoint::new("https://id.example.com/introspect").expect("a URL");
+    let list = RevocationList::builder(store.clone()).build();
+    let verifier = IntrospectionVerifier::builder(ISSUER, url)
+        .client_credentials("orders", "a secret")
+        .audience(AUDIENCE)
+        .http_client(server)
+        .max_staleness(Duration::from_secs(3_600))
+        .revocations(list.expect("a list"))
+        .build();
+    RequireBearerLayer::new(verifier.expect("a valid configuration"))
 }
 
 pub fn bearer(
