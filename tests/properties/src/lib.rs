@@ -5,6 +5,7 @@
 //! property compares the parser with a second one that was written from the RFC and shares no code
 //! with it.
 
+mod assertion;
 mod body;
 mod claims;
 mod discovery;
@@ -22,7 +23,8 @@ mod sources;
 pub type Property = fn(&[u8]);
 
 /// All properties, by the names of their fuzz targets and seeds.
-pub const ALL: [(&str, Property); 15] = [
+pub const ALL: [(&str, Property); 16] = [
+    ("assertion", assertion::assertion),
     ("authorization", sources::authorization),
     ("basic", endpoints::basic),
     ("body", body::body),

@@ -71,6 +71,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
+    fn assertion(input in of_pieces(
+        &["shop", ":", "%", "+", "&", "=", "\"", "\\", "\n", "\u{0}", "é", "\u{2028}", "{", "."],
+        8,
+    )) {
+        check("assertion", &input);
+    }
+
+    #[test]
     fn authorization(input in of_pieces(
         &["Bearer", "bearer", "BEARER", " ", "  ", "a.b", "abc", "=", "==", "-", "/", ",", "\t", "\n", "Basic YTpi", "\"", ";"],
         6,

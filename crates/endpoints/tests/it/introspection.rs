@@ -3,7 +3,9 @@
 use serde_json::json;
 use tower_revoke_core::{Revocation, TokenId};
 use tower_revoke_endpoints::IntrospectionEndpoint;
+use tower_revoke_jwt::JwtVerifier;
 use tower_revoke_list::RevocationList;
+use tower_revoke_testing::{TestAlgorithm, TestIssuer};
 
 use crate::support::{BANK, EXP, ISSUER, SHOP, Tokens, any_method, basic, call, post};
 
@@ -41,6 +43,52 @@ async fn rfc7662_2_2_a_token_that_is_not_active_is_not_described() {
         let answer = call(&endpoint, post(Some(&basic("shop", SHOP)), form)).await;
         let expected = (200, &json!({ "active": false }));
         assert_eq!((answer.status.as_u16(), &answer.body), expected, "{form}");
+    }
+}
+
+#[tokio::test]
+async fn rfc7662_2_1_a_hint_narrows_nothing() {
+    let (endpoint, _) = introspection();
+    for hint in ["access_token", "refresh_token", "unheard-of", ""] {
+        let form = format!("token=shop.1&token_type_hint={hint}");
+        let answer = call(&endpoint, post(Some(&basic("shop", SHOP)), &form)).await;
+        assert_eq!(answer.body["active"], true, "{hint}");
+    }
+}
+
+#[tokio::test]
+async fn rfc7662_4_each_defect_of_a_token_makes_it_inactive() {
+    let issuer = TestIssuer::with(ISSUER, TestAlgorithm::ES256);
+    let list = RevocationList::in_memory();
+    let tokens = JwtVerifier::issuer(ISSUER)
+        .any_audience()
+        .jwks(issuer.jwks().to_string())
+        .revocations(list.clone())
+        .build()
+        .expect("a verifier");
+    let endpoint = IntrospectionEndpoint::new(any_method()).verifier(tokens);
+    let token = || issuer.token().claim("client_id", "shop");
+    let revoked = Revocation::of_token(TokenId::of_jwt(ISSUER, "revoked"), None);
+    list.revoke(revoked).await.expect("a revocation");
+    let forged = TestIssuer::with(ISSUER, TestAlgorithm::ES256);
+    let forged = forged.token().header("kid", issuer.key_id());
+    let good = token().sign();
+    let (_, signature) = good.rsplit_once('.').expect("a signature");
+    let another = token().sign();
+    let (input, _) = another.rsplit_once('.').expect("a signature");
+    for (presented, is_active) in [
+        (good.clone(), true),
+        (token().expired().sign(), false),
+        (token().claim("nbf", 4_000_000_000_u64).sign(), false),
+        (token().jwt_id("revoked").sign(), false),
+        (forged.claim("client_id", "shop").sign(), false),
+        (format!("{input}.{signature}"), false),
+    ] {
+        let form = format!("token={presented}");
+        let answer = call(&endpoint, post(Some(&basic("shop", SHOP)), &form)).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.body["active"], is_active, "{presented}");
+        assert!(is_active || answer.body == json!({ "active": false }));
     }
 }
 

@@ -85,6 +85,32 @@ fn rfc7523_3_the_assertion_names_client_and_issuer(jwt: &str) {
     assert_eq!(claims, expected);
 }
 
+/// Servers remember the `jti` of what they have accepted.
+#[tokio::test]
+async fn rfc7523_3_no_assertion_is_sent_twice() {
+    let server = Server::new(|_| status(503));
+    let key = rcgen::KeyPair::generate().expect("a key").serialize_pem();
+    let key = SigningKey::from_pem(SigningAlgorithm::ES256, key.as_bytes()).expect("a key");
+    let (clock, _hand) = Clock::manual(UnixTime::from_secs(NOW));
+    let builder = server.builder().private_key_jwt("shop", key).any_audience();
+    let tokens = builder.without_revocations().clock(clock).build();
+    let tokens = tokens.expect("a verifier");
+    for _ in 0..3 {
+        assert_eq!(verdict(&tokens, "t").await, Err(Reason::Unavailable));
+    }
+    let requests = std::mem::take(&mut *server.requests.lock().expect("a lock"));
+    let ids = requests.iter().map(|request| {
+        let assertion = member(request.body(), "client_assertion").expect("an assertion");
+        let claims = assertion.split('.').nth(1).expect("claims");
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).expect("base64url");
+        let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+        assert!(claims.get("nbf").is_none(), "{claims}");
+        claims["jti"].as_str().expect("an id").to_owned()
+    });
+    let ids: std::collections::BTreeSet<_> = ids.collect();
+    assert_eq!((requests.len(), ids.len()), (3, 3));
+}
+
 #[test]
 fn missing_settings_are_named() {
     let server = Server::says(active());
