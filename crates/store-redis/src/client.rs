@@ -164,7 +164,8 @@ impl Client {
                 }
                 Recovery::LoadScripts => {
                     let scripts: Vec<_> = load_all().collect();
-                    if timeout_at(deadline, live.send(&scripts)).await.is_err() {
+                    let loaded = Box::pin(live.send(&scripts));
+                    if timeout_at(deadline, loaded).await.is_err() {
                         return Err(self.timed_out());
                     }
                 }
@@ -209,7 +210,7 @@ impl Client {
             .ok_or_else(|| SendError::Failed(none.into()))?;
         if let Some((wanted, within)) = self.replicas.filter(|_| request.writes) {
             let mark = sent(&SCRIPTS.mark.on(&[self.servers.key(tag)]));
-            let acknowledged = live.acknowledged(&mark, wanted, within).await;
+            let acknowledged = Box::pin(live.acknowledged(&mark, wanted, within)).await;
             let acknowledged = acknowledged.map_err(|error| match request.repeatable {
                 true => SendError::Rejected(error),
                 // It was executed.

@@ -86,7 +86,7 @@ impl Inner {
     pub(crate) async fn or_error<T>(&self, result: Result<T, Failure>) -> Result<T, StoreError> {
         match result {
             Ok(value) => Ok(value),
-            Err(failure) => Err(self.error(failure).await),
+            Err(failure) => Err(Box::pin(self.error(failure)).await),
         }
     }
 

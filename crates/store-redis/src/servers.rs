@@ -138,7 +138,8 @@ impl Servers {
     /// Returns the server of a tag, as far as is known.
     pub(crate) async fn node(&self, tag: usize) -> Result<Arc<Node>, RedisStoreError> {
         if self.stale.load(Ordering::Acquire) {
-            self.ask_for_owners().await?;
+            // Boxed: it is rare, and larger than the rest of a request.
+            Box::pin(self.ask_for_owners()).await?;
         }
         let node = self.owners().of[tag].clone();
         node.ok_or_else(|| RedisStoreError::NoOwner {
@@ -152,13 +153,14 @@ impl Servers {
         node: &Node,
         purpose: Purpose,
     ) -> Result<Arc<Connection>, RedisStoreError> {
-        node.shared(purpose).connection(|| self.connect(node)).await
+        let connect = || Box::pin(self.connect(node));
+        node.shared(purpose).connection(connect).await
     }
 
     /// Makes a new connection to the server of a tag, for a caller that blocks it.
     pub(crate) async fn own(&self, tag: usize) -> Result<MultiplexedConnection, RedisStoreError> {
         let node = self.node(tag).await?;
-        Ok(self.connect(&node).await?.1)
+        Ok(Box::pin(self.connect(&node)).await?.1)
     }
 
     /// Asks for the owners of the slots before the next request, since something failed.

@@ -53,7 +53,7 @@ impl Inner {
                 asked: use_.limit.get(),
             }),
             Ok(UseReply::Expired) => Err(StoreError::Expired),
-            Err(failure) => Err(inner.error(failure).await),
+            Err(failure) => Err(Box::pin(inner.error(failure)).await),
         }
     }
 }

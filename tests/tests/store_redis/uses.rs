@@ -221,3 +221,14 @@ async fn many_uses_of_one_token_are_purged_in_steps() {
     assert_eq!(redis.cli(&["EXISTS", "{tower-revoke:0}:held"]), "0");
     assert_eq!(redis.cli(&["HKEYS", "{tower-revoke:0}:uses"]), "purged");
 }
+
+/// The future of each request contains it, and so do all futures around that.
+#[tokio::test]
+async fn the_future_of_a_use_is_small() {
+    let redis = Redis::start(&[]).await;
+    let store = open(&redis).await;
+    let use_ = new_use(1, 1, 1);
+    let size = size_of_val(&store.take_use(&use_, now()));
+    println!("{size} bytes");
+    assert!(size <= 3_000, "{size} bytes");
+}
