@@ -9,7 +9,7 @@ use std::{
 use crate::{Authenticated, internal::StreamObserver};
 
 /// Tells an outer layer who calls: that layer puts an empty slot into the request's extensions, and the
-/// bearer layer fills it.
+/// bearer layer fills it. An endpoint whose clients authenticate without a token fills it with the client.
 ///
 /// ```
 /// use tower_revoke_core::IdentitySlot;
@@ -31,7 +31,13 @@ pub struct IdentitySlot {
 #[derive(Clone, Debug)]
 struct Cell(Option<Inner>);
 
-type Inner = Arc<OnceLock<Authenticated>>;
+type Inner = Arc<OnceLock<Identity>>;
+
+#[derive(Clone, Debug)]
+enum Identity {
+    Token(Authenticated),
+    Client(Box<str>),
+}
 
 /// The number of empty cells that a thread keeps for later slots.
 const SPARE: usize = 64;
@@ -44,13 +50,47 @@ thread_local! {
 impl IdentitySlot {
     /// Fills the slot. The first caller stays.
     pub fn fill(&self, caller: Authenticated) {
-        if let Some(cell) = &self.cell.0 {
-            let _ = cell.set(caller);
-        }
+        self.set(Identity::Token(caller));
+    }
+
+    /// Fills the slot with the id of a client that has authenticated without a token, such as by a secret.
+    /// The first caller stays.
+    pub fn fill_client(&self, id: impl Into<Box<str>>) {
+        self.set(Identity::Client(id.into()));
+    }
+
+    /// Returns whether the slot was filled.
+    #[inline]
+    pub fn is_filled(&self) -> bool {
+        self.identity().is_some()
     }
 
     /// Returns the caller, if a bearer layer has filled the slot.
+    #[inline]
     pub fn get(&self) -> Option<&Authenticated> {
+        match self.identity()? {
+            Identity::Token(caller) => Some(caller),
+            Identity::Client(_) => None,
+        }
+    }
+
+    /// Returns the id of the client, if it has authenticated without a token.
+    pub fn client(&self) -> Option<&str> {
+        match self.identity()? {
+            Identity::Client(id) => Some(id),
+            Identity::Token(_) => None,
+        }
+    }
+
+    #[inline]
+    fn set(&self, identity: Identity) {
+        if let Some(cell) = &self.cell.0 {
+            let _ = cell.set(identity);
+        }
+    }
+
+    #[inline]
+    fn identity(&self) -> Option<&Identity> {
         self.cell.0.as_ref()?.get()
     }
 }
@@ -68,7 +108,9 @@ impl Default for IdentitySlot {
 
 impl fmt::Debug for IdentitySlot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("IdentitySlot").field(&self.get()).finish()
+        f.debug_tuple("IdentitySlot")
+            .field(&self.identity())
+            .finish()
     }
 }
 
@@ -124,5 +166,15 @@ mod tests {
         let again = IdentitySlot::default();
         assert_eq!(Arc::as_ptr(again.cell.0.as_ref().unwrap()), cell);
         assert!(again.get().is_none());
+    }
+    #[test]
+    fn a_client_without_a_token_is_no_authenticated_token() {
+        let slot = IdentitySlot::default();
+        assert!(!slot.is_filled());
+        slot.fill_client("shop");
+        slot.fill_client("bank");
+        slot.fill(caller("ann"));
+        assert!(slot.is_filled() && slot.get().is_none());
+        assert_eq!(slot.client(), Some("shop"));
     }
 }

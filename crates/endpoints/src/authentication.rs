@@ -8,7 +8,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use http::{HeaderMap, HeaderValue, header, request::Parts};
-use tower_revoke_core::internal::quoted_string;
+use tower_revoke_core::{IdentitySlot, internal::quoted_string};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -50,6 +50,10 @@ type PeerAddress = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
 /// A failed authentication is answered after 100 ms, and later with each further failure for that
 /// client or from that [address](Self::peer_address), up to 5 s. A right secret is never delayed,
 /// whatever others try. At most 1,024 failures wait at one time; further ones get 429 at once.
+///
+/// # Monitoring
+/// The id of a client that has authenticated by a secret is put into the `IdentitySlot` of an outer
+/// layer, so `MonitorLayer` counts the calls of an endpoint by client. Public clients are anonymous.
 ///
 /// # Examples
 /// ```
@@ -166,7 +170,15 @@ impl ClientAuthentication {
         for Pair { id, secret } in &presented.readings {
             let credentials = ClientCredentials::new(id, secret.as_deref().map(String::as_str));
             match self.clients.authenticate(credentials).await {
-                Ok(()) => return Ok(id.clone()),
+                Ok(()) => {
+                    // Anybody can act as a public client, which has no secret.
+                    if secret.is_some()
+                        && let Some(slot) = parts.extensions.get::<IdentitySlot>()
+                    {
+                        slot.fill_client(id.as_str());
+                    }
+                    return Ok(id.clone());
+                }
                 Err(AuthenticationError::UnknownClient) => {}
                 Err(AuthenticationError::WrongSecret) => known = Some(id.as_str()),
                 Err(AuthenticationError::Unavailable(error)) => {

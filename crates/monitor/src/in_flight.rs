@@ -131,12 +131,16 @@ impl InFlight {
 
     /// Attributes the call to its client, once the bearer layer has said who calls.
     pub(crate) fn find_client(&mut self) {
-        if self.slot.as_ref().is_some_and(|slot| slot.get().is_some())
+        if self.slot.as_ref().is_some_and(IdentitySlot::is_filled)
             // Taken before the program's own rule runs, so that it runs once, even if it panics.
             && let Some(slot) = self.slot.take()
-            && let Some(caller) = slot.get()
         {
-            self.attribute(caller);
+            if let Some(caller) = slot.get() {
+                self.attribute(caller);
+            } else if let Some(id) = slot.client() {
+                let client = self.call.shared.client_without_token(id, self.started);
+                client.into_iter().for_each(|it| self.attribute_to(it));
+            }
         }
     }
 

@@ -323,6 +323,14 @@ impl Config {
         Some(client)
     }
 
+    /// Returns the client that has authenticated to an endpoint, which is seen `now`.
+    pub(crate) fn client_without_token(&self, id: &str, now: Duration) -> Option<Arc<Client>> {
+        match self.client_by {
+            ClientBy::Subject | ClientBy::OauthClient => Some(self.context.clients.find(id, now)),
+            ClientBy::Claim(_) | ClientBy::Fn(_) | ClientBy::Request(_) => None,
+        }
+    }
+
     fn name_of<'a>(&self, caller: &'a Authenticated) -> Option<Cow<'a, str>> {
         match &self.client_by {
             ClientBy::Subject => caller.subject().map(Cow::Borrowed),

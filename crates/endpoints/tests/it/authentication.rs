@@ -11,10 +11,10 @@ use std::{
 
 use http::header;
 use tokio::time::Instant;
-use tower_revoke_core::BoxFuture;
+use tower_revoke_core::{BoxFuture, IdentitySlot};
 use tower_revoke_endpoints::{
     AuthenticationError, ClientAuthMethod, ClientAuthentication, ClientAuthenticator,
-    ClientCredentials, SecretHash, StaticClients,
+    ClientCredentials, IntrospectionEndpoint, SecretHash, StaticClients,
 };
 
 use crate::support::{BANK, SHOP, any_method, basic, call, clients, endpoint, is_revoked, post};
@@ -309,4 +309,33 @@ async fn two_readings_are_one_guess() {
         assert_eq!(start.elapsed(), Duration::from_millis(wait));
     }
     assert_eq!(counted.0.load(Ordering::Relaxed), 4);
+}
+
+/// A monitor counts by it. Anybody can act as a public client.
+#[tokio::test]
+async fn a_client_with_a_secret_is_told_to_an_outer_layer_and_a_public_one_is_not() {
+    let (revoke, _) = endpoint(any_method());
+    let introspect = IntrospectionEndpoint::new(any_method());
+    let shop = basic("shop", SHOP);
+    for (request, told) in [
+        (post(Some(&shop), "token=shop.1"), Some("shop")),
+        // It has authenticated, but may not do this.
+        (post(Some(&shop), "token=bank.1"), Some("shop")),
+        (post(None, &in_form("bank", BANK)), Some("bank")),
+        (post(None, "token=cli.1&client_id=cli"), None),
+        (post(Some(&basic("cli", "")), "token=cli.1"), None),
+        (post(Some(&basic("shop", BANK)), "token=shop.1"), None),
+        (post(None, "token=shop.1"), None),
+    ] {
+        let slots = [IdentitySlot::default(), IdentitySlot::default()];
+        let [first, second] = slots.clone().map(|slot| {
+            let mut request = request.clone();
+            request.extensions_mut().insert(slot);
+            request
+        });
+        call(&revoke, first).await;
+        call(&introspect, second).await;
+        assert_eq!(slots.each_ref().map(IdentitySlot::client), [told; 2]);
+        assert!(slots.iter().all(|slot| slot.get().is_none()));
+    }
 }

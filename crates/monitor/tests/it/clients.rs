@@ -7,7 +7,8 @@ use http_body_util::Empty;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_revoke_core::{
-    Authenticated, ClaimNames, Claims, Clock, Reason, TokenId, UnixTime, VerifiedToken,
+    Authenticated, ClaimNames, Claims, Clock, IdentitySlot, Reason, TokenId, UnixTime,
+    VerifiedToken,
 };
 use tower_revoke_monitor::{Monitor, MonitorLayer, ServiceSnapshot};
 
@@ -273,4 +274,29 @@ async fn trap_15_verified_clients_keep_to_the_cap_and_no_call_is_lost() {
     // The least recently seen clients were evicted.
     assert!(service.clients.contains_key("client-19999"));
     assert!(!service.clients.contains_key("client-0"));
+}
+
+/// The client of an endpoint, which has authenticated by a secret.
+#[tokio::test]
+async fn a_client_without_a_token_is_named_where_no_claim_is_asked_for() {
+    let layer = || MonitorLayer::service("orders");
+    for (layer, is_named) in [
+        (layer(), true),
+        (layer().oauth_client(), true),
+        (layer().client_claim("client_id"), false),
+        (layer().client_by(|_| Some("any".into())), false),
+    ] {
+        let service = layer.layer(service_fn(|request: Request<()>| {
+            let slot = request.extensions().get::<IdentitySlot>();
+            slot.expect("a slot").fill_client("shop");
+            std::future::ready(Ok::<_, Infallible>(hello()))
+        }));
+        let response = service.oneshot(Request::new(())).await.expect("an answer");
+        drain(response.into_body()).await;
+        let counted = orders(layer.monitor());
+        let expected: &[&str] = if is_named { &["shop"] } else { &[] };
+        assert_eq!(names(&counted), expected);
+        assert_eq!(counted.anonymous.success, u64::from(!is_named));
+        assert_eq!(numbers(&counted.total), SUCCESS);
+    }
 }
