@@ -42,6 +42,8 @@ pub(crate) enum MethodOf {
 }
 
 impl Call {
+    #[expect(clippy::inline_always, reason = "on the path of each call")]
+    #[inline(always)]
     pub(crate) fn count(&self, end: End, took: Duration, now: Duration) {
         let Self {
             shared,
@@ -59,9 +61,22 @@ impl Call {
         let method = method.unwrap_or(&context.methods.other);
         method.count(end, took, *bytes);
         let client = client.as_ref().unwrap_or(&context.clients.anonymous);
+        context.clients.keep_pace(client, now);
         client.counters.count(end, took, *bytes);
         client.series.count(end, took);
         context.clients.series.leave();
+    }
+}
+
+impl Ended {
+    /// Returns as what it ended by itself.
+    pub(crate) fn end(&self) -> End {
+        self.end
+    }
+
+    /// Counts it as what it was judged.
+    pub(crate) fn count(&self, end: End, now: Duration) {
+        self.call.count(end, self.took, now);
     }
 }
 
@@ -108,16 +123,4 @@ pub(crate) fn announced(verb: &Verb, headers: &HeaderMap) -> u64 {
     let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     length.unwrap_or(0).min(MOST_ANNOUNCED)
-}
-
-impl Ended {
-    /// Returns as what it ended by itself.
-    pub(crate) fn end(&self) -> End {
-        self.end
-    }
-
-    /// Counts it as what it was judged.
-    pub(crate) fn count(&self, end: End, now: Duration) {
-        self.call.count(end, self.took, now);
-    }
 }

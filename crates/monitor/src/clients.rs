@@ -14,9 +14,12 @@ use std::{
     time::Duration,
 };
 
+use tower_revoke_core::Clock;
+
 use crate::{
-    ServiceSnapshot,
+    ClientUsage, ServiceSnapshot,
     counters::Counters,
+    minutes::{self, Minutes, Pending},
     series::{Series, ServiceSeries},
 };
 
@@ -30,6 +33,7 @@ const SWEEP_AT: usize = 64;
 pub(crate) struct Client {
     pub(crate) counters: Counters,
     pub(crate) series: Series,
+    minute: Pending,
     name: Arc<str>,
     /// The uptime of the clock.
     seen_nanos: AtomicU64,
@@ -38,12 +42,13 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn new(name: Arc<str>, series: Series, now: u64) -> Self {
+    fn new(name: Arc<str>, series: Series, now: Duration, minute: Pending) -> Self {
         Self {
             counters: Counters::default(),
             series,
+            minute,
             name,
-            seen_nanos: AtomicU64::new(now),
+            seen_nanos: AtomicU64::new(nanos(now)),
             is_gone: AtomicBool::new(false),
         }
     }
@@ -66,6 +71,7 @@ pub(crate) struct Clients {
     pub(crate) other: Arc<Client>,
     max: usize,
     known: papaya::HashMap<Arc<str>, Arc<Client>>,
+    minutes: Minutes,
     ledger: Mutex<Ledger>,
 }
 
@@ -82,13 +88,17 @@ struct Ledger {
 
 impl Clients {
     pub(crate) fn new(series: ServiceSeries, max: usize) -> Self {
-        let nameless = |series| Arc::new(Client::new(Arc::from(""), series, 0));
+        let nameless = |series| {
+            let name = Arc::from("");
+            Arc::new(Client::new(name, series, Duration::ZERO, Pending::never()))
+        };
         Self {
             anonymous: nameless(series.of_anonymous()),
             other: nameless(series.of_other()),
             series,
             max,
             known: papaya::HashMap::new(),
+            minutes: Minutes::default(),
             ledger: Mutex::default(),
         }
     }
@@ -96,15 +106,14 @@ impl Clients {
     /// Returns the verified client of this name, which is seen `now`.
     pub(crate) fn find(&self, name: &str, now: Duration) -> Arc<Client> {
         let name = cut(name);
-        let now = nanos(now);
         if let Some(client) = self.known.pin().get(name) {
-            client.seen_nanos.store(now, Relaxed);
+            client.seen_nanos.store(nanos(now), Relaxed);
             return client.clone();
         }
         self.add(name, now)
     }
 
-    fn add(&self, name: &str, now: u64) -> Arc<Client> {
+    fn add(&self, name: &str, now: Duration) -> Arc<Client> {
         let mut ledger = self.ledger();
         let known = self.known.pin();
         // Another call may have been faster.
@@ -118,16 +127,51 @@ impl Clients {
             };
             known.remove(&oldest.name);
             oldest.is_gone.store(true, Relaxed);
+            self.close_minute(&oldest, u32::MAX);
             ledger.retire(oldest, &self.other.counters);
         }
         let name: Arc<str> = Arc::from(name);
         let series = self.series.of_client(&name);
-        let client = Arc::new(Client::new(name.clone(), series, now));
+        let client = Arc::new(Client::new(
+            name.clone(),
+            series,
+            now,
+            Pending::new(minutes::minute_at(now)),
+        ));
         known.insert(name, client.clone());
         ledger.added += 1;
-        let age = (now, ledger.added);
+        let age = (nanos(now), ledger.added);
         ledger.by_age.insert(age, client.clone());
         client
+    }
+
+    /// Begins the minute of a client in which a call of it is counted `now`. To be called before.
+    pub(crate) fn keep_pace(&self, client: &Client, now: Duration) {
+        let minute = minutes::minute_at(now);
+        if client.minute.is_before(minute) {
+            self.close_minute(client, minute);
+        }
+    }
+
+    #[cold]
+    fn close_minute(&self, client: &Client, minute: u32) {
+        let Client {
+            name,
+            minute: pending,
+            counters,
+            ..
+        } = client;
+        self.minutes.close(minute, name, pending, counters);
+    }
+
+    /// Adds the minutes that have ended within `span` to the usage of these clients.
+    pub(crate) fn add_minutes(&self, usage: &mut [ClientUsage], clock: &Clock, span: Duration) {
+        let now = clock.uptime();
+        let live: Vec<_> = self.ledger().by_age.values().cloned().collect();
+        for client in live {
+            self.keep_pace(&client, now);
+        }
+        self.minutes.add_to(usage, clock, span);
     }
 
     /// Returns all counts. The clients are held until they are read, so that none of them is merged

@@ -121,6 +121,18 @@ impl Counters {
         }
     }
 
+    /// Returns the lower bits of how many calls have ended, by outcome.
+    pub(crate) fn ended(&self) -> [u32; 5] {
+        #[expect(clippy::cast_possible_truncation, reason = "differences are small")]
+        let low = |count: u64| count as u32;
+        let [success, failure, exception, cancelled] = self
+            .ended
+            .each_ref()
+            .map(|counter| low(counter.load(Relaxed)));
+        let rejected = self.rejected().iter().map(|(_, times)| times).sum();
+        [success, failure, exception, cancelled, low(rejected)]
+    }
+
     pub(crate) fn read(&self) -> Counts {
         let read = |counter: &AtomicU64| counter.load(Relaxed);
         let [success, failure, exception, cancelled] = self.ended.each_ref().map(read);

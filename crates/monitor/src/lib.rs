@@ -25,6 +25,9 @@
 //! unverified token is never read. Calls without a verified token, or with one that lacks the
 //! attribute, are counted as [`anonymous`](ServiceSnapshot::anonymous).
 //!
+//! The revocation, introspection and administration endpoints report the client that has authenticated
+//! by a secret. It is named by its id where the subject or the OAuth client is chosen.
+//!
 //! A service keeps the counts of at most 10,000 clients ([`MonitorBuilder::client_capacity`]). The
 //! least recently seen client makes room for a new one; its counts move to
 //! [`other`](ServiceSnapshot::other), so that the sums stay the same. Names are cut to 256 bytes.
@@ -61,7 +64,8 @@
 //!
 //! # The last hour
 //! [`Monitor::history`] tells rates and percentiles of each service, upstream, composite and method, up to
-//! an hour back, in steps of five seconds.
+//! an hour back, in steps of five seconds. [`Monitor::usage`] has the calls of each minute besides, of the
+//! 1,000 clients of a service that were the busiest ones of that minute.
 //!
 //! # On and off
 //! [`Monitor::count`] switches services, upstreams, composites, clients and methods on and off while they run.
@@ -147,6 +151,7 @@ mod history;
 mod in_flight;
 mod layer;
 mod methods;
+mod minutes;
 mod monitor;
 #[cfg(feature = "prometheus")]
 mod prometheus;
@@ -174,6 +179,7 @@ pub use self::{
     future::MonitorFuture,
     history::{History, SeriesHistory, ServiceHistory, Span},
     layer::MonitorLayer,
+    minutes::ClientMinute,
     monitor::{Counted, Monitor, MonitorBuilder},
     service::MonitorService,
     snapshot::{Counts, Latency, ServiceSnapshot, Snapshot},

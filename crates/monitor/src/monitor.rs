@@ -13,8 +13,8 @@ use std::{
 use tower_revoke_core::Clock;
 
 use crate::{
-    History, MonitorLayer, ServiceHistory, Snapshot, composite, context::Context, scope::Waiting,
-    series::Labels,
+    History, MonitorLayer, ServiceHistory, Snapshot, Usage, composite, context::Context,
+    scope::Waiting, series::Labels,
 };
 
 /// The counts of one or several services. Clones share them.
@@ -241,6 +241,23 @@ impl Monitor {
             });
         }
         history
+    }
+
+    /// Adds the minutes of the clients that are in it.
+    pub(crate) fn add_minutes(&self, usage: &mut Usage, span: Duration) {
+        let contexts = self.contexts().clone();
+        for (kind, all) in [
+            (Kind::Service, &mut usage.services),
+            (Kind::Upstream, &mut usage.upstreams),
+            (Kind::Composite, &mut usage.composites),
+        ] {
+            for one in all {
+                if let Some(context) = contexts.get(&(kind, one.name.clone())) {
+                    let clients = &context.clients;
+                    clients.add_minutes(&mut one.clients, self.clock(), span);
+                }
+            }
+        }
     }
 
     /// A panic can't leave the map half changed.

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use tower_revoke_core::UnixTime;
 
-use crate::{Counts, Latency, Monitor, ServiceHistory, ServiceSnapshot, Span};
+use crate::{ClientMinute, Counts, Latency, Monitor, ServiceHistory, ServiceSnapshot, Span};
 
 /// What [`Monitor::usage`] returns. As a query string: `?span=300&sort=exception&q=order&limit=20`.
 ///
@@ -27,7 +27,8 @@ pub struct UsageQuery {
     pub q: String,
     /// The largest number of methods, and of clients, of each service: at most 1,000. Defaults to 100.
     pub limit: usize,
-    /// Whether to add the steps of five seconds of each service, upstream and composite.
+    /// Whether to add the steps of five seconds of each service, upstream and composite, and the minutes of
+    /// each client.
     pub steps: bool,
 }
 
@@ -144,6 +145,10 @@ pub struct ClientUsage {
     pub name: Arc<str>,
     /// The counts since the start.
     pub total: Counts,
+    /// The minutes of the recent past in which it had calls and was among the 1,000 busiest clients of the
+    /// service, the oldest first, if steps were asked for. The minute that has not ended yet is left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub minutes: Vec<ClientMinute>,
 }
 
 impl Monitor {
@@ -166,13 +171,17 @@ impl Monitor {
         let span = Duration::from_secs(query.span.clamp(5, 3_600));
         let mut history = self.history(span);
         let snapshot = self.snapshot();
-        Usage {
+        let mut usage = Usage {
             version: 1,
             at: self.clock().now(),
             services: query.usage_of(snapshot.services, &mut history.services),
             upstreams: query.usage_of(snapshot.upstreams, &mut history.upstreams),
             composites: query.usage_of(snapshot.composites, &mut history.composites),
+        };
+        if query.steps {
+            self.add_minutes(&mut usage, span);
         }
+        usage
     }
 }
 
@@ -206,7 +215,11 @@ impl UsageQuery {
                     other_methods: counted.other_methods,
                     clients: clients
                         .into_iter()
-                        .map(|(name, total)| ClientUsage { name, total })
+                        .map(|(name, total)| ClientUsage {
+                            name,
+                            total,
+                            minutes: Vec::new(),
+                        })
                         .collect(),
                     clients_found,
                     anonymous: counted.anonymous,

@@ -15,6 +15,8 @@ use tower_revoke_monitor::Monitor;
 
 const SERVICES: [&str; 5] = ["orders", "invoices", "stock", "search", "users"];
 const CLIENTS: u64 = 10_000;
+/// The clients of which a minute is kept.
+const BUSY: u64 = 1_000;
 const LIMIT: u64 = 64 << 20;
 
 /// Returns the resident memory of this process in bytes.
@@ -35,6 +37,7 @@ fn caller(number: u64) -> Authenticated {
 #[test]
 fn ten_thousand_clients_of_five_services_and_an_hour_take_at_most_64_mib() {
     let (clock, hand) = Clock::manual(UnixTime::from_secs(1_000));
+    let callers = (0..CLIENTS).map(caller).collect::<Vec<_>>();
     let before = resident();
     let monitor = Monitor::builder().clock(clock).build();
     let mut services = SERVICES.map(|name| {
@@ -47,11 +50,12 @@ fn ten_thousand_clients_of_five_services_and_an_hour_take_at_most_64_mib() {
     let mut call = |service: usize, method: usize, client: u64| {
         let mut request = Request::new(());
         *request.method_mut() = methods[method].clone();
-        request.extensions_mut().insert(caller(client));
+        let caller = callers[client as usize].clone();
+        request.extensions_mut().insert(caller);
         let response = services[service].call(request).now_or_never();
         let body = response.expect("at once").expect("an answer").into_body();
-        // From 1 ms to 0.5 s.
-        hand.advance(Duration::from_millis(1 << (client % 10)));
+        // From 1 ms to 32 ms: a minute has 1,000 clients of each service.
+        hand.advance(Duration::from_millis(1 << (client % 6)));
         body.collect()
             .now_or_never()
             .expect("at once")
@@ -60,9 +64,12 @@ fn ten_thousand_clients_of_five_services_and_an_hour_take_at_most_64_mib() {
     for client in 0..CLIENTS {
         (0..SERVICES.len()).for_each(|service| call(service, 0, client));
     }
-    // More than an hour: each step has calls of each method.
-    for step in 0..8_000 {
-        (0..SERVICES.len()).for_each(|service| call(service, step % 4, step as u64));
+    // More than an hour, each minute of which has busy clients of its own, and each step all methods.
+    for minute in 0..61 {
+        for busy in 0..BUSY {
+            let client = (minute * BUSY + busy) % CLIENTS;
+            (0..SERVICES.len()).for_each(|service| call(service, busy as usize % 4, client));
+        }
     }
     let taken = resident().saturating_sub(before);
     let snapshot = monitor.snapshot();

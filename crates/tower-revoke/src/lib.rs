@@ -70,8 +70,8 @@ pub use tower_revoke_list::{
 #[cfg(feature = "monitor")]
 #[doc(inline)]
 pub use tower_revoke_monitor::{
-    ByStatus, Classify, ClientUsage, Composite, Counted, Counts, History, Latency, MethodUsage,
-    Monitor, MonitorBody, MonitorBuilder, MonitorFuture, MonitorLayer, MonitorService,
+    ByStatus, Classify, ClientMinute, ClientUsage, Composite, Counted, Counts, History, Latency,
+    MethodUsage, Monitor, MonitorBody, MonitorBuilder, MonitorFuture, MonitorLayer, MonitorService,
     SeriesHistory, ServiceHistory, ServiceSnapshot, ServiceUsage, Snapshot, Span, Usage,
     UsageQuery, UsageSort,
 };

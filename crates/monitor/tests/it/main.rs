@@ -9,6 +9,7 @@ mod evictions;
 #[cfg(feature = "metrics")]
 mod facade;
 mod history;
+mod minutes;
 mod outcomes;
 #[cfg(feature = "prometheus")]
 mod prometheus;
